@@ -1,0 +1,167 @@
+//! What can be wrong with FlowSpec on the wire, where, and what a receiver must then do (RFC 7606, RFC 8955 §10).
+
+use crate::component::ComponentType;
+
+/// What the receiver does about an error; from mildest to hardest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Disposition {
+    /// Leave out this NLRI (and withdraw the rule that it names, where that can be told); go on with the next.
+    DropNlri,
+    /// Treat every NLRI of the UPDATE as withdrawn (RFC 7606 §2).
+    TreatAsWithdraw,
+    /// The boundaries of the NLRIs are lost: ignore this AFI/SAFI for the rest of the session (RFC 7606 §2, RFC 4760 §7).
+    DisableFamily,
+    /// Close the session with this NOTIFICATION.
+    Notification {
+        /// Error code (RFC 4271 §4.5).
+        code: u8,
+        /// Error subcode.
+        subcode: u8,
+    },
+}
+
+/// An error in an NLRI, with the place where it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} (octet {offset})")]
+pub struct NlriError {
+    /// What is wrong.
+    pub kind: NlriErrorKind,
+    /// Octets before the place, counted from the start of the NLRI field that was given to the decoder.
+    pub offset: usize,
+}
+
+/// What is wrong with an NLRI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum NlriErrorKind {
+    /// The length goes beyond the field, or its second octet is missing.
+    #[error("the NLRI is cut off: {needed} more octets were announced")]
+    Truncated {
+        /// Octets missing.
+        needed: usize,
+    },
+    /// The add-path identifier (RFC 7911) is cut off.
+    #[error("the 4-octet path identifier is cut off")]
+    TruncatedPathId,
+    /// Length zero: a rule without any component would match everything.
+    #[error("the NLRI is empty; a rule needs at least one component")]
+    Empty,
+    /// A VPN NLRI shorter than its route distinguisher.
+    #[error("the VPN NLRI is too short for its 8-octet route distinguisher")]
+    TruncatedRouteDistinguisher,
+    /// A component type that this family does not define.
+    #[error("unknown component type {0}")]
+    UnknownComponent(u8),
+    /// A type that is not higher than the one before it.
+    #[error("component type {found} after type {previous}; types must strictly increase")]
+    ComponentOrder {
+        /// The type before.
+        previous: u8,
+        /// The type found.
+        found: u8,
+    },
+    /// A component crosses the end of the NLRI.
+    #[error("the {0} component is cut off by the end of the NLRI")]
+    TruncatedComponent(ComponentType),
+    /// A list whose last pair does not say so.
+    #[error("the {0} component has no end-of-list operator")]
+    NoEndOfList(ComponentType),
+    /// A prefix longer than an address.
+    #[error("prefix length {length} is more than {max}")]
+    PrefixLength {
+        /// The length found.
+        length: u8,
+        /// 32 or 128.
+        max: u8,
+    },
+    /// An IPv6 prefix offset that is not below the length (RFC 8956 §3.1).
+    #[error("prefix offset {offset} is not below prefix length {length}")]
+    PrefixOffset {
+        /// The offset found.
+        offset: u8,
+        /// The length found.
+        length: u8,
+    },
+    /// A value wider than the RFC allows for this type.
+    #[error("a {octets}-octet value in the {component} component; the most allowed is {max}")]
+    ValueWidth {
+        /// The component.
+        component: ComponentType,
+        /// Octets found.
+        octets: u8,
+        /// Octets allowed.
+        max: u8,
+    },
+    /// More octets than an NLRI can hold; only when encoding.
+    #[error("the rule takes {0} octets; an NLRI holds at most 4095")]
+    TooLong(usize),
+}
+
+impl NlriErrorKind {
+    /// A short stable name for JSON and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NlriErrorKind::Truncated { .. } => "truncated",
+            NlriErrorKind::TruncatedPathId => "truncated-path-id",
+            NlriErrorKind::Empty => "empty",
+            NlriErrorKind::TruncatedRouteDistinguisher => "truncated-rd",
+            NlriErrorKind::UnknownComponent(_) => "unknown-component",
+            NlriErrorKind::ComponentOrder { .. } => "component-order",
+            NlriErrorKind::TruncatedComponent(_) => "truncated-component",
+            NlriErrorKind::NoEndOfList(_) => "no-end-of-list",
+            NlriErrorKind::PrefixLength { .. } => "prefix-length",
+            NlriErrorKind::PrefixOffset { .. } => "prefix-offset",
+            NlriErrorKind::ValueWidth { .. } => "value-width",
+            NlriErrorKind::TooLong(_) => "too-long",
+        }
+    }
+
+    /// What the receiver of an UPDATE does about it: where the NLRI's end is known, only that NLRI is lost.
+    pub const fn disposition(self) -> Disposition {
+        match self {
+            NlriErrorKind::Truncated { .. } | NlriErrorKind::TruncatedPathId => Disposition::DisableFamily,
+            NlriErrorKind::Empty
+            | NlriErrorKind::TruncatedRouteDistinguisher
+            | NlriErrorKind::UnknownComponent(_)
+            | NlriErrorKind::ComponentOrder { .. }
+            | NlriErrorKind::TruncatedComponent(_)
+            | NlriErrorKind::NoEndOfList(_)
+            | NlriErrorKind::PrefixLength { .. }
+            | NlriErrorKind::PrefixOffset { .. }
+            | NlriErrorKind::ValueWidth { .. }
+            | NlriErrorKind::TooLong(_) => Disposition::DropNlri,
+        }
+    }
+}
+
+/// An error in an extended community.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum CommunityError {
+    /// The rate is not a number, so the action cannot be told (RFC 8955 §10).
+    #[error("the traffic rate is not a number (NaN)")]
+    RateNotANumber,
+    /// Attribute 16 not a non-zero multiple of 8 octets, or attribute 25 of 20 (RFC 7606 §7.14).
+    #[error("{found} octets of extended communities; expected a non-zero multiple of {unit}")]
+    Length {
+        /// Octets found.
+        found: usize,
+        /// 8 or 20.
+        unit: usize,
+    },
+}
+
+impl CommunityError {
+    /// A short stable name for JSON and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CommunityError::RateNotANumber => "rate-not-a-number",
+            CommunityError::Length { .. } => "community-length",
+        }
+    }
+
+    /// What the receiver of an UPDATE does about it.
+    pub const fn disposition(self) -> Disposition {
+        match self {
+            CommunityError::RateNotANumber | CommunityError::Length { .. } => Disposition::TreatAsWithdraw,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! BGP FlowSpec (RFC 8955, RFC 8956) as values: no I/O, no clock, no unsafe code.
+//!
+//! # Tour
+//! - What a rule is: [`Rule`] = [`Nlri`] (what it matches) + [`Action`]s (what it does; [`Effect`] is all of them together).
+//! - The wire: [`NlriIter`] walks the NLRIs of an UPDATE without copying; [`Nlri`] is the canonical form and the key of a rule;
+//!   [`NlriBuilder`] makes one. Errors are typed, tell where, and say what a receiver must do ([`Disposition`]).
+
+#![forbid(unsafe_code)]
+
+mod action;
+mod component;
+mod error;
+mod family;
+mod nlri;
+mod op;
+mod prefix;
+mod rule;
+
+pub use action::{Action, Community, Effect, Policing, Rate, Redirect};
+pub use component::{BitmaskOps, Component, ComponentType, NumericOps, ValueKind};
+pub use error::{CommunityError, Disposition, NlriError, NlriErrorKind};
+pub use family::{Family, InvalidRouteDistinguisher, IpVersion, RouteDistinguisher, UnknownFamily};
+pub use nlri::{Components, InvalidRuleId, MAX_LEN, Nlri, NlriBuilder, NlriEntry, NlriIter, NlriRef, PathId, RuleId};
+pub use op::{BitmaskOp, Comparison, NumericOp, Width};
+pub use prefix::{Ipv6Pattern, Prefix};
+pub use rule::Rule;

@@ -1,0 +1,584 @@
+//! The NLRI codec (RFC 8955 §4, RFC 8956 §3): validate in place, walk without copying, keep the canonical octets.
+//!
+//! [`NlriRef`] is a validated NLRI that still borrows what the peer sent. [`Nlri`] owns the canonical form, in which reserved
+//! bits are zero: it is the key under which an announcement and its withdrawal meet.
+
+use crate::component::{BitmaskOps, Component, ComponentType, NumericOps, ValueKind};
+use crate::error::{NlriError, NlriErrorKind};
+use crate::family::{Family, IpVersion, RouteDistinguisher};
+use crate::op::{AND, BitmaskOp, END_OF_LIST, NumericOp, Width};
+use crate::prefix::{Ipv6Pattern, Prefix};
+use ipnet::Ipv4Net;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The most octets that a rule takes behind its length field.
+pub const MAX_LEN: usize = 4095;
+/// From this many octets on, the length takes two octets.
+const TWO_OCTET_LENGTH: usize = 240;
+
+/// A validated NLRI that borrows the octets a peer sent. Reserved bits may still be set.
+#[derive(Clone, Copy, Debug)]
+pub struct NlriRef<'a> {
+    family: Family,
+    value: &'a [u8],
+}
+
+impl<'a> NlriRef<'a> {
+    /// Validates `value`, the octets behind the length field. Offsets in errors count from its start.
+    ///
+    /// # Errors
+    /// Whatever makes a rule malformed (RFC 8955 §4.2, §10); see [`NlriErrorKind`].
+    pub fn from_value(family: Family, value: &'a [u8]) -> Result<Self, NlriError> {
+        if value.is_empty() {
+            return Err(NlriError { kind: NlriErrorKind::Empty, offset: 0 });
+        }
+        let flow_start = if family.is_vpn() { RouteDistinguisher::LEN } else { 0 };
+        if value.len() < flow_start {
+            return Err(NlriError { kind: NlriErrorKind::TruncatedRouteDistinguisher, offset: value.len() });
+        }
+        if value.len() == flow_start {
+            return Err(NlriError { kind: NlriErrorKind::Empty, offset: flow_start });
+        }
+        let version = family.version();
+        let mut at = flow_start;
+        let mut previous = 0u8;
+        while at < value.len() {
+            let fail = |kind| Err(NlriError { kind, offset: at });
+            let number = value[at];
+            let Some(kind) = ComponentType::from_wire(number, version) else {
+                return fail(NlriErrorKind::UnknownComponent(number));
+            };
+            if number <= previous {
+                return fail(NlriErrorKind::ComponentOrder { previous, found: number });
+            }
+            previous = number;
+            at = validate_component(kind, version, value, at + 1)?;
+        }
+        Ok(NlriRef { family, value })
+    }
+
+    /// The family it was decoded for.
+    pub const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The octets behind the length field, as received.
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.value
+    }
+
+    /// The route distinguisher of a VPN rule.
+    pub fn route_distinguisher(&self) -> Option<RouteDistinguisher> {
+        let rd = if self.family.is_vpn() { self.value.first_chunk() } else { None };
+        rd.copied().map(RouteDistinguisher)
+    }
+
+    /// The components, in wire order.
+    pub fn components(&self) -> Components<'a> {
+        Components { version: self.family.version(), octets: self.flow_octets() }
+    }
+
+    /// The components' octets, without route distinguisher.
+    pub(crate) fn flow_octets(&self) -> &'a [u8] {
+        let start = if self.family.is_vpn() { RouteDistinguisher::LEN } else { 0 };
+        self.value.get(start..).unwrap_or_default()
+    }
+
+    /// The canonical form: reserved bits, prefix padding and the AND bit of a first operator are zero.
+    pub fn to_canonical(&self) -> Nlri {
+        let mut octets: Box<[u8]> = self.value.into();
+        let start = if self.family.is_vpn() { RouteDistinguisher::LEN } else { 0 };
+        clear_reserved(self.family.version(), &mut octets[start..]);
+        Nlri { family: self.family, octets }
+    }
+}
+
+/// Checks the component whose value starts at `at`; returns where it ends.
+fn validate_component(kind: ComponentType, version: IpVersion, value: &[u8], at: usize) -> Result<usize, NlriError> {
+    let truncated = |offset| NlriError { kind: NlriErrorKind::TruncatedComponent(kind), offset };
+    if kind.value_kind() == ValueKind::Prefix {
+        let &length = value.get(at).ok_or(truncated(at))?;
+        let (octets, header) = match version {
+            IpVersion::V4 => {
+                if length > 32 {
+                    return Err(NlriError { kind: NlriErrorKind::PrefixLength { length, max: 32 }, offset: at });
+                }
+                (usize::from(length).div_ceil(8), 1)
+            }
+            IpVersion::V6 => {
+                if length > 128 {
+                    return Err(NlriError { kind: NlriErrorKind::PrefixLength { length, max: 128 }, offset: at });
+                }
+                let &offset = value.get(at + 1).ok_or(truncated(at + 1))?;
+                if offset >= length && (offset, length) != (0, 0) {
+                    return Err(NlriError { kind: NlriErrorKind::PrefixOffset { offset, length }, offset: at + 1 });
+                }
+                (usize::from(length - offset).div_ceil(8), 2)
+            }
+        };
+        let end = at + header + octets;
+        return if end <= value.len() { Ok(end) } else { Err(truncated(value.len())) };
+    }
+    let max = kind.max_width();
+    let mut at = at;
+    loop {
+        let Some(&operator) = value.get(at) else {
+            return Err(NlriError { kind: NlriErrorKind::NoEndOfList(kind), offset: at });
+        };
+        let width = Width::from_operator(operator);
+        if width > max {
+            let (octets, max) = (width.octets() as u8, max.octets() as u8);
+            return Err(NlriError { kind: NlriErrorKind::ValueWidth { component: kind, octets, max }, offset: at });
+        }
+        let end = at + 1 + width.octets();
+        if end > value.len() {
+            return Err(truncated(value.len()));
+        }
+        if operator & END_OF_LIST != 0 {
+            return Ok(end);
+        }
+        at = end;
+    }
+}
+
+/// Zeroes what is ignored on receipt, in the octets of validated components.
+fn clear_reserved(version: IpVersion, octets: &mut [u8]) {
+    let mut at = 0;
+    while at < octets.len() {
+        let Some(kind) = ComponentType::from_wire(octets[at], version) else { return };
+        let start = at + 1;
+        at = match kind.value_kind() {
+            ValueKind::Prefix => {
+                let (bits, header) = match version {
+                    IpVersion::V4 => (octets[start], 1),
+                    IpVersion::V6 => (octets[start] - octets[start + 1], 2),
+                };
+                let end = start + header + usize::from(bits).div_ceil(8);
+                if bits % 8 != 0 {
+                    octets[end - 1] &= 0xffu8 << (8 - bits % 8);
+                }
+                end
+            }
+            value_kind => {
+                let defined: u8 = if value_kind == ValueKind::Numeric { 0xf7 } else { 0xf3 };
+                let mut at = start;
+                octets[at] &= !AND;
+                loop {
+                    octets[at] &= defined;
+                    let operator = octets[at];
+                    let end = at + 1 + Width::from_operator(operator).octets();
+                    let mask = kind.value_mask(version).to_be_bytes();
+                    for (octet, mask) in octets[at + 1..end].iter_mut().rev().zip(mask.iter().rev()) {
+                        *octet &= mask;
+                    }
+                    at = end;
+                    if operator & END_OF_LIST != 0 {
+                        break at;
+                    }
+                }
+            }
+        };
+    }
+}
+
+/// The components of a validated NLRI.
+#[derive(Clone, Copy, Debug)]
+pub struct Components<'a> {
+    version: IpVersion,
+    octets: &'a [u8],
+}
+
+impl<'a> Iterator for Components<'a> {
+    type Item = Component<'a>;
+
+    fn next(&mut self) -> Option<Component<'a>> {
+        self.next_raw().map(|(component, _)| component)
+    }
+}
+
+impl<'a> Components<'a> {
+    /// The next component together with its octets, type octet included.
+    pub(crate) fn next_raw(&mut self) -> Option<(Component<'a>, &'a [u8])> {
+        let (&number, value) = self.octets.split_first()?;
+        let kind = ComponentType::from_wire(number, self.version)?;
+        let value_mask = kind.value_mask(self.version);
+        let (component, len) = match kind.value_kind() {
+            ValueKind::Prefix => {
+                let (prefix, len) = read_prefix(self.version, value)?;
+                (Component::Prefix(kind, prefix), len)
+            }
+            ValueKind::Numeric => {
+                let octets = value.get(..list_len(value)?)?;
+                (Component::Numeric(kind, NumericOps { octets, value_mask, first: true }), octets.len())
+            }
+            ValueKind::Bitmask => {
+                let octets = value.get(..list_len(value)?)?;
+                (Component::Bitmask(kind, BitmaskOps { octets, value_mask, first: true }), octets.len())
+            }
+        };
+        let (raw, rest) = self.octets.split_at_checked(len + 1)?;
+        self.octets = rest;
+        Some((component, raw))
+    }
+}
+
+fn list_len(octets: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let operator = *octets.get(at)?;
+        at += 1 + Width::from_operator(operator).octets();
+        if operator & END_OF_LIST != 0 {
+            return Some(at);
+        }
+    }
+}
+
+fn read_prefix(version: IpVersion, value: &[u8]) -> Option<(Prefix, usize)> {
+    let length = *value.first()?;
+    match version {
+        IpVersion::V4 => {
+            let octets = usize::from(length).div_ceil(8);
+            let mut address = [0u8; 4];
+            address.get_mut(..octets)?.copy_from_slice(value.get(1..1 + octets)?);
+            let net = Ipv4Net::new(Ipv4Addr::from(address), length).ok()?.trunc();
+            Some((Prefix::V4(net), 1 + octets))
+        }
+        IpVersion::V6 => {
+            let offset = *value.get(1)?;
+            let octets = usize::from(length.checked_sub(offset)?).div_ceil(8);
+            let mut pattern = [0u8; 16];
+            pattern.get_mut(..octets)?.copy_from_slice(value.get(2..2 + octets)?);
+            // The pattern stands left-shifted to its first octet (RFC 8956 §3.1); back to its place in the address.
+            let address = u128::from_be_bytes(pattern).checked_shr(u32::from(offset)).unwrap_or(0);
+            Some((Prefix::V6(Ipv6Pattern::new(Ipv6Addr::from(address), offset, length)?), 2 + octets))
+        }
+    }
+}
+
+/// A rule's match part in canonical form: equal rules have equal octets, whatever the sender's reserved bits and length form.
+///
+/// The width of a value is part of the rule, as on the wire: `=80` in one octet and in two are two rules (RFC 8955 §5.1 compares
+/// the octets).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Nlri {
+    family: Family,
+    octets: Box<[u8]>,
+}
+
+impl Nlri {
+    /// Validates the octets behind a length field and makes them canonical.
+    ///
+    /// # Errors
+    /// See [`NlriRef::from_value`].
+    pub fn from_value(family: Family, value: &[u8]) -> Result<Self, NlriError> {
+        NlriRef::from_value(family, value).map(|nlri| nlri.to_canonical())
+    }
+
+    /// Starts a rule.
+    pub fn builder(family: Family) -> NlriBuilder {
+        NlriBuilder { family, rd: None, components: Default::default() }
+    }
+
+    /// A borrowed view, for everything that reads it.
+    pub fn as_ref(&self) -> NlriRef<'_> {
+        NlriRef { family: self.family, value: &self.octets }
+    }
+
+    /// The family.
+    pub const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The canonical octets behind the length field.
+    pub const fn as_bytes(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// The route distinguisher of a VPN rule.
+    pub fn route_distinguisher(&self) -> Option<RouteDistinguisher> {
+        self.as_ref().route_distinguisher()
+    }
+
+    /// The components, in wire order.
+    pub fn components(&self) -> Components<'_> {
+        self.as_ref().components()
+    }
+
+    /// The destination prefix, if the rule has one.
+    pub fn destination(&self) -> Option<Prefix> {
+        match self.components().next() {
+            Some(Component::Prefix(ComponentType::Destination, prefix)) => Some(prefix),
+            _ => None,
+        }
+    }
+
+    /// Octets on the wire, length field included, without add-path identifier.
+    pub fn wire_len(&self) -> usize {
+        self.octets.len() + if self.octets.len() < TWO_OCTET_LENGTH { 1 } else { 2 }
+    }
+
+    /// Appends the wire form: length (one octet below 240, else two) and octets.
+    pub fn encode_to(&self, out: &mut Vec<u8>) {
+        let len = self.octets.len();
+        if len < TWO_OCTET_LENGTH {
+            out.push(len as u8);
+        } else {
+            out.extend_from_slice(&(0xf000 | len as u16).to_be_bytes());
+        }
+        out.extend_from_slice(&self.octets);
+    }
+
+    /// A short stable name of the rule: a hash of family, route distinguisher and canonical octets.
+    pub fn id(&self) -> RuleId {
+        RuleId::of(self.family, &self.octets)
+    }
+}
+
+/// Short stable name of a rule, shown as 12 hex digits. For people and scripts; two rules may in theory share one, so programs
+/// key on the [`Nlri`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId(u64);
+
+impl RuleId {
+    const DIGITS: usize = 12;
+
+    /// FNV-1a over family and octets, with a final mix, cut to 48 bits. Part of the stable face: never change it.
+    fn of(family: Family, octets: &[u8]) -> Self {
+        let [afi_high, afi_low] = family.afi().to_be_bytes();
+        let start = [afi_high, afi_low, family.safi()];
+        let hash = start.iter().chain(octets).fold(0xcbf2_9ce4_8422_2325u64, |hash, &octet| {
+            (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        RuleId((hash ^ (hash >> 33)) >> 16)
+    }
+
+    /// The 48 bits as a number.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for RuleId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:0width$x}", self.0, width = RuleId::DIGITS)
+    }
+}
+
+/// Text that is no rule id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a rule id of 12 hex digits, found `{0}`")]
+pub struct InvalidRuleId(String);
+
+impl std::str::FromStr for RuleId {
+    type Err = InvalidRuleId;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let valid = s.len() == RuleId::DIGITS && s.bytes().all(|b| b.is_ascii_hexdigit());
+        valid.then(|| u64::from_str_radix(s, 16).ok()).flatten().map(RuleId).ok_or_else(|| InvalidRuleId(s.to_owned()))
+    }
+}
+
+/// RFC 7911 path identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathId(pub u32);
+
+/// One NLRI of a field, with what stood around it.
+#[derive(Clone, Copy, Debug)]
+pub struct NlriEntry<'a> {
+    /// Path identifier, where add-path was asked for.
+    pub path_id: Option<PathId>,
+    /// The octets of this entry as received: path identifier, length and value.
+    pub raw: &'a [u8],
+    /// The rule, or why it is malformed. Offsets count from the start of the field.
+    pub nlri: Result<NlriRef<'a>, NlriError>,
+}
+
+/// Walks the NLRIs of an MP_REACH_NLRI or MP_UNREACH_NLRI. A malformed NLRI does not stop the walk; lost framing does, and is the
+/// last item.
+#[derive(Clone, Debug)]
+pub struct NlriIter<'a> {
+    family: Family,
+    add_path: bool,
+    field: &'a [u8],
+    at: usize,
+}
+
+impl<'a> NlriIter<'a> {
+    /// Walks `field`; `add_path` tells whether a path identifier stands before each length (RFC 7911 §3).
+    pub const fn new(family: Family, add_path: bool, field: &'a [u8]) -> Self {
+        NlriIter { family, add_path, field, at: 0 }
+    }
+
+    /// Reads path identifier and length: where the value starts and ends.
+    fn frame(&self) -> Result<(Option<PathId>, usize, usize), NlriError> {
+        let mut at = self.at;
+        let mut path_id = None;
+        if self.add_path {
+            let Some(octets) = self.field[at..].first_chunk() else {
+                return Err(NlriError { kind: NlriErrorKind::TruncatedPathId, offset: at });
+            };
+            path_id = Some(PathId(u32::from_be_bytes(*octets)));
+            at += 4;
+        }
+        let truncated = |needed| NlriError { kind: NlriErrorKind::Truncated { needed }, offset: self.field.len() };
+        let &first = self.field.get(at).ok_or(truncated(1))?;
+        let (len, start) = if usize::from(first) < TWO_OCTET_LENGTH {
+            (usize::from(first), at + 1)
+        } else {
+            let &second = self.field.get(at + 1).ok_or(truncated(1))?;
+            (usize::from(u16::from_be_bytes([first, second]) & 0x0fff), at + 2)
+        };
+        let end = start + len;
+        if end > self.field.len() { Err(truncated(end - self.field.len())) } else { Ok((path_id, start, end)) }
+    }
+}
+
+impl<'a> Iterator for NlriIter<'a> {
+    type Item = NlriEntry<'a>;
+
+    fn next(&mut self) -> Option<NlriEntry<'a>> {
+        if self.at >= self.field.len() {
+            return None;
+        }
+        let begin = self.at;
+        let (path_id, start, end) = match self.frame() {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.at = self.field.len();
+                return Some(NlriEntry { path_id: None, raw: &self.field[begin..], nlri: Err(error) });
+            }
+        };
+        self.at = end;
+        let nlri = NlriRef::from_value(self.family, &self.field[start..end])
+            .map_err(|error| NlriError { offset: error.offset + start, ..error });
+        Some(NlriEntry { path_id, raw: &self.field[begin..end], nlri })
+    }
+}
+
+/// Builds a rule's match part; components may come in any order.
+#[derive(Clone, Debug)]
+pub struct NlriBuilder {
+    family: Family,
+    rd: Option<RouteDistinguisher>,
+    components: [Option<Vec<u8>>; 13],
+}
+
+impl NlriBuilder {
+    /// Sets the route distinguisher; needed for VPN families, ignored by the others.
+    pub fn route_distinguisher(mut self, rd: RouteDistinguisher) -> Self {
+        self.rd = Some(rd);
+        self
+    }
+
+    /// Sets a destination or source prefix. A prefix of the other IP version is kept out by [`build`](Self::build).
+    pub fn prefix(mut self, kind: ComponentType, prefix: Prefix) -> Self {
+        let mut octets = vec![kind as u8];
+        match prefix {
+            Prefix::V4(net) => {
+                octets.push(net.prefix_len());
+                let len = usize::from(net.prefix_len()).div_ceil(8);
+                octets.extend_from_slice(&net.trunc().addr().octets()[..len]);
+            }
+            Prefix::V6(pattern) => {
+                octets.extend_from_slice(&[pattern.length(), pattern.offset()]);
+                let len = usize::from(pattern.length() - pattern.offset()).div_ceil(8);
+                let shifted = pattern.bits().checked_shl(u32::from(pattern.offset())).unwrap_or(0);
+                octets.extend_from_slice(&shifted.to_be_bytes()[..len]);
+            }
+        }
+        self.components[kind as usize - 1] = Some(octets);
+        self
+    }
+
+    /// Sets a numeric component; an empty list leaves it out.
+    pub fn numeric(mut self, kind: ComponentType, ops: &[NumericOp]) -> Self {
+        self.components[kind as usize - 1] =
+            encode_list(kind, ops.iter().map(|op| (op.operator_octet(), op.value, op.width)));
+        self
+    }
+
+    /// Sets a bitmask component; an empty list leaves it out.
+    pub fn bitmask(mut self, kind: ComponentType, ops: &[BitmaskOp]) -> Self {
+        self.components[kind as usize - 1] =
+            encode_list(kind, ops.iter().map(|op| (op.operator_octet(), op.value, op.width)));
+        self
+    }
+
+    /// Whether a component of this type was set.
+    pub fn has(&self, kind: ComponentType) -> bool {
+        self.components[kind as usize - 1].is_some()
+    }
+
+    /// Checks the whole and makes it canonical.
+    ///
+    /// # Errors
+    /// As a receiver would find them: no component at all, a VPN rule without route distinguisher, a component that the family does
+    /// not define, a value too wide, more than 4095 octets.
+    pub fn build(self) -> Result<Nlri, NlriError> {
+        let mut value = Vec::new();
+        if self.family.is_vpn() {
+            match self.rd {
+                Some(rd) => value.extend_from_slice(&rd.0),
+                None => return Err(NlriError { kind: NlriErrorKind::TruncatedRouteDistinguisher, offset: 0 }),
+            }
+        }
+        self.components.iter().flatten().for_each(|component| value.extend_from_slice(component));
+        if value.len() > MAX_LEN {
+            return Err(NlriError { kind: NlriErrorKind::TooLong(value.len()), offset: MAX_LEN });
+        }
+        Nlri::from_value(self.family, &value)
+    }
+}
+
+fn encode_list(kind: ComponentType, pairs: impl Iterator<Item = (u8, u64, Width)>) -> Option<Vec<u8>> {
+    let mut octets = vec![kind as u8];
+    let mut last = None;
+    for (operator, value, width) in pairs {
+        last = Some(octets.len());
+        octets.push(operator);
+        octets.extend_from_slice(&value.to_be_bytes()[8 - width.octets()..]);
+    }
+    octets[last?] |= END_OF_LIST;
+    Some(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::Comparison;
+
+    #[test]
+    fn decodes_rfc_8955_example_2() {
+        let field = [
+            0x12, 0x01, 0x18, 0xc0, 0x00, 0x02, 0x02, 0x18, 0xcb, 0x00, 0x71, 0x04, 0x03, 0x89, 0x45, 0x8b, 0x91, 0x1f,
+            0x90,
+        ];
+        let mut walk = NlriIter::new(Family::Ipv4, false, &field);
+        let nlri = walk.next().unwrap().nlri.unwrap();
+        assert!(walk.next().is_none());
+        let components: Vec<_> = nlri.components().collect();
+        assert!(
+            matches!(components[0], Component::Prefix(ComponentType::Destination, p) if p.to_string() == "192.0.2.0/24")
+        );
+        let Component::Numeric(ComponentType::Port, ops) = components[2] else { panic!("{components:?}") };
+        let ops: Vec<_> = ops.collect();
+        assert_eq!(ops[0], NumericOp::new(Comparison::GreaterOrEqual, 137));
+        assert_eq!(ops[1], NumericOp::new(Comparison::LessOrEqual, 139).and());
+        assert_eq!(ops[2], NumericOp::new(Comparison::Equal, 8080));
+    }
+
+    #[test]
+    fn a_malformed_nlri_does_not_hide_the_next() {
+        let field = [0x03, 0x0e, 0x81, 0x01, 0x03, 0x05, 0x81, 0x50, 0x09, 0x01];
+        let found: Vec<_> = NlriIter::new(Family::Ipv4, false, &field).map(|entry| entry.nlri.map(|_| ())).collect();
+        assert_eq!(
+            found,
+            [
+                Err(NlriError { kind: NlriErrorKind::UnknownComponent(14), offset: 1 }),
+                Ok(()),
+                Err(NlriError { kind: NlriErrorKind::Truncated { needed: 8 }, offset: 10 }),
+            ]
+        );
+    }
+}

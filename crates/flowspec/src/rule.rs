@@ -1,0 +1,28 @@
+//! A whole rule: what it matches and what it does.
+
+use crate::action::{Action, Effect};
+use crate::nlri::Nlri;
+use std::net::IpAddr;
+
+/// A traffic filter as announced: NLRI and actions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What it matches, in canonical form.
+    pub nlri: Nlri,
+    /// What it asks for, in the order of the communities.
+    pub actions: Vec<Action>,
+    /// The next hop of the announcement; only [`Action::RedirectNextHop`] looks at it.
+    pub next_hop: Option<IpAddr>,
+}
+
+impl Rule {
+    /// A rule whose announcement had no next hop.
+    pub fn new(nlri: Nlri, actions: Vec<Action>) -> Self {
+        Rule { nlri, actions, next_hop: None }
+    }
+
+    /// What it does to a packet that it matches.
+    pub fn effect(&self) -> Effect {
+        Effect::of(&self.actions, self.next_hop)
+    }
+}
