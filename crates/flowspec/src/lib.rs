@@ -4,6 +4,7 @@
 //! - What a rule is: [`Rule`] = [`Nlri`] (what it matches) + [`Action`]s (what it does; [`Effect`] is all of them together).
 //! - The wire: [`NlriIter`] walks the NLRIs of an UPDATE without copying; [`Nlri`] is the canonical form and the key of a rule;
 //!   [`NlriBuilder`] makes one. Errors are typed, tell where, and say what a receiver must do ([`Disposition`]).
+//! - Order: `Ord` of [`Nlri`] is RFC 8955 §5.1; less means enforced earlier.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ mod error;
 mod family;
 mod nlri;
 mod op;
+mod order;
 mod prefix;
 mod rule;
 
