@@ -1,0 +1,162 @@
+//! Inputs of the offline commands: arguments, standard input or a file, one item at a time and never all in memory.
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
+use std::path::Path;
+
+/// Longest line that is read; more than the hex of the longest BGP message (65,535 octets) with blanks.
+const MAX_LINE: u64 = 1 << 20;
+
+/// One input: its number from 0 among the arguments or lines, and its text.
+pub struct Item {
+    /// 0-based number of the argument or line.
+    pub number: usize,
+    /// The text, without line end.
+    pub text: String,
+}
+
+/// Calls `each` for every argument, or for every line of standard input where the only argument is `-`.
+pub fn for_each(arguments: &[String], mut each: impl FnMut(Item) -> Result<()>) -> Result<()> {
+    if arguments == ["-"] {
+        return Lines::standard_input().try_for_each(|item| each(item?));
+    }
+    arguments.iter().enumerate().try_for_each(|(number, text)| each(Item { number, text: text.clone() }))
+}
+
+/// The lines of a stream, with a progress bar where the stream is a file and standard error is a terminal.
+pub struct Lines {
+    reader: BufReader<Box<dyn Read>>,
+    number: usize,
+    name: String,
+}
+
+impl Lines {
+    /// The lines of standard input.
+    pub fn standard_input() -> Self {
+        Lines { reader: BufReader::new(Box::new(io::stdin())), number: 0, name: "standard input".to_owned() }
+    }
+
+    /// The lines of a file; `-` is standard input.
+    pub fn open(path: &Path) -> Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Lines::standard_input());
+        }
+        let (reader, name) = open(path)?;
+        Ok(Lines { reader: BufReader::with_capacity(1 << 16, reader), number: 0, name })
+    }
+}
+
+/// Opens a file for reading, with a progress bar over its length on a terminal.
+pub fn open(path: &Path) -> Result<(Box<dyn Read>, String)> {
+    let name = path.display().to_string();
+    let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
+    let length = file.metadata().map(|m| m.len()).unwrap_or(0);
+    Ok((Box::new(progress(length).wrap_read(file)), name))
+}
+
+/// A bar on standard error for long inputs, hidden where nobody would see it.
+fn progress(length: u64) -> ProgressBar {
+    const WORTH_A_BAR: u64 = 8 << 20;
+    if length < WORTH_A_BAR || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes}  {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style)
+}
+
+impl Iterator for Lines {
+    type Item = Result<Item>;
+
+    fn next(&mut self) -> Option<Result<Item>> {
+        let mut octets = Vec::new();
+        let number = self.number;
+        let place = || format!("{}, line {}", self.name, number + 1);
+        match (&mut self.reader).take(MAX_LINE).read_until(b'\n', &mut octets) {
+            Err(error) => return Some(Err(error).with_context(place)),
+            Ok(0) => return None,
+            Ok(read) if read as u64 == MAX_LINE && octets.last() != Some(&b'\n') => {
+                return Some(Err(anyhow::anyhow!("{}: longer than {MAX_LINE} octets", place())));
+            }
+            Ok(_) => {}
+        }
+        self.number += 1;
+        while octets.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
+            octets.pop();
+        }
+        // Text that is not UTF-8 is an error of that input, which its parser points at; not of the whole run.
+        let text = String::from_utf8(octets).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+        Some(Ok(Item { number, text }))
+    }
+}
+
+/// Hex that is not hex: which character, and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HexError {
+    /// A character that is no hex digit.
+    #[error("`{found}` is not a hex digit (character {column})")]
+    Digit {
+        /// The character.
+        found: char,
+        /// 1-based.
+        column: usize,
+    },
+    /// Half an octet at the end.
+    #[error("an odd number of hex digits: the last octet is cut in half")]
+    Odd,
+    /// Nothing at all.
+    #[error("no octets: expected hex digits")]
+    Empty,
+}
+
+/// Reads hex; blanks, colons, dashes and a leading `0x` are passed over.
+pub fn parse_hex(text: &str) -> Result<Vec<u8>, HexError> {
+    let trimmed = text.trim_start();
+    let skipped = text.chars().count() - trimmed.chars().count();
+    let (body, skipped) = match trimmed.strip_prefix("0x").or_else(|| trimmed.strip_prefix("0X")) {
+        Some(body) => (body, skipped + 2),
+        None => (trimmed, skipped),
+    };
+    let mut octets = Vec::with_capacity(body.len() / 2);
+    let mut high = None;
+    for (index, found) in body.chars().enumerate() {
+        if found.is_whitespace() || matches!(found, ':' | '-') {
+            continue;
+        }
+        let digit = found.to_digit(16).ok_or(HexError::Digit { found, column: skipped + index + 1 })? as u8;
+        match high.take() {
+            None => high = Some(digit),
+            Some(high) => octets.push(high << 4 | digit),
+        }
+    }
+    match (high, octets.is_empty()) {
+        (Some(_), _) => Err(HexError::Odd),
+        (None, true) => Err(HexError::Empty),
+        (None, false) => Ok(octets),
+    }
+}
+
+/// Lower-case hex.
+pub fn to_hex(octets: &[u8]) -> String {
+    use std::fmt::Write;
+    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_is_forgiving_about_separators_and_exact_about_digits() {
+        assert_eq!(parse_hex(" 0x0b:01 18-c0"), Ok(vec![0x0b, 0x01, 0x18, 0xc0]));
+        assert_eq!(parse_hex("0b0"), Err(HexError::Odd));
+        assert_eq!(parse_hex("0x0g"), Err(HexError::Digit { found: 'g', column: 4 }));
+        assert_eq!(parse_hex("  "), Err(HexError::Empty));
+        assert_eq!(to_hex(&[0, 0xff]), "00ff");
+    }
+}

@@ -1,0 +1,60 @@
+//! Output of the commands: standard output that may close at any time, one JSON object a line.
+
+use anyhow::Result;
+use serde::Serialize;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+
+/// Locked, buffered standard output.
+pub struct Output {
+    writer: BufWriter<StdoutLock<'static>>,
+    interactive: bool,
+}
+
+impl Output {
+    /// Takes standard output.
+    pub fn new() -> Self {
+        let interactive = io::stdout().is_terminal();
+        Output { writer: BufWriter::with_capacity(1 << 16, io::stdout().lock()), interactive }
+    }
+
+    /// Writes one JSON object and a line end.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
+        serde_json::to_writer(&mut self.writer, value)?;
+        self.line("")
+    }
+
+    /// Writes a line.
+    pub fn line(&mut self, text: &str) -> Result<()> {
+        self.writer.write_all(text.as_bytes())?;
+        self.writer.write_all(b"\n")?;
+        if self.interactive {
+            self.writer.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes out what is buffered.
+    pub fn finish(mut self) -> Result<()> {
+        Ok(self.writer.flush()?)
+    }
+}
+
+/// Whether the reader of our output went away, as `head` does: no error of ours.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// An error of one input, as JSON.
+#[derive(Debug, Serialize)]
+pub struct ErrorObject<'a> {
+    /// Short stable name.
+    pub kind: &'a str,
+    /// Octets (wire) or characters (text) before the place.
+    pub offset: usize,
+    /// For people.
+    pub message: String,
+}
