@@ -94,6 +94,10 @@ pub enum NlriErrorKind {
     /// More octets than an NLRI can hold; only when encoding.
     #[error("the rule takes {0} octets; an NLRI holds at most 4095")]
     TooLong(usize),
+    /// Values that the component's octets cannot say: of another kind, of the other IP version, larger than their width, or none at
+    /// all; only when building.
+    #[error("the {0} component cannot be written with the values given")]
+    Unencodable(ComponentType),
 }
 
 impl NlriErrorKind {
@@ -112,6 +116,7 @@ impl NlriErrorKind {
             NlriErrorKind::PrefixOffset { .. } => "prefix-offset",
             NlriErrorKind::ValueWidth { .. } => "value-width",
             NlriErrorKind::TooLong(_) => "too-long",
+            NlriErrorKind::Unencodable(_) => "unencodable",
         }
     }
 
@@ -128,7 +133,8 @@ impl NlriErrorKind {
             | NlriErrorKind::PrefixLength { .. }
             | NlriErrorKind::PrefixOffset { .. }
             | NlriErrorKind::ValueWidth { .. }
-            | NlriErrorKind::TooLong(_) => Disposition::DropNlri,
+            | NlriErrorKind::TooLong(_)
+            | NlriErrorKind::Unencodable(_) => Disposition::DropNlri,
         }
     }
 }

@@ -9,7 +9,10 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod builder;
+mod community;
 mod component;
+mod effect;
 mod error;
 mod family;
 mod nlri;
@@ -17,12 +20,19 @@ mod op;
 mod order;
 mod prefix;
 mod rule;
+mod rule_id;
+mod walk;
 
-pub use action::{Action, Community, Effect, Policing, Rate, Redirect};
+pub use action::{Action, Rate};
+pub use builder::NlriBuilder;
+pub use community::{Communities, Community};
 pub use component::{BitmaskOps, Component, ComponentType, NumericOps, ValueKind};
+pub use effect::{Effect, Policing, Redirect};
 pub use error::{CommunityError, Disposition, NlriError, NlriErrorKind};
 pub use family::{Family, InvalidRouteDistinguisher, IpVersion, RouteDistinguisher, UnknownFamily};
-pub use nlri::{Components, InvalidRuleId, MAX_LEN, Nlri, NlriBuilder, NlriEntry, NlriIter, NlriRef, PathId, RuleId};
+pub use nlri::{Components, MAX_LEN, Nlri, NlriRef};
 pub use op::{BitmaskOp, Comparison, NumericOp, Width};
 pub use prefix::{Ipv6Pattern, Prefix};
 pub use rule::Rule;
+pub use rule_id::{InvalidRuleId, RuleId};
+pub use walk::{NlriEntry, NlriIter, PathId};

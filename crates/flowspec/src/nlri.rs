@@ -3,18 +3,20 @@
 //! [`NlriRef`] is a validated NLRI that still borrows what the peer sent. [`Nlri`] owns the canonical form, in which reserved
 //! bits are zero: it is the key under which an announcement and its withdrawal meet.
 
+use crate::builder::NlriBuilder;
 use crate::component::{BitmaskOps, Component, ComponentType, NumericOps, ValueKind};
 use crate::error::{NlriError, NlriErrorKind};
 use crate::family::{Family, IpVersion, RouteDistinguisher};
-use crate::op::{AND, BitmaskOp, END_OF_LIST, NumericOp, Width};
+use crate::op::{AND, END_OF_LIST, Width};
 use crate::prefix::{Ipv6Pattern, Prefix};
+use crate::rule_id::RuleId;
 use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The most octets that a rule takes behind its length field.
 pub const MAX_LEN: usize = 4095;
 /// From this many octets on, the length takes two octets.
-const TWO_OCTET_LENGTH: usize = 240;
+pub(crate) const TWO_OCTET_LENGTH: usize = 240;
 
 /// A validated NLRI that borrows the octets a peer sent. Reserved bits may still be set.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,9 @@ impl<'a> NlriRef<'a> {
     pub fn from_value(family: Family, value: &'a [u8]) -> Result<Self, NlriError> {
         if value.is_empty() {
             return Err(NlriError { kind: NlriErrorKind::Empty, offset: 0 });
+        }
+        if value.len() > MAX_LEN {
+            return Err(NlriError { kind: NlriErrorKind::TooLong(value.len()), offset: MAX_LEN });
         }
         let flow_start = if family.is_vpn() { RouteDistinguisher::LEN } else { 0 };
         if value.len() < flow_start {
@@ -276,7 +281,7 @@ impl Nlri {
 
     /// Starts a rule.
     pub fn builder(family: Family) -> NlriBuilder {
-        NlriBuilder { family, rd: None, components: Default::default() }
+        NlriBuilder::new(family)
     }
 
     /// A borrowed view, for everything that reads it.
@@ -331,254 +336,5 @@ impl Nlri {
     /// A short stable name of the rule: a hash of family, route distinguisher and canonical octets.
     pub fn id(&self) -> RuleId {
         RuleId::of(self.family, &self.octets)
-    }
-}
-
-/// Short stable name of a rule, shown as 12 hex digits. For people and scripts; two rules may in theory share one, so programs
-/// key on the [`Nlri`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RuleId(u64);
-
-impl RuleId {
-    const DIGITS: usize = 12;
-
-    /// FNV-1a over family and octets, with a final mix, cut to 48 bits. Part of the stable face: never change it.
-    fn of(family: Family, octets: &[u8]) -> Self {
-        let [afi_high, afi_low] = family.afi().to_be_bytes();
-        let start = [afi_high, afi_low, family.safi()];
-        let hash = start.iter().chain(octets).fold(0xcbf2_9ce4_8422_2325u64, |hash, &octet| {
-            (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        RuleId((hash ^ (hash >> 33)) >> 16)
-    }
-
-    /// The 48 bits as a number.
-    pub const fn as_u64(self) -> u64 {
-        self.0
-    }
-}
-
-impl std::fmt::Display for RuleId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:0width$x}", self.0, width = RuleId::DIGITS)
-    }
-}
-
-/// Text that is no rule id.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a rule id of 12 hex digits, found `{0}`")]
-pub struct InvalidRuleId(String);
-
-impl std::str::FromStr for RuleId {
-    type Err = InvalidRuleId;
-
-    fn from_str(s: &str) -> Result<Self, Self::Err> {
-        let valid = s.len() == RuleId::DIGITS && s.bytes().all(|b| b.is_ascii_hexdigit());
-        valid.then(|| u64::from_str_radix(s, 16).ok()).flatten().map(RuleId).ok_or_else(|| InvalidRuleId(s.to_owned()))
-    }
-}
-
-/// RFC 7911 path identifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PathId(pub u32);
-
-/// One NLRI of a field, with what stood around it.
-#[derive(Clone, Copy, Debug)]
-pub struct NlriEntry<'a> {
-    /// Path identifier, where add-path was asked for.
-    pub path_id: Option<PathId>,
-    /// The octets of this entry as received: path identifier, length and value.
-    pub raw: &'a [u8],
-    /// The rule, or why it is malformed. Offsets count from the start of the field.
-    pub nlri: Result<NlriRef<'a>, NlriError>,
-}
-
-/// Walks the NLRIs of an MP_REACH_NLRI or MP_UNREACH_NLRI. A malformed NLRI does not stop the walk; lost framing does, and is the
-/// last item.
-#[derive(Clone, Debug)]
-pub struct NlriIter<'a> {
-    family: Family,
-    add_path: bool,
-    field: &'a [u8],
-    at: usize,
-}
-
-impl<'a> NlriIter<'a> {
-    /// Walks `field`; `add_path` tells whether a path identifier stands before each length (RFC 7911 §3).
-    pub const fn new(family: Family, add_path: bool, field: &'a [u8]) -> Self {
-        NlriIter { family, add_path, field, at: 0 }
-    }
-
-    /// Reads path identifier and length: where the value starts and ends.
-    fn frame(&self) -> Result<(Option<PathId>, usize, usize), NlriError> {
-        let mut at = self.at;
-        let mut path_id = None;
-        if self.add_path {
-            let Some(octets) = self.field[at..].first_chunk() else {
-                return Err(NlriError { kind: NlriErrorKind::TruncatedPathId, offset: at });
-            };
-            path_id = Some(PathId(u32::from_be_bytes(*octets)));
-            at += 4;
-        }
-        let truncated = |needed| NlriError { kind: NlriErrorKind::Truncated { needed }, offset: self.field.len() };
-        let &first = self.field.get(at).ok_or(truncated(1))?;
-        let (len, start) = if usize::from(first) < TWO_OCTET_LENGTH {
-            (usize::from(first), at + 1)
-        } else {
-            let &second = self.field.get(at + 1).ok_or(truncated(1))?;
-            (usize::from(u16::from_be_bytes([first, second]) & 0x0fff), at + 2)
-        };
-        let end = start + len;
-        if end > self.field.len() { Err(truncated(end - self.field.len())) } else { Ok((path_id, start, end)) }
-    }
-}
-
-impl<'a> Iterator for NlriIter<'a> {
-    type Item = NlriEntry<'a>;
-
-    fn next(&mut self) -> Option<NlriEntry<'a>> {
-        if self.at >= self.field.len() {
-            return None;
-        }
-        let begin = self.at;
-        let (path_id, start, end) = match self.frame() {
-            Ok(frame) => frame,
-            Err(error) => {
-                self.at = self.field.len();
-                return Some(NlriEntry { path_id: None, raw: &self.field[begin..], nlri: Err(error) });
-            }
-        };
-        self.at = end;
-        let nlri = NlriRef::from_value(self.family, &self.field[start..end])
-            .map_err(|error| NlriError { offset: error.offset + start, ..error });
-        Some(NlriEntry { path_id, raw: &self.field[begin..end], nlri })
-    }
-}
-
-/// Builds a rule's match part; components may come in any order.
-#[derive(Clone, Debug)]
-pub struct NlriBuilder {
-    family: Family,
-    rd: Option<RouteDistinguisher>,
-    components: [Option<Vec<u8>>; 13],
-}
-
-impl NlriBuilder {
-    /// Sets the route distinguisher; needed for VPN families, ignored by the others.
-    pub fn route_distinguisher(mut self, rd: RouteDistinguisher) -> Self {
-        self.rd = Some(rd);
-        self
-    }
-
-    /// Sets a destination or source prefix. A prefix of the other IP version is kept out by [`build`](Self::build).
-    pub fn prefix(mut self, kind: ComponentType, prefix: Prefix) -> Self {
-        let mut octets = vec![kind as u8];
-        match prefix {
-            Prefix::V4(net) => {
-                octets.push(net.prefix_len());
-                let len = usize::from(net.prefix_len()).div_ceil(8);
-                octets.extend_from_slice(&net.trunc().addr().octets()[..len]);
-            }
-            Prefix::V6(pattern) => {
-                octets.extend_from_slice(&[pattern.length(), pattern.offset()]);
-                let len = usize::from(pattern.length() - pattern.offset()).div_ceil(8);
-                let shifted = pattern.bits().checked_shl(u32::from(pattern.offset())).unwrap_or(0);
-                octets.extend_from_slice(&shifted.to_be_bytes()[..len]);
-            }
-        }
-        self.components[kind as usize - 1] = Some(octets);
-        self
-    }
-
-    /// Sets a numeric component; an empty list leaves it out.
-    pub fn numeric(mut self, kind: ComponentType, ops: &[NumericOp]) -> Self {
-        self.components[kind as usize - 1] =
-            encode_list(kind, ops.iter().map(|op| (op.operator_octet(), op.value, op.width)));
-        self
-    }
-
-    /// Sets a bitmask component; an empty list leaves it out.
-    pub fn bitmask(mut self, kind: ComponentType, ops: &[BitmaskOp]) -> Self {
-        self.components[kind as usize - 1] =
-            encode_list(kind, ops.iter().map(|op| (op.operator_octet(), op.value, op.width)));
-        self
-    }
-
-    /// Whether a component of this type was set.
-    pub fn has(&self, kind: ComponentType) -> bool {
-        self.components[kind as usize - 1].is_some()
-    }
-
-    /// Checks the whole and makes it canonical.
-    ///
-    /// # Errors
-    /// As a receiver would find them: no component at all, a VPN rule without route distinguisher, a component that the family does
-    /// not define, a value too wide, more than 4095 octets.
-    pub fn build(self) -> Result<Nlri, NlriError> {
-        let mut value = Vec::new();
-        if self.family.is_vpn() {
-            match self.rd {
-                Some(rd) => value.extend_from_slice(&rd.0),
-                None => return Err(NlriError { kind: NlriErrorKind::TruncatedRouteDistinguisher, offset: 0 }),
-            }
-        }
-        self.components.iter().flatten().for_each(|component| value.extend_from_slice(component));
-        if value.len() > MAX_LEN {
-            return Err(NlriError { kind: NlriErrorKind::TooLong(value.len()), offset: MAX_LEN });
-        }
-        Nlri::from_value(self.family, &value)
-    }
-}
-
-fn encode_list(kind: ComponentType, pairs: impl Iterator<Item = (u8, u64, Width)>) -> Option<Vec<u8>> {
-    let mut octets = vec![kind as u8];
-    let mut last = None;
-    for (operator, value, width) in pairs {
-        last = Some(octets.len());
-        octets.push(operator);
-        octets.extend_from_slice(&value.to_be_bytes()[8 - width.octets()..]);
-    }
-    octets[last?] |= END_OF_LIST;
-    Some(octets)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::op::Comparison;
-
-    #[test]
-    fn decodes_rfc_8955_example_2() {
-        let field = [
-            0x12, 0x01, 0x18, 0xc0, 0x00, 0x02, 0x02, 0x18, 0xcb, 0x00, 0x71, 0x04, 0x03, 0x89, 0x45, 0x8b, 0x91, 0x1f,
-            0x90,
-        ];
-        let mut walk = NlriIter::new(Family::Ipv4, false, &field);
-        let nlri = walk.next().unwrap().nlri.unwrap();
-        assert!(walk.next().is_none());
-        let components: Vec<_> = nlri.components().collect();
-        assert!(
-            matches!(components[0], Component::Prefix(ComponentType::Destination, p) if p.to_string() == "192.0.2.0/24")
-        );
-        let Component::Numeric(ComponentType::Port, ops) = components[2] else { panic!("{components:?}") };
-        let ops: Vec<_> = ops.collect();
-        assert_eq!(ops[0], NumericOp::new(Comparison::GreaterOrEqual, 137));
-        assert_eq!(ops[1], NumericOp::new(Comparison::LessOrEqual, 139).and());
-        assert_eq!(ops[2], NumericOp::new(Comparison::Equal, 8080));
-    }
-
-    #[test]
-    fn a_malformed_nlri_does_not_hide_the_next() {
-        let field = [0x03, 0x0e, 0x81, 0x01, 0x03, 0x05, 0x81, 0x50, 0x09, 0x01];
-        let found: Vec<_> = NlriIter::new(Family::Ipv4, false, &field).map(|entry| entry.nlri.map(|_| ())).collect();
-        assert_eq!(
-            found,
-            [
-                Err(NlriError { kind: NlriErrorKind::UnknownComponent(14), offset: 1 }),
-                Ok(()),
-                Err(NlriError { kind: NlriErrorKind::Truncated { needed: 8 }, offset: 10 }),
-            ]
-        );
     }
 }

@@ -1,6 +1,7 @@
 //! A whole rule: what it matches and what it does.
 
-use crate::action::{Action, Effect};
+use crate::action::Action;
+use crate::effect::Effect;
 use crate::nlri::Nlri;
 use std::net::IpAddr;
 

@@ -1,0 +1,50 @@
+//! The short name of a rule, for people and scripts.
+
+use crate::family::Family;
+use std::fmt;
+use std::str::FromStr;
+
+/// Short stable name of a rule, shown as 12 hex digits. For people and scripts; two rules may in theory share one, so programs
+/// key on the [`Nlri`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId(u64);
+
+impl RuleId {
+    const DIGITS: usize = 12;
+
+    /// FNV-1a over family and octets, with a final mix, cut to 48 bits. Part of the stable face: never change it.
+    pub(crate) fn of(family: Family, octets: &[u8]) -> Self {
+        let [afi_high, afi_low] = family.afi().to_be_bytes();
+        let start = [afi_high, afi_low, family.safi()];
+        let hash = start.iter().chain(octets).fold(0xcbf2_9ce4_8422_2325u64, |hash, &octet| {
+            (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        RuleId((hash ^ (hash >> 33)) >> 16)
+    }
+
+    /// The 48 bits as a number.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:0width$x}", self.0, width = RuleId::DIGITS)
+    }
+}
+
+/// Text that is no rule id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a rule id of 12 hex digits, found `{0}`")]
+pub struct InvalidRuleId(String);
+
+impl FromStr for RuleId {
+    type Err = InvalidRuleId;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let valid = s.len() == RuleId::DIGITS && s.bytes().all(|b| b.is_ascii_hexdigit());
+        valid.then(|| u64::from_str_radix(s, 16).ok()).flatten().map(RuleId).ok_or_else(|| InvalidRuleId(s.to_owned()))
+    }
+}
