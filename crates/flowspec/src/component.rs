@@ -102,6 +102,14 @@ impl ComponentType {
         }
     }
 
+    /// The width in which `value` is sent: the smallest that holds it, and at least four octets for the flow label (RFC 8956 §3.7).
+    pub const fn width_for(self, value: u64) -> Width {
+        match (self, Width::for_value(value)) {
+            (ComponentType::FlowLabel, Width::One | Width::Two) => Width::Four,
+            (_, width) => width,
+        }
+    }
+
     /// The bits of a value that are compared; the others are reserved, sent as 0 and ignored on receipt.
     pub(crate) const fn value_mask(self, version: IpVersion) -> u64 {
         match (self, version) {
@@ -204,4 +212,28 @@ fn next_pair(octets: &mut &[u8], first: &mut bool) -> Option<(u8, u64)> {
 /// Big-endian value of at most eight octets.
 pub(crate) fn be_value(octets: &[u8]) -> u64 {
     octets.iter().fold(0, |value, &octet| (value << 8) | u64::from(octet))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_name_their_types() {
+        for version in [IpVersion::V4, IpVersion::V6] {
+            for number in 0..=u8::MAX {
+                let last = if version == IpVersion::V4 { 12 } else { 13 };
+                let kind = ComponentType::from_wire(number, version);
+                assert_eq!(kind.map(|kind| kind as u8), (1..=last).contains(&number).then_some(number));
+            }
+        }
+    }
+
+    #[test]
+    fn the_flow_label_is_sent_in_four_octets() {
+        assert_eq!(ComponentType::FlowLabel.width_for(1), Width::Four);
+        assert_eq!(ComponentType::FlowLabel.width_for(1 << 32), Width::Eight);
+        assert_eq!(ComponentType::Port.width_for(80), Width::One);
+        assert_eq!(ComponentType::Port.width_for(443), Width::Two);
+    }
 }

@@ -117,7 +117,8 @@ pub struct NumericOp {
 }
 
 impl NumericOp {
-    /// A pair joined with OR, in the smallest width that holds `value`.
+    /// A pair joined with OR, in the smallest width that holds `value`. (A flow label is sent wider:
+    /// [`ComponentType::width_for`](crate::ComponentType::width_for).)
     pub const fn new(comparison: Comparison, value: u64) -> Self {
         NumericOp { and: false, comparison, value, width: Width::for_value(value) }
     }
