@@ -5,6 +5,8 @@ use crate::component::ComponentType;
 /// What the receiver does about an error; from mildest to hardest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Disposition {
+    /// Leave out this path attribute and go on as if it had not been there (RFC 7606 §2).
+    DiscardAttribute,
     /// Leave out this NLRI (and withdraw the rule that it names, where that can be told); go on with the next.
     DropNlri,
     /// Treat every NLRI of the UPDATE as withdrawn (RFC 7606 §2).

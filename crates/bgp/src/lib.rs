@@ -1,0 +1,32 @@
+//! BGP without I/O: bytes and connects go in, bytes, timers and route changes come out. No sockets, no clock, no unsafe code.
+//!
+//! # Tour
+//! - [`Session`] is one peer: feed it [`Event`]s, then take [`Output`]s and octets to send, and wake it at [`Session::poll_timeout`].
+//!   It also sends: [`Session::announce`], [`Session::withdraw`], [`Session::end_of_rib`].
+//! - [`Message`] and [`Framer`] are the wire; [`Capability`] and [`Open`] what two sides can do; [`Notification`] why a session ends.
+//! - [`Update`] is what an UPDATE comes to under RFC 7606; [`PathAttributes`] what it says about its routes; [`RouteKey`] names a route.
+
+#![forbid(unsafe_code)]
+
+mod afi_safi;
+mod attribute;
+mod message;
+mod route;
+mod session;
+mod update;
+
+pub use afi_safi::{AfiSafi, FamilySet, UnknownAfiSafi};
+pub use attribute::{
+    AS_TRANS, AsPath, AsPathError, Origin, PathAttributes, RawAttribute, Segment, SegmentKind, StandardCommunity,
+};
+pub use message::{
+    AddPath, Capability, FamilyNumbers, Frame, Framer, GracefulRestart, HEADER_LEN, LongLivedFamily, MAX_COMMUNICATION,
+    MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Message, Notification, Open, RefreshKind, Role, RouteRefresh, UnknownRole,
+    message_kind,
+};
+pub use route::{Destination, RouteKey};
+pub use session::{
+    Cease, ConnId, Direction, Down, DownReason, Event, LongLived, Negotiated, Output, PeerAs, PeerConfig, Session,
+    StaleFamily, State, Transmit,
+};
+pub use update::{Announced, Update, UpdateError, UpdateErrorKind};

@@ -1,0 +1,179 @@
+//! Cuts a stream of octets into messages (RFC 4271 §4.1, RFC 8654).
+
+use crate::message::{Notification, message_kind as kind};
+
+/// Octets of a header: marker, length, type.
+pub const HEADER_LEN: usize = 19;
+/// Most octets of a message without the extended message capability.
+pub const MAX_MESSAGE: usize = 4096;
+/// Most octets of a message with it (RFC 8654).
+pub const MAX_EXTENDED_MESSAGE: usize = 65535;
+const MARKER: [u8; 16] = [0xff; 16];
+
+/// Collects what a peer sends until messages are whole. Holds at most one message and what was pushed behind it.
+#[derive(Clone, Debug)]
+pub struct Framer {
+    buffer: Vec<u8>,
+    start: usize,
+    max: usize,
+}
+
+/// One whole message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Type octet; one of RFC 4271's or ROUTE-REFRESH.
+    pub kind: u8,
+    /// All its octets, header included.
+    pub octets: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// What stands behind the header.
+    pub fn body(&self) -> &'a [u8] {
+        &self.octets[HEADER_LEN..]
+    }
+}
+
+impl Default for Framer {
+    fn default() -> Self {
+        Framer { buffer: Vec::new(), start: 0, max: MAX_MESSAGE }
+    }
+}
+
+impl Framer {
+    /// An empty one, for messages up to 4096 octets.
+    pub fn new() -> Self {
+        Framer::default()
+    }
+
+    /// Sets the length that a message may have; OPEN and KEEPALIVE stay limited to 4096 (RFC 8654 §4).
+    pub fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
+    /// Adds octets as they arrived.
+    pub fn push(&mut self, octets: &[u8]) {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        self.buffer.extend_from_slice(octets);
+    }
+
+    /// The next whole message, if there is one. Call until `None` before the next [`push`](Self::push).
+    ///
+    /// # Errors
+    /// The NOTIFICATION to close the session with: marker, length or type are wrong. The stream is of no more use then.
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Notification> {
+        let pending = &self.buffer[self.start..];
+        let Some(&header) = pending.first_chunk::<HEADER_LEN>() else {
+            // A wrong marker is told as soon as it is seen: the rest may never come.
+            let seen = pending.len().min(MARKER.len());
+            return if pending[..seen] == MARKER[..seen] {
+                Ok(None)
+            } else {
+                Err(Notification::new(Notification::HEADER_NOT_SYNCHRONIZED))
+            };
+        };
+        let [.., a, b, kind] = header;
+        let len = check_header(&header, usize::from(u16::from_be_bytes([a, b])), kind, self.max)?;
+        if pending.len() < len {
+            return Ok(None);
+        }
+        let begin = self.start;
+        self.start += len;
+        Ok(Some(Frame { kind, octets: &self.buffer[begin..begin + len] }))
+    }
+
+    /// Octets of a message that is not whole yet.
+    pub fn pending(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+}
+
+/// Checks a header; returns the length.
+pub(crate) fn check_header(header: &[u8; HEADER_LEN], len: usize, kind: u8, max: usize) -> Result<usize, Notification> {
+    if header[..16] != MARKER {
+        return Err(Notification::new(Notification::HEADER_NOT_SYNCHRONIZED));
+    }
+    let (least, most) = match kind {
+        kind::OPEN => (HEADER_LEN + 10, MAX_MESSAGE),
+        kind::UPDATE => (HEADER_LEN + 4, max),
+        kind::NOTIFICATION => (HEADER_LEN + 2, max),
+        kind::KEEPALIVE => (HEADER_LEN, HEADER_LEN),
+        // A wrong length of a ROUTE-REFRESH has an error code of its own (RFC 7313 §5), given where the message is read.
+        kind::ROUTE_REFRESH => (HEADER_LEN, max),
+        _ if len < HEADER_LEN || len > max => (HEADER_LEN, max),
+        _ => return Err(Notification::with_data(Notification::HEADER_TYPE, &[kind])),
+    };
+    if len < least || len > most {
+        return Err(Notification::with_data(Notification::HEADER_LENGTH, &(len as u16).to_be_bytes()));
+    }
+    Ok(len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(len: u16, kind: u8) -> Vec<u8> {
+        let mut octets = MARKER.to_vec();
+        octets.extend_from_slice(&len.to_be_bytes());
+        octets.push(kind);
+        octets
+    }
+
+    #[test]
+    fn pieces_of_any_size_make_the_same_messages() {
+        let mut stream = header(19, kind::KEEPALIVE);
+        stream.extend(header(23, kind::UPDATE));
+        stream.extend([0; 4]);
+        stream.extend(header(19, kind::KEEPALIVE));
+        for size in [1, 2, 7, 20, stream.len()] {
+            let mut framer = Framer::new();
+            let mut found = Vec::new();
+            for piece in stream.chunks(size) {
+                framer.push(piece);
+                while let Some(frame) = framer.next_frame().unwrap() {
+                    found.push((frame.kind, frame.body().len()));
+                }
+            }
+            assert_eq!(found, [(kind::KEEPALIVE, 0), (kind::UPDATE, 4), (kind::KEEPALIVE, 0)], "pieces of {size}");
+            assert_eq!(framer.pending(), 0);
+        }
+    }
+
+    #[test]
+    fn each_header_fault_has_its_subcode_and_data() {
+        let mut marker = header(19, kind::KEEPALIVE);
+        marker[3] = 0;
+        let table: [(Vec<u8>, (u8, u8), &[u8]); 9] = [
+            (marker, Notification::HEADER_NOT_SYNCHRONIZED, &[]),
+            (vec![0xff, 0xfe], Notification::HEADER_NOT_SYNCHRONIZED, &[]),
+            (header(18, kind::KEEPALIVE), Notification::HEADER_LENGTH, &[0, 18]),
+            (header(20, kind::KEEPALIVE), Notification::HEADER_LENGTH, &[0, 20]),
+            (header(4097, kind::UPDATE), Notification::HEADER_LENGTH, &[0x10, 1]),
+            (header(22, kind::UPDATE), Notification::HEADER_LENGTH, &[0, 22]),
+            (header(28, kind::OPEN), Notification::HEADER_LENGTH, &[0, 28]),
+            (header(20, kind::NOTIFICATION), Notification::HEADER_LENGTH, &[0, 20]),
+            (header(19, 6), Notification::HEADER_TYPE, &[6]),
+        ];
+        for (octets, kind, data) in table {
+            let mut framer = Framer::new();
+            framer.push(&octets);
+            assert_eq!(framer.next_frame(), Err(Notification::with_data(kind, data)), "{octets:?}");
+        }
+    }
+
+    #[test]
+    fn extended_messages_are_for_updates_not_opens() {
+        let mut framer = Framer::new();
+        framer.set_max(MAX_EXTENDED_MESSAGE);
+        framer.push(&header(65535, kind::UPDATE));
+        assert_eq!(framer.next_frame(), Ok(None));
+        let mut framer = Framer::new();
+        framer.set_max(MAX_EXTENDED_MESSAGE);
+        framer.push(&header(4097, kind::OPEN));
+        assert!(framer.next_frame().is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! BGP messages: framing, and each message both ways (RFC 4271 §4, RFC 2918, RFC 7313, RFC 8654).
+
+mod capability;
+mod framer;
+mod notification;
+mod open;
+mod refresh;
+
+pub use capability::{AddPath, Capability, FamilyNumbers, GracefulRestart, LongLivedFamily, Role, UnknownRole};
+pub use framer::{Frame, Framer, HEADER_LEN, MAX_EXTENDED_MESSAGE, MAX_MESSAGE};
+pub use notification::{MAX_COMMUNICATION, Notification};
+pub use open::Open;
+pub use refresh::{RefreshKind, RouteRefresh};
+
+/// Type octets.
+pub mod message_kind {
+    /// OPEN.
+    pub const OPEN: u8 = 1;
+    /// UPDATE.
+    pub const UPDATE: u8 = 2;
+    /// NOTIFICATION.
+    pub const NOTIFICATION: u8 = 3;
+    /// KEEPALIVE.
+    pub const KEEPALIVE: u8 = 4;
+    /// ROUTE-REFRESH (RFC 2918).
+    pub const ROUTE_REFRESH: u8 = 5;
+}
+
+/// A message. An UPDATE stays in its octets: what they mean depends on what the session negotiated, see
+/// [`Update::decode`](crate::Update::decode).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// OPEN.
+    Open(Open),
+    /// UPDATE: what stands behind the header.
+    Update(&'a [u8]),
+    /// NOTIFICATION.
+    Notification(Notification),
+    /// KEEPALIVE.
+    Keepalive,
+    /// ROUTE-REFRESH.
+    RouteRefresh(RouteRefresh),
+}
+
+impl<'a> Message<'a> {
+    /// Reads one framed message.
+    ///
+    /// # Errors
+    /// The NOTIFICATION to close the session with.
+    pub fn decode(frame: Frame<'a>) -> Result<Self, Notification> {
+        let body = frame.body();
+        match frame.kind {
+            message_kind::OPEN => Open::decode(body).map(Message::Open),
+            message_kind::UPDATE => Ok(Message::Update(body)),
+            message_kind::NOTIFICATION => Notification::decode(body)
+                .map(Message::Notification)
+                .ok_or_else(|| Notification::with_data(Notification::HEADER_LENGTH, &length_of(frame.octets))),
+            message_kind::KEEPALIVE => Ok(Message::Keepalive),
+            message_kind::ROUTE_REFRESH => RouteRefresh::decode(body)
+                .map(Message::RouteRefresh)
+                .ok_or_else(|| Notification::with_data(Notification::REFRESH_LENGTH, frame.octets)),
+            other => Err(Notification::with_data(Notification::HEADER_TYPE, &[other])),
+        }
+    }
+
+    /// Appends the whole message, header included.
+    pub fn encode_to(&self, out: &mut Vec<u8>) {
+        let kind = match self {
+            Message::Open(_) => message_kind::OPEN,
+            Message::Update(_) => message_kind::UPDATE,
+            Message::Notification(_) => message_kind::NOTIFICATION,
+            Message::Keepalive => message_kind::KEEPALIVE,
+            Message::RouteRefresh(_) => message_kind::ROUTE_REFRESH,
+        };
+        let start = begin_message(kind, out);
+        match self {
+            Message::Open(open) => open.encode_body(out),
+            Message::Update(body) => out.extend_from_slice(body),
+            Message::Notification(notification) => notification.encode_body(out),
+            Message::Keepalive => {}
+            Message::RouteRefresh(refresh) => refresh.encode_body(out),
+        }
+        end_message(start, out);
+    }
+}
+
+/// Appends a header with an open length; returns where the message starts.
+pub(crate) fn begin_message(kind: u8, out: &mut Vec<u8>) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[0xff; 16]);
+    out.extend_from_slice(&[0, 0, kind]);
+    start
+}
+
+/// Fills in the length of the message that starts at `start`.
+pub(crate) fn end_message(start: usize, out: &mut [u8]) {
+    let len = length_of(&out[start..]);
+    out[start + 16..start + 18].copy_from_slice(&len);
+}
+
+fn length_of(message: &[u8]) -> [u8; 2] {
+    (message.len() as u16).to_be_bytes()
+}

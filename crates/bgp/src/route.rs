@@ -1,0 +1,53 @@
+//! What a route is about: the key under which an announcement and its withdrawal meet.
+
+use crate::afi_safi::AfiSafi;
+use flowspec::{Nlri, PathId};
+use ipnet::IpNet;
+
+/// The destination of a route: a traffic filter or an address prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// A FlowSpec rule's match part, canonical.
+    Flow(Nlri),
+    /// A unicast prefix; host bits are zero.
+    Unicast(IpNet),
+}
+
+impl Destination {
+    /// The family it is announced in.
+    pub const fn family(&self) -> AfiSafi {
+        match self {
+            Destination::Flow(nlri) => AfiSafi::Flow(nlri.family()),
+            Destination::Unicast(IpNet::V4(_)) => AfiSafi::Ipv4Unicast,
+            Destination::Unicast(IpNet::V6(_)) => AfiSafi::Ipv6Unicast,
+        }
+    }
+}
+
+/// Destination and, where add-path was negotiated, the path (RFC 7911): one peer's routes are told apart by it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RouteKey {
+    /// Where to, or what to filter.
+    pub destination: Destination,
+    /// Path identifier; `None` without add-path.
+    pub path_id: Option<PathId>,
+}
+
+impl RouteKey {
+    /// The family it is announced in.
+    pub const fn family(&self) -> AfiSafi {
+        self.destination.family()
+    }
+}
+
+impl From<Nlri> for RouteKey {
+    fn from(nlri: Nlri) -> Self {
+        RouteKey { destination: Destination::Flow(nlri), path_id: None }
+    }
+}
+
+impl From<IpNet> for RouteKey {
+    fn from(net: IpNet) -> Self {
+        RouteKey { destination: Destination::Unicast(net.trunc()), path_id: None }
+    }
+}

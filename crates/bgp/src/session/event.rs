@@ -1,0 +1,169 @@
+//! What goes into a session and what comes out.
+
+use crate::afi_safi::AfiSafi;
+use crate::message::{Notification, RefreshKind};
+use crate::session::negotiated::Negotiated;
+use crate::update::Update;
+
+/// Name of a TCP connection, chosen by whoever owns the socket; unique within a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The peer connected to us.
+    Incoming,
+    /// We connected to the peer.
+    Outgoing,
+}
+
+/// Why the operator or the program ends a session: a Cease subcode and a text for the peer's operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cease {
+    /// Code and subcode, such as [`Notification::CEASE_SHUTDOWN`].
+    pub code: (u8, u8),
+    /// Shutdown communication (RFC 9003); may be empty.
+    pub communication: String,
+}
+
+/// What happens to a session.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// The operator wants the session up.
+    Start,
+    /// The operator wants it down, until the next [`Event::Start`].
+    Stop(Cease),
+    /// Close and come back after the idle hold time.
+    Reset(Cease),
+    /// A TCP connection is there: the peer's, or the one asked for by [`Output::Connect`].
+    Connected(ConnId, Direction),
+    /// The connection asked for by [`Output::Connect`] did not come about.
+    ConnectFailed,
+    /// Octets arrived, in any pieces.
+    Received(ConnId, &'a [u8]),
+    /// A connection was closed by the peer or broke. Not for those that [`Output::Close`] closed.
+    Closed(ConnId),
+}
+
+/// Octets to write to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Which one.
+    pub conn: ConnId,
+    /// Whole messages.
+    pub octets: Vec<u8>,
+}
+
+/// What a session wants done, or tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Open a TCP connection to the peer; answer with [`Event::Connected`] or [`Event::ConnectFailed`].
+    Connect,
+    /// Give up a [`Output::Connect`] that has not been answered. An answer that was under way is dealt with.
+    AbortConnect,
+    /// Write `last_words` behind what [`Session::poll_transmit`](crate::Session::poll_transmit) gave before, as far as the socket
+    /// takes it without waiting, and close the connection.
+    Close {
+        /// Which one.
+        conn: ConnId,
+        /// The NOTIFICATION, if there is one, and what had to go before it.
+        last_words: Vec<u8>,
+    },
+    /// The session is up.
+    Established(Box<Negotiated>),
+    /// The session is down; its routes are to be dropped, or kept as stale as `graceful` and the policy say. Comes once for each
+    /// [`Output::Established`].
+    Down(Box<Down>),
+    /// An attempt at a session failed before it was up.
+    Failed(DownReason),
+    /// The state as shown to people changed.
+    State(State),
+    /// Routes came or went, or some of an UPDATE was malformed.
+    Update(Box<Update>),
+    /// The peer has sent all its routes of this family.
+    EndOfRib(AfiSafi),
+    /// The peer asks for our routes, or marks begin and end of its own (RFC 7313).
+    RouteRefresh {
+        /// Family.
+        family: AfiSafi,
+        /// Request, begin or end.
+        kind: RefreshKind,
+    },
+    /// The boundaries of this family's NLRIs were lost: nothing of it is heard any more in this session. All its routes are to be dropped.
+    FamilyDisabled(AfiSafi),
+}
+
+/// States of RFC 4271 §8.2.2; with two connections, that of the one further on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Not wanted, or waiting after a failure.
+    Idle,
+    /// Waiting for a connection from either side.
+    Active,
+    /// Waiting for the connection that we asked for.
+    Connect,
+    /// OPEN sent.
+    OpenSent,
+    /// OPEN received and accepted.
+    OpenConfirm,
+    /// Up.
+    Established,
+}
+
+impl State {
+    /// The name used in text and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Idle => "idle",
+            State::Active => "active",
+            State::Connect => "connect",
+            State::OpenSent => "open-sent",
+            State::OpenConfirm => "open-confirm",
+            State::Established => "established",
+        }
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a session or an attempt at one ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DownReason {
+    /// We sent this NOTIFICATION.
+    #[error("sent {0}")]
+    Sent(Notification),
+    /// The peer sent this NOTIFICATION.
+    #[error("received {0}")]
+    Received(Notification),
+    /// The TCP connection closed or broke.
+    #[error("connection lost")]
+    ConnectionLost,
+    /// The peer opened a new connection while this one seemed up; with graceful restart that means that it restarted (RFC 4724 §4.2).
+    #[error("the peer restarted")]
+    PeerRestarted,
+}
+
+/// The end of an established session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Down {
+    /// Why.
+    pub reason: DownReason,
+    /// The families whose routes the peer asked to be kept (RFC 4724, RFC 8538, RFC 9494), with the time; empty if none.
+    pub graceful: Vec<StaleFamily>,
+}
+
+/// How long routes of a family outlive the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StaleFamily {
+    /// Family.
+    pub family: AfiSafi,
+    /// Seconds to keep them under graceful restart: until then the session must be back.
+    pub restart_time: u16,
+    /// Seconds to keep them after that as long-lived stale (RFC 9494); 0 if not negotiated.
+    pub long_lived: u32,
+}

@@ -1,0 +1,170 @@
+//! What can be wrong with an UPDATE, where, and what to do about it (RFC 7606).
+
+use crate::afi_safi::AfiSafi;
+use crate::attribute::AsPathError;
+use crate::message::{FamilyNumbers, Notification};
+use flowspec::{CommunityError, Disposition, NlriError};
+
+/// An error in an UPDATE, with the place where it was found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} (octet {offset})")]
+pub struct UpdateError {
+    /// What is wrong.
+    pub kind: UpdateErrorKind,
+    /// Octets before the place, counted from the start of the message (its marker).
+    pub offset: usize,
+}
+
+/// What is wrong with an UPDATE.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpdateErrorKind {
+    /// Withdrawn routes length or total attribute length go beyond the message.
+    #[error("the lengths of the UPDATE's fields do not add up")]
+    FieldLengths,
+    /// An attribute goes beyond the attributes' end, or its header is cut off (RFC 7606 §4).
+    #[error("the attributes are cut off at their end")]
+    AttributesOverrun,
+    /// Optional or transitive bit contradict the attribute's definition (RFC 7606 §3 c).
+    #[error("attribute {attribute} has flags {flags:#04x}")]
+    Flags {
+        /// Type code.
+        attribute: u8,
+        /// Flags octet.
+        flags: u8,
+    },
+    /// The attribute's length is not one that it can have.
+    #[error("attribute {attribute} has {length} octets")]
+    Length {
+        /// Type code.
+        attribute: u8,
+        /// Octets of its value.
+        length: usize,
+    },
+    /// An ORIGIN that is not defined.
+    #[error("ORIGIN {0} is not defined")]
+    Origin(u8),
+    /// A malformed AS_PATH.
+    #[error("{0}")]
+    AsPath(AsPathError),
+    /// A malformed AS4_PATH: left out (RFC 6793 §6).
+    #[error("AS4_PATH: {0}")]
+    As4Path(AsPathError),
+    /// AGGREGATOR with AS number 0 (RFC 7607).
+    #[error("AGGREGATOR with AS number 0")]
+    ZeroAggregator,
+    /// Extended communities whose length or rate is wrong.
+    #[error("{0}")]
+    Community(CommunityError),
+    /// A well-known mandatory attribute is missing.
+    #[error("attribute {0} is missing")]
+    Missing(u8),
+    /// An attribute other than MP_REACH_NLRI and MP_UNREACH_NLRI came again: the first counts (RFC 7606 §3 g).
+    #[error("attribute {0} came again")]
+    Repeated(u8),
+    /// MP_REACH_NLRI or MP_UNREACH_NLRI came again (RFC 7606 §3 g).
+    #[error("attribute {0} came again")]
+    RepeatedMultiprotocol(u8),
+    /// A well-known attribute that nobody knows (RFC 4271 §6.3).
+    #[error("unrecognized well-known attribute {0}")]
+    Unrecognized(u8),
+    /// MP_REACH_NLRI or MP_UNREACH_NLRI too short for its fixed part.
+    #[error("attribute {attribute} has {length} octets, too few for its fixed part")]
+    MultiprotocolLength {
+        /// Type code.
+        attribute: u8,
+        /// Octets of its value.
+        length: usize,
+    },
+    /// A next hop whose length the family does not have, or that goes beyond the attribute.
+    #[error("a next hop of {length} octets for {family}")]
+    NextHop {
+        /// The family.
+        family: AfiSafi,
+        /// Octets announced.
+        length: usize,
+    },
+    /// Routes of a family that was not negotiated: ignored.
+    #[error("AFI {} SAFI {} was not negotiated", .0.afi, .0.safi)]
+    NotNegotiated(FamilyNumbers),
+    /// A malformed FlowSpec NLRI. The offset inside counts from the start of the NLRI field.
+    #[error("{family}: {error}")]
+    Nlri {
+        /// The family.
+        family: AfiSafi,
+        /// What is wrong with it.
+        error: NlriError,
+    },
+    /// A malformed prefix: too long, or cut off by the end of the field.
+    #[error("{family}: malformed prefix")]
+    Prefix {
+        /// The family.
+        family: AfiSafi,
+    },
+    /// Our own AS number in the AS_PATH, or our identifier as originator or cluster: the route came back to us.
+    #[error("the route has been here before")]
+    Loop,
+}
+
+impl UpdateErrorKind {
+    /// A short stable name for JSON and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            UpdateErrorKind::FieldLengths => "field-lengths",
+            UpdateErrorKind::AttributesOverrun => "attributes-overrun",
+            UpdateErrorKind::Flags { .. } => "attribute-flags",
+            UpdateErrorKind::Length { .. } => "attribute-length",
+            UpdateErrorKind::Origin(_) => "origin",
+            UpdateErrorKind::AsPath(_) => "as-path",
+            UpdateErrorKind::As4Path(_) => "as4-path",
+            UpdateErrorKind::ZeroAggregator => "aggregator",
+            UpdateErrorKind::Community(error) => error.name(),
+            UpdateErrorKind::Missing(_) => "missing-attribute",
+            UpdateErrorKind::Repeated(_) => "repeated-attribute",
+            UpdateErrorKind::RepeatedMultiprotocol(_) => "repeated-multiprotocol",
+            UpdateErrorKind::Unrecognized(_) => "unrecognized-attribute",
+            UpdateErrorKind::MultiprotocolLength { .. } => "multiprotocol-length",
+            UpdateErrorKind::NextHop { .. } => "next-hop",
+            UpdateErrorKind::NotNegotiated(_) => "family-not-negotiated",
+            UpdateErrorKind::Nlri { error, .. } => error.kind.name(),
+            UpdateErrorKind::Prefix { .. } => "prefix",
+            UpdateErrorKind::Loop => "loop",
+        }
+    }
+
+    /// What the receiver does about it.
+    pub fn disposition(&self) -> Disposition {
+        let notification = |(code, subcode)| Disposition::Notification { code, subcode };
+        match self {
+            UpdateErrorKind::FieldLengths | UpdateErrorKind::RepeatedMultiprotocol(_) => {
+                notification(Notification::UPDATE_ATTRIBUTE_LIST)
+            }
+            UpdateErrorKind::Unrecognized(_) => notification(Notification::UPDATE_UNRECOGNIZED),
+            UpdateErrorKind::MultiprotocolLength { .. } => notification(Notification::UPDATE_OPTIONAL),
+            UpdateErrorKind::NextHop { .. } => Disposition::DisableFamily,
+            UpdateErrorKind::Prefix { family: AfiSafi::Ipv6Unicast } => Disposition::DisableFamily,
+            UpdateErrorKind::Prefix { .. } => notification(Notification::UPDATE_NETWORK),
+            UpdateErrorKind::Nlri { error, .. } => error.kind.disposition(),
+            UpdateErrorKind::Community(error) => error.disposition(),
+            // RFC 7606 §7.2, §7.7 and §7.6: these never change where traffic goes.
+            UpdateErrorKind::Length { attribute: 6 | 7 | 17 | 18, .. }
+            | UpdateErrorKind::As4Path(_)
+            | UpdateErrorKind::ZeroAggregator
+            | UpdateErrorKind::Repeated(_)
+            | UpdateErrorKind::NotNegotiated(_) => Disposition::DiscardAttribute,
+            UpdateErrorKind::AttributesOverrun
+            | UpdateErrorKind::Flags { .. }
+            | UpdateErrorKind::Length { .. }
+            | UpdateErrorKind::Origin(_)
+            | UpdateErrorKind::AsPath(_)
+            | UpdateErrorKind::Missing(_)
+            | UpdateErrorKind::Loop => Disposition::TreatAsWithdraw,
+        }
+    }
+}
+
+impl UpdateError {
+    /// What the receiver does about it.
+    pub fn disposition(&self) -> Disposition {
+        self.kind.disposition()
+    }
+}
