@@ -59,7 +59,7 @@ pub enum Action {
         /// T bit: set means that the search goes on with the next rule (RFC 8955 §7.3).
         continues: bool,
     },
-    /// 8009 traffic-marking: DSCP, 6 bits.
+    /// 8009 traffic-marking: DSCP, 6 bits; higher bits are not sent.
     Mark(u8),
     /// 8008 rt-redirect, AS2 form.
     RedirectAs2 {
@@ -111,7 +111,7 @@ pub enum Action {
         outbound: bool,
         /// I bit: applies to incoming packets.
         inbound: bool,
-        /// Group, 14 bits.
+        /// Group, 14 bits; higher bits are not sent.
         group: u16,
     },
     /// Anything else, kept as it is (route targets among them).
@@ -212,5 +212,117 @@ fn encode(action: Action) -> Community {
             join(if transitive { 0x07 } else { 0x47 }, 0x02, &asn.to_be_bytes(), &flags.to_be_bytes())
         }
         Action::Other(community) => community,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extended(octets: u64) -> Community {
+        Community::Extended(octets.to_be_bytes())
+    }
+
+    /// `t s`, an address and the last two octets.
+    fn ipv6(code: u16, address: &str, last: u16) -> Community {
+        let address: Ipv6Addr = address.parse().unwrap();
+        let octets = [&code.to_be_bytes()[..], &address.octets(), &last.to_be_bytes()].concat();
+        Community::Ipv6(octets.try_into().unwrap())
+    }
+
+    fn rate(rate: f32) -> Rate {
+        Rate::new(rate).unwrap()
+    }
+
+    #[test]
+    fn every_code_both_ways() {
+        let v6: Ipv6Addr = "2001:db8::1".parse().unwrap();
+        let v4 = Ipv4Addr::new(192, 0, 2, 1);
+        let action = |sample, continues| Action::TrafficAction { sample, continues };
+        let set = |transitive, outbound, inbound, group| Action::InterfaceSet {
+            transitive,
+            asn: 4_200_000_000,
+            outbound,
+            inbound,
+            group,
+        };
+        let table = [
+            (extended(0x8006_0000_0000_0000), Action::RateBytes { asn: 0, rate: rate(0.0) }),
+            (extended(0x8006_fdea_4616_0000), Action::RateBytes { asn: 65002, rate: rate(9600.0) }),
+            (extended(0x800c_0000_447a_0000), Action::RatePackets { asn: 0, rate: rate(1000.0) }),
+            (extended(0x8007_0000_0000_0000), action(false, false)),
+            (extended(0x8007_0000_0000_0001), action(false, true)),
+            (extended(0x8007_0000_0000_0002), action(true, false)),
+            (extended(0x8007_0000_0000_0003), action(true, true)),
+            (extended(0x8009_0000_0000_002e), Action::Mark(46)),
+            (extended(0x8008_fde8_0000_0064), Action::RedirectAs2 { asn: 65000, local: 100 }),
+            (extended(0x8108_c000_0201_0064), Action::RedirectIpv4 { address: v4, local: 100 }),
+            (extended(0x8208_fa56_ea00_000a), Action::RedirectAs4 { asn: 4_200_000_000, local: 10 }),
+            (extended(0x0800_0000_0000_0000), Action::RedirectNextHop { copy: false }),
+            (extended(0x0800_0000_0000_0001), Action::RedirectNextHop { copy: true }),
+            (extended(0x010c_c000_0201_0000), Action::RedirectIp { address: v4.into(), copy: false }),
+            (extended(0x010c_c000_0201_0001), Action::RedirectIp { address: v4.into(), copy: true }),
+            (ipv6(0x000c, "2001:db8::1", 0), Action::RedirectIp { address: v6.into(), copy: false }),
+            (ipv6(0x000c, "2001:db8::1", 1), Action::RedirectIp { address: v6.into(), copy: true }),
+            (ipv6(0x000d, "2001:db8::1", 100), Action::RedirectIpv6 { address: v6, local: 100 }),
+            (extended(0x0702_fa56_ea00_8001), set(true, true, false, 1)),
+            (extended(0x0702_fa56_ea00_4001), set(true, false, true, 1)),
+            (extended(0x4702_fa56_ea00_ffff), set(false, true, true, 0x3fff)),
+            (extended(0x0002_fdea_0000_0064), Action::Other(extended(0x0002_fdea_0000_0064))),
+            (ipv6(0x0002, "2001:db8::1", 7), Action::Other(ipv6(0x0002, "2001:db8::1", 7))),
+        ];
+        for (community, action) in table {
+            assert_eq!(Action::decode(community), Ok(action), "{community:x?}");
+            assert_eq!(action.encode(), community, "{action:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_ignored_on_receipt_is_sent_as_zero() {
+        let table = [
+            (extended(0x8007_ffff_ffff_fffc), extended(0x8007_0000_0000_0000)),
+            (extended(0x8009_ffff_ffff_ffee), extended(0x8009_0000_0000_002e)),
+            // OpenDaylight puts an address there; the target is the MP_REACH next hop all the same.
+            (extended(0x0800_7f00_0001_0001), extended(0x0800_0000_0000_0001)),
+            (extended(0x010c_c000_0201_fffe), extended(0x010c_c000_0201_0000)),
+            (ipv6(0x000c, "2001:db8::1", 0xfffe), ipv6(0x000c, "2001:db8::1", 0)),
+            // The old code of rt-redirect-ipv6, sent by GoBGP 3.10.
+            (ipv6(0x800b, "2001:db8::1", 100), ipv6(0x000d, "2001:db8::1", 100)),
+        ];
+        for (received, sent) in table {
+            let action = Action::decode(received).unwrap();
+            assert!(!matches!(action, Action::Other(_)), "{received:x?}");
+            assert_eq!(action.encode(), sent, "{received:x?}");
+        }
+    }
+
+    #[test]
+    fn codes_are_told_apart_by_attribute() {
+        // 800b and 000d name an action in attribute 25 only (CVE-2025-43972), 8006 and 0800 in attribute 16 only.
+        for community in [
+            extended(0x800b_2001_0db8_0000),
+            extended(0x000d_2001_0db8_0000),
+            extended(0x000c_2001_0db8_0000),
+            ipv6(0x8006, "::", 0),
+            ipv6(0x0800, "::", 1),
+            ipv6(0x010c, "::", 1),
+        ] {
+            assert_eq!(Action::decode(community), Ok(Action::Other(community)));
+        }
+    }
+
+    #[test]
+    fn every_rate_but_nan_is_kept_bit_for_bit() {
+        for code in [0x8006u64, 0x800c] {
+            let community = |rate: u32| extended(code << 48 | u64::from(rate));
+            for nan in [0x7fc0_0000u32, 0x7f80_0001, 0xffc0_0000, 0xffff_ffff, 0x7fff_ffff] {
+                assert_eq!(Action::decode(community(nan)), Err(CommunityError::RateNotANumber), "{nan:x}");
+            }
+            for bits in [0, 0x8000_0000, 1, 0x8000_0001, 0x7f80_0000, 0xff80_0000, 0x7f7f_ffff, 0xc616_0000] {
+                assert_eq!(Action::decode(community(bits)).unwrap().encode(), community(bits), "{bits:x}");
+            }
+        }
+        assert_eq!(Rate::new(f32::NAN), None);
+        assert_ne!(rate(0.0), rate(-0.0), "compared as sent");
     }
 }

@@ -23,7 +23,7 @@ pub enum Policing {
 /// Where packets are sent instead of, or besides, their usual way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Redirect {
-    /// To the VRF that imports this route target (RFC 8955 §7.4, RFC 8956 §6.1): the community as it was sent.
+    /// To the VRF that imports this route target (RFC 8955 §7.4, RFC 8956 §6.1): the community in its canonical form.
     Vrf(Community),
     /// To an address.
     Address {
@@ -128,5 +128,113 @@ impl Policing {
                 Policing::Limit { bytes: lowest(a, b), packets: lowest(p, q) }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(rate: f32) -> Action {
+        Action::RateBytes { asn: 0, rate: Rate::new(rate).unwrap() }
+    }
+
+    fn packets(rate: f32) -> Action {
+        Action::RatePackets { asn: 0, rate: Rate::new(rate).unwrap() }
+    }
+
+    fn policing(actions: &[Action]) -> Policing {
+        Effect::of(actions, None).policing
+    }
+
+    #[test]
+    fn one_rate() {
+        let smallest = f32::from_bits(1);
+        let table = [
+            (0.0, Policing::Discard),
+            (-0.0, Policing::Discard),
+            (-9600.0, Policing::Discard),
+            (-smallest, Policing::Discard),
+            (f32::NEG_INFINITY, Policing::Discard),
+            (f32::INFINITY, Policing::None),
+            (smallest, Policing::Limit { bytes: Some(smallest), packets: None }),
+            (f32::MIN_POSITIVE, Policing::Limit { bytes: Some(f32::MIN_POSITIVE), packets: None }),
+            (f32::MAX, Policing::Limit { bytes: Some(f32::MAX), packets: None }),
+        ];
+        for (rate, expected) in table {
+            assert_eq!(policing(&[bytes(rate)]), expected, "{rate:e} bytes/s");
+            let in_packets = match expected {
+                Policing::Limit { bytes, .. } => Policing::Limit { bytes: None, packets: bytes },
+                other => other,
+            };
+            assert_eq!(policing(&[packets(rate)]), in_packets, "{rate:e} packets/s");
+        }
+    }
+
+    #[test]
+    fn several_rates_are_discard_over_the_lowest_of_each_unit_in_any_order() {
+        let limit = |bytes, packets| Policing::Limit { bytes, packets };
+        let table: [(&[Action], Policing); 7] = [
+            (&[], Policing::None),
+            (&[bytes(200.0), bytes(100.0), bytes(300.0)], limit(Some(100.0), None)),
+            (&[bytes(200.0), packets(5.0)], limit(Some(200.0), Some(5.0))),
+            (&[packets(7.0), bytes(200.0), packets(5.0)], limit(Some(200.0), Some(5.0))),
+            (&[bytes(200.0), packets(-1.0)], Policing::Discard),
+            (&[bytes(f32::INFINITY), bytes(200.0)], limit(Some(200.0), None)),
+            (&[bytes(f32::INFINITY), packets(f32::INFINITY)], Policing::None),
+        ];
+        for (actions, expected) in table {
+            assert_eq!(policing(actions), expected, "{actions:?}");
+            let reversed: Vec<_> = actions.iter().rev().copied().collect();
+            assert_eq!(policing(&reversed), expected, "{reversed:?}");
+        }
+    }
+
+    #[test]
+    fn no_action_accepts_and_ends_the_search() {
+        let unknown = Action::Other(Community::Extended([0, 2, 0xfd, 0xea, 0, 0, 0, 100]));
+        assert_eq!(Effect::of(&[], None), Effect::ACCEPT);
+        assert_eq!(Effect::of(&[unknown], None), Effect::ACCEPT);
+    }
+
+    #[test]
+    fn of_several_marks_and_redirects_the_first_and_of_sample_and_continue_any() {
+        let as2 = Action::RedirectAs2 { asn: 65000, local: 100 };
+        let address = "192.0.2.9".parse().unwrap();
+        let actions = [
+            Action::Mark(46),
+            Action::Mark(0),
+            as2,
+            Action::RedirectIp { address, copy: true },
+            Action::TrafficAction { sample: true, continues: false },
+            Action::TrafficAction { sample: false, continues: true },
+        ];
+        let expected = Effect {
+            policing: Policing::None,
+            mark: Some(46),
+            redirect: Some(Redirect::Vrf(as2.encode())),
+            sample: true,
+            continues: true,
+        };
+        assert_eq!(Effect::of(&actions, None), expected);
+    }
+
+    #[test]
+    fn redirect_to_next_hop_takes_that_of_the_announcement() {
+        let next_hop = "2001:db8::9".parse().unwrap();
+        let redirect = |copy, next_hop| Effect::of(&[Action::RedirectNextHop { copy }], next_hop).redirect;
+        assert_eq!(redirect(true, Some(next_hop)), Some(Redirect::Address { address: next_hop, copy: true }));
+        assert_eq!(redirect(false, None), Some(Redirect::UnknownNextHop { copy: false }));
+    }
+
+    #[test]
+    fn the_old_code_of_rt_redirect_ipv6_names_the_same_vrf() {
+        let vrf = |code: [u8; 2]| {
+            let mut octets = [0u8; 20];
+            octets[..2].copy_from_slice(&code);
+            Effect::of(&[Action::decode(Community::Ipv6(octets)).unwrap()], None).redirect
+        };
+        assert_eq!(vrf([0x80, 0x0b]), vrf([0x00, 0x0d]));
+        assert!(matches!(vrf([0x80, 0x0b]), Some(Redirect::Vrf(_))));
     }
 }

@@ -145,6 +145,10 @@ fn parse_rd(s: &str) -> Option<RouteDistinguisher> {
             .map(|v| RouteDistinguisher(v.to_be_bytes()));
     }
     let (admin, local) = s.split_once(':')?;
+    // Integer parsing would take a plus sign.
+    if s.contains('+') {
+        return None;
+    }
     let mut rd = [0u8; 8];
     if let Ok(addr) = admin.parse::<std::net::Ipv4Addr>() {
         rd[1] = 1;
@@ -190,7 +194,7 @@ mod tests {
             let rd: RouteDistinguisher = text.parse().unwrap();
             assert_eq!(rd.to_string(), text);
         }
-        for bad in ["", "1", "1:", "70000:70000", "1.2.3.4:65536", "x:1", "0x12"] {
+        for bad in ["", "1", "1:", "70000:70000", "1.2.3.4:65536", "x:1", "0x12", "+1:1", "1:+1", "-1:1", "1:1:1"] {
             assert!(bad.parse::<RouteDistinguisher>().is_err(), "{bad}");
         }
     }
