@@ -1,0 +1,42 @@
+# Every target says what it does in the comment behind it: `make` shows them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Seconds for each fuzz target of `make fuzz`.
+FUZZ_SECONDS ?= 60
+# `make test T=word` runs only the tests whose names contain the word.
+T ?=
+
+.PHONY: help setup build test soak bench fuzz lint fmt
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what building and testing need on Debian 12 (as root or with sudo)
+	@scripts/setup.sh build test
+
+build: ## Build the program: target/release/floodgate
+	@scripts/setup.sh build
+	cargo build --release -p floodgate
+
+test: ## Run all tests; those that need root or a missing program say that they skip
+	@scripts/setup.sh build test
+	@scripts/test.sh $(T)
+
+soak: ## The differential and fault tests with many more cases (tens of minutes)
+	@scripts/setup.sh build test
+	@FLOODGATE_SOAK=1 scripts/test.sh $(or $(T),soak)
+
+bench: ## Measure; prints tables
+	@scripts/setup.sh build
+	cargo bench --workspace
+
+fuzz: ## Fuzz every decoder, FUZZ_SECONDS=60 each
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+lint: ## Formatting, clippy, documentation, purity of the core, file sizes: what CI refuses
+	@scripts/setup.sh build
+	@scripts/lint.sh
+
+fmt: ## Format all Rust code
+	cargo fmt --all

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# The core decides without sockets, clocks and processes. A dependency that brings them in would make that promise
+# untestable, so the trees of the pure crates may not name any; nor may a crate import upwards.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+status=0
+
+# refuse CRATE REASON NAME...: the normal dependencies of CRATE, direct or not, may not be among the names.
+refuse() {
+    local crate=$1 reason=$2 tree name
+    shift 2
+    [ -d "crates/$crate" ] || return 0
+    tree=$(cargo tree -q --locked -p "$crate" -e normal --prefix none --format '{p}' | cut -d ' ' -f 1 | sort -u)
+    for name in "$@"; do
+        if grep -qx "$name" <<<"$tree"; then
+            printf '%s depends on %s: %s\n' "$crate" "$name" "$reason" >&2
+            status=1
+        fi
+    done
+}
+
+for crate in flowspec bgp engine; do
+    refuse "$crate" "the core is pure" tokio libc mio socket2 rustix nix async-io
+    if [ -f "crates/$crate/src/lib.rs" ] && ! grep -q '^#!\[forbid(unsafe_code)\]' "crates/$crate/src/lib.rs"; then
+        printf 'crates/%s/src/lib.rs lacks #![forbid(unsafe_code)]\n' "$crate" >&2
+        status=1
+    fi
+done
+refuse flowspec "it stands alone" bgp engine dataplane floodgate lab
+refuse bgp "it knows only what a rule is" engine dataplane floodgate lab
+refuse engine "it knows nothing of sessions" bgp dataplane floodgate lab
+refuse dataplane "a back end knows nothing of BGP" bgp floodgate lab
+refuse floodgate "the laboratory is for tests" lab
+exit "$status"

@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Installs what the project needs on Debian 12 and Ubuntu. Does nothing, quickly, when all is there.
+#
+#   scripts/setup.sh build        what building and running need (compiler for the XDP program, nft, ip, iptables)
+#   scripts/setup.sh test         what the tests need as well: other BGP speakers to talk to, tcpdump
+#
+# Services of the packages installed here (BIRD, FRR, GoBGP, ExaBGP) are neither started nor enabled: the tests run
+# the programs in network namespaces of their own.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+BUILD_PACKAGES=(build-essential clang-14 llvm-14 libbpf-dev linux-libc-dev nftables iproute2 iptables)
+TEST_PACKAGES=(bird2 gobgpd exabgp frr tcpdump python3-venv)
+SERVICES=(bird.service gobgpd.service exabgp.service frr.service)
+EXABGP5=5.0.15
+# Beside the build's results: `cargo clean` removes it and the next call makes it again.
+EXABGP5_DIR=target/peers/exabgp5
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+# The packages of the arguments that are not installed, one a line.
+missing_packages() {
+    local status
+    # dpkg-query exits non-zero when it does not know a package at all; the list it prints is what counts.
+    status=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null || true)
+    local package
+    for package in "$@"; do
+        grep -qx "$package installed" <<<"$status" || printf '%s\n' "$package"
+    done
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+install_packages() {
+    command -v dpkg-query >/dev/null || die "this is not Debian or Ubuntu; install what corresponds to: $*"
+    local missing
+    mapfile -t missing < <(missing_packages "$@")
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+        die "run as root: apt-get install --no-install-recommends ${missing[*]}"
+    fi
+    say "installing ${missing[*]}"
+    local log
+    log=$(mktemp)
+    if ! without_services install_quietly "${missing[@]}" >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        die "apt-get install failed (whole output: $log)"
+    fi
+    rm -f "$log"
+}
+
+install_quietly() {
+    as_root apt-get -q update &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qy -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@"
+}
+
+# Runs a command with a policy that no service may start, and disables those that it brought. A policy that the
+# machine already has (containers do) is left as it is, and so is a service that was there before.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d ours=no service new=() status=0
+    for service in "${SERVICES[@]}"; do
+        service_file "$service" >/dev/null || new+=("$service")
+    done
+    if [ ! -e "$policy" ]; then
+        ours=yes
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+    "$@" || status=$?
+    [ "$ours" = no ] || as_root rm -f "$policy"
+    if command -v systemctl >/dev/null; then
+        for service in "${new[@]}"; do
+            ! service_file "$service" >/dev/null || as_root systemctl disable "$service" || true
+        done
+    fi
+    return "$status"
+}
+
+service_file() {
+    ls "/lib/systemd/system/$1" "/usr/lib/systemd/system/$1" 2>/dev/null
+}
+
+install_exabgp5() {
+    [ "$("$EXABGP5_DIR/bin/python" -c 'from importlib.metadata import version; print(version("exabgp"))' 2>/dev/null)" != "$EXABGP5" ] ||
+        return 0
+    say "installing ExaBGP $EXABGP5 from PyPI into $EXABGP5_DIR"
+    rm -rf "$EXABGP5_DIR"
+    mkdir -p "$(dirname "$EXABGP5_DIR")"
+    /usr/bin/python3 -m venv "$EXABGP5_DIR"
+    "$EXABGP5_DIR/bin/pip" install --quiet --disable-pip-version-check "exabgp==$EXABGP5" ||
+        die "pip could not install exabgp==$EXABGP5"
+}
+
+check_rust() {
+    command -v cargo >/dev/null || die "cargo is missing: install Rust 1.95 or later (https://rustup.rs)"
+}
+
+[ $# -gt 0 ] || set -- build test
+for group in "$@"; do
+    case "$group" in
+    build)
+        check_rust
+        install_packages "${BUILD_PACKAGES[@]}"
+        ;;
+    test)
+        install_packages "${TEST_PACKAGES[@]}"
+        install_exabgp5
+        ;;
+    *) die "unknown group '$group'; there are: build test" ;;
+    esac
+done
