@@ -1,0 +1,96 @@
+//! What a list of rules does to a packet (RFC 8955 §5.1, §7.3, §7.7).
+
+use super::Mismatch;
+use crate::effect::Effect;
+use crate::packet::Packet;
+use crate::rule::Rule;
+
+/// Which rules a packet meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The packet is in no VRF: VPN rules do not apply.
+    Global,
+    /// The packet is in the VRF to which the given rules belong: VPN rules apply, too.
+    Vrf,
+}
+
+/// What a list of rules does to a packet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The rule that matched and ended the search, by its place in the list.
+    pub ended_by: Option<usize>,
+    /// The rules before it that matched and let the search go on (T bit), in order.
+    pub continued: Vec<usize>,
+    /// The effects of all of these together: discard over the lowest rate of each unit; of several marks or redirects the first;
+    /// sampled if one of them samples. [`Effect::ACCEPT`] where no rule matched. [`Effect::continues`] tells that some rule
+    /// matched and yet the search went through to the end of the list.
+    ///
+    /// A limit of this effect is the lowest that applies. Each rule keeps its own policer.
+    pub effect: Effect,
+}
+
+impl Decision {
+    /// The rule to name as the deciding one: that which ended the search, otherwise the last that matched and went on.
+    pub fn rule(&self) -> Option<usize> {
+        self.ended_by.or(self.continued.last().copied())
+    }
+
+    /// Every rule that matched, in order.
+    pub fn matched(&self) -> impl Iterator<Item = usize> + '_ {
+        self.continued.iter().copied().chain(self.ended_by)
+    }
+}
+
+/// What `rules`, given in their order, do to `packet`: the first that matches ends the search unless its T bit says to go on.
+pub fn decide<'a>(rules: impl IntoIterator<Item = &'a Rule>, packet: &Packet, scope: Scope) -> Decision {
+    search(rules, packet, scope, |_, _| {})
+}
+
+/// As [`decide`], and why each rule that the search passed did not match.
+pub fn explain<'a>(
+    rules: impl IntoIterator<Item = &'a Rule>,
+    packet: &Packet,
+    scope: Scope,
+) -> (Decision, Vec<(usize, Mismatch<'a>)>) {
+    let mut passed = Vec::new();
+    let decision = search(rules, packet, scope, |index, mismatch| passed.push((index, mismatch)));
+    (decision, passed)
+}
+
+fn search<'a>(
+    rules: impl IntoIterator<Item = &'a Rule>,
+    packet: &Packet,
+    scope: Scope,
+    mut passed: impl FnMut(usize, Mismatch<'a>),
+) -> Decision {
+    let mut decision = Decision { ended_by: None, continued: Vec::new(), effect: Effect::ACCEPT };
+    for (index, rule) in rules.into_iter().enumerate() {
+        if scope == Scope::Global && rule.nlri.family().is_vpn() {
+            passed(index, Mismatch::Vpn);
+            continue;
+        }
+        if let Err(mismatch) = rule.nlri.matches(packet) {
+            passed(index, mismatch);
+            continue;
+        }
+        let effect = rule.effect();
+        decision.effect = accumulate(decision.effect, effect);
+        if !effect.continues {
+            decision.ended_by = Some(index);
+            break;
+        }
+        decision.continued.push(index);
+    }
+    decision
+}
+
+/// The effect of two rules that both match, `first` earlier than `second`.
+fn accumulate(first: Effect, second: Effect) -> Effect {
+    Effect {
+        policing: first.policing.and(second.policing),
+        mark: first.mark.or(second.mark),
+        redirect: first.redirect.or(second.redirect),
+        sample: first.sample || second.sample,
+        continues: second.continues,
+    }
+}

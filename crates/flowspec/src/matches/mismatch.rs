@@ -1,0 +1,224 @@
+//! Why a packet does not match a rule.
+
+use crate::component::{Component, ComponentType};
+use crate::family::IpVersion;
+use crate::op::Comparison;
+use std::fmt;
+use std::net::IpAddr;
+
+/// Why a packet does not match a rule: the first component that says no.
+#[derive(Clone, Copy, Debug)]
+pub enum Mismatch<'a> {
+    /// The rule filters the other IP version.
+    Version {
+        /// The packet's.
+        packet: IpVersion,
+        /// The rule's.
+        rule: IpVersion,
+    },
+    /// A VPN rule, and the question was about packets outside of VRFs.
+    Vpn,
+    /// The packet does not have what the component looks at.
+    Absent {
+        /// The component.
+        component: Component<'a>,
+        /// Why not.
+        why: Absence,
+    },
+    /// The packet has something else.
+    Value {
+        /// The component.
+        component: Component<'a>,
+        /// What the packet has.
+        found: Found,
+    },
+}
+
+/// Why a packet does not have what a component looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Absence {
+    /// The IPv6 extension headers do not lead to an upper-layer protocol within this packet.
+    Protocol,
+    /// This protocol has no ports.
+    Ports(IpVersion, u8),
+    /// This protocol is not the ICMP of its IP version.
+    Icmp(IpVersion, u8),
+    /// This protocol is not TCP.
+    TcpFlags(IpVersion, u8),
+    /// The upper-layer header is in another fragment.
+    NonFirstFragment,
+    /// The packet or its capture ends before.
+    Truncated,
+    /// IPv4 has no flow label.
+    FlowLabel,
+    /// The component's type has no number to compare. No valid rule has such a component.
+    NotNumeric,
+}
+
+/// What a packet has where a component looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Found {
+    /// An address.
+    Address(IpAddr),
+    /// A number.
+    Number(u64),
+    /// Both ports, neither of which is accepted.
+    Ports {
+        /// Source port.
+        source: u16,
+        /// Destination port.
+        destination: u16,
+    },
+    /// Octets 12 and 13 of the TCP header, without data offset.
+    TcpFlags(u16),
+    /// DF 1, IsF 2, FF 4, LF 8.
+    Fragment(u8),
+}
+
+impl Mismatch<'_> {
+    /// The type of the component that says no.
+    pub const fn component_type(&self) -> Option<ComponentType> {
+        match self {
+            Mismatch::Version { .. } | Mismatch::Vpn => None,
+            Mismatch::Absent { component, .. } | Mismatch::Value { component, .. } => Some(component.component_type()),
+        }
+    }
+}
+
+/// `dport: packet has 443, rule wants 80`.
+impl fmt::Display for Mismatch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mismatch::Version { packet, rule } => {
+                write!(f, "packet is {}, rule is for {}", version_name(*packet), version_name(*rule))
+            }
+            Mismatch::Vpn => f.write_str("a VPN rule applies only in its VRF"),
+            Mismatch::Absent { component, why } => write!(f, "{}: {why}", component.component_type()),
+            Mismatch::Value { component, found } => {
+                let kind = component.component_type();
+                write!(f, "{kind}: packet has {found}, rule wants {}", Wanted(*component))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Absence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Absence::Protocol => f.write_str("packet tells no upper-layer protocol"),
+            Absence::Ports(_, protocol) => write!(f, "{} has no ports", ProtocolName(protocol)),
+            Absence::Icmp(IpVersion::V4, protocol) => write!(f, "{} is not ICMP", ProtocolName(protocol)),
+            Absence::Icmp(IpVersion::V6, protocol) => write!(f, "{} is not ICMPv6", ProtocolName(protocol)),
+            Absence::TcpFlags(_, protocol) => write!(f, "{} is not TCP", ProtocolName(protocol)),
+            Absence::NonFirstFragment => f.write_str("non-first fragment has no upper-layer header"),
+            Absence::Truncated => f.write_str("the upper-layer header is truncated"),
+            Absence::FlowLabel => f.write_str("IPv4 has no flow label"),
+            Absence::NotNumeric => f.write_str("nothing to compare"),
+        }
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Found::Address(address) => address.fmt(f),
+            Found::Number(number) => number.fmt(f),
+            Found::Ports { source, destination } => write!(f, "{source} and {destination}"),
+            Found::TcpFlags(flags) => names(f, &TCP_FLAGS, flags.into()),
+            Found::Fragment(bits) => names(f, &FRAGMENT_BITS, bits.into()),
+        }
+    }
+}
+
+fn version_name(version: IpVersion) -> &'static str {
+    match version {
+        IpVersion::V4 => "IPv4",
+        IpVersion::V6 => "IPv6",
+    }
+}
+
+struct ProtocolName(u8);
+
+impl fmt::Display for ProtocolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [(u8, &str); 10] = [
+            (1, "ICMP"),
+            (2, "IGMP"),
+            (6, "TCP"),
+            (17, "UDP"),
+            (47, "GRE"),
+            (50, "ESP"),
+            (51, "AH"),
+            (58, "ICMPv6"),
+            (89, "OSPF"),
+            (132, "SCTP"),
+        ];
+        match NAMES.iter().find(|(number, _)| *number == self.0) {
+            Some((_, name)) => f.write_str(name),
+            None => write!(f, "protocol {}", self.0),
+        }
+    }
+}
+
+const TCP_FLAGS: [(u64, &str); 8] =
+    [(1, "fin"), (2, "syn"), (4, "rst"), (8, "psh"), (0x10, "ack"), (0x20, "urg"), (0x40, "ece"), (0x80, "cwr")];
+const FRAGMENT_BITS: [(u64, &str); 4] =
+    [(1, "dont-fragment"), (2, "is-fragment"), (4, "first-fragment"), (8, "last-fragment")];
+
+/// The names of the bits that are set, and the others as a number.
+fn names(f: &mut fmt::Formatter<'_>, table: &[(u64, &str)], bits: u64) -> fmt::Result {
+    let mut joint = "";
+    let mut rest = bits;
+    for (bit, name) in table.iter().filter(|(bit, _)| bits & bit != 0) {
+        write!(f, "{}{name}", std::mem::replace(&mut joint, "+"))?;
+        rest &= !bit;
+    }
+    match rest {
+        0 if bits == 0 => f.write_str("none"),
+        0 => Ok(()),
+        rest => write!(f, "{joint}{rest:#x}"),
+    }
+}
+
+/// What a component accepts: `>=80&<=90,443`, or in words for bits.
+struct Wanted<'a>(Component<'a>);
+
+impl fmt::Display for Wanted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Component::Prefix(_, prefix) => prefix.fmt(f),
+            Component::Numeric(_, ops) => ops.enumerate().try_for_each(|(n, op)| {
+                f.write_str(joint(n, op.and, ["&", ","]))?;
+                let sign = match op.comparison {
+                    Comparison::False => return f.write_str("false"),
+                    Comparison::True => return f.write_str("true"),
+                    Comparison::Equal => "",
+                    Comparison::NotEqual => "!=",
+                    Comparison::Greater => ">",
+                    Comparison::GreaterOrEqual => ">=",
+                    Comparison::Less => "<",
+                    Comparison::LessOrEqual => "<=",
+                };
+                write!(f, "{sign}{}", op.value)
+            }),
+            Component::Bitmask(kind, ops) => ops.enumerate().try_for_each(|(n, op)| {
+                f.write_str(joint(n, op.and, [" and ", " or "]))?;
+                f.write_str(if op.not { "not " } else { "" })?;
+                f.write_str(match (op.value.count_ones(), op.all) {
+                    (1, _) => "",
+                    (_, true) => "all of ",
+                    (_, false) => "any of ",
+                })?;
+                names(f, if kind == ComponentType::TcpFlags { &TCP_FLAGS } else { &FRAGMENT_BITS }, op.value)
+            }),
+        }
+    }
+}
+
+fn joint(n: usize, and: bool, [and_text, or_text]: [&'static str; 2]) -> &'static str {
+    match (n, and) {
+        (0, _) => "",
+        (_, true) => and_text,
+        (_, false) => or_text,
+    }
+}

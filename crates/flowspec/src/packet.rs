@@ -1,0 +1,256 @@
+//! What a rule can ask of a packet: facts read from raw octets, without allocation.
+//!
+//! A fact that the octets do not tell is absent, and a component that asks for it does not match. Upper-layer facts are read
+//! only from octets that are captured and inside of the IP packet's own length, never from link-layer padding.
+
+use crate::family::IpVersion;
+use crate::space::FragmentPosition;
+use std::net::IpAddr;
+
+mod ipv4;
+mod ipv6;
+
+/// Protocol number of ICMP.
+pub(crate) const ICMP: u8 = 1;
+/// Protocol number of TCP.
+pub(crate) const TCP: u8 = 6;
+/// Protocol number of UDP.
+pub(crate) const UDP: u8 = 17;
+/// Protocol number of ICMPv6.
+pub(crate) const ICMPV6: u8 = 58;
+
+/// The IPv6 extension headers behind which the upper-layer protocol is looked for (RFC 8956 §3.3: the first Next Header that is no
+/// extension header): hop-by-hop options, routing, fragment, authentication, destination options, mobility, HIP and Shim6, from the
+/// registry of RFC 7045.
+///
+/// Of that registry ESP (50) is left out, since what it hides cannot be read, and so are 253 and 254, which have no known form: those
+/// three count as the upper-layer protocol, as does No Next Header (59). In IPv4 the protocol is the header's, whatever its number.
+pub const EXTENSION_HEADERS: [u8; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
+
+/// The protocol number of ICMP in an IP version.
+pub(crate) const fn icmp_of(version: IpVersion) -> u8 {
+    match version {
+        IpVersion::V4 => ICMP,
+        IpVersion::V6 => ICMPV6,
+    }
+}
+
+/// Facts of one IP packet. All numbers in host order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: Option<u8>,
+    upper: Upper,
+    length: u32,
+    dscp: u8,
+    dont_fragment: bool,
+    more_fragments: bool,
+    fragment_offset: u16,
+    flow_label: Option<u32>,
+}
+
+/// What the upper-layer header tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upper {
+    Nothing,
+    Ports { source: u16, destination: u16, tcp_flags: Option<u16> },
+    Icmp { kind: u8, code: u8 },
+}
+
+impl Upper {
+    /// Reads the header of `protocol` that starts at `octets`, which end where the packet or the capture ends.
+    fn read(version: IpVersion, protocol: u8, octets: &[u8]) -> Self {
+        match (protocol, octets) {
+            (TCP | UDP, &[s0, s1, d0, d1, ref rest @ ..]) => {
+                let tcp_flags = match rest {
+                    [_, _, _, _, _, _, _, _, octet12, octet13, ..] if protocol == TCP => {
+                        Some(u16::from_be_bytes([octet12 & 0x0f, *octet13]))
+                    }
+                    _ => None,
+                };
+                Upper::Ports {
+                    source: u16::from_be_bytes([s0, s1]),
+                    destination: u16::from_be_bytes([d0, d1]),
+                    tcp_flags,
+                }
+            }
+            (_, &[kind, code, ..]) if protocol == icmp_of(version) => Upper::Icmp { kind, code },
+            _ => Upper::Nothing,
+        }
+    }
+}
+
+/// Octets that are no IP packet: no rule matches them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PacketError {
+    /// Fewer octets than an Ethernet header, or than its VLAN tags, need.
+    #[error("the Ethernet header is truncated")]
+    TruncatedEthernet,
+    /// The frame carries something else.
+    #[error("EtherType {0:#06x} is neither IPv4 nor IPv6")]
+    NotIp(u16),
+    /// No octet at all, or fewer than the IP header has.
+    #[error("the IP header is truncated: {found} of {needed} octets")]
+    TruncatedIp {
+        /// Octets that the header has.
+        needed: usize,
+        /// Octets that are there.
+        found: usize,
+    },
+    /// The first four bits are neither 4 nor 6, or not what the EtherType says.
+    #[error("IP version {0}")]
+    Version(u8),
+    /// An IPv4 header length below five words.
+    #[error("the IPv4 header length is {0} words, at least 5 are needed")]
+    HeaderLength(u8),
+    /// An IPv4 total length shorter than the header.
+    #[error("the IPv4 total length is {total}, shorter than the header of {header}")]
+    TotalLength {
+        /// Total length.
+        total: u16,
+        /// Header length in octets.
+        header: u16,
+    },
+}
+
+/// EtherTypes of VLAN tags: 802.1Q, 802.1ad, and the old number of stacked tags.
+const VLAN_TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+
+impl Packet {
+    /// Reads an Ethernet frame with any number of VLAN tags, without preamble and checksum.
+    ///
+    /// # Errors
+    /// When it carries no IP packet, or one whose header cannot be read.
+    pub fn from_ethernet(frame: &[u8]) -> Result<Self, PacketError> {
+        let mut rest = frame.get(12..).ok_or(PacketError::TruncatedEthernet)?;
+        loop {
+            let [t0, t1, payload @ ..] = rest else { return Err(PacketError::TruncatedEthernet) };
+            let (ethertype, version) = match u16::from_be_bytes([*t0, *t1]) {
+                tag if VLAN_TAGS.contains(&tag) => {
+                    rest = payload.get(2..).ok_or(PacketError::TruncatedEthernet)?;
+                    continue;
+                }
+                0x0800 => (0x0800, 4),
+                0x86dd => (0x86dd, 6),
+                other => (other, 0),
+            };
+            return match payload.first() {
+                _ if version == 0 => Err(PacketError::NotIp(ethertype)),
+                Some(first) if first >> 4 != version => Err(PacketError::Version(first >> 4)),
+                _ => Packet::from_ip(payload),
+            };
+        }
+    }
+
+    /// Reads an IP packet; octets behind its own length are ignored, and so is whether its checksums are right.
+    ///
+    /// # Errors
+    /// When the header cannot be read. A packet whose end is missing is no error.
+    pub fn from_ip(octets: &[u8]) -> Result<Self, PacketError> {
+        match octets.first().map(|first| first >> 4) {
+            Some(4) => ipv4::read(octets),
+            Some(6) => ipv6::read(octets),
+            Some(version) => Err(PacketError::Version(version)),
+            None => Err(PacketError::TruncatedIp { needed: 20, found: 0 }),
+        }
+    }
+
+    /// IP version.
+    pub const fn version(&self) -> IpVersion {
+        match self.destination {
+            IpAddr::V4(_) => IpVersion::V4,
+            IpAddr::V6(_) => IpVersion::V6,
+        }
+    }
+
+    /// Source address.
+    pub const fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    /// Destination address.
+    pub const fn destination(&self) -> IpAddr {
+        self.destination
+    }
+
+    /// IPv4: the protocol. IPv6: the upper-layer protocol behind the [`EXTENSION_HEADERS`]; absent when it is not in this packet.
+    pub const fn protocol(&self) -> Option<u8> {
+        self.protocol
+    }
+
+    /// Source port, of TCP and UDP.
+    pub const fn source_port(&self) -> Option<u16> {
+        match self.upper {
+            Upper::Ports { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    /// Destination port, of TCP and UDP.
+    pub const fn destination_port(&self) -> Option<u16> {
+        match self.upper {
+            Upper::Ports { destination, .. } => Some(destination),
+            _ => None,
+        }
+    }
+
+    /// ICMP or ICMPv6 type; there only where the code is, too.
+    pub const fn icmp_type(&self) -> Option<u8> {
+        match self.upper {
+            Upper::Icmp { kind, .. } => Some(kind),
+            _ => None,
+        }
+    }
+
+    /// ICMP or ICMPv6 code.
+    pub const fn icmp_code(&self) -> Option<u8> {
+        match self.upper {
+            Upper::Icmp { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Octets 12 and 13 of the TCP header, the data offset zero.
+    pub const fn tcp_flags(&self) -> Option<u16> {
+        match self.upper {
+            Upper::Ports { tcp_flags, .. } => tcp_flags,
+            _ => None,
+        }
+    }
+
+    /// Octets of the IP packet, header included, as its header says: IPv4 total length, IPv6 payload length and 40.
+    pub const fn length(&self) -> u32 {
+        self.length
+    }
+
+    /// DSCP, 6 bits.
+    pub const fn dscp(&self) -> u8 {
+        self.dscp
+    }
+
+    /// The don't-fragment bit; false for IPv6.
+    pub const fn dont_fragment(&self) -> bool {
+        self.dont_fragment
+    }
+
+    /// The more-fragments bit.
+    pub const fn more_fragments(&self) -> bool {
+        self.more_fragments
+    }
+
+    /// Fragment offset in units of 8 octets; 0 for an IPv6 packet without fragment header.
+    pub const fn fragment_offset(&self) -> u16 {
+        self.fragment_offset
+    }
+
+    /// Which part of a datagram this is.
+    pub const fn fragment_position(&self) -> FragmentPosition {
+        FragmentPosition::of(self.fragment_offset, self.more_fragments)
+    }
+
+    /// IPv6 flow label, 20 bits.
+    pub const fn flow_label(&self) -> Option<u32> {
+        self.flow_label
+    }
+}
