@@ -4,3 +4,4 @@
 //! - [`cli`]: the command line; offline commands answer from their arguments, live ones ask the running daemon.
 
 pub mod cli;
+pub mod config;

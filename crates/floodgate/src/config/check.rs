@@ -1,0 +1,189 @@
+//! What types cannot say: values that do not fit together.
+
+use super::error::Problem;
+use super::values::is_loopback;
+use super::{Config, FamilyName, Peer, Validation};
+use std::net::IpAddr;
+use std::ops::Range;
+use toml::de::{DeTable, DeValue};
+
+/// Everything that is wrong, with its place.
+pub(super) fn problems(config: &Config, text: &str) -> Vec<Problem> {
+    let mut report =
+        Report { text, document: DeTable::parse(text).ok().map(|table| table.into_inner()), problems: Vec::new() };
+    router(config, &mut report);
+    for (index, peer) in config.peers.iter().enumerate() {
+        names(config, index, &mut report);
+        session(peer, index, &mut report);
+        guard(peer, index, &mut report);
+    }
+    api(config, &mut report);
+    report.problems
+}
+
+/// What is allowed but deserves a second look.
+pub(super) fn advice(config: &Config) -> Vec<String> {
+    let mut advice = Vec::new();
+    if config.peers.is_empty() {
+        advice.push("no [[peer]]: only rules announced on this machine will be enforced".to_owned());
+    }
+    for peer in &config.peers {
+        if peer.allow.destinations.is_empty() && peer.allow.validation == Validation::None {
+            advice.push(format!(
+                "peer {} may filter any destination: name yours in allow.destinations, or ask for validation = \"rfc9117\"",
+                peer.name
+            ));
+        }
+    }
+    advice
+}
+
+fn router(config: &Config, report: &mut Report<'_>) {
+    if config.router.id.is_unspecified() {
+        report
+            .at(&[Key("router"), Key("id")], "a router id is not 0.0.0.0; expected an address of this machine".into());
+    }
+    if config.router.asn == 0 {
+        report.at(&[Key("router"), Key("as")], "0 is no AS number (RFC 7607); expected 1 to 4294967295".into());
+    }
+}
+
+fn names(config: &Config, index: usize, report: &mut Report<'_>) {
+    let peer = &config.peers[index];
+    let earlier = &config.peers[..index];
+    let unfit = |c: char| c.is_whitespace() || c.is_control() || c == '"';
+    if peer.name.is_empty() || peer.name == "local" || peer.name.contains(unfit) {
+        let message = format!("`{}` cannot be the name of a peer; expected a word other than `local`", peer.name);
+        report.at(&[Key("peer"), Index(index), Key("name")], message);
+    }
+    if earlier.iter().any(|other| other.name == peer.name) {
+        report
+            .at(&[Key("peer"), Index(index), Key("name")], format!("a second peer `{}`; names are unique", peer.name));
+    }
+    if let Some(other) = earlier.iter().find(|other| other.address == peer.address) {
+        let message =
+            format!("{} is also the address of `{}`; a peer is told by its address", peer.address, other.name);
+        report.at(&[Key("peer"), Index(index), Key("address")], message);
+    }
+}
+
+fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
+    let mut wrong = |key: &'static str, message: String| report.at(&[Key("peer"), Index(index), Key(key)], message);
+    if peer.asn == 0 {
+        wrong("as", "0 is no AS number (RFC 7607); expected 1 to 4294967295".into());
+    }
+    if peer.local_as == Some(0) {
+        wrong("local-as", "0 is no AS number (RFC 7607); expected 1 to 4294967295".into());
+    }
+    if peer.address.is_unspecified() || peer.address.is_multicast() {
+        wrong("address", format!("{} is not the address of one peer", peer.address));
+    }
+    if let Some(source) = peer.source
+        && source.is_ipv4() != peer.address.is_ipv4()
+    {
+        wrong("source", format!("{source} cannot speak to {}; expected the same IP version", peer.address));
+    }
+    let hold = peer.hold_time.0;
+    if hold.subsec_nanos() != 0 || matches!(hold.as_secs(), 1 | 2) || hold.as_secs() > u64::from(u16::MAX) {
+        wrong("hold-time", "a hold time is 0 or at least 3 seconds, whole, at most 65535 (RFC 4271 §4.2)".into());
+    }
+    if peer.families.is_empty() {
+        wrong("families", "no families; expected at least one, such as \"ipv4\"".into());
+    }
+    if peer.md5.is_some() && peer.md5_file.is_some() {
+        wrong("md5-file", "both md5 and md5-file; expected one of them".into());
+    }
+    if peer.md5.as_ref().is_some_and(|secret| secret.is_empty() || secret.len() > 80) {
+        wrong("md5", "a TCP-MD5 secret has 1 to 80 octets".into());
+    }
+}
+
+fn guard(peer: &Peer, index: usize, report: &mut Report<'_>) {
+    let allow = &peer.allow;
+    let mut wrong =
+        |key: &'static str, message: String| report.at(&[Key("peer"), Index(index), Key("allow"), Key(key)], message);
+    if allow.shortest_prefix_v4 > 32 {
+        wrong("shortest-prefix-v4", "an IPv4 prefix has at most 32 bits".into());
+    }
+    if allow.shortest_prefix_v6 > 128 {
+        wrong("shortest-prefix-v6", "an IPv6 prefix has at most 128 bits".into());
+    }
+    if allow.max_lifetime.is_some_and(|age| age.0.is_zero()) {
+        wrong("max-lifetime", "rules that live 0 s are never enforced; expected a longer time, or no such key".into());
+    }
+    let unicast = |family| matches!(family, &FamilyName::Ipv4Unicast | &FamilyName::Ipv6Unicast);
+    if allow.validation == Validation::Rfc9117 && !peer.families.iter().any(unicast) {
+        wrong(
+            "validation",
+            "validation needs unicast routes; add \"ipv4-unicast\" or \"ipv6-unicast\" to this peer's families".into(),
+        );
+    }
+}
+
+fn api(config: &Config, report: &mut Report<'_>) {
+    let api = &config.api;
+    let has_token = api.token.is_some() || api.token_file.is_some();
+    for (index, listen) in api.listen.iter().enumerate() {
+        let place = [Key("api"), Key("listen"), Index(index)];
+        if listen.port.is_none() {
+            report.at(&place, format!("{listen} has no port; expected a form such as 127.0.0.1:8179"));
+        } else if !is_loopback(listen.address) && !has_token {
+            report.at(&place, format!("{listen} is reachable from outside, and no token is set; add token-file"));
+        }
+    }
+    if api.token.is_some() && api.token_file.is_some() {
+        report.at(&[Key("api"), Key("token-file")], "both token and token-file; expected one of them".into());
+    }
+    if api.token.as_ref().is_some_and(|token| token.len() < 16) {
+        report.at(&[Key("api"), Key("token")], "a token has at least 16 characters".into());
+    }
+    if config.dataplane.nftables.table.is_empty()
+        || !config.dataplane.nftables.table.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    {
+        let message = "the name of a table has letters, digits, - and _".into();
+        report.at(&[Key("dataplane"), Key("nftables"), Key("table")], message);
+    }
+    let addresses = config.protect.addresses.iter().flatten().enumerate();
+    for (index, address) in addresses.filter(|(_, address): &(usize, &IpAddr)| address.is_unspecified()) {
+        let message = format!("{address} is not an address; leave the key out to mean all of this machine");
+        report.at(&[Key("protect"), Key("addresses"), Index(index)], message);
+    }
+}
+
+/// One step into the document.
+enum Step {
+    Key(&'static str),
+    Index(usize),
+}
+use Step::{Index, Key};
+
+struct Report<'a> {
+    text: &'a str,
+    document: Option<DeTable<'a>>,
+    problems: Vec<Problem>,
+}
+
+impl Report<'_> {
+    fn at(&mut self, path: &[Step], message: String) {
+        let span = self.document.as_ref().and_then(|table| span(table, path));
+        self.problems.push(Problem::at(self.text, span, message));
+    }
+}
+
+/// Where the value at `path` stands, or the innermost value around it that there is.
+fn span(table: &DeTable<'_>, path: &[Step]) -> Option<Range<usize>> {
+    let (Key(first), rest) = path.split_first()? else { return None };
+    let mut value = table.get(*first)?;
+    for step in rest {
+        let next = match (step, value.get_ref()) {
+            (Key(key), DeValue::Table(table)) => table.get(*key),
+            (Index(index), DeValue::Array(array)) => array.get(*index),
+            _ => None,
+        };
+        match next {
+            Some(next) => value = next,
+            None => break,
+        }
+    }
+    Some(value.span())
+}

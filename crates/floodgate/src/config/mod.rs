@@ -1,0 +1,420 @@
+//! The configuration file: one TOML file, every key with a default wherever there is a sensible one, unknown keys are errors, and every
+//! error names file, line and column, what was expected and, where it looks like a slip, what was probably meant.
+//!
+//! `docs/manual/configuration.md` documents every key; a test keeps it complete.
+
+mod check;
+mod error;
+mod values;
+
+pub use error::{ConfigError, Problem};
+pub use values::{ActionKind, Age, FamilyName, Hops, Listen, Pattern, Port};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+/// Everything the file says.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// This BGP speaker.
+    pub router: Router,
+    /// The BGP peers.
+    #[serde(default, rename = "peer")]
+    pub peers: Vec<Peer>,
+    /// What stays reachable whatever the rules say.
+    #[serde(default)]
+    pub protect: Protect,
+    /// Where rules are enforced.
+    #[serde(default)]
+    pub dataplane: Dataplane,
+    /// The HTTP interface.
+    #[serde(default)]
+    pub api: Api,
+    /// What is remembered over a restart.
+    #[serde(default)]
+    pub state: State,
+    /// The log.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// `[router]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Router {
+    /// Our AS number.
+    #[serde(rename = "as")]
+    pub asn: u32,
+    /// Our BGP identifier (RFC 6286: any non-zero number, written as an IPv4 address).
+    pub id: Ipv4Addr,
+    /// Where BGP connections are taken. `None`: port 179 of all addresses, as far as nobody else has it.
+    pub listen: Option<Vec<Listen>>,
+}
+
+/// `[[peer]]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Peer {
+    /// A name for people; unique.
+    pub name: String,
+    /// Its address; unique.
+    pub address: IpAddr,
+    /// Its TCP port when we connect.
+    #[serde(default = "bgp_port")]
+    pub port: u16,
+    /// Its AS number.
+    #[serde(rename = "as")]
+    pub asn: u32,
+    /// Our AS number towards it, where it is not that of `[router]`.
+    pub local_as: Option<u32>,
+    /// Our address towards it.
+    pub source: Option<IpAddr>,
+    /// TCP-MD5 secret (RFC 2385), at most 80 octets.
+    pub md5: Option<String>,
+    /// A file whose first line is the secret.
+    pub md5_file: Option<PathBuf>,
+    /// Generalized TTL security (RFC 5082): packets from further away than this many hops are dropped.
+    #[serde(default)]
+    pub ttl_security: Hops,
+    /// Wait for the peer to connect.
+    #[serde(default)]
+    pub passive: bool,
+    /// Proposed hold time, whole seconds: 0 or at least 3.
+    #[serde(default = "hold_time")]
+    pub hold_time: Age,
+    /// Families to ask for.
+    #[serde(default = "families")]
+    pub families: Vec<FamilyName>,
+    /// Take several paths of one rule (RFC 7911).
+    #[serde(default)]
+    pub add_path: bool,
+    /// Offer graceful restart (RFC 4724): both sides keep the rules while one of them restarts.
+    #[serde(default = "yes")]
+    pub graceful_restart: bool,
+    /// How long the rules stay after a session loss that graceful restart does not cover.
+    #[serde(default)]
+    pub hold_on_loss: Age,
+    /// Most rules taken from this peer.
+    #[serde(default = "max_rules")]
+    pub max_rules: u32,
+    /// What happens beyond that.
+    #[serde(default)]
+    pub on_excess: OnExcess,
+    /// What this peer may ask for.
+    #[serde(default)]
+    pub allow: Allow,
+}
+
+/// What happens when a peer sends more than `max-rules`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnExcess {
+    /// Take them all the same and say so in the log.
+    Warn,
+    /// Show the rest, install none of them.
+    #[default]
+    Ignore,
+    /// Close the session (CEASE, maximum number of prefixes reached).
+    Close,
+}
+
+/// `[peer.allow]`: the guard in front of one peer.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Allow {
+    /// Destinations that it may filter; empty = any.
+    pub destinations: Vec<IpNet>,
+    /// Shortest IPv4 destination prefix.
+    pub shortest_prefix_v4: u8,
+    /// Shortest IPv6 destination prefix.
+    pub shortest_prefix_v6: u8,
+    /// Whether a rule may come without a destination.
+    pub without_destination: bool,
+    /// Actions it may ask for; empty = all.
+    pub actions: Vec<ActionKind>,
+    /// How long a rule lives at most after it was announced; `None` = as long as it is announced.
+    pub max_lifetime: Option<Age>,
+    /// Validation against unicast routes.
+    pub validation: Validation,
+}
+
+/// Validation of rules against unicast routes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Validation {
+    /// The guard alone decides.
+    #[default]
+    #[serde(rename = "none")]
+    None,
+    /// RFC 8955 §6 as changed by RFC 9117.
+    #[serde(rename = "rfc9117")]
+    Rfc9117,
+}
+
+/// `[protect]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Protect {
+    /// Packets to these are never filtered.
+    pub prefixes: Vec<IpNet>,
+    /// Packets to these ports of this machine are never filtered.
+    pub ports: Vec<Port>,
+    /// Addresses of this machine that `ports` speaks of; `None` = those found on its interfaces.
+    pub addresses: Option<Vec<IpAddr>>,
+}
+
+/// `[dataplane]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Dataplane {
+    /// The back end.
+    pub backend: Backend,
+    /// Where filtered packets come in; patterns with `*` and `?`. Empty: every interface.
+    pub interfaces: Vec<Pattern>,
+    /// Drop, or only count.
+    pub mode: Mode,
+    /// What becomes of the filters when the daemon is stopped.
+    pub on_exit: OnExit,
+    /// How long changes are gathered before they are applied. `None`: what suits the back end.
+    pub debounce: Option<Age>,
+    /// Settings of the nftables back end.
+    pub nftables: Nftables,
+}
+
+/// The back ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// The kernel's nftables.
+    #[default]
+    Nftables,
+    /// Computes and shows everything, installs nothing.
+    None,
+}
+
+impl Backend {
+    /// The name in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Backend::Nftables => "nftables",
+            Backend::None => "none",
+        }
+    }
+}
+
+/// Whether rules bite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// They do.
+    #[default]
+    Enforce,
+    /// They are installed as counters; nothing is dropped.
+    Monitor,
+}
+
+/// What becomes of the filters when the daemon is told to stop. (A daemon that is killed leaves them, whatever this says.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnExit {
+    /// They stay.
+    Keep,
+    /// They go.
+    #[default]
+    Remove,
+}
+
+/// `[dataplane.nftables]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Nftables {
+    /// Name of our table.
+    pub table: String,
+}
+
+/// `[api]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Api {
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// The group that may use it. `None`: `floodgate` where there is such a group, otherwise root alone.
+    pub group: Option<String>,
+    /// TCP addresses on which it answers as well.
+    pub listen: Vec<Listen>,
+    /// What a client over TCP must show before it changes anything.
+    pub token: Option<String>,
+    /// A file whose first line is the token.
+    pub token_file: Option<PathBuf>,
+    /// How many past events are remembered.
+    pub history: usize,
+}
+
+/// `[state]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct State {
+    /// Where rules are remembered over a restart; empty = nowhere.
+    pub file: PathBuf,
+    /// How long remembered rules are enforced while their peer has not confirmed them.
+    pub stale_time: Age,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Log {
+    /// Least severity.
+    pub level: Level,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// Least severity of a line in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Something failed.
+    Error,
+    /// Something is not as it should be.
+    Warn,
+    /// Sessions, applied changes, commands.
+    #[default]
+    Info,
+    /// Every rule.
+    Debug,
+    /// Every message.
+    Trace,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Allow {
+    fn default() -> Self {
+        Allow {
+            destinations: Vec::new(),
+            shortest_prefix_v4: 8,
+            shortest_prefix_v6: 16,
+            without_destination: false,
+            actions: Vec::new(),
+            max_lifetime: None,
+            validation: Validation::None,
+        }
+    }
+}
+
+impl Default for Nftables {
+    fn default() -> Self {
+        Nftables { table: "floodgate".to_owned() }
+    }
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Api {
+            socket: PathBuf::from(DEFAULT_SOCKET),
+            group: None,
+            listen: Vec::new(),
+            token: None,
+            token_file: None,
+            history: 10_000,
+        }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State { file: PathBuf::from("/var/lib/floodgate/state"), stale_time: Age::seconds(180) }
+    }
+}
+
+/// Where the daemon listens for commands unless the file says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/floodgate/api.sock";
+
+/// The port of BGP.
+pub const BGP_PORT: u16 = 179;
+
+const fn bgp_port() -> u16 {
+    BGP_PORT
+}
+
+const fn hold_time() -> Age {
+    Age::seconds(90)
+}
+
+fn families() -> Vec<FamilyName> {
+    vec![FamilyName::Ipv4, FamilyName::Ipv6]
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn max_rules() -> u32 {
+    100_000
+}
+
+impl Config {
+    /// Reads and checks the file, and the secrets that it refers to.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::unreadable(path, &source))?;
+        let mut config = Self::parse(&text, path)?;
+        config.read_secrets(path)?;
+        Ok(config)
+    }
+
+    /// Checks a configuration; `path` is for messages only.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Config = toml::from_str(text).map_err(|error| ConfigError::from_toml(path, text, &error))?;
+        let problems = check::problems(&config, text);
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError::new(path, problems)) }
+    }
+
+    /// What is allowed but deserves a second look, a sentence each.
+    pub fn advice(&self) -> Vec<String> {
+        check::advice(self)
+    }
+
+    fn read_secrets(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        let mut read = |file: &Path, key: &str| match std::fs::read_to_string(file) {
+            Ok(text) => text.lines().next().map(str::to_owned).filter(|line| !line.is_empty()).or_else(|| {
+                problems.push(Problem::new(format!("{key}: {} is empty", file.display())));
+                None
+            }),
+            Err(error) => {
+                problems.push(Problem::new(format!("{key}: cannot read {}: {error}", file.display())));
+                None
+            }
+        };
+        for peer in &mut self.peers {
+            if let Some(file) = &peer.md5_file {
+                peer.md5 = read(file, &format!("md5-file of peer {}", peer.name));
+            }
+        }
+        if let Some(file) = &self.api.token_file {
+            self.api.token = read(file, "token-file of [api]");
+        }
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError::new(path, problems)) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

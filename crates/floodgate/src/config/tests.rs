@@ -1,0 +1,115 @@
+//! Examples of files, and what is said about bad ones.
+
+use super::*;
+
+const SMALLEST: &str = r#"
+[router]
+as = 65140
+id = "192.0.2.10"
+
+[[peer]]
+name = "controller"
+address = "192.0.2.1"
+as = 65070
+
+[dataplane]
+backend = "nftables"
+interfaces = ["swp*"]
+"#;
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Path::new("f.toml")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_smallest_useful_file() {
+    let config = parse(SMALLEST).unwrap();
+    let peer = &config.peers[0];
+    assert_eq!((peer.port, peer.passive, peer.hold_time), (179, false, Age::seconds(90)));
+    assert_eq!(peer.families, [FamilyName::Ipv4, FamilyName::Ipv6]);
+    assert!(!peer.allow.without_destination);
+    assert_eq!(config.dataplane.on_exit, OnExit::Remove);
+}
+
+#[test]
+fn errors_say_where_what_and_what_was_meant() {
+    let cases = [
+        (
+            "[dataplane]\nbackend = \"nftables\"",
+            "[dataplane]\nbackend = \"nftable\"",
+            "f.toml:12:11: unknown value `nftable`; did you mean `nftables`? Expected `nftables` or `none`",
+        ),
+        ("interfaces", "interface", "f.toml:13:1: unknown key `interface`; did you mean `interfaces`?"),
+        ("as = 65140", "as = \"x\"", "f.toml:3:6: invalid type: string \"x\", expected u32"),
+        ("as = 65140\n", "", "f.toml:2:1: missing key `as`"),
+        ("id = \"192.0.2.10\"", "id = \"192.0.2\"", "f.toml:4:6: `192.0.2` is no IPv4 address"),
+        ("id = \"192.0.2.10\"", "id = \"0.0.0.0\"", "f.toml:4:6: a router id is not 0.0.0.0"),
+        ("as = 65070", "as = 0", "f.toml:9:6: 0 is no AS number"),
+        ("as = 65070", "as = 65070\nhold-time = 2", "f.toml:10:13: a hold time is 0 or at least 3 seconds"),
+        ("as = 65070", "as = 65070\nhold-time = \"1x\"", "f.toml:10:13: `1x` is no duration"),
+        (
+            "as = 65070",
+            "as = 65070\nttl-security = 0",
+            "f.toml:10:16: expected true, false or a number of hops from 1 to 254",
+        ),
+        ("as = 65070", "as = 65070\nfamilies = [\"ipv5\"]", "f.toml:10:13: unknown value `ipv5`; did you mean `ipv4`?"),
+        (
+            "as = 65070",
+            "as = 65070\n[[peer]]\nname = \"controller\"\naddress = \"192.0.2.2\"\nas = 1",
+            "f.toml:11:8: a second peer `controller`",
+        ),
+        (
+            "as = 65070",
+            "as = 65070\n[[peer]]\nname = \"b\"\naddress = \"192.0.2.1\"\nas = 1",
+            "f.toml:12:11: 192.0.2.1 is also the address of `controller`",
+        ),
+        ("as = 65070", "as = 65070\nsource = \"::1\"", "f.toml:10:10: ::1 cannot speak to 192.0.2.1"),
+        (
+            "as = 65070",
+            "as = 65070\nallow = { validation = \"rfc9117\" }",
+            "f.toml:10:24: validation needs unicast routes",
+        ),
+        ("as = 65070", "as = 65070\nallow.shortest-prefix-v4 = 33", "f.toml:10:28: an IPv4 prefix has at most 32 bits"),
+        ("as = 65070", "as = 65070\nallow.max-lifetime = 0", "f.toml:10:22: rules that live 0 s"),
+        (
+            "[dataplane]",
+            "[api]\nlisten = [\"127.0.0.1:80\"]\n[dataplane]\ninterfaces = 3",
+            "f.toml:14:14: invalid type: integer `3`, expected a sequence",
+        ),
+        (
+            "[dataplane]",
+            "[api]\nlisten = [\"0.0.0.0:80\"]\n[dataplane]",
+            "f.toml:12:11: 0.0.0.0:80 is reachable from outside",
+        ),
+        ("[dataplane]", "[protect]\nports = [\"ssh\"]\n[dataplane]", "f.toml:12:10: `ssh` is no port"),
+        ("[router]", "[router", "f.toml:2:8: "),
+    ];
+    let mut wrong = String::new();
+    for (from, to, expected) in cases {
+        let text = SMALLEST.replacen(from, to, 1);
+        assert_ne!(text, SMALLEST, "{from}");
+        let error = parse(&text).expect_err(to);
+        if !error.starts_with(expected) {
+            wrong.push_str(&format!("{to}\n  got:      {error}\n  expected: {expected}\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn several_mistakes_are_told_at_once() {
+    let error = parse(&SMALLEST.replace("192.0.2.10", "0.0.0.0").replace("65070", "0")).unwrap_err();
+    assert_eq!(error.lines().count(), 2, "{error}");
+}
+
+#[test]
+fn a_secret_is_the_first_line_of_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("floodgate.toml");
+    std::fs::write(dir.path().join("key"), "hush\nsecond line\n").unwrap();
+    let key = format!("as = 65070\nmd5-file = {:?}", dir.path().join("key"));
+    std::fs::write(&file, SMALLEST.replace("as = 65070", &key)).unwrap();
+    assert_eq!(Config::load(&file).unwrap().peers[0].md5.as_deref(), Some("hush"));
+    std::fs::remove_file(dir.path().join("key")).unwrap();
+    assert!(Config::load(&file).unwrap_err().to_string().contains("md5-file of peer controller: cannot read"));
+}

@@ -1,0 +1,369 @@
+//! Values of the configuration that have a form of their own.
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::BGP_PORT;
+
+/// A length of time: a number of seconds, or text such as `90s`, `10m`, `1h30m`, `2d`, `250ms`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Age(pub Duration);
+
+impl Age {
+    /// So many seconds.
+    pub const fn seconds(seconds: u64) -> Self {
+        Age(Duration::from_secs(seconds))
+    }
+}
+
+/// Text that is no length of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no duration; expected a form such as 90s, 10m, 1h30m, 2d or 250ms")]
+pub struct InvalidAge(String);
+
+impl FromStr for Age {
+    type Err = InvalidAge;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAge> {
+        parse_age(text).map(Age).ok_or_else(|| InvalidAge(text.to_owned()))
+    }
+}
+
+fn parse_age(text: &str) -> Option<Duration> {
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return None;
+    }
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let number: u64 = rest[..digits].parse().ok()?;
+        rest = rest[digits..].trim_start();
+        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let seconds = |factor: u64| number.checked_mul(factor).map(Duration::from_secs);
+        let part = match &rest[..letters] {
+            "ms" => Duration::from_millis(number),
+            "" | "s" => seconds(1)?,
+            "m" | "min" => seconds(60)?,
+            "h" => seconds(3600)?,
+            "d" => seconds(86_400)?,
+            _ => return None,
+        };
+        total = total.checked_add(part)?;
+        rest = rest[letters..].trim_start();
+    }
+    Some(total)
+}
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut seconds = self.0.as_secs();
+        let millis = self.0.subsec_millis();
+        if seconds == 0 && millis == 0 {
+            return f.write_str("0s");
+        }
+        for (unit, name) in [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")] {
+            if seconds >= unit {
+                write!(f, "{}{name}", seconds / unit)?;
+                seconds %= unit;
+            }
+        }
+        if millis > 0 { write!(f, "{millis}ms") } else { Ok(()) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Age {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AgeVisitor;
+        impl Visitor<'_> for AgeVisitor {
+            type Value = Age;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("seconds, or a duration such as \"10m\"")
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Age, E> {
+                u64::try_from(value)
+                    .map(Age::seconds)
+                    .map_err(|_| E::custom(format!("{value} is no duration: negative")))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Age, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(AgeVisitor)
+    }
+}
+
+/// Reads a value from its text form.
+macro_rules! deserialize_from_text {
+    ($($type:ty),+) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <std::borrow::Cow<'de, str>>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    )+};
+}
+
+deserialize_from_text!(Listen, Port, Pattern);
+
+/// `true` (one hop) or a number of hops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hops(pub Option<u8>);
+
+impl<'de> Deserialize<'de> for Hops {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "true, false or a number of hops from 1 to 254";
+        struct HopsVisitor;
+        impl Visitor<'_> for HopsVisitor {
+            type Value = Hops;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(EXPECTED)
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Hops, E> {
+                Ok(Hops(value.then_some(1)))
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Hops, E> {
+                match u8::try_from(value) {
+                    Ok(hops @ 1..=254) => Ok(Hops(Some(hops))),
+                    _ => Err(E::custom(format!("expected {EXPECTED}, found {value}"))),
+                }
+            }
+        }
+        deserializer.deserialize_any(HopsVisitor)
+    }
+}
+
+/// An address to listen on; the port may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Listen {
+    /// The address.
+    pub address: IpAddr,
+    /// `None`: the usual port.
+    pub port: Option<u16>,
+}
+
+impl Listen {
+    /// With the port of BGP where none was given.
+    pub fn bgp(self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port.unwrap_or(BGP_PORT))
+    }
+}
+
+/// Text that is no address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no address to listen on; expected 192.0.2.1, 192.0.2.1:179, 2001:db8::1 or [2001:db8::1]:179")]
+pub struct InvalidListen(String);
+
+impl FromStr for Listen {
+    type Err = InvalidListen;
+
+    fn from_str(text: &str) -> Result<Self, InvalidListen> {
+        if let Ok(socket) = text.parse::<SocketAddr>() {
+            return Ok(Listen { address: socket.ip(), port: Some(socket.port()) });
+        }
+        let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        match bare.parse() {
+            Ok(address) => Ok(Listen { address, port: None }),
+            Err(_) => Err(InvalidListen(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => SocketAddr::new(self.address, port).fmt(f),
+            None => self.address.fmt(f),
+        }
+    }
+}
+
+/// A port of this machine: `tcp/22` or `udp/161`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Port {
+    /// IP protocol: 6 or 17.
+    pub protocol: u8,
+    /// The port.
+    pub port: u16,
+}
+
+/// Text that is no port.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no port; expected tcp/NUMBER or udp/NUMBER, such as tcp/22")]
+pub struct InvalidPort(String);
+
+impl FromStr for Port {
+    type Err = InvalidPort;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPort> {
+        let parsed = text.split_once('/').and_then(|(protocol, port)| {
+            let protocol = match protocol {
+                "tcp" => 6,
+                "udp" => 17,
+                _ => return None,
+            };
+            Some(Port { protocol, port: port.parse().ok()? })
+        });
+        parsed.ok_or_else(|| InvalidPort(text.to_owned()))
+    }
+}
+
+/// A name with `*` (any characters) and `?` (one character).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pattern(String);
+
+/// Text that cannot be the name of an interface.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` cannot be an interface; expected a name such as eth0, or a pattern such as swp*")]
+pub struct InvalidPattern(String);
+
+impl FromStr for Pattern {
+    type Err = InvalidPattern;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        let unfit = |c: char| c == '/' || c == '"' || c.is_whitespace() || c.is_control();
+        if text.is_empty() || text.len() > 15 || text.contains(unfit) {
+            return Err(InvalidPattern(text.to_owned()));
+        }
+        Ok(Pattern(text.to_owned()))
+    }
+}
+
+impl Pattern {
+    /// As written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it stands for several names.
+    pub fn is_wild(&self) -> bool {
+        self.0.contains(['*', '?'])
+    }
+
+    /// Whether `name` is one of those meant.
+    pub fn matches(&self, name: &str) -> bool {
+        // A pattern has at most 15 octets, so that the recursion over its stars stays shallow.
+        fn matches(pattern: &[u8], name: &[u8]) -> bool {
+            match (pattern.split_first(), name.split_first()) {
+                (None, None) => true,
+                (Some((b'*', rest)), _) => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
+                (Some((b'?', rest)), Some((_, name))) => matches(rest, name),
+                (Some((a, rest)), Some((b, name))) => a == b && matches(rest, name),
+                (Some(_), None) | (None, Some(_)) => false,
+            }
+        }
+        matches(self.0.as_bytes(), name.as_bytes())
+    }
+}
+
+/// Families in the file: those of FlowSpec, and the unicast ones that validation needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FamilyName {
+    /// AFI 1, SAFI 133.
+    Ipv4,
+    /// AFI 2, SAFI 133.
+    Ipv6,
+    /// AFI 1, SAFI 134.
+    Vpnv4,
+    /// AFI 2, SAFI 134.
+    Vpnv6,
+    /// AFI 1, SAFI 1.
+    Ipv4Unicast,
+    /// AFI 2, SAFI 1.
+    Ipv6Unicast,
+}
+
+impl FamilyName {
+    /// The FlowSpec family, unless it is a unicast one.
+    pub const fn flowspec(self) -> Option<flowspec::Family> {
+        match self {
+            FamilyName::Ipv4 => Some(flowspec::Family::Ipv4),
+            FamilyName::Ipv6 => Some(flowspec::Family::Ipv6),
+            FamilyName::Vpnv4 => Some(flowspec::Family::Vpnv4),
+            FamilyName::Vpnv6 => Some(flowspec::Family::Vpnv6),
+            FamilyName::Ipv4Unicast | FamilyName::Ipv6Unicast => None,
+        }
+    }
+}
+
+/// Kinds of actions, for `allow.actions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActionKind {
+    /// Let the packet through and end the search: a rule without action.
+    Accept,
+    /// Drop.
+    Discard,
+    /// Limit the rate, in bytes or packets.
+    Rate,
+    /// Set the DSCP.
+    Mark,
+    /// Redirect or copy, to a VRF or an address.
+    Redirect,
+    /// Sample.
+    Sample,
+    /// Go on with the next rule.
+    Continue,
+}
+
+/// Whether only this machine can reach it.
+pub(super) fn is_loopback(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.to_ipv4_mapped().is_some_and(|v4: Ipv4Addr| v4.is_loopback()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_read_and_write() {
+        for (text, millis, shown) in [
+            ("90", 90_000, "1m30s"),
+            ("90s", 90_000, "1m30s"),
+            ("1h30m", 5_400_000, "1h30m"),
+            ("2d", 172_800_000, "2d"),
+            ("250ms", 250, "250ms"),
+            ("0s", 0, "0s"),
+        ] {
+            let age: Age = text.parse().unwrap();
+            assert_eq!(age.0, Duration::from_millis(millis), "{text}");
+            assert_eq!(age.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(age));
+        }
+        for bad in ["", "x", "1x", "-1s", "1.5h", "99999999999999999999s", "s"] {
+            assert!(bad.parse::<Age>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn patterns_match_names() {
+        let matches = |pattern: &str, name: &str| pattern.parse::<Pattern>().unwrap().matches(name);
+        assert!(matches("swp*", "swp1") && matches("swp*", "swp") && matches("swp*", "swp1s0"));
+        assert!(!matches("swp*", "eth0") && !matches("swp?", "swp10") && matches("swp?", "swp1"));
+        assert!(matches("*", "lo") && matches("e*0", "eth0") && !matches("e*0", "eth01"));
+        assert!(
+            "a b".parse::<Pattern>().is_err() && "".parse::<Pattern>().is_err() && "a/b".parse::<Pattern>().is_err()
+        );
+    }
+
+    #[test]
+    fn listen_addresses_have_an_optional_port() {
+        for (text, socket) in [
+            ("192.0.2.1", "192.0.2.1:179"),
+            ("192.0.2.1:1179", "192.0.2.1:1179"),
+            ("::", "[::]:179"),
+            ("[::1]", "[::1]:179"),
+            ("[::1]:1179", "[::1]:1179"),
+        ] {
+            assert_eq!(text.parse::<Listen>().unwrap().bgp(), socket.parse().unwrap(), "{text}");
+        }
+        assert!("localhost".parse::<Listen>().is_err());
+    }
+}
