@@ -3,6 +3,7 @@
 use super::error::Problem;
 use super::values::is_loopback;
 use super::{Config, FamilyName, Peer, Validation};
+use ipnet::IpNet;
 use std::net::IpAddr;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
@@ -16,6 +17,9 @@ pub(super) fn problems(config: &Config, text: &str) -> Vec<Problem> {
         names(config, index, &mut report);
         session(peer, index, &mut report);
         guard(peer, index, &mut report);
+    }
+    for (index, net) in config.protect.prefixes.iter().enumerate() {
+        prefix(net, &[Key("protect"), Key("prefixes"), Index(index)], &mut report);
     }
     api(config, &mut report);
     report.problems
@@ -98,8 +102,19 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
     }
 }
 
+/// Host bits are either a slip or a prefix that covers more than was meant.
+fn prefix(net: &IpNet, place: &[Step], report: &mut Report<'_>) {
+    if *net != net.trunc() {
+        report.at(place, format!("{net} has bits behind the prefix; did you mean `{}`?", net.trunc()));
+    }
+}
+
 fn guard(peer: &Peer, index: usize, report: &mut Report<'_>) {
     let allow = &peer.allow;
+    for (number, net) in allow.destinations.iter().enumerate() {
+        let place = [Key("peer"), Index(index), Key("allow"), Key("destinations"), Index(number)];
+        prefix(net, &place, report);
+    }
     let mut wrong =
         |key: &'static str, message: String| report.at(&[Key("peer"), Index(index), Key("allow"), Key(key)], message);
     if allow.shortest_prefix_v4 > 32 {

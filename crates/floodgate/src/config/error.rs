@@ -45,7 +45,10 @@ impl ConfigError {
 
     /// The error of the TOML parser or of a value in it.
     pub(super) fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
-        Self::new(path, vec![Problem::at(text, error.span(), explain(error.message()))])
+        Self::new(
+            path,
+            vec![Problem::at(text, error.span(), address(text, error).unwrap_or_else(|| explain(error.message())))],
+        )
     }
 }
 
@@ -72,6 +75,19 @@ fn line_column(text: &str, offset: usize) -> (usize, usize) {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
     (line, column)
+}
+
+/// The standard library does not say what it found where it expected an address.
+fn address(text: &str, error: &toml::de::Error) -> Option<String> {
+    let expected = match error.message() {
+        "invalid IPv4 address syntax" => "no IPv4 address; expected a form such as 192.0.2.10",
+        "invalid IP address syntax" => {
+            "no IP address; expected a form such as 192.0.2.10 or 2001:db8::10, and for a prefix 192.0.2.0/24"
+        }
+        _ => return None,
+    };
+    let found = text.get(error.span()?)?.trim_matches('"');
+    Some(format!("`{found}` is {expected}"))
 }
 
 /// Serde's words in ours, with a suggestion.

@@ -73,15 +73,25 @@ fn errors_say_where_what_and_what_was_meant() {
         ("as = 65070", "as = 65070\nallow.max-lifetime = 0", "f.toml:10:22: rules that live 0 s"),
         (
             "[dataplane]",
-            "[api]\nlisten = [\"127.0.0.1:80\"]\n[dataplane]\ninterfaces = 3",
-            "f.toml:14:14: invalid type: integer `3`, expected a sequence",
+            "[api]\nlisten = [\"127.0.0.1:80\"]\n[protect]\nprefixes = 3\n[dataplane]",
+            "f.toml:14:12: invalid type: integer `3`, expected a sequence",
         ),
         (
             "[dataplane]",
             "[api]\nlisten = [\"0.0.0.0:80\"]\n[dataplane]",
             "f.toml:12:11: 0.0.0.0:80 is reachable from outside",
         ),
-        ("[dataplane]", "[protect]\nports = [\"ssh\"]\n[dataplane]", "f.toml:12:10: `ssh` is no port"),
+        ("[dataplane]", "[protect]\nports = [\"ssh\"]\n[dataplane]", "f.toml:12:9: `ssh` is no port"),
+        (
+            "as = 65070",
+            "as = 65070\nallow.destinations = [\"198.51.100.0/24\", \"203.0.113.1/24\"]",
+            "f.toml:10:42: 203.0.113.1/24 has bits behind the prefix; did you mean `203.0.113.0/24`?",
+        ),
+        (
+            "as = 65070",
+            "as = 65070\nallow.destinations = [\"198.51.100/24\"]",
+            "f.toml:10:23: `198.51.100/24` is no IP address",
+        ),
         ("[router]", "[router", "f.toml:2:8: "),
     ];
     let mut wrong = String::new();

@@ -1,0 +1,348 @@
+//! One peer's task: carries octets, connects and time between the kernel and a [`bgp::Session`], and what the session tells to the engine.
+
+use super::socket::Endpoint;
+use bgp::{Cease, ConnId, Direction, Event, Output, PeerConfig, Session};
+use std::collections::VecDeque;
+use std::future::{Future, pending, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Names a peer for the life of the daemon; a peer that is taken out of the configuration and put back gets a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u32);
+
+/// What a peer's task tells the engine.
+#[derive(Debug)]
+pub struct FromPeer {
+    /// Who.
+    pub peer: PeerId,
+    /// What its session said.
+    pub output: Output,
+}
+
+/// What a peer's task is told.
+#[derive(Debug)]
+pub enum Control {
+    /// End the session and the task; the answer comes when the peer has been told.
+    Stop(Cease, tokio::sync::oneshot::Sender<()>),
+    /// Close all without a word, so that a peer with graceful restart keeps its side, and end the task.
+    Vanish,
+    /// Close, and come back after the idle hold time.
+    Reset(Cease),
+    /// Ask the peer for all its routes again, where it can (RFC 2918).
+    Refresh,
+}
+
+/// All that a peer's task needs.
+#[derive(Debug)]
+pub struct SessionSetup {
+    /// Who it is.
+    pub peer: PeerId,
+    /// The session.
+    pub config: PeerConfig,
+    /// The sockets.
+    pub endpoint: Endpoint,
+    /// Where outputs go.
+    pub engine: mpsc::Sender<FromPeer>,
+    /// Connections that the peer opened.
+    pub incoming: mpsc::Receiver<TcpStream>,
+    /// Orders.
+    pub control: mpsc::Receiver<Control>,
+}
+
+/// Octets read at a time; bounds what one peer can put before the engine in one go.
+const READ: usize = 64 * 1024;
+
+/// Longest time that a connection attempt takes before it counts as failed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Longest time for last words.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Runs the session until it is told to stop.
+pub async fn run(setup: SessionSetup) {
+    let SessionSetup { peer, config, endpoint, engine, mut incoming, mut control } = setup;
+    let mut task = Task {
+        session: Session::new(config),
+        endpoint,
+        conns: Vec::new(),
+        connecting: None,
+        next_conn: 0,
+        outputs: VecDeque::new(),
+        buffer: vec![0; READ],
+        closing: JoinSet::new(),
+    };
+    task.handle(Event::Start);
+    loop {
+        let deadline = task.session.poll_timeout();
+        let idle = task.outputs.is_empty();
+        tokio::select! {
+            biased;
+            order = control.recv() => match order {
+                Some(Control::Stop(cease, done)) => {
+                    task.handle(Event::Stop(cease));
+                    task.linger().await;
+                    let _ = done.send(());
+                    return;
+                }
+                Some(Control::Vanish) | None => return,
+                Some(Control::Reset(cease)) => task.handle(Event::Reset(cease)),
+                Some(Control::Refresh) => task.refresh(),
+            },
+            () = sleep_until(deadline) => task.timeout(),
+            permit = engine.reserve(), if !idle => {
+                let Ok(permit) = permit else { return };
+                if let Some(output) = task.outputs.pop_front() {
+                    permit.send(FromPeer { peer, output });
+                }
+            }
+            outcome = connected(&mut task.connecting) => task.connect_done(outcome),
+            Some(stream) = incoming.recv() => task.accepted(stream),
+            (index, readiness) = ready(&task.conns, idle) => task.carry(index, readiness),
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Option<TcpStream>> + Send>>;
+
+async fn connected(connecting: &mut Option<Connecting>) -> Option<TcpStream> {
+    match connecting {
+        Some(attempt) => attempt.await,
+        None => pending().await,
+    }
+}
+
+struct Conn {
+    id: ConnId,
+    stream: TcpStream,
+    /// Taken from the session, not yet by the kernel.
+    unsent: VecDeque<u8>,
+}
+
+#[derive(Clone, Copy)]
+enum Readiness {
+    Read,
+    Write,
+}
+
+/// Waits until a connection can be read (unless the engine has yet to take what was read before) or has room for what is unsent.
+async fn ready(conns: &[Conn], read: bool) -> (usize, Readiness) {
+    poll_fn(|cx: &mut Context<'_>| {
+        for (index, conn) in conns.iter().enumerate() {
+            if !conn.unsent.is_empty() && conn.stream.poll_write_ready(cx).is_ready() {
+                return Poll::Ready((index, Readiness::Write));
+            }
+            if read && conn.stream.poll_read_ready(cx).is_ready() {
+                return Poll::Ready((index, Readiness::Read));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+struct Task {
+    session: Session,
+    endpoint: Endpoint,
+    conns: Vec<Conn>,
+    connecting: Option<Connecting>,
+    next_conn: u64,
+    outputs: VecDeque<Output>,
+    buffer: Vec<u8>,
+    closing: JoinSet<()>,
+}
+
+impl Task {
+    fn handle(&mut self, event: Event<'_>) {
+        self.session.handle(event, Instant::now());
+        self.settle();
+    }
+
+    fn timeout(&mut self) {
+        self.session.handle_timeout(Instant::now());
+        self.settle();
+    }
+
+    fn refresh(&mut self) {
+        let Some(families) = self.session.negotiated().map(|negotiated| negotiated.families) else { return };
+        for family in families.iter() {
+            self.session.route_refresh(family, bgp::RefreshKind::Request);
+        }
+        self.settle();
+    }
+
+    /// Does what the session wants, and writes what it has to say, until both are exhausted.
+    fn settle(&mut self) {
+        loop {
+            while let Some(output) = self.session.poll() {
+                self.act(output);
+            }
+            if !self.pump() {
+                return;
+            }
+        }
+    }
+
+    fn act(&mut self, output: Output) {
+        match output {
+            Output::Connect => {
+                let endpoint = self.endpoint.clone();
+                self.connecting = Some(Box::pin(async move {
+                    match tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
+                        Ok(Ok(stream)) => Some(stream),
+                        Ok(Err(error)) => {
+                            tracing::debug!(%error, "no connection");
+                            None
+                        }
+                        Err(_) => {
+                            tracing::debug!(peer = %endpoint.remote, "no connection: no answer");
+                            None
+                        }
+                    }
+                }));
+            }
+            Output::AbortConnect => self.connecting = None,
+            Output::Close { conn, last_words } => {
+                if let Some(index) = self.conns.iter().position(|c| c.id == conn) {
+                    let mut conn = self.conns.swap_remove(index);
+                    conn.unsent.extend(last_words);
+                    while self.closing.try_join_next().is_some() {}
+                    self.closing.spawn(conn.close());
+                }
+            }
+            Output::Established(_)
+            | Output::Down(_)
+            | Output::Failed(_)
+            | Output::State(_)
+            | Output::Update(_)
+            | Output::EndOfRib(_)
+            | Output::RouteRefresh { .. }
+            | Output::FamilyDisabled(_) => self.outputs.push_back(output),
+        }
+    }
+
+    /// Writes; true if the session may have more to do now.
+    fn pump(&mut self) -> bool {
+        let mut again = false;
+        while self.conns.iter().all(|conn| conn.unsent.is_empty()) {
+            let Some(transmit) = self.session.poll_transmit(Instant::now()) else { break };
+            if let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == transmit.conn) {
+                conn.unsent.extend(transmit.octets);
+                let id = conn.id;
+                if conn.write().is_err() {
+                    again |= self.lost(id);
+                }
+            }
+        }
+        again
+    }
+
+    fn carry(&mut self, index: usize, readiness: Readiness) {
+        let Some(conn) = self.conns.get_mut(index) else { return };
+        let id = conn.id;
+        match readiness {
+            Readiness::Write => {
+                if conn.write().is_err() {
+                    self.lost(id);
+                }
+                self.settle();
+            }
+            Readiness::Read => match conn.stream.try_read(&mut self.buffer) {
+                Ok(0) => {
+                    self.lost(id);
+                    self.settle();
+                }
+                Ok(count) => {
+                    self.session.handle(Event::Received(id, &self.buffer[..count]), Instant::now());
+                    self.settle();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => {
+                    self.lost(id);
+                    self.settle();
+                }
+            },
+        }
+    }
+
+    fn lost(&mut self, id: ConnId) -> bool {
+        self.conns.retain(|conn| conn.id != id);
+        self.session.handle(Event::Closed(id), Instant::now());
+        true
+    }
+
+    fn connect_done(&mut self, stream: Option<TcpStream>) {
+        self.connecting = None;
+        match stream {
+            Some(stream) => self.add(stream, Direction::Outgoing),
+            None => self.handle(Event::ConnectFailed),
+        }
+    }
+
+    fn accepted(&mut self, stream: TcpStream) {
+        match self.endpoint.adopt(&stream) {
+            Ok(()) => self.add(stream, Direction::Incoming),
+            Err(error) => tracing::warn!(%error, peer = %self.endpoint.remote, "connection closed"),
+        }
+    }
+
+    fn add(&mut self, stream: TcpStream, direction: Direction) {
+        let id = ConnId(self.next_conn);
+        self.next_conn += 1;
+        self.conns.push(Conn { id, stream, unsent: VecDeque::new() });
+        self.handle(Event::Connected(id, direction));
+    }
+
+    /// Waits until last words are said.
+    async fn linger(&mut self) {
+        while self.closing.join_next().await.is_some() {}
+    }
+}
+
+impl Conn {
+    /// Writes as much as the kernel takes.
+    fn write(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            match self.stream.try_write(self.unsent.as_slices().0) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says the last words and waits for the peer to close: closing with octets unread would reset the connection, and the peer might
+    /// never read why.
+    async fn close(mut self) {
+        let goodbye = async {
+            while self.write().is_ok() && !self.unsent.is_empty() {
+                if self.stream.writable().await.is_err() {
+                    return;
+                }
+            }
+            let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+            let mut scrap = [0; 4096];
+            while self.stream.readable().await.is_ok() {
+                match self.stream.try_read(&mut scrap) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Ok(0) | Err(_) => return,
+                    Ok(_) => {}
+                }
+            }
+        };
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    }
+}
