@@ -29,4 +29,7 @@ pub use session::{
     Cease, ConnId, Direction, Down, DownReason, Event, LongLived, Negotiated, Output, PeerAs, PeerConfig, Session,
     StaleFamily, State, Transmit,
 };
-pub use update::{Announced, Update, UpdateError, UpdateErrorKind};
+pub use update::{
+    Announced, DecodeOptions, DecodedNlri, DecodedUpdate, NotAnUpdate, Update, UpdateError, UpdateErrorKind,
+    decode_update,
+};

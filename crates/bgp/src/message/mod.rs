@@ -27,7 +27,7 @@ pub mod message_kind {
 }
 
 /// A message. An UPDATE stays in its octets: what they mean depends on what the session negotiated, see
-/// [`Update::decode`](crate::Update::decode).
+/// [`decode_update`](crate::decode_update).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// OPEN.

@@ -1,8 +1,20 @@
 //! UPDATE messages: what they announce and withdraw, and what to do about what is wrong with them (RFC 4271 §4.3, RFC 4760, RFC 7606).
 
+mod attributes;
+mod cache;
+mod decode;
+mod encode;
 mod error;
+mod field;
+mod view;
 
 pub use error::{UpdateError, UpdateErrorKind};
+pub use view::{DecodeOptions, DecodedNlri, DecodedUpdate, NotAnUpdate, decode_update};
+
+pub(crate) use attributes::Context;
+pub(crate) use cache::AttributeCache;
+pub(crate) use decode::{Decoded, Myself, decode};
+pub(crate) use encode::{Encoding, encode_announcements, encode_end_of_rib, encode_withdrawals};
 
 use crate::afi_safi::AfiSafi;
 use crate::attribute::PathAttributes;

@@ -1,0 +1,135 @@
+//! From the parts of an UPDATE to what it comes to: the hardest reaction that any error asks for wins (RFC 7606 §3 h, §5.2).
+
+use crate::afi_safi::{AfiSafi, FamilySet};
+use crate::attribute::PathAttributes;
+use crate::message::Notification;
+use crate::update::attributes::{Context, Parts, code, take_apart};
+use crate::update::cache::AttributeCache;
+use crate::update::error::{UpdateError, UpdateErrorKind};
+use crate::update::field::NlriField;
+use crate::update::{Announced, Update};
+use flowspec::Disposition;
+use std::net::Ipv4Addr;
+
+/// An UPDATE decoded.
+#[derive(Debug, Default)]
+pub(crate) struct Decoded {
+    pub(crate) update: Update,
+    pub(crate) end_of_rib: Option<AfiSafi>,
+    /// Families whose framing was lost; nothing of them is in `update`.
+    pub(crate) disabled: FamilySet,
+}
+
+/// Who we are, to know a route that came back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Myself {
+    pub(crate) asn: u32,
+    pub(crate) allow_own_as: usize,
+    pub(crate) router_id: Ipv4Addr,
+}
+
+/// Decodes the body of an UPDATE.
+///
+/// # Errors
+/// The NOTIFICATION to close the session with, and all that was wrong.
+pub(crate) fn decode(
+    body: &[u8],
+    context: &Context,
+    myself: Myself,
+    cache: &mut AttributeCache,
+) -> Result<Decoded, Box<(Notification, Vec<UpdateError>)>> {
+    let mut parts = take_apart(body, context);
+    let mut decoded = Decoded { end_of_rib: parts.end_of_rib, ..Decoded::default() };
+    let mut errors = std::mem::take(&mut parts.errors);
+    let elsewhere = errors.iter().any(|error| matches!(error.kind, UpdateErrorKind::NotNegotiated(_)));
+    let reachable =
+        elsewhere || parts.reach.is_some_and(|f| !f.octets.is_empty()) || !parts.announced.octets.is_empty();
+    if reachable && has_been_here(&parts.attributes, myself) {
+        errors.push(UpdateError { kind: UpdateErrorKind::Loop, offset: parts.announced.offset });
+    }
+    let mut read = |field: &NlriField<'_>, errors: &mut Vec<UpdateError>| {
+        let add_path = context.add_path.contains(field.family);
+        let routes = field.routes(add_path, errors);
+        if routes.is_none() {
+            decoded.disabled.insert(field.family);
+        }
+        routes.unwrap_or_default()
+    };
+    let mut withdrawn = read(&parts.withdrawn, &mut errors);
+    if let Some(field) = &parts.unreach {
+        withdrawn.append(&mut read(field, &mut errors));
+    }
+    let reach = parts.reach.map(|field| (field, read(&field, &mut errors)));
+    let legacy = read(&parts.announced, &mut errors);
+    for error in &errors {
+        if let UpdateErrorKind::NextHop { family, .. } = error.kind {
+            decoded.disabled.insert(family);
+        }
+    }
+
+    if let Some(notification) = notification(&errors, reachable, &parts) {
+        return Err(Box::new((notification, errors)));
+    }
+    let withdraw_all = errors.iter().any(|error| error.disposition() == Disposition::TreatAsWithdraw);
+    let disabled = decoded.disabled;
+    withdrawn.retain(|route| !disabled.contains(route.family()));
+    let groups = reach.into_iter().chain([(parts.announced, legacy)]);
+    let groups: Vec<_> =
+        groups.filter(|(field, routes)| !routes.is_empty() && !disabled.contains(field.family)).collect();
+    if withdraw_all {
+        groups.into_iter().for_each(|(_, mut routes)| withdrawn.append(&mut routes));
+    } else if !groups.is_empty() {
+        let attributes = cache.share(parts.attributes);
+        let announced = |(field, routes): (NlriField<'_>, _)| Announced {
+            family: field.family,
+            next_hop: field.next_hop,
+            attributes: attributes.clone(),
+            routes,
+        };
+        decoded.update.announced = groups.into_iter().map(announced).collect();
+    }
+    decoded.update.withdrawn = withdrawn;
+    decoded.update.errors = errors;
+    Ok(decoded)
+}
+
+/// Our AS number in the path, our identifier as the originator or in the cluster list.
+fn has_been_here(attributes: &PathAttributes, myself: Myself) -> bool {
+    attributes.as_path.occurrences(myself.asn) > myself.allow_own_as
+        || attributes.originator_id == Some(myself.router_id)
+        || attributes.cluster_list.contains(&myself.router_id)
+}
+
+/// The NOTIFICATION that the errors come to, if any.
+fn notification(errors: &[UpdateError], reachable: bool, parts: &Parts<'_>) -> Option<Notification> {
+    let hardest = errors.iter().max_by_key(|error| error.disposition())?;
+    match hardest.disposition() {
+        Disposition::Notification { code, subcode } => {
+            let data = match hardest.kind {
+                UpdateErrorKind::Unrecognized(_) => parts.unrecognized.unwrap_or_default(),
+                _ => &[],
+            };
+            Some(Notification::with_data((code, subcode), data))
+        }
+        // With no announced route in sight, the one to withdraw may be what was garbled (RFC 7606 §5.2).
+        Disposition::TreatAsWithdraw if !reachable => Some(Notification::new(subcode(&hardest.kind))),
+        Disposition::TreatAsWithdraw
+        | Disposition::DisableFamily
+        | Disposition::DropNlri
+        | Disposition::DiscardAttribute => None,
+    }
+}
+
+/// The subcode of RFC 4271 §6.3 for an error that usually does not need one.
+fn subcode(kind: &UpdateErrorKind) -> (u8, u8) {
+    match kind {
+        UpdateErrorKind::Flags { .. } => Notification::UPDATE_FLAGS,
+        UpdateErrorKind::Length { attribute: code::NEXT_HOP, .. } => Notification::UPDATE_NEXT_HOP,
+        UpdateErrorKind::Length { .. } => Notification::UPDATE_LENGTH,
+        UpdateErrorKind::Origin(_) => Notification::UPDATE_ORIGIN,
+        UpdateErrorKind::AsPath(_) => Notification::UPDATE_AS_PATH,
+        UpdateErrorKind::Missing(_) => Notification::UPDATE_MISSING,
+        UpdateErrorKind::Community(_) => Notification::UPDATE_OPTIONAL,
+        _ => Notification::UPDATE_ATTRIBUTE_LIST,
+    }
+}
