@@ -1,0 +1,109 @@
+//! The back ends. Each turns a compiled rule set into what one kind of data plane enforces; none knows of BGP.
+//!
+//! A back end's calls block, so the program runs it on a thread of its own, beside the BGP sessions.
+
+use engine::capability::Capabilities;
+use engine::plan::{Plan, Ruleset};
+use flowspec::Nlri;
+use std::sync::Arc;
+
+pub use engine::plan::{Applied, RuleFailure};
+pub use none::NoDataplane;
+
+mod none;
+
+/// Packets and bytes that a rule's entries matched since it was first installed; kept over a recompile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Packets that matched.
+    pub packets: u64,
+    /// Octets of those packets (IP length where the data plane can tell, else frame length).
+    pub bytes: u64,
+    /// Of those packets, the ones a discard or a policer dropped; `None` where the data plane does not tell.
+    pub dropped_packets: Option<u64>,
+}
+
+/// What a look at the data plane found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// What we applied is there.
+    Intact,
+    /// Someone changed or removed it; in words. [`Dataplane::replace`] puts it right.
+    Damaged(String),
+}
+
+/// Room in the data plane, for `status`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Entries in use.
+    pub entries: u64,
+    /// Entries that fit, where there is a limit.
+    pub capacity: Option<u64>,
+    /// Octets of kernel or device memory, where it can be told.
+    pub memory: Option<u64>,
+}
+
+/// The whole apply failed; what was in force before still is.
+#[derive(Debug, thiserror::Error)]
+pub enum DataplaneError {
+    /// The data plane said no; its words.
+    #[error("{0}")]
+    Refused(String),
+    /// Something that it needs is not there (a program, a kernel feature, a right); what to do about it.
+    #[error("{0}")]
+    Unavailable(String),
+    /// An operating-system error.
+    #[error("{context}: {source}")]
+    Io {
+        /// What was being done.
+        context: String,
+        /// The error.
+        source: std::io::Error,
+    },
+}
+
+/// A place where rules are enforced.
+pub trait Dataplane: Send {
+    /// The name in the configuration: `nftables`, `xdp`, `cumulus`, `none`.
+    fn name(&self) -> &'static str;
+
+    /// What it can match and do; the compiler works through this.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Puts exactly this rule set in force, in one transaction: packets see what was there before (from an earlier run too) or all
+    /// of this. Counters of rules that stay are kept.
+    ///
+    /// # Errors
+    /// What was in force before stays.
+    fn replace(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError>;
+
+    /// Applies a difference in one transaction, and verifies it.
+    ///
+    /// # Errors
+    /// What was in force before stays.
+    fn update(&mut self, plan: &Plan) -> Result<Applied, DataplaneError>;
+
+    /// Looks whether what was applied is still there.
+    ///
+    /// # Errors
+    /// The look itself failed.
+    fn health(&mut self) -> Result<Health, DataplaneError>;
+
+    /// Counters of the rules in force.
+    ///
+    /// # Errors
+    /// They could not be read.
+    fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError>;
+
+    /// Entries and memory in use.
+    ///
+    /// # Errors
+    /// They could not be read.
+    fn usage(&mut self) -> Result<Usage, DataplaneError>;
+
+    /// Takes out all that is ours, also what an earlier run left; touches nothing else.
+    ///
+    /// # Errors
+    /// Something of ours is still there.
+    fn clear(&mut self) -> Result<(), DataplaneError>;
+}

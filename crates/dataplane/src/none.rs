@@ -1,0 +1,66 @@
+//! The back end that enforces nothing: for looking at rules, and for a first try on a live session.
+
+use crate::{Applied, Counter, Dataplane, DataplaneError, Health, Usage};
+use engine::capability::Capabilities;
+use engine::plan::{CompiledRule, Plan, Ruleset};
+use flowspec::Nlri;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Takes every rule, installs none, and remembers what it was given.
+#[derive(Debug, Default)]
+pub struct NoDataplane {
+    rules: BTreeMap<Arc<Nlri>, Arc<CompiledRule>>,
+}
+
+impl NoDataplane {
+    /// Without a rule.
+    pub fn new() -> Self {
+        NoDataplane::default()
+    }
+
+    /// The rules that another data plane would now enforce, in their order.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<CompiledRule>> {
+        self.rules.values()
+    }
+}
+
+impl Dataplane for NoDataplane {
+    fn name(&self) -> &'static str {
+        "none"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::everything(self.name())
+    }
+
+    fn replace(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
+        self.rules = rules.rules.iter().map(|rule| (rule.nlri.clone(), rule.clone())).collect();
+        Ok(Applied::default())
+    }
+
+    fn update(&mut self, plan: &Plan) -> Result<Applied, DataplaneError> {
+        plan.remove.iter().for_each(|nlri| drop(self.rules.remove(nlri)));
+        self.rules.extend(plan.upsert.iter().map(|rule| (rule.nlri.clone(), rule.clone())));
+        Ok(Applied::default())
+    }
+
+    fn health(&mut self) -> Result<Health, DataplaneError> {
+        Ok(Health::Intact)
+    }
+
+    /// None: nothing is counted where nothing is matched.
+    fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError> {
+        Ok(Vec::new())
+    }
+
+    fn usage(&mut self) -> Result<Usage, DataplaneError> {
+        let entries = self.rules.values().map(|rule| rule.entries.len() as u64).sum();
+        Ok(Usage { entries, ..Usage::default() })
+    }
+
+    fn clear(&mut self) -> Result<(), DataplaneError> {
+        self.rules.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! What a data plane can match and do: the model through which rules are compiled, so that a rule is enforced exactly or refused
+//! with a reason.
+
+use flowspec::ComponentType;
+use flowspec::space::FragmentSet;
+
+/// How much of a field's values one entry of a data plane can express.
+///
+/// Addresses are prefixes: `Masked` or more holds any prefix, `Value` only a whole address. TCP flags are a value under a mask:
+/// with `Value`, `Range` or `Ranges` an entry holds one value of all twelve bits. For kinds of fragment see
+/// [`Capabilities::fragment_sets`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ability {
+    /// The field cannot be matched at all.
+    Unsupported,
+    /// One value.
+    Value,
+    /// One value under a mask: a prefix, or a ternary cube.
+    Masked,
+    /// One contiguous range.
+    Range,
+    /// Up to this many ranges; a single value counts as one.
+    Ranges(u16),
+    /// Any set of values.
+    Set,
+}
+
+/// Which of the actions a data plane can carry out exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ActionAbility {
+    /// Drop.
+    pub discard: bool,
+    /// Limit to bytes a second, one policer for all entries of a rule.
+    pub rate_bytes: bool,
+    /// Limit to packets a second, one policer for all entries of a rule.
+    pub rate_packets: bool,
+    /// The policer can be shared by several entries; otherwise a rule with a rate must compile to one entry.
+    pub shared_policer: bool,
+    /// Set the DSCP.
+    pub mark: bool,
+    /// Sample.
+    pub sample: bool,
+    /// Redirect to an IP address.
+    pub redirect_address: bool,
+    /// Copy to an IP address.
+    pub copy_address: bool,
+    /// Redirect to a VRF.
+    pub redirect_vrf: bool,
+    /// Go on with the next rule after acting (T bit).
+    pub continues: bool,
+}
+
+/// A data plane's abilities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The name of the back end or profile, for messages.
+    pub name: String,
+    /// Indexed by component type number - 1; see [`Capabilities::field`].
+    pub fields: [Ability; 13],
+    /// The TCP flags that can be matched at all, as bits of the header's octets 12 and 13: 0x0fff for all, 0x003f without ECE, CWR
+    /// and those of octet 12.
+    pub tcp_flag_bits: u16,
+    /// What one entry can say of fragments, where the field's ability is neither [`Ability::Set`] nor [`Ability::Unsupported`]: one of
+    /// these sets. That a match on an upper-layer field leaves non-first fragments out is taken for granted.
+    pub fragment_sets: Vec<FragmentSet>,
+    /// IPv6 prefixes with an offset (an address under any mask).
+    pub ipv6_offset: bool,
+    /// Whether IPv6 is filtered at all.
+    pub ipv6: bool,
+    /// What it can do with a packet.
+    pub actions: ActionAbility,
+    /// Most entries that one rule may compile to.
+    pub max_entries_per_rule: u64,
+}
+
+impl Capabilities {
+    /// A data plane that can do everything: for showing rules without installing them.
+    pub fn everything(name: &str) -> Self {
+        Capabilities {
+            name: name.to_owned(),
+            fields: [Ability::Set; 13],
+            tcp_flag_bits: 0x0fff,
+            fragment_sets: Vec::new(),
+            ipv6_offset: true,
+            ipv6: true,
+            actions: ActionAbility {
+                discard: true,
+                rate_bytes: true,
+                rate_packets: true,
+                shared_policer: true,
+                mark: true,
+                sample: true,
+                redirect_address: true,
+                copy_address: true,
+                redirect_vrf: true,
+                continues: true,
+            },
+            max_entries_per_rule: u64::MAX,
+        }
+    }
+
+    /// How much of a component's values one entry can express.
+    pub const fn field(&self, component: ComponentType) -> Ability {
+        self.fields[component as usize - 1]
+    }
+
+    /// The same, with another ability for one component.
+    pub fn with_field(mut self, component: ComponentType, ability: Ability) -> Self {
+        self.fields[component as usize - 1] = ability;
+        self
+    }
+}

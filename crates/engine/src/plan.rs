@@ -1,0 +1,64 @@
+//! What crosses the border to a data plane: compiled rules, and the difference between what is applied and what is wanted.
+
+use flowspec::space::Space;
+use flowspec::{Effect, Nlri, RuleId};
+use std::sync::Arc;
+
+/// A rule that a data plane can enforce exactly, in the form it needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompiledRule {
+    /// The rule's match part: its key, and its place in the order (`Ord`: less = enforced earlier).
+    pub nlri: Arc<Nlri>,
+    /// Short stable name.
+    pub id: RuleId,
+    /// What to do with a packet. Already what is to be enforced: monitor mode and policy are worked in.
+    pub effect: Effect,
+    /// The packets, as the union of these; each one is within what one entry of the data plane can express, and they are pairwise
+    /// disjoint, so that no packet is counted or policed twice. Empty when the rule can never match (it is then installed by doing
+    /// nothing).
+    pub entries: Vec<Space>,
+}
+
+/// All that is to be enforced: the form for a full load.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ruleset {
+    /// Packets that are accepted ahead of every rule: protected prefixes, our own BGP sessions, management ports.
+    pub protected: Arc<Vec<Space>>,
+    /// The rules, in enforcement order; IPv4 before IPv6.
+    pub rules: Vec<Arc<CompiledRule>>,
+}
+
+/// The difference between two rule sets: the form for a change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Rules to add, or to put in the place of the rule with the same key.
+    pub upsert: Vec<Arc<CompiledRule>>,
+    /// Keys of the rules to take out.
+    pub remove: Vec<Arc<Nlri>>,
+    /// The new protected packets, where they changed.
+    pub protected: Option<Arc<Vec<Space>>>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.upsert.is_empty() && self.remove.is_empty() && self.protected.is_none()
+    }
+}
+
+/// Why a single rule is not in force although the rest is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleFailure {
+    /// No room left.
+    OverCapacity(String),
+    /// The data plane said no; its words.
+    Failed(String),
+}
+
+/// What an apply did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Rules that are wanted and not in force, with the reason: of this change, or of an earlier one when they lost their place. All
+    /// others are in force.
+    pub failures: Vec<(Arc<Nlri>, RuleFailure)>,
+}
