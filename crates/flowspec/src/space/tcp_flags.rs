@@ -48,6 +48,10 @@ impl TcpFlagSet {
 
     /// The set of `flags` for which `member` holds, if that depends on the bits of `support` only.
     fn tabulate(support: u16, member: impl Fn(u16) -> bool) -> Self {
+        // Asked once for each combination: `member` may walk two thousand operators.
+        let mut members = vec![false; usize::from(FIELD) + 1];
+        combinations(support).for_each(|flags| members[usize::from(flags)] = member(flags));
+        let member = |flags: u16| members[usize::from(flags)];
         let support =
             bits(support).filter(|&bit| combinations(support & !bit).any(|flags| member(flags) != member(flags | bit)));
         let support = support.fold(0, |bits, bit| bits | bit);
