@@ -89,6 +89,13 @@ fn compare_ipv4(a: &[u8], b: &[u8]) -> (Ordering, usize) {
 
 /// IPv6 patterns: the lower offset first, then as IPv4 on the pattern, which stands left-shifted by the offset (RFC 8956 §3.1, §4).
 fn compare_ipv6(a: &[u8], b: &[u8]) -> (Ordering, usize) {
+    // The usual case: the same bits are compared, so the lower octets are the lower pattern, and padding is zero.
+    if let ([length_a, offset_a, a @ ..], [length_b, offset_b, b @ ..]) = (a, b)
+        && (length_a, offset_a) == (length_b, offset_b)
+    {
+        let len = usize::from(length_a.saturating_sub(*offset_a)).div_ceil(8);
+        return (a[..len.min(a.len())].cmp(&b[..len.min(b.len())]), 2 + len);
+    }
     let read = |octets: &[u8]| {
         let (length, offset) = match octets {
             [length, offset, ..] => (*length, *offset),
