@@ -2,12 +2,55 @@
 //!
 //! # Tour
 //! - What a rule is: [`Rule`] = [`Nlri`] (what it matches) + [`Action`]s (what it does; [`Effect`] is all of them together).
-//! - The wire: [`NlriIter`] walks the NLRIs of an UPDATE without copying; [`Nlri`] is the canonical form and the key of a rule;
-//!   [`NlriBuilder`] makes one. Errors are typed, tell where, and say what a receiver must do ([`Disposition`]).
+//! - The wire: [`NlriIter`] walks the NLRIs of an UPDATE without copying, [`Communities`] its extended communities; [`Nlri`] is the
+//!   canonical form and the key of a rule; [`NlriBuilder`] makes one and [`Nlri::encode_to`] sends it. Errors are typed, tell where, and
+//!   say what a receiver must do ([`Disposition`]).
 //! - Order: `Ord` of [`Nlri`] is RFC 8955 §5.1; less means enforced earlier.
 //! - Packets: [`Packet`] is what a rule can ask of raw octets; [`Nlri::matches`] says whether it does, and why not; [`decide`] and
 //!   [`explain`] what a list of rules does to it. They are the oracle.
 //! - Sets: [`Space`] is the set of packets that a rule matches, canonical and field by field; back ends compile it.
+//!
+//! # Example
+//! The second example of RFC 8955 §4.3, with a rate of 0:
+//!
+//! ```
+//! use flowspec::{Action, Communities, Component, Family, NlriIter, Policing, Rule};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let field = b"\x12\x01\x18\xc0\x00\x02\x02\x18\xcb\x00\x71\x04\x03\x89\x45\x8b\x91\x1f\x90";
+//! let attribute_16 = [0x80, 0x06, 0, 0, 0, 0, 0, 0];
+//!
+//! let actions = Communities::extended(&attribute_16)?.map(Action::decode).collect::<Result<Vec<_>, _>>()?;
+//! for entry in NlriIter::new(Family::Ipv4, false, field) {
+//!     match entry.nlri {
+//!         Ok(nlri) => {
+//!             let rule = Rule::new(nlri.to_canonical(), actions.clone());
+//!             assert_eq!(rule.effect().policing, Policing::Discard);
+//!             let kinds: Vec<_> = rule.nlri.components().map(|c| c.component_type().name()).collect();
+//!             assert_eq!(kinds, ["dst", "src", "port"]);
+//!         }
+//!         Err(error) => eprintln!("{error}: {:?}", error.kind.disposition()),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What broke others, and why not here
+//! | input | elsewhere | here |
+//! |---|---|---|
+//! | NLRI of length 0 | reads past the end, or a rule that matches everything | [`NlriErrorKind::Empty`], that NLRI is dropped |
+//! | length field without its second octet, or beyond the field | reads past the end | [`NlriErrorKind::Truncated`] |
+//! | a component that crosses the end of its NLRI | eats the next NLRI | no component sees beyond its NLRI |
+//! | prefix length 255, offset not below length | buffer overflow, or a wider rule | [`NlriErrorKind::PrefixLength`], [`NlriErrorKind::PrefixOffset`] |
+//! | six or two thousand operators | fixed arrays | borrowed and walked; nothing is allocated while decoding |
+//! | 240 octets and more | wrong length field | both forms read, the canonical one sent |
+//! | community 800b with 8 octets | read as 20 | attribute 16 and 25 are two types, [`Community`] |
+//! | reserved bits set | a withdrawal that misses its rule | cleared before the key is made, [`NlriRef::to_canonical`] |
+//! | a rate that is NaN, negative, infinite | undefined conversions | [`Rate`] is never NaN, [`Effect::of`] defines the others |
+//!
+//! # What it does not do
+//! No sessions and no UPDATE parsing, no validation against unicast routes, no policy, nothing installed: other crates do.
 
 #![forbid(unsafe_code)]
 
