@@ -1,0 +1,40 @@
+//! The laboratory: whatever Floodgate's tests and its demo need of the world outside.
+//!
+//! - [`Netns`] is a machine of its own on the network: a network namespace, with [`veth`] cables between them;
+//! - [`Process`] runs a program there and keeps what it prints;
+//! - [`PacketSocket`] and [`packet`] send and see packets;
+//! - [`peers`] starts BIRD, GoBGP, ExaBGP and FRR as BGP neighbours;
+//! - [`needs!`] skips a test, saying why, where the machine cannot run it.
+//!
+//! Everything that is made here is removed again when its value is dropped, also when a test panics. What a test
+//! that was killed left behind is removed by the next one that makes a namespace.
+
+mod netns;
+pub mod packet;
+pub mod peers;
+mod process;
+mod require;
+mod socket;
+mod veth;
+
+pub use netns::Netns;
+pub use process::Process;
+pub use require::{Skipped, require_program, require_root, skip};
+pub use socket::PacketSocket;
+pub use veth::{End, veth};
+
+use std::time::{Duration, Instant};
+
+/// Calls `check` every few milliseconds until it returns a value; an error that names `what` after `deadline`.
+pub fn wait_until<T>(what: &str, deadline: Duration, mut check: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
+    let end = Instant::now() + deadline;
+    loop {
+        if let Some(value) = check() {
+            return Ok(value);
+        }
+        if Instant::now() >= end {
+            anyhow::bail!("after {deadline:?} still waiting for {what}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,217 @@
+//! ExaBGP 4 (Debian's package) and 5 (from PyPI).
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::{Family, Session, write};
+use crate::{Netns, Process};
+
+/// Which ExaBGP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// 4.2, Debian 12's package.
+    V4,
+    /// 5.0, which `make setup` installs from PyPI.
+    V5,
+}
+
+impl Version {
+    /// The program: `/usr/sbin/exabgp` for version 4; for version 5 what `FLOODGATE_EXABGP5` names, by default the one
+    /// that `make setup` made under `target/`.
+    #[must_use]
+    pub fn program(self) -> PathBuf {
+        match self {
+            Self::V4 => "/usr/sbin/exabgp".into(),
+            Self::V5 => env::var_os("FLOODGATE_EXABGP5").map_or_else(
+                || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers/exabgp5/bin/exabgp"),
+                PathBuf::from,
+            ),
+        }
+    }
+
+    /// Whether it is installed; says that the test is skipped if not.
+    ///
+    /// # Panics
+    /// Where skipping is not allowed, see [`skip`](crate::skip).
+    #[must_use]
+    pub fn required(self) -> bool {
+        crate::require_program(&self.program().display().to_string())
+    }
+}
+
+/// An ExaBGP daemon with one BGP session.
+///
+/// Commands are those of its API, one a line: `announce flow route { match { destination 192.0.2.1/32; } then {
+/// discard; } }`. They are kept and given again to an ExaBGP that restarts.
+#[derive(Debug)]
+pub struct Exabgp<'a> {
+    netns: &'a Netns,
+    version: Version,
+    process: Option<Process>,
+    directory: tempfile::TempDir,
+}
+
+impl<'a> Exabgp<'a> {
+    /// Starts ExaBGP in the namespace. `flows` is the content of the neighbour's `flow { }` block: `route NAME { match {
+    /// ... } then { ... } }` and so on; it may be empty.
+    ///
+    /// # Errors
+    /// When it does not start; with its log.
+    pub fn start(netns: &'a Netns, version: Version, session: &Session, flows: &str) -> Result<Self> {
+        Self::start_with_process(netns, version, session, flows, None)
+    }
+
+    /// The same, and ExaBGP also runs this command as an API process that is sent everything it receives, as JSON: the
+    /// place of `floodgate exabgp`.
+    ///
+    /// # Errors
+    /// When it does not start; with its log.
+    pub fn start_with_process(
+        netns: &'a Netns,
+        version: Version,
+        session: &Session,
+        flows: &str,
+        receiver: Option<&str>,
+    ) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let commands = directory.path().join("commands");
+        write(&commands, "")?;
+        let feed = directory.path().join("feed");
+        // Ends with the ExaBGP that started it, also when that is killed.
+        write(&feed, &format!("#!/bin/sh\nexec tail -n +1 -s 0.05 --pid=$PPID -f '{}'\n", commands.display()))?;
+        fs::set_permissions(&feed, fs::Permissions::from_mode(0o755))?;
+        write(&directory.path().join("exabgp.conf"), &configuration(session, &feed, flows, receiver)?)?;
+        let mut exabgp = Self { netns, version, process: None, directory };
+        exabgp.launch(session)?;
+        Ok(exabgp)
+    }
+
+    /// Gives it a command of its API.
+    ///
+    /// # Errors
+    /// When the file that it reads cannot be written.
+    pub fn command(&mut self, line: &str) -> Result<()> {
+        let mut file = OpenOptions::new().append(true).open(self.directory.path().join("commands"))?;
+        Ok(file.write_all(format!("{line}\n").as_bytes())?)
+    }
+
+    /// Announces a rule: `match { ... } then { ... }`.
+    ///
+    /// # Errors
+    /// As [`command`](Self::command). What ExaBGP does not understand it says in its log.
+    pub fn announce(&mut self, rule: &str) -> Result<()> {
+        self.command(&format!("announce flow route {{ {rule} }}"))
+    }
+
+    /// Withdraws a rule, written as it was announced.
+    ///
+    /// # Errors
+    /// As [`announce`](Self::announce).
+    pub fn withdraw(&mut self, rule: &str) -> Result<()> {
+        self.command(&format!("withdraw flow route {{ {rule} }}"))
+    }
+
+    /// Waits until ExaBGP says that the session is established (for the first time since it was started).
+    ///
+    /// # Errors
+    /// After the deadline; with its log.
+    pub fn wait_established(&mut self, deadline: Duration) -> Result<()> {
+        let process = self.process.as_mut().context("ExaBGP is stopped")?;
+        process.wait_for_line("connected to peer-", deadline).map(drop)
+    }
+
+    /// Ends it as an operator would, and with it the session.
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.take().map_or(Ok(()), |mut process| process.stop().map(drop))
+    }
+
+    /// Stops it if it runs and starts it again with the same configuration and commands.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart(&mut self, session: &Session) -> Result<()> {
+        self.stop()?;
+        self.launch(session)
+    }
+
+    /// The running program, while it is not stopped.
+    pub fn process(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
+    }
+
+    fn launch(&mut self, session: &Session) -> Result<()> {
+        let mut command = self.netns.command(self.version.program())?;
+        // As root it would become another user, who may not read the configuration.
+        for (setting, value) in [
+            ("exabgp.daemon.user", "root"),
+            ("exabgp.daemon.drop", "false"),
+            ("exabgp.api.cli", "false"),
+            ("exabgp.api.ack", "false"),
+            ("exabgp.log.destination", "stdout"),
+            ("exabgp.log.level", "INFO"),
+            ("exabgp.log.all", "true"),
+        ] {
+            command.env(setting, value);
+        }
+        if session.passive {
+            command.env("exabgp.tcp.bind", session.local.to_string()).env("exabgp.tcp.port", session.port.to_string());
+        }
+        command.env("PYTHONUNBUFFERED", "1").arg(self.directory.path().join("exabgp.conf"));
+        let mut process = Process::spawn("exabgp", command)?;
+        process.wait_for_line("loaded new configuration successfully", Duration::from_secs(20))?;
+        self.process = Some(process);
+        Ok(())
+    }
+}
+
+fn configuration(session: &Session, feed: &Path, flows: &str, receiver: Option<&str>) -> Result<String> {
+    let Session { local, local_as, remote, remote_as, port, hold_time, router_id, .. } = session;
+    let mut text = format!("process feed {{ run {}; encoder json; }}\n", feed.display());
+    if let Some(command) = receiver {
+        writeln!(text, "process receiver {{ run {command}; encoder json; }}")?;
+    }
+    writeln!(
+        text,
+        "neighbor {remote} {{\n  router-id {router_id}; local-address {local}; local-as {local_as}; peer-as {remote_as}; \
+         hold-time {hold_time};"
+    )?;
+    if session.passive {
+        text.push_str("  passive true;\n");
+    } else {
+        writeln!(text, "  connect {port};")?;
+    }
+    if let Some(password) = &session.password {
+        writeln!(text, "  md5-password '{password}';")?;
+    }
+    let families: String = session.families.iter().map(|&family| format!("{}; ", name(family))).collect();
+    writeln!(text, "  family {{ {families}}}")?;
+    text.push_str("  api send { processes [ feed ]; }\n");
+    if receiver.is_some() {
+        text.push_str(
+            "  api receive { processes [ receiver ]; neighbor-changes; receive { parsed; update; notification; } }\n",
+        );
+    }
+    writeln!(text, "  flow {{\n{flows}\n  }}\n}}")?;
+    Ok(text)
+}
+
+fn name(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4Unicast => "ipv4 unicast",
+        Family::Ipv6Unicast => "ipv6 unicast",
+        Family::Ipv4Flow => "ipv4 flow",
+        Family::Ipv6Flow => "ipv6 flow",
+        Family::Vpn4Flow => "ipv4 flow-vpn",
+        Family::Vpn6Flow => "ipv6 flow-vpn",
+    }
+}

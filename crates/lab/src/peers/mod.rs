@@ -1,0 +1,126 @@
+//! Other programs that speak BGP, started as neighbours of the program under test.
+//!
+//! Each of [`Bird`], [`Gobgp`], [`Exabgp`] and [`Frr`] writes its configuration into a directory of its own, runs the
+//! real program in a namespace and connects to the program under test. Rules are announced in the program's own
+//! language: what one program writes and another reads is what these tests are about.
+
+mod bird;
+mod exabgp;
+mod frr;
+mod gobgp;
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+pub use bird::Bird;
+pub use exabgp::{Exabgp, Version};
+pub use frr::Frr;
+pub use gobgp::Gobgp;
+
+/// A BGP session as the peer sees it: `local` is the peer, `remote` the program under test.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The peer's address; it must be one of its namespace.
+    pub local: IpAddr,
+    /// The peer's AS number.
+    pub local_as: u32,
+    /// The address it connects to.
+    pub remote: IpAddr,
+    /// The AS number it expects there.
+    pub remote_as: u32,
+    /// The TCP port it connects to, or listens on when it is passive.
+    pub port: u16,
+    /// Waits to be connected to.
+    pub passive: bool,
+    /// The peer's BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// The address families it offers.
+    pub families: Vec<Family>,
+    /// Seconds of silence after which it gives up; at least 3.
+    pub hold_time: u16,
+    /// The TCP-MD5 password, if any.
+    pub password: Option<String>,
+}
+
+impl Session {
+    /// A session to `remote` on port 179, active, for FlowSpec of both families, with a hold time of 90 s and the local
+    /// address as identifier (`10.0.0.1` when that is IPv6).
+    #[must_use]
+    pub fn new(local: IpAddr, local_as: u32, remote: IpAddr, remote_as: u32) -> Self {
+        let router_id = match local {
+            IpAddr::V4(address) => address,
+            IpAddr::V6(_) => Ipv4Addr::new(10, 0, 0, 1),
+        };
+        Self {
+            local,
+            local_as,
+            remote,
+            remote_as,
+            port: 179,
+            passive: false,
+            router_id,
+            families: vec![Family::Ipv4Flow, Family::Ipv6Flow],
+            hold_time: 90,
+            password: None,
+        }
+    }
+
+    /// The same with these families.
+    #[must_use]
+    pub fn families(mut self, families: &[Family]) -> Self {
+        self.families = families.to_vec();
+        self
+    }
+
+    /// The same on another TCP port.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// The same, but the peer waits to be connected to.
+    #[must_use]
+    pub fn passive(mut self) -> Self {
+        self.passive = true;
+        self
+    }
+
+    /// The same with a TCP-MD5 password.
+    #[must_use]
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self
+    }
+
+    /// The same with another hold time, in seconds.
+    #[must_use]
+    pub fn hold_time(mut self, seconds: u16) -> Self {
+        self.hold_time = seconds;
+        self
+    }
+}
+
+/// An address family of BGP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// AFI 1, SAFI 1.
+    Ipv4Unicast,
+    /// AFI 2, SAFI 1.
+    Ipv6Unicast,
+    /// AFI 1, SAFI 133.
+    Ipv4Flow,
+    /// AFI 2, SAFI 133.
+    Ipv6Flow,
+    /// AFI 1, SAFI 134.
+    Vpn4Flow,
+    /// AFI 2, SAFI 134.
+    Vpn6Flow,
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))
+}
