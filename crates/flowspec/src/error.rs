@@ -173,3 +173,41 @@ impl CommunityError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7606 §5.3: while the ends of the NLRIs are known, one bad NLRI costs no other.
+    #[test]
+    fn only_lost_framing_costs_the_family() {
+        use NlriErrorKind::*;
+        let lost = [Truncated { needed: 1 }, TruncatedPathId];
+        let kind = ComponentType::Port;
+        let framed = [
+            Empty,
+            TruncatedRouteDistinguisher,
+            UnknownComponent(14),
+            ComponentOrder { previous: 4, found: 4 },
+            TruncatedComponent(kind),
+            NoEndOfList(kind),
+            PrefixLength { length: 33, max: 32 },
+            PrefixOffset { offset: 64, length: 64 },
+            ValueWidth { component: kind, octets: 4, max: 2 },
+            TooLong(4096),
+            Unencodable(kind),
+        ];
+        assert!(lost.iter().all(|kind| kind.disposition() == Disposition::DisableFamily));
+        assert!(framed.iter().all(|kind| kind.disposition() == Disposition::DropNlri));
+        let mut names: Vec<_> = lost.iter().chain(&framed).map(|kind| kind.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), lost.len() + framed.len(), "each has its own name");
+    }
+
+    #[test]
+    fn an_error_says_what_and_where() {
+        let error = NlriError { kind: NlriErrorKind::ComponentOrder { previous: 5, found: 3 }, offset: 7 };
+        assert_eq!(error.to_string(), "component type 3 after type 5; types must strictly increase (octet 7)");
+    }
+}

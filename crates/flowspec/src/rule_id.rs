@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Short stable name of a rule, shown as 12 hex digits. For people and scripts; two rules may in theory share one, so programs
-/// key on the [`Nlri`].
+/// key on the [`Nlri`](crate::Nlri).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(u64);
 
@@ -46,5 +46,34 @@ impl FromStr for RuleId {
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         let valid = s.len() == RuleId::DIGITS && s.bytes().all(|b| b.is_ascii_hexdigit());
         valid.then(|| u64::from_str_radix(s, 16).ok()).flatten().map(RuleId).ok_or_else(|| InvalidRuleId(s.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nlri::Nlri;
+
+    fn id(family: Family, value: &[u8]) -> String {
+        Nlri::from_value(family, value).unwrap().id().to_string()
+    }
+
+    /// Scripts keep these: if this test fails, the change is wrong.
+    #[test]
+    fn ids_never_change() {
+        let value = [0x01, 0x18, 0xc0, 0x00, 0x02, 0x03, 0x81, 0x06];
+        assert_eq!(id(Family::Ipv4, &value), "684bd0ce0156");
+        assert_eq!(id(Family::Vpnv4, &[&[0, 0, 0xfd, 0xe8, 0, 0, 0, 100], &value[..]].concat()), "580b2530b792");
+        assert_eq!(id(Family::Ipv6, &[0x03, 0x81, 0x06]), "c4b65b5e3253");
+        assert_ne!(id(Family::Ipv4, &[0x03, 0x81, 0x06]), id(Family::Ipv6, &[0x03, 0x81, 0x06]));
+    }
+
+    #[test]
+    fn text_is_twelve_hex_digits() {
+        assert_eq!(RuleId(0xab).to_string(), "0000000000ab");
+        assert_eq!("0000000000ab".parse(), Ok(RuleId(0xab)));
+        for bad in ["", "ab", "0x00000000ab", "0000000000abc", "+000000000ab", "0000000000ag"] {
+            assert!(bad.parse::<RuleId>().is_err(), "{bad}");
+        }
     }
 }
