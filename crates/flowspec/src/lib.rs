@@ -55,6 +55,8 @@
 #![forbid(unsafe_code)]
 
 mod action;
+#[cfg(feature = "arbitrary")]
+pub mod arbitrary;
 mod builder;
 mod community;
 mod component;

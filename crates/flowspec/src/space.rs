@@ -51,8 +51,8 @@ pub struct Space {
     source: Address,
     fields: Fields,
     version: IpVersion,
+    /// Without any kind where the whole space is empty.
     fragment: FragmentSet,
-    empty: bool,
     dscp: DscpSet,
     protocol: ProtocolSet,
     port: IntervalSet,
@@ -108,7 +108,6 @@ impl Space {
             fields: Fields::NONE,
             version,
             fragment: FragmentSet::possible(version),
-            empty: false,
             dscp: DscpSet::FULL,
             protocol: ProtocolSet::FULL,
             port: IntervalSet::empty(),
@@ -198,8 +197,7 @@ impl Space {
         if !self.fields.has(ComponentType::FlowLabel) {
             self.label = IntervalSet::empty();
         }
-        self.empty = self.protocol.intersect(ProtocolSet::possible(self.version)).is_empty()
-            || self.fragment.is_empty()
+        let empty = self.protocol.intersect(ProtocolSet::possible(self.version)).is_empty()
             || self.dscp.is_empty()
             || self.tcp_flags.as_ref().is_some_and(|set| set.is_empty())
             || self.icmp_type().is_some_and(IntervalSet::is_empty)
@@ -207,6 +205,9 @@ impl Space {
             || self.label().is_some_and(IntervalSet::is_empty)
             || self.length().is_some_and(|set| !set.overlaps(&lengths))
             || self.ports_are_empty();
+        if empty {
+            self.fragment = FragmentSet(0);
+        }
     }
 
     /// The shortest packet that could be in it, as far as the fields tell: IP header and the octets of the upper-layer header that
@@ -235,7 +236,7 @@ impl Space {
 
     /// Whether no packet at all is in it: the rule never matches.
     pub const fn is_empty(&self) -> bool {
-        self.empty
+        self.fragment.is_empty()
     }
 
     /// The constrained fields, guards included. Those of an empty space say nothing.
@@ -319,7 +320,7 @@ impl Space {
             set.is_none_or(|set| value.is_some_and(|value| set.contains(value)))
         };
         let (sport, dport) = (packet.source_port().map(u32::from), packet.destination_port().map(u32::from));
-        !self.empty
+        !self.is_empty()
             && self.version == packet.version()
             && prefix(self.destination(), packet.destination())
             && prefix(self.source(), packet.source())

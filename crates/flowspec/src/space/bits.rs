@@ -280,3 +280,52 @@ pub(super) fn accepts(ops: impl IntoIterator<Item = BitmaskOp>, data: u64) -> bo
     }
     accepted || group
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::{Component, ComponentType};
+    use crate::family::Family;
+    use crate::nlri::Nlri;
+
+    #[test]
+    fn fragment_lists_are_tables_of_eight_kinds() {
+        // One operator pair each: value, and the kinds that it accepts as `all`, bit 4 * df + position.
+        let dont_fragment = 0b1111_0000;
+        let (whole, first, middle, last) = (0b0001_0001, 0b0010_0010, 0b0100_0100, 0b1000_1000);
+        for (value, kinds) in [
+            (0, 0xff),
+            (1, dont_fragment),
+            (2, middle | last),
+            (4, first),
+            (8, last),
+            (2 | 8, last),
+            (1 | 4, first & dont_fragment),
+            (2 | 4, 0),
+        ] {
+            let set = |op: BitmaskOp, family| {
+                let nlri = Nlri::builder(family).bitmask(ComponentType::Fragment, &[op]).build().unwrap();
+                let Some(Component::Bitmask(_, ops)) = nlri.components().next() else { panic!("{nlri:?}") };
+                FragmentSet::from_ops(ops, nlri.family().version()).0
+            };
+            let op = BitmaskOp::new(true, value);
+            assert_eq!(set(op, Family::Ipv4), kinds, "{value}");
+            assert_eq!(set(op.negated(), Family::Ipv4), !kinds, "{value}");
+            if value & 1 == 0 {
+                assert_eq!(set(op, Family::Ipv6), kinds & 0x0f, "{value}");
+            }
+        }
+        assert_eq!(FragmentSet::WITH_L4_HEADER.0, whole | first);
+    }
+
+    #[test]
+    fn protocol_sets() {
+        let set = ProtocolSet::of(&[0, 63, 64, 255]);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [0, 63, 64, 255]);
+        assert_eq!((set.len(), set.complement().len()), (4, 252));
+        assert!(set.covers(ProtocolSet::of(&[64])) && !set.covers(ProtocolSet::of(&[65])));
+        assert!(set.union(set.complement()).is_full() && set.intersect(set.complement()).is_empty());
+        assert_eq!(set.to_intervals().len(), 3);
+        assert_eq!(ProtocolSet::possible(IpVersion::V6).len(), 248);
+    }
+}

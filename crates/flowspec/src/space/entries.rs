@@ -71,7 +71,7 @@ impl Space {
     /// Entries that the whole space takes: the cross product of its fields, saturating. An empty space takes none. A fragment
     /// constraint that only says what an upper-layer field implies is taken to cost nothing.
     pub fn entry_count(&self, shape: &EntryShape) -> u64 {
-        if self.empty {
+        if self.is_empty() {
             return 0;
         }
         let number = |set: Option<&IntervalSet>, encoding: Encoding| set.map_or(1, |set| encoding.count(set));

@@ -238,3 +238,91 @@ impl Iterator for Blocks {
         Some(block)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::Comparison as C;
+
+    const MAX: u32 = 31;
+
+    fn numbers(mut state: u64) -> impl FnMut(u64) -> u64 {
+        move |end| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) % end
+        }
+    }
+
+    fn random_ops(below: &mut impl FnMut(u64) -> u64) -> Vec<NumericOp> {
+        (0..=below(5))
+            .map(|n| NumericOp {
+                and: n > 0 && below(2) == 0,
+                ..NumericOp::new(
+                    C::from_operator(below(8) as u8),
+                    [below(33), below(33), 1 << 32, u64::MAX][below(4) as usize],
+                )
+            })
+            .collect()
+    }
+
+    fn accepts(ops: &[NumericOp], data: u64) -> bool {
+        ops.chunk_by(|_, next| next.and).any(|group| group.iter().all(|op| op.comparison.holds(data, op.value)))
+    }
+
+    fn assert_canonical(set: &IntervalSet) {
+        assert!(set.iter().all(|(first, last)| first <= last));
+        assert!(set.intervals.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "{set:?}");
+    }
+
+    #[test]
+    fn every_number_is_in_the_set_that_the_list_accepts() {
+        let mut below = numbers(3);
+        for _ in 0..20_000 {
+            let ops = random_ops(&mut below);
+            let set = IntervalSet::from_ops(ops.iter().copied(), MAX);
+            assert_canonical(&set);
+            for value in 0..=MAX {
+                assert_eq!(set.contains(value), accepts(&ops, value.into()), "{ops:?} {value}");
+            }
+            assert!(!set.contains(MAX + 1));
+            let prefixes: Vec<_> = set.masked(5).collect();
+            assert_eq!(prefixes.len() as u64, set.masked_len());
+            for value in 0..=MAX {
+                let hits = prefixes.iter().filter(|&&(bits, mask)| value & mask == bits).count();
+                assert_eq!(hits, usize::from(set.contains(value)), "{set:?} {prefixes:?}");
+            }
+            assert_eq!(set.values() as usize, (0..=MAX).filter(|&value| set.contains(value)).count());
+        }
+    }
+
+    #[test]
+    fn algebra_is_that_of_the_numbers() {
+        let mut below = numbers(4);
+        for _ in 0..20_000 {
+            let a = IntervalSet::from_ops(random_ops(&mut below), MAX);
+            let b = IntervalSet::from_ops(random_ops(&mut below), MAX);
+            let sets = [a.union(&b), a.intersect(&b), a.complement(MAX), a.difference(&b)];
+            sets.iter().for_each(assert_canonical);
+            for value in 0..=MAX {
+                let (in_a, in_b) = (a.contains(value), b.contains(value));
+                let expected = [in_a || in_b, in_a && in_b, !in_a, in_a && !in_b];
+                assert_eq!(sets.each_ref().map(|set| set.contains(value)), expected, "{a:?} {b:?} {value}");
+            }
+            assert_eq!(a.covers(&b), (0..=MAX).all(|value| a.contains(value) || !b.contains(value)));
+            assert_eq!(a.overlaps(&b), !a.intersect(&b).is_empty());
+            assert_eq!(a.is_full(MAX), a.complement(MAX).is_empty());
+        }
+    }
+
+    #[test]
+    fn whole_words_do_not_overflow() {
+        let full = IntervalSet::full(u32::MAX);
+        assert!(full.complement(u32::MAX).is_empty() && full.is_full(u32::MAX));
+        assert_eq!(full.masked(32).collect::<Vec<_>>(), [(0, 0)]);
+        let one = IntervalSet::range(u32::MAX, u32::MAX);
+        assert_eq!(one.masked(32).collect::<Vec<_>>(), [(u32::MAX, u32::MAX)]);
+        assert_eq!(one.complement(u32::MAX), IntervalSet::range(0, u32::MAX - 1));
+        assert_eq!(IntervalSet::range(1, 65534).masked_len(), 30);
+        assert_eq!(IntervalSet::from_ops([NumericOp::new(C::Greater, u64::MAX)], u32::MAX), IntervalSet::empty());
+    }
+}

@@ -8,10 +8,10 @@ impl Space {
     /// Whether every packet of `other` is in `self`. True only if surely so; false may be wrong only where the length of
     /// a packet follows from its other fields.
     pub fn covers(&self, other: &Space) -> bool {
-        if other.empty {
+        if other.is_empty() {
             return true;
         }
-        if self.empty || self.version != other.version {
+        if self.is_empty() || self.version != other.version {
             return false;
         }
         let number = |field, own: &IntervalSet, others: &IntervalSet, implied: bool| {
@@ -46,7 +46,7 @@ impl Space {
     /// Whether some packet is in both. False only if surely none is; true may be wrong only where the length of a packet
     /// follows from its other fields.
     pub fn overlaps(&self, other: &Space) -> bool {
-        if self.empty || other.empty || self.version != other.version {
+        if self.is_empty() || other.is_empty() || self.version != other.version {
             return false;
         }
         let number = |a: Option<&IntervalSet>, b: Option<&IntervalSet>| match (a, b) {

@@ -48,18 +48,19 @@ impl TcpFlagSet {
 
     /// The set of `flags` for which `member` holds, if that depends on the bits of `support` only.
     fn tabulate(support: u16, member: impl Fn(u16) -> bool) -> Self {
-        // Asked once for each combination: `member` may walk two thousand operators.
-        let mut members = vec![false; usize::from(FIELD) + 1];
-        combinations(support).for_each(|flags| members[usize::from(flags)] = member(flags));
-        let member = |flags: u16| members[usize::from(flags)];
-        let support =
-            bits(support).filter(|&bit| combinations(support & !bit).any(|flags| member(flags) != member(flags | bit)));
-        let support = support.fold(0, |bits, bit| bits | bit);
-        let mut table = vec![0u64; (1usize << support.count_ones()).div_ceil(64)];
-        for (n, flags) in combinations(support).enumerate() {
-            table[n / 64] |= u64::from(member(flags)) << (n % 64);
+        let mut truth: Vec<bool> = combinations(support).map(member).collect();
+        let mut kept = 0;
+        let mut at = 0;
+        for bit in bits(support) {
+            if influence(&truth, at) > 0 {
+                kept |= bit;
+                at += 1;
+            } else {
+                truth = cofactor(&truth, at, false);
+            }
         }
-        TcpFlagSet { support, table: table.into() }
+        let word = |members: &[bool]| members.iter().rev().fold(0u64, |word, &member| word << 1 | u64::from(member));
+        TcpFlagSet { support: kept, table: truth.chunks(64).map(word).collect() }
     }
 
     /// Whether `flags` are in it; only the low twelve bits count.
@@ -107,43 +108,53 @@ impl TcpFlagSet {
     /// The same set as disjoint value/mask pairs: few, though not always the fewest.
     pub fn cubes(&self) -> Vec<Cube> {
         let mut cubes = Vec::new();
-        self.split(Cube { value: 0, mask: 0 }, &mut |cube| cubes.push(cube));
+        self.each_cube(&mut |cube| cubes.push(cube));
         cubes
     }
 
     /// How many pairs [`cubes`](Self::cubes) gives.
     pub fn cubes_len(&self) -> u64 {
         let mut count = 0;
-        self.split(Cube { value: 0, mask: 0 }, &mut |_| count += 1);
+        self.each_cube(&mut |_| count += 1);
         count
     }
 
-    /// Shannon expansion: cuts `within` at the bit that leaves the most of its two halves decided, until all are.
-    fn split(&self, within: Cube, found: &mut impl FnMut(Cube)) {
-        let free = self.support & !within.mask;
-        let mut members = combinations(free).map(|flags| self.contains(flags | within.value));
-        let first = members.next().unwrap_or(false);
-        if members.all(|member| member == first) {
-            if first {
-                found(within);
-            }
-            return;
-        }
-        let halves = |bit: u16| [0, bit].map(|value| Cube { value: within.value | value, mask: within.mask | bit });
-        let undecided = |cube: Cube| {
-            let free = self.support & !cube.mask;
-            bits(free).map(|bit| self.differs(free & !bit, cube.value, bit)).map(u32::from).sum::<u32>()
-        };
-        let best = bits(free).min_by_key(|&bit| halves(bit).map(undecided).into_iter().sum::<u32>());
-        for half in best.map(halves).into_iter().flatten() {
-            self.split(half, found);
-        }
+    fn each_cube(&self, found: &mut impl FnMut(Cube)) {
+        let truth: Vec<bool> = combinations(self.support).map(|flags| self.contains(flags)).collect();
+        let free: Vec<u16> = bits(self.support).collect();
+        split(&truth, &free, Cube { value: 0, mask: 0 }, found);
     }
+}
 
-    /// Whether `bit` decides membership somewhere in the cube.
-    fn differs(&self, others: u16, value: u16, bit: u16) -> bool {
-        combinations(others).any(|flags| self.contains(flags | value) != self.contains(flags | value | bit))
+/// Shannon expansion: cuts the cube `within` at the bit that decides most often, until membership is the same all over each part.
+/// `truth` is the table of the cube, over its `free` bits.
+fn split(truth: &[bool], free: &[u16], within: Cube, found: &mut impl FnMut(Cube)) {
+    let best = (0..free.len()).map(|at| (influence(truth, at), at)).max().filter(|&(influence, _)| influence > 0);
+    let Some((_, at)) = best else {
+        if truth.first() == Some(&true) {
+            found(within);
+        }
+        return;
+    };
+    let bit = free[at];
+    let rest: Vec<u16> = free.iter().copied().filter(|&other| other != bit).collect();
+    for set in [false, true] {
+        let value = within.value | if set { bit } else { 0 };
+        split(&cofactor(truth, at, set), &rest, Cube { value, mask: within.mask | bit }, found);
     }
+}
+
+/// For how many combinations of the other bits the bit with index `at` decides.
+fn influence(truth: &[bool], at: usize) -> usize {
+    let half = 1 << at;
+    truth.chunks(2 * half).map(|block| (0..half).filter(|&n| block[n] != block[n + half]).count()).sum()
+}
+
+/// The table with the bit with index `at` fixed.
+fn cofactor(truth: &[bool], at: usize, set: bool) -> Vec<bool> {
+    let half = 1 << at;
+    let start = if set { half } else { 0 };
+    truth.chunks(2 * half).flat_map(|block| &block[start..start + half]).copied().collect()
 }
 
 /// The single bits of `of`, ascending.
@@ -159,4 +170,78 @@ fn combinations(of: u16) -> impl Iterator<Item = u16> {
         next = if now == of { None } else { Some((now | !of).wrapping_add(1) & of) };
         Some(now)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::Width;
+
+    fn numbers(mut state: u64) -> impl FnMut(u64) -> u64 {
+        move |end| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) % end
+        }
+    }
+
+    fn random_ops(below: &mut impl FnMut(u64) -> u64) -> Vec<BitmaskOp> {
+        let widest = [0x40, 0x100, 0x1000, 0x1_0000][below(4) as usize];
+        (0..=below(4))
+            .map(|n| BitmaskOp {
+                and: n > 0 && below(2) == 0,
+                not: below(2) == 0,
+                all: below(2) == 0,
+                value: below(widest),
+                width: Width::Two,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_value_is_in_the_set_that_the_list_accepts() {
+        let mut below = numbers(1);
+        for _ in 0..300 {
+            let ops = random_ops(&mut below);
+            let set = TcpFlagSet::from_ops(ops.iter().copied());
+            let members: Vec<u16> = (0..0x1000).filter(|&flags| accepts(ops.clone(), flags.into())).collect();
+            assert!((0..0x1000u16).filter(|&flags| set.contains(flags)).eq(members.iter().copied()), "{ops:?}");
+            assert_eq!(set.values() as usize, members.len());
+            assert_eq!((set.is_empty(), set.is_full()), (members.is_empty(), members.len() == 4096));
+            let cubes = set.cubes();
+            assert_eq!(cubes.len() as u64, set.cubes_len());
+            for flags in 0..0x1000 {
+                let in_cubes = cubes.iter().filter(|cube| cube.contains(flags)).count();
+                assert_eq!(in_cubes, usize::from(set.contains(flags)), "disjoint, and all of it");
+            }
+        }
+    }
+
+    #[test]
+    fn relations_are_those_of_the_values() {
+        let mut below = numbers(2);
+        for _ in 0..200 {
+            let a = TcpFlagSet::from_ops(random_ops(&mut below).into_iter());
+            let b = TcpFlagSet::from_ops(random_ops(&mut below).into_iter());
+            let all = 0..0x1000u16;
+            assert_eq!(a.covers(&b), all.clone().all(|flags| a.contains(flags) || !b.contains(flags)));
+            assert_eq!(a.overlaps(&b), all.clone().any(|flags| a.contains(flags) && b.contains(flags)));
+            let both = a.intersect(&b);
+            assert!(all.clone().all(|flags| both.contains(flags) == (a.contains(flags) && b.contains(flags))));
+            assert_eq!(a == b, all.clone().all(|flags| a.contains(flags) == b.contains(flags)), "canonical");
+        }
+    }
+
+    #[test]
+    fn usual_lists_take_few_cubes() {
+        let all = |value| BitmaskOp::new(true, value);
+        let any = |value| BitmaskOp::new(false, value);
+        let cubes = |ops: &[BitmaskOp]| TcpFlagSet::from_ops(ops.iter().copied()).cubes_len();
+        assert_eq!(cubes(&[all(0x02), all(0x10).negated().and()]), 1, "syn and not ack");
+        assert_eq!(cubes(&[any(0x3f).negated()]), 1, "none of six");
+        assert_eq!(cubes(&[any(0x12)]), 2, "syn or ack");
+        assert_eq!(cubes(&[all(0xff).negated()]), 8);
+        assert_eq!(cubes(&[all(0)]), 1, "always");
+        assert_eq!(cubes(&[any(0)]), 0, "never");
+        assert_eq!(TcpFlagSet::full().cubes(), [Cube { value: 0, mask: 0 }]);
+    }
 }
