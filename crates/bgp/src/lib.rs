@@ -26,8 +26,8 @@ pub use message::{
 };
 pub use route::{Destination, RouteKey};
 pub use session::{
-    Cease, ConnId, Direction, Down, DownReason, Event, LongLived, Negotiated, Output, PeerAs, PeerConfig, Session,
-    StaleFamily, State, Transmit,
+    Cease, ConnId, Counts, Direction, Down, DownReason, Event, LongLived, Negotiated, Output, PeerAs, PeerConfig,
+    Session, StaleFamily, State, Statistics, Transmit,
 };
 pub use update::{
     Announced, DecodeOptions, DecodedNlri, DecodedUpdate, NotAnUpdate, Update, UpdateError, UpdateErrorKind,

@@ -147,8 +147,8 @@ mod tests {
     fn each_header_fault_has_its_subcode_and_data() {
         let mut marker = header(19, kind::KEEPALIVE);
         marker[3] = 0;
-        let table: [(Vec<u8>, (u8, u8), &[u8]); 9] = [
-            (marker, Notification::HEADER_NOT_SYNCHRONIZED, &[]),
+        let table = [
+            (marker, Notification::HEADER_NOT_SYNCHRONIZED, &[][..]),
             (vec![0xff, 0xfe], Notification::HEADER_NOT_SYNCHRONIZED, &[]),
             (header(18, kind::KEEPALIVE), Notification::HEADER_LENGTH, &[0, 18]),
             (header(20, kind::KEEPALIVE), Notification::HEADER_LENGTH, &[0, 20]),

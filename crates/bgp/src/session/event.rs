@@ -2,6 +2,7 @@
 
 use crate::afi_safi::AfiSafi;
 use crate::message::{Notification, RefreshKind};
+use crate::route::RouteKey;
 use crate::session::negotiated::Negotiated;
 use crate::update::Update;
 
@@ -90,6 +91,8 @@ pub enum Output {
         /// Request, begin or end.
         kind: RefreshKind,
     },
+    /// This route was queued to be sent and fits in no message that the peer takes: it was left out.
+    TooLong(RouteKey),
     /// The boundaries of this family's NLRIs were lost: nothing of it is heard any more in this session. All its routes are to be dropped.
     FamilyDisabled(AfiSafi),
 }
@@ -166,4 +169,30 @@ pub struct StaleFamily {
     pub restart_time: u16,
     /// Seconds to keep them after that as long-lived stale (RFC 9494); 0 if not negotiated.
     pub long_lived: u32,
+}
+
+/// Messages of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// OPEN.
+    pub opens: u64,
+    /// UPDATE.
+    pub updates: u64,
+    /// NOTIFICATION.
+    pub notifications: u64,
+    /// KEEPALIVE.
+    pub keepalives: u64,
+    /// ROUTE-REFRESH.
+    pub refreshes: u64,
+    /// Octets of all; of those sent without [`Output::Close`]'s.
+    pub octets: u64,
+}
+
+/// What went over a session's connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// From the peer.
+    pub received: Counts,
+    /// To the peer.
+    pub sent: Counts,
 }

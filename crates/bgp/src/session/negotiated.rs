@@ -1,7 +1,11 @@
 //! What the two OPENs of a session come to.
 
-use crate::afi_safi::FamilySet;
-use crate::message::Open;
+use crate::afi_safi::{AfiSafi, FamilySet};
+use crate::message::{
+    AddPath, Capability, FamilyNumbers, GracefulRestart, LongLivedFamily, MAX_EXTENDED_MESSAGE, MAX_MESSAGE,
+    Notification, Open,
+};
+use crate::session::config::{PeerAs, PeerConfig};
 use std::net::Ipv4Addr;
 
 /// The outcome of capability negotiation.
@@ -31,4 +35,204 @@ pub struct Negotiated {
     pub add_path_send: FamilySet,
     /// The peer's OPEN, with all its capabilities.
     pub open: Open,
+}
+
+impl Negotiated {
+    /// The peer's graceful restart capability (RFC 4724), whether or not we offered ours.
+    pub fn graceful_restart(&self) -> Option<&GracefulRestart> {
+        self.open.capabilities.iter().find_map(|capability| match capability {
+            Capability::GracefulRestart(restart) => Some(restart),
+            _ => None,
+        })
+    }
+
+    /// The families of the peer's long-lived graceful restart capability (RFC 9494).
+    pub fn long_lived(&self) -> &[LongLivedFamily] {
+        let families = self.open.capabilities.iter().find_map(|capability| match capability {
+            Capability::LongLivedGracefulRestart(families) => Some(families.as_slice()),
+            _ => None,
+        });
+        families.unwrap_or_default()
+    }
+
+    /// Whether the peer says that it kept the routes of this family in its forwarding plane over its restart: F bit (RFC 4724 §3).
+    pub fn preserved(&self, family: AfiSafi) -> bool {
+        let numbers = FamilyNumbers::from(family);
+        self.graceful_restart().is_some_and(|restart| restart.families.contains(&(numbers, true)))
+    }
+}
+
+/// Our OPEN.
+pub(crate) fn local_open(config: &PeerConfig) -> Open {
+    let mut capabilities: Vec<_> =
+        config.families.iter().map(|family| Capability::Multiprotocol(family.into())).collect();
+    let mut offer = |wanted: bool, capability: Capability| capabilities.extend(wanted.then_some(capability));
+    offer(config.route_refresh, Capability::RouteRefresh);
+    offer(config.enhanced_route_refresh, Capability::EnhancedRouteRefresh);
+    offer(config.extended_message, Capability::ExtendedMessage);
+    offer(config.four_octet_as, Capability::FourOctetAs(config.local_as));
+    // A role is told to eBGP peers only (RFC 9234 §4.1).
+    if let Some(role) = config.role.filter(|_| config.peer_as != PeerAs::Exactly(config.local_as)) {
+        offer(true, Capability::Role(role));
+    }
+    let add_path: Vec<_> = AfiSafi::ALL
+        .into_iter()
+        .map(|family| AddPath {
+            family: family.into(),
+            receive: config.add_path_receive.contains(family),
+            send: config.add_path_send.contains(family),
+        })
+        .filter(|entry| entry.receive || entry.send)
+        .collect();
+    offer(!add_path.is_empty(), Capability::AddPath(add_path));
+    if let Some(restart) = &config.graceful_restart {
+        offer(true, Capability::GracefulRestart(restart.clone()));
+        if let Some(long) = config.long_lived {
+            let entry = |family: AfiSafi| LongLivedFamily {
+                family: family.into(),
+                preserved: long.preserved,
+                stale_time: long.stale_time.min(0x00ff_ffff),
+            };
+            offer(true, Capability::LongLivedGracefulRestart(config.families.iter().map(entry).collect()));
+        }
+    }
+    Open { asn: config.local_as, hold_time: config.hold_time, router_id: config.router_id, capabilities }
+}
+
+/// Puts both OPENs together.
+///
+/// # Errors
+/// The NOTIFICATION to answer with: the peer is not who it should be, or there is nothing in common.
+pub(crate) fn negotiate(config: &PeerConfig, open: Open) -> Result<Negotiated, Notification> {
+    if !config.peer_as.accepts(open.asn, config.local_as) {
+        return Err(Notification::new(Notification::OPEN_PEER_AS));
+    }
+    let external = open.asn != config.local_as;
+    // Identifiers need to differ within an AS only (RFC 6286 §2.1).
+    if !external && open.router_id == config.router_id {
+        return Err(Notification::new(Notification::OPEN_IDENTIFIER));
+    }
+    if external {
+        check_role(config, &open)?;
+    }
+    let has = |wanted: &Capability| open.capabilities.contains(wanted);
+    let offered: Vec<FamilyNumbers> = open
+        .capabilities
+        .iter()
+        .filter_map(|capability| match capability {
+            Capability::Multiprotocol(family) => Some(*family),
+            _ => None,
+        })
+        .collect();
+    let offered: FamilySet = if offered.is_empty() {
+        // Without the capability a speaker has IPv4 unicast and nothing else (RFC 4760 §8).
+        [AfiSafi::Ipv4Unicast].into_iter().collect()
+    } else {
+        offered.into_iter().filter_map(FamilyNumbers::known).collect()
+    };
+    let families = offered.intersection(config.families);
+    if families.is_empty() {
+        let mut needed = Vec::new();
+        config.families.iter().for_each(|family| Capability::Multiprotocol(family.into()).encode_to(&mut needed));
+        return Err(Notification::with_data(Notification::OPEN_CAPABILITY, &needed));
+    }
+    let (add_path_receive, add_path_send) = add_path(config, &open);
+    let extended = config.extended_message && has(&Capability::ExtendedMessage);
+    Ok(Negotiated {
+        peer_as: open.asn,
+        peer_id: open.router_id,
+        external,
+        hold_time: open.hold_time.min(config.hold_time),
+        families,
+        four_octet_as: config.four_octet_as && open.has_four_octet_as(),
+        max_message: if extended { MAX_EXTENDED_MESSAGE } else { MAX_MESSAGE },
+        route_refresh: has(&Capability::RouteRefresh),
+        enhanced_route_refresh: config.enhanced_route_refresh && has(&Capability::EnhancedRouteRefresh),
+        add_path_receive: add_path_receive.intersection(families),
+        add_path_send: add_path_send.intersection(families),
+        open,
+    })
+}
+
+/// RFC 9234 §4.2: roles must be a pair; several different ones are a mismatch; none is one only in strict mode.
+fn check_role(config: &PeerConfig, open: &Open) -> Result<(), Notification> {
+    let Some(role) = config.role else { return Ok(()) };
+    let mut found = open.capabilities.iter().filter_map(|capability| match capability {
+        Capability::Role(role) => Some(*role),
+        _ => None,
+    });
+    let Some(first) = found.next() else {
+        return if config.role_strict { Err(Notification::new(Notification::OPEN_ROLE)) } else { Ok(()) };
+    };
+    if first == role.counterpart() && found.all(|other| other == first) {
+        Ok(())
+    } else {
+        Err(Notification::new(Notification::OPEN_ROLE))
+    }
+}
+
+/// The families in which we receive, and in which we send, path identifiers.
+fn add_path(config: &PeerConfig, open: &Open) -> (FamilySet, FamilySet) {
+    let (mut receive, mut send) = (FamilySet::EMPTY, FamilySet::EMPTY);
+    for capability in &open.capabilities {
+        let Capability::AddPath(entries) = capability else { continue };
+        for entry in entries {
+            let Some(family) = entry.family.known() else { continue };
+            if entry.send && config.add_path_receive.contains(family) {
+                receive.insert(family);
+            }
+            if entry.receive && config.add_path_send.contains(family) {
+                send.insert(family);
+            }
+        }
+    }
+    (receive, send)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Role;
+    use flowspec::Family;
+
+    fn config(asn: u32, id: u8) -> PeerConfig {
+        PeerConfig::new(asn, Ipv4Addr::new(192, 0, 2, id), PeerAs::Any)
+    }
+
+    #[test]
+    fn both_sides_come_to_matching_ends() {
+        let v4 = AfiSafi::Flow(Family::Ipv4);
+        let set: FamilySet = [v4].into_iter().collect();
+        let a = PeerConfig { add_path_receive: set, hold_time: 30, ..config(65001, 1) };
+        let b = PeerConfig { add_path_send: set, families: set, extended_message: false, ..config(4_200_000_000, 2) };
+        let at_a = negotiate(&a, local_open(&b)).unwrap();
+        let at_b = negotiate(&b, local_open(&a)).unwrap();
+        assert_eq!((at_a.hold_time, at_b.hold_time), (30, 30));
+        assert_eq!((at_a.families, at_b.families), (set, set));
+        assert_eq!((at_a.add_path_receive, at_a.add_path_send), (set, FamilySet::EMPTY));
+        assert_eq!((at_b.add_path_receive, at_b.add_path_send), (FamilySet::EMPTY, set));
+        assert_eq!((at_a.max_message, at_a.peer_as, at_a.external), (4096, 4_200_000_000, true));
+    }
+
+    #[test]
+    fn who_is_refused_and_why() {
+        let open = |config: &PeerConfig| local_open(config);
+        let refused = |config: &PeerConfig, open: Open| negotiate(config, open).unwrap_err().kind();
+        let ours = PeerConfig { peer_as: PeerAs::Exactly(65002), ..config(65001, 1) };
+        assert_eq!(refused(&ours, open(&config(65003, 3))), Notification::OPEN_PEER_AS);
+        let external = PeerConfig { peer_as: PeerAs::External, ..config(65001, 1) };
+        assert_eq!(refused(&external, open(&config(65001, 3))), Notification::OPEN_PEER_AS);
+        assert_eq!(refused(&config(65001, 1), open(&config(65001, 1))), Notification::OPEN_IDENTIFIER);
+        assert!(negotiate(&config(65001, 1), open(&config(65002, 1))).is_ok());
+        let unicast = Open { capabilities: Vec::new(), ..open(&config(65002, 2)) };
+        let answer = negotiate(&config(65001, 1), unicast).unwrap_err();
+        assert_eq!(answer.kind(), Notification::OPEN_CAPABILITY);
+        assert_eq!(answer.data, [1, 4, 0, 1, 0, 133, 1, 4, 0, 2, 0, 133]);
+        let customer = PeerConfig { role: Some(Role::Customer), role_strict: true, ..config(65001, 1) };
+        assert_eq!(refused(&customer, open(&config(65002, 2))), Notification::OPEN_ROLE);
+        let peer = PeerConfig { role: Some(Role::Peer), ..config(65002, 2) };
+        assert_eq!(refused(&customer, open(&peer)), Notification::OPEN_ROLE);
+        let provider = PeerConfig { role: Some(Role::Provider), ..config(65002, 2) };
+        assert!(negotiate(&customer, open(&provider)).is_ok());
+    }
 }

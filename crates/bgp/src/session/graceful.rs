@@ -1,0 +1,42 @@
+//! Which routes outlive a session (RFC 4724 §4.2, RFC 8538, RFC 9494).
+
+use crate::afi_safi::AfiSafi;
+use crate::message::{FamilyNumbers, Notification};
+use crate::session::config::PeerConfig;
+use crate::session::event::{DownReason, StaleFamily};
+use crate::session::negotiated::Negotiated;
+
+/// The families whose routes are to be kept after an end for `reason`.
+pub(super) fn families(config: &PeerConfig, negotiated: &Negotiated, reason: &DownReason) -> Vec<StaleFamily> {
+    let Some((ours, theirs)) = config.graceful_restart.as_ref().zip(negotiated.graceful_restart()) else {
+        return Vec::new();
+    };
+    let graceful = match reason {
+        DownReason::ConnectionLost | DownReason::PeerRestarted => true,
+        // Only where both said so does a NOTIFICATION leave the routes, and a Hard Reset never does (RFC 8538 §4).
+        DownReason::Sent(notification) | DownReason::Received(notification) => {
+            ours.notification && theirs.notification && notification.kind() != Notification::CEASE_HARD_RESET
+        }
+    };
+    if !graceful {
+        return Vec::new();
+    }
+    let stale = |family: AfiSafi| {
+        let numbers = FamilyNumbers::from(family);
+        let short = theirs.families.iter().any(|(known, _)| *known == numbers);
+        let long = config.long_lived.and(negotiated.long_lived().iter().find(|entry| entry.family == numbers));
+        let restart_time = if short { theirs.restart_time } else { 0 };
+        let long_lived = long.map_or(0, |entry| entry.stale_time);
+        (short || long_lived > 0).then_some(StaleFamily { family, restart_time, long_lived })
+    };
+    negotiated.families.iter().filter_map(stale).collect()
+}
+
+/// Whether an end that the operator asks for has to be said with a Hard Reset, because both sides keep routes over a plain
+/// NOTIFICATION (RFC 8538 §5).
+pub(super) fn needs_hard_reset(config: &PeerConfig, negotiated: &Negotiated, cease: &Notification) -> bool {
+    let both = config.graceful_restart.as_ref().zip(negotiated.graceful_restart());
+    let kept = both.is_some_and(|(ours, theirs)| ours.notification && theirs.notification);
+    let lasting = [Notification::CEASE_PREFIXES, Notification::CEASE_SHUTDOWN, Notification::CEASE_DECONFIGURED];
+    kept && lasting.contains(&cease.kind())
+}

@@ -1,0 +1,157 @@
+//! Routes waiting to be sent. A route stands in it once, so that however slow the peer is the queue is no longer than the routes are many.
+
+use crate::afi_safi::AfiSafi;
+use crate::attribute::PathAttributes;
+use crate::message::{Message, RefreshKind, RouteRefresh};
+use crate::route::{Destination, RouteKey};
+use crate::update::{Encoding, encode_announcements, encode_end_of_rib, encode_withdrawals};
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What is to be sent about a route.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Change {
+    Announce { next_hop: Option<IpAddr>, attributes: Arc<PathAttributes> },
+    Withdraw,
+}
+
+/// What is to be sent between routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Marker {
+    EndOfRib(AfiSafi),
+    Refresh(AfiSafi, RefreshKind),
+}
+
+#[derive(Clone, Debug)]
+enum Item {
+    Route(RouteKey, Change),
+    Marker(Marker),
+}
+
+/// The queue: in order, and by route.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    items: VecDeque<Item>,
+    /// Number of the first item; the others count on from it.
+    first: u64,
+    place: HashMap<RouteKey, u64>,
+}
+
+/// What a call of [`Queue::encode`] did.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Encoded {
+    /// One UPDATE was appended.
+    Update,
+    /// One ROUTE-REFRESH was appended.
+    Refresh,
+    /// This route does not fit in any message and was left out.
+    TooLong(RouteKey),
+}
+
+impl Queue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Queues a change; a change of the same route that still waits is replaced where it stands.
+    pub(crate) fn push(&mut self, route: RouteKey, change: Change) {
+        let waiting = self.place.get(&route).map(|place| (place - self.first) as usize);
+        match waiting.and_then(|index| self.items.get_mut(index)) {
+            Some(item) => *item = Item::Route(route, change),
+            None => {
+                self.place.insert(route.clone(), self.first + self.items.len() as u64);
+                self.items.push_back(Item::Route(route, change));
+            }
+        }
+    }
+
+    /// Queues a marker behind everything; one that is last already is not doubled.
+    pub(crate) fn push_marker(&mut self, marker: Marker) {
+        if !matches!(self.items.back(), Some(Item::Marker(last)) if *last == marker) {
+            self.items.push_back(Item::Marker(marker));
+        }
+    }
+
+    /// Appends the next message. `None` if nothing waits.
+    pub(crate) fn encode(&mut self, encoding: &Encoding, out: &mut Vec<u8>) -> Option<Encoded> {
+        let (route, change) = match self.pop()? {
+            Item::Marker(Marker::EndOfRib(family)) => {
+                encode_end_of_rib(family, out);
+                return Some(Encoded::Update);
+            }
+            Item::Marker(Marker::Refresh(family, kind)) => {
+                Message::RouteRefresh(RouteRefresh { family: family.into(), kind }).encode_to(out);
+                return Some(Encoded::Refresh);
+            }
+            Item::Route(route, change) => (route, change),
+        };
+        let mut octets = wire_len(&route);
+        let mut group = vec![route];
+        while octets < encoding.max_message {
+            let Some(route) = self.pop_alike(group[0].family(), &change) else { break };
+            octets += wire_len(&route);
+            group.push(route);
+        }
+        let taken = match &change {
+            Change::Announce { next_hop, attributes } => {
+                encode_announcements(encoding, *next_hop, attributes, &group, out)
+            }
+            Change::Withdraw => encode_withdrawals(encoding, &group, out),
+        };
+        let left = group.split_off(taken.max(1));
+        for route in left.into_iter().rev() {
+            self.first -= 1;
+            self.place.insert(route.clone(), self.first);
+            self.items.push_front(Item::Route(route, change.clone()));
+        }
+        match group.pop() {
+            Some(route) if taken == 0 => Some(Encoded::TooLong(route)),
+            _ => Some(Encoded::Update),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        self.first += 1;
+        if let Item::Route(route, _) = &item {
+            self.place.remove(route);
+        }
+        Some(item)
+    }
+
+    /// The next route, if it can go into one UPDATE with `change` in `family`.
+    fn pop_alike(&mut self, family: AfiSafi, change: &Change) -> Option<RouteKey> {
+        match self.items.front()? {
+            Item::Route(route, other) if route.family() == family && alike(change, other) => {}
+            _ => return None,
+        }
+        match self.pop()? {
+            Item::Route(route, _) => Some(route),
+            Item::Marker(_) => None,
+        }
+    }
+}
+
+/// Whether two changes differ in nothing but the route.
+fn alike(a: &Change, b: &Change) -> bool {
+    match (a, b) {
+        (Change::Withdraw, Change::Withdraw) => true,
+        (Change::Announce { next_hop: m, attributes: a }, Change::Announce { next_hop: n, attributes: b }) => {
+            m == n && (Arc::ptr_eq(a, b) || a == b)
+        }
+        _ => false,
+    }
+}
+
+/// Roughly the octets that a route takes; at least what it takes without path identifier.
+fn wire_len(route: &RouteKey) -> usize {
+    match &route.destination {
+        Destination::Flow(nlri) => nlri.wire_len(),
+        Destination::Unicast(net) => 1 + usize::from(net.prefix_len()).div_ceil(8),
+    }
+}

@@ -1,0 +1,156 @@
+//! What arrives on a connection: the message events of RFC 4271 §8.1.5, by phase.
+
+use crate::message::{
+    FamilyNumbers, MAX_EXTENDED_MESSAGE, Message, Notification, Open, RefreshKind, RouteRefresh, message_kind,
+};
+use crate::session::Session;
+use crate::session::conn::{Conn, Phase};
+use crate::session::event::{ConnId, DownReason, Output};
+use crate::session::negotiated::negotiate;
+use crate::update::{Context, Decoded, Myself, Update, decode};
+use std::time::{Duration, Instant};
+
+impl Session {
+    pub(super) fn received(&mut self, id: ConnId, octets: &[u8], now: Instant) {
+        let Some(conn) = self.conn(id) else { return };
+        // Out of the connection while messages borrow from it; when the connection goes, so does it.
+        let mut framer = std::mem::take(&mut conn.framer);
+        framer.push(octets);
+        self.statistics.received.octets += octets.len() as u64;
+        loop {
+            let frame = match framer.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(notification) => return self.fail(id, notification, now),
+            };
+            let is_open = frame.kind == message_kind::OPEN;
+            match Message::decode(frame) {
+                Ok(message) => self.message(id, message, now),
+                // A broken NOTIFICATION is not answered with another (RFC 4271 §6.4).
+                Err(_) if frame.kind == message_kind::NOTIFICATION => {
+                    return self.lose(id, DownReason::Received(Notification::new((0, 0))), None, now);
+                }
+                Err(notification) => return self.fail(id, notification, now),
+            }
+            if self.conn(id).is_none() {
+                return;
+            }
+            if is_open && self.config.extended_message {
+                framer.set_max(MAX_EXTENDED_MESSAGE);
+            }
+        }
+        if let Some(conn) = self.conn(id) {
+            conn.framer = framer;
+        }
+    }
+
+    fn conn(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conns.iter_mut().find(|conn| conn.id == id)
+    }
+
+    fn message(&mut self, id: ConnId, message: Message<'_>, now: Instant) {
+        let received = &mut self.statistics.received;
+        *match message {
+            Message::Open(_) => &mut received.opens,
+            Message::Update(_) => &mut received.updates,
+            Message::Notification(_) => &mut received.notifications,
+            Message::Keepalive => &mut received.keepalives,
+            Message::RouteRefresh(_) => &mut received.refreshes,
+        } += 1;
+        let Some(conn) = self.conn(id) else { return };
+        conn.heard(now);
+        let unexpected = match conn.phase {
+            Phase::OpenSent => Notification::FSM_OPEN_SENT,
+            Phase::OpenConfirm(_) => Notification::FSM_OPEN_CONFIRM,
+            Phase::Established => Notification::FSM_ESTABLISHED,
+        };
+        match (&mut conn.phase, message) {
+            (_, Message::Notification(notification)) => {
+                self.lose(id, DownReason::Received(notification), None, now);
+            }
+            (Phase::OpenSent, Message::Open(open)) => self.open(id, open, now),
+            (Phase::OpenConfirm(_), Message::Keepalive) => {
+                if let Phase::OpenConfirm(negotiated) = std::mem::replace(&mut conn.phase, Phase::Established) {
+                    self.establish(id, *negotiated, now);
+                }
+            }
+            (Phase::Established, Message::Keepalive) => {}
+            (Phase::Established, Message::Update(body)) => self.update(id, body, now),
+            (Phase::Established, Message::RouteRefresh(refresh)) => self.refresh(refresh),
+            (Phase::OpenSent, Message::Update(_) | Message::Keepalive | Message::RouteRefresh(_))
+            | (Phase::OpenConfirm(_), Message::Open(_) | Message::Update(_) | Message::RouteRefresh(_))
+            | (Phase::Established, Message::Open(_)) => {
+                self.fail(id, Notification::new(unexpected), now);
+            }
+        }
+    }
+
+    fn open(&mut self, id: ConnId, open: Open, now: Instant) {
+        let negotiated = match negotiate(&self.config, open) {
+            Ok(negotiated) => negotiated,
+            Err(notification) => return self.fail(id, notification, now),
+        };
+        if !self.settle_collision(id, &negotiated, now) {
+            return;
+        }
+        let interval = Duration::from_secs(negotiated.hold_time.into()) / 3;
+        let first = now + self.jitter.shorten(interval);
+        let Some(conn) = self.conn(id) else { return };
+        conn.timers = (negotiated.hold_time > 0).then_some((interval * 3, interval));
+        conn.hold_until = conn.timers.map(|(hold, _)| now + hold);
+        conn.keepalive_at = conn.timers.map(|_| first);
+        conn.phase = Phase::OpenConfirm(Box::new(negotiated));
+        if conn.send_keepalive(now) {
+            self.statistics.sent.keepalives += 1;
+        }
+    }
+
+    fn update(&mut self, id: ConnId, body: &[u8], now: Instant) {
+        let Some(up) = &mut self.up else { return };
+        let mut families = up.negotiated.families;
+        up.disabled.iter().for_each(|family| families.remove(family));
+        let context = Context {
+            four_octet_as: up.negotiated.four_octet_as,
+            families,
+            add_path: up.negotiated.add_path_receive,
+            external: up.negotiated.external && !self.config.confederation_peer,
+            refuse_confed: up.negotiated.external && !self.config.confederation_peer,
+        };
+        let myself = Myself {
+            asn: self.config.local_as,
+            allow_own_as: self.config.allow_own_as,
+            router_id: self.config.router_id,
+        };
+        match decode(body, &context, myself, &mut self.cache) {
+            Ok(Decoded { update, end_of_rib, disabled }) => {
+                for family in disabled.iter() {
+                    up.disabled.insert(family);
+                    self.outputs.push_back(Output::FamilyDisabled(family));
+                }
+                if update != Update::default() {
+                    self.outputs.push_back(Output::Update(Box::new(update)));
+                }
+                self.outputs.extend(end_of_rib.map(Output::EndOfRib));
+            }
+            Err(fault) => {
+                let (notification, errors) = *fault;
+                self.outputs.push_back(Output::Update(Box::new(Update { errors, ..Update::default() })));
+                self.fail(id, notification, now);
+            }
+        }
+    }
+
+    /// RFC 2918 §4: a family that was not negotiated is ignored; so are the marks of RFC 7313 where they were not negotiated.
+    fn refresh(&mut self, RouteRefresh { family, kind }: RouteRefresh) {
+        let Some(up) = &self.up else { return };
+        let heard = match kind {
+            RefreshKind::Request => self.config.route_refresh,
+            RefreshKind::Begin | RefreshKind::End => up.negotiated.enhanced_route_refresh,
+            RefreshKind::Other(_) => false,
+        };
+        let known = FamilyNumbers::known(family).filter(|family| up.negotiated.families.contains(*family));
+        if let Some(family) = known.filter(|_| heard) {
+            self.outputs.push_back(Output::RouteRefresh { family, kind });
+        }
+    }
+}
