@@ -204,12 +204,11 @@ fn an_unreachable_peer_is_tried_again_and_again() {
 #[test]
 fn route_refresh_and_its_marks_arrive() {
     let mut pair = Pair::established();
-    let now = pair.now;
-    assert!(pair.sessions[A].route_refresh(V4, RefreshKind::Request, now));
-    assert!(!pair.sessions[A].route_refresh(AfiSafi::Ipv4Unicast, RefreshKind::Request, now));
-    pair.sessions[B].route_refresh(V4, RefreshKind::Begin, now);
+    assert!(pair.sessions[A].route_refresh(V4, RefreshKind::Request));
+    assert!(!pair.sessions[A].route_refresh(AfiSafi::Ipv4Unicast, RefreshKind::Request));
+    pair.sessions[B].route_refresh(V4, RefreshKind::Begin);
     pair.sessions[B].announce(rule(1), None, discard());
-    pair.sessions[B].route_refresh(V4, RefreshKind::End, now);
+    pair.sessions[B].route_refresh(V4, RefreshKind::End);
     pair.pump();
     pair.run(secs(1));
     assert!(pair.log[B].iter().any(|(_, o)| *o == Output::RouteRefresh { family: V4, kind: RefreshKind::Request }));

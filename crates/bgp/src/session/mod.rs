@@ -173,7 +173,7 @@ impl Session {
 
     /// Sends a request for the peer's routes at once, or queues the begin or end of our own behind the routes (RFC 7313). False if the
     /// peer does not take it.
-    pub fn route_refresh(&mut self, family: AfiSafi, kind: RefreshKind, now: Instant) -> bool {
+    pub fn route_refresh(&mut self, family: AfiSafi, kind: RefreshKind) -> bool {
         let Some(up) = &self.up else { return false };
         let taken = match kind {
             RefreshKind::Request => up.negotiated.route_refresh,
@@ -191,7 +191,7 @@ impl Session {
             return false;
         }
         if let Some(conn) = self.conns.iter_mut().find(|c| c.id == conn) {
-            conn.send(&Message::RouteRefresh(RouteRefresh { family: family.into(), kind }), now);
+            Message::RouteRefresh(RouteRefresh { family: family.into(), kind }).encode_to(&mut conn.control);
             self.statistics.sent.refreshes += 1;
         }
         true

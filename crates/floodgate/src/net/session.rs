@@ -229,6 +229,7 @@ impl Task {
             | Output::Update(_)
             | Output::EndOfRib(_)
             | Output::RouteRefresh { .. }
+            | Output::TooLong(_)
             | Output::FamilyDisabled(_) => self.outputs.push_back(output),
         }
     }
