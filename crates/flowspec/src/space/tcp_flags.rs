@@ -40,10 +40,11 @@ impl TcpFlagSet {
 
     /// The values that the list accepts (RFC 8955 §4.2.2.9). A two-octet value may ask for bits of the data offset, which count
     /// as zero.
-    pub fn from_ops(ops: impl Iterator<Item = BitmaskOp> + Clone) -> Self {
+    pub fn from_ops(ops: impl Iterator<Item = BitmaskOp>) -> Self {
+        let ops: Vec<BitmaskOp> = ops.collect();
         // Bits beyond the field are 0 in the data, so they decide a pair but are no variable.
-        let support = ops.clone().fold(0, |bits, op| bits | op.value as u16) & FIELD;
-        TcpFlagSet::tabulate(support, |flags| accepts(ops.clone(), u64::from(flags)))
+        let support = ops.iter().fold(0, |bits, op| bits | op.value as u16) & FIELD;
+        TcpFlagSet::tabulate(support, |flags| accepts(ops.iter().copied(), u64::from(flags)))
     }
 
     /// The set of `flags` for which `member` holds, if that depends on the bits of `support` only.
