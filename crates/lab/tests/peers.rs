@@ -2,7 +2,8 @@
 //! session stands.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -37,14 +38,16 @@ impl Speaker {
         let (stream, from) = wait_until("the peer's connection", PATIENCE, || self.listener.accept().ok())?;
         assert_eq!(from.ip(), PEER.parse::<IpAddr>()?);
         stream.set_nonblocking(false)?;
-        handshake(stream, own_as)
+        handshake(stream, own_as).map(|(stream, _)| stream)
     }
 }
 
-/// Reads the peer's OPEN, answers with the same but our AS number and identifier, and waits for the KEEPALIVE.
-fn handshake(mut stream: TcpStream, own_as: u16) -> Result<TcpStream> {
+/// Reads the peer's OPEN, answers with the same but our AS number and identifier, and waits for the KEEPALIVE. Returns
+/// the OPEN.
+fn handshake(mut stream: TcpStream, own_as: u16) -> Result<(TcpStream, Vec<u8>)> {
     stream.set_read_timeout(Some(PATIENCE))?;
-    let (kind, mut open) = message(&mut stream)?;
+    let (kind, theirs) = message(&mut stream)?;
+    let mut open = theirs.clone();
     assert_eq!((kind, open[0]), (OPEN, 4), "BGP version 4");
     open[1..3].copy_from_slice(&own_as.to_be_bytes());
     open[5..9].copy_from_slice(&[10, 9, 9, 9]);
@@ -52,7 +55,7 @@ fn handshake(mut stream: TcpStream, own_as: u16) -> Result<TcpStream> {
     send(&mut stream, OPEN, &open)?;
     send(&mut stream, KEEPALIVE, &[])?;
     match message(&mut stream)? {
-        (KEEPALIVE, _) => Ok(stream),
+        (KEEPALIVE, _) => Ok((stream, theirs)),
         (kind, body) => bail!("expected a KEEPALIVE, got type {kind}: {body:02x?}"),
     }
 }
@@ -177,8 +180,7 @@ fn exabgp(version: Version) -> Result<()> {
     let (ours, peers) = network()?;
     let speaker = Speaker::new(&ours, 1790)?;
     let configured = "    route a { match { destination 198.51.100.1/32; protocol udp; } then { discard; } }";
-    let session = session(65003);
-    let mut exabgp = Exabgp::start(&peers, version, &session, configured)?;
+    let mut exabgp = Exabgp::start(&peers, version, session(65003), configured)?;
     let mut stream = speaker.establish(65000)?;
     exabgp.wait_established(PATIENCE)?;
     announced(&mut stream, 1)?;
@@ -189,7 +191,7 @@ fn exabgp(version: Version) -> Result<()> {
     announced(&mut stream, 3)?;
     exabgp.withdraw(&rule(2))?;
     withdrawn(&mut stream, 2)?;
-    exabgp.restart(&session)?;
+    exabgp.restart()?;
     let mut stream = speaker.establish(65000)?;
     announced(&mut stream, 3)?;
     exabgp.stop()
@@ -220,7 +222,7 @@ fn frr_passes_on_what_exabgp_sends_it() -> Result<()> {
     let mut stream = speaker.establish(65000)?;
     frr.wait_established(OURS.parse()?, PATIENCE)?;
     let source = Session::new(source_side, 65003, frr_side, 65004);
-    let mut exabgp = Exabgp::start(&peers, Version::V4, &source, "")?;
+    let mut exabgp = Exabgp::start(&peers, Version::V4, source, "")?;
     exabgp.wait_established(PATIENCE)?;
     exabgp.announce("match { destination 198.51.100.1/32; protocol udp; } then { discard; }")?;
     announced(&mut stream, 1).with_context(|| frr.control("show bgp ipv4 flowspec").unwrap_or_default())?;
@@ -230,25 +232,129 @@ fn frr_passes_on_what_exabgp_sends_it() -> Result<()> {
 }
 
 #[test]
-fn peers_may_wait_to_be_connected_to() -> Result<()> {
+fn peers_may_wait_to_be_connected_to_and_offer_what_they_are_told() -> Result<()> {
     needs!(root, "bird", "gobgpd", Frr::PROGRAM);
     if !Version::V4.required() || !Version::V5.required() {
         return Ok(());
     }
     let (ours, peers) = network()?;
-    let connect = |port: u16| -> Result<()> {
-        let from = ours.run(|| wait_until("a listener", PATIENCE, || TcpStream::connect((PEER, port)).ok()))?;
-        handshake(from, 65000).map(drop)
+    let connect = |port: u16, families: &[Family]| -> Result<()> {
+        let stream = ours.run(|| wait_until("a listener", PATIENCE, || TcpStream::connect((PEER, port)).ok()))?;
+        let (_, open) = handshake(stream, 65000)?;
+        for family in families {
+            // RFC 4760 section 8: capability 1, AFI, a reserved octet, SAFI.
+            let capability = match family {
+                Family::Ipv4Unicast => [1, 4, 0, 1, 0, 1],
+                Family::Ipv6Unicast => [1, 4, 0, 2, 0, 1],
+                Family::Ipv4Flow => [1, 4, 0, 1, 0, 133],
+                Family::Ipv6Flow => [1, 4, 0, 2, 0, 133],
+                Family::Vpn4Flow => [1, 4, 0, 1, 0, 134],
+                Family::Vpn6Flow => [1, 4, 0, 2, 0, 134],
+            };
+            assert!(contains(&open, &capability), "port {port} does not offer {family:?}: {open:02x?}");
+        }
+        Ok(())
     };
-    let passive = |port: u16| session(65001).port(port).passive();
-    let _bird = Bird::start(&peers, passive(1801), &[])?;
-    connect(1801)?;
-    let _gobgp = Gobgp::start(&peers, passive(1802))?;
-    connect(1802)?;
-    let _exabgp4 = Exabgp::start(&peers, Version::V4, &passive(1803), "")?;
-    connect(1803)?;
-    let _exabgp5 = Exabgp::start(&peers, Version::V5, &passive(1804), "")?;
-    connect(1804)?;
-    let _frr = Frr::start(&peers, &[passive(179)])?;
-    connect(179)
+    use Family::{Ipv4Flow, Ipv4Unicast, Ipv6Flow, Ipv6Unicast, Vpn4Flow, Vpn6Flow};
+    let without_vpn = [Ipv4Unicast, Ipv6Unicast, Ipv4Flow, Ipv6Flow];
+    let all = [Ipv4Unicast, Ipv6Unicast, Ipv4Flow, Ipv6Flow, Vpn4Flow, Vpn6Flow];
+    let passive = |port: u16, families: &[Family]| session(65001).port(port).families(families).passive();
+    let _bird = Bird::start(&peers, passive(1801, &without_vpn), &[])?;
+    connect(1801, &without_vpn)?;
+    let _gobgp = Gobgp::start(&peers, passive(1802, &all))?;
+    connect(1802, &all)?;
+    let _exabgp4 = Exabgp::start(&peers, Version::V4, passive(1803, &all), "")?;
+    connect(1803, &all)?;
+    let _exabgp5 = Exabgp::start(&peers, Version::V5, passive(1804, &all), "")?;
+    connect(1804, &all)?;
+    let _frr = Frr::start(&peers, &[passive(179, &without_vpn)])?;
+    connect(179, &without_vpn)
+}
+
+#[test]
+fn peers_sign_their_segments() -> Result<()> {
+    needs!(root, "bird", "gobgpd", Frr::PROGRAM);
+    if !Version::V4.required() || !Version::V5.required() {
+        return Ok(());
+    }
+    let (ours, peers) = network()?;
+    let speaker = |port| -> Result<Speaker> {
+        let speaker = Speaker::new(&ours, port)?;
+        require_signature(&speaker.listener, PEER.parse()?, b"secret")?;
+        Ok(speaker)
+    };
+    let signed = |port: u16| session(65001).port(port).password("secret");
+    // The same address and AS number from several programs: to the speakers here, each on its port, it is one peer.
+    let speakers = (speaker(1801)?, speaker(1802)?, speaker(1803)?, speaker(1804)?, speaker(1805)?);
+    let _bird = Bird::start(&peers, signed(1801), &[])?;
+    let _gobgp = Gobgp::start(&peers, signed(1802))?;
+    let _exabgp4 = Exabgp::start(&peers, Version::V4, signed(1803), "")?;
+    let _exabgp5 = Exabgp::start(&peers, Version::V5, signed(1804), "")?;
+    let _frr = Frr::start(&peers, &[signed(1805)])?;
+    for speaker in [speakers.0, speakers.1, speakers.2, speakers.3, speakers.4] {
+        speaker.establish(65000).with_context(|| format!("{:?}", speaker.listener))?;
+    }
+    Ok(())
+}
+
+/// Makes the listener ignore segments from the address that are not signed with the password (RFC 2385).
+fn require_signature(listener: &TcpListener, from: Ipv4Addr, password: &[u8]) -> Result<()> {
+    // struct tcp_md5sig of linux/tcp.h: sockaddr_storage, flags, prefix length, key length, interface, key.
+    let mut signature = [0_u8; 128 + 8 + 80];
+    signature[..2].copy_from_slice(&u16::try_from(libc::AF_INET)?.to_ne_bytes());
+    signature[4..8].copy_from_slice(&from.octets());
+    signature[130..132].copy_from_slice(&u16::try_from(password.len())?.to_ne_bytes());
+    signature[136..136 + password.len()].copy_from_slice(password);
+    // SAFETY: the pointer is to a structure of the size given, which lives through the call.
+    let result = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_MD5SIG,
+            signature.as_ptr().cast(),
+            u32::try_from(signature.len())?,
+        )
+    };
+    if result != 0 {
+        return Err(std::io::Error::last_os_error()).context("the kernel does not know TCP-MD5");
+    }
+    Ok(())
+}
+
+fn exabgp_hands_on_json(version: Version) -> Result<()> {
+    needs!(root);
+    if !version.required() {
+        return Ok(());
+    }
+    let (ours, peers) = network()?;
+    let speaker = Speaker::new(&ours, 1790)?;
+    let directory = tempfile::tempdir()?;
+    let received = directory.path().join("received");
+    let receiver = format!("/usr/bin/tee {}", received.display());
+    let _exabgp = Exabgp::start_with_process(&peers, version, session(65003), "", Some(&receiver))?;
+    let mut stream = speaker.establish(65000)?;
+    // ORIGIN, an empty AS_PATH with the AS of this side, rate-limit 0, and the rule of the other tests.
+    let nlri = [1, 32, 198, 51, 100, 7, 3, 0x81, 17];
+    let reach = [&[0x80, 14, 15], &IPV4_FLOW[..], &[0, 0, 9], &nlri].concat();
+    let path = [0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xe8];
+    let discard = [0xc0, 16, 8, 0x80, 6, 0, 0, 0, 0, 0, 0];
+    let attributes = [&[0x40, 1, 1, 0], &path[..], &discard, &reach].concat();
+    let length = u16::try_from(attributes.len())?.to_be_bytes();
+    send(&mut stream, UPDATE, &[&[0, 0], &length[..], &attributes].concat())?;
+    let text = || std::fs::read_to_string(&received).unwrap_or_default();
+    wait_until("the rule as JSON", PATIENCE, || text().contains("198.51.100.7/32").then_some(()))
+        .with_context(text)?;
+    drop(stream);
+    wait_until("the loss of the session", PATIENCE, || text().contains(r#""state": "down""#).then_some(()))
+        .with_context(text)
+}
+
+#[test]
+fn exabgp4_hands_on_json() -> Result<()> {
+    exabgp_hands_on_json(Version::V4)
+}
+
+#[test]
+fn exabgp5_hands_on_json() -> Result<()> {
+    exabgp_hands_on_json(Version::V5)
 }

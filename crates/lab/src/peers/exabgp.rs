@@ -54,6 +54,7 @@ impl Version {
 pub struct Exabgp<'a> {
     netns: &'a Netns,
     version: Version,
+    session: Session,
     process: Option<Process>,
     directory: tempfile::TempDir,
 }
@@ -64,7 +65,7 @@ impl<'a> Exabgp<'a> {
     ///
     /// # Errors
     /// When it does not start; with its log.
-    pub fn start(netns: &'a Netns, version: Version, session: &Session, flows: &str) -> Result<Self> {
+    pub fn start(netns: &'a Netns, version: Version, session: Session, flows: &str) -> Result<Self> {
         Self::start_with_process(netns, version, session, flows, None)
     }
 
@@ -76,7 +77,7 @@ impl<'a> Exabgp<'a> {
     pub fn start_with_process(
         netns: &'a Netns,
         version: Version,
-        session: &Session,
+        session: Session,
         flows: &str,
         receiver: Option<&str>,
     ) -> Result<Self> {
@@ -87,9 +88,9 @@ impl<'a> Exabgp<'a> {
         // Ends with the ExaBGP that started it, also when that is killed.
         write(&feed, &format!("#!/bin/sh\nexec tail -n +1 -s 0.05 --pid=$PPID -f '{}'\n", commands.display()))?;
         fs::set_permissions(&feed, fs::Permissions::from_mode(0o755))?;
-        write(&directory.path().join("exabgp.conf"), &configuration(session, &feed, flows, receiver)?)?;
-        let mut exabgp = Self { netns, version, process: None, directory };
-        exabgp.launch(session)?;
+        write(&directory.path().join("exabgp.conf"), &configuration(&session, &feed, flows, receiver)?)?;
+        let mut exabgp = Self { netns, version, session, process: None, directory };
+        exabgp.launch()?;
         Ok(exabgp)
     }
 
@@ -139,9 +140,9 @@ impl<'a> Exabgp<'a> {
     ///
     /// # Errors
     /// When it does not start.
-    pub fn restart(&mut self, session: &Session) -> Result<()> {
+    pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
-        self.launch(session)
+        self.launch()
     }
 
     /// The running program, while it is not stopped.
@@ -149,7 +150,7 @@ impl<'a> Exabgp<'a> {
         self.process.as_mut()
     }
 
-    fn launch(&mut self, session: &Session) -> Result<()> {
+    fn launch(&mut self) -> Result<()> {
         let mut command = self.netns.command(self.version.program())?;
         // As root it would become another user, who may not read the configuration.
         for (setting, value) in [
@@ -163,6 +164,7 @@ impl<'a> Exabgp<'a> {
         ] {
             command.env(setting, value);
         }
+        let session = &self.session;
         if session.passive {
             command.env("exabgp.tcp.bind", session.local.to_string()).env("exabgp.tcp.port", session.port.to_string());
         }

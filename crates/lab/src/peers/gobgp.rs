@@ -16,6 +16,8 @@ static API_PORT: AtomicU16 = AtomicU16::new(50051);
 ///
 /// A rule is what follows `gobgp global rib add -a FAMILY`: `match destination 192.0.2.1/32 protocol udp source-port
 /// ==123 then discard`.
+///
+/// GoBGP waits 5 to 10 s before it connects for the first time; a passive one is connected to at once.
 #[derive(Debug)]
 pub struct Gobgp<'a> {
     netns: &'a Netns,
