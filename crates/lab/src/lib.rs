@@ -1,6 +1,6 @@
 //! The laboratory: whatever Floodgate's tests and its demo need of the world outside.
 //!
-//! - [`Netns`] is a machine of its own on the network: a network namespace, with [`veth`] cables between them;
+//! - [`Netns`] is a machine of its own on the network: a network namespace, with [`veth()`] cables between them;
 //! - [`Process`] runs a program there and keeps what it prints;
 //! - [`PacketSocket`] and [`packet`] send and see packets;
 //! - [`peers`] starts BIRD, GoBGP, ExaBGP and FRR as BGP neighbours;

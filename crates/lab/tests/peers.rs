@@ -342,8 +342,7 @@ fn exabgp_hands_on_json(version: Version) -> Result<()> {
     let length = u16::try_from(attributes.len())?.to_be_bytes();
     send(&mut stream, UPDATE, &[&[0, 0], &length[..], &attributes].concat())?;
     let text = || std::fs::read_to_string(&received).unwrap_or_default();
-    wait_until("the rule as JSON", PATIENCE, || text().contains("198.51.100.7/32").then_some(()))
-        .with_context(text)?;
+    wait_until("the rule as JSON", PATIENCE, || text().contains("198.51.100.7/32").then_some(())).with_context(text)?;
     drop(stream);
     wait_until("the loss of the session", PATIENCE, || text().contains(r#""state": "down""#).then_some(()))
         .with_context(text)
