@@ -6,6 +6,7 @@
 //!   canonical form and the key of a rule; [`NlriBuilder`] makes one and [`Nlri::encode_to`] sends it. Errors are typed, tell where, and
 //!   say what a receiver must do ([`Disposition`]).
 //! - Order: `Ord` of [`Nlri`] is RFC 8955 §5.1; less means enforced earlier.
+//! - Text: `FromStr` and `Display` of [`Rule`] and [`Nlri`]; the grammar is in [`text`].
 //! - Packets: [`Packet`] is what a rule can ask of raw octets; [`Nlri::matches`] says whether it does, and why not; [`decide`] and
 //!   [`explain`] what a list of rules does to it. They are the oracle.
 //! - Sets: [`Space`] is the set of packets that a rule matches, canonical and field by field; back ends compile it.
@@ -73,6 +74,7 @@ mod prefix;
 mod rule;
 mod rule_id;
 pub mod space;
+pub mod text;
 mod walk;
 
 pub use action::{Action, Rate};
@@ -90,4 +92,5 @@ pub use prefix::{Ipv6Pattern, Prefix};
 pub use rule::Rule;
 pub use rule_id::{InvalidRuleId, RuleId};
 pub use space::Space;
+pub use text::TextError;
 pub use walk::{NlriEntry, NlriIter, PathId};

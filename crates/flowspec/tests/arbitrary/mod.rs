@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use flowspec::{
-    BitmaskOp, Comparison, ComponentType, Family, IpVersion, Ipv6Pattern, Nlri, NumericOp, Prefix, RouteDistinguisher,
-    ValueKind, Width,
+    Action, BitmaskOp, Community, Comparison, ComponentType, Family, IpVersion, Ipv6Pattern, Nlri, NumericOp, Prefix,
+    RouteDistinguisher, ValueKind, Width,
 };
 use proptest::prelude::*;
 use std::net::Ipv4Addr;
@@ -149,4 +149,32 @@ pub(crate) fn similar_nlris() -> impl Strategy<Value = (Nlri, Nlri)> {
         1 => (any_nlri(), any_nlri()),
         1 => small_nlri().prop_map(|nlri| (nlri.clone(), nlri)),
     ]
+}
+
+/// Any action that a community can carry, in the form in which it is decoded; for the most part those with a text form.
+pub(crate) fn any_action() -> impl Strategy<Value = Action> {
+    let flowspec = (
+        prop::sample::select(vec![
+            0x8006u16, 0x800c, 0x8007, 0x8009, 0x8008, 0x8108, 0x8208, 0x0800, 0x010c, 0x0702, 0x4702,
+        ]),
+        prop_oneof![Just(0u16), any::<u16>()],
+        prop_oneof![0u32..4, (0u32..100_000).prop_map(|n| (n as f32 * 125.0).to_bits()), any::<u32>()],
+    )
+        .prop_map(|(code, first, last)| {
+            let [c0, c1] = code.to_be_bytes();
+            let [f0, f1] = first.to_be_bytes();
+            let [l0, l1, l2, l3] = last.to_be_bytes();
+            Community::Extended([c0, c1, f0, f1, l0, l1, l2, l3])
+        });
+    let ipv6 = (prop::sample::select(vec![0x000cu16, 0x000d, 0x0002]), any::<[u8; 16]>(), any::<u16>()).prop_map(
+        |(code, address, last)| {
+            let mut octets = [0; 20];
+            octets[..2].copy_from_slice(&code.to_be_bytes());
+            octets[2..18].copy_from_slice(&address);
+            octets[18..].copy_from_slice(&last.to_be_bytes());
+            Community::Ipv6(octets)
+        },
+    );
+    let community = prop_oneof![8 => flowspec, 2 => ipv6, 1 => any::<[u8; 8]>().prop_map(Community::Extended)];
+    community.prop_filter_map("a rate that is not a number", |community| Action::decode(community).ok())
 }

@@ -1,0 +1,221 @@
+//! The words of rule text. Of several names for one thing the first is the canonical one.
+
+use crate::component::ComponentType;
+use crate::family::IpVersion;
+
+/// A component's names: ours, then those of ExaBGP and GoBGP. Some say which IP version the rule is of.
+pub(super) const COMPONENTS: [(&str, ComponentType, Option<IpVersion>); 24] = [
+    ("dst", ComponentType::Destination, None),
+    ("destination", ComponentType::Destination, None),
+    ("destination-ipv4", ComponentType::Destination, Some(IpVersion::V4)),
+    ("destination-ipv6", ComponentType::Destination, Some(IpVersion::V6)),
+    ("src", ComponentType::Source, None),
+    ("source", ComponentType::Source, None),
+    ("source-ipv4", ComponentType::Source, Some(IpVersion::V4)),
+    ("source-ipv6", ComponentType::Source, Some(IpVersion::V6)),
+    ("proto", ComponentType::Protocol, None),
+    ("protocol", ComponentType::Protocol, None),
+    ("next-header", ComponentType::Protocol, Some(IpVersion::V6)),
+    ("port", ComponentType::Port, None),
+    ("dport", ComponentType::DestinationPort, None),
+    ("destination-port", ComponentType::DestinationPort, None),
+    ("sport", ComponentType::SourcePort, None),
+    ("source-port", ComponentType::SourcePort, None),
+    ("icmp-type", ComponentType::IcmpType, None),
+    ("icmp-code", ComponentType::IcmpCode, None),
+    ("tcp-flags", ComponentType::TcpFlags, None),
+    ("length", ComponentType::PacketLength, None),
+    ("packet-length", ComponentType::PacketLength, None),
+    ("dscp", ComponentType::Dscp, None),
+    ("traffic-class", ComponentType::Dscp, Some(IpVersion::V6)),
+    ("fragment", ComponentType::Fragment, None),
+];
+
+/// The flow label's names; IPv6 only by RFC.
+pub(super) const LABELS: [&str; 2] = ["label", "flow-label"];
+
+/// Words of the match part that are no component.
+pub(super) const MATCH_WORDS: [&str; 7] = ["then", "rd", "ipv4", "ipv6", "vpnv4", "vpnv6", "match"];
+
+/// Words that begin an action.
+pub(super) const ACTIONS: [&str; 17] = [
+    "discard",
+    "drop",
+    "accept",
+    "rate",
+    "rate-limit",
+    "mark",
+    "redirect",
+    "redirect-to-nexthop",
+    "redirect-to-nexthop-ietf",
+    "copy-to-nexthop",
+    "sample",
+    "continue",
+    "action",
+    "interface-set",
+    "community",
+    "extended-community",
+    "target",
+];
+
+/// IANA protocol numbers that have a name here.
+const PROTOCOLS: [(&str, u8); 24] = [
+    ("icmp", 1),
+    ("igmp", 2),
+    ("ipip", 4),
+    ("tcp", 6),
+    ("egp", 8),
+    ("igp", 9),
+    ("udp", 17),
+    ("dccp", 33),
+    ("ipv6", 41),
+    ("rsvp", 46),
+    ("gre", 47),
+    ("esp", 50),
+    ("ah", 51),
+    ("ipv6-icmp", 58),
+    ("icmp6", 58),
+    ("icmpv6", 58),
+    ("eigrp", 88),
+    ("ospf", 89),
+    ("pim", 103),
+    ("ipcomp", 108),
+    ("vrrp", 112),
+    ("l2tp", 115),
+    ("sctp", 132),
+    ("udplite", 136),
+];
+
+/// Bits of header octet 13.
+const TCP_FLAGS: [(&str, u64); 10] = [
+    ("fin", 0x01),
+    ("syn", 0x02),
+    ("rst", 0x04),
+    ("psh", 0x08),
+    ("push", 0x08),
+    ("ack", 0x10),
+    ("urg", 0x20),
+    ("urgent", 0x20),
+    ("ece", 0x40),
+    ("cwr", 0x80),
+];
+
+/// Bits of the fragment component (RFC 8955 §4.2.2.12).
+const FRAGMENTS: [(&str, u64); 8] = [
+    ("dont-fragment", 1),
+    ("is-fragment", 2),
+    ("first-fragment", 4),
+    ("last-fragment", 8),
+    ("df", 1),
+    ("isf", 2),
+    ("ff", 4),
+    ("lf", 8),
+];
+
+/// ICMP types of IPv4. Those of IPv6 have other numbers under the same names, which ExaBGP does not tell apart: so IPv6 has none.
+const ICMP_TYPES: [(&str, u8); 11] = [
+    ("echo-reply", 0),
+    ("unreachable", 3),
+    ("source-quench", 4),
+    ("redirect", 5),
+    ("echo-request", 8),
+    ("router-advertisement", 9),
+    ("router-solicit", 10),
+    ("time-exceeded", 11),
+    ("parameter-problem", 12),
+    ("timestamp", 13),
+    ("timestamp-reply", 14),
+];
+
+fn find<T: Copy>(table: &[(&'static str, T)], word: &str) -> Option<T> {
+    table.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, value)| *value)
+}
+
+/// The component that `word` names, and the IP version it tells.
+pub(super) fn component(word: &str) -> Option<(ComponentType, Option<IpVersion>)> {
+    if LABELS.iter().any(|name| name.eq_ignore_ascii_case(word)) {
+        return Some((ComponentType::FlowLabel, Some(IpVersion::V6)));
+    }
+    let found = COMPONENTS.iter().find(|(name, ..)| name.eq_ignore_ascii_case(word));
+    found.map(|(_, kind, version)| (*kind, *version))
+}
+
+/// The number that `word` names in a numeric component.
+pub(super) fn number(kind: ComponentType, word: &str) -> Option<u64> {
+    match kind {
+        ComponentType::Protocol => find(&PROTOCOLS, word).map(u64::from),
+        ComponentType::IcmpType => find(&ICMP_TYPES, word).map(u64::from),
+        ComponentType::Dscp => dscp(word),
+        _ => None,
+    }
+}
+
+/// `ef`, `be`, `cs0`..`cs7` and `af11`..`af43` (RFC 2474, 2597, 3246).
+fn dscp(word: &str) -> Option<u64> {
+    let word = word.to_ascii_lowercase();
+    match word.as_bytes() {
+        b"ef" => Some(46),
+        b"be" => Some(0),
+        [b'c', b's', class @ b'0'..=b'7'] => Some(u64::from(class - b'0') * 8),
+        [b'a', b'f', class @ b'1'..=b'4', drop @ b'1'..=b'3'] => {
+            Some(u64::from(class - b'0') * 8 + u64::from(drop - b'0') * 2)
+        }
+        _ => None,
+    }
+}
+
+/// The canonical name of a protocol.
+pub(super) fn protocol_name(number: u64) -> Option<&'static str> {
+    PROTOCOLS.iter().find(|(_, n)| u64::from(*n) == number).map(|(name, _)| *name)
+}
+
+/// The named bits of a bitmask component.
+pub(super) const fn bits(kind: ComponentType) -> &'static [(&'static str, u64)] {
+    match kind {
+        ComponentType::TcpFlags => &TCP_FLAGS,
+        ComponentType::Fragment => &FRAGMENTS,
+        _ => &[],
+    }
+}
+
+/// The bit that `word` names; for TCP also GoBGP's letters (`SA` = syn and ack).
+pub(super) fn bit(kind: ComponentType, word: &str) -> Option<u64> {
+    find(bits(kind), word).or_else(|| if kind == ComponentType::TcpFlags { tcp_letters(word) } else { None })
+}
+
+/// Capital letters, each at most once.
+fn tcp_letters(word: &str) -> Option<u64> {
+    let mut value = 0;
+    for letter in word.chars() {
+        let bit = 1u64 << "FSRPAUEC".find(letter)?;
+        if value & bit != 0 {
+            return None;
+        }
+        value |= bit;
+    }
+    (value != 0).then_some(value)
+}
+
+/// All names that a value of this component can have.
+pub(super) fn value_names(kind: ComponentType) -> Box<dyn Iterator<Item = &'static str>> {
+    match kind {
+        ComponentType::Protocol => Box::new(PROTOCOLS.iter().map(|(name, _)| *name)),
+        ComponentType::IcmpType => Box::new(ICMP_TYPES.iter().map(|(name, _)| *name)),
+        _ => Box::new(bits(kind).iter().map(|(name, _)| *name)),
+    }
+}
+
+/// The largest value that a packet's field can have. Larger ones can be sent but never match; text takes them in hex only.
+pub(super) const fn field_max(kind: ComponentType) -> u64 {
+    match kind {
+        ComponentType::Dscp => 0x3f,
+        ComponentType::FlowLabel => 0xf_ffff,
+        ComponentType::Port
+        | ComponentType::DestinationPort
+        | ComponentType::SourcePort
+        | ComponentType::PacketLength
+        | ComponentType::TcpFlags => 0xffff,
+        ComponentType::Fragment => 0x0f,
+        _ => 0xff,
+    }
+}
