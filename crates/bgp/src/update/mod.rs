@@ -45,3 +45,6 @@ pub struct Announced {
     /// The routes.
     pub routes: Vec<RouteKey>,
 }
+
+#[cfg(test)]
+mod tests;
