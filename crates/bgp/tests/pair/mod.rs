@@ -23,6 +23,9 @@ pub enum Wire {
     Blocks,
 }
 
+/// Given the sending side and what it sends.
+pub type Damage = Box<dyn FnMut(usize, &mut Vec<u8>)>;
+
 enum Happening {
     ConnectFailed,
     Connected(Direction),
@@ -50,7 +53,7 @@ pub struct Pair {
     /// Neither side's connects get through.
     pub unreachable: bool,
     /// Changes octets sent from a side.
-    pub damage: Option<fn(usize, &mut Vec<u8>)>,
+    pub damage: Option<Damage>,
     flight: Vec<InFlight>,
     /// Open connections as each side sees them.
     open: [Vec<u64>; 2],
@@ -226,7 +229,7 @@ impl Pair {
     }
 
     fn send(&mut self, from: usize, conn: u64, mut octets: Vec<u8>) {
-        if let Some(damage) = self.damage {
+        if let Some(damage) = &mut self.damage {
             damage(from, &mut octets);
         }
         if self.wire[from] != Wire::Carries {
@@ -263,6 +266,11 @@ impl Pair {
         self.flight.clear();
         self.sessions[side] = Session::new(config);
         self.handle(side, Event::Start);
+    }
+
+    /// The open connections of a side.
+    pub fn connections(&self, side: usize) -> &[u64] {
+        &self.open[side]
     }
 
     /// The outputs of a side since the beginning, taken out.

@@ -1,0 +1,237 @@
+//! Peers that lie, and networks that damage what they carry.
+
+mod pair;
+
+use bgp::*;
+use pair::*;
+use proptest::prelude::*;
+use std::time::Duration;
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut octets = vec![0xff; 16];
+    octets.extend_from_slice(&(body.len() as u16 + 19).to_be_bytes());
+    octets.push(kind);
+    octets.extend_from_slice(body);
+    octets
+}
+
+/// The NOTIFICATION with which A answers `octets` in an established session.
+fn answer(octets: &[u8]) -> Option<Notification> {
+    let mut pair = Pair::established();
+    pair.inject(A, octets);
+    pair.run(secs(1));
+    let answer = pair.last_notification(A);
+    // The peer hears the same.
+    assert_eq!(answer, pair.last_notification(B));
+    answer
+}
+
+#[test]
+fn each_lie_gets_its_notification() {
+    let mut marker = message(message_kind::KEEPALIVE, &[]);
+    marker[0] = 0;
+    let mut open = Vec::new();
+    let plain = Open { asn: 65002, hold_time: 90, router_id: [192, 0, 2, 2].into(), capabilities: vec![] };
+    Message::Open(plain).encode_to(&mut open);
+    let table = [
+        (marker, Notification::HEADER_NOT_SYNCHRONIZED),
+        (message(message_kind::KEEPALIVE, &[0]), Notification::HEADER_LENGTH),
+        (message(9, &[]), Notification::HEADER_TYPE),
+        (message(message_kind::UPDATE, &[0, 9, 0, 0]), Notification::UPDATE_ATTRIBUTE_LIST),
+        (message(message_kind::ROUTE_REFRESH, &[0, 1, 0]), Notification::REFRESH_LENGTH),
+        (open, Notification::FSM_ESTABLISHED),
+    ];
+    for (octets, kind) in table {
+        assert_eq!(answer(&octets).map(|notification| notification.kind()), Some(kind), "{octets:02x?}");
+    }
+    assert_eq!(answer(&message(message_kind::ROUTE_REFRESH, &[0, 1, 9, 133])), None, "an unknown subtype is ignored");
+    assert_eq!(answer(&message(message_kind::ROUTE_REFRESH, &[0, 25, 0, 70])), None, "an unknown family is ignored");
+}
+
+#[test]
+fn messages_before_their_time_are_errors_of_the_state_machine() {
+    let now = std::time::Instant::now();
+    let mut open = Vec::new();
+    let plain = Open {
+        asn: 65002,
+        hold_time: 90,
+        router_id: [192, 0, 2, 2].into(),
+        capabilities: vec![Capability::Multiprotocol(V4.into())],
+    };
+    Message::Open(plain).encode_to(&mut open);
+    let update = message(message_kind::UPDATE, &[0; 4]);
+    let keepalive = message(message_kind::KEEPALIVE, &[]);
+    for (stream, kind) in [
+        (keepalive.clone(), Notification::FSM_OPEN_SENT),
+        (update.clone(), Notification::FSM_OPEN_SENT),
+        ([open.clone(), update].concat(), Notification::FSM_OPEN_CONFIRM),
+        ([open.clone(), open.clone()].concat(), Notification::FSM_OPEN_CONFIRM),
+        ([open.clone(), keepalive, open].concat(), Notification::FSM_ESTABLISHED),
+    ] {
+        let mut session = Session::new(config(65001, 1));
+        session.handle(Event::Start, now);
+        session.handle(Event::Connected(ConnId(1), Direction::Outgoing), now);
+        session.handle(Event::Received(ConnId(1), &stream), now);
+        let mut found = None;
+        while let Some(output) = session.poll() {
+            match output {
+                Output::Failed(DownReason::Sent(notification)) => found = Some(notification.kind()),
+                Output::Down(down) => {
+                    let DownReason::Sent(notification) = down.reason else { panic!() };
+                    found = Some(notification.kind());
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(found, Some(kind));
+        assert_eq!(session.state(), State::Idle);
+    }
+}
+
+#[test]
+fn a_refused_peer_hears_why() {
+    let refused = |a: PeerConfig, b: PeerConfig| {
+        let mut pair = Pair::new(a, PeerConfig { passive: true, ..b });
+        pair.start_both();
+        pair.run(secs(1));
+        assert!(!pair.both_up());
+        pair.last_notification(A).unwrap().kind()
+    };
+    let picky = |peer_as| PeerConfig { peer_as: PeerAs::Exactly(peer_as), ..config(65001, 1) };
+    assert_eq!(refused(picky(65009), config(65002, 2)), Notification::OPEN_PEER_AS);
+    assert_eq!(refused(config(65001, 1), config(65001, 1)), Notification::OPEN_IDENTIFIER);
+    let unicast = PeerConfig { families: [AfiSafi::Ipv4Unicast].into_iter().collect(), ..config(65002, 2) };
+    assert_eq!(refused(config(65001, 1), unicast), Notification::OPEN_CAPABILITY);
+    let role = PeerConfig { role: Some(Role::Peer), ..config(65001, 1) };
+    assert_eq!(refused(role, PeerConfig { role: Some(Role::Customer), ..config(65002, 2) }), Notification::OPEN_ROLE);
+}
+
+#[test]
+fn a_disabled_family_is_not_heard_again_but_the_session_lives() {
+    let mut pair = Pair::established();
+    let reach = |nlris: &[u8]| {
+        let mut attributes = vec![0x80, 14, nlris.len() as u8 + 5, 0, 1, 133, 0, 0];
+        attributes.extend_from_slice(nlris);
+        attributes.extend_from_slice(&[0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xea]);
+        let mut body = vec![0, 0, 0, attributes.len() as u8];
+        body.extend(attributes);
+        message(message_kind::UPDATE, &body)
+    };
+    pair.inject(A, &reach(&[9, 1]));
+    pair.inject(A, &reach(&[3, 1, 8, 10]));
+    assert!(pair.log[A].iter().any(|(_, output)| *output == Output::FamilyDisabled(V4)));
+    assert!(pair.rib(A).is_empty());
+    assert!(pair.both_up());
+    // The other family goes on.
+    let six = AfiSafi::Flow(flowspec::Family::Ipv6);
+    pair.sessions[B].end_of_rib(six);
+    pair.pump();
+    pair.run(secs(1));
+    assert!(pair.log[A].iter().any(|(_, output)| *output == Output::EndOfRib(six)));
+}
+
+#[test]
+fn sessions_recover_from_any_damage() {
+    for seed in 0..40u64 {
+        let mut pair = Pair::established();
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        pair.damage = Some(Box::new(move |_, octets| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let random = (state >> 33) as usize;
+            if random.is_multiple_of(4) && !octets.is_empty() {
+                let at = (random / 8) % octets.len();
+                octets[at] ^= 1 << (random % 7);
+            }
+        }));
+        pair.pieces = Some((1 + seed as usize % 9, Duration::ZERO));
+        for number in 0..60 {
+            pair.sessions[A].announce(rule(number), None, discard());
+            pair.sessions[B].withdraw(rule(number));
+            pair.pump();
+            pair.run(secs(20));
+        }
+        pair.damage = None;
+        // What was damaged may leave a longer hold time behind, or none; then the operator has to step in.
+        if !pair.both_up() || pair.sessions.iter().any(|s| s.negotiated().is_some_and(|n| n.hold_time != 90)) {
+            pair.run(secs(400));
+            pair.handle(A, Event::Reset(cease(Notification::CEASE_RESET, "")));
+            pair.run(secs(400));
+        }
+        assert!(pair.both_up(), "seed {seed}: {:?}", &pair.log);
+        assert_eq!(pair.connections(A), pair.connections(B), "seed {seed}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_octets_make_it_panic(octets in proptest::collection::vec(any::<u8>(), 0..200), phase in 0u8..3) {
+        let now = std::time::Instant::now();
+        let mut stream = Vec::new();
+        if phase > 0 {
+            let open = Open { asn: 65002, hold_time: 90, router_id: [192, 0, 2, 2].into(), capabilities: vec![
+                Capability::Multiprotocol(V4.into())] };
+            Message::Open(open).encode_to(&mut stream);
+        }
+        if phase > 1 {
+            Message::Keepalive.encode_to(&mut stream);
+        }
+        let framed = (1..=5).map(|kind| message(kind, &octets));
+        for last in framed.chain([octets.clone()]) {
+            let mut session = Session::new(config(65001, 1));
+            session.handle(Event::Start, now);
+            session.handle(Event::Connected(ConnId(1), Direction::Outgoing), now);
+            session.handle(Event::Received(ConnId(1), &stream), now);
+            prop_assert_eq!(session.state() as u8, State::OpenSent as u8 + phase);
+            session.handle(Event::Received(ConnId(1), &last), now);
+            while session.poll().is_some() {}
+            while session.poll_transmit(now).is_some() {}
+        }
+    }
+
+    #[test]
+    fn no_update_makes_it_panic(
+        octets in proptest::collection::vec(any::<u8>(), 0..120),
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        add_path in any::<bool>(),
+    ) {
+        let add_path = if add_path { FamilySet::ALL } else { FamilySet::EMPTY };
+        for four_octet_as in [None, Some(true), Some(false)] {
+            let _ = decode_update(&message(message_kind::UPDATE, &octets), &DecodeOptions { four_octet_as, add_path });
+        }
+        // One bit away from a right one.
+        let mut right = vec![0, 0, 0, 33, 0x80, 14, 15, 0, 1, 133, 0, 0, 9, 1, 32, 10, 0, 0, 1, 3, 0x81, 17,
+            0x40, 1, 1, 0, 0xc0, 16, 8, 0x80, 6, 0, 0, 0, 0, 0, 0];
+        for (index, value) in flips {
+            let at = index.index(right.len());
+            right[at] = value;
+        }
+        let mut pair = Pair::established();
+        pair.inject(A, &message(message_kind::UPDATE, &right));
+        pair.run(secs(1));
+    }
+
+    #[test]
+    fn pieces_do_not_matter(cuts in proptest::collection::vec(1usize..40, 1..30)) {
+        let mut stream = Vec::new();
+        for _ in 0..5 {
+            stream.extend(message(message_kind::UPDATE, &[0; 4]));
+            stream.extend(message(message_kind::KEEPALIVE, &[]));
+        }
+        let mut pair = Pair::established();
+        let mut rest = &stream[..];
+        for cut in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (piece, after) = rest.split_at((*cut).min(rest.len()));
+            pair.inject(A, piece);
+            rest = after;
+        }
+        prop_assert_eq!(pair.sessions[A].statistics().received.updates, 5);
+        prop_assert!(pair.both_up());
+    }
+}

@@ -1,0 +1,102 @@
+//! Which routes outlive a session, and how long (RFC 4724, RFC 8538, RFC 9494).
+
+mod pair;
+
+use bgp::*;
+use pair::*;
+use std::time::Duration;
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn restarting(asn: u32, id: u8, restart_time: u16, notification: bool) -> PeerConfig {
+    let restart = GracefulRestart {
+        restarted: false,
+        notification,
+        restart_time,
+        families: vec![(FamilyNumbers::from(V4), true)],
+    };
+    PeerConfig { graceful_restart: Some(restart), passive: id == 2, ..config(asn, id) }
+}
+
+const KEPT: StaleFamily = StaleFamily { family: V4, restart_time: 120, long_lived: 0 };
+
+#[test]
+fn a_lost_connection_keeps_what_the_peer_listed() {
+    let mut pair = Pair::established_with(restarting(65001, 1, 90, false), restarting(65002, 2, 120, false));
+    assert!(pair.negotiated(A).preserved(V4));
+    pair.break_connections();
+    assert_eq!(pair.downs(A)[0].graceful, [KEPT]);
+    assert_eq!(pair.downs(B)[0].graceful, [StaleFamily { restart_time: 90, ..KEPT }]);
+}
+
+#[test]
+fn one_side_alone_keeps_nothing() {
+    let mut pair =
+        Pair::established_with(restarting(65001, 1, 90, false), PeerConfig { passive: true, ..config(65002, 2) });
+    pair.break_connections();
+    assert!(pair.downs(A)[0].graceful.is_empty() && pair.downs(B)[0].graceful.is_empty());
+}
+
+#[test]
+fn long_lived_times_come_from_the_peer() {
+    let long = |stale_time| Some(LongLived { stale_time, preserved: true });
+    let a = PeerConfig { long_lived: long(60), ..restarting(65001, 1, 90, false) };
+    let b = PeerConfig { long_lived: long(3600), ..restarting(65002, 2, 120, false) };
+    let mut pair = Pair::established_with(a, b);
+    pair.break_connections();
+    let v6 = AfiSafi::Flow(flowspec::Family::Ipv6);
+    let only_long = StaleFamily { family: v6, restart_time: 0, long_lived: 3600 };
+    assert_eq!(pair.downs(A)[0].graceful, [StaleFamily { long_lived: 3600, ..KEPT }, only_long]);
+}
+
+#[test]
+fn a_notification_keeps_routes_only_with_both_n_bits() {
+    for (n, kept) in [(true, vec![KEPT]), (false, vec![])] {
+        let mut pair = Pair::established_with(restarting(65001, 1, 90, true), restarting(65002, 2, 120, n));
+        pair.wire[B] = Wire::Swallows;
+        pair.run(secs(100));
+        assert_eq!(pair.downs(A)[0].reason, DownReason::Sent(Notification::new(Notification::HOLD_TIMER)));
+        assert_eq!(pair.downs(A)[0].graceful, kept);
+    }
+}
+
+#[test]
+fn a_shutdown_is_a_hard_reset_and_a_reset_is_not() {
+    let established = || Pair::established_with(restarting(65001, 1, 90, true), restarting(65002, 2, 120, true));
+    let mut pair = established();
+    pair.handle(B, Event::Stop(cease(Notification::CEASE_SHUTDOWN, "bye")));
+    pair.run(secs(1));
+    let Down { reason: DownReason::Received(notification), graceful } = pair.downs(A)[0].clone() else { panic!() };
+    assert_eq!(notification.kind(), Notification::CEASE_HARD_RESET);
+    assert_eq!(notification.data[..2], [6, 2], "the subcode inside");
+    assert!(graceful.is_empty());
+
+    let mut pair = established();
+    pair.handle(B, Event::Reset(cease(Notification::CEASE_RESET, "")));
+    pair.run(secs(1));
+    assert_eq!(pair.downs(A)[0].graceful, [KEPT]);
+}
+
+#[test]
+fn a_restarted_peer_takes_over_from_its_own_ghost() {
+    let mut pair = Pair::established_with(
+        restarting(65001, 1, 90, false),
+        PeerConfig { passive: false, ..restarting(65002, 2, 120, false) },
+    );
+    pair.restart(B);
+    pair.run(secs(5));
+    assert!(pair.both_up(), "{:?}", pair.log[A]);
+    assert_eq!(pair.downs(A), [Down { reason: DownReason::PeerRestarted, graceful: vec![KEPT] }]);
+}
+
+#[test]
+fn without_graceful_restart_the_ghost_lives_until_its_hold_time() {
+    let mut pair = Pair::established_with(config(65001, 1), config(65002, 2));
+    pair.restart(B);
+    pair.run(secs(50));
+    assert!(!pair.both_up());
+    pair.run(secs(120));
+    assert!(pair.both_up(), "{:?}", pair.log);
+}
