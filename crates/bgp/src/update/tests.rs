@@ -145,8 +145,9 @@ fn errors_without_consequence_leave_the_attribute_out() {
 #[test]
 fn lost_framing_disables_the_family_and_no_other() {
     for nlris in [&[RULE, &[9, 1]].concat()[..], &[RULE, &[0xf0]].concat()] {
-        let legacy = body(&[], &[ORIGIN, AS_PATH, NEXT_HOP, &reach(nlris)], &[8, 10]);
+        let legacy = body(&[], &[ORIGIN, AS_PATH, NEXT_HOP, &unreach(RULE), &reach(nlris)], &[8, 10]);
         let decoded = decoded(&legacy).unwrap();
+        assert!(decoded.update.withdrawn.is_empty());
         assert_eq!(decoded.disabled.iter().collect::<Vec<_>>(), [V4]);
         assert_eq!(decoded.update.announced.len(), 1);
         assert_eq!(decoded.update.announced[0].family, AfiSafi::Ipv4Unicast);
