@@ -16,6 +16,7 @@ mod bits;
 mod entries;
 mod fields;
 mod interval;
+mod narrow;
 mod relation;
 mod tcp_flags;
 
@@ -23,6 +24,7 @@ pub use bits::{DscpSet, FragmentPosition, FragmentSet, ProtocolSet};
 pub use entries::{Encoding, EntryShape};
 pub use fields::Fields;
 pub use interval::IntervalSet;
+pub use narrow::Condition;
 pub use tcp_flags::{Cube, TcpFlagSet};
 
 /// Largest port.

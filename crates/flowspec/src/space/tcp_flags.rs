@@ -4,7 +4,7 @@ use super::bits::accepts;
 use crate::op::BitmaskOp;
 
 /// The twelve bits: the low nibble of octet 12 of the TCP header, and octet 13.
-const FIELD: u16 = 0x0fff;
+pub(super) const FIELD: u16 = 0x0fff;
 
 /// A set of values of the twelve bits behind TCP's data offset: the low nibble of header octet 12 and octet 13 (FIN 0x001, SYN 0x002,
 /// RST 0x004, PSH 0x008, ACK 0x010, URG 0x020, ECE 0x040, CWR 0x080). Equal sets are equal values.
@@ -48,7 +48,7 @@ impl TcpFlagSet {
     }
 
     /// The set of `flags` for which `member` holds, if that depends on the bits of `support` only.
-    fn tabulate(support: u16, member: impl Fn(u16) -> bool) -> Self {
+    pub(super) fn tabulate(support: u16, member: impl Fn(u16) -> bool) -> Self {
         let mut truth: Vec<bool> = combinations(support).map(member).collect();
         let mut kept = 0;
         let mut at = 0;

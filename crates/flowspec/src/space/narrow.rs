@@ -1,0 +1,94 @@
+//! Cutting a space into parts that the entries of a data plane can express.
+
+use super::{Cube, DscpSet, Fields, FragmentSet, IntervalSet, MAX_PORT, ProtocolSet, Space, TcpFlagSet};
+use crate::component::ComponentType;
+
+/// One more condition on the packets of a space. A condition on an upper-layer field brings that field's guards with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The protocol is one of these.
+    Protocol(ProtocolSet),
+    /// The destination port is one of these.
+    DestinationPort(IntervalSet),
+    /// The source port is one of these.
+    SourcePort(IntervalSet),
+    /// The ICMP type is one of these.
+    IcmpType(IntervalSet),
+    /// The ICMP code is one of these.
+    IcmpCode(IntervalSet),
+    /// The TCP flags are one of these combinations.
+    TcpFlags(TcpFlagSet),
+    /// The length is one of these.
+    Length(IntervalSet),
+    /// The DSCP is one of these.
+    Dscp(DscpSet),
+    /// The packet is of one of these kinds.
+    Fragment(FragmentSet),
+    /// The flow label is one of these.
+    Label(IntervalSet),
+}
+
+impl Space {
+    /// The packets of `self` that satisfy the condition, too.
+    pub fn narrowed(mut self, condition: Condition) -> Space {
+        let numbers = |had: bool, old: &IntervalSet, new: IntervalSet| if had { old.intersect(&new) } else { new };
+        let field = condition.field();
+        let had = self.fields.has(field);
+        match condition {
+            Condition::Protocol(set) => self.protocol = self.protocol.intersect(set),
+            Condition::DestinationPort(set) => self.destination_port = numbers(had, &self.destination_port, set),
+            Condition::SourcePort(set) => self.source_port = numbers(had, &self.source_port, set),
+            Condition::IcmpType(set) => self.icmp_type = numbers(had, &self.icmp_type, set),
+            Condition::IcmpCode(set) => self.icmp_code = numbers(had, &self.icmp_code, set),
+            Condition::TcpFlags(set) => {
+                let both = self.tcp_flags.as_ref().map(|old| old.intersect(&set));
+                self.tcp_flags = Some(Box::new(both.unwrap_or(set)));
+            }
+            Condition::Length(set) => self.length = numbers(had, &self.length, set),
+            Condition::Dscp(set) => self.dscp = self.dscp.intersect(set),
+            Condition::Fragment(set) => self.fragment = self.fragment.intersect(set),
+            Condition::Label(set) => self.label = numbers(had, &self.label, set),
+        }
+        self.fields = self.fields.and(field);
+        self.settle();
+        self
+    }
+
+    /// The same packets as at most two disjoint spaces without [`port`](Self::port): those whose source port is one of its ports, and
+    /// those of which only the destination port is.
+    pub fn split_port(&self) -> Vec<Space> {
+        let Some(either) = self.port() else { return vec![self.clone()] };
+        let mut rest = self.clone();
+        rest.fields = rest.fields.without(Fields::of(ComponentType::Port));
+        rest.port = IntervalSet::empty();
+        let by_source = rest.clone().narrowed(Condition::SourcePort(either.clone()));
+        let by_destination = rest
+            .narrowed(Condition::SourcePort(either.complement(MAX_PORT)))
+            .narrowed(Condition::DestinationPort(either.clone()));
+        [by_source, by_destination].into_iter().filter(|part| !part.is_empty()).collect()
+    }
+}
+
+impl Condition {
+    /// The field that it looks at.
+    pub const fn field(&self) -> ComponentType {
+        match self {
+            Condition::Protocol(_) => ComponentType::Protocol,
+            Condition::DestinationPort(_) => ComponentType::DestinationPort,
+            Condition::SourcePort(_) => ComponentType::SourcePort,
+            Condition::IcmpType(_) => ComponentType::IcmpType,
+            Condition::IcmpCode(_) => ComponentType::IcmpCode,
+            Condition::TcpFlags(_) => ComponentType::TcpFlags,
+            Condition::Length(_) => ComponentType::PacketLength,
+            Condition::Dscp(_) => ComponentType::Dscp,
+            Condition::Fragment(_) => ComponentType::Fragment,
+            Condition::Label(_) => ComponentType::FlowLabel,
+        }
+    }
+}
+
+impl From<Cube> for TcpFlagSet {
+    fn from(cube: Cube) -> Self {
+        TcpFlagSet::tabulate(cube.mask & super::tcp_flags::FIELD, |flags| cube.contains(flags))
+    }
+}
