@@ -1,0 +1,146 @@
+//! The compiler: a rule, for a data plane of given capabilities, as entries that enforce it exactly, or the reason why there are none.
+//!
+//! The rule's [`Space`] is cut along its fields into pairwise disjoint parts, each within what one entry can express. The parts are
+//! counted before they are made.
+
+use crate::capability::Capabilities;
+use crate::plan::CompiledRule;
+use crate::precedence::Exceptions;
+use flowspec::{Effect, IpVersion, Nlri, Policing, Redirect, Rule, Space};
+use std::sync::Arc;
+
+mod addresses;
+mod parts;
+mod refusal;
+
+pub use refusal::{ActionKind, Refusal, RefusalKind};
+
+/// What the compiler makes of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// The data plane enforces it exactly.
+    Exact(CompiledRule),
+    /// It is not enforced at all.
+    Refused(Refusal),
+}
+
+/// Compiles one rule on its own. Rules of a list are compiled with [`compile_list`], which minds what a refused rule means
+/// for those behind it.
+pub fn compile(rule: &Rule, capabilities: &Capabilities) -> Verdict {
+    compile_parts(&Arc::new(rule.nlri.clone()), rule.effect(), capabilities)
+}
+
+/// Compiles a list of rules, given in any order; the verdicts are in the order given. A rule that would act on packets which an earlier,
+/// refused rule lets off is refused as well ([`RefusalKind::Exception`]).
+pub fn compile_list(rules: &[Rule], capabilities: &Capabilities) -> Vec<Verdict> {
+    let mut order: Vec<usize> = (0..rules.len()).collect();
+    order.sort_by(|&a, &b| rules[a].nlri.cmp(&rules[b].nlri));
+    let mut exceptions = Exceptions::default();
+    let mut verdicts: Vec<Option<Verdict>> = vec![None; rules.len()];
+    for at in order {
+        let nlri = Arc::new(rules[at].nlri.clone());
+        let effect = rules[at].effect();
+        let verdict = match (compile_parts(&nlri, effect, capabilities), exceptions.in_the_way(&nlri, &effect)) {
+            (Verdict::Exact(_), Some(by)) => {
+                Verdict::Refused(Refusal::new(RefusalKind::Exception { by }, capabilities))
+            }
+            (verdict, _) => verdict,
+        };
+        if matches!(verdict, Verdict::Refused(_)) {
+            exceptions.insert(&nlri, &effect);
+        }
+        verdicts[at] = Some(verdict);
+    }
+    verdicts.into_iter().flatten().collect()
+}
+
+fn compile_parts(nlri: &Arc<Nlri>, effect: Effect, capabilities: &Capabilities) -> Verdict {
+    let effect = enforced(effect);
+    match entries(nlri, Space::of(nlri), &effect, capabilities) {
+        Ok(entries) => Verdict::Exact(CompiledRule { nlri: nlri.clone(), id: nlri.id(), effect, entries }),
+        Err(refusal) => Verdict::Refused(refusal),
+    }
+}
+
+/// What of an effect is left to enforce: a packet that is discarded is neither marked nor redirected (RFC 8955 §7.7), but may
+/// be sampled or copied.
+pub fn enforced(effect: Effect) -> Effect {
+    match effect.policing {
+        Policing::Discard => Effect {
+            mark: None,
+            redirect: effect.redirect.filter(|to| {
+                matches!(to, Redirect::Address { copy: true, .. } | Redirect::UnknownNextHop { copy: true })
+            }),
+            ..effect
+        },
+        Policing::None | Policing::Limit { .. } => effect,
+    }
+}
+
+/// The packets of a rule, `space`, in parts that entries of the data plane can express. `effect` is one that [`enforced`] gave.
+pub(crate) fn entries(
+    nlri: &Nlri,
+    space: Space,
+    effect: &Effect,
+    capabilities: &Capabilities,
+) -> Result<Vec<Space>, Refusal> {
+    let refuse = |kind| Refusal::new(kind, capabilities);
+    if nlri.family().is_vpn() {
+        return Err(refuse(RefusalKind::Vpn));
+    }
+    if nlri.family().version() == IpVersion::V6 && !capabilities.ipv6 {
+        return Err(refuse(RefusalKind::Ipv6));
+    }
+    check_actions(effect, capabilities).map_err(refuse)?;
+    let entries = cut(space, capabilities).map_err(refuse)?;
+    let limited = matches!(effect.policing, Policing::Limit { .. });
+    if limited && entries.len() > 1 && !capabilities.actions.shared_policer {
+        return Err(refuse(RefusalKind::SharedPolicer { entries: entries.len() as u64 }));
+    }
+    Ok(entries)
+}
+
+/// A space in parts that entries of the data plane can express; none for the empty space.
+///
+/// # Errors
+/// Why it cannot.
+pub fn cut(space: Space, capabilities: &Capabilities) -> Result<Vec<Space>, RefusalKind> {
+    if space.is_empty() {
+        return Ok(Vec::new());
+    }
+    addresses::check(&space, capabilities)?;
+    parts::cut(space, capabilities)
+}
+
+fn check_actions(effect: &Effect, capabilities: &Capabilities) -> Result<(), RefusalKind> {
+    let can = &capabilities.actions;
+    let (bytes, packets) = match effect.policing {
+        Policing::Limit { bytes, packets } => (bytes.is_some(), packets.is_some()),
+        Policing::None | Policing::Discard => (false, false),
+    };
+    let (mut address, mut copy, mut vrf) = (false, false, false);
+    match effect.redirect {
+        None => {}
+        Some(Redirect::Address { copy: c, .. }) => (address, copy) = (!c, c),
+        Some(Redirect::Vrf(_)) => vrf = true,
+        Some(Redirect::UnknownNextHop { .. }) => return Err(RefusalKind::UnknownNextHop),
+    }
+    let wanted = [
+        (matches!(effect.policing, Policing::Discard), can.discard, ActionKind::Discard),
+        (bytes, can.rate_bytes, ActionKind::RateBytes),
+        (packets, can.rate_packets, ActionKind::RatePackets),
+        (effect.mark.is_some(), can.mark, ActionKind::Mark),
+        (effect.sample, can.sample, ActionKind::Sample),
+        (address, can.redirect_address, ActionKind::RedirectAddress),
+        (copy, can.copy_address, ActionKind::CopyAddress),
+        (vrf, can.redirect_vrf, ActionKind::RedirectVrf),
+        (effect.continues, can.continues, ActionKind::Continue),
+    ];
+    match wanted.into_iter().find(|&(wanted, can, _)| wanted && !can) {
+        Some((_, _, kind)) => Err(RefusalKind::Action(kind)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

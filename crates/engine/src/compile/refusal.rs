@@ -1,0 +1,166 @@
+//! Why a data plane cannot enforce a rule exactly.
+
+use crate::capability::Capabilities;
+use flowspec::{ComponentType, RuleId};
+use std::fmt;
+
+/// Why a rule is refused, and by which data plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub kind: RefusalKind,
+    /// The data plane's name.
+    pub dataplane: String,
+}
+
+/// What the data plane cannot do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// A VPN rule: there is no VRF here.
+    Vpn,
+    /// IPv6 is not filtered.
+    Ipv6,
+    /// A field that it cannot look at.
+    Field(ComponentType),
+    /// An IPv6 prefix with an offset.
+    Offset(ComponentType),
+    /// A prefix, where it can compare whole addresses only.
+    WholeAddress(ComponentType),
+    /// TCP flags beyond those that it sees.
+    TcpFlagBits,
+    /// A set of kinds of fragment that it cannot put together.
+    FragmentKinds,
+    /// An action that it cannot carry out.
+    Action(ActionKind),
+    /// A limit over several entries, where each entry has a policer of its own.
+    SharedPolicer {
+        /// Entries that the rule takes.
+        entries: u64,
+    },
+    /// A redirect to the next hop of an announcement that had none.
+    UnknownNextHop,
+    /// More entries than one rule may take.
+    TooManyEntries {
+        /// Entries that the rule takes.
+        needed: u64,
+        /// Entries that it may take.
+        limit: u64,
+    },
+    /// It would act on packets that an earlier rule lets off, and that rule cannot be enforced.
+    Exception {
+        /// The earlier rule.
+        by: RuleId,
+    },
+}
+
+/// An action, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ActionKind {
+    /// Discard.
+    Discard,
+    /// A limit in bytes.
+    RateBytes,
+    /// A limit in packets.
+    RatePackets,
+    /// Mark.
+    Mark,
+    /// Sample.
+    Sample,
+    /// Redirect to an address.
+    RedirectAddress,
+    /// Copy to an address.
+    CopyAddress,
+    /// Redirect to a VRF.
+    RedirectVrf,
+    /// Go on with the next rule.
+    Continue,
+}
+
+impl Refusal {
+    /// With the data plane's name.
+    pub fn new(kind: RefusalKind, capabilities: &Capabilities) -> Self {
+        Refusal { kind, dataplane: capabilities.name.clone() }
+    }
+}
+
+impl RefusalKind {
+    /// A short stable name for JSON and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            RefusalKind::Vpn => "vpn",
+            RefusalKind::Ipv6 => "ipv6",
+            RefusalKind::Field(_) => "field",
+            RefusalKind::Offset(_) => "offset",
+            RefusalKind::WholeAddress(_) => "whole-address",
+            RefusalKind::TcpFlagBits => "tcp-flag-bits",
+            RefusalKind::FragmentKinds => "fragment-kinds",
+            RefusalKind::Action(_) => "action",
+            RefusalKind::SharedPolicer { .. } => "shared-policer",
+            RefusalKind::UnknownNextHop => "unknown-next-hop",
+            RefusalKind::TooManyEntries { .. } => "too-many-entries",
+            RefusalKind::Exception { .. } => "exception",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = &self.dataplane;
+        match &self.kind {
+            RefusalKind::Vpn => f.write_str("a VPN rule applies to a VRF, and there is none here"),
+            RefusalKind::Ipv6 => write!(f, "IPv6 cannot be filtered by {by}"),
+            RefusalKind::Field(field) => write!(f, "{} cannot be matched by {by}", words(*field)),
+            RefusalKind::Offset(field) => write!(f, "{} with an offset cannot be matched by {by}", words(*field)),
+            RefusalKind::WholeAddress(field) => {
+                write!(f, "{} cannot be matched by {by} unless it is a single address", words(*field))
+            }
+            RefusalKind::TcpFlagBits => write!(f, "some of these TCP flags cannot be matched by {by}"),
+            RefusalKind::FragmentKinds => write!(f, "these kinds of fragment cannot be matched by {by}"),
+            RefusalKind::Action(kind) => write!(f, "{kind} cannot be done by {by}"),
+            RefusalKind::SharedPolicer { entries } => {
+                write!(f, "the rule takes {entries} entries, which cannot share one rate limit in {by}")
+            }
+            RefusalKind::UnknownNextHop => f.write_str("it redirects to its next hop, and was announced without one"),
+            RefusalKind::TooManyEntries { needed, limit } => {
+                write!(f, "it takes {needed} entries; {by} allows {limit} for one rule")
+            }
+            RefusalKind::Exception { by } => {
+                write!(f, "it would act on packets that the earlier rule {by} lets off, and that rule is not in force")
+            }
+        }
+    }
+}
+
+impl fmt::Display for ActionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ActionKind::Discard => "discard",
+            ActionKind::RateBytes => "a rate limit in bytes",
+            ActionKind::RatePackets => "a rate limit in packets",
+            ActionKind::Mark => "marking",
+            ActionKind::Sample => "sampling",
+            ActionKind::RedirectAddress => "redirection to an address",
+            ActionKind::CopyAddress => "copying to an address",
+            ActionKind::RedirectVrf => "redirection to a VRF",
+            ActionKind::Continue => "going on with the next rule",
+        })
+    }
+}
+
+fn words(field: ComponentType) -> &'static str {
+    match field {
+        ComponentType::Destination => "destination prefix",
+        ComponentType::Source => "source prefix",
+        ComponentType::Protocol => "protocol",
+        ComponentType::Port => "port",
+        ComponentType::DestinationPort => "destination port",
+        ComponentType::SourcePort => "source port",
+        ComponentType::IcmpType => "ICMP type",
+        ComponentType::IcmpCode => "ICMP code",
+        ComponentType::TcpFlags => "TCP flags",
+        ComponentType::PacketLength => "packet length",
+        ComponentType::Dscp => "DSCP",
+        ComponentType::Fragment => "fragment",
+        ComponentType::FlowLabel => "flow label",
+    }
+}

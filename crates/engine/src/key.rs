@@ -1,0 +1,114 @@
+//! The key of a rule in the ordered table: its NLRI, with the beginning of the order made one number.
+
+use flowspec::{Component, ComponentType, IpVersion, Nlri, Prefix, RouteDistinguisher};
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// Orders as [`Nlri`] does. Most comparisons end at the number, without a look at memory elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RuleKey {
+    hint: u64,
+    /// `None` only in bounds of a range: it stands before all rules of its hint.
+    nlri: Option<Arc<Nlri>>,
+}
+
+impl RuleKey {
+    pub(crate) fn new(nlri: Arc<Nlri>) -> Self {
+        RuleKey { hint: hint(&nlri), nlri: Some(nlri) }
+    }
+
+    /// The rule. `None` for the bound of a range.
+    pub(crate) fn nlri(&self) -> Option<&Arc<Nlri>> {
+        self.nlri.as_ref()
+    }
+
+    /// Stands before every rule of the version.
+    pub(crate) fn start(version: IpVersion) -> Self {
+        RuleKey { hint: u64::from(version == IpVersion::V6) << 63, nlri: None }
+    }
+
+    /// Stands before every rule whose destination is `prefix` or within it, and behind few others. IPv6 prefixes with an offset
+    /// stand elsewhere.
+    pub(crate) fn start_within(prefix: &Prefix) -> Self {
+        // The smallest last address within it is the first address; of equal last addresses the longest prefix comes first.
+        let first = match prefix {
+            Prefix::V4(net) => v4_hint(u32::from(net.trunc().addr()), 32),
+            Prefix::V6(pattern) => v6_hint(0, pattern.bits()),
+        };
+        RuleKey { hint: first | destination_class(prefix), nlri: None }
+    }
+
+    /// Stands behind every rule whose destination is `prefix` or within it, and before few others.
+    pub(crate) fn end_within(prefix: &Prefix) -> Self {
+        let last = match prefix {
+            Prefix::V4(net) => v4_hint(u32::from(net.broadcast()), net.prefix_len()),
+            Prefix::V6(pattern) => v6_hint(0, pattern.bits() | low_ones(pattern.length())),
+        };
+        RuleKey { hint: (last | destination_class(prefix)) + 1, nlri: None }
+    }
+
+    /// Bounds of the rules whose destination is `prefix`, and few others.
+    pub(crate) fn around(prefix: &Prefix) -> (Self, Self) {
+        let hint = destination_class(prefix)
+            | match prefix {
+                Prefix::V4(net) => v4_hint(u32::from(net.broadcast()), net.prefix_len()),
+                Prefix::V6(pattern) => v6_hint(0, pattern.bits() | low_ones(pattern.length())),
+            };
+        (RuleKey { hint, nlri: None }, RuleKey { hint: hint + 1, nlri: None })
+    }
+}
+
+impl Ord for RuleKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.hint.cmp(&other.hint).then_with(|| self.nlri.cmp(&other.nlri))
+    }
+}
+
+impl PartialOrd for RuleKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+const VERSION_BIT: u32 = 63;
+const TYPE_BIT: u32 = 59;
+
+/// If `a < b` then `hint(a) <= hint(b)`: IP version, type of the first component, and as much of its value as fits.
+fn hint(nlri: &Nlri) -> u64 {
+    let version = u64::from(nlri.family().version() == IpVersion::V6) << VERSION_BIT;
+    let Some(component) = nlri.components().next() else { return version };
+    let class = version | (component.component_type() as u64) << TYPE_BIT;
+    class
+        | match component {
+            Component::Prefix(_, Prefix::V4(net)) => v4_hint(u32::from(net.broadcast()), net.prefix_len()),
+            Component::Prefix(_, Prefix::V6(pattern)) => {
+                let bits = pattern.length() - pattern.offset();
+                v6_hint(pattern.offset(), (pattern.bits() << (pattern.offset() % 128)) | low_ones(bits))
+            }
+            Component::Numeric(..) | Component::Bitmask(..) => {
+                // Behind a list come only lists, so plain octets decide; the end of the rule stands behind every component.
+                let flow = if nlri.family().is_vpn() { RouteDistinguisher::LEN } else { 0 };
+                let octets = nlri.as_bytes().get(flow + 1..).unwrap_or_default();
+                let padded = octets.iter().copied().chain(std::iter::repeat(0xff));
+                padded.take(7).fold(0, |hint, octet| hint << 8 | u64::from(octet)) << 3
+            }
+        }
+}
+
+/// By last address, then the longer first.
+fn v4_hint(last: u32, length: u8) -> u64 {
+    u64::from(last) << 27 | u64::from(32 - length.min(32)) << 21
+}
+
+/// By offset, then by the last address of the pattern, which stands left-shifted by the offset.
+fn v6_hint(offset: u8, last: u128) -> u64 {
+    u64::from(offset) << 52 | (last >> 76) as u64
+}
+
+fn low_ones(length: u8) -> u128 {
+    u128::MAX.checked_shr(u32::from(length)).unwrap_or(0)
+}
+
+fn destination_class(prefix: &Prefix) -> u64 {
+    u64::from(matches!(prefix, Prefix::V6(_))) << VERSION_BIT | (ComponentType::Destination as u64) << TYPE_BIT
+}
