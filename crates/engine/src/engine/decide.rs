@@ -1,0 +1,249 @@
+//! Deciding on the rules that something happened to: which route counts, whether it is let in, whether the data plane can do it, and
+//! what that means for the rules behind.
+
+use super::Engine;
+use crate::compile;
+use crate::guard::Guarded;
+use crate::key::RuleKey;
+use crate::precedence;
+use crate::route::{Path, Route};
+use crate::select;
+use crate::shadow;
+use crate::table::{Aside, Base, InForce, Record};
+use crate::validate;
+use flowspec::{Nlri, Prefix, Space};
+use std::sync::Arc;
+
+/// From so many changed unicast prefixes on, all rules are validated anew instead of those that they touch.
+const MANY_PREFIXES: usize = 64;
+/// From so many changed exceptions on, all later rules are looked at instead of those whose destination overlaps.
+const MANY_EXCEPTIONS: usize = 16;
+
+/// The rules that were decided on.
+#[derive(Default)]
+pub(super) struct Decided {
+    /// In order; with their entries where those are at hand.
+    pub(super) rules: Vec<(RuleKey, Option<Vec<Space>>)>,
+    /// Rules that nobody announces any longer, and what the data plane has of them.
+    pub(super) gone: Vec<(RuleKey, Option<InForce>)>,
+}
+
+/// Why a route is not let in.
+enum Out {
+    Guarded(Guarded),
+    Infeasible(validate::Infeasible),
+}
+
+impl Engine {
+    /// Decides on every rule that something happened to. Afterwards the decisions are those that would have been made on the same routes
+    /// in any other order.
+    pub(super) fn decide(&mut self) -> Decided {
+        self.touch_validated();
+        let dirty = self.table.take_dirty();
+        let mut decided = Decided::default();
+        decided.rules.reserve_exact(dirty.len());
+        for key in dirty {
+            let Some(nlri) = key.nlri().cloned() else { continue };
+            // Out of its place for the time of the decision, which looks at the rest of the engine.
+            let Some(record) = self.table.rules.get_mut(&key) else { continue };
+            record.dirty = false;
+            if record.paths.is_empty() {
+                decided.gone.push((key, record.in_force.take()));
+                continue;
+            }
+            let paths = std::mem::take(&mut record.paths);
+            let (base, entries) = self.decide_on(&nlri, &paths);
+            if let Some(record) = self.table.rules.get_mut(&key) {
+                record.paths = paths;
+                record.base = base;
+            }
+            decided.rules.push((key, entries));
+        }
+        for (key, _) in &decided.gone {
+            self.table.rules.remove(key);
+            self.table.groups.leave(key);
+        }
+        let held = self.hold_back(&decided);
+        let shadowed = self.shadow(&decided, &held);
+        let mut more: Vec<_> = held.into_iter().chain(shadowed).collect();
+        if !more.is_empty() {
+            more.sort_unstable();
+            more.dedup();
+            more.retain(|key| decided.rules.binary_search_by(|(decided, _)| decided.cmp(key)).is_err());
+            decided.rules.extend(more.into_iter().map(|key| (key, None)));
+            decided.rules.sort_by(|(a, _), (b, _)| a.cmp(b));
+        }
+        decided
+    }
+
+    /// The decision on a rule for itself, with its entries.
+    fn decide_on(&self, nlri: &Arc<Nlri>, paths: &[Path]) -> (Base, Option<Vec<Space>>) {
+        let refusals: Vec<_> = paths.iter().map(|path| self.let_in(nlri, path).err()).collect();
+        let let_in = paths.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none()).map(|(path, _)| path);
+        let Some(best) = select::best(let_in, &self.peers) else {
+            let best = select::best(paths.iter(), &self.peers);
+            let why = paths.iter().zip(refusals).find(|(path, _)| best.is_some_and(|best| std::ptr::eq(best, *path)));
+            return match why.and_then(|(_, why)| why) {
+                Some(Out::Guarded(why)) => (Base::Guarded(Box::new(why)), None),
+                Some(Out::Infeasible(why)) => (Base::Infeasible(Box::new(why)), None),
+                None => (Base::Undecided, None),
+            };
+        };
+        let space = Space::of(nlri);
+        if let Some(what) = self.protection.covers(&space) {
+            return (Base::Guarded(Box::new(Guarded::Protected(what.to_owned()))), None);
+        }
+        let effect = compile::enforced(best.route.effect());
+        let route = best.route.clone();
+        match compile::entries(nlri, space, &effect, &self.capabilities) {
+            Ok(entries) => {
+                let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+                (Base::Wanted { route, entries: count, stale: best.stale || best.long_lived }, Some(entries))
+            }
+            Err(refusal) => (Base::Refused { route, refusal: Box::new(refusal) }, None),
+        }
+    }
+
+    /// Whether policy and validation let a route in.
+    fn let_in(&self, nlri: &Nlri, path: &Path) -> Result<(), Out> {
+        let Some(peer) = self.peers.get(path.peer) else { return Err(Out::Guarded(Guarded::NoPolicy)) };
+        let Some(policy) = &peer.config.policy else {
+            return if peer.config.external { Err(Out::Guarded(Guarded::NoPolicy)) } else { Ok(()) };
+        };
+        if policy.validate {
+            validate::validate(nlri, path, &self.unicast, &self.peers, policy.without_destination)
+                .map_err(Out::Infeasible)?;
+        }
+        policy.check(nlri, &path.route.effect()).map_err(Out::Guarded)?;
+        if path.excess {
+            return Err(Out::Guarded(Guarded::Excess { limit: policy.max_rules.unwrap_or(0) }));
+        }
+        if path.expired {
+            return Err(Out::Guarded(Guarded::Lifetime { seconds: policy.max_lifetime.unwrap_or(0) }));
+        }
+        Ok(())
+    }
+
+    /// The entries of a rule that was found to have some.
+    pub(super) fn entries(&self, nlri: &Nlri, route: &Route) -> Option<Vec<Space>> {
+        compile::entries(nlri, Space::of(nlri), &compile::enforced(route.effect()), &self.capabilities).ok()
+    }
+
+    /// Unicast routes changed: the rules whose validation may come out otherwise are to be decided on.
+    fn touch_validated(&mut self) {
+        let changes = std::mem::take(&mut self.unicast_changes);
+        let validates = |peer: &crate::peer::Peer| peer.config.policy.as_ref().is_some_and(|policy| policy.validate);
+        if changes.is_empty() || !self.peers.0.values().any(validates) {
+            return;
+        }
+        if changes.len() >= MANY_PREFIXES {
+            self.table.touch_all();
+            return;
+        }
+        for net in changes {
+            for key in self.table.overlapping(net) {
+                self.table.touch(&key);
+            }
+        }
+    }
+
+    /// Holds back, or lets go, rules behind exceptions that came or went. Returns those for which that changed.
+    fn hold_back(&mut self, decided: &Decided) -> Vec<RuleKey> {
+        let mut changed_rules = Vec::new();
+        let mut exceptions = ChangedExceptions::default();
+        for (key, _) in &decided.gone {
+            if self.exceptions.remove(key) {
+                exceptions.note(key);
+            }
+        }
+        let is_exception =
+            |(key, _): &(RuleKey, _)| self.table.rules.get(key).is_some_and(|record| record.is_exception(key));
+        if self.exceptions.is_empty() && exceptions.is_empty() && !decided.rules.iter().any(is_exception) {
+            return changed_rules;
+        }
+        let mut decided = decided.rules.iter().map(|(key, _)| key).peekable();
+        let first = [decided.peek().copied(), exceptions.first.as_ref()].into_iter().flatten().min().cloned();
+        let Some(first) = first else { return changed_rules };
+        for (key, record) in self.table.rules.range_mut(first..) {
+            let is_decided = decided.next_if(|next| *next == key).is_some();
+            if !is_decided && exceptions.is_empty() && decided.peek().is_none() {
+                break;
+            }
+            let Some(nlri) = key.nlri() else { continue };
+            if nlri.family().is_vpn() || !(is_decided || exceptions.may_concern(nlri)) {
+                continue;
+            }
+            let by = record.wanted().and_then(|route| self.exceptions.in_the_way(nlri, &route.effect()));
+            let aside = match (by, record.aside) {
+                (Some(by), _) => Some(Aside::Held(by)),
+                (None, Some(Aside::Held(_))) => None,
+                (None, aside) => aside,
+            };
+            if aside != record.aside {
+                record.aside = aside;
+                changed_rules.push(key.clone());
+            }
+            update_exception(&mut self.exceptions, &mut exceptions, key, nlri, record);
+        }
+        changed_rules
+    }
+
+    fn shadow(&mut self, decided: &Decided, held: &[RuleKey]) -> Vec<RuleKey> {
+        if self.table.groups.all_single() {
+            return Vec::new();
+        }
+        let decided = decided.rules.iter().map(|(key, _)| key).chain(decided.gone.iter().map(|(key, _)| key));
+        let mut keys: Vec<RuleKey> = decided.chain(held).cloned().collect();
+        keys.sort_unstable();
+        shadow::mark(&mut self.table.rules, &mut self.table.groups, keys.into_iter())
+    }
+}
+
+/// The exceptions that came or went.
+#[derive(Default)]
+struct ChangedExceptions {
+    first: Option<RuleKey>,
+    destinations: Vec<Option<Prefix>>,
+}
+
+impl ChangedExceptions {
+    fn note(&mut self, key: &RuleKey) {
+        if self.first.as_ref().is_none_or(|first| key < first) {
+            self.first = Some(key.clone());
+        }
+        self.destinations.push(key.nlri().and_then(|nlri| nlri.destination()));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.destinations.is_empty()
+    }
+
+    fn may_concern(&self, nlri: &Nlri) -> bool {
+        let overlap = |a: Option<Prefix>, b: Option<Prefix>| match (a, b) {
+            (Some(a), Some(b)) => a.overlaps(&b),
+            _ => true,
+        };
+        let own = nlri.destination();
+        !self.is_empty()
+            && (self.destinations.len() > MANY_EXCEPTIONS || self.destinations.iter().any(|&other| overlap(own, other)))
+    }
+}
+
+fn update_exception(
+    exceptions: &mut precedence::Exceptions,
+    changed: &mut ChangedExceptions,
+    key: &RuleKey,
+    nlri: &Nlri,
+    record: &Record,
+) {
+    let is_exception = record.is_exception(key);
+    if is_exception == exceptions.contains(key) {
+        return;
+    }
+    if is_exception {
+        exceptions.insert_key(key.clone(), nlri);
+    } else {
+        exceptions.remove(key);
+    }
+    changed.note(key);
+}

@@ -1,0 +1,156 @@
+//! Looking at the rules: for the API, the log and people.
+
+use super::Engine;
+use crate::compile::{Refusal, RefusalKind};
+use crate::key::RuleKey;
+use crate::plan::RuleFailure;
+use crate::route::{Path, PeerId, Route, Timestamp};
+use crate::select;
+use crate::state::RuleState;
+use crate::table::{Aside, Base, Record};
+use flowspec::{Effect, Nlri, Rule, RuleId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A rule as it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleView<'a> {
+    engine: &'a Engine,
+    nlri: &'a Arc<Nlri>,
+    record: &'a Record,
+}
+
+impl<'a> RuleView<'a> {
+    /// Its short name.
+    pub fn id(&self) -> RuleId {
+        self.nlri.id()
+    }
+
+    /// What it matches.
+    pub fn nlri(&self) -> &'a Arc<Nlri> {
+        self.nlri
+    }
+
+    /// The route that counts: the best of those let in, or else the best of all.
+    pub fn route(&self) -> &'a Arc<Route> {
+        match &self.record.base {
+            Base::Wanted { route, .. } | Base::Refused { route, .. } => route,
+            Base::Undecided | Base::Guarded(_) | Base::Infeasible(_) => {
+                let best = select::best(self.record.paths.iter(), &self.engine.peers);
+                // Rules without a path are never shown.
+                &best.unwrap_or(&self.record.paths[0]).route
+            }
+        }
+    }
+
+    /// Match part and actions together.
+    pub fn rule(&self) -> Rule {
+        let route = self.route();
+        Rule { nlri: Nlri::clone(self.nlri), actions: route.actions.clone(), next_hop: route.next_hop }
+    }
+
+    /// What is done to its packets now; `None` while it is not in force.
+    pub fn enforced(&self) -> Option<Effect> {
+        self.record.in_force.as_ref().filter(|_| self.is_confirmed()).map(|in_force| in_force.effect())
+    }
+
+    /// Who announces it, once for each path.
+    pub fn peers(&self) -> impl Iterator<Item = PeerId> + 'a {
+        self.record.paths.iter().map(|path| path.peer)
+    }
+
+    /// When it was first announced, by those who announce it now.
+    pub fn announced(&self) -> Timestamp {
+        self.record.paths.iter().map(|path| path.received).min().unwrap_or_default()
+    }
+
+    /// When it ends by itself, if it does.
+    pub fn expires(&self) -> Option<Timestamp> {
+        let deadline = |path: &Path| path.deadline;
+        if self.record.paths.iter().all(|path| path.deadline.is_some()) {
+            self.record.paths.iter().filter_map(deadline).max()
+        } else {
+            None
+        }
+    }
+
+    /// What became of it.
+    pub fn state(&self) -> RuleState {
+        let record = self.record;
+        let engine = self.engine;
+        let (entries, stale) = match &record.base {
+            Base::Undecided => return RuleState::Pending { paused: engine.paused },
+            Base::Refused { refusal, .. } => return RuleState::Refused(Refusal::clone(refusal)),
+            Base::Guarded(why) => return RuleState::Guarded((**why).clone()),
+            Base::Infeasible(why) => return RuleState::Infeasible((**why).clone()),
+            Base::Wanted { entries, stale, .. } => (u64::from(*entries), *stale),
+        };
+        match record.aside {
+            Some(Aside::Held(by)) => {
+                let refusal = Refusal::new(RefusalKind::Exception { by }, &engine.capabilities);
+                return RuleState::Refused(refusal);
+            }
+            Some(Aside::Shadowed(by)) => return RuleState::Shadowed { by },
+            None => {}
+        }
+        if let Some(trouble) = &record.trouble {
+            return match &trouble.failure {
+                RuleFailure::OverCapacity(words) => RuleState::OverCapacity(words.clone()),
+                RuleFailure::Failed(words) => RuleState::Failed(words.clone()),
+            };
+        }
+        match &engine.change.broken {
+            _ if engine.paused => RuleState::Pending { paused: true },
+            _ if self.is_confirmed() && stale => RuleState::Stale { entries },
+            _ if self.is_confirmed() => RuleState::Installed { entries },
+            Some(words) => RuleState::Failed(words.clone()),
+            None => RuleState::Pending { paused: false },
+        }
+    }
+
+    /// Whether the data plane has said that it has the rule as it is wanted.
+    fn is_confirmed(&self) -> bool {
+        let wanted = self.record.want(self.engine.monitor);
+        let same = match (&wanted, &self.record.in_force) {
+            (Some(want), Some(have)) => want.same(have),
+            _ => false,
+        };
+        // Numbers wrap: a change is confirmed if it is not ahead of the last confirmed one.
+        same && self.engine.change.confirmed.wrapping_sub(self.record.told) as i32 >= 0
+    }
+}
+
+impl Engine {
+    /// The rules that somebody announces, in enforcement order, VPN rules among them; IPv4 before IPv6.
+    pub fn rules(&self) -> impl Iterator<Item = RuleView<'_>> {
+        self.table.rules.iter().filter_map(|(key, record)| self.view(key, record))
+    }
+
+    /// The rule with this match part.
+    pub fn rule(&self, nlri: &Arc<Nlri>) -> Option<RuleView<'_>> {
+        let (key, record) = self.table.rules.get_key_value(&RuleKey::new(nlri.clone()))?;
+        self.view(key, record)
+    }
+
+    /// The first rule with this short name.
+    pub fn rule_by_id(&self, id: RuleId) -> Option<RuleView<'_>> {
+        self.rules().find(|rule| rule.id() == id)
+    }
+
+    /// The rules that the data plane has, in enforcement order: what decides over a packet now.
+    pub fn rules_in_force(&self) -> impl Iterator<Item = RuleView<'_>> {
+        self.rules().filter(|rule| rule.enforced().is_some())
+    }
+
+    /// How many rules are in each state, in the order of [`RuleState::NAMES`].
+    pub fn rules_by_state(&self) -> [(&'static str, u64); RuleState::NAMES.len()] {
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        self.rules().for_each(|rule| *counts.entry(rule.state().name()).or_default() += 1);
+        RuleState::NAMES.map(|name| (name, counts.get(name).copied().unwrap_or(0)))
+    }
+
+    fn view<'a>(&'a self, key: &'a RuleKey, record: &'a Record) -> Option<RuleView<'a>> {
+        let nlri = key.nlri().filter(|_| !record.paths.is_empty())?;
+        Some(RuleView { engine: self, nlri, record })
+    }
+}

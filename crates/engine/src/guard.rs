@@ -1,0 +1,232 @@
+//! May this peer ask for that? Policy per peer, and what nobody may filter.
+
+use crate::validate::{self, PrefixList};
+use flowspec::{Effect, Nlri, Policing, Prefix};
+use std::fmt;
+
+/// What a peer may ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Destinations that it may filter; empty for any.
+    pub destinations: PrefixList,
+    /// Shortest IPv4 destination prefix.
+    pub shortest_v4: u8,
+    /// Shortest IPv6 destination prefix.
+    pub shortest_v6: u8,
+    /// Whether a rule may come without a destination, or with one of length 0. An IPv6 prefix with an offset counts as none.
+    pub without_destination: bool,
+    /// The actions it may ask for.
+    pub actions: ActionSet,
+    /// Whether its rules are validated against unicast routes (RFC 9117).
+    pub validate: bool,
+    /// Most rules; `None` for no limit.
+    pub max_rules: Option<u64>,
+    /// What happens beyond that.
+    pub on_excess: OnExcess,
+    /// Seconds that a rule lives at most after it was announced.
+    pub max_lifetime: Option<u64>,
+}
+
+impl Default for Policy {
+    /// Everything, for destinations of at least 8 (IPv4) or 16 (IPv6) bits, without validation and limits.
+    fn default() -> Self {
+        Policy {
+            destinations: PrefixList::default(),
+            shortest_v4: 8,
+            shortest_v6: 16,
+            without_destination: false,
+            actions: ActionSet::ALL,
+            validate: false,
+            max_rules: None,
+            on_excess: OnExcess::Ignore,
+            max_lifetime: None,
+        }
+    }
+}
+
+/// What happens with rules beyond a peer's limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExcess {
+    /// They are taken like the others.
+    Warn,
+    /// They are shown and not installed, until others have gone. Far beyond the limit (twice as many, and 1000) they are not even held.
+    #[default]
+    Ignore,
+    /// The session is to be closed.
+    Close,
+}
+
+/// Kinds of actions, for policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// Let the packet through and end the search: a rule without any other action.
+    Accept,
+    /// Discard.
+    Discard,
+    /// Limit the rate.
+    Rate,
+    /// Set the DSCP.
+    Mark,
+    /// Redirect or copy.
+    Redirect,
+    /// Sample.
+    Sample,
+    /// Go on with the next rule.
+    Continue,
+}
+
+impl Permission {
+    /// Every kind.
+    pub const ALL: [Permission; 7] = [
+        Permission::Accept,
+        Permission::Discard,
+        Permission::Rate,
+        Permission::Mark,
+        Permission::Redirect,
+        Permission::Sample,
+        Permission::Continue,
+    ];
+
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Permission::Accept => "accept",
+            Permission::Discard => "discard",
+            Permission::Rate => "rate",
+            Permission::Mark => "mark",
+            Permission::Redirect => "redirect",
+            Permission::Sample => "sample",
+            Permission::Continue => "continue",
+        }
+    }
+}
+
+/// A set of kinds of actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ActionSet(u8);
+
+impl ActionSet {
+    /// All of them.
+    pub const ALL: ActionSet = ActionSet(0x7f);
+
+    /// Whether it has the kind.
+    pub const fn has(self, kind: Permission) -> bool {
+        self.0 >> kind as u8 & 1 != 0
+    }
+
+    /// The kinds that an effect needs.
+    pub fn of(effect: &Effect) -> Self {
+        let needed = [
+            (matches!(effect.policing, Policing::Discard), Permission::Discard),
+            (matches!(effect.policing, Policing::Limit { .. }), Permission::Rate),
+            (effect.mark.is_some(), Permission::Mark),
+            (effect.redirect.is_some(), Permission::Redirect),
+            (effect.sample, Permission::Sample),
+            (effect.continues, Permission::Continue),
+        ];
+        let set: ActionSet = needed.into_iter().filter(|(needed, _)| *needed).map(|(_, kind)| kind).collect();
+        if set.0 == 0 { [Permission::Accept].into_iter().collect() } else { set }
+    }
+}
+
+impl FromIterator<Permission> for ActionSet {
+    fn from_iter<I: IntoIterator<Item = Permission>>(kinds: I) -> Self {
+        ActionSet(kinds.into_iter().fold(0, |bits, kind| bits | 1 << kind as u8))
+    }
+}
+
+/// Why a rule is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guarded {
+    /// The peer is external and has no policy (RFC 8212).
+    NoPolicy,
+    /// All its packets are protected; in words, by what.
+    Protected(String),
+    /// It has no destination.
+    WithoutDestination,
+    /// Its destination prefix is too short.
+    TooShort {
+        /// Its length.
+        length: u8,
+        /// The shortest allowed.
+        shortest: u8,
+    },
+    /// The peer may not filter this destination.
+    Destination,
+    /// The peer may not ask for this action.
+    Action(Permission),
+    /// It is beyond the peer's limit.
+    Excess {
+        /// The limit.
+        limit: u64,
+    },
+    /// It has lived as long as it may.
+    Lifetime {
+        /// In seconds.
+        seconds: u64,
+    },
+}
+
+impl Guarded {
+    /// A short stable name for JSON and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Guarded::NoPolicy => "no-policy",
+            Guarded::Protected(_) => "protected",
+            Guarded::WithoutDestination => "without-destination",
+            Guarded::TooShort { .. } => "too-short",
+            Guarded::Destination => "destination",
+            Guarded::Action(_) => "action",
+            Guarded::Excess { .. } => "excess",
+            Guarded::Lifetime { .. } => "lifetime",
+        }
+    }
+}
+
+impl fmt::Display for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Guarded::NoPolicy => f.write_str("the peer is in another AS and has no policy (RFC 8212)"),
+            Guarded::Protected(what) => write!(f, "it aims at what is protected: {what}"),
+            Guarded::WithoutDestination => f.write_str("the peer may not send rules without destination"),
+            Guarded::TooShort { length, shortest } => {
+                write!(f, "destination prefix length {length}; the shortest allowed for this peer is {shortest}")
+            }
+            Guarded::Destination => f.write_str("the peer may not filter this destination"),
+            Guarded::Action(kind) => write!(f, "the peer may not ask for action {}", kind.name()),
+            Guarded::Excess { limit } => write!(f, "beyond the {limit} rules that the peer may send"),
+            Guarded::Lifetime { seconds } => write!(f, "it was announced more than {seconds} seconds ago"),
+        }
+    }
+}
+
+impl Policy {
+    /// Whether it allows a rule with this match part and effect.
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub fn check(&self, nlri: &Nlri, effect: &Effect) -> Result<(), Guarded> {
+        let (length, shortest) = match nlri.destination() {
+            Some(Prefix::V4(net)) => (net.prefix_len(), self.shortest_v4),
+            Some(Prefix::V6(pattern)) if pattern.offset() == 0 => (pattern.length(), self.shortest_v6),
+            Some(Prefix::V6(_)) | None => (0, 0),
+        };
+        if length == 0 {
+            if !self.without_destination {
+                return Err(Guarded::WithoutDestination);
+            }
+        } else if length < shortest {
+            return Err(Guarded::TooShort { length, shortest });
+        }
+        if !self.destinations.is_empty()
+            && !validate::destination(nlri).is_some_and(|net| self.destinations.covers(net))
+        {
+            return Err(Guarded::Destination);
+        }
+        let needed = ActionSet::of(effect);
+        match Permission::ALL.into_iter().find(|&kind| needed.has(kind) && !self.actions.has(kind)) {
+            Some(kind) => Err(Guarded::Action(kind)),
+            None => Ok(()),
+        }
+    }
+}

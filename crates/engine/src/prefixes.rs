@@ -1,0 +1,141 @@
+//! Prefixes with values, for both IP versions: longest match, and everything within.
+
+use flowspec::IpVersion;
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+
+/// Values by prefix. Ordered by first address, then by length: what is within a prefix follows it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PrefixMap<T> {
+    v4: BTreeMap<(u32, u8), T>,
+    v6: BTreeMap<(u128, u8), T>,
+}
+
+impl<T> Default for PrefixMap<T> {
+    fn default() -> Self {
+        PrefixMap { v4: BTreeMap::new(), v6: BTreeMap::new() }
+    }
+}
+
+impl<T> PrefixMap<T> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
+    pub(crate) fn get_mut(&mut self, net: IpNet) -> Option<&mut T> {
+        match net {
+            IpNet::V4(net) => self.v4.get_mut(&(u32::from(net.network()), net.prefix_len())),
+            IpNet::V6(net) => self.v6.get_mut(&(u128::from(net.network()), net.prefix_len())),
+        }
+    }
+
+    pub(crate) fn insert(&mut self, net: IpNet, value: T) {
+        match net {
+            IpNet::V4(net) => drop(self.v4.insert((u32::from(net.network()), net.prefix_len()), value)),
+            IpNet::V6(net) => drop(self.v6.insert((u128::from(net.network()), net.prefix_len()), value)),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, net: IpNet) {
+        match net {
+            IpNet::V4(net) => drop(self.v4.remove(&(u32::from(net.network()), net.prefix_len()))),
+            IpNet::V6(net) => drop(self.v6.remove(&(u128::from(net.network()), net.prefix_len()))),
+        }
+    }
+
+    /// The value of the longest prefix that covers all of `net`.
+    pub(crate) fn longest_match(&self, net: IpNet) -> Option<&T> {
+        match net {
+            IpNet::V4(net) => longest_match(&self.v4, u32::from(net.network()), net.prefix_len()),
+            IpNet::V6(net) => longest_match(&self.v6, u128::from(net.network()), net.prefix_len()),
+        }
+    }
+
+    /// The values of longer prefixes within `net`.
+    pub(crate) fn within(&self, net: IpNet) -> impl Iterator<Item = (IpNet, &T)> {
+        let (v4, v6) = match net {
+            IpNet::V4(net) => {
+                let (first, last, length) = (u32::from(net.network()), u32::from(net.broadcast()), net.prefix_len());
+                (Some(self.v4.range((first, length.saturating_add(1))..=(last, u8::MAX))), None)
+            }
+            IpNet::V6(net) => {
+                let (first, last, length) = (u128::from(net.network()), u128::from(net.broadcast()), net.prefix_len());
+                (None, Some(self.v6.range((first, length.saturating_add(1))..=(last, u8::MAX))))
+            }
+        };
+        // Every prefix that starts within `net` behind it is longer, but a shorter one never starts later and overlaps.
+        let v4 = v4.into_iter().flatten().filter_map(|(&(address, length), value)| {
+            Some((ipnet::Ipv4Net::new(address.into(), length).ok()?.into(), value))
+        });
+        let v6 = v6.into_iter().flatten().filter_map(|(&(address, length), value)| {
+            Some((ipnet::Ipv6Net::new(address.into(), length).ok()?.into(), value))
+        });
+        v4.chain(v6)
+    }
+
+    /// Changes or drops the values of one IP version; the prefixes whose values `keep` says it touched are given back.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&mut T) -> Kept, version: IpVersion) -> Vec<IpNet> {
+        let mut touched = Vec::new();
+        let mut note = |net: Option<IpNet>, kept: Kept| {
+            if kept != Kept::AsItWas {
+                touched.extend(net);
+            }
+            kept != Kept::Not
+        };
+        match version {
+            IpVersion::V4 => self.v4.retain(|&(address, length), value| {
+                note(ipnet::Ipv4Net::new(address.into(), length).ok().map(IpNet::V4), keep(value))
+            }),
+            IpVersion::V6 => self.v6.retain(|&(address, length), value| {
+                note(ipnet::Ipv6Net::new(address.into(), length).ok().map(IpNet::V6), keep(value))
+            }),
+        }
+        touched
+    }
+}
+
+/// What became of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    AsItWas,
+    Changed,
+    Not,
+}
+
+/// An address as a number, most significant bit first.
+trait Bits: Copy + Ord + std::ops::BitXor<Output = Self> + std::ops::BitAnd<Output = Self> {
+    fn common(self, other: Self) -> u8;
+    fn first(self, length: u8) -> Self;
+}
+
+macro_rules! bits {
+    ($type:ty) => {
+        impl Bits for $type {
+            fn common(self, other: Self) -> u8 {
+                (self ^ other).leading_zeros() as u8
+            }
+
+            fn first(self, length: u8) -> Self {
+                self & !<$type>::MAX.checked_shr(u32::from(length)).unwrap_or(0)
+            }
+        }
+    };
+}
+
+bits!(u32);
+bits!(u128);
+
+/// Goes from one candidate to the next shorter: the last prefix not behind the place either covers it, or tells how
+/// many bits a prefix that does can have.
+fn longest_match<B: Bits, T>(map: &BTreeMap<(B, u8), T>, address: B, mut length: u8) -> Option<&T> {
+    loop {
+        let (&(found, found_length), value) = map.range(..=(address.first(length), length)).next_back()?;
+        let common = found.common(address);
+        if found_length <= length && found_length <= common {
+            return Some(value);
+        }
+        let shorter = common.min(length);
+        // Strictly shorter each time, so that it ends.
+        length = if shorter < length { shorter } else { length.checked_sub(1)? };
+    }
+}

@@ -1,0 +1,100 @@
+//! What became of a rule, and why: every rule has one visible state.
+
+use crate::compile::Refusal;
+use crate::guard::Guarded;
+use crate::validate::Infeasible;
+use flowspec::RuleId;
+
+/// The state of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleState {
+    /// It is to be enforced, and is not yet.
+    Pending {
+        /// Filtering is paused: it waits for that to end.
+        paused: bool,
+    },
+    /// It is enforced.
+    Installed {
+        /// Entries that it takes; none for a rule that can never match.
+        entries: u64,
+    },
+    /// It is enforced although its session is lost.
+    Stale {
+        /// Entries that it takes.
+        entries: u64,
+    },
+    /// The data plane cannot enforce it exactly.
+    Refused(Refusal),
+    /// Policy or protection does not let it in.
+    Guarded(Guarded),
+    /// Validation failed.
+    Infeasible(Infeasible),
+    /// An earlier rule takes all its packets, so that it is not installed.
+    Shadowed {
+        /// The earlier rule.
+        by: RuleId,
+    },
+    /// The data plane has no room for it; its words.
+    OverCapacity(String),
+    /// The data plane said no; its words. It is tried again.
+    Failed(String),
+}
+
+impl RuleState {
+    /// The names of all states, in the order in which to show them.
+    pub const NAMES: [&'static str; 9] =
+        ["installed", "stale", "pending", "shadowed", "refused", "guarded", "infeasible", "over-capacity", "failed"];
+
+    /// The state's name, for JSON, metrics and people.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            RuleState::Pending { .. } => "pending",
+            RuleState::Installed { .. } => "installed",
+            RuleState::Stale { .. } => "stale",
+            RuleState::Refused(_) => "refused",
+            RuleState::Guarded(_) => "guarded",
+            RuleState::Infeasible(_) => "infeasible",
+            RuleState::Shadowed { .. } => "shadowed",
+            RuleState::OverCapacity(_) => "over-capacity",
+            RuleState::Failed(_) => "failed",
+        }
+    }
+
+    /// The reason, for people; `None` where the name says it all.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            RuleState::Pending { paused: true } => Some("filtering is paused".to_owned()),
+            RuleState::Stale { .. } => Some("its session is lost".to_owned()),
+            RuleState::Pending { paused: false } | RuleState::Installed { .. } => None,
+            RuleState::Refused(refusal) => Some(refusal.to_string()),
+            RuleState::Guarded(guarded) => Some(guarded.to_string()),
+            RuleState::Infeasible(infeasible) => Some(infeasible.to_string()),
+            RuleState::Shadowed { by } => Some(format!("the earlier rule {by} takes all its packets")),
+            RuleState::OverCapacity(words) | RuleState::Failed(words) => Some(words.clone()),
+        }
+    }
+
+    /// A short stable name of the reason, for JSON and metrics.
+    pub fn reason_code(&self) -> Option<&'static str> {
+        match self {
+            RuleState::Refused(refusal) => Some(refusal.kind.name()),
+            RuleState::Guarded(guarded) => Some(guarded.name()),
+            RuleState::Infeasible(infeasible) => Some(infeasible.name()),
+            RuleState::Pending { paused: true } => Some("paused"),
+            RuleState::Pending { paused: false }
+            | RuleState::Installed { .. }
+            | RuleState::Stale { .. }
+            | RuleState::Shadowed { .. }
+            | RuleState::OverCapacity(_)
+            | RuleState::Failed(_) => None,
+        }
+    }
+
+    /// Entries in the data plane.
+    pub const fn entries(&self) -> u64 {
+        match self {
+            RuleState::Installed { entries } | RuleState::Stale { entries } => *entries,
+            _ => 0,
+        }
+    }
+}

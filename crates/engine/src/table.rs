@@ -1,0 +1,203 @@
+//! The ordered table: every rule that somebody announces, in the order in which packets meet them (RFC 8955 §5.1), with its
+//! routes, the decision on it, and what the data plane was told.
+
+use crate::compile::Refusal;
+use crate::guard::Guarded;
+use crate::key::RuleKey;
+use crate::plan::RuleFailure;
+use crate::precedence;
+use crate::route::{Path, Route};
+use crate::shadow::Groups;
+use crate::validate::Infeasible;
+use flowspec::{Effect, Prefix, RuleId};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) rules: BTreeMap<RuleKey, Record>,
+    pub(crate) groups: Groups,
+    dirty: Vec<RuleKey>,
+    all_dirty: bool,
+}
+
+/// A rule. Small: there may be 100,000 of them.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// One for each peer and path; none once the last is withdrawn.
+    pub(crate) paths: Vec<Path>,
+    pub(crate) base: Base,
+    pub(crate) aside: Option<Aside>,
+    /// What the data plane has, or was told last.
+    pub(crate) in_force: Option<InForce>,
+    /// The change that told it.
+    pub(crate) told: u32,
+    /// To be decided on anew.
+    pub(crate) dirty: bool,
+    pub(crate) trouble: Option<Box<Trouble>>,
+}
+
+/// The decision on a rule for itself.
+#[derive(Debug)]
+pub(crate) enum Base {
+    Undecided,
+    Wanted { route: Arc<Route>, entries: u32, stale: bool },
+    Refused { route: Arc<Route>, refusal: Box<Refusal> },
+    Guarded(Box<Guarded>),
+    Infeasible(Box<Infeasible>),
+}
+
+/// Why a wanted rule is left out in view of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aside {
+    /// It would act on packets that this rule lets off, which is not in force.
+    Held(RuleId),
+    /// This rule takes all its packets.
+    Shadowed(RuleId),
+}
+
+/// What of a rule is in force.
+#[derive(Clone, Debug)]
+pub(crate) struct InForce {
+    pub(crate) route: Arc<Route>,
+    pub(crate) monitor: bool,
+}
+
+impl InForce {
+    /// The effect as enforced.
+    pub(crate) fn effect(&self) -> Effect {
+        let effect = crate::compile::enforced(self.route.effect());
+        if self.monitor { Effect { continues: effect.continues, ..Effect::ACCEPT } } else { effect }
+    }
+
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        (self.monitor == other.monitor && Arc::ptr_eq(&self.route, &other.route)) || self.effect() == other.effect()
+    }
+}
+
+/// The data plane could not take the rule.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    pub(crate) failure: RuleFailure,
+    /// It is to be tried again with the next change.
+    pub(crate) retry: bool,
+}
+
+impl Record {
+    pub(crate) fn new() -> Self {
+        Record {
+            paths: Vec::new(),
+            base: Base::Undecided,
+            aside: None,
+            in_force: None,
+            told: 0,
+            dirty: false,
+            trouble: None,
+        }
+    }
+
+    /// The route by which it is wanted, whatever the other rules are.
+    pub(crate) fn wanted(&self) -> Option<&Arc<Route>> {
+        match &self.base {
+            Base::Wanted { route, .. } => Some(route),
+            Base::Undecided | Base::Refused { .. } | Base::Guarded(_) | Base::Infeasible(_) => None,
+        }
+    }
+
+    /// Whether it would let packets off that a later rule acts on, and is not in force.
+    pub(crate) fn is_exception(&self, key: &RuleKey) -> bool {
+        let route = match &self.base {
+            Base::Wanted { route, .. } if self.trouble.is_some() || matches!(self.aside, Some(Aside::Held(_))) => route,
+            Base::Refused { route, .. } => route,
+            Base::Wanted { .. } | Base::Undecided | Base::Guarded(_) | Base::Infeasible(_) => return false,
+        };
+        key.nlri().is_some_and(|nlri| precedence::lets_off(nlri, &route.effect()))
+    }
+
+    /// What is to be in force.
+    pub(crate) fn want(&self, monitor: bool) -> Option<InForce> {
+        let route = self.wanted().filter(|_| self.aside.is_none())?;
+        let barred = self.trouble.as_ref().is_some_and(|trouble| !trouble.retry);
+        (!barred).then(|| InForce { route: route.clone(), monitor })
+    }
+}
+
+impl Table {
+    /// The rule, made if it is not there.
+    pub(crate) fn entry(&mut self, key: RuleKey) -> &mut Record {
+        let groups = &mut self.groups;
+        self.rules.entry(key).or_insert_with_key(|key| {
+            groups.enter(key);
+            Record::new()
+        })
+    }
+
+    /// Marks a rule to be decided on anew.
+    pub(crate) fn touch(&mut self, key: &RuleKey) {
+        if let Some(record) = self.rules.get_mut(key)
+            && !record.dirty
+        {
+            record.dirty = true;
+            self.dirty.push(key.clone());
+        }
+    }
+
+    /// Goes through all rules; those for which `change` says so are marked to be decided on anew.
+    pub(crate) fn touch_where(&mut self, mut change: impl FnMut(&RuleKey, &mut Record) -> bool) {
+        for (key, record) in &mut self.rules {
+            if change(key, record) && !record.dirty {
+                record.dirty = true;
+                self.dirty.push(key.clone());
+            }
+        }
+    }
+
+    pub(crate) fn touch_all(&mut self) {
+        self.all_dirty = true;
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.all_dirty || !self.dirty.is_empty()
+    }
+
+    /// The rules to be decided on anew, in order; none are left marked.
+    pub(crate) fn take_dirty(&mut self) -> Vec<RuleKey> {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        if std::mem::take(&mut self.all_dirty) {
+            dirty = self.rules.keys().cloned().collect();
+        }
+        dirty.sort_unstable();
+        dirty
+    }
+
+    /// The rules whose destination is within `net`, or has `net` within it.
+    pub(crate) fn overlapping(&self, net: IpNet) -> Vec<RuleKey> {
+        let prefix = |net: IpNet| match net {
+            IpNet::V4(net) => Some(Prefix::V4(net)),
+            IpNet::V6(net) => flowspec::Ipv6Pattern::new(net.network(), 0, net.prefix_len()).map(Prefix::V6),
+        };
+        let Some(own) = prefix(net) else { return Vec::new() };
+        let within = RuleKey::start_within(&own)..RuleKey::end_within(&own);
+        let mut keys: Vec<_> = self
+            .rules
+            .range(within)
+            .filter(|(key, _)| has_destination(key, |destination| own.covers(&destination)))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut outer = net.supernet();
+        while let Some(net) = outer {
+            outer = net.supernet();
+            let Some(prefix) = prefix(net) else { break };
+            let (start, end) = RuleKey::around(&prefix);
+            let exact = self.rules.range(start..end);
+            let exact = exact.filter(|(key, _)| has_destination(key, |destination| destination == prefix));
+            keys.extend(exact.map(|(key, _)| key.clone()));
+        }
+        keys
+    }
+}
+
+fn has_destination(key: &RuleKey, accept: impl Fn(Prefix) -> bool) -> bool {
+    key.nlri().and_then(|nlri| nlri.destination()).is_some_and(accept)
+}

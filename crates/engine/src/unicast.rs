@@ -1,0 +1,92 @@
+//! Unicast routes from the sessions: what traffic filters are validated against.
+
+use crate::peer::Peers;
+use crate::prefixes::{Kept, PrefixMap};
+use crate::route::{Path, PeerId};
+use crate::select;
+use flowspec::{IpVersion, PathId};
+use ipnet::IpNet;
+
+#[derive(Debug, Default)]
+pub(crate) struct UnicastRib {
+    routes: PrefixMap<Vec<Path>>,
+}
+
+impl UnicastRib {
+    /// Takes a route in; whether it is one more than before.
+    pub(crate) fn announce(&mut self, net: IpNet, path: Path) -> bool {
+        match self.routes.get_mut(net) {
+            Some(paths) => match paths.iter_mut().find(|old| old.is(path.peer, path.path_id)) {
+                Some(old) => {
+                    *old = path;
+                    false
+                }
+                None => {
+                    paths.push(path);
+                    true
+                }
+            },
+            None => {
+                self.routes.insert(net, vec![path]);
+                true
+            }
+        }
+    }
+
+    /// Takes a route out; whether it was there.
+    pub(crate) fn withdraw(&mut self, net: IpNet, peer: PeerId, path_id: Option<PathId>) -> bool {
+        let Some(paths) = self.routes.get_mut(net) else { return false };
+        let before = paths.len();
+        paths.retain(|path| !path.is(peer, path_id));
+        let found = paths.len() < before;
+        if paths.is_empty() {
+            self.routes.remove(net);
+        }
+        found
+    }
+
+    /// Goes through a peer's routes of one IP version; `keep` may change them. Returns the prefixes where something changed, and how many
+    /// routes are gone.
+    pub(crate) fn retain(
+        &mut self,
+        peer: PeerId,
+        version: IpVersion,
+        keep: impl Fn(&mut Path) -> bool,
+    ) -> (Vec<IpNet>, u64) {
+        let mut gone = 0;
+        let touched = self.routes.retain(
+            |paths| {
+                let before = paths.len();
+                let mut changed = false;
+                paths.retain_mut(|path| {
+                    let own = path.peer == peer;
+                    changed |= own;
+                    !own || keep(path)
+                });
+                gone += (before - paths.len()) as u64;
+                match (paths.is_empty(), changed) {
+                    (true, _) => Kept::Not,
+                    (false, true) => Kept::Changed,
+                    (false, false) => Kept::AsItWas,
+                }
+            },
+            version,
+        );
+        (touched, gone)
+    }
+
+    /// The best route to the longest prefix that covers `net`.
+    pub(crate) fn best_match(&self, net: IpNet, peers: &Peers) -> Option<&Path> {
+        self.routes.longest_match(net).and_then(|paths| select::best(paths.iter(), peers))
+    }
+
+    /// The best routes to the longer prefixes within `net`.
+    pub(crate) fn more_specific<'a>(
+        &'a self,
+        net: IpNet,
+        peers: &'a Peers,
+    ) -> impl Iterator<Item = (IpNet, &'a Path)> + 'a {
+        let routes = self.routes.within(net);
+        routes.filter_map(|(net, paths)| Some((net, select::best(paths.iter(), peers)?)))
+    }
+}

@@ -1,0 +1,143 @@
+//! Validation of a traffic filter against unicast routes: RFC 8955 §6 as changed by RFC 9117 §4.
+
+use crate::peer::Peers;
+use crate::prefixes::PrefixMap;
+use crate::route::Path;
+use crate::select;
+use crate::unicast::UnicastRib;
+use flowspec::{Nlri, Prefix};
+use ipnet::{IpNet, Ipv6Net};
+use std::fmt;
+use std::net::IpAddr;
+
+/// Why a rule is not feasible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Infeasible {
+    /// It has no destination prefix (an IPv6 prefix with an offset is none).
+    NoDestination,
+    /// No unicast route covers its destination.
+    NoRoute,
+    /// The unicast route to its destination comes from elsewhere.
+    Originator {
+        /// Where the rule comes from.
+        rule: Option<IpAddr>,
+        /// Where the route comes from.
+        route: Option<IpAddr>,
+    },
+    /// The left-most AS of its path is not that of the unicast route.
+    LeftmostAs {
+        /// Of the rule.
+        rule: Option<u32>,
+        /// Of the route.
+        route: Option<u32>,
+    },
+    /// Another neighbouring AS has a route to a part of its destination.
+    MoreSpecific {
+        /// That part.
+        prefix: IpNet,
+        /// The AS; `None` for our own.
+        neighbour: Option<u32>,
+    },
+}
+
+impl Infeasible {
+    /// A short stable name for JSON and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Infeasible::NoDestination => "no-destination",
+            Infeasible::NoRoute => "no-route",
+            Infeasible::Originator { .. } => "originator",
+            Infeasible::LeftmostAs { .. } => "leftmost-as",
+            Infeasible::MoreSpecific { .. } => "more-specific",
+        }
+    }
+}
+
+impl fmt::Display for Infeasible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = |address: &Option<IpAddr>| address.map_or("here".to_owned(), |address| address.to_string());
+        let neighbour = |asn: &Option<u32>| asn.map_or("our own AS".to_owned(), |asn| format!("AS {asn}"));
+        match self {
+            Infeasible::NoDestination => f.write_str("it has no destination prefix to validate"),
+            Infeasible::NoRoute => f.write_str("no unicast route covers its destination"),
+            Infeasible::Originator { rule, route } => {
+                write!(f, "it comes from {}, the route to its destination from {}", address(rule), address(route))
+            }
+            Infeasible::LeftmostAs { rule, route } => {
+                write!(f, "it comes by {}, the route to its destination by {}", neighbour(rule), neighbour(route))
+            }
+            Infeasible::MoreSpecific { prefix, neighbour: asn } => {
+                write!(f, "{prefix}, a part of its destination, is routed by {}", neighbour(asn))
+            }
+        }
+    }
+}
+
+/// Whether the rule that came by `path` is feasible. Without a destination it is, where policy allows that
+/// (`without_destination`): then there is nothing to compare.
+pub(crate) fn validate(
+    nlri: &Nlri,
+    path: &Path,
+    unicast: &UnicastRib,
+    peers: &Peers,
+    without_destination: bool,
+) -> Result<(), Infeasible> {
+    let Some(destination) = destination(nlri) else {
+        return if without_destination { Ok(()) } else { Err(Infeasible::NoDestination) };
+    };
+    let best = unicast.best_match(destination, peers);
+    // RFC 9117 §4.1 b.2: made in our own AS, which no external peer can claim.
+    let own_as = path.route.facts.as_path.internal && !peers.is_external(path.peer);
+    let Some(best) = best else {
+        return if own_as { Ok(()) } else { Err(Infeasible::NoRoute) };
+    };
+    let (rule, route) = (select::originator(path, peers), select::originator(best, peers));
+    if !own_as && rule != route {
+        return Err(Infeasible::Originator { rule, route });
+    }
+    let leftmost = |path: &Path| path.route.facts.as_path.leftmost;
+    if peers.is_external(path.peer) && leftmost(path) != leftmost(best) {
+        return Err(Infeasible::LeftmostAs { rule: leftmost(path), route: leftmost(best) });
+    }
+    match unicast.more_specific(destination, peers).find(|(_, route)| leftmost(route) != leftmost(best)) {
+        Some((prefix, route)) => Err(Infeasible::MoreSpecific { prefix, neighbour: leftmost(route) }),
+        None => Ok(()),
+    }
+}
+
+/// The destination of a rule as a plain prefix; an IPv6 prefix with an offset is none.
+pub(crate) fn destination(nlri: &Nlri) -> Option<IpNet> {
+    match nlri.destination()? {
+        Prefix::V4(net) => Some(IpNet::V4(net)),
+        Prefix::V6(pattern) if pattern.offset() == 0 => {
+            Ipv6Net::new(pattern.bits().into(), pattern.length()).ok().map(IpNet::V6)
+        }
+        Prefix::V6(_) => None,
+    }
+}
+
+/// A list of allowed destinations.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PrefixList {
+    prefixes: PrefixMap<()>,
+}
+
+impl PrefixList {
+    /// Whether it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.prefixes.is_empty()
+    }
+
+    /// Whether all of `net` is within one of its prefixes.
+    pub fn covers(&self, net: IpNet) -> bool {
+        self.prefixes.longest_match(net).is_some()
+    }
+}
+
+impl FromIterator<IpNet> for PrefixList {
+    fn from_iter<I: IntoIterator<Item = IpNet>>(nets: I) -> Self {
+        let mut list = PrefixList::default();
+        nets.into_iter().for_each(|net| list.prefixes.insert(net, ()));
+        list
+    }
+}
