@@ -144,3 +144,26 @@ fn sort_100_000(bencher: Bencher<'_, '_>, family: &Family) {
         .with_inputs(|| rules.clone())
         .bench_local_refs(|rules| rules.sort_unstable());
 }
+
+/// Rules as text, into one buffer.
+#[divan::bench(args = FAMILIES)]
+fn display(bencher: Bencher<'_, '_>, family: &Family) {
+    use std::fmt::Write;
+    let rules = rules(*family, FIELD);
+    let mut out = String::new();
+    bencher.counter(ItemsCount::new(FIELD)).bench_local(|| {
+        out.clear();
+        // Writing to a String cannot fail.
+        black_box(&rules).iter().for_each(|nlri| write!(out, "{nlri}").unwrap());
+        out.len()
+    });
+}
+
+/// Rules from their text.
+#[divan::bench(args = FAMILIES)]
+fn parse(bencher: Bencher<'_, '_>, family: &Family) {
+    let texts: Vec<_> = rules(*family, FIELD).iter().map(Nlri::to_string).collect();
+    bencher
+        .counter(ItemsCount::new(FIELD))
+        .bench(|| black_box(&texts).iter().filter(|text| text.parse::<Nlri>().is_ok()).count());
+}

@@ -2,7 +2,7 @@
 
 use flowspec::{
     Action, BitmaskOp, Communities, Comparison, Component, ComponentType, Disposition, Family, IpVersion, Ipv6Pattern,
-    MAX_LEN, Nlri, NlriErrorKind, NlriIter, NumericOp, PathId, Prefix, RouteDistinguisher, ValueKind, Width,
+    MAX_LEN, Nlri, NlriErrorKind, NlriIter, NumericOp, PathId, Prefix, RouteDistinguisher, Rule, ValueKind, Width,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -340,4 +340,14 @@ fn no_rule_is_longer_than_the_length_field_can_say() {
     octets.extend([0x91, 0x00, 0x50]);
     assert_eq!(octets.len(), MAX_LEN + 1);
     assert_eq!(Nlri::from_value(Family::Ipv4, &octets).unwrap_err().kind, NlriErrorKind::TooLong(MAX_LEN + 1));
+}
+
+#[test]
+fn text_of_four_thousand_operators_is_refused_and_that_of_2047_comes_back() {
+    let text = |n: usize| format!("port {} then discard", vec!["80"; n].join(","));
+    let rule: Rule = text(2047).parse().unwrap();
+    assert_eq!(rule.nlri.as_bytes().len(), MAX_LEN);
+    assert_eq!(rule.to_string().parse(), Ok(rule));
+    let error = text(4000).parse::<Rule>().unwrap_err();
+    assert!(error.to_string().contains("8001"), "{error}");
 }
