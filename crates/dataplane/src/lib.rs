@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub use engine::plan::{Applied, RuleFailure};
 pub use none::NoDataplane;
 
+pub mod nftables;
 mod none;
 
 /// Packets and bytes that a rule's entries matched since it was first installed; kept over a recompile.

@@ -1,0 +1,322 @@
+//! Changes as one netlink transaction.
+
+use super::program::{BASE, Changes, Element, Program, SetKind, SetSpec};
+use super::statement::{OBJECT_COUNTER, expression};
+use super::wire::{MAX_ATTRIBUTE, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Writer, msg};
+use flowspec::RuleId;
+use std::collections::{BTreeMap, HashMap};
+
+/// The name of our table, of family `inet`.
+pub(super) const TABLE: &str = "floodgate";
+/// Ahead of `raw` (-300) and of the defragmentation of connection tracking (-400).
+pub(super) const PRIORITY: i32 = -450;
+pub(super) const HOOK_PREROUTING: u32 = 0;
+pub(super) const CHAIN_TYPE: &str = "filter";
+/// `NF_ACCEPT`: what no rule decides passes.
+pub(super) const POLICY: u32 = 1;
+
+/// What a rule's counters stood at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+}
+
+impl Count {
+    pub(super) fn add(&mut self, other: Count) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
+/// Counts to start from: matched, and dropped by a policer.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    pub(super) matched: HashMap<RuleId, Count>,
+    pub(super) dropped: HashMap<RuleId, Count>,
+}
+
+/// What is in our table before a full load.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    pub(super) table: bool,
+    /// The base chain is there and hooked as we would.
+    pub(super) base: bool,
+    /// Chains other than a usable base chain.
+    pub(super) chains: Vec<String>,
+    pub(super) sets: Vec<String>,
+    pub(super) counters: Vec<String>,
+    /// Named objects of a type that we do not make: type and name.
+    pub(super) others: Vec<(u32, String)>,
+}
+
+/// What the kernel holds after a change: rules of each chain, elements of each set.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Inventory {
+    pub(super) chains: BTreeMap<String, usize>,
+    pub(super) sets: BTreeMap<String, SetInventory>,
+    pub(super) counters: usize,
+}
+
+/// A set of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SetInventory {
+    /// Its elements have counters.
+    pub(super) counts: bool,
+    pub(super) elements: usize,
+}
+
+impl Inventory {
+    /// Works in what a committed change did.
+    pub(super) fn apply(&mut self, changes: &Changes, rewritten: Vec<(String, usize)>) {
+        self.counters = (self.counters + changes.new_counters.len()).saturating_sub(changes.dead_counters.len());
+        for set in &changes.new_sets {
+            self.sets.insert(set.name.clone(), SetInventory { counts: set.kind == SetKind::Counted, elements: 0 });
+        }
+        self.chains.extend(changes.new_chains.iter().map(|name| (name.clone(), 0)));
+        self.chains.extend(rewritten);
+        for (set, keys) in &changes.delete {
+            if let Some(set) = self.sets.get_mut(set) {
+                set.elements = set.elements.saturating_sub(keys.len());
+            }
+        }
+        for (set, elements) in &changes.add {
+            if let Some(set) = self.sets.get_mut(set) {
+                set.elements += elements.len();
+            }
+        }
+        for name in &changes.dead_sets {
+            self.sets.remove(name);
+        }
+        for name in &changes.dead_chains {
+            self.chains.remove(name);
+        }
+    }
+}
+
+/// A transaction ready to be sent.
+pub(super) struct Batch {
+    pub(super) writer: Writer,
+    pub(super) acknowledged: u32,
+    /// The chains that it writes anew, with their number of rules.
+    pub(super) rewritten: Vec<(String, usize)>,
+}
+
+/// The transaction for `changes`; with `leftovers` it first takes out all that is there.
+pub(super) fn batch(
+    generation: u32,
+    program: &Program,
+    changes: &Changes,
+    leftovers: Option<&Leftovers>,
+    before: &Inventory,
+    carried: &mut Carried,
+) -> Batch {
+    let mut w = Writer::new();
+    w.begin(generation);
+    let acknowledged = w.message(msg::NEWTABLE, NLM_F_CREATE | NLM_F_ACK, |w| {
+        w.str(1, TABLE);
+        w.u32(2, 0);
+    });
+    if let Some(leftovers) = leftovers {
+        take_out(&mut w, leftovers);
+        base_chain(&mut w);
+    }
+    for name in &changes.new_chains {
+        w.message(msg::NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, |w| {
+            w.str(1, TABLE);
+            w.str(3, name);
+        });
+    }
+    for (id, set) in changes.new_sets.iter().enumerate() {
+        new_set(&mut w, set, id as u32 + 1);
+    }
+    for (set, keys) in &changes.delete {
+        elements(&mut w, msg::DELSETELEM, set, keys.iter(), |w, key| w.nest(1, |w| w.bytes(1, key)));
+    }
+    let rules: Vec<_> = changes.rewrite.iter().filter_map(|chain| program.chain(chain)).collect();
+    let known = |name: &str| leftovers.is_none() && before.chains.contains_key(name);
+    for name in rules.iter().map(|(name, _)| name).filter(|name| known(name)).chain(&changes.dead_chains) {
+        w.message(msg::DELRULE, 0, |w| {
+            w.str(1, TABLE);
+            w.str(2, name);
+        });
+    }
+    for name in &changes.dead_counters {
+        delete_object(&mut w, OBJECT_COUNTER, name);
+    }
+    for (name, rule) in &changes.new_counters {
+        let starts = if name.contains(DROPPED) { &mut carried.dropped } else { &mut carried.matched };
+        let start = starts.remove(rule).unwrap_or_default();
+        w.message(msg::NEWOBJ, NLM_F_CREATE | NLM_F_EXCL, |w| {
+            w.str(1, TABLE);
+            w.str(2, name);
+            w.u32(3, OBJECT_COUNTER);
+            w.nest(4, |w| count(w, start));
+        });
+    }
+    for (set, new) in &changes.add {
+        elements(&mut w, msg::NEWSETELEM, set, new.iter(), |w, (key, element)| new_element(w, key, element, carried));
+    }
+    for (name, rules) in &rules {
+        for rule in rules {
+            w.message(msg::NEWRULE, NLM_F_CREATE | NLM_F_APPEND, |w| {
+                w.str(1, TABLE);
+                w.str(2, name);
+                w.nest(4, |w| rule.iter().for_each(|statement| statement.encode(w)));
+            });
+        }
+    }
+    for name in &changes.dead_sets {
+        delete_set(&mut w, name);
+    }
+    for name in &changes.dead_chains {
+        delete_chain(&mut w, name);
+    }
+    w.end();
+    let rewritten = rules.iter().map(|(name, rules)| (name.clone(), rules.len())).collect();
+    Batch { writer: w, acknowledged, rewritten }
+}
+
+/// What marks the name of a counter of what a policer dropped.
+pub(super) const DROPPED: &str = "_dropped_";
+
+fn base_chain(w: &mut Writer) {
+    w.message(msg::NEWCHAIN, NLM_F_CREATE, |w| {
+        w.str(1, TABLE);
+        w.str(3, BASE);
+        w.nest(4, |w| {
+            w.u32(1, HOOK_PREROUTING);
+            w.u32(2, PRIORITY as u32); // the kernel reads it as signed
+        });
+        w.u32(5, POLICY);
+        w.str(7, CHAIN_TYPE);
+    });
+}
+
+fn take_out(w: &mut Writer, leftovers: &Leftovers) {
+    if leftovers.table {
+        w.message(msg::DELRULE, 0, |w| w.str(1, TABLE));
+    }
+    leftovers.sets.iter().for_each(|name| delete_set(w, name));
+    leftovers.chains.iter().for_each(|name| delete_chain(w, name));
+    leftovers.counters.iter().for_each(|name| delete_object(w, OBJECT_COUNTER, name));
+    leftovers.others.iter().for_each(|(kind, name)| delete_object(w, *kind, name));
+}
+
+fn delete_set(w: &mut Writer, name: &str) {
+    w.message(msg::DELSET, 0, |w| {
+        w.str(1, TABLE);
+        w.str(2, name);
+    });
+}
+
+fn delete_chain(w: &mut Writer, name: &str) {
+    w.message(msg::DELCHAIN, 0, |w| {
+        w.str(1, TABLE);
+        w.str(3, name);
+    });
+}
+
+fn delete_object(w: &mut Writer, kind: u32, name: &str) {
+    w.message(msg::DELOBJ, 0, |w| {
+        w.str(1, TABLE);
+        w.str(2, name);
+        w.u32(3, kind);
+    });
+}
+
+fn new_set(w: &mut Writer, set: &SetSpec, id: u32) {
+    const MAP: u32 = 0x8;
+    const WITH_EXPRESSIONS: u32 = 0x100;
+    const VERDICT: u32 = 0xffff_ff00;
+    const INTERFACE_NAME: u32 = 41;
+    const TYPE_BITS: u32 = 6;
+    let (key_type, key_octets) = match set.kind {
+        SetKind::Interfaces => (INTERFACE_NAME, 16),
+        SetKind::Plain | SetKind::Counted | SetKind::Verdicts => (
+            set.key.iter().fold(0, |types, part| types << TYPE_BITS | part.field.data_type(set.version)),
+            set.key.iter().map(|part| part.key_octets(set.version)).sum(),
+        ),
+    };
+    w.message(msg::NEWSET, NLM_F_CREATE | NLM_F_EXCL, |w| {
+        w.str(1, TABLE);
+        w.str(2, &set.name);
+        w.u32(
+            3,
+            match set.kind {
+                SetKind::Plain | SetKind::Interfaces => 0,
+                SetKind::Counted => WITH_EXPRESSIONS,
+                SetKind::Verdicts => MAP,
+            },
+        );
+        w.u32(4, key_type);
+        w.u32(5, key_octets);
+        w.u32(10, id);
+        match set.kind {
+            SetKind::Plain | SetKind::Interfaces => {}
+            SetKind::Counted => expression(w, 17, "counter", |_| {}),
+            SetKind::Verdicts => w.u32(6, VERDICT),
+        }
+    });
+}
+
+/// Messages about the elements of a set, as many as their attribute's length asks for.
+fn elements<T>(
+    w: &mut Writer,
+    kind: u8,
+    set: &str,
+    items: impl Iterator<Item = T>,
+    mut write: impl FnMut(&mut Writer, T),
+) {
+    // The longest element (five parts of a key, verdict, comment, counter) is far below this.
+    const LONGEST: usize = 512;
+    let flags = if kind == msg::NEWSETELEM { NLM_F_CREATE | NLM_F_EXCL } else { 0 };
+    let mut items = items.peekable();
+    while items.peek().is_some() {
+        w.message(kind, flags, |w| {
+            w.str(1, TABLE);
+            w.str(2, set);
+            w.nest(3, |w| {
+                let start = w.len();
+                while let Some(item) = (w.len() - start < MAX_ATTRIBUTE - LONGEST).then(|| items.next()).flatten() {
+                    w.nest(1, |w| write(w, item));
+                }
+            });
+        });
+    }
+}
+
+fn new_element(w: &mut Writer, key: &[u8], element: &Element, carried: &mut Carried) {
+    w.nest(1, |w| w.bytes(1, key));
+    if let Some(verdict) = &element.verdict {
+        w.nest(2, |w| verdict.encode(w));
+    }
+    if let Some(rule) = element.rule {
+        w.bytes(6, &comment(rule));
+        // Without it, the kernel copies the set's counter, which is zero.
+        if let Some(start) = carried.matched.remove(&rule) {
+            expression(w, 7, "counter", |w| count(w, start));
+        }
+    }
+}
+
+fn count(w: &mut Writer, count: Count) {
+    w.u64(1, count.bytes);
+    w.u64(2, count.packets);
+}
+
+/// User data that `nft list` shows as a comment: the rule's id.
+fn comment(rule: RuleId) -> Vec<u8> {
+    const COMMENT: u8 = 0;
+    let text = rule.to_string();
+    let mut octets = vec![COMMENT, text.len() as u8 + 1]; // 12 digits and a NUL
+    octets.extend(text.as_bytes());
+    octets.push(0);
+    octets
+}
+
+/// The rule's id from such user data.
+pub(super) fn rule_of_comment(octets: &[u8]) -> Option<RuleId> {
+    let text = octets.get(2..octets.len().checked_sub(1)?)?;
+    std::str::from_utf8(text).ok()?.parse().ok()
+}

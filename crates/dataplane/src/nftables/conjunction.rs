@@ -1,0 +1,207 @@
+//! A match set as conjunctions of tests: what single rules of nf_tables can say.
+
+use super::field::{Field, Test};
+use flowspec::space::{FragmentPosition, FragmentSet, IntervalSet, MAX_PORT, ProtocolSet, Space};
+use flowspec::{IpVersion, Prefix};
+
+/// Tests that must all hold; in the order of [`Field`].
+pub(super) type Conjunction = Vec<Test>;
+
+/// The packets of `space` as the union of pairwise disjoint conjunctions.
+pub(super) fn conjunctions(space: &Space) -> Vec<Conjunction> {
+    if space.is_empty() {
+        return Vec::new();
+    }
+    let version = space.version();
+    let mut product = vec![Conjunction::new()];
+    let addresses = [(Field::Destination, space.destination()), (Field::Source, space.source())];
+    for (field, prefix) in addresses {
+        if let Some(prefix) = prefix {
+            let (mask, value) = mask_and_value(prefix);
+            multiply(&mut product, &[vec![Test::masked(field, mask, value)]]);
+        }
+    }
+    if let Some(set) = space.protocol() {
+        multiply(&mut product, &one_each(&protocols(version, set)));
+    }
+    multiply(&mut product, &ports(space));
+    let numbers = [
+        (Field::IcmpType, space.icmp_type().cloned()),
+        (Field::IcmpCode, space.icmp_code().cloned()),
+        (Field::Length, space.length().map(|set| within_header(version, set))),
+        (Field::Dscp, space.dscp().map(|set| set.to_intervals())),
+        (Field::Label, space.label().cloned()),
+    ];
+    for (field, set) in numbers {
+        if let Some(set) = set {
+            multiply(&mut product, &one_each(&ranges(version, field, &set)));
+        }
+    }
+    if let Some(set) = space.tcp_flags() {
+        let cubes = set.cubes().into_iter();
+        let tests: Vec<_> = cubes
+            .map(|cube| match cube.mask {
+                // Every value, but the header must be there.
+                0 => Test::range(version, Field::TcpFlags, 0, 0x0fff),
+                mask => Test::masked(Field::TcpFlags, mask.into(), cube.value.into()),
+            })
+            .collect();
+        multiply(&mut product, &one_each(&tests));
+    }
+    // An upper-layer field can only be read where the header is, so it brings its own guard.
+    if let (Some(set), false) = (space.fragment(), space.fragment_is_implied()) {
+        multiply(&mut product, &fragments(version, set));
+    }
+    for conjunction in &mut product {
+        conjunction.sort_by_key(Test::field);
+    }
+    product
+}
+
+fn multiply(product: &mut Vec<Conjunction>, factor: &[Conjunction]) {
+    *product = product.iter().flat_map(|left| factor.iter().map(|right| [&left[..], right].concat())).collect();
+}
+
+fn one_each(tests: &[Test]) -> Vec<Conjunction> {
+    tests.iter().map(|&test| vec![test]).collect()
+}
+
+/// The prefix as the octets of the address.
+pub(super) fn mask_and_value(prefix: Prefix) -> (u128, u128) {
+    match prefix {
+        Prefix::V4(net) => (u32::from(net.netmask()).into(), u32::from(net.network()).into()),
+        Prefix::V6(pattern) => (pattern.mask(), pattern.bits()),
+    }
+}
+
+fn ranges(version: IpVersion, field: Field, set: &IntervalSet) -> Vec<Test> {
+    set.iter().map(|(first, last)| Test::range(version, field, first, last)).collect()
+}
+
+/// Lengths that the header can tell: an IPv6 packet has at least 40 octets.
+fn within_header(version: IpVersion, set: &IntervalSet) -> IntervalSet {
+    match version {
+        IpVersion::V4 => set.clone(),
+        IpVersion::V6 => set.intersect(&IntervalSet::range(40, 40 + 0xffff)),
+    }
+}
+
+/// Mobility, HIP and Shim6: to FlowSpec extension headers, to the kernel the end of the chain. What is behind them the kernel does not
+/// tell, so a packet with one matches nothing that asks for its protocol.
+const OPAQUE: [u8; 3] = [135, 139, 140];
+
+fn protocols(version: IpVersion, set: ProtocolSet) -> Vec<Test> {
+    let set = match version {
+        IpVersion::V4 => set,
+        // The kernel never tells the number of a header that it walks past, so those may be in or out: in makes fewer intervals.
+        IpVersion::V6 => set
+            .intersect(ProtocolSet::possible(version))
+            .union(ProtocolSet::possible(version).complement())
+            .intersect(ProtocolSet::of(&OPAQUE).complement()),
+    };
+    let intervals = set.to_intervals();
+    let walked = ProtocolSet::possible(IpVersion::V6).complement();
+    let meaningful = |&(first, last): &(u32, u32)| {
+        version == IpVersion::V4 || (first..=last).any(|protocol| !walked.contains(protocol as u8)) // at most 255
+    };
+    intervals
+        .iter()
+        .filter(meaningful)
+        .map(|(first, last)| Test::range(version, Field::Protocol, first, last))
+        .collect()
+}
+
+/// Source and destination ports; `port` is either of them.
+fn ports(space: &Space) -> Vec<Conjunction> {
+    let version = space.version();
+    let any = || IntervalSet::full(MAX_PORT);
+    let destination = space.destination_port().cloned();
+    let source = space.source_port().cloned();
+    let pair = |destination: Option<&IntervalSet>, source: Option<&IntervalSet>| {
+        let mut product = vec![Conjunction::new()];
+        for (field, set) in [(Field::DestinationPort, destination), (Field::SourcePort, source)] {
+            if let Some(set) = set {
+                multiply(&mut product, &one_each(&ranges(version, field, set)));
+            }
+        }
+        product
+    };
+    let Some(either) = space.port() else { return pair(destination.as_ref(), source.as_ref()) };
+    let of =
+        |set: &Option<IntervalSet>, with: &IntervalSet| set.as_ref().map_or(with.clone(), |set| set.intersect(with));
+    let mut found = pair(Some(&of(&destination, either)), source.as_ref());
+    let others = any().difference(either);
+    found.extend(pair(Some(&of(&destination, &others)), Some(&of(&source, either))));
+    found
+}
+
+fn fragments(version: IpVersion, set: FragmentSet) -> Vec<Conjunction> {
+    match version {
+        IpVersion::V4 => fragments_v4(set),
+        IpVersion::V6 => fragments_v6(set),
+    }
+}
+
+const DONT: u128 = 0x4000;
+const MORE: u128 = 0x2000;
+const OFFSET: u128 = 0x1fff;
+
+/// One interval of the flags-and-offset word for each run of kinds, under the mask that takes the fewest.
+fn fragments_v4(set: FragmentSet) -> Vec<Conjunction> {
+    let kinds = || [false, true].into_iter().flat_map(|dont| FragmentPosition::ALL.map(|position| (dont, position)));
+    let span = |mask: u128, dont: bool, position: FragmentPosition| {
+        let (more, later) = match position {
+            FragmentPosition::Whole => (false, false),
+            FragmentPosition::First => (true, false),
+            FragmentPosition::Middle => (true, true),
+            FragmentPosition::Last => (false, true),
+        };
+        let base = mask & (if dont { DONT } else { 0 } | if more { MORE } else { 0 });
+        let (first, last) = if later { (1, OFFSET) } else { (0, 0) };
+        (base | first & mask, base | last & mask)
+    };
+    let masks = [MORE, DONT, OFFSET, OFFSET | MORE, OFFSET | DONT, MORE | DONT, OFFSET | MORE | DONT];
+    let candidates = masks.into_iter().filter_map(|mask| {
+        // A mask that hides a difference would put a wanted and an unwanted kind in one place.
+        let clash = kinds().filter(|&(dont, position)| !set.contains(dont, position)).any(|(dont, position)| {
+            kinds().any(|(d, p)| set.contains(d, p) && span(mask, d, p) == span(mask, dont, position))
+        });
+        let mut spans: Vec<_> = kinds().filter(|&(d, p)| set.contains(d, p)).map(|(d, p)| span(mask, d, p)).collect();
+        spans.sort_unstable();
+        spans.dedup();
+        let mut joined: Vec<(u128, u128)> = Vec::new();
+        for (first, last) in spans {
+            match joined.last_mut() {
+                Some(before) if before.1 + 1 == first => before.1 = last,
+                _ => joined.push((first, last)),
+            }
+        }
+        (!clash).then_some((mask, joined))
+    });
+    let best = candidates.min_by_key(|(_, spans)| spans.len());
+    best.into_iter()
+        .flat_map(|(mask, spans)| {
+            spans.into_iter().map(move |(first, last)| vec![Test::Within { field: Field::Fragment, mask, first, last }])
+        })
+        .collect()
+}
+
+/// In the first four octets of the fragment header, the offset stands above two reserved bits and the more-fragments bit.
+fn fragments_v6(set: FragmentSet) -> Vec<Conjunction> {
+    const MORE: u128 = 0x0001;
+    const OFFSET: u128 = 0xfff8;
+    let first = Test::masked(Field::Fragment, OFFSET, 0);
+    let later = Test::Within { field: Field::Fragment, mask: OFFSET, first: 1, last: OFFSET };
+    let more = |bit| Test::masked(Field::Fragment, MORE, bit);
+    let has = |position| set.contains(false, position);
+    let side = |begin: Test, without_more, with_more| match (without_more, with_more) {
+        (true, true) => Some(vec![begin]),
+        (true, false) => Some(vec![begin, more(0)]),
+        (false, true) => Some(vec![begin, more(1)]),
+        (false, false) => None,
+    };
+    let none = has(FragmentPosition::Whole).then(|| vec![Test::NoFragmentHeader]);
+    let starts = side(first, has(FragmentPosition::Whole), has(FragmentPosition::First));
+    let laters = side(later, has(FragmentPosition::Last), has(FragmentPosition::Middle));
+    [none, starts, laters].into_iter().flatten().collect()
+}

@@ -1,0 +1,260 @@
+//! The packet fields as nf_tables reads them, and single tests on them.
+//!
+//! A read that the packet cannot answer (an upper-layer field of a later fragment, an octet behind the end) breaks off the rule, which
+//! then does not match: just what FlowSpec asks for. Where FlowSpec asks for more octets than the field itself has (a port is there only
+//! where both ports are), those octets are read, too.
+
+use flowspec::IpVersion;
+use std::fmt;
+
+/// A field of the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Field {
+    Destination,
+    Source,
+    /// The kernel's walk along the IPv6 extension headers: hop-by-hop, routing, fragment, authentication, destination options.
+    Protocol,
+    DestinationPort,
+    SourcePort,
+    IcmpType,
+    IcmpCode,
+    TcpFlags,
+    Length,
+    Dscp,
+    /// IPv4: flags and fragment offset. IPv6: the same word of the (first) fragment header, which must be there whole.
+    Fragment,
+    Label,
+}
+
+/// Where a field stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Octets of the network header.
+    Network { offset: u32, octets: u32 },
+    /// Octets of the upper-layer header; `needs` more of them must be there.
+    Upper { offset: u32, octets: u32, needs: Option<(u32, u32)> },
+    /// What the kernel found to be the upper-layer protocol.
+    Protocol,
+    /// The first four octets of the IPv6 fragment header of eight octets.
+    FragmentHeader,
+}
+
+impl Field {
+    pub(super) const fn place(self, version: IpVersion) -> Place {
+        match (self, version) {
+            (Field::Source, IpVersion::V4) => Place::Network { offset: 12, octets: 4 },
+            (Field::Destination, IpVersion::V4) => Place::Network { offset: 16, octets: 4 },
+            (Field::Source, IpVersion::V6) => Place::Network { offset: 8, octets: 16 },
+            (Field::Destination, IpVersion::V6) => Place::Network { offset: 24, octets: 16 },
+            (Field::Protocol, _) => Place::Protocol,
+            (Field::DestinationPort, _) => Place::Upper { offset: 2, octets: 2, needs: None },
+            (Field::SourcePort, _) => Place::Upper { offset: 0, octets: 2, needs: Some((2, 2)) },
+            (Field::IcmpType, _) => Place::Upper { offset: 0, octets: 1, needs: Some((1, 1)) },
+            (Field::IcmpCode, _) => Place::Upper { offset: 1, octets: 1, needs: None },
+            (Field::TcpFlags, _) => Place::Upper { offset: 12, octets: 2, needs: None },
+            (Field::Length, IpVersion::V4) => Place::Network { offset: 2, octets: 2 },
+            (Field::Length, IpVersion::V6) => Place::Network { offset: 4, octets: 2 },
+            (Field::Dscp, IpVersion::V4) => Place::Network { offset: 1, octets: 1 },
+            (Field::Dscp, IpVersion::V6) => Place::Network { offset: 0, octets: 2 },
+            (Field::Fragment, IpVersion::V4) => Place::Network { offset: 6, octets: 2 },
+            (Field::Fragment, IpVersion::V6) => Place::FragmentHeader,
+            (Field::Label, _) => Place::Network { offset: 0, octets: 4 },
+        }
+    }
+
+    /// Octets that the value has in a register.
+    pub(super) const fn octets(self, version: IpVersion) -> u32 {
+        match self.place(version) {
+            Place::Network { octets, .. } | Place::Upper { octets, .. } => octets,
+            Place::Protocol => 1,
+            Place::FragmentHeader => 4,
+        }
+    }
+
+    /// Bits of the octets read that belong to the field.
+    pub(super) const fn mask(self, version: IpVersion) -> u128 {
+        match (self, version) {
+            (Field::Dscp, IpVersion::V4) => 0xfc,
+            (Field::Dscp, IpVersion::V6) => 0x0fc0,
+            (Field::Label, _) => 0x000f_ffff,
+            (Field::TcpFlags, _) => 0x0fff,
+            (Field::Fragment, IpVersion::V4) => 0x7fff,
+            (Field::Fragment, IpVersion::V6) => 0xfff9,
+            _ => u128::MAX >> (128 - 8 * self.octets(version)),
+        }
+    }
+
+    /// The field's number as it stands in the octets read.
+    pub(super) const fn raw(self, version: IpVersion, value: u32) -> u128 {
+        (match (self, version) {
+            (Field::Dscp, IpVersion::V4) => value << 2,
+            (Field::Dscp, IpVersion::V6) => value << 6,
+            (Field::Length, IpVersion::V6) => value.saturating_sub(40),
+            _ => value,
+        }) as u128
+    }
+
+    /// The data type under which `nft list` shows it in a key (`src/datatype.h` of nftables).
+    pub(super) const fn data_type(self, version: IpVersion) -> u32 {
+        match (self, version) {
+            (Field::Destination | Field::Source, IpVersion::V4) => 7,
+            (Field::Destination | Field::Source, IpVersion::V6) => 8,
+            (Field::Protocol, _) => 12,
+            (Field::DestinationPort | Field::SourcePort | Field::Length | Field::TcpFlags, _) => 13,
+            (Field::IcmpType, IpVersion::V4) => 14,
+            (Field::IcmpType, IpVersion::V6) => 29,
+            (Field::IcmpCode, IpVersion::V4) => 32,
+            (Field::IcmpCode, IpVersion::V6) => 33,
+            (Field::Dscp, _) => 36,
+            (Field::Label | Field::Fragment, _) => 19,
+        }
+    }
+
+    /// How nft's language names it.
+    pub(super) const fn name(self, version: IpVersion) -> &'static str {
+        match (self, version) {
+            (Field::Destination, IpVersion::V4) => "ip daddr",
+            (Field::Destination, IpVersion::V6) => "ip6 daddr",
+            (Field::Source, IpVersion::V4) => "ip saddr",
+            (Field::Source, IpVersion::V6) => "ip6 saddr",
+            (Field::Protocol, _) => "meta l4proto",
+            (Field::DestinationPort, _) => "th dport",
+            (Field::SourcePort, _) => "th sport",
+            (Field::IcmpType, IpVersion::V4) => "icmp type",
+            (Field::IcmpType, IpVersion::V6) => "icmpv6 type",
+            (Field::IcmpCode, IpVersion::V4) => "icmp code",
+            (Field::IcmpCode, IpVersion::V6) => "icmpv6 code",
+            (Field::TcpFlags, _) => "@th,96,16",
+            (Field::Length, IpVersion::V4) => "ip length",
+            (Field::Length, IpVersion::V6) => "ip6 length",
+            (Field::Dscp, IpVersion::V4) => "ip dscp",
+            (Field::Dscp, IpVersion::V6) => "ip6 dscp",
+            (Field::Fragment, IpVersion::V4) => "ip frag-off",
+            (Field::Fragment, IpVersion::V6) => "frag frag-off",
+            (Field::Label, _) => "ip6 flowlabel",
+        }
+    }
+}
+
+/// One question about one packet field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Test {
+    /// The octets of `field` under `mask` are within `first..=last`, all as they stand in the packet.
+    Within { field: Field, mask: u128, first: u128, last: u128 },
+    /// IPv6: there is no fragment header.
+    NoFragmentHeader,
+}
+
+impl Test {
+    /// The whole field within an interval of its numbers.
+    pub(super) const fn range(version: IpVersion, field: Field, first: u32, last: u32) -> Self {
+        Test::Within {
+            field,
+            mask: field.mask(version),
+            first: field.raw(version, first),
+            last: field.raw(version, last),
+        }
+    }
+
+    /// Some bits of the field are these.
+    pub(super) const fn masked(field: Field, mask: u128, value: u128) -> Self {
+        Test::Within { field, mask, first: value, last: value }
+    }
+
+    pub(super) const fn field(&self) -> Field {
+        match self {
+            Test::Within { field, .. } => *field,
+            Test::NoFragmentHeader => Field::Fragment,
+        }
+    }
+
+    /// The test in nft's language.
+    pub(super) fn text(&self, version: IpVersion) -> String {
+        let &Test::Within { field, mask, first, last } = self else { return "exthdr frag missing".to_owned() };
+        if let (Field::Fragment, IpVersion::V6) = (field, version) {
+            return match (mask, first, last) {
+                (1, more, _) => format!("frag more-fragments {more}"),
+                (_, 0, 0) => "frag frag-off 0".to_owned(),
+                _ => "frag frag-off != 0".to_owned(),
+            };
+        }
+        let own_mask = field.mask(version);
+        let name = match field {
+            Field::TcpFlags | Field::Fragment => format!("{} & {mask:#x}", field.name(version)),
+            _ if mask != own_mask => {
+                format!("{} & {}", field.name(version), Value { field, version, raw: mask })
+            }
+            _ => field.name(version).to_owned(),
+        };
+        let (first, last) = (unshifted(field, version, first), unshifted(field, version, last));
+        let max = unshifted(field, version, mask);
+        let value = |raw| Value { field, version, raw };
+        if first == last {
+            format!("{name} == {}", value(first))
+        } else if (first, last) == (1, max) {
+            format!("{name} != {}", value(0))
+        } else {
+            format!("{name} {}-{}", value(first), value(last))
+        }
+    }
+}
+
+/// nft's language counts a DSCP in its own bits.
+pub(super) const fn unshifted(field: Field, version: IpVersion, raw: u128) -> u128 {
+    match (field, version) {
+        (Field::Dscp, IpVersion::V4) => raw >> 2,
+        (Field::Dscp, IpVersion::V6) => raw >> 6,
+        _ => raw,
+    }
+}
+
+/// A value of a field in nft's language.
+pub(super) struct Value {
+    pub(super) field: Field,
+    pub(super) version: IpVersion,
+    pub(super) raw: u128,
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.field, self.version) {
+            (Field::Destination | Field::Source, IpVersion::V4) => {
+                std::net::Ipv4Addr::from(self.raw as u32).fmt(f) // an IPv4 address has 32 bits
+            }
+            (Field::Destination | Field::Source, IpVersion::V6) => std::net::Ipv6Addr::from(self.raw).fmt(f),
+            (Field::TcpFlags | Field::Fragment | Field::Label, _) => write!(f, "{:#x}", self.raw),
+            _ => self.raw.fmt(f),
+        }
+    }
+}
+
+/// A part of a set's key: a field under a mask, which is the field's own but for addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct KeyPart {
+    pub(super) field: Field,
+    pub(super) mask: u128,
+}
+
+impl KeyPart {
+    /// The part as a set's key has it: network order, filled with zeros to whole registers of 4 octets.
+    pub(super) fn encode(&self, version: IpVersion, raw: u128, key: &mut Vec<u8>) {
+        let octets = self.field.octets(version) as usize;
+        key.extend(&raw.to_be_bytes()[16 - octets..]);
+        key.resize(key.len().next_multiple_of(4), 0);
+    }
+
+    /// Octets in the key, fill included.
+    pub(super) const fn key_octets(&self, version: IpVersion) -> u32 {
+        self.field.octets(version).next_multiple_of(4)
+    }
+
+    pub(super) fn text(&self, version: IpVersion) -> String {
+        let name = self.field.name(version);
+        match self.field {
+            Field::Destination | Field::Source if self.mask != self.field.mask(version) => {
+                format!("{name} & {}", Value { field: self.field, version, raw: self.mask })
+            }
+            _ => name.to_owned(),
+        }
+    }
+}

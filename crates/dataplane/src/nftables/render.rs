@@ -1,0 +1,99 @@
+//! The program as nft's language: for people, and for `nft -f`. Pure.
+
+use super::Options;
+use super::batch::{PRIORITY, TABLE};
+use super::field::{KeyPart, Value, unshifted};
+use super::program::{BASE, Changes, Element, Program, SetKind, SetSpec};
+use super::statement::Rule;
+use engine::plan::Ruleset;
+use flowspec::IpVersion;
+use std::fmt::{Result, Write};
+
+/// The table that [`Nftables`](super::Nftables) would make for these rules with its default [`Options`], as text that `nft -f` takes. Rules
+/// that it refuses are comments, with the reason.
+///
+/// One thing the text cannot say that the messages to the kernel do: a source port, or an ICMP type, is also only there where the octets
+/// behind it are that belong to it.
+pub fn render(rules: &Ruleset) -> String {
+    let (program, changes, failures) = Program::build(Options::default(), 1, rules);
+    let mut out = String::new();
+    for (nlri, failure) in &failures {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "# not in it: {}: {failure:?}", nlri.id());
+    }
+    let _ = table(&mut out, &program, &changes);
+    out
+}
+
+fn table(out: &mut String, program: &Program, changes: &Changes) -> Result {
+    writeln!(out, "table inet {TABLE} {{")?;
+    for name in changes.new_counters.keys() {
+        writeln!(out, "\tcounter {name} {{\n\t}}\n")?;
+    }
+    for spec in &changes.new_sets {
+        set(out, spec, changes)?;
+    }
+    for (name, rules) in changes.rewrite.iter().filter_map(|name| program.chain(name)) {
+        chain(out, &name, &rules)?;
+    }
+    writeln!(out, "}}")
+}
+
+fn chain(out: &mut String, name: &str, rules: &[Rule]) -> Result {
+    writeln!(out, "\tchain {name} {{")?;
+    if name == BASE {
+        writeln!(out, "\t\ttype filter hook prerouting priority {PRIORITY}; policy accept;")?;
+    }
+    for rule in rules {
+        let statements: Vec<_> = rule.iter().map(ToString::to_string).collect();
+        writeln!(out, "\t\t{}", statements.join(" "))?;
+    }
+    writeln!(out, "\t}}\n")
+}
+
+fn set(out: &mut String, spec: &SetSpec, changes: &Changes) -> Result {
+    let fields: Vec<_> = spec.key.iter().map(|part| part.field.name(spec.version)).collect();
+    let fields = fields.join(" . ");
+    match spec.kind {
+        SetKind::Plain => writeln!(out, "\tset {} {{\n\t\ttypeof {fields}", spec.name)?,
+        SetKind::Counted => writeln!(out, "\tset {} {{\n\t\ttypeof {fields}\n\t\tcounter", spec.name)?,
+        SetKind::Verdicts => writeln!(out, "\tmap {} {{\n\t\ttypeof {fields} : verdict", spec.name)?,
+        SetKind::Interfaces => writeln!(out, "\tset {} {{\n\t\ttype ifname", spec.name)?,
+    }
+    let mut elements: Vec<_> = changes.add.get(&spec.name).into_iter().flatten().collect();
+    elements.sort_unstable_by_key(|(key, _)| *key);
+    if !elements.is_empty() {
+        let elements: Vec<_> = elements.into_iter().map(|(key, element)| element_text(spec, key, element)).collect();
+        writeln!(out, "\t\telements = {{ {} }}", elements.join(",\n\t\t             "))?;
+    }
+    writeln!(out, "\t}}\n")
+}
+
+fn element_text(spec: &SetSpec, key: &[u8], element: &Element) -> String {
+    let mut text = match spec.kind {
+        SetKind::Interfaces => {
+            format!("\"{}\"", String::from_utf8_lossy(key).trim_end_matches('\0'))
+        }
+        SetKind::Plain | SetKind::Counted | SetKind::Verdicts => key_text(&spec.key, spec.version, key),
+    };
+    if let Some(rule) = element.rule {
+        text += &format!(" comment \"{rule}\"");
+    }
+    if let Some(verdict) = &element.verdict {
+        text += &format!(" : {verdict}");
+    }
+    text
+}
+
+fn key_text(parts: &[KeyPart], version: IpVersion, mut key: &[u8]) -> String {
+    let mut values = Vec::new();
+    for part in parts {
+        let (value, rest) = key.split_at(part.key_octets(version) as usize);
+        let octets = &value[..part.field.octets(version) as usize];
+        let raw = octets.iter().fold(0, |raw, &octet| raw << 8 | u128::from(octet));
+        let raw = unshifted(part.field, version, raw);
+        values.push(Value { field: part.field, version, raw }.to_string());
+        key = rest;
+    }
+    values.join(" . ")
+}

@@ -1,0 +1,154 @@
+//! The netlink socket to nf_tables: transactions, single questions and dumps.
+
+use super::wire::{Answer, Answers, Attributes, NLM_F_DUMP, Writer, msg};
+use crate::DataplaneError;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
+use std::os::fd::OwnedFd;
+
+/// Receive buffer: many small errors may come back at once.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// Room for one datagram of a dump; the kernel fills at most 32 KiB.
+const DATAGRAM: usize = 1 << 17;
+
+/// Why a transaction was not committed. Nothing of it is in force.
+#[derive(Debug)]
+pub(super) enum CommitError {
+    /// Somebody else changed nf_tables since the generation that was named.
+    Stale,
+    /// The kernel's answer.
+    Kernel { errno: Errno, words: Option<String> },
+    /// The socket failed.
+    Io(Errno),
+}
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    fd: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    pub(super) fn open() -> Result<Self, DataplaneError> {
+        let fd = rustix::net::socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC,
+            Some(netlink::NETFILTER),
+        )
+        .map_err(|errno| match errno {
+            Errno::PROTONOSUPPORT => {
+                DataplaneError::Unavailable("the kernel has no nf_tables; load it with: modprobe nf_tables".to_owned())
+            }
+            errno => io("opening the netlink socket", errno),
+        })?;
+        rustix::net::bind(&fd, &netlink::SocketAddrNetlink::new(0, 0))
+            .map_err(|e| io("binding the netlink socket", e))?;
+        // Without CAP_NET_ADMIN the size stays; then the commit itself is refused, which says more.
+        let _ = sockopt::set_socket_recv_buffer_size_force(&fd, RECEIVE_BUFFER);
+        Ok(Socket { fd, buffer: vec![0; DATAGRAM] })
+    }
+
+    /// The kernel's generation: it moves with every transaction of anybody in this network namespace.
+    pub(super) fn generation(&mut self) -> Result<u32, DataplaneError> {
+        const ID: u16 = 1;
+        let mut generation = None;
+        self.ask(msg::GETGEN, 0, |_| {}, |_, attributes| generation = attributes.u32(ID))?;
+        generation.ok_or_else(|| DataplaneError::Refused("nf_tables did not tell its generation".to_owned()))
+    }
+
+    /// Sends a whole transaction and waits for its verdict. `acknowledged` is the message that asked for an acknowledgement.
+    pub(super) fn commit(&mut self, batch: &Writer, acknowledged: u32) -> Result<(), CommitError> {
+        self.drain();
+        let size = batch.len() + (batch.len() / 4).max(1 << 16);
+        // The whole transaction is one datagram. Root may go beyond net.core.wmem_max; who may not hears it from send().
+        if sockopt::set_socket_send_buffer_size_force(&self.fd, size).is_err() {
+            let _ = sockopt::set_socket_send_buffer_size(&self.fd, size);
+        }
+        rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, batch.as_bytes(), SendFlags::empty()))
+            .map_err(CommitError::Io)?;
+        // The kernel works in send(), so every answer is queued by now.
+        let (mut committed, mut first_error) = (false, None);
+        loop {
+            let length = match rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+                Ok((_, length)) => length,
+                Err(Errno::AGAIN) => break,
+                // More answers than room: there was an error, or there would be one answer only.
+                Err(Errno::NOBUFS | Errno::INTR) => continue,
+                Err(errno) => return Err(CommitError::Io(errno)),
+            };
+            for answer in Answers(&self.buffer[..length.min(self.buffer.len())]) {
+                match answer {
+                    Answer::Status { sequence, errno: 0, .. } => committed |= sequence == acknowledged,
+                    Answer::Status { errno, words, .. } => {
+                        let errno = Errno::from_raw_os_error(errno);
+                        first_error.get_or_insert((errno, words));
+                    }
+                    Answer::Done | Answer::Message { .. } => {}
+                }
+            }
+        }
+        match first_error {
+            Some((Errno::RESTART, _)) => Err(CommitError::Stale),
+            Some((errno, words)) => Err(CommitError::Kernel { errno, words }),
+            None if committed => Ok(()),
+            None => Err(CommitError::Io(Errno::NOBUFS)),
+        }
+    }
+
+    /// Asks for a dump; every message goes to `each`. `Ok(false)` when what was asked about does not exist. A dump that another
+    /// transaction interrupts is a sequence of messages of both states, as the kernel gives them.
+    pub(super) fn dump(
+        &mut self,
+        kind: u8,
+        body: impl FnOnce(&mut Writer),
+        each: impl FnMut(u8, Attributes<'_>),
+    ) -> Result<bool, DataplaneError> {
+        self.ask(kind, NLM_F_DUMP, body, each)
+    }
+
+    /// Asks about one thing; `Ok(false)` when it does not exist.
+    pub(super) fn ask(
+        &mut self,
+        kind: u8,
+        flags: u16,
+        body: impl FnOnce(&mut Writer),
+        mut each: impl FnMut(u8, Attributes<'_>),
+    ) -> Result<bool, DataplaneError> {
+        self.drain();
+        let mut request = Writer::new();
+        // The acknowledgement ends the answer to a question about one thing, DONE ends a dump.
+        let flags = if flags & NLM_F_DUMP == NLM_F_DUMP { flags } else { flags | super::wire::NLM_F_ACK };
+        request.message(kind, flags, body);
+        rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, request.as_bytes(), SendFlags::empty()))
+            .map_err(|e| io("asking nf_tables", e))?;
+        loop {
+            let (_, length) = rustix::io::retry_on_intr(|| {
+                rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::empty())
+            })
+            .map_err(|e| io("reading from nf_tables", e))?;
+            for answer in Answers(&self.buffer[..length.min(self.buffer.len())]) {
+                match answer {
+                    Answer::Done | Answer::Status { errno: 0, .. } => return Ok(true),
+                    Answer::Status { errno, words, .. } => {
+                        let errno = Errno::from_raw_os_error(errno);
+                        if errno == Errno::NOENT {
+                            return Ok(false);
+                        }
+                        return Err(io(words.as_deref().unwrap_or("asking nf_tables"), errno));
+                    }
+                    Answer::Message { kind, attributes } => each(kind, attributes),
+                }
+            }
+        }
+    }
+
+    /// Throws away what an earlier, given up question left.
+    fn drain(&mut self) {
+        while rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT).is_ok() {}
+    }
+}
+
+pub(super) fn io(context: &str, errno: Errno) -> DataplaneError {
+    DataplaneError::Io { context: context.to_owned(), source: errno.into() }
+}

@@ -1,0 +1,207 @@
+//! How rules share a set: rules that differ in single values only are the elements of one hash set, whose key is those values.
+//!
+//! A rule's *template* is its component list with holes: for a prefix its offset and length, for a list that is one `=value` its operator
+//! octet, for everything else the octets as they are. Templates compare as rules do (RFC 8955 §5.1), and that is why sets may stand in
+//! for rules: of two rules that both match some packet, either the templates differ, and then the order of the templates is
+//! the order of the rules, or the templates are equal, and then so are the values in the holes, since unequal values (prefixes of one
+//! offset and length, single values of one field) exclude each other. The component `port` is the exception, being satisfied by two
+//! fields; its list is never a hole.
+
+use super::conjunction::{Conjunction, conjunctions, mask_and_value};
+use super::field::{Field, KeyPart, Test};
+use engine::plan::CompiledRule;
+use flowspec::{Component, ComponentType, IpVersion, Nlri, Policing, Prefix, RuleId};
+
+/// `nft list` shows the types of five parts of a key, and misreads more.
+const MAX_KEY_PARTS: usize = 5;
+
+/// Which destination addresses a group of rules is about: those that are equal under one mask. The order is that in which the groups are
+/// looked at: lower offset, then longer prefix; rules without destination last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct GroupKey {
+    offset: u8,
+    shortness: u8,
+    /// Which bits of the destination are compared; `None` for rules without destination.
+    pub(super) mask: Option<u128>,
+}
+
+impl GroupKey {
+    const REST: GroupKey = GroupKey { offset: u8::MAX, shortness: u8::MAX, mask: None };
+
+    /// The group of a rule, and the bits of its destination.
+    pub(super) fn of(nlri: &Nlri) -> (Self, u128) {
+        let (offset, length, prefix) = match nlri.destination() {
+            Some(prefix @ Prefix::V4(net)) if net.prefix_len() > 0 => (0, net.prefix_len(), prefix),
+            Some(prefix @ Prefix::V6(pattern)) if pattern.length() > 0 => (pattern.offset(), pattern.length(), prefix),
+            // A prefix of length 0 comes behind all others, and before rules without a destination: see `template`.
+            _ => return (GroupKey::REST, 0),
+        };
+        let (mask, value) = mask_and_value(prefix);
+        (GroupKey { offset, shortness: u8::MAX - length, mask: Some(mask) }, value)
+    }
+}
+
+/// What a set's rules do with a packet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Deed {
+    pub(super) end: End,
+    pub(super) mark: Option<u8>,
+    pub(super) sample: bool,
+}
+
+/// Where the search goes on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum End {
+    Drop,
+    Accept,
+    Continue,
+    /// In the chain of this rule, which polices; it does the rest, too.
+    Police(RuleId),
+}
+
+impl Deed {
+    pub(super) fn of(rule: &CompiledRule) -> Self {
+        let effect = rule.effect;
+        match effect.policing {
+            // A packet that is dropped is dropped: whatever a later rule would do, discard goes before it (RFC 8955 §7.7).
+            Policing::Discard => Deed { end: End::Drop, mark: None, sample: effect.sample },
+            Policing::Limit { .. } => Deed { end: End::Police(rule.id), mark: None, sample: false },
+            Policing::None => Deed {
+                end: if effect.continues { End::Continue } else { End::Accept },
+                mark: effect.mark,
+                sample: effect.sample,
+            },
+        }
+    }
+}
+
+/// What names a set within a group; the order is that of the templates.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SlotKey {
+    template: Vec<u8>,
+    /// Tests that are the same for all rules of the set.
+    pub(super) fixed: Conjunction,
+    /// What the key is made of, the destination first. Empty where nothing is left to look up: the slot is then one rule's.
+    pub(super) key: Vec<KeyPart>,
+    pub(super) deed: Deed,
+}
+
+/// A rule's place in a set.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) slot: SlotKey,
+    /// The element's key.
+    pub(super) key: Vec<u8>,
+}
+
+/// The rule as members of sets, one for each conjunction of its tests.
+pub(super) fn members(rule: &CompiledRule) -> Vec<Member> {
+    let version = rule.nlri.family().version();
+    let (template, mut holes) = template(&rule.nlri);
+    let deed = Deed::of(rule);
+    if let End::Police(_) = deed.end {
+        holes.clear();
+    }
+    let member = |conjunction: Conjunction| {
+        let mut slot = SlotKey { template: template.clone(), fixed: Vec::new(), key: Vec::new(), deed: deed.clone() };
+        let mut key = Vec::new();
+        for test in conjunction {
+            match test {
+                Test::Within { field, mask, first, last }
+                    if first == last && holes.contains(&field) && slot.key.len() < MAX_KEY_PARTS =>
+                {
+                    let part = KeyPart { field, mask };
+                    part.encode(version, first, &mut key);
+                    slot.key.push(part);
+                }
+                test => slot.fixed.push(test),
+            }
+        }
+        Member { slot, key }
+    };
+    rule.entries.iter().flat_map(conjunctions).map(member).collect()
+}
+
+/// The template's octets, and the fields that are holes in it.
+fn template(nlri: &Nlri) -> (Vec<u8>, Vec<Field>) {
+    // Present comes before absent, whatever would follow.
+    const END: u8 = u8::MAX;
+    let (mut octets, mut holes) = (Vec::with_capacity(16), Vec::with_capacity(8));
+    let mut rest = nlri.as_bytes();
+    for component in nlri.components() {
+        let kind = component.component_type();
+        octets.push(kind as u8);
+        let value = rest.get(1..).unwrap_or_default();
+        let length = match component {
+            Component::Prefix(_, prefix) => {
+                let (offset, length, octets_on_wire) = match prefix {
+                    Prefix::V4(net) => (0, net.prefix_len(), 1 + usize::from(net.prefix_len()).div_ceil(8)),
+                    Prefix::V6(pattern) => {
+                        let bits = usize::from(pattern.length() - pattern.offset());
+                        (pattern.offset(), pattern.length(), 2 + bits.div_ceil(8))
+                    }
+                };
+                octets.extend([offset, u8::MAX - length]);
+                holes.push(if kind == ComponentType::Destination { Field::Destination } else { Field::Source });
+                octets_on_wire
+            }
+            Component::Numeric(..) | Component::Bitmask(..) => {
+                let length = list_length(value);
+                let list = value.get(..length).unwrap_or_default();
+                match (list, hole(kind)) {
+                    ([operator, ..], Some(field)) if operator & !WIDTH == END_OF_LIST | EQUAL => {
+                        octets.push(*operator);
+                        holes.push(field);
+                    }
+                    _ => octets.extend(list),
+                }
+                length
+            }
+        };
+        rest = value.get(length..).unwrap_or_default();
+    }
+    octets.push(END);
+    (octets, holes)
+}
+
+const END_OF_LIST: u8 = 0x80;
+const WIDTH: u8 = 0x30;
+const EQUAL: u8 = 0x01;
+
+/// Octets of a list of operators and values, which a canonical rule ends properly.
+fn list_length(list: &[u8]) -> usize {
+    let mut length = 0;
+    while let Some(operator) = list.get(length) {
+        length += 1 + (1 << ((operator & WIDTH) >> 4));
+        if operator & END_OF_LIST != 0 {
+            break;
+        }
+    }
+    length
+}
+
+/// The one field that a component asks about.
+const fn hole(kind: ComponentType) -> Option<Field> {
+    match kind {
+        ComponentType::Protocol => Some(Field::Protocol),
+        ComponentType::DestinationPort => Some(Field::DestinationPort),
+        ComponentType::SourcePort => Some(Field::SourcePort),
+        ComponentType::IcmpType => Some(Field::IcmpType),
+        ComponentType::IcmpCode => Some(Field::IcmpCode),
+        ComponentType::PacketLength => Some(Field::Length),
+        ComponentType::Dscp => Some(Field::Dscp),
+        ComponentType::FlowLabel => Some(Field::Label),
+        ComponentType::Destination
+        | ComponentType::Source
+        | ComponentType::Port
+        | ComponentType::TcpFlags
+        | ComponentType::Fragment => None,
+    }
+}
+
+/// The key by which a group's destinations are told apart.
+pub(super) fn destination_key(version: IpVersion, mask: u128, bits: u128) -> Vec<u8> {
+    let mut key = Vec::new();
+    KeyPart { field: Field::Destination, mask }.encode(version, bits, &mut key);
+    key
+}

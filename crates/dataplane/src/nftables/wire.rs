@@ -1,0 +1,256 @@
+//! nf_tables messages as octets: a writer of batches and a reader of answers (`linux/netfilter/nf_tables.h`, `nfnetlink.h`).
+//!
+//! Numbers in attributes are in network order, headers in host order.
+
+/// Message numbers of the nf_tables subsystem.
+pub(super) mod msg {
+    pub(crate) const NEWTABLE: u8 = 0;
+    pub(crate) const GETTABLE: u8 = 1;
+    pub(crate) const DELTABLE: u8 = 2;
+    pub(crate) const NEWCHAIN: u8 = 3;
+    pub(crate) const GETCHAIN: u8 = 4;
+    pub(crate) const DELCHAIN: u8 = 5;
+    pub(crate) const NEWRULE: u8 = 6;
+    pub(crate) const GETRULE: u8 = 7;
+    pub(crate) const DELRULE: u8 = 8;
+    pub(crate) const NEWSET: u8 = 9;
+    pub(crate) const GETSET: u8 = 10;
+    pub(crate) const DELSET: u8 = 11;
+    pub(crate) const NEWSETELEM: u8 = 12;
+    pub(crate) const GETSETELEM: u8 = 13;
+    pub(crate) const DELSETELEM: u8 = 14;
+    pub(crate) const GETGEN: u8 = 16;
+    pub(crate) const NEWOBJ: u8 = 18;
+    pub(crate) const GETOBJ: u8 = 19;
+    pub(crate) const DELOBJ: u8 = 20;
+}
+
+pub(super) const NLM_F_REQUEST: u16 = 0x1;
+pub(super) const NLM_F_ACK: u16 = 0x4;
+pub(super) const NLM_F_DUMP: u16 = 0x300;
+pub(super) const NLM_F_CREATE: u16 = 0x400;
+pub(super) const NLM_F_EXCL: u16 = 0x200;
+pub(super) const NLM_F_APPEND: u16 = 0x800;
+pub(super) const NFPROTO_INET: u8 = 1;
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const SUBSYSTEM: u16 = 10;
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const BATCH_GENID: u16 = 1;
+const NESTED: u16 = 0x8000;
+const HEADER: usize = 16;
+const GENERIC: usize = 4;
+/// Most octets in one attribute: its length field has 16 bits, and what is in it is aligned to 4.
+pub(super) const MAX_ATTRIBUTE: usize = 0xfff8;
+
+/// Octets of messages being written. Attributes nest by closures, so what was opened is closed.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    octets: Vec<u8>,
+    sequence: u32,
+}
+
+impl Writer {
+    pub(super) fn new() -> Self {
+        Writer::default()
+    }
+
+    /// Opens a transaction; the kernel refuses it when its generation is not `generation` any more.
+    pub(super) fn begin(&mut self, generation: u32) {
+        self.raw(BATCH_BEGIN, NLM_F_REQUEST, 0, SUBSYSTEM, |w| w.u32(BATCH_GENID, generation));
+    }
+
+    /// Closes the transaction.
+    pub(super) fn end(&mut self) {
+        self.raw(BATCH_END, NLM_F_REQUEST, 0, SUBSYSTEM, |_| {});
+    }
+
+    /// One message of family `inet`; returns its sequence number.
+    pub(super) fn message(&mut self, kind: u8, flags: u16, body: impl FnOnce(&mut Self)) -> u32 {
+        self.raw(SUBSYSTEM << 8 | u16::from(kind), flags | NLM_F_REQUEST, NFPROTO_INET, 0, body)
+    }
+
+    fn raw(&mut self, kind: u16, flags: u16, family: u8, resource: u16, body: impl FnOnce(&mut Self)) -> u32 {
+        let start = self.octets.len();
+        self.sequence += 1;
+        self.octets.extend([0; 4]);
+        self.octets.extend(kind.to_ne_bytes());
+        self.octets.extend(flags.to_ne_bytes());
+        self.octets.extend(self.sequence.to_ne_bytes());
+        self.octets.extend([0; 4]);
+        self.octets.extend([family, 0]);
+        self.octets.extend(resource.to_be_bytes());
+        body(self);
+        let length = (self.octets.len() - start) as u32; // a batch is far below 4 GiB
+        self.octets[start..start + 4].copy_from_slice(&length.to_ne_bytes());
+        self.sequence
+    }
+
+    /// An attribute of raw octets.
+    pub(super) fn bytes(&mut self, kind: u16, value: &[u8]) {
+        self.octets.extend((value.len() as u16 + 4).to_ne_bytes()); // values are below MAX_ATTRIBUTE
+        self.octets.extend(kind.to_ne_bytes());
+        self.octets.extend(value);
+        self.octets.resize(self.octets.len().next_multiple_of(4), 0);
+    }
+
+    /// A NUL-terminated string.
+    pub(super) fn str(&mut self, kind: u16, value: &str) {
+        let at = self.octets.len();
+        self.octets.extend((value.len() as u16 + 5).to_ne_bytes());
+        self.octets.extend(kind.to_ne_bytes());
+        self.octets.extend(value.as_bytes());
+        self.octets.push(0);
+        self.octets.resize(at + (value.len() + 5).next_multiple_of(4), 0);
+    }
+
+    pub(super) fn u32(&mut self, kind: u16, value: u32) {
+        self.bytes(kind, &value.to_be_bytes());
+    }
+
+    pub(super) fn u64(&mut self, kind: u16, value: u64) {
+        self.bytes(kind, &value.to_be_bytes());
+    }
+
+    /// An attribute that holds attributes.
+    pub(super) fn nest(&mut self, kind: u16, body: impl FnOnce(&mut Self)) {
+        let start = self.octets.len();
+        self.octets.extend([0; 2]);
+        self.octets.extend((kind | NESTED).to_ne_bytes());
+        body(self);
+        let length = (self.octets.len() - start) as u16; // callers keep it below MAX_ATTRIBUTE
+        self.octets[start..start + 2].copy_from_slice(&length.to_ne_bytes());
+    }
+
+    /// Octets so far.
+    pub(super) fn len(&self) -> usize {
+        self.octets.len()
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+/// One message of an answer.
+#[derive(Debug)]
+pub(super) enum Answer<'a> {
+    /// An acknowledgement (0) or an error number, for the request with this sequence number; the kernel's words where it has any.
+    Status { sequence: u32, errno: i32, words: Option<String> },
+    /// The end of a dump.
+    Done,
+    /// A message of the nf_tables subsystem: its number, and its attributes.
+    Message { kind: u8, attributes: Attributes<'a> },
+}
+
+/// Walks the messages of one datagram; stops at one that is cut off.
+#[derive(Debug)]
+pub(super) struct Answers<'a>(pub(super) &'a [u8]);
+
+impl<'a> Iterator for Answers<'a> {
+    type Item = Answer<'a>;
+
+    fn next(&mut self) -> Option<Answer<'a>> {
+        let length = u32::from_ne_bytes(*self.0.first_chunk()?) as usize;
+        let message = self.0.get(..length)?;
+        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
+        let kind = u16::from_ne_bytes(message.get(4..6)?.try_into().ok()?);
+        let flags = u16::from_ne_bytes(message.get(6..8)?.try_into().ok()?);
+        let sequence = u32::from_ne_bytes(message.get(8..12)?.try_into().ok()?);
+        let body = message.get(HEADER..)?;
+        match kind {
+            NLMSG_DONE => Some(Answer::Done),
+            NLMSG_ERROR => {
+                let errno = -i32::from_ne_bytes(*body.first_chunk()?);
+                Some(Answer::Status { sequence, errno, words: extended_words(flags, body) })
+            }
+            _ => Some(Answer::Message { kind: kind as u8, attributes: Attributes(body.get(GENERIC..)?) }),
+        }
+    }
+}
+
+/// The text of an extended acknowledgement, which stands behind the echoed request.
+fn extended_words(flags: u16, body: &[u8]) -> Option<String> {
+    const CAPPED: u16 = 0x100;
+    const TLVS: u16 = 0x200;
+    const MESSAGE: u16 = 1;
+    let echoed = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?) as usize;
+    let at = 4 + if flags & CAPPED != 0 { HEADER } else { echoed.next_multiple_of(4) };
+    let tlvs = Attributes((flags & TLVS != 0).then(|| body.get(at..)).flatten()?);
+    tlvs.find(MESSAGE).map(text)
+}
+
+/// Attributes, in their order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<(u16, &'a [u8])> {
+        let [l0, l1, k0, k1] = *self.0.first_chunk()?;
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let value = self.0.get(4..length)?;
+        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([k0, k1]) & 0x3fff, value))
+    }
+}
+
+impl<'a> Attributes<'a> {
+    /// The first attribute of this kind.
+    pub(super) fn find(mut self, kind: u16) -> Option<&'a [u8]> {
+        self.find_map(|(found, value)| (found == kind).then_some(value))
+    }
+
+    /// The attributes inside of the first attribute of this kind.
+    pub(super) fn inside(self, kind: u16) -> Option<Attributes<'a>> {
+        self.find(kind).map(Attributes)
+    }
+
+    pub(super) fn u32(self, kind: u16) -> Option<u32> {
+        self.find(kind)?.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    pub(super) fn u64(self, kind: u16) -> Option<u64> {
+        self.find(kind)?.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    pub(super) fn str(self, kind: u16) -> Option<String> {
+        self.find(kind).map(text)
+    }
+}
+
+fn text(octets: &[u8]) -> String {
+    let end = octets.iter().position(|&octet| octet == 0).unwrap_or(octets.len());
+    String::from_utf8_lossy(&octets[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut writer = Writer::new();
+        let sequence = writer.message(msg::NEWTABLE, NLM_F_ACK, |w| {
+            w.str(1, "floodgate");
+            w.nest(2, |w| w.u64(3, 7));
+        });
+        let mut answers = Answers(writer.as_bytes());
+        let Some(Answer::Message { kind: msg::NEWTABLE, attributes }) = answers.next() else { panic!("not a message") };
+        assert_eq!((sequence, attributes.str(1).as_deref()), (1, Some("floodgate")));
+        assert_eq!(attributes.inside(2).and_then(|inner| inner.u64(3)), Some(7));
+        assert!(answers.next().is_none());
+    }
+
+    #[test]
+    fn damaged_answers_end_the_walk() {
+        let mut writer = Writer::new();
+        writer.message(msg::NEWTABLE, 0, |w| w.str(1, "floodgate"));
+        for length in 0..writer.len() {
+            assert!(Answers(&writer.as_bytes()[..length]).next().is_none(), "{length}");
+        }
+    }
+}

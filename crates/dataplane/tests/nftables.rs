@@ -1,0 +1,105 @@
+//! The nftables back end in the kernel, in network namespaces of its own.
+
+use dataplane::nftables::{Nftables, Options};
+use dataplane::{Dataplane, Health};
+use engine::plan::{CompiledRule, Plan, Ruleset};
+use flowspec::space::Space;
+use flowspec::{Comparison, ComponentType, Effect, Family, Nlri, NumericOp, Policing, Prefix};
+use lab::{End, Netns, PacketSocket, needs, packet, veth};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+const DISCARD: Effect = Effect { policing: Policing::Discard, ..Effect::ACCEPT };
+
+/// `dst A/32 proto udp sport P`.
+fn reflection(host: [u8; 4], port: u16) -> Nlri {
+    let equal = |value| NumericOp::new(Comparison::Equal, value);
+    Nlri::builder(Family::Ipv4)
+        .prefix(ComponentType::Destination, Prefix::V4(ipnet::Ipv4Net::new(host.into(), 32).unwrap()))
+        .numeric(ComponentType::Protocol, &[equal(17)])
+        .numeric(ComponentType::SourcePort, &[equal(port.into())])
+        .build()
+        .unwrap()
+}
+
+fn compiled(nlri: Nlri, effect: Effect) -> Arc<CompiledRule> {
+    let entries = vec![Space::of(&nlri)];
+    Arc::new(CompiledRule { id: nlri.id(), nlri: Arc::new(nlri), effect, entries })
+}
+
+fn ruleset(rules: impl IntoIterator<Item = Arc<CompiledRule>>) -> Ruleset {
+    let mut rules: Vec<_> = rules.into_iter().collect();
+    rules.sort_by(|a, b| a.nlri.cmp(&b.nlri));
+    Ruleset { protected: Arc::default(), rules }
+}
+
+/// An attacker, and a victim that filters.
+struct Pair {
+    attacker: Netns,
+    victim: Netns,
+}
+
+impl Pair {
+    fn new() -> anyhow::Result<Self> {
+        let (attacker, victim) = (Netns::new("nft-a")?, Netns::new("nft-v")?);
+        veth(End::new(&attacker, "a0", &["10.0.0.1/24"]), End::new(&victim, "v0", &["10.0.0.2/24"]))?;
+        Ok(Pair { attacker, victim })
+    }
+
+    fn dataplane(&self) -> anyhow::Result<Nftables> {
+        Ok(self.victim.run(|| Nftables::open(Options::default()))?)
+    }
+
+    /// Packets from a port that come to the victim's socket on port 9.
+    fn arrive(&self, source_port: u16, count: usize) -> anyhow::Result<usize> {
+        let receiver = self.victim.run(|| std::net::UdpSocket::bind("10.0.0.2:9"))?;
+        receiver.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let sender = PacketSocket::open(&self.attacker, "a0")?;
+        let from: SocketAddr = format!("10.0.0.1:{source_port}").parse()?;
+        let datagram = packet::udp(from, "10.0.0.2:9".parse()?, b"hello");
+        let frame = packet::ethernet(self.attacker.mac("a0")?, self.victim.mac("v0")?, &datagram);
+        for _ in 0..count {
+            sender.send(&frame)?;
+        }
+        Ok((0..count).take_while(|_| receiver.recv(&mut [0; 64]).is_ok()).count())
+    }
+}
+
+#[test]
+fn one_rule_drops_its_packets_and_no_others() -> anyhow::Result<()> {
+    needs!(root, "ip", "nft");
+    let pair = Pair::new()?;
+    let mut nft = pair.dataplane()?;
+    assert_eq!(pair.arrive(123, 3)?, 3, "before the rule");
+    nft.replace(&ruleset([compiled(reflection([10, 0, 0, 2], 123), DISCARD)]))?;
+    println!("{}", pair.victim.exec("nft", &["list", "ruleset"])?);
+    assert_eq!(pair.arrive(123, 3)?, 0, "with the rule");
+    assert_eq!(pair.arrive(124, 3)?, 3, "another port");
+    assert_eq!(nft.health()?, Health::Intact);
+    let counters = nft.counters()?;
+    assert_eq!(counters.len(), 1);
+    assert_eq!((counters[0].1.packets, counters[0].1.bytes, counters[0].1.dropped_packets), (3, 99, Some(3)));
+    nft.update(&Plan { remove: vec![counters[0].0.clone()], ..Plan::default() })?;
+    assert_eq!(pair.arrive(123, 3)?, 3, "after the withdraw");
+    println!("{}", pair.victim.exec("nft", &["list", "ruleset"])?);
+    nft.clear()?;
+    assert_eq!(pair.victim.exec("nft", &["list", "ruleset"])?, "");
+    Ok(())
+}
+
+#[test]
+fn what_is_shown_is_what_nft_takes() -> anyhow::Result<()> {
+    needs!(root, "ip", "nft");
+    let pair = Pair::new()?;
+    let rules = ruleset([123, 53].map(|port| compiled(reflection([10, 0, 0, 2], port), DISCARD)));
+    let text = dataplane::nftables::render(&rules);
+    println!("{text}");
+    let file = std::env::temp_dir().join(format!("floodgate-render-{}.nft", std::process::id()));
+    std::fs::write(&file, &text)?;
+    let loaded = pair.victim.exec("nft", &["-f", &file.to_string_lossy()]);
+    std::fs::remove_file(&file)?;
+    loaded?;
+    assert_eq!((pair.arrive(53, 3)?, pair.arrive(54, 3)?), (0, 3));
+    Ok(())
+}

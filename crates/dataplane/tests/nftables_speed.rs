@@ -1,0 +1,79 @@
+//! How fast the nftables back end is. Not run by default: `cargo test --release -p dataplane --test nftables_speed -- --ignored --nocapture`.
+
+use dataplane::Dataplane;
+use dataplane::nftables::{Nftables, Options};
+use engine::plan::{CompiledRule, Plan, Ruleset};
+use flowspec::space::Space;
+use flowspec::{Comparison, ComponentType, Effect, Family, Nlri, NumericOp, Policing, Prefix};
+use lab::{Netns, needs};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A rule as detectors of attacks announce it, the `n`-th.
+fn rule(n: u32) -> Arc<CompiledRule> {
+    let equal = |value: u32| NumericOp::new(Comparison::Equal, value.into());
+    let host = Prefix::V4(ipnet::Ipv4Net::new((0x0a00_0000 + n / 2 * 3).into(), 32).unwrap());
+    let builder = Nlri::builder(Family::Ipv4)
+        .prefix(ComponentType::Destination, host)
+        .numeric(ComponentType::Protocol, &[equal(17)]);
+    let port = [123, 53, 389, 1900, 11211][n as usize % 5];
+    let builder = match n % 4 {
+        0 => builder.numeric(ComponentType::DestinationPort, &[equal(port)]),
+        1 => builder
+            .numeric(ComponentType::SourcePort, &[equal(port)])
+            .numeric(ComponentType::PacketLength, &[NumericOp::new(Comparison::GreaterOrEqual, 468)]),
+        _ => builder.numeric(ComponentType::SourcePort, &[equal(port)]),
+    };
+    let nlri = builder.build().unwrap();
+    let entries = vec![Space::of(&nlri)];
+    let effect = Effect { policing: Policing::Discard, ..Effect::ACCEPT };
+    Arc::new(CompiledRule { id: nlri.id(), nlri: Arc::new(nlri), effect, entries })
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn loads_and_changes() -> anyhow::Result<()> {
+    needs!(root, "ip");
+    for count in [1_000u32, 10_000, 100_000] {
+        let netns = Netns::new("nft-speed")?;
+        let mut rules: Vec<_> = (0..count).map(rule).collect();
+        rules.sort_by(|a, b| a.nlri.cmp(&b.nlri));
+        let ruleset = Ruleset { protected: Arc::default(), rules };
+        let mut nft = netns.run(|| Nftables::open(Options::default()))?;
+        let start = Instant::now();
+        assert_eq!(nft.replace(&ruleset)?.failures, Vec::new());
+        let load = start.elapsed();
+        let mut times = Vec::new();
+        for n in 0..200 {
+            let rule = rule(count + 1000 + n);
+            let plan = Plan { upsert: vec![rule], ..Plan::default() };
+            let start = Instant::now();
+            nft.update(&plan)?;
+            times.push(start.elapsed());
+        }
+        times.sort_unstable();
+        let start = Instant::now();
+        let counters = nft.counters()?;
+        let read = start.elapsed();
+        assert_eq!(counters.len(), count as usize + 200);
+        let start = Instant::now();
+        nft.replace(&ruleset)?;
+        let again = start.elapsed();
+        let start = Instant::now();
+        nft.clear()?;
+        println!(
+            "{count}: load {load:?}, one more median {:?} p99 {:?}, counters {read:?}, again {again:?}, clear {:?}, resident {} KiB",
+            times[100],
+            times[197],
+            start.elapsed(),
+            resident_kib(),
+        );
+    }
+    Ok(())
+}
