@@ -4,37 +4,39 @@ use super::input::{self, HexError, Item, parse_hex, to_hex};
 use super::output::{ErrorObject, Output};
 use super::{DecodeArgs, NEGATIVE, OK};
 use anyhow::Result;
-use flowspec::{Family, NlriEntry, NlriIter};
+use bgp::{AfiSafi, DecodeOptions, DecodedUpdate, Destination, Origin, decode_update};
+use flowspec::text::Actions;
+use flowspec::{Action, Community, Disposition, Family, Nlri, NlriEntry, NlriIter};
 use serde::Serialize;
+use std::net::IpAddr;
 
 /// Decodes every input; `NEGATIVE` when any was in error.
 pub fn run(args: &DecodeArgs) -> Result<u8> {
-    let mut output = Output::new();
-    let mut status = OK;
+    let mut report = Report { output: Output::new(), json: args.json, failed: false };
     input::for_each(&args.input, |item| {
-        let clean = match parse_hex(&item.text) {
-            Ok(octets) => nlris(args.family.into(), &item, &octets, args.json, &mut output)?,
-            Err(error) => {
-                report_hex(&item, &error, args.json, &mut output)?;
-                false
-            }
+        let octets = match parse_hex(&item.text) {
+            Ok(octets) => octets,
+            // A blank line asks nothing.
+            Err(HexError::Empty) if args.input == ["-"] => return Ok(()),
+            Err(error) => return report.failure(&item, hex_error(&item, &error)),
         };
-        if !clean {
-            status = NEGATIVE;
+        if args.update {
+            update(&item, &octets, &mut report)
+        } else if args.community {
+            community(&item, &octets, &mut report)
+        } else {
+            nlris(args.family.into(), &item, &octets, &mut report)
         }
-        Ok(())
     })?;
-    output.finish()?;
-    Ok(status)
+    report.output.finish()?;
+    Ok(if report.failed { NEGATIVE } else { OK })
 }
 
-#[derive(Serialize)]
-struct NlriObject {
-    input: usize,
-    family: &'static str,
-    nlri: String,
-    canonical: String,
-    id: String,
+/// Where results go, in the form that was asked for.
+struct Report {
+    output: Output,
+    json: bool,
+    failed: bool,
 }
 
 #[derive(Serialize)]
@@ -43,51 +45,260 @@ struct Failure<'a> {
     error: ErrorObject<'a>,
 }
 
-fn nlris(family: Family, item: &Item, octets: &[u8], json: bool, output: &mut Output) -> Result<bool> {
-    let mut clean = true;
-    for NlriEntry { raw, nlri, .. } in NlriIter::new(family, false, octets) {
-        match nlri {
-            Ok(nlri) => {
-                let canonical = nlri.to_canonical();
-                let mut wire = Vec::with_capacity(canonical.wire_len());
-                canonical.encode_to(&mut wire);
-                let object = NlriObject {
-                    input: item.number,
-                    family: family.name(),
-                    nlri: to_hex(raw),
-                    canonical: to_hex(&wire),
-                    id: canonical.id().to_string(),
-                };
-                if json {
-                    output.json(&object)?;
-                } else {
-                    output.line(&format!("{}  {}", object.id, object.canonical))?;
-                }
-            }
-            Err(error) => {
-                clean = false;
-                let object = ErrorObject { kind: error.kind.name(), offset: error.offset, message: error.to_string() };
-                report(item, object, json, output)?;
-            }
+impl Report {
+    fn failure(&mut self, item: &Item, error: ErrorObject<'_>) -> Result<()> {
+        self.failed = true;
+        if self.json {
+            return self.output.json(&Failure { input: item.number, error });
         }
+        self.output.flush()?;
+        eprintln!("floodgate: input {}: {} ({})", item.number + 1, error.message, error.kind);
+        Ok(())
     }
-    Ok(clean)
+
+    /// An object for programs, or lines for people.
+    fn success(&mut self, object: &impl Serialize, lines: impl FnOnce(&mut Output) -> Result<()>) -> Result<()> {
+        if self.json { self.output.json(object) } else { lines(&mut self.output) }
+    }
 }
 
-fn report_hex(item: &Item, error: &HexError, json: bool, output: &mut Output) -> Result<()> {
+fn hex_error(item: &Item, error: &HexError) -> ErrorObject<'static> {
     let offset = match error {
         HexError::Digit { column, .. } => column - 1,
         HexError::Odd => item.text.chars().count(),
         HexError::Empty => 0,
     };
-    report(item, ErrorObject { kind: "hex", offset, message: error.to_string() }, json, output)
+    ErrorObject { kind: "hex", offset, message: error.to_string() }
 }
 
-fn report(item: &Item, error: ErrorObject<'_>, json: bool, output: &mut Output) -> Result<()> {
-    if json {
-        output.json(&Failure { input: item.number, error })
-    } else {
-        eprintln!("floodgate: input {}: {}", item.number + 1, error.message);
-        Ok(())
+#[derive(Serialize)]
+struct ComponentObject {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    text: String,
+}
+
+/// One NLRI; the optional parts come with an UPDATE.
+#[derive(Serialize)]
+struct NlriObject {
+    input: usize,
+    family: &'static str,
+    nlri: String,
+    canonical: String,
+    id: String,
+    components: Vec<ComponentObject>,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rd: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    announced: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_id: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_hop: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actions: Option<Vec<ActionObject>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+}
+
+impl NlriObject {
+    fn new(input: usize, raw: &[u8], nlri: &Nlri) -> Self {
+        let mut wire = Vec::with_capacity(nlri.wire_len());
+        nlri.encode_to(&mut wire);
+        NlriObject {
+            input,
+            family: nlri.family().name(),
+            nlri: to_hex(raw),
+            canonical: to_hex(&wire),
+            id: nlri.id().to_string(),
+            components: nlri
+                .components()
+                .map(|component| ComponentObject {
+                    kind: component.component_type().name(),
+                    text: component.to_string(),
+                })
+                .collect(),
+            text: nlri.to_string(),
+            rd: nlri.route_distinguisher().map(|rd| rd.to_string()),
+            announced: None,
+            path_id: None,
+            next_hop: None,
+            actions: None,
+            rule: None,
+        }
     }
+}
+
+fn nlris(family: Family, item: &Item, octets: &[u8], report: &mut Report) -> Result<()> {
+    for NlriEntry { raw, nlri, .. } in NlriIter::new(family, false, octets) {
+        match nlri {
+            Ok(nlri) => {
+                let object = NlriObject::new(item.number, raw, &nlri.to_canonical());
+                report.success(&object, |output| output.line(&format!("{}  {}", object.id, object.text)))?;
+            }
+            Err(error) => {
+                let error = ErrorObject { kind: error.kind.name(), offset: error.offset, message: error.to_string() };
+                report.failure(item, error)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct ActionObject {
+    community: String,
+    text: String,
+}
+
+impl ActionObject {
+    fn new(action: Action, octets: &[u8]) -> Self {
+        ActionObject { community: to_hex(octets), text: action.to_string() }
+    }
+}
+
+#[derive(Serialize)]
+struct CommunityObject {
+    input: usize,
+    #[serde(flatten)]
+    action: ActionObject,
+}
+
+fn community(item: &Item, octets: &[u8], report: &mut Report) -> Result<()> {
+    let community = match (<[u8; 8]>::try_from(octets), <[u8; 20]>::try_from(octets)) {
+        (Ok(octets), _) => Community::Extended(octets),
+        (_, Ok(octets)) => Community::Ipv6(octets),
+        _ => {
+            let message = format!("{} octets; an extended community has 8, or 20 in attribute 25", octets.len());
+            return report.failure(item, ErrorObject { kind: "community-length", offset: octets.len(), message });
+        }
+    };
+    match Action::decode(community) {
+        Ok(action) => {
+            let object = CommunityObject { input: item.number, action: ActionObject::new(action, octets) };
+            report.success(&object, |output| output.line(&object.action.text))
+        }
+        Err(error) => {
+            // All of these are about the value, which stands in the last four octets.
+            report.failure(item, ErrorObject { kind: error.name(), offset: 4, message: error.to_string() })
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct EndOfRibObject {
+    input: usize,
+    end_of_rib: String,
+}
+
+#[derive(Serialize)]
+struct PrefixObject {
+    input: usize,
+    family: String,
+    prefix: String,
+    announced: bool,
+    next_hop: Option<IpAddr>,
+}
+
+/// A whole message: what it announces and withdraws, its attributes, and all that is wrong with it.
+fn update(item: &Item, octets: &[u8], report: &mut Report) -> Result<()> {
+    let update = match decode_update(octets, &DecodeOptions::default()) {
+        Ok(update) => update,
+        Err(error) => {
+            let error = ErrorObject { kind: "not-an-update", offset: 0, message: error.to_string() };
+            return report.failure(item, error);
+        }
+    };
+    if !report.json {
+        heading(&update, &mut report.output)?;
+    }
+    if let Some(family) = update.end_of_rib {
+        let object = EndOfRibObject { input: item.number, end_of_rib: family.to_string() };
+        report.success(&object, |output| output.line(&format!("  end of RIB for {family}")))?;
+    }
+    let actions = update.attributes.actions().unwrap_or_default();
+    for nlri in &update.nlris {
+        let next_hop = nlri.next_hop;
+        match &nlri.destination {
+            Ok(Destination::Flow(flow)) => {
+                let mut object = NlriObject::new(item.number, &nlri.octets, flow);
+                object.announced = Some(nlri.announced);
+                object.path_id = nlri.path_id.map(|id| id.0);
+                if nlri.announced {
+                    object.next_hop = next_hop;
+                    let communities = |action: &Action| ActionObject::new(*action, action.encode().as_bytes());
+                    object.actions = Some(actions.iter().map(communities).collect());
+                    object.rule = Some(format!("{flow} then {}", Actions { actions: &actions, next_hop }));
+                }
+                report.success(&object, |output| match &object.rule {
+                    Some(rule) => output.line(&format!("  announce  {}  {rule}", object.id)),
+                    None => output.line(&format!("  withdraw  {}  {}", object.id, object.text)),
+                })?;
+            }
+            Ok(Destination::Unicast(prefix)) => {
+                let object = PrefixObject {
+                    input: item.number,
+                    family: AfiSafi::to_string(&nlri.family),
+                    prefix: prefix.to_string(),
+                    announced: nlri.announced,
+                    next_hop,
+                };
+                report.success(&object, |output| {
+                    let verb = if nlri.announced { "announce" } else { "withdraw" };
+                    let via = next_hop.map(|hop| format!(" via {hop}")).unwrap_or_default();
+                    output.line(&format!("  {verb}  {prefix}{via}"))
+                })?;
+            }
+            // Told below, with all other errors.
+            Err(_) => {}
+        }
+    }
+    for error in &update.errors {
+        let message = format!("{error}: a receiver must {}", reaction(error.disposition()));
+        report.failure(item, ErrorObject { kind: error.kind.name(), offset: error.offset, message })?;
+    }
+    Ok(())
+}
+
+/// What the error asks of a receiver.
+fn reaction(disposition: Disposition) -> String {
+    match disposition {
+        Disposition::DropNlri => "leave out this NLRI and keep the others".to_owned(),
+        Disposition::DiscardAttribute => "ignore this attribute".to_owned(),
+        Disposition::TreatAsWithdraw => "treat all NLRIs of the message as withdrawn".to_owned(),
+        Disposition::DisableFamily => "ignore this address family for the rest of the session".to_owned(),
+        Disposition::Notification { code, subcode } => format!("close the session with NOTIFICATION {code}/{subcode}"),
+    }
+}
+
+const fn origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Igp => "igp",
+        Origin::Egp => "egp",
+        Origin::Incomplete => "incomplete",
+    }
+}
+
+/// The attributes that are not actions, for people.
+fn heading(update: &DecodedUpdate, output: &mut Output) -> Result<()> {
+    let announces = update.nlris.iter().any(|nlri| nlri.announced);
+    if !announces {
+        return output.line("UPDATE");
+    }
+    let attributes = &update.attributes;
+    let mut line = format!("UPDATE  origin {}", origin(attributes.origin));
+    if !attributes.as_path.segments.is_empty() {
+        line.push_str(&format!("  as-path {}", attributes.as_path));
+    }
+    if let Some(preference) = attributes.local_pref {
+        line.push_str(&format!("  local-pref {preference}"));
+    }
+    if let Some(med) = attributes.med {
+        line.push_str(&format!("  med {med}"));
+    }
+    for community in &attributes.communities {
+        line.push_str(&format!("  community {community}"));
+    }
+    output.line(&line)
 }

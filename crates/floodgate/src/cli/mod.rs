@@ -1,10 +1,17 @@
 //! The command line (the stable face of docs/ARCHITECTURE.md): declaration and dispatch.
 
+mod capture;
+mod compile;
 mod decode;
+mod encode;
+mod explain;
 mod input;
 mod output;
+mod rules;
+mod words;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Exit status: everything asked for was done.
@@ -24,6 +31,8 @@ pub const DEFAULT_CONFIG: &str = "/etc/floodgate/floodgate.toml";
 #[command(name = "floodgate", version, max_term_width = 100, propagate_version = true)]
 #[command(after_help = "Examples:
   floodgate decode 0b0118c00002038106048119
+  floodgate encode 'dst 192.0.2.1/32 proto udp sport 123 then discard'
+  floodgate explain --rules filters.txt udp 198.51.100.7:123 192.0.2.1:4000
 
 Exit status: 0 done; 1 some input was in error or the answer is no; 2 wrong usage; 3 the daemon does not answer.")]
 pub struct Cli {
@@ -38,6 +47,12 @@ pub enum Command {
     /// Show what FlowSpec octets say: wire to rule
     #[command(visible_alias = "dec")]
     Decode(DecodeArgs),
+    /// Write rules as FlowSpec octets: rule text to wire
+    Encode(EncodeArgs),
+    /// Tell which rule decides about a packet, and why the earlier ones did not
+    Explain(ExplainArgs),
+    /// Show what would be installed: verdict and entries per rule; offline, no root
+    Compile(CompileArgs),
 }
 
 /// FlowSpec families on the command line.
@@ -71,11 +86,19 @@ impl From<FamilyArg> for flowspec::Family {
 Examples:
   floodgate decode 0b0118c00002038106048119
   floodgate decode --family ipv6 0f01200020010db80268412468acf134
+  floodgate decode --community 8006000000000000 800900000000002e
+  floodgate decode --update ffffffffffffffffffffffffffffffff003d02...
   floodgate decode --json - < nlris.txt")]
 pub struct DecodeArgs {
     /// Family of the NLRIs
     #[arg(long, value_enum, default_value = "ipv4")]
     pub family: FamilyArg,
+    /// Each input is a whole BGP message, from the marker on
+    #[arg(long, conflicts_with_all = ["community", "family"])]
+    pub update: bool,
+    /// Each input is an extended community of 8 octets, or of 20 octets (attribute 25)
+    #[arg(long, conflicts_with = "family")]
+    pub community: bool,
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -84,10 +107,81 @@ pub struct DecodeArgs {
     pub input: Vec<String>,
 }
 
+/// Arguments of `encode`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  floodgate encode 'dst 192.0.2.1/32 proto udp sport 123 then discard'
+  floodgate encode --json - < filters.txt")]
+pub struct EncodeArgs {
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// A rule, quoted as one argument or as bare words; `-` reads one rule a line from standard input
+    #[arg(required = true, value_name = "RULE", allow_hyphen_values = true)]
+    pub rule: Vec<String>,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "Words: PROTOCOL SOURCE[:PORT] DESTINATION[:PORT] [FLAGS..]; IPv6 with a port in brackets: [2001:db8::1]:53.
+Flags: syn ack fin rst psh urg ece cwr (tcp), type=N code=N (icmp), length=N, dscp=N, label=N, df, first, middle, last (fragment).
+
+Examples:
+  floodgate explain --rules filters.txt udp 198.51.100.7:123 192.0.2.1:4000
+  floodgate explain --rules filters.txt tcp 198.51.100.7:4000 192.0.2.1:80 syn length=60
+  floodgate explain --rules filters.txt --pcap attack.pcap
+  floodgate explain --rules filters.txt --packet 4500001c00010000401166cdc6336407c0000201007b0fa000080000
+
+Without --rules it asks the running daemon.")]
+pub struct ExplainArgs {
+    /// Rules file: one rule a line, `#` comments, `wire FAMILY NLRI-HEX [COMMUNITY-HEX..]` lines
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// A packet in hex: an Ethernet frame, or a bare IP packet
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["pcap", "words"])]
+    pub packet: Option<String>,
+    /// A capture file (pcap or pcapng), `-` for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "words")]
+    pub pcap: Option<PathBuf>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// The packet in words
+    #[arg(value_name = "WORD")]
+    pub words: Vec<String>,
+}
+
+/// Arguments of `compile`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  floodgate compile --target none --rules filters.txt
+  floodgate compile --target nftables --rules filters.txt --json")]
+pub struct CompileArgs {
+    /// The data plane to compile for
+    #[arg(long, value_enum)]
+    pub target: Target,
+    /// Rules file; standard input without it
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Data planes that `compile` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// A data plane that can do everything
+    None,
+}
+
 /// Runs the command; the outcome is the exit status.
 pub fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Decode(args) => decode::run(&args),
+        Command::Encode(args) => encode::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Compile(args) => compile::run(&args),
     };
     match outcome {
         Ok(status) => ExitCode::from(status),

@@ -33,7 +33,12 @@ impl Output {
         Ok(())
     }
 
-    /// Writes out what is buffered.
+    /// Writes out what is buffered, so that it stands before what standard error says next.
+    pub fn flush(&mut self) -> Result<()> {
+        Ok(self.writer.flush()?)
+    }
+
+    /// Writes out what is buffered, at the end.
     pub fn finish(mut self) -> Result<()> {
         Ok(self.writer.flush()?)
     }

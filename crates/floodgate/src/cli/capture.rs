@@ -1,0 +1,87 @@
+//! Packets of a capture file, pcap or pcapng, one at a time.
+
+use anyhow::{Context, Result, bail};
+use flowspec::{Packet, PacketError};
+use pcap_file::DataLink;
+use pcap_file::pcap::PcapReader;
+use pcap_file::pcapng::{Block, PcapNgReader};
+use std::io::{Cursor, Read};
+
+/// First octets of a pcapng file: the type of its section header block.
+const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0a, 0x0d];
+
+/// How the octets of a captured packet start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// With an Ethernet header.
+    Ethernet,
+    /// With so many octets that are passed over, and then the IP header.
+    Ip(usize),
+}
+
+impl Link {
+    fn of(link: DataLink) -> Result<Self> {
+        Ok(match link {
+            DataLink::ETHERNET => Link::Ethernet,
+            DataLink::RAW | DataLink::IPV4 | DataLink::IPV6 => Link::Ip(0),
+            DataLink::NULL | DataLink::LOOP => Link::Ip(4),
+            DataLink::LINUX_SLL => Link::Ip(16),
+            DataLink::Unknown(12 | 14) => Link::Ip(0),
+            DataLink::Unknown(276) => Link::Ip(20),
+            other => bail!(
+                "link type {other:?} is not supported; capture with an Ethernet, raw IP, loopback or Linux \"any\" link type"
+            ),
+        })
+    }
+
+    /// The packet in `octets`.
+    pub fn packet(self, octets: &[u8]) -> Result<Packet, PacketError> {
+        match self {
+            Link::Ethernet => Packet::from_ethernet(octets),
+            Link::Ip(skip) => Packet::from_ip(octets.get(skip..).unwrap_or_default()),
+        }
+    }
+}
+
+/// Calls `each` with number, link type and octets of every packet.
+pub fn for_each(mut reader: impl Read, mut each: impl FnMut(usize, Link, &[u8]) -> Result<()>) -> Result<()> {
+    let mut magic = [0u8; 4];
+    reader.read_exact(&mut magic).context("too short for a capture file")?;
+    let reader = Cursor::new(magic).chain(reader);
+    let mut number = 0;
+    if magic == PCAPNG {
+        let mut reader = PcapNgReader::new(reader).context("not a pcapng file")?;
+        let mut links = Vec::new();
+        while let Some(block) = reader.next_block() {
+            let (interface, octets) = match block.with_context(|| after(number))? {
+                Block::SectionHeader(_) => {
+                    links.clear();
+                    continue;
+                }
+                Block::InterfaceDescription(interface) => {
+                    links.push(interface.linktype);
+                    continue;
+                }
+                Block::EnhancedPacket(packet) => (packet.interface_id as usize, packet.data),
+                Block::SimplePacket(packet) => (0, packet.data),
+                Block::Packet(packet) => (usize::from(packet.interface_id), packet.data),
+                _ => continue,
+            };
+            let link = links.get(interface).with_context(|| format!("packet {number} names an unknown interface"))?;
+            each(number, Link::of(*link)?, &octets)?;
+            number += 1;
+        }
+    } else {
+        let mut reader = PcapReader::new(reader).context("neither a pcap nor a pcapng file")?;
+        let link = Link::of(reader.header().datalink)?;
+        while let Some(packet) = reader.next_packet() {
+            each(number, link, &packet.with_context(|| after(number))?.data)?;
+            number += 1;
+        }
+    }
+    Ok(())
+}
+
+fn after(number: usize) -> String {
+    format!("the capture is damaged or cut off after {number} packets")
+}

@@ -1,0 +1,80 @@
+//! `floodgate encode`: rule text to FlowSpec octets.
+
+use super::input::{self, Item, to_hex};
+use super::output::Output;
+use super::rules::TextFailure;
+use super::{EncodeArgs, NEGATIVE, OK};
+use anyhow::Result;
+use flowspec::{Rule, text};
+use serde::Serialize;
+
+/// Encodes every rule; `NEGATIVE` when any was in error.
+pub fn run(args: &EncodeArgs) -> Result<u8> {
+    let mut output = Output::new();
+    let mut status = OK;
+    input::for_each(&rules(&args.rule), |item| {
+        if !encode(&item, args.json, &mut output)? {
+            status = NEGATIVE;
+        }
+        Ok(())
+    })?;
+    output.finish()?;
+    Ok(status)
+}
+
+/// Each argument is a rule; bare words without a blank in any of them are one rule together.
+fn rules(arguments: &[String]) -> Vec<String> {
+    if arguments.iter().any(|argument| argument.contains(char::is_whitespace)) || arguments == ["-"] {
+        arguments.to_vec()
+    } else {
+        vec![arguments.join(" ")]
+    }
+}
+
+#[derive(Serialize)]
+struct EncodedRule {
+    input: usize,
+    family: &'static str,
+    nlri: String,
+    communities: Vec<String>,
+    id: String,
+    text: String,
+}
+
+fn encode(item: &Item, json: bool, output: &mut Output) -> Result<bool> {
+    let rule = match text::parse_line(&item.text) {
+        Ok(Some(rule)) => rule,
+        Ok(None) => return Ok(true),
+        Err(error) => {
+            TextFailure::new(item, &error).report(json, output)?;
+            return Ok(false);
+        }
+    };
+    let encoded = EncodedRule::new(item.number, &rule);
+    if json {
+        output.json(&encoded)?;
+    } else {
+        let mut line = format!("wire {} {}", encoded.family, encoded.nlri);
+        for community in &encoded.communities {
+            line.push(' ');
+            line.push_str(community);
+        }
+        output.line(&line)?;
+    }
+    Ok(true)
+}
+
+impl EncodedRule {
+    fn new(input: usize, rule: &Rule) -> Self {
+        let mut nlri = Vec::with_capacity(rule.nlri.wire_len());
+        rule.nlri.encode_to(&mut nlri);
+        EncodedRule {
+            input,
+            family: rule.nlri.family().name(),
+            nlri: to_hex(&nlri),
+            communities: rule.actions.iter().map(|action| to_hex(action.encode().as_bytes())).collect(),
+            id: rule.nlri.id().to_string(),
+            text: rule.to_string(),
+        }
+    }
+}

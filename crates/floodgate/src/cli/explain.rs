@@ -1,0 +1,270 @@
+//! `floodgate explain`: which rule decides about a packet, and why the earlier ones did not. The verdict is the oracle's.
+
+use super::capture::{self, Link};
+use super::input::{self, parse_hex};
+use super::output::Output;
+use super::rules::{self, NumberedRule};
+use super::{ExplainArgs, NEGATIVE, OK, words};
+use anyhow::{Context, Result};
+use flowspec::{Component, ComponentType, Decision, Effect, Nlri, Packet, PacketError, Policing, Prefix, Redirect, Scope};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::path::Path;
+
+/// Explains one packet, or every packet of a capture.
+pub fn run(args: &ExplainArgs) -> Result<u8> {
+    let mut output = Output::new();
+    let question = Question::of(args)?;
+    let (rules, failed) = rules::load(args.rules.as_deref(), args.json, &mut output)?;
+    let index = DestinationIndex::new(&rules);
+    let mut answers = Answers { rules: &rules, index, json: args.json, output, tally: BTreeMap::new() };
+    match question {
+        Question::One(packet) => answers.one(&packet)?,
+        Question::Capture(path) => {
+            let (reader, name) = input::open(path)?;
+            capture::for_each(reader, |number, link, octets| answers.captured(number, link, octets))
+                .with_context(|| format!("cannot read {name}"))?;
+            answers.summary()?;
+        }
+    }
+    answers.output.finish()?;
+    Ok(if failed { NEGATIVE } else { OK })
+}
+
+/// What is asked about.
+enum Question<'a> {
+    One(Packet),
+    Capture(&'a Path),
+}
+
+impl<'a> Question<'a> {
+    fn of(args: &'a ExplainArgs) -> Result<Self> {
+        if let Some(path) = &args.pcap {
+            return Ok(Question::Capture(path));
+        }
+        let octets = match &args.packet {
+            Some(hex) => parse_hex(hex).context("--packet")?,
+            None => words::packet(&args.words)?,
+        };
+        parse_packet(&octets).map(Question::One).context("not a packet that rules look at")
+    }
+}
+
+/// Octets given by hand: a bare IP packet where they read as one, otherwise an Ethernet frame.
+fn parse_packet(octets: &[u8]) -> Result<Packet, PacketError> {
+    // The first nibble of a destination MAC may be 4 or 6, too; then the EtherType tells.
+    match Packet::from_ethernet(octets) {
+        Ok(packet) => Ok(packet),
+        Err(ethernet) => Packet::from_ip(octets).map_err(|ip| match octets.first().map(|octet| octet >> 4) {
+            Some(4 | 6) => ip,
+            _ => ethernet,
+        }),
+    }
+}
+
+#[derive(Serialize)]
+struct Answer {
+    packet: usize,
+    verdict: &'static str,
+    rule: Option<usize>,
+    id: Option<String>,
+    actions: Vec<String>,
+    continued: Vec<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+struct Answers<'a> {
+    rules: &'a [NumberedRule],
+    index: DestinationIndex,
+    json: bool,
+    output: Output,
+    /// Packets by verdict and deciding rule (file numbering).
+    tally: BTreeMap<(&'static str, Option<usize>), u64>,
+}
+
+impl Answers<'_> {
+    /// A single packet, with the reasons of the rules before.
+    fn one(&mut self, packet: &Packet) -> Result<()> {
+        if self.json {
+            return self.answer(0, Ok(packet));
+        }
+        let (decision, passed) =
+            flowspec::explain(self.rules.iter().map(|numbered| &numbered.rule), packet, Scope::Global);
+        self.output.line(&format!("packet   {}", words::describe(packet)))?;
+        self.output.line(&format!("verdict  {}", self.outcome(&decision)))?;
+        let ended = decision.ended_by.unwrap_or(self.rules.len());
+        self.output.line(&format!("rules    {} looked at, of {}", (ended + 1).min(self.rules.len()), self.rules.len()))?;
+        for (position, numbered) in self.rules.iter().enumerate().take(ended + 1) {
+            let why = match passed.iter().find(|(at, _)| *at == position) {
+                Some((_, mismatch)) => format!("no: {mismatch}"),
+                None if Some(position) == decision.ended_by => "matches and decides".to_owned(),
+                None => "matches, and the search goes on".to_owned(),
+            };
+            self.output.line(&format!("  {:>5}  {}\n         {why}", numbered.index, numbered.rule))?;
+        }
+        Ok(())
+    }
+
+    fn captured(&mut self, number: usize, link: Link, octets: &[u8]) -> Result<()> {
+        match link.packet(octets) {
+            Ok(packet) => self.answer(number, Ok(&packet)),
+            Err(error) => self.answer(number, Err(error)),
+        }
+    }
+
+    fn answer(&mut self, number: usize, packet: Result<&Packet, PacketError>) -> Result<()> {
+        let (decision, note) = match packet {
+            Ok(packet) => (self.decide(packet), None),
+            // Not an IP packet: no rule can match it.
+            Err(error) => {
+                let untouched = Decision { ended_by: None, continued: Vec::new(), effect: Effect::ACCEPT };
+                (untouched, Some(error.to_string()))
+            }
+        };
+        let verdict = verdict(&decision.effect);
+        let ended_by = decision.ended_by.map(|position| self.rules[position].index);
+        *self.tally.entry((verdict, ended_by)).or_default() += 1;
+        if !self.json {
+            let what = match (packet, &note) {
+                (Ok(packet), _) => words::describe(packet),
+                (Err(_), note) => note.clone().unwrap_or_default(),
+            };
+            return self.output.line(&format!("{number:>8}  {what}: {}", self.outcome(&decision)));
+        }
+        let answer = Answer {
+            packet: number,
+            verdict,
+            rule: ended_by,
+            id: decision.ended_by.map(|position| self.rules[position].rule.nlri.id().to_string()),
+            actions: words_of(decision.effect),
+            continued: decision.continued.iter().map(|&position| self.rules[position].index).collect(),
+            note,
+        };
+        self.output.json(&answer)
+    }
+
+    /// The oracle's decision. Rules whose destination cannot match are left out beforehand: they could only be passed.
+    fn decide(&self, packet: &Packet) -> Decision {
+        let candidates = self.index.candidates(packet.destination());
+        let rules = candidates.iter().map(|&position| &self.rules[position].rule);
+        let mut decision = flowspec::decide(rules, packet, Scope::Global);
+        decision.ended_by = decision.ended_by.map(|place| candidates[place]);
+        decision.continued.iter_mut().for_each(|place| *place = candidates[*place]);
+        decision
+    }
+
+    fn outcome(&self, decision: &Decision) -> String {
+        let words = Effect { continues: false, ..decision.effect };
+        match decision.rule() {
+            None => format!("{words} (no rule matches)"),
+            Some(position) => {
+                let numbered = &self.rules[position];
+                format!("{words} by rule {} ({})", numbered.index, numbered.rule.nlri.id())
+            }
+        }
+    }
+
+    fn summary(&mut self) -> Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        let total: u64 = self.tally.values().sum();
+        self.output.line(&format!("{total} packets"))?;
+        for ((verdict, rule), packets) in &self.tally {
+            let by = rule.map_or_else(|| "no rule ended the search".to_owned(), |rule| format!("rule {rule}"));
+            self.output.line(&format!("{packets:>8}  {verdict} ({by})"))?;
+        }
+        Ok(())
+    }
+}
+
+/// One word for scripts: what becomes of the packet.
+fn verdict(effect: &Effect) -> &'static str {
+    match (effect.policing, effect.redirect) {
+        (Policing::Discard, _) => "discard",
+        (Policing::Limit { .. }, _) => "rate",
+        (Policing::None, Some(Redirect::Address { copy: true, .. } | Redirect::UnknownNextHop { copy: true })) => "accept",
+        (Policing::None, Some(_)) => "redirect",
+        (Policing::None, None) => "accept",
+    }
+}
+
+/// Each thing that is done to the packet, in words.
+fn words_of(effect: Effect) -> Vec<String> {
+    let only = Effect::ACCEPT;
+    [
+        Effect { policing: effect.policing, ..only },
+        Effect { mark: effect.mark, ..only },
+        Effect { redirect: effect.redirect, ..only },
+        Effect { sample: effect.sample, ..only },
+    ]
+    .into_iter()
+    .filter(|part| *part != only)
+    .map(|part| part.to_string())
+    .collect()
+}
+
+/// Rules by destination, so that a capture can be held against many rules.
+struct DestinationIndex {
+    /// Positions by prefix length and network; IPv4 and IPv6 apart by the address type.
+    buckets: HashMap<(u8, IpAddr), Vec<usize>>,
+    /// The prefix lengths in use.
+    lengths: Vec<(bool, u8)>,
+    /// Rules without destination, or with an offset.
+    everywhere: Vec<usize>,
+}
+
+impl DestinationIndex {
+    fn new(rules: &[NumberedRule]) -> Self {
+        let mut index = DestinationIndex { buckets: HashMap::new(), lengths: Vec::new(), everywhere: Vec::new() };
+        for (position, numbered) in rules.iter().enumerate() {
+            match destination(&numbered.rule.nlri) {
+                Some((length, network)) => {
+                    index.buckets.entry((length, network)).or_default().push(position);
+                    if !index.lengths.contains(&(network.is_ipv4(), length)) {
+                        index.lengths.push((network.is_ipv4(), length));
+                    }
+                }
+                None => index.everywhere.push(position),
+            }
+        }
+        index
+    }
+
+    /// Positions of the rules whose destination may hold `address`, in order.
+    fn candidates(&self, address: IpAddr) -> Vec<usize> {
+        let mut found = self.everywhere.clone();
+        for &(_, length) in self.lengths.iter().filter(|(ipv4, _)| *ipv4 == address.is_ipv4()) {
+            found.extend(self.buckets.get(&(length, network(address, length))).into_iter().flatten());
+        }
+        found.sort_unstable();
+        found
+    }
+}
+
+fn destination(nlri: &Nlri) -> Option<(u8, IpAddr)> {
+    match nlri.components().next()? {
+        Component::Prefix(ComponentType::Destination, Prefix::V4(net)) => {
+            Some((net.prefix_len(), IpAddr::V4(net.network())))
+        }
+        Component::Prefix(ComponentType::Destination, Prefix::V6(pattern)) if pattern.offset() == 0 => {
+            Some((pattern.length(), IpAddr::V6(pattern.bits().into())))
+        }
+        _ => None,
+    }
+}
+
+fn network(address: IpAddr, length: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            IpAddr::V4((u32::from(address) & mask).into())
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            IpAddr::V6((u128::from(address) & mask).into())
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Rules files: one rule a line, `#` comments, `wire` lines. A bad line is reported and the others still count.
+
+use super::input::{Item, Lines};
+use super::output::{ErrorObject, Output};
+use anyhow::Result;
+use flowspec::text::TextError;
+use flowspec::{Rule, text};
+use serde::Serialize;
+use std::path::Path;
+
+/// A rule with its number in the file.
+pub struct NumberedRule {
+    /// 0-based among the file's lines that are neither blank nor comments.
+    pub index: usize,
+    /// The rule.
+    pub rule: Rule,
+}
+
+/// Reads a rules file (`-` or `None`: standard input) and sorts it into enforcement order; the first of equal rules stands first.
+/// The second value tells whether a line was in error; those are reported and keep their number.
+pub fn load(path: Option<&Path>, json: bool, output: &mut Output) -> Result<(Vec<NumberedRule>, bool)> {
+    let lines = path.map_or_else(|| Ok(Lines::standard_input()), Lines::open)?;
+    let mut rules = Vec::new();
+    let mut index = 0;
+    let mut failed = false;
+    for item in lines {
+        let item = item?;
+        match text::parse_line(&item.text) {
+            Ok(None) => continue,
+            Ok(Some(rule)) => rules.push(NumberedRule { index, rule }),
+            Err(error) => {
+                failed = true;
+                TextFailure::new(&item, &error).report(json, output)?;
+            }
+        }
+        index += 1;
+    }
+    rules.sort_by(|a, b| a.rule.nlri.cmp(&b.rule.nlri));
+    Ok((rules, failed))
+}
+
+/// A line that is no rule.
+#[derive(Serialize)]
+pub struct TextFailure<'a> {
+    input: usize,
+    error: ErrorObject<'static>,
+    #[serde(skip)]
+    text: &'a str,
+    #[serde(skip)]
+    source: &'a TextError,
+}
+
+impl<'a> TextFailure<'a> {
+    /// What is wrong with `item`.
+    pub fn new(item: &'a Item, source: &'a TextError) -> Self {
+        let error = ErrorObject { kind: "text", offset: source.column.saturating_sub(1), message: source.to_string() };
+        TextFailure { input: item.number, error, text: &item.text, source }
+    }
+
+    /// Says so: an object on standard output, or the line with a caret on standard error.
+    pub fn report(&self, json: bool, output: &mut Output) -> Result<()> {
+        if json {
+            return output.json(self);
+        }
+        output.flush()?;
+        eprintln!("floodgate: line {}:\n{}", self.input + 1, self.source.render(self.text));
+        Ok(())
+    }
+}

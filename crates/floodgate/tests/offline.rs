@@ -1,0 +1,246 @@
+//! The offline commands as a user meets them: arguments in, text or JSON and an exit status out.
+
+use serde_json::Value;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+/// What one run of the program did.
+struct Run {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    /// The objects printed with `--json`.
+    fn objects(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+}
+
+fn floodgate(arguments: &[&str], input: &str) -> Run {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_floodgate"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || {
+        // A program that does not read its input closes the pipe; that is its right.
+        let _ = stdin.write_all(input.as_bytes());
+    });
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("the program ends");
+    writer.join().expect("the writer ends");
+    Run {
+        status: status.code().expect("not killed"),
+        stdout: String::from_utf8(stdout).expect("UTF-8"),
+        stderr: String::from_utf8(stderr).expect("UTF-8"),
+    }
+}
+
+const RULES: &str = "\
+# The first line is a comment.
+dst 192.0.2.0/24 proto tcp dport 80 then rate 1mbps
+dst 192.0.2.1/32 proto udp sport 123 then discard
+
+wire ipv4 0b0118c00002038106048119 8006000000000000
+dst 192.0.2.0/24 dscp 46 then mark 10 continue
+dst 2001:db8::/32 proto udp dport 53 then discard
+";
+
+fn rules_file() -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(RULES.as_bytes()).expect("written");
+    file
+}
+
+#[test]
+fn decode_shows_each_nlri_of_an_input() {
+    let run = floodgate(&["decode", "--json", "0b0118c0000203810604811903058150"], "");
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    let objects = run.objects();
+    assert_eq!(objects.len(), 2);
+    assert_eq!(objects[0]["family"], "ipv4");
+    assert_eq!(objects[0]["nlri"], "0b0118c00002038106048119");
+    assert_eq!(objects[0]["text"], "dst 192.0.2.0/24 proto tcp port 25");
+    assert_eq!(objects[0]["components"][0]["type"], "dst");
+    assert_eq!(objects[0]["components"][1]["text"], "tcp");
+    assert_eq!(objects[1]["canonical"], "03058150");
+    assert_eq!(objects[1]["input"], 0);
+}
+
+#[test]
+fn decode_canonical_has_no_reserved_bits() {
+    let run = floodgate(&["decode", "--json", "f00b0118c000020381060 4c919".replace(' ', "").as_str()], "");
+    assert_eq!(run.objects()[0]["canonical"], "0b0118c00002038106048119");
+}
+
+#[test]
+fn decode_answers_the_other_inputs_when_one_is_bad() {
+    let run = floodgate(&["decode", "--json", "-"], "zz\n0b0118c00002038106048119\n030e8101\n");
+    assert_eq!(run.status, 1);
+    let objects = run.objects();
+    assert_eq!(objects[0]["error"]["kind"], "hex");
+    assert_eq!(objects[1]["input"], 1);
+    assert_eq!(objects[1]["id"].as_str().map(str::len), Some(12));
+    assert_eq!(objects[2]["error"]["kind"], "unknown-component");
+    assert_eq!(objects[2]["error"]["offset"], 1);
+}
+
+#[test]
+fn decode_update_reads_as_prose() {
+    let update = "ffffffffffffffffffffffffffffffff004c02000000354001010040020602010000fdebc010088006000000000000\
+                  800e1a0001850000140118c000020381060501501101bb131f40d51f90";
+    let run = floodgate(&["decode", "--update", update], "");
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    assert!(run.stdout.contains("as-path 65003"), "{}", run.stdout);
+    assert!(run.stdout.contains("dst 192.0.2.0/24 proto tcp dport 80,443,8000-8080 then discard"), "{}", run.stdout);
+}
+
+#[test]
+fn decode_update_tells_the_reaction_to_a_zero_length_nlri() {
+    let update = "ffffffffffffffffffffffffffffffff002e02000000174001010040020040050400000064800e06000185000000";
+    let run = floodgate(&["decode", "--update", "--json", update], "");
+    assert_eq!(run.status, 1);
+    let message = run.objects()[0]["error"]["message"].as_str().expect("a message").to_owned();
+    assert!(message.contains("leave out this NLRI"), "{message}");
+}
+
+#[test]
+fn decode_community() {
+    let run = floodgate(&["decode", "--community", "--json", "8006000049742400", "8009ffffffffffee", "80060000"], "");
+    assert_eq!(run.status, 1);
+    let objects = run.objects();
+    assert_eq!(objects[0]["text"], "rate 8mbps");
+    assert_eq!(objects[1]["text"], "mark 46");
+    assert_eq!(objects[2]["error"]["kind"], "community-length");
+}
+
+#[test]
+fn what_encode_prints_is_a_rules_file() {
+    let encoded = floodgate(&["encode", "-"], RULES);
+    assert_eq!(encoded.status, 0, "{}", encoded.stderr);
+    assert_eq!(encoded.stdout.lines().count(), 5);
+    let again = floodgate(&["encode", "-"], &encoded.stdout);
+    assert_eq!(again.stdout, encoded.stdout);
+}
+
+#[test]
+fn encode_takes_bare_words_and_points_at_errors() {
+    let run = floodgate(&["encode", "dst", "192.0.2.1/32", "then", "discard"], "");
+    assert_eq!(run.stdout, "wire ipv4 060120c0000201 8006000000000000\n");
+    let run = floodgate(&["encode", "dst 192.0.2.1/32 prot udp"], "");
+    assert_eq!(run.status, 1);
+    assert!(run.stderr.contains("                 ^"), "{}", run.stderr);
+    assert!(run.stderr.contains("proto"), "{}", run.stderr);
+}
+
+#[test]
+fn explain_names_the_deciding_rule_by_its_number_in_the_file() {
+    let file = rules_file();
+    let path = file.path().to_str().expect("UTF-8");
+    let ask = |words: &[&str]| {
+        let mut arguments = vec!["explain", "--json", "--rules", path];
+        arguments.extend_from_slice(words);
+        let run = floodgate(&arguments, "");
+        assert_eq!(run.status, 0, "{}", run.stderr);
+        run.objects().remove(0)
+    };
+    let ntp = ask(&["udp", "198.51.100.7:123", "192.0.2.1:4000"]);
+    assert_eq!((&ntp["verdict"], &ntp["rule"]), (&"discard".into(), &1.into()));
+    let web = ask(&["tcp", "198.51.100.7:4000", "192.0.2.9:80", "syn", "dscp=46"]);
+    assert_eq!((&web["verdict"], &web["rule"]), (&"rate".into(), &0.into()));
+    let marked = ask(&["udp", "198.51.100.7:1", "192.0.2.9:2", "dscp=46"]);
+    assert_eq!(marked["verdict"], "accept");
+    assert_eq!(marked["rule"], Value::Null);
+    assert_eq!(marked["continued"], serde_json::json!([3]));
+    assert_eq!(marked["actions"], serde_json::json!(["mark 10"]));
+    let other = ask(&["udp", "198.51.100.7:1", "203.0.113.1:2"]);
+    assert_eq!((&other["verdict"], &other["rule"]), (&"accept".into(), &Value::Null));
+    let dns = ask(&["udp", "[2001:db8:1::1]:9", "[2001:db8::1]:53"]);
+    assert_eq!(dns["rule"], 4);
+}
+
+#[test]
+fn explain_says_why_earlier_rules_did_not_match() {
+    let file = rules_file();
+    let path = file.path().to_str().expect("UTF-8");
+    let run = floodgate(&["explain", "--rules", path, "tcp", "198.51.100.7:4000", "192.0.2.1:80", "syn"], "");
+    assert!(run.stdout.contains("verdict  rate 1mbps by rule 0"), "{}", run.stdout);
+    assert!(run.stdout.contains("no: proto"), "{}", run.stdout);
+}
+
+/// A pcap file in memory: classic header, one Ethernet or raw IP packet each.
+fn pcap(link: u32, packets: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4u32, 0x0004_0002, 0, 0, 65535, link] {
+        file.extend_from_slice(&word.to_le_bytes());
+    }
+    for packet in packets {
+        for word in [0, 0, packet.len() as u32, packet.len() as u32] {
+            file.extend_from_slice(&word.to_le_bytes());
+        }
+        file.extend_from_slice(packet);
+    }
+    file
+}
+
+/// IPv4, UDP, 198.51.100.7:`port` to 192.0.2.1:4000.
+fn udp(port: u16) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 198, 51, 100, 7, 192, 0, 2, 1];
+    packet.extend_from_slice(&port.to_be_bytes());
+    packet.extend_from_slice(&[0x0f, 0xa0, 0, 8, 0, 0]);
+    packet
+}
+
+#[test]
+fn explain_goes_through_a_capture() {
+    let rules = rules_file();
+    let tagged = [&[0; 12][..], &[0x81, 0, 0, 5, 8, 0], &udp(123)].concat();
+    let arp = [&[0; 12][..], &[8, 6, 0, 1]].concat();
+    for (link, packets, expected) in [
+        (1, vec![tagged, arp], vec!["discard", "accept"]),
+        (101, vec![udp(123), udp(124)], vec!["discard", "accept"]),
+    ] {
+        let mut capture = tempfile::NamedTempFile::new().expect("a temporary file");
+        capture.write_all(&pcap(link, &packets)).expect("written");
+        let paths = [rules.path(), capture.path()].map(|path| path.to_str().expect("UTF-8"));
+        let run = floodgate(&["explain", "--json", "--rules", paths[0], "--pcap", paths[1]], "");
+        assert_eq!(run.status, 0, "{}", run.stderr);
+        let verdicts: Vec<_> = run.objects().iter().map(|object| object["verdict"].clone()).collect();
+        assert_eq!(verdicts, expected);
+        assert_eq!(run.objects()[1]["packet"], 1);
+    }
+}
+
+#[test]
+fn compile_for_a_data_plane_that_can_do_everything() {
+    let run = floodgate(&["compile", "--target", "none", "--json"], RULES);
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    let objects = run.objects();
+    let order: Vec<_> = objects.iter().filter_map(|object| object["rule"].as_u64()).collect();
+    assert_eq!(order, [1, 0, 2, 3, 4], "enforcement order, in file numbering");
+    assert!(objects[..5].iter().all(|object| object["verdict"] == "exact" && object["entries"] == 1));
+    assert_eq!(objects[5]["program"], "");
+}
+
+#[test]
+fn many_lines_stream_through_decode() {
+    let line = "0b0118c00002038106048119\n";
+    let run = floodgate(&["decode", "--json", "-"], &line.repeat(100_000));
+    assert_eq!(run.status, 0);
+    assert_eq!(run.stdout.lines().count(), 100_000);
+}
+
+#[test]
+fn wrong_usage_is_told_apart() {
+    assert_eq!(floodgate(&["decode"], "").status, 2);
+    assert_eq!(floodgate(&["decode", "--family", "ipv5", "00"], "").status, 2);
+    assert_eq!(floodgate(&["--help"], "").status, 0);
+    let missing = floodgate(&["explain", "--rules", "/nonexistent/rules", "udp", "192.0.2.1:1", "192.0.2.2:2"], "");
+    assert_eq!(missing.status, 1);
+    assert!(missing.stderr.contains("/nonexistent/rules"), "{}", missing.stderr);
+}
