@@ -201,10 +201,9 @@ fn explain_goes_through_a_capture() {
     let rules = rules_file();
     let tagged = [&[0; 12][..], &[0x81, 0, 0, 5, 8, 0], &udp(123)].concat();
     let arp = [&[0; 12][..], &[8, 6, 0, 1]].concat();
-    for (link, packets, expected) in [
-        (1, vec![tagged, arp], vec!["discard", "accept"]),
-        (101, vec![udp(123), udp(124)], vec!["discard", "accept"]),
-    ] {
+    for (link, packets, expected) in
+        [(1, vec![tagged, arp], vec!["discard", "accept"]), (101, vec![udp(123), udp(124)], vec!["discard", "accept"])]
+    {
         let mut capture = tempfile::NamedTempFile::new().expect("a temporary file");
         capture.write_all(&pcap(link, &packets)).expect("written");
         let paths = [rules.path(), capture.path()].map(|path| path.to_str().expect("UTF-8"));

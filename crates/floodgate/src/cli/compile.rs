@@ -16,9 +16,11 @@ use std::sync::Arc;
 pub fn run(args: &CompileArgs) -> Result<u8> {
     let mut output = Output::new();
     let (rules, failed) = rules::load(args.rules.as_deref(), args.json, &mut output)?;
-    let (numbers, rules): (Vec<usize>, Vec<Rule>) = rules.into_iter().map(|numbered| (numbered.index, numbered.rule)).unzip();
+    let (numbers, rules): (Vec<usize>, Vec<Rule>) =
+        rules.into_iter().map(|numbered| (numbered.index, numbered.rule)).unzip();
     let verdicts = compile_list(&rules, &capabilities(args.target));
-    let lines = || numbers.iter().zip(&rules).zip(&verdicts).map(|((&n, rule), verdict)| CompiledLine::new(n, rule, verdict));
+    let lines =
+        || numbers.iter().zip(&rules).zip(&verdicts).map(|((&n, rule), verdict)| CompiledLine::new(n, rule, verdict));
     let exact: Vec<Arc<CompiledRule>> = verdicts
         .iter()
         .filter_map(|verdict| match verdict {

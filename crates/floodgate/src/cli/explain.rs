@@ -6,7 +6,9 @@ use super::output::Output;
 use super::rules::{self, NumberedRule};
 use super::{ExplainArgs, NEGATIVE, OK, words};
 use anyhow::{Context, Result};
-use flowspec::{Component, ComponentType, Decision, Effect, Nlri, Packet, PacketError, Policing, Prefix, Redirect, Scope};
+use flowspec::{
+    Component, ComponentType, Decision, Effect, Nlri, Packet, PacketError, Policing, Prefix, Redirect, Scope,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -95,7 +97,11 @@ impl Answers<'_> {
         self.output.line(&format!("packet   {}", words::describe(packet)))?;
         self.output.line(&format!("verdict  {}", self.outcome(&decision)))?;
         let ended = decision.ended_by.unwrap_or(self.rules.len());
-        self.output.line(&format!("rules    {} looked at, of {}", (ended + 1).min(self.rules.len()), self.rules.len()))?;
+        self.output.line(&format!(
+            "rules    {} looked at, of {}",
+            (ended + 1).min(self.rules.len()),
+            self.rules.len()
+        ))?;
         for (position, numbered) in self.rules.iter().enumerate().take(ended + 1) {
             let why = match passed.iter().find(|(at, _)| *at == position) {
                 Some((_, mismatch)) => format!("no: {mismatch}"),
@@ -185,7 +191,9 @@ fn verdict(effect: &Effect) -> &'static str {
     match (effect.policing, effect.redirect) {
         (Policing::Discard, _) => "discard",
         (Policing::Limit { .. }, _) => "rate",
-        (Policing::None, Some(Redirect::Address { copy: true, .. } | Redirect::UnknownNextHop { copy: true })) => "accept",
+        (Policing::None, Some(Redirect::Address { copy: true, .. } | Redirect::UnknownNextHop { copy: true })) => {
+            "accept"
+        }
         (Policing::None, Some(_)) => "redirect",
         (Policing::None, None) => "accept",
     }

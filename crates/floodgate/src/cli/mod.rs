@@ -123,7 +123,8 @@ pub struct EncodeArgs {
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
-#[command(after_help = "Words: PROTOCOL SOURCE[:PORT] DESTINATION[:PORT] [FLAGS..]; IPv6 with a port in brackets: [2001:db8::1]:53.
+#[command(
+    after_help = "Words: PROTOCOL SOURCE[:PORT] DESTINATION[:PORT] [FLAGS..]; IPv6 with a port in brackets: [2001:db8::1]:53.
 Flags: syn ack fin rst psh urg ece cwr (tcp), type=N code=N (icmp), length=N, dscp=N, label=N, df, first, middle, last (fragment).
 
 Examples:
@@ -132,7 +133,8 @@ Examples:
   floodgate explain --rules filters.txt --pcap attack.pcap
   floodgate explain --rules filters.txt --packet 4500001c00010000401166cdc6336407c0000201007b0fa000080000
 
-Without --rules it asks the running daemon.")]
+Without --rules it asks the running daemon."
+)]
 pub struct ExplainArgs {
     /// Rules file: one rule a line, `#` comments, `wire FAMILY NLRI-HEX [COMMUNITY-HEX..]` lines
     #[arg(long, value_name = "FILE")]

@@ -1,7 +1,7 @@
 //! A packet described in words, as `explain` takes it, made into the octets of an IP packet.
 
 use etherparse::{
-    IpFragOffset, IpNumber, IpDscp, Ipv4Header, Ipv6FlowLabel, Ipv6FragmentHeader, Ipv6Header, TcpHeader, UdpHeader,
+    IpDscp, IpFragOffset, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6FragmentHeader, Ipv6Header, TcpHeader, UdpHeader,
 };
 use flowspec::Packet;
 use flowspec::space::FragmentPosition;
@@ -31,8 +31,7 @@ const FLAGS: [(&str, u16); 9] = [
     ("ns", 0x100),
 ];
 
-const OPTIONS: &str =
-    "a TCP flag (syn ack fin rst psh urg ece cwr), type=N, code=N, length=N, dscp=N, label=N, df, first, middle or last";
+const OPTIONS: &str = "a TCP flag (syn ack fin rst psh urg ece cwr), type=N, code=N, length=N, dscp=N, label=N, df, first, middle or last";
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -59,14 +58,14 @@ struct Options {
 /// # Errors
 /// The first word that does not fit, with what would.
 pub fn packet(words: &[String]) -> Result<Vec<u8>, WordError> {
-    let word = |index: usize, expected: &str| {
-        words.get(index).map(String::as_str).ok_or_else(|| error(index, "", expected))
-    };
+    let word =
+        |index: usize, expected: &str| words.get(index).map(String::as_str).ok_or_else(|| error(index, "", expected));
     let protocol = word(0, "a protocol: tcp, udp, icmp, or a name or number")?;
     let (source, source_port) = endpoint(1, word(1, "the source address, with :PORT for tcp and udp")?)?;
     let (destination, destination_port) = endpoint(2, word(2, "the destination address, with :PORT for tcp and udp")?)?;
     if source.is_ipv4() != destination.is_ipv4() {
-        let version = if source.is_ipv4() { "an IPv4 address, like the source" } else { "an IPv6 address, like the source" };
+        let version =
+            if source.is_ipv4() { "an IPv4 address, like the source" } else { "an IPv6 address, like the source" };
         return Err(error(2, &words[2], version));
     }
     let protocol = protocol_number(protocol, source.is_ipv6())
