@@ -221,7 +221,7 @@ fn compile_for_a_data_plane_that_can_do_everything() {
     assert_eq!(run.status, 0, "{}", run.stderr);
     let objects = run.objects();
     let order: Vec<_> = objects.iter().filter_map(|object| object["rule"].as_u64()).collect();
-    assert_eq!(order, [1, 0, 2, 3, 4], "enforcement order, in file numbering");
+    assert_eq!(order, [1, 2, 0, 3, 4], "enforcement order (port before dport), in file numbering");
     assert!(objects[..5].iter().all(|object| object["verdict"] == "exact" && object["entries"] == 1));
     assert_eq!(objects[5]["program"], "");
 }
