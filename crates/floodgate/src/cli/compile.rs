@@ -5,9 +5,10 @@ use super::rules;
 use super::{CompileArgs, NEGATIVE, OK, Target};
 use anyhow::Result;
 use comfy_table::{Table, presets};
+use dataplane::nftables;
 use engine::capability::Capabilities;
 use engine::compile::{Verdict, compile_list};
-use engine::plan::CompiledRule;
+use engine::plan::{CompiledRule, Ruleset};
 use flowspec::Rule;
 use serde::Serialize;
 use std::sync::Arc;
@@ -47,13 +48,16 @@ pub fn run(args: &CompileArgs) -> Result<u8> {
 fn capabilities(target: Target) -> Capabilities {
     match target {
         Target::None => Capabilities::everything("none"),
+        Target::Nftables => nftables::capabilities(),
     }
 }
 
 /// What would be installed, in the data plane's own language.
-fn program(target: Target, _rules: &[Arc<CompiledRule>]) -> String {
+fn program(target: Target, rules: &[Arc<CompiledRule>]) -> String {
+    let ruleset = || Ruleset { protected: Arc::default(), rules: rules.to_vec() };
     match target {
         Target::None => String::new(),
+        Target::Nftables => nftables::render(&ruleset()),
     }
 }
 

@@ -175,6 +175,8 @@ pub struct CompileArgs {
 pub enum Target {
     /// A data plane that can do everything
     None,
+    /// Linux nftables
+    Nftables,
 }
 
 /// Runs the command; the outcome is the exit status.
