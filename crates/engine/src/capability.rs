@@ -48,6 +48,8 @@ pub struct ActionAbility {
     pub redirect_vrf: bool,
     /// Go on with the next rule after acting (T bit).
     pub continues: bool,
+    /// Set the DSCP and go on with the next rule, which still sees the DSCP that the packet came with.
+    pub mark_continues: bool,
 }
 
 /// A data plane's abilities.
@@ -94,6 +96,7 @@ impl Capabilities {
                 copy_address: true,
                 redirect_vrf: true,
                 continues: true,
+                mark_continues: true,
             },
             max_entries_per_rule: u64::MAX,
         }

@@ -135,6 +135,7 @@ fn check_actions(effect: &Effect, capabilities: &Capabilities) -> Result<(), Ref
         (copy, can.copy_address, ActionKind::CopyAddress),
         (vrf, can.redirect_vrf, ActionKind::RedirectVrf),
         (effect.continues, can.continues, ActionKind::Continue),
+        (effect.continues && effect.mark.is_some(), can.mark_continues, ActionKind::MarkContinue),
     ];
     match wanted.into_iter().find(|&(wanted, can, _)| wanted && !can) {
         Some((_, _, kind)) => Err(RefusalKind::Action(kind)),

@@ -74,8 +74,14 @@ pub fn capabilities() -> Capabilities {
     let mut capabilities = Capabilities::everything("nftables");
     capabilities.fields = [Ability::Range; 13];
     capabilities.max_entries_per_rule = program::MAX_MEMBERS as u64;
-    capabilities.actions =
-        ActionAbility { redirect_address: false, copy_address: false, redirect_vrf: false, ..capabilities.actions };
+    capabilities.actions = ActionAbility {
+        redirect_address: false,
+        copy_address: false,
+        redirect_vrf: false,
+        // The rules that follow would see the new DSCP.
+        mark_continues: false,
+        ..capabilities.actions
+    };
     capabilities
         .with_field(ComponentType::Destination, Ability::Masked)
         .with_field(ComponentType::Source, Ability::Masked)

@@ -74,6 +74,8 @@ pub enum ActionKind {
     RedirectVrf,
     /// Go on with the next rule.
     Continue,
+    /// Mark, and go on with the next rule.
+    MarkContinue,
 }
 
 impl Refusal {
@@ -143,6 +145,7 @@ impl fmt::Display for ActionKind {
             ActionKind::CopyAddress => "copying to an address",
             ActionKind::RedirectVrf => "redirection to a VRF",
             ActionKind::Continue => "going on with the next rule",
+            ActionKind::MarkContinue => "marking and going on with the next rule",
         })
     }
 }
