@@ -1,8 +1,8 @@
 //! What a data plane can match and do: the model through which rules are compiled, so that a rule is enforced exactly or refused
 //! with a reason.
 
-use flowspec::ComponentType;
 use flowspec::space::FragmentSet;
+use flowspec::{ComponentType, IpVersion};
 
 /// How much of a field's values one entry of a data plane can express.
 ///
@@ -52,6 +52,21 @@ pub struct ActionAbility {
     pub mark_continues: bool,
 }
 
+/// Particulars in which a data plane can do less than its abilities say. The default has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gaps {
+    /// Values that no entry can hold: where the data plane uses a number for something else, such as protocol 0 for any protocol.
+    pub values: Vec<(IpVersion, ComponentType, u32)>,
+    /// An ICMP code can be matched only together with one ICMP type.
+    pub icmp_code_needs_type: bool,
+    /// That there is an upper-layer header cannot be asked for without asking for some of its values.
+    pub needs_l4_values: bool,
+    /// Kinds of IPv6 fragment cannot be matched, those of IPv4 as the abilities say.
+    pub no_ipv6_fragments: bool,
+    /// A rule can have one of these, not several: a limit in bytes, a limit in packets, a mark.
+    pub one_action: bool,
+}
+
 /// A data plane's abilities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
@@ -73,6 +88,8 @@ pub struct Capabilities {
     pub actions: ActionAbility,
     /// Most entries that one rule may compile to.
     pub max_entries_per_rule: u64,
+    /// What it cannot do all the same.
+    pub gaps: Gaps,
 }
 
 impl Capabilities {
@@ -99,6 +116,7 @@ impl Capabilities {
                 mark_continues: true,
             },
             max_entries_per_rule: u64::MAX,
+            gaps: Gaps::default(),
         }
     }
 

@@ -10,6 +10,7 @@ use flowspec::{Effect, IpVersion, Nlri, Policing, Redirect, Rule, Space};
 use std::sync::Arc;
 
 mod addresses;
+mod gaps;
 mod parts;
 mod refusal;
 
@@ -109,7 +110,7 @@ pub fn cut(space: Space, capabilities: &Capabilities) -> Result<Vec<Space>, Refu
         return Ok(Vec::new());
     }
     addresses::check(&space, capabilities)?;
-    parts::cut(space, capabilities)
+    parts::cut(gaps::check(space, capabilities)?, capabilities)
 }
 
 fn check_actions(effect: &Effect, capabilities: &Capabilities) -> Result<(), RefusalKind> {
@@ -139,6 +140,11 @@ fn check_actions(effect: &Effect, capabilities: &Capabilities) -> Result<(), Ref
     ];
     match wanted.into_iter().find(|&(wanted, can, _)| wanted && !can) {
         Some((_, _, kind)) => Err(RefusalKind::Action(kind)),
+        None if capabilities.gaps.one_action
+            && [bytes, packets, effect.mark.is_some()].map(usize::from).iter().sum::<usize>() > 1 =>
+        {
+            Err(RefusalKind::SeveralActions)
+        }
         None => Ok(()),
     }
 }

@@ -30,8 +30,14 @@ pub enum RefusalKind {
     TcpFlagBits,
     /// A set of kinds of fragment that it cannot put together.
     FragmentKinds,
+    /// A value that the rule accepts and no entry can hold.
+    Value(ComponentType, u32),
+    /// That an upper-layer header is there, whatever this field of it says.
+    AnyValue(ComponentType),
     /// An action that it cannot carry out.
     Action(ActionKind),
+    /// Actions that it can carry out one at a time.
+    SeveralActions,
     /// A limit over several entries, where each entry has a policer of its own.
     SharedPolicer {
         /// Entries that the rule takes.
@@ -96,7 +102,10 @@ impl RefusalKind {
             RefusalKind::WholeAddress(_) => "whole-address",
             RefusalKind::TcpFlagBits => "tcp-flag-bits",
             RefusalKind::FragmentKinds => "fragment-kinds",
+            RefusalKind::Value(..) => "value",
+            RefusalKind::AnyValue(_) => "any-value",
             RefusalKind::Action(_) => "action",
+            RefusalKind::SeveralActions => "several-actions",
             RefusalKind::SharedPolicer { .. } => "shared-policer",
             RefusalKind::UnknownNextHop => "unknown-next-hop",
             RefusalKind::TooManyEntries { .. } => "too-many-entries",
@@ -118,7 +127,12 @@ impl fmt::Display for Refusal {
             }
             RefusalKind::TcpFlagBits => write!(f, "some of these TCP flags cannot be matched by {by}"),
             RefusalKind::FragmentKinds => write!(f, "these kinds of fragment cannot be matched by {by}"),
+            RefusalKind::Value(field, value) => write!(f, "{} {value} cannot be matched by {by}", words(*field)),
+            RefusalKind::AnyValue(field) => write!(f, "{} of any value cannot be matched by {by}", words(*field)),
             RefusalKind::Action(kind) => write!(f, "{kind} cannot be done by {by}"),
+            RefusalKind::SeveralActions => {
+                write!(f, "of limits in bytes, limits in packets and marks, {by} can do one in a rule")
+            }
             RefusalKind::SharedPolicer { entries } => {
                 write!(f, "the rule takes {entries} entries, which cannot share one rate limit in {by}")
             }

@@ -1,0 +1,131 @@
+//! Where a data plane can do less than the abilities of its fields say.
+
+use super::RefusalKind;
+use crate::capability::Capabilities;
+use flowspec::space::{Condition, Fields, IntervalSet, MAX_ICMP, MAX_PORT};
+use flowspec::{ComponentType, IpVersion, Space};
+
+/// The same packets, in a form whose fields can be cut one by one.
+pub(super) fn check(space: Space, capabilities: &Capabilities) -> Result<Space, RefusalKind> {
+    let gaps = &capabilities.gaps;
+    let version = space.version();
+    if gaps.needs_l4_values
+        && let Some(field) = space.fields().iter().find(|&field| asks_for_presence(&space, field))
+    {
+        return Err(RefusalKind::AnyValue(field));
+    }
+    if gaps.no_ipv6_fragments
+        && version == IpVersion::V6
+        && space.fields().has(ComponentType::Fragment)
+        && !space.fragment_is_implied()
+    {
+        return Err(RefusalKind::Field(ComponentType::Fragment));
+    }
+    let space = if gaps.icmp_code_needs_type && space.icmp_code().is_some() && space.icmp_type().is_none() {
+        space.narrowed(Condition::IcmpType(IntervalSet::full(MAX_ICMP)))
+    } else {
+        space
+    };
+    let missing = gaps.values.iter().find(|&&(of, field, value)| of == version && accepts(&space, field, value));
+    match missing {
+        Some(&(_, field, value)) => Err(RefusalKind::Value(field, value)),
+        None => Ok(space),
+    }
+}
+
+fn numbers(space: &Space, field: ComponentType) -> Option<&IntervalSet> {
+    match field {
+        ComponentType::Port => space.port(),
+        ComponentType::DestinationPort => space.destination_port(),
+        ComponentType::SourcePort => space.source_port(),
+        ComponentType::IcmpType => space.icmp_type(),
+        ComponentType::IcmpCode => space.icmp_code(),
+        ComponentType::PacketLength => space.length(),
+        ComponentType::FlowLabel => space.label(),
+        ComponentType::Destination
+        | ComponentType::Source
+        | ComponentType::Protocol
+        | ComponentType::TcpFlags
+        | ComponentType::Dscp
+        | ComponentType::Fragment => None,
+    }
+}
+
+/// Whether the field is constrained to values of which `value` is one.
+fn accepts(space: &Space, field: ComponentType, value: u32) -> bool {
+    let octet = u8::try_from(value).ok();
+    match field {
+        ComponentType::Protocol => {
+            space.protocol().is_some_and(|set| octet.is_some_and(|protocol| set.contains(protocol)))
+        }
+        ComponentType::Dscp => space.dscp().is_some_and(|set| octet.is_some_and(|dscp| set.contains(dscp))),
+        _ => numbers(space, field).is_some_and(|set| set.contains(value)),
+    }
+}
+
+/// Whether the field is one of an upper-layer header and accepts every value.
+fn asks_for_presence(space: &Space, field: ComponentType) -> bool {
+    let full = |max| numbers(space, field).is_some_and(|set| set.is_full(max));
+    match field {
+        ComponentType::TcpFlags => space.tcp_flags().is_some_and(|set| set.is_full()),
+        _ if Fields::PORTS.has(field) => full(MAX_PORT),
+        _ if Fields::ICMP.has(field) => full(MAX_ICMP),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Verdict, compile};
+    use super::*;
+    use crate::capability::{Ability, Gaps};
+
+    fn narrow() -> Capabilities {
+        Capabilities {
+            gaps: Gaps {
+                values: vec![
+                    (IpVersion::V4, ComponentType::Protocol, 0),
+                    (IpVersion::V4, ComponentType::IcmpType, 255),
+                ],
+                icmp_code_needs_type: true,
+                needs_l4_values: true,
+                no_ipv6_fragments: true,
+                one_action: true,
+            },
+            ..Capabilities::everything("narrow")
+        }
+        .with_field(ComponentType::IcmpType, Ability::Value)
+    }
+
+    /// The entries, or the name of the refusal.
+    fn compiled(text: &str) -> Result<usize, &'static str> {
+        match compile(&text.parse().expect(text), &narrow()) {
+            Verdict::Exact(rule) => Ok(rule.entries.len()),
+            Verdict::Refused(refusal) => Err(refusal.kind.name()),
+        }
+    }
+
+    #[test]
+    fn what_no_entry_can_hold_is_refused() {
+        for (rule, expected) in [
+            ("dst 192.0.2.0/24 proto 0 then discard", Err("value")),
+            ("dst 192.0.2.0/24 proto !=17 then discard", Err("value")),
+            ("dst 192.0.2.0/24 proto 17 then discard", Ok(1)),
+            ("dst 192.0.2.0/24 then discard", Ok(1)),
+            ("dst 192.0.2.0/24 icmp-type !=8 then discard", Err("value")),
+            ("dst 192.0.2.0/24 icmp-type 8 then discard", Ok(1)),
+            ("dst 192.0.2.0/24 icmp-code 1 then discard", Err("value")),
+            ("dst 2001:db8::/32 icmp-code 1 then discard", Ok(256)),
+            ("dst 192.0.2.0/24 dport >=0 then discard", Err("any-value")),
+            ("dst 192.0.2.0/24 tcp-flags !0x0 then discard", Ok(0)),
+            ("dst 192.0.2.0/24 fragment is-fragment then discard", Ok(1)),
+            ("dst 2001:db8::/32 fragment is-fragment then discard", Err("field")),
+            ("dst 2001:db8::/32 dport 53 fragment !is-fragment then discard", Ok(1)),
+            ("dst 192.0.2.0/24 then rate 1mbps mark 46", Err("several-actions")),
+            ("dst 192.0.2.0/24 then rate 1mbps rate 1000pps", Err("several-actions")),
+            ("dst 192.0.2.0/24 then rate 1mbps rate 2mbps", Ok(1)),
+        ] {
+            assert_eq!(compiled(rule), expected, "{rule}");
+        }
+    }
+}
