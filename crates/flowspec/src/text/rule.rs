@@ -146,14 +146,15 @@ impl Draft {
 
     /// Reads what stands before `then`: a component, or a word about the rule.
     fn match_word(&mut self, cursor: &mut Cursor<'_>, word: &str, lower: &str, at: usize) -> Result<(), TextError> {
+        // Words of ExaBGP and GoBGP that change how the rest is read: so they stand before it.
+        let begins = self.components.is_empty();
         match lower {
-            "match" => {
+            "match" if begins => {
                 self.dialect = Dialect::Foreign;
                 self.brace(cursor, Part::Match);
             }
-            "flow" | "flow-vpn" => self.dialect = Dialect::Foreign,
-            "announce" if self.components.is_empty() => self.dialect = Dialect::Foreign,
-            "route" => {
+            "flow" | "flow-vpn" | "announce" if begins => self.dialect = Dialect::Foreign,
+            "route" if begins => {
                 self.dialect = Dialect::Foreign;
                 cursor.skip_space();
                 if cursor.peek() != Some('{') {
