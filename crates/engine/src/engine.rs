@@ -62,7 +62,7 @@ pub enum Announced {
     UnknownPeer,
 }
 
-/// See the [module](self).
+/// Its parts are told at the top of the file.
 #[derive(Debug)]
 pub struct Engine {
     capabilities: Capabilities,

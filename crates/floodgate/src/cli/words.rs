@@ -53,7 +53,7 @@ struct Options {
     fragment_offset: u16,
 }
 
-/// The octets of the IP packet that `words` describe: PROTOCOL SOURCE[:PORT] DESTINATION[:PORT] [OPTION..].
+/// The octets of the IP packet that `words` describe: `PROTOCOL SOURCE[:PORT] DESTINATION[:PORT] [OPTION..]`.
 ///
 /// # Errors
 /// The first word that does not fit, with what would.
