@@ -31,7 +31,7 @@ mod view;
 pub use change::Change;
 pub use snapshot::{InvalidSnapshot, SnapshotPath};
 pub use stale::Retention;
-pub use view::RuleView;
+pub use view::{PathView, RuleView};
 
 /// What the engine is told by the configuration and by the data plane.
 #[derive(Clone, Debug)]

@@ -27,6 +27,8 @@ mod table;
 mod unicast;
 pub mod validate;
 
-pub use engine::{Announced, Change, Engine, EngineConfig, InvalidSnapshot, Retention, RuleView, SnapshotPath};
+pub use engine::{
+    Announced, Change, Engine, EngineConfig, InvalidSnapshot, PathView, Retention, RuleView, SnapshotPath,
+};
 pub use peer::{PeerConfig, PeerCounts};
 pub use route::{PeerId, Route, RouteFamily, Timestamp};

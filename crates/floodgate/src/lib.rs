@@ -2,7 +2,20 @@
 //!
 //! # Tour
 //! - [`cli`]: the command line; offline commands answer from their arguments, live ones ask the running daemon.
+//! - [`config`]: the configuration file and what is said about bad ones.
+//! - [`daemon`]: `floodgate run`: who does what on which thread.
+//! - [`net`] and [`peers`]: TCP for BGP, one task a peer. [`apply`]: the thread that owns the data plane.
+//! - [`api`], [`metrics`], [`events`]: what is shown. [`state_file`]: what is remembered. [`interfaces`]: what this machine has.
 
+pub mod api;
+pub mod apply;
 pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod events;
+pub mod interfaces;
+pub mod metrics;
 pub mod net;
+pub mod peers;
+pub mod rules;
+pub mod state_file;

@@ -4,12 +4,14 @@ use super::Engine;
 use crate::compile::{Refusal, RefusalKind};
 use crate::key::RuleKey;
 use crate::plan::RuleFailure;
+use crate::protection::Protected;
 use crate::route::{Path, PeerId, Route, Timestamp};
 use crate::select;
 use crate::state::RuleState;
 use crate::table::{Aside, Base, Record};
-use flowspec::{Effect, Nlri, Rule, RuleId};
+use flowspec::{Effect, Nlri, Packet, Rule, RuleId};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// A rule as it stands.
@@ -18,6 +20,17 @@ pub struct RuleView<'a> {
     engine: &'a Engine,
     nlri: &'a Arc<Nlri>,
     record: &'a Record,
+}
+
+/// One peer's route of a rule.
+#[derive(Clone, Copy, Debug)]
+pub struct PathView<'a> {
+    /// Who announces it.
+    pub peer: PeerId,
+    /// What it asks for.
+    pub route: &'a Arc<Route>,
+    /// The peer's session is lost, or it was remembered over a restart.
+    pub stale: bool,
 }
 
 impl<'a> RuleView<'a> {
@@ -57,6 +70,11 @@ impl<'a> RuleView<'a> {
     /// Who announces it, once for each path.
     pub fn peers(&self) -> impl Iterator<Item = PeerId> + 'a {
         self.record.paths.iter().map(|path| path.peer)
+    }
+
+    /// Who announces it, and how.
+    pub fn paths(&self) -> impl Iterator<Item = PathView<'a>> + use<'a> {
+        self.record.paths.iter().map(|path| PathView { peer: path.peer, route: &path.route, stale: path.stale })
     }
 
     /// When it was first announced, by those who announce it now.
@@ -124,6 +142,18 @@ impl Engine {
     /// The rules that somebody announces, in enforcement order, VPN rules among them; IPv4 before IPv6.
     pub fn rules(&self) -> impl Iterator<Item = RuleView<'_>> {
         self.table.rules.iter().filter_map(|(key, record)| self.view(key, record))
+    }
+
+    /// What protects a packet, if something does.
+    pub fn protecting(&self, packet: &Packet) -> Option<&Protected> {
+        self.protection.items().iter().find(|item| item.space.matches(packet))
+    }
+
+    /// The same from behind a rule on, for looking at them page by page; whether that rule is still there does not matter.
+    pub fn rules_after(&self, after: Option<&Arc<Nlri>>) -> impl Iterator<Item = RuleView<'_>> {
+        let start = after.map_or(Bound::Unbounded, |nlri| Bound::Excluded(RuleKey::new(nlri.clone())));
+        let records = self.table.rules.range((start, Bound::Unbounded));
+        records.filter_map(|(key, record)| self.view(key, record))
     }
 
     /// The rule with this match part.

@@ -5,7 +5,8 @@ mod compile;
 mod decode;
 mod encode;
 mod explain;
-mod input;
+pub(crate) mod input;
+pub mod live;
 mod output;
 mod rules;
 mod words;
@@ -53,6 +54,9 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Show what would be installed: verdict and entries per rule; offline, no root
     Compile(CompileArgs),
+    /// The daemon and the commands that ask it.
+    #[command(flatten)]
+    Live(live::LiveCommand),
 }
 
 /// FlowSpec families on the command line.
@@ -186,6 +190,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Encode(args) => encode::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Compile(args) => compile::run(&args),
+        Command::Live(command) => live::run(&command),
     };
     match outcome {
         Ok(status) => ExitCode::from(status),

@@ -152,12 +152,6 @@ fn api(config: &Config, report: &mut Report<'_>) {
     if api.token.as_ref().is_some_and(|token| token.len() < 16) {
         report.at(&[Key("api"), Key("token")], "a token has at least 16 characters".into());
     }
-    if config.dataplane.nftables.table.is_empty()
-        || !config.dataplane.nftables.table.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
-    {
-        let message = "the name of a table has letters, digits, - and _".into();
-        report.at(&[Key("dataplane"), Key("nftables"), Key("table")], message);
-    }
     let addresses = config.protect.addresses.iter().flatten().enumerate();
     for (index, address) in addresses.filter(|(_, address): &(usize, &IpAddr)| address.is_unspecified()) {
         let message = format!("{address} is not an address; leave the key out to mean all of this machine");

@@ -230,8 +230,10 @@ pub enum OnExit {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Nftables {
-    /// Name of our table.
-    pub table: String,
+    /// The group of the kernel's packet log (nflog) that sampled packets go to.
+    pub sample_group: u16,
+    /// Octets of a sampled packet that are logged, from the IP header on.
+    pub sample_octets: u32,
 }
 
 /// `[api]`.
@@ -316,7 +318,7 @@ impl Default for Allow {
 
 impl Default for Nftables {
     fn default() -> Self {
-        Nftables { table: "floodgate".to_owned() }
+        Nftables { sample_group: 3970, sample_octets: 128 }
     }
 }
 

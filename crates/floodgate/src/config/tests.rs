@@ -123,3 +123,56 @@ fn a_secret_is_the_first_line_of_its_file() {
     std::fs::remove_file(dir.path().join("key")).unwrap();
     assert!(Config::load(&file).unwrap_err().to_string().contains("md5-file of peer controller: cannot read"));
 }
+
+const MANUAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual/configuration.md");
+
+#[test]
+fn the_manuals_examples_are_right() {
+    let manual = std::fs::read_to_string(MANUAL).unwrap();
+    let examples: Vec<&str> = manual.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() >= 2);
+    for example in examples {
+        parse(example).unwrap_or_else(|error| panic!("{error}\n{example}"));
+    }
+}
+
+/// Serde names all keys of a table when it is asked for one that is not there, so that no key can be forgotten here.
+#[test]
+fn the_manual_has_every_key() {
+    let manual = std::fs::read_to_string(MANUAL).unwrap();
+    let mut section = String::new();
+    let mut documented = std::collections::BTreeSet::new();
+    for line in manual.lines() {
+        if let Some(heading) = line.strip_prefix('#') {
+            section = heading.split('`').nth(1).unwrap_or("").to_owned();
+        } else if let Some(key) = line.strip_prefix("| `").and_then(|rest| rest.split('`').next()) {
+            documented.insert(format!("{section} {key}"));
+        }
+    }
+    let mut known = std::collections::BTreeSet::new();
+    for (section, place) in [
+        ("[router]", "as = 65140"),
+        ("[[peer]]", "as = 65070"),
+        ("[peer.allow]", "as = 65070\n[peer.allow]"),
+        ("[protect]", "as = 65070\n[protect]"),
+        ("[dataplane]", "[dataplane]"),
+        ("[dataplane.nftables]", "interfaces = [\"swp*\"]\n[dataplane.nftables]"),
+        ("[api]", "as = 65070\n[api]"),
+        ("[state]", "as = 65070\n[state]"),
+        ("[log]", "as = 65070\n[log]"),
+    ] {
+        let anchor = match place {
+            "as = 65140" | "[dataplane]" => place,
+            _ if place.starts_with("as = 65070") => "as = 65070",
+            _ => "interfaces = [\"swp*\"]",
+        };
+        let error = parse(&SMALLEST.replacen(anchor, &format!("{place}\nzzzzzzzz = 1"), 1)).unwrap_err();
+        let keys = error.split("expected ").nth(1).unwrap_or_else(|| panic!("{error}"));
+        known.extend(keys.split('`').skip(1).step_by(2).map(|key| format!("{section} {key}")));
+    }
+    for table in ["[[peer]] allow", "[dataplane] nftables"] {
+        assert!(known.remove(table), "{table} has a section of its own");
+    }
+    assert!(known.len() > 40, "{known:?}");
+    assert_eq!(known, documented);
+}

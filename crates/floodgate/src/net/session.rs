@@ -34,8 +34,6 @@ pub enum Control {
     Vanish,
     /// Close, and come back after the idle hold time.
     Reset(Cease),
-    /// Ask the peer for all its routes again, where it can (RFC 2918).
-    Refresh,
 }
 
 /// All that a peer's task needs.
@@ -92,7 +90,6 @@ pub async fn run(setup: SessionSetup) {
                 }
                 Some(Control::Vanish) | None => return,
                 Some(Control::Reset(cease)) => task.handle(Event::Reset(cease)),
-                Some(Control::Refresh) => task.refresh(),
             },
             () = sleep_until(deadline) => task.timeout(),
             permit = engine.reserve(), if !idle => {
@@ -172,14 +169,6 @@ impl Task {
 
     fn timeout(&mut self) {
         self.session.handle_timeout(Instant::now());
-        self.settle();
-    }
-
-    fn refresh(&mut self) {
-        let Some(families) = self.session.negotiated().map(|negotiated| negotiated.families) else { return };
-        for family in families.iter() {
-            self.session.route_refresh(family, bgp::RefreshKind::Request);
-        }
         self.settle();
     }
 

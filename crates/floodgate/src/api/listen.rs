@@ -1,0 +1,118 @@
+//! Where the API is served.
+
+use crate::config::Api;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+/// How a request came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// The Unix socket: who may open it may do everything.
+    Unix,
+    /// TCP: changing anything takes this token; without one, nothing can be changed.
+    Tcp(Option<String>),
+}
+
+/// The listening sockets of the API.
+#[derive(Debug, Default)]
+pub struct ApiListeners {
+    unix: Option<(PathBuf, Option<String>, JoinHandle<()>)>,
+    tcp: Vec<(SocketAddr, Option<String>, JoinHandle<()>)>,
+}
+
+impl ApiListeners {
+    /// Listens as configured; what did not change is not touched. `router` makes the service for a transport.
+    ///
+    /// # Errors
+    /// A socket could not be opened, with its address.
+    pub async fn set(&mut self, api: &Api, router: impl Fn(Transport) -> axum::Router) -> Result<(), String> {
+        let same = self.unix.as_ref().is_some_and(|(path, group, _)| *path == api.socket && *group == api.group);
+        if !same {
+            let listener = unix(&api.socket, api.group.as_deref())
+                .await
+                .map_err(|error| format!("API socket {}: {error}", api.socket.display()))?;
+            let service = router(Transport::Unix);
+            let task = tokio::spawn(async move { drop(axum::serve(listener, service).await) });
+            if let Some((path, _, old)) = self.unix.replace((api.socket.clone(), api.group.clone(), task)) {
+                old.abort();
+                if path != api.socket {
+                    let _ = std::fs::remove_file(path);
+                }
+            }
+        }
+        let wanted: Vec<SocketAddr> =
+            api.listen.iter().map(|l| SocketAddr::new(l.address, l.port.unwrap_or(0))).collect();
+        let mut gone = Vec::new();
+        self.tcp.retain(|(address, token, task)| {
+            let keep = wanted.contains(address) && *token == api.token;
+            if !keep {
+                task.abort();
+                gone.push(*address);
+            }
+            keep
+        });
+        // An aborted task closes its socket only when it is next polled.
+        tokio::task::yield_now().await;
+        for address in wanted {
+            if self.tcp.iter().any(|(open, ..)| *open == address) {
+                continue;
+            }
+            let listener =
+                TcpListener::bind(address).await.map_err(|error| format!("API address {address}: {error}"))?;
+            let service = router(Transport::Tcp(api.token.clone()));
+            let task = tokio::spawn(async move { drop(axum::serve(listener, service).await) });
+            self.tcp.push((address, api.token.clone(), task));
+        }
+        Ok(())
+    }
+
+    /// Takes the socket's file away.
+    pub fn close(&mut self) {
+        if let Some((path, _, task)) = self.unix.take() {
+            task.abort();
+            let _ = std::fs::remove_file(path);
+        }
+        self.tcp.drain(..).for_each(|(.., task)| task.abort());
+    }
+}
+
+/// Opens the socket for root and the group alone. A socket file that nobody answers on is left from an earlier run.
+async fn unix(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    if UnixStream::connect(path).await.is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers there"));
+    }
+    if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
+        std::fs::remove_file(path)?;
+    }
+    // Nobody else may connect between bind and the change of its mode.
+    let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+    let listener = UnixListener::bind(path);
+    nix::sys::stat::umask(before);
+    let listener = listener?;
+    match gid(group)? {
+        Some(gid) => {
+            std::os::unix::fs::chown(path, None, Some(gid))?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+        }
+        None => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?,
+    }
+    Ok(listener)
+}
+
+fn gid(group: Option<&str>) -> io::Result<Option<u32>> {
+    let find = |name: &str| nix::unistd::Group::from_name(name).map_err(io::Error::from);
+    match group {
+        Some(name) => match find(name)? {
+            Some(group) => Ok(Some(group.gid.as_raw())),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no group `{name}`"))),
+        },
+        None => Ok(find("floodgate")?.map(|group| group.gid.as_raw())),
+    }
+}

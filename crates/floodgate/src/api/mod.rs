@@ -1,0 +1,27 @@
+//! HTTP for people's tools and programs: over the Unix socket, and over TCP where the configuration says so.
+//!
+//! | | |
+//! |---|---|
+//! | `GET /healthz` | 200 while decisions are made and applied |
+//! | `GET /metrics` | Prometheus |
+//! | `GET /v1/status`, `/v1/peers` | one object, an array |
+//! | `GET /v1/rules?filter=WORDS` | one object a line, in enforcement order |
+//! | `GET /v1/history?count=N` | an array, oldest first |
+//! | `GET /v1/events` | server-sent events |
+//! | `POST /v1/announce` | `{"rule":TEXT,"for":"10m"}` |
+//! | `POST /v1/withdraw` | `{"rule":TEXT-OR-ID}` |
+//! | `POST /v1/explain` | `{"packet":HEX}` |
+//! | `POST /v1/pause`, `/v1/resume`, `/v1/clear`, `/v1/reload` | no body |
+//!
+//! An error is `{"error":{"message":TEXT}}`.
+
+mod listen;
+mod routes;
+mod view;
+
+pub use listen::{ApiListeners, Transport};
+pub use routes::{ApiState, Reload, router};
+pub use view::{
+    AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, OriginView, PeerView, RuleView,
+    StatusView, WithdrawRequest,
+};

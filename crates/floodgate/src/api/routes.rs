@@ -1,0 +1,284 @@
+//! The requests, one function each.
+
+use super::listen::Transport;
+use super::view::{AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest, RuleView, WithdrawRequest};
+use crate::cli::input::parse_hex;
+use crate::config::Age;
+use crate::daemon::{Command, RuleFilter, Which};
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::sse::{KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// A request to read the configuration again; the answer says what changed, or what is wrong with the file.
+pub type Reload = oneshot::Sender<Result<String, String>>;
+
+/// What the requests need.
+#[derive(Clone, Debug)]
+pub struct ApiState {
+    /// The task that decides.
+    pub commands: mpsc::Sender<Command>,
+    /// The task that owns the configuration.
+    pub reload: mpsc::Sender<Reload>,
+}
+
+/// How long a change may take before the answer says that it is under way.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The service for one transport.
+pub fn router(state: ApiState, transport: Transport) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
+        .route("/v1/status", get(status))
+        .route("/v1/peers", get(peers))
+        .route("/v1/rules", get(rules))
+        .route("/v1/history", get(history))
+        .route("/v1/events", get(events))
+        .route("/v1/announce", post(announce))
+        .route("/v1/withdraw", post(withdraw))
+        .route("/v1/explain", post(explain))
+        .route("/v1/pause", post(pause))
+        .route("/v1/resume", post(resume))
+        .route("/v1/clear", post(clear))
+        .route("/v1/reload", post(reload))
+        .fallback(async || Failure::new(StatusCode::NOT_FOUND, "no such path; see the list in the manual"))
+        .layer(middleware::from_fn_with_state(transport, authorize))
+        .with_state(state)
+}
+
+/// Over TCP, what is not a look takes the token. (Explaining a packet changes nothing, but is a POST: it takes the token too.)
+async fn authorize(State(transport): State<Transport>, request: Request, next: Next) -> Response {
+    let harmless = request.method() == Method::GET || request.method() == Method::HEAD;
+    let refusal = match &transport {
+        Transport::Unix => None,
+        Transport::Tcp(_) if harmless => None,
+        Transport::Tcp(None) => Some((StatusCode::FORBIDDEN, "read-only: no token is configured for TCP")),
+        Transport::Tcp(Some(token)) => {
+            let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
+            let fits = same(shown.as_bytes(), token.as_bytes());
+            (!fits).then_some((StatusCode::UNAUTHORIZED, "this takes the header `Authorization: Bearer TOKEN`"))
+        }
+    };
+    match refusal {
+        Some((status, message)) => Failure::new(status, message).into_response(),
+        None => next.run(request).await,
+    }
+}
+
+/// Compares in a time that does not tell how much was right.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+}
+
+/// A request that was not fulfilled.
+struct Failure(StatusCode, String);
+
+impl Failure {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Failure(status, message.into())
+    }
+
+    fn bad(message: impl ToString) -> Self {
+        Failure(StatusCode::BAD_REQUEST, message.to_string())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, Json(ErrorBody { error: ErrorMessage { message: self.1 } })).into_response()
+    }
+}
+
+impl ApiState {
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
+        let stopping = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
+        let (answer, reply) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| stopping())?;
+        reply.await.map_err(|_| stopping())
+    }
+}
+
+async fn healthz(State(state): State<ApiState>) -> Result<&'static str, Failure> {
+    let late = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "no decisions are made");
+    let status = tokio::time::timeout(Duration::from_secs(2), state.ask(Command::Status)).await.map_err(late)??;
+    match status.dataplane_error {
+        None => Ok("ok\n"),
+        Some(error) => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, error)),
+    }
+}
+
+async fn metrics(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
+    let status = state.ask(Command::Status).await?;
+    let peers = state.ask(Command::Peers).await?;
+    let text = crate::metrics::render(&status, &peers)
+        .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text))
+}
+
+async fn status(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
+    Ok(Json(state.ask(Command::Status).await?))
+}
+
+async fn peers(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
+    Ok(Json(state.ask(Command::Peers).await?))
+}
+
+#[derive(Deserialize)]
+struct RulesQuery {
+    #[serde(default)]
+    filter: String,
+}
+
+/// Streams: 100,000 rules are never in memory as text at once.
+async fn rules(State(state): State<ApiState>, Query(query): Query<RulesQuery>) -> Response {
+    let filter = RuleFilter::parse(&query.filter);
+    let (chunks, body) = mpsc::channel::<Result<Bytes, Infallible>>(2);
+    tokio::spawn(async move {
+        let mut after = None;
+        loop {
+            let next = state.ask(|answer| Command::Rules { filter: filter.clone(), after, answer }).await;
+            let Ok((rules, more)) = next else { return };
+            let mut lines = Vec::with_capacity(rules.len() * 256);
+            for rule in &rules {
+                if serde_json::to_writer(&mut lines, rule).is_ok() {
+                    lines.push(b'\n');
+                }
+            }
+            if !lines.is_empty() && chunks.send(Ok(lines.into())).await.is_err() {
+                return;
+            }
+            after = more;
+            if after.is_none() {
+                return;
+            }
+        }
+    });
+    let body = Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(body));
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+#[derive(Deserialize)]
+struct HistoryQuery {
+    #[serde(default = "hundred")]
+    count: usize,
+}
+
+const fn hundred() -> usize {
+    100
+}
+
+async fn history(
+    State(state): State<ApiState>,
+    Query(query): Query<HistoryQuery>,
+) -> Result<impl IntoResponse, Failure> {
+    Ok(Json(state.ask(|answer| Command::History(query.count, answer)).await?))
+}
+
+async fn events(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
+    let watcher = state.ask(Command::Watch).await?;
+    let stream = futures_util::stream::unfold(watcher, async |mut watcher| {
+        let item = match watcher.recv().await {
+            Ok(event) => axum::response::sse::Event::default().id(event.number.to_string()).json_data(&event),
+            // The reader was too slow: it learns how much it missed.
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                Ok(axum::response::sse::Event::default().event("missed").data(missed.to_string()))
+            }
+            Err(broadcast::error::RecvError::Closed) => return None,
+        };
+        Some((item, watcher))
+    });
+    Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
+}
+
+async fn announce(State(state): State<ApiState>, Json(request): Json<AnnounceRequest>) -> Result<Json<Done>, Failure> {
+    let rule = crate::rules::parse(&request.rule).map_err(Failure::bad)?;
+    let lifetime: Option<Age> = request.lifetime.as_deref().map(str::parse).transpose().map_err(Failure::bad)?;
+    if lifetime.is_some_and(|age| age.0.is_zero()) {
+        return Err(Failure::bad("a rule that lives 0 s is never enforced"));
+    }
+    let lifetime = lifetime.map(|age| age.0);
+    let id = state.ask(|answer| Command::Announce { rule: Box::new(rule), lifetime, answer }).await?;
+    let view = settled(&state, id).await?;
+    let message = match &view {
+        Some(RuleView { id, state, reason: Some(reason), .. }) => format!("{id} is {state}: {reason}"),
+        Some(RuleView { id, state, .. }) => format!("{id} is {state}"),
+        None => format!("{id} was withdrawn again"),
+    };
+    Ok(Json(Done { message, rule: view }))
+}
+
+/// The rule once the data plane has dealt with it, or as it is when patience ends.
+async fn settled(state: &ApiState, id: flowspec::RuleId) -> Result<Option<RuleView>, Failure> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let view = state.ask(|answer| Command::Rule(id, answer)).await?;
+        let pending = view.as_ref().is_some_and(|view| view.state == "pending");
+        if !pending || tokio::time::Instant::now() >= deadline {
+            return Ok(view);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+async fn withdraw(State(state): State<ApiState>, Json(request): Json<WithdrawRequest>) -> Result<Json<Done>, Failure> {
+    let text = request.rule.trim();
+    let rule = match text.parse() {
+        Ok(id) => Which::Id(id),
+        Err(_) => Which::Nlri(Box::new(crate::rules::parse_match(text).map_err(Failure::bad)?)),
+    };
+    let outcome = state.ask(|answer| Command::Withdraw { rule, answer }).await?;
+    let text = outcome.map_err(|why| Failure::new(StatusCode::NOT_FOUND, why))?;
+    Ok(Json(Done { message: format!("withdrawn: {text}"), rule: None }))
+}
+
+async fn explain(
+    State(state): State<ApiState>,
+    Json(request): Json<ExplainRequest>,
+) -> Result<impl IntoResponse, Failure> {
+    let packet = parse_hex(&request.packet).map_err(Failure::bad)?;
+    let explanation = state.ask(|answer| Command::Explain(packet, answer)).await?;
+    Ok(Json(explanation.map_err(Failure::bad)?))
+}
+
+async fn paused(state: &ApiState, pause: bool) -> Result<bool, Failure> {
+    let outcome = state.ask(|answer| Command::Pause(pause, answer)).await?;
+    outcome
+        .map_err(|words| Failure::new(StatusCode::BAD_GATEWAY, format!("the data plane did not follow yet: {words}")))
+}
+
+async fn pause(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
+    let changed = paused(&state, true).await?;
+    let message = if changed { "paused: nothing is filtered until `floodgate resume`" } else { "already paused" };
+    Ok(Json(Done { message: message.to_owned(), rule: None }))
+}
+
+async fn resume(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
+    let changed = paused(&state, false).await?;
+    let message = if changed { "resumed: filtering is back" } else { "was not paused" };
+    Ok(Json(Done { message: message.to_owned(), rule: None }))
+}
+
+async fn clear(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
+    let count = state.ask(Command::Clear).await?;
+    Ok(Json(Done { message: format!("{count} local rules withdrawn"), rule: None }))
+}
+
+async fn reload(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
+    let stopping = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
+    let (answer, reply) = oneshot::channel();
+    state.reload.send(answer).await.map_err(|_| stopping())?;
+    let message = reply.await.map_err(|_| stopping())?.map_err(Failure::bad)?;
+    Ok(Json(Done { message, rule: None }))
+}

@@ -1,0 +1,196 @@
+//! What the API says, in both directions: the daemon writes these, the commands read them.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The daemon's version.
+    pub version: String,
+    /// When it started, RFC 3339.
+    pub started: String,
+    /// Our AS number.
+    #[serde(rename = "as")]
+    pub asn: u32,
+    /// Our BGP identifier.
+    pub router_id: String,
+    /// Where BGP connections are taken.
+    pub listen: Vec<String>,
+    /// Peers configured and established.
+    pub peers: u64,
+    /// Established sessions.
+    pub established: u64,
+    /// Rules by state.
+    pub rules: BTreeMap<String, u64>,
+    /// The back end.
+    pub backend: String,
+    /// Interfaces that are filtered; empty means all.
+    pub interfaces: Vec<String>,
+    /// `enforce` or `monitor`.
+    pub mode: String,
+    /// All filtering is taken out for now.
+    pub paused: bool,
+    /// Entries in use in the data plane.
+    pub entries: u64,
+    /// Entries that fit, where there is a limit.
+    pub capacity: Option<u64>,
+    /// Octets of memory that the data plane takes, where it can be told.
+    pub dataplane_memory: Option<u64>,
+    /// `applied`, `applying`, or `failed`.
+    pub dataplane: String,
+    /// Why, where it failed.
+    pub dataplane_error: Option<String>,
+    /// Changes applied since the start.
+    pub applied: u64,
+    /// Changes that the data plane did not take.
+    pub failures: u64,
+    /// Times that somebody else changed what we applied.
+    pub damages: u64,
+    /// How long the latest change took, milliseconds.
+    pub apply_ms: f64,
+    /// What deserves a second look in the configuration.
+    pub advice: Vec<String>,
+}
+
+/// One of `GET /v1/peers`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// Its AS number.
+    #[serde(rename = "as")]
+    pub asn: u32,
+    /// State of the session, RFC 4271: `established` and so on.
+    pub state: String,
+    /// Since when it is in that state, RFC 3339.
+    pub since: String,
+    /// Negotiated hold time, seconds.
+    pub hold_time: Option<u16>,
+    /// Negotiated families.
+    pub families: Vec<String>,
+    /// Rules that it announces, all states.
+    pub rules: u64,
+    /// Of those, stale.
+    pub stale: u64,
+    /// UPDATE messages taken in since the start.
+    pub updates: u64,
+    /// Malformed things by kind, since the start.
+    pub malformed: BTreeMap<String, u64>,
+    /// Sessions that came up since the start.
+    pub established_count: u64,
+    /// Why the latest session or attempt ended.
+    pub last_error: Option<String>,
+}
+
+/// Who announces a rule.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OriginView {
+    /// The peer's name, or `local`.
+    pub peer: String,
+    /// Its session is lost; the rule is still enforced.
+    pub stale: bool,
+    /// Of several peers with this rule, the one whose actions count.
+    pub best: bool,
+}
+
+/// One line of `GET /v1/rules`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RuleView {
+    /// Short stable hash of family, RD and NLRI.
+    pub id: String,
+    /// `ipv4`, `ipv6`, `vpnv4` or `vpnv6`.
+    pub family: String,
+    /// Canonical NLRI with its length, hex.
+    pub nlri: String,
+    /// The rule in words.
+    pub text: String,
+    /// `installed`, `refused` and so on.
+    pub state: String,
+    /// Why, where the state needs a reason.
+    pub reason: Option<String>,
+    /// Entries that it takes in the data plane.
+    pub entries: u64,
+    /// Who announces it.
+    pub origins: Vec<OriginView>,
+    /// When it ends, RFC 3339, where it does.
+    pub expires: Option<String>,
+    /// Packets that matched, where it is installed.
+    pub packets: Option<u64>,
+    /// Octets of those packets.
+    pub bytes: Option<u64>,
+    /// Of those packets, dropped.
+    pub dropped: Option<u64>,
+}
+
+/// `POST /v1/announce`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnnounceRequest {
+    /// The rule's text.
+    pub rule: String,
+    /// For how long, such as `10m`; without it until it is withdrawn.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<String>,
+}
+
+/// `POST /v1/withdraw`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WithdrawRequest {
+    /// The rule's text (its actions do not matter), or its id.
+    pub rule: String,
+}
+
+/// `POST /v1/explain`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// The packet, hex: Ethernet or bare IP.
+    pub packet: String,
+}
+
+/// The answer to `POST /v1/explain`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// What the rules in force do with it: `accept`, `discard`, `rate` and so on.
+    pub verdict: String,
+    /// The rule that decides, if one does.
+    pub id: Option<String>,
+    /// Its text.
+    pub rule: Option<String>,
+    /// All filtering is taken out for now, or only counts: the verdict is what would be done.
+    pub inactive: Option<String>,
+    /// The packet is protected, and by what: it is accepted ahead of all rules.
+    pub protected: Option<String>,
+    /// Rules that matched and let the search go on.
+    pub continued: Vec<String>,
+    /// Why earlier rules with the same destination did not match, a sentence each.
+    pub missed: Vec<String>,
+}
+
+/// The answer to what changes something.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// In words.
+    pub message: String,
+    /// The rule, where one was changed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rule: Option<RuleView>,
+}
+
+/// An error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What is wrong.
+    pub error: ErrorMessage,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorMessage {
+    /// In words.
+    pub message: String,
+}

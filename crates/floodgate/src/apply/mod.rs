@@ -1,0 +1,157 @@
+//! The thread that owns the data plane. Its calls block (seconds on some hardware), so it runs beside the sessions and the decisions: one
+//! order at a time goes in, reports come back, and between orders it looks every second whether what was applied is still there.
+
+use dataplane::{Counter, Dataplane, DataplaneError, Health, Usage};
+use engine::plan::{Applied, Plan, Ruleset};
+use flowspec::Nlri;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// How often the data plane is looked at.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the thread is told to do.
+pub enum Order {
+    /// Put exactly these rules in force, whatever is there.
+    Replace(Ruleset),
+    /// Apply a difference to what was applied before.
+    Update(Plan),
+    /// Read counters and usage.
+    Measure,
+    /// Use this data plane from now on.
+    Exchange {
+        /// The new one.
+        dataplane: Box<dyn Dataplane>,
+        /// What the old one enforces is not in the new one's hands: it is taken out once the new one has rules in force.
+        retire: bool,
+    },
+    /// End; take out all that is ours first, or leave it.
+    Stop {
+        /// Whether the filters go.
+        remove: bool,
+    },
+}
+
+/// What it reports.
+#[derive(Debug)]
+pub enum Report {
+    /// The outcome of a [`Order::Replace`] or [`Order::Update`].
+    Applied {
+        /// What is in force now; on failure, what was in force before still is.
+        outcome: Result<Applied, DataplaneError>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// Somebody else changed or removed what we applied; in words.
+    Damaged(String),
+    /// The look at the data plane failed; in words.
+    Blind(String),
+    /// The answer to [`Order::Measure`].
+    Measured {
+        /// By rule.
+        counters: Vec<(Arc<Nlri>, Counter)>,
+        /// Entries and memory.
+        usage: Usage,
+    },
+    /// The thread ends; what could not be taken out, in words.
+    Stopped(Result<(), String>),
+}
+
+/// Starts the thread. `report` is called on it and must not block.
+pub fn spawn(
+    dataplane: Box<dyn Dataplane>,
+    report: impl FnMut(Report) + Send + 'static,
+) -> std::io::Result<mpsc::Sender<Order>> {
+    let (orders, inbox) = mpsc::channel();
+    std::thread::Builder::new()
+        .name("dataplane".to_owned())
+        .spawn(move || Worker::new(dataplane, report).run(&inbox))?;
+    Ok(orders)
+}
+
+struct Worker<F> {
+    dataplane: Box<dyn Dataplane>,
+    retired: Option<Box<dyn Dataplane>>,
+    report: F,
+    /// Something of ours is in force, so that its absence means something.
+    in_force: bool,
+    blind: bool,
+}
+
+impl<F: FnMut(Report)> Worker<F> {
+    fn new(dataplane: Box<dyn Dataplane>, report: F) -> Self {
+        Worker { dataplane, retired: None, report, in_force: false, blind: false }
+    }
+
+    fn run(mut self, inbox: &mpsc::Receiver<Order>) {
+        let mut next_look = Instant::now() + HEALTH_INTERVAL;
+        loop {
+            match inbox.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
+                Ok(Order::Stop { remove }) => {
+                    let outcome = if remove { self.dataplane.clear().map_err(|e| e.to_string()) } else { Ok(()) };
+                    (self.report)(Report::Stopped(outcome));
+                    return;
+                }
+                Ok(order) => self.obey(order),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look();
+                    next_look = Instant::now() + HEALTH_INTERVAL;
+                }
+                // The rest of the program is gone without a word: what is in force stays in force.
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        let began = Instant::now();
+        let outcome = match order {
+            Order::Replace(rules) => self.dataplane.replace(&rules),
+            Order::Update(plan) => self.dataplane.update(&plan),
+            Order::Measure => return self.measure(),
+            Order::Exchange { dataplane, retire } => {
+                let old = std::mem::replace(&mut self.dataplane, dataplane);
+                if retire {
+                    self.retired = Some(old);
+                }
+                self.in_force = false;
+                return;
+            }
+            Order::Stop { .. } => return,
+        };
+        self.in_force |= outcome.is_ok();
+        if outcome.is_ok()
+            && let Some(mut old) = self.retired.take()
+            && let Err(error) = old.clear()
+        {
+            tracing::error!(backend = old.name(), %error, "filters of the former data plane could not be taken out");
+        }
+        (self.report)(Report::Applied { outcome, took: began.elapsed() });
+    }
+
+    fn measure(&mut self) {
+        let counters = self.dataplane.counters().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read counters");
+            Vec::new()
+        });
+        let usage = self.dataplane.usage().unwrap_or_default();
+        (self.report)(Report::Measured { counters, usage });
+    }
+
+    fn look(&mut self) {
+        if !self.in_force {
+            return;
+        }
+        match self.dataplane.health() {
+            Ok(Health::Intact) => self.blind = false,
+            Ok(Health::Damaged(how)) => (self.report)(Report::Damaged(how)),
+            // Said once, not every second.
+            Err(error) if !self.blind => {
+                self.blind = true;
+                (self.report)(Report::Blind(error.to_string()));
+            }
+            Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Commands that change something.
+
+use super::client::{Client, Failure};
+use super::{LiveArgs, NEGATIVE, OK, ask};
+use crate::api::{AnnounceRequest, Done, WithdrawRequest};
+use crate::cli::output::Output;
+use anyhow::Result;
+
+/// States of a rule that was announced and does what it says, or will.
+const GOOD: [&str; 4] = ["installed", "pending", "shadowed", "stale"];
+
+/// Announces a local rule. The answer is no if it is not going to be enforced.
+pub(super) fn announce(args: &LiveArgs, rule: &[String], lifetime: Option<&str>) -> Result<u8> {
+    let request = AnnounceRequest { rule: rule.join(" "), lifetime: lifetime.map(str::to_owned) };
+    change(args, "/v1/announce", Some(&request))
+}
+
+/// Withdraws a local rule.
+pub(super) fn withdraw(args: &LiveArgs, rule: &[String]) -> Result<u8> {
+    change(args, "/v1/withdraw", Some(&WithdrawRequest { rule: rule.join(" ") }))
+}
+
+/// Takes all filtering out.
+pub(super) fn pause(args: &LiveArgs) -> Result<u8> {
+    change(args, "/v1/pause", NOTHING)
+}
+
+/// Puts it back.
+pub(super) fn resume(args: &LiveArgs) -> Result<u8> {
+    change(args, "/v1/resume", NOTHING)
+}
+
+/// Withdraws all local rules.
+pub(super) fn clear(args: &LiveArgs) -> Result<u8> {
+    change(args, "/v1/clear", NOTHING)
+}
+
+/// Applies a changed configuration.
+pub(super) fn reload(args: &LiveArgs) -> Result<u8> {
+    change(args, "/v1/reload", NOTHING)
+}
+
+const NOTHING: Option<&()> = None;
+
+fn change(args: &LiveArgs, path: &str, request: Option<&impl serde::Serialize>) -> Result<u8> {
+    ask(args, async |client: &Client| -> Result<u8, Failure> {
+        let done: Done = client.post(path, request).await?;
+        let mut output = Output::new();
+        if args.json {
+            output.json(&done)?;
+        } else {
+            output.line(&done.message)?;
+        }
+        output.finish()?;
+        let good = done.rule.is_none_or(|rule| GOOD.contains(&rule.state.as_str()));
+        Ok(if good { OK } else { NEGATIVE })
+    })
+}

@@ -1,0 +1,181 @@
+//! The daemon and the commands that ask it: tables for people, one JSON object a line for programs.
+
+mod change;
+mod client;
+mod show;
+mod watch;
+
+use super::{DEFAULT_CONFIG, NEGATIVE, OK, UNREACHABLE};
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use client::{Client, Failure};
+use std::path::PathBuf;
+
+/// The daemon and the commands that ask it.
+#[derive(Debug, Subcommand)]
+pub enum LiveCommand {
+    /// Run the daemon
+    Run(ConfigArgs),
+    /// Check a configuration file without running anything
+    Check(ConfigArgs),
+    /// Show how the running daemon is doing
+    Status(LiveArgs),
+    /// Show the BGP peers
+    Peers(LiveArgs),
+    /// Show the rules, in enforcement order
+    Rules(RulesArgs),
+    /// Show the busiest rules, again and again
+    Top(LiveArgs),
+    /// Show what happens as it happens
+    Watch(LiveArgs),
+    /// Show what happened
+    History(HistoryArgs),
+    /// Announce a rule on this machine
+    Announce(AnnounceArgs),
+    /// Withdraw a rule that was announced on this machine
+    Withdraw(WithdrawArgs),
+    /// Take all filtering out, until `resume`
+    Pause(LiveArgs),
+    /// Put filtering back
+    Resume(LiveArgs),
+    /// Withdraw all rules that were announced on this machine
+    Clear(LiveArgs),
+    /// Apply a changed configuration file
+    Reload(LiveArgs),
+}
+
+/// Which configuration.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+}
+
+/// How to reach the daemon and how to print.
+#[derive(Clone, Debug, Args)]
+pub struct LiveArgs {
+    /// The daemon's socket
+    #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = crate::config::DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `rules`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "FILTER words must all fit: a state (installed, refused, guarded..), a family, a peer or `local`, an address or prefix
+(rules whose destination overlaps), the beginning of an id, or part of the text.
+
+Examples:
+  floodgate rules
+  floodgate rules 192.0.2.1
+  floodgate rules guarded controller
+  floodgate rules --json | jq .text"
+)]
+pub struct RulesArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// Which rules
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+}
+
+/// Arguments of `history`.
+#[derive(Clone, Debug, Args)]
+pub struct HistoryArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// How many events
+    #[arg(short = 'n', long, default_value_t = 100)]
+    pub count: usize,
+}
+
+/// Arguments of `announce`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  floodgate announce 'dst 192.0.2.1/32 proto udp sport 123 then discard' --for 10m
+  floodgate announce dst 192.0.2.1/32 proto udp then rate 1mbps")]
+pub struct AnnounceArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// How long it lives, such as 10m; without it until it is withdrawn
+    #[arg(long = "for", value_name = "TIME")]
+    pub lifetime: Option<String>,
+    /// The rule, quoted or as bare words
+    #[arg(required = true, value_name = "RULE")]
+    pub rule: Vec<String>,
+}
+
+/// Arguments of `withdraw`.
+#[derive(Clone, Debug, Args)]
+pub struct WithdrawArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// The rule (its actions do not matter), or its id
+    #[arg(required = true, value_name = "RULE-OR-ID")]
+    pub rule: Vec<String>,
+}
+
+/// Runs one of them.
+pub fn run(command: &LiveCommand) -> Result<u8> {
+    match command {
+        LiveCommand::Run(args) => crate::daemon::run(&args.config).map(|()| OK),
+        LiveCommand::Check(args) => check(args),
+        LiveCommand::Status(args) => show::status(args),
+        LiveCommand::Peers(args) => show::peers(args),
+        LiveCommand::Rules(args) => show::rules(&args.live, &args.filter),
+        LiveCommand::Top(args) => watch::top(args),
+        LiveCommand::Watch(args) => watch::watch(args),
+        LiveCommand::History(args) => show::history(&args.live, args.count),
+        LiveCommand::Announce(args) => change::announce(&args.live, &args.rule, args.lifetime.as_deref()),
+        LiveCommand::Withdraw(args) => change::withdraw(&args.live, &args.rule),
+        LiveCommand::Pause(args) => change::pause(args),
+        LiveCommand::Resume(args) => change::resume(args),
+        LiveCommand::Clear(args) => change::clear(args),
+        LiveCommand::Reload(args) => change::reload(args),
+    }
+}
+
+fn check(args: &ConfigArgs) -> Result<u8> {
+    let config = crate::config::Config::load(&args.config)?;
+    for advice in config.advice() {
+        eprintln!("floodgate: note: {advice}");
+    }
+    let mut output = super::output::Output::new();
+    let (peers, backend) = (config.peers.len(), config.dataplane.backend.name());
+    output.line(&format!("{}: right; {peers} peers, back end {backend}", args.config.display()))?;
+    output.finish()?;
+    Ok(OK)
+}
+
+/// What the running daemon's rules do with a packet.
+pub fn explain(args: &LiveArgs, packet: &[u8]) -> Result<u8> {
+    show::explain(args, packet)
+}
+
+/// Asks, and turns a failure into words and an exit status.
+fn ask(args: &LiveArgs, question: impl AsyncFnOnce(&Client) -> Result<u8, Failure>) -> Result<u8> {
+    let client = Client::new(&args.socket);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(question(&client)) {
+        Ok(status) => Ok(status),
+        Err(Failure::Unreachable(why)) => {
+            let socket = args.socket.display();
+            eprintln!("floodgate: the daemon does not answer on {socket}: {why}");
+            eprintln!("{}", client::advice(&why));
+            Ok(UNREACHABLE)
+        }
+        Err(Failure::Refused(message)) => {
+            eprintln!("floodgate: {message}");
+            Ok(NEGATIVE)
+        }
+        Err(Failure::Other(error)) => Err(error),
+    }
+}

@@ -1,0 +1,233 @@
+//! Commands that look.
+
+use super::client::{Client, Failure, escape};
+use super::{LiveArgs, OK, ask};
+use crate::api::{ExplainRequest, Explanation, PeerView, RuleView, StatusView};
+use crate::cli::input::to_hex;
+use crate::cli::output::Output;
+use anyhow::Result;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+/// How things are.
+pub(super) fn status(args: &LiveArgs) -> Result<u8> {
+    ask(args, async |client: &Client| -> Result<u8, Failure> {
+        let status: StatusView = client.get("/v1/status").await?;
+        let mut output = Output::new();
+        if args.json {
+            output.json(&status)?;
+        } else {
+            output.line(&status_text(&status))?;
+        }
+        output.finish()?;
+        Ok(OK)
+    })
+}
+
+/// The peers.
+pub(super) fn peers(args: &LiveArgs) -> Result<u8> {
+    ask(args, async |client: &Client| -> Result<u8, Failure> {
+        let peers: Vec<PeerView> = client.get("/v1/peers").await?;
+        let mut output = Output::new();
+        if args.json {
+            peers.iter().try_for_each(|peer| output.json(peer))?;
+        } else {
+            output.line(&peers_table(&peers))?;
+        }
+        output.finish()?;
+        Ok(OK)
+    })
+}
+
+/// The rules, in enforcement order.
+pub(super) fn rules(args: &LiveArgs, filter: &[String]) -> Result<u8> {
+    ask(args, async |client: &Client| -> Result<u8, Failure> {
+        let mut output = Output::new();
+        let path = rules_path(filter);
+        if args.json {
+            client.lines(&path, |line| Ok(output.line(line).map(|()| true)?)).await?;
+        } else {
+            let rules = fetch_rules(client, filter, usize::MAX).await?;
+            if rules.is_empty() {
+                output.line(if filter.is_empty() { "no rules" } else { "no such rules" })?;
+            } else {
+                output.line(&rules_table(&rules))?;
+            }
+        }
+        output.finish()?;
+        Ok(OK)
+    })
+}
+
+/// What happened.
+pub(super) fn history(args: &LiveArgs, count: usize) -> Result<u8> {
+    ask(args, async |client: &Client| -> Result<u8, Failure> {
+        let events: Vec<Value> = client.get(&format!("/v1/history?count={count}")).await?;
+        let mut output = Output::new();
+        for event in &events {
+            if args.json { output.json(event)? } else { output.line(&event_line(event))? }
+        }
+        output.finish()?;
+        Ok(OK)
+    })
+}
+
+/// What the rules in force do with a packet.
+pub(super) fn explain(args: &LiveArgs, packet: &[u8]) -> Result<u8> {
+    ask(args, async |client: &Client| -> Result<u8, Failure> {
+        let request = ExplainRequest { packet: to_hex(packet) };
+        let answer: Explanation = client.post("/v1/explain", Some(&request)).await?;
+        let mut output = Output::new();
+        if args.json {
+            output.json(&answer)?;
+        } else {
+            explanation(&answer).iter().try_for_each(|line| output.line(line))?;
+        }
+        output.finish()?;
+        Ok(OK)
+    })
+}
+
+fn explanation(answer: &Explanation) -> Vec<String> {
+    let mut lines = vec![format!("verdict  {}", answer.verdict)];
+    if let Some(what) = &answer.protected {
+        lines.push(format!("because  it is protected, ahead of all rules: {what}"));
+    }
+    if let (Some(id), Some(rule)) = (&answer.id, &answer.rule) {
+        lines.push(format!("rule     {id}  {rule}"));
+    }
+    lines.extend(answer.continued.iter().map(|rule| format!("passed   {rule}")));
+    lines.extend(answer.missed.iter().map(|why| format!("not      {why}")));
+    lines.extend(answer.inactive.iter().map(|why| format!("note     {why}")));
+    lines
+}
+
+pub(super) fn rules_path(filter: &[String]) -> String {
+    format!("/v1/rules?filter={}", escape(&filter.join(" ")))
+}
+
+/// At most `limit` rules.
+pub(super) async fn fetch_rules(client: &Client, filter: &[String], limit: usize) -> Result<Vec<RuleView>, Failure> {
+    let mut rules = Vec::new();
+    client
+        .lines(&rules_path(filter), |line| {
+            rules.push(serde_json::from_str(line)?);
+            Ok(rules.len() < limit)
+        })
+        .await?;
+    Ok(rules)
+}
+
+/// The status in words.
+pub(super) fn status_text(status: &StatusView) -> String {
+    let mut table = plain_table();
+    let rules = match status.rules.is_empty() {
+        true => "none".to_owned(),
+        false => status.rules.iter().map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", "),
+    };
+    let filtering = match (status.paused, status.mode.as_str()) {
+        (true, _) => "PAUSED: nothing is filtered".to_owned(),
+        (false, "monitor") => "monitor: counting, nothing is dropped".to_owned(),
+        (false, mode) => mode.to_owned(),
+    };
+    let dataplane = match &status.dataplane_error {
+        Some(error) => format!("{}: FAILED: {error}", status.backend),
+        None => format!("{}: {}, latest change took {:.1} ms", status.backend, status.dataplane, status.apply_ms),
+    };
+    let interfaces = if status.interfaces.is_empty() { "all".to_owned() } else { status.interfaces.join(", ") };
+    let entries = match status.capacity {
+        Some(capacity) => format!("{} of {capacity}", status.entries),
+        None => status.entries.to_string(),
+    };
+    for (key, value) in [
+        ("floodgate", format!("{}, AS {}, id {}", status.version, status.asn, status.router_id)),
+        ("since", status.started.clone()),
+        ("listening", if status.listen.is_empty() { "nowhere".to_owned() } else { status.listen.join(", ") }),
+        ("peers", format!("{} of {} established", status.established, status.peers)),
+        ("rules", rules),
+        ("filtering", filtering),
+        ("data plane", dataplane),
+        ("interfaces", interfaces),
+        ("entries", entries),
+        (
+            "changes",
+            format!("{} applied, {} failed, {} times put right", status.applied, status.failures, status.damages),
+        ),
+    ] {
+        table.add_row([key.to_owned(), value]);
+    }
+    for advice in &status.advice {
+        table.add_row(["advice", advice]);
+    }
+    table.trim_fmt()
+}
+
+fn peers_table(peers: &[PeerView]) -> String {
+    if peers.is_empty() {
+        return "no peers".to_owned();
+    }
+    let mut table = plain_table();
+    table.set_header([
+        "PEER",
+        "ADDRESS",
+        "AS",
+        "STATE",
+        "SINCE",
+        "RULES",
+        "STALE",
+        "UPDATES",
+        "MALFORMED",
+        "LAST ERROR",
+    ]);
+    for peer in peers {
+        table.add_row([
+            peer.name.clone(),
+            peer.address.clone(),
+            peer.asn.to_string(),
+            peer.state.clone(),
+            peer.since.clone(),
+            peer.rules.to_string(),
+            peer.stale.to_string(),
+            peer.updates.to_string(),
+            peer.malformed.values().sum::<u64>().to_string(),
+            peer.last_error.clone().unwrap_or_default(),
+        ]);
+    }
+    table.trim_fmt()
+}
+
+/// The rules as a table.
+pub(super) fn rules_table(rules: &[RuleView]) -> String {
+    let mut table = plain_table();
+    table.set_header(["ID", "STATE", "PACKETS", "BYTES", "PEER", "RULE"]);
+    let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    for rule in rules {
+        let origin = |origin: &crate::api::OriginView| {
+            if origin.stale { format!("{} (stale)", origin.peer) } else { origin.peer.clone() }
+        };
+        let reason = rule.reason.as_ref().map(|reason| format!("\n  {reason}")).unwrap_or_default();
+        table.add_row([
+            rule.id.clone(),
+            rule.state.clone(),
+            number(rule.packets),
+            number(rule.bytes),
+            rule.origins.iter().map(origin).collect::<Vec<_>>().join(", "),
+            format!("{}{reason}", rule.text),
+        ]);
+    }
+    table.trim_fmt()
+}
+
+/// One event in a line.
+pub(super) fn event_line(event: &Value) -> String {
+    let field = |key: &str| event.get(key).and_then(Value::as_str);
+    let parts = ["peer", "id", "rule", "message"].into_iter().filter_map(field);
+    let head = format!("{}  {:<14}", field("time").unwrap_or("-"), field("event").unwrap_or("-"));
+    std::iter::once(head.as_str()).chain(parts).collect::<Vec<_>>().join("  ")
+}
+
+fn plain_table() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+}

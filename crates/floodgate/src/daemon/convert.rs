@@ -1,0 +1,104 @@
+//! What BGP says, in the engine's words.
+
+use crate::config::{self, ActionKind, BGP_PORT, Config, Validation};
+use bgp::{AfiSafi, AsPath, Origin, PathAttributes, StandardCommunity};
+use engine::guard::{ActionSet, OnExcess, Permission, Policy};
+use engine::protection::Protection;
+use engine::route::{AsPathFacts, PathFacts};
+use engine::{Route, RouteFamily};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The route of an announcement; one for all NLRIs that came with the same attributes. `None` if its actions cannot be read, which the
+/// session has already treated as a withdrawal.
+pub(super) fn route(attributes: &PathAttributes, next_hop: Option<IpAddr>) -> Option<Arc<Route>> {
+    let facts = PathFacts {
+        origin: match attributes.origin {
+            Origin::Igp => engine::route::Origin::Igp,
+            Origin::Egp => engine::route::Origin::Egp,
+            Origin::Incomplete => engine::route::Origin::Incomplete,
+        },
+        as_path: as_path(&attributes.as_path),
+        local_pref: attributes.local_pref,
+        med: attributes.med,
+        originator: attributes.originator_id,
+        cluster_list_length: u32::try_from(attributes.cluster_list.len()).unwrap_or(u32::MAX),
+        no_llgr: attributes.has_community(StandardCommunity::NO_LLGR),
+        llgr_stale: attributes.has_community(StandardCommunity::LLGR_STALE),
+    };
+    Some(Arc::new(Route { actions: attributes.actions().ok()?, next_hop, facts }))
+}
+
+fn as_path(path: &AsPath) -> AsPathFacts {
+    AsPathFacts {
+        length: u32::try_from(path.length()).unwrap_or(u32::MAX),
+        leftmost: path.leftmost(),
+        internal: path.is_local(),
+    }
+}
+
+/// The family, in the engine's words.
+pub(super) const fn family(family: AfiSafi) -> RouteFamily {
+    match family {
+        AfiSafi::Ipv4Unicast | AfiSafi::Ipv6Unicast => RouteFamily::Unicast(family.version()),
+        AfiSafi::Flow(flow) => RouteFamily::Flow(flow),
+    }
+}
+
+/// What the configuration lets a peer do, in the engine's words.
+pub(super) fn policy(peer: &config::Peer) -> Policy {
+    let allow = &peer.allow;
+    Policy {
+        destinations: allow.destinations.iter().copied().collect(),
+        shortest_v4: allow.shortest_prefix_v4,
+        shortest_v6: allow.shortest_prefix_v6,
+        without_destination: allow.without_destination,
+        actions: match allow.actions.is_empty() {
+            true => ActionSet::ALL,
+            false => allow.actions.iter().map(|kind| permission(*kind)).collect(),
+        },
+        validate: allow.validation == Validation::Rfc9117,
+        max_rules: Some(u64::from(peer.max_rules)),
+        on_excess: match peer.on_excess {
+            config::OnExcess::Warn => OnExcess::Warn,
+            config::OnExcess::Ignore => OnExcess::Ignore,
+            config::OnExcess::Close => OnExcess::Close,
+        },
+        max_lifetime: allow.max_lifetime.map(|age| age.0.as_secs().max(1)),
+    }
+}
+
+const fn permission(kind: ActionKind) -> Permission {
+    match kind {
+        ActionKind::Accept => Permission::Accept,
+        ActionKind::Discard => Permission::Discard,
+        ActionKind::Rate => Permission::Rate,
+        ActionKind::Mark => Permission::Mark,
+        ActionKind::Redirect => Permission::Redirect,
+        ActionKind::Sample => Permission::Sample,
+        ActionKind::Continue => Permission::Continue,
+    }
+}
+
+/// What stays reachable: the configured prefixes and ports, and the BGP sessions.
+pub(super) fn protection(config: &Config, addresses: &BTreeSet<IpAddr>) -> Protection {
+    let mut protection = Protection::default();
+    for peer in &config.peers {
+        // The peer may have connected to our port, or we to its.
+        let ours = config.router.listen.iter().flatten().map(|listen| listen.bgp().port());
+        let ports: BTreeSet<u16> = ours.chain([peer.port, BGP_PORT]).collect();
+        for port in ports {
+            protection.session(peer.address, peer.source, port);
+        }
+    }
+    for net in &config.protect.prefixes {
+        protection.destination(*net);
+    }
+    for port in &config.protect.ports {
+        for address in addresses {
+            protection.port(*address, port.protocol, port.port);
+        }
+    }
+    protection
+}

@@ -1,0 +1,279 @@
+//! Answers to what the API asks.
+
+use super::{Core, LOCAL, now};
+use crate::api::{Explanation, OriginView, PeerView, RuleView, StatusView};
+use crate::cli::input::to_hex;
+use crate::daemon::command::{Command, RuleFilter, Which};
+use crate::daemon::peer_table::PeerEntry;
+use crate::events::{About, Kind, timestamp};
+use crate::net::PeerId;
+use engine::Route;
+use flowspec::{Effect, Nlri, Packet, Policing, Redirect, Rule, RuleId, Scope};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+/// Rules looked at for one part of a long answer: what else is asked in between waits no longer than that takes.
+const PAGE: usize = 2000;
+
+/// Longest wait for new counters.
+const MEASURING: Duration = Duration::from_millis(500);
+
+/// Mismatches told by `explain`.
+const MISSES: usize = 20;
+
+impl Core {
+    pub(super) fn command(&mut self, command: Command) {
+        let shows_counters = matches!(command, Command::Status(_) | Command::Rules { after: None, .. });
+        if shows_counters && self.applying.measure() {
+            self.waiting.push((Instant::now() + MEASURING, command));
+        } else {
+            self.answer(command);
+        }
+    }
+
+    /// New counters are there.
+    pub(super) fn answer_what_waits(&mut self) {
+        for (_, command) in std::mem::take(&mut self.waiting) {
+            self.answer(command);
+        }
+    }
+
+    /// New counters take too long: those that are known must do.
+    pub(super) fn answer_the_impatient(&mut self) {
+        if self.waiting.first().is_some_and(|(until, _)| *until <= Instant::now()) {
+            self.answer_what_waits();
+        }
+    }
+
+    fn answer(&mut self, command: Command) {
+        // Who asked may have gone: a failed answer is no error.
+        match command {
+            Command::Status(answer) => drop(answer.send(self.status())),
+            Command::Peers(answer) => drop(answer.send(self.peer_views())),
+            Command::Rules { filter, after, answer } => drop(answer.send(self.rules_page(&filter, after))),
+            Command::Rule(id, answer) => drop(answer.send(self.engine.rule_by_id(id).map(|rule| self.view(&rule)))),
+            Command::Announce { rule, lifetime, answer } => drop(answer.send(self.announce(*rule, lifetime))),
+            Command::Withdraw { rule, answer } => drop(answer.send(self.withdraw(rule))),
+            Command::Pause(pause, answer) => self.pause(pause, answer),
+            Command::Clear(answer) => drop(answer.send(self.clear())),
+            Command::Explain(packet, answer) => drop(answer.send(self.explain(&packet))),
+            Command::History(count, answer) => drop(answer.send(self.history.latest(count))),
+            Command::Watch(answer) => drop(answer.send(self.history.watch())),
+        }
+    }
+
+    fn status(&self) -> StatusView {
+        let applying = &self.applying;
+        let rules = self.engine.rules_by_state().into_iter().filter(|(_, count)| *count > 0);
+        StatusView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: timestamp(self.started),
+            asn: self.config.router.asn,
+            router_id: self.config.router.id.to_string(),
+            listen: self.listening.iter().map(ToString::to_string).collect(),
+            peers: self.peers.iter().count() as u64,
+            established: self.peers.established() as u64,
+            rules: rules.map(|(name, count)| (name.to_owned(), count)).collect(),
+            backend: self.config.dataplane.backend.name().to_owned(),
+            interfaces: self.surroundings.interfaces.clone().unwrap_or_default(),
+            mode: if self.engine.is_monitoring() { "monitor" } else { "enforce" }.to_owned(),
+            paused: self.engine.is_paused(),
+            entries: applying.usage.entries,
+            capacity: applying.usage.capacity,
+            dataplane_memory: applying.usage.memory,
+            dataplane: match (&applying.error, applying.is_busy() || self.engine.has_change()) {
+                (Some(_), _) => "failed",
+                (None, true) => "applying",
+                (None, false) => "applied",
+            }
+            .to_owned(),
+            dataplane_error: applying.error.clone(),
+            applied: applying.applied,
+            failures: applying.failures,
+            damages: applying.damages,
+            apply_ms: applying.took.as_secs_f64() * 1000.0,
+            advice: self.config.advice(),
+        }
+    }
+
+    fn peer_views(&self) -> Vec<PeerView> {
+        let mut stale: HashMap<engine::PeerId, u64> = HashMap::new();
+        for path in self.engine.rules().flat_map(|rule| rule.paths()).filter(|path| path.stale) {
+            *stale.entry(path.peer).or_default() += 1;
+        }
+        let view = |entry: &PeerEntry| {
+            let id = engine::PeerId(entry.id.0);
+            entry.view(self.engine.counts(id).rules, stale.get(&id).copied().unwrap_or(0))
+        };
+        self.peers.iter().map(view).collect()
+    }
+
+    fn rules_page(&self, filter: &RuleFilter, after: Option<Arc<Nlri>>) -> (Vec<RuleView>, Option<Arc<Nlri>>) {
+        let mut views = Vec::new();
+        let mut last = None;
+        for (index, rule) in self.engine.rules_after(after.as_ref()).enumerate() {
+            if index == PAGE {
+                return (views, last);
+            }
+            let view = self.view(&rule);
+            if filter.matches(rule.nlri(), &view) {
+                views.push(view);
+            }
+            last = Some(Arc::clone(rule.nlri()));
+        }
+        (views, None)
+    }
+
+    fn view(&self, rule: &engine::RuleView<'_>) -> RuleView {
+        let nlri = rule.nlri();
+        let mut octets = Vec::with_capacity(nlri.wire_len());
+        nlri.encode_to(&mut octets);
+        let state = rule.state();
+        let counter = self.applying.counters.get(nlri);
+        let origins = rule.paths().map(|path| OriginView {
+            peer: self.origin(path.peer),
+            stale: path.stale,
+            best: Arc::ptr_eq(path.route, rule.route()),
+        });
+        RuleView {
+            id: rule.id().to_string(),
+            family: nlri.family().name().to_owned(),
+            nlri: to_hex(&octets),
+            text: rule.rule().to_string(),
+            state: state.name().to_owned(),
+            reason: state.reason(),
+            entries: state.entries(),
+            origins: origins.collect(),
+            expires: rule.expires().map(|end| timestamp(UNIX_EPOCH + Duration::from_secs(end.0))),
+            packets: counter.map(|counter| counter.packets),
+            bytes: counter.map(|counter| counter.bytes),
+            dropped: counter.and_then(|counter| counter.dropped_packets),
+        }
+    }
+
+    fn origin(&self, peer: engine::PeerId) -> String {
+        if peer == LOCAL {
+            return "local".to_owned();
+        }
+        self.peers.get(PeerId(peer.0)).map(|entry| entry.config.name.clone()).unwrap_or_default()
+    }
+
+    fn announce(&mut self, rule: Rule, lifetime: Option<Duration>) -> RuleId {
+        let id = rule.nlri.id();
+        tracing::info!(%id, %rule, ?lifetime, "announced here");
+        self.history.record(Kind::Announced, local(id, rule.to_string()));
+        let route = Route { next_hop: rule.next_hop, ..Route::local(rule.actions) };
+        let expires = lifetime.map(|lifetime| now().plus(lifetime.as_secs().max(1)));
+        self.engine.announce(LOCAL, rule.nlri, None, Arc::new(route), now(), expires);
+        self.memory.touch();
+        id
+    }
+
+    fn withdraw(&mut self, which: Which) -> Result<String, String> {
+        let (nlri, text) = {
+            let rule = match &which {
+                Which::Id(id) => self.engine.rule_by_id(*id),
+                Which::Nlri(nlri) => self.engine.rule(&Arc::new(Nlri::clone(nlri))),
+            };
+            let rule = rule.ok_or("there is no such rule")?;
+            let others: Vec<String> = rule.paths().map(|path| self.origin(path.peer)).collect();
+            if !others.iter().any(|origin| origin == "local") {
+                let who = others.join(", ");
+                return Err(format!("that rule is announced by {who}, not here; only they can withdraw it"));
+            }
+            (Arc::clone(rule.nlri()), rule.rule().to_string())
+        };
+        self.engine.withdraw(LOCAL, Arc::clone(&nlri), None);
+        tracing::info!(id = %nlri.id(), rule = text, "withdrawn here");
+        self.history.record(Kind::Withdrawn, local(nlri.id(), text.clone()));
+        self.memory.touch();
+        Ok(text)
+    }
+
+    fn pause(&mut self, pause: bool, answer: tokio::sync::oneshot::Sender<Result<bool, String>>) {
+        if pause == self.engine.is_paused() {
+            let _ = answer.send(Ok(false));
+            return;
+        }
+        if pause {
+            self.engine.pause();
+        } else {
+            self.engine.resume();
+        }
+        tracing::warn!("{}", if pause { "paused: nothing is filtered" } else { "resumed" });
+        self.history.record(if pause { Kind::Paused } else { Kind::Resumed }, About::default());
+        self.applying.answer_when_applied(answer);
+    }
+
+    fn clear(&mut self) -> usize {
+        let local: Vec<Arc<Nlri>> = self
+            .engine
+            .rules()
+            .filter(|rule| rule.paths().any(|path| path.peer == LOCAL))
+            .map(|rule| Arc::clone(rule.nlri()))
+            .collect();
+        for nlri in &local {
+            self.engine.withdraw(LOCAL, Arc::clone(nlri), None);
+        }
+        self.history.record(Kind::Cleared, About::words(format!("{} local rules", local.len())));
+        self.memory.touch();
+        local.len()
+    }
+
+    fn explain(&self, octets: &[u8]) -> Result<Explanation, String> {
+        let packet = Packet::from_ethernet(octets).or_else(|_| Packet::from_ip(octets));
+        let packet = packet.map_err(|error| format!("not a packet that rules look at: {error}"))?;
+        let inactive = match (self.engine.is_paused(), self.engine.is_monitoring()) {
+            (true, _) => Some("filtering is paused: nothing is done to it".to_owned()),
+            (false, true) => Some("monitor mode: it is counted, and nothing is done to it".to_owned()),
+            (false, false) => None,
+        };
+        if let Some(protected) = self.engine.protecting(&packet) {
+            return Ok(Explanation {
+                verdict: "accept".to_owned(),
+                protected: Some(protected.what.clone()),
+                inactive,
+                ..Explanation::default()
+            });
+        }
+        let rules: Vec<Rule> = self.engine.rules_in_force().map(|rule| rule.rule()).collect();
+        let (decision, missed) = flowspec::explain(&rules, &packet, Scope::Global);
+        let destination = |rule: &Rule| rule.nlri.destination();
+        let decided = decision.ended_by.map(|index| &rules[index]);
+        // Of 100,000 rules that did not match, those that speak of this destination are worth telling.
+        let missed = missed.iter().filter(|(index, _)| {
+            destination(&rules[*index]).is_some_and(|prefix| match (prefix, packet.destination()) {
+                (flowspec::Prefix::V4(net), std::net::IpAddr::V4(address)) => net.contains(&address),
+                (flowspec::Prefix::V6(pattern), std::net::IpAddr::V6(address)) => pattern.contains(address),
+                _ => false,
+            })
+        });
+        Ok(Explanation {
+            verdict: verdict(&decision.effect).to_owned(),
+            id: decided.map(|rule| rule.nlri.id().to_string()),
+            rule: decided.map(ToString::to_string),
+            inactive,
+            protected: None,
+            continued: decision.continued.iter().map(|index| rules[*index].to_string()).collect(),
+            missed: missed.take(MISSES).map(|(index, mismatch)| format!("{}: {mismatch}", rules[*index])).collect(),
+        })
+    }
+}
+
+fn local(id: RuleId, text: String) -> About {
+    About { peer: Some("local".to_owned()), id: Some(id.to_string()), rule: Some(text), message: None }
+}
+
+/// An effect in a word, as the offline `explain` has it.
+const fn verdict(effect: &Effect) -> &'static str {
+    match (effect.policing, effect.redirect) {
+        (Policing::Discard, _) => "discard",
+        (Policing::Limit { .. }, _) => "rate",
+        (
+            Policing::None,
+            Some(Redirect::Address { copy: true, .. } | Redirect::UnknownNextHop { copy: true }) | None,
+        ) => "accept",
+        (Policing::None, Some(_)) => "redirect",
+    }
+}

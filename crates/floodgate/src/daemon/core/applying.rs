@@ -1,0 +1,293 @@
+//! Bringing the data plane to what is wanted: one change at a time, gathered while another is under way, tried again when it failed.
+
+use super::{Core, Surroundings};
+use crate::apply::{self, Order, Report};
+use crate::config::{Backend, Config};
+use crate::events::{About, Kind};
+use anyhow::{Context, Result};
+use dataplane::{Counter, Dataplane, NoDataplane, Usage, nftables};
+use engine::capability::Capabilities;
+use flowspec::Nlri;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// Wait after a first failure; doubled after each further one.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Longest wait.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// How old counters may be that are shown.
+const FRESH: Duration = Duration::from_millis(900);
+
+/// What is known of the data plane's thread.
+pub(super) struct Applying {
+    orders: std::sync::mpsc::Sender<Order>,
+    capabilities: Capabilities,
+    settings: (crate::config::Dataplane, Option<Vec<String>>),
+    phase: Phase,
+    gather_until: Option<Instant>,
+    retry_at: Option<Instant>,
+    /// When rules that the data plane could not take are tried again.
+    trouble_at: Option<Instant>,
+    attempts: u32,
+    pub(super) error: Option<String>,
+    pub(super) applied: u64,
+    pub(super) failures: u64,
+    pub(super) damages: u64,
+    pub(super) took: Duration,
+    pub(super) counters: HashMap<Arc<Nlri>, Counter>,
+    pub(super) usage: Usage,
+    measured: Option<Instant>,
+    measuring: bool,
+    waiting: Vec<oneshot::Sender<Result<bool, String>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Running,
+    Stopping,
+}
+
+impl Applying {
+    /// Starts the thread.
+    pub(super) fn start(
+        config: &Config,
+        surroundings: &Surroundings,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Result<Self> {
+        let dataplane = build(config, surroundings)?;
+        let capabilities = dataplane.capabilities();
+        let report = move |report| drop(reports.send(report));
+        let orders = apply::spawn(dataplane, report).context("cannot start a thread")?;
+        Ok(Applying {
+            orders,
+            capabilities,
+            settings: (config.dataplane.clone(), surroundings.interfaces.clone()),
+            phase: Phase::Idle,
+            gather_until: None,
+            retry_at: None,
+            trouble_at: None,
+            attempts: 0,
+            error: None,
+            applied: 0,
+            failures: 0,
+            damages: 0,
+            took: Duration::ZERO,
+            counters: HashMap::new(),
+            usage: Usage::default(),
+            measured: None,
+            measuring: false,
+            waiting: Vec::new(),
+        })
+    }
+
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.capabilities.clone()
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    /// Uses another data plane where the settings or the interfaces changed; then all must be put in force anew.
+    pub(super) fn exchange(&mut self, config: &Config, surroundings: &Surroundings) -> Result<bool> {
+        let settings = (config.dataplane.clone(), surroundings.interfaces.clone());
+        // The same back end finds and replaces what it has in force; another's is taken out.
+        let in_place = settings.0.backend == self.settings.0.backend;
+        if in_place && settings.0.nftables == self.settings.0.nftables && settings.1 == self.settings.1 {
+            self.settings = settings;
+            return Ok(false);
+        }
+        let dataplane = build(config, surroundings)?;
+        self.capabilities = dataplane.capabilities();
+        self.settings = settings;
+        self.send(Order::Exchange { dataplane, retire: !in_place });
+        self.retry_at = None;
+        Ok(true)
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&mut self, remove: bool) {
+        self.phase = Phase::Stopping;
+        self.send(Order::Stop { remove });
+    }
+
+    /// Answers when what is wanted now is in force, or the try failed.
+    pub(super) fn answer_when_applied(&mut self, answer: oneshot::Sender<Result<bool, String>>) {
+        self.waiting.push(answer);
+    }
+
+    /// When something is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.gather_until, self.retry_at].into_iter().flatten().min()
+    }
+
+    /// Reads the counters again if those that are known are old; true if new ones are on their way.
+    pub(super) fn measure(&mut self) -> bool {
+        let fresh = self.measured.is_some_and(|at| at.elapsed() < FRESH);
+        if !fresh && !self.measuring && self.phase == Phase::Idle {
+            self.measuring = true;
+            self.send(Order::Measure);
+        }
+        self.measuring && self.phase == Phase::Idle
+    }
+
+    fn send(&self, order: Order) {
+        if self.orders.send(order).is_err() {
+            tracing::error!("the data plane's thread is gone");
+        }
+    }
+
+    fn debounce(&self) -> Duration {
+        let usual = match self.settings.0.backend {
+            Backend::Nftables | Backend::None => Duration::ZERO,
+        };
+        self.settings.0.debounce.map_or(usual, |age| age.0)
+    }
+}
+
+/// Stands for "no interface" where the back end takes no names for "every interface"; longer than a name can be made by hand for a port.
+const NO_INTERFACE: &str = "floodgate-none";
+
+fn build(config: &Config, surroundings: &Surroundings) -> Result<Box<dyn Dataplane>> {
+    match config.dataplane.backend {
+        Backend::None => Ok(Box::new(NoDataplane::new())),
+        Backend::Nftables => {
+            let interfaces = match &surroundings.interfaces {
+                None => Vec::new(),
+                // None of the patterns means anything yet: filtering everywhere instead would be the opposite of what was asked.
+                Some(names) if names.is_empty() => vec![NO_INTERFACE.to_owned()],
+                Some(names) => names.clone(),
+            };
+            let settings = &config.dataplane.nftables;
+            let options = nftables::Options {
+                interfaces,
+                sample_group: settings.sample_group,
+                sample_octets: settings.sample_octets,
+            };
+            Ok(Box::new(nftables::Nftables::open(options).context("nftables")?))
+        }
+    }
+}
+
+impl Core {
+    /// Sends the next change, if there is one and its time has come.
+    pub(super) fn apply_what_is_due(&mut self) {
+        let applying = &mut self.applying;
+        let now = Instant::now();
+        if applying.phase != Phase::Idle || applying.retry_at.is_some_and(|at| at > now) {
+            return;
+        }
+        applying.retry_at = None;
+        if !self.engine.has_trouble() {
+            applying.trouble_at = None;
+        } else if *applying.trouble_at.get_or_insert(now + RETRY_MAX) <= now {
+            applying.trouble_at = Some(now + RETRY_MAX);
+            self.engine.retry();
+        }
+        if !self.engine.has_change() {
+            applying.gather_until = None;
+            applying.answer_waiting(&Ok(true));
+            return;
+        }
+        let due = *applying.gather_until.get_or_insert(now + applying.debounce());
+        if due > now {
+            return;
+        }
+        applying.gather_until = None;
+        let order = match self.engine.take_change() {
+            Some(engine::Change::Full(rules)) => Order::Replace(rules),
+            Some(engine::Change::Plan(plan)) => Order::Update(plan),
+            // Something changed and changed back.
+            None => return,
+        };
+        applying.phase = Phase::Running;
+        applying.send(order);
+    }
+
+    /// Takes in what the data plane's thread says; true at its end.
+    pub(super) fn report(&mut self, report: Report) -> bool {
+        match report {
+            Report::Applied { outcome: Ok(outcome), took } => {
+                for (nlri, failure) in &outcome.failures {
+                    tracing::warn!(id = %nlri.id(), ?failure, "not in force");
+                }
+                self.engine.applied(&outcome);
+                let applying = &mut self.applying;
+                if applying.error.take().is_some() {
+                    tracing::info!("the data plane takes changes again");
+                }
+                applying.succeeded(took);
+            }
+            Report::Applied { outcome: Err(error), took } => {
+                tracing::error!(%error, "the data plane did not take a change; what was in force stays, and it is tried again");
+                self.history.record(Kind::ApplyFailed, About::words(error.to_string()));
+                self.engine.apply_failed(&error.to_string());
+                self.applying.failed(error.to_string(), took);
+            }
+            Report::Damaged(how) if self.applying.phase == Phase::Idle => {
+                tracing::warn!(%how, "somebody changed our filters; they are put back");
+                self.history.record(Kind::Damaged, About::words(how));
+                self.applying.damages += 1;
+                self.engine.reload();
+            }
+            // A change is under way or about to be: if it does not help, the next look tells.
+            Report::Damaged(_) => {}
+            Report::Blind(error) => tracing::warn!(%error, "cannot see whether our filters are still there"),
+            Report::Measured { counters, usage } => {
+                let applying = &mut self.applying;
+                applying.counters = counters.into_iter().collect();
+                applying.usage = usage;
+                applying.measured = Some(Instant::now());
+                applying.measuring = false;
+                self.answer_what_waits();
+            }
+            Report::Stopped(outcome) => {
+                if let Err(error) = outcome {
+                    tracing::error!(%error, "filters could not be taken out");
+                }
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Applying {
+    fn succeeded(&mut self, took: Duration) {
+        self.applied += 1;
+        self.attempts = 0;
+        self.retry_at = None;
+        self.took = took;
+        self.idle();
+        tracing::debug!(?took, "applied");
+    }
+
+    fn failed(&mut self, error: String, took: Duration) {
+        self.answer_waiting(&Err(error.clone()));
+        self.error = Some(error);
+        self.failures += 1;
+        self.took = took;
+        let wait = RETRY.saturating_mul(1 << self.attempts.min(16)).min(RETRY_MAX);
+        self.attempts += 1;
+        self.retry_at = Some(Instant::now() + wait);
+        self.idle();
+    }
+
+    fn answer_waiting(&mut self, answer: &Result<bool, String>) {
+        for waiting in self.waiting.drain(..) {
+            // Who asked may have gone.
+            let _ = waiting.send(answer.clone());
+        }
+    }
+
+    fn idle(&mut self) {
+        if self.phase == Phase::Running {
+            self.phase = Phase::Idle;
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The task that decides. It owns the engine, on a thread of its own: what it computes for 100,000 rules delays no keepalive.
+//!
+//! Everything that happens comes in as a message; after each batch of messages the difference between what is wanted and what is applied
+//! goes to the data plane's thread, one change at a time. While one is under way, further changes gather.
+
+mod answers;
+mod applying;
+mod remember;
+mod sessions;
+
+use super::Command;
+use super::convert;
+use super::peer_table::PeerTable;
+use super::supervisor::Surroundings;
+use crate::apply::Report;
+use crate::config::{Config, Mode};
+use crate::events::{About, History, Kind};
+use crate::net::{FromPeer, PeerId};
+use crate::peers::unix_now;
+use crate::state_file::Remembered;
+use anyhow::{Context, Result};
+use applying::Applying;
+use engine::{Engine, EngineConfig, RouteFamily, Timestamp};
+use remember::Memory;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{mpsc, oneshot};
+
+/// What the supervisor tells.
+#[derive(Debug)]
+pub(in crate::daemon) enum Change {
+    /// A changed configuration, already checked.
+    Configure {
+        /// All of it.
+        config: Arc<Config>,
+        /// The ids of its peers, in order.
+        ids: Vec<PeerId>,
+        /// What this machine has.
+        surroundings: Surroundings,
+        /// Told when it is in force; an error means that nothing was changed.
+        done: oneshot::Sender<Result<(), String>>,
+    },
+    /// What this machine has changed.
+    Surroundings(Surroundings),
+    /// A changed configuration was refused, and why.
+    ReloadFailed(String),
+    /// Where BGP connections are taken.
+    Listening(Vec<SocketAddr>),
+    /// The end.
+    Stop {
+        /// Whether the filters stay.
+        keep: bool,
+    },
+}
+
+/// What the core wants from the supervisor.
+#[derive(Debug)]
+pub(in crate::daemon) enum Wish {
+    /// End this session with this NOTIFICATION.
+    Reset(PeerId, (u8, u8)),
+}
+
+/// What the core starts with.
+pub(in crate::daemon) struct Setup {
+    pub(in crate::daemon) config: Arc<Config>,
+    pub(in crate::daemon) ids: Vec<PeerId>,
+    pub(in crate::daemon) surroundings: Surroundings,
+    pub(in crate::daemon) remembered: Vec<Remembered>,
+}
+
+/// Where its messages come from and go to.
+pub(in crate::daemon) struct Queues {
+    pub(in crate::daemon) peers: mpsc::Receiver<FromPeer>,
+    pub(in crate::daemon) commands: mpsc::Receiver<Command>,
+    pub(in crate::daemon) changes: mpsc::Receiver<Change>,
+    pub(in crate::daemon) wishes: mpsc::Sender<Wish>,
+}
+
+/// Updates taken in before the next look at everything else.
+const BATCH: usize = 64;
+
+/// The engine's number for rules that are announced on this machine.
+const LOCAL: engine::PeerId = engine::PeerId(0);
+
+/// The task.
+pub(in crate::daemon) struct Core {
+    config: Arc<Config>,
+    surroundings: Surroundings,
+    engine: Engine,
+    peers: PeerTable,
+    history: History,
+    applying: Applying,
+    memory: Memory,
+    /// Requests that wait for new counters, and until when.
+    waiting: Vec<(Instant, Command)>,
+    wishes: mpsc::Sender<Wish>,
+    listening: Vec<SocketAddr>,
+    started: SystemTime,
+    /// Peers whose rules come from the state file.
+    restored: HashSet<PeerId>,
+    /// When families whose End-of-RIB does not come are taken as sent.
+    sweeps: Vec<(Instant, PeerId, RouteFamily)>,
+    /// Told to stop: sessions that end mean nothing any more.
+    stopping: bool,
+}
+
+impl Core {
+    /// Starts the thread; the answer comes when it has ended.
+    pub(in crate::daemon) fn spawn(setup: Setup, queues: Queues) -> Result<oneshot::Receiver<()>> {
+        let (ended, end) = oneshot::channel();
+        let (reports, report_queue) = mpsc::unbounded_channel();
+        let core = Core::new(setup, queues.wishes.clone(), reports)?;
+        std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+                match runtime {
+                    Ok(runtime) => runtime.block_on(core.run(queues, report_queue)),
+                    Err(error) => tracing::error!(%error, "cannot start the engine"),
+                }
+                let _ = ended.send(());
+            })
+            .context("cannot start a thread")?;
+        Ok(end)
+    }
+
+    fn new(setup: Setup, wishes: mpsc::Sender<Wish>, reports: mpsc::UnboundedSender<Report>) -> Result<Self> {
+        let Setup { config, ids, surroundings, remembered } = setup;
+        let applying = Applying::start(&config, &surroundings, reports)?;
+        let mut peers = PeerTable::default();
+        peers.configure(&config, &ids);
+        let mut core = Core {
+            engine: Engine::new(engine_config(&config, &surroundings, &peers, &applying)),
+            peers,
+            history: History::new(config.api.history),
+            applying,
+            memory: Memory::new(&config),
+            waiting: Vec::new(),
+            wishes,
+            listening: Vec::new(),
+            started: SystemTime::now(),
+            restored: HashSet::new(),
+            sweeps: Vec::new(),
+            stopping: false,
+            config,
+            surroundings,
+        };
+        core.history.record(Kind::Started, About::default());
+        core.take_over(remembered);
+        Ok(core)
+    }
+
+    async fn run(mut self, mut queues: Queues, mut reports: mpsc::UnboundedReceiver<Report>) {
+        loop {
+            self.apply_what_is_due();
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                Some(report) = reports.recv() => {
+                    if self.report(report) {
+                        return;
+                    }
+                }
+                Some(change) = queues.changes.recv() => self.change(change),
+                Some(command) = queues.commands.recv() => self.command(command),
+                () = tokio::time::sleep_until(deadline.into()) => self.tick(),
+                Some(from) = queues.peers.recv() => {
+                    self.hear(from);
+                    for _ in 1..BATCH {
+                        let Ok(from) = queues.peers.try_recv() else { break };
+                        self.hear(from);
+                    }
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Configure { config, ids, surroundings, done } => {
+                let exchange = self.exchange(&config, &surroundings);
+                if exchange.is_ok() {
+                    self.configure(config, surroundings, &ids);
+                    self.history.record(Kind::Reloaded, About::default());
+                }
+                let _ = done.send(exchange.map_err(|error| error.to_string()));
+            }
+            Change::Surroundings(surroundings) => {
+                let config = Arc::clone(&self.config);
+                if let Err(error) = self.exchange(&config, &surroundings) {
+                    tracing::error!(%error, "cannot filter on the changed interfaces");
+                }
+                self.surroundings = surroundings;
+                self.engine.reconfigure(self.engine_config());
+            }
+            Change::ReloadFailed(why) => self.history.record(Kind::ReloadFailed, About::words(why)),
+            Change::Listening(addresses) => self.listening = addresses,
+            Change::Stop { keep } => {
+                self.stopping = true;
+                self.history.record(Kind::Stopping, About::default());
+                self.remember_at_the_end(keep);
+                self.applying.stop(!keep);
+            }
+        }
+    }
+
+    fn exchange(&mut self, config: &Config, surroundings: &Surroundings) -> Result<()> {
+        if self.applying.exchange(config, surroundings)? {
+            self.engine.reload();
+        }
+        Ok(())
+    }
+
+    fn configure(&mut self, config: Arc<Config>, surroundings: Surroundings, ids: &[PeerId]) {
+        self.peers.configure(&config, ids);
+        self.history.resize(config.api.history);
+        self.memory.configure(&config);
+        self.config = config;
+        self.surroundings = surroundings;
+        self.engine.reconfigure(self.engine_config());
+        for (protected, why) in self.engine.unprotected() {
+            tracing::warn!("not protected: {}: {why}", protected.what);
+        }
+    }
+
+    fn engine_config(&self) -> EngineConfig {
+        engine_config(&self.config, &self.surroundings, &self.peers, &self.applying)
+    }
+
+    /// When to look again if nothing happens.
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        let idle = now + Duration::from_secs(1);
+        let impatient = self.waiting.first().map(|(until, _)| *until);
+        let timers = [self.applying.deadline(), self.memory.deadline(), impatient];
+        timers.into_iter().flatten().fold(idle, Instant::min)
+    }
+
+    /// What time alone brings about.
+    fn tick(&mut self) {
+        self.engine.expire(now());
+        self.sweep_the_late();
+        self.answer_the_impatient();
+        self.remember_if_due();
+    }
+}
+
+fn engine_config(config: &Config, surroundings: &Surroundings, peers: &PeerTable, applying: &Applying) -> EngineConfig {
+    let configured = peers.iter().map(|entry| {
+        let peer = engine::PeerConfig {
+            address: Some(entry.config.address),
+            external: entry.external,
+            policy: Some(convert::policy(&entry.config)),
+        };
+        (engine::PeerId(entry.id.0), peer)
+    });
+    EngineConfig {
+        capabilities: applying.capabilities(),
+        protection: convert::protection(config, &surroundings.addresses),
+        peers: configured.chain([(LOCAL, engine::PeerConfig::local())]).collect(),
+        monitor: config.dataplane.mode == Mode::Monitor,
+    }
+}
+
+/// Seconds since 1970, so that what is remembered over a restart means the same then; but the clock may be set without moving us.
+fn now() -> Timestamp {
+    static START: OnceLock<(Instant, u64)> = OnceLock::new();
+    let (start, unix) = START.get_or_init(|| (Instant::now(), unix_now()));
+    Timestamp(unix + start.elapsed().as_secs())
+}

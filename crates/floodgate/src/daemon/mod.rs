@@ -1,0 +1,19 @@
+//! `floodgate run`.
+//!
+//! ```text
+//!              main thread (tokio)                      thread "engine"                     thread "dataplane"
+//!   TCP ⇄ peer tasks ──────FromPeer──────▶ core: RIBs, guard, table, plan ──Order──▶ apply: nftables, ...
+//!   API ⇄ requests   ──────Command──────▶        state file, history      ◀─Report──
+//!   signals, reload, supervisor ──Change─▶
+//! ```
+//!
+//! Nothing waits for what is to its right, except that a full queue of updates stops the reading of more from that peer: keepalives go on.
+
+mod command;
+mod convert;
+mod core;
+mod peer_table;
+mod supervisor;
+
+pub use command::{Command, RuleFilter, Which};
+pub use supervisor::run;

@@ -1,0 +1,307 @@
+//! The main task: configuration, signals, start and stop.
+
+use super::Command;
+use super::core::{self, Change, Core};
+use crate::api::{self, ApiListeners, ApiState, Reload};
+use crate::config::{Config, Level, LogFormat, OnExit};
+use crate::interfaces;
+use crate::net::PeerId;
+use crate::peers::{Changes, Peers};
+use crate::state_file;
+use anyhow::{Context, Result, anyhow};
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+/// How often interfaces and addresses are looked up again.
+const RESCAN: Duration = Duration::from_secs(2);
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// It could not start: the configuration is wrong, an address is taken, a right is missing.
+pub fn run(path: &Path) -> Result<()> {
+    let config = Config::load(path)?;
+    logging(&config);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(async {
+        let mut supervisor = Supervisor::start(path, config).await?;
+        supervisor.serve().await
+    })
+}
+
+fn logging(config: &Config) {
+    let level = match config.log.level {
+        Level::Error => tracing::Level::ERROR,
+        Level::Warn => tracing::Level::WARN,
+        Level::Info => tracing::Level::INFO,
+        Level::Debug => tracing::Level::DEBUG,
+        Level::Trace => tracing::Level::TRACE,
+    };
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    // A second call (tests run several daemons in a process) keeps the first log.
+    let _ = match config.log.format {
+        LogFormat::Text => builder.with_ansi(colour).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
+
+struct Supervisor {
+    path: PathBuf,
+    config: Arc<Config>,
+    surroundings: Surroundings,
+    core: mpsc::Sender<Change>,
+    core_ended: oneshot::Receiver<()>,
+    api_state: ApiState,
+    api: ApiListeners,
+    reloads: mpsc::Receiver<Reload>,
+    wishes: mpsc::Receiver<core::Wish>,
+    peers: Peers,
+}
+
+/// What this machine has: it changes without being asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Surroundings {
+    /// Interfaces that are filtered, by name; `None` means all.
+    pub(super) interfaces: Option<Vec<String>>,
+    /// Addresses of this machine.
+    pub(super) addresses: BTreeSet<IpAddr>,
+}
+
+impl Surroundings {
+    fn look(config: &Config) -> Self {
+        let patterns = &config.dataplane.interfaces;
+        let interfaces = (!patterns.is_empty()).then(|| {
+            let names = interfaces::names().unwrap_or_else(|error| {
+                tracing::warn!(%error, "cannot list interfaces");
+                BTreeSet::new()
+            });
+            interfaces::resolve(patterns, &names).0
+        });
+        let addresses = match &config.protect.addresses {
+            Some(addresses) => addresses.iter().copied().collect(),
+            None => interfaces::addresses().unwrap_or_else(|error| {
+                tracing::warn!(%error, "cannot list the addresses of this machine");
+                BTreeSet::new()
+            }),
+        };
+        Surroundings { interfaces, addresses }
+    }
+}
+
+impl Supervisor {
+    async fn start(path: &Path, config: Config) -> Result<Self> {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "starting");
+        for advice in config.advice() {
+            tracing::warn!("{advice}");
+        }
+        let config = Arc::new(config);
+        let surroundings = Surroundings::look(&config);
+        warn_of_vain_patterns(&config);
+        let remembered = remembered(&config);
+        let preserved = remembered.iter().any(|origin| !origin.paths.is_empty());
+
+        let (from_peers, peer_outputs) = mpsc::channel(64);
+        let (commands, command_queue) = mpsc::channel(64);
+        let (changes, change_queue) = mpsc::channel(16);
+        let (wish, wishes) = mpsc::channel(64);
+        let mut peers = Peers::new(from_peers, preserved);
+        let ids = peers.ids(&config);
+        let core_ended = Core::spawn(
+            core::Setup {
+                config: Arc::clone(&config),
+                ids: ids.clone(),
+                surroundings: surroundings.clone(),
+                remembered,
+            },
+            core::Queues { peers: peer_outputs, commands: command_queue, changes: change_queue, wishes: wish },
+        )?;
+
+        peers.listen(&config)?;
+        let (reload, reloads) = mpsc::channel(4);
+        let api_state = ApiState { commands, reload };
+        let mut api = ApiListeners::default();
+        open_api(&mut api, &config, &api_state).await?;
+        peers.apply(&config, &ids).await;
+        let _ = changes.send(Change::Listening(peers.addresses())).await;
+        Ok(Supervisor {
+            path: path.to_owned(),
+            config,
+            surroundings,
+            core: changes,
+            core_ended,
+            api_state,
+            api,
+            reloads,
+            wishes,
+            peers,
+        })
+    }
+
+    async fn serve(&mut self) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+        let mut hangup = signal(SignalKind::hangup()).context("signals")?;
+        let mut rescan = tokio::time::interval(RESCAN);
+        rescan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let alive = watchdog_interval();
+        let mut watchdog = tokio::time::interval(alive.unwrap_or(Duration::from_secs(3600)));
+        notify(&[sd_notify::NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => drop(self.reload().await),
+                Some(answer) = self.reloads.recv() => {
+                    let outcome = self.reload().await;
+                    let _ = answer.send(outcome);
+                }
+                Some(wish) = self.wishes.recv() => match wish {
+                    core::Wish::Reset(peer, code) => self.peers.reset(peer, code).await,
+                },
+                _ = rescan.tick() => self.rescan().await,
+                _ = watchdog.tick(), if alive.is_some() => self.watchdog(),
+                _ = &mut self.core_ended => return Err(anyhow!("the engine stopped unexpectedly; the filters in force stay")),
+            }
+        }
+        self.stop().await;
+        Ok(())
+    }
+
+    /// Applies a changed file. A bad one changes nothing.
+    async fn reload(&mut self) -> Result<String, String> {
+        if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
+            notify(&[sd_notify::NotifyState::Reloading, now]);
+        }
+        let outcome = self.try_reload().await;
+        match &outcome {
+            Ok(message) => tracing::info!("{message}"),
+            Err(error) => {
+                tracing::error!("reload: {error}; nothing was changed");
+                let _ = self.core.send(Change::ReloadFailed(error.clone())).await;
+            }
+        }
+        notify(&[sd_notify::NotifyState::Ready]);
+        outcome
+    }
+
+    async fn try_reload(&mut self) -> Result<String, String> {
+        let config = Config::load(&self.path).map_err(|error| error.to_string())?;
+        if config == *self.config {
+            return Ok("reloaded: nothing changed".to_owned());
+        }
+        // What can fail comes first, and is undone if it does.
+        let opened = match self.peers.listen(&config) {
+            Ok(()) => open_api(&mut self.api, &config, &self.api_state).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = opened {
+            let _ = self.peers.listen(&self.config);
+            let _ = open_api(&mut self.api, &self.config, &self.api_state).await;
+            return Err(error);
+        }
+        for advice in config.advice() {
+            tracing::warn!("{advice}");
+        }
+        warn_of_vain_patterns(&config);
+        let config = Arc::new(config);
+        let ids: Vec<PeerId> = self.peers.ids(&config);
+        self.surroundings = Surroundings::look(&config);
+        // The core learns of new peers before it hears from them, and of policies before they are needed.
+        let (told, heard) = oneshot::channel();
+        let change = Change::Configure {
+            config: Arc::clone(&config),
+            ids: ids.clone(),
+            surroundings: self.surroundings.clone(),
+            done: told,
+        };
+        self.core.send(change).await.map_err(|_| "the engine has stopped".to_owned())?;
+        heard.await.map_err(|_| "the engine has stopped".to_owned())??;
+        let Changes { added, removed, restarted } = self.peers.apply(&config, &ids).await;
+        let _ = self.core.send(Change::Listening(self.peers.addresses())).await;
+        self.config = config;
+        Ok(format!("reloaded: {added} peers added, {removed} removed, {restarted} restarted"))
+    }
+
+    async fn rescan(&mut self) {
+        let now = Surroundings::look(&self.config);
+        if now != self.surroundings {
+            tracing::info!(interfaces = ?now.interfaces, "interfaces or addresses of this machine changed");
+            self.surroundings = now.clone();
+            let _ = self.core.send(Change::Surroundings(now)).await;
+        }
+    }
+
+    /// Tells systemd that we live, if decisions are being made.
+    fn watchdog(&self) {
+        let commands = self.api_state.commands.clone();
+        tokio::spawn(async move {
+            let (answer, reply) = oneshot::channel();
+            if commands.send(Command::Status(answer)).await.is_ok() && reply.await.is_ok() {
+                notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+        });
+    }
+
+    async fn stop(&mut self) {
+        let keep = self.config.dataplane.on_exit == OnExit::Keep;
+        tracing::info!(filters = if keep { "stay" } else { "are removed" }, "stopping");
+        notify(&[sd_notify::NotifyState::Stopping]);
+        // From here on lost sessions mean nothing, so that the rules stay or go as configured and not as sessions end.
+        let _ = self.core.send(Change::Stop { keep }).await;
+        self.peers.stop(keep).await;
+        if tokio::time::timeout(Duration::from_secs(20), &mut self.core_ended).await.is_err() {
+            tracing::error!("the data plane did not finish in time");
+        }
+        self.api.close();
+    }
+}
+
+async fn open_api(listeners: &mut ApiListeners, config: &Config, state: &ApiState) -> Result<()> {
+    listeners.set(&config.api, |transport| api::router(state.clone(), transport)).await.map_err(|error| anyhow!(error))
+}
+
+fn warn_of_vain_patterns(config: &Config) {
+    let Ok(names) = interfaces::names() else { return };
+    for pattern in interfaces::resolve(&config.dataplane.interfaces, &names).1 {
+        tracing::warn!(pattern = pattern.as_str(), "no interface has this name yet; nothing is filtered there");
+    }
+}
+
+/// Rules of an earlier run.
+fn remembered(config: &Config) -> Vec<state_file::Remembered> {
+    let path = &config.state.file;
+    if path.as_os_str().is_empty() {
+        return Vec::new();
+    }
+    match state_file::load(path) {
+        Ok((remembered, wrong)) => {
+            for what in wrong {
+                tracing::warn!("{}: {what}", path.display());
+            }
+            remembered
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot read {}; starting without the rules of the last run", path.display());
+            Vec::new()
+        }
+    }
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+/// Half of systemd's patience.
+fn watchdog_interval() -> Option<Duration> {
+    let patience = sd_notify::watchdog_enabled()?;
+    (!patience.is_zero()).then(|| patience / 2)
+}

@@ -1,0 +1,120 @@
+//! Prometheus metrics, made from a snapshot at each scrape: one table, one place where names are declared.
+
+use crate::api::{PeerView, StatusView};
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
+
+/// The content type of the exposition format.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct State {
+    state: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Peer {
+    peer: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PeerKind {
+    peer: String,
+    kind: String,
+}
+
+type Float = Gauge<f64, AtomicU64>;
+type Count = prometheus_client::metrics::counter::Counter<u64, AtomicU64>;
+
+/// The exposition text.
+///
+/// # Errors
+/// None in practice: writing to a string.
+pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fmt::Error> {
+    let mut registry = Registry::with_prefix("floodgate");
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        let metric = Gauge::<i64>::default();
+        metric.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, help, metric);
+    };
+    gauge("peers", "Configured peers", status.peers);
+    gauge("peers_established", "Peers whose session is up", status.established);
+    gauge("dataplane_entries", "Entries in use in the data plane", status.entries);
+    gauge("paused", "1 while all filtering is taken out", u64::from(status.paused));
+    gauge("dataplane_up", "1 unless the latest change failed", u64::from(status.dataplane_error.is_none()));
+    if let Some(capacity) = status.capacity {
+        gauge("dataplane_capacity", "Entries that fit into the data plane", capacity);
+    }
+    if let Some(memory) = status.dataplane_memory {
+        gauge("dataplane_memory_bytes", "Memory that the data plane takes", memory);
+    }
+    let mut counter = |name: &str, help: &str, value: u64| {
+        let metric = Count::default();
+        metric.inc_by(value);
+        registry.register(name, help, metric);
+    };
+    counter("applied", "Changes applied to the data plane", status.applied);
+    counter("apply_failures", "Changes that the data plane did not take", status.failures);
+    counter("damages", "Times that somebody else changed what was applied", status.damages);
+    let took = Float::default();
+    took.set(status.apply_ms / 1000.0);
+    registry.register("apply_seconds", "How long the latest change took", took);
+    let rules = Family::<State, Gauge>::default();
+    for (state, count) in &status.rules {
+        rules.get_or_create(&State { state: state.clone() }).set(i64::try_from(*count).unwrap_or(i64::MAX));
+    }
+    registry.register("rules", "Rules by state", rules);
+    register_peers(&mut registry, peers);
+    let mut text = String::new();
+    text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
+    let up = Family::<Peer, Gauge>::default();
+    let rules = Family::<Peer, Gauge>::default();
+    let stale = Family::<Peer, Gauge>::default();
+    let updates = Family::<Peer, Count>::default();
+    let sessions = Family::<Peer, Count>::default();
+    let malformed = Family::<PeerKind, Count>::default();
+    for view in peers {
+        let peer = Peer { peer: view.name.clone() };
+        up.get_or_create(&peer).set(i64::from(view.state == "established"));
+        rules.get_or_create(&peer).set(i64::try_from(view.rules).unwrap_or(i64::MAX));
+        stale.get_or_create(&peer).set(i64::try_from(view.stale).unwrap_or(i64::MAX));
+        updates.get_or_create(&peer).inc_by(view.updates);
+        sessions.get_or_create(&peer).inc_by(view.established_count);
+        for (kind, count) in &view.malformed {
+            malformed.get_or_create(&PeerKind { peer: view.name.clone(), kind: kind.clone() }).inc_by(*count);
+        }
+    }
+    registry.register("peer_up", "1 while the session is established", up);
+    registry.register("peer_rules", "Rules that the peer announces", rules);
+    registry.register("peer_stale_rules", "Rules kept although the session is lost", stale);
+    registry.register("peer_updates", "UPDATE messages taken in", updates);
+    registry.register("peer_sessions", "Times that the session came up", sessions);
+    registry.register("peer_malformed", "Malformed things received, by kind", malformed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels() {
+        let status = StatusView { rules: [("installed".to_owned(), 3)].into(), applied: 7, ..StatusView::default() };
+        let peer = PeerView { name: "a".into(), state: "established".into(), rules: 3, ..PeerView::default() };
+        let text = render(&status, &[peer]).unwrap();
+        for line in [
+            "floodgate_rules{state=\"installed\"} 3",
+            "floodgate_applied_total 7",
+            "floodgate_peer_up{peer=\"a\"} 1",
+            "floodgate_dataplane_up 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The peers' tasks: started, stopped and replaced as the configuration says. A peer whose session settings did not change is not touched.
+
+use crate::config::{self, Config, FamilyName};
+use crate::net::{Control, Endpoint, FromPeer, Listeners, PeerId, Routes, SessionSetup, SocketError, run_session};
+use bgp::{AfiSafi, Cease, FamilySet, GracefulRestart, Notification, PeerAs, PeerConfig};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// Seconds that a peer with graceful restart keeps our side while we are away (RFC 4724 §3).
+const RESTART_TIME: u16 = 120;
+
+/// The peers' tasks and the sockets that they are reached on.
+#[derive(Debug)]
+pub struct Peers {
+    tasks: Vec<Task>,
+    routes: Routes,
+    listeners: Listeners,
+    engine: mpsc::Sender<FromPeer>,
+    next_id: u32,
+    /// The filters of an earlier run are still in force: the peers are told so.
+    preserved: bool,
+}
+
+#[derive(Debug)]
+struct Task {
+    id: PeerId,
+    settings: Settings,
+    control: mpsc::Sender<Control>,
+    task: JoinHandle<()>,
+}
+
+/// All that a session depends on; a change of anything else leaves it up.
+#[derive(Clone, Debug, PartialEq)]
+struct Settings {
+    session: PeerConfig,
+    endpoint: Endpoint,
+}
+
+/// What a changed configuration did to the sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// New peers.
+    pub added: usize,
+    /// Peers that are gone.
+    pub removed: usize,
+    /// Peers whose session had to be started anew.
+    pub restarted: usize,
+}
+
+impl Peers {
+    /// No peers yet; `engine` hears of their sessions.
+    pub fn new(engine: mpsc::Sender<FromPeer>, preserved: bool) -> Self {
+        Peers {
+            tasks: Vec::new(),
+            routes: Routes::default(),
+            listeners: Listeners::default(),
+            engine,
+            next_id: 0,
+            preserved,
+        }
+    }
+
+    /// The id of each configured peer, in the order of the configuration: the one it has, or the one it is going to have.
+    pub fn ids(&mut self, config: &Config) -> Vec<PeerId> {
+        let mut next = self.next_id;
+        let ids = config.peers.iter().map(|peer| {
+            self.tasks.iter().find(|task| task.settings.endpoint.remote.ip() == peer.address).map_or_else(
+                || {
+                    next += 1;
+                    PeerId(next)
+                },
+                |task| task.id,
+            )
+        });
+        let ids = ids.collect();
+        self.next_id = next;
+        ids
+    }
+
+    /// Opens the listening sockets as configured.
+    ///
+    /// # Errors
+    /// One could not be opened.
+    pub fn listen(&mut self, config: &Config) -> Result<(), SocketError> {
+        let secret = |peer: &config::Peer| peer.md5.clone().map(|secret| (peer.address, secret));
+        let secrets: HashMap<IpAddr, String> = config.peers.iter().filter_map(secret).collect();
+        self.listeners.secrets(secrets)?;
+        self.listeners.set(config.router.listen.as_deref(), &self.routes)
+    }
+
+    /// Where BGP connections are taken.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.addresses()
+    }
+
+    /// Starts, stops and restarts sessions; `ids` comes from [`ids`](Self::ids).
+    pub async fn apply(&mut self, config: &Config, ids: &[PeerId]) -> Changes {
+        let mut changes = Changes::default();
+        let wanted: Vec<(PeerId, Settings)> =
+            config.peers.iter().zip(ids).map(|(peer, id)| (*id, self.settings(config, peer))).collect();
+        let mut kept = Vec::new();
+        let mut leaving = Vec::new();
+        for task in self.tasks.drain(..) {
+            match wanted.iter().find(|(id, _)| *id == task.id) {
+                Some((_, settings)) if *settings == task.settings => kept.push(task),
+                Some(_) => {
+                    changes.restarted += 1;
+                    leaving.push((task, Notification::CEASE_CONFIG_CHANGE));
+                }
+                None => {
+                    changes.removed += 1;
+                    leaving.push((task, Notification::CEASE_DECONFIGURED));
+                }
+            }
+        }
+        self.tasks = kept;
+        for (task, code) in leaving {
+            self.routes.remove(task.settings.endpoint.remote.ip());
+            stop(task, Cease { code, communication: String::new() }).await;
+        }
+        for (id, settings) in wanted {
+            if !self.tasks.iter().any(|task| task.id == id) {
+                self.start(id, settings);
+                changes.added += 1;
+            }
+        }
+        changes.added -= changes.restarted;
+        changes
+    }
+
+    /// Ends one session; the peer is told why, and tries again later.
+    pub async fn reset(&self, peer: PeerId, code: (u8, u8)) {
+        if let Some(task) = self.tasks.iter().find(|task| task.id == peer) {
+            let _ = task.control.send(Control::Reset(Cease { code, communication: String::new() })).await;
+        }
+    }
+
+    /// Ends all sessions. `keep`: the filters stay and we come back, so peers with graceful restart are not told to forget us.
+    pub async fn stop(&mut self, keep: bool) {
+        let mut leaving = tokio::task::JoinSet::new();
+        for task in self.tasks.drain(..) {
+            self.routes.remove(task.settings.endpoint.remote.ip());
+            if keep && task.settings.session.graceful_restart.is_some() {
+                leaving.spawn(async move {
+                    let _ = task.control.send(Control::Vanish).await;
+                    let _ = task.task.await;
+                });
+            } else {
+                let communication = "floodgate is being stopped".to_owned();
+                leaving.spawn(stop(task, Cease { code: Notification::CEASE_SHUTDOWN, communication }));
+            }
+        }
+        while leaving.join_next().await.is_some() {}
+    }
+
+    fn start(&mut self, id: PeerId, settings: Settings) {
+        let (control, orders) = mpsc::channel(4);
+        let (connections, incoming) = mpsc::channel(2);
+        self.routes.insert(settings.endpoint.remote.ip(), connections);
+        let task = tokio::spawn(run_session(SessionSetup {
+            peer: id,
+            config: settings.session.clone(),
+            endpoint: settings.endpoint.clone(),
+            engine: self.engine.clone(),
+            incoming,
+            control: orders,
+        }));
+        self.tasks.push(Task { id, settings, control, task });
+    }
+
+    fn settings(&self, config: &Config, peer: &config::Peer) -> Settings {
+        let local_as = peer.local_as.unwrap_or(config.router.asn);
+        let families: FamilySet = peer.families.iter().map(|name| family(*name)).collect();
+        let mut session = PeerConfig::new(local_as, config.router.id, PeerAs::Exactly(peer.asn));
+        // At most 65535: the configuration is checked.
+        session.hold_time = u16::try_from(peer.hold_time.0.as_secs()).unwrap_or(u16::MAX);
+        session.families = families;
+        session.passive = peer.passive;
+        let flow: Vec<AfiSafi> = families.iter().filter(|family| matches!(family, AfiSafi::Flow(_))).collect();
+        if peer.add_path {
+            session.add_path_receive = flow.iter().copied().collect();
+        }
+        if peer.graceful_restart {
+            session.graceful_restart = Some(GracefulRestart {
+                restarted: self.preserved,
+                notification: true,
+                restart_time: RESTART_TIME,
+                families: flow.iter().map(|family| ((*family).into(), self.preserved)).collect(),
+            });
+        }
+        session.seed = seed(peer.address);
+        let endpoint = Endpoint {
+            remote: SocketAddr::new(peer.address, peer.port),
+            source: peer.source,
+            md5: peer.md5.clone(),
+            hops: peer.ttl_security.0,
+        };
+        Settings { session, endpoint }
+    }
+}
+
+async fn stop(task: Task, cease: Cease) {
+    let (done, told) = oneshot::channel();
+    let _ = task.control.send(Control::Stop(cease, done)).await;
+    // A task that does not answer in time is stuck on the engine's queue; it must not hold up the rest.
+    let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
+    task.task.abort();
+}
+
+const fn family(name: FamilyName) -> AfiSafi {
+    match name.flowspec() {
+        Some(family) => AfiSafi::Flow(family),
+        None => match name {
+            FamilyName::Ipv6Unicast => AfiSafi::Ipv6Unicast,
+            _ => AfiSafi::Ipv4Unicast,
+        },
+    }
+}
+
+/// Jitter must differ between peers and between machines, but not between two looks at one configuration.
+fn seed(peer: IpAddr) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    static STATE: std::sync::OnceLock<RandomState> = std::sync::OnceLock::new();
+    STATE.get_or_init(RandomState::new).hash_one(peer)
+}
+
+/// Seconds since 1970.
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
