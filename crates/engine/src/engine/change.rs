@@ -67,6 +67,8 @@ impl Engine {
             return None;
         }
         let decided = self.decide();
+        let rules = &self.table.rules;
+        self.change.troubled.retain(|key| rules.get(key).is_some_and(|record| record.trouble.is_some()));
         if self.change.needs_full {
             return Some(Change::Full(self.take_full()));
         }
@@ -77,7 +79,6 @@ impl Engine {
         let mut plan = Plan::default();
         let mut undo = Vec::with_capacity(decided.rules.len());
         for (key, in_force) in decided.gone {
-            self.change.troubled.remove(&key);
             if let (Some(nlri), Some(in_force)) = (key.nlri(), in_force) {
                 plan.remove.push(nlri.clone());
                 undo.push((key, Some(in_force)));

@@ -38,6 +38,19 @@ impl Engine {
     /// Decides on every rule that something happened to. Afterwards the decisions are those that would have been made on the same routes
     /// in any other order.
     pub(super) fn decide(&mut self) -> Decided {
+        let mut decided = self.decide_once();
+        // What was no trouble any longer may have been one for the rules behind.
+        while self.table.is_dirty() {
+            let again = self.decide_once();
+            decided.gone.extend(again.gone);
+            decided.rules.splice(0..0, again.rules);
+            decided.rules.sort_by(|(a, _), (b, _)| a.cmp(b));
+            decided.rules.dedup_by(|(a, _), (b, _)| a == b);
+        }
+        decided
+    }
+
+    fn decide_once(&mut self) -> Decided {
         self.touch_validated();
         let dirty = self.table.take_dirty();
         let mut decided = Decided::default();
@@ -56,6 +69,9 @@ impl Engine {
             if let Some(record) = self.table.rules.get_mut(&key) {
                 record.paths = paths;
                 record.base = base;
+                if record.wanted().is_none() {
+                    record.trouble = None;
+                }
             }
             decided.rules.push((key, entries));
         }
@@ -65,6 +81,14 @@ impl Engine {
         }
         let held = self.hold_back(&decided);
         let shadowed = self.shadow(&decided, &held);
+        for key in &shadowed {
+            if let Some(record) = self.table.rules.get_mut(key)
+                && record.aside.is_some()
+                && record.trouble.take().is_some()
+            {
+                self.table.touch(key);
+            }
+        }
         let mut more: Vec<_> = held.into_iter().chain(shadowed).collect();
         if !more.is_empty() {
             more.sort_unstable();
@@ -179,6 +203,9 @@ impl Engine {
                 (None, Some(Aside::Held(_))) => None,
                 (None, aside) => aside,
             };
+            if matches!(aside, Some(Aside::Held(_))) {
+                record.trouble = None;
+            }
             if aside != record.aside {
                 record.aside = aside;
                 changed_rules.push(key.clone());
