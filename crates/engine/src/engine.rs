@@ -286,7 +286,7 @@ impl Engine {
         let rules = self.table.rules.iter().filter_map(|(key, record)| {
             let want = record.want(self.monitor)?;
             let nlri = key.nlri()?;
-            let entries = self.entries(nlri, &want.route)?;
+            let entries = change::entries_of(nlri, &want, &self.capabilities)?;
             Some(change::compiled(nlri, &want, entries))
         });
         Ruleset { protected: self.protected.clone(), rules: rules.collect() }

@@ -60,7 +60,10 @@ impl RuleKey {
 
 impl Ord for RuleKey {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.hint.cmp(&other.hint).then_with(|| self.nlri.cmp(&other.nlri))
+        self.hint.cmp(&other.hint).then_with(|| match (&self.nlri, &other.nlri) {
+            (Some(a), Some(b)) if Arc::ptr_eq(a, b) => Ordering::Equal,
+            (a, b) => a.cmp(b),
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::key::RuleKey;
 use crate::table::{Aside, Base, Record};
 use flowspec::{Component, ComponentType, IpVersion, Nlri, Prefix, Space};
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 /// Largest group whose rules are compared with each other.
 pub(crate) const MOST: u32 = 32;
@@ -17,7 +17,8 @@ pub(crate) const MOST: u32 = 32;
 /// them too large earlier.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    counts: HashMap<u64, Group>,
+    counts: HashMap<u64, Group, BuildHasherDefault<AsItIs>>,
+    hashes: RandomState,
     /// Groups of more than one.
     crowds: usize,
     /// Groups with `compared`.
@@ -31,6 +32,25 @@ struct Group {
     compared: bool,
 }
 
+/// Keys that are hashes already.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        // Only whole numbers come here; anything else would still be a hash, if not a good one.
+        self.0 = octets.iter().fold(self.0, |hash, &octet| hash.rotate_left(8) ^ u64::from(octet));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
 /// What is to be done about a group.
 enum Work {
     Nothing,
@@ -41,7 +61,7 @@ enum Work {
 
 impl Groups {
     pub(crate) fn enter(&mut self, key: &RuleKey) {
-        if let Some(hash) = group_hash(key) {
+        if let Some(hash) = self.group_hash(key) {
             let group = self.counts.entry(hash).or_default();
             group.rules += 1;
             self.crowds += usize::from(group.rules == 2);
@@ -49,7 +69,7 @@ impl Groups {
     }
 
     pub(crate) fn leave(&mut self, key: &RuleKey) {
-        let Some(hash) = group_hash(key) else { return };
+        let Some(hash) = self.group_hash(key) else { return };
         let Some(group) = self.counts.get_mut(&hash) else { return };
         group.rules -= 1;
         self.crowds -= usize::from(group.rules == 1);
@@ -65,8 +85,15 @@ impl Groups {
         self.crowds == 0 && self.compared == 0
     }
 
+    fn group_hash(&self, key: &RuleKey) -> Option<u64> {
+        let nlri = key.nlri().filter(|nlri| !nlri.family().is_vpn())?;
+        Some(self.hashes.hash_one(place(nlri)))
+    }
+
     fn work(&mut self, key: &RuleKey) -> Work {
-        let Some(group) = group_hash(key).and_then(|hash| self.counts.get_mut(&hash)) else { return Work::Nothing };
+        let Some(group) = self.group_hash(key).and_then(|hash| self.counts.get_mut(&hash)) else {
+            return Work::Nothing;
+        };
         let compared = group.compared;
         group.compared = (2..=MOST).contains(&group.rules);
         match (compared, group.compared) {
@@ -176,11 +203,4 @@ fn place(nlri: &Nlri) -> Place {
         }
     }
     place
-}
-
-fn group_hash(key: &RuleKey) -> Option<u64> {
-    let nlri = key.nlri().filter(|nlri| !nlri.family().is_vpn())?;
-    let mut hasher = DefaultHasher::new();
-    place(nlri).hash(&mut hasher);
-    Some(hasher.finish())
 }

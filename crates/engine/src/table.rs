@@ -171,6 +171,30 @@ impl Table {
         dirty
     }
 
+    /// Calls `look` with the rules of `keys`, which are in order; those that are not there are passed over.
+    pub(crate) fn visit<'a>(
+        &mut self,
+        keys: impl ExactSizeIterator<Item = &'a RuleKey>,
+        mut look: impl FnMut(&RuleKey, &mut Record),
+    ) {
+        if keys.len() < self.rules.len() / 4 {
+            for key in keys {
+                if let Some(record) = self.rules.get_mut(key) {
+                    look(key, record);
+                }
+            }
+            return;
+        }
+        // Many: side by side is faster than one by one.
+        let mut keys = keys.peekable();
+        for (key, record) in &mut self.rules {
+            while keys.next_if(|next| *next < key).is_some() {}
+            if keys.next_if(|next| *next == key).is_some() {
+                look(key, record);
+            }
+        }
+    }
+
     /// The rules whose destination is within `net`, or has `net` within it.
     pub(crate) fn overlapping(&self, net: IpNet) -> Vec<RuleKey> {
         let prefix = |net: IpNet| match net {

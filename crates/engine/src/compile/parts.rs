@@ -10,10 +10,12 @@ const TCP_FLAGS: u16 = 0x0fff;
 
 /// Cuts a space that is not empty.
 pub(super) fn cut(space: Space, capabilities: &Capabilities) -> Result<Vec<Space>, RefusalKind> {
-    let arms = match space.port() {
-        Some(ports) if !holds(capabilities.field(ComponentType::Port), ports) => space.split_port(),
-        _ => vec![space],
-    };
+    let split = space.port().is_some_and(|ports| !holds(capabilities.field(ComponentType::Port), ports));
+    let all_flags = capabilities.tcp_flag_bits & TCP_FLAGS == TCP_FLAGS || space.tcp_flags().is_none();
+    if !split && all_flags && space.fields().iter().all(|field| capabilities.field(field) == Ability::Set) {
+        return Ok(vec![space]);
+    }
+    let arms = if split { space.split_port() } else { vec![space] };
     let plans = arms.iter().map(|arm| fields_to_cut(arm, capabilities)).collect::<Result<Vec<_>, _>>()?;
     let needed = plans
         .iter()
@@ -36,7 +38,7 @@ pub(super) fn cut(space: Space, capabilities: &Capabilities) -> Result<Vec<Space
                 break;
             }
         }
-        entries.append(&mut parts);
+        entries.extend(parts);
     }
     Ok(entries)
 }
@@ -68,6 +70,14 @@ fn fields_to_cut<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Ve
     let mut cuts = Vec::new();
     for field in space.fields().iter() {
         let ability = capabilities.field(field);
+        match ability {
+            Ability::Set if field != ComponentType::TcpFlags => continue,
+            // What an upper-layer field implies of fragments needs no ability.
+            Ability::Unsupported if !matches!(field, ComponentType::Port | ComponentType::Fragment) => {
+                return Err(RefusalKind::Field(field));
+            }
+            _ => {}
+        }
         let numbers = match field {
             // Prefixes are checked before, port is split before.
             ComponentType::Destination | ComponentType::Source | ComponentType::Port => continue,
@@ -88,9 +98,6 @@ fn fields_to_cut<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Ve
             | ComponentType::Dscp
             | ComponentType::FlowLabel => numbers(space, field),
         };
-        if ability == Ability::Unsupported {
-            return Err(RefusalKind::Field(field));
-        }
         if !holds(ability, &numbers) {
             let parts = count(ability, &numbers);
             cuts.push(Cut {

@@ -1,6 +1,8 @@
 //! What is handed to the data plane, one change at a time, and what comes back.
 
 use super::Engine;
+use crate::capability::Capabilities;
+use crate::compile;
 use crate::key::RuleKey;
 use crate::plan::{Applied, CompiledRule, Plan, RuleFailure, Ruleset};
 use crate::table::{InForce, Trouble};
@@ -84,28 +86,30 @@ impl Engine {
                 undo.push((key, Some(in_force)));
             }
         }
-        for (key, entries) in decided.rules {
-            let Some(nlri) = key.nlri() else { continue };
-            let Some(record) = self.table.rules.get(&key) else { continue };
-            let want = record.want(self.monitor);
-            let before = match (&want, &record.in_force) {
-                (None, None) => continue,
-                (Some(want), Some(have)) if want.same(have) => continue,
-                (_, have) => have.clone(),
-            };
+        let (capabilities, monitor) = (&self.capabilities, self.monitor);
+        let (keys, entries): (Vec<_>, Vec<_>) = decided.rules.into_iter().unzip();
+        let mut entries = keys.iter().zip(entries).peekable();
+        self.table.visit(keys.iter(), |key, record| {
+            while entries.next_if(|(decided, _)| *decided < key).is_some() {}
+            let entries = entries.next_if(|(decided, _)| *decided == key).and_then(|(_, entries)| entries);
+            let Some(nlri) = key.nlri() else { return };
+            let want = record.want(monitor);
+            match (&want, &record.in_force) {
+                (None, None) => return,
+                (Some(want), Some(have)) if want.same(have) => return,
+                _ => {}
+            }
             match &want {
                 Some(want) => {
-                    let Some(entries) = entries.or_else(|| self.entries(nlri, &want.route)) else { continue };
+                    let Some(entries) = entries.or_else(|| entries_of(nlri, want, capabilities)) else { return };
                     plan.upsert.push(compiled(nlri, want, entries));
                 }
                 None => plan.remove.push(nlri.clone()),
             }
-            if let Some(record) = self.table.rules.get_mut(&key) {
-                record.in_force = want;
-                record.told = number;
-            }
-            undo.push((key, before));
-        }
+            let before = std::mem::replace(&mut record.in_force, want);
+            record.told = number;
+            undo.push((key.clone(), before));
+        });
         let protected = std::mem::replace(&mut self.change.protected, self.protected.clone());
         plan.protected = (protected != self.protected).then(|| self.protected.clone());
         if plan.is_empty() {
@@ -231,6 +235,12 @@ impl Engine {
         }
         self.table.touch(key);
     }
+}
+
+/// The entries of a rule that was found to have some.
+pub(super) fn entries_of(nlri: &Nlri, want: &InForce, capabilities: &Capabilities) -> Option<Vec<Space>> {
+    let effect = compile::enforced(want.route.effect());
+    compile::entries(nlri, Space::of(nlri), &effect, capabilities).ok()
 }
 
 pub(super) fn compiled(nlri: &Arc<Nlri>, want: &InForce, entries: Vec<Space>) -> Arc<CompiledRule> {

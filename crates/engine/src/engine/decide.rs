@@ -2,14 +2,18 @@
 //! what that means for the rules behind.
 
 use super::Engine;
+use crate::capability::Capabilities;
 use crate::compile;
 use crate::guard::Guarded;
 use crate::key::RuleKey;
+use crate::peer::{Peer, Peers};
 use crate::precedence;
-use crate::route::{Path, Route};
+use crate::protection::Protection;
+use crate::route::Path;
 use crate::select;
 use crate::shadow;
 use crate::table::{Aside, Base, InForce, Record};
+use crate::unicast::UnicastRib;
 use crate::validate;
 use flowspec::{Nlri, Prefix, Space};
 use std::sync::Arc;
@@ -34,6 +38,64 @@ enum Out {
     Infeasible(validate::Infeasible),
 }
 
+/// What a decision on one rule is made from, apart from its routes.
+struct Ground<'a> {
+    capabilities: &'a Capabilities,
+    protection: &'a Protection,
+    peers: &'a Peers,
+    unicast: &'a UnicastRib,
+}
+
+impl Ground<'_> {
+    /// The decision on a rule for itself, with its entries.
+    fn decide(&self, nlri: &Arc<Nlri>, paths: &[Path]) -> (Base, Option<Vec<Space>>) {
+        let refusals: Vec<_> = paths.iter().map(|path| self.let_in(nlri, path).err()).collect();
+        let let_in = paths.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none()).map(|(path, _)| path);
+        let Some(best) = select::best(let_in, self.peers) else {
+            let best = select::best(paths.iter(), self.peers);
+            let why = paths.iter().zip(refusals).find(|(path, _)| best.is_some_and(|best| std::ptr::eq(best, *path)));
+            return match why.and_then(|(_, why)| why) {
+                Some(Out::Guarded(why)) => (Base::Guarded(Box::new(why)), None),
+                Some(Out::Infeasible(why)) => (Base::Infeasible(Box::new(why)), None),
+                None => (Base::Undecided, None),
+            };
+        };
+        let space = Space::of(nlri);
+        if let Some(what) = self.protection.covers(&space) {
+            return (Base::Guarded(Box::new(Guarded::Protected(what.to_owned()))), None);
+        }
+        let effect = compile::enforced(best.route.effect());
+        let route = best.route.clone();
+        match compile::entries(nlri, space, &effect, self.capabilities) {
+            Ok(entries) => {
+                let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+                (Base::Wanted { route, entries: count, stale: best.stale || best.long_lived }, Some(entries))
+            }
+            Err(refusal) => (Base::Refused { route, refusal: Box::new(refusal) }, None),
+        }
+    }
+
+    /// Whether policy and validation let a route in.
+    fn let_in(&self, nlri: &Nlri, path: &Path) -> Result<(), Out> {
+        let Some(peer) = self.peers.get(path.peer) else { return Err(Out::Guarded(Guarded::NoPolicy)) };
+        let Some(policy) = &peer.config.policy else {
+            return if peer.config.external { Err(Out::Guarded(Guarded::NoPolicy)) } else { Ok(()) };
+        };
+        if policy.validate {
+            validate::validate(nlri, path, self.unicast, self.peers, policy.without_destination)
+                .map_err(Out::Infeasible)?;
+        }
+        policy.check(nlri, &path.route.effect()).map_err(Out::Guarded)?;
+        if path.excess {
+            return Err(Out::Guarded(Guarded::Excess { limit: policy.max_rules.unwrap_or(0) }));
+        }
+        if path.expired {
+            return Err(Out::Guarded(Guarded::Lifetime { seconds: policy.max_lifetime.unwrap_or(0) }));
+        }
+        Ok(())
+    }
+}
+
 impl Engine {
     /// Decides on every rule that something happened to. Afterwards the decisions are those that would have been made on the same routes
     /// in any other order.
@@ -55,26 +117,26 @@ impl Engine {
         let dirty = self.table.take_dirty();
         let mut decided = Decided::default();
         decided.rules.reserve_exact(dirty.len());
-        for key in dirty {
-            let Some(nlri) = key.nlri().cloned() else { continue };
-            // Out of its place for the time of the decision, which looks at the rest of the engine.
-            let Some(record) = self.table.rules.get_mut(&key) else { continue };
+        let ground = Ground {
+            capabilities: &self.capabilities,
+            protection: &self.protection,
+            peers: &self.peers,
+            unicast: &self.unicast,
+        };
+        self.table.visit(dirty.iter(), |key, record| {
+            let Some(nlri) = key.nlri() else { return };
             record.dirty = false;
             if record.paths.is_empty() {
-                decided.gone.push((key, record.in_force.take()));
-                continue;
+                decided.gone.push((key.clone(), record.in_force.take()));
+                return;
             }
-            let paths = std::mem::take(&mut record.paths);
-            let (base, entries) = self.decide_on(&nlri, &paths);
-            if let Some(record) = self.table.rules.get_mut(&key) {
-                record.paths = paths;
-                record.base = base;
-                if record.wanted().is_none() {
-                    record.trouble = None;
-                }
+            let (base, entries) = ground.decide(nlri, &record.paths);
+            record.base = base;
+            if record.wanted().is_none() {
+                record.trouble = None;
             }
-            decided.rules.push((key, entries));
-        }
+            decided.rules.push((key.clone(), entries));
+        });
         for (key, _) in &decided.gone {
             self.table.rules.remove(key);
             self.table.groups.leave(key);
@@ -100,63 +162,10 @@ impl Engine {
         decided
     }
 
-    /// The decision on a rule for itself, with its entries.
-    fn decide_on(&self, nlri: &Arc<Nlri>, paths: &[Path]) -> (Base, Option<Vec<Space>>) {
-        let refusals: Vec<_> = paths.iter().map(|path| self.let_in(nlri, path).err()).collect();
-        let let_in = paths.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none()).map(|(path, _)| path);
-        let Some(best) = select::best(let_in, &self.peers) else {
-            let best = select::best(paths.iter(), &self.peers);
-            let why = paths.iter().zip(refusals).find(|(path, _)| best.is_some_and(|best| std::ptr::eq(best, *path)));
-            return match why.and_then(|(_, why)| why) {
-                Some(Out::Guarded(why)) => (Base::Guarded(Box::new(why)), None),
-                Some(Out::Infeasible(why)) => (Base::Infeasible(Box::new(why)), None),
-                None => (Base::Undecided, None),
-            };
-        };
-        let space = Space::of(nlri);
-        if let Some(what) = self.protection.covers(&space) {
-            return (Base::Guarded(Box::new(Guarded::Protected(what.to_owned()))), None);
-        }
-        let effect = compile::enforced(best.route.effect());
-        let route = best.route.clone();
-        match compile::entries(nlri, space, &effect, &self.capabilities) {
-            Ok(entries) => {
-                let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-                (Base::Wanted { route, entries: count, stale: best.stale || best.long_lived }, Some(entries))
-            }
-            Err(refusal) => (Base::Refused { route, refusal: Box::new(refusal) }, None),
-        }
-    }
-
-    /// Whether policy and validation let a route in.
-    fn let_in(&self, nlri: &Nlri, path: &Path) -> Result<(), Out> {
-        let Some(peer) = self.peers.get(path.peer) else { return Err(Out::Guarded(Guarded::NoPolicy)) };
-        let Some(policy) = &peer.config.policy else {
-            return if peer.config.external { Err(Out::Guarded(Guarded::NoPolicy)) } else { Ok(()) };
-        };
-        if policy.validate {
-            validate::validate(nlri, path, &self.unicast, &self.peers, policy.without_destination)
-                .map_err(Out::Infeasible)?;
-        }
-        policy.check(nlri, &path.route.effect()).map_err(Out::Guarded)?;
-        if path.excess {
-            return Err(Out::Guarded(Guarded::Excess { limit: policy.max_rules.unwrap_or(0) }));
-        }
-        if path.expired {
-            return Err(Out::Guarded(Guarded::Lifetime { seconds: policy.max_lifetime.unwrap_or(0) }));
-        }
-        Ok(())
-    }
-
-    /// The entries of a rule that was found to have some.
-    pub(super) fn entries(&self, nlri: &Nlri, route: &Route) -> Option<Vec<Space>> {
-        compile::entries(nlri, Space::of(nlri), &compile::enforced(route.effect()), &self.capabilities).ok()
-    }
-
     /// Unicast routes changed: the rules whose validation may come out otherwise are to be decided on.
     fn touch_validated(&mut self) {
         let changes = std::mem::take(&mut self.unicast_changes);
-        let validates = |peer: &crate::peer::Peer| peer.config.policy.as_ref().is_some_and(|policy| policy.validate);
+        let validates = |peer: &Peer| peer.config.policy.as_ref().is_some_and(|policy| policy.validate);
         if changes.is_empty() || !self.peers.0.values().any(validates) {
             return;
         }

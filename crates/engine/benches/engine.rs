@@ -1,0 +1,157 @@
+//! How long 100,000 rules take, and how much memory: `cargo bench -p engine`.
+//!
+//! Rules as against an attack: hosts, protocol, ports; 1% without a destination. The rules are made beforehand, as the session
+//! would hand them over.
+
+use engine::capability::Capabilities;
+use engine::plan::Applied;
+use engine::protection::Protection;
+use engine::{Change, Engine, EngineConfig, PeerConfig, PeerId, Route, Timestamp};
+use flowspec::Nlri;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Counts the octets in use.
+struct Counting;
+
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const PEER: PeerId = PeerId(1);
+const NOW: Timestamp = Timestamp(0);
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    println!("{:<44} {:>12} {:>12}", "", "10,000", "100,000");
+    for ((name, small), (_, large)) in measure(10_000).into_iter().zip(measure(100_000)) {
+        println!("{name:<44} {small:>12} {large:>12}");
+    }
+}
+
+fn measure(count: u32) -> Vec<(&'static str, String)> {
+    let before = IN_USE.load(Ordering::Relaxed);
+    let rules = rules(count);
+    let mut engine = engine();
+    engine.take_change();
+    engine.applied(&Applied::default());
+    let start = Instant::now();
+    for (nlri, route) in rules {
+        engine.announce(PEER, nlri, None, route, NOW, None);
+    }
+    let announced = start.elapsed();
+    let start = Instant::now();
+    let change = engine.take_change();
+    let planned = start.elapsed();
+    let Some(Change::Plan(plan)) = change else { panic!("a plan is due") };
+    assert_eq!(plan.upsert.len(), count as usize);
+    engine.applied(&Applied::default());
+    let with_plan = IN_USE.load(Ordering::Relaxed) - before;
+    drop(plan);
+    let alone = IN_USE.load(Ordering::Relaxed) - before;
+    let mut times = singles(&mut engine, count);
+    times.sort_unstable();
+    let start = Instant::now();
+    let states = engine.rules_by_state();
+    let counted = start.elapsed();
+    assert_eq!(states[0].1, u64::from(count));
+    let start = Instant::now();
+    engine.reload();
+    let full = engine.take_change();
+    let loaded = start.elapsed();
+    engine.applied(&Applied::default());
+    drop(full);
+    let start = Instant::now();
+    engine.peer_down(PEER, &[], NOW);
+    engine.take_change();
+    let gone = start.elapsed();
+    vec![
+        ("announce all", show(announced)),
+        ("decide, compile and plan all", show(planned)),
+        ("both", show(announced + planned)),
+        ("one rule more: announce and plan, median", show(times[times.len() / 2])),
+        ("one rule more: 99th percentile", show(times[times.len() * 99 / 100])),
+        ("count rules by state", show(counted)),
+        ("full load", show(loaded)),
+        ("session lost: decide and plan", show(gone)),
+        ("memory, MB", format!("{:.1}", alone as f64 / 1e6)),
+        ("memory with the plan in hand, MB", format!("{:.1}", with_plan as f64 / 1e6)),
+    ]
+}
+
+/// Announces and withdraws single rules.
+fn singles(engine: &mut Engine, count: u32) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for (nlri, route) in rules(count + 1000).into_iter().skip(count as usize) {
+        let nlri = Arc::new(nlri);
+        let start = Instant::now();
+        engine.announce(PEER, nlri.clone(), None, route, NOW, None);
+        let change = engine.take_change();
+        times.push(start.elapsed());
+        assert!(matches!(change, Some(Change::Plan(plan)) if plan.upsert.len() == 1));
+        engine.applied(&Applied::default());
+        engine.withdraw(PEER, nlri, None);
+        engine.take_change();
+        engine.applied(&Applied::default());
+    }
+    times
+}
+
+fn show(time: Duration) -> String {
+    format!("{time:.1?}")
+}
+
+fn engine() -> Engine {
+    let mut protection = Protection::default();
+    protection.session([192, 0, 2, 1].into(), None, 179);
+    protection.destination("198.51.100.0/24".parse().expect("it is a prefix"));
+    let peer = PeerConfig { address: Some([192, 0, 2, 1].into()), external: true, policy: Some(policy()) };
+    Engine::new(EngineConfig {
+        capabilities: Capabilities::everything("none"),
+        protection,
+        peers: [(PEER, peer)].into_iter().collect(),
+        monitor: false,
+    })
+}
+
+fn policy() -> engine::guard::Policy {
+    engine::guard::Policy { without_destination: true, ..Default::default() }
+}
+
+/// Different rules in no order; one in eight limits, each at its own rate.
+fn rules(count: u32) -> Vec<(Nlri, Arc<Route>)> {
+    (0..count)
+        .map(|n| {
+            let [_, a, b, c] = n.wrapping_mul(0x9e37_79b1).to_be_bytes();
+            let (low, high) = (n % 60_000, 1024 + n % 50_000);
+            let text = match n % 100 {
+                0 => format!("proto udp sport {low} dport {high} length >=512 then discard"),
+                1..20 => format!("dst 10.{a}.{b}.{c}/32 proto tcp dport {high} tcp-flags syn&!ack then discard"),
+                20..33 => format!("dst 10.{a}.{b}.{c}/32 proto udp sport {low} then rate {n}bps", n = n + 8),
+                _ => format!("dst 10.{a}.{b}.{c}/32 proto udp sport {low} then discard"),
+            };
+            let rule: flowspec::Rule = text.parse().expect("it is a rule");
+            (rule.nlri, Arc::new(Route { actions: rule.actions, ..Route::default() }))
+        })
+        .collect()
+}
