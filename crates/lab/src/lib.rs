@@ -3,24 +3,31 @@
 //! - [`Netns`] is a machine of its own on the network: a network namespace, with [`veth()`] cables between them;
 //! - [`Process`] runs a program there and keeps what it prints;
 //! - [`PacketSocket`] and [`packet`] send and see packets;
-//! - [`peers`] starts BIRD, GoBGP, ExaBGP and FRR as BGP neighbours;
+//! - [`peers`] starts BIRD, GoBGP, ExaBGP and FRR as BGP neighbours, and [`Speaker`] is one of our own;
+//! - [`Daemon`] runs the program under test, and [`Site`] is the network around it;
 //! - [`needs!`] skips a test, saying why, where the machine cannot run it.
 //!
 //! Everything that is made here is removed again when its value is dropped, also when a test panics. What a test
 //! that was killed left behind is removed by the next one that makes a namespace.
 
+pub mod daemon;
 mod netns;
 pub mod packet;
 pub mod peers;
 mod process;
 mod require;
+pub mod site;
 mod socket;
+pub mod speaker;
 mod veth;
 
+pub use daemon::Daemon;
 pub use netns::Netns;
 pub use process::Process;
 pub use require::{Skipped, require_program, require_root, skip};
+pub use site::Site;
 pub use socket::PacketSocket;
+pub use speaker::Speaker;
 pub use veth::{End, veth};
 
 use std::time::{Duration, Instant};

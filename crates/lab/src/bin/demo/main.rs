@@ -1,0 +1,250 @@
+//! `make demo`: the story of an attack and its filter, with real packets, a real BGP session and a real kernel.
+//!
+//! Every step is checked; the program fails, saying which, when one is not as told. Whatever happens, also Ctrl-C, what it made on this
+//! machine is removed.
+
+mod services;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use bgp::{PathAttributes, PeerAs, PeerConfig};
+use flowspec::Rule;
+use lab::site::{PEER, SWITCH, VICTIM, Wire};
+use lab::{Daemon, Site, Speaker, packet, wait_until};
+
+use services::{NAMES, Score, Services};
+
+/// The announcement of the whole story.
+const RULE: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
+const CONTROLLER_AS: u32 = 65070;
+const SWITCH_AS: u32 = 65140;
+/// Where the controller waits for Floodgate's connection.
+const PORT: u16 = 1179;
+/// Packets of one wave of the attack, in bursts.
+const BURSTS: u32 = 20;
+const PACKETS_IN_BURST: u32 = 100;
+const BETWEEN_BURSTS: Duration = Duration::from_millis(40);
+const PATIENCE: Duration = Duration::from_secs(15);
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn main() -> ExitCode {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: what is installed only stores to an atomic.
+        unsafe { libc::signal(signal, interrupted as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+    }
+    let backend = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => "nftables".to_owned(),
+        [option, backend] if option == "--backend" => backend.clone(),
+        _ => {
+            eprintln!("usage: demo [--backend nftables|none]");
+            return ExitCode::from(2);
+        }
+    };
+    // SAFETY: geteuid has no arguments and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("demo: it makes network namespaces, which only root may: `make demo`, or run it with sudo");
+        return ExitCode::from(2);
+    }
+    match tell(&backend) {
+        Ok(()) => {
+            println!("All of this was as told.");
+            ExitCode::SUCCESS
+        }
+        Err(_) if INTERRUPTED.load(Ordering::Relaxed) => {
+            println!("\nInterrupted. Everything that was made here is removed.");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            println!("\nNOT AS TOLD: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+extern "C" fn interrupted(_: libc::c_int) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+fn tell(backend: &str) -> Result<()> {
+    println!(
+        "\
+Floodgate, the demo: an NTP reflection attack, stopped by an announcement over BGP.
+
+    attacker ----- switch ----- victim 192.0.2.1 and its neighbour 192.0.2.2
+                     |
+                 controller
+
+The four are network namespaces of this machine. The packets, the BGP session and the filter in the kernel are real.
+"
+    );
+    let site = Site::new()?;
+    let services = Services::start(&site)?;
+    let mut attack = Attack { wire: site.wire()? };
+
+    println!("1. The switch runs Floodgate (AS {SWITCH_AS}), which connects to the controller (AS {CONTROLLER_AS}):\n");
+    let configuration = configuration(backend);
+    show(&configuration);
+    let peer: IpAddr = PEER.parse()?;
+    let identifier: Ipv4Addr = PEER.parse()?;
+    let session = PeerConfig::new(CONTROLLER_AS, identifier, PeerAs::Exactly(SWITCH_AS));
+    let controller = Speaker::listen(&site.peers, (peer, PORT).into(), session)?;
+    let mut daemon = Daemon::start(&site.switch, &configuration)?;
+    patiently("the BGP session", || controller.status().established.then_some(()))
+        .with_context(|| daemon.explain())?;
+    println!("   The BGP session is established. Nobody has announced anything:\n");
+    ensure!(command(&daemon, &["rules"])?.trim() == "no rules", "there are rules before the first announcement");
+
+    println!("2. The attack: misused NTP servers send the victim what it never asked for.\n");
+    let (arrived, score) = services.during(|| attack.wave())?;
+    report(arrived, &score)?;
+    ensure!(arrived == Attack::WAVE, "without a filter all packets should arrive");
+
+    let rule: Rule = RULE.parse()?;
+    println!("3. The controller announces a filter by BGP FlowSpec (RFC 8955):\n\n     {rule}\n");
+    let announced = Instant::now();
+    controller.announce([rule.clone()]);
+    patiently("the rule", || daemon.rules().ok().filter(|rules| rules.len() == 1 && rules[0].state == "installed"))
+        .with_context(|| daemon.explain())?;
+    let (nlri, communities) = on_the_wire(&rule);
+    println!("   On the wire that is {nlri}, with the action {communities}.");
+    println!("   {} ms later Floodgate shows it as installed.\n", announced.elapsed().as_millis());
+
+    println!("4. The attack goes on, but the kernel of the switch drops it. All else passes, also from port 123 to the neighbour.\n");
+    let (arrived, score) = services.during(|| attack.wave())?;
+    report(arrived, &score)?;
+    ensure!(arrived == 0, "with the filter no packet of the attack should arrive");
+    command(&daemon, &["rules"])?;
+    let counted = patiently("the counter", || {
+        let packets = daemon.rules().ok()?.first()?.packets?;
+        (packets >= u64::from(Attack::WAVE)).then_some(packets)
+    })?;
+    ensure!(counted == u64::from(Attack::WAVE), "the rule counted {counted} packets, the attack had {}", Attack::WAVE);
+    command(&daemon, &["explain", "udp", "198.51.100.7:123", "192.0.2.1:4000"])?;
+
+    println!("5. The attack is over, thinks the controller, and withdraws the filter. Floodgate removes it, and traffic returns.\n");
+    controller.withdraw([rule.nlri]);
+    patiently("the rule to go", || daemon.rules().ok().filter(Vec::is_empty)).with_context(|| daemon.explain())?;
+    let (arrived, score) = services.during(|| attack.wave())?;
+    report(arrived, &score)?;
+    ensure!(arrived == Attack::WAVE, "after the withdrawal all packets should arrive");
+    ensure!(command(&daemon, &["rules"])?.trim() == "no rules", "there is a rule after the withdrawal");
+
+    println!("6. Floodgate is stopped; it leaves nothing behind in the kernel.\n");
+    let status = daemon.stop()?;
+    ensure!(status.success(), "floodgate ended with {status}");
+    let left = daemon.ruleset()?;
+    ensure!(left.is_empty(), "it left behind:\n{left}");
+    ensure!(services.score().iter().all(|(_, failed)| *failed == 0), "a legitimate exchange failed between two steps");
+    check_interrupted()
+}
+
+/// The attack: answers from many NTP servers that somebody asked in the victim's name.
+struct Attack {
+    wire: Wire,
+}
+
+impl Attack {
+    /// Packets of a wave.
+    const WAVE: u32 = BURSTS * PACKETS_IN_BURST;
+
+    /// Sends a wave; how many packets of it reached the victim.
+    fn wave(&mut self) -> Result<u32> {
+        let victim: IpAddr = VICTIM.parse()?;
+        // The head of an answer to "monlist", a request of 8 octets that made this attack popular.
+        let mut answer = [0; 440];
+        answer[..8].copy_from_slice(&[0xd7, 0x00, 0x03, 0x2a, 0x00, 0x06, 0x00, 0x48]);
+        self.wire.seen()?;
+        for burst in 0..BURSTS {
+            for number in 0..PACKETS_IN_BURST {
+                let [.., last] = (100 + number).to_be_bytes();
+                let server = IpAddr::from([198, 51, 100, last]);
+                let port = u16::try_from(1024 + burst * PACKETS_IN_BURST + number)?;
+                self.wire.send(&packet::udp((server, 123).into(), (victim, port).into(), &answer))?;
+            }
+            check_interrupted()?;
+            thread::sleep(BETWEEN_BURSTS);
+        }
+        let victim_octets = Ipv4Addr::from([192, 0, 2, 1]).octets();
+        let is_attack = |packet: &Vec<u8>| {
+            packet[0] == 0x45 && packet[9] == 17 && packet[16..20] == victim_octets && packet[20..22] == [0, 123]
+        };
+        Ok(u32::try_from(self.wire.seen()?.iter().filter(|packet| is_attack(packet)).count())?)
+    }
+}
+
+fn configuration(backend: &str) -> String {
+    format!(
+        r#"[router]
+as = {SWITCH_AS}
+id = "{SWITCH}"
+listen = []
+
+[[peer]]
+name = "controller"
+address = "{PEER}"
+port = {PORT}
+as = {CONTROLLER_AS}
+
+[dataplane]
+backend = "{backend}"
+interfaces = ["swp*"]
+"#
+    )
+}
+
+/// What came through in one step; fails when the legitimate traffic did not.
+fn report(arrived: u32, score: &Score) -> Result<()> {
+    println!("     {:<46} {:>5} sent   {arrived:>5} arrived", "attack: UDP from port 123 to 192.0.2.1", Attack::WAVE);
+    for (name, (answered, failed)) in NAMES.iter().zip(score) {
+        println!("     {name:<46} {:>5} asked  {answered:>5} answered", answered + failed);
+    }
+    println!();
+    for (name, (answered, failed)) in NAMES.iter().zip(score) {
+        ensure!(*failed == 0, "legitimate traffic was hurt: {failed} of {} {name}", answered + failed);
+        ensure!(*answered > 0, "there was no legitimate traffic: {name}");
+    }
+    Ok(())
+}
+
+/// Runs a command of Floodgate, shows it and what it says, and returns that.
+fn command(daemon: &Daemon<'_>, arguments: &[&str]) -> Result<String> {
+    let printed = daemon.cli(arguments)?;
+    show(&format!("$ floodgate {}\n{printed}", arguments.join(" ")));
+    Ok(printed)
+}
+
+fn show(text: &str) {
+    for line in text.lines() {
+        println!("     {line}");
+    }
+    println!();
+}
+
+fn on_the_wire(rule: &Rule) -> (String, String) {
+    let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+    let mut nlri = Vec::new();
+    rule.nlri.encode_to(&mut nlri);
+    let communities = PathAttributes::originate(&rule.actions).extended_communities;
+    (hex(&nlri), communities.iter().map(|community| hex(community)).collect::<Vec<_>>().join(" "))
+}
+
+/// Waits, but not when the user does not want to.
+fn patiently<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> Result<T> {
+    wait_until(what, PATIENCE, || match check_interrupted() {
+        Ok(()) => check().map(Ok),
+        Err(error) => Some(Err(error)),
+    })?
+}
+
+fn check_interrupted() -> Result<()> {
+    if INTERRUPTED.load(Ordering::Relaxed) {
+        bail!("interrupted");
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! The program under test: `floodgate run` in a namespace, asked through its own commands.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::Once;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use floodgate::api::{PeerView, RuleView, StatusView};
+use serde::de::DeserializeOwned;
+
+use crate::{Netns, Process, wait_until};
+
+/// How long it may take until it answers.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `floodgate run` with its configuration, socket and state file in a directory of its own.
+///
+/// Dropping it kills it, as a crash would; [`stop`](Self::stop) ends it as an operator would.
+#[derive(Debug)]
+pub struct Daemon<'a> {
+    netns: &'a Netns,
+    process: Option<Process>,
+    directory: tempfile::TempDir,
+}
+
+impl<'a> Daemon<'a> {
+    /// Starts it and waits until it answers. `configuration` is TOML without `[api]` and `[state]`, which are added.
+    ///
+    /// # Errors
+    /// When it does not start; with its log.
+    pub fn start(netns: &'a Netns, configuration: &str) -> Result<Self> {
+        let mut daemon = Self { netns, process: None, directory: tempfile::tempdir()? };
+        daemon.configure(configuration)?;
+        daemon.launch()?;
+        Ok(daemon)
+    }
+
+    /// Writes another configuration, for [`launch`](Self::launch) or a reload.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn configure(&self, configuration: &str) -> Result<()> {
+        let (path, socket, state) = (self.configuration(), self.path("api.sock"), self.path("state"));
+        let text = format!("{configuration}\n[api]\nsocket = {socket:?}\n\n[state]\nfile = {state:?}\n");
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Where its configuration is.
+    #[must_use]
+    pub fn configuration(&self) -> PathBuf {
+        self.path("floodgate.toml")
+    }
+
+    /// Starts it after it was stopped or killed, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not start; with its log.
+    pub fn launch(&mut self) -> Result<()> {
+        let mut command = self.netns.command(program()?)?;
+        command.args(["run", "--config"]).arg(self.configuration());
+        let mut process = Process::spawn("floodgate", command)?;
+        let answers = wait_until("floodgate's answer", PATIENCE, || {
+            if process.check_running().is_err() { Some(()) } else { self.cli(&["status"]).ok().map(drop) }
+        });
+        process.check_running()?;
+        answers.with_context(|| process.log())?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Runs one of its commands, such as `["rules"]`, and returns what it prints.
+    ///
+    /// # Errors
+    /// What it said when it failed or answered with no.
+    pub fn cli(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.netns.command(program()?)?;
+        let output = command.args(arguments).env("FLOODGATE_SOCKET", self.path("api.sock")).output()?;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() {
+            bail!("floodgate {arguments:?}: {}\n{printed}{}", output.status, String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(printed)
+    }
+
+    /// Its rules, in enforcement order.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn rules(&self) -> Result<Vec<RuleView>> {
+        self.objects("rules")
+    }
+
+    /// Its peers.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn peers(&self) -> Result<Vec<PeerView>> {
+        self.objects("peers")
+    }
+
+    /// The peer of this name.
+    ///
+    /// # Errors
+    /// When there is none, or it does not answer.
+    pub fn peer(&self, name: &str) -> Result<PeerView> {
+        self.peers()?.into_iter().find(|peer| peer.name == name).with_context(|| format!("no peer {name}"))
+    }
+
+    /// How it is.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn status(&self) -> Result<StatusView> {
+        self.objects("status")?.pop().context("no status")
+    }
+
+    /// Waits until its rules are such; returns them.
+    ///
+    /// # Errors
+    /// After the deadline; with the rules as they are and its log.
+    pub fn wait_rules(
+        &self,
+        what: &str,
+        deadline: Duration,
+        mut such: impl FnMut(&[RuleView]) -> bool,
+    ) -> Result<Vec<RuleView>> {
+        wait_until(what, deadline, || self.rules().ok().filter(|rules| such(rules))).with_context(|| self.explain())
+    }
+
+    /// Waits until its status is such; returns it.
+    ///
+    /// # Errors
+    /// After the deadline; with the status as it is and its log.
+    pub fn wait_status(
+        &self,
+        what: &str,
+        deadline: Duration,
+        mut such: impl FnMut(&StatusView) -> bool,
+    ) -> Result<StatusView> {
+        wait_until(what, deadline, || self.status().ok().filter(&mut such)).with_context(|| self.explain())
+    }
+
+    /// Waits until the session with this peer is established.
+    ///
+    /// # Errors
+    /// After the deadline; with all that is known.
+    pub fn wait_established(&self, peer: &str, deadline: Duration) -> Result<()> {
+        let established = || self.peer(peer).ok().filter(|peer| peer.state == "established").map(drop);
+        wait_until("the session", deadline, established).with_context(|| self.explain())
+    }
+
+    /// What our table has in the kernel, as `nft` shows it; empty when there is no such table.
+    ///
+    /// # Errors
+    /// When `nft` cannot be run.
+    pub fn ruleset(&self) -> Result<String> {
+        let tables = self.netns.exec("nft", &["list", "tables"])?;
+        let ours = tables.lines().filter_map(|line| line.strip_prefix("table "));
+        let mut text = String::new();
+        for table in ours.filter(|table| table.split(' ').nth(1).is_some_and(|name| name.starts_with("floodgate"))) {
+            let words: Vec<&str> = ["list", "table"].into_iter().chain(table.split(' ')).collect();
+            text.push_str(&self.netns.exec("nft", &words)?);
+        }
+        Ok(text)
+    }
+
+    /// Ends it as an operator would.
+    ///
+    /// # Errors
+    /// When it had to be killed; with its log.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.process.take().context("floodgate is not running")?.stop()
+    }
+
+    /// Kills it, as a crash would.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().context("floodgate is not running")?.kill().map(drop)
+    }
+
+    /// The running program.
+    ///
+    /// # Errors
+    /// When it was stopped.
+    pub fn process(&mut self) -> Result<&mut Process> {
+        self.process.as_mut().context("floodgate is not running")
+    }
+
+    /// All that helps to understand a failure.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let say = |arguments: &[&str]| self.cli(arguments).unwrap_or_else(|error| format!("{error:#}"));
+        let rules = say(&["rules"]);
+        let shown: String = rules.lines().take(40).flat_map(|line| [line, "\n"]).collect();
+        let log = self.process.as_ref().map(Process::log).unwrap_or_default();
+        let tail = log.lines().count().saturating_sub(60);
+        let log: String = log.lines().skip(tail).flat_map(|line| [line, "\n"]).collect();
+        format!("floodgate status:\n{}peers:\n{}rules:\n{shown}log:\n{log}", say(&["status"]), say(&["peers"]))
+    }
+
+    fn objects<T: DeserializeOwned>(&self, command: &str) -> Result<Vec<T>> {
+        let printed = self.cli(&[command, "--json"])?;
+        printed.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+/// The program: what `FLOODGATE` names, otherwise the one that was built beside the running test or program. Where there
+/// is none, as with `cargo test -p lab` in a fresh tree, it is built first.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn program() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("FLOODGATE") {
+        return Ok(path.into());
+    }
+    static BUILD: Once = Once::new();
+    let own = env::current_exe()?;
+    let directory = own.ancestors().skip(1).find(|directory| !directory.ends_with("deps")).context("no directory")?;
+    let path = directory.join("floodgate");
+    if !path.exists() {
+        BUILD.call_once(|| build(directory));
+    }
+    if path.exists() { Ok(path) } else { bail!("{} is not there: cargo build -p floodgate", path.display()) }
+}
+
+fn build(directory: &Path) {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "-p", "floodgate", "--manifest-path"]);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../floodgate/Cargo.toml"));
+    if let Some(target) = directory.parent() {
+        command.arg("--target-dir").arg(target);
+    }
+    if directory.ends_with("release") {
+        command.arg("--release");
+    }
+    // Whether it worked shows in the program being there.
+    let _ = command.status();
+}

@@ -1,0 +1,428 @@
+//! A BGP speaker of our own: the controller of the demo, and the peer of tests that need one that does as it is told.
+//!
+//! It is [`bgp::Session`] on TCP connections of a namespace. What it announces it keeps, and announces again whenever the session comes
+//! up, as a controller does.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use bgp::{AfiSafi, Cease, ConnId, Direction, Event, Notification, Output, PathAttributes, PeerConfig, Session, State};
+use flowspec::{Action, Nlri, Rule};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{Netns, wait_until};
+
+/// How long a connect may take.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// What a speaker knows of its session.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// The session is up.
+    pub established: bool,
+    /// How often it came up.
+    pub sessions: u32,
+    /// Why the latest session or attempt ended.
+    pub ended: Option<String>,
+    /// Routes that wait to be sent.
+    pub queued: usize,
+    /// KEEPALIVE messages received, in all sessions.
+    pub keepalives: u64,
+}
+
+/// A running speaker; its session ends with it.
+#[derive(Debug)]
+pub struct Speaker {
+    commands: Sender<Command>,
+    wake: UnixStream,
+    status: Arc<Mutex<Status>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Announce(Vec<Rule>),
+    Withdraw(Vec<Nlri>),
+    Forget,
+    Raw(Vec<u8>),
+    Cut,
+    Shutdown,
+}
+
+impl Speaker {
+    /// A speaker that waits for its peer's connection on this address, as the controller of the demo does.
+    ///
+    /// # Errors
+    /// When the address is not one of the namespace, or taken.
+    pub fn listen(netns: &Netns, address: SocketAddr, config: PeerConfig) -> Result<Self> {
+        let listener = netns
+            .run(|| TcpListener::bind(address))
+            .with_context(|| format!("listen on {address} in {}", netns.name()))?;
+        listener.set_nonblocking(true)?;
+        Self::start(netns, Some(listener), None, PeerConfig { passive: true, ..config })
+    }
+
+    /// A speaker that connects from one of its addresses to its peer.
+    ///
+    /// # Errors
+    /// When its thread cannot be started.
+    pub fn connect(netns: &Netns, from: IpAddr, to: SocketAddr, config: PeerConfig) -> Result<Self> {
+        let config =
+            PeerConfig { connect_retry: Duration::from_secs(1), idle_hold_max: Duration::from_secs(1), ..config };
+        Self::start(netns, None, Some((from, to)), config)
+    }
+
+    /// Announces rules, now if the session is up and whenever it comes up.
+    pub fn announce(&self, rules: impl IntoIterator<Item = Rule>) {
+        self.tell(Command::Announce(rules.into_iter().collect()));
+    }
+
+    /// The same with a rule's text, such as `dst 192.0.2.1/32 proto udp then discard`.
+    ///
+    /// # Errors
+    /// When the text is no rule.
+    pub fn announce_text(&self, rule: &str) -> Result<()> {
+        self.announce([rule.parse::<Rule>().map_err(|error| anyhow!("{rule}: {error}"))?]);
+        Ok(())
+    }
+
+    /// Withdraws rules.
+    pub fn withdraw(&self, rules: impl IntoIterator<Item = Nlri>) {
+        self.tell(Command::Withdraw(rules.into_iter().collect()));
+    }
+
+    /// The same with a rule's text; its actions do not matter.
+    ///
+    /// # Errors
+    /// When the text is no rule.
+    pub fn withdraw_text(&self, rule: &str) -> Result<()> {
+        self.withdraw([rule.parse::<Rule>().map_err(|error| anyhow!("{rule}: {error}"))?.nlri]);
+        Ok(())
+    }
+
+    /// Forgets all rules without withdrawing them: the next session begins without any.
+    pub fn forget(&self) {
+        self.tell(Command::Forget);
+    }
+
+    /// Sends these octets, whole messages, as they are, right or wrong, behind what was sent before.
+    pub fn send_raw(&self, octets: Vec<u8>) {
+        self.tell(Command::Raw(octets));
+    }
+
+    /// Cuts the TCP connection without a word of BGP, as a crash does. It comes up again by itself.
+    pub fn cut(&self) {
+        self.tell(Command::Cut);
+    }
+
+    /// How the session is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        lock(&self.status).clone()
+    }
+
+    /// Waits until the session is up.
+    ///
+    /// # Errors
+    /// After the deadline; with why the last attempt ended.
+    pub fn wait_established(&self, deadline: Duration) -> Result<()> {
+        wait_until("the speaker's session", deadline, || self.status().established.then_some(()))
+            .with_context(|| format!("{:?}", self.status()))
+    }
+
+    /// Ends the session as an operator would, and the speaker.
+    pub fn shutdown(self) {
+        // Dropping does it.
+    }
+
+    fn start(
+        netns: &Netns,
+        listener: Option<TcpListener>,
+        connect: Option<(IpAddr, SocketAddr)>,
+        config: PeerConfig,
+    ) -> Result<Self> {
+        let (commands, inbox) = channel();
+        let (wake, woken) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        woken.set_nonblocking(true)?;
+        let status = Arc::new(Mutex::new(Status::default()));
+        let work = Work {
+            session: Session::new(config),
+            listener,
+            connect,
+            conns: Vec::new(),
+            next: 0,
+            rules: BTreeMap::new(),
+            status: Arc::clone(&status),
+            inbox,
+            woken,
+        };
+        let thread = netns.spawn_thread("speaker", move || work.run())?;
+        Ok(Self { commands, wake, status, thread: Some(thread) })
+    }
+
+    fn tell(&self, command: Command) {
+        // The thread ends only with this value, or by a panic, which the session's end shows.
+        let _ = self.commands.send(command);
+        let _ = (&self.wake).write(&[0]);
+    }
+}
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        self.tell(Command::Shutdown);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock(status: &Mutex<Status>) -> MutexGuard<'_, Status> {
+    // A status is whole between any two statements that write it.
+    status.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the thread owns.
+struct Work {
+    session: Session,
+    listener: Option<TcpListener>,
+    connect: Option<(IpAddr, SocketAddr)>,
+    conns: Vec<Conn>,
+    next: u64,
+    /// What is announced, with what actions.
+    rules: BTreeMap<Nlri, (Arc<PathAttributes>, Option<IpAddr>)>,
+    status: Arc<Mutex<Status>>,
+    inbox: Receiver<Command>,
+    woken: UnixStream,
+}
+
+struct Conn {
+    id: ConnId,
+    stream: TcpStream,
+    unsent: Vec<u8>,
+}
+
+impl Work {
+    fn run(mut self) {
+        self.session.handle(Event::Start, Instant::now());
+        loop {
+            let goes_on = self.obey();
+            self.flush();
+            lock(&self.status).queued = self.session.queued();
+            if !goes_on {
+                return;
+            }
+            self.wait();
+            self.accept();
+            self.receive();
+            self.session.handle_timeout(Instant::now());
+        }
+    }
+
+    /// Does what it was told to; false when that is to end.
+    fn obey(&mut self) -> bool {
+        while let Ok(command) = self.inbox.try_recv() {
+            match command {
+                Command::Announce(rules) => {
+                    // Rules with the same actions share their attributes, and so their UPDATEs.
+                    let mut shared: Option<(Vec<Action>, Arc<PathAttributes>)> = None;
+                    for Rule { nlri, actions, next_hop } in rules {
+                        if shared.as_ref().is_none_or(|(known, _)| *known != actions) {
+                            let attributes = Arc::new(PathAttributes::originate(&actions));
+                            shared = Some((actions, attributes));
+                        }
+                        let Some((_, attributes)) = &shared else { continue };
+                        self.session.announce(nlri.clone().into(), next_hop, Arc::clone(attributes));
+                        self.rules.insert(nlri, (Arc::clone(attributes), next_hop));
+                    }
+                }
+                Command::Withdraw(nlris) => {
+                    for nlri in nlris {
+                        self.rules.remove(&nlri);
+                        self.session.withdraw(nlri.into());
+                    }
+                }
+                Command::Forget => self.rules.clear(),
+                Command::Raw(octets) => {
+                    // What is queued goes first, so that the order is that of the calls.
+                    self.flush();
+                    if let Some(conn) = self.conns.last_mut() {
+                        conn.unsent.extend_from_slice(&octets);
+                    }
+                }
+                Command::Cut => {
+                    for conn in std::mem::take(&mut self.conns) {
+                        // Without linger the kernel sends a reset, as for a process that died.
+                        let _ = socket2::SockRef::from(&conn.stream).set_linger(Some(Duration::ZERO));
+                        self.session.handle(Event::Closed(conn.id), Instant::now());
+                    }
+                }
+                Command::Shutdown => {
+                    let code = Notification::CEASE_SHUTDOWN;
+                    self.session.handle(Event::Stop(Cease { code, communication: String::new() }), Instant::now());
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Carries out what the session wants and writes what it has to send, until there is nothing more to do at once.
+    fn flush(&mut self) {
+        loop {
+            while let Some(output) = self.session.poll() {
+                self.carry_out(output);
+            }
+            let room = self.conns.iter().all(|conn| conn.unsent.is_empty());
+            let transmit = if room { self.session.poll_transmit(Instant::now()) } else { None };
+            let nothing_new = transmit.is_none();
+            if let Some(transmit) = transmit
+                && let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == transmit.conn)
+            {
+                conn.unsent.extend_from_slice(&transmit.octets);
+            }
+            self.write();
+            if nothing_new {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Connect => match self.open() {
+                Ok(stream) => self.connected(stream, Direction::Outgoing),
+                Err(error) => {
+                    lock(&self.status).ended = Some(format!("connect: {error:#}"));
+                    self.session.handle(Event::ConnectFailed, Instant::now());
+                }
+            },
+            Output::Close { conn, last_words } => {
+                if let Some(at) = self.conns.iter().position(|known| known.id == conn) {
+                    let mut conn = self.conns.swap_remove(at);
+                    conn.unsent.extend_from_slice(&last_words);
+                    let _ = conn.stream.write(&conn.unsent);
+                }
+            }
+            Output::Established(_) => {
+                for (nlri, (attributes, next_hop)) in &self.rules {
+                    self.session.announce(nlri.clone().into(), *next_hop, Arc::clone(attributes));
+                }
+                for family in AfiSafi::ALL {
+                    self.session.end_of_rib(family);
+                }
+                lock(&self.status).sessions += 1;
+            }
+            Output::Down(down) => lock(&self.status).ended = Some(down.reason.to_string()),
+            Output::Failed(reason) => lock(&self.status).ended = Some(reason.to_string()),
+            Output::State(state) => lock(&self.status).established = state == State::Established,
+            // A controller takes no routes. What it announces too long is left out, as the peer would never see it.
+            Output::AbortConnect
+            | Output::Update(_)
+            | Output::EndOfRib(_)
+            | Output::RouteRefresh { .. }
+            | Output::TooLong(_)
+            | Output::FamilyDisabled(_) => {}
+        }
+    }
+
+    fn open(&self) -> Result<TcpStream> {
+        let (from, to) = self.connect.context("this speaker does not connect")?;
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        socket.bind(&SocketAddr::new(from, 0).into())?;
+        socket.connect_timeout(&to.into(), CONNECT)?;
+        Ok(socket.into())
+    }
+
+    fn connected(&mut self, stream: TcpStream, direction: Direction) {
+        if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
+            return;
+        }
+        self.next += 1;
+        let id = ConnId(self.next);
+        self.conns.push(Conn { id, stream, unsent: Vec::new() });
+        self.session.handle(Event::Connected(id, direction), Instant::now());
+    }
+
+    fn write(&mut self) {
+        let mut broken = Vec::new();
+        for conn in &mut self.conns {
+            while !conn.unsent.is_empty() {
+                match conn.stream.write(&conn.unsent) {
+                    Ok(written) => drop(conn.unsent.drain(..written)),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(_) => {
+                        broken.push(conn.id);
+                        break;
+                    }
+                }
+            }
+        }
+        broken.into_iter().for_each(|id| self.lost(id));
+    }
+
+    fn accept(&mut self) {
+        while let Some(Ok((stream, _))) = self.listener.as_ref().map(TcpListener::accept) {
+            self.connected(stream, Direction::Incoming);
+        }
+    }
+
+    fn receive(&mut self) {
+        let mut buffer = [0; 1 << 16];
+        let ids: Vec<ConnId> = self.conns.iter().map(|conn| conn.id).collect();
+        for id in ids {
+            // Handling what one connection brought may close another.
+            while let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == id) {
+                match conn.stream.read(&mut buffer) {
+                    Ok(0) => self.lost(id),
+                    Ok(read) => {
+                        self.session.handle(Event::Received(id, &buffer[..read]), Instant::now());
+                        while let Some(output) = self.session.poll() {
+                            self.carry_out(output);
+                        }
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(_) => self.lost(id),
+                }
+            }
+        }
+        lock(&self.status).keepalives = self.session.statistics().received.keepalives;
+    }
+
+    fn lost(&mut self, id: ConnId) {
+        self.conns.retain(|conn| conn.id != id);
+        self.session.handle(Event::Closed(id), Instant::now());
+    }
+
+    /// Waits until there is something to read, to write or to do.
+    fn wait(&mut self) {
+        let entry = |fd: RawFd, write: bool| libc::pollfd {
+            fd,
+            events: if write { libc::POLLIN | libc::POLLOUT } else { libc::POLLIN },
+            revents: 0,
+        };
+        let mut entries = vec![entry(self.woken.as_raw_fd(), false)];
+        entries.extend(self.listener.as_ref().map(|listener| entry(listener.as_raw_fd(), false)));
+        entries.extend(self.conns.iter().map(|conn| entry(conn.stream.as_raw_fd(), !conn.unsent.is_empty())));
+        let timeout = match self.session.poll_timeout() {
+            None => -1,
+            // One more, so that the time has come when it wakes.
+            Some(at) => {
+                let left = at.saturating_duration_since(Instant::now()).as_millis() + 1;
+                i32::try_from(left).unwrap_or(i32::MAX)
+            }
+        };
+        // SAFETY: the pointer is to as many entries as are said, which live through the call.
+        unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, timeout) };
+        let mut bell = [0; 64];
+        while matches!((&self.woken).read(&mut bell), Ok(read) if read > 0) {}
+    }
+}
