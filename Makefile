@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 60
 # `make test T=word` runs only the tests whose names contain the word.
 T ?=
 
-.PHONY: help setup build test soak bench fuzz lint fmt
+.PHONY: help setup build demo test soak bench fuzz lint fmt
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ setup: ## Install what building and testing need on Debian 12 (as root or with s
 build: ## Build the program: target/release/floodgate
 	@scripts/setup.sh build
 	cargo build --release -p floodgate
+
+demo: ## See it work: an attack, a filter announced over BGP, and what the kernel drops (root or sudo)
+	@scripts/demo.sh
 
 test: ## Run all tests; those that need root or a missing program say that they skip
 	@scripts/setup.sh build test

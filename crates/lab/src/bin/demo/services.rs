@@ -19,8 +19,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
 
 /// What each service is; the story names them so.
-pub const NAMES: [&str; 3] =
-    ["DNS answers (UDP from port 53) to 192.0.2.1", "TCP connections to 192.0.2.1 port 443", "NTP answers to its neighbour 192.0.2.2"];
+pub const NAMES: [&str; 3] = [
+    "DNS answers (UDP from port 53) to 192.0.2.1",
+    "TCP connections to 192.0.2.1 port 443",
+    "NTP answers to its neighbour 192.0.2.2",
+];
 
 /// How one service did.
 #[derive(Debug, Default)]
@@ -55,7 +58,9 @@ impl Services {
 
     /// How each did since the start.
     pub fn score(&self) -> Score {
-        self.counts.each_ref().map(|count| (count.answered.load(Ordering::Relaxed), count.failed.load(Ordering::Relaxed)))
+        self.counts
+            .each_ref()
+            .map(|count| (count.answered.load(Ordering::Relaxed), count.failed.load(Ordering::Relaxed)))
     }
 
     /// How each does while `work` is done.
