@@ -81,6 +81,9 @@ pub(in crate::daemon) struct Queues {
 /// Updates taken in before the next look at everything else.
 const BATCH: usize = 64;
 
+/// How often time alone is looked at: lives of rules and deadlines of sessions are whole seconds.
+const TICK: Duration = Duration::from_millis(250);
+
 /// The engine's number for rules that are announced on this machine.
 const LOCAL: engine::PeerId = engine::PeerId(0);
 
@@ -97,6 +100,7 @@ pub(in crate::daemon) struct Core {
     waiting: Vec<(Instant, Command)>,
     wishes: mpsc::Sender<Wish>,
     listening: Vec<SocketAddr>,
+    next_tick: Instant,
     started: SystemTime,
     /// Peers whose rules come from the state file.
     restored: HashSet<PeerId>,
@@ -140,6 +144,7 @@ impl Core {
             waiting: Vec::new(),
             wishes,
             listening: Vec::new(),
+            next_tick: Instant::now() + TICK,
             started: SystemTime::now(),
             restored: HashSet::new(),
             sweeps: Vec::new(),
@@ -231,15 +236,14 @@ impl Core {
 
     /// When to look again if nothing happens.
     fn deadline(&self) -> Instant {
-        let now = Instant::now();
-        let idle = now + Duration::from_secs(1);
         let impatient = self.waiting.first().map(|(until, _)| *until);
         let timers = [self.applying.deadline(), self.memory.deadline(), impatient];
-        timers.into_iter().flatten().fold(idle, Instant::min)
+        timers.into_iter().flatten().fold(self.next_tick, Instant::min)
     }
 
     /// What time alone brings about.
     fn tick(&mut self) {
+        self.next_tick = Instant::now() + TICK;
         self.engine.expire(now());
         self.sweep_the_late();
         self.answer_the_impatient();

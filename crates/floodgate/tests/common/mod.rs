@@ -1,0 +1,150 @@
+//! A daemon on loopback with the back end `none`, and a BGP controller to talk to it.
+
+pub mod controller;
+
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks again and again until the answer is some.
+pub fn wait<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A TCP port of loopback that nobody has.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// One peer's part of a configuration: name, address, and what else there is to say.
+pub fn peer(name: &str, address: &str, rest: &str) -> String {
+    format!("[[peer]]\nname = \"{name}\"\naddress = \"{address}\"\nas = 65070\npassive = true\n{rest}\n")
+}
+
+/// A running `floodgate run`.
+pub struct Daemon {
+    directory: tempfile::TempDir,
+    child: Option<Child>,
+    pub port: u16,
+}
+
+impl Daemon {
+    /// Starts it with these peers; `rest` is the end of the configuration.
+    pub fn start(peers: &str, rest: &str) -> Self {
+        let mut daemon = Daemon { directory: tempfile::tempdir().unwrap(), child: None, port: free_port() };
+        daemon.configure(peers, rest);
+        daemon.run();
+        daemon
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes the configuration file.
+    pub fn configure(&self, peers: &str, rest: &str) {
+        let (port, socket, state) = (self.port, self.path("api.sock"), self.path("state"));
+        let text = format!(
+            "[router]\nas = 65140\nid = \"192.0.2.10\"\nlisten = [\"127.0.0.1:{port}\"]\n{peers}\n\
+             [dataplane]\nbackend = \"none\"\n[api]\nsocket = {socket:?}\n[state]\nfile = {state:?}\nstale-time = \"3s\"\n\
+             [log]\nlevel = \"debug\"\n{rest}\n"
+        );
+        fs::write(self.path("floodgate.toml"), text).unwrap();
+    }
+
+    /// Starts the process, and waits until it answers.
+    pub fn run(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_floodgate"))
+            .args(["run", "-c"])
+            .arg(self.path("floodgate.toml"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        wait("the daemon", || self.cli(&["status"]).status.success().then_some(()));
+    }
+
+    /// Runs a command of the program against it.
+    pub fn cli(&self, words: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_floodgate"))
+            .args(words)
+            .env("FLOODGATE_SOCKET", self.path("api.sock"))
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a command that prints JSON lines.
+    pub fn json(&self, words: &[&str]) -> Vec<Value> {
+        let output = self.cli(&[words, &["--json"]].concat());
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Text and state of each rule.
+    pub fn rules(&self) -> Vec<(String, String)> {
+        let field = |rule: &Value, key: &str| rule[key].as_str().unwrap().to_owned();
+        self.json(&["rules"]).iter().map(|rule| (field(rule, "text"), field(rule, "state"))).collect()
+    }
+
+    /// Waits until there are exactly these rules, with these states.
+    pub fn wait_rules(&self, wanted: &[(&str, &str)]) {
+        let owned = |(text, state): &(&str, &str)| ((*text).to_owned(), (*state).to_owned());
+        let wanted: Vec<_> = wanted.iter().map(owned).collect();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let rules = self.rules();
+            if rules == wanted {
+                return;
+            }
+            assert!(Instant::now() < end, "wanted {wanted:?}\nfound {rules:?}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// One peer of `floodgate peers`.
+    pub fn peer(&self, name: &str) -> Value {
+        let peers = self.json(&["peers"]);
+        peers.iter().find(|peer| peer["name"] == name).unwrap_or_else(|| panic!("{peers:?}")).clone()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the end of the process; whether it was a clean one.
+    pub fn ended(&mut self) -> bool {
+        let mut child = self.child.take().unwrap();
+        wait("the daemon's end", || child.try_wait().unwrap()).success()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of the daemon\n{}", self.log());
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

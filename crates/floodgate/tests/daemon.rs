@@ -1,0 +1,292 @@
+//! `floodgate run` on loopback with real sessions and the back end `none`: what operators do, and what goes wrong around them.
+
+mod common;
+
+use common::controller::{Controller, Seen, config};
+use common::{Daemon, free_port, peer, wait};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
+const DNS: &str = "dst 192.0.2.2/32 proto udp sport 53 then rate 1mbps";
+const IPV6: &str = "ipv6 dst 2001:db8::1/128 proto tcp dport 80 then discard";
+const PEER: &str = "127.0.0.2";
+
+/// As the program shows a rule.
+fn shown(rule: &str) -> String {
+    rule.parse::<flowspec::Rule>().unwrap().to_string()
+}
+
+#[test]
+fn what_a_peer_announces_is_installed_until_it_withdraws() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let controller = Controller::connected(PEER, daemon.port);
+    controller.announce(&[NTP, DNS, IPV6]);
+    let (ntp, dns, ipv6) = (shown(NTP), shown(DNS), shown(IPV6));
+    daemon.wait_rules(&[(&ntp, "installed"), (&dns, "installed"), (&ipv6, "installed")]);
+    controller.announce(&["dst 192.0.2.2/32 proto udp sport 53 then discard"]);
+    daemon.wait_rules(&[
+        (&ntp, "installed"),
+        (&dns.replace("rate 1mbps", "discard"), "installed"),
+        (&ipv6, "installed"),
+    ]);
+    controller.withdraw(&[NTP, IPV6]);
+    daemon.wait_rules(&[(&dns.replace("rate 1mbps", "discard"), "installed")]);
+    let history = daemon.json(&["history"]);
+    let events: Vec<&str> = history.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(
+        events,
+        ["started", "peer-up", "announced", "announced", "announced", "announced", "withdrawn", "withdrawn"]
+    );
+    assert_eq!(daemon.peer("a")["state"], "established");
+    assert_eq!(daemon.peer("a")["rules"], 1);
+}
+
+#[test]
+fn a_lost_session_takes_its_rules_along() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let controller = Controller::connected(PEER, daemon.port);
+    controller.announce(&[NTP, DNS]);
+    daemon.wait_rules(&[(&shown(NTP), "installed"), (&shown(DNS), "installed")]);
+    controller.vanish();
+    daemon.wait_rules(&[]);
+    assert_eq!(daemon.peer("a")["last_error"], "connection lost");
+}
+
+#[test]
+fn hold_on_loss_keeps_rules_until_the_peer_has_sent_them_again() {
+    let daemon = Daemon::start(&peer("a", PEER, "hold-on-loss = \"1m\""), "");
+    let controller = Controller::connected(PEER, daemon.port);
+    controller.announce(&[NTP, DNS]);
+    daemon.wait_rules(&[(&shown(NTP), "installed"), (&shown(DNS), "installed")]);
+    controller.vanish();
+    daemon.wait_rules(&[(&shown(NTP), "stale"), (&shown(DNS), "stale")]);
+    let controller = Controller::connected(PEER, daemon.port);
+    controller.announce(&[DNS]);
+    daemon.wait_rules(&[(&shown(NTP), "stale"), (&shown(DNS), "installed")]);
+    controller.end_of_rib();
+    daemon.wait_rules(&[(&shown(DNS), "installed")]);
+}
+
+#[test]
+fn hold_on_loss_ends() {
+    let daemon = Daemon::start(&peer("a", PEER, "hold-on-loss = \"1s\""), "");
+    let controller = Controller::connected(PEER, daemon.port);
+    controller.announce(&[NTP]);
+    daemon.wait_rules(&[(&shown(NTP), "installed")]);
+    controller.vanish();
+    daemon.wait_rules(&[(&shown(NTP), "stale")]);
+    daemon.wait_rules(&[]);
+}
+
+#[test]
+fn a_rule_of_two_peers_stays_until_both_withdraw_it() {
+    let daemon = Daemon::start(&(peer("a", PEER, "") + &peer("b", "127.0.0.3", "")), "");
+    let (a, b) = (Controller::connected(PEER, daemon.port), Controller::connected("127.0.0.3", daemon.port));
+    a.announce(&[NTP]);
+    b.announce(&[NTP]);
+    wait("two origins", || {
+        let rules = daemon.json(&["rules"]);
+        (rules.len() == 1 && rules[0]["origins"].as_array().unwrap().len() == 2).then_some(())
+    });
+    a.withdraw(&[NTP]);
+    wait("one origin", || {
+        let rules = daemon.json(&["rules"]);
+        (rules[0]["origins"].as_array().unwrap().len() == 1).then_some(())
+    });
+    daemon.wait_rules(&[(&shown(NTP), "installed")]);
+    b.vanish();
+    daemon.wait_rules(&[]);
+}
+
+#[test]
+fn the_guard_shows_what_it_does_not_let_in() {
+    let allow = "[peer.allow]\ndestinations = [\"192.0.2.0/24\"]\nactions = [\"discard\"]";
+    let daemon = Daemon::start(&peer("a", PEER, allow), "");
+    let controller = Controller::connected(PEER, daemon.port);
+    let rules = [NTP, "dst 192.0.2.1/32 then rate 1mbps", "dst 198.51.100.1/32 then discard", "proto udp then discard"];
+    controller.announce(&rules);
+    wait("four rules", || (daemon.rules().len() == 4).then_some(()));
+    let states: Vec<String> = daemon.rules().into_iter().map(|(_, state)| state).collect();
+    assert_eq!(states, ["installed", "guarded", "guarded", "guarded"]);
+    assert!(daemon.json(&["rules"])[2]["reason"].as_str().unwrap().contains("may not filter this destination"));
+}
+
+#[test]
+fn a_reload_leaves_unchanged_sessions_up_and_a_bad_file_changes_nothing() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let a = Controller::connected(PEER, daemon.port);
+    a.announce(&[NTP]);
+    daemon.wait_rules(&[(&shown(NTP), "installed")]);
+
+    daemon.configure(&(peer("a", PEER, "") + &peer("b", "127.0.0.3", "")), "");
+    let output = daemon.cli(&["reload"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "reloaded: 1 peers added, 0 removed, 0 restarted\n");
+    let b = Controller::connected("127.0.0.3", daemon.port);
+    b.announce(&[DNS]);
+    daemon.wait_rules(&[(&shown(NTP), "installed"), (&shown(DNS), "installed")]);
+
+    daemon.configure(&peer("a", PEER, "hold-tim = 9"), "");
+    let output = daemon.cli(&["reload"]);
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("floodgate.toml:10:1: unknown key `hold-tim`; did you mean `hold-time`?"), "{words}");
+    daemon.wait_rules(&[(&shown(NTP), "installed"), (&shown(DNS), "installed")]);
+
+    // Policy changes without a session; a peer that is gone goes with its rules.
+    daemon.configure(&peer("a", PEER, "allow.destinations = [\"198.51.100.0/24\"]"), "");
+    daemon.signal("-HUP");
+    daemon.wait_rules(&[(&shown(NTP), "guarded")]);
+    assert_eq!(daemon.peer("a")["established_count"], 1);
+    assert_eq!(a.seen(), [Seen::Up]);
+    wait("b's end", || (b.seen().len() == 2).then_some(()));
+    assert!(matches!(&b.seen()[1], Seen::Down(why) if why.contains("de-configured")), "{:?}", b.seen());
+}
+
+#[test]
+fn only_the_right_secret_opens_a_session() {
+    let daemon = Daemon::start(&(peer("a", PEER, "md5 = \"hush\"") + &peer("b", "127.0.0.3", "md5 = \"hush\"")), "");
+    let wrong = Controller::start(PEER, daemon.port, config(), Some("husk"));
+    let right = Controller::start("127.0.0.3", daemon.port, config(), Some("hush"));
+    right.wait_up();
+    assert_eq!(wrong.seen(), []);
+    assert_eq!(daemon.peer("a")["established_count"], 0);
+}
+
+#[test]
+fn people_announce_pause_and_withdraw() {
+    let daemon = Daemon::start("", "");
+    let output = daemon.cli(&["announce", NTP, "--for", "2s"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(daemon.cli(&["announce", DNS]).status.success());
+    daemon.wait_rules(&[(&shown(NTP), "installed"), (&shown(DNS), "installed")]);
+    assert!(daemon.cli(&["pause"]).status.success());
+    daemon.wait_rules(&[(&shown(NTP), "pending"), (&shown(DNS), "pending")]);
+    assert_eq!(daemon.json(&["status"])[0]["paused"], true);
+    assert!(daemon.cli(&["resume"]).status.success());
+    daemon.wait_rules(&[(&shown(DNS), "installed")]);
+    let id = daemon.json(&["rules", "192.0.2.2"])[0]["id"].as_str().unwrap().to_owned();
+    assert!(daemon.json(&["rules", "192.0.2.3"]).is_empty());
+    assert!(daemon.cli(&["withdraw", &id]).status.success());
+    daemon.wait_rules(&[]);
+    assert_eq!(daemon.cli(&["withdraw", &id]).status.code(), Some(1));
+    assert_eq!(daemon.cli(&["announce", "dst", "192.0.2.1/32", "prto", "udp"]).status.code(), Some(1));
+    assert_eq!(daemon.cli(&["announce"]).status.code(), Some(2));
+    let elsewhere = daemon.path("nobody");
+    let output = daemon.cli(&["status", "--socket", elsewhere.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("systemctl start floodgate"), "{output:?}");
+}
+
+#[test]
+fn a_killed_daemon_comes_back_with_its_rules() {
+    let mut daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let controller = Controller::connected(PEER, daemon.port);
+    controller.announce(&[NTP, DNS]);
+    assert!(daemon.cli(&["announce", "dst 192.0.2.3/32 then discard"]).status.success());
+    let third = shown("dst 192.0.2.3/32 then discard");
+    daemon.wait_rules(&[(&shown(NTP), "installed"), (&shown(DNS), "installed"), (&third, "installed")]);
+    let state = daemon.path("state");
+    wait("the state file", || std::fs::read_to_string(&state).ok()?.ends_with("end 3\n").then_some(()));
+    controller.vanish();
+    daemon.signal("-KILL");
+    assert!(!daemon.ended());
+    // The lost session was not yet written down, or was: both are told by the state file that the next start reads.
+    let text = std::fs::read_to_string(&state).unwrap();
+    assert!(text.ends_with("end 3\n"), "{text}");
+
+    daemon.run();
+    daemon.wait_rules(&[(&shown(NTP), "stale"), (&shown(DNS), "stale"), (&third, "installed")]);
+    let controller = Controller::connected(PEER, daemon.port);
+    controller.announce(&[DNS]);
+    controller.end_of_rib();
+    daemon.wait_rules(&[(&shown(DNS), "installed"), (&third, "installed")]);
+
+    // What is not confirmed in time goes (stale-time is 3 s here).
+    wait("the state file", || std::fs::read_to_string(&state).ok()?.ends_with("end 2\n").then_some(()));
+    daemon.signal("-KILL");
+    assert!(!daemon.ended());
+    drop(controller);
+    daemon.run();
+    daemon.wait_rules(&[(&shown(DNS), "stale"), (&third, "installed")]);
+    daemon.wait_rules(&[(&third, "installed")]);
+}
+
+#[test]
+fn a_stopped_daemon_tells_its_peers_and_forgets_their_rules() {
+    let mut daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let controller = Controller::connected(PEER, daemon.port);
+    controller.announce(&[NTP]);
+    daemon.wait_rules(&[(&shown(NTP), "installed")]);
+    let began = Instant::now();
+    daemon.signal("-TERM");
+    assert!(daemon.ended());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    wait("the goodbye", || controller.seen().get(1).cloned());
+    assert!(
+        matches!(&controller.seen()[1], Seen::Down(why) if why.contains("shutdown") && why.contains("floodgate is being stopped")),
+        "{:?}",
+        controller.seen()
+    );
+    assert_eq!(std::fs::read_to_string(daemon.path("state")).unwrap(), "floodgate-state 1\nend 0\n");
+    assert!(!daemon.path("api.sock").exists());
+}
+
+#[test]
+fn over_tcp_a_token_is_needed_to_change_anything() {
+    let port = free_port();
+    let mut daemon = Daemon::start("", "");
+    daemon.signal("-TERM");
+    assert!(daemon.ended());
+    let file = daemon.path("floodgate.toml");
+    let api = format!("[api]\nlisten = [\"127.0.0.1:{port}\"]\ntoken = \"0123456789abcdef\"");
+    let text = std::fs::read_to_string(&file).unwrap().replace("[api]", &api);
+    std::fs::write(&file, text).unwrap();
+    daemon.run();
+    let ask = |request: &str, head: &str, body: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let length = body.len();
+        let request = format!(
+            "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n{head}\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let rule = format!("{{\"rule\":\"{NTP}\"}}");
+    assert!(ask("GET /healthz", "", "").starts_with("HTTP/1.1 200"));
+    assert!(ask("GET /v1/status", "", "").contains("\"backend\":\"none\""));
+    assert!(ask("GET /metrics", "", "").contains("floodgate_peers 0"));
+    assert!(ask("POST /v1/announce", "", &rule).starts_with("HTTP/1.1 401"));
+    assert!(ask("POST /v1/announce", "Authorization: Bearer 0123456789abcdeX\r\n", &rule).starts_with("HTTP/1.1 401"));
+    daemon.wait_rules(&[]);
+    assert!(ask("POST /v1/announce", "Authorization: Bearer 0123456789abcdef\r\n", &rule).starts_with("HTTP/1.1 200"));
+    daemon.wait_rules(&[(&shown(NTP), "installed")]);
+}
+
+#[test]
+fn ten_thousand_rules_come_in_and_go_in_no_time() {
+    const COUNT: u32 = 10_000;
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let mut config = config();
+    config.hold_time = 3;
+    let controller = Controller::start(PEER, daemon.port, config, None);
+    controller.wait_up();
+    let rules = (0..COUNT)
+        .map(|n| format!("dst 10.{}.{}.{}/32 proto udp sport 123 then discard", n >> 16, n >> 8 & 255, n & 255));
+    let rules: Vec<flowspec::Rule> = rules.map(|text| text.parse().unwrap()).collect();
+    let began = Instant::now();
+    controller.announce_rules(rules);
+    let installed = || daemon.json(&["status"])[0]["rules"]["installed"].as_u64();
+    wait("all rules", || (installed() == Some(u64::from(COUNT))).then_some(()));
+    println!("{COUNT} rules from the controller to the back end: {:?}", began.elapsed());
+    assert_eq!(daemon.json(&["rules"]).len(), COUNT as usize);
+    assert_eq!(daemon.json(&["rules", "10.0.1.1"]).len(), 1);
+    assert_eq!(daemon.peer("a")["established_count"], 1);
+    controller.vanish();
+    daemon.wait_rules(&[]);
+}
