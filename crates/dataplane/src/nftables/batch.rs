@@ -1,7 +1,8 @@
 //! Changes as one netlink transaction.
 
+use super::field::key_octets;
 use super::program::{BASE, Changes, Element, Program, SetKind, SetSpec};
-use super::statement::{OBJECT_COUNTER, expression};
+use super::statement::{self, OBJECT_COUNTER, expression};
 use super::wire::{MAX_ATTRIBUTE, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Writer, msg};
 use flowspec::RuleId;
 use std::collections::{BTreeMap, HashMap};
@@ -162,7 +163,7 @@ pub(super) fn batch(
             w.message(msg::NEWRULE, NLM_F_CREATE | NLM_F_APPEND, |w| {
                 w.str(1, TABLE);
                 w.str(2, name);
-                w.nest(4, |w| rule.iter().for_each(|statement| statement.encode(w)));
+                w.nest(4, |w| statement::encode(w, rule));
             });
         }
     }
@@ -235,7 +236,7 @@ fn new_set(w: &mut Writer, set: &SetSpec, id: u32) {
         SetKind::Interfaces => (INTERFACE_NAME, 16),
         SetKind::Plain | SetKind::Counted | SetKind::Verdicts => (
             set.key.iter().fold(0, |types, part| types << TYPE_BITS | part.field.data_type(set.version)),
-            set.key.iter().map(|part| part.key_octets(set.version)).sum(),
+            key_octets(set.version, &set.key),
         ),
     };
     w.message(msg::NEWSET, NLM_F_CREATE | NLM_F_EXCL, |w| {

@@ -1,6 +1,6 @@
 //! A match set as conjunctions of tests: what single rules of nf_tables can say.
 
-use super::field::{Field, Test};
+use super::field::{Field, Place, Test};
 use flowspec::space::{FragmentPosition, FragmentSet, IntervalSet, MAX_PORT, ProtocolSet, Space};
 use flowspec::{IpVersion, Prefix};
 
@@ -53,9 +53,30 @@ pub(super) fn conjunctions(space: &Space) -> Vec<Conjunction> {
         multiply(&mut product, &fragments(version, set));
     }
     for conjunction in &mut product {
+        guard_upper_fields(version, conjunction);
         conjunction.sort_by_key(Test::field);
     }
     product
+}
+
+/// A test on an upper-layer field is preceded by one that its header begins in the packet: in a later fragment, the kernel (6.18) reads
+/// what stands in its place, for IPv6 even at the wrong offset.
+fn guard_upper_fields(version: IpVersion, conjunction: &mut Conjunction) {
+    if !conjunction.iter().any(|test| matches!(test.field().place(version), Place::Upper { .. })) {
+        return;
+    }
+    match version {
+        // A test on the fragment bits, if there is one, lets no later fragment through either.
+        IpVersion::V4 if conjunction.iter().any(|test| test.field() == Field::Fragment) => {}
+        IpVersion::V4 => conjunction.push(Test::masked(Field::Fragment, OFFSET, 0)),
+        IpVersion::V6 => {
+            let protocol = conjunction.iter().find_map(|test| match *test {
+                Test::Within { field: Field::Protocol, first, last, .. } if first == last => Some(first as u8), // 8 bits
+                _ => None,
+            });
+            conjunction.extend(protocol.map(Test::UpperHeader));
+        }
+    }
 }
 
 fn multiply(product: &mut Vec<Conjunction>, factor: &[Conjunction]) {
@@ -86,9 +107,9 @@ fn within_header(version: IpVersion, set: &IntervalSet) -> IntervalSet {
     }
 }
 
-/// Mobility, HIP and Shim6: to FlowSpec extension headers, to the kernel the end of the chain. What is behind them the kernel does not
-/// tell, so a packet with one matches nothing that asks for its protocol.
-const OPAQUE: [u8; 3] = [135, 139, 140];
+/// Authentication, mobility, HIP and Shim6: to FlowSpec extension headers, to nf_tables the end of the chain. What is behind them it does
+/// not tell, so a packet with one matches nothing that asks for its protocol.
+const OPAQUE: [u8; 4] = [51, 135, 139, 140];
 
 fn protocols(version: IpVersion, set: ProtocolSet) -> Vec<Test> {
     let set = match version {
@@ -186,7 +207,7 @@ fn fragments_v4(set: FragmentSet) -> Vec<Conjunction> {
         .collect()
 }
 
-/// In the first four octets of the fragment header, the offset stands above two reserved bits and the more-fragments bit.
+/// In the second word of the fragment header, the offset stands above two reserved bits and the more-fragments bit.
 fn fragments_v6(set: FragmentSet) -> Vec<Conjunction> {
     const MORE: u128 = 0x0001;
     const OFFSET: u128 = 0xfff8;

@@ -12,7 +12,7 @@ use std::fmt;
 pub(super) enum Field {
     Destination,
     Source,
-    /// The kernel's walk along the IPv6 extension headers: hop-by-hop, routing, fragment, authentication, destination options.
+    /// For IPv6 what is behind the headers that nf_tables walks past: hop-by-hop, routing, fragment, destination options.
     Protocol,
     DestinationPort,
     SourcePort,
@@ -35,7 +35,7 @@ pub(super) enum Place {
     Upper { offset: u32, octets: u32, needs: Option<(u32, u32)> },
     /// What the kernel found to be the upper-layer protocol.
     Protocol,
-    /// The first four octets of the IPv6 fragment header of eight octets.
+    /// Octets 2 and 3 of the IPv6 fragment header, of which all eight octets must be there.
     FragmentHeader,
 }
 
@@ -67,7 +67,7 @@ impl Field {
         match self.place(version) {
             Place::Network { octets, .. } | Place::Upper { octets, .. } => octets,
             Place::Protocol => 1,
-            Place::FragmentHeader => 4,
+            Place::FragmentHeader => 2,
         }
     }
 
@@ -105,7 +105,8 @@ impl Field {
             (Field::IcmpType, IpVersion::V6) => 29,
             (Field::IcmpCode, IpVersion::V4) => 32,
             (Field::IcmpCode, IpVersion::V6) => 33,
-            (Field::Dscp, _) => 36,
+            (Field::Dscp, IpVersion::V4) => 36,
+            (Field::Dscp, IpVersion::V6) => 13,
             (Field::Label | Field::Fragment, _) => 19,
         }
     }
@@ -143,6 +144,9 @@ pub(super) enum Test {
     Within { field: Field, mask: u128, first: u128, last: u128 },
     /// IPv6: there is no fragment header.
     NoFragmentHeader,
+    /// IPv6: the upper-layer header of this protocol begins in the packet. In a later fragment `th` reads at the wrong place (kernel 6.18),
+    /// so this stands in front of it.
+    UpperHeader(u8),
 }
 
 impl Test {
@@ -165,12 +169,18 @@ impl Test {
         match self {
             Test::Within { field, .. } => *field,
             Test::NoFragmentHeader => Field::Fragment,
+            Test::UpperHeader(_) => Field::Protocol,
         }
     }
 
     /// The test in nft's language.
     pub(super) fn text(&self, version: IpVersion) -> String {
-        let &Test::Within { field, mask, first, last } = self else { return "exthdr frag missing".to_owned() };
+        let (field, mask, first, last) = match *self {
+            Test::Within { field, mask, first, last } => (field, mask, first, last),
+            Test::NoFragmentHeader => return "exthdr frag missing".to_owned(),
+            // nft's language has no word for it.
+            Test::UpperHeader(protocol) => return format!("meta l4proto {protocol}"),
+        };
         if let (Field::Fragment, IpVersion::V6) = (field, version) {
             return match (mask, first, last) {
                 (1, more, _) => format!("frag more-fragments {more}"),
@@ -228,6 +238,26 @@ impl fmt::Display for Value {
     }
 }
 
+/// A set's key of these values: each fills whole registers, unless there is but one.
+pub(super) fn encode_key(version: IpVersion, parts: &[(KeyPart, u128)]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(20);
+    for (part, raw) in parts {
+        key.extend(&raw.to_be_bytes()[16 - part.field.octets(version) as usize..]);
+        if parts.len() > 1 {
+            key.resize(key.len().next_multiple_of(4), 0);
+        }
+    }
+    key
+}
+
+/// Octets of a set's key.
+pub(super) fn key_octets(version: IpVersion, parts: &[KeyPart]) -> u32 {
+    match parts {
+        [part] => part.field.octets(version),
+        parts => parts.iter().map(|part| part.register_octets(version)).sum(),
+    }
+}
+
 /// A part of a set's key: a field under a mask, which is the field's own but for addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct KeyPart {
@@ -236,15 +266,8 @@ pub(super) struct KeyPart {
 }
 
 impl KeyPart {
-    /// The part as a set's key has it: network order, filled with zeros to whole registers of 4 octets.
-    pub(super) fn encode(&self, version: IpVersion, raw: u128, key: &mut Vec<u8>) {
-        let octets = self.field.octets(version) as usize;
-        key.extend(&raw.to_be_bytes()[16 - octets..]);
-        key.resize(key.len().next_multiple_of(4), 0);
-    }
-
-    /// Octets in the key, fill included.
-    pub(super) const fn key_octets(&self, version: IpVersion) -> u32 {
+    /// Octets in the registers that the key is looked up from: whole registers of 4.
+    pub(super) const fn register_octets(&self, version: IpVersion) -> u32 {
         self.field.octets(version).next_multiple_of(4)
     }
 

@@ -488,10 +488,7 @@ fn said(error: CommitError) -> DataplaneError {
         }
         CommitError::Kernel { errno, words, .. } => {
             let error = std::io::Error::from(errno);
-            DataplaneError::Refused(match words {
-                Some(words) => format!("nftables: {error}: {words}"),
-                None => format!("nftables: {error}"),
-            })
+            DataplaneError::Refused(format!("nftables: {words}: {error}"))
         }
         CommitError::Io(Errno::MSGSIZE) => DataplaneError::Unavailable(
             "the transaction is larger than the socket buffer allows; run with CAP_NET_ADMIN in the initial user namespace, or raise \

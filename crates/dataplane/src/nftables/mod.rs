@@ -8,8 +8,8 @@
 //! # What is not as on the wire
 //! - A network card or the kernel may join the segments of a TCP stream (GRO, LRO) before anyone can look at them; rules on packet length
 //!   then see the joined length. `ethtool -K IFACE gro off lro off` shows each packet as it came.
-//! - The kernel's walk along IPv6 extension headers ends at mobility, HIP and Shim6 headers: such a packet matches no rule that asks for
-//!   its protocol or what is behind it. In a malformed packet, whose extension headers go beyond its end, it may see a protocol.
+//! - The kernel's walk along IPv6 extension headers ends at authentication, mobility, HIP and Shim6 headers: such a packet matches no rule
+//!   that asks for its protocol or what is behind it. (Linux itself takes no datagram behind one that it has no state for.) In a malformed packet, whose extension headers go beyond its end, it may see a protocol.
 //!
 //! # Actions
 //! - Discard, accept, rate in bytes and packets (`limit.rs`), mark, sample (to [`Options::sample_group`] of the packet log).

@@ -5,7 +5,7 @@
 //! ipv4:       protected packets are accepted; then for each mask of destinations, the longest first:
 //!               destination in the group's set of destinations -> the group's chain
 //!               destination in the group's map -> that destination's own chain
-//!             at last the chain of the rules without destination
+//!             where every destination matches, the group's chain at once
 //! group:      one lookup for each slot (`template.rs`), in the order of the rules
 //! own chain:  the rules of one destination, one after the other, in their order
 //! ```
@@ -118,6 +118,13 @@ impl Changes {
     fn delete_counter(&mut self, name: String) {
         if self.new_counters.remove(&name).is_none() {
             self.dead_counters.insert(name);
+        }
+    }
+
+    /// A chain that was to go simply stays; its rules are written anew in any case.
+    fn add_chain(&mut self, name: String) {
+        if !self.dead_chains.remove(&name) {
+            self.new_chains.insert(name);
         }
     }
 
@@ -341,7 +348,7 @@ impl Program {
         let polices = matches!(rule.effect.policing, Policing::Limit { .. });
         if polices {
             let name = self.name("police");
-            changes.new_chains.insert(name.clone());
+            changes.add_chain(name.clone());
             changes.rewrite.insert(Chain::Police(rule.nlri.clone()));
             changes.add_counter(self.dropped_counter(rule.id), rule.id);
             placed.police = Some(name);
@@ -369,6 +376,9 @@ impl Program {
             (None, _, mask) => {
                 if let (true, Some(mask)) = (is_new, mask) {
                     changes.add_element(&group.destinations, destination_key(version, mask, bits), None, None);
+                }
+                if members.iter().any(|member| single(&member.slot)) {
+                    changes.add_counter(self.counter(rule.id), rule.id);
                 }
                 for member in members {
                     self.add_member(version, key, member, rule.id, changes);
@@ -430,6 +440,12 @@ impl Program {
             if let (true, Some(element)) = (is_last, element) {
                 changes.delete_element(&group.destinations, element);
             }
+            if members.iter().any(|member| single(&member.slot)) {
+                if keep_count {
+                    changes.carry.push((id, Carry::Counter(own_counter.clone())));
+                }
+                changes.delete_counter(own_counter);
+            }
             for member in members {
                 self.remove_member(version, key, member, id, keep_count, changes);
             }
@@ -467,7 +483,7 @@ impl Program {
             return;
         }
         if self.versions.insert(version) {
-            changes.new_chains.insert(self.version_chain(version));
+            changes.add_chain(self.version_chain(version));
             changes.rewrite.insert(Chain::Base);
         }
         let group = Group {
@@ -478,7 +494,7 @@ impl Program {
             buckets: HashMap::new(),
             own: 0,
         };
-        changes.new_chains.insert(group.chain.clone());
+        changes.add_chain(group.chain.clone());
         if let Some(mask) = key.mask {
             let part = vec![KeyPart { field: Field::Destination, mask }];
             for (name, kind) in [(&group.destinations, SetKind::Plain), (&group.map, SetKind::Verdicts)] {
@@ -524,7 +540,6 @@ impl Program {
             if !group.slots.0.contains_key(&member.slot) {
                 changes.rewrite.insert(Chain::Version(version));
             }
-            changes.add_counter(counter.clone(), id);
             group.slots.0.entry(member.slot).or_insert(Slot { name: counter, members: 0 }).members += 1;
             changes.rewrite.insert(Chain::Group(version, key));
         } else if let Some(slot) = group.slots.0.get_mut(&member.slot) {
@@ -556,10 +571,6 @@ impl Program {
             }
         }
         if is_single {
-            if keep_count {
-                changes.carry.push((id, Carry::Counter(name.clone())));
-            }
-            changes.delete_counter(name);
             return;
         }
         if changes.delete_element(&name, member.key.clone()) && keep_count {
@@ -584,7 +595,7 @@ impl Program {
     ) {
         let chain = self.name("destination");
         let element = destination_key(version, mask, bits);
-        changes.new_chains.insert(chain.clone());
+        changes.add_chain(chain.clone());
         changes.rewrite.insert(Chain::Destination(version, key, bits));
         let Some(group) = self.groups.get_mut(&(version, key)) else { return };
         group.own += 1;
@@ -675,7 +686,7 @@ impl Program {
             .collect();
         for ((_, key), group) in self.groups.iter().filter(|((of, _), _)| *of == version) {
             let Some(mask) = key.mask else {
-                rules.push(vec![Statement::Verdict(Verdict::Goto(group.chain.clone()))]);
+                rules.push(vec![Statement::Verdict(Verdict::Jump(group.chain.clone()))]);
                 continue;
             };
             let key = vec![KeyPart { field: Field::Destination, mask }];
@@ -784,11 +795,9 @@ fn refuse(rule: &CompiledRule) -> Option<RuleFailure> {
     let Effect { policing, mark, redirect, continues, .. } = rule.effect;
     let reason = if rule.nlri.family().is_vpn() {
         "nftables filters packets before they belong to a VRF, so a VPN rule cannot be told from another"
-    } else if policing == Policing::Discard {
-        return None;
     } else if redirect.is_some() {
         "nftables cannot redirect before the routing decision"
-    } else if continues && mark.is_some() {
+    } else if continues && mark.is_some() && policing != Policing::Discard {
         "nftables would show the new DSCP to the rules that follow, so a mark must end the search"
     } else {
         return None;

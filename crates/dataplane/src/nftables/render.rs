@@ -12,8 +12,8 @@ use std::fmt::{Result, Write};
 /// The table that [`Nftables`](super::Nftables) would make for these rules with its default [`Options`], as text that `nft -f` takes. Rules
 /// that it refuses are comments, with the reason.
 ///
-/// One thing the text cannot say that the messages to the kernel do: a source port, or an ICMP type, is also only there where the octets
-/// behind it are that belong to it.
+/// Two things the text cannot say that the messages to the kernel do: a source port, or an ICMP type, is only there where the octets
+/// behind it are that belong to it; and an upper-layer header of IPv6 only where it begins, not in a later fragment.
 pub fn render(rules: &Ruleset) -> String {
     let (program, changes, failures) = Program::build(Options::default(), 1, rules);
     let mut out = String::new();
@@ -88,7 +88,7 @@ fn element_text(spec: &SetSpec, key: &[u8], element: &Element) -> String {
 fn key_text(parts: &[KeyPart], version: IpVersion, mut key: &[u8]) -> String {
     let mut values = Vec::new();
     for part in parts {
-        let (value, rest) = key.split_at(part.key_octets(version) as usize);
+        let (value, rest) = key.split_at((part.register_octets(version) as usize).min(key.len()));
         let octets = &value[..part.field.octets(version) as usize];
         let raw = octets.iter().fold(0, |raw, &octet| raw << 8 | u128::from(octet));
         let raw = unshifted(part.field, version, raw);

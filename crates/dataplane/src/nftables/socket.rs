@@ -17,7 +17,7 @@ pub(super) enum CommitError {
     /// Somebody else changed nf_tables since the generation that was named.
     Stale,
     /// The kernel's answer.
-    Kernel { errno: Errno, words: Option<String> },
+    Kernel { errno: Errno, words: String },
     /// The socket failed.
     Io(Errno),
 }
@@ -80,9 +80,9 @@ impl Socket {
             for answer in Answers(&self.buffer[..length.min(self.buffer.len())]) {
                 match answer {
                     Answer::Status { sequence, errno: 0, .. } => committed |= sequence == acknowledged,
-                    Answer::Status { errno, words, .. } => {
+                    Answer::Status { sequence, errno, words } => {
                         let errno = Errno::from_raw_os_error(errno);
-                        first_error.get_or_insert((errno, words));
+                        first_error.get_or_insert_with(|| (errno, batch.describe(sequence, words)));
                     }
                     Answer::Done | Answer::Message { .. } => {}
                 }

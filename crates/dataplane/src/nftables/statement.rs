@@ -64,6 +64,17 @@ pub(super) enum Statement {
 /// One rule.
 pub(super) type Rule = Vec<Statement>;
 
+/// Writes a rule's expressions.
+///
+/// A rule that looks at the IP header first asks for the IP version, although the chain is that version's: without it `nft list` takes
+/// addresses for plain octets, and some versions of it (1.0.6) abort at one under a mask.
+pub(super) fn encode(w: &mut Writer, rule: &Rule) {
+    if let Some(version) = rule.iter().find_map(Statement::header) {
+        Statement::Version(version).encode(w);
+    }
+    rule.iter().for_each(|statement| statement.encode(w));
+}
+
 /// Writes an expression: its name and what `body` puts in.
 pub(super) fn expression(w: &mut Writer, item: u16, name: &str, body: impl FnOnce(&mut Writer)) {
     w.nest(item, |w| {
@@ -73,8 +84,29 @@ pub(super) fn expression(w: &mut Writer, item: u16, name: &str, body: impl FnOnc
 }
 
 impl Statement {
+    /// The IP version of the header that it looks at.
+    fn header(&self) -> Option<IpVersion> {
+        let in_header = |version: IpVersion, field: Field| {
+            matches!(field.place(version), Place::Network { .. } | Place::FragmentHeader).then_some(version)
+        };
+        match self {
+            Statement::Test(version, test) => in_header(*version, test.field()),
+            Statement::Lookup { version, key, .. } | Statement::VerdictMap { version, key, .. } => {
+                key.iter().find_map(|part| in_header(*version, part.field))
+            }
+            Statement::SetDscp(version, _) => Some(*version),
+            Statement::Version(_)
+            | Statement::FromLoopback
+            | Statement::FromOther { .. }
+            | Statement::Counter(_)
+            | Statement::Over(_)
+            | Statement::Log { .. }
+            | Statement::Verdict(_) => None,
+        }
+    }
+
     /// Writes the expressions that carry it out.
-    pub(super) fn encode(&self, w: &mut Writer) {
+    fn encode(&self, w: &mut Writer) {
         match self {
             Statement::Version(version) => {
                 meta(w, META_NFPROTO);
@@ -212,11 +244,13 @@ fn bitwise(w: &mut Writer, register: u32, mask: &[u8], xor: &[u8]) {
     });
 }
 
-fn exthdr(w: &mut Writer, octets: u32, present: bool) {
+/// Reads octets of a header of an IPv6 packet, or whether there is one. The kernel looks for it along the extension headers, and finds an
+/// upper-layer header, too: only where it begins, not in later fragments.
+fn header_of_v6(w: &mut Writer, header: u8, offset: u32, octets: u32, present: bool) {
     expression(w, LIST_ITEM, "exthdr", |w| {
         w.u32(1, REGISTER);
-        w.bytes(2, &[FRAGMENT_HEADER]);
-        w.u32(3, 0);
+        w.bytes(2, &[header]);
+        w.u32(3, offset);
         w.u32(4, octets);
         w.u32(5, u32::from(present));
     });
@@ -233,7 +267,10 @@ fn load(w: &mut Writer, version: IpVersion, field: Field, mask: u128, register: 
             payload(w, UPPER, offset, octets, register);
         }
         Place::Protocol => meta_into(w, META_L4PROTO, register),
-        Place::FragmentHeader => exthdr(w, 8, false),
+        Place::FragmentHeader => {
+            header_of_v6(w, FRAGMENT_HEADER, 4, 4, false);
+            header_of_v6(w, FRAGMENT_HEADER, 2, 2, false);
+        }
     }
     let octets = field.octets(version) as usize;
     let all = u128::MAX >> (128 - 8 * octets);
@@ -246,15 +283,21 @@ fn load_key(w: &mut Writer, version: IpVersion, key: &[KeyPart]) {
     let mut register = REGISTER;
     for part in key {
         load(w, version, part.field, part.mask, register);
-        register += part.key_octets(version) / 4;
+        register += part.register_octets(version) / 4;
     }
 }
 
 fn encode_test(w: &mut Writer, version: IpVersion, test: &Test) {
-    let &Test::Within { field, mask, first, last } = test else {
-        exthdr(w, 1, true);
-        compare(w, EQUAL, &[0]);
-        return;
+    let (field, mask, first, last) = match *test {
+        Test::Within { field, mask, first, last } => (field, mask, first, last),
+        Test::NoFragmentHeader => {
+            header_of_v6(w, FRAGMENT_HEADER, 0, 1, true);
+            return compare(w, EQUAL, &[0]);
+        }
+        Test::UpperHeader(protocol) => {
+            header_of_v6(w, protocol, 0, 1, true);
+            return compare(w, EQUAL, &[1]);
+        }
     };
     load(w, version, field, mask, REGISTER);
     let octets = field.octets(version) as usize;

@@ -8,7 +8,7 @@
 //! fields; its list is never a hole.
 
 use super::conjunction::{Conjunction, conjunctions, mask_and_value};
-use super::field::{Field, KeyPart, Test};
+use super::field::{Field, KeyPart, Test, encode_key};
 use engine::plan::CompiledRule;
 use flowspec::{Component, ComponentType, IpVersion, Nlri, Policing, Prefix, RuleId};
 
@@ -21,7 +21,7 @@ const MAX_KEY_PARTS: usize = 5;
 pub(super) struct GroupKey {
     offset: u8,
     shortness: u8,
-    /// Which bits of the destination are compared; `None` for rules without destination.
+    /// Which bits of the destination are compared; `None` where all destinations match.
     pub(super) mask: Option<u128>,
 }
 
@@ -30,12 +30,14 @@ impl GroupKey {
 
     /// The group of a rule, and the bits of its destination.
     pub(super) fn of(nlri: &Nlri) -> (Self, u128) {
-        let (offset, length, prefix) = match nlri.destination() {
-            Some(prefix @ Prefix::V4(net)) if net.prefix_len() > 0 => (0, net.prefix_len(), prefix),
-            Some(prefix @ Prefix::V6(pattern)) if pattern.length() > 0 => (pattern.offset(), pattern.length(), prefix),
-            // A prefix of length 0 comes behind all others, and before rules without a destination: see `template`.
-            _ => return (GroupKey::REST, 0),
+        let Some(prefix) = nlri.destination() else { return (GroupKey::REST, 0) };
+        let (offset, length) = match prefix {
+            Prefix::V4(net) => (0, net.prefix_len()),
+            Prefix::V6(pattern) => (pattern.offset(), pattern.length()),
         };
+        if length == 0 {
+            return (GroupKey { offset, shortness: u8::MAX, mask: None }, 0);
+        }
         let (mask, value) = mask_and_value(prefix);
         (GroupKey { offset, shortness: u8::MAX - length, mask: Some(mask) }, value)
     }
@@ -104,20 +106,20 @@ pub(super) fn members(rule: &CompiledRule) -> Vec<Member> {
     }
     let member = |conjunction: Conjunction| {
         let mut slot = SlotKey { template: template.clone(), fixed: Vec::new(), key: Vec::new(), deed: deed.clone() };
-        let mut key = Vec::new();
+        let mut values = Vec::with_capacity(MAX_KEY_PARTS);
         for test in conjunction {
             match test {
                 Test::Within { field, mask, first, last }
                     if first == last && holes.contains(&field) && slot.key.len() < MAX_KEY_PARTS =>
                 {
                     let part = KeyPart { field, mask };
-                    part.encode(version, first, &mut key);
+                    values.push((part, first));
                     slot.key.push(part);
                 }
                 test => slot.fixed.push(test),
             }
         }
-        Member { slot, key }
+        Member { slot, key: encode_key(version, &values) }
     };
     rule.entries.iter().flat_map(conjunctions).map(member).collect()
 }
@@ -201,7 +203,5 @@ const fn hole(kind: ComponentType) -> Option<Field> {
 
 /// The key by which a group's destinations are told apart.
 pub(super) fn destination_key(version: IpVersion, mask: u128, bits: u128) -> Vec<u8> {
-    let mut key = Vec::new();
-    KeyPart { field: Field::Destination, mask }.encode(version, bits, &mut key);
-    key
+    encode_key(version, &[(KeyPart { field: Field::Destination, mask }, bits)])
 }

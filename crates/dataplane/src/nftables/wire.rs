@@ -124,6 +124,27 @@ impl Writer {
         self.octets[start..start + 2].copy_from_slice(&length.to_ne_bytes());
     }
 
+    /// A message of this batch in words, with those of the kernel about it.
+    pub(super) fn describe(&self, sequence: u32, words: Option<String>) -> String {
+        let mut rest = self.as_bytes();
+        let mut what = "the transaction".to_owned();
+        while let Some(&[l0, l1, l2, l3, kind, _, _, _, s0, s1, s2, s3]) = rest.first_chunk() {
+            let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
+            let Some((message, behind)) = rest.split_at_checked(length) else { break };
+            if u32::from_ne_bytes([s0, s1, s2, s3]) == sequence {
+                let attributes = Attributes(message.get(HEADER + GENERIC..).unwrap_or_default());
+                let names = [2, 3].map(|kind| attributes.str(kind).filter(|name| name.starts_with('g')));
+                let name = names.into_iter().flatten().next().unwrap_or_default();
+                what = format!("{} {name}", VERBS.get(usize::from(kind)).copied().unwrap_or("message"));
+            }
+            rest = behind;
+        }
+        match words {
+            Some(words) => format!("{what}: {words}"),
+            None => what,
+        }
+    }
+
     /// Octets so far.
     pub(super) fn len(&self) -> usize {
         self.octets.len()
@@ -133,6 +154,31 @@ impl Writer {
         &self.octets
     }
 }
+
+/// What the messages of [`msg`] do, for people.
+const VERBS: [&str; 21] = [
+    "add table",
+    "list table",
+    "delete table",
+    "add chain",
+    "list chain",
+    "delete chain",
+    "add rule to",
+    "list rule",
+    "delete rules of",
+    "add set",
+    "list set",
+    "delete set",
+    "add elements to",
+    "list elements of",
+    "delete elements of",
+    "",
+    "",
+    "",
+    "add counter",
+    "list counter",
+    "delete counter",
+];
 
 /// One message of an answer.
 #[derive(Debug)]
