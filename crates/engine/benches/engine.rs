@@ -44,31 +44,38 @@ fn main() {
         return;
     }
     println!("{:<44} {:>12} {:>12}", "", "10,000", "100,000");
-    for ((name, small), (_, large)) in measure(10_000).into_iter().zip(measure(100_000)) {
-        println!("{name:<44} {small:>12} {large:>12}");
+    let ([small, large], [small_memory, large_memory]) =
+        ([10_000, 100_000].map(fastest), [10_000, 100_000].map(memory));
+    for ((name, small), (_, large)) in small.into_iter().zip(large) {
+        println!("{name:<44} {:>12} {:>12}", show(small), show(large));
+    }
+    for ((name, small), (_, large)) in small_memory.into_iter().zip(large_memory) {
+        println!("{name:<44} {:>12.1} {:>12.1}", small as f64 / 1e6, large as f64 / 1e6);
     }
 }
 
-fn measure(count: u32) -> Vec<(&'static str, String)> {
-    let before = IN_USE.load(Ordering::Relaxed);
-    let rules = rules(count);
-    let mut engine = engine();
-    engine.take_change();
-    engine.applied(&Applied::default());
-    let start = Instant::now();
-    for (nlri, route) in rules {
-        engine.announce(PEER, nlri, None, route, NOW, None);
+/// Each figure as the fastest of several runs: others use this machine, too.
+fn fastest(count: u32) -> Vec<(&'static str, Duration)> {
+    let mut best = measure(count);
+    for _ in 0..6 {
+        for (best, again) in best.iter_mut().zip(measure(count)) {
+            best.1 = best.1.min(again.1);
+        }
     }
+    best
+}
+
+fn measure(count: u32) -> Vec<(&'static str, Duration)> {
+    let rules = rules(count);
+    let mut engine = empty();
+    let start = Instant::now();
+    announce(&mut engine, rules);
     let announced = start.elapsed();
     let start = Instant::now();
     let change = engine.take_change();
     let planned = start.elapsed();
-    let Some(Change::Plan(plan)) = change else { panic!("a plan is due") };
-    assert_eq!(plan.upsert.len(), count as usize);
+    assert!(matches!(change, Some(Change::Plan(plan)) if plan.upsert.len() == count as usize));
     engine.applied(&Applied::default());
-    let with_plan = IN_USE.load(Ordering::Relaxed) - before;
-    drop(plan);
-    let alone = IN_USE.load(Ordering::Relaxed) - before;
     let mut times = singles(&mut engine, count);
     times.sort_unstable();
     let start = Instant::now();
@@ -86,17 +93,41 @@ fn measure(count: u32) -> Vec<(&'static str, String)> {
     engine.take_change();
     let gone = start.elapsed();
     vec![
-        ("announce all", show(announced)),
-        ("decide, compile and plan all", show(planned)),
-        ("both", show(announced + planned)),
-        ("one rule more: announce and plan, median", show(times[times.len() / 2])),
-        ("one rule more: 99th percentile", show(times[times.len() * 99 / 100])),
-        ("count rules by state", show(counted)),
-        ("full load", show(loaded)),
-        ("session lost: decide and plan", show(gone)),
-        ("memory, MB", format!("{:.1}", alone as f64 / 1e6)),
-        ("memory with the plan in hand, MB", format!("{:.1}", with_plan as f64 / 1e6)),
+        ("announce all", announced),
+        ("decide, compile and plan all", planned),
+        ("both", announced + planned),
+        ("one rule more: announce and plan, median", times[times.len() / 2]),
+        ("one rule more: 99th percentile", times[times.len() * 99 / 100]),
+        ("count rules by state", counted),
+        ("full load", loaded),
+        ("session lost: decide and plan", gone),
     ]
+}
+
+fn memory(count: u32) -> [(&'static str, usize); 2] {
+    let before = IN_USE.load(Ordering::Relaxed);
+    let mut engine = empty();
+    announce(&mut engine, rules(count));
+    let plan = engine.take_change();
+    engine.applied(&Applied::default());
+    let with_plan = IN_USE.load(Ordering::Relaxed) - before;
+    drop(plan);
+    let alone = IN_USE.load(Ordering::Relaxed) - before;
+    [("memory, MB", alone), ("memory with the plan in hand, MB", with_plan)]
+}
+
+/// With the first full load behind it.
+fn empty() -> Engine {
+    let mut engine = engine();
+    engine.take_change();
+    engine.applied(&Applied::default());
+    engine
+}
+
+fn announce(engine: &mut Engine, rules: Vec<(Nlri, Arc<Route>)>) {
+    for (nlri, route) in rules {
+        engine.announce(PEER, nlri, None, route, NOW, None);
+    }
 }
 
 /// Announces and withdraws single rules.

@@ -146,14 +146,9 @@ impl Engine {
         let deadline = expires.into_iter().chain(lifetime.map(|seconds| now.plus(seconds))).min();
         let key = RuleKey::new(nlri.into());
         let route = self.routes.share(route);
-        let held = self.table.rules.get_mut(&key);
-        if let Some((record, at)) = held.and_then(|record| {
-            let at = record.paths.iter().position(|path| path.is(peer, path_id))?;
-            Some((record, at))
-        }) {
-            let old = &mut record.paths[at];
-            let was_stale = std::mem::take(&mut old.stale);
-            let was_long_lived = std::mem::take(&mut old.long_lived);
+        let (record, dirty) = self.table.entry(&key);
+        if let Some(old) = record.paths.iter_mut().find(|path| path.is(peer, path_id)) {
+            let was_stale = std::mem::take(&mut old.stale) | std::mem::take(&mut old.long_lived);
             // The same announcement again does not prolong a life that policy has set.
             let prolonged = expires.is_some() && old.deadline != deadline;
             let changed = !Arc::ptr_eq(&old.route, &route);
@@ -166,14 +161,16 @@ impl Engine {
                 old.deadline = deadline;
                 self.stale.lives_until(deadline, &key, peer, path_id);
             }
-            if changed || was_stale || was_long_lived {
-                if let Some(trouble) = &mut record.trouble {
-                    trouble.retry |= changed;
-                }
-                self.table.touch(&key);
+            if let Some(trouble) = &mut record.trouble {
+                trouble.retry |= changed;
+            }
+            if changed || was_stale {
+                record.mark(&key, dirty);
             }
             return if changed { Announced::Taken } else { Announced::Known };
         }
+        // Even without a path: a record that was only just made has to go again.
+        record.mark(&key, dirty);
         let mut path = Path::new(peer, path_id, route, now);
         path.deadline = deadline;
         let mut outcome = Announced::Taken;
@@ -193,11 +190,9 @@ impl Engine {
             }
         }
         counts.rules += 1;
-        self.stale.lives_until(deadline, &key, peer, path_id);
-        let record = self.table.entry(key.clone());
         record.paths.reserve_exact(1);
         record.paths.push(path);
-        self.table.touch(&key);
+        self.stale.lives_until(deadline, &key, peer, path_id);
         outcome
     }
 

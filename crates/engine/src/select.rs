@@ -10,21 +10,21 @@ const DEFAULT_LOCAL_PREF: u32 = 100;
 /// The best of `paths`; it does not depend on their order.
 ///
 /// Our own come first. The cost to the next hop is not known here and so does not decide.
-pub(crate) fn best<'a>(paths: impl Iterator<Item = &'a Path>, peers: &Peers) -> Option<&'a Path> {
-    let mut left: Vec<&Path> = paths.collect();
-    if left.len() > 1 {
-        keep_least(&mut left, |path| !peers.is_local(path.peer));
-        keep_least(&mut left, |path| path.long_lived || path.route.facts.llgr_stale);
-        keep_least(&mut left, |path| u32::MAX - path.route.facts.local_pref.unwrap_or(DEFAULT_LOCAL_PREF));
-        keep_least(&mut left, |path| path.route.facts.as_path.length);
-        keep_least(&mut left, |path| path.route.facts.origin);
-        keep_least_med(&mut left);
-        keep_least(&mut left, |path| !peers.is_external(path.peer));
-        keep_least(&mut left, |path| path.route.facts.originator.unwrap_or_else(|| peers.router_id(path.peer)));
-        keep_least(&mut left, |path| path.route.facts.cluster_list_length);
-        keep_least(&mut left, |path| peers.address(path.peer));
-        keep_least(&mut left, |path| (path.peer, path.path_id));
-    }
+pub(crate) fn best<'a>(mut paths: impl Iterator<Item = &'a Path>, peers: &Peers) -> Option<&'a Path> {
+    let first = paths.next()?;
+    let Some(second) = paths.next() else { return Some(first) };
+    let mut left: Vec<&Path> = [first, second].into_iter().chain(paths).collect();
+    keep_least(&mut left, |path| !peers.is_local(path.peer));
+    keep_least(&mut left, |path| path.long_lived || path.route.facts.llgr_stale);
+    keep_least(&mut left, |path| u32::MAX - path.route.facts.local_pref.unwrap_or(DEFAULT_LOCAL_PREF));
+    keep_least(&mut left, |path| path.route.facts.as_path.length);
+    keep_least(&mut left, |path| path.route.facts.origin);
+    keep_least_med(&mut left);
+    keep_least(&mut left, |path| !peers.is_external(path.peer));
+    keep_least(&mut left, |path| path.route.facts.originator.unwrap_or_else(|| peers.router_id(path.peer)));
+    keep_least(&mut left, |path| path.route.facts.cluster_list_length);
+    keep_least(&mut left, |path| peers.address(path.peer));
+    keep_least(&mut left, |path| (path.peer, path.path_id));
     left.first().copied()
 }
 

@@ -90,6 +90,12 @@ impl Groups {
         Some(self.hashes.hash_one(place(nlri)))
     }
 
+    /// Whether the rule is not alone with its destination and source, or was not before.
+    pub(crate) fn has_work(&self, key: &RuleKey) -> bool {
+        let group = self.group_hash(key).and_then(|hash| self.counts.get(&hash));
+        group.is_some_and(|group| group.compared || (2..=MOST).contains(&group.rules))
+    }
+
     fn work(&mut self, key: &RuleKey) -> Work {
         let Some(group) = self.group_hash(key).and_then(|hash| self.counts.get_mut(&hash)) else {
             return Work::Nothing;

@@ -97,6 +97,13 @@ impl Record {
         }
     }
 
+    /// Notes it as one to be decided on anew.
+    pub(crate) fn mark(&mut self, key: &RuleKey, dirty: &mut Vec<RuleKey>) {
+        if !std::mem::replace(&mut self.dirty, true) {
+            dirty.push(key.clone());
+        }
+    }
+
     /// The route by which it is wanted, whatever the other rules are.
     pub(crate) fn wanted(&self) -> Option<&Arc<Route>> {
         match &self.base {
@@ -124,31 +131,28 @@ impl Record {
 }
 
 impl Table {
-    /// The rule, made if it is not there.
-    pub(crate) fn entry(&mut self, key: RuleKey) -> &mut Record {
+    /// The rule, made if it is not there; and the list on which to [mark](Record::mark) it.
+    pub(crate) fn entry(&mut self, key: &RuleKey) -> (&mut Record, &mut Vec<RuleKey>) {
         let groups = &mut self.groups;
-        self.rules.entry(key).or_insert_with_key(|key| {
+        let record = self.rules.entry(key.clone()).or_insert_with_key(|key| {
             groups.enter(key);
             Record::new()
-        })
+        });
+        (record, &mut self.dirty)
     }
 
     /// Marks a rule to be decided on anew.
     pub(crate) fn touch(&mut self, key: &RuleKey) {
-        if let Some(record) = self.rules.get_mut(key)
-            && !record.dirty
-        {
-            record.dirty = true;
-            self.dirty.push(key.clone());
+        if let Some(record) = self.rules.get_mut(key) {
+            record.mark(key, &mut self.dirty);
         }
     }
 
     /// Goes through all rules; those for which `change` says so are marked to be decided on anew.
     pub(crate) fn touch_where(&mut self, mut change: impl FnMut(&RuleKey, &mut Record) -> bool) {
         for (key, record) in &mut self.rules {
-            if change(key, record) && !record.dirty {
-                record.dirty = true;
-                self.dirty.push(key.clone());
+            if change(key, record) {
+                record.mark(key, &mut self.dirty);
             }
         }
     }

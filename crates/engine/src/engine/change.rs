@@ -193,9 +193,9 @@ impl Engine {
             }
         };
         for (key, before) in undo {
-            let record = self.table.entry(key.clone());
+            let (record, dirty) = self.table.entry(&key);
             record.in_force = before;
-            self.table.touch(&key);
+            record.mark(&key, dirty);
         }
     }
 

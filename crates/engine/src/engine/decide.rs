@@ -30,6 +30,8 @@ pub(super) struct Decided {
     pub(super) rules: Vec<(RuleKey, Option<Vec<Space>>)>,
     /// Rules that nobody announces any longer, and what the data plane has of them.
     pub(super) gone: Vec<(RuleKey, Option<InForce>)>,
+    /// Some of the rules let packets off and are not in force.
+    has_exception: bool,
 }
 
 /// Why a route is not let in.
@@ -49,6 +51,11 @@ struct Ground<'a> {
 impl Ground<'_> {
     /// The decision on a rule for itself, with its entries.
     fn decide(&self, nlri: &Arc<Nlri>, paths: &[Path]) -> (Base, Option<Vec<Space>>) {
+        if let [path] = paths
+            && self.let_in(nlri, path).is_ok()
+        {
+            return self.compile(nlri, path);
+        }
         let refusals: Vec<_> = paths.iter().map(|path| self.let_in(nlri, path).err()).collect();
         let let_in = paths.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none()).map(|(path, _)| path);
         let Some(best) = select::best(let_in, self.peers) else {
@@ -60,6 +67,11 @@ impl Ground<'_> {
                 None => (Base::Undecided, None),
             };
         };
+        self.compile(nlri, best)
+    }
+
+    /// The decision on a rule whose best route is let in.
+    fn compile(&self, nlri: &Arc<Nlri>, best: &Path) -> (Base, Option<Vec<Space>>) {
         let space = Space::of(nlri);
         if let Some(what) = self.protection.covers(&space) {
             return (Base::Guarded(Box::new(Guarded::Protected(what.to_owned()))), None);
@@ -135,6 +147,7 @@ impl Engine {
             if record.wanted().is_none() {
                 record.trouble = None;
             }
+            decided.has_exception |= record.is_exception(key);
             decided.rules.push((key.clone(), entries));
         });
         for (key, _) in &decided.gone {
@@ -189,9 +202,7 @@ impl Engine {
                 exceptions.note(key);
             }
         }
-        let is_exception =
-            |(key, _): &(RuleKey, _)| self.table.rules.get(key).is_some_and(|record| record.is_exception(key));
-        if self.exceptions.is_empty() && exceptions.is_empty() && !decided.rules.iter().any(is_exception) {
+        if self.exceptions.is_empty() && exceptions.is_empty() && !decided.has_exception {
             return changed_rules;
         }
         let mut decided = decided.rules.iter().map(|(key, _)| key).peekable();
@@ -229,7 +240,8 @@ impl Engine {
             return Vec::new();
         }
         let decided = decided.rules.iter().map(|(key, _)| key).chain(decided.gone.iter().map(|(key, _)| key));
-        let mut keys: Vec<RuleKey> = decided.chain(held).cloned().collect();
+        let groups = &self.table.groups;
+        let mut keys: Vec<RuleKey> = decided.chain(held).filter(|key| groups.has_work(key)).cloned().collect();
         keys.sort_unstable();
         shadow::mark(&mut self.table.rules, &mut self.table.groups, keys.into_iter())
     }
