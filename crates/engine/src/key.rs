@@ -115,3 +115,52 @@ fn low_ones(length: u8) -> u128 {
 fn destination_class(prefix: &Prefix) -> u64 {
     u64::from(matches!(prefix, Prefix::V6(_))) << VERSION_BIT | (ComponentType::Destination as u64) << TYPE_BIT
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowspec::arbitrary::{Seed, Shape, random_nlri};
+
+    /// Random rules of both versions; many share beginnings.
+    fn keys(number: u64) -> Vec<RuleKey> {
+        let mut seed = Seed::new(number);
+        let mut key = |n: usize| {
+            let version = if n.is_multiple_of(2) { IpVersion::V4 } else { IpVersion::V6 };
+            RuleKey::new(Arc::new(random_nlri(&mut seed, version, &Shape::everything())))
+        };
+        (0..400).map(&mut key).collect()
+    }
+
+    #[test]
+    fn keys_order_as_rules_do() {
+        for a in keys(1) {
+            for b in keys(2) {
+                assert_eq!(a.cmp(&b), a.nlri().cmp(&b.nlri()), "{a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn bounds_hold_all_destinations_within() {
+        let destination = |key: &RuleKey| {
+            let destination = key.nlri().and_then(|nlri| nlri.destination());
+            destination.filter(|prefix| !crate::precedence::has_offset(prefix))
+        };
+        let keys = keys(3);
+        let mut inside = 0;
+        for outer in keys.iter().filter_map(destination) {
+            let within = RuleKey::start_within(&outer)..RuleKey::end_within(&outer);
+            let (start, end) = RuleKey::around(&outer);
+            let exact = start..end;
+            for key in &keys {
+                let Some(inner) = destination(key) else { continue };
+                if outer.covers(&inner) {
+                    inside += 1;
+                    assert!(within.contains(key), "{inner} in {outer}");
+                }
+                assert!(inner != outer || exact.contains(key), "{inner}");
+            }
+        }
+        assert!(inside > 500, "{inside}");
+    }
+}

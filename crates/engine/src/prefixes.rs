@@ -139,3 +139,53 @@ fn longest_match<B: Bits, T>(map: &BTreeMap<(B, u8), T>, address: B, mut length:
         length = if shorter < length { shorter } else { length.checked_sub(1)? };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowspec::arbitrary::Seed;
+
+    /// Nested and neighbouring prefixes: few values in each octet.
+    fn random_net(seed: &mut Seed) -> IpNet {
+        let octet = |seed: &mut Seed| seed.pick(&[0u8, 1, 2, 128, 255]).unwrap();
+        if seed.percent(50) {
+            let address: [u8; 4] = std::array::from_fn(|_| octet(seed));
+            IpNet::new(address.into(), seed.below(33) as u8).unwrap().trunc()
+        } else {
+            let address: [u8; 16] = std::array::from_fn(|_| octet(seed));
+            IpNet::new(address.into(), seed.below(129) as u8).unwrap().trunc()
+        }
+    }
+
+    #[test]
+    fn matches_are_those_of_a_plain_search() {
+        let mut hits = 0;
+        for number in 0..60 {
+            let mut seed = Seed::new(number);
+            let mut map = PrefixMap::default();
+            let mut all: Vec<IpNet> = Vec::new();
+            for _ in 0..seed.below(60) {
+                let net = random_net(&mut seed);
+                map.insert(net, net);
+                all.push(net);
+            }
+            for net in all.split_off(all.len() / 2 + all.len() / 4) {
+                map.remove(net);
+                all.retain(|other| *other != net);
+            }
+            all.sort();
+            all.dedup();
+            for _ in 0..60 {
+                let net = random_net(&mut seed);
+                let longest = all.iter().filter(|other| other.contains(&net)).max_by_key(|other| other.prefix_len());
+                assert_eq!(map.longest_match(net), longest, "{net}");
+                let within = all.iter().filter(|other| net.contains(*other) && **other != net);
+                let mut found: Vec<_> = map.within(net).map(|(net, _)| net).collect();
+                found.sort();
+                assert_eq!(found.iter().collect::<Vec<_>>(), within.collect::<Vec<_>>(), "{net}");
+                hits += usize::from(longest.is_some()) + found.len();
+            }
+        }
+        assert!(hits > 1000, "{hits}");
+    }
+}

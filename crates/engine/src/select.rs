@@ -48,3 +48,95 @@ fn keep_least_med(left: &mut Vec<&Path>) {
         !keys.iter().any(|&(other, lower)| other == neighbour && lower < med)
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::PeerConfig;
+    use crate::route::{AsPathFacts, Origin, PathFacts, PeerId, Route, Timestamp};
+    use std::sync::Arc;
+
+    /// Peer 0 is ourselves, 1 and 2 are internal, 3 and 4 external; the higher the number, the higher address and identifier.
+    fn peers() -> Peers {
+        let peer = |n: u8| PeerConfig { address: Some([10, 0, 0, n].into()), external: n > 2, policy: None };
+        let mut peers = Peers::default();
+        let numbered = (1..5).map(|n| (PeerId(n.into()), peer(n)));
+        peers.set(numbered.chain([(PeerId(0), PeerConfig::local())]).collect());
+        for (n, peer) in &mut peers.0 {
+            peer.router_id = [1, 1, 1, n.0 as u8].into();
+        }
+        peers
+    }
+
+    fn path(peer: u32, facts: PathFacts) -> Path {
+        Path::new(PeerId(peer), None, Arc::new(Route { facts, ..Route::default() }), Timestamp(0))
+    }
+
+    /// One that is neither good nor bad.
+    fn facts() -> PathFacts {
+        let as_path = AsPathFacts { length: 2, leftmost: Some(1), internal: false };
+        PathFacts { origin: Origin::Egp, as_path, local_pref: Some(100), med: Some(5), ..PathFacts::default() }
+    }
+
+    #[test]
+    fn each_step_decides_where_those_before_do_not() {
+        let longer = AsPathFacts { length: 3, ..facts().as_path };
+        let shorter = AsPathFacts { length: 1, ..facts().as_path };
+        let elsewhere = AsPathFacts { leftmost: Some(2), ..facts().as_path };
+        // Better, worse; the worse one would win by the steps that follow.
+        let table = [
+            ("ours", path(0, PathFacts { local_pref: Some(1), ..facts() }), path(1, facts())),
+            ("stale", path(4, facts()), path(3, PathFacts { llgr_stale: true, local_pref: Some(900), ..facts() })),
+            ("local pref", path(1, PathFacts { local_pref: Some(101), as_path: longer, ..facts() }), path(3, facts())),
+            ("default local pref", path(1, PathFacts { local_pref: None, ..facts() }), path(2, facts())),
+            (
+                "as path",
+                path(2, PathFacts { as_path: shorter, origin: Origin::Incomplete, ..facts() }),
+                path(1, facts()),
+            ),
+            ("origin", path(2, PathFacts { origin: Origin::Igp, med: Some(9), ..facts() }), path(1, facts())),
+            ("med", path(2, PathFacts { med: None, ..facts() }), path(3, facts())),
+            ("med of others", path(3, facts()), path(4, PathFacts { med: None, as_path: elsewhere, ..facts() })),
+            ("external", path(3, facts()), path(1, facts())),
+            ("identifier", path(1, facts()), path(2, PathFacts { cluster_list_length: 0, ..facts() })),
+            (
+                "originator",
+                path(2, PathFacts { originator: Some([0, 0, 0, 1].into()), cluster_list_length: 3, ..facts() }),
+                path(1, facts()),
+            ),
+            (
+                "cluster list",
+                path(2, PathFacts { originator: Some([0, 0, 0, 1].into()), cluster_list_length: 1, ..facts() }),
+                path(1, PathFacts { originator: Some([0, 0, 0, 1].into()), cluster_list_length: 2, ..facts() }),
+            ),
+            (
+                "address",
+                path(1, PathFacts { originator: Some([0, 0, 0, 1].into()), ..facts() }),
+                path(2, PathFacts { originator: Some([0, 0, 0, 1].into()), ..facts() }),
+            ),
+        ];
+        let peers = peers();
+        for (step, better, worse) in &table {
+            for paths in [[better, worse], [worse, better]] {
+                let best = best(paths.into_iter(), &peers).unwrap();
+                assert!(std::ptr::eq(best, better), "{step}");
+            }
+        }
+    }
+
+    #[test]
+    fn med_does_not_depend_on_the_order() {
+        // The classic: A beats B by MED, C beats A by identifier, B beats C by identifier.
+        let of = |leftmost, med, originator: u8| PathFacts {
+            med: Some(med),
+            as_path: AsPathFacts { leftmost: Some(leftmost), ..facts().as_path },
+            originator: Some([1, 1, 1, originator].into()),
+            ..facts()
+        };
+        let (a, b, c) = (path(1, of(1, 0, 3)), path(1, of(1, 9, 1)), path(2, of(2, 0, 2)));
+        let peers = peers();
+        for paths in [[&a, &b, &c], [&c, &b, &a], [&b, &c, &a], [&a, &c, &b], [&b, &a, &c], [&c, &a, &b]] {
+            assert_eq!(best(paths.into_iter(), &peers).map(|path| path.peer), Some(PeerId(2)));
+        }
+    }
+}

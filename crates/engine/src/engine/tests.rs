@@ -1,43 +1,541 @@
 //! The engine as the program uses it.
 
 use super::*;
-use crate::plan::Applied;
+use crate::capability::Ability;
+use crate::guard::{ActionSet, Permission, Policy};
+use crate::plan::{Applied, Plan, RuleFailure};
+use crate::route::{AsPathFacts, PathFacts};
 use crate::state::RuleState;
-use flowspec::Rule;
+use flowspec::{ComponentType, Effect, Family, IpVersion, Policing, Rule};
 
+const LOCAL: PeerId = PeerId(0);
 const PEER: PeerId = PeerId(1);
+const OTHER: PeerId = PeerId(2);
 const NOW: Timestamp = Timestamp(1_000);
+const V4: RouteFamily = RouteFamily::Flow(Family::Ipv4);
+
+fn config(policy: Option<Policy>) -> EngineConfig {
+    let peer =
+        |last: u8| PeerConfig { address: Some([192, 0, 2, last].into()), external: true, policy: policy.clone() };
+    EngineConfig {
+        capabilities: Capabilities::everything("none"),
+        protection: Protection::default(),
+        peers: [(LOCAL, PeerConfig::local()), (PEER, peer(1)), (OTHER, peer(2))].into_iter().collect(),
+        monitor: false,
+    }
+}
+
+fn open() -> Policy {
+    Policy { without_destination: true, shortest_v4: 0, shortest_v6: 0, ..Policy::default() }
+}
+
+/// With the first full load behind it.
+fn started(config: EngineConfig) -> Engine {
+    let mut engine = Engine::new(config);
+    assert!(matches!(engine.take_change(), Some(Change::Full(full)) if full.rules.is_empty()));
+    engine.applied(&Applied::default());
+    engine
+}
+
+fn engine() -> Engine {
+    started(config(Some(open())))
+}
 
 fn rule(text: &str) -> Rule {
     text.parse().unwrap()
 }
 
-fn engine() -> Engine {
-    let peers = [(PEER, PeerConfig { address: Some("192.0.2.1".parse().unwrap()), external: false, policy: None })];
-    Engine::new(EngineConfig {
-        capabilities: Capabilities::everything("none"),
-        protection: Protection::default(),
-        peers: peers.into_iter().collect(),
-        monitor: false,
-    })
+fn nlri(text: &str) -> Arc<Nlri> {
+    Arc::new(rule(&format!("{text} then accept")).nlri)
 }
 
-fn announce(engine: &mut Engine, text: &str) {
+fn announce_with(engine: &mut Engine, peer: PeerId, text: &str, facts: PathFacts) -> Announced {
     let rule = rule(text);
-    let route = Arc::new(Route { actions: rule.actions, next_hop: rule.next_hop, ..Route::default() });
-    engine.announce(PEER, rule.nlri, None, route, NOW, None);
+    let route = Arc::new(Route { actions: rule.actions, next_hop: rule.next_hop, facts });
+    engine.announce(peer, rule.nlri, None, route, NOW, None)
+}
+
+fn announce(engine: &mut Engine, peer: PeerId, text: &str) -> Announced {
+    let as_path = AsPathFacts { length: 1, leftmost: Some(65000 + peer.0), internal: false };
+    announce_with(engine, peer, text, PathFacts { as_path, ..PathFacts::default() })
+}
+
+fn plan(engine: &mut Engine) -> Plan {
+    match engine.take_change() {
+        Some(Change::Plan(plan)) => plan,
+        other => panic!("no plan: {other:?}"),
+    }
+}
+
+fn apply(engine: &mut Engine) {
+    while engine.take_change().is_some() {
+        engine.applied(&Applied::default());
+    }
+}
+
+/// The states of all rules in order, with their reasons' codes.
+fn states(engine: &Engine) -> Vec<String> {
+    let name = |state: RuleState| match state.reason_code() {
+        Some(code) => format!("{} {code}", state.name()),
+        None => state.name().to_owned(),
+    };
+    engine.rules().map(|rule| name(rule.state())).collect()
 }
 
 #[test]
 fn a_rule_is_pending_until_it_is_applied() {
     let mut engine = engine();
-    assert!(matches!(engine.take_change(), Some(Change::Full(_))));
-    engine.applied(&Applied::default());
-    announce(&mut engine, "dst 192.0.2.9/32 proto udp sport 123 then discard");
-    let Some(Change::Plan(plan)) = engine.take_change() else { panic!("no plan") };
-    assert_eq!(plan.upsert.len(), 1);
-    assert_eq!(engine.rules().next().map(|rule| rule.state()), Some(RuleState::Pending { paused: false }));
+    announce(&mut engine, PEER, "dst 192.0.2.9/32 proto udp sport 123 then discard");
+    assert_eq!(states(&engine), ["pending"]);
+    assert_eq!(plan(&mut engine).upsert.len(), 1);
+    assert_eq!(states(&engine), ["pending"]);
     assert_eq!(engine.take_change(), None, "one at a time");
     engine.applied(&Applied::default());
-    assert_eq!(engine.rules().next().map(|rule| rule.state()), Some(RuleState::Installed { entries: 1 }));
+    assert_eq!(states(&engine), ["installed"]);
+    assert_eq!(announce(&mut engine, PEER, "dst 192.0.2.9/32 proto udp sport 123 then discard"), Announced::Known);
+    assert!(!engine.has_change());
+}
+
+#[test]
+fn a_burst_is_one_plan_and_what_cancels_out_is_none() {
+    let mut engine = engine();
+    for host in 0..50 {
+        announce(&mut engine, PEER, &format!("dst 192.0.2.{host}/32 then discard"));
+    }
+    engine.withdraw(PEER, nlri("dst 192.0.2.7/32"), None);
+    assert_eq!(plan(&mut engine).upsert.len(), 49);
+    engine.applied(&Applied::default());
+    announce(&mut engine, PEER, "dst 192.0.2.200/32 then discard");
+    engine.withdraw(PEER, nlri("dst 192.0.2.200/32"), None);
+    assert_eq!(engine.take_change(), None);
+    engine.withdraw(PEER, nlri("dst 192.0.2.8/32"), None);
+    assert_eq!(plan(&mut engine), Plan { remove: vec![nlri("dst 192.0.2.8/32")], ..Plan::default() });
+}
+
+#[test]
+fn equal_rules_of_two_peers_are_one() {
+    let mut engine = engine();
+    announce(&mut engine, PEER, "dst 192.0.2.9/32 then rate 1mbps");
+    announce(&mut engine, OTHER, "dst 192.0.2.9/32 then discard");
+    apply(&mut engine);
+    let discards =
+        |engine: &Engine| engine.rules().next().unwrap().enforced().map(|effect| effect.policing == Policing::Discard);
+    assert_eq!(engine.rules().count(), 1);
+    assert_eq!(discards(&engine), Some(false), "the lower address is preferred");
+    engine.withdraw(PEER, nlri("dst 192.0.2.9/32"), None);
+    assert_eq!(plan(&mut engine).upsert.len(), 1, "the other peer's actions take over");
+    engine.applied(&Applied::default());
+    assert_eq!(discards(&engine), Some(true));
+    announce(&mut engine, LOCAL, "dst 192.0.2.9/32 then accept");
+    apply(&mut engine);
+    assert_eq!(discards(&engine), Some(false), "ours comes first");
+    assert_eq!(engine.rules().next().unwrap().peers().collect::<Vec<_>>(), [OTHER, LOCAL]);
+}
+
+#[test]
+fn policy_says_what_a_peer_may_ask_for() {
+    let policy = Policy {
+        destinations: ["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()].into_iter().collect(),
+        actions: [Permission::Discard, Permission::Rate].into_iter().collect(),
+        shortest_v4: 25,
+        shortest_v6: 48,
+        ..Policy::default()
+    };
+    let mut engine = started(config(Some(policy)));
+    let table = [
+        ("dst 192.0.2.0/26 then discard", "installed"),
+        ("dst 192.0.2.0/25 then rate 1mbps", "installed"),
+        ("dst 192.0.2.0/24 then discard", "guarded too-short"),
+        ("dst 198.51.100.1/32 then discard", "guarded destination"),
+        ("dst 192.0.2.1/32 then accept", "guarded action"),
+        ("dst 192.0.2.1/32 proto udp then rate 1mbps mark 8", "guarded action"),
+        ("proto udp then discard", "guarded without-destination"),
+        ("dst 0.0.0.0/0 proto tcp then discard", "guarded without-destination"),
+        ("dst 2001:db8:1::/48 then discard", "installed"),
+        ("dst 2001:db8::/47 then discard", "guarded too-short"),
+        ("dst ::1:0:0:0/64-80 then discard", "guarded without-destination"),
+    ];
+    for (text, expected) in table {
+        announce(&mut engine, PEER, text);
+        apply(&mut engine);
+        let nlri = Arc::new(rule(text).nlri);
+        let state = engine.rule(&nlri).unwrap().state();
+        let found = [Some(state.name()), state.reason_code()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        assert_eq!(found, expected, "{text}");
+        engine.withdraw(PEER, nlri, None);
+    }
+}
+
+#[test]
+fn an_external_peer_without_policy_gives_nothing() {
+    let mut engine = started(config(None));
+    announce(&mut engine, PEER, "dst 192.0.2.9/32 then discard");
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["guarded no-policy"]);
+    announce(&mut engine, LOCAL, "dst 192.0.2.9/32 then discard");
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed"], "our own route to the same rule counts");
+}
+
+#[test]
+fn what_is_protected_is_accepted_first_and_not_aimed_at() {
+    let mut config = config(Some(open()));
+    config.protection.destination("192.0.2.0/28".parse().unwrap());
+    config.protection.session("192.0.2.1".parse().unwrap(), None, 179);
+    let mut engine = Engine::new(config.clone());
+    let Some(Change::Full(full)) = engine.take_change() else { panic!("no full load") };
+    assert_eq!(full.protected.len(), 2);
+    engine.applied(&Applied::default());
+    for text in
+        ["dst 192.0.2.3/32 then discard", "src 192.0.2.1/32 proto tcp sport 179 then discard", "proto tcp then discard"]
+    {
+        announce(&mut engine, PEER, text);
+    }
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["guarded protected", "guarded protected", "installed"]);
+    config.protection = Protection::default();
+    engine.reconfigure(config.clone());
+    let plan = plan(&mut engine);
+    assert_eq!((plan.upsert.len(), plan.protected.map(|spaces| spaces.len())), (2, Some(0)));
+    engine.applied(&Applied::default());
+    // Where the data plane cannot let through what is protected, that is said.
+    config.protection.session("192.0.2.1".parse().unwrap(), None, 179);
+    let no_ports = [ComponentType::Port, ComponentType::SourcePort, ComponentType::DestinationPort];
+    config.capabilities =
+        no_ports.into_iter().fold(config.capabilities, |c, field| c.with_field(field, Ability::Unsupported));
+    engine.reconfigure(config);
+    assert_eq!(engine.unprotected().len(), 1);
+}
+
+#[test]
+fn a_shadowed_rule_comes_back() {
+    let mut engine = engine();
+    // `=6,=17` stands before `=17`: fewer octets do not help, lower ones do.
+    let (first, second) = ("dst 192.0.2.9/32 proto tcp,udp", "dst 192.0.2.9/32 proto udp sport 123");
+    announce(&mut engine, PEER, &format!("{second} then discard"));
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed"]);
+    announce(&mut engine, OTHER, &format!("{first} then discard"));
+    let change = plan(&mut engine);
+    assert_eq!((change.upsert.len(), change.remove.len()), (1, 1));
+    engine.applied(&Applied::default());
+    assert_eq!(states(&engine), ["installed", "shadowed"]);
+    // A rule that goes on with the next takes nothing away.
+    announce(&mut engine, OTHER, &format!("{first} then continue"));
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed", "installed"]);
+    announce(&mut engine, OTHER, &format!("{first} then accept"));
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed", "shadowed"]);
+    engine.withdraw(OTHER, nlri(first), None);
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed"]);
+    assert_eq!(engine.full().rules.len(), 1);
+}
+
+#[test]
+fn large_groups_are_not_compared() {
+    let mut engine = engine();
+    announce(&mut engine, PEER, "dst 192.0.2.9/32 proto tcp,udp then discard");
+    for port in 1..32 {
+        announce(&mut engine, PEER, &format!("dst 192.0.2.9/32 proto udp sport {port} then discard"));
+    }
+    apply(&mut engine);
+    assert_eq!(engine.full().rules.len(), 1);
+    announce(&mut engine, PEER, "dst 192.0.2.9/32 proto udp sport 32 then discard");
+    apply(&mut engine);
+    assert_eq!(engine.full().rules.len(), 33);
+    engine.withdraw(PEER, nlri("dst 192.0.2.9/32 proto udp sport 5"), None);
+    apply(&mut engine);
+    assert_eq!(engine.full().rules.len(), 1);
+}
+
+#[test]
+fn a_rule_behind_a_refused_exception_waits_for_it_to_go() {
+    let mut config = config(Some(open()));
+    config.capabilities = config.capabilities.with_field(ComponentType::PacketLength, Ability::Unsupported);
+    let mut engine = started(config);
+    let exception = "dst 192.0.2.9/32 length <100";
+    announce(&mut engine, PEER, "dst 192.0.2.0/24 then discard");
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed"]);
+    announce(&mut engine, PEER, &format!("{exception} then accept"));
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["refused field", "refused exception"]);
+    announce(&mut engine, PEER, &format!("{exception} then discard"));
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["refused field", "installed"], "what it drops, the next may drop as well");
+    announce(&mut engine, PEER, &format!("{exception} then accept"));
+    apply(&mut engine);
+    engine.withdraw(PEER, nlri(exception), None);
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed"]);
+}
+
+#[test]
+fn failures_are_seen_and_tried_again() {
+    let mut engine = engine();
+    announce(&mut engine, PEER, "dst 192.0.2.9/32 proto udp then accept");
+    announce(&mut engine, PEER, "dst 192.0.2.9/32 then discard");
+    plan(&mut engine);
+    engine.apply_failed("no netlink");
+    let state = engine.rules().next().unwrap().state();
+    assert_eq!(state, RuleState::Failed("no netlink".to_owned()));
+    assert_eq!(plan(&mut engine).upsert.len(), 2, "all of it again");
+    let first = nlri("dst 192.0.2.9/32 proto udp");
+    let failures = vec![(first.clone(), RuleFailure::OverCapacity("full".to_owned()))];
+    engine.applied(&Applied { failures });
+    // The exception is not in force: the rule behind it must not drop what it lets off.
+    let change = plan(&mut engine);
+    assert_eq!((change.upsert.len(), change.remove), (0, vec![nlri("dst 192.0.2.9/32")]));
+    engine.applied(&Applied::default());
+    assert_eq!(states(&engine), ["over-capacity", "refused exception"]);
+    // That made room, so that it is tried again, and then all is well.
+    assert_eq!(plan(&mut engine).upsert[0].nlri, first);
+    engine.applied(&Applied::default());
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed", "installed"]);
+    assert!(!engine.has_trouble());
+}
+
+#[test]
+fn a_failed_full_load_is_done_again() {
+    let mut engine = Engine::new(config(Some(open())));
+    announce(&mut engine, PEER, "dst 192.0.2.9/32 then discard");
+    assert!(matches!(engine.take_change(), Some(Change::Full(full)) if full.rules.len() == 1));
+    engine.apply_failed("no table");
+    assert_eq!(states(&engine), ["failed"]);
+    assert!(matches!(engine.take_change(), Some(Change::Full(full)) if full.rules.len() == 1));
+    engine.applied(&Applied::default());
+    assert_eq!(states(&engine), ["installed"]);
+}
+
+#[test]
+fn pause_and_monitor() {
+    let mut engine = engine();
+    announce(&mut engine, PEER, "dst 192.0.2.9/32 then rate 1mbps mark 8 continue");
+    apply(&mut engine);
+    engine.set_monitor(true);
+    let change = plan(&mut engine);
+    assert_eq!(change.upsert[0].effect, Effect { continues: true, ..Effect::ACCEPT });
+    engine.applied(&Applied::default());
+    assert_eq!(states(&engine), ["installed"]);
+    engine.pause();
+    assert!(matches!(engine.take_change(), Some(Change::Full(full)) if full.rules.is_empty()));
+    engine.applied(&Applied::default());
+    assert_eq!(states(&engine), ["pending paused"]);
+    announce(&mut engine, PEER, "dst 192.0.2.10/32 then discard");
+    assert_eq!(engine.take_change(), None);
+    engine.set_monitor(false);
+    engine.resume();
+    assert!(matches!(engine.take_change(), Some(Change::Full(full)) if full.rules.len() == 2));
+}
+
+#[test]
+fn rules_outlive_the_session_as_policy_says() {
+    let mut engine = engine();
+    let (kept, gone) = ("dst 192.0.2.1/32", "dst 192.0.2.2/32");
+    for text in [kept, gone] {
+        announce(&mut engine, PEER, &format!("{text} then discard"));
+    }
+    announce(&mut engine, OTHER, "dst 192.0.2.3/32 then discard");
+    apply(&mut engine);
+    let retain = Retention { family: V4, until: Some(NOW.plus(60)), long_lived_until: None, keep_stale: false };
+    engine.peer_down(PEER, &[retain], NOW);
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["stale", "stale", "installed"]);
+    assert_eq!(engine.full().rules.len(), 3);
+    // Back, with one of the two.
+    announce(&mut engine, PEER, &format!("{kept} then discard"));
+    assert_eq!(engine.take_change(), None, "nothing changes for the data plane");
+    assert_eq!(states(&engine), ["installed", "stale", "installed"]);
+    engine.end_of_rib(PEER, V4);
+    assert_eq!(plan(&mut engine).remove, [nlri(gone)]);
+    engine.applied(&Applied::default());
+    assert_eq!(engine.counts(PEER).rules, 1);
+    // Lost again, and not back in time.
+    engine.peer_down(PEER, &[retain], NOW);
+    assert_eq!(engine.next_deadline(), Some(NOW.plus(60)));
+    engine.expire(NOW.plus(59));
+    apply(&mut engine);
+    assert_eq!(engine.rules().count(), 2);
+    engine.expire(NOW.plus(60));
+    assert_eq!(plan(&mut engine).remove, [nlri(kept)]);
+    engine.applied(&Applied::default());
+    // Without retention all goes at once.
+    engine.peer_down(OTHER, &[], NOW);
+    assert_eq!(plan(&mut engine).remove.len(), 1);
+    assert_eq!(engine.next_deadline(), None);
+}
+
+#[test]
+fn long_lived_stale_routes_are_a_last_resort() {
+    let mut engine = engine();
+    let facts = PathFacts { local_pref: Some(200), ..PathFacts::default() };
+    announce_with(&mut engine, PEER, "dst 192.0.2.1/32 then discard", facts);
+    announce_with(&mut engine, PEER, "dst 192.0.2.2/32 then discard", PathFacts { no_llgr: true, ..facts });
+    announce(&mut engine, OTHER, "dst 192.0.2.1/32 then rate 1mbps");
+    let retention =
+        Retention { family: V4, until: Some(NOW.plus(10)), long_lived_until: Some(NOW.plus(99)), keep_stale: false };
+    engine.peer_down(PEER, &[retention], NOW);
+    apply(&mut engine);
+    let discards = |engine: &Engine| {
+        engine.full().rules.iter().map(|rule| rule.effect.policing == Policing::Discard).collect::<Vec<_>>()
+    };
+    assert_eq!(discards(&engine), [true, true]);
+    engine.expire(NOW.plus(10));
+    apply(&mut engine);
+    assert_eq!(discards(&engine), [false], "the other peer's is better now, and NO_LLGR goes");
+    assert_eq!(engine.next_deadline(), Some(NOW.plus(99)));
+    engine.expire(NOW.plus(99));
+    apply(&mut engine);
+    assert_eq!(engine.counts(PEER).rules, 0);
+}
+
+#[test]
+fn rules_beyond_the_limit_wait_for_room() {
+    let policy = Policy { max_rules: Some(2), ..open() };
+    let mut engine = started(config(Some(policy.clone())));
+    for host in 1..5 {
+        let outcome = announce(&mut engine, PEER, &format!("dst 192.0.2.{host}/32 then discard"));
+        assert_eq!(outcome == Announced::Taken, host < 3);
+    }
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed", "installed", "guarded excess", "guarded excess"]);
+    engine.withdraw(PEER, nlri("dst 192.0.2.3/32"), None);
+    engine.withdraw(PEER, nlri("dst 192.0.2.1/32"), None);
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed", "installed"]);
+    for host in 0..2000 {
+        announce(&mut engine, PEER, &format!("dst 198.51.{}.{}/32 then discard", host / 256, host % 256));
+    }
+    apply(&mut engine);
+    let counts = engine.counts(PEER);
+    assert_eq!((counts.rules, counts.excess, counts.dropped), (1004, 1002, 998));
+    assert_eq!(engine.rules().count(), 1004);
+    // With the limit gone they all come in.
+    engine.reconfigure(config(Some(open())));
+    apply(&mut engine);
+    assert_eq!(engine.full().rules.len(), 1004);
+}
+
+#[test]
+fn rules_end_by_themselves() {
+    let mut engine = started(config(Some(Policy { max_lifetime: Some(60), ..open() })));
+    announce(&mut engine, PEER, "dst 192.0.2.1/32 then discard");
+    let own = rule("dst 192.0.2.2/32 then discard");
+    let route = Arc::new(Route::local(own.actions));
+    engine.announce(LOCAL, own.nlri.clone(), None, route.clone(), NOW, Some(NOW.plus(10)));
+    engine.announce(LOCAL, own.nlri, None, route, NOW, Some(NOW.plus(30)));
+    apply(&mut engine);
+    engine.expire(NOW.plus(10));
+    assert_eq!(engine.take_change(), None, "its life was prolonged");
+    engine.expire(NOW.plus(30));
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed"]);
+    engine.expire(NOW.plus(60));
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["guarded lifetime"]);
+    assert_eq!(engine.next_deadline(), None);
+}
+
+#[test]
+fn unicast_changes_are_followed() {
+    let mut engine = started(config(Some(Policy { validate: true, ..open() })));
+    let text = "dst 192.0.2.0/25 proto udp then discard";
+    let route = |leftmost| {
+        let as_path = AsPathFacts { length: 1, leftmost: Some(leftmost), internal: false };
+        Arc::new(Route { facts: PathFacts { as_path, ..PathFacts::default() }, ..Route::default() })
+    };
+    announce(&mut engine, PEER, text);
+    let mut step = |expected: &str, change: &dyn Fn(&mut Engine)| {
+        change(&mut engine);
+        apply(&mut engine);
+        assert_eq!(states(&engine), [expected]);
+    };
+    let net = |text: &str| text.parse::<IpNet>().unwrap();
+    step("infeasible no-route", &|_| {});
+    step("installed", &|engine| engine.announce_unicast(PEER, net("192.0.2.0/24"), None, route(65001)));
+    step("infeasible originator", &|engine| engine.announce_unicast(OTHER, net("192.0.2.0/25"), None, route(65002)));
+    step("installed", &|engine| engine.withdraw_unicast(OTHER, net("192.0.2.0/25"), None));
+    step("infeasible more-specific", &|engine| engine.announce_unicast(OTHER, net("192.0.2.8/29"), None, route(65002)));
+    step("installed", &|engine| engine.peer_down(OTHER, &[], NOW));
+    step("infeasible leftmost-as", &|engine| engine.announce_unicast(PEER, net("192.0.2.0/24"), None, route(65009)));
+    step("infeasible no-route", &|engine| engine.withdraw_unicast(PEER, net("192.0.2.0/24"), None));
+    assert_eq!(engine.counts(PEER).unicast, 0);
+}
+
+#[test]
+fn vpn_rules_are_refused() {
+    let mut engine = engine();
+    announce(&mut engine, PEER, "vpnv4 rd 65000:1 dst 192.0.2.1/32 then accept");
+    announce(&mut engine, PEER, "dst 192.0.2.1/32 then discard");
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed", "refused vpn"]);
+}
+
+#[test]
+fn what_is_remembered_comes_back_stale() {
+    let mut engine = engine();
+    let facts = PathFacts {
+        local_pref: Some(7),
+        med: Some(8),
+        originator: Some([9, 9, 9, 9].into()),
+        cluster_list_length: 2,
+        llgr_stale: true,
+        as_path: AsPathFacts { length: 3, leftmost: Some(65001), internal: false },
+        ..PathFacts::default()
+    };
+    announce_with(&mut engine, PEER, "dst 192.0.2.1/32 then rate 1mbps mark 8", facts);
+    announce_with(&mut engine, PEER, "dst 2001:db8::1/128 dport 80 then redirect 2001:db8::9", facts);
+    announce(&mut engine, LOCAL, "vpnv4 rd 65000:1 dst 192.0.2.1/32 then accept");
+    let lines: Vec<(PeerId, String)> = engine.snapshot().map(|(peer, path)| (peer, path.to_string())).collect();
+    let mut again = Engine::new(config(Some(open())));
+    let retain = [Family::Ipv4, Family::Ipv6].map(|family| Retention {
+        family: family.into(),
+        until: Some(NOW.plus(180)),
+        long_lived_until: None,
+        keep_stale: true,
+    });
+    for (peer, line) in &lines {
+        again.restore(*peer, [line.parse().unwrap()], &retain);
+    }
+    let remembered: Vec<_> = engine.snapshot().collect();
+    assert_eq!(again.snapshot().collect::<Vec<_>>(), remembered);
+    apply(&mut again);
+    assert_eq!(states(&again), ["stale", "refused vpn", "stale"]);
+    again.expire(NOW.plus(180));
+    apply(&mut again);
+    assert_eq!(states(&again), ["refused vpn"]);
+    for bad in ["", "wire ipv4 00", &lines[0].1[1..], &lines[0].1[..lines[0].1.len() - 1]] {
+        assert!(bad.parse::<SnapshotPath>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn peers_that_are_no_longer_configured_take_their_rules_along() {
+    let mut engine = engine();
+    announce(&mut engine, PEER, "dst 192.0.2.1/32 then discard");
+    announce(&mut engine, OTHER, "dst 192.0.2.2/32 then discard");
+    apply(&mut engine);
+    let mut config = config(Some(Policy { actions: ActionSet::ALL, ..open() }));
+    config.peers.remove(&PEER);
+    engine.reconfigure(config);
+    assert_eq!(plan(&mut engine).remove, [nlri("dst 192.0.2.1/32")]);
+    assert_eq!(announce(&mut engine, PEER, "dst 192.0.2.1/32 then discard"), Announced::UnknownPeer);
+}
+
+#[test]
+fn ipv4_and_ipv6_are_one_list() {
+    let mut engine = engine();
+    for text in ["dst 2001:db8::1/128 then discard", "dst 192.0.2.1/32 then discard", "proto udp then discard"] {
+        announce(&mut engine, PEER, text);
+    }
+    apply(&mut engine);
+    let versions: Vec<_> = engine.full().rules.iter().map(|rule| rule.nlri.family().version()).collect();
+    assert_eq!(versions, [IpVersion::V4, IpVersion::V4, IpVersion::V6]);
+    assert_eq!(engine.rules_by_state()[0], ("installed", 3));
+    assert_eq!(engine.rules_in_force().count(), 3);
+    let id = engine.rules().next().unwrap().id();
+    assert!(engine.rule_by_id(id).is_some());
 }
