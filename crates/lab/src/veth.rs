@@ -39,7 +39,9 @@ pub fn veth(a: End<'_>, b: End<'_>) -> Result<()> {
         }
         end.netns.ip(&["link", "set", "dev", end.name, "addrgenmode", "none", "up"])?;
         for address in end.addresses {
-            end.netns.ip(&["address", "add", address, "dev", end.name])?;
+            // Without `nodad` an IPv6 address is tentative until a kernel worker gets round to it, and a bind may come first.
+            let at_once: &[&str] = if address.contains(':') { &["nodad"] } else { &[] };
+            end.netns.ip(&[&["address", "add", address, "dev", end.name], at_once].concat())?;
         }
     }
     Ok(())
