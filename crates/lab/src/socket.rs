@@ -49,10 +49,14 @@ impl PacketSocket {
     pub fn receive(&mut self, patience: Duration) -> io::Result<Option<Vec<u8>>> {
         // A timeout of zero would mean to wait for ever.
         self.socket.set_read_timeout(Some(patience.max(Duration::from_millis(1))))?;
-        match self.socket.read(&mut self.buffer) {
-            Ok(length) => Ok(Some(self.buffer[..length].to_vec())),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+        loop {
+            match self.socket.read(&mut self.buffer) {
+                Ok(length) => return Ok(Some(self.buffer[..length].to_vec())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                // As when the machine slept. Waiting anew takes longer, which no caller minds.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
