@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub use engine::plan::{Applied, RuleFailure};
 pub use none::NoDataplane;
 
+pub mod cumulus;
 pub mod nftables;
 mod none;
 

@@ -1,0 +1,62 @@
+//! What the hardware matches and does, as far as the vendor documents it.
+
+use super::settings::Settings;
+use engine::capability::{Ability, ActionAbility, Capabilities, Gaps};
+use flowspec::space::FragmentSet;
+use flowspec::{ComponentType, IpVersion};
+
+/// The six TCP flags that netfilter's syntax has names for.
+const TCP_FLAG_BITS: u16 = 0x3f;
+
+/// Non-first fragments: the only kind of fragment that can be asked for without an inverse match.
+pub(super) const NON_FIRST: FragmentSet = FragmentSet(0xcc);
+
+/// What can be enforced exactly on this switch.
+pub fn capabilities(settings: &Settings) -> Capabilities {
+    // Each interface that is named takes an entry of its own, with a policer of its own.
+    let one_policer = settings.interfaces.len() == 1;
+    let no_fields = Capabilities { fields: [Ability::Unsupported; 13], ..Capabilities::everything("cumulus") };
+    let fragments = if settings.release.matches_fragments() { Ability::Value } else { Ability::Unsupported };
+    let fields = [
+        (ComponentType::Destination, Ability::Masked),
+        (ComponentType::Source, Ability::Masked),
+        (ComponentType::Protocol, Ability::Value),
+        (ComponentType::DestinationPort, Ability::Range),
+        (ComponentType::SourcePort, Ability::Range),
+        (ComponentType::IcmpType, Ability::Value),
+        (ComponentType::IcmpCode, Ability::Value),
+        (ComponentType::TcpFlags, Ability::Masked),
+        (ComponentType::Dscp, Ability::Value),
+        (ComponentType::Fragment, fragments),
+    ];
+    let capabilities = fields.into_iter().fold(no_fields, |all, (field, ability)| all.with_field(field, ability));
+    Capabilities {
+        tcp_flag_bits: TCP_FLAG_BITS,
+        fragment_sets: vec![NON_FIRST],
+        ipv6_offset: false,
+        ipv6: settings.budget().1 > 0,
+        actions: ActionAbility {
+            discard: true,
+            rate_bytes: one_policer,
+            rate_packets: one_policer,
+            shared_policer: false,
+            mark: settings.release.filters_before_routing(),
+            sample: false,
+            redirect_address: false,
+            copy_address: false,
+            redirect_vrf: false,
+            continues: false,
+            mark_continues: false,
+        },
+        max_entries_per_rule: settings.max_entries_per_rule,
+        gaps: Gaps {
+            // Netfilter reads these two as "any".
+            values: vec![(IpVersion::V4, ComponentType::Protocol, 0), (IpVersion::V4, ComponentType::IcmpType, 255)],
+            icmp_code_needs_type: true,
+            needs_l4_values: true,
+            no_ipv6_fragments: true,
+            one_action: true,
+        },
+        ..capabilities
+    }
+}

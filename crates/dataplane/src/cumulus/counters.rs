@@ -1,0 +1,300 @@
+//! What the installed rules counted, read back from the kernel's listing.
+//!
+//! A line belongs to the rule that its comment names. Where rules carry no comment, lines are told by their matches and their order.
+
+use super::line::COMMENT;
+use super::settings::Settings;
+use crate::{Counter, DataplaneError};
+use engine::plan::CompiledRule;
+use flowspec::{IpVersion, Nlri, Policing, RuleId};
+use std::collections::{BTreeMap, HashMap};
+use std::process::Command;
+use std::sync::Arc;
+
+/// Counters over reinstalls, each of which sets those of the kernel to zero.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    rules: BTreeMap<Arc<Nlri>, Tally>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    total: Counter,
+    /// What the kernel said last.
+    last: Count,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    packets: u64,
+    bytes: u64,
+}
+
+impl Counters {
+    /// Takes in what the kernel says now.
+    pub(super) fn read(&mut self, settings: &Settings, placed: &[Arc<CompiledRule>]) -> Result<(), DataplaneError> {
+        for (version, found) in listings(settings, placed)? {
+            let rules = placed.iter().filter(|rule| rule.nlri.family().version() == version);
+            self.take_in(attribute(&found, settings, rules).counts);
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, counts: HashMap<Arc<Nlri>, Count>) {
+        for (nlri, now) in counts {
+            let Tally { total, last } = self.rules.entry(nlri).or_default();
+            // Somebody else's reinstall set them to zero.
+            let before = if now.packets >= last.packets { *last } else { Count::default() };
+            total.packets += now.packets - before.packets;
+            total.bytes += now.bytes.saturating_sub(before.bytes);
+            *last = now;
+        }
+    }
+
+    /// The kernel's counters begin anew; those of rules that are gone are forgotten.
+    pub(super) fn reinstalled(&mut self, placed: &[Arc<CompiledRule>]) {
+        let mut old = std::mem::take(&mut self.rules);
+        self.rules = placed
+            .iter()
+            .map(|rule| {
+                let total = old.remove(&rule.nlri).unwrap_or_default().total;
+                (Arc::clone(&rule.nlri), Tally { total, last: Count::default() })
+            })
+            .collect();
+    }
+
+    /// Those of the rules in force.
+    pub(super) fn of(&self, placed: &[Arc<CompiledRule>]) -> Vec<(Arc<Nlri>, Counter)> {
+        let counter = |rule: &Arc<CompiledRule>| {
+            let mut counter = self.rules.get(&rule.nlri).copied().unwrap_or_default().total;
+            counter.dropped_packets = matches!(rule.effect.policing, Policing::Discard).then_some(counter.packets);
+            (Arc::clone(&rule.nlri), counter)
+        };
+        placed.iter().map(counter).collect()
+    }
+}
+
+/// How many of these rules the kernel has nothing of.
+pub(super) fn missing(settings: &Settings, placed: &[Arc<CompiledRule>]) -> Result<usize, DataplaneError> {
+    let mut missing = 0;
+    for (version, found) in listings(settings, placed)? {
+        let rules = placed.iter().filter(|rule| rule.nlri.family().version() == version);
+        missing += attribute(&found, settings, rules).missing;
+    }
+    Ok(missing)
+}
+
+/// The kernel's rules of the IP versions that we have rules of.
+fn listings(settings: &Settings, placed: &[Arc<CompiledRule>]) -> Result<Vec<(IpVersion, String)>, DataplaneError> {
+    let mut listings = Vec::new();
+    for (version, program) in [IpVersion::V4, IpVersion::V6].into_iter().zip(&settings.save) {
+        if !placed.iter().any(|rule| rule.nlri.family().version() == version && !rule.entries.is_empty()) {
+            continue;
+        }
+        let table = if settings.release.filters_before_routing() { "mangle" } else { "filter" };
+        let output = Command::new(program).args(["-c", "-t", table]).output();
+        let output =
+            output.map_err(|source| DataplaneError::Io { context: format!("run {}", program.display()), source })?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(DataplaneError::Refused(format!("{}: {words}", program.display())));
+        }
+        listings.push((version, String::from_utf8_lossy(&output.stdout).into_owned()));
+    }
+    Ok(listings)
+}
+
+#[derive(Debug, Default)]
+struct Attribution {
+    counts: HashMap<Arc<Nlri>, Count>,
+    missing: usize,
+}
+
+fn attribute<'a>(
+    listing: &str,
+    settings: &Settings,
+    rules: impl Iterator<Item = &'a Arc<CompiledRule>>,
+) -> Attribution {
+    let rules: Vec<_> = rules.filter(|rule| !rule.entries.is_empty()).collect();
+    let lines = listing.lines().filter_map(Line::parse);
+    let mut found: HashMap<&Arc<Nlri>, (Count, Option<Count>)> = HashMap::with_capacity(rules.len());
+    let mut add = |rule: &'a Arc<CompiledRule>, line: &Line<'_>| {
+        let (all, policed) = found.entry(&rule.nlri).or_default();
+        all.add(line.count);
+        if line.rule.contains("-j POLICE") {
+            policed.get_or_insert_default().add(line.count);
+        }
+    };
+    if settings.has_comments() {
+        let by_id: HashMap<RuleId, &Arc<CompiledRule>> = rules.iter().map(|rule| (rule.id, *rule)).collect();
+        for line in lines {
+            if let Some(rule) = line.id().and_then(|id| by_id.get(&id)) {
+                add(rule, &line);
+            }
+        }
+    } else {
+        let wanted = rules.iter().flat_map(|rule| keys(rule, settings).into_iter().map(move |key| (*rule, key)));
+        let mut wanted = wanted.peekable();
+        for line in lines {
+            let key = key(line.rule);
+            if let Some((rule, _)) = wanted.next_if(|(_, wanted)| *wanted == key) {
+                add(rule, &line);
+            }
+        }
+    }
+    let missing = rules.iter().filter(|rule| !found.contains_key(&rule.nlri)).count();
+    // Where the kernel knows policers, the rule behind one counts again what the policer let pass.
+    let count =
+        |(nlri, (all, policed)): (&Arc<Nlri>, (Count, Option<Count>))| (Arc::clone(nlri), policed.unwrap_or(all));
+    Attribution { counts: found.into_iter().map(count).collect(), missing }
+}
+
+impl Count {
+    fn add(&mut self, other: Count) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
+/// A line such as `[12:3456] -A PREROUTING -i swp+ -j DROP`.
+struct Line<'a> {
+    count: Count,
+    rule: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let (count, rule) = line.strip_prefix('[')?.split_once("] ")?;
+        let (packets, bytes) = count.split_once(':')?;
+        let count = Count { packets: packets.parse().ok()?, bytes: bytes.parse().ok()? };
+        rule.starts_with("-A ").then_some(Line { count, rule })
+    }
+
+    fn id(&self) -> Option<RuleId> {
+        self.rule.split_once(COMMENT)?.1.get(..12)?.parse().ok()
+    }
+}
+
+/// What a rule's lines look like, one for each interface.
+fn keys(rule: &CompiledRule, settings: &Settings) -> Vec<String> {
+    let mut text = String::new();
+    for entry in &rule.entries {
+        // What cannot be written was not installed.
+        let _ = super::line::write(&mut text, settings, entry, &rule.effect, None);
+    }
+    let all = settings.interfaces.join(",");
+    let one = |line: &str| -> Vec<String> {
+        settings.interfaces.iter().map(|interface| key(&line.replacen(&all, interface, 1))).collect()
+    };
+    text.lines().flat_map(one).collect()
+}
+
+/// The matches of a rule in an order of its own, however they were written.
+fn key(rule: &str) -> String {
+    let mut words = rule.split_whitespace().peekable();
+    let mut matches = Vec::new();
+    while let Some(word) = words.next() {
+        match word {
+            // What follows is what to do.
+            "-j" => break,
+            "-f" => matches.push("-f".to_owned()),
+            _ => {
+                let value = words.next().unwrap_or_default();
+                match word {
+                    "-A" | "-t" | "-m" | "--comment" => {}
+                    "--in-interface" => matches.push(format!("-i {value}")),
+                    // Others have a name here and a number there.
+                    "-p" if !matches!(value, "tcp" | "udp" | "icmp" | "ipv6-icmp") => {}
+                    "--dscp" => {
+                        let number = value.strip_prefix("0x").and_then(|hex| u8::from_str_radix(hex, 16).ok());
+                        matches.push(format!("--dscp {}", number.or(value.parse().ok()).unwrap_or_default()));
+                    }
+                    "--tcp-flags" => {
+                        let set = words.next().unwrap_or_default();
+                        matches.push(format!("--tcp-flags {value} {set}"));
+                    }
+                    _ if word.starts_with("--hashlimit") => {}
+                    _ => matches.push(format!("{word} {value}")),
+                }
+            }
+        }
+    }
+    matches.sort_unstable();
+    matches.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cumulus::{Release, capabilities};
+    use engine::compile::{Verdict, compile};
+
+    fn rules(texts: &[&str], settings: &Settings) -> Vec<Arc<CompiledRule>> {
+        let compile = |text: &&str| match compile(&text.parse().expect(text), &capabilities(settings)) {
+            Verdict::Exact(rule) => Arc::new(rule),
+            Verdict::Refused(refusal) => panic!("{text}: {refusal}"),
+        };
+        texts.iter().map(compile).collect()
+    }
+
+    fn counts(listing: &str, settings: &Settings, rules: &[Arc<CompiledRule>]) -> (Vec<Option<u64>>, usize) {
+        let found = attribute(listing, settings, rules.iter());
+        (rules.iter().map(|rule| found.counts.get(&rule.nlri).map(|count| count.packets)).collect(), found.missing)
+    }
+
+    #[test]
+    fn comments_tell_whose_line_it_is() {
+        let settings = Settings::default();
+        let rules = rules(
+            &[
+                "dst 192.0.2.1/32 proto udp sport 1,3 then discard",
+                "dst 192.0.2.1/32 then rate 1mbps",
+                "dst 192.0.2.2/32 then discard",
+            ],
+            &settings,
+        );
+        let (a, b) = (rules[0].id, rules[1].id);
+        let listing = format!(
+            "*mangle\n:PREROUTING ACCEPT [100:2000]\n\
+             [5:500] -A PREROUTING -d 192.0.2.1/32 -i swp+ -p udp -m comment --comment \"floodgate:{a}\" -m udp --sport 1 -j DROP\n\
+             [7:700] -A PREROUTING -d 192.0.2.1/32 -i swp+ -p udp -m comment --comment floodgate:{a} -m udp --sport 3 -j DROP\n\
+             [9:900] -A PREROUTING -d 192.0.2.1/32 -i swp+ -m comment --comment floodgate:{b} -j POLICE --set-mode KB\n\
+             [8:800] -A PREROUTING -d 192.0.2.1/32 -i swp+ -m comment --comment floodgate:{b} -j ACCEPT\n\
+             [99:9] -A PREROUTING -i swp+ -m comment --comment rule_id:10 -j DROP\nCOMMIT\n"
+        );
+        assert_eq!(counts(&listing, &settings, &rules), (vec![Some(12), Some(9), None], 1));
+    }
+
+    #[test]
+    fn without_comments_matches_and_order_tell() {
+        let interfaces = vec!["swp1".to_owned(), "bond+".to_owned()];
+        let settings = Settings { release: Release::new(4, 4), interfaces, ..Settings::default() };
+        let texts =
+            ["dst 192.0.2.1/32 tcp-flags syn&!ack dscp 46 then discard", "dst 192.0.2.2/32 proto 47 then discard"];
+        let rules = rules(&texts, &settings);
+        let listing = "*filter\n[1:1] -A FORWARD -i swp1 -j ACCEPT\n\
+             [2:2] -A FORWARD -d 192.0.2.1/32 -i swp1 -p tcp -m tcp --tcp-flags SYN,ACK SYN -m dscp --dscp 0x2e -j DROP\n\
+             [3:3] -A FORWARD -d 192.0.2.1/32 -i bond+ -p tcp -m tcp --tcp-flags SYN,ACK SYN -m dscp --dscp 0x2e -j DROP\n\
+             [4:4] -A FORWARD -d 192.0.2.2/32 -i swp1 -p gre -j DROP\n\
+             [5:5] -A FORWARD -d 192.0.2.2/32 -i bond+ -p gre -j DROP\nCOMMIT\n";
+        assert_eq!(counts(listing, &settings, &rules), (vec![Some(5), Some(9)], 0));
+    }
+
+    #[test]
+    fn a_reinstall_does_not_lose_what_was_counted() {
+        let settings = Settings::default();
+        let rules = rules(&["dst 192.0.2.1/32 then discard"], &settings);
+        let mut counters = Counters::default();
+        counters.reinstalled(&rules);
+        let read = |packets: u64, counters: &mut Counters| {
+            let listing = format!("[{packets}:{packets}] -A PREROUTING -m comment --comment floodgate:{}", rules[0].id);
+            counters.take_in(attribute(&listing, &settings, rules.iter()).counts);
+            counters.of(&rules)[0].1.packets
+        };
+        assert_eq!(read(10, &mut counters), 10);
+        assert_eq!(read(15, &mut counters), 15);
+        counters.reinstalled(&rules);
+        assert_eq!(read(20, &mut counters), 35);
+        assert_eq!(counters.of(&rules)[0].1.dropped_packets, Some(35));
+    }
+}

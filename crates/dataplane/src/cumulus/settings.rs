@@ -1,0 +1,84 @@
+//! What the back end is told: where things are, and what the switch is.
+
+use super::profile::{Asic, Release};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of the back end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where cl-acltool looks for rules: our file goes there.
+    pub policy_directory: PathBuf,
+    /// The program that installs them.
+    pub tool: PathBuf,
+    /// How long one run of it may take before it is ended.
+    pub timeout: Duration,
+    /// The programs that list the kernel's rules with their counters: of IPv4 and of IPv6.
+    pub save: [PathBuf; 2],
+    /// Where packets come in: names of ports and bonds, `swp+` for all ports, `bond+` for all bonds. Never empty.
+    pub interfaces: Vec<String>,
+    /// The release of Cumulus Linux.
+    pub release: Release,
+    /// The ASIC.
+    pub asic: Asic,
+    /// Whether switchd updates the hardware's tables in place, which gives more room and may interrupt traffic.
+    pub non_atomic: bool,
+    /// Entries to leave for rules of others.
+    pub reserve: u64,
+    /// Entries of the table for IPv4 and IPv6, where the ASIC's own numbers do not fit; the reserve comes off.
+    pub capacity: (Option<u64>, Option<u64>),
+    /// Most entries that one rule may take.
+    pub max_entries_per_rule: u64,
+    /// Whether each installed rule carries the rule id in a netfilter comment. `None`: where the release's own rules do so, from 5.0 on.
+    pub comments: Option<bool>,
+    /// How much a policer lets through at once, as the time that its rate takes for it.
+    pub burst: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            policy_directory: PathBuf::from("/etc/cumulus/acl/policy.d"),
+            tool: PathBuf::from("cl-acltool"),
+            timeout: Duration::from_secs(120),
+            save: [PathBuf::from("iptables-save"), PathBuf::from("ip6tables-save")],
+            interfaces: vec!["swp+".to_owned()],
+            release: Release::new(5, 0),
+            asic: Asic::smallest(),
+            non_atomic: false,
+            reserve: 44,
+            capacity: (None, None),
+            max_entries_per_rule: 256,
+            comments: None,
+            burst: Duration::from_millis(250),
+        }
+    }
+}
+
+impl Settings {
+    /// Entries that our rules may take, of IPv4 and of IPv6.
+    pub fn budget(&self) -> (u64, u64) {
+        let (v4, v6) = self.asic.capacity(self.non_atomic);
+        let left = |own: Option<u64>, asic: u64| own.unwrap_or(asic).saturating_sub(self.reserve);
+        (left(self.capacity.0, v4), left(self.capacity.1, v6))
+    }
+
+    /// Whether rules carry a netfilter comment.
+    pub fn has_comments(&self) -> bool {
+        self.comments.unwrap_or_else(|| self.release.writes_comments())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_switchs_own_rules_keep_their_room() {
+        let settings = Settings::default();
+        assert_eq!(settings.budget(), (456, 206));
+        let asic = "spectrum1-ip-acl-heavy".parse().unwrap();
+        assert_eq!(Settings { asic, non_atomic: true, ..settings.clone() }.budget(), (11956, 0));
+        assert_eq!(Settings { capacity: (Some(100), None), ..settings }.budget(), (56, 206));
+    }
+}

@@ -1,0 +1,189 @@
+//! One run of cl-acltool: never two at once, never for ever.
+
+use super::complaint::Complaint;
+use super::settings::Settings;
+use crate::DataplaneError;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, PipeReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// The lock that each run holds, in the policy directory; its name is none of a policy file.
+const LOCK: &str = "60flowspec.lock";
+
+/// How often a run is looked at.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// How long the output of a run that has ended is waited for.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Why a run did not install what is in the policy directory.
+#[derive(Debug)]
+pub(super) enum RunError {
+    /// It says why.
+    Complaint(Complaint),
+    /// It did not end in time and was ended; what is in force is not known.
+    Timeout(Duration),
+    /// There was no run.
+    NotRun(DataplaneError),
+}
+
+/// Has the policy files installed, all of them.
+pub(super) fn install(settings: &Settings) -> Result<(), RunError> {
+    let deadline = Instant::now() + settings.timeout;
+    let lock = lock(settings, deadline)?;
+    let (reader, writer) = std::io::pipe().map_err(|error| not_run("make a pipe", error))?;
+    let errors = writer.try_clone().map_err(|error| not_run("copy a pipe", error))?;
+    let mut command = Command::new(&settings.tool);
+    // The lock is its standard input: it is held as long as the run or what it started lives, even if we are killed meanwhile.
+    command.arg("-i").stdin(Stdio::from(lock)).stdout(writer).stderr(errors).process_group(0);
+    let spawned = command.spawn();
+    // Our ends of the pipe, without which it would not end.
+    drop(command);
+    let mut child = spawned.map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::PermissionDenied => RunError::NotRun(DataplaneError::Unavailable(format!(
+            "cannot run {}: {error}; is this a Cumulus Linux switch?",
+            settings.tool.display()
+        ))),
+        _ => not_run(&format!("run {}", settings.tool.display()), error),
+    })?;
+    let output = listen(reader);
+    let status = wait(&mut child, deadline).map_err(|error| not_run("wait for cl-acltool", error))?;
+    let Some(status) = status else {
+        end(&mut child);
+        return Err(RunError::Timeout(settings.timeout));
+    };
+    let said = output.recv_timeout(LAST_WORDS).unwrap_or_default();
+    tracing::debug!(%status, output = %said.trim(), "cl-acltool has run");
+    match Complaint::read(&said, status.success()) {
+        None => Ok(()),
+        Some(complaint) => Err(RunError::Complaint(complaint)),
+    }
+}
+
+fn not_run(context: &str, source: std::io::Error) -> RunError {
+    RunError::NotRun(DataplaneError::Io { context: context.to_owned(), source })
+}
+
+fn lock(settings: &Settings, deadline: Instant) -> Result<File, RunError> {
+    let path = settings.policy_directory.join(LOCK);
+    let context = || format!("lock {}", path.display());
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(|error| not_run(&context(), error))?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOOK * 10),
+            Err(TryLockError::WouldBlock) => {
+                return Err(RunError::NotRun(DataplaneError::Refused(
+                    "an earlier run of cl-acltool does not end".to_owned(),
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(not_run(&context(), error)),
+        }
+    }
+}
+
+/// Collects what is written into the pipe until its other end is closed.
+fn listen(mut reader: PipeReader) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut octets = Vec::new();
+        let _ = reader.read_to_end(&mut octets);
+        let _ = sender.send(String::from_utf8_lossy(&octets).into_owned());
+    });
+    receiver
+}
+
+fn wait(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStatus>> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Ends it and all that it started in its process group.
+fn end(child: &mut Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = child.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn settings(script: &str) -> (tempfile::TempDir, Settings) {
+        let directory = tempfile::tempdir().unwrap();
+        let tool = directory.path().join("tool");
+        std::fs::write(&tool, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let settings = Settings {
+            policy_directory: directory.path().to_owned(),
+            tool,
+            timeout: Duration::from_secs(5),
+            ..Settings::default()
+        };
+        (directory, settings)
+    }
+
+    #[test]
+    fn says_what_the_tool_says() {
+        let (_directory, settings) =
+            settings("echo Reading; echo 'error: hw sync failed (No More Resources)' >&2; exit 1");
+        let error = install(&settings).unwrap_err();
+        assert!(matches!(error, RunError::Complaint(Complaint::Full { .. })), "{error:?}");
+        let (_directory, settings) = self::settings("echo \"$@\" > \"$0.args\"; echo Done.");
+        install(&settings).unwrap();
+        assert_eq!(std::fs::read_to_string(settings.tool.with_extension("args")).unwrap(), "-i\n");
+    }
+
+    #[test]
+    fn one_that_hangs_is_ended_with_all_that_it_started() {
+        let (directory, settings) = settings("sleep 100 & echo $! > \"$0.pid\"; wait");
+        let settings = Settings { timeout: Duration::from_millis(200), ..settings };
+        assert!(matches!(install(&settings), Err(RunError::Timeout(_))));
+        let pid = std::fs::read_to_string(directory.path().join("tool.pid")).unwrap();
+        let ended = (0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            // Ended, or at least waiting only for init to collect it.
+            std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).map_or(true, |stat| stat.contains(") Z "))
+        });
+        assert!(ended, "process {pid} still runs");
+    }
+
+    #[test]
+    fn waits_for_a_run_that_its_starter_did_not_survive() {
+        let (directory, settings) = settings("echo run >> \"$0.runs\"");
+        let held = lock(&settings, Instant::now()).map_err(|error| format!("{error:?}")).unwrap();
+        let mut orphan = Command::new("sleep").arg("0.3").stdin(Stdio::from(held)).spawn().unwrap();
+        let began = Instant::now();
+        install(&settings).unwrap();
+        assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
+        orphan.wait().unwrap();
+        assert!(directory.path().join("tool.runs").exists());
+    }
+
+    #[test]
+    fn a_machine_without_the_tool_is_told_so() {
+        let (_directory, settings) = settings("");
+        let settings = Settings { tool: "/nonexistent/cl-acltool".into(), ..settings };
+        let error = install(&settings).unwrap_err();
+        assert!(matches!(error, RunError::NotRun(DataplaneError::Unavailable(_))), "{error:?}");
+    }
+}

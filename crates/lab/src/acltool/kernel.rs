@@ -1,0 +1,90 @@
+//! The kernel part: tables loaded, listed, flushed and put back.
+
+use super::rule::{Rule, Version};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+const TABLES: [&str; 2] = ["filter", "mangle"];
+
+/// Loads these rules and nothing else, of both versions; on failure what was there before stays.
+pub(super) fn load(rules: &[Rule], release: (u32, u32)) -> Result<(), String> {
+    let before = run("iptables-legacy-save", &[], "")?;
+    restore(Version::V4, &text(rules, Version::V4, release))?;
+    restore(Version::V6, &text(rules, Version::V6, release)).inspect_err(|_| {
+        // What was loaded once can be loaded again.
+        let _ = run("iptables-legacy-restore", &[], &before);
+    })
+}
+
+/// Empties the tables.
+pub(super) fn flush() -> Result<(), String> {
+    load(&[], (5, 0))
+}
+
+/// The listing of `cl-acltool -L`.
+pub(super) fn list(version: Version) -> Result<String, String> {
+    let (program, kind) = match version {
+        Version::V4 => ("iptables-legacy", "iptables"),
+        Version::V6 => ("ip6tables-legacy", "ip6tables"),
+    };
+    let line = "-".repeat(31);
+    let mut text = format!("{line}\nListing rules of type {kind}:\n{line}\n");
+    for table in TABLES {
+        let _ = write!(text, "\nTABLE {table} :\n{}", run(program, &["-t", table, "-L", "-v"], "")?);
+    }
+    Ok(text)
+}
+
+fn restore(version: Version, text: &str) -> Result<(), String> {
+    let program = match version {
+        Version::V4 => "iptables-legacy-restore",
+        Version::V6 => "ip6tables-legacy-restore",
+    };
+    run(program, &["--test"], text)?;
+    run(program, &[], text).map(drop)
+}
+
+fn text(rules: &[Rule], version: Version, release: (u32, u32)) -> String {
+    let mut text = String::new();
+    for table in TABLES {
+        let _ = writeln!(text, "*{table}");
+        let chains: &[&str] = if table == "filter" {
+            &["INPUT", "FORWARD", "OUTPUT"]
+        } else {
+            &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]
+        };
+        for chain in chains {
+            let _ = writeln!(text, ":{chain} ACCEPT [0:0]");
+        }
+        for (number, rule) in
+            rules.iter().enumerate().filter(|(_, rule)| rule.version == version && rule.table == table)
+        {
+            for line in rule.kernel_lines(number, release) {
+                let _ = writeln!(text, "{line}");
+            }
+        }
+        text.push_str("COMMIT\n");
+    }
+    text
+}
+
+fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
+    let child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.map_err(|error| format!("{program}: {error}"))?;
+    let mut stdin = child.stdin.take();
+    // It reads all before it prints; a program that fails early closes the pipe, and says why below.
+    let _ = stdin.as_mut().map(|stdin| stdin.write_all(input.as_bytes()));
+    drop(stdin);
+    let output = child.wait_with_output().map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}

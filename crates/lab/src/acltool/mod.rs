@@ -1,0 +1,117 @@
+//! A stand-in for Cumulus Linux's cl-acltool, and a namespace as the switch that it belongs to.
+//!
+//! **This is not cl-acltool.** It does what the vendor's manual says of it: reads the policy files in the order of their names, expands
+//! variables, chains and interfaces, takes only what the hardware is said to take, counts entries against the ASIC's table, prints the
+//! documented errors, rolls back, and loads the kernel part, here into a network namespace whose interfaces are called swp1, swp2 and so on.
+//! POLICE and SETQOS, which no ordinary kernel has, become what comes closest: hashlimit, and DSCP followed by ACCEPT.
+
+mod kernel;
+mod policy;
+mod program;
+mod rule;
+
+pub use program::run;
+
+use anyhow::{Context, Result};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::Netns;
+
+/// A namespace as a switch: a policy directory, and the programs that a switch has.
+#[derive(Debug)]
+pub struct Switch {
+    directory: tempfile::TempDir,
+}
+
+/// One run of the stand-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// When it began, nanoseconds since 1970.
+    pub began: u128,
+    /// When it ended; `None` for one that was killed or is under way.
+    pub ended: Option<u128>,
+    /// Whether it installed.
+    pub installed: bool,
+}
+
+impl Switch {
+    /// Makes a switch of a namespace. `binary` is the stand-in: `env!("CARGO_BIN_EXE_cl-acltool")`. The release is 5.0, the table has
+    /// 500 entries for IPv4 and 250 for IPv6.
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub fn new(netns: &Netns, binary: &str) -> Result<Self> {
+        let switch = Self { directory: tempfile::tempdir()? };
+        fs::create_dir(switch.policy_directory())?;
+        fs::create_dir(switch.path("settings"))?;
+        fs::write(
+            switch.policy_directory().join("00control_plane.rules"),
+            "INGRESS_INTF = swp+\nINGRESS_CHAIN = INPUT\n\n[iptables]\n\
+             -A $INGRESS_CHAIN --in-interface $INGRESS_INTF -s 240.0.0.0/5 -j DROP\n\n[ip6tables]\n[ebtables]\n",
+        )?;
+        fs::write(
+            switch.policy_directory().join("99control_plane_catch_all.rules"),
+            "[iptables]\n-A INPUT -i swp+ -s 0.0.0.0/8 -j DROP\n",
+        )?;
+        let inside = |program: &str| format!("exec ip netns exec {} {program} \"$@\"", netns.name());
+        let tool = format!("'{binary}' --switch '{}'", switch.directory.path().display());
+        switch.script("cl-acltool", &inside(&tool))?;
+        switch.script("iptables-save", &inside("iptables-legacy-save"))?;
+        switch.script("ip6tables-save", &inside("ip6tables-legacy-save"))?;
+        Ok(switch)
+    }
+
+    /// Where policy files go.
+    #[must_use]
+    pub fn policy_directory(&self) -> PathBuf {
+        self.path("policy.d")
+    }
+
+    /// The stand-in, as the program under test calls it.
+    #[must_use]
+    pub fn tool(&self) -> PathBuf {
+        self.path("cl-acltool")
+    }
+
+    /// `iptables-save` and `ip6tables-save`.
+    #[must_use]
+    pub fn save(&self) -> [PathBuf; 2] {
+        [self.path("iptables-save"), self.path("ip6tables-save")]
+    }
+
+    /// Says how the switch is from now on: `release`, `capacity4`, `capacity6`, `delay` (milliseconds before anything is done), `hang`,
+    /// `fail` (words to fail with). An empty value takes it back.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set(&self, name: &str, value: &str) -> Result<()> {
+        let path = self.path("settings").join(name);
+        if value.is_empty() {
+            return if path.exists() { Ok(fs::remove_file(path)?) } else { Ok(()) };
+        }
+        fs::write(&path, value).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// The runs so far.
+    #[must_use]
+    pub fn runs(&self) -> Vec<Run> {
+        program::read_log(self.directory.path())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn script(&self, name: &str, line: &str) -> Result<()> {
+        let path = self.path(name);
+        fs::write(&path, format!("#!/bin/sh\n{line}\n"))?;
+        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?)
+    }
+}
+
+/// A setting of the switch in this directory, if there is one.
+fn setting(directory: &Path, name: &str) -> Option<String> {
+    fs::read_to_string(directory.join("settings").join(name)).ok().map(|text| text.trim().to_owned())
+}

@@ -1,0 +1,256 @@
+//! One rule, as far as the hardware is said to take it, and what the kernel is given for it.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Which of the tables it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    V4,
+    V6,
+}
+
+/// A rule with its lists expanded.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) version: Version,
+    pub(super) table: &'static str,
+    chain: String,
+    matches: Vec<String>,
+    target: Vec<String>,
+    /// Entries of the hardware's table.
+    pub(super) cost: u64,
+}
+
+/// Why a rule is not taken.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// It has no match: that is no error.
+    WithoutMatch,
+    /// The words of the error.
+    Because(String),
+}
+
+/// Options of matches that the hardware has, and how many words follow.
+const MATCHES: [(&str, usize); 14] = [
+    ("--sport", 1),
+    ("--dport", 1),
+    ("--source-port", 1),
+    ("--destination-port", 1),
+    ("--sports", 1),
+    ("--dports", 1),
+    ("--tcp-flags", 2),
+    ("--icmp-type", 1),
+    ("--icmpv6-type", 1),
+    ("--dscp", 1),
+    ("--ttl", 1),
+    ("--ttl-eq", 1),
+    ("--dst-type", 1),
+    ("--src-type", 1),
+];
+
+/// Match extensions that the hardware has.
+const MODULES: [&str; 8] = ["tcp", "udp", "multiport", "icmp", "icmp6", "dscp", "ttl", "addrtype"];
+
+/// Releases from which on a thing is there.
+const COMMENTS: (u32, u32) = (5, 0);
+const PREROUTING: (u32, u32) = (5, 0);
+const FRAGMENTS: (u32, u32) = (5, 14);
+/// From here on the search goes on behind a policer.
+const POLICERS_GO_ON: (u32, u32) = (5, 14);
+
+impl Rule {
+    pub(super) fn read(version: Version, text: &str, release: (u32, u32)) -> Result<Self, Refused> {
+        let mut rule =
+            Rule { version, table: "filter", chain: String::new(), matches: Vec::new(), target: Vec::new(), cost: 1 };
+        let mut interfaces = 0;
+        let mut ranges = 0;
+        let mut words = text.split_whitespace();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| because(format!("{word} needs a value")));
+            match word {
+                "-t" | "--table" => {
+                    rule.table = match value()? {
+                        "filter" => "filter",
+                        "mangle" => "mangle",
+                        other => return Err(because(format!("table {other} not supported"))),
+                    };
+                }
+                "-A" | "--append" => rule.chain = value()?.to_owned(),
+                "-i" | "--in-interface" | "-o" | "--out-interface" => {
+                    let name = value()?;
+                    check_interface(name)?;
+                    let short = if word.contains("-o") { "-o" } else { "-i" };
+                    if short == "-o" && rule.chain == "INPUT" {
+                        return Err(because("output interface specified with INPUT chain".to_owned()));
+                    }
+                    interfaces += 1;
+                    rule.matches.extend([short.to_owned(), name.to_owned()]);
+                }
+                "-s" | "-d" | "--source" | "--destination" => {
+                    let prefix = value()?;
+                    check_prefix(version, prefix)?;
+                    rule.matches.extend([word.to_owned(), prefix.to_owned()]);
+                }
+                "-p" | "--protocol" => rule.matches.extend([word.to_owned(), value()?.to_owned()]),
+                "-f" | "--fragment" if version == Version::V4 && release >= FRAGMENTS => {
+                    rule.matches.push("-f".to_owned());
+                }
+                "-m" | "--match" => match value()? {
+                    "comment" if release >= COMMENTS => rule.matches.extend(["-m".to_owned(), "comment".to_owned()]),
+                    module if MODULES.contains(&module) => {
+                        rule.matches.extend(["-m".to_owned(), module.to_owned()]);
+                    }
+                    other => return Err(because(format!("match {other} not supported"))),
+                },
+                "--comment" => rule.matches.extend([word.to_owned(), value()?.to_owned()]),
+                "-j" | "--jump" => rule.target = words.by_ref().map(str::to_owned).collect(),
+                "!" => return Err(because("inverse match not supported".to_owned())),
+                option => {
+                    let Some((_, count)) = MATCHES.iter().find(|(name, _)| *name == option) else {
+                        return Err(because(format!("option {option} not supported")));
+                    };
+                    rule.matches.push(option.to_owned());
+                    for _ in 0..*count {
+                        let value = words.next().ok_or_else(|| because(format!("{option} needs a value")))?;
+                        ranges += value.matches(':').count() as u64;
+                        rule.matches.push(value.to_owned());
+                    }
+                }
+            }
+        }
+        rule.cost = ranges.max(1);
+        rule.check(release)?;
+        let only_interfaces = rule.matches.len() == 2 * interfaces;
+        let passes = rule.target.first().is_some_and(|target| target == "ACCEPT");
+        if rule.matches.is_empty() || (only_interfaces && interfaces == 0 && passes) {
+            return Err(Refused::WithoutMatch);
+        }
+        Ok(rule)
+    }
+
+    fn check(&self, release: (u32, u32)) -> Result<(), Refused> {
+        let chains: &[&str] = match self.table {
+            "mangle" if release >= PREROUTING => &["PREROUTING", "POSTROUTING"],
+            _ if release >= PREROUTING => &["INPUT", "OUTPUT"],
+            _ => &["INPUT", "FORWARD", "OUTPUT"],
+        };
+        if !chains.contains(&self.chain.as_str()) {
+            return Err(because(format!("chain {} of table {} not supported in this release", self.chain, self.table)));
+        }
+        match self.target.first().map(String::as_str) {
+            Some("ACCEPT" | "DROP") if self.target.len() == 1 => Ok(()),
+            Some("POLICE" | "SETQOS" | "SETCLASS" | "LOG" | "SPAN" | "ERSPAN" | "DSCP" | "TRICOLORPOLICE") => Ok(()),
+            Some(other) => Err(because(format!("target {other} not supported"))),
+            None => Err(because("no target specified".to_owned())),
+        }
+    }
+
+    /// The kernel's rules for it, as iptables-restore reads them. `number` makes names unique.
+    pub(super) fn kernel_lines(&self, number: usize, release: (u32, u32)) -> Vec<String> {
+        let line = |more: &str| {
+            let matches: Vec<&str> = self.matches.iter().map(String::as_str).collect();
+            format!("-A {} {} {more}", self.chain, matches.join(" "))
+        };
+        match self.target.first().map(String::as_str) {
+            Some("POLICE") => {
+                let unit = if self.option("--set-mode") == Some("pkt") { "/sec" } else { "kb/s" };
+                let rate = self.option("--set-rate").unwrap_or("1");
+                let burst = self.option("--set-burst").unwrap_or("1");
+                let burst_unit = if unit == "kb/s" { "kb" } else { "" };
+                let limit = |how: &str| {
+                    format!(
+                        "-m hashlimit --hashlimit-{how} {rate}{unit} --hashlimit-burst {burst}{burst_unit} \
+                         --hashlimit-name police{number}"
+                    )
+                };
+                if release >= POLICERS_GO_ON {
+                    vec![line(&format!("{} -j DROP", limit("above")))]
+                } else {
+                    vec![line(&format!("{} -j ACCEPT", limit("upto"))), line("-j DROP")]
+                }
+            }
+            Some("SETQOS") => {
+                let dscp = self.option("--set-dscp").unwrap_or("0");
+                vec![line(&format!("-j DSCP --set-dscp {dscp}")), line("-j ACCEPT")]
+            }
+            Some("ACCEPT" | "DROP") => vec![line(&format!("-j {}", self.target[0]))],
+            // The others have no equal in this kernel and change nothing about what passes.
+            _ => Vec::new(),
+        }
+    }
+
+    fn option(&self, name: &str) -> Option<&str> {
+        let at = self.target.iter().position(|word| word == name)?;
+        self.target.get(at + 1).map(String::as_str)
+    }
+}
+
+fn because(reason: String) -> Refused {
+    Refused::Because(reason)
+}
+
+/// Ports and bonds by name, or all of them.
+fn check_interface(name: &str) -> Result<(), Refused> {
+    let rest = name.strip_prefix("swp").or_else(|| name.strip_prefix("bond"));
+    match rest {
+        Some("+") => Ok(()),
+        Some(rest) if !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '.') => Ok(()),
+        _ => Err(because(format!("interface {name} not supported"))),
+    }
+}
+
+fn check_prefix(version: Version, text: &str) -> Result<(), Refused> {
+    let (address, length) = text.split_once('/').unwrap_or((text, "0"));
+    let fits = match version {
+        Version::V4 => address.parse::<Ipv4Addr>().is_ok() && length.parse::<u8>().is_ok_and(|length| length <= 32),
+        Version::V6 => address.parse::<Ipv6Addr>().is_ok() && length.parse::<u8>().is_ok_and(|length| length <= 128),
+    };
+    if fits { Ok(()) } else { Err(because(format!("invalid address {text}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, release: (u32, u32)) -> Result<Rule, String> {
+        Rule::read(Version::V4, text, release).map_err(|refused| match refused {
+            Refused::WithoutMatch => "without match".to_owned(),
+            Refused::Because(reason) => reason,
+        })
+    }
+
+    #[test]
+    fn takes_what_the_manual_lists_and_no_more() {
+        for (rule, release) in [
+            ("-A FORWARD --in-interface swp+ -p udp -d 192.0.2.1/32 --sport 123 -j DROP", (4, 4)),
+            ("-t mangle -A PREROUTING -i swp1 -p tcp --tcp-flags ACK,SYN,FIN,RST SYN -j DROP", (5, 0)),
+            ("-t mangle -A PREROUTING -i swp+ -m comment --comment x -f -d 192.0.2.1/32 -j DROP", (5, 14)),
+        ] {
+            assert!(read(rule, release).is_ok(), "{rule}");
+        }
+        for (rule, release) in [
+            ("-A FORWARD -i swp+ ! -p udp -j DROP", (4, 4)),
+            ("-A FORWARD -i swp+ -m length --length 1:100 -j DROP", (4, 4)),
+            ("-A FORWARD -i swp+ -m comment --comment x -j DROP", (4, 4)),
+            ("-A FORWARD -i swp+ -f -j DROP", (4, 4)),
+            ("-A FORWARD -i eth0 -j DROP", (4, 4)),
+            ("-A FORWARD -i s+ -j DROP", (4, 4)),
+            ("-A FORWARD -i swp+ -j REJECT", (4, 4)),
+            ("-A FORWARD -i swp+ -j mychain", (4, 4)),
+            ("-A FORWARD -i swp+ -j DROP", (5, 0)),
+            ("-t mangle -A PREROUTING -i swp+ -j DROP", (4, 4)),
+            ("-A INPUT -i swp1 -o swp2 -p tcp -j ACCEPT", (4, 4)),
+            ("-A FORWARD -j ACCEPT", (4, 4)),
+        ] {
+            assert!(read(rule, release).is_err(), "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_port_range_costs_an_entry() {
+        let cost = |matches: &str| read(&format!("-A FORWARD -i swp+ -p udp {matches} -j DROP"), (4, 4)).unwrap().cost;
+        assert_eq!(cost("--sport 1"), 1);
+        assert_eq!(cost("--sport 1:2"), 1);
+        assert_eq!(cost("-m multiport --dports 1050:1051,1055:1056"), 2);
+    }
+}

@@ -1,0 +1,8 @@
+//! A stand-in for Cumulus Linux's cl-acltool, for tests on machines that are no switch. See `lab::acltool`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    lab::acltool::run(&arguments)
+}
