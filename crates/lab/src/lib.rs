@@ -5,15 +5,14 @@
 //! - [`PacketSocket`] and [`packet`] send and see packets;
 //! - [`peers`] starts BIRD, GoBGP, ExaBGP and FRR as BGP neighbours, and [`Speaker`] is one of our own;
 //! - [`Daemon`] runs the program under test, and [`Site`] is the network around it;
-//! - [`peers`] starts BIRD, GoBGP, ExaBGP and FRR as BGP neighbours;
 //! - [`acltool`] makes a namespace a Cumulus Linux switch, with a stand-in for its cl-acltool;
 //! - [`needs!`] skips a test, saying why, where the machine cannot run it.
 //!
 //! Everything that is made here is removed again when its value is dropped, also when a test panics. What a test
 //! that was killed left behind is removed by the next one that makes a namespace.
 
-pub mod daemon;
 pub mod acltool;
+pub mod daemon;
 mod netns;
 pub mod packet;
 pub mod peers;
