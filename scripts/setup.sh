@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-BUILD_PACKAGES=(build-essential clang-14 llvm-14 libbpf-dev linux-libc-dev nftables iproute2 iptables)
+BUILD_PACKAGES=(build-essential clang-14 llvm-14 libbpf-dev linux-libc-dev nftables iproute2 iputils-ping iptables)
 TEST_PACKAGES=(bird2 gobgpd exabgp frr tcpdump python3-venv)
 SERVICES=(bird.service gobgpd.service exabgp.service frr.service)
 EXABGP5=5.0.15
