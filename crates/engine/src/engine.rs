@@ -219,16 +219,23 @@ impl Engine {
         let Some(counts) = self.peers.counts_mut(peer) else { return };
         let route = self.routes.share(route);
         counts.unicast += u64::from(self.unicast.announce(net, Path::new(peer, path_id, route, Timestamp(0))));
-        self.unicast_changes.push(net);
+        self.unicast_changed(net);
     }
 
     /// A peer withdraws a route to a unicast prefix.
     pub fn withdraw_unicast(&mut self, peer: PeerId, net: IpNet, path_id: Option<PathId>) {
         if self.unicast.withdraw(net, peer, path_id) {
-            self.unicast_changes.push(net);
+            self.unicast_changed(net);
             if let Some(counts) = self.peers.counts_mut(peer) {
                 counts.unicast -= 1;
             }
+        }
+    }
+
+    /// Notes a prefix for which validation may come out otherwise; not each of a full table, since many come to the same as all.
+    fn unicast_changed(&mut self, net: IpNet) {
+        if self.unicast_changes.len() < decide::MANY_PREFIXES {
+            self.unicast_changes.push(net);
         }
     }
 

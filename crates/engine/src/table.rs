@@ -175,27 +175,17 @@ impl Table {
         dirty
     }
 
-    /// Calls `look` with the rules of `keys`, which are in order; those that are not there are passed over.
-    pub(crate) fn visit<'a>(
-        &mut self,
-        keys: impl ExactSizeIterator<Item = &'a RuleKey>,
-        mut look: impl FnMut(&RuleKey, &mut Record),
-    ) {
-        if keys.len() < self.rules.len() / 4 {
-            for key in keys {
-                if let Some(record) = self.rules.get_mut(key) {
-                    look(key, record);
-                }
+    /// Takes rules out that nobody announces any longer.
+    pub(crate) fn remove<'a>(&mut self, gone: impl ExactSizeIterator<Item = &'a RuleKey>) {
+        let many = gone.len() > self.rules.len() / 4;
+        for key in gone {
+            self.groups.leave(key);
+            if !many {
+                self.rules.remove(key);
             }
-            return;
         }
-        // Many: side by side is faster than one by one.
-        let mut keys = keys.peekable();
-        for (key, record) in &mut self.rules {
-            while keys.next_if(|next| *next < key).is_some() {}
-            if keys.next_if(|next| *next == key).is_some() {
-                look(key, record);
-            }
+        if many {
+            self.rules.retain(|_, record| !record.paths.is_empty());
         }
     }
 
@@ -223,6 +213,30 @@ impl Table {
             keys.extend(exact.map(|(key, _)| key.clone()));
         }
         keys
+    }
+}
+
+/// Calls `look` with the rules of `keys`, which are in order; those that are not there are passed over.
+pub(crate) fn visit<'a>(
+    rules: &mut BTreeMap<RuleKey, Record>,
+    keys: impl ExactSizeIterator<Item = &'a RuleKey>,
+    mut look: impl FnMut(&RuleKey, &mut Record),
+) {
+    if keys.len() < rules.len() / 4 {
+        for key in keys {
+            if let Some(record) = rules.get_mut(key) {
+                look(key, record);
+            }
+        }
+        return;
+    }
+    // Many: side by side is faster than one by one.
+    let mut keys = keys.peekable();
+    for (key, record) in rules {
+        while keys.next_if(|next| *next < key).is_some() {}
+        if keys.next_if(|next| *next == key).is_some() {
+            look(key, record);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::capability::Capabilities;
 use crate::compile;
 use crate::key::RuleKey;
 use crate::plan::{Applied, CompiledRule, Plan, RuleFailure, Ruleset};
-use crate::table::{InForce, Trouble};
+use crate::table::{self, InForce, Trouble};
 use flowspec::{Nlri, Space};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl Engine {
         let (capabilities, monitor) = (&self.capabilities, self.monitor);
         let (keys, entries): (Vec<_>, Vec<_>) = decided.rules.into_iter().unzip();
         let mut entries = keys.iter().zip(entries).peekable();
-        self.table.visit(keys.iter(), |key, record| {
+        table::visit(&mut self.table.rules, keys.iter(), |key, record| {
             while entries.next_if(|(decided, _)| *decided < key).is_some() {}
             let entries = entries.next_if(|(decided, _)| *decided == key).and_then(|(_, entries)| entries);
             let Some(nlri) = key.nlri() else { return };

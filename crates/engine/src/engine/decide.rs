@@ -12,14 +12,14 @@ use crate::protection::Protection;
 use crate::route::Path;
 use crate::select;
 use crate::shadow;
-use crate::table::{Aside, Base, InForce, Record};
+use crate::table::{self, Aside, Base, InForce, Record};
 use crate::unicast::UnicastRib;
 use crate::validate;
 use flowspec::{Nlri, Prefix, Space};
 use std::sync::Arc;
 
 /// From so many changed unicast prefixes on, all rules are validated anew instead of those that they touch.
-const MANY_PREFIXES: usize = 64;
+pub(super) const MANY_PREFIXES: usize = 64;
 /// From so many changed exceptions on, all later rules are looked at instead of those whose destination overlaps.
 const MANY_EXCEPTIONS: usize = 16;
 
@@ -32,6 +32,8 @@ pub(super) struct Decided {
     pub(super) gone: Vec<(RuleKey, Option<InForce>)>,
     /// Some of the rules let packets off and are not in force.
     has_exception: bool,
+    /// The rules that are not alone with their destination and source.
+    in_groups: Vec<RuleKey>,
 }
 
 /// Why a route is not let in.
@@ -135,7 +137,8 @@ impl Engine {
             peers: &self.peers,
             unicast: &self.unicast,
         };
-        self.table.visit(dirty.iter(), |key, record| {
+        let groups = &self.table.groups;
+        table::visit(&mut self.table.rules, dirty.iter(), |key, record| {
             let Some(nlri) = key.nlri() else { return };
             record.dirty = false;
             if record.paths.is_empty() {
@@ -148,12 +151,12 @@ impl Engine {
                 record.trouble = None;
             }
             decided.has_exception |= record.is_exception(key);
+            if groups.has_work(key) {
+                decided.in_groups.push(key.clone());
+            }
             decided.rules.push((key.clone(), entries));
         });
-        for (key, _) in &decided.gone {
-            self.table.rules.remove(key);
-            self.table.groups.leave(key);
-        }
+        self.table.remove(decided.gone.iter().map(|(key, _)| key));
         let held = self.hold_back(&decided);
         let shadowed = self.shadow(&decided, &held);
         for key in &shadowed {
@@ -239,9 +242,9 @@ impl Engine {
         if self.table.groups.all_single() {
             return Vec::new();
         }
-        let decided = decided.rules.iter().map(|(key, _)| key).chain(decided.gone.iter().map(|(key, _)| key));
         let groups = &self.table.groups;
-        let mut keys: Vec<RuleKey> = decided.chain(held).filter(|key| groups.has_work(key)).cloned().collect();
+        let gone = decided.gone.iter().map(|(key, _)| key).filter(|key| groups.has_work(key));
+        let mut keys: Vec<RuleKey> = decided.in_groups.iter().chain(gone).chain(held).cloned().collect();
         keys.sort_unstable();
         shadow::mark(&mut self.table.rules, &mut self.table.groups, keys.into_iter())
     }
