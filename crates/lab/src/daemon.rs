@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Daemon<'a> {
     netns: &'a Netns,
     process: Option<Process>,
+    /// More lines of its `[state]`.
+    state: String,
     directory: tempfile::TempDir,
 }
 
@@ -33,7 +35,15 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// When it does not start; with its log.
     pub fn start(netns: &'a Netns, configuration: &str) -> Result<Self> {
-        let mut daemon = Self { netns, process: None, directory: tempfile::tempdir()? };
+        Self::start_with_state(netns, configuration, "")
+    }
+
+    /// The same with more lines in `[state]`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with_state(netns: &'a Netns, configuration: &str, state: &str) -> Result<Self> {
+        let mut daemon = Self { netns, process: None, state: state.to_owned(), directory: tempfile::tempdir()? };
         daemon.configure(configuration)?;
         daemon.launch()?;
         Ok(daemon)
@@ -44,8 +54,8 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// When the file cannot be written.
     pub fn configure(&self, configuration: &str) -> Result<()> {
-        let (path, socket, state) = (self.configuration(), self.path("api.sock"), self.path("state"));
-        let text = format!("{configuration}\n[api]\nsocket = {socket:?}\n\n[state]\nfile = {state:?}\n");
+        let (path, socket, file, more) = (self.configuration(), self.path("api.sock"), self.path("state"), &self.state);
+        let text = format!("{configuration}\n[api]\nsocket = {socket:?}\n\n[state]\nfile = {file:?}\n{more}\n");
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     }
 

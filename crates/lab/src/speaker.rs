@@ -281,17 +281,13 @@ impl Work {
             while let Some(output) = self.session.poll() {
                 self.carry_out(output);
             }
-            let room = self.conns.iter().all(|conn| conn.unsent.is_empty());
-            let transmit = if room { self.session.poll_transmit(Instant::now()) } else { None };
-            let nothing_new = transmit.is_none();
-            if let Some(transmit) = transmit
-                && let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == transmit.conn)
-            {
-                conn.unsent.extend_from_slice(&transmit.octets);
-            }
             self.write();
-            if nothing_new {
+            if self.conns.iter().any(|conn| !conn.unsent.is_empty()) {
                 return;
+            }
+            let Some(transmit) = self.session.poll_transmit(Instant::now()) else { return };
+            if let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == transmit.conn) {
+                conn.unsent = transmit.octets;
             }
         }
     }

@@ -1,0 +1,80 @@
+//! A peer that announces and withdraws as fast as it can: the sessions stay, another peer's rule is not kept waiting, and at the end the
+//! kernel has exactly what was said last.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use flowspec::Rule;
+use lab::site::PEER;
+use lab::{Daemon, Site, needs, wait_until};
+
+use crate::{
+    NTP, OURS, PATIENCE, THEIRS, attack, configuration, controller, in_the_kernel, kernel_has, numbered_rules, speaker,
+    update, wire as octets, withdrawal,
+};
+
+const FLOODER: &str = "203.0.113.2";
+/// Rules that come and go.
+const RULES: u32 = 100;
+const ROUNDS: u32 = 400;
+
+#[test]
+fn faults_a_flood_of_announce_and_withdraw() -> Result<()> {
+    needs!(root, "nft");
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    // Three seconds without a keepalive would end either session.
+    let short = "hold-time = 3\n";
+    let peers = [("controller", PEER, THEIRS, short), ("flooder", FLOODER, OURS, short)];
+    let daemon = Daemon::start(&site.switch, &configuration(&peers))?;
+    let controller = controller(&site)?;
+    let flooder = speaker(&site, FLOODER, OURS, 3)?;
+    for peer in ["controller", "flooder"] {
+        daemon.wait_established(peer, PATIENCE)?;
+    }
+    let rules = numbered_rules(0..RULES);
+    let round: Vec<u8> =
+        rules.iter().flat_map(|rule| [update(1, &octets(rule)), withdrawal(1, &octets(rule))]).flatten().collect();
+    for _ in 0..ROUNDS {
+        flooder.send_raw(round.clone());
+    }
+    // At last every second rule stays.
+    let (mut last, mut stay) = (Vec::new(), Vec::<Rule>::new());
+    for (index, rule) in rules.iter().enumerate() {
+        last.extend(update(1, &octets(rule)));
+        if index % 2 == 0 {
+            stay.push(rule.clone());
+        } else {
+            last.extend(withdrawal(1, &octets(rule)));
+        }
+    }
+    flooder.send_raw(last);
+
+    // In the middle of it another peer asks for help.
+    let asked = Instant::now();
+    controller.announce_text(NTP)?;
+    let waited = wait_until("the other peer's rule", PATIENCE, || {
+        wire.passes(&attack()).ok().filter(|passes| !passes).map(|_| asked.elapsed())
+    })?;
+    let updates = daemon.peer("flooder")?.updates;
+    let all = u64::from(RULES * (2 * ROUNDS + 1) + RULES / 2);
+    println!(
+        "enforced {waited:?} after it was asked for; by then {updates} of {all} updates of the flood had been taken in"
+    );
+
+    stay.push(NTP.parse()?);
+    daemon.wait_status("the end of the flood", Duration::from_secs(120), |_| {
+        daemon.peer("flooder").is_ok_and(|peer| peer.updates >= all)
+    })?;
+    daemon.wait_rules("what was said last", PATIENCE, |rules| rules.len() == stay.len())?;
+    wait_until("the kernel to follow", PATIENCE, || kernel_has(&daemon, &stay).ok()).map_err(|error| {
+        error.context(format!("{} rules in the kernel", in_the_kernel(&daemon).map_or(0, |r| r.len())))
+    })?;
+    for peer in ["controller", "flooder"] {
+        let peer = daemon.peer(peer)?;
+        ensure!(peer.established_count == 1 && peer.state == "established", "{peer:?}");
+        ensure!(peer.malformed.is_empty(), "{peer:?}");
+    }
+    ensure!(waited < Duration::from_secs(5), "the other peer waited {waited:?}");
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Lost sessions: the rules go at once and together, or stay as long as the operator said.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use lab::{Daemon, Process, Site, needs, wait_until};
+
+use crate::{NTP, PATIENCE, THEIRS, attack, configuration, controller, installed, kernel_has, numbered_rules};
+
+#[test]
+fn faults_a_lost_session_takes_its_rules_in_one_transaction() -> Result<()> {
+    needs!(root, "nft");
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    let graceless = "graceful-restart = false\n";
+    let daemon = Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, THEIRS, graceless)]))?;
+    let controller = controller(&site)?;
+    let mut rules = numbered_rules(0..1000);
+    rules.push(NTP.parse()?);
+    controller.announce(rules.clone());
+    daemon.wait_rules("all rules", PATIENCE, |rules| rules.len() == 1001 && installed(rules))?;
+    kernel_has(&daemon, &rules)?;
+    ensure!(!wire.passes(&attack())?, "not dropped");
+
+    // nft tells each transaction that the kernel commits as a new generation.
+    let mut monitor = site.switch.command("stdbuf")?;
+    monitor.args(["--output=L", "nft", "monitor"]);
+    let mut monitor = Process::spawn("nft monitor", monitor)?;
+    let mark_it = || {
+        site.switch
+            .exec("nft", &["add table inet marker"])
+            .and_then(|_| site.switch.exec("nft", &["delete table inet marker"]))
+    };
+    wait_until("nft monitor to listen", PATIENCE, || mark_it().ok().filter(|_| monitor.log().contains("marker")))?;
+    // The rest of what it has to say about that.
+    thread::sleep(Duration::from_millis(200));
+    let mark = monitor.mark();
+    controller.forget();
+    controller.cut();
+    daemon.wait_rules("no rules", PATIENCE, <[_]>::is_empty)?;
+    wait_until("the kernel to follow", PATIENCE, || kernel_has(&daemon, &[]).ok())?;
+    ensure!(wire.passes(&attack())?, "still dropped");
+    mark_it()?;
+    monitor.wait_for_line_after(mark, "delete table inet marker", PATIENCE)?;
+    let log = monitor.log();
+    let generations: Vec<&str> =
+        log[mark..].lines().filter(|line| line.contains("new generation") && !line.contains("(nft)")).collect();
+    ensure!(generations.len() == 1, "{} transactions: {generations:?}\n{}", generations.len(), &log[mark..]);
+    Ok(())
+}
+
+#[test]
+fn faults_hold_on_loss_keeps_the_rules() -> Result<()> {
+    needs!(root, "nft");
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    let held = "graceful-restart = false\nhold-on-loss = \"8s\"\n";
+    let daemon = Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, THEIRS, held)]))?;
+    let controller = controller(&site)?;
+    controller.announce(numbered_rules(0..50));
+    controller.announce_text(NTP)?;
+    daemon.wait_rules("all rules", PATIENCE, |rules| rules.len() == 51 && installed(rules))?;
+
+    // The peer comes back without some of its rules: those go when it has sent all of them, not before and not later.
+    controller.cut();
+    daemon.wait_status("the loss", PATIENCE, |status| status.established == 0)?;
+    ensure!(!wire.passes(&attack())?, "a held rule is not enforced");
+    controller.withdraw(numbered_rules(0..20).into_iter().map(|rule| rule.nlri));
+    daemon.wait_rules("what was confirmed", PATIENCE, |rules| rules.len() == 31 && installed(rules))?;
+    ensure!(!wire.passes(&attack())?, "a confirmed rule is not enforced");
+
+    // The peer stays away: the rules end with the time that the operator gave them.
+    let lost = Instant::now();
+    drop(controller);
+    let stale = daemon.wait_rules("stale rules", PATIENCE, |rules| rules.iter().all(|rule| rule.origins[0].stale))?;
+    ensure!(stale.len() == 31, "{} rules are held", stale.len());
+    ensure!(!wire.passes(&attack())?, "a held rule is not enforced");
+    daemon.wait_rules("their end", PATIENCE, <[_]>::is_empty)?;
+    let held = lost.elapsed();
+    ensure!(held > Duration::from_secs(6) && held < Duration::from_secs(20), "held for {held:?}");
+    wait_until("the kernel to follow", PATIENCE, || kernel_has(&daemon, &[]).ok())?;
+    ensure!(wire.passes(&attack())?, "still dropped");
+    Ok(())
+}
