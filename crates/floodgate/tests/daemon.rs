@@ -290,3 +290,48 @@ fn ten_thousand_rules_come_in_and_go_in_no_time() {
     controller.vanish();
     daemon.wait_rules(&[]);
 }
+
+#[test]
+fn the_running_rules_explain_a_packet() {
+    let daemon = Daemon::start("", "[protect]\nprefixes = [\"192.0.2.53/32\"]");
+    assert!(daemon.cli(&["announce", "dst 192.0.2.0/24 proto udp then discard"]).status.success());
+    assert!(daemon.cli(&["announce", "dst 192.0.2.1/32 proto tcp then mark 46"]).status.success());
+    let ask = |destination: &str| daemon.json(&["explain", "udp", "198.51.100.7:123", destination]).remove(0);
+    let answer = ask("192.0.2.1:4000");
+    assert_eq!(answer["verdict"], "discard");
+    assert_eq!(answer["rule"], 1);
+    assert_eq!(answer["text"], "dst 192.0.2.0/24 proto udp then discard");
+    assert_eq!(answer["missed"].as_array().unwrap().len(), 1, "{answer}");
+    assert_eq!(ask("192.0.3.1:4000")["verdict"], "accept");
+    let answer = ask("192.0.2.53:4000");
+    assert_eq!((&answer["verdict"], &answer["protected"]), (&"accept".into(), &"packets to 192.0.2.53/32".into()));
+    assert!(daemon.cli(&["pause"]).status.success());
+    assert!(ask("192.0.2.1:4000")["inactive"].as_str().unwrap().contains("paused"));
+}
+
+#[test]
+fn events_are_seen_as_they_happen() {
+    let daemon = Daemon::start("", "");
+    let mut watch = std::process::Command::new(env!("CARGO_BIN_EXE_floodgate"))
+        .args(["watch", "--json", "--socket"])
+        .arg(daemon.path("api.sock"))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().unwrap()));
+    // The watcher may come late for the first rules.
+    let announcer = std::thread::scope(|scope| {
+        let seen = scope.spawn(move || lines.next().unwrap().unwrap());
+        for number in 0..200 {
+            daemon.cli(&["announce", &format!("dst 192.0.2.{number}/32 then discard")]);
+            if seen.is_finished() {
+                break;
+            }
+        }
+        seen.join().unwrap()
+    });
+    let event: serde_json::Value = serde_json::from_str(&announcer).unwrap();
+    assert_eq!((&event["event"], &event["peer"]), (&"announced".into(), &"local".into()));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}

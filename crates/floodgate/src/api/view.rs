@@ -152,23 +152,31 @@ pub struct ExplainRequest {
     pub packet: String,
 }
 
-/// The answer to `POST /v1/explain`.
+/// The answer to `POST /v1/explain`; the first fields are those of the offline command.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// What the rules in force do with it: `accept`, `discard`, `rate` and so on.
+    /// Number of the packet: 0.
+    pub packet: usize,
+    /// What the rules in force do with it: `accept`, `discard`, `rate` or `redirect`.
     pub verdict: String,
-    /// The rule that decides, if one does.
+    /// The rule that ended the search, if one did: its place among the rules in force, from 0.
+    pub rule: Option<usize>,
+    /// Its id.
     pub id: Option<String>,
-    /// Its text.
-    pub rule: Option<String>,
-    /// All filtering is taken out for now, or only counts: the verdict is what would be done.
-    pub inactive: Option<String>,
-    /// The packet is protected, and by what: it is accepted ahead of all rules.
-    pub protected: Option<String>,
-    /// Rules that matched and let the search go on.
-    pub continued: Vec<String>,
+    /// What is done to the packet.
+    pub actions: Vec<String>,
+    /// Places of the rules that matched and let the search go on.
+    pub continued: Vec<usize>,
+    /// The text of the rule that ended the search.
+    pub text: Option<String>,
+    /// The texts of those that let it go on.
+    pub passed: Vec<String>,
     /// Why earlier rules with the same destination did not match, a sentence each.
     pub missed: Vec<String>,
+    /// The packet is protected, and by what: it is accepted ahead of all rules.
+    pub protected: Option<String>,
+    /// All filtering is taken out for now, or only counts: the verdict is what would be done.
+    pub inactive: Option<String>,
 }
 
 /// The answer to what changes something.

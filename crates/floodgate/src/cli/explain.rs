@@ -4,7 +4,7 @@ use super::capture::{self, Link};
 use super::input::{self, parse_hex};
 use super::output::Output;
 use super::rules::{self, NumberedRule};
-use super::{ExplainArgs, NEGATIVE, OK, words};
+use super::{ExplainArgs, NEGATIVE, OK, live, words};
 use anyhow::{Context, Result};
 use flowspec::{
     Component, ComponentType, Decision, Effect, Nlri, Packet, PacketError, Policing, Prefix, Redirect, Scope,
@@ -18,11 +18,18 @@ use std::path::Path;
 pub fn run(args: &ExplainArgs) -> Result<u8> {
     let mut output = Output::new();
     let question = Question::of(args)?;
-    let (rules, failed) = rules::load(args.rules.as_deref(), args.json, &mut output)?;
+    let (rules, failed) = match (&args.rules, &question) {
+        (Some(path), _) => rules::load(Some(path), args.json, &mut output)?,
+        (None, Question::One(_, octets)) => return live::explain(&args.live(), octets),
+        (None, Question::Capture(_)) => match live::rules_in_force(&args.live())? {
+            Ok(rules) => (rules, false),
+            Err(status) => return Ok(status),
+        },
+    };
     let index = DestinationIndex::new(&rules);
     let mut answers = Answers { rules: &rules, index, json: args.json, output, tally: BTreeMap::new() };
     match question {
-        Question::One(packet) => answers.one(&packet)?,
+        Question::One(packet, _) => answers.one(&packet)?,
         Question::Capture(path) => {
             let (reader, name) = input::open(path)?;
             capture::for_each(reader, |number, link, octets| answers.captured(number, link, octets))
@@ -36,7 +43,8 @@ pub fn run(args: &ExplainArgs) -> Result<u8> {
 
 /// What is asked about.
 enum Question<'a> {
-    One(Packet),
+    /// The packet, and its octets.
+    One(Box<Packet>, Vec<u8>),
     Capture(&'a Path),
 }
 
@@ -49,12 +57,13 @@ impl<'a> Question<'a> {
             Some(hex) => parse_hex(hex).context("--packet")?,
             None => words::packet(&args.words)?,
         };
-        parse_packet(&octets).map(Question::One).context("not a packet that rules look at")
+        let packet = parse_packet(&octets).context("not a packet that rules look at")?;
+        Ok(Question::One(Box::new(packet), octets))
     }
 }
 
 /// Octets given by hand: a bare IP packet where they read as one, otherwise an Ethernet frame.
-fn parse_packet(octets: &[u8]) -> Result<Packet, PacketError> {
+pub(crate) fn parse_packet(octets: &[u8]) -> Result<Packet, PacketError> {
     // The first nibble of a destination MAC may be 4 or 6, too; then the EtherType tells.
     match Packet::from_ethernet(octets) {
         Ok(packet) => Ok(packet),
@@ -187,7 +196,7 @@ impl Answers<'_> {
 }
 
 /// One word for scripts: what becomes of the packet.
-fn verdict(effect: &Effect) -> &'static str {
+pub(crate) fn verdict(effect: &Effect) -> &'static str {
     match (effect.policing, effect.redirect) {
         (Policing::Discard, _) => "discard",
         (Policing::Limit { .. }, _) => "rate",
@@ -200,7 +209,7 @@ fn verdict(effect: &Effect) -> &'static str {
 }
 
 /// Each thing that is done to the packet, in words.
-fn words_of(effect: Effect) -> Vec<String> {
+pub(crate) fn words_of(effect: Effect) -> Vec<String> {
     let only = Effect::ACCEPT;
     [
         Effect { policing: effect.policing, ..only },

@@ -4,7 +4,7 @@ mod capture;
 mod compile;
 mod decode;
 mod encode;
-mod explain;
+pub(crate) mod explain;
 pub(crate) mod input;
 pub mod live;
 mod output;
@@ -135,14 +135,18 @@ Examples:
   floodgate explain --rules filters.txt udp 198.51.100.7:123 192.0.2.1:4000
   floodgate explain --rules filters.txt tcp 198.51.100.7:4000 192.0.2.1:80 syn length=60
   floodgate explain --rules filters.txt --pcap attack.pcap
+  floodgate explain udp 198.51.100.7:123 192.0.2.1:4000
   floodgate explain --rules filters.txt --packet 4500001c00010000401166cdc6336407c0000201007b0fa000080000
 
 Without --rules it asks the running daemon."
 )]
 pub struct ExplainArgs {
-    /// Rules file: one rule a line, `#` comments, `wire FAMILY NLRI-HEX [COMMUNITY-HEX..]` lines
+    /// Rules file: one rule a line, `#` comments, `wire FAMILY NLRI-HEX [COMMUNITY-HEX..]` lines; `-` for standard input
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
+    /// The running daemon's socket
+    #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = crate::config::DEFAULT_SOCKET)]
+    pub socket: PathBuf,
     /// A packet in hex: an Ethernet frame, or a bare IP packet
     #[arg(long, value_name = "HEX", conflicts_with_all = ["pcap", "words"])]
     pub packet: Option<String>,
@@ -155,6 +159,13 @@ pub struct ExplainArgs {
     /// The packet in words
     #[arg(value_name = "WORD")]
     pub words: Vec<String>,
+}
+
+impl ExplainArgs {
+    /// How to reach the daemon and how to print.
+    fn live(&self) -> live::LiveArgs {
+        live::LiveArgs { socket: self.socket.clone(), json: self.json }
+    }
 }
 
 /// Arguments of `compile`.

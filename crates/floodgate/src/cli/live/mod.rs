@@ -155,26 +155,28 @@ fn check(args: &ConfigArgs) -> Result<u8> {
     Ok(OK)
 }
 
-/// What the running daemon's rules do with a packet.
-pub fn explain(args: &LiveArgs, packet: &[u8]) -> Result<u8> {
-    show::explain(args, packet)
-}
+pub(super) use show::{explain, rules_in_force};
 
 /// Asks, and turns a failure into words and an exit status.
 fn ask(args: &LiveArgs, question: impl AsyncFnOnce(&Client) -> Result<u8, Failure>) -> Result<u8> {
+    fetch(args, question).map(|answer| answer.unwrap_or_else(|status| status))
+}
+
+/// The same for a question whose answer is not the end; the inner error is the exit status.
+fn fetch<T>(args: &LiveArgs, question: impl AsyncFnOnce(&Client) -> Result<T, Failure>) -> Result<Result<T, u8>> {
     let client = Client::new(&args.socket);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(question(&client)) {
-        Ok(status) => Ok(status),
+        Ok(answer) => Ok(Ok(answer)),
         Err(Failure::Unreachable(why)) => {
             let socket = args.socket.display();
             eprintln!("floodgate: the daemon does not answer on {socket}: {why}");
             eprintln!("{}", client::advice(&why));
-            Ok(UNREACHABLE)
+            Ok(Err(UNREACHABLE))
         }
         Err(Failure::Refused(message)) => {
             eprintln!("floodgate: {message}");
-            Ok(NEGATIVE)
+            Ok(Err(NEGATIVE))
         }
         Err(Failure::Other(error)) => Err(error),
     }

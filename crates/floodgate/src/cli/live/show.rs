@@ -1,10 +1,11 @@
 //! Commands that look.
 
 use super::client::{Client, Failure, escape};
-use super::{LiveArgs, OK, ask};
+use super::{LiveArgs, OK, ask, fetch};
 use crate::api::{ExplainRequest, Explanation, PeerView, RuleView, StatusView};
 use crate::cli::input::to_hex;
 use crate::cli::output::Output;
+use crate::cli::rules::NumberedRule;
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
@@ -73,7 +74,7 @@ pub(super) fn history(args: &LiveArgs, count: usize) -> Result<u8> {
 }
 
 /// What the rules in force do with a packet.
-pub(super) fn explain(args: &LiveArgs, packet: &[u8]) -> Result<u8> {
+pub(in crate::cli) fn explain(args: &LiveArgs, packet: &[u8]) -> Result<u8> {
     ask(args, async |client: &Client| -> Result<u8, Failure> {
         let request = ExplainRequest { packet: to_hex(packet) };
         let answer: Explanation = client.post("/v1/explain", Some(&request)).await?;
@@ -88,15 +89,28 @@ pub(super) fn explain(args: &LiveArgs, packet: &[u8]) -> Result<u8> {
     })
 }
 
+/// The rules in force, in enforcement order; or the exit status of a failure that was told.
+pub(in crate::cli) fn rules_in_force(args: &LiveArgs) -> Result<Result<Vec<NumberedRule>, u8>> {
+    fetch(args, async |client: &Client| -> Result<Vec<NumberedRule>, Failure> {
+        let views = fetch_rules(client, &[], usize::MAX).await?;
+        let in_force = views.iter().filter(|view| matches!(view.state.as_str(), "installed" | "stale"));
+        let numbered = in_force.enumerate().map(|(index, view)| Ok(NumberedRule { index, rule: view.text.parse()? }));
+        numbered.collect()
+    })
+}
+
 fn explanation(answer: &Explanation) -> Vec<String> {
     let mut lines = vec![format!("verdict  {}", answer.verdict)];
     if let Some(what) = &answer.protected {
         lines.push(format!("because  it is protected, ahead of all rules: {what}"));
     }
-    if let (Some(id), Some(rule)) = (&answer.id, &answer.rule) {
-        lines.push(format!("rule     {id}  {rule}"));
+    if let (Some(id), Some(text)) = (&answer.id, &answer.text) {
+        lines.push(format!("rule     {id}  {text}"));
     }
-    lines.extend(answer.continued.iter().map(|rule| format!("passed   {rule}")));
+    if !answer.actions.is_empty() {
+        lines.push(format!("actions  {}", answer.actions.join(", ")));
+    }
+    lines.extend(answer.passed.iter().map(|rule| format!("passed   {rule}")));
     lines.extend(answer.missed.iter().map(|why| format!("not      {why}")));
     lines.extend(answer.inactive.iter().map(|why| format!("note     {why}")));
     lines

@@ -2,13 +2,14 @@
 
 use super::{Core, LOCAL, now};
 use crate::api::{Explanation, OriginView, PeerView, RuleView, StatusView};
+use crate::cli::explain::{parse_packet, verdict, words_of};
 use crate::cli::input::to_hex;
 use crate::daemon::command::{Command, RuleFilter, Which};
 use crate::daemon::peer_table::PeerEntry;
 use crate::events::{About, Kind, timestamp};
 use crate::net::PeerId;
 use engine::Route;
-use flowspec::{Effect, Nlri, Packet, Policing, Redirect, Rule, RuleId, Scope};
+use flowspec::{Nlri, Rule, RuleId, Scope};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -222,8 +223,7 @@ impl Core {
     }
 
     fn explain(&self, octets: &[u8]) -> Result<Explanation, String> {
-        let packet = Packet::from_ethernet(octets).or_else(|_| Packet::from_ip(octets));
-        let packet = packet.map_err(|error| format!("not a packet that rules look at: {error}"))?;
+        let packet = parse_packet(octets).map_err(|error| format!("not a packet that rules look at: {error}"))?;
         let inactive = match (self.engine.is_paused(), self.engine.is_monitoring()) {
             (true, _) => Some("filtering is paused: nothing is done to it".to_owned()),
             (false, true) => Some("monitor mode: it is counted, and nothing is done to it".to_owned()),
@@ -250,30 +250,21 @@ impl Core {
             })
         });
         Ok(Explanation {
+            packet: 0,
             verdict: verdict(&decision.effect).to_owned(),
+            rule: decision.ended_by,
             id: decided.map(|rule| rule.nlri.id().to_string()),
-            rule: decided.map(ToString::to_string),
-            inactive,
-            protected: None,
-            continued: decision.continued.iter().map(|index| rules[*index].to_string()).collect(),
+            actions: words_of(decision.effect),
+            continued: decision.continued.clone(),
+            text: decided.map(ToString::to_string),
+            passed: decision.continued.iter().map(|index| rules[*index].to_string()).collect(),
             missed: missed.take(MISSES).map(|(index, mismatch)| format!("{}: {mismatch}", rules[*index])).collect(),
+            protected: None,
+            inactive,
         })
     }
 }
 
 fn local(id: RuleId, text: String) -> About {
     About { peer: Some("local".to_owned()), id: Some(id.to_string()), rule: Some(text), message: None }
-}
-
-/// An effect in a word, as the offline `explain` has it.
-const fn verdict(effect: &Effect) -> &'static str {
-    match (effect.policing, effect.redirect) {
-        (Policing::Discard, _) => "discard",
-        (Policing::Limit { .. }, _) => "rate",
-        (
-            Policing::None,
-            Some(Redirect::Address { copy: true, .. } | Redirect::UnknownNextHop { copy: true }) | None,
-        ) => "accept",
-        (Policing::None, Some(_)) => "redirect",
-    }
 }

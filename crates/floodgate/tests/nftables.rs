@@ -1,0 +1,183 @@
+//! `floodgate run` with the kernel's nftables, each daemon in a network namespace of its own.
+
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
+
+fn wait<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A namespace with a daemon in it.
+struct Machine {
+    name: String,
+    directory: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl Machine {
+    /// `None`, and a line that says why, where the machine cannot do this.
+    fn new(name: &str) -> Option<Self> {
+        let name = format!("fg-run-{name}-{}", std::process::id());
+        let works = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+        if !works(Command::new("ip").args(["netns", "add", &name])) {
+            println!("skipped: network namespaces need root and the program ip");
+            assert!(std::env::var_os("CI").is_none(), "skipped in CI");
+            return None;
+        }
+        let made = Machine { name, directory: tempfile::tempdir().unwrap(), child: None };
+        if !made.inside(&["nft", "list", "tables"]).status.success() {
+            println!("skipped: needs the program nft");
+            assert!(std::env::var_os("CI").is_none(), "skipped in CI");
+            return None;
+        }
+        Some(made)
+    }
+
+    fn inside(&self, words: &[&str]) -> Output {
+        Command::new("ip").args(["netns", "exec", &self.name]).args(words).output().unwrap()
+    }
+
+    fn table(&self) -> String {
+        String::from_utf8(self.inside(&["nft", "list", "ruleset"]).stdout).unwrap()
+    }
+
+    /// Verdicts of our sets that drop.
+    fn drops(&self) -> usize {
+        self.table().matches("192.0.2.1").count()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn run(&mut self, dataplane: &str) {
+        let (socket, state) = (self.path("api.sock"), self.path("state"));
+        let text = format!(
+            "[router]\nas = 65140\nid = \"192.0.2.10\"\nlisten = []\n[dataplane]\n{dataplane}\n\
+             [api]\nsocket = {socket:?}\n[state]\nfile = {state:?}\n"
+        );
+        std::fs::write(self.path("floodgate.toml"), text).unwrap();
+        let log = std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let child = Command::new("ip")
+            .args(["netns", "exec", &self.name, env!("CARGO_BIN_EXE_floodgate"), "run", "-c"])
+            .arg(self.path("floodgate.toml"))
+            .stderr(log)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        wait("the daemon", || self.cli(&["status"]).status.success().then_some(()));
+    }
+
+    fn cli(&self, words: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_floodgate"))
+            .args(words)
+            .env("FLOODGATE_SOCKET", self.path("api.sock"))
+            .output()
+            .unwrap()
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_slice(&self.cli(&["status", "--json"]).stdout).unwrap()
+    }
+
+    /// `ip netns exec` becomes the daemon, so that the child's id is its.
+    fn end(&mut self, signal: &str) {
+        let mut child = self.child.take().unwrap();
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        wait("the daemon's end", || child.try_wait().unwrap());
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", std::fs::read_to_string(self.path("log")).unwrap_or_default());
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
+
+#[test]
+fn filters_go_when_the_daemon_is_stopped_and_foreign_tables_stay() {
+    let Some(mut it) = Machine::new("stop") else { return };
+    assert!(it.inside(&["nft", "add table inet other"]).status.success());
+    it.run("backend = \"nftables\"");
+    let output = it.cli(&["announce", NTP]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(it.drops() > 0, "{}", it.table());
+    assert!(it.cli(&["pause"]).status.success());
+    assert_eq!(it.drops(), 0, "{}", it.table());
+    assert!(it.cli(&["resume"]).status.success());
+    assert!(it.drops() > 0, "{}", it.table());
+    it.end("-TERM");
+    assert_eq!(it.table().trim(), "table inet other {\n}");
+}
+
+#[test]
+fn filters_stay_when_told_to_and_are_taken_over_without_doubling() {
+    let Some(mut it) = Machine::new("keep") else { return };
+    let keep = "backend = \"nftables\"\non-exit = \"keep\"";
+    it.run(keep);
+    assert!(it.cli(&["announce", NTP]).status.success());
+    let once = it.drops();
+    assert!(once > 0, "{}", it.table());
+    it.end("-TERM");
+    assert_eq!(it.drops(), once, "{}", it.table());
+    it.run(keep);
+    wait("the takeover", || (it.status()["rules"]["installed"] == 1).then_some(()));
+    assert_eq!(it.drops(), once, "{}", it.table());
+    wait("the state file", || std::fs::read_to_string(it.path("state")).ok()?.ends_with("end 1\n").then_some(()));
+    it.end("-KILL");
+    assert_eq!(it.drops(), once, "{}", it.table());
+    it.run(keep);
+    wait("the takeover", || (it.status()["rules"]["installed"] == 1).then_some(()));
+    assert_eq!(it.drops(), once, "{}", it.table());
+    assert!(it.cli(&["clear"]).status.success());
+    wait("the end of the filter", || (it.drops() == 0).then_some(()));
+}
+
+#[test]
+fn a_flushed_table_is_put_back_and_told() {
+    let Some(mut it) = Machine::new("flush") else { return };
+    it.run("backend = \"nftables\"");
+    assert!(it.cli(&["announce", NTP]).status.success());
+    let before = it.drops();
+    for damage in ["flush ruleset", "delete table inet floodgate"] {
+        assert!(it.inside(&["nft", damage]).status.success());
+        assert_eq!(it.drops(), 0);
+        wait("the repair", || (it.drops() == before).then_some(()));
+    }
+    assert_eq!(it.status()["damages"], 2);
+    let history = String::from_utf8(it.cli(&["history", "--json"]).stdout).unwrap();
+    assert_eq!(history.matches("\"event\":\"damaged\"").count(), 2, "{history}");
+}
+
+#[test]
+fn interfaces_are_taken_in_when_they_come() {
+    let Some(mut it) = Machine::new("ports") else { return };
+    it.run("backend = \"nftables\"\ninterfaces = [\"swp*\"]");
+    assert!(it.cli(&["announce", NTP]).status.success());
+    assert!(!it.table().contains("swp1"));
+    assert!(it.inside(&["ip", "link", "add", "swp1", "type", "veth", "peer", "name", "other1"]).status.success());
+    wait("swp1", || { let t = it.table(); eprintln!("{t}"); t.contains("swp1").then_some(()) });
+    wait("its name in the status", || (it.status()["interfaces"] == serde_json::json!(["swp1"])).then_some(()));
+    assert!(it.drops() > 0, "{}", it.table());
+    assert!(it.inside(&["ip", "link", "del", "swp1"]).status.success());
+    wait("the end of swp1", || (!it.table().contains("swp1")).then_some(()));
+}
