@@ -40,24 +40,39 @@ pub struct Remembered {
     pub paths: Vec<SnapshotPath>,
 }
 
-/// Writes the text of a state file: for each origin, lines as [`SnapshotPath`] shows itself.
-pub fn text<'a>(origins: impl IntoIterator<Item = (Origin, &'a [String])>) -> String {
-    let mut text = format!("{FIRST_LINE}\n");
-    let mut count = 0;
-    for (origin, lines) in origins {
-        // Writing to a String cannot fail.
-        let _ = match origin {
-            Origin::Peer(address) => writeln!(text, "peer {address}"),
-            Origin::Local => writeln!(text, "local"),
-        };
-        for line in lines {
-            text.push_str(line);
-            text.push('\n');
-        }
-        count += lines.len();
+/// The text of a state file, in the making.
+#[derive(Debug)]
+pub struct Writer {
+    text: String,
+    origin: Option<Origin>,
+    count: usize,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Writer { text: format!("{FIRST_LINE}\n"), origin: None, count: 0 }
     }
-    let _ = writeln!(text, "end {count}");
-    text
+}
+
+impl Writer {
+    /// Adds a rule; rules of one origin need not come together, but then the text is shorter.
+    pub fn add(&mut self, origin: Origin, path: &SnapshotPath) {
+        // Writing to a String cannot fail.
+        if self.origin.replace(origin) != Some(origin) {
+            let _ = match origin {
+                Origin::Peer(address) => writeln!(self.text, "peer {address}"),
+                Origin::Local => writeln!(self.text, "local"),
+            };
+        }
+        let _ = writeln!(self.text, "{path}");
+        self.count += 1;
+    }
+
+    /// The whole text.
+    pub fn finish(mut self) -> String {
+        let _ = writeln!(self.text, "end {}", self.count);
+        self.text
+    }
 }
 
 /// Puts the text in the file's place in one step.
@@ -155,9 +170,11 @@ mod tests {
         let peer =
             ["dst 192.0.2.1/32 proto udp sport 123 then discard", "dst 2001:db8::1/128 then rate 1mbps"].map(path);
         let local = [path("dst 192.0.2.2/32 then mark 46")];
-        let shown = |paths: &[SnapshotPath]| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
         let address = Origin::Peer("192.0.2.9".parse().unwrap());
-        let text = text([(address, &*shown(&peer)), (Origin::Local, &*shown(&local))]);
+        let mut writer = Writer::default();
+        peer.iter().for_each(|path| writer.add(address, path));
+        local.iter().for_each(|path| writer.add(Origin::Local, path));
+        let text = writer.finish();
         let remembered = vec![
             Remembered { origin: address, paths: peer.into() },
             Remembered { origin: Origin::Local, paths: local.into() },

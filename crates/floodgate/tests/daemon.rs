@@ -335,3 +335,46 @@ fn events_are_seen_as_they_happen() {
     watch.kill().unwrap();
     watch.wait().unwrap();
 }
+
+#[test]
+fn graceful_restart_of_a_peer_keeps_its_rules() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let restarting = |restarted| {
+        let mut config = config();
+        let families = config.families.iter().map(|family| (family.into(), true)).collect();
+        let restart = bgp::GracefulRestart { restarted, notification: true, restart_time: 30, families };
+        config.graceful_restart = Some(restart);
+        let controller = Controller::start(PEER, daemon.port, config, None);
+        controller.wait_up();
+        controller
+    };
+    let controller = restarting(false);
+    controller.announce(&[NTP, DNS]);
+    controller.end_of_rib();
+    daemon.wait_rules(&[(&shown(NTP), "installed"), (&shown(DNS), "installed")]);
+    controller.vanish();
+    daemon.wait_rules(&[(&shown(NTP), "stale"), (&shown(DNS), "stale")]);
+    let controller = restarting(true);
+    controller.announce(&[NTP]);
+    daemon.wait_rules(&[(&shown(NTP), "installed"), (&shown(DNS), "stale")]);
+    controller.end_of_rib();
+    daemon.wait_rules(&[(&shown(NTP), "installed")]);
+    // A peer that is back without graceful restart has forgotten its rules: they go at once.
+    controller.vanish();
+    daemon.wait_rules(&[(&shown(NTP), "stale")]);
+    let _controller = Controller::connected(PEER, daemon.port);
+    daemon.wait_rules(&[]);
+}
+
+#[test]
+fn a_peer_that_sends_too_much_is_cut_off_where_told_to() {
+    let daemon = Daemon::start(&peer("a", PEER, "max-rules = 2\non-excess = \"close\""), "");
+    let controller = Controller::connected(PEER, daemon.port);
+    controller.announce(&[NTP, DNS, IPV6]);
+    wait("the end", || (controller.seen().len() > 1).then_some(()));
+    assert!(
+        matches!(&controller.seen()[1], Seen::Down(why) if why.contains("maximum number of prefixes")),
+        "{:?}",
+        controller.seen()
+    );
+}

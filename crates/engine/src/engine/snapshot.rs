@@ -5,9 +5,11 @@
 
 use super::Engine;
 use super::stale::Retention;
+use crate::key::RuleKey;
 use crate::route::{AsPathFacts, Origin, PathFacts, PeerId, Route, Timestamp};
 use flowspec::{Action, Community, Family, Nlri, PathId};
 use std::fmt::{self, Write};
+use std::ops::Bound;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -34,7 +36,13 @@ pub struct InvalidSnapshot(String);
 impl Engine {
     /// The rules of all peers.
     pub fn snapshot(&self) -> impl Iterator<Item = (PeerId, SnapshotPath)> + '_ {
-        self.table.rules.iter().flat_map(|(key, record)| {
+        self.snapshot_after(None)
+    }
+
+    /// The same from behind a match part on, in enforcement order, for writing them down bit by bit.
+    pub fn snapshot_after(&self, after: Option<&Arc<Nlri>>) -> impl Iterator<Item = (PeerId, SnapshotPath)> + '_ {
+        let start = after.map_or(Bound::Unbounded, |nlri| Bound::Excluded(RuleKey::new(nlri.clone())));
+        self.table.rules.range((start, Bound::Unbounded)).flat_map(|(key, record)| {
             let nlri = key.nlri();
             record.paths.iter().filter_map(move |path| {
                 let remembered = SnapshotPath {
@@ -60,7 +68,7 @@ impl Engine {
             }
             let nlri = path.nlri.clone();
             self.announce(peer, path.nlri, path.path_id, path.route, path.received, path.deadline);
-            let key = crate::key::RuleKey::new(nlri);
+            let key = RuleKey::new(nlri);
             let record = self.table.rules.get_mut(&key);
             if let Some(restored) =
                 record.and_then(|record| record.paths.iter_mut().find(|held| held.is(peer, path.path_id)))

@@ -25,8 +25,8 @@ pub struct StatusView {
     pub rules: BTreeMap<String, u64>,
     /// The back end.
     pub backend: String,
-    /// Interfaces that are filtered; empty means all.
-    pub interfaces: Vec<String>,
+    /// Interfaces that are filtered; `null` means all.
+    pub interfaces: Option<Vec<String>>,
     /// `enforce` or `monitor`.
     pub mode: String,
     /// All filtering is taken out for now.

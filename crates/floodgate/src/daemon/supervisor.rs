@@ -232,7 +232,10 @@ impl Supervisor {
     async fn rescan(&mut self) {
         let now = Surroundings::look(&self.config);
         if now != self.surroundings {
-            tracing::info!(interfaces = ?now.interfaces, "interfaces or addresses of this machine changed");
+            if now.interfaces != self.surroundings.interfaces {
+                let interfaces = now.interfaces.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ");
+                tracing::info!(interfaces, "filtered interfaces changed");
+            }
             self.surroundings = now.clone();
             let _ = self.core.send(Change::Surroundings(now)).await;
         }

@@ -25,17 +25,17 @@ pub struct Endpoint {
 
 /// A socket could not be made ready.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {source}")]
+#[error("{what}: {cause}")]
 pub struct SocketError {
     /// What was being done.
     pub what: String,
     /// The error.
-    pub source: io::Error,
+    pub cause: io::Error,
 }
 
 fn context(what: impl Into<String>) -> impl FnOnce(io::Error) -> SocketError {
     let what = what.into();
-    move |source| SocketError { what, source }
+    move |cause| SocketError { what, cause }
 }
 
 impl Endpoint {

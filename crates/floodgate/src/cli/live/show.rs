@@ -148,7 +148,11 @@ pub(super) fn status_text(status: &StatusView) -> String {
         Some(error) => format!("{}: FAILED: {error}", status.backend),
         None => format!("{}: {}, latest change took {:.1} ms", status.backend, status.dataplane, status.apply_ms),
     };
-    let interfaces = if status.interfaces.is_empty() { "all".to_owned() } else { status.interfaces.join(", ") };
+    let interfaces = match &status.interfaces {
+        None => "all".to_owned(),
+        Some(names) if names.is_empty() => "NONE: no interface has the configured name".to_owned(),
+        Some(names) => names.join(", "),
+    };
     let entries = match status.capacity {
         Some(capacity) => format!("{} of {capacity}", status.entries),
         None => status.entries.to_string(),

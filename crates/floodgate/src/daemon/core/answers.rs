@@ -77,7 +77,7 @@ impl Core {
             established: self.peers.established() as u64,
             rules: rules.map(|(name, count)| (name.to_owned(), count)).collect(),
             backend: self.config.dataplane.backend.name().to_owned(),
-            interfaces: self.surroundings.interfaces.clone().unwrap_or_default(),
+            interfaces: self.surroundings.interfaces.clone(),
             mode: if self.engine.is_monitoring() { "monitor" } else { "enforce" }.to_owned(),
             paused: self.engine.is_paused(),
             entries: applying.usage.entries,

@@ -170,15 +170,22 @@ impl Core {
                 }
                 Some(change) = queues.changes.recv() => self.change(change),
                 Some(command) = queues.commands.recv() => self.command(command),
-                () = tokio::time::sleep_until(deadline.into()) => self.tick(),
+                () = tokio::time::sleep_until(deadline.into()) => {
+                    self.tick();
+                    self.hear_more(&mut queues.peers);
+                }
                 Some(from) = queues.peers.recv() => {
                     self.hear(from);
-                    for _ in 1..BATCH {
-                        let Ok(from) = queues.peers.try_recv() else { break };
-                        self.hear(from);
-                    }
+                    self.hear_more(&mut queues.peers);
                 }
             }
+        }
+    }
+
+    fn hear_more(&mut self, peers: &mut mpsc::Receiver<FromPeer>) {
+        for _ in 0..BATCH {
+            let Ok(from) = peers.try_recv() else { return };
+            self.hear(from);
         }
     }
 

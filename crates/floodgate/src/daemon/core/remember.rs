@@ -3,11 +3,11 @@
 use super::{Core, LOCAL, now};
 use crate::config::Config;
 use crate::net::PeerId;
-use crate::state_file::{self, Origin, Remembered};
+use crate::state_file::{self, Origin, Remembered, Writer};
 use engine::{Retention, RouteFamily};
-use flowspec::Family;
-use std::collections::BTreeMap;
+use flowspec::{Family, Nlri};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Changes within this time are written together.
@@ -16,18 +16,32 @@ const GATHER: Duration = Duration::from_secs(1);
 /// Of the time, at most one part in so many is spent writing.
 const SHARE: u32 = 20;
 
+/// Rules put into text before the next look at everything else; what is decided in between may wait for a millisecond, not for all of them.
+const STEP: usize = 500;
+
 /// When and where to write.
 #[derive(Debug)]
 pub(super) struct Memory {
     path: Option<PathBuf>,
     due: Option<Instant>,
     cost: Duration,
+    draft: Option<Draft>,
     writer: Option<std::thread::JoinHandle<()>>,
+}
+
+/// A text in the making. Each rule in it is as it was at some moment; what changes behind the pen makes the next text due.
+#[derive(Debug)]
+struct Draft {
+    text: Writer,
+    after: Option<Arc<Nlri>>,
+    spent: Duration,
+    /// Rules of peers are remembered, too.
+    peers: bool,
 }
 
 impl Memory {
     pub(super) fn new(config: &Config) -> Self {
-        let mut memory = Memory { path: None, due: None, cost: Duration::ZERO, writer: None };
+        let mut memory = Memory { path: None, due: None, cost: Duration::ZERO, draft: None, writer: None };
         memory.configure(config);
         memory
     }
@@ -45,6 +59,9 @@ impl Memory {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.draft.is_some() {
+            return Some(Instant::now());
+        }
         let soonest = self.is_writing().then(|| Instant::now() + Duration::from_millis(100));
         self.due.map(|due| soonest.map_or(due, |soonest| due.max(soonest)))
     }
@@ -111,34 +128,45 @@ impl Core {
         }
     }
 
+    /// Begins to write when it is time to, and goes on with what was begun.
     pub(super) fn remember_if_due(&mut self) {
-        if self.memory.due.is_some_and(|due| due <= Instant::now()) && !self.memory.is_writing() {
-            let began = Instant::now();
-            let text = self.state_text(true);
-            self.memory.cost = began.elapsed();
+        if let Some(draft) = self.memory.draft.take() {
+            self.go_on(draft, STEP);
+        } else if self.memory.due.is_some_and(|due| due <= Instant::now()) && !self.memory.is_writing() {
             self.memory.due = None;
-            self.memory.write(text);
+            self.go_on(Draft { text: Writer::default(), after: None, spent: Duration::ZERO, peers: true }, STEP);
         }
     }
 
     /// The last word. Where the filters go, what peers announced is not to come back with the next start before they announce it again.
     pub(super) fn remember_at_the_end(&mut self, keep: bool) {
-        let text = self.state_text(keep);
-        self.memory.write(text);
+        self.memory.draft = None;
+        self.go_on(Draft { text: Writer::default(), after: None, spent: Duration::ZERO, peers: keep }, usize::MAX);
         self.memory.wait();
         self.memory.due = None;
     }
 
-    fn state_text(&self, peers: bool) -> String {
-        let mut lines: BTreeMap<Origin, Vec<String>> = BTreeMap::new();
-        for (peer, path) in self.engine.snapshot() {
+    fn go_on(&mut self, mut draft: Draft, step: usize) {
+        let began = Instant::now();
+        let after = draft.after.take();
+        for (written, (peer, path)) in self.engine.snapshot_after(after.as_ref()).enumerate() {
+            // All paths of a rule, or none: the next step begins behind it.
+            if written >= step && draft.after.as_ref() != Some(&path.nlri) {
+                draft.spent += began.elapsed();
+                self.memory.draft = Some(draft);
+                return;
+            }
             let origin = match self.peers.get(PeerId(peer.0)) {
-                _ if peer == LOCAL => Origin::Local,
-                Some(entry) if peers => Origin::Peer(entry.config.address),
-                _ => continue,
+                _ if peer == LOCAL => Some(Origin::Local),
+                Some(entry) if draft.peers => Some(Origin::Peer(entry.config.address)),
+                _ => None,
             };
-            lines.entry(origin).or_default().push(path.to_string());
+            if let Some(origin) = origin {
+                draft.text.add(origin, &path);
+            }
+            draft.after = Some(path.nlri);
         }
-        state_file::text(lines.iter().map(|(origin, lines)| (*origin, lines.as_slice())))
+        self.memory.cost = draft.spent + began.elapsed();
+        self.memory.write(draft.text.finish());
     }
 }
