@@ -1,7 +1,8 @@
 //! Changes as one netlink transaction.
 
+use super::changes::{Changes, Element, SetKind, SetSpec};
 use super::field::key_octets;
-use super::program::{BASE, Changes, Element, Program, SetKind, SetSpec};
+use super::program::{BASE, Program};
 use super::statement::{self, OBJECT_COUNTER, expression};
 use super::wire::{MAX_ATTRIBUTE, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Writer, msg};
 use flowspec::RuleId;

@@ -13,7 +13,7 @@ pub(super) fn conjunctions(space: &Space) -> Vec<Conjunction> {
         return Vec::new();
     }
     let version = space.version();
-    let mut product = vec![Conjunction::new()];
+    let mut product = vec![Conjunction::with_capacity(6)];
     let addresses = [(Field::Destination, space.destination()), (Field::Source, space.source())];
     for (field, prefix) in addresses {
         if let Some(prefix) = prefix {
@@ -80,6 +80,10 @@ fn guard_upper_fields(version: IpVersion, conjunction: &mut Conjunction) {
 }
 
 fn multiply(product: &mut Vec<Conjunction>, factor: &[Conjunction]) {
+    if let [one] = factor {
+        product.iter_mut().for_each(|tests| tests.extend(one));
+        return;
+    }
     *product = product.iter().flat_map(|left| factor.iter().map(|right| [&left[..], right].concat())).collect();
 }
 

@@ -4,7 +4,8 @@ use super::batch::{
     Batch, CHAIN_TYPE, Carried, Count, DROPPED, HOOK_PREROUTING, Inventory, Leftovers, POLICY, PRIORITY, SetInventory,
     TABLE, batch, rule_of_comment,
 };
-use super::program::{BASE, Carry, Changes, Program};
+use super::changes::{Carry, Changes};
+use super::program::{BASE, Program};
 use super::socket::{CommitError, Socket, io};
 use super::statement::OBJECT_COUNTER;
 use super::wire::{Attributes, Writer, msg};

@@ -32,6 +32,8 @@ use flowspec::ComponentType;
 use statement::Statement;
 
 mod batch;
+mod chains;
+mod changes;
 mod conjunction;
 mod field;
 mod kernel;

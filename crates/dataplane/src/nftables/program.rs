@@ -14,17 +14,16 @@
 //! chain of its own. So a packet meets the rules of a destination in their order; and more specific destinations come first in the
 //! order of rules. A chain that ends without a verdict returns here, to the next group.
 
-use super::conjunction::conjunctions;
-use super::field::{Field, KeyPart, Test};
-use super::limit::{Limit, Unit};
-use super::statement::{Rule, Statement, Verdict};
-use super::template::{Deed, End, GroupKey, Member, SlotKey, destination_key, members};
+use super::changes::{Carry, Changes, SetKind, SetSpec};
+use super::field::{Field, KeyPart};
+use super::statement::Verdict;
+use super::template::{GroupKey, Member, SlotKey, destination_key, members};
 use super::{Options, RuleFailure};
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::space::Space;
 use flowspec::{Effect, IpVersion, Nlri, Policing, RuleId};
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Most slots of a group of destinations: what a packet to a destination with rules may have to be looked up in. Rules of further
@@ -34,36 +33,6 @@ const MAX_SLOTS: usize = 16;
 pub(super) const MAX_MEMBERS: usize = 4096;
 /// The chain that the kernel calls.
 pub(super) const BASE: &str = "prerouting";
-
-/// A set to be made.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct SetSpec {
-    pub(super) name: String,
-    pub(super) version: IpVersion,
-    pub(super) key: Vec<KeyPart>,
-    pub(super) kind: SetKind,
-}
-
-/// What the elements of a set carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SetKind {
-    /// Nothing: the destinations of a group.
-    Plain,
-    /// A counter each.
-    Counted,
-    /// A verdict each.
-    Verdicts,
-    /// Interface names.
-    Interfaces,
-}
-
-/// An element to be added.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Element {
-    /// The rule that it counts for.
-    pub(super) rule: Option<RuleId>,
-    pub(super) verdict: Option<Verdict>,
-}
 
 /// Names a chain, whose rules follow from the program.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,132 +44,54 @@ pub(super) enum Chain {
     Police(Arc<Nlri>),
 }
 
-/// What must be done to the kernel's tables. What comes and goes within one of these is not in it.
 #[derive(Debug, Default)]
-pub(super) struct Changes {
-    pub(super) new_chains: BTreeSet<String>,
-    pub(super) new_sets: Vec<SetSpec>,
-    /// Named counters, with the rule that they count for.
-    pub(super) new_counters: BTreeMap<String, RuleId>,
-    /// Elements by set and key.
-    pub(super) add: BTreeMap<String, HashMap<Vec<u8>, Element>>,
-    pub(super) delete: BTreeMap<String, Vec<Vec<u8>>>,
-    /// Chains whose rules are to be written anew.
-    pub(super) rewrite: BTreeSet<Chain>,
-    pub(super) dead_chains: BTreeSet<String>,
-    pub(super) dead_sets: BTreeSet<String>,
-    pub(super) dead_counters: BTreeSet<String>,
-    /// Elements and counters that go while their rule stays: what they counted must be kept.
-    pub(super) carry: Vec<(RuleId, Carry)>,
-}
-
-impl Changes {
-    fn add_element(&mut self, set: &str, key: Vec<u8>, rule: Option<RuleId>, verdict: Option<Verdict>) {
-        self.add.entry(set.to_owned()).or_default().insert(key, Element { rule, verdict });
-    }
-
-    /// Whether the element was in the kernel.
-    fn delete_element(&mut self, set: &str, key: Vec<u8>) -> bool {
-        if self.add.get_mut(set).is_some_and(|elements| elements.remove(&key).is_some()) {
-            return false;
-        }
-        self.delete.entry(set.to_owned()).or_default().push(key);
-        true
-    }
-
-    /// A counter that was to go simply stays.
-    fn add_counter(&mut self, name: String, rule: RuleId) {
-        if !self.dead_counters.remove(&name) {
-            self.new_counters.insert(name, rule);
-        }
-    }
-
-    fn delete_counter(&mut self, name: String) {
-        if self.new_counters.remove(&name).is_none() {
-            self.dead_counters.insert(name);
-        }
-    }
-
-    /// A chain that was to go simply stays; its rules are written anew in any case.
-    fn add_chain(&mut self, name: String) {
-        if !self.dead_chains.remove(&name) {
-            self.new_chains.insert(name);
-        }
-    }
-
-    fn delete_chain(&mut self, name: String) {
-        if !self.new_chains.remove(&name) {
-            self.dead_chains.insert(name);
-        }
-    }
-
-    /// With the set go its elements.
-    fn delete_set(&mut self, name: String) {
-        self.add.remove(&name);
-        self.delete.remove(&name);
-        let before = self.new_sets.len();
-        self.new_sets.retain(|set| set.name != name);
-        if self.new_sets.len() == before {
-            self.dead_sets.insert(name);
-        }
-    }
-}
-
-/// Where a count stands that is to be kept.
-#[derive(Clone, Debug)]
-pub(super) enum Carry {
-    Element { set: String, key: Vec<u8> },
-    Counter(String),
-}
-
-#[derive(Debug, Default)]
-struct Slots(BTreeMap<SlotKey, Slot>);
+pub(super) struct Slots(pub(super) BTreeMap<Arc<SlotKey>, Slot>);
 
 #[derive(Debug)]
-struct Slot {
+pub(super) struct Slot {
     /// The set's name; for a slot without key, the name of its rule's counter.
-    name: String,
-    members: usize,
+    pub(super) name: String,
+    pub(super) members: usize,
 }
 
 #[derive(Debug)]
-struct Group {
-    chain: String,
-    destinations: String,
-    map: String,
-    slots: Slots,
-    buckets: HashMap<u128, Bucket>,
+pub(super) struct Group {
+    pub(super) chain: String,
+    pub(super) destinations: String,
+    pub(super) map: String,
+    pub(super) slots: Slots,
+    pub(super) buckets: HashMap<u128, Bucket>,
     /// How many buckets have a chain of their own.
-    own: usize,
+    pub(super) own: usize,
 }
 
 /// The rules of one destination.
 #[derive(Debug, Default)]
-struct Bucket {
-    count: usize,
+pub(super) struct Bucket {
+    pub(super) count: usize,
     /// In their order; not kept for rules without destination, which are never moved.
-    rules: Vec<Arc<Nlri>>,
-    own: Option<String>,
+    pub(super) rules: Vec<Arc<Nlri>>,
+    pub(super) own: Option<String>,
 }
 
 #[derive(Debug)]
-struct Placed {
-    rule: Arc<CompiledRule>,
+pub(super) struct Placed {
+    pub(super) rule: Arc<CompiledRule>,
     /// The chain that polices.
-    police: Option<String>,
+    pub(super) police: Option<String>,
 }
 
 /// The program of one generation.
 #[derive(Debug)]
 pub(super) struct Program {
-    options: Options,
-    generation: u32,
-    serial: u64,
-    protected: Arc<Vec<Space>>,
-    groups: BTreeMap<(IpVersion, GroupKey), Group>,
-    versions: BTreeSet<IpVersion>,
-    rules: HashMap<Arc<Nlri>, Placed>,
-    ids: HashMap<RuleId, Arc<Nlri>>,
+    pub(super) options: Options,
+    pub(super) generation: u32,
+    pub(super) serial: u64,
+    pub(super) protected: Arc<Vec<Space>>,
+    pub(super) groups: BTreeMap<(IpVersion, GroupKey), Group>,
+    pub(super) versions: BTreeSet<IpVersion>,
+    pub(super) rules: HashMap<Arc<Nlri>, Placed>,
+    pub(super) ids: HashMap<RuleId, Arc<Nlri>>,
 }
 
 impl Program {
@@ -243,40 +134,56 @@ impl Program {
         let mut changes = Changes::default();
         let mut program = Program::new(options, generation, &mut changes);
         program.protect(ruleset.protected.clone(), &mut changes);
-        program.reserve_popular_slots(&ruleset.rules, &mut changes);
-        let failures = ruleset
-            .rules
-            .iter()
-            .filter_map(|rule| program.add(rule, &mut changes).err().map(|failure| (rule.nlri.clone(), failure)))
-            .collect();
+        // Rules have few slots between them: each is kept once.
+        let mut slots: HashSet<Arc<SlotKey>> = HashSet::new();
+        let mut intern = |mut member: Member| {
+            match slots.get(&member.slot) {
+                Some(slot) => member.slot = slot.clone(),
+                None => drop(slots.insert(member.slot.clone())),
+            }
+            member
+        };
+        let members: Vec<Vec<Member>> =
+            ruleset.rules.iter().map(|rule| members(rule).into_iter().map(&mut intern).collect()).collect();
+        program.reserve_popular_slots(&ruleset.rules, &members, &mut changes);
+        let mut failures = Vec::new();
+        for (rule, members) in ruleset.rules.iter().zip(members) {
+            // A ruleset has each key once; should it not, the last one counts.
+            let added = match program.rules.contains_key(&rule.nlri) {
+                true => program.add(rule, &mut changes),
+                false => program.add_members(rule, members, &mut changes),
+            };
+            if let Err(failure) = added {
+                failures.push((rule.nlri.clone(), failure));
+            }
+        }
         program.drop_empty_slots(&mut changes);
         changes.carry.clear();
         (program, changes, failures)
     }
 
     /// Gives each group's slots to the templates that most of its rules have.
-    fn reserve_popular_slots(&mut self, rules: &[Arc<CompiledRule>], changes: &mut Changes) {
-        let mut count: HashMap<(IpVersion, GroupKey), HashMap<SlotKey, usize>> = HashMap::new();
-        for rule in rules {
-            let version = rule.nlri.family().version();
+    fn reserve_popular_slots(&mut self, rules: &[Arc<CompiledRule>], members: &[Vec<Member>], changes: &mut Changes) {
+        let mut count: HashMap<(IpVersion, GroupKey), HashMap<*const SlotKey, (&Arc<SlotKey>, usize)>> = HashMap::new();
+        for (rule, members) in rules.iter().zip(members) {
             let group = GroupKey::of(&rule.nlri).0;
             if group.mask.is_none() || refuse(rule).is_some() {
                 continue;
             }
-            let slots = count.entry((version, group)).or_default();
-            for member in members(rule) {
-                *slots.entry(member.slot).or_default() += 1;
+            let slots = count.entry((rule.nlri.family().version(), group)).or_default();
+            for Member { slot, .. } in members {
+                slots.entry(Arc::as_ptr(slot)).or_insert((slot, 0)).1 += 1;
             }
         }
         for ((version, key), slots) in count {
-            let mut slots: Vec<_> = slots.into_iter().filter(|(slot, _)| !single(slot)).collect();
-            slots.sort_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.cmp(b)));
+            let mut slots: Vec<_> = slots.into_values().filter(|(slot, _)| !single(slot)).collect();
             if slots.len() <= MAX_SLOTS {
                 continue;
             }
+            slots.sort_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.cmp(b)));
             self.open_group(version, key, changes);
             for (slot, _) in slots.into_iter().take(MAX_SLOTS) {
-                self.open_slot(version, key, &slot, changes);
+                self.open_slot(version, key, slot, changes);
             }
         }
     }
@@ -322,10 +229,19 @@ impl Program {
             }
             self.take_out(&rule.nlri.clone(), true, changes);
         }
+        self.add_members(rule, members(rule), changes)
+    }
+
+    /// Adds a rule that is not there.
+    fn add_members(
+        &mut self,
+        rule: &Arc<CompiledRule>,
+        members: Vec<Member>,
+        changes: &mut Changes,
+    ) -> Result<(), RuleFailure> {
         if let Some(failure) = refuse(rule) {
             return Err(failure);
         }
-        let members = members(rule);
         if members.len() > MAX_MEMBERS {
             return Err(RuleFailure::OverCapacity(format!(
                 "it takes {} nftables rules, {MAX_MEMBERS} are allowed",
@@ -508,12 +424,15 @@ impl Program {
     /// Whether every member finds a slot, or room for a new one.
     fn have_room(&self, version: IpVersion, key: GroupKey, members: &[Member]) -> bool {
         let Some(group) = self.groups.get(&(version, key)) else { return false };
+        if members.iter().all(|member| group.slots.0.contains_key(&member.slot)) {
+            return true;
+        }
         let new: BTreeSet<_> =
-            members.iter().map(|member| &member.slot).filter(|slot| !group.slots.0.contains_key(slot)).collect();
+            members.iter().map(|member| &member.slot).filter(|slot| !group.slots.0.contains_key(*slot)).collect();
         group.slots.0.len() + new.len() <= MAX_SLOTS
     }
 
-    fn open_slot(&mut self, version: IpVersion, key: GroupKey, slot: &SlotKey, changes: &mut Changes) {
+    fn open_slot(&mut self, version: IpVersion, key: GroupKey, slot: &Arc<SlotKey>, changes: &mut Changes) {
         let name = self.name("match");
         let Some(group) = self.groups.get_mut(&(version, key)) else { return };
         if let Entry::Vacant(entry) = group.slots.0.entry(slot.clone()) {
@@ -626,167 +545,29 @@ impl Program {
     }
 
     /// The name of a rule's counter, where it is not in an element.
-    fn counter(&self, id: RuleId) -> String {
+    pub(super) fn counter(&self, id: RuleId) -> String {
         format!("g{}_rule_{id}", self.generation)
     }
 
-    fn version_chain(&self, version: IpVersion) -> String {
+    /// The name of the counter of what a rule's policer dropped.
+    pub(super) fn dropped_counter(&self, id: RuleId) -> String {
+        format!("g{}_dropped_{id}", self.generation)
+    }
+
+    pub(super) fn version_chain(&self, version: IpVersion) -> String {
         match version {
             IpVersion::V4 => format!("g{}_ipv4", self.generation),
             IpVersion::V6 => format!("g{}_ipv6", self.generation),
         }
     }
 
-    fn interfaces_set(&self) -> String {
+    pub(super) fn interfaces_set(&self) -> String {
         format!("g{}_interfaces", self.generation)
-    }
-
-    /// The chain's name and rules; `None` when it is not there any more.
-    pub(super) fn chain(&self, chain: &Chain) -> Option<(String, Vec<Rule>)> {
-        match chain {
-            Chain::Base => Some((BASE.to_owned(), self.base_rules())),
-            Chain::Version(version) => {
-                self.versions.contains(version).then(|| (self.version_chain(*version), self.version_rules(*version)))
-            }
-            Chain::Group(version, key) => {
-                let group = self.groups.get(&(*version, *key))?;
-                Some((group.chain.clone(), self.group_rules(*version, group)))
-            }
-            Chain::Destination(version, key, bits) => {
-                let bucket = self.groups.get(&(*version, *key))?.buckets.get(bits)?;
-                Some((bucket.own.clone()?, self.destination_rules(*version, bucket)))
-            }
-            Chain::Police(nlri) => {
-                let placed = self.rules.get(nlri)?;
-                let name = placed.police.clone()?;
-                Some((name, self.police_rules(&placed.rule)))
-            }
-        }
-    }
-
-    fn base_rules(&self) -> Vec<Rule> {
-        let from = match self.options.interfaces.is_empty() {
-            true => Statement::FromLoopback,
-            false => Statement::FromOther { set: self.interfaces_set() },
-        };
-        let mut rules = vec![vec![from, Statement::Verdict(Verdict::Accept)]];
-        rules.extend(self.versions.iter().map(|&version| {
-            vec![Statement::Version(version), Statement::Verdict(Verdict::Goto(self.version_chain(version)))]
-        }));
-        rules
-    }
-
-    fn version_rules(&self, version: IpVersion) -> Vec<Rule> {
-        let protected = self.protected.iter().filter(|space| space.version() == version).flat_map(conjunctions);
-        let mut rules: Vec<Rule> = protected
-            .map(|tests| {
-                let tests = tests.into_iter().map(|test| Statement::Test(version, test));
-                tests.chain([Statement::Verdict(Verdict::Accept)]).collect()
-            })
-            .collect();
-        for ((_, key), group) in self.groups.iter().filter(|((of, _), _)| *of == version) {
-            let Some(mask) = key.mask else {
-                rules.push(vec![Statement::Verdict(Verdict::Jump(group.chain.clone()))]);
-                continue;
-            };
-            let key = vec![KeyPart { field: Field::Destination, mask }];
-            if !group.slots.0.is_empty() {
-                rules.push(vec![
-                    Statement::Lookup { version, key: key.clone(), set: group.destinations.clone() },
-                    Statement::Verdict(Verdict::Jump(group.chain.clone())),
-                ]);
-            }
-            if group.own > 0 {
-                rules.push(vec![Statement::VerdictMap { version, key, map: group.map.clone() }]);
-            }
-        }
-        rules
-    }
-
-    fn group_rules(&self, version: IpVersion, group: &Group) -> Vec<Rule> {
-        let rule = |(key, slot): (&SlotKey, &Slot)| {
-            let mut rule: Rule = key.fixed.iter().map(|&test| Statement::Test(version, test)).collect();
-            if single(key) {
-                rule.push(Statement::Counter(slot.name.clone()));
-            } else {
-                rule.push(Statement::Lookup { version, key: key.key.clone(), set: slot.name.clone() });
-            }
-            rule.extend(self.deed(version, &key.deed));
-            rule
-        };
-        group.slots.0.iter().map(rule).collect()
-    }
-
-    fn destination_rules(&self, version: IpVersion, bucket: &Bucket) -> Vec<Rule> {
-        let placed = bucket.rules.iter().filter_map(|nlri| self.rules.get(nlri));
-        placed.flat_map(|placed| self.rule_in_chain(version, placed)).collect()
-    }
-
-    /// A rule as it stands in a chain whose packets have its destination.
-    fn rule_in_chain(&self, version: IpVersion, placed: &Placed) -> Vec<Rule> {
-        let counter = self.counter(placed.rule.id);
-        let deed = Deed::of(&placed.rule);
-        let one = |tests: Vec<Test>| {
-            let tests = tests.into_iter().filter(|test| test.field() != Field::Destination);
-            let mut rule: Rule = tests.map(|test| Statement::Test(version, test)).collect();
-            rule.push(Statement::Counter(counter.clone()));
-            rule.extend(self.deed(version, &deed));
-            rule
-        };
-        placed.rule.entries.iter().flat_map(conjunctions).map(one).collect()
-    }
-
-    fn deed(&self, version: IpVersion, deed: &Deed) -> Rule {
-        let mut rule = Rule::new();
-        if deed.sample {
-            rule.push(self.options.log());
-        }
-        rule.extend(deed.mark.map(|dscp| Statement::SetDscp(version, dscp)));
-        rule.extend(match deed.end {
-            End::Drop => Some(Statement::Verdict(Verdict::Drop)),
-            End::Accept => Some(Statement::Verdict(Verdict::Accept)),
-            End::Continue => None,
-            End::Police(id) => {
-                let placed = self.ids.get(&id).and_then(|nlri| self.rules.get(nlri));
-                placed.and_then(|placed| placed.police.clone()).map(|chain| Statement::Verdict(Verdict::Jump(chain)))
-            }
-        });
-        rule
-    }
-
-    /// The rest of a policed rule. The chain ends in a verdict unless the search goes on.
-    fn police_rules(&self, rule: &CompiledRule) -> Vec<Rule> {
-        let Policing::Limit { bytes, packets } = rule.effect.policing else { return Vec::new() };
-        let mut rules = Vec::new();
-        if rule.effect.sample {
-            rules.push(vec![self.options.log()]);
-        }
-        let limits = [(Unit::Bytes, bytes), (Unit::Packets, packets)];
-        for (unit, rate) in limits {
-            rules.extend(rate.map(|rate| {
-                vec![
-                    Statement::Over(Limit::new(unit, rate)),
-                    Statement::Counter(self.dropped_counter(rule.id)),
-                    Statement::Verdict(Verdict::Drop),
-                ]
-            }));
-        }
-        if !rule.effect.continues {
-            let version = rule.nlri.family().version();
-            let mark = rule.effect.mark.map(|dscp| Statement::SetDscp(version, dscp));
-            rules.push(mark.into_iter().chain([Statement::Verdict(Verdict::Accept)]).collect());
-        }
-        rules
-    }
-
-    /// The name of the counter of what a rule's policer dropped.
-    fn dropped_counter(&self, id: RuleId) -> String {
-        format!("g{}_dropped_{id}", self.generation)
     }
 }
 
 /// A slot that is a single rule's: nothing is looked up.
-fn single(slot: &SlotKey) -> bool {
+pub(super) fn single(slot: &SlotKey) -> bool {
     slot.key.is_empty()
 }
 

@@ -2,8 +2,9 @@
 
 use super::Options;
 use super::batch::{PRIORITY, TABLE};
+use super::changes::{Changes, Element, SetKind, SetSpec};
 use super::field::{KeyPart, Value, unshifted};
-use super::program::{BASE, Changes, Element, Program, SetKind, SetSpec};
+use super::program::{BASE, Program};
 use super::statement::Rule;
 use engine::plan::Ruleset;
 use flowspec::IpVersion;

@@ -11,6 +11,7 @@ use super::conjunction::{Conjunction, conjunctions, mask_and_value};
 use super::field::{Field, KeyPart, Test, encode_key};
 use engine::plan::CompiledRule;
 use flowspec::{Component, ComponentType, IpVersion, Nlri, Policing, Prefix, RuleId};
+use std::sync::Arc;
 
 /// `nft list` shows the types of five parts of a key, and misreads more.
 const MAX_KEY_PARTS: usize = 5;
@@ -91,7 +92,7 @@ pub(super) struct SlotKey {
 /// A rule's place in a set.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
-    pub(super) slot: SlotKey,
+    pub(super) slot: Arc<SlotKey>,
     /// The element's key.
     pub(super) key: Vec<u8>,
 }
@@ -119,7 +120,7 @@ pub(super) fn members(rule: &CompiledRule) -> Vec<Member> {
                 test => slot.fixed.push(test),
             }
         }
-        Member { slot, key: encode_key(version, &values) }
+        Member { slot: Arc::new(slot), key: encode_key(version, &values) }
     };
     rule.entries.iter().flat_map(conjunctions).map(member).collect()
 }

@@ -1,0 +1,151 @@
+//! The rules of each chain, as they follow from the program.
+
+use super::conjunction::conjunctions;
+use super::field::{Field, KeyPart, Test};
+use super::limit::{Limit, Unit};
+use super::program::{BASE, Bucket, Chain, Group, Placed, Program, Slot, single};
+use super::statement::{Rule, Statement, Verdict};
+use super::template::{Deed, End, SlotKey};
+use engine::plan::CompiledRule;
+use flowspec::{IpVersion, Policing};
+use std::sync::Arc;
+
+impl Program {
+    /// The chain's name and rules; `None` when it is not there any more.
+    pub(super) fn chain(&self, chain: &Chain) -> Option<(String, Vec<Rule>)> {
+        match chain {
+            Chain::Base => Some((BASE.to_owned(), self.base_rules())),
+            Chain::Version(version) => {
+                self.versions.contains(version).then(|| (self.version_chain(*version), self.version_rules(*version)))
+            }
+            Chain::Group(version, key) => {
+                let group = self.groups.get(&(*version, *key))?;
+                Some((group.chain.clone(), self.group_rules(*version, group)))
+            }
+            Chain::Destination(version, key, bits) => {
+                let bucket = self.groups.get(&(*version, *key))?.buckets.get(bits)?;
+                Some((bucket.own.clone()?, self.destination_rules(*version, bucket)))
+            }
+            Chain::Police(nlri) => {
+                let placed = self.rules.get(nlri)?;
+                let name = placed.police.clone()?;
+                Some((name, self.police_rules(&placed.rule)))
+            }
+        }
+    }
+
+    fn base_rules(&self) -> Vec<Rule> {
+        let from = match self.options.interfaces.is_empty() {
+            true => Statement::FromLoopback,
+            false => Statement::FromOther { set: self.interfaces_set() },
+        };
+        let mut rules = vec![vec![from, Statement::Verdict(Verdict::Accept)]];
+        rules.extend(self.versions.iter().map(|&version| {
+            vec![Statement::Version(version), Statement::Verdict(Verdict::Goto(self.version_chain(version)))]
+        }));
+        rules
+    }
+
+    fn version_rules(&self, version: IpVersion) -> Vec<Rule> {
+        let protected = self.protected.iter().filter(|space| space.version() == version).flat_map(conjunctions);
+        let mut rules: Vec<Rule> = protected
+            .map(|tests| {
+                let tests = tests.into_iter().map(|test| Statement::Test(version, test));
+                tests.chain([Statement::Verdict(Verdict::Accept)]).collect()
+            })
+            .collect();
+        for ((_, key), group) in self.groups.iter().filter(|((of, _), _)| *of == version) {
+            let Some(mask) = key.mask else {
+                rules.push(vec![Statement::Verdict(Verdict::Jump(group.chain.clone()))]);
+                continue;
+            };
+            let key = vec![KeyPart { field: Field::Destination, mask }];
+            if !group.slots.0.is_empty() {
+                rules.push(vec![
+                    Statement::Lookup { version, key: key.clone(), set: group.destinations.clone() },
+                    Statement::Verdict(Verdict::Jump(group.chain.clone())),
+                ]);
+            }
+            if group.own > 0 {
+                rules.push(vec![Statement::VerdictMap { version, key, map: group.map.clone() }]);
+            }
+        }
+        rules
+    }
+
+    fn group_rules(&self, version: IpVersion, group: &Group) -> Vec<Rule> {
+        let rule = |(key, slot): (&Arc<SlotKey>, &Slot)| {
+            let mut rule: Rule = key.fixed.iter().map(|&test| Statement::Test(version, test)).collect();
+            if single(key) {
+                rule.push(Statement::Counter(slot.name.clone()));
+            } else {
+                rule.push(Statement::Lookup { version, key: key.key.clone(), set: slot.name.clone() });
+            }
+            rule.extend(self.deed(version, &key.deed));
+            rule
+        };
+        group.slots.0.iter().map(rule).collect()
+    }
+
+    fn destination_rules(&self, version: IpVersion, bucket: &Bucket) -> Vec<Rule> {
+        let placed = bucket.rules.iter().filter_map(|nlri| self.rules.get(nlri));
+        placed.flat_map(|placed| self.rule_in_chain(version, placed)).collect()
+    }
+
+    /// A rule as it stands in a chain whose packets have its destination.
+    fn rule_in_chain(&self, version: IpVersion, placed: &Placed) -> Vec<Rule> {
+        let counter = self.counter(placed.rule.id);
+        let deed = Deed::of(&placed.rule);
+        let one = |tests: Vec<Test>| {
+            let tests = tests.into_iter().filter(|test| test.field() != Field::Destination);
+            let mut rule: Rule = tests.map(|test| Statement::Test(version, test)).collect();
+            rule.push(Statement::Counter(counter.clone()));
+            rule.extend(self.deed(version, &deed));
+            rule
+        };
+        placed.rule.entries.iter().flat_map(conjunctions).map(one).collect()
+    }
+
+    fn deed(&self, version: IpVersion, deed: &Deed) -> Rule {
+        let mut rule = Rule::new();
+        if deed.sample {
+            rule.push(self.options.log());
+        }
+        rule.extend(deed.mark.map(|dscp| Statement::SetDscp(version, dscp)));
+        rule.extend(match deed.end {
+            End::Drop => Some(Statement::Verdict(Verdict::Drop)),
+            End::Accept => Some(Statement::Verdict(Verdict::Accept)),
+            End::Continue => None,
+            End::Police(id) => {
+                let placed = self.ids.get(&id).and_then(|nlri| self.rules.get(nlri));
+                placed.and_then(|placed| placed.police.clone()).map(|chain| Statement::Verdict(Verdict::Jump(chain)))
+            }
+        });
+        rule
+    }
+
+    /// The rest of a policed rule. The chain ends in a verdict unless the search goes on.
+    fn police_rules(&self, rule: &CompiledRule) -> Vec<Rule> {
+        let Policing::Limit { bytes, packets } = rule.effect.policing else { return Vec::new() };
+        let mut rules = Vec::new();
+        if rule.effect.sample {
+            rules.push(vec![self.options.log()]);
+        }
+        let limits = [(Unit::Bytes, bytes), (Unit::Packets, packets)];
+        for (unit, rate) in limits {
+            rules.extend(rate.map(|rate| {
+                vec![
+                    Statement::Over(Limit::new(unit, rate)),
+                    Statement::Counter(self.dropped_counter(rule.id)),
+                    Statement::Verdict(Verdict::Drop),
+                ]
+            }));
+        }
+        if !rule.effect.continues {
+            let version = rule.nlri.family().version();
+            let mark = rule.effect.mark.map(|dscp| Statement::SetDscp(version, dscp));
+            rules.push(mark.into_iter().chain([Statement::Verdict(Verdict::Accept)]).collect());
+        }
+        rules
+    }
+}

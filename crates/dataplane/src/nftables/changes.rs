@@ -1,0 +1,119 @@
+//! What a change of the program asks of the kernel's tables.
+
+use super::field::KeyPart;
+use super::program::Chain;
+use super::statement::Verdict;
+use flowspec::{IpVersion, RuleId};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// What must be done to the kernel's tables. What comes and goes within one of these is not in it.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) new_chains: BTreeSet<String>,
+    pub(super) new_sets: Vec<SetSpec>,
+    /// Named counters, with the rule that they count for.
+    pub(super) new_counters: BTreeMap<String, RuleId>,
+    /// Elements by set and key.
+    pub(super) add: BTreeMap<String, HashMap<Vec<u8>, Element>>,
+    pub(super) delete: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Chains whose rules are to be written anew.
+    pub(super) rewrite: BTreeSet<Chain>,
+    pub(super) dead_chains: BTreeSet<String>,
+    pub(super) dead_sets: BTreeSet<String>,
+    pub(super) dead_counters: BTreeSet<String>,
+    /// Elements and counters that go while their rule stays: what they counted must be kept.
+    pub(super) carry: Vec<(RuleId, Carry)>,
+}
+
+impl Changes {
+    pub(super) fn add_element(&mut self, set: &str, key: Vec<u8>, rule: Option<RuleId>, verdict: Option<Verdict>) {
+        let element = Element { rule, verdict };
+        match self.add.get_mut(set) {
+            Some(elements) => elements.insert(key, element),
+            None => self.add.entry(set.to_owned()).or_default().insert(key, element),
+        };
+    }
+
+    /// Whether the element was in the kernel.
+    pub(super) fn delete_element(&mut self, set: &str, key: Vec<u8>) -> bool {
+        if self.add.get_mut(set).is_some_and(|elements| elements.remove(&key).is_some()) {
+            return false;
+        }
+        self.delete.entry(set.to_owned()).or_default().push(key);
+        true
+    }
+
+    /// A counter that was to go simply stays.
+    pub(super) fn add_counter(&mut self, name: String, rule: RuleId) {
+        if !self.dead_counters.remove(&name) {
+            self.new_counters.insert(name, rule);
+        }
+    }
+
+    pub(super) fn delete_counter(&mut self, name: String) {
+        if self.new_counters.remove(&name).is_none() {
+            self.dead_counters.insert(name);
+        }
+    }
+
+    /// A chain that was to go simply stays; its rules are written anew in any case.
+    pub(super) fn add_chain(&mut self, name: String) {
+        if !self.dead_chains.remove(&name) {
+            self.new_chains.insert(name);
+        }
+    }
+
+    pub(super) fn delete_chain(&mut self, name: String) {
+        if !self.new_chains.remove(&name) {
+            self.dead_chains.insert(name);
+        }
+    }
+
+    /// With the set go its elements.
+    pub(super) fn delete_set(&mut self, name: String) {
+        self.add.remove(&name);
+        self.delete.remove(&name);
+        let before = self.new_sets.len();
+        self.new_sets.retain(|set| set.name != name);
+        if self.new_sets.len() == before {
+            self.dead_sets.insert(name);
+        }
+    }
+}
+
+/// Where a count stands that is to be kept.
+#[derive(Clone, Debug)]
+pub(super) enum Carry {
+    Element { set: String, key: Vec<u8> },
+    Counter(String),
+}
+
+/// A set to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SetSpec {
+    pub(super) name: String,
+    pub(super) version: IpVersion,
+    pub(super) key: Vec<KeyPart>,
+    pub(super) kind: SetKind,
+}
+
+/// What the elements of a set carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SetKind {
+    /// Nothing: the destinations of a group.
+    Plain,
+    /// A counter each.
+    Counted,
+    /// A verdict each.
+    Verdicts,
+    /// Interface names.
+    Interfaces,
+}
+
+/// An element to be added.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Element {
+    /// The rule that it counts for.
+    pub(super) rule: Option<RuleId>,
+    pub(super) verdict: Option<Verdict>,
+}
