@@ -7,7 +7,7 @@ use flowspec::{Effect, IpVersion, Nlri, Space};
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// The policy file for a rule set, in enforcement order. Rules that cannot be written are left out; [`super::capabilities`] lets none through.
+/// The policy file for a rule set, in enforcement order. Rules that cannot be written are left out; [`super::capabilities()`] lets none through.
 pub fn render(rules: &Ruleset, settings: &Settings) -> String {
     Page::new(&rules.protected, rules.rules.iter(), settings).text
 }

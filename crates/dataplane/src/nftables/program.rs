@@ -164,7 +164,8 @@ impl Program {
 
     /// Gives each group's slots to the templates that most of its rules have.
     fn reserve_popular_slots(&mut self, rules: &[Arc<CompiledRule>], members: &[Vec<Member>], changes: &mut Changes) {
-        let mut count: HashMap<(IpVersion, GroupKey), HashMap<*const SlotKey, (&Arc<SlotKey>, usize)>> = HashMap::new();
+        type Popularity<'a> = HashMap<*const SlotKey, (&'a Arc<SlotKey>, usize)>;
+        let mut count: HashMap<(IpVersion, GroupKey), Popularity<'_>> = HashMap::new();
         for (rule, members) in rules.iter().zip(members) {
             let group = GroupKey::of(&rule.nlri).0;
             if group.mask.is_none() || refuse(rule).is_some() {
