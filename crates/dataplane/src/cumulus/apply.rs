@@ -5,7 +5,7 @@ use super::counters::{self, Counters};
 use super::place::{Limits, Placement, place};
 use super::render::Page;
 use super::settings::Settings;
-use super::tool::{self, RunError};
+use super::tool::{self, RunError, Turn};
 use super::{capabilities, store};
 use crate::{Applied, Counter, Dataplane, DataplaneError, Health, RuleFailure, Usage};
 use engine::capability::Capabilities;
@@ -94,10 +94,10 @@ impl Cumulus {
     fn fit(&mut self, wanted: &Wanted) -> Result<Applied, DataplaneError> {
         let mut tries = 0;
         // What the switch had room for so far.
-        let known = if self.in_force.sure { self.in_force.placement.entries } else { 0 };
+        let known = if self.in_force.sure { self.in_force.placement.all_entries() } else { 0 };
         loop {
             let placement = self.place(wanted)?;
-            let entries = placement.entries;
+            let entries = placement.all_entries();
             match self.attempt(&wanted.protected, placement) {
                 Ok(applied) => return Ok(applied),
                 Err(TryError::Full { words, torn }) => {
@@ -152,9 +152,10 @@ impl Cumulus {
             self.in_force.placement = placement;
             return Ok(Applied { failures });
         }
+        let turn = Turn::wait(&self.settings).map_err(whole)?;
         self.keep_counters();
         let before = store::put(&directory, text).map_err(whole)?;
-        if let Err(error) = tool::install(&self.settings) {
+        if let Err(error) = tool::install(&self.settings, turn) {
             before.restore();
             return Err(match error {
                 RunError::NotRun(error) => TryError::Whole { error, torn: false },
@@ -185,7 +186,8 @@ impl Cumulus {
             return;
         }
         let was_sure = std::mem::replace(&mut self.in_force.sure, false);
-        match tool::install(&self.settings) {
+        let turn = Turn::wait(&self.settings).map_err(RunError::NotRun);
+        match turn.and_then(|turn| tool::install(&self.settings, turn)) {
             Ok(()) => self.in_force.sure = was_sure,
             Err(error) => tracing::error!(?error, "what was in force before could not be installed again"),
         }
@@ -275,7 +277,7 @@ impl Dataplane for Cumulus {
 
     fn usage(&mut self) -> Result<Usage, DataplaneError> {
         let (v4, v6) = self.settings.budget();
-        Ok(Usage { entries: self.in_force.placement.entries, capacity: Some(v4 + v6), memory: None })
+        Ok(Usage { entries: self.in_force.placement.all_entries(), capacity: Some(v4 + v6), memory: None })
     }
 
     fn clear(&mut self) -> Result<(), DataplaneError> {

@@ -10,6 +10,7 @@ mod complaint;
 mod counters;
 mod line;
 mod place;
+mod preview;
 mod profile;
 mod render;
 mod settings;
@@ -18,6 +19,7 @@ mod tool;
 
 pub use apply::Cumulus;
 pub use capabilities::capabilities;
+pub use preview::{Preview, preview};
 pub use profile::{Asic, InvalidRelease, Release, UnknownAsic};
 pub use render::{cost, render};
 pub use settings::Settings;

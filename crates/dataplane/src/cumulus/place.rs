@@ -29,8 +29,22 @@ pub(super) struct Placement {
     pub(super) placed: Vec<Arc<CompiledRule>>,
     /// The others, and why.
     pub(super) failures: Vec<(Arc<Nlri>, RuleFailure)>,
-    /// Entries taken, protected packets included.
-    pub(super) entries: u64,
+    /// Entries taken of IPv4 and of IPv6, protected packets included.
+    pub(super) entries: (u64, u64),
+}
+
+impl Placement {
+    /// Entries taken of both.
+    pub(super) fn all_entries(&self) -> u64 {
+        self.entries.0 + self.entries.1
+    }
+
+    fn add(&mut self, version: IpVersion, entries: u64) {
+        match version {
+            IpVersion::V4 => self.entries.0 += entries,
+            IpVersion::V6 => self.entries.1 += entries,
+        }
+    }
 }
 
 /// Places rules, given in enforcement order. `Err` when not even what is protected has room.
@@ -50,7 +64,7 @@ pub(super) fn place<'a>(
                 room.of(space.version())
             ));
         }
-        placement.entries += cost;
+        placement.add(space.version(), cost);
     }
     let mut missing = Missing::default();
     for rule in rules {
@@ -70,7 +84,7 @@ pub(super) fn place<'a>(
         match failure {
             None => {
                 room.take(version, needed);
-                placement.entries += needed;
+                placement.add(version, needed);
                 placement.placed.push(Arc::clone(rule));
             }
             Some(failure) => {

@@ -90,6 +90,15 @@ impl Release {
         Release { major, minor }
     }
 
+    /// What `/etc/os-release` of a switch says; `None` where it is another system's.
+    pub fn of_system(os_release: &str) -> Option<Self> {
+        let value = |key: &str| {
+            let line = os_release.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))?;
+            Some(line.trim().trim_matches(['"', '\'']))
+        };
+        value("VERSION_ID").filter(|_| value("ID") == Some("cumulus-linux"))?.parse().ok()
+    }
+
     /// Table and chain for packets that come in on a switch port.
     pub(super) fn chain(self) -> &'static str {
         if self.filters_before_routing() { "-t mangle -A PREROUTING" } else { "-A FORWARD" }
@@ -152,6 +161,15 @@ mod tests {
         for asic in Asic::all() {
             assert_eq!(asic.name().parse(), Ok(asic));
         }
+    }
+
+    #[test]
+    fn a_switch_says_which_release_it_runs() {
+        let text = "NAME=\"Cumulus Linux\"\nVERSION_ID=5.9.1\nVERSION=\"Cumulus Linux 5.9.1\"\nID=cumulus-linux\n";
+        assert_eq!(Release::of_system(text), Some(Release::new(5, 9)));
+        assert_eq!(Release::of_system(&text.replace("5.9.1", "\"4.4.0\"")), Some(Release::new(4, 4)));
+        assert_eq!(Release::of_system("ID=debian\nVERSION_ID=\"12\"\n"), None);
+        assert_eq!(Release::of_system(""), None);
     }
 
     #[test]

@@ -39,8 +39,8 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             policy_directory: PathBuf::from("/etc/cumulus/acl/policy.d"),
-            tool: PathBuf::from("cl-acltool"),
-            timeout: Duration::from_secs(120),
+            tool: PathBuf::from("/usr/cumulus/bin/cl-acltool"),
+            timeout: Duration::from_secs(60),
             save: [PathBuf::from("iptables-save"), PathBuf::from("ip6tables-save")],
             interfaces: vec!["swp+".to_owned()],
             release: Release::new(5, 0),

@@ -31,10 +31,21 @@ pub(super) enum RunError {
     NotRun(DataplaneError),
 }
 
+/// The right to change the policy files and have them installed: one process at a time has it.
+#[derive(Debug)]
+pub(super) struct Turn(File);
+
+impl Turn {
+    /// Waits for it, no longer than a run may take.
+    pub(super) fn wait(settings: &Settings) -> Result<Self, DataplaneError> {
+        lock(settings, Instant::now() + settings.timeout).map(Turn)
+    }
+}
+
 /// Has the policy files installed, all of them.
-pub(super) fn install(settings: &Settings) -> Result<(), RunError> {
+pub(super) fn install(settings: &Settings, turn: Turn) -> Result<(), RunError> {
     let deadline = Instant::now() + settings.timeout;
-    let lock = lock(settings, deadline)?;
+    let Turn(lock) = turn;
     let (reader, writer) = std::io::pipe().map_err(|error| not_run("make a pipe", error))?;
     let errors = writer.try_clone().map_err(|error| not_run("copy a pipe", error))?;
     let mut command = Command::new(&settings.tool);
@@ -68,26 +79,25 @@ fn not_run(context: &str, source: std::io::Error) -> RunError {
     RunError::NotRun(DataplaneError::Io { context: context.to_owned(), source })
 }
 
-fn lock(settings: &Settings, deadline: Instant) -> Result<File, RunError> {
+fn lock(settings: &Settings, deadline: Instant) -> Result<File, DataplaneError> {
     let path = settings.policy_directory.join(LOCK);
-    let context = || format!("lock {}", path.display());
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(|error| not_run(&context(), error))?;
+    let failed = |source| DataplaneError::Io { context: format!("lock {}", path.display()), source };
+    let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+    let file = opened.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => DataplaneError::Unavailable(format!(
+            "there is no directory {}; is this a Cumulus Linux switch?",
+            settings.policy_directory.display()
+        )),
+        _ => failed(error),
+    })?;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOOK * 10),
             Err(TryLockError::WouldBlock) => {
-                return Err(RunError::NotRun(DataplaneError::Refused(
-                    "an earlier run of cl-acltool does not end".to_owned(),
-                )));
+                return Err(DataplaneError::Refused("an earlier run of cl-acltool does not end".to_owned()));
             }
-            Err(TryLockError::Error(error)) => return Err(not_run(&context(), error)),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
     }
 }
@@ -142,14 +152,18 @@ mod tests {
         (directory, settings)
     }
 
+    fn run(settings: &Settings) -> Result<(), RunError> {
+        install(settings, Turn::wait(settings).map_err(RunError::NotRun)?)
+    }
+
     #[test]
     fn says_what_the_tool_says() {
         let (_directory, settings) =
             settings("echo Reading; echo 'error: hw sync failed (No More Resources)' >&2; exit 1");
-        let error = install(&settings).unwrap_err();
+        let error = run(&settings).unwrap_err();
         assert!(matches!(error, RunError::Complaint(Complaint::Full { .. })), "{error:?}");
         let (_directory, settings) = self::settings("echo \"$@\" > \"$0.args\"; echo Done.");
-        install(&settings).unwrap();
+        run(&settings).unwrap();
         assert_eq!(std::fs::read_to_string(settings.tool.with_extension("args")).unwrap(), "-i\n");
     }
 
@@ -157,7 +171,7 @@ mod tests {
     fn one_that_hangs_is_ended_with_all_that_it_started() {
         let (directory, settings) = settings("sleep 100 & echo $! > \"$0.pid\"; wait");
         let settings = Settings { timeout: Duration::from_millis(200), ..settings };
-        assert!(matches!(install(&settings), Err(RunError::Timeout(_))));
+        assert!(matches!(run(&settings), Err(RunError::Timeout(_))));
         let pid = std::fs::read_to_string(directory.path().join("tool.pid")).unwrap();
         let ended = (0..200).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
@@ -170,10 +184,10 @@ mod tests {
     #[test]
     fn waits_for_a_run_that_its_starter_did_not_survive() {
         let (directory, settings) = settings("echo run >> \"$0.runs\"");
-        let held = lock(&settings, Instant::now()).map_err(|error| format!("{error:?}")).unwrap();
+        let Turn(held) = Turn::wait(&settings).unwrap();
         let mut orphan = Command::new("sleep").arg("0.3").stdin(Stdio::from(held)).spawn().unwrap();
         let began = Instant::now();
-        install(&settings).unwrap();
+        run(&settings).unwrap();
         assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
         orphan.wait().unwrap();
         assert!(directory.path().join("tool.runs").exists());
@@ -183,7 +197,7 @@ mod tests {
     fn a_machine_without_the_tool_is_told_so() {
         let (_directory, settings) = settings("");
         let settings = Settings { tool: "/nonexistent/cl-acltool".into(), ..settings };
-        let error = install(&settings).unwrap_err();
+        let error = run(&settings).unwrap_err();
         assert!(matches!(error, RunError::NotRun(DataplaneError::Unavailable(_))), "{error:?}");
     }
 }
