@@ -227,6 +227,48 @@ fn compile_for_a_data_plane_that_can_do_everything() {
 }
 
 #[test]
+fn compile_for_a_switch_shows_the_file_and_what_each_rule_costs() {
+    let rules = "dst 192.0.2.1/32 proto udp sport 123 then discard\n\
+                 dst 192.0.2.2/32 proto tcp dport !=80 then discard\n\
+                 dst 192.0.2.3/32 length >=512 then discard\n";
+    let compile = ["compile", "--target", "cumulus"];
+    let run = floodgate(&[&compile[..], &["--json", "--asic", "trident3", "--release", "4.4"]].concat(), rules);
+    assert_eq!(run.status, 1, "one is refused: {}", run.stderr);
+    let objects = run.objects();
+    let costs: Vec<_> = objects[..3].iter().map(|object| object["entries"].as_u64().unwrap()).collect();
+    assert_eq!(costs, [1, 2, 0]);
+    assert!(objects[2]["reason"].as_str().is_some_and(|why| why.contains("packet length")), "{}", objects[2]);
+    let program = objects[3]["program"].as_str().unwrap();
+    assert!(
+        program.contains("\n-A FORWARD --in-interface swp+ -p udp -d 192.0.2.1/32 --sport 123 -j DROP\n"),
+        "{program}"
+    );
+    assert_eq!(
+        (&objects[3]["room"]["ipv4"]["entries"], &objects[3]["room"]["ipv4"]["budget"]),
+        (&3.into(), &724.into())
+    );
+
+    // On more ports than the table has room for.
+    let ports = (1..=300).map(|n| format!("swp{n}")).collect::<Vec<_>>().join(",");
+    let run = floodgate(&[&compile[..], &["--json", "--interfaces", &ports]].concat(), rules);
+    assert_eq!(run.objects()[1]["entries"], 600);
+    assert!(run.objects()[1]["over_capacity"].as_str().is_some_and(|why| why.contains("156 of 456 are left")));
+
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let text = "[router]\nas = 65140\nid = \"192.0.2.10\"\n[dataplane]\ninterfaces = [\"swp1\", \"bond*\"]\n[dataplane.cumulus]\nrelease = \"5.14\"\nasic = \"spectrum3\"\n";
+    file.write_all(text.as_bytes()).expect("written");
+    let run = floodgate(&[&compile[..], &["--config", file.path().to_str().expect("UTF-8")]].concat(), rules);
+    assert!(run.stdout.contains("-t mangle -A PREROUTING --in-interface swp1,bond+ "), "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("spectrum2: 6 of 12456 IPv4 entries"), "{}", run.stdout);
+
+    for wrong in [&["--target", "cumulus", "--interfaces", "eth*"][..], &["--target", "nftables", "--asic", "trident2"]]
+    {
+        assert_eq!(floodgate(&[&["compile"], wrong].concat(), rules).status, 1, "{wrong:?}");
+    }
+    assert_eq!(floodgate(&[&compile[..], &["--asic", "trident9"]].concat(), rules).status, 2);
+}
+
+#[test]
 fn many_lines_stream_through_decode() {
     let line = "0b0118c00002038106048119\n";
     let run = floodgate(&["decode", "--json", "-"], &line.repeat(100_000));

@@ -2,62 +2,171 @@
 
 use super::output::Output;
 use super::rules;
-use super::{CompileArgs, NEGATIVE, OK, Target};
-use anyhow::Result;
+use super::{CompileArgs, NEGATIVE, OK, SwitchArgs, Target};
+use crate::config::{self, Config};
+use anyhow::{Result, ensure};
 use comfy_table::{Table, presets};
-use dataplane::nftables;
+use dataplane::{RuleFailure, cumulus, nftables};
 use engine::capability::Capabilities;
 use engine::compile::{Verdict, compile_list};
 use engine::plan::{CompiledRule, Ruleset};
-use flowspec::Rule;
+use flowspec::{Nlri, Rule};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Compiles the rules; `NEGATIVE` when a line was in error or a rule refused.
+/// Compiles the rules; `NEGATIVE` when a line was in error, a rule refused, or there is no room for one.
 pub fn run(args: &CompileArgs) -> Result<u8> {
+    let plane = Plane::new(args)?;
     let mut output = Output::new();
     let (rules, failed) = rules::load(args.rules.as_deref(), args.json, &mut output)?;
     let (numbers, rules): (Vec<usize>, Vec<Rule>) =
         rules.into_iter().map(|numbered| (numbered.index, numbered.rule)).unzip();
-    let verdicts = compile_list(&rules, &capabilities(args.target));
-    let lines =
-        || numbers.iter().zip(&rules).zip(&verdicts).map(|((&n, rule), verdict)| CompiledLine::new(n, rule, verdict));
-    let exact: Vec<Arc<CompiledRule>> = verdicts
-        .iter()
-        .filter_map(|verdict| match verdict {
-            Verdict::Exact(compiled) => Some(Arc::new(compiled.clone())),
-            Verdict::Refused(_) => None,
-        })
-        .collect();
-    let program = program(args.target, &exact);
+    let verdicts = compile_list(&rules, &plane.capabilities());
+    let mut exact: Vec<Arc<CompiledRule>> = Vec::new();
+    for verdict in &verdicts {
+        if let Verdict::Exact(compiled) = verdict {
+            exact.push(Arc::new(compiled.clone()));
+        }
+    }
+    let enforceable = exact.len();
+    let outcome = plane.outcome(exact)?;
+    let lines = || {
+        let rules = numbers.iter().zip(&rules).zip(&verdicts);
+        rules.map(|((&n, rule), verdict)| CompiledLine::new(n, rule, verdict, &plane, &outcome))
+    };
     if args.json {
         lines().try_for_each(|line| output.json(&line))?;
-        output.json(&Program { program: &program })?;
+        output.json(&Program { program: &outcome.program, room: outcome.room.as_ref() })?;
     } else {
         output.line(&table(lines()))?;
         let entries: u64 = lines().map(|line| line.entries).sum();
-        output.line(&format!("{} of {} rules can be enforced, with {entries} entries", exact.len(), rules.len()))?;
-        if !program.is_empty() {
-            output.line(&format!("\n{program}"))?;
+        output.line(&format!("{enforceable} of {} rules can be enforced, with {entries} entries", rules.len()))?;
+        if let Some(room) = &outcome.room {
+            output.line(&room.to_string())?;
+        }
+        if !outcome.failures.is_empty() {
+            output.line(&format!("{} of them have no place in the table", outcome.failures.len()))?;
+        }
+        if !outcome.program.is_empty() {
+            output.line(&format!("\n{}", outcome.program))?;
         }
     }
     output.finish()?;
-    Ok(if failed || exact.len() < rules.len() { NEGATIVE } else { OK })
+    Ok(if failed || enforceable < rules.len() || !outcome.failures.is_empty() { NEGATIVE } else { OK })
 }
 
-fn capabilities(target: Target) -> Capabilities {
-    match target {
-        Target::None => Capabilities::everything("none"),
-        Target::Nftables => nftables::capabilities(),
+/// What is compiled for.
+enum Plane {
+    None,
+    Nftables,
+    Cumulus(Box<cumulus::Settings>),
+}
+
+/// What a data plane would make of the rules that it can enforce.
+#[derive(Default)]
+struct Outcome {
+    /// In the data plane's own language.
+    program: String,
+    /// How full its table is, where it has one.
+    room: Option<Room>,
+    /// Rules without a place in it, and why.
+    failures: HashMap<Arc<Nlri>, String>,
+}
+
+/// Entries of a switch's table.
+#[derive(Serialize)]
+struct Room {
+    asic: &'static str,
+    ipv4: Share,
+    ipv6: Share,
+}
+
+#[derive(Serialize)]
+struct Share {
+    entries: u64,
+    budget: u64,
+}
+
+impl std::fmt::Display for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Room { asic, ipv4, ipv6 } = self;
+        let (v4, v6) = (ipv4.budget, ipv6.budget);
+        write!(f, "{asic}: {} of {v4} IPv4 entries, {} of {v6} IPv6 entries", ipv4.entries, ipv6.entries)
     }
 }
 
-/// What would be installed, in the data plane's own language.
-fn program(target: Target, rules: &[Arc<CompiledRule>]) -> String {
-    let ruleset = || Ruleset { protected: Arc::default(), rules: rules.to_vec() };
-    match target {
-        Target::None => String::new(),
-        Target::Nftables => nftables::render(&ruleset()),
+impl Plane {
+    fn new(args: &CompileArgs) -> Result<Self> {
+        let SwitchArgs { config, release, asic, interfaces, non_atomic } = &args.switch;
+        let given = config.is_some() || release.is_some() || asic.is_some() || !interfaces.is_empty() || *non_atomic;
+        match args.target {
+            Target::None | Target::Nftables => {
+                ensure!(!given, "--config, --release, --asic, --interfaces and --non-atomic are for --target cumulus");
+                Ok(if args.target == Target::None { Plane::None } else { Plane::Nftables })
+            }
+            Target::Cumulus => {
+                let mut dataplane = match config {
+                    Some(path) => Config::load(path)?.dataplane,
+                    None => config::Dataplane::default(),
+                };
+                if !interfaces.is_empty() {
+                    dataplane.interfaces.clone_from(interfaces);
+                }
+                for pattern in &dataplane.interfaces {
+                    if let Some(message) = config::unfit_interface(pattern) {
+                        anyhow::bail!(message);
+                    }
+                }
+                let switch = &mut dataplane.cumulus;
+                switch.release = release.or(switch.release);
+                switch.asic = asic.or(switch.asic);
+                switch.non_atomic |= non_atomic;
+                let release = config::release_of_this_machine();
+                Ok(Plane::Cumulus(Box::new(switch.settings(&dataplane.interfaces, release))))
+            }
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        match self {
+            Plane::None => Capabilities::everything("none"),
+            Plane::Nftables => nftables::capabilities(),
+            Plane::Cumulus(settings) => cumulus::capabilities(settings),
+        }
+    }
+
+    /// Entries that a rule takes.
+    fn cost(&self, rule: &CompiledRule) -> u64 {
+        match self {
+            Plane::None | Plane::Nftables => rule.entries.len() as u64,
+            Plane::Cumulus(settings) => cumulus::cost(rule, settings),
+        }
+    }
+
+    fn outcome(&self, mut rules: Vec<Arc<CompiledRule>>) -> Result<Outcome> {
+        // The first of equal rules counts.
+        rules.dedup_by(|later, earlier| later.nlri == earlier.nlri);
+        let rules = Ruleset { protected: Arc::default(), rules };
+        match self {
+            Plane::None => Ok(Outcome::default()),
+            Plane::Nftables => Ok(Outcome { program: nftables::render(&rules), ..Outcome::default() }),
+            Plane::Cumulus(settings) => {
+                let cumulus::Preview { text, entries, failures } =
+                    cumulus::preview(&rules, settings).map_err(anyhow::Error::msg)?;
+                let budget = settings.budget();
+                let room = Room {
+                    asic: settings.asic.name(),
+                    ipv4: Share { entries: entries.0, budget: budget.0 },
+                    ipv6: Share { entries: entries.1, budget: budget.1 },
+                };
+                let words = |failure| match failure {
+                    RuleFailure::OverCapacity(words) | RuleFailure::Failed(words) => words,
+                };
+                let failures = failures.into_iter().map(|(nlri, failure)| (nlri, words(failure))).collect();
+                Ok(Outcome { program: text, room: Some(room), failures })
+            }
+        }
     }
 }
 
@@ -71,19 +180,24 @@ struct CompiledLine {
     entries: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Why it has no place in the data plane's table although it could be enforced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    over_capacity: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Program<'a> {
     program: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'a Room>,
 }
 
 impl CompiledLine {
-    fn new(number: usize, rule: &Rule, verdict: &Verdict) -> Self {
+    fn new(number: usize, rule: &Rule, verdict: &Verdict, plane: &Plane, outcome: &Outcome) -> Self {
         let mut wire = Vec::with_capacity(rule.nlri.wire_len());
         rule.nlri.encode_to(&mut wire);
         let (verdict, entries, reason) = match verdict {
-            Verdict::Exact(compiled) => ("exact", compiled.entries.len() as u64, None),
+            Verdict::Exact(compiled) => ("exact", plane.cost(compiled), None),
             Verdict::Refused(refusal) => ("refused", 0, Some(refusal.to_string())),
         };
         CompiledLine {
@@ -94,6 +208,7 @@ impl CompiledLine {
             verdict,
             entries,
             reason,
+            over_capacity: outcome.failures.get(&rule.nlri).cloned(),
         }
     }
 }
@@ -103,7 +218,8 @@ fn table(lines: impl Iterator<Item = CompiledLine>) -> String {
     table.load_preset(presets::NOTHING).set_header(["RULE", "ID", "ENTRIES", "TEXT"]);
     for line in lines {
         let entries = if line.reason.is_some() { "refused".to_owned() } else { line.entries.to_string() };
-        let text = line.reason.map(|reason| format!("{}\n  {reason}", line.text)).unwrap_or(line.text);
+        let no_place = line.over_capacity.map(|why| format!("no place in the table: {why}"));
+        let text = line.reason.or(no_place).map(|why| format!("{}\n  {why}", line.text)).unwrap_or(line.text);
         table.add_row([line.rule.to_string(), line.id, entries, text]);
     }
     table.to_string()

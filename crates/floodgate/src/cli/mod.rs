@@ -11,7 +11,9 @@ mod output;
 mod rules;
 mod words;
 
+use crate::config::Pattern;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dataplane::cumulus::{Asic, Release};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -172,7 +174,9 @@ impl ExplainArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   floodgate compile --target none --rules filters.txt
-  floodgate compile --target nftables --rules filters.txt --json")]
+  floodgate compile --target nftables --rules filters.txt --json
+  floodgate compile --target cumulus --asic trident3 --release 4.4 --rules filters.txt
+  floodgate compile --target cumulus --config /etc/floodgate/floodgate.toml --rules filters.txt")]
 pub struct CompileArgs {
     /// The data plane to compile for
     #[arg(long, value_enum)]
@@ -183,6 +187,30 @@ pub struct CompileArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
+    /// The switch.
+    #[command(flatten)]
+    pub switch: SwitchArgs,
+}
+
+/// Arguments of `compile --target cumulus`.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "For --target cumulus")]
+pub struct SwitchArgs {
+    /// Take [dataplane] of this configuration
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Release of Cumulus Linux [default: that of this machine, otherwise 5.0]
+    #[arg(long, value_name = "NUMBER")]
+    pub release: Option<Release>,
+    /// The switch's ASIC and TCAM profile, which gives the size of its table [default: spectrum1, the smallest]
+    #[arg(long, value_name = "NAME")]
+    pub asic: Option<Asic>,
+    /// Ports and bonds where packets come in [default: swp*]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub interfaces: Vec<Pattern>,
+    /// Tables are updated in place (acl.non_atomic_update_mode), which gives more room
+    #[arg(long)]
+    pub non_atomic: bool,
 }
 
 /// Data planes that `compile` knows.
@@ -192,6 +220,8 @@ pub enum Target {
     None,
     /// Linux nftables
     Nftables,
+    /// Hardware ACLs of a switch with Cumulus Linux
+    Cumulus,
 }
 
 /// Runs the command; the outcome is the exit status.

@@ -1,8 +1,9 @@
 //! What types cannot say: values that do not fit together.
 
+use super::cumulus;
 use super::error::Problem;
 use super::values::is_loopback;
-use super::{Config, FamilyName, Peer, Validation};
+use super::{Backend, Config, FamilyName, Peer, Validation};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -22,6 +23,9 @@ pub(super) fn problems(config: &Config, text: &str) -> Vec<Problem> {
         prefix(net, &[Key("protect"), Key("prefixes"), Index(index)], &mut report);
     }
     api(config, &mut report);
+    if config.dataplane.backend == Backend::Cumulus {
+        switch(config, &mut report);
+    }
     report.problems
 }
 
@@ -38,6 +42,13 @@ pub(super) fn advice(config: &Config) -> Vec<String> {
                 peer.name
             ));
         }
+    }
+    let switch = &config.dataplane.cumulus;
+    if config.dataplane.backend == Backend::Cumulus && switch.asic.is_none() {
+        let (v4, v6) = switch.settings(&[], None).budget();
+        advice.push(format!(
+            "asic is not set in [dataplane.cumulus]: the smallest table is assumed, with room for {v4} IPv4 and {v6} IPv6 entries"
+        ));
     }
     advice
 }
@@ -156,6 +167,33 @@ fn api(config: &Config, report: &mut Report<'_>) {
     for (index, address) in addresses.filter(|(_, address): &(usize, &IpAddr)| address.is_unspecified()) {
         let message = format!("{address} is not an address; leave the key out to mean all of this machine");
         report.at(&[Key("protect"), Key("addresses"), Index(index)], message);
+    }
+}
+
+fn switch(config: &Config, report: &mut Report<'_>) {
+    for (index, pattern) in config.dataplane.interfaces.iter().enumerate() {
+        if let Some(message) = cumulus::unfit_interface(pattern) {
+            report.at(&[Key("dataplane"), Key("interfaces"), Index(index)], message);
+        }
+        if config.dataplane.interfaces[..index].contains(pattern) {
+            report.at(&[Key("dataplane"), Key("interfaces"), Index(index)], format!("`{}` again", pattern.as_str()));
+        }
+    }
+    let cumulus = &config.dataplane.cumulus;
+    let mut wrong =
+        |key: &'static str, message: &str| report.at(&[Key("dataplane"), Key("cumulus"), Key(key)], message.to_owned());
+    if cumulus.timeout.0.is_zero() {
+        wrong("timeout", "a run that may take no time is never let end; expected a time such as 60s");
+    }
+    if cumulus.max_entries_per_rule == 0 {
+        wrong("max-entries-per-rule", "a rule takes at least one entry");
+    }
+    if !cumulus.policy_directory.is_absolute() {
+        wrong("policy-directory", "expected an absolute path, such as /etc/cumulus/acl/policy.d");
+    }
+    let settings = cumulus.settings(&[], None);
+    if settings.budget().0 == 0 {
+        wrong("reserve", "nothing is left of the table for IPv4 rules");
     }
 }
 

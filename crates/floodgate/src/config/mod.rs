@@ -4,9 +4,11 @@
 //! `docs/manual/configuration.md` documents every key; a test keeps it complete.
 
 mod check;
+mod cumulus;
 mod error;
 mod values;
 
+pub use cumulus::{Cumulus, release_of_this_machine, unfit_interface};
 pub use error::{ConfigError, Problem};
 pub use values::{ActionKind, Age, FamilyName, Hops, Listen, Pattern, Port};
 
@@ -181,6 +183,8 @@ pub struct Dataplane {
     pub debounce: Option<Age>,
     /// Settings of the nftables back end.
     pub nftables: Nftables,
+    /// Settings of the Cumulus Linux back end.
+    pub cumulus: Cumulus,
 }
 
 /// The back ends.
@@ -190,6 +194,8 @@ pub enum Backend {
     /// The kernel's nftables.
     #[default]
     Nftables,
+    /// Hardware ACLs of a switch with Cumulus Linux.
+    Cumulus,
     /// Computes and shows everything, installs nothing.
     None,
 }
@@ -199,6 +205,7 @@ impl Backend {
     pub const fn name(self) -> &'static str {
         match self {
             Backend::Nftables => "nftables",
+            Backend::Cumulus => "cumulus",
             Backend::None => "none",
         }
     }

@@ -37,7 +37,7 @@ fn errors_say_where_what_and_what_was_meant() {
         (
             "[dataplane]\nbackend = \"nftables\"",
             "[dataplane]\nbackend = \"nftable\"",
-            "f.toml:12:11: unknown value `nftable`; did you mean `nftables`? Expected `nftables` or `none`",
+            "f.toml:12:11: unknown value `nftable`; did you mean `nftables`? Expected one of `nftables`, `cumulus`, `none`",
         ),
         ("interfaces", "interface", "f.toml:13:1: unknown key `interface`; did you mean `interfaces`?"),
         ("as = 65140", "as = \"x\"", "f.toml:3:6: invalid type: string \"x\", expected u32"),
@@ -91,6 +91,26 @@ fn errors_say_where_what_and_what_was_meant() {
             "as = 65070",
             "as = 65070\nallow.destinations = [\"198.51.100/24\"]",
             "f.toml:10:23: `198.51.100/24` is no IP address",
+        ),
+        (
+            "backend = \"nftables\"\ninterfaces = [\"swp*\"]",
+            "backend = \"cumulus\"\ninterfaces = [\"bond*\", \"swp1*\"]",
+            "f.toml:13:24: the switch knows the wildcards `swp*` (all ports) and `bond*` (all bonds), and not `swp1*`",
+        ),
+        (
+            "interfaces = [\"swp*\"]",
+            "cumulus.asic = \"trident4\"",
+            "f.toml:13:16: `trident4` is no ASIC that is known; expected one of tomahawk,",
+        ),
+        (
+            "interfaces = [\"swp*\"]",
+            "cumulus.release = 5.1",
+            "f.toml:13:19: invalid type: floating point `5.1`, expected",
+        ),
+        (
+            "backend = \"nftables\"",
+            "backend = \"cumulus\"\ncumulus.reserve = 500",
+            "f.toml:13:19: nothing is left of the table for IPv4 rules",
         ),
         ("[router]", "[router", "f.toml:2:8: "),
     ];
@@ -157,6 +177,7 @@ fn the_manual_has_every_key() {
         ("[protect]", "as = 65070\n[protect]"),
         ("[dataplane]", "[dataplane]"),
         ("[dataplane.nftables]", "interfaces = [\"swp*\"]\n[dataplane.nftables]"),
+        ("[dataplane.cumulus]", "interfaces = [\"swp*\"]\n[dataplane.cumulus]"),
         ("[api]", "as = 65070\n[api]"),
         ("[state]", "as = 65070\n[state]"),
         ("[log]", "as = 65070\n[log]"),
@@ -170,7 +191,7 @@ fn the_manual_has_every_key() {
         let keys = error.split("expected ").nth(1).unwrap_or_else(|| panic!("{error}"));
         known.extend(keys.split('`').skip(1).step_by(2).map(|key| format!("{section} {key}")));
     }
-    for table in ["[[peer]] allow", "[dataplane] nftables"] {
+    for table in ["[[peer]] allow", "[dataplane] nftables", "[dataplane] cumulus"] {
         assert!(known.remove(table), "{table} has a section of its own");
     }
     assert!(known.len() > 40, "{known:?}");

@@ -2,9 +2,10 @@
 
 use super::{Core, Surroundings};
 use crate::apply::{self, Order, Report};
-use crate::config::{Backend, Config};
+use crate::config::{Backend, Config, release_of_this_machine};
 use crate::events::{About, Kind};
 use anyhow::{Context, Result};
+use dataplane::cumulus::{self, Cumulus};
 use dataplane::{Counter, Dataplane, NoDataplane, Usage, nftables};
 use engine::capability::Capabilities;
 use flowspec::Nlri;
@@ -26,7 +27,8 @@ const FRESH: Duration = Duration::from_millis(900);
 pub(super) struct Applying {
     orders: std::sync::mpsc::Sender<Order>,
     capabilities: Capabilities,
-    settings: (crate::config::Dataplane, Option<Vec<String>>),
+    debounce: Duration,
+    blueprint: Blueprint,
     phase: Phase,
     gather_until: Option<Instant>,
     retry_at: Option<Instant>,
@@ -59,14 +61,16 @@ impl Applying {
         surroundings: &Surroundings,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Result<Self> {
-        let dataplane = build(config, surroundings)?;
+        let blueprint = Blueprint::new(config, surroundings)?;
+        let dataplane = blueprint.build()?;
         let capabilities = dataplane.capabilities();
         let report = move |report| drop(reports.send(report));
         let orders = apply::spawn(dataplane, report).context("cannot start a thread")?;
         Ok(Applying {
             orders,
             capabilities,
-            settings: (config.dataplane.clone(), surroundings.interfaces.clone()),
+            debounce: debounce(config),
+            blueprint,
             phase: Phase::Idle,
             gather_until: None,
             retry_at: None,
@@ -95,17 +99,17 @@ impl Applying {
 
     /// Uses another data plane where the settings or the interfaces changed; then all must be put in force anew.
     pub(super) fn exchange(&mut self, config: &Config, surroundings: &Surroundings) -> Result<bool> {
-        let settings = (config.dataplane.clone(), surroundings.interfaces.clone());
-        // The same back end finds and replaces what it has in force; another's is taken out.
-        let in_place = settings.0.backend == self.settings.0.backend;
-        if in_place && settings.0.nftables == self.settings.0.nftables && settings.1 == self.settings.1 {
-            self.settings = settings;
+        let blueprint = Blueprint::new(config, surroundings)?;
+        if blueprint == self.blueprint {
+            self.debounce = debounce(config);
             return Ok(false);
         }
-        let dataplane = build(config, surroundings)?;
+        let dataplane = blueprint.build()?;
         self.capabilities = dataplane.capabilities();
-        self.settings = settings;
-        self.send(Order::Exchange { dataplane, retire: !in_place });
+        self.debounce = debounce(config);
+        let retire = !blueprint.takes_over(&self.blueprint);
+        self.blueprint = blueprint;
+        self.send(Order::Exchange { dataplane, retire });
         self.retry_at = None;
         Ok(true)
     }
@@ -141,37 +145,77 @@ impl Applying {
             tracing::error!("the data plane's thread is gone");
         }
     }
+}
 
-    fn debounce(&self) -> Duration {
-        let usual = match self.settings.0.backend {
-            Backend::Nftables | Backend::None => Duration::ZERO,
-        };
-        self.settings.0.debounce.map_or(usual, |age| age.0)
-    }
+/// What the data plane is built from: two that are equal make the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Blueprint {
+    None,
+    Nftables(nftables::Options),
+    Cumulus(Box<cumulus::Settings>),
 }
 
 /// Stands for "no interface" where the back end takes no names for "every interface"; longer than a name can be made by hand for a port.
 const NO_INTERFACE: &str = "floodgate-none";
 
-fn build(config: &Config, surroundings: &Surroundings) -> Result<Box<dyn Dataplane>> {
-    match config.dataplane.backend {
-        Backend::None => Ok(Box::new(NoDataplane::new())),
-        Backend::Nftables => {
-            let interfaces = match &surroundings.interfaces {
-                None => Vec::new(),
-                // None of the patterns means anything yet: filtering everywhere instead would be the opposite of what was asked.
-                Some(names) if names.is_empty() => vec![NO_INTERFACE.to_owned()],
-                Some(names) => names.clone(),
-            };
-            let settings = &config.dataplane.nftables;
-            let options = nftables::Options {
-                interfaces,
-                sample_group: settings.sample_group,
-                sample_octets: settings.sample_octets,
-            };
-            Ok(Box::new(nftables::Nftables::open(options).context("nftables")?))
+impl Blueprint {
+    fn new(config: &Config, surroundings: &Surroundings) -> Result<Self> {
+        match config.dataplane.backend {
+            Backend::None => Ok(Blueprint::None),
+            Backend::Nftables => {
+                let interfaces = match &surroundings.interfaces {
+                    None => Vec::new(),
+                    // None of the patterns means anything yet: filtering everywhere instead would be the opposite of what was asked.
+                    Some(names) if names.is_empty() => vec![NO_INTERFACE.to_owned()],
+                    Some(names) => names.clone(),
+                };
+                let settings = &config.dataplane.nftables;
+                Ok(Blueprint::Nftables(nftables::Options {
+                    interfaces,
+                    sample_group: settings.sample_group,
+                    sample_octets: settings.sample_octets,
+                }))
+            }
+            Backend::Cumulus => {
+                let settings = &config.dataplane.cumulus;
+                let release = release_of_this_machine();
+                // Rules in a chain that the switch's release does not look at would filter nothing.
+                anyhow::ensure!(
+                    settings.release.or(release).is_some(),
+                    "/etc/os-release names no release of Cumulus Linux; say which it is with release in [dataplane.cumulus]"
+                );
+                Ok(Blueprint::Cumulus(Box::new(settings.settings(&config.dataplane.interfaces, release))))
+            }
         }
     }
+
+    fn build(&self) -> Result<Box<dyn Dataplane>> {
+        match self {
+            Blueprint::None => Ok(Box::new(NoDataplane::new())),
+            Blueprint::Nftables(options) => {
+                Ok(Box::new(nftables::Nftables::open(options.clone()).context("nftables")?))
+            }
+            Blueprint::Cumulus(settings) => Ok(Box::new(Cumulus::new(settings.as_ref().clone()))),
+        }
+    }
+
+    /// Whether what is built finds and replaces what `old` has in force; what another has is to be taken out.
+    fn takes_over(&self, old: &Blueprint) -> bool {
+        match (self, old) {
+            (Blueprint::None, Blueprint::None) | (Blueprint::Nftables(_), Blueprint::Nftables(_)) => true,
+            (Blueprint::Cumulus(new), Blueprint::Cumulus(old)) => new.policy_directory == old.policy_directory,
+            (Blueprint::None | Blueprint::Nftables(_) | Blueprint::Cumulus(_), _) => false,
+        }
+    }
+}
+
+/// How long changes are gathered unless the file says otherwise: a run of cl-acltool takes seconds, and one is to do for a whole message.
+fn debounce(config: &Config) -> Duration {
+    let usual = match config.dataplane.backend {
+        Backend::Nftables | Backend::None => Duration::ZERO,
+        Backend::Cumulus => Duration::from_millis(20),
+    };
+    config.dataplane.debounce.map_or(usual, |age| age.0)
 }
 
 impl Core {
@@ -194,7 +238,7 @@ impl Core {
             applying.answer_waiting(&Ok(true));
             return;
         }
-        let due = *applying.gather_until.get_or_insert(now + applying.debounce());
+        let due = *applying.gather_until.get_or_insert(now + applying.debounce);
         if due > now {
             return;
         }
@@ -229,7 +273,7 @@ impl Core {
                 self.engine.apply_failed(&error.to_string());
                 self.applying.failed(error.to_string(), took);
             }
-            Report::Damaged(how) if self.applying.phase == Phase::Idle => {
+            Report::Damaged(how) if self.applying.phase == Phase::Idle && self.applying.retry_at.is_none() => {
                 tracing::warn!(%how, "somebody changed our filters; they are put back");
                 self.history.record(Kind::Damaged, About::words(how));
                 self.applying.damages += 1;
