@@ -178,7 +178,6 @@ struct CompiledLine {
     text: String,
     verdict: &'static str,
     entries: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// Why it has no place in the data plane's table although it could be enforced.
     #[serde(skip_serializing_if = "Option::is_none")]

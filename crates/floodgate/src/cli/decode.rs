@@ -52,7 +52,7 @@ impl Report {
             return self.output.json(&Failure { input: item.number, error });
         }
         self.output.flush()?;
-        eprintln!("floodgate: input {}: {} ({})", item.number + 1, error.message, error.kind);
+        eprintln!("floodgate: {}: {} ({})", item.place(), error.message, error.kind);
         Ok(())
     }
 

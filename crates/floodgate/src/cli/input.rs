@@ -5,6 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 /// Longest line that is read; more than the hex of the longest BGP message (65,535 octets) with blanks.
 const MAX_LINE: u64 = 1 << 20;
@@ -15,6 +16,18 @@ pub struct Item {
     pub number: usize,
     /// The text, without line end.
     pub text: String,
+    /// Where it comes from: a file's name, `standard input`; `None` for an argument.
+    source: Option<Rc<str>>,
+}
+
+impl Item {
+    /// The place for people, numbered from 1 as editors do: `filters.txt, line 3` or `argument 2`.
+    pub fn place(&self) -> String {
+        match &self.source {
+            Some(source) => format!("{source}, line {}", self.number + 1),
+            None => format!("argument {}", self.number + 1),
+        }
+    }
 }
 
 /// Calls `each` for every argument, or for every line of standard input where the only argument is `-`.
@@ -22,20 +35,20 @@ pub fn for_each(arguments: &[String], mut each: impl FnMut(Item) -> Result<()>) 
     if arguments == ["-"] {
         return Lines::standard_input().try_for_each(|item| each(item?));
     }
-    arguments.iter().enumerate().try_for_each(|(number, text)| each(Item { number, text: text.clone() }))
+    arguments.iter().enumerate().try_for_each(|(number, text)| each(Item { number, text: text.clone(), source: None }))
 }
 
 /// The lines of a stream, with a progress bar where the stream is a file and standard error is a terminal.
 pub struct Lines {
     reader: BufReader<Box<dyn Read>>,
     number: usize,
-    name: String,
+    name: Rc<str>,
 }
 
 impl Lines {
     /// The lines of standard input.
     pub fn standard_input() -> Self {
-        Lines { reader: BufReader::new(Box::new(io::stdin())), number: 0, name: "standard input".to_owned() }
+        Lines { reader: BufReader::new(Box::new(io::stdin())), number: 0, name: "standard input".into() }
     }
 
     /// The lines of a file; `-` is standard input.
@@ -44,7 +57,7 @@ impl Lines {
             return Ok(Lines::standard_input());
         }
         let (reader, name) = open(path)?;
-        Ok(Lines { reader: BufReader::with_capacity(1 << 16, reader), number: 0, name })
+        Ok(Lines { reader: BufReader::with_capacity(1 << 16, reader), number: 0, name: name.into() })
     }
 }
 
@@ -88,7 +101,7 @@ impl Iterator for Lines {
         }
         // Text that is not UTF-8 is an error of that input, which its parser points at; not of the whole run.
         let text = String::from_utf8(octets).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
-        Some(Ok(Item { number, text }))
+        Some(Ok(Item { number, text, source: Some(Rc::clone(&self.name)) }))
     }
 }
 

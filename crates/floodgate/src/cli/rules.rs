@@ -45,7 +45,7 @@ pub struct TextFailure<'a> {
     input: usize,
     error: ErrorObject<'static>,
     #[serde(skip)]
-    text: &'a str,
+    item: &'a Item,
     #[serde(skip)]
     source: &'a TextError,
 }
@@ -54,7 +54,7 @@ impl<'a> TextFailure<'a> {
     /// What is wrong with `item`.
     pub fn new(item: &'a Item, source: &'a TextError) -> Self {
         let error = ErrorObject { kind: "text", offset: source.column.saturating_sub(1), message: source.to_string() };
-        TextFailure { input: item.number, error, text: &item.text, source }
+        TextFailure { input: item.number, error, item, source }
     }
 
     /// Says so: an object on standard output, or the line with a caret on standard error.
@@ -63,7 +63,7 @@ impl<'a> TextFailure<'a> {
             return output.json(self);
         }
         output.flush()?;
-        eprintln!("floodgate: line {}:\n{}", self.input + 1, self.source.render(self.text));
+        eprintln!("floodgate: {}:\n{}", self.item.place(), self.source.render(&self.item.text));
         Ok(())
     }
 }
