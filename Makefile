@@ -4,10 +4,12 @@ SHELL := /bin/bash
 
 # Seconds for each fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 60
+# Where `make install` puts the program.
+PREFIX ?= /usr/local
 # `make test T=word` runs only the tests whose names contain the word.
 T ?=
 
-.PHONY: help setup build demo test soak bench fuzz lint fmt
+.PHONY: help setup build install demo test soak bench fuzz lint fmt
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +20,11 @@ setup: ## Install what building and testing need on Debian 12 (as root or with s
 build: ## Build the program: target/release/floodgate
 	@scripts/setup.sh build
 	cargo build --release -p floodgate
+
+install: ## Install what `make build` built, the unit and a place for the configuration: PREFIX=/usr/local, DESTDIR=
+	install -D -m 755 target/release/floodgate $(DESTDIR)$(PREFIX)/bin/floodgate
+	install -D -m 644 packaging/floodgate.service $(DESTDIR)/etc/systemd/system/floodgate.service
+	install -d -m 750 $(DESTDIR)/etc/floodgate
 
 demo: ## See it work: an attack, a filter announced over BGP, and what the kernel drops (root or sudo)
 	@scripts/demo.sh

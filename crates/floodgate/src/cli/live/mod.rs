@@ -150,7 +150,8 @@ fn check(args: &ConfigArgs) -> Result<u8> {
     }
     let mut output = super::output::Output::new();
     let (peers, backend) = (config.peers.len(), config.dataplane.backend.name());
-    output.line(&format!("{}: right; {peers} peers, back end {backend}", args.config.display()))?;
+    let plural = if peers == 1 { "" } else { "s" };
+    output.line(&format!("{}: right; {peers} peer{plural}, back end {backend}", args.config.display()))?;
     output.finish()?;
     Ok(OK)
 }

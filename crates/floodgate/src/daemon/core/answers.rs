@@ -162,7 +162,10 @@ impl Core {
 
     fn announce(&mut self, rule: Rule, lifetime: Option<Duration>) -> RuleId {
         let id = rule.nlri.id();
-        tracing::info!(%id, %rule, ?lifetime, "announced here");
+        match lifetime {
+            Some(age) => tracing::info!(%id, %rule, lifetime = %format_args!("{}s", age.as_secs()), "announced here"),
+            None => tracing::info!(%id, %rule, "announced here"),
+        }
         self.history.record(Kind::Announced, local(id, rule.to_string()));
         let route = Route { next_hop: rule.next_hop, ..Route::local(rule.actions) };
         let expires = lifetime.map(|lifetime| now().plus(lifetime.as_secs().max(1)));
