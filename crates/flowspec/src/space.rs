@@ -311,6 +311,26 @@ impl Space {
         self.given(ComponentType::FlowLabel, &self.label)
     }
 
+    /// The values of a component of numbers, `None` where it is not constrained or its values are no intervals (prefixes, protocol,
+    /// TCP flags, DSCP, fragment).
+    pub fn numbers(&self, component: ComponentType) -> Option<&IntervalSet> {
+        match component {
+            ComponentType::Port => self.port(),
+            ComponentType::DestinationPort => self.destination_port(),
+            ComponentType::SourcePort => self.source_port(),
+            ComponentType::IcmpType => self.icmp_type(),
+            ComponentType::IcmpCode => self.icmp_code(),
+            ComponentType::PacketLength => self.length(),
+            ComponentType::FlowLabel => self.label(),
+            ComponentType::Destination
+            | ComponentType::Source
+            | ComponentType::Protocol
+            | ComponentType::TcpFlags
+            | ComponentType::Dscp
+            | ComponentType::Fragment => None,
+        }
+    }
+
     fn given<T>(&self, field: ComponentType, set: T) -> Option<T> {
         self.fields.has(field).then_some(set)
     }

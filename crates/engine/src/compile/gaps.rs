@@ -33,24 +33,6 @@ pub(super) fn check(space: Space, capabilities: &Capabilities) -> Result<Space, 
     }
 }
 
-fn numbers(space: &Space, field: ComponentType) -> Option<&IntervalSet> {
-    match field {
-        ComponentType::Port => space.port(),
-        ComponentType::DestinationPort => space.destination_port(),
-        ComponentType::SourcePort => space.source_port(),
-        ComponentType::IcmpType => space.icmp_type(),
-        ComponentType::IcmpCode => space.icmp_code(),
-        ComponentType::PacketLength => space.length(),
-        ComponentType::FlowLabel => space.label(),
-        ComponentType::Destination
-        | ComponentType::Source
-        | ComponentType::Protocol
-        | ComponentType::TcpFlags
-        | ComponentType::Dscp
-        | ComponentType::Fragment => None,
-    }
-}
-
 /// Whether the field is constrained to values of which `value` is one.
 fn accepts(space: &Space, field: ComponentType, value: u32) -> bool {
     let octet = u8::try_from(value).ok();
@@ -59,13 +41,13 @@ fn accepts(space: &Space, field: ComponentType, value: u32) -> bool {
             space.protocol().is_some_and(|set| octet.is_some_and(|protocol| set.contains(protocol)))
         }
         ComponentType::Dscp => space.dscp().is_some_and(|set| octet.is_some_and(|dscp| set.contains(dscp))),
-        _ => numbers(space, field).is_some_and(|set| set.contains(value)),
+        _ => space.numbers(field).is_some_and(|set| set.contains(value)),
     }
 }
 
 /// Whether the field is one of an upper-layer header and accepts every value.
 fn asks_for_presence(space: &Space, field: ComponentType) -> bool {
-    let full = |max| numbers(space, field).is_some_and(|set| set.is_full(max));
+    let full = |max| space.numbers(field).is_some_and(|set| set.is_full(max));
     match field {
         ComponentType::TcpFlags => space.tcp_flags().is_some_and(|set| set.is_full()),
         _ if Fields::PORTS.has(field) => full(MAX_PORT),

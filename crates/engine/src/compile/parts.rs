@@ -116,19 +116,11 @@ fn fields_to_cut<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Ve
 
 /// The values of a field of numbers.
 fn numbers(space: &Space, field: ComponentType) -> IntervalSet {
-    let set = match field {
-        ComponentType::Protocol => return space.protocol().unwrap_or_default().to_intervals(),
-        ComponentType::Dscp => return space.dscp().unwrap_or_default().to_intervals(),
-        ComponentType::Port => space.port(),
-        ComponentType::DestinationPort => space.destination_port(),
-        ComponentType::SourcePort => space.source_port(),
-        ComponentType::IcmpType => space.icmp_type(),
-        ComponentType::IcmpCode => space.icmp_code(),
-        ComponentType::PacketLength => space.length(),
-        ComponentType::FlowLabel => space.label(),
-        ComponentType::Destination | ComponentType::Source | ComponentType::TcpFlags | ComponentType::Fragment => None,
-    };
-    set.cloned().unwrap_or_default()
+    match field {
+        ComponentType::Protocol => space.protocol().unwrap_or_default().to_intervals(),
+        ComponentType::Dscp => space.dscp().unwrap_or_default().to_intervals(),
+        _ => space.numbers(field).cloned().unwrap_or_default(),
+    }
 }
 
 /// Bits of a field of numbers, for values under a mask. An IPv6 packet may be longer than 16 bits can say.
