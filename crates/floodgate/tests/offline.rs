@@ -197,6 +197,21 @@ fn udp(port: u16) -> Vec<u8> {
 }
 
 #[test]
+fn explain_only_counts_other_destinations_in_a_long_list() {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    for n in 0..200 {
+        writeln!(file, "dst 192.0.2.{n}/32 proto udp sport 123 then discard").expect("written");
+    }
+    let path = file.path().to_str().expect("UTF-8");
+    let run = floodgate(&["explain", "--rules", path, "udp", "198.51.100.7:4000", "192.0.2.70:80"], "");
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    assert!(run.stdout.contains("192.0.2.70/32 proto udp sport 123"), "{}", run.stdout);
+    assert!(run.stdout.contains("no: sport"), "{}", run.stdout);
+    assert!(run.stdout.contains("199 rules are for other destinations"), "{}", run.stdout);
+    assert!(run.stdout.lines().count() < 10, "{}", run.stdout);
+}
+
+#[test]
 fn explain_goes_through_a_capture() {
     let rules = rules_file();
     let tagged = [&[0; 12][..], &[0x81, 0, 0, 5, 8, 0], &udp(123)].concat();

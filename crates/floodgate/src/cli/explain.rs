@@ -7,7 +7,7 @@ use super::rules::{self, NumberedRule};
 use super::{ExplainArgs, NEGATIVE, OK, live, words};
 use anyhow::{Context, Result};
 use flowspec::{
-    Component, ComponentType, Decision, Effect, Nlri, Packet, PacketError, Policing, Prefix, Redirect, Scope,
+    Component, ComponentType, Decision, Effect, Mismatch, Nlri, Packet, PacketError, Policing, Prefix, Redirect, Scope,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -86,6 +86,9 @@ struct Answer {
     note: Option<String>,
 }
 
+/// From so many rules on, those for other destinations are only counted.
+const LONG_LIST: usize = 50;
+
 struct Answers<'a> {
     rules: &'a [NumberedRule],
     index: DestinationIndex,
@@ -111,13 +114,29 @@ impl Answers<'_> {
             (ended + 1).min(self.rules.len()),
             self.rules.len()
         ))?;
+        // In a long list, rules for other destinations would hide those that nearly match.
+        let elsewhere = |mismatch: &Mismatch| match mismatch {
+            Mismatch::Version { .. } => true,
+            Mismatch::Value { component, .. } => component.component_type() == ComponentType::Destination,
+            Mismatch::Vpn | Mismatch::Absent { .. } => false,
+        };
+        let brief = ended >= LONG_LIST;
+        let mut left_out = 0_usize;
+        let mut passed = passed.into_iter().peekable();
         for (position, numbered) in self.rules.iter().enumerate().take(ended + 1) {
-            let why = match passed.iter().find(|(at, _)| *at == position) {
+            let why = match passed.next_if(|(at, _)| *at == position) {
+                Some((_, mismatch)) if brief && elsewhere(&mismatch) => {
+                    left_out += 1;
+                    continue;
+                }
                 Some((_, mismatch)) => format!("no: {mismatch}"),
                 None if Some(position) == decision.ended_by => "matches and decides".to_owned(),
                 None => "matches, and the search goes on".to_owned(),
             };
             self.output.line(&format!("  {:>5}  {}\n         {why}", numbered.index, numbered.rule))?;
+        }
+        if left_out > 0 {
+            self.output.line(&format!("         {left_out} rules are for other destinations"))?;
         }
         Ok(())
     }
