@@ -155,3 +155,48 @@ impl<F: FnMut(Report)> Worker<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::capability::Capabilities;
+
+    /// A back end with a bug.
+    struct Broken;
+
+    impl Dataplane for Broken {
+        fn name(&self) -> &'static str {
+            "broken"
+        }
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::everything("broken")
+        }
+        fn replace(&mut self, _: &Ruleset) -> Result<Applied, DataplaneError> {
+            panic!("a bug")
+        }
+        fn update(&mut self, _: &Plan) -> Result<Applied, DataplaneError> {
+            panic!("a bug")
+        }
+        fn health(&mut self) -> Result<Health, DataplaneError> {
+            Ok(Health::Intact)
+        }
+        fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError> {
+            Ok(Vec::new())
+        }
+        fn usage(&mut self) -> Result<Usage, DataplaneError> {
+            Ok(Usage::default())
+        }
+        fn clear(&mut self) -> Result<(), DataplaneError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_bug_in_a_back_end_ends_the_reports() {
+        let (sender, reports) = mpsc::channel();
+        let orders = spawn(Box::new(Broken), move |report| drop(sender.send(report))).expect("a thread");
+        orders.send(Order::Replace(Ruleset::default())).expect("it listens");
+        let heard = reports.recv_timeout(Duration::from_secs(10));
+        assert!(matches!(heard, Err(RecvTimeoutError::Disconnected)), "{heard:?}");
+    }
+}

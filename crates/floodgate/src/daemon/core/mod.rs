@@ -163,7 +163,12 @@ impl Core {
             let deadline = self.deadline();
             tokio::select! {
                 biased;
-                Some(report) = reports.recv() => {
+                report = reports.recv() => {
+                    let Some(report) = report else {
+                        // It panicked. To go on would be to decide and never enforce; a restart takes the filters over.
+                        tracing::error!("the data plane's thread is gone");
+                        return;
+                    };
                     if self.report(report) {
                         return;
                     }
