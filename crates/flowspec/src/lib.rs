@@ -94,3 +94,8 @@ pub use rule_id::{InvalidRuleId, RuleId};
 pub use space::Space;
 pub use text::TextError;
 pub use walk::{NlriEntry, NlriIter, PathId};
+
+/// The example of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
