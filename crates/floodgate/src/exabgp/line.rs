@@ -149,7 +149,8 @@ fn whole(text: &str) -> Result<Message, Misread> {
 
 fn whose(session: &Session<'_>) -> Result<Neighbor, Misread> {
     let peer: String = parse(session.address.peer).map_err(|misread| misread.within("peer").within("address"))?;
-    let peer: IpAddr = peer.parse().map_err(|_| Misread::new(format!("`{peer}` is no address")).within("address"))?;
+    let address = peer.parse().ok().filter(|address: &IpAddr| !address.is_unspecified() && !address.is_multicast());
+    let peer = address.ok_or_else(|| Misread::new(format!("`{peer}` is no address of a peer")).within("address"))?;
     let local = session.address.local.and_then(|value| parse::<String>(value).ok()).and_then(|text| text.parse().ok());
     let number = |value: Option<&RawValue>| value.and_then(|value| parse::<u32>(value).ok());
     Ok(Neighbor {

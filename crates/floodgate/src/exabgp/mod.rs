@@ -9,13 +9,23 @@
 //! ExaBGP leave out.
 
 mod attribute;
+mod default;
+mod feed;
 mod flow;
 mod json;
 mod line;
 mod names;
+mod neighbors;
 mod operators;
+mod port;
+mod reader;
 
 pub use line::{Message, Neighbor, SessionState, read};
+pub use reader::LONGEST;
+
+pub(crate) use default::config as built_in;
+pub(crate) use feed::{Introduced, Request};
+pub(crate) use neighbors::{Neighbors, successor_file, wait_for_predecessor};
 
 /// What cannot be read, and where in the line.
 #[derive(Clone, Debug, PartialEq, Eq)]

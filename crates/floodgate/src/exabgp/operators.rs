@@ -62,31 +62,32 @@ pub(super) fn bitmask(kind: ComponentType, items: &[&str]) -> Result<Vec<Bitmask
 
 /// Whether the JSON array is how some version prints these operators: whole masks (5, and 4.2 as released later), or one item a bit (4.2).
 pub(super) fn prints_as(kind: ComponentType, ops: &[BitmaskOp], items: &[&str]) -> bool {
-    let printed = format!("\"{}\"", items.join("\", \""));
-    let printed = if items.is_empty() { String::new() } else { printed };
-    // Version 4 prints quoted pieces and takes out the quotes between them, and with them an empty piece.
-    let repaired = |pieces: String| pieces.replace("\"\"", "");
-    let whole = |op: &BitmaskOp| format!("\"{}{}\"", sign(op), words(kind, op.value).join("+"));
-    let split = |op: &BitmaskOp| {
-        let bits: Vec<String> = words(kind, op.value).iter().map(|bit| format!("\"{}{bit}\"", sign(op))).collect();
-        bits.join(", ").replace("!is-fragment", names::NO_BITS)
-    };
-    let unrepaired = ops.iter().enumerate().fold(String::new(), |text, (index, op)| {
-        let piece = whole(op);
-        match (index, op.and) {
-            (0, _) => piece,
-            (_, false) => text + ", " + &piece,
+    let printed = items.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(", ");
+    let no_bits: &[&str] = if kind == ComponentType::Fragment { &["", names::NO_BITS] } else { &[""] };
+    no_bits.iter().any(|no_bits| {
+        let words = |op: &BitmaskOp| words(kind, op.value, no_bits);
+        let whole = |op: &BitmaskOp| format!("\"{}{}\"", sign(op), words(op).join("+"));
+        let split = |op: &BitmaskOp| {
+            let bits = words(op).into_iter().filter(|bit| !bit.is_empty());
+            let bits: Vec<String> = bits.map(|bit| format!("\"{}{bit}\"", sign(op))).collect();
+            bits.join(", ").replace("!is-fragment", names::NO_BITS)
+        };
+        // Version 4 takes out the quotes between pieces that AND joins, and with them what is empty.
+        let join = |piece: &dyn Fn(&BitmaskOp) -> String| {
+            ops.iter().enumerate().fold(String::new(), |text, (index, op)| {
+                let comma = if index > 0 && !op.and { ", " } else { "" };
+                text + comma + &piece(op)
+            })
+        };
+        let unrepaired = ops.iter().enumerate().fold(String::new(), |text, (index, op)| match (index, op.and) {
+            (0, _) => whole(op),
+            (_, false) => text + ", " + &whole(op),
             // Inside of one string.
-            (_, true) => text[..text.len() - 1].to_owned() + &piece[1..],
-        }
-    });
-    let in_pieces = |print: &dyn Fn(&BitmaskOp) -> String| {
-        repaired(ops.iter().enumerate().fold(String::new(), |text, (index, op)| {
-            let comma = if index > 0 && !op.and { ", " } else { "" };
-            text + comma + &print(op)
-        }))
-    };
-    printed == unrepaired || printed == in_pieces(&whole) || printed == in_pieces(&split)
+            (_, true) => text[..text.len() - 1].to_owned() + &whole(op)[1..],
+        });
+        let in_pieces = |piece: &dyn Fn(&BitmaskOp) -> String| join(piece).replace("\"\"", "");
+        printed == unrepaired || printed == in_pieces(&whole) || printed == in_pieces(&split)
+    })
 }
 
 fn sign(op: &BitmaskOp) -> String {
@@ -94,12 +95,10 @@ fn sign(op: &BitmaskOp) -> String {
     signs.iter().filter(|(there, _)| *there).map(|(_, sign)| *sign).collect()
 }
 
-/// The names of a mask's bits; none has one as well in version 4, for fragments.
-fn words(kind: ComponentType, mask: u64) -> Vec<&'static str> {
-    if mask == 0 && kind == ComponentType::Fragment {
-        return vec![names::NO_BITS];
-    }
-    names::bits(kind).iter().filter(|(_, bit)| mask & bit != 0).map(|(name, _)| *name).collect()
+/// The names of a mask's bits; for a mask without any, `no_bits`.
+fn words<'a>(kind: ComponentType, mask: u64, no_bits: &'a str) -> Vec<&'a str> {
+    let words: Vec<&str> = names::bits(kind).iter().filter(|(_, bit)| mask & bit != 0).map(|(name, _)| *name).collect();
+    if words.is_empty() { vec![no_bits] } else { words }
 }
 
 /// What is between `&` and the ends of items, each with whether it is joined to the one before with AND. The bit says nothing in a first
