@@ -229,7 +229,7 @@ pub struct SwitchArgs {
 The log goes to standard error. `floodgate status`, `rules` and the other commands ask it as they ask `floodgate run`.
 It ends when ExaBGP does.")]
 pub struct ExabgpArgs {
-    /// The configuration file; [[peer]] tables give neighbours another policy than the default [default:
+    /// The configuration file; its `peer` tables give neighbours another policy than the default [default:
     /// /etc/floodgate/floodgate.toml if that is there, otherwise what is built in]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -96,7 +96,7 @@ fn sign(op: &BitmaskOp) -> String {
 }
 
 /// The names of a mask's bits; for a mask without any, `no_bits`.
-fn words<'a>(kind: ComponentType, mask: u64, no_bits: &'a str) -> Vec<&'a str> {
+fn words(kind: ComponentType, mask: u64, no_bits: &str) -> Vec<&str> {
     let words: Vec<&str> = names::bits(kind).iter().filter(|(_, bit)| mask & bit != 0).map(|(name, _)| *name).collect();
     if words.is_empty() { vec![no_bits] } else { words }
 }

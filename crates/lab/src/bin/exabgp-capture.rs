@@ -1,6 +1,6 @@
 //! Writes down what a real ExaBGP tells its processes: the JSON in `crates/floodgate/tests/data/exabgp`, see the README there.
 //!
-//!     exabgp-capture 4|5 DIRECTORY > LINES        `FLOODGATE_EXABGP5` names another program to run as 5
+//! `exabgp-capture 4|5 DIRECTORY > LINES`; `FLOODGATE_EXABGP5` names another program to run as 5.
 
 use std::env;
 use std::fs::{self, Permissions};
