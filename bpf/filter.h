@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * A packet's way through: parse, classify on one snapshot of the rules, act.
+ */
+#ifndef FLOODGATE_FILTER_H
+#define FLOODGATE_FILTER_H
+
+#include "act.h"
+#include "classify.h"
+#include "parse.h"
+
+#define RETRIES 16
+
+/* What was decided, for the harness of the tests. */
+struct outcome {
+	__u32 found;		/* the last rule, with META_FOUND; 0 when none matched */
+	__u32 matched;		/* rules in `matches`; 0 when `found` is the only one */
+	__u32 is_protected;
+	int unread;
+};
+
+static __always_inline __u32 find(const struct key *key, int ipv6)
+{
+	return ipv6 ? find6(key) : find4(key);
+}
+
+struct continuation {
+	struct key *key;
+	__u32 found;
+	__u32 ipv6;
+};
+
+/* Notes the rule found last; looks for the next when that rule says to go on. */
+static long continue_step(__u32 n, void *context)
+{
+	struct continuation *go = context;
+	struct matches *m = at(&matches, 0);
+	struct rule *rule = at(&rules, go->found & META_RULE);
+	__u32 next;
+
+	if (!m || !rule || n >= MATCHES)
+		return 1;
+	m->rule[n] = go->found & META_RULE;
+	m->count = n + 1;
+	if (!(rule->flags & RULE_CONTINUE))
+		return 1;
+	if (n + 1 == MATCHES) {
+		tell(STAT_CONTINUED_TOO_OFTEN);
+		return 1;
+	}
+	go->key->after = rule->label[go->key->generation & 1];
+	next = find(go->key, go->ipv6);
+	if (!next)
+		return 1;
+	go->found = next;
+	return 0;
+}
+
+static __always_inline __u32 continue_all(struct key *key, __u32 found, int ipv6)
+{
+	struct continuation go = { .key = key, .found = found, .ipv6 = ipv6 };
+	struct matches *m = at(&matches, 0);
+
+	if (!m)
+		return 0;
+	m->count = 0;
+	bpf_loop(MATCHES, continue_step, &go, 0);
+	key->after = 0;
+	return m->count;
+}
+
+static __always_inline int filter_packet(struct xdp_md *ctx, struct outcome *outcome)
+{
+	struct key *key = at(&keys, 0);
+	struct control *c = at(&control, 0);
+	struct packet packet = { .ctx = ctx, .key = key };
+	struct parsed parsed;
+	__u32 found = 0, matched = 0;
+	int ipv6;
+
+	if (!c || !key)
+		return XDP_PASS;
+	key->after = 0;
+	parsed = parse(ctx, key);
+	if (parsed.outcome < 0) {
+		outcome->unread = parsed.outcome;
+		tell((enum statistic)(-1 - parsed.outcome));
+		return XDP_PASS;
+	}
+	ipv6 = parsed.outcome == 6;
+	packet.ip = parsed.ip;
+	packet.ipv6 = ipv6;
+
+	for (int attempt = 0; ; attempt++) {
+		key->generation = *(volatile __u32 *)&c->generation;
+		matched = 0;
+		outcome->is_protected = 0;
+		found = find(key, ipv6);
+		if (found) {
+			if (ipv6 ? c->view[key->generation & 1].has_protected6 : c->view[key->generation & 1].has_protected4)
+				outcome->is_protected = !!(ipv6 ? node6_find(key, NODE_PROTECTED) : node4_find(key, NODE_PROTECTED));
+			if (!(found & META_DROP) && !outcome->is_protected) {
+				struct rule *rule = at(&rules, found & META_RULE);
+
+				if (rule && rule->flags & RULE_CONTINUE)
+					matched = continue_all(key, found, ipv6);
+			}
+		}
+		if ((__s32)(*(volatile __u32 *)&c->floor - key->generation) <= 0)
+			break;
+		tell(STAT_RETRIED);
+		if (attempt >= RETRIES) {
+			/* The rules changed again and again while this one packet was looked at. */
+			tell(STAT_GAVE_UP);
+			return XDP_PASS;
+		}
+	}
+	outcome->found = found;
+	outcome->matched = matched;
+	if (!found)
+		return XDP_PASS;
+	if (outcome->is_protected) {
+		tell(STAT_PROTECTED);
+		return XDP_PASS;
+	}
+	if (found & META_DROP) {
+		count(found & META_RULE, key->length, 1);
+		return XDP_DROP;
+	}
+	if (matched)
+		return act_all(&packet, matched);
+	return act_one(&packet, found & META_RULE);
+}
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * The tables. The loader sets their sizes, all powers of two where a mask is used.
+ */
+#ifndef FLOODGATE_MAPS_H
+#define FLOODGATE_MAPS_H
+
+#include "layout.h"
+
+const volatile __u64 hash_seed = 1;
+const volatile __u32 slots4_mask = 0;
+const volatile __u32 slots6_mask = 0;
+/* Counters of CPU n start at (n & counters_mask) * counters_stride. */
+const volatile __u32 counters_mask = 0;
+const volatile __u32 counters_stride = 1;
+/* CPUs share a set of counters, which must then be counted atomically. */
+const volatile __u32 counters_shared = 0;
+
+#define TABLE(name, type_)					\
+	struct {						\
+		__uint(type, BPF_MAP_TYPE_ARRAY);		\
+		__uint(map_flags, BPF_F_MMAPABLE);		\
+		__uint(max_entries, 1);				\
+		__type(key, __u32);				\
+		__type(value, type_);				\
+	} name SEC(".maps")
+
+TABLE(control, struct control);
+TABLE(filter, struct filter);
+TABLE(slots4, struct slot4);
+TABLE(slots6, struct slot6);
+TABLE(pending, struct pending);
+TABLE(chunks4, struct chunk4);
+TABLE(chunks6, struct chunk6);
+TABLE(nodes4, struct node4);
+TABLE(nodes6, struct node6);
+TABLE(extras, struct extra);
+TABLE(intervals, struct interval);
+TABLE(rules, struct rule);
+TABLE(counters, struct counter);
+TABLE(ids, struct id);
+TABLE(targets, struct target);
+TABLE(stats, struct statistics);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct matches);
+} matches SEC(".maps");
+
+/* The key of the packet at hand: on the stack there is no room for it below so many calls. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct key);
+} keys SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 18);
+} samples SEC(".maps");
+
+static __always_inline void *at(void *map, __u32 index)
+{
+	return bpf_map_lookup_elem(map, &index);
+}
+
+static __always_inline void tell(enum statistic what)
+{
+	struct statistics *statistics = at(&stats, bpf_get_smp_processor_id());
+
+	if (statistics)
+		statistics->count[what & (STATISTICS - 1)]++;
+}
+
+#endif
