@@ -13,6 +13,7 @@ pub use none::NoDataplane;
 pub mod cumulus;
 pub mod nftables;
 mod none;
+pub mod xdp;
 
 /// Packets and bytes that a rule's entries matched since it was first installed; kept over a recompile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,532 @@
+//! The rules in the program's tables: what is installed, and how that changes.
+
+use super::commit::{Commit, FilterCounts, begin, write_intervals};
+use super::effect;
+use super::index::{Full, Index, Item, Pools};
+use super::layout::{
+    CounterLine, Extra, ExtraList, IdLine, MATCHES, META_DROP, META_EXTRA, META_RULE, NODE_PROTECTED, NODE_WIDE,
+    RuleLine,
+};
+use super::memory::Table;
+use super::pool::Runs;
+use super::program::Tables;
+use super::record;
+use super::slots::Slots;
+use crate::{Counter, Usage};
+use engine::plan::{CompiledRule, RuleFailure};
+use flowspec::space::Space;
+use flowspec::{IpVersion, Nlri, RuleId};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a rule's number rests before another rule gets it: a packet that was under way may still count for it.
+const REST: Duration = Duration::from_millis(100);
+/// Distance of labels at the end of the order.
+const LABEL_STEP: u64 = 1 << 32;
+
+/// A rule in force.
+#[derive(Debug)]
+struct Installed {
+    compiled: Arc<CompiledRule>,
+    /// `None` for a rule that can never match, which is enforced by doing nothing.
+    number: Option<u32>,
+    /// Counted under earlier numbers.
+    base: CounterLine,
+    extra: Option<ExtraPlace>,
+    target: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ExtraPlace {
+    extra: u32,
+    intervals: (u32, u32),
+}
+
+/// The rules in force and the tables that they are in.
+#[derive(Debug)]
+pub(super) struct Classifier {
+    tables: Tables,
+    pools: Pools,
+    extras: Runs,
+    intervals: Runs,
+    targets: Runs,
+    numbers: Runs,
+    resting: VecDeque<(u32, Instant)>,
+    filter: FilterCounts,
+    indexes: [Index; 2],
+    generation: u32,
+    rules: BTreeMap<Arc<Nlri>, Installed>,
+    /// By rule number.
+    labels: Vec<u64>,
+    meta: Vec<u32>,
+    /// Rules that let the search go on, by IP version.
+    continuing: [usize; 2],
+    protected: Arc<Vec<Space>>,
+    protected_places: Vec<(u32, Option<ExtraPlace>)>,
+    /// What an earlier run counted, by rule id; for rules that come (again).
+    inherited: HashMap<u64, CounterLine>,
+    failures: BTreeMap<Arc<Nlri>, RuleFailure>,
+    in_use: usize,
+}
+
+/// What one transaction changes beside lists.
+#[derive(Default)]
+struct Transaction {
+    relabelled: bool,
+    retired: Vec<u32>,
+    freed_extras: Vec<ExtraPlace>,
+    freed_targets: Vec<u32>,
+}
+
+impl Classifier {
+    pub(super) fn new(tables: Tables, inherited: HashMap<u64, CounterLine>) -> Self {
+        let sizes = tables.sizes;
+        let fixed = NODE_WIDE + 1;
+        Classifier {
+            pools: Pools {
+                slots4: Slots::new(sizes.slots4),
+                slots6: Slots::new(sizes.slots6),
+                chunks: [Runs::new(0, sizes.chunks4), Runs::new(0, sizes.chunks6)],
+                nodes: [Runs::new(fixed, sizes.nodes), Runs::new(fixed, sizes.nodes)],
+            },
+            extras: Runs::new(0, sizes.extras),
+            intervals: Runs::new(0, sizes.intervals),
+            targets: Runs::new(0, sizes.targets),
+            numbers: Runs::new(0, sizes.numbers),
+            resting: VecDeque::new(),
+            filter: FilterCounts::new(),
+            indexes: [Index::new(false), Index::new(true)],
+            generation: 0,
+            rules: BTreeMap::new(),
+            labels: vec![0; sizes.numbers as usize],
+            meta: vec![0; sizes.numbers as usize],
+            continuing: [0; 2],
+            protected: Arc::default(),
+            protected_places: Vec::new(),
+            inherited,
+            failures: BTreeMap::new(),
+            in_use: 0,
+            tables,
+        }
+    }
+
+    /// Puts a change in force, for every packet at once: takes out the rules of `remove`, adds those of `upsert` or puts them in the
+    /// place of the ones with the same key, and protects `protected` if that is given.
+    ///
+    /// # Errors
+    /// The tables are too full or too crowded to be changed; nothing was. They have to be set up anew.
+    pub(super) fn apply<'a>(
+        &mut self,
+        upsert: impl IntoIterator<Item = &'a Arc<CompiledRule>>,
+        remove: impl IntoIterator<Item = &'a Arc<Nlri>>,
+        protected: Option<&Arc<Vec<Space>>>,
+    ) -> Result<(), Full> {
+        begin(&self.tables, self.generation);
+        let mut transaction = Transaction::default();
+        for nlri in remove {
+            self.failures.remove(nlri);
+            self.remove(nlri, &mut transaction)?;
+        }
+        if let Some(protected) = protected {
+            self.protect(protected, &mut transaction)?;
+        }
+        for rule in upsert {
+            self.failures.remove(&rule.nlri);
+            if self.rules.get(&rule.nlri).is_some_and(|there| there.compiled == *rule) {
+                continue;
+            }
+            let base = self.remove(&rule.nlri, &mut transaction)?;
+            if let Err(why) = self.insert(rule, base, &mut transaction) {
+                self.failures.insert(rule.nlri.clone(), RuleFailure::OverCapacity(why));
+            }
+        }
+        self.commit(transaction);
+        Ok(())
+    }
+
+    fn commit(&mut self, transaction: Transaction) {
+        let relabelled: Vec<(u32, u64)> = if transaction.relabelled {
+            self.rules.values().filter_map(|rule| rule.number).map(|n| (n, self.labels[n as usize])).collect()
+        } else {
+            Vec::new()
+        };
+        let commit = Commit {
+            tables: &self.tables,
+            pools: &mut self.pools,
+            filter: &mut self.filter,
+            generation: &mut self.generation,
+            relabelled: &relabelled,
+            meta: &self.meta,
+        };
+        commit.run(&mut self.indexes);
+        let now = Instant::now();
+        self.resting.extend(transaction.retired.into_iter().map(|number| (number, now)));
+        for place in transaction.freed_extras {
+            self.free_extra(place);
+        }
+        transaction.freed_targets.into_iter().for_each(|target| self.targets.give(target, 1));
+    }
+
+    /// Takes a rule out. Returns what it counted.
+    fn remove(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> Result<CounterLine, Full> {
+        let Some(rule) = self.rules.get(nlri) else { return Ok(CounterLine::ZERO) };
+        if let Some(number) = rule.number {
+            let spaces = spaces(&rule.compiled);
+            for space in &spaces {
+                self.take_out(space, false, number)?;
+            }
+        }
+        let Some(rule) = self.rules.remove(nlri) else { return Ok(CounterLine::ZERO) };
+        let mut base = rule.base;
+        if let Some(number) = rule.number {
+            add(
+                &mut base,
+                &count(&self.tables.counters, number, self.tables.sizes.numbers, self.tables.sizes.counter_sets),
+            );
+            transaction.retired.push(number);
+            self.in_use -= 1;
+            if rule.compiled.effect.continues {
+                self.continuing[version(nlri)] -= 1;
+            }
+        }
+        transaction.freed_extras.extend(rule.extra);
+        transaction.freed_targets.extend(rule.target);
+        Ok(base)
+    }
+
+    fn take_out(&mut self, space: &Space, is_protected: bool, number: u32) -> Result<(), Full> {
+        let parts = record::records(space, is_protected);
+        let index = &mut self.indexes[usize::from(space.version() == IpVersion::V6)];
+        let fixed = if is_protected { NODE_PROTECTED } else { NODE_WIDE };
+        for record in parts.records {
+            index.remove(parts.bucket, fixed, Item { number, record }, &mut self.pools, self.tables.hash)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a rule that is not there. On failure nothing of it is left.
+    fn insert(
+        &mut self,
+        rule: &Arc<CompiledRule>,
+        base: CounterLine,
+        transaction: &mut Transaction,
+    ) -> Result<(), Full> {
+        let spaces = spaces(rule);
+        let mut installed = Installed { compiled: rule.clone(), number: None, base, extra: None, target: None };
+        if base == CounterLine::ZERO
+            && let Some(inherited) = self.inherited.remove(&rule.id.as_u64())
+        {
+            installed.base = inherited;
+        }
+        if spaces.is_empty() {
+            self.rules.insert(rule.nlri.clone(), installed);
+            return Ok(());
+        }
+        let version = version(&rule.nlri);
+        if self.in_use >= self.tables.sizes.rules as usize {
+            return Err(format!("the capacity is {} rules", self.tables.sizes.rules));
+        }
+        if rule.effect.continues && self.continuing[version] + 1 >= MATCHES {
+            return Err(format!("at most {} rules of an IP version may let the search go on", MATCHES - 1));
+        }
+        let parts: Vec<_> = spaces.iter().map(|space| record::records(space, false)).collect();
+        let number = self.take_number().ok_or("no rule number is free")?;
+        let extra = parts.iter().find_map(|parts| parts.extra.as_ref());
+        let target = effect::target(&rule.effect);
+        let places = self.take_places(extra, target.is_some());
+        let (extra_place, target_place) = match places {
+            Ok(places) => places,
+            Err(why) => {
+                self.numbers.give(number, 1);
+                return Err(why);
+            }
+        };
+        (installed.number, installed.extra, installed.target) = (Some(number), extra_place, target_place);
+        let mut line = effect::line(&rule.effect);
+        let meta = number
+            | if extra.is_some() { META_EXTRA } else { 0 }
+            | if effect::only_drops(&line) { META_DROP } else { 0 };
+        self.rules.insert(rule.nlri.clone(), installed);
+        self.in_use += 1;
+        self.continuing[version] += usize::from(rule.effect.continues);
+        let label = self.label(&rule.nlri, transaction);
+        self.labels[number as usize] = label;
+        self.meta[number as usize] = meta;
+
+        let mut placed = Ok(());
+        'place: for parts in &parts {
+            let index = &mut self.indexes[version];
+            for &record in &parts.records {
+                let item = Item { number, record };
+                let (labels, pools, hash) = (&self.labels, &mut self.pools, self.tables.hash);
+                placed = match parts.bucket {
+                    Some(network) => index.add_to_bucket(network, item, labels, pools, hash),
+                    None => index.add_to_node(NODE_WIDE, item, labels, pools, hash),
+                };
+                if placed.is_err() {
+                    break 'place;
+                }
+            }
+        }
+        if let Err(why) = placed {
+            self.remove(&rule.nlri, transaction)?;
+            return Err(why);
+        }
+        if let (Some(target), Some(place)) = (target, target_place) {
+            self.tables.targets.write(place as usize, target);
+            line.target = place;
+        }
+        self.write_rule(number, line, label, Some(rule.id), extra.zip(extra_place));
+        Ok(())
+    }
+
+    fn write_rule(
+        &self,
+        number: u32,
+        mut line: RuleLine,
+        label: u64,
+        id: Option<RuleId>,
+        extra: Option<(&record::Extra, ExtraPlace)>,
+    ) {
+        line.label = [label; 2];
+        let now = monotonic_ticks();
+        (line.byte_full, line.packet_full) = (now, now);
+        if let Some((extra, place)) = extra {
+            line.extra = place.extra;
+            self.write_extra(extra, place);
+        }
+        self.tables.rules.write(number as usize, line);
+        self.tables.ids.write(number as usize, IdLine { id: id.map_or(0, RuleId::as_u64) });
+        for set in 0..self.tables.sizes.counter_sets {
+            self.tables.counters.write((set * self.tables.sizes.numbers + number) as usize, CounterLine::ZERO);
+        }
+    }
+
+    fn write_extra(&self, extra: &record::Extra, place: ExtraPlace) {
+        let mut line = Extra {
+            destination_value: extra.destination_value,
+            destination_mask: extra.destination_mask,
+            count: extra.lists.len() as u32,
+            ..Extra::ZERO
+        };
+        let mut start = place.intervals.0;
+        for (to, (field, list)) in line.list.iter_mut().zip(&extra.lists) {
+            write_intervals(&self.tables.intervals, start, list);
+            *to = ExtraList { start, count: list.len() as u16, field: *field as u16 };
+            start += list.len() as u32;
+        }
+        self.tables.extras.write(place.extra as usize, line);
+    }
+
+    /// Places for what a rule needs beside its records.
+    fn take_places(
+        &mut self,
+        extra: Option<&record::Extra>,
+        target: bool,
+    ) -> Result<(Option<ExtraPlace>, Option<u32>), Full> {
+        let extra = extra.map(|extra| self.take_extra(extra)).transpose()?;
+        let target = target.then(|| self.targets.take(1));
+        match target {
+            Some(None) => {
+                if let Some(place) = extra {
+                    self.free_extra(place);
+                }
+                Err(format!("at most {} rules may redirect", self.tables.sizes.targets))
+            }
+            target => Ok((extra, target.flatten())),
+        }
+    }
+
+    fn take_extra(&mut self, extra: &record::Extra) -> Result<ExtraPlace, Full> {
+        let count: usize = extra.lists.iter().map(|(_, list)| list.len()).sum();
+        let place = self.extras.take(1).ok_or("no room for more rules with lists of values")?;
+        match self.intervals.take(count as u32) {
+            Some(start) => Ok(ExtraPlace { extra: place, intervals: (start, count as u32) }),
+            None => {
+                self.extras.give(place, 1);
+                Err("no room for more lists of values".into())
+            }
+        }
+    }
+
+    fn free_extra(&mut self, place: ExtraPlace) {
+        self.extras.give(place.extra, 1);
+        self.intervals.give(place.intervals.0, place.intervals.1);
+    }
+
+    /// A number that no packet can be counting for. Waits for one that is still resting if there is no other.
+    fn take_number(&mut self) -> Option<u32> {
+        while let Some(&(number, since)) = self.resting.front() {
+            let rested = since.elapsed();
+            if rested < REST {
+                break;
+            }
+            self.resting.pop_front();
+            self.numbers.give(number, 1);
+        }
+        if let Some(number) = self.numbers.take(1) {
+            return Some(number);
+        }
+        let (number, since) = self.resting.pop_front()?;
+        std::thread::sleep(REST.saturating_sub(since.elapsed()));
+        Some(number)
+    }
+
+    /// A label between those of a rule's neighbours.
+    fn label(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> u64 {
+        let neighbour = |found: Option<(&Arc<Nlri>, &Installed)>| found.and_then(|(_, rule)| rule.number);
+        let labels = &self.labels;
+        let before = self.rules.range::<Arc<Nlri>, _>((Bound::Unbounded, Bound::Excluded(nlri)));
+        let before = before.rev().find(|(_, rule)| rule.number.is_some());
+        let before = neighbour(before).map_or(0, |number| labels[number as usize]);
+        let after = self.rules.range::<Arc<Nlri>, _>((Bound::Excluded(nlri), Bound::Unbounded));
+        let after = after.into_iter().find(|(_, rule)| rule.number.is_some());
+        match neighbour(after).map(|number| labels[number as usize]) {
+            None if before < u64::MAX - LABEL_STEP => before + LABEL_STEP,
+            Some(after) if after - before > 1 => before + (after - before) / 2,
+            _ => self.relabel(nlri, transaction),
+        }
+    }
+
+    /// Spreads all labels evenly. Returns that of `nlri`, which is in the list already.
+    fn relabel(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> u64 {
+        transaction.relabelled = true;
+        let step = u64::MAX / 2 / (self.rules.len() as u64 + 2);
+        let mut label = 0;
+        let mut wanted = 0;
+        for (key, rule) in &self.rules {
+            let Some(number) = rule.number else { continue };
+            label += step;
+            self.labels[number as usize] = label;
+            if key == nlri {
+                wanted = label;
+            }
+        }
+        wanted
+    }
+
+    /// Protects exactly these packets.
+    fn protect(&mut self, protected: &Arc<Vec<Space>>, transaction: &mut Transaction) -> Result<(), Full> {
+        if *protected == self.protected {
+            return Ok(());
+        }
+        let old = std::mem::replace(&mut self.protected, protected.clone());
+        for (space, (number, extra)) in
+            old.iter().filter(|s| !s.is_empty()).zip(std::mem::take(&mut self.protected_places))
+        {
+            self.take_out(space, true, number)?;
+            transaction.retired.push(number);
+            transaction.freed_extras.extend(extra);
+        }
+        for (n, space) in protected.iter().filter(|space| !space.is_empty()).enumerate() {
+            let parts = record::records(space, true);
+            let number = self.take_number().ok_or("no rule number is free")?;
+            let extra = parts.extra.as_ref().map(|extra| self.take_extra(extra)).transpose()?;
+            self.labels[number as usize] = n as u64 + 1;
+            self.meta[number as usize] = number | if extra.is_some() { META_EXTRA } else { 0 };
+            self.protected_places.push((number, extra));
+            let index = &mut self.indexes[usize::from(space.version() == IpVersion::V6)];
+            for record in parts.records {
+                let item = Item { number, record };
+                index.add_to_node(NODE_PROTECTED, item, &self.labels, &mut self.pools, self.tables.hash)?;
+            }
+            self.write_rule(number, RuleLine::ZERO, n as u64 + 1, None, parts.extra.as_ref().zip(extra));
+        }
+        Ok(())
+    }
+
+    /// Wanted rules that are not in force.
+    pub(super) fn failures(&self) -> Vec<(Arc<Nlri>, RuleFailure)> {
+        self.failures.iter().map(|(nlri, why)| (nlri.clone(), why.clone())).collect()
+    }
+
+    /// The keys of all rules in force.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Arc<Nlri>> {
+        self.rules.keys()
+    }
+
+    /// Counters of all rules in force.
+    pub(super) fn counters(&self) -> Vec<(Arc<Nlri>, Counter)> {
+        let sizes = self.tables.sizes;
+        let counter = |rule: &Installed| {
+            let mut line = rule.base;
+            if let Some(number) = rule.number {
+                add(&mut line, &count(&self.tables.counters, number, sizes.numbers, sizes.counter_sets));
+            }
+            Counter { packets: line.packets, bytes: line.bytes, dropped_packets: Some(line.dropped) }
+        };
+        self.rules.iter().map(|(nlri, rule)| (nlri.clone(), counter(rule))).collect()
+    }
+
+    /// Rules in force, how many fit, and the memory of the tables.
+    pub(super) fn usage(&self) -> Usage {
+        let sizes = self.tables.sizes;
+        Usage { entries: self.in_use as u64, capacity: Some(u64::from(sizes.rules)), memory: Some(sizes.memory()) }
+    }
+
+    /// How full the tables are, for logs and the tests of capacity: name, used, of.
+    pub(super) fn fill(&self) -> Vec<(&'static str, u32, u32)> {
+        vec![
+            ("slots, IPv4 and tuples", self.pools.slots4.taken(), self.tables.sizes.slots4),
+            ("slots, IPv6", self.pools.slots6.taken(), self.tables.sizes.slots6),
+            ("chunks, IPv4", self.pools.chunks[0].used(), self.pools.chunks[0].total()),
+            ("chunks, IPv6", self.pools.chunks[1].used(), self.pools.chunks[1].total()),
+            ("nodes, IPv4", self.pools.nodes[0].used(), self.pools.nodes[0].total()),
+            ("nodes, IPv6", self.pools.nodes[1].used(), self.pools.nodes[1].total()),
+            ("extras", self.extras.used(), self.extras.total()),
+            ("intervals", self.intervals.used(), self.intervals.total()),
+            ("rule numbers", self.numbers.used(), self.numbers.total()),
+        ]
+    }
+
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// The rule that has a number now.
+    pub(super) fn rule_of(&self, number: u32) -> Option<&Arc<Nlri>> {
+        let number = number & META_RULE;
+        self.rules.iter().find(|(_, rule)| rule.number == Some(number)).map(|(nlri, _)| nlri)
+    }
+}
+
+/// The packets of a rule. The compiler's parts are put together again, since this back end can express every rule as one.
+fn spaces(rule: &CompiledRule) -> Vec<Space> {
+    match &rule.entries[..] {
+        [] => Vec::new(),
+        [one] => vec![one.clone()],
+        [_, ..] => vec![Space::of(&rule.nlri)],
+    }
+    .into_iter()
+    .filter(|space| !space.is_empty())
+    .collect()
+}
+
+fn version(nlri: &Nlri) -> usize {
+    usize::from(nlri.family().version() == IpVersion::V6)
+}
+
+fn add(to: &mut CounterLine, line: &CounterLine) {
+    to.packets += line.packets;
+    to.bytes += line.bytes;
+    to.dropped += line.dropped;
+}
+
+/// What a rule number counted, over all sets.
+pub(super) fn count(counters: &Table<CounterLine>, number: u32, stride: u32, sets: u32) -> CounterLine {
+    let mut sum = CounterLine::ZERO;
+    for set in 0..sets {
+        add(&mut sum, &counters.read((set * stride + number) as usize));
+    }
+    sum
+}
+
+/// The policers' clock.
+fn monotonic_ticks() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a pointer to a value of our own.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    ((now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)).wrapping_shl(8)
+}

@@ -1,0 +1,218 @@
+//! Loading the program and mapping its tables.
+
+use super::layout::{
+    Chunk4, Chunk6, Control, CounterLine, Extra, FILTER_BITS, FilterWord, Hash, IdLine, Interval, Node4, Node6,
+    Pending, RuleLine, Slot4, Slot6, StatisticsLine, Target,
+};
+use super::memory::{Plain, Table, random_seed};
+use crate::DataplaneError;
+use aya::maps::{Map, MapData};
+use aya::programs::Xdp;
+use aya::{Ebpf, EbpfLoader};
+use std::os::fd::AsFd;
+
+/// Sizes of the tables, from how many rules are to fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// Rules.
+    pub(super) rules: u32,
+    /// Rule numbers: more than rules, since a number is not used again at once.
+    pub(super) numbers: u32,
+    pub(super) slots4: u32,
+    pub(super) slots6: u32,
+    pub(super) chunks4: u32,
+    pub(super) chunks6: u32,
+    pub(super) nodes: u32,
+    pub(super) extras: u32,
+    pub(super) intervals: u32,
+    pub(super) targets: u32,
+    /// Sets of counters; a power of two.
+    pub(super) counter_sets: u32,
+    pub(super) cpus: u32,
+}
+
+/// The most sets of counters: beyond so many CPUs they share.
+const COUNTER_SETS: u32 = 16;
+/// The most rules: their numbers have 20 bits.
+pub(super) const RULES_MAX: u32 = 1 << 19;
+
+impl Sizes {
+    pub(super) fn for_rules(rules: u32) -> Self {
+        let rules = rules.clamp(1024, RULES_MAX);
+        let cpus = possible_cpus();
+        Sizes {
+            rules,
+            numbers: rules + rules / 4 + 1024,
+            slots4: (rules * 2).next_power_of_two(),
+            slots6: (rules * 2).next_power_of_two(),
+            chunks4: rules + 8192,
+            chunks6: rules + 8192,
+            nodes: (rules / 16).clamp(64, 32768),
+            extras: rules / 2 + 1024,
+            intervals: rules * 4 + 65_536,
+            targets: 1024,
+            counter_sets: cpus.next_power_of_two().min(COUNTER_SETS),
+            cpus,
+        }
+    }
+
+    /// Octets of all tables together.
+    pub(super) fn memory(&self) -> u64 {
+        let table = |entries: u32, size: usize| u64::from(entries) * size as u64;
+        table(self.slots4, size_of::<Slot4>())
+            + table(self.slots6, size_of::<Slot6>())
+            + table(self.slots4 + self.slots6, size_of::<Pending>())
+            + table(self.chunks4, size_of::<Chunk4>())
+            + table(self.chunks6, size_of::<Chunk6>())
+            + table(self.nodes, size_of::<Node4>() + size_of::<Node6>())
+            + table(self.extras, size_of::<Extra>())
+            + table(self.intervals, size_of::<Interval>())
+            + table(self.numbers, size_of::<RuleLine>() + size_of::<IdLine>())
+            + table(self.numbers * self.counter_sets, size_of::<CounterLine>())
+            + table(1, size_of::<Control>())
+            + table(1 << FILTER_BITS >> 6, 8)
+    }
+}
+
+fn possible_cpus() -> u32 {
+    // "0-3,8-11": the last number is the largest.
+    std::fs::read_to_string("/sys/devices/system/cpu/possible")
+        .ok()
+        .and_then(|list| list.trim().rsplit(['-', ',']).next()?.parse::<u32>().ok())
+        .map_or(64, |last| last + 1)
+}
+
+/// The tables, mapped.
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub(super) sizes: Sizes,
+    pub(super) hash: Hash,
+    pub(super) control: Table<Control>,
+    pub(super) filter: Table<FilterWord>,
+    pub(super) slots4: Table<Slot4>,
+    pub(super) slots6: Table<Slot6>,
+    pub(super) pending: Table<Pending>,
+    pub(super) chunks4: Table<Chunk4>,
+    pub(super) chunks6: Table<Chunk6>,
+    pub(super) nodes4: Table<Node4>,
+    pub(super) nodes6: Table<Node6>,
+    pub(super) extras: Table<Extra>,
+    pub(super) intervals: Table<Interval>,
+    pub(super) rules: Table<RuleLine>,
+    pub(super) ids: Table<IdLine>,
+    pub(super) counters: Table<CounterLine>,
+    pub(super) targets: Table<Target>,
+    pub(super) stats: Table<StatisticsLine>,
+}
+
+/// The program in the kernel, with its tables; not attached to anything.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) ebpf: Ebpf,
+    pub(super) tables: Tables,
+}
+
+/// Loads `object`, with the named programs, for so many rules. `extra` sets the size of further maps.
+pub(super) fn load(
+    object: &[u8],
+    programs: &[&str],
+    sizes: Sizes,
+    extra: &[(&str, u32)],
+) -> Result<Program, DataplaneError> {
+    let hash = Hash(random_seed());
+    let (slots4_mask, slots6_mask) = (sizes.slots4 - 1, sizes.slots6 - 1);
+    let counters_mask = sizes.counter_sets - 1;
+    let shared = u32::from(sizes.cpus > sizes.counter_sets);
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("hash_seed", &hash.0, true)
+        .override_global("slots4_mask", &slots4_mask, true)
+        .override_global("slots6_mask", &slots6_mask, true)
+        .override_global("counters_mask", &counters_mask, true)
+        .override_global("counters_stride", &sizes.numbers, true)
+        .override_global("counters_shared", &shared, true);
+    let entries = [
+        ("slots4", sizes.slots4),
+        ("slots6", sizes.slots6),
+        ("pending", sizes.slots4 + sizes.slots6),
+        ("chunks4", sizes.chunks4),
+        ("chunks6", sizes.chunks6),
+        ("nodes4", sizes.nodes),
+        ("nodes6", sizes.nodes),
+        ("extras", sizes.extras),
+        ("intervals", sizes.intervals),
+        ("rules", sizes.numbers),
+        ("ids", sizes.numbers),
+        ("counters", sizes.numbers * sizes.counter_sets),
+        ("targets", sizes.targets),
+        ("stats", sizes.cpus),
+    ];
+    for &(name, entries) in entries.iter().chain(extra) {
+        loader.map_max_entries(name, entries);
+    }
+    let mut ebpf = loader.load(object).map_err(|error| refused("load the XDP program", &error))?;
+    for name in programs {
+        let program = ebpf
+            .program_mut(name)
+            .ok_or_else(|| DataplaneError::Refused(format!("the object has no program {name}")))?;
+        let program: &mut Xdp = program.try_into().map_err(|error| refused("load the XDP program", &error))?;
+        program.load().map_err(|error| refused("load the XDP program", &error))?;
+    }
+    let tables = map_tables(&ebpf, sizes, hash)?;
+    Ok(Program { ebpf, tables })
+}
+
+fn map_tables(ebpf: &Ebpf, sizes: Sizes, hash: Hash) -> Result<Tables, DataplaneError> {
+    Ok(Tables {
+        sizes,
+        hash,
+        control: table(ebpf, "control", 1)?,
+        filter: table(ebpf, "filter", 1 << FILTER_BITS >> 6)?,
+        slots4: table(ebpf, "slots4", sizes.slots4)?,
+        slots6: table(ebpf, "slots6", sizes.slots6)?,
+        pending: table(ebpf, "pending", sizes.slots4 + sizes.slots6)?,
+        chunks4: table(ebpf, "chunks4", sizes.chunks4)?,
+        chunks6: table(ebpf, "chunks6", sizes.chunks6)?,
+        nodes4: table(ebpf, "nodes4", sizes.nodes)?,
+        nodes6: table(ebpf, "nodes6", sizes.nodes)?,
+        extras: table(ebpf, "extras", sizes.extras)?,
+        intervals: table(ebpf, "intervals", sizes.intervals)?,
+        rules: table(ebpf, "rules", sizes.numbers)?,
+        ids: table(ebpf, "ids", sizes.numbers)?,
+        counters: table(ebpf, "counters", sizes.numbers * sizes.counter_sets)?,
+        targets: table(ebpf, "targets", sizes.targets)?,
+        stats: table(ebpf, "stats", sizes.cpus)?,
+    })
+}
+
+/// Maps one table of a loaded object.
+pub(super) fn table<T: Plain>(ebpf: &Ebpf, name: &str, entries: u32) -> Result<Table<T>, DataplaneError> {
+    let map = ebpf.map(name).ok_or_else(|| DataplaneError::Refused(format!("the object has no table {name}")))?;
+    Table::map(data(map, name)?.fd().as_fd(), entries as usize, name)
+}
+
+fn data<'a>(map: &'a Map, name: &str) -> Result<&'a MapData, DataplaneError> {
+    match map {
+        Map::Array(data) => Ok(data),
+        _ => Err(DataplaneError::Refused(format!("the table {name} is not an array"))),
+    }
+}
+
+/// An error of the library, with its causes.
+pub(super) fn refused(doing: &str, error: &dyn std::error::Error) -> DataplaneError {
+    let mut message = format!("{doing}: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        cause = error.source();
+    }
+    // A verifier's log is long; the end of it says what is wrong.
+    if let Some(start) = message.len().checked_sub(2000) {
+        let start = message.ceil_char_boundary(start);
+        message = format!("{doing}: ...{}", &message[start..]);
+    }
+    DataplaneError::Refused(message)
+}

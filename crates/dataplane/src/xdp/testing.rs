@@ -1,0 +1,248 @@
+//! For tests and measurements: the filter in the kernel's test run, without any interface.
+
+use super::classifier::Classifier;
+use super::layout::{META_RULE, StatisticsLine};
+use super::memory::{Plain, Table};
+use super::program::{self, Program, Sizes};
+use crate::{Counter, DataplaneError, Usage};
+use aya::Ebpf;
+use aya::programs::{TestRun, TestRunOptions, Xdp};
+use engine::plan::{CompiledRule, RuleFailure, Ruleset};
+use flowspec::Nlri;
+use flowspec::space::Space;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harness.o"));
+
+/// Frames of one run of [`Harness::judge`].
+pub const FRAMES: u32 = 4096;
+const FRAME_MAX: usize = 2040;
+/// Octets of the frames of [`Harness::measure`].
+pub const SMALL: usize = 96;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Frame {
+    length: u32,
+    unused: u32,
+    octets: [u8; FRAME_MAX],
+}
+
+/// As the program writes it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct ResultLine {
+    verdict: u32,
+    found: u32,
+    matched: u32,
+    is_protected: u32,
+    unread: i32,
+    unused: u32,
+    rule: [u32; 40],
+    head: [u8; 64],
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Run {
+    next: u32,
+    count: u32,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Small {
+    octets: [u8; SMALL],
+}
+
+// SAFETY: integers without padding: 8 + 2040 octets.
+unsafe impl Plain for Frame {}
+// SAFETY: integers without padding: 46 half words and 64 octets, a multiple of eight.
+unsafe impl Plain for ResultLine {}
+// SAFETY: two integers of one size.
+unsafe impl Plain for Run {}
+// SAFETY: octets.
+unsafe impl Plain for Small {}
+
+/// What the program did with a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// `XDP_DROP` is 1, `XDP_PASS` 2, `XDP_REDIRECT` 4.
+    pub verdict: u32,
+    /// The rules that matched, in order.
+    pub rules: Vec<Arc<Nlri>>,
+    /// A protected packet: the rules did nothing.
+    pub is_protected: bool,
+    /// The frame could not be read.
+    pub is_unread: bool,
+    /// The frame's first octets afterwards; at least 14.
+    pub head: Vec<u8>,
+}
+
+/// The program of the tests.
+pub struct Harness {
+    ebpf: Ebpf,
+    classifier: Classifier,
+    run: Table<Run>,
+    frames: Table<Frame>,
+    results: Table<ResultLine>,
+    smalls: Table<Small>,
+    small_frames: u32,
+}
+
+impl Harness {
+    /// Loads it, with room for so many rules, and for `small_frames` frames to measure with.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn new(rules: u32, small_frames: u32) -> Result<Self, DataplaneError> {
+        let sizes = Sizes::for_rules(rules);
+        let extra = [("frames", FRAMES), ("results", FRAMES), ("smalls", small_frames.max(1))];
+        let Program { ebpf, tables } = program::load(OBJECT, &["verify", "bench"], sizes, &extra)?;
+        Ok(Harness {
+            run: program::table(&ebpf, "run", 1)?,
+            frames: program::table(&ebpf, "frames", FRAMES)?,
+            results: program::table(&ebpf, "results", FRAMES)?,
+            smalls: program::table(&ebpf, "smalls", small_frames.max(1))?,
+            classifier: Classifier::new(tables, HashMap::new()),
+            small_frames,
+            ebpf,
+        })
+    }
+
+    /// Puts exactly these rules in force, by a change from what is.
+    ///
+    /// # Errors
+    /// The tables are too full to be changed.
+    pub fn replace(&mut self, rules: &Ruleset) -> Result<(), DataplaneError> {
+        let wanted: std::collections::HashSet<&Arc<Nlri>> = rules.rules.iter().map(|rule| &rule.nlri).collect();
+        let gone: Vec<Arc<Nlri>> = self.classifier.keys().filter(|nlri| !wanted.contains(nlri)).cloned().collect();
+        self.classifier.apply(&rules.rules, &gone, Some(&rules.protected)).map_err(DataplaneError::Refused)
+    }
+
+    /// Applies a change.
+    ///
+    /// # Errors
+    /// The tables are too full to be changed.
+    pub fn update(
+        &mut self,
+        upsert: &[Arc<CompiledRule>],
+        remove: &[Arc<Nlri>],
+        protected: Option<&Arc<Vec<Space>>>,
+    ) -> Result<(), DataplaneError> {
+        self.classifier.apply(upsert, remove, protected).map_err(DataplaneError::Refused)
+    }
+
+    /// Rules that did not fit.
+    pub fn failures(&self) -> Vec<(Arc<Nlri>, RuleFailure)> {
+        self.classifier.failures()
+    }
+
+    /// Counters of the rules in force.
+    pub fn counters(&self) -> Vec<(Arc<Nlri>, Counter)> {
+        self.classifier.counters()
+    }
+
+    /// Room.
+    pub fn usage(&self) -> Usage {
+        self.classifier.usage()
+    }
+
+    /// How full each table is.
+    pub fn fill(&self) -> Vec<(&'static str, u32, u32)> {
+        self.classifier.fill()
+    }
+
+    /// Statistics of the program, summed over CPUs.
+    pub fn statistics(&self) -> [u64; 16] {
+        let stats = &self.classifier.tables().stats;
+        (0..stats.len()).map(|cpu| stats.read(cpu)).fold([0; 16], |mut sum, StatisticsLine { count }| {
+            sum.iter_mut().zip(count).for_each(|(sum, count)| *sum += count);
+            sum
+        })
+    }
+
+    /// Runs every frame through the filter once. Frames have 14 to 2040 octets.
+    ///
+    /// # Errors
+    /// The kernel refuses the run, or a frame is too long or too short.
+    pub fn judge(&mut self, frames: &[Vec<u8>]) -> Result<Vec<Outcome>, DataplaneError> {
+        let mut outcomes = Vec::with_capacity(frames.len());
+        for frames in frames.chunks(FRAMES as usize) {
+            for (n, frame) in frames.iter().enumerate() {
+                if !(14..=FRAME_MAX).contains(&frame.len()) {
+                    return Err(DataplaneError::Refused(format!("a frame of {} octets", frame.len())));
+                }
+                let mut line = Frame { length: frame.len() as u32, unused: 0, octets: [0; FRAME_MAX] };
+                line.octets[..frame.len()].copy_from_slice(frame);
+                self.frames.write(n, line);
+                let mut nothing = self.results.read(n);
+                nothing.verdict = 0;
+                self.results.write(n, nothing);
+            }
+            self.run.write(0, Run { next: 0, count: frames.len() as u32 });
+            self.test_run("verify", FRAME_MAX, frames.len() as u32)?;
+            for (n, frame) in frames.iter().enumerate() {
+                outcomes.push(self.outcome(&self.results.read(n), frame.len())?);
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn outcome(&self, line: &ResultLine, length: usize) -> Result<Outcome, DataplaneError> {
+        if line.verdict == 0 {
+            return Err(DataplaneError::Refused("the program gave up".into()));
+        }
+        let numbers: Vec<u32> = match (line.found, line.matched) {
+            (0, _) => Vec::new(),
+            (found, 0) => vec![found & META_RULE],
+            (_, matched) => line.rule[..(matched as usize).min(line.rule.len())].to_vec(),
+        };
+        let name = |number: u32| {
+            let known = self.classifier.rule_of(number).cloned();
+            known.ok_or_else(|| {
+                DataplaneError::Refused(format!("the program names a rule {number}, which there is not"))
+            })
+        };
+        let head = if length < line.head.len() { 14 } else { line.head.len() };
+        Ok(Outcome {
+            verdict: line.verdict,
+            rules: numbers.into_iter().map(name).collect::<Result<_, _>>()?,
+            is_protected: line.is_protected != 0,
+            is_unread: line.unread != 0,
+            head: line.head[..head].to_vec(),
+        })
+    }
+
+    /// The mean time of a packet, over `repeat` packets: the frames given, again and again. Frames of at most [`SMALL`] octets;
+    /// shorter ones are filled up with zeros.
+    ///
+    /// # Errors
+    /// The kernel refuses the run.
+    pub fn measure(&mut self, frames: &[Vec<u8>], repeat: u32) -> Result<Duration, DataplaneError> {
+        let count = (frames.len() as u32).min(self.small_frames);
+        for (n, frame) in frames.iter().take(count as usize).enumerate() {
+            let mut small = Small { octets: [0; SMALL] };
+            let length = frame.len().min(SMALL);
+            small.octets[..length].copy_from_slice(&frame[..length]);
+            self.smalls.write(n, small);
+        }
+        self.run.write(0, Run { next: 0, count });
+        self.test_run("bench", SMALL, repeat)
+    }
+
+    fn test_run(&mut self, name: &str, octets: usize, repeat: u32) -> Result<Duration, DataplaneError> {
+        let refused = |error: &dyn std::error::Error| program::refused("run the XDP program", error);
+        let program =
+            self.ebpf.program_mut(name).ok_or_else(|| DataplaneError::Refused(format!("no program {name}")))?;
+        let program: &mut Xdp = program.try_into().map_err(|error| refused(&error))?;
+        let data = vec![0u8; octets];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(&data);
+        options.repeat = repeat;
+        let result = program.test_run(options).map_err(|error| refused(&error))?;
+        Ok(result.duration)
+    }
+}
