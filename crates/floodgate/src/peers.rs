@@ -210,8 +210,7 @@ async fn stop(task: Task, cease: Cease) {
     task.task.abort();
 }
 
-/// The family that a name of the configuration means.
-pub(crate) const fn family(name: FamilyName) -> AfiSafi {
+const fn family(name: FamilyName) -> AfiSafi {
     match name.flowspec() {
         Some(family) => AfiSafi::Flow(family),
         None => match name {
