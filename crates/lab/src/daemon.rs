@@ -49,6 +49,24 @@ impl<'a> Daemon<'a> {
         Ok(daemon)
     }
 
+    /// Its configuration and the way to ask it; another program starts it, as ExaBGP does with [`exabgp_command`](Self::exabgp_command).
+    ///
+    /// # Errors
+    /// When the configuration cannot be written.
+    pub fn prepare(netns: &'a Netns, configuration: &str) -> Result<Self> {
+        let daemon = Self { netns, process: None, state: String::new(), directory: tempfile::tempdir()? };
+        daemon.configure(configuration)?;
+        Ok(daemon)
+    }
+
+    /// The command that makes it a process of ExaBGP.
+    ///
+    /// # Errors
+    /// When the program cannot be built.
+    pub fn exabgp_command(&self) -> Result<String> {
+        Ok(format!("{} exabgp -c {}", program()?.display(), self.configuration().display()))
+    }
+
     /// Writes another configuration, for [`launch`](Self::launch) or a reload.
     ///
     /// # Errors

@@ -14,7 +14,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use bgp::{AfiSafi, Cease, ConnId, Direction, Event, Notification, Output, PathAttributes, PeerConfig, Session, State};
+use bgp::{
+    AfiSafi, Cease, ConnId, Direction, Event, Notification, Output, PathAttributes, PeerConfig, RefreshKind, Session,
+    State,
+};
 use flowspec::{Action, Nlri, Rule};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -320,6 +323,12 @@ impl Work {
             Output::Down(down) => lock(&self.status).ended = Some(down.reason.to_string()),
             Output::Failed(reason) => lock(&self.status).ended = Some(reason.to_string()),
             Output::State(state) => lock(&self.status).established = state == State::Established,
+            Output::RouteRefresh { family, kind: RefreshKind::Request } => {
+                let asked = self.rules.iter().filter(|(nlri, _)| AfiSafi::Flow(nlri.family()) == family);
+                for (nlri, (attributes, next_hop)) in asked {
+                    self.session.announce(nlri.clone().into(), *next_hop, Arc::clone(attributes));
+                }
+            }
             // A controller takes no routes. What it announces too long is left out, as the peer would never see it.
             Output::AbortConnect
             | Output::Update(_)

@@ -199,6 +199,8 @@ fn configuration(session: &Session, feed: &Path, flows: &str, receiver: Option<&
     writeln!(text, "  family {{ {families}}}")?;
     text.push_str("  api send { processes [ feed ]; }\n");
     if receiver.is_some() {
+        // The receiver may ask for everything again.
+        text.push_str("  capability { route-refresh enable; }\n");
         text.push_str(
             "  api receive { processes [ receiver ]; neighbor-changes; receive { parsed; update; notification; } }\n",
         );

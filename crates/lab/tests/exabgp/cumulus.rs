@@ -1,0 +1,64 @@
+//! The article's example as it was, with Floodgate in the place of the script: a controller's message, ExaBGP on the switch, a file in the
+//! policy directory, cl-acltool, and the rule in the kernel.
+
+use crate::{NTP, OURS, PATIENCE, controller, exabgp, look, versions, wait_installed};
+use anyhow::{Context, Result, ensure};
+use lab::acltool::Switch;
+use lab::site::{SWITCH, Site};
+use lab::{Daemon, needs, wait_until};
+use std::fs;
+
+#[test]
+fn the_articles_example_onto_cumulus_files() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    for version in versions() {
+        let site = Site::new()?;
+        let mut wire = site.wire()?;
+        let switch = Switch::new(&site.switch, env!("CARGO_BIN_EXE_cl-acltool"))?;
+        switch.set("release", "4.4")?;
+        // What the script left behind when it crashed.
+        let policy = switch.policy_directory();
+        let old = policy.join("60flowspec1.rules");
+        fs::write(&old, "[iptables]\n-A FORWARD --in-interface swp+ -p udp -d 192.0.2.2/32 --sport 123 -j DROP\n")?;
+        let [save4, save6] = switch.save();
+        let daemon = Daemon::prepare(
+            &site.switch,
+            &format!(
+                "[router]\nas = {OURS}\nid = \"{SWITCH}\"\n\n[dataplane]\nbackend = \"cumulus\"\n\n[dataplane.cumulus]\nrelease = \"4.4\"\n\
+                 policy-directory = {policy:?}\ncl-acltool = {:?}\niptables-save = {save4:?}\nip6tables-save = {save6:?}\n",
+                switch.tool()
+            ),
+        )?;
+        let controller = controller(&site)?;
+        let mut exabgp = exabgp(&site, version, &daemon)?;
+        controller.wait_established(PATIENCE)?;
+        look(&mut wire, false)?;
+
+        controller.announce_text(NTP)?;
+        wait_installed(&daemon, &mut exabgp, 1)?;
+        let text = fs::read_to_string(policy.join("60flowspec.rules")).context("the policy file")?;
+        let rule = "\n-A FORWARD --in-interface swp+ -p udp -d 192.0.2.1/32 --sport 123 -j DROP\n";
+        ensure!(text.contains(rule), "{text}");
+        ensure!(!old.exists(), "the script's file is still there");
+        let shown = site.switch.exec("iptables-legacy", &["-n", "--list", "FORWARD"])?;
+        let is = |line: &str| line.starts_with("DROP") && line.contains("192.0.2.1") && line.ends_with("udp spt:123");
+        ensure!(shown.lines().any(is), "{shown}");
+        look(&mut wire, true)?;
+
+        let clean = || {
+            let listed = site.switch.exec("iptables-legacy-save", &[]).ok()?;
+            (!policy.join("60flowspec.rules").exists() && !listed.contains("192.0.2.1")).then_some(())
+        };
+        controller.withdraw_text(NTP)?;
+        wait_until("a switch without our rules", PATIENCE, clean)?;
+        look(&mut wire, false)?;
+        controller.announce_text(NTP)?;
+        wait_installed(&daemon, &mut exabgp, 1)?;
+        look(&mut wire, true)?;
+        controller.shutdown();
+        wait_until("a switch without our rules", PATIENCE, clean)?;
+        look(&mut wire, false)?;
+        exabgp.stop()?;
+    }
+    Ok(())
+}
