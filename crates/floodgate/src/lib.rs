@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod events;
+pub mod exabgp;
 pub mod interfaces;
 pub mod metrics;
 pub mod net;

@@ -210,7 +210,8 @@ async fn stop(task: Task, cease: Cease) {
     task.task.abort();
 }
 
-const fn family(name: FamilyName) -> AfiSafi {
+/// The family that a name of the configuration means.
+pub(crate) const fn family(name: FamilyName) -> AfiSafi {
     match name.flowspec() {
         Some(family) => AfiSafi::Flow(family),
         None => match name {

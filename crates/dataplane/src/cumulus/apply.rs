@@ -98,7 +98,7 @@ impl Cumulus {
         loop {
             let placement = self.place(wanted)?;
             let entries = placement.all_entries();
-            match self.attempt(&wanted.protected, placement) {
+            match self.attempt(placement) {
                 Ok(applied) => return Ok(applied),
                 Err(TryError::Full { words, torn }) => {
                     self.mend(torn);
@@ -138,8 +138,8 @@ impl Cumulus {
     }
 
     /// Writes the file and has it installed. After an error the files are as they were.
-    fn attempt(&mut self, protected: &[Space], mut placement: Placement) -> Result<Applied, TryError> {
-        let page = Page::new(protected, placement.placed.iter(), &self.settings);
+    fn attempt(&mut self, mut placement: Placement) -> Result<Applied, TryError> {
+        let page = Page::new(&placement.protected, placement.placed.iter(), &self.settings);
         if let Some((nlri, error)) = page.unwritable.first() {
             return Err(TryError::Rule { nlri: Arc::clone(nlri), words: error.to_string() });
         }

@@ -38,7 +38,7 @@ impl Complaint {
         if succeeded && errors.is_empty() {
             return None;
         }
-        let said = if errors.is_empty() { output.lines().map(str::trim).collect() } else { errors };
+        let said: Vec<&str> = if errors.is_empty() { last_lines(output) } else { errors };
         let words: String = said.join("; ").chars().take(WORDS).collect();
         let torn = output.contains("Rolling back .. failed");
         if output.contains("sync_acl hardware installation failed") || output.contains("No More Resources") {
@@ -52,6 +52,19 @@ impl Complaint {
         }
         Some(Complaint::Other { words, torn })
     }
+}
+
+/// What it said last: where nothing is marked as an error, the reason stands there.
+fn last_lines(output: &str) -> Vec<&str> {
+    let mut room = WORDS;
+    let fits = |line: &&str| {
+        room = room.saturating_sub(line.len() + 2);
+        room > 0
+    };
+    let mut lines: Vec<&str> =
+        output.lines().rev().map(str::trim).filter(|line| !line.is_empty()).take_while(fits).collect();
+    lines.reverse();
+    lines
 }
 
 fn is_error(line: &str) -> bool {
@@ -83,5 +96,11 @@ mod tests {
         assert_eq!(Complaint::read("Installing acl policy\nDone.\n", true), None);
         let other = Complaint::read("Traceback\nOSError: no switchd\n", false);
         assert!(matches!(other, Some(Complaint::Other { words, torn: false }) if words.contains("no switchd")));
+        let long =
+            format!("{}OSError: no switchd\n", "Reading rule file /etc/cumulus/acl/policy.d/x.rules\n".repeat(40));
+        let other = Complaint::read(&long, false);
+        assert!(
+            matches!(other, Some(Complaint::Other { words, .. }) if words.ends_with("x.rules; OSError: no switchd"))
+        );
     }
 }

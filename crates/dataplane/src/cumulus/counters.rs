@@ -7,6 +7,7 @@ use super::settings::Settings;
 use crate::{Counter, DataplaneError};
 use engine::plan::CompiledRule;
 use flowspec::{IpVersion, Nlri, Policing, RuleId};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::process::Command;
 use std::sync::Arc;
@@ -117,13 +118,12 @@ fn attribute<'a>(
 ) -> Attribution {
     let rules: Vec<_> = rules.filter(|rule| !rule.entries.is_empty()).collect();
     let lines = listing.lines().filter_map(Line::parse);
-    let mut found: HashMap<&Arc<Nlri>, (Count, Option<Count>)> = HashMap::with_capacity(rules.len());
-    let mut add = |rule: &'a Arc<CompiledRule>, line: &Line<'_>| {
-        let (all, policed) = found.entry(&rule.nlri).or_default();
-        all.add(line.count);
-        if line.rule.contains("-j POLICE") {
-            policed.get_or_insert_default().add(line.count);
-        }
+    let mut found: HashMap<&Arc<Nlri>, Count> = HashMap::with_capacity(rules.len());
+    let mut add = |rule: &'a Arc<CompiledRule>, line: &Line<'_>| match found.entry(&rule.nlri) {
+        Entry::Vacant(vacant) => drop(vacant.insert(line.count)),
+        // The line behind a policer counts again what the policer let pass.
+        Entry::Occupied(_) if matches!(rule.effect.policing, Policing::Limit { .. }) => {}
+        Entry::Occupied(mut occupied) => occupied.get_mut().add(line.count),
     };
     if settings.has_comments() {
         let by_id: HashMap<RuleId, &Arc<CompiledRule>> = rules.iter().map(|rule| (rule.id, *rule)).collect();
@@ -143,10 +143,8 @@ fn attribute<'a>(
         }
     }
     let missing = rules.iter().filter(|rule| !found.contains_key(&rule.nlri)).count();
-    // Where the kernel knows policers, the rule behind one counts again what the policer let pass.
-    let count =
-        |(nlri, (all, policed)): (&Arc<Nlri>, (Count, Option<Count>))| (Arc::clone(nlri), policed.unwrap_or(all));
-    Attribution { counts: found.into_iter().map(count).collect(), missing }
+    let counts = found.into_iter().map(|(nlri, count)| (Arc::clone(nlri), count)).collect();
+    Attribution { counts, missing }
 }
 
 impl Count {

@@ -25,6 +25,8 @@ pub(super) struct Limits {
 /// Who is in and who is not.
 #[derive(Debug, Default)]
 pub(super) struct Placement {
+    /// Protected packets that a rule would otherwise do something to; the others need no entries.
+    pub(super) protected: Vec<Space>,
     /// Rules with a place, in enforcement order.
     pub(super) placed: Vec<Arc<CompiledRule>>,
     /// The others, and why.
@@ -38,25 +40,18 @@ impl Placement {
     pub(super) fn all_entries(&self) -> u64 {
         self.entries.0 + self.entries.1
     }
-
-    fn add(&mut self, version: IpVersion, entries: u64) {
-        match version {
-            IpVersion::V4 => self.entries.0 += entries,
-            IpVersion::V6 => self.entries.1 += entries,
-        }
-    }
 }
 
 /// Places rules, given in enforcement order. `Err` when not even what is protected has room.
 pub(super) fn place<'a>(
     protected: &[Space],
-    rules: impl Iterator<Item = &'a Arc<CompiledRule>>,
+    rules: impl Iterator<Item = &'a Arc<CompiledRule>> + Clone,
     limits: &Limits,
     settings: &Settings,
 ) -> Result<Placement, String> {
     let mut room = Room { v4: limits.budget.0, v6: limits.budget.1, all: limits.ceiling.as_ref().map(|c| c.0) };
-    let mut placement = Placement::default();
-    for space in protected {
+    let mut placement = Placement { protected: in_danger(protected, rules.clone()), ..Placement::default() };
+    for space in &placement.protected {
         let cost = protected_cost(space, settings);
         if !room.take(space.version(), cost) {
             return Err(format!(
@@ -64,7 +59,7 @@ pub(super) fn place<'a>(
                 room.of(space.version())
             ));
         }
-        placement.add(space.version(), cost);
+        count(&mut placement.entries, space.version(), cost);
     }
     let mut missing = Missing::default();
     for rule in rules {
@@ -84,7 +79,7 @@ pub(super) fn place<'a>(
         match failure {
             None => {
                 room.take(version, needed);
-                placement.add(version, needed);
+                count(&mut placement.entries, version, needed);
                 placement.placed.push(Arc::clone(rule));
             }
             Some(failure) => {
@@ -94,6 +89,28 @@ pub(super) fn place<'a>(
         }
     }
     Ok(placement)
+}
+
+/// The protected packets that one of the rules at least would do something to.
+fn in_danger<'a>(protected: &[Space], rules: impl Iterator<Item = &'a Arc<CompiledRule>>) -> Vec<Space> {
+    if protected.is_empty() {
+        return Vec::new();
+    }
+    let mut hit = vec![false; protected.len()];
+    for rule in rules.filter(|rule| rule.effect != Effect::ACCEPT) {
+        let space = Space::of(&rule.nlri);
+        for (hit, protected) in hit.iter_mut().zip(protected) {
+            *hit = *hit || protected.overlaps(&space);
+        }
+    }
+    protected.iter().zip(hit).filter(|(_, hit)| *hit).map(|(space, _)| space.clone()).collect()
+}
+
+fn count(entries: &mut (u64, u64), version: IpVersion, cost: u64) {
+    match version {
+        IpVersion::V4 => entries.0 += cost,
+        IpVersion::V6 => entries.1 += cost,
+    }
 }
 
 struct Room {
@@ -218,6 +235,28 @@ mod tests {
         // A discard is none: the packets would be dropped anyway.
         let rules = ["dst 192.0.2.1/32 proto udp sport 1,3 then discard", "dst 192.0.2.0/24 then discard"];
         assert_eq!(placed(1, &rules), [1]);
+    }
+
+    #[test]
+    fn protection_takes_entries_where_it_is_needed() {
+        let settings = settings(2);
+        let protected: Vec<Space> =
+            ["dst 192.0.2.1/32 then accept", "dst 198.51.100.1/32 proto tcp dport 179 then accept"]
+                .map(|text| Space::of(&text.parse::<flowspec::Rule>().unwrap().nlri))
+                .to_vec();
+        let limits = Limits { budget: settings.budget(), ceiling: None, refused: BTreeMap::new() };
+        for (text, needed) in [
+            ("dst 192.0.2.0/24 proto udp then discard", &protected[..1]),
+            ("dst 198.51.100.1/32 proto udp then discard", &[]),
+            ("dst 0.0.0.0/0 then accept", &[]),
+        ] {
+            let Verdict::Exact(rule) = compile(&text.parse().unwrap(), &capabilities(&settings)) else {
+                panic!("{text}")
+            };
+            let placement = place(&protected, [Arc::new(rule)].iter(), &limits, &settings).unwrap();
+            assert_eq!((placement.protected.as_slice(), placement.placed.len()), (needed, 1), "{text}");
+            assert_eq!(placement.entries.0, needed.len() as u64 + 1, "{text}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct Preview {
 pub fn preview(rules: &Ruleset, settings: &Settings) -> Result<Preview, String> {
     let limits = Limits { budget: settings.budget(), ceiling: None, refused: BTreeMap::new() };
     let placement = place(&rules.protected, rules.rules.iter(), &limits, settings)?;
-    let page = Page::new(&rules.protected, placement.placed.iter(), settings);
+    let page = Page::new(&placement.protected, placement.placed.iter(), settings);
     let unwritable =
         page.unwritable.iter().map(|(nlri, error)| (Arc::clone(nlri), RuleFailure::Failed(error.to_string())));
     let failures = placement.failures.into_iter().chain(unwritable).collect();

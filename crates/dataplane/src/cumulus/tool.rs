@@ -3,12 +3,13 @@
 use super::complaint::Complaint;
 use super::settings::Settings;
 use crate::DataplaneError;
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, PipeReader, Read};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// The lock that each run holds, in the policy directory; its name is none of a policy file.
@@ -16,9 +17,6 @@ const LOCK: &str = "60flowspec.lock";
 
 /// How often a run is looked at.
 const LOOK: Duration = Duration::from_millis(2);
-
-/// How long the output of a run that has ended is waited for.
-const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Why a run did not install what is in the policy directory.
 #[derive(Debug)]
@@ -46,13 +44,16 @@ impl Turn {
 pub(super) fn install(settings: &Settings, turn: Turn) -> Result<(), RunError> {
     let deadline = Instant::now() + settings.timeout;
     let Turn(lock) = turn;
-    let (reader, writer) = std::io::pipe().map_err(|error| not_run("make a pipe", error))?;
-    let errors = writer.try_clone().map_err(|error| not_run("copy a pipe", error))?;
+    // Not a pipe: a run that outlives us must not stumble over its end in the middle of an installation.
+    let said = memfd_create("cl-acltool", MemfdFlags::CLOEXEC).map(File::from);
+    let said = said.map_err(|error| not_run("make a file for its output", error.into()))?;
+    let writer = || said.try_clone().map_err(|error| not_run("copy a descriptor", error));
+    let (writer, errors) = (writer()?, writer()?);
     let mut command = Command::new(&settings.tool);
     // The lock is its standard input: it is held as long as the run or what it started lives, even if we are killed meanwhile.
     command.arg("-i").stdin(Stdio::from(lock)).stdout(writer).stderr(errors).process_group(0);
     let spawned = command.spawn();
-    // Our ends of the pipe, without which it would not end.
+    // It holds the lock, which is the run's alone now.
     drop(command);
     let mut child = spawned.map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::PermissionDenied => RunError::NotRun(DataplaneError::Unavailable(format!(
@@ -61,13 +62,12 @@ pub(super) fn install(settings: &Settings, turn: Turn) -> Result<(), RunError> {
         ))),
         _ => not_run(&format!("run {}", settings.tool.display()), error),
     })?;
-    let output = listen(reader);
     let status = wait(&mut child, deadline).map_err(|error| not_run("wait for cl-acltool", error))?;
     let Some(status) = status else {
         end(&mut child);
         return Err(RunError::Timeout(settings.timeout));
     };
-    let said = output.recv_timeout(LAST_WORDS).unwrap_or_default();
+    let said = words(&said);
     tracing::debug!(%status, output = %said.trim(), "cl-acltool has run");
     match Complaint::read(&said, status.success()) {
         None => Ok(()),
@@ -102,15 +102,15 @@ fn lock(settings: &Settings, deadline: Instant) -> Result<File, DataplaneError> 
     }
 }
 
-/// Collects what is written into the pipe until its other end is closed.
-fn listen(mut reader: PipeReader) -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut octets = Vec::new();
-        let _ = reader.read_to_end(&mut octets);
-        let _ = sender.send(String::from_utf8_lossy(&octets).into_owned());
-    });
-    receiver
+/// What was written so far, from its beginning; no more than anybody reads.
+fn words(said: &File) -> String {
+    let mut octets = vec![0; 1 << 20];
+    let mut read = 0;
+    // What cannot be read was not said: the exit status tells whether it went well.
+    while let Ok(more @ 1..) = said.read_at(&mut octets[read..], read as u64) {
+        read += more;
+    }
+    String::from_utf8_lossy(&octets[..read]).into_owned()
 }
 
 fn wait(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStatus>> {

@@ -56,6 +56,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Show what would be installed: verdict and entries per rule; offline, no root
     Compile(CompileArgs),
+    /// Run as a process of ExaBGP: its JSON on standard input instead of BGP sessions
+    Exabgp(ExabgpArgs),
     /// The daemon and the commands that ask it.
     #[command(flatten)]
     Live(live::LiveCommand),
@@ -213,6 +215,34 @@ pub struct SwitchArgs {
     pub non_atomic: bool,
 }
 
+/// Arguments of `exabgp`.
+#[derive(Debug, Args)]
+#[command(after_help = "Started by ExaBGP 4, 5 or 6, whose neighbours are the peers. In exabgp.conf:
+
+  process floodgate { run /usr/local/bin/floodgate exabgp; encoder json; }
+  neighbor 192.0.2.1 {
+      ...
+      family { ipv4 flow; ipv6 flow; }
+      api { processes [ floodgate ]; neighbor-changes; receive { parsed; update; } }
+  }
+
+The log goes to standard error. `floodgate status`, `rules` and the other commands ask it as they ask `floodgate run`.
+It ends when ExaBGP does.")]
+pub struct ExabgpArgs {
+    /// The configuration file; its `peer` tables give neighbours another policy than the default [default:
+    /// /etc/floodgate/floodgate.toml if that is there, otherwise what is built in]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl ExabgpArgs {
+    fn run(&self) -> anyhow::Result<u8> {
+        let default = PathBuf::from(DEFAULT_CONFIG);
+        let config = self.config.clone().or_else(|| default.exists().then_some(default));
+        crate::daemon::run_exabgp(config.as_deref()).map(|()| OK)
+    }
+}
+
 /// Data planes that `compile` knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Target {
@@ -231,6 +261,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Encode(args) => encode::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Compile(args) => compile::run(&args),
+        Command::Exabgp(args) => args.run(),
         Command::Live(command) => live::run(&command),
     };
     match outcome {

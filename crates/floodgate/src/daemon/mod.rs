@@ -1,4 +1,4 @@
-//! `floodgate run`.
+//! `floodgate run`, and `floodgate exabgp`, which has ExaBGP in the place of the peer tasks.
 //!
 //! ```text
 //!              main thread (tokio)                      thread "engine"                     thread "dataplane"
@@ -12,8 +12,9 @@
 mod command;
 mod convert;
 mod core;
+mod front;
 mod peer_table;
 mod supervisor;
 
 pub use command::{Command, RuleFilter, Which};
-pub use supervisor::run;
+pub use supervisor::{run, run_exabgp};

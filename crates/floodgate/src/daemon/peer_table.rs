@@ -5,7 +5,7 @@ use crate::api::PeerView;
 use crate::config;
 use crate::events::timestamp;
 use crate::net::PeerId;
-use bgp::{AfiSafi, Down, Negotiated, State, Update};
+use bgp::{AfiSafi, Negotiated, StaleFamily, State, Update};
 use engine::{Retention, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -113,12 +113,16 @@ impl PeerEntry {
         }
     }
 
+    pub(super) fn count_misread(&mut self) {
+        *self.malformed.entry("exabgp-json").or_default() += 1;
+    }
+
     /// The families whose routes outlive the session, and for how long: what the operator says (`hold-on-loss`) and what was negotiated
     /// (graceful restart), the longer of the two.
-    pub(super) fn retention(&self, down: &Down, now: Timestamp) -> Vec<Retention> {
+    pub(super) fn retention(&self, graceful: &[StaleFamily], now: Timestamp) -> Vec<Retention> {
         let Some(negotiated) = &self.negotiated else { return Vec::new() };
         let retention = |family| {
-            let graceful = down.graceful.iter().find(|stale| stale.family == family);
+            let graceful = graceful.iter().find(|stale| stale.family == family);
             let restart = graceful.map_or(0, |stale| u64::from(stale.restart_time));
             let long_lived = graceful.map_or(0, |stale| u64::from(stale.long_lived));
             // Unicast routes serve validation alone; they follow the session, unless it restarts gracefully.

@@ -2,8 +2,10 @@
 
 use super::Command;
 use super::core::{self, Change, Core};
+use super::front::{self, Front, Source};
 use crate::api::{self, ApiListeners, ApiState, Reload};
 use crate::config::{Config, Level, LogFormat, OnExit};
+use crate::exabgp::{self, Request};
 use crate::interfaces;
 use crate::net::PeerId;
 use crate::peers::{Changes, Peers};
@@ -12,7 +14,7 @@ use anyhow::{Context, Result, anyhow};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,11 +30,29 @@ const RESCAN: Duration = Duration::from_secs(2);
 pub fn run(path: &Path) -> Result<()> {
     let config = Config::load(path)?;
     logging(&config);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    runtime.block_on(async {
-        let mut supervisor = Supervisor::start(path, config).await?;
+    runtime()?.block_on(async {
+        let mut supervisor = Supervisor::start(Source::File(path.to_owned()), config, false).await?;
         supervisor.serve().await
     })
+}
+
+/// Runs as a process of ExaBGP, until ExaBGP is gone or we are told to stop. Without a file, what is built in counts.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_exabgp(path: Option<&Path>) -> Result<()> {
+    let source = path.map_or(Source::BuiltIn, |path| Source::File(path.to_owned()));
+    let config = source.load()?;
+    logging(&config);
+    runtime()?.block_on(async {
+        exabgp::wait_for_predecessor(&config.api.socket).await?;
+        let mut supervisor = Supervisor::start(source, config, true).await?;
+        supervisor.serve().await
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
 }
 
 fn logging(config: &Config) {
@@ -53,7 +73,10 @@ fn logging(config: &Config) {
 }
 
 struct Supervisor {
-    path: PathBuf,
+    source: Source,
+    /// As loaded.
+    fresh: Config,
+    /// With what the front end adds to it.
     config: Arc<Config>,
     surroundings: Surroundings,
     core: mpsc::Sender<Change>,
@@ -62,7 +85,7 @@ struct Supervisor {
     api: ApiListeners,
     reloads: mpsc::Receiver<Reload>,
     wishes: mpsc::Receiver<core::Wish>,
-    peers: Peers,
+    front: Front,
 }
 
 /// What this machine has: it changes without being asked.
@@ -96,12 +119,12 @@ impl Surroundings {
 }
 
 impl Supervisor {
-    async fn start(path: &Path, config: Config) -> Result<Self> {
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "starting");
-        for advice in config.advice() {
+    async fn start(source: Source, config: Config, exabgp: bool) -> Result<Self> {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source, "starting");
+        // Neighbours of ExaBGP need not be configured.
+        for advice in config.advice().iter().filter(|_| !exabgp || !config.peers.is_empty()) {
             tracing::warn!("{advice}");
         }
-        let config = Arc::new(config);
         let surroundings = Surroundings::look(&config);
         warn_of_vain_patterns(&config);
         let remembered = remembered(&config);
@@ -111,8 +134,13 @@ impl Supervisor {
         let (commands, command_queue) = mpsc::channel(64);
         let (changes, change_queue) = mpsc::channel(16);
         let (wish, wishes) = mpsc::channel(64);
-        let mut peers = Peers::new(from_peers, preserved);
-        let ids = peers.ids(&config);
+        let mut front = match exabgp {
+            true => front::exabgp(from_peers, &remembered, &config)?,
+            false => Front::Bgp(Box::new(Peers::new(from_peers, preserved))),
+        };
+        let fresh = config;
+        let config = Arc::new(front.complete(fresh.clone()));
+        let ids = front.ids(&config);
         let core_ended = Core::spawn(
             core::Setup {
                 config: Arc::clone(&config),
@@ -123,15 +151,16 @@ impl Supervisor {
             core::Queues { peers: peer_outputs, commands: command_queue, changes: change_queue, wishes: wish },
         )?;
 
-        peers.listen(&config)?;
+        front.listen(&config)?;
         let (reload, reloads) = mpsc::channel(4);
         let api_state = ApiState { commands, reload };
         let mut api = ApiListeners::default();
         open_api(&mut api, &config, &api_state).await?;
-        peers.apply(&config, &ids).await;
-        let _ = changes.send(Change::Listening(peers.addresses())).await;
+        front.apply(&config, &ids).await;
+        let _ = changes.send(Change::Listening(front.addresses())).await;
         Ok(Supervisor {
-            path: path.to_owned(),
+            source,
+            fresh,
             config,
             surroundings,
             core: changes,
@@ -140,7 +169,7 @@ impl Supervisor {
             api,
             reloads,
             wishes,
-            peers,
+            front,
         })
     }
 
@@ -163,15 +192,49 @@ impl Supervisor {
                     let _ = answer.send(outcome);
                 }
                 Some(wish) = self.wishes.recv() => match wish {
-                    core::Wish::Reset(peer, code) => self.peers.reset(peer, code).await,
+                    core::Wish::Reset(peer, code) => self.front.reset(peer, code).await,
+                },
+                request = self.front.request() => match request {
+                    Some(Request::Introduce(neighbor, answer)) => {
+                        if let Some(who) = self.introduce(&neighbor).await {
+                            let _ = answer.send(who);
+                        }
+                    }
+                    Some(Request::Misread(what)) => drop(self.core.send(Change::Misread(what)).await),
+                    Some(Request::Ended { successor: true }) => {
+                        tracing::info!("the next start takes over");
+                        self.stop(true).await;
+                        return Ok(());
+                    }
+                    Some(Request::Ended { successor: false }) => break,
+                    None => return Err(anyhow!("the reader of ExaBGP's lines stopped unexpectedly; the filters in force stay")),
                 },
                 _ = rescan.tick() => self.rescan().await,
                 _ = watchdog.tick(), if alive.is_some() => self.watchdog(),
                 _ = &mut self.core_ended => return Err(anyhow!("the engine stopped unexpectedly; the filters in force stay")),
             }
         }
-        self.stop().await;
+        self.stop(self.config.dataplane.on_exit == OnExit::Keep).await;
         Ok(())
+    }
+
+    /// Makes a neighbour of ExaBGP known to the core. `None` if that has ended.
+    async fn introduce(&mut self, neighbor: &exabgp::Neighbor) -> Option<exabgp::Introduced> {
+        let Front::Exabgp(neighbors) = &mut self.front else { return None };
+        if neighbors.learn(neighbor, &self.fresh) {
+            let config = Arc::new(neighbors.complete(self.fresh.clone()));
+            let ids = neighbors.ids(&config);
+            let known = self.config.advice();
+            for advice in config.advice().iter().filter(|advice| !known.contains(advice)) {
+                tracing::warn!("{advice}");
+            }
+            let (told, heard) = oneshot::channel();
+            let change = Change::Peers { config: Arc::clone(&config), ids, done: told };
+            self.core.send(change).await.ok()?;
+            heard.await.ok()?;
+            self.config = config;
+        }
+        neighbors.introduce(neighbor, &self.config)
     }
 
     /// Applies a changed file. A bad one changes nothing.
@@ -192,17 +255,18 @@ impl Supervisor {
     }
 
     async fn try_reload(&mut self) -> Result<String, String> {
-        let config = Config::load(&self.path).map_err(|error| error.to_string())?;
+        let fresh = self.source.load().map_err(|error| error.to_string())?;
+        let config = self.front.complete(fresh.clone());
         if config == *self.config {
             return Ok("reloaded: nothing changed".to_owned());
         }
         // What can fail comes first, and is undone if it does.
-        let opened = match self.peers.listen(&config) {
+        let opened = match self.front.listen(&config) {
             Ok(()) => open_api(&mut self.api, &config, &self.api_state).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = opened {
-            let _ = self.peers.listen(&self.config);
+            let _ = self.front.listen(&self.config);
             let _ = open_api(&mut self.api, &self.config, &self.api_state).await;
             return Err(error);
         }
@@ -211,7 +275,7 @@ impl Supervisor {
         }
         warn_of_vain_patterns(&config);
         let config = Arc::new(config);
-        let ids: Vec<PeerId> = self.peers.ids(&config);
+        let ids: Vec<PeerId> = self.front.ids(&config);
         self.surroundings = Surroundings::look(&config);
         // The core learns of new peers before it hears from them, and of policies before they are needed.
         let (told, heard) = oneshot::channel();
@@ -223,9 +287,9 @@ impl Supervisor {
         };
         self.core.send(change).await.map_err(|_| "the engine has stopped".to_owned())?;
         heard.await.map_err(|_| "the engine has stopped".to_owned())??;
-        let Changes { added, removed, restarted } = self.peers.apply(&config, &ids).await;
-        let _ = self.core.send(Change::Listening(self.peers.addresses())).await;
-        self.config = config;
+        let Changes { added, removed, restarted } = self.front.apply(&config, &ids).await;
+        let _ = self.core.send(Change::Listening(self.front.addresses())).await;
+        (self.fresh, self.config) = (fresh, config);
         Ok(format!("reloaded: {added} peers added, {removed} removed, {restarted} restarted"))
     }
 
@@ -252,13 +316,12 @@ impl Supervisor {
         });
     }
 
-    async fn stop(&mut self) {
-        let keep = self.config.dataplane.on_exit == OnExit::Keep;
+    async fn stop(&mut self, keep: bool) {
         tracing::info!(filters = if keep { "stay" } else { "are removed" }, "stopping");
         notify(&[sd_notify::NotifyState::Stopping]);
         // From here on lost sessions mean nothing, so that the rules stay or go as configured and not as sessions end.
         let _ = self.core.send(Change::Stop { keep }).await;
-        self.peers.stop(keep).await;
+        self.front.stop(keep).await;
         if tokio::time::timeout(Duration::from_secs(20), &mut self.core_ended).await.is_err() {
             tracing::error!("the data plane did not finish in time");
         }

@@ -21,8 +21,21 @@ pub struct PeerId(pub u32);
 pub struct FromPeer {
     /// Who.
     pub peer: PeerId,
+    /// What.
+    pub news: News,
+}
+
+/// What can be told of a peer.
+#[derive(Debug)]
+pub enum News {
     /// What its session said.
-    pub output: Output,
+    Output(Output),
+    /// Its session, which another program holds, is lost; in that program's words.
+    Lost(String),
+    /// Something of it could not be read; in words.
+    Misread(String),
+    /// Asks how many stale rules there are, of any peer, behind all that was told before.
+    Held(tokio::sync::oneshot::Sender<u64>),
 }
 
 /// What a peer's task is told.
@@ -95,7 +108,7 @@ pub async fn run(setup: SessionSetup) {
             permit = engine.reserve(), if !idle => {
                 let Ok(permit) = permit else { return };
                 if let Some(output) = task.outputs.pop_front() {
-                    permit.send(FromPeer { peer, output });
+                    permit.send(FromPeer { peer, news: News::Output(output) });
                 }
             }
             outcome = connected(&mut task.connecting) => task.connect_done(outcome),

@@ -1,6 +1,6 @@
 //! The kernel part: tables loaded, listed, flushed and put back.
 
-use super::rule::{Rule, Version};
+use super::rule::{KernelLines, Rule, Version};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -57,12 +57,13 @@ fn text(rules: &[Rule], version: Version, release: (u32, u32)) -> String {
         for chain in chains {
             let _ = writeln!(text, ":{chain} ACCEPT [0:0]");
         }
-        for (number, rule) in
-            rules.iter().enumerate().filter(|(_, rule)| rule.version == version && rule.table == table)
-        {
-            for line in rule.kernel_lines(number, release) {
-                let _ = writeln!(text, "{line}");
-            }
+        let of_table = rules.iter().enumerate().filter(|(_, rule)| rule.version == version && rule.table == table);
+        let all: Vec<KernelLines> = of_table.map(|(number, rule)| rule.kernel_lines(number, release)).collect();
+        for chain in all.iter().filter_map(|lines| lines.chain.as_ref()) {
+            let _ = writeln!(text, ":{chain} - [0:0]");
+        }
+        for line in all.iter().flat_map(|lines| &lines.lines) {
+            let _ = writeln!(text, "{line}");
         }
         text.push_str("COMMIT\n");
     }

@@ -21,6 +21,14 @@ pub(super) struct Rule {
     pub(super) cost: u64,
 }
 
+/// What the kernel is given for a rule.
+#[derive(Debug, Default)]
+pub(super) struct KernelLines {
+    /// A chain to be made first.
+    pub(super) chain: Option<String>,
+    pub(super) lines: Vec<String>,
+}
+
 /// Why a rule is not taken.
 #[derive(Debug)]
 pub(super) enum Refused {
@@ -145,37 +153,47 @@ impl Rule {
         }
     }
 
-    /// The kernel's rules for it, as iptables-restore reads them. `number` makes names unique.
-    pub(super) fn kernel_lines(&self, number: usize, release: (u32, u32)) -> Vec<String> {
-        let line = |more: &str| {
-            let matches: Vec<&str> = self.matches.iter().map(String::as_str).collect();
-            format!("-A {} {} {more}", self.chain, matches.join(" "))
-        };
+    /// The kernel's lines for it, as iptables-restore reads them. What is no target of an ordinary kernel becomes a chain of its own, so that
+    /// the rule stays one rule with one counter. `number` makes names unique.
+    pub(super) fn kernel_lines(&self, number: usize, release: (u32, u32)) -> KernelLines {
+        let rule = |target: &str| format!("-A {} {} -j {target}", self.chain, self.matches.join(" "));
         match self.target.first().map(String::as_str) {
             Some("POLICE") => {
-                let unit = if self.option("--set-mode") == Some("pkt") { "/sec" } else { "kb/s" };
-                let rate = self.option("--set-rate").unwrap_or("1");
-                let burst = self.option("--set-burst").unwrap_or("1");
-                let burst_unit = if unit == "kb/s" { "kb" } else { "" };
-                let limit = |how: &str| {
-                    format!(
-                        "-m hashlimit --hashlimit-{how} {rate}{unit} --hashlimit-burst {burst}{burst_unit} \
-                         --hashlimit-name police{number}"
-                    )
-                };
-                if release >= POLICERS_GO_ON {
-                    vec![line(&format!("{} -j DROP", limit("above")))]
+                let chain = format!("police{number}");
+                let limited = self.limit(&chain);
+                let lines = if release >= POLICERS_GO_ON {
+                    vec![format!("-A {chain} --hashlimit-above {limited} -j DROP")]
                 } else {
-                    vec![line(&format!("{} -j ACCEPT", limit("upto"))), line("-j DROP")]
-                }
+                    vec![format!("-A {chain} --hashlimit-upto {limited} -j ACCEPT"), format!("-A {chain} -j DROP")]
+                };
+                let lines = lines.iter().map(|line| line.replacen("--hashlimit", "-m hashlimit --hashlimit", 1));
+                KernelLines { lines: lines.chain([rule(&chain)]).collect(), chain: Some(chain) }
             }
             Some("SETQOS") => {
+                let chain = format!("mark{number}");
                 let dscp = self.option("--set-dscp").unwrap_or("0");
-                vec![line(&format!("-j DSCP --set-dscp {dscp}")), line("-j ACCEPT")]
+                let lines =
+                    [format!("-A {chain} -j DSCP --set-dscp {dscp}"), format!("-A {chain} -j ACCEPT"), rule(&chain)];
+                KernelLines { lines: lines.to_vec(), chain: Some(chain) }
             }
-            Some("ACCEPT" | "DROP") => vec![line(&format!("-j {}", self.target[0]))],
+            Some("ACCEPT" | "DROP") => KernelLines { lines: vec![rule(&self.target[0])], chain: None },
             // The others have no equal in this kernel and change nothing about what passes.
-            _ => Vec::new(),
+            _ => KernelLines::default(),
+        }
+    }
+
+    /// The rate as options of hashlimit.
+    fn limit(&self, name: &str) -> String {
+        let number = |option: &str| self.option(option).and_then(|text| text.parse::<u64>().ok()).unwrap_or(1);
+        let (rate, burst) = (number("--set-rate"), number("--set-burst"));
+        if self.option("--set-mode") == Some("pkt") {
+            // hashlimit knows no more than this.
+            let rate = rate.min(1_000_000);
+            format!("{rate}/sec --hashlimit-burst {} --hashlimit-name {name}", burst.min(1_000_000))
+        } else {
+            // It wants a burst of a second at least, of its kilobytes of 1,024 octets.
+            let rate = rate.min(4_000_000);
+            format!("{rate}kb/s --hashlimit-burst {}kb --hashlimit-name {name}", burst.clamp(rate, 4_000_000))
         }
     }
 

@@ -98,11 +98,17 @@ impl Core {
         }
     }
 
-    fn peer_views(&self) -> Vec<PeerView> {
-        let mut stale: HashMap<engine::PeerId, u64> = HashMap::new();
+    /// The stale rules of each peer that has some.
+    pub(super) fn stale(&self) -> HashMap<engine::PeerId, u64> {
+        let mut stale = HashMap::new();
         for path in self.engine.rules().flat_map(|rule| rule.paths()).filter(|path| path.stale) {
             *stale.entry(path.peer).or_default() += 1;
         }
+        stale
+    }
+
+    fn peer_views(&self) -> Vec<PeerView> {
+        let stale = self.stale();
         let view = |entry: &PeerEntry| {
             let id = engine::PeerId(entry.id.0);
             entry.view(self.engine.counts(id).rules, stale.get(&id).copied().unwrap_or(0))

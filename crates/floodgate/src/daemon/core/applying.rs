@@ -195,7 +195,12 @@ impl Blueprint {
             Blueprint::Nftables(options) => {
                 Ok(Box::new(nftables::Nftables::open(options.clone()).context("nftables")?))
             }
-            Blueprint::Cumulus(settings) => Ok(Box::new(Cumulus::new(settings.as_ref().clone()))),
+            Blueprint::Cumulus(settings) => {
+                let (v4, v6) = settings.budget();
+                let (release, asic) = (settings.release, settings.asic.name());
+                tracing::info!(%release, asic, v4, v6, directory = %settings.policy_directory.display(), "hardware ACLs");
+                Ok(Box::new(Cumulus::new(settings.as_ref().clone())))
+            }
         }
     }
 

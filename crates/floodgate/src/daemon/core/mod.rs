@@ -42,6 +42,17 @@ pub(in crate::daemon) enum Change {
         /// Told when it is in force; an error means that nothing was changed.
         done: oneshot::Sender<Result<(), String>>,
     },
+    /// Other peers, and everything else as before.
+    Peers {
+        /// All of the configuration.
+        config: Arc<Config>,
+        /// The ids of its peers, in order.
+        ids: Vec<PeerId>,
+        /// Told when they are known.
+        done: oneshot::Sender<()>,
+    },
+    /// Something that is of no peer could not be read; in words.
+    Misread(String),
     /// What this machine has changed.
     Surroundings(Surroundings),
     /// A changed configuration was refused, and why.
@@ -204,6 +215,11 @@ impl Core {
                 }
                 let _ = done.send(exchange.map_err(|error| error.to_string()));
             }
+            Change::Peers { config, ids, done } => {
+                self.configure(config, self.surroundings.clone(), &ids);
+                let _ = done.send(());
+            }
+            Change::Misread(what) => self.history.record(Kind::Malformed, About::words(what)),
             Change::Surroundings(surroundings) => {
                 let config = Arc::clone(&self.config);
                 if let Err(error) = self.exchange(&config, &surroundings) {

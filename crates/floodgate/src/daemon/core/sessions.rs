@@ -3,9 +3,10 @@
 use super::{Core, Wish, now};
 use crate::daemon::convert;
 use crate::events::{About, Kind};
-use crate::net::{FromPeer, PeerId};
+use crate::net::{FromPeer, News, PeerId};
 use bgp::{
-    AfiSafi, Capability, Destination, Down, FamilySet, Negotiated, Notification, Output, RefreshKind, RouteKey, Update,
+    AfiSafi, Capability, Destination, FamilySet, Negotiated, Notification, Output, RefreshKind, RouteKey, StaleFamily,
+    Update,
 };
 use engine::guard::OnExcess;
 use engine::{Announced, RouteFamily};
@@ -22,13 +23,38 @@ const fn id(peer: PeerId) -> engine::PeerId {
 
 impl Core {
     pub(super) fn hear(&mut self, from: FromPeer) {
-        let FromPeer { peer, output } = from;
+        let FromPeer { peer, news } = from;
+        if let News::Held(answer) = news {
+            // Who asked may have gone.
+            let _ = answer.send(self.stale().values().sum());
+            return;
+        }
         if self.stopping || self.peers.get(peer).is_none() {
             return;
         }
+        match news {
+            News::Output(output) => self.output(peer, output),
+            News::Lost(reason) => match self.peers.get_mut(peer) {
+                Some(entry) if entry.negotiated.is_none() => {
+                    tracing::info!(peer = entry.config.name, reason, "no session");
+                    entry.failed(reason);
+                }
+                _ => self.session_lost(peer, reason, &[]),
+            },
+            News::Misread(what) => {
+                if let Some(entry) = self.peers.get_mut(peer) {
+                    entry.count_misread();
+                    self.history.record(Kind::Malformed, About::peer(&entry.config.name).saying(what));
+                }
+            }
+            News::Held(_) => {}
+        }
+    }
+
+    fn output(&mut self, peer: PeerId, output: Output) {
         match output {
             Output::Established(negotiated) => self.established(peer, *negotiated),
-            Output::Down(down) => self.session_lost(peer, &down),
+            Output::Down(down) => self.session_lost(peer, down.reason.to_string(), &down.graceful),
             Output::Failed(reason) => {
                 if let Some(entry) = self.peers.get_mut(peer) {
                     tracing::info!(peer = entry.config.name, %reason, "no session");
@@ -96,18 +122,18 @@ impl Core {
         }
     }
 
-    fn session_lost(&mut self, peer: PeerId, down: &Down) {
+    fn session_lost(&mut self, peer: PeerId, reason: String, graceful: &[StaleFamily]) {
         let Some(entry) = self.peers.get_mut(peer) else { return };
-        let retention = entry.retention(down, now());
+        let retention = entry.retention(graceful, now());
         let name = entry.config.name.clone();
-        entry.down(down.reason.to_string());
+        entry.down(reason.clone());
         let ends = retention.iter().filter_map(|r| r.long_lived_until.max(r.until)).max();
         let fate = match ends {
             Some(end) => format!("its rules stay for up to {} s", end.0.saturating_sub(now().0)),
             None => "its rules go".to_owned(),
         };
-        tracing::warn!(peer = name, reason = %down.reason, "session down; {fate}");
-        self.history.record(Kind::PeerDown, About::peer(&name).saying(format!("{}; {fate}", down.reason)));
+        tracing::warn!(peer = name, reason, "session down; {fate}");
+        self.history.record(Kind::PeerDown, About::peer(&name).saying(format!("{reason}; {fate}")));
         self.engine.peer_down(id(peer), &retention, now());
         self.sweeps.retain(|(_, other, _)| *other != peer);
         self.memory.touch();

@@ -1,86 +1,16 @@
-//! The Cumulus back end through the stand-in for cl-acltool into a real kernel: what is dropped, and what becomes of it when the switch
-//! says no, hangs, is full, or we are killed.
+//! The back end on its own: what is dropped, and what becomes of it when the switch says no, hangs or is full.
 
+use crate::{Bench, NTP, all_in_force, udp};
 use anyhow::{Context, Result, ensure};
-use dataplane::cumulus::{Cumulus, Settings, capabilities};
+use dataplane::cumulus::capabilities;
 use dataplane::{Dataplane, DataplaneError, Health, RuleFailure};
 use engine::compile::{Verdict, compile};
-use engine::plan::{Applied, CompiledRule, Plan, Ruleset};
+use engine::plan::{Applied, CompiledRule};
 use flowspec::{IpVersion, Space};
-use lab::acltool::Switch;
-use lab::{Site, needs, packet};
+use lab::{needs, packet};
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
-
-struct Bench {
-    site: Site,
-    switch: Switch,
-    settings: Settings,
-}
-
-impl Bench {
-    fn new(release: &str) -> Result<Self> {
-        let site = Site::new()?;
-        let switch = Switch::new(&site.switch, env!("CARGO_BIN_EXE_cl-acltool"))?;
-        switch.set("release", release)?;
-        let settings = Settings {
-            policy_directory: switch.policy_directory(),
-            tool: switch.tool(),
-            save: switch.save(),
-            release: release.parse()?,
-            timeout: Duration::from_secs(20),
-            ..Settings::default()
-        };
-        Ok(Bench { site, switch, settings })
-    }
-
-    fn dataplane(&self) -> Cumulus {
-        Cumulus::new(self.settings.clone())
-    }
-
-    fn rule(&self, text: &str) -> Arc<CompiledRule> {
-        match compile(&text.parse().expect(text), &capabilities(&self.settings)) {
-            Verdict::Exact(rule) => Arc::new(rule),
-            Verdict::Refused(refusal) => panic!("{text}: {refusal}"),
-        }
-    }
-
-    fn ruleset(&self, texts: &[&str]) -> Ruleset {
-        let mut rules: Vec<_> = texts.iter().map(|text| self.rule(text)).collect();
-        rules.sort_by(|a, b| a.nlri.cmp(&b.nlri));
-        Ruleset { protected: Arc::default(), rules }
-    }
-
-    fn plan(&self, upsert: &[&str], remove: &[&str]) -> Plan {
-        let remove = remove.iter().map(|text| Arc::clone(&self.rule(text).nlri)).collect();
-        Plan { upsert: upsert.iter().map(|text| self.rule(text)).collect(), remove, protected: None }
-    }
-
-    fn policy(&self) -> Option<String> {
-        fs::read_to_string(self.switch.policy_directory().join("60flowspec.rules")).ok()
-    }
-
-    /// The kernel's rules that are ours.
-    fn kernel(&self) -> Result<String> {
-        let listed = self.site.switch.exec("iptables-legacy-save", &[])?;
-        Ok(listed.lines().filter(|line| line.contains("192.0.2.") || line.contains("floodgate")).collect())
-    }
-}
-
-fn udp(from_port: u16, to: &str, to_port: u16, octets: usize) -> Vec<u8> {
-    let from: IpAddr = if to.contains(':') { "2001:db8:1::1" } else { "198.51.100.1" }.parse().unwrap();
-    let to = SocketAddr::new(to.parse().unwrap(), to_port);
-    packet::udp((from, from_port).into(), to, &vec![0x17; octets])
-}
-
-fn all_in_force(applied: &Applied) -> Result<()> {
-    ensure!(applied.failures.is_empty(), "{applied:?}");
-    Ok(())
-}
 
 /// What became of one rule.
 fn failure(applied: &Applied, rule: &CompiledRule) -> Option<RuleFailure> {

@@ -1,0 +1,131 @@
+//! Where routes come from: BGP sessions of our own, or those of the ExaBGP that started us.
+
+use crate::config::{self, Config};
+use crate::exabgp::{Neighbors, Request};
+use crate::net::{PeerId, SocketError};
+use crate::peers::{Changes, Peers};
+use anyhow::{Context, Result};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The part of the daemon that is not the same in `floodgate run` and `floodgate exabgp`.
+pub(super) enum Front {
+    /// `floodgate run`.
+    Bgp(Box<Peers>),
+    /// `floodgate exabgp`.
+    Exabgp(Box<Neighbors>),
+}
+
+impl Front {
+    /// The configuration with what is not in the file.
+    pub(super) fn complete(&self, config: Config) -> Config {
+        match self {
+            Front::Bgp(_) => config,
+            Front::Exabgp(neighbors) => neighbors.complete(config),
+        }
+    }
+
+    /// The number of each peer, in the order of the configuration.
+    pub(super) fn ids(&mut self, config: &Config) -> Vec<PeerId> {
+        match self {
+            Front::Bgp(peers) => peers.ids(config),
+            Front::Exabgp(neighbors) => neighbors.ids(config),
+        }
+    }
+
+    /// Opens the listening sockets.
+    ///
+    /// # Errors
+    /// One could not be opened.
+    pub(super) fn listen(&mut self, config: &Config) -> Result<(), SocketError> {
+        match self {
+            Front::Bgp(peers) => peers.listen(config),
+            Front::Exabgp(_) => Ok(()),
+        }
+    }
+
+    /// Where BGP connections are taken.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        match self {
+            Front::Bgp(peers) => peers.addresses(),
+            Front::Exabgp(_) => Vec::new(),
+        }
+    }
+
+    /// Brings the sessions to what is configured.
+    pub(super) async fn apply(&mut self, config: &Config, ids: &[PeerId]) -> Changes {
+        match self {
+            Front::Bgp(peers) => peers.apply(config, ids).await,
+            Front::Exabgp(_) => Changes::default(),
+        }
+    }
+
+    /// Ends one session.
+    pub(super) async fn reset(&self, peer: PeerId, code: (u8, u8)) {
+        match self {
+            Front::Bgp(peers) => peers.reset(peer, code).await,
+            Front::Exabgp(_) => tracing::warn!("on-excess = \"close\": ExaBGP's sessions are not ours to close"),
+        }
+    }
+
+    /// Ends all sessions.
+    pub(super) async fn stop(&mut self, keep: bool) {
+        match self {
+            Front::Bgp(peers) => peers.stop(keep).await,
+            Front::Exabgp(_) => {}
+        }
+    }
+
+    /// What the front end asks; without end where it asks nothing. `None` when it will ask no more.
+    pub(super) async fn request(&mut self) -> Option<Request> {
+        match self {
+            Front::Bgp(_) => std::future::pending().await,
+            Front::Exabgp(neighbors) => neighbors.request().await,
+        }
+    }
+}
+
+/// Where the configuration is from.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// A file.
+    File(PathBuf),
+    /// What counts for `floodgate exabgp` without a file.
+    BuiltIn,
+}
+
+impl Source {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(super) fn load(&self) -> Result<Config, config::ConfigError> {
+        match self {
+            Source::File(path) => Config::load(path),
+            Source::BuiltIn => Ok(crate::exabgp::built_in()),
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::File(path) => path.display().fmt(f),
+            Source::BuiltIn => f.write_str("built-in"),
+        }
+    }
+}
+
+/// Starts to read ExaBGP's lines.
+///
+/// # Errors
+/// There are no more threads.
+pub(super) fn exabgp(
+    core: tokio::sync::mpsc::Sender<crate::net::FromPeer>,
+    remembered: &[crate::state_file::Remembered],
+    config: &Config,
+) -> Result<Front> {
+    let successor = crate::exabgp::successor_file(&config.api.socket);
+    let neighbors = Neighbors::start(core, remembered, successor).context("cannot read ExaBGP's lines")?;
+    Ok(Front::Exabgp(Box::new(neighbors)))
+}

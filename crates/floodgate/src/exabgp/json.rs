@@ -1,0 +1,73 @@
+//! JSON without surprises: members in their order, none twice, and values kept as written until they are looked at. (A general JSON value
+//! would silently take the last of two members, and a rounded one of a long number.)
+
+use super::Misread;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Members of an object; ExaBGP's have a few, one for each next hop at most.
+const MOST: usize = 1024;
+
+/// The members of an object, in order, each once.
+#[derive(Debug, Default)]
+pub(super) struct Pairs<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Pairs<'a> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
+    }
+}
+
+/// Reads a value.
+pub(super) fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, Misread> {
+    serde_json::from_str(value.get()).map_err(|error| Misread::new(words(&error)))
+}
+
+/// What serde_json says, without its line number, which is always 1.
+pub(super) fn words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((what, _)) if error.column() > 0 => format!("{what} (column {})", error.column()),
+        _ => text,
+    }
+}
+
+/// An array of strings.
+pub(super) fn text_list(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Misread> {
+    // A derived `Cow` would own every string.
+    #[derive(serde::Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    Ok(parse::<Vec<Text<'_>>>(value)?.into_iter().map(|text| text.0).collect())
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<'a>(std::marker::PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for Members<'a> {
+            type Value = Pairs<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Pairs<'a>, M::Error> {
+                let mut pairs = Pairs::default();
+                while let Some((name, value)) = map.next_entry::<Name<'a>, &'a RawValue>()? {
+                    if pairs.0.len() == MOST {
+                        return Err(M::Error::custom(format_args!("more than {MOST} members")));
+                    }
+                    if pairs.get(&name.0).is_some() {
+                        return Err(M::Error::custom(format_args!("`{}` is there twice", name.0)));
+                    }
+                    pairs.0.push((name.0, value));
+                }
+                Ok(pairs)
+            }
+        }
+        #[derive(serde::Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+        deserializer.deserialize_map(Members(std::marker::PhantomData))
+    }
+}

@@ -1,0 +1,332 @@
+//! One line of ExaBGP's JSON to what it tells. Pure: octets in, values out.
+
+use super::attribute::{self, Attributes};
+use super::json::{Pairs, parse, words};
+use super::{Misread, Version, flow};
+use bgp::{AfiSafi, Announced, Destination, PathAttributes, RouteKey, Update};
+use flowspec::{Family, PathId};
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// What a line tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// A session changed its state.
+    State(Neighbor, SessionState),
+    /// Routes came or went. What could not be read of it is beside it; the rest counts.
+    Update(Neighbor, Update, Vec<Misread>),
+    /// All routes of a family were sent.
+    EndOfRib(Neighbor, AfiSafi),
+    /// ExaBGP ends.
+    Shutdown,
+    /// The answer to a command: whether it was obeyed.
+    Answer(bool),
+    /// Nothing that concerns filters.
+    Other,
+}
+
+/// Whose session it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbor {
+    /// The peer's address.
+    pub peer: IpAddr,
+    /// Our address, where ExaBGP tells one.
+    pub local: Option<IpAddr>,
+    /// The peer's AS number.
+    pub peer_as: Option<u32>,
+    /// Ours.
+    pub local_as: Option<u32>,
+    /// Our BGP identifier; from version 5 on.
+    pub router_id: Option<Ipv4Addr>,
+}
+
+/// How a session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionState {
+    /// There is a TCP connection, but no session yet.
+    Connected,
+    /// It is up.
+    Up,
+    /// It is down, and why, in ExaBGP's words.
+    Down(String),
+}
+
+/// Reads a line, without its end.
+///
+/// # Errors
+/// What cannot be read at all, and where. Single routes of an update that cannot be read do not fail the line.
+pub fn read(line: &[u8]) -> Result<Message, Misread> {
+    let text = std::str::from_utf8(line)
+        .map_err(|error| Misread::new(format!("not UTF-8 at octet {}", error.valid_up_to())))?;
+    let text = text.trim();
+    match text {
+        "done" => return Ok(Message::Answer(true)),
+        "error" => return Ok(Message::Answer(false)),
+        "shutdown" => return Ok(Message::Shutdown),
+        "" => return Ok(Message::Other),
+        _ => {}
+    }
+    if !text.starts_with('{') {
+        return Err(Misread::new("no JSON; the process needs `encoder json;` in exabgp.conf"));
+    }
+    match whole(text) {
+        Ok(message) => Ok(message),
+        // Version 4 does not escape everything in the reason of a loss. The loss itself must not be missed: the reason is its last member.
+        Err(misread) => match text.rfind(", \"reason\": ").map(|at| whole(&format!("{} }} }}", &text[..at]))) {
+            Some(Ok(message @ Message::State(..))) => Ok(message),
+            _ => Err(misread),
+        },
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    exabgp: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    answer: Option<String>,
+    #[serde(borrow)]
+    neighbor: Option<&'a RawValue>,
+    #[serde(borrow)]
+    notification: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Session<'a> {
+    #[serde(borrow)]
+    address: Ends<'a>,
+    #[serde(borrow)]
+    asn: Option<Ends<'a>>,
+    #[serde(rename = "router-id")]
+    router_id: Option<String>,
+    direction: Option<String>,
+    state: Option<String>,
+    reason: Option<String>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Ends<'a> {
+    #[serde(borrow)]
+    local: Option<&'a RawValue>,
+    #[serde(borrow)]
+    peer: &'a RawValue,
+}
+
+fn whole(text: &str) -> Result<Message, Misread> {
+    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| Misread::new(words(&error)))?;
+    if let Some(answer) = envelope.answer {
+        return Ok(if answer == "shutdown" { Message::Shutdown } else { Message::Answer(answer == "done") });
+    }
+    let version = Version::of(envelope.exabgp.as_deref())?;
+    let kind = envelope.kind.as_deref().ok_or_else(|| Misread::new("no `type`"))?;
+    let Some(neighbor) = envelope.neighbor else {
+        let shutdown = envelope.notification.and_then(|value| parse::<String>(value).ok());
+        return match (kind, shutdown.as_deref()) {
+            ("notification", Some("shutdown")) => Ok(Message::Shutdown),
+            ("state" | "update", _) => Err(Misread::new("no `neighbor`")),
+            _ => Ok(Message::Other),
+        };
+    };
+    // Other kinds concern no filters, and some of them are no good JSON in some versions.
+    if !matches!(kind, "state" | "update") {
+        return Ok(Message::Other);
+    }
+    let session: Session<'_> = parse(neighbor).map_err(|misread| misread.within("neighbor"))?;
+    let neighbor = whose(&session).map_err(|misread| misread.within("neighbor"))?;
+    let message = match kind {
+        "state" => state(neighbor, session.state.as_deref(), session.reason),
+        // What ExaBGP itself sends. Version 4.0 says receive and send, later ones in and out.
+        _ if !matches!(session.direction.as_deref(), Some("in" | "receive") | None) => Ok(Message::Other),
+        _ => update(neighbor, version, session.message).map_err(|misread| misread.within("message")),
+    };
+    message.map_err(|misread| misread.within("neighbor"))
+}
+
+fn whose(session: &Session<'_>) -> Result<Neighbor, Misread> {
+    let peer: String = parse(session.address.peer).map_err(|misread| misread.within("peer").within("address"))?;
+    let address = peer.parse().ok().filter(|address: &IpAddr| !address.is_unspecified() && !address.is_multicast());
+    let peer = address.ok_or_else(|| Misread::new(format!("`{peer}` is no address of a peer")).within("address"))?;
+    let local = session.address.local.and_then(|value| parse::<String>(value).ok()).and_then(|text| text.parse().ok());
+    let number = |value: Option<&RawValue>| value.and_then(|value| parse::<u32>(value).ok());
+    Ok(Neighbor {
+        peer: peer.to_canonical(),
+        local: local.map(|local: IpAddr| local.to_canonical()),
+        peer_as: number(session.asn.as_ref().map(|asn| asn.peer)),
+        local_as: number(session.asn.as_ref().and_then(|asn| asn.local)),
+        router_id: session.router_id.as_deref().and_then(|id| id.parse().ok()),
+    })
+}
+
+fn state(neighbor: Neighbor, state: Option<&str>, reason: Option<String>) -> Result<Message, Misread> {
+    let state = match state {
+        Some("up") => SessionState::Up,
+        Some("connected") => SessionState::Connected,
+        Some("down") => SessionState::Down(reason.unwrap_or_default()),
+        other => return Err(Misread::new(format!("`{}` is no state that is known", other.unwrap_or_default()))),
+    };
+    Ok(Message::State(neighbor, state))
+}
+
+#[derive(Deserialize)]
+struct Content<'a> {
+    #[serde(borrow)]
+    update: Option<&'a RawValue>,
+    eor: Option<EndOfRib>,
+}
+
+#[derive(Deserialize)]
+struct EndOfRib {
+    afi: String,
+    safi: String,
+}
+
+#[derive(Deserialize)]
+struct Routes<'a> {
+    #[serde(borrow)]
+    attribute: Option<&'a RawValue>,
+    #[serde(borrow)]
+    announce: Option<Pairs<'a>>,
+    #[serde(borrow)]
+    withdraw: Option<Pairs<'a>>,
+}
+
+fn update(neighbor: Neighbor, version: Version, message: Option<&RawValue>) -> Result<Message, Misread> {
+    let content = message.ok_or_else(|| Misread::new("is missing"))?;
+    let content: Content<'_> = parse(content)?;
+    if let Some(EndOfRib { afi, safi }) = content.eor {
+        return Ok(
+            family(&format!("{afi} {safi}")).map_or(Message::Other, |family| Message::EndOfRib(neighbor, family))
+        );
+    }
+    let Some(update) = content.update else {
+        return Err(Misread::new("neither `update` nor `eor`; does the api block say `parsed`?"));
+    };
+    let routes: Routes<'_> = parse(update).map_err(|misread| misread.within("update"))?;
+    let mut reader = Reader { version, update: Update::default(), misread: Vec::new() };
+    for (name, value) in routes.withdraw.iter().flat_map(|pairs| &pairs.0) {
+        if let Some(family) = family(name) {
+            reader.withdraw(family, name, value);
+        }
+    }
+    let attributes = attribute::attributes(routes.attribute);
+    for (name, value) in routes.announce.iter().flat_map(|pairs| &pairs.0) {
+        if let Some(family) = family(name) {
+            reader.announce(family, name, value, &attributes);
+        }
+    }
+    match attributes {
+        Attributes::Withdraw(why) if routes.announce.is_some() => {
+            reader.misread.push(Misread::new(format!("{why}; its rules are treated as withdrawn")).within("update"));
+        }
+        // The rest of an UPDATE whose only NLRI ExaBGP could not read.
+        _ if routes.attribute.is_some() && routes.announce.is_none() && routes.withdraw.is_none() => {
+            reader.misread.push(Misread::new("attributes without routes: ExaBGP leaves out rules that it cannot read"));
+        }
+        _ => {}
+    }
+    Ok(Message::Update(neighbor, reader.update, reader.misread))
+}
+
+/// ExaBGP's words for a family; `None` for those that do not concern filters.
+fn family(words: &str) -> Option<AfiSafi> {
+    Some(match words {
+        "ipv4 flow" => AfiSafi::Flow(Family::Ipv4),
+        "ipv6 flow" => AfiSafi::Flow(Family::Ipv6),
+        "ipv4 flow-vpn" => AfiSafi::Flow(Family::Vpnv4),
+        "ipv6 flow-vpn" => AfiSafi::Flow(Family::Vpnv6),
+        "ipv4 unicast" => AfiSafi::Ipv4Unicast,
+        "ipv6 unicast" => AfiSafi::Ipv6Unicast,
+        _ => return None,
+    })
+}
+
+/// Gathers the routes of one update.
+struct Reader {
+    version: Version,
+    update: Update,
+    misread: Vec<Misread>,
+}
+
+impl Reader {
+    fn withdraw(&mut self, family: AfiSafi, name: &str, list: &RawValue) {
+        let routes = self.routes(family, &["withdraw", name], list);
+        self.update.withdrawn.extend(routes);
+    }
+
+    fn announce(&mut self, family: AfiSafi, name: &str, by_next_hop: &RawValue, attributes: &Attributes) {
+        let groups: Pairs<'_> = match parse(by_next_hop) {
+            Ok(groups) => groups,
+            Err(misread) => return self.misread.push(misread.at(&["update", "announce", name])),
+        };
+        let mut shared: Option<Arc<PathAttributes>> = None;
+        for (next_hop, list) in &groups.0 {
+            let routes = self.routes(family, &["announce", name, next_hop], list);
+            let group = match (attributes, attribute::next_hop(next_hop)) {
+                (Attributes::Good(attributes), Ok(next_hop)) => {
+                    let attributes = shared.get_or_insert_with(|| Arc::new(PathAttributes::clone(attributes)));
+                    Announced { family, next_hop, attributes: Arc::clone(attributes), routes }
+                }
+                // What these rules were before does not count any more, and what they are now cannot be told (RFC 7606).
+                (Attributes::Withdraw(_), _) => {
+                    self.update.withdrawn.extend(routes);
+                    continue;
+                }
+                (_, Err(misread)) => {
+                    self.update.withdrawn.extend(routes);
+                    self.misread.push(misread.at(&["update", "announce", name, next_hop]));
+                    continue;
+                }
+            };
+            self.update.announced.push(group);
+        }
+    }
+
+    /// The routes of a list, each for itself.
+    fn routes(&mut self, family: AfiSafi, place: &[&str], list: &RawValue) -> Vec<RouteKey> {
+        let objects: Vec<&RawValue> = match parse(list) {
+            Ok(objects) => objects,
+            Err(misread) => {
+                self.misread.push(misread.at(place).within("update"));
+                return Vec::new();
+            }
+        };
+        let mut routes = Vec::with_capacity(objects.len());
+        for (index, object) in objects.into_iter().enumerate() {
+            let read = match family {
+                AfiSafi::Flow(family) => flow::nlri(family, self.version, object).map(RouteKey::from),
+                AfiSafi::Ipv4Unicast | AfiSafi::Ipv6Unicast => unicast(family, object),
+            };
+            match read {
+                Ok(route) => routes.push(route),
+                Err(misread) => self.misread.push(misread.within(&index.to_string()).at(place).within("update")),
+            }
+        }
+        routes
+    }
+}
+
+/// `{ "nlri": "192.0.2.0/24" }` with `path-information`, or the prefix alone in compact form.
+fn unicast(family: AfiSafi, object: &RawValue) -> Result<RouteKey, Misread> {
+    #[derive(Deserialize)]
+    struct Route {
+        nlri: String,
+        #[serde(rename = "path-information")]
+        path: Option<Ipv4Addr>,
+    }
+    let route = parse::<String>(object).map(|nlri| Route { nlri, path: None }).or_else(|_| parse::<Route>(object))?;
+    let net: IpNet = route.nlri.parse().map_err(|_| Misread::new(format!("`{}` is no prefix", route.nlri)))?;
+    if Destination::Unicast(net).family() != family {
+        return Err(Misread::new(format!("`{net}` is no prefix of {family}")));
+    }
+    let path_id = route.path.map(|path| PathId(u32::from(path)));
+    Ok(RouteKey { destination: Destination::Unicast(net.trunc()), path_id })
+}
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

@@ -1,0 +1,175 @@
+//! ExaBGP's neighbours as peers: those that the configuration names with its policy, the others each with the default one, by their
+//! addresses.
+
+use super::Neighbor;
+use super::feed::{Feed, Introduced, Request};
+use super::reader;
+use crate::config::{self, Config, FamilyName};
+use crate::net::{FromPeer, PeerId};
+use crate::peers;
+use crate::state_file::{Origin, Remembered};
+use anyhow::{Context, Result, bail};
+use flowspec::Family;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+/// The neighbours, and the line to the task that reads.
+#[derive(Debug)]
+pub(crate) struct Neighbors {
+    ids: HashMap<IpAddr, PeerId>,
+    next_id: u32,
+    learned: BTreeMap<IpAddr, config::Peer>,
+    /// Our AS number and identifier, as ExaBGP tells them.
+    local: Option<(u32, std::net::Ipv4Addr)>,
+    requests: mpsc::Receiver<Request>,
+}
+
+impl Neighbors {
+    /// Starts to read standard input, once the core is there to hear. `remembered` are the peers of the last run.
+    ///
+    /// # Errors
+    /// There are no more threads.
+    pub(crate) fn start(core: mpsc::Sender<FromPeer>, remembered: &[Remembered], successor: PathBuf) -> Result<Self> {
+        let lines = reader::spawn(std::io::stdin()).context("cannot start a thread")?;
+        let (supervisor, requests) = mpsc::channel(16);
+        tokio::spawn(Feed::new(lines, core, supervisor, successor).run());
+        let mut learned = BTreeMap::new();
+        let mut families = BTreeSet::new();
+        for Remembered { origin, paths } in remembered {
+            if let Origin::Peer(address) = origin {
+                learned.insert(*address, learned_peer(*address));
+                families.extend(paths.iter().map(|path| path.nlri.family()));
+            }
+        }
+        ask_again(families)?;
+        Ok(Neighbors { ids: HashMap::new(), next_id: 0, learned, local: None, requests })
+    }
+
+    /// What the feed asks.
+    pub(crate) async fn request(&mut self) -> Option<Request> {
+        self.requests.recv().await
+    }
+
+    /// The configuration with the peers that nobody configured.
+    pub(crate) fn complete(&self, mut config: Config) -> Config {
+        if let (Some((asn, id)), 0) = (self.local, config.router.asn) {
+            (config.router.asn, config.router.id) = (asn, id);
+        }
+        // No sessions of our own.
+        config.router.listen = Some(Vec::new());
+        for peer in self.learned.values() {
+            if config.peers.iter().any(|other| other.address == peer.address) {
+                continue;
+            }
+            let mut peer = peer.clone();
+            while config.peers.iter().any(|other| other.name == peer.name) {
+                peer.name.push('\'');
+            }
+            config.peers.push(peer);
+        }
+        config
+    }
+
+    /// The number of each peer, in the order of the configuration.
+    pub(crate) fn ids(&mut self, config: &Config) -> Vec<PeerId> {
+        let id = |peer: &config::Peer| {
+            *self.ids.entry(peer.address).or_insert_with(|| {
+                self.next_id += 1;
+                PeerId(self.next_id)
+            })
+        };
+        config.peers.iter().map(id).collect()
+    }
+
+    /// Takes note of a neighbour; whether [`complete`](Self::complete) makes another configuration of `fresh` now.
+    pub(crate) fn learn(&mut self, neighbor: &Neighbor, fresh: &Config) -> bool {
+        let before = (self.learned.clone(), self.local);
+        if let Some(asn) = neighbor.local_as {
+            let id = neighbor.router_id.or(match neighbor.local {
+                Some(IpAddr::V4(address)) => Some(address),
+                _ => None,
+            });
+            self.local.get_or_insert((asn, id.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED)));
+        }
+        if !fresh.peers.iter().any(|peer| peer.address == neighbor.peer) {
+            let peer = self.learned.entry(neighbor.peer).or_insert_with(|| learned_peer(neighbor.peer));
+            peer.asn = neighbor.peer_as.unwrap_or(peer.asn);
+            peer.local_as = neighbor.local_as.or(peer.local_as);
+            peer.source = neighbor.local.filter(|local| local.is_ipv4() == neighbor.peer.is_ipv4());
+            peer.port = super::port::of_session(neighbor).unwrap_or(peer.port);
+        }
+        (&before.0, before.1) != (&self.learned, self.local)
+    }
+
+    /// What a neighbour is to the core, once it is configured or learned.
+    pub(crate) fn introduce(&self, neighbor: &Neighbor, config: &Config) -> Option<Introduced> {
+        let peer = config.peers.iter().find(|peer| peer.address == neighbor.peer)?;
+        let families = peer.families.iter().map(|name| peers::family(*name)).collect();
+        Some(Introduced { id: *self.ids.get(&neighbor.peer)?, families })
+    }
+}
+
+/// A peer that nobody configured: the defaults of `[[peer]]`, with VPN rules as well, since ExaBGP was told to ask for them.
+fn learned_peer(address: IpAddr) -> config::Peer {
+    let families = vec![FamilyName::Ipv4, FamilyName::Ipv6, FamilyName::Vpnv4, FamilyName::Vpnv6];
+    config::Peer { families, ..super::default::peer(address) }
+}
+
+/// What a start waits for to be gone, and how it tells: beside the socket of the API.
+pub(crate) fn successor_file(socket: &Path) -> PathBuf {
+    let mut name = socket.as_os_str().to_owned();
+    name.push(".successor");
+    name.into()
+}
+
+/// How long a start waits for the one before to end; that may have to take filters out.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until nobody answers on the socket of the API. ExaBGP starts a process anew while the old one is still ending; and one whose ExaBGP
+/// is gone, but whose rules are held, leaves them to us.
+///
+/// # Errors
+/// Somebody still answers after half a minute.
+pub(crate) async fn wait_for_predecessor(socket: &Path) -> Result<()> {
+    let file = successor_file(socket);
+    let end = Instant::now() + PATIENCE;
+    let mut told = false;
+    while UnixStream::connect(socket).await.is_ok() {
+        if !std::mem::replace(&mut told, true) {
+            tracing::info!("waiting for the one before to end, which still answers on {}", socket.display());
+            if let Err(error) = std::fs::write(&file, "") {
+                tracing::warn!(%error, "cannot write {}", file.display());
+            }
+        }
+        if Instant::now() >= end {
+            let _ = std::fs::remove_file(&file);
+            bail!("another floodgate answers on {}; set another `socket` in [api]", socket.display());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Also one that was left by a start that was killed.
+    let _ = std::fs::remove_file(&file);
+    Ok(())
+}
+
+/// Rules of the last run are in force, as stale. If ExaBGP was there all the time, its peers have no reason to send them again: so they are
+/// asked to. This is all that ever goes to standard output, which ExaBGP reads commands from.
+fn ask_again(families: BTreeSet<Family>) -> Result<()> {
+    let mut commands = String::new();
+    for family in families {
+        let words = match family {
+            Family::Ipv4 => "ipv4 flow",
+            Family::Ipv6 => "ipv6 flow",
+            Family::Vpnv4 => "ipv4 flow-vpn",
+            Family::Vpnv6 => "ipv6 flow-vpn",
+        };
+        commands.push_str(&format!("announce route-refresh {words}\n"));
+    }
+    let mut output = std::io::stdout().lock();
+    output.write_all(commands.as_bytes()).and_then(|()| output.flush()).context("cannot write to ExaBGP")
+}

@@ -1,0 +1,66 @@
+//! How often cl-acltool runs, and how soon.
+
+use crate::{Bench, PATIENCE, wait_installed};
+use anyhow::{Context, Result, ensure};
+use flowspec::Rule;
+use lab::{Daemon, needs, wait_until};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A rule is on disk and cl-acltool started so soon after its message; the time that changes are gathered for is part of it.
+const SOON: Duration = Duration::from_millis(50);
+
+fn numbered(n: u32) -> Rule {
+    let [_, a, b, c] = n.to_be_bytes();
+    format!("dst 10.{a}.{b}.{c}/32 proto udp sport 123 then discard").parse().expect("a rule")
+}
+
+fn now() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
+}
+
+#[test]
+fn a_burst_of_a_thousand_rules_takes_two_runs_at_most() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("5.0")?;
+    bench.switch.set("capacity4", "2000")?;
+    // As long as the smallest of real ones.
+    bench.switch.set("delay", "500")?;
+    let controller = bench.controller()?;
+    let daemon = Daemon::start(&bench.site.switch, &bench.configuration("capacity-v4 = 2000"))?;
+    daemon.wait_established("controller", PATIENCE)?;
+    wait_until("the first run", PATIENCE, || bench.switch.runs().iter().any(|run| run.installed).then_some(()))?;
+    let before = bench.switch.runs().len();
+    controller.announce((0..1000).map(numbered));
+    wait_installed(&daemon, 1000)?;
+    let runs = bench.switch.runs().len() - before;
+    println!("1,000 rules in one burst: {runs} runs of cl-acltool");
+    ensure!(runs <= 2, "{:?}", bench.switch.runs());
+    Ok(())
+}
+
+#[test]
+fn a_rule_is_on_its_way_within_50_milliseconds() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("5.0")?;
+    let controller = bench.controller()?;
+    let daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
+    daemon.wait_established("controller", PATIENCE)?;
+    let mut took = Vec::new();
+    for n in 0..15 {
+        let before = bench.switch.runs().len();
+        let sent = now();
+        controller.announce([numbered(n)]);
+        wait_installed(&daemon, n as usize + 1)?;
+        let began = bench.switch.runs().get(before).context("a run")?.began;
+        took.push(Duration::from_nanos(u64::try_from(began - sent)?));
+    }
+    took.sort();
+    println!(
+        "from the message to the start of cl-acltool: {:?} at best, {:?} in the middle, {:?} at worst",
+        took[0], took[7], took[14]
+    );
+    // A busy machine delays some.
+    let limit = if cfg!(debug_assertions) { SOON * 3 } else { SOON };
+    ensure!(took[0] < SOON && took[7] < limit, "{took:?}");
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! The daemon on a switch where things go wrong: cl-acltool fails or hangs, the table is full, somebody kills us in the wrong moment.
+
+use crate::{Bench, NTP, PATIENCE, udp, wait_installed};
+use anyhow::{Context, Result, ensure};
+use lab::site::VICTIM;
+use lab::{Daemon, needs, wait_until};
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const DNS: &str = "dst 192.0.2.1/32 proto udp sport 53 then discard";
+
+fn attack() -> Vec<u8> {
+    udp(123, VICTIM, 50_000, 440)
+}
+
+fn dns() -> Vec<u8> {
+    udp(53, VICTIM, 50_000, 440)
+}
+
+#[test]
+fn a_failing_tool_is_tried_again_ever_more_rarely() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("5.0")?;
+    let mut wire = bench.site.wire()?;
+    let controller = bench.controller()?;
+    let daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
+    controller.announce_text(NTP)?;
+    wait_installed(&daemon, 1)?;
+    let policy = bench.policy();
+
+    bench.switch.set("fail", "error: hw sync failed (switchd is not running)")?;
+    let before = bench.switch.runs().len();
+    let began = Instant::now();
+    controller.announce_text(DNS)?;
+    let failed = daemon.wait_rules("the words of the switch", PATIENCE, |rules| {
+        rules.iter().any(|rule| rule.reason.as_ref().is_some_and(|why| why.contains("switchd is not running")))
+    })?;
+    ensure!(failed.iter().any(|rule| rule.text == NTP && rule.state == "installed"), "{failed:?}");
+    thread::sleep(Duration::from_secs(4).saturating_sub(began.elapsed()));
+    // After 0, 0.25, 0.75, 1.75 and 3.75 seconds.
+    let tries = bench.switch.runs().len() - before;
+    ensure!((3..=6).contains(&tries), "{tries} tries in {:?}", began.elapsed());
+    ensure!(bench.policy() == policy, "the last good file is back");
+    ensure!(wire.arrivals(&[attack(), dns()])? == [false, true], "the last good rules are in force");
+    let status = daemon.status()?;
+    ensure!(status.established == 1, "the session does not care");
+
+    bench.switch.set("fail", "")?;
+    wait_installed(&daemon, 2)?;
+    ensure!(wire.arrivals(&[attack(), dns()])? == [false, false]);
+    Ok(())
+}
+
+#[test]
+fn a_hanging_tool_delays_no_session_and_is_ended() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("5.0")?;
+    let mut wire = bench.site.wire()?;
+    let controller = bench.controller()?;
+    let daemon = Daemon::start(&bench.site.switch, &bench.configuration("timeout = \"2s\""))?;
+    controller.announce_text(NTP)?;
+    wait_installed(&daemon, 1)?;
+    bench.switch.set("hang", "yes")?;
+    controller.announce_text(DNS)?;
+    daemon.wait_rules("the time-out", PATIENCE, |rules| {
+        rules.iter().any(|rule| rule.reason.as_ref().is_some_and(|why| why.contains("did not end")))
+    })?;
+    ensure!(wire.arrivals(&[attack(), dns()])? == [false, true], "the last good rules are in force");
+    ensure!(controller.status().sessions == 1 && daemon.status()?.established == 1, "{:?}", controller.status());
+    bench.switch.set("hang", "")?;
+    wait_installed(&daemon, 2)?;
+    ensure!(wire.arrivals(&[attack(), dns()])? == [false, false]);
+    Ok(())
+}
+
+#[test]
+fn killed_between_the_file_and_the_run() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    for withdrawn_meanwhile in [false, true] {
+        let bench = Bench::new("5.0")?;
+        let mut wire = bench.site.wire()?;
+        let controller = bench.controller()?;
+        let mut daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
+        daemon.wait_established("controller", PATIENCE)?;
+        let runs = bench.switch.runs().len();
+        bench.switch.set("hang", "yes")?;
+        controller.announce_text(NTP)?;
+        wait_until("the run", PATIENCE, || (bench.switch.runs().len() > runs).then_some(()))?;
+        daemon.kill()?;
+        // What it had started ends as well, without having installed anything.
+        for pid in bench.site.switch.processes() {
+            // SAFETY: a signal to a process of this test's own namespace.
+            unsafe { libc::kill(i32::try_from(pid)?, libc::SIGKILL) };
+        }
+        bench.switch.set("hang", "")?;
+        ensure!(bench.policy().is_some_and(|text| text.contains("--sport 123")) && bench.kernel()?.is_empty());
+        ensure!(wire.passes(&attack())?, "the file alone does nothing");
+        if withdrawn_meanwhile {
+            controller.withdraw_text(NTP)?;
+        }
+        daemon.launch()?;
+        if withdrawn_meanwhile {
+            daemon.wait_rules("no rules", PATIENCE, <[_]>::is_empty)?;
+            bench.wait_clean(&daemon)?;
+            ensure!(wire.passes(&attack())?);
+        } else {
+            wait_installed(&daemon, 1)?;
+            ensure!(!wire.passes(&attack())?, "the same file is installed all the same");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_that_outlives_us_is_waited_for() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("5.0")?;
+    let controller = bench.controller()?;
+    let mut daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
+    daemon.wait_established("controller", PATIENCE)?;
+    let runs = bench.switch.runs().len();
+    bench.switch.set("delay", "2000")?;
+    controller.announce_text(NTP)?;
+    wait_until("the run", PATIENCE, || (bench.switch.runs().len() > runs).then_some(()))?;
+    daemon.kill()?;
+    daemon.launch()?;
+    wait_installed(&daemon, 1)?;
+    let runs = bench.switch.runs();
+    for pair in runs.windows(2) {
+        ensure!(pair[0].ended.is_some_and(|ended| ended <= pair[1].began), "two at once: {runs:?}");
+    }
+    ensure!(bench.kernel()?.contains("--sport 123"));
+    Ok(())
+}
+
+#[test]
+fn what_has_no_room_is_shown_and_comes_in_when_there_is_some() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("5.0")?;
+    let controller = bench.controller()?;
+    let daemon = Daemon::start(&bench.site.switch, &bench.configuration("capacity-v4 = 20\nreserve = 0"))?;
+    let rule = |n: u32| format!("dst 192.0.2.{n}/32 proto udp sport 123 then discard");
+    for n in 1..=30 {
+        controller.announce_text(&rule(n))?;
+    }
+    let count =
+        |rules: &[floodgate::api::RuleView], state: &str| rules.iter().filter(|rule| rule.state == state).count();
+    let such = |rules: &[floodgate::api::RuleView]| {
+        rules.len() == 30
+            && count(rules, "installed") + count(rules, "over-capacity") == 30
+            && count(rules, "installed") > 10
+    };
+    let rules = daemon.wait_rules("a full table", PATIENCE, such)?;
+    let left_out: Vec<_> = rules.iter().filter(|rule| rule.state == "over-capacity").collect();
+    ensure!(
+        left_out.iter().all(|rule| rule.reason.as_ref().is_some_and(|why| why.contains("of 20 are left"))),
+        "{left_out:?}"
+    );
+    let fits = rules.iter().take_while(|rule| rule.state == "installed").count();
+    ensure!(fits == count(&rules, "installed"), "in enforcement order: {rules:?}");
+    let policy = bench.policy().context("a file")?;
+    ensure!(policy.matches("-j DROP").count() == fits, "{policy}");
+    for n in 1..=12 {
+        controller.withdraw_text(&rule(n))?;
+    }
+    wait_installed(&daemon, 18)
+}
+
+#[test]
+fn a_stopped_daemon_takes_its_rules_out_and_leaves_those_of_others() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("4.4")?;
+    // As the proof of concept leaves them behind, and a file that is none of ours.
+    fs::write(
+        bench.switch.policy_directory().join("60flowspec3.rules"),
+        "[iptables]\n-A FORWARD --in-interface swp+ -p udp -d 192.0.2.1/32 --dport 9 -j DROP\n",
+    )?;
+    fs::write(
+        bench.switch.policy_directory().join("70mine.rules"),
+        "[iptables]\n-A FORWARD --in-interface swp+ -p udp -d 192.0.2.1/32 --dport 7 -j DROP\n",
+    )?;
+    bench.site.switch.exec(bench.switch.tool(), &["-i"])?;
+    let mut wire = bench.site.wire()?;
+    let probes = [udp(9, VICTIM, 9, 10), udp(9, VICTIM, 7, 10), attack()];
+    ensure!(wire.arrivals(&probes)? == [false, false, true]);
+    let controller = bench.controller()?;
+    let mut daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
+    controller.announce_text(NTP)?;
+    wait_installed(&daemon, 1)?;
+    ensure!(wire.arrivals(&probes)? == [true, false, false], "the script's file is taken over");
+    ensure!(daemon.stop()?.success());
+    ensure!(wire.arrivals(&probes)? == [true, false, true]);
+    ensure!(bench.policy().is_none() && bench.switch.policy_directory().join("70mine.rules").exists());
+    Ok(())
+}
