@@ -2,7 +2,7 @@
 //! with a reason.
 
 use flowspec::space::FragmentSet;
-use flowspec::{ComponentType, IpVersion};
+use flowspec::{ComponentType, Effect, IpVersion, Policing, Space};
 
 /// How much of a field's values one entry of a data plane can express.
 ///
@@ -67,6 +67,37 @@ pub struct Gaps {
     pub one_action: bool,
 }
 
+/// What an entry takes of a data plane's table. The default: one of its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryCost {
+    /// How often each entry stands there, as once for each interface.
+    pub copies: u64,
+    /// Each range of ports takes an entry of its own, so that one with a range of source ports and one of destination ports takes two.
+    pub port_ranges: bool,
+    /// Entries more for a limit.
+    pub limit: u64,
+}
+
+impl Default for EntryCost {
+    fn default() -> Self {
+        EntryCost { copies: 1, port_ranges: false, limit: 0 }
+    }
+}
+
+impl EntryCost {
+    /// What these entries of one rule take together.
+    pub fn of(&self, entries: &[Space], effect: &Effect) -> u64 {
+        let rules = if matches!(effect.policing, Policing::Limit { .. }) { 1 + self.limit } else { 1 };
+        let one = |entry: &Space| if self.port_ranges { ranges(entry).max(1) } else { 1 };
+        entries.iter().map(one).sum::<u64>().saturating_mul(rules).saturating_mul(self.copies)
+    }
+}
+
+fn ranges(entry: &Space) -> u64 {
+    let ports = [entry.source_port(), entry.destination_port()];
+    ports.into_iter().flatten().filter(|set| set.single().is_none()).count() as u64
+}
+
 /// A data plane's abilities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
@@ -86,8 +117,10 @@ pub struct Capabilities {
     pub ipv6: bool,
     /// What it can do with a packet.
     pub actions: ActionAbility,
-    /// Most entries that one rule may compile to.
+    /// Most entries of the table that one rule may take.
     pub max_entries_per_rule: u64,
+    /// What each entry takes of it.
+    pub cost: EntryCost,
     /// What it cannot do all the same.
     pub gaps: Gaps,
 }
@@ -116,6 +149,7 @@ impl Capabilities {
                 mark_continues: true,
             },
             max_entries_per_rule: u64::MAX,
+            cost: EntryCost::default(),
             gaps: Gaps::default(),
         }
     }

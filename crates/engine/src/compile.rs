@@ -98,6 +98,10 @@ pub(crate) fn entries(
     if limited && entries.len() > 1 && !capabilities.actions.shared_policer {
         return Err(refuse(RefusalKind::SharedPolicer { entries: entries.len() as u64 }));
     }
+    let (needed, limit) = (capabilities.cost.of(&entries, effect), capabilities.max_entries_per_rule);
+    if needed > limit {
+        return Err(refuse(RefusalKind::TooManyEntries { needed, limit }));
+    }
     Ok(entries)
 }
 

@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long it is remembered that the switch refused a rule or was full.
-const MEMORY: Duration = Duration::from_secs(60);
+/// How long it is remembered at first that the switch refused a rule or was full, and at most.
+const MEMORY: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(3600)];
 
 /// Most runs of cl-acltool for one change that finds the hardware's table full.
 const TRIES_WHEN_FULL: u32 = 5;
@@ -39,7 +39,32 @@ pub struct Cumulus {
     refused: BTreeMap<Arc<Nlri>, (Arc<CompiledRule>, Instant, String)>,
     /// Entries of which the switch took no more, until when, and its words.
     ceiling: Option<(u64, Instant, String)>,
+    memory: Memory,
     kernel_looked_at: Instant,
+}
+
+/// How long the switch's refusals are remembered: each try that it refuses anew costs runs of cl-acltool, so the next one waits longer.
+#[derive(Debug)]
+struct Memory {
+    length: Duration,
+    used: bool,
+}
+
+impl Memory {
+    /// Until when what the switch says now is remembered.
+    fn end(&mut self) -> Instant {
+        self.used = true;
+        Instant::now() + self.length
+    }
+
+    /// After a change. `nothing`: nothing is left to remember.
+    fn settle(&mut self, nothing: bool) {
+        if std::mem::take(&mut self.used) {
+            self.length = (self.length * 2).min(MEMORY[1]);
+        } else if nothing {
+            self.length = MEMORY[0];
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -74,6 +99,7 @@ impl Cumulus {
             counters: Counters::default(),
             refused: BTreeMap::new(),
             ceiling: None,
+            memory: Memory { length: MEMORY[0], used: false },
             kernel_looked_at: Instant::now(),
         }
     }
@@ -84,6 +110,7 @@ impl Cumulus {
         let current = |nlri: &Arc<Nlri>, rule: &Arc<CompiledRule>| wanted.rules.get(nlri).is_some_and(|w| w == rule);
         self.refused.retain(|nlri, (rule, until, _)| *until > now && current(nlri, rule));
         let outcome = self.fit(&wanted);
+        self.memory.settle(self.ceiling.is_none() && self.refused.is_empty());
         if outcome.is_ok() {
             self.wanted = wanted;
         }
@@ -110,12 +137,12 @@ impl Cumulus {
                         if tries + 1 == TRIES_WHEN_FULL || known >= entries { known } else { known.midpoint(entries) };
                     let ceiling = less.min(entries - 1);
                     tracing::warn!(entries, ceiling, %words, "the switch's table is full");
-                    self.ceiling = Some((ceiling, Instant::now() + MEMORY, words));
+                    self.ceiling = Some((ceiling, self.memory.end(), words));
                 }
                 Err(TryError::Rule { nlri, words }) if self.refused.len() < REFUSED_RULES => {
                     tracing::warn!(id = %nlri.id(), %words, "the switch refuses a rule");
                     if let Some(rule) = wanted.rules.get(&nlri) {
-                        self.refused.insert(nlri, (Arc::clone(rule), Instant::now() + MEMORY, words));
+                        self.refused.insert(nlri, (Arc::clone(rule), self.memory.end(), words));
                     }
                 }
                 Err(TryError::Rule { words, .. }) => return Err(DataplaneError::Refused(words)),
@@ -284,5 +311,26 @@ impl Dataplane for Cumulus {
         let applied = self.apply(Wanted::default())?;
         debug_assert!(applied.failures.iter().all(|(_, failure)| !matches!(failure, RuleFailure::Failed(_))));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_switch_refuses_again_is_tried_ever_more_rarely() {
+        let mut memory = Memory { length: MEMORY[0], used: false };
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            waits.push(memory.end().duration_since(Instant::now()).as_secs_f64().round() as u64);
+            memory.end();
+            memory.settle(false);
+            // A change in between that the switch takes as it is remembered.
+            memory.settle(false);
+        }
+        assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
+        memory.settle(true);
+        assert_eq!(memory.length, MEMORY[0]);
     }
 }

@@ -49,6 +49,7 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
             mark_continues: false,
         },
         max_entries_per_rule: settings.max_entries_per_rule,
+        cost: settings.entry_cost(),
         gaps: Gaps {
             // Netfilter reads these two as "any".
             values: vec![(IpVersion::V4, ComponentType::Protocol, 0), (IpVersion::V4, ComponentType::IcmpType, 255)],

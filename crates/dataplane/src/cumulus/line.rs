@@ -63,14 +63,6 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Table entries that one entry takes: one for each interface and each port range, and a policer takes a rule more.
-pub(super) fn cost(entry: &Space, effect: &Effect, settings: &Settings) -> u64 {
-    let ports = [entry.source_port(), entry.destination_port()];
-    let ranges = ports.into_iter().flatten().filter(|set| set.single().is_none()).count() as u64;
-    let rules = if matches!(effect.policing, Policing::Limit { .. }) { 2 } else { 1 };
-    ranges.max(1) * rules * settings.interfaces.len() as u64
-}
-
 /// Bytes a second as kilobytes of 1,000, rounded up.
 fn kilobytes(bytes: f32) -> u64 {
     whole(f64::from(bytes) / 1000.0)

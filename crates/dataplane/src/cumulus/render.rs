@@ -14,12 +14,12 @@ pub fn render(rules: &Ruleset, settings: &Settings) -> String {
 
 /// Entries of the switch's table that a rule takes.
 pub fn cost(rule: &CompiledRule, settings: &Settings) -> u64 {
-    rule.entries.iter().map(|entry| line::cost(entry, &rule.effect, settings)).sum()
+    settings.entry_cost().of(&rule.entries, &rule.effect)
 }
 
 /// Entries that a protected space takes.
 pub(super) fn protected_cost(space: &Space, settings: &Settings) -> u64 {
-    line::cost(space, &Effect::ACCEPT, settings)
+    settings.entry_cost().of(std::slice::from_ref(space), &Effect::ACCEPT)
 }
 
 /// A policy file, and which of its lines are whose.

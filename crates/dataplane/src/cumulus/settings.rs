@@ -1,6 +1,7 @@
 //! What the back end is told: where things are, and what the switch is.
 
 use super::profile::{Asic, Release};
+use engine::capability::EntryCost;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +62,11 @@ impl Settings {
         let (v4, v6) = self.asic.capacity(self.non_atomic);
         let left = |own: Option<u64>, asic: u64| own.unwrap_or(asic).saturating_sub(self.reserve);
         (left(self.capacity.0, v4), left(self.capacity.1, v6))
+    }
+
+    /// What an entry takes of the table: one for each interface and each port range, and a policer takes a rule more.
+    pub fn entry_cost(&self) -> EntryCost {
+        EntryCost { copies: self.interfaces.len() as u64, port_ranges: true, limit: 1 }
     }
 
     /// Whether rules carry a netfilter comment.

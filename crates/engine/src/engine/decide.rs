@@ -82,7 +82,7 @@ impl Ground<'_> {
         let route = best.route.clone();
         match compile::entries(nlri, space, &effect, self.capabilities) {
             Ok(entries) => {
-                let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+                let count = u32::try_from(self.capabilities.cost.of(&entries, &effect)).unwrap_or(u32::MAX);
                 (Base::Wanted { route, entries: count, stale: best.stale || best.long_lived }, Some(entries))
             }
             Err(refusal) => (Base::Refused { route, refusal: Box::new(refusal) }, None),

@@ -7,7 +7,7 @@ use crate::config::{self, Config};
 use anyhow::{Result, ensure};
 use comfy_table::{Table, presets};
 use dataplane::{RuleFailure, cumulus, nftables};
-use engine::capability::Capabilities;
+use engine::capability::{Capabilities, EntryCost};
 use engine::compile::{Verdict, compile_list};
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::{Nlri, Rule};
@@ -22,7 +22,8 @@ pub fn run(args: &CompileArgs) -> Result<u8> {
     let (rules, failed) = rules::load(args.rules.as_deref(), args.json, &mut output)?;
     let (numbers, rules): (Vec<usize>, Vec<Rule>) =
         rules.into_iter().map(|numbered| (numbered.index, numbered.rule)).unzip();
-    let verdicts = compile_list(&rules, &plane.capabilities());
+    let capabilities = plane.capabilities();
+    let verdicts = compile_list(&rules, &capabilities);
     let mut exact: Vec<Arc<CompiledRule>> = Vec::new();
     for verdict in &verdicts {
         if let Verdict::Exact(compiled) = verdict {
@@ -33,7 +34,7 @@ pub fn run(args: &CompileArgs) -> Result<u8> {
     let outcome = plane.outcome(exact)?;
     let lines = || {
         let rules = numbers.iter().zip(&rules).zip(&verdicts);
-        rules.map(|((&n, rule), verdict)| CompiledLine::new(n, rule, verdict, &plane, &outcome))
+        rules.map(|((&n, rule), verdict)| CompiledLine::new(n, rule, verdict, capabilities.cost, &outcome))
     };
     if args.json {
         lines().try_for_each(|line| output.json(&line))?;
@@ -136,14 +137,6 @@ impl Plane {
         }
     }
 
-    /// Entries that a rule takes.
-    fn cost(&self, rule: &CompiledRule) -> u64 {
-        match self {
-            Plane::None | Plane::Nftables => rule.entries.len() as u64,
-            Plane::Cumulus(settings) => cumulus::cost(rule, settings),
-        }
-    }
-
     fn outcome(&self, mut rules: Vec<Arc<CompiledRule>>) -> Result<Outcome> {
         // The first of equal rules counts.
         rules.dedup_by(|later, earlier| later.nlri == earlier.nlri);
@@ -192,11 +185,11 @@ struct Program<'a> {
 }
 
 impl CompiledLine {
-    fn new(number: usize, rule: &Rule, verdict: &Verdict, plane: &Plane, outcome: &Outcome) -> Self {
+    fn new(number: usize, rule: &Rule, verdict: &Verdict, cost: EntryCost, outcome: &Outcome) -> Self {
         let mut wire = Vec::with_capacity(rule.nlri.wire_len());
         rule.nlri.encode_to(&mut wire);
         let (verdict, entries, reason) = match verdict {
-            Verdict::Exact(compiled) => ("exact", plane.cost(compiled), None),
+            Verdict::Exact(compiled) => ("exact", cost.of(&compiled.entries, &compiled.effect), None),
             Verdict::Refused(refusal) => ("refused", 0, Some(refusal.to_string())),
         };
         CompiledLine {

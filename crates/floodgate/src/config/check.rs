@@ -44,6 +44,13 @@ pub(super) fn advice(config: &Config) -> Vec<String> {
         }
     }
     let switch = &config.dataplane.cumulus;
+    if config.dataplane.backend == Backend::Cumulus
+        && switch.release.or_else(cumulus::release_of_this_machine).is_none()
+    {
+        advice.push(
+            "this machine runs no Cumulus Linux, and release is not set in [dataplane.cumulus]: floodgate run will not start here".to_owned(),
+        );
+    }
     if config.dataplane.backend == Backend::Cumulus && switch.asic.is_none() {
         let (v4, v6) = switch.settings(&[], None).budget();
         advice.push(format!(
@@ -175,8 +182,10 @@ fn switch(config: &Config, report: &mut Report<'_>) {
         if let Some(message) = cumulus::unfit_interface(pattern) {
             report.at(&[Key("dataplane"), Key("interfaces"), Index(index)], message);
         }
-        if config.dataplane.interfaces[..index].contains(pattern) {
-            report.at(&[Key("dataplane"), Key("interfaces"), Index(index)], format!("`{}` again", pattern.as_str()));
+        let all = &config.dataplane.interfaces;
+        if all[..index].contains(pattern) || cumulus::is_among(pattern, all) {
+            let message = format!("`{}` is in the list already, and would take its entries twice", pattern.as_str());
+            report.at(&[Key("dataplane"), Key("interfaces"), Index(index)], message);
         }
     }
     let cumulus = &config.dataplane.cumulus;

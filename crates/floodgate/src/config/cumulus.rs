@@ -118,12 +118,24 @@ pub fn unfit_interface(pattern: &Pattern) -> Option<String> {
         Some(stem) if stem == "swp" || stem == "bond" => {
             Some(format!("`{text}` is written `{stem}*` here, as for all back ends"))
         }
+        _ if is_range(text) => Some(format!("`{text}` is no port; name each of them")),
         _ if text.contains([',', '+', '!', '$', '[', '#']) => Some(format!("`{text}` cannot be a port or a bond")),
         _ if pattern.is_wild() && !matches!(text, "swp*" | "bond*") => Some(format!(
             "the switch knows the wildcards `swp*` (all ports) and `bond*` (all bonds), and not `{text}`; expected one of them, or names of ports"
         )),
         _ => None,
     }
+}
+
+/// Whether a port is among those that a wildcard of the list means anyway: its entries would stand there twice.
+pub(super) fn is_among(pattern: &Pattern, others: &[Pattern]) -> bool {
+    others.iter().any(|other| other != pattern && other.is_wild() && other.matches(pattern.as_str()))
+}
+
+/// Ports as other tools name several: `swp1-48`.
+fn is_range(text: &str) -> bool {
+    let ends = text.strip_prefix("swp").or_else(|| text.strip_prefix("bond")).and_then(|rest| rest.split_once('-'));
+    ends.is_some_and(|(first, last)| [first, last].iter().all(|end| end.parse::<u16>().is_ok()))
 }
 
 /// A value that is read from text.
@@ -163,6 +175,8 @@ mod tests {
             ("swp1*", false),
             ("swp+", false),
             ("swp1,swp2", false),
+            ("swp1-48", false),
+            ("bond-a", true),
         ] {
             assert_eq!(unfit_interface(&pattern(text)).is_none(), fits, "{text}");
         }

@@ -151,7 +151,9 @@ fn the_manuals_examples_are_right() {
     let manual = std::fs::read_to_string(MANUAL).unwrap();
     let examples: Vec<&str> = manual.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(examples.len() >= 2);
-    for example in examples {
+    let cumulus = std::fs::read_to_string(MANUAL.replace("configuration.md", "cumulus.md")).unwrap();
+    let switch = cumulus.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    for example in examples.into_iter().chain([switch]) {
         parse(example).unwrap_or_else(|error| panic!("{error}\n{example}"));
     }
 }

@@ -3,7 +3,7 @@
 use crate::{Bench, PATIENCE, wait_installed};
 use anyhow::{Context, Result, ensure};
 use flowspec::Rule;
-use lab::{Daemon, needs, wait_until};
+use lab::{Daemon, needs};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A rule is on disk and cl-acltool started so soon after its message; the time that changes are gathered for is part of it.
@@ -28,8 +28,7 @@ fn a_burst_of_a_thousand_rules_takes_two_runs_at_most() -> Result<()> {
     let controller = bench.controller()?;
     let daemon = Daemon::start(&bench.site.switch, &bench.configuration("capacity-v4 = 2000"))?;
     daemon.wait_established("controller", PATIENCE)?;
-    wait_until("the first run", PATIENCE, || bench.switch.runs().iter().any(|run| run.installed).then_some(()))?;
-    let before = bench.switch.runs().len();
+    let before = bench.wait_first_run()?;
     controller.announce((0..1000).map(numbered));
     wait_installed(&daemon, 1000)?;
     let runs = bench.switch.runs().len() - before;
@@ -45,6 +44,7 @@ fn a_rule_is_on_its_way_within_50_milliseconds() -> Result<()> {
     let controller = bench.controller()?;
     let daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
     daemon.wait_established("controller", PATIENCE)?;
+    bench.wait_first_run()?;
     let mut took = Vec::new();
     for n in 0..15 {
         let before = bench.switch.runs().len();

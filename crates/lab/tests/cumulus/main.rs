@@ -134,6 +134,12 @@ ip6tables-save = {save6:?}
         Speaker::listen(&self.site.peers, SocketAddr::new(address.into(), 1179), config)
     }
 
+    /// Waits until the daemon has had its first, empty rule set installed; the number of runs.
+    fn wait_first_run(&self) -> Result<usize> {
+        wait_until("the first run", PATIENCE, || self.switch.runs().iter().any(|run| run.installed).then_some(()))?;
+        Ok(self.switch.runs().len())
+    }
+
     /// Nothing of ours is left, in the policy directory or in the kernel.
     fn wait_clean(&self, daemon: &Daemon<'_>) -> Result<()> {
         wait_until("a switch without our rules", PATIENCE, || {

@@ -83,7 +83,7 @@ fn killed_between_the_file_and_the_run() -> Result<()> {
         let controller = bench.controller()?;
         let mut daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
         daemon.wait_established("controller", PATIENCE)?;
-        let runs = bench.switch.runs().len();
+        let runs = bench.wait_first_run()?;
         bench.switch.set("hang", "yes")?;
         controller.announce_text(NTP)?;
         wait_until("the run", PATIENCE, || (bench.switch.runs().len() > runs).then_some(()))?;
@@ -119,7 +119,7 @@ fn a_run_that_outlives_us_is_waited_for() -> Result<()> {
     let controller = bench.controller()?;
     let mut daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
     daemon.wait_established("controller", PATIENCE)?;
-    let runs = bench.switch.runs().len();
+    let runs = bench.wait_first_run()?;
     bench.switch.set("delay", "2000")?;
     controller.announce_text(NTP)?;
     wait_until("the run", PATIENCE, || (bench.switch.runs().len() > runs).then_some(()))?;
