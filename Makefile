@@ -6,6 +6,8 @@ SHELL := /bin/bash
 FUZZ_SECONDS ?= 60
 # Where `make install` puts the program.
 PREFIX ?= /usr/local
+# `make bench PARTS="micro wire"` measures only these; see scripts/bench.sh.
+PARTS ?=
 # `make test T=word` runs only the tests whose names contain the word.
 T ?=
 
@@ -37,9 +39,9 @@ soak: ## The differential and fault tests with many more cases (tens of minutes)
 	@scripts/setup.sh build test
 	@FLOODGATE_SOAK=1 scripts/test.sh $(or $(T),soak)
 
-bench: ## Measure; prints tables
-	@scripts/setup.sh build
-	cargo bench --workspace
+bench: ## Measure (root or sudo, some minutes): tables, and target/bench.json; `make bench PARTS=wire` only a part
+	@scripts/setup.sh build test
+	@scripts/bench.sh $(PARTS)
 
 fuzz: ## Fuzz every decoder, FUZZ_SECONDS=60 each
 	@scripts/fuzz.sh $(FUZZ_SECONDS)

@@ -25,6 +25,8 @@ use crate::{Netns, wait_until};
 
 /// How long a connect may take.
 const CONNECT: Duration = Duration::from_secs(2);
+/// How long it stays away after a session has ended: tests and benches end many, and mean it.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// What a speaker knows of its session.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +72,8 @@ impl Speaker {
             .run(|| TcpListener::bind(address))
             .with_context(|| format!("listen on {address} in {}", netns.name()))?;
         listener.set_nonblocking(true)?;
-        Self::start(netns, Some(listener), None, PeerConfig { passive: true, ..config })
+        let config = PeerConfig { passive: true, idle_hold_max: IDLE, ..config };
+        Self::start(netns, Some(listener), None, config)
     }
 
     /// A speaker that connects from one of its addresses to its peer.
@@ -78,8 +81,7 @@ impl Speaker {
     /// # Errors
     /// When its thread cannot be started.
     pub fn connect(netns: &Netns, from: IpAddr, to: SocketAddr, config: PeerConfig) -> Result<Self> {
-        let config =
-            PeerConfig { connect_retry: Duration::from_secs(1), idle_hold_max: Duration::from_secs(1), ..config };
+        let config = PeerConfig { connect_retry: IDLE, idle_hold_max: IDLE, ..config };
         Self::start(netns, None, Some((from, to)), config)
     }
 

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Measures, shows tables and writes target/bench.json; docs/BENCHMARKS.md says what the figures mean.
+#
+#   scripts/bench.sh              all: the benches of the crates, then the parts of crates/lab/src/bin/bench
+#   scripts/bench.sh micro        only the benches of the crates (no root)
+#   scripts/bench.sh PART...      only these parts, for instance: wire packets bird; their figures replace those in the file
+#
+# The build is the optimised one. Only the parts run as root.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=${CARGO_TARGET_DIR:-target}
+micro=$target/bench-micro.txt
+parts=() micros=no
+if [ $# = 0 ]; then
+    micros=yes
+else
+    for name in "$@"; do
+        if [ "$name" = micro ]; then micros=yes; else parts+=("$name"); fi
+    done
+fi
+
+if [ $micros = yes ]; then
+    echo "bench: the parts alone (cargo bench; some minutes to build the first time)"
+    mkdir -p "$target"
+    cargo bench --quiet --locked -p flowspec -p bgp -p engine --bench '*' | tee "$micro"
+    [ $# = 0 ] || [ ${#parts[@]} -gt 0 ] || exit 0
+fi
+
+echo "bench: building the program (some minutes the first time)"
+cargo build --quiet --release --locked -p floodgate -p lab --bin floodgate --bin bench
+command=("$target/release/bench" --output "$target/bench.json" "${parts[@]}")
+[ $micros = no ] || command+=(--micro "$micro")
+if [ "$(id -u)" = 0 ]; then
+    exec "${command[@]}"
+fi
+command -v sudo >/dev/null || { echo "bench: it needs root; run it as root or install sudo" >&2; exit 2; }
+exec sudo "${command[@]}"
