@@ -4,6 +4,8 @@ use std::fmt;
 
 /// Longest piece of the text that an error quotes, in characters.
 const QUOTED: usize = 40;
+/// Longest line that is shown whole, in characters; of a longer one so much is shown on each side of the place.
+const SHOWN: usize = 160;
 
 /// Text that is no rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +28,8 @@ impl TextError {
         let word = if word.is_empty() { rest.trim_end() } else { word };
         let found = match word.chars().count() {
             0 => "end of line".to_owned(),
-            1..=QUOTED => format!("`{word}`"),
-            _ => format!("`{}...`", word.chars().take(QUOTED).collect::<String>()),
+            1..=QUOTED => format!("`{}`", visible(word)),
+            _ => format!("`{}...`", visible(&word.chars().take(QUOTED).collect::<String>())),
         };
         TextError { column: before.chars().count() + 1, expected: expected.into(), found, suggestion: None }
     }
@@ -54,7 +56,7 @@ impl TextError {
         }
     }
 
-    /// `line`, a caret under the place, and the message: for a terminal.
+    /// `line`, or what of a long one stands around the place, a caret under the place, and the message: for a terminal.
     ///
     /// ```
     /// let line = "dst 192.0.2.1/32 prot udp then discard";
@@ -63,8 +65,17 @@ impl TextError {
     /// assert_eq!(error.suggestion.as_deref(), Some("proto"));
     /// ```
     pub fn render(&self, line: &str) -> String {
-        let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        format!("{line}\n{:indent$}^ {}", "", self.message(), indent = self.column.saturating_sub(1))
+        let place = self.column.saturating_sub(1);
+        let long = line.chars().nth(SHOWN).is_some();
+        let start = if long { place.saturating_sub(SHOWN / 2) } else { 0 };
+        let mut shown = if start > 0 { "...".to_owned() } else { String::new() };
+        let indent = shown.len() + place - start;
+        let mut rest = line.chars().skip(start);
+        shown.extend(rest.by_ref().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }));
+        if rest.next().is_some() {
+            shown.push_str("...");
+        }
+        format!("{shown}\n{:indent$}^ {}", "", self.message())
     }
 
     fn message(&self) -> String {
@@ -74,6 +85,15 @@ impl TextError {
             None => message,
         }
     }
+}
+
+/// Without characters that a terminal would act on.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
 }
 
 impl fmt::Display for TextError {
@@ -114,6 +134,22 @@ mod tests {
         {
             assert_eq!(distance(a, b), edits, "{a} {b}");
         }
+    }
+
+    #[test]
+    fn a_terminal_sees_the_place_and_no_control_characters() {
+        let line = format!("{}\u{1b}[2J{}", "ä ".repeat(500), " z".repeat(500));
+        let shown = TextError::at(&line, line.find('\u{1b}').unwrap(), "a word").render(&line);
+        let (excerpt, caret) = shown.split_once('\n').unwrap();
+        let column = caret.find('^').unwrap();
+        assert_eq!(excerpt.chars().skip(column).take(4).collect::<String>(), " [2J");
+        assert!(
+            excerpt.chars().count() < 2 * SHOWN && excerpt.starts_with("...") && excerpt.ends_with("..."),
+            "{shown}"
+        );
+        assert!(caret.ends_with(r"found `\u{1b}[2J`"), "{shown}");
+        let short = TextError::at("dst x", 4, "a prefix").render("dst x");
+        assert_eq!(short, "dst x\n    ^ expected a prefix, found `x`");
     }
 
     #[test]

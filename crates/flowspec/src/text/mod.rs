@@ -91,6 +91,7 @@ fn wire(mut cursor: Cursor<'_>) -> Result<Rule, TextError> {
     let family = cursor.word().to_ascii_lowercase().parse::<Family>();
     let family = family.map_err(|_| cursor.error_at(at, "ipv4, ipv6, vpnv4 or vpnv6"))?;
     cursor.skip_space();
+    cursor.eat("0x");
     let at = cursor.at();
     let digits = cursor.token();
     let Some(field) = action::hex(digits).filter(|field| !field.is_empty()) else {
