@@ -25,17 +25,21 @@ pub fn run(args: &CompileArgs) -> Result<u8> {
     let capabilities = plane.capabilities();
     let verdicts = compile_list(&rules, &capabilities);
     let mut exact: Vec<Arc<CompiledRule>> = Vec::new();
-    for verdict in &verdicts {
-        if let Verdict::Exact(compiled) = verdict {
+    let repeats = repeats(&numbers, &rules);
+    for (verdict, repeat) in verdicts.iter().zip(&repeats) {
+        if let (Verdict::Exact(compiled), None) = (verdict, repeat) {
             exact.push(Arc::new(compiled.clone()));
         }
     }
-    let enforceable = exact.len();
     let outcome = plane.outcome(exact)?;
     let lines = || {
-        let rules = numbers.iter().zip(&rules).zip(&verdicts);
-        rules.map(|((&n, rule), verdict)| CompiledLine::new(n, rule, verdict, capabilities.cost, &outcome))
+        let rules = numbers.iter().zip(&rules).zip(&verdicts).zip(&repeats);
+        rules.map(|(((&n, rule), verdict), repeat)| match repeat {
+            None => CompiledLine::new(n, rule, verdict, capabilities.cost, &outcome),
+            Some(repeat) => CompiledLine::repeated(n, rule, repeat),
+        })
     };
+    let enforceable = lines().filter(|line| line.verdict == EXACT).count();
     if args.json {
         lines().try_for_each(|line| output.json(&line))?;
         output.json(&Program { program: &outcome.program, room: outcome.room.as_ref() })?;
@@ -55,6 +59,29 @@ pub fn run(args: &CompileArgs) -> Result<u8> {
     }
     output.finish()?;
     Ok(if failed || enforceable < rules.len() || !outcome.failures.is_empty() { NEGATIVE } else { OK })
+}
+
+/// A rule whose match part an earlier line has. A data plane holds a rule once, as BGP does.
+struct Repeat {
+    /// The number of the rule with that line.
+    of: usize,
+    /// That rule ends the search, so this one would never act.
+    idle: bool,
+}
+
+/// For each of the rules, given in order, whether it repeats one before.
+fn repeats(numbers: &[usize], rules: &[Rule]) -> Vec<Option<Repeat>> {
+    let mut first = 0;
+    let mut ends = false;
+    let mut repeats = Vec::with_capacity(rules.len());
+    for (at, rule) in rules.iter().enumerate() {
+        let repeats_first = at > 0 && rules[first].nlri == rule.nlri;
+        if !repeats_first {
+            (first, ends) = (at, !rule.effect().continues);
+        }
+        repeats.push(repeats_first.then(|| Repeat { of: numbers[first], idle: ends }));
+    }
+    repeats
 }
 
 /// What is compiled for.
@@ -137,9 +164,7 @@ impl Plane {
         }
     }
 
-    fn outcome(&self, mut rules: Vec<Arc<CompiledRule>>) -> Result<Outcome> {
-        // The first of equal rules counts.
-        rules.dedup_by(|later, earlier| later.nlri == earlier.nlri);
+    fn outcome(&self, rules: Vec<Arc<CompiledRule>>) -> Result<Outcome> {
         let rules = Ruleset { protected: Arc::default(), rules };
         match self {
             Plane::None => Ok(Outcome::default()),
@@ -162,6 +187,9 @@ impl Plane {
         }
     }
 }
+
+const EXACT: &str = "exact";
+const REFUSED: &str = "refused";
 
 #[derive(Serialize)]
 struct CompiledLine {
@@ -186,16 +214,14 @@ struct Program<'a> {
 
 impl CompiledLine {
     fn new(number: usize, rule: &Rule, verdict: &Verdict, cost: EntryCost, outcome: &Outcome) -> Self {
-        let mut wire = Vec::with_capacity(rule.nlri.wire_len());
-        rule.nlri.encode_to(&mut wire);
         let (verdict, entries, reason) = match verdict {
-            Verdict::Exact(compiled) => ("exact", cost.of(&compiled.entries, &compiled.effect), None),
-            Verdict::Refused(refusal) => ("refused", 0, Some(refusal.to_string())),
+            Verdict::Exact(compiled) => (EXACT, cost.of(&compiled.entries, &compiled.effect), None),
+            Verdict::Refused(refusal) => (REFUSED, 0, Some(refusal.to_string())),
         };
         CompiledLine {
             rule: number,
             id: rule.nlri.id().to_string(),
-            nlri: super::input::to_hex(&wire),
+            nlri: wire(&rule.nlri),
             text: rule.to_string(),
             verdict,
             entries,
@@ -203,13 +229,38 @@ impl CompiledLine {
             over_capacity: outcome.failures.get(&rule.nlri).cloned(),
         }
     }
+
+    fn repeated(number: usize, rule: &Rule, repeat: &Repeat) -> Self {
+        let of = repeat.of;
+        let (verdict, reason) = if repeat.idle {
+            (EXACT, format!("never acts: rule {of} has the same match part and ends the search"))
+        } else {
+            (REFUSED, format!("rule {of} has the same match part, and a data plane holds a rule once"))
+        };
+        CompiledLine {
+            rule: number,
+            id: rule.nlri.id().to_string(),
+            nlri: wire(&rule.nlri),
+            text: rule.to_string(),
+            verdict,
+            entries: 0,
+            reason: Some(reason),
+            over_capacity: None,
+        }
+    }
+}
+
+fn wire(nlri: &Nlri) -> String {
+    let mut wire = Vec::with_capacity(nlri.wire_len());
+    nlri.encode_to(&mut wire);
+    super::input::to_hex(&wire)
 }
 
 fn table(lines: impl Iterator<Item = CompiledLine>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(["RULE", "ID", "ENTRIES", "TEXT"]);
     for line in lines {
-        let entries = if line.reason.is_some() { "refused".to_owned() } else { line.entries.to_string() };
+        let entries = if line.verdict == REFUSED { "refused".to_owned() } else { line.entries.to_string() };
         let no_place = line.over_capacity.map(|why| format!("no place in the table: {why}"));
         let text = line.reason.or(no_place).map(|why| format!("{}\n  {why}", line.text)).unwrap_or(line.text);
         table.add_row([line.rule.to_string(), line.id, entries, text]);
