@@ -7,6 +7,8 @@
 //! - [`net`] and [`peers`]: TCP for BGP, one task a peer. [`apply`]: the thread that owns the data plane.
 //! - [`api`], [`metrics`], [`events`]: what is shown. [`state_file`]: what is remembered. [`interfaces`]: what this machine has.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)] // They panic when the reader went away.
+
 pub mod api;
 pub mod apply;
 pub mod cli;

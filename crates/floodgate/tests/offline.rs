@@ -19,6 +19,10 @@ impl Run {
 }
 
 fn floodgate(arguments: &[&str], input: &str) -> Run {
+    floodgate_octets(arguments, input.as_bytes())
+}
+
+fn floodgate_octets(arguments: &[&str], input: &[u8]) -> Run {
     let mut child = Command::new(env!("CARGO_BIN_EXE_floodgate"))
         .args(arguments)
         .stdin(Stdio::piped())
@@ -30,7 +34,7 @@ fn floodgate(arguments: &[&str], input: &str) -> Run {
     let input = input.to_owned();
     let writer = std::thread::spawn(move || {
         // A program that does not read its input closes the pipe; that is its right.
-        let _ = stdin.write_all(input.as_bytes());
+        let _ = stdin.write_all(&input);
     });
     let Output { status, stdout, stderr } = child.wait_with_output().expect("the program ends");
     writer.join().expect("the writer ends");
@@ -107,6 +111,30 @@ fn decode_update_tells_the_reaction_to_a_zero_length_nlri() {
     assert_eq!(run.status, 1);
     let message = run.objects()[0]["error"]["message"].as_str().expect("a message").to_owned();
     assert!(message.contains("leave out this NLRI"), "{message}");
+}
+
+#[test]
+fn decode_update_takes_what_tcp_carries() {
+    let keepalive = "ffffffffffffffffffffffffffffffff001304";
+    let update = "ffffffffffffffffffffffffffffffff004c02000000354001010040020602010000fdebc010088006000000000000\
+                  800e1a0001850000140118c000020381060501501101bb131f40d51f90";
+    let run = floodgate(&["decode", "--update", "--json", &format!("{keepalive}{update}{keepalive}{update}")], "");
+    assert_eq!((run.status, run.objects().len()), (0, 2), "{}{}", run.stdout, run.stderr);
+    let run = floodgate(&["decode", "--update", "--json", &format!("{update}4500"), keepalive], "");
+    let objects = run.objects();
+    assert_eq!(objects[0]["id"], "6bc14a6bbc02");
+    assert_eq!((&objects[1]["error"]["kind"], &objects[1]["error"]["offset"]), (&"not-an-update".into(), &76.into()));
+    assert_eq!(objects[2]["error"]["message"], "KEEPALIVE, not an UPDATE");
+    let run = floodgate(&["decode", update], "");
+    assert!(run.status == 1 && run.stderr.contains("--update"), "{}", run.stderr);
+}
+
+#[test]
+fn decode_reads_path_identifiers() {
+    let run = floodgate(&["decode", "--add-path", "--json", "00000007030381060000000803038111"], "");
+    assert_eq!((run.status, run.objects().len()), (0, 2), "{}{}", run.stdout, run.stderr);
+    assert_eq!((&run.objects()[1]["path_id"], &run.objects()[1]["text"]), (&8.into(), &"proto udp".into()));
+    assert_eq!(run.objects()[1]["canonical"], "03038111", "the key has none");
 }
 
 #[test]
@@ -231,6 +259,91 @@ fn explain_goes_through_a_capture() {
 }
 
 #[test]
+fn explain_reads_captures_as_tcpdump_writes_them() {
+    let rules = rules_file();
+    let rules = rules.path().to_str().expect("UTF-8");
+    // "any" device, both versions: EtherType IPv4, 802.1Q, and LOOPBACK (0x9000) with what only looks like an IP packet.
+    let cooked = |ethertype: [u8; 2]| [&[0; 14][..], &ethertype, &udp(123)].concat();
+    let cooked2 = |ethertype: [u8; 2]| [&ethertype[..], &[0; 18], &udp(123)].concat();
+    let tagged = [&[0; 14][..], &[0x81, 0, 0, 5, 8, 0], &udp(123)].concat();
+    let ethernet = [&[0; 12][..], &[8, 0], &udp(123)].concat();
+    let mut cut_short = pcap(101, &[udp(123), udp(123)]);
+    cut_short[16..20].copy_from_slice(&64u32.to_le_bytes());
+    cut_short[36..40].copy_from_slice(&1500u32.to_le_bytes());
+    for (name, file, expected) in [
+        ("cooked", pcap(113, &[cooked([8, 0]), tagged, cooked([0x90, 0])]), &["discard", "discard", "accept"][..]),
+        ("cooked 2", pcap(276, &[cooked2([8, 0]), cooked2([0x90, 0])]), &["discard", "accept"]),
+        ("with the length of checksums", pcap(0x2400_0001, &[ethernet]), &["discard"]),
+        ("snapshot length", cut_short, &["discard", "discard"]),
+    ] {
+        let mut capture = tempfile::NamedTempFile::new().expect("a temporary file");
+        capture.write_all(&file).expect("written");
+        let path = capture.path().to_str().expect("UTF-8");
+        let run = floodgate(&["explain", "--json", "--rules", rules, "--pcap", path], "");
+        let verdicts: Vec<_> = run.objects().iter().map(|object| object["verdict"].clone()).collect();
+        assert_eq!(verdicts, expected, "{name}: {}", run.stderr);
+    }
+    let file = pcap(101, &[udp(123)]);
+    let run = floodgate_octets(&["explain", "--json", "--rules", rules, "--pcap", "-"], &file);
+    assert_eq!(run.objects()[0]["verdict"], "discard", "{}", run.stderr);
+    let run = floodgate(&["explain", "--json", "--rules", "-", "--pcap", "-"], "");
+    assert_eq!(run.status, 1);
+    assert!(run.stderr.contains("both"), "{}", run.stderr);
+}
+
+#[test]
+fn explain_tells_a_bare_packet_from_a_frame() {
+    let rules = rules_file();
+    let rules = rules.path().to_str().expect("UTF-8");
+    // The source address 8.0.69.0 looks like the EtherType of IPv4 and the start of its header.
+    let mut bare = udp(123);
+    bare[12..16].copy_from_slice(&[8, 0, 0x45, 0]);
+    bare.extend_from_slice(&[0; 12]);
+    bare[3] = 40;
+    // The MAC addresses look like an IPv4 header.
+    let frame = [&[0x45, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0][..], &udp(123)].concat();
+    for packet in [bare, frame] {
+        let hex: String = packet.iter().map(|octet| format!("{octet:02x}")).collect();
+        let run = floodgate(&["explain", "--json", "--rules", rules, "--packet", &hex], "");
+        assert_eq!(run.objects()[0]["verdict"], "discard", "{hex}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn a_hostile_line_is_one_error_and_the_others_count() {
+    let long = format!("dst 192.0.2.3/32 {}", "x ".repeat(1 << 20));
+    let input = format!("\u{feff}dst 192.0.2.1/32 then discard\r\n{long}\n\r\n\u{feff}dst 192.0.2.2/32\tthen discard");
+    let run = floodgate(&["encode", "--json", "-"], &input);
+    assert_eq!(run.status, 1);
+    let objects = run.objects();
+    assert_eq!(objects.len(), 3, "{}", run.stdout);
+    assert_eq!(objects[0]["text"], "dst 192.0.2.1/32 then discard");
+    assert_eq!((&objects[1]["input"], &objects[1]["error"]["kind"]), (&1.into(), &"line-too-long".into()));
+    assert_eq!((&objects[2]["input"], &objects[2]["text"]), (&3.into(), &"dst 192.0.2.2/32 then discard".into()));
+    let run = floodgate(&["compile", "--target", "none", "--json"], &input);
+    let numbers: Vec<_> = run.objects().iter().filter_map(|object| object["rule"].as_u64()).collect();
+    assert_eq!((run.status, numbers), (1, vec![0, 2]), "{}", run.stdout);
+    let run = floodgate(&["decode", "--json", "-"], &format!("\u{feff}03038106\n{}\n03038111", "0".repeat(2 << 20)));
+    assert_eq!(run.objects()[0]["text"], "proto tcp");
+    assert_eq!(run.objects()[1]["error"]["kind"], "line-too-long");
+    assert_eq!(run.objects()[2]["text"], "proto udp");
+}
+
+#[test]
+fn errors_that_nobody_can_read_do_not_change_the_outcome() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device that is always full");
+    for arguments in [&["decode", "zz", "03038106"][..], &["encode", "nonsense"], &["explain", "--rules", "/", "tcp"]] {
+        let run = Command::new(env!("CARGO_BIN_EXE_floodgate"))
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(full())
+            .status()
+            .expect("the program starts");
+        assert_eq!(run.code(), Some(1), "{arguments:?}");
+    }
+}
+
+#[test]
 fn compile_for_a_data_plane_that_can_do_everything() {
     let run = floodgate(&["compile", "--target", "none", "--json"], RULES);
     assert_eq!(run.status, 0, "{}", run.stderr);
@@ -239,6 +352,26 @@ fn compile_for_a_data_plane_that_can_do_everything() {
     assert_eq!(order, [1, 2, 0, 3, 4], "enforcement order (port before dport), in file numbering");
     assert!(objects[..5].iter().all(|object| object["verdict"] == "exact" && object["entries"] == 1));
     assert_eq!(objects[5]["program"], "");
+}
+
+#[test]
+fn compile_counts_a_rule_once() {
+    let rules = "dst 192.0.2.1/32 then discard\ndst 192.0.2.1/32 then rate 1mbps\n\
+                 dst 192.0.2.2/32 then sample continue\ndst 192.0.2.2/32 then discard\n";
+    for target in ["none", "nftables"] {
+        let run = floodgate(&["compile", "--json", "--target", target], rules);
+        assert_eq!(run.status, 1, "{}", run.stderr);
+        let objects = run.objects();
+        let told: Vec<_> =
+            objects[..4].iter().map(|line| (&line["rule"], &line["verdict"], &line["entries"])).collect();
+        assert_eq!(told.iter().map(|line| line.0.as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(
+            told.iter().map(|line| line.1.as_str().unwrap()).collect::<Vec<_>>(),
+            ["exact", "exact", "exact", "refused"]
+        );
+        assert_eq!(told.iter().map(|line| line.2.as_u64().unwrap()).collect::<Vec<_>>(), [1, 0, 1, 0]);
+        assert!(objects[1]["reason"].as_str().unwrap().contains("rule 0"), "{}", run.stdout);
+    }
 }
 
 #[test]

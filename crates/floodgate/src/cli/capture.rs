@@ -17,6 +17,10 @@ pub enum Link {
     Ethernet,
     /// With so many octets that are passed over, and then the IP header.
     Ip(usize),
+    /// As Linux's "any" device gives it, 16 octets of which the last two are the EtherType.
+    Cooked,
+    /// The same, version 2: 20 octets of which the first two are the EtherType.
+    Cooked2,
 }
 
 impl Link {
@@ -25,9 +29,10 @@ impl Link {
             DataLink::ETHERNET => Link::Ethernet,
             DataLink::RAW | DataLink::IPV4 | DataLink::IPV6 => Link::Ip(0),
             DataLink::NULL | DataLink::LOOP => Link::Ip(4),
-            DataLink::LINUX_SLL => Link::Ip(16),
+            DataLink::LINUX_SLL => Link::Cooked,
+            DataLink::LINUX_SLL2 => Link::Cooked2,
+            // What the systems' own numbers of raw IP are.
             DataLink::Unknown(12 | 14) => Link::Ip(0),
-            DataLink::Unknown(276) => Link::Ip(20),
             other => bail!(
                 "link type {other:?} is not supported; capture with an Ethernet, raw IP, loopback or Linux \"any\" link type"
             ),
@@ -39,6 +44,12 @@ impl Link {
         match self {
             Link::Ethernet => Packet::from_ethernet(octets),
             Link::Ip(skip) => Packet::from_ip(octets.get(skip..).unwrap_or_default()),
+            // From the 12 octets before the EtherType on it is a frame, VLAN tags included.
+            Link::Cooked => Packet::from_ethernet(octets.get(2..).unwrap_or_default()),
+            Link::Cooked2 => match octets.split_at_checked(20) {
+                Some((header, payload)) => Packet::from_ethernet(&[&[0; 12], &header[..2], payload].concat()),
+                None => Err(PacketError::TruncatedEthernet),
+            },
         }
     }
 }
@@ -73,8 +84,10 @@ pub fn for_each(mut reader: impl Read, mut each: impl FnMut(usize, Link, &[u8]) 
         }
     } else {
         let mut reader = PcapReader::new(reader).context("neither a pcap nor a pcapng file")?;
-        let link = Link::of(reader.header().datalink)?;
-        while let Some(packet) = reader.next_packet() {
+        // The link type has 16 bits; those above it tell of checksums behind the frames.
+        let link = Link::of(DataLink::from(u32::from(reader.header().datalink) & 0xffff))?;
+        // Raw, since the checked reader takes a packet longer than the snapshot length for an error: a capture cut short on purpose.
+        while let Some(packet) = reader.next_raw_packet() {
             each(number, link, &packet.with_context(|| after(number))?.data)?;
             number += 1;
         }

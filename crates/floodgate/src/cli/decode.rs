@@ -1,12 +1,12 @@
 //! `floodgate decode`: FlowSpec octets to rules.
 
 use super::input::{self, HexError, Item, parse_hex, to_hex};
-use super::output::{ErrorObject, Output};
+use super::output::{ErrorObject, Output, complain};
 use super::{DecodeArgs, NEGATIVE, OK};
 use anyhow::Result;
-use bgp::{AfiSafi, DecodeOptions, DecodedUpdate, Destination, Origin, decode_update};
+use bgp::{AfiSafi, DecodeOptions, DecodedUpdate, Destination, FamilySet, NotAnUpdate, Origin, decode_update};
 use flowspec::text::Actions;
-use flowspec::{Action, Community, Disposition, Family, Nlri, NlriEntry, NlriIter};
+use flowspec::{Action, Community, Disposition, Nlri, NlriEntry, NlriIter};
 use serde::Serialize;
 use std::net::IpAddr;
 
@@ -14,18 +14,22 @@ use std::net::IpAddr;
 pub fn run(args: &DecodeArgs) -> Result<u8> {
     let mut report = Report { output: Output::new(), json: args.json, failed: false };
     input::for_each(&args.input, |item| {
-        let octets = match parse_hex(&item.text) {
+        let text = match item.text() {
+            Ok(text) => text,
+            Err(error) => return report.failure(&item, error.object()),
+        };
+        let octets = match parse_hex(text) {
             Ok(octets) => octets,
             // A blank line asks nothing.
             Err(HexError::Empty) if args.input == ["-"] => return Ok(()),
-            Err(error) => return report.failure(&item, hex_error(&item, &error)),
+            Err(error) => return report.failure(&item, hex_error(text, &error)),
         };
         if args.update {
-            update(&item, &octets, &mut report)
+            messages(args.add_path, &item, &octets, &mut report)
         } else if args.community {
             community(&item, &octets, &mut report)
         } else {
-            nlris(args.family.into(), &item, &octets, &mut report)
+            nlris(args, &item, &octets, &mut report)
         }
     })?;
     report.output.finish()?;
@@ -52,7 +56,7 @@ impl Report {
             return self.output.json(&Failure { input: item.number, error });
         }
         self.output.flush()?;
-        eprintln!("floodgate: {}: {} ({})", item.place(), error.message, error.kind);
+        complain(format_args!("floodgate: {}: {} ({})", item.place(), error.message, error.kind));
         Ok(())
     }
 
@@ -62,10 +66,10 @@ impl Report {
     }
 }
 
-fn hex_error(item: &Item, error: &HexError) -> ErrorObject<'static> {
+fn hex_error(text: &str, error: &HexError) -> ErrorObject<'static> {
     let offset = match error {
         HexError::Digit { column, .. } => column - 1,
-        HexError::Odd => item.text.chars().count(),
+        HexError::Odd => text.chars().count(),
         HexError::Empty => 0,
     };
     ErrorObject { kind: "hex", offset, message: error.to_string() }
@@ -130,16 +134,20 @@ impl NlriObject {
     }
 }
 
-fn nlris(family: Family, item: &Item, octets: &[u8], report: &mut Report) -> Result<()> {
-    for NlriEntry { raw, nlri, .. } in NlriIter::new(family, false, octets) {
+fn nlris(args: &DecodeArgs, item: &Item, octets: &[u8], report: &mut Report) -> Result<()> {
+    for NlriEntry { raw, nlri, path_id } in NlriIter::new(args.family.into(), args.add_path, octets) {
         match nlri {
             Ok(nlri) => {
-                let object = NlriObject::new(item.number, raw, &nlri.to_canonical());
+                let mut object = NlriObject::new(item.number, raw, &nlri.to_canonical());
+                object.path_id = path_id.map(|id| id.0);
                 report.success(&object, |output| output.line(&format!("{}  {}", object.id, object.text)))?;
             }
             Err(error) => {
-                let error = ErrorObject { kind: error.kind.name(), offset: error.offset, message: error.to_string() };
-                report.failure(item, error)?;
+                let mut message = error.to_string();
+                if octets.starts_with(&MARKER) {
+                    message.push_str("; this looks like a BGP message, for which there is --update");
+                }
+                report.failure(item, ErrorObject { kind: error.kind.name(), offset: error.offset, message })?;
             }
         }
     }
@@ -201,17 +209,62 @@ struct PrefixObject {
     next_hop: Option<IpAddr>,
 }
 
-/// A whole message: what it announces and withdraws, its attributes, and all that is wrong with it.
-fn update(item: &Item, octets: &[u8], report: &mut Report) -> Result<()> {
-    let update = match decode_update(octets, &DecodeOptions::default()) {
-        Ok(update) => update,
-        Err(error) => {
-            let error = ErrorObject { kind: "not-an-update", offset: 0, message: error.to_string() };
-            return report.failure(item, error);
+/// What every BGP message begins with (RFC 4271 §4.1).
+const MARKER: [u8; 16] = [0xff; 16];
+
+/// The octets of the message at the start of `octets`, as its header has it, if it has one.
+fn message_len(octets: &[u8]) -> Option<usize> {
+    let (&[l0, l1], _) = octets.strip_prefix(&MARKER)?.split_first_chunk()?;
+    Some(usize::from(u16::from_be_bytes([l0, l1]))).filter(|len| *len > MARKER.len() + 2)
+}
+
+/// One message or several, as TCP carries them. Alone, a message that is no UPDATE is an error.
+fn messages(add_path: bool, item: &Item, octets: &[u8], report: &mut Report) -> Result<()> {
+    let options =
+        DecodeOptions { add_path: if add_path { FamilySet::ALL } else { FamilySet::EMPTY }, ..Default::default() };
+    let mut at = 0;
+    while let Some(rest) = octets.get(at..).filter(|rest| !rest.is_empty()) {
+        let len = message_len(rest).map_or(rest.len(), |len| len.min(rest.len()));
+        let message = &rest[..len];
+        match decode_update(message, &options) {
+            Ok(decoded) => update(&decoded, at, item, report)?,
+            Err(NotAnUpdate::Type(kind)) if len < octets.len() => {
+                if !report.json {
+                    report.output.line(message_name(kind))?;
+                }
+            }
+            Err(error) => {
+                let message = match error {
+                    NotAnUpdate::Header(_) if !message.starts_with(&MARKER) => {
+                        "no BGP message: it would begin with 16 octets ff".to_owned()
+                    }
+                    NotAnUpdate::Type(kind) => format!("{}, not an UPDATE", message_name(kind)),
+                    NotAnUpdate::Header(_) | NotAnUpdate::Truncated(_) | NotAnUpdate::Trailing(_) => error.to_string(),
+                };
+                report.failure(item, ErrorObject { kind: "not-an-update", offset: at, message })?;
+            }
         }
-    };
+        at += len;
+    }
+    Ok(())
+}
+
+const fn message_name(kind: u8) -> &'static str {
+    match kind {
+        1 => "OPEN",
+        2 => "UPDATE",
+        3 => "NOTIFICATION",
+        4 => "KEEPALIVE",
+        5 => "ROUTE-REFRESH",
+        _ => "a message of unknown type",
+    }
+}
+
+/// A whole message: what it announces and withdraws, its attributes, and all that is wrong with it. It starts `at` so many octets
+/// of the input.
+fn update(update: &DecodedUpdate, at: usize, item: &Item, report: &mut Report) -> Result<()> {
     if !report.json {
-        heading(&update, &mut report.output)?;
+        heading(update, &mut report.output)?;
     }
     if let Some(family) = update.end_of_rib {
         let object = EndOfRibObject { input: item.number, end_of_rib: family.to_string() };
@@ -255,8 +308,9 @@ fn update(item: &Item, octets: &[u8], report: &mut Report) -> Result<()> {
         }
     }
     for error in &update.errors {
-        let message = format!("{error}: a receiver must {}", reaction(error.disposition()));
-        report.failure(item, ErrorObject { kind: error.kind.name(), offset: error.offset, message })?;
+        let place = if at > 0 { format!("message at octet {at}: ") } else { String::new() };
+        let message = format!("{place}{error}: a receiver must {}", reaction(error.disposition()));
+        report.failure(item, ErrorObject { kind: error.kind.name(), offset: at + error.offset, message })?;
     }
     Ok(())
 }

@@ -2,17 +2,16 @@
 
 use super::input::{self, Item, to_hex};
 use super::output::Output;
-use super::rules::TextFailure;
-use super::{EncodeArgs, NEGATIVE, OK};
+use super::{EncodeArgs, NEGATIVE, OK, rules};
 use anyhow::Result;
-use flowspec::{Rule, text};
+use flowspec::Rule;
 use serde::Serialize;
 
 /// Encodes every rule; `NEGATIVE` when any was in error.
 pub fn run(args: &EncodeArgs) -> Result<u8> {
     let mut output = Output::new();
     let mut status = OK;
-    input::for_each(&rules(&args.rule), |item| {
+    input::for_each(&inputs(&args.rule), |item| {
         if !encode(&item, args.json, &mut output)? {
             status = NEGATIVE;
         }
@@ -23,7 +22,7 @@ pub fn run(args: &EncodeArgs) -> Result<u8> {
 }
 
 /// Each argument is a rule; bare words without a blank in any of them are one rule together.
-fn rules(arguments: &[String]) -> Vec<String> {
+fn inputs(arguments: &[String]) -> Vec<String> {
     if arguments.iter().any(|argument| argument.contains(char::is_whitespace)) || arguments == ["-"] {
         arguments.to_vec()
     } else {
@@ -42,11 +41,11 @@ struct EncodedRule {
 }
 
 fn encode(item: &Item, json: bool, output: &mut Output) -> Result<bool> {
-    let rule = match text::parse_line(&item.text) {
+    let rule = match rules::read(item) {
         Ok(Some(rule)) => rule,
         Ok(None) => return Ok(true),
-        Err(error) => {
-            TextFailure::new(item, &error).report(json, output)?;
+        Err(failure) => {
+            failure.report(json, output)?;
             return Ok(false);
         }
     };

@@ -5,7 +5,7 @@ use super::input::{self, parse_hex};
 use super::output::Output;
 use super::rules::{self, NumberedRule};
 use super::{ExplainArgs, NEGATIVE, OK, live, words};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use flowspec::{
     Component, ComponentType, Decision, Effect, Mismatch, Nlri, Packet, PacketError, Policing, Prefix, Redirect, Scope,
 };
@@ -18,6 +18,10 @@ use std::path::Path;
 pub fn run(args: &ExplainArgs) -> Result<u8> {
     let mut output = Output::new();
     let question = Question::of(args)?;
+    let from_stdin = |path: &Path| path == Path::new("-");
+    if args.rules.as_deref().is_some_and(from_stdin) && args.pcap.as_deref().is_some_and(from_stdin) {
+        bail!("--rules and --pcap cannot both be standard input");
+    }
     let (rules, failed) = match (&args.rules, &question) {
         (Some(path), _) => rules::load(Some(path), args.json, &mut output)?,
         (None, Question::One(_, octets)) => return live::explain(&args.live(), octets),
@@ -62,12 +66,14 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Octets given by hand: a bare IP packet where they read as one, otherwise an Ethernet frame.
+/// Octets given by hand: an Ethernet frame or a bare IP packet, whichever they read as.
 pub(crate) fn parse_packet(octets: &[u8]) -> Result<Packet, PacketError> {
-    // The first nibble of a destination MAC may be 4 or 6, too; then the EtherType tells.
-    match Packet::from_ethernet(octets) {
-        Ok(packet) => Ok(packet),
-        Err(ethernet) => Packet::from_ip(octets).map_err(|ip| match octets.first().map(|octet| octet >> 4) {
+    match (Packet::from_ethernet(octets), Packet::from_ip(octets)) {
+        // A MAC address may begin like an IP header, and an IP address hold what looks like an EtherType; then the length tells.
+        (Ok(_), Ok(bare)) if bare.length() as usize == octets.len() => Ok(bare),
+        (Ok(frame), _) => Ok(frame),
+        (Err(_), Ok(bare)) => Ok(bare),
+        (Err(ethernet), Err(ip)) => Err(match octets.first().map(|octet| octet >> 4) {
             Some(4 | 6) => ip,
             _ => ethernet,
         }),

@@ -1,5 +1,6 @@
 //! Inputs of the offline commands: arguments, standard input or a file, one item at a time and never all in memory.
 
+use super::output::ErrorObject;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
@@ -7,20 +8,41 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::Path;
 use std::rc::Rc;
 
-/// Longest line that is read; more than the hex of the longest BGP message (65,535 octets) with blanks.
+/// Longest line that is read, in octets; more than the hex of the longest BGP message (65,535 octets) with blanks.
 const MAX_LINE: u64 = 1 << 20;
+/// What some editors put before a text, and so before each of several files in one stream.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// One input: its number from 0 among the arguments or lines, and its text.
 pub struct Item {
     /// 0-based number of the argument or line.
     pub number: usize,
-    /// The text, without line end.
-    pub text: String,
+    text: Result<String, LineTooLong>,
     /// Where it comes from: a file's name, `standard input`; `None` for an argument.
     source: Option<Rc<str>>,
 }
 
+/// A line that is passed over, since it is longer than any input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the line is longer than {MAX_LINE} octets")]
+pub struct LineTooLong;
+
+impl LineTooLong {
+    /// The error as JSON has it.
+    pub fn object(self) -> ErrorObject<'static> {
+        ErrorObject { kind: "line-too-long", offset: MAX_LINE as usize, message: self.to_string() }
+    }
+}
+
 impl Item {
+    /// The text, without line end and byte order mark.
+    ///
+    /// # Errors
+    /// The line is too long; those behind it are read all the same.
+    pub fn text(&self) -> Result<&str, LineTooLong> {
+        self.text.as_deref().map_err(|error| *error)
+    }
+
     /// The place for people, numbered from 1 as editors do: `filters.txt, line 3` or `argument 2`.
     pub fn place(&self) -> String {
         match &self.source {
@@ -35,7 +57,10 @@ pub fn for_each(arguments: &[String], mut each: impl FnMut(Item) -> Result<()>) 
     if arguments == ["-"] {
         return Lines::standard_input().try_for_each(|item| each(item?));
     }
-    arguments.iter().enumerate().try_for_each(|(number, text)| each(Item { number, text: text.clone(), source: None }))
+    arguments
+        .iter()
+        .enumerate()
+        .try_for_each(|(number, text)| each(Item { number, text: Ok(text.clone()), source: None }))
 }
 
 /// The lines of a stream, with a progress bar where the stream is a file and standard error is a terminal.
@@ -53,16 +78,16 @@ impl Lines {
 
     /// The lines of a file; `-` is standard input.
     pub fn open(path: &Path) -> Result<Self> {
-        if path == Path::new("-") {
-            return Ok(Lines::standard_input());
-        }
         let (reader, name) = open(path)?;
         Ok(Lines { reader: BufReader::with_capacity(1 << 16, reader), number: 0, name: name.into() })
     }
 }
 
-/// Opens a file for reading, with a progress bar over its length on a terminal.
+/// Opens a file for reading, with a progress bar over its length on a terminal; `-` is standard input.
 pub fn open(path: &Path) -> Result<(Box<dyn Read>, String)> {
+    if path == Path::new("-") {
+        return Ok((Box::new(io::stdin()), "standard input".to_owned()));
+    }
     let name = path.display().to_string();
     let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
     let length = file.metadata().map(|m| m.len()).unwrap_or(0);
@@ -86,22 +111,31 @@ impl Iterator for Lines {
     fn next(&mut self) -> Option<Result<Item>> {
         let mut octets = Vec::new();
         let number = self.number;
-        let place = || format!("{}, line {}", self.name, number + 1);
+        let name = Rc::clone(&self.name);
+        let place = || format!("{name}, line {}", number + 1);
         match (&mut self.reader).take(MAX_LINE).read_until(b'\n', &mut octets) {
             Err(error) => return Some(Err(error).with_context(place)),
             Ok(0) => return None,
-            Ok(read) if read as u64 == MAX_LINE && octets.last() != Some(&b'\n') => {
-                return Some(Err(anyhow::anyhow!("{}: longer than {MAX_LINE} octets", place())));
-            }
             Ok(_) => {}
         }
         self.number += 1;
+        let source = Some(Rc::clone(&name));
+        if octets.len() as u64 == MAX_LINE && octets.last() != Some(&b'\n') {
+            // The rest of it must not be taken for lines of its own.
+            return match self.reader.skip_until(b'\n') {
+                Err(error) => Some(Err(error).with_context(place)),
+                Ok(_) => Some(Ok(Item { number, text: Err(LineTooLong), source })),
+            };
+        }
         while octets.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
             octets.pop();
         }
         // Text that is not UTF-8 is an error of that input, which its parser points at; not of the whole run.
-        let text = String::from_utf8(octets).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
-        Some(Ok(Item { number, text, source: Some(Rc::clone(&self.name)) }))
+        let mut text = String::from_utf8(octets).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+        if text.starts_with(BYTE_ORDER_MARK) {
+            text.remove(0);
+        }
+        Some(Ok(Item { number, text: Ok(text), source }))
     }
 }
 
@@ -109,7 +143,7 @@ impl Iterator for Lines {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HexError {
     /// A character that is no hex digit.
-    #[error("`{found}` is not a hex digit (character {column})")]
+    #[error("`{}` is not a hex digit (character {column})", found.escape_debug())]
     Digit {
         /// The character.
         found: char,

@@ -96,17 +96,21 @@ Examples:
   floodgate decode --family ipv6 0f01200020010db80268412468acf134
   floodgate decode --community 8006000000000000 800900000000002e
   floodgate decode --update ffffffffffffffffffffffffffffffff003d02...
+  floodgate decode --update - < tcp-payloads.txt
   floodgate decode --json - < nlris.txt")]
 pub struct DecodeArgs {
     /// Family of the NLRIs
     #[arg(long, value_enum, default_value = "ipv4")]
     pub family: FamilyArg,
-    /// Each input is a whole BGP message, from the marker on
+    /// Each input is BGP messages, from the first marker on
     #[arg(long, conflicts_with_all = ["community", "family"])]
     pub update: bool,
     /// Each input is an extended community of 8 octets, or of 20 octets (attribute 25)
     #[arg(long, conflicts_with = "family")]
     pub community: bool,
+    /// The NLRIs have path identifiers (RFC 7911)
+    #[arg(long, conflicts_with = "community")]
+    pub add_path: bool,
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -161,7 +165,7 @@ pub struct ExplainArgs {
     #[arg(long)]
     pub json: bool,
     /// The packet in words
-    #[arg(value_name = "WORD")]
+    #[arg(value_name = "WORD", required_unless_present_any = ["packet", "pcap"])]
     pub words: Vec<String>,
 }
 
@@ -268,7 +272,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) if output::is_broken_pipe(&error) => ExitCode::from(OK),
         Err(error) => {
-            eprintln!("floodgate: {error:#}");
+            output::complain(format_args!("floodgate: {error:#}"));
             ExitCode::from(NEGATIVE)
         }
     }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde::Serialize;
+use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 /// Locked, buffered standard output.
@@ -42,6 +43,11 @@ impl Output {
     pub fn finish(mut self) -> Result<()> {
         Ok(self.writer.flush()?)
     }
+}
+
+/// Writes a line to standard error. That nobody can read it is no reason to stop, let alone to panic as `eprintln!` does.
+pub fn complain(message: impl Display) {
+    let _ = writeln!(io::stderr(), "{message}");
 }
 
 /// Whether the reader of our output went away, as `head` does: no error of ours.

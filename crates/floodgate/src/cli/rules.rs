@@ -1,7 +1,7 @@
 //! Rules files: one rule a line, `#` comments, `wire` lines. A bad line is reported and the others still count.
 
 use super::input::{Item, Lines};
-use super::output::{ErrorObject, Output};
+use super::output::{ErrorObject, Output, complain};
 use anyhow::Result;
 use flowspec::text::TextError;
 use flowspec::{Rule, text};
@@ -25,18 +25,28 @@ pub fn load(path: Option<&Path>, json: bool, output: &mut Output) -> Result<(Vec
     let mut failed = false;
     for item in lines {
         let item = item?;
-        match text::parse_line(&item.text) {
+        match read(&item) {
             Ok(None) => continue,
             Ok(Some(rule)) => rules.push(NumberedRule { index, rule }),
-            Err(error) => {
+            Err(failure) => {
                 failed = true;
-                TextFailure::new(&item, &error).report(json, output)?;
+                failure.report(json, output)?;
             }
         }
         index += 1;
     }
     rules.sort_by(|a, b| a.rule.nlri.cmp(&b.rule.nlri));
     Ok((rules, failed))
+}
+
+/// The rule in a line, if there is one.
+pub fn read(item: &Item) -> std::result::Result<Option<Rule>, Box<TextFailure<'_>>> {
+    let failure = |error, source| Box::new(TextFailure { input: item.number, error, item, source });
+    let text = item.text().map_err(|error| failure(error.object(), None))?;
+    text::parse_line(text).map_err(|error| {
+        let offset = error.column.saturating_sub(1);
+        failure(ErrorObject { kind: "text", offset, message: error.to_string() }, Some(error))
+    })
 }
 
 /// A line that is no rule.
@@ -47,23 +57,21 @@ pub struct TextFailure<'a> {
     #[serde(skip)]
     item: &'a Item,
     #[serde(skip)]
-    source: &'a TextError,
+    source: Option<TextError>,
 }
 
-impl<'a> TextFailure<'a> {
-    /// What is wrong with `item`.
-    pub fn new(item: &'a Item, source: &'a TextError) -> Self {
-        let error = ErrorObject { kind: "text", offset: source.column.saturating_sub(1), message: source.to_string() };
-        TextFailure { input: item.number, error, item, source }
-    }
-
+impl TextFailure<'_> {
     /// Says so: an object on standard output, or the line with a caret on standard error.
     pub fn report(&self, json: bool, output: &mut Output) -> Result<()> {
         if json {
             return output.json(self);
         }
         output.flush()?;
-        eprintln!("floodgate: {}:\n{}", self.item.place(), self.source.render(&self.item.text));
+        let place = self.item.place();
+        match (&self.source, self.item.text()) {
+            (Some(source), Ok(text)) => complain(format_args!("floodgate: {place}:\n{}", source.render(text))),
+            _ => complain(format_args!("floodgate: {place}: {}", self.error.message)),
+        }
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ mod client;
 mod show;
 mod watch;
 
+use super::output::complain;
 use super::{DEFAULT_CONFIG, NEGATIVE, OK, UNREACHABLE};
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -146,7 +147,7 @@ pub fn run(command: &LiveCommand) -> Result<u8> {
 fn check(args: &ConfigArgs) -> Result<u8> {
     let config = crate::config::Config::load(&args.config)?;
     for advice in config.advice() {
-        eprintln!("floodgate: note: {advice}");
+        complain(format_args!("floodgate: note: {advice}"));
     }
     let mut output = super::output::Output::new();
     let (peers, backend) = (config.peers.len(), config.dataplane.backend.name());
@@ -171,12 +172,12 @@ fn fetch<T>(args: &LiveArgs, question: impl AsyncFnOnce(&Client) -> Result<T, Fa
         Ok(answer) => Ok(Ok(answer)),
         Err(Failure::Unreachable(why)) => {
             let socket = args.socket.display();
-            eprintln!("floodgate: the daemon does not answer on {socket}: {why}");
-            eprintln!("{}", client::advice(&why));
+            complain(format_args!("floodgate: the daemon does not answer on {socket}: {why}"));
+            complain(client::advice(&why));
             Ok(Err(UNREACHABLE))
         }
         Err(Failure::Refused(message)) => {
-            eprintln!("floodgate: {message}");
+            complain(format_args!("floodgate: {message}"));
             Ok(Err(NEGATIVE))
         }
         Err(Failure::Other(error)) => Err(error),

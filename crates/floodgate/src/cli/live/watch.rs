@@ -4,7 +4,7 @@ use super::client::{Client, Failure};
 use super::show::{event_line, fetch_rules, rules_table, status_text};
 use super::{LiveArgs, OK, ask};
 use crate::api::{RuleView, StatusView};
-use crate::cli::output::Output;
+use crate::cli::output::{Output, complain};
 use anyhow::Result;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) fn watch(args: &LiveArgs) -> Result<u8> {
                     missed = kind == "missed";
                 } else if let Some(data) = line.strip_prefix("data: ") {
                     match (std::mem::take(&mut missed), args.json) {
-                        (true, _) => eprintln!("floodgate: too slow: {data} events were missed"),
+                        (true, _) => complain(format_args!("floodgate: too slow: {data} events were missed")),
                         (false, true) => output.line(data)?,
                         (false, false) => output.line(&event_line(&serde_json::from_str(data)?))?,
                     }
