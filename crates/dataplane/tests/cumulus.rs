@@ -128,8 +128,10 @@ fn entries_are_counted_before_they_are_installed() {
         ("dst 192.0.2.1/32 proto udp sport 1-1023 then discard", 1),
         ("dst 192.0.2.1/32 proto udp sport 1-1023 dport 1024-65535 then discard", 2),
         ("dst 192.0.2.1/32 proto udp dport !=80 then discard", 2),
-        // Both protocols; as source port, and as destination port behind the ranges below and above it.
-        ("dst 192.0.2.1/32 port 53 then discard", 6),
+        // Both protocols; as source port and as destination port.
+        ("dst 192.0.2.1/32 port 53 then discard", 4),
+        ("dst 192.0.2.1/32 proto udp port 53,123 then discard", 4),
+        ("dst 192.0.2.1/32 proto udp port 53 sport 53 then discard", 1),
         ("dst 192.0.2.1/32 tcp-flags syn&!ack then discard", 1),
     ] {
         assert_eq!(count(rule, &one), entries, "{rule}");

@@ -121,6 +121,8 @@ pub struct Capabilities {
     pub max_entries_per_rule: u64,
     /// What each entry takes of it.
     pub cost: EntryCost,
+    /// Entries of one rule may overlap, since a packet meets only the first that it matches.
+    pub overlap: bool,
     /// What it cannot do all the same.
     pub gaps: Gaps,
 }
@@ -150,6 +152,7 @@ impl Capabilities {
             },
             max_entries_per_rule: u64::MAX,
             cost: EntryCost::default(),
+            overlap: false,
             gaps: Gaps::default(),
         }
     }

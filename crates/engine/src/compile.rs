@@ -1,6 +1,6 @@
 //! The compiler: a rule, for a data plane of given capabilities, as entries that enforce it exactly, or the reason why there are none.
 //!
-//! The rule's [`Space`] is cut along its fields into pairwise disjoint parts, each within what one entry can express. The parts are
+//! The rule's [`Space`] is cut along its fields into parts (pairwise disjoint, unless the data plane needs no such thing), each within what one entry can express. The parts are
 //! counted before they are made.
 
 use crate::capability::Capabilities;

@@ -14,8 +14,8 @@ pub struct CompiledRule {
     /// What to do with a packet. Already what is to be enforced: monitor mode and policy are worked in.
     pub effect: Effect,
     /// The packets, as the union of these; each one is within what one entry of the data plane can express, and they are pairwise
-    /// disjoint, so that no packet is counted or policed twice. Empty when the rule can never match (it is then installed by doing
-    /// nothing).
+    /// disjoint, so that no packet is counted or policed twice, unless [`overlap`](crate::capability::Capabilities::overlap) says that it
+    /// needs no such care. Empty when the rule can never match (it is then installed by doing nothing).
     pub entries: Vec<Space>,
 }
 

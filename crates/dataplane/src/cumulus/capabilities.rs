@@ -50,6 +50,7 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
         },
         max_entries_per_rule: settings.max_entries_per_rule,
         cost: settings.entry_cost(),
+        overlap: true,
         gaps: Gaps {
             // Netfilter reads these two as "any".
             values: vec![(IpVersion::V4, ComponentType::Protocol, 0), (IpVersion::V4, ComponentType::IcmpType, 255)],

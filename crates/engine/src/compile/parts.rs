@@ -15,7 +15,11 @@ pub(super) fn cut(space: Space, capabilities: &Capabilities) -> Result<Vec<Space
     if !split && all_flags && space.fields().iter().all(|field| capabilities.field(field) == Ability::Set) {
         return Ok(vec![space]);
     }
-    let arms = if split { space.split_port() } else { vec![space] };
+    let arms = match (split, capabilities.overlap) {
+        (false, _) => vec![space],
+        (true, false) => space.split_port(),
+        (true, true) => space.cover_port(),
+    };
     let plans = arms.iter().map(|arm| fields_to_cut(arm, capabilities)).collect::<Result<Vec<_>, _>>()?;
     let needed = plans
         .iter()

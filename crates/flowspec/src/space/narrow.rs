@@ -58,14 +58,31 @@ impl Space {
     /// those of which only the destination port is.
     pub fn split_port(&self) -> Vec<Space> {
         let Some(either) = self.port() else { return vec![self.clone()] };
+        let others = either.complement(MAX_PORT);
+        let [by_source, by_destination] = self.port_halves(either);
+        let by_destination = by_destination.narrowed(Condition::SourcePort(others));
+        [by_source, by_destination].into_iter().filter(|part| !part.is_empty()).collect()
+    }
+
+    /// The same as at most two simpler spaces that may overlap: those whose source port is one of its ports, and those whose destination
+    /// port is.
+    pub fn cover_port(&self) -> Vec<Space> {
+        let Some(either) = self.port() else { return vec![self.clone()] };
+        let [by_source, by_destination] = self.port_halves(either);
+        if by_destination.covers(&by_source) {
+            return [by_destination].into_iter().filter(|part| !part.is_empty()).collect();
+        }
+        let one_is_enough = by_source.covers(&by_destination);
+        [by_source, by_destination].into_iter().take(if one_is_enough { 1 } else { 2 }).collect()
+    }
+
+    /// Without [`port`](Self::port): with one of these as source port, and with one of these as destination port.
+    fn port_halves(&self, either: &IntervalSet) -> [Space; 2] {
         let mut rest = self.clone();
         rest.fields = rest.fields.without(Fields::of(ComponentType::Port));
         rest.port = IntervalSet::empty();
         let by_source = rest.clone().narrowed(Condition::SourcePort(either.clone()));
-        let by_destination = rest
-            .narrowed(Condition::SourcePort(either.complement(MAX_PORT)))
-            .narrowed(Condition::DestinationPort(either.clone()));
-        [by_source, by_destination].into_iter().filter(|part| !part.is_empty()).collect()
+        [by_source, rest.narrowed(Condition::DestinationPort(either.clone()))]
     }
 }
 
