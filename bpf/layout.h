@@ -163,7 +163,8 @@ struct rule {
 	__s32 byte_shift;
 };
 struct counter { __u64 packets, bytes, dropped, unused; };
-struct id { __u64 id; };	/* of the rule with this number, for the next run of the loader */
+/* The rule with this number, and what it counted under earlier ones; for the next run of the loader. */
+struct id { __u64 id, packets, bytes, dropped; };
 struct target {
 	__u32 family;		/* AF_INET or AF_INET6 */
 	__u32 address[4];	/* network order */

@@ -1,19 +1,18 @@
 //! The rules in the program's tables: what is installed, and how that changes.
 
 use super::commit::{Commit, FilterCounts, begin, write_intervals};
-use super::effect;
 use super::index::{Full, Index, Item, Pools};
 use super::layout::{
     CounterLine, Extra, ExtraList, IdLine, MATCHES, META_DROP, META_EXTRA, META_RULE, NODE_PROTECTED, NODE_WIDE,
     RuleLine,
 };
-use super::memory::Table;
 use super::pool::Runs;
 use super::program::Tables;
 use super::record;
 use super::slots::Slots;
+use super::{counters, effect};
 use crate::{Counter, Usage};
-use engine::plan::{CompiledRule, RuleFailure};
+use engine::plan::{CompiledRule, RuleFailure, Ruleset};
 use flowspec::space::Space;
 use flowspec::{IpVersion, Nlri, RuleId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -71,6 +70,15 @@ pub(super) struct Classifier {
     in_use: usize,
 }
 
+/// The tables cannot be changed any more.
+#[derive(Debug)]
+pub(super) struct Lost {
+    /// What is too full.
+    pub(super) why: String,
+    /// What packets still see.
+    pub(super) before: Ruleset,
+}
+
 /// What one transaction changes beside lists.
 #[derive(Default)]
 struct Transaction {
@@ -81,7 +89,7 @@ struct Transaction {
 }
 
 impl Classifier {
-    pub(super) fn new(tables: Tables, inherited: HashMap<u64, CounterLine>) -> Self {
+    pub(super) fn new(tables: Tables) -> Self {
         let sizes = tables.sizes;
         let fixed = NODE_WIDE + 1;
         Classifier {
@@ -105,7 +113,7 @@ impl Classifier {
             continuing: [0; 2],
             protected: Arc::default(),
             protected_places: Vec::new(),
-            inherited,
+            inherited: HashMap::new(),
             failures: BTreeMap::new(),
             in_use: 0,
             tables,
@@ -116,17 +124,43 @@ impl Classifier {
     /// place of the ones with the same key, and protects `protected` if that is given.
     ///
     /// # Errors
-    /// The tables are too full or too crowded to be changed; nothing was. They have to be set up anew.
+    /// The tables are too full or too crowded to be changed. What packets see is what was there before; this value is of no use any more,
+    /// and a new one has to take its place.
     pub(super) fn apply<'a>(
         &mut self,
         upsert: impl IntoIterator<Item = &'a Arc<CompiledRule>>,
         remove: impl IntoIterator<Item = &'a Arc<Nlri>>,
         protected: Option<&Arc<Vec<Space>>>,
+    ) -> Result<(), Lost> {
+        let old_protected = self.protected.clone();
+        let mut before = Vec::new();
+        self.change(upsert, remove, protected, &mut before).map_err(|why| {
+            let mut rules: BTreeMap<Arc<Nlri>, Arc<CompiledRule>> =
+                self.rules.iter().map(|(nlri, rule)| (nlri.clone(), rule.compiled.clone())).collect();
+            // The first time that a rule was changed counts.
+            for (nlri, rule) in before.into_iter().rev() {
+                match rule {
+                    Some(rule) => rules.insert(nlri, rule),
+                    None => rules.remove(&nlri),
+                };
+            }
+            Lost { why, before: Ruleset { protected: old_protected, rules: rules.into_values().collect() } }
+        })
+    }
+
+    /// Does what [`Classifier::apply`] says. `before` is what each of the rules was.
+    fn change<'a>(
+        &mut self,
+        upsert: impl IntoIterator<Item = &'a Arc<CompiledRule>>,
+        remove: impl IntoIterator<Item = &'a Arc<Nlri>>,
+        protected: Option<&Arc<Vec<Space>>>,
+        before: &mut Vec<(Arc<Nlri>, Option<Arc<CompiledRule>>)>,
     ) -> Result<(), Full> {
         begin(&self.tables, self.generation);
         let mut transaction = Transaction::default();
         for nlri in remove {
             self.failures.remove(nlri);
+            before.push((nlri.clone(), self.rules.get(nlri).map(|rule| rule.compiled.clone())));
             self.remove(nlri, &mut transaction)?;
         }
         if let Some(protected) = protected {
@@ -134,9 +168,11 @@ impl Classifier {
         }
         for rule in upsert {
             self.failures.remove(&rule.nlri);
-            if self.rules.get(&rule.nlri).is_some_and(|there| there.compiled == *rule) {
+            let there = self.rules.get(&rule.nlri).map(|there| there.compiled.clone());
+            if there.as_ref() == Some(rule) {
                 continue;
             }
+            before.push((rule.nlri.clone(), there));
             let base = self.remove(&rule.nlri, &mut transaction)?;
             if let Err(why) = self.insert(rule, base, &mut transaction) {
                 self.failures.insert(rule.nlri.clone(), RuleFailure::OverCapacity(why));
@@ -181,10 +217,8 @@ impl Classifier {
         let Some(rule) = self.rules.remove(nlri) else { return Ok(CounterLine::ZERO) };
         let mut base = rule.base;
         if let Some(number) = rule.number {
-            add(
-                &mut base,
-                &count(&self.tables.counters, number, self.tables.sizes.numbers, self.tables.sizes.counter_sets),
-            );
+            base.add(&self.count(number));
+            self.tables.ids.write(number as usize, IdLine::ZERO);
             transaction.retired.push(number);
             self.in_use -= 1;
             if rule.compiled.effect.continues {
@@ -210,16 +244,14 @@ impl Classifier {
     fn insert(
         &mut self,
         rule: &Arc<CompiledRule>,
-        base: CounterLine,
+        mut base: CounterLine,
         transaction: &mut Transaction,
     ) -> Result<(), Full> {
         let spaces = spaces(rule);
-        let mut installed = Installed { compiled: rule.clone(), number: None, base, extra: None, target: None };
-        if base == CounterLine::ZERO
-            && let Some(inherited) = self.inherited.remove(&rule.id.as_u64())
-        {
-            installed.base = inherited;
+        if base == CounterLine::ZERO {
+            base = self.inherited.remove(&rule.id.as_u64()).unwrap_or(base);
         }
+        let mut installed = Installed { compiled: rule.clone(), number: None, base, extra: None, target: None };
         if spaces.is_empty() {
             self.rules.insert(rule.nlri.clone(), installed);
             return Ok(());
@@ -278,7 +310,7 @@ impl Classifier {
             self.tables.targets.write(place as usize, target);
             line.target = place;
         }
-        self.write_rule(number, line, label, Some(rule.id), extra.zip(extra_place));
+        self.write_rule(number, line, label, id_line(rule.id, &base), extra.zip(extra_place));
         Ok(())
     }
 
@@ -287,7 +319,7 @@ impl Classifier {
         number: u32,
         mut line: RuleLine,
         label: u64,
-        id: Option<RuleId>,
+        id: IdLine,
         extra: Option<(&record::Extra, ExtraPlace)>,
     ) {
         line.label = [label; 2];
@@ -298,7 +330,7 @@ impl Classifier {
             self.write_extra(extra, place);
         }
         self.tables.rules.write(number as usize, line);
-        self.tables.ids.write(number as usize, IdLine { id: id.map_or(0, RuleId::as_u64) });
+        self.tables.ids.write(number as usize, id);
         for set in 0..self.tables.sizes.counter_sets {
             self.tables.counters.write((set * self.tables.sizes.numbers + number) as usize, CounterLine::ZERO);
         }
@@ -432,7 +464,7 @@ impl Classifier {
                 let item = Item { number, record };
                 index.add_to_node(NODE_PROTECTED, item, &self.labels, &mut self.pools, self.tables.hash)?;
             }
-            self.write_rule(number, RuleLine::ZERO, n as u64 + 1, None, parts.extra.as_ref().zip(extra));
+            self.write_rule(number, RuleLine::ZERO, n as u64 + 1, IdLine::ZERO, parts.extra.as_ref().zip(extra));
         }
         Ok(())
     }
@@ -447,17 +479,43 @@ impl Classifier {
         self.rules.keys()
     }
 
+    fn count(&self, number: u32) -> CounterLine {
+        counters::of_number(&self.tables.counters, number, self.tables.sizes.numbers, self.tables.sizes.counter_sets)
+    }
+
+    /// What a rule counted under this number and all earlier ones.
+    fn total(&self, rule: &Installed) -> CounterLine {
+        let mut line = rule.base;
+        if let Some(number) = rule.number {
+            line.add(&self.count(number));
+        }
+        line
+    }
+
     /// Counters of all rules in force.
     pub(super) fn counters(&self) -> Vec<(Arc<Nlri>, Counter)> {
-        let sizes = self.tables.sizes;
         let counter = |rule: &Installed| {
-            let mut line = rule.base;
-            if let Some(number) = rule.number {
-                add(&mut line, &count(&self.tables.counters, number, sizes.numbers, sizes.counter_sets));
-            }
+            let line = self.total(rule);
             Counter { packets: line.packets, bytes: line.bytes, dropped_packets: Some(line.dropped) }
         };
         self.rules.iter().map(|(nlri, rule)| (nlri.clone(), counter(rule))).collect()
+    }
+
+    /// The same by rule id, for the tables that take the place of these.
+    pub(super) fn counted(&self) -> HashMap<u64, CounterLine> {
+        self.rules.values().map(|rule| (rule.compiled.id.as_u64(), self.total(rule))).collect()
+    }
+
+    /// Adds what was counted in other tables to the rules that are here or come later.
+    pub(super) fn inherit(&mut self, mut counted: HashMap<u64, CounterLine>) {
+        for rule in self.rules.values_mut() {
+            let Some(line) = counted.remove(&rule.compiled.id.as_u64()) else { continue };
+            rule.base.add(&line);
+            if let Some(number) = rule.number {
+                self.tables.ids.write(number as usize, id_line(rule.compiled.id, &rule.base));
+            }
+        }
+        self.inherited = counted;
     }
 
     /// Rules in force, how many fit, and the memory of the tables.
@@ -508,19 +566,8 @@ fn version(nlri: &Nlri) -> usize {
     usize::from(nlri.family().version() == IpVersion::V6)
 }
 
-fn add(to: &mut CounterLine, line: &CounterLine) {
-    to.packets += line.packets;
-    to.bytes += line.bytes;
-    to.dropped += line.dropped;
-}
-
-/// What a rule number counted, over all sets.
-pub(super) fn count(counters: &Table<CounterLine>, number: u32, stride: u32, sets: u32) -> CounterLine {
-    let mut sum = CounterLine::ZERO;
-    for set in 0..sets {
-        add(&mut sum, &counters.read((set * stride + number) as usize));
-    }
-    sum
+fn id_line(id: RuleId, base: &CounterLine) -> IdLine {
+    IdLine { id: id.as_u64(), packets: base.packets, bytes: base.bytes, dropped: base.dropped }
 }
 
 /// The policers' clock.

@@ -109,7 +109,7 @@ shared! {
     } size 6368
     struct Control { generation: u32, floor: u32, unused: [u32; 14], view: [View; 2] } size 12800
     struct FilterWord { word: u64 } size 8
-    struct IdLine { id: u64 } size 8
+    struct IdLine { id: u64, packets: u64, bytes: u64, dropped: u64 } size 32
     struct SampleRecord {
         rule: u64, time: u64, interface: u32, frame_length: u32, captured: u32, unused: u32, octets: [u8; 128],
     } size 160

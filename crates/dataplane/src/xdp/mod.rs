@@ -4,30 +4,88 @@
 //! - `record` and `effect` turn a rule into the program's words, exactly.
 //! - `index` knows which records stand in which lists, `slots` and `pool` give out places; `commit` writes a change into the tables
 //!   so that each packet sees all of it or nothing; `classifier` holds it together.
+//! - `kernel` is the back end, `links` its attachments to interfaces, `sys` the system calls.
+//!
+//! # What is kept when the daemon ends
+//! Everything: links and the counters' tables are pinned in a BPF file system. The next run loads a program of its own, fills its tables,
+//! exchanges the program behind each link, which is one step for packets, and carries the counters over.
 
 #![cfg_attr(not(xdp_program), allow(dead_code, reason = "built without clang: there is no program to drive"))]
 
 use engine::capability::{ActionAbility, Capabilities};
+use std::path::PathBuf;
 
 mod classifier;
 mod commit;
+mod counters;
 mod effect;
 mod index;
+mod kernel;
 mod layout;
+mod links;
 mod memory;
 mod pool;
 mod program;
 mod record;
+mod render;
 mod slots;
+mod sys;
 #[cfg(xdp_program)]
 #[doc(hidden)]
 pub mod testing;
 
-/// What the back end can match and do: every component of every rule, and all actions but copying a packet and choosing a VRF.
+pub use kernel::Xdp;
+pub use render::render;
+
+/// Rules that fit unless [`Options::capacity`] says otherwise.
+pub const CAPACITY: u32 = 131_072;
+
+/// Settings of this back end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Interfaces whose incoming packets are filtered; patterns with `*` and `?`. They may come and go.
+    pub interfaces: Vec<String>,
+    /// How the program is attached.
+    pub attach: Attach,
+    /// How many rules are to fit, 1024 to 524,288. Memory is taken for all of them at once, about 1.1 KiB each on a machine with two CPUs.
+    pub capacity: u32,
+    /// Where links and tables are pinned: a directory in a BPF file system. One for each network namespace that has a daemon.
+    pub directory: PathBuf,
+}
+
+/// Modes of attachment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attach {
+    /// In the driver where it can, otherwise in the kernel's stack, with a warning.
+    #[default]
+    Best,
+    /// In the driver or not at all.
+    Native,
+    /// In the kernel's stack.
+    Generic,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            interfaces: Vec::new(),
+            attach: Attach::Best,
+            capacity: CAPACITY,
+            directory: PathBuf::from("/sys/fs/bpf/floodgate"),
+        }
+    }
+}
+
+/// What the back end can match and do: every component of every rule, and all actions but those that send a packet elsewhere.
 pub fn capabilities() -> Capabilities {
     let everything = Capabilities::everything("xdp");
     Capabilities {
-        actions: ActionAbility { copy_address: false, redirect_vrf: false, ..everything.actions },
+        actions: ActionAbility {
+            redirect_address: false,
+            copy_address: false,
+            redirect_vrf: false,
+            ..everything.actions
+        },
         ..everything
     }
 }

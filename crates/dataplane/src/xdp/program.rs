@@ -6,10 +6,10 @@ use super::layout::{
 };
 use super::memory::{Plain, Table, random_seed};
 use crate::DataplaneError;
-use aya::maps::{Map, MapData};
+use aya::maps::Map;
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Sizes of the tables, from how many rules are to fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,11 +105,10 @@ pub(super) struct Tables {
     pub(super) stats: Table<StatisticsLine>,
 }
 
-/// The program in the kernel, with its tables; not attached to anything.
+/// The program in the kernel; not attached to anything.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) ebpf: Ebpf,
-    pub(super) tables: Tables,
 }
 
 /// Loads `object`, with the named programs, for so many rules. `extra` sets the size of further maps.
@@ -118,7 +117,7 @@ pub(super) fn load(
     programs: &[&str],
     sizes: Sizes,
     extra: &[(&str, u32)],
-) -> Result<Program, DataplaneError> {
+) -> Result<(Program, Tables), DataplaneError> {
     let hash = Hash(random_seed());
     let (slots4_mask, slots6_mask) = (sizes.slots4 - 1, sizes.slots6 - 1);
     let counters_mask = sizes.counter_sets - 1;
@@ -159,7 +158,7 @@ pub(super) fn load(
         program.load().map_err(|error| refused("load the XDP program", &error))?;
     }
     let tables = map_tables(&ebpf, sizes, hash)?;
-    Ok(Program { ebpf, tables })
+    Ok((Program { ebpf }, tables))
 }
 
 fn map_tables(ebpf: &Ebpf, sizes: Sizes, hash: Hash) -> Result<Tables, DataplaneError> {
@@ -187,15 +186,23 @@ fn map_tables(ebpf: &Ebpf, sizes: Sizes, hash: Hash) -> Result<Tables, Dataplane
 
 /// Maps one table of a loaded object.
 pub(super) fn table<T: Plain>(ebpf: &Ebpf, name: &str, entries: u32) -> Result<Table<T>, DataplaneError> {
-    let map = ebpf.map(name).ok_or_else(|| DataplaneError::Refused(format!("the object has no table {name}")))?;
-    Table::map(data(map, name)?.fd().as_fd(), entries as usize, name)
+    Table::map(map_fd(ebpf, name)?, entries as usize, name)
 }
 
-fn data<'a>(map: &'a Map, name: &str) -> Result<&'a MapData, DataplaneError> {
-    match map {
-        Map::Array(data) => Ok(data),
-        _ => Err(DataplaneError::Refused(format!("the table {name} is not an array"))),
+/// A map's descriptor.
+pub(super) fn map_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, DataplaneError> {
+    match ebpf.map(name) {
+        Some(Map::Array(data) | Map::RingBuf(data)) => Ok(data.fd().as_fd()),
+        _ => Err(DataplaneError::Refused(format!("the object has no table {name}"))),
     }
+}
+
+/// A loaded program's descriptor.
+pub(super) fn program_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, DataplaneError> {
+    let program =
+        ebpf.program(name).ok_or_else(|| DataplaneError::Refused(format!("the object has no program {name}")))?;
+    let program: &Xdp = program.try_into().map_err(|error| refused("use the XDP program", &error))?;
+    Ok(program.fd().map_err(|error| refused("use the XDP program", &error))?.as_fd())
 }
 
 /// An error of the library, with its causes.

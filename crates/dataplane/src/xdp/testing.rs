@@ -10,7 +10,6 @@ use aya::programs::{TestRun, TestRunOptions, Xdp};
 use engine::plan::{CompiledRule, RuleFailure, Ruleset};
 use flowspec::Nlri;
 use flowspec::space::Space;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,13 +99,13 @@ impl Harness {
     pub fn new(rules: u32, small_frames: u32) -> Result<Self, DataplaneError> {
         let sizes = Sizes::for_rules(rules);
         let extra = [("frames", FRAMES), ("results", FRAMES), ("smalls", small_frames.max(1))];
-        let Program { ebpf, tables } = program::load(OBJECT, &["verify", "bench"], sizes, &extra)?;
+        let (Program { ebpf }, tables) = program::load(OBJECT, &["verify", "bench"], sizes, &extra)?;
         Ok(Harness {
             run: program::table(&ebpf, "run", 1)?,
             frames: program::table(&ebpf, "frames", FRAMES)?,
             results: program::table(&ebpf, "results", FRAMES)?,
             smalls: program::table(&ebpf, "smalls", small_frames.max(1))?,
-            classifier: Classifier::new(tables, HashMap::new()),
+            classifier: Classifier::new(tables),
             small_frames,
             ebpf,
         })
@@ -119,7 +118,9 @@ impl Harness {
     pub fn replace(&mut self, rules: &Ruleset) -> Result<(), DataplaneError> {
         let wanted: std::collections::HashSet<&Arc<Nlri>> = rules.rules.iter().map(|rule| &rule.nlri).collect();
         let gone: Vec<Arc<Nlri>> = self.classifier.keys().filter(|nlri| !wanted.contains(nlri)).cloned().collect();
-        self.classifier.apply(&rules.rules, &gone, Some(&rules.protected)).map_err(DataplaneError::Refused)
+        self.classifier
+            .apply(&rules.rules, &gone, Some(&rules.protected))
+            .map_err(|lost| DataplaneError::Refused(lost.why))
     }
 
     /// Applies a change.
@@ -132,7 +133,7 @@ impl Harness {
         remove: &[Arc<Nlri>],
         protected: Option<&Arc<Vec<Space>>>,
     ) -> Result<(), DataplaneError> {
-        self.classifier.apply(upsert, remove, protected).map_err(DataplaneError::Refused)
+        self.classifier.apply(upsert, remove, protected).map_err(|lost| DataplaneError::Refused(lost.why))
     }
 
     /// Rules that did not fit.

@@ -1,0 +1,292 @@
+//! The back end itself: the program and its tables in the kernel, attached to interfaces, kept when the daemon ends.
+
+use super::classifier::Classifier;
+use super::layout::{CounterLine, IdLine};
+use super::links::{Links, io_error};
+use super::memory::Table;
+use super::program::{self, Program, Sizes};
+use super::{Options, sys};
+use crate::{Applied, Counter, Dataplane, DataplaneError, Health, Usage};
+use engine::capability::Capabilities;
+use engine::plan::{Plan, Ruleset};
+use flowspec::Nlri;
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+#[cfg(xdp_program)]
+static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/floodgate.o")));
+#[cfg(not(xdp_program))]
+static OBJECT: Option<&[u8]> = None;
+
+/// Maps that the next run of the daemon reads: which rule had which number, and what they counted.
+const KEPT: [&str; 2] = ["ids", "counters"];
+/// Where sampled packets can be read by anyone who may.
+const SAMPLES: &str = "samples";
+
+/// The XDP back end.
+#[derive(Debug)]
+pub struct Xdp {
+    options: Options,
+    active: Option<Active>,
+}
+
+#[derive(Debug)]
+struct Active {
+    program: Program,
+    id: u32,
+    classifier: Classifier,
+    links: Links,
+    /// The tables could not be changed and not be set up anew either: what packets still see.
+    lost: Option<Ruleset>,
+}
+
+impl Xdp {
+    /// A back end with these settings. Nothing is loaded or attached before the first [`Dataplane::replace`]; what an earlier run left
+    /// goes on filtering until then.
+    ///
+    /// # Errors
+    /// This build has no XDP program, no interfaces are named, or there is no BPF file system and none can be mounted.
+    pub fn open(options: Options) -> Result<Self, DataplaneError> {
+        object()?;
+        if options.interfaces.is_empty() {
+            return Err(DataplaneError::Refused(
+                "XDP wants to know where to filter: name the interfaces, as in interfaces = [\"eth*\"]".into(),
+            ));
+        }
+        prepare(&options.directory)?;
+        Ok(Xdp { options, active: None })
+    }
+
+    /// The interfaces that the patterns mean now.
+    fn interfaces(&self) -> Result<Vec<(u32, String)>, DataplaneError> {
+        let found = sys::interfaces()
+            .map_err(|source| DataplaneError::Io { context: "list the network interfaces".into(), source })?;
+        Ok(found.into_iter().filter(|(_, name)| self.options.interfaces.iter().any(|p| matches(p, name))).collect())
+    }
+
+    /// Loads a program of its own for these rules and puts it in the place of the one before, on one interface after the other.
+    fn load(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
+        prepare(&self.options.directory)?;
+        let interfaces = self.interfaces()?;
+        let sizes = Sizes::for_rules(self.options.capacity);
+        let (program, tables) = program::load(object()?, &["floodgate"], sizes, &[])?;
+        let mut classifier = Classifier::new(tables);
+        let applied = classifier.apply(&rules.rules, [], Some(&rules.protected));
+        applied.map_err(|lost| DataplaneError::Refused(lost.why))?;
+
+        let (mut links, before) = match self.active.take() {
+            Some(old) => (old.links, Some((old.program, old.classifier, old.lost))),
+            None => (Links::adopt(&self.options.directory)?, None),
+        };
+        let fd = program.fd()?;
+        if let Err(error) = links.install(fd, &interfaces, self.options.attach) {
+            if let Some((program, classifier, lost)) = before {
+                let id = program.id()?;
+                self.active = Some(Active { program, id, classifier, links, lost });
+            }
+            return Err(error);
+        }
+        // Read after the last packet was counted there, so that none is forgotten.
+        let counted = match &before {
+            Some((_, classifier, _)) => classifier.counted(),
+            None => self.left_counters(),
+        };
+        classifier.inherit(counted);
+        let id = program.id()?;
+        self.pin(&program)?;
+        let failures = classifier.failures();
+        self.active = Some(Active { program, id, classifier, links, lost: None });
+        Ok(Applied { failures })
+    }
+
+    /// Counters that an earlier run left; none when its tables were of another kind.
+    fn left_counters(&self) -> HashMap<u64, CounterLine> {
+        let read = || -> Option<HashMap<u64, CounterLine>> {
+            let [ids, counters] = KEPT.map(|name| sys::pinned(&self.options.directory.join(name)).ok());
+            let (ids, counters) = (ids?, counters?);
+            let (id_size, numbers) = sys::map_info(ids.as_fd()).ok()?;
+            let (counter_size, lines) = sys::map_info(counters.as_fd()).ok()?;
+            let is_ours = id_size as usize == size_of::<IdLine>()
+                && counter_size as usize == size_of::<CounterLine>()
+                && numbers > 0
+                && lines.is_multiple_of(numbers);
+            if !is_ours {
+                return None;
+            }
+            let ids = Table::map(ids.as_fd(), numbers as usize, "ids").ok()?;
+            let counters = Table::map(counters.as_fd(), lines as usize, "counters").ok()?;
+            Some(super::counters::of_tables(&ids, &counters))
+        };
+        read().unwrap_or_default()
+    }
+
+    /// Gives the maps their names, in the place of those of the program before.
+    fn pin(&self, program: &Program) -> Result<(), DataplaneError> {
+        for name in KEPT.into_iter().chain([SAMPLES]) {
+            let path = self.options.directory.join(name);
+            let _ = std::fs::remove_file(&path);
+            let fd = program::map_fd(&program.ebpf, name)?;
+            sys::pin(fd, &path).map_err(|source| io_error("pin", &path, source))?;
+        }
+        Ok(())
+    }
+}
+
+impl Program {
+    fn fd(&self) -> Result<BorrowedFd<'_>, DataplaneError> {
+        program::program_fd(&self.ebpf, "floodgate")
+    }
+
+    fn id(&self) -> Result<u32, DataplaneError> {
+        sys::program_id(self.fd()?)
+            .map_err(|source| DataplaneError::Io { context: "ask for the XDP program's id".into(), source })
+    }
+}
+
+impl Dataplane for Xdp {
+    fn name(&self) -> &'static str {
+        "xdp"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        super::capabilities()
+    }
+
+    fn replace(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
+        let interfaces = self.interfaces()?;
+        let Some(active) = self.active.as_mut().filter(|active| active.lost.is_none()) else { return self.load(rules) };
+        let wanted: HashSet<&Arc<Nlri>> = rules.rules.iter().map(|rule| &rule.nlri).collect();
+        let gone: Vec<Arc<Nlri>> = active.classifier.keys().filter(|nlri| !wanted.contains(nlri)).cloned().collect();
+        // The interfaces first: when one of them refuses, nothing has changed.
+        active.links.forget_detached();
+        active.links.install(active.program.fd()?, &interfaces, self.options.attach)?;
+        match active.classifier.apply(&rules.rules, &gone, Some(&rules.protected)) {
+            Ok(()) => Ok(Applied { failures: active.classifier.failures() }),
+            Err(lost) => {
+                tracing::info!(why = lost.why, "the XDP tables are set up anew");
+                active.lost = Some(lost.before);
+                self.load(rules)
+            }
+        }
+    }
+
+    fn update(&mut self, plan: &Plan) -> Result<Applied, DataplaneError> {
+        let Some(active) = &mut self.active else {
+            return Err(DataplaneError::Refused("nothing was applied yet that could be changed".into()));
+        };
+        if active.lost.is_none() {
+            match active.classifier.apply(&plan.upsert, &plan.remove, plan.protected.as_ref()) {
+                Ok(()) => return Ok(Applied { failures: active.classifier.failures() }),
+                Err(lost) => {
+                    tracing::info!(why = lost.why, "the XDP tables are set up anew");
+                    active.lost = Some(lost.before);
+                }
+            }
+        }
+        let mut wanted = active.lost.clone().unwrap_or_default();
+        let changed: HashSet<&Arc<Nlri>> =
+            plan.remove.iter().chain(plan.upsert.iter().map(|rule| &rule.nlri)).collect();
+        wanted.rules.retain(|rule| !changed.contains(&rule.nlri));
+        wanted.rules.extend(plan.upsert.iter().cloned());
+        if let Some(protected) = &plan.protected {
+            wanted.protected = protected.clone();
+        }
+        self.load(&wanted)
+    }
+
+    fn health(&mut self) -> Result<Health, DataplaneError> {
+        let interfaces = self.interfaces()?;
+        let Some(active) = &mut self.active else { return Ok(Health::Damaged("nothing was applied yet".into())) };
+        active.links.follow(active.program.fd()?, &interfaces, self.options.attach);
+        Ok(active.links.damage(active.id).map_or(Health::Intact, Health::Damaged))
+    }
+
+    fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError> {
+        Ok(self.active.as_ref().map(|active| active.classifier.counters()).unwrap_or_default())
+    }
+
+    fn usage(&mut self) -> Result<Usage, DataplaneError> {
+        Ok(self.active.as_ref().map(|active| active.classifier.usage()).unwrap_or_default())
+    }
+
+    fn clear(&mut self) -> Result<(), DataplaneError> {
+        let directory = &self.options.directory;
+        match self.active.take() {
+            Some(mut active) => active.links.clear()?,
+            None if directory.exists() => Links::adopt(directory)?.clear()?,
+            None => return Ok(()),
+        }
+        for name in KEPT.into_iter().chain([SAMPLES]) {
+            let _ = std::fs::remove_file(directory.join(name));
+        }
+        // Stays where somebody put something of his own there.
+        let _ = std::fs::remove_dir(directory);
+        Ok(())
+    }
+}
+
+fn object() -> Result<&'static [u8], DataplaneError> {
+    OBJECT.ok_or_else(|| {
+        DataplaneError::Unavailable(
+            "this floodgate was built without clang, so it has no XDP program; build it where clang is (make setup)"
+                .into(),
+        )
+    })
+}
+
+/// Makes sure that pins can be made in the directory.
+fn prepare(directory: &Path) -> Result<(), DataplaneError> {
+    let parent = directory.parent().unwrap_or(directory);
+    if !sys::is_bpf_fs(parent) {
+        sys::mount_bpf_fs(parent).map_err(|error| {
+            let parent = parent.display();
+            DataplaneError::Unavailable(format!(
+                "there is no BPF file system on {parent}, and none could be mounted there: {error} (mount -t bpf bpf {parent})"
+            ))
+        })?;
+    }
+    match std::fs::create_dir(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(io_error("make", directory, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a name is one of those that a pattern with `*` and `?` means.
+fn matches(pattern: &str, name: &str) -> bool {
+    fn matches(pattern: &[u8], name: &[u8]) -> bool {
+        match (pattern.split_first(), name.split_first()) {
+            (None, None) => true,
+            (Some((b'*', rest)), _) => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
+            (Some((b'?', rest)), Some((_, name))) => matches(rest, name),
+            (Some((a, rest)), Some((b, name))) => a == b && matches(rest, name),
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+    matches(pattern.as_bytes(), name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_mean_names() {
+        for (pattern, name, is_meant) in [
+            ("swp*", "swp12", true),
+            ("swp?", "swp1", true),
+            ("swp?", "swp12", false),
+            ("*", "eth0", true),
+            ("eth0", "eth01", false),
+        ] {
+            assert_eq!(matches(pattern, name), is_meant, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn without_interfaces_nothing_is_opened() {
+        let said = Xdp::open(Options::default()).unwrap_err().to_string();
+        assert!(said.contains("interfaces = ") || said.contains("clang"), "{said}");
+    }
+}

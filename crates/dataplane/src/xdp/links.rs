@@ -1,0 +1,254 @@
+//! Where the program is attached. Each attachment is a BPF link with a name in the BPF file system, so that it outlives the daemon; the
+//! next one finds it there and exchanges the program behind it, without a moment in which nothing filters.
+//!
+//! The names are `native-N` and `generic-N`, N being the interface's number.
+
+use super::{Attach, sys};
+use crate::DataplaneError;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// One interface.
+#[derive(Debug)]
+struct Attached {
+    name: String,
+    native: bool,
+    link: OwnedFd,
+}
+
+/// All interfaces with our program.
+#[derive(Debug)]
+pub(super) struct Links {
+    directory: PathBuf,
+    /// By the interface's number.
+    attached: BTreeMap<u32, Attached>,
+    /// Interfaces of which was said that they cannot be filtered.
+    refused: BTreeSet<u32>,
+}
+
+impl Links {
+    /// Takes over what an earlier run left in the directory; what is no link of an interface any more is removed.
+    pub(super) fn adopt(directory: &Path) -> Result<Self, DataplaneError> {
+        let mut links = Links { directory: directory.to_owned(), attached: BTreeMap::new(), refused: BTreeSet::new() };
+        for entry in std::fs::read_dir(directory).map_err(|source| io_error("read", directory, source))? {
+            let path = entry.map_err(|source| io_error("read", directory, source))?.path();
+            let Some((native, interface)) = path.file_name().and_then(|name| parse(name.to_str()?)) else { continue };
+            let link = sys::pinned(&path).map_err(|source| io_error("open", &path, source))?;
+            let is_there = sys::link_info(link.as_fd()).is_ok_and(|info| info.interface == interface);
+            if is_there {
+                links.attached.insert(interface, Attached { name: interface.to_string(), native, link });
+            } else {
+                std::fs::remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
+            }
+        }
+        Ok(links)
+    }
+
+    /// Puts the program on exactly these interfaces: in the place of the one before it where there is one.
+    ///
+    /// # Errors
+    /// One of them refuses; then none of the others was touched.
+    pub(super) fn install(
+        &mut self,
+        program: BorrowedFd<'_>,
+        interfaces: &[(u32, String)],
+        mode: Attach,
+    ) -> Result<(), DataplaneError> {
+        self.drop_vanished(interfaces);
+        let mut added = Vec::new();
+        for (interface, name) in interfaces {
+            if let Some(there) = self.attached.get_mut(interface) {
+                there.name.clone_from(name);
+                continue;
+            }
+            if let Err(error) = self.attach(program, *interface, name, mode) {
+                for interface in added {
+                    self.remove(interface);
+                }
+                return Err(error);
+            }
+            added.push(*interface);
+        }
+        self.refused.clear();
+        for there in self.attached.values() {
+            sys::exchange(there.link.as_fd(), program)
+                .map_err(|source| attach_error(&format!("exchange the XDP program of {}", there.name), source))?;
+        }
+        self.keep_only(interfaces);
+        self.pin_all()
+    }
+
+    /// Follows interfaces that come and go: attaches to new ones, and lets go of others.
+    pub(super) fn follow(&mut self, program: BorrowedFd<'_>, interfaces: &[(u32, String)], mode: Attach) {
+        self.drop_vanished(interfaces);
+        self.keep_only(interfaces);
+        self.refused.retain(|refused| interfaces.iter().any(|(interface, _)| interface == refused));
+        for (interface, name) in interfaces {
+            if self.attached.contains_key(interface) || self.refused.contains(interface) {
+                continue;
+            }
+            match self.attach(program, *interface, name, mode) {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::error!(interface = name, %error, "this interface is not filtered");
+                    self.refused.insert(*interface);
+                }
+            }
+        }
+    }
+
+    /// What somebody else did to our attachments, in words.
+    pub(super) fn damage(&self, program: u32) -> Option<String> {
+        self.attached.iter().find_map(|(&interface, there)| {
+            let name = &there.name;
+            match sys::link_info(there.link.as_fd()) {
+                Ok(info) if info.interface != interface => Some(format!("our XDP program was detached from {name}")),
+                Ok(info) if info.program != program => {
+                    Some(format!("there is another XDP program behind our link of {name}"))
+                }
+                Ok(_) if !self.path(interface, there.native).exists() => {
+                    Some(format!("the pin of our XDP program on {name} was removed"))
+                }
+                Ok(_) => None,
+                Err(error) => Some(format!("the link of our XDP program on {name} cannot be read: {error}")),
+            }
+        })
+    }
+
+    /// Takes the program off every interface.
+    pub(super) fn clear(&mut self) -> Result<(), DataplaneError> {
+        for (interface, there) in std::mem::take(&mut self.attached) {
+            let path = self.path(interface, there.native);
+            // An interface that is gone took its link with it.
+            let _ = sys::detach(there.link.as_fd());
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &path, error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn attach(
+        &mut self,
+        program: BorrowedFd<'_>,
+        interface: u32,
+        name: &str,
+        mode: Attach,
+    ) -> Result<(), DataplaneError> {
+        let doing = || format!("attach the XDP program to {name}");
+        let (native, link) = match mode {
+            Attach::Native => (true, sys::attach(program, interface, true).map_err(|e| attach_error(&doing(), e))?),
+            Attach::Generic => (false, sys::attach(program, interface, false).map_err(|e| attach_error(&doing(), e))?),
+            Attach::Best => match sys::attach(program, interface, true) {
+                Ok(link) => (true, link),
+                Err(error) if is_taken(&error) => return Err(attach_error(&doing(), error)),
+                Err(error) => {
+                    let link = sys::attach(program, interface, false).map_err(|e| attach_error(&doing(), e))?;
+                    tracing::warn!(
+                        interface = name, %error,
+                        "its driver does not take XDP programs; generic mode is used, which filters the same and is slower"
+                    );
+                    (false, link)
+                }
+            },
+        };
+        let path = self.path(interface, native);
+        // A name that an interface with this number had before.
+        let _ = std::fs::remove_file(&path);
+        sys::pin(link.as_fd(), &path).map_err(|source| io_error("pin", &path, source))?;
+        tracing::info!(interface = name, mode = if native { "native" } else { "generic" }, "XDP filters here");
+        self.attached.insert(interface, Attached { name: name.to_owned(), native, link });
+        Ok(())
+    }
+
+    fn pin_all(&self) -> Result<(), DataplaneError> {
+        for (&interface, there) in &self.attached {
+            let path = self.path(interface, there.native);
+            if !path.exists() {
+                sys::pin(there.link.as_fd(), &path).map_err(|source| io_error("pin", &path, source))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets links that nothing is behind: the interface is gone, or somebody detached it.
+    fn drop_vanished(&mut self, interfaces: &[(u32, String)]) {
+        let dead = |(&interface, there): (&u32, &Attached)| {
+            let gone = interfaces.iter().all(|(there, _)| *there != interface);
+            let detached = sys::link_info(there.link.as_fd()).is_ok_and(|info| info.interface != interface);
+            (gone && detached).then_some(interface)
+        };
+        let dead: Vec<u32> = self.attached.iter().filter_map(dead).collect();
+        dead.into_iter().for_each(|interface| self.remove(interface));
+    }
+
+    fn keep_only(&mut self, interfaces: &[(u32, String)]) {
+        let wanted: BTreeSet<u32> = interfaces.iter().map(|(interface, _)| *interface).collect();
+        let unwanted: Vec<u32> = self.attached.keys().filter(|there| !wanted.contains(there)).copied().collect();
+        unwanted.into_iter().for_each(|interface| self.remove(interface));
+    }
+
+    /// Forgets the links that somebody detached although the interface is there, so that they are made anew.
+    pub(super) fn forget_detached(&mut self) {
+        let detached = |(&interface, there): (&u32, &Attached)| {
+            sys::link_info(there.link.as_fd()).is_ok_and(|info| info.interface != interface).then_some(interface)
+        };
+        let detached: Vec<u32> = self.attached.iter().filter_map(detached).collect();
+        detached.into_iter().for_each(|interface| self.remove(interface));
+    }
+
+    fn remove(&mut self, interface: u32) {
+        let Some(there) = self.attached.remove(&interface) else { return };
+        let _ = sys::detach(there.link.as_fd());
+        let _ = std::fs::remove_file(self.path(interface, there.native));
+        tracing::info!(interface = there.name, "XDP filters there no more");
+    }
+
+    fn path(&self, interface: u32, native: bool) -> PathBuf {
+        self.directory.join(format!("{}-{interface}", if native { "native" } else { "generic" }))
+    }
+}
+
+/// Mode and interface of a pin's name.
+fn parse(name: &str) -> Option<(bool, u32)> {
+    let (mode, interface) = name.split_once('-')?;
+    let native = match mode {
+        "native" => true,
+        "generic" => false,
+        _ => return None,
+    };
+    Some((native, interface.parse().ok()?))
+}
+
+/// Whether the interface has another program.
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
+}
+
+fn attach_error(doing: &str, error: io::Error) -> DataplaneError {
+    if is_taken(&error) {
+        return DataplaneError::Refused(format!(
+            "{doing}: another XDP program is there; take it off (`ip link show` names it) or leave the interface out"
+        ));
+    }
+    DataplaneError::Refused(format!("{doing}: {error}"))
+}
+
+pub(super) fn io_error(doing: &str, path: &Path, source: io::Error) -> DataplaneError {
+    DataplaneError::Io { context: format!("{doing} {}", path.display()), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_pins() {
+        assert_eq!(parse("native-12"), Some((true, 12)));
+        assert_eq!(parse("generic-3"), Some((false, 3)));
+        assert_eq!([parse("ids"), parse("native-x"), parse("other-1")], [None, None, None]);
+    }
+}

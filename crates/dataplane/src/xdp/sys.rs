@@ -1,0 +1,160 @@
+//! The bpf(2) calls for links and pins: straight to the kernel, whose error numbers tell why an attachment was refused.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+const OBJ_PIN: libc::c_long = 6;
+const OBJ_GET: libc::c_long = 7;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const LINK_CREATE: libc::c_long = 28;
+const LINK_UPDATE: libc::c_long = 29;
+const LINK_DETACH: libc::c_long = 34;
+
+const ATTACH_TYPE_XDP: u32 = 37;
+const LINK_TYPE_XDP: u32 = 6;
+const SKB_MODE: u32 = 1 << 1;
+const DRIVER_MODE: u32 = 1 << 2;
+
+/// The magic number of a BPF file system.
+const BPF_FS: i64 = 0xcafe_4a11;
+
+/// A call whose attributes are half words; `pointer` goes into the first or second word.
+fn call(command: libc::c_long, attributes: [u32; 8]) -> io::Result<i32> {
+    // SAFETY: the attributes live until the call returns, and those that are pointers are of the caller's living values.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), size_of_val(&attributes) as libc::c_uint) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+}
+
+fn descriptor(command: libc::c_long, attributes: [u32; 8]) -> io::Result<OwnedFd> {
+    let fd = call(command, attributes)?;
+    // SAFETY: the kernel just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A pointer as the two half words in which an attribute has it.
+fn halves<T>(pointer: *const T) -> [u32; 2] {
+    let octets = (pointer as u64).to_ne_bytes();
+    [0, 4].map(|at| u32::from_ne_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]]))
+}
+
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd() as u32
+}
+
+/// What the kernel says of an XDP link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LinkInfo {
+    /// The id of the program behind it.
+    pub(super) program: u32,
+    /// The interface; 0 when that is gone, or somebody detached the link.
+    pub(super) interface: u32,
+}
+
+/// Attaches a program to an interface.
+pub(super) fn attach(program: BorrowedFd<'_>, interface: u32, native: bool) -> io::Result<OwnedFd> {
+    let mode = if native { DRIVER_MODE } else { SKB_MODE };
+    descriptor(LINK_CREATE, [raw(program), interface, ATTACH_TYPE_XDP, mode, 0, 0, 0, 0])
+}
+
+/// Puts another program behind a link, in one step for packets.
+pub(super) fn exchange(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    call(LINK_UPDATE, [raw(link), raw(program), 0, 0, 0, 0, 0, 0]).map(drop)
+}
+
+/// Takes the program off the interface, whoever else holds the link.
+pub(super) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    call(LINK_DETACH, [raw(link), 0, 0, 0, 0, 0, 0, 0]).map(drop)
+}
+
+/// Gives an object a name in a BPF file system, by which it lives on.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let [low, high] = halves(path.as_ptr());
+    call(OBJ_PIN, [low, high, raw(object), 0, 0, 0, 0, 0]).map(drop)
+}
+
+/// Opens a pinned object.
+pub(super) fn pinned(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let [low, high] = halves(path.as_ptr());
+    descriptor(OBJ_GET, [low, high, 0, 0, 0, 0, 0, 0])
+}
+
+fn info(object: BorrowedFd<'_>) -> io::Result<[u32; 64]> {
+    let mut info = [0u32; 64];
+    let [low, high] = halves(info.as_mut_ptr());
+    call(OBJ_GET_INFO_BY_FD, [raw(object), size_of_val(&info) as u32, low, high, 0, 0, 0, 0])?;
+    // The kernel wrote behind the compiler's back.
+    Ok(std::hint::black_box(info))
+}
+
+/// What is known of a link; an error if it is no XDP link.
+pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+    let info = info(link)?;
+    // type, id, program, (padding), interface
+    if info[0] != LINK_TYPE_XDP {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a link of XDP"));
+    }
+    Ok(LinkInfo { program: info[2], interface: info[4] })
+}
+
+/// Octets of a map's value, and how many entries it has.
+pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+    let info = info(map)?;
+    // type, id, key_size, value_size, max_entries
+    Ok((info[3], info[4]))
+}
+
+/// The kernel's number of a program.
+pub(super) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
+    // type, id
+    Ok(info(program)?[1])
+}
+
+/// Whether a directory is in a BPF file system.
+pub(super) fn is_bpf_fs(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: zeros are a value of this struct of numbers.
+    let mut about: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: a C string and a struct, both living until the call returns.
+    let found = unsafe { libc::statfs(path.as_ptr(), &raw mut about) } == 0;
+    #[allow(clippy::unnecessary_cast, reason = "the type differs between machines")]
+    let kind = about.f_type as i64;
+    found && kind == BPF_FS
+}
+
+/// Mounts a BPF file system.
+pub(super) fn mount_bpf_fs(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let kind = c"bpf".as_ptr();
+    // SAFETY: C strings that outlive the call; mount(2) ignores the data of this kind of file system when it is null.
+    let result = unsafe { libc::mount(kind, path.as_ptr(), kind, 0, std::ptr::null()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Interfaces of this network namespace: number and name.
+pub(super) fn interfaces() -> io::Result<Vec<(u32, String)>> {
+    // SAFETY: no arguments; the result is checked, and freed below.
+    let list = unsafe { libc::if_nameindex() };
+    if list.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let mut found = Vec::new();
+    for at in 0.. {
+        // SAFETY: the list ends with an entry of zeros, behind which nobody looks.
+        let entry = unsafe { &*list.add(at) };
+        if entry.if_index == 0 || entry.if_name.is_null() {
+            break;
+        }
+        // SAFETY: a C string of the list, which is not freed yet.
+        let name = unsafe { std::ffi::CStr::from_ptr(entry.if_name) };
+        found.push((entry.if_index, name.to_string_lossy().into_owned()));
+    }
+    // SAFETY: from if_nameindex, and not used any more.
+    unsafe { libc::if_freenameindex(list) };
+    Ok(found)
+}

@@ -1,0 +1,72 @@
+//! Rules from text, settings for a namespace, and traffic without end.
+
+use anyhow::{Result, anyhow};
+use dataplane::xdp::Options;
+use engine::plan::{CompiledRule, Ruleset};
+use flowspec::Rule;
+use flowspec::space::Space;
+use lab::{Netns, PacketSocket, Site, packet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// A rule as the engine hands it over.
+pub fn rule(text: &str) -> Arc<CompiledRule> {
+    let rule: Rule = text.parse().unwrap();
+    Arc::new(CompiledRule {
+        entries: vec![Space::of(&rule.nlri)],
+        id: rule.nlri.id(),
+        effect: rule.effect(),
+        nlri: Arc::new(rule.nlri),
+    })
+}
+
+pub fn ruleset(rules: &[Arc<CompiledRule>]) -> Ruleset {
+    let mut rules = rules.to_vec();
+    rules.sort_by(|a, b| a.nlri.cmp(&b.nlri));
+    Ruleset { protected: Arc::default(), rules }
+}
+
+/// Small tables, pinned where the namespace's own programs would pin them.
+pub fn options(netns: &Netns, interfaces: &[&str]) -> Options {
+    Options {
+        interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
+        capacity: 1024,
+        directory: netns.bpf_directory().join("floodgate"),
+        ..Options::default()
+    }
+}
+
+/// The same packet again and again, from the attacker's side, until it is stopped.
+pub struct Flood {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<u64>>,
+}
+
+impl Flood {
+    pub fn start(site: &Site, ip: Vec<u8>) -> Result<Self> {
+        let frame = packet::ethernet(site.attacker.mac("eth0")?, site.switch.mac("swp1")?, &ip);
+        let socket = PacketSocket::open(&site.attacker, "eth0")?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut sent = 0;
+            while !seen.load(Ordering::Relaxed) {
+                socket.send(&frame)?;
+                sent += 1;
+                // Not all of a processor: what is tested needs some of it.
+                if sent % 8 == 0 {
+                    std::thread::sleep(std::time::Duration::from_micros(200));
+                }
+            }
+            Ok(sent)
+        });
+        Ok(Flood { stop, thread })
+    }
+
+    /// How many packets were sent.
+    pub fn stop(self) -> Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow!("the flood panicked"))?
+    }
+}

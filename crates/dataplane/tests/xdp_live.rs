@@ -1,0 +1,311 @@
+//! The XDP back end on real interfaces: native mode on veth, with packets from the other end.
+#![cfg(xdp_program)]
+
+#[path = "xdp/live.rs"]
+mod live;
+
+use anyhow::{Context, Result};
+use dataplane::xdp::{Attach, Options, Xdp};
+use dataplane::{Counter, Dataplane, Health, RuleFailure};
+use engine::plan::Plan;
+use lab::site::{NEIGHBOUR, VICTIM, VICTIM6};
+use lab::{End, Netns, Site, packet, veth};
+use live::{Flood, options, rule, ruleset};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+fn udp(port: u16, to: &str, length: usize) -> Result<Vec<u8>> {
+    let to: IpAddr = to.parse()?;
+    let from: IpAddr = if to.is_ipv4() { "198.51.100.1" } else { "2001:db8:1::1" }.parse()?;
+    Ok(packet::udp(SocketAddr::new(from, port), SocketAddr::new(to, 7), &vec![7; length]))
+}
+
+fn counter(plane: &mut dyn Dataplane, id: flowspec::RuleId) -> Result<Counter> {
+    let counters = plane.counters()?;
+    Ok(counters.into_iter().find(|(nlri, _)| nlri.id() == id).context("no counter")?.1)
+}
+
+#[test]
+fn filters_what_the_rules_say_and_nothing_else_in_native_mode() -> Result<()> {
+    lab::needs!(root, "ip");
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    let options = Options { attach: Attach::Native, ..options(&site.switch, &["swp1"]) };
+    site.switch.run(|| -> Result<()> {
+        let mut plane = Xdp::open(options)?;
+        let rules = [
+            rule(&format!("dst {VICTIM}/32 proto udp sport 53 then discard")),
+            rule(&format!("ipv6 dst {VICTIM6}/128 proto udp sport 53 then discard")),
+            rule(&format!("dst {VICTIM}/32 proto udp sport 54 then mark 46")),
+        ];
+        assert_eq!(plane.replace(&ruleset(&rules))?.failures, []);
+        let packets = [
+            udp(53, VICTIM, 100)?,
+            udp(80, VICTIM, 100)?,
+            udp(53, NEIGHBOUR, 100)?,
+            udp(53, VICTIM6, 100)?,
+            udp(80, VICTIM6, 9)?,
+        ];
+        assert_eq!(wire.arrivals(&packets)?, [false, true, true, false, true]);
+        let counted = counter(&mut plane, rules[0].id)?;
+        assert_eq!(counted, Counter { packets: 1, bytes: 128, dropped_packets: Some(1) });
+
+        wire.seen()?;
+        wire.send(&udp(54, VICTIM, 30)?)?;
+        let seen = wire.seen()?;
+        let marked = seen.iter().find(|ip| ip[0] >> 4 == 4 && ip[20..22] == [0, 54]).context("it did not come")?;
+        assert_eq!(marked[1] >> 2, 46);
+
+        let plan = Plan { remove: vec![rules[0].nlri.clone()], ..Plan::default() };
+        assert_eq!(plane.update(&plan)?.failures, []);
+        assert_eq!(wire.arrivals(&packets)?, [true, true, true, false, true]);
+        assert_eq!(plane.health()?, Health::Intact);
+        plane.clear()?;
+        assert_eq!(wire.arrivals(&packets)?, [true; 5]);
+        assert!(!site.switch.bpf_directory().join("floodgate").exists(), "nothing is left");
+        Ok(())
+    })
+}
+
+#[test]
+fn filters_outlive_the_program_and_the_next_one_takes_over_without_a_gap() -> Result<()> {
+    lab::needs!(root, "ip");
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    let bad = rule(&format!("dst {VICTIM}/32 proto udp sport 53 then discard"));
+    let options = options(&site.switch, &["swp1"]);
+    let flood = Flood::start(&site, udp(53, VICTIM, 64)?)?;
+    let before = site.switch.run(|| -> Result<Counter> {
+        let mut plane = Xdp::open(options.clone())?;
+        plane.replace(&ruleset(std::slice::from_ref(&bad)))?;
+        wire.seen()?;
+        std::thread::sleep(Duration::from_millis(100));
+        counter(&mut plane, bad.id)
+    })?;
+    // Twice: what was counted by a run before the last is not forgotten either.
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(50));
+        site.switch.run(|| -> Result<()> {
+            let mut plane = Xdp::open(options.clone())?;
+            plane.replace(&ruleset(std::slice::from_ref(&bad)))?;
+            std::thread::sleep(Duration::from_millis(100));
+            Ok(())
+        })?;
+    }
+    let sent = flood.stop()?;
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(
+        wire.seen()?.iter().filter(|ip| ip[0] >> 4 == 4 && ip[20..22] == [0, 53]).count(),
+        0,
+        "none came through"
+    );
+    site.switch.run(|| -> Result<()> {
+        let mut plane = Xdp::open(options.clone())?;
+        plane.replace(&ruleset(std::slice::from_ref(&bad)))?;
+        let after = counter(&mut plane, bad.id)?;
+        // Three runs filtered, each for as long as the first or longer.
+        assert!(after.packets > before.packets * 2, "{before:?} {after:?}");
+        assert!(after.packets <= sent, "{after:?} of {sent}");
+        plane.clear()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn another_program_is_refused_and_left_alone() -> Result<()> {
+    lab::needs!(root, "ip");
+    let site = Site::new()?;
+    let rules = [rule(&format!("dst {VICTIM}/32 then discard"))];
+    let mine = options(&site.switch, &["swp*"]);
+    let other = Options { directory: mine.directory.with_file_name("other"), ..options(&site.switch, &["swp2"]) };
+    site.switch.run(|| -> Result<()> {
+        let mut first = Xdp::open(other)?;
+        first.replace(&ruleset(&rules))?;
+        let mut second = Xdp::open(mine)?;
+        let said = second.replace(&ruleset(&rules)).unwrap_err().to_string();
+        assert!(said.contains("swp2") && said.contains("another XDP program"), "{said}");
+        // Nothing of the second one is anywhere.
+        let left: Vec<_> = std::fs::read_dir(site.switch.bpf_directory().join("floodgate"))?.collect();
+        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(first.health()?, Health::Intact);
+        first.clear()?;
+        second.replace(&ruleset(&rules))?;
+        second.clear()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn interfaces_come_and_go_and_what_others_detach_is_noticed() -> Result<()> {
+    lab::needs!(root, "ip");
+    let site = Site::new()?;
+    let extra = Netns::new("extra")?;
+    let options = options(&site.switch, &["swp1", "up*"]);
+    let pins = || -> Result<usize> {
+        let names = std::fs::read_dir(site.switch.bpf_directory().join("floodgate"))?;
+        Ok(names
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| name.contains('-'))
+            .count())
+    };
+    site.switch.run(|| -> Result<()> {
+        let mut plane = Xdp::open(options)?;
+        plane.replace(&ruleset(&[rule(&format!("dst {VICTIM}/32 then discard"))]))?;
+        assert_eq!(pins()?, 1);
+        veth(End::new(&site.switch, "up0", &[]), End::new(&extra, "eth0", &[]))?;
+        assert_eq!((plane.health()?, pins()?), (Health::Intact, 2));
+        site.switch.ip(&["link", "del", "up0"])?;
+        assert_eq!((plane.health()?, pins()?), (Health::Intact, 1));
+        veth(End::new(&site.switch, "up1", &[]), End::new(&extra, "eth0", &[]))?;
+        assert_eq!((plane.health()?, pins()?), (Health::Intact, 2));
+        // Somebody takes the pins away: the filters would not outlive us.
+        for entry in std::fs::read_dir(site.switch.bpf_directory().join("floodgate"))? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("native-")) {
+                std::fs::remove_file(path)?;
+            }
+        }
+        assert!(matches!(plane.health()?, Health::Damaged(why) if why.contains("pin")));
+        plane.replace(&ruleset(&[rule(&format!("dst {VICTIM}/32 then discard"))]))?;
+        assert_eq!((plane.health()?, pins()?), (Health::Intact, 2));
+        plane.clear()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn generic_mode_filters_the_same() -> Result<()> {
+    lab::needs!(root, "ip");
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    let options = Options { attach: Attach::Generic, ..options(&site.switch, &["swp1"]) };
+    site.switch.run(|| -> Result<()> {
+        let mut plane = Xdp::open(options)?;
+        plane.replace(&ruleset(&[rule(&format!("dst {VICTIM}/32 proto udp sport 53 then discard"))]))?;
+        assert_eq!(wire.arrivals(&[udp(53, VICTIM, 9)?, udp(54, VICTIM, 9)?])?, [false, true]);
+        plane.clear()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn rules_that_do_not_fit_are_named_and_the_others_stay() -> Result<()> {
+    lab::needs!(root, "ip");
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    let options = Options { capacity: 1024, ..options(&site.switch, &["swp1"]) };
+    site.switch.run(|| -> Result<()> {
+        let mut plane = Xdp::open(options)?;
+        let rules: Vec<_> =
+            (0..1500u32).map(|n| rule(&format!("dst {VICTIM}/32 proto udp sport {} then discard", n + 1000))).collect();
+        let applied = plane.replace(&ruleset(&rules))?;
+        assert_eq!(applied.failures.len(), 476);
+        assert!(applied.failures.iter().all(|(_, why)| matches!(why, RuleFailure::OverCapacity(_))));
+        let usage = plane.usage()?;
+        assert_eq!((usage.entries, usage.capacity), (1024, Some(1024)));
+        assert!(usage.memory.is_some_and(|octets| octets > 1 << 20));
+        assert_eq!(wire.arrivals(&[udp(1000, VICTIM, 9)?, udp(2400, VICTIM, 9)?])?, [false, true]);
+        // Room again, for one that had none.
+        let plan = Plan { remove: vec![rules[0].nlri.clone()], upsert: vec![rules[1400].clone()], ..Plan::default() };
+        let failures = plane.update(&plan)?.failures;
+        assert!(failures.iter().all(|(nlri, _)| *nlri != rules[1400].nlri));
+        assert_eq!(wire.arrivals(&[udp(1000, VICTIM, 9)?, udp(2400, VICTIM, 9)?])?, [true, false]);
+        plane.clear()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn no_packet_sees_half_of_a_change() -> Result<()> {
+    lab::needs!(root, "ip");
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    let options = options(&site.switch, &["swp1"]);
+    // In either set the packet is dropped or marked, each time by other rules, in other places of the tables.
+    let sets = [
+        ruleset(&[
+            rule(&format!("dst {VICTIM}/32 proto udp sport 53 then discard")),
+            rule("dst 192.0.2.0/24 proto udp sport 54 then mark 10 continue"),
+            rule("proto udp sport 54-60 then mark 40"),
+        ]),
+        ruleset(&[
+            rule("dst 192.0.2.0/24 proto udp sport 50-53 then discard"),
+            rule(&format!("dst {VICTIM}/32 proto udp sport 54 then mark 20")),
+            rule(&format!("dst {VICTIM}/32 proto udp sport 53 length >=2000 then accept")),
+        ]),
+    ];
+    site.switch.run(|| -> Result<()> {
+        let mut plane = Xdp::open(options)?;
+        plane.replace(&sets[0])?;
+        wire.seen()?;
+        let floods = [Flood::start(&site, udp(53, VICTIM, 40)?)?, Flood::start(&site, udp(54, VICTIM, 41)?)?];
+        let until = Instant::now() + Duration::from_secs(4);
+        let (mut switches, mut marks) = (0u32, [0usize; 2]);
+        while Instant::now() < until || switches < 2000 {
+            for _ in 0..50 {
+                switches += 1;
+                plane.replace(&sets[switches as usize % 2])?;
+            }
+            for ip in wire.seen()? {
+                if ip[0] >> 4 != 4 || ip[9] != 17 {
+                    continue;
+                }
+                let port = u16::from_be_bytes([ip[20], ip[21]]);
+                assert_ne!(port, 53, "dropped in both sets");
+                match (port, ip[1] >> 2) {
+                    (54, 10) => marks[0] += 1,
+                    (54, 20) => marks[1] += 1,
+                    (54, dscp) => panic!("DSCP {dscp}, which neither set gives"),
+                    _ => {}
+                }
+            }
+        }
+        for flood in floods {
+            assert!(flood.stop()? > 1000);
+        }
+        println!("{switches} switches, marks {marks:?}, {:?}", plane.counters()?.first());
+        assert!(marks.iter().all(|&seen| seen > 100), "both sets were seen: {marks:?} in {switches} switches");
+        plane.clear()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_rate_is_kept_within_one_percent() -> Result<()> {
+    lab::needs!(root, "ip");
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    let options = options(&site.switch, &["swp1"]);
+    site.switch.run(|| -> Result<()> {
+        let mut plane = Xdp::open(options)?;
+        let limited = rule(&format!("dst {VICTIM}/32 proto udp sport 53 then rate 2000pps"));
+        let bytes = rule(&format!("dst {VICTIM}/32 proto udp sport 54 then rate 1mbps"));
+        // 128 octets of IP packet each: 1 Mbit/s are 976.6 packets a second.
+        let floods = [Flood::start(&site, udp(53, VICTIM, 100)?)?, Flood::start(&site, udp(54, VICTIM, 100)?)?];
+        plane.replace(&ruleset(&[limited.clone(), bytes.clone()]))?;
+        let passed = |plane: &mut Xdp| -> Result<(Instant, u64, u64)> {
+            let passed = |counter: Counter| counter.packets - counter.dropped_packets.unwrap_or(0);
+            let now = Instant::now();
+            Ok((now, passed(counter(plane, limited.id)?), passed(counter(plane, bytes.id)?)))
+        };
+        // The burst at the beginning is not the rate.
+        std::thread::sleep(Duration::from_millis(300));
+        let (began, packets0, bytes0) = passed(&mut plane)?;
+        std::thread::sleep(Duration::from_secs(4));
+        let (ended, packets1, bytes1) = passed(&mut plane)?;
+        for flood in floods {
+            flood.stop()?;
+        }
+        let seconds = (ended - began).as_secs_f64();
+        for (what, count, wanted) in
+            [("packets", packets1 - packets0, 2000.0), ("bytes", bytes1 - bytes0, 125_000.0 / 128.0)]
+        {
+            let rate = count as f64 / seconds;
+            println!("{what}: {rate:.1}/s of {wanted:.1}/s");
+            assert!((rate / wanted - 1.0).abs() < 0.01, "{what}: {rate} wanted {wanted}");
+        }
+        wire.seen().ok();
+        plane.clear()?;
+        Ok(())
+    })
+}
