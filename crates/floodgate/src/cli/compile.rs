@@ -6,7 +6,7 @@ use super::{CompileArgs, NEGATIVE, OK, SwitchArgs, Target};
 use crate::config::{self, Config};
 use anyhow::{Result, ensure};
 use comfy_table::{Table, presets};
-use dataplane::{RuleFailure, cumulus, nftables};
+use dataplane::{RuleFailure, cumulus, nftables, xdp};
 use engine::capability::{Capabilities, EntryCost};
 use engine::compile::{Verdict, compile_list};
 use engine::plan::{CompiledRule, Ruleset};
@@ -89,6 +89,7 @@ enum Plane {
     None,
     Nftables,
     Cumulus(Box<cumulus::Settings>),
+    Xdp,
 }
 
 /// What a data plane would make of the rules that it can enforce.
@@ -129,9 +130,13 @@ impl Plane {
         let SwitchArgs { config, release, asic, interfaces, non_atomic } = &args.switch;
         let given = config.is_some() || release.is_some() || asic.is_some() || !interfaces.is_empty() || *non_atomic;
         match args.target {
-            Target::None | Target::Nftables => {
+            Target::None | Target::Nftables | Target::Xdp => {
                 ensure!(!given, "--config, --release, --asic, --interfaces and --non-atomic are for --target cumulus");
-                Ok(if args.target == Target::None { Plane::None } else { Plane::Nftables })
+                Ok(match args.target {
+                    Target::Nftables => Plane::Nftables,
+                    Target::Xdp => Plane::Xdp,
+                    Target::None | Target::Cumulus => Plane::None,
+                })
             }
             Target::Cumulus => {
                 let mut dataplane = match config {
@@ -161,6 +166,7 @@ impl Plane {
             Plane::None => Capabilities::everything("none"),
             Plane::Nftables => nftables::capabilities(),
             Plane::Cumulus(settings) => cumulus::capabilities(settings),
+            Plane::Xdp => xdp::capabilities(),
         }
     }
 
@@ -169,6 +175,7 @@ impl Plane {
         match self {
             Plane::None => Ok(Outcome::default()),
             Plane::Nftables => Ok(Outcome { program: nftables::render(&rules), ..Outcome::default() }),
+            Plane::Xdp => Ok(Outcome { program: xdp::render(&rules), ..Outcome::default() }),
             Plane::Cumulus(settings) => {
                 let cumulus::Preview { text, entries, failures } =
                     cumulus::preview(&rules, settings).map_err(anyhow::Error::msg)?;

@@ -256,6 +256,8 @@ pub enum Target {
     Nftables,
     /// Hardware ACLs of a switch with Cumulus Linux
     Cumulus,
+    /// Linux XDP
+    Xdp,
 }
 
 /// Runs the command; the outcome is the exit status.

@@ -26,6 +26,9 @@ pub(super) fn problems(config: &Config, text: &str) -> Vec<Problem> {
     if config.dataplane.backend == Backend::Cumulus {
         switch(config, &mut report);
     }
+    if config.dataplane.backend == Backend::Xdp {
+        xdp(config, &mut report);
+    }
     report.problems
 }
 
@@ -203,6 +206,22 @@ fn switch(config: &Config, report: &mut Report<'_>) {
     let settings = cumulus.settings(&[], None);
     if settings.budget().0 == 0 {
         wrong("reserve", "nothing is left of the table for IPv4 rules");
+    }
+}
+
+fn xdp(config: &Config, report: &mut Report<'_>) {
+    if config.dataplane.interfaces.is_empty() {
+        let message = "XDP filters where it is told to; expected the interfaces, such as [\"eth*\"]";
+        report.at(&[Key("dataplane"), Key("interfaces")], message.into());
+    }
+    let xdp = &config.dataplane.xdp;
+    let mut wrong =
+        |key: &'static str, message: &str| report.at(&[Key("dataplane"), Key("xdp"), Key(key)], message.to_owned());
+    if !(1024..=524_288).contains(&xdp.capacity) {
+        wrong("capacity", "expected 1024 to 524288 rules");
+    }
+    if !xdp.directory.is_absolute() {
+        wrong("directory", "expected an absolute path in a BPF file system, such as /sys/fs/bpf/floodgate");
     }
 }
 

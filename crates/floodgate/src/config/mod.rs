@@ -7,10 +7,12 @@ mod check;
 mod cumulus;
 mod error;
 mod values;
+mod xdp;
 
 pub use cumulus::{Cumulus, release_of_this_machine, unfit_interface};
 pub use error::{ConfigError, Problem};
 pub use values::{ActionKind, Age, FamilyName, Hops, Listen, Pattern, Port};
+pub use xdp::Xdp;
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -185,6 +187,8 @@ pub struct Dataplane {
     pub nftables: Nftables,
     /// Settings of the Cumulus Linux back end.
     pub cumulus: Cumulus,
+    /// Settings of the XDP back end.
+    pub xdp: Xdp,
 }
 
 /// The back ends.
@@ -196,6 +200,8 @@ pub enum Backend {
     Nftables,
     /// Hardware ACLs of a switch with Cumulus Linux.
     Cumulus,
+    /// A program in the network driver.
+    Xdp,
     /// Computes and shows everything, installs nothing.
     None,
 }
@@ -206,6 +212,7 @@ impl Backend {
         match self {
             Backend::Nftables => "nftables",
             Backend::Cumulus => "cumulus",
+            Backend::Xdp => "xdp",
             Backend::None => "none",
         }
     }

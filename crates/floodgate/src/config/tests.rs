@@ -37,7 +37,7 @@ fn errors_say_where_what_and_what_was_meant() {
         (
             "[dataplane]\nbackend = \"nftables\"",
             "[dataplane]\nbackend = \"nftable\"",
-            "f.toml:12:11: unknown value `nftable`; did you mean `nftables`? Expected one of `nftables`, `cumulus`, `none`",
+            "f.toml:12:11: unknown value `nftable`; did you mean `nftables`? Expected one of `nftables`, `cumulus`, `xdp`, `none`",
         ),
         ("interfaces", "interface", "f.toml:13:1: unknown key `interface`; did you mean `interfaces`?"),
         ("as = 65140", "as = \"x\"", "f.toml:3:6: invalid type: string \"x\", expected u32"),
@@ -180,6 +180,7 @@ fn the_manual_has_every_key() {
         ("[dataplane]", "[dataplane]"),
         ("[dataplane.nftables]", "interfaces = [\"swp*\"]\n[dataplane.nftables]"),
         ("[dataplane.cumulus]", "interfaces = [\"swp*\"]\n[dataplane.cumulus]"),
+        ("[dataplane.xdp]", "interfaces = [\"swp*\"]\n[dataplane.xdp]"),
         ("[api]", "as = 65070\n[api]"),
         ("[state]", "as = 65070\n[state]"),
         ("[log]", "as = 65070\n[log]"),
@@ -193,7 +194,7 @@ fn the_manual_has_every_key() {
         let keys = error.split("expected ").nth(1).unwrap_or_else(|| panic!("{error}"));
         known.extend(keys.split('`').skip(1).step_by(2).map(|key| format!("{section} {key}")));
     }
-    for table in ["[[peer]] allow", "[dataplane] nftables", "[dataplane] cumulus"] {
+    for table in ["[[peer]] allow", "[dataplane] nftables", "[dataplane] cumulus", "[dataplane] xdp"] {
         assert!(known.remove(table), "{table} has a section of its own");
     }
     assert!(known.len() > 40, "{known:?}");

@@ -6,7 +6,7 @@ use crate::config::{Backend, Config, release_of_this_machine};
 use crate::events::{About, Kind};
 use anyhow::{Context, Result};
 use dataplane::cumulus::{self, Cumulus};
-use dataplane::{Counter, Dataplane, NoDataplane, Usage, nftables};
+use dataplane::{Counter, Dataplane, NoDataplane, Usage, nftables, xdp};
 use engine::capability::Capabilities;
 use flowspec::Nlri;
 use std::collections::HashMap;
@@ -153,6 +153,7 @@ enum Blueprint {
     None,
     Nftables(nftables::Options),
     Cumulus(Box<cumulus::Settings>),
+    Xdp(xdp::Options),
 }
 
 /// Stands for "no interface" where the back end takes no names for "every interface"; longer than a name can be made by hand for a port.
@@ -186,6 +187,8 @@ impl Blueprint {
                 );
                 Ok(Blueprint::Cumulus(Box::new(settings.settings(&config.dataplane.interfaces, release))))
             }
+            // It follows interfaces that come and go by itself.
+            Backend::Xdp => Ok(Blueprint::Xdp(config.dataplane.xdp.options(&config.dataplane.interfaces))),
         }
     }
 
@@ -201,6 +204,7 @@ impl Blueprint {
                 tracing::info!(%release, asic, v4, v6, directory = %settings.policy_directory.display(), "hardware ACLs");
                 Ok(Box::new(Cumulus::new(settings.as_ref().clone())))
             }
+            Blueprint::Xdp(options) => Ok(Box::new(xdp::Xdp::open(options.clone()).context("xdp")?)),
         }
     }
 
@@ -209,7 +213,8 @@ impl Blueprint {
         match (self, old) {
             (Blueprint::None, Blueprint::None) | (Blueprint::Nftables(_), Blueprint::Nftables(_)) => true,
             (Blueprint::Cumulus(new), Blueprint::Cumulus(old)) => new.policy_directory == old.policy_directory,
-            (Blueprint::None | Blueprint::Nftables(_) | Blueprint::Cumulus(_), _) => false,
+            (Blueprint::Xdp(new), Blueprint::Xdp(old)) => new.directory == old.directory,
+            (Blueprint::None | Blueprint::Nftables(_) | Blueprint::Cumulus(_) | Blueprint::Xdp(_), _) => false,
         }
     }
 }
@@ -217,7 +222,7 @@ impl Blueprint {
 /// How long changes are gathered unless the file says otherwise: a run of cl-acltool takes seconds, and one is to do for a whole message.
 fn debounce(config: &Config) -> Duration {
     let usual = match config.dataplane.backend {
-        Backend::Nftables | Backend::None => Duration::ZERO,
+        Backend::Nftables | Backend::Xdp | Backend::None => Duration::ZERO,
         Backend::Cumulus => Duration::from_millis(20),
     };
     config.dataplane.debounce.map_or(usual, |age| age.0)
