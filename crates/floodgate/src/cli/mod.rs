@@ -121,7 +121,16 @@ pub struct DecodeArgs {
 
 /// Arguments of `encode`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Rule: [ipv4|ipv6] [rd RD] COMPONENT.. [then ACTION..]
+  dst PREFIX, src PREFIX           192.0.2.0/24, 2001:db8::/32; with an offset ::1234:0:0/64-104
+  proto, port, dport, sport, icmp-type, icmp-code, length, dscp, label
+                                   80,443,8000-8080  !=53  >=512&<=1500; a comma is or, & is and, before it
+  tcp-flags, fragment              syn&!ack  any(fin+rst)  is-fragment  !is-fragment
+  actions                          discard, rate 1mbps, rate 1000pps, mark 46, redirect 65000:100,
+                                   redirect 192.0.2.9 [copy], sample, continue, accept
+The words of ExaBGP and GoBGP are taken, too. A line may also be: wire FAMILY NLRI-HEX [COMMUNITY-HEX..]
+
+Examples:
   floodgate encode 'dst 192.0.2.1/32 proto udp sport 123 then discard'
   floodgate encode --json - < filters.txt")]
 pub struct EncodeArgs {
