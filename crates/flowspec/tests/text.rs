@@ -168,6 +168,9 @@ fn actions() {
     assert_eq!(parse("dst 10.0.0.1 then redirect next-hop 192.0.2.254").next_hop, Some(IpAddr::from([192, 0, 2, 254])));
 }
 
+/// As GoBGP 3.10 prints it: `=S` all of, `!=A` not all of, `!F` none of.
+const GOBGP_FLAGS: &str = "1101180a0002030106811109010243108201";
+
 /// Text as ExaBGP and GoBGP take and print it, with the octets that those send (vectors from their own releases).
 #[test]
 fn other_programs() {
@@ -205,6 +208,27 @@ fn other_programs() {
             "match destination 10.0.2.0/24 protocol tcp tcp-flags '=S&!=A' then redirect 65002:100",
             "0d01180a0002038106090102c310",
         ),
+        // GoBGP's command line as its shell sees it, without the quotes, and what it prints.
+        (
+            "match destination 10.0.1.0/24 source 20.0.0.0/24 protocol tcp destination-port ==80 >=8000&<=8080 then rate-limit 9600 as 65002",
+            "1601180a00010218140000038106050150131f40d51f90",
+        ),
+        (
+            "[destination: 10.0.1.0/24][source: 20.0.0.0/24][protocol: ==tcp][destination-port: ==80 >=8000&<=8080]",
+            "1601180a00010218140000038106050150131f40d51f90",
+        ),
+        ("match destination 10.0.2.0/24 protocol tcp udp tcp-flags =S&!=A !F then redirect 65002:100", GOBGP_FLAGS),
+        (
+            "[destination: 10.0.2.0/24][protocol: ==tcp ==udp][tcp-flags: =S&!=A !F] then redirect 65002:100",
+            GOBGP_FLAGS,
+        ),
+        (
+            "[destination: 10.0.3.0/24][packet-length: >=512&<=1500][dscp: ==46 ==48][fragment: is-fragment+first-fragment dont-fragment]",
+            "1601180a00030a130200d505dc0b012e81300c00068001",
+        ),
+        ("match icmp-type unreachable echo-reply then redirect 65002:100", "050701038100"),
+        ("[destination: 2001:db8::/32/0][protocol: ==udp][label: ==74565]", "1001200020010db80381110da100012345"),
+        ("flow { route x { match { protocol tcp; } then { discard; } } }", "03038106"),
     ];
     for (text, hex) in table {
         let rule = parse(text);

@@ -84,7 +84,7 @@ impl Actions {
             }
             "interface-set" => interface_set(cursor)?,
             "community" => community(cursor)?,
-            "target" => match target(cursor)? {
+            "target" | "rt" => match target(cursor)? {
                 Action::RedirectAs2 { asn, local } => route_target(0x00, &asn.to_be_bytes(), &local.to_be_bytes()),
                 Action::RedirectIpv4 { address, local } => route_target(0x01, &address.octets(), &local.to_be_bytes()),
                 Action::RedirectAs4 { asn, local } => route_target(0x02, &asn.to_be_bytes(), &local.to_be_bytes()),

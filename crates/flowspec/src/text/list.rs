@@ -32,10 +32,12 @@ const OPERATORS: [(&str, Comparison); 7] = [
 pub(super) fn numeric(
     cursor: &mut Cursor<'_>,
     kind: ComponentType,
+    dialect: Dialect,
     ipv4_only: &mut Vec<Ipv4Only>,
 ) -> Result<Vec<NumericOp>, TextError> {
     let mut ops = Vec::new();
-    items(cursor, |cursor, and, _| numeric_item(cursor, kind, and, &mut ops, ipv4_only))?;
+    let more = |next: &Cursor<'_>| dialect == Dialect::Foreign && begins_item(next, kind);
+    items(cursor, more, |cursor, and, _| numeric_item(cursor, kind, and, &mut ops, ipv4_only))?;
     Ok(ops)
 }
 
@@ -47,16 +49,29 @@ pub(super) fn bitmask(
     ipv4_only: &mut Vec<Ipv4Only>,
 ) -> Result<Vec<BitmaskOp>, TextError> {
     let mut ops = Vec::new();
-    items(cursor, |cursor, and, bracketed| {
+    let more = |next: &Cursor<'_>| dialect == Dialect::Foreign && begins_item(next, kind);
+    items(cursor, more, |cursor, and, bracketed| {
         ops.push(bitmask_item(cursor, kind, and, bracketed, dialect, ipv4_only)?);
         Ok(())
     })?;
     Ok(ops)
 }
 
-/// Reads items joined by `,` (OR) and `&` (AND). In brackets or quotes, space joins with OR too.
+/// Whether a value stands here, rather than the next component or action.
+fn begins_item(cursor: &Cursor<'_>, kind: ComponentType) -> bool {
+    let word = cursor.clone().word();
+    match cursor.peek() {
+        Some('=' | '<' | '>' | '!' | '0'..='9') => true,
+        // Both an ICMP type and an action are called `redirect`.
+        _ if words::ACTIONS.iter().any(|action| action.eq_ignore_ascii_case(word)) => false,
+        _ => words::number(kind, word).is_some() || words::bit(kind, word).is_some(),
+    }
+}
+
+/// Reads items joined by `,` (OR) and `&` (AND). In brackets or quotes, and where `more` says so, space joins with OR too.
 fn items(
     cursor: &mut Cursor<'_>,
+    more: impl Fn(&Cursor<'_>) -> bool,
     mut item: impl FnMut(&mut Cursor<'_>, bool, bool) -> Result<(), TextError>,
 ) -> Result<(), TextError> {
     cursor.skip_space();
@@ -66,7 +81,8 @@ fn items(
             let mut ahead = cursor.clone();
             ahead.skip_space();
             let and = ahead.eat("&");
-            if !and && !ahead.eat(",") {
+            let spaced = ahead.at() > cursor.at();
+            if !(and || ahead.eat(",") || spaced && more(&ahead)) {
                 return end_of_item(cursor);
             }
             ahead.skip_space();
@@ -119,7 +135,9 @@ fn opening(close: &'static str) -> &'static str {
 /// An item is not followed by something glued to it.
 fn end_of_item(cursor: &Cursor<'_>) -> Result<(), TextError> {
     match cursor.peek() {
-        Some(c) if !c.is_whitespace() && c != ';' && c != '}' => Err(cursor.error("`,` (or), `&` (and) or a space")),
+        Some(c) if !c.is_whitespace() && !matches!(c, ';' | '}' | ']') => {
+            Err(cursor.error("`,` (or), `&` (and) or a space"))
+        }
         _ => Ok(()),
     }
 }

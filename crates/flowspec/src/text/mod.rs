@@ -18,7 +18,8 @@
 //! - **Family.** An IPv6 prefix or a flow label makes it IPv6, otherwise it is IPv4; a route distinguisher makes it VPN.
 //! - **A plain rate** counts bytes a second, as on the wire; `bps` and its multiples are bits.
 //! - **Other programs' text** is taken too: long names, `[ =80 =443 ]`, `'==80 ==443'`, `match { } then { }`, `rate-limit`. Behind `flow` or
-//!   `match`, plain TCP flags and fragment bits ask for any of the bits, as ExaBGP and GoBGP mean it (m = 0), and `=` for all.
+//!   `match`, and in `[protocol: ==tcp]` as GoBGP prints it, plain TCP flags and fragment bits ask for any of the bits, as ExaBGP and GoBGP
+//!   mean it (m = 0), and `=` for all; and a space between two values is an `,`.
 //! - Without `then`, a rule has no actions: it accepts.
 //! - What can be read in two ways is an error.
 

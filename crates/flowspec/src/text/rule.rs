@@ -109,7 +109,17 @@ impl Draft {
                 None => Ok(false),
             };
         }
+        // GoBGP prints `[destination: 192.0.2.0/24][protocol: ==tcp]`.
+        let printed = self.components.is_empty() || self.dialect == Dialect::Foreign;
+        if self.part == Part::Match && printed && !self.in_brackets() && cursor.eat("[") {
+            self.dialect = Dialect::Foreign;
+            self.open.push(Open { close: "]", part: Part::Match });
+            return Ok(true);
+        }
         let word = cursor.word();
+        if self.part == Part::Match && self.in_brackets() {
+            cursor.eat(":");
+        }
         match (self.part, word.to_ascii_lowercase().as_str()) {
             (Part::Match, "then") => {
                 if self.actions_at.is_some() {
@@ -153,7 +163,11 @@ impl Draft {
                 self.dialect = Dialect::Foreign;
                 self.brace(cursor, Part::Match);
             }
-            "flow" | "flow-vpn" | "announce" if begins => self.dialect = Dialect::Foreign,
+            "announce" if begins => self.dialect = Dialect::Foreign,
+            "flow" | "flow-vpn" if begins => {
+                self.dialect = Dialect::Foreign;
+                self.brace(cursor, Part::Match);
+            }
             "route" if begins => {
                 self.dialect = Dialect::Foreign;
                 cursor.skip_space();
@@ -212,11 +226,16 @@ impl Draft {
                 self.tells(prefix::version(&prefix), at);
                 Values::Prefix(prefix)
             }
-            ValueKind::Numeric => Values::Numeric(list::numeric(cursor, kind, &mut self.ipv4_only)?),
+            ValueKind::Numeric => Values::Numeric(list::numeric(cursor, kind, self.dialect, &mut self.ipv4_only)?),
             ValueKind::Bitmask => Values::Bitmask(list::bitmask(cursor, kind, self.dialect, &mut self.ipv4_only)?),
         };
         self.components.push((kind, values, at));
         Ok(())
+    }
+
+    /// Whether the innermost thing that is open is a `[`.
+    fn in_brackets(&self) -> bool {
+        self.open.last().is_some_and(|open| open.close == "]")
     }
 
     fn tells(&mut self, version: IpVersion, at: usize) {
