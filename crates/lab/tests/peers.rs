@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lab::peers::{Bird, Exabgp, Family, Frr, Gobgp, Session, Version};
+use lab::peers::{Bird, Exabgp, Family, Frr, Gobgp, Receiver, Session, Version};
 use lab::{End, Netns, needs, veth, wait_until};
 
 const PEER: &str = "192.0.2.2";
@@ -331,7 +331,13 @@ fn exabgp_hands_on_json(version: Version) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let received = directory.path().join("received");
     let receiver = format!("/usr/bin/tee {}", received.display());
-    let _exabgp = Exabgp::start_with_process(&peers, version, session(65003), "", Some(&receiver))?;
+    let _exabgp = Exabgp::start_with_process(
+        &peers,
+        version,
+        session(65003),
+        "",
+        Some(Receiver { command: &receiver, octets: false }),
+    )?;
     let mut stream = speaker.establish(65000)?;
     // ORIGIN, an empty AS_PATH with the AS of this side, rate-limit 0, and the rule of the other tests.
     let nlri = [1, 32, 198, 51, 100, 7, 3, 0x81, 17];

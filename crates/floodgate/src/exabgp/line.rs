@@ -2,6 +2,7 @@
 
 use super::attribute::{self, Attributes};
 use super::json::{Pairs, parse, words};
+use super::octets::{self, Octets};
 use super::{Misread, Version, flow};
 use bgp::{AfiSafi, Announced, Destination, PathAttributes, RouteKey, Update};
 use flowspec::{Family, PathId};
@@ -88,6 +89,8 @@ struct Envelope<'a> {
     #[serde(rename = "type")]
     kind: Option<String>,
     answer: Option<String>,
+    header: Option<String>,
+    body: Option<String>,
     #[serde(borrow)]
     neighbor: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -142,9 +145,20 @@ fn whole(text: &str) -> Result<Message, Misread> {
         "state" => state(neighbor, session.state.as_deref(), session.reason),
         // What ExaBGP itself sends. Version 4.0 says receive and send, later ones in and out.
         _ if !matches!(session.direction.as_deref(), Some("in" | "receive") | None) => Ok(Message::Other),
-        _ => update(neighbor, version, session.message).map_err(|misread| misread.within("message")),
+        _ => match (&envelope.header, &envelope.body) {
+            (Some(header), Some(body)) => return exact(neighbor, header, body),
+            _ => update(neighbor, version, session.message).map_err(|misread| misread.within("message")),
+        },
     };
     message.map_err(|misread| misread.within("neighbor"))
+}
+
+/// The message itself, where ExaBGP passes it on.
+fn exact(neighbor: Neighbor, header: &str, body: &str) -> Result<Message, Misread> {
+    Ok(match octets::read(header, body)? {
+        Octets::Update(update, misread) => Message::Update(neighbor, update, misread),
+        Octets::EndOfRib(family) => Message::EndOfRib(neighbor, family),
+    })
 }
 
 fn whose(session: &Session<'_>) -> Result<Neighbor, Misread> {
@@ -177,6 +191,8 @@ struct Content<'a> {
     #[serde(borrow)]
     update: Option<&'a RawValue>,
     eor: Option<EndOfRib>,
+    header: Option<String>,
+    body: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -202,6 +218,10 @@ fn update(neighbor: Neighbor, version: Version, message: Option<&RawValue>) -> R
         return Ok(
             family(&format!("{afi} {safi}")).map_or(Message::Other, |family| Message::EndOfRib(neighbor, family))
         );
+    }
+    // `packets` without `consolidate` or `parsed`.
+    if let (Some(header), Some(body)) = (&content.header, &content.body) {
+        return exact(neighbor, header, body);
     }
     let Some(update) = content.update else {
         return Err(Misread::new("neither `update` nor `eor`; does the api block say `parsed`?"));

@@ -240,3 +240,21 @@ fn lines_that_cannot_be_read_say_why() {
     // A malformed rule that ExaBGP left out.
     assert!(said(&updating(DISCARD)).2[0].contains("leaves out rules"));
 }
+
+#[test]
+fn octets_count_where_there_are_some() {
+    // The words say what ExaBGP 4 makes of an offset: nothing.
+    let header = "0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF004702";
+    let body =
+        "0x000000304001010040020602010000FE2EC010088006000000000000800E1500028500000F01200020010DB8026840123456789A";
+    let octets = format!(r#""header":"{header}","body":"{body}""#);
+    let rule = "dst 2001:db8::/32 src ::1234:5678:9a00:0/64-104 then discard";
+    let consolidated = updating(DISCARD).replace(r#""neighbor""#, &format!(r#"{octets},"neighbor""#));
+    assert_eq!(said(&consolidated), (vec![], vec![rule.to_owned()], vec![]));
+    let alone = updating("").replace(r#""update":{  }"#, &format!(r#""category":2,{octets}"#));
+    assert_eq!(said(&alone), (vec![], vec![rule.to_owned()], vec![]));
+    let sent = consolidated.replace(r#""direction":"in""#, r#""direction":"out""#);
+    assert_eq!(read(sent.as_bytes()), Ok(Message::Other));
+    let broken = consolidated.replace("004702", "004802");
+    assert_eq!(read(broken.as_bytes()).unwrap_err().to_string(), "body: the message is cut off after 71 octets");
+}

@@ -16,6 +16,7 @@ mod json;
 mod line;
 mod names;
 mod neighbors;
+mod octets;
 mod operators;
 mod port;
 mod reader;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bgp::{PeerAs, PeerConfig};
 use flowspec::text;
-use lab::peers::{Exabgp, Family, Session, Version};
+use lab::peers::{Exabgp, Family, Receiver, Session, Version};
 use lab::{Netns, Speaker, wait_until};
 
 const OURS: &str = "203.0.113.1:1179";
@@ -56,8 +56,9 @@ fn capture(version: Version, rules: &str, raw: &str) -> Result<String> {
         Family::Vpn4Flow,
         Family::Vpn6Flow,
     ]);
-    let receiver = script.display().to_string();
-    let mut exabgp = Exabgp::start_with_process(&netns, version, session, "", Some(&receiver))?;
+    let command = script.display().to_string();
+    let receiver = Receiver { command: &command, octets: false };
+    let mut exabgp = Exabgp::start_with_process(&netns, version, session, "", Some(receiver))?;
     speaker.wait_established(PATIENCE)?;
     let lines = || fs::read_to_string(&output).unwrap_or_default();
     let wait = |what: &str| {

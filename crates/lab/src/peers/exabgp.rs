@@ -46,6 +46,15 @@ impl Version {
     }
 }
 
+/// A process that ExaBGP sends everything it receives, as JSON.
+#[derive(Clone, Copy, Debug)]
+pub struct Receiver<'a> {
+    /// The command.
+    pub command: &'a str,
+    /// The octets of each message as well (`packets; consolidate;`).
+    pub octets: bool,
+}
+
 /// An ExaBGP daemon with one BGP session.
 ///
 /// Commands are those of its API, one a line: `announce flow route { match { destination 192.0.2.1/32; } then {
@@ -79,7 +88,7 @@ impl<'a> Exabgp<'a> {
         version: Version,
         session: Session,
         flows: &str,
-        receiver: Option<&str>,
+        receiver: Option<Receiver<'_>>,
     ) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let commands = directory.path().join("commands");
@@ -176,10 +185,10 @@ impl<'a> Exabgp<'a> {
     }
 }
 
-fn configuration(session: &Session, feed: &Path, flows: &str, receiver: Option<&str>) -> Result<String> {
+fn configuration(session: &Session, feed: &Path, flows: &str, receiver: Option<Receiver<'_>>) -> Result<String> {
     let Session { local, local_as, remote, remote_as, port, hold_time, router_id, .. } = session;
     let mut text = format!("process feed {{ run {}; encoder json; }}\n", feed.display());
-    if let Some(command) = receiver {
+    if let Some(Receiver { command, .. }) = receiver {
         writeln!(text, "process receiver {{ run {command}; encoder json; }}")?;
     }
     writeln!(
@@ -198,12 +207,14 @@ fn configuration(session: &Session, feed: &Path, flows: &str, receiver: Option<&
     let families: String = session.families.iter().map(|&family| format!("{}; ", name(family))).collect();
     writeln!(text, "  family {{ {families}}}")?;
     text.push_str("  api send { processes [ feed ]; }\n");
-    if receiver.is_some() {
+    if let Some(Receiver { octets, .. }) = receiver {
         // The receiver may ask for everything again.
         text.push_str("  capability { route-refresh enable; }\n");
-        text.push_str(
-            "  api receive { processes [ receiver ]; neighbor-changes; receive { parsed; update; notification; } }\n",
-        );
+        let more = if octets { "packets; consolidate; " } else { "" };
+        writeln!(
+            text,
+            "  api receive {{ processes [ receiver ]; neighbor-changes; receive {{ parsed; {more}update; notification; }} }}"
+        )?;
     }
     writeln!(text, "  flow {{\n{flows}\n  }}\n}}")?;
     Ok(text)

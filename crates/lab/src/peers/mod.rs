@@ -16,7 +16,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 pub use bird::Bird;
-pub use exabgp::{Exabgp, Version};
+pub use exabgp::{Exabgp, Receiver, Version};
 pub use frr::Frr;
 pub use gobgp::Gobgp;
 

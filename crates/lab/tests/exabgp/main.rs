@@ -8,7 +8,7 @@ mod story;
 use anyhow::{Context, Result, ensure};
 use bgp::{AfiSafi, PeerAs, PeerConfig};
 use floodgate::api::RuleView;
-use lab::peers::{Exabgp, Session, Version};
+use lab::peers::{Exabgp, Receiver, Session, Version};
 use lab::site::{NEIGHBOUR, PEER, SWITCH, VICTIM, VICTIM6, Wire};
 use lab::{Daemon, Site, Speaker, packet, peers, wait_until};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -46,12 +46,18 @@ fn controller(site: &Site) -> Result<Speaker> {
 
 /// ExaBGP on the switch, connecting to the controller, with Floodgate as its process.
 fn exabgp<'a>(site: &'a Site, version: Version, daemon: &Daemon<'_>) -> Result<Exabgp<'a>> {
+    exabgp_with(site, version, daemon, false)
+}
+
+/// The same; `octets`: its JSON has the octets of the messages as well.
+fn exabgp_with<'a>(site: &'a Site, version: Version, daemon: &Daemon<'_>, octets: bool) -> Result<Exabgp<'a>> {
     let session = Session::new(SWITCH.parse()?, OURS, PEER.parse()?, THEIRS).port(1179).families(&[
         peers::Family::Ipv4Flow,
         peers::Family::Ipv6Flow,
         peers::Family::Vpn4Flow,
     ]);
-    Exabgp::start_with_process(&site.switch, version, session, "", Some(&daemon.exabgp_command()?))
+    let command = daemon.exabgp_command()?;
+    Exabgp::start_with_process(&site.switch, version, session, "", Some(Receiver { command: &command, octets }))
 }
 
 /// Waits until there are so many rules, all installed and none of them stale.

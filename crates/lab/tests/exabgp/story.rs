@@ -1,7 +1,8 @@
 //! Announce, withdraw, session loss: what the controller says is what the kernel drops.
 
 use crate::{
-    NTP, PATIENCE, THEIRS, configuration, controller, exabgp, look, udp, versions, wait_clean, wait_installed,
+    NTP, PATIENCE, THEIRS, configuration, controller, exabgp, exabgp_with, look, udp, versions, wait_clean,
+    wait_installed,
 };
 use anyhow::{Result, ensure};
 use lab::site::{PEER, VICTIM, VICTIM6};
@@ -160,6 +161,47 @@ fn the_guard_stands_before_exabgp_too() -> Result<()> {
                 (!controller.status().established).then_some(())
             })?;
         }
+    }
+    Ok(())
+}
+
+/// With the octets beside the words nothing is lost: offsets in version 4, and the width of a number, which is part of a rule's name.
+#[test]
+fn octets_are_exact() -> Result<()> {
+    needs!(root, "nft");
+    for version in versions() {
+        let site = Site::new()?;
+        let mut wire = site.wire()?;
+        let controller = controller(&site)?;
+        let daemon = Daemon::prepare(&site.switch, &configuration(""))?;
+        let mut exabgp = exabgp_with(&site, version, &daemon, true)?;
+        controller.wait_established(PATIENCE)?;
+        // Bits 96 to 127 of the attacker's address are ::1.
+        let rules = [
+            NTP,
+            "dst 2001:db8:2::1/128 src ::1/96-128 proto udp sport 123 then discard",
+            "dst 192.0.2.1/32 dport 0x0050 then discard",
+        ];
+        controller.announce(rules.map(|rule| rule.parse().expect(rule)));
+        let found = daemon.wait_rules("three decided rules", PATIENCE, |found| {
+            found.len() == 3 && found.iter().all(|rule| rule.state != "pending")
+        })?;
+        for rule in rules {
+            ensure!(found.iter().any(|found| found.text == rule), "{rule}: {found:#?}");
+        }
+        let packets = [
+            udp(123, VICTIM6, 50_000, 440),
+            udp(124, VICTIM6, 50_000, 440),
+            udp(123, VICTIM, 1, 9),
+            udp(1, VICTIM, 80, 9),
+        ];
+        let arrived = wire.arrivals(&packets)?;
+        ensure!(arrived == [false, true, false, false], "{arrived:?}\n{}", daemon.explain());
+        controller.withdraw(rules.map(|rule| rule.parse::<flowspec::Rule>().expect(rule).nlri));
+        daemon.wait_rules("no rules", PATIENCE, <[_]>::is_empty)?;
+        wait_clean(&site)?;
+        look(&mut wire, false)?;
+        exabgp.stop()?;
     }
     Ok(())
 }
