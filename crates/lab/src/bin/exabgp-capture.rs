@@ -1,6 +1,7 @@
 //! Writes down what a real ExaBGP tells its processes: the JSON in `crates/floodgate/tests/data/exabgp`, see the README there.
 //!
-//! `exabgp-capture 4|5 DIRECTORY > LINES`; `FLOODGATE_EXABGP5` names another program to run as 5.
+//! `exabgp-capture 4|5|6 DIRECTORY > LINES`; `FLOODGATE_EXABGP5` names another program to run as 5. Version 6, not released yet, ends a
+//! session at its End-of-RIB: there it is what was announced before that.
 
 use std::env;
 use std::fs::{self, Permissions};
@@ -22,14 +23,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [version, directory] = arguments.as_slice() else { bail!("usage: exabgp-capture 4|5 DIRECTORY") };
+    let [version, directory] = arguments.as_slice() else { bail!("usage: exabgp-capture 4|5|6 DIRECTORY") };
+    let short = version == "6";
     let version = if version == "4" { Version::V4 } else { Version::V5 };
     let read = |name: &str| fs::read_to_string(Path::new(directory).join(name)).with_context(|| name.to_owned());
-    print!("{}", capture(version, &read("rules.txt")?, &read("raw.txt")?)?);
+    print!("{}", capture(version, short, &read("rules.txt")?, &read("raw.txt")?)?);
     Ok(())
 }
 
-fn capture(version: Version, rules: &str, raw: &str) -> Result<String> {
+fn capture(version: Version, short: bool, rules: &str, raw: &str) -> Result<String> {
     let netns = Netns::new("capture")?;
     for address in ["203.0.113.1/24", "203.0.113.2/24"] {
         netns.ip(&["address", "add", address, "dev", "lo"])?;
@@ -42,6 +44,11 @@ fn capture(version: Version, rules: &str, raw: &str) -> Result<String> {
     };
     let speaker = Speaker::listen(&netns, ours, config)?;
 
+    let parsed: Vec<_> =
+        rules.lines().filter_map(|line| text::parse_line(line).transpose()).collect::<Result<_, _>>()?;
+    if short {
+        speaker.announce(parsed.clone());
+    }
     let scratch = tempfile::tempdir()?;
     let (script, output) = (scratch.path().join("receiver"), scratch.path().join("output"));
     // A process whose standard output is closed is dead to ExaBGP; sed leaves it open and says nothing.
@@ -66,8 +73,14 @@ fn capture(version: Version, rules: &str, raw: &str) -> Result<String> {
         there.with_context(|| format!("of ExaBGP there is:\n{}", lines()))
     };
 
-    let parsed: Vec<_> =
-        rules.lines().filter_map(|line| text::parse_line(line).transpose()).collect::<Result<_, _>>()?;
+    let host = fs::read_to_string("/proc/sys/kernel/hostname")?;
+    let anonymous = |lines: &str| lines.replace(&format!("\"{}\"", host.trim()), "\"switch\"");
+    if short {
+        wait("\"down\"")?;
+        let lines = lines();
+        let end = lines.find("\"down\"").and_then(|at| lines[at..].find('\n').map(|end| at + end + 1));
+        return Ok(anonymous(&lines[..end.unwrap_or(lines.len())]));
+    }
     for rule in &parsed {
         speaker.announce([rule.clone()]);
         // One message a rule, in the order of the file.
@@ -92,8 +105,7 @@ fn capture(version: Version, rules: &str, raw: &str) -> Result<String> {
     wait("\"down\"")?;
     exabgp.stop()?;
     wait("\"shutdown\"")?;
-    let host = fs::read_to_string("/proc/sys/kernel/hostname")?;
-    Ok(lines().replace(&format!("\"{}\"", host.trim()), "\"switch\""))
+    Ok(anonymous(&lines()))
 }
 
 /// The message that a line of raw.txt stands for.
