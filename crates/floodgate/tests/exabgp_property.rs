@@ -139,12 +139,11 @@ fn component(exabgp: Exabgp, version: IpVersion, component: &Component<'_>) -> P
             (vec![(false, text.clone())], vec![format!("\"{text}\"")])
         }
         Component::Numeric(_, ops) => {
-            let printed: Vec<_> = ops.clone().map(|op| (op.and, numeric(exabgp, kind, op))).collect();
+            let printed: Vec<_> = (*ops).map(|op| (op.and, numeric(exabgp, kind, op))).collect();
             let pieces = printed.iter().map(|(_, text)| format!("\"{text}\"")).collect();
             (printed, pieces)
         }
-        Component::Bitmask(_, ops) => ops
-            .clone()
+        Component::Bitmask(_, ops) => (*ops)
             .map(|op| {
                 let words = bits(exabgp, kind, op.value);
                 let text = format!("{}{}", sign(op), words.join("+"));
