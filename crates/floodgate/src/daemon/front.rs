@@ -60,6 +60,14 @@ impl Front {
         }
     }
 
+    /// The configuration was changed, and all have been told.
+    pub(super) fn changed(&self) {
+        match self {
+            Front::Bgp(_) => {}
+            Front::Exabgp(neighbors) => neighbors.changed(),
+        }
+    }
+
     /// Ends one session.
     pub(super) async fn reset(&self, peer: PeerId, code: (u8, u8)) {
         match self {

@@ -16,6 +16,7 @@ use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -41,6 +42,7 @@ pub fn run(path: &Path) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn run_exabgp(path: Option<&Path>) -> Result<()> {
+    UNDER_EXABGP.store(true, Ordering::Relaxed);
     let source = path.map_or(Source::BuiltIn, |path| Source::File(path.to_owned()));
     let config = source.load()?;
     logging(&config);
@@ -290,6 +292,7 @@ impl Supervisor {
         let Changes { added, removed, restarted } = self.front.apply(&config, &ids).await;
         let _ = self.core.send(Change::Listening(self.front.addresses())).await;
         (self.fresh, self.config) = (fresh, config);
+        self.front.changed();
         Ok(format!("reloaded: {added} peers added, {removed} removed, {restarted} restarted"))
     }
 
@@ -360,7 +363,13 @@ fn remembered(config: &Config) -> Vec<state_file::Remembered> {
     }
 }
 
+/// systemd, if it is there, started ExaBGP and not us: it is not ours to speak to.
+static UNDER_EXABGP: AtomicBool = AtomicBool::new(false);
+
 fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if UNDER_EXABGP.load(Ordering::Relaxed) {
+        return;
+    }
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!(%error, "systemd was not told");
     }
@@ -368,6 +377,6 @@ fn notify(state: &[sd_notify::NotifyState<'_>]) {
 
 /// Half of systemd's patience.
 fn watchdog_interval() -> Option<Duration> {
-    let patience = sd_notify::watchdog_enabled()?;
+    let patience = sd_notify::watchdog_enabled().filter(|_| !UNDER_EXABGP.load(Ordering::Relaxed))?;
     (!patience.is_zero()).then(|| patience / 2)
 }

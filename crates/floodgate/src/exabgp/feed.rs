@@ -6,7 +6,9 @@ use crate::net::{FromPeer, News, PeerId};
 use bgp::{AfiSafi, FamilySet, Negotiated, Open, Output, RouteKey, State, Update};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,6 +54,8 @@ pub(crate) struct Feed {
     /// Is there when the next of us waits to take over.
     successor: PathBuf,
     sessions: HashMap<IpAddr, Session>,
+    /// Changes of the configuration so far; see [`Session::generation`].
+    generation: Arc<AtomicU64>,
     number: u64,
     told_since: Instant,
     told: u32,
@@ -62,6 +66,8 @@ struct Session {
     who: Introduced,
     local: Option<IpAddr>,
     up: bool,
+    /// When `who` was looked up.
+    generation: u64,
 }
 
 /// The supervisor or the core has gone: there is nobody to feed.
@@ -74,9 +80,10 @@ impl Feed {
         core: mpsc::Sender<FromPeer>,
         supervisor: mpsc::Sender<Request>,
         successor: PathBuf,
+        generation: Arc<AtomicU64>,
     ) -> Self {
-        let sessions = HashMap::new();
-        Feed { lines, core, supervisor, successor, sessions, number: 0, told_since: Instant::now(), told: 0 }
+        let (sessions, told_since) = (HashMap::new(), Instant::now());
+        Feed { lines, core, supervisor, successor, sessions, generation, number: 0, told_since, told: 0 }
     }
 
     /// Until ExaBGP is gone and nothing of it is held any more.
@@ -119,16 +126,19 @@ impl Feed {
 
     /// ExaBGP is gone, but the policy may hold rules for a while; and the next of us may come before that.
     async fn see_out(&mut self) -> Result<(), Gone> {
-        let mut told = false;
-        loop {
-            let (answer, held) = oneshot::channel();
-            self.tell(PeerId(0), News::Held(answer)).await?;
-            let held = held.await.map_err(|_| Gone)?;
-            let successor = self.successor.exists();
+        for round in 0u64.. {
+            let successor = is_waiting(&self.successor);
+            // To count them takes time where there are many.
+            let mut held = 1;
+            if round % 10 == 0 {
+                let (answer, count) = oneshot::channel();
+                self.tell(PeerId(0), News::Held(answer)).await?;
+                held = count.await.map_err(|_| Gone)?;
+            }
             if held == 0 || successor {
                 return self.supervisor.send(Request::Ended { successor }).await.map_err(|_| Gone);
             }
-            if !std::mem::replace(&mut told, true) {
+            if round == 0 {
                 tracing::warn!(
                     rules = held,
                     "rules are held as hold-on-loss says, or until the next start takes them over"
@@ -136,6 +146,7 @@ impl Feed {
             }
             tokio::time::sleep(LOOK).await;
         }
+        Ok(())
     }
 
     async fn message(&mut self, message: Message) -> Result<(), Gone> {
@@ -176,6 +187,7 @@ impl Feed {
     /// The session of a neighbour, by the peer's address. `None` for a second neighbour with the same: their rules could not be told apart.
     async fn session(&mut self, neighbor: &Neighbor, begins: bool) -> Result<Option<IpAddr>, Gone> {
         let known = self.sessions.get(&neighbor.peer).copied();
+        let generation = self.generation.load(Ordering::Relaxed);
         if let Some(session) = known {
             let other = session.local.zip(neighbor.local).filter(|(ours, theirs)| ours != theirs);
             match other {
@@ -187,7 +199,7 @@ impl Feed {
                     self.misread(Some(session.who.id), &Misread::new(what).within("neighbor"), None).await?;
                     return Ok(None);
                 }
-                None if !begins => return Ok(Some(neighbor.peer)),
+                None if !begins && session.generation == generation => return Ok(Some(neighbor.peer)),
                 _ => {}
             }
         }
@@ -196,7 +208,7 @@ impl Feed {
         self.supervisor.send(request).await.map_err(|_| Gone)?;
         let who = introduced.await.map_err(|_| Gone)?;
         let up = known.is_some_and(|session| session.up);
-        self.sessions.insert(neighbor.peer, Session { who, local: neighbor.local, up });
+        self.sessions.insert(neighbor.peer, Session { who, local: neighbor.local, up, generation });
         Ok(Some(neighbor.peer))
     }
 
@@ -301,6 +313,12 @@ impl Feed {
     async fn tell(&self, peer: PeerId, news: News) -> Result<(), Gone> {
         self.core.send(FromPeer { peer, news }).await.map_err(|_| Gone)
     }
+}
+
+/// Whether the process that this file names is there. A file may be left of one that was killed.
+fn is_waiting(file: &Path) -> bool {
+    let process = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    process.is_some_and(|process| Path::new(&format!("/proc/{process}")).exists())
 }
 
 /// What is known of a session that ExaBGP negotiated.

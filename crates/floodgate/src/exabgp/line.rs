@@ -173,7 +173,9 @@ fn exact(neighbor: Neighbor, header: &str, body: &str) -> Result<Message, Misrea
 
 fn whose(session: &Session<'_>) -> Result<Neighbor, Misread> {
     let peer: String = parse(session.address.peer).map_err(|misread| misread.within("peer").within("address"))?;
-    let address = peer.parse().ok().filter(|address: &IpAddr| !address.is_unspecified() && !address.is_multicast());
+    // The zone of a link-local address says nothing that is needed here.
+    let plain = peer.split('%').next().unwrap_or_default();
+    let address = plain.parse().ok().filter(|address: &IpAddr| !address.is_unspecified() && !address.is_multicast());
     let peer = address.ok_or_else(|| Misread::new(format!("`{peer}` is no address of a peer")).within("address"))?;
     let local = session.address.local.and_then(|value| parse::<String>(value).ok()).and_then(|text| text.parse().ok());
     let number = |value: Option<&RawValue>| value.and_then(|value| parse::<u32>(value).ok());

@@ -11,9 +11,11 @@ use crate::state_file::{Origin, Remembered};
 use anyhow::{Context, Result, bail};
 use flowspec::Family;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -27,6 +29,8 @@ pub(crate) struct Neighbors {
     /// Our AS number and identifier, as ExaBGP tells them.
     local: Option<(u32, std::net::Ipv4Addr)>,
     requests: mpsc::Receiver<Request>,
+    /// Counts changes of the file: what the feed knows of its neighbours is to be looked up again.
+    generation: Arc<AtomicU64>,
 }
 
 impl Neighbors {
@@ -35,9 +39,15 @@ impl Neighbors {
     /// # Errors
     /// There are no more threads.
     pub(crate) fn start(core: mpsc::Sender<FromPeer>, remembered: &[Remembered], successor: PathBuf) -> Result<Self> {
+        if std::io::stdin().is_terminal() {
+            tracing::warn!(
+                "standard input is a terminal: this is meant to be started by ExaBGP (see `floodgate exabgp --help`)"
+            );
+        }
         let lines = reader::spawn(std::io::stdin()).context("cannot start a thread")?;
         let (supervisor, requests) = mpsc::channel(16);
-        tokio::spawn(Feed::new(lines, core, supervisor, successor).run());
+        let generation = Arc::new(AtomicU64::new(0));
+        tokio::spawn(Feed::new(lines, core, supervisor, successor, Arc::clone(&generation)).run());
         let mut learned = BTreeMap::new();
         let mut families = BTreeSet::new();
         for Remembered { origin, paths } in remembered {
@@ -46,13 +56,18 @@ impl Neighbors {
                 families.extend(paths.iter().map(|path| path.nlri.family()));
             }
         }
-        ask_again(families)?;
-        Ok(Neighbors { ids: HashMap::new(), next_id: 0, learned, local: None, requests })
+        ask_again(families);
+        Ok(Neighbors { ids: HashMap::new(), next_id: 0, learned, local: None, requests, generation })
     }
 
     /// What the feed asks.
     pub(crate) async fn request(&mut self) -> Option<Request> {
         self.requests.recv().await
+    }
+
+    /// The file has changed.
+    pub(crate) fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The configuration with the peers that nobody configured.
@@ -96,14 +111,14 @@ impl Neighbors {
             });
             self.local.get_or_insert((asn, id.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED)));
         }
-        if !fresh.peers.iter().any(|peer| peer.address == neighbor.peer) {
-            let peer = self.learned.entry(neighbor.peer).or_insert_with(|| learned_peer(neighbor.peer));
-            peer.asn = neighbor.peer_as.unwrap_or(peer.asn);
-            peer.local_as = neighbor.local_as.or(peer.local_as);
-            peer.source = neighbor.local.filter(|local| local.is_ipv4() == neighbor.peer.is_ipv4());
-            peer.port = super::port::of_session(neighbor).unwrap_or(peer.port);
-        }
-        (&before.0, before.1) != (&self.learned, self.local)
+        // Also one that is configured: a changed file may not name it any more.
+        let peer = self.learned.entry(neighbor.peer).or_insert_with(|| learned_peer(neighbor.peer));
+        peer.asn = neighbor.peer_as.unwrap_or(peer.asn);
+        peer.local_as = neighbor.local_as.or(peer.local_as);
+        peer.source = neighbor.local.filter(|local| local.is_ipv4() == neighbor.peer.is_ipv4());
+        peer.port = super::port::of_session(neighbor).unwrap_or(peer.port);
+        let configured = fresh.peers.iter().any(|peer| peer.address == neighbor.peer);
+        before.1 != self.local || (!configured && before.0 != self.learned)
     }
 
     /// What a neighbour is to the core, once it is configured or learned.
@@ -142,7 +157,7 @@ pub(crate) async fn wait_for_predecessor(socket: &Path) -> Result<()> {
     while UnixStream::connect(socket).await.is_ok() {
         if !std::mem::replace(&mut told, true) {
             tracing::info!("waiting for the one before to end, which still answers on {}", socket.display());
-            if let Err(error) = std::fs::write(&file, "") {
+            if let Err(error) = std::fs::write(&file, std::process::id().to_string()) {
                 tracing::warn!(%error, "cannot write {}", file.display());
             }
         }
@@ -159,7 +174,7 @@ pub(crate) async fn wait_for_predecessor(socket: &Path) -> Result<()> {
 
 /// Rules of the last run are in force, as stale. If ExaBGP was there all the time, its peers have no reason to send them again: so they are
 /// asked to. This is all that ever goes to standard output, which ExaBGP reads commands from.
-fn ask_again(families: BTreeSet<Family>) -> Result<()> {
+fn ask_again(families: BTreeSet<Family>) {
     let mut commands = String::new();
     for family in families {
         let words = match family {
@@ -171,5 +186,7 @@ fn ask_again(families: BTreeSet<Family>) -> Result<()> {
         commands.push_str(&format!("announce route-refresh {words}\n"));
     }
     let mut output = std::io::stdout().lock();
-    output.write_all(commands.as_bytes()).and_then(|()| output.flush()).context("cannot write to ExaBGP")
+    if let Err(error) = output.write_all(commands.as_bytes()).and_then(|()| output.flush()) {
+        tracing::warn!(%error, "ExaBGP cannot be asked to have the rules sent again");
+    }
 }
