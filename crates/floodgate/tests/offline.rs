@@ -216,6 +216,23 @@ fn pcap(link: u32, packets: &[Vec<u8>]) -> Vec<u8> {
     file
 }
 
+/// The same as pcapng: section header, one interface, an enhanced packet block each.
+fn pcapng(link: u16, packets: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut block = |kind: u32, mut body: Vec<u8>| {
+        body.resize(body.len().next_multiple_of(4), 0);
+        let length = (body.len() as u32 + 12).to_le_bytes();
+        file.extend([&kind.to_le_bytes()[..], &length, &body, &length].concat());
+    };
+    block(0x0a0d_0d0a, [&0x1a2b_3c4du32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat());
+    block(1, [&link.to_le_bytes()[..], &[0; 6]].concat());
+    for packet in packets {
+        let length = (packet.len() as u32).to_le_bytes();
+        block(6, [&[0; 12][..], &length, &length, packet].concat());
+    }
+    file
+}
+
 /// IPv4, UDP, 198.51.100.7:`port` to 192.0.2.1:4000.
 fn udp(port: u16) -> Vec<u8> {
     let mut packet = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 198, 51, 100, 7, 192, 0, 2, 1];
@@ -273,7 +290,7 @@ fn explain_reads_captures_as_tcpdump_writes_them() {
     for (name, file, expected) in [
         ("cooked", pcap(113, &[cooked([8, 0]), tagged, cooked([0x90, 0])]), &["discard", "discard", "accept"][..]),
         ("cooked 2", pcap(276, &[cooked2([8, 0]), cooked2([0x90, 0])]), &["discard", "accept"]),
-        ("with the length of checksums", pcap(0x2400_0001, &[ethernet]), &["discard"]),
+        ("with the length of checksums", pcap(0x2400_0001, std::slice::from_ref(&ethernet)), &["discard"]),
         ("snapshot length", cut_short, &["discard", "discard"]),
     ] {
         let mut capture = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -282,6 +299,13 @@ fn explain_reads_captures_as_tcpdump_writes_them() {
         let run = floodgate(&["explain", "--json", "--rules", rules, "--pcap", path], "");
         let verdicts: Vec<_> = run.objects().iter().map(|object| object["verdict"].clone()).collect();
         assert_eq!(verdicts, expected, "{name}: {}", run.stderr);
+    }
+    for (link, packets, expected) in
+        [(1, [ethernet.clone(), vec![]], ["discard", "accept"]), (101, [udp(123), udp(124)], ["discard", "accept"])]
+    {
+        let run = floodgate_octets(&["explain", "--json", "--rules", rules, "--pcap", "-"], &pcapng(link, &packets));
+        let verdicts: Vec<_> = run.objects().iter().map(|object| object["verdict"].clone()).collect();
+        assert_eq!(verdicts, expected, "pcapng: {}{}", run.stdout, run.stderr);
     }
     let file = pcap(101, &[udp(123)]);
     let run = floodgate_octets(&["explain", "--json", "--rules", rules, "--pcap", "-"], &file);
@@ -307,6 +331,32 @@ fn explain_tells_a_bare_packet_from_a_frame() {
         let run = floodgate(&["explain", "--json", "--rules", rules, "--packet", &hex], "");
         assert_eq!(run.objects()[0]["verdict"], "discard", "{hex}: {}", run.stderr);
     }
+}
+
+#[test]
+fn explain_answers_with_an_object_in_json_whatever_is_asked() {
+    let rules = rules_file();
+    let rules = rules.path().to_str().expect("UTF-8");
+    let ask = |question: &[&str], input: &[u8]| {
+        let run = floodgate_octets(&[&["explain", "--json", "--rules", rules], question].concat(), input);
+        assert_eq!(run.status, 1, "{question:?}: {}", run.stdout);
+        run.objects()
+    };
+    for (question, kind) in [
+        (&["--packet", "45zz"][..], "hex"),
+        (&["--packet", "0102"], "packet"),
+        (&["tcp", "192.0.2.1"], "words"),
+        (&["--pcap", "-"], "capture"),
+    ] {
+        let answer = ask(question, b"no capture");
+        assert_eq!((&answer[0]["packet"], &answer[0]["error"]["kind"]), (&0.into(), &kind.into()), "{question:?}");
+    }
+    let mut cut = pcap(101, &[udp(123), udp(123)]);
+    cut.pop();
+    let answers = ask(&["--pcap", "-"], &cut);
+    assert_eq!((&answers[0]["verdict"], &answers[1]["packet"]), (&"discard".into(), &1.into()));
+    assert_eq!(answers[1]["error"]["kind"], "capture");
+    assert_eq!(floodgate(&["explain", "--rules", rules], "").status, 2, "nothing is asked");
 }
 
 #[test]
@@ -397,10 +447,15 @@ fn compile_for_a_switch_shows_the_file_and_what_each_rule_costs() {
     );
 
     // On more ports than the table has room for.
-    let ports = (1..=300).map(|n| format!("swp{n}")).collect::<Vec<_>>().join(",");
-    let run = floodgate(&[&compile[..], &["--json", "--interfaces", &ports]].concat(), rules);
-    assert_eq!(run.objects()[1]["entries"], 600);
-    assert!(run.objects()[1]["over_capacity"].as_str().is_some_and(|why| why.contains("156 of 456 are left")));
+    let ports = (1..=200).map(|n| format!("swp{n}")).collect::<Vec<_>>().join(",");
+    let three = (1..=3).map(|n| format!("dst 192.0.2.{n}/32 proto udp then discard\n")).collect::<String>();
+    let run = floodgate(&[&compile[..], &["--json", "--interfaces", &ports]].concat(), &three);
+    assert_eq!(run.objects()[2]["entries"], 200);
+    assert!(
+        run.objects()[2]["over_capacity"].as_str().is_some_and(|why| why.contains("56 of 456 are left")),
+        "{}",
+        run.stdout
+    );
 
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     let text = "[router]\nas = 65140\nid = \"192.0.2.10\"\n[dataplane]\ninterfaces = [\"swp1\", \"bond*\"]\n[dataplane.cumulus]\nrelease = \"5.14\"\nasic = \"spectrum3\"\n";

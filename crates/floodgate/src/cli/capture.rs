@@ -8,7 +8,7 @@ use pcap_file::pcapng::{Block, PcapNgReader};
 use std::io::{Cursor, Read};
 
 /// First octets of a pcapng file: the type of its section header block.
-const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0a, 0x0d];
+const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
 /// How the octets of a captured packet start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
