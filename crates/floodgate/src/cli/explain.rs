@@ -1,8 +1,8 @@
 //! `floodgate explain`: which rule decides about a packet, and why the earlier ones did not. The verdict is the oracle's.
 
 use super::capture::{self, Link};
-use super::input::{self, parse_hex};
-use super::output::Output;
+use super::input::{self, HexError, parse_hex};
+use super::output::{ErrorObject, Output, is_broken_pipe};
 use super::rules::{self, NumberedRule};
 use super::{ExplainArgs, NEGATIVE, OK, live, words};
 use anyhow::{Context, Result, bail};
@@ -17,7 +17,11 @@ use std::path::Path;
 /// Explains one packet, or every packet of a capture.
 pub fn run(args: &ExplainArgs) -> Result<u8> {
     let mut output = Output::new();
-    let question = Question::of(args)?;
+    let question = match Question::of(args) {
+        Ok(question) => question,
+        Err(error) if args.json => return failure(&mut output, 0, error.object()),
+        Err(error) => bail!("{error}"),
+    };
     let from_stdin = |path: &Path| path == Path::new("-");
     if args.rules.as_deref().is_some_and(from_stdin) && args.pcap.as_deref().is_some_and(from_stdin) {
         bail!("--rules and --pcap cannot both be standard input");
@@ -36,13 +40,58 @@ pub fn run(args: &ExplainArgs) -> Result<u8> {
         Question::One(packet, _) => answers.one(&packet)?,
         Question::Capture(path) => {
             let (reader, name) = input::open(path)?;
-            capture::for_each(reader, |number, link, octets| answers.captured(number, link, octets))
-                .with_context(|| format!("cannot read {name}"))?;
+            let read = capture::for_each(reader, |number, link, octets| answers.captured(number, link, octets))
+                .with_context(|| format!("cannot read {name}"));
+            match read {
+                Err(error) if args.json && !is_broken_pipe(&error) => {
+                    let packets = answers.tally.values().sum::<u64>() as usize;
+                    let error = ErrorObject { kind: "capture", offset: 0, message: format!("{error:#}") };
+                    return failure(&mut answers.output, packets, error);
+                }
+                read => read?,
+            }
             answers.summary()?;
         }
     }
     answers.output.finish()?;
     Ok(if failed { NEGATIVE } else { OK })
+}
+
+/// An error in the place of an answer.
+#[derive(Serialize)]
+struct Failure {
+    packet: usize,
+    error: ErrorObject<'static>,
+}
+
+fn failure(output: &mut Output, packet: usize, error: ErrorObject<'static>) -> Result<u8> {
+    output.json(&Failure { packet, error })?;
+    output.flush()?;
+    Ok(NEGATIVE)
+}
+
+/// Why there is nothing to ask about.
+#[derive(Debug, thiserror::Error)]
+enum NoQuestion {
+    #[error("--packet: {0}")]
+    Hex(#[from] HexError),
+    #[error("{0}")]
+    Words(#[from] words::WordError),
+    #[error("not a packet that rules look at: {0}")]
+    Packet(#[from] PacketError),
+}
+
+impl NoQuestion {
+    /// The error as JSON has it; the offset counts characters of the hex, or words.
+    fn object(&self) -> ErrorObject<'static> {
+        let (kind, offset) = match self {
+            NoQuestion::Hex(HexError::Digit { column, .. }) => ("hex", column - 1),
+            NoQuestion::Hex(HexError::Odd | HexError::Empty) => ("hex", 0),
+            NoQuestion::Words(error) => ("words", error.position - 1),
+            NoQuestion::Packet(_) => ("packet", 0),
+        };
+        ErrorObject { kind, offset, message: self.to_string() }
+    }
 }
 
 /// What is asked about.
@@ -53,15 +102,15 @@ enum Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    fn of(args: &'a ExplainArgs) -> Result<Self> {
+    fn of(args: &'a ExplainArgs) -> Result<Self, NoQuestion> {
         if let Some(path) = &args.pcap {
             return Ok(Question::Capture(path));
         }
         let octets = match &args.packet {
-            Some(hex) => parse_hex(hex).context("--packet")?,
+            Some(hex) => parse_hex(hex)?,
             None => words::packet(&args.words)?,
         };
-        let packet = parse_packet(&octets).context("not a packet that rules look at")?;
+        let packet = parse_packet(&octets)?;
         Ok(Question::One(Box::new(packet), octets))
     }
 }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// A word that does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("word {position}, `{found}`: expected {expected}")]
+#[error("{}: expected {expected}", place(*position, found))]
 pub struct WordError {
     /// 1-based.
     pub position: usize,
@@ -17,6 +17,10 @@ pub struct WordError {
     pub found: String,
     /// What would fit.
     pub expected: String,
+}
+
+fn place(position: usize, found: &str) -> String {
+    if found.is_empty() { format!("word {position} is missing") } else { format!("word {position}, `{found}`") }
 }
 
 const FLAGS: [(&str, u16); 9] = [
@@ -83,9 +87,11 @@ pub fn packet(words: &[String]) -> Result<Vec<u8>, WordError> {
         options.take(word, protocol).map_err(|expected| error(index, word, &expected))?;
     }
     let payload = options.payload(protocol, source_port.unwrap_or(0), destination_port.unwrap_or(0));
-    options
-        .wrap(protocol, source, destination, payload)
-        .ok_or_else(|| error(words.len(), "", "a length that holds the headers and is at most 65535"))
+    options.wrap(protocol, source, destination, payload).ok_or_else(|| {
+        let is_length = |word: &String| word.to_ascii_lowercase().starts_with("length=");
+        let at = words.iter().rposition(is_length).unwrap_or(0);
+        error(at, &words[at], "a length that holds the headers")
+    })
 }
 
 /// The words that describe `packet`; [`packet`] reads them back.
@@ -312,7 +318,7 @@ mod tests {
             ("icmp 192.0.2.1:80 192.0.2.2", 2),
             ("udp 192.0.2.1:1 192.0.2.2:2 syn", 4),
             ("udp 192.0.2.1:1 192.0.2.2:2 dscp=64", 4),
-            ("udp 192.0.2.1:1 192.0.2.2:2 length=20", 5),
+            ("udp 192.0.2.1:1 192.0.2.2:2 length=20 df", 4),
         ] {
             assert_eq!(read(text).map_err(|e| e.position), Err(position), "{text}");
         }
