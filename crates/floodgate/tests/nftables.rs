@@ -177,6 +177,8 @@ fn interfaces_are_taken_in_when_they_come() {
     assert!(it.inside(&["ip", "link", "add", "swp1", "type", "veth", "peer", "name", "other1"]).status.success());
     wait("swp1", || (it.status()["interfaces"] == serde_json::json!(["swp1"])).then_some(()));
     assert!(it.drops() > 0, "{}", it.table());
+    // People look at our table with nft: it must not show empty names.
+    assert!(it.table().contains("\"swp1\""), "{}", it.table());
     assert!(it.inside(&["ip", "link", "del", "swp1"]).status.success());
     wait("the end of swp1", || (it.status()["interfaces"] == serde_json::json!([])).then_some(()));
 }

@@ -233,6 +233,8 @@ fn new_set(w: &mut Writer, set: &SetSpec, id: u32) {
     const VERDICT: u32 = 0xffff_ff00;
     const INTERFACE_NAME: u32 = 41;
     const TYPE_BITS: u32 = 6;
+    const KEY_BYTE_ORDER: u8 = 0;
+    const HOST_ENDIAN: [u8; 4] = 1u32.to_ne_bytes();
     let (key_type, key_octets) = match set.kind {
         SetKind::Interfaces => (INTERFACE_NAME, 16),
         SetKind::Plain | SetKind::Counted | SetKind::Verdicts => (
@@ -255,7 +257,11 @@ fn new_set(w: &mut Writer, set: &SetSpec, id: u32) {
         w.u32(5, key_octets);
         w.u32(10, id);
         match set.kind {
-            SetKind::Plain | SetKind::Interfaces => {}
+            SetKind::Plain => {}
+            // For `nft list` alone: names are in host order. Without it, they are shown as empty.
+            SetKind::Interfaces => {
+                w.bytes(13, &[KEY_BYTE_ORDER, 4, HOST_ENDIAN[0], HOST_ENDIAN[1], HOST_ENDIAN[2], HOST_ENDIAN[3]])
+            }
             SetKind::Counted => expression(w, 17, "counter", |_| {}),
             SetKind::Verdicts => w.u32(6, VERDICT),
         }
