@@ -1,5 +1,7 @@
 //! NOTIFICATION: why a session ends (RFC 4271 §4.5, RFC 4486, RFC 6608, RFC 9003, RFC 9687).
 
+use crate::afi_safi::AfiSafi;
+use crate::message::{Capability, FamilyNumbers};
 use std::fmt;
 
 /// A NOTIFICATION as on the wire.
@@ -113,6 +115,38 @@ impl Notification {
         Some(clean)
     }
 
+    /// What the data adds for people, where its meaning is known.
+    fn detail(&self) -> Option<String> {
+        match (self.kind(), self.data.as_slice()) {
+            (Notification::OPEN_PEER_AS, &[a, b]) => Some(format!("AS {}", u16::from_be_bytes([a, b]))),
+            (Notification::OPEN_PEER_AS, &[a, b, c, d]) => Some(format!("AS {}", u32::from_be_bytes([a, b, c, d]))),
+            (Notification::OPEN_CAPABILITY, mut data) => {
+                let mut needed = Vec::new();
+                while let Some((&[code, len], rest)) = data.split_first_chunk() {
+                    let (value, rest) = rest.split_at_checked(usize::from(len))?;
+                    needed.push(match Capability::decode(code, value) {
+                        Capability::Multiprotocol(FamilyNumbers { afi, safi }) => {
+                            match AfiSafi::from_numbers(afi, safi) {
+                                Some(family) => family.name().to_owned(),
+                                None => format!("family {afi}/{safi}"),
+                            }
+                        }
+                        _ => format!("capability {code}"),
+                    });
+                    data = rest;
+                }
+                (!needed.is_empty() && data.is_empty()).then(|| format!("{} needed", needed.join(", ")))
+            }
+            (Notification::HEADER_TYPE, &[kind]) => Some(format!("type {kind}")),
+            (Notification::CEASE_HARD_RESET, &[code, subcode, ref data @ ..])
+                if (code, subcode) != Notification::CEASE_HARD_RESET =>
+            {
+                Some(Notification { code, subcode, data: data.to_vec() }.to_string())
+            }
+            _ => self.communication().map(|text| format!("\"{text}\"")),
+        }
+    }
+
     /// A Hard Reset (RFC 8538 §3.1) around another NOTIFICATION: the peer must not retain routes.
     pub fn hard_reset(self) -> Self {
         let mut data = vec![self.code, self.subcode];
@@ -146,8 +180,8 @@ impl fmt::Display for Notification {
             Some((_, text)) => write!(f, "{text} ({}/{})", self.code, self.subcode)?,
             None => write!(f, "notification {}/{}", self.code, self.subcode)?,
         }
-        match self.communication() {
-            Some(text) => write!(f, ": \"{text}\""),
+        match self.detail() {
+            Some(text) => write!(f, ": {text}"),
             None => Ok(()),
         }
     }
@@ -169,5 +203,26 @@ mod tests {
         let lying = Notification { code: 6, subcode: 2, data: vec![9, b'a'] };
         assert_eq!(lying.communication(), None);
         assert!(Notification::cease(Notification::CEASE_PREFIXES, "text").data.is_empty());
+        let hard = Notification::cease(Notification::CEASE_SHUTDOWN, "bye").hard_reset();
+        assert_eq!(hard.to_string(), "hard reset (6/9): administrative shutdown (6/2): \"bye\"");
+    }
+
+    #[test]
+    fn data_of_known_meaning_is_told() {
+        let table: [(_, &[u8], _); 6] = [
+            (Notification::OPEN_PEER_AS, &[0xfe, 0x0a], "bad peer AS (2/2): AS 65034"),
+            (Notification::OPEN_PEER_AS, &[1], "bad peer AS (2/2)"),
+            (
+                Notification::OPEN_CAPABILITY,
+                &[1, 4, 0, 1, 0, 1, 65, 0],
+                "unsupported capability (2/7): ipv4-unicast, capability 65 needed",
+            ),
+            (Notification::OPEN_CAPABILITY, &[1, 9, 0], "unsupported capability (2/7)"),
+            (Notification::HEADER_TYPE, &[9], "bad message type (1/3): type 9"),
+            (Notification::CEASE_HARD_RESET, &[6, 9, 6, 9], "hard reset (6/9)"),
+        ];
+        for (kind, data, text) in table {
+            assert_eq!(Notification::with_data(kind, data).to_string(), text);
+        }
     }
 }

@@ -143,6 +143,9 @@ pub enum DownReason {
     /// The peer sent this NOTIFICATION.
     #[error("received {0}")]
     Received(Notification),
+    /// No connection came about, in the words of whoever opens them; the session itself never says this.
+    #[error("{0}")]
+    NoConnection(String),
     /// The TCP connection closed or broke.
     #[error("connection lost")]
     ConnectionLost,

@@ -13,6 +13,7 @@ pub(super) fn families(config: &PeerConfig, negotiated: &Negotiated, reason: &Do
     };
     let graceful = match reason {
         DownReason::ConnectionLost | DownReason::PeerRestarted => true,
+        DownReason::NoConnection(_) => false,
         // Only where both said so does a NOTIFICATION leave the routes, and a Hard Reset never does (RFC 8538 §4).
         DownReason::Sent(notification) | DownReason::Received(notification) => {
             ours.notification && theirs.notification && notification.kind() != Notification::CEASE_HARD_RESET

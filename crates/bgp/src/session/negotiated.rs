@@ -105,7 +105,8 @@ pub(crate) fn local_open(config: &PeerConfig) -> Open {
 /// The NOTIFICATION to answer with: the peer is not who it should be, or there is nothing in common.
 pub(crate) fn negotiate(config: &PeerConfig, open: Open) -> Result<Negotiated, Notification> {
     if !config.peer_as.accepts(open.asn, config.local_as) {
-        return Err(Notification::new(Notification::OPEN_PEER_AS));
+        // The data is ours to choose: with the number, both operators see what is wrong.
+        return Err(Notification::with_data(Notification::OPEN_PEER_AS, &open.asn.to_be_bytes()));
     }
     let external = open.asn != config.local_as;
     // Identifiers need to differ within an AS only (RFC 6286 §2.1).
@@ -219,7 +220,8 @@ mod tests {
         let open = |config: &PeerConfig| local_open(config);
         let refused = |config: &PeerConfig, open: Open| negotiate(config, open).unwrap_err().kind();
         let ours = PeerConfig { peer_as: PeerAs::Exactly(65002), ..config(65001, 1) };
-        assert_eq!(refused(&ours, open(&config(65003, 3))), Notification::OPEN_PEER_AS);
+        let answer = negotiate(&ours, open(&config(65003, 3))).unwrap_err();
+        assert_eq!(answer.to_string(), "bad peer AS (2/2): AS 65003");
         let external = PeerConfig { peer_as: PeerAs::External, ..config(65001, 1) };
         assert_eq!(refused(&external, open(&config(65001, 3))), Notification::OPEN_PEER_AS);
         assert_eq!(refused(&config(65001, 1), open(&config(65001, 1))), Notification::OPEN_IDENTIFIER);
@@ -228,6 +230,7 @@ mod tests {
         let answer = negotiate(&config(65001, 1), unicast).unwrap_err();
         assert_eq!(answer.kind(), Notification::OPEN_CAPABILITY);
         assert_eq!(answer.data, [1, 4, 0, 1, 0, 133, 1, 4, 0, 2, 0, 133]);
+        assert_eq!(answer.to_string(), "unsupported capability (2/7): ipv4-flow, ipv6-flow needed");
         let customer = PeerConfig { role: Some(Role::Customer), role_strict: true, ..config(65001, 1) };
         assert_eq!(refused(&customer, open(&config(65002, 2))), Notification::OPEN_ROLE);
         let peer = PeerConfig { role: Some(Role::Peer), ..config(65002, 2) };
