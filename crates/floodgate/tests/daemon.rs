@@ -378,3 +378,71 @@ fn a_peer_that_sends_too_much_is_cut_off_where_told_to() {
         controller.seen()
     );
 }
+
+/// Connects from [`PEER`] with graceful restart and enhanced route refresh offered; what the daemon sends from then on is read from it.
+fn by_hand(daemon: &Daemon) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let address = |text: &str, port| socket2::SockAddr::from(std::net::SocketAddr::new(text.parse().unwrap(), port));
+    socket.bind(&address(PEER, 0)).unwrap();
+    socket.connect(&address("127.0.0.1", daemon.port)).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let capabilities = [1, 4, 0, 1, 0, 133, 70, 0, 2, 0, 64, 6, 0x80, 30, 0, 1, 133, 0];
+    let mut open = vec![4, 0xfe, 0x2e, 0, 90, 192, 0, 2, 1, capabilities.len() as u8 + 2, 2, capabilities.len() as u8];
+    open.extend(capabilities);
+    stream.write_all(&message(1, &open)).unwrap();
+    stream.write_all(&message(4, &[])).unwrap();
+    assert_eq!(receive(&mut stream).0, 1);
+    stream
+}
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut octets = vec![0xff; 16];
+    octets.extend((body.len() as u16 + 19).to_be_bytes());
+    octets.push(kind);
+    octets.extend(body);
+    octets
+}
+
+fn receive(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut header = [0; 19];
+    stream.read_exact(&mut header).unwrap();
+    let mut body = vec![0; usize::from(u16::from_be_bytes([header[16], header[17]])) - 19];
+    stream.read_exact(&mut body).unwrap();
+    (header[18], body)
+}
+
+/// The next message that is no KEEPALIVE.
+fn receive_other(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    loop {
+        let (kind, body) = receive(stream);
+        if kind != 4 {
+            return (kind, body);
+        }
+    }
+}
+
+#[test]
+fn a_restarting_peer_need_not_wait_for_our_routes() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let mut stream = by_hand(&daemon);
+    assert_eq!(receive_other(&mut stream), (2, vec![0, 0, 0, 6, 0x80, 15, 3, 0, 1, 133]), "End-of-RIB");
+    stream.write_all(&message(5, &[0, 1, 0, 133])).unwrap();
+    assert_eq!(receive_other(&mut stream), (5, vec![0, 1, 1, 133]), "begin of a refresh");
+    assert_eq!(receive_other(&mut stream), (5, vec![0, 1, 2, 133]), "end of a refresh");
+}
+
+#[test]
+fn peers_say_why_there_is_no_session() {
+    let port = free_port();
+    let silent = format!("[[peer]]\nname = \"b\"\naddress = \"127.0.0.3\"\nas = 65070\nport = {port}\n");
+    let daemon = Daemon::start(&(peer("a", PEER, "") + &silent), "");
+    let refused = wait("the refusal", || daemon.peer("b")["last_error"].as_str().map(str::to_owned));
+    assert_eq!(refused, format!("cannot connect to 127.0.0.3:{port}: Connection refused (os error 111)"));
+    // A next hop of 5 octets: where the rules begin cannot be known (RFC 7606 §7.11).
+    let mut stream = by_hand(&daemon);
+    let attributes = [0x80, 14, 10, 0, 1, 133, 5, 1, 1, 1, 1, 1, 0];
+    stream.write_all(&message(2, &[&[0, 0, 0, attributes.len() as u8][..], &attributes].concat())).unwrap();
+    let lost = wait("the loss", || daemon.peer("a")["last_error"].as_str().map(str::to_owned));
+    assert_eq!(lost, "ipv4-flow disabled until the next session: the boundaries of its rules were lost");
+}

@@ -99,6 +99,10 @@ impl PeerEntry {
         self.last_error = Some(why);
     }
 
+    pub(super) fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
     pub(super) fn state(&mut self, state: State) {
         if state != self.state {
             self.state = state;

@@ -1,7 +1,7 @@
 //! One peer's task: carries octets, connects and time between the kernel and a [`bgp::Session`], and what the session tells to the engine.
 
 use super::socket::Endpoint;
-use bgp::{Cease, ConnId, Direction, Event, Output, PeerConfig, Session};
+use bgp::{Cease, ConnId, Direction, DownReason, Event, Negotiated, Output, PeerConfig, RefreshKind, Session};
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
 use std::io;
@@ -70,7 +70,8 @@ pub struct SessionSetup {
 const READ: usize = 64 * 1024;
 
 /// Longest time that a connection attempt takes before it counts as failed.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Shorter than the session's connect retry time, so that it is known why there is no connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest time for last words.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -125,9 +126,11 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Option<TcpStream>> + Send>>;
+/// A connection, or in words why there is none.
+type Connected = Result<TcpStream, String>;
+type Connecting = Pin<Box<dyn Future<Output = Connected> + Send>>;
 
-async fn connected(connecting: &mut Option<Connecting>) -> Option<TcpStream> {
+async fn connected(connecting: &mut Option<Connecting>) -> Connected {
     match connecting {
         Some(attempt) => attempt.await,
         None => pending().await,
@@ -203,15 +206,8 @@ impl Task {
                 let endpoint = self.endpoint.clone();
                 self.connecting = Some(Box::pin(async move {
                     match tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
-                        Ok(Ok(stream)) => Some(stream),
-                        Ok(Err(error)) => {
-                            tracing::debug!(%error, "no connection");
-                            None
-                        }
-                        Err(_) => {
-                            tracing::debug!(peer = %endpoint.remote, "no connection: no answer");
-                            None
-                        }
+                        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                        Err(_) => Err(format!("cannot connect to {}: no answer", endpoint.remote)),
                     }
                 }));
             }
@@ -224,8 +220,16 @@ impl Task {
                     self.closing.spawn(conn.close());
                 }
             }
-            Output::Established(_)
-            | Output::Down(_)
+            Output::Established(ref negotiated) => {
+                self.end_of_rib(negotiated);
+                self.outputs.push_back(output);
+            }
+            // Nothing lies between begin and end (RFC 7313 §4); a peer without these marks gets no answer, as there is nothing to send.
+            Output::RouteRefresh { family, kind: RefreshKind::Request } => {
+                self.session.route_refresh(family, RefreshKind::Begin);
+                self.session.route_refresh(family, RefreshKind::End);
+            }
+            Output::Down(_)
             | Output::Failed(_)
             | Output::State(_)
             | Output::Update(_)
@@ -286,11 +290,24 @@ impl Task {
         true
     }
 
-    fn connect_done(&mut self, stream: Option<TcpStream>) {
+    fn connect_done(&mut self, outcome: Connected) {
         self.connecting = None;
-        match stream {
-            Some(stream) => self.add(stream, Direction::Outgoing),
-            None => self.handle(Event::ConnectFailed),
+        match outcome {
+            Ok(stream) => self.add(stream, Direction::Outgoing),
+            Err(words) => {
+                self.outputs.push_back(Output::Failed(DownReason::NoConnection(words)));
+                self.handle(Event::ConnectFailed);
+            }
+        }
+    }
+
+    /// We announce nothing, and say so at once: a peer that restarts gracefully may hold its own routes back until each of its peers
+    /// has sent End-of-RIB (RFC 4724 §4.1).
+    fn end_of_rib(&mut self, negotiated: &Negotiated) {
+        if negotiated.graceful_restart().is_some() {
+            for family in negotiated.families.iter() {
+                self.session.end_of_rib(family);
+            }
         }
     }
 

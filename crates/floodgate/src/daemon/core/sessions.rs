@@ -57,8 +57,14 @@ impl Core {
             Output::Down(down) => self.session_lost(peer, down.reason.to_string(), &down.graceful),
             Output::Failed(reason) => {
                 if let Some(entry) = self.peers.get_mut(peer) {
-                    tracing::info!(peer = entry.config.name, %reason, "no session");
-                    entry.failed(reason.to_string());
+                    let reason = reason.to_string();
+                    // A peer that is away for days is not worth a line each time.
+                    if entry.last_error() == Some(reason.as_str()) {
+                        tracing::debug!(peer = entry.config.name, reason, "no session");
+                    } else {
+                        tracing::info!(peer = entry.config.name, reason, "no session");
+                    }
+                    entry.failed(reason);
                 }
             }
             Output::State(state) => {
@@ -79,7 +85,11 @@ impl Core {
             Output::FamilyDisabled(family) => {
                 let name = self.name(peer);
                 tracing::error!(peer = name, %family, "the boundaries of its rules were lost; all of this family are dropped");
-                self.history.record(Kind::Malformed, About::peer(&name).saying(format!("{family} disabled")));
+                let lost = format!("{family} disabled until the next session: the boundaries of its rules were lost");
+                self.history.record(Kind::Malformed, About::peer(&name).saying(lost.clone()));
+                if let Some(entry) = self.peers.get_mut(peer) {
+                    entry.failed(lost);
+                }
                 self.engine.begin_refresh(id(peer), convert::family(family));
                 self.all_sent(peer, convert::family(family));
             }
