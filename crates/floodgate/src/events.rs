@@ -48,8 +48,6 @@ pub enum Kind {
     Announced,
     /// A rule was withdrawn.
     Withdrawn,
-    /// A rule's state changed.
-    State,
     /// A rule ran out of time.
     Expired,
     /// Many rules changed at once; the message says how many.

@@ -266,6 +266,19 @@ fn over_tcp_a_token_is_needed_to_change_anything() {
     daemon.wait_rules(&[]);
     assert!(ask("POST /v1/announce", "Authorization: Bearer 0123456789abcdef\r\n", &rule).starts_with("HTTP/1.1 200"));
     daemon.wait_rules(&[(&shown(NTP), "installed")]);
+    // Whatever is wrong with a request, a program finds the reason in the same place.
+    let token = "Authorization: Bearer 0123456789abcdef\r\n";
+    for (request, body, status) in [
+        ("POST /v1/announce", "{", "400"),
+        ("POST /v1/announce", "{\"rule\":\"dst 192.0.2.1/32\",\"fro\":1}", "422"),
+        ("GET /v1/announce", "", "405"),
+        ("GET /v1/rules?fliter=a", "", "400"),
+        ("GET /v2", "", "404"),
+    ] {
+        let answer = ask(request, token, body);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(answer.contains("\r\n\r\n{\"error\":{\"message\":\""), "{request}: {answer}");
+    }
 }
 
 #[test]
@@ -307,6 +320,16 @@ fn the_running_rules_explain_a_packet() {
     assert_eq!((&answer["verdict"], &answer["protected"]), (&"accept".into(), &"packets to 192.0.2.53/32".into()));
     assert!(daemon.cli(&["pause"]).status.success());
     assert!(ask("192.0.2.1:4000")["inactive"].as_str().unwrap().contains("paused"));
+}
+
+#[test]
+fn the_end_of_a_life_is_an_event() {
+    let daemon = Daemon::start("", "");
+    assert!(daemon.cli(&["announce", NTP, "--for", "1s"]).status.success());
+    daemon.wait_rules(&[]);
+    let last = daemon.json(&["history"]).pop().unwrap();
+    assert_eq!((&last["event"], &last["peer"]), (&"expired".into(), &"local".into()));
+    assert_eq!(last["rule"], "dst 192.0.2.1/32 proto udp sport 123");
 }
 
 #[test]

@@ -4,9 +4,10 @@
 use super::Engine;
 use crate::key::RuleKey;
 use crate::route::{Path, PeerId, RouteFamily, Timestamp};
-use flowspec::PathId;
+use flowspec::{Nlri, PathId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 
 /// How long a peer's routes of one family outlive the session. A family for which there is none goes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +108,16 @@ impl Engine {
         stale.chain(lives).min()
     }
 
-    /// Time has passed: routes whose time is over go.
-    pub fn expire(&mut self, now: Timestamp) {
+    /// A peer is back that has kept its routes of a family: from now on it is not the time to come back that counts, but until when it
+    /// has to have sent them again. Routes that would have stayed longer than `until` do.
+    pub fn peer_back(&mut self, peer: PeerId, family: RouteFamily, until: Timestamp) {
+        if let Some(retention) = self.stale.stale.get_mut(&(peer, family)) {
+            retention.until = retention.until.map(|earlier| earlier.max(until));
+        }
+    }
+
+    /// Time has passed: routes whose time is over go. The rules whose own time was over, and who announced them.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<(PeerId, Arc<Nlri>)> {
         let over = |time: &Option<Timestamp>| time.is_some_and(|time| time <= now);
         let due: Vec<_> = self.stale.stale.iter().filter(|(_, r)| over(&r.until)).map(|(key, _)| *key).collect();
         for (peer, family) in due {
@@ -129,26 +138,32 @@ impl Engine {
         let late = self.stale.stale.iter().filter(|(_, r)| r.until.is_none() && over(&r.long_lived_until));
         let late: Vec<_> = late.map(|(key, _)| *key).collect();
         late.into_iter().for_each(|(peer, family)| self.end_of_rib(peer, family));
+        let mut ended = Vec::new();
         while let Some(Reverse((deadline, ..))) = self.stale.lives.peek()
             && *deadline <= now
         {
-            if let Some(Reverse((deadline, key, peer, path_id))) = self.stale.lives.pop() {
-                self.end_life(deadline, &key, peer, path_id);
+            if let Some(Reverse((deadline, key, peer, path_id))) = self.stale.lives.pop()
+                && self.end_life(deadline, &key, peer, path_id)
+            {
+                ended.extend(key.nlri().map(|nlri| (peer, Arc::clone(nlri))));
             }
         }
+        ended
     }
 
     /// A rule made here goes; another's stays visible until its peer withdraws it.
-    fn end_life(&mut self, deadline: Timestamp, key: &RuleKey, peer: PeerId, path_id: Option<PathId>) {
+    /// False if it has another deadline by now.
+    fn end_life(&mut self, deadline: Timestamp, key: &RuleKey, peer: PeerId, path_id: Option<PathId>) -> bool {
         let path = self.table.rules.get_mut(key).and_then(|record| {
             record.paths.iter_mut().find(|path| path.is(peer, path_id) && path.deadline == Some(deadline))
         });
-        let Some(path) = path else { return };
+        let Some(path) = path else { return false };
         path.expired = true;
         self.table.touch(key);
         if self.peers.is_local(peer) {
             self.withdraw_key(peer, key, path_id);
         }
+        true
     }
 
     fn drop_stale(&mut self, peer: PeerId, family: RouteFamily) {

@@ -353,6 +353,14 @@ fn rules_outlive_the_session_as_policy_says() {
     assert_eq!(plan(&mut engine).remove, [nlri(gone)]);
     engine.applied(&Applied::default());
     assert_eq!(engine.counts(PEER).rules, 1);
+    // Lost again, and back in the last second: what it has to send again stays for as long as that may take.
+    engine.peer_down(PEER, &[retain], NOW);
+    engine.peer_back(PEER, V4, NOW.plus(200));
+    engine.expire(NOW.plus(199));
+    assert_eq!(engine.rules().count(), 2);
+    announce(&mut engine, PEER, &format!("{kept} then discard"));
+    engine.end_of_rib(PEER, V4);
+    apply(&mut engine);
     // Lost again, and not back in time.
     engine.peer_down(PEER, &[retain], NOW);
     assert_eq!(engine.next_deadline(), Some(NOW.plus(60)));
@@ -428,9 +436,10 @@ fn rules_end_by_themselves() {
     engine.announce(LOCAL, own.nlri.clone(), None, route.clone(), NOW, Some(NOW.plus(10)));
     engine.announce(LOCAL, own.nlri, None, route, NOW, Some(NOW.plus(30)));
     apply(&mut engine);
-    engine.expire(NOW.plus(10));
+    assert_eq!(engine.expire(NOW.plus(10)), []);
     assert_eq!(engine.take_change(), None, "its life was prolonged");
-    engine.expire(NOW.plus(30));
+    let ended: Vec<_> = engine.expire(NOW.plus(30)).into_iter().map(|(peer, nlri)| (peer, nlri.to_string())).collect();
+    assert_eq!(ended, [(LOCAL, "dst 192.0.2.2/32".to_owned())]);
     apply(&mut engine);
     assert_eq!(states(&engine), ["installed"]);
     engine.expire(NOW.plus(60));

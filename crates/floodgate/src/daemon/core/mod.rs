@@ -272,7 +272,12 @@ impl Core {
     /// What time alone brings about.
     fn tick(&mut self) {
         self.next_tick = Instant::now() + TICK;
-        self.engine.expire(now());
+        for (peer, nlri) in self.engine.expire(now()) {
+            let peer = self.peers.get(PeerId(peer.0)).map_or("local", |entry| &entry.config.name);
+            tracing::info!(peer, id = %nlri.id(), rule = %nlri, "its time is over");
+            let (id, rule) = (Some(nlri.id().to_string()), Some(nlri.to_string()));
+            self.history.record(Kind::Expired, About { peer: Some(peer.to_owned()), id, rule, message: None });
+        }
         self.sweep_the_late();
         self.answer_the_impatient();
         self.remember_if_due();

@@ -110,11 +110,14 @@ impl Core {
         self.engine.peer_up(id(peer), negotiated.peer_id);
         let kept = preserved(&negotiated);
         let held = !entry.config.hold_on_loss.0.is_zero();
-        let late = Instant::now() + self.config.state.stale_time.0;
-        let families: Vec<AfiSafi> = negotiated.families.iter().collect();
+        let patience = self.config.state.stale_time.0;
+        let late = Instant::now() + patience;
+        let families = negotiated.families;
         entry.up(negotiated);
-        for family in families {
-            if kept.contains(family) || held || self.restored.contains(&peer) {
+        for family in AfiSafi::ALL {
+            // A family that is spoken no more is never confirmed.
+            if families.contains(family) && (kept.contains(family) || held || self.restored.contains(&peer)) {
+                self.engine.peer_back(id(peer), convert::family(family), now().plus(patience.as_secs()));
                 // A peer that never says that it has sent all must not keep its old rules alive for ever.
                 self.sweeps.push((late, peer, convert::family(family)));
             } else {
