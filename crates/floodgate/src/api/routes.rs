@@ -52,6 +52,7 @@ pub fn router(state: ApiState, transport: Transport) -> Router {
         .route("/v1/reload", post(reload))
         .fallback(async || Failure::new(StatusCode::NOT_FOUND, "no such path; see the list in the manual"))
         .layer(middleware::from_fn_with_state(transport, authorize))
+        .layer(middleware::map_response(one_kind_of_error))
         .with_state(state)
 }
 
@@ -73,6 +74,22 @@ async fn authorize(State(transport): State<Transport>, request: Request, next: N
         Some((status, message)) => Failure::new(status, message).into_response(),
         None => next.run(request).await,
     }
+}
+
+/// Longest error of the HTTP library that is passed on.
+const LONGEST_WORDS: usize = 4096;
+
+/// Errors that the HTTP library tells in text of its own, or not at all, in the form of all others.
+async fn one_kind_of_error(response: Response) -> Response {
+    let status = response.status();
+    let json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    if json || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let words = axum::body::to_bytes(response.into_body(), LONGEST_WORDS).await.unwrap_or_default();
+    let words = String::from_utf8_lossy(&words);
+    let words = if words.is_empty() { status.canonical_reason().unwrap_or("error") } else { &words };
+    Failure::new(status, words).into_response()
 }
 
 /// Compares in a time that does not tell how much was right.
@@ -134,6 +151,7 @@ async fn peers(State(state): State<ApiState>) -> Result<impl IntoResponse, Failu
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RulesQuery {
     #[serde(default)]
     filter: String,
@@ -168,6 +186,7 @@ async fn rules(State(state): State<ApiState>, Query(query): Query<RulesQuery>) -
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct HistoryQuery {
     #[serde(default = "hundred")]
     count: usize,

@@ -7,7 +7,11 @@ use super::{Backend, Config, FamilyName, Peer, Validation};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::time::Duration;
 use toml::de::{DeTable, DeValue};
+
+/// Changes that wait longer are a slip of the unit.
+const LONGEST_DEBOUNCE: Duration = Duration::from_secs(60);
 
 /// Everything that is wrong, with its place.
 pub(super) fn problems(config: &Config, text: &str) -> Vec<Problem> {
@@ -23,6 +27,10 @@ pub(super) fn problems(config: &Config, text: &str) -> Vec<Problem> {
         prefix(net, &[Key("protect"), Key("prefixes"), Index(index)], &mut report);
     }
     api(config, &mut report);
+    if config.dataplane.debounce.is_some_and(|time| time.0 > LONGEST_DEBOUNCE) {
+        let message = "no rule would be enforced for so long; expected at most 1m".into();
+        report.at(&[Key("dataplane"), Key("debounce")], message);
+    }
     if config.dataplane.backend == Backend::Cumulus {
         switch(config, &mut report);
     }
@@ -102,6 +110,22 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
     }
     if peer.address.is_unspecified() || peer.address.is_multicast() {
         wrong("address", format!("{} is not the address of one peer", peer.address));
+    }
+    if let IpAddr::V6(address) = peer.address
+        && address.is_unicast_link_local()
+    {
+        wrong(
+            "address",
+            format!(
+                "{address} is known on one link only, and which one cannot be told; expected another of its addresses"
+            ),
+        );
+    }
+    if peer.port == 0 {
+        wrong("port", "0 is no port; expected 1 to 65535".into());
+    }
+    if peer.max_rules == 0 {
+        wrong("max-rules", "with 0 the peer is heard and never obeyed; expected at least 1".into());
     }
     if let Some(source) = peer.source
         && source.is_ipv4() != peer.address.is_ipv4()

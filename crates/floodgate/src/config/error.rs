@@ -107,10 +107,26 @@ fn explain(message: &str) -> String {
     }
     match message.strip_prefix("missing field ") {
         Some(field) => format!("missing key {field}"),
-        None => message
-            .replace("invalid IPv4 address syntax", "no IPv4 address")
-            .replace("invalid IP address syntax", "no IP address"),
+        None => in_words(&message),
     }
+}
+
+/// Names of Rust's types, as words for what to write.
+fn in_words(message: &str) -> String {
+    const WORDS: [(&str, &str); 7] = [
+        (", expected u8", ", expected a number from 0 to 255"),
+        (", expected u16", ", expected a number from 0 to 65535"),
+        (", expected u32", ", expected a number from 0 to 4294967295"),
+        (", expected u64", ", expected a number, at least 0"),
+        (", expected usize", ", expected a number, at least 0"),
+        ("map, expected a sequence", "a single table, expected one of a list; write its name as in [[peer]]"),
+        (", expected a sequence", ", expected a list, in square brackets"),
+    ];
+    let message = message
+        .replace("invalid IPv4 address syntax", "no IPv4 address")
+        .replace("invalid IP address syntax", "no IP address");
+    let found = WORDS.iter().find_map(|(theirs, ours)| Some(message.strip_suffix(theirs)?.to_owned() + ours));
+    found.unwrap_or(message)
 }
 
 /// The known word that was probably meant: at most a third of its letters differ.

@@ -40,7 +40,7 @@ fn errors_say_where_what_and_what_was_meant() {
             "f.toml:12:11: unknown value `nftable`; did you mean `nftables`? Expected one of `nftables`, `cumulus`, `xdp`, `none`",
         ),
         ("interfaces", "interface", "f.toml:13:1: unknown key `interface`; did you mean `interfaces`?"),
-        ("as = 65140", "as = \"x\"", "f.toml:3:6: invalid type: string \"x\", expected u32"),
+        ("as = 65140", "as = \"x\"", "f.toml:3:6: invalid type: string \"x\", expected a number from 0"),
         ("as = 65140\n", "", "f.toml:2:1: missing key `as`"),
         ("id = \"192.0.2.10\"", "id = \"192.0.2\"", "f.toml:4:6: `192.0.2` is no IPv4 address"),
         ("id = \"192.0.2.10\"", "id = \"0.0.0.0\"", "f.toml:4:6: a router id is not 0.0.0.0"),
@@ -74,8 +74,22 @@ fn errors_say_where_what_and_what_was_meant() {
         (
             "[dataplane]",
             "[api]\nlisten = [\"127.0.0.1:80\"]\n[protect]\nprefixes = 3\n[dataplane]",
-            "f.toml:14:12: invalid type: integer `3`, expected a sequence",
+            "f.toml:14:12: invalid type: integer `3`, expected a list, in square brackets",
         ),
+        (
+            "as = 65070",
+            "as = \"65070\"",
+            "f.toml:9:6: invalid type: string \"65070\", expected a number from 0 to 4294967295",
+        ),
+        (
+            "[[peer]]",
+            "[peer]",
+            "f.toml:6:1: invalid type: a single table, expected one of a list; write its name as in [[peer]]",
+        ),
+        ("as = 65070", "as = 65070\nport = 0", "f.toml:10:8: 0 is no port"),
+        ("as = 65070", "as = 65070\nmax-rules = 0", "f.toml:10:13: with 0 the peer is heard and never obeyed"),
+        ("\"192.0.2.1\"", "\"fe80::1\"", "f.toml:8:11: fe80::1 is known on one link only"),
+        ("[dataplane]", "[dataplane]\ndebounce = \"20m\"", "f.toml:12:12: no rule would be enforced for so long"),
         (
             "[dataplane]",
             "[api]\nlisten = [\"0.0.0.0:80\"]\n[dataplane]",
