@@ -163,9 +163,21 @@ fn a_flushed_table_is_put_back_and_told() {
         assert_eq!(it.drops(), 0);
         wait("the repair", || (it.drops() == before).then_some(()));
     }
-    assert_eq!(it.status()["damages"], 2);
+    // As many elements as before, but others; and a table that is there, but that the kernel does not call.
+    let listing = it.table();
+    let set = listing.split_whitespace().find(|word| word.contains("_destinations_")).unwrap();
+    let replaced = format!(
+        "delete element inet floodgate {set} {{ 192.0.2.1 }}; add element inet floodgate {set} {{ 192.0.2.9 }}"
+    );
+    assert!(it.inside(&["nft", &replaced]).status.success(), "{listing}");
+    assert!(it.table().contains("192.0.2.9"));
+    wait("the repair", || (it.drops() == before && !it.table().contains("192.0.2.9")).then_some(()));
+    assert!(it.inside(&["nft", "add table inet floodgate { flags dormant; }"]).status.success());
+    assert!(it.table().contains("dormant"));
+    wait("the repair", || (!it.table().contains("dormant")).then_some(()));
+    assert_eq!(it.status()["damages"], 4);
     let history = String::from_utf8(it.cli(&["history", "--json"]).stdout).unwrap();
-    assert_eq!(history.matches("\"event\":\"damaged\"").count(), 2, "{history}");
+    assert_eq!(history.matches("\"event\":\"damaged\"").count(), 4, "{history}");
 }
 
 #[test]

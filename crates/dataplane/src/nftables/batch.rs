@@ -7,6 +7,7 @@ use super::statement::{self, OBJECT_COUNTER, expression};
 use super::wire::{MAX_ATTRIBUTE, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Writer, msg};
 use flowspec::RuleId;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hasher};
 
 /// The name of our table, of family `inet`.
 pub(super) const TABLE: &str = "floodgate";
@@ -42,6 +43,8 @@ pub(super) struct Carried {
 #[derive(Debug, Default)]
 pub(super) struct Leftovers {
     pub(super) table: bool,
+    /// It is switched off: the kernel does not call its chains.
+    pub(super) dormant: bool,
     /// The base chain is there and hooked as we would.
     pub(super) base: bool,
     /// Chains other than a usable base chain.
@@ -66,6 +69,19 @@ pub(super) struct SetInventory {
     /// Its elements have counters.
     pub(super) counts: bool,
     pub(super) elements: usize,
+    /// The sum of the elements' [fingerprints](fingerprint).
+    pub(super) keys: u64,
+}
+
+/// Tells one key of an element from others; a sum of them does not depend on the order.
+pub(super) fn fingerprint(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    hasher.finish()
+}
+
+fn fingerprints<'a>(keys: impl Iterator<Item = &'a Vec<u8>>) -> u64 {
+    keys.fold(0, |sum, key| sum.wrapping_add(fingerprint(key)))
 }
 
 impl Inventory {
@@ -73,18 +89,21 @@ impl Inventory {
     pub(super) fn apply(&mut self, changes: &Changes, rewritten: Vec<(String, usize)>) {
         self.counters = (self.counters + changes.new_counters.len()).saturating_sub(changes.dead_counters.len());
         for set in &changes.new_sets {
-            self.sets.insert(set.name.clone(), SetInventory { counts: set.kind == SetKind::Counted, elements: 0 });
+            let counts = set.kind == SetKind::Counted;
+            self.sets.insert(set.name.clone(), SetInventory { counts, elements: 0, keys: 0 });
         }
         self.chains.extend(changes.new_chains.iter().map(|name| (name.clone(), 0)));
         self.chains.extend(rewritten);
         for (set, keys) in &changes.delete {
             if let Some(set) = self.sets.get_mut(set) {
                 set.elements = set.elements.saturating_sub(keys.len());
+                set.keys = set.keys.wrapping_sub(fingerprints(keys.iter()));
             }
         }
         for (set, elements) in &changes.add {
             if let Some(set) = self.sets.get_mut(set) {
                 set.elements += elements.len();
+                set.keys = set.keys.wrapping_add(fingerprints(elements.keys()));
             }
         }
         for name in &changes.dead_sets {

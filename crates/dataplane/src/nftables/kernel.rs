@@ -2,7 +2,7 @@
 
 use super::batch::{
     Batch, CHAIN_TYPE, Carried, Count, DROPPED, HOOK_PREROUTING, Inventory, Leftovers, POLICY, PRIORITY, SetInventory,
-    TABLE, batch, rule_of_comment,
+    TABLE, batch, fingerprint, rule_of_comment,
 };
 use super::changes::{Carry, Changes};
 use super::program::{BASE, Program};
@@ -146,6 +146,9 @@ impl Nftables {
         if !found.table {
             return Ok(Some(format!("the table inet {TABLE} is gone")));
         }
+        if found.dormant {
+            return Ok(Some(format!("somebody switched the table inet {TABLE} off (dormant)")));
+        }
         if !found.base {
             return Ok(Some(format!("the chain {BASE} of the table inet {TABLE} is gone or hooked elsewhere")));
         }
@@ -168,13 +171,20 @@ impl Nftables {
         if !sets.iter().eq(inventory.sets.keys()) {
             return Ok(Some(format!("somebody changed the sets of the table inet {TABLE}")));
         }
-        for (set, SetInventory { elements: expected, .. }) in &inventory.sets {
-            let mut elements = 0;
-            self.each_element(set, |_| elements += 1)?;
+        for (set, SetInventory { elements: expected, keys: known, .. }) in &inventory.sets {
+            let (mut elements, mut keys) = (0, 0u64);
+            self.each_element(set, |element| {
+                elements += 1;
+                let key = element.inside(1).and_then(|key| key.find(1)).unwrap_or_default();
+                keys = keys.wrapping_add(fingerprint(key));
+            })?;
             if elements != *expected {
                 return Ok(Some(format!(
                     "the set {set} of the table inet {TABLE} has {elements} elements, not {expected}"
                 )));
+            }
+            if keys != *known {
+                return Ok(Some(format!("somebody replaced elements of the set {set} of the table inet {TABLE}")));
             }
         }
         Ok(None)
@@ -182,8 +192,15 @@ impl Nftables {
 
     /// What is in our table, and the highest generation among its names.
     fn leftovers(&mut self) -> Result<(Leftovers, u32), DataplaneError> {
-        let table = self.socket.ask(msg::GETTABLE, 0, |w| w.str(1, TABLE), |_, _| {})?;
-        let mut found = Leftovers { table, ..Leftovers::default() };
+        const DORMANT: u32 = 1;
+        let mut flags = 0;
+        let table = self.socket.ask(
+            msg::GETTABLE,
+            0,
+            |w| w.str(1, TABLE),
+            |_, table| flags = table.u32(2).unwrap_or_default(),
+        )?;
+        let mut found = Leftovers { table, dormant: flags & DORMANT != 0, ..Leftovers::default() };
         if !found.table {
             return Ok((found, 0));
         }
