@@ -135,14 +135,25 @@ fn a_reload_leaves_unchanged_sessions_up_and_a_bad_file_changes_nothing() {
     assert!(words.contains("floodgate.toml:10:1: unknown key `hold-tim`; did you mean `hold-time`?"), "{words}");
     daemon.wait_rules(&[(&shown(NTP), "installed"), (&shown(DNS), "installed")]);
 
+    // A session that starts anew is a lost session for its rules, until they are announced again.
+    daemon.configure(&(peer("a", PEER, "") + &peer("b", "127.0.0.3", "hold-time = 30")), "");
+    let output = daemon.cli(&["reload"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "reloaded: 0 peers added, 0 removed, 1 restarted\n");
+    daemon.wait_rules(&[(&shown(NTP), "installed")]);
+    wait("b again", || (b.seen().len() == 3).then_some(()));
+    b.announce(&[DNS]);
+    daemon.wait_rules(&[(&shown(NTP), "installed"), (&shown(DNS), "installed")]);
+    assert_eq!(daemon.peer("b")["hold_time"], 30);
+
     // Policy changes without a session; a peer that is gone goes with its rules.
     daemon.configure(&peer("a", PEER, "allow.destinations = [\"198.51.100.0/24\"]"), "");
     daemon.signal("-HUP");
     daemon.wait_rules(&[(&shown(NTP), "guarded")]);
     assert_eq!(daemon.peer("a")["established_count"], 1);
     assert_eq!(a.seen(), [Seen::Up]);
-    wait("b's end", || (b.seen().len() == 2).then_some(()));
-    assert!(matches!(&b.seen()[1], Seen::Down(why) if why.contains("de-configured")), "{:?}", b.seen());
+    wait("b's end", || (b.seen().len() == 4).then_some(()));
+    assert!(matches!(&b.seen()[1], Seen::Down(why) if why.contains("other configuration change")), "{:?}", b.seen());
+    assert!(matches!(&b.seen()[3], Seen::Down(why) if why.contains("de-configured")), "{:?}", b.seen());
 }
 
 #[test]

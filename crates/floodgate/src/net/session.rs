@@ -98,6 +98,12 @@ pub async fn run(setup: SessionSetup) {
             order = control.recv() => match order {
                 Some(Control::Stop(cease, done)) => {
                     task.handle(Event::Stop(cease));
+                    // The engine must learn that the session is over: where another with this peer is to follow, its rules would stay.
+                    for output in task.outputs.drain(..) {
+                        if engine.send(FromPeer { peer, news: News::Output(output) }).await.is_err() {
+                            break;
+                        }
+                    }
                     task.linger().await;
                     let _ = done.send(());
                     return;
