@@ -122,7 +122,9 @@ fn a_disabled_family_is_not_heard_again_but_the_session_lives() {
         message(message_kind::UPDATE, &body)
     };
     pair.inject(A, &reach(&[9, 1]));
+    let told = pair.log[A].len();
     pair.inject(A, &reach(&[3, 1, 8, 10]));
+    assert_eq!(pair.log[A].len(), told, "each further UPDATE is no news");
     assert!(pair.log[A].iter().any(|(_, output)| *output == Output::FamilyDisabled(V4)));
     assert!(pair.rib(A).is_empty());
     assert!(pair.both_up());

@@ -7,7 +7,7 @@ use crate::session::Session;
 use crate::session::conn::{Conn, Phase};
 use crate::session::event::{ConnId, DownReason, Output};
 use crate::session::negotiated::negotiate;
-use crate::update::{Context, Decoded, Myself, Update, decode};
+use crate::update::{Context, Decoded, Myself, Update, UpdateErrorKind, decode};
 use std::time::{Duration, Instant};
 
 impl Session {
@@ -122,7 +122,13 @@ impl Session {
             router_id: self.config.router_id,
         };
         match decode(body, &context, myself, &mut self.cache) {
-            Ok(Decoded { update, end_of_rib, disabled }) => {
+            Ok(Decoded { mut update, end_of_rib, disabled }) => {
+                // That a disabled family is not heard was told when it was disabled, not to be told with each UPDATE.
+                let ignored = |kind: &UpdateErrorKind| match kind {
+                    UpdateErrorKind::NotNegotiated(numbers) => numbers.known().is_some_and(|f| up.disabled.contains(f)),
+                    _ => false,
+                };
+                update.errors.retain(|error| !ignored(&error.kind));
                 for family in disabled.iter() {
                     up.disabled.insert(family);
                     self.outputs.push_back(Output::FamilyDisabled(family));

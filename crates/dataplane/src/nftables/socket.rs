@@ -150,5 +150,8 @@ impl Socket {
 }
 
 pub(super) fn io(context: &str, errno: Errno) -> DataplaneError {
+    if errno == Errno::PERM {
+        return DataplaneError::Unavailable("nftables needs the right CAP_NET_ADMIN".to_owned());
+    }
     DataplaneError::Io { context: context.to_owned(), source: errno.into() }
 }
