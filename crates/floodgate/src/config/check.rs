@@ -121,6 +121,11 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
             ),
         );
     }
+    if let IpAddr::V6(address) = peer.address
+        && let Some(v4) = address.to_ipv4_mapped()
+    {
+        wrong("address", format!("{address} is an IPv4 address in the form of another; did you mean `{v4}`?"));
+    }
     if peer.port == 0 {
         wrong("port", "0 is no port; expected 1 to 65535".into());
     }

@@ -88,6 +88,11 @@ fn errors_say_where_what_and_what_was_meant() {
         ),
         ("as = 65070", "as = 65070\nport = 0", "f.toml:10:8: 0 is no port"),
         ("as = 65070", "as = 65070\nmax-rules = 0", "f.toml:10:13: with 0 the peer is heard and never obeyed"),
+        (
+            "\"192.0.2.1\"",
+            "\"::ffff:192.0.2.1\"",
+            "f.toml:8:11: ::ffff:192.0.2.1 is an IPv4 address in the form of another; did you mean `192.0.2.1`?",
+        ),
         ("\"192.0.2.1\"", "\"fe80::1\"", "f.toml:8:11: fe80::1 is known on one link only"),
         ("[dataplane]", "[dataplane]\ndebounce = \"20m\"", "f.toml:12:12: no rule would be enforced for so long"),
         (
