@@ -147,3 +147,47 @@ fn shown(route: &RouteKey) -> String {
         Destination::Unicast(net) => net.to_string(),
     }
 }
+
+/// What `fuzz/fuzz_targets/exabgp.rs` looks for at length: lines with octets changed, taken out, doubled and swapped are read or refused.
+#[test]
+fn damaged_lines_are_read_or_refused() {
+    let mut seed = flowspec::arbitrary::Seed::new(0xda);
+    let lines: Vec<String> = CAPTURES
+        .iter()
+        .flat_map(|c| text_of(&format!("{c}.jsonl")).lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let (mut good, mut bad) = (0, 0);
+    for _ in 0..20_000 {
+        let mut line = lines[seed.below(lines.len() as u64) as usize].clone().into_bytes();
+        if line.len() > 4000 {
+            continue;
+        }
+        for _ in 0..=seed.below(3) {
+            let at = seed.below(line.len() as u64) as usize;
+            match seed.below(4) {
+                0 => line[at] = seed.below(256) as u8,
+                1 => drop(line.remove(at)),
+                2 => line.insert(at, *seed.pick(b"\"{}[],:&=!<>0919 ").as_ref().unwrap()),
+                _ => {
+                    let other = seed.below(line.len() as u64) as usize;
+                    line.swap(at, other);
+                }
+            }
+        }
+        match read(&line) {
+            Ok(Message::Update(_, update, _)) => {
+                good += 1;
+                for nlri in update.withdrawn.iter().filter_map(nlri) {
+                    assert_eq!(nlri.to_string().parse().as_ref(), Ok(nlri));
+                }
+                assert!(announced(&update).all(|rule| rule.to_string().parse::<Rule>().is_ok()));
+            }
+            Ok(_) => good += 1,
+            Err(misread) => {
+                bad += 1;
+                assert!(!misread.to_string().is_empty());
+            }
+        }
+    }
+    assert!(good > 1000 && bad > 1000, "{good} {bad}");
+}
