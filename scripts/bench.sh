@@ -3,7 +3,7 @@
 #
 #   scripts/bench.sh              all: the benches of the crates, then the parts of crates/lab/src/bin/bench
 #   scripts/bench.sh micro        only the benches of the crates (no root)
-#   scripts/bench.sh PART...      only these parts, for instance: wire packets bird; their figures replace those in the file
+#   scripts/bench.sh PART...      only these parts, for instance: wire packets cumulus bird; their figures replace those in the file
 #
 # The build is the optimised one. Only the parts run as root.
 set -euo pipefail
@@ -23,12 +23,12 @@ fi
 if [ $micros = yes ]; then
     echo "bench: the parts alone (cargo bench; some minutes to build the first time)"
     mkdir -p "$target"
-    cargo bench --quiet --locked -p flowspec -p bgp -p engine --bench '*' | tee "$micro"
+    cargo bench --quiet --locked -p flowspec -p bgp -p engine -p dataplane --bench '*' | tee "$micro"
     [ $# = 0 ] || [ ${#parts[@]} -gt 0 ] || exit 0
 fi
 
 echo "bench: building the program (some minutes the first time)"
-cargo build --quiet --release --locked -p floodgate -p lab --bin floodgate --bin bench
+cargo build --quiet --release --locked -p floodgate -p lab --bin floodgate --bin bench --bin cl-acltool
 command=("$target/release/bench" --output "$target/bench.json" "${parts[@]}")
 [ $micros = no ] || command+=(--micro "$micro")
 if [ "$(id -u)" = 0 ]; then

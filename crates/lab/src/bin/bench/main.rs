@@ -13,6 +13,7 @@
 //! ```
 
 mod bird;
+mod cumulus;
 mod kernel;
 mod micro;
 mod packets;
@@ -30,7 +31,8 @@ use report::Group;
 type Measure = fn() -> Result<Vec<Group>>;
 
 /// What can be measured: its name, and how. Without names on the command line, all of it in this order.
-const PARTS: [(&str, Measure); 3] = [("wire", wire::measure), ("packets", packets::measure), ("bird", bird::measure)];
+const PARTS: [(&str, Measure); 4] =
+    [("wire", wire::measure), ("packets", packets::measure), ("cumulus", cumulus::measure), ("bird", bird::measure)];
 
 fn main() -> ExitCode {
     // SAFETY: geteuid has no arguments and cannot fail.
