@@ -23,6 +23,12 @@ impl RuleId {
         RuleId((hash ^ (hash >> 33)) >> 16)
     }
 
+    /// The 12 hex digits as octets: data planes name a hundred thousand objects so.
+    pub fn to_digits(self) -> [u8; RuleId::DIGITS] {
+        let digit = |at: usize| b"0123456789abcdef"[(self.0 >> (4 * (RuleId::DIGITS - 1 - at))) as usize & 15];
+        std::array::from_fn(digit)
+    }
+
     /// The 48 bits as a number.
     pub const fn as_u64(self) -> u64 {
         self.0
@@ -31,7 +37,7 @@ impl RuleId {
 
 impl fmt::Display for RuleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:0width$x}", self.0, width = RuleId::DIGITS)
+        f.write_str(std::str::from_utf8(&self.to_digits()).unwrap_or_default())
     }
 }
 

@@ -335,9 +335,10 @@ fn count(w: &mut Writer, count: Count) {
 /// User data that `nft list` shows as a comment: the rule's id.
 fn comment(rule: RuleId) -> Vec<u8> {
     const COMMENT: u8 = 0;
-    let text = rule.to_string();
-    let mut octets = vec![COMMENT, text.len() as u8 + 1]; // 12 digits and a NUL
-    octets.extend(text.as_bytes());
+    let digits = rule.to_digits();
+    let mut octets = Vec::with_capacity(digits.len() + 3);
+    octets.extend([COMMENT, digits.len() as u8 + 1]); // 12 digits and a NUL
+    octets.extend(digits);
     octets.push(0);
     octets
 }

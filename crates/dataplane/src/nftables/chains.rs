@@ -27,7 +27,7 @@ impl Program {
                 Some((bucket.own.clone()?, self.destination_rules(*version, bucket)))
             }
             Chain::Police(nlri) => {
-                let placed = self.rules.get(nlri)?;
+                let placed = self.placed(nlri)?;
                 let name = placed.police.clone()?;
                 Some((name, self.police_rules(&placed.rule)))
             }
@@ -88,7 +88,7 @@ impl Program {
     }
 
     fn destination_rules(&self, version: IpVersion, bucket: &Bucket) -> Vec<Rule> {
-        let placed = bucket.rules.iter().filter_map(|nlri| self.rules.get(nlri));
+        let placed = bucket.rules.iter().filter_map(|nlri| self.placed(nlri));
         placed.flat_map(|placed| self.rule_in_chain(version, placed)).collect()
     }
 
@@ -116,10 +116,11 @@ impl Program {
             End::Drop => Some(Statement::Verdict(Verdict::Drop)),
             End::Accept => Some(Statement::Verdict(Verdict::Accept)),
             End::Continue => None,
-            End::Police(id) => {
-                let placed = self.ids.get(&id).and_then(|nlri| self.rules.get(nlri));
-                placed.and_then(|placed| placed.police.clone()).map(|chain| Statement::Verdict(Verdict::Jump(chain)))
-            }
+            End::Police(id) => self
+                .rules
+                .get(&id)
+                .and_then(|placed| placed.police.clone())
+                .map(|chain| Statement::Verdict(Verdict::Jump(chain))),
         });
         rule
     }

@@ -90,8 +90,8 @@ pub(super) struct Program {
     pub(super) protected: Arc<Vec<Space>>,
     pub(super) groups: BTreeMap<(IpVersion, GroupKey), Group>,
     pub(super) versions: BTreeSet<IpVersion>,
-    pub(super) rules: HashMap<Arc<Nlri>, Placed>,
-    pub(super) ids: HashMap<RuleId, Arc<Nlri>>,
+    /// Two rules with one id cannot both be in force: their counters would be mixed up.
+    pub(super) rules: HashMap<RuleId, Placed>,
 }
 
 impl Program {
@@ -105,7 +105,6 @@ impl Program {
             groups: BTreeMap::new(),
             versions: BTreeSet::new(),
             rules: HashMap::new(),
-            ids: HashMap::new(),
         };
         if !program.options.interfaces.is_empty() {
             let name = program.interfaces_set();
@@ -149,7 +148,7 @@ impl Program {
         let mut failures = Vec::new();
         for (rule, members) in ruleset.rules.iter().zip(members) {
             // A ruleset has each key once; should it not, the last one counts.
-            let added = match program.rules.contains_key(&rule.nlri) {
+            let added = match program.placed(&rule.nlri).is_some() {
                 true => program.add(rule, &mut changes),
                 false => program.add_members(rule, members, &mut changes),
             };
@@ -202,9 +201,14 @@ impl Program {
         }
     }
 
+    /// The place of the rule with this key.
+    pub(super) fn placed(&self, nlri: &Nlri) -> Option<&Placed> {
+        self.rules.get(&nlri.id()).filter(|placed| *placed.rule.nlri == *nlri)
+    }
+
     /// The rule with this key.
     pub(super) fn compiled(&self, nlri: &Nlri) -> Option<&Arc<CompiledRule>> {
-        self.rules.get(nlri).map(|placed| &placed.rule)
+        self.placed(nlri).map(|placed| &placed.rule)
     }
 
     /// What is accepted ahead of every rule.
@@ -224,7 +228,7 @@ impl Program {
 
     /// Adds a rule, or puts it in the place of the one with its key.
     pub(super) fn add(&mut self, rule: &Arc<CompiledRule>, changes: &mut Changes) -> Result<(), RuleFailure> {
-        if let Some(placed) = self.rules.get(&rule.nlri) {
+        if let Some(placed) = self.placed(&rule.nlri) {
             if placed.rule.effect == rule.effect && placed.rule.entries == rule.entries {
                 return Ok(());
             }
@@ -249,17 +253,14 @@ impl Program {
                 members.len()
             )));
         }
-        match self.ids.entry(rule.id) {
-            std::collections::hash_map::Entry::Occupied(other) if *other.get() != rule.nlri => {
-                return Err(RuleFailure::Failed(
-                    "another rule has the same id, so its counters would be mixed up".to_owned(),
-                ));
-            }
-            entry => entry.insert_entry(rule.nlri.clone()),
-        };
+        if self.rules.contains_key(&rule.id) {
+            return Err(RuleFailure::Failed(
+                "another rule has the same id, so its counters would be mixed up".to_owned(),
+            ));
+        }
         let mut placed = Placed { rule: rule.clone(), police: None };
         if members.is_empty() {
-            self.rules.insert(rule.nlri.clone(), placed);
+            self.rules.insert(rule.id, placed);
             return Ok(());
         }
         let polices = matches!(rule.effect.policing, Policing::Limit { .. });
@@ -270,7 +271,7 @@ impl Program {
             changes.add_counter(self.dropped_counter(rule.id), rule.id);
             placed.police = Some(name);
         }
-        self.rules.insert(rule.nlri.clone(), placed);
+        self.rules.insert(rule.id, placed);
 
         let version = rule.nlri.family().version();
         let (key, bits) = GroupKey::of(&rule.nlri);
@@ -311,9 +312,11 @@ impl Program {
     }
 
     fn take_out(&mut self, nlri: &Nlri, keep_count: bool, changes: &mut Changes) -> bool {
-        let Some((nlri, placed)) = self.rules.remove_entry(nlri) else { return false };
-        let id = placed.rule.id;
-        self.ids.remove(&id);
+        if self.placed(nlri).is_none() {
+            return false;
+        }
+        let Some((id, placed)) = self.rules.remove_entry(&nlri.id()) else { return false };
+        let nlri = placed.rule.nlri.clone();
         let version = nlri.family().version();
         let (key, bits) = GroupKey::of(&nlri);
         let members = members(&placed.rule);
@@ -449,8 +452,8 @@ impl Program {
     }
 
     fn add_member(&mut self, version: IpVersion, key: GroupKey, member: Member, id: RuleId, changes: &mut Changes) {
-        let counter = self.counter(id);
         let is_single = single(&member.slot);
+        let counter = if is_single { self.counter(id) } else { String::new() };
         let known = self.groups.get(&(version, key)).is_some_and(|group| group.slots.0.contains_key(&member.slot));
         if !known && !is_single {
             self.open_slot(version, key, &member.slot, changes);
@@ -529,7 +532,7 @@ impl Program {
         let Some(bucket) = group.buckets.get_mut(&bits) else { return };
         bucket.own = Some(chain);
         for nlri in bucket.rules.clone() {
-            let Some(placed) = self.rules.get(&nlri) else { continue };
+            let Some(placed) = self.placed(&nlri) else { continue };
             let rule = placed.rule.clone();
             changes.add_counter(self.counter(rule.id), rule.id);
             if nlri != *newcomer {

@@ -28,7 +28,10 @@ pub(super) fn cut(space: Space, capabilities: &Capabilities) -> Result<Vec<Space
     if needed > capabilities.max_entries_per_rule {
         return Err(RefusalKind::TooManyEntries { needed, limit: capabilities.max_entries_per_rule });
     }
-    let mut entries = Vec::new();
+    if plans.iter().all(Vec::is_empty) {
+        return Ok(arms);
+    }
+    let mut entries = Vec::with_capacity(usize::try_from(needed).unwrap_or(0));
     for (arm, plan) in arms.into_iter().zip(plans) {
         let mut parts = vec![arm];
         for field in plan {
