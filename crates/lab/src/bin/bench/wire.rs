@@ -124,9 +124,8 @@ pub fn measure() -> Result<Vec<Group>> {
     let mut space = Group::new("memory", "Memory with 100,000 rules.");
     let site = Site::new()?;
     site.switch.default_route(VICTIM.parse()?)?;
-    let controller = controller(&site)?;
     for (count, tries, aim) in [(10_000, 7, 0.3), (100_000, 5, 2.0)] {
-        let loads = loads(&site, &controller, count, tries)?;
+        let loads = loads(&site, count, tries)?;
         let column = |of: fn(&Load) -> f64| loads.iter().map(of).collect::<Vec<f64>>();
         let words = if count == 10_000 { "10,000 rules" } else { "100,000 rules" };
         load.add(Figure::median(format!("{words}, wire to kernel"), "s", Some(aim), &column(|load| load.seconds)));
@@ -137,7 +136,7 @@ pub fn measure() -> Result<Vec<Group>> {
             &column(|load| load.spent),
         ));
     }
-    singles(&site, &controller, &mut change, &mut space)?;
+    singles(&site, &mut change, &mut space)?;
     baselines(&mut load, &mut change)?;
     Ok(vec![load, change, space])
 }
@@ -151,14 +150,16 @@ struct Load {
 }
 
 /// Loads, each into a new daemon.
-fn loads(site: &Site, controller: &Speaker, count: u32, tries: usize) -> Result<Vec<Load>> {
+fn loads(site: &Site, count: u32, tries: usize) -> Result<Vec<Load>> {
     let rules = workload::rules(count)?;
     let octets = announcement(&rules);
     let mut tables = Tables::open(&site.switch)?;
     let mut loads = Vec::new();
     for _ in 0..tries {
-        let mut daemon = daemon(site, controller)?;
-        loads.push(load(&mut tables, &mut daemon, controller, &octets, count as usize)?);
+        // A new controller, too: one that has just lost a session stays away for a while.
+        let controller = controller(site)?;
+        let mut daemon = daemon(site, &controller)?;
+        loads.push(load(&mut tables, &mut daemon, &controller, &octets, count as usize)?);
         check(site, &daemon, count as usize)?;
         daemon.stop()?;
     }
@@ -200,13 +201,14 @@ fn check(site: &Site, daemon: &Daemon<'_>, count: usize) -> Result<()> {
 }
 
 /// Single changes with 100,000 rules installed, and what those take of memory.
-fn singles(site: &Site, controller: &Speaker, change: &mut Group, space: &mut Group) -> Result<()> {
+fn singles(site: &Site, change: &mut Group, space: &mut Group) -> Result<()> {
     const COUNT: u32 = 100_000;
     let octets = announcement(&workload::rules(COUNT)?);
     let kernel_before = memory()?;
-    let mut daemon = daemon(site, controller)?;
+    let controller = controller(site)?;
+    let mut daemon = daemon(site, &controller)?;
     let mut tables = Tables::open(&site.switch)?;
-    load(&mut tables, &mut daemon, controller, &octets, COUNT as usize)?;
+    load(&mut tables, &mut daemon, &controller, &octets, COUNT as usize)?;
     let kernel = memory()?.saturating_sub(kernel_before);
     let pid = daemon.process()?.pid();
     let (resident, peak) = resident(pid)?;
