@@ -334,7 +334,7 @@ fn number(variable: &str, otherwise: usize) -> usize {
 }
 
 #[test]
-fn the_kernel_agrees_with_the_oracle() -> anyhow::Result<()> {
+fn the_kernel_agrees_with_the_oracle_soak() -> anyhow::Result<()> {
     needs!(root, "ip", "nft");
     let wanted = number("FLOODGATE_SOAK_VERDICTS", VERDICTS);
     let mut seed = Seed::new(number("FLOODGATE_SEED", 1) as u64);

@@ -126,7 +126,7 @@ fn add_figures(group: &mut Group, all: &[Arrangement], times: &[Times], kind: Ki
 fn arrangement(name: &'static str) -> Result<Arrangement> {
     let site = Site::new()?;
     site.switch.default_route(VICTIM.parse()?)?;
-    let sink = "table netdev sink { chain in { type filter hook ingress device eth0 priority 0; policy drop; } }";
+    let sink = "table netdev sink { chain in { type filter hook ingress device eth0 priority 0; policy drop; }; }";
     site.victim.exec("nft", &[sink])?;
     Ok(Arrangement { name, site })
 }
