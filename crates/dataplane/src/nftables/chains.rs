@@ -5,7 +5,7 @@ use super::field::{Field, KeyPart, Test};
 use super::limit::{Limit, Unit};
 use super::program::{BASE, Bucket, Chain, Group, Placed, Program, Slot, single};
 use super::statement::{Rule, Statement, Verdict};
-use super::template::{Deed, End, SlotKey};
+use super::template::{Deed, End, GroupKey, SlotKey};
 use engine::plan::CompiledRule;
 use flowspec::{IpVersion, Policing};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ impl Program {
             }
             Chain::Group(version, key) => {
                 let group = self.groups.get(&(*version, *key))?;
-                Some((group.chain.clone(), self.group_rules(*version, group)))
+                Some((group.chain.clone(), self.group_rules(*version, key, group)))
             }
             Chain::Destination(version, key, bits) => {
                 let bucket = self.groups.get(&(*version, *key))?.buckets.get(bits)?;
@@ -59,21 +59,18 @@ impl Program {
                 rules.push(vec![Statement::Verdict(Verdict::Jump(group.chain.clone()))]);
                 continue;
             };
-            let key = vec![KeyPart { field: Field::Destination, mask }];
-            if !group.slots.0.is_empty() {
-                rules.push(vec![
-                    Statement::Lookup { version, key: key.clone(), set: group.destinations.clone() },
-                    Statement::Verdict(Verdict::Jump(group.chain.clone())),
-                ]);
-            }
-            if group.own > 0 {
-                rules.push(vec![Statement::VerdictMap { version, key, map: group.map.clone() }]);
-            }
+            rules.push(vec![
+                Statement::Lookup { version, key: destination(mask), set: group.destinations.clone() },
+                Statement::Verdict(Verdict::Jump(group.chain.clone())),
+            ]);
         }
         rules
     }
 
-    fn group_rules(&self, version: IpVersion, group: &Group) -> Vec<Rule> {
+    fn group_rules(&self, version: IpVersion, key: &GroupKey, group: &Group) -> Vec<Rule> {
+        let own = key.mask.filter(|_| group.own > 0);
+        let own =
+            own.map(|mask| vec![Statement::VerdictMap { version, key: destination(mask), map: group.map.clone() }]);
         let rule = |(key, slot): (&Arc<SlotKey>, &Slot)| {
             let mut rule: Rule = key.fixed.iter().map(|&test| Statement::Test(version, test)).collect();
             if single(key) {
@@ -84,7 +81,7 @@ impl Program {
             rule.extend(self.deed(version, &key.deed));
             rule
         };
-        group.slots.0.iter().map(rule).collect()
+        own.into_iter().chain(group.slots.0.iter().map(rule)).collect()
     }
 
     fn destination_rules(&self, version: IpVersion, bucket: &Bucket) -> Vec<Rule> {
@@ -149,4 +146,9 @@ impl Program {
         }
         rules
     }
+}
+
+/// The key of a group's destinations.
+fn destination(mask: u128) -> Vec<KeyPart> {
+    vec![KeyPart { field: Field::Destination, mask }]
 }

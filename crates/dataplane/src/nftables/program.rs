@@ -4,9 +4,9 @@
 //! prerouting: interfaces; ipv4 -> ipv4; ipv6 -> ipv6
 //! ipv4:       protected packets are accepted; then for each mask of destinations, the longest first:
 //!               destination in the group's set of destinations -> the group's chain
-//!               destination in the group's map -> that destination's own chain
 //!             where every destination matches, the group's chain at once
-//! group:      one lookup for each slot (`template.rs`), in the order of the rules
+//! group:      destination in the group's map -> that destination's own chain, and no further here
+//!             one lookup for each slot (`template.rs`), in the order of the rules
 //! own chain:  the rules of one destination, one after the other, in their order
 //! ```
 //!
@@ -285,16 +285,16 @@ impl Program {
             let at = bucket.rules.partition_point(|other| **other < *rule.nlri);
             bucket.rules.insert(at, rule.nlri.clone());
         }
+        if let (true, Some(mask)) = (is_new, key.mask) {
+            changes.add_element(&group.destinations, destination_key(version, mask, bits), None, None);
+        }
         match (&bucket.own, needs_own, key.mask) {
             (Some(_), ..) => {
                 changes.add_counter(self.counter(rule.id), rule.id);
                 changes.rewrite.insert(Chain::Destination(version, key, bits));
             }
-            (None, true, Some(mask)) => self.give_own_chain(version, key, mask, bits, is_new, &rule.nlri, changes),
-            (None, _, mask) => {
-                if let (true, Some(mask)) = (is_new, mask) {
-                    changes.add_element(&group.destinations, destination_key(version, mask, bits), None, None);
-                }
+            (None, true, Some(mask)) => self.give_own_chain(version, key, mask, bits, &rule.nlri, changes),
+            (None, ..) => {
                 if members.iter().any(|member| single(&member.slot)) {
                     changes.add_counter(self.counter(rule.id), rule.id);
                 }
@@ -337,6 +337,9 @@ impl Program {
         let element = key.mask.map(|mask| destination_key(version, mask, bits));
         if is_last {
             group.buckets.remove(&bits);
+            if let Some(element) = &element {
+                changes.delete_element(&group.destinations, element.clone());
+            }
         }
         if let Some(chain) = own {
             if keep_count {
@@ -346,7 +349,7 @@ impl Program {
             if is_last {
                 group.own -= 1;
                 if group.own == 0 {
-                    changes.rewrite.insert(Chain::Version(version));
+                    changes.rewrite.insert(Chain::Group(version, key));
                 }
                 if let Some(element) = element {
                     changes.delete_element(&group.map, element);
@@ -357,9 +360,6 @@ impl Program {
                 changes.rewrite.insert(Chain::Destination(version, key, bits));
             }
         } else {
-            if let (true, Some(element)) = (is_last, element) {
-                changes.delete_element(&group.destinations, element);
-            }
             if members.iter().any(|member| single(&member.slot)) {
                 if keep_count {
                     changes.carry.push((id, Carry::Counter(own_counter.clone())));
@@ -447,7 +447,7 @@ impl Program {
                 kind: SetKind::Counted,
             });
             entry.insert(Slot { name, members: 0 });
-            changes.rewrite.extend([Chain::Group(version, key), Chain::Version(version)]);
+            changes.rewrite.insert(Chain::Group(version, key));
         }
     }
 
@@ -460,9 +460,6 @@ impl Program {
         }
         let Some(group) = self.groups.get_mut(&(version, key)) else { return };
         if is_single {
-            if !group.slots.0.contains_key(&member.slot) {
-                changes.rewrite.insert(Chain::Version(version));
-            }
             group.slots.0.entry(member.slot).or_insert(Slot { name: counter, members: 0 }).members += 1;
             changes.rewrite.insert(Chain::Group(version, key));
         } else if let Some(slot) = group.slots.0.get_mut(&member.slot) {
@@ -489,9 +486,6 @@ impl Program {
         if is_empty {
             entry.remove();
             changes.rewrite.insert(Chain::Group(version, key));
-            if group.slots.0.is_empty() {
-                changes.rewrite.insert(Chain::Version(version));
-            }
         }
         if is_single {
             return;
@@ -512,7 +506,6 @@ impl Program {
         key: GroupKey,
         mask: u128,
         bits: u128,
-        is_new: bool,
         newcomer: &Arc<Nlri>,
         changes: &mut Changes,
     ) {
@@ -523,12 +516,10 @@ impl Program {
         let Some(group) = self.groups.get_mut(&(version, key)) else { return };
         group.own += 1;
         if group.own == 1 {
-            changes.rewrite.insert(Chain::Version(version));
+            changes.rewrite.insert(Chain::Group(version, key));
         }
-        if !is_new {
-            changes.delete_element(&group.destinations, element.clone());
-        }
-        changes.add_element(&group.map, element, None, Some(Verdict::Jump(chain.clone())));
+        // From there back to where the group was called: none of its slots has rules of this destination.
+        changes.add_element(&group.map, element, None, Some(Verdict::Goto(chain.clone())));
         let Some(bucket) = group.buckets.get_mut(&bits) else { return };
         bucket.own = Some(chain);
         for nlri in bucket.rules.clone() {
