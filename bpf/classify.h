@@ -36,16 +36,17 @@
 #define DEPTH4 33
 #define DEPTH6 129
 
+/* A product's high bits depend on all of its factors' bits, the low ones only on low ones: so the octets are turned round. */
 static __always_inline __u64 mix(__u64 x)
 {
 	x = (x ^ hash_seed) * 0x9e3779b97f4a7c15ULL;
-	return x ^ x >> 32;
+	return x ^ __builtin_bswap64(x);
 }
 
 static __always_inline int filter_has(__u64 hash)
 {
 	struct filter *f = at(&filter, 0);
-	__u32 bit = hash >> 8 & ((1 << FILTER_BITS) - 1);
+	__u32 bit = hash & ((1 << FILTER_BITS) - 1);
 
 	return f && f->word[bit >> 6] >> (bit & 63) & 1;
 }
@@ -392,9 +393,9 @@ __noinline __u32 node6_find(const struct key *key, __u32 number)
 static __always_inline struct slot4 *bucket4(__u32 destination, __u32 length)
 {
 	__u32 mask = length ? ~0U << ((32 - length) & 31) : 0;
-	__u64 key = BUCKET4(destination & mask, length);
+	__u64 key = BUCKET4(destination & mask, length), hash = mix(key);
 
-	return probe4(key, mix(key));
+	return filter_has(hash) ? probe4(key, hash) : 0;
 }
 
 #define TRY_GROUP4(group, most)									\
@@ -480,8 +481,11 @@ __noinline __u32 probe6_far(__u64 hi, __u64 lo, __u64 length, __u32 index)
 static __always_inline struct slot6 *bucket6(const struct key *key, const struct length6 *length)
 {
 	__u64 hi = key->destination_hi & length->hi, lo = key->destination_lo & length->lo;
-	__u32 index = BUCKET6_HASH(hi, lo, length->length), far;
+	__u64 hash = BUCKET6_HASH(hi, lo, length->length);
+	__u32 index = hash, far;
 
+	if (!filter_has(hash))
+		return 0;
 	for (int n = 0; n < NEAR_PROBES; n++) {
 		struct slot6 *slot = at(&slots6, (index + n) & slots6_mask);
 

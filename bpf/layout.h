@@ -208,7 +208,7 @@ struct control {
 	struct view view[2];	/* for even and for odd generations */
 };
 
-#define FILTER_BITS 20
+#define FILTER_BITS 21
 struct filter { __u64 word[(1 << FILTER_BITS) / 64]; };
 
 /* Rules that a packet passed through, and the one that ended its search. */

@@ -26,9 +26,12 @@ struct Change {
     freed: [(usize, u32, u32); 2],
     /// The slot itself is free afterwards.
     gone: bool,
-    /// The filter's bit of a list that is new or gone.
-    bit: Option<u32>,
+    /// The filter's bits of a list that is new or gone.
+    bits: Bits,
 }
+
+/// The bits of the filter that a packet looks at before it looks for a list.
+type Bits = [Option<u32>; 2];
 
 /// Counts how many lists need each bit of the filter.
 #[derive(Debug)]
@@ -166,8 +169,8 @@ impl Commit<'_> {
                 index.nodes.remove(&node);
                 freed_nodes.push((version, node));
             }
-            let bit = bucket_bit(network, index.ipv6, self.tables.hash);
-            self.drop_list(bucket.list, index.ipv6, version, bit, changes);
+            let bits = bucket_bits(network, index.ipv6, self.tables.hash);
+            self.drop_list(bucket.list, index.ipv6, version, bits, changes);
         }
         for id in &touched {
             let ListId::Bucket(network) = *id else { continue };
@@ -175,8 +178,8 @@ impl Commit<'_> {
             let Some(bucket) = index.buckets.get_mut(&network) else { continue };
             let node = bucket.node;
             let is_new = bucket.list.published == 0;
-            let bit = bucket_bit(network, index.ipv6, self.tables.hash).filter(|_| is_new);
-            let change = self.stage_list(&mut bucket.list, index.ipv6, version, node, parent, true, bit);
+            let bits = if is_new { bucket_bits(network, index.ipv6, self.tables.hash) } else { [None; 2] };
+            let change = self.stage_list(&mut bucket.list, index.ipv6, version, node, parent, true, bits);
             let slot = change.slot;
             self.push(change, changes);
             if is_new {
@@ -189,18 +192,18 @@ impl Commit<'_> {
         let version = usize::from(index.ipv6);
         let Some(node) = index.nodes.get_mut(&number) else { return };
         let Some(entry) = node.lists.get_mut(&key) else { return };
-        let bit = Hash::filter_bit(entry.hash);
+        let bits = [Some(Hash::filter_bit(entry.hash)), None];
         if entry.list.items.is_empty() {
             if let Some(entry) = node.lists.remove(&key) {
                 node.tuples[entry.tuple].lists -= 1;
-                self.drop_list(entry.list, false, version, Some(bit), changes);
+                self.drop_list(entry.list, false, version, bits, changes);
             }
             return;
         }
         let is_new = entry.list.published == 0;
         let may_inline = !index.ipv6;
-        let bit = is_new.then_some(bit);
-        let change = self.stage_list(&mut entry.list, false, version, None, None, may_inline, bit);
+        let bits = if is_new { bits } else { [None; 2] };
+        let change = self.stage_list(&mut entry.list, false, version, None, None, may_inline, bits);
         let slot = change.slot as usize;
         self.push(change, changes);
         if is_new {
@@ -209,7 +212,7 @@ impl Commit<'_> {
     }
 
     /// A list whose last record is gone.
-    fn drop_list(&mut self, list: List, ipv6_slot: bool, version: usize, bit: Option<u32>, changes: &mut Vec<Change>) {
+    fn drop_list(&mut self, list: List, ipv6_slot: bool, version: usize, bits: Bits, changes: &mut Vec<Change>) {
         self.pools.chunks[version].give(list.staged.0, list.staged.1);
         if list.published == 0 {
             // It came and went within this transaction; nobody has seen it.
@@ -226,7 +229,7 @@ impl Commit<'_> {
             inline: None,
             freed,
             gone: true,
-            bit,
+            bits,
         };
         self.push(change, changes);
     }
@@ -241,7 +244,7 @@ impl Commit<'_> {
         node: Option<u32>,
         parent: Option<u32>,
         may_inline: bool,
-        bit: Option<u32>,
+        bits: Bits,
     ) -> Change {
         let before = list.published;
         let mut freed = [(version, 0, 0); 2];
@@ -274,7 +277,7 @@ impl Commit<'_> {
         list.changed = false;
         (after, last) = (descriptor::with_parent(after, parent), descriptor::with_parent(last, parent));
         list.published = last;
-        Change { ipv6_slot, slot: list.slot, before, after, last, inline, freed, gone: false, bit }
+        Change { ipv6_slot, slot: list.slot, before, after, last, inline, freed, gone: false, bits }
     }
 
     fn write_chunks(&self, version: usize, start: u32, list: &List) {
@@ -327,10 +330,8 @@ impl Commit<'_> {
     }
 
     fn push(&mut self, change: Change, changes: &mut Vec<Change>) {
-        if let Some(bit) = change.bit
-            && !change.gone
-        {
-            self.filter.add(bit, &self.tables.filter);
+        if !change.gone {
+            change.bits.into_iter().flatten().for_each(|bit| self.filter.add(bit, &self.tables.filter));
         }
         self.tables.pending.write(changes.len(), Pending { before: change.before, after: change.after });
         publish_store();
@@ -363,9 +364,7 @@ impl Commit<'_> {
         }
         if change.gone {
             self.give_slot(change.ipv6_slot, change.slot);
-            if let Some(bit) = change.bit {
-                self.filter.subtract(bit, &self.tables.filter);
-            }
+            change.bits.into_iter().flatten().for_each(|bit| self.filter.subtract(bit, &self.tables.filter));
         }
     }
 
@@ -408,25 +407,27 @@ fn write_inline6(table: &Table<Slot6>, slot: usize, record: Record) {
     }
 }
 
-/// The bit of the filter that a packet looks at before it looks for a bucket of this length.
-fn bucket_bit(network: Network, ipv6: bool, hash: Hash) -> Option<u32> {
-    let value = if ipv6 {
-        let hi = (network.bits >> 64) as u64;
-        match network.length {
-            64.. => hash.group6(hi, 64),
-            48.. => hash.group6(hi, 48),
-            32.. => hash.group6(hi, 32),
-            _ => return None,
-        }
+/// Those of a bucket: one that it shares with others nearby, unless it is a short prefix, and its own.
+fn bucket_bits(network: Network, ipv6: bool, hash: Hash) -> Bits {
+    let (group, own) = if ipv6 {
+        let (hi, lo) = ((network.bits >> 64) as u64, network.bits as u64);
+        let group = match network.length {
+            64.. => Some(hash.group6(hi, 64)),
+            48.. => Some(hash.group6(hi, 48)),
+            32.. => Some(hash.group6(hi, 32)),
+            _ => None,
+        };
+        (group, hash.bucket6(hi, lo, network.length))
     } else {
         let destination = (network.bits >> 96) as u32;
-        match network.length {
-            24.. => hash.group4(destination, 8),
-            16.. => hash.group4(destination, 16),
-            _ => return None,
-        }
+        let group = match network.length {
+            24.. => Some(hash.group4(destination, 8)),
+            16.. => Some(hash.group4(destination, 16)),
+            _ => None,
+        };
+        (group, hash.mix(Hash::bucket4_key(destination, network.length)))
     };
-    Some(Hash::filter_bit(value))
+    [group.map(Hash::filter_bit), Some(Hash::filter_bit(own))]
 }
 
 /// Which prefix lengths have rules.

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 const BUCKET_MAX: usize = 24;
 /// A list of a tuple that is longer than this gets no more records that a finer tuple can tell apart.
 const TUPLE_LIST_MAX: usize = 12;
+/// Tuples that split what others leave too long, at most.
+const FINE_TUPLES: usize = 6;
 /// Chunks that only a list which loses a record may use, so that taking rules out always works.
 const CHUNKS_KEPT: u32 = 4096;
 
@@ -64,6 +66,8 @@ pub(super) struct Tuple {
     pub(super) mask: TupleMask,
     /// Lists under it, those included that are on their way out.
     pub(super) lists: u32,
+    /// One of the first choice for some kind of record; places are kept for all of those.
+    pub(super) coarse: bool,
 }
 
 #[derive(Debug)]
@@ -325,31 +329,32 @@ impl List {
 impl Node {
     /// The tuple for a record, and whether it is a new one.
     fn tuple_for(&mut self, number: u32, record: &Record, ipv6: bool, hash: Hash) -> (usize, bool) {
-        let (coarse, fine) = (TupleMask::coarsest(record, ipv6), TupleMask::finest(record));
-        if let Some(tuple) = self.position(&coarse) {
-            let value = tuple_hash(&coarse, record, ipv6, hash);
-            let length = self.lists.get(&Hash::tuple_key(ipv6, number, tuple, value)).map_or(0, |l| l.list.items.len());
-            if length < TUPLE_LIST_MAX || coarse == fine {
-                return (tuple, false);
+        let choices = TupleMask::choices(record, ipv6);
+        let fine = choices[2];
+        for mask in choices {
+            if let Some(tuple) = self.position(&mask) {
+                let value = tuple_hash(&mask, record, ipv6, hash);
+                let key = Hash::tuple_key(ipv6, number, tuple, value);
+                let length = self.lists.get(&key).map_or(0, |list| list.list.items.len());
+                if length < TUPLE_LIST_MAX || mask == fine {
+                    return (tuple, false);
+                }
+            } else if let Some(tuple) = self.new_tuple(mask, mask == choices[0]) {
+                return (tuple, true);
             }
-            if let Some(found) = self.position(&fine) {
-                return (found, false);
-            }
-            return self.new_tuple(fine).map_or((tuple, false), |tuple| (tuple, true));
         }
-        if let Some(tuple) = self.new_tuple(coarse) {
-            return (tuple, true);
-        }
-        // No more kinds of look-up. What is there and holds for this record: its finest first.
-        let fitting = (0..self.tuples.len()).filter(|&tuple| self.tuples[tuple].mask.is_within(&fine));
-        let weight = |mask: &TupleMask| {
-            mask.k.count_ones() + mask.t.count_ones() + mask.source[0].count_ones() + mask.source[1].count_ones()
+        // No more kinds of look-up. Of those that are there and hold for this record, the one that leads to the fewest.
+        let length = |&tuple: &usize| {
+            let value = tuple_hash(&self.tuples[tuple].mask, record, ipv6, hash);
+            let key = Hash::tuple_key(ipv6, number, tuple, value);
+            self.lists.get(&key).map_or(0, |list| list.list.items.len())
         };
-        if let Some(tuple) = fitting.max_by_key(|&tuple| weight(&self.tuples[tuple].mask)) {
+        let fitting = (0..self.tuples.len()).filter(|&tuple| self.tuples[tuple].mask.is_within(&fine));
+        if let Some(tuple) = fitting.min_by_key(length) {
             return (tuple, false);
         }
         // The last place is kept for the one that fits all.
-        self.tuples.push(Tuple { mask: TupleMask::NONE, lists: 0 });
+        self.tuples.push(Tuple { mask: TupleMask::NONE, lists: 0, coarse: true });
         (self.tuples.len() - 1, true)
     }
 
@@ -357,18 +362,22 @@ impl Node {
         self.tuples.iter().position(|tuple| tuple.mask == *mask)
     }
 
-    fn new_tuple(&mut self, mask: TupleMask) -> Option<usize> {
-        // The one that fits all stays what it is: there may be no other place for it.
+    fn new_tuple(&mut self, mask: TupleMask, coarse: bool) -> Option<usize> {
         let is_unused = |tuple: &Tuple| tuple.lists == 0 && tuple.mask != TupleMask::NONE;
+        let fine = self.tuples.iter().filter(|tuple| !tuple.coarse && !is_unused(tuple)).count();
+        if !coarse && fine >= FINE_TUPLES {
+            return None;
+        }
+        // The one that fits all stays what it is: there may be no other place for it.
         if let Some(unused) = self.tuples.iter().position(is_unused) {
-            self.tuples[unused].mask = mask;
+            (self.tuples[unused].mask, self.tuples[unused].coarse) = (mask, coarse);
             return Some(unused);
         }
         let has_none = mask == TupleMask::NONE || self.position(&TupleMask::NONE).is_some();
         if self.tuples.len() + usize::from(!has_none) >= TUPLES {
             return None;
         }
-        self.tuples.push(Tuple { mask, lists: 0 });
+        self.tuples.push(Tuple { mask, lists: 0, coarse });
         Some(self.tuples.len() - 1)
     }
 }

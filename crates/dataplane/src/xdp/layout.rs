@@ -31,7 +31,7 @@ pub(super) const EXTRA_LISTS: usize = 9;
 pub(super) const TUPLES: usize = 15;
 pub(super) const PROBES: usize = 32;
 pub(super) const MATCHES: usize = 1024;
-pub(super) const FILTER_BITS: u32 = 20;
+pub(super) const FILTER_BITS: u32 = 21;
 /// The most records of one list.
 pub(super) const LIST_MAX: usize = 0xfff;
 
@@ -176,12 +176,12 @@ pub(super) struct Hash(pub(super) u64);
 impl Hash {
     pub(super) fn mix(self, x: u64) -> u64 {
         let x = (x ^ self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        x ^ x >> 32
+        x ^ x.swap_bytes()
     }
 
     /// The bit of a hash in the filter.
     pub(super) fn filter_bit(hash: u64) -> u32 {
-        (hash >> 8) as u32 & ((1 << FILTER_BITS) - 1)
+        hash as u32 & ((1 << FILTER_BITS) - 1)
     }
 
     pub(super) fn group4(self, destination: u32, shift: u32) -> u64 {
@@ -206,5 +206,20 @@ impl Hash {
 
     pub(super) fn tuple_index(key: u64, hash: u64) -> u32 {
         (hash ^ key >> 40) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn short_prefixes_in_high_bits_are_spread() {
+        let hash = Hash(0x1234_5678_9abc_def1);
+        for shift in [51, 48, 40, 32, 20, 0] {
+            let places: HashSet<u64> = (0..4096u64).map(|n| hash.mix(n << shift) & 0x3_ffff).collect();
+            assert!(places.len() > 3500, "{} places at {shift}", places.len());
+        }
     }
 }

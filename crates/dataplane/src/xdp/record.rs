@@ -352,29 +352,32 @@ impl TupleMask {
 
     /// Everything in which the record wants one value.
     pub(super) fn finest(record: &Record) -> Self {
-        let mut k = 0;
-        for (lane, values) in [(LANE_SOURCE, PORT_LANE), (LANE_DESTINATION, PORT_LANE), (LANE_LENGTH, LENGTH_LANE)] {
-            if (record.lo ^ record.hi) >> lane & values == 0 {
-                k |= values << lane;
-            }
-        }
+        let length =
+            if (record.lo ^ record.hi) >> LANE_LENGTH & LENGTH_LANE == 0 { LENGTH_LANE << LANE_LENGTH } else { 0 };
+        let k = length | cut_lane(record, LANE_SOURCE) | cut_lane(record, LANE_DESTINATION);
         TupleMask { k, t: record.mask, source: record.source_mask }
     }
 
-    /// The one field that tells most: source, else source port, destination port, protocol.
-    pub(super) fn coarsest(record: &Record, ipv6: bool) -> Self {
+    /// Masks for a record, coarse ones first. Each tuple costs every packet a look-up, so many kinds of records share the first: the
+    /// source, cut to one of few lengths; else a port; else the protocol.
+    pub(super) fn choices(record: &Record, ipv6: bool) -> [Self; 3] {
         let finest = Self::finest(record);
-        let source4 = if ipv6 { 0 } else { finest.t & 0xffff_ffff << T_SOURCE4 };
-        let lane = |lane: u32| finest.k & PORT_LANE << lane;
-        if source4 != 0 || finest.source != [0; 2] {
-            TupleMask { t: source4, source: finest.source, ..Self::NONE }
+        let source4 = if ipv6 { 0 } else { u64::from(cut4((finest.t >> T_SOURCE4) as u32)) << T_SOURCE4 };
+        let source = cut6(finest.source);
+        let lane = |lane: u32| if finest.k >> lane & PORT_LANE == PORT_LANE { PORT_LANE << lane } else { 0 };
+        let ports = cut_lane(record, LANE_SOURCE) | cut_lane(record, LANE_DESTINATION);
+        let protocol = finest.t & 0xff << T_PROTOCOL;
+        let coarse = if source4 != 0 || source != [0; 2] {
+            TupleMask { t: source4, source, ..Self::NONE }
         } else if lane(LANE_SOURCE) != 0 {
             TupleMask { k: lane(LANE_SOURCE), ..Self::NONE }
         } else if lane(LANE_DESTINATION) != 0 {
             TupleMask { k: lane(LANE_DESTINATION), ..Self::NONE }
         } else {
-            TupleMask { t: finest.t & 0xff << T_PROTOCOL, ..Self::NONE }
-        }
+            TupleMask { t: protocol, ..Self::NONE }
+        };
+        let middle = TupleMask { k: ports, t: source4 | protocol, source };
+        [coarse, middle, finest]
     }
 
     /// Whether records that agree under `finer` agree under this one.
@@ -383,6 +386,41 @@ impl TupleMask {
             && self.t & !finer.t == 0
             && self.source[0] & !finer.source[0] == 0
             && self.source[1] & !finer.source[1] == 0
+    }
+}
+
+/// The high bits in which all ports of a record's range agree, cut to all, 13, 9 or none of the 17.
+fn cut_lane(record: &Record, lane: u32) -> u64 {
+    let differing = (record.lo ^ record.hi) >> lane & PORT_LANE;
+    let low = match u64::BITS - differing.leading_zeros() {
+        0 => 0,
+        1..=4 => 4,
+        5..=8 => 8,
+        _ => return 0,
+    };
+    (PORT_LANE >> low << low) << lane
+}
+
+/// An IPv4 mask, cut to a length of 32, 24, 16, 8 or none.
+fn cut4(mask: u32) -> u32 {
+    match mask.leading_ones() {
+        32 => mask,
+        24.. => 0xffff_ff00,
+        16.. => 0xffff_0000,
+        8.. => 0xff00_0000,
+        _ => 0,
+    }
+}
+
+/// An IPv6 mask, cut to a length of 128, 64, 48, 32, 16 or none.
+fn cut6(mask: [u64; 2]) -> [u64; 2] {
+    match mask[0].leading_ones() {
+        64 if mask[1] == u64::MAX => mask,
+        64 => [u64::MAX, 0],
+        48.. => [u64::MAX << 16, 0],
+        32.. => [u64::MAX << 32, 0],
+        16.. => [u64::MAX << 48, 0],
+        _ => [0, 0],
     }
 }
 
@@ -438,14 +476,24 @@ mod tests {
     }
 
     #[test]
+    fn sources_are_cut_to_few_lengths() {
+        let cut: Vec<u32> =
+            [32, 31, 24, 23, 8, 7, 0].map(|l: u32| cut4((u64::MAX << (32 - l)) as u32).leading_ones()).into();
+        assert_eq!(cut, [32, 24, 24, 16, 8, 0, 0]);
+        assert_eq!(cut6([u64::MAX, u64::MAX << 1]), [u64::MAX, 0]);
+        assert_eq!(cut6([0x00ff_ffff_ffff_ffff, 0]), [0, 0], "an offset");
+    }
+
+    #[test]
     fn masks_of_tuples() {
         let rule = space(|b| {
             b.numeric(ComponentType::Protocol, &equal(&[17])).numeric(ComponentType::SourcePort, &equal(&[53]))
         });
         let record = records(&rule, false).records[0];
-        let (coarse, fine) = (TupleMask::coarsest(&record, false), TupleMask::finest(&record));
+        let [coarse, middle, fine] = TupleMask::choices(&record, false);
         assert_eq!((coarse.k, coarse.t), (PORT_LANE, 0));
         assert_eq!((fine.k, fine.t), (PORT_LANE, 0xff << T_PROTOCOL));
-        assert!(coarse.is_within(&fine) && TupleMask::NONE.is_within(&coarse) && !fine.is_within(&coarse));
+        assert!(coarse.is_within(&middle) && middle.is_within(&fine));
+        assert!(TupleMask::NONE.is_within(&coarse) && !fine.is_within(&coarse));
     }
 }
