@@ -1,0 +1,159 @@
+//! `backend = "xdp"`: the demo's scenario, a crash, a restart, interfaces that vanish, and the end, with the real daemon.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bgp::{PeerAs, PeerConfig};
+use dataplane::Dataplane;
+use dataplane::xdp::{Options, Xdp};
+use engine::plan::Ruleset;
+use floodgate::api::RuleView;
+use lab::site::{NEIGHBOUR, PEER, SWITCH, VICTIM, Wire};
+use lab::{Daemon, PacketSocket, Site, Speaker, needs, packet, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const OURS: u32 = 65140;
+const THEIRS: u32 = 65070;
+const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
+
+fn configuration(interfaces: &str) -> String {
+    format!(
+        "[router]\nas = {OURS}\nid = \"{SWITCH}\"\n\n[[peer]]\nname = \"controller\"\naddress = \"{PEER}\"\nas = {THEIRS}\npassive = true\n\n\
+         [dataplane]\nbackend = \"xdp\"\ninterfaces = [{interfaces}]\nxdp.capacity = 4096\n"
+    )
+}
+
+fn controller(site: &Site) -> Result<Speaker> {
+    let address: Ipv4Addr = PEER.parse()?;
+    let config = PeerConfig::new(THEIRS, address, PeerAs::Exactly(OURS));
+    Speaker::connect(&site.peers, address.into(), SocketAddr::new(SWITCH.parse()?, 179), config)
+}
+
+fn udp(port: u16, to: &str) -> Result<Vec<u8>> {
+    let to: IpAddr = to.parse()?;
+    Ok(packet::udp(([198, 51, 100, 7], port).into(), (to, 4000).into(), b"attack"))
+}
+
+/// A daemon with one rule in force.
+fn protected(site: &Site) -> Result<(Daemon<'_>, Speaker)> {
+    let daemon = Daemon::start(&site.switch, &configuration("\"swp*\""))?;
+    let controller = controller(site)?;
+    controller.announce_text(NTP)?;
+    daemon.wait_rules("the rule in force", PATIENCE, |rules| rules.len() == 1 && rules[0].state == "installed")?;
+    Ok((daemon, controller))
+}
+
+fn check(wire: &mut Wire, what: &str) -> Result<()> {
+    let arrived = wire.arrivals(&[udp(123, VICTIM)?, udp(124, VICTIM)?, udp(123, NEIGHBOUR)?])?;
+    ensure!(arrived == [false, true, true], "{what}: {arrived:?}");
+    Ok(())
+}
+
+#[test]
+fn xdp_the_story_of_the_demo() -> Result<()> {
+    needs!(root, "ip");
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    let (mut daemon, controller) = protected(&site)?;
+    check(&mut wire, "announced")?;
+    let counted = |rule: &RuleView| rule.packets == Some(1) && rule.dropped == Some(1);
+    daemon.wait_rules("a counted packet", PATIENCE, |rules| counted(&rules[0]))?;
+    let status = daemon.status()?;
+    ensure!(status.capacity == Some(4096), "{:?}", status.capacity);
+    ensure!(status.dataplane_memory.is_some_and(|octets| octets > 1 << 20), "{:?}", status.dataplane_memory);
+    controller.withdraw_text(NTP)?;
+    daemon.wait_rules("no rules", PATIENCE, <[_]>::is_empty)?;
+    wait_until("all to pass", PATIENCE, || wire.passes(&udp(123, VICTIM).ok()?).ok().filter(|passes| *passes))?;
+    daemon.stop()?;
+    ensure!(!site.switch.bpf_directory().join("floodgate").exists(), "links or tables are left behind");
+    Ok(())
+}
+
+#[test]
+fn xdp_filters_stay_over_a_crash_without_a_gap() -> Result<()> {
+    needs!(root, "ip");
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    let (mut daemon, _controller) = protected(&site)?;
+    // The state file is written a second after the last change at the latest.
+    thread::sleep(Duration::from_millis(2500));
+    wire.seen()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let frame = packet::ethernet(site.attacker.mac("eth0")?, site.switch.mac("swp1")?, &udp(123, VICTIM)?);
+    let socket = PacketSocket::open(&site.attacker, "eth0")?;
+    let flood = thread::spawn({
+        let stop = stop.clone();
+        move || -> Result<u64> {
+            let mut sent = 0;
+            while !stop.load(Ordering::Relaxed) {
+                socket.send(&frame)?;
+                sent += 1;
+                thread::sleep(Duration::from_micros(100));
+            }
+            Ok(sent)
+        }
+    });
+    for _ in 0..3 {
+        daemon.kill()?;
+        thread::sleep(Duration::from_millis(200));
+        daemon.launch()?;
+        daemon.wait_rules("the rule in force", PATIENCE, |rules| rules.len() == 1 && rules[0].state == "installed")?;
+        thread::sleep(Duration::from_millis(300));
+    }
+    stop.store(true, Ordering::Relaxed);
+    let sent = flood.join().ok().context("the flood panicked")??;
+    let through = wire.seen()?.iter().filter(|ip| ip[0] >> 4 == 4 && ip[9] == 17 && ip[20..22] == [0, 123]).count();
+    ensure!(through == 0, "{through} of {sent} came through");
+    // What was counted by four runs of the daemon, none forgotten.
+    daemon.wait_rules("all packets counted", PATIENCE, |rules| rules[0].packets == Some(sent))?;
+    check(&mut wire, "afterwards")
+}
+
+#[test]
+fn xdp_interfaces_vanish_and_come() -> Result<()> {
+    needs!(root, "ip");
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    let (daemon, _controller) = protected(&site)?;
+    check(&mut wire, "before")?;
+    drop(wire);
+    site.switch.ip(&["link", "del", "swp1"])?;
+    let (attacker, switch) = (&site.attacker, &site.switch);
+    lab::veth(
+        lab::End::new(attacker, "eth0", &["198.51.100.1/24"]),
+        lab::End::new(switch, "swp1", &["198.51.100.254/24"]),
+    )?;
+    let mut wire = site.wire()?;
+    wait_until("the new interface to be filtered", PATIENCE, || check(&mut wire, "new interface").ok())?;
+    ensure!(daemon.rules()?[0].state == "installed", "{:?}", daemon.rules()?);
+    Ok(())
+}
+
+#[test]
+fn xdp_another_program_is_refused_and_said() -> Result<()> {
+    needs!(root, "ip");
+    let site = Site::new()?;
+    let options = Options {
+        interfaces: vec!["swp1".to_owned()],
+        capacity: 1024,
+        directory: site.switch.bpf_directory().join("other"),
+        ..Options::default()
+    };
+    let mut other = site.switch.run(|| -> Result<Xdp> {
+        let mut other = Xdp::open(options)?;
+        other.replace(&Ruleset::default())?;
+        Ok(other)
+    })?;
+    let daemon = Daemon::start(&site.switch, &configuration("\"swp*\""))?;
+    let error = wait_until("the refusal", PATIENCE, || daemon.status().ok()?.dataplane_error)?;
+    ensure!(error.contains("swp1") && error.contains("another XDP program"), "{error}");
+    site.switch.run(|| other.clear())?;
+    let controller = controller(&site)?;
+    controller.announce_text(NTP)?;
+    daemon.wait_rules("the rule in force", PATIENCE, |rules| rules.len() == 1 && rules[0].state == "installed")?;
+    check(&mut site.wire()?, "without the other")
+}
