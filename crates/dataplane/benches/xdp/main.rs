@@ -1,0 +1,22 @@
+//! What the XDP program costs a packet, and a change of the rules.
+//!
+//! `cargo bench -p dataplane --bench xdp` prints a table with ratios to the same program without rules, in the same run; one JSON object
+//! a line with `-- --json`; `-- --svg FILE` draws the growth. Needs root. Times are the kernel's own, of its test run over 65,536 different
+//! packets; each is the best of several, since other work on the machine only ever adds.
+
+#[cfg(xdp_program)]
+mod measure;
+#[cfg(xdp_program)]
+mod mix;
+#[cfg(xdp_program)]
+mod plot;
+
+fn main() -> anyhow::Result<()> {
+    #[cfg(xdp_program)]
+    return measure::run();
+    #[cfg(not(xdp_program))]
+    {
+        println!("skipped: built without clang, so there is no XDP program");
+        Ok(())
+    }
+}

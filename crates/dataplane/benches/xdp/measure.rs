@@ -1,0 +1,154 @@
+//! The measurements.
+
+use crate::mix::{Mix, TRAFFIC, Traffic, frames, rules, ruleset};
+use crate::plot::{Point, draw};
+use anyhow::{Context, Result};
+use dataplane::xdp::testing::Harness;
+use std::time::{Duration, Instant};
+
+const FRAMES: u32 = 65_536;
+const REPEAT: u32 = 400_000;
+const ROUNDS: usize = 5;
+const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
+const MIXES: [(Mix, &str); 3] = [(Mix::V4, "IPv4"), (Mix::V6, "IPv6"), (Mix::Hostile, "hostile")];
+
+pub fn run() -> Result<()> {
+    // SAFETY: no arguments, cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        println!("skipped: needs root");
+        return Ok(());
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let json = arguments.iter().any(|argument| argument == "--json");
+    let svg = arguments.iter().position(|argument| argument == "--svg").and_then(|at| arguments.get(at + 1));
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let mut points = Vec::new();
+    if !json {
+        println!("XDP, nanoseconds a packet in the kernel's test run (times the floor: the same program, no rules)");
+        println!(
+            "{:<8} {:>7} {:>8} {:>16} {:>16} {:>16} {:>16}",
+            "rules", "", "floor", "clean", "hot", "victim", "match"
+        );
+    }
+    for (mix, name) in MIXES {
+        for size in SIZES {
+            if quick && ![1_000, 100_000].contains(&size) {
+                continue;
+            }
+            let point = packets(mix, name, size)?;
+            print_point(&point, json);
+            points.push(point);
+        }
+    }
+    for (mix, name) in MIXES {
+        changes(mix, name, json)?;
+    }
+    if let Some(path) = svg {
+        std::fs::write(path, draw(&points)).with_context(|| format!("write {path}"))?;
+    }
+    Ok(())
+}
+
+/// The cost of packets with so many rules.
+fn packets(mix: Mix, name: &'static str, size: usize) -> Result<Point> {
+    let lines = rules(mix, size);
+    let mut harness = Harness::new(size as u32 + size as u32 / 4, FRAMES)?;
+    let traffic: Vec<(Traffic, Vec<Vec<u8>>)> = TRAFFIC
+        .iter()
+        .filter(|(traffic, _)| mix != Mix::Hostile || *traffic != Traffic::Victim)
+        .map(|&(traffic, _)| (traffic, frames(mix, traffic, &lines, FRAMES as usize)))
+        .collect();
+    let mut floor = Duration::MAX;
+    for (_, frames) in &traffic {
+        floor = floor.min(best(&mut harness, frames)?);
+    }
+    harness.replace(&ruleset(&lines))?;
+    anyhow::ensure!(harness.failures().is_empty(), "{size} {name}: {:?}", harness.failures().first());
+    let mut times = Vec::new();
+    for (kind, frames) in &traffic {
+        times.push((*kind, best(&mut harness, frames)?));
+    }
+    Ok(Point { mix: name, size, floor, times })
+}
+
+fn best(harness: &mut Harness, frames: &[Vec<u8>]) -> Result<Duration> {
+    let mut best = Duration::MAX;
+    for _ in 0..ROUNDS {
+        best = best.min(harness.measure(frames, REPEAT)?);
+    }
+    Ok(best)
+}
+
+fn print_point(point: &Point, json: bool) {
+    let Point { mix, size, floor, times } = point;
+    if json {
+        let times: Vec<String> =
+            times.iter().map(|(kind, time)| format!("\"{}\":{}", crate::plot::name(*kind), time.as_nanos())).collect();
+        println!(
+            "{{\"bench\":\"xdp\",\"mix\":\"{mix}\",\"rules\":{size},\"floor\":{},{}}}",
+            floor.as_nanos(),
+            times.join(",")
+        );
+        return;
+    }
+    let mut line = format!("{mix:<8} {size:>7} {:>8}", floor.as_nanos());
+    for (traffic, _) in TRAFFIC {
+        let found = times.iter().find(|(kind, _)| *kind == traffic);
+        line += &found.map_or_else(
+            || format!(" {:>16}", "-"),
+            |(_, time)| format!(" {:>8} ({:>4.1} x)", time.as_nanos(), time.as_secs_f64() / floor.as_secs_f64()),
+        );
+    }
+    println!("{line}");
+}
+
+/// Loading 100,000 rules, and one rule more.
+fn changes(mix: Mix, name: &str, json: bool) -> Result<()> {
+    const SIZE: usize = 100_000;
+    const CHANGES: usize = 400;
+    let all = rules(mix, SIZE + CHANGES);
+    let mut harness = Harness::new(131_072, 1)?;
+    // Spread over the order, as rules come.
+    let (more, base): (Vec<_>, Vec<_>) = (0..all.len()).partition(|n| n % (all.len() / CHANGES) == 7);
+    let base: Vec<_> = base.into_iter().map(|n| all[n].clone()).collect();
+    let set = ruleset(&base);
+    let began = Instant::now();
+    harness.replace(&set)?;
+    let load = began.elapsed();
+    anyhow::ensure!(harness.failures().is_empty(), "{:?}", harness.failures().first());
+    let (mut add, mut remove) = (Vec::new(), Vec::new());
+    for n in more {
+        let rule = &all[n].compiled;
+        let began = Instant::now();
+        harness.update(std::slice::from_ref(rule), &[], None)?;
+        add.push(began.elapsed());
+        let began = Instant::now();
+        harness.update(&[], std::slice::from_ref(&rule.nlri), None)?;
+        remove.push(began.elapsed());
+    }
+    let began = Instant::now();
+    let counters = harness.counters().len();
+    let read = began.elapsed();
+    let middle = |times: &mut Vec<Duration>| {
+        times.sort();
+        (times[times.len() / 2], times[times.len() * 99 / 100])
+    };
+    let ((add, add99), (remove, _)) = (middle(&mut add), middle(&mut remove));
+    let usage = harness.usage();
+    let memory = usage.memory.unwrap_or(0) >> 20;
+    if json {
+        println!(
+            "{{\"bench\":\"xdp changes\",\"mix\":\"{name}\",\"load_ms\":{:.1},\"add_us\":{:.1},\"add_99_us\":{:.1},\"remove_us\":{:.1},\"counters_ms\":{:.2},\"memory_mib\":{memory}}}",
+            load.as_secs_f64() * 1e3,
+            add.as_secs_f64() * 1e6,
+            add99.as_secs_f64() * 1e6,
+            remove.as_secs_f64() * 1e6,
+            read.as_secs_f64() * 1e3
+        );
+    } else {
+        println!(
+            "{name}: {SIZE} rules loaded in {load:.0?}; one more {add:.1?} (99%: {add99:.1?}), one less {remove:.1?}; {counters} counters read in {read:.1?}; {memory} MiB"
+        );
+    }
+    Ok(())
+}
