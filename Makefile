@@ -28,6 +28,7 @@ build: ## Build the program: target/release/floodgate
 install: ## Install what `make build` built, the unit and a place for the configuration: PREFIX=/usr/local, DESTDIR=
 	install -D -m 755 target/release/floodgate $(DESTDIR)$(PREFIX)/bin/floodgate
 	install -D -m 644 packaging/floodgate.service $(DESTDIR)/etc/systemd/system/floodgate.service
+	install -D -m 644 packaging/cumulus.conf $(DESTDIR)$(PREFIX)/share/floodgate/cumulus.conf
 	install -d -m 750 $(DESTDIR)/etc/floodgate
 
 demo: ## See it work: an attack, a filter announced over BGP, and what the kernel drops (root or sudo)
