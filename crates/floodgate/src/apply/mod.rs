@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// How often the data plane is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A change that takes so long leaves much memory behind that is free, but not given back.
+const LARGE: Duration = Duration::from_millis(100);
+
 /// What the thread is told to do.
 pub enum Order {
     /// Put exactly these rules in force, whatever is there.
@@ -77,11 +80,13 @@ struct Worker<F> {
     /// Something of ours is in force, so that its absence means something.
     in_force: bool,
     blind: bool,
+    /// A large change was applied since memory was given back.
+    swollen: bool,
 }
 
 impl<F: FnMut(Report)> Worker<F> {
     fn new(dataplane: Box<dyn Dataplane>, report: F) -> Self {
-        Worker { dataplane, retired: None, report, in_force: false, blind: false }
+        Worker { dataplane, retired: None, report, in_force: false, blind: false, swollen: false }
     }
 
     fn run(mut self, inbox: &mpsc::Receiver<Order>) {
@@ -96,6 +101,9 @@ impl<F: FnMut(Report)> Worker<F> {
                 Ok(order) => self.obey(order),
                 Err(RecvTimeoutError::Timeout) => {
                     self.look();
+                    if std::mem::take(&mut self.swollen) {
+                        give_memory_back();
+                    }
                     next_look = Instant::now() + HEALTH_INTERVAL;
                 }
                 // The rest of the program is gone without a word: what is in force stays in force.
@@ -127,7 +135,9 @@ impl<F: FnMut(Report)> Worker<F> {
         {
             tracing::error!(backend = old.name(), %error, "filters of the former data plane could not be taken out");
         }
-        (self.report)(Report::Applied { outcome, took: began.elapsed() });
+        let took = began.elapsed();
+        self.swollen |= took > LARGE;
+        (self.report)(Report::Applied { outcome, took });
     }
 
     fn measure(&mut self) {
@@ -198,5 +208,14 @@ mod tests {
         orders.send(Order::Replace(Ruleset::default())).expect("it listens");
         let heard = reports.recv_timeout(Duration::from_secs(10));
         assert!(matches!(heard, Err(RecvTimeoutError::Disconnected)), "{heard:?}");
+    }
+}
+
+/// Free memory goes back to the system; by itself the allocator keeps what it had at the highest.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes a number, and locks what it works on.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }

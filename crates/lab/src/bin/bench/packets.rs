@@ -182,8 +182,12 @@ impl Sender {
             let spread = number.wrapping_mul(0x9e37_79b1);
             let host = match kind {
                 Kind::Clean => Ipv4Addr::from(0x0c00_0000 | spread >> 8),
-                // The workload has two rules for every third address from 10.0.0.0 on; none of them is for this port.
-                Kind::Bystander => Ipv4Addr::from(0x0a00_0000 + spread % 4_000 * 3),
+                // The workload has two rules for every third address from 10.0.0.0 on; none of them is for this port, but of every ten
+                // hosts the fifth has one for our network.
+                Kind::Bystander => {
+                    let host = spread % 4_000;
+                    Ipv4Addr::from(0x0a00_0000 + (host + u32::from(host % 10 == 4)) * 3)
+                }
             };
             let source: IpAddr = "198.51.100.1".parse()?;
             let packet = packet::udp((source, 40_000).into(), (IpAddr::V4(host), 40_000).into(), &[0; 18]);
