@@ -166,6 +166,15 @@ impl<F: FnMut(Report)> Worker<F> {
     }
 }
 
+/// Free memory goes back to the system; by itself the allocator keeps what it had at the highest.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes a number, and locks what it works on.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,14 +217,5 @@ mod tests {
         orders.send(Order::Replace(Ruleset::default())).expect("it listens");
         let heard = reports.recv_timeout(Duration::from_secs(10));
         assert!(matches!(heard, Err(RecvTimeoutError::Disconnected)), "{heard:?}");
-    }
-}
-
-/// Free memory goes back to the system; by itself the allocator keeps what it had at the highest.
-fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it takes a number, and locks what it works on.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }
