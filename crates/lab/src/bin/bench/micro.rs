@@ -20,7 +20,7 @@ pub fn read(file: &Path) -> Result<Group> {
 /// Names and medians in nanoseconds of divan's tables: `╰─ name  fastest │ slowest │ median │ mean │ samples │ iters`.
 fn medians(text: &str) -> Vec<(String, f64)> {
     let mut found = Vec::new();
-    let mut table = String::new();
+    let (mut table, mut parent) = (String::new(), String::new());
     for line in text.lines() {
         let columns: Vec<&str> = line.split('│').collect();
         let branch = line.trim_start_matches([' ', '│']).starts_with(['├', '╰']);
@@ -30,10 +30,15 @@ fn medians(text: &str) -> Vec<(String, f64)> {
             }
             continue;
         }
+        let name = line.trim_start_matches([' ', '│', '├', '╰', '─']).split(['│', ' ']).next().unwrap_or_default();
+        if line.starts_with(['├', '╰']) {
+            // A bench, or a group of benches, whose own columns are empty.
+            parent = name.to_owned();
+        }
         let Some([.., median, _, _, _]) = (columns.len() >= 6).then_some(columns.as_slice()) else { continue };
-        let name: Vec<&str> = line.trim_start_matches([' ', '│', '├', '╰', '─']).split("  ").take(1).collect();
         if let Some(ns) = nanoseconds(median) {
-            found.push((format!("{table}: {}", name.concat().trim()), ns));
+            let name = if name == parent { name.to_owned() } else { format!("{parent} {name}") };
+            found.push((format!("{table}: {name}"), ns));
         }
     }
     found
@@ -66,7 +71,7 @@ flowspec         fastest       │ slowest       │ median        │ mean     
 ╰─ order                       │               │               │               │         │
    ╰─ sort       2 ms          │ 3 ms          │ 2.5 ms        │ 2.6 ms        │ 100     │ 100
 ";
-        let expected = [("flowspec: decode".to_owned(), 1600.0), ("flowspec: sort".to_owned(), 2_500_000.0)];
+        let expected = [("flowspec: decode".to_owned(), 1600.0), ("flowspec: order sort".to_owned(), 2_500_000.0)];
         assert_eq!(medians(text), expected);
     }
 }
