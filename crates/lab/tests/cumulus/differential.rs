@@ -12,7 +12,7 @@ use flowspec::arbitrary::{PacketShape, Seed, Shape, random_packet_for, random_ru
 use flowspec::space::Fields;
 use flowspec::{ComponentType, IpVersion, Packet, Policing, Rule, Scope, decide};
 use lab::acltool::Switch;
-use lab::{End, Netns, PacketSocket, needs, veth};
+use lab::{End, Netns, OnOneProcessor, PacketSocket, needs, veth};
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -23,6 +23,11 @@ const PACKETS_A_ROUND: usize = 60;
 
 /// DSCPs that the random rules set; a packet with another was not marked.
 const MARKS: [u8; 3] = [1, 8, 46];
+
+/// The last packet of a round, which always comes: when it is there, so are those before it.
+fn last() -> Vec<u8> {
+    lab::packet::udp(([198, 51, 100, 1], 7).into(), ([203, 0, 113, 1], 7).into(), b"last")
+}
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +60,8 @@ impl Lane {
         // It is to send nothing of its own, such as router solicitations, which would be counted.
         attacker.sysctl("net/ipv6/conf/all/disable_ipv6", "1")?;
         attacker.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
-        veth(End::new(&attacker, "a0", &[]), End::new(&netns, "swp1", &["10.255.255.1/24", "2001:db8:ffff::1/64"]))?;
+        // No subnet, so no broadcast address: an ICMP error to a source that is one would come back in as one more packet.
+        veth(End::new(&attacker, "a0", &[]), End::new(&netns, "swp1", &["10.255.255.1/32", "2001:db8:ffff::1/128"]))?;
         netns.forward()?;
         netns.sysctl("net/ipv4/conf/all/rp_filter", "0")?;
         netns.sysctl("net/ipv4/conf/swp1/rp_filter", "0")?;
@@ -100,6 +106,7 @@ impl Lane {
     /// Sends the packets; what became of those that came as far as the rules.
     fn send(&mut self, packets: &[Vec<u8>]) -> Result<Vec<Option<Fate>>> {
         self.nft(&forget())?;
+        let here = OnOneProcessor::stay()?;
         for (n, packet) in packets.iter().enumerate() {
             let [n1, n0] = (n as u16).to_be_bytes();
             let mut frame = self.target.to_vec();
@@ -108,12 +115,16 @@ impl Lane {
             frame.extend(packet);
             self.socket.send(&frame)?;
         }
-        // veth hands a packet over before the sender's call returns; on a busy machine one may be kept waiting.
+        drop(here);
+        // Only the smallest case of a disagreement has no such end; the kernel drops malformed packets before they come.
+        let patience = if packets.last() == Some(&last()) { 30_000 } else { 300 };
         let mut fates = vec![None; packets.len()];
-        let end = Instant::now() + Duration::from_millis(100);
+        let end = Instant::now() + Duration::from_millis(patience);
         loop {
             self.read(&mut fates)?;
-            if fates.iter().all(Option::is_some) || Instant::now() > end {
+            if fates.last().is_some_and(Option::is_some) || Instant::now() > end {
+                // It has come; a moment later it has gone, too.
+                self.read(&mut fates)?;
                 return Ok(fates);
             }
         }
@@ -151,16 +162,8 @@ impl Lane {
         ensure!(applied.failures.is_empty(), "{:?}", applied.failures);
         // The rules may be those of the round before, whose counters go on.
         let before = self.counts()?;
-        let mut fates = self.send(packets)?;
-        // On a busy machine a packet may come through while we look: then we look again.
-        let after = loop {
-            let after = self.counts()?;
-            let seen = fates.clone();
-            self.read(&mut fates)?;
-            if fates == seen {
-                break after;
-            }
-        };
+        let fates = self.send(packets)?;
+        let after = self.counts()?;
         let mut verdicts = [0; 2];
         let mut counts = vec![0; rules.len()];
         for (octets, fate) in packets.iter().zip(&fates) {
@@ -245,7 +248,7 @@ fn observers((hook, before, after): (&str, i32, i32)) -> String {
 
 /// Sets the observers' counters to zero.
 fn forget() -> String {
-    let macs: Vec<_> = (0..PACKETS_A_ROUND).map(|n| format!("02:f0:00:00:{:02x}:{:02x}", n >> 8, n & 255)).collect();
+    let macs: Vec<_> = (0..=PACKETS_A_ROUND).map(|n| format!("02:f0:00:00:{:02x}:{:02x}", n >> 8, n & 255)).collect();
     let macs = macs.join(",");
     let names = MARKS.map(|dscp| format!("after went{dscp}"));
     let names = names.into_iter().chain(["before came", "after went64"].map(String::from));
@@ -306,7 +309,7 @@ fn compare(release: &str) -> Result<()> {
     let mut lane = Lane::new(release)?;
     let shapes = shapes();
     let packet_shape = PacketShape { rare_extensions: false, truncated: false, ..PacketShape::everything() };
-    let (mut verdicts, mut round, mut installed, mut late) = ([0; 2], 0, 0, 0);
+    let (mut verdicts, mut round, mut installed) = ([0; 2], 0, 0);
     while verdicts[0] + verdicts[1] < wanted {
         let mut rules = Vec::new();
         for version in [IpVersion::V4, IpVersion::V6] {
@@ -326,14 +329,9 @@ fn compare(release: &str) -> Result<()> {
                 random_packet_for(&mut seed, version, of_version.into_iter(), &packet_shape)
             })
             .filter(|octets| Packet::from_ip(octets).is_ok_and(|packet| !is_unwelcome(octets, &packet)))
+            .chain([last()])
             .collect();
-        let mut outcome = lane.round(&rules, &packets).with_context(|| format!("{release}, round {round}"))?;
-        if outcome.is_err() {
-            // A packet of the round before that comes late is counted in this one; what is wrong stays wrong.
-            late += 1;
-            outcome = lane.round(&rules, &packets)?;
-        }
-        match outcome {
+        match lane.round(&rules, &packets).with_context(|| format!("{release}, round {round}"))? {
             Ok([passed, dropped]) => verdicts = [verdicts[0] + passed, verdicts[1] + dropped],
             Err(text) => bail!("{release}, round {round}: {}", lane.smallest(rules, packets, text)?),
         }
@@ -343,7 +341,6 @@ fn compare(release: &str) -> Result<()> {
         "{release}: {} packets passed and {} dropped as the oracle says, with {installed} rules in {round} sets",
         verdicts[0], verdicts[1]
     );
-    ensure!(late * 10 <= round, "{late} of {round} rounds went well only the second time");
     ensure!(verdicts.iter().all(|&count| count * 10 > wanted), "one-sided: {verdicts:?}");
     Ok(())
 }
