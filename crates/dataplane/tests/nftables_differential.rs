@@ -11,71 +11,17 @@ use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::arbitrary::{PacketShape, Seed, Shape, random_packet_for, random_rules};
 use flowspec::space::{Fields, Space};
 use flowspec::{Action, ComponentType, Decision, IpVersion, Nlri, Packet, Policing, Rule, Scope, decide};
-use lab::{End, Netns, OnOneProcessor, PacketSocket, needs, veth};
+use lab::{End, Fate, Netns, Observer, needs, veth};
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 const VERDICTS: usize = 24_000;
 const PACKETS_A_ROUND: usize = 60;
 
-/// DSCPs that the random rules set; a packet with another was not marked.
-const MARKS: [u8; 3] = [1, 8, 46];
-
-/// Two tables around ours count which packets came and which went on, by their source MAC address: one set for all that came, and one for
-/// each DSCP with which they went.
-fn observers() -> String {
-    let set = |name: &str| format!("set {name} {{ type ether_addr; counter; }}\n");
-    let chain =
-        |priority, rules: &str| format!("chain c {{ type filter hook prerouting priority {priority}\n{rules}\n}}\n");
-    let marks: String = MARKS.map(|dscp| set(&format!("went{dscp}"))).concat();
-    let went = |dscp| ["ip", "ip6"].map(|ip| format!("{ip} dscp {dscp} ether saddr @went{dscp} accept\n")).concat();
-    let rules = MARKS.map(went).concat();
-    format!(
-        "table inet before {{\n{}{}}}\ntable inet after {{\n{}{marks}{}}}\n",
-        set("came"),
-        chain(-460, "ether saddr @came"),
-        set("went64"),
-        chain(-440, &format!("{rules}ether saddr @went64"))
-    )
-}
-
-/// Sets the observers' counters to zero.
-fn forget() -> String {
-    let macs: Vec<_> = (0..=PACKETS_A_ROUND).map(|n| format!("02:f0:00:00:{:02x}:{:02x}", n >> 8, n & 255)).collect();
-    let macs = macs.join(",");
-    let names = MARKS
-        .map(|dscp| format!("after went{dscp}"))
-        .into_iter()
-        .chain(["before came", "after went64"].map(String::from));
-    names.map(|set| format!("flush set inet {set}\nadd element inet {set} {{ {macs} }}\n")).collect()
-}
-
-/// The last packet of a round, which always comes: when it is there, so are those before it.
-fn last() -> Vec<u8> {
-    lab::packet::udp(([198, 51, 100, 1], 7).into(), ([203, 0, 113, 1], 7).into(), b"last")
-}
-
-/// What became of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Dropped,
-    /// It went on with this DSCP, 64 for any that is none of [`MARKS`].
-    Passed(u8),
-}
-
-impl Fate {
-    fn passed(dscp: u8) -> Self {
-        Fate::Passed(if MARKS.contains(&dscp) { dscp } else { 64 })
-    }
-}
-
 struct Bench {
     _attacker: Netns,
     filter: Netns,
-    socket: PacketSocket,
-    target: [u8; 6],
+    observer: Observer,
     nft: Nftables,
 }
 
@@ -87,70 +33,12 @@ impl Bench {
         // No subnet, so no broadcast address: an ICMP error to a source that is one would come back in as one more packet.
         veth(End::new(&attacker, "a0", &[]), End::new(&filter, "f0", &["10.255.255.1/32", "2001:db8:ffff::1/128"]))?;
         let bench = Bench {
-            socket: PacketSocket::open(&attacker, "a0")?,
-            target: filter.mac("f0")?,
+            observer: Observer::new((&attacker, "a0"), &filter, "f0", ("prerouting", -460, -440), PACKETS_A_ROUND + 1)?,
             nft: filter.run(|| Nftables::open(Options::default()))?,
             _attacker: attacker,
             filter,
         };
-        bench.nft_program(&observers())?;
         Ok(bench)
-    }
-
-    fn nft_program(&self, text: &str) -> anyhow::Result<String> {
-        let mut command = self.filter.command("nft")?;
-        command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn()?;
-        std::io::Write::write_all(&mut child.stdin.take().context("a pipe")?, text.as_bytes())?;
-        let output = child.wait_with_output()?;
-        ensure!(output.status.success(), "nft failed on {text}");
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    /// Sends the packets; what became of those that came as far as the filter.
-    fn send(&mut self, packets: &[Vec<u8>]) -> anyhow::Result<Vec<Option<Fate>>> {
-        self.nft_program(&forget())?;
-        let here = OnOneProcessor::stay()?;
-        for (n, packet) in packets.iter().enumerate() {
-            let [n1, n0] = (n as u16).to_be_bytes();
-            let mut frame = self.target.to_vec();
-            frame.extend([0x02, 0xf0, 0, 0, n1, n0]);
-            frame.extend(if packet[0] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] });
-            frame.extend(packet);
-            self.socket.send(&frame)?;
-        }
-        drop(here);
-        // Only the smallest case of a disagreement has no such end; the kernel drops malformed packets before they come.
-        let patience = if packets.last() == Some(&last()) { 30_000 } else { 300 };
-        let mut fates = vec![None; packets.len()];
-        let end = Instant::now() + Duration::from_millis(patience);
-        loop {
-            self.read(&mut fates)?;
-            if fates.last().is_some_and(Option::is_some) || Instant::now() > end {
-                // It has come; a moment later it has gone, too.
-                self.read(&mut fates)?;
-                return Ok(fates);
-            }
-        }
-    }
-
-    fn read(&self, fates: &mut [Option<Fate>]) -> anyhow::Result<()> {
-        let list = |table| self.filter.exec("nft", &["-n", "list", "table", "inet", table]);
-        let (came, went) = (list("before")?, list("after")?);
-        // The numbers of the packets whose elements counted.
-        let counted = |text: &str| -> Vec<usize> {
-            let hits = text.split("02:f0:00:00:").skip(1).filter(|item| !item.contains("packets 0 "));
-            let number = |item: &str| u16::from_str_radix(&item.get(..5)?.replace(':', ""), 16).ok().map(usize::from);
-            hits.filter_map(number).collect()
-        };
-        for n in counted(&came) {
-            fates[n].get_or_insert(Fate::Dropped);
-        }
-        for set in went.split("set went").skip(1) {
-            let dscp = set.split_whitespace().next().context("a name")?.parse()?;
-            counted(set).into_iter().for_each(|n| fates[n] = Some(Fate::Passed(dscp)));
-        }
-        Ok(())
     }
 }
 
@@ -239,7 +127,7 @@ impl Round<'_> {
             Ok(bench.nft.counters()?.into_iter().map(|(nlri, counter)| (nlri, counter.packets)).collect())
         };
         let before = counters(bench)?;
-        let fates = bench.send(self.packets)?;
+        let fates = bench.observer.send(&bench.filter, self.packets)?;
         let after = counters(bench)?;
         let mut counts = vec![0u64; self.rules.len()];
         let mut verdicts = 0;
@@ -402,7 +290,7 @@ fn the_kernel_agrees_with_the_oracle_soak() -> anyhow::Result<()> {
                 random_packet_for(&mut seed, version, of_version.into_iter(), &packet_shape)
             })
             .filter(|packet| Packet::from_ip(packet).is_ok())
-            .chain([last()])
+            .chain([Observer::last()])
             .collect();
         let this = Round { rules: &rules, packets: &packets };
         match this.run(&mut bench)? {

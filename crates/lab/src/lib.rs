@@ -4,6 +4,7 @@
 //! - [`Process`] runs a program there and keeps what it prints;
 //! - [`PacketSocket`] and [`packet`] send and see packets;
 //! - [`peers`] starts BIRD, GoBGP, ExaBGP and FRR as BGP neighbours, and [`Speaker`] is one of our own;
+//! - [`Observer`] tells what a data plane does to each packet;
 //! - [`Daemon`] runs the program under test, and [`Site`] is the network around it;
 //! - [`acltool`] makes a namespace a Cumulus Linux switch, with a stand-in for its cl-acltool;
 //! - [`needs!`] skips a test, saying why, where the machine cannot run it.
@@ -14,6 +15,7 @@
 pub mod acltool;
 pub mod daemon;
 mod netns;
+pub mod observer;
 pub mod packet;
 pub mod peers;
 mod process;
@@ -26,6 +28,7 @@ mod veth;
 
 pub use daemon::Daemon;
 pub use netns::Netns;
+pub use observer::{Fate, Observer};
 pub use process::Process;
 pub use processor::OnOneProcessor;
 pub use require::{Skipped, require_program, require_root, skip};

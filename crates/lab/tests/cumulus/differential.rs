@@ -12,43 +12,18 @@ use flowspec::arbitrary::{PacketShape, Seed, Shape, random_packet_for, random_ru
 use flowspec::space::Fields;
 use flowspec::{ComponentType, IpVersion, Packet, Policing, Rule, Scope, decide};
 use lab::acltool::Switch;
-use lab::{End, Netns, OnOneProcessor, PacketSocket, needs, veth};
+use lab::{End, Fate, Netns, Observer, needs, veth};
 use std::collections::BTreeMap;
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 const VERDICTS: usize = 4_500;
 const PACKETS_A_ROUND: usize = 60;
-
-/// DSCPs that the random rules set; a packet with another was not marked.
-const MARKS: [u8; 3] = [1, 8, 46];
-
-/// The last packet of a round, which always comes: when it is there, so are those before it.
-fn last() -> Vec<u8> {
-    lab::packet::udp(([198, 51, 100, 1], 7).into(), ([203, 0, 113, 1], 7).into(), b"last")
-}
-
-/// What became of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Dropped,
-    /// It went on with this DSCP, 64 for any that is none of [`MARKS`].
-    Passed(u8),
-}
-
-impl Fate {
-    fn passed(dscp: u8) -> Self {
-        Fate::Passed(if MARKS.contains(&dscp) { dscp } else { 64 })
-    }
-}
 
 /// A switch with one port, and observers before and behind its rules.
 struct Lane {
     _attacker: Netns,
     netns: Netns,
-    socket: PacketSocket,
-    target: [u8; 6],
+    observer: Observer,
     settings: Settings,
     dataplane: Cumulus,
     _switch: Switch,
@@ -82,70 +57,14 @@ impl Lane {
             ..Settings::default()
         };
         let hook = if release == "4.4" { ("forward", -10, 10) } else { ("prerouting", -160, -140) };
-        let lane = Lane {
-            socket: PacketSocket::open(&attacker, "a0")?,
-            target: netns.mac("swp1")?,
+        Ok(Lane {
+            observer: Observer::new((&attacker, "a0"), &netns, "swp1", hook, PACKETS_A_ROUND + 1)?,
             dataplane: Cumulus::new(settings.clone()),
             _attacker: attacker,
             netns,
             settings,
             _switch: switch,
-        };
-        lane.nft(&observers(hook))?;
-        Ok(lane)
-    }
-
-    fn nft(&self, text: &str) -> Result<()> {
-        let mut command = self.netns.command("nft")?;
-        let mut child = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn()?;
-        std::io::Write::write_all(&mut child.stdin.take().context("a pipe")?, text.as_bytes())?;
-        ensure!(child.wait()?.success(), "nft failed on {text}");
-        Ok(())
-    }
-
-    /// Sends the packets; what became of those that came as far as the rules.
-    fn send(&mut self, packets: &[Vec<u8>]) -> Result<Vec<Option<Fate>>> {
-        self.nft(&forget())?;
-        let here = OnOneProcessor::stay()?;
-        for (n, packet) in packets.iter().enumerate() {
-            let [n1, n0] = (n as u16).to_be_bytes();
-            let mut frame = self.target.to_vec();
-            frame.extend([0x02, 0xf0, 0, 0, n1, n0]);
-            frame.extend(if packet[0] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] });
-            frame.extend(packet);
-            self.socket.send(&frame)?;
-        }
-        drop(here);
-        // Only the smallest case of a disagreement has no such end; the kernel drops malformed packets before they come.
-        let patience = if packets.last() == Some(&last()) { 30_000 } else { 300 };
-        let mut fates = vec![None; packets.len()];
-        let end = Instant::now() + Duration::from_millis(patience);
-        loop {
-            self.read(&mut fates)?;
-            if fates.last().is_some_and(Option::is_some) || Instant::now() > end {
-                // It has come; a moment later it has gone, too.
-                self.read(&mut fates)?;
-                return Ok(fates);
-            }
-        }
-    }
-
-    fn read(&self, fates: &mut [Option<Fate>]) -> Result<()> {
-        let list = |table| self.netns.exec("nft", &["-n", "list", "table", "inet", table]);
-        let (came, went) = (list("before")?, list("after")?);
-        let counted = |text: &str| -> Vec<usize> {
-            let hits = text.split("02:f0:00:00:").skip(1).filter(|item| !item.contains("packets 0 "));
-            let number = |item: &str| u16::from_str_radix(&item.get(..5)?.replace(':', ""), 16).ok().map(usize::from);
-            hits.filter_map(number).collect()
-        };
-        for n in counted(&came) {
-            fates[n].get_or_insert(Fate::Dropped);
-        }
-        for set in went.split("set went").skip(1) {
-            let dscp = set.split_whitespace().next().context("a name")?.parse()?;
-            counted(set).into_iter().for_each(|n| fates[n] = Some(Fate::Passed(dscp)));
-        }
-        Ok(())
+        })
     }
 
     fn compiled(&self, rule: &Rule) -> Option<Arc<CompiledRule>> {
@@ -162,7 +81,7 @@ impl Lane {
         ensure!(applied.failures.is_empty(), "{:?}", applied.failures);
         // The rules may be those of the round before, whose counters go on.
         let before = self.counts()?;
-        let fates = self.send(packets)?;
+        let fates = self.observer.send(&self.netns, packets)?;
         let after = self.counts()?;
         let mut verdicts = [0; 2];
         let mut counts = vec![0; rules.len()];
@@ -226,33 +145,6 @@ impl Lane {
         let file = std::fs::read_to_string(self.settings.policy_directory.join("60flowspec.rules")).unwrap_or_default();
         Ok(format!("{text}\npackets: {packets:02x?}\n{file}"))
     }
-}
-
-/// Two tables around the rules count which packets came and which went on, by their source MAC address: one set for all that came, and one
-/// for each DSCP with which they went.
-fn observers((hook, before, after): (&str, i32, i32)) -> String {
-    let set = |name: &str| format!("set {name} {{ type ether_addr; counter; }}\n");
-    let chain =
-        |priority, rules: &str| format!("chain c {{ type filter hook {hook} priority {priority}\n{rules}\n}}\n");
-    let marks: String = MARKS.map(|dscp| set(&format!("went{dscp}"))).concat();
-    let went = |dscp| ["ip", "ip6"].map(|ip| format!("{ip} dscp {dscp} ether saddr @went{dscp} accept\n")).concat();
-    let rules = MARKS.map(went).concat();
-    format!(
-        "table inet before {{\n{}{}}}\ntable inet after {{\n{}{marks}{}}}\n",
-        set("came"),
-        chain(before, "ether saddr @came"),
-        set("went64"),
-        chain(after, &format!("{rules}ether saddr @went64"))
-    )
-}
-
-/// Sets the observers' counters to zero.
-fn forget() -> String {
-    let macs: Vec<_> = (0..=PACKETS_A_ROUND).map(|n| format!("02:f0:00:00:{:02x}:{:02x}", n >> 8, n & 255)).collect();
-    let macs = macs.join(",");
-    let names = MARKS.map(|dscp| format!("after went{dscp}"));
-    let names = names.into_iter().chain(["before came", "after went64"].map(String::from));
-    names.map(|set| format!("flush set inet {set}\nadd element inet {set} {{ {macs} }}\n")).collect()
 }
 
 /// Whether netfilter drops the packet by itself as soon as a rule asks for an upper-layer protocol, whatever the rule says: a fragment that
@@ -329,7 +221,7 @@ fn compare(release: &str) -> Result<()> {
                 random_packet_for(&mut seed, version, of_version.into_iter(), &packet_shape)
             })
             .filter(|octets| Packet::from_ip(octets).is_ok_and(|packet| !is_unwelcome(octets, &packet)))
-            .chain([last()])
+            .chain([Observer::last()])
             .collect();
         match lane.round(&rules, &packets).with_context(|| format!("{release}, round {round}"))? {
             Ok([passed, dropped]) => verdicts = [verdicts[0] + passed, verdicts[1] + dropped],
