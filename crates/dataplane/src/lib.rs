@@ -26,6 +26,18 @@ pub struct Counter {
     pub dropped_packets: Option<u64>,
 }
 
+impl Counter {
+    /// Counts on from what was counted before.
+    pub fn add(&mut self, before: &Counter) {
+        self.packets += before.packets;
+        self.bytes += before.bytes;
+        self.dropped_packets = match (self.dropped_packets, before.dropped_packets) {
+            (None, None) => None,
+            (now, before) => Some(now.unwrap_or(0) + before.unwrap_or(0)),
+        };
+    }
+}
+
 /// What a look at the data plane found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {

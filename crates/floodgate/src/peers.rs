@@ -1,7 +1,9 @@
 //! The peers' tasks: started, stopped and replaced as the configuration says. A peer whose session settings did not change is not touched.
 
 use crate::config::{self, Config, FamilyName};
-use crate::net::{Control, Endpoint, FromPeer, Listeners, PeerId, Routes, SessionSetup, SocketError, run_session};
+use crate::net::{
+    Control, Endpoint, FromPeer, Listeners, News, PeerId, Routes, SessionSetup, SocketError, run_session,
+};
 use bgp::{AfiSafi, Cease, FamilySet, GracefulRestart, Notification, PeerAs, PeerConfig};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -138,6 +140,22 @@ impl Peers {
         }
     }
 
+    /// Starts sessions again that ended unasked, which is a bug of ours: it must cost one session, not the peer.
+    pub async fn revive(&mut self) {
+        let (ended, alive): (Vec<_>, Vec<_>) = self.tasks.drain(..).partition(|task| task.task.is_finished());
+        self.tasks = alive;
+        for Task { id, settings, task, .. } in ended {
+            let remote = settings.endpoint.remote.ip();
+            let why = task.await.map_or_else(|error| error.to_string(), |()| "it returned".to_owned());
+            tracing::error!(peer = %remote, why, "a session ended by a bug of floodgate's, which please report; it is started again");
+            self.routes.remove(remote);
+            // Before anything of the new session. If nobody listens any more, all ends anyway.
+            let news = News::Lost(format!("internal error: {why}"));
+            let _ = self.engine.send(FromPeer { peer: id, news }).await;
+            self.start(id, settings);
+        }
+    }
+
     /// Ends all sessions. `keep`: the filters stay and we come back, so peers with graceful restart are not told to forget us.
     pub async fn stop(&mut self, keep: bool) {
         let mut leaving = tokio::task::JoinSet::new();
@@ -231,4 +249,39 @@ fn seed(peer: IpAddr) -> u64 {
 /// Seconds since 1970.
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_that_panics_is_told_and_started_again() {
+        let (engine, mut heard) = mpsc::channel(64);
+        let mut peers = Peers::new(engine, false);
+        let config = Config::parse(
+            "[router]\nas = 65001\nid = \"192.0.2.1\"\n[[peer]]\nname = \"a\"\naddress = \"127.0.0.99\"\nas = 65002\npassive = true\n",
+            std::path::Path::new("test"),
+        )
+        .expect("a right file");
+        let ids = peers.ids(&config);
+        peers.apply(&config, &ids).await;
+        peers.revive().await;
+        assert!(!peers.tasks[0].task.is_finished());
+        peers.tasks[0].task.abort();
+        peers.tasks[0].task = tokio::spawn(async { panic!("a bug") });
+        while !peers.tasks[0].task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        peers.revive().await;
+        assert!(!peers.tasks[0].task.is_finished());
+        let lost = loop {
+            let FromPeer { peer, news } = heard.recv().await.expect("it is told");
+            if let News::Lost(why) = news {
+                break (peer, why);
+            }
+        };
+        assert_eq!(lost.0, ids[0]);
+        assert!(lost.1.contains("panicked"), "{}", lost.1);
+    }
 }

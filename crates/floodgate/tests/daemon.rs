@@ -179,7 +179,9 @@ fn people_announce_pause_and_withdraw() {
     assert!(daemon.cli(&["resume"]).status.success());
     daemon.wait_rules(&[(&shown(DNS), "installed")]);
     let id = daemon.json(&["rules", "192.0.2.2"])[0]["id"].as_str().unwrap().to_owned();
-    assert!(daemon.json(&["rules", "192.0.2.3"]).is_empty());
+    for arguments in [&["rules", "192.0.2.3"][..], &["rules", "192.0.2.3", "--json"]] {
+        assert_eq!(daemon.cli(arguments).status.code(), Some(1), "{arguments:?}");
+    }
     assert!(daemon.cli(&["withdraw", &id]).status.success());
     daemon.wait_rules(&[]);
     assert_eq!(daemon.cli(&["withdraw", &id]).status.code(), Some(1));

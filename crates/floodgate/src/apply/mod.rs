@@ -21,7 +21,10 @@ pub enum Order {
     /// Apply a difference to what was applied before.
     Update(Plan),
     /// Read counters and usage.
-    Measure,
+    Measure {
+        /// What counts is about to be taken out.
+        last: bool,
+    },
     /// Use this data plane from now on.
     Exchange {
         /// The new one.
@@ -56,6 +59,8 @@ pub enum Report {
         counters: Vec<(Arc<Nlri>, Counter)>,
         /// Entries and memory.
         usage: Usage,
+        /// As in the order.
+        last: bool,
     },
     /// The thread ends; what could not be taken out, in words.
     Stopped(Result<(), String>),
@@ -117,7 +122,7 @@ impl<F: FnMut(Report)> Worker<F> {
         let outcome = match order {
             Order::Replace(rules) => self.dataplane.replace(&rules),
             Order::Update(plan) => self.dataplane.update(&plan),
-            Order::Measure => return self.measure(),
+            Order::Measure { last } => return self.measure(last),
             Order::Exchange { dataplane, retire } => {
                 let old = std::mem::replace(&mut self.dataplane, dataplane);
                 if retire {
@@ -140,13 +145,13 @@ impl<F: FnMut(Report)> Worker<F> {
         (self.report)(Report::Applied { outcome, took });
     }
 
-    fn measure(&mut self) {
+    fn measure(&mut self, last: bool) {
         let counters = self.dataplane.counters().unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read counters");
             Vec::new()
         });
         let usage = self.dataplane.usage().unwrap_or_default();
-        (self.report)(Report::Measured { counters, usage });
+        (self.report)(Report::Measured { counters, usage, last });
     }
 
     fn look(&mut self) {

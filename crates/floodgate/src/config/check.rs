@@ -46,13 +46,14 @@ pub(super) fn advice(config: &Config) -> Vec<String> {
     if config.peers.is_empty() {
         advice.push("no [[peer]]: only rules announced on this machine will be enforced".to_owned());
     }
-    for peer in &config.peers {
-        if peer.allow.destinations.is_empty() && peer.allow.validation == Validation::None {
-            advice.push(format!(
-                "peer {} may filter any destination: name yours in allow.destinations, or ask for validation = \"rfc9117\"",
-                peer.name
-            ));
-        }
+    let free = |peer: &&Peer| peer.allow.destinations.is_empty() && peer.allow.validation == Validation::None;
+    let free: Vec<&str> = config.peers.iter().filter(free).map(|peer| peer.name.as_str()).collect();
+    if !free.is_empty() {
+        let peers = if free.len() == 1 { "peer" } else { "peers" };
+        advice.push(format!(
+            "{peers} {} may filter any destination: name yours in allow.destinations, or ask for validation = \"rfc9117\"",
+            free.join(", ")
+        ));
     }
     let switch = &config.dataplane.cumulus;
     if config.dataplane.backend == Backend::Cumulus

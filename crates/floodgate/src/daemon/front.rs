@@ -68,6 +68,14 @@ impl Front {
         }
     }
 
+    /// Starts sessions again that ended unasked.
+    pub(super) async fn revive(&mut self) {
+        match self {
+            Front::Bgp(peers) => peers.revive().await,
+            Front::Exabgp(_) => {}
+        }
+    }
+
     /// Ends one session.
     pub(super) async fn reset(&self, peer: PeerId, code: (u8, u8)) {
         match self {

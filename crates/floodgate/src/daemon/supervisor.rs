@@ -297,6 +297,7 @@ impl Supervisor {
     }
 
     async fn rescan(&mut self) {
+        self.front.revive().await;
         let now = Surroundings::look(&self.config);
         if now != self.surroundings {
             if now.interfaces != self.surroundings.interfaces {

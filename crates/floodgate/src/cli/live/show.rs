@@ -1,7 +1,7 @@
 //! Commands that look.
 
 use super::client::{Client, Failure, escape};
-use super::{LiveArgs, OK, ask, fetch};
+use super::{LiveArgs, NEGATIVE, OK, ask, fetch};
 use crate::api::{ExplainRequest, Explanation, PeerView, RuleView, StatusView};
 use crate::cli::input::to_hex;
 use crate::cli::output::Output;
@@ -40,15 +40,21 @@ pub(super) fn peers(args: &LiveArgs) -> Result<u8> {
     })
 }
 
-/// The rules, in enforcement order.
+/// The rules, in enforcement order. The answer is no if none is what was asked for.
 pub(super) fn rules(args: &LiveArgs, filter: &[String]) -> Result<u8> {
     ask(args, async |client: &Client| -> Result<u8, Failure> {
         let mut output = Output::new();
         let path = rules_path(filter);
+        let mut found = false;
         if args.json {
-            client.lines(&path, |line| Ok(output.line(line).map(|()| true)?)).await?;
+            let each = |line: &str| {
+                found = true;
+                Ok(output.line(line).map(|()| true)?)
+            };
+            client.lines(&path, each).await?;
         } else {
             let rules = fetch_rules(client, filter, usize::MAX).await?;
+            found = !rules.is_empty();
             if rules.is_empty() {
                 output.line(if filter.is_empty() { "no rules" } else { "no such rules" })?;
             } else {
@@ -56,7 +62,7 @@ pub(super) fn rules(args: &LiveArgs, filter: &[String]) -> Result<u8> {
             }
         }
         output.finish()?;
-        Ok(OK)
+        Ok(if found || filter.is_empty() { OK } else { NEGATIVE })
     })
 }
 

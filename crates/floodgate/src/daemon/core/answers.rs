@@ -169,12 +169,14 @@ impl Core {
     fn announce(&mut self, rule: Rule, lifetime: Option<Duration>) -> RuleId {
         let id = rule.nlri.id();
         match lifetime {
-            Some(age) => tracing::info!(%id, %rule, lifetime = %format_args!("{}s", age.as_secs()), "announced here"),
+            Some(age) => {
+                tracing::info!(%id, %rule, lifetime = %format_args!("{}s", whole_seconds(age)), "announced here")
+            }
             None => tracing::info!(%id, %rule, "announced here"),
         }
         self.history.record(Kind::Announced, local(id, rule.to_string()));
         let route = Route { next_hop: rule.next_hop, ..Route::local(rule.actions) };
-        let expires = lifetime.map(|lifetime| now().plus(lifetime.as_secs().max(1)));
+        let expires = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
         self.engine.announce(LOCAL, rule.nlri, None, Arc::new(route), now(), expires);
         self.memory.touch();
         id
@@ -207,6 +209,7 @@ impl Core {
             return;
         }
         if pause {
+            self.applying.keep_counts();
             self.engine.pause();
         } else {
             self.engine.resume();
@@ -274,6 +277,22 @@ impl Core {
     }
 }
 
+/// Lives are counted in whole seconds: what is asked for is the least.
+fn whole_seconds(lifetime: Duration) -> u64 {
+    lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0)
+}
+
 fn local(id: RuleId, text: String) -> About {
     About { peer: Some("local".to_owned()), id: Some(id.to_string()), rule: Some(text), message: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_is_never_shorter_than_asked() {
+        let seconds = |millis| whole_seconds(Duration::from_millis(millis));
+        assert_eq!([1, 1000, 1500, 2000].map(seconds), [1, 1, 2, 2]);
+    }
 }

@@ -41,6 +41,8 @@ pub(super) struct Applying {
     pub(super) damages: u64,
     pub(super) took: Duration,
     pub(super) counters: HashMap<Arc<Nlri>, Counter>,
+    /// Of these, what was counted before filters were taken out for a while, or given to another back end.
+    carried: HashMap<Arc<Nlri>, Counter>,
     pub(super) usage: Usage,
     measured: Option<Instant>,
     measuring: bool,
@@ -82,6 +84,7 @@ impl Applying {
             damages: 0,
             took: Duration::ZERO,
             counters: HashMap::new(),
+            carried: HashMap::new(),
             usage: Usage::default(),
             measured: None,
             measuring: false,
@@ -108,6 +111,9 @@ impl Applying {
         self.capabilities = dataplane.capabilities();
         self.debounce = debounce(config);
         let retire = !blueprint.takes_over(&self.blueprint);
+        if retire {
+            self.keep_counts();
+        }
         self.blueprint = blueprint;
         self.send(Order::Exchange { dataplane, retire });
         self.retry_at = None;
@@ -135,9 +141,14 @@ impl Applying {
         let fresh = self.measured.is_some_and(|at| at.elapsed() < FRESH);
         if !fresh && !self.measuring && self.phase == Phase::Idle {
             self.measuring = true;
-            self.send(Order::Measure);
+            self.send(Order::Measure { last: false });
         }
         self.measuring && self.phase == Phase::Idle
+    }
+
+    /// What counts is about to be taken out: rules that come back go on counting from here.
+    pub(super) fn keep_counts(&self) {
+        self.send(Order::Measure { last: true });
     }
 
     fn send(&self, order: Order) {
@@ -255,12 +266,17 @@ impl Core {
         applying.gather_until = None;
         let order = match self.engine.take_change() {
             Some(engine::Change::Full(rules)) => Order::Replace(rules),
-            Some(engine::Change::Plan(plan)) => Order::Update(plan),
+            Some(engine::Change::Plan(plan)) => {
+                for nlri in plan.remove.iter().filter(|nlri| self.engine.rule(nlri).is_none()) {
+                    self.applying.carried.remove(nlri);
+                }
+                Order::Update(plan)
+            }
             // Something changed and changed back.
             None => return,
         };
-        applying.phase = Phase::Running;
-        applying.send(order);
+        self.applying.phase = Phase::Running;
+        self.applying.send(order);
     }
 
     /// Takes in what the data plane's thread says; true at its end.
@@ -292,13 +308,12 @@ impl Core {
             // A change is under way or about to be: if it does not help, the next look tells.
             Report::Damaged(_) => {}
             Report::Blind(error) => tracing::warn!(%error, "cannot see whether our filters are still there"),
-            Report::Measured { counters, usage } => {
-                let applying = &mut self.applying;
-                applying.counters = counters.into_iter().collect();
-                applying.usage = usage;
-                applying.measured = Some(Instant::now());
-                applying.measuring = false;
-                self.answer_what_waits();
+            Report::Measured { counters, usage, last } => {
+                self.applying.carried.retain(|nlri, _| self.engine.rule(nlri).is_some());
+                self.applying.measured(counters, usage, last);
+                if !last {
+                    self.answer_what_waits();
+                }
             }
             Report::Stopped(outcome) => {
                 if let Err(error) = outcome {
@@ -312,6 +327,21 @@ impl Core {
 }
 
 impl Applying {
+    fn measured(&mut self, counters: Vec<(Arc<Nlri>, Counter)>, usage: Usage, last: bool) {
+        self.counters = counters.into_iter().collect();
+        for (nlri, before) in &self.carried {
+            self.counters.entry(Arc::clone(nlri)).or_default().add(before);
+        }
+        if last {
+            // From here on they stand still, whatever was measured meanwhile.
+            self.carried.clone_from(&self.counters);
+        } else {
+            self.measuring = false;
+        }
+        self.usage = usage;
+        self.measured = Some(Instant::now());
+    }
+
     fn succeeded(&mut self, took: Duration) {
         self.applied += 1;
         self.attempts = 0;

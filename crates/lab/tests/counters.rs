@@ -1,0 +1,67 @@
+//! What a rule counted is not forgotten while it lives: over `pause` and `resume`, and over a change of the back end.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use lab::site::{SWITCH, VICTIM, Wire};
+use lab::{Daemon, Site, needs, packet};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn configuration(backend: &str) -> String {
+    format!(
+        "[router]\nas = 65140\nid = \"{SWITCH}\"\nlisten = []\n\n\
+         [dataplane]\nbackend = \"{backend}\"\ninterfaces = [\"swp*\"]\nxdp.capacity = 1024\n"
+    )
+}
+
+/// One packet that the rule takes, while it is in force or not.
+fn attack(wire: &mut Wire, passes: bool) -> Result<()> {
+    let to: IpAddr = VICTIM.parse()?;
+    let passed = wire.passes(&packet::udp(([198, 51, 100, 7], 123).into(), (to, 4000).into(), b"attack"))?;
+    ensure!(passed == passes, "passed: {passed}");
+    Ok(())
+}
+
+fn counted(daemon: &Daemon<'_>, packets: u64) -> Result<()> {
+    let what = format!("{packets} packets counted");
+    daemon.wait_rules(&what, PATIENCE, |rules| rules[0].packets == Some(packets) && rules[0].state == "installed")?;
+    // And no more of them a moment later.
+    std::thread::sleep(Duration::from_millis(1100));
+    let rule = &daemon.rules()?[0];
+    ensure!(rule.packets == Some(packets), "{rule:?}");
+    ensure!(rule.dropped.is_none_or(|dropped| dropped == packets), "{rule:?}");
+    Ok(())
+}
+
+#[test]
+fn counts_go_on_after_a_pause_and_in_another_back_end() -> Result<()> {
+    needs!(root, "ip");
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    let mut expected = 0;
+    let daemon = Daemon::start(&site.switch, &configuration("nftables"))?;
+    daemon.cli(&["announce", "dst 192.0.2.1/32 proto udp sport 123 then discard"])?;
+    for backend in ["nftables", "xdp", "nftables"] {
+        daemon.configure(&configuration(backend))?;
+        daemon.cli(&["reload"])?;
+        daemon.wait_status("the back end", PATIENCE, |status| {
+            status.backend == backend && status.dataplane == "applied" && status.rules.get("installed") == Some(&1)
+        })?;
+        counted(&daemon, expected)?;
+        attack(&mut wire, false)?;
+        expected += 1;
+        for _ in 0..2 {
+            daemon.cli(&["pause"])?;
+            attack(&mut wire, true)?;
+            daemon.cli(&["resume"])?;
+            attack(&mut wire, false)?;
+            expected += 1;
+        }
+        counted(&daemon, expected)?;
+    }
+    daemon.cli(&["withdraw", "dst 192.0.2.1/32 proto udp sport 123"])?;
+    daemon.cli(&["announce", "dst 192.0.2.1/32 proto udp sport 123 then discard"])?;
+    counted(&daemon, 0)
+}
