@@ -58,6 +58,37 @@ pub struct Usage {
     pub memory: Option<u64>,
 }
 
+/// How a data plane is doing beside its rules, for `status` and metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Each interface that is to be filtered, where the back end attaches to interfaces one by one.
+    pub interfaces: Vec<Interface>,
+    /// What deserves a look: sentences.
+    pub warnings: Vec<String>,
+    /// What happened to packets since the filters were set up, beside the rules' counters: a name in `snake_case` and how often.
+    pub statistics: Vec<(&'static str, u64)>,
+}
+
+/// An interface that is to be filtered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name; or a pattern of the configuration that means no interface now.
+    pub name: String,
+    /// How it is filtered.
+    pub attachment: Attachment,
+}
+
+/// How an interface is filtered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// In its driver.
+    Native,
+    /// In the kernel's stack.
+    Generic,
+    /// It is not; why.
+    None(String),
+}
+
 /// The whole apply failed; what was in force before still is.
 #[derive(Debug, thiserror::Error)]
 pub enum DataplaneError {
@@ -115,6 +146,11 @@ pub trait Dataplane: Send {
     /// # Errors
     /// They could not be read.
     fn usage(&mut self) -> Result<Usage, DataplaneError>;
+
+    /// How it is doing beside the rules.
+    fn condition(&mut self) -> Condition {
+        Condition::default()
+    }
 
     /// Takes out all that is ours, also what an earlier run left; touches nothing else.
     ///

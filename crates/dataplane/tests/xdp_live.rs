@@ -6,10 +6,10 @@ mod live;
 
 use anyhow::{Context, Result};
 use dataplane::xdp::{Attach, Options, Xdp};
-use dataplane::{Counter, Dataplane, Health, RuleFailure};
+use dataplane::{Attachment, Counter, Dataplane, Health, Interface, RuleFailure};
 use engine::plan::Plan;
 use lab::site::{NEIGHBOUR, VICTIM, VICTIM6};
-use lab::{End, Netns, Site, packet, veth};
+use lab::{End, Netns, PacketSocket, Site, packet, veth};
 use live::{Flood, options, rule, ruleset};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -169,6 +169,89 @@ fn interfaces_come_and_go_and_what_others_detach_is_noticed() -> Result<()> {
         plane.replace(&ruleset(&[rule(&format!("dst {VICTIM}/32 then discard"))]))?;
         assert_eq!((plane.health()?, pins()?), (Health::Intact, 2));
         plane.clear()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn each_interface_tells_how_it_is_filtered_or_why_not() -> Result<()> {
+    lab::needs!(root, "ip");
+    let site = Site::new()?;
+    let rules = ruleset(&[rule(&format!("dst {VICTIM}/32 then discard"))]);
+    let told = |plane: &mut Xdp| -> Vec<(String, Attachment)> {
+        plane.condition().interfaces.into_iter().map(|Interface { name, attachment }| (name, attachment)).collect()
+    };
+    let reason = |told: &[(String, Attachment)], name: &str| -> String {
+        match told.iter().find(|(there, _)| there == name) {
+            Some((_, Attachment::None(why))) => why.clone(),
+            other => panic!("{name}: {other:?}"),
+        }
+    };
+    site.switch.run(|| -> Result<()> {
+        // A bridge takes no programs.
+        site.switch.ip(&["link", "add", "plain0", "type", "bridge"])?;
+        let mut plane = Xdp::open(options(&site.switch, &["swp1", "plain*", "up*"]))?;
+        assert!(reason(&told(&mut plane), "swp1").contains("nothing was applied"));
+        plane.replace(&rules)?;
+        let interfaces = told(&mut plane);
+        assert!(interfaces.contains(&("swp1".into(), Attachment::Native)), "{interfaces:?}");
+        assert!(interfaces.contains(&("plain0".into(), Attachment::Generic)), "{interfaces:?}");
+        assert!(reason(&interfaces, "up*").contains("no interface"));
+        let warnings = plane.condition().warnings;
+        assert!(
+            matches!(&warnings[..], [one] if one.starts_with("plain0 ") && one.contains("generic")),
+            "{warnings:?}"
+        );
+
+        // One that comes with a program of somebody else, which goes later; and one that goes altogether.
+        site.switch.ip(&["link", "add", "up0", "type", "bridge"])?;
+        let other = Options { directory: site.switch.bpf_directory().join("other"), ..options(&site.switch, &["up0"]) };
+        let mut other = Xdp::open(other)?;
+        other.replace(&rules)?;
+        assert_eq!(plane.health()?, Health::Intact);
+        assert!(reason(&told(&mut plane), "up0").contains("another XDP program"));
+        other.clear()?;
+        site.switch.ip(&["link", "del", "plain0"])?;
+        assert_eq!(plane.health()?, Health::Intact);
+        let interfaces = told(&mut plane);
+        assert!(interfaces.contains(&("up0".into(), Attachment::Generic)), "{interfaces:?}");
+        assert!(reason(&interfaces, "plain*").contains("no interface"));
+        plane.clear()?;
+
+        // What cannot be read is counted, beside the rules.
+        let mut plane = Xdp::open(options(&site.switch, &["swp1"]))?;
+        plane.replace(&rules)?;
+        let socket = PacketSocket::open(&site.attacker, "eth0")?;
+        let mut short = packet::ethernet(site.attacker.mac("eth0")?, site.switch.mac("swp1")?, &udp(1, VICTIM, 9)?);
+        short.truncate(14 + 19);
+        socket.send(&short)?;
+        lab::wait_until("the count", Duration::from_secs(5), || {
+            plane.condition().statistics.contains(&("truncated", 1)).then_some(())
+        })?;
+        plane.clear()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_changed_mode_of_attachment_takes_effect() -> Result<()> {
+    lab::needs!(root, "ip");
+    let site = Site::new()?;
+    let rules = ruleset(&[rule(&format!("dst {VICTIM}/32 then discard"))]);
+    site.switch.run(|| -> Result<()> {
+        for (attach, wanted) in [
+            (Attach::Generic, Attachment::Generic),
+            (Attach::Native, Attachment::Native),
+            (Attach::Generic, Attachment::Generic),
+            // What was generic may be so for a reason: it stays, and is told.
+            (Attach::Best, Attachment::Generic),
+        ] {
+            let mut plane = Xdp::open(Options { attach, ..options(&site.switch, &["swp1"]) })?;
+            plane.replace(&rules)?;
+            assert_eq!(plane.condition().interfaces[0].attachment, wanted, "{attach:?}");
+            assert_eq!(plane.condition().warnings.len(), usize::from(attach == Attach::Best));
+        }
+        Xdp::open(options(&site.switch, &["swp1"]))?.clear()?;
         Ok(())
     })
 }

@@ -16,6 +16,17 @@ struct State {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Attached {
+    interface: String,
+    mode: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct What {
+    what: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Peer {
     peer: String,
 }
@@ -67,10 +78,32 @@ pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fm
         rules.get_or_create(&State { state: state.clone() }).set(i64::try_from(*count).unwrap_or(i64::MAX));
     }
     registry.register("rules", "Rules by state", rules);
+    register_dataplane(&mut registry, status);
     register_peers(&mut registry, peers);
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
+}
+
+fn register_dataplane(registry: &mut Registry, status: &StatusView) {
+    if !status.attachments.is_empty() {
+        let interfaces = Family::<Attached, Gauge>::default();
+        for there in &status.attachments {
+            let label = Attached { interface: there.interface.clone(), mode: there.mode.clone() };
+            interfaces.get_or_create(&label).set(i64::from(there.reason.is_none()));
+        }
+        registry.register("dataplane_interface", "1 where packets are filtered, 0 where they should be", interfaces);
+    }
+    if !status.statistics.is_empty() {
+        let packets = Family::<What, Count>::default();
+        for (what, count) in &status.statistics {
+            packets.get_or_create(&What { what: what.clone() }).inc_by(*count);
+        }
+        registry.register("dataplane_packets", "What happened to packets beside the rules' counters", packets);
+    }
+    let warnings = Gauge::<i64>::default();
+    warnings.set(i64::try_from(status.warnings.len()).unwrap_or(i64::MAX));
+    registry.register("dataplane_warnings", "Warnings that `floodgate status` shows", warnings);
 }
 
 fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
@@ -105,7 +138,18 @@ mod tests {
 
     #[test]
     fn names_and_labels() {
-        let status = StatusView { rules: [("installed".to_owned(), 3)].into(), applied: 7, ..StatusView::default() };
+        let attachment = |interface: &str, mode: &str, reason: Option<&str>| crate::api::AttachmentView {
+            interface: interface.to_owned(),
+            mode: mode.to_owned(),
+            reason: reason.map(str::to_owned),
+        };
+        let status = StatusView {
+            rules: [("installed".to_owned(), 3)].into(),
+            applied: 7,
+            attachments: vec![attachment("eth0", "generic", None), attachment("eth1", "none", Some("gone"))],
+            statistics: [("truncated".to_owned(), 5)].into(),
+            ..StatusView::default()
+        };
         let peer = PeerView { name: "a".into(), state: "established".into(), rules: 3, ..PeerView::default() };
         let text = render(&status, &[peer]).unwrap();
         for line in [
@@ -113,6 +157,9 @@ mod tests {
             "floodgate_applied_total 7",
             "floodgate_peer_up{peer=\"a\"} 1",
             "floodgate_dataplane_up 1",
+            "floodgate_dataplane_interface{interface=\"eth0\",mode=\"generic\"} 1",
+            "floodgate_dataplane_interface{interface=\"eth1\",mode=\"none\"} 0",
+            "floodgate_dataplane_packets_total{what=\"truncated\"} 5",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }

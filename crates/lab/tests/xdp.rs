@@ -65,6 +65,10 @@ fn xdp_the_story_of_the_demo() -> Result<()> {
     let status = daemon.status()?;
     ensure!(status.capacity == Some(4096), "{:?}", status.capacity);
     ensure!(status.dataplane_memory.is_some_and(|octets| octets > 1 << 20), "{:?}", status.dataplane_memory);
+    let modes: Vec<_> = status.attachments.iter().map(|there| (&*there.interface, &*there.mode)).collect();
+    ensure!(modes == [("swp1", "native"), ("swp2", "native"), ("swp3", "native")], "{modes:?}");
+    let said = daemon.cli(&["status"])?;
+    ensure!(said.contains("swp1 native, swp2 native") && said.contains("1 of 4096, 4095 left; "), "{said}");
     controller.withdraw_text(NTP)?;
     daemon.wait_rules("no rules", PATIENCE, <[_]>::is_empty)?;
     wait_until("all to pass", PATIENCE, || wire.passes(&udp(123, VICTIM).ok()?).ok().filter(|passes| *passes))?;

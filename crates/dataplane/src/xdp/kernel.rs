@@ -6,7 +6,7 @@ use super::links::{Links, io_error};
 use super::memory::Table;
 use super::program::{self, Program, Sizes};
 use super::{Options, sys};
-use crate::{Applied, Counter, Dataplane, DataplaneError, Health, Usage};
+use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, Usage};
 use engine::capability::Capabilities;
 use engine::plan::{Plan, Ruleset};
 use flowspec::Nlri;
@@ -28,16 +28,18 @@ const SAMPLES: &str = "samples";
 /// The XDP back end.
 #[derive(Debug)]
 pub struct Xdp {
-    options: Options,
-    active: Option<Active>,
+    pub(super) options: Options,
+    pub(super) active: Option<Active>,
+    /// Why nothing could be put in force yet.
+    pub(super) trouble: Option<String>,
 }
 
 #[derive(Debug)]
-struct Active {
+pub(super) struct Active {
     program: Program,
     id: u32,
-    classifier: Classifier,
-    links: Links,
+    pub(super) classifier: Classifier,
+    pub(super) links: Links,
     /// The tables could not be changed and not be set up anew either: what packets still see.
     lost: Option<Ruleset>,
 }
@@ -56,11 +58,11 @@ impl Xdp {
             ));
         }
         prepare(&options.directory)?;
-        Ok(Xdp { options, active: None })
+        Ok(Xdp { options, active: None, trouble: None })
     }
 
     /// The interfaces that the patterns mean now.
-    fn interfaces(&self) -> Result<Vec<(u32, String)>, DataplaneError> {
+    pub(super) fn interfaces(&self) -> Result<Vec<(u32, String)>, DataplaneError> {
         let found = sys::interfaces()
             .map_err(|source| DataplaneError::Io { context: "list the network interfaces".into(), source })?;
         Ok(found.into_iter().filter(|(_, name)| self.options.interfaces.iter().any(|p| matches(p, name))).collect())
@@ -68,6 +70,12 @@ impl Xdp {
 
     /// Loads a program of its own for these rules and puts it in the place of the one before, on one interface after the other.
     fn load(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
+        let outcome = self.load_anew(rules);
+        self.trouble = outcome.as_ref().err().map(ToString::to_string);
+        outcome
+    }
+
+    fn load_anew(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
         prepare(&self.options.directory)?;
         let interfaces = self.interfaces()?;
         let sizes = Sizes::for_rules(self.options.capacity);
@@ -211,6 +219,10 @@ impl Dataplane for Xdp {
         Ok(self.active.as_ref().map(|active| active.classifier.usage()).unwrap_or_default())
     }
 
+    fn condition(&mut self) -> Condition {
+        self.look_around()
+    }
+
     fn clear(&mut self) -> Result<(), DataplaneError> {
         let directory = &self.options.directory;
         match self.active.take() {
@@ -258,7 +270,7 @@ fn prepare(directory: &Path) -> Result<(), DataplaneError> {
 }
 
 /// Whether a name is one of those that a pattern with `*` and `?` means.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     fn matches(pattern: &[u8], name: &[u8]) -> bool {
         match (pattern.split_first(), name.split_first()) {
             (None, None) => true,

@@ -4,7 +4,7 @@
 //! The names are `native-N` and `generic-N`, N being the interface's number.
 
 use super::{Attach, sys};
-use crate::DataplaneError;
+use crate::{Attachment, DataplaneError, Interface};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 struct Attached {
     name: String,
     native: bool,
+    /// Why it is not native although that was tried.
+    fallback: Option<String>,
     link: OwnedFd,
 }
 
@@ -24,21 +26,22 @@ pub(super) struct Links {
     directory: PathBuf,
     /// By the interface's number.
     attached: BTreeMap<u32, Attached>,
-    /// Interfaces of which was said that they cannot be filtered.
-    refused: BTreeSet<u32>,
+    /// Interfaces of which was said that they cannot be filtered, and why.
+    refused: BTreeMap<u32, String>,
 }
 
 impl Links {
     /// Takes over what an earlier run left in the directory; what is no link of an interface any more is removed.
     pub(super) fn adopt(directory: &Path) -> Result<Self, DataplaneError> {
-        let mut links = Links { directory: directory.to_owned(), attached: BTreeMap::new(), refused: BTreeSet::new() };
+        let mut links = Links { directory: directory.to_owned(), attached: BTreeMap::new(), refused: BTreeMap::new() };
         for entry in std::fs::read_dir(directory).map_err(|source| io_error("read", directory, source))? {
             let path = entry.map_err(|source| io_error("read", directory, source))?.path();
             let Some((native, interface)) = path.file_name().and_then(|name| parse(name.to_str()?)) else { continue };
             let link = sys::pinned(&path).map_err(|source| io_error("open", &path, source))?;
             let is_there = sys::link_info(link.as_fd()).is_ok_and(|info| info.interface == interface);
             if is_there {
-                links.attached.insert(interface, Attached { name: interface.to_string(), native, link });
+                let there = Attached { name: interface.to_string(), native, fallback: None, link };
+                links.attached.insert(interface, there);
             } else {
                 std::fs::remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
             }
@@ -61,7 +64,15 @@ impl Links {
         for (interface, name) in interfaces {
             if let Some(there) = self.attached.get_mut(interface) {
                 there.name.clone_from(name);
-                continue;
+                match (mode, there.native) {
+                    (Attach::Best, true) | (Attach::Native, true) | (Attach::Generic, false) => continue,
+                    (Attach::Best, false) => {
+                        there.fallback.get_or_insert_with(|| "found by an earlier run".to_owned());
+                        continue;
+                    }
+                    // The kernel does not take both modes at once, so this interface has a gap.
+                    (Attach::Native, false) | (Attach::Generic, true) => self.remove(*interface),
+                }
             }
             if let Err(error) = self.attach(program, *interface, name, mode) {
                 for interface in added {
@@ -84,19 +95,46 @@ impl Links {
     pub(super) fn follow(&mut self, program: BorrowedFd<'_>, interfaces: &[(u32, String)], mode: Attach) {
         self.drop_vanished(interfaces);
         self.keep_only(interfaces);
-        self.refused.retain(|refused| interfaces.iter().any(|(interface, _)| interface == refused));
+        self.refused.retain(|refused, _| interfaces.iter().any(|(interface, _)| interface == refused));
         for (interface, name) in interfaces {
-            if self.attached.contains_key(interface) || self.refused.contains(interface) {
+            if self.attached.contains_key(interface) {
                 continue;
             }
             match self.attach(program, *interface, name, mode) {
-                Ok(()) => {}
+                Ok(()) => drop(self.refused.remove(interface)),
                 Err(error) => {
-                    tracing::error!(interface = name, %error, "this interface is not filtered");
-                    self.refused.insert(*interface);
+                    let why = error.to_string();
+                    // Said once, although it is tried at each look.
+                    if self.refused.insert(*interface, why.clone()).as_ref() != Some(&why) {
+                        tracing::error!(interface = name, %error, "this interface is not filtered");
+                    }
                 }
             }
         }
+    }
+
+    /// The interfaces with our program, and those that cannot have it.
+    pub(super) fn interfaces(&self, names: &[(u32, String)]) -> Vec<Interface> {
+        let state = |(interface, name): &(u32, String)| {
+            let attachment = match (self.attached.get(interface), self.refused.get(interface)) {
+                (Some(there), _) if there.native => Attachment::Native,
+                (Some(_), _) => Attachment::Generic,
+                (None, Some(why)) => Attachment::None(why.clone()),
+                (None, None) => Attachment::None("it is new: it is filtered within a second".to_owned()),
+            };
+            Interface { name: name.clone(), attachment }
+        };
+        names.iter().map(state).collect()
+    }
+
+    /// Interfaces that were to be native and are not.
+    pub(super) fn fallbacks(&self) -> impl Iterator<Item = String> {
+        self.attached.values().filter_map(|there| {
+            let (name, why) = (&there.name, there.fallback.as_ref()?);
+            Some(format!(
+                "{name} is filtered in generic mode, which is slower: its driver does not take XDP programs ({why})"
+            ))
+        })
     }
 
     /// What somebody else did to our attachments, in words.
@@ -139,19 +177,20 @@ impl Links {
         mode: Attach,
     ) -> Result<(), DataplaneError> {
         let doing = || format!("attach the XDP program to {name}");
-        let (native, link) = match mode {
-            Attach::Native => (true, sys::attach(program, interface, true).map_err(|e| attach_error(&doing(), e))?),
-            Attach::Generic => (false, sys::attach(program, interface, false).map_err(|e| attach_error(&doing(), e))?),
+        let attach = |native| sys::attach(program, interface, native).map_err(|error| attach_error(&doing(), error));
+        let (native, fallback, link) = match mode {
+            Attach::Native => (true, None, attach(true)?),
+            Attach::Generic => (false, None, attach(false)?),
             Attach::Best => match sys::attach(program, interface, true) {
-                Ok(link) => (true, link),
+                Ok(link) => (true, None, link),
                 Err(error) if is_taken(&error) => return Err(attach_error(&doing(), error)),
                 Err(error) => {
-                    let link = sys::attach(program, interface, false).map_err(|e| attach_error(&doing(), e))?;
+                    let link = attach(false)?;
                     tracing::warn!(
                         interface = name, %error,
                         "its driver does not take XDP programs; generic mode is used, which filters the same and is slower"
                     );
-                    (false, link)
+                    (false, Some(error.to_string()), link)
                 }
             },
         };
@@ -160,7 +199,7 @@ impl Links {
         let _ = std::fs::remove_file(&path);
         sys::pin(link.as_fd(), &path).map_err(|source| io_error("pin", &path, source))?;
         tracing::info!(interface = name, mode = if native { "native" } else { "generic" }, "XDP filters here");
-        self.attached.insert(interface, Attached { name: name.to_owned(), native, link });
+        self.attached.insert(interface, Attached { name: name.to_owned(), native, fallback, link });
         Ok(())
     }
 

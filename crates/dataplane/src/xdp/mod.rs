@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 mod classifier;
 mod commit;
+mod condition;
 mod counters;
 mod effect;
 mod index;

@@ -1,7 +1,7 @@
 //! For tests and measurements: the filter in the kernel's test run, without any interface.
 
 use super::classifier::Classifier;
-use super::layout::{META_RULE, StatisticsLine};
+use super::layout::META_RULE;
 use super::memory::{Plain, Table};
 use super::program::{self, Program, Sizes};
 use crate::{Counter, DataplaneError, Usage};
@@ -158,11 +158,7 @@ impl Harness {
 
     /// Statistics of the program, summed over CPUs.
     pub fn statistics(&self) -> [u64; 16] {
-        let stats = &self.classifier.tables().stats;
-        (0..stats.len()).map(|cpu| stats.read(cpu)).fold([0; 16], |mut sum, StatisticsLine { count }| {
-            sum.iter_mut().zip(count).for_each(|(sum, count)| *sum += count);
-            sum
-        })
+        super::condition::sum(&self.classifier.tables().stats)
     }
 
     /// Runs every frame through the filter once. Frames have 14 to 2040 octets.

@@ -22,6 +22,6 @@ mod view;
 pub use listen::{ApiListeners, Transport};
 pub use routes::{ApiState, Reload, router};
 pub use view::{
-    AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, OriginView, PeerView, RuleView,
-    StatusView, WithdrawRequest,
+    AnnounceRequest, AttachmentView, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, OriginView, PeerView,
+    RuleView, StatusView, WithdrawRequest,
 };

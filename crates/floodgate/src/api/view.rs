@@ -1,5 +1,6 @@
 //! What the API says, in both directions: the daemon writes these, the commands read them.
 
+use dataplane::{Attachment, Interface};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -37,6 +38,15 @@ pub struct StatusView {
     pub capacity: Option<u64>,
     /// Octets of memory that the data plane takes, where it can be told.
     pub dataplane_memory: Option<u64>,
+    /// How each interface is filtered, where the back end attaches to interfaces one by one.
+    #[serde(default)]
+    pub attachments: Vec<AttachmentView>,
+    /// What deserves a look in the data plane, in words.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// What happened to packets beside the rules' counters, where the back end tells.
+    #[serde(default)]
+    pub statistics: BTreeMap<String, u64>,
     /// `applied`, `applying`, or `failed`.
     pub dataplane: String,
     /// Why, where it failed.
@@ -51,6 +61,28 @@ pub struct StatusView {
     pub apply_ms: f64,
     /// What deserves a second look in the configuration.
     pub advice: Vec<String>,
+}
+
+/// How an interface is filtered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AttachmentView {
+    /// Its name; or a pattern of the configuration that means no interface now.
+    pub interface: String,
+    /// `native`, `generic` or `none`.
+    pub mode: String,
+    /// Why it is not filtered.
+    pub reason: Option<String>,
+}
+
+impl From<&Interface> for AttachmentView {
+    fn from(interface: &Interface) -> Self {
+        let (mode, reason) = match &interface.attachment {
+            Attachment::Native => ("native", None),
+            Attachment::Generic => ("generic", None),
+            Attachment::None(why) => ("none", Some(why.clone())),
+        };
+        AttachmentView { interface: interface.name.clone(), mode: mode.to_owned(), reason }
+    }
 }
 
 /// One of `GET /v1/peers`.

@@ -1,7 +1,7 @@
 //! The thread that owns the data plane. Its calls block (seconds on some hardware), so it runs beside the sessions and the decisions: one
 //! order at a time goes in, reports come back, and between orders it looks every second whether what was applied is still there.
 
-use dataplane::{Counter, Dataplane, DataplaneError, Health, Usage};
+use dataplane::{Condition, Counter, Dataplane, DataplaneError, Health, Usage};
 use engine::plan::{Applied, Plan, Ruleset};
 use flowspec::Nlri;
 use std::sync::Arc;
@@ -61,6 +61,8 @@ pub enum Report {
         usage: Usage,
         /// As in the order.
         last: bool,
+        /// How it is doing beside the rules.
+        condition: Condition,
     },
     /// The thread ends; what could not be taken out, in words.
     Stopped(Result<(), String>),
@@ -151,7 +153,8 @@ impl<F: FnMut(Report)> Worker<F> {
             Vec::new()
         });
         let usage = self.dataplane.usage().unwrap_or_default();
-        (self.report)(Report::Measured { counters, usage, last });
+        let condition = self.dataplane.condition();
+        (self.report)(Report::Measured { counters, usage, condition, last });
     }
 
     fn look(&mut self) {

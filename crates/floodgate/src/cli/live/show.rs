@@ -2,7 +2,7 @@
 
 use super::client::{Client, Failure, escape};
 use super::{LiveArgs, NEGATIVE, OK, ask, fetch};
-use crate::api::{ExplainRequest, Explanation, PeerView, RuleView, StatusView};
+use crate::api::{AttachmentView, ExplainRequest, Explanation, PeerView, RuleView, StatusView};
 use crate::cli::input::to_hex;
 use crate::cli::output::Output;
 use crate::cli::rules::NumberedRule;
@@ -157,11 +157,20 @@ pub(super) fn status_text(status: &StatusView) -> String {
     let interfaces = match &status.interfaces {
         None => "all".to_owned(),
         Some(names) if names.is_empty() => "NONE: no interface has the configured name".to_owned(),
+        Some(_) if !status.attachments.is_empty() => {
+            status.attachments.iter().map(attachment).collect::<Vec<_>>().join(", ")
+        }
         Some(names) => names.join(", "),
     };
     let entries = match status.capacity {
-        Some(capacity) => format!("{} of {capacity}", status.entries),
+        Some(capacity) => {
+            format!("{} of {capacity}, {} left", status.entries, capacity.saturating_sub(status.entries))
+        }
         None => status.entries.to_string(),
+    };
+    let entries = match status.dataplane_memory {
+        Some(octets) => format!("{entries}; {:.1} MiB", octets as f64 / f64::from(1 << 20)),
+        None => entries,
     };
     for (key, value) in [
         ("floodgate", format!("{}, AS {}, id {}", status.version, status.asn, status.router_id)),
@@ -180,10 +189,21 @@ pub(super) fn status_text(status: &StatusView) -> String {
     ] {
         table.add_row([key.to_owned(), value]);
     }
+    for warning in &status.warnings {
+        table.add_row(["warning", warning]);
+    }
     for advice in &status.advice {
         table.add_row(["advice", advice]);
     }
     table.trim_fmt()
+}
+
+/// An interface and its mode, as in `eth0 native`.
+fn attachment(interface: &AttachmentView) -> String {
+    match &interface.reason {
+        Some(reason) => format!("{} NOT FILTERED: {reason}", interface.interface),
+        None => format!("{} {}", interface.interface, interface.mode),
+    }
 }
 
 fn peers_table(peers: &[PeerView]) -> String {

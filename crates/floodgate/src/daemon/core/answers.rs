@@ -1,7 +1,7 @@
 //! Answers to what the API asks.
 
 use super::{Core, LOCAL, now};
-use crate::api::{Explanation, OriginView, PeerView, RuleView, StatusView};
+use crate::api::{AttachmentView, Explanation, OriginView, PeerView, RuleView, StatusView};
 use crate::cli::explain::{parse_packet, verdict, words_of};
 use crate::cli::input::to_hex;
 use crate::daemon::command::{Command, RuleFilter, Which};
@@ -83,6 +83,9 @@ impl Core {
             entries: applying.usage.entries,
             capacity: applying.usage.capacity,
             dataplane_memory: applying.usage.memory,
+            attachments: applying.condition.interfaces.iter().map(AttachmentView::from).collect(),
+            warnings: applying.condition.warnings.clone(),
+            statistics: applying.condition.statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
             dataplane: match (&applying.error, applying.is_busy() || self.engine.has_change()) {
                 (Some(_), _) => "failed",
                 (None, true) => "applying",

@@ -6,7 +6,7 @@ use crate::config::{Backend, Config, release_of_this_machine};
 use crate::events::{About, Kind};
 use anyhow::{Context, Result};
 use dataplane::cumulus::{self, Cumulus};
-use dataplane::{Counter, Dataplane, NoDataplane, Usage, nftables, xdp};
+use dataplane::{Condition, Counter, Dataplane, NoDataplane, Usage, nftables, xdp};
 use engine::capability::Capabilities;
 use flowspec::Nlri;
 use std::collections::HashMap;
@@ -44,6 +44,7 @@ pub(super) struct Applying {
     /// Of these, what was counted before filters were taken out for a while, or given to another back end.
     carried: HashMap<Arc<Nlri>, Counter>,
     pub(super) usage: Usage,
+    pub(super) condition: Condition,
     measured: Option<Instant>,
     measuring: bool,
     waiting: Vec<oneshot::Sender<Result<bool, String>>>,
@@ -86,6 +87,7 @@ impl Applying {
             counters: HashMap::new(),
             carried: HashMap::new(),
             usage: Usage::default(),
+            condition: Condition::default(),
             measured: None,
             measuring: false,
             waiting: Vec::new(),
@@ -308,7 +310,8 @@ impl Core {
             // A change is under way or about to be: if it does not help, the next look tells.
             Report::Damaged(_) => {}
             Report::Blind(error) => tracing::warn!(%error, "cannot see whether our filters are still there"),
-            Report::Measured { counters, usage, last } => {
+            Report::Measured { counters, usage, condition, last } => {
+                self.applying.condition = condition;
                 self.applying.carried.retain(|nlri, _| self.engine.rule(nlri).is_some());
                 self.applying.measured(counters, usage, last);
                 if !last {
