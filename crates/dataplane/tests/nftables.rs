@@ -6,7 +6,7 @@ use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::space::Space;
 use flowspec::{Comparison, ComponentType, Effect, Family, Nlri, NumericOp, Policing, Prefix};
 use lab::{End, Netns, PacketSocket, needs, packet, veth};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,23 +38,26 @@ fn ruleset(rules: impl IntoIterator<Item = Arc<CompiledRule>>) -> Ruleset {
 struct Pair {
     attacker: Netns,
     victim: Netns,
+    /// The victim's, on port 9.
+    receiver: UdpSocket,
 }
 
 impl Pair {
     fn new() -> anyhow::Result<Self> {
         let (attacker, victim) = (Netns::new("nft-a")?, Netns::new("nft-v")?);
         veth(End::new(&attacker, "a0", &["10.0.0.1/24"]), End::new(&victim, "v0", &["10.0.0.2/24"]))?;
-        Ok(Pair { attacker, victim })
+        let receiver = victim.run(|| UdpSocket::bind("10.0.0.2:9"))?;
+        receiver.set_read_timeout(Some(Duration::from_millis(50)))?;
+        Ok(Pair { attacker, victim, receiver })
     }
 
     fn dataplane(&self) -> anyhow::Result<Nftables> {
         Ok(self.victim.run(|| Nftables::open(Options::default()))?)
     }
 
-    /// Packets from a port that come to the victim's socket on port 9.
+    /// Packets from a port that come to the victim's socket.
     fn arrive(&self, source_port: u16, count: usize) -> anyhow::Result<usize> {
-        let receiver = self.victim.run(|| std::net::UdpSocket::bind("10.0.0.2:9"))?;
-        receiver.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let receiver = &self.receiver;
         let sender = PacketSocket::open(&self.attacker, "a0")?;
         let from: SocketAddr = format!("10.0.0.1:{source_port}").parse()?;
         let datagram = packet::udp(from, "10.0.0.2:9".parse()?, b"hello");
@@ -85,6 +88,60 @@ fn one_rule_drops_its_packets_and_no_others() -> anyhow::Result<()> {
     println!("{}", pair.victim.exec("nft", &["list", "ruleset"])?);
     nft.clear()?;
     assert_eq!(pair.victim.exec("nft", &["list", "ruleset"])?, "");
+    Ok(())
+}
+
+/// UDP with the port on either side, from this source or to this destination.
+fn session(kind: ComponentType, host: [u8; 4], port: u16) -> Space {
+    let equal = |value| NumericOp::new(Comparison::Equal, value);
+    let nlri = Nlri::builder(Family::Ipv4)
+        .prefix(kind, Prefix::V4(ipnet::Ipv4Net::new(host.into(), 32).unwrap()))
+        .numeric(ComponentType::Protocol, &[equal(17)])
+        .numeric(ComponentType::Port, &[equal(port.into())]);
+    Space::of(&nlri.build().unwrap())
+}
+
+#[test]
+fn what_is_protected_passes_whatever_the_rules_are() -> anyhow::Result<()> {
+    needs!(root, "ip", "nft");
+    let pair = Pair::new()?;
+    let mut nft = pair.dataplane()?;
+    let everything = || {
+        let from = Prefix::V4(ipnet::Ipv4Net::new([0, 0, 0, 0].into(), 0).unwrap());
+        compiled(Nlri::builder(Family::Ipv4).prefix(ComponentType::Source, from).build().unwrap(), DISCARD)
+    };
+    let all_udp_to_us = || {
+        let to = Prefix::V4(ipnet::Ipv4Net::new([10, 0, 0, 2].into(), 32).unwrap());
+        let builder = Nlri::builder(Family::Ipv4).prefix(ComponentType::Destination, to);
+        let udp = [NumericOp::new(Comparison::Equal, 17)];
+        compiled(builder.numeric(ComponentType::Protocol, &udp).build().unwrap(), DISCARD)
+    };
+    // As few as are compared one by one, and as many as are looked up; by source, by destination, by neither.
+    let sources = |count: u8| (1..=count).map(|host| session(ComponentType::Source, [10, 0, 0, host], 179)).collect();
+    let destination = vec![session(ComponentType::Destination, [10, 0, 0, 2], 179)];
+    let prefix = Nlri::builder(Family::Ipv4)
+        .prefix(ComponentType::Source, Prefix::V4(ipnet::Ipv4Net::new([10, 0, 0, 0].into(), 24).unwrap()))
+        .numeric(ComponentType::SourcePort, &[NumericOp::new(Comparison::Equal, 179)]);
+    let neither = vec![Space::of(&prefix.build().unwrap())];
+    for protected in [sources(1), sources(20), destination, neither] {
+        let protected = Arc::new(protected);
+        for rule in [everything(), all_udp_to_us()] {
+            let mut rules = ruleset([rule.clone()]);
+            rules.protected = protected.clone();
+            nft.replace(&rules)?;
+            assert_eq!((pair.arrive(179, 3)?, pair.arrive(180, 3)?), (3, 0), "{protected:?} {rule:?}");
+            assert_eq!(nft.counters()?[0].1.packets, 3, "what is protected was counted: {protected:?} {rule:?}");
+            // Taken away, put back, and given to another, by changes.
+            nft.update(&Plan { protected: Some(Arc::default()), ..Plan::default() })?;
+            assert_eq!((pair.arrive(179, 3)?, pair.arrive(180, 3)?), (0, 0), "{protected:?} {rule:?}");
+            nft.update(&Plan { protected: Some(protected.clone()), ..Plan::default() })?;
+            assert_eq!((pair.arrive(179, 3)?, pair.arrive(180, 3)?), (3, 0), "{protected:?} {rule:?}");
+            let another = Arc::new(vec![session(ComponentType::Source, [10, 0, 0, 7], 179)]);
+            nft.update(&Plan { protected: Some(another), ..Plan::default() })?;
+            assert_eq!((pair.arrive(179, 3)?, pair.arrive(180, 3)?), (0, 0), "{protected:?} {rule:?}");
+            assert_eq!(nft.health()?, Health::Intact);
+        }
+    }
     Ok(())
 }
 

@@ -190,7 +190,7 @@ impl Round<'_> {
             }
         }
         fails(bench, &rules, &packets)?;
-        let list = bench.filter.exec("nft", &["list", "table", "inet", "floodgate"]);
+        let list = bench.filter.exec("nft", &["list", "ruleset"]);
         let table = list.unwrap_or_else(|error| error.to_string());
         let rules: Vec<_> = rules.iter().map(ToString::to_string).collect();
         let hex = |octets: &Vec<u8>| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();

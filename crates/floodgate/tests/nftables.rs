@@ -158,7 +158,7 @@ fn a_flushed_table_is_put_back_and_told() {
     it.run("backend = \"nftables\"");
     assert!(it.cli(&["announce", NTP]).status.success());
     let before = it.drops();
-    for damage in ["flush ruleset", "delete table inet floodgate"] {
+    for damage in ["flush ruleset", "delete table ip floodgate"] {
         assert!(it.inside(&["nft", damage]).status.success());
         assert_eq!(it.drops(), 0);
         wait("the repair", || (it.drops() == before).then_some(()));
@@ -166,13 +166,12 @@ fn a_flushed_table_is_put_back_and_told() {
     // As many elements as before, but others; and a table that is there, but that the kernel does not call.
     let listing = it.table();
     let set = listing.split_whitespace().find(|word| word.contains("_destinations_")).unwrap();
-    let replaced = format!(
-        "delete element inet floodgate {set} {{ 192.0.2.1 }}; add element inet floodgate {set} {{ 192.0.2.9 }}"
-    );
+    let replaced =
+        format!("delete element ip floodgate {set} {{ 192.0.2.1 }}; add element ip floodgate {set} {{ 192.0.2.9 }}");
     assert!(it.inside(&["nft", &replaced]).status.success(), "{listing}");
     assert!(it.table().contains("192.0.2.9"));
     wait("the repair", || (it.drops() == before && !it.table().contains("192.0.2.9")).then_some(()));
-    assert!(it.inside(&["nft", "add table inet floodgate { flags dormant; }"]).status.success());
+    assert!(it.inside(&["nft", "add table ip floodgate { flags dormant; }"]).status.success());
     assert!(it.table().contains("dormant"));
     wait("the repair", || (!it.table().contains("dormant")).then_some(()));
     assert_eq!(it.status()["damages"], 4);

@@ -1,6 +1,7 @@
 //! Changes as one netlink transaction.
 
 use super::changes::{Changes, Element, SetKind, SetSpec};
+use super::families::{Families, VERSIONS};
 use super::field::key_octets;
 use super::program::{BASE, Program};
 use super::statement::{self, OBJECT_COUNTER, expression};
@@ -9,7 +10,7 @@ use flowspec::RuleId;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hasher};
 
-/// The name of our table, of family `inet`.
+/// The name of our tables, one of family `ip` and one of family `ip6`.
 pub(super) const TABLE: &str = "floodgate";
 /// Ahead of `raw` (-300) and of the defragmentation of connection tracking (-400).
 pub(super) const PRIORITY: i32 = -450;
@@ -120,27 +121,50 @@ pub(super) struct Batch {
     pub(super) writer: Writer,
     pub(super) acknowledged: u32,
     /// The chains that it writes anew, with their number of rules.
-    pub(super) rewritten: Vec<(String, usize)>,
+    pub(super) rewritten: Families<Vec<(String, usize)>>,
 }
 
-/// The transaction for `changes`; with `leftovers` it first takes out all that is there.
-pub(super) fn batch(
-    generation: u32,
-    program: &Program,
-    changes: &Changes,
-    leftovers: Option<&Leftovers>,
-    before: &Inventory,
-    carried: &mut Carried,
-) -> Batch {
+/// What is to be done in one of our tables.
+pub(super) struct Part<'a> {
+    pub(super) program: &'a Program,
+    pub(super) changes: &'a Changes,
+    /// For a full load: what is there now, all of which goes first.
+    pub(super) leftovers: Option<&'a Leftovers>,
+    pub(super) before: &'a Inventory,
+}
+
+/// The transaction that changes our tables.
+pub(super) fn batch(generation: u32, parts: &Families<Part<'_>>, carried: &mut Carried) -> Batch {
     let mut w = Writer::new();
     w.begin(generation);
-    let acknowledged = w.message(msg::NEWTABLE, NLM_F_CREATE | NLM_F_ACK, |w| {
+    let mut acknowledged = 0;
+    let rewritten = Families::new(|version| {
+        let part = parts.of(version);
+        w.table_of(version);
+        // Something must ask for the acknowledgement, even if nothing is to be done.
+        if version == VERSIONS[0] {
+            acknowledged = new_table(&mut w, NLM_F_ACK);
+        } else if part.leftovers.is_some() {
+            new_table(&mut w, 0);
+        }
+        changes_of_table(&mut w, part, carried)
+    });
+    w.end();
+    Batch { writer: w, acknowledged, rewritten }
+}
+
+fn new_table(w: &mut Writer, flags: u16) -> u32 {
+    w.message(msg::NEWTABLE, NLM_F_CREATE | flags, |w| {
         w.str(1, TABLE);
         w.u32(2, 0);
-    });
+    })
+}
+
+fn changes_of_table(w: &mut Writer, part: &Part<'_>, carried: &mut Carried) -> Vec<(String, usize)> {
+    let Part { program, changes, leftovers, before } = *part;
     if let Some(leftovers) = leftovers {
-        take_out(&mut w, leftovers);
-        base_chain(&mut w);
+        take_out(w, leftovers);
+        base_chain(w);
     }
     for name in &changes.new_chains {
         w.message(msg::NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, |w| {
@@ -149,10 +173,10 @@ pub(super) fn batch(
         });
     }
     for (id, set) in changes.new_sets.iter().enumerate() {
-        new_set(&mut w, set, id as u32 + 1);
+        new_set(w, set, id as u32 + 1);
     }
     for (set, keys) in &changes.delete {
-        elements(&mut w, msg::DELSETELEM, set, keys.iter(), |w, key| w.nest(1, |w| w.bytes(1, key)));
+        elements(w, msg::DELSETELEM, set, keys.iter(), |w, key| w.nest(1, |w| w.bytes(1, key)));
     }
     let rules: Vec<_> = changes.rewrite.iter().filter_map(|chain| program.chain(chain)).collect();
     let known = |name: &str| leftovers.is_none() && before.chains.contains_key(name);
@@ -163,7 +187,7 @@ pub(super) fn batch(
         });
     }
     for name in &changes.dead_counters {
-        delete_object(&mut w, OBJECT_COUNTER, name);
+        delete_object(w, OBJECT_COUNTER, name);
     }
     for (name, rule) in &changes.new_counters {
         let starts = if name.contains(DROPPED) { &mut carried.dropped } else { &mut carried.matched };
@@ -176,7 +200,7 @@ pub(super) fn batch(
         });
     }
     for (set, new) in &changes.add {
-        elements(&mut w, msg::NEWSETELEM, set, new.iter(), |w, (key, element)| new_element(w, key, element, carried));
+        elements(w, msg::NEWSETELEM, set, new.iter(), |w, (key, element)| new_element(w, key, element, carried));
     }
     for (name, rules) in &rules {
         for rule in rules {
@@ -188,14 +212,12 @@ pub(super) fn batch(
         }
     }
     for name in &changes.dead_sets {
-        delete_set(&mut w, name);
+        delete_set(w, name);
     }
     for name in &changes.dead_chains {
-        delete_chain(&mut w, name);
+        delete_chain(w, name);
     }
-    w.end();
-    let rewritten = rules.iter().map(|(name, rules)| (name.clone(), rules.len())).collect();
-    Batch { writer: w, acknowledged, rewritten }
+    rules.iter().map(|(name, rules)| (name.clone(), rules.len())).collect()
 }
 
 /// What marks the name of a counter of what a policer dropped.

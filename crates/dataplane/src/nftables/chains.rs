@@ -7,7 +7,7 @@ use super::program::{BASE, Bucket, Chain, Group, Placed, Program, Slot, single};
 use super::statement::{Rule, Statement, Verdict};
 use super::template::{Deed, End, GroupKey, SlotKey};
 use engine::plan::CompiledRule;
-use flowspec::{IpVersion, Policing};
+use flowspec::Policing;
 use std::sync::Arc;
 
 impl Program {
@@ -15,16 +15,14 @@ impl Program {
     pub(super) fn chain(&self, chain: &Chain) -> Option<(String, Vec<Rule>)> {
         match chain {
             Chain::Base => Some((BASE.to_owned(), self.base_rules())),
-            Chain::Version(version) => {
-                self.versions.contains(version).then(|| (self.version_chain(*version), self.version_rules(*version)))
+            Chain::Protected(field, address) => self.shield.chain(self.version, *field, *address),
+            Chain::Group(key) => {
+                let group = self.groups.get(key)?;
+                Some((group.chain.clone(), self.group_rules(key, group)))
             }
-            Chain::Group(version, key) => {
-                let group = self.groups.get(&(*version, *key))?;
-                Some((group.chain.clone(), self.group_rules(*version, key, group)))
-            }
-            Chain::Destination(version, key, bits) => {
-                let bucket = self.groups.get(&(*version, *key))?.buckets.get(bits)?;
-                Some((bucket.own.clone()?, self.destination_rules(*version, bucket)))
+            Chain::Destination(key, bits) => {
+                let bucket = self.groups.get(key)?.buckets.get(bits)?;
+                Some((bucket.own.clone()?, self.destination_rules(bucket)))
             }
             Chain::Police(nlri) => {
                 let placed = self.placed(nlri)?;
@@ -34,40 +32,35 @@ impl Program {
         }
     }
 
+    /// None at all while there are no rules: that costs the least.
     fn base_rules(&self) -> Vec<Rule> {
+        if self.groups.is_empty() {
+            return Vec::new();
+        }
         let from = match self.options.interfaces.is_empty() {
             true => Statement::FromLoopback,
             false => Statement::FromOther { set: self.interfaces_set() },
         };
         let mut rules = vec![vec![from, Statement::Verdict(Verdict::Accept)]];
-        rules.extend(self.versions.iter().map(|&version| {
-            vec![Statement::Version(version), Statement::Verdict(Verdict::Goto(self.version_chain(version)))]
-        }));
-        rules
-    }
-
-    fn version_rules(&self, version: IpVersion) -> Vec<Rule> {
-        let protected = self.protected.iter().filter(|space| space.version() == version).flat_map(conjunctions);
-        let mut rules: Vec<Rule> = protected
-            .map(|tests| {
-                let tests = tests.into_iter().map(|test| Statement::Test(version, test));
-                tests.chain([Statement::Verdict(Verdict::Accept)]).collect()
-            })
-            .collect();
-        for ((_, key), group) in self.groups.iter().filter(|((of, _), _)| *of == version) {
-            let Some(mask) = key.mask else {
-                rules.push(vec![Statement::Verdict(Verdict::Jump(group.chain.clone()))]);
-                continue;
-            };
-            rules.push(vec![
-                Statement::Lookup { version, key: destination(mask), set: group.destinations.clone() },
-                Statement::Verdict(Verdict::Jump(group.chain.clone())),
-            ]);
+        rules.extend(self.shield.rules(self.version));
+        for (key, group) in &self.groups {
+            match key.mask {
+                Some(mask) => rules.push(vec![
+                    Statement::Lookup {
+                        version: self.version,
+                        key: destination(mask),
+                        set: group.destinations.clone(),
+                    },
+                    Statement::Verdict(Verdict::Jump(group.chain.clone())),
+                ]),
+                None => rules.extend(self.group_rules(key, group)),
+            }
         }
         rules
     }
 
-    fn group_rules(&self, version: IpVersion, key: &GroupKey, group: &Group) -> Vec<Rule> {
+    fn group_rules(&self, key: &GroupKey, group: &Group) -> Vec<Rule> {
+        let version = self.version;
         let own = key.mask.filter(|_| group.own > 0);
         let own =
             own.map(|mask| vec![Statement::VerdictMap { version, key: destination(mask), map: group.map.clone() }]);
@@ -78,37 +71,37 @@ impl Program {
             } else {
                 rule.push(Statement::Lookup { version, key: key.key.clone(), set: slot.name.clone() });
             }
-            rule.extend(self.deed(version, &key.deed));
+            rule.extend(self.deed(&key.deed));
             rule
         };
         own.into_iter().chain(group.slots.0.iter().map(rule)).collect()
     }
 
-    fn destination_rules(&self, version: IpVersion, bucket: &Bucket) -> Vec<Rule> {
+    fn destination_rules(&self, bucket: &Bucket) -> Vec<Rule> {
         let placed = bucket.rules.iter().filter_map(|nlri| self.placed(nlri));
-        placed.flat_map(|placed| self.rule_in_chain(version, placed)).collect()
+        placed.flat_map(|placed| self.rule_in_chain(placed)).collect()
     }
 
     /// A rule as it stands in a chain whose packets have its destination.
-    fn rule_in_chain(&self, version: IpVersion, placed: &Placed) -> Vec<Rule> {
+    fn rule_in_chain(&self, placed: &Placed) -> Vec<Rule> {
         let counter = self.counter(placed.rule.id);
         let deed = Deed::of(&placed.rule);
         let one = |tests: Vec<Test>| {
             let tests = tests.into_iter().filter(|test| test.field() != Field::Destination);
-            let mut rule: Rule = tests.map(|test| Statement::Test(version, test)).collect();
+            let mut rule: Rule = tests.map(|test| Statement::Test(self.version, test)).collect();
             rule.push(Statement::Counter(counter.clone()));
-            rule.extend(self.deed(version, &deed));
+            rule.extend(self.deed(&deed));
             rule
         };
         placed.rule.entries.iter().flat_map(conjunctions).map(one).collect()
     }
 
-    fn deed(&self, version: IpVersion, deed: &Deed) -> Rule {
+    fn deed(&self, deed: &Deed) -> Rule {
         let mut rule = Rule::new();
         if deed.sample {
             rule.push(self.options.log());
         }
-        rule.extend(deed.mark.map(|dscp| Statement::SetDscp(version, dscp)));
+        rule.extend(deed.mark.map(|dscp| Statement::SetDscp(self.version, dscp)));
         rule.extend(match deed.end {
             End::Drop => Some(Statement::Verdict(Verdict::Drop)),
             End::Accept => Some(Statement::Verdict(Verdict::Accept)),
@@ -140,8 +133,7 @@ impl Program {
             }));
         }
         if !rule.effect.continues {
-            let version = rule.nlri.family().version();
-            let mark = rule.effect.mark.map(|dscp| Statement::SetDscp(version, dscp));
+            let mark = rule.effect.mark.map(|dscp| Statement::SetDscp(self.version, dscp));
             rules.push(mark.into_iter().chain([Statement::Verdict(Verdict::Accept)]).collect());
         }
         rules

@@ -1,10 +1,11 @@
 //! The back end: what is wanted, brought into the kernel and looked after.
 
 use super::batch::{
-    Batch, CHAIN_TYPE, Carried, Count, DROPPED, HOOK_PREROUTING, Inventory, Leftovers, POLICY, PRIORITY, SetInventory,
-    TABLE, batch, fingerprint, rule_of_comment,
+    Batch, CHAIN_TYPE, Carried, Count, DROPPED, HOOK_PREROUTING, Inventory, Leftovers, POLICY, PRIORITY, Part,
+    SetInventory, TABLE, batch, fingerprint, rule_of_comment,
 };
 use super::changes::{Carry, Changes};
+use super::families::{Families, VERSIONS, family_name};
 use super::program::{BASE, Program};
 use super::socket::{CommitError, Socket, io};
 use super::statement::OBJECT_COUNTER;
@@ -14,7 +15,7 @@ use crate::{Applied, Counter, Dataplane, DataplaneError, Health, RuleFailure, Us
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::space::Space;
-use flowspec::{Nlri, Policing, RuleId};
+use flowspec::{IpVersion, Nlri, Policing, RuleId};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ enum State {
     /// Nothing was applied yet, or it was cleared: what an earlier run left may be in force.
     Unknown,
     /// This is in force.
-    Applied { program: Box<Program>, inventory: Inventory, failures: Failures },
+    Applied { programs: Box<Families<Program>>, inventories: Families<Inventory>, failures: Failures },
     /// This is in force as far as we know, but we have no program of it: a transaction failed. A full load is next.
     Lost(Wanted),
 }
@@ -88,19 +89,35 @@ impl Nftables {
     fn load(&mut self, ruleset: &Ruleset) -> Result<Applied, DataplaneError> {
         for _ in 0..ATTEMPTS {
             let generation = self.socket.generation()?;
-            let (leftovers, newest) = self.leftovers()?;
-            let (program, changes, failures) = Program::build(self.options.clone(), newest + 1, ruleset);
-            let mut carried = self.kept_counts(&leftovers)?;
+            let leftovers = Families::try_new(|version| self.leftovers(version))?;
+            let newest = leftovers.iter().map(|(_, newest)| *newest).max().unwrap_or_default();
+            let built = Families::new(|version| Program::build(version, self.options.clone(), newest + 1, ruleset));
+            let mut carried = Carried::default();
+            for version in VERSIONS {
+                let sets = leftovers.of(version).0.sets.iter().filter(|name| name.contains("_match_"));
+                self.kept_counts(version, sets, &mut carried)?;
+            }
             let before = Inventory::default();
-            let batch = batch(generation, &program, &changes, Some(&leftovers), &before, &mut carried);
+            let parts = Families::new(|version| {
+                let (program, changes, _) = built.of(version);
+                Part { program, changes, leftovers: Some(&leftovers.of(version).0), before: &before }
+            });
+            let batch = batch(generation, &parts, &mut carried);
             match self.socket.commit(&batch.writer, batch.acknowledged) {
                 Ok(()) => {
                     self.generation = generation.wrapping_add(1);
-                    let failures: Failures = failures.into_iter().collect();
+                    let mut inventories = Families::<Inventory>::default();
+                    let mut failures = Failures::new();
+                    let Families { v4, v6 } = built;
+                    let programs = [(v4, batch.rewritten.v4), (v6, batch.rewritten.v6)];
+                    let [v4, v6] = programs.map(|((program, changes, failed), rewritten)| {
+                        inventories.of_mut(program.version).apply(&changes, rewritten);
+                        failures.extend(failed);
+                        program
+                    });
                     let applied = applied(&failures);
-                    let mut inventory = Inventory::default();
-                    inventory.apply(&changes, batch.rewritten);
-                    self.state = State::Applied { program: Box::new(program), inventory, failures };
+                    let programs = Box::new(Families { v4, v6 });
+                    self.state = State::Applied { programs, inventories, failures };
                     return Ok(applied);
                 }
                 Err(CommitError::Stale) => {}
@@ -113,23 +130,32 @@ impl Nftables {
     /// Commits a change of what is in force.
     fn commit(
         &mut self,
-        program: &Program,
-        changes: &Changes,
-        inventory: &mut Inventory,
+        programs: &Families<Program>,
+        changes: &Families<Changes>,
+        inventories: &mut Families<Inventory>,
     ) -> Result<(), DataplaneError> {
         for _ in 0..ATTEMPTS {
-            let mut carried = self.carried(&changes.carry)?;
-            let Batch { writer, acknowledged, rewritten } =
-                batch(self.generation, program, changes, None, inventory, &mut carried);
+            let mut carried = Carried::default();
+            for version in VERSIONS {
+                self.carried(version, &changes.of(version).carry, &mut carried)?;
+            }
+            let parts = Families::new(|version| Part {
+                program: programs.of(version),
+                changes: changes.of(version),
+                leftovers: None,
+                before: inventories.of(version),
+            });
+            let Batch { writer, acknowledged, rewritten } = batch(self.generation, &parts, &mut carried);
             match self.socket.commit(&writer, acknowledged) {
                 Ok(()) => {
                     self.generation = self.generation.wrapping_add(1);
-                    inventory.apply(changes, rewritten);
+                    inventories.v4.apply(&changes.v4, rewritten.v4);
+                    inventories.v6.apply(&changes.v6, rewritten.v6);
                     return Ok(());
                 }
                 Err(CommitError::Stale) => {
                     let generation = self.socket.generation()?;
-                    if let Some(damage) = self.damage(inventory)? {
+                    if let Some(damage) = self.damage(inventories)? {
                         return Err(DataplaneError::Refused(damage));
                     }
                     self.generation = generation;
@@ -141,60 +167,69 @@ impl Nftables {
     }
 
     /// What is not as we left it.
-    fn damage(&mut self, inventory: &Inventory) -> Result<Option<String>, DataplaneError> {
-        let found = self.leftovers()?.0;
+    fn damage(&mut self, inventories: &Families<Inventory>) -> Result<Option<String>, DataplaneError> {
+        for version in VERSIONS {
+            if let Some(damage) = self.damage_of(version, inventories.of(version))? {
+                return Ok(Some(damage));
+            }
+        }
+        Ok(None)
+    }
+
+    fn damage_of(&mut self, version: IpVersion, inventory: &Inventory) -> Result<Option<String>, DataplaneError> {
+        let ours = format!("table {} {TABLE}", family_name(version));
+        let found = self.leftovers(version)?.0;
         if !found.table {
-            return Ok(Some(format!("the table inet {TABLE} is gone")));
+            return Ok(Some(format!("the {ours} is gone")));
         }
         if found.dormant {
-            return Ok(Some(format!("somebody switched the table inet {TABLE} off (dormant)")));
+            return Ok(Some(format!("somebody switched the {ours} off (dormant)")));
         }
         if !found.base {
-            return Ok(Some(format!("the chain {BASE} of the table inet {TABLE} is gone or hooked elsewhere")));
+            return Ok(Some(format!("the chain {BASE} of the {ours} is gone or hooked elsewhere")));
         }
         let mut rules: BTreeMap<String, usize> = found.chains.iter().map(|name| (name.clone(), 0)).collect();
         rules.insert(BASE.to_owned(), 0);
         let in_table = |w: &mut Writer| w.str(1, TABLE);
-        self.socket.dump(msg::GETRULE, in_table, |_, rule| {
+        self.socket.dump(version, msg::GETRULE, in_table, |_, rule| {
             if let Some(chain) = rule.str(2).filter(|_| rule.str(1).as_deref() == Some(TABLE)) {
                 *rules.entry(chain).or_default() += 1;
             }
         })?;
         if rules != inventory.chains {
-            return Ok(Some(format!("somebody changed the rules of the table inet {TABLE}")));
+            return Ok(Some(format!("somebody changed the rules of the {ours}")));
         }
         if found.counters.len() != inventory.counters || !found.others.is_empty() {
-            return Ok(Some(format!("somebody changed the counters of the table inet {TABLE}")));
+            return Ok(Some(format!("somebody changed the counters of the {ours}")));
         }
         let mut sets = found.sets;
         sets.sort_unstable();
         if !sets.iter().eq(inventory.sets.keys()) {
-            return Ok(Some(format!("somebody changed the sets of the table inet {TABLE}")));
+            return Ok(Some(format!("somebody changed the sets of the {ours}")));
         }
         for (set, SetInventory { elements: expected, keys: known, .. }) in &inventory.sets {
             let (mut elements, mut keys) = (0, 0u64);
-            self.each_element(set, |element| {
+            self.each_element(version, set, |element| {
                 elements += 1;
                 let key = element.inside(1).and_then(|key| key.find(1)).unwrap_or_default();
                 keys = keys.wrapping_add(fingerprint(key));
             })?;
             if elements != *expected {
-                return Ok(Some(format!(
-                    "the set {set} of the table inet {TABLE} has {elements} elements, not {expected}"
-                )));
+                return Ok(Some(format!("the set {set} of the {ours} has {elements} elements, not {expected}")));
             }
             if keys != *known {
-                return Ok(Some(format!("somebody replaced elements of the set {set} of the table inet {TABLE}")));
+                return Ok(Some(format!("somebody replaced elements of the set {set} of the {ours}")));
             }
         }
         Ok(None)
     }
 
     /// What is in our table, and the highest generation among its names.
-    fn leftovers(&mut self) -> Result<(Leftovers, u32), DataplaneError> {
+    fn leftovers(&mut self, version: IpVersion) -> Result<(Leftovers, u32), DataplaneError> {
         const DORMANT: u32 = 1;
         let mut flags = 0;
         let table = self.socket.ask(
+            version,
             msg::GETTABLE,
             0,
             |w| w.str(1, TABLE),
@@ -206,7 +241,7 @@ impl Nftables {
         }
         let ours = |attributes: Attributes<'_>| attributes.str(1).as_deref() == Some(TABLE);
         let in_table = |w: &mut Writer| w.str(1, TABLE);
-        self.socket.dump(msg::GETCHAIN, in_table, |_, chain| {
+        self.socket.dump(version, msg::GETCHAIN, in_table, |_, chain| {
             let Some(name) = chain.str(3).filter(|_| ours(chain)) else { return };
             if name == BASE && is_our_base(chain) {
                 found.base = true;
@@ -214,10 +249,10 @@ impl Nftables {
                 found.chains.push(name);
             }
         })?;
-        self.socket.dump(msg::GETSET, in_table, |_, set| {
+        self.socket.dump(version, msg::GETSET, in_table, |_, set| {
             found.sets.extend(set.str(2).filter(|_| ours(set) && !is_anonymous(set)));
         })?;
-        self.socket.dump(msg::GETOBJ, in_table, |_, object| {
+        self.socket.dump(version, msg::GETOBJ, in_table, |_, object| {
             let Some((name, kind)) = object.str(2).zip(object.u32(3)).filter(|_| ours(object)) else { return };
             match kind {
                 OBJECT_COUNTER => found.counters.push(name),
@@ -229,31 +264,39 @@ impl Nftables {
         Ok((found, newest.unwrap_or(0)))
     }
 
-    /// All counts in the table, whoever made it.
-    fn kept_counts(&mut self, leftovers: &Leftovers) -> Result<Carried, DataplaneError> {
-        let mut kept = Carried::default();
-        for set in leftovers.sets.iter().filter(|name| name.contains("_match_")) {
-            self.each_element(set, |element| {
+    /// Adds all counts of these sets and of the table's counters, whoever made it.
+    fn kept_counts<'a>(
+        &mut self,
+        version: IpVersion,
+        sets: impl Iterator<Item = &'a String>,
+        kept: &mut Carried,
+    ) -> Result<(), DataplaneError> {
+        for set in sets {
+            self.each_element(version, set, |element| {
                 if let Some((rule, count)) = rule_of(element).zip(count_of(element)) {
                     kept.matched.entry(rule).or_default().add(count);
                 }
             })?;
         }
-        self.named_counts(|name, count| {
+        self.named_counts(version, |name, count| {
             let Some(rule) = name.rsplit_once('_').and_then(|(_, id)| id.parse().ok()) else { return };
             let counts = if name.contains(DROPPED) { &mut kept.dropped } else { &mut kept.matched };
             counts.entry(rule).or_default().add(count);
-        })?;
-        Ok(kept)
+        })
     }
 
-    /// The counts of elements and counters that are about to go.
-    fn carried(&mut self, carry: &[(RuleId, Carry)]) -> Result<Carried, DataplaneError> {
-        let mut carried = Carried::default();
+    /// Adds the counts of elements and counters that are about to go.
+    fn carried(
+        &mut self,
+        version: IpVersion,
+        carry: &[(RuleId, Carry)],
+        carried: &mut Carried,
+    ) -> Result<(), DataplaneError> {
         for (rule, place) in carry {
             let mut found = None;
             match place {
                 Carry::Element { set, key } => self.socket.ask(
+                    version,
                     msg::GETSETELEM,
                     0,
                     |w| {
@@ -264,6 +307,7 @@ impl Nftables {
                     |_, answer| found = answer.inside(3).and_then(|list| list.inside(1)).and_then(count_of),
                 )?,
                 Carry::Counter(name) => self.socket.ask(
+                    version,
                     msg::GETOBJ,
                     0,
                     |w| {
@@ -278,15 +322,20 @@ impl Nftables {
                 carried.matched.entry(*rule).or_default().add(count);
             }
         }
-        Ok(carried)
+        Ok(())
     }
 
-    fn each_element(&mut self, set: &str, mut each: impl FnMut(Attributes<'_>)) -> Result<(), DataplaneError> {
+    fn each_element(
+        &mut self,
+        version: IpVersion,
+        set: &str,
+        mut each: impl FnMut(Attributes<'_>),
+    ) -> Result<(), DataplaneError> {
         let body = |w: &mut Writer| {
             w.str(1, TABLE);
             w.str(2, set);
         };
-        self.socket.dump(msg::GETSETELEM, body, |_, answer| {
+        self.socket.dump(version, msg::GETSETELEM, body, |_, answer| {
             for (_, element) in answer.inside(3).into_iter().flatten() {
                 each(Attributes(element));
             }
@@ -294,8 +343,9 @@ impl Nftables {
         Ok(())
     }
 
-    fn named_counts(&mut self, mut each: impl FnMut(&str, Count)) -> Result<(), DataplaneError> {
+    fn named_counts(&mut self, version: IpVersion, mut each: impl FnMut(&str, Count)) -> Result<(), DataplaneError> {
         self.socket.dump(
+            version,
             msg::GETOBJ,
             |w| w.str(1, TABLE),
             |_, object| {
@@ -325,8 +375,8 @@ impl Dataplane for Nftables {
     }
 
     fn update(&mut self, plan: &Plan) -> Result<Applied, DataplaneError> {
-        let (mut program, mut inventory, mut failures) = match std::mem::replace(&mut self.state, State::Unknown) {
-            State::Applied { program, inventory, failures } => (program, inventory, failures),
+        let (mut programs, mut inventories, mut failures) = match std::mem::replace(&mut self.state, State::Unknown) {
+            State::Applied { programs, inventories, failures } => (programs, inventories, failures),
             State::Unknown => {
                 self.state = State::Unknown;
                 return Err(DataplaneError::Refused("nothing was applied yet that could be changed".to_owned()));
@@ -341,31 +391,36 @@ impl Dataplane for Nftables {
                 return loaded;
             }
         };
-        let mut undo = Undo::new(&program);
-        let mut changes = Changes::default();
+        let mut undo = Undo::new(&programs);
+        let mut changes = Families::<Changes>::default();
         if let Some(protected) = &plan.protected {
-            program.protect(protected.clone(), &mut changes);
+            programs.v4.protect(protected.clone(), &mut changes.v4);
+            programs.v6.protect(protected.clone(), &mut changes.v6);
         }
         for nlri in &plan.remove {
+            let version = nlri.family().version();
+            let program = programs.of_mut(version);
             undo.note(nlri, program.compiled(nlri));
-            program.remove(nlri, &mut changes);
+            program.remove(nlri, changes.of_mut(version));
             failures.remove(nlri);
         }
         for rule in &plan.upsert {
+            let version = rule.nlri.family().version();
+            let program = programs.of_mut(version);
             undo.note(&rule.nlri, program.compiled(&rule.nlri));
             failures.remove(&rule.nlri);
-            if let Err(failure) = program.add(rule, &mut changes) {
+            if let Err(failure) = program.add(rule, changes.of_mut(version)) {
                 failures.insert(rule.nlri.clone(), failure);
             }
         }
-        match self.commit(&program, &changes, &mut inventory) {
+        match self.commit(&programs, &changes, &mut inventories) {
             Ok(()) => {
                 let applied = applied(&failures);
-                self.state = State::Applied { program, inventory, failures };
+                self.state = State::Applied { programs, inventories, failures };
                 Ok(applied)
             }
             Err(error) => {
-                let before = undo.restore(&program);
+                let before = undo.restore(&programs);
                 self.state = State::Lost(before);
                 Err(error)
             }
@@ -384,7 +439,7 @@ impl Dataplane for Nftables {
         }
         let state = std::mem::replace(&mut self.state, State::Unknown);
         let damage = match &state {
-            State::Applied { inventory, .. } => self.damage(inventory),
+            State::Applied { inventories, .. } => self.damage(inventories),
             State::Unknown | State::Lost(_) => Ok(None),
         };
         self.state = state;
@@ -398,11 +453,16 @@ impl Dataplane for Nftables {
     }
 
     fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError> {
-        let State::Applied { inventory, .. } = &self.state else { return Ok(Vec::new()) };
-        let counted = inventory.sets.iter().filter(|(_, set)| set.counts).map(|(name, _)| name.clone());
-        let leftovers = Leftovers { sets: counted.collect(), ..Leftovers::default() };
-        let counts = self.kept_counts(&leftovers)?;
-        let State::Applied { program, .. } = &self.state else { return Ok(Vec::new()) };
+        let State::Applied { inventories, .. } = &self.state else { return Ok(Vec::new()) };
+        let counted = Families::new(|version| {
+            let sets = inventories.of(version).sets.iter().filter(|(_, set)| set.counts);
+            sets.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        });
+        let mut counts = Carried::default();
+        for version in VERSIONS {
+            self.kept_counts(version, counted.of(version).iter(), &mut counts)?;
+        }
+        let State::Applied { programs, .. } = &self.state else { return Ok(Vec::new()) };
         let counter = |rule: &Arc<CompiledRule>| {
             let Count { packets, bytes } = counts.matched.get(&rule.id).copied().unwrap_or_default();
             let dropped = match rule.effect.policing {
@@ -412,13 +472,14 @@ impl Dataplane for Nftables {
             };
             (rule.nlri.clone(), Counter { packets, bytes, dropped_packets: Some(dropped) })
         };
-        Ok(program.rules().map(counter).collect())
+        Ok(programs.iter().flat_map(Program::rules).map(counter).collect())
     }
 
     fn usage(&mut self) -> Result<Usage, DataplaneError> {
-        let State::Applied { inventory, .. } = &self.state else { return Ok(Usage::default()) };
-        let rules: usize = inventory.chains.values().sum();
-        let elements: usize = inventory.sets.values().map(|set| set.elements).sum();
+        let State::Applied { inventories, .. } = &self.state else { return Ok(Usage::default()) };
+        let rules: usize = inventories.iter().flat_map(|inventory| inventory.chains.values()).sum();
+        let elements: usize =
+            inventories.iter().flat_map(|inventory| &inventory.sets).map(|(_, set)| set.elements).sum();
         Ok(Usage { entries: (rules + elements) as u64, capacity: None, memory: None })
     }
 
@@ -426,12 +487,19 @@ impl Dataplane for Nftables {
         self.state = State::Unknown;
         for _ in 0..ATTEMPTS {
             let generation = self.socket.generation()?;
-            if !self.socket.ask(msg::GETTABLE, 0, |w| w.str(1, TABLE), |_, _| {})? {
-                return Ok(());
-            }
+            let there = Families::try_new(|version| {
+                self.socket.ask(version, msg::GETTABLE, 0, |w| w.str(1, TABLE), |_, _| {})
+            })?;
             let mut writer = Writer::new();
             writer.begin(generation);
-            let acknowledged = writer.message(msg::DELTABLE, super::wire::NLM_F_ACK, |w| w.str(1, TABLE));
+            let mut acknowledged = None;
+            for version in VERSIONS.into_iter().filter(|version| *there.of(*version)) {
+                writer.table_of(version);
+                let flags = if acknowledged.is_none() { super::wire::NLM_F_ACK } else { 0 };
+                let sequence = writer.message(msg::DELTABLE, flags, |w| w.str(1, TABLE));
+                acknowledged.get_or_insert(sequence);
+            }
+            let Some(acknowledged) = acknowledged else { return Ok(()) };
             writer.end();
             match self.socket.commit(&writer, acknowledged) {
                 Ok(()) => return Ok(()),
@@ -450,16 +518,17 @@ struct Undo {
 }
 
 impl Undo {
-    fn new(program: &Program) -> Self {
-        Undo { protected: program.protected().clone(), before: BTreeMap::new() }
+    fn new(programs: &Families<Program>) -> Self {
+        Undo { protected: programs.v4.protected().clone(), before: BTreeMap::new() }
     }
 
     fn note(&mut self, nlri: &Arc<Nlri>, rule: Option<&Arc<CompiledRule>>) {
         self.before.entry(nlri.clone()).or_insert_with(|| rule.cloned());
     }
 
-    fn restore(self, after: &Program) -> Wanted {
-        let mut rules: BTreeMap<_, _> = after.rules().map(|rule| (rule.nlri.clone(), rule.clone())).collect();
+    fn restore(self, after: &Families<Program>) -> Wanted {
+        let rules = after.iter().flat_map(Program::rules);
+        let mut rules: BTreeMap<_, _> = rules.map(|rule| (rule.nlri.clone(), rule.clone())).collect();
         for (nlri, rule) in self.before {
             match rule {
                 Some(rule) => rules.insert(nlri, rule),

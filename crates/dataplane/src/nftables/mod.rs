@@ -1,7 +1,7 @@
-//! Linux's nftables (`nf_tables`): a table of our own, `inet floodgate`, read by the kernel for every packet that comes in.
+//! Linux's nftables (`nf_tables`): two tables of our own, `ip floodgate` and `ip6 floodgate`, read by the kernel for every packet that comes in.
 //!
 //! # Where packets are seen
-//! One base chain at `prerouting`, priority -450: forwarded and local traffic, IPv4 and IPv6, on every interface but loopback (or on those
+//! One base chain each at `prerouting`, priority -450: forwarded and local traffic, IPv4 and IPv6, on every interface but loopback (or on those
 //! of [`Options::interfaces`]), before connection tracking puts fragments together (-400). Packets between two ports of one bridge do not
 //! come there, unless `br_netfilter` sends them.
 //!
@@ -20,9 +20,9 @@
 //!
 //! # How it changes
 //! A change is one transaction over netlink: packets see all of it or nothing, and the kernel refuses it when someone else changed
-//! nf_tables since we last looked; then we look whether our table is still as we left it. A full load makes a new generation of
+//! nf_tables since we last looked; then we look whether our tables are still as we left them. A full load makes a new generation of
 //! chains and sets beside the old one and swaps them in the same transaction, whatever an earlier run left. The program may end; the
-//! table stays.
+//! tables stay.
 
 use crate::RuleFailure;
 use engine::capability::{Ability, ActionAbility, Capabilities};
@@ -35,11 +35,13 @@ mod batch;
 mod chains;
 mod changes;
 mod conjunction;
+mod families;
 mod field;
 mod kernel;
 mod limit;
 mod program;
 mod render;
+mod shield;
 mod socket;
 mod statement;
 mod template;

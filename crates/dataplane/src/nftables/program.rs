@@ -1,10 +1,9 @@
-//! The rule set as chains and sets of our table, kept so that a change of a few rules is a change of a few elements. Pure.
+//! The rules of one IP version as chains and sets of our table, kept so that a change of a few rules is a change of a few elements. Pure.
 //!
 //! ```text
-//! prerouting: interfaces; ipv4 -> ipv4; ipv6 -> ipv6
-//! ipv4:       protected packets are accepted; then for each mask of destinations, the longest first:
+//! prerouting: other interfaces, and protected packets, are accepted (`shield.rs`); then for each mask of destinations, the longest first:
 //!               destination in the group's set of destinations -> the group's chain
-//!             where every destination matches, the group's chain at once
+//!             where every destination matches, what would be in the group's chain
 //! group:      destination in the group's map -> that destination's own chain, and no further here
 //!             one lookup for each slot (`template.rs`), in the order of the rules
 //! own chain:  the rules of one destination, one after the other, in their order
@@ -13,9 +12,12 @@
 //! A destination has its rules in the group's slots, or, where they do not fit there (a policer, too many templates), all of them in a
 //! chain of its own. So a packet meets the rules of a destination in their order; and more specific destinations come first in the
 //! order of rules. A chain that ends without a verdict returns here, to the next group.
+//!
+//! There is one program for each IP version, with a table of its own.
 
 use super::changes::{Carry, Changes, SetKind, SetSpec};
 use super::field::{Field, KeyPart};
+use super::shield::Shield;
 use super::statement::Verdict;
 use super::template::{GroupKey, Member, SlotKey, destination_key, members};
 use super::{Options, RuleFailure};
@@ -38,9 +40,10 @@ pub(super) const BASE: &str = "prerouting";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Chain {
     Base,
-    Version(IpVersion),
-    Group(IpVersion, GroupKey),
-    Destination(IpVersion, GroupKey, u128),
+    /// What is protected of one source, or of one destination.
+    Protected(Field, u128),
+    Group(GroupKey),
+    Destination(GroupKey, u128),
     Police(Arc<Nlri>),
 }
 
@@ -56,6 +59,7 @@ pub(super) struct Slot {
 
 #[derive(Debug)]
 pub(super) struct Group {
+    /// Empty where every destination matches: its rules are in the base chain.
     pub(super) chain: String,
     pub(super) destinations: String,
     pub(super) map: String,
@@ -81,39 +85,36 @@ pub(super) struct Placed {
     pub(super) police: Option<String>,
 }
 
-/// The program of one generation.
+/// The program of one generation for one IP version.
 #[derive(Debug)]
 pub(super) struct Program {
+    pub(super) version: IpVersion,
     pub(super) options: Options,
     pub(super) generation: u32,
     pub(super) serial: u64,
     pub(super) protected: Arc<Vec<Space>>,
-    pub(super) groups: BTreeMap<(IpVersion, GroupKey), Group>,
-    pub(super) versions: BTreeSet<IpVersion>,
+    pub(super) shield: Shield,
+    pub(super) groups: BTreeMap<GroupKey, Group>,
     /// Two rules with one id cannot both be in force: their counters would be mixed up.
     pub(super) rules: HashMap<RuleId, Placed>,
 }
 
 impl Program {
     /// An empty program, whose base chain is to be written.
-    pub(super) fn new(options: Options, generation: u32, changes: &mut Changes) -> Self {
+    pub(super) fn new(version: IpVersion, options: Options, generation: u32, changes: &mut Changes) -> Self {
         let program = Program {
+            version,
             options,
             generation,
             serial: 0,
             protected: Arc::default(),
+            shield: Shield::default(),
             groups: BTreeMap::new(),
-            versions: BTreeSet::new(),
             rules: HashMap::new(),
         };
         if !program.options.interfaces.is_empty() {
             let name = program.interfaces_set();
-            changes.new_sets.push(SetSpec {
-                name: name.clone(),
-                version: IpVersion::V4,
-                key: Vec::new(),
-                kind: SetKind::Interfaces,
-            });
+            changes.new_sets.push(SetSpec { name: name.clone(), version, key: Vec::new(), kind: SetKind::Interfaces });
             for interface in &program.options.interfaces {
                 let mut key = interface.clone().into_bytes();
                 key.resize(16, 0);
@@ -124,14 +125,15 @@ impl Program {
         program
     }
 
-    /// The program of a whole rule set, all of it new, and the rules that did not find a place.
+    /// The program of all rules of a rule set that are of this version, all of it new, and those that did not find a place.
     pub(super) fn build(
+        version: IpVersion,
         options: Options,
         generation: u32,
         ruleset: &Ruleset,
     ) -> (Self, Changes, Vec<(Arc<Nlri>, RuleFailure)>) {
         let mut changes = Changes::default();
-        let mut program = Program::new(options, generation, &mut changes);
+        let mut program = Program::new(version, options, generation, &mut changes);
         program.protect(ruleset.protected.clone(), &mut changes);
         // Rules have few slots between them: each is kept once.
         let mut slots: HashSet<Arc<SlotKey>> = HashSet::new();
@@ -142,11 +144,12 @@ impl Program {
             }
             member
         };
+        let rules: Vec<_> = ruleset.rules.iter().filter(|rule| rule.nlri.family().version() == version).collect();
         let members: Vec<Vec<Member>> =
-            ruleset.rules.iter().map(|rule| members(rule).into_iter().map(&mut intern).collect()).collect();
-        program.reserve_popular_slots(&ruleset.rules, &members, &mut changes);
+            rules.iter().map(|rule| members(rule).into_iter().map(&mut intern).collect()).collect();
+        program.reserve_popular_slots(&rules, &members, &mut changes);
         let mut failures = Vec::new();
-        for (rule, members) in ruleset.rules.iter().zip(members) {
+        for (rule, members) in rules.into_iter().zip(members) {
             // A ruleset has each key once; should it not, the last one counts.
             let added = match program.placed(&rule.nlri).is_some() {
                 true => program.add(rule, &mut changes),
@@ -162,40 +165,40 @@ impl Program {
     }
 
     /// Gives each group's slots to the templates that most of its rules have.
-    fn reserve_popular_slots(&mut self, rules: &[Arc<CompiledRule>], members: &[Vec<Member>], changes: &mut Changes) {
+    fn reserve_popular_slots(&mut self, rules: &[&Arc<CompiledRule>], members: &[Vec<Member>], changes: &mut Changes) {
         type Popularity<'a> = HashMap<*const SlotKey, (&'a Arc<SlotKey>, usize)>;
-        let mut count: HashMap<(IpVersion, GroupKey), Popularity<'_>> = HashMap::new();
+        let mut count: HashMap<GroupKey, Popularity<'_>> = HashMap::new();
         for (rule, members) in rules.iter().zip(members) {
             let group = GroupKey::of(&rule.nlri).0;
             if group.mask.is_none() || refuse(rule).is_some() {
                 continue;
             }
-            let slots = count.entry((rule.nlri.family().version(), group)).or_default();
+            let slots = count.entry(group).or_default();
             for Member { slot, .. } in members {
                 slots.entry(Arc::as_ptr(slot)).or_insert((slot, 0)).1 += 1;
             }
         }
-        for ((version, key), slots) in count {
+        for (key, slots) in count {
             let mut slots: Vec<_> = slots.into_values().filter(|(slot, _)| !single(slot)).collect();
             if slots.len() <= MAX_SLOTS {
                 continue;
             }
             slots.sort_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.cmp(b)));
-            self.open_group(version, key, changes);
+            self.open_group(key, changes);
             for (slot, _) in slots.into_iter().take(MAX_SLOTS) {
-                self.open_slot(version, key, slot, changes);
+                self.open_slot(key, slot, changes);
             }
         }
     }
 
     fn drop_empty_slots(&mut self, changes: &mut Changes) {
-        for ((version, key), group) in &mut self.groups {
+        for (key, group) in &mut self.groups {
             let empty: Vec<_> =
                 group.slots.0.iter().filter(|(_, slot)| slot.members == 0).map(|(key, _)| key.clone()).collect();
             for slot in empty {
                 if let Some(slot) = group.slots.0.remove(&slot) {
                     changes.delete_set(slot.name);
-                    changes.rewrite.insert(Chain::Group(*version, *key));
+                    changes.rewrite.insert(chain_of(*key));
                 }
             }
         }
@@ -222,8 +225,11 @@ impl Program {
 
     /// Accepts these packets ahead of every rule.
     pub(super) fn protect(&mut self, protected: Arc<Vec<Space>>, changes: &mut Changes) {
+        std::mem::take(&mut self.shield).remove(changes);
+        let name = |what: &str| name(self.generation, &mut self.serial, what);
+        self.shield = Shield::new(self.version, &protected, name, changes);
         self.protected = protected;
-        changes.rewrite.extend(self.versions.iter().map(|&version| Chain::Version(version)));
+        changes.rewrite.insert(Chain::Base);
     }
 
     /// Adds a rule, or puts it in the place of the one with its key.
@@ -273,11 +279,10 @@ impl Program {
         }
         self.rules.insert(rule.id, placed);
 
-        let version = rule.nlri.family().version();
         let (key, bits) = GroupKey::of(&rule.nlri);
-        self.open_group(version, key, changes);
-        let needs_own = key.mask.is_some() && (polices || !self.have_room(version, key, &members));
-        let Some(group) = self.groups.get_mut(&(version, key)) else { return Ok(()) };
+        self.open_group(key, changes);
+        let needs_own = key.mask.is_some() && (polices || !self.have_room(key, &members));
+        let Some(group) = self.groups.get_mut(&key) else { return Ok(()) };
         let bucket = group.buckets.entry(bits).or_default();
         let is_new = bucket.count == 0;
         bucket.count += 1;
@@ -286,20 +291,20 @@ impl Program {
             bucket.rules.insert(at, rule.nlri.clone());
         }
         if let (true, Some(mask)) = (is_new, key.mask) {
-            changes.add_element(&group.destinations, destination_key(version, mask, bits), None, None);
+            changes.add_element(&group.destinations, destination_key(self.version, mask, bits), None, None);
         }
         match (&bucket.own, needs_own, key.mask) {
             (Some(_), ..) => {
                 changes.add_counter(self.counter(rule.id), rule.id);
-                changes.rewrite.insert(Chain::Destination(version, key, bits));
+                changes.rewrite.insert(Chain::Destination(key, bits));
             }
-            (None, true, Some(mask)) => self.give_own_chain(version, key, mask, bits, &rule.nlri, changes),
+            (None, true, Some(mask)) => self.give_own_chain(key, mask, bits, &rule.nlri, changes),
             (None, ..) => {
                 if members.iter().any(|member| single(&member.slot)) {
                     changes.add_counter(self.counter(rule.id), rule.id);
                 }
                 for member in members {
-                    self.add_member(version, key, member, rule.id, changes);
+                    self.add_member(key, member, rule.id, changes);
                 }
             }
         }
@@ -317,7 +322,6 @@ impl Program {
         }
         let Some((id, placed)) = self.rules.remove_entry(&nlri.id()) else { return false };
         let nlri = placed.rule.nlri.clone();
-        let version = nlri.family().version();
         let (key, bits) = GroupKey::of(&nlri);
         let members = members(&placed.rule);
         if let Some(police) = placed.police {
@@ -329,12 +333,12 @@ impl Program {
             return true;
         }
         let own_counter = self.counter(id);
-        let Some(group) = self.groups.get_mut(&(version, key)) else { return true };
+        let Some(group) = self.groups.get_mut(&key) else { return true };
         let Some(bucket) = group.buckets.get_mut(&bits) else { return true };
         bucket.count -= 1;
         bucket.rules.retain(|other| *other != nlri);
         let (own, is_last) = (bucket.own.clone(), bucket.count == 0);
-        let element = key.mask.map(|mask| destination_key(version, mask, bits));
+        let element = key.mask.map(|mask| destination_key(self.version, mask, bits));
         if is_last {
             group.buckets.remove(&bits);
             if let Some(element) = &element {
@@ -349,15 +353,15 @@ impl Program {
             if is_last {
                 group.own -= 1;
                 if group.own == 0 {
-                    changes.rewrite.insert(Chain::Group(version, key));
+                    changes.rewrite.insert(chain_of(key));
                 }
                 if let Some(element) = element {
                     changes.delete_element(&group.map, element);
                 }
-                changes.rewrite.remove(&Chain::Destination(version, key, bits));
+                changes.rewrite.remove(&Chain::Destination(key, bits));
                 changes.delete_chain(chain);
             } else {
-                changes.rewrite.insert(Chain::Destination(version, key, bits));
+                changes.rewrite.insert(Chain::Destination(key, bits));
             }
         } else {
             if members.iter().any(|member| single(&member.slot)) {
@@ -367,67 +371,58 @@ impl Program {
                 changes.delete_counter(own_counter);
             }
             for member in members {
-                self.remove_member(version, key, member, id, keep_count, changes);
+                self.remove_member(key, member, id, keep_count, changes);
             }
         }
-        self.close_group_if_empty(version, key, changes);
+        self.close_group_if_empty(key, changes);
         true
     }
 
-    fn close_group_if_empty(&mut self, version: IpVersion, key: GroupKey, changes: &mut Changes) {
-        let Entry::Occupied(group) = self.groups.entry((version, key)) else { return };
+    fn close_group_if_empty(&mut self, key: GroupKey, changes: &mut Changes) {
+        let Entry::Occupied(group) = self.groups.entry(key) else { return };
         if !group.get().buckets.is_empty() {
             return;
         }
         let group = group.remove();
-        changes.rewrite.remove(&Chain::Group(version, key));
-        changes.delete_chain(group.chain);
+        changes.rewrite.remove(&Chain::Group(key));
         if key.mask.is_some() {
+            changes.delete_chain(group.chain);
             changes.delete_set(group.destinations);
             changes.delete_set(group.map);
         }
         for (_, slot) in group.slots.0 {
             changes.delete_set(slot.name);
         }
-        changes.rewrite.insert(Chain::Version(version));
-        if !self.groups.keys().any(|(other, _)| *other == version) {
-            self.versions.remove(&version);
-            changes.rewrite.remove(&Chain::Version(version));
-            changes.delete_chain(self.version_chain(version));
-            changes.rewrite.insert(Chain::Base);
-        }
+        changes.rewrite.insert(Chain::Base);
     }
 
-    fn open_group(&mut self, version: IpVersion, key: GroupKey, changes: &mut Changes) {
-        if self.groups.contains_key(&(version, key)) {
+    fn open_group(&mut self, key: GroupKey, changes: &mut Changes) {
+        if self.groups.contains_key(&key) {
             return;
         }
-        if self.versions.insert(version) {
-            changes.add_chain(self.version_chain(version));
-            changes.rewrite.insert(Chain::Base);
-        }
-        let group = Group {
-            chain: self.name("rules"),
+        let mut group = Group {
+            chain: String::new(),
             destinations: self.name("destinations"),
             map: self.name("chains"),
             slots: Slots::default(),
             buckets: HashMap::new(),
             own: 0,
         };
-        changes.add_chain(group.chain.clone());
         if let Some(mask) = key.mask {
+            group.chain = self.name("rules");
+            changes.add_chain(group.chain.clone());
             let part = vec![KeyPart { field: Field::Destination, mask }];
             for (name, kind) in [(&group.destinations, SetKind::Plain), (&group.map, SetKind::Verdicts)] {
-                changes.new_sets.push(SetSpec { name: name.clone(), version, key: part.clone(), kind });
+                changes.new_sets.push(SetSpec { name: name.clone(), version: self.version, key: part.clone(), kind });
             }
         }
-        changes.rewrite.extend([Chain::Version(version), Chain::Group(version, key)]);
-        self.groups.insert((version, key), group);
+        changes.rewrite.extend([Chain::Base, chain_of(key)]);
+        self.groups.insert(key, group);
     }
 
     /// Whether every member finds a slot, or room for a new one.
-    fn have_room(&self, version: IpVersion, key: GroupKey, members: &[Member]) -> bool {
-        let Some(group) = self.groups.get(&(version, key)) else { return false };
+    fn have_room(&self, key: GroupKey, members: &[Member]) -> bool {
+        let Some(group) = self.groups.get(&key) else { return false };
         if members.iter().all(|member| group.slots.0.contains_key(&member.slot)) {
             return true;
         }
@@ -436,48 +431,40 @@ impl Program {
         group.slots.0.len() + new.len() <= MAX_SLOTS
     }
 
-    fn open_slot(&mut self, version: IpVersion, key: GroupKey, slot: &Arc<SlotKey>, changes: &mut Changes) {
+    fn open_slot(&mut self, key: GroupKey, slot: &Arc<SlotKey>, changes: &mut Changes) {
         let name = self.name("match");
-        let Some(group) = self.groups.get_mut(&(version, key)) else { return };
+        let Some(group) = self.groups.get_mut(&key) else { return };
         if let Entry::Vacant(entry) = group.slots.0.entry(slot.clone()) {
             changes.new_sets.push(SetSpec {
                 name: name.clone(),
-                version,
+                version: self.version,
                 key: slot.key.clone(),
                 kind: SetKind::Counted,
             });
             entry.insert(Slot { name, members: 0 });
-            changes.rewrite.insert(Chain::Group(version, key));
+            changes.rewrite.insert(chain_of(key));
         }
     }
 
-    fn add_member(&mut self, version: IpVersion, key: GroupKey, member: Member, id: RuleId, changes: &mut Changes) {
+    fn add_member(&mut self, key: GroupKey, member: Member, id: RuleId, changes: &mut Changes) {
         let is_single = single(&member.slot);
         let counter = if is_single { self.counter(id) } else { String::new() };
-        let known = self.groups.get(&(version, key)).is_some_and(|group| group.slots.0.contains_key(&member.slot));
+        let known = self.groups.get(&key).is_some_and(|group| group.slots.0.contains_key(&member.slot));
         if !known && !is_single {
-            self.open_slot(version, key, &member.slot, changes);
+            self.open_slot(key, &member.slot, changes);
         }
-        let Some(group) = self.groups.get_mut(&(version, key)) else { return };
+        let Some(group) = self.groups.get_mut(&key) else { return };
         if is_single {
             group.slots.0.entry(member.slot).or_insert(Slot { name: counter, members: 0 }).members += 1;
-            changes.rewrite.insert(Chain::Group(version, key));
+            changes.rewrite.insert(chain_of(key));
         } else if let Some(slot) = group.slots.0.get_mut(&member.slot) {
             slot.members += 1;
             changes.add_element(&slot.name, member.key, Some(id), None);
         }
     }
 
-    fn remove_member(
-        &mut self,
-        version: IpVersion,
-        key: GroupKey,
-        member: Member,
-        id: RuleId,
-        keep_count: bool,
-        changes: &mut Changes,
-    ) {
-        let Some(group) = self.groups.get_mut(&(version, key)) else { return };
+    fn remove_member(&mut self, key: GroupKey, member: Member, id: RuleId, keep_count: bool, changes: &mut Changes) {
+        let Some(group) = self.groups.get_mut(&key) else { return };
         let Entry::Occupied(mut entry) = group.slots.0.entry(member.slot) else { return };
         let is_single = single(entry.key());
         let slot = entry.get_mut();
@@ -485,7 +472,7 @@ impl Program {
         let (name, is_empty) = (slot.name.clone(), slot.members == 0);
         if is_empty {
             entry.remove();
-            changes.rewrite.insert(Chain::Group(version, key));
+            changes.rewrite.insert(chain_of(key));
         }
         if is_single {
             return;
@@ -499,24 +486,15 @@ impl Program {
     }
 
     /// Moves all rules of a destination out of the slots into a chain of its own.
-    #[allow(clippy::too_many_arguments)]
-    fn give_own_chain(
-        &mut self,
-        version: IpVersion,
-        key: GroupKey,
-        mask: u128,
-        bits: u128,
-        newcomer: &Arc<Nlri>,
-        changes: &mut Changes,
-    ) {
+    fn give_own_chain(&mut self, key: GroupKey, mask: u128, bits: u128, newcomer: &Arc<Nlri>, changes: &mut Changes) {
         let chain = self.name("destination");
-        let element = destination_key(version, mask, bits);
+        let element = destination_key(self.version, mask, bits);
         changes.add_chain(chain.clone());
-        changes.rewrite.insert(Chain::Destination(version, key, bits));
-        let Some(group) = self.groups.get_mut(&(version, key)) else { return };
+        changes.rewrite.insert(Chain::Destination(key, bits));
+        let Some(group) = self.groups.get_mut(&key) else { return };
         group.own += 1;
         if group.own == 1 {
-            changes.rewrite.insert(Chain::Group(version, key));
+            changes.rewrite.insert(chain_of(key));
         }
         // From there back to where the group was called: none of its slots has rules of this destination.
         changes.add_element(&group.map, element, None, Some(Verdict::Goto(chain.clone())));
@@ -528,15 +506,14 @@ impl Program {
             changes.add_counter(self.counter(rule.id), rule.id);
             if nlri != *newcomer {
                 for member in members(&rule) {
-                    self.remove_member(version, key, member, rule.id, true, changes);
+                    self.remove_member(key, member, rule.id, true, changes);
                 }
             }
         }
     }
 
     fn name(&mut self, what: &str) -> String {
-        self.serial += 1;
-        format!("g{}_{what}_{}", self.generation, self.serial)
+        name(self.generation, &mut self.serial, what)
     }
 
     /// The name of a rule's counter, where it is not in an element.
@@ -549,15 +526,22 @@ impl Program {
         format!("g{}_dropped_{id}", self.generation)
     }
 
-    pub(super) fn version_chain(&self, version: IpVersion) -> String {
-        match version {
-            IpVersion::V4 => format!("g{}_ipv4", self.generation),
-            IpVersion::V6 => format!("g{}_ipv6", self.generation),
-        }
-    }
-
     pub(super) fn interfaces_set(&self) -> String {
         format!("g{}_interfaces", self.generation)
+    }
+}
+
+/// A name that no other thing in the table has.
+fn name(generation: u32, serial: &mut u64, what: &str) -> String {
+    *serial += 1;
+    format!("g{generation}_{what}_{serial}")
+}
+
+/// The chain with the rules of a group.
+const fn chain_of(key: GroupKey) -> Chain {
+    match key.mask {
+        Some(_) => Chain::Group(key),
+        None => Chain::Base,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Options;
 use super::batch::{PRIORITY, TABLE};
 use super::changes::{Changes, Element, SetKind, SetSpec};
+use super::families::{VERSIONS, family_name};
 use super::field::{KeyPart, Value, unshifted};
 use super::program::{BASE, Program};
 use super::statement::Rule;
@@ -10,24 +11,26 @@ use engine::plan::Ruleset;
 use flowspec::IpVersion;
 use std::fmt::{Result, Write};
 
-/// The table that [`Nftables`](super::Nftables) would make for these rules with its default [`Options`], as text that `nft -f` takes. Rules
+/// The tables that [`Nftables`](super::Nftables) would make for these rules with its default [`Options`], as text that `nft -f` takes. Rules
 /// that it refuses are comments, with the reason.
 ///
 /// Two things the text cannot say that the messages to the kernel do: a source port, or an ICMP type, is only there where the octets
 /// behind it are that belong to it; and an upper-layer header of IPv6 only where it begins, not in a later fragment.
 pub fn render(rules: &Ruleset) -> String {
-    let (program, changes, failures) = Program::build(Options::default(), 1, rules);
     let mut out = String::new();
-    for (nlri, failure) in &failures {
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "# not in it: {}: {failure:?}", nlri.id());
+    for version in VERSIONS {
+        let (program, changes, failures) = Program::build(version, Options::default(), 1, rules);
+        for (nlri, failure) in &failures {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "# not in it: {}: {failure:?}", nlri.id());
+        }
+        let _ = table(&mut out, &program, &changes);
     }
-    let _ = table(&mut out, &program, &changes);
     out
 }
 
 fn table(out: &mut String, program: &Program, changes: &Changes) -> Result {
-    writeln!(out, "table inet {TABLE} {{")?;
+    writeln!(out, "table {} {TABLE} {{", family_name(program.version))?;
     for name in changes.new_counters.keys() {
         writeln!(out, "\tcounter {name} {{\n\t}}\n")?;
     }

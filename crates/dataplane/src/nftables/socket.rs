@@ -2,6 +2,7 @@
 
 use super::wire::{Answer, Answers, Attributes, NLM_F_DUMP, Writer, msg};
 use crate::DataplaneError;
+use flowspec::IpVersion;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
 use std::os::fd::OwnedFd;
@@ -53,7 +54,7 @@ impl Socket {
     pub(super) fn generation(&mut self) -> Result<u32, DataplaneError> {
         const ID: u16 = 1;
         let mut generation = None;
-        self.ask(msg::GETGEN, 0, |_| {}, |_, attributes| generation = attributes.u32(ID))?;
+        self.ask(IpVersion::V4, msg::GETGEN, 0, |_| {}, |_, attributes| generation = attributes.u32(ID))?;
         generation.ok_or_else(|| DataplaneError::Refused("nf_tables did not tell its generation".to_owned()))
     }
 
@@ -96,20 +97,22 @@ impl Socket {
         }
     }
 
-    /// Asks for a dump; every message goes to `each`. `Ok(false)` when what was asked about does not exist. A dump that another
+    /// Asks for a dump of our table of this version; every message goes to `each`. `Ok(false)` when what was asked about does not exist. A dump that another
     /// transaction interrupts is a sequence of messages of both states, as the kernel gives them.
     pub(super) fn dump(
         &mut self,
+        version: IpVersion,
         kind: u8,
         body: impl FnOnce(&mut Writer),
         each: impl FnMut(u8, Attributes<'_>),
     ) -> Result<bool, DataplaneError> {
-        self.ask(kind, NLM_F_DUMP, body, each)
+        self.ask(version, kind, NLM_F_DUMP, body, each)
     }
 
     /// Asks about one thing; `Ok(false)` when it does not exist.
     pub(super) fn ask(
         &mut self,
+        version: IpVersion,
         kind: u8,
         flags: u16,
         body: impl FnOnce(&mut Writer),
@@ -117,6 +120,7 @@ impl Socket {
     ) -> Result<bool, DataplaneError> {
         self.drain();
         let mut request = Writer::new();
+        request.table_of(version);
         // The acknowledgement ends the answer to a question about one thing, DONE ends a dump.
         let flags = if flags & NLM_F_DUMP == NLM_F_DUMP { flags } else { flags | super::wire::NLM_F_ACK };
         request.message(kind, flags, body);

@@ -27,8 +27,6 @@ pub(super) enum Verdict {
 /// One statement; a rule is a list of them, worked through while each matches.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Statement {
-    /// The packet is of this IP version.
-    Version(IpVersion),
     /// The packet came in on the loopback interface.
     FromLoopback,
     /// The packet came in on an interface whose name is not in this set.
@@ -65,13 +63,7 @@ pub(super) enum Statement {
 pub(super) type Rule = Vec<Statement>;
 
 /// Writes a rule's expressions.
-///
-/// A rule that looks at the IP header first asks for the IP version, although the chain is that version's: without it `nft list` takes
-/// addresses for plain octets, and some versions of it (1.0.6) abort at one under a mask.
 pub(super) fn encode(w: &mut Writer, rule: &Rule) {
-    if let Some(version) = rule.iter().find_map(Statement::header) {
-        Statement::Version(version).encode(w);
-    }
     rule.iter().for_each(|statement| statement.encode(w));
 }
 
@@ -84,38 +76,9 @@ pub(super) fn expression(w: &mut Writer, item: u16, name: &str, body: impl FnOnc
 }
 
 impl Statement {
-    /// The IP version of the header that it looks at.
-    fn header(&self) -> Option<IpVersion> {
-        let in_header = |version: IpVersion, field: Field| {
-            matches!(field.place(version), Place::Network { .. } | Place::FragmentHeader).then_some(version)
-        };
-        match self {
-            Statement::Test(version, test) => in_header(*version, test.field()),
-            Statement::Lookup { version, key, .. } | Statement::VerdictMap { version, key, .. } => {
-                key.iter().find_map(|part| in_header(*version, part.field))
-            }
-            Statement::SetDscp(version, _) => Some(*version),
-            Statement::Version(_)
-            | Statement::FromLoopback
-            | Statement::FromOther { .. }
-            | Statement::Counter(_)
-            | Statement::Over(_)
-            | Statement::Log { .. }
-            | Statement::Verdict(_) => None,
-        }
-    }
-
     /// Writes the expressions that carry it out.
     fn encode(&self, w: &mut Writer) {
         match self {
-            Statement::Version(version) => {
-                meta(w, META_NFPROTO);
-                let family = match version {
-                    IpVersion::V4 => 2,
-                    IpVersion::V6 => 10,
-                };
-                compare(w, EQUAL, &[family]);
-            }
             Statement::FromLoopback => {
                 meta(w, META_IIF);
                 // Its index is 1 in every network namespace.
@@ -195,7 +158,6 @@ impl fmt::Display for Verdict {
 pub(super) const OBJECT_COUNTER: u32 = 1;
 const META_IIF: u32 = 4;
 const META_IIFNAME: u32 = 6;
-const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
 const NETWORK: u32 = 1;
 const UPPER: u32 = 2;
@@ -346,8 +308,6 @@ impl fmt::Display for Statement {
         let key_text =
             |key: &[KeyPart], version| key.iter().map(|part| part.text(version)).collect::<Vec<_>>().join(" . ");
         match self {
-            Statement::Version(IpVersion::V4) => f.write_str("meta nfproto ipv4"),
-            Statement::Version(IpVersion::V6) => f.write_str("meta nfproto ipv6"),
             Statement::FromLoopback => f.write_str("iif \"lo\""),
             Statement::FromOther { set } => write!(f, "iifname != @{set}"),
             Statement::Test(version, test) => f.write_str(&test.text(*version)),

@@ -2,6 +2,8 @@
 //!
 //! Numbers in attributes are in network order, headers in host order.
 
+use flowspec::IpVersion;
+
 /// Message numbers of the nf_tables subsystem.
 pub(super) mod msg {
     pub(crate) const NEWTABLE: u8 = 0;
@@ -31,7 +33,6 @@ pub(super) const NLM_F_DUMP: u16 = 0x300;
 pub(super) const NLM_F_CREATE: u16 = 0x400;
 pub(super) const NLM_F_EXCL: u16 = 0x200;
 pub(super) const NLM_F_APPEND: u16 = 0x800;
-pub(super) const NFPROTO_INET: u8 = 1;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -50,11 +51,20 @@ pub(super) const MAX_ATTRIBUTE: usize = 0xfff8;
 pub(super) struct Writer {
     octets: Vec<u8>,
     sequence: u32,
+    family: u8,
 }
 
 impl Writer {
     pub(super) fn new() -> Self {
         Writer::default()
+    }
+
+    /// Which of our tables the messages that follow are about.
+    pub(super) fn table_of(&mut self, version: IpVersion) {
+        self.family = match version {
+            IpVersion::V4 => 2,
+            IpVersion::V6 => 10,
+        };
     }
 
     /// Opens a transaction; the kernel refuses it when its generation is not `generation` any more.
@@ -67,9 +77,9 @@ impl Writer {
         self.raw(BATCH_END, NLM_F_REQUEST, 0, SUBSYSTEM, |_| {});
     }
 
-    /// One message of family `inet`; returns its sequence number.
+    /// One message; returns its sequence number.
     pub(super) fn message(&mut self, kind: u8, flags: u16, body: impl FnOnce(&mut Self)) -> u32 {
-        self.raw(SUBSYSTEM << 8 | u16::from(kind), flags | NLM_F_REQUEST, NFPROTO_INET, 0, body)
+        self.raw(SUBSYSTEM << 8 | u16::from(kind), flags | NLM_F_REQUEST, self.family, 0, body)
     }
 
     fn raw(&mut self, kind: u16, flags: u16, family: u8, resource: u16, body: impl FnOnce(&mut Self)) -> u32 {

@@ -28,9 +28,9 @@ fn faults_a_flushed_table_is_put_back() -> Result<()> {
     let chain = ours.lines().find_map(|line| line.trim().strip_prefix("chain ")).context("a chain of ours")?;
     let chain = chain.trim_end_matches(" {");
     let tampering: [&[&str]; 3] = [
-        &["delete", "table", "inet", "floodgate"],
-        &["flush", "chain", "inet", "floodgate", chain],
-        &["flush", "table", "inet", "floodgate"],
+        &["delete", "table", "ip", "floodgate"],
+        &["flush", "chain", "ip", "floodgate", chain],
+        &["flush", "table", "ip", "floodgate"],
     ];
     for (count, command) in (1..).zip(tampering) {
         ensure!(!wire.passes(&attack())?, "not dropped before {command:?}");

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use lab::site::VICTIM;
 use lab::{Site, packet};
 
@@ -19,9 +19,9 @@ use crate::wire::{controller, daemon, enforced};
 use crate::workload;
 
 /// How often each arrangement is measured; they take turns, so that what else the machine does hits all alike.
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 45;
 /// How long a round of one arrangement takes, about.
-const ROUND: Duration = Duration::from_millis(120);
+const ROUND: Duration = Duration::from_millis(40);
 /// Frames handed to the kernel in one call.
 const BURST: usize = 64;
 /// How often a round in which packets were lost is tried again.
@@ -38,13 +38,24 @@ struct Arrangement {
 /// Nanoseconds for each packet, round by round.
 type Times = Vec<f64>;
 
+/// Where the arrangement with 10,000 rules stands.
+const TEN_THOUSAND: usize = 3;
+/// What it is compared with besides no rules: the hook alone, and the daemon without rules.
+const WITHOUT_RULES: [usize; 2] = [1, 2];
+/// A base chain without a rule, where Floodgate has its own.
+const EMPTY_CHAIN: &str =
+    "table ip empty { chain prerouting { type filter hook prerouting priority -450; policy accept; }; }";
+
 /// Forwarding without rules, with ours, and with linear ones.
 pub fn measure() -> Result<Vec<Group>> {
     let mut all = vec![
         arrangement("no rules")?,
+        arrangement("nft, one empty base chain")?,
+        arrangement("floodgate, zero rules")?,
         arrangement("floodgate, 10,000 rules")?,
         arrangement("floodgate, 100,000 rules")?,
     ];
+    all[1].site.switch.exec("nft", &[EMPTY_CHAIN])?;
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("rules");
     let path = file.to_str().context("a path in words")?;
@@ -61,9 +72,14 @@ pub fn measure() -> Result<Vec<Group>> {
         all.push(arrangement);
     }
     let mut daemons = Vec::new();
-    for (site, count) in [(&all[1].site, 10_000), (&all[2].site, 100_000)] {
+    for (site, count) in [(&all[2].site, 0), (&all[TEN_THOUSAND].site, 10_000), (&all[4].site, 100_000)] {
         let controller = controller(site)?;
         let daemon = daemon(site, &controller)?;
+        if count == 0 {
+            ensure!(daemon.ruleset()?.contains("hook prerouting"), "nothing is in force:\n{}", daemon.ruleset()?);
+            daemons.push((controller, daemon));
+            continue;
+        }
         let mut tables = Tables::open(&site.switch)?;
         let before = tables.generation()?;
         controller.send_raw(workload::announcement(&workload::rules(count)?));
@@ -107,20 +123,28 @@ fn rounds(all: &[Arrangement], kind: Kind) -> Result<Vec<Times>> {
 }
 
 fn add_figures(group: &mut Group, all: &[Arrangement], times: &[Times], kind: Kind, words: &str) {
-    let median = |times: &Times| Figure::median("", "ns", None, times).value;
     let Some(plain) = times.first() else { return };
     for (at, (arrangement, times)) in all.iter().zip(times).enumerate() {
         group.add(Figure::median(format!("{words}: {}", arrangement.name), "ns", None, times));
         if at > 0 {
-            let aim = (at == 1 && kind == Kind::Clean).then_some(1.15);
-            // Least and greatest are of rounds next to each other; the value is that of the two medians.
-            let ratios: Vec<f64> = times.iter().zip(plain).map(|(with, without)| with / without).collect();
-            let mut figure =
-                Figure::median(format!("  times that of no rules ({})", arrangement.name), "x", aim, &ratios);
-            figure.value = median(times) / median(plain);
-            group.add(figure);
+            let aim = (at == TEN_THOUSAND && kind == Kind::Clean).then_some(1.15);
+            group.add(ratio(format!("  times that of no rules ({})", arrangement.name), aim, times, plain));
         }
     }
+    let Some(ours) = times.get(TEN_THOUSAND) else { return };
+    for without in WITHOUT_RULES {
+        let name = format!("{words}: {}, times that of {}", all[TEN_THOUSAND].name, all[without].name);
+        group.add(ratio(name, None, ours, &times[without]));
+    }
+}
+
+/// How many times as long; least and greatest are of rounds next to each other, the value is that of the two medians.
+fn ratio(name: String, aim: Option<f64>, with: &Times, without: &Times) -> Figure {
+    let median = |times: &Times| Figure::median("", "ns", None, times).value;
+    let ratios: Vec<f64> = with.iter().zip(without).map(|(with, without)| with / without).collect();
+    let mut figure = Figure::median(name, "x", aim, &ratios);
+    figure.value = median(with) / median(without);
+    figure
 }
 
 fn arrangement(name: &'static str) -> Result<Arrangement> {

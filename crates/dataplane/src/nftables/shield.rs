@@ -1,0 +1,134 @@
+//! What is accepted ahead of every rule, behind as few tests as can be: nearly all packets are not protected, and each passes these tests.
+//!
+//! Protected packets are mostly those of a BGP session, by the address of the peer, or those of a port, by an address of ours. All that is
+//! protected of one address stands in a chain of its own; a packet is compared with the addresses, one after the other where they are few,
+//! else by a look-up.
+
+use super::changes::{Changes, SetKind, SetSpec};
+use super::conjunction::{Conjunction, conjunctions};
+use super::field::{Field, KeyPart, Test, encode_key};
+use super::statement::{Rule, Statement, Verdict};
+use flowspec::IpVersion;
+use flowspec::space::Space;
+use std::collections::BTreeMap;
+
+/// More addresses than these are looked up in a map; comparing costs less up to here.
+const COMPARED: usize = 6;
+
+/// The protected packets of one IP version.
+#[derive(Debug, Default)]
+pub(super) struct Shield {
+    /// Those that are of no single address.
+    others: Vec<Conjunction>,
+    gates: Vec<Gate>,
+}
+
+/// Protected packets that have a single source each, or a single destination.
+#[derive(Debug)]
+struct Gate {
+    field: Field,
+    /// The map from address to chain, where they are not compared.
+    map: Option<String>,
+    addresses: BTreeMap<u128, (String, Vec<Conjunction>)>,
+}
+
+impl Shield {
+    /// For the packets of these spaces that are of this version; `name` makes new names.
+    pub(super) fn new(
+        version: IpVersion,
+        spaces: &[Space],
+        mut name: impl FnMut(&str) -> String,
+        changes: &mut Changes,
+    ) -> Self {
+        let mut shield = Shield::default();
+        let mut sorted: BTreeMap<Field, BTreeMap<u128, Vec<Conjunction>>> = BTreeMap::new();
+        for tests in spaces.iter().filter(|space| space.version() == version).flat_map(conjunctions) {
+            let address = |wanted: Field| tests.iter().find_map(|test| single_address(version, test, wanted));
+            let gate = [Field::Source, Field::Destination].into_iter().find_map(|field| Some((field, address(field)?)));
+            match gate {
+                Some((field, address)) => {
+                    let rest = tests.into_iter().filter(|test| test.field() != field).collect();
+                    sorted.entry(field).or_default().entry(address).or_default().push(rest);
+                }
+                None => shield.others.push(tests),
+            }
+        }
+        for (field, addresses) in sorted {
+            let map = (addresses.len() > COMPARED).then(|| name("protected"));
+            if let Some(map) = &map {
+                let spec = SetSpec { name: map.clone(), version, key: key(version, field), kind: SetKind::Verdicts };
+                changes.new_sets.push(spec);
+            }
+            let mut gate = Gate { field, map, addresses: BTreeMap::new() };
+            for (address, rest) in addresses {
+                let chain = name("protected");
+                changes.add_chain(chain.clone());
+                changes.rewrite.insert(super::program::Chain::Protected(field, address));
+                if let Some(map) = &gate.map {
+                    let element = encode_key(version, &[(key(version, field)[0], address)]);
+                    changes.add_element(map, element, None, Some(Verdict::Jump(chain.clone())));
+                }
+                gate.addresses.insert(address, (chain, rest));
+            }
+            shield.gates.push(gate);
+        }
+        shield
+    }
+
+    /// Takes it out again.
+    pub(super) fn remove(self, changes: &mut Changes) {
+        for Gate { field, map, addresses } in self.gates {
+            if let Some(map) = map {
+                changes.delete_set(map);
+            }
+            for (address, (chain, _)) in addresses {
+                changes.rewrite.remove(&super::program::Chain::Protected(field, address));
+                changes.delete_chain(chain);
+            }
+        }
+    }
+
+    /// The rules of the base chain.
+    pub(super) fn rules(&self, version: IpVersion) -> Vec<Rule> {
+        let mut rules: Vec<Rule> = self.others.iter().map(|tests| accepting(version, tests)).collect();
+        for gate in &self.gates {
+            let key = key(version, gate.field);
+            match &gate.map {
+                Some(map) => rules.push(vec![Statement::VerdictMap { version, key, map: map.clone() }]),
+                None => rules.extend(gate.addresses.iter().map(|(address, (chain, _))| {
+                    let test = Test::masked(gate.field, gate.field.mask(version), *address);
+                    vec![Statement::Test(version, test), Statement::Verdict(Verdict::Jump(chain.clone()))]
+                })),
+            }
+        }
+        rules
+    }
+
+    /// The name and the rules of the chain of one address.
+    pub(super) fn chain(&self, version: IpVersion, field: Field, address: u128) -> Option<(String, Vec<Rule>)> {
+        let gate = self.gates.iter().find(|gate| gate.field == field)?;
+        let (chain, rest) = gate.addresses.get(&address)?;
+        Some((chain.clone(), rest.iter().map(|tests| accepting(version, tests)).collect()))
+    }
+}
+
+fn accepting(version: IpVersion, tests: &[Test]) -> Rule {
+    let tests = tests.iter().map(|&test| Statement::Test(version, test));
+    tests.chain([Statement::Verdict(Verdict::Accept)]).collect()
+}
+
+/// The address, where the test asks for exactly one.
+fn single_address(version: IpVersion, test: &Test, wanted: Field) -> Option<u128> {
+    match *test {
+        Test::Within { field, mask, first, last }
+            if field == wanted && mask == field.mask(version) && first == last =>
+        {
+            Some(first)
+        }
+        _ => None,
+    }
+}
+
+fn key(version: IpVersion, field: Field) -> Vec<KeyPart> {
+    vec![KeyPart { field, mask: field.mask(version) }]
+}
