@@ -6,9 +6,11 @@
  * prefix are a bucket in a hash table, with the bucket of the next shorter prefix as its parent, and walking bucket, parent, ...,
  * and at last the "wide" node, which has the rules without destination, is walking in order. Within a list the records stand in order.
  *
- * A long list is a node: its records are spread over tuples, which are masks of the key. What a packet looks up in a tuple's part of the
- * hash table is a short list that agrees with it under the mask. Parts are not ordered among each other: the rule with
- * the lowest label wins.
+ * A long list, and that of the rules without destination, is a node. Among rules with the same destination, or none, those for a more
+ * specific source come first and those without source last: so the first part of a node is buckets again, by source prefix, cut to one of
+ * a few lengths, and the first that has a match ends the search. The other records of a node, and those of a long bucket by source, are
+ * spread over tuples, which are masks of the key. What a packet looks up in a tuple's part of the hash table is a short list that agrees with it
+ * under the mask. Tuples are not ordered among each other: the rule with the lowest label wins.
  *
  * Snapshots. The loader changes tables in a transaction. Generations in rest are even:
  *
@@ -31,7 +33,7 @@
 /* The loader keeps every key this close to its place; nearly all are among the first. */
 #define PROBES 32
 #define NEAR_PROBES 4
-#define NEAR_CHUNKS 8		/* of a list, before a loop with calls takes over */
+#define NEAR_CHUNKS 6		/* of a list, before a loop with calls takes over */
 #define FAR_CHUNKS 1024
 #define DEPTH4 33
 #define DEPTH6 129
@@ -99,7 +101,7 @@ static __always_inline int has(const struct extra_list *list, __u32 value)
 }
 
 /* Whether the packet has a value in the list. */
-static __always_inline int listed(const struct key *key, const struct extra_list *list, int ipv6)
+static __always_inline int listed(const struct key *key, const struct extra_list *list)
 {
 	__u32 value;
 
@@ -118,7 +120,7 @@ static __always_inline int listed(const struct key *key, const struct extra_list
 		value = key->length;
 		break;
 	case FIELD_PROTOCOL:
-		value = ipv6 && key->t >> T_NO_PROTOCOL & 1 ? 256 : key->t >> T_PROTOCOL & 0xff;
+		value = key->ipv6 && key->t >> T_NO_PROTOCOL & 1 ? 256 : key->t >> T_PROTOCOL & 0xff;
 		break;
 	case FIELD_TCP_FLAGS:
 		/* With the bit that says that they are there, on the rule's side as well. */
@@ -143,7 +145,7 @@ static __always_inline int listed(const struct key *key, const struct extra_list
 }
 
 /* What a record cannot say: whether a rule's extra part matches as well, and whether the rule is behind the last one. */
-__noinline int confirmed(const struct key *key, __u32 found, int ipv6)
+__noinline int confirmed(const struct key *key, __u32 found)
 {
 	struct rule *rule = at(&rules, found & META_RULE);
 	struct extra *extra;
@@ -158,40 +160,40 @@ __noinline int confirmed(const struct key *key, __u32 found, int ipv6)
 	if (((key->destination_hi ^ extra->destination_value[0]) & extra->destination_mask[0]) |
 	    ((key->destination_lo ^ extra->destination_value[1]) & extra->destination_mask[1]))
 		return 0;
+	if (((key->source_hi ^ extra->source_value[0]) & extra->source_mask[0]) |
+	    ((key->source_lo ^ extra->source_value[1]) & extra->source_mask[1]))
+		return 0;
 	for (__u32 n = 0; n < EXTRA_LISTS; n++) {
 		if (n >= extra->count)
 			break;
-		if (!listed(key, &extra->list[n], ipv6))
+		if (!listed(key, &extra->list[n]))
 			return 0;
 	}
 	return 1;
 }
 
-static __always_inline __u32 try4(const struct key *key, const struct record4 *record)
+/* Whether the packet comes from the prefix in a record's second place. */
+static __always_inline int comes_from(const struct key *key, const struct record *source)
 {
-	__u64 lo = record->lo, hi = record->hi;
-	__u32 found;
+	__u64 hi = key->source_hi ^ source->value, lo = key->source_lo ^ source->mask;
+	__u32 length = source->hi & 0xff;	/* 1 to 128 */
 
-	if (!within(key->k, lo, hi) || (key->t ^ record->value) & record->mask)
-		return 0;
-	found = meta(lo, hi);
-	if ((found & META_EXTRA || key->after) && !confirmed(key, found, 0))
-		return 0;
-	return found;
+	if (length <= 64)
+		return !(hi >> ((64 - length) & 63));
+	return !(hi | lo >> ((128 - length) & 63));
 }
 
-static __always_inline __u32 try6(const struct key *key, const struct record6 *record)
+static __always_inline __u32 try(const struct key *key, const struct record *record, const struct record *next)
 {
 	__u64 lo = record->lo, hi = record->hi;
 	__u32 found;
 
 	if (!within(key->k, lo, hi) || (key->t ^ record->value) & record->mask)
 		return 0;
-	if (((key->source_hi ^ record->source_value[0]) & record->source_mask[0]) |
-	    ((key->source_lo ^ record->source_value[1]) & record->source_mask[1]))
+	if (hi & HI_SOURCE && (!next || !comes_from(key, next)))
 		return 0;
 	found = meta(lo, hi);
-	if ((found & META_EXTRA || key->after) && !confirmed(key, found, 1))
+	if ((found & META_EXTRA || key->after) && !confirmed(key, found))
 		return 0;
 	return found;
 }
@@ -204,59 +206,132 @@ struct scan {
 	__u32 found;
 };
 
-#define DEFINE_SCAN(version)									\
-static __always_inline __u32 chunk##version##_find(const struct key *key, __u32 number, __u32 left)	\
-{												\
-	struct chunk##version *chunk = at(&chunks##version, number);				\
-	__u32 found;										\
-												\
-	if (!chunk)										\
-		return 0;									\
-	found = try##version(key, &chunk->record[0]);						\
-	if (found || left < 2)									\
-		return found;									\
-	found = try##version(key, &chunk->record[1]);						\
-	if (found || left < 3)									\
-		return found;									\
-	found = try##version(key, &chunk->record[2]);						\
-	if (found || left < 4)									\
-		return found;									\
-	return try##version(key, &chunk->record[3]);						\
-}												\
-												\
-static long scan##version##_step(__u32 index, void *context)					\
-{												\
-	struct scan *scan = context;								\
-	__u32 done = (NEAR_CHUNKS + index) * CHUNK;						\
-												\
-	if (done >= scan->count)								\
-		return 1;									\
-	scan->found = chunk##version##_find(scan->key, scan->start + NEAR_CHUNKS + index, scan->count - done);	\
-	return scan->found != 0;								\
-}												\
-												\
-__noinline __u32 scan##version(const struct key *key, __u32 start, __u32 count)		\
-{												\
-	struct scan scan = { .key = key, .start = start, .count = count };			\
-	__u32 left = count;									\
-												\
-	if (!key)										\
-		return 0;									\
-	for (int n = 0; n < NEAR_CHUNKS; n++) {							\
-		__u32 found = chunk##version##_find(key, start + n, left);			\
-												\
-		if (found)									\
-			return found;								\
-		if (left <= CHUNK)								\
-			return 0;								\
-		left -= CHUNK;									\
-	}											\
-	bpf_loop(FAR_CHUNKS, scan##version##_step, &scan, 0);					\
-	return scan.found;									\
+#define TRY(record, n, left, last)							\
+	do {										\
+		__u32 found = try(key, &record[n], (n) == (last) ? 0 : &record[(n) + 1]);	\
+											\
+		if (found)								\
+			return found;							\
+		if ((left) <= (n) + 1)							\
+			return 0;							\
+	} while (0)
+
+static __always_inline __u32 chunk_find(const struct key *key, __u32 number, __u32 left)
+{
+	struct chunk *chunk = at(&chunks, number);
+
+	if (!chunk)
+		return 0;
+	TRY(chunk->record, 0, left, 3);
+	TRY(chunk->record, 1, left, 3);
+	TRY(chunk->record, 2, left, 3);
+	TRY(chunk->record, 3, left, 3);
+	return 0;
 }
 
-DEFINE_SCAN(4)
-DEFINE_SCAN(6)
+static long scan_step(__u32 index, void *context)
+{
+	struct scan *scan = context;
+	__u32 done = (NEAR_CHUNKS + index) * CHUNK;
+
+	if (done >= scan->count)
+		return 1;
+	scan->found = chunk_find(scan->key, scan->start + NEAR_CHUNKS + index, scan->count - done);
+	return scan->found != 0;
+}
+
+static __always_inline __u32 slot_find(const struct key *key, const struct slot *slot, __u32 left)
+{
+	TRY(slot->record, 0, left, 6);
+	TRY(slot->record, 1, left, 6);
+	TRY(slot->record, 2, left, 6);
+	TRY(slot->record, 3, left, 6);
+	TRY(slot->record, 4, left, 6);
+	TRY(slot->record, 5, left, 6);
+	TRY(slot->record, 6, left, 6);
+	return 0;
+}
+
+/* The list that a slot's descriptor, not a pending one, tells of. */
+__noinline __u32 list_find(const struct key *key, const struct slot *slot, __u64 descriptor)
+{
+	struct scan scan = { .key = key, .start = D_START(descriptor), .count = D_COUNT(descriptor) };
+	__u32 left;
+
+	if (!key || !slot)
+		return 0;
+	if (descriptor & D_INLINE) {
+		__u32 found = slot_find(key, slot, scan.count);
+
+		if (found || scan.count <= SLOT_PLACES)
+			return found;
+		scan.count -= SLOT_PLACES;
+	}
+	left = scan.count;
+	for (int n = 0; n < NEAR_CHUNKS; n++) {
+		__u32 found = chunk_find(key, scan.start + n, left);
+
+		if (found)
+			return found;
+		if (left <= CHUNK)
+			return 0;
+		left -= CHUNK;
+	}
+	bpf_loop(FAR_CHUNKS, scan_step, &scan, 0);
+	return scan.found;
+}
+
+/* ---- the hash table ---- */
+
+struct probe {
+	__u64 id, address[2];
+	__u32 index;
+	__u32 found;		/* slot plus 1 */
+};
+
+static long probe_step(__u32 n, void *context)
+{
+	struct probe *probe = context;
+	__u32 index = (probe->index + n) & slots_mask;
+	struct slot *slot = at(&slots, index);
+
+	if (!slot || !slot->id)
+		return 1;
+	if (slot->id != probe->id || slot->address[0] != probe->address[0] || slot->address[1] != probe->address[1])
+		return 0;
+	probe->found = index + 1;
+	return 1;
+}
+
+/* The places that are not the nearest. Slot number plus 1, or 0. */
+__noinline __u32 probe_far(__u64 id, __u64 hi, __u64 lo, __u32 index)
+{
+	struct probe probe = { .id = id, .address = { hi, lo }, .index = index };
+
+	bpf_loop(PROBES - NEAR_PROBES, probe_step, &probe, 0);
+	return probe.found;
+}
+
+static __always_inline struct slot *probe(__u64 id, __u64 hi, __u64 lo, __u32 index)
+{
+	__u32 far;
+
+	for (int n = 0; n < NEAR_PROBES; n++) {
+		struct slot *slot = at(&slots, (index + n) & slots_mask);
+
+		if (!slot || !slot->id)
+			return 0;
+		if (slot->id == id && slot->address[0] == hi && slot->address[1] == lo)
+			return slot;
+	}
+	far = probe_far(id, hi, lo, index + NEAR_PROBES);
+	return far ? at(&slots, far - 1) : 0;
+}
+
+static __always_inline __u64 descriptor_of(const struct key *key, const struct slot *slot)
+{
+	return resolve(*(volatile __u64 *)&slot->descriptor, key->generation);
+}
 
 /* ---- a node ---- */
 
@@ -270,132 +345,141 @@ __noinline __u32 earlier(__u32 a, __u32 b, __u32 generation)
 	return rule_a->label[generation & 1] <= rule_b->label[generation & 1] ? a : b;
 }
 
-#define TUPLE_KEY(version, node, tuple, hash)						\
-	(1ULL << 63 | (__u64)((version) == 6) << 62 | (__u64)((node) << 4 | (tuple)) << 42 | (hash) >> 22)
+/* What a list of a node is called. Different lists may share a name when their hashes agree, and are then one list: that is harmless,
+ * since records are compared in full; but never those of two source classes, which have an order. */
+#define TUPLE_ID(node, tuple, hash) (1ULL << 63 | (__u64)((node) << 4 | (tuple)) << 42 | (hash) >> 22)
+#define SOURCE_ID(node, class, hash) (1ULL << 63 | (__u64)((node) << 4 | BY_SOURCE) << 42 | (__u64)(class) << 38 | (hash) >> 26)
+#define PART_INDEX(id, hash) ((hash) ^ (id) >> 40)
 
-struct probe {
-	__u64 key[2], length;
-	__u32 index;
-	__u32 found;		/* slot plus 1 */
-};
-
-static long probe4_step(__u32 n, void *context)
+__noinline __u32 tuples_find(const struct key *key, __u32 number)
 {
-	struct probe *probe = context;
-	__u32 index = (probe->index + n) & slots4_mask;
-	struct slot4 *slot = at(&slots4, index);
-
-	if (!slot || !slot->key)
-		return 1;
-	if (slot->key != probe->key[0])
-		return 0;
-	probe->found = index + 1;
-	return 1;
-}
-
-/* The places that are not the nearest. Slot number plus 1, or 0. */
-__noinline __u32 probe4_far(__u64 key, __u32 index)
-{
-	struct probe probe = { .key = { key }, .index = index };
-
-	bpf_loop(PROBES - NEAR_PROBES, probe4_step, &probe, 0);
-	return probe.found;
-}
-
-static __always_inline struct slot4 *probe4(__u64 key, __u32 index)
-{
-	__u32 far;
-
-	for (int n = 0; n < NEAR_PROBES; n++) {
-		struct slot4 *slot = at(&slots4, (index + n) & slots4_mask);
-
-		if (!slot || !slot->key)
-			return 0;
-		if (slot->key == key)
-			return slot;
-	}
-	far = probe4_far(key, index + NEAR_PROBES);
-	return far ? at(&slots4, far - 1) : 0;
-}
-
-/* The list of a tuple under which its records agree with the packet. */
-static __always_inline __u64 tuple_list(__u64 key, __u64 hash, __u32 generation, struct slot4 **found)
-{
-	struct slot4 *slot = probe4(key, hash ^ key >> 40);
-
-	*found = slot;
-	return slot ? resolve(*(volatile __u64 *)&slot->descriptor, generation) : 0;
-}
-
-__noinline __u32 node4_find(const struct key *key, __u32 number)
-{
-	struct node4 *node = at(&nodes4, number);
+	struct node *node = at(&nodes, number);
 	__u32 best = 0;
 
 	if (!key || !node)
 		return 0;
 	for (__u32 n = 0; n < TUPLES; n++) {
-		struct slot4 *slot = 0;
-		__u64 hash, descriptor;
+		struct tuple *tuple = &node->tuple[n];
+		__u64 hash, id, descriptor;
+		struct slot *slot;
 		__u32 found;
 
 		if (n >= node->count)
 			break;
-		hash = mix(mix(key->k & node->tuple[n].k) ^ (key->t & node->tuple[n].t));
+		hash = mix(mix(key->k & tuple->k) ^ (key->t & tuple->t));
+		if (key->ipv6)
+			hash = mix(mix(hash ^ (key->source_hi & tuple->source[0])) ^ (key->source_lo & tuple->source[1]));
 		if (!filter_has(hash))
 			continue;
-		descriptor = tuple_list(TUPLE_KEY(4, number, n, hash), hash, key->generation, &slot);
+		id = TUPLE_ID(number, n, hash);
+		slot = probe(id, 0, 0, PART_INDEX(id, hash));
+		if (!slot)
+			continue;
+		descriptor = descriptor_of(key, slot);
 		if (!descriptor)
 			continue;
-		if (descriptor & D_INLINE)
-			found = slot ? try4(key, &slot->record) : 0;
+		found = list_find(key, slot, descriptor);
+		if (found)
+			best = best ? earlier(best, found, key->generation) : found;
+	}
+	return best;
+}
+
+/* In units of two and of eight bits; the first class in the lowest bits. */
+#define CLASS(n, length) ((__u64)(length) << (n) * 5)
+#define CLASSES4 (CLASS(0, 16) | CLASS(1, 14) | CLASS(2, 12) | CLASS(3, 10) | CLASS(4, 8) | CLASS(5, 7) | CLASS(6, 6) | CLASS(7, 5) | CLASS(8, 4))
+#define CLASSES6 (CLASS(0, 16) | CLASS(1, 8) | CLASS(2, 7) | CLASS(3, 6) | CLASS(4, 5) | CLASS(5, 4) | CLASS(6, 3) | CLASS(7, 2))
+
+/* The rules with a source. */
+static __always_inline __u32 sources_find(const struct key *key, __u32 number, __u32 classes)
+{
+	if (!key)
+		return 0;
+	for (__u32 class = 0; class < SOURCE_CLASSES4; class++) {
+		__u64 hash, id, descriptor;
+		struct slot *slot;
+		__u32 found;
+
+		if (!(classes >> class & 1))
+			continue;
+		if (key->ipv6) {
+			__u32 length = (CLASSES6 >> class * 5 & 31) * 8;
+			__u64 hi = length >= 64 ? key->source_hi : key->source_hi & ~(~0ULL >> length);
+
+			hash = mix(mix(hi ^ (__u64)(number << 4 | class) << 40) ^ (class ? 0 : key->source_lo));
+		} else {
+			__u32 length = (CLASSES4 >> class * 5 & 31) * 2;
+
+			hash = mix((__u64)(number << 4 | class) << 40 | key->t >> T_SOURCE >> (32 - length));
+		}
+		if (!filter_has(hash))
+			continue;
+		id = SOURCE_ID(number, class, hash);
+		slot = probe(id, 0, 0, PART_INDEX(id, hash));
+		if (!slot)
+			continue;
+		descriptor = descriptor_of(key, slot);
+		if (!descriptor)
+			continue;
+		if (descriptor & D_NODE)
+			found = tuples_find(key, D_START(descriptor));
 		else
-			found = scan4(key, D_START(descriptor), D_COUNT(descriptor));
+			found = list_find(key, slot, descriptor);
 		if (found)
-			best = best ? earlier(best, found, key->generation) : found;
+			return found;
 	}
-	return best;
+	return 0;
 }
 
-__noinline __u32 node6_find(const struct key *key, __u32 number)
+__noinline __u32 node_find(const struct key *key, __u32 number)
 {
-	struct node6 *node = at(&nodes6, number);
-	__u32 best = 0;
+	struct node *node = at(&nodes, number);
+	__u32 found = 0, other;
 
 	if (!key || !node)
 		return 0;
-	for (__u32 n = 0; n < TUPLES; n++) {
-		struct slot4 *slot = 0;
-		__u64 hash, descriptor;
-		__u32 found;
-
-		if (n >= node->count)
-			break;
-		hash = mix(mix(key->k & node->tuple[n].k) ^ (key->t & node->tuple[n].t));
-		hash = mix(mix(hash ^ (key->source_hi & node->tuple[n].source[0])) ^ (key->source_lo & node->tuple[n].source[1]));
-		if (!filter_has(hash))
-			continue;
-		descriptor = tuple_list(TUPLE_KEY(6, number, n, hash), hash, key->generation, &slot);
-		if (!descriptor)
-			continue;
-		found = scan6(key, D_START(descriptor), D_COUNT(descriptor));
-		if (found)
-			best = best ? earlier(best, found, key->generation) : found;
-	}
-	return best;
+	if (node->classes)
+		found = sources_find(key, number, node->classes);
+	if (!node->count || (found && !node->early))
+		return found;
+	other = tuples_find(key, number);
+	if (!found || !other)
+		return found | other;
+	return earlier(found, other, key->generation);
 }
+
+/* ---- buckets ---- */
+
+/* From the bucket in `slot` through its parents. */
+#define WALK(depths)										\
+	for (int depth = 0; depth < (depths); depth++) {					\
+		__u32 found, parent = D_PARENT(descriptor);					\
+												\
+		if (descriptor & D_NODE)							\
+			found = node_find(key, D_START(descriptor));				\
+		else										\
+			found = list_find(key, slot, descriptor);				\
+		if (found)									\
+			return found;								\
+		if (!parent)									\
+			break;									\
+		slot = at(&slots, parent - 1);							\
+		if (!slot)									\
+			break;									\
+		descriptor = descriptor_of(key, slot);						\
+	}
 
 /* ---- buckets, IPv4 ---- */
 
 #define BUCKET4(prefix, length) (1ULL << 40 | (__u64)(length) << 32 | (prefix))
 #define GROUP4_HASH(destination, shift) mix(1ULL << 48 | (__u64)(shift) << 40 | (destination) >> (shift))
 
-static __always_inline struct slot4 *bucket4(__u32 destination, __u32 length)
+static __always_inline struct slot *bucket4(__u32 destination, __u32 length)
 {
 	__u32 mask = length ? ~0U << ((32 - length) & 31) : 0;
-	__u64 key = BUCKET4(destination & mask, length), hash = mix(key);
+	__u64 id = BUCKET4(destination & mask, length), hash = mix(id);
 
-	return filter_has(hash) ? probe4(key, hash) : 0;
+	return filter_has(hash) ? probe(id, 0, 0, hash) : 0;
 }
 
 #define TRY_GROUP4(group, most)									\
@@ -404,7 +488,7 @@ static __always_inline struct slot4 *bucket4(__u32 destination, __u32 length)
 			break;									\
 		slot = bucket4(destination, c->lengths4[group][n] & 63);			\
 		if (slot) {									\
-			descriptor = resolve(*(volatile __u64 *)&slot->descriptor, key->generation);	\
+			descriptor = descriptor_of(key, slot);						\
 			if (descriptor)								\
 				goto walk;							\
 		}										\
@@ -414,7 +498,7 @@ __noinline __u32 find4(const struct key *key)
 {
 	struct control *root = at(&control, 0);
 	struct view *c;
-	struct slot4 *slot = 0;
+	struct slot *slot = 0;
 	__u64 descriptor = 0;
 	__u32 destination;
 
@@ -429,73 +513,23 @@ __noinline __u32 find4(const struct key *key)
 	TRY_GROUP4(2, 16)
 	goto wide;
 walk:
-	for (int depth = 0; depth < DEPTH4; depth++) {
-		__u32 found, parent = D_PARENT(descriptor);
-
-		if (descriptor & D_INLINE)
-			found = slot ? try4(key, &slot->record) : 0;
-		else if (descriptor & D_NODE)
-			found = node4_find(key, D_START(descriptor));
-		else
-			found = scan4(key, D_START(descriptor), D_COUNT(descriptor));
-		if (found)
-			return found;
-		if (!parent)
-			break;
-		slot = at(&slots4, parent - 1);
-		if (!slot)
-			break;
-		descriptor = resolve(*(volatile __u64 *)&slot->descriptor, key->generation);
-	}
+	WALK(DEPTH4)
 wide:
-	return node4_find(key, NODE_WIDE);
+	return node_find(key, NODE_WIDE4);
 }
 
 /* ---- buckets, IPv6 ---- */
 
 #define GROUP6_HASH(destination_hi, bits) mix(2ULL << 60 ^ (__u64)(bits) << 40 ^ (destination_hi) >> (64 - (bits)))
+#define BUCKET6(length) (1ULL << 62 | (length))
 #define BUCKET6_HASH(hi, lo, length) mix(mix((hi) ^ (__u64)(length) << 56) ^ (lo))
 
-static long probe6_step(__u32 n, void *context)
-{
-	struct probe *probe = context;
-	__u32 index = (probe->index + n) & slots6_mask;
-	struct slot6 *slot = at(&slots6, index);
-
-	if (!slot || !slot->length)
-		return 1;
-	if (slot->key[0] != probe->key[0] || slot->key[1] != probe->key[1] || slot->length != probe->length)
-		return 0;
-	probe->found = index + 1;
-	return 1;
-}
-
-__noinline __u32 probe6_far(__u64 hi, __u64 lo, __u64 length, __u32 index)
-{
-	struct probe probe = { .key = { hi, lo }, .length = length, .index = index };
-
-	bpf_loop(PROBES - NEAR_PROBES, probe6_step, &probe, 0);
-	return probe.found;
-}
-
-static __always_inline struct slot6 *bucket6(const struct key *key, const struct length6 *length)
+static __always_inline struct slot *bucket6(const struct key *key, const struct length6 *length)
 {
 	__u64 hi = key->destination_hi & length->hi, lo = key->destination_lo & length->lo;
 	__u64 hash = BUCKET6_HASH(hi, lo, length->length);
-	__u32 index = hash, far;
 
-	if (!filter_has(hash))
-		return 0;
-	for (int n = 0; n < NEAR_PROBES; n++) {
-		struct slot6 *slot = at(&slots6, (index + n) & slots6_mask);
-
-		if (!slot || !slot->length)
-			return 0;
-		if (slot->key[0] == hi && slot->key[1] == lo && slot->length == length->length + 1)
-			return slot;
-	}
-	far = probe6_far(hi, lo, length->length + 1, index + NEAR_PROBES);
-	return far ? at(&slots6, far - 1) : 0;
+	return filter_has(hash) ? probe(BUCKET6(length->length), hi, lo, hash) : 0;
 }
 
 #define TRY_GROUP6(group, most)									\
@@ -504,7 +538,7 @@ static __always_inline struct slot6 *bucket6(const struct key *key, const struct
 			break;									\
 		slot = bucket6(key, &c->lengths6[group][n]);					\
 		if (slot) {									\
-			descriptor = resolve(*(volatile __u64 *)&slot->descriptor, key->generation);	\
+			descriptor = descriptor_of(key, slot);						\
 			if (descriptor)								\
 				goto walk;							\
 		}										\
@@ -514,7 +548,7 @@ __noinline __u32 find6(const struct key *key)
 {
 	struct control *root = at(&control, 0);
 	struct view *c;
-	struct slot6 *slot = 0;
+	struct slot *slot = 0;
 	__u64 descriptor = 0;
 
 	if (!key || !root)
@@ -529,26 +563,9 @@ __noinline __u32 find6(const struct key *key)
 	TRY_GROUP6(3, 32)
 	goto wide;
 walk:
-	for (int depth = 0; depth < DEPTH6; depth++) {
-		__u32 found, parent = D_PARENT(descriptor);
-
-		if (descriptor & D_INLINE)
-			found = slot ? try6(key, &slot->record) : 0;
-		else if (descriptor & D_NODE)
-			found = node6_find(key, D_START(descriptor));
-		else
-			found = scan6(key, D_START(descriptor), D_COUNT(descriptor));
-		if (found)
-			return found;
-		if (!parent)
-			break;
-		slot = at(&slots6, parent - 1);
-		if (!slot)
-			break;
-		descriptor = resolve(*(volatile __u64 *)&slot->descriptor, key->generation);
-	}
+	WALK(DEPTH6)
 wide:
-	return node6_find(key, NODE_WIDE);
+	return node_find(key, NODE_WIDE6);
 }
 
 #endif

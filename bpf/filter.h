@@ -19,15 +19,14 @@ struct outcome {
 	int unread;
 };
 
-static __always_inline __u32 find(const struct key *key, int ipv6)
+static __always_inline __u32 find(const struct key *key)
 {
-	return ipv6 ? find6(key) : find4(key);
+	return key->ipv6 ? find6(key) : find4(key);
 }
 
 struct continuation {
 	struct key *key;
 	__u32 found;
-	__u32 ipv6;
 };
 
 /* Notes the rule found last; looks for the next when that rule says to go on. */
@@ -49,16 +48,16 @@ static long continue_step(__u32 n, void *context)
 		return 1;
 	}
 	go->key->after = rule->label[go->key->generation & 1];
-	next = find(go->key, go->ipv6);
+	next = find(go->key);
 	if (!next)
 		return 1;
 	go->found = next;
 	return 0;
 }
 
-static __always_inline __u32 continue_all(struct key *key, __u32 found, int ipv6)
+static __always_inline __u32 continue_all(struct key *key, __u32 found)
 {
-	struct continuation go = { .key = key, .found = found, .ipv6 = ipv6 };
+	struct continuation go = { .key = key, .found = found };
 	struct matches *m = at(&matches, 0);
 
 	if (!m)
@@ -88,6 +87,7 @@ static __always_inline int filter_packet(struct xdp_md *ctx, struct outcome *out
 		return XDP_PASS;
 	}
 	ipv6 = parsed.outcome == 6;
+	key->ipv6 = ipv6;
 	packet.ip = parsed.ip;
 	packet.ipv6 = ipv6;
 
@@ -95,15 +95,15 @@ static __always_inline int filter_packet(struct xdp_md *ctx, struct outcome *out
 		key->generation = *(volatile __u32 *)&c->generation;
 		matched = 0;
 		outcome->is_protected = 0;
-		found = find(key, ipv6);
+		found = find(key);
 		if (found) {
 			if (ipv6 ? c->view[key->generation & 1].has_protected6 : c->view[key->generation & 1].has_protected4)
-				outcome->is_protected = !!(ipv6 ? node6_find(key, NODE_PROTECTED) : node4_find(key, NODE_PROTECTED));
+				outcome->is_protected = !!node_find(key, ipv6 ? NODE_PROTECTED6 : NODE_PROTECTED4);
 			if (!(found & META_DROP) && !outcome->is_protected) {
 				struct rule *rule = at(&rules, found & META_RULE);
 
 				if (rule && rule->flags & RULE_CONTINUE)
-					matched = continue_all(key, found, ipv6);
+					matched = continue_all(key, found);
 			}
 		}
 		if ((__s32)(*(volatile __u32 *)&c->floor - key->generation) <= 0)

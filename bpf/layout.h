@@ -44,6 +44,7 @@
 #define T_DSCP 18
 #define T_PROTOCOL 24
 #define T_LABEL 32
+#define T_SOURCE 32
 #define T_NO_PROTOCOL 52
 
 struct key {
@@ -54,23 +55,23 @@ struct key {
 	__u64 after;				/* only rules behind this label; 0 = all */
 	__u32 generation;
 	__u32 length;				/* octets of the IP packet, header included */
+	__u32 ipv6;
+	__u32 unused;
 };
 
 /* ---- rules as the classifier sees them ----
  *
  * `lo` and `hi` are bounds for the lanes. Their top 11 bits together are the 22 bits of `meta`: the rule's number, whether the match
- * must be confirmed by an extra record, and whether the rule does nothing but drop.
+ * must be confirmed by an extra record, and whether the rule does nothing but drop. The guard bits of `hi` are free for notes.
+ *
+ * The source prefix of an IPv6 rule, which few have, is in the next place of the list: `lo` and `hi` match nothing, with the prefix's length
+ * in `hi`, and its bits in the other two words.
  */
-struct record4 {
+struct record {
 	__u64 lo, hi;
 	__u64 value, mask;
 };
-
-struct record6 {
-	__u64 lo, hi;
-	__u64 value, mask;
-	__u64 source_value[2], source_mask[2];
-};
+#define HI_SOURCE (1ULL << 52)	/* the next place has the source */
 
 #define META_RULE 0xfffff
 #define META_EXTRA (1U << 20)
@@ -78,10 +79,9 @@ struct record6 {
 #define META_FOUND (1U << 31)
 
 #define CHUNK 4		/* records that are read with one map look-up */
-struct chunk4 { struct record4 record[CHUNK]; };
-struct chunk6 { struct record6 record[CHUNK]; };
+struct chunk { struct record record[CHUNK]; };
 
-/* What a record cannot say: a destination under any mask, and lists of intervals. */
+/* What a record cannot say: addresses under any mask, and lists of intervals. */
 enum field {
 	FIELD_SOURCE_PORT, FIELD_DESTINATION_PORT, FIELD_EITHER_PORT, FIELD_LENGTH, FIELD_PROTOCOL, FIELD_TCP_FLAGS, FIELD_DSCP,
 	FIELD_FRAGMENT, FIELD_LABEL,
@@ -94,6 +94,7 @@ struct extra_list {
 #define EXTRA_LISTS 9
 struct extra {
 	__u64 destination_value[2], destination_mask[2];
+	__u64 source_value[2], source_mask[2];
 	struct extra_list list[EXTRA_LISTS];
 	__u32 count;
 	__u32 unused[5];
@@ -107,40 +108,40 @@ struct interval { __u32 first, last; };
 #define D_PENDING (1ULL << 63)		/* bits 0-31: number in `pending` */
 #define D_PRESENT (1ULL << 62)
 #define D_NODE (1ULL << 61)		/* bits 0-21: a node's number */
-#define D_INLINE (1ULL << 60)		/* the one record is in the slot */
+#define D_INLINE (1ULL << 60)		/* the first places are in the slot, the others in chunks */
 #define D_START(d) ((__u32)((d) & 0x3fffff))		/* first chunk */
-#define D_COUNT(d) ((__u32)((d) >> 22) & 0xfff)		/* records */
+#define D_COUNT(d) ((__u32)((d) >> 22) & 0xfff)		/* places */
 #define D_PARENT(d) ((__u32)((d) >> 34) & 0xffffff)	/* slot of the next shorter prefix with rules, plus 1 */
 
-struct slot4 {
-	__u64 key;		/* 0 = never used: the search ends here */
+/* Four lines of the cache, whose addresses the hash alone tells: a packet waits for memory once. Place 7 of a longer list is left empty,
+ * so that the rest begins with a chunk of its own. */
+#define SLOT_RECORDS 7
+#define SLOT_PLACES 8
+struct slot {
+	__u64 id;		/* 0 = never used: the search ends here */
 	__u64 descriptor;	/* 0 = nothing */
-	__u64 unused[2];
-	struct record4 record;
-};
-struct slot6 {
-	__u64 key[2];
-	__u64 length;		/* of the prefix, plus 1; 0 = never used */
-	__u64 descriptor;
-	struct record6 record;
-	__u64 unused[4];
+	__u64 address[2];	/* of an IPv6 destination */
+	struct record record[SLOT_RECORDS];
 };
 struct pending { __u64 before, after; };	/* for even and for odd generations */
 
-/* A long list in parts: each tuple is a mask of the key, under which its records agree with the packets that they match. */
+/* A long list in parts: first by source prefix, longest first, which is RFC 8955's order; then the rules without source by tuples.
+ * A tuple is a mask of the key, under which its records agree with the packets that they match. */
 #define TUPLES 15
-struct tuple4 { __u64 k, t; };
-struct tuple6 { __u64 k, t, source[2]; };
-struct node4 {
-	__u32 count, unused[3];
-	struct tuple4 tuple[TUPLES];
+#define BY_SOURCE 15	/* in the place of a tuple's number */
+struct tuple { __u64 k, t, source[2]; };
+struct node {
+	__u32 count;
+	__u32 classes;		/* of source lengths that are there, one bit each */
+	__u32 early;		/* a tuple's rule may stand before one with a source */
+	__u32 unused[5];
+	struct tuple tuple[TUPLES];
 };
-struct node6 {
-	__u32 count, unused[7];
-	struct tuple6 tuple[TUPLES];
-};
-#define NODE_PROTECTED 0
-#define NODE_WIDE 1
+enum { NODE_PROTECTED4, NODE_PROTECTED6, NODE_WIDE4, NODE_WIDE6 };
+
+/* Lengths that source prefixes are cut to, in steps of 2 and 8 bits, five bits each: the last of a class is the shortest that is in it. */
+#define SOURCE_CLASSES4 10	/* 32 28 24 20 16 14 12 10 8 1 */
+#define SOURCE_CLASSES6 9	/* 128 64 56 48 40 32 24 16 1 */
 
 /* ---- what a rule does ---- */
 #define RULE_DISCARD 1

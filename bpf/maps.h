@@ -8,8 +8,7 @@
 #include "layout.h"
 
 const volatile __u64 hash_seed = 1;
-const volatile __u32 slots4_mask = 0;
-const volatile __u32 slots6_mask = 0;
+const volatile __u32 slots_mask = 0;
 /* Counters of CPU n start at (n & counters_mask) * counters_stride. */
 const volatile __u32 counters_mask = 0;
 const volatile __u32 counters_stride = 1;
@@ -27,13 +26,10 @@ const volatile __u32 counters_shared = 0;
 
 TABLE(control, struct control);
 TABLE(filter, struct filter);
-TABLE(slots4, struct slot4);
-TABLE(slots6, struct slot6);
+TABLE(slots, struct slot);
 TABLE(pending, struct pending);
-TABLE(chunks4, struct chunk4);
-TABLE(chunks6, struct chunk6);
-TABLE(nodes4, struct node4);
-TABLE(nodes6, struct node6);
+TABLE(chunks, struct chunk);
+TABLE(nodes, struct node);
 TABLE(extras, struct extra);
 TABLE(intervals, struct interval);
 TABLE(rules, struct rule);

@@ -3,8 +3,8 @@
 use super::commit::{Commit, FilterCounts, begin, write_intervals};
 use super::index::{Full, Index, Item, Pools};
 use super::layout::{
-    CounterLine, Extra, ExtraList, IdLine, MATCHES, META_DROP, META_EXTRA, META_RULE, NODE_PROTECTED, NODE_WIDE,
-    RuleLine,
+    CounterLine, Extra, ExtraList, IdLine, MATCHES, META_DROP, META_EXTRA, META_RULE, NODES_FIXED, RuleLine,
+    node_protected, node_wide,
 };
 use super::pool::Runs;
 use super::program::Tables;
@@ -14,7 +14,7 @@ use super::{counters, effect};
 use crate::{Counter, Usage};
 use engine::plan::{CompiledRule, RuleFailure, Ruleset};
 use flowspec::space::Space;
-use flowspec::{IpVersion, Nlri, RuleId};
+use flowspec::{ComponentType, IpVersion, Nlri, RuleId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -91,13 +91,11 @@ struct Transaction {
 impl Classifier {
     pub(super) fn new(tables: Tables) -> Self {
         let sizes = tables.sizes;
-        let fixed = NODE_WIDE + 1;
         Classifier {
             pools: Pools {
-                slots4: Slots::new(sizes.slots4),
-                slots6: Slots::new(sizes.slots6),
-                chunks: [Runs::new(0, sizes.chunks4), Runs::new(0, sizes.chunks6)],
-                nodes: [Runs::new(fixed, sizes.nodes), Runs::new(fixed, sizes.nodes)],
+                slots: Slots::new(sizes.slots),
+                chunks: Runs::new(0, sizes.chunks),
+                nodes: Runs::new(NODES_FIXED, sizes.nodes),
             },
             extras: Runs::new(0, sizes.extras),
             intervals: Runs::new(0, sizes.intervals),
@@ -209,9 +207,9 @@ impl Classifier {
     fn remove(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> Result<CounterLine, Full> {
         let Some(rule) = self.rules.get(nlri) else { return Ok(CounterLine::ZERO) };
         if let Some(number) = rule.number {
-            let spaces = spaces(&rule.compiled);
-            for space in &spaces {
-                self.take_out(space, false, number)?;
+            let compiled = rule.compiled.clone();
+            for space in &spaces(&compiled) {
+                self.take_out(space, Some(&compiled.nlri), number)?;
             }
         }
         let Some(rule) = self.rules.remove(nlri) else { return Ok(CounterLine::ZERO) };
@@ -230,12 +228,16 @@ impl Classifier {
         Ok(base)
     }
 
-    fn take_out(&mut self, space: &Space, is_protected: bool, number: u32) -> Result<(), Full> {
-        let parts = record::records(space, is_protected);
-        let index = &mut self.indexes[usize::from(space.version() == IpVersion::V6)];
-        let fixed = if is_protected { NODE_PROTECTED } else { NODE_WIDE };
+    /// Takes out the records of a rule, or of protected packets.
+    fn take_out(&mut self, space: &Space, rule: Option<&Nlri>, number: u32) -> Result<(), Full> {
+        let parts = record::records(space, rule.is_none());
+        let ipv6 = space.version() == IpVersion::V6;
+        let index = &mut self.indexes[usize::from(ipv6)];
+        let fixed = if rule.is_none() { node_protected(ipv6) } else { node_wide(ipv6) };
+        let early = rule.is_some_and(|rule| is_early(rule, &parts));
         for record in parts.records {
-            index.remove(parts.bucket, fixed, Item { number, record }, &mut self.pools, self.tables.hash)?;
+            let item = Item { number, record, early };
+            index.remove(parts.bucket, fixed, item, &mut self.pools, self.tables.hash)?;
         }
         Ok(())
     }
@@ -290,12 +292,13 @@ impl Classifier {
         let mut placed = Ok(());
         'place: for parts in &parts {
             let index = &mut self.indexes[version];
+            let early = is_early(&rule.nlri, parts);
             for &record in &parts.records {
-                let item = Item { number, record };
+                let item = Item { number, record, early };
                 let (labels, pools, hash) = (&self.labels, &mut self.pools, self.tables.hash);
                 placed = match parts.bucket {
                     Some(network) => index.add_to_bucket(network, item, labels, pools, hash),
-                    None => index.add_to_node(NODE_WIDE, item, labels, pools, hash),
+                    None => index.add_to_node(node_wide(version == 1), item, labels, pools, hash),
                 };
                 if placed.is_err() {
                     break 'place;
@@ -340,6 +343,8 @@ impl Classifier {
         let mut line = Extra {
             destination_value: extra.destination_value,
             destination_mask: extra.destination_mask,
+            source_value: extra.source_value,
+            source_mask: extra.source_mask,
             count: extra.lists.len() as u32,
             ..Extra::ZERO
         };
@@ -448,7 +453,7 @@ impl Classifier {
         for (space, (number, extra)) in
             old.iter().filter(|s| !s.is_empty()).zip(std::mem::take(&mut self.protected_places))
         {
-            self.take_out(space, true, number)?;
+            self.take_out(space, None, number)?;
             transaction.retired.push(number);
             transaction.freed_extras.extend(extra);
         }
@@ -459,10 +464,11 @@ impl Classifier {
             self.labels[number as usize] = n as u64 + 1;
             self.meta[number as usize] = number | if extra.is_some() { META_EXTRA } else { 0 };
             self.protected_places.push((number, extra));
-            let index = &mut self.indexes[usize::from(space.version() == IpVersion::V6)];
+            let ipv6 = space.version() == IpVersion::V6;
+            let index = &mut self.indexes[usize::from(ipv6)];
             for record in parts.records {
-                let item = Item { number, record };
-                index.add_to_node(NODE_PROTECTED, item, &self.labels, &mut self.pools, self.tables.hash)?;
+                let item = Item { number, record, early: false };
+                index.add_to_node(node_protected(ipv6), item, &self.labels, &mut self.pools, self.tables.hash)?;
             }
             self.write_rule(number, RuleLine::ZERO, n as u64 + 1, IdLine::ZERO, parts.extra.as_ref().zip(extra));
         }
@@ -527,12 +533,9 @@ impl Classifier {
     /// How full the tables are, for logs and the tests of capacity: name, used, of.
     pub(super) fn fill(&self) -> Vec<(&'static str, u32, u32)> {
         vec![
-            ("slots, IPv4 and tuples", self.pools.slots4.taken(), self.tables.sizes.slots4),
-            ("slots, IPv6", self.pools.slots6.taken(), self.tables.sizes.slots6),
-            ("chunks, IPv4", self.pools.chunks[0].used(), self.pools.chunks[0].total()),
-            ("chunks, IPv6", self.pools.chunks[1].used(), self.pools.chunks[1].total()),
-            ("nodes, IPv4", self.pools.nodes[0].used(), self.pools.nodes[0].total()),
-            ("nodes, IPv6", self.pools.nodes[1].used(), self.pools.nodes[1].total()),
+            ("slots", self.pools.slots.taken(), self.tables.sizes.slots),
+            ("chunks", self.pools.chunks.used(), self.pools.chunks.total()),
+            ("nodes", self.pools.nodes.used(), self.pools.nodes.total()),
             ("extras", self.extras.used(), self.extras.total()),
             ("intervals", self.intervals.used(), self.intervals.total()),
             ("rule numbers", self.numbers.used(), self.numbers.total()),
@@ -560,6 +563,12 @@ fn spaces(rule: &CompiledRule) -> Vec<Space> {
     .into_iter()
     .filter(|space| !space.is_empty())
     .collect()
+}
+
+/// Whether a rule stands among those without destination though it has one, which its record does not look up: before rules with a source.
+fn is_early(rule: &Nlri, parts: &record::Records) -> bool {
+    parts.bucket.is_none()
+        && rule.components().any(|component| component.component_type() == ComponentType::Destination)
 }
 
 fn version(nlri: &Nlri) -> usize {

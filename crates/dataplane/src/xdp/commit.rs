@@ -1,9 +1,9 @@
 //! A transaction: from changed lists to changed tables, at once for every packet. `bpf/classify.h` tells how and why.
 
-use super::index::{Bucket, Index, List, ListId, Pools};
+use super::index::{Bucket, Index, List, ListId, Pools, Split};
 use super::layout::{
-    CHUNK, Chunk4, Chunk6, Control, FilterWord, Hash, Interval, Length6, NODE_PROTECTED, Node4, Node6, Pending, Record,
-    Record4, Slot4, Slot6, Tuple4, Tuple6, View, descriptor,
+    CHUNK, Chunk, Control, FilterWord, Hash, Interval, Length6, NodeLine, Pending, Place, SLOT_PLACES, SLOT_RECORDS,
+    Slot, TupleLine, View, descriptor, node_protected,
 };
 use super::memory::{Table, publish};
 use super::program::Tables;
@@ -14,16 +14,15 @@ use std::sync::atomic::Ordering;
 /// One descriptor that changes.
 #[derive(Debug)]
 struct Change {
-    ipv6_slot: bool,
     slot: u32,
     before: u64,
-    /// While old descriptors may still be in use: never inline.
+    /// While what is in the slot may still be in use, the whole list is elsewhere.
     after: u64,
     last: u64,
-    /// To be written before `last`.
-    inline: Option<Record>,
+    /// To be written into the slot before `last`.
+    inline: Vec<Place>,
     /// Chunks that are free afterwards.
-    freed: [(usize, u32, u32); 2],
+    freed: [(u32, u32); 2],
     /// The slot itself is free afterwards.
     gone: bool,
     /// The filter's bits of a list that is new or gone.
@@ -79,10 +78,10 @@ impl Commit<'_> {
     /// Puts all changes of both versions in force. [`begin`] was called before the first word of this transaction was written.
     pub(super) fn run(mut self, indexes: &mut [Index; 2]) {
         let mut changes = Vec::new();
-        let mut freed_nodes = Vec::new();
+        let (mut freed_nodes, mut written_nodes) = (Vec::new(), Vec::new());
         self.mark_fresh_slots();
         for index in indexes.iter_mut() {
-            self.stage(index, &mut changes, &mut freed_nodes);
+            self.stage(index, &mut changes, &mut freed_nodes, &mut written_nodes);
         }
         let control = &self.tables.control;
         let old = control.read(0);
@@ -108,8 +107,11 @@ impl Commit<'_> {
         for change in changes {
             self.finish(change);
         }
-        for (version, node) in freed_nodes {
-            self.pools.nodes[version].give(node, 1);
+        for (node, line) in written_nodes {
+            self.tables.nodes.write(node as usize, line);
+        }
+        for node in freed_nodes {
+            self.pools.nodes.give(node, 1);
         }
         publish();
         *self.generation += 1;
@@ -119,10 +121,8 @@ impl Commit<'_> {
 
     /// Gives every slot that was taken a key that nobody looks for, so that no search ends at one that may yet stay without.
     fn mark_fresh_slots(&mut self) {
-        let slots4 = self.pools.slots4.take_fresh().into_iter().map(|slot| self.tables.slots4.word(slot as usize, 0));
-        let slots6 = self.pools.slots6.take_fresh().into_iter();
-        let slots6 = slots6.map(|slot| self.tables.slots6.word(slot as usize, offset_of!(Slot6, length)));
-        for word in slots4.chain(slots6) {
+        for slot in self.pools.slots.take_fresh() {
+            let word = self.tables.slots.word(slot as usize, 0);
             if word.load(Ordering::Relaxed) == 0 {
                 word.store(NO_KEY, Ordering::Release);
             }
@@ -130,8 +130,13 @@ impl Commit<'_> {
     }
 
     /// Writes the new lists of one IP version where nobody looks, and makes the descriptors pending.
-    fn stage(&mut self, index: &mut Index, changes: &mut Vec<Change>, freed_nodes: &mut Vec<(usize, u32)>) {
-        let version = usize::from(index.ipv6);
+    fn stage(
+        &mut self,
+        index: &mut Index,
+        changes: &mut Vec<Change>,
+        freed_nodes: &mut Vec<u32>,
+        written_nodes: &mut Vec<(u32, NodeLine)>,
+    ) {
         let mut touched = std::mem::take(&mut index.touched);
         // New and vanished buckets change the parents of those inside.
         let mut inside = Vec::new();
@@ -140,9 +145,7 @@ impl Commit<'_> {
             let ListId::Bucket(network) = *id else { continue };
             let Some(bucket) = index.buckets.get(&network) else { continue };
             let is_empty = bucket.list.items.is_empty()
-                && bucket.node.is_none_or(|node| {
-                    index.nodes.get(&node).is_none_or(|node| node.lists.values().all(|l| l.list.items.is_empty()))
-                });
+                && bucket.node.is_none_or(|node| index.nodes.get(&node).is_none_or(|node| node.records == 0));
             let is_new = bucket.list.published == 0;
             if is_empty {
                 let Some(bucket) = index.buckets.remove(&network) else { continue };
@@ -155,31 +158,31 @@ impl Commit<'_> {
         }
         touched.extend(inside.into_iter().map(ListId::Bucket));
 
-        // Their lists, then the tuples that lead to them.
+        // The parts of nodes, then what leads to them.
+        let mut dead_nodes: Vec<u32> = dead.iter().filter_map(|(_, bucket)| bucket.node).collect();
         for id in &touched {
-            if let ListId::Tuple(number, key) = *id {
-                self.stage_tuple_list(index, number, key, changes);
+            if let ListId::Part(number, id) = *id {
+                self.stage_part(index, number, id, changes, &mut dead_nodes);
             }
+        }
+        for number in dead_nodes {
+            index.nodes.remove(&number);
+            freed_nodes.push(number);
         }
         for number in std::mem::take(&mut index.changed_nodes) {
-            self.write_node(index, number);
+            written_nodes.extend(self.write_node(index, number));
         }
         for (network, bucket) in dead {
-            if let Some(node) = bucket.node {
-                index.nodes.remove(&node);
-                freed_nodes.push((version, node));
-            }
             let bits = bucket_bits(network, index.ipv6, self.tables.hash);
-            self.drop_list(bucket.list, index.ipv6, version, bits, changes);
+            self.drop_list(bucket.list, bits, changes);
         }
         for id in &touched {
             let ListId::Bucket(network) = *id else { continue };
             let parent = index.parent_slot(network);
             let Some(bucket) = index.buckets.get_mut(&network) else { continue };
-            let node = bucket.node;
             let is_new = bucket.list.published == 0;
             let bits = if is_new { bucket_bits(network, index.ipv6, self.tables.hash) } else { [None; 2] };
-            let change = self.stage_list(&mut bucket.list, index.ipv6, version, node, parent, true, bits);
+            let change = self.stage_list(&mut bucket.list, bucket.node, parent, bits);
             let slot = change.slot;
             self.push(change, changes);
             if is_new {
@@ -188,145 +191,150 @@ impl Commit<'_> {
         }
     }
 
-    fn stage_tuple_list(&mut self, index: &mut Index, number: u32, key: u64, changes: &mut Vec<Change>) {
-        let version = usize::from(index.ipv6);
+    fn stage_part(
+        &mut self,
+        index: &mut Index,
+        number: u32,
+        id: u64,
+        changes: &mut Vec<Change>,
+        dead_nodes: &mut Vec<u32>,
+    ) {
+        let inner = index.nodes.get(&number).and_then(|node| node.parts.get(&id)?.node);
+        let inner_is_empty = inner.is_none_or(|inner| index.nodes.get(&inner).is_none_or(|node| node.records == 0));
         let Some(node) = index.nodes.get_mut(&number) else { return };
-        let Some(entry) = node.lists.get_mut(&key) else { return };
-        let bits = [Some(Hash::filter_bit(entry.hash)), None];
-        if entry.list.items.is_empty() {
-            if let Some(entry) = node.lists.remove(&key) {
-                node.tuples[entry.tuple].lists -= 1;
-                self.drop_list(entry.list, false, version, bits, changes);
+        let Some(part) = node.parts.get_mut(&id) else { return };
+        let bits = [Some(Hash::filter_bit(part.hash)), None];
+        if part.list.items.is_empty() && inner_is_empty {
+            let Some(part) = node.parts.remove(&id) else { return };
+            match part.split {
+                Split::Tuple(tuple) => node.tuples[tuple].lists -= 1,
+                Split::Source(class) => {
+                    node.classes[class] -= 1;
+                    if node.classes[class] == 0 {
+                        index.changed_nodes.insert(number);
+                    }
+                }
             }
+            dead_nodes.extend(part.node);
+            self.drop_list(part.list, bits, changes);
             return;
         }
-        let is_new = entry.list.published == 0;
-        let may_inline = !index.ipv6;
-        let bits = if is_new { bits } else { [None; 2] };
-        let change = self.stage_list(&mut entry.list, false, version, None, None, may_inline, bits);
+        let is_new = part.list.published == 0;
+        let change = self.stage_list(&mut part.list, part.node, None, if is_new { bits } else { [None; 2] });
         let slot = change.slot as usize;
         self.push(change, changes);
         if is_new {
-            self.tables.slots4.word(slot, 0).store(key, Ordering::Release);
+            self.write_id(slot, id, [0; 2]);
         }
     }
 
     /// A list whose last record is gone.
-    fn drop_list(&mut self, list: List, ipv6_slot: bool, version: usize, bits: Bits, changes: &mut Vec<Change>) {
-        self.pools.chunks[version].give(list.staged.0, list.staged.1);
+    fn drop_list(&mut self, list: List, bits: Bits, changes: &mut Vec<Change>) {
+        self.pools.chunks.give(list.staged.0, list.staged.1);
         if list.published == 0 {
             // It came and went within this transaction; nobody has seen it.
-            self.give_slot(ipv6_slot, list.slot);
+            self.give_slot(list.slot);
             return;
         }
-        let freed = [(version, list.run.0, list.run.1), (version, 0, 0)];
         let change = Change {
-            ipv6_slot,
             slot: list.slot,
             before: list.published,
             after: 0,
             last: 0,
-            inline: None,
-            freed,
+            inline: Vec::new(),
+            freed: [list.run, (0, 0)],
             gone: true,
             bits,
         };
         self.push(change, changes);
     }
 
-    /// Writes a list's records into its new chunks.
-    #[expect(clippy::too_many_arguments, reason = "a list's surroundings, from the two places that know them")]
-    fn stage_list(
-        &mut self,
-        list: &mut List,
-        ipv6_slot: bool,
-        version: usize,
-        node: Option<u32>,
-        parent: Option<u32>,
-        may_inline: bool,
-        bits: Bits,
-    ) -> Change {
+    /// Writes a list's records into its new chunks; straight into the slot where nobody looks yet.
+    fn stage_list(&mut self, list: &mut List, node: Option<u32>, parent: Option<u32>, bits: Bits) -> Change {
         let before = list.published;
-        let mut freed = [(version, 0, 0); 2];
-        let (mut after, mut last, mut inline) = (before & !PARENT, before & !PARENT, None);
+        let (mut after, mut last, mut inline) = (before & !PARENT, before & !PARENT, Vec::new());
+        let mut freed = [(0, 0); 2];
         if let Some(node) = node {
             (after, last) = (descriptor::node(node), descriptor::node(node));
-            freed = [(version, list.run.0, list.run.1), (version, list.staged.0, list.staged.1)];
+            freed = [list.run, list.staged];
             (list.run, list.staged) = ((0, 0), (0, 0));
         } else if list.changed {
-            let chunks = list.items.len().div_ceil(CHUNK) as u32;
-            let (start, have) = list.staged;
-            self.pools.chunks[version].give(start + chunks, have - chunks);
-            self.write_chunks(version, start, list);
-            after = descriptor::list(start, list.items.len());
-            freed[0] = (version, list.run.0, list.run.1);
-            list.staged = (0, 0);
-            match list.items[..] {
-                [only] if may_inline => {
-                    last = descriptor::inline();
-                    inline = Some(only.record.with_meta(self.meta[only.number as usize]));
-                    freed[1] = (version, start, chunks);
-                    list.run = (0, 0);
-                }
-                _ => {
-                    last = after;
-                    list.run = (start, chunks);
-                }
+            let mut places = list.places(self.meta);
+            let (start, have) = std::mem::take(&mut list.staged);
+            let count = places.len();
+            let chunks = if list.is_written_in_place(count) { 0 } else { count.div_ceil(CHUNK) as u32 };
+            self.pools.chunks.give(start + chunks, have - chunks);
+            freed[0] = list.run;
+            let in_slot = (SLOT_PLACES / CHUNK) as u32;
+            let rest = if count > SLOT_PLACES { start + in_slot } else { 0 };
+            last = descriptor::inline(rest, count);
+            if chunks == 0 {
+                self.write_slot(list.slot, &places);
+                after = last;
+            } else {
+                self.write_chunks(start, &places);
+                after = descriptor::list(start, count);
+                freed[1] = (start, chunks.min(in_slot));
+                places.truncate(SLOT_RECORDS);
+                inline = places;
             }
+            list.run = (rest, chunks.saturating_sub(in_slot));
         }
         list.changed = false;
         (after, last) = (descriptor::with_parent(after, parent), descriptor::with_parent(last, parent));
         list.published = last;
-        Change { ipv6_slot, slot: list.slot, before, after, last, inline, freed, gone: false, bits }
+        Change { slot: list.slot, before, after, last, inline, freed, gone: false, bits }
     }
 
-    fn write_chunks(&self, version: usize, start: u32, list: &List) {
-        for (n, items) in list.items.chunks(CHUNK).enumerate() {
-            let record = |at: usize| {
-                items.get(at).map_or(Record::ZERO, |item| item.record.with_meta(self.meta[item.number as usize]))
-            };
-            let at = start as usize + n;
-            if version == 0 {
-                let mut chunk = Chunk4::ZERO;
-                (0..CHUNK).for_each(|n| chunk.record[n] = record(n).to4());
-                self.tables.chunks4.write(at, chunk);
-            } else {
-                let mut chunk = Chunk6::ZERO;
-                (0..CHUNK).for_each(|n| chunk.record[n] = record(n));
-                self.tables.chunks6.write(at, chunk);
+    fn write_chunks(&self, start: u32, places: &[Place]) {
+        for (n, places) in places.chunks(CHUNK).enumerate() {
+            let mut chunk = Chunk { place: [Place::EMPTY; CHUNK] };
+            chunk.place[..places.len()].copy_from_slice(places);
+            self.tables.chunks.write(start as usize + n, chunk);
+        }
+    }
+
+    fn write_slot(&self, slot: u32, places: &[Place]) {
+        for (n, place) in places.iter().enumerate() {
+            let at = offset_of!(Slot, place) + n * size_of::<Place>();
+            for (n, word) in place.words().into_iter().enumerate() {
+                self.tables.slots.word(slot as usize, at + n * 8).store(word, Ordering::Release);
             }
         }
     }
 
-    fn write_node(&self, index: &Index, number: u32) {
-        let Some(node) = index.nodes.get(&number) else { return };
-        if index.ipv6 {
-            let mut line = Node6 { count: node.tuples.len() as u32, ..Node6::ZERO };
-            for (to, tuple) in line.tuple.iter_mut().zip(&node.tuples) {
-                *to = Tuple6 { k: tuple.mask.k, t: tuple.mask.t, source: tuple.mask.source };
-            }
-            self.tables.nodes6.write(number as usize, line);
-        } else {
-            let mut line = Node4 { count: node.tuples.len() as u32, ..Node4::ZERO };
-            for (to, tuple) in line.tuple.iter_mut().zip(&node.tuples) {
-                *to = Tuple4 { k: tuple.mask.k, t: tuple.mask.t };
-            }
-            self.tables.nodes4.write(number as usize, line);
+    /// Writes a node as it must be while old packets may look at it: what it looks for may be more than there is, never less. Returns what
+    /// is to be written afterwards.
+    fn write_node(&self, index: &Index, number: u32) -> Option<(u32, NodeLine)> {
+        let node = index.nodes.get(&number)?;
+        let mut line = NodeLine { count: node.tuples.len() as u32, early: u32::from(node.early > 0), ..NodeLine::ZERO };
+        for (n, &lists) in node.classes.iter().enumerate() {
+            line.classes |= u32::from(lists > 0) << n;
         }
+        for (to, tuple) in line.tuple.iter_mut().zip(&node.tuples) {
+            *to = TupleLine { k: tuple.mask.k, t: tuple.mask.t, source: tuple.mask.source };
+        }
+        let old = self.tables.nodes.read(number as usize);
+        let wide = NodeLine { classes: line.classes | old.classes, early: line.early | old.early, ..line };
+        self.tables.nodes.write(number as usize, wide);
+        Some((number, line))
     }
 
     /// The key of a new bucket, whose pending descriptor still says "nothing".
     fn write_bucket_key(&self, network: Network, ipv6: bool, slot: u32) {
-        let slot = slot as usize;
         if ipv6 {
-            let table = &self.tables.slots6;
-            table.word(slot, 0).store((network.bits >> 64) as u64, Ordering::Release);
-            table.word(slot, 8).store(network.bits as u64, Ordering::Release);
-            table.word(slot, offset_of!(Slot6, length)).store(u64::from(network.length) + 1, Ordering::Release);
+            let address = [(network.bits >> 64) as u64, network.bits as u64];
+            self.write_id(slot as usize, Hash::bucket6_id(network.length), address);
         } else {
-            let key = Hash::bucket4_key((network.bits >> 96) as u32, network.length);
-            self.tables.slots4.word(slot, 0).store(key, Ordering::Release);
+            self.write_id(slot as usize, Hash::bucket4_id((network.bits >> 96) as u32, network.length), [0; 2]);
         }
+    }
+
+    fn write_id(&self, slot: usize, id: u64, address: [u64; 2]) {
+        let at = offset_of!(Slot, address);
+        self.tables.slots.word(slot, at).store(address[0], Ordering::Release);
+        self.tables.slots.word(slot, at + 8).store(address[1], Ordering::Release);
+        self.tables.slots.word(slot, offset_of!(Slot, id)).store(id, Ordering::Release);
     }
 
     fn push(&mut self, change: Change, changes: &mut Vec<Change>) {
@@ -340,48 +348,29 @@ impl Commit<'_> {
     }
 
     fn descriptor(&self, change: &Change, value: u64) {
-        let slot = change.slot as usize;
-        let word = if change.ipv6_slot {
-            self.tables.slots6.word(slot, offset_of!(Slot6, descriptor))
-        } else {
-            self.tables.slots4.word(slot, offset_of!(Slot4, descriptor))
-        };
-        word.store(value, Ordering::Release);
+        self.tables.slots.word(change.slot as usize, offset_of!(Slot, descriptor)).store(value, Ordering::Release);
     }
 
     fn finish(&mut self, change: Change) {
-        let slot = change.slot as usize;
-        if let Some(record) = change.inline {
-            if change.ipv6_slot {
-                write_inline6(&self.tables.slots6, slot, record);
-            } else {
-                write_inline4(&self.tables.slots4, slot, record.to4());
-            }
-        }
+        self.write_slot(change.slot, &change.inline);
         self.descriptor(&change, change.last);
-        for (version, start, chunks) in change.freed {
-            self.pools.chunks[version].give(start, chunks);
+        for (start, chunks) in change.freed {
+            self.pools.chunks.give(start, chunks);
         }
         if change.gone {
-            self.give_slot(change.ipv6_slot, change.slot);
+            self.give_slot(change.slot);
             change.bits.into_iter().flatten().for_each(|bit| self.filter.subtract(bit, &self.tables.filter));
         }
     }
 
-    fn give_slot(&mut self, ipv6: bool, slot: u32) {
-        if ipv6 {
-            for slot in self.pools.slots6.give(slot) {
-                self.tables.slots6.word(slot as usize, offset_of!(Slot6, length)).store(0, Ordering::Release);
-            }
-        } else {
-            for slot in self.pools.slots4.give(slot) {
-                self.tables.slots4.word(slot as usize, 0).store(0, Ordering::Release);
-            }
+    fn give_slot(&mut self, slot: u32) {
+        for slot in self.pools.slots.give(slot) {
+            self.tables.slots.word(slot as usize, offset_of!(Slot, id)).store(0, Ordering::Release);
         }
     }
 }
 
-/// A key of neither a bucket nor a tuple, and a length of no prefix.
+/// An id of neither a bucket nor a part.
 const NO_KEY: u64 = 0xffff;
 /// The parent's bits of a descriptor.
 const PARENT: u64 = 0xff_ffff << 34;
@@ -389,22 +378,6 @@ const PARENT: u64 = 0xff_ffff << 34;
 /// Orders a table's write before the descriptor that leads to it.
 fn publish_store() {
     std::sync::atomic::fence(Ordering::Release);
-}
-
-fn write_inline4(table: &Table<Slot4>, slot: usize, record: Record4) {
-    let at = offset_of!(Slot4, record);
-    for (n, word) in [record.lo, record.hi, record.value, record.mask].into_iter().enumerate() {
-        table.word(slot, at + n * 8).store(word, Ordering::Release);
-    }
-}
-
-fn write_inline6(table: &Table<Slot6>, slot: usize, record: Record) {
-    let at = offset_of!(Slot6, record);
-    let [a, b] = record.source_value;
-    let [c, d] = record.source_mask;
-    for (n, word) in [record.lo, record.hi, record.value, record.mask, a, b, c, d].into_iter().enumerate() {
-        table.word(slot, at + n * 8).store(word, Ordering::Release);
-    }
 }
 
 /// Those of a bucket: one that it shares with others nearby, unless it is a short prefix, and its own.
@@ -425,7 +398,7 @@ fn bucket_bits(network: Network, ipv6: bool, hash: Hash) -> Bits {
             16.. => Some(hash.group4(destination, 16)),
             _ => None,
         };
-        (group, hash.mix(Hash::bucket4_key(destination, network.length)))
+        (group, hash.mix(Hash::bucket4_id(destination, network.length)))
     };
     [group.map(Hash::filter_bit), Some(Hash::filter_bit(own))]
 }
@@ -455,8 +428,9 @@ fn view_of(indexes: &[Index; 2]) -> View {
             Length6 { hi: (mask >> 64) as u64, lo: mask as u64, length: u32::from(length), unused: 0 };
         view.groups6[group] += 1;
     }
-    let protects =
-        |index: &Index| u32::from(index.nodes.get(&NODE_PROTECTED).is_some_and(|node| !node.lists.is_empty()));
+    let protects = |index: &Index| {
+        u32::from(index.nodes.get(&node_protected(index.ipv6)).is_some_and(|node| !node.parts.is_empty()))
+    };
     (view.has_protected4, view.has_protected6) = (protects(v4), protects(v6));
     view
 }

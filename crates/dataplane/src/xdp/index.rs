@@ -1,14 +1,19 @@
 //! The classifier's lists as we know them: which records stand where. `commit` writes them into the tables.
 
-use super::layout::{Hash, LIST_MAX, Record, TUPLES};
+use super::layout::{
+    CHUNK, Hash, LIST_MAX, Place, Record, SLOT_PLACES, SLOT_RECORDS, TUPLES, node_protected, node_wide,
+};
 use super::pool::Runs;
-use super::record::{Network, TupleMask};
+use super::record::Network;
 use super::slots::Slots;
+use super::split::{CLASSES, TupleMask, source_class};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A bucket longer than this becomes a node.
 const BUCKET_MAX: usize = 24;
+/// A list of one source that is longer than this becomes a node.
+const SOURCE_MAX: usize = 16;
 /// A list of a tuple that is longer than this gets no more records that a finer tuple can tell apart.
 const TUPLE_LIST_MAX: usize = 12;
 /// Tuples that split what others leave too long, at most.
@@ -21,8 +26,8 @@ const CHUNKS_KEPT: u32 = 4096;
 pub(super) enum ListId {
     /// Of a destination.
     Bucket(Network),
-    /// Of a node; its key in the hash table.
-    Tuple(u32, u64),
+    /// Of a node; its id in the hash table.
+    Part(u32, u64),
 }
 
 /// One record of a rule.
@@ -30,6 +35,8 @@ pub(super) enum ListId {
 pub(super) struct Item {
     pub(super) number: u32,
     pub(super) record: Record,
+    /// May stand before rules with a more specific source: a rule for a destination among those without.
+    pub(super) early: bool,
 }
 
 /// Records in order, and where they are.
@@ -58,7 +65,15 @@ pub(super) struct Bucket {
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub(super) tuples: Vec<Tuple>,
-    pub(super) lists: HashMap<u64, TupleList>,
+    pub(super) parts: HashMap<u64, Part>,
+    /// How many lists each class of sources has.
+    pub(super) classes: [u32; CLASSES],
+    /// Records among the tuples that may stand before one with a source.
+    pub(super) early: u32,
+    /// Of one source: all is in tuples.
+    of_source: bool,
+    /// Records, each as often as it is in a list.
+    pub(super) records: usize,
 }
 
 #[derive(Debug)]
@@ -70,20 +85,31 @@ pub(super) struct Tuple {
     pub(super) coarse: bool,
 }
 
+/// A list of a node.
 #[derive(Debug)]
-pub(super) struct TupleList {
+pub(super) struct Part {
     pub(super) list: List,
-    pub(super) tuple: usize,
+    pub(super) split: Split,
     pub(super) hash: u64,
+    /// Instead of the list, for a source with many rules.
+    pub(super) node: Option<u32>,
+}
+
+/// What a list of a node is looked up by.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Split {
+    /// A class of sources.
+    Source(usize),
+    /// The number of a tuple.
+    Tuple(usize),
 }
 
 /// What is given out to both IP versions.
 #[derive(Debug)]
 pub(super) struct Pools {
-    pub(super) slots4: Slots,
-    pub(super) slots6: Slots,
-    pub(super) chunks: [Runs; 2],
-    pub(super) nodes: [Runs; 2],
+    pub(super) slots: Slots,
+    pub(super) chunks: Runs,
+    pub(super) nodes: Runs,
 }
 
 /// Why a rule does not fit.
@@ -108,21 +134,45 @@ impl List {
         List { slot, published: 0, items: Vec::new(), run: (0, 0), staged: (0, 0), changed: false }
     }
 
-    fn insert(&mut self, item: Item, labels: &[u64]) {
+    /// Adds a record, and makes sure that there is room to write the list.
+    fn insert(&mut self, item: Item, labels: &[u64], chunks: &mut Runs) -> Result<(), Full> {
         let label = labels[item.number as usize];
         let at = self.items.partition_point(|other| labels[other.number as usize] <= label);
         self.items.insert(at, item);
+        if let Err(full) = self.reserve(chunks, CHUNKS_KEPT) {
+            self.items.remove(at);
+            return Err(full);
+        }
         self.changed = true;
+        Ok(())
     }
 
-    /// Makes sure that there are chunks for `items` records.
-    fn reserve(&mut self, items: usize, chunks: &mut Runs, kept: u32) -> Result<(), Full> {
-        let needed = items.div_ceil(super::layout::CHUNK) as u32;
+    /// Takes a rule's records out. Returns how many.
+    fn take_out(&mut self, number: u32, chunks: &mut Runs) -> Result<usize, Full> {
+        let before = self.items.len();
+        self.items.retain(|item| item.number != number);
+        self.changed = true;
+        self.reserve(chunks, 0)?;
+        Ok(before - self.items.len())
+    }
+
+    /// Whether all of it is written into the slot at once: nobody looks there yet, and there is room for `places`.
+    pub(super) fn is_written_in_place(&self, places: usize) -> bool {
+        self.published == 0 && places <= SLOT_RECORDS
+    }
+
+    /// Makes sure that there are chunks for the list.
+    fn reserve(&mut self, chunks: &mut Runs, kept: u32) -> Result<(), Full> {
+        let mut places = 0;
+        for item in &self.items {
+            next_place(&mut places, item.record.source_length > 0);
+        }
+        let needed = if self.is_written_in_place(places) { 0 } else { places.div_ceil(CHUNK) as u32 };
         let (start, have) = self.staged;
         if needed <= have {
             return Ok(());
         }
-        if items > LIST_MAX {
+        if places > LIST_MAX {
             return Err(format!("{LIST_MAX} rules here differ only in what cannot be looked up"));
         }
         // Growing in steps, since a full load adds one record after another; what is too much goes back with the commit.
@@ -137,11 +187,37 @@ impl List {
         self.staged = (taken, wanted);
         Ok(())
     }
+
+    /// The list as it is written: a record is one place or two, the last place of a slot stays empty, and two that belong together are
+    /// in one chunk.
+    pub(super) fn places(&self, meta: &[u32]) -> Vec<Place> {
+        let mut places = Vec::with_capacity(self.items.len() + 1);
+        let mut end = 0;
+        for item in &self.items {
+            let (record, source) = item.record.with_meta(meta[item.number as usize]).places();
+            places.resize(next_place(&mut end, source.is_some()), Place::EMPTY);
+            places.push(record);
+            places.extend(source);
+        }
+        places
+    }
+}
+
+/// Where a record goes, which needs one place or two, when a list ends at `end`; moves that.
+fn next_place(end: &mut usize, has_source: bool) -> usize {
+    let width = 1 + usize::from(has_source);
+    if *end < SLOT_PLACES && *end + width > SLOT_RECORDS {
+        *end = SLOT_PLACES;
+    } else if *end % CHUNK + width > CHUNK && *end >= SLOT_PLACES {
+        *end = end.next_multiple_of(CHUNK);
+    }
+    *end += width;
+    *end - width
 }
 
 impl Index {
     pub(super) fn new(ipv6: bool) -> Self {
-        let fixed = [super::layout::NODE_PROTECTED, super::layout::NODE_WIDE];
+        let fixed = [node_protected(ipv6), node_wide(ipv6)];
         Index {
             ipv6,
             buckets: BTreeMap::new(),
@@ -150,10 +226,6 @@ impl Index {
             touched: HashSet::new(),
             changed_nodes: HashSet::new(),
         }
-    }
-
-    fn version(&self) -> usize {
-        usize::from(self.ipv6)
     }
 
     /// Adds a record to the rules for a destination.
@@ -171,54 +243,62 @@ impl Index {
             self.lengths[usize::from(network.length)] += 1;
             self.touched.insert(ListId::Bucket(network));
         }
-        let version = self.version();
         let Some(bucket) = self.buckets.get_mut(&network) else { return Err("no bucket".into()) };
         if let Some(node) = bucket.node {
             return self.add_to_node(node, item, labels, pools, hash);
         }
-        let length = bucket.list.items.len() + 1;
-        if length > BUCKET_MAX && self.split(network, labels, pools, hash) {
-            return self.add_to_bucket(network, item, labels, pools, hash);
+        if bucket.list.items.len() >= BUCKET_MAX {
+            let items = bucket.list.items.clone();
+            if let Some(node) = self.node_of(items, false, labels, pools, hash) {
+                if let Some(bucket) = self.buckets.get_mut(&network) {
+                    bucket.node = Some(node);
+                    bucket.list.items.clear();
+                    bucket.list.changed = true;
+                }
+                self.touched.insert(ListId::Bucket(network));
+                return self.add_to_node(node, item, labels, pools, hash);
+            }
         }
         let Some(bucket) = self.buckets.get_mut(&network) else { return Err("no bucket".into()) };
-        bucket.list.reserve(length, &mut pools.chunks[version], CHUNKS_KEPT)?;
-        bucket.list.insert(item, labels);
+        bucket.list.insert(item, labels, &mut pools.chunks)?;
         self.touched.insert(ListId::Bucket(network));
         Ok(())
     }
 
-    /// Makes a node of a bucket's list. Leaves the list as it is when there is no room for that.
-    fn split(&mut self, network: Network, labels: &[u64], pools: &mut Pools, hash: Hash) -> bool {
-        let version = self.version();
-        let Some(number) = pools.nodes[version].take(1) else { return false };
-        self.nodes.insert(number, Node::default());
-        let items = self.buckets.get(&network).map(|bucket| bucket.list.items.clone()).unwrap_or_default();
+    /// Makes a node of a list's records. `None` when there is no room for that.
+    fn node_of(
+        &mut self,
+        items: Vec<Item>,
+        of_source: bool,
+        labels: &[u64],
+        pools: &mut Pools,
+        hash: Hash,
+    ) -> Option<u32> {
+        let number = pools.nodes.take(1)?;
+        self.nodes.insert(number, Node { of_source, ..Node::default() });
+        self.changed_nodes.insert(number);
         let all = items.into_iter().all(|item| self.add_to_node(number, item, labels, pools, hash).is_ok());
         if !all {
             self.drop_unpublished_node(number, pools);
-            return false;
+            return None;
         }
-        if let Some(bucket) = self.buckets.get_mut(&network) {
-            bucket.node = Some(number);
-            bucket.list.items.clear();
-            bucket.list.changed = true;
-        }
-        self.touched.insert(ListId::Bucket(network));
-        true
+        Some(number)
     }
 
     fn drop_unpublished_node(&mut self, number: u32, pools: &mut Pools) {
-        let version = self.version();
-        for (key, list) in self.nodes.remove(&number).unwrap_or_default().lists {
-            pools.chunks[version].give(list.list.staged.0, list.list.staged.1);
-            pools.slots4.give(list.list.slot);
-            self.touched.remove(&ListId::Tuple(number, key));
+        for (id, part) in self.nodes.remove(&number).unwrap_or_default().parts {
+            pools.chunks.give(part.list.staged.0, part.list.staged.1);
+            pools.slots.give(part.list.slot);
+            self.touched.remove(&ListId::Part(number, id));
+            if let Some(node) = part.node {
+                self.drop_unpublished_node(node, pools);
+            }
         }
         self.changed_nodes.remove(&number);
-        pools.nodes[version].give(number, 1);
+        pools.nodes.give(number, 1);
     }
 
-    /// Adds a record to a node.
+    /// Adds a record to a node. On failure some of its lists may have it: the rule is to be removed.
     pub(super) fn add_to_node(
         &mut self,
         number: u32,
@@ -227,26 +307,91 @@ impl Index {
         pools: &mut Pools,
         hash: Hash,
     ) -> Result<(), Full> {
-        let (ipv6, version) = (self.ipv6, self.version());
+        let ipv6 = self.ipv6;
         let node = self.nodes.entry(number).or_default();
+        if let Some((class, source)) = node.class_of(&item, ipv6) {
+            return self.add_to_source(number, class, source, item, labels, pools, hash);
+        }
         let (tuple, is_new) = node.tuple_for(number, &item.record, ipv6, hash);
-        if is_new {
+        if is_new || (item.early && node.early == 0) {
             self.changed_nodes.insert(number);
         }
-        let value = tuple_hash(&node.tuples[tuple].mask, &item.record, ipv6, hash);
-        let key = Hash::tuple_key(ipv6, number, tuple, value);
-        let list = match node.lists.entry(key) {
-            Entry::Occupied(list) => list.into_mut(),
-            Entry::Vacant(place) => {
-                let slot = pools.slots4.take(Hash::tuple_index(key, value)).ok_or("the hash table is too crowded")?;
-                node.tuples[tuple].lists += 1;
-                place.insert(TupleList { list: List::new(slot), tuple, hash: value })
-            }
-        };
-        self.touched.insert(ListId::Tuple(number, key));
-        list.list.reserve(list.list.items.len() + 1, &mut pools.chunks[version], CHUNKS_KEPT)?;
-        list.list.insert(item, labels);
+        let values = node.tuples[tuple].mask.values(&item.record).ok_or("no part of a list for a rule")?;
+        for &lanes in values.lanes() {
+            let value = tuple_hash(lanes, values.t, values.source, ipv6, hash);
+            let id = Hash::tuple_id(number, tuple, value);
+            let part = node.part(id, value, Split::Tuple(tuple), pools)?;
+            self.touched.insert(ListId::Part(number, id));
+            part.list.insert(item, labels, &mut pools.chunks)?;
+            node.records += 1;
+            node.early += u32::from(item.early);
+        }
         Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "where, what, and what all of this file needs")]
+    fn add_to_source(
+        &mut self,
+        number: u32,
+        class: usize,
+        source: [u64; 2],
+        item: Item,
+        labels: &[u64],
+        pools: &mut Pools,
+        hash: Hash,
+    ) -> Result<(), Full> {
+        let value = hash.source(self.ipv6, number, class, source);
+        let id = Hash::source_id(number, class, value);
+        let node = self.nodes.entry(number).or_default();
+        let is_new_class = node.classes[class] == 0;
+        let part = node.part(id, value, Split::Source(class), pools)?;
+        if is_new_class {
+            self.changed_nodes.insert(number);
+        }
+        self.touched.insert(ListId::Part(number, id));
+        let inner = if part.node.is_none() && part.list.items.len() >= SOURCE_MAX {
+            let items = part.list.items.clone();
+            self.node_of(items, true, labels, pools, hash)
+        } else {
+            part.node
+        };
+        let inner_records = inner.and_then(|inner| self.nodes.get(&inner)).map_or(0, |node| node.records);
+        let Some(node) = self.nodes.get_mut(&number) else { return Err("no node".into()) };
+        let Some(part) = node.parts.get_mut(&id) else { return Err("no list".into()) };
+        if inner.is_some() && part.node.is_none() {
+            part.node = inner;
+            node.records = node.records + inner_records - part.list.items.len();
+            part.list.items.clear();
+            part.list.changed = true;
+        }
+        match inner {
+            None => {
+                part.list.insert(item, labels, &mut pools.chunks)?;
+                node.records += 1;
+            }
+            Some(inner) => self.add_counted(number, inner, item, labels, pools, hash)?,
+        }
+        Ok(())
+    }
+
+    /// Adds a record to the node of one source in another node.
+    fn add_counted(
+        &mut self,
+        outer: u32,
+        inner: u32,
+        item: Item,
+        labels: &[u64],
+        pools: &mut Pools,
+        hash: Hash,
+    ) -> Result<(), Full> {
+        let records = |index: &Self| index.nodes.get(&inner).map_or(0, |node| node.records);
+        let before = records(self);
+        let added = self.add_to_node(inner, item, labels, pools, hash);
+        let after = records(self);
+        if let Some(node) = self.nodes.get_mut(&outer) {
+            node.records += after - before;
+        }
+        added
     }
 
     /// Takes a rule's records out of the place where `record` is, if it is there.
@@ -261,39 +406,52 @@ impl Index {
         pools: &mut Pools,
         hash: Hash,
     ) -> Result<(), Full> {
-        let (ipv6, version) = (self.ipv6, self.version());
-        let node = match home {
-            None => Some(fixed),
-            Some(network) => match self.buckets.get_mut(&network) {
-                None => return Ok(()),
-                Some(bucket) => {
-                    if bucket.node.is_none() {
-                        bucket.list.take_out(item.number, &mut pools.chunks[version])?;
-                        self.touched.insert(ListId::Bucket(network));
-                    }
-                    bucket.node
-                }
-            },
-        };
-        let Some((number, node)) = node.and_then(|number| Some((number, self.nodes.get_mut(&number)?))) else {
-            return Ok(());
-        };
-        let finest = TupleMask::finest(&item.record);
-        for tuple in 0..node.tuples.len() {
-            if !node.tuples[tuple].mask.is_within(&finest) {
-                continue;
-            }
-            let value = tuple_hash(&node.tuples[tuple].mask, &item.record, ipv6, hash);
-            let key = Hash::tuple_key(ipv6, number, tuple, value);
-            if let Some(list) = node.lists.get_mut(&key)
-                && list.list.items.iter().any(|other| other.number == item.number)
-            {
-                list.list.take_out(item.number, &mut pools.chunks[version])?;
-                self.touched.insert(ListId::Tuple(number, key));
-            }
+        let Some(network) = home else { return self.remove_from_node(fixed, item, pools, hash) };
+        let Some(bucket) = self.buckets.get_mut(&network) else { return Ok(()) };
+        self.touched.insert(ListId::Bucket(network));
+        match bucket.node {
+            Some(node) => self.remove_from_node(node, item, pools, hash),
+            None => bucket.list.take_out(item.number, &mut pools.chunks).map(|_| ()),
         }
-        if let Some(network) = home {
-            self.touched.insert(ListId::Bucket(network));
+    }
+
+    fn remove_from_node(&mut self, number: u32, item: Item, pools: &mut Pools, hash: Hash) -> Result<(), Full> {
+        let ipv6 = self.ipv6;
+        let Some(node) = self.nodes.get_mut(&number) else { return Ok(()) };
+        if let Some((class, source)) = node.class_of(&item, ipv6) {
+            let id = Hash::source_id(number, class, hash.source(ipv6, number, class, source));
+            let Some(part) = node.parts.get_mut(&id) else { return Ok(()) };
+            self.touched.insert(ListId::Part(number, id));
+            let Some(inner) = part.node else {
+                node.records -= part.list.take_out(item.number, &mut pools.chunks)?;
+                return Ok(());
+            };
+            let records = |index: &Self| index.nodes.get(&inner).map_or(0, |node| node.records);
+            let before = records(self);
+            let removed = self.remove_from_node(inner, item, pools, hash);
+            let after = records(self);
+            if let Some(node) = self.nodes.get_mut(&number) {
+                node.records -= before - after;
+            }
+            return removed;
+        }
+        for tuple in 0..node.tuples.len() {
+            let Some(values) = node.tuples[tuple].mask.values(&item.record) else { continue };
+            for &lanes in values.lanes() {
+                let value = tuple_hash(lanes, values.t, values.source, ipv6, hash);
+                let id = Hash::tuple_id(number, tuple, value);
+                if let Some(part) = node.parts.get_mut(&id)
+                    && part.list.items.iter().any(|other| other.number == item.number)
+                {
+                    let gone = part.list.take_out(item.number, &mut pools.chunks)?;
+                    node.records -= gone;
+                    if item.early {
+                        node.early -= gone as u32;
+                        self.changed_nodes.insert(number);
+                    }
+                    self.touched.insert(ListId::Part(number, id));
+                }
+            }
         }
         Ok(())
     }
@@ -318,39 +476,57 @@ impl Index {
     }
 }
 
-impl List {
-    fn take_out(&mut self, number: u32, chunks: &mut Runs) -> Result<(), Full> {
-        self.items.retain(|item| item.number != number);
-        self.changed = true;
-        self.reserve(self.items.len(), chunks, 0)
-    }
-}
-
 impl Node {
+    /// Where a record with a source goes, unless all is in tuples or another order counts.
+    fn class_of(&self, item: &Item, ipv6: bool) -> Option<(usize, [u64; 2])> {
+        if self.of_source || item.early { None } else { source_class(&item.record, ipv6) }
+    }
+
+    /// The list of this name, which is made if it is not there.
+    fn part(&mut self, id: u64, hash: u64, split: Split, pools: &mut Pools) -> Result<&mut Part, Full> {
+        match self.parts.entry(id) {
+            Entry::Occupied(part) => Ok(part.into_mut()),
+            Entry::Vacant(place) => {
+                let slot = pools.slots.take(Hash::part_index(id, hash)).ok_or("the hash table is too crowded")?;
+                match split {
+                    Split::Source(class) => self.classes[class] += 1,
+                    Split::Tuple(tuple) => self.tuples[tuple].lists += 1,
+                }
+                Ok(place.insert(Part { list: List::new(slot), split, hash, node: None }))
+            }
+        }
+    }
+
+    /// The length of the longest list that a record would be in under a mask; `None` if it cannot be looked up by that.
+    fn length(&self, number: u32, tuple: usize, record: &Record, ipv6: bool, hash: Hash) -> Option<usize> {
+        let values = self.tuples[tuple].mask.values(record)?;
+        let length = |&lanes: &u64| {
+            let value = tuple_hash(lanes, values.t, values.source, ipv6, hash);
+            self.parts.get(&Hash::tuple_id(number, tuple, value)).map_or(0, |part| part.list.items.len())
+        };
+        values.lanes().iter().map(length).max()
+    }
+
     /// The tuple for a record, and whether it is a new one.
     fn tuple_for(&mut self, number: u32, record: &Record, ipv6: bool, hash: Hash) -> (usize, bool) {
-        let choices = TupleMask::choices(record, ipv6);
+        let choices = TupleMask::choices(record, ipv6, self.of_source);
         let fine = choices[2];
         for mask in choices {
             if let Some(tuple) = self.position(&mask) {
-                let value = tuple_hash(&mask, record, ipv6, hash);
-                let key = Hash::tuple_key(ipv6, number, tuple, value);
-                let length = self.lists.get(&key).map_or(0, |list| list.list.items.len());
-                if length < TUPLE_LIST_MAX || mask == fine {
+                let length = self.length(number, tuple, record, ipv6, hash);
+                if length.is_some_and(|length| length < TUPLE_LIST_MAX || mask == fine) {
                     return (tuple, false);
                 }
-            } else if let Some(tuple) = self.new_tuple(mask, mask == choices[0]) {
+            } else if mask.values(record).is_some()
+                && let Some(tuple) = self.new_tuple(mask, mask == choices[0])
+            {
                 return (tuple, true);
             }
         }
         // No more kinds of look-up. Of those that are there and hold for this record, the one that leads to the fewest.
-        let length = |&tuple: &usize| {
-            let value = tuple_hash(&self.tuples[tuple].mask, record, ipv6, hash);
-            let key = Hash::tuple_key(ipv6, number, tuple, value);
-            self.lists.get(&key).map_or(0, |list| list.list.items.len())
-        };
-        let fitting = (0..self.tuples.len()).filter(|&tuple| self.tuples[tuple].mask.is_within(&fine));
-        if let Some(tuple) = fitting.min_by_key(length) {
+        let fitting =
+            (0..self.tuples.len()).filter_map(|tuple| Some((self.length(number, tuple, record, ipv6, hash)?, tuple)));
+        if let Some((_, tuple)) = fitting.min() {
             return (tuple, false);
         }
         // The last place is kept for the one that fits all.
@@ -383,22 +559,21 @@ impl Node {
 }
 
 /// The hash of what a tuple looks at, the same for a record and the packets that it matches.
-fn tuple_hash(mask: &TupleMask, record: &Record, ipv6: bool, hash: Hash) -> u64 {
-    let value = hash.mix(hash.mix(record.lo & mask.k) ^ (record.value & mask.t));
+fn tuple_hash(lanes: u64, t: u64, source: [u64; 2], ipv6: bool, hash: Hash) -> u64 {
+    let value = hash.mix(hash.mix(lanes) ^ t);
     if !ipv6 {
         return value;
     }
-    let [hi, lo] = record.source_value;
-    hash.mix(hash.mix(value ^ (hi & mask.source[0])) ^ (lo & mask.source[1]))
+    let [hi, lo] = source;
+    hash.mix(hash.mix(value ^ hi) ^ lo)
 }
 
 fn take_bucket_slot(network: Network, ipv6: bool, pools: &mut Pools, hash: Hash) -> Result<u32, Full> {
-    let slot = if ipv6 {
+    let place = if ipv6 {
         let (hi, lo) = ((network.bits >> 64) as u64, network.bits as u64);
-        pools.slots6.take(hash.bucket6(hi, lo, network.length) as u32)
+        hash.bucket6(hi, lo, network.length)
     } else {
-        let key = Hash::bucket4_key((network.bits >> 96) as u32, network.length);
-        pools.slots4.take(hash.mix(key) as u32)
+        hash.mix(Hash::bucket4_id((network.bits >> 96) as u32, network.length))
     };
-    slot.ok_or_else(|| "the hash table is too crowded".into())
+    pools.slots.take(place as u32).ok_or_else(|| "the hash table is too crowded".into())
 }

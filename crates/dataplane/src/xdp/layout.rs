@@ -35,8 +35,25 @@ pub(super) const FILTER_BITS: u32 = 21;
 /// The most records of one list.
 pub(super) const LIST_MAX: usize = 0xfff;
 
-pub(super) const NODE_PROTECTED: u32 = 0;
-pub(super) const NODE_WIDE: u32 = 1;
+/// A note in the guard bits of `hi`: the next place has the source.
+const HI_SOURCE: u64 = 1 << 52;
+/// Records in a slot, and the places of a longer list that are for them: the last of those stays empty.
+pub(super) const SLOT_RECORDS: usize = 7;
+pub(super) const SLOT_PLACES: usize = 8;
+/// In the place of a tuple's number.
+const BY_SOURCE: u64 = 15;
+
+/// The nodes that are always there: what is protected, and the rules without destination.
+pub(super) const fn node_protected(ipv6: bool) -> u32 {
+    ipv6 as u32
+}
+
+pub(super) const fn node_wide(ipv6: bool) -> u32 {
+    2 + ipv6 as u32
+}
+
+/// The first node for a list that has become long.
+pub(super) const NODES_FIXED: u32 = 4;
 
 /// Fields of [`ExtraList`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,23 +95,21 @@ macro_rules! shared {
 }
 
 shared! {
-    struct Record4 { lo: u64, hi: u64, value: u64, mask: u64 } size 32
-    /// A record of either IP version in memory of our own; IPv4 has its source in `value` and `mask`.
-    struct Record { lo: u64, hi: u64, value: u64, mask: u64, source_value: [u64; 2], source_mask: [u64; 2] } size 64
-    struct Chunk4 { record: [Record4; CHUNK] } size 128
-    struct Chunk6 { record: [Record; CHUNK] } size 256
+    /// A place of a list: a record, or the source of the one before.
+    struct Place { lo: u64, hi: u64, value: u64, mask: u64 } size 32
+    /// A record in memory of our own; IPv4 has its source in `value` and `mask`. In IPv6 it is a prefix, as a length and bits.
+    struct Record { lo: u64, hi: u64, value: u64, mask: u64, source: [u64; 2], source_length: u64 } size 56
+    struct Chunk { place: [Place; CHUNK] } size 128
     struct ExtraList { start: u32, count: u16, field: u16 } size 8
     struct Extra {
-        destination_value: [u64; 2], destination_mask: [u64; 2], list: [ExtraList; EXTRA_LISTS], count: u32, unused: [u32; 5],
-    } size 128
+        destination_value: [u64; 2], destination_mask: [u64; 2], source_value: [u64; 2], source_mask: [u64; 2],
+        list: [ExtraList; EXTRA_LISTS], count: u32, unused: [u32; 5],
+    } size 160
     struct Interval { first: u32, last: u32 } size 8
-    struct Slot4 { key: u64, descriptor: u64, unused: [u64; 2], record: Record4 } size 64
-    struct Slot6 { key: [u64; 2], length: u64, descriptor: u64, record: Record, unused: [u64; 4] } size 128
+    struct Slot { id: u64, descriptor: u64, address: [u64; 2], place: [Place; SLOT_RECORDS] } size 256
     struct Pending { before: u64, after: u64 } size 16
-    struct Tuple4 { k: u64, t: u64 } size 16
-    struct Tuple6 { k: u64, t: u64, source: [u64; 2] } size 32
-    struct Node4 { count: u32, unused: [u32; 3], tuple: [Tuple4; TUPLES] } size 256
-    struct Node6 { count: u32, unused: [u32; 7], tuple: [Tuple6; TUPLES] } size 512
+    struct TupleLine { k: u64, t: u64, source: [u64; 2] } size 32
+    struct NodeLine { count: u32, classes: u32, early: u32, unused: [u32; 5], tuple: [TupleLine; TUPLES] } size 512
     struct RuleLine {
         label: [u64; 2], flags: u32, extra: u32, dscp: u32, target: u32, byte_full: u64, packet_full: u64, packet_cost: u64,
         byte_cost: u32, byte_shift: i32,
@@ -135,8 +150,28 @@ impl Record {
         self
     }
 
-    pub(super) fn to4(self) -> Record4 {
-        Record4 { lo: self.lo, hi: self.hi, value: self.value, mask: self.mask }
+    fn place(&self) -> Place {
+        Place { lo: self.lo, hi: self.hi, value: self.value, mask: self.mask }
+    }
+
+    /// One place, or two.
+    pub(super) fn places(&self) -> (Place, Option<Place>) {
+        let place = self.place();
+        if self.source_length == 0 {
+            return (place, None);
+        }
+        let [hi, lo] = self.source;
+        let source = Place { hi: self.source_length, value: hi, mask: lo, ..Place::EMPTY };
+        (Place { hi: place.hi | HI_SOURCE, ..place }, Some(source))
+    }
+}
+
+impl Place {
+    /// What matches no packet: its first lane has a lower bound above the upper one.
+    pub(super) const EMPTY: Place = Place { lo: PORT_LANE, hi: 0, value: 0, mask: 0 };
+
+    pub(super) fn words(self) -> [u64; 4] {
+        [self.lo, self.hi, self.value, self.mask]
     }
 }
 
@@ -160,8 +195,9 @@ pub(super) mod descriptor {
         PRESENT | NODE | u64::from(number & 0x3f_ffff)
     }
 
-    pub(in crate::xdp) fn inline() -> u64 {
-        PRESENT | INLINE | 1 << 22
+    /// With the first places in the slot, and the others from `start` on.
+    pub(in crate::xdp) fn inline(start: u32, count: usize) -> u64 {
+        list(start, count) | INLINE
     }
 
     pub(in crate::xdp) fn with_parent(descriptor: u64, slot: Option<u32>) -> u64 {
@@ -188,8 +224,12 @@ impl Hash {
         self.mix(1 << 48 | u64::from(shift) << 40 | u64::from(destination >> shift))
     }
 
-    pub(super) fn bucket4_key(prefix: u32, length: u8) -> u64 {
+    pub(super) fn bucket4_id(prefix: u32, length: u8) -> u64 {
         1 << 40 | u64::from(length) << 32 | u64::from(prefix)
+    }
+
+    pub(super) fn bucket6_id(length: u8) -> u64 {
+        1 << 62 | u64::from(length)
     }
 
     pub(super) fn group6(self, destination_hi: u64, bits: u32) -> u64 {
@@ -200,12 +240,24 @@ impl Hash {
         self.mix(self.mix(hi ^ u64::from(length) << 56) ^ lo)
     }
 
-    pub(super) fn tuple_key(ipv6: bool, node: u32, tuple: usize, hash: u64) -> u64 {
-        1 << 63 | u64::from(ipv6) << 62 | (u64::from(node) << 4 | tuple as u64) << 42 | hash >> 22
+    /// The hash of what a source class looks at: the node, the class, and a source cut to the class's length.
+    pub(super) fn source(self, ipv6: bool, node: u32, class: usize, source: [u64; 2]) -> u64 {
+        let [hi, lo] = source;
+        let salt = (u64::from(node) << 4 | class as u64) << 40;
+        if ipv6 { self.mix(self.mix(hi ^ salt) ^ lo) } else { self.mix(salt | lo) }
     }
 
-    pub(super) fn tuple_index(key: u64, hash: u64) -> u32 {
-        (hash ^ key >> 40) as u32
+    pub(super) fn tuple_id(node: u32, tuple: usize, hash: u64) -> u64 {
+        1 << 63 | (u64::from(node) << 4 | tuple as u64) << 42 | hash >> 22
+    }
+
+    pub(super) fn source_id(node: u32, class: usize, hash: u64) -> u64 {
+        1 << 63 | (u64::from(node) << 4 | BY_SOURCE) << 42 | (class as u64) << 38 | hash >> 26
+    }
+
+    /// Where a node's list is looked for.
+    pub(super) fn part_index(id: u64, hash: u64) -> u32 {
+        (hash ^ id >> 40) as u32
     }
 }
 

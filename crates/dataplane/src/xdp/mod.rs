@@ -30,6 +30,7 @@ mod program;
 mod record;
 mod render;
 mod slots;
+mod split;
 mod sys;
 #[cfg(xdp_program)]
 #[doc(hidden)]

@@ -1,8 +1,8 @@
 //! Loading the program and mapping its tables.
 
 use super::layout::{
-    Chunk4, Chunk6, Control, CounterLine, Extra, FILTER_BITS, FilterWord, Hash, IdLine, Interval, Node4, Node6,
-    Pending, RuleLine, Slot4, Slot6, StatisticsLine, Target,
+    Chunk, Control, CounterLine, Extra, FILTER_BITS, FilterWord, Hash, IdLine, Interval, NodeLine, Pending, RuleLine,
+    Slot, StatisticsLine, Target,
 };
 use super::memory::{Plain, Table, random_seed};
 use crate::DataplaneError;
@@ -18,10 +18,8 @@ pub(super) struct Sizes {
     pub(super) rules: u32,
     /// Rule numbers: more than rules, since a number is not used again at once.
     pub(super) numbers: u32,
-    pub(super) slots4: u32,
-    pub(super) slots6: u32,
-    pub(super) chunks4: u32,
-    pub(super) chunks6: u32,
+    pub(super) slots: u32,
+    pub(super) chunks: u32,
     pub(super) nodes: u32,
     pub(super) extras: u32,
     pub(super) intervals: u32,
@@ -43,10 +41,8 @@ impl Sizes {
         Sizes {
             rules,
             numbers: rules + rules / 4 + 1024,
-            slots4: (rules * 2).next_power_of_two(),
-            slots6: (rules * 2).next_power_of_two(),
-            chunks4: rules + 8192,
-            chunks6: rules + 8192,
+            slots: (rules * 2).next_power_of_two(),
+            chunks: rules + rules / 2 + 8192,
             nodes: (rules / 16).clamp(64, 32768),
             extras: rules / 2 + 1024,
             intervals: rules * 4 + 65_536,
@@ -59,12 +55,9 @@ impl Sizes {
     /// Octets of all tables together.
     pub(super) fn memory(&self) -> u64 {
         let table = |entries: u32, size: usize| u64::from(entries) * size as u64;
-        table(self.slots4, size_of::<Slot4>())
-            + table(self.slots6, size_of::<Slot6>())
-            + table(self.slots4 + self.slots6, size_of::<Pending>())
-            + table(self.chunks4, size_of::<Chunk4>())
-            + table(self.chunks6, size_of::<Chunk6>())
-            + table(self.nodes, size_of::<Node4>() + size_of::<Node6>())
+        table(self.slots, size_of::<Slot>() + size_of::<Pending>())
+            + table(self.chunks, size_of::<Chunk>())
+            + table(self.nodes, size_of::<NodeLine>())
             + table(self.extras, size_of::<Extra>())
             + table(self.intervals, size_of::<Interval>())
             + table(self.numbers, size_of::<RuleLine>() + size_of::<IdLine>())
@@ -89,13 +82,10 @@ pub(super) struct Tables {
     pub(super) hash: Hash,
     pub(super) control: Table<Control>,
     pub(super) filter: Table<FilterWord>,
-    pub(super) slots4: Table<Slot4>,
-    pub(super) slots6: Table<Slot6>,
+    pub(super) slots: Table<Slot>,
     pub(super) pending: Table<Pending>,
-    pub(super) chunks4: Table<Chunk4>,
-    pub(super) chunks6: Table<Chunk6>,
-    pub(super) nodes4: Table<Node4>,
-    pub(super) nodes6: Table<Node6>,
+    pub(super) chunks: Table<Chunk>,
+    pub(super) nodes: Table<NodeLine>,
     pub(super) extras: Table<Extra>,
     pub(super) intervals: Table<Interval>,
     pub(super) rules: Table<RuleLine>,
@@ -119,25 +109,21 @@ pub(super) fn load(
     extra: &[(&str, u32)],
 ) -> Result<(Program, Tables), DataplaneError> {
     let hash = Hash(random_seed());
-    let (slots4_mask, slots6_mask) = (sizes.slots4 - 1, sizes.slots6 - 1);
+    let slots_mask = sizes.slots - 1;
     let counters_mask = sizes.counter_sets - 1;
     let shared = u32::from(sizes.cpus > sizes.counter_sets);
     let mut loader = EbpfLoader::new();
     loader
         .override_global("hash_seed", &hash.0, true)
-        .override_global("slots4_mask", &slots4_mask, true)
-        .override_global("slots6_mask", &slots6_mask, true)
+        .override_global("slots_mask", &slots_mask, true)
         .override_global("counters_mask", &counters_mask, true)
         .override_global("counters_stride", &sizes.numbers, true)
         .override_global("counters_shared", &shared, true);
     let entries = [
-        ("slots4", sizes.slots4),
-        ("slots6", sizes.slots6),
-        ("pending", sizes.slots4 + sizes.slots6),
-        ("chunks4", sizes.chunks4),
-        ("chunks6", sizes.chunks6),
-        ("nodes4", sizes.nodes),
-        ("nodes6", sizes.nodes),
+        ("slots", sizes.slots),
+        ("pending", sizes.slots),
+        ("chunks", sizes.chunks),
+        ("nodes", sizes.nodes),
         ("extras", sizes.extras),
         ("intervals", sizes.intervals),
         ("rules", sizes.numbers),
@@ -167,13 +153,10 @@ fn map_tables(ebpf: &Ebpf, sizes: Sizes, hash: Hash) -> Result<Tables, Dataplane
         hash,
         control: table(ebpf, "control", 1)?,
         filter: table(ebpf, "filter", 1 << FILTER_BITS >> 6)?,
-        slots4: table(ebpf, "slots4", sizes.slots4)?,
-        slots6: table(ebpf, "slots6", sizes.slots6)?,
-        pending: table(ebpf, "pending", sizes.slots4 + sizes.slots6)?,
-        chunks4: table(ebpf, "chunks4", sizes.chunks4)?,
-        chunks6: table(ebpf, "chunks6", sizes.chunks6)?,
-        nodes4: table(ebpf, "nodes4", sizes.nodes)?,
-        nodes6: table(ebpf, "nodes6", sizes.nodes)?,
+        slots: table(ebpf, "slots", sizes.slots)?,
+        pending: table(ebpf, "pending", sizes.slots)?,
+        chunks: table(ebpf, "chunks", sizes.chunks)?,
+        nodes: table(ebpf, "nodes", sizes.nodes)?,
         extras: table(ebpf, "extras", sizes.extras)?,
         intervals: table(ebpf, "intervals", sizes.intervals)?,
         rules: table(ebpf, "rules", sizes.numbers)?,

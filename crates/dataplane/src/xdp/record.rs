@@ -39,6 +39,9 @@ pub(super) struct Extra {
     /// Destination under a mask: high and low 64 bits of an IPv6 address; of an IPv4 address the low 32 bits of the second.
     pub(super) destination_value: [u64; 2],
     pub(super) destination_mask: [u64; 2],
+    /// An IPv6 source with an offset, likewise.
+    pub(super) source_value: [u64; 2],
+    pub(super) source_mask: [u64; 2],
     /// Sorted disjoint intervals, all of which must accept the packet.
     pub(super) lists: Vec<(Field, Vec<(u32, u32)>)>,
 }
@@ -57,8 +60,8 @@ struct Draft {
     ipv6: bool,
     value: u64,
     mask: u64,
-    source_value: [u64; 2],
-    source_mask: [u64; 2],
+    source: [u64; 2],
+    source_length: u64,
     /// Ways to satisfy the lanes of source port, destination port and length: each is inclusive bounds.
     lanes: [Vec<(u32, u32)>; 3],
     protocols: Vec<Option<u8>>,
@@ -72,8 +75,8 @@ pub(super) fn records(space: &Space, compare_destination: bool) -> Records {
         ipv6,
         value: 0,
         mask: 0,
-        source_value: [0; 2],
-        source_mask: [0; 2],
+        source: [0; 2],
+        source_length: 0,
         lanes: [vec![(0, PORT_LANE as u32)], vec![(0, PORT_LANE as u32)], vec![(0, LENGTH_LANE as u32)]],
         protocols: vec![None],
         extra: Extra::default(),
@@ -128,10 +131,10 @@ impl Draft {
     fn source(&mut self, prefix: Option<Prefix>) {
         let Some(prefix) = prefix else { return };
         let (value, mask) = words(prefix);
-        if self.ipv6 {
-            (self.source_value, self.source_mask) = (value, mask);
-        } else {
-            self.want(value[1] << T_SOURCE4, mask[1] << T_SOURCE4);
+        match (self.ipv6, network(prefix)) {
+            (false, _) => self.want(value[1] << T_SOURCE4, mask[1] << T_SOURCE4),
+            (true, Some(network)) => (self.source, self.source_length) = (value, u64::from(network.length)),
+            (true, None) => (self.extra.source_value, self.extra.source_mask) = (value, mask),
         }
     }
 
@@ -327,8 +330,8 @@ impl Draft {
             hi: word(source.1, destination.1, length.1),
             value: self.value | protocol.map_or(0, |protocol| u64::from(protocol) << T_PROTOCOL),
             mask: self.mask | protocol.map_or(0, |_| 0xff << T_PROTOCOL),
-            source_value: self.source_value,
-            source_mask: self.source_mask,
+            source: self.source,
+            source_length: self.source_length,
         }
     }
 }
@@ -337,91 +340,6 @@ impl Draft {
 fn bit_intervals(bits: u64, width: u32) -> Vec<(u32, u32)> {
     let set: IntervalSet = (0..width).filter(|bit| bits >> bit & 1 != 0).map(|bit| (bit, bit)).collect();
     intervals(&set)
-}
-
-/// Under which masks of the key all packets agree that a record matches: what a long list can be split by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct TupleMask {
-    pub(super) k: u64,
-    pub(super) t: u64,
-    pub(super) source: [u64; 2],
-}
-
-impl TupleMask {
-    pub(super) const NONE: TupleMask = TupleMask { k: 0, t: 0, source: [0; 2] };
-
-    /// Everything in which the record wants one value.
-    pub(super) fn finest(record: &Record) -> Self {
-        let length =
-            if (record.lo ^ record.hi) >> LANE_LENGTH & LENGTH_LANE == 0 { LENGTH_LANE << LANE_LENGTH } else { 0 };
-        let k = length | cut_lane(record, LANE_SOURCE) | cut_lane(record, LANE_DESTINATION);
-        TupleMask { k, t: record.mask, source: record.source_mask }
-    }
-
-    /// Masks for a record, coarse ones first. Each tuple costs every packet a look-up, so many kinds of records share the first: the
-    /// source, cut to one of few lengths; else a port; else the protocol.
-    pub(super) fn choices(record: &Record, ipv6: bool) -> [Self; 3] {
-        let finest = Self::finest(record);
-        let source4 = if ipv6 { 0 } else { u64::from(cut4((finest.t >> T_SOURCE4) as u32)) << T_SOURCE4 };
-        let source = cut6(finest.source);
-        let lane = |lane: u32| if finest.k >> lane & PORT_LANE == PORT_LANE { PORT_LANE << lane } else { 0 };
-        let ports = cut_lane(record, LANE_SOURCE) | cut_lane(record, LANE_DESTINATION);
-        let protocol = finest.t & 0xff << T_PROTOCOL;
-        let coarse = if source4 != 0 || source != [0; 2] {
-            TupleMask { t: source4, source, ..Self::NONE }
-        } else if lane(LANE_SOURCE) != 0 {
-            TupleMask { k: lane(LANE_SOURCE), ..Self::NONE }
-        } else if lane(LANE_DESTINATION) != 0 {
-            TupleMask { k: lane(LANE_DESTINATION), ..Self::NONE }
-        } else {
-            TupleMask { t: protocol, ..Self::NONE }
-        };
-        let middle = TupleMask { k: ports, t: source4 | protocol, source };
-        [coarse, middle, finest]
-    }
-
-    /// Whether records that agree under `finer` agree under this one.
-    pub(super) fn is_within(&self, finer: &Self) -> bool {
-        self.k & !finer.k == 0
-            && self.t & !finer.t == 0
-            && self.source[0] & !finer.source[0] == 0
-            && self.source[1] & !finer.source[1] == 0
-    }
-}
-
-/// The high bits in which all ports of a record's range agree, cut to all, 13, 9 or none of the 17.
-fn cut_lane(record: &Record, lane: u32) -> u64 {
-    let differing = (record.lo ^ record.hi) >> lane & PORT_LANE;
-    let low = match u64::BITS - differing.leading_zeros() {
-        0 => 0,
-        1..=4 => 4,
-        5..=8 => 8,
-        _ => return 0,
-    };
-    (PORT_LANE >> low << low) << lane
-}
-
-/// An IPv4 mask, cut to a length of 32, 24, 16, 8 or none.
-fn cut4(mask: u32) -> u32 {
-    match mask.leading_ones() {
-        32 => mask,
-        24.. => 0xffff_ff00,
-        16.. => 0xffff_0000,
-        8.. => 0xff00_0000,
-        _ => 0,
-    }
-}
-
-/// An IPv6 mask, cut to a length of 128, 64, 48, 32, 16 or none.
-fn cut6(mask: [u64; 2]) -> [u64; 2] {
-    match mask[0].leading_ones() {
-        64 if mask[1] == u64::MAX => mask,
-        64 => [u64::MAX, 0],
-        48.. => [u64::MAX << 16, 0],
-        32.. => [u64::MAX << 32, 0],
-        16.. => [u64::MAX << 48, 0],
-        _ => [0, 0],
-    }
 }
 
 #[cfg(test)]
@@ -473,27 +391,5 @@ mod tests {
         let compared = records(&Space::of(&nlri), true);
         assert_eq!(compared.bucket, None);
         assert_eq!(compared.extra.unwrap().destination_mask, [0, 0xffff_ff00]);
-    }
-
-    #[test]
-    fn sources_are_cut_to_few_lengths() {
-        let cut: Vec<u32> =
-            [32, 31, 24, 23, 8, 7, 0].map(|l: u32| cut4((u64::MAX << (32 - l)) as u32).leading_ones()).into();
-        assert_eq!(cut, [32, 24, 24, 16, 8, 0, 0]);
-        assert_eq!(cut6([u64::MAX, u64::MAX << 1]), [u64::MAX, 0]);
-        assert_eq!(cut6([0x00ff_ffff_ffff_ffff, 0]), [0, 0], "an offset");
-    }
-
-    #[test]
-    fn masks_of_tuples() {
-        let rule = space(|b| {
-            b.numeric(ComponentType::Protocol, &equal(&[17])).numeric(ComponentType::SourcePort, &equal(&[53]))
-        });
-        let record = records(&rule, false).records[0];
-        let [coarse, middle, fine] = TupleMask::choices(&record, false);
-        assert_eq!((coarse.k, coarse.t), (PORT_LANE, 0));
-        assert_eq!((fine.k, fine.t), (PORT_LANE, 0xff << T_PROTOCOL));
-        assert!(coarse.is_within(&middle) && middle.is_within(&fine));
-        assert!(TupleMask::NONE.is_within(&coarse) && !fine.is_within(&coarse));
     }
 }

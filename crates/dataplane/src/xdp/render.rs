@@ -30,6 +30,9 @@ pub fn render(rules: &Ruleset) -> String {
             if parts.extra.as_ref().is_some_and(|extra| extra.destination_mask != [0; 2]) {
                 let _ = writeln!(text, "    and the destination under a mask");
             }
+            if parts.extra.as_ref().is_some_and(|extra| extra.source_mask != [0; 2]) {
+                let _ = writeln!(text, "    and the source under a mask");
+            }
         }
         let _ = writeln!(text, "    then {}", actions(effect::line(&rule.effect).flags));
     }
@@ -59,9 +62,9 @@ fn compared(record: &Record, ipv6: bool) -> String {
     if record.mask != 0 {
         words.push(format!("facts {:#x}/{:#x}", record.value, record.mask));
     }
-    if ipv6 && record.source_mask != [0; 2] {
-        let [hi, lo] = record.source_mask;
-        words.push(format!("source address {:x}:{:x}/{hi:x}:{lo:x}", record.source_value[0], record.source_value[1]));
+    if ipv6 && record.source_length > 0 {
+        let [hi, lo] = record.source.map(u128::from);
+        words.push(format!("source address {}/{}", Ipv6Addr::from_bits(hi << 64 | lo), record.source_length));
     }
     if words.is_empty() { "any".to_owned() } else { words.join(", ") }
 }
