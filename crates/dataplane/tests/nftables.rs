@@ -146,10 +146,69 @@ fn what_is_protected_passes_whatever_the_rules_are() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_policer_counts_and_keeps_its_counts() -> anyhow::Result<()> {
+    needs!(root, "ip", "nft");
+    let pair = Pair::new()?;
+    let mut nft = pair.dataplane()?;
+    // Two packets at once, and then none for hours.
+    let two = Policing::Limit { bytes: None, packets: Some(2.0 / 3600.0) };
+    let limit = |policing| Effect { policing, ..Effect::ACCEPT };
+    let rule = |policing| compiled(reflection([10, 0, 0, 2], 123), limit(policing));
+    let counts = |nft: &mut Nftables, port: u16| -> anyhow::Result<(u64, Option<u64>)> {
+        let key = reflection([10, 0, 0, 2], port);
+        let counters = nft.counters()?;
+        let (_, counter) = counters.iter().find(|(nlri, _)| **nlri == key).expect("its counter");
+        Ok((counter.packets, counter.dropped_packets))
+    };
+    nft.replace(&ruleset([rule(two)]))?;
+    let listing = pair.victim.exec("nft", &["list", "ruleset"])?;
+    assert!(!listing.contains("_police_") && listing.contains("limit rate over"), "{listing}");
+    let burst = pair.arrive(123, 10)?;
+    assert!((1..10).contains(&burst), "{burst} arrived\n{listing}");
+    let (all, dropped) = (10, Some(10 - burst as u64));
+    assert_eq!(counts(&mut nft, 123)?, (all, dropped), "{listing}");
+    assert_eq!(pair.arrive(124, 3)?, 3, "another port");
+    // A full load, a chain of its own on account of a neighbour that polices several ports at once, and back among the elements.
+    nft.replace(&ruleset([rule(two)]))?;
+    assert_eq!(counts(&mut nft, 123)?, (all, dropped));
+    let ports = [53, 55].map(|port| NumericOp::new(Comparison::Equal, port));
+    let neighbour = Nlri::builder(Family::Ipv4)
+        .prefix(ComponentType::Destination, Prefix::V4(ipnet::Ipv4Net::new([10, 0, 0, 2].into(), 32).unwrap()))
+        .numeric(ComponentType::Protocol, &[NumericOp::new(Comparison::Equal, 17)])
+        .numeric(ComponentType::DestinationPort, &ports);
+    let neighbour = compiled(neighbour.build().unwrap(), limit(two));
+    nft.update(&Plan { upsert: vec![neighbour.clone()], ..Plan::default() })?;
+    let listing = pair.victim.exec("nft", &["list", "ruleset"])?;
+    assert_eq!(listing.matches("chain g2_police_").count(), 2, "{listing}");
+    assert_eq!(counts(&mut nft, 123)?, (all, dropped), "{listing}");
+    nft.update(&Plan { remove: vec![neighbour.nlri.clone()], ..Plan::default() })?;
+    nft.replace(&ruleset([rule(two)]))?;
+    assert_eq!(counts(&mut nft, 123)?, (all, dropped));
+    // Another rate in its place: the counts go on, and the policer begins anew.
+    let many = Policing::Limit { bytes: Some(1e9), packets: None };
+    nft.update(&Plan { upsert: vec![rule(many)], ..Plan::default() })?;
+    assert_eq!(counts(&mut nft, 123)?, (all, dropped));
+    assert_eq!(pair.arrive(123, 5)?, 5);
+    assert_eq!(counts(&mut nft, 123)?, (all + 5, dropped));
+    // Both rates at once share one policer's chain.
+    let both = Policing::Limit { bytes: Some(1e9), packets: Some(2.0 / 3600.0) };
+    nft.update(&Plan { upsert: vec![rule(both)], ..Plan::default() })?;
+    assert_eq!(counts(&mut nft, 123)?, (all + 5, dropped));
+    assert!(pair.arrive(123, 5)? < 5);
+    nft.update(&Plan { upsert: vec![rule(two)], ..Plan::default() })?;
+    assert_eq!(counts(&mut nft, 123)?.0, all + 10);
+    assert!(counts(&mut nft, 123)?.1 > dropped);
+    assert_eq!(nft.health()?, Health::Intact);
+    Ok(())
+}
+
+#[test]
 fn what_is_shown_is_what_nft_takes() -> anyhow::Result<()> {
     needs!(root, "ip", "nft");
     let pair = Pair::new()?;
-    let rules = ruleset([123, 53].map(|port| compiled(reflection([10, 0, 0, 2], port), DISCARD)));
+    let limit = |packets, bytes| Effect { policing: Policing::Limit { packets, bytes }, ..Effect::ACCEPT };
+    let rules = [(123, DISCARD), (53, DISCARD), (19, limit(None, Some(1.0))), (17, limit(Some(1.0), None))];
+    let rules = ruleset(rules.map(|(port, effect)| compiled(reflection([10, 0, 0, 2], port), effect)));
     let text = dataplane::nftables::render(&rules);
     println!("{text}");
     let file = std::env::temp_dir().join(format!("floodgate-render-{}.nft", std::process::id()));
@@ -158,5 +217,6 @@ fn what_is_shown_is_what_nft_takes() -> anyhow::Result<()> {
     std::fs::remove_file(&file)?;
     loaded?;
     assert_eq!((pair.arrive(53, 3)?, pair.arrive(54, 3)?), (0, 3));
+    assert!(pair.arrive(17, 9)? < 9);
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Changes as one netlink transaction.
 
-use super::changes::{Changes, Element, SetKind, SetSpec};
+use super::changes::{Changes, Counted, Element, SetKind, SetSpec};
 use super::families::{Families, VERSIONS};
 use super::field::key_octets;
+use super::limit::Limit;
 use super::program::{BASE, Program};
 use super::statement::{self, OBJECT_COUNTER, expression};
 use super::wire::{MAX_ATTRIBUTE, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Writer, msg};
@@ -30,6 +31,10 @@ impl Count {
     pub(super) fn add(&mut self, other: Count) {
         self.packets += other.packets;
         self.bytes += other.bytes;
+    }
+
+    fn without(self, other: Count) -> Count {
+        Count { packets: self.packets.saturating_sub(other.packets), bytes: self.bytes.saturating_sub(other.bytes) }
     }
 }
 
@@ -220,7 +225,9 @@ fn changes_of_table(w: &mut Writer, part: &Part<'_>, carried: &mut Carried) -> V
     rules.iter().map(|(name, rules)| (name.clone(), rules.len())).collect()
 }
 
-/// What marks the name of a counter of what a policer dropped.
+/// What marks the name of a set whose elements count what matched, or passed a policer.
+pub(super) const MATCHED: &str = "_match_";
+/// What marks the name of a counter, or set of counters, of what a policer dropped.
 pub(super) const DROPPED: &str = "_dropped_";
 
 fn base_chain(w: &mut Writer) {
@@ -278,7 +285,7 @@ fn new_set(w: &mut Writer, set: &SetSpec, id: u32) {
     const HOST_ENDIAN: [u8; 4] = 1u32.to_ne_bytes();
     let (key_type, key_octets) = match set.kind {
         SetKind::Interfaces => (INTERFACE_NAME, 16),
-        SetKind::Plain | SetKind::Counted | SetKind::Verdicts => (
+        SetKind::Plain | SetKind::Counted | SetKind::Limits(_) | SetKind::Verdicts => (
             set.key.iter().fold(0, |types, part| types << TYPE_BITS | part.field.data_type(set.version)),
             key_octets(set.version, &set.key),
         ),
@@ -290,7 +297,7 @@ fn new_set(w: &mut Writer, set: &SetSpec, id: u32) {
             3,
             match set.kind {
                 SetKind::Plain | SetKind::Interfaces => 0,
-                SetKind::Counted => WITH_EXPRESSIONS,
+                SetKind::Counted | SetKind::Limits(_) => WITH_EXPRESSIONS,
                 SetKind::Verdicts => MAP,
             },
         );
@@ -304,6 +311,8 @@ fn new_set(w: &mut Writer, set: &SetSpec, id: u32) {
                 w.bytes(13, &[KEY_BYTE_ORDER, 4, HOST_ENDIAN[0], HOST_ENDIAN[1], HOST_ENDIAN[2], HOST_ENDIAN[3]])
             }
             SetKind::Counted => expression(w, 17, "counter", |_| {}),
+            // Each element has its own; this one only says of which kind they are.
+            SetKind::Limits(unit) => expression(w, 17, "limit", |w| Limit::new(unit, 1.0).encode(w)),
             SetKind::Verdicts => w.u32(6, VERDICT),
         }
     });
@@ -337,14 +346,24 @@ fn elements<T>(
 
 fn new_element(w: &mut Writer, key: &[u8], element: &Element, carried: &mut Carried) {
     w.nest(1, |w| w.bytes(1, key));
-    if let Some(verdict) = &element.verdict {
-        w.nest(2, |w| verdict.encode(w));
-    }
-    if let Some(rule) = element.rule {
-        w.bytes(6, &comment(rule));
-        // Without it, the kernel copies the set's counter, which is zero.
-        if let Some(start) = carried.matched.remove(&rule) {
-            expression(w, 7, "counter", |w| count(w, start));
+    match element {
+        Element::Plain => {}
+        Element::Verdict(verdict) => w.nest(2, |w| verdict.encode(w)),
+        Element::Over(limit) => expression(w, 7, "limit", |w| limit.encode(w)),
+        Element::Counted(rule, counted) => {
+            w.bytes(6, &comment(*rule));
+            let start = match counted {
+                Counted::Matched => carried.matched.remove(rule),
+                Counted::Passed => {
+                    let dropped = carried.dropped.get(rule).copied().unwrap_or_default();
+                    carried.matched.remove(rule).map(|matched| matched.without(dropped))
+                }
+                Counted::Dropped => carried.dropped.get(rule).copied(),
+            };
+            // Without it, the kernel copies the set's counter, which is zero.
+            if let Some(start) = start {
+                expression(w, 7, "counter", |w| count(w, start));
+            }
         }
     }
 }

@@ -8,7 +8,6 @@ use super::statement::{Rule, Statement, Verdict};
 use super::template::{Deed, End, GroupKey, SlotKey};
 use engine::plan::CompiledRule;
 use flowspec::Policing;
-use std::sync::Arc;
 
 impl Program {
     /// The chain's name and rules; `None` when it is not there any more.
@@ -64,17 +63,27 @@ impl Program {
         let own = key.mask.filter(|_| group.own > 0);
         let own =
             own.map(|mask| vec![Statement::VerdictMap { version, key: destination(mask), map: group.map.clone() }]);
-        let rule = |(key, slot): (&Arc<SlotKey>, &Slot)| {
-            let mut rule: Rule = key.fixed.iter().map(|&test| Statement::Test(version, test)).collect();
-            if single(key) {
-                rule.push(Statement::Counter(slot.name.clone()));
-            } else {
-                rule.push(Statement::Lookup { version, key: key.key.clone(), set: slot.name.clone() });
+        let slots = group.slots.0.iter().flat_map(|(key, slot)| self.slot_rules(key, slot));
+        own.into_iter().chain(slots).collect()
+    }
+
+    fn slot_rules(&self, key: &SlotKey, slot: &Slot) -> Vec<Rule> {
+        let version = self.version;
+        let mut rule: Rule = key.fixed.iter().map(|&test| Statement::Test(version, test)).collect();
+        let lookup = |set: &String| Statement::Lookup { version, key: key.key.clone(), set: set.clone() };
+        let mut rules = Vec::new();
+        if let Some(over) = &slot.over {
+            let mut over: Rule = rule.iter().cloned().chain([lookup(&over.limits), lookup(&over.dropped)]).collect();
+            if key.deed.sample {
+                over.push(self.options.log());
             }
-            rule.extend(self.deed(&key.deed));
-            rule
-        };
-        own.into_iter().chain(group.slots.0.iter().map(rule)).collect()
+            over.push(Statement::Verdict(Verdict::Drop));
+            rules.push(over);
+        }
+        rule.push(if single(key) { Statement::Counter(slot.name.clone()) } else { lookup(&slot.name) });
+        rule.extend(self.deed(&key.deed));
+        rules.push(rule);
+        rules
     }
 
     fn destination_rules(&self, bucket: &Bucket) -> Vec<Rule> {
@@ -104,8 +113,8 @@ impl Program {
         rule.extend(deed.mark.map(|dscp| Statement::SetDscp(self.version, dscp)));
         rule.extend(match deed.end {
             End::Drop => Some(Statement::Verdict(Verdict::Drop)),
-            End::Accept => Some(Statement::Verdict(Verdict::Accept)),
-            End::Continue => None,
+            End::Accept | End::Limit { goes_on: false, .. } => Some(Statement::Verdict(Verdict::Accept)),
+            End::Continue | End::Limit { goes_on: true, .. } => None,
             End::Police(id) => self
                 .rules
                 .get(&id)

@@ -1,6 +1,7 @@
 //! What a change of the program asks of the kernel's tables.
 
 use super::field::KeyPart;
+use super::limit::{Limit, Unit};
 use super::program::Chain;
 use super::statement::Verdict;
 use flowspec::{IpVersion, RuleId};
@@ -26,8 +27,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    pub(super) fn add_element(&mut self, set: &str, key: Vec<u8>, rule: Option<RuleId>, verdict: Option<Verdict>) {
-        let element = Element { rule, verdict };
+    pub(super) fn add_element(&mut self, set: &str, key: Vec<u8>, element: Element) {
         match self.add.get_mut(set) {
             Some(elements) => elements.insert(key, element),
             None => self.add.entry(set.to_owned()).or_default().insert(key, element),
@@ -84,8 +84,18 @@ impl Changes {
 /// Where a count stands that is to be kept.
 #[derive(Clone, Debug)]
 pub(super) enum Carry {
-    Element { set: String, key: Vec<u8> },
+    Element {
+        set: String,
+        key: Vec<u8>,
+    },
     Counter(String),
+    /// The counter of what a policer dropped; it has counted as matched, too.
+    DroppedCounter(String),
+    /// An element that counts what a policer dropped, and counts as matched, too.
+    Dropped {
+        set: String,
+        key: Vec<u8>,
+    },
 }
 
 /// A set to be made.
@@ -104,6 +114,8 @@ pub(super) enum SetKind {
     Plain,
     /// A counter each.
     Counted,
+    /// A limit each.
+    Limits(Unit),
     /// A verdict each.
     Verdicts,
     /// Interface names.
@@ -112,8 +124,23 @@ pub(super) enum SetKind {
 
 /// An element to be added.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Element {
-    /// The rule that it counts for.
-    pub(super) rule: Option<RuleId>,
-    pub(super) verdict: Option<Verdict>,
+pub(super) enum Element {
+    /// It is in the set, and that is all.
+    Plain,
+    Verdict(Verdict),
+    /// It counts packets of this rule.
+    Counted(RuleId, Counted),
+    /// It matches what is over the limit.
+    Over(Limit),
+}
+
+/// What an element counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// What matched.
+    Matched,
+    /// What matched and passed the policer.
+    Passed,
+    /// What matched and was dropped by the policer.
+    Dropped,
 }

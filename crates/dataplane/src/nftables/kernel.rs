@@ -1,7 +1,7 @@
 //! The back end: what is wanted, brought into the kernel and looked after.
 
 use super::batch::{
-    Batch, CHAIN_TYPE, Carried, Count, DROPPED, HOOK_PREROUTING, Inventory, Leftovers, POLICY, PRIORITY, Part,
+    Batch, CHAIN_TYPE, Carried, Count, DROPPED, HOOK_PREROUTING, Inventory, Leftovers, MATCHED, POLICY, PRIORITY, Part,
     SetInventory, TABLE, batch, fingerprint, rule_of_comment,
 };
 use super::changes::{Carry, Changes};
@@ -94,7 +94,8 @@ impl Nftables {
             let built = Families::new(|version| Program::build(version, self.options.clone(), newest + 1, ruleset));
             let mut carried = Carried::default();
             for version in VERSIONS {
-                let sets = leftovers.of(version).0.sets.iter().filter(|name| name.contains("_match_"));
+                let counts = |name: &&String| name.contains(MATCHED) || name.contains(DROPPED);
+                let sets = leftovers.of(version).0.sets.iter().filter(counts);
                 self.kept_counts(version, sets, &mut carried)?;
             }
             let before = Inventory::default();
@@ -272,9 +273,13 @@ impl Nftables {
         kept: &mut Carried,
     ) -> Result<(), DataplaneError> {
         for set in sets {
+            let is_dropped = set.contains(DROPPED);
             self.each_element(version, set, |element| {
                 if let Some((rule, count)) = rule_of(element).zip(count_of(element)) {
                     kept.matched.entry(rule).or_default().add(count);
+                    if is_dropped {
+                        kept.dropped.entry(rule).or_default().add(count);
+                    }
                 }
             })?;
         }
@@ -295,7 +300,7 @@ impl Nftables {
         for (rule, place) in carry {
             let mut found = None;
             match place {
-                Carry::Element { set, key } => self.socket.ask(
+                Carry::Element { set, key } | Carry::Dropped { set, key } => self.socket.ask(
                     version,
                     msg::GETSETELEM,
                     0,
@@ -306,7 +311,7 @@ impl Nftables {
                     },
                     |_, answer| found = answer.inside(3).and_then(|list| list.inside(1)).and_then(count_of),
                 )?,
-                Carry::Counter(name) => self.socket.ask(
+                Carry::Counter(name) | Carry::DroppedCounter(name) => self.socket.ask(
                     version,
                     msg::GETOBJ,
                     0,
@@ -319,7 +324,17 @@ impl Nftables {
                 )?,
             };
             if let Some(count) = found {
-                carried.matched.entry(*rule).or_default().add(count);
+                let (matched, dropped) = match place {
+                    Carry::Element { .. } | Carry::Counter(_) => (true, false),
+                    Carry::DroppedCounter(_) => (false, true),
+                    Carry::Dropped { .. } => (true, true),
+                };
+                if matched {
+                    carried.matched.entry(*rule).or_default().add(count);
+                }
+                if dropped {
+                    carried.dropped.entry(*rule).or_default().add(count);
+                }
             }
         }
         Ok(())
@@ -514,22 +529,23 @@ impl Dataplane for Nftables {
 /// What a plan changed, to know what was before.
 struct Undo {
     protected: Arc<Vec<Space>>,
-    before: BTreeMap<Arc<Nlri>, Option<Arc<CompiledRule>>>,
+    /// In the order of the changes; one rule may be changed twice.
+    before: Vec<(Arc<Nlri>, Option<Arc<CompiledRule>>)>,
 }
 
 impl Undo {
     fn new(programs: &Families<Program>) -> Self {
-        Undo { protected: programs.v4.protected().clone(), before: BTreeMap::new() }
+        Undo { protected: programs.v4.protected().clone(), before: Vec::new() }
     }
 
     fn note(&mut self, nlri: &Arc<Nlri>, rule: Option<&Arc<CompiledRule>>) {
-        self.before.entry(nlri.clone()).or_insert_with(|| rule.cloned());
+        self.before.push((nlri.clone(), rule.cloned()));
     }
 
     fn restore(self, after: &Families<Program>) -> Wanted {
         let rules = after.iter().flat_map(Program::rules);
         let mut rules: BTreeMap<_, _> = rules.map(|rule| (rule.nlri.clone(), rule.clone())).collect();
-        for (nlri, rule) in self.before {
+        for (nlri, rule) in self.before.into_iter().rev() {
             match rule {
                 Some(rule) => rules.insert(nlri, rule),
                 None => rules.remove(&nlri),

@@ -17,7 +17,7 @@ const PRECISE: f64 = 1000.0;
 const TIMES: [(u64, &str); 4] = [(1, "second"), (60, "minute"), (3600, "hour"), (86400, "day")];
 
 /// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Unit {
     Packets,
     Bytes,

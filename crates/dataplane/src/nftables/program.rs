@@ -9,17 +9,17 @@
 //! own chain:  the rules of one destination, one after the other, in their order
 //! ```
 //!
-//! A destination has its rules in the group's slots, or, where they do not fit there (a policer, too many templates), all of them in a
+//! A destination has its rules in the group's slots, or, where they do not fit there (a policer that several of them would share, too many templates), all of them in a
 //! chain of its own. So a packet meets the rules of a destination in their order; and more specific destinations come first in the
 //! order of rules. A chain that ends without a verdict returns here, to the next group.
 //!
 //! There is one program for each IP version, with a table of its own.
 
-use super::changes::{Carry, Changes, SetKind, SetSpec};
+use super::changes::{Carry, Changes, Counted, Element, SetKind, SetSpec};
 use super::field::{Field, KeyPart};
 use super::shield::Shield;
 use super::statement::Verdict;
-use super::template::{GroupKey, Member, SlotKey, destination_key, members};
+use super::template::{End, GroupKey, Member, SlotKey, destination_key, members, only_limit};
 use super::{Options, RuleFailure};
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::space::Space;
@@ -54,7 +54,16 @@ pub(super) struct Slots(pub(super) BTreeMap<Arc<SlotKey>, Slot>);
 pub(super) struct Slot {
     /// The set's name; for a slot without key, the name of its rule's counter.
     pub(super) name: String,
+    /// Where the slot's rules limit: the sets of the limits, and of the counters of what is over them.
+    pub(super) over: Option<Over>,
     pub(super) members: usize,
+}
+
+/// Sets beside that of a slot, with the same keys.
+#[derive(Clone, Debug)]
+pub(super) struct Over {
+    pub(super) limits: String,
+    pub(super) dropped: String,
 }
 
 #[derive(Debug)]
@@ -118,7 +127,7 @@ impl Program {
             for interface in &program.options.interfaces {
                 let mut key = interface.clone().into_bytes();
                 key.resize(16, 0);
-                changes.add_element(&name, key, None, None);
+                changes.add_element(&name, key, Element::Plain);
             }
         }
         changes.rewrite.insert(Chain::Base);
@@ -197,7 +206,7 @@ impl Program {
                 group.slots.0.iter().filter(|(_, slot)| slot.members == 0).map(|(key, _)| key.clone()).collect();
             for slot in empty {
                 if let Some(slot) = group.slots.0.remove(&slot) {
-                    changes.delete_set(slot.name);
+                    delete_sets(slot, changes);
                     changes.rewrite.insert(chain_of(*key));
                 }
             }
@@ -269,19 +278,15 @@ impl Program {
             self.rules.insert(rule.id, placed);
             return Ok(());
         }
-        let polices = matches!(rule.effect.policing, Policing::Limit { .. });
-        if polices {
-            let name = self.name("police");
-            changes.add_chain(name.clone());
-            changes.rewrite.insert(Chain::Police(rule.nlri.clone()));
-            changes.add_counter(self.dropped_counter(rule.id), rule.id);
-            placed.police = Some(name);
+        let (key, bits) = GroupKey::of(&rule.nlri);
+        let in_chain = members.iter().any(|member| matches!(member.slot.deed.end, End::Police(_)));
+        if in_chain {
+            placed.police = Some(self.add_police(rule, changes));
         }
         self.rules.insert(rule.id, placed);
 
-        let (key, bits) = GroupKey::of(&rule.nlri);
         self.open_group(key, changes);
-        let needs_own = key.mask.is_some() && (polices || !self.have_room(key, &members));
+        let needs_own = key.mask.is_some() && (in_chain || !self.have_room(key, &members));
         let Some(group) = self.groups.get_mut(&key) else { return Ok(()) };
         let bucket = group.buckets.entry(bits).or_default();
         let is_new = bucket.count == 0;
@@ -291,10 +296,11 @@ impl Program {
             bucket.rules.insert(at, rule.nlri.clone());
         }
         if let (true, Some(mask)) = (is_new, key.mask) {
-            changes.add_element(&group.destinations, destination_key(self.version, mask, bits), None, None);
+            changes.add_element(&group.destinations, destination_key(self.version, mask, bits), Element::Plain);
         }
         match (&bucket.own, needs_own, key.mask) {
             (Some(_), ..) => {
+                self.give_police(rule, changes);
                 changes.add_counter(self.counter(rule.id), rule.id);
                 changes.rewrite.insert(Chain::Destination(key, bits));
             }
@@ -304,11 +310,31 @@ impl Program {
                     changes.add_counter(self.counter(rule.id), rule.id);
                 }
                 for member in members {
-                    self.add_member(key, member, rule.id, changes);
+                    self.add_member(key, member, rule, changes);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The chain that polices a rule.
+    fn add_police(&mut self, rule: &CompiledRule, changes: &mut Changes) -> String {
+        let name = self.name("police");
+        changes.add_chain(name.clone());
+        changes.rewrite.insert(Chain::Police(rule.nlri.clone()));
+        changes.add_counter(self.dropped_counter(rule.id), rule.id);
+        name
+    }
+
+    /// A rule that stands in a chain has its policer in one, too.
+    fn give_police(&mut self, rule: &CompiledRule, changes: &mut Changes) {
+        let polices = matches!(rule.effect.policing, Policing::Limit { .. });
+        if polices && self.rules.get(&rule.id).is_some_and(|placed| placed.police.is_none()) {
+            let chain = self.add_police(rule, changes);
+            if let Some(placed) = self.rules.get_mut(&rule.id) {
+                placed.police = Some(chain);
+            }
+        }
     }
 
     /// Takes a rule out; whether it was there.
@@ -326,7 +352,11 @@ impl Program {
         let members = members(&placed.rule);
         if let Some(police) = placed.police {
             changes.rewrite.remove(&Chain::Police(nlri.clone()));
-            changes.delete_counter(self.dropped_counter(id));
+            let dropped = self.dropped_counter(id);
+            if keep_count {
+                changes.carry.push((id, Carry::DroppedCounter(dropped.clone())));
+            }
+            changes.delete_counter(dropped);
             changes.delete_chain(police);
         }
         if members.is_empty() {
@@ -391,7 +421,7 @@ impl Program {
             changes.delete_set(group.map);
         }
         for (_, slot) in group.slots.0 {
-            changes.delete_set(slot.name);
+            delete_sets(slot, changes);
         }
         changes.rewrite.insert(Chain::Base);
     }
@@ -432,35 +462,50 @@ impl Program {
     }
 
     fn open_slot(&mut self, key: GroupKey, slot: &Arc<SlotKey>, changes: &mut Changes) {
-        let name = self.name("match");
-        let Some(group) = self.groups.get_mut(&key) else { return };
-        if let Entry::Vacant(entry) = group.slots.0.entry(slot.clone()) {
-            changes.new_sets.push(SetSpec {
-                name: name.clone(),
-                version: self.version,
-                key: slot.key.clone(),
-                kind: SetKind::Counted,
-            });
-            entry.insert(Slot { name, members: 0 });
+        if self.groups.get(&key).is_none_or(|group| group.slots.0.contains_key(slot)) {
+            return;
+        }
+        let mut new_set = |what: &str, kind: SetKind| {
+            let name = name(self.generation, &mut self.serial, what);
+            let spec = SetSpec { name: name.clone(), version: self.version, key: slot.key.clone(), kind };
+            changes.new_sets.push(spec);
+            name
+        };
+        let name = new_set("match", SetKind::Counted);
+        let over = match slot.deed.end {
+            End::Limit { unit, .. } => Some(Over {
+                limits: new_set("over", SetKind::Limits(unit)),
+                dropped: new_set("dropped", SetKind::Counted),
+            }),
+            End::Drop | End::Accept | End::Continue | End::Police(_) => None,
+        };
+        if let Some(group) = self.groups.get_mut(&key) {
+            group.slots.0.insert(slot.clone(), Slot { name, over, members: 0 });
             changes.rewrite.insert(chain_of(key));
         }
     }
 
-    fn add_member(&mut self, key: GroupKey, member: Member, id: RuleId, changes: &mut Changes) {
-        let is_single = single(&member.slot);
-        let counter = if is_single { self.counter(id) } else { String::new() };
-        let known = self.groups.get(&key).is_some_and(|group| group.slots.0.contains_key(&member.slot));
-        if !known && !is_single {
-            self.open_slot(key, &member.slot, changes);
-        }
-        let Some(group) = self.groups.get_mut(&key) else { return };
-        if is_single {
-            group.slots.0.entry(member.slot).or_insert(Slot { name: counter, members: 0 }).members += 1;
+    fn add_member(&mut self, key: GroupKey, member: Member, rule: &CompiledRule, changes: &mut Changes) {
+        if single(&member.slot) {
+            let counter = self.counter(rule.id);
+            let Some(group) = self.groups.get_mut(&key) else { return };
+            let empty = || Slot { name: counter, over: None, members: 0 };
+            group.slots.0.entry(member.slot).or_insert_with(empty).members += 1;
             changes.rewrite.insert(chain_of(key));
-        } else if let Some(slot) = group.slots.0.get_mut(&member.slot) {
-            slot.members += 1;
-            changes.add_element(&slot.name, member.key, Some(id), None);
+            return;
         }
+        self.open_slot(key, &member.slot, changes);
+        let Some(slot) = self.groups.get_mut(&key).and_then(|group| group.slots.0.get_mut(&member.slot)) else {
+            return;
+        };
+        slot.members += 1;
+        let mut counted = Counted::Matched;
+        if let (Some(over), Some((_, limit))) = (&slot.over, only_limit(rule)) {
+            counted = Counted::Passed;
+            changes.add_element(&over.limits, member.key.clone(), Element::Over(limit));
+            changes.add_element(&over.dropped, member.key.clone(), Element::Counted(rule.id, Counted::Dropped));
+        }
+        changes.add_element(&slot.name, member.key, Element::Counted(rule.id, counted));
     }
 
     fn remove_member(&mut self, key: GroupKey, member: Member, id: RuleId, keep_count: bool, changes: &mut Changes) {
@@ -469,19 +514,27 @@ impl Program {
         let is_single = single(entry.key());
         let slot = entry.get_mut();
         slot.members -= 1;
-        let (name, is_empty) = (slot.name.clone(), slot.members == 0);
+        let is_empty = slot.members == 0;
         if is_empty {
-            entry.remove();
             changes.rewrite.insert(chain_of(key));
         }
-        if is_single {
-            return;
-        }
-        if changes.delete_element(&name, member.key.clone()) && keep_count {
-            changes.carry.push((id, Carry::Element { set: name.clone(), key: member.key }));
+        if !is_single {
+            let Slot { name, over, .. } = &*slot;
+            if changes.delete_element(name, member.key.clone()) && keep_count {
+                changes.carry.push((id, Carry::Element { set: name.clone(), key: member.key.clone() }));
+            }
+            if let Some(Over { limits, dropped }) = over {
+                changes.delete_element(limits, member.key.clone());
+                if changes.delete_element(dropped, member.key.clone()) && keep_count {
+                    changes.carry.push((id, Carry::Dropped { set: dropped.clone(), key: member.key }));
+                }
+            }
         }
         if is_empty {
-            changes.delete_set(name);
+            let slot = entry.remove();
+            if !is_single {
+                delete_sets(slot, changes);
+            }
         }
     }
 
@@ -497,12 +550,13 @@ impl Program {
             changes.rewrite.insert(chain_of(key));
         }
         // From there back to where the group was called: none of its slots has rules of this destination.
-        changes.add_element(&group.map, element, None, Some(Verdict::Goto(chain.clone())));
+        changes.add_element(&group.map, element, Element::Verdict(Verdict::Goto(chain.clone())));
         let Some(bucket) = group.buckets.get_mut(&bits) else { return };
         bucket.own = Some(chain);
         for nlri in bucket.rules.clone() {
             let Some(placed) = self.placed(&nlri) else { continue };
             let rule = placed.rule.clone();
+            self.give_police(&rule, changes);
             changes.add_counter(self.counter(rule.id), rule.id);
             if nlri != *newcomer {
                 for member in members(&rule) {
@@ -535,6 +589,14 @@ impl Program {
 fn name(generation: u32, serial: &mut u64, what: &str) -> String {
     *serial += 1;
     format!("g{generation}_{what}_{serial}")
+}
+
+fn delete_sets(slot: Slot, changes: &mut Changes) {
+    changes.delete_set(slot.name);
+    if let Some(Over { limits, dropped }) = slot.over {
+        changes.delete_set(limits);
+        changes.delete_set(dropped);
+    }
 }
 
 /// The chain with the rules of a group.

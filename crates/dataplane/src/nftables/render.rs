@@ -5,6 +5,7 @@ use super::batch::{PRIORITY, TABLE};
 use super::changes::{Changes, Element, SetKind, SetSpec};
 use super::families::{VERSIONS, family_name};
 use super::field::{KeyPart, Value, unshifted};
+use super::limit::Limit;
 use super::program::{BASE, Program};
 use super::statement::Rule;
 use engine::plan::Ruleset;
@@ -61,6 +62,10 @@ fn set(out: &mut String, spec: &SetSpec, changes: &Changes) -> Result {
     match spec.kind {
         SetKind::Plain => writeln!(out, "\tset {} {{\n\t\ttypeof {fields}", spec.name)?,
         SetKind::Counted => writeln!(out, "\tset {} {{\n\t\ttypeof {fields}\n\t\tcounter", spec.name)?,
+        SetKind::Limits(unit) => {
+            let limit = Limit::new(unit, 1.0);
+            writeln!(out, "\tset {} {{\n\t\ttypeof {fields}\n\t\tlimit rate over {limit}", spec.name)?;
+        }
         SetKind::Verdicts => writeln!(out, "\tmap {} {{\n\t\ttypeof {fields} : verdict", spec.name)?,
         SetKind::Interfaces => writeln!(out, "\tset {} {{\n\t\ttype ifname", spec.name)?,
     }
@@ -78,14 +83,16 @@ fn element_text(spec: &SetSpec, key: &[u8], element: &Element) -> String {
         SetKind::Interfaces => {
             format!("\"{}\"", String::from_utf8_lossy(key).trim_end_matches('\0'))
         }
-        SetKind::Plain | SetKind::Counted | SetKind::Verdicts => key_text(&spec.key, spec.version, key),
+        SetKind::Plain | SetKind::Counted | SetKind::Limits(_) | SetKind::Verdicts => {
+            key_text(&spec.key, spec.version, key)
+        }
     };
-    if let Some(rule) = element.rule {
-        text += &format!(" comment \"{rule}\"");
-    }
-    if let Some(verdict) = &element.verdict {
-        text += &format!(" : {verdict}");
-    }
+    text += &match element {
+        Element::Plain => String::new(),
+        Element::Verdict(verdict) => format!(" : {verdict}"),
+        Element::Counted(rule, _) => format!(" comment \"{rule}\""),
+        Element::Over(limit) => format!(" limit rate over {limit}"),
+    };
     text
 }
 

@@ -4,7 +4,7 @@
 //! protected of one address stands in a chain of its own; a packet is compared with the addresses, one after the other where they are few,
 //! else by a look-up.
 
-use super::changes::{Changes, SetKind, SetSpec};
+use super::changes::{Changes, Element, SetKind, SetSpec};
 use super::conjunction::{Conjunction, conjunctions};
 use super::field::{Field, KeyPart, Test, encode_key};
 use super::statement::{Rule, Statement, Verdict};
@@ -66,7 +66,7 @@ impl Shield {
                 changes.rewrite.insert(super::program::Chain::Protected(field, address));
                 if let Some(map) = &gate.map {
                     let element = encode_key(version, &[(key(version, field)[0], address)]);
-                    changes.add_element(map, element, None, Some(Verdict::Jump(chain.clone())));
+                    changes.add_element(map, element, Element::Verdict(Verdict::Jump(chain.clone())));
                 }
                 gate.addresses.insert(address, (chain, rest));
             }

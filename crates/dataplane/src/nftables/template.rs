@@ -9,8 +9,9 @@
 
 use super::conjunction::{Conjunction, conjunctions, mask_and_value};
 use super::field::{Field, KeyPart, Test, encode_key};
+use super::limit::{Limit, Unit};
 use engine::plan::CompiledRule;
-use flowspec::{Component, ComponentType, IpVersion, Nlri, Policing, Prefix, RuleId};
+use flowspec::{Component, ComponentType, Effect, IpVersion, Nlri, Policing, Prefix, RuleId};
 use std::sync::Arc;
 
 /// `nft list` shows the types of five parts of a key, and misreads more.
@@ -58,6 +59,11 @@ pub(super) enum End {
     Drop,
     Accept,
     Continue,
+    /// What is over the limit of its element is dropped, the rest is accepted or goes on.
+    Limit {
+        unit: Unit,
+        goes_on: bool,
+    },
     /// In the chain of this rule, which polices; it does the rest, too.
     Police(RuleId),
 }
@@ -101,17 +107,25 @@ pub(super) struct Member {
 pub(super) fn members(rule: &CompiledRule) -> Vec<Member> {
     let version = rule.nlri.family().version();
     let (template, mut holes) = template(&rule.nlri);
-    let deed = Deed::of(rule);
+    let conjunctions: Vec<Conjunction> = rule.entries.iter().flat_map(conjunctions).collect();
+    let mut deed = Deed::of(rule);
     if let End::Police(_) = deed.end {
-        holes.clear();
+        match (only_limit(rule), &conjunctions[..]) {
+            (Some((unit, _)), [only]) if only.iter().any(|test| fills_hole(test, &holes)) => {
+                let Effect { mark, sample, continues, .. } = rule.effect;
+                deed = Deed { end: End::Limit { unit, goes_on: continues }, mark, sample };
+            }
+            // Elements cannot share a policer, but the rule must have one.
+            _ => holes.clear(),
+        }
     }
     let member = |conjunction: Conjunction| {
         let mut slot = SlotKey { template: template.clone(), fixed: Vec::new(), key: Vec::new(), deed: deed.clone() };
         let mut values = Vec::with_capacity(MAX_KEY_PARTS);
         for test in conjunction {
             match test {
-                Test::Within { field, mask, first, last }
-                    if first == last && holes.contains(&field) && slot.key.len() < MAX_KEY_PARTS =>
+                Test::Within { field, mask, first, .. }
+                    if fills_hole(&test, &holes) && slot.key.len() < MAX_KEY_PARTS =>
                 {
                     let part = KeyPart { field, mask };
                     values.push((part, first));
@@ -122,7 +136,22 @@ pub(super) fn members(rule: &CompiledRule) -> Vec<Member> {
         }
         Member { slot: Arc::new(slot), key: encode_key(version, &values) }
     };
-    rule.entries.iter().flat_map(conjunctions).map(member).collect()
+    conjunctions.into_iter().map(member).collect()
+}
+
+/// Whether the test asks for a single value of a field that is a hole.
+fn fills_hole(test: &Test, holes: &[Field]) -> bool {
+    matches!(test, Test::Within { field, first, last, .. } if first == last && holes.contains(field))
+}
+
+/// The limit of a rule that has one, and not one of bytes and one of packets.
+pub(super) fn only_limit(rule: &CompiledRule) -> Option<(Unit, Limit)> {
+    let (unit, rate) = match rule.effect.policing {
+        Policing::Limit { bytes: Some(rate), packets: None } => (Unit::Bytes, rate),
+        Policing::Limit { bytes: None, packets: Some(rate) } => (Unit::Packets, rate),
+        Policing::Limit { .. } | Policing::Discard | Policing::None => return None,
+    };
+    Some((unit, Limit::new(unit, rate)))
 }
 
 /// The template's octets, and the fields that are holes in it.
