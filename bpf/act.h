@@ -144,48 +144,55 @@ static __noinline void mark(struct packet *packet, __u32 dscp)
 	}
 }
 
-/* Sends the packet to the neighbour that the kernel's routes name for the target; passes it where they name none. */
+/* Whether the kernel can send there what came in here. */
+static __always_inline int can_send(__u32 ingress, __u32 egress)
+{
+	__u32 *from = bpf_map_lookup_elem(&devices, &ingress), *to = bpf_map_lookup_elem(&devices, &egress);
+
+	return to && *to & (from && *from & IS_GENERIC ? TAKES_ETHERNET : TAKES_XDP_FRAMES);
+}
+
+/* Sends the packet to the neighbour that the kernel's routes name for the target. Where they name none, or none that it can be sent to, it is
+ * passed as it came. VLAN tags are taken off: where a network card takes them off, the program never sees them either. */
 static __noinline int redirect(struct packet *packet, __u32 number)
 {
 	struct target *target = at(&targets, number);
 	struct bpf_fib_lookup fib = {};
-	void *data, *end;
-	__u8 *ip;
+	__u32 ingress = packet->ctx->ingress_ifindex, tags = (packet->ip - 14) & 0xf;
+	__u8 *data, *ip;
 
-	if (!target || packet->ip != 14)
+	if (!target)
 		goto pass;
 	fib.family = target->family;
-	fib.ifindex = packet->ctx->ingress_ifindex;
+	fib.ifindex = ingress;
 	fib.tot_len = packet->key->length > 65535 ? 65535 : packet->key->length;
-	if (target->family == 2) {
-		fib.ipv4_dst = target->address[0];
-	} else {
-		__builtin_memcpy(fib.ipv6_dst, target->address, sizeof(fib.ipv6_dst));
-	}
-	if (bpf_fib_lookup(packet->ctx, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS)
-		goto pass;
-	data = (void *)(long)packet->ctx->data;
-	end = (void *)(long)packet->ctx->data_end;
-	ip = data + 14;
-	if (data + 14 + 20 > end)
+	__builtin_memcpy(fib.ipv6_dst, target->address, sizeof(fib.ipv6_dst));
+	if (bpf_fib_lookup(packet->ctx, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS || !can_send(ingress, fib.ifindex))
 		goto pass;
 	/* A router's work: one hop less, and never a packet that has none left. */
+	data = (void *)(long)packet->ctx->data;
+	ip = data + 14 + tags;
+	if ((void *)(ip + 20) > (void *)(long)packet->ctx->data_end || ip[packet->ipv6 ? 7 : 8] <= 1)
+		goto pass;
+	if (tags && bpf_xdp_adjust_head(packet->ctx, tags))
+		goto pass;
+	data = (void *)(long)packet->ctx->data;
+	ip = data + 14;
+	if ((void *)(ip + 20) > (void *)(long)packet->ctx->data_end)
+		goto pass;
 	if (packet->ipv6) {
-		if (ip[7] <= 1)
-			goto pass;
 		ip[7]--;
 	} else {
 		__u16 *words = (__u16 *)ip;
 		__u32 sum;
 
-		if (ip[8] <= 1)
-			goto pass;
 		ip[8]--;
 		sum = (__u32)words[5] + bpf_htons(0x0100);
 		words[5] = (sum & 0xffff) + (sum >> 16);
 	}
 	__builtin_memcpy(data, fib.dmac, 6);
 	__builtin_memcpy(data + 6, fib.smac, 6);
+	*(__u16 *)(data + 12) = bpf_htons(packet->ipv6 ? 0x86dd : 0x0800);
 	tell(STAT_REDIRECTED);
 	return bpf_redirect(fib.ifindex, 0);
 pass:

@@ -7,8 +7,10 @@
  *   classify.h  key in, first matching rule out; how a rule set is changed under traffic
  *   act.h       count, police, mark, sample, redirect, drop
  *   filter.h    all of it in order
+ *   route.h     the loader's question where redirected packets would go
  */
 #include "filter.h"
+#include "route.h"
 
 char _license[] SEC("license") = "Dual MIT/GPL";
 

@@ -58,6 +58,17 @@ struct {
 	__uint(max_entries, 1 << 18);
 } samples SEC(".maps");
 
+/* Interfaces by number: where redirected packets can be sent. The kernel drops what is sent elsewhere. */
+#define TAKES_XDP_FRAMES 1	/* what came in, in native mode */
+#define TAKES_ETHERNET 2	/* what came in, in generic mode */
+#define IS_GENERIC 4		/* the program is there in generic mode */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, __u32);
+} devices SEC(".maps");
+
 static __always_inline void *at(void *map, __u32 index)
 {
 	return bpf_map_lookup_elem(map, &index);

@@ -45,6 +45,8 @@ pub enum Health {
     Intact,
     /// Someone changed or removed it; in words. [`Dataplane::replace`] puts it right.
     Damaged(String),
+    /// It is there, but rules that could not be in force now can, or the other way round; in words. [`Dataplane::replace`] tells which.
+    Changed(String),
 }
 
 /// Room in the data plane, for `status`.

@@ -138,6 +138,30 @@ fn xdp_interfaces_vanish_and_come() -> Result<()> {
 }
 
 #[test]
+fn xdp_a_redirect_follows_the_routes() -> Result<()> {
+    needs!(root, "ip");
+    let site = Site::new()?;
+    let generic = format!("{}xdp.attach = \"generic\"\n", configuration("\"swp1\""));
+    let daemon = Daemon::start(&site.switch, &generic)?;
+    let controller = controller(&site)?;
+    controller.announce_text("dst 192.0.2.1/32 proto udp sport 123 then redirect 10.77.0.1")?;
+    let failed = |rules: &[RuleView]| {
+        rules.len() == 1
+            && rules[0].state == "failed"
+            && rules[0].reason.as_ref().is_some_and(|why| why.contains("no route from swp1 to 10.77.0.1"))
+    };
+    daemon.wait_rules("the reason", PATIENCE, failed)?;
+    site.switch.ip(&["route", "add", "10.77.0.0/16", "via", PEER])?;
+    daemon.wait_rules("the rule in force", PATIENCE, |rules| rules[0].state == "installed")?;
+    let mut wire = site.wire()?;
+    wait_until("packets to go", PATIENCE, || (!wire.passes(&udp(123, VICTIM).ok()?).ok()?).then_some(()))?;
+    wait_until("the count", PATIENCE, || (daemon.status().ok()?.statistics["redirected"] > 0).then_some(()))?;
+    site.switch.ip(&["route", "del", "10.77.0.0/16"])?;
+    daemon.wait_rules("the reason again", PATIENCE, failed)?;
+    check(&mut wire, "no rule is in force").map_or(Ok(()), |()| anyhow::bail!("it filters"))
+}
+
+#[test]
 fn xdp_another_program_is_refused_and_said() -> Result<()> {
     needs!(root, "ip");
     let site = Site::new()?;

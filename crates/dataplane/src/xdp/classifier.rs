@@ -3,13 +3,14 @@
 use super::commit::{Commit, FilterCounts, begin, write_intervals};
 use super::index::{Full, Index, Item, Pools};
 use super::layout::{
-    CounterLine, Extra, ExtraList, IdLine, MATCHES, META_DROP, META_EXTRA, META_RULE, NODES_FIXED, RuleLine,
+    CounterLine, Extra, ExtraList, IdLine, MATCHES, META_DROP, META_EXTRA, META_RULE, NODES_FIXED, RuleLine, Target,
     node_protected, node_wide,
 };
 use super::pool::Runs;
 use super::program::Tables;
 use super::record;
 use super::slots::Slots;
+use super::targets::Targets;
 use super::{counters, effect};
 use crate::{Counter, Usage};
 use engine::plan::{CompiledRule, RuleFailure, Ruleset};
@@ -50,7 +51,7 @@ pub(super) struct Classifier {
     pools: Pools,
     extras: Runs,
     intervals: Runs,
-    targets: Runs,
+    targets: Targets,
     numbers: Runs,
     resting: VecDeque<(u32, Instant)>,
     filter: FilterCounts,
@@ -99,7 +100,7 @@ impl Classifier {
             },
             extras: Runs::new(0, sizes.extras),
             intervals: Runs::new(0, sizes.intervals),
-            targets: Runs::new(0, sizes.targets),
+            targets: Targets::new(sizes.targets),
             numbers: Runs::new(0, sizes.numbers),
             resting: VecDeque::new(),
             filter: FilterCounts::new(),
@@ -200,7 +201,7 @@ impl Classifier {
         for place in transaction.freed_extras {
             self.free_extra(place);
         }
-        transaction.freed_targets.into_iter().for_each(|target| self.targets.give(target, 1));
+        transaction.freed_targets.into_iter().for_each(|target| self.targets.give(target));
     }
 
     /// Takes a rule out. Returns what it counted.
@@ -269,7 +270,7 @@ impl Classifier {
         let number = self.take_number().ok_or("no rule number is free")?;
         let extra = parts.iter().find_map(|parts| parts.extra.as_ref());
         let target = effect::target(&rule.effect);
-        let places = self.take_places(extra, target.is_some());
+        let places = self.take_places(extra, target);
         let (extra_place, target_place) = match places {
             Ok(places) => places,
             Err(why) => {
@@ -309,10 +310,7 @@ impl Classifier {
             self.remove(&rule.nlri, transaction)?;
             return Err(why);
         }
-        if let (Some(target), Some(place)) = (target, target_place) {
-            self.tables.targets.write(place as usize, target);
-            line.target = place;
-        }
+        line.target = target_place.unwrap_or(0);
         self.write_rule(number, line, label, id_line(rule.id, &base), extra.zip(extra_place));
         Ok(())
     }
@@ -361,18 +359,17 @@ impl Classifier {
     fn take_places(
         &mut self,
         extra: Option<&record::Extra>,
-        target: bool,
+        target: Option<Target>,
     ) -> Result<(Option<ExtraPlace>, Option<u32>), Full> {
         let extra = extra.map(|extra| self.take_extra(extra)).transpose()?;
-        let target = target.then(|| self.targets.take(1));
-        match target {
-            Some(None) => {
+        match target.map(|target| self.targets.take(target, &self.tables.targets)).transpose() {
+            Ok(target) => Ok((extra, target)),
+            Err(why) => {
                 if let Some(place) = extra {
                     self.free_extra(place);
                 }
-                Err(format!("at most {} rules may redirect", self.tables.sizes.targets))
+                Err(why)
             }
-            target => Ok((extra, target.flatten())),
         }
     }
 

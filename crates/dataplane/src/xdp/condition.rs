@@ -49,7 +49,7 @@ impl Xdp {
         let counted = sum(&active.classifier.tables().stats);
         Condition {
             interfaces: active.links.interfaces(&found).into_iter().chain(absent).collect(),
-            warnings: active.links.fallbacks().collect(),
+            warnings: active.links.fallbacks().chain(active.redirects.warnings()).collect(),
             statistics: STATISTICS.into_iter().zip(counted).collect(),
         }
     }

@@ -58,22 +58,33 @@ fn scaled(cost: f64) -> Option<(u32, i32)> {
 /// Where a rule redirects to.
 pub(super) fn target(effect: &Effect) -> Option<Target> {
     let Some(Redirect::Address { address, copy: false }) = effect.redirect else { return None };
-    let mut target = Target::ZERO;
+    let (family, address) = words_of(address);
+    Some(Target { family, address, ..Target::ZERO })
+}
+
+/// The address that packets really go to: a rule that drops them all sends none there.
+pub(super) fn needs_way_to(effect: &Effect) -> Option<IpAddr> {
+    match (effect.redirect, effect.policing) {
+        (Some(Redirect::Address { address, copy: false }), Policing::None | Policing::Limit { .. }) => Some(address),
+        _ => None,
+    }
+}
+
+/// Family and words of an address, in network order.
+pub(super) fn words_of(address: IpAddr) -> (u32, [u32; 4]) {
+    let mut words = [0; 4];
     match address {
         IpAddr::V4(address) => {
-            target.family = libc::AF_INET as u32;
-            target.address[0] = u32::from_ne_bytes(address.octets());
+            words[0] = u32::from_ne_bytes(address.octets());
+            (libc::AF_INET as u32, words)
         }
         IpAddr::V6(address) => {
-            target.family = libc::AF_INET6 as u32;
-            for (word, octets) in target.address.iter_mut().zip(address.octets().chunks_exact(4)) {
-                let mut four = [0u8; 4];
-                four.copy_from_slice(octets);
-                *word = u32::from_ne_bytes(four);
+            for (word, octets) in words.iter_mut().zip(address.octets().chunks_exact(4)) {
+                *word = u32::from_ne_bytes([octets[0], octets[1], octets[2], octets[3]]);
             }
+            (libc::AF_INET6 as u32, words)
         }
     }
-    Some(target)
 }
 
 #[cfg(test)]

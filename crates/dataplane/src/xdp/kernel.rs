@@ -5,10 +5,12 @@ use super::layout::{CounterLine, IdLine};
 use super::links::{Links, io_error};
 use super::memory::Table;
 use super::program::{self, Program, Sizes};
-use super::{Options, sys};
+use super::redirects::{Ingress, Redirects};
+use super::routes::Routes;
+use super::{Attach, Options, neighbours, sys};
 use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, Usage};
 use engine::capability::Capabilities;
-use engine::plan::{Plan, Ruleset};
+use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::Nlri;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -40,6 +42,9 @@ pub(super) struct Active {
     id: u32,
     pub(super) classifier: Classifier,
     pub(super) links: Links,
+    pub(super) redirects: Redirects,
+    /// Other rules than before can redirect, which nobody was told yet.
+    unsettled: bool,
     /// The tables could not be changed and not be set up anew either: what packets still see.
     lost: Option<Ruleset>,
 }
@@ -63,9 +68,7 @@ impl Xdp {
 
     /// The interfaces that the patterns mean now.
     pub(super) fn interfaces(&self) -> Result<Vec<(u32, String)>, DataplaneError> {
-        let found = sys::interfaces()
-            .map_err(|source| DataplaneError::Io { context: "list the network interfaces".into(), source })?;
-        Ok(found.into_iter().filter(|(_, name)| self.options.interfaces.iter().any(|p| matches(p, name))).collect())
+        named(&self.options)
     }
 
     /// Loads a program of its own for these rules and puts it in the place of the one before, on one interface after the other.
@@ -79,34 +82,46 @@ impl Xdp {
         prepare(&self.options.directory)?;
         let interfaces = self.interfaces()?;
         let sizes = Sizes::for_rules(self.options.capacity);
-        let (program, tables) = program::load(object()?, &["floodgate"], sizes, &[])?;
-        let mut classifier = Classifier::new(tables);
-        let applied = classifier.apply(&rules.rules, [], Some(&rules.protected));
-        applied.map_err(|lost| DataplaneError::Refused(lost.why))?;
-
+        let (mut program, tables) = program::load(object()?, &["floodgate"], sizes, &[Routes::size()])?;
+        let mut redirects = Redirects::load(&mut program.ebpf)?;
+        redirects.replace(&rules.rules);
         let (mut links, before) = match self.active.take() {
-            Some(old) => (old.links, Some((old.program, old.classifier, old.lost))),
+            Some(Active { id, program, classifier, links, redirects, lost, .. }) => {
+                (links, Some((id, program, classifier, redirects, lost)))
+            }
             None => (Links::adopt(&self.options.directory)?, None),
         };
-        let fd = program.fd()?;
-        if let Err(error) = links.install(fd, &interfaces, self.options.attach) {
-            if let Some((program, classifier, lost)) = before {
-                let id = program.id()?;
-                self.active = Some(Active { program, id, classifier, links, lost });
+        let mut classifier = Classifier::new(tables);
+        let mut fill = || -> Result<(), DataplaneError> {
+            redirects.look(&mut program.ebpf, &ingress(&links, &interfaces, self.options.attach))?;
+            let allowed = rules.rules.iter().filter(|rule| redirects.allows(rule));
+            let applied = classifier.apply(allowed, [], Some(&rules.protected));
+            applied.map_err(|lost| DataplaneError::Refused(lost.why))?;
+            links.install(program.fd()?, &interfaces, self.options.attach)?;
+            // Some drivers can send what others received only now that they have a program themselves.
+            if redirects.look(&mut program.ebpf, &ingress(&links, &interfaces, self.options.attach))? {
+                let (allowed, barred) = sort(&redirects, &rules.rules);
+                classifier.apply(allowed, barred, None).map_err(|lost| DataplaneError::Refused(lost.why))?;
+            }
+            Ok(())
+        };
+        if let Err(error) = fill() {
+            if let Some((id, program, classifier, redirects, lost)) = before {
+                self.active = Some(Active { program, id, classifier, links, redirects, unsettled: true, lost });
             }
             return Err(error);
         }
         // Read after the last packet was counted there, so that none is forgotten.
         let counted = match &before {
-            Some((_, classifier, _)) => classifier.counted(),
+            Some((_, _, classifier, ..)) => classifier.counted(),
             None => self.left_counters(),
         };
         classifier.inherit(counted);
         let id = program.id()?;
         self.pin(&program)?;
-        let failures = classifier.failures();
-        self.active = Some(Active { program, id, classifier, links, lost: None });
-        Ok(Applied { failures })
+        let active =
+            self.active.insert(Active { program, id, classifier, links, redirects, unsettled: false, lost: None });
+        Ok(active.applied())
     }
 
     /// Counters that an earlier run left; none when its tables were of another kind.
@@ -142,6 +157,37 @@ impl Xdp {
     }
 }
 
+impl Active {
+    /// What is in force.
+    fn applied(&self) -> Applied {
+        Applied { failures: self.classifier.failures().into_iter().chain(self.redirects.failures()).collect() }
+    }
+}
+
+/// The interfaces where packets are or will be filtered.
+fn ingress(links: &Links, interfaces: &[(u32, String)], attach: Attach) -> Vec<Ingress> {
+    let mode = |interface| {
+        links.is_native(interface).or(match attach {
+            Attach::Native => Some(true),
+            Attach::Generic => Some(false),
+            Attach::Best => None,
+        })
+    };
+    let filtered = interfaces.iter().filter(|(interface, _)| !links.is_refused(*interface));
+    filtered.map(|(interface, _)| (*interface, mode(*interface))).collect()
+}
+
+/// The rules that can be in force, and the keys of those that cannot.
+fn sort<'a>(
+    redirects: &Redirects,
+    rules: &'a [Arc<CompiledRule>],
+) -> (impl Iterator<Item = &'a Arc<CompiledRule>>, Vec<&'a Arc<Nlri>>) {
+    let barred: HashSet<&Arc<Nlri>> =
+        rules.iter().filter(|rule| !redirects.allows(rule)).map(|rule| &rule.nlri).collect();
+    let keys = barred.iter().copied().collect();
+    (rules.iter().filter(move |rule| !barred.contains(&rule.nlri)), keys)
+}
+
 impl Program {
     fn fd(&self) -> Result<BorrowedFd<'_>, DataplaneError> {
         program::program_fd(&self.ebpf, "floodgate")
@@ -165,13 +211,18 @@ impl Dataplane for Xdp {
     fn replace(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
         let interfaces = self.interfaces()?;
         let Some(active) = self.active.as_mut().filter(|active| active.lost.is_none()) else { return self.load(rules) };
-        let wanted: HashSet<&Arc<Nlri>> = rules.rules.iter().map(|rule| &rule.nlri).collect();
-        let gone: Vec<Arc<Nlri>> = active.classifier.keys().filter(|nlri| !wanted.contains(nlri)).cloned().collect();
         // The interfaces first: when one of them refuses, nothing has changed.
         active.links.forget_detached();
         active.links.install(active.program.fd()?, &interfaces, self.options.attach)?;
-        match active.classifier.apply(&rules.rules, &gone, Some(&rules.protected)) {
-            Ok(()) => Ok(Applied { failures: active.classifier.failures() }),
+        active.redirects.replace(&rules.rules);
+        let ingress = ingress(&active.links, &interfaces, self.options.attach);
+        active.redirects.look(&mut active.program.ebpf, &ingress)?;
+        let (allowed, _) = sort(&active.redirects, &rules.rules);
+        let allowed: Vec<&Arc<CompiledRule>> = allowed.collect();
+        let wanted: HashSet<&Arc<Nlri>> = allowed.iter().map(|rule| &rule.nlri).collect();
+        let gone: Vec<Arc<Nlri>> = active.classifier.keys().filter(|nlri| !wanted.contains(nlri)).cloned().collect();
+        match active.classifier.apply(allowed, &gone, Some(&rules.protected)) {
+            Ok(()) => Ok(active.applied()),
             Err(lost) => {
                 tracing::info!(why = lost.why, "the XDP tables are set up anew");
                 active.lost = Some(lost.before);
@@ -185,8 +236,16 @@ impl Dataplane for Xdp {
             return Err(DataplaneError::Refused("nothing was applied yet that could be changed".into()));
         };
         if active.lost.is_none() {
-            match active.classifier.apply(&plan.upsert, &plan.remove, plan.protected.as_ref()) {
-                Ok(()) => return Ok(Applied { failures: active.classifier.failures() }),
+            if active.redirects.change(&plan.upsert, &plan.remove) {
+                let interfaces = named(&self.options)?;
+                let ingress = ingress(&active.links, &interfaces, self.options.attach);
+                // What is otherwise now for other rules is found at the next look.
+                active.unsettled |= active.redirects.look(&mut active.program.ebpf, &ingress)?;
+            }
+            let (allowed, barred) = sort(&active.redirects, &plan.upsert);
+            let gone = plan.remove.iter().chain(barred);
+            match active.classifier.apply(allowed, gone, plan.protected.as_ref()) {
+                Ok(()) => return Ok(active.applied()),
                 Err(lost) => {
                     tracing::info!(why = lost.why, "the XDP tables are set up anew");
                     active.lost = Some(lost.before);
@@ -208,7 +267,15 @@ impl Dataplane for Xdp {
         let interfaces = self.interfaces()?;
         let Some(active) = &mut self.active else { return Ok(Health::Damaged("nothing was applied yet".into())) };
         active.links.follow(active.program.fd()?, &interfaces, self.options.attach);
-        Ok(active.links.damage(active.id).map_or(Health::Intact, Health::Damaged))
+        let ingress = ingress(&active.links, &interfaces, self.options.attach);
+        let changed = active.redirects.look(&mut active.program.ebpf, &ingress)?;
+        match active.links.damage(active.id) {
+            Some(how) => Ok(Health::Damaged(how)),
+            None if changed | std::mem::take(&mut active.unsettled) => {
+                Ok(Health::Changed("to which addresses packets can be redirected".into()))
+            }
+            None => Ok(Health::Intact),
+        }
     }
 
     fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError> {
@@ -225,6 +292,7 @@ impl Dataplane for Xdp {
 
     fn clear(&mut self) -> Result<(), DataplaneError> {
         let directory = &self.options.directory;
+        neighbours::let_go();
         match self.active.take() {
             Some(mut active) => active.links.clear()?,
             None if directory.exists() => Links::adopt(directory)?.clear()?,
@@ -250,6 +318,13 @@ fn object() -> Result<&'static [u8], DataplaneError> {
                 .into(),
         )
     })
+}
+
+/// The interfaces that the patterns mean now.
+fn named(options: &Options) -> Result<Vec<(u32, String)>, DataplaneError> {
+    let found = sys::interfaces()
+        .map_err(|source| DataplaneError::Io { context: "list the network interfaces".into(), source })?;
+    Ok(found.into_iter().filter(|(_, name)| options.interfaces.iter().any(|p| matches(p, name))).collect())
 }
 
 /// Makes sure that pins can be made in the directory.

@@ -127,6 +127,16 @@ impl Links {
         names.iter().map(state).collect()
     }
 
+    /// Whether our program is in native mode there; `None` where it is not.
+    pub(super) fn is_native(&self, interface: u32) -> Option<bool> {
+        self.attached.get(&interface).map(|there| there.native)
+    }
+
+    /// Whether it is known that our program cannot be there.
+    pub(super) fn is_refused(&self, interface: u32) -> bool {
+        self.refused.contains_key(&interface)
+    }
+
     /// Interfaces that were to be native and are not.
     pub(super) fn fallbacks(&self) -> impl Iterator<Item = String> {
         self.attached.values().filter_map(|there| {

@@ -4,7 +4,9 @@
 //! - `record` and `effect` turn a rule into the program's words, exactly.
 //! - `index` knows which records stand in which lists, `slots` and `pool` give out places; `commit` writes a change into the tables
 //!   so that each packet sees all of it or nothing; `classifier` holds it together.
-//! - `kernel` is the back end, `links` its attachments to interfaces, `sys` the system calls.
+//! - `kernel` is the back end, `links` its attachments to interfaces, `sys` the system calls, `condition` what it tells of itself.
+//! - `redirects` decides which rules can redirect: `routes` asks the kernel where packets would go, `devices` knows which interfaces can send
+//!   them, `neighbours` keeps their hardware addresses known, `targets` gives out places; `netlink` is how the kernel is asked.
 //!
 //! # What is kept when the daemon ends
 //! Everything: links and the counters' tables are pinned in a BPF file system. The next run loads a program of its own, fills its tables,
@@ -19,19 +21,25 @@ mod classifier;
 mod commit;
 mod condition;
 mod counters;
+mod devices;
 mod effect;
 mod index;
 mod kernel;
 mod layout;
 mod links;
 mod memory;
+mod neighbours;
+mod netlink;
 mod pool;
 mod program;
 mod record;
+mod redirects;
 mod render;
+mod routes;
 mod slots;
 mod split;
 mod sys;
+mod targets;
 #[cfg(xdp_program)]
 #[doc(hidden)]
 pub mod testing;
@@ -78,16 +86,12 @@ impl Default for Options {
     }
 }
 
-/// What the back end can match and do: every component of every rule, and all actions but those that send a packet elsewhere.
+/// What the back end can match and do: every component of every rule, and all actions but copies and redirects to a VRF. Whether a
+/// redirect to an address can be is known only where the rule is applied.
 pub fn capabilities() -> Capabilities {
     let everything = Capabilities::everything("xdp");
     Capabilities {
-        actions: ActionAbility {
-            redirect_address: false,
-            copy_address: false,
-            redirect_vrf: false,
-            ..everything.actions
-        },
+        actions: ActionAbility { copy_address: false, redirect_vrf: false, ..everything.actions },
         ..everything
     }
 }

@@ -175,7 +175,7 @@ pub(super) fn table<T: Plain>(ebpf: &Ebpf, name: &str, entries: u32) -> Result<T
 /// A map's descriptor.
 pub(super) fn map_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, DataplaneError> {
     match ebpf.map(name) {
-        Some(Map::Array(data) | Map::RingBuf(data)) => Ok(data.fd().as_fd()),
+        Some(Map::Array(data) | Map::RingBuf(data) | Map::HashMap(data)) => Ok(data.fd().as_fd()),
         _ => Err(DataplaneError::Refused(format!("the object has no table {name}"))),
     }
 }

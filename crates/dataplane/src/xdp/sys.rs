@@ -6,8 +6,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+const MAP_UPDATE_ELEM: libc::c_long = 2;
+const MAP_DELETE_ELEM: libc::c_long = 3;
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
+const PROG_TEST_RUN: libc::c_long = 10;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const LINK_CREATE: libc::c_long = 28;
 const LINK_UPDATE: libc::c_long = 29;
@@ -113,6 +116,29 @@ pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
 pub(super) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
     // type, id
     Ok(info(program)?[1])
+}
+
+/// Puts a value into a hash table whose keys and values are half words.
+pub(super) fn put(map: BorrowedFd<'_>, key: u32, value: u32) -> io::Result<()> {
+    let ([key_low, key_high], [low, high]) = (halves(&raw const key), halves(&raw const value));
+    call(MAP_UPDATE_ELEM, [raw(map), 0, key_low, key_high, low, high, 0, 0]).map(drop)
+}
+
+/// Takes a value out of such a table; it is no error when there is none.
+pub(super) fn take_out(map: BorrowedFd<'_>, key: u32) -> io::Result<()> {
+    let [low, high] = halves(&raw const key);
+    match call(MAP_DELETE_ELEM, [raw(map), 0, low, high, 0, 0, 0, 0]) {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Runs a program of the traffic-control kind once, on a packet of zeros.
+pub(super) fn run_once(program: BorrowedFd<'_>) -> io::Result<()> {
+    let packet = [0u8; 64];
+    let [low, high] = halves(packet.as_ptr());
+    // program, result, sizes of packet in and out, packet, where to copy it to (nowhere)
+    call(PROG_TEST_RUN, [raw(program), 0, packet.len() as u32, 0, low, high, 0, 0]).map(drop)
 }
 
 /// Whether a directory is in a BPF file system.

@@ -37,12 +37,14 @@ pub fn options(netns: &Netns, interfaces: &[&str]) -> Options {
     }
 }
 
+#[allow(dead_code, reason = "not all test programs flood")]
 /// The same packet again and again, from the attacker's side, until it is stopped.
 pub struct Flood {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<u64>>,
 }
 
+#[allow(dead_code, reason = "not all test programs flood")]
 impl Flood {
     pub fn start(site: &Site, ip: Vec<u8>) -> Result<Self> {
         let frame = packet::ethernet(site.attacker.mac("eth0")?, site.switch.mac("swp1")?, &ip);

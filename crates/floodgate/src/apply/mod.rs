@@ -51,6 +51,8 @@ pub enum Report {
     },
     /// Somebody else changed or removed what we applied; in words.
     Damaged(String),
+    /// Other rules than before can be in force; in words, what is otherwise.
+    Changed(String),
     /// The look at the data plane failed; in words.
     Blind(String),
     /// The answer to [`Order::Measure`].
@@ -164,6 +166,7 @@ impl<F: FnMut(Report)> Worker<F> {
         match self.dataplane.health() {
             Ok(Health::Intact) => self.blind = false,
             Ok(Health::Damaged(how)) => (self.report)(Report::Damaged(how)),
+            Ok(Health::Changed(what)) => (self.report)(Report::Changed(what)),
             // Said once, not every second.
             Err(error) if !self.blind => {
                 self.blind = true;

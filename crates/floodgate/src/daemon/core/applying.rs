@@ -309,6 +309,10 @@ impl Core {
             }
             // A change is under way or about to be: if it does not help, the next look tells.
             Report::Damaged(_) => {}
+            Report::Changed(what) => {
+                tracing::info!(%what, "this changed: all rules are looked at again");
+                self.engine.reload();
+            }
             Report::Blind(error) => tracing::warn!(%error, "cannot see whether our filters are still there"),
             Report::Measured { counters, usage, condition, last } => {
                 self.applying.condition = condition;

@@ -1,0 +1,197 @@
+//! Asking and telling the kernel over netlink: messages as octets, in the host's byte order as netlink has them.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
+/// With a request to look: all there are.
+pub(super) const DUMP: u16 = 0x300;
+/// With a request to make something: also where there is one already, and where there is none.
+pub(super) const REPLACE_OR_CREATE: u16 = 0x100 | 0x400;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLA_TYPE_MASK: u16 = 0x3fff;
+const SOL_NETLINK: libc::c_int = 270;
+const NETLINK_ADD_MEMBERSHIP: libc::c_int = 1;
+const HEADER: usize = 16;
+
+/// A socket to one of the kernel's parts.
+#[derive(Debug)]
+pub(super) struct Netlink {
+    socket: OwnedFd,
+    number: u32,
+}
+
+/// A message of the kernel: its type and what follows the header.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) kind: u16,
+    pub(super) body: Vec<u8>,
+}
+
+impl Netlink {
+    /// A socket of this protocol, such as `NETLINK_ROUTE`.
+    pub(super) fn open(protocol: libc::c_int) -> io::Result<Self> {
+        // SAFETY: plain numbers; the result is checked.
+        let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel just made it for us.
+        Ok(Netlink { socket: unsafe { OwnedFd::from_raw_fd(fd) }, number: 0 })
+    }
+
+    /// From now on what the kernel tells this group arrives here, too.
+    pub(super) fn join(&self, group: u32) -> io::Result<()> {
+        let group = group as libc::c_int;
+        // SAFETY: a pointer to a value of that size, which lives until the call returns.
+        let result = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                SOL_NETLINK,
+                NETLINK_ADD_MEMBERSHIP,
+                (&raw const group).cast(),
+                size_of_val(&group) as libc::socklen_t,
+            )
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Sends a request and gathers the answer. An error of the kernel is its error.
+    pub(super) fn ask(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<Message>> {
+        self.number += 1;
+        let mut request = Vec::with_capacity(HEADER + body.len());
+        request.extend(((HEADER + body.len()) as u32).to_ne_bytes());
+        request.extend(kind.to_ne_bytes());
+        request.extend((NLM_F_REQUEST | NLM_F_ACK | flags).to_ne_bytes());
+        request.extend(self.number.to_ne_bytes());
+        request.extend([0; 4]);
+        request.extend(body);
+        // SAFETY: a pointer to so many octets. Unconnected netlink sockets send to the kernel.
+        let sent = unsafe { libc::send(self.socket.as_raw_fd(), request.as_ptr().cast(), request.len(), 0) };
+        if sent < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let mut answer = Vec::new();
+        loop {
+            let received = self.receive(0)?;
+            for (number, message) in messages(&received) {
+                if number != self.number {
+                    continue;
+                }
+                match message.kind {
+                    NLMSG_DONE => return Ok(answer),
+                    NLMSG_ERROR => {
+                        let code = message.body.first_chunk().map_or(0, |octets| i32::from_ne_bytes(*octets));
+                        return if code == 0 { Ok(answer) } else { Err(io::Error::from_raw_os_error(-code)) };
+                    }
+                    _ => answer.push(message),
+                }
+            }
+        }
+    }
+
+    /// Throws away what the kernel told the groups of this socket.
+    pub(super) fn drain(&self) {
+        loop {
+            match self.receive(libc::MSG_DONTWAIT) {
+                // An overrun only means that there was more.
+                Ok(_) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn receive(&self, flags: libc::c_int) -> io::Result<Vec<u8>> {
+        let mut buffer = vec![0u8; 1 << 16];
+        // SAFETY: a pointer to so many octets of our own.
+        let length = unsafe { libc::recv(self.socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
+        if length < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        buffer.truncate(length as usize);
+        Ok(buffer)
+    }
+}
+
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The messages of a datagram, with their numbers.
+fn messages(mut octets: &[u8]) -> Vec<(u32, Message)> {
+    let mut found = Vec::new();
+    while let (Some(length), Some(kind), Some(number)) = (u32_at(octets, 0), u16_at(octets, 4), u32_at(octets, 8)) {
+        let length = length as usize;
+        let Some(body) = octets.get(HEADER..length) else { break };
+        found.push((number, Message { kind, body: body.to_vec() }));
+        octets = octets.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    found
+}
+
+/// The attributes that begin at `from` of a message's body.
+pub(super) fn attributes(body: &[u8], from: usize) -> Vec<(u16, &[u8])> {
+    let mut octets = body.get(from..).unwrap_or_default();
+    let mut found = Vec::new();
+    while let (Some(length), Some(kind)) = (u16_at(octets, 0), u16_at(octets, 2)) {
+        let length = usize::from(length);
+        let Some(value) = octets.get(4..length) else { break };
+        found.push((kind & NLA_TYPE_MASK, value));
+        octets = octets.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    found
+}
+
+/// Adds an attribute.
+pub(super) fn push(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    body.extend(((4 + value.len()) as u16).to_ne_bytes());
+    body.extend(kind.to_ne_bytes());
+    body.extend(value);
+    body.resize(body.len().next_multiple_of(4), 0);
+}
+
+/// The 16-bit number at a place.
+pub(super) fn u16_at(octets: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(octets.get(at..at + 2)?.try_into().ok()?))
+}
+
+/// The 32-bit number at a place.
+pub(super) fn u32_at(octets: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(octets.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// The 64-bit number at a place.
+pub(super) fn u64_at(octets: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_ne_bytes(octets.get(at..at + 8)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_written_as_they_are_read_and_damage_ends_the_reading() {
+        let mut body = vec![1, 2, 3, 4];
+        push(&mut body, 7, b"abc");
+        push(&mut body, 8 | 1 << 15, &9u32.to_ne_bytes());
+        assert_eq!(body.len(), 4 + 8 + 8);
+        assert_eq!(attributes(&body, 4), [(7, &b"abc"[..]), (8, &9u32.to_ne_bytes()[..])]);
+        assert_eq!(attributes(&body[..14], 4), [(7, &b"abc"[..])]);
+        assert_eq!(attributes(&[3, 0, 1, 0], 0), [], "shorter than itself");
+        assert_eq!(attributes(&[], 4), []);
+    }
+
+    #[test]
+    fn the_kernel_names_the_interfaces() {
+        let mut route = Netlink::open(libc::NETLINK_ROUTE).unwrap();
+        let links = route.ask(18, DUMP, &[0; 16]).unwrap();
+        let is_loopback = |link: &Message| attributes(&link.body, 16).contains(&(3, b"lo\0"));
+        assert!(links.iter().any(is_loopback));
+        assert!(route.ask(9999, 0, &[]).is_err(), "the kernel's error");
+    }
+}

@@ -1,0 +1,175 @@
+//! Rules that redirect: whether they can, and what keeps them able to.
+//!
+//! A rule is put in force only where the kernel has a way to its target from every interface that is filtered, over an interface that can
+//! send what came in. That may change at any time; the back end looks again once a second. What the program finds changed in between, it
+//! passes.
+
+use super::devices::{Device, Devices};
+use super::effect::needs_way_to;
+use super::neighbours::{Neighbour, Neighbours};
+use super::program::map_fd;
+use super::routes::{Routes, Way};
+use crate::DataplaneError;
+use aya::Ebpf;
+use engine::plan::{CompiledRule, RuleFailure};
+use flowspec::Nlri;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// An interface whose packets are filtered: its number, and whether that is in native mode; `None` when it is still to be tried.
+pub(super) type Ingress = (u32, Option<bool>);
+
+/// How long a neighbour may keep silent before that is told.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The rules that redirect.
+#[derive(Debug)]
+pub(super) struct Redirects {
+    routes: Routes,
+    /// There when a rule needs them.
+    devices: Option<Devices>,
+    neighbours: Neighbours,
+    /// Wanted rules, in force or not, and their targets.
+    wanted: BTreeMap<Arc<Nlri>, IpAddr>,
+    /// Targets to which there is no way, and why.
+    barred: BTreeMap<IpAddr, String>,
+    /// The targets of the last look.
+    known: BTreeSet<IpAddr>,
+    /// Targets whose neighbour does not answer, and since when.
+    silent: BTreeMap<IpAddr, (Neighbour, Instant)>,
+    names: BTreeMap<u32, String>,
+}
+
+impl Redirects {
+    /// For the program whose tables these are.
+    pub(super) fn load(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
+        Ok(Redirects {
+            routes: Routes::load(ebpf)?,
+            devices: None,
+            neighbours: Neighbours::default(),
+            wanted: BTreeMap::new(),
+            barred: BTreeMap::new(),
+            known: BTreeSet::new(),
+            silent: BTreeMap::new(),
+            names: BTreeMap::new(),
+        })
+    }
+
+    /// These rules are wanted and no others.
+    pub(super) fn replace(&mut self, rules: &[Arc<CompiledRule>]) {
+        self.wanted.clear();
+        self.change(rules, &[]);
+    }
+
+    /// Takes in a change of what is wanted; true if another look is needed.
+    pub(super) fn change(&mut self, upsert: &[Arc<CompiledRule>], remove: &[Arc<Nlri>]) -> bool {
+        let mut changed = false;
+        for nlri in remove {
+            changed |= self.wanted.remove(nlri).is_some();
+        }
+        for rule in upsert {
+            let target = needs_way_to(&rule.effect);
+            let before = match target {
+                Some(target) => self.wanted.insert(rule.nlri.clone(), target),
+                None => self.wanted.remove(&rule.nlri),
+            };
+            changed |= before != target;
+        }
+        changed || self.wanted.values().any(|target| !self.known.contains(target))
+    }
+
+    /// Looks which targets can be reached from these interfaces; true if it is otherwise than at the last look for one of the targets
+    /// that were looked for then.
+    pub(super) fn look(&mut self, ebpf: &mut Ebpf, ingress: &[Ingress]) -> Result<bool, DataplaneError> {
+        let io = |source| DataplaneError::Io { context: "look for ways to redirect packets".into(), source };
+        let targets: BTreeSet<IpAddr> = self.wanted.values().copied().collect();
+        if targets.is_empty() && self.devices.is_none() {
+            // An earlier run may have kept neighbours that nobody needs any more.
+            self.neighbours.keep(BTreeSet::new(), &BTreeSet::new()).map_err(io)?;
+            return Ok(false);
+        }
+        if self.devices.is_none() {
+            self.devices = Some(Devices::follow(map_fd(ebpf, "devices")?).map_err(io)?);
+        }
+        let Some(followed) = &self.devices else { return Ok(false) };
+        let is_generic = |(_, native): &&Ingress| *native == Some(false);
+        let devices = followed.refresh(ingress.iter().filter(is_generic).map(|(index, _)| *index).collect());
+        let devices = devices.map_err(io)?;
+        let is_native = |(index, native): &Ingress| {
+            (*index, native.unwrap_or_else(|| devices.get(index).is_some_and(Device::takes_programs)))
+        };
+        let ingress: Vec<(u32, bool)> = ingress.iter().map(is_native).collect();
+        let questions: Vec<((u32, bool), IpAddr)> =
+            targets.iter().flat_map(|target| ingress.iter().map(|from| (*from, *target))).collect();
+        let asked: Vec<(u32, IpAddr)> = questions.iter().map(|((from, _), target)| (*from, *target)).collect();
+        let ways = self.routes.ask(ebpf, &asked)?;
+
+        let (mut barred, mut silent) = (BTreeMap::new(), BTreeMap::new());
+        let (mut needed, mut unresolved) = (BTreeSet::new(), BTreeSet::new());
+        for ((from, target), way) in questions.into_iter().zip(ways) {
+            match judge(from, target, way, &devices) {
+                Ok((neighbour, resolved)) => {
+                    needed.insert(neighbour);
+                    if !resolved {
+                        unresolved.insert(neighbour);
+                        let since = self.silent.get(&target).map_or_else(Instant::now, |(_, since)| *since);
+                        silent.insert(target, (neighbour, since));
+                    }
+                }
+                Err(why) => drop(barred.entry(target).or_insert(why)),
+            }
+        }
+        self.neighbours.keep(needed, &unresolved).map_err(io)?;
+        self.names = devices.into_iter().map(|(index, device)| (index, device.name)).collect();
+        self.silent = silent;
+        let changed = self.known.intersection(&targets).any(|target| barred.get(target) != self.barred.get(target));
+        (self.barred, self.known) = (barred, targets);
+        Ok(changed)
+    }
+
+    /// Whether a rule can be in force, as far as it redirects.
+    pub(super) fn allows(&self, rule: &CompiledRule) -> bool {
+        needs_way_to(&rule.effect)
+            .is_none_or(|target| self.known.contains(&target) && !self.barred.contains_key(&target))
+    }
+
+    /// Wanted rules that cannot be in force.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (Arc<Nlri>, RuleFailure)> {
+        self.wanted.iter().filter_map(|(nlri, target)| {
+            let why = self.barred.get(target)?;
+            Some((nlri.clone(), RuleFailure::Failed(format!("XDP cannot redirect to {target}: {why}"))))
+        })
+    }
+
+    /// Rules in force whose packets are passed, since the neighbour does not answer.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let is_told = |(target, (_, since)): &(&IpAddr, &(Neighbour, Instant))| {
+            since.elapsed() > PATIENCE && !self.barred.contains_key(target)
+        };
+        let say = |(target, ((interface, next), _)): (&IpAddr, &(Neighbour, Instant))| {
+            let interface = self.names.get(interface).map_or("?", String::as_str);
+            format!("packets to be redirected to {target} are passed: {next} on {interface} does not answer")
+        };
+        self.silent.iter().filter(is_told).map(say).collect()
+    }
+}
+
+/// The neighbour to send to and whether its address is known, or why packets cannot be sent.
+fn judge(
+    (ingress, native): (u32, bool),
+    target: IpAddr,
+    way: Way,
+    devices: &BTreeMap<u32, Device>,
+) -> Result<(Neighbour, bool), String> {
+    let name = |index: u32| devices.get(&index).map_or_else(|| format!("interface {index}"), |d| d.name.clone());
+    match way {
+        Way::To { egress, next, resolved } => match devices.get(&egress).map(|device| device.cannot_send(native)) {
+            Some(None) => Ok(((egress, next), resolved)),
+            Some(Some(why)) => Err(format!("{}, the way there, {why}", name(egress))),
+            None => Err(format!("{}, the way there, is gone", name(egress))),
+        },
+        Way::None(outcome) => Err(Way::why_not(outcome, &name(ingress), target)),
+    }
+}
