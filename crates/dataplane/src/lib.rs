@@ -4,8 +4,9 @@
 
 use engine::capability::Capabilities;
 use engine::plan::{Plan, Ruleset};
-use flowspec::Nlri;
+use flowspec::{Nlri, RuleId};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 pub use engine::plan::{Applied, RuleFailure};
 pub use none::NoDataplane;
@@ -91,6 +92,33 @@ pub enum Attachment {
     None(String),
 }
 
+/// A packet that a rule sampled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// When it came in.
+    pub time: SystemTime,
+    /// The rule that sampled it.
+    pub rule: Option<RuleId>,
+    /// The number of the interface where it came in.
+    pub interface: u32,
+    /// Octets of the frame.
+    pub length: u32,
+    /// The first of them.
+    pub octets: Vec<u8>,
+}
+
+/// Where sampled packets are read; one reader at a time.
+pub trait SampleSource: Send {
+    /// Throws away what was sampled before now.
+    fn skip(&mut self);
+
+    /// Waits until there are samples, or so long.
+    fn wait(&mut self, most: Duration);
+
+    /// Reads so many at most; how many were lost since the last reading because nobody read in time.
+    fn read(&mut self, most: usize, each: &mut dyn FnMut(Sample)) -> u64;
+}
+
 /// The whole apply failed; what was in force before still is.
 #[derive(Debug, thiserror::Error)]
 pub enum DataplaneError {
@@ -152,6 +180,14 @@ pub trait Dataplane: Send {
     /// How it is doing beside the rules.
     fn condition(&mut self) -> Condition {
         Condition::default()
+    }
+
+    /// Where sampled packets can be read, for as long as this data plane is used; or in words where else they are to be found.
+    ///
+    /// # Errors
+    /// Samples are not read through here.
+    fn samples(&self) -> Result<Box<dyn SampleSource>, String> {
+        Err(format!("the back end {} takes no samples", self.name()))
     }
 
     /// Takes out all that is ours, also what an earlier run left; touches nothing else.

@@ -257,6 +257,63 @@ fn a_changed_mode_of_attachment_takes_effect() -> Result<()> {
 }
 
 #[test]
+fn samples_are_read_and_those_without_room_are_counted() -> Result<()> {
+    lab::needs!(root, "ip");
+    let site = Site::new()?;
+    let sampled = rule(&format!("dst {VICTIM}/32 proto udp sport 53 then sample discard"));
+    site.switch.run(|| -> Result<()> {
+        let mut plane = Xdp::open(options(&site.switch, &["swp1"]))?;
+        let mut source = plane.samples().map_err(anyhow::Error::msg)?;
+        plane.replace(&ruleset(std::slice::from_ref(&sampled)))?;
+        let socket = PacketSocket::open(&site.attacker, "eth0")?;
+        let (from, to) = (site.attacker.mac("eth0")?, site.switch.mac("swp1")?);
+        let frame = packet::ethernet(from, to, &udp(53, VICTIM, 500)?);
+        let began = std::time::SystemTime::now();
+        socket.send(&frame)?;
+        source.wait(Duration::from_secs(5));
+        let mut seen = Vec::new();
+        assert_eq!(source.read(10, &mut |sample| seen.push(sample)), 0);
+        let [sample] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!((sample.rule, sample.length as usize), (Some(sampled.id), frame.len()));
+        assert_eq!(sample.octets, frame[..128]);
+        assert!(sample.time.duration_since(began).is_ok_and(|age| age < Duration::from_secs(5)), "{:?}", sample.time);
+
+        // Nobody reads: the buffer holds some 1,500, the others are counted.
+        const SENT: usize = 4000;
+        (0..SENT).try_for_each(|_| socket.send(&frame))?;
+        let counted = |plane: &mut Xdp| -> u64 { counter(plane, sampled.id).map_or(0, |counter| counter.packets) };
+        lab::wait_until("all packets", Duration::from_secs(10), || {
+            (counted(&mut plane) == SENT as u64 + 1).then_some(())
+        })?;
+        seen.clear();
+        let lost = source.read(usize::MAX, &mut |sample| seen.push(sample));
+        assert_eq!(lost as usize + seen.len(), SENT);
+        assert!(seen.len() > 1000 && lost > 0, "{lost} lost");
+        let statistics = plane.condition().statistics;
+        assert!(
+            statistics.contains(&("samples_lost", lost)) && statistics.contains(&("samples", seen.len() as u64 + 1))
+        );
+        socket.send(&frame)?;
+        source.wait(Duration::from_secs(5));
+        assert_eq!(source.read(10, &mut |_| {}), 0, "a loss is told once");
+
+        // The next run has a buffer of its own.
+        let mut next = Xdp::open(options(&site.switch, &["swp1"]))?;
+        next.replace(&ruleset(std::slice::from_ref(&sampled)))?;
+        let mut source = next.samples().map_err(anyhow::Error::msg)?;
+        socket.send(&frame)?;
+        socket.send(&frame)?;
+        let mut read = 0;
+        lab::wait_until("two packets", Duration::from_secs(5), || {
+            source.read(10, &mut |_| read += 1);
+            (read == 2).then_some(())
+        })?;
+        next.clear()?;
+        Ok(())
+    })
+}
+
+#[test]
 fn generic_mode_filters_the_same() -> Result<()> {
     lab::needs!(root, "ip");
     let site = Site::new()?;

@@ -21,4 +21,5 @@ pub mod metrics;
 pub mod net;
 pub mod peers;
 pub mod rules;
+mod samples;
 pub mod state_file;

@@ -138,6 +138,52 @@ fn xdp_interfaces_vanish_and_come() -> Result<()> {
 }
 
 #[test]
+fn xdp_samples_are_shown_to_all_who_ask() -> Result<()> {
+    needs!(root, "ip");
+    let site = Site::new()?;
+    let daemon = Daemon::start(&site.switch, &configuration("\"swp1\""))?;
+    let controller = controller(&site)?;
+    let rule = "dst 192.0.2.1/32 proto udp sport 123 then sample discard";
+    controller.announce_text(rule)?;
+    let rules = daemon.wait_rules("the rule in force", PATIENCE, |rules| {
+        rules.first().is_some_and(|rule| rule.state == "installed")
+    })?;
+    let directory = tempfile::tempdir()?;
+    let (file, rules_file) = (directory.path().join("samples.pcap"), directory.path().join("rules"));
+    std::fs::write(&rules_file, rule)?;
+    let wire = site.wire()?;
+    let stop = AtomicBool::new(false);
+    let file = file.to_str().context("a path")?;
+    let (json, text, captured) = thread::scope(|scope| -> Result<_> {
+        let json = scope.spawn(|| daemon.cli(&["samples", "--json", "--count", "3", "--for", "20s"]));
+        let text = scope.spawn(|| daemon.cli(&["samples", "-n", "2", "--for", "20s"]));
+        let captured = scope.spawn(|| daemon.cli(&["samples", "-w", file, "--for", "1s"]));
+        scope.spawn(|| -> Result<()> {
+            while !stop.load(Ordering::Relaxed) {
+                wire.send(&udp(123, VICTIM)?)?;
+                thread::sleep(Duration::from_millis(20));
+            }
+            Ok(())
+        });
+        let ended = [json, text, captured].map(|command| command.join().map_err(|_| anyhow::anyhow!("it panicked")));
+        stop.store(true, Ordering::Relaxed);
+        let [json, text, captured] = ended;
+        Ok((json??, text??, captured??))
+    })?;
+    let lines: Vec<floodgate::api::SampleView> =
+        json.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("JSON")?;
+    ensure!(lines.len() == 3, "{json}");
+    ensure!(lines.iter().all(|line| line.interface == "swp1" && line.rule.as_ref() == Some(&rules[0].id)), "{json}");
+    ensure!(text.lines().count() == 2 && text.contains("198.51.100.7") && text.contains(&rules[0].id), "{text}");
+    ensure!(captured.is_empty(), "{captured}");
+    let rules_file = rules_file.to_str().context("a path")?;
+    let explained = daemon.cli(&["explain", "--rules", rules_file, "--pcap", file, "--json"])?;
+    let discarded = explained.lines().filter(|line| line.contains("\"discard\"")).count();
+    ensure!(discarded > 10, "{explained}");
+    Ok(())
+}
+
+#[test]
 fn xdp_a_redirect_follows_the_routes() -> Result<()> {
     needs!(root, "ip");
     let site = Site::new()?;

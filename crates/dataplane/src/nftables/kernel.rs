@@ -11,7 +11,7 @@ use super::socket::{CommitError, Socket, io};
 use super::statement::OBJECT_COUNTER;
 use super::wire::{Attributes, Writer, msg};
 use super::{Options, capabilities};
-use crate::{Applied, Counter, Dataplane, DataplaneError, Health, RuleFailure, Usage};
+use crate::{Applied, Counter, Dataplane, DataplaneError, Health, RuleFailure, SampleSource, Usage};
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::space::Space;
@@ -496,6 +496,13 @@ impl Dataplane for Nftables {
         let elements: usize =
             inventories.iter().flat_map(|inventory| &inventory.sets).map(|(_, set)| set.elements).sum();
         Ok(Usage { entries: (rules + elements) as u64, capacity: None, memory: None })
+    }
+
+    fn samples(&self) -> Result<Box<dyn SampleSource>, String> {
+        let group = self.options.sample_group;
+        Err(format!(
+            "nftables gives samples to the packet log's group {group}; read them with `tcpdump -i nflog:{group}`"
+        ))
     }
 
     fn clear(&mut self) -> Result<(), DataplaneError> {

@@ -7,8 +7,9 @@ use super::memory::Table;
 use super::program::{self, Program, Sizes};
 use super::redirects::{Ingress, Redirects};
 use super::routes::Routes;
+use super::samples::Samples;
 use super::{Attach, Options, neighbours, sys};
-use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, Usage};
+use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, SampleSource, Usage};
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::Nlri;
@@ -32,6 +33,7 @@ const SAMPLES: &str = "samples";
 pub struct Xdp {
     pub(super) options: Options,
     pub(super) active: Option<Active>,
+    samples: Samples,
     /// Why nothing could be put in force yet.
     pub(super) trouble: Option<String>,
 }
@@ -63,7 +65,7 @@ impl Xdp {
             ));
         }
         prepare(&options.directory)?;
-        Ok(Xdp { options, active: None, trouble: None })
+        Ok(Xdp { options, active: None, samples: Samples::default(), trouble: None })
     }
 
     /// The interfaces that the patterns mean now.
@@ -118,6 +120,7 @@ impl Xdp {
         };
         classifier.inherit(counted);
         let id = program.id()?;
+        self.samples.exchange(&program.ebpf, classifier.tables())?;
         self.pin(&program)?;
         let active =
             self.active.insert(Active { program, id, classifier, links, redirects, unsettled: false, lost: None });
@@ -288,6 +291,10 @@ impl Dataplane for Xdp {
 
     fn condition(&mut self) -> Condition {
         self.look_around()
+    }
+
+    fn samples(&self) -> Result<Box<dyn SampleSource>, String> {
+        Ok(Box::new(self.samples.clone()))
     }
 
     fn clear(&mut self) -> Result<(), DataplaneError> {

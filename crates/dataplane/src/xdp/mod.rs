@@ -4,7 +4,8 @@
 //! - `record` and `effect` turn a rule into the program's words, exactly.
 //! - `index` knows which records stand in which lists, `slots` and `pool` give out places; `commit` writes a change into the tables
 //!   so that each packet sees all of it or nothing; `classifier` holds it together.
-//! - `kernel` is the back end, `links` its attachments to interfaces, `sys` the system calls, `condition` what it tells of itself.
+//! - `kernel` is the back end, `links` its attachments to interfaces, `sys` the system calls, `condition` what it tells of itself, `samples`
+//!   reads sampled packets.
 //! - `redirects` decides which rules can redirect: `routes` asks the kernel where packets would go, `devices` knows which interfaces can send
 //!   them, `neighbours` keeps their hardware addresses known, `targets` gives out places; `netlink` is how the kernel is asked.
 //!
@@ -36,6 +37,7 @@ mod record;
 mod redirects;
 mod render;
 mod routes;
+mod samples;
 mod slots;
 mod split;
 mod sys;

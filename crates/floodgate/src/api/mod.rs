@@ -8,6 +8,7 @@
 //! | `GET /v1/rules?filter=WORDS` | one object a line, in enforcement order |
 //! | `GET /v1/history?count=N` | an array, oldest first |
 //! | `GET /v1/events` | server-sent events |
+//! | `GET /v1/samples` | server-sent events: sampled packets |
 //! | `POST /v1/announce` | `{"rule":TEXT,"for":"10m"}` |
 //! | `POST /v1/withdraw` | `{"rule":TEXT-OR-ID}` |
 //! | `POST /v1/explain` | `{"packet":HEX}` |
@@ -23,5 +24,5 @@ pub use listen::{ApiListeners, Transport};
 pub use routes::{ApiState, Reload, router};
 pub use view::{
     AnnounceRequest, AttachmentView, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, OriginView, PeerView,
-    RuleView, StatusView, WithdrawRequest,
+    RuleView, SampleView, StatusView, WithdrawRequest,
 };

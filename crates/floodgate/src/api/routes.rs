@@ -5,6 +5,7 @@ use super::view::{AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest
 use crate::cli::input::parse_hex;
 use crate::config::Age;
 use crate::daemon::{Command, RuleFilter, Which};
+use crate::samples::Heard;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
 use axum::http::{Method, StatusCode, header};
@@ -43,6 +44,7 @@ pub fn router(state: ApiState, transport: Transport) -> Router {
         .route("/v1/rules", get(rules))
         .route("/v1/history", get(history))
         .route("/v1/events", get(events))
+        .route("/v1/samples", get(samples))
         .route("/v1/announce", post(announce))
         .route("/v1/withdraw", post(withdraw))
         .route("/v1/explain", post(explain))
@@ -215,6 +217,25 @@ async fn events(State(state): State<ApiState>) -> Result<impl IntoResponse, Fail
             Err(broadcast::error::RecvError::Closed) => return None,
         };
         Some((item, watcher))
+    });
+    Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
+}
+
+/// Packets as they are sampled. An `event: lost` tells how many found no room before they were read, `missed` how many this reader was too
+/// slow for.
+async fn samples(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
+    let samples = state.ask(Command::Samples).await?.map_err(|why| Failure::new(StatusCode::CONFLICT, why))?;
+    let failed = |error: std::io::Error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    let listener = samples.listen().map_err(failed)?;
+    let stream = futures_util::stream::unfold(listener, async |mut listener| {
+        let event = axum::response::sse::Event::default();
+        let item = match listener.recv().await {
+            Ok(Heard::Sample(sample)) => event.json_data(&*sample),
+            Ok(Heard::Lost(count)) => Ok(event.event("lost").data(count.to_string())),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Ok(event.event("missed").data(missed.to_string())),
+            Err(broadcast::error::RecvError::Closed) => return None,
+        };
+        Some((item, listener))
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }

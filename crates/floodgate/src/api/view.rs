@@ -157,6 +157,21 @@ pub struct RuleView {
     pub dropped: Option<u64>,
 }
 
+/// One event of `GET /v1/samples`: a packet that a rule sampled.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SampleView {
+    /// When it came in, RFC 3339.
+    pub time: String,
+    /// The rule's id.
+    pub rule: Option<String>,
+    /// The interface where it came in.
+    pub interface: String,
+    /// Octets of the frame.
+    pub length: u32,
+    /// The first of them, hex.
+    pub octets: String,
+}
+
 /// `POST /v1/announce`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

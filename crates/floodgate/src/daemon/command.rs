@@ -2,6 +2,7 @@
 
 use crate::api::{Explanation, PeerView, RuleView, StatusView};
 use crate::events::Event;
+use crate::samples::Samples;
 use flowspec::{Nlri, Rule, RuleId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub enum Command {
     Explain(Vec<u8>, oneshot::Sender<Result<Explanation, String>>),
     /// The latest events, oldest first.
     History(usize, oneshot::Sender<Vec<Event>>),
+    /// Sampled packets; or why there are none here.
+    Samples(oneshot::Sender<Result<Samples, String>>),
     /// Events from now on.
     Watch(oneshot::Sender<broadcast::Receiver<Event>>),
 }

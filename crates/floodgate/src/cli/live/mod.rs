@@ -2,6 +2,7 @@
 
 mod change;
 mod client;
+mod samples;
 mod show;
 mod watch;
 
@@ -29,6 +30,8 @@ pub enum LiveCommand {
     Top(LiveArgs),
     /// Show what happens as it happens
     Watch(LiveArgs),
+    /// Show packets that rules sampled, as they come
+    Samples(SamplesArgs),
     /// Show what happened
     History(HistoryArgs),
     /// Announce a rule on this machine
@@ -96,6 +99,31 @@ pub struct HistoryArgs {
     pub count: usize,
 }
 
+/// Arguments of `samples`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Rules with the action `sample` give the first 128 octets of each packet. Losses are told on standard error.
+
+Examples:
+  floodgate samples --count 10
+  floodgate samples --for 1m -w attack.pcap
+  floodgate samples -w - | tcpdump -nr -"
+)]
+pub struct SamplesArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// End after so many packets
+    #[arg(short = 'n', long)]
+    pub count: Option<u64>,
+    /// End after this time, such as 10m
+    #[arg(long = "for", value_name = "TIME")]
+    pub duration: Option<crate::config::Age>,
+    /// Write a capture file (pcap) instead; `-` for standard output
+    #[arg(short = 'w', long = "pcap", value_name = "FILE", conflicts_with = "json")]
+    pub pcap: Option<PathBuf>,
+}
+
 /// Arguments of `announce`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
@@ -134,6 +162,7 @@ pub fn run(command: &LiveCommand) -> Result<u8> {
         LiveCommand::Rules(args) => show::rules(&args.live, &args.filter),
         LiveCommand::Top(args) => watch::top(args),
         LiveCommand::Watch(args) => watch::watch(args),
+        LiveCommand::Samples(args) => samples::samples(args),
         LiveCommand::History(args) => show::history(&args.live, args.count),
         LiveCommand::Announce(args) => change::announce(&args.live, &args.rule, args.lifetime.as_deref()),
         LiveCommand::Withdraw(args) => change::withdraw(&args.live, &args.rule),

@@ -60,6 +60,7 @@ impl Core {
             Command::Clear(answer) => drop(answer.send(self.clear())),
             Command::Explain(packet, answer) => drop(answer.send(self.explain(&packet))),
             Command::History(count, answer) => drop(answer.send(self.history.latest(count))),
+            Command::Samples(answer) => drop(answer.send(self.applying.samples.clone())),
             Command::Watch(answer) => drop(answer.send(self.history.watch())),
         }
     }

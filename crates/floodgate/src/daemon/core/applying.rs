@@ -4,6 +4,7 @@ use super::{Core, Surroundings};
 use crate::apply::{self, Order, Report};
 use crate::config::{Backend, Config, release_of_this_machine};
 use crate::events::{About, Kind};
+use crate::samples::Samples;
 use anyhow::{Context, Result};
 use dataplane::cumulus::{self, Cumulus};
 use dataplane::{Condition, Counter, Dataplane, NoDataplane, Usage, nftables, xdp};
@@ -45,6 +46,8 @@ pub(super) struct Applying {
     carried: HashMap<Arc<Nlri>, Counter>,
     pub(super) usage: Usage,
     pub(super) condition: Condition,
+    /// Those of the data plane in use.
+    pub(super) samples: Result<Samples, String>,
     measured: Option<Instant>,
     measuring: bool,
     waiting: Vec<oneshot::Sender<Result<bool, String>>>,
@@ -67,6 +70,7 @@ impl Applying {
         let blueprint = Blueprint::new(config, surroundings)?;
         let dataplane = blueprint.build()?;
         let capabilities = dataplane.capabilities();
+        let samples = dataplane.samples().map(Samples::new);
         let report = move |report| drop(reports.send(report));
         let orders = apply::spawn(dataplane, report).context("cannot start a thread")?;
         Ok(Applying {
@@ -88,6 +92,7 @@ impl Applying {
             carried: HashMap::new(),
             usage: Usage::default(),
             condition: Condition::default(),
+            samples,
             measured: None,
             measuring: false,
             waiting: Vec::new(),
@@ -111,6 +116,7 @@ impl Applying {
         }
         let dataplane = blueprint.build()?;
         self.capabilities = dataplane.capabilities();
+        self.samples = dataplane.samples().map(Samples::new);
         self.debounce = debounce(config);
         let retire = !blueprint.takes_over(&self.blueprint);
         if retire {

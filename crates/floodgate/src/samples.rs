@@ -1,0 +1,152 @@
+//! Sampled packets for everybody who asks: one thread reads them from the data plane, only while somebody listens, and hands each to all.
+
+use crate::api::SampleView;
+use crate::cli::input::to_hex;
+use dataplane::{Sample, SampleSource};
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// Samples that a listener may be behind.
+const BEHIND: usize = 4096;
+/// Longest wait for samples before the thread looks whether somebody still listens.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Samples read before the thread looks at anything else.
+const BATCH: usize = 1024;
+
+/// What a listener hears.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// A packet.
+    Sample(Arc<SampleView>),
+    /// So many packets were to be sampled and were not: the buffer was full.
+    Lost(u64),
+}
+
+/// The samples of one data plane.
+#[derive(Clone)]
+pub struct Samples(Arc<Mutex<State>>);
+
+struct State {
+    /// Not with the thread.
+    source: Option<Box<dyn SampleSource>>,
+    listeners: broadcast::Sender<Heard>,
+}
+
+impl std::fmt::Debug for Samples {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Samples")
+    }
+}
+
+impl Samples {
+    /// Those of this source.
+    pub fn new(source: Box<dyn SampleSource>) -> Self {
+        Samples(Arc::new(Mutex::new(State { source: Some(source), listeners: broadcast::Sender::new(BEHIND) })))
+    }
+
+    /// Everything that is sampled from now on.
+    ///
+    /// # Errors
+    /// There can be no further thread.
+    pub fn listen(&self) -> std::io::Result<broadcast::Receiver<Heard>> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let listener = state.listeners.subscribe();
+        if let Some(mut source) = state.source.take() {
+            let (shared, listeners) = (self.0.clone(), state.listeners.clone());
+            source.skip();
+            std::thread::Builder::new()
+                .name("samples".to_owned())
+                .spawn(move || follow(source, &shared, &listeners))?;
+        }
+        Ok(listener)
+    }
+}
+
+/// Reads until nobody listens any more; then the source goes back.
+fn follow(mut source: Box<dyn SampleSource>, shared: &Mutex<State>, listeners: &broadcast::Sender<Heard>) {
+    loop {
+        source.wait(PATIENCE);
+        let lost = source.read(BATCH, &mut |sample| drop(listeners.send(Heard::Sample(Arc::new(view(&sample))))));
+        if lost > 0 {
+            let _ = listeners.send(Heard::Lost(lost));
+        }
+        if listeners.receiver_count() > 0 {
+            continue;
+        }
+        let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody may have come in between.
+        if listeners.receiver_count() == 0 {
+            state.source = Some(source);
+            return;
+        }
+    }
+}
+
+fn view(sample: &Sample) -> SampleView {
+    SampleView {
+        time: humantime::format_rfc3339_nanos(sample.time).to_string(),
+        rule: sample.rule.map(|id| id.to_string()),
+        interface: name(sample.interface).unwrap_or_else(|| sample.interface.to_string()),
+        length: sample.length,
+        octets: to_hex(&sample.octets),
+    }
+}
+
+/// The interface's name now.
+fn name(interface: u32) -> Option<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: a buffer of the size that the function asks for.
+    let found = unsafe { libc::if_indextoname(interface, name.as_mut_ptr()) };
+    if found.is_null() {
+        return None;
+    }
+    // SAFETY: the function wrote a C string there.
+    Some(unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Instant, SystemTime};
+
+    static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+
+    /// A packet at each reading, and a loss.
+    struct Steady;
+
+    impl SampleSource for Steady {
+        fn skip(&mut self) {
+            SKIPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        fn wait(&mut self, _: Duration) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        fn read(&mut self, _: usize, each: &mut dyn FnMut(Sample)) -> u64 {
+            each(Sample { time: SystemTime::now(), rule: None, interface: 1, length: 60, octets: vec![1, 2] });
+            3
+        }
+    }
+
+    #[test]
+    fn all_listeners_hear_the_same_and_nobody_is_read_for() {
+        let samples = Samples::new(Box::new(Steady));
+        for round in 1..=2 {
+            let mut listeners = [samples.listen().unwrap(), samples.listen().unwrap()];
+            for listener in &mut listeners {
+                let heard = listener.blocking_recv().unwrap();
+                assert!(matches!(heard, Heard::Sample(view) if view.interface == "lo" && view.octets == "0102"));
+                assert!(matches!(listener.blocking_recv().unwrap(), Heard::Lost(3)));
+            }
+            assert_eq!(SKIPPED.load(Ordering::Relaxed), round, "one thread for both");
+            drop(listeners);
+            let until = Instant::now() + Duration::from_secs(10);
+            while samples.0.lock().unwrap().source.is_none() {
+                assert!(Instant::now() < until, "the thread ends");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
