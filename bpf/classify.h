@@ -45,12 +45,16 @@ static __always_inline __u64 mix(__u64 x)
 	return x ^ __builtin_bswap64(x);
 }
 
+/* Two bits of one word tell that there is something: one would be set by chance for every tenth packet. */
 static __always_inline int filter_has(__u64 hash)
 {
 	struct filter *f = at(&filter, 0);
-	__u32 bit = hash & ((1 << FILTER_BITS) - 1);
+	__u64 word;
 
-	return f && f->word[bit >> 6] >> (bit & 63) & 1;
+	if (!f)
+		return 0;
+	word = f->word[hash >> 6 & (FILTER_WORDS - 1)];
+	return word >> (hash & 63) & word >> (hash >> FILTER_BITS & 63) & 1;
 }
 
 static __always_inline __u64 resolve(__u64 descriptor, __u32 generation)

@@ -210,7 +210,8 @@ struct control {
 };
 
 #define FILTER_BITS 21
-struct filter { __u64 word[(1 << FILTER_BITS) / 64]; };
+#define FILTER_WORDS ((1 << FILTER_BITS) / 64)
+struct filter { __u64 word[FILTER_WORDS]; };
 
 /* Rules that a packet passed through, and the one that ended its search. */
 #define MATCHES 1024

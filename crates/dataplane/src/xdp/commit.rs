@@ -25,12 +25,12 @@ struct Change {
     freed: [(u32, u32); 2],
     /// The slot itself is free afterwards.
     gone: bool,
-    /// The filter's bits of a list that is new or gone.
+    /// Of a list that is new or gone.
     bits: Bits,
 }
 
-/// The bits of the filter that a packet looks at before it looks for a list.
-type Bits = [Option<u32>; 2];
+/// The hashes that a packet asks the filter for before it looks for a list.
+type Bits = [Option<u64>; 2];
 
 /// Counts how many lists need each bit of the filter.
 #[derive(Debug)]
@@ -41,17 +41,21 @@ impl FilterCounts {
         FilterCounts(vec![0; 1 << super::layout::FILTER_BITS])
     }
 
-    fn add(&mut self, bit: u32, filter: &Table<FilterWord>) {
-        self.0[bit as usize] += 1;
-        let word = filter.word(bit as usize / 64, 0);
-        word.store(word.load(Ordering::Relaxed) | 1 << (bit % 64), Ordering::Relaxed);
+    fn add(&mut self, hash: u64, filter: &Table<FilterWord>) {
+        for bit in Hash::filter_bits(hash) {
+            self.0[bit as usize] += 1;
+            let word = filter.word(bit as usize / 64, 0);
+            word.store(word.load(Ordering::Relaxed) | 1 << (bit % 64), Ordering::Relaxed);
+        }
     }
 
-    fn subtract(&mut self, bit: u32, filter: &Table<FilterWord>) {
-        self.0[bit as usize] -= 1;
-        if self.0[bit as usize] == 0 {
-            let word = filter.word(bit as usize / 64, 0);
-            word.store(word.load(Ordering::Relaxed) & !(1 << (bit % 64)), Ordering::Relaxed);
+    fn subtract(&mut self, hash: u64, filter: &Table<FilterWord>) {
+        for bit in Hash::filter_bits(hash) {
+            self.0[bit as usize] -= 1;
+            if self.0[bit as usize] == 0 {
+                let word = filter.word(bit as usize / 64, 0);
+                word.store(word.load(Ordering::Relaxed) & !(1 << (bit % 64)), Ordering::Relaxed);
+            }
         }
     }
 }
@@ -203,7 +207,7 @@ impl Commit<'_> {
         let inner_is_empty = inner.is_none_or(|inner| index.nodes.get(&inner).is_none_or(|node| node.records == 0));
         let Some(node) = index.nodes.get_mut(&number) else { return };
         let Some(part) = node.parts.get_mut(&id) else { return };
-        let bits = [Some(Hash::filter_bit(part.hash)), None];
+        let bits = [Some(part.hash), None];
         if part.list.items.is_empty() && inner_is_empty {
             let Some(part) = node.parts.remove(&id) else { return };
             match part.split {
@@ -339,7 +343,7 @@ impl Commit<'_> {
 
     fn push(&mut self, change: Change, changes: &mut Vec<Change>) {
         if !change.gone {
-            change.bits.into_iter().flatten().for_each(|bit| self.filter.add(bit, &self.tables.filter));
+            change.bits.into_iter().flatten().for_each(|hash| self.filter.add(hash, &self.tables.filter));
         }
         self.tables.pending.write(changes.len(), Pending { before: change.before, after: change.after });
         publish_store();
@@ -359,7 +363,7 @@ impl Commit<'_> {
         }
         if change.gone {
             self.give_slot(change.slot);
-            change.bits.into_iter().flatten().for_each(|bit| self.filter.subtract(bit, &self.tables.filter));
+            change.bits.into_iter().flatten().for_each(|hash| self.filter.subtract(hash, &self.tables.filter));
         }
     }
 
@@ -400,7 +404,7 @@ fn bucket_bits(network: Network, ipv6: bool, hash: Hash) -> Bits {
         };
         (group, hash.mix(Hash::bucket4_id(destination, network.length)))
     };
-    [group.map(Hash::filter_bit), Some(Hash::filter_bit(own))]
+    [group, Some(own)]
 }
 
 /// Which prefix lengths have rules.

@@ -215,9 +215,10 @@ impl Hash {
         x ^ x.swap_bytes()
     }
 
-    /// The bit of a hash in the filter.
-    pub(super) fn filter_bit(hash: u64) -> u32 {
-        hash as u32 & ((1 << FILTER_BITS) - 1)
+    /// The bits of a hash in the filter, both in one word.
+    pub(super) fn filter_bits(hash: u64) -> [u32; 2] {
+        let word = hash as u32 & ((1 << FILTER_BITS) - 1) & !63;
+        [word | hash as u32 & 63, word | (hash >> FILTER_BITS) as u32 & 63]
     }
 
     pub(super) fn group4(self, destination: u32, shift: u32) -> u64 {
