@@ -46,14 +46,10 @@ static __always_inline __u64 mix(__u64 x)
 }
 
 /* Two bits of one word tell that there is something: one would be set by chance for every tenth packet. */
-static __always_inline int filter_has(__u64 hash)
+static __always_inline int filter_has(const struct filter *f, __u64 hash)
 {
-	struct filter *f = at(&filter, 0);
-	__u64 word;
+	__u64 word = f->word[hash >> 6 & (FILTER_WORDS - 1)];
 
-	if (!f)
-		return 0;
-	word = f->word[hash >> 6 & (FILTER_WORDS - 1)];
 	return word >> (hash & 63) & word >> (hash >> FILTER_BITS & 63) & 1;
 }
 
@@ -358,9 +354,10 @@ __noinline __u32 earlier(__u32 a, __u32 b, __u32 generation)
 __noinline __u32 tuples_find(const struct key *key, __u32 number)
 {
 	struct node *node = at(&nodes, number);
+	struct filter *f = at(&filter, 0);
 	__u32 best = 0;
 
-	if (!key || !node)
+	if (!key || !node || !f)
 		return 0;
 	for (__u32 n = 0; n < TUPLES; n++) {
 		struct tuple *tuple = &node->tuple[n];
@@ -373,7 +370,7 @@ __noinline __u32 tuples_find(const struct key *key, __u32 number)
 		hash = mix(mix(key->k & tuple->k) ^ (key->t & tuple->t));
 		if (key->ipv6)
 			hash = mix(mix(hash ^ (key->source_hi & tuple->source[0])) ^ (key->source_lo & tuple->source[1]));
-		if (!filter_has(hash))
+		if (!filter_has(f, hash))
 			continue;
 		id = TUPLE_ID(number, n, hash);
 		slot = probe(id, 0, 0, PART_INDEX(id, hash));
@@ -395,28 +392,31 @@ __noinline __u32 tuples_find(const struct key *key, __u32 number)
 #define CLASSES6 (CLASS(0, 16) | CLASS(1, 8) | CLASS(2, 7) | CLASS(3, 6) | CLASS(4, 5) | CLASS(5, 4) | CLASS(6, 3) | CLASS(7, 2))
 
 /* The rules with a source. */
-static __always_inline __u32 sources_find(const struct key *key, __u32 number, __u32 classes)
+static __always_inline __u32 sources_find(const struct key *key, __u32 number, __u32 classes, int ipv6)
 {
-	if (!key)
+	struct filter *f = at(&filter, 0);
+
+	if (!f)
 		return 0;
-	for (__u32 class = 0; class < SOURCE_CLASSES4; class++) {
+#pragma clang loop unroll(full)
+	for (int class = 0; class < (ipv6 ? SOURCE_CLASSES6 : SOURCE_CLASSES4); class++) {
 		__u64 hash, id, descriptor;
 		struct slot *slot;
 		__u32 found;
 
 		if (!(classes >> class & 1))
 			continue;
-		if (key->ipv6) {
-			__u32 length = (CLASSES6 >> class * 5 & 31) * 8;
-			__u64 hi = length >= 64 ? key->source_hi : key->source_hi & ~(~0ULL >> length);
+		if (ipv6) {
+			int length = (CLASSES6 >> class * 5 & 31) * 8;
+			__u64 hi = length >= 64 ? key->source_hi : key->source_hi & ~(~0ULL >> length % 64);
 
 			hash = mix(mix(hi ^ (__u64)(number << 4 | class) << 40) ^ (class ? 0 : key->source_lo));
 		} else {
-			__u32 length = (CLASSES4 >> class * 5 & 31) * 2;
+			int length = (CLASSES4 >> class * 5 & 31) * 2;
 
 			hash = mix((__u64)(number << 4 | class) << 40 | key->t >> T_SOURCE >> (32 - length));
 		}
-		if (!filter_has(hash))
+		if (!filter_has(f, hash))
 			continue;
 		id = SOURCE_ID(number, class, hash);
 		slot = probe(id, 0, 0, PART_INDEX(id, hash));
@@ -443,7 +443,7 @@ __noinline __u32 node_find(const struct key *key, __u32 number)
 	if (!key || !node)
 		return 0;
 	if (node->classes)
-		found = sources_find(key, number, node->classes);
+		found = key->ipv6 ? sources_find(key, number, node->classes, 1) : sources_find(key, number, node->classes, 0);
 	if (!node->count || (found && !node->early))
 		return found;
 	other = tuples_find(key, number);
@@ -476,45 +476,51 @@ __noinline __u32 node_find(const struct key *key, __u32 number)
 /* ---- buckets, IPv4 ---- */
 
 #define BUCKET4(prefix, length) (1ULL << 40 | (__u64)(length) << 32 | (prefix))
-#define GROUP4_HASH(destination, shift) mix(1ULL << 48 | (__u64)(shift) << 40 | (destination) >> (shift))
+#define GROUP4_HASH(destination, group, shift) mix(1ULL << 48 | (__u64)(group) << 40 | (__u64)(destination) >> (shift))
 
-static __always_inline struct slot *bucket4(__u32 destination, __u32 length)
+static __always_inline struct slot *bucket4(const struct filter *f, __u32 destination, __u32 length)
 {
 	__u32 mask = length ? ~0U << ((32 - length) & 31) : 0;
 	__u64 id = BUCKET4(destination & mask, length), hash = mix(id);
 
-	return filter_has(hash) ? probe(id, 0, 0, hash) : 0;
+	return filter_has(f, hash) ? probe(id, 0, 0, hash) : 0;
 }
 
-#define TRY_GROUP4(group, most)									\
-	for (__u32 n = 0; n < (most); n++) {							\
-		if (n >= c->groups4[group])							\
-			break;									\
-		slot = bucket4(destination, c->lengths4[group][n] & 63);			\
-		if (slot) {									\
-			descriptor = descriptor_of(key, slot);						\
-			if (descriptor)								\
-				goto walk;							\
-		}										\
-	}
+/* Where several lengths are in use, one look tells whether any has a rule nearby. */
+#define TRY_GROUP4(group, most, bits)								\
+	if (c->groups4[group] && ((bits) == 0 || c->groups4[group] == 1 ||			\
+				  filter_has(f, GROUP4_HASH(destination, group, 32 - (bits)))))	\
+		for (__u32 n = 0; n < (most); n++) {						\
+			if (n >= c->groups4[group])						\
+				break;								\
+			slot = bucket4(f, destination, c->lengths4[group][n] & 63);		\
+			if (slot) {								\
+				descriptor = descriptor_of(key, slot);				\
+				if (descriptor)							\
+					goto walk;						\
+			}									\
+		}
 
 __noinline __u32 find4(const struct key *key)
 {
 	struct control *root = at(&control, 0);
+	struct filter *f = at(&filter, 0);
 	struct view *c;
 	struct slot *slot = 0;
 	__u64 descriptor = 0;
 	__u32 destination;
 
-	if (!key || !root)
+	if (!key || !root || !f)
 		return 0;
 	c = &root->view[key->generation & 1];
 	destination = key->destination_lo;
-	if (c->groups4[0] && filter_has(GROUP4_HASH(destination, 8)))
-		TRY_GROUP4(0, 9)
-	if (c->groups4[1] && filter_has(GROUP4_HASH(destination, 16)))
-		TRY_GROUP4(1, 8)
-	TRY_GROUP4(2, 16)
+	TRY_GROUP4(0, 1, 0)
+	TRY_GROUP4(1, 7, 24)
+	TRY_GROUP4(2, 1, 0)
+	TRY_GROUP4(3, 4, 20)
+	TRY_GROUP4(4, 4, 16)
+	TRY_GROUP4(5, 8, 8)
+	TRY_GROUP4(6, 8, 0)
 	goto wide;
 walk:
 	WALK(DEPTH4)
@@ -524,47 +530,51 @@ wide:
 
 /* ---- buckets, IPv6 ---- */
 
-#define GROUP6_HASH(destination_hi, bits) mix(2ULL << 60 ^ (__u64)(bits) << 40 ^ (destination_hi) >> (64 - (bits)))
+#define GROUP6_HASH(destination_hi, group, bits) mix((8ULL | (group)) << 60 ^ (destination_hi) >> ((64 - (bits)) & 63))
 #define BUCKET6(length) (1ULL << 62 | (length))
 #define BUCKET6_HASH(hi, lo, length) mix(mix((hi) ^ (__u64)(length) << 56) ^ (lo))
 
-static __always_inline struct slot *bucket6(const struct key *key, const struct length6 *length)
+static __always_inline struct slot *bucket6(const struct filter *f, const struct key *key, const struct length6 *length)
 {
 	__u64 hi = key->destination_hi & length->hi, lo = key->destination_lo & length->lo;
 	__u64 hash = BUCKET6_HASH(hi, lo, length->length);
 
-	return filter_has(hash) ? probe(BUCKET6(length->length), hi, lo, hash) : 0;
+	return filter_has(f, hash) ? probe(BUCKET6(length->length), hi, lo, hash) : 0;
 }
 
-#define TRY_GROUP6(group, most)									\
-	for (__u32 n = 0; n < (most); n++) {							\
-		if (n >= c->groups6[group])							\
-			break;									\
-		slot = bucket6(key, &c->lengths6[group][n]);					\
-		if (slot) {									\
-			descriptor = descriptor_of(key, slot);						\
-			if (descriptor)								\
-				goto walk;							\
-		}										\
-	}
+#define TRY_GROUP6(group, most, bits)								\
+	if (c->groups6[group] && ((bits) == 0 || c->groups6[group] == 1 ||			\
+				  filter_has(f, GROUP6_HASH(key->destination_hi, group, bits))))	\
+		for (__u32 n = 0; n < (most); n++) {						\
+			if (n >= c->groups6[group])						\
+				break;								\
+			slot = bucket6(f, key, &c->lengths6[group][n]);				\
+			if (slot) {								\
+				descriptor = descriptor_of(key, slot);				\
+				if (descriptor)							\
+					goto walk;						\
+			}									\
+		}
 
 __noinline __u32 find6(const struct key *key)
 {
 	struct control *root = at(&control, 0);
+	struct filter *f = at(&filter, 0);
 	struct view *c;
 	struct slot *slot = 0;
 	__u64 descriptor = 0;
 
-	if (!key || !root)
+	if (!key || !root || !f)
 		return 0;
 	c = &root->view[key->generation & 1];
-	if (c->groups6[0] && filter_has(GROUP6_HASH(key->destination_hi, 64)))
-		TRY_GROUP6(0, 65)
-	if (c->groups6[1] && filter_has(GROUP6_HASH(key->destination_hi, 48)))
-		TRY_GROUP6(1, 16)
-	if (c->groups6[2] && filter_has(GROUP6_HASH(key->destination_hi, 32)))
-		TRY_GROUP6(2, 16)
-	TRY_GROUP6(3, 32)
+	TRY_GROUP6(0, 1, 0)
+	TRY_GROUP6(1, 63, 64)
+	TRY_GROUP6(2, 1, 0)
+	TRY_GROUP6(3, 15, 48)
+	TRY_GROUP6(4, 1, 0)
+	TRY_GROUP6(5, 15, 32)
+	TRY_GROUP6(6, 1, 0)
+	TRY_GROUP6(7, 32, 0)
 	goto wide;
 walk:
 	WALK(DEPTH6)

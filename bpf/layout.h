@@ -191,16 +191,16 @@ struct sample {
 
 /* ---- the root ---- */
 struct length6 { __u64 hi, lo; __u32 length, unused; };
+#define GROUPS 8
 struct view {
-	/* Prefix lengths with rules, longest first, in groups that share a filter: IPv4 32-24, 23-16, 15-0. */
-	__u32 groups4[3];
-	/* IPv6 128-64, 63-48, 47-32, 31-0. */
-	__u32 groups6[4];
+	/* Prefix lengths with rules, longest first, in groups: IPv4 32, 31-25, 24, 23-20, 19-16, 15-8, 7-0. Most groups of several lengths
+	 * have a look-up of their own in the filter, by 24, 20, 16 and 8 bits. */
+	__u32 groups4[GROUPS];
+	/* IPv6 128, 127-65, 64, 63-49, 48, 47-33, 32, 31-0; by 64, 48 and 32 bits. */
+	__u32 groups6[GROUPS];
 	__u32 has_protected4, has_protected6;
-	__u32 unused[7];
-	__u8 lengths4[3][20];
-	__u32 unused2;
-	struct length6 lengths6[4][65];
+	__u8 lengths4[GROUPS][8];
+	struct length6 lengths6[GROUPS][63];
 };
 struct control {
 	__u32 generation;	/* of the rule set in force; odd while a change is being finished */

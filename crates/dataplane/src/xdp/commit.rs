@@ -3,7 +3,7 @@
 use super::index::{Bucket, Index, List, ListId, Pools, Split};
 use super::layout::{
     CHUNK, Chunk, Control, FilterWord, Hash, Interval, Length6, NodeLine, Pending, Place, SLOT_PLACES, SLOT_RECORDS,
-    Slot, TupleLine, View, descriptor, node_protected,
+    Slot, TupleLine, View, descriptor, group4, group6, node_protected,
 };
 use super::memory::{Table, publish};
 use super::program::Tables;
@@ -388,21 +388,15 @@ fn publish_store() {
 fn bucket_bits(network: Network, ipv6: bool, hash: Hash) -> Bits {
     let (group, own) = if ipv6 {
         let (hi, lo) = ((network.bits >> 64) as u64, network.bits as u64);
-        let group = match network.length {
-            64.. => Some(hash.group6(hi, 64)),
-            48.. => Some(hash.group6(hi, 48)),
-            32.. => Some(hash.group6(hi, 32)),
-            _ => None,
-        };
-        (group, hash.bucket6(hi, lo, network.length))
+        let (group, bits) = group6(network.length);
+        (bits.map(|bits| hash.group6(hi, group, bits)), hash.bucket6(hi, lo, network.length))
     } else {
         let destination = (network.bits >> 96) as u32;
-        let group = match network.length {
-            24.. => Some(hash.group4(destination, 8)),
-            16.. => Some(hash.group4(destination, 16)),
-            _ => None,
-        };
-        (group, hash.mix(Hash::bucket4_id(destination, network.length)))
+        let (group, bits) = group4(network.length);
+        (
+            bits.map(|bits| hash.group4(destination, group, bits)),
+            hash.mix(Hash::bucket4_id(destination, network.length)),
+        )
     };
     [group, Some(own)]
 }
@@ -412,21 +406,12 @@ fn view_of(indexes: &[Index; 2]) -> View {
     let mut view = View::ZERO;
     let [v4, v6] = indexes;
     for length in (0..=32u8).rev().filter(|&length| v4.lengths[usize::from(length)] > 0) {
-        let group = match length {
-            24.. => 0,
-            16.. => 1,
-            _ => 2,
-        };
+        let (group, _) = group4(length);
         view.lengths4[group][view.groups4[group] as usize] = length;
         view.groups4[group] += 1;
     }
     for length in (0..=128u8).rev().filter(|&length| v6.lengths[usize::from(length)] > 0) {
-        let group = match length {
-            64.. => 0,
-            48.. => 1,
-            32.. => 2,
-            _ => 3,
-        };
+        let (group, _) = group6(length);
         let mask = if length == 0 { 0 } else { u128::MAX << (128 - u32::from(length)) };
         view.lengths6[group][view.groups6[group] as usize] =
             Length6 { hi: (mask >> 64) as u64, lo: mask as u64, length: u32::from(length), unused: 0 };

@@ -119,15 +119,45 @@ shared! {
     struct StatisticsLine { count: [u64; 16] } size 128
     struct Length6 { hi: u64, lo: u64, length: u32, unused: u32 } size 24
     struct View {
-        groups4: [u32; 3], groups6: [u32; 4], has_protected4: u32, has_protected6: u32, unused: [u32; 7],
-        lengths4: [[u8; 20]; 3], unused2: u32, lengths6: [[Length6; 65]; 4],
-    } size 6368
-    struct Control { generation: u32, floor: u32, unused: [u32; 14], view: [View; 2] } size 12800
+        groups4: [u32; GROUPS], groups6: [u32; GROUPS], has_protected4: u32, has_protected6: u32,
+        lengths4: [[u8; 8]; GROUPS], lengths6: [[Length6; 63]; GROUPS],
+    } size 12232
+    struct Control { generation: u32, floor: u32, unused: [u32; 14], view: [View; 2] } size 24528
     struct FilterWord { word: u64 } size 8
     struct IdLine { id: u64, packets: u64, bytes: u64, dropped: u64 } size 32
     struct SampleRecord {
         rule: u64, time: u64, interface: u32, frame_length: u32, captured: u32, unused: u32, octets: [u8; 128],
     } size 160
+}
+
+/// Groups of prefix lengths, at most.
+pub(super) const GROUPS: usize = 8;
+
+/// The group of an IPv4 prefix length, and by how many bits the filter tells whether the group has anything nearby.
+pub(super) fn group4(length: u8) -> (usize, Option<u32>) {
+    match length {
+        32.. => (0, None),
+        25.. => (1, Some(24)),
+        24 => (2, None),
+        20.. => (3, Some(20)),
+        16.. => (4, Some(16)),
+        8.. => (5, Some(8)),
+        _ => (6, None),
+    }
+}
+
+/// The same for IPv6.
+pub(super) fn group6(length: u8) -> (usize, Option<u32>) {
+    match length {
+        128.. => (0, None),
+        65.. => (1, Some(64)),
+        64 => (2, None),
+        49.. => (3, Some(48)),
+        48 => (4, None),
+        33.. => (5, Some(32)),
+        32 => (6, None),
+        _ => (7, None),
+    }
 }
 
 /// Flags of a [`RuleLine`].
@@ -221,8 +251,9 @@ impl Hash {
         [word | hash as u32 & 63, word | (hash >> FILTER_BITS) as u32 & 63]
     }
 
-    pub(super) fn group4(self, destination: u32, shift: u32) -> u64 {
-        self.mix(1 << 48 | u64::from(shift) << 40 | u64::from(destination >> shift))
+    /// What tells of several lengths at once; see [`group4`].
+    pub(super) fn group4(self, destination: u32, group: usize, bits: u32) -> u64 {
+        self.mix(1 << 48 | (group as u64) << 40 | u64::from(destination) >> (32 - bits))
     }
 
     pub(super) fn bucket4_id(prefix: u32, length: u8) -> u64 {
@@ -233,8 +264,8 @@ impl Hash {
         1 << 62 | u64::from(length)
     }
 
-    pub(super) fn group6(self, destination_hi: u64, bits: u32) -> u64 {
-        self.mix(2 << 60 ^ u64::from(bits) << 40 ^ destination_hi >> (64 - bits))
+    pub(super) fn group6(self, destination_hi: u64, group: usize, bits: u32) -> u64 {
+        self.mix((8 | group as u64) << 60 ^ destination_hi >> (64 - bits))
     }
 
     pub(super) fn bucket6(self, hi: u64, lo: u64, length: u8) -> u64 {
