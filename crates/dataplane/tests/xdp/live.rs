@@ -6,9 +6,11 @@ use engine::plan::{CompiledRule, Ruleset};
 use flowspec::Rule;
 use flowspec::space::Space;
 use lab::{Netns, PacketSocket, Site, packet};
-use std::sync::Arc;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// A rule as the engine hands it over.
 pub fn rule(text: &str) -> Arc<CompiledRule> {
@@ -42,7 +44,11 @@ pub fn options(netns: &Netns, interfaces: &[&str]) -> Options {
 pub struct Flood {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<u64>>,
+    gaps: Arc<Mutex<Vec<Range<Instant>>>>,
 }
+
+/// What a policer saves up while no packets come.
+const BURST: Duration = Duration::from_millis(10);
 
 #[allow(dead_code, reason = "not all test programs flood")]
 impl Flood {
@@ -51,19 +57,32 @@ impl Flood {
         let socket = PacketSocket::open(&site.attacker, "eth0")?;
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
+        let gaps = Arc::new(Mutex::new(Vec::new()));
+        let noted = gaps.clone();
         let thread = std::thread::spawn(move || {
-            let mut sent = 0;
+            let (mut sent, mut latest) = (0, Instant::now());
             while !seen.load(Ordering::Relaxed) {
                 socket.send(&frame)?;
                 sent += 1;
+                let now = Instant::now();
+                if now - latest > BURST {
+                    noted.lock().map_err(|_| anyhow!("a panic"))?.push(latest + BURST..now);
+                }
+                latest = now;
                 // Not all of a processor: what is tested needs some of it.
                 if sent % 8 == 0 {
-                    std::thread::sleep(std::time::Duration::from_micros(200));
+                    std::thread::sleep(Duration::from_micros(200));
                 }
             }
             Ok(sent)
         });
-        Ok(Flood { stop, thread })
+        Ok(Flood { stop, thread, gaps })
+    }
+
+    /// For how much of this time a policer, after its burst, waited in vain for packets: other programs kept the processor from us.
+    pub fn silence(&self, time: &Range<Instant>) -> Duration {
+        let gaps = self.gaps.lock().expect("no panic");
+        gaps.iter().map(|gap| gap.end.min(time.end).saturating_duration_since(gap.start.max(time.start))).sum()
     }
 
     /// How many packets were sent.
