@@ -202,6 +202,93 @@ fn a_policer_counts_and_keeps_its_counts() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What others may do to our table without changing the number of anything in it, or by changing it.
+#[test]
+fn what_others_change_is_noticed() -> anyhow::Result<()> {
+    needs!(root, "ip", "nft");
+    let pair = Pair::new()?;
+    let mut nft = pair.dataplane()?;
+    let limit = Effect { policing: Policing::Limit { bytes: Some(1000.0), packets: None }, ..Effect::ACCEPT };
+    let rules = ruleset([
+        compiled(reflection([10, 0, 0, 2], 123), DISCARD),
+        compiled(reflection([10, 0, 0, 2], 53), limit),
+        compiled(reflection([10, 0, 0, 3], 53), DISCARD),
+    ]);
+    let exec = |arguments: &[&str]| pair.victim.exec("nft", arguments);
+    let file = tempfile::NamedTempFile::new()?;
+    let path = file.path().to_str().expect("a path in words");
+    // Each is told what the table looks like, with handles, and says what to do.
+    type Tamper = fn(&str) -> String;
+    // The set or the chain that begins last before the first of these words.
+    let place = |listing: &str, kind: &str, what: &str| -> String {
+        let before = listing.split(what).next().unwrap_or_default();
+        let name = before.rsplit(&format!("\t{kind} ")).next().and_then(|rest| rest.split(' ').next());
+        name.unwrap_or_default().to_owned()
+    };
+    let tampering: [(&str, Tamper); 9] = [
+        ("a rule replaced", |listing| {
+            let line = listing.lines().find(|line| line.contains("iif \"lo\" accept")).unwrap_or_default();
+            let handle = line.rsplit(' ').next().unwrap_or_default();
+            format!("replace rule ip floodgate prerouting handle {handle} iif \"lo\" drop")
+        }),
+        ("a rule added", |_| "add rule ip floodgate prerouting accept".to_owned()),
+        ("the base chain flushed", |_| "flush chain ip floodgate prerouting".to_owned()),
+        ("a chain flushed", |_| "flush chain ip floodgate RULES".to_owned()),
+        ("an element deleted", |_| "delete element ip floodgate MATCH { 10.0.0.2 . udp . 123 }".to_owned()),
+        ("an element added", |_| "add element ip floodgate MATCH { 10.0.0.9 . udp . 123 }".to_owned()),
+        ("an element replaced by one of another key", |_| {
+            let set = "element ip floodgate DESTINATIONS";
+            format!("delete {set} {{ 10.0.0.2 }}; add {set} {{ 10.0.0.9 }}")
+        }),
+        ("an element replaced by one with another limit", |_| {
+            let (set, key) = ("element ip floodgate OVER", "10.0.0.2 . udp . 53");
+            format!(
+                "delete {set} {{ {key} }}; add {set} {{ {key} limit rate over 9000 bytes/second burst 65536 bytes }}"
+            )
+        }),
+        ("a counter added", |_| "add counter ip floodgate theirs".to_owned()),
+    ];
+    for (what, command) in tampering {
+        nft.replace(&rules)?;
+        assert_eq!(nft.health()?, Health::Intact, "before {what}");
+        // Other tables are none of our business.
+        exec(&["add table ip theirs; add chain ip theirs one; add rule ip theirs one drop; delete table ip theirs"])?;
+        assert_eq!(nft.health()?, Health::Intact, "before {what}");
+        let listing = exec(&["-a", "list", "table", "ip", "floodgate"])?;
+        let mut command = command(&listing);
+        for (name, kind, what) in [
+            ("RULES", "chain", "ip daddr . meta l4proto"),
+            ("MATCH", "set", "10.0.0.2 . udp . 123 counter"),
+            ("OVER", "set", "10.0.0.2 . udp . 53 limit"),
+            ("DESTINATIONS", "set", "type ipv4_addr\n"),
+        ] {
+            command = command.replace(name, &place(&listing, kind, what));
+        }
+        exec(&[&command])?;
+        let health = nft.health()?;
+        assert!(matches!(health, Health::Damaged(_)), "{what}: {command}: {health:?}\n{listing}");
+    }
+    // The same again by other hands is not the same: the counts of its rules are gone.
+    nft.replace(&rules)?;
+    assert_eq!(nft.health()?, Health::Intact);
+    std::fs::write(path, format!("flush ruleset\n{}", exec(&["list", "ruleset"])?))?;
+    exec(&["-f", path])?;
+    assert!(matches!(nft.health()?, Health::Damaged(_)));
+    // Changes of our own are none.
+    nft.replace(&rules)?;
+    let more = compiled(reflection([10, 0, 0, 4], 53), limit);
+    nft.update(&Plan { upsert: vec![more.clone()], ..Plan::default() })?;
+    exec(&["add table ip theirs"])?;
+    assert_eq!(nft.health()?, Health::Intact);
+    nft.update(&Plan { remove: rules.rules.iter().map(|rule| rule.nlri.clone()).collect(), ..Plan::default() })?;
+    exec(&["delete table ip theirs"])?;
+    assert_eq!(nft.health()?, Health::Intact);
+    nft.update(&Plan { remove: vec![more.nlri.clone()], ..Plan::default() })?;
+    exec(&["add table ip theirs"])?;
+    assert_eq!(nft.health()?, Health::Intact);
+    Ok(())
+}
+
 #[test]
 fn what_is_shown_is_what_nft_takes() -> anyhow::Result<()> {
     needs!(root, "ip", "nft");

@@ -3,13 +3,14 @@
 use super::changes::{Changes, Counted, Element, SetKind, SetSpec};
 use super::families::{Families, VERSIONS};
 use super::field::key_octets;
+use super::inventory::Inventory;
 use super::limit::Limit;
+use super::look::Leftovers;
 use super::program::{BASE, Program};
 use super::statement::{self, OBJECT_COUNTER, expression};
-use super::wire::{MAX_ATTRIBUTE, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Writer, msg};
+use super::wire::{MAX_ATTRIBUTE, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL, Writer, msg};
 use flowspec::RuleId;
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hasher};
+use std::collections::HashMap;
 
 /// The name of our tables, one of family `ip` and one of family `ip6`.
 pub(super) const TABLE: &str = "floodgate";
@@ -45,82 +46,6 @@ pub(super) struct Carried {
     pub(super) dropped: HashMap<RuleId, Count>,
 }
 
-/// What is in our table before a full load.
-#[derive(Debug, Default)]
-pub(super) struct Leftovers {
-    pub(super) table: bool,
-    /// It is switched off: the kernel does not call its chains.
-    pub(super) dormant: bool,
-    /// The base chain is there and hooked as we would.
-    pub(super) base: bool,
-    /// Chains other than a usable base chain.
-    pub(super) chains: Vec<String>,
-    pub(super) sets: Vec<String>,
-    pub(super) counters: Vec<String>,
-    /// Named objects of a type that we do not make: type and name.
-    pub(super) others: Vec<(u32, String)>,
-}
-
-/// What the kernel holds after a change: rules of each chain, elements of each set.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Inventory {
-    pub(super) chains: BTreeMap<String, usize>,
-    pub(super) sets: BTreeMap<String, SetInventory>,
-    pub(super) counters: usize,
-}
-
-/// A set of the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SetInventory {
-    /// Its elements have counters.
-    pub(super) counts: bool,
-    pub(super) elements: usize,
-    /// The sum of the elements' [fingerprints](fingerprint).
-    pub(super) keys: u64,
-}
-
-/// Tells one key of an element from others; a sum of them does not depend on the order.
-pub(super) fn fingerprint(key: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(key);
-    hasher.finish()
-}
-
-fn fingerprints<'a>(keys: impl Iterator<Item = &'a Vec<u8>>) -> u64 {
-    keys.fold(0, |sum, key| sum.wrapping_add(fingerprint(key)))
-}
-
-impl Inventory {
-    /// Works in what a committed change did.
-    pub(super) fn apply(&mut self, changes: &Changes, rewritten: Vec<(String, usize)>) {
-        self.counters = (self.counters + changes.new_counters.len()).saturating_sub(changes.dead_counters.len());
-        for set in &changes.new_sets {
-            let counts = set.kind == SetKind::Counted;
-            self.sets.insert(set.name.clone(), SetInventory { counts, elements: 0, keys: 0 });
-        }
-        self.chains.extend(changes.new_chains.iter().map(|name| (name.clone(), 0)));
-        self.chains.extend(rewritten);
-        for (set, keys) in &changes.delete {
-            if let Some(set) = self.sets.get_mut(set) {
-                set.elements = set.elements.saturating_sub(keys.len());
-                set.keys = set.keys.wrapping_sub(fingerprints(keys.iter()));
-            }
-        }
-        for (set, elements) in &changes.add {
-            if let Some(set) = self.sets.get_mut(set) {
-                set.elements += elements.len();
-                set.keys = set.keys.wrapping_add(fingerprints(elements.keys()));
-            }
-        }
-        for name in &changes.dead_sets {
-            self.sets.remove(name);
-        }
-        for name in &changes.dead_chains {
-            self.chains.remove(name);
-        }
-    }
-}
-
 /// A transaction ready to be sent.
 pub(super) struct Batch {
     pub(super) writer: Writer,
@@ -148,11 +73,13 @@ pub(super) fn batch(generation: u32, parts: &Families<Part<'_>>, carried: &mut C
         w.table_of(version);
         // Something must ask for the acknowledgement, even if nothing is to be done.
         if version == VERSIONS[0] {
-            acknowledged = new_table(&mut w, NLM_F_ACK);
+            acknowledged = new_table(&mut w, NLM_F_ACK | NLM_F_ECHO);
         } else if part.leftovers.is_some() {
-            new_table(&mut w, 0);
+            new_table(&mut w, NLM_F_ECHO);
         }
-        changes_of_table(&mut w, part, carried)
+        let rewritten = changes_of_table(&mut w, part, carried);
+        w.echo_last();
+        rewritten
     });
     w.end();
     Batch { writer: w, acknowledged, rewritten }
@@ -180,8 +107,8 @@ fn changes_of_table(w: &mut Writer, part: &Part<'_>, carried: &mut Carried) -> V
     for (id, set) in changes.new_sets.iter().enumerate() {
         new_set(w, set, id as u32 + 1);
     }
-    for (set, keys) in &changes.delete {
-        elements(w, msg::DELSETELEM, set, keys.iter(), |w, key| w.nest(1, |w| w.bytes(1, key)));
+    for (set, gone) in &changes.delete {
+        elements(w, msg::DELSETELEM, set, gone.iter(), |w, (key, _)| w.nest(1, |w| w.bytes(1, key)));
     }
     let rules: Vec<_> = changes.rewrite.iter().filter_map(|chain| program.chain(chain)).collect();
     let known = |name: &str| leftovers.is_none() && before.chains.contains_key(name);
@@ -209,7 +136,7 @@ fn changes_of_table(w: &mut Writer, part: &Part<'_>, carried: &mut Carried) -> V
     }
     for (name, rules) in &rules {
         for rule in rules {
-            w.message(msg::NEWRULE, NLM_F_CREATE | NLM_F_APPEND, |w| {
+            w.message(msg::NEWRULE, NLM_F_CREATE | NLM_F_APPEND | NLM_F_ECHO, |w| {
                 w.str(1, TABLE);
                 w.str(2, name);
                 w.nest(4, |w| statement::encode(w, rule));

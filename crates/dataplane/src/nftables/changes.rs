@@ -16,7 +16,7 @@ pub(super) struct Changes {
     pub(super) new_counters: BTreeMap<String, RuleId>,
     /// Elements by set and key.
     pub(super) add: BTreeMap<String, HashMap<Vec<u8>, Element>>,
-    pub(super) delete: BTreeMap<String, Vec<Vec<u8>>>,
+    pub(super) delete: BTreeMap<String, Vec<(Vec<u8>, Element)>>,
     /// Chains whose rules are to be written anew.
     pub(super) rewrite: BTreeSet<Chain>,
     pub(super) dead_chains: BTreeSet<String>,
@@ -34,12 +34,12 @@ impl Changes {
         };
     }
 
-    /// Whether the element was in the kernel.
-    pub(super) fn delete_element(&mut self, set: &str, key: Vec<u8>) -> bool {
+    /// `element` is what is there; whether it was in the kernel.
+    pub(super) fn delete_element(&mut self, set: &str, key: Vec<u8>, element: Element) -> bool {
         if self.add.get_mut(set).is_some_and(|elements| elements.remove(&key).is_some()) {
             return false;
         }
-        self.delete.entry(set.to_owned()).or_default().push(key);
+        self.delete.entry(set.to_owned()).or_default().push((key, element));
         true
     }
 

@@ -1,21 +1,19 @@
 //! The back end: what is wanted, brought into the kernel and looked after.
 
-use super::batch::{
-    Batch, CHAIN_TYPE, Carried, Count, DROPPED, HOOK_PREROUTING, Inventory, Leftovers, MATCHED, POLICY, PRIORITY, Part,
-    SetInventory, TABLE, batch, fingerprint, rule_of_comment,
-};
-use super::changes::{Carry, Changes};
-use super::families::{Families, VERSIONS, family_name};
-use super::program::{BASE, Program};
+use super::batch::{Batch, Carried, Count, DROPPED, MATCHED, Part, TABLE, batch};
+use super::changes::Changes;
+use super::families::{Families, VERSIONS};
+use super::inventory::Inventory;
+use super::look;
+use super::program::Program;
 use super::socket::{CommitError, Socket, io};
-use super::statement::OBJECT_COUNTER;
-use super::wire::{Attributes, Writer, msg};
+use super::wire::{Writer, msg};
 use super::{Options, capabilities};
 use crate::{Applied, Counter, Dataplane, DataplaneError, Health, RuleFailure, SampleSource, Usage};
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::space::Space;
-use flowspec::{IpVersion, Nlri, Policing, RuleId};
+use flowspec::{Nlri, Policing};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,14 +87,14 @@ impl Nftables {
     fn load(&mut self, ruleset: &Ruleset) -> Result<Applied, DataplaneError> {
         for _ in 0..ATTEMPTS {
             let generation = self.socket.generation()?;
-            let leftovers = Families::try_new(|version| self.leftovers(version))?;
+            let leftovers = Families::try_new(|version| look::leftovers(&mut self.socket, version))?;
             let newest = leftovers.iter().map(|(_, newest)| *newest).max().unwrap_or_default();
             let built = Families::new(|version| Program::build(version, self.options.clone(), newest + 1, ruleset));
             let mut carried = Carried::default();
             for version in VERSIONS {
                 let counts = |name: &&String| name.contains(MATCHED) || name.contains(DROPPED);
                 let sets = leftovers.of(version).0.sets.iter().filter(counts);
-                self.kept_counts(version, sets, &mut carried)?;
+                look::kept_counts(&mut self.socket, version, sets, &mut carried)?;
             }
             let before = Inventory::default();
             let parts = Families::new(|version| {
@@ -105,14 +103,18 @@ impl Nftables {
             });
             let batch = batch(generation, &parts, &mut carried);
             match self.socket.commit(&batch.writer, batch.acknowledged) {
-                Ok(()) => {
+                Ok(mut told) => {
                     self.generation = generation.wrapping_add(1);
                     let mut inventories = Families::<Inventory>::default();
                     let mut failures = Failures::new();
                     let Families { v4, v6 } = built;
                     let programs = [(v4, batch.rewritten.v4), (v6, batch.rewritten.v6)];
                     let [v4, v6] = programs.map(|((program, changes, failed), rewritten)| {
-                        inventories.of_mut(program.version).apply(&changes, rewritten);
+                        let version = program.version;
+                        let told = told.of_mut(version);
+                        // The kernel tells of a table only when it makes it.
+                        told.table = told.table.or(leftovers.of(version).0.handle);
+                        inventories.of_mut(version).apply(&changes, rewritten, told);
                         failures.extend(failed);
                         program
                     });
@@ -138,7 +140,7 @@ impl Nftables {
         for _ in 0..ATTEMPTS {
             let mut carried = Carried::default();
             for version in VERSIONS {
-                self.carried(version, &changes.of(version).carry, &mut carried)?;
+                look::carried(&mut self.socket, version, &changes.of(version).carry, &mut carried)?;
             }
             let parts = Families::new(|version| Part {
                 program: programs.of(version),
@@ -148,15 +150,15 @@ impl Nftables {
             });
             let Batch { writer, acknowledged, rewritten } = batch(self.generation, &parts, &mut carried);
             match self.socket.commit(&writer, acknowledged) {
-                Ok(()) => {
+                Ok(told) => {
                     self.generation = self.generation.wrapping_add(1);
-                    inventories.v4.apply(&changes.v4, rewritten.v4);
-                    inventories.v6.apply(&changes.v6, rewritten.v6);
+                    inventories.v4.apply(&changes.v4, rewritten.v4, &told.v4);
+                    inventories.v6.apply(&changes.v6, rewritten.v6, &told.v6);
                     return Ok(());
                 }
                 Err(CommitError::Stale) => {
                     let generation = self.socket.generation()?;
-                    if let Some(damage) = self.damage(inventories)? {
+                    if let Some(damage) = look::damage(&mut self.socket, inventories)? {
                         return Err(DataplaneError::Refused(damage));
                     }
                     self.generation = generation;
@@ -165,214 +167,6 @@ impl Nftables {
             }
         }
         Err(busy())
-    }
-
-    /// What is not as we left it.
-    fn damage(&mut self, inventories: &Families<Inventory>) -> Result<Option<String>, DataplaneError> {
-        for version in VERSIONS {
-            if let Some(damage) = self.damage_of(version, inventories.of(version))? {
-                return Ok(Some(damage));
-            }
-        }
-        Ok(None)
-    }
-
-    fn damage_of(&mut self, version: IpVersion, inventory: &Inventory) -> Result<Option<String>, DataplaneError> {
-        let ours = format!("table {} {TABLE}", family_name(version));
-        let found = self.leftovers(version)?.0;
-        if !found.table {
-            return Ok(Some(format!("the {ours} is gone")));
-        }
-        if found.dormant {
-            return Ok(Some(format!("somebody switched the {ours} off (dormant)")));
-        }
-        if !found.base {
-            return Ok(Some(format!("the chain {BASE} of the {ours} is gone or hooked elsewhere")));
-        }
-        let mut rules: BTreeMap<String, usize> = found.chains.iter().map(|name| (name.clone(), 0)).collect();
-        rules.insert(BASE.to_owned(), 0);
-        let in_table = |w: &mut Writer| w.str(1, TABLE);
-        self.socket.dump(version, msg::GETRULE, in_table, |_, rule| {
-            if let Some(chain) = rule.str(2).filter(|_| rule.str(1).as_deref() == Some(TABLE)) {
-                *rules.entry(chain).or_default() += 1;
-            }
-        })?;
-        if rules != inventory.chains {
-            return Ok(Some(format!("somebody changed the rules of the {ours}")));
-        }
-        if found.counters.len() != inventory.counters || !found.others.is_empty() {
-            return Ok(Some(format!("somebody changed the counters of the {ours}")));
-        }
-        let mut sets = found.sets;
-        sets.sort_unstable();
-        if !sets.iter().eq(inventory.sets.keys()) {
-            return Ok(Some(format!("somebody changed the sets of the {ours}")));
-        }
-        for (set, SetInventory { elements: expected, keys: known, .. }) in &inventory.sets {
-            let (mut elements, mut keys) = (0, 0u64);
-            self.each_element(version, set, |element| {
-                elements += 1;
-                let key = element.inside(1).and_then(|key| key.find(1)).unwrap_or_default();
-                keys = keys.wrapping_add(fingerprint(key));
-            })?;
-            if elements != *expected {
-                return Ok(Some(format!("the set {set} of the {ours} has {elements} elements, not {expected}")));
-            }
-            if keys != *known {
-                return Ok(Some(format!("somebody replaced elements of the set {set} of the {ours}")));
-            }
-        }
-        Ok(None)
-    }
-
-    /// What is in our table, and the highest generation among its names.
-    fn leftovers(&mut self, version: IpVersion) -> Result<(Leftovers, u32), DataplaneError> {
-        const DORMANT: u32 = 1;
-        let mut flags = 0;
-        let table = self.socket.ask(
-            version,
-            msg::GETTABLE,
-            0,
-            |w| w.str(1, TABLE),
-            |_, table| flags = table.u32(2).unwrap_or_default(),
-        )?;
-        let mut found = Leftovers { table, dormant: flags & DORMANT != 0, ..Leftovers::default() };
-        if !found.table {
-            return Ok((found, 0));
-        }
-        let ours = |attributes: Attributes<'_>| attributes.str(1).as_deref() == Some(TABLE);
-        let in_table = |w: &mut Writer| w.str(1, TABLE);
-        self.socket.dump(version, msg::GETCHAIN, in_table, |_, chain| {
-            let Some(name) = chain.str(3).filter(|_| ours(chain)) else { return };
-            if name == BASE && is_our_base(chain) {
-                found.base = true;
-            } else {
-                found.chains.push(name);
-            }
-        })?;
-        self.socket.dump(version, msg::GETSET, in_table, |_, set| {
-            found.sets.extend(set.str(2).filter(|_| ours(set) && !is_anonymous(set)));
-        })?;
-        self.socket.dump(version, msg::GETOBJ, in_table, |_, object| {
-            let Some((name, kind)) = object.str(2).zip(object.u32(3)).filter(|_| ours(object)) else { return };
-            match kind {
-                OBJECT_COUNTER => found.counters.push(name),
-                kind => found.others.push((kind, name)),
-            }
-        })?;
-        let names = found.chains.iter().chain(&found.sets).chain(&found.counters);
-        let newest = names.filter_map(|name| name.strip_prefix('g')?.split_once('_')?.0.parse().ok()).max();
-        Ok((found, newest.unwrap_or(0)))
-    }
-
-    /// Adds all counts of these sets and of the table's counters, whoever made it.
-    fn kept_counts<'a>(
-        &mut self,
-        version: IpVersion,
-        sets: impl Iterator<Item = &'a String>,
-        kept: &mut Carried,
-    ) -> Result<(), DataplaneError> {
-        for set in sets {
-            let is_dropped = set.contains(DROPPED);
-            self.each_element(version, set, |element| {
-                if let Some((rule, count)) = rule_of(element).zip(count_of(element)) {
-                    kept.matched.entry(rule).or_default().add(count);
-                    if is_dropped {
-                        kept.dropped.entry(rule).or_default().add(count);
-                    }
-                }
-            })?;
-        }
-        self.named_counts(version, |name, count| {
-            let Some(rule) = name.rsplit_once('_').and_then(|(_, id)| id.parse().ok()) else { return };
-            let counts = if name.contains(DROPPED) { &mut kept.dropped } else { &mut kept.matched };
-            counts.entry(rule).or_default().add(count);
-        })
-    }
-
-    /// Adds the counts of elements and counters that are about to go.
-    fn carried(
-        &mut self,
-        version: IpVersion,
-        carry: &[(RuleId, Carry)],
-        carried: &mut Carried,
-    ) -> Result<(), DataplaneError> {
-        for (rule, place) in carry {
-            let mut found = None;
-            match place {
-                Carry::Element { set, key } | Carry::Dropped { set, key } => self.socket.ask(
-                    version,
-                    msg::GETSETELEM,
-                    0,
-                    |w| {
-                        w.str(1, TABLE);
-                        w.str(2, set);
-                        w.nest(3, |w| w.nest(1, |w| w.nest(1, |w| w.bytes(1, key))));
-                    },
-                    |_, answer| found = answer.inside(3).and_then(|list| list.inside(1)).and_then(count_of),
-                )?,
-                Carry::Counter(name) | Carry::DroppedCounter(name) => self.socket.ask(
-                    version,
-                    msg::GETOBJ,
-                    0,
-                    |w| {
-                        w.str(1, TABLE);
-                        w.str(2, name);
-                        w.u32(3, OBJECT_COUNTER);
-                    },
-                    |_, answer| found = answer.inside(4).and_then(count),
-                )?,
-            };
-            if let Some(count) = found {
-                let (matched, dropped) = match place {
-                    Carry::Element { .. } | Carry::Counter(_) => (true, false),
-                    Carry::DroppedCounter(_) => (false, true),
-                    Carry::Dropped { .. } => (true, true),
-                };
-                if matched {
-                    carried.matched.entry(*rule).or_default().add(count);
-                }
-                if dropped {
-                    carried.dropped.entry(*rule).or_default().add(count);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn each_element(
-        &mut self,
-        version: IpVersion,
-        set: &str,
-        mut each: impl FnMut(Attributes<'_>),
-    ) -> Result<(), DataplaneError> {
-        let body = |w: &mut Writer| {
-            w.str(1, TABLE);
-            w.str(2, set);
-        };
-        self.socket.dump(version, msg::GETSETELEM, body, |_, answer| {
-            for (_, element) in answer.inside(3).into_iter().flatten() {
-                each(Attributes(element));
-            }
-        })?;
-        Ok(())
-    }
-
-    fn named_counts(&mut self, version: IpVersion, mut each: impl FnMut(&str, Count)) -> Result<(), DataplaneError> {
-        self.socket.dump(
-            version,
-            msg::GETOBJ,
-            |w| w.str(1, TABLE),
-            |_, object| {
-                let count = object.inside(4).and_then(count);
-                if let (Some(TABLE), Some(OBJECT_COUNTER), Some(name), Some(count)) =
-                    (object.str(1).as_deref(), object.u32(3), object.str(2), count)
-                {
-                    each(&name, count);
-                }
-            },
-        )?;
-        Ok(())
     }
 }
 
@@ -454,7 +248,7 @@ impl Dataplane for Nftables {
         }
         let state = std::mem::replace(&mut self.state, State::Unknown);
         let damage = match &state {
-            State::Applied { inventories, .. } => self.damage(inventories),
+            State::Applied { inventories, .. } => look::damage(&mut self.socket, inventories),
             State::Unknown | State::Lost(_) => Ok(None),
         };
         self.state = state;
@@ -475,7 +269,7 @@ impl Dataplane for Nftables {
         });
         let mut counts = Carried::default();
         for version in VERSIONS {
-            self.kept_counts(version, counted.of(version).iter(), &mut counts)?;
+            look::kept_counts(&mut self.socket, version, counted.of(version).iter(), &mut counts)?;
         }
         let State::Applied { programs, .. } = &self.state else { return Ok(Vec::new()) };
         let counter = |rule: &Arc<CompiledRule>| {
@@ -492,7 +286,8 @@ impl Dataplane for Nftables {
 
     fn usage(&mut self) -> Result<Usage, DataplaneError> {
         let State::Applied { inventories, .. } = &self.state else { return Ok(Usage::default()) };
-        let rules: usize = inventories.iter().flat_map(|inventory| inventory.chains.values()).sum();
+        let rules: usize =
+            inventories.iter().flat_map(|inventory| inventory.chains.values()).map(|chain| chain.rules).sum();
         let elements: usize =
             inventories.iter().flat_map(|inventory| &inventory.sets).map(|(_, set)| set.elements).sum();
         Ok(Usage { entries: (rules + elements) as u64, capacity: None, memory: None })
@@ -524,7 +319,7 @@ impl Dataplane for Nftables {
             let Some(acknowledged) = acknowledged else { return Ok(()) };
             writer.end();
             match self.socket.commit(&writer, acknowledged) {
-                Ok(()) => return Ok(()),
+                Ok(_) => return Ok(()),
                 Err(CommitError::Stale) => {}
                 Err(error) => return Err(said(error)),
             }
@@ -564,30 +359,6 @@ impl Undo {
 
 fn applied(failures: &Failures) -> Applied {
     Applied { failures: failures.iter().map(|(nlri, failure)| (nlri.clone(), failure.clone())).collect() }
-}
-
-fn is_our_base(chain: Attributes<'_>) -> bool {
-    let hook = chain.inside(4);
-    hook.and_then(|hook| hook.u32(1)) == Some(HOOK_PREROUTING)
-        && hook.and_then(|hook| hook.u32(2)) == Some(PRIORITY as u32)
-        && chain.u32(5) == Some(POLICY)
-        && chain.str(7).as_deref() == Some(CHAIN_TYPE)
-}
-
-fn is_anonymous(set: Attributes<'_>) -> bool {
-    set.u32(3).is_some_and(|flags| flags & 1 != 0)
-}
-
-fn rule_of(element: Attributes<'_>) -> Option<RuleId> {
-    element.find(6).and_then(rule_of_comment)
-}
-
-fn count_of(element: Attributes<'_>) -> Option<Count> {
-    element.inside(7)?.inside(2).and_then(count)
-}
-
-fn count(counter: Attributes<'_>) -> Option<Count> {
-    counter.u64(2).zip(counter.u64(1)).map(|(packets, bytes)| Count { packets, bytes })
 }
 
 fn said(error: CommitError) -> DataplaneError {

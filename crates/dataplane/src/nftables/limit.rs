@@ -49,6 +49,11 @@ impl Limit {
         Limit { unit, rate: ((rate * seconds as f64).round() as u64).max(1), seconds, burst: burst as u32 }
     }
 
+    /// Rate, the seconds that it is for, and burst: as the kernel shows them, too.
+    pub(super) fn numbers(&self) -> [u64; 3] {
+        [self.rate, self.seconds, self.burst.into()]
+    }
+
     /// Writes the attributes of a limit that matches what is over it.
     pub(super) fn encode(&self, w: &mut Writer) {
         w.u64(1, self.rate);

@@ -372,7 +372,7 @@ impl Program {
         if is_last {
             group.buckets.remove(&bits);
             if let Some(element) = &element {
-                changes.delete_element(&group.destinations, element.clone());
+                changes.delete_element(&group.destinations, element.clone(), Element::Plain);
             }
         }
         if let Some(chain) = own {
@@ -386,7 +386,7 @@ impl Program {
                     changes.rewrite.insert(chain_of(key));
                 }
                 if let Some(element) = element {
-                    changes.delete_element(&group.map, element);
+                    changes.delete_element(&group.map, element, Element::Verdict(Verdict::Goto(chain.clone())));
                 }
                 changes.rewrite.remove(&Chain::Destination(key, bits));
                 changes.delete_chain(chain);
@@ -401,7 +401,7 @@ impl Program {
                 changes.delete_counter(own_counter);
             }
             for member in members {
-                self.remove_member(key, member, id, keep_count, changes);
+                self.remove_member(key, member, &placed.rule, keep_count, changes);
             }
         }
         self.close_group_if_empty(key, changes);
@@ -508,7 +508,14 @@ impl Program {
         changes.add_element(&slot.name, member.key, Element::Counted(rule.id, counted));
     }
 
-    fn remove_member(&mut self, key: GroupKey, member: Member, id: RuleId, keep_count: bool, changes: &mut Changes) {
+    fn remove_member(
+        &mut self,
+        key: GroupKey,
+        member: Member,
+        rule: &CompiledRule,
+        keep_count: bool,
+        changes: &mut Changes,
+    ) {
         let Some(group) = self.groups.get_mut(&key) else { return };
         let Entry::Occupied(mut entry) = group.slots.0.entry(member.slot) else { return };
         let is_single = single(entry.key());
@@ -520,13 +527,14 @@ impl Program {
         }
         if !is_single {
             let Slot { name, over, .. } = &*slot;
-            if changes.delete_element(name, member.key.clone()) && keep_count {
-                changes.carry.push((id, Carry::Element { set: name.clone(), key: member.key.clone() }));
+            let counted = |counted| Element::Counted(rule.id, counted);
+            if changes.delete_element(name, member.key.clone(), counted(Counted::Matched)) && keep_count {
+                changes.carry.push((rule.id, Carry::Element { set: name.clone(), key: member.key.clone() }));
             }
-            if let Some(Over { limits, dropped }) = over {
-                changes.delete_element(limits, member.key.clone());
-                if changes.delete_element(dropped, member.key.clone()) && keep_count {
-                    changes.carry.push((id, Carry::Dropped { set: dropped.clone(), key: member.key }));
+            if let (Some(Over { limits, dropped }), Some((_, limit))) = (over, only_limit(rule)) {
+                changes.delete_element(limits, member.key.clone(), Element::Over(limit));
+                if changes.delete_element(dropped, member.key.clone(), counted(Counted::Dropped)) && keep_count {
+                    changes.carry.push((rule.id, Carry::Dropped { set: dropped.clone(), key: member.key }));
                 }
             }
         }
@@ -560,7 +568,7 @@ impl Program {
             changes.add_counter(self.counter(rule.id), rule.id);
             if nlri != *newcomer {
                 for member in members(&rule) {
-                    self.remove_member(key, member, rule.id, true, changes);
+                    self.remove_member(key, member, &rule, true, changes);
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! The netlink socket to nf_tables: transactions, single questions and dumps.
 
-use super::wire::{Answer, Answers, Attributes, NLM_F_DUMP, Writer, msg};
+use super::families::{Families, VERSIONS};
+use super::inventory::Told;
+use super::wire::{Answer, Answers, Attributes, NLM_F_DUMP, Writer, family, msg};
 use crate::DataplaneError;
 use flowspec::IpVersion;
 use rustix::io::Errno;
@@ -58,9 +60,12 @@ impl Socket {
         generation.ok_or_else(|| DataplaneError::Refused("nf_tables did not tell its generation".to_owned()))
     }
 
-    /// Sends a whole transaction and waits for its verdict. `acknowledged` is the message that asked for an acknowledgement.
-    pub(super) fn commit(&mut self, batch: &Writer, acknowledged: u32) -> Result<(), CommitError> {
+    /// Sends a whole transaction and waits for its verdict. `acknowledged` is the message that asked for an acknowledgement. Gives
+    /// back what the kernel was asked to tell.
+    pub(super) fn commit(&mut self, batch: &Writer, acknowledged: u32) -> Result<Families<Told>, CommitError> {
         self.drain();
+        // What it tells of new rules is about as long as what it was told.
+        let _ = sockopt::set_socket_recv_buffer_size_force(&self.fd, RECEIVE_BUFFER + 2 * batch.echoed());
         let size = batch.len() + (batch.len() / 4).max(1 << 16);
         // The whole transaction is one datagram. Root may go beyond net.core.wmem_max; who may not hears it from send().
         if sockopt::set_socket_send_buffer_size_force(&self.fd, size).is_err() {
@@ -70,6 +75,7 @@ impl Socket {
             .map_err(CommitError::Io)?;
         // The kernel works in send(), so every answer is queued by now.
         let (mut committed, mut first_error) = (false, None);
+        let mut told = Families::<Told>::default();
         loop {
             let length = match rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
                 Ok((_, length)) => length,
@@ -85,14 +91,19 @@ impl Socket {
                         let errno = Errno::from_raw_os_error(errno);
                         first_error.get_or_insert_with(|| (errno, batch.describe(sequence, words)));
                     }
-                    Answer::Done | Answer::Message { .. } => {}
+                    Answer::Message { kind, family: of, attributes } => {
+                        if let Some(&version) = VERSIONS.iter().find(|version| family(**version) == of) {
+                            told.of_mut(version).note(kind, attributes);
+                        }
+                    }
+                    Answer::Done => {}
                 }
             }
         }
         match first_error {
             Some((Errno::RESTART, _)) => Err(CommitError::Stale),
             Some((errno, words)) => Err(CommitError::Kernel { errno, words }),
-            None if committed => Ok(()),
+            None if committed => Ok(told),
             None => Err(CommitError::Io(Errno::NOBUFS)),
         }
     }
@@ -141,7 +152,7 @@ impl Socket {
                         }
                         return Err(io(words.as_deref().unwrap_or("asking nf_tables"), errno));
                     }
-                    Answer::Message { kind, attributes } => each(kind, attributes),
+                    Answer::Message { kind, attributes, .. } => each(kind, attributes),
                 }
             }
         }

@@ -127,17 +127,29 @@ impl Statement {
 }
 
 impl Verdict {
+    /// Its number, which the kernel reads as signed.
+    pub(super) const fn code(&self) -> u32 {
+        (match self {
+            Verdict::Drop => 0i32,
+            Verdict::Accept => 1,
+            Verdict::Jump(_) => -3,
+            Verdict::Goto(_) => -4,
+        }) as u32
+    }
+
+    /// The chain that it leads to.
+    pub(super) fn chain(&self) -> Option<&str> {
+        match self {
+            Verdict::Drop | Verdict::Accept => None,
+            Verdict::Jump(chain) | Verdict::Goto(chain) => Some(chain),
+        }
+    }
+
     /// Writes it as data.
     pub(super) fn encode(&self, w: &mut Writer) {
-        let (code, chain) = match self {
-            Verdict::Drop => (0, None),
-            Verdict::Accept => (1, None),
-            Verdict::Jump(chain) => (-3i32, Some(chain)),
-            Verdict::Goto(chain) => (-4, Some(chain)),
-        };
         w.nest(2, |w| {
-            w.u32(1, code as u32); // the kernel reads it as signed
-            if let Some(chain) = chain {
+            w.u32(1, self.code());
+            if let Some(chain) = self.chain() {
                 w.str(2, chain);
             }
         });

@@ -29,6 +29,7 @@ pub(super) mod msg {
 
 pub(super) const NLM_F_REQUEST: u16 = 0x1;
 pub(super) const NLM_F_ACK: u16 = 0x4;
+pub(super) const NLM_F_ECHO: u16 = 0x8;
 pub(super) const NLM_F_DUMP: u16 = 0x300;
 pub(super) const NLM_F_CREATE: u16 = 0x400;
 pub(super) const NLM_F_EXCL: u16 = 0x200;
@@ -52,6 +53,10 @@ pub(super) struct Writer {
     octets: Vec<u8>,
     sequence: u32,
     family: u8,
+    /// Where the last message begins that makes something with a handle, and for which family.
+    last_made: Option<(usize, u8)>,
+    /// Octets of messages that the kernel sends back.
+    echoed: usize,
 }
 
 impl Writer {
@@ -61,10 +66,7 @@ impl Writer {
 
     /// Which of our tables the messages that follow are about.
     pub(super) fn table_of(&mut self, version: IpVersion) {
-        self.family = match version {
-            IpVersion::V4 => 2,
-            IpVersion::V6 => 10,
-        };
+        self.family = family(version);
     }
 
     /// Opens a transaction; the kernel refuses it when its generation is not `generation` any more.
@@ -79,7 +81,19 @@ impl Writer {
 
     /// One message; returns its sequence number.
     pub(super) fn message(&mut self, kind: u8, flags: u16, body: impl FnOnce(&mut Self)) -> u32 {
+        if let msg::NEWCHAIN | msg::NEWRULE | msg::NEWSET | msg::NEWOBJ = kind {
+            self.last_made = Some((self.octets.len(), self.family));
+        }
         self.raw(SUBSYSTEM << 8 | u16::from(kind), flags | NLM_F_REQUEST, self.family, 0, body)
+    }
+
+    /// Asks the kernel to tell what became of the last message about this table that makes something with a handle, if there is one.
+    pub(super) fn echo_last(&mut self) {
+        let Some((at, _)) = self.last_made.filter(|(_, family)| *family == self.family) else { return };
+        if let Some(flags) = self.octets.get_mut(at + 6..at + 8) {
+            let asked = u16::from_ne_bytes([flags[0], flags[1]]) | NLM_F_ECHO;
+            flags.copy_from_slice(&asked.to_ne_bytes());
+        }
     }
 
     fn raw(&mut self, kind: u16, flags: u16, family: u8, resource: u16, body: impl FnOnce(&mut Self)) -> u32 {
@@ -95,6 +109,9 @@ impl Writer {
         body(self);
         let length = (self.octets.len() - start) as u32; // a batch is far below 4 GiB
         self.octets[start..start + 4].copy_from_slice(&length.to_ne_bytes());
+        if flags & NLM_F_ECHO != 0 {
+            self.echoed += length as usize;
+        }
         self.sequence
     }
 
@@ -155,6 +172,11 @@ impl Writer {
         }
     }
 
+    /// Octets of messages that the kernel sends back, about.
+    pub(super) const fn echoed(&self) -> usize {
+        self.echoed
+    }
+
     /// Octets so far.
     pub(super) fn len(&self) -> usize {
         self.octets.len()
@@ -162,6 +184,14 @@ impl Writer {
 
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.octets
+    }
+}
+
+/// The number of a family of tables.
+pub(super) const fn family(version: IpVersion) -> u8 {
+    match version {
+        IpVersion::V4 => 2,
+        IpVersion::V6 => 10,
     }
 }
 
@@ -198,7 +228,7 @@ pub(super) enum Answer<'a> {
     /// The end of a dump.
     Done,
     /// A message of the nf_tables subsystem: its number, and its attributes.
-    Message { kind: u8, attributes: Attributes<'a> },
+    Message { kind: u8, family: u8, attributes: Attributes<'a> },
 }
 
 /// Walks the messages of one datagram; stops at one that is cut off.
@@ -222,7 +252,11 @@ impl<'a> Iterator for Answers<'a> {
                 let errno = -i32::from_ne_bytes(*body.first_chunk()?);
                 Some(Answer::Status { sequence, errno, words: extended_words(flags, body) })
             }
-            _ => Some(Answer::Message { kind: kind as u8, attributes: Attributes(body.get(GENERIC..)?) }),
+            _ => Some(Answer::Message {
+                kind: kind as u8, // of the subsystem, without its number
+                family: *body.first()?,
+                attributes: Attributes(body.get(GENERIC..)?),
+            }),
         }
     }
 }
@@ -295,7 +329,9 @@ mod tests {
             w.nest(2, |w| w.u64(3, 7));
         });
         let mut answers = Answers(writer.as_bytes());
-        let Some(Answer::Message { kind: msg::NEWTABLE, attributes }) = answers.next() else { panic!("not a message") };
+        let Some(Answer::Message { kind: msg::NEWTABLE, attributes, .. }) = answers.next() else {
+            panic!("not a message")
+        };
         assert_eq!((sequence, attributes.str(1).as_deref()), (1, Some("floodgate")));
         assert_eq!(attributes.inside(2).and_then(|inner| inner.u64(3)), Some(7));
         assert!(answers.next().is_none());

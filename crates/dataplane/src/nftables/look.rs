@@ -1,0 +1,291 @@
+//! What is in our tables: before a full load, to take it out; between changes, to tell whether somebody else was there; and the counts.
+
+use super::batch::{CHAIN_TYPE, Carried, Count, DROPPED, HOOK_PREROUTING, POLICY, PRIORITY, TABLE, rule_of_comment};
+use super::changes::Carry;
+use super::families::{Families, VERSIONS, family_name};
+use super::inventory::{ChainInventory, Fingerprint, Inventory, SetInventory, handle};
+use super::program::BASE;
+use super::socket::Socket;
+use super::statement::OBJECT_COUNTER;
+use super::wire::{Attributes, Writer, msg};
+use crate::DataplaneError;
+use flowspec::{IpVersion, RuleId};
+use std::collections::BTreeMap;
+
+/// What is in our table before a full load.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    pub(super) table: bool,
+    /// The number of the table.
+    pub(super) handle: Option<u64>,
+    /// The highest number of anything in it.
+    pub(super) last: u64,
+    /// It is switched off: the kernel does not call its chains.
+    pub(super) dormant: bool,
+    /// The base chain is there and hooked as we would.
+    pub(super) base: bool,
+    /// Chains other than a usable base chain.
+    pub(super) chains: Vec<String>,
+    pub(super) sets: Vec<String>,
+    pub(super) counters: Vec<String>,
+    /// Named objects of a type that we do not make: type and name.
+    pub(super) others: Vec<(u32, String)>,
+}
+
+/// What is not as we left it.
+pub(super) fn damage(socket: &mut Socket, inventories: &Families<Inventory>) -> Result<Option<String>, DataplaneError> {
+    for version in VERSIONS {
+        if let Some(damage) = damage_of(socket, version, inventories.of(version))? {
+            return Ok(Some(damage));
+        }
+    }
+    Ok(None)
+}
+
+fn damage_of(socket: &mut Socket, version: IpVersion, inventory: &Inventory) -> Result<Option<String>, DataplaneError> {
+    let ours = format!("table {} {TABLE}", family_name(version));
+    let found = leftovers(socket, version)?.0;
+    if !found.table {
+        return Ok(Some(format!("the {ours} is gone")));
+    }
+    // Who takes a table away and puts one like it in its place begins to count anew in it.
+    if inventory.handles.0.is_some() && found.handle != inventory.handles.0 {
+        return Ok(Some(format!("somebody put another in the place of the {ours}")));
+    }
+    if found.dormant {
+        return Ok(Some(format!("somebody switched the {ours} off (dormant)")));
+    }
+    if !found.base {
+        return Ok(Some(format!("the chain {BASE} of the {ours} is gone or hooked elsewhere")));
+    }
+    let names = found.chains.iter().cloned().chain([BASE.to_owned()]);
+    let mut rules: BTreeMap<String, ChainInventory> = names.map(|name| (name, ChainInventory::default())).collect();
+    let in_table = |w: &mut Writer| w.str(1, TABLE);
+    let mut last = found.last;
+    socket.dump(version, msg::GETRULE, in_table, |kind, rule| {
+        if let Some(chain) = rule.str(2).filter(|_| rule.str(1).as_deref() == Some(TABLE)) {
+            rules.entry(chain).or_default().add(rule);
+            last = last.max(handle(kind, rule).unwrap_or_default());
+        }
+    })?;
+    let same = |(found, ours): (&ChainInventory, &ChainInventory)| {
+        let told = ours.fingerprints.is_none_or(|ours| found.fingerprints.unwrap_or_default() == ours);
+        found.rules == ours.rules && told
+    };
+    if !rules.keys().eq(inventory.chains.keys()) || !rules.values().zip(inventory.chains.values()).all(same) {
+        return Ok(Some(format!("somebody changed the rules of the {ours}")));
+    }
+    if found.counters.len() != inventory.counters || !found.others.is_empty() {
+        return Ok(Some(format!("somebody changed the counters of the {ours}")));
+    }
+    let mut sets = found.sets;
+    sets.sort_unstable();
+    if !sets.iter().eq(inventory.sets.keys()) {
+        return Ok(Some(format!("somebody changed the sets of the {ours}")));
+    }
+    // As many as there were, but one of them is new.
+    if inventory.handles.1.is_some_and(|ours| last > ours) {
+        return Ok(Some(format!("somebody replaced something in the {ours}")));
+    }
+    for (set, SetInventory { elements: expected, fingerprints: known, .. }) in &inventory.sets {
+        let (mut elements, mut fingerprints) = (0, 0u64);
+        each_element(socket, version, set, |element| {
+            elements += 1;
+            fingerprints = fingerprints.wrapping_add(Fingerprint::shown(element));
+        })?;
+        if elements != *expected {
+            return Ok(Some(format!("the set {set} of the {ours} has {elements} elements, not {expected}")));
+        }
+        if fingerprints != *known {
+            return Ok(Some(format!("somebody replaced elements of the set {set} of the {ours}")));
+        }
+    }
+    Ok(None)
+}
+
+/// What is in our table, and the highest generation among its names.
+pub(super) fn leftovers(socket: &mut Socket, version: IpVersion) -> Result<(Leftovers, u32), DataplaneError> {
+    const DORMANT: u32 = 1;
+    let mut found = Leftovers::default();
+    found.table = socket.ask(
+        version,
+        msg::GETTABLE,
+        0,
+        |w| w.str(1, TABLE),
+        |kind, table| {
+            found.dormant = table.u32(2).unwrap_or_default() & DORMANT != 0;
+            found.handle = handle(kind, table);
+        },
+    )?;
+    if !found.table {
+        return Ok((found, 0));
+    }
+    let ours = |attributes: Attributes<'_>| attributes.str(1).as_deref() == Some(TABLE);
+    let in_table = |w: &mut Writer| w.str(1, TABLE);
+    let mut last = 0;
+    socket.dump(version, msg::GETCHAIN, in_table, |kind, chain| {
+        let Some(name) = chain.str(3).filter(|_| ours(chain)) else { return };
+        last = last.max(handle(kind, chain).unwrap_or_default());
+        if name == BASE && is_our_base(chain) {
+            found.base = true;
+        } else {
+            found.chains.push(name);
+        }
+    })?;
+    socket.dump(version, msg::GETSET, in_table, |kind, set| {
+        if ours(set) {
+            last = last.max(handle(kind, set).unwrap_or_default());
+        }
+        found.sets.extend(set.str(2).filter(|_| ours(set) && !is_anonymous(set)));
+    })?;
+    socket.dump(version, msg::GETOBJ, in_table, |message, object| {
+        let Some((name, kind)) = object.str(2).zip(object.u32(3)).filter(|_| ours(object)) else { return };
+        last = last.max(handle(message, object).unwrap_or_default());
+        match kind {
+            OBJECT_COUNTER => found.counters.push(name),
+            kind => found.others.push((kind, name)),
+        }
+    })?;
+    found.last = last;
+    let names = found.chains.iter().chain(&found.sets).chain(&found.counters);
+    let newest = names.filter_map(|name| name.strip_prefix('g')?.split_once('_')?.0.parse().ok()).max();
+    Ok((found, newest.unwrap_or(0)))
+}
+
+/// Adds all counts of these sets and of the table's counters, whoever made it.
+pub(super) fn kept_counts<'a>(
+    socket: &mut Socket,
+    version: IpVersion,
+    sets: impl Iterator<Item = &'a String>,
+    kept: &mut Carried,
+) -> Result<(), DataplaneError> {
+    for set in sets {
+        let is_dropped = set.contains(DROPPED);
+        each_element(socket, version, set, |element| {
+            if let Some((rule, count)) = rule_of(element).zip(count_of(element)) {
+                kept.matched.entry(rule).or_default().add(count);
+                if is_dropped {
+                    kept.dropped.entry(rule).or_default().add(count);
+                }
+            }
+        })?;
+    }
+    named_counts(socket, version, |name, count| {
+        let Some(rule) = name.rsplit_once('_').and_then(|(_, id)| id.parse().ok()) else { return };
+        let counts = if name.contains(DROPPED) { &mut kept.dropped } else { &mut kept.matched };
+        counts.entry(rule).or_default().add(count);
+    })
+}
+
+/// Adds the counts of elements and counters that are about to go.
+pub(super) fn carried(
+    socket: &mut Socket,
+    version: IpVersion,
+    carry: &[(RuleId, Carry)],
+    carried: &mut Carried,
+) -> Result<(), DataplaneError> {
+    for (rule, place) in carry {
+        let mut found = None;
+        match place {
+            Carry::Element { set, key } | Carry::Dropped { set, key } => socket.ask(
+                version,
+                msg::GETSETELEM,
+                0,
+                |w| {
+                    w.str(1, TABLE);
+                    w.str(2, set);
+                    w.nest(3, |w| w.nest(1, |w| w.nest(1, |w| w.bytes(1, key))));
+                },
+                |_, answer| found = answer.inside(3).and_then(|list| list.inside(1)).and_then(count_of),
+            )?,
+            Carry::Counter(name) | Carry::DroppedCounter(name) => socket.ask(
+                version,
+                msg::GETOBJ,
+                0,
+                |w| {
+                    w.str(1, TABLE);
+                    w.str(2, name);
+                    w.u32(3, OBJECT_COUNTER);
+                },
+                |_, answer| found = answer.inside(4).and_then(count),
+            )?,
+        };
+        if let Some(count) = found {
+            let (matched, dropped) = match place {
+                Carry::Element { .. } | Carry::Counter(_) => (true, false),
+                Carry::DroppedCounter(_) => (false, true),
+                Carry::Dropped { .. } => (true, true),
+            };
+            if matched {
+                carried.matched.entry(*rule).or_default().add(count);
+            }
+            if dropped {
+                carried.dropped.entry(*rule).or_default().add(count);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn each_element(
+    socket: &mut Socket,
+    version: IpVersion,
+    set: &str,
+    mut each: impl FnMut(Attributes<'_>),
+) -> Result<(), DataplaneError> {
+    let body = |w: &mut Writer| {
+        w.str(1, TABLE);
+        w.str(2, set);
+    };
+    socket.dump(version, msg::GETSETELEM, body, |_, answer| {
+        for (_, element) in answer.inside(3).into_iter().flatten() {
+            each(Attributes(element));
+        }
+    })?;
+    Ok(())
+}
+
+fn named_counts(
+    socket: &mut Socket,
+    version: IpVersion,
+    mut each: impl FnMut(&str, Count),
+) -> Result<(), DataplaneError> {
+    socket.dump(
+        version,
+        msg::GETOBJ,
+        |w| w.str(1, TABLE),
+        |_, object| {
+            let count = object.inside(4).and_then(count);
+            if let (Some(TABLE), Some(OBJECT_COUNTER), Some(name), Some(count)) =
+                (object.str(1).as_deref(), object.u32(3), object.str(2), count)
+            {
+                each(&name, count);
+            }
+        },
+    )?;
+    Ok(())
+}
+
+fn is_our_base(chain: Attributes<'_>) -> bool {
+    let hook = chain.inside(4);
+    hook.and_then(|hook| hook.u32(1)) == Some(HOOK_PREROUTING)
+        && hook.and_then(|hook| hook.u32(2)) == Some(PRIORITY as u32)
+        && chain.u32(5) == Some(POLICY)
+        && chain.str(7).as_deref() == Some(CHAIN_TYPE)
+}
+
+fn is_anonymous(set: Attributes<'_>) -> bool {
+    set.u32(3).is_some_and(|flags| flags & 1 != 0)
+}
+
+fn rule_of(element: Attributes<'_>) -> Option<RuleId> {
+    element.find(6).and_then(rule_of_comment)
+}
+
+fn count_of(element: Attributes<'_>) -> Option<Count> {
+    element.inside(7)?.inside(2).and_then(count)
+}
+
+fn count(counter: Attributes<'_>) -> Option<Count> {
+    counter.u64(2).zip(counter.u64(1)).map(|(packets, bytes)| Count { packets, bytes })
+}
