@@ -7,7 +7,7 @@
 
 char _license[] SEC("license") = "Dual MIT/GPL";
 
-struct run { __u32 next, count; };
+struct run { __u32 next, count, interface, unused; };
 
 #define FRAME_MAX 2040
 struct frame {
@@ -78,21 +78,37 @@ int verify(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
-SEC("xdp")
-int bench(struct xdp_md *ctx)
+/* The next frame of the table in the place of the one at hand. */
+static __always_inline int take_next(struct xdp_md *ctx)
 {
 	struct run *r = at(&run, 0);
-	struct outcome outcome = {};
 	struct small *small;
 	__u64 *data = (void *)(long)ctx->data;
 
 	if (!r)
-		return XDP_ABORTED;
+		return 0;
 	small = at(&smalls, r->next);
 	r->next = r->next + 1 < r->count ? r->next + 1 : 0;
 	if (!small || (void *)(data + WORDS) > (void *)(long)ctx->data_end)
-		return XDP_ABORTED;
+		return 0;
 	for (int n = 0; n < WORDS; n++)
 		data[n] = small->word[n];
-	return filter_packet(ctx, &outcome);
+	return 1;
+}
+
+SEC("xdp")
+int bench(struct xdp_md *ctx)
+{
+	struct outcome outcome = {};
+
+	return take_next(ctx) ? filter_packet(ctx, &outcome) : XDP_ABORTED;
+}
+
+/* Makes traffic: the frames go out of an interface. */
+SEC("xdp")
+int generate(struct xdp_md *ctx)
+{
+	struct run *r = at(&run, 0);
+
+	return r && take_next(ctx) ? bpf_redirect(r->interface, 0) : XDP_ABORTED;
 }

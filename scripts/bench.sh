@@ -23,7 +23,13 @@ fi
 if [ $micros = yes ]; then
     echo "bench: the parts alone (cargo bench; some minutes to build the first time)"
     mkdir -p "$target"
+    # The benches of engine and XDP also write their figures here.
+    export FLOODGATE_BENCH_RECORD=$PWD/$target/bench-record.txt
+    case $target in /*) FLOODGATE_BENCH_RECORD=$target/bench-record.txt ;; esac
+    rm -f "$FLOODGATE_BENCH_RECORD"
     cargo bench --quiet --locked -p flowspec -p bgp -p engine -p dataplane --bench '*' | tee "$micro"
+    cargo bench --quiet --locked -p dataplane --bench xdp -- --compare
+    [ ! -e "$FLOODGATE_BENCH_RECORD" ] || cat "$FLOODGATE_BENCH_RECORD" >>"$micro"
     [ $# = 0 ] || [ ${#parts[@]} -gt 0 ] || exit 0
 fi
 

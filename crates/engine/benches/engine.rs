@@ -9,6 +9,7 @@ use engine::protection::Protection;
 use engine::{Change, Engine, EngineConfig, PeerConfig, PeerId, Route, Timestamp};
 use flowspec::Nlri;
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -48,9 +49,21 @@ fn main() {
         ([10_000, 100_000].map(fastest), [10_000, 100_000].map(memory));
     for ((name, small), (_, large)) in small.into_iter().zip(large) {
         println!("{name:<44} {:>12} {:>12}", show(small), show(large));
+        record(name, "ms", small.as_secs_f64() * 1e3, large.as_secs_f64() * 1e3);
     }
     for ((name, small), (_, large)) in small_memory.into_iter().zip(large_memory) {
         println!("{name:<44} {:>12.1} {:>12.1}", small as f64 / 1e6, large as f64 / 1e6);
+        record(name, "mb", small as f64 / 1e6, large as f64 / 1e6);
+    }
+}
+
+/// Appends both figures to the file of `FLOODGATE_BENCH_RECORD` where that is set, for `make bench`.
+fn record(name: &str, unit: &str, small: f64, large: f64) {
+    let Some(path) = std::env::var_os("FLOODGATE_BENCH_RECORD") else { return };
+    let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path) else { return };
+    for (rules, value) in [(10_000, small), (100_000, large)] {
+        let _ =
+            writeln!(file, "{{\"bench\":\"engine\",\"what\":{name:?},\"rules\":{rules},\"value_{unit}\":{value:.4}}}");
     }
 }
 

@@ -1,12 +1,14 @@
 //! The measurements.
 
+use crate::compare;
 use crate::mix::{Mix, TRAFFIC, Traffic, frames, rules, ruleset};
 use crate::plot::{Point, draw};
 use anyhow::{Context, Result};
 use dataplane::xdp::testing::Harness;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-const FRAMES: u32 = 65_536;
+pub const FRAMES: u32 = 65_536;
 const REPEAT: u32 = 400_000;
 const ROUNDS: usize = 5;
 const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
@@ -22,6 +24,9 @@ pub fn run() -> Result<()> {
     let json = arguments.iter().any(|argument| argument == "--json");
     let svg = arguments.iter().position(|argument| argument == "--svg").and_then(|at| arguments.get(at + 1));
     let quick = arguments.iter().any(|argument| argument == "--quick");
+    if let Some(part) = arguments.iter().find_map(|argument| argument.strip_prefix("--compare")) {
+        return compare::run(part.trim_start_matches('='), json);
+    }
     let mut points = Vec::new();
     if !json {
         println!("XDP, nanoseconds a packet in the kernel's test run (times the floor: the same program, no rules)");
@@ -79,16 +84,29 @@ fn best(harness: &mut Harness, frames: &[Vec<u8>]) -> Result<Duration> {
     Ok(best)
 }
 
+/// Appends an object to the file of `FLOODGATE_BENCH_RECORD` where that is set, for `make bench`; with `json` prints it, and says so.
+pub fn record(object: &str, json: bool) -> bool {
+    let file = std::env::var_os("FLOODGATE_BENCH_RECORD");
+    let file = file.and_then(|path| std::fs::OpenOptions::new().create(true).append(true).open(path).ok());
+    if file.is_some_and(|mut file| writeln!(file, "{object}").is_err()) {
+        eprintln!("the figures cannot be recorded");
+    }
+    if json {
+        println!("{object}");
+    }
+    json
+}
+
 fn print_point(point: &Point, json: bool) {
     let Point { mix, size, floor, times } = point;
-    if json {
-        let times: Vec<String> =
-            times.iter().map(|(kind, time)| format!("\"{}\":{}", crate::plot::name(*kind), time.as_nanos())).collect();
-        println!(
-            "{{\"bench\":\"xdp\",\"mix\":\"{mix}\",\"rules\":{size},\"floor\":{},{}}}",
-            floor.as_nanos(),
-            times.join(",")
-        );
+    let nanos: Vec<String> =
+        times.iter().map(|(kind, time)| format!("\"{}\":{}", crate::plot::name(*kind), time.as_nanos())).collect();
+    let object = format!(
+        "{{\"bench\":\"xdp\",\"mix\":\"{mix}\",\"rules\":{size},\"floor\":{},{}}}",
+        floor.as_nanos(),
+        nanos.join(",")
+    );
+    if record(&object, json) {
         return;
     }
     let mut line = format!("{mix:<8} {size:>7} {:>8}", floor.as_nanos());
@@ -136,16 +154,15 @@ fn changes(mix: Mix, name: &str, json: bool) -> Result<()> {
     let ((add, add99), (remove, _)) = (middle(&mut add), middle(&mut remove));
     let usage = harness.usage();
     let memory = usage.memory.unwrap_or(0) >> 20;
-    if json {
-        println!(
-            "{{\"bench\":\"xdp changes\",\"mix\":\"{name}\",\"load_ms\":{:.1},\"add_us\":{:.1},\"add_99_us\":{:.1},\"remove_us\":{:.1},\"counters_ms\":{:.2},\"memory_mib\":{memory}}}",
-            load.as_secs_f64() * 1e3,
-            add.as_secs_f64() * 1e6,
-            add99.as_secs_f64() * 1e6,
-            remove.as_secs_f64() * 1e6,
-            read.as_secs_f64() * 1e3
-        );
-    } else {
+    let object = format!(
+        "{{\"bench\":\"xdp changes\",\"mix\":\"{name}\",\"load_ms\":{:.1},\"add_us\":{:.1},\"add_99_us\":{:.1},\"remove_us\":{:.1},\"counters_ms\":{:.2},\"memory_mib\":{memory}}}",
+        load.as_secs_f64() * 1e3,
+        add.as_secs_f64() * 1e6,
+        add99.as_secs_f64() * 1e6,
+        remove.as_secs_f64() * 1e6,
+        read.as_secs_f64() * 1e3
+    );
+    if !record(&object, json) {
         println!(
             "{name}: {SIZE} rules loaded in {load:.0?}; one more {add:.1?} (99%: {add99:.1?}), one less {remove:.1?}; {counters} counters read in {read:.1?}; {memory} MiB"
         );

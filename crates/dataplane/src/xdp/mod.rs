@@ -24,6 +24,8 @@ mod condition;
 mod counters;
 mod devices;
 mod effect;
+#[cfg(xdp_program)]
+mod generated;
 mod index;
 mod kernel;
 mod layout;

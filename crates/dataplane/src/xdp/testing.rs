@@ -1,5 +1,7 @@
 //! For tests and measurements: the filter in the kernel's test run, without any interface.
 
+pub use super::generated::as_code;
+
 use super::classifier::Classifier;
 use super::layout::META_RULE;
 use super::memory::{Plain, Table};
@@ -48,6 +50,8 @@ struct ResultLine {
 struct Run {
     next: u32,
     count: u32,
+    interface: u32,
+    unused: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -60,7 +64,7 @@ struct Small {
 unsafe impl Plain for Frame {}
 // SAFETY: integers without padding: 46 half words and 64 octets, a multiple of eight.
 unsafe impl Plain for ResultLine {}
-// SAFETY: two integers of one size.
+// SAFETY: integers of one size.
 unsafe impl Plain for Run {}
 // SAFETY: octets.
 unsafe impl Plain for Small {}
@@ -89,6 +93,8 @@ pub struct Harness {
     results: Table<ResultLine>,
     smalls: Table<Small>,
     small_frames: u32,
+    /// The program that is measured.
+    measured: &'static str,
 }
 
 impl Harness {
@@ -97,9 +103,23 @@ impl Harness {
     /// # Errors
     /// The kernel refuses it.
     pub fn new(rules: u32, small_frames: u32) -> Result<Self, DataplaneError> {
+        Self::of_object(OBJECT, &["verify", "bench", "generate"], "bench", rules, small_frames)
+    }
+
+    /// The same with another object, of which the program `measured` is to be measured: for programs that are compiled for the occasion.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn of_object(
+        object: &[u8],
+        programs: &[&str],
+        measured: &'static str,
+        rules: u32,
+        small_frames: u32,
+    ) -> Result<Self, DataplaneError> {
         let sizes = Sizes::for_rules(rules);
         let extra = [("frames", FRAMES), ("results", FRAMES), ("smalls", small_frames.max(1))];
-        let (Program { ebpf }, tables) = program::load(OBJECT, &["verify", "bench"], sizes, &extra)?;
+        let (Program { ebpf }, tables) = program::load(object, programs, sizes, &extra)?;
         Ok(Harness {
             run: program::table(&ebpf, "run", 1)?,
             frames: program::table(&ebpf, "frames", FRAMES)?,
@@ -107,6 +127,7 @@ impl Harness {
             smalls: program::table(&ebpf, "smalls", small_frames.max(1))?,
             classifier: Classifier::new(tables),
             small_frames,
+            measured,
             ebpf,
         })
     }
@@ -179,7 +200,7 @@ impl Harness {
                 nothing.verdict = 0;
                 self.results.write(n, nothing);
             }
-            self.run.write(0, Run { next: 0, count: frames.len() as u32 });
+            self.run.write(0, Run { next: 0, count: frames.len() as u32, interface: 0, unused: 0 });
             self.test_run("verify", FRAME_MAX, frames.len() as u32)?;
             for (n, frame) in frames.iter().enumerate() {
                 outcomes.push(self.outcome(&self.results.read(n), frame.len())?);
@@ -219,6 +240,36 @@ impl Harness {
     /// # Errors
     /// The kernel refuses the run.
     pub fn measure(&mut self, frames: &[Vec<u8>], repeat: u32) -> Result<Duration, DataplaneError> {
+        self.fill_smalls(frames, 0);
+        self.test_run(self.measured, SMALL, repeat)
+    }
+
+    /// Sends so many packets out of an interface of this thread's network namespace, the frames given, again and again, each with `octets`
+    /// octets; the mean time of a packet with all that this processor did for it. Its driver must be able to send XDP frames.
+    ///
+    /// # Errors
+    /// The kernel refuses the run.
+    pub fn generate(
+        &mut self,
+        frames: &[Vec<u8>],
+        octets: usize,
+        repeat: u32,
+        interface: u32,
+    ) -> Result<Duration, DataplaneError> {
+        self.fill_smalls(frames, interface);
+        let fd = program::program_fd(&self.ebpf, "generate")?;
+        let nanoseconds = super::sys::run_live(fd, &vec![0; octets], repeat)
+            .map_err(|source| DataplaneError::Io { context: "generate traffic".into(), source })?;
+        Ok(Duration::from_nanos(nanoseconds.into()))
+    }
+
+    /// Packets that the rules counted as dropped, whatever program did.
+    pub fn dropped(&self) -> u64 {
+        let counters = &self.classifier.tables().counters;
+        (0..counters.len()).map(|line| counters.read(line).dropped).sum()
+    }
+
+    fn fill_smalls(&mut self, frames: &[Vec<u8>], interface: u32) {
         let count = (frames.len() as u32).min(self.small_frames);
         for (n, frame) in frames.iter().take(count as usize).enumerate() {
             let mut small = Small { octets: [0; SMALL] };
@@ -226,8 +277,7 @@ impl Harness {
             small.octets[..length].copy_from_slice(&frame[..length]);
             self.smalls.write(n, small);
         }
-        self.run.write(0, Run { next: 0, count });
-        self.test_run("bench", SMALL, repeat)
+        self.run.write(0, Run { next: 0, count, interface, unused: 0 });
     }
 
     fn test_run(&mut self, name: &str, octets: usize, repeat: u32) -> Result<Duration, DataplaneError> {

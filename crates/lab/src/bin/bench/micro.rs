@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use serde_json::{Map, Value};
+
 use crate::report::{Figure, Group};
 
 /// Reads a file with the tables of the benches of the crates.
@@ -14,7 +16,44 @@ pub fn read(file: &Path) -> Result<Group> {
     for (name, ns) in medians(&text) {
         group.add(Figure::median(name, "ns", None, &[ns]));
     }
+    for object in text.lines().filter(|line| line.starts_with("{\"bench\"")) {
+        let object: Map<String, Value> = serde_json::from_str(object).with_context(|| object.to_owned())?;
+        figures(&object).into_iter().for_each(|figure| group.add(figure));
+    }
     Ok(group)
+}
+
+/// What an XDP packet may cost, times the floor: with up to 1,000 rules, and with more.
+const AIMS: [(&str, f64, f64); 4] = [("clean", 2.0, 2.5), ("hot", 2.0, 2.0), ("victim", 4.0, 6.0), ("match", 3.0, 8.0)];
+
+/// The figures of one object that a bench recorded: its words and the number of rules are the name, its other numbers the values. The cost of
+/// XDP packets is told as a multiple of the floor, too.
+fn figures(object: &Map<String, Value>) -> Vec<Figure> {
+    let words: Vec<&str> = object.values().filter_map(Value::as_str).collect();
+    let rules = object.get("rules").and_then(Value::as_u64).unwrap_or(0);
+    let name = format!("{}, {rules} rules", words.join(" "));
+    let floor = object.get("floor").and_then(Value::as_f64).filter(|_| words.contains(&"xdp"));
+    let mut found = Vec::new();
+    for (key, value) in object {
+        let (Some(value), true) = (value.as_f64(), key != "rules") else { continue };
+        let (what, unit) = match key.rsplit_once('_') {
+            Some((what, "ms")) => (what, "ms"),
+            Some((what, "us")) => (what, "us"),
+            Some((what, "mb" | "mib")) => (what, "MB"),
+            _ => (key.as_str(), "ns"),
+        };
+        found.push(Figure::median(format!("{name}: {what}"), unit, None, &[value]));
+        let aim = AIMS.iter().find(|(traffic, ..)| *traffic == key);
+        if let (Some(floor), Some((_, small, large))) = (floor, aim) {
+            let aim = match rules {
+                1_000 => Some(*small),
+                100_000 => Some(*large),
+                _ => None,
+            };
+            found.push(Figure::median(format!("{name}: {what} / floor"), "ratio", aim, &[value / floor]));
+        }
+    }
+    found
 }
 
 /// Names and medians in nanoseconds of divan's tables: `╰─ name  fastest │ slowest │ median │ mean │ samples │ iters`.
@@ -60,6 +99,19 @@ fn nanoseconds(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_what_was_recorded() {
+        let object = r#"{"bench":"xdp","mix":"IPv4","rules":1000,"floor":50,"clean":110,"hot":90}"#;
+        let figures = figures(&serde_json::from_str(object).unwrap());
+        let told: Vec<_> = figures.iter().map(|figure| (figure.name.as_str(), figure.value, figure.aim)).collect();
+        assert!(told.contains(&("xdp IPv4, 1000 rules: clean", 110.0, None)), "{told:?}");
+        assert!(told.contains(&("xdp IPv4, 1000 rules: clean / floor", 2.2, Some(2.0))), "{told:?}");
+        assert_eq!(told.len(), 5);
+        let object = r#"{"bench":"engine","what":"a load","rules":10000,"value_ms":1.5}"#;
+        let figures = super::figures(&serde_json::from_str(object).unwrap());
+        assert_eq!((figures[0].name.as_str(), figures[0].unit), ("engine a load, 10000 rules: value", "ms"));
+    }
 
     #[test]
     fn reads_a_table() {
