@@ -22,8 +22,8 @@
  *   5. descriptors become the new ones, and what only these packets could see is overwritten
  *   6. generation + 1, even again
  *
- * Nothing ever waits, and nothing is seen by half. Rules act only after the floor was looked at. (Loads are not reordered on x86;
- * see the manual for other machines.)
+ * Nothing ever waits, and nothing is seen by half. Rules act only after the floor was looked at. Loads must not be reordered
+ * between the generation, the tables and the floor: order_loads().
  */
 #ifndef FLOODGATE_CLASSIFY_H
 #define FLOODGATE_CLASSIFY_H
@@ -330,7 +330,11 @@ static __always_inline struct slot *probe(__u64 id, __u64 hi, __u64 lo, __u32 in
 
 static __always_inline __u64 descriptor_of(const struct key *key, const struct slot *slot)
 {
-	return resolve(*(volatile __u64 *)&slot->descriptor, key->generation);
+	__u64 descriptor = *(volatile __u64 *)&slot->descriptor;
+
+	/* Records in the slot itself are written before the descriptor that tells of them. */
+	order_loads();
+	return resolve(descriptor, key->generation);
 }
 
 /* ---- a node ---- */

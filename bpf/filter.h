@@ -93,6 +93,7 @@ static __always_inline int filter_packet(struct xdp_md *ctx, struct outcome *out
 
 	for (int attempt = 0; ; attempt++) {
 		key->generation = *(volatile __u32 *)&c->generation;
+		order_loads();
 		matched = 0;
 		outcome->is_protected = 0;
 		found = find(key);
@@ -106,6 +107,7 @@ static __always_inline int filter_packet(struct xdp_md *ctx, struct outcome *out
 					matched = continue_all(key, found);
 			}
 		}
+		order_loads();
 		if ((__s32)(*(volatile __u32 *)&c->floor - key->generation) <= 0)
 			break;
 		tell(STAT_RETRIED);

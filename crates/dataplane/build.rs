@@ -41,10 +41,12 @@ fn build(source: &Path, out: &Path) -> Result<(), Failure> {
     // Debian keeps <asm/types.h> here, where a compiler for another target does not look.
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     let include = format!("-I/usr/include/{arch}-linux-gnu");
+    // For another machine than this one its own headers may not be here; these say the same of what is used.
+    let here = format!("-I/usr/include/{}-linux-gnu", env::consts::ARCH);
     for name in ["floodgate", "harness"] {
         let result = Command::new(clang)
             .args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function"])
-            .args([&include, "-c", "-o"])
+            .args([&include, &here, "-c", "-o"])
             .arg(out.join(format!("{name}.o")))
             .arg(source.join(format!("{name}.c")))
             .output()

@@ -53,6 +53,24 @@ fn agrees_with_the_oracle_soak() -> Result<()> {
 }
 
 #[test]
+fn with_the_barriers_of_other_machines_too() -> Result<()> {
+    lab::needs!(root);
+    let mut harness = Harness::with_barriers(4096)?;
+    let mut tally = Tally::default();
+    for round in 0..8 {
+        let mut seed = Seed::new(round + 7_000_000);
+        let version = if round.is_multiple_of(2) { IpVersion::V4 } else { IpVersion::V6 };
+        let rules = random_rules(&mut seed, version, &shape(round), 60);
+        harness.replace(&ruleset(&rules, Vec::new()))?;
+        let frame = |_| frame_for(&mut seed, version, &rules, &PacketShape::everything());
+        let frames: Vec<Vec<u8>> = (0..1024).map(frame).collect();
+        tally += check(&mut harness, &rules, &[], &frames, &format!("barriers, round {round}"))?;
+    }
+    assert!(tally.matched > 500, "{tally}");
+    Ok(())
+}
+
+#[test]
 fn changes_leave_what_a_fresh_load_makes_soak() -> Result<()> {
     lab::needs!(root);
     // Both IP versions in one table; rules come, go and change their actions; what is protected changes too.

@@ -315,10 +315,6 @@ impl Dataplane for Xdp {
 }
 
 fn object() -> Result<&'static [u8], DataplaneError> {
-    if !cfg!(target_arch = "x86_64") {
-        // Elsewhere the program's loads may be reordered, and a packet might see half of a change.
-        return Err(DataplaneError::Unavailable("the XDP back end is for x86-64 only so far".into()));
-    }
     OBJECT.ok_or_else(|| {
         DataplaneError::Unavailable(
             "this floodgate was built without clang, so it has no XDP program; build it where clang is (make setup)"

@@ -27,6 +27,8 @@ pub(super) struct Sizes {
     /// Sets of counters; a power of two.
     pub(super) counter_sets: u32,
     pub(super) cpus: u32,
+    /// The program orders its loads, which not every machine does by itself.
+    pub(super) barriers: bool,
 }
 
 /// The most sets of counters: beyond so many CPUs they share.
@@ -49,6 +51,7 @@ impl Sizes {
             targets: 1024,
             counter_sets: cpus.next_power_of_two().min(COUNTER_SETS),
             cpus,
+            barriers: !cfg!(any(target_arch = "x86_64", target_arch = "x86")),
         }
     }
 
@@ -112,8 +115,10 @@ pub(super) fn load(
     let slots_mask = sizes.slots - 1;
     let counters_mask = sizes.counter_sets - 1;
     let shared = u32::from(sizes.cpus > sizes.counter_sets);
+    let weak = u32::from(sizes.barriers);
     let mut loader = EbpfLoader::new();
     loader
+        .override_global("weak_order", &weak, true)
         .override_global("hash_seed", &hash.0, true)
         .override_global("slots_mask", &slots_mask, true)
         .override_global("counters_mask", &counters_mask, true)

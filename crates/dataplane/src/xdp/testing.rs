@@ -106,6 +106,15 @@ impl Harness {
         Self::of_object(OBJECT, &["verify", "bench", "generate"], "bench", rules, small_frames)
     }
 
+    /// The same with the barriers that only machines need which reorder loads.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn with_barriers(rules: u32) -> Result<Self, DataplaneError> {
+        let sizes = Sizes { barriers: true, ..Sizes::for_rules(rules) };
+        Self::of_sizes(OBJECT, &["verify"], "bench", sizes, 1)
+    }
+
     /// The same with another object, of which the program `measured` is to be measured: for programs that are compiled for the occasion.
     ///
     /// # Errors
@@ -117,7 +126,16 @@ impl Harness {
         rules: u32,
         small_frames: u32,
     ) -> Result<Self, DataplaneError> {
-        let sizes = Sizes::for_rules(rules);
+        Self::of_sizes(object, programs, measured, Sizes::for_rules(rules), small_frames)
+    }
+
+    fn of_sizes(
+        object: &[u8],
+        programs: &[&str],
+        measured: &'static str,
+        sizes: Sizes,
+        small_frames: u32,
+    ) -> Result<Self, DataplaneError> {
         let extra = [("frames", FRAMES), ("results", FRAMES), ("smalls", small_frames.max(1))];
         let (Program { ebpf }, tables) = program::load(object, programs, sizes, &extra)?;
         Ok(Harness {
