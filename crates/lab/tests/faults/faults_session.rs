@@ -4,9 +4,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use lab::{Daemon, Process, Site, needs, wait_until};
+use lab::{Daemon, Process, Site, needs, packet, wait_until};
 
-use crate::{NTP, PATIENCE, THEIRS, attack, configuration, controller, installed, kernel_has, numbered_rules};
+use crate::{NTP, PATIENCE, THEIRS, attack, configuration, controller, installed, kernel_has, numbered_rules, speaker};
 
 #[test]
 fn faults_a_lost_session_takes_its_rules_in_one_transaction() -> Result<()> {
@@ -47,6 +47,31 @@ fn faults_a_lost_session_takes_its_rules_in_one_transaction() -> Result<()> {
     let generations: Vec<&str> =
         log[mark..].lines().filter(|line| line.contains("new generation") && !line.contains("(nft)")).collect();
     ensure!(generations.len() == 1, "{} transactions: {generations:?}\n{}", generations.len(), &log[mark..]);
+    Ok(())
+}
+
+#[test]
+fn faults_a_rule_for_all_of_tcp_does_not_cut_its_own_session() -> Result<()> {
+    needs!(root, "nft");
+    const EVERYTHING: &str = "src 0.0.0.0/0 proto tcp then discard";
+    let site = Site::new()?;
+    let mut wire = site.wire()?;
+    let allowed = "allow.without-destination = true\n";
+    let daemon = Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, THEIRS, allowed)]))?;
+    let controller = speaker(&site, lab::site::PEER, THEIRS, 3)?;
+    let (from, to) = (([198, 51, 100, 7], 4000).into(), (lab::site::VICTIM.parse::<std::net::IpAddr>()?, 80).into());
+    let to_the_victim = &packet::tcp(from, to, packet::tcp_flags::SYN, b"");
+    controller.announce_text(EVERYTHING)?;
+    daemon.wait_rules("the rule", PATIENCE, |rules| rules.len() == 1 && installed(rules))?;
+    ensure!(!wire.passes(to_the_victim)?, "not dropped");
+    // Longer than both sides would wait for a KEEPALIVE.
+    thread::sleep(Duration::from_secs(5));
+    let status = controller.status();
+    ensure!(status.sessions == 1, "the session was lost: {status:?}\n{}", daemon.explain());
+    // It can be taken back, over the session that it would have cut.
+    controller.withdraw_text(EVERYTHING)?;
+    daemon.wait_rules("no rules", PATIENCE, <[_]>::is_empty)?;
+    wait_until("traffic", PATIENCE, || wire.passes(to_the_victim).ok().filter(|passes| *passes))?;
     Ok(())
 }
 
