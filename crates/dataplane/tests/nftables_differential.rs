@@ -308,8 +308,10 @@ fn the_kernel_agrees_with_the_oracle_soak() -> anyhow::Result<()> {
         }
         // What we make must not make the operator's tool fail.
         bench.filter.exec("nft", &["list", "ruleset"]).with_context(|| format!("round {round}: {rules:#?}"))?;
-        // Somebody else's change makes it look at everything.
-        bench.filter.exec("nft", &["add table ip theirs; delete table ip theirs"])?;
+        // Somebody else's change makes it look at everything; not each time, since the kernel takes its time to delete a table.
+        if round % 4 == 1 {
+            bench.filter.exec("nft", &["add table ip theirs; delete table ip theirs"])?;
+        }
         let health = bench.nft.health()?;
         ensure!(health == Health::Intact, "round {round}: {health:?}");
         sent += packets.len();
