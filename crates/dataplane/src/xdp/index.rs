@@ -18,6 +18,8 @@ const SOURCE_MAX: usize = 16;
 const TUPLE_LIST_MAX: usize = 12;
 /// Tuples that split what others leave too long, at most.
 const FINE_TUPLES: usize = 6;
+/// Kinds of records that get a tuple which tells them from all others at once: each is the whole look-up for its kind.
+const KINDS: usize = 3;
 /// Chunks that only a list which loses a record may use, so that taking rules out always works.
 const CHUNKS_KEPT: u32 = 4096;
 
@@ -511,7 +513,10 @@ impl Node {
     fn tuple_for(&mut self, number: u32, record: &Record, ipv6: bool, hash: Hash) -> (usize, bool) {
         let choices = TupleMask::choices(record, ipv6, self.of_source);
         let fine = choices[2];
-        for mask in choices {
+        let kind = TupleMask::kind(record, ipv6);
+        let in_use = self.tuples.iter().filter(|tuple| tuple.lists > 0).count();
+        let takes_kind = self.position(&kind).is_some() || in_use < KINDS;
+        for mask in takes_kind.then_some(kind).into_iter().chain(choices) {
             if let Some(tuple) = self.position(&mask) {
                 let length = self.length(number, tuple, record, ipv6, hash);
                 if length.is_some_and(|length| length < TUPLE_LIST_MAX || mask == fine) {

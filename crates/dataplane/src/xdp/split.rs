@@ -60,6 +60,13 @@ impl TupleMask {
         TupleMask { k: length | ports(record), t: record.mask, source: mask6(record.source_length as u32) }
     }
 
+    /// Everything but the source, which the list may share already. For the first few kinds of records in a list.
+    pub(super) fn kind(record: &Record, ipv6: bool) -> Self {
+        let finest = Self::finest(record);
+        let t = if ipv6 { finest.t } else { finest.t & ((1 << T_SOURCE4) - 1) };
+        TupleMask { t, source: [0; 2], ..finest }
+    }
+
     /// Masks for a record, coarse ones first. Each tuple costs every packet a look-up, so many kinds of records share the first: the
     /// source, cut to one of few lengths; else a port, or a range of them; else the protocol. With `source_known` all records of the
     /// list have a source that is nearly the same.
