@@ -10,7 +10,7 @@ use anyhow::Result;
 use dataplane::xdp::testing::Harness;
 use flowspec::arbitrary::{PacketShape, Seed, random_rule, random_rules};
 use flowspec::{IpVersion, Nlri, Rule};
-use rules::{Tally, check, compiled, frame_for, ruleset, shape, spaces_of};
+use rules::{Tally, alike, check, compiled, frame_for, ruleset, shape, spaces_of};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -67,6 +67,38 @@ fn with_the_barriers_of_other_machines_too() -> Result<()> {
         tally += check(&mut harness, &rules, &[], &frames, &format!("barriers, round {round}"))?;
     }
     assert!(tally.matched > 500, "{tally}");
+    Ok(())
+}
+
+#[test]
+fn long_lists_agree_with_the_oracle_soak() -> Result<()> {
+    lab::needs!(root);
+    let wanted = cases(40_000, 1_000_000);
+    let mut harness = Harness::new(4096, 1)?;
+    let mut tally = Tally::default();
+    let mut round = beginning() * 1_000_003;
+    while tally.verdicts < wanted {
+        round += 1;
+        let mut seed = Seed::new(round + 5);
+        let version = if round.is_multiple_of(2) { IpVersion::V4 } else { IpVersion::V6 };
+        let mut rules: BTreeMap<Nlri, Rule> = BTreeMap::new();
+        for _ in 0..seed.pick(&[100, 500, 1500]).unwrap_or(100) {
+            let rule = alike(&mut seed, version, round.is_multiple_of(3))?;
+            rules.insert(rule.nlri.clone(), rule);
+        }
+        let all: Vec<Rule> = rules.into_values().collect();
+        // At once; then without half of them; then with all again.
+        let some: Vec<Rule> = all.iter().filter(|_| seed.percent(50)).cloned().collect();
+        for rules in [&all, &some, &all] {
+            harness.replace(&ruleset(rules, Vec::new()))?;
+            assert_eq!(harness.failures(), [], "round {round}");
+            let frames: Vec<Vec<u8>> =
+                (0..1024).map(|_| frame_for(&mut seed, version, rules, &PacketShape::everything())).collect();
+            tally += check(&mut harness, rules, &[], &frames, &format!("round {round}"))?;
+        }
+    }
+    println!("{tally}");
+    assert!(tally.matched * 2 > tally.verdicts && tally.several > 0, "{tally}");
     Ok(())
 }
 

@@ -1,11 +1,12 @@
 //! Rule sets, frames, and the comparison with the oracle.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use dataplane::xdp::testing::{Harness, Outcome};
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::arbitrary::{PacketShape, Seed, Shape, random_draft_for};
 use flowspec::space::Space;
 use flowspec::{Effect, IpVersion, Nlri, Packet, Policing, Redirect, Rule, Scope, decide};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 const DROP: u32 = 1;
@@ -217,4 +218,47 @@ fn marked(frame: &[u8], dscp: u8) -> Vec<u8> {
     }
     octets[10..12].copy_from_slice(&(!(sum as u16)).to_be_bytes());
     frame
+}
+
+/// A rule like hundreds of others: what they differ in are sources of any length in a few networks, ports and ranges of ports. Now and then
+/// one has a destination that is everything, or in IPv6 one with an offset, and so stands before those with a source.
+pub fn alike(seed: &mut Seed, version: IpVersion, victims: bool) -> Result<Rule> {
+    let v6 = version == IpVersion::V6;
+    let mut text = String::from(if v6 { "ipv6" } else { "" });
+    text += &match (seed.below(20), v6) {
+        (0, false) => " dst 0.0.0.0/0".to_owned(),
+        (0, true) => format!(" dst 0:0:0:{:x}::/64/16", seed.below(3)),
+        (_, false) if victims => format!(" dst 192.0.2.0/{}", seed.pick(&[32, 24]).unwrap_or(32)),
+        (_, true) if victims => format!(" dst 2001:db8::/{}", seed.pick(&[128, 64]).unwrap_or(64)),
+        _ => String::new(),
+    };
+    let length = if v6 { seed.within(1, 128) } else { seed.within(1, 32) };
+    // Few bits are random, so that many sources are inside of others.
+    text += &match (seed.below(5), v6) {
+        (0, _) => String::new(),
+        (_, false) => {
+            let bits =
+                (seed.below(2) << 26 | seed.below(4) << 14 | seed.below(4) << 7 | seed.below(2)) as u32 | 100 << 24;
+            format!(" src {}/{length}", Ipv4Addr::from_bits(bits & u32::MAX << (32 - length)))
+        }
+        (1, true) if seed.percent(20) => format!(" src 0:0:0:{:x}::/64/16", seed.below(3)),
+        (_, true) => {
+            let bits = seed.below(2) << 60 | seed.below(4) << 36 | seed.below(4) << 14 | seed.below(2) | 0x2400 << 48;
+            let bits = u128::from(bits) << 64 | u128::from(seed.below(3));
+            format!(" src {}/{length}", Ipv6Addr::from_bits(bits & u128::MAX << (128 - length)))
+        }
+    };
+    let port = seed.pick(&[0, 15, 16, 255, 256, 300, 4095, 65_535]).unwrap_or(0);
+    let last = (port + seed.pick(&[0, 0, 1, 20, 300, 5000]).unwrap_or(0)).min(65_535);
+    text += &match seed.below(7) {
+        0 => format!(" proto udp sport {port}"),
+        1 => format!(" proto udp dport {port}-{last}"),
+        2 => format!(" proto tcp dport {port} tcp-flags syn&!ack"),
+        3 => format!(" proto udp dport {port}-{last} sport {}-{}", port / 2, last / 2 + 1),
+        4 => format!(" port {port}-{last}"),
+        5 => format!(" proto udp length >={}", 40 + port % 100),
+        _ => " proto tcp".to_owned(),
+    };
+    text += if seed.percent(3) { " then sample continue" } else { " then discard" };
+    text.trim().parse().with_context(|| text.clone())
 }
