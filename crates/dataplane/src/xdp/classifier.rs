@@ -167,12 +167,15 @@ impl Classifier {
         }
         for rule in upsert {
             self.failures.remove(&rule.nlri);
-            let there = self.rules.get(&rule.nlri).map(|there| there.compiled.clone());
+            // Rules of a full load come in order, so most stand behind all that are there.
+            let is_last = self.rules.last_key_value().is_none_or(|(last, _)| *last < rule.nlri);
+            let there = if is_last { None } else { self.rules.get(&rule.nlri).map(|there| there.compiled.clone()) };
             if there.as_ref() == Some(rule) {
                 continue;
             }
+            let is_new = there.is_none();
             before.push((rule.nlri.clone(), there));
-            let base = self.remove(&rule.nlri, &mut transaction)?;
+            let base = if is_new { CounterLine::ZERO } else { self.remove(&rule.nlri, &mut transaction)? };
             if let Err(why) = self.insert(rule, base, &mut transaction) {
                 self.failures.insert(rule.nlri.clone(), RuleFailure::OverCapacity(why));
             }
@@ -412,6 +415,13 @@ impl Classifier {
     fn label(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> u64 {
         let neighbour = |found: Option<(&Arc<Nlri>, &Installed)>| found.and_then(|(_, rule)| rule.number);
         let labels = &self.labels;
+        if self.rules.last_key_value().is_some_and(|(last, _)| Arc::ptr_eq(last, nlri)) {
+            let before = self.rules.iter().rev().skip(1).find(|(_, rule)| rule.number.is_some());
+            let before = neighbour(before).map_or(0, |number| labels[number as usize]);
+            if before < u64::MAX - LABEL_STEP {
+                return before + LABEL_STEP;
+            }
+        }
         let before = self.rules.range::<Arc<Nlri>, _>((Bound::Unbounded, Bound::Excluded(nlri)));
         let before = before.rev().find(|(_, rule)| rule.number.is_some());
         let before = neighbour(before).map_or(0, |number| labels[number as usize]);

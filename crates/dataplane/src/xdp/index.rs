@@ -9,6 +9,7 @@ use super::slots::Slots;
 use super::split::{CLASSES, TupleMask, source_class};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// A bucket longer than this becomes a node.
 const BUCKET_MAX: usize = 24;
@@ -67,7 +68,7 @@ pub(super) struct Bucket {
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub(super) tuples: Vec<Tuple>,
-    pub(super) parts: HashMap<u64, Part>,
+    pub(super) parts: HashMap<u64, Part, BuildHasherDefault<Quick>>,
     /// How many lists each class of sources has.
     pub(super) classes: [u32; CLASSES],
     /// Records among the tuples that may stand before one with a source.
@@ -112,6 +113,24 @@ pub(super) struct Pools {
     pub(super) slots: Slots,
     pub(super) chunks: Runs,
     pub(super) nodes: Runs,
+}
+
+/// For ids of a node's lists, which are hashes with a seed already.
+#[derive(Debug, Default)]
+pub(super) struct Quick(u64);
+
+impl Hasher for Quick {
+    fn write(&mut self, octets: &[u8]) {
+        octets.iter().for_each(|&octet| self.write_u64(octet.into()));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
 }
 
 /// Why a rule does not fit.
