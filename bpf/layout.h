@@ -3,7 +3,7 @@
  * What the program and the loader share: the memory layout. crates/dataplane/src/xdp/layout.rs is the other half; a test compares sizes.
  *
  * Every table is a memory-mapped array that the loader writes and the program reads while packets flow. How a packet sees one rule set
- * and never half of one is told in snapshot.h.
+ * and never half of one is told in classify.h.
  */
 #ifndef FLOODGATE_LAYOUT_H
 #define FLOODGATE_LAYOUT_H
