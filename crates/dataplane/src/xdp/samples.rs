@@ -74,7 +74,8 @@ impl SampleSource for Samples {
     fn read(&mut self, most: usize, each: &mut dyn FnMut(Sample)) -> u64 {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(ring) = slot.as_mut() else { return 0 };
-        let (now, monotonic) = (SystemTime::now(), monotonic());
+        // In this order: should we be kept waiting in between, a packet seems later than it was, and not from before it was sent.
+        let (monotonic, now) = (monotonic(), SystemTime::now());
         for _ in 0..most {
             let Some(octets) = ring.ring.next() else { break };
             if let Some(sample) = sample(&octets, now, monotonic) {
