@@ -16,7 +16,8 @@ use crate::{Counter, Usage};
 use engine::plan::{CompiledRule, RuleFailure, Ruleset};
 use flowspec::space::Space;
 use flowspec::{ComponentType, IpVersion, Nlri, RuleId};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,6 +59,8 @@ pub(super) struct Classifier {
     indexes: [Index; 2],
     generation: u32,
     rules: BTreeMap<Arc<Nlri>, Installed>,
+    /// While rules are loaded in order into empty tables: they, in the place of `rules`, which is made of them at once.
+    loading: Vec<(Arc<Nlri>, Installed)>,
     /// By rule number.
     labels: Vec<u64>,
     meta: Vec<u32>,
@@ -107,6 +110,7 @@ impl Classifier {
             indexes: [Index::new(false), Index::new(true)],
             generation: 0,
             rules: BTreeMap::new(),
+            loading: Vec::new(),
             labels: vec![0; sizes.numbers as usize],
             meta: vec![0; sizes.numbers as usize],
             continuing: [0; 2],
@@ -133,7 +137,9 @@ impl Classifier {
     ) -> Result<(), Lost> {
         let old_protected = self.protected.clone();
         let mut before = Vec::new();
-        self.change(upsert, remove, protected, &mut before).map_err(|why| {
+        let outcome = self.change(upsert, remove, protected, &mut before);
+        self.settle();
+        outcome.map_err(|why| {
             let mut rules: BTreeMap<Arc<Nlri>, Arc<CompiledRule>> =
                 self.rules.iter().map(|(nlri, rule)| (nlri.clone(), rule.compiled.clone())).collect();
             // The first time that a rule was changed counts.
@@ -168,7 +174,11 @@ impl Classifier {
         for rule in upsert {
             self.failures.remove(&rule.nlri);
             // Rules of a full load come in order, so most stand behind all that are there.
-            let is_last = self.rules.last_key_value().is_none_or(|(last, _)| *last < rule.nlri);
+            let last = self.loading.last().map(|(last, _)| last).or_else(|| self.rules.keys().next_back());
+            let is_last = last.is_none_or(|last| *last < rule.nlri);
+            if !is_last {
+                self.settle();
+            }
             let there = if is_last { None } else { self.rules.get(&rule.nlri).map(|there| there.compiled.clone()) };
             if there.as_ref() == Some(rule) {
                 continue;
@@ -180,8 +190,28 @@ impl Classifier {
                 self.failures.insert(rule.nlri.clone(), RuleFailure::OverCapacity(why));
             }
         }
+        self.settle();
         self.commit(transaction);
         Ok(())
+    }
+
+    /// Makes a map of the rules that were loaded in order.
+    fn settle(&mut self) {
+        let loaded = std::mem::take(&mut self.loading);
+        if self.rules.is_empty() {
+            self.rules = loaded.into_iter().collect();
+        } else {
+            self.rules.extend(loaded);
+        }
+    }
+
+    fn hold(&mut self, installed: Installed) {
+        let nlri = installed.compiled.nlri.clone();
+        if self.rules.is_empty() {
+            self.loading.push((nlri, installed));
+        } else {
+            self.rules.insert(nlri, installed);
+        }
     }
 
     fn commit(&mut self, transaction: Transaction) {
@@ -209,11 +239,12 @@ impl Classifier {
 
     /// Takes a rule out. Returns what it counted.
     fn remove(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> Result<CounterLine, Full> {
+        self.settle();
         let Some(rule) = self.rules.get(nlri) else { return Ok(CounterLine::ZERO) };
         if let Some(number) = rule.number {
             let compiled = rule.compiled.clone();
-            for space in &spaces(&compiled) {
-                self.take_out(space, Some(&compiled.nlri), number)?;
+            if let Some(space) = space(&compiled) {
+                self.take_out(&space, Some(&compiled.nlri), number)?;
             }
         }
         let Some(rule) = self.rules.remove(nlri) else { return Ok(CounterLine::ZERO) };
@@ -253,15 +284,14 @@ impl Classifier {
         mut base: CounterLine,
         transaction: &mut Transaction,
     ) -> Result<(), Full> {
-        let spaces = spaces(rule);
-        if base == CounterLine::ZERO {
+        if base == CounterLine::ZERO && !self.inherited.is_empty() {
             base = self.inherited.remove(&rule.id.as_u64()).unwrap_or(base);
         }
         let mut installed = Installed { compiled: rule.clone(), number: None, base, extra: None, target: None };
-        if spaces.is_empty() {
-            self.rules.insert(rule.nlri.clone(), installed);
+        let Some(space) = space(rule) else {
+            self.hold(installed);
             return Ok(());
-        }
+        };
         let version = version(&rule.nlri);
         if self.in_use >= self.tables.sizes.rules as usize {
             return Err(format!("the capacity is {} rules", self.tables.sizes.rules));
@@ -269,9 +299,9 @@ impl Classifier {
         if rule.effect.continues && self.continuing[version] + 1 >= MATCHES {
             return Err(format!("at most {} rules of an IP version may let the search go on", MATCHES - 1));
         }
-        let parts: Vec<_> = spaces.iter().map(|space| record::records(space, false)).collect();
+        let parts = record::records(&space, false);
         let number = self.take_number().ok_or("no rule number is free")?;
-        let extra = parts.iter().find_map(|parts| parts.extra.as_ref());
+        let extra = parts.extra.as_ref();
         let target = effect::target(&rule.effect);
         let places = self.take_places(extra, target);
         let (extra_place, target_place) = match places {
@@ -286,29 +316,23 @@ impl Classifier {
         let meta = number
             | if extra.is_some() { META_EXTRA } else { 0 }
             | if effect::only_drops(&line) { META_DROP } else { 0 };
-        self.rules.insert(rule.nlri.clone(), installed);
+        self.hold(installed);
         self.in_use += 1;
         self.continuing[version] += usize::from(rule.effect.continues);
         let label = self.label(&rule.nlri, transaction);
         self.labels[number as usize] = label;
         self.meta[number as usize] = meta;
 
-        let mut placed = Ok(());
-        'place: for parts in &parts {
-            let index = &mut self.indexes[version];
-            let early = is_early(&rule.nlri, parts);
-            for &record in &parts.records {
-                let item = Item { number, record, early };
-                let (labels, pools, hash) = (&self.labels, &mut self.pools, self.tables.hash);
-                placed = match parts.bucket {
-                    Some(network) => index.add_to_bucket(network, item, labels, pools, hash),
-                    None => index.add_to_node(node_wide(version == 1), item, labels, pools, hash),
-                };
-                if placed.is_err() {
-                    break 'place;
-                }
+        let index = &mut self.indexes[version];
+        let early = is_early(&rule.nlri, &parts);
+        let placed = parts.records.iter().try_for_each(|&record| {
+            let item = Item { number, record, early };
+            let (labels, pools, hash) = (&self.labels, &mut self.pools, self.tables.hash);
+            match parts.bucket {
+                Some(network) => index.add_to_bucket(network, item, labels, pools, hash),
+                None => index.add_to_node(node_wide(version == 1), item, labels, pools, hash),
             }
-        }
+        });
         if let Err(why) = placed {
             self.remove(&rule.nlri, transaction)?;
             return Err(why);
@@ -415,12 +439,10 @@ impl Classifier {
     fn label(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> u64 {
         let neighbour = |found: Option<(&Arc<Nlri>, &Installed)>| found.and_then(|(_, rule)| rule.number);
         let labels = &self.labels;
-        if self.rules.last_key_value().is_some_and(|(last, _)| Arc::ptr_eq(last, nlri)) {
-            let before = self.rules.iter().rev().skip(1).find(|(_, rule)| rule.number.is_some());
-            let before = neighbour(before).map_or(0, |number| labels[number as usize]);
-            if before < u64::MAX - LABEL_STEP {
-                return before + LABEL_STEP;
-            }
+        if let Some((_, earlier)) = self.loading.split_last() {
+            let before = earlier.iter().rev().find_map(|(_, rule)| rule.number);
+            let before = before.map_or(0, |number| labels[number as usize]);
+            return if before < u64::MAX - LABEL_STEP { before + LABEL_STEP } else { self.relabel(nlri, transaction) };
         }
         let before = self.rules.range::<Arc<Nlri>, _>((Bound::Unbounded, Bound::Excluded(nlri)));
         let before = before.rev().find(|(_, rule)| rule.number.is_some());
@@ -436,6 +458,7 @@ impl Classifier {
 
     /// Spreads all labels evenly. Returns that of `nlri`, which is in the list already.
     fn relabel(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> u64 {
+        self.settle();
         transaction.relabelled = true;
         let step = u64::MAX / 2 / (self.rules.len() as u64 + 2);
         let mut label = 0;
@@ -487,9 +510,13 @@ impl Classifier {
         self.failures.iter().map(|(nlri, why)| (nlri.clone(), why.clone())).collect()
     }
 
-    /// The keys of all rules in force.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Arc<Nlri>> {
-        self.rules.keys()
+    /// The rules in force that are not among these.
+    pub(super) fn others<'a>(&self, wanted: impl IntoIterator<Item = &'a Arc<CompiledRule>>) -> Vec<Arc<Nlri>> {
+        if self.rules.is_empty() {
+            return Vec::new();
+        }
+        let wanted: HashSet<&Nlri> = wanted.into_iter().map(|rule| &*rule.nlri).collect();
+        self.rules.keys().filter(|nlri| !wanted.contains(&***nlri)).cloned().collect()
     }
 
     fn count(&self, number: u32) -> CounterLine {
@@ -560,16 +587,14 @@ impl Classifier {
     }
 }
 
-/// The packets of a rule. The compiler's parts are put together again, since this back end can express every rule as one.
-fn spaces(rule: &CompiledRule) -> Vec<Space> {
-    match &rule.entries[..] {
-        [] => Vec::new(),
-        [one] => vec![one.clone()],
-        [_, ..] => vec![Space::of(&rule.nlri)],
-    }
-    .into_iter()
-    .filter(|space| !space.is_empty())
-    .collect()
+/// The packets of a rule, if there are any. The compiler's parts are put together again, since this back end can express every rule as one.
+fn space(rule: &CompiledRule) -> Option<Cow<'_, Space>> {
+    let space = match &rule.entries[..] {
+        [] => return None,
+        [one] => Cow::Borrowed(one),
+        [_, ..] => Cow::Owned(Space::of(&rule.nlri)),
+    };
+    (!space.is_empty()).then_some(space)
 }
 
 /// Whether a rule stands among those without destination though it has one, which its record does not look up: before rules with a source.

@@ -479,11 +479,13 @@ impl Index {
 
     /// The slot of the next shorter prefix with rules.
     pub(super) fn parent_slot(&self, network: Network) -> Option<u32> {
-        (1..network.length)
-            .rev()
-            .filter(|&length| self.lengths[usize::from(length)] > 0)
-            .find_map(|length| self.buckets.get(&Network::truncated(network.bits, length)))
-            .map(|bucket| bucket.list.slot)
+        let (mut nearest, mut bucket) = self.buckets.range(..network).next_back()?;
+        while !nearest.contains(network) {
+            // What contains `network` stands before `nearest`, and so contains that, too: it is no longer than what both share.
+            let shared = (nearest.bits ^ network.bits).leading_zeros() as u8;
+            (nearest, bucket) = self.buckets.range(..=Network::truncated(network.bits, shared)).next_back()?;
+        }
+        (nearest.length > 0).then_some(bucket.list.slot)
     }
 
     /// The prefixes inside of one, itself aside.
@@ -600,4 +602,29 @@ fn take_bucket_slot(network: Network, ipv6: bool, pools: &mut Pools, hash: Hash)
         hash.mix(Hash::bucket4_id((network.bits >> 96) as u32, network.length))
     };
     pools.slots.take(place as u32).ok_or_else(|| "the hash table is too crowded".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parent_is_the_next_shorter_prefix_around() {
+        let mut seed = flowspec::arbitrary::Seed::new(4);
+        for _ in 0..200 {
+            let mut index = Index::new(true);
+            // Few bits, so that many are inside of others.
+            for slot in 0..40 {
+                let length = 1 + seed.below(7) as u8 * if seed.percent(50) { 1 } else { 18 };
+                let bits = u128::from(seed.below(256)) << 120 | u128::from(seed.below(4));
+                let network = Network::truncated(bits, length.min(128));
+                index.buckets.insert(network, Bucket { list: List::new(slot), node: None });
+            }
+            for &network in index.buckets.keys() {
+                let around = index.buckets.iter().filter(|(other, _)| **other != network && other.contains(network));
+                let nearest = around.max_by_key(|(other, _)| other.length).map(|(_, bucket)| bucket.list.slot);
+                assert_eq!(index.parent_slot(network), nearest, "{network:?}");
+            }
+        }
+    }
 }

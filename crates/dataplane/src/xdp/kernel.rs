@@ -222,8 +222,7 @@ impl Dataplane for Xdp {
         active.redirects.look(&mut active.program.ebpf, &ingress)?;
         let (allowed, _) = sort(&active.redirects, &rules.rules);
         let allowed: Vec<&Arc<CompiledRule>> = allowed.collect();
-        let wanted: HashSet<&Arc<Nlri>> = allowed.iter().map(|rule| &rule.nlri).collect();
-        let gone: Vec<Arc<Nlri>> = active.classifier.keys().filter(|nlri| !wanted.contains(nlri)).cloned().collect();
+        let gone = active.classifier.others(allowed.iter().copied());
         match active.classifier.apply(allowed, &gone, Some(&rules.protected)) {
             Ok(()) => Ok(active.applied()),
             Err(lost) => {

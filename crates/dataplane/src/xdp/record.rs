@@ -27,6 +27,11 @@ impl Network {
         Network { bits: bits & mask, length }
     }
 
+    /// Whether another network is inside, or the same.
+    pub(super) fn contains(self, other: Self) -> bool {
+        self.length <= other.length && Network::truncated(other.bits, self.length).bits == self.bits
+    }
+
     /// The last address.
     pub(super) fn last(self) -> u128 {
         if self.length >= 128 { self.bits } else { self.bits | u128::MAX >> self.length }

@@ -155,8 +155,7 @@ impl Harness {
     /// # Errors
     /// The tables are too full to be changed.
     pub fn replace(&mut self, rules: &Ruleset) -> Result<(), DataplaneError> {
-        let wanted: std::collections::HashSet<&Arc<Nlri>> = rules.rules.iter().map(|rule| &rule.nlri).collect();
-        let gone: Vec<Arc<Nlri>> = self.classifier.keys().filter(|nlri| !wanted.contains(nlri)).cloned().collect();
+        let gone = self.classifier.others(&rules.rules);
         self.classifier
             .apply(&rules.rules, &gone, Some(&rules.protected))
             .map_err(|lost| DataplaneError::Refused(lost.why))
