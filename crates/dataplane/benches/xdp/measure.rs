@@ -2,7 +2,7 @@
 
 use crate::compare;
 use crate::mix::{Mix, TRAFFIC, Traffic, frames, rules, ruleset};
-use crate::plot::{Point, draw};
+use crate::plot::{Cost, Point, draw};
 use anyhow::{Context, Result};
 use dataplane::xdp::testing::Harness;
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 pub const FRAMES: u32 = 65_536;
 const REPEAT: u32 = 400_000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 const MIXES: [(Mix, &str); 3] = [(Mix::V4, "IPv4"), (Mix::V6, "IPv6"), (Mix::Hostile, "hostile")];
 
@@ -29,7 +29,9 @@ pub fn run() -> Result<()> {
     }
     let mut points = Vec::new();
     if !json {
-        println!("XDP, nanoseconds a packet in the kernel's test run (times the floor: the same program, no rules)");
+        println!(
+            "XDP, nanoseconds a packet in the kernel's test run (times the floor: the same program, no rules, by turns)"
+        );
         println!(
             "{:<8} {:>7} {:>8} {:>16} {:>16} {:>16} {:>16}",
             "rules", "", "floor", "clean", "hot", "victim", "match"
@@ -54,34 +56,31 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// The cost of packets with so many rules.
+/// The cost of packets with so many rules. Rounds with and without rules take turns, and the ratio is the median of the pairs: a virtual
+/// machine has faster and slower moments, which would otherwise fall on one of both.
 fn packets(mix: Mix, name: &'static str, size: usize) -> Result<Point> {
     let lines = rules(mix, size);
-    let mut harness = Harness::new(size as u32 + size as u32 / 4, FRAMES)?;
-    let traffic: Vec<(Traffic, Vec<Vec<u8>>)> = TRAFFIC
-        .iter()
-        .filter(|(traffic, _)| mix != Mix::Hostile || *traffic != Traffic::Victim)
-        .map(|&(traffic, _)| (traffic, frames(mix, traffic, &lines, FRAMES as usize)))
-        .collect();
-    let mut floor = Duration::MAX;
-    for (_, frames) in &traffic {
-        floor = floor.min(best(&mut harness, frames)?);
-    }
+    let capacity = size as u32 + size as u32 / 4;
+    let (mut idle, mut harness) = (Harness::new(capacity, FRAMES)?, Harness::new(capacity, FRAMES)?);
     harness.replace(&ruleset(&lines))?;
     anyhow::ensure!(harness.failures().is_empty(), "{size} {name}: {:?}", harness.failures().first());
-    let mut times = Vec::new();
-    for (kind, frames) in &traffic {
-        times.push((*kind, best(&mut harness, frames)?));
+    let (mut floor, mut costs) = (Duration::MAX, Vec::new());
+    for (traffic, _) in TRAFFIC {
+        if mix == Mix::Hostile && traffic == Traffic::Victim {
+            continue;
+        }
+        let frames = frames(mix, traffic, &lines, FRAMES as usize);
+        let (mut time, mut ratios) = (Duration::MAX, Vec::new());
+        for _ in 0..ROUNDS {
+            let without = idle.measure(&frames, REPEAT)?;
+            let with = harness.measure(&frames, REPEAT)?;
+            (floor, time) = (floor.min(without), time.min(with));
+            ratios.push(with.as_secs_f64() / without.as_secs_f64());
+        }
+        ratios.sort_by(f64::total_cmp);
+        costs.push(Cost { traffic, time, ratio: ratios[ROUNDS / 2] });
     }
-    Ok(Point { mix: name, size, floor, times })
-}
-
-fn best(harness: &mut Harness, frames: &[Vec<u8>]) -> Result<Duration> {
-    let mut best = Duration::MAX;
-    for _ in 0..ROUNDS {
-        best = best.min(harness.measure(frames, REPEAT)?);
-    }
-    Ok(best)
+    Ok(Point { mix: name, size, floor, costs })
 }
 
 /// Appends an object to the file of `FLOODGATE_BENCH_RECORD` where that is set, for `make bench`; with `json` prints it, and says so.
@@ -98,23 +97,28 @@ pub fn record(object: &str, json: bool) -> bool {
 }
 
 fn print_point(point: &Point, json: bool) {
-    let Point { mix, size, floor, times } = point;
-    let nanos: Vec<String> =
-        times.iter().map(|(kind, time)| format!("\"{}\":{}", crate::plot::name(*kind), time.as_nanos())).collect();
+    let Point { mix, size, floor, costs } = point;
+    let figures: Vec<String> = costs
+        .iter()
+        .map(|Cost { traffic, time, ratio }| {
+            let name = crate::plot::name(*traffic);
+            format!("\"{name}\":{},\"{name}_x\":{ratio:.2}", time.as_nanos())
+        })
+        .collect();
     let object = format!(
         "{{\"bench\":\"xdp\",\"mix\":\"{mix}\",\"rules\":{size},\"floor\":{},{}}}",
         floor.as_nanos(),
-        nanos.join(",")
+        figures.join(",")
     );
     if record(&object, json) {
         return;
     }
     let mut line = format!("{mix:<8} {size:>7} {:>8}", floor.as_nanos());
     for (traffic, _) in TRAFFIC {
-        let found = times.iter().find(|(kind, _)| *kind == traffic);
+        let found = costs.iter().find(|cost| cost.traffic == traffic);
         line += &found.map_or_else(
             || format!(" {:>16}", "-"),
-            |(_, time)| format!(" {:>8} ({:>4.1} x)", time.as_nanos(), time.as_secs_f64() / floor.as_secs_f64()),
+            |Cost { time, ratio, .. }| format!(" {:>8} ({ratio:>4.1} x)", time.as_nanos()),
         );
     }
     println!("{line}");

@@ -8,8 +8,18 @@ use std::time::Duration;
 pub struct Point {
     pub mix: &'static str,
     pub size: usize,
+    /// A packet without rules, in the best round.
     pub floor: Duration,
-    pub times: Vec<(Traffic, Duration)>,
+    pub costs: Vec<Cost>,
+}
+
+/// What a packet of one kind costs.
+pub struct Cost {
+    pub traffic: Traffic,
+    /// In the best round.
+    pub time: Duration,
+    /// To the floor, in the median round.
+    pub ratio: f64,
 }
 
 pub fn name(traffic: Traffic) -> &'static str {
@@ -40,7 +50,7 @@ pub fn draw(points: &[Point]) -> String {
 
 fn diagram(svg: &mut String, mix: &str, points: &[&Point], left: f64) {
     let nanos = |time: Duration| time.as_nanos() as f64;
-    let highest = points.iter().flat_map(|point| &point.times).map(|(_, time)| nanos(*time)).fold(100.0, f64::max);
+    let highest = points.iter().flat_map(|point| &point.costs).map(|cost| nanos(cost.time)).fold(100.0, f64::max);
     let step =
         [20.0, 50.0, 100.0, 200.0, 500.0, 1000.0].into_iter().find(|step| highest / step <= 8.0).unwrap_or(2000.0);
     let top = (highest / step).ceil() * step;
@@ -88,8 +98,8 @@ fn diagram(svg: &mut String, mix: &str, points: &[&Point], left: f64) {
         let values: Vec<(f64, f64)> = points
             .iter()
             .filter_map(|point| {
-                let (_, time) = point.times.iter().find(|(kind, _)| *kind == traffic)?;
-                Some((point.size as f64, nanos(*time)))
+                let cost = point.costs.iter().find(|cost| cost.traffic == traffic)?;
+                Some((point.size as f64, nanos(cost.time)))
             })
             .collect();
         if !values.is_empty() {

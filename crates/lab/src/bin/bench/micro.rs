@@ -26,13 +26,12 @@ pub fn read(file: &Path) -> Result<Group> {
 /// What an XDP packet may cost, times the floor: with up to 1,000 rules, and with more.
 const AIMS: [(&str, f64, f64); 4] = [("clean", 2.0, 2.5), ("hot", 2.0, 2.0), ("victim", 4.0, 6.0), ("match", 3.0, 8.0)];
 
-/// The figures of one object that a bench recorded: its words and the number of rules are the name, its other numbers the values. The cost of
-/// XDP packets is told as a multiple of the floor, too.
+/// The figures of one object that a bench recorded: its words and the number of rules are the name, its other numbers the values; the
+/// end of its name is the unit, `x` that of a ratio to the floor.
 fn figures(object: &Map<String, Value>) -> Vec<Figure> {
     let words: Vec<&str> = object.values().filter_map(Value::as_str).collect();
     let rules = object.get("rules").and_then(Value::as_u64).unwrap_or(0);
     let name = format!("{}, {rules} rules", words.join(" "));
-    let floor = object.get("floor").and_then(Value::as_f64).filter(|_| words.contains(&"xdp"));
     let mut found = Vec::new();
     for (key, value) in object {
         let (Some(value), true) = (value.as_f64(), key != "rules") else { continue };
@@ -40,18 +39,19 @@ fn figures(object: &Map<String, Value>) -> Vec<Figure> {
             Some((what, "ms")) => (what, "ms"),
             Some((what, "us")) => (what, "us"),
             Some((what, "mb" | "mib")) => (what, "MB"),
+            Some((what, "x")) => (what, "ratio"),
             _ => (key.as_str(), "ns"),
         };
-        found.push(Figure::median(format!("{name}: {what}"), unit, None, &[value]));
-        let aim = AIMS.iter().find(|(traffic, ..)| *traffic == key);
-        if let (Some(floor), Some((_, small, large))) = (floor, aim) {
-            let aim = match rules {
-                1_000 => Some(*small),
-                100_000 => Some(*large),
-                _ => None,
-            };
-            found.push(Figure::median(format!("{name}: {what} / floor"), "ratio", aim, &[value / floor]));
+        if unit != "ratio" {
+            found.push(Figure::median(format!("{name}: {what}"), unit, None, &[value]));
+            continue;
         }
+        let aim = AIMS.iter().find(|(traffic, ..)| *traffic == what).and_then(|(_, small, large)| match rules {
+            1_000 => Some(*small),
+            100_000 => Some(*large),
+            _ => None,
+        });
+        found.push(Figure::median(format!("{name}: {what} / floor"), unit, aim, &[value]));
     }
     found
 }
@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn reads_what_was_recorded() {
-        let object = r#"{"bench":"xdp","mix":"IPv4","rules":1000,"floor":50,"clean":110,"hot":90}"#;
+        let object =
+            r#"{"bench":"xdp","mix":"IPv4","rules":1000,"floor":50,"clean":110,"clean_x":2.2,"hot":90,"hot_x":1.8}"#;
         let figures = figures(&serde_json::from_str(object).unwrap());
         let told: Vec<_> = figures.iter().map(|figure| (figure.name.as_str(), figure.value, figure.aim)).collect();
         assert!(told.contains(&("xdp IPv4, 1000 rules: clean", 110.0, None)), "{told:?}");
