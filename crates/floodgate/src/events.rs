@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::broadcast;
 
@@ -29,7 +30,7 @@ pub struct Event {
 }
 
 /// Kinds of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The daemon started.
@@ -99,53 +100,88 @@ impl About {
     }
 }
 
-/// Remembers the latest events and tells those who watch.
+/// Octets of events that are remembered, however many the configuration wants.
+const ROOM: usize = 8 << 20;
+
+/// Octets of a rule's text, or of a message, that an event keeps: a peer may send rules whose text is 60 KiB.
+const LONGEST_TEXT: usize = 4096;
+
+/// Octets that an event takes beside its texts, or a little more.
+const BESIDE: usize = 256;
+
+/// Events that a watcher may be behind.
+const BEHIND: usize = 4096;
+
+/// Remembers the latest events and tells those who watch. Bounded in number, as configured, and in octets.
 #[derive(Debug)]
 pub struct History {
-    events: VecDeque<Event>,
+    events: VecDeque<Arc<Event>>,
     capacity: usize,
+    octets: usize,
     last: u64,
-    watchers: broadcast::Sender<Event>,
+    watchers: broadcast::Sender<Arc<Event>>,
 }
 
 impl History {
     /// Room for so many events.
     pub fn new(capacity: usize) -> Self {
-        History { events: VecDeque::new(), capacity, last: 0, watchers: broadcast::channel(4096).0 }
+        History { events: VecDeque::new(), capacity, octets: 0, last: 0, watchers: broadcast::channel(BEHIND).0 }
     }
 
     /// Changes the room.
     pub fn resize(&mut self, capacity: usize) {
         self.capacity = capacity;
-        let excess = self.events.len().saturating_sub(capacity);
-        self.events.drain(..excess);
+        self.forget();
+        self.events.shrink_to_fit();
     }
 
     /// Something happened now.
     pub fn record(&mut self, kind: Kind, about: About) {
         self.last += 1;
         let About { peer, id, rule, message } = about;
+        let (rule, message) = (rule.map(shortened), message.map(shortened));
         let event =
             Event { number: self.last, time: timestamp(SystemTime::now()), event: kind, peer, id, rule, message };
+        let event = Arc::new(event);
         // Nobody watching is no error.
-        let _ = self.watchers.send(event.clone());
-        if self.capacity > 0 {
-            if self.events.len() >= self.capacity {
-                self.events.pop_front();
-            }
-            self.events.push_back(event);
+        let _ = self.watchers.send(Arc::clone(&event));
+        self.octets += event.octets();
+        self.events.push_back(event);
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        while self.events.len() > self.capacity || self.octets > ROOM {
+            let Some(event) = self.events.pop_front() else { return };
+            self.octets -= event.octets();
         }
     }
 
     /// The latest `count` events, oldest first.
-    pub fn latest(&self, count: usize) -> Vec<Event> {
+    pub fn latest(&self, count: usize) -> Vec<Arc<Event>> {
         self.events.iter().skip(self.events.len().saturating_sub(count)).cloned().collect()
     }
 
     /// Events from now on.
-    pub fn watch(&self) -> broadcast::Receiver<Event> {
+    pub fn watch(&self) -> broadcast::Receiver<Arc<Event>> {
         self.watchers.subscribe()
     }
+}
+
+impl Event {
+    fn octets(&self) -> usize {
+        let texts = [&self.peer, &self.id, &self.rule, &self.message];
+        BESIDE + texts.into_iter().flatten().map(String::len).sum::<usize>()
+    }
+}
+
+/// The beginning of a long text, and how much more there was.
+fn shortened(text: String) -> String {
+    if text.len() <= LONGEST_TEXT {
+        return text;
+    }
+    let end = text.floor_char_boundary(LONGEST_TEXT);
+    format!("{} ... ({} octets more)", &text[..end], text.len() - end)
 }
 
 /// RFC 3339 in UTC with milliseconds.
@@ -164,11 +200,36 @@ mod tests {
         for name in ["a", "b", "c"] {
             history.record(Kind::PeerUp, About::peer(name));
         }
-        let names = |events: Vec<Event>| events.into_iter().filter_map(|e| e.peer).collect::<Vec<_>>();
+        let names = |events: Vec<Arc<Event>>| events.iter().filter_map(|e| e.peer.clone()).collect::<Vec<_>>();
         assert_eq!(names(history.latest(10)), ["b", "c"]);
         assert_eq!(names(history.latest(1)), ["c"]);
         assert_eq!(watcher.try_recv().unwrap().peer.as_deref(), Some("a"));
         history.resize(1);
         assert_eq!(names(history.latest(10)), ["c"]);
+    }
+    #[test]
+    fn long_texts_take_no_more_than_the_room() {
+        let mut history = History::new(1_000_000);
+        let rule = "dport 65535,".repeat(5000);
+        for number in 0..10_000 {
+            let about = About { rule: Some(rule.clone()), ..About::words(format!("{number}")) };
+            history.record(Kind::Announced, about);
+        }
+        let held = history.latest(usize::MAX);
+        let octets: usize = held.iter().map(|event| event.octets()).sum();
+        assert_eq!(octets, history.octets);
+        assert!((ROOM / 2..=ROOM).contains(&octets), "{octets}");
+        let last = held.last().unwrap();
+        assert_eq!(last.message.as_deref(), Some("9999"));
+        assert!(last.rule.as_ref().unwrap().ends_with("... (55904 octets more)"), "{:?}", last.rule);
+        history.resize(0);
+        assert_eq!((history.latest(10).len(), history.octets), (0, 0));
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        let text = "ä".repeat(LONGEST_TEXT);
+        assert!(shortened(format!("x{text}")).ends_with(&format!("({} octets more)", LONGEST_TEXT + 2)));
+        assert_eq!(shortened("ä".repeat(LONGEST_TEXT / 2)).len(), LONGEST_TEXT);
     }
 }

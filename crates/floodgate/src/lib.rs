@@ -5,7 +5,7 @@
 //! - [`config`]: the configuration file and what is said about bad ones.
 //! - [`daemon`]: `floodgate run`: who does what on which thread.
 //! - [`net`] and [`peers`]: TCP for BGP, one task a peer. [`apply`]: the thread that owns the data plane.
-//! - [`api`], [`metrics`], [`events`]: what is shown. [`state_file`]: what is remembered. [`interfaces`]: what this machine has.
+//! - [`api`], [`metrics`], [`events`], [`logging`]: what is shown. [`state_file`]: what is remembered. [`interfaces`]: what this machine has.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic when the reader went away.
 
@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod events;
 pub mod exabgp;
 pub mod interfaces;
+pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod peers;

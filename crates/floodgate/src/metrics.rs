@@ -70,6 +70,7 @@ pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fm
     counter("applied", "Changes applied to the data plane", status.applied);
     counter("apply_failures", "Changes that the data plane did not take", status.failures);
     counter("damages", "Times that somebody else changed what was applied", status.damages);
+    counter("log_lines_lost", "Lines of the log that nobody read in time", status.log_lines_lost);
     let took = Float::default();
     took.set(status.apply_ms / 1000.0);
     registry.register("apply_seconds", "How long the latest change took", took);

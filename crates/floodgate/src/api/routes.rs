@@ -5,6 +5,7 @@ use super::view::{AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest
 use crate::cli::input::parse_hex;
 use crate::config::Age;
 use crate::daemon::{Command, RuleFilter, Which};
+use crate::events::Event;
 use crate::samples::Heard;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
@@ -198,18 +199,16 @@ const fn hundred() -> usize {
     100
 }
 
-async fn history(
-    State(state): State<ApiState>,
-    Query(query): Query<HistoryQuery>,
-) -> Result<impl IntoResponse, Failure> {
-    Ok(Json(state.ask(|answer| Command::History(query.count, answer)).await?))
+async fn history(State(state): State<ApiState>, Query(query): Query<HistoryQuery>) -> Result<Response, Failure> {
+    let events = state.ask(|answer| Command::History(query.count, answer)).await?;
+    Ok(Json(events.iter().map(|event| &**event).collect::<Vec<&Event>>()).into_response())
 }
 
 async fn events(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
     let watcher = state.ask(Command::Watch).await?;
     let stream = futures_util::stream::unfold(watcher, async |mut watcher| {
         let item = match watcher.recv().await {
-            Ok(event) => axum::response::sse::Event::default().id(event.number.to_string()).json_data(&event),
+            Ok(event) => axum::response::sse::Event::default().id(event.number.to_string()).json_data(&*event),
             // The reader was too slow: it learns how much it missed.
             Err(broadcast::error::RecvError::Lagged(missed)) => {
                 Ok(axum::response::sse::Event::default().event("missed").data(missed.to_string()))

@@ -61,6 +61,9 @@ pub struct StatusView {
     pub apply_ms: f64,
     /// What deserves a second look in the configuration.
     pub advice: Vec<String>,
+    /// Lines of the log that were lost, since nobody read them in time.
+    #[serde(default)]
+    pub log_lines_lost: u64,
 }
 
 /// How an interface is filtered.

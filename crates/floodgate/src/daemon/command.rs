@@ -49,11 +49,11 @@ pub enum Command {
     /// What happens to a packet.
     Explain(Vec<u8>, oneshot::Sender<Result<Explanation, String>>),
     /// The latest events, oldest first.
-    History(usize, oneshot::Sender<Vec<Event>>),
+    History(usize, oneshot::Sender<Vec<Arc<Event>>>),
     /// Sampled packets; or why there are none here.
     Samples(oneshot::Sender<Result<Samples, String>>),
     /// Events from now on.
-    Watch(oneshot::Sender<broadcast::Receiver<Event>>),
+    Watch(oneshot::Sender<broadcast::Receiver<Arc<Event>>>),
 }
 
 /// A rule named by a person.

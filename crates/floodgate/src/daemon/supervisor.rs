@@ -4,15 +4,15 @@ use super::Command;
 use super::core::{self, Change, Core};
 use super::front::{self, Front, Source};
 use crate::api::{self, ApiListeners, ApiState, Reload};
-use crate::config::{Config, Level, LogFormat, OnExit};
+use crate::config::{Config, OnExit};
 use crate::exabgp::{self, Request};
 use crate::interfaces;
+use crate::logging;
 use crate::net::PeerId;
 use crate::peers::{Changes, Peers};
 use crate::state_file;
 use anyhow::{Context, Result, anyhow};
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,11 +30,11 @@ const RESCAN: Duration = Duration::from_secs(2);
 /// It could not start: the configuration is wrong, an address is taken, a right is missing.
 pub fn run(path: &Path) -> Result<()> {
     let config = Config::load(path)?;
-    logging(&config);
-    runtime()?.block_on(async {
+    logging::start(&config.log).context("cannot log")?;
+    ended(runtime()?.block_on(async {
         let mut supervisor = Supervisor::start(Source::File(path.to_owned()), config, false).await?;
         supervisor.serve().await
-    })
+    }))
 }
 
 /// Runs as a process of ExaBGP, until ExaBGP is gone or we are told to stop. Without a file, what is built in counts.
@@ -45,33 +45,29 @@ pub fn run_exabgp(path: Option<&Path>) -> Result<()> {
     UNDER_EXABGP.store(true, Ordering::Relaxed);
     let source = path.map_or(Source::BuiltIn, |path| Source::File(path.to_owned()));
     let config = source.load()?;
-    logging(&config);
-    runtime()?.block_on(async {
+    logging::start(&config.log).context("cannot log")?;
+    ended(runtime()?.block_on(async {
         exabgp::wait_for_predecessor(&config.api.socket).await?;
         let mut supervisor = Supervisor::start(source, config, true).await?;
         supervisor.serve().await
-    })
+    }))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
 }
 
-fn logging(config: &Config) {
-    let level = match config.log.level {
-        Level::Error => tracing::Level::ERROR,
-        Level::Warn => tracing::Level::WARN,
-        Level::Info => tracing::Level::INFO,
-        Level::Debug => tracing::Level::DEBUG,
-        Level::Trace => tracing::Level::TRACE,
-    };
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
-    // A second call (tests run several daemons in a process) keeps the first log.
-    let _ = match config.log.format {
-        LogFormat::Text => builder.with_ansi(colour).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
+/// What it came to, once the log is written. A log that nobody reads keeps nobody from ending.
+fn ended(outcome: Result<()>) -> Result<()> {
+    if let Err(error) = &outcome
+        && !logging::finish()
+    {
+        tracing::error!("{error:#}");
+        // The error would be printed where the log is stuck.
+        std::process::exit(1);
+    }
+    logging::finish();
+    outcome
 }
 
 struct Supervisor {
@@ -291,6 +287,7 @@ impl Supervisor {
         heard.await.map_err(|_| "the engine has stopped".to_owned())??;
         let Changes { added, removed, restarted } = self.front.apply(&config, &ids).await;
         let _ = self.core.send(Change::Listening(self.front.addresses())).await;
+        logging::configure(&config.log);
         (self.fresh, self.config) = (fresh, config);
         self.front.changed();
         Ok(format!("reloaded: {added} peers added, {removed} removed, {restarted} restarted"))

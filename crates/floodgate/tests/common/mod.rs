@@ -1,6 +1,9 @@
 //! A daemon on loopback with the back end `none`, and a BGP controller to talk to it.
 
+#![allow(dead_code)] // Not every test program needs everything.
+
 pub mod controller;
+pub mod raw;
 
 use serde_json::Value;
 use std::fs;
@@ -67,14 +70,15 @@ impl Daemon {
     /// Starts the process, and waits until it answers.
     pub fn run(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_floodgate"))
-            .args(["run", "-c"])
-            .arg(self.path("floodgate.toml"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
+        self.run_with(|_| {}, log.into());
+    }
+
+    /// The same with a changed command, and its log going elsewhere.
+    pub fn run_with(&mut self, change: impl FnOnce(&mut Command), log: Stdio) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_floodgate"));
+        command.args(["run", "-c"]).arg(self.path("floodgate.toml")).stdout(Stdio::null()).stderr(log);
+        change(&mut command);
+        self.child = Some(command.spawn().unwrap());
         wait("the daemon", || self.cli(&["status"]).status.success().then_some(()));
     }
 
@@ -122,7 +126,18 @@ impl Daemon {
     }
 
     pub fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap()
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// A number that the kernel tells of the process, such as `VmRSS` (kB) or `Threads`.
+    pub fn told(&self, what: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':')).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     pub fn signal(&self, signal: &str) {

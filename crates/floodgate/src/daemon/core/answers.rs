@@ -99,6 +99,7 @@ impl Core {
             damages: applying.damages,
             apply_ms: applying.took.as_secs_f64() * 1000.0,
             advice: self.config.advice(),
+            log_lines_lost: crate::logging::lost(),
         }
     }
 

@@ -1,13 +1,14 @@
 //! Bringing the data plane to what is wanted: one change at a time, gathered while another is under way, tried again when it failed.
 
-use super::{Core, Surroundings};
+use super::{Core, LOCAL, Subject, Surroundings};
 use crate::apply::{self, Order, Report};
 use crate::config::{Backend, Config, release_of_this_machine};
 use crate::events::{About, Kind};
+use crate::net::PeerId;
 use crate::samples::Samples;
 use anyhow::{Context, Result};
 use dataplane::cumulus::{self, Cumulus};
-use dataplane::{Condition, Counter, Dataplane, NoDataplane, Usage, nftables, xdp};
+use dataplane::{Condition, Counter, Dataplane, NoDataplane, RuleFailure, Usage, nftables, xdp};
 use engine::capability::Capabilities;
 use flowspec::Nlri;
 use std::collections::HashMap;
@@ -292,7 +293,13 @@ impl Core {
         match report {
             Report::Applied { outcome: Ok(outcome), took } => {
                 for (nlri, failure) in &outcome.failures {
-                    tracing::warn!(id = %nlri.id(), ?failure, "not in force");
+                    let kind = match failure {
+                        RuleFailure::OverCapacity(_) => "over-capacity",
+                        RuleFailure::Failed(_) => "failed",
+                    };
+                    if self.admit(PeerId(LOCAL.0), Subject::NotInForce, kind) {
+                        tracing::warn!(id = %nlri.id(), ?failure, "not in force");
+                    }
                 }
                 self.engine.applied(&outcome);
                 let applying = &mut self.applying;

@@ -5,6 +5,7 @@
 
 mod answers;
 mod applying;
+mod quiet;
 mod remember;
 mod sessions;
 
@@ -21,6 +22,7 @@ use crate::state_file::Remembered;
 use anyhow::{Context, Result};
 use applying::Applying;
 use engine::{Engine, EngineConfig, RouteFamily, Timestamp};
+use quiet::Subject;
 use remember::Memory;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -105,6 +107,7 @@ pub(in crate::daemon) struct Core {
     engine: Engine,
     peers: PeerTable,
     history: History,
+    quiet: quiet::Quiet,
     applying: Applying,
     memory: Memory,
     /// Requests that wait for new counters, and until when.
@@ -150,6 +153,7 @@ impl Core {
             engine: Engine::new(engine_config(&config, &surroundings, &peers, &applying)),
             peers,
             history: History::new(config.api.history),
+            quiet: quiet::Quiet::default(),
             applying,
             memory: Memory::new(&config),
             waiting: Vec::new(),
@@ -273,11 +277,16 @@ impl Core {
     fn tick(&mut self) {
         self.next_tick = Instant::now() + TICK;
         for (peer, nlri) in self.engine.expire(now()) {
-            let peer = self.peers.get(PeerId(peer.0)).map_or("local", |entry| &entry.config.name);
+            let peer = PeerId(peer.0);
+            if !self.admit(peer, Subject::Expired, "rules") {
+                continue;
+            }
+            let peer = self.peers.get(peer).map_or("local", |entry| &entry.config.name);
             tracing::info!(peer, id = %nlri.id(), rule = %nlri, "its time is over");
             let (id, rule) = (Some(nlri.id().to_string()), Some(nlri.to_string()));
             self.history.record(Kind::Expired, About { peer: Some(peer.to_owned()), id, rule, message: None });
         }
+        self.tell_what_was_left_out();
         self.sweep_the_late();
         self.answer_the_impatient();
         self.remember_if_due();

@@ -1,6 +1,6 @@
 //! What the sessions tell, brought to the engine.
 
-use super::{Core, Wish, now};
+use super::{Core, Subject, Wish, now};
 use crate::daemon::convert;
 use crate::events::{About, Kind};
 use crate::net::{FromPeer, News, PeerId};
@@ -36,15 +36,17 @@ impl Core {
             News::Output(output) => self.output(peer, output),
             News::Lost(reason) => match self.peers.get_mut(peer) {
                 Some(entry) if entry.negotiated.is_none() => {
-                    tracing::info!(peer = entry.config.name, reason, "no session");
-                    entry.failed(reason);
+                    entry.failed(reason.clone());
+                    self.no_session(peer, &reason);
                 }
                 _ => self.session_lost(peer, reason, &[]),
             },
             News::Misread(what) => {
                 if let Some(entry) = self.peers.get_mut(peer) {
                     entry.count_misread();
-                    self.history.record(Kind::Malformed, About::peer(&entry.config.name).saying(what));
+                }
+                if self.admit(peer, Subject::Malformed, "exabgp-json") {
+                    self.history.record(Kind::Malformed, About::peer(&self.name(peer)).saying(what));
                 }
             }
             News::Held(_) => {}
@@ -59,12 +61,13 @@ impl Core {
                 if let Some(entry) = self.peers.get_mut(peer) {
                     let reason = reason.to_string();
                     // A peer that is away for days is not worth a line each time.
-                    if entry.last_error() == Some(reason.as_str()) {
+                    let known = entry.last_error() == Some(reason.as_str());
+                    entry.failed(reason.clone());
+                    if known {
                         tracing::debug!(peer = entry.config.name, reason, "no session");
                     } else {
-                        tracing::info!(peer = entry.config.name, reason, "no session");
+                        self.no_session(peer, &reason);
                     }
-                    entry.failed(reason);
                 }
             }
             Output::State(state) => {
@@ -101,12 +104,21 @@ impl Core {
         self.peers.get(peer).map(|entry| entry.config.name.clone()).unwrap_or_default()
     }
 
+    fn no_session(&mut self, peer: PeerId, reason: &str) {
+        if self.admit(peer, Subject::Attempt, "attempts") {
+            tracing::info!(peer = self.name(peer), reason, "no session");
+        }
+    }
+
     fn established(&mut self, peer: PeerId, negotiated: Negotiated) {
+        if self.admit(peer, Subject::Session, "up") {
+            let name = self.name(peer);
+            let families: Vec<&str> = negotiated.families.iter().map(AfiSafi::name).collect();
+            let families = families.join(", ");
+            tracing::info!(peer = name, hold_time = negotiated.hold_time, families, "session up");
+            self.history.record(Kind::PeerUp, About::peer(&name).saying(families));
+        }
         let Some(entry) = self.peers.get_mut(peer) else { return };
-        let families: Vec<&str> = negotiated.families.iter().map(AfiSafi::name).collect();
-        let families = families.join(", ");
-        tracing::info!(peer = entry.config.name, hold_time = negotiated.hold_time, families, "session up");
-        self.history.record(Kind::PeerUp, About::peer(&entry.config.name).saying(families));
         self.engine.peer_up(id(peer), negotiated.peer_id);
         let kept = preserved(&negotiated);
         let held = !entry.config.hold_on_loss.0.is_zero();
@@ -145,8 +157,10 @@ impl Core {
             Some(end) => format!("its rules stay for up to {} s", end.0.saturating_sub(now().0)),
             None => "its rules go".to_owned(),
         };
-        tracing::warn!(peer = name, reason, "session down; {fate}");
-        self.history.record(Kind::PeerDown, About::peer(&name).saying(format!("{reason}; {fate}")));
+        if self.admit(peer, Subject::Session, "down") {
+            tracing::warn!(peer = name, reason, "session down; {fate}");
+            self.history.record(Kind::PeerDown, About::peer(&name).saying(format!("{reason}; {fate}")));
+        }
         self.engine.peer_down(id(peer), &retention, now());
         self.sweeps.retain(|(_, other, _)| *other != peer);
         self.memory.touch();
@@ -171,8 +185,10 @@ impl Core {
         entry.count(&update);
         let name = entry.config.name.clone();
         for error in &update.errors {
-            tracing::warn!(peer = name, %error, "malformed");
-            self.history.record(Kind::Malformed, About::peer(&name).saying(error.to_string()));
+            if self.admit(peer, Subject::Malformed, error.kind.name()) {
+                tracing::warn!(peer = name, %error, "malformed");
+                self.history.record(Kind::Malformed, About::peer(&name).saying(error.to_string()));
+            }
         }
         let count = update.withdrawn.len() + update.announced.iter().map(|group| group.routes.len()).sum::<usize>();
         let told = count <= TOLD;

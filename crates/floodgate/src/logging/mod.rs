@@ -1,0 +1,98 @@
+//! The log: lines on standard error, which nobody who logs ever waits for.
+
+mod outlet;
+mod throttle;
+
+pub use throttle::Throttle;
+
+use crate::config::{Level, Log, LogFormat};
+use outlet::Outlet;
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
+
+/// Lines that were lost since the start: whoever reads them was too slow, or does not read at all.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How long the last lines may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+type Filtered = Layered<reload::Layer<LevelFilter, Registry>, Registry>;
+type Format = Box<dyn Layer<Filtered> + Send + Sync>;
+
+struct Handles {
+    outlet: Outlet,
+    level: reload::Handle<LevelFilter, Registry>,
+    format: reload::Handle<Format, Filtered>,
+}
+
+static HANDLES: OnceLock<Handles> = OnceLock::new();
+
+/// Begins to log as configured. Only the first call in a process does: tests run several daemons in one.
+///
+/// # Errors
+/// There can be no further thread.
+pub fn start(config: &Log) -> std::io::Result<()> {
+    if HANDLES.get().is_some() {
+        return Ok(());
+    }
+    let outlet = Outlet::start(std::io::stderr())?;
+    let (filter, level) = reload::Layer::new(filter(config));
+    let (format, format_handle) = reload::Layer::new(layer(config, &outlet));
+    if tracing_subscriber::registry().with(filter).with(format).try_init().is_ok() {
+        let _ = HANDLES.set(Handles { outlet, level, format: format_handle });
+        std::panic::set_hook(Box::new(|panic| {
+            let thread = std::thread::current();
+            let backtrace = std::backtrace::Backtrace::capture();
+            let backtrace = match backtrace.status() {
+                std::backtrace::BacktraceStatus::Captured => format!("\n{backtrace}"),
+                _ => String::new(),
+            };
+            tracing::error!(thread = thread.name().unwrap_or("-"), "{panic}{backtrace}");
+        }));
+    }
+    Ok(())
+}
+
+/// Logs from now on as configured.
+pub fn configure(config: &Log) {
+    if let Some(handles) = HANDLES.get() {
+        // They fail only after the subscriber is gone, which never happens.
+        let _ = handles.level.reload(filter(config));
+        let _ = handles.format.reload(layer(config, &handles.outlet));
+    }
+}
+
+/// Waits a little for the last lines to be written. False if they are not: nobody reads them.
+pub fn finish() -> bool {
+    HANDLES.get().is_none_or(|handles| handles.outlet.drained(LAST_LINES))
+}
+
+/// Lines that nobody read in time, since the start.
+pub fn lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+fn filter(config: &Log) -> LevelFilter {
+    match config.level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    }
+}
+
+fn layer(config: &Log, outlet: &Outlet) -> Format {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let layer = tracing_subscriber::fmt::layer().with_writer(outlet.clone()).with_target(false);
+    match config.format {
+        LogFormat::Text => layer.with_ansi(colour).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    }
+}
