@@ -145,6 +145,8 @@ fn decode_community() {
     assert_eq!(objects[0]["text"], "rate 8mbps");
     assert_eq!(objects[1]["text"], "mark 46");
     assert_eq!(objects[2]["error"]["kind"], "community-length");
+    let extreme = floodgate(&["decode", "--community", "80060000c2c80000", "800600007f800000"], "");
+    assert_eq!(extreme.stdout, "discard(-100)\nunlimited(inf)\n");
 }
 
 #[test]
@@ -154,6 +156,28 @@ fn what_encode_prints_is_a_rules_file() {
     assert_eq!(encoded.stdout.lines().count(), 5);
     let again = floodgate(&["encode", "-"], &encoded.stdout);
     assert_eq!(again.stdout, encoded.stdout);
+}
+
+/// `compile` can do with the line what it can do with the rule, and only with the next hop is it the rule.
+#[test]
+fn encode_prints_a_next_hop_that_an_action_looks_at() {
+    let rule = "dst 1.1.1.2/32 then redirect next-hop 192.168.1.200";
+    let encoded = floodgate(&["encode", rule], "");
+    assert_eq!(encoded.stdout, "wire ipv4 06012001010102 0800000000000000 next-hop 192.168.1.200\n");
+    assert_eq!(floodgate(&["encode", "--json", rule], "").objects()[0]["next_hop"], "192.168.1.200");
+    for rules in [rule, &encoded.stdout] {
+        let run = floodgate(&["compile", "--target", "xdp", "--json"], rules);
+        assert_eq!(run.objects()[0]["verdict"], "exact", "{rules}: {}", run.stdout);
+        assert_eq!(run.objects()[0]["text"], rule);
+    }
+}
+
+#[test]
+fn what_was_read_otherwise_than_written_is_told() {
+    let run = floodgate(&["encode", "dst 192.0.2.1/24 then discard"], "");
+    assert_eq!((run.status, run.stdout.as_str()), (0, "wire ipv4 050118c00002 8006000000000000\n"));
+    assert!(run.stderr.contains("note: column 5: `192.0.2.1/24` has bits outside of its prefix"), "{}", run.stderr);
+    assert!(run.stderr.contains("192.0.2.0/24"), "{}", run.stderr);
 }
 
 #[test]

@@ -22,6 +22,12 @@ impl Rule {
         Rule { nlri, actions, next_hop: None }
     }
 
+    /// The next hop, where an action looks at it. Without such an action it is no part of what the rule does.
+    pub fn used_next_hop(&self) -> Option<IpAddr> {
+        let looks = |action: &Action| matches!(action, Action::RedirectNextHop { .. });
+        self.next_hop.filter(|_| self.actions.iter().any(looks))
+    }
+
     /// What it does to a packet that it matches.
     pub fn effect(&self) -> Effect {
         Effect::of(&self.actions, self.next_hop)

@@ -1,6 +1,6 @@
 //! Rule text: tables of examples, the identities, and that no text at all makes it panic.
 
-use flowspec::text::parse_line;
+use flowspec::text::{WireLine, parse_line};
 use flowspec::{Action, Effect, Family, Nlri, Rule, TextError};
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -81,7 +81,17 @@ fn match_parts() {
         ("tcp-flags SYN+ack", "03098112", "tcp-flags syn+ack"),
         ("tcp-flags all(syn+ack)", "03098112", "tcp-flags syn+ack"),
         ("tcp-flags any(syn+ack)", "03098012", "tcp-flags any(syn+ack)"),
-        ("tcp-flags !any(0x0112)", "0409920112", "tcp-flags !any(0x0112)"),
+        ("tcp-flags !any(0x0112)", "0409920112", "tcp-flags !any(syn+ack+ns)"),
+        ("tcp-flags ns", "0409910100", "tcp-flags ns"),
+        ("tcp-flags ae&!any(ns+cwr)", "07091101 00d2 0180", "tcp-flags ns&!any(cwr+ns)"),
+        ("tcp-flags 0x0212", "0409910212", "tcp-flags 0x0212"),
+        ("fragment first-fragment|last-fragment", "050c01048108", "fragment first-fragment,last-fragment"),
+        ("fragment [ first-fragment|last-fragment ]", "050c01048108", "fragment first-fragment,last-fragment"),
+        ("dport =80|=443", "060501509101bb", "dport 80,443"),
+        // Bits outside of a prefix are cleared.
+        ("dst 192.0.2.1/24", "050118c00002", "dst 192.0.2.0/24"),
+        ("dst ::ffff:0:0/64-80", "050150400000", "dst ::/64-80"),
+        ("dst 0:db8:1::1/64/16", "0901 4010 0db800010000", "dst 0:db8:1::/16-64"),
         ("tcp-flags 0x0002", "0409910002", "tcp-flags 0x0002"),
         ("tcp-flags 18", "03098112", "tcp-flags syn+ack"),
         ("tcp-flags 0x00", "03098100", "tcp-flags 0x00"),
@@ -90,7 +100,7 @@ fn match_parts() {
     ];
     for (text, hex, canonical) in table {
         let rule = parse(text);
-        assert_eq!(wire(&rule), hex, "{text}");
+        assert_eq!(wire(&rule), hex.replace(' ', ""), "{text}");
         assert_eq!(rule.nlri.to_string(), canonical, "{text}");
         assert_eq!(rule.actions, [], "{text}");
         assert_eq!(rule.nlri.to_string().parse::<Nlri>().as_ref(), Ok(&rule.nlri), "{text}");
@@ -140,8 +150,14 @@ fn actions() {
             "4702000004d2c00a",
             "interface-set non-transitive in+out 1234:10",
         ),
-        ("community 8006000080000000", "8006000080000000", "community 8006000080000000"),
-        ("community 80060000ff800000", "80060000ff800000", "community 80060000ff800000"),
+        // What they do is shown, with the rate as sent.
+        ("community 8006000080000000", "8006000080000000", "discard(-0)"),
+        ("community 80060000ff800000", "80060000ff800000", "discard(-inf)"),
+        ("community 80060000c2c80000", "80060000c2c80000", "discard(-100)"),
+        ("community 8006fdeac6160000", "8006fdeac6160000", "discard(-9600) as 65002"),
+        ("community 800c0000bf000000", "800c0000bf000000", "discard(-0.5pps)"),
+        ("community 800600007f800000", "800600007f800000", "unlimited(inf)"),
+        ("community 800c00017f800000", "800c00017f800000", "unlimited(infpps) as 1"),
         ("community 8007000000000000", "8007000000000000", "community 8007000000000000"),
         ("community 0x8009000000000001", "8009000000000001", "mark 1"),
         ("target 65003:100", "0002fdeb00000064", "community 0002fdeb00000064"),
@@ -149,6 +165,20 @@ fn actions() {
         ("rate-limit 9600 as 65002", "8006fdea46160000", "rate 9600 as 65002"),
         ("rate-limit 1000 packets", "800c0000447a0000", "rate 1000pps"),
         ("rate-limit:1000:packets", "800c0000447a0000", "rate 1000pps"),
+        ("rate-limit-packets 1000", "800c0000447a0000", "rate 1000pps"),
+        ("rate-limit-bytes 9600", "8006000046160000", "rate 9600"),
+        ("copy 10.0.0.9", "010c0a0000090001", "redirect 10.0.0.9 copy"),
+        (
+            "extended-community 0x80060000005f5e10",
+            "80060000005f5e10",
+            "rate 0.000000000000000000000000000000000000008758115",
+        ),
+        ("extended-community rate-limit:0", "8006000000000000", "discard"),
+        (
+            "extended-community [ 0x8009000000000001 target:1:2 ]",
+            "8009000000000001 0002000100000002",
+            "mark 1 community 0002000100000002",
+        ),
         ("action terminal", "8007000000000001", "continue"),
         ("action sample-terminal", "8007000000000003", "sample continue"),
         ("redirect-to-nexthop-ietf 1.2.3.4", "010c010203040000", "redirect 1.2.3.4"),
@@ -229,6 +259,33 @@ fn other_programs() {
         ("match icmp-type unreachable echo-reply then redirect 65002:100", "050701038100"),
         ("[destination: 2001:db8::/32/0][protocol: ==udp][label: ==74565]", "1001200020010db80381110da100012345"),
         ("flow { route x { match { protocol tcp; } then { discard; } } }", "03038106"),
+        // What the documents of ExaBGP's API and FastNetMon write.
+        ("flow route destination 10.0.0.1/32 protocol tcp rate-limit 0", "0901200a000001038106"),
+        (
+            "announce flow route source 10.0.0.2/32 destination 10.0.0.1/32 destination-port [ =80 ] discard",
+            "0f01200a00000102200a000002058150",
+        ),
+        (
+            "neighbor 192.0.2.1 announce flow route { match { destination 10.0.0.1/32; } then { discard; } }",
+            "0601200a000001",
+        ),
+        (
+            "neighbor 192.0.2.1 local-ip 192.0.2.2 local-as 65000, neighbor 192.0.2.3 announce flow route destination 10.0.0.1/32 discard",
+            "0601200a000001",
+        ),
+        ("peer * announce flow route x { match { destination 10.0.0.1/32; } then { discard; } }", "0601200a000001"),
+        (
+            r"announce flow route {\n match {\n source 10.0.0.2/32;\n destination 10.0.0.1/32;\n }\n then {\n discard;\n }\n}\n",
+            "0c01200a00000102200a000002",
+        ),
+        (
+            "flow route { match { destination 10.0.0.1/32; } then { community [ 65000:1 no-export ]; discard; } }",
+            "0601200a000001",
+        ),
+        (
+            "flow route destination 10.0.0.1/32 fragment [ first-fragment|last-fragment ] discard",
+            "0b01200a0000010c00048008",
+        ),
     ];
     for (text, hex) in table {
         let rule = parse(text);
@@ -237,6 +294,15 @@ fn other_programs() {
     }
     let simpson = parse("match { destination 198.51.100.5/32; } then { redirect 192.0.2.254; }");
     assert_eq!(simpson.to_string(), "dst 198.51.100.5/32 then redirect next-hop 192.0.2.254");
+    for (text, shown) in [
+        ("redirect 50::2", "redirect next-hop 50::2"),
+        ("copy 10.0.0.9", "redirect next-hop 10.0.0.9 copy"),
+        ("rate-limit 0", "discard"),
+    ] {
+        let rule = parse(&format!("flow route destination 10.0.0.1/32 {text}"));
+        assert_eq!(rule.to_string(), format!("dst 10.0.0.1/32 then {shown}"));
+        assert_eq!(parse(&rule.to_string()), rule);
+    }
 }
 
 /// Every NLRI and community of ExaBGP's own test data: its text gives its octets.
@@ -271,8 +337,6 @@ fn errors() {
         ("", 1, "at least one component, such as `dst 192.0.2.1/32`, found end of line"),
         ("then discard", 1, "at least one component"),
         ("dst 192.0.2.1/32 prot udp then discard", 18, "did you mean `proto`?"),
-        ("dst 192.0.2.1/24 then discard", 5, "did you mean `192.0.2.0/24`?"),
-        ("dst ::ffff:0:0/64-80 then discard", 5, "did you mean"),
         ("dst 192.0.2.1/33", 5, "0 to 32"),
         ("dst 2001:db8::/129", 5, "0 to 128"),
         ("dst 10/8", 5, "a prefix such as"),
@@ -317,11 +381,27 @@ fn errors() {
         ("dst 10.0.0.1 then discard accept", 27, "no `accept`"),
         ("dst 10.0.0.1 then sample sample", 26, "once"),
         ("dst 10.0.0.1 then rate 1MBps", 25, "bits"),
-        ("dst 10.0.0.1 then rate -1", 24, "a rate"),
+        ("dst 10.0.0.1 then rate 1MBps", 25, "`1mbps` for bits a second, or a number without unit for bytes"),
+        ("dst 10.0.0.1 then rate -1", 24, "a rate above 0"),
+        ("dst 10.0.0.1 then discard(1)", 27, "a rate that discards"),
+        ("dst 10.0.0.1 then discard(nan)", 27, "a rate that discards"),
+        ("dst 10.0.0.1 then unlimited", 28, "unlimited(inf)"),
+        ("dst 10.0.0.1 then unlimited(5)", 29, "unlimited(inf)"),
+        ("dst 10.0.0.1 then extended-community", 37, "0x8006000000000000"),
+        ("flow fragment not-a-fragment", 15, "!is-fragment&!first-fragment"),
+        ("tcp-flags =syn|ack", 15, "either"),
+        ("flow fragment [ !is-fragment|last-fragment ]", 29, "either"),
+        ("withdraw flow route destination 10.0.0.1/32", 1, "floodgate withdraw"),
+        ("neighbor x announce flow route destination 10.0.0.1/32", 10, "the address of a neighbour"),
+        ("dst 10.0.0.1 rate-limit 0", 14, "did you mean `then rate-limit`?"),
         ("dst 10.0.0.1 then mark 64", 24, "0 to 63"),
         ("dst 10.0.0.1 then redirect nowhere", 28, "a route target"),
         ("dst 10.0.0.1 then redirect 65000:4294967296", 28, "a route target"),
-        ("match dst 10.0.0.1 then redirect 2001:db8::1:100", 34, "either"),
+        (
+            "match dst 10.0.0.1 then redirect 2001:db8::1:100",
+            34,
+            "`redirect [2001:db8::1]:100` for GoBGP's route target, or `redirect next-hop 2001:db8::1:100`",
+        ),
         ("dst 10.0.0.1 then redirect next-hop 192.0.2.1 redirect next-hop 192.0.2.2", 65, "only one"),
         ("dst 10.0.0.1 then community 80", 29, "16 hex digits"),
         ("dst 10.0.0.1 then community 800600007fc00000", 29, "NaN"),
@@ -355,12 +435,40 @@ fn rules_file_lines() {
         ("wire ipv4 0303810603038106", 19, "the end of the NLRI"),
         ("wire ipv4 00", 13, "the NLRI is empty"),
         ("wire ipv4 03038106 8006", 20, "16 hex digits"),
+        ("wire ipv4 03038106 next-hop", 28, "an IP address"),
+        ("wire ipv4 03038106 next-hop 192.0.2.1 8006000000000000", 39, "the end of the line"),
     ];
     for (line, column, message) in table {
         let error = parse_line(line).expect_err(line);
         assert!(error.to_string().contains(message), "{line}: {error}");
         assert_eq!(error.column, column, "{line}: {error}");
     }
+}
+
+/// A wire line means the whole rule, the next hop of its announcement included.
+#[test]
+fn a_next_hop_is_part_of_the_wire_line_where_an_action_looks_at_it() {
+    let rule = parse("dst 1.1.1.2/32 then redirect next-hop 192.168.1.200");
+    assert_eq!(WireLine(&rule).to_string(), "wire ipv4 06012001010102 0800000000000000 next-hop 192.168.1.200");
+    // Of others it is no part: neither of the rule that is read nor of what is shown.
+    for text in [
+        "next-hop 2001:db8::32 src ::9",
+        "flow destination-ipv4 192.0.2.2/32 next-hop 1.2.3.4",
+        "wire ipv4 03038106 next-hop 192.0.2.1",
+    ] {
+        let rule = parse_line(text).unwrap().unwrap();
+        assert_eq!((rule.next_hop, parse(&rule.to_string())), (None, rule.clone()), "{text}");
+    }
+}
+
+#[test]
+fn what_was_read_otherwise_is_noted() {
+    let notes = |text: &str| flowspec::text::parse_line_with_notes(text).unwrap().unwrap().1;
+    assert_eq!(notes("dst 192.0.2.0/24 then discard"), []);
+    assert_eq!(notes("proto udp dst 192.0.2.1/24").iter().map(|note| note.column).collect::<Vec<_>>(), [15]);
+    let both = notes("dst 0:db8:1::1/64/16 src 2001:db8::1/32");
+    assert_eq!(both.len(), 2);
+    assert!(both[0].to_string().contains("it was read as 0:db8:1::/16-64"), "{}", both[0]);
 }
 
 #[test]
@@ -422,8 +530,10 @@ proptest! {
         let next_hop = shown_next_hop(&actions, next_hop);
         let rule = Rule { nlri, actions, next_hop };
         let text = rule.to_string();
-        prop_assert_eq!(text.parse::<Rule>(), Ok(rule), "{}", text);
+        prop_assert_eq!(text.parse::<Rule>(), Ok(rule.clone()), "{}", text);
         prop_assert!(parse_line(&text).is_ok());
+        let line = WireLine(&rule).to_string();
+        prop_assert_eq!(parse_line(&line), Ok(Some(rule)), "{}", line);
     }
 
     #[test]
@@ -436,7 +546,7 @@ proptest! {
     fn no_words_make_it_panic(words in prop::collection::vec(prop::sample::select(WORDS.to_vec()), 0..30)) {
         let text = words.concat();
         match parse_line(&text) {
-            Ok(Some(rule)) => prop_assert_eq!(parse(&rule.to_string()).nlri, rule.nlri),
+            Ok(Some(rule)) => prop_assert_eq!(parse(&rule.to_string()), rule),
             Ok(None) => {}
             Err(error) => prop_assert!(error.column <= text.chars().count() + 1),
         }
@@ -495,6 +605,19 @@ const WORDS: &[&str] = &[
     "ipv4 ",
     "ipv6 ",
     "#",
+    "|",
+    "(",
+    "discard(-1)",
+    "unlimited(inf)",
+    "neighbor 192.0.2.1 ",
+    "announce ",
+    "copy ",
+    "redirect next-hop ",
+    "192.0.2.1 ",
+    "::9",
+    "\\n",
+    "ns",
+    "192.0.2.1/24",
     "extended-community ",
     "next-hop ",
     "copy",

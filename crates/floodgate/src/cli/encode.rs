@@ -5,7 +5,9 @@ use super::output::Output;
 use super::{EncodeArgs, NEGATIVE, OK, rules};
 use anyhow::Result;
 use flowspec::Rule;
+use flowspec::text::WireLine;
 use serde::Serialize;
+use std::net::IpAddr;
 
 /// Encodes every rule; `NEGATIVE` when any was in error.
 pub fn run(args: &EncodeArgs) -> Result<u8> {
@@ -36,12 +38,15 @@ struct EncodedRule {
     family: &'static str,
     nlri: String,
     communities: Vec<String>,
+    /// That of the announcement, where an action looks at it: no community has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_hop: Option<IpAddr>,
     id: String,
     text: String,
 }
 
 fn encode(item: &Item, json: bool, output: &mut Output) -> Result<bool> {
-    let rule = match rules::read(item) {
+    let rule = match rules::read(item, output) {
         Ok(Some(rule)) => rule,
         Ok(None) => return Ok(true),
         Err(failure) => {
@@ -49,16 +54,10 @@ fn encode(item: &Item, json: bool, output: &mut Output) -> Result<bool> {
             return Ok(false);
         }
     };
-    let encoded = EncodedRule::new(item.number, &rule);
     if json {
-        output.json(&encoded)?;
+        output.json(&EncodedRule::new(item.number, &rule))?;
     } else {
-        let mut line = format!("wire {} {}", encoded.family, encoded.nlri);
-        for community in &encoded.communities {
-            line.push(' ');
-            line.push_str(community);
-        }
-        output.line(&line)?;
+        output.line(&WireLine(&rule).to_string())?;
     }
     Ok(true)
 }
@@ -72,6 +71,7 @@ impl EncodedRule {
             family: rule.nlri.family().name(),
             nlri: to_hex(&nlri),
             communities: rule.actions.iter().map(|action| to_hex(action.encode().as_bytes())).collect(),
+            next_hop: rule.used_next_hop(),
             id: rule.nlri.id().to_string(),
             text: rule.to_string(),
         }

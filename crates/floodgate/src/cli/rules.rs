@@ -25,7 +25,7 @@ pub fn load(path: Option<&Path>, json: bool, output: &mut Output) -> Result<(Vec
     let mut failed = false;
     for item in lines {
         let item = item?;
-        match read(&item) {
+        match read(&item, output) {
             Ok(None) => continue,
             Ok(Some(rule)) => rules.push(NumberedRule { index, rule }),
             Err(failure) => {
@@ -39,14 +39,22 @@ pub fn load(path: Option<&Path>, json: bool, output: &mut Output) -> Result<(Vec
     Ok((rules, failed))
 }
 
-/// The rule in a line, if there is one.
-pub fn read(item: &Item) -> std::result::Result<Option<Rule>, Box<TextFailure<'_>>> {
+/// The rule in a line, if there is one. What was read otherwise than it stands there is told on standard error.
+pub fn read<'a>(item: &'a Item, output: &mut Output) -> std::result::Result<Option<Rule>, Box<TextFailure<'a>>> {
     let failure = |error, source| Box::new(TextFailure { input: item.number, error, item, source });
     let text = item.text().map_err(|error| failure(error.object(), None))?;
-    text::parse_line(text).map_err(|error| {
+    let read = text::parse_line_with_notes(text).map_err(|error| {
         let offset = error.column.saturating_sub(1);
         failure(ErrorObject { kind: "text", offset, message: error.to_string() }, Some(error))
-    })
+    })?;
+    Ok(read.map(|(rule, notes)| {
+        for note in notes {
+            // A reader that went away is met when the rule is written.
+            let _ = output.flush();
+            complain(format_args!("floodgate: {}: note: {note}", item.place()));
+        }
+        rule
+    }))
 }
 
 /// A line that is no rule.

@@ -4,7 +4,7 @@ use super::cursor::Cursor;
 use super::error::TextError;
 use super::list::Dialect;
 use super::{rate, words};
-use crate::action::{Action, Rate};
+use crate::action::Action;
 use crate::community::Community;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -67,13 +67,14 @@ impl Actions {
                     _ => Err(cursor.error_at(at, "`sample`, `terminal` or `sample-terminal`")),
                 };
             }
-            "discard" | "drop" => match Rate::new(0.0) {
-                Some(rate) => Action::RateBytes { asn: 0, rate },
-                None => return Err(cursor.error_at(at, "an action")),
-            },
+            "discard" | "drop" => rate::discard(cursor)?,
+            "unlimited" => rate::unlimited(cursor)?,
             "rate" | "rate-limit" => rate::action(cursor)?,
+            "rate-limit-bytes" => rate::plain(cursor, rate::Unit::Bytes)?,
+            "rate-limit-packets" => rate::plain(cursor, rate::Unit::Packets)?,
             "mark" => Action::Mark(dscp(cursor)?),
             "redirect" => self.redirect(cursor, dialect)?,
+            "copy" => self.copy(cursor, dialect)?,
             "redirect-to-nexthop" => Action::RedirectNextHop { copy: false },
             "copy-to-nexthop" => Action::RedirectNextHop { copy: true },
             "redirect-to-nexthop-ietf" => {
@@ -83,7 +84,12 @@ impl Actions {
                 Action::RedirectIp { address, copy: cursor.eat_word("copy") }
             }
             "interface-set" => interface_set(cursor)?,
+            "community" if dialect == Dialect::Foreign && standard_communities(cursor) => return Ok(()),
             "community" => community(cursor)?,
+            // ExaBGP's `extended-community 0x8006000000000000`.
+            lower if lower.starts_with("0x") => {
+                hex_community(word).map_err(|expected| cursor.error_at(at, expected))?
+            }
             "target" | "rt" => match target(cursor)? {
                 Action::RedirectAs2 { asn, local } => route_target(0x00, &asn.to_be_bytes(), &local.to_be_bytes()),
                 Action::RedirectIpv4 { address, local } => route_target(0x01, &address.octets(), &local.to_be_bytes()),
@@ -145,17 +151,66 @@ impl Actions {
                 Ok(Action::RedirectIp { address, copy: cursor.eat_word("copy") })
             }
             // ExaBGP sends this one as a redirect to the next hop, and the address as that next hop.
-            (Ok(address @ IpAddr::V4(_)), Dialect::Foreign) => {
-                cursor.token();
+            (Ok(address), Dialect::Foreign) => {
+                let token = cursor.token();
+                if let Some((target, number)) = as_route_target(token) {
+                    let expected = format!(
+                        "`redirect [{target}]:{number}` for GoBGP's route target, or `redirect next-hop {address}` for ExaBGP's \
+                         address (this can be read as either)"
+                    );
+                    return Err(cursor.error_at(at, expected));
+                }
                 self.set_next_hop(cursor, at, address)?;
                 Ok(Action::RedirectNextHop { copy: false })
             }
-            (Ok(IpAddr::V6(_)), Dialect::Foreign) => Err(cursor.error_at(
-                at,
-                "`redirect [address]:number` for a route target, or `redirect next-hop address` (this can be read as either)",
-            )),
         }
     }
+
+    /// `copy ADDRESS`: ExaBGP sends it as a copy to the next hop, and the address as that next hop.
+    fn copy(&mut self, cursor: &mut Cursor<'_>, dialect: Dialect) -> Result<Action, TextError> {
+        cursor.skip_space();
+        let at = cursor.at();
+        let address = cursor.token().parse().map_err(|_| cursor.error_at(at, "the IP address that gets the copy"))?;
+        if dialect == Dialect::Own {
+            return Ok(Action::RedirectIp { address, copy: true });
+        }
+        self.set_next_hop(cursor, at, address)?;
+        Ok(Action::RedirectNextHop { copy: true })
+    }
+}
+
+/// An IPv6 address that is a route target as well when its last part is taken for the number: `2001:db8::1:100`.
+fn as_route_target(token: &str) -> Option<(Ipv6Addr, u16)> {
+    let (address, number) = token.rsplit_once(':')?;
+    Some((address.parse().ok()?, decimal(number)?))
+}
+
+/// Steps over ExaBGP's `community [ 65000:1 no-export ]`: communities of RFC 1997, which no filter depends on.
+fn standard_communities(cursor: &mut Cursor<'_>) -> bool {
+    let mut ahead = cursor.clone();
+    ahead.skip_space();
+    let bracketed = ahead.eat("[");
+    let standard = |token: &str| {
+        let pair =
+            token.split_once(':').is_some_and(|(asn, value)| decimal::<u16>(asn).and(decimal::<u16>(value)).is_some());
+        pair || matches!(token, "no-export" | "no-advertise" | "no-peer" | "blackhole" | "nopeer")
+    };
+    let mut count = 0;
+    loop {
+        ahead.skip_space();
+        if bracketed && count > 0 && ahead.eat("]") {
+            break;
+        }
+        if !standard(ahead.token()) {
+            return false;
+        }
+        count += 1;
+        if !bracketed {
+            break;
+        }
+    }
+    *cursor = ahead;
+    true
 }
 
 /// `65000:100`, `4200000000:100`, `65000L:100` (4-octet form of a small number), `192.0.2.1:100` or `[2001:db8::1]:100`.

@@ -1,6 +1,6 @@
 //! A place in the text.
 
-use super::error::TextError;
+use super::error::{Note, TextError};
 
 /// Reads a text from left to right.
 #[derive(Clone, Debug)]
@@ -66,6 +66,12 @@ impl<'a> Cursor<'a> {
         let len = rest.find(|c| !wanted(c)).unwrap_or(rest.len());
         self.at += len;
         &rest[..len]
+    }
+
+    /// A note about what stands at a place.
+    pub(super) fn note_at(&self, at: usize, message: String) -> Note {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        Note { column: before.chars().count() + 1, message }
     }
 
     /// An error at this place.

@@ -20,6 +20,21 @@ pub struct TextError {
     pub suggestion: Option<String>,
 }
 
+/// Something that a reader of the text should know though it could be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Where, in characters, counted from 1.
+    pub column: usize,
+    /// What was read otherwise than it stands there.
+    pub message: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "column {}: {}", self.column, self.message)
+    }
+}
+
 impl TextError {
     /// An error at octet `at` of `text`; what was found is the word there.
     pub(super) fn at(text: &str, at: usize, expected: impl Into<String>) -> Self {

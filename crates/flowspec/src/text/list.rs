@@ -63,12 +63,32 @@ fn begins_item(cursor: &Cursor<'_>, kind: ComponentType) -> bool {
     match cursor.peek() {
         Some('=' | '<' | '>' | '!' | '0'..='9') => true,
         // Both an ICMP type and an action are called `redirect`.
-        _ if words::ACTIONS.iter().any(|action| action.eq_ignore_ascii_case(word)) => false,
+        _ if words::is_action(word) => false,
         _ => words::number(kind, word).is_some() || words::bit(kind, word).is_some(),
     }
 }
 
-/// Reads items joined by `,` (OR) and `&` (AND). In brackets or quotes, and where `more` says so, space joins with OR too.
+/// Steps over the `,` or `|` of an OR. Behind a value with an operator, a `|` before one without can be read in two ways.
+fn or(cursor: &mut Cursor<'_>, before: &Cursor<'_>) -> Result<bool, TextError> {
+    if cursor.eat(",") {
+        return Ok(true);
+    }
+    let bar = cursor.at();
+    if !cursor.eat("|") {
+        return Ok(false);
+    }
+    let has_operator = |at: &Cursor<'_>| matches!(at.peek(), Some('=' | '!' | '<' | '>'));
+    let mut next = cursor.clone();
+    next.skip_space();
+    if has_operator(before) && !has_operator(&next) {
+        let text =
+            "`,` and the operator before each value, or `+` between names of bits (this `|` can be read as either)";
+        return Err(cursor.error_at(bar, text));
+    }
+    Ok(true)
+}
+
+/// Reads items joined by `,` or `|` (OR) and `&` (AND). In brackets or quotes, and where `more` says so, space joins with OR too.
 fn items(
     cursor: &mut Cursor<'_>,
     more: impl Fn(&Cursor<'_>) -> bool,
@@ -76,21 +96,24 @@ fn items(
 ) -> Result<(), TextError> {
     cursor.skip_space();
     let Some(mut close) = closing(cursor.peek()) else {
+        let mut before = cursor.clone();
         item(cursor, false, false)?;
         loop {
             let mut ahead = cursor.clone();
             ahead.skip_space();
             let and = ahead.eat("&");
             let spaced = ahead.at() > cursor.at();
-            if !(and || ahead.eat(",") || spaced && more(&ahead)) {
+            if !(and || or(&mut ahead, &before)? || spaced && more(&ahead)) {
                 return end_of_item(cursor);
             }
             ahead.skip_space();
             *cursor = ahead;
+            before = cursor.clone();
             item(cursor, and, false)?;
         }
     };
     let mut first = true;
+    let mut before = cursor.clone();
     loop {
         cursor.eat(opening(close));
         let mut spaced = true;
@@ -101,11 +124,12 @@ fn items(
                 break;
             }
             let and = !first && cursor.eat("&");
-            let or = !first && !and && cursor.eat(",");
+            let or = !first && !and && or(cursor, &before)?;
             if !(spaced || and || or) {
                 return Err(cursor.error(format!("`,`, `&`, a space or `{close}`")));
             }
             cursor.skip_space();
+            before = cursor.clone();
             item(cursor, and, true)?;
             (first, spaced) = (false, false);
         }
@@ -286,6 +310,10 @@ fn mask(cursor: &mut Cursor<'_>, kind: ComponentType) -> Result<(u64, Width), Te
     loop {
         let start = cursor.at();
         let word = cursor.word();
+        if kind == ComponentType::Fragment && word.eq_ignore_ascii_case("not-a-fragment") {
+            let text = "`!is-fragment&!first-fragment` for packets that are no fragment (`not-a-fragment` is sent as no bits, which no packet has)";
+            return Err(cursor.error_at(start, text));
+        }
         let Some(bit) = words::bit(kind, word) else {
             let names: Vec<_> = words::bits(kind).iter().map(|(name, _)| *name).collect();
             let names = if kind == ComponentType::Fragment { &names[..4] } else { &names[..] };

@@ -7,7 +7,7 @@
 //! LIST      = item, joined with `,` (or) and `&` (and, which binds tighter)
 //! item      = [= | != | < | <= | > | >=] value | value-value | true | false
 //! BITS      = [!] mask, joined alike; mask = name+name (all of the bits) | any(name+name) (one of them)
-//! action    = discard | rate N[bps|kbps|mbps|gbps|pps] [as ASN] | mark DSCP | redirect AS:N | redirect IP:N | redirect [IPV6]:N
+//! action    = discard | discard(RATE) | unlimited(inf) | rate N[bps|kbps|mbps|gbps|pps] [as ASN] | mark DSCP | redirect AS:N | redirect IP:N | redirect [IPV6]:N
 //!           | redirect IP [copy] | redirect next-hop [IP] [copy] | sample | continue | accept | community HEX
 //!           | interface-set [non-transitive] in|out|in+out ASN:GROUP
 //! ```
@@ -16,10 +16,14 @@
 //!   in the width of its digits: `dport 0x0050` is another rule than `dport 80` to BGP. What has another width, or is larger than the
 //!   packet's field, is shown in hex.
 //! - **Family.** An IPv6 prefix or a flow label makes it IPv6, otherwise it is IPv4; a route distinguisher makes it VPN.
+//! - **Rates below zero** discard, an infinite one does not limit (RFC 8955 §7.1 leaves them open); `discard(-100)` and `unlimited(inf)` say
+//!   both what is done and what was sent.
+//! - **A next hop** that no action looks at is no part of a rule.
+//! - **A prefix** with bits outside of it is read without them, as BGP speakers do, and [`parse_line_with_notes`] says so.
 //! - **A plain rate** counts bytes a second, as on the wire; `bps` and its multiples are bits.
 //! - **Other programs' text** is taken too: long names, `[ =80 =443 ]`, `'==80 ==443'`, `match { } then { }`, `rate-limit`. Behind `flow` or
 //!   `match`, and in `[protocol: ==tcp]` as GoBGP prints it, plain TCP flags and fragment bits ask for any of the bits, as ExaBGP and GoBGP
-//!   mean it (m = 0), and `=` for all; and a space between two values is an `,`.
+//!   mean it (m = 0), and `=` for all; and a space between two values is an `,`. So is `|` between values without operator. Behind `flow`, actions may stand without `then`.
 //! - Without `then`, a rule has no actions: it accepts.
 //! - What can be read in two ways is an error.
 
@@ -33,8 +37,8 @@ mod rule;
 mod show;
 mod words;
 
-pub use error::TextError;
-pub use show::Actions;
+pub use error::{Note, TextError};
+pub use show::{Actions, WireLine};
 
 use crate::family::Family;
 use crate::nlri::Nlri;
@@ -48,7 +52,7 @@ impl FromStr for Rule {
     type Err = TextError;
 
     fn from_str(text: &str) -> Result<Self, TextError> {
-        rule::rule(text).map(|(rule, _)| rule)
+        rule::rule(text).map(|read| read.rule)
     }
 }
 
@@ -58,13 +62,14 @@ impl FromStr for Nlri {
 
     fn from_str(text: &str) -> Result<Self, TextError> {
         match rule::rule(text)? {
-            (rule, None) => Ok(rule.nlri),
-            (_, Some(at)) => Err(TextError::at(text, at, "the end of the match part")),
+            rule::Read { rule, actions_at: None, .. } => Ok(rule.nlri),
+            rule::Read { actions_at: Some(at), .. } => Err(TextError::at(text, at, "the end of the match part")),
         }
     }
 }
 
-/// Reads one line of a rules file: a rule, or `wire FAMILY NLRI-HEX [COMMUNITY-HEX...]`, whose NLRI comes with its length octets.
+/// Reads one line of a rules file: a rule, or `wire FAMILY NLRI-HEX [COMMUNITY-HEX...] [next-hop ADDRESS]`, whose NLRI comes with its
+/// length octets and whose next hop is that of the announcement.
 /// Behind `#` it is comment; `None` where nothing else is.
 ///
 /// # Errors
@@ -77,13 +82,30 @@ impl FromStr for Nlri {
 /// assert_eq!(rule.to_string(), "dst 192.0.2.0/24 proto tcp port 25 then discard");
 /// ```
 pub fn parse_line(line: &str) -> Result<Option<Rule>, TextError> {
+    Ok(parse_line_with_notes(line)?.map(|(rule, _)| rule))
+}
+
+/// The same, with what was read otherwise than it stands there: the writer should see it.
+///
+/// # Errors
+/// As [`parse_line`].
+///
+/// ```
+/// let (rule, notes) = flowspec::text::parse_line_with_notes("dst 192.0.2.1/24").unwrap().unwrap();
+/// assert_eq!(rule.to_string(), "dst 192.0.2.0/24 then accept");
+/// assert_eq!(notes[0].message, "`192.0.2.1/24` has bits outside of its prefix; it was read as 192.0.2.0/24");
+/// ```
+pub fn parse_line_with_notes(line: &str) -> Result<Option<(Rule, Vec<Note>)>, TextError> {
     let text = line.split('#').next().unwrap_or_default();
     let mut cursor = Cursor::new(text);
     cursor.skip_space();
     if cursor.peek().is_none() {
         return Ok(None);
     }
-    if cursor.eat_word("wire") { wire(cursor).map(Some) } else { text.parse().map(Some) }
+    if cursor.eat_word("wire") {
+        return wire(cursor).map(|rule| Some((rule, Vec::new())));
+    }
+    rule::rule(text).map(|read| Some((read.rule, read.notes)))
 }
 
 fn wire(mut cursor: Cursor<'_>) -> Result<Rule, TextError> {
@@ -114,6 +136,18 @@ fn wire(mut cursor: Cursor<'_>) -> Result<Rule, TextError> {
         let at = cursor.at();
         if cursor.peek().is_none() {
             return Ok(Rule::new(nlri, actions));
+        }
+        if cursor.eat_word("next-hop") {
+            cursor.skip_space();
+            let at = cursor.at();
+            let address = cursor.token().parse().map_err(|_| cursor.error_at(at, "an IP address"))?;
+            cursor.skip_space();
+            if cursor.peek().is_some() {
+                return Err(cursor.error("the end of the line"));
+            }
+            let mut rule = Rule { nlri, actions, next_hop: Some(address) };
+            rule.next_hop = rule.used_next_hop();
+            return Ok(rule);
         }
         let action = action::hex_community(cursor.token()).map_err(|expected| cursor.error_at(at, expected))?;
         actions.push(action);

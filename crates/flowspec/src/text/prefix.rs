@@ -1,14 +1,14 @@
 //! Prefixes: `192.0.2.0/24`, `2001:db8::/32`, and with an offset `::1234:0/64-104` (RFC 8956) or `::1234:0/104/64` (ExaBGP, GoBGP).
 
 use super::cursor::Cursor;
-use super::error::TextError;
+use super::error::{Note, TextError};
 use crate::family::IpVersion;
 use crate::prefix::{Ipv6Pattern, Prefix};
 use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Reads a prefix; an address alone is the prefix of full length. Host bits are an error: the writer meant something else.
-pub(super) fn prefix(cursor: &mut Cursor<'_>) -> Result<Prefix, TextError> {
+/// Reads a prefix; an address alone is the prefix of full length. Bits outside of the prefix are cleared, as BGP speakers do, and noted.
+pub(super) fn prefix(cursor: &mut Cursor<'_>, notes: &mut Vec<Note>) -> Result<Prefix, TextError> {
     cursor.skip_space();
     let start = cursor.at();
     let token = cursor.token();
@@ -28,10 +28,10 @@ pub(super) fn prefix(cursor: &mut Cursor<'_>) -> Result<Prefix, TextError> {
     } else {
         return Err(wrong());
     };
-    if as_written {
-        return Ok(prefix);
+    if !as_written {
+        notes.push(cursor.note_at(start, format!("`{token}` has bits outside of its prefix; it was read as {prefix}")));
     }
-    Err(cursor.error_at(start, "zeroes in the bits outside of the prefix").suggest(prefix.to_string()))
+    Ok(prefix)
 }
 
 /// The version that a prefix tells.

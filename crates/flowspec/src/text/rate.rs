@@ -21,10 +21,61 @@ const PACKETS: [(&str, f64); 3] = [("mpps", 1e6), ("kpps", 1e3), ("pps", 1.0)];
 
 const EXPECTED: &str = "a rate such as 1mbps (bits a second), 1000pps (packets) or 125000 (bytes a second)";
 
+/// Reads what follows `discard`: nothing, or the rate as sent where it is below zero, as in `discard(-100)` and `discard(-0pps)`.
+pub(super) fn discard(cursor: &mut Cursor<'_>) -> Result<Action, TextError> {
+    let as_sent = |rate: f32| rate <= 0.0;
+    extreme(cursor, as_sent, "a rate that discards: 0 or below, as in `discard(-100)`")?
+        .map_or_else(|| sent(cursor, 0.0, Unit::Bytes, 0), Ok)
+}
+
+/// Reads what follows `unlimited`: the rate as sent.
+pub(super) fn unlimited(cursor: &mut Cursor<'_>) -> Result<Action, TextError> {
+    const EXPECTED: &str = "`unlimited(inf)`: the one rate that does not limit";
+    extreme(cursor, |rate| rate == f32::INFINITY, EXPECTED)?.ok_or_else(|| cursor.error(EXPECTED))
+}
+
+/// A rate in parentheses that no other form can say, with its unit and AS number.
+fn extreme(cursor: &mut Cursor<'_>, fits: impl Fn(f32) -> bool, expected: &str) -> Result<Option<Action>, TextError> {
+    if !cursor.eat("(") {
+        return Ok(None);
+    }
+    let at = cursor.at();
+    let text = cursor.take_while(|c| c != ')' && !c.is_whitespace());
+    let (number, unit) = text.strip_suffix("pps").map_or((text, Unit::Bytes), |number| (number, Unit::Packets));
+    let known = |c: char| c.is_ascii_digit() || matches!(c, '-' | '.' | 'i' | 'n' | 'f');
+    let rate = number.parse::<f32>().ok().filter(|rate| number.chars().all(known) && fits(*rate));
+    let rate = rate.ok_or_else(|| cursor.error_at(at, expected))?;
+    if !cursor.eat(")") {
+        return Err(cursor.error("`)`"));
+    }
+    let asn = if cursor.eat_word("as") { as_number(cursor)? } else { 0 };
+    sent(cursor, rate, unit, asn).map(Some)
+}
+
+fn sent(cursor: &Cursor<'_>, rate: f32, unit: Unit, asn: u16) -> Result<Action, TextError> {
+    let rate = Rate::new(rate).ok_or_else(|| cursor.error(EXPECTED))?;
+    Ok(match unit {
+        Unit::Bytes => Action::RateBytes { asn, rate },
+        Unit::Packets => Action::RatePackets { asn, rate },
+    })
+}
+
+/// Reads a number without a unit, as in ExaBGP's `rate-limit-packets 1000`.
+pub(super) fn plain(cursor: &mut Cursor<'_>, unit: Unit) -> Result<Action, TextError> {
+    cursor.skip_space();
+    let at = cursor.at();
+    let number = cursor.take_while(|c| c.is_ascii_digit() || c == '.');
+    let rate = read(number, None).ok_or_else(|| cursor.error_at(at, "a number without a unit, 0 or above"))?;
+    sent(cursor, rate, unit, 0)
+}
+
 /// Reads number, unit and AS number; the unit may be a word of its own, as in ExaBGP's `rate-limit 1000 packets`.
 pub(super) fn action(cursor: &mut Cursor<'_>) -> Result<Action, TextError> {
     cursor.skip_space();
     let start = cursor.at();
+    if cursor.peek() == Some('-') {
+        return Err(cursor.error("a rate above 0; what lies below discards").suggest("discard"));
+    }
     let number = cursor.take_while(|c| c.is_ascii_digit() || c == '.');
     let unit_at = cursor.at();
     let unit = cursor.take_while(|c| c.is_ascii_alphabetic() || c == '/');
@@ -40,6 +91,12 @@ pub(super) fn action(cursor: &mut Cursor<'_>) -> Result<Action, TextError> {
             match (scale(&BITS).filter(|_| !unit.contains('B')), scale(&PACKETS)) {
                 (Some(scale), _) => (read(number, Some(scale / 8.0)), Unit::Bytes),
                 (_, Some(scale)) => (read(number, Some(scale)), Unit::Packets),
+                // 1MBps: bytes to some, bits to others.
+                (None, None) if unit.contains('B') && scale(&BITS).is_some() => {
+                    let expected =
+                        format!("`{number}{lower}` for bits a second, or a number without unit for bytes a second");
+                    return Err(cursor.error_at(unit_at, expected));
+                }
                 (None, None) => {
                     let units =
                         "one of bps, kbps, mbps, gbps, tbps (bits), pps, kpps, mpps; or no unit for bytes a second";
@@ -48,12 +105,9 @@ pub(super) fn action(cursor: &mut Cursor<'_>) -> Result<Action, TextError> {
             }
         }
     };
-    let rate = rate.and_then(Rate::new).ok_or_else(|| cursor.error_at(start, EXPECTED))?;
+    let rate = rate.ok_or_else(|| cursor.error_at(start, EXPECTED))?;
     let asn = if cursor.eat_word("as") { as_number(cursor)? } else { 0 };
-    Ok(match unit {
-        Unit::Bytes => Action::RateBytes { asn, rate },
-        Unit::Packets => Action::RatePackets { asn, rate },
-    })
+    sent(cursor, rate, unit, asn)
 }
 
 fn as_number(cursor: &mut Cursor<'_>) -> Result<u16, TextError> {
@@ -77,6 +131,13 @@ fn read(number: &str, scale: Option<f64>) -> Option<f32> {
     };
     let zero = number.bytes().all(|b| matches!(b, b'0' | b'.'));
     (rate.is_finite() && (rate > 0.0 || zero)).then_some(rate)
+}
+
+/// Writes what a rate does that has no other text, with the rate as sent: `discard(-100)`, `discard(-0pps)`, `unlimited(inf)`.
+pub(super) fn show_extreme(f: &mut fmt::Formatter<'_>, rate: f32, unit: Unit) -> fmt::Result {
+    let word = if rate <= 0.0 { "discard" } else { "unlimited" };
+    let unit = if unit == Unit::Packets { "pps" } else { "" };
+    write!(f, "{word}({rate}{unit})")
 }
 
 /// Writes a rate that [`read`] takes back bit for bit. Only for finite rates that are not below zero.

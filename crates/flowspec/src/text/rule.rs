@@ -2,7 +2,7 @@
 
 use super::action::Actions;
 use super::cursor::Cursor;
-use super::error::TextError;
+use super::error::{Note, TextError};
 use super::list::{self, Dialect, Ipv4Only};
 use super::{prefix, words};
 use crate::component::{ComponentType, ValueKind};
@@ -12,17 +12,37 @@ use crate::nlri::Nlri;
 use crate::op::{BitmaskOp, NumericOp};
 use crate::prefix::Prefix;
 use crate::rule::Rule;
+use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// Reads a rule; also says where its actions begin, if it has any.
-pub(super) fn rule(text: &str) -> Result<(Rule, Option<usize>), TextError> {
+/// A rule as it was read.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) rule: Rule,
+    /// Where its actions begin, if it has any.
+    pub(super) actions_at: Option<usize>,
+    pub(super) notes: Vec<Note>,
+}
+
+/// Reads a rule.
+pub(super) fn rule(text: &str) -> Result<Read, TextError> {
+    let text = without_escapes(text);
     let mut draft = Draft::default();
-    let mut cursor = Cursor::new(text);
+    let mut cursor = Cursor::new(&text);
     while draft.step(&mut cursor)? {}
-    let actions_at = draft.actions_at;
     let nlri = draft.nlri(&cursor)?;
     let Actions { actions, next_hop, .. } = draft.actions;
-    Ok((Rule { nlri, actions, next_hop }, actions_at))
+    let mut rule = Rule { nlri, actions, next_hop };
+    rule.next_hop = rule.used_next_hop();
+    Ok(Read { rule, actions_at: draft.actions_at, notes: draft.notes })
+}
+
+/// FastNetMon writes the line ends of its commands as a backslash and an `n`; they are spaces here. All else keeps its place.
+fn without_escapes(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(["\\n", "\\r", "\\t"].iter().fold(text.to_owned(), |text, escape| text.replace(escape, "  ")))
 }
 
 /// What a component asks for.
@@ -63,6 +83,9 @@ struct Draft {
     /// Whether an action must follow.
     action_due: bool,
     actions: Actions,
+    /// Whether it is in ExaBGP's one-line form, which has no `then`: `flow route destination 10.0.0.1/32 rate-limit 0`.
+    flat: bool,
+    notes: Vec<Note>,
 }
 
 impl Default for Draft {
@@ -79,6 +102,8 @@ impl Default for Draft {
             actions_at: None,
             action_due: false,
             actions: Actions::default(),
+            flat: false,
+            notes: Vec::new(),
         }
     }
 }
@@ -134,7 +159,16 @@ impl Draft {
                 self.actions_at.get_or_insert(at);
                 cursor.skip_space();
                 if !cursor.eat("[") {
-                    return Err(cursor.error("`[`"));
+                    let at = cursor.at();
+                    let word = cursor.word();
+                    if word.is_empty() {
+                        return Err(
+                            cursor.error_at(at, "`[`, or a community such as 0x8006000000000000 or target:65000:100")
+                        );
+                    }
+                    self.actions.read(cursor, word, at, Dialect::Foreign)?;
+                    self.action_due = false;
+                    return Ok(true);
                 }
                 self.open.push(Open { close: "]", part: self.part });
                 (self.part, self.action_due) = (Part::Then, true);
@@ -164,18 +198,27 @@ impl Draft {
                 self.brace(cursor, Part::Match);
             }
             "announce" if begins => self.dialect = Dialect::Foreign,
+            "withdraw" if begins => {
+                return Err(cursor
+                    .error_at(at, "a rule that is announced; this takes one back (`floodgate withdraw` does that)"));
+            }
+            "neighbor" | "peer" if begins => {
+                self.dialect = Dialect::Foreign;
+                selector(cursor)?;
+            }
             "flow" | "flow-vpn" if begins => {
                 self.dialect = Dialect::Foreign;
-                self.brace(cursor, Part::Match);
+                self.flat = !self.brace(cursor, Part::Match);
             }
             "route" if begins => {
                 self.dialect = Dialect::Foreign;
-                cursor.skip_space();
-                if cursor.peek() != Some('{') {
-                    cursor.token();
-                }
                 if !self.brace(cursor, Part::Match) {
-                    return Err(cursor.error("`{`"));
+                    let mut named = cursor.clone();
+                    named.skip_space();
+                    named.token();
+                    if self.brace(&mut named, Part::Match) {
+                        *cursor = named;
+                    }
                 }
             }
             "rd" | "route-distinguisher" => {
@@ -196,6 +239,9 @@ impl Draft {
                     self.family = Some((family, at));
                 } else if let Some((kind, version)) = words::component(word) {
                     self.component(cursor, kind, version, at)?;
+                } else if self.flat && words::is_action(word) {
+                    self.actions_at.get_or_insert(at);
+                    self.actions.read(cursor, word, at, self.dialect)?;
                 } else {
                     return Err(unknown_word(cursor, word, at, self.components.last()));
                 }
@@ -222,7 +268,7 @@ impl Draft {
             ValueKind::Prefix => {
                 cursor.skip_space();
                 let at = cursor.at();
-                let prefix = prefix::prefix(cursor)?;
+                let prefix = prefix::prefix(cursor, &mut self.notes)?;
                 self.tells(prefix::version(&prefix), at);
                 Values::Prefix(prefix)
             }
@@ -337,6 +383,30 @@ const fn name(version: IpVersion) -> &'static str {
     }
 }
 
+/// Steps over whom one of ExaBGP's commands is for: `neighbor 192.0.2.1 local-as 65000, neighbor 192.0.2.2`. It says nothing of the rule.
+fn selector(cursor: &mut Cursor<'_>) -> Result<(), TextError> {
+    loop {
+        cursor.skip_space();
+        let at = cursor.at();
+        let who = cursor.token();
+        if who != "*" && who.parse::<IpAddr>().is_err() {
+            return Err(cursor.error_at(at, "the address of a neighbour, or `*`"));
+        }
+        while ["local-ip", "local-as", "peer-as", "router-id", "family-allowed"].iter().any(|key| cursor.eat_word(key))
+        {
+            cursor.skip_space();
+            cursor.token();
+        }
+        cursor.skip_space();
+        if !cursor.eat(",") {
+            return Ok(());
+        }
+        if !["neighbor", "peer"].iter().any(|word| cursor.eat_word(word)) {
+            return Err(cursor.error("`neighbor` and another address"));
+        }
+    }
+}
+
 /// The error for a word that is nothing in the match part.
 fn unknown_word(
     cursor: &Cursor<'_>,
@@ -344,7 +414,7 @@ fn unknown_word(
     at: usize,
     last: Option<&(ComponentType, Values, usize)>,
 ) -> TextError {
-    if words::ACTIONS.iter().any(|action| action.eq_ignore_ascii_case(word)) {
+    if words::is_action(word) {
         return cursor.error_at(at, "`then` before the first action").suggest(format!("then {word}"));
     }
     let expected = match last {

@@ -18,6 +18,30 @@ impl fmt::Display for Rule {
     }
 }
 
+/// A rule as octets, a line that [`parse_line`](super::parse_line) reads: `wire ipv4 060120c0000201 8006000000000000`. A next hop that an
+/// action looks at is part of the rule and of the line, though it is no community: `wire ipv4 060120c0000201 0800000000000000 next-hop
+/// 192.0.2.254`.
+#[derive(Clone, Copy, Debug)]
+pub struct WireLine<'a>(pub &'a Rule);
+
+impl fmt::Display for WireLine<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Rule { nlri, actions, .. } = self.0;
+        let mut octets = Vec::with_capacity(nlri.wire_len());
+        nlri.encode_to(&mut octets);
+        write!(f, "wire {} ", nlri.family())?;
+        octets.iter().try_for_each(|octet| write!(f, "{octet:02x}"))?;
+        for action in actions {
+            f.write_str(" ")?;
+            action.encode().as_bytes().iter().try_for_each(|octet| write!(f, "{octet:02x}"))?;
+        }
+        match self.0.used_next_hop() {
+            Some(address) => write!(f, " next-hop {address}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The match part: `rd 65000:1 dst 192.0.2.1/32 proto udp`. `ipv6` stands before it only where nothing else tells.
 impl fmt::Display for Nlri {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -171,13 +195,14 @@ impl fmt::Display for Actions<'_> {
     }
 }
 
-/// `discard`, `rate 1mbps`, `mark 46`, `redirect 65000:100`; `community HEX` for what has no other exact form.
+/// `discard`, `rate 1mbps`, `mark 46`, `redirect 65000:100`; `discard(-100)` and `unlimited(inf)` for rates that do that; `community HEX`
+/// for what has no other exact form.
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match *self {
             Action::RateBytes { asn: 0, rate } if rate.as_f32().to_bits() == 0 => f.write_str("discard"),
-            Action::RateBytes { asn, rate } if readable(rate) => show_rate(f, asn, rate, rate::Unit::Bytes),
-            Action::RatePackets { asn, rate } if readable(rate) => show_rate(f, asn, rate, rate::Unit::Packets),
+            Action::RateBytes { asn, rate } => show_rate(f, asn, rate, rate::Unit::Bytes),
+            Action::RatePackets { asn, rate } => show_rate(f, asn, rate, rate::Unit::Packets),
             Action::TrafficAction { sample: true, continues: false } => f.write_str("sample"),
             Action::TrafficAction { sample: false, continues: true } => f.write_str("continue"),
             Action::TrafficAction { sample: true, continues: true } => f.write_str("sample continue"),
@@ -200,23 +225,22 @@ impl fmt::Display for Action {
                 };
                 write!(f, "interface-set {transitive}{direction} {asn}:{}", group & 0x3fff)
             }
-            Action::RateBytes { .. }
-            | Action::RatePackets { .. }
-            | Action::TrafficAction { sample: false, continues: false }
+            Action::TrafficAction { sample: false, continues: false }
             | Action::InterfaceSet { .. }
             | Action::Other(_) => show_raw(f, *self),
         }
     }
 }
 
-/// Whether text other than hex can say the rate: zero and above, finite.
-fn readable(rate: Rate) -> bool {
-    rate.as_f32().is_finite() && rate.as_f32().is_sign_positive()
-}
-
+/// A rate below zero discards and an infinite one does not limit: such a rate is shown as what it does.
 fn show_rate(f: &mut Formatter<'_>, asn: u16, rate: Rate, unit: rate::Unit) -> fmt::Result {
-    f.write_str("rate ")?;
-    rate::show(f, rate.as_f32(), unit)?;
+    let rate = rate.as_f32();
+    if rate.is_finite() && rate.is_sign_positive() {
+        f.write_str("rate ")?;
+        rate::show(f, rate, unit)?;
+    } else {
+        rate::show_extreme(f, rate, unit)?;
+    }
     if asn == 0 { Ok(()) } else { write!(f, " as {asn}") }
 }
 

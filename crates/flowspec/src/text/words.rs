@@ -38,14 +38,18 @@ pub(super) const LABELS: [&str; 2] = ["label", "flow-label"];
 pub(super) const MATCH_WORDS: [&str; 7] = ["then", "rd", "ipv4", "ipv6", "vpnv4", "vpnv6", "match"];
 
 /// Words that begin an action.
-pub(super) const ACTIONS: [&str; 17] = [
+pub(super) const ACTIONS: [&str; 21] = [
     "discard",
     "drop",
     "accept",
     "rate",
     "rate-limit",
+    "rate-limit-bytes",
+    "rate-limit-packets",
+    "unlimited",
     "mark",
     "redirect",
+    "copy",
     "redirect-to-nexthop",
     "redirect-to-nexthop-ietf",
     "copy-to-nexthop",
@@ -57,6 +61,11 @@ pub(super) const ACTIONS: [&str; 17] = [
     "extended-community",
     "target",
 ];
+
+/// Whether `word` begins an action.
+pub(super) fn is_action(word: &str) -> bool {
+    ACTIONS.iter().any(|action| action.eq_ignore_ascii_case(word))
+}
 
 /// IANA protocol numbers that have a name here.
 const PROTOCOLS: [(&str, u8); 24] = [
@@ -86,8 +95,8 @@ const PROTOCOLS: [(&str, u8); 24] = [
     ("udplite", 136),
 ];
 
-/// Bits of header octet 13.
-const TCP_FLAGS: [(&str, u64); 10] = [
+/// Bits of header octets 12 and 13. The last two are names of one bit, which takes a mask of two octets (RFC 3540, RFC 9768).
+const TCP_FLAGS: [(&str, u64); 12] = [
     ("fin", 0x01),
     ("syn", 0x02),
     ("rst", 0x04),
@@ -98,6 +107,8 @@ const TCP_FLAGS: [(&str, u64); 10] = [
     ("urgent", 0x20),
     ("ece", 0x40),
     ("cwr", 0x80),
+    ("ns", 0x100),
+    ("ae", 0x100),
 ];
 
 /// Bits of the fragment component (RFC 8955 §4.2.2.12).
