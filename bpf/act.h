@@ -110,9 +110,7 @@ static __noinline void take_sample(struct packet *packet, __u32 number)
 	sample->frame_length = length;
 	sample->captured = captured;
 	sample->unused = 0;
-	/* The verifier has to see the bounds on the very register that the call takes. */
-	asm volatile("" : "+r"(captured));
-	if (captured < 14 || captured > sizeof(sample->octets) || bpf_xdp_load_bytes(packet->ctx, 0, sample->octets, captured))
+	if (captured < 14 || bpf_xdp_load_bytes(packet->ctx, 0, sample->octets, bounded(captured, sizeof(sample->octets))))
 		sample->captured = 0;
 	tell(STAT_SAMPLES);
 	bpf_ringbuf_submit(sample, 0);

@@ -77,6 +77,14 @@ static __always_inline void *at(void *map, __u32 index)
 	return bpf_map_lookup_elem(map, &index);
 }
 
+/* A length from 1 to `most`, a power of two, as the verifier of every kernel understands it: those of Linux 6.1 and 6.12 may lose
+ * what a comparison says of a value when that is copied to another register; a mask is seen in the register that the call takes. */
+static __always_inline __u32 bounded(__u32 length, __u32 most)
+{
+	asm volatile("" : "+r"(length));
+	return ((length - 1) & (most - 1)) + 1;
+}
+
 /* What is loaded before this is loaded before what is loaded after it. x86 keeps that order by itself, and there this is no code at all:
  * the verifier knows the constant. Elsewhere a fetching atomic is a full barrier, also on a word that nobody else sees. */
 static __always_inline void order_loads(void)

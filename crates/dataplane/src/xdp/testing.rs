@@ -19,7 +19,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ha
 
 /// Frames of one run of [`Harness::judge`].
 pub const FRAMES: u32 = 4096;
-const FRAME_MAX: usize = 2040;
+const FRAME_MAX: usize = 2048;
 /// Octets of the frames of [`Harness::measure`].
 pub const SMALL: usize = 96;
 
@@ -60,7 +60,7 @@ struct Small {
     octets: [u8; SMALL],
 }
 
-// SAFETY: integers without padding: 8 + 2040 octets.
+// SAFETY: integers without padding: 8 + 2048 octets.
 unsafe impl Plain for Frame {}
 // SAFETY: integers without padding: 46 half words and 64 octets, a multiple of eight.
 unsafe impl Plain for ResultLine {}
@@ -199,7 +199,7 @@ impl Harness {
         super::condition::sum(&self.classifier.tables().stats)
     }
 
-    /// Runs every frame through the filter once. Frames have 14 to 2040 octets.
+    /// Runs every frame through the filter once. Frames have 14 to 2048 octets.
     ///
     /// # Errors
     /// The kernel refuses the run, or a frame is too long or too short.
