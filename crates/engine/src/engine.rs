@@ -149,22 +149,30 @@ impl Engine {
         let (record, dirty) = self.table.entry(&key);
         if let Some(old) = record.paths.iter_mut().find(|path| path.is(peer, path_id)) {
             let was_stale = std::mem::take(&mut old.stale) | std::mem::take(&mut old.long_lived);
-            // The same announcement again does not prolong a life that policy has set.
-            let prolonged = expires.is_some() && old.deadline != deadline;
             let changed = !Arc::ptr_eq(&old.route, &route);
             if changed {
                 old.route = route;
-                old.received = now;
-                old.expired = false;
             }
+            // Announcing it again starts its life anew. What is sent again after a session loss or a refresh is no new wish: its life
+            // goes on as it was.
+            let anew = changed || !was_stale;
+            let prolonged = anew && (old.deadline != deadline || old.expired);
             if changed || prolonged {
+                old.received = now;
+            }
+            if prolonged {
+                // An earlier timer of the same route moves on by itself when it is due.
+                let timed = !old.expired && old.deadline.is_some_and(|old| deadline.is_some_and(|new| old <= new));
+                old.expired = false;
                 old.deadline = deadline;
-                self.stale.lives_until(deadline, &key, peer, path_id);
+                if !timed {
+                    self.stale.lives_until(deadline, &key, peer, path_id);
+                }
             }
             if let Some(trouble) = &mut record.trouble {
                 trouble.retry |= changed;
             }
-            if changed || was_stale {
+            if changed || was_stale || prolonged {
                 record.mark(&key, dirty);
             }
             return if changed { Announced::Taken } else { Announced::Known };

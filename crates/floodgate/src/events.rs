@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast;
 
 /// One thing that happened.
@@ -184,14 +184,31 @@ fn shortened(text: String) -> String {
     format!("{} ... ({} octets more)", &text[..end], text.len() - end)
 }
 
-/// RFC 3339 in UTC with milliseconds.
+/// The last second of the year 9999: RFC 3339 has no form for later ones.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// RFC 3339 in UTC with milliseconds. Times that it has no form for are shown as the nearest that it has.
 pub fn timestamp(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(Duration::from_secs(LAST_SECOND));
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+}
+
+/// The moment so many seconds after 1970, or the last one that can be told.
+pub fn unix_time(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_time_has_a_form() {
+        assert_eq!(timestamp(unix_time(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(timestamp(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(timestamp(unix_time(u64::MAX)), "9999-12-31T23:59:59.000Z");
+        assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(1 << 40)), "9999-12-31T23:59:59.000Z");
+    }
 
     #[test]
     fn the_latest_are_remembered_and_the_watchers_told() {

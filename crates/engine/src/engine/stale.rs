@@ -31,7 +31,12 @@ pub(super) struct Deadlines {
     stale: BTreeMap<(PeerId, RouteFamily), Retention>,
     /// Lives of single routes; out of date where the route has another deadline now.
     lives: BinaryHeap<Reverse<Life>>,
+    /// So many timers are there at most before those that are out of date are taken out.
+    trim_lives_at: usize,
 }
+
+/// Timers that are never worth trimming.
+const FEW_LIVES: usize = 4096;
 
 impl Deadlines {
     pub(super) fn lives_until(
@@ -138,6 +143,7 @@ impl Engine {
         let late = self.stale.stale.iter().filter(|(_, r)| r.until.is_none() && over(&r.long_lived_until));
         let late: Vec<_> = late.map(|(key, _)| *key).collect();
         late.into_iter().for_each(|(peer, family)| self.end_of_rib(peer, family));
+        self.trim_lives();
         let mut ended = Vec::new();
         while let Some(Reverse((deadline, ..))) = self.stale.lives.peek()
             && *deadline <= now
@@ -154,16 +160,42 @@ impl Engine {
     /// A rule made here goes; another's stays visible until its peer withdraws it.
     /// False if it has another deadline by now.
     fn end_life(&mut self, deadline: Timestamp, key: &RuleKey, peer: PeerId, path_id: Option<PathId>) -> bool {
-        let path = self.table.rules.get_mut(key).and_then(|record| {
-            record.paths.iter_mut().find(|path| path.is(peer, path_id) && path.deadline == Some(deadline))
-        });
+        let path = self
+            .table
+            .rules
+            .get_mut(key)
+            .and_then(|record| record.paths.iter_mut().find(|path| path.is(peer, path_id) && !path.expired));
         let Some(path) = path else { return false };
+        if path.deadline.is_none_or(|due| due > deadline) {
+            // It was announced again meanwhile: the timer goes on until then.
+            self.stale.lives_until(path.deadline, key, peer, path_id);
+            return false;
+        }
         path.expired = true;
         self.table.touch(key);
         if self.peers.is_local(peer) {
             self.withdraw_key(peer, key, path_id);
         }
         true
+    }
+
+    /// How many timers of single rules there are.
+    #[cfg(test)]
+    pub(super) fn timers(&self) -> usize {
+        self.stale.lives.len()
+    }
+
+    /// Rules that come and go leave timers behind: one for each route is enough.
+    fn trim_lives(&mut self) {
+        if self.stale.lives.len() < self.stale.trim_lives_at.max(FEW_LIVES) {
+            return;
+        }
+        let lives = self.table.rules.iter().flat_map(|(key, record)| {
+            let limited = record.paths.iter().filter(|path| !path.expired);
+            limited.filter_map(move |path| Some(Reverse((path.deadline?, key.clone(), path.peer, path.path_id))))
+        });
+        self.stale.lives = lives.collect();
+        self.stale.trim_lives_at = self.stale.lives.len() * 2;
     }
 
     fn drop_stale(&mut self, peer: PeerId, family: RouteFamily) {

@@ -428,6 +428,83 @@ fn rules_beyond_the_limit_wait_for_room() {
 }
 
 #[test]
+fn announcing_again_starts_a_life_anew() {
+    let mut engine = started(config(Some(Policy { max_lifetime: Some(60), ..open() })));
+    let own = rule("dst 192.0.2.2/32 then discard");
+    let route = Arc::new(Route::local(own.actions));
+    let nlri = Arc::new(own.nlri);
+    let local = |engine: &mut Engine, at: u64, expires: Option<u64>| {
+        let expires = expires.map(|seconds| NOW.plus(seconds));
+        engine.announce(LOCAL, nlri.clone(), None, route.clone(), NOW.plus(at), expires);
+    };
+    // Permanent, limited, limited anew, and permanent again.
+    local(&mut engine, 0, None);
+    local(&mut engine, 0, Some(10));
+    local(&mut engine, 5, Some(25));
+    assert_eq!(engine.expire(NOW.plus(24)), []);
+    local(&mut engine, 24, None);
+    assert_eq!(engine.expire(NOW.plus(1_000_000)), []);
+    assert_eq!(engine.rules().next().and_then(|rule| rule.expires()), None);
+    // A shorter time than before counts, too.
+    local(&mut engine, 0, Some(500));
+    local(&mut engine, 0, Some(100));
+    assert_eq!(engine.expire(NOW.plus(100)).len(), 1);
+    assert_eq!(engine.rules().count(), 0);
+}
+
+#[test]
+fn a_peers_new_announcement_starts_a_life_anew_and_a_repeated_feed_does_not() {
+    let mut engine = started(config(Some(Policy { max_lifetime: Some(60), ..open() })));
+    let rule = rule("dst 192.0.2.1/32 then discard");
+    let (nlri, route) = (Arc::new(rule.nlri), Arc::new(Route::local(rule.actions)));
+    let announce =
+        |engine: &mut Engine, at: u64| engine.announce(PEER, nlri.clone(), None, route.clone(), NOW.plus(at), None);
+    announce(&mut engine, 0);
+    announce(&mut engine, 40);
+    engine.expire(NOW.plus(99));
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed"], "its life ends 60 s after the second announcement");
+    // Sent again in answer to a refresh: it is the same wish.
+    let family = RouteFamily::Flow(flowspec::Family::Ipv4);
+    engine.begin_refresh(PEER, family);
+    announce(&mut engine, 99);
+    engine.end_of_rib(PEER, family);
+    engine.expire(NOW.plus(100));
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["guarded lifetime"]);
+    // Once it is over, too, and as often as one likes.
+    for again in 0..3 {
+        let at = 200 + again * 100;
+        announce(&mut engine, at);
+        engine.expire(NOW.plus(at + 59));
+        apply(&mut engine);
+        assert_eq!(states(&engine), ["installed"]);
+        engine.expire(NOW.plus(at + 60));
+        apply(&mut engine);
+        assert_eq!(states(&engine), ["guarded lifetime"]);
+    }
+}
+
+#[test]
+fn timers_of_rules_that_come_and_go_do_not_pile_up() {
+    let mut engine = started(config(Some(Policy { max_lifetime: Some(3600), ..open() })));
+    let rule = rule("dst 192.0.2.1/32 then discard");
+    let (nlri, route) = (Arc::new(rule.nlri), Arc::new(Route::local(rule.actions)));
+    for second in 0..3_000 {
+        for _ in 0..10 {
+            engine.withdraw(PEER, nlri.clone(), None);
+            engine.announce(PEER, nlri.clone(), None, route.clone(), NOW.plus(second), None);
+        }
+        engine.expire(NOW.plus(second));
+    }
+    assert!(engine.timers() < 5_000, "{}", engine.timers());
+    apply(&mut engine);
+    engine.expire(NOW.plus(2_999 + 3_600));
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["guarded lifetime"]);
+}
+
+#[test]
 fn rules_end_by_themselves() {
     let mut engine = started(config(Some(Policy { max_lifetime: Some(60), ..open() })));
     announce(&mut engine, PEER, "dst 192.0.2.1/32 then discard");

@@ -16,7 +16,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
-use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -163,12 +162,16 @@ struct RulesQuery {
 /// Streams: 100,000 rules are never in memory as text at once.
 async fn rules(State(state): State<ApiState>, Query(query): Query<RulesQuery>) -> Response {
     let filter = RuleFilter::parse(&query.filter);
-    let (chunks, body) = mpsc::channel::<Result<Bytes, Infallible>>(2);
+    let (chunks, body) = mpsc::channel::<Result<Bytes, &'static str>>(2);
     tokio::spawn(async move {
         let mut after = None;
         loop {
             let next = state.ask(|answer| Command::Rules { filter: filter.clone(), after, answer }).await;
-            let Ok((rules, more)) = next else { return };
+            let Ok((rules, more)) = next else {
+                // The connection is cut: a list that just ended would look complete.
+                let _ = chunks.send(Err("the daemon is stopping")).await;
+                return;
+            };
             let mut lines = Vec::with_capacity(rules.len() * 256);
             for rule in &rules {
                 if serde_json::to_writer(&mut lines, rule).is_ok() {
@@ -241,10 +244,7 @@ async fn samples(State(state): State<ApiState>) -> Result<impl IntoResponse, Fai
 
 async fn announce(State(state): State<ApiState>, Json(request): Json<AnnounceRequest>) -> Result<Json<Done>, Failure> {
     let rule = crate::rules::parse(&request.rule).map_err(Failure::bad)?;
-    let lifetime: Option<Age> = request.lifetime.as_deref().map(str::parse).transpose().map_err(Failure::bad)?;
-    if lifetime.is_some_and(|age| age.0.is_zero()) {
-        return Err(Failure::bad("a rule that lives 0 s is never enforced"));
-    }
+    let lifetime = request.lifetime.as_deref().map(Age::lifetime).transpose().map_err(Failure::bad)?;
     let lifetime = lifetime.map(|age| age.0);
     let id = state.ask(|answer| Command::Announce { rule: Box::new(rule), lifetime, answer }).await?;
     let view = settled(&state, id).await?;
@@ -320,4 +320,38 @@ async fn reload(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
     state.reload.send(answer).await.map_err(|_| stopping())?;
     let message = reply.await.map_err(|_| stopping())?.map_err(Failure::bad)?;
     Ok(Json(Done { message, rule: None }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    /// What a reader of all rules gets from an engine that answers so many requests and then is gone.
+    async fn list(pages: usize) -> Result<Bytes, axum::Error> {
+        let (commands, mut inbox) = mpsc::channel(1);
+        let (reload, _reloads) = mpsc::channel(1);
+        let engine = async move {
+            for page in 0..pages {
+                let Some(Command::Rules { answer, .. }) = inbox.recv().await else { return };
+                let rule: flowspec::Rule = format!("dst 192.0.2.{page}/32 then discard").parse().unwrap();
+                let view = RuleView { text: rule.to_string(), ..RuleView::default() };
+                let more = (page < 2).then(|| Arc::new(rule.nlri));
+                answer.send((vec![view], more)).unwrap();
+            }
+        };
+        let query = RulesQuery { filter: String::new() };
+        let response = rules(State(ApiState { commands, reload }), Query(query));
+        let (_, response) = tokio::join!(engine, response);
+        axum::body::to_bytes(response.into_body(), usize::MAX).await
+    }
+
+    #[tokio::test]
+    async fn a_list_that_ends_early_is_an_error_to_its_reader() {
+        let whole = list(3).await.unwrap();
+        assert_eq!(whole.iter().filter(|octet| **octet == b'\n').count(), 3);
+        for pages in 0..3 {
+            assert!(list(pages).await.is_err(), "{pages} pages look complete");
+        }
+    }
 }

@@ -49,6 +49,16 @@ fn errors_say_where_what_and_what_was_meant() {
         ("as = 65070", "as = 65070\nhold-time = \"1x\"", "f.toml:10:13: `1x` is no duration"),
         (
             "as = 65070",
+            "as = 65070\nallow.max-lifetime = \"18446744073709551615s\"",
+            "f.toml:10:22: `18446744073709551615s` is too long; expected at most 100 years (36500d)",
+        ),
+        (
+            "as = 65070",
+            "as = 65070\nhold-on-loss = 9223372036854775807",
+            "f.toml:10:16: `9223372036854775807s` is too long; expected at most 100 years (36500d)",
+        ),
+        (
+            "as = 65070",
             "as = 65070\nttl-security = 0",
             "f.toml:10:16: expected true, false or a number of hops from 1 to 254",
         ),

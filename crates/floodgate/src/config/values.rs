@@ -17,42 +17,74 @@ impl Age {
     pub const fn seconds(seconds: u64) -> Self {
         Age(Duration::from_secs(seconds))
     }
+
+    /// The longest that is taken: 100 years. Whatever a date is reckoned from it has a form.
+    pub const LONGEST: Age = Age::seconds(36_500 * 86_400);
+
+    /// Reads the lifetime of a rule or of a pause, which is not zero.
+    ///
+    /// # Errors
+    /// It is no length of time, longer than [`LONGEST`](Self::LONGEST), or zero.
+    pub fn lifetime(text: &str) -> Result<Self, InvalidAge> {
+        match text.parse()? {
+            Age(Duration::ZERO) => Err(InvalidAge::Zero(text.to_owned())),
+            age => Ok(age),
+        }
+    }
 }
 
-/// Text that is no length of time.
+/// Text that is no length of time, or none that is taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no duration; expected a form such as 90s, 10m, 1h30m, 2d or 250ms")]
-pub struct InvalidAge(String);
+pub enum InvalidAge {
+    /// It has another form.
+    #[error("`{0}` is no duration; expected a form such as 90s, 10m, 1h30m, 2d or 250ms")]
+    Form(String),
+    /// It is longer than [`Age::LONGEST`].
+    #[error("`{0}` is too long; expected at most 100 years (36500d)")]
+    TooLong(String),
+    /// It is nothing, where something is to last.
+    #[error("`{0}`: what lasts no time has no effect; expected a longer one")]
+    Zero(String),
+}
 
 impl FromStr for Age {
     type Err = InvalidAge;
 
     fn from_str(text: &str) -> Result<Self, InvalidAge> {
-        parse_age(text).map(Age).ok_or_else(|| InvalidAge(text.to_owned()))
+        let age = parse_age(text).ok_or_else(|| InvalidAge::Form(text.to_owned()))?;
+        if age.is_none_or(|age| age > Age::LONGEST.0) {
+            return Err(InvalidAge::TooLong(text.to_owned()));
+        }
+        Ok(Age(age.unwrap_or_default()))
     }
 }
 
-fn parse_age(text: &str) -> Option<Duration> {
+/// `None`: another form; `Some(None)`: more than a `Duration` holds.
+fn parse_age(text: &str) -> Option<Option<Duration>> {
     let mut rest = text.trim();
     if rest.is_empty() {
         return None;
     }
-    let mut total = Duration::ZERO;
+    let mut total = Some(Duration::ZERO);
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let number: u64 = rest[..digits].parse().ok()?;
+        if digits == 0 {
+            return None;
+        }
+        // All digits: what does not fit is too much.
+        let number: Option<u64> = rest[..digits].parse().ok();
         rest = rest[digits..].trim_start();
         let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-        let seconds = |factor: u64| number.checked_mul(factor).map(Duration::from_secs);
+        let seconds = |factor: u64| number?.checked_mul(factor).map(Duration::from_secs);
         let part = match &rest[..letters] {
-            "ms" => Duration::from_millis(number),
-            "" | "s" => seconds(1)?,
-            "m" | "min" => seconds(60)?,
-            "h" => seconds(3600)?,
-            "d" => seconds(86_400)?,
+            "ms" => number.map(Duration::from_millis),
+            "" | "s" => seconds(1),
+            "m" | "min" => seconds(60),
+            "h" => seconds(3600),
+            "d" => seconds(86_400),
             _ => return None,
         };
-        total = total.checked_add(part)?;
+        total = total.zip(part).and_then(|(total, part)| total.checked_add(part));
         rest = rest[letters..].trim_start();
     }
     Some(total)
@@ -84,9 +116,9 @@ impl<'de> Deserialize<'de> for Age {
                 f.write_str("seconds, or a duration such as \"10m\"")
             }
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<Age, E> {
-                u64::try_from(value)
-                    .map(Age::seconds)
-                    .map_err(|_| E::custom(format!("{value} is no duration: negative")))
+                let seconds =
+                    u64::try_from(value).map_err(|_| E::custom(format!("{value} is no duration: negative")))?;
+                format!("{seconds}s").parse().map_err(E::custom)
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Age, E> {
                 text.parse().map_err(E::custom)
@@ -337,9 +369,21 @@ mod tests {
             assert_eq!(age.to_string(), shown);
             assert_eq!(shown.parse(), Ok(age));
         }
-        for bad in ["", "x", "1x", "-1s", "1.5h", "99999999999999999999s", "s"] {
-            assert!(bad.parse::<Age>().is_err(), "{bad}");
+        for bad in ["", "x", "1x", "-1s", "1.5h", "99999999999999999999x", "s"] {
+            assert_eq!(bad.parse::<Age>(), Err(InvalidAge::Form(bad.to_owned())));
         }
+        for long in [
+            "9000000000000s",
+            "2924710d",
+            "18446744073709551615s",
+            "99999999999999999999s",
+            "18446744073709551615d",
+            "36500d1ms",
+        ] {
+            assert_eq!(long.parse::<Age>(), Err(InvalidAge::TooLong(long.to_owned())));
+        }
+        assert_eq!("36500d".parse(), Ok(Age::LONGEST));
+        assert_eq!(Age::lifetime("0ms"), Err(InvalidAge::Zero("0ms".to_owned())));
     }
 
     #[test]

@@ -4,14 +4,15 @@ use super::client::{Client, Failure};
 use super::{LiveArgs, NEGATIVE, OK, ask};
 use crate::api::{AnnounceRequest, Done, WithdrawRequest};
 use crate::cli::output::Output;
+use crate::config::Age;
 use anyhow::Result;
 
 /// States of a rule that was announced and does what it says, or will.
 const GOOD: [&str; 4] = ["installed", "pending", "shadowed", "stale"];
 
 /// Announces a local rule. The answer is no if it is not going to be enforced.
-pub(super) fn announce(args: &LiveArgs, rule: &[String], lifetime: Option<&str>) -> Result<u8> {
-    let request = AnnounceRequest { rule: rule.join(" "), lifetime: lifetime.map(str::to_owned) };
+pub(super) fn announce(args: &LiveArgs, rule: &[String], lifetime: Option<Age>) -> Result<u8> {
+    let request = AnnounceRequest { rule: rule.join(" "), lifetime: lifetime.map(|age| age.to_string()) };
     change(args, "/v1/announce", Some(&request))
 }
 

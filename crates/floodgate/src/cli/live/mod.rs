@@ -8,6 +8,7 @@ mod watch;
 
 use super::output::complain;
 use super::{DEFAULT_CONFIG, NEGATIVE, OK, UNREACHABLE};
+use crate::config::Age;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use client::{Client, Failure};
@@ -134,8 +135,8 @@ pub struct AnnounceArgs {
     #[command(flatten)]
     pub live: LiveArgs,
     /// How long it lives, such as 10m; without it until it is withdrawn
-    #[arg(long = "for", value_name = "TIME")]
-    pub lifetime: Option<String>,
+    #[arg(long = "for", value_name = "TIME", value_parser = Age::lifetime)]
+    pub lifetime: Option<Age>,
     /// The rule, quoted or as bare words
     #[arg(required = true, value_name = "RULE")]
     pub rule: Vec<String>,
@@ -164,7 +165,7 @@ pub fn run(command: &LiveCommand) -> Result<u8> {
         LiveCommand::Watch(args) => watch::watch(args),
         LiveCommand::Samples(args) => samples::samples(args),
         LiveCommand::History(args) => show::history(&args.live, args.count),
-        LiveCommand::Announce(args) => change::announce(&args.live, &args.rule, args.lifetime.as_deref()),
+        LiveCommand::Announce(args) => change::announce(&args.live, &args.rule, args.lifetime),
         LiveCommand::Withdraw(args) => change::withdraw(&args.live, &args.rule),
         LiveCommand::Pause(args) => change::pause(args),
         LiveCommand::Resume(args) => change::resume(args),

@@ -6,13 +6,13 @@ use crate::cli::explain::{parse_packet, verdict, words_of};
 use crate::cli::input::to_hex;
 use crate::daemon::command::{Command, RuleFilter, Which};
 use crate::daemon::peer_table::PeerEntry;
-use crate::events::{About, Kind, timestamp};
+use crate::events::{About, Kind, timestamp, unix_time};
 use crate::net::PeerId;
 use engine::Route;
 use flowspec::{Nlri, Rule, RuleId, Scope};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Rules looked at for one part of a long answer: what else is asked in between waits no longer than that takes.
 const PAGE: usize = 2000;
@@ -157,7 +157,7 @@ impl Core {
             reason: state.reason(),
             entries: state.entries(),
             origins: origins.collect(),
-            expires: rule.expires().map(|end| timestamp(UNIX_EPOCH + Duration::from_secs(end.0))),
+            expires: rule.expires().map(|end| timestamp(unix_time(end.0))),
             packets: counter.map(|counter| counter.packets),
             bytes: counter.map(|counter| counter.bytes),
             dropped: counter.and_then(|counter| counter.dropped_packets),

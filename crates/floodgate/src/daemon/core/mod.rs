@@ -276,7 +276,7 @@ impl Core {
     /// What time alone brings about.
     fn tick(&mut self) {
         self.next_tick = Instant::now() + TICK;
-        for (peer, nlri) in self.engine.expire(now()) {
+        for (peer, nlri) in self.engine.expire(passed()) {
             let peer = PeerId(peer.0);
             if !self.admit(peer, Subject::Expired, "rules") {
                 continue;
@@ -310,8 +310,14 @@ fn engine_config(config: &Config, surroundings: &Surroundings, peers: &PeerTable
     }
 }
 
-/// Seconds since 1970, so that what is remembered over a restart means the same then; but the clock may be set without moving us.
+/// Seconds since 1970, so that what is remembered over a restart means the same then; but the clock may be set without moving us. A
+/// second that has begun counts as passed: what lasts from now on is never shorter than asked.
 fn now() -> Timestamp {
+    passed().plus(1)
+}
+
+/// The whole seconds that are over: what ends then has ended.
+fn passed() -> Timestamp {
     static START: OnceLock<(Instant, u64)> = OnceLock::new();
     let (start, unix) = START.get_or_init(|| (Instant::now(), unix_now()));
     Timestamp(unix + start.elapsed().as_secs())

@@ -121,7 +121,7 @@ impl Core {
                 None => left += paths.len(),
             }
         }
-        self.engine.expire(now);
+        self.engine.expire(super::passed());
         if taken + left > 0 {
             tracing::info!(taken, left, "rules of the last run");
             self.memory.touch();
