@@ -51,14 +51,58 @@ fn long_lived_times_come_from_the_peer() {
     assert_eq!(pair.downs(A)[0].graceful, [StaleFamily { long_lived: 3600, ..KEPT }, only_long]);
 }
 
+/// What A keeps after `event` at side `side`; whether both sent the N bit is `n`.
+fn kept_after(n: bool, side: usize, event: Event<'_>) -> Vec<StaleFamily> {
+    let mut pair = Pair::established_with(restarting(65001, 1, 90, true), restarting(65002, 2, 120, n));
+    pair.handle(side, event);
+    pair.run(secs(1));
+    pair.downs(A)[0].graceful.clone()
+}
+
 #[test]
-fn a_notification_keeps_routes_only_with_both_n_bits() {
-    for (n, kept) in [(true, vec![KEPT]), (false, vec![])] {
+fn which_notifications_keep_routes() {
+    let reset = |code| Event::Reset(cease(code, ""));
+    // Received: only with both N bits, and no Hard Reset.
+    assert_eq!(kept_after(true, B, reset(Notification::CEASE_RESET)), [KEPT]);
+    assert_eq!(kept_after(false, B, reset(Notification::CEASE_RESET)), []);
+    assert_eq!(kept_after(true, B, reset(Notification::CEASE_SHUTDOWN)), [], "said as a Hard Reset");
+    // Sent: what is no end that lasts.
+    for n in [true, false] {
+        for code in [Notification::CEASE_CONFIG_CHANGE, Notification::CEASE_RESET] {
+            assert_eq!(kept_after(n, A, reset(code)), [KEPT]);
+            assert_eq!(kept_after(n, A, Event::Stop(cease(code, ""))), [KEPT]);
+        }
+        for code in [Notification::CEASE_SHUTDOWN, Notification::CEASE_DECONFIGURED, Notification::CEASE_PREFIXES] {
+            assert_eq!(kept_after(n, A, reset(code)), []);
+            assert_eq!(kept_after(n, A, Event::Stop(cease(code, ""))), []);
+        }
+    }
+}
+
+#[test]
+fn a_hold_timer_that_expired_on_either_side_keeps_routes() {
+    for n in [true, false] {
         let mut pair = Pair::established_with(restarting(65001, 1, 90, true), restarting(65002, 2, 120, n));
         pair.wire[B] = Wire::Swallows;
         pair.run(secs(100));
         assert_eq!(pair.downs(A)[0].reason, DownReason::Sent(Notification::new(Notification::HOLD_TIMER)));
-        assert_eq!(pair.downs(A)[0].graceful, kept);
+        assert_eq!(pair.downs(A)[0].graceful, [KEPT]);
+        assert!(matches!(pair.downs(B)[0].reason, DownReason::Received(_)));
+        assert_eq!(pair.downs(B)[0].graceful, [StaleFamily { restart_time: 90, ..KEPT }]);
+    }
+}
+
+#[test]
+fn an_error_of_the_peer_keeps_its_routes() {
+    let overrun = [0, 0, 0, 11, 0x80, 14, 8, 0, 1, 133, 0, 0, 9, 1, 0];
+    let lengths = [0, 9, 0, 0];
+    for body in [&overrun[..], &lengths] {
+        let mut pair = Pair::established_with(restarting(65001, 1, 90, false), restarting(65002, 2, 120, false));
+        let length = (19 + body.len() as u16).to_be_bytes();
+        pair.inject(A, &[&[0xff; 16], &length[..], &[2], body].concat());
+        let down = pair.downs(A)[0].clone();
+        assert!(matches!(&down.reason, DownReason::Sent(notification) if notification.code == 3), "{down:?}");
+        assert_eq!(down.graceful, [KEPT]);
     }
 }
 

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 mod change;
 mod decide;
+mod losses;
 mod snapshot;
 mod stale;
 #[cfg(test)]
@@ -148,14 +149,15 @@ impl Engine {
         let route = self.routes.share(route);
         let (record, dirty) = self.table.entry(&key);
         if let Some(old) = record.paths.iter_mut().find(|path| path.is(peer, path_id)) {
-            let was_stale = std::mem::take(&mut old.stale) | std::mem::take(&mut old.long_lived);
+            let was_stale = old.stale || old.long_lived;
+            let was_awaited = old.confirm();
             let changed = !Arc::ptr_eq(&old.route, &route);
             if changed {
                 old.route = route;
             }
             // Announcing it again starts its life anew. What is sent again after a session loss or a refresh is no new wish: its life
             // goes on as it was.
-            let anew = changed || !was_stale;
+            let anew = changed || !was_awaited;
             let prolonged = anew && (old.deadline != deadline || old.expired);
             if changed || prolonged {
                 old.received = now;

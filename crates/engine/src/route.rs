@@ -121,8 +121,12 @@ pub(crate) struct Path {
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) peer: PeerId,
     pub(crate) path_id: Option<PathId>,
-    /// The session is lost, or this was remembered over a restart.
+    /// The session was lost, or this was remembered over a restart, and the peer has not sent it again since.
     pub(crate) stale: bool,
+    /// The loss by which it became stale, among those of its peer and family.
+    pub(crate) loss: u16,
+    /// A route refresh has begun, and the peer has not sent it again since.
+    pub(crate) unrefreshed: bool,
     /// Stale for so long that any other route is better (RFC 9494).
     pub(crate) long_lived: bool,
     /// Beyond the peer's limit.
@@ -140,10 +144,24 @@ impl Path {
             peer,
             path_id,
             stale: false,
+            loss: 0,
+            unrefreshed: false,
             long_lived: false,
             excess: false,
             expired: false,
         }
+    }
+
+    /// Its session is lost.
+    pub(crate) const fn lose(&mut self, loss: u16) {
+        (self.stale, self.loss) = (true, loss);
+    }
+
+    /// Its peer has sent it again; whether that was waited for, after a loss or in a refresh.
+    pub(crate) const fn confirm(&mut self) -> bool {
+        let awaited = self.stale || self.long_lived || self.unrefreshed;
+        (self.stale, self.long_lived, self.unrefreshed) = (false, false, false);
+        awaited
     }
 
     pub(crate) fn is(&self, peer: PeerId, path_id: Option<PathId>) -> bool {

@@ -51,7 +51,7 @@ impl UnicastRib {
         &mut self,
         peer: PeerId,
         version: IpVersion,
-        keep: impl Fn(&mut Path) -> bool,
+        mut keep: impl FnMut(&mut Path) -> bool,
     ) -> (Vec<IpNet>, u64) {
         let mut gone = 0;
         let touched = self.routes.retain(

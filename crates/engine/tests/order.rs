@@ -144,7 +144,7 @@ fn step(seed: &mut Seed, engine: &mut Engine, history: &mut History, rules: &[Ru
                 family,
                 until: Some(NOW.plus(100)),
                 long_lived_until: None,
-                keep_stale: true,
+                renews: true,
             });
             let retain: Vec<_> = retain.collect();
             engine.peer_down(peer, &retain, NOW);

@@ -114,6 +114,7 @@ fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
     let updates = Family::<Peer, Count>::default();
     let sessions = Family::<Peer, Count>::default();
     let malformed = Family::<PeerKind, Count>::default();
+    let framing = Family::<Peer, Count>::default();
     for view in peers {
         let peer = Peer { peer: view.name.clone() };
         up.get_or_create(&peer).set(i64::from(view.state == "established"));
@@ -121,6 +122,7 @@ fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
         stale.get_or_create(&peer).set(i64::try_from(view.stale).unwrap_or(i64::MAX));
         updates.get_or_create(&peer).inc_by(view.updates);
         sessions.get_or_create(&peer).inc_by(view.established_count);
+        framing.get_or_create(&peer).inc_by(view.framing_resets);
         for (kind, count) in &view.malformed {
             malformed.get_or_create(&PeerKind { peer: view.name.clone(), kind: kind.clone() }).inc_by(*count);
         }
@@ -130,6 +132,7 @@ fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
     registry.register("peer_stale_rules", "Rules kept although the session is lost", stale);
     registry.register("peer_updates", "UPDATE messages taken in", updates);
     registry.register("peer_sessions", "Times that the session came up", sessions);
+    registry.register("peer_framing_resets", "Sessions restarted since the boundaries of its rules were lost", framing);
     registry.register("peer_malformed", "Malformed things received, by kind", malformed);
 }
 

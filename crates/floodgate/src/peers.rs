@@ -150,7 +150,7 @@ impl Peers {
             tracing::error!(peer = %remote, why, "a session ended by a bug of floodgate's, which please report; it is started again");
             self.routes.remove(remote);
             // Before anything of the new session. If nobody listens any more, all ends anyway.
-            let news = News::Lost(format!("internal error: {why}"));
+            let news = News::Restarted(format!("internal error: {why}"));
             let _ = self.engine.send(FromPeer { peer: id, news }).await;
             self.start(id, settings);
         }
@@ -277,7 +277,7 @@ mod tests {
         assert!(!peers.tasks[0].task.is_finished());
         let lost = loop {
             let FromPeer { peer, news } = heard.recv().await.expect("it is told");
-            if let News::Lost(why) = news {
+            if let News::Restarted(why) = news {
                 break (peer, why);
             }
         };

@@ -475,10 +475,10 @@ fn peers_say_why_there_is_no_session() {
     let daemon = Daemon::start(&(peer("a", PEER, "") + &silent), "");
     let refused = wait("the refusal", || daemon.peer("b")["last_error"].as_str().map(str::to_owned));
     assert_eq!(refused, format!("cannot connect to 127.0.0.3:{port}: Connection refused (os error 111)"));
-    // A next hop of 5 octets: where the rules begin cannot be known (RFC 7606 §7.11).
+    // A rule that is longer than its attribute: where the next one begins cannot be known (RFC 7606 §5.3).
     let mut stream = by_hand(&daemon);
-    let attributes = [0x80, 14, 10, 0, 1, 133, 5, 1, 1, 1, 1, 1, 0];
+    let attributes = [0x80, 14, 7, 0, 1, 133, 0, 0, 9, 1];
     stream.write_all(&message(2, &[&[0, 0, 0, attributes.len() as u8][..], &attributes].concat())).unwrap();
     let lost = wait("the loss", || daemon.peer("a")["last_error"].as_str().map(str::to_owned));
-    assert_eq!(lost, "ipv4-flow disabled until the next session: the boundaries of its rules were lost");
+    assert!(lost.starts_with("the boundaries of its rules were lost (") && lost.ends_with("(3/9)"), "{lost}");
 }

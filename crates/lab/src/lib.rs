@@ -5,6 +5,7 @@
 //! - [`PacketSocket`] and [`packet`] send and see packets;
 //! - [`peers`] starts BIRD, GoBGP, ExaBGP and FRR as BGP neighbours, and [`Speaker`] is one of our own;
 //! - [`Observer`] tells what a data plane does to each packet;
+//! - [`Probe`] is an attack without a pause, and counts what gets through;
 //! - [`Daemon`] runs the program under test, and [`Site`] is the network around it;
 //! - [`acltool`] makes a namespace a Cumulus Linux switch, with a stand-in for its cl-acltool;
 //! - [`needs!`] skips a test, saying why, where the machine cannot run it.
@@ -18,6 +19,7 @@ mod netns;
 pub mod observer;
 pub mod packet;
 pub mod peers;
+mod probe;
 mod process;
 mod processor;
 mod require;
@@ -29,6 +31,7 @@ mod veth;
 pub use daemon::Daemon;
 pub use netns::Netns;
 pub use observer::{Fate, Observer};
+pub use probe::Probe;
 pub use process::Process;
 pub use processor::OnOneProcessor;
 pub use require::{Skipped, require_program, require_root, skip};

@@ -336,8 +336,7 @@ impl Work {
             | Output::Update(_)
             | Output::EndOfRib(_)
             | Output::RouteRefresh { .. }
-            | Output::TooLong(_)
-            | Output::FamilyDisabled(_) => {}
+            | Output::TooLong(_) => {}
         }
     }
 

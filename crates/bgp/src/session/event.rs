@@ -93,8 +93,6 @@ pub enum Output {
     },
     /// This route was queued to be sent and fits in no message that the peer takes: it was left out.
     TooLong(RouteKey),
-    /// The boundaries of this family's NLRIs were lost: nothing of it is heard any more in this session. All its routes are to be dropped.
-    FamilyDisabled(AfiSafi),
 }
 
 /// States of RFC 4271 §8.2.2; with two connections, that of the one further on.

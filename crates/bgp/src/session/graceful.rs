@@ -11,15 +11,7 @@ pub(super) fn families(config: &PeerConfig, negotiated: &Negotiated, reason: &Do
     let Some((ours, theirs)) = config.graceful_restart.as_ref().zip(negotiated.graceful_restart()) else {
         return Vec::new();
     };
-    let graceful = match reason {
-        DownReason::ConnectionLost | DownReason::PeerRestarted => true,
-        DownReason::NoConnection(_) => false,
-        // Only where both said so does a NOTIFICATION leave the routes, and a Hard Reset never does (RFC 8538 §4).
-        DownReason::Sent(notification) | DownReason::Received(notification) => {
-            ours.notification && theirs.notification && notification.kind() != Notification::CEASE_HARD_RESET
-        }
-    };
-    if !graceful {
+    if !keeps(reason, ours.notification && theirs.notification) {
         return Vec::new();
     }
     let stale = |family: AfiSafi| {
@@ -33,11 +25,34 @@ pub(super) fn families(config: &PeerConfig, negotiated: &Negotiated, reason: &Do
     negotiated.families.iter().filter_map(stale).collect()
 }
 
+/// Whether a session that ended for this reason is one to come back, so that its routes stay; `both` sent the N bit.
+///
+/// RFC 4724 lets no NOTIFICATION keep routes, RFC 8538 §4 any but a Hard Reset where both sides sent the N bit. Further than that go what we
+/// send over an error or a changed setting, and a hold timer that expired on either side: none of them says that the routes are wrong,
+/// and whoever can send an error or choke a link must not be able to take traffic filters away.
+fn keeps(reason: &DownReason, both: bool) -> bool {
+    match reason {
+        DownReason::ConnectionLost | DownReason::PeerRestarted => true,
+        DownReason::NoConnection(_) => false,
+        DownReason::Sent(notification) => {
+            let kind = notification.kind();
+            kind != Notification::CEASE_HARD_RESET && !FINAL.contains(&kind)
+        }
+        DownReason::Received(notification) => {
+            let kind = notification.kind();
+            kind == Notification::HOLD_TIMER || (both && kind != Notification::CEASE_HARD_RESET)
+        }
+    }
+}
+
+/// Ends that are meant to last (RFC 8538 §5.1).
+const FINAL: [(u8, u8); 3] =
+    [Notification::CEASE_PREFIXES, Notification::CEASE_SHUTDOWN, Notification::CEASE_DECONFIGURED];
+
 /// Whether an end that the operator asks for has to be said with a Hard Reset, because both sides keep routes over a plain
 /// NOTIFICATION (RFC 8538 §5).
 pub(super) fn needs_hard_reset(config: &PeerConfig, negotiated: &Negotiated, cease: &Notification) -> bool {
     let both = config.graceful_restart.as_ref().zip(negotiated.graceful_restart());
     let kept = both.is_some_and(|(ours, theirs)| ours.notification && theirs.notification);
-    let lasting = [Notification::CEASE_PREFIXES, Notification::CEASE_SHUTDOWN, Notification::CEASE_DECONFIGURED];
-    kept && lasting.contains(&cease.kind())
+    kept && FINAL.contains(&cease.kind())
 }

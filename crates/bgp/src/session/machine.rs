@@ -169,9 +169,10 @@ impl Session {
             };
             self.drop_conn(id, Some(notification.clone()));
             if self.up.as_ref().is_some_and(|up| up.conn == id) {
-                self.up = None;
-                let down = Down { reason: DownReason::Sent(notification), graceful: Vec::new() };
-                self.outputs.push_back(Output::Down(Box::new(down)));
+                let Some(up) = self.up.take() else { continue };
+                let reason = DownReason::Sent(notification);
+                let graceful = graceful::families(&self.config, &up.negotiated, &reason);
+                self.outputs.push_back(Output::Down(Box::new(Down { reason, graceful })));
             }
         }
     }
@@ -190,13 +191,6 @@ impl Session {
             prepend: negotiated.external.then_some(self.config.local_as),
         };
         self.outputs.push_back(Output::Established(Box::new(negotiated.clone())));
-        self.up = Some(Box::new(Up {
-            conn: id,
-            since: now,
-            negotiated,
-            encoding,
-            disabled: Default::default(),
-            queue: Queue::default(),
-        }));
+        self.up = Some(Box::new(Up { conn: id, since: now, negotiated, encoding, queue: Queue::default() }));
     }
 }

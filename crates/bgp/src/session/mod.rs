@@ -19,7 +19,7 @@ pub use event::{
 };
 pub use negotiated::Negotiated;
 
-use crate::afi_safi::{AfiSafi, FamilySet};
+use crate::afi_safi::AfiSafi;
 use crate::attribute::PathAttributes;
 use crate::message::{Message, RefreshKind, RouteRefresh};
 use crate::route::RouteKey;
@@ -62,8 +62,6 @@ struct Up {
     since: Instant,
     negotiated: Negotiated,
     encoding: Encoding,
-    /// Families whose framing was lost in this session.
-    disabled: FamilySet,
     queue: Queue,
 }
 

@@ -1,5 +1,6 @@
 //! What arrives on a connection: the message events of RFC 4271 §8.1.5, by phase.
 
+use crate::afi_safi::AfiSafi;
 use crate::message::{
     FamilyNumbers, MAX_EXTENDED_MESSAGE, Message, Notification, Open, RefreshKind, RouteRefresh, message_kind,
 };
@@ -7,7 +8,7 @@ use crate::session::Session;
 use crate::session::conn::{Conn, Phase};
 use crate::session::event::{ConnId, DownReason, Output};
 use crate::session::negotiated::negotiate;
-use crate::update::{Context, Decoded, Myself, Update, UpdateErrorKind, decode};
+use crate::update::{Context, Decoded, Myself, Update, decode};
 use std::time::{Duration, Instant};
 
 impl Session {
@@ -107,11 +108,9 @@ impl Session {
 
     fn update(&mut self, id: ConnId, body: &[u8], now: Instant) {
         let Some(up) = &mut self.up else { return };
-        let mut families = up.negotiated.families;
-        up.disabled.iter().for_each(|family| families.remove(family));
         let context = Context {
             four_octet_as: up.negotiated.four_octet_as,
-            families,
+            families: up.negotiated.families,
             add_path: up.negotiated.add_path_receive,
             external: up.negotiated.external && !self.config.confederation_peer,
             refuse_confed: up.negotiated.external && !self.config.confederation_peer,
@@ -122,21 +121,14 @@ impl Session {
             router_id: self.config.router_id,
         };
         match decode(body, &context, myself, &mut self.cache) {
-            Ok(Decoded { mut update, end_of_rib, disabled }) => {
-                // That a disabled family is not heard was told when it was disabled, not to be told with each UPDATE.
-                let ignored = |kind: &UpdateErrorKind| match kind {
-                    UpdateErrorKind::NotNegotiated(numbers) => numbers.known().is_some_and(|f| up.disabled.contains(f)),
-                    _ => false,
-                };
-                update.errors.retain(|error| !ignored(&error.kind));
-                for family in disabled.iter() {
-                    up.disabled.insert(family);
-                    self.outputs.push_back(Output::FamilyDisabled(family));
-                }
+            Ok(Decoded { update, end_of_rib, disabled }) => {
                 if update != Update::default() {
                     self.outputs.push_back(Output::Update(Box::new(update)));
                 }
                 self.outputs.extend(end_of_rib.map(Output::EndOfRib));
+                if let Some(family) = disabled.iter().next() {
+                    self.fail(id, Notification::new(framing_lost(family)), now);
+                }
             }
             Err(fault) => {
                 let (notification, errors) = *fault;
@@ -158,5 +150,14 @@ impl Session {
         if let Some(family) = known.filter(|_| heard) {
             self.outputs.push_back(Output::RouteRefresh { family, kind });
         }
+    }
+}
+
+/// The NOTIFICATION for a field in which the boundaries of the NLRIs are lost. RFC 7606 §5.3 and RFC 4760 §7 leave the choice of ignoring
+/// the family for the rest of the session, which would leave the peer's later changes unheard.
+const fn framing_lost(family: AfiSafi) -> (u8, u8) {
+    match family {
+        AfiSafi::Ipv4Unicast => Notification::UPDATE_NETWORK,
+        AfiSafi::Ipv6Unicast | AfiSafi::Flow(_) => Notification::UPDATE_OPTIONAL,
     }
 }

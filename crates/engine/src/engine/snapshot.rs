@@ -6,7 +6,7 @@
 use super::Engine;
 use super::stale::Retention;
 use crate::key::RuleKey;
-use crate::route::{AsPathFacts, Origin, PathFacts, PeerId, Route, Timestamp};
+use crate::route::{AsPathFacts, Origin, PathFacts, PeerId, Route, RouteFamily, Timestamp};
 use flowspec::{Action, Community, Family, Nlri, PathId};
 use std::fmt::{self, Write};
 use std::ops::Bound;
@@ -61,23 +61,23 @@ impl Engine {
     /// `retain` says; those of a family without retention are not taken. Rules made here are as before.
     pub fn restore(&mut self, peer: PeerId, paths: impl IntoIterator<Item = SnapshotPath>, retain: &[Retention]) {
         let local = self.peers.is_local(peer);
+        let losses: Vec<_> = match local {
+            true => Vec::new(),
+            false => retain.iter().filter_map(|r| Some((r.family, self.stale.lose(peer, r)?))).collect(),
+        };
         for path in paths {
-            let retained = retain.iter().any(|retention| retention.family == path.nlri.family().into());
-            if !local && !retained {
+            let family = RouteFamily::from(path.nlri.family());
+            let loss = losses.iter().find(|(retained, _)| *retained == family).map(|(_, loss)| *loss);
+            if !local && loss.is_none() {
                 continue;
             }
             let nlri = path.nlri.clone();
             self.announce(peer, path.nlri, path.path_id, path.route, path.received, path.deadline);
-            let key = RuleKey::new(nlri);
-            let record = self.table.rules.get_mut(&key);
-            if let Some(restored) =
-                record.and_then(|record| record.paths.iter_mut().find(|held| held.is(peer, path.path_id)))
-            {
-                restored.stale = !local;
+            let record = self.table.rules.get_mut(&RuleKey::new(nlri));
+            let held = record.and_then(|record| record.paths.iter_mut().find(|held| held.is(peer, path.path_id)));
+            if let Some((restored, loss)) = held.zip(loss) {
+                restored.lose(loss);
             }
-        }
-        if !local {
-            retain.iter().for_each(|retention| self.stale.keep_stale(peer, *retention));
         }
     }
 }

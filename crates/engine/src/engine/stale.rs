@@ -1,12 +1,16 @@
 //! Sessions that end and come back: which routes stay, for how long, and what ends them (RFC 4724, RFC 9494, hold on loss). And rules
 //! that live only so long.
+//!
+//! A route may wait for two things, told apart: for its peer to send it again after a loss (stale), and for the end of a route refresh
+//! (not yet refreshed, RFC 7313). Only the first is seen from outside.
 
 use super::Engine;
+use super::losses::{Due, Losses};
 use crate::key::RuleKey;
 use crate::route::{Path, PeerId, RouteFamily, Timestamp};
 use flowspec::{Nlri, PathId};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 /// How long a peer's routes of one family outlive the session. A family for which there is none goes at once.
@@ -18,8 +22,9 @@ pub struct Retention {
     pub until: Option<Timestamp>,
     /// Then, or at once, they stay as a last resort until that time: long-lived graceful restart.
     pub long_lived_until: Option<Timestamp>,
-    /// Routes that were stale already stay too. Graceful restart wants them to go (RFC 4724 §4.2), hold on loss does not.
-    pub keep_stale: bool,
+    /// What was stale already counts from this loss, too (hold on loss). Otherwise it keeps the deadline that it has (RFC 8538 §4.1,
+    /// RFC 9494 §4.2).
+    pub renews: bool,
 }
 
 /// The route of a peer that ends at a time.
@@ -28,7 +33,9 @@ type Life = (Timestamp, RuleKey, PeerId, Option<PathId>);
 /// What ends by itself.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
-    stale: BTreeMap<(PeerId, RouteFamily), Retention>,
+    losses: BTreeMap<(PeerId, RouteFamily), Losses>,
+    /// Route refreshes that have begun, and when they end at the latest.
+    refreshes: BTreeMap<(PeerId, RouteFamily), Timestamp>,
     /// Lives of single routes; out of date where the route has another deadline now.
     lives: BinaryHeap<Reverse<Life>>,
     /// So many timers are there at most before those that are out of date are taken out.
@@ -50,11 +57,14 @@ impl Deadlines {
     }
 
     pub(super) fn keep_peers(&mut self, keep: impl Fn(PeerId) -> bool) {
-        self.stale.retain(|(peer, _), _| keep(*peer));
+        self.losses.retain(|(peer, _), _| keep(*peer));
+        self.refreshes.retain(|(peer, _), _| keep(*peer));
     }
 
-    pub(super) fn keep_stale(&mut self, peer: PeerId, retention: Retention) {
-        self.stale.insert((peer, retention.family), retention);
+    /// Notes a loss; the number for the paths that become stale by it. `None` if nothing is retained.
+    pub(super) fn lose(&mut self, peer: PeerId, retention: &Retention) -> Option<u16> {
+        let kept = retention.until.is_some() || retention.long_lived_until.is_some();
+        kept.then(|| self.losses.entry((peer, retention.family)).or_default().add(retention))
     }
 }
 
@@ -66,83 +76,103 @@ enum Fate {
 }
 
 impl Engine {
-    /// A peer's session is lost. Its routes go, but for those of the families in `retain`.
+    /// A peer's session is lost. Its routes go, but for those of the families in `retain`. A refresh that was under way is forgotten.
     pub fn peer_down(&mut self, peer: PeerId, retain: &[Retention], _now: Timestamp) {
-        self.stale.stale.retain(|(other, _), _| *other != peer);
-        for retention in retain {
-            self.stale.keep_stale(peer, *retention);
-        }
-        let retention = |family| retain.iter().find(|retention| retention.family == family);
-        self.for_each_path(peer, None, |family, path| match retention(family) {
-            None => Fate::Gone,
-            Some(retention) if path.stale && !retention.keep_stale => Fate::Gone,
-            Some(retention) => {
-                path.stale = true;
-                if retention.until.is_none() { last_resort(path) } else { Fate::Changed }
+        self.stale.refreshes.retain(|(other, _), _| *other != peer);
+        let losses: Vec<(Retention, u16)> =
+            retain.iter().filter_map(|retention| Some((*retention, self.stale.lose(peer, retention)?))).collect();
+        let loss = |family| losses.iter().find(|(retention, _)| retention.family == family);
+        self.stale.losses.retain(|(other, family), _| *other != peer || loss(*family).is_some());
+        let mut used = BTreeSet::new();
+        self.for_each_path(peer, None, |family, path| {
+            path.unrefreshed = false;
+            let Some((retention, number)) = loss(family) else { return Fate::Gone };
+            if path.stale && !retention.renews {
+                used.insert((family, path.loss));
+                return Fate::Untouched;
             }
+            path.lose(*number);
+            used.insert((family, *number));
+            if retention.until.is_none() { last_resort(path) } else { Fate::Changed }
+        });
+        self.stale.losses.retain(|(other, family), losses| {
+            if *other == peer {
+                losses.retain(|number| used.contains(&(*family, number)));
+            }
+            !losses.is_empty()
         });
     }
 
-    /// A peer has sent all its routes of a family: those that it did not send again go.
+    /// A peer has sent all its routes of a family: those that are still stale go.
     pub fn end_of_rib(&mut self, peer: PeerId, family: RouteFamily) {
-        if self.stale.stale.remove(&(peer, family)).is_some() {
-            self.drop_stale(peer, family);
+        if self.stale.losses.remove(&(peer, family)).is_some() {
+            self.for_each_path(peer, Some(family), |_, path| if path.stale { Fate::Gone } else { Fate::Untouched });
         }
     }
 
-    /// A peer is back and has not kept its routes of a family (no graceful restart for it any more, or the F bit is clear): the stale ones go
-    /// at once.
+    /// A peer is back and will not confirm its routes of a family: the stale ones go at once.
     pub fn sweep(&mut self, peer: PeerId, family: RouteFamily) {
         self.end_of_rib(peer, family);
     }
 
-    /// All routes of a peer are to be sent again (route refresh): those that are not sent until the [end](Self::end_of_rib) go.
-    pub fn begin_refresh(&mut self, peer: PeerId, family: RouteFamily) {
-        let retention = Retention { family, until: None, long_lived_until: None, keep_stale: true };
-        self.stale.keep_stale(peer, retention);
+    /// All routes of a peer are to be sent again (RFC 7313 §4): those that are not until the [end](Self::end_refresh) go, and at `until` at
+    /// the latest. They are no less in force meanwhile.
+    pub fn begin_refresh(&mut self, peer: PeerId, family: RouteFamily, until: Timestamp) {
+        self.stale.refreshes.insert((peer, family), until);
         self.for_each_path(peer, Some(family), |_, path| {
-            path.stale = true;
-            Fate::Changed
+            path.unrefreshed = true;
+            Fate::Untouched
         });
+    }
+
+    /// A peer has sent all its routes again: those that it did not send since the [begin](Self::begin_refresh) go. False, and nothing is
+    /// done, if there was no begin.
+    pub fn end_refresh(&mut self, peer: PeerId, family: RouteFamily) -> bool {
+        let begun = self.stale.refreshes.remove(&(peer, family)).is_some();
+        if begun {
+            self.stale.losses.remove(&(peer, family));
+            self.for_each_path(peer, Some(family), |_, path| match path.unrefreshed {
+                true => Fate::Gone,
+                false => Fate::Untouched,
+            });
+        }
+        begun
     }
 
     /// When to call [`expire`](Self::expire) next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let stale = self.stale.stale.values().filter_map(|retention| retention.until.or(retention.long_lived_until));
+        let stale = self.stale.losses.values().filter_map(Losses::next_deadline);
         let lives = self.stale.lives.peek().map(|Reverse((deadline, ..))| *deadline);
-        stale.chain(lives).min()
+        stale.chain(self.stale.refreshes.values().copied()).chain(lives).min()
     }
 
-    /// A peer is back that has kept its routes of a family: from now on it is not the time to come back that counts, but until when it
-    /// has to have sent them again. Routes that would have stayed longer than `until` do.
+    /// A peer is back, and by `until` it is to have sent all its routes of a family again: what is still stale then goes. From now on it is
+    /// not the time to come back that counts, the first time after each loss; what that loss would have kept longer than `until` is.
     pub fn peer_back(&mut self, peer: PeerId, family: RouteFamily, until: Timestamp) {
-        if let Some(retention) = self.stale.stale.get_mut(&(peer, family)) {
-            retention.until = retention.until.map(|earlier| earlier.max(until));
+        if let Some(losses) = self.stale.losses.get_mut(&(peer, family)) {
+            losses.back(until);
         }
+    }
+
+    /// The peers and families whose End-of-RIB, or end of a route refresh, has not come in time: [`expire`](Self::expire) takes out what they
+    /// have not sent.
+    pub fn unsynchronized(&self, now: Timestamp) -> Vec<(PeerId, RouteFamily)> {
+        let losses = self.stale.losses.iter().filter(|(_, losses)| losses.is_unsynchronized(now)).map(|(key, _)| *key);
+        losses.chain(self.stale.refreshes.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key)).collect()
     }
 
     /// Time has passed: routes whose time is over go. The rules whose own time was over, and who announced them.
     pub fn expire(&mut self, now: Timestamp) -> Vec<(PeerId, Arc<Nlri>)> {
-        let over = |time: &Option<Timestamp>| time.is_some_and(|time| time <= now);
-        let due: Vec<_> = self.stale.stale.iter().filter(|(_, r)| over(&r.until)).map(|(key, _)| *key).collect();
-        for (peer, family) in due {
-            let long_lived = self.stale.stale.get_mut(&(peer, family)).and_then(|retention| {
-                retention.until = None;
-                retention.long_lived_until.filter(|time| *time > now)
-            });
-            if long_lived.is_some() {
-                self.for_each_path(
-                    peer,
-                    Some(family),
-                    |_, path| if path.stale { last_resort(path) } else { Fate::Untouched },
-                );
-            } else {
-                self.end_of_rib(peer, family);
-            }
+        let due = self.stale.losses.iter_mut().map(|(key, losses)| (*key, losses.expire(now)));
+        let due: Vec<_> = due.filter(|(_, due)| !due.is_empty()).collect();
+        for ((peer, family), due) in due {
+            self.expire_losses(peer, family, &due);
         }
-        let late = self.stale.stale.iter().filter(|(_, r)| r.until.is_none() && over(&r.long_lived_until));
-        let late: Vec<_> = late.map(|(key, _)| *key).collect();
-        late.into_iter().for_each(|(peer, family)| self.end_of_rib(peer, family));
+        let late: Vec<_> =
+            self.stale.refreshes.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key).collect();
+        for (peer, family) in late {
+            self.end_refresh(peer, family);
+        }
         self.trim_lives();
         let mut ended = Vec::new();
         while let Some(Reverse((deadline, ..))) = self.stale.lives.peek()
@@ -198,8 +228,17 @@ impl Engine {
         self.stale.trim_lives_at = self.stale.lives.len() * 2;
     }
 
-    fn drop_stale(&mut self, peer: PeerId, family: RouteFamily) {
-        self.for_each_path(peer, Some(family), |_, path| if path.stale { Fate::Gone } else { Fate::Untouched });
+    fn expire_losses(&mut self, peer: PeerId, family: RouteFamily, due: &Due) {
+        if due.all || self.stale.losses.get(&(peer, family)).is_some_and(Losses::is_empty) {
+            self.end_of_rib(peer, family);
+            return;
+        }
+        self.for_each_path(peer, Some(family), |_, path| match path.loss {
+            _ if !path.stale => Fate::Untouched,
+            loss if due.gone.contains(&loss) => Fate::Gone,
+            loss if due.long_lived.contains(&loss) => last_resort(path),
+            _ => Fate::Untouched,
+        });
     }
 
     /// Goes through a peer's routes, of one family or of all.
@@ -207,7 +246,7 @@ impl Engine {
         &mut self,
         peer: PeerId,
         only: Option<RouteFamily>,
-        fate: impl Fn(RouteFamily, &mut Path) -> Fate,
+        mut fate: impl FnMut(RouteFamily, &mut Path) -> Fate,
     ) {
         let meant = |family| only.is_none_or(|only| only == family);
         self.table.touch_where(|key, record| {

@@ -340,7 +340,7 @@ fn rules_outlive_the_session_as_policy_says() {
     }
     announce(&mut engine, OTHER, "dst 192.0.2.3/32 then discard");
     apply(&mut engine);
-    let retain = Retention { family: V4, until: Some(NOW.plus(60)), long_lived_until: None, keep_stale: false };
+    let retain = Retention { family: V4, until: Some(NOW.plus(60)), long_lived_until: None, renews: false };
     engine.peer_down(PEER, &[retain], NOW);
     apply(&mut engine);
     assert_eq!(states(&engine), ["stale", "stale", "installed"]);
@@ -384,7 +384,7 @@ fn long_lived_stale_routes_are_a_last_resort() {
     announce_with(&mut engine, PEER, "dst 192.0.2.2/32 then discard", PathFacts { no_llgr: true, ..facts });
     announce(&mut engine, OTHER, "dst 192.0.2.1/32 then rate 1mbps");
     let retention =
-        Retention { family: V4, until: Some(NOW.plus(10)), long_lived_until: Some(NOW.plus(99)), keep_stale: false };
+        Retention { family: V4, until: Some(NOW.plus(10)), long_lived_until: Some(NOW.plus(99)), renews: false };
     engine.peer_down(PEER, &[retention], NOW);
     apply(&mut engine);
     let discards = |engine: &Engine| {
@@ -466,9 +466,9 @@ fn a_peers_new_announcement_starts_a_life_anew_and_a_repeated_feed_does_not() {
     assert_eq!(states(&engine), ["installed"], "its life ends 60 s after the second announcement");
     // Sent again in answer to a refresh: it is the same wish.
     let family = RouteFamily::Flow(flowspec::Family::Ipv4);
-    engine.begin_refresh(PEER, family);
+    engine.begin_refresh(PEER, family, NOW.plus(200));
     announce(&mut engine, 99);
-    engine.end_of_rib(PEER, family);
+    engine.end_refresh(PEER, family);
     engine.expire(NOW.plus(100));
     apply(&mut engine);
     assert_eq!(states(&engine), ["guarded lifetime"]);
@@ -581,7 +581,7 @@ fn what_is_remembered_comes_back_stale() {
         family: family.into(),
         until: Some(NOW.plus(180)),
         long_lived_until: None,
-        keep_stale: true,
+        renews: true,
     });
     for (peer, line) in &lines {
         again.restore(*peer, [line.parse().unwrap()], &retain);

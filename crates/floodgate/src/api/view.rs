@@ -116,6 +116,9 @@ pub struct PeerView {
     pub malformed: BTreeMap<String, u64>,
     /// Sessions that came up since the start.
     pub established_count: u64,
+    /// Sessions that were restarted since the boundaries of the peer's rules were lost, since the start.
+    #[serde(default)]
+    pub framing_resets: u64,
     /// Why the latest session or attempt ended.
     pub last_error: Option<String>,
 }

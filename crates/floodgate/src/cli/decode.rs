@@ -321,7 +321,9 @@ fn reaction(disposition: Disposition) -> String {
         Disposition::DropNlri => "leave out this NLRI and keep the others".to_owned(),
         Disposition::DiscardAttribute => "ignore this attribute".to_owned(),
         Disposition::TreatAsWithdraw => "treat all NLRIs of the message as withdrawn".to_owned(),
-        Disposition::DisableFamily => "ignore this address family for the rest of the session".to_owned(),
+        Disposition::DisableFamily => {
+            "restart the session: where the NLRIs of this address family begin and end is lost".to_owned()
+        }
         Disposition::Notification { code, subcode } => format!("close the session with NOTIFICATION {code}/{subcode}"),
     }
 }

@@ -118,6 +118,17 @@ pub struct Peer {
 pub enum OnExcess {
     /// Take them all the same and say so in the log.
     Warn,
+/// What ends the wait of stale rules once the session is back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StaleUntil {
+    /// The peer's End-of-RIB, or `[state] stale-time`.
+    #[default]
+    EndOfRib,
+    /// The same, and at once where the peer's OPEN has no F bit for the family (RFC 4724 §4.2).
+    FBit,
+}
+
     /// Show the rest, install none of them.
     #[default]
     Ignore,

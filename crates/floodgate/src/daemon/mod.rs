@@ -14,6 +14,7 @@ mod convert;
 mod core;
 mod front;
 mod peer_table;
+mod retention;
 mod supervisor;
 
 pub use command::{Command, RuleFilter, Which};

@@ -1,12 +1,11 @@
 //! What is known of each peer and its session, for people and for the policy on its loss.
 
-use super::convert;
 use crate::api::PeerView;
 use crate::config;
 use crate::events::timestamp;
 use crate::net::PeerId;
-use bgp::{AfiSafi, Negotiated, StaleFamily, State, Update};
-use engine::{Retention, Timestamp};
+use bgp::{FamilySet, Negotiated, State, Update};
+use flowspec::Disposition;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -33,6 +32,12 @@ pub(super) struct PeerEntry {
     last_error: Option<String>,
     /// Told once a session.
     pub(super) excess_told: bool,
+    /// The families whose End-of-RIB came in this session.
+    pub(super) synchronized: FamilySet,
+    /// The boundaries of a family's rules were lost in this session, which ends by that; in words.
+    framing_lost: Option<String>,
+    /// Sessions that ended by that.
+    framing_resets: u64,
 }
 
 impl PeerTable {
@@ -55,6 +60,9 @@ impl PeerTable {
                     established_count: 0,
                     last_error: None,
                     excess_told: false,
+                    synchronized: FamilySet::EMPTY,
+                    framing_lost: None,
+                    framing_resets: 0,
                 },
             };
             self.peers.push(entry);
@@ -88,6 +96,7 @@ impl PeerEntry {
         self.negotiated = Some(negotiated);
         self.established_count += 1;
         self.excess_told = false;
+        self.synchronized = FamilySet::EMPTY;
     }
 
     pub(super) fn down(&mut self, why: String) {
@@ -114,6 +123,10 @@ impl PeerEntry {
         self.updates += 1;
         for error in &update.errors {
             *self.malformed.entry(error.kind.name()).or_default() += 1;
+            if error.disposition() == Disposition::DisableFamily && self.framing_lost.is_none() {
+                self.framing_lost = Some(error.to_string());
+                self.framing_resets += 1;
+            }
         }
     }
 
@@ -121,25 +134,16 @@ impl PeerEntry {
         *self.malformed.entry("exabgp-json").or_default() += 1;
     }
 
-    /// The families whose routes outlive the session, and for how long: what the operator says (`hold-on-loss`) and what was negotiated
-    /// (graceful restart), the longer of the two.
-    pub(super) fn retention(&self, graceful: &[StaleFamily], now: Timestamp) -> Vec<Retention> {
-        let Some(negotiated) = &self.negotiated else { return Vec::new() };
-        let retention = |family| {
-            let graceful = graceful.iter().find(|stale| stale.family == family);
-            let restart = graceful.map_or(0, |stale| u64::from(stale.restart_time));
-            let long_lived = graceful.map_or(0, |stale| u64::from(stale.long_lived));
-            // Unicast routes serve validation alone; they follow the session, unless it restarts gracefully.
-            let hold = if matches!(family, AfiSafi::Flow(_)) { self.config.hold_on_loss.0.as_secs() } else { 0 };
-            let until = restart.max(hold);
-            (until > 0 || long_lived > 0).then(|| Retention {
-                family: convert::family(family),
-                until: (until > 0).then(|| now.plus(until)),
-                long_lived_until: (long_lived > 0).then(|| now.plus(until).plus(long_lived)),
-                keep_stale: hold > 0,
-            })
-        };
-        negotiated.families.iter().filter_map(retention).collect()
+    /// Why the boundaries of its rules were lost, once: where the session ended by that.
+    pub(super) fn take_framing_lost(&mut self) -> Option<String> {
+        self.framing_lost.take()
+    }
+
+    /// Something that RFC 7313 says to ignore came: the first in this session is worth a line.
+    pub(super) fn count_early_refresh(&mut self) -> bool {
+        let count = self.malformed.entry("refresh-before-end-of-rib").or_default();
+        *count += 1;
+        *count == 1
     }
 
     pub(super) fn view(&self, rules: u64, stale: u64) -> PeerView {
@@ -160,6 +164,7 @@ impl PeerEntry {
             updates: self.updates,
             malformed: self.malformed.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
             established_count: self.established_count,
+            framing_resets: self.framing_resets,
             last_error: self.last_error.clone(),
         }
     }

@@ -32,6 +32,8 @@ pub enum News {
     Output(Output),
     /// Its session, which another program holds, is lost; in that program's words.
     Lost(String),
+    /// Its session ended by a bug of ours and is started again; in words.
+    Restarted(String),
     /// Something of it could not be read; in words.
     Misread(String),
     /// Asks how many stale rules there are, of any peer, behind all that was told before.
@@ -241,8 +243,7 @@ impl Task {
             | Output::Update(_)
             | Output::EndOfRib(_)
             | Output::RouteRefresh { .. }
-            | Output::TooLong(_)
-            | Output::FamilyDisabled(_) => self.outputs.push_back(output),
+            | Output::TooLong(_) => self.outputs.push_back(output),
         }
     }
 

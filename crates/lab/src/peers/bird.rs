@@ -104,6 +104,14 @@ impl<'a> Bird<'a> {
         self.process.take().map_or(Ok(()), |mut process| process.stop().map(drop))
     }
 
+    /// Kills it, as a crash would.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().map_or(Ok(()), |mut process| process.kill().map(drop))
+    }
+
     /// Stops it if it runs and starts it again with the same rules.
     ///
     /// # Errors
@@ -182,6 +190,9 @@ fn configuration(session: &Session, routes: &[String]) -> Result<String> {
     )?;
     if session.passive {
         text.push_str(" passive yes;\n");
+    }
+    if let Some(seconds) = session.graceful_restart {
+        writeln!(text, " graceful restart on; graceful restart time {seconds};")?;
     }
     if let Some(password) = &session.password {
         writeln!(text, " password \"{password}\";")?;

@@ -97,6 +97,14 @@ impl<'a> Gobgp<'a> {
         self.process.take().map_or(Ok(()), |mut process| process.stop().map(drop))
     }
 
+    /// Kills it, as a crash would.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().map_or(Ok(()), |mut process| process.kill().map(drop))
+    }
+
     /// Stops it if it runs and starts it again with the same rules.
     ///
     /// # Errors
@@ -152,12 +160,18 @@ fn configuration(session: &Session) -> Result<String> {
         session.passive,
         (hold_time / 3).max(1),
     );
+    if let Some(seconds) = session.graceful_restart {
+        writeln!(text, "[neighbors.graceful-restart.config]\nenabled = true\nrestart-time = {seconds}")?;
+    }
     for family in &session.families {
         writeln!(
             text,
             "[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = \"{}\"",
             configuration_name(*family)
         )?;
+        if session.graceful_restart.is_some() {
+            text.push_str("[neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n");
+        }
     }
     Ok(text)
 }

@@ -43,6 +43,8 @@ pub struct Session {
     pub hold_time: u16,
     /// The TCP-MD5 password, if any.
     pub password: Option<String>,
+    /// Offers graceful restart with this many seconds (BIRD and GoBGP).
+    pub graceful_restart: Option<u16>,
 }
 
 impl Session {
@@ -65,6 +67,7 @@ impl Session {
             families: vec![Family::Ipv4Flow, Family::Ipv6Flow],
             hold_time: 90,
             password: None,
+            graceful_restart: None,
         }
     }
 
@@ -93,6 +96,13 @@ impl Session {
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
+        self
+    }
+
+    /// The same with graceful restart, of which the other side keeps the rules for so many seconds.
+    #[must_use]
+    pub fn graceful_restart(mut self, seconds: u16) -> Self {
+        self.graceful_restart = Some(seconds);
         self
     }
 

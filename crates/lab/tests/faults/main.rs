@@ -5,6 +5,7 @@
 mod faults_crash;
 mod faults_flood;
 mod faults_malformed;
+mod faults_retention;
 mod faults_session;
 mod faults_tampering;
 

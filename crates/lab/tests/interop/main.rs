@@ -4,6 +4,7 @@
 
 mod interop_md5;
 mod interop_offsets;
+mod interop_retention;
 mod interop_story;
 mod peers;
 mod rules;

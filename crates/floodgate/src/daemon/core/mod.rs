@@ -21,7 +21,7 @@ use crate::peers::unix_now;
 use crate::state_file::Remembered;
 use anyhow::{Context, Result};
 use applying::Applying;
-use engine::{Engine, EngineConfig, RouteFamily, Timestamp};
+use engine::{Engine, EngineConfig, Timestamp};
 use quiet::Subject;
 use remember::Memory;
 use std::collections::HashSet;
@@ -118,8 +118,6 @@ pub(in crate::daemon) struct Core {
     started: SystemTime,
     /// Peers whose rules come from the state file.
     restored: HashSet<PeerId>,
-    /// When families whose End-of-RIB does not come are taken as sent.
-    sweeps: Vec<(Instant, PeerId, RouteFamily)>,
     /// Told to stop: sessions that end mean nothing any more.
     stopping: bool,
 }
@@ -162,7 +160,6 @@ impl Core {
             next_tick: Instant::now() + TICK,
             started: SystemTime::now(),
             restored: HashSet::new(),
-            sweeps: Vec::new(),
             stopping: false,
             config,
             surroundings,
@@ -276,6 +273,7 @@ impl Core {
     /// What time alone brings about.
     fn tick(&mut self) {
         self.next_tick = Instant::now() + TICK;
+        self.expire_end_of_rib_timers();
         for (peer, nlri) in self.engine.expire(passed()) {
             let peer = PeerId(peer.0);
             if !self.admit(peer, Subject::Expired, "rules") {
@@ -287,7 +285,6 @@ impl Core {
             self.history.record(Kind::Expired, About { peer: Some(peer.to_owned()), id, rule, message: None });
         }
         self.tell_what_was_left_out();
-        self.sweep_the_late();
         self.answer_the_impatient();
         self.remember_if_due();
     }

@@ -101,7 +101,7 @@ impl Core {
             family: RouteFamily::Flow(family),
             until,
             long_lived_until: None,
-            keep_stale: true,
+            renews: true,
         });
         let (mut taken, mut left) = (0, 0);
         for Remembered { origin, paths } in remembered {

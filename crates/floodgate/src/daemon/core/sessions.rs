@@ -1,18 +1,15 @@
 //! What the sessions tell, brought to the engine.
 
-use super::{Core, Subject, Wish, now};
+use super::{Core, Subject, Wish, now, passed};
 use crate::daemon::convert;
+use crate::daemon::retention::{self, PeerRoutes, Refresh};
 use crate::events::{About, Kind};
 use crate::net::{FromPeer, News, PeerId};
-use bgp::{
-    AfiSafi, Capability, Destination, FamilySet, Negotiated, Notification, Output, RefreshKind, RouteKey, StaleFamily,
-    Update,
-};
+use bgp::{AfiSafi, Destination, Negotiated, Notification, Output, RefreshKind, RouteKey, StaleFamily, Update};
+use engine::Announced;
 use engine::guard::OnExcess;
-use engine::{Announced, RouteFamily};
 use flowspec::Nlri;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Changes of rules in one UPDATE that are told one by one; more are told as a number.
 const TOLD: usize = 16;
@@ -34,13 +31,8 @@ impl Core {
         }
         match news {
             News::Output(output) => self.output(peer, output),
-            News::Lost(reason) => match self.peers.get_mut(peer) {
-                Some(entry) if entry.negotiated.is_none() => {
-                    entry.failed(reason.clone());
-                    self.no_session(peer, &reason);
-                }
-                _ => self.session_lost(peer, reason, &[]),
-            },
+            News::Lost(reason) => self.ended_elsewhere(peer, reason, false),
+            News::Restarted(reason) => self.ended_elsewhere(peer, reason, true),
             News::Misread(what) => {
                 if let Some(entry) = self.peers.get_mut(peer) {
                     entry.count_misread();
@@ -53,10 +45,23 @@ impl Core {
         }
     }
 
+    /// A session, or an attempt at one, ended without a word of its own.
+    fn ended_elsewhere(&mut self, peer: PeerId, reason: String, ours: bool) {
+        match self.peers.get_mut(peer) {
+            Some(entry) if entry.negotiated.is_none() => {
+                entry.failed(reason.clone());
+                self.no_session(peer, &reason);
+            }
+            _ => self.session_lost(peer, reason, &[], ours),
+        }
+    }
+
     fn output(&mut self, peer: PeerId, output: Output) {
         match output {
             Output::Established(negotiated) => self.established(peer, *negotiated),
-            Output::Down(down) => self.session_lost(peer, down.reason.to_string(), &down.graceful),
+            Output::Down(down) => {
+                self.session_lost(peer, down.reason.to_string(), &down.graceful, retention::is_ours(&down.reason));
+            }
             Output::Failed(reason) => {
                 if let Some(entry) = self.peers.get_mut(peer) {
                     let reason = reason.to_string();
@@ -78,24 +83,14 @@ impl Core {
             }
             Output::Update(update) => self.update(peer, *update),
             Output::EndOfRib(family) => self.end_of_rib(peer, family),
-            Output::RouteRefresh { family, kind: RefreshKind::Begin } => {
-                // What the peer does not send again until the end is gone (RFC 7313 §4).
-                self.engine.begin_refresh(id(peer), convert::family(family));
+            Output::RouteRefresh { family, kind: RefreshKind::Begin } => self.begin_refresh(peer, family),
+            Output::RouteRefresh { family, kind: RefreshKind::End } => {
+                let end = self.routes(peer).map(|mut routes| routes.end_refresh(family));
+                tracing::debug!(peer = self.name(peer), %family, ?end, "end of a route refresh");
+                self.memory.touch();
             }
-            Output::RouteRefresh { family, kind: RefreshKind::End } => self.all_sent(peer, convert::family(family)),
             // We announce nothing, so there is nothing to send again.
             Output::RouteRefresh { kind: RefreshKind::Request | RefreshKind::Other(_), .. } | Output::TooLong(_) => {}
-            Output::FamilyDisabled(family) => {
-                let name = self.name(peer);
-                tracing::error!(peer = name, %family, "the boundaries of its rules were lost; all of this family are dropped");
-                let lost = format!("{family} disabled until the next session: the boundaries of its rules were lost");
-                self.history.record(Kind::Malformed, About::peer(&name).saying(lost.clone()));
-                if let Some(entry) = self.peers.get_mut(peer) {
-                    entry.failed(lost);
-                }
-                self.engine.begin_refresh(id(peer), convert::family(family));
-                self.all_sent(peer, convert::family(family));
-            }
             Output::Connect | Output::AbortConnect | Output::Close { .. } => {}
         }
     }
@@ -110,6 +105,13 @@ impl Core {
         }
     }
 
+    /// What a peer's session does to its routes.
+    fn routes(&mut self, peer: PeerId) -> Option<PeerRoutes<'_>> {
+        let stale_time = self.config.state.stale_time.0.as_secs();
+        let entry = self.peers.get_mut(peer)?;
+        Some(PeerRoutes { engine: &mut self.engine, entry, stale_time, now: now() })
+    }
+
     fn established(&mut self, peer: PeerId, negotiated: Negotiated) {
         if self.admit(peer, Subject::Session, "up") {
             let name = self.name(peer);
@@ -118,51 +120,51 @@ impl Core {
             tracing::info!(peer = name, hold_time = negotiated.hold_time, families, "session up");
             self.history.record(Kind::PeerUp, About::peer(&name).saying(families));
         }
-        let Some(entry) = self.peers.get_mut(peer) else { return };
-        self.engine.peer_up(id(peer), negotiated.peer_id);
-        let kept = preserved(&negotiated);
-        let held = !entry.config.hold_on_loss.0.is_zero();
-        let patience = self.config.state.stale_time.0;
-        let late = Instant::now() + patience;
-        let families = negotiated.families;
-        entry.up(negotiated);
-        for family in AfiSafi::ALL {
-            // A family that is spoken no more is never confirmed.
-            if families.contains(family) && (kept.contains(family) || held || self.restored.contains(&peer)) {
-                self.engine.peer_back(id(peer), convert::family(family), now().plus(patience.as_secs()));
-                // A peer that never says that it has sent all must not keep its old rules alive for ever.
-                self.sweeps.push((late, peer, convert::family(family)));
-            } else {
-                self.engine.sweep(id(peer), convert::family(family));
-            }
+        let restored = self.restored.contains(&peer);
+        if let Some(mut routes) = self.routes(peer) {
+            routes.established(negotiated, restored);
         }
     }
 
-    /// Peers whose End-of-RIB did not come in time.
-    pub(super) fn sweep_the_late(&mut self) {
-        let now = Instant::now();
-        let due: Vec<_> = self.sweeps.extract_if(.., |(at, ..)| *at <= now).collect();
-        for (_, peer, family) in due {
-            self.all_sent(peer, family);
+    fn begin_refresh(&mut self, peer: PeerId, family: AfiSafi) {
+        let begin = self.routes(peer).map(|mut routes| routes.begin_refresh(family));
+        tracing::debug!(peer = self.name(peer), %family, ?begin, "begin of a route refresh");
+        let Some(entry) = self.peers.get_mut(peer) else { return };
+        if begin == Some(Refresh::Ignored) && entry.count_early_refresh() {
+            tracing::warn!(peer = entry.config.name, %family, "ignored a route refresh that began before End-of-RIB (RFC 7313)");
         }
     }
 
-    fn session_lost(&mut self, peer: PeerId, reason: String, graceful: &[StaleFamily]) {
-        let Some(entry) = self.peers.get_mut(peer) else { return };
-        let retention = entry.retention(graceful, now());
+    /// Says which peers did not send everything in time; the engine drops what they did not send.
+    pub(super) fn expire_end_of_rib_timers(&mut self) {
+        for (peer, family) in self.engine.unsynchronized(passed()) {
+            let peer = self.name(PeerId(peer.0));
+            tracing::warn!(peer, ?family, "not everything was sent again in time; what was not is withdrawn");
+        }
+    }
+
+    fn session_lost(&mut self, peer: PeerId, reason: String, graceful: &[StaleFamily], ours: bool) {
+        let Some(mut routes) = self.routes(peer) else { return };
+        let ends = routes.lost(graceful, ours);
+        let entry = routes.entry;
         let name = entry.config.name.clone();
+        let framing_lost = entry.take_framing_lost();
+        let reason = match &framing_lost {
+            Some(why) => format!("the boundaries of its rules were lost ({why}): {reason}"),
+            None => reason,
+        };
         entry.down(reason.clone());
-        let ends = retention.iter().filter_map(|r| r.long_lived_until.max(r.until)).max();
         let fate = match ends {
             Some(end) => format!("its rules stay for up to {} s", end.0.saturating_sub(now().0)),
             None => "its rules go".to_owned(),
         };
         if self.admit(peer, Subject::Session, "down") {
-            tracing::warn!(peer = name, reason, "session down; {fate}");
+            match framing_lost {
+                Some(_) => tracing::error!(peer = name, reason, "session restarted; {fate}"),
+                None => tracing::warn!(peer = name, reason, "session down; {fate}"),
+            }
             self.history.record(Kind::PeerDown, About::peer(&name).saying(format!("{reason}; {fate}")));
         }
-        self.engine.peer_down(id(peer), &retention, now());
-        self.sweeps.retain(|(_, other, _)| *other != peer);
         self.memory.touch();
     }
 
@@ -170,13 +172,9 @@ impl Core {
         let name = self.name(peer);
         tracing::debug!(peer = name, %family, "end of RIB");
         self.history.record(Kind::EndOfRib, About::peer(&name).saying(family.name()));
-        self.all_sent(peer, convert::family(family));
-    }
-
-    /// What is still stale was not confirmed: it is withdrawn.
-    fn all_sent(&mut self, peer: PeerId, family: RouteFamily) {
-        self.engine.end_of_rib(id(peer), family);
-        self.sweeps.retain(|(_, other, waiting)| (*other, *waiting) != (peer, family));
+        if let Some(mut routes) = self.routes(peer) {
+            routes.end_of_rib(family);
+        }
         self.memory.touch();
     }
 
@@ -259,23 +257,4 @@ impl Core {
             let _ = self.wishes.try_send(Wish::Reset(peer, Notification::CEASE_PREFIXES));
         }
     }
-}
-
-/// The families of whose routes the peer says that it has kept them (the F bits of RFC 4724 §3, RFC 9494 §3.1).
-fn preserved(negotiated: &Negotiated) -> FamilySet {
-    let mut kept = FamilySet::EMPTY;
-    for capability in &negotiated.open.capabilities {
-        match capability {
-            Capability::GracefulRestart(restart) => {
-                let families = restart.families.iter().filter(|(_, preserved)| *preserved);
-                families.filter_map(|(family, _)| family.known()).for_each(|family| kept.insert(family));
-            }
-            Capability::LongLivedGracefulRestart(families) => {
-                let families = families.iter().filter(|entry| entry.preserved);
-                families.filter_map(|entry| entry.family.known()).for_each(|family| kept.insert(family));
-            }
-            _ => {}
-        }
-    }
-    kept
 }

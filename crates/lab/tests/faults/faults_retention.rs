@@ -1,0 +1,52 @@
+//! A peer, or somebody behind it, that ends its own session with a malformed message: the filters stay.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Result, ensure};
+use bgp::{AfiSafi, FamilyNumbers, GracefulRestart, PeerAs, PeerConfig};
+use flowspec::Family;
+use lab::site::{PEER, SWITCH};
+use lab::{Daemon, Probe, Site, Speaker, needs, wait_until};
+
+use crate::{NTP, OURS, PATIENCE, THEIRS, configuration, installed, numbered_rules, update};
+
+/// A speaker with graceful restart, as BIRD and GoBGP offer it: neither the N bit nor the F bit.
+fn graceful(site: &Site) -> Result<Speaker> {
+    let address: Ipv4Addr = PEER.parse()?;
+    let families = [Family::Ipv4, Family::Ipv6].map(|family| (FamilyNumbers::from(AfiSafi::Flow(family)), false));
+    let restart =
+        GracefulRestart { restarted: false, notification: false, restart_time: 120, families: families.to_vec() };
+    let config =
+        PeerConfig { graceful_restart: Some(restart), ..PeerConfig::new(THEIRS, address, PeerAs::Exactly(OURS)) };
+    Speaker::connect(&site.peers, address.into(), SocketAddr::new(SWITCH.parse()?, 179), config)
+}
+
+#[test]
+fn faults_lost_boundaries_do_not_open_the_filters() -> Result<()> {
+    needs!(root, "nft");
+    let site = Site::new()?;
+    let daemon = Daemon::start(&site.switch, &configuration(&[("controller", PEER, THEIRS, "")]))?;
+    let controller = graceful(&site)?;
+    controller.announce(numbered_rules(0..300));
+    controller.announce_text(NTP)?;
+    daemon.wait_rules("all rules", PATIENCE, |rules| rules.len() == 301 && installed(rules))?;
+    let mut probe = Probe::start(&site)?;
+    for round in 1..=3 {
+        // An NLRI of 9 octets in an attribute that ends behind the first.
+        controller.send_raw(update(1, &[9, 1]));
+        let peer = wait_until("another session", PATIENCE, || {
+            let peer = daemon.peer("controller").ok()?;
+            (peer.established_count == round + 1 && peer.state == "established").then_some(peer)
+        })
+        .map_err(|error| error.context(daemon.explain()))?;
+        ensure!(peer.framing_resets == round, "{peer:?}");
+        let why = peer.last_error.unwrap_or_default();
+        ensure!(why.contains("boundaries of its rules") && why.contains("3/9"), "{why}");
+    }
+    daemon.wait_rules("all rules, confirmed", PATIENCE, |rules| rules.len() == 301 && installed(rules))?;
+    let history = daemon.cli(&["history"])?;
+    ensure!(history.contains("boundaries of its rules were lost"), "{history}");
+    let (sent, arrived) = probe.counts()?;
+    ensure!(sent > 200 && arrived == 0, "{arrived} of {sent} packets got through\n{}", daemon.explain());
+    Ok(())
+}

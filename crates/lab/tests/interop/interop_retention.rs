@@ -1,0 +1,123 @@
+//! Sessions that are lost while the attack goes on: not one packet that a rule blocks gets through.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use lab::peers::{Bird, Family, Gobgp, Session};
+use lab::site::{PEER, SWITCH};
+use lab::{Daemon, Probe, Site, needs, wait_until};
+
+use crate::{OURS, PATIENCE, configuration};
+
+/// Rules beside the one that is probed: a feed that takes its time.
+const OTHERS: usize = 300;
+/// Longer than the shortest hold time, 3 s: both sides give up.
+const CUT: Duration = Duration::from_secs(8);
+
+fn session(asn: u32) -> Session {
+    Session::new(PEER.parse().unwrap(), asn, SWITCH.parse().unwrap(), OURS).hold_time(3).graceful_restart(120)
+}
+
+fn daemon<'a>(site: &'a Site, asn: u32, more: &str) -> Result<Daemon<'a>> {
+    let peer = format!("[[peer]]\nname = \"peer\"\naddress = \"{PEER}\"\nas = {asn}\n{more}");
+    let daemon = Daemon::start(&site.switch, &configuration(&peer))?;
+    daemon.wait_established("peer", PATIENCE)?;
+    Ok(daemon)
+}
+
+fn confirmed(daemon: &Daemon<'_>) -> Result<()> {
+    let such = |rules: &[floodgate::api::RuleView]| {
+        rules.len() == 1 + OTHERS && rules.iter().all(|rule| rule.state == "installed" && !rule.origins[0].stale)
+    };
+    daemon.wait_rules("all rules, confirmed", PATIENCE * 2, such).map(drop)
+}
+
+/// The link to the peer is cut and comes back, twice, the second time before the peer can have sent everything again.
+fn cut_the_link(site: &Site, daemon: &Daemon<'_>) -> Result<()> {
+    for round in 0..2 {
+        let sessions = daemon.peer("peer")?.established_count;
+        site.peers.ip(&["link", "set", "eth0", "down"])?;
+        daemon.wait_status("the loss", PATIENCE, |status| status.established == 0)?;
+        let stale =
+            daemon.wait_rules("stale rules", PATIENCE, |rules| rules.iter().all(|rule| rule.state == "stale"))?;
+        ensure!(stale.len() == 1 + OTHERS, "round {round}: {} rules", stale.len());
+        thread::sleep(CUT);
+        site.peers.ip(&["link", "set", "eth0", "up"])?;
+        wait_until("the session", PATIENCE * 2, || {
+            let peer = daemon.peer("peer").ok()?;
+            (peer.state == "established" && peer.established_count > sessions).then_some(())
+        })
+        .map_err(|error| error.context(daemon.explain()))?;
+    }
+    confirmed(daemon)
+}
+
+fn nothing_got_through(mut probe: Probe, daemon: &Daemon<'_>) -> Result<()> {
+    let (sent, arrived) = probe.counts()?;
+    ensure!(sent > 1000, "only {sent} packets were sent");
+    ensure!(arrived == 0, "{arrived} of {sent} packets got through\n{}", daemon.explain());
+    let (sent, arrived) = probe.stop()?;
+    ensure!(arrived == 0, "{arrived} of {sent} packets got through\n{}", daemon.explain());
+    eprintln!("{sent} packets were sent, none got through");
+    Ok(())
+}
+
+/// Without the rule they do get through: the probe can fail.
+fn unfiltered(site: &Site) -> Result<()> {
+    let mut probe = Probe::start(site)?;
+    wait_until("packets that arrive", PATIENCE, || probe.counts().ok().filter(|(_, arrived)| *arrived > 10)).map(drop)
+}
+
+const BIRD_ACTION: &str = "{ bgp_ext_community.add((generic, 0x80060000, 0x0)); }";
+
+#[test]
+fn interop_bird_lost_and_back_under_attack() -> Result<()> {
+    needs!(root, "nft", "bird", "birdc");
+    let site = Site::new()?;
+    let mut bird = Bird::start(&site.peers, session(65001), &[])?;
+    let daemon = daemon(&site, 65001, "")?;
+    unfiltered(&site)?;
+    let other =
+        |number| format!("flow4 {{ dst 10.9.{}.{}/32; proto = 17; }} {BIRD_ACTION}", number / 256, number % 256);
+    let ntp = format!("flow4 {{ dst 192.0.2.1/32; proto = 17; sport = 123; }} {BIRD_ACTION}");
+    bird.announce_all((0..OTHERS).map(other).chain([ntp]))?;
+    confirmed(&daemon)?;
+    let probe = Probe::start(&site)?;
+    cut_the_link(&site, &daemon)?;
+
+    // It crashes, and its successor says that it has kept nothing (the F bit is clear).
+    bird.kill()?;
+    daemon.wait_status("the loss", PATIENCE, |status| status.established == 0)?;
+    bird.restart()?;
+    confirmed(&daemon)?;
+
+    // We end the session since a setting changed.
+    let peer = format!("[[peer]]\nname = \"peer\"\naddress = \"{PEER}\"\nas = 65001\nhold-time = 30\n");
+    daemon.configure(&configuration(&peer))?;
+    let sessions = daemon.peer("peer")?.established_count;
+    daemon.cli(&["reload"])?;
+    wait_until("another session", PATIENCE, || {
+        daemon.peer("peer").ok().filter(|peer| peer.established_count > sessions && peer.state == "established")
+    })?;
+    confirmed(&daemon)?;
+    nothing_got_through(probe, &daemon)
+}
+
+#[test]
+fn interop_gobgp_lost_and_back_under_attack() -> Result<()> {
+    needs!(root, "nft", "gobgpd", "gobgp");
+    let site = Site::new()?;
+    let mut gobgp = Gobgp::start(&site.peers, session(65002).port(1790).passive())?;
+    let daemon = daemon(&site, 65002, "port = 1790\n")?;
+    unfiltered(&site)?;
+    for number in 0..OTHERS {
+        let rule = format!("match destination 10.9.{}.{}/32 protocol udp then discard", number / 256, number % 256);
+        gobgp.announce(Family::Ipv4Flow, &rule)?;
+    }
+    gobgp.announce(Family::Ipv4Flow, "match destination 192.0.2.1/32 protocol udp source-port ==123 then discard")?;
+    confirmed(&daemon)?;
+    let probe = Probe::start(&site)?;
+    cut_the_link(&site, &daemon)?;
+    nothing_got_through(probe, &daemon)
+}
