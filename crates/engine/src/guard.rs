@@ -1,8 +1,10 @@
 //! May this peer ask for that? Policy per peer, and what nobody may filter.
 
 use crate::validate::{self, PrefixList};
-use flowspec::{Effect, Nlri, Policing, Prefix};
+use flowspec::{Effect, Nlri, Policing, Prefix, Redirect};
+use ipnet::IpNet;
 use std::fmt;
+use std::net::IpAddr;
 
 /// What a peer may ask for.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,8 +19,12 @@ pub struct Policy {
     pub without_destination: bool,
     /// The actions it may ask for.
     pub actions: ActionSet,
+    /// The addresses that it may redirect or copy to; `None` for any.
+    pub redirect_to: Option<PrefixList>,
     /// Whether its rules are validated against unicast routes (RFC 9117).
     pub validate: bool,
+    /// What the AS_PATH of its rules must begin with.
+    pub first_as: FirstAs,
     /// Most rules; `None` for no limit.
     pub max_rules: Option<u64>,
     /// What happens beyond that.
@@ -36,12 +42,26 @@ impl Default for Policy {
             shortest_v6: 16,
             without_destination: false,
             actions: ActionSet::ALL,
+            redirect_to: None,
             validate: false,
+            first_as: FirstAs::Any,
             max_rules: None,
             on_excess: OnExcess::Ignore,
             max_lifetime: None,
         }
     }
+}
+
+/// What the AS_PATH of a peer's routes must begin with (RFC 4271 §6.3, RFC 9117 §4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstAs {
+    /// Anything: a peer in our own AS.
+    #[default]
+    Any,
+    /// Some AS: a route server, which does not add its own.
+    Some,
+    /// The peer's AS.
+    Is(u32),
 }
 
 /// What happens with rules beyond a peer's limit.
@@ -155,6 +175,8 @@ pub enum Guarded {
     Destination,
     /// The peer may not ask for this action.
     Action(Permission),
+    /// The peer may not redirect or copy to this address.
+    RedirectTarget(IpAddr),
     /// It is beyond the peer's limit.
     Excess {
         /// The limit.
@@ -177,6 +199,7 @@ impl Guarded {
             Guarded::TooShort { .. } => "too-short",
             Guarded::Destination => "destination",
             Guarded::Action(_) => "action",
+            Guarded::RedirectTarget(_) => "redirect-target",
             Guarded::Excess { .. } => "excess",
             Guarded::Lifetime { .. } => "lifetime",
         }
@@ -194,6 +217,9 @@ impl fmt::Display for Guarded {
             }
             Guarded::Destination => f.write_str("the peer may not filter this destination"),
             Guarded::Action(kind) => write!(f, "the peer may not ask for action {}", kind.name()),
+            Guarded::RedirectTarget(address) => {
+                write!(f, "the peer may not redirect to {address}; allow.redirect-to names where it may")
+            }
             Guarded::Excess { limit } => write!(f, "beyond the {limit} rules that the peer may send"),
             Guarded::Lifetime { seconds } => write!(f, "it was announced more than {seconds} seconds ago"),
         }
@@ -226,7 +252,16 @@ impl Policy {
         let needed = ActionSet::of(effect);
         match Permission::ALL.into_iter().find(|&kind| needed.has(kind) && !self.actions.has(kind)) {
             Some(kind) => Err(Guarded::Action(kind)),
-            None => Ok(()),
+            None => self.check_redirect(effect),
+        }
+    }
+
+    fn check_redirect(&self, effect: &Effect) -> Result<(), Guarded> {
+        match (&self.redirect_to, effect.redirect) {
+            (Some(allowed), Some(Redirect::Address { address, .. })) if !allowed.covers(IpNet::from(address)) => {
+                Err(Guarded::RedirectTarget(address))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -42,8 +42,18 @@ pub(crate) struct Record {
 #[derive(Debug)]
 pub(crate) enum Base {
     Undecided,
-    Wanted { route: Arc<Route>, entries: u32, stale: bool },
-    Refused { route: Arc<Route>, refusal: Box<Refusal> },
+    /// `best` is the index of the path that counts.
+    Wanted {
+        route: Arc<Route>,
+        entries: u32,
+        stale: bool,
+        best: u16,
+    },
+    Refused {
+        route: Arc<Route>,
+        refusal: Box<Refusal>,
+        best: u16,
+    },
     Guarded(Box<Guarded>),
     Infeasible(Box<Infeasible>),
 }

@@ -1,5 +1,6 @@
 //! Validation of a traffic filter against unicast routes: RFC 8955 §6 as changed by RFC 9117 §4.
 
+use crate::guard::FirstAs;
 use crate::peer::Peers;
 use crate::prefixes::PrefixMap;
 use crate::route::Path;
@@ -31,6 +32,15 @@ pub enum Infeasible {
         /// Of the route.
         route: Option<u32>,
     },
+    /// Its AS_PATH is empty, although the peer is in another AS.
+    EmptyPath,
+    /// Its AS_PATH does not begin with the AS of the peer.
+    FirstAs {
+        /// What it begins with; `None` for a set.
+        path: Option<u32>,
+        /// The AS of the peer.
+        peer: u32,
+    },
     /// Another neighbouring AS has a route to a part of its destination.
     MoreSpecific {
         /// That part.
@@ -48,6 +58,8 @@ impl Infeasible {
             Infeasible::NoRoute => "no-route",
             Infeasible::Originator { .. } => "originator",
             Infeasible::LeftmostAs { .. } => "leftmost-as",
+            Infeasible::EmptyPath => "empty-path",
+            Infeasible::FirstAs { .. } => "first-as",
             Infeasible::MoreSpecific { .. } => "more-specific",
         }
     }
@@ -66,10 +78,27 @@ impl fmt::Display for Infeasible {
             Infeasible::LeftmostAs { rule, route } => {
                 write!(f, "it comes by {}, the route to its destination by {}", neighbour(rule), neighbour(route))
             }
+            Infeasible::EmptyPath => f.write_str("its AS_PATH is empty, although the peer is in another AS"),
+            Infeasible::FirstAs { path, peer } => {
+                let path = path.map_or("a set of ASes".to_owned(), |asn| format!("AS {asn}"));
+                write!(f, "its AS_PATH begins with {path}, not with the peer's AS {peer} (see route-server)")
+            }
             Infeasible::MoreSpecific { prefix, neighbour: asn } => {
                 write!(f, "{prefix}, a part of its destination, is routed by {}", neighbour(asn))
             }
         }
+    }
+}
+
+/// Whether the AS_PATH of a route begins as it must.
+pub(crate) fn check_first_as(path: &Path, first: FirstAs) -> Result<(), Infeasible> {
+    let as_path = &path.route.facts.as_path;
+    match first {
+        FirstAs::Any => Ok(()),
+        FirstAs::Some | FirstAs::Is(_) if as_path.internal => Err(Infeasible::EmptyPath),
+        FirstAs::Some => Ok(()),
+        FirstAs::Is(peer) if as_path.leftmost == Some(peer) => Ok(()),
+        FirstAs::Is(peer) => Err(Infeasible::FirstAs { path: as_path.leftmost, peer }),
     }
 }
 

@@ -43,49 +43,74 @@ enum Out {
 }
 
 /// What a decision on one rule is made from, apart from its routes.
-struct Ground<'a> {
+pub(super) struct DecisionContext<'a> {
     capabilities: &'a Capabilities,
     protection: &'a Protection,
     peers: &'a Peers,
     unicast: &'a UnicastRib,
 }
 
-impl Ground<'_> {
-    /// The decision on a rule for itself, with its entries.
+impl DecisionContext<'_> {
+    /// The decision on a rule for itself, with its entries: of the paths that policy and validation let in, the best one that the data plane can
+    /// enforce counts.
     fn decide(&self, nlri: &Arc<Nlri>, paths: &[Path]) -> (Base, Option<Vec<Space>>) {
         if let [path] = paths
             && self.let_in(nlri, path).is_ok()
         {
-            return self.compile(nlri, path);
+            return self.compile(nlri, path, 0);
         }
         let refusals: Vec<_> = paths.iter().map(|path| self.let_in(nlri, path).err()).collect();
-        let let_in = paths.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none()).map(|(path, _)| path);
-        let Some(best) = select::best(let_in, self.peers) else {
-            let best = select::best(paths.iter(), self.peers);
-            let why = paths.iter().zip(refusals).find(|(path, _)| best.is_some_and(|best| std::ptr::eq(best, *path)));
-            return match why.and_then(|(_, why)| why) {
-                Some(Out::Guarded(why)) => (Base::Guarded(Box::new(why)), None),
-                Some(Out::Infeasible(why)) => (Base::Infeasible(Box::new(why)), None),
-                None => (Base::Undecided, None),
-            };
-        };
-        self.compile(nlri, best)
+        let mut candidates: Vec<(u16, &Path)> =
+            (0..).zip(paths).zip(&refusals).filter(|(_, out)| out.is_none()).map(|(path, _)| path).collect();
+        let mut best_refused = None;
+        while let Some(best) = select::best(candidates.iter().map(|(_, path)| *path), self.peers) {
+            let index = candidates.iter().find(|(_, path)| std::ptr::eq(*path, best)).map_or(0, |(index, _)| *index);
+            let (base, entries) = self.compile(nlri, best, index);
+            if !matches!(base, Base::Refused { .. }) {
+                return (base, entries);
+            }
+            best_refused.get_or_insert(base);
+            // What asks for the same is refused for the same reason.
+            candidates.retain(|(_, path)| !Arc::ptr_eq(&path.route, &best.route));
+        }
+        if let Some(refused) = best_refused {
+            return (refused, None);
+        }
+        let best = select::best(paths.iter(), self.peers);
+        let why = paths.iter().zip(refusals).find(|(path, _)| best.is_some_and(|best| std::ptr::eq(best, *path)));
+        match why.and_then(|(_, why)| why) {
+            Some(Out::Guarded(why)) => (Base::Guarded(Box::new(why)), None),
+            Some(Out::Infeasible(why)) => (Base::Infeasible(Box::new(why)), None),
+            None => (Base::Undecided, None),
+        }
     }
 
-    /// The decision on a rule whose best route is let in.
-    fn compile(&self, nlri: &Arc<Nlri>, best: &Path) -> (Base, Option<Vec<Space>>) {
+    /// The decision on a rule if this path, which is let in, counts.
+    fn compile(&self, nlri: &Arc<Nlri>, path: &Path, best: u16) -> (Base, Option<Vec<Space>>) {
         let space = Space::of(nlri);
         if let Some(what) = self.protection.covers(&space) {
             return (Base::Guarded(Box::new(Guarded::Protected(what.to_owned()))), None);
         }
-        let effect = compile::enforced(best.route.effect());
-        let route = best.route.clone();
+        let effect = compile::enforced(path.route.effect());
+        let route = path.route.clone();
         match compile::entries(nlri, space, &effect, self.capabilities) {
             Ok(entries) => {
                 let count = u32::try_from(self.capabilities.cost.of(&entries, &effect)).unwrap_or(u32::MAX);
-                (Base::Wanted { route, entries: count, stale: best.stale || best.long_lived }, Some(entries))
+                (Base::Wanted { route, entries: count, stale: path.stale || path.long_lived, best }, Some(entries))
             }
-            Err(refusal) => (Base::Refused { route, refusal: Box::new(refusal) }, None),
+            Err(refusal) => (Base::Refused { route, refusal: Box::new(refusal), best }, None),
+        }
+    }
+
+    /// Why a path does not count although it is there: it is not let in, or the data plane refuses what it asks for; in words.
+    pub(super) fn objection(&self, nlri: &Arc<Nlri>, path: &Path) -> Option<String> {
+        match self.let_in(nlri, path) {
+            Err(Out::Guarded(why)) => Some(why.to_string()),
+            Err(Out::Infeasible(why)) => Some(why.to_string()),
+            Ok(()) => match self.compile(nlri, path, 0) {
+                (Base::Refused { refusal, .. }, _) => Some(refusal.to_string()),
+                _ => None,
+            },
         }
     }
 
@@ -95,6 +120,7 @@ impl Ground<'_> {
         let Some(policy) = &peer.config.policy else {
             return if peer.config.external { Err(Out::Guarded(Guarded::NoPolicy)) } else { Ok(()) };
         };
+        validate::check_first_as(path, policy.first_as).map_err(Out::Infeasible)?;
         if policy.validate {
             validate::validate(nlri, path, self.unicast, self.peers, policy.without_destination)
                 .map_err(Out::Infeasible)?;
@@ -111,6 +137,15 @@ impl Ground<'_> {
 }
 
 impl Engine {
+    pub(super) fn decision_context(&self) -> DecisionContext<'_> {
+        DecisionContext {
+            capabilities: &self.capabilities,
+            protection: &self.protection,
+            peers: &self.peers,
+            unicast: &self.unicast,
+        }
+    }
+
     /// Decides on every rule that something happened to. Afterwards the decisions are those that would have been made on the same routes
     /// in any other order.
     pub(super) fn decide(&mut self) -> Decided {
@@ -131,7 +166,7 @@ impl Engine {
         let dirty = self.table.take_dirty();
         let mut decided = Decided::default();
         decided.rules.reserve_exact(dirty.len());
-        let ground = Ground {
+        let context = DecisionContext {
             capabilities: &self.capabilities,
             protection: &self.protection,
             peers: &self.peers,
@@ -145,7 +180,7 @@ impl Engine {
                 decided.gone.push((key.clone(), record.in_force.take()));
                 return;
             }
-            let (base, entries) = ground.decide(nlri, &record.paths);
+            let (base, entries) = context.decide(nlri, &record.paths);
             record.base = base;
             if record.wanted().is_none() {
                 record.trouble = None;

@@ -23,7 +23,7 @@ pub struct RuleView<'a> {
 }
 
 /// One peer's route of a rule.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PathView<'a> {
     /// Who announces it.
     pub peer: PeerId,
@@ -31,6 +31,10 @@ pub struct PathView<'a> {
     pub route: &'a Arc<Route>,
     /// The peer's session is lost, or it was remembered over a restart.
     pub stale: bool,
+    /// Of all paths of the rule, the one that counts.
+    pub best: bool,
+    /// Of several, why this one does not count whatever the others are: policy, validation, or the data plane; in words.
+    pub objection: Option<String>,
 }
 
 impl<'a> RuleView<'a> {
@@ -44,15 +48,26 @@ impl<'a> RuleView<'a> {
         self.nlri
     }
 
-    /// The route that counts: the best of those let in, or else the best of all.
+    /// The path that counts: of those let in, the best that the data plane can enforce; or else the best of those let in, or of all.
+    fn best(&self) -> &'a Path {
+        let paths = &self.record.paths;
+        let (route, index) = match &self.record.base {
+            Base::Wanted { route, best, .. } | Base::Refused { route, best, .. } => (Some(route), Some(*best)),
+            Base::Undecided | Base::Guarded(_) | Base::Infeasible(_) => (None, None),
+        };
+        let same = |path: &&Path| route.is_none_or(|route| Arc::ptr_eq(route, &path.route));
+        // Paths may have come and gone since the decision.
+        let decided = index.and_then(|index| paths.get(usize::from(index)).filter(same));
+        let best = decided.or_else(|| select::best(paths.iter().filter(same), &self.engine.peers));
+        // Rules without a path are never shown.
+        best.or_else(|| select::best(paths.iter(), &self.engine.peers)).unwrap_or(&paths[0])
+    }
+
+    /// The route that counts.
     pub fn route(&self) -> &'a Arc<Route> {
         match &self.record.base {
             Base::Wanted { route, .. } | Base::Refused { route, .. } => route,
-            Base::Undecided | Base::Guarded(_) | Base::Infeasible(_) => {
-                let best = select::best(self.record.paths.iter(), &self.engine.peers);
-                // Rules without a path are never shown.
-                &best.unwrap_or(&self.record.paths[0]).route
-            }
+            Base::Undecided | Base::Guarded(_) | Base::Infeasible(_) => &self.best().route,
         }
     }
 
@@ -72,9 +87,20 @@ impl<'a> RuleView<'a> {
         self.record.paths.iter().map(|path| path.peer)
     }
 
+    /// The peers whose paths are stale, once for each.
+    pub fn stale_peers(&self) -> impl Iterator<Item = PeerId> + use<'a> {
+        self.record.paths.iter().filter(|path| path.stale).map(|path| path.peer)
+    }
+
     /// Who announces it, and how.
     pub fn paths(&self) -> impl Iterator<Item = PathView<'a>> + use<'a> {
-        self.record.paths.iter().map(|path| PathView { peer: path.peer, route: &path.route, stale: path.stale })
+        let (nlri, best, paths) = (self.nlri, self.best(), &self.record.paths);
+        let context = (paths.len() > 1).then(|| self.engine.decision_context());
+        paths.iter().map(move |path| {
+            let is_best = std::ptr::eq(path, best);
+            let objection = context.as_ref().filter(|_| !is_best).and_then(|context| context.objection(nlri, path));
+            PathView { peer: path.peer, route: &path.route, stale: path.stale, best: is_best, objection }
+        })
     }
 
     /// When it was first announced, by those who announce it now.

@@ -132,6 +132,9 @@ pub struct OriginView {
     pub stale: bool,
     /// Of several peers with this rule, the one whose actions count.
     pub best: bool,
+    /// Of several, why the actions of this one do not count whatever the others ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// One line of `GET /v1/rules`.

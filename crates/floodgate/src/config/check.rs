@@ -46,13 +46,21 @@ pub(super) fn advice(config: &Config) -> Vec<String> {
     if config.peers.is_empty() {
         advice.push("no [[peer]]: only rules announced on this machine will be enforced".to_owned());
     }
-    let free = |peer: &&Peer| peer.allow.destinations.is_empty() && peer.allow.validation == Validation::None;
+    let checked = |peer: &Peer| peer.allow.validation == Validation::Rfc9117 && !is_validated_by_itself(config, peer);
+    let free = |peer: &&Peer| peer.allow.destinations.is_empty() && !checked(peer);
     let free: Vec<&str> = config.peers.iter().filter(free).map(|peer| peer.name.as_str()).collect();
     if !free.is_empty() {
         let peers = if free.len() == 1 { "peer" } else { "peers" };
         advice.push(format!(
             "{peers} {} may filter any destination: name yours in allow.destinations, or ask for validation = \"rfc9117\"",
             free.join(", ")
+        ));
+    }
+    for peer in config.peers.iter().filter(|peer| is_validated_by_itself(config, peer)) {
+        advice.push(format!(
+            "validation = \"rfc9117\" of peer {} checks little: it is an iBGP peer, and all unicast routes come by it, too, so that each rule for a destination that it has a route to passes; \
+             validate on that router, or name your networks in allow.destinations",
+            peer.name
         ));
     }
     let switch = &config.dataplane.cumulus;
@@ -70,6 +78,16 @@ pub(super) fn advice(config: &Config) -> Vec<String> {
         ));
     }
     advice
+}
+
+/// Whether the rules of an iBGP peer are validated against nothing but its own routes: rule and route then have the same originator.
+fn is_validated_by_itself(config: &Config, peer: &Peer) -> bool {
+    let internal = peer.asn == peer.local_as.unwrap_or(config.router.asn);
+    let unicast = |other: &Peer| {
+        other.families.iter().any(|family| matches!(family, FamilyName::Ipv4Unicast | FamilyName::Ipv6Unicast))
+    };
+    let others = config.peers.iter().any(|other| other.address != peer.address && unicast(other));
+    peer.allow.validation == Validation::Rfc9117 && internal && !others
 }
 
 fn router(config: &Config, report: &mut Report<'_>) {
@@ -165,6 +183,9 @@ fn guard(peer: &Peer, index: usize, report: &mut Report<'_>) {
     for (number, net) in allow.destinations.iter().enumerate() {
         let place = [Key("peer"), Index(index), Key("allow"), Key("destinations"), Index(number)];
         prefix(net, &place, report);
+    }
+    for (number, net) in allow.redirect_to.iter().enumerate() {
+        prefix(net, &[Key("peer"), Index(index), Key("allow"), Key("redirect-to"), Index(number)], report);
     }
     let mut wrong =
         |key: &'static str, message: String| report.at(&[Key("peer"), Index(index), Key("allow"), Key(key)], message);

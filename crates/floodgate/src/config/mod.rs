@@ -101,6 +101,12 @@ pub struct Peer {
     /// How long the rules stay after a session loss that graceful restart does not cover.
     #[serde(default)]
     pub hold_on_loss: Age,
+    /// What ends the wait of stale rules once the session is back.
+    #[serde(default)]
+    pub stale_until: StaleUntil,
+    /// A route server, which does not put its own AS number into the AS_PATH (RFC 7947).
+    #[serde(default)]
+    pub route_server: bool,
     /// Most rules taken from this peer.
     #[serde(default = "max_rules")]
     pub max_rules: u32,
@@ -112,12 +118,6 @@ pub struct Peer {
     pub allow: Allow,
 }
 
-/// What happens when a peer sends more than `max-rules`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnExcess {
-    /// Take them all the same and say so in the log.
-    Warn,
 /// What ends the wait of stale rules once the session is back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -129,6 +129,12 @@ pub enum StaleUntil {
     FBit,
 }
 
+/// What happens when a peer sends more than `max-rules`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnExcess {
+    /// Take them all the same and say so in the log.
+    Warn,
     /// Show the rest, install none of them.
     #[default]
     Ignore,
@@ -150,6 +156,8 @@ pub struct Allow {
     pub without_destination: bool,
     /// Actions it may ask for; empty = all.
     pub actions: Vec<ActionKind>,
+    /// Addresses that it may redirect or copy to; empty = any for an iBGP peer, none for an eBGP peer.
+    pub redirect_to: Vec<IpNet>,
     /// How long a rule lives at most after it was announced; `None` = as long as it is announced.
     pub max_lifetime: Option<Age>,
     /// Validation against unicast routes.
@@ -335,6 +343,7 @@ impl Default for Allow {
             shortest_prefix_v6: 16,
             without_destination: false,
             actions: Vec::new(),
+            redirect_to: Vec::new(),
             max_lifetime: None,
             validation: Validation::None,
         }

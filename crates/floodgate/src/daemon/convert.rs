@@ -2,7 +2,7 @@
 
 use crate::config::{self, ActionKind, BGP_PORT, Config, Validation};
 use bgp::{AfiSafi, AsPath, Origin, PathAttributes, StandardCommunity};
-use engine::guard::{ActionSet, OnExcess, Permission, Policy};
+use engine::guard::{ActionSet, FirstAs, OnExcess, Permission, Policy};
 use engine::protection::Protection;
 use engine::route::{AsPathFacts, PathFacts};
 use engine::{Route, RouteFamily};
@@ -47,7 +47,9 @@ pub(super) const fn family(family: AfiSafi) -> RouteFamily {
 }
 
 /// What the configuration lets a peer do, in the engine's words.
-pub(super) fn policy(peer: &config::Peer) -> Policy {
+///
+/// `external`: it is in another AS.
+pub(super) fn policy(peer: &config::Peer, external: bool) -> Policy {
     let allow = &peer.allow;
     Policy {
         destinations: allow.destinations.iter().copied().collect(),
@@ -57,6 +59,12 @@ pub(super) fn policy(peer: &config::Peer) -> Policy {
         actions: match allow.actions.is_empty() {
             true => ActionSet::ALL,
             false => allow.actions.iter().map(|kind| permission(*kind)).collect(),
+        },
+        redirect_to: (external || !allow.redirect_to.is_empty()).then(|| allow.redirect_to.iter().copied().collect()),
+        first_as: match (external, peer.route_server) {
+            (false, _) => FirstAs::Any,
+            (true, true) => FirstAs::Some,
+            (true, false) => FirstAs::Is(peer.asn),
         },
         validate: allow.validation == Validation::Rfc9117,
         max_rules: Some(u64::from(peer.max_rules)),

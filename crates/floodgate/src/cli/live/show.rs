@@ -249,7 +249,12 @@ pub(super) fn rules_table(rules: &[RuleView]) -> String {
         let origin = |origin: &crate::api::OriginView| {
             if origin.stale { format!("{} (stale)", origin.peer) } else { origin.peer.clone() }
         };
-        let reason = rule.reason.as_ref().map(|reason| format!("\n  {reason}")).unwrap_or_default();
+        let mut reason = rule.reason.as_ref().map(|reason| format!("\n  {reason}")).unwrap_or_default();
+        for origin in &rule.origins {
+            if let Some(why) = &origin.reason {
+                reason += &format!("\n  what {} asks for does not count: {why}", origin.peer);
+            }
+        }
         table.add_row([
             rule.id.clone(),
             rule.state.clone(),

@@ -106,8 +106,8 @@ impl Core {
     /// The stale rules of each peer that has some.
     pub(super) fn stale(&self) -> HashMap<engine::PeerId, u64> {
         let mut stale = HashMap::new();
-        for path in self.engine.rules().flat_map(|rule| rule.paths()).filter(|path| path.stale) {
-            *stale.entry(path.peer).or_default() += 1;
+        for peer in self.engine.rules().flat_map(|rule| rule.stale_peers()) {
+            *stale.entry(peer).or_default() += 1;
         }
         stale
     }
@@ -146,7 +146,8 @@ impl Core {
         let origins = rule.paths().map(|path| OriginView {
             peer: self.origin(path.peer),
             stale: path.stale,
-            best: Arc::ptr_eq(path.route, rule.route()),
+            best: path.best,
+            reason: path.objection,
         });
         RuleView {
             id: rule.id().to_string(),
@@ -194,7 +195,7 @@ impl Core {
                 Which::Nlri(nlri) => self.engine.rule(&Arc::new(Nlri::clone(nlri))),
             };
             let rule = rule.ok_or("there is no such rule")?;
-            let others: Vec<String> = rule.paths().map(|path| self.origin(path.peer)).collect();
+            let others: Vec<String> = rule.peers().map(|peer| self.origin(peer)).collect();
             if !others.iter().any(|origin| origin == "local") {
                 let who = others.join(", ");
                 return Err(format!("that rule is announced by {who}, not here; only they can withdraw it"));
@@ -228,7 +229,7 @@ impl Core {
         let local: Vec<Arc<Nlri>> = self
             .engine
             .rules()
-            .filter(|rule| rule.paths().any(|path| path.peer == LOCAL))
+            .filter(|rule| rule.peers().any(|peer| peer == LOCAL))
             .map(|rule| Arc::clone(rule.nlri()))
             .collect();
         for nlri in &local {

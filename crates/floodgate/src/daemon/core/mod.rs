@@ -295,7 +295,7 @@ fn engine_config(config: &Config, surroundings: &Surroundings, peers: &PeerTable
         let peer = engine::PeerConfig {
             address: Some(entry.config.address),
             external: entry.external,
-            policy: Some(convert::policy(&entry.config)),
+            policy: Some(convert::policy(&entry.config, entry.external)),
         };
         (engine::PeerId(entry.id.0), peer)
     });

@@ -84,7 +84,7 @@ impl Night {
         let peer = engine::PeerConfig {
             address: Some(file.peers[0].address),
             external: true,
-            policy: Some(convert::policy(&file.peers[0])),
+            policy: Some(convert::policy(&file.peers[0], true)),
         };
         let engine = Engine::new(EngineConfig {
             capabilities: Capabilities::everything("none"),
