@@ -23,6 +23,7 @@ use std::sync::Arc;
 mod change;
 mod decide;
 mod losses;
+mod rejected;
 mod snapshot;
 mod stale;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod tests;
 mod view;
 
 pub use change::Change;
+pub use rejected::Rejected;
 pub use snapshot::{InvalidSnapshot, SnapshotPath};
 pub use stale::Retention;
 pub use view::{PathView, RuleView};
@@ -82,6 +84,7 @@ pub struct Engine {
     stale: stale::Deadlines,
     monitor: bool,
     paused: bool,
+    rejected: Rejected,
     change: change::Progress,
 }
 
@@ -102,6 +105,7 @@ impl Engine {
             stale: stale::Deadlines::default(),
             monitor: config.monitor,
             paused: false,
+            rejected: Rejected::default(),
             change: change::Progress::default(),
         };
         engine.peers.set(config.peers);

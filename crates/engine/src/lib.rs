@@ -28,7 +28,7 @@ mod unicast;
 pub mod validate;
 
 pub use engine::{
-    Announced, Change, Engine, EngineConfig, InvalidSnapshot, PathView, Retention, RuleView, SnapshotPath,
+    Announced, Change, Engine, EngineConfig, InvalidSnapshot, PathView, Rejected, Retention, RuleView, SnapshotPath,
 };
 pub use peer::{PeerConfig, PeerCounts};
 pub use route::{PeerId, Route, RouteFamily, Timestamp};

@@ -41,12 +41,16 @@ pub enum Kind {
     PeerUp,
     /// A session went down.
     PeerDown,
+    /// An attempt at a session failed, for another reason than the one before.
+    SessionFailed,
     /// A peer sent something malformed.
     Malformed,
     /// A peer has sent all its rules.
     EndOfRib,
     /// A rule was announced, or announced differently.
     Announced,
+    /// A rule that is announced is not enforced; the message says why.
+    NotEnforced,
     /// A rule was withdrawn.
     Withdrawn,
     /// A rule ran out of time.

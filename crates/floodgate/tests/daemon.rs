@@ -123,7 +123,8 @@ fn a_reload_leaves_unchanged_sessions_up_and_a_bad_file_changes_nothing() {
     daemon.configure(&(peer("a", PEER, "") + &peer("b", "127.0.0.3", "")), "");
     let output = daemon.cli(&["reload"]);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "reloaded: 1 peers added, 0 removed, 0 restarted\n");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains(": added") && said.contains("(sessions: 1 added, 0 removed, 0 restarted)"), "{said}");
     let b = Controller::connected("127.0.0.3", daemon.port);
     b.announce(&[DNS]);
     daemon.wait_rules(&[(&shown(NTP), "installed"), (&shown(DNS), "installed")]);
@@ -138,7 +139,8 @@ fn a_reload_leaves_unchanged_sessions_up_and_a_bad_file_changes_nothing() {
     // A session that starts anew is a lost session for its rules, until they are announced again.
     daemon.configure(&(peer("a", PEER, "") + &peer("b", "127.0.0.3", "hold-time = 30")), "");
     let output = daemon.cli(&["reload"]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "reloaded: 0 peers added, 0 removed, 1 restarted\n");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("(sessions: 0 added, 0 removed, 1 restarted)"), "{said}");
     daemon.wait_rules(&[(&shown(NTP), "installed")]);
     wait("b again", || (b.seen().len() == 3).then_some(()));
     b.announce(&[DNS]);
@@ -481,4 +483,100 @@ fn peers_say_why_there_is_no_session() {
     stream.write_all(&message(2, &[&[0, 0, 0, attributes.len() as u8][..], &attributes].concat())).unwrap();
     let lost = wait("the loss", || daemon.peer("a")["last_error"].as_str().map(str::to_owned));
     assert!(lost.starts_with("the boundaries of its rules were lost (") && lost.ends_with("(3/9)"), "{lost}");
+}
+
+/// Who announced a rule and who operates learn that it is not enforced without asking for it: in the log, in the history, in `status`.
+#[test]
+fn rules_that_are_not_enforced_are_told_with_their_reason() {
+    let daemon = Daemon::start(&peer("a", PEER, "allow.destinations = [\"192.0.2.0/24\"]"), "");
+    let controller = Controller::connected(PEER, daemon.port);
+    let outside = "dst 198.51.100.1/32 then discard";
+    controller.announce(&[NTP, outside]);
+    daemon.wait_rules(&[(&shown(NTP), "installed"), (outside, "guarded")]);
+    let history = daemon.json(&["history"]);
+    let told: Vec<_> = history.iter().filter(|event| event["event"] == "not-enforced").collect();
+    assert_eq!(told.len(), 1, "{history:?}");
+    assert_eq!((&told[0]["peer"], &told[0]["rule"]), (&"a".into(), &outside.into()));
+    assert!(told[0]["message"].as_str().unwrap().starts_with("guarded: "), "{told:?}");
+    wait("the log", || {
+        daemon.log().lines().any(|line| line.contains("INFO") && line.contains("guarded")).then_some(())
+    });
+    let warning = daemon.json(&["status"])[0]["warnings"][0].as_str().unwrap().to_owned();
+    assert_eq!(warning, "1 rule is announced and not enforced: 1 guarded; `floodgate rules guarded` says why");
+    // The same again is no news; another policy is.
+    controller.announce(&[outside]);
+    daemon.configure(&peer("a", PEER, "allow.destinations = [\"203.0.113.0/24\"]"), "");
+    assert!(daemon.cli(&["reload"]).status.success());
+    daemon.wait_rules(&[(&shown(NTP), "guarded"), (outside, "guarded")]);
+    let rules = |history: Vec<serde_json::Value>| {
+        let told = history.into_iter().filter(|event| event["event"] == "not-enforced");
+        told.map(|event| event["rule"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(rules(daemon.json(&["history"])), [outside.to_owned(), shown(NTP)]);
+    daemon.configure(&peer("a", PEER, ""), "");
+    assert!(daemon.cli(&["reload"]).status.success());
+    daemon.wait_rules(&[(&shown(NTP), "installed"), (outside, "installed")]);
+    assert_eq!(daemon.json(&["status"])[0]["warnings"], serde_json::json!([]));
+}
+
+#[test]
+fn reload_says_what_changed() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let reload = || String::from_utf8(daemon.cli(&["reload"]).stdout).unwrap();
+    assert_eq!(reload(), "reloaded: nothing changed\n");
+    daemon.configure(&peer("a", PEER, "max-rules = 5"), "format = \"json\"");
+    let said = reload();
+    for change in ["peer a: max-rules default -> 5", "[log] format default -> \"json\"", "0 restarted"] {
+        assert!(said.contains(change), "{said}");
+    }
+}
+
+#[test]
+fn withdrawing_a_peers_rule_tells_how_to_override_it() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let controller = Controller::connected(PEER, daemon.port);
+    controller.announce(&[NTP]);
+    daemon.wait_rules(&[(&shown(NTP), "installed")]);
+    let output = daemon.cli(&["withdraw", NTP]);
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && words.contains("is announced by a, not here"), "{words}");
+    let advice = words.split('`').nth(1).unwrap();
+    let rule = advice.split('\'').nth(1).unwrap();
+    assert!(advice.starts_with("floodgate announce '"), "{advice}");
+    assert!(daemon.cli(&["announce", rule]).status.success());
+    daemon.wait_rules(&[(&shown(NTP).replace("discard", "accept"), "installed")]);
+}
+
+#[test]
+fn a_failed_session_is_told_in_the_history_and_an_unknown_neighbour_in_the_log() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let stranger = common::raw::connect("127.0.0.77", daemon.port);
+    wait("the log", || daemon.log().contains("from=127.0.0.77").then_some(()));
+    assert!(daemon.log().contains("not the address of a configured peer"), "{}", daemon.log());
+    drop(stranger);
+    let mut wrong = common::raw::connect(PEER, daemon.port);
+    // An OPEN of AS 65071, where 65070 is configured.
+    wrong.write_all(&common::raw::message(1, &[4, 0xfe, 0x2f, 0, 90, 192, 0, 2, 77, 0])).unwrap();
+    let failed =
+        wait("the history", || daemon.json(&["history"]).into_iter().find(|event| event["event"] == "session-failed"));
+    assert_eq!(failed["peer"], "a");
+    assert_eq!(failed["message"], "we sent NOTIFICATION: bad peer AS (2/2): AS 65071");
+}
+
+/// Scripts see it by the exit status.
+#[test]
+fn status_answers_with_no_while_nothing_is_filtered() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let status = |wanted| assert_eq!(daemon.cli(&["status"]).status.code(), Some(wanted));
+    status(0);
+    assert!(daemon.cli(&["pause"]).status.success());
+    status(1);
+    assert!(daemon.cli(&["resume"]).status.success());
+    status(0);
+    let file = daemon.path("floodgate.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(file, text.replace("backend = \"none\"", "backend = \"none\"\ninterfaces = [\"not-there*\"]"))
+        .unwrap();
+    assert!(daemon.cli(&["reload"]).status.success());
+    status(1);
 }

@@ -77,7 +77,7 @@ impl Machine {
             .spawn()
             .unwrap();
         self.child = Some(child);
-        wait("the daemon", || self.cli(&["status"]).status.success().then_some(()));
+        wait("the daemon", || self.cli(&["peers"]).status.success().then_some(()));
     }
 
     fn cli(&self, words: &[&str]) -> Output {

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Output};
 use std::sync::Once;
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl<'a> Daemon<'a> {
         command.args(["run", "--config"]).arg(self.configuration());
         let mut process = Process::spawn("floodgate", command)?;
         let answers = wait_until("floodgate's answer", PATIENCE, || {
-            if process.check_running().is_err() { Some(()) } else { self.cli(&["status"]).ok().map(drop) }
+            if process.check_running().is_err() { Some(()) } else { self.cli(&["peers"]).ok().map(drop) }
         });
         process.check_running()?;
         answers.with_context(|| process.log())?;
@@ -105,13 +105,17 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// What it said when it failed or answered with no.
     pub fn cli(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = self.netns.command(program()?)?;
-        let output = command.args(arguments).env("FLOODGATE_SOCKET", self.path("api.sock")).output()?;
+        let output = self.run(arguments)?;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             bail!("floodgate {arguments:?}: {}\n{printed}{}", output.status, String::from_utf8_lossy(&output.stderr));
         }
         Ok(printed)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = self.netns.command(program()?)?;
+        Ok(command.args(arguments).env("FLOODGATE_SOCKET", self.path("api.sock")).output()?)
     }
 
     /// Its rules, in enforcement order.
@@ -143,7 +147,8 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// When it does not answer.
     pub fn status(&self) -> Result<StatusView> {
-        self.objects("status")?.pop().context("no status")
+        // It answers with no while nothing is filtered.
+        serde_json::from_slice(&self.run(&["status", "--json"])?.stdout).context("no status")
     }
 
     /// Waits until its rules are such; returns them.

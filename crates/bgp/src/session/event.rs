@@ -136,10 +136,10 @@ impl std::fmt::Display for State {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DownReason {
     /// We sent this NOTIFICATION.
-    #[error("sent {0}")]
+    #[error("we sent NOTIFICATION: {0}")]
     Sent(Notification),
     /// The peer sent this NOTIFICATION.
-    #[error("received {0}")]
+    #[error("the peer sent NOTIFICATION: {0}")]
     Received(Notification),
     /// No connection came about, in the words of whoever opens them; the session itself never says this.
     #[error("{0}")]

@@ -181,6 +181,7 @@ impl Engine {
                 return;
             }
             let (base, entries) = context.decide(nlri, &record.paths);
+            self.rejected.note(key, &record.base, &base);
             record.base = base;
             if record.wanted().is_none() {
                 record.trouble = None;
@@ -265,6 +266,9 @@ impl Engine {
                 record.trouble = None;
             }
             if aside != record.aside {
+                if matches!(aside, Some(Aside::Held(_))) && !matches!(record.aside, Some(Aside::Held(_))) {
+                    self.rejected.add(key);
+                }
                 record.aside = aside;
                 changed_rules.push(key.clone());
             }

@@ -1,6 +1,6 @@
 //! Looking at the rules: for the API, the log and people.
 
-use super::Engine;
+use super::{Engine, Rejected};
 use crate::compile::{Refusal, RefusalKind};
 use crate::key::RuleKey;
 use crate::plan::RuleFailure;
@@ -165,6 +165,12 @@ impl<'a> RuleView<'a> {
 }
 
 impl Engine {
+    /// The rules that were left out since this was last asked: what the data plane cannot do exactly, what policy or validation does not
+    /// let in.
+    pub fn take_rejected(&mut self) -> Rejected {
+        std::mem::take(&mut self.rejected)
+    }
+
     /// The rules that somebody announces, in enforcement order, VPN rules among them; IPv4 before IPv6.
     pub fn rules(&self) -> impl Iterator<Item = RuleView<'_>> {
         self.table.rules.iter().filter_map(|(key, record)| self.view(key, record))

@@ -250,9 +250,7 @@ pub struct ExabgpArgs {
 
 impl ExabgpArgs {
     fn run(&self) -> anyhow::Result<u8> {
-        let default = PathBuf::from(DEFAULT_CONFIG);
-        let config = self.config.clone().or_else(|| default.exists().then_some(default));
-        crate::daemon::run_exabgp(config.as_deref()).map(|()| OK)
+        crate::daemon::run_exabgp(self.config.as_deref()).map(|()| OK)
     }
 }
 

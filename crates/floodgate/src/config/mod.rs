@@ -5,11 +5,13 @@
 
 mod check;
 mod cumulus;
+mod diff;
 mod error;
 mod values;
 mod xdp;
 
 pub use cumulus::{Cumulus, release_of_this_machine, unfit_interface};
+pub use diff::differences;
 pub use error::{ConfigError, Problem};
 pub use values::{ActionKind, Age, FamilyName, Hops, Listen, Pattern, Port};
 pub use xdp::Xdp;

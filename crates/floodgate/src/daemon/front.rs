@@ -1,12 +1,13 @@
 //! Where routes come from: BGP sessions of our own, or those of the ExaBGP that started us.
 
+use crate::cli::DEFAULT_CONFIG;
 use crate::config::{self, Config};
 use crate::exabgp::{Neighbors, Request};
 use crate::net::{PeerId, SocketError};
 use crate::peers::{Changes, Peers};
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The part of the daemon that is not the same in `floodgate run` and `floodgate exabgp`.
 pub(super) enum Front {
@@ -106,8 +107,8 @@ impl Front {
 pub(super) enum Source {
     /// A file.
     File(PathBuf),
-    /// What counts for `floodgate exabgp` without a file.
-    BuiltIn,
+    /// What counts for `floodgate exabgp` when it was told of no file: the usual one if it is there, otherwise what is built in.
+    Usual,
 }
 
 impl Source {
@@ -118,8 +119,24 @@ impl Source {
     pub(super) fn load(&self) -> Result<Config, config::ConfigError> {
         match self {
             Source::File(path) => Config::load(path),
-            Source::BuiltIn => Ok(crate::exabgp::built_in()),
+            Source::Usual => match self.file() {
+                Some(path) => Config::load(path),
+                None => Ok(crate::exabgp::built_in()),
+            },
         }
+    }
+
+    /// The file that counts now.
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Source::File(path) => Some(path),
+            Source::Usual => Some(Path::new(DEFAULT_CONFIG)).filter(|path| path.exists()),
+        }
+    }
+
+    /// The text of the file, for what differs from another; nothing where there is none.
+    pub(super) fn text(&self) -> String {
+        self.file().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default()
     }
 }
 
@@ -127,7 +144,10 @@ impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Source::File(path) => path.display().fmt(f),
-            Source::BuiltIn => f.write_str("built-in"),
+            Source::Usual => match self.file() {
+                Some(path) => path.display().fmt(f),
+                None => f.write_str("built-in"),
+            },
         }
     }
 }

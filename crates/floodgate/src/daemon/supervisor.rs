@@ -43,7 +43,7 @@ pub fn run(path: &Path) -> Result<()> {
 /// As [`run`].
 pub fn run_exabgp(path: Option<&Path>) -> Result<()> {
     UNDER_EXABGP.store(true, Ordering::Relaxed);
-    let source = path.map_or(Source::BuiltIn, |path| Source::File(path.to_owned()));
+    let source = path.map_or(Source::Usual, |path| Source::File(path.to_owned()));
     let config = source.load()?;
     logging::start(&config.log).context("cannot log")?;
     ended(runtime()?.block_on(async {
@@ -74,6 +74,8 @@ struct Supervisor {
     source: Source,
     /// As loaded.
     fresh: Config,
+    /// The text of the file that was loaded.
+    text: String,
     /// With what the front end adds to it.
     config: Arc<Config>,
     surroundings: Surroundings,
@@ -157,6 +159,7 @@ impl Supervisor {
         front.apply(&config, &ids).await;
         let _ = changes.send(Change::Listening(front.addresses())).await;
         Ok(Supervisor {
+            text: source.text(),
             source,
             fresh,
             config,
@@ -253,6 +256,7 @@ impl Supervisor {
     }
 
     async fn try_reload(&mut self) -> Result<String, String> {
+        let text = self.source.text();
         let fresh = self.source.load().map_err(|error| error.to_string())?;
         let config = self.front.complete(fresh.clone());
         if config == *self.config {
@@ -290,7 +294,13 @@ impl Supervisor {
         logging::configure(&config.log);
         (self.fresh, self.config) = (fresh, config);
         self.front.changed();
-        Ok(format!("reloaded: {added} peers added, {removed} removed, {restarted} restarted"))
+        let text = std::mem::replace(&mut self.text, text);
+        let mut changes = crate::config::differences(&text, &self.text);
+        if changes.is_empty() {
+            changes.push("a secret in a file of its own".to_owned());
+        }
+        let changes = changes.join("; ");
+        Ok(format!("reloaded: {changes} (sessions: {added} added, {removed} removed, {restarted} restarted)"))
     }
 
     async fn rescan(&mut self) {

@@ -4,12 +4,13 @@ use super::socket::{self, EVERYWHERE, SocketError, plain};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::config::{BGP_PORT, Listen};
+use crate::logging::Throttle;
 
 /// Which task takes the connections of which address.
 #[derive(Clone, Debug, Default)]
@@ -117,14 +118,22 @@ impl Listeners {
 }
 
 async fn accept(listener: Arc<TcpListener>, routes: Routes) {
+    let mut throttle = Throttle::default();
     loop {
+        if let Some(summary) = throttle.summary(Instant::now()) {
+            tracing::info!("connections closed: {summary}");
+        }
         match listener.accept().await {
             Ok((stream, from)) => {
                 let from = plain(from.ip());
                 // A task that has two connections waiting already gets no third: it would only be a flood.
-                let taken = routes.find(from).is_some_and(|task| task.try_send(stream).is_ok());
-                if !taken {
-                    tracing::debug!(%from, "connection closed: no such peer, or too many at once");
+                let why = match routes.find(from) {
+                    None => "it is not the address of a configured peer",
+                    Some(task) if task.try_send(stream).is_err() => "this peer has too many connections at once",
+                    Some(_) => continue,
+                };
+                if throttle.admit(why, Instant::now()) {
+                    tracing::info!(%from, "connection closed: {why}");
                 }
             }
             Err(error) => {

@@ -79,7 +79,7 @@ impl Daemon {
         command.args(["run", "-c"]).arg(self.path("floodgate.toml")).stdout(Stdio::null()).stderr(log);
         change(&mut command);
         self.child = Some(command.spawn().unwrap());
-        wait("the daemon", || self.cli(&["status"]).status.success().then_some(()));
+        wait("the daemon", || self.cli(&["peers"]).status.success().then_some(()));
     }
 
     /// Runs a command of the program against it.

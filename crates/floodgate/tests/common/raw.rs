@@ -68,7 +68,8 @@ impl RawPeer {
     }
 }
 
-fn connect(source: &str, port: u16) -> TcpStream {
+/// A connection from this address.
+pub fn connect(source: &str, port: u16) -> TcpStream {
     wait("a connection", || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::new(source.parse().unwrap(), 0).into()).unwrap();

@@ -85,7 +85,7 @@ impl Core {
             capacity: applying.usage.capacity,
             dataplane_memory: applying.usage.memory,
             attachments: applying.condition.interfaces.iter().map(AttachmentView::from).collect(),
-            warnings: applying.condition.warnings.clone(),
+            warnings: applying.condition.warnings.iter().cloned().chain(self.unenforced_warning()).collect(),
             statistics: applying.condition.statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
             dataplane: match (&applying.error, applying.is_busy() || self.engine.has_change()) {
                 (Some(_), _) => "failed",
@@ -165,7 +165,7 @@ impl Core {
         }
     }
 
-    fn origin(&self, peer: engine::PeerId) -> String {
+    pub(super) fn origin(&self, peer: engine::PeerId) -> String {
         if peer == LOCAL {
             return "local".to_owned();
         }
@@ -198,7 +198,11 @@ impl Core {
             let others: Vec<String> = rule.peers().map(|peer| self.origin(peer)).collect();
             if !others.iter().any(|origin| origin == "local") {
                 let who = others.join(", ");
-                return Err(format!("that rule is announced by {who}, not here; only they can withdraw it"));
+                let nlri = rule.nlri();
+                return Err(format!(
+                    "{nlri} is announced by {who}, not here: only they can withdraw it. A rule of this machine with the same match comes \
+                     before theirs: `floodgate announce '{nlri} then accept'` lets its packets pass until it is withdrawn"
+                ));
             }
             (Arc::clone(rule.nlri()), rule.rule().to_string())
         };

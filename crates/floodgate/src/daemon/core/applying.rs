@@ -1,14 +1,13 @@
 //! Bringing the data plane to what is wanted: one change at a time, gathered while another is under way, tried again when it failed.
 
-use super::{Core, LOCAL, Subject, Surroundings};
+use super::{Core, Surroundings};
 use crate::apply::{self, Order, Report};
 use crate::config::{Backend, Config, release_of_this_machine};
 use crate::events::{About, Kind};
-use crate::net::PeerId;
 use crate::samples::Samples;
 use anyhow::{Context, Result};
 use dataplane::cumulus::{self, Cumulus};
-use dataplane::{Condition, Counter, Dataplane, NoDataplane, RuleFailure, Usage, nftables, xdp};
+use dataplane::{Condition, Counter, Dataplane, NoDataplane, Usage, nftables, xdp};
 use engine::capability::Capabilities;
 use flowspec::Nlri;
 use std::collections::HashMap;
@@ -273,7 +272,9 @@ impl Core {
             return;
         }
         applying.gather_until = None;
-        let order = match self.engine.take_change() {
+        let change = self.engine.take_change();
+        self.tell_rejected();
+        let order = match change {
             Some(engine::Change::Full(rules)) => Order::Replace(rules),
             Some(engine::Change::Plan(plan)) => {
                 for nlri in plan.remove.iter().filter(|nlri| self.engine.rule(nlri).is_none()) {
@@ -292,16 +293,13 @@ impl Core {
     pub(super) fn report(&mut self, report: Report) -> bool {
         match report {
             Report::Applied { outcome: Ok(outcome), took } => {
-                for (nlri, failure) in &outcome.failures {
-                    let kind = match failure {
-                        RuleFailure::OverCapacity(_) => "over-capacity",
-                        RuleFailure::Failed(_) => "failed",
-                    };
-                    if self.admit(PeerId(LOCAL.0), Subject::NotInForce, kind) {
-                        tracing::warn!(id = %nlri.id(), ?failure, "not in force");
-                    }
-                }
+                // What is tried again and again is told once.
+                let news = outcome.failures.iter().map(|(nlri, _)| nlri).filter(|nlri| !self.is_known_trouble(nlri));
+                let news: Vec<_> = news.cloned().collect();
                 self.engine.applied(&outcome);
+                for nlri in news {
+                    self.tell_unenforced(&nlri);
+                }
                 let applying = &mut self.applying;
                 if applying.error.take().is_some() {
                     tracing::info!("the data plane takes changes again");

@@ -8,6 +8,7 @@ mod applying;
 mod quiet;
 mod remember;
 mod sessions;
+mod unenforced;
 
 use super::Command;
 use super::convert;

@@ -57,11 +57,11 @@ impl Core {
                 }
                 Subject::Attempt => {
                     tracing::info!(peer = name, "no session: {summary}");
-                    continue;
+                    Kind::SessionFailed
                 }
                 Subject::NotInForce => {
-                    tracing::warn!("not in force: {summary}");
-                    continue;
+                    tracing::warn!(peer = name, "not enforced: {summary}");
+                    Kind::NotEnforced
                 }
             };
             self.history.record(kind, About::peer(name).saying(summary));

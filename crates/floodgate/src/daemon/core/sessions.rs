@@ -101,7 +101,9 @@ impl Core {
 
     fn no_session(&mut self, peer: PeerId, reason: &str) {
         if self.admit(peer, Subject::Attempt, "attempts") {
-            tracing::info!(peer = self.name(peer), reason, "no session");
+            let name = self.name(peer);
+            tracing::info!(peer = name, reason, "no session");
+            self.history.record(Kind::SessionFailed, About::peer(&name).saying(reason));
         }
     }
 
