@@ -68,6 +68,22 @@ static __always_inline __u32 continue_all(struct key *key, __u32 found)
 	return m->count;
 }
 
+#define DISCOVERY_FIRST 133
+#define DISCOVERY_LAST 137
+
+/* flowspec::Packet::is_neighbor_discovery, of an IPv6 packet that was parsed: ICMPv6 right behind the IP header with hop limit 255, type
+ * 133 to 137, code 0. Without these messages IPv6 ends on the link, so no rule touches them. */
+static __always_inline int is_neighbor_discovery(struct xdp_md *ctx, __u32 ip_at)
+{
+	const void *end = (const void *)(long)ctx->data_end, *ip = (const void *)(long)ctx->data + (ip_at & 0x3f);
+	const __u8 *octets = ip;
+
+	if (ip + 42 > end)
+		return 0;
+	return octets[6] == ICMPV6 && octets[7] == 255 && be16_at(ip + 4) >= 2 &&
+	       octets[40] >= DISCOVERY_FIRST && octets[40] <= DISCOVERY_LAST && octets[41] == 0;
+}
+
 static __always_inline int filter_packet(struct xdp_md *ctx, struct outcome *outcome)
 {
 	struct key *key = at(&keys, 0);
@@ -98,7 +114,9 @@ static __always_inline int filter_packet(struct xdp_md *ctx, struct outcome *out
 		outcome->is_protected = 0;
 		found = find(key);
 		if (found) {
-			if (ipv6 ? c->view[key->generation & 1].has_protected6 : c->view[key->generation & 1].has_protected4)
+			if (ipv6 && is_neighbor_discovery(ctx, parsed.ip))
+				outcome->is_protected = 1;
+			else if (ipv6 ? c->view[key->generation & 1].has_protected6 : c->view[key->generation & 1].has_protected4)
 				outcome->is_protected = !!node_find(key, ipv6 ? NODE_PROTECTED6 : NODE_PROTECTED4);
 			if (!(found & META_DROP) && !outcome->is_protected) {
 				struct rule *rule = at(&rules, found & META_RULE);

@@ -84,7 +84,7 @@ pub use component::{BitmaskOps, Component, ComponentType, NumericOps, ValueKind}
 pub use effect::{Effect, Policing, Redirect};
 pub use error::{CommunityError, Disposition, NlriError, NlriErrorKind};
 pub use family::{Family, InvalidRouteDistinguisher, IpVersion, RouteDistinguisher, UnknownFamily};
-pub use matches::{Absence, Decision, Found, Mismatch, Scope, decide, explain};
+pub use matches::{Absence, Decision, Exemption, Found, Mismatch, Scope, decide, explain};
 pub use nlri::{Components, MAX_LEN, Nlri, NlriRef};
 pub use op::{BitmaskOp, Comparison, NumericOp, Width};
 pub use packet::{EXTENSION_HEADERS, Packet, PacketError};

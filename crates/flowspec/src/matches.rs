@@ -12,7 +12,7 @@ use std::net::IpAddr;
 mod decision;
 mod mismatch;
 
-pub use decision::{Decision, Scope, decide, explain};
+pub use decision::{Decision, Exemption, Scope, decide, explain};
 pub use mismatch::{Absence, Found, Mismatch};
 
 impl Nlri {

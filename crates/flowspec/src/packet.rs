@@ -48,6 +48,9 @@ pub struct Packet {
     more_fragments: bool,
     fragment_offset: u16,
     flow_label: Option<u32>,
+    hop_limit: u8,
+    /// The protocol that the IP header itself names: for IPv6 it may be that of an extension header.
+    next_header: u8,
 }
 
 /// What the upper-layer header tells.
@@ -252,5 +255,22 @@ impl Packet {
     /// IPv6 flow label, 20 bits.
     pub const fn flow_label(&self) -> Option<u32> {
         self.flow_label
+    }
+
+    /// IPv4 time to live, or IPv6 hop limit. No rule can ask for it.
+    pub const fn hop_limit(&self) -> u8 {
+        self.hop_limit
+    }
+
+    /// Whether this is a message of IPv6 neighbour discovery that its receiver has to accept (RFC 4861 §6.1, §7.1, §8.1): ICMPv6 type
+    /// 133 to 137, code 0, hop limit 255. An extension header may not stand before it: one that says fragment makes receivers drop it
+    /// (RFC 6980), and no node sends any other.
+    ///
+    /// No router forwards it with that hop limit, so a node of this link has sent it.
+    pub const fn is_neighbor_discovery(&self) -> bool {
+        matches!(self.version(), IpVersion::V6)
+            && self.next_header == ICMPV6
+            && self.hop_limit == u8::MAX
+            && matches!(self.upper, Upper::Icmp { kind: 133..=137, code: 0 })
     }
 }

@@ -210,7 +210,7 @@ fn the_first_match_ends_the_search_unless_it_says_go_on() {
     let rules = [dport(443, &[rate(0.0)]), dport(80, &[]), any(&[rate(0.0)])];
     let web = packet(&tcp(1, 80, 2));
     let decision = decide(&rules, &web, Scope::Global);
-    assert_eq!(decision, Decision { ended_by: Some(1), continued: vec![], effect: Effect::ACCEPT });
+    assert_eq!(decision, Decision { ended_by: Some(1), continued: vec![], effect: Effect::ACCEPT, exempt: None });
     let rules = [any(&[Action::Mark(8), GO_ON]), dport(80, &[rate(1e6), GO_ON]), any(&[Action::Mark(1), rate(5e5)])];
     let decision = decide(&rules, &web, Scope::Global);
     assert_eq!((decision.ended_by, &decision.continued[..]), (Some(2), &[0, 1][..]));

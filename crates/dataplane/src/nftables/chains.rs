@@ -7,7 +7,7 @@ use super::program::{BASE, Bucket, Chain, Group, Placed, Program, Slot, single};
 use super::statement::{Rule, Statement, Verdict};
 use super::template::{Deed, End, GroupKey, SlotKey};
 use engine::plan::CompiledRule;
-use flowspec::Policing;
+use flowspec::{IpVersion, Policing};
 
 impl Program {
     /// The chain's name and rules; `None` when it is not there any more.
@@ -41,6 +41,9 @@ impl Program {
             false => Statement::FromOther { set: self.interfaces_set() },
         };
         let mut rules = vec![vec![from, Statement::Verdict(Verdict::Accept)]];
+        if self.version == IpVersion::V6 {
+            rules.push(vec![Statement::NeighborDiscovery, Statement::Verdict(Verdict::Accept)]);
+        }
         rules.extend(self.shield.rules(self.version));
         for (key, group) in &self.groups {
             match key.mask {

@@ -1,7 +1,7 @@
 //! The rules of one IP version as chains and sets of our table, kept so that a change of a few rules is a change of a few elements. Pure.
 //!
 //! ```text
-//! prerouting: other interfaces, and protected packets, are accepted (`shield.rs`); then for each mask of destinations, the longest first:
+//! prerouting: other interfaces, IPv6 neighbour discovery, and protected packets, are accepted (`shield.rs`); then for each mask of destinations, the longest first:
 //!               destination in the group's set of destinations -> the group's chain
 //!             where every destination matches, what would be in the group's chain
 //! group:      destination in the group's map -> that destination's own chain, and no further here

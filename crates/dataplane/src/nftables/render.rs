@@ -9,7 +9,7 @@ use super::limit::Limit;
 use super::program::{BASE, Program};
 use super::statement::Rule;
 use engine::plan::Ruleset;
-use flowspec::IpVersion;
+use flowspec::{Exemption, IpVersion};
 use std::fmt::{Result, Write};
 
 /// The tables that [`Nftables`](super::Nftables) would make for these rules with its default [`Options`], as text that `nft -f` takes. Rules
@@ -37,6 +37,9 @@ fn table(out: &mut String, program: &Program, changes: &Changes) -> Result {
     }
     for spec in &changes.new_sets {
         set(out, spec, changes)?;
+    }
+    if program.version == IpVersion::V6 {
+        writeln!(out, "\t# accepted before any rule: {}", Exemption::NeighborDiscovery)?;
     }
     for (name, rules) in changes.rewrite.iter().filter_map(|name| program.chain(name)) {
         chain(out, &name, &rules)?;

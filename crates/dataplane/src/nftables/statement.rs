@@ -33,6 +33,8 @@ pub(super) enum Statement {
     FromOther {
         set: String,
     },
+    /// IPv6: the packet is a message of neighbour discovery ([`flowspec::Packet::is_neighbor_discovery`]).
+    NeighborDiscovery,
     Test(IpVersion, Test),
     /// The key is in the set; the counter of its element counts.
     Lookup {
@@ -90,6 +92,21 @@ impl Statement {
                     w.str(1, set);
                     w.u32(2, REGISTER);
                     w.u32(5, 1);
+                });
+            }
+            Statement::NeighborDiscovery => {
+                // Next Header ICMPv6 and hop limit 255: two octets side by side, which no other packet passes.
+                payload(w, NETWORK, 6, 2, REGISTER);
+                compare(w, EQUAL, &[58, 255]);
+                // Type and code; one that is not there ends the rule without a match.
+                payload(w, UPPER, 1, 1, REGISTER);
+                compare(w, EQUAL, &[0]);
+                payload(w, UPPER, 0, 1, REGISTER);
+                expression(w, LIST_ITEM, "range", |w| {
+                    w.u32(1, REGISTER);
+                    w.u32(2, EQUAL);
+                    w.nest(3, |w| w.bytes(1, &[133]));
+                    w.nest(4, |w| w.bytes(1, &[137]));
                 });
             }
             Statement::Test(version, test) => encode_test(w, *version, test),
@@ -322,6 +339,9 @@ impl fmt::Display for Statement {
         match self {
             Statement::FromLoopback => f.write_str("iif \"lo\""),
             Statement::FromOther { set } => write!(f, "iifname != @{set}"),
+            Statement::NeighborDiscovery => {
+                f.write_str("ip6 nexthdr 58 ip6 hoplimit 255 @th,8,8 0 icmpv6 type 133-137")
+            }
             Statement::Test(version, test) => f.write_str(&test.text(*version)),
             Statement::Lookup { version, key, set } => write!(f, "{} @{set}", key_text(key, *version)),
             Statement::VerdictMap { version, key, map } => write!(f, "{} vmap @{map}", key_text(key, *version)),

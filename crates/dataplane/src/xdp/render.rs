@@ -11,6 +11,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// The rules in order: the bucket that each is found in, its records, and its actions. For `floodgate compile`.
 pub fn render(rules: &Ruleset) -> String {
     let mut text = String::from("# rule: bucket of the hash table; what is compared; what is done\n");
+    let exempt = flowspec::Exemption::NeighborDiscovery;
+    let _ = writeln!(text, "# passed before any rule: {exempt}");
     for rule in &rules.rules {
         let _ = writeln!(text, "{}:", rule.id);
         if rule.entries.is_empty() {

@@ -165,7 +165,9 @@ pub fn compare(rules: &[Rule], protected: &[Space], frame: &[u8], outcome: &Outc
     }
     let decision = decide(rules, &packet, Scope::Global);
     let is_protected = protected.iter().any(|space| space.matches(&packet));
-    if is_protected && decision.rule().is_some() {
+    // The program looks whether a packet is exempt or protected only where a rule matches.
+    let is_hit = rules.iter().any(|rule| !rule.nlri.family().is_vpn() && rule.nlri.matches(&packet).is_ok());
+    if is_hit && (is_protected || decision.exempt.is_some()) {
         return if outcome.is_protected && outcome.verdict == PASS { Ok(()) } else { Err("is protected".into()) };
     }
     let expected: Vec<&Nlri> = decision.matched().map(|at| &rules[at].nlri).collect();

@@ -163,6 +163,9 @@ impl Answers<'_> {
             flowspec::explain(self.rules.iter().map(|numbered| &numbered.rule), packet, Scope::Global);
         self.output.line(&format!("packet   {}", words::describe(packet)))?;
         self.output.line(&format!("verdict  {}", self.outcome(&decision)))?;
+        if decision.exempt.is_some() {
+            return Ok(());
+        }
         let ended = decision.ended_by.unwrap_or(self.rules.len());
         self.output.line(&format!(
             "rules    {} looked at, of {}",
@@ -205,10 +208,15 @@ impl Answers<'_> {
 
     fn answer(&mut self, number: usize, packet: Result<&Packet, PacketError>) -> Result<()> {
         let (decision, note) = match packet {
-            Ok(packet) => (self.decide(packet), None),
+            Ok(packet) => {
+                let decision = self.decide(packet);
+                let note = decision.exempt.map(|exempt| exempt.to_string());
+                (decision, note)
+            }
             // Not an IP packet: no rule can match it.
             Err(error) => {
-                let untouched = Decision { ended_by: None, continued: Vec::new(), effect: Effect::ACCEPT };
+                let untouched =
+                    Decision { ended_by: None, continued: Vec::new(), effect: Effect::ACCEPT, exempt: None };
                 (untouched, Some(error.to_string()))
             }
         };
@@ -247,6 +255,7 @@ impl Answers<'_> {
     fn outcome(&self, decision: &Decision) -> String {
         let words = Effect { continues: false, ..decision.effect };
         match decision.rule() {
+            None if let Some(exempt) = decision.exempt => format!("{words} ({exempt})"),
             None => format!("{words} (no rule matches)"),
             Some(position) => {
                 let numbered = &self.rules[position];

@@ -146,7 +146,7 @@ pub struct EncodeArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Words: PROTOCOL SOURCE[:PORT] DESTINATION[:PORT] [FLAGS..]; IPv6 with a port in brackets: [2001:db8::1]:53.
-Flags: syn ack fin rst psh urg ece cwr (tcp), type=N code=N (icmp), length=N, dscp=N, label=N, df, first, middle, last (fragment).
+Flags: syn ack fin rst psh urg ece cwr (tcp), type=N code=N (icmp), length=N, dscp=N, label=N, hop-limit=N, df, first, middle, last (fragment).
 
 Examples:
   floodgate explain --rules filters.txt udp 198.51.100.7:123 192.0.2.1:4000

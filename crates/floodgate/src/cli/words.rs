@@ -35,7 +35,7 @@ const FLAGS: [(&str, u16); 9] = [
     ("ns", 0x100),
 ];
 
-const OPTIONS: &str = "a TCP flag (syn ack fin rst psh urg ece cwr), type=N, code=N, length=N, dscp=N, label=N, df, first, middle or last";
+const OPTIONS: &str = "a TCP flag (syn ack fin rst psh urg ece cwr), type=N, code=N, length=N, dscp=N, label=N, hop-limit=N, df, first, middle or last";
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -43,7 +43,6 @@ const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const IPV6_FRAGMENT: u8 = 44;
 
-#[derive(Default)]
 struct Options {
     tcp_flags: u16,
     icmp_type: u8,
@@ -51,10 +50,31 @@ struct Options {
     length: Option<u16>,
     dscp: u8,
     label: u32,
+    hop_limit: u8,
     dont_fragment: bool,
     more_fragments: bool,
     /// In units of 8 octets.
     fragment_offset: u16,
+}
+
+/// Of a packet about which nothing is said.
+const HOP_LIMIT: u8 = 64;
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            tcp_flags: 0,
+            icmp_type: 0,
+            icmp_code: 0,
+            length: None,
+            dscp: 0,
+            label: 0,
+            hop_limit: HOP_LIMIT,
+            dont_fragment: false,
+            more_fragments: false,
+            fragment_offset: 0,
+        }
+    }
 }
 
 /// The octets of the IP packet that `words` describe: `PROTOCOL SOURCE[:PORT] DESTINATION[:PORT] [OPTION..]`.
@@ -129,6 +149,11 @@ pub fn describe(packet: &Packet) -> String {
     }
     if let Some(label) = packet.flow_label().filter(|label| *label != 0) {
         add(format!("label={label}"));
+    }
+    // Rules do not look at it; it tells whether this is neighbour discovery.
+    if packet.flow_label().is_some() && matches!(packet.icmp_type(), Some(133..=137)) && packet.hop_limit() != HOP_LIMIT
+    {
+        add(format!("hop-limit={}", packet.hop_limit()));
     }
     if packet.dont_fragment() {
         add("df".to_owned());
@@ -206,6 +231,7 @@ impl Options {
             Some(("code", value)) => self.icmp_code = number(value, 255)? as u8,
             Some(("length", value)) => self.length = Some(number(value, 65_535)? as u16),
             Some(("dscp", value)) => self.dscp = number(value, 63)? as u8,
+            Some(("hop-limit" | "ttl", value)) => self.hop_limit = number(value, 255)? as u8,
             Some(("label", value)) => self.label = number(value, 0xf_ffff)?,
             Some(_) => return Err(OPTIONS.to_owned()),
         }
@@ -252,7 +278,8 @@ impl Options {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let len = u16::try_from(payload.len()).ok()?;
                 let mut header =
-                    Ipv4Header::new(len, 64, IpNumber(protocol), source.octets(), destination.octets()).ok()?;
+                    Ipv4Header::new(len, self.hop_limit, IpNumber(protocol), source.octets(), destination.octets())
+                        .ok()?;
                 header.dscp = IpDscp::try_new(self.dscp).ok()?;
                 header.dont_fragment = self.dont_fragment;
                 header.more_fragments = self.more_fragments;
@@ -266,7 +293,7 @@ impl Options {
                     flow_label: Ipv6FlowLabel::try_new(self.label).ok()?,
                     payload_length: u16::try_from(payload.len() + header_len - 40).ok()?,
                     next_header: IpNumber(if fragmented { IPV6_FRAGMENT } else { protocol }),
-                    hop_limit: 64,
+                    hop_limit: self.hop_limit,
                     source: source.octets(),
                     destination: destination.octets(),
                 };
@@ -300,6 +327,7 @@ mod tests {
             "icmp 198.51.100.7 192.0.2.1 type=8 code=0",
             "tcp [2001:db8::1]:1 [2001:db8::2]:2 label=74565 length=1280 first",
             "gre 2001:db8::1 2001:db8::2 last",
+            "icmp fe80::1 ff02::1:ff00:2 type=135 code=0 hop-limit=255",
         ] {
             let octets = read(text).unwrap();
             let said = describe(&Packet::from_ip(&octets).unwrap());

@@ -43,6 +43,8 @@ pub struct Draft {
     pub atomic: bool,
     /// IPv6 flow label.
     pub flow_label: u32,
+    /// IPv4 time to live, or IPv6 hop limit.
+    pub hop_limit: u8,
     /// IPv4: number of 4-octet words of options, at most 10.
     pub option_words: u8,
     /// IPv6: extension headers in front of the fragment header.
@@ -73,6 +75,7 @@ impl Draft {
             fragment_offset: 0,
             atomic: false,
             flow_label: 0,
+            hop_limit: 64,
             option_words: 0,
             extensions: Vec::new(),
             inner_extensions: Vec::new(),
@@ -113,7 +116,7 @@ impl Draft {
         packet.extend(total.to_be_bytes());
         packet.extend([0x12, 0x34]);
         packet.extend(fragment.to_be_bytes());
-        packet.extend([64, self.protocol, 0, 0]);
+        packet.extend([self.hop_limit, self.protocol, 0, 0]);
         packet.extend(source.octets());
         packet.extend(destination.octets());
         // No-operation options: every router lets them pass.
@@ -143,7 +146,7 @@ impl Draft {
         let word = 6 << 28 | u32::from(self.dscp) << 22 | (self.flow_label & 0xf_ffff);
         let mut packet = word.to_be_bytes().to_vec();
         packet.extend(((chain.len() + upper.len()).min(65535) as u16).to_be_bytes());
-        packet.extend([first, 64]);
+        packet.extend([first, self.hop_limit]);
         packet.extend(octets(self.source));
         packet.extend(octets(self.destination));
         packet.extend(chain);

@@ -4,7 +4,7 @@ use super::{Draft, Extension, Seed};
 use crate::component::ComponentType;
 use crate::family::IpVersion;
 use crate::nlri::Nlri;
-use crate::packet::icmp_of;
+use crate::packet::{ICMPV6, icmp_of};
 use crate::prefix::Prefix;
 use crate::space::{
     FragmentPosition, FragmentSet, IntervalSet, MAX_ICMP, MAX_LABEL, MAX_PORT, ProtocolSet, Space, TcpFlagSet,
@@ -26,6 +26,8 @@ pub struct PacketShape {
     pub fragments: bool,
     /// Packets that end within the upper-layer header.
     pub truncated: bool,
+    /// Messages of IPv6 neighbour discovery, and packets that differ from them in one thing.
+    pub neighbor_discovery: bool,
 }
 
 impl PacketShape {
@@ -38,6 +40,7 @@ impl PacketShape {
             rare_extensions: true,
             fragments: true,
             truncated: true,
+            neighbor_discovery: true,
         }
     }
 
@@ -50,6 +53,7 @@ impl PacketShape {
             rare_extensions: false,
             fragments: false,
             truncated: false,
+            neighbor_discovery: false,
         }
     }
 }
@@ -82,7 +86,30 @@ pub fn random_draft_for<'a>(
     if seed.percent(10) {
         miss(seed, &mut draft, &aim, shape);
     }
+    if shape.neighbor_discovery && version == IpVersion::V6 && seed.percent(8) {
+        neighbor_discovery(seed, &mut draft);
+    }
     draft
+}
+
+/// A message of neighbour discovery, or one that is none by its hop limit, type, code, protocol or an extension header.
+fn neighbor_discovery(seed: &mut Seed, draft: &mut Draft) {
+    (draft.protocol, draft.hop_limit, draft.icmp_code, draft.truncate) = (ICMPV6, 255, 0, None);
+    draft.icmp_type = seed.within(133, 137) as u8;
+    (draft.fragment_offset, draft.more_fragments) = (0, false);
+    if !seed.percent(25) {
+        draft.extensions.clear();
+        draft.inner_extensions.clear();
+        draft.atomic = false;
+    }
+    match seed.below(10) {
+        0 => draft.hop_limit = seed.pick(&[254, 64, 1, 0]).unwrap_or(64),
+        1 => draft.icmp_type = seed.pick(&[132, 138, 128, 1]).unwrap_or(128),
+        2 => draft.icmp_code = seed.pick(&[1, 255]).unwrap_or(1),
+        3 => draft.protocol = 17,
+        4 => draft.truncate = seed.pick(&[1, 2]),
+        _ => {}
+    }
 }
 
 /// A packet that matches `aim`, as far as the shape lets it.

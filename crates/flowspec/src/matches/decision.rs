@@ -1,4 +1,7 @@
 //! What a list of rules does to a packet (RFC 8955 §5.1, §7.3, §7.7).
+//!
+//! The one deviation is made here, for the oracle and for all that is compared with it: messages of IPv6 neighbour discovery meet no rule
+//! (`docs/decisions/0032`).
 
 use super::Mismatch;
 use crate::effect::Effect;
@@ -27,6 +30,33 @@ pub struct Decision {
     ///
     /// A limit of this effect is the lowest that applies. Each rule keeps its own policer.
     pub effect: Effect,
+    /// The packet is one that no rule may touch, and why; no rule was looked at.
+    pub exempt: Option<Exemption>,
+}
+
+/// Packets that no rule may touch, whoever announces it and whatever is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exemption {
+    /// [`Packet::is_neighbor_discovery`]: without these messages IPv6 ends on the link, and with it the session that could withdraw the
+    /// rule.
+    NeighborDiscovery,
+}
+
+impl Exemption {
+    /// Why no rule may touch the packet, if that is so.
+    pub const fn of(packet: &Packet) -> Option<Self> {
+        if packet.is_neighbor_discovery() { Some(Exemption::NeighborDiscovery) } else { None }
+    }
+}
+
+impl std::fmt::Display for Exemption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exemption::NeighborDiscovery => {
+                f.write_str("IPv6 neighbour discovery (ICMPv6 133-137, code 0, hop limit 255), which no rule filters")
+            }
+        }
+    }
 }
 
 impl Decision {
@@ -63,7 +93,11 @@ fn search<'a>(
     scope: Scope,
     mut passed: impl FnMut(usize, Mismatch<'a>),
 ) -> Decision {
-    let mut decision = Decision { ended_by: None, continued: Vec::new(), effect: Effect::ACCEPT };
+    let exempt = Exemption::of(packet);
+    let mut decision = Decision { ended_by: None, continued: Vec::new(), effect: Effect::ACCEPT, exempt };
+    if exempt.is_some() {
+        return decision;
+    }
     for (index, rule) in rules.into_iter().enumerate() {
         if scope == Scope::Global && rule.nlri.family().is_vpn() {
             passed(index, Mismatch::Vpn);

@@ -9,7 +9,7 @@ const MIN_HEADER: usize = 20;
 pub(super) fn read(octets: &[u8]) -> Result<Packet, PacketError> {
     let truncated = |needed| PacketError::TruncatedIp { needed, found: octets.len() };
     let fixed: &[u8; MIN_HEADER] = octets.first_chunk().ok_or(truncated(MIN_HEADER))?;
-    let [version_ihl, tos, l0, l1, _, _, f0, f1, _, protocol, _, _, s @ .., d0, d1, d2, d3] = *fixed;
+    let [version_ihl, tos, l0, l1, _, _, f0, f1, ttl, protocol, _, _, s @ .., d0, d1, d2, d3] = *fixed;
     let words = version_ihl & 0x0f;
     if words < 5 {
         return Err(PacketError::HeaderLength(words));
@@ -36,6 +36,8 @@ pub(super) fn read(octets: &[u8]) -> Result<Packet, PacketError> {
         more_fragments: fragment & 0x2000 != 0,
         fragment_offset,
         flow_label: None,
+        hop_limit: ttl,
+        next_header: protocol,
     })
 }
 

@@ -11,7 +11,7 @@ const AUTHENTICATION: u8 = 51;
 pub(super) fn read(octets: &[u8]) -> Result<Packet, PacketError> {
     let truncated = PacketError::TruncatedIp { needed: HEADER, found: octets.len() };
     let fixed: &[u8; HEADER] = octets.first_chunk().ok_or(truncated)?;
-    let [v0, v1, v2, v3, l0, l1, next_header, _, addresses @ ..] = *fixed;
+    let [v0, v1, v2, v3, l0, l1, next_header, hop_limit, addresses @ ..] = *fixed;
     let mut source = [0u8; 16];
     source.copy_from_slice(&addresses[..16]);
     let mut destination = [0u8; 16];
@@ -30,6 +30,8 @@ pub(super) fn read(octets: &[u8]) -> Result<Packet, PacketError> {
         more_fragments: chain.more_fragments,
         fragment_offset: chain.fragment_offset,
         flow_label: Some(word & 0xf_ffff),
+        hop_limit,
+        next_header,
     })
 }
 

@@ -9,7 +9,7 @@ use crate::daemon::peer_table::PeerEntry;
 use crate::events::{About, Kind, timestamp, unix_time};
 use crate::net::PeerId;
 use engine::Route;
-use flowspec::{Nlri, Rule, RuleId, Scope};
+use flowspec::{Exemption, Nlri, Rule, RuleId, Scope};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -251,10 +251,11 @@ impl Core {
             (false, true) => Some("monitor mode: it is counted, and nothing is done to it".to_owned()),
             (false, false) => None,
         };
-        if let Some(protected) = self.engine.protecting(&packet) {
+        let exempt = Exemption::of(&packet).map(|exempt| exempt.to_string());
+        if let Some(protected) = exempt.or_else(|| Some(self.engine.protecting(&packet)?.what.clone())) {
             return Ok(Explanation {
                 verdict: "accept".to_owned(),
-                protected: Some(protected.what.clone()),
+                protected: Some(protected),
                 inactive,
                 ..Explanation::default()
             });
