@@ -119,11 +119,20 @@ fn what_is_protected_passes_whatever_the_rules_are() -> anyhow::Result<()> {
     // As few as are compared one by one, and as many as are looked up; by source, by destination, by neither.
     let sources = |count: u8| (1..=count).map(|host| session(ComponentType::Source, [10, 0, 0, host], 179)).collect();
     let destination = vec![session(ComponentType::Destination, [10, 0, 0, 2], 179)];
-    let prefix = Nlri::builder(Family::Ipv4)
-        .prefix(ComponentType::Source, Prefix::V4(ipnet::Ipv4Net::new([10, 0, 0, 0].into(), 24).unwrap()))
-        .numeric(ComponentType::SourcePort, &[NumericOp::new(Comparison::Equal, 179)]);
-    let neither = vec![Space::of(&prefix.build().unwrap())];
-    for protected in [sources(1), sources(20), destination, neither] {
+    let from = |network: [u8; 4], length| {
+        let net = ipnet::Ipv4Net::new(network.into(), length).unwrap();
+        let equal = |value| NumericOp::new(Comparison::Equal, value);
+        let builder = Nlri::builder(Family::Ipv4).prefix(ComponentType::Source, Prefix::V4(net));
+        Space::of(&builder.numeric(ComponentType::SourcePort, &[equal(179)]).build().unwrap())
+    };
+    let prefix = vec![from([10, 0, 0, 0], 24)];
+    // Networks of several lengths, some of which are looked up.
+    let prefixes =
+        (0..20).map(|n| from([10, 0, n, 0], 24)).chain([from([10, 0, 0, 0], 8), from([11, 0, 0, 0], 8)]).collect();
+    let port =
+        Nlri::builder(Family::Ipv4).numeric(ComponentType::SourcePort, &[NumericOp::new(Comparison::Equal, 179)]);
+    let neither = vec![Space::of(&port.build().unwrap())];
+    for protected in [sources(1), sources(20), destination, prefix, prefixes, neither] {
         let protected = Arc::new(protected);
         for rule in [everything(), all_udp_to_us()] {
             let mut rules = ruleset([rule.clone()]);

@@ -2,14 +2,23 @@
 
 use flowspec::{Comparison, ComponentType, Family, Ipv6Pattern, Nlri, NumericOp, Prefix, Space};
 use ipnet::IpNet;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+mod presets;
+
+pub use presets::{PRESETS, Preset, Target, Traffic};
+
 const TCP: u8 = 6;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 
 /// Packets that no rule may touch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Protection {
     items: Vec<Protected>,
+    /// The match parts of the items: two presets, or a preset and a port, may mean the same packets.
+    known: BTreeSet<Nlri>,
 }
 
 /// Some packets that no rule may touch, and the reason.
@@ -24,7 +33,12 @@ pub struct Protected {
 impl Protection {
     /// Everything sent to these addresses.
     pub fn destination(&mut self, net: IpNet) {
-        self.push(family(net.addr()), &[(ComponentType::Destination, net)], &[], format!("packets to {net}"));
+        self.push(family(net.addr()), &[(ComponentType::Destination, net)], Vec::new(), format!("packets to {net}"));
+    }
+
+    /// Everything sent from these addresses.
+    pub fn source(&mut self, net: IpNet) {
+        self.push(family(net.addr()), &[(ComponentType::Source, net)], Vec::new(), format!("packets from {net}"));
     }
 
     /// What a BGP peer sends us, whichever side connected: TCP from `peer`, to `own` where that is known, with `port` on either side.
@@ -35,21 +49,60 @@ impl Protection {
             .flatten()
             .map(|(kind, address)| (kind, IpNet::from(address)))
             .collect();
-        let numbers = [(ComponentType::Protocol, u64::from(TCP)), (ComponentType::Port, u64::from(port))];
-        self.push(family(peer), &addresses, &numbers, format!("the BGP session with {peer}"));
+        let numbers = vec![(ComponentType::Protocol, vec![TCP.into()]), (ComponentType::Port, vec![port.into()])];
+        self.push(family(peer), &addresses, numbers, format!("the BGP session with {peer}"));
     }
 
-    /// What is sent to a port of ours. `protocol` is 6 or 17.
-    pub fn port(&mut self, own: IpAddr, protocol: u8, port: u16) {
-        let numbers =
-            [(ComponentType::Protocol, u64::from(protocol)), (ComponentType::DestinationPort, u64::from(port))];
-        let name = if protocol == TCP { "tcp" } else { "udp" };
-        self.push(
-            family(own),
-            &[(ComponentType::Destination, own.into())],
-            &numbers,
-            format!("{name}/{port} of {own}"),
-        );
+    /// Traffic to some addresses, all of it or what comes from `from`. Nothing, where that is of another IP version than the addresses or
+    /// the traffic.
+    pub fn traffic(&mut self, traffic: Traffic, to: IpNet, from: Option<IpNet>) {
+        self.describe(traffic, to, from, "");
+    }
+
+    /// The packets of a preset for a machine with these addresses, all of them or those that come from `from`.
+    pub fn preset(&mut self, preset: &Preset, own: &BTreeSet<IpAddr>, from: Option<IpNet>) {
+        let prefix = format!("{}: ", preset.name);
+        for (traffic, targets) in preset.items {
+            for target in *targets {
+                match *target {
+                    Target::Net(net) => self.describe(*traffic, net, from, &prefix),
+                    Target::Own => own.iter().for_each(|own| self.describe(*traffic, (*own).into(), from, &prefix)),
+                }
+            }
+        }
+    }
+
+    fn describe(&mut self, traffic: Traffic, to: IpNet, from: Option<IpNet>, prefix: &str) {
+        let is_ipv4 = to.addr().is_ipv4();
+        if from.is_some_and(|from| from.addr().is_ipv4() != is_ipv4) {
+            return;
+        }
+        let one = |kind, value: u16| (kind, vec![u64::from(value)]);
+        let numbers = match traffic {
+            Traffic::Everything => Vec::new(),
+            Traffic::Icmp(_) if !is_ipv4 => return,
+            Traffic::Icmpv6(_) if is_ipv4 => return,
+            Traffic::Protocol(number) => vec![one(ComponentType::Protocol, number.into())],
+            Traffic::Port { protocol, port } => {
+                vec![one(ComponentType::Protocol, protocol.into()), one(ComponentType::DestinationPort, port)]
+            }
+            Traffic::Session { protocol, port } => {
+                vec![one(ComponentType::Protocol, protocol.into()), one(ComponentType::Port, port)]
+            }
+            Traffic::Icmp(types) | Traffic::Icmpv6(types) => {
+                let protocol = if is_ipv4 { ICMP } else { ICMPV6 };
+                let types = types.iter().map(|kind| u64::from(*kind)).collect();
+                vec![one(ComponentType::Protocol, protocol.into()), (ComponentType::IcmpType, types)]
+            }
+        };
+        let target = Target::Net(to);
+        let mut what = format!("{prefix}{traffic} to {target}");
+        let mut nets = vec![(ComponentType::Destination, to)];
+        if let Some(from) = from {
+            what += &format!(" from {}", Target::Net(from));
+            nets.push((ComponentType::Source, from));
+        }
+        self.push(family(to.addr()), &nets, numbers, what);
     }
 
     /// What is protected.
@@ -63,11 +116,12 @@ impl Protection {
         Some(&item.what)
     }
 
+    /// `numbers` are components, each with the values of which one is enough.
     fn push(
         &mut self,
         family: Family,
         nets: &[(ComponentType, IpNet)],
-        numbers: &[(ComponentType, u64)],
+        numbers: Vec<(ComponentType, Vec<u64>)>,
         what: String,
     ) {
         let mut builder = Nlri::builder(family);
@@ -81,12 +135,16 @@ impl Protection {
                 None => builder,
             };
         }
-        for &(kind, number) in numbers {
-            builder = builder.numeric(kind, &[NumericOp::new(Comparison::Equal, number)]);
+        for (kind, values) in numbers {
+            let equal: Vec<_> = values.into_iter().map(|value| NumericOp::new(Comparison::Equal, value)).collect();
+            builder = builder.numeric(kind, &equal);
         }
         // Every prefix here is of the family and every number fits: it can be built.
         if let Ok(nlri) = builder.build() {
-            self.items.push(Protected { space: Space::of(&nlri), what });
+            let space = Space::of(&nlri);
+            if self.known.insert(nlri) {
+                self.items.push(Protected { space, what });
+            }
         }
     }
 }
@@ -94,3 +152,6 @@ impl Protection {
 fn family(address: IpAddr) -> Family {
     if address.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ impl Program {
     pub(super) fn chain(&self, chain: &Chain) -> Option<(String, Vec<Rule>)> {
         match chain {
             Chain::Base => Some((BASE.to_owned(), self.base_rules())),
-            Chain::Protected(field, address) => self.shield.chain(self.version, *field, *address),
+            Chain::Protected(part, address) => self.shield.chain(self.version, *part, *address),
             Chain::Group(key) => {
                 let group = self.groups.get(key)?;
                 Some((group.chain.clone(), self.group_rules(key, group)))

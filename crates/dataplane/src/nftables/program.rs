@@ -41,7 +41,7 @@ pub(super) const BASE: &str = "prerouting";
 pub(super) enum Chain {
     Base,
     /// What is protected of one source, or of one destination.
-    Protected(Field, u128),
+    Protected(KeyPart, u128),
     Group(GroupKey),
     Destination(GroupKey, u128),
     Police(Arc<Nlri>),

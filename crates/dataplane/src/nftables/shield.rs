@@ -1,8 +1,8 @@
 //! What is accepted ahead of every rule, behind as few tests as can be: nearly all packets are not protected, and each passes these tests.
 //!
-//! Protected packets are mostly those of a BGP session, by the address of the peer, or those of a port, by an address of ours. All that is
-//! protected of one address stands in a chain of its own; a packet is compared with the addresses, one after the other where they are few,
-//! else by a look-up.
+//! Protected packets are mostly those of a BGP session, by the address of the peer, or those of a port, by an address of ours, or all of a
+//! network's. All that is protected of one address or prefix stands in a chain of its own; a packet is compared with those of one length,
+//! one after the other where they are few, else by a look-up.
 
 use super::changes::{Changes, Element, SetKind, SetSpec};
 use super::conjunction::{Conjunction, conjunctions};
@@ -18,15 +18,15 @@ const COMPARED: usize = 6;
 /// The protected packets of one IP version.
 #[derive(Debug, Default)]
 pub(super) struct Shield {
-    /// Those that are of no single address.
+    /// Those that are of no address or prefix.
     others: Vec<Conjunction>,
     gates: Vec<Gate>,
 }
 
-/// Protected packets that have a single source each, or a single destination.
+/// Protected packets that have a source prefix each, or a destination prefix, of one length.
 #[derive(Debug)]
 struct Gate {
-    field: Field,
+    part: KeyPart,
     /// The map from address to chain, where they are not compared.
     map: Option<String>,
     addresses: BTreeMap<u128, (String, Vec<Conjunction>)>,
@@ -41,31 +41,30 @@ impl Shield {
         changes: &mut Changes,
     ) -> Self {
         let mut shield = Shield::default();
-        let mut sorted: BTreeMap<Field, BTreeMap<u128, Vec<Conjunction>>> = BTreeMap::new();
+        let mut sorted: BTreeMap<KeyPart, BTreeMap<u128, Vec<Conjunction>>> = BTreeMap::new();
         for tests in spaces.iter().filter(|space| space.version() == version).flat_map(conjunctions) {
-            let address = |wanted: Field| tests.iter().find_map(|test| single_address(version, test, wanted));
-            let gate = [Field::Source, Field::Destination].into_iter().find_map(|field| Some((field, address(field)?)));
-            match gate {
-                Some((field, address)) => {
-                    let rest = tests.into_iter().filter(|test| test.field() != field).collect();
-                    sorted.entry(field).or_default().entry(address).or_default().push(rest);
+            match tests.iter().enumerate().filter_map(|(at, test)| Some((at, prefix(test)?))).max_by_key(narrowest) {
+                Some((at, (part, address))) => {
+                    let mut rest = tests;
+                    rest.remove(at);
+                    sorted.entry(part).or_default().entry(address).or_default().push(rest);
                 }
                 None => shield.others.push(tests),
             }
         }
-        for (field, addresses) in sorted {
+        for (part, addresses) in sorted {
             let map = (addresses.len() > COMPARED).then(|| name("protected"));
             if let Some(map) = &map {
-                let spec = SetSpec { name: map.clone(), version, key: key(version, field), kind: SetKind::Verdicts };
+                let spec = SetSpec { name: map.clone(), version, key: vec![part], kind: SetKind::Verdicts };
                 changes.new_sets.push(spec);
             }
-            let mut gate = Gate { field, map, addresses: BTreeMap::new() };
+            let mut gate = Gate { part, map, addresses: BTreeMap::new() };
             for (address, rest) in addresses {
                 let chain = name("protected");
                 changes.add_chain(chain.clone());
-                changes.rewrite.insert(super::program::Chain::Protected(field, address));
+                changes.rewrite.insert(super::program::Chain::Protected(part, address));
                 if let Some(map) = &gate.map {
-                    let element = encode_key(version, &[(key(version, field)[0], address)]);
+                    let element = encode_key(version, &[(part, address)]);
                     changes.add_element(map, element, Element::Verdict(Verdict::Jump(chain.clone())));
                 }
                 gate.addresses.insert(address, (chain, rest));
@@ -77,12 +76,12 @@ impl Shield {
 
     /// Takes it out again.
     pub(super) fn remove(self, changes: &mut Changes) {
-        for Gate { field, map, addresses } in self.gates {
+        for Gate { part, map, addresses } in self.gates {
             if let Some(map) = map {
                 changes.delete_set(map);
             }
             for (address, (chain, _)) in addresses {
-                changes.rewrite.remove(&super::program::Chain::Protected(field, address));
+                changes.rewrite.remove(&super::program::Chain::Protected(part, address));
                 changes.delete_chain(chain);
             }
         }
@@ -92,11 +91,11 @@ impl Shield {
     pub(super) fn rules(&self, version: IpVersion) -> Vec<Rule> {
         let mut rules: Vec<Rule> = self.others.iter().map(|tests| accepting(version, tests)).collect();
         for gate in &self.gates {
-            let key = key(version, gate.field);
+            let key = vec![gate.part];
             match &gate.map {
                 Some(map) => rules.push(vec![Statement::VerdictMap { version, key, map: map.clone() }]),
                 None => rules.extend(gate.addresses.iter().map(|(address, (chain, _))| {
-                    let test = Test::masked(gate.field, gate.field.mask(version), *address);
+                    let test = Test::masked(gate.part.field, gate.part.mask, *address);
                     vec![Statement::Test(version, test), Statement::Verdict(Verdict::Jump(chain.clone()))]
                 })),
             }
@@ -104,9 +103,9 @@ impl Shield {
         rules
     }
 
-    /// The name and the rules of the chain of one address.
-    pub(super) fn chain(&self, version: IpVersion, field: Field, address: u128) -> Option<(String, Vec<Rule>)> {
-        let gate = self.gates.iter().find(|gate| gate.field == field)?;
+    /// The name and the rules of the chain of one address or prefix.
+    pub(super) fn chain(&self, version: IpVersion, part: KeyPart, address: u128) -> Option<(String, Vec<Rule>)> {
+        let gate = self.gates.iter().find(|gate| gate.part == part)?;
         let (chain, rest) = gate.addresses.get(&address)?;
         Some((chain.clone(), rest.iter().map(|tests| accepting(version, tests)).collect()))
     }
@@ -117,18 +116,17 @@ fn accepting(version: IpVersion, tests: &[Test]) -> Rule {
     tests.chain([Statement::Verdict(Verdict::Accept)]).collect()
 }
 
-/// The address, where the test asks for exactly one.
-fn single_address(version: IpVersion, test: &Test, wanted: Field) -> Option<u128> {
+/// The prefix that the test asks for, if it asks for one.
+fn prefix(test: &Test) -> Option<(KeyPart, u128)> {
     match *test {
-        Test::Within { field, mask, first, last }
-            if field == wanted && mask == field.mask(version) && first == last =>
-        {
-            Some(first)
+        Test::Within { field: field @ (Field::Source | Field::Destination), mask, first, last } if first == last => {
+            Some((KeyPart { field, mask }, first))
         }
         _ => None,
     }
 }
 
-fn key(version: IpVersion, field: Field) -> Vec<KeyPart> {
-    vec![KeyPart { field, mask: field.mask(version) }]
+/// Of two prefixes, the one to look for first: the longer, which fewer packets have; of two of one length the source.
+fn narrowest(&(_, (part, _)): &(usize, (KeyPart, u128))) -> (u32, bool) {
+    (part.mask.count_ones(), part.field == Field::Source)
 }

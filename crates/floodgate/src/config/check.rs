@@ -3,7 +3,7 @@
 use super::cumulus;
 use super::error::Problem;
 use super::values::is_loopback;
-use super::{Backend, Config, FamilyName, Peer, Validation};
+use super::{Backend, Config, FamilyName, Peer, Protect, Validation};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -23,8 +23,10 @@ pub(super) fn problems(config: &Config, text: &str) -> Vec<Problem> {
         session(peer, index, &mut report);
         guard(peer, index, &mut report);
     }
-    for (index, net) in config.protect.prefixes.iter().enumerate() {
-        prefix(net, &[Key("protect"), Key("prefixes"), Index(index)], &mut report);
+    for (key, nets) in [("prefixes", &config.protect.prefixes), ("sources", &config.protect.sources)] {
+        for (index, net) in nets.iter().enumerate() {
+            prefix(net, &[Key("protect"), Key(key), Index(index)], &mut report);
+        }
     }
     api(config, &mut report);
     if config.dataplane.debounce.is_some_and(|time| time.0 > LONGEST_DEBOUNCE) {
@@ -62,6 +64,13 @@ pub(super) fn advice(config: &Config) -> Vec<String> {
              validate on that router, or name your networks in allow.destinations",
             peer.name
         ));
+    }
+    if config.protect == Protect::default() {
+        advice.push(
+            "no [protect]: a rule may cut this machine off from SSH, from its monitoring and from sessions of other daemons; expected at least \
+             [protect] with presets = [\"ssh\"], and \"bgp\", \"bfd\", \"ospf\" or \"vrrp\" where other daemons speak them"
+                .to_owned(),
+        );
     }
     let switch = &config.dataplane.cumulus;
     if config.dataplane.backend == Backend::Cumulus

@@ -7,12 +7,14 @@ mod check;
 mod cumulus;
 mod diff;
 mod error;
+mod protect;
 mod values;
 mod xdp;
 
 pub use cumulus::{Cumulus, release_of_this_machine, unfit_interface};
 pub use diff::differences;
 pub use error::{ConfigError, Problem};
+pub use protect::{FromSource, PresetName, Protocol};
 pub use values::{ActionKind, Age, FamilyName, Hops, Listen, Pattern, Port};
 pub use xdp::Xdp;
 
@@ -184,9 +186,17 @@ pub enum Validation {
 pub struct Protect {
     /// Packets to these are never filtered.
     pub prefixes: Vec<IpNet>,
+    /// Packets from these are never filtered.
+    pub sources: Vec<IpNet>,
     /// Packets to these ports of this machine are never filtered.
-    pub ports: Vec<Port>,
-    /// Addresses of this machine that `ports` speaks of; `None` = those found on its interfaces.
+    pub ports: Vec<FromSource<Port>>,
+    /// Packets to this machine with one of these ports on either side are never filtered.
+    pub sessions: Vec<FromSource<Port>>,
+    /// Packets of these IP protocols to this machine, and to multicast groups of the link, are never filtered.
+    pub protocols: Vec<FromSource<Protocol>>,
+    /// Named sets of packets that are never filtered.
+    pub presets: Vec<FromSource<PresetName>>,
+    /// Addresses of this machine, for all of these; `None` = those found on its interfaces.
     pub addresses: Option<Vec<IpAddr>>,
 }
 

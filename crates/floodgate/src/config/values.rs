@@ -139,7 +139,7 @@ macro_rules! deserialize_from_text {
     )+};
 }
 
-deserialize_from_text!(Listen, Port, Pattern);
+deserialize_from_text!(Listen, Pattern);
 
 /// `true` (one hop) or a number of hops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,13 +1,14 @@
 //! What BGP says, in the engine's words.
 
-use crate::config::{self, ActionKind, BGP_PORT, Config, Validation};
+use crate::config::{self, ActionKind, BGP_PORT, Config, Port, Validation};
 use bgp::{AfiSafi, AsPath, Origin, PathAttributes, StandardCommunity};
 use engine::guard::{ActionSet, FirstAs, OnExcess, Permission, Policy};
-use engine::protection::Protection;
+use engine::protection::{Protection, Traffic};
 use engine::route::{AsPathFacts, PathFacts};
 use engine::{Route, RouteFamily};
+use ipnet::IpNet;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// The route of an announcement; one for all NLRIs that came with the same attributes. `None` if its actions cannot be read, which the
@@ -89,7 +90,13 @@ const fn permission(kind: ActionKind) -> Permission {
     }
 }
 
-/// What stays reachable: the configured prefixes and ports, and the BGP sessions.
+/// Multicast groups that no router forwards: where routing protocols speak to their neighbours.
+const LINK_GROUPS: [IpNet; 2] = [
+    IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 24),
+    IpNet::new_assert(IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0)), 16),
+];
+
+/// What stays reachable: the BGP sessions, and what `[protect]` names.
 pub(super) fn protection(config: &Config, addresses: &BTreeSet<IpAddr>) -> Protection {
     let mut protection = Protection::default();
     for peer in &config.peers {
@@ -103,10 +110,26 @@ pub(super) fn protection(config: &Config, addresses: &BTreeSet<IpAddr>) -> Prote
     for net in &config.protect.prefixes {
         protection.destination(*net);
     }
-    for port in &config.protect.ports {
-        for address in addresses {
-            protection.port(*address, port.protocol, port.port);
-        }
+    for net in &config.protect.sources {
+        protection.source(*net);
+    }
+    let ports = config.protect.ports.iter().map(|port| {
+        let Port { protocol, port: number } = port.what;
+        (Traffic::Port { protocol, port: number }, port.from)
+    });
+    let sessions = config.protect.sessions.iter().map(|port| {
+        let Port { protocol, port: number } = port.what;
+        (Traffic::Session { protocol, port: number }, port.from)
+    });
+    for (traffic, from) in ports.chain(sessions) {
+        addresses.iter().for_each(|own| protection.traffic(traffic, (*own).into(), from));
+    }
+    for protocol in &config.protect.protocols {
+        let own = addresses.iter().map(|own| IpNet::from(*own));
+        own.chain(LINK_GROUPS).for_each(|to| protection.traffic(Traffic::Protocol(protocol.what.0), to, protocol.from));
+    }
+    for preset in &config.protect.presets {
+        protection.preset(preset.what.0, addresses, preset.from);
     }
     protection
 }

@@ -1,0 +1,141 @@
+//! The values of `[protect]`.
+
+use super::error::nearest;
+use engine::protection::{PRESETS, Preset};
+use ipnet::IpNet;
+use serde::de::{self, Deserialize, Deserializer};
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// What is protected, and, behind the word `from`, the only source it is protected for: `tcp/22 from 192.0.2.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FromSource<T> {
+    /// What is protected.
+    pub what: T,
+    /// The only source that it is protected for; `None` for all.
+    pub from: Option<IpNet>,
+}
+
+impl<T: FromStr<Err: Display>> FromStr for FromSource<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (what, from) = match text.split_once(" from ") {
+            Some((what, from)) => (what, Some(source(from.trim())?)),
+            None => (text, None),
+        };
+        Ok(FromSource { what: what.trim().parse().map_err(|error: T::Err| error.to_string())?, from })
+    }
+}
+
+fn source(text: &str) -> Result<IpNet, String> {
+    let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let net = net.map_err(|_| {
+        format!(
+            "`{text}` behind `from` is no address and no prefix; expected a form such as 192.0.2.0/24 or 2001:db8::1"
+        )
+    })?;
+    match net.trunc() {
+        trunc if trunc == net => Ok(net),
+        trunc => Err(format!("{net} has bits behind the prefix; did you mean `{trunc}`?")),
+    }
+}
+
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for FromSource<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <std::borrow::Cow<'de, str>>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// An IP protocol: a number, or one of a few names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Protocol(pub u8);
+
+/// Names of protocols that are neither TCP nor UDP, for which there is more to say.
+const PROTOCOLS: [(&str, u8); 11] = [
+    ("igmp", 2),
+    ("ipip", 4),
+    ("rsvp", 46),
+    ("gre", 47),
+    ("esp", 50),
+    ("ah", 51),
+    ("eigrp", 88),
+    ("ospf", 89),
+    ("pim", 103),
+    ("vrrp", 112),
+    ("sctp", 132),
+];
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+        match named.or_else(|| text.parse().ok()) {
+            Some(6 | 17) => {
+                Err(format!("all of `{text}` would switch filtering off; name ports, such as ports = [\"tcp/22\"]"))
+            }
+            Some(number) => Ok(Protocol(number)),
+            None => {
+                let names: Vec<_> = PROTOCOLS.iter().map(|(name, _)| *name).collect();
+                Err(format!(
+                    "`{text}` is no IP protocol here; expected a number up to 255, in quotes, or one of {}",
+                    names.join(", ")
+                ))
+            }
+        }
+    }
+}
+
+/// The name of a preset.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PresetName(pub &'static Preset);
+
+impl FromStr for PresetName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Preset::named(text).map(PresetName).ok_or_else(|| {
+            let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
+            let meant = nearest(text, &names).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+            format!("`{text}` is no preset{meant}; expected one of {}", names.join(", "))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Port;
+
+    #[test]
+    fn what_is_protected_may_name_its_source() {
+        let port: FromSource<Port> = "tcp/22 from 192.0.2.0/24".parse().unwrap();
+        assert_eq!((port.what.protocol, port.what.port, port.from), (6, 22, Some("192.0.2.0/24".parse().unwrap())));
+        let port: FromSource<Port> = "udp/161".parse().unwrap();
+        assert_eq!((port.what.port, port.from), (161, None));
+        let preset: FromSource<PresetName> = "bgp from 2001:db8::1".parse().unwrap();
+        assert_eq!((preset.what.0.name, preset.from), ("bgp", Some("2001:db8::1/128".parse().unwrap())));
+        assert_eq!("ospf".parse::<FromSource<Protocol>>().unwrap().what, Protocol(89));
+        assert_eq!("47".parse::<FromSource<Protocol>>().unwrap().what, Protocol(47));
+    }
+
+    #[test]
+    fn slips_are_told() {
+        for (text, told) in [
+            ("bgpp", "did you mean `bgp`?"),
+            ("bgp from here", "`here` behind `from`"),
+            ("bgp from 192.0.2.1/24", "did you mean `192.0.2.0/24`?"),
+        ] {
+            let error = text.parse::<FromSource<PresetName>>().unwrap_err();
+            assert!(error.contains(told), "{error}");
+        }
+        for (text, told) in [("6", "switch filtering off"), ("tcp", "is no IP protocol"), ("256", "is no IP protocol")]
+        {
+            let error = text.parse::<FromSource<Protocol>>().unwrap_err();
+            assert!(error.contains(told), "{error}");
+        }
+        assert!("tcp22".parse::<FromSource<Port>>().unwrap_err().contains("is no port"));
+    }
+}
