@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use engine::plan::{Applied, RuleFailure};
+pub use interface_names::{glob, means};
 pub use none::NoDataplane;
 
 pub mod cumulus;
+mod interface_names;
 pub mod nftables;
 mod none;
 pub mod xdp;
@@ -72,6 +74,19 @@ pub struct Condition {
     pub statistics: Vec<(&'static str, u64)>,
 }
 
+impl Condition {
+    /// Why nothing is filtered, where none of the interfaces is that are to be. Nothing for a back end that does not attach to
+    /// interfaces one by one.
+    pub fn unfiltered(interfaces: &[Interface]) -> Option<String> {
+        let reasons = interfaces.iter().map(|interface| match &interface.attachment {
+            Attachment::None(why) => Some(format!("{}: {why}", interface.name)),
+            Attachment::Native | Attachment::Generic | Attachment::Prerouting => None,
+        });
+        let reasons: Vec<String> = reasons.collect::<Option<_>>()?;
+        if reasons.is_empty() { None } else { Some(format!("no interface is filtered ({})", reasons.join("; "))) }
+    }
+}
+
 /// An interface that is to be filtered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
@@ -88,6 +103,8 @@ pub enum Attachment {
     Native,
     /// In the kernel's stack.
     Generic,
+    /// In the kernel's stack at netfilter's hook `prerouting`.
+    Prerouting,
     /// It is not; why.
     None(String),
 }
@@ -180,6 +197,11 @@ pub trait Dataplane: Send {
     /// How it is doing beside the rules.
     fn condition(&mut self) -> Condition {
         Condition::default()
+    }
+
+    /// Why no packet meets the rules although they are in force: none of the interfaces is filtered that are to be. It is asked each second.
+    fn unfiltered(&mut self) -> Option<String> {
+        None
     }
 
     /// Where sampled packets can be read, for as long as this data plane is used; or in words where else they are to be found.

@@ -85,6 +85,8 @@ pub struct Engine {
     monitor: bool,
     paused: bool,
     rejected: Rejected,
+    /// Why no packet meets the rules, although the data plane has them.
+    unfiltered: Option<String>,
     change: change::Progress,
 }
 
@@ -106,6 +108,7 @@ impl Engine {
             monitor: config.monitor,
             paused: false,
             rejected: Rejected::default(),
+            unfiltered: None,
             change: change::Progress::default(),
         };
         engine.peers.set(config.peers);
@@ -265,6 +268,17 @@ impl Engine {
         if std::mem::replace(&mut self.paused, false) {
             self.reload();
         }
+    }
+
+    /// Tells that no packet meets the rules although the data plane has them, and why: they are then shown as failed. `None`, that packets
+    /// do.
+    pub fn set_unfiltered(&mut self, why: Option<String>) {
+        self.unfiltered = why;
+    }
+
+    /// Why no packet meets the rules, if that is so.
+    pub fn unfiltered(&self) -> Option<&str> {
+        self.unfiltered.as_deref()
     }
 
     /// Whether filtering is paused.

@@ -1,30 +1,89 @@
 //! This machine's network interfaces and addresses, looked up again while the daemon runs: ports of a switch come and go.
 
 use crate::config::Pattern;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
-/// Names of the interfaces that there are.
-pub fn names() -> io::Result<BTreeSet<String>> {
-    std::fs::read_dir("/sys/class/net")?
-        .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
-        // `bonding_masters` is a file of the bonding driver, not an interface.
-        .filter(|name| name.as_ref().is_ok_and(|name| name != "bonding_masters") || name.is_err())
-        .collect()
+/// The interfaces that there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// Their names.
+    pub names: BTreeSet<String>,
+    /// Of each VRF, the interfaces that belong to it.
+    pub vrfs: BTreeMap<String, Vec<String>>,
 }
 
-/// The interfaces that the patterns mean, sorted, plain names even if there is no such interface yet; and the patterns that mean none of
-/// those that there are.
-pub fn resolve<'a>(patterns: &'a [Pattern], names: &BTreeSet<String>) -> (Vec<String>, Vec<&'a Pattern>) {
-    let found = names.iter().filter(|name| patterns.iter().any(|pattern| pattern.matches(name))).cloned();
-    let plain = patterns.iter().filter(|pattern| !pattern.is_wild()).map(|pattern| pattern.as_str().to_owned());
-    let meant: BTreeSet<String> = found.chain(plain).collect();
-    let vain = patterns.iter().filter(|pattern| !names.iter().any(|name| pattern.matches(name))).collect();
-    (meant.into_iter().collect(), vain)
+/// Looks at the interfaces of this network namespace.
+///
+/// # Errors
+/// The kernel did not list them.
+pub fn links() -> io::Result<Links> {
+    let found = nix::net::if_::if_nameindex().map_err(io::Error::from)?;
+    let names: BTreeSet<String> =
+        found.iter().filter_map(|interface| interface.name().to_str().ok().map(str::to_owned)).collect();
+    let mut vrfs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for name in names.iter().filter(|name| is_vrf(name)) {
+        vrfs.entry(name.clone()).or_default();
+    }
+    if !vrfs.is_empty() {
+        for name in &names {
+            let master = std::fs::read_link(class(name).join("master")).ok();
+            let master = master.as_deref().and_then(Path::file_name).and_then(|master| master.to_str());
+            if let Some(members) = master.and_then(|master| vrfs.get_mut(master)) {
+                members.push(name.clone());
+            }
+        }
+    }
+    Ok(Links { names, vrfs })
+}
+
+fn class(name: &str) -> std::path::PathBuf {
+    Path::new("/sys/class/net").join(name)
+}
+
+fn is_vrf(name: &str) -> bool {
+    let event = std::fs::read_to_string(class(name).join("uevent")).unwrap_or_default();
+    event.lines().any(|line| line == "DEVTYPE=vrf")
+}
+
+/// The interfaces that the configuration means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meant {
+    /// Those that there are, and plain names even if there is no such interface yet; sorted.
+    pub names: Vec<String>,
+    /// Patterns and names that mean none of those that there are.
+    pub absent: Vec<String>,
+}
+
+/// The interfaces that `patterns` mean. With nothing but exclusions it is all others. Loopback is meant only by its name.
+///
+/// A VRF stands for the interfaces that belong to it: their packets are filtered where they come in, before they belong to the VRF, and
+/// once.
+pub fn resolve(patterns: &[Pattern], links: &Links) -> Meant {
+    let is_meant = |name: &str| Pattern::any_matches(patterns, name);
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for name in links.names.iter().filter(|name| is_meant(name)) {
+        match links.vrfs.get(name) {
+            Some(members) => {
+                names.extend(members.iter().filter(|member| !Pattern::any_excludes(patterns, member)).cloned())
+            }
+            None => drop(names.insert(name.clone())),
+        }
+    }
+    let wanted = || patterns.iter().filter(|pattern| !pattern.is_exclusion());
+    let is_absent = |pattern: &&Pattern| !links.names.iter().any(|name| pattern.matches(name));
+    let absent: Vec<String> = wanted().filter(is_absent).map(|pattern| pattern.as_str().to_owned()).collect();
+    // They are filtered from the moment on in which they are there.
+    names.extend(wanted().filter(|pattern| !pattern.is_wild()).filter(is_absent).map(|p| p.as_str().to_owned()));
+    Meant { names: names.into_iter().collect(), absent }
 }
 
 /// Every address of this machine, without loopback.
+///
+/// # Errors
+/// The kernel did not list them.
 pub fn addresses() -> io::Result<BTreeSet<IpAddr>> {
     let found = nix::ifaddrs::getifaddrs().map_err(io::Error::from)?;
     let mut addresses = BTreeSet::new();
@@ -41,18 +100,32 @@ pub fn addresses() -> io::Result<BTreeSet<IpAddr>> {
 mod tests {
     use super::*;
 
+    fn meant(patterns: &[&str]) -> (Vec<String>, Vec<String>) {
+        let names = ["lo", "eth0", "swp1", "swp2", "blue"].map(str::to_owned).into();
+        let vrfs = [("blue".to_owned(), vec!["swp2".to_owned()])].into();
+        let patterns: Vec<Pattern> = patterns.iter().map(|p| p.parse().unwrap()).collect();
+        let Meant { names, absent } = resolve(&patterns, &Links { names, vrfs });
+        (names, absent)
+    }
+
     #[test]
     fn patterns_find_what_is_there() {
-        let names = ["eth0", "swp1", "swp2"].map(str::to_owned).into();
-        let patterns = ["swp*", "eth0", "eth1", "wg?"].map(|p| p.parse().unwrap());
-        let (found, vain) = resolve(&patterns, &names);
-        assert_eq!(found, ["eth0", "eth1", "swp1", "swp2"]);
-        assert_eq!(vain, [&patterns[2], &patterns[3]]);
+        let of = |patterns: &[&str]| meant(patterns).0.join(" ");
+        assert_eq!(of(&["swp*", "eth0", "eth1", "wg?"]), "eth0 eth1 swp1 swp2");
+        assert_eq!(meant(&["swp*", "eth0", "eth1", "wg?"]).1, ["eth1", "wg?"]);
+        assert_eq!(of(&["*"]), "eth0 swp1 swp2", "loopback is named or not meant; a VRF is its members");
+        assert_eq!(of(&["lo", "s*"]), "lo swp1 swp2");
+        assert_eq!(of(&["swp*", "!swp2"]), "swp1");
+        assert_eq!(of(&["!eth0"]), "swp1 swp2");
+        assert_eq!(of(&["!swp?", "!eth*"]), "");
+        assert_eq!(of(&["blue"]), "swp2");
+        assert_eq!(of(&["blue", "!swp2"]), "");
+        assert_eq!(of(&["eth0", "!eth0"]), "");
     }
 
     #[test]
     fn this_machine_has_a_loopback_interface_and_its_address_is_left_out() {
-        assert!(super::names().unwrap().contains("lo"));
+        assert!(links().unwrap().names.contains("lo"));
         assert!(addresses().unwrap().iter().all(|address| !address.is_loopback()));
     }
 }

@@ -55,6 +55,11 @@ pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fm
     gauge("peers_established", "Peers whose session is up", status.established);
     gauge("dataplane_entries", "Entries in use in the data plane", status.entries);
     gauge("paused", "1 while all filtering is taken out", u64::from(status.paused));
+    gauge(
+        "dataplane_filtering",
+        "0 while nothing is filtered: paused, or none of the interfaces is that are to be",
+        u64::from(!status.paused && status.unfiltered.is_none()),
+    );
     gauge("dataplane_up", "1 unless the latest change failed", u64::from(status.dataplane_error.is_none()));
     if let Some(capacity) = status.capacity {
         gauge("dataplane_capacity", "Entries that fit into the data plane", capacity);

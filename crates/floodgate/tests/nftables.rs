@@ -1,6 +1,7 @@
 //! `floodgate run` with the kernel's nftables, each daemon in a network namespace of its own.
 
 use serde_json::Value;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
 
 fn wait<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(value) = check() {
             return value;
@@ -86,6 +87,15 @@ impl Machine {
             .env("FLOODGATE_SOCKET", self.path("api.sock"))
             .output()
             .unwrap()
+    }
+
+    /// The status code and the text of a path of the HTTP interface.
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = std::os::unix::net::UnixStream::connect(self.path("api.sock")).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: floodgate\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
     }
 
     fn status(&self) -> Value {
@@ -183,7 +193,7 @@ fn a_flushed_table_is_put_back_and_told() {
 fn interfaces_are_taken_in_when_they_come() {
     let Some(mut it) = Machine::new("ports") else { return };
     it.run("backend = \"nftables\"\ninterfaces = [\"swp*\"]");
-    assert!(it.cli(&["announce", NTP]).status.success());
+    it.cli(&["announce", NTP]);
     assert_eq!(it.status()["interfaces"], serde_json::json!([]));
     assert!(it.inside(&["ip", "link", "add", "swp1", "type", "veth", "peer", "name", "other1"]).status.success());
     wait("swp1", || (it.status()["interfaces"] == serde_json::json!(["swp1"])).then_some(()));
@@ -192,4 +202,44 @@ fn interfaces_are_taken_in_when_they_come() {
     assert!(it.table().contains("\"swp1\""), "{}", it.table());
     assert!(it.inside(&["ip", "link", "del", "swp1"]).status.success());
     wait("the end of swp1", || (it.status()["interfaces"] == serde_json::json!([])).then_some(()));
+}
+
+#[test]
+fn an_interface_that_is_not_there_filters_nothing_and_all_say_so() {
+    let Some(mut it) = Machine::new("absent") else { return };
+    let link = |words: &[&str]| assert!(it.inside(&[&["ip", "link"], words].concat()).status.success(), "{words:?}");
+    link(&["add", "swp1", "type", "veth", "peer", "name", "other1"]);
+    it.run("backend = \"nftables\"\ninterfaces = [\"eth7\"]");
+    let state = |it: &Machine| {
+        let rules = String::from_utf8(it.cli(&["rules", "--json"]).stdout).unwrap();
+        let rule: Value = serde_json::from_str(rules.lines().next().unwrap()).unwrap();
+        (rule["state"].as_str().unwrap().to_owned(), rule["reason"].as_str().unwrap_or_default().to_owned())
+    };
+    let announced = it.cli(&["announce", NTP]);
+    let (name, reason) = state(&it);
+    assert!(name == "failed" && reason.contains("eth7: no interface has this name"), "{name}: {reason}");
+    assert!(!announced.status.success() && !String::from_utf8_lossy(&announced.stdout).contains("is installed"));
+    let (code, text) = it.get("/healthz");
+    assert!(code == 503 && text.contains("eth7"), "{text}");
+    let status = it.status();
+    assert_eq!(status["rules"]["failed"], 1, "{status}");
+    assert_eq!(
+        (&status["interfaces"], &status["attachments"][0]["mode"]),
+        (&serde_json::json!([]), &Value::from("none"))
+    );
+    let text = String::from_utf8(it.cli(&["status"]).stdout).unwrap();
+    assert!(text.contains("NOTHING IS FILTERED") && text.contains("eth7 NOT FILTERED"), "{text}");
+    let metrics = it.get("/metrics").1;
+    assert!(metrics.contains("floodgate_dataplane_filtering 0"), "{metrics}");
+    assert!(metrics.contains("floodgate_dataplane_interface{interface=\"eth7\",mode=\"none\"} 0"), "{metrics}");
+
+    let link = |words: &[&str]| assert!(it.inside(&[&["ip", "link"], words].concat()).status.success(), "{words:?}");
+    link(&["add", "eth7", "type", "veth", "peer", "name", "other7"]);
+    wait("health", || (it.get("/healthz").0 == 200).then_some(()));
+    wait("the rule", || (state(&it).0 == "installed").then_some(()));
+    assert_eq!(it.status()["attachments"][0]["mode"], "prerouting");
+    assert!(it.get("/metrics").1.contains("floodgate_dataplane_filtering 1"));
+    link(&["del", "eth7"]);
+    wait("illness", || (it.get("/healthz").0 == 503).then_some(()));
+    assert_eq!(state(&it).0, "failed");
 }

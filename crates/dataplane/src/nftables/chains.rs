@@ -36,11 +36,14 @@ impl Program {
         if self.groups.is_empty() {
             return Vec::new();
         }
-        let from = match self.options.interfaces.is_empty() {
-            true => Statement::FromLoopback,
-            false => Statement::FromOther { set: self.interfaces_set() },
+        let not_filtered = match self.options.interfaces.is_empty() {
+            // A VRF's packets come here twice; `meta sdif` would tell, but not at this hook.
+            true => vec![Statement::FromLoopback, Statement::FromVrf],
+            // VRF devices are not among the names (`Options::interfaces`).
+            false => vec![Statement::FromOther { set: self.interfaces_set() }],
         };
-        let mut rules = vec![vec![from, Statement::Verdict(Verdict::Accept)]];
+        let accepting = |from| vec![from, Statement::Verdict(Verdict::Accept)];
+        let mut rules: Vec<Rule> = not_filtered.into_iter().map(accepting).collect();
         if self.version == IpVersion::V6 {
             rules.push(vec![Statement::NeighborDiscovery, Statement::Verdict(Verdict::Accept)]);
         }

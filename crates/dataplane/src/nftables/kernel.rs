@@ -8,8 +8,11 @@ use super::look;
 use super::program::Program;
 use super::socket::{CommitError, Socket, io};
 use super::wire::{Writer, msg};
-use super::{Options, capabilities};
-use crate::{Applied, Counter, Dataplane, DataplaneError, Health, RuleFailure, SampleSource, Usage};
+use super::{NO_INTERFACE, Options, capabilities};
+use crate::{
+    Applied, Attachment, Condition, Counter, Dataplane, DataplaneError, Health, Interface, RuleFailure, SampleSource,
+    Usage,
+};
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::space::Space;
@@ -79,9 +82,16 @@ impl Nftables {
         Ok(Nftables { options, socket, generation: 0, state: State::Unknown })
     }
 
-    /// Other interfaces from the next [`Dataplane::replace`] on.
-    pub fn set_interfaces(&mut self, interfaces: Vec<String>) {
-        self.options.interfaces = interfaces;
+    /// The interfaces that are to be filtered, where not all are.
+    fn interfaces(&self) -> Vec<Interface> {
+        let absent = || Attachment::None("no interface has this name".to_owned());
+        let named = self.options.interfaces.iter().filter(|name| *name != NO_INTERFACE).map(|name| Interface {
+            name: name.clone(),
+            attachment: if self.socket.has_interface(name) { Attachment::Prerouting } else { absent() },
+        });
+        let unmatched =
+            self.options.unmatched.iter().map(|name| Interface { name: name.clone(), attachment: absent() });
+        named.chain(unmatched).collect()
     }
 
     fn load(&mut self, ruleset: &Ruleset) -> Result<Applied, DataplaneError> {
@@ -291,6 +301,14 @@ impl Dataplane for Nftables {
         let elements: usize =
             inventories.iter().flat_map(|inventory| &inventory.sets).map(|(_, set)| set.elements).sum();
         Ok(Usage { entries: (rules + elements) as u64, capacity: None, memory: None })
+    }
+
+    fn condition(&mut self) -> Condition {
+        Condition { interfaces: self.interfaces(), ..Condition::default() }
+    }
+
+    fn unfiltered(&mut self) -> Option<String> {
+        Condition::unfiltered(&self.interfaces())
     }
 
     fn samples(&self) -> Result<Box<dyn SampleSource>, String> {

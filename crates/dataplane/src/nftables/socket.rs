@@ -52,6 +52,11 @@ impl Socket {
         Ok(Socket { fd, buffer: vec![0; DATAGRAM] })
     }
 
+    /// Whether there is an interface of this name in the socket's network namespace.
+    pub(super) fn has_interface(&self, name: &str) -> bool {
+        rustix::net::netdevice::name_to_index(&self.fd, name).is_ok()
+    }
+
     /// The kernel's generation: it moves with every transaction of anybody in this network namespace.
     pub(super) fn generation(&mut self) -> Result<u32, DataplaneError> {
         const ID: u16 = 1;

@@ -29,6 +29,8 @@ pub(super) enum Verdict {
 pub(super) enum Statement {
     /// The packet came in on the loopback interface.
     FromLoopback,
+    /// The packet comes along a second time, now as one of a VRF: it was filtered where it came in.
+    FromVrf,
     /// The packet came in on an interface whose name is not in this set.
     FromOther {
         set: String,
@@ -85,6 +87,13 @@ impl Statement {
                 meta(w, META_IIF);
                 // Its index is 1 in every network namespace.
                 compare(w, EQUAL, &1u32.to_ne_bytes());
+            }
+            Statement::FromVrf => {
+                // Where the interface is of no kind, as a network card, the rule ends without a match.
+                meta(w, META_IIFKIND);
+                let mut kind = [0; 16];
+                kind[..3].copy_from_slice(b"vrf");
+                compare(w, EQUAL, &kind);
             }
             Statement::FromOther { set } => {
                 meta(w, META_IIFNAME);
@@ -188,6 +197,7 @@ pub(super) const OBJECT_COUNTER: u32 = 1;
 const META_IIF: u32 = 4;
 const META_IIFNAME: u32 = 6;
 const META_L4PROTO: u32 = 16;
+const META_IIFKIND: u32 = 26;
 const NETWORK: u32 = 1;
 const UPPER: u32 = 2;
 const EQUAL: u32 = 0;
@@ -338,6 +348,7 @@ impl fmt::Display for Statement {
             |key: &[KeyPart], version| key.iter().map(|part| part.text(version)).collect::<Vec<_>>().join(" . ");
         match self {
             Statement::FromLoopback => f.write_str("iif \"lo\""),
+            Statement::FromVrf => f.write_str("meta iifkind \"vrf\""),
             Statement::FromOther { set } => write!(f, "iifname != @{set}"),
             Statement::NeighborDiscovery => {
                 f.write_str("ip6 nexthdr 58 ip6 hoplimit 255 @th,8,8 0 icmpv6 type 133-137")

@@ -1,9 +1,9 @@
 //! How the back end is doing beside its rules: interfaces, warnings, and what the program counted of all packets.
 
-use super::kernel::{Xdp, matches};
+use super::kernel::Xdp;
 use super::layout::StatisticsLine;
 use super::memory::Table;
-use crate::{Attachment, Condition, Interface};
+use crate::{Attachment, Condition, Interface, means};
 
 /// Names of what the program counts, in the order of `enum statistic` of `bpf/layout.h`.
 pub(super) const STATISTICS: [&str; 12] = [
@@ -34,7 +34,10 @@ impl Xdp {
     pub(super) fn look_around(&self) -> Condition {
         let found = self.interfaces().unwrap_or_default();
         let patterns = &self.options.interfaces;
-        let absent = patterns.iter().filter(|pattern| !found.iter().any(|(_, name)| matches(pattern, name)));
+        let is_absent = |pattern: &&String| {
+            !pattern.starts_with('!') && !found.iter().any(|(_, name)| means([pattern.as_str()], name))
+        };
+        let absent = patterns.iter().filter(is_absent);
         let absent = absent.map(|pattern| Interface {
             name: pattern.clone(),
             attachment: Attachment::None("no interface has this name".to_owned()),

@@ -9,7 +9,7 @@ use super::redirects::{Ingress, Redirects};
 use super::routes::Routes;
 use super::samples::Samples;
 use super::{Attach, Options, neighbours, sys};
-use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, SampleSource, Usage};
+use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, SampleSource, Usage, means};
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::Nlri;
@@ -288,6 +288,10 @@ impl Dataplane for Xdp {
         Ok(self.active.as_ref().map(|active| active.classifier.usage()).unwrap_or_default())
     }
 
+    fn unfiltered(&mut self) -> Option<String> {
+        Condition::unfiltered(&self.look_around().interfaces)
+    }
+
     fn condition(&mut self) -> Condition {
         self.look_around()
     }
@@ -326,7 +330,7 @@ fn object() -> Result<&'static [u8], DataplaneError> {
 fn named(options: &Options) -> Result<Vec<(u32, String)>, DataplaneError> {
     let found = sys::interfaces()
         .map_err(|source| DataplaneError::Io { context: "list the network interfaces".into(), source })?;
-    Ok(found.into_iter().filter(|(_, name)| options.interfaces.iter().any(|p| matches(p, name))).collect())
+    Ok(found.into_iter().filter(|(_, name)| means(options.interfaces.iter().map(String::as_str), name)).collect())
 }
 
 /// Makes sure that pins can be made in the directory.
@@ -346,23 +350,10 @@ fn prepare(directory: &Path) -> Result<(), DataplaneError> {
     }
 }
 
-/// Whether a name is one of those that a pattern with `*` and `?` means.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
-    fn matches(pattern: &[u8], name: &[u8]) -> bool {
-        match (pattern.split_first(), name.split_first()) {
-            (None, None) => true,
-            (Some((b'*', rest)), _) => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
-            (Some((b'?', rest)), Some((_, name))) => matches(rest, name),
-            (Some((a, rest)), Some((b, name))) => a == b && matches(rest, name),
-            (Some(_), None) | (None, Some(_)) => false,
-        }
-    }
-    matches(pattern.as_bytes(), name.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::glob;
 
     #[test]
     fn patterns_mean_names() {
@@ -373,7 +364,7 @@ mod tests {
             ("*", "eth0", true),
             ("eth0", "eth01", false),
         ] {
-            assert_eq!(matches(pattern, name), is_meant, "{pattern} {name}");
+            assert_eq!(glob(pattern, name), is_meant, "{pattern} {name}");
         }
     }
 

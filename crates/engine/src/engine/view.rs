@@ -145,6 +145,9 @@ impl<'a> RuleView<'a> {
         }
         match &engine.change.broken {
             _ if engine.paused => RuleState::Pending { paused: true },
+            _ if let (true, Some(words)) = (self.is_confirmed(), &engine.unfiltered) => {
+                RuleState::Failed(words.clone())
+            }
             _ if self.is_confirmed() && stale => RuleState::Stale { entries },
             _ if self.is_confirmed() => RuleState::Installed { entries },
             Some(words) => RuleState::Failed(words.clone()),

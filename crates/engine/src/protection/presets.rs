@@ -211,7 +211,7 @@ mod tests {
                 let targets: Vec<_> = targets.iter().map(ToString::to_string).collect();
                 format!("{traffic} to {}", targets.join(", "))
             });
-            table += &format!("| `{}` | {} | {} |\n", preset.name, preset.about, items.collect::<Vec<_>>().join("; "));
+            table += &format!("| {} | {} | {} |\n", preset.name, preset.about, items.collect::<Vec<_>>().join("; "));
         }
         assert!(manual.contains(&table), "docs/manual/configuration.md should have\n{table}");
     }

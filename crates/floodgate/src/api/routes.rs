@@ -130,7 +130,7 @@ impl ApiState {
 async fn healthz(State(state): State<ApiState>) -> Result<&'static str, Failure> {
     let late = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "no decisions are made");
     let status = tokio::time::timeout(Duration::from_secs(2), state.ask(Command::Status)).await.map_err(late)??;
-    match status.dataplane_error {
+    match status.dataplane_error.or(status.unfiltered) {
         None => Ok("ok\n"),
         Some(error) => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, error)),
     }

@@ -28,6 +28,9 @@ pub struct StatusView {
     pub backend: String,
     /// Interfaces that are filtered; `null` means all.
     pub interfaces: Option<Vec<String>>,
+    /// Why nothing is filtered, where none of the interfaces is that are to be.
+    #[serde(default)]
+    pub unfiltered: Option<String>,
     /// `enforce` or `monitor`.
     pub mode: String,
     /// All filtering is taken out for now.
@@ -71,7 +74,7 @@ pub struct StatusView {
 pub struct AttachmentView {
     /// Its name; or a pattern of the configuration that means no interface now.
     pub interface: String,
-    /// `native`, `generic` or `none`.
+    /// `native`, `generic`, `prerouting` or `none`.
     pub mode: String,
     /// Why it is not filtered.
     pub reason: Option<String>,
@@ -82,6 +85,7 @@ impl From<&Interface> for AttachmentView {
         let (mode, reason) = match &interface.attachment {
             Attachment::Native => ("native", None),
             Attachment::Generic => ("generic", None),
+            Attachment::Prerouting => ("prerouting", None),
             Attachment::None(why) => ("none", Some(why.clone())),
         };
         AttachmentView { interface: interface.name.clone(), mode: mode.to_owned(), reason }

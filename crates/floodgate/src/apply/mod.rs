@@ -49,6 +49,8 @@ pub enum Report {
         /// How long it took.
         took: Duration,
     },
+    /// Why no packet meets the rules although they are in force; `None`: packets do. Told when it changes, and before the outcome of a change.
+    Unfiltered(Option<String>),
     /// Somebody else changed or removed what we applied; in words.
     Damaged(String),
     /// Other rules than before can be in force; in words, what is otherwise.
@@ -89,13 +91,15 @@ struct Worker<F> {
     /// Something of ours is in force, so that its absence means something.
     in_force: bool,
     blind: bool,
+    /// As told.
+    unfiltered: Option<String>,
     /// A large change was applied since memory was given back.
     swollen: bool,
 }
 
 impl<F: FnMut(Report)> Worker<F> {
     fn new(dataplane: Box<dyn Dataplane>, report: F) -> Self {
-        Worker { dataplane, retired: None, report, in_force: false, blind: false, swollen: false }
+        Worker { dataplane, retired: None, report, in_force: false, blind: false, unfiltered: None, swollen: false }
     }
 
     fn run(mut self, inbox: &mpsc::Receiver<Order>) {
@@ -146,6 +150,7 @@ impl<F: FnMut(Report)> Worker<F> {
         }
         let took = began.elapsed();
         self.swollen |= took > LARGE;
+        self.look_at_interfaces();
         (self.report)(Report::Applied { outcome, took });
     }
 
@@ -159,10 +164,19 @@ impl<F: FnMut(Report)> Worker<F> {
         (self.report)(Report::Measured { counters, usage, condition, last });
     }
 
+    fn look_at_interfaces(&mut self) {
+        let unfiltered = if self.in_force { self.dataplane.unfiltered() } else { None };
+        if unfiltered != self.unfiltered {
+            self.unfiltered.clone_from(&unfiltered);
+            (self.report)(Report::Unfiltered(unfiltered));
+        }
+    }
+
     fn look(&mut self) {
         if !self.in_force {
             return;
         }
+        self.look_at_interfaces();
         match self.dataplane.health() {
             Ok(Health::Intact) => self.blind = false,
             Ok(Health::Damaged(how)) => (self.report)(Report::Damaged(how)),

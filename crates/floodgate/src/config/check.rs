@@ -3,7 +3,7 @@
 use super::cumulus;
 use super::error::Problem;
 use super::values::is_loopback;
-use super::{Backend, Config, FamilyName, Peer, Protect, Validation};
+use super::{Backend, Config, FamilyName, Pattern, Peer, Protect, Validation};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -35,6 +35,8 @@ pub(super) fn problems(config: &Config, text: &str) -> Vec<Problem> {
     }
     if config.dataplane.backend == Backend::Cumulus {
         switch(config, &mut report);
+    } else {
+        interfaces(&config.dataplane.interfaces, &mut report);
     }
     if config.dataplane.backend == Backend::Xdp {
         xdp(config, &mut report);
@@ -237,6 +239,19 @@ fn api(config: &Config, report: &mut Report<'_>) {
     for (index, address) in addresses.filter(|(_, address): &(usize, &IpAddr)| address.is_unspecified()) {
         let message = format!("{address} is not an address; leave the key out to mean all of this machine");
         report.at(&[Key("protect"), Key("addresses"), Index(index)], message);
+    }
+}
+
+fn interfaces(patterns: &[Pattern], report: &mut Report<'_>) {
+    for (index, pattern) in patterns.iter().enumerate() {
+        if let Some(message) = pattern.unfit() {
+            report.at(&[Key("dataplane"), Key("interfaces"), Index(index)], message);
+        }
+        let excludes_it = |other: &&Pattern| other.as_str().strip_prefix('!') == Some(pattern.as_str());
+        if let Some(other) = patterns.iter().find(excludes_it) {
+            let message = format!("`{}` takes out all that `{}` matches", other.as_str(), pattern.as_str());
+            report.at(&[Key("dataplane"), Key("interfaces"), Index(index)], message);
+        }
     }
 }
 

@@ -98,8 +98,10 @@ impl FromStr for PresetName {
     fn from_str(text: &str) -> Result<Self, String> {
         Preset::named(text).map(PresetName).ok_or_else(|| {
             let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-            let meant = nearest(text, &names).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-            format!("`{text}` is no preset{meant}; expected one of {}", names.join(", "))
+            let meant = nearest(text, &names)
+                .map(|name| format!("; did you mean `{name}`? Expected"))
+                .unwrap_or("; expected".to_owned());
+            format!("`{text}` is no preset{meant} one of {}", names.join(", "))
         })
     }
 }

@@ -40,6 +40,17 @@ fn errors_say_where_what_and_what_was_meant() {
             "f.toml:12:11: unknown value `nftable`; did you mean `nftables`? Expected one of `nftables`, `cumulus`, `xdp`, `none`",
         ),
         ("interfaces", "interface", "f.toml:13:1: unknown key `interface`; did you mean `interfaces`?"),
+        (
+            "[\"swp*\"]",
+            "[\"!p0\", \"vlan[0-9]*\"]",
+            "f.toml:13:22: `vlan[0-9]*` matches no interface; there are only `*`",
+        ),
+        ("[\"swp*\"]", "[\"p0\", \"!p0\"]", "f.toml:13:15: `!p0` takes out all that `p0` matches"),
+        (
+            "[\"swp*\"]",
+            "[\"swp*\"]\n[protect]\npresets = [\"bgpp\"]",
+            "f.toml:15:11: `bgpp` is no preset; did you mean `bgp`?",
+        ),
         ("as = 65140", "as = \"x\"", "f.toml:3:6: invalid type: string \"x\", expected a number from 0"),
         ("as = 65140\n", "", "f.toml:2:1: missing key `as`"),
         ("id = \"192.0.2.10\"", "id = \"192.0.2\"", "f.toml:4:6: `192.0.2` is no IPv4 address"),

@@ -243,9 +243,12 @@ impl FromStr for Port {
     }
 }
 
-/// A name with `*` (any characters) and `?` (one character).
+/// A name with `*` (any characters) and `?` (one character), or with `!` in front the exclusion of what it matches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern(String);
+
+/// The longest name of an interface, in octets.
+const LONGEST_NAME: usize = 15;
 
 /// Text that cannot be the name of an interface.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -257,7 +260,10 @@ impl FromStr for Pattern {
 
     fn from_str(text: &str) -> Result<Self, InvalidPattern> {
         let unfit = |c: char| c == '/' || c == '"' || c.is_whitespace() || c.is_control();
-        if text.is_empty() || text.len() > 15 || text.contains(unfit) {
+        let body = text.strip_prefix('!').unwrap_or(text);
+        // Stars may stand for nothing; more than a few of them make no other pattern.
+        let least = body.bytes().filter(|octet| *octet != b'*').count();
+        if body.is_empty() || least > LONGEST_NAME || body.len() > 2 * LONGEST_NAME || text.contains(unfit) {
             return Err(InvalidPattern(text.to_owned()));
         }
         Ok(Pattern(text.to_owned()))
@@ -270,24 +276,50 @@ impl Pattern {
         &self.0
     }
 
+    /// Without the `!` of an exclusion.
+    fn body(&self) -> &str {
+        self.0.strip_prefix('!').unwrap_or(&self.0)
+    }
+
+    /// Whether it takes out what it matches.
+    pub fn is_exclusion(&self) -> bool {
+        self.0.starts_with('!')
+    }
+
     /// Whether it stands for several names.
     pub fn is_wild(&self) -> bool {
         self.0.contains(['*', '?'])
     }
 
-    /// Whether `name` is one of those meant.
+    /// Whether `name` is one of those that it matches, or, for an exclusion, that it takes out. A pattern never matches loopback.
     pub fn matches(&self, name: &str) -> bool {
-        // A pattern has at most 15 octets, so that the recursion over its stars stays shallow.
-        fn matches(pattern: &[u8], name: &[u8]) -> bool {
-            match (pattern.split_first(), name.split_first()) {
-                (None, None) => true,
-                (Some((b'*', rest)), _) => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
-                (Some((b'?', rest)), Some((_, name))) => matches(rest, name),
-                (Some((a, rest)), Some((b, name))) => a == b && matches(rest, name),
-                (Some(_), None) | (None, Some(_)) => false,
+        dataplane::glob(self.body(), name) && (name != "lo" || !self.is_wild())
+    }
+
+    /// Whether one of the exclusions among `patterns` takes `name` out.
+    pub fn any_excludes(patterns: &[Pattern], name: &str) -> bool {
+        patterns.iter().any(|pattern| pattern.is_exclusion() && pattern.matches(name))
+    }
+
+    /// Whether `patterns` together mean `name`: one of them matches, or there are nothing but exclusions, and none takes it out.
+    pub fn any_matches(patterns: &[Pattern], name: &str) -> bool {
+        dataplane::means(patterns.iter().map(Pattern::as_str), name)
+    }
+
+    /// Why no interface would ever have such a name, or not one that was meant, if that is so.
+    pub fn unfit(&self) -> Option<String> {
+        let text = self.as_str();
+        let instead = match self.body().chars().find(|c| "[]{}()!,;|^$\\#%:@+<>&=~`'".contains(*c))? {
+            '[' | ']' | '{' | '}' | '(' | ')' | '|' | '^' | '$' | '\\' => {
+                "there are only `*` (any characters), `?` (one character) and `!` in front (not filtered)".to_owned()
             }
-        }
-        matches(self.0.as_bytes(), name.as_bytes())
+            '+' => format!("did you mean `{}`?", text.replace('+', "*")),
+            ',' | ';' => "name each in quotes of its own".to_owned(),
+            '@' => format!("the name ends before the `@`: `{}`", text.split('@').next().unwrap_or_default()),
+            '!' => "`!` stands in front of a name or pattern that is not to be filtered".to_owned(),
+            _ => "expected a name such as eth0, or a pattern such as swp*".to_owned(),
+        };
+        Some(format!("`{text}` matches no interface; {instead}"))
     }
 }
 
@@ -391,10 +423,40 @@ mod tests {
         let matches = |pattern: &str, name: &str| pattern.parse::<Pattern>().unwrap().matches(name);
         assert!(matches("swp*", "swp1") && matches("swp*", "swp") && matches("swp*", "swp1s0"));
         assert!(!matches("swp*", "eth0") && !matches("swp?", "swp10") && matches("swp?", "swp1"));
-        assert!(matches("*", "lo") && matches("e*0", "eth0") && !matches("e*0", "eth01"));
         assert!(
-            "a b".parse::<Pattern>().is_err() && "".parse::<Pattern>().is_err() && "a/b".parse::<Pattern>().is_err()
+            matches("*", "lo0")
+                && !matches("*", "lo")
+                && matches("lo", "lo")
+                && matches("e*0", "eth0")
+                && !matches("e*0", "eth01")
         );
+        assert!(
+            "a b".parse::<Pattern>().is_err()
+                && "!".parse::<Pattern>().is_err()
+                && "".parse::<Pattern>().is_err()
+                && "a/b".parse::<Pattern>().is_err()
+        );
+    }
+
+    #[test]
+    fn patterns_that_match_nothing_are_told() {
+        let unfit = |text: &str| text.parse::<Pattern>().unwrap().unfit();
+        for text in
+            ["eth0", "swp*", "!p0", "eth0.100", "br-lan", "wg_1", "????????????????*".get(..15).unwrap_or_default()]
+        {
+            assert_eq!(unfit(text), None, "{text}");
+        }
+        for (text, told) in [
+            ("vlan[0-9]*", "`?` (one character)"),
+            ("eth+", "did you mean `eth*`?"),
+            ("eth0,eth1", "in quotes of its own"),
+            ("eth0.10@eth0", "`eth0.10`"),
+            ("!!p0", "in front of"),
+            ("eth0:1", "expected a name"),
+        ] {
+            assert!(unfit(text).is_some_and(|message| message.contains(told)), "{text}: {:?}", unfit(text));
+        }
+        assert!("a-name-of-16-oct".parse::<Pattern>().is_err() && "*a-name-of-15-oct".len() == 17);
     }
 
     #[test]

@@ -93,6 +93,8 @@ struct Supervisor {
 pub(super) struct Surroundings {
     /// Interfaces that are filtered, by name; `None` means all.
     pub(super) interfaces: Option<Vec<String>>,
+    /// Patterns that mean no interface now.
+    pub(super) unmatched: Vec<String>,
     /// Addresses of this machine.
     pub(super) addresses: BTreeSet<IpAddr>,
 }
@@ -100,13 +102,17 @@ pub(super) struct Surroundings {
 impl Surroundings {
     fn look(config: &Config) -> Self {
         let patterns = &config.dataplane.interfaces;
-        let interfaces = (!patterns.is_empty()).then(|| {
-            let names = interfaces::names().unwrap_or_else(|error| {
+        let meant = (!patterns.is_empty()).then(|| {
+            let links = interfaces::links().unwrap_or_else(|error| {
                 tracing::warn!(%error, "cannot list interfaces");
-                BTreeSet::new()
+                interfaces::Links::default()
             });
-            interfaces::resolve(patterns, &names).0
+            interfaces::resolve(patterns, &links)
         });
+        let unmatched = meant.as_ref().map(|meant| meant.absent.clone()).unwrap_or_default();
+        let is_wild = |name: &&String| name.contains(['*', '?']);
+        let unmatched = unmatched.iter().filter(is_wild).cloned().collect();
+        let interfaces = meant.map(|meant| meant.names);
         let addresses = match &config.protect.addresses {
             Some(addresses) => addresses.iter().copied().collect(),
             None => interfaces::addresses().unwrap_or_else(|error| {
@@ -114,7 +120,7 @@ impl Surroundings {
                 BTreeSet::new()
             }),
         };
-        Surroundings { interfaces, addresses }
+        Surroundings { interfaces, unmatched, addresses }
     }
 }
 
@@ -345,9 +351,9 @@ async fn open_api(listeners: &mut ApiListeners, config: &Config, state: &ApiStat
 }
 
 fn warn_of_vain_patterns(config: &Config) {
-    let Ok(names) = interfaces::names() else { return };
-    for pattern in interfaces::resolve(&config.dataplane.interfaces, &names).1 {
-        tracing::warn!(pattern = pattern.as_str(), "no interface has this name yet; nothing is filtered there");
+    let Ok(links) = interfaces::links() else { return };
+    for pattern in interfaces::resolve(&config.dataplane.interfaces, &links).absent {
+        tracing::warn!(pattern, "no interface has this name yet; nothing is filtered there");
     }
 }
 

@@ -153,6 +153,7 @@ pub(super) fn status_text(status: &StatusView) -> String {
         false => status.rules.iter().map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", "),
     };
     let filtering = match (status.paused, status.mode.as_str()) {
+        _ if let Some(why) = &status.unfiltered => format!("NOTHING IS FILTERED: {why}"),
         (true, _) => "PAUSED: nothing is filtered".to_owned(),
         (false, "monitor") => "monitor: counting, nothing is dropped".to_owned(),
         (false, mode) => mode.to_owned(),
@@ -163,10 +164,8 @@ pub(super) fn status_text(status: &StatusView) -> String {
     };
     let interfaces = match &status.interfaces {
         None => "all".to_owned(),
+        _ if !status.attachments.is_empty() => status.attachments.iter().map(attachment).collect::<Vec<_>>().join(", "),
         Some(names) if names.is_empty() => "NONE: no interface has the configured name".to_owned(),
-        Some(_) if !status.attachments.is_empty() => {
-            status.attachments.iter().map(attachment).collect::<Vec<_>>().join(", ")
-        }
         Some(names) => names.join(", "),
     };
     let entries = match status.capacity {

@@ -8,6 +8,7 @@ use crate::daemon::command::{Command, RuleFilter, Which};
 use crate::daemon::peer_table::PeerEntry;
 use crate::events::{About, Kind, timestamp, unix_time};
 use crate::net::PeerId;
+use dataplane::Attachment;
 use engine::Route;
 use flowspec::{Exemption, Nlri, Rule, RuleId, Scope};
 use std::collections::HashMap;
@@ -78,14 +79,15 @@ impl Core {
             established: self.peers.established() as u64,
             rules: rules.map(|(name, count)| (name.to_owned(), count)).collect(),
             backend: self.config.dataplane.backend.name().to_owned(),
-            interfaces: self.surroundings.interfaces.clone(),
+            interfaces: self.filtered_interfaces(),
+            unfiltered: self.engine.unfiltered().map(str::to_owned),
             mode: if self.engine.is_monitoring() { "monitor" } else { "enforce" }.to_owned(),
             paused: self.engine.is_paused(),
             entries: applying.usage.entries,
             capacity: applying.usage.capacity,
             dataplane_memory: applying.usage.memory,
             attachments: applying.condition.interfaces.iter().map(AttachmentView::from).collect(),
-            warnings: applying.condition.warnings.iter().cloned().chain(self.unenforced_warning()).collect(),
+            warnings: self.warnings(),
             statistics: applying.condition.statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
             dataplane: match (&applying.error, applying.is_busy() || self.engine.has_change()) {
                 (Some(_), _) => "failed",
@@ -101,6 +103,26 @@ impl Core {
             advice: self.config.advice(),
             log_lines_lost: crate::logging::lost(),
         }
+    }
+
+    /// Those that are to be filtered and are there; `None` means all.
+    fn filtered_interfaces(&self) -> Option<Vec<String>> {
+        let absent = |name: &&String| {
+            let known = self.applying.condition.interfaces.iter().find(|interface| interface.name == **name);
+            known.is_some_and(|interface| matches!(interface.attachment, Attachment::None(_)))
+        };
+        let meant = self.surroundings.interfaces.as_ref()?;
+        Some(meant.iter().filter(|name| !absent(name)).cloned().collect())
+    }
+
+    /// What deserves a look, in words.
+    fn warnings(&self) -> Vec<String> {
+        let condition = &self.applying.condition;
+        let unfiltered = condition.interfaces.iter().filter_map(|interface| match &interface.attachment {
+            Attachment::None(why) => Some(format!("{} is not filtered: {why}", interface.name)),
+            Attachment::Native | Attachment::Generic | Attachment::Prerouting => None,
+        });
+        unfiltered.chain(condition.warnings.iter().cloned()).chain(self.unenforced_warning()).collect()
     }
 
     /// The stale rules of each peer that has some.
@@ -247,6 +269,7 @@ impl Core {
     fn explain(&self, octets: &[u8]) -> Result<Explanation, String> {
         let packet = parse_packet(octets).map_err(|error| format!("not a packet that rules look at: {error}"))?;
         let inactive = match (self.engine.is_paused(), self.engine.is_monitoring()) {
+            _ if let Some(why) = self.engine.unfiltered() => Some(format!("nothing is done to it: {why}")),
             (true, _) => Some("filtering is paused: nothing is done to it".to_owned()),
             (false, true) => Some("monitor mode: it is counted, and nothing is done to it".to_owned()),
             (false, false) => None,

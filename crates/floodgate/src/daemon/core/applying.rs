@@ -175,9 +175,6 @@ enum Blueprint {
     Xdp(xdp::Options),
 }
 
-/// Stands for "no interface" where the back end takes no names for "every interface"; longer than a name can be made by hand for a port.
-const NO_INTERFACE: &str = "floodgate-none";
-
 impl Blueprint {
     fn new(config: &Config, surroundings: &Surroundings) -> Result<Self> {
         match config.dataplane.backend {
@@ -186,12 +183,13 @@ impl Blueprint {
                 let interfaces = match &surroundings.interfaces {
                     None => Vec::new(),
                     // None of the patterns means anything yet: filtering everywhere instead would be the opposite of what was asked.
-                    Some(names) if names.is_empty() => vec![NO_INTERFACE.to_owned()],
+                    Some(names) if names.is_empty() => vec![nftables::NO_INTERFACE.to_owned()],
                     Some(names) => names.clone(),
                 };
                 let settings = &config.dataplane.nftables;
                 Ok(Blueprint::Nftables(nftables::Options {
                     interfaces,
+                    unmatched: surroundings.unmatched.clone(),
                     sample_group: settings.sample_group,
                     sample_octets: settings.sample_octets,
                 }))
@@ -311,6 +309,13 @@ impl Core {
                 self.history.record(Kind::ApplyFailed, About::words(error.to_string()));
                 self.engine.apply_failed(&error.to_string());
                 self.applying.failed(error.to_string(), took);
+            }
+            Report::Unfiltered(why) => {
+                match &why {
+                    Some(why) => tracing::error!("NOTHING IS FILTERED: {why}"),
+                    None => tracing::info!("packets are filtered again"),
+                }
+                self.engine.set_unfiltered(why);
             }
             Report::Damaged(how) if self.applying.phase == Phase::Idle && self.applying.retry_at.is_none() => {
                 tracing::warn!(%how, "somebody changed our filters; they are put back");
