@@ -74,8 +74,11 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
         flooder.send(&message(kind::KEEPALIVE, &[]));
         std::thread::sleep(Duration::from_millis(50));
     }
-    wait("all rules", || (daemon.rules().len() as u32 == number).then_some(()));
-    let view = daemon.peer("a");
+    let view = wait("all rules", || {
+        flooder.send(&message(kind::KEEPALIVE, &[]));
+        let view = daemon.peer("a");
+        (view["rules"] == number).then_some(view)
+    });
     assert_eq!((&view["state"], &view["established_count"]), (&"established".into(), &1.into()));
     assert!(daemon.json(&["status"])[0]["log_lines_lost"].as_u64().unwrap() > 0);
     daemon.signal("-TERM");
