@@ -14,6 +14,7 @@ pub mod apply;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+mod descriptors;
 pub mod events;
 pub mod exabgp;
 pub mod interfaces;

@@ -36,6 +36,8 @@ pub(crate) struct Queue {
     /// Number of the first item; the others count on from it.
     first: u64,
     place: HashMap<RouteKey, u64>,
+    /// The begins and ends of answers to route refresh that wait, in order.
+    answers: HashMap<AfiSafi, VecDeque<RefreshKind>>,
 }
 
 /// What a call of [`Queue::encode`] did.
@@ -70,9 +72,24 @@ impl Queue {
         }
     }
 
-    /// Queues a marker behind everything; one that is last already is not doubled.
+    /// Queues a marker behind everything, unless it says nothing new. A peer may ask for its routes as often as it likes: what waits for
+    /// it is one answer, whose routes are as they are when they are sent, and at most the end of another that has begun.
     pub(crate) fn push_marker(&mut self, marker: Marker) {
-        if !matches!(self.items.back(), Some(Item::Marker(last)) if *last == marker) {
+        let waits = match marker {
+            Marker::EndOfRib(_) => matches!(self.items.back(), Some(Item::Marker(last)) if *last == marker),
+            Marker::Refresh(family, kind) => {
+                let answer = self.answers.entry(family).or_default();
+                let waits = match kind {
+                    RefreshKind::End => answer.back() == Some(&kind),
+                    _ => answer.contains(&kind),
+                };
+                if !waits {
+                    answer.push_back(kind);
+                }
+                waits
+            }
+        };
+        if !waits {
             self.items.push_back(Item::Marker(marker));
         }
     }
@@ -85,6 +102,9 @@ impl Queue {
                 return Some(Encoded::Update);
             }
             Item::Marker(Marker::Refresh(family, kind)) => {
+                if let Some(answer) = self.answers.get_mut(&family) {
+                    answer.pop_front();
+                }
                 Message::RouteRefresh(RouteRefresh { family: family.into(), kind }).encode_to(out);
                 return Some(Encoded::Refresh);
             }
@@ -153,5 +173,80 @@ fn wire_len(route: &RouteKey) -> usize {
     match &route.destination {
         Destination::Flow(nlri) => nlri.wire_len(),
         Destination::Unicast(net) => 1 + usize::from(net.prefix_len()).div_ceil(8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowspec::Family;
+
+    const FLOW: AfiSafi = AfiSafi::Flow(Family::Ipv4);
+    const BEGIN: Marker = Marker::Refresh(FLOW, RefreshKind::Begin);
+    const END: Marker = Marker::Refresh(FLOW, RefreshKind::End);
+
+    fn route(number: u8) -> RouteKey {
+        let rule: flowspec::Rule = format!("dst 192.0.2.{number}/32 then discard").parse().unwrap();
+        rule.nlri.into()
+    }
+
+    fn queued(queue: &Queue) -> String {
+        let letter = |item: &Item| match item {
+            Item::Route(..) => 'r',
+            Item::Marker(Marker::EndOfRib(_)) => 'e',
+            Item::Marker(Marker::Refresh(_, RefreshKind::Begin)) => '<',
+            Item::Marker(Marker::Refresh(..)) => '>',
+        };
+        queue.items.iter().map(letter).collect()
+    }
+
+    #[test]
+    fn answers_to_many_questions_are_one() {
+        let mut queue = Queue::default();
+        for _ in 0..1000 {
+            for marker in [BEGIN, END, Marker::EndOfRib(FLOW)] {
+                queue.push_marker(marker);
+            }
+        }
+        assert_eq!(queued(&queue), "<>e");
+    }
+
+    #[test]
+    fn an_answer_with_routes_stays_whole_and_bounded() {
+        let mut queue = Queue::default();
+        for _ in 0..1000 {
+            queue.push_marker(BEGIN);
+            for number in 0..3 {
+                queue.push(route(number), Change::Withdraw);
+            }
+            queue.push_marker(END);
+        }
+        assert_eq!(queued(&queue), "<rrr>");
+        // It has begun to be sent: the next one is another.
+        let encoding = Encoding { four_octet_as: true, add_path: Default::default(), max_message: 4096, prepend: None };
+        assert_eq!(queue.encode(&encoding, &mut Vec::new()), Some(Encoded::Refresh));
+        for _ in 0..1000 {
+            queue.push_marker(BEGIN);
+            queue.push_marker(END);
+        }
+        assert_eq!(queued(&queue), "rrr><>");
+        while queue.encode(&encoding, &mut Vec::new()).is_some() {}
+        queue.push_marker(BEGIN);
+        queue.push_marker(END);
+        assert_eq!(queued(&queue), "<>");
+    }
+
+    #[test]
+    fn families_have_markers_of_their_own() {
+        let mut queue = Queue::default();
+        let other = AfiSafi::Flow(Family::Ipv6);
+        for _ in 0..2 {
+            for marker in
+                [BEGIN, Marker::Refresh(other, RefreshKind::Begin), END, Marker::Refresh(other, RefreshKind::End)]
+            {
+                queue.push_marker(marker);
+            }
+        }
+        assert_eq!(queued(&queue), "<<>>");
     }
 }

@@ -1,5 +1,6 @@
 //! Where the API is served.
 
+use super::serve::serve;
 use crate::config::Api;
 use std::io;
 use std::net::SocketAddr;
@@ -36,7 +37,7 @@ impl ApiListeners {
                 .await
                 .map_err(|error| format!("API socket {}: {error}", api.socket.display()))?;
             let service = router(Transport::Unix);
-            let task = tokio::spawn(async move { drop(axum::serve(listener, service).await) });
+            let task = tokio::spawn(serve(listener, service));
             if let Some((path, _, old)) = self.unix.replace((api.socket.clone(), api.group.clone(), task)) {
                 old.abort();
                 if path != api.socket {
@@ -64,7 +65,7 @@ impl ApiListeners {
             let listener =
                 TcpListener::bind(address).await.map_err(|error| format!("API address {address}: {error}"))?;
             let service = router(Transport::Tcp(api.token.clone()));
-            let task = tokio::spawn(async move { drop(axum::serve(listener, service).await) });
+            let task = tokio::spawn(serve(listener, service));
             self.tcp.push((address, api.token.clone(), task));
         }
         Ok(())

@@ -16,8 +16,12 @@
 //!
 //! An error is `{"error":{"message":TEXT}}`.
 
+mod body;
+mod limits;
 mod listen;
+mod patient;
 mod routes;
+mod serve;
 mod view;
 
 pub use listen::{ApiListeners, Transport};

@@ -1,5 +1,7 @@
 //! The requests, one function each.
 
+use super::body;
+use super::limits::STREAMS;
 use super::listen::Transport;
 use super::view::{AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest, RuleView, WithdrawRequest};
 use crate::cli::input::parse_hex;
@@ -16,8 +18,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
 /// A request to read the configuration again; the answer says what changed, or what is wrong with the file.
 pub type Reload = oneshot::Sender<Result<String, String>>;
@@ -29,6 +32,8 @@ pub struct ApiState {
     pub commands: mpsc::Sender<Command>,
     /// The task that owns the configuration.
     pub reload: mpsc::Sender<Reload>,
+    /// Room for connections that stay open; each transport has its own.
+    streams: Arc<Semaphore>,
 }
 
 /// How long a change may take before the answer says that it is under way.
@@ -36,6 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The service for one transport.
 pub fn router(state: ApiState, transport: Transport) -> Router {
+    let state = ApiState { streams: Arc::new(Semaphore::new(STREAMS)), ..state };
     Router::new()
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
@@ -54,6 +60,7 @@ pub fn router(state: ApiState, transport: Transport) -> Router {
         .route("/v1/reload", post(reload))
         .fallback(async || Failure::new(StatusCode::NOT_FOUND, "no such path; see the list in the manual"))
         .layer(middleware::from_fn_with_state(transport, authorize))
+        .layer(middleware::from_fn(body::whole))
         .layer(middleware::map_response(one_kind_of_error))
         .with_state(state)
 }
@@ -100,14 +107,14 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// A request that was not fulfilled.
-struct Failure(StatusCode, String);
+pub(super) struct Failure(StatusCode, String);
 
 impl Failure {
-    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Failure(status, message.into())
     }
 
-    fn bad(message: impl ToString) -> Self {
+    pub(super) fn bad(message: impl ToString) -> Self {
         Failure(StatusCode::BAD_REQUEST, message.to_string())
     }
 }
@@ -119,6 +126,19 @@ impl IntoResponse for Failure {
 }
 
 impl ApiState {
+    /// With these two.
+    pub fn new(commands: mpsc::Sender<Command>, reload: mpsc::Sender<Reload>) -> Self {
+        ApiState { commands, reload, streams: Arc::new(Semaphore::new(STREAMS)) }
+    }
+
+    /// Room for one more connection that stays open.
+    fn stream(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let full = |_| {
+            Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("{STREAMS} already follow events or samples here"))
+        };
+        Arc::clone(&self.streams).try_acquire_owned().map_err(full)
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
         let stopping = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
         let (answer, reply) = oneshot::channel();
@@ -159,10 +179,10 @@ struct RulesQuery {
     filter: String,
 }
 
-/// Streams: 100,000 rules are never in memory as text at once.
+/// Streams: a reader that does not read has no more than a few parts in memory.
 async fn rules(State(state): State<ApiState>, Query(query): Query<RulesQuery>) -> Response {
     let filter = RuleFilter::parse(&query.filter);
-    let (chunks, body) = mpsc::channel::<Result<Bytes, &'static str>>(2);
+    let (chunks, body) = mpsc::channel::<Result<Bytes, &'static str>>(1);
     tokio::spawn(async move {
         let mut after = None;
         loop {
@@ -208,8 +228,9 @@ async fn history(State(state): State<ApiState>, Query(query): Query<HistoryQuery
 }
 
 async fn events(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
+    let place = state.stream()?;
     let watcher = state.ask(Command::Watch).await?;
-    let stream = futures_util::stream::unfold(watcher, async |mut watcher| {
+    let stream = futures_util::stream::unfold((watcher, place), async |(mut watcher, place)| {
         let item = match watcher.recv().await {
             Ok(event) => axum::response::sse::Event::default().id(event.number.to_string()).json_data(&*event),
             // The reader was too slow: it learns how much it missed.
@@ -218,7 +239,7 @@ async fn events(State(state): State<ApiState>) -> Result<impl IntoResponse, Fail
             }
             Err(broadcast::error::RecvError::Closed) => return None,
         };
-        Some((item, watcher))
+        Some((item, (watcher, place)))
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
@@ -226,10 +247,11 @@ async fn events(State(state): State<ApiState>) -> Result<impl IntoResponse, Fail
 /// Packets as they are sampled. An `event: lost` tells how many found no room before they were read, `missed` how many this reader was too
 /// slow for.
 async fn samples(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
+    let place = state.stream()?;
     let samples = state.ask(Command::Samples).await?.map_err(|why| Failure::new(StatusCode::CONFLICT, why))?;
     let failed = |error: std::io::Error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
     let listener = samples.listen().map_err(failed)?;
-    let stream = futures_util::stream::unfold(listener, async |mut listener| {
+    let stream = futures_util::stream::unfold((listener, place), async |(mut listener, place)| {
         let event = axum::response::sse::Event::default();
         let item = match listener.recv().await {
             Ok(Heard::Sample(sample)) => event.json_data(&*sample),
@@ -237,7 +259,7 @@ async fn samples(State(state): State<ApiState>) -> Result<impl IntoResponse, Fai
             Err(broadcast::error::RecvError::Lagged(missed)) => Ok(event.event("missed").data(missed.to_string())),
             Err(broadcast::error::RecvError::Closed) => return None,
         };
-        Some((item, listener))
+        Some((item, (listener, place)))
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
@@ -341,7 +363,7 @@ mod tests {
             }
         };
         let query = RulesQuery { filter: String::new() };
-        let response = rules(State(ApiState { commands, reload }), Query(query));
+        let response = rules(State(ApiState::new(commands, reload)), Query(query));
         let (_, response) = tokio::join!(engine, response);
         axum::body::to_bytes(response.into_body(), usize::MAX).await
     }

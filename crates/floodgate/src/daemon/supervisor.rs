@@ -54,6 +54,7 @@ pub fn run_exabgp(path: Option<&Path>) -> Result<()> {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
+    crate::descriptors::raise();
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
 }
 
@@ -79,6 +80,8 @@ struct Supervisor {
     /// With what the front end adds to it.
     config: Arc<Config>,
     surroundings: Surroundings,
+    /// The surroundings could not be seen when they were last looked at.
+    blind: bool,
     core: mpsc::Sender<Change>,
     core_ended: oneshot::Receiver<()>,
     api_state: ApiState,
@@ -100,27 +103,25 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    fn look(config: &Config) -> Self {
+    /// As they are now.
+    ///
+    /// # Errors
+    /// The kernel did not tell. To take that for "nothing" would be to protect nothing, or to filter nowhere.
+    fn look(config: &Config) -> Result<Self> {
         let patterns = &config.dataplane.interfaces;
-        let meant = (!patterns.is_empty()).then(|| {
-            let links = interfaces::links().unwrap_or_else(|error| {
-                tracing::warn!(%error, "cannot list interfaces");
-                interfaces::Links::default()
-            });
-            interfaces::resolve(patterns, &links)
-        });
+        let meant = match patterns.as_slice() {
+            [] => None,
+            patterns => Some(interfaces::resolve(patterns, &interfaces::links().context("cannot list interfaces")?)),
+        };
         let unmatched = meant.as_ref().map(|meant| meant.absent.clone()).unwrap_or_default();
         let is_wild = |name: &&String| name.contains(['*', '?']);
         let unmatched = unmatched.iter().filter(is_wild).cloned().collect();
         let interfaces = meant.map(|meant| meant.names);
         let addresses = match &config.protect.addresses {
             Some(addresses) => addresses.iter().copied().collect(),
-            None => interfaces::addresses().unwrap_or_else(|error| {
-                tracing::warn!(%error, "cannot list the addresses of this machine");
-                BTreeSet::new()
-            }),
+            None => interfaces::addresses().context("cannot list the addresses of this machine")?,
         };
-        Surroundings { interfaces, unmatched, addresses }
+        Ok(Surroundings { interfaces, unmatched, addresses })
     }
 }
 
@@ -131,7 +132,7 @@ impl Supervisor {
         for advice in config.advice().iter().filter(|_| !exabgp || !config.peers.is_empty()) {
             tracing::warn!("{advice}");
         }
-        let surroundings = Surroundings::look(&config);
+        let surroundings = Surroundings::look(&config)?;
         warn_of_vain_patterns(&config);
         let remembered = remembered(&config);
         let preserved = remembered.iter().any(|origin| !origin.paths.is_empty());
@@ -159,7 +160,7 @@ impl Supervisor {
 
         front.listen(&config)?;
         let (reload, reloads) = mpsc::channel(4);
-        let api_state = ApiState { commands, reload };
+        let api_state = ApiState::new(commands, reload);
         let mut api = ApiListeners::default();
         open_api(&mut api, &config, &api_state).await?;
         front.apply(&config, &ids).await;
@@ -170,6 +171,7 @@ impl Supervisor {
             fresh,
             config,
             surroundings,
+            blind: false,
             core: changes,
             core_ended,
             api_state,
@@ -269,6 +271,7 @@ impl Supervisor {
             return Ok("reloaded: nothing changed".to_owned());
         }
         // What can fail comes first, and is undone if it does.
+        let surroundings = Surroundings::look(&config).map_err(|error| format!("{error:#}"))?;
         let opened = match self.front.listen(&config) {
             Ok(()) => open_api(&mut self.api, &config, &self.api_state).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -282,9 +285,9 @@ impl Supervisor {
             tracing::warn!("{advice}");
         }
         warn_of_vain_patterns(&config);
+        self.surroundings = surroundings;
         let config = Arc::new(config);
         let ids: Vec<PeerId> = self.front.ids(&config);
-        self.surroundings = Surroundings::look(&config);
         // The core learns of new peers before it hears from them, and of policies before they are needed.
         let (told, heard) = oneshot::channel();
         let change = Change::Configure {
@@ -311,7 +314,17 @@ impl Supervisor {
 
     async fn rescan(&mut self) {
         self.front.revive().await;
-        let now = Surroundings::look(&self.config);
+        let now = match Surroundings::look(&self.config) {
+            Ok(now) => now,
+            Err(error) => {
+                // Said once; what was last seen counts.
+                if !std::mem::replace(&mut self.blind, true) {
+                    tracing::warn!("{error:#}; what was last seen counts");
+                }
+                return;
+            }
+        };
+        self.blind = false;
         if now != self.surroundings {
             if now.interfaces != self.surroundings.interfaces {
                 let interfaces = now.interfaces.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ");

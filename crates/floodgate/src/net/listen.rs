@@ -119,12 +119,14 @@ impl Listeners {
 
 async fn accept(listener: Arc<TcpListener>, routes: Routes) {
     let mut throttle = Throttle::default();
+    let mut failing = false;
     loop {
         if let Some(summary) = throttle.summary(Instant::now()) {
             tracing::info!("connections closed: {summary}");
         }
         match listener.accept().await {
             Ok((stream, from)) => {
+                failing = false;
                 let from = plain(from.ip());
                 // A task that has two connections waiting already gets no third: it would only be a flood.
                 let why = match routes.find(from) {
@@ -137,7 +139,9 @@ async fn accept(listener: Arc<TcpListener>, routes: Routes) {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "cannot accept connections of peers");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -78,6 +78,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time for last words.
 const GOODBYE: Duration = Duration::from_millis(500);
 
+/// Connections of one peer that are being closed: each is an open file.
+const CLOSING: usize = 4;
+
 /// Runs the session until it is told to stop.
 pub async fn run(setup: SessionSetup) {
     let SessionSetup { peer, config, endpoint, engine, mut incoming, mut control } = setup;
@@ -225,7 +228,10 @@ impl Task {
                     let mut conn = self.conns.swap_remove(index);
                     conn.unsent.extend(last_words);
                     while self.closing.try_join_next().is_some() {}
-                    self.closing.spawn(conn.close());
+                    // More at once is a flood, which gets no last words.
+                    if self.closing.len() < CLOSING {
+                        self.closing.spawn(conn.close());
+                    }
                 }
             }
             Output::Established(ref negotiated) => {

@@ -58,10 +58,15 @@ impl Daemon {
 
     /// Writes the configuration file.
     pub fn configure(&self, peers: &str, rest: &str) {
+        self.configure_api(peers, "", rest);
+    }
+
+    /// The same with more lines of `[api]`.
+    pub fn configure_api(&self, peers: &str, api: &str, rest: &str) {
         let (port, socket, state) = (self.port, self.path("api.sock"), self.path("state"));
         let text = format!(
             "[router]\nas = 65140\nid = \"192.0.2.10\"\nlisten = [\"127.0.0.1:{port}\"]\n{peers}\n\
-             [dataplane]\nbackend = \"none\"\n[api]\nsocket = {socket:?}\n[state]\nfile = {state:?}\nstale-time = \"3s\"\n\
+             [dataplane]\nbackend = \"none\"\n[api]\nsocket = {socket:?}\n{api}\n[state]\nfile = {state:?}\nstale-time = \"3s\"\n\
              [log]\nlevel = \"debug\"\n{rest}\n"
         );
         fs::write(self.path("floodgate.toml"), text).unwrap();
@@ -70,14 +75,24 @@ impl Daemon {
     /// Starts the process, and waits until it answers.
     pub fn run(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
-        self.run_with(|_| {}, log.into());
+        self.run_logging_to(log.into());
     }
 
-    /// The same with a changed command, and its log going elsewhere.
-    pub fn run_with(&mut self, change: impl FnOnce(&mut Command), log: Stdio) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_floodgate"));
+    /// The same, started by a program that changes its surroundings.
+    pub fn run_through(&mut self, program: &str, arguments: &[&str]) {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(env!("CARGO_BIN_EXE_floodgate"));
+        let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
+        self.run_command(command, log.into());
+    }
+
+    /// The same with its log going elsewhere.
+    pub fn run_logging_to(&mut self, log: Stdio) {
+        self.run_command(Command::new(env!("CARGO_BIN_EXE_floodgate")), log);
+    }
+
+    fn run_command(&mut self, mut command: Command, log: Stdio) {
         command.args(["run", "-c"]).arg(self.path("floodgate.toml")).stdout(Stdio::null()).stderr(log);
-        change(&mut command);
         self.child = Some(command.spawn().unwrap());
         wait("the daemon", || self.cli(&["peers"]).status.success().then_some(()));
     }

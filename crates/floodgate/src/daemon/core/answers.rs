@@ -15,8 +15,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Rules looked at for one part of a long answer: what else is asked in between waits no longer than that takes.
-const PAGE: usize = 2000;
+/// Octets of text of one part of a long answer, or a little more: each reader has a few such parts in memory.
+const PAGE: usize = 32 * 1024;
+
+/// How long one part may take: decisions wait no longer.
+const PAGE_TIME: Duration = Duration::from_millis(5);
 
 /// Longest wait for new counters.
 const MEASURING: Duration = Duration::from_millis(500);
@@ -144,14 +147,16 @@ impl Core {
     }
 
     fn rules_page(&self, filter: &RuleFilter, after: Option<Arc<Nlri>>) -> (Vec<RuleView>, Option<Arc<Nlri>>) {
-        let mut views = Vec::new();
+        let began = Instant::now();
+        let (mut views, mut octets) = (Vec::new(), 0);
         let mut last = None;
         for (index, rule) in self.engine.rules_after(after.as_ref()).enumerate() {
-            if index == PAGE {
+            if octets >= PAGE || (index % 16 == 15 && began.elapsed() >= PAGE_TIME) {
                 return (views, last);
             }
             let view = self.view(&rule);
             if filter.matches(rule.nlri(), &view) {
+                octets += view.text.len() + view.nlri.len();
                 views.push(view);
             }
             last = Some(Arc::clone(rule.nlri()));

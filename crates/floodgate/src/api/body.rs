@@ -1,0 +1,40 @@
+//! The body of a request is read before the request is looked at, also where none is needed: a client that sends its body after the head
+//! would else find the connection closed, and never read the answer.
+
+use super::limits::{BODY, BODY_TIME, SCRAP};
+use super::routes::Failure;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+
+/// Goes on with the request once its body is there, or says what is wrong with it.
+pub(super) async fn whole(request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let body = match tokio::time::timeout(BODY_TIME, read(body)).await {
+        Ok(Ok(octets)) => octets,
+        Ok(Err(failure)) => return failure.into_response(),
+        Err(_) => return Failure::new(StatusCode::REQUEST_TIMEOUT, "the body took too long").into_response(),
+    };
+    next.run(Request::from_parts(head, Body::from(body))).await
+}
+
+async fn read(mut body: Body) -> Result<Bytes, Failure> {
+    let (mut kept, mut length) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Failure::bad(format!("the body cannot be read: {error}")))?;
+        let Ok(octets) = frame.into_data() else { continue };
+        length += octets.len();
+        if length <= BODY {
+            kept.extend_from_slice(&octets);
+        } else if length > SCRAP {
+            break;
+        }
+    }
+    if length > BODY {
+        return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {BODY} octets")));
+    }
+    Ok(kept.into())
+}

@@ -1,0 +1,110 @@
+//! Takes connections and serves requests on them, within limits.
+
+use super::limits::{self, HEAD, HEAD_TIME, Seats};
+use super::patient::Patient;
+use axum::Router;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+/// Where connections come from.
+pub(super) trait Accept {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// The next one; with the address of the client where it has one.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<IpAddr>)>> + Send;
+}
+
+impl Accept for UnixListener {
+    type Stream = tokio::net::UnixStream;
+
+    async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
+        self.accept().await.map(|(stream, _)| (stream, None))
+    }
+}
+
+impl Accept for TcpListener {
+    type Stream = tokio::net::TcpStream;
+
+    async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
+        self.accept().await.map(|(stream, from)| (stream, Some(from.ip().to_canonical())))
+    }
+}
+
+/// Serves without end.
+pub(super) async fn serve<L: Accept>(listener: L, router: Router) {
+    let places = Arc::new(Semaphore::new(limits::connections(crate::descriptors::limit())));
+    let seats = Seats::default();
+    let mut silent = Silent::default();
+    let mut failing = false;
+    loop {
+        let (stream, from) = match listener.next().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "the API cannot take connections");
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        failing = false;
+        let seat = match from.map(|address| seats.take(address)) {
+            Some(None) => continue,
+            Some(Some(seat)) => Some(seat),
+            None => None,
+        };
+        if places.available_permits() == 0 {
+            silent.close_one();
+        }
+        // If all are busy, this one and those behind it, in the kernel, wait.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let asked = Arc::new(AtomicBool::new(false));
+        let witness = Arc::clone(&asked);
+        let router = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |request| {
+            witness.store(true, Ordering::Relaxed);
+            router.call(request)
+        });
+        let task = tokio::spawn(async move {
+            let _held = (place, seat);
+            // What goes wrong on one connection is its client's business.
+            let _ = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIME)
+                .max_buf_size(HEAD)
+                .serve_connection(TokioIo::new(Patient::new(stream)), service)
+                .await;
+        });
+        silent.enter(asked, task.abort_handle());
+    }
+}
+
+/// Connections on which nothing was asked yet, the oldest first. Where all places are taken, they make room for new ones.
+#[derive(Default)]
+struct Silent(VecDeque<(Arc<AtomicBool>, AbortHandle)>);
+
+impl Silent {
+    fn enter(&mut self, asked: Arc<AtomicBool>, task: AbortHandle) {
+        self.0.retain(|(asked, task)| !asked.load(Ordering::Relaxed) && !task.is_finished());
+        self.0.push_back((asked, task));
+    }
+
+    fn close_one(&mut self) {
+        while let Some((asked, task)) = self.0.pop_front() {
+            if !asked.load(Ordering::Relaxed) && !task.is_finished() {
+                return task.abort();
+            }
+        }
+    }
+}
