@@ -366,17 +366,18 @@ fn aggregator(value: &[u8], four: bool, wrong: UpdateErrorKind) -> Result<(u32, 
     Ok((number, Ipv4Addr::from(address)))
 }
 
-/// The next hop of an MP_REACH_NLRI, the global one of two; the outer `None`: a length that the family does not have. FlowSpec's next
-/// hop is accepted in every form (RFC 8955 §4, and senders with a route distinguisher before it).
+/// The next hop of an MP_REACH_NLRI, the global one of two; the outer `None`: a length that the family does not have. FlowSpec ignores
+/// the next hop (RFC 8955 §4), so there every length is right; it is an address only in the forms that redirect to next hop can use: an
+/// address, two IPv6 addresses, or (VPN) these behind route distinguishers.
 fn next_hop(family: AfiSafi, octets: &[u8]) -> Option<Option<IpAddr>> {
     let v4 = |at: usize| octets.get(at..at + 4)?.try_into().ok().map(|o: [u8; 4]| IpAddr::V4(Ipv4Addr::from(o)));
     let v6 = |at: usize| octets.get(at..at + 16)?.try_into().ok().map(|o: [u8; 16]| IpAddr::V6(Ipv6Addr::from(o)));
     match (family, octets.len()) {
-        (AfiSafi::Flow(_), 0) => Some(None),
         (AfiSafi::Flow(_) | AfiSafi::Ipv4Unicast, 4) => Some(v4(0)),
         (AfiSafi::Flow(_) | AfiSafi::Ipv6Unicast, 16 | 32) => Some(v6(0)),
         (AfiSafi::Flow(family), 12) if family.is_vpn() => Some(v4(8)),
         (AfiSafi::Flow(family), 24 | 48) if family.is_vpn() => Some(v6(8)),
+        (AfiSafi::Flow(_), _) => Some(None),
         _ => None,
     }
 }

@@ -154,9 +154,30 @@ fn lost_framing_disables_the_family_and_no_other() {
         let UpdateErrorKind::Nlri { error, .. } = &decoded.update.errors[0].kind else { panic!() };
         assert!(matches!(error.kind, NlriErrorKind::Truncated { .. }));
     }
-    let hop = [0x80, 14, 12, 0, 1, 133, 3, 1, 2, 3, 0, 3, 1, 8, 10];
+    // A next hop that goes beyond its attribute takes the rules' boundaries with it.
+    let hop = [0x80, 14, 9, 0, 1, 133, 200, 0, 3, 1, 8, 10];
     let decoded = decoded(&body(&[], &[ORIGIN, AS_PATH, &hop], &[])).unwrap();
     assert!(decoded.disabled.contains(V4) && decoded.update.announced.is_empty());
+}
+
+#[test]
+fn the_next_hop_of_flowspec_is_ignored_whatever_its_length() {
+    for family in [Family::Ipv4, Family::Ipv6] {
+        for length in 0..=255u8 {
+            let mut attribute = vec![0x90, 14];
+            attribute.extend_from_slice(&(u16::from(length) + 9).to_be_bytes());
+            attribute.extend_from_slice(&[0, family.afi() as u8, 133, length]);
+            attribute.extend(std::iter::repeat_n(9, usize::from(length)));
+            // `proto udp`, in both families the same octets.
+            attribute.extend_from_slice(&[0, 3, 3, 0x81, 17]);
+            let decoded = decoded(&body(&[], &[ORIGIN, AS_PATH, &attribute], &[])).unwrap();
+            assert!(decoded.disabled.is_empty() && decoded.update.errors.is_empty(), "{length}: {decoded:?}");
+            assert_eq!(decoded.update.announced[0].routes.len(), 1, "{length}");
+            // Redirect to next hop needs an address; no other length is one.
+            let is_address = matches!(length, 4 | 16 | 32);
+            assert_eq!(decoded.update.announced[0].next_hop.is_some(), is_address, "{length}");
+        }
+    }
 }
 
 #[test]
