@@ -17,7 +17,8 @@ mod update;
 
 pub use afi_safi::{AfiSafi, FamilySet, UnknownAfiSafi};
 pub use attribute::{
-    AS_TRANS, AsPath, AsPathError, Origin, PathAttributes, RawAttribute, Segment, SegmentKind, StandardCommunity,
+    AS_TRANS, AsPath, AsPathError, LocalSpeaker, Origin, PathAttributes, RawAttribute, RouteLoop, Segment, SegmentKind,
+    StandardCommunity,
 };
 pub use message::{
     AddPath, Capability, FamilyNumbers, Frame, Framer, GracefulRestart, HEADER_LEN, LongLivedFamily, MAX_COMMUNICATION,

@@ -1,6 +1,9 @@
 //! Path attributes: what an UPDATE says about all the routes that it announces (RFC 4271 §5).
 
 mod as_path;
+mod route_loop;
+
+pub use route_loop::{LocalSpeaker, RouteLoop};
 
 pub use as_path::{AS_TRANS, AsPath, AsPathError, Segment, SegmentKind};
 

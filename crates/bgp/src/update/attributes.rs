@@ -16,6 +16,8 @@ pub(crate) struct Context {
     pub(crate) add_path: FamilySet,
     /// From an eBGP peer: LOCAL_PREF, ORIGINATOR_ID and CLUSTER_LIST are left out (RFC 7606 §7.5, §7.9, §7.10).
     pub(crate) external: bool,
+    /// From an iBGP peer: LOCAL_PREF is mandatory (RFC 4271 §5).
+    pub(crate) internal: bool,
     /// Confederation segments are malformed (RFC 5065 §5).
     pub(crate) refuse_confed: bool,
 }
@@ -30,8 +32,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) announced: NlriField<'a>,
     pub(crate) errors: Vec<UpdateError>,
     pub(crate) end_of_rib: Option<AfiSafi>,
-    /// The attribute that nobody knows, for the NOTIFICATION.
-    pub(crate) unrecognized: Option<&'a [u8]>,
+    /// It announces routes, of whatever family.
+    pub(crate) reachable: bool,
 }
 
 /// Type codes.
@@ -76,7 +78,7 @@ pub(crate) const fn defined_flags(kind: u8) -> Option<u8> {
 }
 
 /// Takes the body of an UPDATE apart. Offsets in errors count from the start of the message.
-pub(crate) fn take_apart<'a>(body: &'a [u8], context: &Context) -> Parts<'a> {
+pub(crate) fn split_update<'a>(body: &'a [u8], context: &Context) -> Parts<'a> {
     let ipv4 = |octets, offset| NlriField { family: AfiSafi::Ipv4Unicast, next_hop: None, octets, offset };
     let Some((withdrawn, attributes, announced)) = fields(body) else {
         let nothing = ipv4(&[], HEADER_LEN);
@@ -88,7 +90,7 @@ pub(crate) fn take_apart<'a>(body: &'a [u8], context: &Context) -> Parts<'a> {
             announced: nothing,
             errors: vec![UpdateError { kind: UpdateErrorKind::FieldLengths, offset: HEADER_LEN }],
             end_of_rib: None,
-            unrecognized: None,
+            reachable: false,
         };
     };
     let attributes_at = HEADER_LEN + 4 + withdrawn.len();
@@ -103,7 +105,7 @@ pub(crate) fn take_apart<'a>(body: &'a [u8], context: &Context) -> Parts<'a> {
             announced: ipv4(announced, announced_at),
             errors: Vec::new(),
             end_of_rib: None,
-            unrecognized: None,
+            reachable: false,
         },
         seen: [0; 4],
         as4_path: None,
@@ -160,6 +162,10 @@ impl<'a> Reader<'a, '_> {
                 continue;
             }
             self.seen[usize::from(kind >> 6)] |= 1 << (kind & 63);
+            // Between speakers that both have 4-octet AS numbers these two are discarded, whatever they look like (RFC 6793 §6).
+            if self.context.four_octet_as && matches!(kind, code::AS4_PATH | code::AS4_AGGREGATOR) {
+                continue;
+            }
             let internal = matches!(kind, code::LOCAL_PREF | code::ORIGINATOR_ID | code::CLUSTER_LIST);
             if self.context.external && internal {
                 continue;
@@ -174,7 +180,6 @@ impl<'a> Reader<'a, '_> {
                 }
                 None if flags & OPTIONAL == 0 => {
                     self.error(UpdateErrorKind::Unrecognized(kind), offset);
-                    self.parts.unrecognized = Some(raw);
                     continue;
                 }
                 _ => {}
@@ -243,8 +248,6 @@ impl<'a> Reader<'a, '_> {
                 let all = multiples::<12>(value).ok_or(wrong_length)?;
                 attributes.large_communities = all.iter().map(|c| [word(c, 0), word(c, 4), word(c, 8)]).collect();
             }
-            // Between speakers that both have 4-octet AS numbers these two mean nothing (RFC 6793 §4.1).
-            code::AS4_PATH | code::AS4_AGGREGATOR if self.context.four_octet_as => {}
             code::AS4_PATH => self.as4_path = Some(AsPath::decode(value, true).map_err(UpdateErrorKind::As4Path)?),
             code::AS4_AGGREGATOR => self.as4_aggregator = Some(aggregator(value, true, wrong_length)?),
             code::MP_REACH => self.read_reach(value, at)?,
@@ -260,7 +263,14 @@ impl<'a> Reader<'a, '_> {
     fn read_reach(&mut self, value: &'a [u8], at: usize) -> Result<(), UpdateErrorKind> {
         let too_short = UpdateErrorKind::MultiprotocolLength { attribute: code::MP_REACH, length: value.len() };
         let Some((&[a, b, safi, hop_len], rest)) = value.split_first_chunk::<4>() else { return Err(too_short) };
-        let family = self.negotiated(a, b, safi)?;
+        // Routes of another family may be announced here: what is wrong elsewhere in the message is no reason to reset the session.
+        let family = match self.negotiated(a, b, safi) {
+            Ok(family) => family,
+            Err(error) => {
+                self.parts.reachable = true;
+                return Err(error);
+            }
+        };
         let wrong_hop = UpdateErrorKind::NextHop { family, length: usize::from(hop_len) };
         let Some((hop, rest)) = rest.split_at_checked(usize::from(hop_len)) else { return Err(wrong_hop) };
         // One reserved octet, in former times a count of SNPAs (RFC 4760 §3).
@@ -289,8 +299,10 @@ impl<'a> Reader<'a, '_> {
     fn finish(mut self, attributes_at: usize) -> Parts<'a> {
         self.merge_four_octet();
         let legacy = !self.parts.announced.octets.is_empty();
+        self.parts.reachable |= legacy || self.parts.reach.is_some_and(|field| !field.octets.is_empty());
         if legacy || self.parts.reach.is_some() {
-            for kind in [code::ORIGIN, code::AS_PATH] {
+            let local_pref = self.context.internal.then_some(code::LOCAL_PREF);
+            for kind in [code::ORIGIN, code::AS_PATH].into_iter().chain(local_pref) {
                 if !self.has(kind) {
                     self.error(UpdateErrorKind::Missing(kind), attributes_at);
                 }
@@ -331,6 +343,13 @@ impl<'a> Reader<'a, '_> {
             attributes.as_path = std::mem::take(&mut attributes.as_path).merge(as4);
         }
     }
+}
+
+/// The attribute that an error is about, whole: flags, type, length and value. `body` is the UPDATE behind its header.
+pub(crate) fn attribute_at<'a>(body: &'a [u8], error: &UpdateError) -> Option<&'a [u8]> {
+    let octets = body.get(error.offset.checked_sub(HEADER_LEN)?..)?;
+    let (.., after) = split_attribute(octets)?;
+    octets.get(..octets.len() - after.len())
 }
 
 /// Flags, type, value and what follows.

@@ -1,15 +1,14 @@
 //! From the parts of an UPDATE to what it comes to: the hardest reaction that any error asks for wins (RFC 7606 §3 h, §5.2).
 
 use crate::afi_safi::{AfiSafi, FamilySet};
-use crate::attribute::PathAttributes;
+use crate::attribute::LocalSpeaker;
 use crate::message::Notification;
-use crate::update::attributes::{Context, Parts, code, take_apart};
+use crate::update::attributes::{Context, attribute_at, code, split_update};
 use crate::update::cache::AttributeCache;
 use crate::update::error::{UpdateError, UpdateErrorKind};
 use crate::update::field::NlriField;
 use crate::update::{Announced, Update};
 use flowspec::Disposition;
-use std::net::Ipv4Addr;
 
 /// An UPDATE decoded.
 #[derive(Debug, Default)]
@@ -20,14 +19,6 @@ pub(crate) struct Decoded {
     pub(crate) disabled: FamilySet,
 }
 
-/// Who we are, to know a route that came back.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Myself {
-    pub(crate) asn: u32,
-    pub(crate) allow_own_as: usize,
-    pub(crate) router_id: Ipv4Addr,
-}
-
 /// Decodes the body of an UPDATE.
 ///
 /// # Errors
@@ -35,18 +26,12 @@ pub(crate) struct Myself {
 pub(crate) fn decode(
     body: &[u8],
     context: &Context,
-    myself: Myself,
+    speaker: &LocalSpeaker,
     cache: &mut AttributeCache,
 ) -> Result<Decoded, Box<(Notification, Vec<UpdateError>)>> {
-    let mut parts = take_apart(body, context);
+    let mut parts = split_update(body, context);
     let mut decoded = Decoded { end_of_rib: parts.end_of_rib, ..Decoded::default() };
     let mut errors = std::mem::take(&mut parts.errors);
-    let elsewhere = errors.iter().any(|error| matches!(error.kind, UpdateErrorKind::NotNegotiated(_)));
-    let reachable =
-        elsewhere || parts.reach.is_some_and(|f| !f.octets.is_empty()) || !parts.announced.octets.is_empty();
-    if reachable && has_been_here(&parts.attributes, myself) {
-        errors.push(UpdateError { kind: UpdateErrorKind::Loop, offset: parts.announced.offset });
-    }
     let mut read = |field: &NlriField<'_>, errors: &mut Vec<UpdateError>| {
         let add_path = context.add_path.contains(field.family);
         let routes = field.routes(add_path, errors);
@@ -67,7 +52,7 @@ pub(crate) fn decode(
         }
     }
 
-    if let Some(notification) = notification(&errors, reachable, &parts) {
+    if let Some(notification) = notification(&errors, parts.reachable, body) {
         return Err(Box::new((notification, errors)));
     }
     let withdraw_all = errors.iter().any(|error| error.disposition() == Disposition::TreatAsWithdraw);
@@ -80,10 +65,12 @@ pub(crate) fn decode(
         groups.into_iter().for_each(|(_, mut routes)| withdrawn.append(&mut routes));
     } else if !groups.is_empty() {
         let attributes = cache.share(parts.attributes);
+        let route_loop = attributes.route_loop(speaker);
         let announced = |(field, routes): (NlriField<'_>, _)| Announced {
             family: field.family,
             next_hop: field.next_hop,
             attributes: attributes.clone(),
+            route_loop,
             routes,
         };
         decoded.update.announced = groups.into_iter().map(announced).collect();
@@ -93,31 +80,37 @@ pub(crate) fn decode(
     Ok(decoded)
 }
 
-/// Our AS number in the path, our identifier as the originator or in the cluster list.
-fn has_been_here(attributes: &PathAttributes, myself: Myself) -> bool {
-    attributes.as_path.occurrences(myself.asn) > myself.allow_own_as
-        || attributes.originator_id == Some(myself.router_id)
-        || attributes.cluster_list.contains(&myself.router_id)
-}
-
 /// The NOTIFICATION that the errors come to, if any.
-fn notification(errors: &[UpdateError], reachable: bool, parts: &Parts<'_>) -> Option<Notification> {
+fn notification(errors: &[UpdateError], reachable: bool, body: &[u8]) -> Option<Notification> {
     let hardest = errors.iter().max_by_key(|error| error.disposition())?;
-    match hardest.disposition() {
-        Disposition::Notification { code, subcode } => {
-            let data = match hardest.kind {
-                UpdateErrorKind::Unrecognized(_) => parts.unrecognized.unwrap_or_default(),
-                _ => &[],
-            };
-            Some(Notification::with_data((code, subcode), data))
-        }
+    let kind = match hardest.disposition() {
+        Disposition::Notification { code, subcode } => (code, subcode),
         // With no announced route in sight, the one to withdraw may be what was garbled (RFC 7606 §5.2).
-        Disposition::TreatAsWithdraw if !reachable => Some(Notification::new(subcode(&hardest.kind))),
+        Disposition::TreatAsWithdraw if !reachable => subcode(&hardest.kind),
         Disposition::TreatAsWithdraw
         | Disposition::DisableFamily
         | Disposition::DropNlri
-        | Disposition::DiscardAttribute => None,
-    }
+        | Disposition::DiscardAttribute => return None,
+    };
+    // What RFC 4271 §6.3 wants to be told: the attribute, or the type of one that is missing.
+    let missing;
+    let data = match (kind, &hardest.kind) {
+        (Notification::UPDATE_MISSING, UpdateErrorKind::Missing(attribute)) => {
+            missing = [*attribute];
+            &missing
+        }
+        (
+            Notification::UPDATE_UNRECOGNIZED
+            | Notification::UPDATE_FLAGS
+            | Notification::UPDATE_LENGTH
+            | Notification::UPDATE_ORIGIN
+            | Notification::UPDATE_NEXT_HOP
+            | Notification::UPDATE_OPTIONAL,
+            _,
+        ) => attribute_at(body, hardest).unwrap_or_default(),
+        _ => &[],
+    };
+    Some(Notification::with_data(kind, data))
 }
 
 /// The subcode of RFC 4271 §6.3 for an error that usually does not need one.

@@ -100,9 +100,6 @@ pub enum UpdateErrorKind {
         /// The family.
         family: AfiSafi,
     },
-    /// Our own AS number in the AS_PATH, or our identifier as originator or cluster: the route came back to us.
-    #[error("the route has been here before")]
-    Loop,
 }
 
 impl UpdateErrorKind {
@@ -127,7 +124,6 @@ impl UpdateErrorKind {
             UpdateErrorKind::NotNegotiated(_) => "family-not-negotiated",
             UpdateErrorKind::Nlri { error, .. } => error.kind.name(),
             UpdateErrorKind::Prefix { .. } => "prefix",
-            UpdateErrorKind::Loop => "loop",
         }
     }
 
@@ -145,8 +141,9 @@ impl UpdateErrorKind {
             UpdateErrorKind::Prefix { .. } => notification(Notification::UPDATE_NETWORK),
             UpdateErrorKind::Nlri { error, .. } => error.kind.disposition(),
             UpdateErrorKind::Community(error) => error.disposition(),
-            // RFC 7606 §7.2, §7.7 and §7.6: these never change where traffic goes.
+            // RFC 7606 §7.6 and §7.7, RFC 6793 §6: these never change where traffic goes.
             UpdateErrorKind::Length { attribute: 6 | 7 | 17 | 18, .. }
+            | UpdateErrorKind::Flags { attribute: 17 | 18, .. }
             | UpdateErrorKind::As4Path(_)
             | UpdateErrorKind::ZeroAggregator
             | UpdateErrorKind::Repeated(_)
@@ -156,8 +153,7 @@ impl UpdateErrorKind {
             | UpdateErrorKind::Length { .. }
             | UpdateErrorKind::Origin(_)
             | UpdateErrorKind::AsPath(_)
-            | UpdateErrorKind::Missing(_)
-            | UpdateErrorKind::Loop => Disposition::TreatAsWithdraw,
+            | UpdateErrorKind::Missing(_) => Disposition::TreatAsWithdraw,
         }
     }
 }

@@ -13,11 +13,11 @@ pub use view::{DecodeOptions, DecodedNlri, DecodedUpdate, NotAnUpdate, decode_up
 
 pub(crate) use attributes::Context;
 pub(crate) use cache::AttributeCache;
-pub(crate) use decode::{Decoded, Myself, decode};
+pub(crate) use decode::{Decoded, decode};
 pub(crate) use encode::{Encoding, encode_announcements, encode_end_of_rib, encode_withdrawals};
 
 use crate::afi_safi::AfiSafi;
-use crate::attribute::PathAttributes;
+use crate::attribute::{PathAttributes, RouteLoop};
 use crate::route::RouteKey;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub struct Update {
     pub announced: Vec<Announced>,
     /// What was wrong, with what was done about it. One for each malformed NLRI that was left out.
     pub errors: Vec<UpdateError>,
+    /// The whole message, header included, where `errors` is not empty: RFC 7606 §8 wants it logged. Otherwise empty.
+    pub octets: Vec<u8>,
 }
 
 /// Routes announced together.
@@ -42,6 +44,8 @@ pub struct Announced {
     pub next_hop: Option<IpAddr>,
     /// Path attributes, shared.
     pub attributes: Arc<PathAttributes>,
+    /// They came back to us: to be kept, and never to be selected.
+    pub route_loop: Option<RouteLoop>,
     /// The routes.
     pub routes: Vec<RouteKey>,
 }

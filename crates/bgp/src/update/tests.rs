@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::afi_safi::FamilySet;
+use crate::attribute::LocalSpeaker;
 use crate::message::Notification;
 use flowspec::{Disposition, Family, NlriErrorKind};
 use std::net::Ipv4Addr;
@@ -40,16 +41,19 @@ const CONTEXT: Context = Context {
     families: FamilySet::ALL,
     add_path: FamilySet::EMPTY,
     external: true,
+    internal: false,
     refuse_confed: true,
 };
+
+const SPEAKER: LocalSpeaker =
+    LocalSpeaker { local_as: 65001, router_as: None, allow_own_as: 0, router_id: Ipv4Addr::new(192, 0, 2, 99) };
 
 fn decoded(body: &[u8]) -> Result<Decoded, (Notification, Vec<UpdateError>)> {
     decoded_as(body, &CONTEXT)
 }
 
 fn decoded_as(body: &[u8], context: &Context) -> Result<Decoded, (Notification, Vec<UpdateError>)> {
-    let myself = Myself { asn: 65001, allow_own_as: 0, router_id: Ipv4Addr::new(192, 0, 2, 99) };
-    decode(body, context, myself, &mut AttributeCache::default()).map_err(|fault| *fault)
+    decode(body, context, &SPEAKER, &mut AttributeCache::default()).map_err(|fault| *fault)
 }
 
 /// Announced, withdrawn and the names of the errors.
@@ -114,14 +118,87 @@ fn attribute_errors_withdraw_the_routes_and_keep_the_session() {
 }
 
 #[test]
-fn a_route_that_was_here_before_is_withdrawn() {
+fn a_route_that_came_back_is_announced_as_a_loop_and_is_no_error() {
     let own = &[0x40, 2, 10, 2, 2, 0, 0, 0xfd, 0xea, 0, 0, 0xfd, 0xe9][..];
-    assert_eq!(outcome(&body(&[], &[ORIGIN, own, &reach(RULE)], &[])), (0, 1, vec!["loop"]));
+    let update = decoded(&body(&[], &[ORIGIN, own, &reach(RULE)], &[])).unwrap().update;
+    assert_eq!(update.announced[0].route_loop, Some(RouteLoop::OwnAs(65001)));
+    assert!(update.errors.is_empty() && update.withdrawn.is_empty());
     let internal = Context { external: false, ..CONTEXT };
-    for attribute in [&[0x80, 9, 4, 192, 0, 2, 99], &[0x80, 10, 4, 192, 0, 2, 99]] {
+    for (attribute, found) in [
+        (&[0x80, 9, 4, 192, 0, 2, 99], RouteLoop::Originator(SPEAKER.router_id)),
+        (&[0x80, 10, 4, 192, 0, 2, 99], RouteLoop::Cluster(SPEAKER.router_id)),
+    ] {
         let update = body(&[], &[ORIGIN, AS_PATH, attribute, &reach(RULE)], &[]);
         assert_eq!(outcome(&update), (1, 0, vec![]), "from an eBGP peer it means nothing");
-        assert_eq!(decoded_as(&update, &internal).unwrap().update.withdrawn.len(), 1);
+        let of_internal = decoded_as(&update, &internal).unwrap().update;
+        assert_eq!(of_internal.announced[0].route_loop, Some(found));
+        assert_eq!(decoded(&update).unwrap().update.announced[0].route_loop, None);
+    }
+}
+
+#[test]
+fn an_ibgp_route_needs_local_pref() {
+    let internal = Context { external: false, internal: true, ..CONTEXT };
+    let with = body(&[], &[ORIGIN, AS_PATH, &[0x40, 5, 4, 0, 0, 0, 100], &reach(RULE)], &[]);
+    assert_eq!(decoded_as(&with, &internal).unwrap().update.announced.len(), 1);
+    let without = decoded_as(&body(&[], &[ORIGIN, AS_PATH, &reach(RULE)], &[]), &internal).unwrap().update;
+    assert_eq!((without.announced.len(), without.withdrawn.len()), (0, 1));
+    assert_eq!(without.errors[0].kind, UpdateErrorKind::Missing(5));
+    let withdrawal = decoded_as(&body(&[], &[&unreach(RULE)], &[]), &internal).unwrap().update;
+    assert!(withdrawal.errors.is_empty());
+}
+
+/// RFC 7606 §5.2: nothing is announced that could be withdrawn for the error.
+#[test]
+fn a_withdrawal_of_a_foreign_family_beside_a_broken_attribute_resets_the_session() {
+    let foreign_unreach = [0x80, 15, 3, 0, 25, 65];
+    let foreign_reach = [0x80, 14, 5, 0, 25, 65, 0, 0];
+    let broken = [0x40, 1, 1, 7];
+    let (notification, _) = decoded(&body(&[], &[&broken, &foreign_unreach], &[])).unwrap_err();
+    assert_eq!((notification.kind(), notification.data), (Notification::UPDATE_ORIGIN, broken.to_vec()));
+    // Announced routes of a family that is not spoken here are treated as withdrawn, which takes nothing.
+    assert!(decoded(&body(&[], &[&broken, AS_PATH, &foreign_reach], &[])).is_ok());
+    // An attribute that is only left out is no reason.
+    assert!(decoded(&body(&[], &[&[0xc0, 7, 3, 0, 0, 0], &foreign_unreach], &[])).is_ok());
+}
+
+#[test]
+fn notifications_carry_what_rfc_4271_asks_for() {
+    let data = |attributes: &[&[u8]]| {
+        let (notification, _) = decoded(&body(&[], attributes, &[])).unwrap_err();
+        (notification.kind(), notification.data)
+    };
+    let table: [(&[u8], (u8, u8)); 6] = [
+        (&[0xc0, 1, 1, 0], Notification::UPDATE_FLAGS),
+        (&[0x40, 1, 2, 0, 0], Notification::UPDATE_LENGTH),
+        (&[0x40, 1, 1, 7], Notification::UPDATE_ORIGIN),
+        (&[0x40, 3, 3, 1, 1, 1], Notification::UPDATE_NEXT_HOP),
+        (&[0xc0, 16, 7, 0, 0, 0, 0, 0, 0, 0], Notification::UPDATE_OPTIONAL),
+        (&[0x90, 14, 0, 4, 0, 1, 133, 0], Notification::UPDATE_OPTIONAL),
+    ];
+    for (bad, kind) in table {
+        assert_eq!(data(&[AS_PATH, bad]), (kind, bad.to_vec()));
+    }
+    // A malformed AS_PATH or attribute list has no data.
+    assert_eq!(data(&[ORIGIN, &[0x40, 2, 1, 2]]), (Notification::UPDATE_AS_PATH, vec![]));
+    assert_eq!(data(&[ORIGIN, &[0xc0, 8, 9, 0]]), (Notification::UPDATE_ATTRIBUTE_LIST, vec![]));
+    // Missing: its type. Announced by an attribute without rules, so there is nothing to withdraw.
+    assert_eq!(data(&[ORIGIN, &reach(&[])]), (Notification::UPDATE_MISSING, vec![2]));
+}
+
+#[test]
+fn an_as4_path_with_wrong_flags_is_left_out_and_costs_no_rule() {
+    let path = &[0x40, 2, 6, 2, 2, 0xfd, 0xea, 0x5b, 0xa0][..];
+    for kind in [17, 18] {
+        for flags in [0x40, 0x80, 0x00] {
+            let as4 = [flags, kind, 6, 2, 1, 0xfa, 0x56, 0xea, 0];
+            let two = Context { four_octet_as: false, ..CONTEXT };
+            let update = decoded_as(&body(&[], &[ORIGIN, path, &as4, &reach(RULE)], &[]), &two).unwrap().update;
+            assert_eq!((update.announced.len(), update.errors.len()), (1, 1));
+            assert_eq!(update.announced[0].attributes.as_path.to_string(), "65002 23456");
+            let four = decoded(&body(&[], &[ORIGIN, AS_PATH, &as4, &reach(RULE)], &[])).unwrap().update;
+            assert_eq!((four.announced.len(), four.errors.len()), (1, 0));
+        }
     }
 }
 
@@ -238,8 +315,7 @@ fn two_octet_sessions_merge_as4_path() {
 #[test]
 fn equal_attributes_are_shared_between_updates() {
     let mut cache = AttributeCache::default();
-    let myself = Myself { asn: 1, allow_own_as: 0, router_id: Ipv4Addr::LOCALHOST };
     let octets = body(&[], &[ORIGIN, AS_PATH, &reach(RULE)], &[]);
-    let mut next = || decode(&octets, &CONTEXT, myself, &mut cache).unwrap().update.announced.remove(0).attributes;
+    let mut next = || decode(&octets, &CONTEXT, &SPEAKER, &mut cache).unwrap().update.announced.remove(0).attributes;
     assert!(Arc::ptr_eq(&next(), &next()));
 }

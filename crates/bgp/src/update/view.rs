@@ -4,7 +4,7 @@ use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::attribute::PathAttributes;
 use crate::message::{Framer, MAX_EXTENDED_MESSAGE, Notification, message_kind};
 use crate::route::Destination;
-use crate::update::attributes::{Context, take_apart};
+use crate::update::attributes::{Context, split_update};
 use crate::update::error::{UpdateError, UpdateErrorKind};
 use crate::update::field::NlriField;
 use flowspec::{Disposition, PathId};
@@ -107,8 +107,15 @@ fn bad_path(update: &DecodedUpdate) -> bool {
 }
 
 fn look(body: &[u8], four_octet_as: bool, add_path: FamilySet) -> DecodedUpdate {
-    let context = Context { four_octet_as, families: FamilySet::ALL, add_path, external: false, refuse_confed: false };
-    let parts = take_apart(body, &context);
+    let context = Context {
+        four_octet_as,
+        families: FamilySet::ALL,
+        add_path,
+        external: false,
+        internal: false,
+        refuse_confed: false,
+    };
+    let parts = split_update(body, &context);
     let mut errors = parts.errors;
     let mut nlris = Vec::new();
     let mut add = |field: &NlriField<'_>, announced: bool| {
