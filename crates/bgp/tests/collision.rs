@@ -57,10 +57,10 @@ fn open_of(asn: u32, id: u8) -> Vec<u8> {
 fn closed(session: &mut Session) -> Vec<(u64, (u8, u8))> {
     let mut closed = Vec::new();
     while let Some(output) = session.poll() {
-        if let Output::Close { conn, last_words } = output {
-            let end = last_words.len();
-            let at = last_words.windows(16).rposition(|window| window == [0xff; 16]).unwrap();
-            let message = &last_words[at..end];
+        if let Output::Close { conn, final_octets } = output {
+            let end = final_octets.len();
+            let at = final_octets.windows(16).rposition(|window| window == [0xff; 16]).unwrap();
+            let message = &final_octets[at..end];
             assert_eq!(message[18], message_kind::NOTIFICATION);
             closed.push((conn.0, (message[19], message[20])));
         }
@@ -74,6 +74,11 @@ fn the_speaker_with_the_higher_identifier_keeps_its_own() {
         for first in [1, 2] {
             let (mut session, now) = between_two(config(65001, ours));
             session.handle(Event::Received(ConnId(first), &open_of(65002, theirs)), now);
+            // One that would have to go waits for the OPEN that proves its rival.
+            if first == loser {
+                assert_eq!(closed(&mut session), []);
+                session.handle(Event::Received(ConnId(3 - first), &open_of(65002, theirs)), now);
+            }
             assert_eq!(closed(&mut session), [(loser, Notification::CEASE_COLLISION)], "OPEN on {first}");
             assert!(session.state() >= State::OpenSent);
         }
@@ -81,7 +86,7 @@ fn the_speaker_with_the_higher_identifier_keeps_its_own() {
     // Equal identifiers in different AS: the higher AS number (RFC 6286 §2.3).
     for (asn, loser) in [(65009, 1), (65000, 2)] {
         let (mut session, now) = between_two(config(65001, 5));
-        session.handle(Event::Received(ConnId(1), &open_of(asn, 5)), now);
+        session.handle(Event::Received(ConnId(3 - loser), &open_of(asn, 5)), now);
         assert_eq!(closed(&mut session), [(loser, Notification::CEASE_COLLISION)]);
     }
 }
@@ -108,8 +113,87 @@ fn an_established_session_beats_a_newcomer() {
 }
 
 #[test]
-fn a_second_connection_from_the_same_side_replaces_the_first() {
+fn a_second_connection_from_the_same_side_replaces_the_first_with_its_open() {
     let (mut session, now) = between_two(config(65001, 1));
     session.handle(Event::Connected(ConnId(3), Direction::Incoming), now);
-    assert_eq!(closed(&mut session), [(2, Notification::CEASE_COLLISION)]);
+    assert_eq!(closed(&mut session), []);
+    session.handle(Event::Received(ConnId(3), &open_of(65002, 9)), now);
+    let mut gone = closed(&mut session);
+    gone.sort_unstable();
+    assert_eq!(gone, [(1, Notification::CEASE_COLLISION), (2, Notification::CEASE_COLLISION)]);
+}
+
+/// What a started peer sends on a new connection, and what it answers to our OPEN: OPEN, then KEEPALIVE.
+fn conversation_of(asn: u32, id: u8, session: &mut Session, conn: u64, now: std::time::Instant) {
+    session.handle(Event::Received(ConnId(conn), &open_of(asn, id)), now);
+    let mut keepalive = Vec::new();
+    Message::Keepalive.encode_to(&mut keepalive);
+    session.handle(Event::Received(ConnId(conn), &keepalive), now);
+}
+
+#[test]
+fn silent_connections_from_the_peers_address_do_not_end_ours() {
+    // By identifier the peer's own connection would stay, but those here are not the peer's.
+    let (mut session, now) = between_two(config(65001, 1));
+    conversation_of(65002, 9, &mut session, 1, now);
+    assert_eq!(closed(&mut session), []);
+    let until = session.poll_timeout().unwrap();
+    assert!(until <= now + Duration::from_secs(3));
+    // More come meanwhile; they do not prolong it.
+    for conn in 3..40 {
+        session.handle(Event::Connected(ConnId(conn), Direction::Incoming), now);
+    }
+    session.handle_timeout(until);
+    assert_eq!(session.state(), State::Established);
+
+    // A rival that fails at once costs no time at all.
+    let (mut session, now) = between_two(config(65001, 1));
+    conversation_of(65002, 9, &mut session, 1, now);
+    session.handle(Event::Received(ConnId(2), b"GET / HTTP/1.1"), now);
+    assert_eq!(session.state(), State::Established);
+}
+
+#[test]
+fn garbage_from_the_peers_address_keeps_nobody_out() {
+    for passive in [false, true] {
+        let now = std::time::Instant::now();
+        let mut session = Session::new(PeerConfig { passive, ..config(65001, 1) });
+        session.handle(Event::Start, now);
+        let mut next = 1;
+        for round in 0..2000 {
+            let id = ConnId(next);
+            next += 1;
+            session.handle(Event::Connected(id, Direction::Incoming), now);
+            if round % 2 == 0 {
+                session.handle(Event::Received(id, b"no BGP at all......."), now);
+            }
+            assert!(session.state() > State::Idle, "round {round}");
+            let open = std::iter::from_fn(|| session.poll()).all(|output| !matches!(output, Output::Damped { .. }));
+            assert!(open, "refused because of garbage");
+        }
+        let direction = if passive { Direction::Incoming } else { Direction::Outgoing };
+        session.handle(Event::Connected(ConnId(next), direction), now);
+        conversation_of(65002, 9, &mut session, next, now);
+        session.handle_timeout(now + Duration::from_secs(3));
+        assert_eq!(session.state(), State::Established, "passive: {passive}");
+        // Neither does it end the session.
+        for conn in next + 1..next + 50 {
+            session.handle(Event::Connected(ConnId(conn), Direction::Incoming), now);
+            session.handle(Event::Received(ConnId(conn), &[0; 19]), now);
+        }
+        assert_eq!(session.state(), State::Established);
+        assert!(std::iter::from_fn(|| session.poll()).all(|output| !matches!(output, Output::Down(_))));
+    }
+}
+
+#[test]
+fn silent_connections_do_not_stop_our_own_connecting() {
+    let now = std::time::Instant::now();
+    let mut session = Session::new(config(65001, 1));
+    session.handle(Event::Start, now);
+    session.handle(Event::ConnectFailed, now);
+    session.handle(Event::Connected(ConnId(1), Direction::Incoming), now);
+    while session.poll().is_some() {}
+    session.handle_timeout(now + Duration::from_secs(15));
+    assert!(std::iter::from_fn(|| session.poll()).any(|output| output == Output::Connect));
 }

@@ -65,12 +65,14 @@ fn messages_before_their_time_are_errors_of_the_state_machine() {
     Message::Open(plain).encode_to(&mut open);
     let update = message(message_kind::UPDATE, &[0; 4]);
     let keepalive = message(message_kind::KEEPALIVE, &[]);
-    for (stream, kind) in [
-        (keepalive.clone(), Notification::FSM_OPEN_SENT),
-        (update.clone(), Notification::FSM_OPEN_SENT),
-        ([open.clone(), update].concat(), Notification::FSM_OPEN_CONFIRM),
-        ([open.clone(), open.clone()].concat(), Notification::FSM_OPEN_CONFIRM),
-        ([open.clone(), keepalive, open].concat(), Notification::FSM_ESTABLISHED),
+    use message_kind as is;
+    for (stream, kind, unexpected) in [
+        (keepalive.clone(), Notification::FSM_OPEN_SENT, is::KEEPALIVE),
+        (update.clone(), Notification::FSM_OPEN_SENT, is::UPDATE),
+        (message(is::ROUTE_REFRESH, &[0, 1, 0, 133]), Notification::FSM_OPEN_SENT, is::ROUTE_REFRESH),
+        ([open.clone(), update].concat(), Notification::FSM_OPEN_CONFIRM, is::UPDATE),
+        ([open.clone(), open.clone()].concat(), Notification::FSM_OPEN_CONFIRM, is::OPEN),
+        ([open.clone(), keepalive, open].concat(), Notification::FSM_ESTABLISHED, is::OPEN),
     ] {
         let mut session = Session::new(config(65001, 1));
         session.handle(Event::Start, now);
@@ -79,16 +81,18 @@ fn messages_before_their_time_are_errors_of_the_state_machine() {
         let mut found = None;
         while let Some(output) = session.poll() {
             match output {
-                Output::Failed(DownReason::Sent(notification)) => found = Some(notification.kind()),
+                Output::Failed(DownReason::Sent(notification)) => found = Some(notification),
                 Output::Down(down) => {
                     let DownReason::Sent(notification) = down.reason else { panic!() };
-                    found = Some(notification.kind());
+                    found = Some(notification);
                 }
                 _ => {}
             }
         }
-        assert_eq!(found, Some(kind));
-        assert_eq!(session.state(), State::Idle);
+        // RFC 6608 §3: the data is the type of the message.
+        assert_eq!(found, Some(Notification::with_data(kind, &[unexpected])));
+        // Nobody knows who that was: only our own connecting waits.
+        assert!(session.state() < State::OpenSent);
     }
 }
 
@@ -99,15 +103,19 @@ fn a_refused_peer_hears_why() {
         pair.start_both();
         pair.run(secs(1));
         assert!(!pair.both_up());
-        pair.last_notification(A).unwrap().kind()
+        pair.failures(A)[0].clone()
     };
+    let kind = |reason: DownReason| reason.notification().map(Notification::kind);
     let picky = |peer_as| PeerConfig { peer_as: PeerAs::Exactly(peer_as), ..config(65001, 1) };
-    assert_eq!(refused(picky(65009), config(65002, 2)), Notification::OPEN_PEER_AS);
-    assert_eq!(refused(config(65001, 1), config(65001, 1)), Notification::OPEN_IDENTIFIER);
+    assert_eq!(kind(refused(picky(65009), config(65002, 2))), Some(Notification::OPEN_PEER_AS));
+    let same = refused(config(65001, 1), config(65001, 1));
+    assert_eq!(same.to_string(), "both have the id 192.0.2.1; in iBGP they must differ");
+    assert!(same.is_configuration());
     let unicast = PeerConfig { families: [AfiSafi::Ipv4Unicast].into_iter().collect(), ..config(65002, 2) };
-    assert_eq!(refused(config(65001, 1), unicast), Notification::OPEN_CAPABILITY);
+    assert_eq!(kind(refused(config(65001, 1), unicast)), Some(Notification::OPEN_CAPABILITY));
     let role = PeerConfig { role: Some(Role::Peer), ..config(65001, 1) };
-    assert_eq!(refused(role, PeerConfig { role: Some(Role::Customer), ..config(65002, 2) }), Notification::OPEN_ROLE);
+    let customer = PeerConfig { role: Some(Role::Customer), ..config(65002, 2) };
+    assert_eq!(kind(refused(role, customer)), Some(Notification::OPEN_ROLE));
 }
 
 #[test]
@@ -237,4 +245,81 @@ proptest! {
         prop_assert_eq!(pair.sessions[A].statistics().received.updates, 5);
         prop_assert!(pair.both_up());
     }
+}
+
+/// The whole of the last message in the octets with which a session closes a connection.
+fn last_message(final_octets: &[u8]) -> &[u8] {
+    let mut rest = final_octets;
+    loop {
+        let length = usize::from(u16::from_be_bytes([rest[16], rest[17]]));
+        if length == rest.len() {
+            return rest;
+        }
+        rest = &rest[length..];
+    }
+}
+
+/// RFC 8654 §4: no message over 4096 octets to a peer that did not say that it takes them, and never a length that wraps.
+#[test]
+fn a_notification_is_no_longer_than_the_peer_takes() {
+    let mut refresh = message(message_kind::ROUTE_REFRESH, &vec![0; 65535 - 19]);
+    refresh[16..18].copy_from_slice(&65535u16.to_be_bytes());
+    // The unknown attribute is the data of the NOTIFICATION.
+    let mut attribute = vec![0x50, 99];
+    attribute.extend_from_slice(&60_000u16.to_be_bytes());
+    attribute.resize(60_004, 7);
+    let mut body = vec![0, 0];
+    body.extend_from_slice(&(attribute.len() as u16).to_be_bytes());
+    body.extend_from_slice(&attribute);
+    let update = message(message_kind::UPDATE, &body);
+    for (octets, most) in [(&refresh, 65535), (&update, 60_025)] {
+        for takes_extended in [true, false] {
+            let b = PeerConfig { extended_message: takes_extended, passive: true, ..config(65002, 2) };
+            let mut pair = Pair::established_with(config(65001, 1), b);
+            pair.inject(A, octets);
+            let log = std::mem::take(&mut pair.log[A]);
+            let closed = log.iter().find_map(|(_, output)| match output {
+                Output::Close { final_octets, .. } => Some(final_octets),
+                _ => None,
+            });
+            let notification = last_message(closed.expect("closed"));
+            assert_eq!(notification.len(), if takes_extended { most } else { 4096 });
+            assert_eq!(notification[18], message_kind::NOTIFICATION);
+        }
+    }
+}
+
+#[test]
+fn an_unassigned_refresh_subtype_is_told_once_and_ignored_whatever_its_length() {
+    let mut pair = Pair::established();
+    for octets in [&[0, 1, 9, 133][..], &[0, 1, 9, 133, 1, 2, 3], &[0, 25, 77, 70]] {
+        pair.inject(A, &message(message_kind::ROUTE_REFRESH, octets));
+        pair.inject(A, &message(message_kind::ROUTE_REFRESH, octets));
+    }
+    assert!(pair.both_up());
+    let told = |(_, output): &(Duration, Output)| match output {
+        Output::UnknownRefresh(RouteRefresh { kind: RefreshKind::Other(subtype), .. }) => Some(*subtype),
+        _ => None,
+    };
+    assert_eq!(pair.log[A].iter().filter_map(told).collect::<Vec<_>>(), [9, 77]);
+    assert_eq!(
+        answer(&message(message_kind::ROUTE_REFRESH, &[0, 1, 1, 133, 0])).map(|n| n.kind()),
+        Some(Notification::REFRESH_LENGTH)
+    );
+}
+
+#[test]
+fn a_malformed_update_comes_with_its_octets_and_a_right_one_without() {
+    let mut pair = Pair::established();
+    let update = |rule: &[u8]| {
+        let mut attributes = vec![0x80, 14, rule.len() as u8 + 5, 0, 1, 133, 0, 0];
+        attributes.extend_from_slice(rule);
+        attributes.extend_from_slice(&[0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xea]);
+        message(message_kind::UPDATE, &[&[0, 0, 0, attributes.len() as u8], &attributes[..]].concat())
+    };
+    let (right, wrong) = (update(&[3, 1, 8, 10]), update(&[3, 0x0e, 0x81, 1]));
+    pair.inject(A, &right);
+    pair.inject(A, &wrong);
+    let octets: Vec<_> = pair.updates(A).into_iter().map(|update| update.octets).collect();
+    assert_eq!(octets, [vec![], wrong]);
 }

@@ -144,3 +144,93 @@ fn without_graceful_restart_the_ghost_lives_until_its_hold_time() {
     pair.run(secs(120));
     assert!(pair.both_up(), "{:?}", pair.log);
 }
+
+/// RFC 4724 §5: only a capability with families makes a second connection the sign of a restart. BIRD lists none unless it is told to.
+#[test]
+fn without_listed_families_a_second_connection_is_a_collision_and_the_rules_stay() {
+    let unlisted = |families| GracefulRestart { restarted: false, notification: true, restart_time: 120, families };
+    let unicast = vec![(FamilyNumbers::from(AfiSafi::Ipv4Unicast), true)];
+    for families in [vec![], unicast] {
+        let b = PeerConfig { graceful_restart: Some(unlisted(families)), passive: true, ..config(65002, 2) };
+        let mut pair = Pair::established_with(restarting(65001, 1, 90, true), b.clone());
+        let now = pair.now;
+        let mut second = Session::new(PeerConfig { passive: false, ..b });
+        second.handle(Event::Start, now);
+        second.handle(Event::Connected(ConnId(1), Direction::Outgoing), now);
+        let open = second.poll_transmit(now).unwrap().octets;
+        let session = &mut pair.sessions[A];
+        session.handle(Event::Connected(ConnId(99), Direction::Incoming), now);
+        session.handle(Event::Received(ConnId(99), &open), now);
+        assert_eq!(session.state(), State::Established);
+        let outputs: Vec<Output> = std::iter::from_fn(|| session.poll()).collect();
+        let [Output::Close { conn: ConnId(99), final_octets }] = outputs.as_slice() else { panic!("{outputs:?}") };
+        assert!(final_octets.ends_with(&[3, 6, 7]), "NOTIFICATION 6/7");
+    }
+}
+
+#[test]
+fn restart_bits_are_sent_until_the_first_session_and_no_longer_than_the_restart_time() {
+    let restarted = |time| {
+        let mut config = restarting(65001, 1, time, true);
+        config.graceful_restart.as_mut().unwrap().restarted = true;
+        config
+    };
+    let bits = |pair: &Pair| {
+        let restart = pair.negotiated(B).graceful_restart().unwrap();
+        (restart.restarted, restart.families[0].1)
+    };
+    let mut pair = Pair::established_with(restarted(90), restarting(65002, 2, 120, true));
+    assert_eq!(bits(&pair), (true, true));
+    pair.break_connections();
+    pair.run(secs(20));
+    assert_eq!(bits(&pair), (false, false));
+
+    let mut pair = Pair::new(restarted(90), restarting(65002, 2, 120, true));
+    pair.unreachable = true;
+    pair.start_both();
+    pair.run(secs(91));
+    pair.unreachable = false;
+    pair.run(secs(30));
+    assert_eq!(bits(&pair), (false, false));
+}
+
+/// A peer that comes up and goes at once, again and again, for so many seconds; when connections are refused, it is told so.
+fn flap(a: PeerConfig, b: PeerConfig, seconds: u64) -> (Pair, usize) {
+    let mut pair = Pair::established_with(a, b);
+    let mut sessions = 1;
+    let end = pair.now + secs(seconds);
+    while pair.now < end {
+        pair.break_connections();
+        while !pair.both_up() && pair.now < end {
+            pair.run(Duration::from_millis(100));
+        }
+        sessions += 1;
+    }
+    (pair, sessions)
+}
+
+const fn is_damped((_, output): &(Duration, Output)) -> bool {
+    matches!(output, Output::Damped { .. })
+}
+
+#[test]
+fn a_flapping_peer_is_refused_for_a_time_that_is_told() {
+    let (pair, _) = flap(config(65001, 1), PeerConfig { passive: true, ..config(65002, 2) }, 300);
+    assert!(pair.log[B].iter().any(is_damped));
+    let refused = Notification::new(Notification::CEASE_REJECTED);
+    assert!(pair.failures(A).contains(&DownReason::Received(refused)), "{:?}", pair.failures(A));
+    assert!(pair.log[A].iter().any(|(_, output)| matches!(output, Output::NextTry(Some(_)))));
+}
+
+#[test]
+fn a_peer_whose_routes_wait_is_never_refused() {
+    let retained = |asn, id| PeerConfig { retained_on_loss: true, passive: id == 2, ..config(asn, id) };
+    let never = |asn, id| PeerConfig { idle_hold_max: Duration::ZERO, passive: id == 2, ..config(asn, id) };
+    let graceful = |asn, id| restarting(asn, id, 120, true);
+    for make in [&retained as &dyn Fn(u32, u8) -> PeerConfig, &never, &graceful] {
+        let (pair, sessions) = flap(make(65001, 1), make(65002, 2), 300);
+        assert!(!pair.log.iter().flatten().any(is_damped));
+        // Whoever connects does so within a quarter of a minute, well within a restart time.
+        assert!(sessions >= if make(1, 1).idle_hold_max.is_zero() { 5 } else { 15 }, "{sessions}");
+    }
+}

@@ -55,7 +55,9 @@ fn keepalives_hold_a_quiet_session() {
         assert_eq!(pair.negotiated(B).hold_time, hold_time);
         let sent = pair.sessions[A].statistics().sent.keepalives;
         let expected = 600 * 3 / u64::from(hold_time);
-        assert!((expected..=expected * 4 / 3 + 3).contains(&sent), "{sent} keepalives at hold time {hold_time}");
+        // At most one a second (RFC 4271 §4.4), so at a hold time of 3 s there is no jitter.
+        let most = if hold_time == 3 { 604 } else { expected * 4 / 3 + 3 };
+        assert!((expected..=most).contains(&sent), "{sent} keepalives at hold time {hold_time}");
     }
 }
 
@@ -124,7 +126,7 @@ fn a_peer_that_never_says_open_is_dropped() {
     alone.handle_timeout(start + secs(239));
     assert_eq!(alone.state(), State::OpenSent);
     alone.handle_timeout(start + secs(240));
-    assert_eq!(alone.state(), State::Idle);
+    assert_eq!(alone.state(), State::Active);
 }
 
 #[test]
@@ -161,7 +163,8 @@ fn a_lost_connection_comes_back_and_damping_slows_a_flapping_one() {
         }
         waits.push((pair.now - lost).as_secs());
     }
-    assert!(waits[7] > 20 && waits[7] <= 76, "{waits:?}");
+    // Each side refuses for up to 60 s; who was refused comes back up to 60 s later.
+    assert!(waits[7] > 20 && waits[7] <= 136, "{waits:?}");
     pair.run(secs(60));
     pair.break_connections();
     pair.run(secs(20));

@@ -256,12 +256,12 @@ fn decode_known(code: u8, value: &[u8]) -> Option<Capability> {
         }
         (FOUR_OCTET_AS, &[a, b, c, d]) => Capability::FourOctetAs(u32::from_be_bytes([a, b, c, d])),
         (ADD_PATH, families) if families.len() % 4 == 0 => {
-            // A mode that is not 1, 2 or 3 makes its entry ignored (RFC 7911 §4).
+            // One mode that is not 1, 2 or 3 makes the whole capability one that is not understood (RFC 7911 §4).
             let entry = |&[a, b, safi, mode]: &[u8; 4]| {
                 let (receive, send) = (mode & 1 != 0, mode & 2 != 0);
                 (1..=3).contains(&mode).then(|| AddPath { family: family([a, b], safi), receive, send })
             };
-            Capability::AddPath(families.as_chunks::<4>().0.iter().filter_map(entry).collect())
+            Capability::AddPath(families.as_chunks::<4>().0.iter().map(entry).collect::<Option<_>>()?)
         }
         (ENHANCED_ROUTE_REFRESH, []) => Capability::EnhancedRouteRefresh,
         (LONG_LIVED, families) if families.len() % 7 == 0 => {
@@ -319,6 +319,20 @@ mod tests {
             capability.encode_to(&mut encoded);
             assert_eq!(encoded, octets);
             assert_eq!(Capability::decode(octets[0], &octets[2..]), capability);
+        }
+    }
+
+    #[test]
+    fn one_unassigned_mode_makes_the_add_path_capability_not_understood() {
+        let right = [0, 1, 133, 3, 0, 2, 133, 1];
+        assert!(matches!(Capability::decode(69, &right), Capability::AddPath(entries) if entries.len() == 2));
+        for mode in [0, 4, 7, 255] {
+            let value = [0, 1, 133, 3, 0, 2, 133, mode];
+            assert_eq!(
+                Capability::decode(69, &value),
+                Capability::Unknown { code: 69, value: value.to_vec() },
+                "{mode}"
+            );
         }
     }
 

@@ -63,16 +63,20 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Appends the whole message, header included.
-    pub fn encode_to(&self, out: &mut Vec<u8>) {
-        let kind = match self {
+    /// Its type octet.
+    pub const fn kind(&self) -> u8 {
+        match self {
             Message::Open(_) => message_kind::OPEN,
             Message::Update(_) => message_kind::UPDATE,
             Message::Notification(_) => message_kind::NOTIFICATION,
             Message::Keepalive => message_kind::KEEPALIVE,
             Message::RouteRefresh(_) => message_kind::ROUTE_REFRESH,
-        };
-        let start = begin_message(kind, out);
+        }
+    }
+
+    /// Appends the whole message, header included.
+    pub fn encode_to(&self, out: &mut Vec<u8>) {
+        let start = begin_message(self.kind(), out);
         match self {
             Message::Open(open) => open.encode_body(out),
             Message::Update(body) => out.extend_from_slice(body),

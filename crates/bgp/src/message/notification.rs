@@ -1,7 +1,8 @@
 //! NOTIFICATION: why a session ends (RFC 4271 §4.5, RFC 4486, RFC 6608, RFC 9003, RFC 9687).
 
 use crate::afi_safi::AfiSafi;
-use crate::message::{Capability, FamilyNumbers};
+use crate::message::message_kind;
+use crate::message::{Capability, FamilyNumbers, HEADER_LEN, MAX_EXTENDED_MESSAGE};
 use std::fmt;
 
 /// A NOTIFICATION as on the wire.
@@ -99,6 +100,12 @@ impl Notification {
         notification
     }
 
+    /// Cuts the data so that the message has at most `max_message` octets: a peer that takes no longer ones gets none (RFC 8654 §4).
+    pub(crate) fn fit(mut self, max_message: usize) -> Self {
+        self.data.truncate(max_message.saturating_sub(HEADER_LEN + 2));
+        self
+    }
+
     /// Code and subcode.
     pub const fn kind(&self) -> (u8, u8) {
         (self.code, self.subcode)
@@ -138,6 +145,19 @@ impl Notification {
                 (!needed.is_empty() && data.is_empty()).then(|| format!("{} needed", needed.join(", ")))
             }
             (Notification::HEADER_TYPE, &[kind]) => Some(format!("type {kind}")),
+            (Notification::FSM_OPEN_SENT | Notification::FSM_OPEN_CONFIRM | Notification::FSM_ESTABLISHED, &[kind]) => {
+                Some(message_name(kind).map_or_else(|| format!("type {kind}"), str::to_owned))
+            }
+            (Notification::UPDATE_MISSING, &[attribute]) => Some(format!("attribute {attribute}")),
+            (
+                Notification::UPDATE_UNRECOGNIZED
+                | Notification::UPDATE_FLAGS
+                | Notification::UPDATE_LENGTH
+                | Notification::UPDATE_ORIGIN
+                | Notification::UPDATE_NEXT_HOP
+                | Notification::UPDATE_OPTIONAL,
+                &[_, attribute, ..],
+            ) => Some(format!("attribute {attribute}")),
             (Notification::CEASE_HARD_RESET, &[code, subcode, ref data @ ..])
                 if (code, subcode) != Notification::CEASE_HARD_RESET =>
             {
@@ -164,8 +184,21 @@ impl Notification {
 
     pub(crate) fn encode_body(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[self.code, self.subcode]);
-        out.extend_from_slice(&self.data);
+        // A longer message has no length that could be written in its header.
+        let most = MAX_EXTENDED_MESSAGE - HEADER_LEN - 2;
+        out.extend_from_slice(&self.data[..self.data.len().min(most)]);
     }
+}
+
+const fn message_name(kind: u8) -> Option<&'static str> {
+    Some(match kind {
+        message_kind::OPEN => "OPEN",
+        message_kind::UPDATE => "UPDATE",
+        message_kind::NOTIFICATION => "NOTIFICATION",
+        message_kind::KEEPALIVE => "KEEPALIVE",
+        message_kind::ROUTE_REFRESH => "ROUTE-REFRESH",
+        _ => return None,
+    })
 }
 
 /// Neither control characters nor those that turn the direction of text or hide it.
@@ -209,7 +242,10 @@ mod tests {
 
     #[test]
     fn data_of_known_meaning_is_told() {
-        let table: [(_, &[u8], _); 6] = [
+        let table: [(_, &[u8], _); 9] = [
+            (Notification::UPDATE_MISSING, &[5], "missing well-known attribute (3/3): attribute 5"),
+            (Notification::UPDATE_FLAGS, &[0xc0, 1, 1, 0], "attribute flags error (3/4): attribute 1"),
+            (Notification::FSM_ESTABLISHED, &[1], "unexpected message in Established (5/3): OPEN"),
             (Notification::OPEN_PEER_AS, &[0xfe, 0x0a], "bad peer AS (2/2): AS 65034"),
             (Notification::OPEN_PEER_AS, &[1], "bad peer AS (2/2)"),
             (

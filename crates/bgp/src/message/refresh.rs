@@ -36,9 +36,13 @@ impl RefreshKind {
 }
 
 impl RouteRefresh {
-    /// Reads the four octets behind the header; `None` if there are more or fewer.
+    /// Reads the four octets behind the header; `None` if there are more or fewer. Of a subtype that is not assigned nobody knows how
+    /// long it is: there may be more (RFC 7313 §5 ignores it).
     pub fn decode(body: &[u8]) -> Option<Self> {
-        let &[a, b, subtype, safi] = body else { return None };
+        let &[a, b, subtype, safi, ref rest @ ..] = body else { return None };
+        if subtype <= 2 && !rest.is_empty() {
+            return None;
+        }
         let kind = match subtype {
             0 => RefreshKind::Request,
             1 => RefreshKind::Begin,

@@ -42,6 +42,8 @@ pub struct LongLived {
 pub struct PeerConfig {
     /// Our AS number.
     pub local_as: u32,
+    /// The AS number of the router itself, where `local_as` is one that it shows to this peer only: it makes a loop, too.
+    pub router_as: Option<u32>,
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
     /// Who the peer may be.
@@ -58,10 +60,16 @@ pub struct PeerConfig {
     pub passive: bool,
     /// Time between two tries to connect; a quarter of it at random is taken away.
     pub connect_retry: Duration,
-    /// Time to stay Idle after a first failure; doubled after each further one up to `idle_hold_max`.
+    /// Time until we connect again after a first failure; doubled after each further one up to `connect_back_off_max`.
+    /// Also the time that connections are refused after a session was lost at once, doubled likewise up to `idle_hold_max`.
     pub idle_hold: Duration,
-    /// Longest time to stay Idle.
+    /// Longest time between two tries to connect to a peer that ends each.
+    pub connect_back_off_max: Duration,
+    /// Longest time that connections are refused (DampPeerOscillations of RFC 4271 §8.1.1); zero: never. Attempts that never became a
+    /// session do not count, and neither does a session whose routes are retained.
     pub idle_hold_max: Duration,
+    /// The routes are retained after every loss, whatever was negotiated: so the peer is never refused.
+    pub retained_on_loss: bool,
     /// How long a peer may take nothing of what we have to send before the session is closed (RFC 9687); `None`: the greater of
     /// 8 minutes and twice the hold time.
     pub send_hold: Option<Duration>,
@@ -94,6 +102,7 @@ impl PeerConfig {
     pub fn new(local_as: u32, router_id: Ipv4Addr, peer_as: PeerAs) -> Self {
         PeerConfig {
             local_as,
+            router_as: None,
             router_id,
             peer_as,
             hold_time: 90,
@@ -103,7 +112,9 @@ impl PeerConfig {
             passive: false,
             connect_retry: Duration::from_secs(15),
             idle_hold: Duration::from_secs(1),
+            connect_back_off_max: Duration::from_secs(60),
             idle_hold_max: Duration::from_secs(60),
+            retained_on_loss: false,
             send_hold: None,
             four_octet_as: true,
             route_refresh: true,

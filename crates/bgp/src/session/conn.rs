@@ -20,6 +20,10 @@ pub(crate) struct Conn {
     pub(crate) phase: Phase,
     pub(crate) framer: Framer,
     pub(crate) since: Instant,
+    /// Its OPEN is accepted, but a connection from the other side may have to stay instead: until then it is not confirmed.
+    pub(crate) undecided_until: Option<Instant>,
+    /// The peer's KEEPALIVE came while it was undecided.
+    pub(crate) confirmed_by_peer: bool,
     /// Messages that go before any route: OPEN, KEEPALIVE, ROUTE-REFRESH requests.
     pub(crate) control: Vec<u8>,
     pub(crate) keepalive_waits: bool,
@@ -39,6 +43,8 @@ impl Conn {
             phase: Phase::OpenSent,
             framer: Framer::new(),
             since: now,
+            undecided_until: None,
+            confirmed_by_peer: false,
             control: Vec::new(),
             keepalive_waits: false,
             hold_until: Some(hold_until),
@@ -65,7 +71,7 @@ impl Conn {
     }
 
     /// A message from the peer proves that it lives.
-    pub(crate) fn heard(&mut self, now: Instant) {
+    pub(crate) fn restart_hold_timer(&mut self, now: Instant) {
         if let Some((hold, _)) = self.timers {
             self.hold_until = Some(now + hold);
         }

@@ -1,10 +1,12 @@
 //! What goes into a session and what comes out.
 
 use crate::afi_safi::AfiSafi;
-use crate::message::{Notification, RefreshKind};
+use crate::message::{Notification, RefreshKind, RouteRefresh};
 use crate::route::RouteKey;
 use crate::session::negotiated::Negotiated;
 use crate::update::Update;
+use std::net::Ipv4Addr;
+use std::time::Instant;
 
 /// Name of a TCP connection, chosen by whoever owns the socket; unique within a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,13 +65,13 @@ pub enum Output {
     Connect,
     /// Give up a [`Output::Connect`] that has not been answered. An answer that was under way is dealt with.
     AbortConnect,
-    /// Write `last_words` behind what [`Session::poll_transmit`](crate::Session::poll_transmit) gave before, as far as the socket
+    /// Write `final_octets` behind what [`Session::poll_transmit`](crate::Session::poll_transmit) gave before, as far as the socket
     /// takes it without waiting, and close the connection.
     Close {
         /// Which one.
         conn: ConnId,
         /// The NOTIFICATION, if there is one, and what had to go before it.
-        last_words: Vec<u8>,
+        final_octets: Vec<u8>,
     },
     /// The session is up.
     Established(Box<Negotiated>),
@@ -78,6 +80,14 @@ pub enum Output {
     Down(Box<Down>),
     /// An attempt at a session failed before it was up.
     Failed(DownReason),
+    /// The session was lost too soon after it came up, and not for the first time: connections are refused until then, with a
+    /// NOTIFICATION of Cease, Connection Rejected (RFC 4271 §8.1.1 DampPeerOscillations, RFC 4486).
+    Damped {
+        /// When they are taken again.
+        until: Instant,
+    },
+    /// When we connect next, or take connections again; `None`: now, or when the peer connects.
+    NextTry(Option<Instant>),
     /// The state as shown to people changed.
     State(State),
     /// Routes came or went, or some of an UPDATE was malformed.
@@ -91,6 +101,8 @@ pub enum Output {
         /// Request, begin or end.
         kind: RefreshKind,
     },
+    /// The peer sent a ROUTE-REFRESH of a subtype that is not assigned: it was ignored (RFC 7313 §5). Told once a session and subtype.
+    UnknownRefresh(RouteRefresh),
     /// This route was queued to be sent and fits in no message that the peer takes: it was left out.
     TooLong(RouteKey),
 }
@@ -138,6 +150,9 @@ pub enum DownReason {
     /// We sent this NOTIFICATION.
     #[error("we sent NOTIFICATION: {0}")]
     Sent(Notification),
+    /// We refused the OPEN of an iBGP peer that has our own BGP identifier (RFC 6286 §2.2).
+    #[error("both have the id {0}; in iBGP they must differ")]
+    SameIdentifier(Ipv4Addr),
     /// The peer sent this NOTIFICATION.
     #[error("the peer sent NOTIFICATION: {0}")]
     Received(Notification),
@@ -150,6 +165,26 @@ pub enum DownReason {
     /// The peer opened a new connection while this one seemed up; with graceful restart that means that it restarted (RFC 4724 §4.2).
     #[error("the peer restarted")]
     PeerRestarted,
+}
+
+impl DownReason {
+    /// The NOTIFICATION that was sent or received, where that was the reason and it is known.
+    pub const fn notification(&self) -> Option<&Notification> {
+        match self {
+            DownReason::Sent(notification) | DownReason::Received(notification) => Some(notification),
+            _ => None,
+        }
+    }
+
+    /// Whether it is about what the two sides are configured to be: it will happen again until somebody changes that. What merely ends a
+    /// connection says less.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            DownReason::SameIdentifier(_) => true,
+            DownReason::Sent(notification) | DownReason::Received(notification) => notification.code == 2,
+            DownReason::NoConnection(_) | DownReason::ConnectionLost | DownReason::PeerRestarted => false,
+        }
+    }
 }
 
 /// The end of an established session.

@@ -33,7 +33,7 @@ pub(super) fn families(config: &PeerConfig, negotiated: &Negotiated, reason: &Do
 fn keeps(reason: &DownReason, both: bool) -> bool {
     match reason {
         DownReason::ConnectionLost | DownReason::PeerRestarted => true,
-        DownReason::NoConnection(_) => false,
+        DownReason::NoConnection(_) | DownReason::SameIdentifier(_) => false,
         DownReason::Sent(notification) => {
             let kind = notification.kind();
             kind != Notification::CEASE_HARD_RESET && !FINAL.contains(&kind)

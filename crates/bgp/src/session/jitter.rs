@@ -10,14 +10,23 @@ impl Jitter {
         Jitter(seed)
     }
 
-    /// Between three quarters of `time` and all of it.
-    pub(crate) fn shorten(&mut self, time: Duration) -> Duration {
-        // SplitMix64.
+    /// SplitMix64.
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let fraction = ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64;
+        z ^ (z >> 31)
+    }
+
+    /// Between three quarters of `time` and all of it.
+    pub(crate) fn shorten(&mut self, time: Duration) -> Duration {
+        let fraction = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
         time.mul_f64(0.75 + fraction / 4.0)
+    }
+
+    /// One of 0 to `count` - 1; `count` is not 0.
+    pub(crate) fn below(&mut self, count: usize) -> usize {
+        (self.next() % count as u64) as usize
     }
 }
 

@@ -38,18 +38,23 @@ use std::time::Instant;
 pub struct Session {
     config: PeerConfig,
     wanted: bool,
-    /// Waiting in Idle after a failure.
+    /// Waiting in Idle: connections are refused.
     idle_until: Option<Instant>,
-    /// Failures in a row.
-    failures: u32,
+    /// Sessions in a row that were lost soon after they came up, without their routes being retained.
+    flaps: u32,
+    /// Connections of ours in a row that came to nothing.
+    failed_connects: u32,
+    /// We have restarted, and neither was there a session since nor is the restart time over: R and F bits are sent.
+    restarting_until: Option<Instant>,
     /// [`Output::Connect`] is not answered yet.
     connecting: bool,
     connect_retry: Option<Instant>,
     /// At most one of each direction before one is established.
     conns: Vec<Conn>,
-    up: Option<Box<Up>>,
+    up: Option<Box<Established>>,
     outputs: VecDeque<Output>,
     shown: State,
+    shown_next_try: Option<Instant>,
     jitter: Jitter,
     cache: AttributeCache,
     statistics: Statistics,
@@ -57,11 +62,13 @@ pub struct Session {
 
 /// What there is only while established.
 #[derive(Debug)]
-struct Up {
+struct Established {
     conn: ConnId,
     since: Instant,
     negotiated: Negotiated,
     encoding: Encoding,
+    /// Unassigned subtypes of ROUTE-REFRESH that were told.
+    unknown_refreshes: Vec<u8>,
     queue: Queue,
 }
 
@@ -73,13 +80,16 @@ impl Session {
             config,
             wanted: false,
             idle_until: None,
-            failures: 0,
+            flaps: 0,
+            failed_connects: 0,
+            restarting_until: None,
             connecting: false,
             connect_retry: None,
             conns: Vec::new(),
             up: None,
             outputs: VecDeque::new(),
             shown: State::Idle,
+            shown_next_try: None,
             cache: AttributeCache::default(),
             statistics: Statistics::default(),
         }
@@ -124,8 +134,9 @@ impl Session {
             Event::Connected(id, direction) => self.connected(id, direction, now),
             Event::ConnectFailed => self.connect_failed(now),
             Event::Received(id, octets) => self.received(id, octets, now),
-            Event::Closed(id) => self.lose(id, DownReason::ConnectionLost, None, now),
+            Event::Closed(id) => self.on_connection_lost(id, DownReason::ConnectionLost, None, now),
         }
+        self.confirm_decided(now);
         self.show_state();
     }
 
@@ -137,6 +148,7 @@ impl Session {
     /// Lets the timers that are due at `now` expire. Calling it early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.expire(now);
+        self.confirm_decided(now);
         self.show_state();
     }
 
@@ -215,6 +227,12 @@ impl Session {
         if state != self.shown {
             self.shown = state;
             self.outputs.push_back(Output::State(state));
+        }
+        let waits = self.conns.is_empty() && !self.connecting;
+        let next_try = self.idle_until.or(self.connect_retry).filter(|_| waits);
+        if next_try != self.shown_next_try {
+            self.shown_next_try = next_try;
+            self.outputs.push_back(Output::NextTry(next_try));
         }
     }
 }

@@ -33,37 +33,53 @@ pub struct Negotiated {
     pub add_path_receive: FamilySet,
     /// Our NLRIs of these families have path identifiers.
     pub add_path_send: FamilySet,
+    /// We offered long-lived graceful restart (RFC 9494).
+    pub long_lived_offered: bool,
     /// The peer's OPEN, with all its capabilities.
     pub open: Open,
 }
 
 impl Negotiated {
-    /// The peer's graceful restart capability (RFC 4724), whether or not we offered ours.
+    /// The peer's graceful restart capability (RFC 4724), whether or not we offered ours. Of several the last counts (§3).
     pub fn graceful_restart(&self) -> Option<&GracefulRestart> {
-        self.open.capabilities.iter().find_map(|capability| match capability {
+        self.open.capabilities.iter().rev().find_map(|capability| match capability {
             Capability::GracefulRestart(restart) => Some(restart),
             _ => None,
         })
     }
 
-    /// The families of the peer's long-lived graceful restart capability (RFC 9494).
+    /// The families of the peer's long-lived graceful restart capability (RFC 9494), of several the last. None where we did not offer
+    /// ours, or where the peer has no graceful restart, without which this one means nothing (§4.1).
     pub fn long_lived(&self) -> &[LongLivedFamily] {
-        let families = self.open.capabilities.iter().find_map(|capability| match capability {
+        if !self.long_lived_offered || self.graceful_restart().is_none() {
+            return &[];
+        }
+        let families = self.open.capabilities.iter().rev().find_map(|capability| match capability {
             Capability::LongLivedGracefulRestart(families) => Some(families.as_slice()),
             _ => None,
         });
         families.unwrap_or_default()
     }
 
-    /// Whether the peer says that it kept the routes of this family in its forwarding plane over its restart: F bit (RFC 4724 §3).
+    /// Whether the peer says that it kept the routes of this family in its forwarding plane over its restart: the F bit of RFC 4724 §3, or
+    /// where it was negotiated that of RFC 9494 §3.1.
     pub fn preserved(&self, family: AfiSafi) -> bool {
         let numbers = FamilyNumbers::from(family);
         self.graceful_restart().is_some_and(|restart| restart.families.contains(&(numbers, true)))
+            || self.long_lived().iter().any(|entry| entry.family == numbers && entry.preserved)
+    }
+
+    /// Whether the peer restarts gracefully and listed a family of this session: only then does a second connection mean that it has
+    /// restarted (RFC 4724 §5).
+    pub(crate) fn restarts_gracefully(&self) -> bool {
+        let negotiated =
+            |(numbers, _): &(FamilyNumbers, bool)| numbers.known().is_some_and(|family| self.families.contains(family));
+        self.graceful_restart().is_some_and(|restart| restart.families.iter().any(negotiated))
     }
 }
 
-/// Our OPEN.
-pub(crate) fn local_open(config: &PeerConfig) -> Open {
+/// Our OPEN. `restarting`: the restart that `config` speaks of is not over, so its R and F bits are sent (RFC 4724 §3).
+pub(crate) fn local_open(config: &PeerConfig, restarting: bool) -> Open {
     let mut capabilities: Vec<_> =
         config.families.iter().map(|family| Capability::Multiprotocol(family.into())).collect();
     let mut offer = |wanted: bool, capability: Capability| capabilities.extend(wanted.then_some(capability));
@@ -86,11 +102,14 @@ pub(crate) fn local_open(config: &PeerConfig) -> Open {
         .collect();
     offer(!add_path.is_empty(), Capability::AddPath(add_path));
     if let Some(restart) = &config.graceful_restart {
-        offer(true, Capability::GracefulRestart(restart.clone()));
+        let mut restart = restart.clone();
+        restart.restarted &= restarting;
+        restart.families.iter_mut().for_each(|(_, preserved)| *preserved &= restarting);
+        offer(true, Capability::GracefulRestart(restart));
         if let Some(long) = config.long_lived {
             let entry = |family: AfiSafi| LongLivedFamily {
                 family: family.into(),
-                preserved: long.preserved,
+                preserved: long.preserved && restarting,
                 stale_time: long.stale_time.min(0x00ff_ffff),
             };
             offer(true, Capability::LongLivedGracefulRestart(config.families.iter().map(entry).collect()));
@@ -151,6 +170,7 @@ pub(crate) fn negotiate(config: &PeerConfig, open: Open) -> Result<Negotiated, N
         enhanced_route_refresh: config.enhanced_route_refresh && has(&Capability::EnhancedRouteRefresh),
         add_path_receive: add_path_receive.intersection(families),
         add_path_send: add_path_send.intersection(families),
+        long_lived_offered: config.graceful_restart.is_some() && config.long_lived.is_some(),
         open,
     })
 }
@@ -206,8 +226,8 @@ mod tests {
         let set: FamilySet = [v4].into_iter().collect();
         let a = PeerConfig { add_path_receive: set, hold_time: 30, ..config(65001, 1) };
         let b = PeerConfig { add_path_send: set, families: set, extended_message: false, ..config(4_200_000_000, 2) };
-        let at_a = negotiate(&a, local_open(&b)).unwrap();
-        let at_b = negotiate(&b, local_open(&a)).unwrap();
+        let at_a = negotiate(&a, local_open(&b, true)).unwrap();
+        let at_b = negotiate(&b, local_open(&a, true)).unwrap();
         assert_eq!((at_a.hold_time, at_b.hold_time), (30, 30));
         assert_eq!((at_a.families, at_b.families), (set, set));
         assert_eq!((at_a.add_path_receive, at_a.add_path_send), (set, FamilySet::EMPTY));
@@ -216,8 +236,48 @@ mod tests {
     }
 
     #[test]
+    fn the_last_graceful_restart_capability_counts() {
+        let v4 = FamilyNumbers { afi: 1, safi: 133 };
+        let restart = |time, families| {
+            Capability::GracefulRestart(GracefulRestart { restart_time: time, families, ..Default::default() })
+        };
+        let ours = PeerConfig { graceful_restart: Some(GracefulRestart::default()), ..config(65001, 1) };
+        let open = |extra: Vec<Capability>| {
+            let mut open = local_open(&config(65002, 2), true);
+            open.capabilities.extend(extra);
+            open
+        };
+        let two = open(vec![restart(100, vec![(v4, true)]), restart(7, vec![])]);
+        let negotiated = negotiate(&ours, two).unwrap();
+        assert_eq!(negotiated.graceful_restart().unwrap().restart_time, 7);
+        assert!(!negotiated.preserved(AfiSafi::Flow(Family::Ipv4)) && !negotiated.restarts_gracefully());
+    }
+
+    #[test]
+    fn a_long_lived_f_bit_means_nothing_where_it_was_not_negotiated() {
+        let v4 = AfiSafi::Flow(Family::Ipv4);
+        let entry = LongLivedFamily { family: v4.into(), preserved: true, stale_time: 60 };
+        let long = Capability::LongLivedGracefulRestart(vec![entry]);
+        let restart = Capability::GracefulRestart(GracefulRestart::default());
+        let offered = Some(crate::session::LongLived { stale_time: 60, preserved: false });
+        for (ours, theirs, preserved) in [
+            (offered, vec![restart.clone(), long.clone()], true),
+            (None, vec![restart, long.clone()], false),
+            (offered, vec![long], false),
+        ] {
+            let ours =
+                PeerConfig { graceful_restart: Some(GracefulRestart::default()), long_lived: ours, ..config(65001, 1) };
+            let mut open = local_open(&config(65002, 2), true);
+            open.capabilities.extend(theirs);
+            let negotiated = negotiate(&ours, open).unwrap();
+            assert_eq!(negotiated.preserved(v4), preserved);
+            assert_eq!(negotiated.long_lived().len(), usize::from(preserved));
+        }
+    }
+
+    #[test]
     fn who_is_refused_and_why() {
-        let open = |config: &PeerConfig| local_open(config);
+        let open = |config: &PeerConfig| local_open(config, true);
         let refused = |config: &PeerConfig, open: Open| negotiate(config, open).unwrap_err().kind();
         let ours = PeerConfig { peer_as: PeerAs::Exactly(65002), ..config(65001, 1) };
         let answer = negotiate(&ours, open(&config(65003, 3))).unwrap_err();

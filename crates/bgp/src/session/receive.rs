@@ -1,14 +1,17 @@
 //! What arrives on a connection: the message events of RFC 4271 §8.1.5, by phase.
 
 use crate::afi_safi::AfiSafi;
+use crate::attribute::LocalSpeaker;
 use crate::message::{
     FamilyNumbers, MAX_EXTENDED_MESSAGE, Message, Notification, Open, RefreshKind, RouteRefresh, message_kind,
 };
 use crate::session::Session;
+use crate::session::collision::Collision;
 use crate::session::conn::{Conn, Phase};
 use crate::session::event::{ConnId, DownReason, Output};
 use crate::session::negotiated::negotiate;
-use crate::update::{Context, Decoded, Myself, Update, decode};
+use crate::session::timers::KEEPALIVE_LEAST;
+use crate::update::{Context, Decoded, Update, decode};
 use std::time::{Duration, Instant};
 
 impl Session {
@@ -29,7 +32,7 @@ impl Session {
                 Ok(message) => self.message(id, message, now),
                 // A broken NOTIFICATION is not answered with another (RFC 4271 §6.4).
                 Err(_) if frame.kind == message_kind::NOTIFICATION => {
-                    return self.lose(id, DownReason::Received(Notification::new((0, 0))), None, now);
+                    return self.on_connection_lost(id, DownReason::Received(Notification::new((0, 0))), None, now);
                 }
                 Err(notification) => return self.fail(id, notification, now),
             }
@@ -59,17 +62,21 @@ impl Session {
             Message::RouteRefresh(_) => &mut received.refreshes,
         } += 1;
         let Some(conn) = self.conn(id) else { return };
-        conn.heard(now);
+        conn.restart_hold_timer(now);
         let unexpected = match conn.phase {
             Phase::OpenSent => Notification::FSM_OPEN_SENT,
             Phase::OpenConfirm(_) => Notification::FSM_OPEN_CONFIRM,
             Phase::Established => Notification::FSM_ESTABLISHED,
         };
+        let kind = message.kind();
         match (&mut conn.phase, message) {
             (_, Message::Notification(notification)) => {
-                self.lose(id, DownReason::Received(notification), None, now);
+                self.on_connection_lost(id, DownReason::Received(notification), None, now);
             }
             (Phase::OpenSent, Message::Open(open)) => self.open(id, open, now),
+            (Phase::OpenConfirm(_), Message::Keepalive) if conn.undecided_until.is_some() => {
+                conn.confirmed_by_peer = true;
+            }
             (Phase::OpenConfirm(_), Message::Keepalive) => {
                 if let Phase::OpenConfirm(negotiated) = std::mem::replace(&mut conn.phase, Phase::Established) {
                     self.establish(id, *negotiated, now);
@@ -81,7 +88,7 @@ impl Session {
             (Phase::OpenSent, Message::Update(_) | Message::Keepalive | Message::RouteRefresh(_))
             | (Phase::OpenConfirm(_), Message::Open(_) | Message::Update(_) | Message::RouteRefresh(_))
             | (Phase::Established, Message::Open(_)) => {
-                self.fail(id, Notification::new(unexpected), now);
+                self.fail(id, Notification::with_data(unexpected, &[kind]), now);
             }
         }
     }
@@ -89,20 +96,41 @@ impl Session {
     fn open(&mut self, id: ConnId, open: Open, now: Instant) {
         let negotiated = match negotiate(&self.config, open) {
             Ok(negotiated) => negotiated,
+            Err(notification) if notification.kind() == Notification::OPEN_IDENTIFIER => {
+                let reason = DownReason::SameIdentifier(self.config.router_id);
+                return self.on_connection_lost(id, reason, Some(notification), now);
+            }
             Err(notification) => return self.fail(id, notification, now),
         };
-        if !self.settle_collision(id, &negotiated, now) {
+        let outcome = self.settle_collision(id, &negotiated, now);
+        if outcome == Collision::Lost {
             return;
         }
         let interval = Duration::from_secs(negotiated.hold_time.into()) / 3;
-        let first = now + self.jitter.shorten(interval);
         let Some(conn) = self.conn(id) else { return };
         conn.timers = (negotiated.hold_time > 0).then_some((interval * 3, interval));
         conn.hold_until = conn.timers.map(|(hold, _)| now + hold);
-        conn.keepalive_at = conn.timers.map(|_| first);
         conn.phase = Phase::OpenConfirm(Box::new(negotiated));
+        if outcome == Collision::Won {
+            self.confirm(id, now);
+        }
+    }
+
+    /// Takes the connection for the session, as far as it is for us: our KEEPALIVE says so, and with the peer's it is up.
+    pub(super) fn confirm(&mut self, id: ConnId, now: Instant) {
+        let Some(index) = self.conns.iter().position(|conn| conn.id == id) else { return };
+        let conn = &mut self.conns[index];
+        conn.undecided_until = None;
+        if let Some((_, interval)) = conn.timers {
+            conn.keepalive_at = Some(now + self.jitter.shorten(interval).max(KEEPALIVE_LEAST));
+        }
         if conn.send_keepalive(now) {
             self.statistics.sent.keepalives += 1;
+        }
+        if conn.confirmed_by_peer
+            && let Phase::OpenConfirm(negotiated) = std::mem::replace(&mut conn.phase, Phase::Established)
+        {
+            self.establish(id, *negotiated, now);
         }
     }
 
@@ -113,15 +141,20 @@ impl Session {
             families: up.negotiated.families,
             add_path: up.negotiated.add_path_receive,
             external: up.negotiated.external && !self.config.confederation_peer,
+            internal: !up.negotiated.external,
             refuse_confed: up.negotiated.external && !self.config.confederation_peer,
         };
-        let myself = Myself {
-            asn: self.config.local_as,
+        let speaker = LocalSpeaker {
+            local_as: self.config.local_as,
+            router_as: self.config.router_as,
             allow_own_as: self.config.allow_own_as,
             router_id: self.config.router_id,
         };
-        match decode(body, &context, myself, &mut self.cache) {
-            Ok(Decoded { update, end_of_rib, disabled }) => {
+        match decode(body, &context, &speaker, &mut self.cache) {
+            Ok(Decoded { mut update, end_of_rib, disabled }) => {
+                if !update.errors.is_empty() {
+                    Message::Update(body).encode_to(&mut update.octets);
+                }
                 if update != Update::default() {
                     self.outputs.push_back(Output::Update(Box::new(update)));
                 }
@@ -132,7 +165,9 @@ impl Session {
             }
             Err(fault) => {
                 let (notification, errors) = *fault;
-                self.outputs.push_back(Output::Update(Box::new(Update { errors, ..Update::default() })));
+                let mut update = Update { errors, ..Update::default() };
+                Message::Update(body).encode_to(&mut update.octets);
+                self.outputs.push_back(Output::Update(Box::new(update)));
                 self.fail(id, notification, now);
             }
         }
@@ -140,7 +175,14 @@ impl Session {
 
     /// RFC 2918 §4: a family that was not negotiated is ignored; so are the marks of RFC 7313 where they were not negotiated.
     fn refresh(&mut self, RouteRefresh { family, kind }: RouteRefresh) {
-        let Some(up) = &self.up else { return };
+        let Some(up) = &mut self.up else { return };
+        if let RefreshKind::Other(subtype) = kind {
+            if !up.unknown_refreshes.contains(&subtype) {
+                up.unknown_refreshes.push(subtype);
+                self.outputs.push_back(Output::UnknownRefresh(RouteRefresh { family, kind }));
+            }
+            return;
+        }
         let heard = match kind {
             RefreshKind::Request => self.config.route_refresh,
             RefreshKind::Begin | RefreshKind::End => up.negotiated.enhanced_route_refresh,

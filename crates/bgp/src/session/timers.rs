@@ -9,9 +9,13 @@ use std::time::{Duration, Instant};
 /// Least send hold time that RFC 9687 §4 recommends.
 const SEND_HOLD: Duration = Duration::from_secs(8 * 60);
 
+/// KEEPALIVEs must not be sent more often than this (RFC 4271 §4.4), so at a hold time of 3 s there is no jitter.
+pub(super) const KEEPALIVE_LEAST: Duration = Duration::from_secs(1);
+
 impl Session {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let of_conn = |conn: &Conn| [conn.hold_until, conn.keepalive_at, self.send_hold_until(conn)];
+        let of_conn =
+            |conn: &Conn| [conn.hold_until, conn.keepalive_at, self.send_hold_until(conn), conn.undecided_until];
         let of_conns = self.conns.iter().flat_map(of_conn);
         [self.idle_until, self.connect_retry].into_iter().chain(of_conns).flatten().min()
     }
@@ -28,11 +32,11 @@ impl Session {
     pub(super) fn expire(&mut self, now: Instant) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.idle_until) {
-            self.awake(now);
+            self.leave_idle(now);
         }
         if due(self.connect_retry) {
             self.give_up_connecting();
-            if self.conns.is_empty() {
+            if self.needs_connection() {
                 self.ask_to_connect(now);
             }
         }
@@ -46,7 +50,7 @@ impl Session {
             if due(conn.keepalive_at)
                 && let Some((_, interval)) = conn.timers
             {
-                conn.keepalive_at = Some(now + self.jitter.shorten(interval));
+                conn.keepalive_at = Some(now + self.jitter.shorten(interval).max(KEEPALIVE_LEAST));
                 if conn.send_keepalive(now) {
                     self.statistics.sent.keepalives += 1;
                 }

@@ -209,9 +209,9 @@ impl Pair {
                     self.flight.push(InFlight { at, to: 1 - side, conn, what: Happening::Closed });
                 }
             }
-            Output::Close { conn, last_words } => {
+            Output::Close { conn, final_octets } => {
                 assert!(self.open[side].contains(&conn.0), "closed twice");
-                self.send(side, conn.0, last_words.clone());
+                self.send(side, conn.0, final_octets.clone());
                 self.open[side].retain(|c| *c != conn.0);
                 if self.wire[side] != Wire::Swallows {
                     let at = self.arrival(conn.0, 1 - side);
