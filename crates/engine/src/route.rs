@@ -52,6 +52,17 @@ pub struct AsPathFacts {
     pub internal: bool,
 }
 
+/// Why a path is a loop: it came back to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RouteLoop {
+    /// This AS number of ours is in its AS_PATH (RFC 4271 §9.1.2).
+    OwnAs(u32),
+    /// Our identifier is its ORIGINATOR_ID (RFC 4456 §8).
+    Originator(Ipv4Addr),
+    /// Our identifier is in its CLUSTER_LIST (RFC 4456 §8).
+    Cluster(Ipv4Addr),
+}
+
 /// The facts of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PathFacts {
@@ -71,6 +82,8 @@ pub struct PathFacts {
     pub no_llgr: bool,
     /// Community LLGR_STALE: whoever sent it has it as stale.
     pub llgr_stale: bool,
+    /// It came back to us: it is kept and shown, and never selected.
+    pub route_loop: Option<RouteLoop>,
 }
 
 impl Default for PathFacts {
@@ -85,6 +98,7 @@ impl Default for PathFacts {
             cluster_list_length: 0,
             no_llgr: false,
             llgr_stale: false,
+            route_loop: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::guard::FirstAs;
 use crate::peer::Peers;
 use crate::prefixes::PrefixMap;
-use crate::route::Path;
+use crate::route::{Path, RouteLoop};
 use crate::select;
 use crate::unicast::UnicastRib;
 use flowspec::{Nlri, Prefix};
@@ -14,6 +14,8 @@ use std::net::IpAddr;
 /// Why a rule is not feasible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Infeasible {
+    /// It came back to us.
+    Loop(RouteLoop),
     /// It has no destination prefix (an IPv6 prefix with an offset is none).
     NoDestination,
     /// No unicast route covers its destination.
@@ -54,6 +56,7 @@ impl Infeasible {
     /// A short stable name for JSON and metrics.
     pub const fn name(&self) -> &'static str {
         match self {
+            Infeasible::Loop(_) => "loop",
             Infeasible::NoDestination => "no-destination",
             Infeasible::NoRoute => "no-route",
             Infeasible::Originator { .. } => "originator",
@@ -70,6 +73,9 @@ impl fmt::Display for Infeasible {
         let address = |address: &Option<IpAddr>| address.map_or("here".to_owned(), |address| address.to_string());
         let neighbour = |asn: &Option<u32>| asn.map_or("our own AS".to_owned(), |asn| format!("AS {asn}"));
         match self {
+            Infeasible::Loop(RouteLoop::OwnAs(asn)) => write!(f, "a loop: our own AS {asn} is in its AS_PATH"),
+            Infeasible::Loop(RouteLoop::Originator(id)) => write!(f, "a loop: our own id {id} is its ORIGINATOR_ID"),
+            Infeasible::Loop(RouteLoop::Cluster(id)) => write!(f, "a loop: our own id {id} is in its CLUSTER_LIST"),
             Infeasible::NoDestination => f.write_str("it has no destination prefix to validate"),
             Infeasible::NoRoute => f.write_str("no unicast route covers its destination"),
             Infeasible::Originator { rule, route } => {

@@ -117,6 +117,9 @@ impl DecisionContext<'_> {
     /// Whether policy and validation let a route in.
     fn let_in(&self, nlri: &Nlri, path: &Path) -> Result<(), Out> {
         let Some(peer) = self.peers.get(path.peer) else { return Err(Out::Guarded(Guarded::NoPolicy)) };
+        if let Some(route_loop) = path.route.facts.route_loop {
+            return Err(Out::Infeasible(validate::Infeasible::Loop(route_loop)));
+        }
         let Some(policy) = &peer.config.policy else {
             return if peer.config.external { Err(Out::Guarded(Guarded::NoPolicy)) } else { Ok(()) };
         };

@@ -44,7 +44,9 @@ impl Engine {
         let start = after.map_or(Bound::Unbounded, |nlri| Bound::Excluded(RuleKey::new(nlri.clone())));
         self.table.rules.range((start, Bound::Unbounded)).flat_map(|(key, record)| {
             let nlri = key.nlri();
-            record.paths.iter().filter_map(move |path| {
+            // A loop is never in force, and its peer sends it again.
+            let kept = record.paths.iter().filter(|path| path.route.facts.route_loop.is_none());
+            kept.filter_map(move |path| {
                 let remembered = SnapshotPath {
                     nlri: nlri?.clone(),
                     path_id: path.path_id,
@@ -159,6 +161,7 @@ fn parse(line: &str) -> Option<SnapshotPath> {
         cluster_list_length: value("clusters")?.parse().ok()?,
         no_llgr: false,
         llgr_stale: false,
+        route_loop: None,
     };
     let (no_llgr, llgr_stale) = value("llgr")?.split_at_checked(1)?;
     let facts = PathFacts { no_llgr: flag(no_llgr)?, llgr_stale: flag(llgr_stale)?, ..facts };

@@ -4,7 +4,7 @@ use super::*;
 use crate::capability::Ability;
 use crate::guard::{ActionSet, Permission, Policy};
 use crate::plan::{Applied, Plan, RuleFailure};
-use crate::route::{AsPathFacts, PathFacts};
+use crate::route::{AsPathFacts, PathFacts, RouteLoop};
 use crate::state::RuleState;
 use flowspec::{ComponentType, Effect, Family, IpVersion, Policing, Rule};
 
@@ -749,4 +749,30 @@ fn a_redirect_needs_a_target_that_is_allowed() {
         apply(&mut engine);
         assert_eq!(states(&engine), [expected], "{action}");
     }
+}
+
+#[test]
+fn a_route_that_came_back_is_kept_and_shown_and_never_in_force() {
+    let mut engine = engine();
+    let text = "dst 192.0.2.9/32 then discard";
+    for route_loop in
+        [RouteLoop::OwnAs(65001), RouteLoop::Originator([1, 2, 3, 4].into()), RouteLoop::Cluster([1, 2, 3, 4].into())]
+    {
+        let looped = PathFacts { route_loop: Some(route_loop), local_pref: Some(900), ..PathFacts::default() };
+        announce_with(&mut engine, PEER, text, looped);
+        apply(&mut engine);
+        assert_eq!(states(&engine), ["infeasible loop"]);
+        assert!(engine.rules().next().unwrap().state().reason().unwrap().starts_with("a loop: our own "));
+        assert_eq!(engine.snapshot().count(), 0, "it is not remembered over a restart");
+        // However much its LOCAL_PREF says, another peer's route is the one that counts.
+        announce(&mut engine, OTHER, text);
+        apply(&mut engine);
+        assert_eq!(states(&engine), ["installed"]);
+        engine.withdraw(OTHER, nlri("dst 192.0.2.9/32"), None);
+        apply(&mut engine);
+        assert_eq!(states(&engine), ["infeasible loop"]);
+    }
+    announce(&mut engine, PEER, text);
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed"], "it does not come back to us any more");
 }
