@@ -11,7 +11,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// Seconds that a peer with graceful restart keeps our side while we are away (RFC 4724 §3).
+/// Connections from a peer's address that wait to be looked at.
+const INCOMING: usize = 8;
+
+/// Longest time, in seconds, that a peer is asked to keep our side while we are away, where the configuration does not say. The RFC
+/// suggests no more than the hold time (RFC 4724 §3).
 const RESTART_TIME: u16 = 120;
 
 /// The peers' tasks and the sockets that they are reached on.
@@ -22,8 +26,8 @@ pub struct Peers {
     listeners: Listeners,
     engine: mpsc::Sender<FromPeer>,
     next_id: u32,
-    /// The filters of an earlier run are still in force: the peers are told so.
-    preserved: bool,
+    /// The filters of an earlier run are still in force, and this is the first time that sessions are started: the peers are told so.
+    restarting: bool,
 }
 
 #[derive(Debug)]
@@ -61,7 +65,7 @@ impl Peers {
             listeners: Listeners::default(),
             engine,
             next_id: 0,
-            preserved,
+            restarting: preserved,
         }
     }
 
@@ -102,7 +106,7 @@ impl Peers {
     pub async fn apply(&mut self, config: &Config, ids: &[PeerId]) -> Changes {
         let mut changes = Changes::default();
         let wanted: Vec<(PeerId, Settings)> =
-            config.peers.iter().zip(ids).map(|(peer, id)| (*id, self.settings(config, peer))).collect();
+            config.peers.iter().zip(ids).map(|(peer, id)| (*id, Self::settings(config, peer))).collect();
         let mut kept = Vec::new();
         let mut leaving = Vec::new();
         for task in self.tasks.drain(..) {
@@ -133,6 +137,8 @@ impl Peers {
             }
         }
         changes.added -= changes.restarted;
+        // A session that is started later is not one of ours that came back.
+        self.restarting = false;
         changes
     }
 
@@ -179,11 +185,17 @@ impl Peers {
 
     fn start(&mut self, id: PeerId, settings: Settings) {
         let (control, orders) = mpsc::channel(4);
-        let (connections, incoming) = mpsc::channel(2);
+        let (connections, incoming) = mpsc::channel(INCOMING);
         self.routes.insert(settings.endpoint.remote.ip(), connections);
+        let mut config = settings.session.clone();
+        if let Some(restart) = config.graceful_restart.as_mut().filter(|_| self.restarting) {
+            // R and F bits of the first OPEN; the session leaves them out of those that follow.
+            restart.restarted = true;
+            restart.families.iter_mut().for_each(|(_, preserved)| *preserved = true);
+        }
         let task = tokio::spawn(run_session(SessionSetup {
             peer: id,
-            config: settings.session.clone(),
+            config,
             endpoint: settings.endpoint.clone(),
             engine: self.engine.clone(),
             incoming,
@@ -192,7 +204,7 @@ impl Peers {
         self.tasks.push(Task { id, settings, control, task });
     }
 
-    fn settings(&self, config: &Config, peer: &config::Peer) -> Settings {
+    fn settings(config: &Config, peer: &config::Peer) -> Settings {
         let local_as = peer.local_as.unwrap_or(config.router.asn);
         let families: FamilySet = peer.families.iter().map(|name| family(*name)).collect();
         let mut session = PeerConfig::new(local_as, config.router.id, PeerAs::Exactly(peer.asn));
@@ -200,16 +212,20 @@ impl Peers {
         session.hold_time = u16::try_from(peer.hold_time.0.as_secs()).unwrap_or(u16::MAX);
         session.families = families;
         session.passive = peer.passive;
+        session.idle_hold_max = peer.idle_hold_max.0;
+        session.retained_on_loss = !peer.hold_on_loss.0.is_zero();
+        // Where the peer is in the router's own AS, that is no loop but the peer.
+        session.router_as = Some(config.router.asn).filter(|asn| *asn != local_as && *asn != peer.asn);
         let flow: Vec<AfiSafi> = families.iter().filter(|family| matches!(family, AfiSafi::Flow(_))).collect();
         if peer.add_path {
             session.add_path_receive = flow.iter().copied().collect();
         }
         if peer.graceful_restart {
             session.graceful_restart = Some(GracefulRestart {
-                restarted: self.preserved,
+                restarted: false,
                 notification: true,
-                restart_time: RESTART_TIME,
-                families: flow.iter().map(|family| ((*family).into(), self.preserved)).collect(),
+                restart_time: restart_time(peer),
+                families: flow.iter().map(|family| ((*family).into(), false)).collect(),
             });
         }
         session.seed = seed(peer.address);
@@ -221,6 +237,15 @@ impl Peers {
         };
         Settings { session, endpoint }
     }
+}
+
+/// Seconds; 12 bits, the configuration is checked.
+fn restart_time(peer: &config::Peer) -> u16 {
+    let hold = match peer.hold_time.0.as_secs() {
+        0 => RESTART_TIME,
+        seconds => u16::try_from(seconds).unwrap_or(u16::MAX).min(RESTART_TIME),
+    };
+    peer.restart_time.map_or(hold, |time| u16::try_from(time.0.as_secs()).unwrap_or(u16::MAX))
 }
 
 async fn stop(task: Task, cease: Cease) {
@@ -258,15 +283,40 @@ pub fn unix_now() -> u64 {
 mod tests {
     use super::*;
 
+    fn parsed(peer: &str) -> Config {
+        let text = format!(
+            "[router]\nas = 65001\nid = \"192.0.2.1\"\n[[peer]]\nname = \"a\"\naddress = \"127.0.0.99\"\nas = 65002\npassive = true\n{peer}\n"
+        );
+        Config::parse(&text, std::path::Path::new("test")).expect("a right file")
+    }
+
+    #[test]
+    fn the_restart_time_is_the_hold_time_unless_it_is_told() {
+        for (peer, seconds) in [
+            ("", 90),
+            ("hold-time = 3", 3),
+            ("hold-time = 0", 120),
+            ("hold-time = 600", 120),
+            ("restart-time = \"10m\"", 600),
+            ("hold-time = 0\nrestart-time = 7", 7),
+        ] {
+            assert_eq!(restart_time(&parsed(peer).peers[0]), seconds, "{peer}");
+        }
+    }
+
+    #[test]
+    fn with_local_as_the_routers_own_as_makes_a_loop_too() {
+        let of = |peer| Peers::settings(&parsed(peer), &parsed(peer).peers[0]).session;
+        assert_eq!((of("").local_as, of("").router_as), (65001, None));
+        let shown = of("local-as = 65009");
+        assert_eq!((shown.local_as, shown.router_as), (65009, Some(65001)));
+    }
+
     #[tokio::test]
     async fn a_session_that_panics_is_told_and_started_again() {
         let (engine, mut heard) = mpsc::channel(64);
         let mut peers = Peers::new(engine, false);
-        let config = Config::parse(
-            "[router]\nas = 65001\nid = \"192.0.2.1\"\n[[peer]]\nname = \"a\"\naddress = \"127.0.0.99\"\nas = 65002\npassive = true\n",
-            std::path::Path::new("test"),
-        )
-        .expect("a right file");
+        let config = parsed("");
         let ids = peers.ids(&config);
         peers.apply(&config, &ids).await;
         peers.revive().await;

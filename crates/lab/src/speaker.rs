@@ -72,7 +72,7 @@ impl Speaker {
             .run(|| TcpListener::bind(address))
             .with_context(|| format!("listen on {address} in {}", netns.name()))?;
         listener.set_nonblocking(true)?;
-        let config = PeerConfig { passive: true, idle_hold_max: IDLE, ..config };
+        let config = PeerConfig { passive: true, idle_hold_max: IDLE, connect_back_off_max: IDLE, ..config };
         Self::start(netns, Some(listener), None, config)
     }
 
@@ -81,7 +81,7 @@ impl Speaker {
     /// # Errors
     /// When its thread cannot be started.
     pub fn connect(netns: &Netns, from: IpAddr, to: SocketAddr, config: PeerConfig) -> Result<Self> {
-        let config = PeerConfig { connect_retry: IDLE, idle_hold_max: IDLE, ..config };
+        let config = PeerConfig { connect_retry: IDLE, idle_hold_max: IDLE, connect_back_off_max: IDLE, ..config };
         Self::start(netns, None, Some((from, to)), config)
     }
 
@@ -306,10 +306,10 @@ impl Work {
                     self.session.handle(Event::ConnectFailed, Instant::now());
                 }
             },
-            Output::Close { conn, last_words } => {
+            Output::Close { conn, final_octets } => {
                 if let Some(at) = self.conns.iter().position(|known| known.id == conn) {
                     let mut conn = self.conns.swap_remove(at);
-                    conn.unsent.extend_from_slice(&last_words);
+                    conn.unsent.extend_from_slice(&final_octets);
                     let _ = conn.stream.write(&conn.unsent);
                 }
             }
@@ -336,6 +336,9 @@ impl Work {
             | Output::Update(_)
             | Output::EndOfRib(_)
             | Output::RouteRefresh { .. }
+            | Output::UnknownRefresh(_)
+            | Output::Damped { .. }
+            | Output::NextTry(_)
             | Output::TooLong(_) => {}
         }
     }

@@ -81,7 +81,8 @@ pub struct PeerConfig {
     pub enhanced_route_refresh: bool,
     /// Offer messages up to 65535 octets (RFC 8654).
     pub extended_message: bool,
-    /// Offer graceful restart (RFC 4724). Its `families` are what is sent, with their F bits.
+    /// Offer graceful restart (RFC 4724). Its `families` are what is sent, with their F bits. An R bit speaks of a restart that is over with
+    /// the first session, or with the restart time, and so are the F bits that stand beside it.
     pub graceful_restart: Option<GracefulRestart>,
     /// Offer long-lived graceful restart (RFC 9494) for `families`; goes only with `graceful_restart`.
     pub long_lived: Option<LongLived>,

@@ -78,7 +78,7 @@ impl Negotiated {
     }
 }
 
-/// Our OPEN. `restarting`: the restart that `config` speaks of is not over, so its R and F bits are sent (RFC 4724 §3).
+/// Our OPEN. `restarting`: the restart that an R bit in `config` speaks of is not over; afterwards neither that nor its F bits are sent.
 pub(crate) fn local_open(config: &PeerConfig, restarting: bool) -> Open {
     let mut capabilities: Vec<_> =
         config.families.iter().map(|family| Capability::Multiprotocol(family.into())).collect();
@@ -103,13 +103,15 @@ pub(crate) fn local_open(config: &PeerConfig, restarting: bool) -> Open {
     offer(!add_path.is_empty(), Capability::AddPath(add_path));
     if let Some(restart) = &config.graceful_restart {
         let mut restart = restart.clone();
-        restart.restarted &= restarting;
-        restart.families.iter_mut().for_each(|(_, preserved)| *preserved &= restarting);
+        if restart.restarted && !restarting {
+            restart.restarted = false;
+            restart.families.iter_mut().for_each(|(_, preserved)| *preserved = false);
+        }
         offer(true, Capability::GracefulRestart(restart));
         if let Some(long) = config.long_lived {
             let entry = |family: AfiSafi| LongLivedFamily {
                 family: family.into(),
-                preserved: long.preserved && restarting,
+                preserved: long.preserved,
                 stale_time: long.stale_time.min(0x00ff_ffff),
             };
             offer(true, Capability::LongLivedGracefulRestart(config.families.iter().map(entry).collect()));

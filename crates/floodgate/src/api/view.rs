@@ -123,8 +123,11 @@ pub struct PeerView {
     /// Sessions that were restarted since the boundaries of the peer's rules were lost, since the start.
     #[serde(default)]
     pub framing_resets: u64,
-    /// Why the latest session or attempt ended.
+    /// Why the latest session or attempt ended. What is wrong with the configuration of the two sides stays until there is a session.
     pub last_error: Option<String>,
+    /// Without a session: when we connect next or, in state `idle`, take connections again; RFC 3339.
+    #[serde(default)]
+    pub next_try: Option<String>,
 }
 
 /// Who announces a rule.

@@ -13,6 +13,9 @@ use toml::de::{DeTable, DeValue};
 /// Changes that wait longer are a slip of the unit.
 const LONGEST_DEBOUNCE: Duration = Duration::from_secs(60);
 
+/// Longer is longer than anything that damping is for.
+const LONGEST_IDLE_HOLD: Duration = Duration::from_secs(3600);
+
 /// Everything that is wrong, with its place.
 pub(super) fn problems(config: &Config, text: &str) -> Vec<Problem> {
     let mut report =
@@ -166,6 +169,14 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
         && source.is_ipv4() != peer.address.is_ipv4()
     {
         wrong("source", format!("{source} cannot speak to {}; expected the same IP version", peer.address));
+    }
+    if let Some(restart) = peer.restart_time
+        && (restart.0.subsec_nanos() != 0 || restart.0.as_secs() > 4095)
+    {
+        wrong("restart-time", "a restart time is whole seconds, at most 4095 (RFC 4724 §3)".into());
+    }
+    if peer.idle_hold_max.0 > LONGEST_IDLE_HOLD {
+        wrong("idle-hold-max", "no rule of this peer would come for so long; expected at most 1h".into());
     }
     let hold = peer.hold_time.0;
     if hold.subsec_nanos() != 0 || matches!(hold.as_secs(), 1 | 2) || hold.as_secs() > u64::from(u16::MAX) {

@@ -102,6 +102,11 @@ pub struct Peer {
     /// Offer graceful restart (RFC 4724): both sides keep the rules while one of them restarts.
     #[serde(default = "yes")]
     pub graceful_restart: bool,
+    /// How long the peer keeps our side while we restart (RFC 4724 §3), at most 4095 s. `None`: the hold time, at most 120 s.
+    pub restart_time: Option<Age>,
+    /// Longest time that connections are refused after sessions that did not last; 0: never.
+    #[serde(default = "idle_hold_max")]
+    pub idle_hold_max: Age,
     /// How long the rules stay after a session loss that graceful restart does not cover.
     #[serde(default)]
     pub hold_on_loss: Age,
@@ -399,6 +404,10 @@ const fn bgp_port() -> u16 {
 
 const fn hold_time() -> Age {
     Age::seconds(90)
+}
+
+const fn idle_hold_max() -> Age {
+    Age::seconds(60)
 }
 
 fn families() -> Vec<FamilyName> {

@@ -1,7 +1,7 @@
 //! What BGP says, in the engine's words.
 
 use crate::config::{self, ActionKind, BGP_PORT, Config, Port, Validation};
-use bgp::{AfiSafi, AsPath, Origin, PathAttributes, StandardCommunity};
+use bgp::{AfiSafi, AsPath, Origin, StandardCommunity};
 use engine::guard::{ActionSet, FirstAs, OnExcess, Permission, Policy};
 use engine::protection::{Protection, Traffic};
 use engine::route::{AsPathFacts, PathFacts};
@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 /// The route of an announcement; one for all NLRIs that came with the same attributes. `None` if its actions cannot be read, which the
 /// session has already treated as a withdrawal.
-pub(super) fn route(attributes: &PathAttributes, next_hop: Option<IpAddr>) -> Option<Arc<Route>> {
+pub(super) fn route(announced: &bgp::Announced) -> Option<Arc<Route>> {
+    let bgp::Announced { attributes, next_hop, route_loop, .. } = announced;
     let facts = PathFacts {
         origin: match attributes.origin {
             Origin::Igp => engine::route::Origin::Igp,
@@ -27,8 +28,13 @@ pub(super) fn route(attributes: &PathAttributes, next_hop: Option<IpAddr>) -> Op
         cluster_list_length: u32::try_from(attributes.cluster_list.len()).unwrap_or(u32::MAX),
         no_llgr: attributes.has_community(StandardCommunity::NO_LLGR),
         llgr_stale: attributes.has_community(StandardCommunity::LLGR_STALE),
+        route_loop: route_loop.map(|route_loop| match route_loop {
+            bgp::RouteLoop::OwnAs(asn) => engine::route::RouteLoop::OwnAs(asn),
+            bgp::RouteLoop::Originator(id) => engine::route::RouteLoop::Originator(id),
+            bgp::RouteLoop::Cluster(id) => engine::route::RouteLoop::Cluster(id),
+        }),
     };
-    Some(Arc::new(Route { actions: attributes.actions().ok()?, next_hop, facts }))
+    Some(Arc::new(Route { actions: attributes.actions().ok()?, next_hop: *next_hop, facts }))
 }
 
 fn as_path(path: &AsPath) -> AsPathFacts {

@@ -4,7 +4,7 @@ use crate::api::PeerView;
 use crate::config;
 use crate::events::timestamp;
 use crate::net::PeerId;
-use bgp::{FamilySet, Negotiated, State, Update};
+use bgp::{DownReason, FamilySet, Negotiated, State, Update};
 use flowspec::Disposition;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -30,6 +30,11 @@ pub(super) struct PeerEntry {
     malformed: BTreeMap<&'static str, u64>,
     established_count: u64,
     last_error: Option<String>,
+    /// The last error is about how the two sides are configured: it is shown until there is a session, whatever else ends attempts.
+    last_error_is_configuration: bool,
+    /// Why the latest attempt failed, as it was told.
+    last_attempt: Option<String>,
+    next_try: Option<SystemTime>,
     /// Told once a session.
     pub(super) excess_told: bool,
     /// The families whose End-of-RIB came in this session.
@@ -59,6 +64,9 @@ impl PeerTable {
                     malformed: BTreeMap::new(),
                     established_count: 0,
                     last_error: None,
+                    last_error_is_configuration: false,
+                    last_attempt: None,
+                    next_try: None,
                     excess_told: false,
                     synchronized: FamilySet::EMPTY,
                     framing_lost: None,
@@ -95,6 +103,8 @@ impl PeerEntry {
     pub(super) fn up(&mut self, negotiated: Negotiated) {
         self.negotiated = Some(negotiated);
         self.established_count += 1;
+        self.last_error_is_configuration = false;
+        (self.last_attempt, self.next_try) = (None, None);
         self.excess_told = false;
         self.synchronized = FamilySet::EMPTY;
     }
@@ -108,8 +118,21 @@ impl PeerEntry {
         self.last_error = Some(why);
     }
 
-    pub(super) fn last_error(&self) -> Option<&str> {
-        self.last_error.as_deref()
+    /// An attempt at a session failed; whether for another reason than the one before. While a session is up, an attempt says nothing
+    /// about the peer: it may be anybody's.
+    pub(super) fn attempt_failed(&mut self, reason: &DownReason) -> bool {
+        let text = reason.to_string();
+        if self.negotiated.is_none() && (reason.is_configuration() || !self.last_error_is_configuration) {
+            self.last_error = Some(text.clone());
+            self.last_error_is_configuration = reason.is_configuration();
+        }
+        let before = self.last_attempt.replace(text);
+        before != self.last_attempt
+    }
+
+    /// When we connect next, or take connections again.
+    pub(super) fn next_try(&mut self, at: Option<SystemTime>) {
+        self.next_try = at;
     }
 
     pub(super) fn state(&mut self, state: State) {
@@ -166,6 +189,7 @@ impl PeerEntry {
             established_count: self.established_count,
             framing_resets: self.framing_resets,
             last_error: self.last_error.clone(),
+            next_try: self.next_try.map(timestamp),
         }
     }
 }

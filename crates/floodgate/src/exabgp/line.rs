@@ -301,7 +301,7 @@ impl Reader {
             let group = match (attributes, attribute::next_hop(next_hop)) {
                 (Attributes::Good(attributes), Ok(next_hop)) => {
                     let attributes = shared.get_or_insert_with(|| Arc::new(PathAttributes::clone(attributes)));
-                    Announced { family, next_hop, attributes: Arc::clone(attributes), routes }
+                    Announced { family, next_hop, attributes: Arc::clone(attributes), route_loop: None, routes }
                 }
                 // What these rules were before does not count any more, and what they are now cannot be told (RFC 7606).
                 (Attributes::Withdraw(_), _) => {

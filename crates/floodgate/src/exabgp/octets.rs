@@ -53,6 +53,7 @@ fn update(decoded: DecodedUpdate) -> Octets {
                 family: nlri.family,
                 next_hop: nlri.next_hop,
                 attributes: Arc::clone(&attributes),
+                route_loop: None,
                 routes: vec![route],
             }),
         }

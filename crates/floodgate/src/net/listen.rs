@@ -1,7 +1,9 @@
-//! Listening: connections from configured peers go to their tasks, all others are closed at once.
+//! Listening: connections from configured peers go to their tasks, all others are refused.
 
+use super::goodbye::Goodbyes;
 use super::socket::{self, EVERYWHERE, SocketError, plain};
-use std::collections::HashMap;
+use bgp::{Message, Notification};
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -117,9 +119,17 @@ impl Listeners {
     }
 }
 
+/// Cease, Connection Rejected (RFC 4486 §4).
+fn rejection() -> VecDeque<u8> {
+    let mut octets = Vec::new();
+    Message::Notification(Notification::new(Notification::CEASE_REJECTED)).encode_to(&mut octets);
+    octets.into()
+}
+
 async fn accept(listener: Arc<TcpListener>, routes: Routes) {
     let mut throttle = Throttle::default();
     let mut failing = false;
+    let mut goodbyes = Goodbyes::default();
     loop {
         if let Some(summary) = throttle.summary(Instant::now()) {
             tracing::info!("connections closed: {summary}");
@@ -128,14 +138,19 @@ async fn accept(listener: Arc<TcpListener>, routes: Routes) {
             Ok((stream, from)) => {
                 failing = false;
                 let from = plain(from.ip());
-                // A task that has two connections waiting already gets no third: it would only be a flood.
-                let why = match routes.find(from) {
-                    None => "it is not the address of a configured peer",
-                    Some(task) if task.try_send(stream).is_err() => "this peer has too many connections at once",
-                    Some(_) => continue,
+                let (why, refused) = match routes.find(from) {
+                    None => ("it is not the address of a configured peer", Some(stream)),
+                    // More than a task has taken are a flood.
+                    Some(task) => match task.try_send(stream) {
+                        Ok(()) => continue,
+                        Err(_) => ("this peer has too many connections at once", None),
+                    },
                 };
+                if let Some(stream) = refused {
+                    goodbyes.end(stream, rejection());
+                }
                 if throttle.admit(why, Instant::now()) {
-                    tracing::info!(%from, "connection closed: {why}");
+                    tracing::info!(%from, "connection refused: {why}");
                 }
             }
             Err(error) => {

@@ -7,6 +7,7 @@
 //!                          kernel
 //! ```
 
+mod goodbye;
 mod listen;
 mod md5;
 mod session;

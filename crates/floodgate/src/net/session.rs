@@ -1,5 +1,6 @@
 //! One peer's task: carries octets, connects and time between the kernel and a [`bgp::Session`], and what the session tells to the engine.
 
+use super::goodbye::{self, Goodbyes};
 use super::socket::Endpoint;
 use bgp::{Cease, ConnId, Direction, DownReason, Event, Negotiated, Output, PeerConfig, RefreshKind, Session};
 use std::collections::VecDeque;
@@ -10,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 /// Names a peer for the life of the daemon; a peer that is taken out of the configuration and put back gets a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,12 +75,6 @@ const READ: usize = 64 * 1024;
 /// Shorter than the session's connect retry time, so that it is known why there is no connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest time for last words.
-const GOODBYE: Duration = Duration::from_millis(500);
-
-/// Connections of one peer that are being closed: each is an open file.
-const CLOSING: usize = 4;
-
 /// Runs the session until it is told to stop.
 pub async fn run(setup: SessionSetup) {
     let SessionSetup { peer, config, endpoint, engine, mut incoming, mut control } = setup;
@@ -92,7 +86,7 @@ pub async fn run(setup: SessionSetup) {
         next_conn: 0,
         outputs: VecDeque::new(),
         buffer: vec![0; READ],
-        closing: JoinSet::new(),
+        goodbyes: Goodbyes::default(),
     };
     task.handle(Event::Start);
     loop {
@@ -109,7 +103,7 @@ pub async fn run(setup: SessionSetup) {
                             break;
                         }
                     }
-                    task.linger().await;
+                    task.goodbyes.all().await;
                     let _ = done.send(());
                     return;
                 }
@@ -125,7 +119,7 @@ pub async fn run(setup: SessionSetup) {
             }
             outcome = connected(&mut task.connecting) => task.connect_done(outcome),
             Some(stream) = incoming.recv() => task.accepted(stream),
-            (index, readiness) = ready(&task.conns, idle) => task.carry(index, readiness),
+            (index, readiness) = ready(&task.conns, idle) => task.transfer(index, readiness),
         }
     }
 }
@@ -185,27 +179,27 @@ struct Task {
     next_conn: u64,
     outputs: VecDeque<Output>,
     buffer: Vec<u8>,
-    closing: JoinSet<()>,
+    goodbyes: Goodbyes,
 }
 
 impl Task {
     fn handle(&mut self, event: Event<'_>) {
         self.session.handle(event, Instant::now());
-        self.settle();
+        self.run_outputs();
     }
 
     fn timeout(&mut self) {
         self.session.handle_timeout(Instant::now());
-        self.settle();
+        self.run_outputs();
     }
 
     /// Does what the session wants, and writes what it has to say, until both are exhausted.
-    fn settle(&mut self) {
+    fn run_outputs(&mut self) {
         loop {
             while let Some(output) = self.session.poll() {
                 self.act(output);
             }
-            if !self.pump() {
+            if !self.flush() {
                 return;
             }
         }
@@ -223,15 +217,11 @@ impl Task {
                 }));
             }
             Output::AbortConnect => self.connecting = None,
-            Output::Close { conn, last_words } => {
+            Output::Close { conn, final_octets } => {
                 if let Some(index) = self.conns.iter().position(|c| c.id == conn) {
                     let mut conn = self.conns.swap_remove(index);
-                    conn.unsent.extend(last_words);
-                    while self.closing.try_join_next().is_some() {}
-                    // More at once is a flood, which gets no last words.
-                    if self.closing.len() < CLOSING {
-                        self.closing.spawn(conn.close());
-                    }
+                    conn.unsent.extend(final_octets);
+                    self.goodbyes.end(conn.stream, conn.unsent);
                 }
             }
             Output::Established(ref negotiated) => {
@@ -249,12 +239,15 @@ impl Task {
             | Output::Update(_)
             | Output::EndOfRib(_)
             | Output::RouteRefresh { .. }
+            | Output::UnknownRefresh(_)
+            | Output::Damped { .. }
+            | Output::NextTry(_)
             | Output::TooLong(_) => self.outputs.push_back(output),
         }
     }
 
     /// Writes; true if the session may have more to do now.
-    fn pump(&mut self) -> bool {
+    fn flush(&mut self) -> bool {
         let mut again = false;
         while self.conns.iter().all(|conn| conn.unsent.is_empty()) {
             let Some(transmit) = self.session.poll_transmit(Instant::now()) else { break };
@@ -269,7 +262,7 @@ impl Task {
         again
     }
 
-    fn carry(&mut self, index: usize, readiness: Readiness) {
+    fn transfer(&mut self, index: usize, readiness: Readiness) {
         let Some(conn) = self.conns.get_mut(index) else { return };
         let id = conn.id;
         match readiness {
@@ -277,21 +270,21 @@ impl Task {
                 if conn.write().is_err() {
                     self.lost(id);
                 }
-                self.settle();
+                self.run_outputs();
             }
             Readiness::Read => match conn.stream.try_read(&mut self.buffer) {
                 Ok(0) => {
                     self.lost(id);
-                    self.settle();
+                    self.run_outputs();
                 }
                 Ok(count) => {
                     self.session.handle(Event::Received(id, &self.buffer[..count]), Instant::now());
-                    self.settle();
+                    self.run_outputs();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => {
                     self.lost(id);
-                    self.settle();
+                    self.run_outputs();
                 }
             },
         }
@@ -337,45 +330,11 @@ impl Task {
         self.conns.push(Conn { id, stream, unsent: VecDeque::new() });
         self.handle(Event::Connected(id, direction));
     }
-
-    /// Waits until last words are said.
-    async fn linger(&mut self) {
-        while self.closing.join_next().await.is_some() {}
-    }
 }
 
 impl Conn {
     /// Writes as much as the kernel takes.
     fn write(&mut self) -> io::Result<()> {
-        while !self.unsent.is_empty() {
-            match self.stream.try_write(self.unsent.as_slices().0) {
-                Ok(count) => drop(self.unsent.drain(..count)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Says the last words and waits for the peer to close: closing with octets unread would reset the connection, and the peer might
-    /// never read why.
-    async fn close(mut self) {
-        let goodbye = async {
-            while self.write().is_ok() && !self.unsent.is_empty() {
-                if self.stream.writable().await.is_err() {
-                    return;
-                }
-            }
-            let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
-            let mut scrap = [0; 4096];
-            while self.stream.readable().await.is_ok() {
-                match self.stream.try_read(&mut scrap) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Ok(0) | Err(_) => return,
-                    Ok(_) => {}
-                }
-            }
-        };
-        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        goodbye::write(&self.stream, &mut self.unsent)
     }
 }

@@ -171,9 +171,9 @@ impl Driver {
                 };
                 self.session.handle(event, Instant::now());
             }
-            Output::Close { conn, last_words } => {
+            Output::Close { conn, final_octets } => {
                 if let Some((_, mut stream)) = self.conn.take_if(|(id, _)| *id == conn) {
-                    let _ = stream.write_all(&last_words);
+                    let _ = stream.write_all(&final_octets);
                 }
             }
             Output::Established(_) => self.seen.lock().unwrap().push(Seen::Up),

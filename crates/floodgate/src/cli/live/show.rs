@@ -9,6 +9,7 @@ use crate::cli::rules::NumberedRule;
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
+use std::time::SystemTime;
 
 /// How things are.
 pub(super) fn status(args: &LiveArgs) -> Result<u8> {
@@ -227,6 +228,7 @@ fn peers_table(peers: &[PeerView]) -> String {
         "STALE",
         "UPDATES",
         "MALFORMED",
+        "NEXT TRY",
         "LAST ERROR",
     ]);
     for peer in peers {
@@ -240,10 +242,20 @@ fn peers_table(peers: &[PeerView]) -> String {
             peer.stale.to_string(),
             peer.updates.to_string(),
             peer.malformed.values().sum::<u64>().to_string(),
+            peer.next_try.as_deref().map(from_now).unwrap_or_default(),
             peer.last_error.clone().unwrap_or_default(),
         ]);
     }
     table.trim_fmt()
+}
+
+/// A moment to come, RFC 3339, as `in 12s`.
+fn from_now(time: &str) -> String {
+    let Ok(at) = humantime::parse_rfc3339(time) else { return time.to_owned() };
+    match at.duration_since(SystemTime::now()) {
+        Ok(left) => format!("in {}s", left.as_secs_f64().ceil()),
+        Err(_) => "now".to_owned(),
+    }
 }
 
 /// The rules as a table.

@@ -5,6 +5,7 @@
 
 mod answers;
 mod applying;
+mod malformed;
 mod quiet;
 mod remember;
 mod sessions;

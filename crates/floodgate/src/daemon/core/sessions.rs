@@ -1,15 +1,19 @@
 //! What the sessions tell, brought to the engine.
 
+use super::malformed::{Evidence, evidence};
 use super::{Core, Subject, Wish, now, passed};
 use crate::daemon::convert;
 use crate::daemon::retention::{self, PeerRoutes, Refresh};
-use crate::events::{About, Kind};
+use crate::events::{About, Kind, timestamp};
 use crate::net::{FromPeer, News, PeerId};
-use bgp::{AfiSafi, Destination, Negotiated, Notification, Output, RefreshKind, RouteKey, StaleFamily, Update};
+use bgp::{
+    AfiSafi, Destination, FamilyNumbers, Negotiated, Notification, Output, RefreshKind, RouteKey, StaleFamily, Update,
+};
 use engine::Announced;
 use engine::guard::OnExcess;
 use flowspec::Nlri;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 /// Changes of rules in one UPDATE that are told one by one; more are told as a number.
 const TOLD: usize = 16;
@@ -64,16 +68,32 @@ impl Core {
             }
             Output::Failed(reason) => {
                 if let Some(entry) = self.peers.get_mut(peer) {
-                    let reason = reason.to_string();
                     // A peer that is away for days is not worth a line each time.
-                    let known = entry.last_error() == Some(reason.as_str());
-                    entry.failed(reason.clone());
-                    if known {
-                        tracing::debug!(peer = entry.config.name, reason, "no session");
-                    } else {
+                    let is_new = entry.attempt_failed(&reason);
+                    let reason = reason.to_string();
+                    if is_new {
                         self.no_session(peer, &reason);
+                    } else {
+                        tracing::debug!(peer = entry.config.name, reason, "no session");
                     }
                 }
+            }
+            Output::Damped { until } => self.damped(peer, until),
+            Output::NextTry(at) => {
+                if let Some(entry) = self.peers.get_mut(peer) {
+                    entry.next_try(at.map(wall_clock));
+                }
+            }
+            Output::UnknownRefresh(refresh) => {
+                let FamilyNumbers { afi, safi } = refresh.family;
+                let kind = refresh.kind;
+                tracing::warn!(
+                    peer = self.name(peer),
+                    afi,
+                    safi,
+                    ?kind,
+                    "a ROUTE-REFRESH of an unassigned subtype is ignored"
+                );
             }
             Output::State(state) => {
                 if let Some(entry) = self.peers.get_mut(peer) {
@@ -97,6 +117,16 @@ impl Core {
 
     fn name(&self, peer: PeerId) -> String {
         self.peers.get(peer).map(|entry| entry.config.name.clone()).unwrap_or_default()
+    }
+
+    fn damped(&mut self, peer: PeerId, until: Instant) {
+        let name = self.name(peer);
+        let until = timestamp(wall_clock(until));
+        let what = format!("its sessions do not last: connections are refused until {until} (idle-hold-max)");
+        if self.admit(peer, Subject::Session, "refused") {
+            tracing::warn!(peer = name, "{what}");
+            self.history.record(Kind::PeerDown, About::peer(&name).saying(what));
+        }
     }
 
     fn no_session(&mut self, peer: PeerId, reason: &str) {
@@ -184,12 +214,7 @@ impl Core {
         let Some(entry) = self.peers.get_mut(peer) else { return };
         entry.count(&update);
         let name = entry.config.name.clone();
-        for error in &update.errors {
-            if self.admit(peer, Subject::Malformed, error.kind.name()) {
-                tracing::warn!(peer = name, %error, "malformed");
-                self.history.record(Kind::Malformed, About::peer(&name).saying(error.to_string()));
-            }
-        }
+        self.malformed(peer, &update);
         let count = update.withdrawn.len() + update.announced.iter().map(|group| group.routes.len()).sum::<usize>();
         let told = count <= TOLD;
         for RouteKey { destination, path_id } in update.withdrawn {
@@ -204,10 +229,15 @@ impl Core {
             }
         }
         for group in update.announced {
-            let Some(route) = convert::route(&group.attributes, group.next_hop) else { continue };
+            let Some(route) = convert::route(&group) else { continue };
             for RouteKey { destination, path_id } in group.routes {
                 let nlri = match destination {
                     Destination::Flow(nlri) => Arc::new(nlri),
+                    // A route that came back is none to validate by, and replaces the one before.
+                    Destination::Unicast(net) if group.route_loop.is_some() => {
+                        self.engine.withdraw_unicast(id(peer), net, path_id);
+                        continue;
+                    }
                     Destination::Unicast(net) => {
                         self.engine.announce_unicast(id(peer), net, path_id, Arc::clone(&route));
                         continue;
@@ -230,6 +260,25 @@ impl Core {
         }
         if !told {
             self.history.record(Kind::Bulk, About::peer(&name).saying(format!("{count} routes in one update")));
+        }
+    }
+
+    /// Each error of a malformed UPDATE, and with the first that is told what the message was (RFC 7606 §8).
+    fn malformed(&mut self, peer: PeerId, update: &Update) {
+        let mut evidence_due = !update.octets.is_empty();
+        for error in &update.errors {
+            if !self.admit(peer, Subject::Malformed, error.kind.name()) {
+                continue;
+            }
+            let name = self.name(peer);
+            if std::mem::take(&mut evidence_due) {
+                let negotiated = self.peers.get(peer).and_then(|entry| entry.negotiated.as_ref());
+                let Evidence { nlri, octets } = evidence(&update.octets, negotiated);
+                tracing::warn!(peer = name, %error, nlri, octets, "malformed");
+            } else {
+                tracing::warn!(peer = name, %error, "malformed");
+            }
+            self.history.record(Kind::Malformed, About::peer(&name).saying(error.to_string()));
         }
     }
 
@@ -259,4 +308,9 @@ impl Core {
             let _ = self.wishes.try_send(Wish::Reset(peer, Notification::CEASE_PREFIXES));
         }
     }
+}
+
+/// A moment to come, as clocks on the wall show it.
+fn wall_clock(at: Instant) -> SystemTime {
+    SystemTime::now() + at.saturating_duration_since(Instant::now())
 }

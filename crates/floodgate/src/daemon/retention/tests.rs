@@ -138,7 +138,7 @@ impl Night {
                 Output::Update(update) => {
                     assert!(update.withdrawn.is_empty());
                     for group in update.announced {
-                        let route = convert::route(&group.attributes, group.next_hop).unwrap();
+                        let route = convert::route(&group).unwrap();
                         for key in group.routes {
                             let Destination::Flow(nlri) = key.destination else { panic!("unicast") };
                             self.engine.announce(PeerId(ID.0), nlri, None, route.clone(), now, None);

@@ -1,0 +1,69 @@
+//! The end of a TCP connection whose other end is to read why: last octets, then a moment for it to close.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// Longest time for it.
+const GOODBYE: Duration = Duration::from_millis(500);
+/// Connections of one peer that are ended in this way at a time, each an open file; of what is beyond, nobody waits for the other end.
+const AT_A_TIME: usize = 4;
+
+/// Connections that are being ended.
+#[derive(Debug, Default)]
+pub(super) struct Goodbyes(JoinSet<()>);
+
+impl Goodbyes {
+    /// Ends a connection with these octets. Whoever opens connections faster than they can be ended costs no descriptors: those are
+    /// closed at once, with the octets written as far as the socket takes them.
+    pub(super) fn end(&mut self, stream: TcpStream, final_octets: VecDeque<u8>) {
+        while self.0.try_join_next().is_some() {}
+        if self.0.len() < AT_A_TIME {
+            self.0.spawn(end(stream, final_octets));
+        } else {
+            let mut unsent = final_octets;
+            let _ = write(&stream, &mut unsent);
+        }
+    }
+
+    /// Waits until all are ended.
+    pub(super) async fn all(&mut self) {
+        while self.0.join_next().await.is_some() {}
+    }
+}
+
+/// Writes as much as the kernel takes.
+pub(super) fn write(stream: &TcpStream, unsent: &mut VecDeque<u8>) -> io::Result<()> {
+    while !unsent.is_empty() {
+        match stream.try_write(unsent.as_slices().0) {
+            Ok(count) => drop(unsent.drain(..count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes the last octets and waits for the other end to close: closing with octets unread would reset the connection, and the other end
+/// might never read why.
+async fn end(stream: TcpStream, mut unsent: VecDeque<u8>) {
+    let goodbye = async {
+        while write(&stream, &mut unsent).is_ok() && !unsent.is_empty() {
+            if stream.writable().await.is_err() {
+                return;
+            }
+        }
+        let _ = socket2::SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
+        let mut scrap = [0; 4096];
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut scrap) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    };
+    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+}
