@@ -486,7 +486,7 @@ fn compile_for_a_switch_shows_the_file_and_what_each_rule_costs() {
     file.write_all(text.as_bytes()).expect("written");
     let run = floodgate(&[&compile[..], &["--config", file.path().to_str().expect("UTF-8")]].concat(), rules);
     assert!(run.stdout.contains("-t mangle -A PREROUTING --in-interface swp1,bond+ "), "{}{}", run.stdout, run.stderr);
-    assert!(run.stdout.contains("spectrum2: 6 of 12456 IPv4 entries"), "{}", run.stdout);
+    assert!(run.stdout.contains("spectrum3: 6 of 12456 IPv4 entries"), "{}", run.stdout);
 
     for wrong in [&["--target", "cumulus", "--interfaces", "eth*"][..], &["--target", "nftables", "--asic", "trident2"]]
     {
@@ -511,4 +511,37 @@ fn wrong_usage_is_told_apart() {
     let missing = floodgate(&["explain", "--rules", "/nonexistent/rules", "udp", "192.0.2.1:1", "192.0.2.2:2"], "");
     assert_eq!(missing.status, 1);
     assert!(missing.stderr.contains("/nonexistent/rules"), "{}", missing.stderr);
+}
+
+#[test]
+fn check_tells_each_mistake_as_an_object() {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let text = "[router]\nas = 0\nid = \"192.0.2.10\"\n[dataplane]\nbackend = nftables\ninterface = [\"eth0\"]\n";
+    file.write_all(text.as_bytes()).expect("written");
+    let path = file.path().to_str().expect("UTF-8");
+    let run = floodgate(&["check", "-c", path, "--json"], "");
+    assert_eq!(run.status, 1);
+    let told: Vec<_> = run
+        .objects()
+        .iter()
+        .map(|it| (it["line"].as_u64(), it["column"].as_u64(), it["key"].clone(), it["suggestion"].clone()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Some(2), Some(6), "router.as".into(), Value::Null),
+            (Some(5), Some(11), "backend".into(), "backend = \"nftables\"".into()),
+            (Some(6), Some(1), "dataplane.interface".into(), "interfaces".into()),
+        ],
+        "{}",
+        run.stdout
+    );
+    let run = floodgate(&["check", "-c", path], "");
+    assert_eq!(run.stderr.lines().filter(|line| line.starts_with(path)).count(), 3, "{}", run.stderr);
+    assert!(run.stderr.ends_with("floodgate: 3 mistakes\n"), "{}", run.stderr);
+    std::fs::write(file.path(), "[router]\nas = 1\nid = \"192.0.2.10\"\n").expect("written");
+    let run = floodgate(&["check", "-c", path, "--json"], "");
+    assert_eq!((run.status, run.stdout.as_str()), (0, ""), "{}", run.stderr);
+    let run = floodgate(&["check", "-c", "/nonexistent/floodgate.toml", "--json"], "");
+    assert!(run.objects()[0]["message"].as_str().is_some_and(|why| why.contains("-c FILE")), "{}", run.stdout);
 }

@@ -21,7 +21,7 @@ const fn row(name: &'static str, atomic: (u64, u64), non_atomic: (u64, u64)) -> 
 }
 
 /// Ingress rules as the vendor's manual lists them; the switch's own rules count among them.
-static ASICS: [AsicRow; 10] = [
+static ASICS: [AsicRow; 12] = [
     row("tomahawk", (512, 512), (1024, 1024)),
     row("trident2", (1024, 1024), (2048, 2048)),
     row("trident2+", (4096, 4096), (8192, 8192)),
@@ -32,6 +32,8 @@ static ASICS: [AsicRow; 10] = [
     row("spectrum1-acl-heavy", (1750, 1000), (3500, 2000)),
     row("spectrum1-ip-acl-heavy", (6000, 0), (12000, 0)),
     row("spectrum2", (12500, 6250), (25000, 12500)),
+    row("spectrum3", (12500, 6250), (25000, 12500)),
+    row("spectrum4", (12500, 6250), (25000, 12500)),
 ];
 
 impl Asic {
@@ -68,10 +70,8 @@ fn names() -> String {
 impl FromStr for Asic {
     type Err = UnknownAsic;
 
-    /// `spectrum3` and `spectrum4` have the table of `spectrum2`.
     fn from_str(text: &str) -> Result<Self, UnknownAsic> {
-        let name = if matches!(text, "spectrum3" | "spectrum4") { "spectrum2" } else { text };
-        Asic::all().find(|asic| asic.name() == name).ok_or_else(|| UnknownAsic(text.to_owned()))
+        Asic::all().find(|asic| asic.name() == text).ok_or_else(|| UnknownAsic(text.to_owned()))
     }
 }
 

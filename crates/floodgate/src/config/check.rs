@@ -2,6 +2,7 @@
 
 use super::cumulus;
 use super::error::Problem;
+use super::explain;
 use super::values::is_loopback;
 use super::{Backend, Config, FamilyName, Pattern, Peer, Protect, Validation};
 use ipnet::IpNet;
@@ -17,9 +18,8 @@ const LONGEST_DEBOUNCE: Duration = Duration::from_secs(60);
 const LONGEST_IDLE_HOLD: Duration = Duration::from_secs(3600);
 
 /// Everything that is wrong, with its place.
-pub(super) fn problems(config: &Config, text: &str) -> Vec<Problem> {
-    let mut report =
-        Report { text, document: DeTable::parse(text).ok().map(|table| table.into_inner()), problems: Vec::new() };
+pub(super) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>) -> Vec<Problem> {
+    let mut report = Report { text, document: Some(document), problems: Vec::new() };
     router(config, &mut report);
     for (index, peer) in config.peers.iter().enumerate() {
         names(config, index, &mut report);
@@ -188,7 +188,7 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
     if peer.md5.is_some() && peer.md5_file.is_some() {
         wrong("md5-file", "both md5 and md5-file; expected one of them".into());
     }
-    if peer.md5.as_ref().is_some_and(|secret| secret.is_empty() || secret.len() > 80) {
+    if peer.md5.as_ref().is_some_and(|secret| secret.is_empty() || secret.len() > super::MD5_OCTETS) {
         wrong("md5", "a TCP-MD5 secret has 1 to 80 octets".into());
     }
 }
@@ -243,7 +243,7 @@ fn api(config: &Config, report: &mut Report<'_>) {
     if api.token.is_some() && api.token_file.is_some() {
         report.at(&[Key("api"), Key("token-file")], "both token and token-file; expected one of them".into());
     }
-    if api.token.as_ref().is_some_and(|token| token.len() < 16) {
+    if api.token.as_ref().is_some_and(|token| token.len() < super::TOKEN_OCTETS) {
         report.at(&[Key("api"), Key("token")], "a token has at least 16 characters".into());
     }
     let addresses = config.protect.addresses.iter().flatten().enumerate();
@@ -312,22 +312,34 @@ fn xdp(config: &Config, report: &mut Report<'_>) {
 }
 
 /// One step into the document.
-enum Step {
+pub(super) enum Step {
     Key(&'static str),
     Index(usize),
 }
 use Step::{Index, Key};
 
-struct Report<'a> {
+/// Mistakes with their places in the text.
+pub(super) struct Report<'a> {
     text: &'a str,
     document: Option<DeTable<'a>>,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
-impl Report<'_> {
-    fn at(&mut self, path: &[Step], message: String) {
+impl<'a> Report<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Report { text, document: DeTable::parse(text).ok().map(|table| table.into_inner()), problems: Vec::new() }
+    }
+
+    pub(super) fn at(&mut self, path: &[Step], message: String) {
         let span = self.document.as_ref().and_then(|table| span(table, path));
-        self.problems.push(Problem::at(self.text, span, message));
+        let steps: Vec<explain::Step> = path
+            .iter()
+            .map(|step| match step {
+                Key(key) => explain::Step::Key((*key).to_owned()),
+                Index(index) => explain::Step::Index(*index),
+            })
+            .collect();
+        self.problems.push(Problem::at(self.text, span, message).with_key(explain::dotted(&steps)));
     }
 }
 

@@ -18,19 +18,43 @@ pub struct ConfigError {
 pub struct Problem {
     /// Line and column, from 1, in characters; `None` where it is no single place.
     pub place: Option<(usize, usize)>,
+    /// The key that it is about, such as `peer[0].allow.actions`; `None` where it is about none, or the file as a whole.
+    pub key: Option<String>,
     /// What is wrong and what was expected.
     pub message: String,
+    /// The text could not be taken apart here; what follows from that on the same line is not told again.
+    pub(super) from_syntax: bool,
 }
 
 impl Problem {
     /// A mistake without a place.
     pub fn new(message: String) -> Self {
-        Problem { place: None, message }
+        Problem { place: None, key: None, message, from_syntax: false }
     }
 
     /// A mistake at this part of the text.
     pub(super) fn at(text: &str, span: Option<Range<usize>>, message: String) -> Self {
-        Problem { place: span.map(|span| line_column(text, span.start)), message }
+        Problem { place: span.map(|span| line_column(text, span.start)), ..Problem::new(message) }
+    }
+
+    /// The same, about this key.
+    pub(super) fn with_key(self, key: String) -> Self {
+        Problem { key: Some(key).filter(|key| !key.is_empty()), ..self }
+    }
+
+    /// The same, found by the parser.
+    pub(super) fn of_syntax(self) -> Self {
+        Problem { from_syntax: true, ..self }
+    }
+
+    /// Its line, from 1.
+    pub(super) fn line(&self) -> Option<usize> {
+        self.place.map(|(line, _)| line)
+    }
+
+    /// What was probably meant, where the message says that.
+    pub fn suggestion(&self) -> Option<&str> {
+        self.message.split_once("did you mean `")?.1.split_once("`?").map(|(meant, _)| meant)
     }
 }
 
@@ -40,15 +64,14 @@ impl ConfigError {
     }
 
     pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
-        Self::new(path, vec![Problem::new(format!("cannot read the configuration: {error}"))])
-    }
-
-    /// The error of the TOML parser or of a value in it.
-    pub(super) fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
-        Self::new(
-            path,
-            vec![Problem::at(text, error.span(), address(text, error).unwrap_or_else(|| explain(error.message())))],
-        )
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                "; -c FILE names another, and the manual's page \"Configuration\" begins with one"
+            }
+            std::io::ErrorKind::InvalidData => "; it must be text in UTF-8",
+            _ => "",
+        };
+        Self::new(path, vec![Problem::new(format!("cannot read the configuration: {error}{hint}"))])
     }
 }
 
@@ -70,74 +93,22 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-fn line_column(text: &str, offset: usize) -> (usize, usize) {
+/// Line and column of an octet, from 1, in characters.
+pub(super) fn line_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
     (line, column)
 }
 
-/// The standard library does not say what it found where it expected an address.
-fn address(text: &str, error: &toml::de::Error) -> Option<String> {
-    let expected = match error.message() {
-        "invalid IPv4 address syntax" => "no IPv4 address; expected a form such as 192.0.2.10",
-        "invalid IP address syntax" => {
-            "no IP address; expected a form such as 192.0.2.10 or 2001:db8::10, and for a prefix 192.0.2.0/24"
-        }
-        _ => return None,
-    };
-    let found = text.get(error.span()?)?.trim_matches('"');
-    Some(format!("`{found}` is {expected}"))
-}
-
-/// Serde's words in ours, with a suggestion.
-fn explain(message: &str) -> String {
-    let message = message.lines().collect::<Vec<_>>().join("; ");
-    for (theirs, ours) in [("unknown field ", "unknown key"), ("unknown variant ", "unknown value")] {
-        let Some((found, expected)) = message.strip_prefix(theirs).and_then(|rest| rest.split_once(", ")) else {
-            continue;
-        };
-        let found = found.trim_matches('`');
-        let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-        let meant = nearest(found, &known).map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
-        let separator = if meant.is_empty() { ";" } else { "" };
-        let expected =
-            if meant.is_empty() { expected.to_owned() } else { expected.replacen("expected", "Expected", 1) };
-        return format!("{ours} `{found}`{meant}{separator} {expected}");
-    }
-    match message.strip_prefix("missing field ") {
-        Some(field) => format!("missing key {field}"),
-        None => in_words(&message),
-    }
-}
-
-/// Names of Rust's types, as words for what to write.
-fn in_words(message: &str) -> String {
-    const WORDS: [(&str, &str); 7] = [
-        (", expected u8", ", expected a number from 0 to 255"),
-        (", expected u16", ", expected a number from 0 to 65535"),
-        (", expected u32", ", expected a number from 0 to 4294967295"),
-        (", expected u64", ", expected a number, at least 0"),
-        (", expected usize", ", expected a number, at least 0"),
-        ("map, expected a sequence", "a single table, expected one of a list; write its name as in [[peer]]"),
-        (", expected a sequence", ", expected a list, in square brackets"),
-    ];
-    let message = message
-        .replace("invalid IPv4 address syntax", "no IPv4 address")
-        .replace("invalid IP address syntax", "no IP address");
-    let found = WORDS.iter().find_map(|(theirs, ours)| Some(message.strip_suffix(theirs)?.to_owned() + ours));
-    found.unwrap_or(message)
-}
-
 /// The known word that was probably meant: at most a third of its letters differ.
 pub(crate) fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
-    let found = found.replace('_', "-");
-    known
-        .iter()
-        .map(|word| (distance(&found, word), *word))
-        .filter(|(distance, word)| *distance <= (word.len() / 3).max(1))
-        .min()
-        .map(|(_, word)| word)
+    let found = found.replace('_', "-").to_ascii_lowercase();
+    let slips = known.iter().map(|word| (distance(&found, word), *word));
+    let nearest = slips.filter(|(distance, word)| *distance <= (word.len() / 3).max(1)).min().map(|(_, word)| word);
+    // `monitoring` for `monitor`.
+    let begins = |word: &&&str| found.len() > 3 && (found.starts_with(**word) || word.starts_with(found.as_str()));
+    nearest.or_else(|| known.iter().find(begins).copied())
 }
 
 /// Edit distance with transpositions (optimal string alignment).

@@ -7,7 +7,10 @@ mod check;
 mod cumulus;
 mod diff;
 mod error;
+mod explain;
 mod protect;
+mod read;
+mod syntax;
 mod values;
 mod xdp;
 
@@ -54,7 +57,7 @@ pub struct Config {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Router {
     /// Our AS number.
-    #[serde(rename = "as")]
+    #[serde(rename = "as", deserialize_with = "values::as_number")]
     pub asn: u32,
     /// Our BGP identifier (RFC 6286: any non-zero number, written as an IPv4 address).
     pub id: Ipv4Addr,
@@ -74,9 +77,10 @@ pub struct Peer {
     #[serde(default = "bgp_port")]
     pub port: u16,
     /// Its AS number.
-    #[serde(rename = "as")]
+    #[serde(rename = "as", deserialize_with = "values::as_number")]
     pub asn: u32,
     /// Our AS number towards it, where it is not that of `[router]`.
+    #[serde(default, deserialize_with = "values::some_as_number")]
     pub local_as: Option<u32>,
     /// Our address towards it.
     pub source: Option<IpAddr>,
@@ -156,6 +160,7 @@ pub enum OnExcess {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Allow {
     /// Destinations that it may filter; empty = any.
+    #[serde(deserialize_with = "values::prefixes")]
     pub destinations: Vec<IpNet>,
     /// Shortest IPv4 destination prefix.
     pub shortest_prefix_v4: u8,
@@ -190,8 +195,10 @@ pub enum Validation {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Protect {
     /// Packets to these are never filtered.
+    #[serde(deserialize_with = "values::prefixes")]
     pub prefixes: Vec<IpNet>,
     /// Packets from these are never filtered.
+    #[serde(deserialize_with = "values::prefixes")]
     pub sources: Vec<IpNet>,
     /// Packets to these ports of this machine are never filtered.
     pub ports: Vec<FromSource<Port>>,
@@ -429,9 +436,10 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::unreadable(path, &source))?;
-        let mut config = Self::parse(&text, path)?;
-        config.read_secrets(path)?;
-        Ok(config)
+        let (config, mut problems) = read::read(&text);
+        let Some(mut config) = config else { return Err(ConfigError::new(path, problems)) };
+        problems.extend(config.read_secrets(&text));
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError::new(path, problems)) }
     }
 
     /// Checks a configuration; `path` is for messages only.
@@ -439,9 +447,10 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let config: Config = toml::from_str(text).map_err(|error| ConfigError::from_toml(path, text, &error))?;
-        let problems = check::problems(&config, text);
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError::new(path, problems)) }
+        match read::read(text) {
+            (Some(config), problems) if problems.is_empty() => Ok(config),
+            (_, problems) => Err(ConfigError::new(path, problems)),
+        }
     }
 
     /// What is allowed but deserves a second look, a sentence each.
@@ -449,29 +458,83 @@ impl Config {
         check::advice(self)
     }
 
-    fn read_secrets(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let mut problems = Vec::new();
-        let mut read = |file: &Path, key: &str| match std::fs::read_to_string(file) {
-            Ok(text) => text.lines().next().map(str::to_owned).filter(|line| !line.is_empty()).or_else(|| {
-                problems.push(Problem::new(format!("{key}: {} is empty", file.display())));
-                None
-            }),
-            Err(error) => {
-                problems.push(Problem::new(format!("{key}: cannot read {}: {error}", file.display())));
-                None
-            }
-        };
-        for peer in &mut self.peers {
-            if let Some(file) = &peer.md5_file {
-                peer.md5 = read(file, &format!("md5-file of peer {}", peer.name));
+    /// Reads the secrets that have files of their own; what is wrong with those.
+    fn read_secrets(&mut self, text: &str) -> Vec<Problem> {
+        use check::Step::{Index, Key};
+        let mut report = check::Report::new(text);
+        for (index, peer) in self.peers.iter_mut().enumerate() {
+            let Some(file) = &peer.md5_file else { continue };
+            match first_line(file) {
+                Ok(secret) if secret.len() <= MD5_OCTETS => peer.md5 = Some(secret),
+                outcome => {
+                    let why = outcome.map_or_else(
+                        |why| why,
+                        |secret| {
+                            format!(
+                                "{} octets in {}; a TCP-MD5 secret has 1 to {MD5_OCTETS}",
+                                secret.len(),
+                                file.display()
+                            )
+                        },
+                    );
+                    let place = [Key("peer"), Index(index), Key("md5-file")];
+                    report.at(&place, format!("md5-file of peer {}: {why}", peer.name));
+                }
             }
         }
         if let Some(file) = &self.api.token_file {
-            self.api.token = read(file, "token-file of [api]");
+            match first_line(file) {
+                Ok(token) if token.len() >= TOKEN_OCTETS => self.api.token = Some(token),
+                outcome => {
+                    let why = outcome.map_or_else(
+                        |why| why,
+                        |_| format!("the token in {} is shorter than {TOKEN_OCTETS} characters", file.display()),
+                    );
+                    report.at(&[Key("api"), Key("token-file")], format!("token-file of [api]: {why}"));
+                }
+            }
         }
-        if problems.is_empty() { Ok(()) } else { Err(ConfigError::new(path, problems)) }
+        report.problems
     }
 }
 
+/// Most octets of a TCP-MD5 secret (the kernel's limit).
+const MD5_OCTETS: usize = 80;
+
+/// Least octets of a token.
+const TOKEN_OCTETS: usize = 16;
+
+/// The secret in a file of its own.
+fn first_line(file: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let line = text.lines().next().filter(|line| !line.is_empty());
+    line.map(str::to_owned).ok_or_else(|| format!("{} is empty", file.display()))
+}
+
+/// Each section with its keys: serde names them when it is asked for one that is not there.
+fn sections() -> Vec<(&'static str, Vec<String>)> {
+    fn keys<T: serde::de::DeserializeOwned>() -> Vec<String> {
+        let error = toml::from_str::<T>("no-such-key = 1").err();
+        let message = error.as_ref().map_or("", |error| error.message());
+        let expected = message.split_once(", expected").map_or("", |(_, expected)| expected);
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+    vec![
+        ("[router]", keys::<Router>()),
+        ("[[peer]]", keys::<Peer>()),
+        ("[peer.allow]", keys::<Allow>()),
+        ("[protect]", keys::<Protect>()),
+        ("[dataplane]", keys::<Dataplane>()),
+        ("[dataplane.nftables]", keys::<Nftables>()),
+        ("[dataplane.cumulus]", keys::<Cumulus>()),
+        ("[dataplane.xdp]", keys::<Xdp>()),
+        ("[api]", keys::<Api>()),
+        ("[state]", keys::<State>()),
+        ("[log]", keys::<Log>()),
+    ]
+}
+
+#[cfg(test)]
+mod mistakes;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,10 @@
 //! The values of `[protect]`.
 
 use super::error::nearest;
+use super::values::TextVisitor;
 use engine::protection::{PRESETS, Preset};
 use ipnet::IpNet;
-use serde::de::{self, Deserialize, Deserializer};
+use serde::de::{Deserialize, Deserializer};
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -44,7 +45,7 @@ fn source(text: &str) -> Result<IpNet, String> {
 
 impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for FromSource<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <std::borrow::Cow<'de, str>>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        deserializer.deserialize_str(TextVisitor(std::marker::PhantomData))
     }
 }
 

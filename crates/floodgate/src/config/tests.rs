@@ -49,9 +49,13 @@ fn errors_say_where_what_and_what_was_meant() {
         (
             "[\"swp*\"]",
             "[\"swp*\"]\n[protect]\npresets = [\"bgpp\"]",
-            "f.toml:15:11: `bgpp` is no preset; did you mean `bgp`?",
+            "f.toml:15:12: `bgpp` is no preset; did you mean `bgp`?",
         ),
-        ("as = 65140", "as = \"x\"", "f.toml:3:6: invalid type: string \"x\", expected a number from 0"),
+        (
+            "as = 65140",
+            "as = \"x\"",
+            "f.toml:3:6: invalid type: string \"x\", expected an AS number from 1 to 4294967295",
+        ),
         ("as = 65140\n", "", "f.toml:2:1: missing key `as`"),
         ("id = \"192.0.2.10\"", "id = \"192.0.2\"", "f.toml:4:6: `192.0.2` is no IPv4 address"),
         ("id = \"192.0.2.10\"", "id = \"0.0.0.0\"", "f.toml:4:6: a router id is not 0.0.0.0"),
@@ -100,7 +104,7 @@ fn errors_say_where_what_and_what_was_meant() {
         (
             "as = 65070",
             "as = \"65070\"",
-            "f.toml:9:6: invalid type: string \"65070\", expected a number from 0 to 4294967295",
+            "f.toml:9:6: invalid type: string \"65070\", expected an AS number from 1 to 4294967295; did you mean `65070`?",
         ),
         (
             "[[peer]]",
@@ -121,7 +125,7 @@ fn errors_say_where_what_and_what_was_meant() {
             "[api]\nlisten = [\"0.0.0.0:80\"]\n[dataplane]",
             "f.toml:12:11: 0.0.0.0:80 is reachable from outside",
         ),
-        ("[dataplane]", "[protect]\nports = [\"ssh\"]\n[dataplane]", "f.toml:12:9: `ssh` is no port"),
+        ("[dataplane]", "[protect]\nports = [\"ssh\"]\n[dataplane]", "f.toml:12:10: `ssh` is no port"),
         (
             "as = 65070",
             "as = 65070\nallow.destinations = [\"198.51.100.0/24\", \"203.0.113.1/24\"]",
@@ -130,7 +134,7 @@ fn errors_say_where_what_and_what_was_meant() {
         (
             "as = 65070",
             "as = 65070\nallow.destinations = [\"198.51.100/24\"]",
-            "f.toml:10:23: `198.51.100/24` is no IP address",
+            "f.toml:10:23: `198.51.100/24` is no prefix",
         ),
         (
             "backend = \"nftables\"\ninterfaces = [\"swp*\"]",

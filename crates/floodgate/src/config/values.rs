@@ -1,5 +1,6 @@
 //! Values of the configuration that have a form of their own.
 
+use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -133,13 +134,74 @@ macro_rules! deserialize_from_text {
     ($($type:ty),+) => {$(
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                <std::borrow::Cow<'de, str>>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+                deserializer.deserialize_str(TextVisitor(std::marker::PhantomData))
             }
         }
     )+};
 }
 
-deserialize_from_text!(Listen, Pattern);
+/// Parses where the text is visited, so that an error has the place of the text and not that of the list around it.
+pub(super) struct TextVisitor<T>(pub(super) std::marker::PhantomData<T>);
+
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for TextVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+deserialize_from_text!(Listen, Net, Pattern);
+
+/// An AS number: 0 is none (RFC 7607).
+pub(super) fn as_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    struct AsVisitor;
+    impl Visitor<'_> for AsVisitor {
+        type Value = u32;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an AS number from 1 to 4294967295")
+        }
+        fn visit_i64<E: de::Error>(self, value: i64) -> Result<u32, E> {
+            match u32::try_from(value) {
+                Ok(0) => Err(E::custom("0 is no AS number (RFC 7607); expected 1 to 4294967295")),
+                Ok(number) => Ok(number),
+                Err(_) => Err(E::invalid_value(de::Unexpected::Signed(value), &self)),
+            }
+        }
+    }
+    deserializer.deserialize_any(AsVisitor)
+}
+
+/// The same where it may be left out.
+pub(super) fn some_as_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    as_number(deserializer).map(Some)
+}
+
+/// A prefix, or an address, which is the longest prefix.
+struct Net(IpNet);
+
+/// Text that is no prefix.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no prefix; expected a form such as 192.0.2.0/24, 2001:db8::/32, or an address")]
+struct InvalidNet(String);
+
+impl FromStr for Net {
+    type Err = InvalidNet;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNet> {
+        let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        net.map(Net).map_err(|_| InvalidNet(text.to_owned()))
+    }
+}
+
+/// A list of prefixes.
+pub(super) fn prefixes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    Ok(Vec::<Net>::deserialize(deserializer)?.into_iter().map(|net| net.0).collect())
+}
 
 /// `true` (one hop) or a number of hops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -20,7 +20,7 @@ pub enum LiveCommand {
     /// Run the daemon
     Run(ConfigArgs),
     /// Check a configuration file without running anything
-    Check(ConfigArgs),
+    Check(CheckArgs),
     /// Show how the running daemon is doing
     Status(LiveArgs),
     /// Show the BGP peers
@@ -55,6 +55,25 @@ pub struct ConfigArgs {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
+}
+
+/// Arguments of `check`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Every mistake is told, with its line and column. Exit status: 0 the file is right, 1 it is not.
+
+Examples:
+  floodgate check
+  floodgate check -c floodgate.toml
+  floodgate check -c floodgate.toml --json | jq -r '\"\\(.line): \\(.message)\"'"
+)]
+pub struct CheckArgs {
+    /// Which configuration
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print one JSON object for each mistake
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How to reach the daemon and how to print.
@@ -174,12 +193,49 @@ pub fn run(command: &LiveCommand) -> Result<u8> {
     }
 }
 
-fn check(args: &ConfigArgs) -> Result<u8> {
-    let config = crate::config::Config::load(&args.config)?;
+/// One mistake, for programs.
+#[derive(serde::Serialize)]
+struct Mistake<'a> {
+    file: String,
+    line: Option<usize>,
+    column: Option<usize>,
+    key: Option<&'a str>,
+    message: &'a str,
+    suggestion: Option<&'a str>,
+}
+
+fn check(args: &CheckArgs) -> Result<u8> {
+    let CheckArgs { config: args, json } = args;
+    let mut output = super::output::Output::new();
+    let config = match crate::config::Config::load(&args.config) {
+        Ok(config) => config,
+        Err(error) if *json => {
+            for problem in &error.problems {
+                output.json(&Mistake {
+                    file: error.path.display().to_string(),
+                    line: problem.place.map(|(line, _)| line),
+                    column: problem.place.map(|(_, column)| column),
+                    key: problem.key.as_deref(),
+                    message: &problem.message,
+                    suggestion: problem.suggestion(),
+                })?;
+            }
+            output.finish()?;
+            return Ok(NEGATIVE);
+        }
+        Err(error) => {
+            complain(&error);
+            let mistakes = error.problems.len();
+            complain(format_args!("floodgate: {mistakes} mistake{}", if mistakes == 1 { "" } else { "s" }));
+            return Ok(NEGATIVE);
+        }
+    };
     for advice in config.advice() {
         complain(format_args!("floodgate: note: {advice}"));
     }
-    let mut output = super::output::Output::new();
+    if *json {
+        return output.finish().map(|()| OK);
+    }
     let (peers, backend) = (config.peers.len(), config.dataplane.backend.name());
     let plural = if peers == 1 { "" } else { "s" };
     output.line(&format!("{}: right; {peers} peer{plural}, back end {backend}", args.config.display()))?;

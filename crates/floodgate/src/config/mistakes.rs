@@ -1,0 +1,279 @@
+//! What people write wrong, and what they are told.
+
+use super::{Config, ConfigError, Problem};
+use std::path::Path;
+
+const ROUTER: &str = "[router]\nas = 65140\nid = \"192.0.2.10\"\n";
+const PEER: &str = "[[peer]]\nname = \"a\"\naddress = \"192.0.2.1\"\nas = 65070\n";
+
+fn problems(text: &str) -> Vec<Problem> {
+    match Config::parse(text, Path::new("f")) {
+        Ok(_) => Vec::new(),
+        Err(ConfigError { problems, .. }) => problems,
+    }
+}
+
+/// The mistake in `wrong`, which stands behind a right beginning: line and column in it, and the message.
+fn told(before: &str, wrong: &str) -> Vec<String> {
+    let lines = before.matches('\n').count();
+    let shown = |problem: Problem| match problem.place {
+        Some((line, column)) if line > lines => format!("{}:{column}: {}", line - lines, problem.message),
+        Some((line, column)) => format!("above {line}:{column}: {}", problem.message),
+        None => problem.message,
+    };
+    problems(&format!("{before}{wrong}")).into_iter().map(shown).collect()
+}
+
+/// A mistake in a section of its own, or in a peer: what is written, and the beginning of what is told.
+#[test]
+fn each_mistake_is_told_with_its_place_and_what_was_meant() {
+    let peer = |line: &str| format!("{PEER}{line}");
+    let in_router = |line: &str| format!("{ROUTER}{line}\n");
+    let cases: Vec<(String, &str)> = vec![
+        // Text without quotes.
+        (
+            "[dataplane]\nbackend = nftables\n".into(),
+            "2:11: text stands in quotes; did you mean `backend = \"nftables\"`?",
+        ),
+        (
+            "[dataplane]\nbackend = nftables # the kernel's\n".into(),
+            "2:11: text stands in quotes; did you mean `backend = \"nftables\"`?",
+        ),
+        (
+            "[dataplane]\nbackend = xdp\ninterfaces = [\"eth0\"]\n".into(),
+            "2:11: text stands in quotes; did you mean `backend = \"xdp\"`?",
+        ),
+        ("[dataplane]\ninterfaces = [eth0]\n".into(), "2:15: text stands in quotes; did you mean `\"eth0\"`?"),
+        ("[protect]\nports = [tcp/22]\n".into(), "2:10: text stands in quotes; did you mean `\"tcp/22\"`?"),
+        ("[protect]\nprefixes = [192.0.2.53]\n".into(), "2:13: text stands in quotes; did you mean `\"192.0.2.53\"`?"),
+        (
+            "[state]\nfile = /var/lib/floodgate/state\n".into(),
+            "2:8: text stands in quotes; did you mean `file = \"/var/lib/floodgate/state\"`?",
+        ),
+        ("[state]\nstale-time = 10m\n".into(), "2:14: text stands in quotes; did you mean `stale-time = \"10m\"`?"),
+        ("[log]\nlevel = info\n".into(), "2:9: text stands in quotes; did you mean `level = \"info\"`?"),
+        (peer("md5 = hush\n"), "5:7: text stands in quotes; did you mean `md5 = \"hush\"`?"),
+        // Other formats.
+        ("[log]\nlevel: debug\n".into(), "2:1: `level: debug` is no TOML; did you mean `level = debug`?"),
+        ("[log]\nlevel \"debug\"\n".into(), "2:1: no `=` behind the key; did you mean `level = \"debug\"`?"),
+        (
+            "[log]\nlevel = \"debug\";\n".into(),
+            "2:16: nothing stands behind a value; did you mean `level = \"debug\"`?",
+        ),
+        (
+            "[log]\nlevel = \u{201c}debug\u{201d}\n".into(),
+            "2:9: these quotes are not those of TOML; did you mean `level = \"debug\"`?",
+        ),
+        ("// a comment\n".into(), "1:1: no key and no section; a comment begins with `#`"),
+        ("[log]\nlevel =\n".into(), "2:8: `level` has no value"),
+        ("[log\n".into(), "1:5: a section is written as in [router] or [[peer]]"),
+        ("[log]\nlevel = \"debug\n".into(), "2:15: "),
+        // Sections.
+        ("[[log]]\nlevel = \"debug\"\n".into(), "1:1: a list, where there is one table; it is written as [log]"),
+        ("[peers]\n".into(), "1:2: unknown key `peers`; did you mean `peer`?"),
+        ("[data-plane]\n".into(), "1:2: unknown key `data-plane`; did you mean `dataplane`?"),
+        ("[logging]\nlevel = \"debug\"\n".into(), "1:2: unknown key `logging`"),
+        (
+            "[peer]\nname = \"a\"\naddress = \"192.0.2.1\"\nas = 1\n".into(),
+            "1:1: invalid type: a single table, expected one of a list; write its name as in [[peer]]",
+        ),
+        (
+            format!("[peer.allow]\nactions = [\"discard\"]\n{PEER}"),
+            "3:3: [peer.allow] in line 4 stands above its [[peer]]",
+        ),
+        (format!("[peer]\nname = \"b\"\n{PEER}"), "3:3: line 4 has [peer] where each peer is one of a list"),
+        (in_router(""), "1:2: a second [router]; the first is in line 1"),
+        ("[log]\nlevel = \"info\"\nlevel = \"debug\"\n".into(), "3:1: a second `level`; the first is in line 5"),
+        // Keys.
+        (peer("hold_time = 9\n"), "5:1: unknown key `hold_time`; did you mean `hold-time`?"),
+        (peer("remote-as = 9\n"), "5:1: unknown key `remote-as`"),
+        (peer("level = \"debug\"\n"), "5:1: unknown key `level` here; it belongs in [log]"),
+        (peer("destinations = []\n"), "5:1: unknown key `destinations` here; it belongs in [peer.allow]"),
+        ("[dataplane]\ncapacity = 4096\n".into(), "2:1: unknown key `capacity` here; it belongs in [dataplane.xdp]"),
+        ("[[peer]]\nname = \"a\"\nas = 65070\n".into(), "1:1: missing key `address`, such as `address = "),
+        // Numbers.
+        (
+            peer("local-as = \"AS65001\"\n"),
+            "5:12: invalid type: string \"AS65001\", expected an AS number from 1 to 4294967295; did you mean `65001`?",
+        ),
+        (
+            peer("local-as = 1.10\n"),
+            "5:12: invalid type: floating point `1.1`, expected an AS number from 1 to 4294967295; did you mean `65546`?",
+        ),
+        (peer("local-as = 0\n"), "5:12: 0 is no AS number (RFC 7607); expected 1 to 4294967295"),
+        (
+            peer("local-as = 4294967296\n"),
+            "5:12: invalid value: integer `4294967296`, expected an AS number from 1 to 4294967295",
+        ),
+        (peer("local-as = -1\n"), "5:12: invalid value: integer `-1`, expected an AS number from 1 to 4294967295"),
+        (
+            peer("port = \"1179\"\n"),
+            "5:8: invalid type: string \"1179\", expected a number from 0 to 65535; did you mean `1179`?",
+        ),
+        (peer("port = 70000\n"), "5:8: invalid value: integer `70000`, expected a number from 0 to 65535"),
+        (peer("port = 0179\n"), "5:8: a number has no zeros in front; did you mean `port = 179`?"),
+        (peer("max-rules = 1.5\n"), "5:13: invalid type: floating point `1.5`, expected a number from 0"),
+        // True and false.
+        (peer("passive = yes\n"), "5:11: `yes` is written `true`; did you mean `passive = true`?"),
+        (peer("passive = False\n"), "5:11: `False` is written `false`; did you mean `passive = false`?"),
+        (
+            peer("passive = \"true\"\n"),
+            "5:11: invalid type: string \"true\", expected true or false, without quotes; did you mean `true`?",
+        ),
+        (
+            peer("passive = 1\n"),
+            "5:11: invalid type: integer `1`, expected true or false, without quotes; did you mean `true`?",
+        ),
+        (
+            peer("graceful-restart = \"no\"\n"),
+            "5:20: invalid type: string \"no\", expected true or false, without quotes; did you mean `false`?",
+        ),
+        // Lists and words.
+        (
+            "[dataplane]\ninterfaces = \"eth0\"\n".into(),
+            "2:14: invalid type: string \"eth0\", expected a list, in square brackets; did you mean `[\"eth0\"]`?",
+        ),
+        (
+            peer("families = \"ipv4\"\n"),
+            "5:12: invalid type: string \"ipv4\", expected a list, in square brackets; did you mean `[\"ipv4\"]`?",
+        ),
+        (peer("families = [\"IPv4\"]\n"), "5:13: unknown value `IPv4`; did you mean `ipv4`?"),
+        (peer("allow.actions = [\"drop\"]\n"), "5:18: unknown value `drop`; expected one of `accept`, `discard`"),
+        ("[dataplane]\nmode = \"monitoring\"\n".into(), "2:8: unknown value `monitoring`; did you mean `monitor`?"),
+        (
+            "[dataplane]\ncumulus.asic = \"trident4\"\n".into(),
+            "2:16: `trident4` is no ASIC that is known; expected one of tomahawk,",
+        ),
+        (
+            "[dataplane]\ncumulus.release = 5.14\n".into(),
+            "2:19: invalid type: floating point `5.14`, expected text in quotes; did you mean `\"5.14\"`?",
+        ),
+        // Addresses and prefixes.
+        (
+            peer("source = \"192.0.2.1/24\"\n"),
+            "5:10: `192.0.2.1/24` is no IP address; expected a form such as 192.0.2.10 or 2001:db8::10; did you mean `192.0.2.1`?",
+        ),
+        (
+            peer("source = \"192.0.2.7:179\"\n"),
+            "5:10: `192.0.2.7:179` is no IP address; expected a form such as 192.0.2.10 or 2001:db8::10; did you mean `192.0.2.7`?",
+        ),
+        (
+            peer("source = \"eth0\"\n"),
+            "5:10: `eth0` is no IP address; expected a form such as 192.0.2.10 or 2001:db8::10; names are not looked up",
+        ),
+        (
+            peer("source = \"[2001:db8::1]\"\n"),
+            "5:10: `[2001:db8::1]` is no IP address; expected a form such as 192.0.2.10 or 2001:db8::10; did you mean `2001:db8::1`?",
+        ),
+        (
+            peer("source = \"192.000.002.001\"\n"),
+            "5:10: `192.000.002.001` is no IP address; expected a form such as 192.0.2.10 or 2001:db8::10; did you mean `192.0.2.1`?",
+        ),
+        (
+            peer("allow.destinations = [\"198.51.100/24\"]\n"),
+            "5:23: `198.51.100/24` is no prefix; expected a form such as 192.0.2.0/24",
+        ),
+        (
+            peer("allow.destinations = [\"198.51.100.7/24\"]\n"),
+            "5:23: 198.51.100.7/24 has bits behind the prefix; did you mean `198.51.100.0/24`?",
+        ),
+        // Times.
+        (peer("hold-on-loss = \"10 minutes\"\n"), "5:16: `10 minutes` is no duration"),
+        (peer("hold-on-loss = -5\n"), "5:16: -5 is no duration: negative"),
+    ];
+    let mut wrong = String::new();
+    for (text, expected) in &cases {
+        let found = told(ROUTER, text);
+        if found.len() != 1 || !found[0].starts_with(expected) {
+            wrong.push_str(&format!("{text:?}\n  expected: {expected}\n  told:     {found:#?}\n"));
+        }
+    }
+    assert!(cases.len() > 60);
+    assert!(wrong.is_empty(), "{wrong}");
+    for (text, expected) in [
+        ("", "1:1: missing section [router]"),
+        ("as = 65140\n", "1:1: unknown key `as`"),
+        (
+            "[router]\nid = \"2001:db8::1\"\nas = 1\n",
+            "2:6: `2001:db8::1` is no IPv4 address; expected a form such as 192.0.2.10; a BGP identifier is written as an IPv4 address",
+        ),
+        ("[router]\nid = 1\nas = 1\n", "2:6: invalid type: integer `1`"),
+        ("[router]\nid = 192.0.2.1\nas = 1\n", "2:6: text stands in quotes; did you mean `id = \"192.0.2.1\"`?"),
+        (
+            "[[router]]\nid = \"192.0.2.1\"\nas = 1\n",
+            "1:1: a list, where there is one table; it is written as [router]",
+        ),
+        ("[router]\nas = 1\n[[peer]]\n", "1:1: missing key `id`, such as"),
+        ("[router]\nas = 1\n[[peer]]\n", "3:1: missing key `name`, such as"),
+        ("[router]\nas = 1\n[[peer]]\n", "3:1: missing key `as`, such as"),
+        (
+            "[router]\nas = 1\nid = \"192.0.2.1\"\n[[dataplane.xdp]]\ncapacity = 4096\n",
+            "4:1: a list, where there is one table; it is written as [dataplane.xdp]",
+        ),
+    ] {
+        let found = told("", text);
+        assert!(
+            found.iter().any(|told| told.starts_with(expected)),
+            "{text:?}\n  expected: {expected}\n  told: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_told_at_once_in_its_order() {
+    let text = "[router]\nas = 0\nid = \"nowhere\"\n\n[[peer]]\nname = \"a\"\naddress = 192.0.2.1\nas = \"x\"\nhold_time = 3\nfamilies = [\"ipv5\", \"ipv4\", 7]\n\
+                \n[[peer]]\nname = \"b\"\nhold-time = 2\nallow.shortest-prefix-v4 = 33\n\n[dataplane]\nbackend = nftables\nmode = \"watch\"\n\n[zzz]\n";
+    let problems = problems(text);
+    let places: Vec<_> = problems.iter().map(|problem| problem.place.unwrap()).collect();
+    assert_eq!(
+        places,
+        [
+            (2, 6),
+            (3, 6),
+            (7, 11),
+            (8, 6),
+            (9, 1),
+            (10, 13),
+            (10, 29),
+            (12, 1),
+            (12, 1),
+            (14, 13),
+            (15, 28),
+            (18, 11),
+            (19, 8),
+            (21, 2),
+        ],
+        "{problems:#?}"
+    );
+    let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_deref().unwrap_or("")).collect();
+    assert_eq!(
+        (keys[0], keys[4], keys[5], keys[10]),
+        ("router.as", "peer[0].hold_time", "peer[0].families[0]", "peer[1].allow.shortest-prefix-v4")
+    );
+    assert_eq!(problems[4].suggestion(), Some("hold-time"));
+}
+
+#[test]
+fn an_address_is_a_prefix() {
+    let config =
+        Config::parse(&format!("{ROUTER}[protect]\nprefixes = [\"192.0.2.53\", \"2001:db8::1\"]\n"), Path::new("f"))
+            .unwrap();
+    let shown: Vec<String> = config.protect.prefixes.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["192.0.2.53/32", "2001:db8::1/128"]);
+}
+
+/// Whatever is cut out of a file or put into it, there is an answer, and a mistake unless it is right.
+#[test]
+fn no_file_makes_it_panic_or_run_for_ever() {
+    let whole =
+        format!("{ROUTER}{PEER}hold-time = 9\n[peer.allow]\nactions = [\"discard\"]\n[dataplane]\nbackend = \"xdp\"\n");
+    for at in 0..whole.len() {
+        let _ = problems(&whole[..at]);
+        for piece in ["[", "]", "\"", "=", "\n", "é", "[[peer]]\n", "{", "'''"] {
+            let _ = problems(&format!("{}{piece}{}", &whole[..at], &whole[at..]));
+        }
+        let _ = problems(&format!("{}{}", &whole[..at], &whole[(at + 1).min(whole.len())..]));
+    }
+    let many = format!("{ROUTER}{}", "[[peer]]\nx = 1\n".repeat(2000));
+    assert!(problems(&many).len() <= 100);
+}
