@@ -125,8 +125,9 @@ fn decode_update_takes_what_tcp_carries() {
     assert_eq!(objects[0]["id"], "6bc14a6bbc02");
     assert_eq!((&objects[1]["error"]["kind"], &objects[1]["error"]["offset"]), (&"not-an-update".into(), &76.into()));
     assert_eq!(objects[2]["error"]["message"], "KEEPALIVE, not an UPDATE");
-    let run = floodgate(&["decode", update], "");
-    assert!(run.status == 1 && run.stderr.contains("--update"), "{}", run.stderr);
+    // A message is recognised without being told.
+    let run = floodgate(&["decode", "--json", update], "");
+    assert_eq!((run.status, &run.objects()[0]["id"]), (0, &"6bc14a6bbc02".into()), "{}", run.stderr);
 }
 
 #[test]
@@ -544,4 +545,122 @@ fn check_tells_each_mistake_as_an_object() {
     assert_eq!((run.status, run.stdout.as_str()), (0, ""), "{}", run.stderr);
     let run = floodgate(&["check", "-c", "/nonexistent/floodgate.toml", "--json"], "");
     assert!(run.objects()[0]["message"].as_str().is_some_and(|why| why.contains("-c FILE")), "{}", run.stdout);
+}
+
+const UPDATE: &str = "ffffffffffffffffffffffffffffffff004c02000000354001010040020602010000fdebc010088006000000000000\
+                      800e1a0001850000140118c000020381060501501101bb131f40d51f90";
+const KEEPALIVE: &str = "ffffffffffffffffffffffffffffffff001304";
+
+fn octets(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+/// An Ethernet frame with an IPv4 packet with a TCP segment from 192.0.2.1:179 to 192.0.2.2:4000.
+fn tcp(sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    packet.extend([0x45, 0]);
+    packet.extend(u16::try_from(40 + payload.len()).unwrap().to_be_bytes());
+    packet.extend([0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+    packet.extend([0, 179, 0x0f, 0xa0]);
+    packet.extend(sequence.to_be_bytes());
+    packet.extend([0, 0, 0, 0, 0x50, 0x18, 0x10, 0, 0, 0, 0, 0]);
+    packet.extend(payload);
+    packet
+}
+
+/// The octets as text of one tool, `width` octets a line.
+fn dump(octets: &[u8], width: usize, line: impl Fn(usize, &[u8], &str) -> String) -> String {
+    let characters = |part: &[u8]| -> String {
+        part.iter()
+            .map(|octet| if octet.is_ascii_graphic() || *octet == b' ' { char::from(*octet) } else { '.' })
+            .collect()
+    };
+    octets.chunks(width).enumerate().map(|(n, part)| line(n * width, part, &characters(part)) + "\n").collect()
+}
+
+fn words(part: &[u8]) -> String {
+    let word = |pair: &[u8]| pair.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+    part.chunks(2).map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn single(part: &[u8]) -> String {
+    part.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+/// "Paste the hex of an UPDATE from tcpdump", in whatever form it comes.
+#[test]
+fn decode_reads_what_other_tools_print() {
+    let frame = tcp(1, &octets(&format!("{KEEPALIVE}{UPDATE}")));
+    let ip = &frame[14..];
+    let heading = "12:00:00.000001 IP 192.0.2.1.179 > 192.0.2.2.4000: Flags [P.], seq 1:96, length 95: BGP, length: 95\n\tUpdate Message (2)\n";
+    let tcpdump =
+        |octets: &[u8]| dump(octets, 16, |at, part, text| format!("\t0x{at:04x}:  {:<39}  {text}", words(part)));
+    for (tool, text) in [
+        ("tcpdump -x", heading.to_owned() + &dump(ip, 16, |at, part, _| format!("\t0x{at:04x}:  {}", words(part)))),
+        ("tcpdump -X", heading.to_owned() + &tcpdump(ip)),
+        ("tcpdump -XX", heading.to_owned() + &tcpdump(&frame)),
+        (
+            "two packets",
+            (heading.to_owned() + &tcpdump(ip)).replace(heading, "")
+                + heading
+                + &tcpdump(&tcp(9, b"nothing of BGP")[14..]),
+        ),
+        ("Wireshark", dump(&frame, 16, |at, part, text| format!("{at:04x}   {:<47}   {text}", single(part)))),
+        ("xxd", dump(&frame, 16, |at, part, text| format!("{at:08x}: {:<39}  {text}", words(part)))),
+        (
+            "hexdump -C",
+            dump(&frame, 16, |at, part, text| {
+                let (left, right) = part.split_at(part.len().min(8));
+                format!("{at:08x}  {}  {}  |{text}|", single(left), single(right))
+            }) + &format!("{:08x}\n", frame.len()),
+        ),
+        ("plain", single(&frame).replace(' ', "")),
+        ("payload alone", UPDATE.to_owned()),
+    ] {
+        for (arguments, input) in
+            [(["decode", "--json", "-"], text.as_str()), (["decode", "--json", text.as_str()], "")]
+        {
+            let run = floodgate(&arguments, input);
+            let objects = run.objects();
+            let rules: Vec<_> = objects.iter().filter_map(|object| object["rule"].as_str()).collect();
+            assert_eq!(
+                rules,
+                ["dst 192.0.2.0/24 proto tcp dport 80,443,8000-8080 then discard"],
+                "{tool}: {text}\n{}{}",
+                run.stdout,
+                run.stderr
+            );
+        }
+    }
+    let run = floodgate(&["decode", "-"], "0000000 ffff ffff ffff\n");
+    assert!(run.status == 1 && run.stderr.contains("hexdump -C"), "{}", run.stderr);
+    let run = floodgate(&["decode", "-"], "0000   ff ff\n0010   ff ff\n");
+    assert!(run.status == 1 && run.stderr.contains("offset 0x10 where 0x2 follows"), "{}", run.stderr);
+    // An NLRI that holds sixteen octets ff is an NLRI.
+    let run = floodgate(&["decode", "--json", "--family", "ipv6", "13018000ffffffffffffffffffffffffffffffff"], "");
+    assert_eq!(run.objects()[0]["text"], "dst ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128", "{}", run.stderr);
+}
+
+#[test]
+fn decode_takes_messages_out_of_a_capture() {
+    let stream = octets(&format!("{KEEPALIVE}{UPDATE}{KEEPALIVE}"));
+    // In pieces, one of them twice, two in the wrong order.
+    let pieces: Vec<Vec<u8>> = [(0, 10), (10, 50), (10, 50), (80, 95), (50, 80), (95, stream.len())]
+        .map(|(from, to)| tcp(1000 + from as u32, &stream[from..to]))
+        .into();
+    for (name, file) in [("pcap", pcap(1, &pieces)), ("pcapng", pcapng(1, &pieces))] {
+        let run = floodgate_octets(&["decode", "--pcap", "-"], &file);
+        assert_eq!(run.status, 0, "{name}: {}", run.stderr);
+        let lines: Vec<&str> = run.stdout.lines().collect();
+        assert!(lines[0].starts_with("packet 1  192.0.2.1:179 > 192.0.2.2:4000"), "{}", run.stdout);
+        assert_eq!((lines[1], lines[2]), ("KEEPALIVE", "packet 4  192.0.2.1:179 > 192.0.2.2:4000"));
+        assert!(lines[4].contains("dst 192.0.2.0/24 proto tcp dport 80,443,8000-8080 then discard"), "{}", run.stdout);
+        let run = floodgate_octets(&["decode", "--json", "--pcap", "-"], &file);
+        assert_eq!((run.objects().len(), &run.objects()[0]["input"]), (1, &4.into()), "{}", run.stdout);
+    }
+    let run = floodgate_octets(&["decode", "--pcap", "-"], &pcap(1, &[tcp(1, b"GET / HTTP/1.1")]));
+    assert!(run.status == 1 && run.stderr.contains("no BGP message in 1 packets"), "{}", run.stderr);
+    let run = floodgate_octets(&["decode", "--pcap", "-"], &pcap(1, &[tcp(1, &octets(UPDATE)[..40])]));
+    assert!(run.stderr.contains("40 octets from 192.0.2.1:179"), "{}", run.stderr);
+    assert_eq!(floodgate(&["decode", "--pcap", "x", "00"], "").status, 2);
 }

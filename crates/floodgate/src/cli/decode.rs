@@ -1,39 +1,115 @@
 //! `floodgate decode`: FlowSpec octets to rules.
 
-use super::input::{self, HexError, Item, parse_hex, to_hex};
+use super::capture::{self, Link};
+use super::dump::{self, Octets};
+use super::input::{self, HexError, Item, to_hex};
 use super::output::{ErrorObject, Output, complain};
+use super::segments::{Direction, MARKER, Messages, Streams, first_message, segment};
 use super::{DecodeArgs, NEGATIVE, OK};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bgp::{AfiSafi, DecodeOptions, DecodedUpdate, Destination, FamilySet, NotAnUpdate, Origin, decode_update};
 use flowspec::text::Actions;
 use flowspec::{Action, Community, Disposition, Nlri, NlriEntry, NlriIter};
 use serde::Serialize;
 use std::net::IpAddr;
+use std::path::Path;
 
 /// Decodes every input; `NEGATIVE` when any was in error.
 pub fn run(args: &DecodeArgs) -> Result<u8> {
     let mut report = Report { output: Output::new(), json: args.json, failed: false };
-    input::for_each(&args.input, |item| {
-        let text = match item.text() {
-            Ok(text) => text,
-            Err(error) => return report.failure(&item, error.object()),
-        };
-        let octets = match parse_hex(text) {
-            Ok(octets) => octets,
-            // A blank line asks nothing.
-            Err(HexError::Empty) if args.input == ["-"] => return Ok(()),
-            Err(error) => return report.failure(&item, hex_error(text, &error)),
-        };
-        if args.update {
-            messages(args.add_path, &item, &octets, &mut report)
-        } else if args.community {
-            community(&item, &octets, &mut report)
-        } else {
-            nlris(args, &item, &octets, &mut report)
-        }
-    })?;
+    match &args.pcap {
+        Some(path) => capture(path, args.add_path, &mut report)?,
+        None => dump::for_each(&args.input, |item, octets| input(args, item, octets, &mut report))?,
+    }
     report.output.finish()?;
     Ok(if report.failed { NEGATIVE } else { OK })
+}
+
+fn input(args: &DecodeArgs, item: &Item, octets: Octets, report: &mut Report) -> Result<()> {
+    let text = match item.text() {
+        Ok(text) => text,
+        Err(error) => return report.failure(item, error.object()),
+    };
+    let wrong = |message: String| ErrorObject { kind: "dump", offset: 0, message };
+    match octets {
+        Octets::NoHex(error) => report.failure(item, hex_error(text, &error)),
+        Octets::Gap { found, expected } => {
+            let message =
+                format!("a line of the dump has offset {found:#x} where {expected:#x} follows: lines are missing");
+            report.failure(item, wrong(message))
+        }
+        Octets::UnknownOrder => {
+            let message =
+                "words of 16 bits whose order depends on the machine; print octets, as `hexdump -C` and `xxd` do";
+            report.failure(item, wrong(message.to_owned()))
+        }
+        Octets::Read { octets, .. } if args.community => community(item, &octets, report),
+        Octets::Read { octets, dump } => {
+            let is_message = args.update || octets.starts_with(&MARKER) || dump && first_message(&octets).is_some();
+            if is_message { packet(args.add_path, item, &octets, report) } else { nlris(args, item, &octets, report) }
+        }
+    }
+}
+
+/// The messages of all connections in a capture file.
+fn capture(path: &Path, add_path: bool, report: &mut Report) -> Result<()> {
+    let (reader, name) = input::open(path)?;
+    let mut streams = Streams::default();
+    let mut packets = 0;
+    let mut found = false;
+    capture::for_each(reader, |number, link, octets| {
+        packets = number + 1;
+        let Some(segment) = segment(link, octets) else { return Ok(()) };
+        let Messages { octets, lost } = streams.take(&segment);
+        let item = Item::packet(number, &name);
+        if lost > 0 {
+            report.note(
+                &item,
+                format_args!("{lost} octets of TCP before this are of messages that are not whole in the capture"),
+            )?;
+        }
+        if octets.is_empty() {
+            return Ok(());
+        }
+        found = true;
+        if !report.json {
+            let Direction { from, to } = segment.direction;
+            report.output.line(&format!("packet {number}  {from} > {to}"))?;
+        }
+        messages(&Framing { add_path, base: 0, name_others: true }, &item, &octets, report)
+    })
+    .with_context(|| format!("cannot read {name}"))?;
+    let end = Item::packet(packets, &name);
+    for (Direction { from, to }, octets) in streams.unfinished() {
+        report.note(
+            &end,
+            format_args!("{octets} octets from {from} to {to} are of a message whose end is not in the capture"),
+        )?;
+    }
+    if !found {
+        let message = format!("no BGP message in {packets} packets");
+        report.failure(&end, ErrorObject { kind: "no-messages", offset: 0, message })?;
+    }
+    Ok(())
+}
+
+/// The messages in a packet, or octets that are messages themselves.
+fn packet(add_path: bool, item: &Item, octets: &[u8], report: &mut Report) -> Result<()> {
+    let links = [Link::Ethernet, Link::Ip(0), Link::Cooked, Link::Cooked2];
+    let payload = if octets.starts_with(&MARKER) {
+        None
+    } else {
+        links.into_iter().find_map(|link| Some(segment(link, octets)?.payload).filter(|it| first_message(it).is_some()))
+    };
+    let payload = payload.unwrap_or(octets);
+    let at = first_message(payload).unwrap_or(0);
+    // The payload is a part of the octets.
+    let header = payload.as_ptr().addr() - octets.as_ptr().addr();
+    if at > 0 && header > 0 {
+        report
+            .note(item, format_args!("{at} octets before the first message are the end of another, and passed over"))?;
+    }
+    messages(&Framing { add_path, base: header + at, name_others: false }, item, &payload[at..], report)
 }
 
 /// Where results go, in the form that was asked for.
@@ -57,6 +133,13 @@ impl Report {
         }
         self.output.flush()?;
         complain(format_args!("floodgate: {}: {} ({})", item.place(), error.message, error.kind));
+        Ok(())
+    }
+
+    /// What people should know, on standard error.
+    fn note(&mut self, item: &Item, message: std::fmt::Arguments<'_>) -> Result<()> {
+        self.output.flush()?;
+        complain(format_args!("floodgate: {}: note: {message}", item.place()));
         Ok(())
     }
 
@@ -135,6 +218,10 @@ impl NlriObject {
 }
 
 fn nlris(args: &DecodeArgs, item: &Item, octets: &[u8], report: &mut Report) -> Result<()> {
+    let mut entries = NlriIter::new(args.family.into(), args.add_path, octets);
+    if entries.any(|entry| entry.nlri.is_err()) && first_message(octets).is_some() {
+        return packet(args.add_path, item, octets, report);
+    }
     for NlriEntry { raw, nlri, path_id } in NlriIter::new(args.family.into(), args.add_path, octets) {
         match nlri {
             Ok(nlri) => {
@@ -143,10 +230,7 @@ fn nlris(args: &DecodeArgs, item: &Item, octets: &[u8], report: &mut Report) -> 
                 report.success(&object, |output| output.line(&format!("{}  {}", object.id, object.text)))?;
             }
             Err(error) => {
-                let mut message = error.to_string();
-                if octets.starts_with(&MARKER) {
-                    message.push_str("; this looks like a BGP message, for which there is --update");
-                }
+                let message = error.to_string();
                 report.failure(item, ErrorObject { kind: error.kind.name(), offset: error.offset, message })?;
             }
         }
@@ -209,17 +293,25 @@ struct PrefixObject {
     next_hop: Option<IpAddr>,
 }
 
-/// What every BGP message begins with (RFC 4271 §4.1).
-const MARKER: [u8; 16] = [0xff; 16];
-
 /// The octets of the message at the start of `octets`, as its header has it, if it has one.
 fn message_len(octets: &[u8]) -> Option<usize> {
     let (&[l0, l1], _) = octets.strip_prefix(&MARKER)?.split_first_chunk()?;
     Some(usize::from(u16::from_be_bytes([l0, l1]))).filter(|len| *len > MARKER.len() + 2)
 }
 
-/// One message or several, as TCP carries them. Alone, a message that is no UPDATE is an error.
-fn messages(add_path: bool, item: &Item, octets: &[u8], report: &mut Report) -> Result<()> {
+/// How messages stand in an input.
+struct Framing {
+    /// Their NLRIs have path identifiers.
+    add_path: bool,
+    /// Octets of the input before the first.
+    base: usize,
+    /// A message alone that is no UPDATE is named; otherwise it is an error.
+    name_others: bool,
+}
+
+/// One message or several, as TCP carries them.
+fn messages(framing: &Framing, item: &Item, octets: &[u8], report: &mut Report) -> Result<()> {
+    let Framing { add_path, base, name_others } = *framing;
     let options =
         DecodeOptions { add_path: if add_path { FamilySet::ALL } else { FamilySet::EMPTY }, ..Default::default() };
     let mut at = 0;
@@ -227,8 +319,8 @@ fn messages(add_path: bool, item: &Item, octets: &[u8], report: &mut Report) -> 
         let len = message_len(rest).map_or(rest.len(), |len| len.min(rest.len()));
         let message = &rest[..len];
         match decode_update(message, &options) {
-            Ok(decoded) => update(&decoded, at, item, report)?,
-            Err(NotAnUpdate::Type(kind)) if len < octets.len() => {
+            Ok(decoded) => update(&decoded, base + at, item, report)?,
+            Err(NotAnUpdate::Type(kind)) if len < octets.len() || name_others => {
                 if !report.json {
                     report.output.line(message_name(kind))?;
                 }
@@ -241,7 +333,7 @@ fn messages(add_path: bool, item: &Item, octets: &[u8], report: &mut Report) -> 
                     NotAnUpdate::Type(kind) => format!("{}, not an UPDATE", message_name(kind)),
                     NotAnUpdate::Header(_) | NotAnUpdate::Truncated(_) | NotAnUpdate::Trailing(_) => error.to_string(),
                 };
-                report.failure(item, ErrorObject { kind: "not-an-update", offset: at, message })?;
+                report.failure(item, ErrorObject { kind: "not-an-update", offset: base + at, message })?;
             }
         }
         at += len;

@@ -20,6 +20,8 @@ pub struct Item {
     text: Result<String, LineTooLong>,
     /// Where it comes from: a file's name, `standard input`; `None` for an argument.
     source: Option<Rc<str>>,
+    /// The source is the whole place.
+    whole: bool,
 }
 
 /// A line that is passed over, since it is longer than any input.
@@ -43,9 +45,33 @@ impl Item {
         self.text.as_deref().map_err(|error| *error)
     }
 
+    /// Something that is no line of text: a packet, by its number from 0 in a file of this name.
+    pub fn packet(number: usize, file: &str) -> Self {
+        Item { number, text: Ok(String::new()), source: Some(format!("{file}, packet {number}").into()), whole: true }
+    }
+
+    /// Whether it is an argument as it was given.
+    pub fn is_argument(&self) -> bool {
+        self.source.is_none()
+    }
+
+    /// Its lines, each an input with the same number.
+    pub fn lines(&self) -> Vec<Item> {
+        let source: Rc<str> = self.place().into();
+        let lines = self.text.as_deref().unwrap_or_default().lines();
+        let item = |text: &str| Item {
+            number: self.number,
+            text: Ok(text.to_owned()),
+            source: Some(Rc::clone(&source)),
+            whole: true,
+        };
+        lines.map(item).collect()
+    }
+
     /// The place for people, numbered from 1 as editors do: `filters.txt, line 3` or `argument 2`.
     pub fn place(&self) -> String {
         match &self.source {
+            Some(source) if self.whole => source.to_string(),
             Some(source) => format!("{source}, line {}", self.number + 1),
             None => format!("argument {}", self.number + 1),
         }
@@ -60,7 +86,7 @@ pub fn for_each(arguments: &[String], mut each: impl FnMut(Item) -> Result<()>) 
     arguments
         .iter()
         .enumerate()
-        .try_for_each(|(number, text)| each(Item { number, text: Ok(text.clone()), source: None }))
+        .try_for_each(|(number, text)| each(Item { number, text: Ok(text.clone()), source: None, whole: false }))
 }
 
 /// The lines of a stream, with a progress bar where the stream is a file and standard error is a terminal.
@@ -124,7 +150,7 @@ impl Iterator for Lines {
             // The rest of it must not be taken for lines of its own.
             return match self.reader.skip_until(b'\n') {
                 Err(error) => Some(Err(error).with_context(place)),
-                Ok(_) => Some(Ok(Item { number, text: Err(LineTooLong), source })),
+                Ok(_) => Some(Ok(Item { number, text: Err(LineTooLong), source, whole: false })),
             };
         }
         while octets.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
@@ -135,7 +161,7 @@ impl Iterator for Lines {
         if text.starts_with(BYTE_ORDER_MARK) {
             text.remove(0);
         }
-        Some(Ok(Item { number, text: Ok(text), source }))
+        Some(Ok(Item { number, text: Ok(text), source, whole: false }))
     }
 }
 

@@ -3,12 +3,14 @@
 mod capture;
 mod compile;
 mod decode;
+mod dump;
 mod encode;
 pub(crate) mod explain;
 pub(crate) mod input;
 pub mod live;
 mod output;
 mod rules;
+mod segments;
 mod words;
 
 use crate::config::Pattern;
@@ -89,20 +91,24 @@ impl From<FamilyArg> for flowspec::Family {
 
 /// Arguments of `decode`.
 #[derive(Debug, Args)]
-#[command(after_help = "HEX may hold blanks, colons and a 0x in front. Octets of an NLRI include its length.
+#[command(
+    after_help = "HEX may hold blanks, colons and a 0x in front. Octets of an NLRI include its length. Whole BGP messages are recognised, also in
+packets, and in what tcpdump -x, -X and -XX, Wireshark, xxd and hexdump -C print: quote it as one argument, or pipe it.
 
 Examples:
   floodgate decode 0b0118c00002038106048119
   floodgate decode --family ipv6 0f01200020010db80268412468acf134
   floodgate decode --community 8006000000000000 800900000000002e
   floodgate decode --update ffffffffffffffffffffffffffffffff003d02...
-  floodgate decode --update - < tcp-payloads.txt
-  floodgate decode --json - < nlris.txt")]
+  tcpdump -nr session.pcap -X | floodgate decode -
+  floodgate decode --pcap session.pcap
+  floodgate decode --json - < nlris.txt"
+)]
 pub struct DecodeArgs {
     /// Family of the NLRIs
     #[arg(long, value_enum, default_value = "ipv4")]
     pub family: FamilyArg,
-    /// Each input is BGP messages, from the first marker on
+    /// Each input is BGP messages, or a packet with some
     #[arg(long, conflicts_with_all = ["community", "family"])]
     pub update: bool,
     /// Each input is an extended community of 8 octets, or of 20 octets (attribute 25)
@@ -111,11 +117,14 @@ pub struct DecodeArgs {
     /// The NLRIs have path identifiers (RFC 7911)
     #[arg(long, conflicts_with = "community")]
     pub add_path: bool,
+    /// A capture file (pcap or pcapng), `-` for standard input: the BGP messages of all TCP connections in it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["community", "family", "input"])]
+    pub pcap: Option<PathBuf>,
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
-    /// Octets in hex; `-` reads one input a line from standard input
-    #[arg(required = true, value_name = "HEX")]
+    /// Octets in hex; `-` reads one input a line, or dumps, from standard input
+    #[arg(required_unless_present = "pcap", value_name = "HEX")]
     pub input: Vec<String>,
 }
 
