@@ -20,6 +20,8 @@ pub(crate) struct Table {
     pub(crate) groups: Groups,
     dirty: Vec<RuleKey>,
     all_dirty: bool,
+    /// Rules whose routes changed since they were handed out to be kept over a restart; some of them twice.
+    unsaved: Vec<RuleKey>,
 }
 
 /// A rule. Small: there may be 100,000 of them.
@@ -36,6 +38,8 @@ pub(crate) struct Record {
     /// To be decided on anew.
     pub(crate) dirty: bool,
     pub(crate) trouble: Option<Box<Trouble>>,
+    /// A number for the routes as they were handed out to be kept over a restart; 0 if they were not.
+    pub(crate) saved: u64,
 }
 
 /// The decision on a rule for itself.
@@ -104,6 +108,7 @@ impl Record {
             told: 0,
             dirty: false,
             trouble: None,
+            saved: 0,
         }
     }
 
@@ -175,9 +180,18 @@ impl Table {
         self.all_dirty || !self.dirty.is_empty()
     }
 
+    /// The rules whose routes may have changed since this was asked last, in order; the decisions on them are made.
+    pub(crate) fn take_unsaved(&mut self) -> Vec<RuleKey> {
+        let mut unsaved = std::mem::take(&mut self.unsaved);
+        unsaved.sort_unstable();
+        unsaved.dedup();
+        unsaved
+    }
+
     /// The rules to be decided on anew, in order; none are left marked.
     pub(crate) fn take_dirty(&mut self) -> Vec<RuleKey> {
         let mut dirty = std::mem::take(&mut self.dirty);
+        self.unsaved.extend(dirty.iter().cloned());
         if std::mem::take(&mut self.all_dirty) {
             dirty = self.rules.keys().cloned().collect();
         }

@@ -61,6 +61,7 @@ pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fm
         u64::from(!status.paused && status.unfiltered.is_none()),
     );
     gauge("dataplane_up", "1 unless the latest change failed", u64::from(status.dataplane_error.is_none()));
+    gauge("state_saved", "1 unless what changes is not kept over a restart", u64::from(status.state_error.is_none()));
     if let Some(capacity) = status.capacity {
         gauge("dataplane_capacity", "Entries that fit into the data plane", capacity);
     }
@@ -166,6 +167,7 @@ mod tests {
             "floodgate_applied_total 7",
             "floodgate_peer_up{peer=\"a\"} 1",
             "floodgate_dataplane_up 1",
+            "floodgate_state_saved 1",
             "floodgate_dataplane_interface{interface=\"eth0\",mode=\"generic\"} 1",
             "floodgate_dataplane_interface{interface=\"eth1\",mode=\"none\"} 0",
             "floodgate_dataplane_packets_total{what=\"truncated\"} 5",

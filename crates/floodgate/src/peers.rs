@@ -7,7 +7,7 @@ use crate::net::{
 use bgp::{AfiSafi, Cease, FamilySet, GracefulRestart, Notification, PeerAs, PeerConfig};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -272,11 +272,6 @@ fn seed(peer: IpAddr) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     static STATE: std::sync::OnceLock<RandomState> = std::sync::OnceLock::new();
     STATE.get_or_init(RandomState::new).hash_one(peer)
-}
-
-/// Seconds since 1970.
-pub fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! What a command answered lasts: lifetimes, pauses, and what a restart finds.
 
-// Other tests use the rest of it.
-#[allow(dead_code)]
 mod common;
 
 use common::{Daemon, wait};
@@ -80,4 +78,147 @@ fn times_without_sense_are_refused_at_once() {
     done(&daemon, &["announce", DNS, "--for", "36500d"]);
     assert!(daemon.json(&["rules"])[0]["expires"].as_str().unwrap().starts_with("21"));
     done(&daemon, &["status"]);
+}
+
+/// Kills it as a crash would, and starts it again.
+fn crash(daemon: &mut Daemon) {
+    daemon.signal("-KILL");
+    daemon.ended();
+    daemon.run();
+}
+
+#[test]
+fn what_was_answered_outlives_a_kill_at_once() {
+    let mut daemon = Daemon::start("", "");
+    for round in 0..5 {
+        let host = |n: usize| format!("dst 192.0.2.{}/32 then discard", 10 * round + n);
+        done(&daemon, &["announce", &host(1)]);
+        done(&daemon, &["announce", &host(2), "--for", "1h"]);
+        done(&daemon, &["announce", &host(3)]);
+        done(&daemon, &["withdraw", &host(3)]);
+        crash(&mut daemon);
+        daemon.wait_rules(&[(&host(1), "installed"), (&host(2), "installed")]);
+        let rules = daemon.json(&["rules"]);
+        assert!(rules[0]["expires"].is_null() && rules[1]["expires"].is_string(), "{rules:?}");
+        done(&daemon, &["clear"]);
+        crash(&mut daemon);
+        daemon.wait_rules(&[]);
+    }
+}
+
+#[test]
+fn a_pause_lasts_over_crashes_until_it_is_resumed() {
+    let mut daemon = Daemon::start("", "");
+    done(&daemon, &["announce", NTP]);
+    done(&daemon, &["pause"]);
+    assert!(said(&daemon.cli(&["pause"])).contains("already paused"));
+    crash(&mut daemon);
+    daemon.wait_rules(&[(NTP, "pending")]);
+    let status = &daemon.json(&["status"])[0];
+    assert!(status["paused"] == true && status["paused_until"].is_null(), "{status}");
+    // A stop as usual, too.
+    daemon.signal("-TERM");
+    assert!(daemon.ended());
+    daemon.run();
+    daemon.wait_rules(&[(NTP, "pending")]);
+    done(&daemon, &["resume"]);
+    crash(&mut daemon);
+    daemon.wait_rules(&[(NTP, "installed")]);
+    assert_eq!(daemon.json(&["status"])[0]["paused"], false);
+}
+
+#[test]
+fn a_pause_for_a_time_ends_by_itself_also_over_a_crash() {
+    let mut daemon = Daemon::start("", "");
+    done(&daemon, &["announce", NTP]);
+    let words = done(&daemon, &["pause", "--for", "30m"]);
+    assert!(words.contains("nothing is filtered until 20"), "{words}");
+    let until = |daemon: &Daemon| daemon.json(&["status"])[0]["paused_until"].as_str().map(str::to_owned);
+    let first = until(&daemon).unwrap();
+    assert!(done(&daemon, &["status"]).contains(&format!("PAUSED until {}", &first[..15])));
+    // Another time takes its place.
+    done(&daemon, &["pause", "--for", "2h"]);
+    assert!(until(&daemon).unwrap() > first);
+    done(&daemon, &["pause"]);
+    assert_eq!(until(&daemon), None);
+    let began = Instant::now();
+    done(&daemon, &["pause", "--for", "3s"]);
+    crash(&mut daemon);
+    daemon.wait_rules(&[(NTP, "pending")]);
+    daemon.wait_rules(&[(NTP, "installed")]);
+    assert!(began.elapsed() >= Duration::from_secs(3), "it ended after {:?}", began.elapsed());
+    crash(&mut daemon);
+    daemon.wait_rules(&[(NTP, "installed")]);
+    for bad in ["0s", "101y", "400000d"] {
+        assert_eq!(daemon.cli(&["pause", "--for", bad]).status.code(), Some(2), "{bad}");
+    }
+}
+
+#[test]
+fn a_peers_rule_that_is_shown_as_installed_outlives_a_kill() {
+    let peer = common::peer("a", "127.0.0.2", "hold-on-loss = \"1h\"");
+    let mut daemon = Daemon::start(&peer, "");
+    for round in 0..5 {
+        let controller = common::controller::Controller::connected("127.0.0.2", daemon.port);
+        let rule = format!("dst 192.0.2.{round}/32 proto udp then discard");
+        controller.announce(&[&rule]);
+        wait("the rule", || daemon.rules().contains(&(rule.clone(), "installed".to_owned())).then_some(()));
+        daemon.signal("-KILL");
+        daemon.ended();
+        controller.vanish();
+        daemon.run();
+        wait("the rule again", || {
+            let found = daemon.rules().into_iter().find(|(text, _)| *text == rule)?;
+            matches!(found.1.as_str(), "stale" | "pending").then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_damaged_state_file_is_kept_and_told_and_the_rest_of_it_is_in_force() {
+    let mut daemon = Daemon::start("", "");
+    let rules: Vec<String> = (0..50).map(|n| format!("dst 192.0.2.{n}/32 then discard")).collect();
+    for rule in &rules {
+        done(&daemon, &["announce", rule]);
+    }
+    daemon.signal("-KILL");
+    daemon.ended();
+    let mut octets = std::fs::read(daemon.path("state")).unwrap();
+    let middle = octets.len() / 2;
+    octets[middle] ^= 0x10;
+    std::fs::write(daemon.path("state"), &octets).unwrap();
+    daemon.run();
+    wait("the other rules", || (daemon.rules().len() >= 48).then_some(()));
+    assert!(daemon.rules().iter().all(|(text, _)| rules.contains(text)));
+    assert_eq!(std::fs::read(daemon.path("state.damaged")).unwrap(), octets);
+    let status = done(&daemon, &["status"]);
+    assert!(status.contains("damaged") && status.contains("is kept as"), "{status}");
+    // It is written anew at once: the next start finds nothing wrong with it.
+    done(&daemon, &["announce", NTP]);
+    let before = daemon.rules();
+    crash(&mut daemon);
+    wait("the rules again", || (daemon.rules() == before).then_some(()));
+    assert!(!done(&daemon, &["status"]).contains("damaged"));
+}
+
+#[test]
+fn no_directory_is_made_for_a_slip() {
+    let mut daemon = Daemon::start("", "");
+    daemon.signal("-TERM");
+    assert!(daemon.ended());
+    let wrong = daemon.path("sate/state");
+    let text = std::fs::read_to_string(daemon.path("floodgate.toml")).unwrap();
+    let text = text.replace(&format!("{:?}", daemon.path("state")), &format!("{wrong:?}"));
+    std::fs::write(daemon.path("floodgate.toml"), text).unwrap();
+    let config = daemon.path("floodgate.toml");
+    for command in ["check", "run"] {
+        let output = daemon.cli(&[command, "-c", config.to_str().unwrap()]);
+        assert!(!output.status.success(), "{command}");
+        assert!(
+            said(&output).contains("there is no directory") && said(&output).contains("toml:"),
+            "{}",
+            said(&output)
+        );
+    }
+    assert!(!wrong.parent().unwrap().exists());
 }

@@ -83,8 +83,6 @@ fn xdp_filters_stay_over_a_crash_without_a_gap() -> Result<()> {
     let site = Site::new()?;
     let mut wire = site.wire()?;
     let (mut daemon, _controller) = protected(&site)?;
-    // The state file is written a second after the last change at the latest.
-    thread::sleep(Duration::from_millis(2500));
     wire.seen()?;
     let stop = Arc::new(AtomicBool::new(false));
     let frame = packet::ethernet(site.attacker.mac("eth0")?, site.switch.mac("swp1")?, &udp(123, VICTIM)?);

@@ -6,9 +6,11 @@
 use super::Engine;
 use super::stale::Retention;
 use crate::key::RuleKey;
-use crate::route::{AsPathFacts, Origin, PathFacts, PeerId, Route, RouteFamily, Timestamp};
+use crate::route::{AsPathFacts, Origin, Path, PathFacts, PeerId, Route, RouteFamily, Timestamp};
+use crate::table::Record;
 use flowspec::{Action, Community, Family, Nlri, PathId};
 use std::fmt::{self, Write};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Bound;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -44,19 +46,51 @@ impl Engine {
         let start = after.map_or(Bound::Unbounded, |nlri| Bound::Excluded(RuleKey::new(nlri.clone())));
         self.table.rules.range((start, Bound::Unbounded)).flat_map(|(key, record)| {
             let nlri = key.nlri();
-            // A loop is never in force, and its peer sends it again.
-            let kept = record.paths.iter().filter(|path| path.route.facts.route_loop.is_none());
-            kept.filter_map(move |path| {
-                let remembered = SnapshotPath {
-                    nlri: nlri?.clone(),
-                    path_id: path.path_id,
-                    received: path.received,
-                    deadline: path.deadline,
-                    route: path.route.clone(),
-                };
-                Some((path.peer, remembered))
-            })
+            record.kept().filter_map(move |path| Some((path.peer, SnapshotPath::new(nlri?, path))))
         })
+    }
+
+    /// Hands out the rules whose routes are not as they were handed out last, to be kept over a restart: what each matches, and all its
+    /// routes; none where nobody announces it any longer. Those that changed since the last [change](Self::take_change) was taken are not
+    /// among them, and routes that only became stale have not changed.
+    pub fn take_unsaved(&mut self, mut each: impl FnMut(&Arc<Nlri>, &[(PeerId, SnapshotPath)])) {
+        let keys = self.table.take_unsaved();
+        let mut found = keys.iter().peekable();
+        let mut paths = Vec::new();
+        crate::table::visit(&mut self.table.rules, keys.iter(), |key, record| {
+            // Those in between are there no more.
+            while let Some(gone) = found.next_if(|next| *next < key) {
+                gone.nlri().into_iter().for_each(|nlri| each(nlri, &[]));
+            }
+            found.next_if(|next| *next == key);
+            if let Some(nlri) = key.nlri()
+                && record.save()
+            {
+                paths.clear();
+                paths.extend(record.kept().map(|path| (path.peer, SnapshotPath::new(nlri, path))));
+                each(nlri, &paths);
+            }
+        });
+        found.filter_map(|gone| gone.nlri()).for_each(|nlri| each(nlri, &[]));
+    }
+
+    /// The same for one rule, as it is now; its routes, if somebody announces it.
+    pub fn save(&mut self, nlri: &Arc<Nlri>) -> Vec<(PeerId, SnapshotPath)> {
+        let Some(record) = self.table.rules.get_mut(&RuleKey::new(Arc::clone(nlri))) else { return Vec::new() };
+        record.save();
+        record.kept().map(|path| (path.peer, SnapshotPath::new(nlri, path))).collect()
+    }
+
+    /// All rules are kept as they are now.
+    pub fn all_saved(&mut self) {
+        for record in self.table.rules.values_mut() {
+            record.save();
+        }
+    }
+
+    /// About how many rules there are.
+    pub fn rule_count(&self) -> usize {
+        self.table.rules.len()
     }
 
     /// Takes back what was remembered of a peer, before its session is up. Its rules are stale until the peer sends them again, and go as
@@ -81,6 +115,36 @@ impl Engine {
                 restored.lose(loss);
             }
         }
+    }
+}
+
+impl SnapshotPath {
+    fn new(nlri: &Arc<Nlri>, path: &Path) -> Self {
+        SnapshotPath {
+            nlri: nlri.clone(),
+            path_id: path.path_id,
+            received: path.received,
+            deadline: path.deadline,
+            route: path.route.clone(),
+        }
+    }
+}
+
+impl Record {
+    /// The routes that are kept over a restart. A loop is never in force, and its peer sends it again.
+    fn kept(&self) -> impl Iterator<Item = &Path> {
+        self.paths.iter().filter(|path| path.route.facts.route_loop.is_none())
+    }
+
+    /// Notes that its routes are kept as they are now; whether that is not what was kept before.
+    fn save(&mut self) -> bool {
+        let mut hasher = DefaultHasher::new();
+        for path in self.kept() {
+            (path.peer, path.path_id.map(|id| id.0), path.received, path.deadline, &path.route).hash(&mut hasher);
+        }
+        // 0 is for what was never kept.
+        let number = hasher.finish().max(1);
+        std::mem::replace(&mut self.saved, number) != number
     }
 }
 

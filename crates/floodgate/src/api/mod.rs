@@ -12,7 +12,8 @@
 //! | `POST /v1/announce` | `{"rule":TEXT,"for":"10m"}` |
 //! | `POST /v1/withdraw` | `{"rule":TEXT-OR-ID}` |
 //! | `POST /v1/explain` | `{"packet":HEX}` |
-//! | `POST /v1/pause`, `/v1/resume`, `/v1/clear`, `/v1/reload` | no body |
+//! | `POST /v1/pause` | nothing, or `{"for":"30m"}` |
+//! | `POST /v1/resume`, `/v1/clear`, `/v1/reload` | no body |
 //!
 //! An error is `{"error":{"message":TEXT}}`.
 
@@ -27,6 +28,6 @@ mod view;
 pub use listen::{ApiListeners, Transport};
 pub use routes::{ApiState, Reload, router};
 pub use view::{
-    AnnounceRequest, AttachmentView, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, OriginView, PeerView,
-    RuleView, SampleView, StatusView, WithdrawRequest,
+    AnnounceRequest, AttachmentView, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, OriginView,
+    PauseRequest, PeerView, RuleView, SampleView, StatusView, WithdrawRequest,
 };

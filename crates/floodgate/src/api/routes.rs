@@ -3,12 +3,15 @@
 use super::body;
 use super::limits::STREAMS;
 use super::listen::Transport;
-use super::view::{AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest, RuleView, WithdrawRequest};
+use super::view::{
+    AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest, PauseRequest, RuleView, WithdrawRequest,
+};
 use crate::cli::input::parse_hex;
 use crate::config::Age;
-use crate::daemon::{Command, RuleFilter, Which};
+use crate::daemon::{Command, Paused, RuleFilter, Which};
 use crate::events::Event;
 use crate::samples::Heard;
+use crate::state_file::Saved;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
 use axum::http::{Method, StatusCode, header};
@@ -38,6 +41,9 @@ pub struct ApiState {
 
 /// How long a change may take before the answer says that it is under way.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the disk may take before the answer says that it did not follow.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The service for one transport.
 pub fn router(state: ApiState, transport: Transport) -> Router {
@@ -150,7 +156,7 @@ impl ApiState {
 async fn healthz(State(state): State<ApiState>) -> Result<&'static str, Failure> {
     let late = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "no decisions are made");
     let status = tokio::time::timeout(Duration::from_secs(2), state.ask(Command::Status)).await.map_err(late)??;
-    match status.dataplane_error.or(status.unfiltered) {
+    match status.dataplane_error.or(status.unfiltered).or(status.state_error) {
         None => Ok("ok\n"),
         Some(error) => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, error)),
     }
@@ -268,8 +274,9 @@ async fn announce(State(state): State<ApiState>, Json(request): Json<AnnounceReq
     let rule = crate::rules::parse(&request.rule).map_err(Failure::bad)?;
     let lifetime = request.lifetime.as_deref().map(Age::lifetime).transpose().map_err(Failure::bad)?;
     let lifetime = lifetime.map(|age| age.0);
-    let id = state.ask(|answer| Command::Announce { rule: Box::new(rule), lifetime, answer }).await?;
+    let (id, saved) = state.ask(|answer| Command::Announce { rule: Box::new(rule), lifetime, answer }).await?;
     let view = settled(&state, id).await?;
+    on_disk(saved).await?;
     let message = match &view {
         Some(RuleView { id, state, reason: Some(reason), .. }) => format!("{id} is {state}: {reason}"),
         Some(RuleView { id, state, .. }) => format!("{id} is {state}"),
@@ -300,7 +307,8 @@ async fn withdraw(State(state): State<ApiState>, Json(request): Json<WithdrawReq
         Err(_) => Which::Nlri(Box::new(crate::rules::parse_match(text).map_err(Failure::bad)?)),
     };
     let outcome = state.ask(|answer| Command::Withdraw { rule, answer }).await?;
-    let text = outcome.map_err(|why| Failure::new(StatusCode::NOT_FOUND, why))?;
+    let (text, saved) = outcome.map_err(|why| Failure::new(StatusCode::NOT_FOUND, why))?;
+    on_disk(saved).await?;
     Ok(Json(Done { message: format!("withdrawn: {text}"), rule: None }))
 }
 
@@ -313,26 +321,58 @@ async fn explain(
     Ok(Json(explanation.map_err(Failure::bad)?))
 }
 
-async fn paused(state: &ApiState, pause: bool) -> Result<bool, Failure> {
-    let outcome = state.ask(|answer| Command::Pause(pause, answer)).await?;
-    outcome
-        .map_err(|words| Failure::new(StatusCode::BAD_GATEWAY, format!("the data plane did not follow yet: {words}")))
+/// What somebody is told is done outlives a crash.
+async fn on_disk(saved: Option<Saved>) -> Result<(), Failure> {
+    let Some(saved) = saved else { return Ok(()) };
+    let failed = |why: &str| {
+        let words = format!("it is done, but would not outlive a restart: {why}");
+        Failure::new(StatusCode::INSUFFICIENT_STORAGE, words)
+    };
+    match tokio::time::timeout(DISK_PATIENCE, saved).await {
+        Ok(Ok(outcome)) => outcome.map_err(|why| failed(&why)),
+        Ok(Err(_)) => Err(failed("the state file is written no more")),
+        Err(_) => Err(failed("the disk has not taken it yet")),
+    }
 }
 
-async fn pause(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
-    let changed = paused(&state, true).await?;
-    let message = if changed { "paused: nothing is filtered until `floodgate resume`" } else { "already paused" };
-    Ok(Json(Done { message: message.to_owned(), rule: None }))
+/// Waits until filtering is as it was asked for, and will be after a restart.
+async fn followed(outcome: Paused) -> Result<(bool, Option<String>), Failure> {
+    if let Some(applied) = outcome.applied {
+        let stopping = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
+        applied.await.map_err(stopping)?.map_err(|words| {
+            Failure::new(StatusCode::BAD_GATEWAY, format!("the data plane did not follow yet: {words}"))
+        })?;
+    }
+    on_disk(outcome.saved).await?;
+    Ok((outcome.changed, outcome.until))
+}
+
+async fn pause(State(state): State<ApiState>, body: Bytes) -> Result<Json<Done>, Failure> {
+    let request: PauseRequest = match body.trim_ascii() {
+        b"" => PauseRequest::default(),
+        body => serde_json::from_slice(body).map_err(Failure::bad)?,
+    };
+    let lifetime = request.lifetime.as_deref().map(Age::lifetime).transpose().map_err(Failure::bad)?;
+    let lifetime = lifetime.map(|age| age.0);
+    let (changed, until) = followed(state.ask(|answer| Command::Pause { lifetime, answer }).await?).await?;
+    let message = match (changed, until) {
+        (true, None) => "paused: nothing is filtered until `floodgate resume`".to_owned(),
+        (true, Some(end)) => format!("paused: nothing is filtered until {end}, or `floodgate resume`"),
+        (false, None) => "already paused, until `floodgate resume`".to_owned(),
+        (false, Some(end)) => format!("already paused, until {end} or `floodgate resume`"),
+    };
+    Ok(Json(Done { message, rule: None }))
 }
 
 async fn resume(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
-    let changed = paused(&state, false).await?;
+    let (changed, _) = followed(state.ask(Command::Resume).await?).await?;
     let message = if changed { "resumed: filtering is back" } else { "was not paused" };
     Ok(Json(Done { message: message.to_owned(), rule: None }))
 }
 
 async fn clear(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
-    let count = state.ask(Command::Clear).await?;
+    let (count, saved) = state.ask(Command::Clear).await?;
+    on_disk(saved).await?;
     Ok(Json(Done { message: format!("{count} local rules withdrawn"), rule: None }))
 }
 

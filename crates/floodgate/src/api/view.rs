@@ -35,6 +35,9 @@ pub struct StatusView {
     pub mode: String,
     /// All filtering is taken out for now.
     pub paused: bool,
+    /// When a pause ends by itself, RFC 3339, if it does.
+    #[serde(default)]
+    pub paused_until: Option<String>,
     /// Entries in use in the data plane.
     pub entries: u64,
     /// Entries that fit, where there is a limit.
@@ -54,6 +57,9 @@ pub struct StatusView {
     pub dataplane: String,
     /// Why, where it failed.
     pub dataplane_error: Option<String>,
+    /// Why what changes is not kept over a restart, if it is not.
+    #[serde(default)]
+    pub state_error: Option<String>,
     /// Changes applied since the start.
     pub applied: u64,
     /// Changes that the data plane did not take.
@@ -195,6 +201,15 @@ pub struct AnnounceRequest {
     /// The rule's text.
     pub rule: String,
     /// For how long, such as `10m`; without it until it is withdrawn.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<String>,
+}
+
+/// `POST /v1/pause`; the body may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// For how long, such as `30m`; without it until it is resumed.
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! The thread that owns the data plane. Its calls block (seconds on some hardware), so it runs beside the sessions and the decisions: one
 //! order at a time goes in, reports come back, and between orders it looks every second whether what was applied is still there.
 
+use crate::state_file::Ticket;
 use dataplane::{Condition, Counter, Dataplane, DataplaneError, Health, Usage};
 use engine::plan::{Applied, Plan, Ruleset};
 use flowspec::Nlri;
@@ -11,11 +12,16 @@ use std::time::{Duration, Instant};
 /// How often the data plane is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A change waits so long for the state file at most: filtering is worth more than knowing after a crash what was filtered.
+const STATE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// A change that takes so long leaves much memory behind that is free, but not given back.
 const LARGE: Duration = Duration::from_millis(100);
 
 /// What the thread is told to do.
 pub enum Order {
+    /// Wait until the state file has what is about to be applied; not for ever.
+    Await(Ticket),
     /// Put exactly these rules in force, whatever is there.
     Replace(Ruleset),
     /// Apply a difference to what was applied before.
@@ -95,11 +101,22 @@ struct Worker<F> {
     unfiltered: Option<String>,
     /// A large change was applied since memory was given back.
     swollen: bool,
+    /// It was told that a change was applied before the state file had it.
+    ahead: bool,
 }
 
 impl<F: FnMut(Report)> Worker<F> {
     fn new(dataplane: Box<dyn Dataplane>, report: F) -> Self {
-        Worker { dataplane, retired: None, report, in_force: false, blind: false, unfiltered: None, swollen: false }
+        Worker {
+            dataplane,
+            retired: None,
+            report,
+            in_force: false,
+            blind: false,
+            unfiltered: None,
+            swollen: false,
+            ahead: false,
+        }
     }
 
     fn run(mut self, inbox: &mpsc::Receiver<Order>) {
@@ -128,6 +145,7 @@ impl<F: FnMut(Report)> Worker<F> {
     fn obey(&mut self, order: Order) {
         let began = Instant::now();
         let outcome = match order {
+            Order::Await(ticket) => return self.wait_for(&ticket),
             Order::Replace(rules) => self.dataplane.replace(&rules),
             Order::Update(plan) => self.dataplane.update(&plan),
             Order::Measure { last } => return self.measure(last),
@@ -152,6 +170,12 @@ impl<F: FnMut(Report)> Worker<F> {
         self.swollen |= took > LARGE;
         self.look_at_interfaces();
         (self.report)(Report::Applied { outcome, took });
+    }
+
+    fn wait_for(&mut self, ticket: &Ticket) {
+        if !ticket.wait(STATE_PATIENCE) && !std::mem::replace(&mut self.ahead, true) {
+            tracing::warn!("the state file is slower than the data plane: changes are applied before they are in it");
+        }
     }
 
     fn measure(&mut self, last: bool) {

@@ -32,6 +32,7 @@ pub(super) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>
         }
     }
     api(config, &mut report);
+    state(config, &mut report);
     if config.dataplane.debounce.is_some_and(|time| time.0 > LONGEST_DEBOUNCE) {
         let message = "no rule would be enforced for so long; expected at most 1m".into();
         report.at(&[Key("dataplane"), Key("debounce")], message);
@@ -263,6 +264,19 @@ fn interfaces(patterns: &[Pattern], report: &mut Report<'_>) {
             let message = format!("`{}` takes out all that `{}` matches", other.as_str(), pattern.as_str());
             report.at(&[Key("dataplane"), Key("interfaces"), Index(index)], message);
         }
+    }
+}
+
+/// Nothing is made where nothing is: a slip would be a directory of root's.
+fn state(config: &Config, report: &mut Report<'_>) {
+    let file = &config.state.file;
+    let Some(directory) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return };
+    let place = [Key("state"), Key("file")];
+    if file.is_dir() {
+        report.at(&place, format!("{} is a directory; expected a file in it", file.display()));
+    } else if directory != std::path::Path::new(super::STATE_DIRECTORY) && !directory.is_dir() {
+        let directory = directory.display();
+        report.at(&place, format!("there is no directory {directory}; make it, or name another"));
     }
 }
 

@@ -395,9 +395,12 @@ impl Default for Api {
 
 impl Default for State {
     fn default() -> Self {
-        State { file: PathBuf::from("/var/lib/floodgate/state"), stale_time: Age::seconds(180) }
+        State { file: Path::new(STATE_DIRECTORY).join("state"), stale_time: Age::seconds(180) }
     }
 }
+
+/// Where the state file is unless the file says otherwise. The daemon makes this directory, and no other.
+pub const STATE_DIRECTORY: &str = "/var/lib/floodgate";
 
 /// Where the daemon listens for commands unless the file says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/floodgate/api.sock";

@@ -3,6 +3,7 @@
 use crate::api::{Explanation, PeerView, RuleView, StatusView};
 use crate::events::Event;
 use crate::samples::Samples;
+use crate::state_file::Saved;
 use flowspec::{Nlri, Rule, RuleId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,22 +31,29 @@ pub enum Command {
         rule: Box<Rule>,
         /// How long it lives.
         lifetime: Option<Duration>,
-        /// Its id.
-        answer: oneshot::Sender<RuleId>,
+        /// Its id, and when it is on the disk.
+        answer: oneshot::Sender<(RuleId, Option<Saved>)>,
     },
     /// Withdraw a local rule.
     Withdraw {
         /// Which.
         rule: Which,
-        /// Its text; or why not.
-        answer: oneshot::Sender<Result<String, String>>,
+        /// Its text, and when that is on the disk; or why not.
+        answer: oneshot::Sender<Result<(String, Option<Saved>), String>>,
     },
     /// One rule.
     Rule(RuleId, oneshot::Sender<Option<RuleView>>),
-    /// Take all filtering out, or put it back; the answer says whether that changed anything, when it is done, or the data plane's words.
-    Pause(bool, oneshot::Sender<Result<bool, String>>),
-    /// Withdraw all local rules; the answer is the number withdrawn.
-    Clear(oneshot::Sender<usize>),
+    /// Take all filtering out.
+    Pause {
+        /// For how long; without it until it is resumed.
+        lifetime: Option<Duration>,
+        /// What became of it.
+        answer: oneshot::Sender<Paused>,
+    },
+    /// Put filtering back.
+    Resume(oneshot::Sender<Paused>),
+    /// Withdraw all local rules; the answer is the number withdrawn, and when that is on the disk.
+    Clear(oneshot::Sender<(usize, Option<Saved>)>),
     /// What happens to a packet.
     Explain(Vec<u8>, oneshot::Sender<Result<Explanation, String>>),
     /// The latest events, oldest first.
@@ -54,6 +62,19 @@ pub enum Command {
     Samples(oneshot::Sender<Result<Samples, String>>),
     /// Events from now on.
     Watch(oneshot::Sender<broadcast::Receiver<Arc<Event>>>),
+}
+
+/// What became of a pause, or of its end.
+#[derive(Debug)]
+pub struct Paused {
+    /// Whether that changed what is filtered.
+    pub changed: bool,
+    /// When a pause ends by itself, RFC 3339, if it does.
+    pub until: Option<String>,
+    /// Told when it is done, or the data plane's words.
+    pub applied: Option<oneshot::Receiver<Result<bool, String>>>,
+    /// Told when it is on the disk.
+    pub saved: Option<Saved>,
 }
 
 /// A rule named by a person.

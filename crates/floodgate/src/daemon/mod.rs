@@ -9,6 +9,7 @@
 //!
 //! Nothing waits for what is to its right, except that a full queue of updates stops the reading of more from that peer: keepalives go on.
 
+pub(crate) mod clock;
 mod command;
 mod convert;
 mod core;
@@ -17,5 +18,6 @@ mod peer_table;
 mod retention;
 mod supervisor;
 
-pub use command::{Command, RuleFilter, Which};
+pub use clock::{ClockMark, WallTrust};
+pub use command::{Command, Paused, RuleFilter, Which};
 pub use supervisor::{run, run_exabgp};

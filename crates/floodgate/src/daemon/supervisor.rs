@@ -1,19 +1,22 @@
 //! The main task: configuration, signals, start and stop.
 
 use super::Command;
+use super::clock;
 use super::core::{self, Change, Core};
 use super::front::{self, Front, Source};
 use crate::api::{self, ApiListeners, ApiState, Reload};
-use crate::config::{Config, OnExit};
+use crate::config::{self, Config, OnExit};
 use crate::exabgp::{self, Request};
 use crate::interfaces;
 use crate::logging;
 use crate::net::PeerId;
 use crate::peers::{Changes, Peers};
-use crate::state_file;
+use crate::state_file::{self, Loaded};
 use anyhow::{Context, Result, anyhow};
 use std::collections::BTreeSet;
+use std::fs::DirBuilder;
 use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -134,27 +137,23 @@ impl Supervisor {
         }
         let surroundings = Surroundings::look(&config)?;
         warn_of_vain_patterns(&config);
-        let remembered = remembered(&config);
-        let preserved = remembered.iter().any(|origin| !origin.paths.is_empty());
+        let loaded = remembered(&config);
+        clock::start(loaded.restored.clock);
+        let preserved = loaded.restored.rules() > 0;
 
         let (from_peers, peer_outputs) = mpsc::channel(64);
         let (commands, command_queue) = mpsc::channel(64);
         let (changes, change_queue) = mpsc::channel(16);
         let (wish, wishes) = mpsc::channel(64);
         let mut front = match exabgp {
-            true => front::exabgp(from_peers, &remembered, &config)?,
+            true => front::exabgp(from_peers, &loaded.restored.remembered, &config)?,
             false => Front::Bgp(Box::new(Peers::new(from_peers, preserved))),
         };
         let fresh = config;
         let config = Arc::new(front.complete(fresh.clone()));
         let ids = front.ids(&config);
         let core_ended = Core::spawn(
-            core::Setup {
-                config: Arc::clone(&config),
-                ids: ids.clone(),
-                surroundings: surroundings.clone(),
-                remembered,
-            },
+            core::Setup { config: Arc::clone(&config), ids: ids.clone(), surroundings: surroundings.clone(), loaded },
             core::Queues { peers: peer_outputs, commands: command_queue, changes: change_queue, wishes: wish },
         )?;
 
@@ -370,24 +369,25 @@ fn warn_of_vain_patterns(config: &Config) {
     }
 }
 
-/// Rules of an earlier run.
-fn remembered(config: &Config) -> Vec<state_file::Remembered> {
+/// What an earlier run left in the state file.
+fn remembered(config: &Config) -> Loaded {
     let path = &config.state.file;
     if path.as_os_str().is_empty() {
-        return Vec::new();
+        return Loaded::default();
     }
-    match state_file::load(path) {
-        Ok((remembered, wrong)) => {
-            for what in wrong {
-                tracing::warn!("{}: {what}", path.display());
-            }
-            remembered
-        }
-        Err(error) => {
-            tracing::warn!(%error, "cannot read {}; starting without the rules of the last run", path.display());
-            Vec::new()
-        }
+    // The usual place is made; any other is somebody's choice, or a slip.
+    let directory = Path::new(config::STATE_DIRECTORY);
+    if path.parent() == Some(directory)
+        && let Err(error) = DirBuilder::new().mode(0o750).create(directory)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        tracing::error!(%error, "cannot make {}", directory.display());
     }
+    let loaded = state_file::load(path);
+    for what in &loaded.wrong {
+        tracing::warn!("{}: {what}", path.display());
+    }
+    loaded
 }
 
 /// systemd, if it is there, started ExaBGP and not us: it is not ours to speak to.

@@ -125,8 +125,6 @@ fn floodgate_is_killed() -> Result<()> {
         controller.wait_established(PATIENCE)?;
         controller.announce_text(NTP)?;
         wait_installed(&daemon, &mut exabgp, 1)?;
-        // What is remembered is written a moment later.
-        std::thread::sleep(Duration::from_millis(1500));
         let first = floodgates(&site);
         ensure!(first.len() == 1, "{first:?}");
         kill(first[0])?;

@@ -52,8 +52,6 @@ fn faults_filters_stay_over_a_crash_without_a_gap() -> Result<()> {
     controller.announce(rules.clone());
     controller.announce_text(NTP)?;
     daemon.wait_rules("all rules", PATIENCE, |rules| rules.len() == 1001 && installed(rules))?;
-    // The state file is written a second after the last change at the latest.
-    thread::sleep(Duration::from_millis(2500));
 
     daemon.kill()?;
     ensure!(!wire.passes(&attack())?, "the filter went with the daemon");
@@ -79,7 +77,6 @@ fn faults_what_nobody_confirms_goes() -> Result<()> {
     let controller = controller(&site)?;
     controller.announce_text(NTP)?;
     daemon.wait_rules("the rule", PATIENCE, |rules| rules.len() == 1 && installed(rules))?;
-    thread::sleep(Duration::from_millis(2500));
     daemon.kill()?;
     drop(controller);
     daemon.launch()?;

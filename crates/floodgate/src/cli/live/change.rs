@@ -2,7 +2,7 @@
 
 use super::client::{Client, Failure};
 use super::{LiveArgs, NEGATIVE, OK, ask};
-use crate::api::{AnnounceRequest, Done, WithdrawRequest};
+use crate::api::{AnnounceRequest, Done, PauseRequest, WithdrawRequest};
 use crate::cli::output::Output;
 use crate::config::Age;
 use anyhow::Result;
@@ -22,8 +22,9 @@ pub(super) fn withdraw(args: &LiveArgs, rule: &[String]) -> Result<u8> {
 }
 
 /// Takes all filtering out.
-pub(super) fn pause(args: &LiveArgs) -> Result<u8> {
-    change(args, "/v1/pause", NOTHING)
+pub(super) fn pause(args: &LiveArgs, lifetime: Option<Age>) -> Result<u8> {
+    let request = lifetime.map(|age| PauseRequest { lifetime: Some(age.to_string()) });
+    change(args, "/v1/pause", request.as_ref())
 }
 
 /// Puts it back.

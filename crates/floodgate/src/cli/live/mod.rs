@@ -39,8 +39,8 @@ pub enum LiveCommand {
     Announce(AnnounceArgs),
     /// Withdraw a rule that was announced on this machine
     Withdraw(WithdrawArgs),
-    /// Take all filtering out, until `resume`
-    Pause(LiveArgs),
+    /// Take all filtering out, until `resume` or for a time
+    Pause(PauseArgs),
     /// Put filtering back
     Resume(LiveArgs),
     /// Withdraw all rules that were announced on this machine
@@ -161,6 +161,22 @@ pub struct AnnounceArgs {
     pub rule: Vec<String>,
 }
 
+/// Arguments of `pause`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "It lasts over restarts of the daemon.
+
+Examples:
+  floodgate pause --for 30m
+  floodgate pause")]
+pub struct PauseArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// For how long, such as 30m; without it until `resume`
+    #[arg(long = "for", value_name = "TIME", value_parser = Age::lifetime)]
+    pub lifetime: Option<Age>,
+}
+
 /// Arguments of `withdraw`.
 #[derive(Clone, Debug, Args)]
 pub struct WithdrawArgs {
@@ -186,7 +202,7 @@ pub fn run(command: &LiveCommand) -> Result<u8> {
         LiveCommand::History(args) => show::history(&args.live, args.count),
         LiveCommand::Announce(args) => change::announce(&args.live, &args.rule, args.lifetime),
         LiveCommand::Withdraw(args) => change::withdraw(&args.live, &args.rule),
-        LiveCommand::Pause(args) => change::pause(args),
+        LiveCommand::Pause(args) => change::pause(&args.live, args.lifetime),
         LiveCommand::Resume(args) => change::resume(args),
         LiveCommand::Clear(args) => change::clear(args),
         LiveCommand::Reload(args) => change::reload(args),

@@ -155,7 +155,10 @@ pub(super) fn status_text(status: &StatusView) -> String {
     };
     let filtering = match (status.paused, status.mode.as_str()) {
         _ if let Some(why) = &status.unfiltered => format!("NOTHING IS FILTERED: {why}"),
-        (true, _) => "PAUSED: nothing is filtered".to_owned(),
+        (true, _) => match &status.paused_until {
+            Some(end) => format!("PAUSED until {end}: nothing is filtered"),
+            None => "PAUSED: nothing is filtered".to_owned(),
+        },
         (false, "monitor") => "monitor: counting, nothing is dropped".to_owned(),
         (false, mode) => mode.to_owned(),
     };
@@ -195,6 +198,9 @@ pub(super) fn status_text(status: &StatusView) -> String {
         ),
     ] {
         table.add_row([key.to_owned(), value]);
+    }
+    if let Some(error) = &status.state_error {
+        table.add_row(["state", &format!("NOT SAVED, a restart would lose what changed: {error}")]);
     }
     for warning in &status.warnings {
         table.add_row(["warning", warning]);

@@ -1,13 +1,15 @@
 //! Answers to what the API asks.
 
-use super::{Core, LOCAL, now};
+use super::state_writer::pause_end;
+use super::{Core, LOCAL, clock, now};
 use crate::api::{AttachmentView, Explanation, OriginView, PeerView, RuleView, StatusView};
 use crate::cli::explain::{parse_packet, verdict, words_of};
 use crate::cli::input::to_hex;
-use crate::daemon::command::{Command, RuleFilter, Which};
+use crate::daemon::command::{Command, Paused, RuleFilter, Which};
 use crate::daemon::peer_table::PeerEntry;
-use crate::events::{About, Kind, timestamp, unix_time};
+use crate::events::{About, Kind, timestamp};
 use crate::net::PeerId;
+use crate::state_file::{Pause, Saved};
 use dataplane::Attachment;
 use engine::Route;
 use flowspec::{Exemption, Nlri, Rule, RuleId, Scope};
@@ -60,7 +62,8 @@ impl Core {
             Command::Rule(id, answer) => drop(answer.send(self.engine.rule_by_id(id).map(|rule| self.view(&rule)))),
             Command::Announce { rule, lifetime, answer } => drop(answer.send(self.announce(*rule, lifetime))),
             Command::Withdraw { rule, answer } => drop(answer.send(self.withdraw(rule))),
-            Command::Pause(pause, answer) => self.pause(pause, answer),
+            Command::Pause { lifetime, answer } => drop(answer.send(self.pause(lifetime))),
+            Command::Resume(answer) => drop(answer.send(self.resume())),
             Command::Clear(answer) => drop(answer.send(self.clear())),
             Command::Explain(packet, answer) => drop(answer.send(self.explain(&packet))),
             Command::History(count, answer) => drop(answer.send(self.history.latest(count))),
@@ -86,6 +89,7 @@ impl Core {
             unfiltered: self.engine.unfiltered().map(str::to_owned),
             mode: if self.engine.is_monitoring() { "monitor" } else { "enforce" }.to_owned(),
             paused: self.engine.is_paused(),
+            paused_until: pause_end(self.pause),
             entries: applying.usage.entries,
             capacity: applying.usage.capacity,
             dataplane_memory: applying.usage.memory,
@@ -99,6 +103,7 @@ impl Core {
             }
             .to_owned(),
             dataplane_error: applying.error.clone(),
+            state_error: self.state.trouble(),
             applied: applying.applied,
             failures: applying.failures,
             damages: applying.damages,
@@ -125,7 +130,8 @@ impl Core {
             Attachment::None(why) => Some(format!("{} is not filtered: {why}", interface.name)),
             Attachment::Native | Attachment::Generic | Attachment::Prerouting => None,
         });
-        unfiltered.chain(condition.warnings.iter().cloned()).chain(self.unenforced_warning()).collect()
+        let kept = condition.warnings.iter().cloned().chain(self.state.notes());
+        unfiltered.chain(kept).chain(self.unenforced_warning()).collect()
     }
 
     /// The stale rules of each peer that has some.
@@ -185,7 +191,7 @@ impl Core {
             reason: state.reason(),
             entries: state.entries(),
             origins: origins.collect(),
-            expires: rule.expires().map(|end| timestamp(unix_time(end.0))),
+            expires: rule.expires().map(|end| timestamp(clock::date(end))),
             packets: counter.map(|counter| counter.packets),
             bytes: counter.map(|counter| counter.bytes),
             dropped: counter.and_then(|counter| counter.dropped_packets),
@@ -199,7 +205,7 @@ impl Core {
         self.peers.get(PeerId(peer.0)).map(|entry| entry.config.name.clone()).unwrap_or_default()
     }
 
-    fn announce(&mut self, rule: Rule, lifetime: Option<Duration>) -> RuleId {
+    fn announce(&mut self, rule: Rule, lifetime: Option<Duration>) -> (RuleId, Option<Saved>) {
         let id = rule.nlri.id();
         match lifetime {
             Some(age) => {
@@ -210,12 +216,12 @@ impl Core {
         self.history.record(Kind::Announced, local(id, rule.to_string()));
         let route = Route { next_hop: rule.next_hop, ..Route::local(rule.actions) };
         let expires = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
-        self.engine.announce(LOCAL, rule.nlri, None, Arc::new(route), now(), expires);
-        self.memory.touch();
-        id
+        let nlri = Arc::new(rule.nlri);
+        self.engine.announce(LOCAL, Arc::clone(&nlri), None, Arc::new(route), now(), expires);
+        (id, self.save_rule(&nlri))
     }
 
-    fn withdraw(&mut self, which: Which) -> Result<String, String> {
+    fn withdraw(&mut self, which: Which) -> Result<(String, Option<Saved>), String> {
         let (nlri, text) = {
             let rule = match &which {
                 Which::Id(id) => self.engine.rule_by_id(*id),
@@ -236,27 +242,53 @@ impl Core {
         self.engine.withdraw(LOCAL, Arc::clone(&nlri), None);
         tracing::info!(id = %nlri.id(), rule = text, "withdrawn here");
         self.history.record(Kind::Withdrawn, local(nlri.id(), text.clone()));
-        self.memory.touch();
-        Ok(text)
+        Ok((text, self.save_rule(&nlri)))
     }
 
-    fn pause(&mut self, pause: bool, answer: tokio::sync::oneshot::Sender<Result<bool, String>>) {
-        if pause == self.engine.is_paused() {
-            let _ = answer.send(Ok(false));
-            return;
+    fn pause(&mut self, lifetime: Option<Duration>) -> Paused {
+        let until = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
+        let changed = self.pause.is_none();
+        if !changed && self.pause.is_some_and(|pause| pause.until == until) {
+            return Paused { changed: false, until: pause_end(self.pause), applied: None, saved: None };
         }
-        if pause {
+        self.pause = Some(Pause { until });
+        let end = pause_end(self.pause);
+        let words = end.as_ref().map_or_else(|| "until it is resumed".to_owned(), |end| format!("until {end}"));
+        tracing::warn!("paused {words}: nothing is filtered");
+        self.history.record(Kind::Paused, About::words(words));
+        let saved = self.save_pause();
+        let applied = changed.then(|| {
             self.applying.keep_counts();
             self.engine.pause();
-        } else {
-            self.engine.resume();
-        }
-        tracing::warn!("{}", if pause { "paused: nothing is filtered" } else { "resumed" });
-        self.history.record(if pause { Kind::Paused } else { Kind::Resumed }, About::default());
-        self.applying.answer_when_applied(answer);
+            self.applying.when_applied()
+        });
+        Paused { changed, until: end, applied, saved }
     }
 
-    fn clear(&mut self) -> usize {
+    fn resume(&mut self) -> Paused {
+        let changed = self.pause.take().is_some();
+        let (applied, saved) = if changed {
+            tracing::warn!("resumed");
+            self.history.record(Kind::Resumed, About::default());
+            let saved = self.save_pause();
+            self.engine.resume();
+            (Some(self.applying.when_applied()), saved)
+        } else {
+            (None, None)
+        };
+        Paused { changed, until: None, applied, saved }
+    }
+
+    /// A pause ends by itself.
+    pub(super) fn end_pause_if_due(&mut self) {
+        let end = self.pause.and_then(|pause| pause.until);
+        if end.is_some_and(|end| end <= clock::passed()) {
+            tracing::warn!("the pause is over");
+            self.resume();
+        }
+    }
+
+    fn clear(&mut self) -> (usize, Option<Saved>) {
         let local: Vec<Arc<Nlri>> = self
             .engine
             .rules()
@@ -267,8 +299,7 @@ impl Core {
             self.engine.withdraw(LOCAL, Arc::clone(nlri), None);
         }
         self.history.record(Kind::Cleared, About::words(format!("{} local rules", local.len())));
-        self.memory.touch();
-        local.len()
+        (local.len(), self.save_rules(&local))
     }
 
     fn explain(&self, octets: &[u8]) -> Result<Explanation, String> {

@@ -134,9 +134,11 @@ impl Applying {
         self.send(Order::Stop { remove });
     }
 
-    /// Answers when what is wanted now is in force, or the try failed.
-    pub(super) fn answer_when_applied(&mut self, answer: oneshot::Sender<Result<bool, String>>) {
+    /// Tells when what is wanted now is in force, or the try failed.
+    pub(super) fn when_applied(&mut self) -> oneshot::Receiver<Result<bool, String>> {
+        let (answer, applied) = oneshot::channel();
         self.waiting.push(answer);
+        applied
     }
 
     /// When something is due.
@@ -272,6 +274,11 @@ impl Core {
         applying.gather_until = None;
         let change = self.engine.take_change();
         self.tell_rejected();
+        // What the kernel filters, the state file knows.
+        self.save_changes();
+        if let Some(ticket) = self.state.latest() {
+            self.applying.send(Order::Await(ticket));
+        }
         let order = match change {
             Some(engine::Change::Full(rules)) => Order::Replace(rules),
             Some(engine::Change::Plan(plan)) => {

@@ -7,11 +7,12 @@ mod answers;
 mod applying;
 mod malformed;
 mod quiet;
-mod remember;
 mod sessions;
+mod state_writer;
 mod unenforced;
 
 use super::Command;
+use super::clock::{self, now};
 use super::convert;
 use super::peer_table::PeerTable;
 use super::supervisor::Surroundings;
@@ -19,16 +20,15 @@ use crate::apply::Report;
 use crate::config::{Config, Mode};
 use crate::events::{About, History, Kind};
 use crate::net::{FromPeer, PeerId};
-use crate::peers::unix_now;
-use crate::state_file::Remembered;
+use crate::state_file::{Loaded, Pause};
 use anyhow::{Context, Result};
 use applying::Applying;
-use engine::{Engine, EngineConfig, Timestamp};
+use engine::{Engine, EngineConfig};
 use quiet::Subject;
-use remember::Memory;
+use state_writer::StateWriter;
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
@@ -82,7 +82,8 @@ pub(in crate::daemon) struct Setup {
     pub(in crate::daemon) config: Arc<Config>,
     pub(in crate::daemon) ids: Vec<PeerId>,
     pub(in crate::daemon) surroundings: Surroundings,
-    pub(in crate::daemon) remembered: Vec<Remembered>,
+    /// What the state file says.
+    pub(in crate::daemon) loaded: Loaded,
 }
 
 /// Where its messages come from and go to.
@@ -111,7 +112,9 @@ pub(in crate::daemon) struct Core {
     history: History,
     quiet: quiet::Quiet,
     applying: Applying,
-    memory: Memory,
+    state: StateWriter,
+    /// Filtering is paused.
+    pause: Option<Pause>,
     /// Requests that wait for new counters, and until when.
     waiting: Vec<(Instant, Command)>,
     wishes: mpsc::Sender<Wish>,
@@ -145,7 +148,7 @@ impl Core {
     }
 
     fn new(setup: Setup, wishes: mpsc::Sender<Wish>, reports: mpsc::UnboundedSender<Report>) -> Result<Self> {
-        let Setup { config, ids, surroundings, remembered } = setup;
+        let Setup { config, ids, surroundings, loaded } = setup;
         let applying = Applying::start(&config, &surroundings, reports)?;
         let mut peers = PeerTable::default();
         peers.configure(&config, &ids);
@@ -155,7 +158,8 @@ impl Core {
             history: History::new(config.api.history),
             quiet: quiet::Quiet::default(),
             applying,
-            memory: Memory::new(&config),
+            state: StateWriter::open(&config, &loaded),
+            pause: None,
             waiting: Vec::new(),
             wishes,
             listening: Vec::new(),
@@ -167,7 +171,7 @@ impl Core {
             surroundings,
         };
         core.history.record(Kind::Started, About::default());
-        core.take_over(remembered);
+        core.take_over(loaded);
         Ok(core)
     }
 
@@ -236,7 +240,7 @@ impl Core {
             Change::Stop { keep } => {
                 self.stopping = true;
                 self.history.record(Kind::Stopping, About::default());
-                self.remember_at_the_end(keep);
+                self.save_at_the_end(keep);
                 self.applying.stop(!keep);
             }
         }
@@ -252,7 +256,7 @@ impl Core {
     fn configure(&mut self, config: Arc<Config>, surroundings: Surroundings, ids: &[PeerId]) {
         self.peers.configure(&config, ids);
         self.history.resize(config.api.history);
-        self.memory.configure(&config);
+        self.state.configure(&config);
         self.config = config;
         self.surroundings = surroundings;
         self.engine.reconfigure(self.engine_config());
@@ -268,7 +272,7 @@ impl Core {
     /// When to look again if nothing happens.
     fn deadline(&self) -> Instant {
         let impatient = self.waiting.first().map(|(until, _)| *until);
-        let timers = [self.applying.deadline(), self.memory.deadline(), impatient];
+        let timers = [self.applying.deadline(), self.state.deadline(), impatient];
         timers.into_iter().flatten().fold(self.next_tick, Instant::min)
     }
 
@@ -276,7 +280,7 @@ impl Core {
     fn tick(&mut self) {
         self.next_tick = Instant::now() + TICK;
         self.expire_end_of_rib_timers();
-        for (peer, nlri) in self.engine.expire(passed()) {
+        for (peer, nlri) in self.engine.expire(clock::passed()) {
             let peer = PeerId(peer.0);
             if !self.admit(peer, Subject::Expired, "rules") {
                 continue;
@@ -288,7 +292,8 @@ impl Core {
         }
         self.tell_what_was_left_out();
         self.answer_the_impatient();
-        self.remember_if_due();
+        self.end_pause_if_due();
+        self.rewrite_if_due();
     }
 }
 
@@ -307,17 +312,4 @@ fn engine_config(config: &Config, surroundings: &Surroundings, peers: &PeerTable
         peers: configured.chain([(LOCAL, engine::PeerConfig::local())]).collect(),
         monitor: config.dataplane.mode == Mode::Monitor,
     }
-}
-
-/// Seconds since 1970, so that what is remembered over a restart means the same then; but the clock may be set without moving us. A
-/// second that has begun counts as passed: what lasts from now on is never shorter than asked.
-fn now() -> Timestamp {
-    passed().plus(1)
-}
-
-/// The whole seconds that are over: what ends then has ended.
-fn passed() -> Timestamp {
-    static START: OnceLock<(Instant, u64)> = OnceLock::new();
-    let (start, unix) = START.get_or_init(|| (Instant::now(), unix_now()));
-    Timestamp(unix + start.elapsed().as_secs())
 }

@@ -1,7 +1,7 @@
 //! What the sessions tell, brought to the engine.
 
 use super::malformed::{Evidence, evidence};
-use super::{Core, Subject, Wish, now, passed};
+use super::{Core, Subject, Wish, clock, now};
 use crate::daemon::convert;
 use crate::daemon::retention::{self, PeerRoutes, Refresh};
 use crate::events::{About, Kind, timestamp};
@@ -107,7 +107,6 @@ impl Core {
             Output::RouteRefresh { family, kind: RefreshKind::End } => {
                 let end = self.routes(peer).map(|mut routes| routes.end_refresh(family));
                 tracing::debug!(peer = self.name(peer), %family, ?end, "end of a route refresh");
-                self.memory.touch();
             }
             // We announce nothing, so there is nothing to send again.
             Output::RouteRefresh { kind: RefreshKind::Request | RefreshKind::Other(_), .. } | Output::TooLong(_) => {}
@@ -169,7 +168,7 @@ impl Core {
 
     /// Says which peers did not send everything in time; the engine drops what they did not send.
     pub(super) fn expire_end_of_rib_timers(&mut self) {
-        for (peer, family) in self.engine.unsynchronized(passed()) {
+        for (peer, family) in self.engine.unsynchronized(clock::passed()) {
             let peer = self.name(PeerId(peer.0));
             tracing::warn!(peer, ?family, "not everything was sent again in time; what was not is withdrawn");
         }
@@ -197,7 +196,6 @@ impl Core {
             }
             self.history.record(Kind::PeerDown, About::peer(&name).saying(format!("{reason}; {fate}")));
         }
-        self.memory.touch();
     }
 
     fn end_of_rib(&mut self, peer: PeerId, family: AfiSafi) {
@@ -207,7 +205,6 @@ impl Core {
         if let Some(mut routes) = self.routes(peer) {
             routes.end_of_rib(family);
         }
-        self.memory.touch();
     }
 
     fn update(&mut self, peer: PeerId, update: Update) {
@@ -254,9 +251,6 @@ impl Core {
                     Announced::Taken | Announced::Known | Announced::Dropped | Announced::UnknownPeer => {}
                 }
             }
-        }
-        if count > 0 {
-            self.memory.touch();
         }
         if !told {
             self.history.record(Kind::Bulk, About::peer(&name).saying(format!("{count} routes in one update")));
