@@ -10,10 +10,12 @@ use std::time::{Duration, SystemTime};
 
 pub use engine::plan::{Applied, RuleFailure};
 pub use interface_names::{glob, means};
+pub use links::{Link, links};
 pub use none::NoDataplane;
 
 pub mod cumulus;
 mod interface_names;
+mod links;
 pub mod nftables;
 mod none;
 pub mod xdp;

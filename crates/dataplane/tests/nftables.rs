@@ -1,7 +1,7 @@
 //! The nftables back end in the kernel, in network namespaces of its own.
 
 use dataplane::nftables::{Nftables, Options};
-use dataplane::{Dataplane, Health};
+use dataplane::{Applied, Dataplane, Health, RuleFailure};
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::space::Space;
 use flowspec::{Comparison, ComponentType, Effect, Family, Nlri, NumericOp, Policing, Prefix};
@@ -314,5 +314,88 @@ fn what_is_shown_is_what_nft_takes() -> anyhow::Result<()> {
     loaded?;
     assert_eq!((pair.arrive(53, 3)?, pair.arrive(54, 3)?), (0, 3));
     assert!(pair.arrive(17, 9)? < 9);
+    Ok(())
+}
+
+/// The bucket of a limit in octets holds one second of the rate, and 65536 octets of a lower one: what the manual says and `compile` shows.
+#[test]
+fn what_a_limit_lets_through_at_once_is_what_is_shown() -> anyhow::Result<()> {
+    needs!(root, "ip", "nft");
+    let pair = Pair::new()?;
+    let mut nft = pair.dataplane()?;
+    let sender = PacketSocket::open(&pair.attacker, "a0")?;
+    let octets = packet::udp("10.0.0.1:123".parse()?, "10.0.0.2:9".parse()?, &[7; 972]);
+    let frame = packet::ethernet(pair.attacker.mac("a0")?, pair.victim.mac("v0")?, &octets);
+    for (rate, bucket) in [(200_000.0f32, 200_000.0), (1000.0, 65_536.0), (2e9, 2e9), (100e9, f64::INFINITY)] {
+        let policing = Policing::Limit { bytes: Some(rate), packets: None };
+        let rule = compiled(reflection([10, 0, 0, 2], 123), Effect { policing, ..Effect::ACCEPT });
+        nft.clear()?;
+        nft.replace(&ruleset([rule]))?;
+        let began = std::time::Instant::now();
+        let (mut matched, mut dropped) = (0, 0);
+        while matched < 500 {
+            for _ in 0..50 {
+                sender.send(&frame)?;
+            }
+            let counter = nft.counters()?[0].1;
+            (matched, dropped) = (counter.packets, counter.dropped_packets.unwrap_or(0));
+        }
+        let passed = (matched - dropped) as f64 * octets.len() as f64;
+        let most = bucket + f64::from(rate) * began.elapsed().as_secs_f64() + octets.len() as f64;
+        let least = (bucket - octets.len() as f64).min(matched as f64 * octets.len() as f64);
+        assert!((least..=most).contains(&passed), "rate {rate}: {passed} octets passed, expected {least} to {most}");
+    }
+    Ok(())
+}
+
+/// Rules that packets meet one after the other have a most, in the chain of all packets and in that of a destination.
+#[test]
+fn long_lists_of_ranges_are_over_capacity() -> anyhow::Result<()> {
+    needs!(root, "ip", "nft");
+    let pair = Pair::new()?;
+    let options = Options { max_chain_rules: 10, ..Options::default() };
+    let mut nft = pair.victim.run(|| Nftables::open(options))?;
+    let range = |destination: Option<[u8; 4]>, n: u16| {
+        let ops = [
+            NumericOp::new(Comparison::GreaterOrEqual, (100 * n).into()),
+            NumericOp { and: true, ..NumericOp::new(Comparison::LessOrEqual, (100 * n + 50).into()) },
+        ];
+        let mut builder = Nlri::builder(Family::Ipv4);
+        if let Some(host) = destination {
+            builder =
+                builder.prefix(ComponentType::Destination, Prefix::V4(ipnet::Ipv4Net::new(host.into(), 32).unwrap()));
+        }
+        let builder = builder.numeric(ComponentType::Protocol, &[NumericOp::new(Comparison::Equal, 17)]);
+        compiled(builder.numeric(ComponentType::SourcePort, &ops).build().unwrap(), DISCARD)
+    };
+    for destination in [None, Some([10, 0, 0, 2])] {
+        // For a destination, ranges have slots up to 16 kinds; from then on its rules stand in a chain.
+        let rules: Vec<_> = (0..30).map(|n| range(destination, n)).collect();
+        let placed = if destination.is_some() { 16 } else { 10 };
+        let applied = nft.replace(&ruleset(rules.clone()))?;
+        assert_eq!(applied.failures.len(), 30 - placed, "{destination:?}");
+        let is_over = |failure: &RuleFailure| matches!(failure, RuleFailure::OverCapacity(why) if why.contains("max-chain-rules"));
+        assert!(applied.failures.iter().all(|(_, failure)| is_over(failure)), "{:?}", applied.failures);
+        let failed = |applied: &Applied, n: usize| applied.failures.iter().any(|(nlri, _)| *nlri == rules[n].nlri);
+        let dropped: Vec<usize> = (0..30).filter(|&n| !failed(&applied, n)).collect();
+        for n in 0..30 {
+            let arrived = pair.arrive(100 * n as u16 + 7, 1)?;
+            assert_eq!(arrived, usize::from(!dropped.contains(&n)), "{destination:?} rule {n}");
+        }
+        // Those that go make room, and no rule is in force that is not shown so.
+        let goes: Vec<_> = dropped.iter().take(4).map(|&n| rules[n].nlri.clone()).collect();
+        let late: Vec<_> = (0..30).filter(|n| !dropped.contains(n)).map(|n| rules[n].clone()).collect();
+        let applied = nft.update(&Plan { remove: goes, upsert: late, ..Plan::default() })?;
+        assert_eq!(applied.failures.len(), 30 - placed - 4, "{destination:?}");
+        for n in 0..30 {
+            let in_force = !failed(&applied, n) && !dropped[..4].contains(&n);
+            assert_eq!(
+                pair.arrive(100 * n as u16 + 7, 1)?,
+                usize::from(!in_force),
+                "{destination:?} rule {n} after the change"
+            );
+        }
+        assert_eq!(nft.health()?, Health::Intact);
+    }
     Ok(())
 }

@@ -84,3 +84,59 @@ fn loads_and_changes() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// What each rule costs a packet that every packet is compared with, against a table without such rules in the same run.
+#[test]
+#[ignore = "a measurement"]
+fn a_rule_that_every_packet_meets() -> anyhow::Result<()> {
+    needs!(root, "ip");
+    const PACKETS: u32 = 20_000;
+    let (attacker, victim) = (Netns::new("nft-la")?, Netns::new("nft-lv")?);
+    lab::veth(lab::End::new(&attacker, "a0", &["10.0.0.1/24"]), lab::End::new(&victim, "v0", &["10.0.0.2/24"]))?;
+    let sender = lab::PacketSocket::open(&attacker, "a0")?;
+    // To an address that is not there and without forwarding: the packet ends right behind the hook.
+    let octets = lab::packet::udp("10.0.0.1:1".parse()?, "10.9.9.9:9".parse()?, b"hello");
+    let frame = lab::packet::ethernet(attacker.mac("a0")?, victim.mac("v0")?, &octets);
+    let range = |n: u32| {
+        let ops = [
+            NumericOp::new(Comparison::GreaterOrEqual, (2 * n + 10).into()),
+            NumericOp { and: true, ..NumericOp::new(Comparison::LessOrEqual, (2 * n + 11).into()) },
+        ];
+        let builder =
+            Nlri::builder(Family::Ipv4).numeric(ComponentType::Protocol, &[NumericOp::new(Comparison::Equal, 17)]);
+        let nlri = builder.numeric(ComponentType::SourcePort, &ops).build().unwrap();
+        let entries = vec![Space::of(&nlri)];
+        let effect = Effect { policing: Policing::Discard, ..Effect::ACCEPT };
+        Arc::new(CompiledRule { id: nlri.id(), nlri: Arc::new(nlri), effect, entries })
+    };
+    let options = Options { max_chain_rules: usize::MAX, ..Options::default() };
+    let mut nft = victim.run(|| Nftables::open(options))?;
+    let mut best = [f64::MAX; 4];
+    let counts = [1, 100, 1_000, 10_000];
+    let mut loads = [0.0f64; 4];
+    for _ in 0..5 {
+        for (at, count) in counts.into_iter().enumerate() {
+            let mut rules: Vec<_> = (0..count).map(range).collect();
+            rules.sort_by(|a, b| a.nlri.cmp(&b.nlri));
+            let start = Instant::now();
+            assert_eq!(nft.replace(&Ruleset { protected: Arc::default(), rules })?.failures, Vec::new());
+            loads[at] = start.elapsed().as_secs_f64() * 1e3;
+            let packets = if count > 1_000 { PACKETS / 10 } else { PACKETS };
+            let start = Instant::now();
+            for _ in 0..packets {
+                sender.send(&frame)?;
+            }
+            best[at] = best[at].min(start.elapsed().as_nanos() as f64 / f64::from(packets));
+        }
+    }
+    for (at, count) in counts.into_iter().enumerate() {
+        let each = (best[at] - best[0]) / f64::from(count.max(2) - 1);
+        println!(
+            "{count:>6} rules: {:>7.0} ns a packet, {:>5.1} times one rule, {each:>5.1} ns each; load {:.0} ms",
+            best[at],
+            best[at] / best[0],
+            loads[at]
+        );
+    }
+    Ok(())
+}

@@ -53,7 +53,7 @@ pub struct ActionAbility {
 }
 
 /// Particulars in which a data plane can do less than its abilities say. The default has none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gaps {
     /// Values that no entry can hold: where the data plane uses a number for something else, such as protocol 0 for any protocol.
     pub values: Vec<(IpVersion, ComponentType, u32)>,
@@ -65,6 +65,8 @@ pub struct Gaps {
     pub no_ipv6_fragments: bool,
     /// A rule can have one of these, not several: a limit in bytes, a limit in packets, a mark.
     pub one_action: bool,
+    /// The highest limits that it can count, in bytes and in packets a second. A higher one is none: no traffic comes near it.
+    pub highest_rates: Option<(f32, f32)>,
 }
 
 /// What an entry takes of a data plane's table. The default: one of its entries.
@@ -99,7 +101,7 @@ fn ranges(entry: &Space) -> u64 {
 }
 
 /// A data plane's abilities.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Capabilities {
     /// The name of the back end or profile, for messages.
     pub name: String,

@@ -1,7 +1,8 @@
 //! May this peer ask for that? Policy per peer, and what nobody may filter.
 
+use crate::notes::unknown_actions;
 use crate::validate::{self, PrefixList};
-use flowspec::{Effect, Nlri, Policing, Prefix, Redirect};
+use flowspec::{Action, Effect, Nlri, Policing, Prefix, Redirect};
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
@@ -19,6 +20,8 @@ pub struct Policy {
     pub without_destination: bool,
     /// The actions it may ask for.
     pub actions: ActionSet,
+    /// Whether its rules may carry actions that are not known here, which are then ignored.
+    pub unknown_actions: bool,
     /// The addresses that it may redirect or copy to; `None` for any.
     pub redirect_to: Option<PrefixList>,
     /// Whether its rules are validated against unicast routes (RFC 9117).
@@ -42,6 +45,7 @@ impl Default for Policy {
             shortest_v6: 16,
             without_destination: false,
             actions: ActionSet::ALL,
+            unknown_actions: true,
             redirect_to: None,
             validate: false,
             first_as: FirstAs::Any,
@@ -177,6 +181,8 @@ pub enum Guarded {
     Action(Permission),
     /// The peer may not redirect or copy to this address.
     RedirectTarget(IpAddr),
+    /// It carries an action that is not known here; the community's octets.
+    UnknownAction(flowspec::Community),
     /// It is beyond the peer's limit.
     Excess {
         /// The limit.
@@ -199,6 +205,7 @@ impl Guarded {
             Guarded::TooShort { .. } => "too-short",
             Guarded::Destination => "destination",
             Guarded::Action(_) => "action",
+            Guarded::UnknownAction(_) => "unknown-action",
             Guarded::RedirectTarget(_) => "redirect-target",
             Guarded::Excess { .. } => "excess",
             Guarded::Lifetime { .. } => "lifetime",
@@ -220,6 +227,10 @@ impl fmt::Display for Guarded {
             Guarded::RedirectTarget(address) => {
                 write!(f, "the peer may not redirect to {address}; allow.redirect-to names where it may")
             }
+            Guarded::UnknownAction(community) => {
+                let action = Action::decode(*community).unwrap_or(Action::Other(*community));
+                write!(f, "{action} is no action that is known here, and the peer may not send such (unknown-actions)")
+            }
             Guarded::Excess { limit } => write!(f, "beyond the {limit} rules that the peer may send"),
             Guarded::Lifetime { seconds } => write!(f, "it was announced more than {seconds} seconds ago"),
         }
@@ -227,6 +238,17 @@ impl fmt::Display for Guarded {
 }
 
 impl Policy {
+    /// Whether it allows a rule with these actions, as far as those are not known here.
+    ///
+    /// # Errors
+    /// The first that it does not allow.
+    pub fn check_actions(&self, actions: &[Action]) -> Result<(), Guarded> {
+        match unknown_actions(actions).next().filter(|_| !self.unknown_actions) {
+            Some(action) => Err(Guarded::UnknownAction(action.encode())),
+            None => Ok(()),
+        }
+    }
+
     /// Whether it allows a rule with this match part and effect.
     ///
     /// # Errors

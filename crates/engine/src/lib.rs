@@ -14,6 +14,7 @@ pub mod compile;
 mod engine;
 pub mod guard;
 mod key;
+pub mod notes;
 mod peer;
 pub mod plan;
 mod precedence;

@@ -4,7 +4,6 @@ use crate::config::Pattern;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
 
 /// The interfaces that there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,32 +19,14 @@ pub struct Links {
 /// # Errors
 /// The kernel did not list them.
 pub fn links() -> io::Result<Links> {
-    let found = nix::net::if_::if_nameindex().map_err(io::Error::from)?;
-    let names: BTreeSet<String> =
-        found.iter().filter_map(|interface| interface.name().to_str().ok().map(str::to_owned)).collect();
-    let mut vrfs: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for name in names.iter().filter(|name| is_vrf(name)) {
-        vrfs.entry(name.clone()).or_default();
-    }
-    if !vrfs.is_empty() {
-        for name in &names {
-            let master = std::fs::read_link(class(name).join("master")).ok();
-            let master = master.as_deref().and_then(Path::file_name).and_then(|master| master.to_str());
-            if let Some(members) = master.and_then(|master| vrfs.get_mut(master)) {
-                members.push(name.clone());
-            }
-        }
-    }
-    Ok(Links { names, vrfs })
-}
-
-fn class(name: &str) -> std::path::PathBuf {
-    Path::new("/sys/class/net").join(name)
-}
-
-fn is_vrf(name: &str) -> bool {
-    let event = std::fs::read_to_string(class(name).join("uevent")).unwrap_or_default();
-    event.lines().any(|line| line == "DEVTYPE=vrf")
+    let found = dataplane::links()?;
+    let members = |vrf: &dataplane::Link| {
+        let belongs = |link: &&dataplane::Link| link.master == Some(vrf.index);
+        found.iter().filter(belongs).map(|link| link.name.clone()).collect()
+    };
+    let vrfs = found.iter().filter(|link| link.kind.as_deref() == Some("vrf"));
+    let vrfs = vrfs.map(|vrf| (vrf.name.clone(), members(vrf))).collect();
+    Ok(Links { names: found.iter().map(|link| link.name.clone()).collect(), vrfs })
 }
 
 /// The interfaces that the configuration means.

@@ -117,6 +117,36 @@ fn the_guard_shows_what_it_does_not_let_in() {
 }
 
 #[test]
+fn a_rule_with_an_unknown_action_is_an_accept_that_says_so_or_is_not_let_in() {
+    // Juniper's redirect to an address in attribute 16, and an interface set.
+    let unknown = "dst 192.0.2.1/32 then community 800b000000000001";
+    let set = "dst 192.0.2.2/32 then community 07020000fe2e400c discard";
+    for (key, state) in [("", "installed"), ("allow = { unknown-actions = \"refuse\" }", "guarded")] {
+        let daemon = Daemon::start(&peer("controller", PEER, key), "");
+        let controller = Controller::connected(PEER, daemon.port);
+        controller.announce(&[unknown, set, NTP]);
+        wait("the rules", || (daemon.rules().len() == 3).then_some(()));
+        wait("the decision", || {
+            let rules = daemon.json(&["rules"]);
+            let of = |text: &str| {
+                rules.iter().find(|rule| rule["text"].as_str().unwrap().starts_with(text)).unwrap().clone()
+            };
+            let (accept, limited, ntp) = (of("dst 192.0.2.1/32 then"), of("dst 192.0.2.2/32 then"), of(&NTP[..30]));
+            (accept["state"] == state && limited["state"] == state && ntp["state"] == "installed").then(|| {
+                assert!(accept["notes"][0].as_str().unwrap().contains("accepts its packets"), "{accept}");
+                assert!(limited["notes"][0].as_str().unwrap().contains("every filtered interface"), "{limited}");
+                assert_eq!(ntp["notes"], serde_json::Value::Null);
+                if state == "guarded" {
+                    assert!(accept["reason"].as_str().unwrap().contains("unknown-actions"), "{accept}");
+                }
+            })
+        });
+        let table = String::from_utf8(daemon.cli(&["rules"]).stdout).unwrap();
+        assert!(table.contains("note: "), "{table}");
+    }
+}
+
+#[test]
 fn a_reload_leaves_unchanged_sessions_up_and_a_bad_file_changes_nothing() {
     let daemon = Daemon::start(&peer("a", PEER, ""), "");
     let a = Controller::connected(PEER, daemon.port);

@@ -430,6 +430,27 @@ fn compile_for_a_data_plane_that_can_do_everything() {
 }
 
 #[test]
+fn compile_says_what_a_limit_and_an_unknown_action_come_to() {
+    let rules = "dst 192.0.2.1/32 then rate 800gbps\ndst 192.0.2.2/32 then rate 100mbps\n\
+                 dst 192.0.2.3/32 then community 800b000000000001\n";
+    let run = floodgate(&["compile", "--target", "nftables"], rules);
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    for text in [
+        "note: its rate is above the 128 Gbit/s that nftables can count: nothing is limited",
+        "note: community 800b000000000001 is no action that is known here",
+        "limit rate over 12500000 bytes/second",
+        "a limit in bytes lets one unit of time of its rate and the burst through at once",
+        "accepted before any rule: IPv6 neighbour discovery",
+    ] {
+        assert!(run.stdout.contains(text), "{text}\n{}", run.stdout);
+    }
+    assert!(!run.stdout.contains("16000000000"), "{}", run.stdout);
+    let notes = floodgate(&["compile", "--target", "xdp", "--json"], rules);
+    let notes: Vec<_> = notes.objects().iter().map(|line| line["notes"].as_array().map_or(0, Vec::len)).collect();
+    assert_eq!(notes, [0, 0, 1, 0], "XDP can count any rate");
+}
+
+#[test]
 fn compile_counts_a_rule_once() {
     let rules = "dst 192.0.2.1/32 then discard\ndst 192.0.2.1/32 then rate 1mbps\n\
                  dst 192.0.2.2/32 then sample continue\ndst 192.0.2.2/32 then discard\n";

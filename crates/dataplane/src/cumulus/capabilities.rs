@@ -58,6 +58,7 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
             needs_l4_values: true,
             no_ipv6_fragments: true,
             one_action: true,
+            highest_rates: None,
         },
         ..capabilities
     }

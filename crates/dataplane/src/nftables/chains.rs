@@ -2,7 +2,7 @@
 
 use super::conjunction::conjunctions;
 use super::field::{Field, KeyPart, Test};
-use super::limit::{Limit, Unit};
+use super::limit::{Limit, Unit, countable};
 use super::program::{BASE, Bucket, Chain, Group, Placed, Program, Slot, single};
 use super::statement::{Rule, Statement, Verdict};
 use super::template::{Deed, End, GroupKey, SlotKey};
@@ -132,7 +132,7 @@ impl Program {
 
     /// The rest of a policed rule. The chain ends in a verdict unless the search goes on.
     fn police_rules(&self, rule: &CompiledRule) -> Vec<Rule> {
-        let Policing::Limit { bytes, packets } = rule.effect.policing else { return Vec::new() };
+        let Policing::Limit { bytes, packets } = countable(rule.effect.policing) else { return Vec::new() };
         let mut rules = Vec::new();
         if rule.effect.sample {
             rules.push(vec![self.options.log()]);

@@ -4,6 +4,7 @@ use super::batch::{Batch, Carried, Count, DROPPED, MATCHED, Part, TABLE, batch};
 use super::changes::Changes;
 use super::families::{Families, VERSIONS};
 use super::inventory::Inventory;
+use super::limit::countable;
 use super::look;
 use super::program::Program;
 use super::socket::{CommitError, Socket, io};
@@ -284,7 +285,7 @@ impl Dataplane for Nftables {
         let State::Applied { programs, .. } = &self.state else { return Ok(Vec::new()) };
         let counter = |rule: &Arc<CompiledRule>| {
             let Count { packets, bytes } = counts.matched.get(&rule.id).copied().unwrap_or_default();
-            let dropped = match rule.effect.policing {
+            let dropped = match countable(rule.effect.policing) {
                 Policing::Discard => packets,
                 Policing::Limit { .. } => counts.dropped.get(&rule.id).copied().unwrap_or_default().packets,
                 Policing::None => 0,

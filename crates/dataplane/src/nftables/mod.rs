@@ -67,11 +67,22 @@ pub struct Options {
     pub sample_group: u16,
     /// Octets of a sampled packet that are logged, from the IP header on.
     pub sample_octets: u32,
+    /// Most rules that a packet is compared with one after the other, in one chain.
+    pub max_chain_rules: usize,
 }
+
+/// The default of [`Options::max_chain_rules`].
+pub const MAX_CHAIN_RULES: usize = 1000;
 
 impl Default for Options {
     fn default() -> Self {
-        Options { interfaces: Vec::new(), unmatched: Vec::new(), sample_group: 3970, sample_octets: 128 }
+        Options {
+            interfaces: Vec::new(),
+            unmatched: Vec::new(),
+            sample_group: 3970,
+            sample_octets: 128,
+            max_chain_rules: MAX_CHAIN_RULES,
+        }
     }
 }
 
@@ -86,6 +97,7 @@ pub fn capabilities() -> Capabilities {
     let mut capabilities = Capabilities::everything("nftables");
     capabilities.fields = [Ability::Range; 13];
     capabilities.max_entries_per_rule = program::MAX_MEMBERS as u64;
+    capabilities.gaps.highest_rates = Some((limit::MAX_BYTES, limit::MAX_PACKETS));
     capabilities.actions = ActionAbility {
         redirect_address: false,
         copy_address: false,

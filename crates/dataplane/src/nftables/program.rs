@@ -17,6 +17,7 @@
 
 use super::changes::{Carry, Changes, Counted, Element, SetKind, SetSpec};
 use super::field::{Field, KeyPart};
+use super::limit::countable;
 use super::shield::Shield;
 use super::statement::Verdict;
 use super::template::{End, GroupKey, Member, SlotKey, destination_key, members, only_limit};
@@ -82,6 +83,8 @@ pub(super) struct Group {
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
     pub(super) count: usize,
+    /// The rules of nf_tables that they are where they have a chain of their own.
+    pub(super) weight: usize,
     /// In their order; not kept for rules without destination, which are never moved.
     pub(super) rules: Vec<Arc<Nlri>>,
     pub(super) own: Option<String>,
@@ -280,6 +283,9 @@ impl Program {
         }
         let (key, bits) = GroupKey::of(&rule.nlri);
         let in_chain = members.iter().any(|member| matches!(member.slot.deed.end, End::Police(_)));
+        if let Some(full) = self.full_chain(key, bits, &members, in_chain) {
+            return Err(full);
+        }
         if in_chain {
             placed.police = Some(self.add_police(rule, changes));
         }
@@ -291,6 +297,7 @@ impl Program {
         let bucket = group.buckets.entry(bits).or_default();
         let is_new = bucket.count == 0;
         bucket.count += 1;
+        bucket.weight += members.len();
         if key.mask.is_some() {
             let at = bucket.rules.partition_point(|other| **other < *rule.nlri);
             bucket.rules.insert(at, rule.nlri.clone());
@@ -328,7 +335,7 @@ impl Program {
 
     /// A rule that stands in a chain has its policer in one, too.
     fn give_police(&mut self, rule: &CompiledRule, changes: &mut Changes) {
-        let polices = matches!(rule.effect.policing, Policing::Limit { .. });
+        let polices = matches!(countable(rule.effect.policing), Policing::Limit { .. });
         if polices && self.rules.get(&rule.id).is_some_and(|placed| placed.police.is_none()) {
             let chain = self.add_police(rule, changes);
             if let Some(placed) = self.rules.get_mut(&rule.id) {
@@ -366,6 +373,7 @@ impl Program {
         let Some(group) = self.groups.get_mut(&key) else { return true };
         let Some(bucket) = group.buckets.get_mut(&bits) else { return true };
         bucket.count -= 1;
+        bucket.weight = bucket.weight.saturating_sub(members.len());
         bucket.rules.retain(|other| *other != nlri);
         let (own, is_last) = (bucket.own.clone(), bucket.count == 0);
         let element = key.mask.map(|mask| destination_key(self.version, mask, bits));
@@ -452,13 +460,47 @@ impl Program {
 
     /// Whether every member finds a slot, or room for a new one.
     fn have_room(&self, key: GroupKey, members: &[Member]) -> bool {
-        let Some(group) = self.groups.get(&key) else { return false };
-        if members.iter().all(|member| group.slots.0.contains_key(&member.slot)) {
-            return true;
+        let slots = self.groups.get(&key).map_or(0, |group| group.slots.0.len());
+        slots + self.new_slots(key, members) <= MAX_SLOTS.max(slots)
+    }
+
+    /// How many slots the members would add to the group.
+    fn new_slots(&self, key: GroupKey, members: &[Member]) -> usize {
+        let slots = self.groups.get(&key).map(|group| &group.slots.0);
+        let is_new = |slot: &&Arc<SlotKey>| slots.is_none_or(|slots| !slots.contains_key(*slot));
+        match members {
+            [member] => usize::from(is_new(&&member.slot)),
+            members => members.iter().map(|member| &member.slot).filter(is_new).collect::<BTreeSet<_>>().len(),
         }
-        let new: BTreeSet<_> =
-            members.iter().map(|member| &member.slot).filter(|slot| !group.slots.0.contains_key(*slot)).collect();
-        group.slots.0.len() + new.len() <= MAX_SLOTS
+    }
+
+    /// A packet meets the rules of a chain one after the other, so there is a most for them: of the base chain, which every packet passes, and
+    /// of each chain that a destination has of its own.
+    fn full_chain(&self, key: GroupKey, bits: u128, members: &[Member], in_chain: bool) -> Option<RuleFailure> {
+        let most = self.options.max_chain_rules;
+        let group = self.groups.get(&key);
+        let over = |what: &str| {
+            Some(RuleFailure::OverCapacity(format!(
+                "{what} would be compared with more than {most} rules one after the other (max-chain-rules in [dataplane.nftables])"
+            )))
+        };
+        let new = if key.mask.is_some() { usize::from(group.is_none()) } else { self.new_slots(key, members) };
+        if new > 0 && self.base_chain_rules() + new > most {
+            return over("every packet");
+        }
+        if key.mask.is_none() {
+            return None;
+        }
+        let bucket = group.and_then(|group| group.buckets.get(&bits));
+        let weight = bucket.map_or(0, |bucket| bucket.weight);
+        let own = in_chain || bucket.is_some_and(|bucket| bucket.own.is_some()) || !self.have_room(key, members);
+        // A single rule may take what any rule may.
+        if own && weight > 0 && weight + members.len() > most { over("a packet to its destination") } else { None }
+    }
+
+    /// Rules of the base chain: a look-up for each mask of destinations, and each kind of rule without destination.
+    fn base_chain_rules(&self) -> usize {
+        self.groups.iter().map(|(key, group)| if key.mask.is_some() { 1 } else { group.slots.0.len() }).sum()
     }
 
     fn open_slot(&mut self, key: GroupKey, slot: &Arc<SlotKey>, changes: &mut Changes) {

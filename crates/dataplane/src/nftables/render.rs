@@ -5,11 +5,11 @@ use super::batch::{PRIORITY, TABLE};
 use super::changes::{Changes, Element, SetKind, SetSpec};
 use super::families::{VERSIONS, family_name};
 use super::field::{KeyPart, Value, unshifted};
-use super::limit::Limit;
+use super::limit::{Limit, countable};
 use super::program::{BASE, Program};
 use super::statement::Rule;
 use engine::plan::Ruleset;
-use flowspec::{Exemption, IpVersion};
+use flowspec::{Exemption, IpVersion, Policing};
 use std::fmt::{Result, Write};
 
 /// The tables that [`Nftables`](super::Nftables) would make for these rules with its default [`Options`], as text that `nft -f` takes. Rules
@@ -37,6 +37,15 @@ fn table(out: &mut String, program: &Program, changes: &Changes) -> Result {
     }
     for spec in &changes.new_sets {
         set(out, spec, changes)?;
+    }
+    let is_limit = |rule: &&std::sync::Arc<engine::plan::CompiledRule>| {
+        matches!(countable(rule.effect.policing), Policing::Limit { .. })
+    };
+    if program.rules().any(|rule| is_limit(&rule)) {
+        writeln!(
+            out,
+            "\t# a limit in bytes lets one unit of time of its rate and the burst through at once, one in packets the burst"
+        )?;
     }
     if program.version == IpVersion::V6 {
         writeln!(out, "\t# accepted before any rule: {}", Exemption::NeighborDiscovery)?;

@@ -9,7 +9,7 @@
 
 use super::conjunction::{Conjunction, conjunctions, mask_and_value};
 use super::field::{Field, KeyPart, Test, encode_key};
-use super::limit::{Limit, Unit};
+use super::limit::{Limit, Unit, countable};
 use engine::plan::CompiledRule;
 use flowspec::{Component, ComponentType, Effect, IpVersion, Nlri, Policing, Prefix, RuleId};
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub(super) enum End {
 impl Deed {
     pub(super) fn of(rule: &CompiledRule) -> Self {
         let effect = rule.effect;
-        match effect.policing {
+        match countable(effect.policing) {
             // A packet that is dropped is dropped: whatever a later rule would do, discard goes before it (RFC 8955 §7.7).
             Policing::Discard => Deed { end: End::Drop, mark: None, sample: effect.sample },
             Policing::Limit { .. } => Deed { end: End::Police(rule.id), mark: None, sample: false },
@@ -146,7 +146,7 @@ fn fills_hole(test: &Test, holes: &[Field]) -> bool {
 
 /// The limit of a rule that has one, and not one of bytes and one of packets.
 pub(super) fn only_limit(rule: &CompiledRule) -> Option<(Unit, Limit)> {
-    let (unit, rate) = match rule.effect.policing {
+    let (unit, rate) = match countable(rule.effect.policing) {
         Policing::Limit { bytes: Some(rate), packets: None } => (Unit::Bytes, rate),
         Policing::Limit { bytes: None, packets: Some(rate) } => (Unit::Packets, rate),
         Policing::Limit { .. } | Policing::Discard | Policing::None => return None,

@@ -32,7 +32,7 @@ mod layout;
 mod links;
 mod memory;
 mod neighbours;
-mod netlink;
+pub(crate) mod netlink;
 mod pool;
 mod program;
 mod record;

@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 /// With a request to look: all there are.
-pub(super) const DUMP: u16 = 0x300;
+pub(crate) const DUMP: u16 = 0x300;
 /// With a request to make something: also where there is one already, and where there is none.
-pub(super) const REPLACE_OR_CREATE: u16 = 0x100 | 0x400;
+pub(crate) const REPLACE_OR_CREATE: u16 = 0x100 | 0x400;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLA_TYPE_MASK: u16 = 0x3fff;
@@ -18,21 +18,21 @@ const HEADER: usize = 16;
 
 /// A socket to one of the kernel's parts.
 #[derive(Debug)]
-pub(super) struct Netlink {
+pub(crate) struct Netlink {
     socket: OwnedFd,
     number: u32,
 }
 
 /// A message of the kernel: its type and what follows the header.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) kind: u16,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Message {
+    pub(crate) kind: u16,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Netlink {
     /// A socket of this protocol, such as `NETLINK_ROUTE`.
-    pub(super) fn open(protocol: libc::c_int) -> io::Result<Self> {
+    pub(crate) fn open(protocol: libc::c_int) -> io::Result<Self> {
         // SAFETY: plain numbers; the result is checked.
         let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
         if fd < 0 {
@@ -43,7 +43,7 @@ impl Netlink {
     }
 
     /// From now on what the kernel tells this group arrives here, too.
-    pub(super) fn join(&self, group: u32) -> io::Result<()> {
+    pub(crate) fn join(&self, group: u32) -> io::Result<()> {
         let group = group as libc::c_int;
         // SAFETY: a pointer to a value of that size, which lives until the call returns.
         let result = unsafe {
@@ -59,7 +59,7 @@ impl Netlink {
     }
 
     /// Sends a request and gathers the answer. An error of the kernel is its error.
-    pub(super) fn ask(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<Message>> {
+    pub(crate) fn ask(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<Message>> {
         self.number += 1;
         let mut request = Vec::with_capacity(HEADER + body.len());
         request.extend(((HEADER + body.len()) as u32).to_ne_bytes());
@@ -93,7 +93,7 @@ impl Netlink {
     }
 
     /// Throws away what the kernel told the groups of this socket.
-    pub(super) fn drain(&self) {
+    pub(crate) fn drain(&self) {
         loop {
             match self.receive(libc::MSG_DONTWAIT) {
                 // An overrun only means that there was more.
@@ -135,7 +135,7 @@ fn messages(mut octets: &[u8]) -> Vec<(u32, Message)> {
 }
 
 /// The attributes that begin at `from` of a message's body.
-pub(super) fn attributes(body: &[u8], from: usize) -> Vec<(u16, &[u8])> {
+pub(crate) fn attributes(body: &[u8], from: usize) -> Vec<(u16, &[u8])> {
     let mut octets = body.get(from..).unwrap_or_default();
     let mut found = Vec::new();
     while let (Some(length), Some(kind)) = (u16_at(octets, 0), u16_at(octets, 2)) {
@@ -148,7 +148,7 @@ pub(super) fn attributes(body: &[u8], from: usize) -> Vec<(u16, &[u8])> {
 }
 
 /// Adds an attribute.
-pub(super) fn push(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(crate) fn push(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     body.extend(((4 + value.len()) as u16).to_ne_bytes());
     body.extend(kind.to_ne_bytes());
     body.extend(value);
@@ -156,17 +156,17 @@ pub(super) fn push(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
 }
 
 /// The 16-bit number at a place.
-pub(super) fn u16_at(octets: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn u16_at(octets: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(octets.get(at..at + 2)?.try_into().ok()?))
 }
 
 /// The 32-bit number at a place.
-pub(super) fn u32_at(octets: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn u32_at(octets: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(octets.get(at..at + 4)?.try_into().ok()?))
 }
 
 /// The 64-bit number at a place.
-pub(super) fn u64_at(octets: &[u8], at: usize) -> Option<u64> {
+pub(crate) fn u64_at(octets: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(octets.get(at..at + 8)?.try_into().ok()?))
 }
 

@@ -73,6 +73,7 @@ mod tests {
                 needs_l4_values: true,
                 no_ipv6_fragments: true,
                 one_action: true,
+                highest_rates: None,
             },
             ..Capabilities::everything("narrow")
         }

@@ -129,6 +129,7 @@ impl DecisionContext<'_> {
                 .map_err(Out::Infeasible)?;
         }
         policy.check(nlri, &path.route.effect()).map_err(Out::Guarded)?;
+        policy.check_actions(&path.route.actions).map_err(Out::Guarded)?;
         if path.excess {
             return Err(Out::Guarded(Guarded::Excess { limit: policy.max_rules.unwrap_or(0) }));
         }

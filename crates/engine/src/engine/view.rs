@@ -77,6 +77,11 @@ impl<'a> RuleView<'a> {
         Rule { nlri: Nlri::clone(self.nlri), actions: route.actions.clone(), next_hop: route.next_hop }
     }
 
+    /// What deserves a look about it although it is enforced as the RFCs say.
+    pub fn notes(&self) -> Vec<String> {
+        crate::notes::notes(&self.rule(), &self.engine.capabilities)
+    }
+
     /// What is done to its packets now; `None` while it is not in force.
     pub fn enforced(&self) -> Option<Effect> {
         self.record.in_force.as_ref().filter(|_| self.is_confirmed()).map(|in_force| in_force.effect())

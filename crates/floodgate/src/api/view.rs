@@ -165,6 +165,9 @@ pub struct RuleView {
     pub state: String,
     /// Why, where the state needs a reason.
     pub reason: Option<String>,
+    /// What deserves a look although it is enforced as the RFCs say: sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Entries that it takes in the data plane.
     pub entries: u64,
     /// Who announces it.

@@ -7,8 +7,9 @@ use crate::config::{self, Config};
 use anyhow::{Result, ensure};
 use comfy_table::{Table, presets};
 use dataplane::{RuleFailure, cumulus, nftables, xdp};
-use engine::capability::{Capabilities, EntryCost};
+use engine::capability::Capabilities;
 use engine::compile::{Verdict, compile_list};
+use engine::notes::notes;
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::{Nlri, Rule};
 use serde::Serialize;
@@ -35,7 +36,7 @@ pub fn run(args: &CompileArgs) -> Result<u8> {
     let lines = || {
         let rules = numbers.iter().zip(&rules).zip(&verdicts).zip(&repeats);
         rules.map(|(((&n, rule), verdict), repeat)| match repeat {
-            None => CompiledLine::new(n, rule, verdict, capabilities.cost, &outcome),
+            None => CompiledLine::new(n, rule, verdict, &capabilities, &outcome),
             Some(repeat) => CompiledLine::repeated(n, rule, repeat),
         })
     };
@@ -207,6 +208,9 @@ struct CompiledLine {
     verdict: &'static str,
     entries: u64,
     reason: Option<String>,
+    /// What deserves a look although it is enforced as the RFCs say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     /// Why it has no place in the data plane's table although it could be enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     over_capacity: Option<String>,
@@ -220,9 +224,9 @@ struct Program<'a> {
 }
 
 impl CompiledLine {
-    fn new(number: usize, rule: &Rule, verdict: &Verdict, cost: EntryCost, outcome: &Outcome) -> Self {
+    fn new(number: usize, rule: &Rule, verdict: &Verdict, capabilities: &Capabilities, outcome: &Outcome) -> Self {
         let (verdict, entries, reason) = match verdict {
-            Verdict::Exact(compiled) => (EXACT, cost.of(&compiled.entries, &compiled.effect), None),
+            Verdict::Exact(compiled) => (EXACT, capabilities.cost.of(&compiled.entries, &compiled.effect), None),
             Verdict::Refused(refusal) => (REFUSED, 0, Some(refusal.to_string())),
         };
         CompiledLine {
@@ -233,6 +237,7 @@ impl CompiledLine {
             verdict,
             entries,
             reason,
+            notes: notes(rule, capabilities),
             over_capacity: outcome.failures.get(&rule.nlri).cloned(),
         }
     }
@@ -252,6 +257,7 @@ impl CompiledLine {
             verdict,
             entries: 0,
             reason: Some(reason),
+            notes: Vec::new(),
             over_capacity: None,
         }
     }
@@ -269,7 +275,8 @@ fn table(lines: impl Iterator<Item = CompiledLine>) -> String {
     for line in lines {
         let entries = if line.verdict == REFUSED { "refused".to_owned() } else { line.entries.to_string() };
         let no_place = line.over_capacity.map(|why| format!("no place in the table: {why}"));
-        let text = line.reason.or(no_place).map(|why| format!("{}\n  {why}", line.text)).unwrap_or(line.text);
+        let mut text = line.reason.or(no_place).map(|why| format!("{}\n  {why}", line.text)).unwrap_or(line.text);
+        text.extend(line.notes.iter().map(|note| format!("\n  note: {note}")));
         table.add_row([line.rule.to_string(), line.id, entries, text]);
     }
     table.to_string()

@@ -37,6 +37,10 @@ pub(super) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>
         let message = "no rule would be enforced for so long; expected at most 1m".into();
         report.at(&[Key("dataplane"), Key("debounce")], message);
     }
+    if config.dataplane.nftables.max_chain_rules == 0 {
+        let message = "no rule would have a place; expected at least 1".into();
+        report.at(&[Key("dataplane"), Key("nftables"), Key("max-chain-rules")], message);
+    }
     if config.dataplane.backend == Backend::Cumulus {
         switch(config, &mut report);
     } else {

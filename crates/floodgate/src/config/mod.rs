@@ -170,12 +170,25 @@ pub struct Allow {
     pub without_destination: bool,
     /// Actions it may ask for; empty = all.
     pub actions: Vec<ActionKind>,
+    /// What becomes of a rule with an action that is not known here.
+    pub unknown_actions: UnknownActions,
     /// Addresses that it may redirect or copy to; empty = any for an iBGP peer, none for an eBGP peer.
     pub redirect_to: Vec<IpNet>,
     /// How long a rule lives at most after it was announced; `None` = as long as it is announced.
     pub max_lifetime: Option<Age>,
     /// Validation against unicast routes.
     pub validation: Validation,
+}
+
+/// What becomes of a rule with an action that is not known here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownActions {
+    /// The action is ignored (RFC 8955): with no other, the rule accepts its packets.
+    #[default]
+    Accept,
+    /// The rule is not let in.
+    Refuse,
 }
 
 /// Validation of rules against unicast routes.
@@ -291,6 +304,8 @@ pub struct Nftables {
     pub sample_group: u16,
     /// Octets of a sampled packet that are logged, from the IP header on.
     pub sample_octets: u32,
+    /// Most rules that a packet is compared with one after the other.
+    pub max_chain_rules: u32,
 }
 
 /// `[api]`.
@@ -367,6 +382,7 @@ impl Default for Allow {
             shortest_prefix_v6: 16,
             without_destination: false,
             actions: Vec::new(),
+            unknown_actions: UnknownActions::Accept,
             redirect_to: Vec::new(),
             max_lifetime: None,
             validation: Validation::None,
@@ -376,7 +392,8 @@ impl Default for Allow {
 
 impl Default for Nftables {
     fn default() -> Self {
-        Nftables { sample_group: 3970, sample_octets: 128 }
+        let max_chain_rules = dataplane::nftables::MAX_CHAIN_RULES as u32; // some thousands
+        Nftables { sample_group: 3970, sample_octets: 128, max_chain_rules }
     }
 }
 

@@ -73,6 +73,7 @@ pub(super) fn policy(peer: &config::Peer, external: bool) -> Policy {
             (true, true) => FirstAs::Some,
             (true, false) => FirstAs::Is(peer.asn),
         },
+        unknown_actions: allow.unknown_actions == config::UnknownActions::Accept,
         validate: allow.validation == Validation::Rfc9117,
         max_rules: Some(u64::from(peer.max_rules)),
         on_excess: match peer.on_excess {

@@ -274,6 +274,7 @@ pub(super) fn rules_table(rules: &[RuleView]) -> String {
             if origin.stale { format!("{} (stale)", origin.peer) } else { origin.peer.clone() }
         };
         let mut reason = rule.reason.as_ref().map(|reason| format!("\n  {reason}")).unwrap_or_default();
+        reason.extend(rule.notes.iter().map(|note| format!("\n  note: {note}")));
         for origin in &rule.origins {
             if let Some(why) = &origin.reason {
                 reason += &format!("\n  what {} asks for does not count: {why}", origin.peer);

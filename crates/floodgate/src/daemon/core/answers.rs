@@ -189,6 +189,7 @@ impl Core {
             text: rule.rule().to_string(),
             state: state.name().to_owned(),
             reason: state.reason(),
+            notes: rule.notes(),
             entries: state.entries(),
             origins: origins.collect(),
             expires: rule.expires().map(|end| timestamp(clock::date(end))),

@@ -194,6 +194,7 @@ impl Blueprint {
                     unmatched: surroundings.unmatched.clone(),
                     sample_group: settings.sample_group,
                     sample_octets: settings.sample_octets,
+                    max_chain_rules: settings.max_chain_rules as usize,
                 }))
             }
             Backend::Cumulus => {

@@ -1,0 +1,119 @@
+//! What deserves a look about a rule although it is enforced as the RFCs say.
+
+use crate::capability::Capabilities;
+use flowspec::{Action, Community, Effect, Policing, Rule};
+
+/// Sentences about the rule; mostly none.
+pub fn notes(rule: &Rule, capabilities: &Capabilities) -> Vec<String> {
+    let effect = rule.effect();
+    let mut notes = Vec::new();
+    for action in unknown_actions(&rule.actions) {
+        let text = match action {
+            Action::InterfaceSet { .. } => format!("{action} is ignored: the rule holds on every filtered interface"),
+            _ => format!("{action} is no action that is known here, and ignored (RFC 8955 §7)"),
+        };
+        let accepts =
+            if effect == Effect::ACCEPT { "; without another action the rule accepts its packets" } else { "" };
+        notes.push(text + accepts);
+    }
+    if let (Policing::Limit { bytes, packets }, Some((most_bytes, most_packets))) =
+        (effect.policing, capabilities.gaps.highest_rates)
+    {
+        let name = &capabilities.name;
+        if bytes.is_some_and(|rate| rate > most_bytes) {
+            let gigabits = f64::from(most_bytes) * 8.0 / 1e9;
+            notes.push(format!("its rate is above the {gigabits} Gbit/s that {name} can count: nothing is limited"));
+        }
+        if packets.is_some_and(|rate| rate > most_packets) {
+            let packets = f64::from(most_packets);
+            notes.push(format!("its rate is above the {packets} packets/s that {name} can count: nothing is limited"));
+        }
+    }
+    notes
+}
+
+/// The actions that nothing is done about: communities that are no action known here, and interface sets.
+pub fn unknown_actions(actions: &[Action]) -> impl Iterator<Item = &Action> {
+    actions.iter().filter(|action| match action {
+        Action::InterfaceSet { .. } => true,
+        Action::Other(community) => may_be_action(*community),
+        _ => false,
+    })
+}
+
+/// Whether a community that is no known action may be one: not those that say something about the route or its path, which any route may
+/// carry (route target, site of origin, OSPF, colour, encapsulation, link bandwidth, origin validation and others).
+fn may_be_action(community: Community) -> bool {
+    match community {
+        // Experimental use, where RFC 8955 has its actions; flow specification redirect and interface sets of drafts.
+        Community::Extended([kind, ..]) => matches!(kind, 0x80..=0x8f | 0xc0..=0xcf | 0x07 | 0x47 | 0x08 | 0x48),
+        Community::Ipv6([0x00 | 0x40, sub, ..]) => !matches!(sub, 0x02 | 0x03 | 0x0b | 0x11),
+        Community::Ipv6(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::{Guarded, Policy};
+
+    fn rule(actions: &[Action]) -> Rule {
+        let rule: Rule = "dst 192.0.2.1/32".parse().unwrap();
+        Rule { actions: actions.to_vec(), ..rule }
+    }
+
+    fn other(octets: [u8; 8]) -> Action {
+        Action::decode(Community::Extended(octets)).unwrap()
+    }
+
+    const JUNIPER: [u8; 8] = [0x80, 0x0b, 0, 0, 0, 0, 0, 1];
+    const ROUTE_TARGET: [u8; 8] = [0, 2, 0xfd, 0xe8, 0, 0, 0, 100];
+    const INTERFACE_SET: [u8; 8] = [0x07, 0x02, 0, 0, 0xfe, 0x2e, 0x40, 0x0c];
+
+    #[test]
+    fn an_accept_by_an_unknown_action_is_told() {
+        let capabilities = Capabilities::everything("test");
+        let of = |actions: &[Action]| notes(&rule(actions), &capabilities);
+        assert!(of(&[]).is_empty());
+        let told = of(&[other(JUNIPER)]);
+        assert!(
+            told.len() == 1 && told[0].contains("no action that is known") && told[0].contains("accepts"),
+            "{told:?}"
+        );
+        let told = of(&[other(INTERFACE_SET)]);
+        assert!(
+            told.len() == 1 && told[0].contains("every filtered interface") && told[0].contains("accepts"),
+            "{told:?}"
+        );
+        let discard = Action::RateBytes { asn: 0, rate: flowspec::Rate::new(0.0).unwrap() };
+        let told = of(&[discard, other(JUNIPER)]);
+        assert!(told.len() == 1 && !told[0].contains("accepts"), "{told:?}");
+        assert!(of(&[other(ROUTE_TARGET), discard]).is_empty(), "a route target is no action");
+    }
+
+    #[test]
+    fn a_policy_may_refuse_unknown_actions() {
+        let lenient = Policy::default();
+        let strict = Policy { unknown_actions: false, ..Policy::default() };
+        let check = |policy: &Policy, actions: &[Action]| {
+            let rule = rule(actions);
+            policy.check_actions(&rule.actions)
+        };
+        assert_eq!(check(&lenient, &[other(JUNIPER)]), Ok(()));
+        assert!(matches!(check(&strict, &[other(JUNIPER)]), Err(Guarded::UnknownAction(_))));
+        assert!(matches!(check(&strict, &[other(INTERFACE_SET)]), Err(Guarded::UnknownAction(_))));
+        assert_eq!(check(&strict, &[other(ROUTE_TARGET)]), Ok(()));
+        assert_eq!(check(&strict, &[]), Ok(()));
+    }
+
+    #[test]
+    fn a_rate_that_cannot_be_counted_is_told() {
+        let mut capabilities = Capabilities::everything("test");
+        capabilities.gaps.highest_rates = Some((16e9, 1e9));
+        let limit = |rate| rule(&[Action::RateBytes { asn: 0, rate: flowspec::Rate::new(rate).unwrap() }]);
+        let told = notes(&limit(100e9), &capabilities);
+        assert_eq!(told, ["its rate is above the 128 Gbit/s that test can count: nothing is limited"]);
+        assert!(notes(&limit(16e9), &capabilities).is_empty());
+        assert!(notes(&limit(100e9), &Capabilities::everything("other")).is_empty());
+    }
+}
