@@ -55,6 +55,15 @@ pub enum RuleFailure {
     Failed(String),
 }
 
+impl RuleFailure {
+    /// The words of the data plane.
+    pub fn words(&self) -> &str {
+        match self {
+            RuleFailure::OverCapacity(words) | RuleFailure::Failed(words) => words,
+        }
+    }
+}
+
 /// What an apply did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {

@@ -166,7 +166,7 @@ fn in_play(record: &Record) -> bool {
 
 /// Whether it is in force, or will be, and ends the search for its packets.
 fn takes_all(record: &Record) -> bool {
-    record.trouble.is_none() && record.wanted().is_some_and(|route| !route.effect().continues)
+    record.trouble().is_none() && record.wanted().is_some_and(|route| !route.effect().continues)
 }
 
 fn set(rules: &mut BTreeMap<RuleKey, Record>, key: &RuleKey, aside: Option<Aside>, changed: &mut Vec<RuleKey>) {

@@ -90,10 +90,13 @@ impl InForce {
     }
 }
 
-/// The data plane could not take the rule.
+/// What the data plane could not take of a rule.
 #[derive(Debug)]
 pub(crate) struct Trouble {
-    pub(crate) failure: RuleFailure,
+    /// By which route it was to be in force, and what came of it. Of those that are announced still.
+    pub(crate) failures: Vec<(Arc<Route>, RuleFailure)>,
+    /// The route that is wanted is one of them, so that the rule is not in force. Otherwise another path stands in.
+    pub(crate) active: bool,
     /// It is to be tried again with the next change.
     pub(crate) retry: bool,
 }
@@ -119,6 +122,54 @@ impl Record {
         }
     }
 
+    /// What keeps it from being in force as it is wanted.
+    pub(crate) fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_deref().filter(|trouble| trouble.active)
+    }
+
+    /// What came of it when it was to be in force by this route.
+    pub(crate) fn failure(&self, route: &Arc<Route>) -> Option<&RuleFailure> {
+        let mut failures = self.trouble.iter().flat_map(|trouble| &trouble.failures);
+        failures.find(|(failed, _)| Arc::ptr_eq(failed, route)).map(|(_, failure)| failure)
+    }
+
+    /// Notes that the data plane could not take it by this route.
+    pub(crate) fn fail(&mut self, route: Arc<Route>, failure: RuleFailure) {
+        let trouble =
+            self.trouble.get_or_insert_with(|| Box::new(Trouble { failures: Vec::new(), active: true, retry: false }));
+        (trouble.active, trouble.retry) = (true, false);
+        trouble.failures.retain(|(failed, _)| !Arc::ptr_eq(failed, &route));
+        trouble.failures.push((route, failure));
+    }
+
+    /// It is to be tried again with the next change: by the best path first, then by the others.
+    pub(crate) fn retry(&mut self) {
+        let wanted = self.wanted().cloned();
+        if let Some(trouble) = &mut self.trouble {
+            trouble.retry = true;
+            trouble.failures.retain(|(route, _)| wanted.as_ref().is_some_and(|wanted| Arc::ptr_eq(wanted, route)));
+        }
+    }
+
+    /// Whether another path is to be preferred to one of this route: the data plane could not take it, and it is not to be tried now.
+    pub(crate) fn avoids(&self, route: &Arc<Route>) -> bool {
+        let tries = self.trouble().is_some_and(|trouble| trouble.retry);
+        !tries && matches!(self.failure(route), Some(RuleFailure::Failed(_)))
+    }
+
+    /// After a decision: whether what the data plane could not take is still what is wanted.
+    pub(crate) fn settle_trouble(&mut self) {
+        let Some(mut trouble) = self.trouble.take() else { return };
+        let Some(wanted) = self.wanted() else { return };
+        let announced = |route: &Arc<Route>| self.paths.iter().any(|path| Arc::ptr_eq(&path.route, route));
+        trouble.failures.retain(|(route, _)| announced(route) || Arc::ptr_eq(route, wanted));
+        let active = trouble.failures.iter().any(|(route, _)| Arc::ptr_eq(route, wanted));
+        // Others stood in for it and it is all that is left: it is tried again.
+        trouble.retry |= active && !trouble.active;
+        trouble.active = active;
+        self.trouble = (!trouble.failures.is_empty()).then_some(trouble);
+    }
+
     /// The route by which it is wanted, whatever the other rules are.
     pub(crate) fn wanted(&self) -> Option<&Arc<Route>> {
         match &self.base {
@@ -130,7 +181,9 @@ impl Record {
     /// Whether it would let packets off that a later rule acts on, and is not in force.
     pub(crate) fn is_exception(&self, key: &RuleKey) -> bool {
         let route = match &self.base {
-            Base::Wanted { route, .. } if self.trouble.is_some() || matches!(self.aside, Some(Aside::Held(_))) => route,
+            Base::Wanted { route, .. } if self.trouble().is_some() || matches!(self.aside, Some(Aside::Held(_))) => {
+                route
+            }
             Base::Refused { route, .. } => route,
             Base::Wanted { .. } | Base::Undecided | Base::Guarded(_) | Base::Infeasible(_) => return false,
         };
@@ -140,7 +193,7 @@ impl Record {
     /// What is to be in force.
     pub(crate) fn want(&self, monitor: bool) -> Option<InForce> {
         let route = self.wanted().filter(|_| self.aside.is_none())?;
-        let barred = self.trouble.as_ref().is_some_and(|trouble| !trouble.retry);
+        let barred = self.trouble().is_some_and(|trouble| !trouble.retry);
         (!barred).then(|| InForce { route: route.clone(), monitor })
     }
 }

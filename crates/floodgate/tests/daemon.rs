@@ -403,7 +403,7 @@ fn events_are_seen_as_they_happen() {
 
 #[test]
 fn graceful_restart_of_a_peer_keeps_its_rules() {
-    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let daemon = Daemon::start(&peer("a", PEER, "stale-until = \"f-bit\""), "");
     let restarting = |restarted| {
         let mut config = config();
         let families = config.families.iter().map(|family| (family.into(), true)).collect();
@@ -510,6 +510,51 @@ fn peers_say_why_there_is_no_session() {
     stream.write_all(&message(2, &[&[0, 0, 0, attributes.len() as u8][..], &attributes].concat())).unwrap();
     let lost = wait("the loss", || daemon.peer("a")["last_error"].as_str().map(str::to_owned));
     assert!(lost.starts_with("the boundaries of its rules were lost (") && lost.ends_with("(3/9)"), "{lost}");
+}
+
+/// An UPDATE that announces `dst 192.0.2.HOST/32` with these octets of AS_PATH and this extended community.
+fn announcement(host: u8, as_path: &[u8], community: [u8; 8]) -> Vec<u8> {
+    let mut attributes = vec![0x40, 1, 1, 0, 0x40, 2, as_path.len() as u8];
+    attributes.extend(as_path);
+    attributes.extend([0xc0, 16, 8].iter().chain(&community));
+    attributes.extend([0x80, 14, 12, 0, 1, 133, 0, 0, 6, 1, 32, 192, 0, 2, host]);
+    message(2, &[&[0, 0, 0, attributes.len() as u8][..], &attributes].concat())
+}
+
+#[test]
+fn a_peer_of_another_as_speaks_for_itself_and_redirects_where_it_may() {
+    let daemon = Daemon::start(&peer("a", PEER, "allow.redirect-to = [\"10.77.0.0/16\"]"), "");
+    let mut stream = by_hand(&daemon);
+    let discard = [0x80, 6, 0, 0, 0, 0, 0, 0];
+    let redirect = |last| [1, 12, 10, last, 0, 1, 0, 0];
+    let own: &[u8] = &[2, 1, 0xfe, 0x2e];
+    for (host, as_path, community) in [
+        (1, own, discard),
+        (2, &[2, 1, 0xfd, 0xe7][..], discard),
+        (3, &[][..], discard),
+        (4, own, redirect(77)),
+        (5, own, redirect(78)),
+    ] {
+        stream.write_all(&announcement(host, as_path, community)).unwrap();
+    }
+    let states = wait("all rules", || {
+        let rules = daemon.json(&["rules"]);
+        let states = rules.iter().map(|rule| rule["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        (states.len() == 5 && !states.contains(&"pending".to_owned())).then_some(states)
+    });
+    assert_eq!(states, ["installed", "infeasible", "infeasible", "installed", "guarded"]);
+    let reasons: Vec<_> =
+        daemon.json(&["rules"]).into_iter().filter_map(|rule| Some(rule["reason"].as_str()?.to_owned())).collect();
+    assert!(reasons[0].contains("AS 64999") && reasons[0].contains("65070"), "{reasons:?}");
+    assert!(reasons[1].contains("empty") && reasons[2].contains("10.78.0.1"), "{reasons:?}");
+    // It says that it is a route server: any AS may stand first.
+    daemon.configure(&peer("a", PEER, "route-server = true"), "");
+    daemon.cli(&["reload"]);
+    wait("another decision", || {
+        let rules = daemon.json(&["rules"]);
+        (rules[1]["state"] != "infeasible" && rules[2]["state"] == "infeasible" && rules[3]["state"] == "guarded")
+            .then_some(())
+    });
 }
 
 /// Who announced a rule and who operates learn that it is not enforced without asking for it: in the log, in the history, in `status`.

@@ -132,8 +132,7 @@ fn down(peer: &str) -> String {
     line(peer, "state", r#""state": "down", "reason": "the cable""#)
 }
 
-const DISCARD: &str =
-    r#""attribute": { "extended-community": [ { "value": 9225060886715039744, "string": "rate-limit:0" } ] }"#;
+const DISCARD: &str = r#""attribute": { "as-path": [ 65070 ], "extended-community": [ { "value": 9225060886715039744, "string": "rate-limit:0" } ] }"#;
 
 fn updating(peer: &str, content: &str) -> String {
     line(peer, "update", &format!(r#""direction": "in", "message": {{ "update": {{ {content} }} }}"#))

@@ -186,7 +186,8 @@ fn xdp_a_redirect_follows_the_routes() -> Result<()> {
     needs!(root, "ip");
     let site = Site::new()?;
     let generic = format!("{}xdp.attach = \"generic\"\n", configuration("\"swp1\""));
-    let daemon = Daemon::start(&site.switch, &generic)?;
+    let allowed = generic.replacen("passive = true\n", "passive = true\nallow.redirect-to = [\"10.77.0.0/16\"]\n", 1);
+    let daemon = Daemon::start(&site.switch, &allowed)?;
     let controller = controller(&site)?;
     controller.announce_text("dst 192.0.2.1/32 proto udp sport 123 then redirect 10.77.0.1")?;
     let failed = |rules: &[RuleView]| {

@@ -5,7 +5,7 @@ use crate::capability::Capabilities;
 use crate::compile;
 use crate::key::RuleKey;
 use crate::plan::{Applied, CompiledRule, Plan, RuleFailure, Ruleset};
-use crate::table::{self, InForce, Trouble};
+use crate::table::{self, InForce};
 use flowspec::{Nlri, Space};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -68,9 +68,19 @@ impl Engine {
         if self.change.in_flight.is_some() {
             return None;
         }
+        if self.change.needs_full {
+            // All is put in force anew, so that where another path stands in the better one may be tried.
+            self.table.touch_where(|_, record| {
+                let stood_in = record.trouble.is_some() && record.trouble().is_none();
+                if stood_in {
+                    record.trouble = None;
+                }
+                stood_in
+            });
+        }
         let decided = self.decide();
         let rules = &self.table.rules;
-        self.change.troubled.retain(|key| rules.get(key).is_some_and(|record| record.trouble.is_some()));
+        self.change.troubled.retain(|key| rules.get(key).is_some_and(|record| record.trouble().is_some()));
         if self.change.needs_full {
             return Some(Change::Full(self.take_full()));
         }
@@ -167,8 +177,8 @@ impl Engine {
         for (nlri, failure) in &applied.failures {
             let key = RuleKey::new(nlri.clone());
             if let Some(record) = self.table.rules.get_mut(&key) {
-                record.in_force = None;
-                record.trouble = Some(Box::new(Trouble { failure: failure.clone(), retry: false }));
+                let Some(InForce { route, .. }) = record.in_force.take() else { continue };
+                record.fail(route, failure.clone());
                 self.table.touch(&key);
                 self.change.troubled.insert(key);
             }
@@ -222,16 +232,16 @@ impl Engine {
             self.table
                 .rules
                 .get(key)
-                .and_then(|record| record.trouble.as_ref())
-                .is_some_and(|trouble| matches!(trouble.failure, RuleFailure::OverCapacity(_)))
+                .and_then(|record| record.trouble().and(record.wanted()).and_then(|route| record.failure(route)))
+                .is_some_and(|failure| matches!(failure, RuleFailure::OverCapacity(_)))
         };
         let keys: Vec<_> = self.change.troubled.iter().filter(over_capacity).take(most).cloned().collect();
         keys.iter().for_each(|key| self.retry_rule(key));
     }
 
     fn retry_rule(&mut self, key: &RuleKey) {
-        if let Some(trouble) = self.table.rules.get_mut(key).and_then(|record| record.trouble.as_mut()) {
-            trouble.retry = true;
+        if let Some(record) = self.table.rules.get_mut(key) {
+            record.retry();
         }
         self.table.touch(key);
     }

@@ -52,8 +52,9 @@ pub(super) struct DecisionContext<'a> {
 
 impl DecisionContext<'_> {
     /// The decision on a rule for itself, with its entries: of the paths that policy and validation let in, the best one that the data plane can
-    /// enforce counts.
-    fn decide(&self, nlri: &Arc<Nlri>, paths: &[Path]) -> (Base, Option<Vec<Space>>) {
+    /// enforce counts, and before one that it could not take when it came to it any other.
+    fn decide(&self, nlri: &Arc<Nlri>, record: &Record) -> (Base, Option<Vec<Space>>) {
+        let paths = &record.paths[..];
         if let [path] = paths
             && self.let_in(nlri, path).is_ok()
         {
@@ -63,15 +64,23 @@ impl DecisionContext<'_> {
         let mut candidates: Vec<(u16, &Path)> =
             (0..).zip(paths).zip(&refusals).filter(|(_, out)| out.is_none()).map(|(path, _)| path).collect();
         let mut best_refused = None;
+        let mut last_resort = None;
         while let Some(best) = select::best(candidates.iter().map(|(_, path)| *path), self.peers) {
             let index = candidates.iter().find(|(_, path)| std::ptr::eq(*path, best)).map_or(0, |(index, _)| *index);
-            let (base, entries) = self.compile(nlri, best, index);
-            if !matches!(base, Base::Refused { .. }) {
-                return (base, entries);
+            match self.compile(nlri, best, index) {
+                (refused @ Base::Refused { .. }, _) => {
+                    best_refused.get_or_insert(refused);
+                }
+                decision if record.avoids(&best.route) => {
+                    last_resort.get_or_insert(decision);
+                }
+                decision => return decision,
             }
-            best_refused.get_or_insert(base);
-            // What asks for the same is refused for the same reason.
+            // What asks for the same comes to the same.
             candidates.retain(|(_, path)| !Arc::ptr_eq(&path.route, &best.route));
+        }
+        if let Some(decision) = last_resort {
+            return decision;
         }
         if let Some(refused) = best_refused {
             return (refused, None);
@@ -184,12 +193,10 @@ impl Engine {
                 decided.gone.push((key.clone(), record.in_force.take()));
                 return;
             }
-            let (base, entries) = context.decide(nlri, &record.paths);
+            let (base, entries) = context.decide(nlri, record);
             self.rejected.note(key, &record.base, &base);
             record.base = base;
-            if record.wanted().is_none() {
-                record.trouble = None;
-            }
+            record.settle_trouble();
             decided.has_exception |= record.is_exception(key);
             if groups.has_work(key) {
                 decided.in_groups.push(key.clone());

@@ -116,9 +116,12 @@ impl Engine {
     }
 
     /// All routes of a peer are to be sent again (RFC 7313 §4): those that are not until the [end](Self::end_refresh) go, and at `until` at
-    /// the latest. They are no less in force meanwhile.
+    /// the latest. They are no less in force meanwhile. A begin before that end only moves the time: what was sent since the first begin
+    /// counts, so that begins without end cost next to nothing.
     pub fn begin_refresh(&mut self, peer: PeerId, family: RouteFamily, until: Timestamp) {
-        self.stale.refreshes.insert((peer, family), until);
+        if self.stale.refreshes.insert((peer, family), until).is_some() {
+            return;
+        }
         self.for_each_path(peer, Some(family), |_, path| {
             path.unrefreshed = true;
             Fate::Untouched

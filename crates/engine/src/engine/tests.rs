@@ -706,6 +706,64 @@ fn the_best_enforceable_path_counts() {
 }
 
 #[test]
+fn a_path_that_the_data_plane_could_not_take_is_passed_over() {
+    let mut engine = engine();
+    let at = "dst 192.0.2.9/32";
+    let path = |local_pref| PathFacts { local_pref: Some(local_pref), ..PathFacts::default() };
+    let fails = |engine: &mut Engine| {
+        assert_eq!(plan(engine).upsert.len(), 1);
+        engine.applied(&Applied { failures: vec![(nlri(at), RuleFailure::Failed("no way".to_owned()))] });
+    };
+    announce_with(&mut engine, PEER, &format!("{at} then discard"), path(100));
+    apply(&mut engine);
+    announce_with(&mut engine, OTHER, &format!("{at} then redirect 10.77.0.1"), path(900));
+    fails(&mut engine);
+    apply(&mut engine);
+    assert_eq!((states(&engine), discards_first(&engine)), (vec!["installed".to_owned()], Some(true)));
+    assert_eq!(origins(&engine), [(PEER, true, false), (OTHER, false, true)]);
+    assert!(!engine.has_trouble());
+    // Trying again what failed would open the filter each time.
+    engine.retry();
+    announce_with(&mut engine, OTHER, &format!("{at} then redirect 10.77.0.1"), path(900));
+    assert_eq!(engine.take_change(), None);
+    // Announced differently it is another path.
+    announce_with(&mut engine, OTHER, &format!("{at} then rate 1mbps"), path(900));
+    apply(&mut engine);
+    assert_eq!(discards_first(&engine), Some(false));
+    announce_with(&mut engine, OTHER, &format!("{at} then redirect 10.77.0.1"), path(900));
+    fails(&mut engine);
+    apply(&mut engine);
+    assert_eq!(discards_first(&engine), Some(true));
+    // Alone it is tried again, and fails as such.
+    engine.withdraw(PEER, nlri(at), None);
+    fails(&mut engine);
+    assert_eq!(engine.take_change(), None);
+    assert_eq!(states(&engine), ["failed"]);
+    assert!(engine.has_trouble());
+    announce_with(&mut engine, PEER, &format!("{at} then discard"), path(100));
+    apply(&mut engine);
+    assert_eq!(discards_first(&engine), Some(true));
+    // With both refused the rule is tried again by and by, each path of it, and not at once.
+    announce_with(&mut engine, PEER, &format!("{at} then redirect 10.77.0.2"), path(100));
+    fails(&mut engine);
+    for _ in 0..2 {
+        assert_eq!(engine.take_change(), None);
+        assert_eq!((states(&engine), engine.has_trouble()), (vec!["failed".to_owned()], true));
+        engine.retry();
+        fails(&mut engine);
+        fails(&mut engine);
+    }
+    announce_with(&mut engine, PEER, &format!("{at} then discard"), path(100));
+    fails(&mut engine);
+    apply(&mut engine);
+    assert_eq!(discards_first(&engine), Some(true));
+    // A full load tries the better one.
+    engine.reload();
+    apply(&mut engine);
+    assert_eq!((states(&engine), discards_first(&engine)), (vec!["installed".to_owned()], Some(false)));
+}
+
+#[test]
 fn an_external_path_begins_with_its_peer() {
     use crate::guard::FirstAs;
     let path = |leftmost: Option<u32>, internal: bool| {

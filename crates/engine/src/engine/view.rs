@@ -99,11 +99,15 @@ impl<'a> RuleView<'a> {
 
     /// Who announces it, and how.
     pub fn paths(&self) -> impl Iterator<Item = PathView<'a>> + use<'a> {
-        let (nlri, best, paths) = (self.nlri, self.best(), &self.record.paths);
+        let (nlri, best, record) = (self.nlri, self.best(), self.record);
+        let paths = &record.paths;
         let context = (paths.len() > 1).then(|| self.engine.decision_context());
         paths.iter().map(move |path| {
             let is_best = std::ptr::eq(path, best);
-            let objection = context.as_ref().filter(|_| !is_best).and_then(|context| context.objection(nlri, path));
+            let objection = context.as_ref().filter(|_| !is_best).and_then(|context| {
+                let failure = || Some(record.failure(&path.route)?.words().to_owned());
+                context.objection(nlri, path).or_else(failure)
+            });
             PathView { peer: path.peer, route: &path.route, stale: path.stale, best: is_best, objection }
         })
     }
@@ -142,8 +146,8 @@ impl<'a> RuleView<'a> {
             Some(Aside::Shadowed(by)) => return RuleState::Shadowed { by },
             None => {}
         }
-        if let Some(trouble) = &record.trouble {
-            return match &trouble.failure {
+        if let Some(failure) = record.trouble().and(record.wanted()).and_then(|route| record.failure(route)) {
+            return match failure {
                 RuleFailure::OverCapacity(words) => RuleState::OverCapacity(words.clone()),
                 RuleFailure::Failed(words) => RuleState::Failed(words.clone()),
             };

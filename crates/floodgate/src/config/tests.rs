@@ -244,3 +244,20 @@ fn the_manual_has_every_key() {
     assert!(known.len() > 40, "{known:?}");
     assert_eq!(known, documented);
 }
+
+#[test]
+fn validation_by_the_only_router_is_said_to_check_little() {
+    let advice = |peers: &str| {
+        let text = SMALLEST.replacen("as = 65070", peers, 1);
+        parse(&text).unwrap().advice().join("\n")
+    };
+    let validated = "allow.validation = \"rfc9117\"\nfamilies = [\"ipv4\", \"ipv4-unicast\"]";
+    let internal = advice(&format!("as = 65140\n{validated}"));
+    assert!(internal.contains("checks little") && internal.contains("may filter any destination"), "{internal}");
+    let named = advice(&format!("as = 65140\nallow.destinations = [\"192.0.2.0/24\"]\n{validated}"));
+    assert!(named.contains("checks little") && !named.contains("may filter any destination"), "{named}");
+    let router = "[[peer]]\nname = \"router\"\naddress = \"192.0.2.7\"\nas = 65140\nfamilies = [\"ipv4-unicast\"]\nallow.destinations = [\"192.0.2.0/24\"]";
+    for other in [advice(&format!("as = 65140\n{validated}\n{router}")), advice(&format!("as = 65070\n{validated}"))] {
+        assert!(!other.contains("checks little") && !other.contains("may filter any destination"), "{other}");
+    }
+}

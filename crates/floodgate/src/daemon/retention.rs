@@ -38,6 +38,10 @@ impl PeerRoutes<'_> {
     /// The session is up. `restored`: rules of the last run wait for this peer.
     pub(super) fn established(&mut self, negotiated: Negotiated, restored: bool) {
         let id = self.id();
+        if self.entry.negotiated.is_some() {
+            // The session before ended without a word, as when its task was stuck.
+            self.lost(&[], true);
+        }
         self.engine.peer_up(id, negotiated.peer_id);
         let waits = restored
             || !self.entry.config.hold_on_loss.0.is_zero()

@@ -8,7 +8,7 @@ use flowspec::Family;
 use lab::site::{PEER, SWITCH};
 use lab::{Daemon, Probe, Site, Speaker, needs, wait_until};
 
-use crate::{NTP, OURS, PATIENCE, THEIRS, configuration, installed, numbered_rules, update};
+use crate::{NTP, OURS, PATIENCE, THEIRS, configuration, controller, installed, numbered_rules, speaker, update};
 
 /// A speaker with graceful restart, as BIRD and GoBGP offer it: neither the N bit nor the F bit.
 fn graceful(site: &Site) -> Result<Speaker> {
@@ -48,5 +48,31 @@ fn faults_lost_boundaries_do_not_open_the_filters() -> Result<()> {
     ensure!(history.contains("boundaries of its rules were lost"), "{history}");
     let (sent, arrived) = probe.counts()?;
     ensure!(sent > 200 && arrived == 0, "{arrived} of {sent} packets got through\n{}", daemon.explain());
+    Ok(())
+}
+
+#[test]
+fn faults_another_peers_refused_action_takes_no_filter_away() -> Result<()> {
+    needs!(root, "nft");
+    let site = Site::new()?;
+    let peers = [("controller", PEER, THEIRS, ""), ("second", "203.0.113.2", OURS, "")];
+    let daemon = Daemon::start(&site.switch, &configuration(&peers))?;
+    let controller = controller(&site)?;
+    controller.announce_text(NTP)?;
+    daemon.wait_rules("the rule", PATIENCE, |rules| rules.len() == 1 && installed(rules))?;
+    let mut probe = Probe::start(&site)?;
+    // The same match part from our own AS, so the better path, with an action that nftables refuses.
+    let second = speaker(&site, "203.0.113.2", OURS, 90)?;
+    second.announce_text(&NTP.replace("discard", "redirect 65000:100"))?;
+    let rules = daemon.wait_rules("both paths", PATIENCE, |rules| rules[0].origins.len() == 2)?;
+    ensure!(rules[0].state == "installed" && rules[0].text.ends_with("discard"), "{rules:?}");
+    let best: Vec<&str> =
+        rules[0].origins.iter().filter(|origin| origin.best).map(|origin| origin.peer.as_str()).collect();
+    ensure!(best == ["controller"], "{rules:?}");
+    let shown = daemon.cli(&["rules"])?;
+    ensure!(shown.contains("what second asks for does not count: "), "{shown}");
+    wait_until("packets", PATIENCE, || probe.counts().ok().filter(|(sent, _)| *sent > 200))?;
+    let (sent, arrived) = probe.stop()?;
+    ensure!(arrived == 0, "{arrived} of {sent} packets got through\n{}", daemon.explain());
     Ok(())
 }

@@ -170,7 +170,11 @@ impl Core {
     pub(super) fn expire_end_of_rib_timers(&mut self) {
         for (peer, family) in self.engine.unsynchronized(clock::passed()) {
             let peer = self.name(PeerId(peer.0));
-            tracing::warn!(peer, ?family, "not everything was sent again in time; what was not is withdrawn");
+            tracing::warn!(
+                peer,
+                ?family,
+                "the end of its rules was not said in time; what it has not sent again is withdrawn"
+            );
         }
     }
 

@@ -345,6 +345,22 @@ fn nights() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
             "",
             then(&[Begin, Feed(0..50), Wait(150), Dropped(200, 0), Wait(40), Dropped(50, 0)]),
         ),
+        (
+            "a begin within a refresh",
+            PLAIN,
+            "",
+            then(&[
+                Begin,
+                Feed(0..50),
+                Wait(100),
+                Begin,
+                Feed(50..60),
+                Wait(100),
+                Dropped(200, 0),
+                End,
+                Dropped(60, 0),
+            ]),
+        ),
         ("an end without a begin", PLAIN, "", then(&[End, Dropped(200, 0)])),
         (
             "a refresh before End-of-RIB",
