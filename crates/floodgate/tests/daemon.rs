@@ -652,3 +652,67 @@ fn status_answers_with_no_while_nothing_is_filtered() {
     assert!(daemon.cli(&["reload"]).status.success());
     status(1);
 }
+
+const EVERYTHING: &str = "dst 0.0.0.0/0 then discard";
+
+#[test]
+fn a_script_that_would_lock_everybody_out_needs_yes() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let output = daemon.cli(&["announce", EVERYTHING]);
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(words.contains("takes all IPv4 packets") && words.contains("--yes") && words.contains("--for"), "{words}");
+    daemon.wait_rules(&[]);
+    assert!(daemon.cli(&["announce", NTP]).status.success());
+    assert!(daemon.cli(&["announce", "--yes", EVERYTHING]).status.success());
+    daemon.wait_rules(&[(&shown(NTP), "installed"), (EVERYTHING, "installed")]);
+}
+
+/// Types `answer` at the question, on a terminal of its own; returns what was shown and the exit status.
+fn announce_on_a_terminal(daemon: &Daemon, answer: &str) -> (String, Option<i32>) {
+    let command = format!("{} announce '{EVERYTHING}'", env!("CARGO_BIN_EXE_floodgate"));
+    let mut child = std::process::Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .env("FLOODGATE_SOCKET", daemon.path("api.sock"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut shown = Vec::new();
+    // The question first, since a terminal that closes ends the command.
+    while !String::from_utf8_lossy(&shown).contains("[N] ") {
+        let mut octet = [0];
+        assert_eq!(stdout.read(&mut octet).unwrap(), 1, "{}", String::from_utf8_lossy(&shown));
+        shown.push(octet[0]);
+    }
+    writeln!(stdin, "{answer}").unwrap();
+    stdout.read_to_end(&mut shown).unwrap();
+    (String::from_utf8_lossy(&shown).into_owned(), child.wait().unwrap().code())
+}
+
+#[test]
+fn on_a_terminal_it_is_asked_and_a_lifetime_is_proposed() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let (shown, status) = announce_on_a_terminal(&daemon, "");
+    assert!(shown.contains("This rule takes all IPv4 packets") && shown.contains("a time such as 10m"), "{shown}");
+    assert_eq!(status, Some(1), "{shown}");
+    daemon.wait_rules(&[]);
+    let (shown, status) = announce_on_a_terminal(&daemon, "10m");
+    assert_eq!(status, Some(0), "{shown}");
+    daemon.wait_rules(&[(EVERYTHING, "installed")]);
+    assert!(daemon.json(&["rules"])[0]["expires"].is_string());
+}
+
+#[test]
+fn the_caret_is_below_the_mistake() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    for command in ["announce", "withdraw"] {
+        let output = daemon.cli(&[command, "dst 192.0.2.1/32 prot udp"]);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        let lines: Vec<&str> = words.lines().collect();
+        let column = lines.iter().find_map(|line| line.find('^')).unwrap();
+        assert_eq!(lines[1].get(column..column + 4), Some("prot"), "{words}");
+    }
+}

@@ -1,7 +1,8 @@
 //! Commands that change something.
 
+use super::caution::{self, Answer};
 use super::client::{Client, Failure};
-use super::{LiveArgs, NEGATIVE, OK, ask};
+use super::{AnnounceArgs, LiveArgs, NEGATIVE, OK, ask};
 use crate::api::{AnnounceRequest, Done, PauseRequest, WithdrawRequest};
 use crate::cli::output::Output;
 use crate::config::Age;
@@ -11,9 +12,18 @@ use anyhow::Result;
 const GOOD: [&str; 4] = ["installed", "pending", "shadowed", "stale"];
 
 /// Announces a local rule. The answer is no if it is not going to be enforced.
-pub(super) fn announce(args: &LiveArgs, rule: &[String], lifetime: Option<Age>) -> Result<u8> {
-    let request = AnnounceRequest { rule: rule.join(" "), lifetime: lifetime.map(|age| age.to_string()) };
-    change(args, "/v1/announce", Some(&request))
+pub(super) fn announce(args: &AnnounceArgs) -> Result<u8> {
+    let AnnounceArgs { live, lifetime, yes, rule } = args;
+    ask(live, async |client: &Client| -> Result<u8, Failure> {
+        let rule = rule.join(" ");
+        match caution::ask(client, &rule, *lifetime, *yes).await? {
+            Answer::No => Ok(NEGATIVE),
+            Answer::Announce(lifetime) => {
+                let request = AnnounceRequest { rule, lifetime: lifetime.map(|age| age.to_string()) };
+                post(live, client, "/v1/announce", Some(&request)).await
+            }
+        }
+    })
 }
 
 /// Withdraws a local rule.
@@ -45,16 +55,23 @@ pub(super) fn reload(args: &LiveArgs) -> Result<u8> {
 const NOTHING: Option<&()> = None;
 
 fn change(args: &LiveArgs, path: &str, request: Option<&impl serde::Serialize>) -> Result<u8> {
-    ask(args, async |client: &Client| -> Result<u8, Failure> {
-        let done: Done = client.post(path, request).await?;
-        let mut output = Output::new();
-        if args.json {
-            output.json(&done)?;
-        } else {
-            output.line(&done.message)?;
-        }
-        output.finish()?;
-        let good = done.rule.is_none_or(|rule| GOOD.contains(&rule.state.as_str()));
-        Ok(if good { OK } else { NEGATIVE })
-    })
+    ask(args, async |client: &Client| -> Result<u8, Failure> { post(args, client, path, request).await })
+}
+
+async fn post(
+    args: &LiveArgs,
+    client: &Client,
+    path: &str,
+    request: Option<&impl serde::Serialize>,
+) -> Result<u8, Failure> {
+    let done: Done = client.post(path, request).await?;
+    let mut output = Output::new();
+    if args.json {
+        output.json(&done)?;
+    } else {
+        output.line(&done.message)?;
+    }
+    output.finish()?;
+    let good = done.rule.is_none_or(|rule| GOOD.contains(&rule.state.as_str()));
+    Ok(if good { OK } else { NEGATIVE })
 }

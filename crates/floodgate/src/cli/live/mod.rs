@@ -1,5 +1,6 @@
 //! The daemon and the commands that ask it: tables for people, one JSON object a line for programs.
 
+mod caution;
 mod change;
 mod client;
 mod samples;
@@ -146,9 +147,14 @@ pub struct SamplesArgs {
 
 /// Arguments of `announce`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "A rule that takes all packets, the SSH session that it is typed in, or what is sent to this machine is asked about on a terminal. In a script the
+first two need --yes.
+
+Examples:
   floodgate announce 'dst 192.0.2.1/32 proto udp sport 123 then discard' --for 10m
-  floodgate announce dst 192.0.2.1/32 proto udp then rate 1mbps")]
+  floodgate announce dst 192.0.2.1/32 proto udp then rate 1mbps"
+)]
 pub struct AnnounceArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
@@ -156,6 +162,9 @@ pub struct AnnounceArgs {
     /// How long it lives, such as 10m; without it until it is withdrawn
     #[arg(long = "for", value_name = "TIME", value_parser = Age::lifetime)]
     pub lifetime: Option<Age>,
+    /// Ask nothing, whatever the rule takes
+    #[arg(long, short)]
+    pub yes: bool,
     /// The rule, quoted or as bare words
     #[arg(required = true, value_name = "RULE")]
     pub rule: Vec<String>,
@@ -200,7 +209,7 @@ pub fn run(command: &LiveCommand) -> Result<u8> {
         LiveCommand::Watch(args) => watch::watch(args),
         LiveCommand::Samples(args) => samples::samples(args),
         LiveCommand::History(args) => show::history(&args.live, args.count),
-        LiveCommand::Announce(args) => change::announce(&args.live, &args.rule, args.lifetime),
+        LiveCommand::Announce(args) => change::announce(args),
         LiveCommand::Withdraw(args) => change::withdraw(&args.live, &args.rule),
         LiveCommand::Pause(args) => change::pause(&args.live, args.lifetime),
         LiveCommand::Resume(args) => change::resume(args),
@@ -279,7 +288,9 @@ fn fetch<T>(args: &LiveArgs, question: impl AsyncFnOnce(&Client) -> Result<T, Fa
             Ok(Err(UNREACHABLE))
         }
         Err(Failure::Refused(message)) => {
-            complain(format_args!("floodgate: {message}"));
+            // A caret below a line needs the line to begin where it did.
+            let separator = if message.contains('\n') { '\n' } else { ' ' };
+            complain(format_args!("floodgate:{separator}{message}"));
             Ok(Err(NEGATIVE))
         }
         Err(Failure::Other(error)) => Err(error),
