@@ -6,7 +6,7 @@ use crate::net::{
 };
 use bgp::{AfiSafi, Cease, FamilySet, GracefulRestart, Notification, PeerAs, PeerConfig};
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -94,7 +94,22 @@ impl Peers {
         let secret = |peer: &config::Peer| peer.md5.clone().map(|secret| (peer.address, secret));
         let secrets: HashMap<IpAddr, String> = config.peers.iter().filter_map(secret).collect();
         self.listeners.secrets(secrets)?;
-        self.listeners.set(config.router.listen.as_deref(), &self.routes)
+        self.listeners.distances(config.peers.iter().map(|peer| (peer.address, peer.ttl_security.0)))?;
+        match &config.router.listen {
+            Some(listen) => {
+                let wanted: Vec<SocketAddr> = listen.iter().map(|listen| listen.bgp()).collect();
+                self.listeners.set(&wanted, &[], &self.routes)
+            }
+            None => self.listeners.set(&[], &needed_addresses(&config.peers), &self.routes),
+        }?;
+        let own = crate::interfaces::addresses().unwrap_or_default();
+        for advice in config.advice_beside_a_router(&own) {
+            tracing::warn!("{advice}");
+        }
+        if self.addresses().is_empty() && !config.peers.is_empty() {
+            tracing::info!("taking no BGP connections: no peer is passive, and router.listen is not set");
+        }
+        Ok(())
     }
 
     /// Where BGP connections are taken.
@@ -186,7 +201,7 @@ impl Peers {
     fn start(&mut self, id: PeerId, settings: Settings) {
         let (control, orders) = mpsc::channel(4);
         let (connections, incoming) = mpsc::channel(INCOMING);
-        self.routes.insert(settings.endpoint.remote.ip(), connections);
+        self.routes.insert(settings.endpoint.remote.ip(), connections, settings.endpoint.hops);
         let mut config = settings.session.clone();
         if let Some(restart) = config.graceful_restart.as_mut().filter(|_| self.restarting) {
             // R and F bits of the first OPEN; the session leaves them out of those that follow.
@@ -198,6 +213,7 @@ impl Peers {
             config,
             endpoint: settings.endpoint.clone(),
             engine: self.engine.clone(),
+            routes: self.routes.clone(),
             incoming,
             control: orders,
         }));
@@ -237,6 +253,25 @@ impl Peers {
         };
         Settings { session, endpoint }
     }
+}
+
+/// Where we listen unless the configuration says: where a passive peer needs it, and nowhere else. Port 179 is the router's, if there is
+/// one on this machine.
+fn needed_addresses(peers: &[config::Peer]) -> Vec<SocketAddr> {
+    let everywhere = |peer: &config::Peer| match peer.address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for peer in peers.iter().filter(|peer| peer.passive) {
+        let address = peer.source.unwrap_or_else(|| everywhere(peer));
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    let all = |version: IpAddr| addresses.iter().any(|a| a.is_unspecified() && a.is_ipv4() == version.is_ipv4());
+    let needed = addresses.iter().filter(|address| address.is_unspecified() || !all(**address));
+    needed.map(|address| SocketAddr::new(*address, config::BGP_PORT)).collect()
 }
 
 /// Seconds; 12 bits, the configuration is checked.
@@ -297,6 +332,27 @@ mod tests {
         ] {
             assert_eq!(restart_time(&parsed(peer).peers[0]), seconds, "{peer}");
         }
+    }
+
+    #[test]
+    fn it_listens_only_where_a_passive_peer_needs_it() {
+        let needed = |peers: &[(&str, &str)]| {
+            let table = |(address, more): &(&str, &str)| {
+                format!("[[peer]]\nname = \"{address}\"\naddress = \"{address}\"\nas = 65002\n{more}\n")
+            };
+            let text =
+                "[router]\nas = 65001\nid = \"192.0.2.1\"\n".to_owned() + &peers.iter().map(table).collect::<String>();
+            let config = Config::parse(&text, std::path::Path::new("test")).expect("a right file");
+            needed_addresses(&config.peers).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        const V4: &str = "passive = true\nsource = \"192.0.2.1\"";
+        assert_eq!(needed(&[("192.0.2.2", ""), ("2001:db8::2", "")]), [""; 0]);
+        assert_eq!(needed(&[("192.0.2.2", V4), ("192.0.2.3", V4)]), ["192.0.2.1:179"]);
+        assert_eq!(needed(&[("192.0.2.2", V4), ("192.0.2.3", "passive = true")]), ["0.0.0.0:179"]);
+        assert_eq!(
+            needed(&[("192.0.2.2", V4), ("2001:db8::2", "passive = true"), ("192.0.2.3", "")]),
+            ["192.0.2.1:179", "[::]:179"]
+        );
     }
 
     #[test]

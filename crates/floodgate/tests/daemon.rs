@@ -503,7 +503,12 @@ fn peers_say_why_there_is_no_session() {
     let silent = format!("[[peer]]\nname = \"b\"\naddress = \"127.0.0.3\"\nas = 65070\nport = {port}\n");
     let daemon = Daemon::start(&(peer("a", PEER, "") + &silent), "");
     let refused = wait("the refusal", || daemon.peer("b")["last_error"].as_str().map(str::to_owned));
-    assert_eq!(refused, format!("cannot connect to 127.0.0.3:{port}: Connection refused (os error 111)"));
+    assert_eq!(
+        refused,
+        format!(
+            "cannot connect to 127.0.0.3:{port}: Connection refused (os error 111); a peer that only connects needs passive = true"
+        )
+    );
     // A rule that is longer than its attribute: where the next one begins cannot be known (RFC 7606 §5.3).
     let mut stream = by_hand(&daemon);
     let attributes = [0x80, 14, 7, 0, 1, 133, 0, 0, 9, 1];

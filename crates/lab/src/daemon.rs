@@ -186,6 +186,21 @@ impl<'a> Daemon<'a> {
         wait_until("the session", deadline, established).with_context(|| self.explain())
     }
 
+    /// Waits until what is shown of a peer is such.
+    ///
+    /// # Errors
+    /// After the deadline; with everything that is known.
+    pub fn wait_peer(
+        &self,
+        name: &str,
+        what: &str,
+        deadline: Duration,
+        such: impl Fn(&PeerView) -> bool,
+    ) -> Result<()> {
+        wait_until(what, deadline, || self.peer(name).ok().filter(|peer| such(peer)).map(drop))
+            .with_context(|| self.explain())
+    }
+
     /// What our table has in the kernel, as `nft` shows it; empty when there is no such table.
     ///
     /// # Errors

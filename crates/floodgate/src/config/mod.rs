@@ -3,6 +3,7 @@
 //!
 //! `docs/manual/configuration.md` documents every key; a test keeps it complete.
 
+mod beside;
 mod check;
 mod cumulus;
 mod diff;
@@ -61,7 +62,7 @@ pub struct Router {
     pub asn: u32,
     /// Our BGP identifier (RFC 6286: any non-zero number, written as an IPv4 address).
     pub id: Ipv4Addr,
-    /// Where BGP connections are taken. `None`: port 179 of all addresses, as far as nobody else has it.
+    /// Where BGP connections are taken. `None`: on port 179 where a passive peer needs it, as far as nobody else has it.
     pub listen: Option<Vec<Listen>>,
 }
 
@@ -476,6 +477,11 @@ impl Config {
     /// What is allowed but deserves a second look, a sentence each.
     pub fn advice(&self) -> Vec<String> {
         check::advice(self)
+    }
+
+    /// The same about a router on this machine; `own` are its addresses.
+    pub fn advice_beside_a_router(&self, own: &std::collections::BTreeSet<IpAddr>) -> Vec<String> {
+        beside::advice(self, own)
     }
 
     /// Reads the secrets that have files of their own; what is wrong with those.

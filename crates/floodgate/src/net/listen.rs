@@ -1,7 +1,7 @@
 //! Listening: connections from configured peers go to their tasks, all others are refused.
 
 use super::goodbye::Goodbyes;
-use super::socket::{self, EVERYWHERE, SocketError, plain};
+use super::socket::{self, Distance, SocketError, least_ttl, to_canonical};
 use bgp::{Message, Notification};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -11,32 +11,59 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::config::{BGP_PORT, Listen};
 use crate::logging::Throttle;
 
-/// Which task takes the connections of which address.
+/// Which task takes the connections of which address, and where we listen ourselves.
 #[derive(Clone, Debug, Default)]
-pub struct Routes(Arc<Mutex<HashMap<IpAddr, mpsc::Sender<TcpStream>>>>);
+pub struct Routes(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    peers: HashMap<IpAddr, Route>,
+    listening: Vec<SocketAddr>,
+}
+
+#[derive(Clone, Debug)]
+struct Route {
+    task: mpsc::Sender<TcpStream>,
+    /// TTL security: least TTL of its SYN.
+    least_ttl: Option<u8>,
+}
 
 impl Routes {
-    /// From now on connections from `peer` go to `task`.
-    pub fn insert(&self, peer: IpAddr, task: mpsc::Sender<TcpStream>) {
-        self.lock().insert(peer, task);
+    /// From now on connections from `peer` go to `task`, unless they come from more than `hops` away.
+    pub fn insert(&self, peer: IpAddr, task: mpsc::Sender<TcpStream>, hops: Option<u8>) {
+        self.lock().peers.insert(peer, Route { task, least_ttl: hops.map(least_ttl) });
     }
 
-    /// From now on connections from `peer` are closed.
+    /// From now on connections from `peer` are refused.
     pub fn remove(&self, peer: IpAddr) {
-        self.lock().remove(&peer);
+        self.lock().peers.remove(&peer);
     }
 
-    fn find(&self, peer: IpAddr) -> Option<mpsc::Sender<TcpStream>> {
-        self.lock().get(&peer).cloned()
+    /// Whether a connection to this address would come to ourselves: we listen there, and it is one of this machine's.
+    pub(super) fn is_ourselves(&self, to: SocketAddr) -> bool {
+        let table = self.lock();
+        table.listening.iter().any(|own| {
+            let same_family = own.is_ipv4() == to.is_ipv4();
+            own.port() == to.port()
+                && (own.ip() == to.ip() || (own.ip().is_unspecified() && same_family && is_own_address(to.ip())))
+        })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, mpsc::Sender<TcpStream>>> {
-        // The map is whole whatever a panicking holder did: each change is one call.
+    fn find(&self, peer: IpAddr) -> Option<Route> {
+        self.lock().peers.get(&peer).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
+        // The table is whole whatever a panicking holder did: each change is one call.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether this machine has the address.
+fn is_own_address(address: IpAddr) -> bool {
+    address.is_loopback() || crate::interfaces::addresses().is_ok_and(|own| own.contains(&address))
 }
 
 /// The listening sockets.
@@ -44,6 +71,8 @@ impl Routes {
 pub struct Listeners {
     open: Vec<Listener>,
     secrets: HashMap<IpAddr, String>,
+    /// Of IPv4 and of IPv6.
+    distances: [Distance; 2],
 }
 
 #[derive(Debug)]
@@ -60,31 +89,53 @@ impl Drop for Listener {
 }
 
 impl Listeners {
-    /// Listens on exactly these addresses; those that stay are not touched. `None` means port 179 everywhere, and there an address that
-    /// another program has is only a warning: this machine may already run a BGP daemon, and we can still connect.
+    /// Listens on exactly these addresses; those that stay are not touched. Those of `tried` may belong to another program: this machine
+    /// may run a router, and we can still connect, so that is only a warning.
     ///
     /// # Errors
-    /// The addresses that could not be opened; what could be is open.
-    pub fn set(&mut self, wanted: Option<&[Listen]>, routes: &Routes) -> Result<(), SocketError> {
-        let addresses: Vec<SocketAddr> = match wanted {
-            Some(listen) => listen.iter().map(|listen| listen.bgp()).collect(),
-            None => EVERYWHERE.iter().map(|ip| SocketAddr::new(*ip, BGP_PORT)).collect(),
-        };
-        self.open.retain(|listener| addresses.contains(&listener.address));
+    /// The addresses of `wanted` that could not be opened; what could be is open.
+    pub fn set(&mut self, wanted: &[SocketAddr], tried: &[SocketAddr], routes: &Routes) -> Result<(), SocketError> {
+        self.open.retain(|listener| wanted.contains(&listener.address) || tried.contains(&listener.address));
         let mut failure = None;
-        for address in addresses {
-            if self.open.iter().any(|listener| listener.address == address) {
+        for address in wanted.iter().chain(tried) {
+            if self.open.iter().any(|listener| listener.address == *address) {
                 continue;
             }
-            match self.open(address, routes) {
+            match self.open(*address, routes) {
                 Ok(listener) => self.open.push(listener),
-                Err(error) if wanted.is_none() => {
-                    tracing::warn!(%error, "not listening there; peers that only connect will not reach us (router.listen)");
+                Err(error) if tried.contains(address) => {
+                    tracing::warn!(%error, "not listening there: passive peers will not reach us (router.listen)");
                 }
                 Err(error) => failure = Some(error),
             }
         }
+        routes.lock().listening = self.addresses();
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Sets what is asked of packets by TTL security, on the listeners that there are and those to come. Each peer of an IP version has
+    /// its number of hops, or none.
+    ///
+    /// # Errors
+    /// The kernel refused it.
+    pub fn distances(&mut self, peers: impl Iterator<Item = (IpAddr, Option<u8>)> + Clone) -> Result<(), SocketError> {
+        let of = |ipv4: bool| {
+            let hops = peers.clone().filter(move |(peer, _)| peer.is_ipv4() == ipv4).map(|(_, hops)| hops);
+            let keep_syn = hops.clone().any(|hops| hops.is_some());
+            // The furthest of them; one without is as far as can be.
+            let furthest = hops.map(|hops| hops.unwrap_or(u8::MAX)).max();
+            let least = furthest.filter(|hops| *hops < u8::MAX).map_or(0, least_ttl);
+            Distance { least, keep_syn }
+        };
+        self.distances = [of(true), of(false)];
+        for listener in &self.open {
+            socket::listener_distance(&listener.socket, self.distance(listener.address))?;
+        }
+        Ok(())
+    }
+
+    const fn distance(&self, address: SocketAddr) -> Distance {
+        if address.is_ipv4() { self.distances[0] } else { self.distances[1] }
     }
 
     /// Sets the TCP-MD5 secrets of all peers, on the listeners that there are and those to come.
@@ -110,7 +161,7 @@ impl Listeners {
     }
 
     fn open(&self, address: SocketAddr, routes: &Routes) -> Result<Listener, SocketError> {
-        let socket = Arc::new(socket::listen(address)?);
+        let socket = Arc::new(socket::listen(address, self.distance(address))?);
         for (peer, secret) in &self.secrets {
             socket::listener_secret(&socket, *peer, Some(secret))?;
         }
@@ -137,11 +188,15 @@ async fn accept(listener: Arc<TcpListener>, routes: Routes) {
         match listener.accept().await {
             Ok((stream, from)) => {
                 failing = false;
-                let from = plain(from.ip());
+                let from = to_canonical(from.ip());
                 let (why, refused) = match routes.find(from) {
                     None => ("it is not the address of a configured peer", Some(stream)),
                     // More than a task has taken are a flood.
-                    Some(task) => match task.try_send(stream) {
+                    // Before anything of it is read (RFC 5082 §3); what is from afar gets no answer.
+                    Some(route) if route.least_ttl.is_some_and(|least| !socket::came_from_near(&stream, least)) => {
+                        ("it is from further away than ttl-security allows", None)
+                    }
+                    Some(route) => match route.task.try_send(stream) {
                         Ok(()) => continue,
                         Err(_) => ("this peer has too many connections at once", None),
                     },

@@ -1,6 +1,7 @@
 //! One peer's task: carries octets, connects and time between the kernel and a [`bgp::Session`], and what the session tells to the engine.
 
 use super::goodbye::{self, Goodbyes};
+use super::listen::Routes;
 use super::socket::Endpoint;
 use bgp::{Cease, ConnId, Direction, DownReason, Event, Negotiated, Output, PeerConfig, RefreshKind, Session};
 use std::collections::VecDeque;
@@ -62,6 +63,8 @@ pub struct SessionSetup {
     pub endpoint: Endpoint,
     /// Where outputs go.
     pub engine: mpsc::Sender<FromPeer>,
+    /// Where we listen ourselves.
+    pub routes: Routes,
     /// Connections that the peer opened.
     pub incoming: mpsc::Receiver<TcpStream>,
     /// Orders.
@@ -77,10 +80,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the session until it is told to stop.
 pub async fn run(setup: SessionSetup) {
-    let SessionSetup { peer, config, endpoint, engine, mut incoming, mut control } = setup;
+    let SessionSetup { peer, config, endpoint, engine, routes, mut incoming, mut control } = setup;
     let mut task = Task {
         session: Session::new(config),
         endpoint,
+        routes,
         conns: Vec::new(),
         connecting: None,
         next_conn: 0,
@@ -174,6 +178,7 @@ async fn ready(conns: &[Conn], read: bool) -> (usize, Readiness) {
 struct Task {
     session: Session,
     endpoint: Endpoint,
+    routes: Routes,
     conns: Vec<Conn>,
     connecting: Option<Connecting>,
     next_conn: u64,
@@ -209,8 +214,16 @@ impl Task {
         match output {
             Output::Connect => {
                 let endpoint = self.endpoint.clone();
+                let ourselves = self.routes.is_ourselves(endpoint.remote);
                 self.connecting = Some(Box::pin(async move {
+                    if ourselves {
+                        let what = "is where Floodgate itself takes connections; it waits for the peer to connect";
+                        return Err(format!("{} {what}", endpoint.remote));
+                    }
                     match tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
+                        Ok(Err(error)) if error.cause.kind() == io::ErrorKind::ConnectionRefused => {
+                            Err(format!("{error}; a peer that only connects needs passive = true"))
+                        }
                         Ok(outcome) => outcome.map_err(|error| error.to_string()),
                         Err(_) => Err(format!("cannot connect to {}: no answer", endpoint.remote)),
                     }

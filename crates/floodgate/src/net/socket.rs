@@ -3,7 +3,7 @@
 use super::md5;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -54,8 +54,7 @@ impl Endpoint {
         }
         self.ttl(&socket)?;
         let socket = TcpSocket::from_std_stream(socket.into());
-        let stream = socket.connect(remote).await.map_err(context(format!("cannot connect to {remote}")))?;
-        Ok(stream)
+        socket.connect(remote).await.map_err(context(format!("cannot connect to {remote}")))
     }
 
     /// Makes a connection that the peer opened ready; its secret came with the listener.
@@ -71,7 +70,7 @@ impl Endpoint {
     /// Sent with the greatest TTL; received only if it passed at most so many routers.
     fn ttl(&self, socket: &Socket) -> Result<(), SocketError> {
         let Some(hops) = self.hops else { return Ok(()) };
-        let least = 256 - libc::c_int::from(hops);
+        let least = libc::c_int::from(least_ttl(hops));
         let (level, sent, minimum) = match self.remote {
             SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TTL, libc::IP_MINTTL),
             SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, libc::IPV6_MINHOPCOUNT),
@@ -81,11 +80,25 @@ impl Endpoint {
     }
 }
 
+/// The TTL that a packet has left which was sent with 255 and passed fewer than `hops` routers (RFC 5082 §3).
+pub(super) const fn least_ttl(hops: u8) -> u8 {
+    255 - hops.saturating_sub(1)
+}
+
+/// What a listener asks of the packets that reach it (RFC 5082), before anything of a connection is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Distance {
+    /// Least TTL or hop limit of every packet, where all its peers agree that there is one; 0: none.
+    pub(super) least: u8,
+    /// Some of its peers ask for one: the SYNs are kept, to be looked at.
+    pub(super) keep_syn: bool,
+}
+
 /// Takes connections on `address`.
 ///
 /// # Errors
 /// The address is taken, not ours, or not allowed.
-pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, SocketError> {
+pub(super) fn listen(address: SocketAddr, distance: Distance) -> Result<TcpListener, SocketError> {
     let socket = new_socket(address.ip())?;
     let ready = || -> io::Result<TcpListener> {
         socket.set_reuse_address(true)?;
@@ -98,11 +111,64 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, SocketError> {
             }
         }
         socket.bind(&address.into())?;
+        set_distance(&socket, address.is_ipv4(), distance)?;
         socket.listen(128)?;
         TcpListener::from_std(socket.into())
     };
     ready().map_err(context(format!("cannot listen on {address}")))
 }
+
+/// Changes what a listener asks of packets.
+pub(super) fn listener_distance(listener: &TcpListener, distance: Distance) -> Result<(), SocketError> {
+    let address = listener.local_addr().map_err(context("address of a listener"))?;
+    set_distance(&socket2::SockRef::from(listener), address.is_ipv4(), distance)
+        .map_err(context(format!("TTL security on {address}")))
+}
+
+fn set_distance(socket: &Socket, is_ipv4: bool, distance: Distance) -> io::Result<()> {
+    let (level, minimum) =
+        if is_ipv4 { (libc::IPPROTO_IP, libc::IP_MINTTL) } else { (libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT) };
+    set_option(socket, level, minimum, distance.least.into())?;
+    set_option(socket, libc::IPPROTO_TCP, TCP_SAVE_SYN, distance.keep_syn.into())
+}
+
+/// Whether the connection began with a SYN of at least this TTL or hop limit. Where the kernel kept no SYN (it came before that was asked
+/// for, or as a SYN cookie), what counts is what the listener asked of every packet.
+pub(super) fn came_from_near(stream: &TcpStream, least: u8) -> bool {
+    let of_syn = saved_syn(stream).ok().and_then(|syn| ttl(&syn));
+    let asked_of_all = || {
+        let (level, minimum) = match stream.local_addr() {
+            Ok(SocketAddr::V4(_)) => (libc::IPPROTO_IP, libc::IP_MINTTL),
+            _ => (libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT),
+        };
+        let mut value = [0; size_of::<libc::c_int>()];
+        let asked = get_option(stream, level, minimum, &mut value).map(|_| libc::c_int::from_ne_bytes(value));
+        asked.is_ok_and(|asked| asked >= least.into())
+    };
+    of_syn.map_or_else(asked_of_all, |found| found >= least)
+}
+
+/// The SYN from its IP header on; empty if there is none.
+fn saved_syn(stream: &TcpStream) -> io::Result<Vec<u8>> {
+    // An IP and a TCP header with all their options.
+    let mut octets = vec![0; 512];
+    let length = get_option(stream, libc::IPPROTO_TCP, TCP_SAVED_SYN, &mut octets)?;
+    octets.truncate(length);
+    Ok(octets)
+}
+
+/// TTL of an IPv4 header, hop limit of an IPv6 header.
+fn ttl(header: &[u8]) -> Option<u8> {
+    match header.first()? >> 4 {
+        4 => header.get(8).copied(),
+        6 => header.get(7).copied(),
+        _ => None,
+    }
+}
+
+/// Of `linux/tcp.h`; not all versions of the C library's headers have them.
+const TCP_SAVE_SYN: libc::c_int = 27;
+const TCP_SAVED_SYN: libc::c_int = 28;
 
 /// Sets or takes away the secret of one peer on a listener of the same IP version.
 pub(super) fn listener_secret(listener: &TcpListener, peer: IpAddr, secret: Option<&str>) -> Result<(), SocketError> {
@@ -144,16 +210,23 @@ fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: lib
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// An IPv4 address in IPv6 clothes is that IPv4 address.
-pub(super) fn plain(address: IpAddr) -> IpAddr {
+/// Reads an option into `value`; its length.
+fn get_option(stream: &TcpStream, level: libc::c_int, name: libc::c_int, value: &mut [u8]) -> io::Result<usize> {
+    use std::os::fd::AsRawFd;
+    let mut length = libc::socklen_t::try_from(value.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the pointer and the length describe `value`, which outlives the call; the kernel writes no more than that.
+    let outcome =
+        unsafe { libc::getsockopt(stream.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut length) };
+    if outcome == 0 { Ok(length as usize) } else { Err(io::Error::last_os_error()) }
+}
+
+/// IPv4-mapped IPv6 addresses as IPv4.
+pub(super) fn to_canonical(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
         IpAddr::V4(_) => address,
     }
 }
-
-/// Every address of both IP versions.
-pub(super) const EVERYWHERE: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
 
 #[cfg(test)]
 mod tests {
@@ -166,7 +239,7 @@ mod tests {
     }
 
     async fn talks(ours: Option<&str>, theirs: Option<&str>, address: &str) -> bool {
-        let listener = listen(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
+        let listener = listen(SocketAddr::new(address.parse().unwrap(), 0), Distance::default()).unwrap();
         listener_secret(&listener, address.parse().unwrap(), ours).unwrap();
         let peer = endpoint(listener.local_addr().unwrap(), theirs, Some(1));
         let exchange = async {
@@ -193,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_low_ttl_does_not_get_through() {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap(), Distance::default()).unwrap();
         let near = endpoint(listener.local_addr().unwrap(), None, Some(1));
         let far = new_socket(near.remote.ip()).unwrap();
         far.set_ttl_v4(64).unwrap();
@@ -205,5 +278,41 @@ mod tests {
         let mut octets = [0; 5];
         let read = tokio::time::timeout(Duration::from_millis(200), accepted.read_exact(&mut octets)).await;
         assert!(read.is_err(), "a segment with a TTL of 64 came through");
+    }
+
+    /// Connects with this TTL and sends at once; whether the connection is one from near.
+    async fn is_near(address: &str, distance: Distance, sent: u8, least: u8) -> Option<bool> {
+        let listener = listen(SocketAddr::new(address.parse().unwrap(), 0), distance).unwrap();
+        let to = listener.local_addr().unwrap();
+        let far = new_socket(to.ip()).unwrap();
+        match to {
+            SocketAddr::V4(_) => far.set_ttl_v4(sent.into()).unwrap(),
+            SocketAddr::V6(_) => far.set_unicast_hops_v6(sent.into()).unwrap(),
+        }
+        let connecting = TcpSocket::from_std_stream(far.into()).connect(to);
+        let both = async { tokio::join!(connecting, listener.accept()) };
+        let (far, accepted) = tokio::time::timeout(Duration::from_millis(300), both).await.ok()?;
+        far.unwrap().write_all(b"OPEN, KEEPALIVE and UPDATE").await.unwrap();
+        Some(came_from_near(&accepted.unwrap().0, least))
+    }
+
+    #[tokio::test]
+    async fn distance_is_known_before_anything_is_read() {
+        for address in ["127.0.0.1", "::1"] {
+            let some = Distance { least: 0, keep_syn: true };
+            for sent in [1, 5, 19, 254] {
+                assert_eq!(is_near(address, some, sent, 255).await, Some(false), "{address} {sent}");
+            }
+            assert_eq!(is_near(address, some, 255, 255).await, Some(true), "{address}");
+            assert_eq!(is_near(address, some, 254, 254).await, Some(true), "{address}");
+            // Where all agree, nothing of it is answered at all.
+            let all = Distance { least: 255, keep_syn: true };
+            assert_eq!(is_near(address, all, 254, 255).await, None, "{address}");
+            assert_eq!(is_near(address, all, 255, 255).await, Some(true), "{address}");
+            // Without a kept SYN, what the listener asks counts.
+            let unkept = Distance { least: 255, keep_syn: false };
+            assert_eq!(is_near(address, unkept, 255, 255).await, Some(true), "{address}");
+            assert_eq!(is_near(address, Distance::default(), 255, 255).await, Some(false), "{address}");
+        }
     }
 }

@@ -28,6 +28,7 @@ fn configuration(peers: &str) -> String {
         r#"[router]
 as = {OURS}
 id = "203.0.113.10"
+listen = ["0.0.0.0", "::"]
 
 {peers}
 

@@ -255,7 +255,8 @@ fn check(args: &CheckArgs) -> Result<u8> {
             return Ok(NEGATIVE);
         }
     };
-    for advice in config.advice() {
+    let own = crate::interfaces::addresses().unwrap_or_default();
+    for advice in config.advice().into_iter().chain(config.advice_beside_a_router(&own)) {
         complain(format_args!("floodgate: note: {advice}"));
     }
     if *json {
