@@ -72,6 +72,8 @@ pub struct Condition {
     pub interfaces: Vec<Interface>,
     /// What deserves a look: sentences.
     pub warnings: Vec<String>,
+    /// Why rules that were applied are not enforced all the same; in words.
+    pub not_enforced: Option<String>,
     /// What happened to packets since the filters were set up, beside the rules' counters: a name in `snake_case` and how often.
     pub statistics: Vec<(&'static str, u64)>,
 }

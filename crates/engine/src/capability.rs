@@ -67,6 +67,12 @@ pub struct Gaps {
     pub one_action: bool,
     /// The highest limits that it can count, in bytes and in packets a second. A higher one is none: no traffic comes near it.
     pub highest_rates: Option<(f32, f32)>,
+    /// Ranges of so many ports or fewer are better written out, a port an entry, because ranges are scarce.
+    pub short_ranges: u64,
+    /// TCP flags of which an entry can only ask that they are set.
+    pub set_only_flags: u16,
+    /// TCP flags that cannot be matched in IPv6.
+    pub no_ipv6_flags: u16,
 }
 
 /// What an entry takes of a data plane's table. The default: one of its entries.

@@ -3,7 +3,7 @@
 //! The rule's [`Space`] is cut along its fields into parts (pairwise disjoint, unless the data plane needs no such thing), each within what one entry can express. The parts are
 //! counted before they are made.
 
-use crate::capability::Capabilities;
+use crate::capability::{Capabilities, Gaps};
 use crate::plan::CompiledRule;
 use crate::precedence::Exceptions;
 use flowspec::{Effect, IpVersion, Nlri, Policing, Redirect, Rule, Space};
@@ -93,8 +93,15 @@ pub(crate) fn entries(
         return Err(refuse(RefusalKind::Ipv6));
     }
     check_actions(effect, capabilities).map_err(refuse)?;
-    let entries = cut(space, capabilities).map_err(refuse)?;
     let limited = matches!(effect.policing, Policing::Limit { .. });
+    let entries = if limited && !capabilities.actions.shared_policer && capabilities.gaps.short_ranges > 0 {
+        // One policer is for one entry: a range of its own is the only way.
+        let gaps = Gaps { short_ranges: 0, ..capabilities.gaps.clone() };
+        cut(space, &Capabilities { gaps, ..capabilities.clone() })
+    } else {
+        cut(space, capabilities)
+    }
+    .map_err(refuse)?;
     if limited && entries.len() > 1 && !capabilities.actions.shared_policer {
         return Err(refuse(RefusalKind::SharedPolicer { entries: entries.len() as u64 }));
     }

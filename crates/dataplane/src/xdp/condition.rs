@@ -54,6 +54,7 @@ impl Xdp {
             interfaces: active.links.interfaces(&found).into_iter().chain(absent).collect(),
             warnings: active.links.fallbacks().chain(active.redirects.warnings()).collect(),
             statistics: STATISTICS.into_iter().zip(counted).collect(),
+            not_enforced: None,
         }
     }
 }

@@ -73,7 +73,7 @@ mod tests {
                 needs_l4_values: true,
                 no_ipv6_fragments: true,
                 one_action: true,
-                highest_rates: None,
+                ..Gaps::default()
             },
             ..Capabilities::everything("narrow")
         }

@@ -2,8 +2,8 @@
 
 use super::RefusalKind;
 use crate::capability::{Ability, Capabilities};
-use flowspec::space::{Condition, Cube, DscpSet, Fields, FragmentSet, IntervalSet, ProtocolSet};
-use flowspec::{ComponentType, Space};
+use flowspec::space::{Condition, Cube, DscpSet, Fields, FragmentSet, IntervalSet, ProtocolSet, TcpFlagSet};
+use flowspec::{ComponentType, IpVersion, Space};
 
 /// Every combination of TCP flags.
 const TCP_FLAGS: u16 = 0x0fff;
@@ -105,12 +105,13 @@ fn fields_to_cut<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Ve
             | ComponentType::Dscp
             | ComponentType::FlowLabel => numbers(space, field),
         };
-        if !holds(ability, &numbers) {
-            let parts = count(ability, &numbers);
+        let short = if Fields::PORTS.has(field) { capabilities.gaps.short_ranges } else { 0 };
+        if !holds(ability, &numbers) || numbers.iter().any(|range| is_short(range, short)) {
+            let parts = count(ability, &numbers, short);
             cuts.push(Cut {
                 parts,
                 make: Box::new(move |space| {
-                    split(ability, &self::numbers(space, field), bits(field))
+                    split(ability, &self::numbers(space, field), bits(field), short)
                         .into_iter()
                         .filter_map(|part| condition(field, part))
                         .collect()
@@ -173,20 +174,28 @@ fn condition(field: ComponentType, set: IntervalSet) -> Option<Condition> {
     })
 }
 
-/// Entries that a set takes.
-fn count(ability: Ability, set: &IntervalSet) -> u64 {
+/// Whether a range is to be written out: it has more than one value, and no more than `most`.
+fn is_short((first, last): (u32, u32), most: u64) -> bool {
+    first < last && u64::from(last - first) < most
+}
+
+/// Entries that a set takes; ranges of at most `short` values are written out.
+fn count(ability: Ability, set: &IntervalSet, short: u64) -> u64 {
     match ability {
         Ability::Unsupported => 0,
         Ability::Set => 1,
         Ability::Value => set.values(),
         Ability::Masked => set.masked_len(),
-        Ability::Range => set.len() as u64,
+        Ability::Range => {
+            let entries = |range: (u32, u32)| if is_short(range, short) { u64::from(range.1 - range.0) + 1 } else { 1 };
+            set.iter().map(entries).sum()
+        }
         Ability::Ranges(most) => set.len().div_ceil(usize::from(most).max(1)) as u64,
     }
 }
 
 /// The sets that the entries hold, as many as [`count`] says.
-fn split(ability: Ability, set: &IntervalSet, bits: u32) -> Vec<IntervalSet> {
+fn split(ability: Ability, set: &IntervalSet, bits: u32, short: u64) -> Vec<IntervalSet> {
     match ability {
         Ability::Unsupported => Vec::new(),
         Ability::Set => vec![set.clone()],
@@ -198,7 +207,15 @@ fn split(ability: Ability, set: &IntervalSet, bits: u32) -> Vec<IntervalSet> {
             let field = u32::MAX >> (32 - bits);
             set.masked(bits).map(|(value, mask)| IntervalSet::range(value, value | (!mask & field))).collect()
         }
-        Ability::Range => set.iter().map(|(first, last)| IntervalSet::range(first, last)).collect(),
+        Ability::Range => {
+            let parts = |(first, last): (u32, u32)| {
+                if is_short((first, last), short) { (first..=last, 0) } else { (first..=first, last - first) }
+            };
+            set.iter()
+                .map(parts)
+                .flat_map(|(firsts, more)| firsts.map(move |first| IntervalSet::range(first, first + more)))
+                .collect()
+        }
         Ability::Ranges(most) => {
             let intervals: Vec<_> = set.iter().collect();
             intervals.chunks(usize::from(most).max(1)).map(|chunk| chunk.iter().copied().collect()).collect()
@@ -209,13 +226,22 @@ fn split(ability: Ability, set: &IntervalSet, bits: u32) -> Vec<IntervalSet> {
 fn cut_tcp_flags<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Option<Cut<'a>>, RefusalKind> {
     let Some(set) = space.tcp_flags() else { return Ok(None) };
     let ability = capabilities.field(ComponentType::TcpFlags);
-    let seen = capabilities.tcp_flag_bits;
+    let hidden = if space.version() == IpVersion::V6 { capabilities.gaps.no_ipv6_flags } else { 0 };
+    let seen = capabilities.tcp_flag_bits & !hidden;
+    let set_only = capabilities.gaps.set_only_flags;
     let single_values = !matches!(ability, Ability::Set | Ability::Masked);
     if ability == Ability::Unsupported {
         return Err(RefusalKind::Field(ComponentType::TcpFlags));
     }
     if set.support() & !seen != 0 || (single_values && seen & TCP_FLAGS != TCP_FLAGS) {
         return Err(RefusalKind::TcpFlagBits);
+    }
+    if set_only & set.support() != 0 {
+        let cubes: Option<Vec<Cube>> = set.cubes().into_iter().map(|cube| without_zeros(cube, set, set_only)).collect();
+        let cubes = cubes.ok_or(RefusalKind::TcpFlagBits)?;
+        let parts = cubes.len() as u64;
+        let make = move |_: &Space| cubes.iter().map(|&cube| Condition::TcpFlags(cube.into())).collect();
+        return Ok((parts > 1).then(|| Cut { parts, make: Box::new(make) }));
     }
     let (parts, cubes): (u64, fn(&Space) -> Vec<Cube>) = match ability {
         Ability::Unsupported | Ability::Set => return Ok(None),
@@ -227,6 +253,13 @@ fn cut_tcp_flags<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Op
     };
     let make = move |space: &Space| cubes(space).into_iter().map(|cube| Condition::TcpFlags(cube.into())).collect();
     Ok((parts > 1).then(|| Cut { parts, make: Box::new(make) }))
+}
+
+/// A cube of the set that asks of none of these flags that it is not set; entries may overlap. `None` if there is none around `cube`.
+fn without_zeros(cube: Cube, set: &TcpFlagSet, flags: u16) -> Option<Cube> {
+    let mask = cube.mask & !(flags & !cube.value);
+    let within = |flags: u16| flags & mask != cube.value || set.contains(flags);
+    (mask == cube.mask || (0..=TCP_FLAGS).all(within)).then_some(Cube { value: cube.value, mask })
 }
 
 fn cut_fragments<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Option<Cut<'a>>, RefusalKind> {

@@ -1,7 +1,7 @@
 //! Verdicts by table, and by random rules and packets.
 
 use super::*;
-use crate::capability::Ability;
+use crate::capability::{Ability, Gaps};
 use flowspec::ComponentType;
 use flowspec::Packet;
 use flowspec::arbitrary::{PacketShape, Seed, Shape, random_packet_for, random_rule};
@@ -27,6 +27,12 @@ fn switch() -> Capabilities {
     switch.actions.redirect_vrf = false;
     switch.max_entries_per_rule = 64;
     switch
+}
+
+/// The same, with few ranges of ports, and with flags that can only be asked to be set, and not in IPv6.
+fn scarce() -> Capabilities {
+    let gaps = Gaps { short_ranges: 5, set_only_flags: 0xc0, no_ipv6_flags: 0xc0, ..Gaps::default() };
+    Capabilities { gaps, tcp_flag_bits: 0xff, overlap: true, ..switch() }
 }
 
 /// Masks for everything, and no limit but the test's patience.
@@ -99,6 +105,35 @@ fn what_a_switch_makes_of_rules() {
 }
 
 #[test]
+fn scarce_ranges_and_flags() {
+    let scarce = scarce();
+    for (text, expected) in [
+        ("dst 192.0.2.1/32 proto udp sport 1-5 then discard", "5"),
+        ("dst 192.0.2.1/32 proto udp sport 1-6 then discard", "1"),
+        ("dst 192.0.2.1/32 proto udp sport 1,2,3,9-20 then discard", "4"),
+        ("dst 192.0.2.1/32 proto udp dport !=80 then discard", "2"),
+        // A port below and one above, written out.
+        ("dst 192.0.2.1/32 proto udp dport 1,3 then discard", "2"),
+        // One policer is for one entry.
+        ("dst 192.0.2.1/32 proto udp sport 1-3 then rate 1mbps", "1"),
+        ("dst 192.0.2.1/32 proto tcp tcp-flags ece then discard", "1"),
+        ("dst 192.0.2.1/32 proto tcp tcp-flags ece,cwr then discard", "2"),
+        ("dst 192.0.2.1/32 proto tcp tcp-flags syn&ece&cwr then discard", "1"),
+        (
+            "dst 192.0.2.1/32 proto tcp tcp-flags syn&!ece then discard",
+            "some of these TCP flags cannot be matched by switch",
+        ),
+        (
+            "dst 2001:db8::/32 proto tcp tcp-flags ece then discard",
+            "some of these TCP flags cannot be matched by switch",
+        ),
+        ("dst 2001:db8::/32 proto tcp tcp-flags syn then discard", "1"),
+    ] {
+        assert_eq!(verdict(text, &scarce), expected, "{text}");
+    }
+}
+
+#[test]
 fn what_no_data_plane_does() {
     let none = Capabilities::everything("none");
     let vpn = "vpnv4 rd 65000:1 dst 192.0.2.1/32 then discard";
@@ -158,7 +193,7 @@ fn entries_are_exact() {
     let mut seed = Seed::new(20);
     let (mut exact, mut hits, mut several) = (0, 0, 0);
     let overlapping = Capabilities { overlap: true, ..switch() };
-    for capabilities in [switch(), overlapping, ternary(), ranges(), Capabilities::everything("none")] {
+    for capabilities in [switch(), overlapping, scarce(), ternary(), ranges(), Capabilities::everything("none")] {
         for round in 0..600 {
             let version = if round % 2 == 0 { IpVersion::V4 } else { IpVersion::V6 };
             let shape = if round % 3 == 0 { Shape::everything() } else { Shape::plain() };
