@@ -1,13 +1,14 @@
 //! The back end: what is wanted, what the switch took, and the way from one to the other.
 
-use super::complaint::Complaint;
 use super::counters::{self, Counters};
-use super::place::{Limits, Placement, place};
-use super::render::Page;
+use super::place::Placement;
+use super::refusals::Refusals;
+use super::resources::ResourceQuery;
 use super::settings::Settings;
-use super::tool::{self, RunError, Turn};
-use super::{capabilities, store};
-use crate::{Applied, Counter, Dataplane, DataplaneError, Health, RuleFailure, Usage};
+use super::tool::{self, InstallLock, RunError};
+use super::transcript::Transcript;
+use super::{capabilities, profile, store};
+use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, RuleFailure, Usage};
 use engine::capability::Capabilities;
 use engine::compile::cut;
 use engine::plan::{CompiledRule, Plan, Ruleset};
@@ -16,213 +17,134 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long it is remembered at first that the switch refused a rule or was full, and at most.
-const MEMORY: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(3600)];
-
-/// Most runs of cl-acltool for one change that finds the hardware's table full.
-const TRIES_WHEN_FULL: u32 = 5;
-
-/// Most rules that one change gives up because cl-acltool refuses them.
-const REFUSED_RULES: usize = 16;
-
 /// How often the kernel's rules are looked at; our file is looked at each time.
 const KERNEL_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How long the kernel's rules are looked at each time after somebody else's policy file has changed.
+const WATCHFUL: Duration = Duration::from_secs(30);
 
 /// The back end.
 #[derive(Debug)]
 pub struct Cumulus {
-    settings: Settings,
+    pub(super) settings: Settings,
     wanted: Wanted,
-    in_force: InForce,
-    counters: Counters,
-    /// Rules that the switch refused, until when, and its words.
-    refused: BTreeMap<Arc<Nlri>, (Arc<CompiledRule>, Instant, String)>,
-    /// Entries of which the switch took no more, until when, and its words.
-    ceiling: Option<(u64, Instant, String)>,
-    memory: Memory,
-    kernel_looked_at: Instant,
-}
-
-/// How long the switch's refusals are remembered: each try that it refuses anew costs runs of cl-acltool, so the next one waits longer.
-#[derive(Debug)]
-struct Memory {
-    length: Duration,
-    used: bool,
-}
-
-impl Memory {
-    /// Until when what the switch says now is remembered.
-    fn end(&mut self) -> Instant {
-        self.used = true;
-        Instant::now() + self.length
-    }
-
-    /// After a change. `nothing`: nothing is left to remember.
-    fn settle(&mut self, nothing: bool) {
-        if std::mem::take(&mut self.used) {
-            self.length = (self.length * 2).min(MEMORY[1]);
-        } else if nothing {
-            self.length = MEMORY[0];
-        }
-    }
+    pub(super) in_force: InForce,
+    pub(super) counters: Counters,
+    pub(super) refusals: Refusals,
+    /// What the latest run warned of.
+    pub(super) warnings: Vec<String>,
+    /// The switch has taken rules with comments.
+    pub(super) comments_proven: bool,
+    /// What it said when rules went in only without comments.
+    comments_refused: Option<String>,
+    pub(super) kernel_looked_at: Instant,
+    /// A run has failed since the kernel's rules were looked at: whether all was rolled back is not known.
+    pub(super) suspicious: bool,
+    /// The next try is a run even if nothing has changed.
+    pub(super) run_anyway: bool,
+    pub(super) resources: ResourceQuery,
+    /// What the policy files of others were last, and until when a change of theirs is minded.
+    others: (Option<store::Stamp>, Instant),
 }
 
 #[derive(Clone, Debug, Default)]
-struct Wanted {
-    rules: BTreeMap<Arc<Nlri>, Arc<CompiledRule>>,
-    protected: Arc<Vec<Space>>,
+pub(super) struct Wanted {
+    pub(super) rules: BTreeMap<Arc<Nlri>, Arc<CompiledRule>>,
+    pub(super) protected: Arc<Vec<Space>>,
 }
 
 #[derive(Debug, Default)]
-struct InForce {
+pub(super) struct InForce {
     /// The policy file; `None` for none.
-    text: Option<String>,
-    placement: Placement,
+    pub(super) text: Option<String>,
+    pub(super) placement: Placement,
+    /// Lines of rules in the policy file, of IPv4 and of IPv6.
+    pub(super) lines: (u64, u64),
     /// Whether that is really what cl-acltool installed last: not known at the start, or after a run that went wrong.
-    sure: bool,
-}
-
-/// Why one try failed.
-enum TryError {
-    Full { words: String, torn: bool },
-    Rule { nlri: Arc<Nlri>, words: String },
-    Whole { error: DataplaneError, torn: bool },
+    pub(super) verified: bool,
 }
 
 impl Cumulus {
     /// With these settings. Touches nothing yet.
     pub fn new(settings: Settings) -> Self {
+        let now = Instant::now();
         Cumulus {
+            resources: ResourceQuery::new(&settings),
             settings,
             wanted: Wanted::default(),
             in_force: InForce::default(),
             counters: Counters::default(),
-            refused: BTreeMap::new(),
-            ceiling: None,
-            memory: Memory { length: MEMORY[0], used: false },
-            kernel_looked_at: Instant::now(),
+            refusals: Refusals::new(),
+            warnings: Vec::new(),
+            comments_proven: false,
+            comments_refused: None,
+            kernel_looked_at: now,
+            suspicious: false,
+            run_anyway: false,
+            others: (None, now),
         }
     }
 
     fn apply(&mut self, wanted: Wanted) -> Result<Applied, DataplaneError> {
-        let now = Instant::now();
-        self.ceiling.take_if(|(_, until, _)| *until <= now);
-        let current = |nlri: &Arc<Nlri>, rule: &Arc<CompiledRule>| wanted.rules.get(nlri).is_some_and(|w| w == rule);
-        self.refused.retain(|nlri, (rule, until, _)| *until > now && current(nlri, rule));
+        self.refusals.expire(|nlri, rule| wanted.rules.get(nlri).is_some_and(|wanted| wanted.as_ref() == rule));
         let outcome = self.fit(&wanted);
-        self.memory.settle(self.ceiling.is_none() && self.refused.is_empty());
+        self.refusals.settle();
         if outcome.is_ok() {
             self.wanted = wanted;
         }
         outcome
     }
 
-    /// Tries with less until the switch takes it.
-    fn fit(&mut self, wanted: &Wanted) -> Result<Applied, DataplaneError> {
-        let mut tries = 0;
-        // What the switch had room for so far.
-        let known = if self.in_force.sure { self.in_force.placement.all_entries() } else { 0 };
-        loop {
-            let placement = self.place(wanted)?;
-            let entries = placement.all_entries();
-            match self.attempt(placement) {
-                Ok(applied) => return Ok(applied),
-                Err(TryError::Full { words, torn }) => {
-                    self.mend(torn);
-                    tries += 1;
-                    if tries >= TRIES_WHEN_FULL || entries <= 1 {
-                        return Err(DataplaneError::Refused(words));
-                    }
-                    let less =
-                        if tries + 1 == TRIES_WHEN_FULL || known >= entries { known } else { known.midpoint(entries) };
-                    let ceiling = less.min(entries - 1);
-                    tracing::warn!(entries, ceiling, %words, "the switch's table is full");
-                    self.ceiling = Some((ceiling, self.memory.end(), words));
-                }
-                Err(TryError::Rule { nlri, words }) if self.refused.len() < REFUSED_RULES => {
-                    tracing::warn!(id = %nlri.id(), %words, "the switch refuses a rule");
-                    if let Some(rule) = wanted.rules.get(&nlri) {
-                        self.refused.insert(nlri, (Arc::clone(rule), self.memory.end(), words));
-                    }
-                }
-                Err(TryError::Rule { words, .. }) => return Err(DataplaneError::Refused(words)),
-                Err(TryError::Whole { error, torn }) => {
-                    self.mend(torn);
-                    return Err(error);
-                }
+    /// Writes rules without comments from now on, if that may be what the switch refuses; false if it is not.
+    pub(super) fn drop_comments_for(&mut self, reason: &str) -> bool {
+        let may_be = self.settings.has_comments() && !self.comments_proven && reason.to_lowercase().contains("comment");
+        if may_be {
+            self.settings.comments = Some(false);
+            self.comments_refused = Some(reason.to_owned());
+        }
+        may_be
+    }
+
+    /// They were not what the switch refuses.
+    pub(super) fn comments_are_fine(&mut self) {
+        self.settings.comments = Some(true);
+        self.comments_refused = None;
+    }
+
+    /// After a change that failed: has the last good file, which is back in its place, installed again if the roll-back left less.
+    pub(super) fn repair(&mut self) {
+        if !self.in_force.verified {
+            return;
+        }
+        let missing = match counters::missing(&self.settings, &self.in_force.placement.placed) {
+            Ok(missing) => missing,
+            Err(error) => {
+                tracing::warn!(%error, "cannot see what a failed run has left in force");
+                return;
+            }
+        };
+        self.suspicious = false;
+        self.kernel_looked_at = Instant::now();
+        if missing == 0 {
+            return;
+        }
+        tracing::warn!(
+            missing,
+            "a run of cl-acltool failed and did not roll back: what was in force is installed again"
+        );
+        let lock = InstallLock::wait(&self.settings).map_err(RunError::NotRun);
+        match lock.and_then(|lock| tool::install(&self.settings, lock)) {
+            Ok(warnings) => self.warnings = warnings,
+            Err(error) => {
+                self.in_force.verified = false;
+                tracing::error!(?error, "what was in force before could not be installed again");
             }
         }
     }
 
-    fn place(&self, wanted: &Wanted) -> Result<Placement, DataplaneError> {
-        let refused = self.refused.iter().map(|(nlri, (_, _, words))| (Arc::clone(nlri), words.clone()));
-        let limits = Limits {
-            budget: self.settings.budget(),
-            ceiling: self.ceiling.as_ref().map(|(ceiling, _, words)| (*ceiling, words.clone())),
-            refused: refused.collect(),
-        };
-        place(&wanted.protected, wanted.rules.values(), &limits, &self.settings).map_err(DataplaneError::Refused)
-    }
-
-    /// Writes the file and has it installed. After an error the files are as they were.
-    fn attempt(&mut self, mut placement: Placement) -> Result<Applied, TryError> {
-        let page = Page::new(&placement.protected, placement.placed.iter(), &self.settings);
-        if let Some((nlri, error)) = page.unwritable.first() {
-            return Err(TryError::Rule { nlri: Arc::clone(nlri), words: error.to_string() });
-        }
-        let text = (!page.is_empty()).then_some(page.text.as_str());
-        let directory = self.settings.policy_directory.clone();
-        let whole = |error| TryError::Whole { error, torn: false };
-        let failures = std::mem::take(&mut placement.failures);
-        let unchanged = self.in_force.sure && self.in_force.text.as_deref() == text;
-        if unchanged && store::check(&directory, text).map_err(whole)?.is_ok() {
-            self.in_force.placement = placement;
-            return Ok(Applied { failures });
-        }
-        let turn = Turn::wait(&self.settings).map_err(whole)?;
-        self.keep_counters();
-        let before = store::put(&directory, text).map_err(whole)?;
-        if let Err(error) = tool::install(&self.settings, turn) {
-            before.restore();
-            return Err(match error {
-                RunError::NotRun(error) => TryError::Whole { error, torn: false },
-                RunError::Timeout(after) => {
-                    self.in_force.sure = false;
-                    let words = format!("cl-acltool did not end within {after:?} and was ended");
-                    TryError::Whole { error: DataplaneError::Refused(words), torn: false }
-                }
-                RunError::Complaint(Complaint::Full { words, torn }) => TryError::Full { words, torn },
-                RunError::Complaint(Complaint::Other { words, torn }) => {
-                    TryError::Whole { error: DataplaneError::Refused(words), torn }
-                }
-                RunError::Complaint(Complaint::Rule { rule, line, words }) => match page.owner(rule.as_deref(), line) {
-                    Some(nlri) => TryError::Rule { nlri: Arc::clone(nlri), words },
-                    None => TryError::Whole { error: DataplaneError::Refused(words), torn: false },
-                },
-            });
-        }
-        self.counters.reinstalled(&placement.placed);
-        self.in_force = InForce { text: text.map(str::to_owned), placement, sure: true };
-        self.kernel_looked_at = Instant::now();
-        Ok(Applied { failures })
-    }
-
-    /// After a roll-back that failed: has the last good files, which are back in their place, installed again.
-    fn mend(&mut self, torn: bool) {
-        if !torn {
-            return;
-        }
-        let was_sure = std::mem::replace(&mut self.in_force.sure, false);
-        let turn = Turn::wait(&self.settings).map_err(RunError::NotRun);
-        match turn.and_then(|turn| tool::install(&self.settings, turn)) {
-            Ok(()) => self.in_force.sure = was_sure,
-            Err(error) => tracing::error!(?error, "what was in force before could not be installed again"),
-        }
-    }
-
     /// Adds up what was counted before a run sets the kernel's counters to zero.
-    fn keep_counters(&mut self) {
-        if self.in_force.sure
+    pub(super) fn keep_counters(&mut self) {
+        if self.in_force.verified
             && let Err(error) = self.counters.read(&self.settings, &self.in_force.placement.placed)
         {
             tracing::debug!(%error, "counters before a reinstall are lost");
@@ -244,6 +166,18 @@ impl Cumulus {
             parts.extend(cut);
         }
         Ok(Arc::new(parts))
+    }
+
+    /// Whether the kernel's rules are to be looked at now.
+    fn is_look_due(&mut self) -> Result<bool, DataplaneError> {
+        let stamp = store::stamp_of_others(&self.settings.policy_directory)?;
+        let now = Instant::now();
+        if self.others.0.as_ref().is_some_and(|known| *known != stamp) {
+            // Whoever changed it has it installed now, maybe with a file of ours that it read a while ago.
+            self.others.1 = now + WATCHFUL;
+        }
+        self.others.0 = Some(stamp);
+        Ok(self.suspicious || self.others.1 > now || self.kernel_looked_at.elapsed() >= KERNEL_INTERVAL)
     }
 }
 
@@ -277,21 +211,29 @@ impl Dataplane for Cumulus {
     }
 
     fn health(&mut self) -> Result<Health, DataplaneError> {
-        if !self.in_force.sure {
+        if !self.in_force.verified {
             return Ok(Health::Damaged("a run of cl-acltool went wrong".to_owned()));
         }
         if let Err(how) = store::check(&self.settings.policy_directory, self.in_force.text.as_deref())? {
-            self.in_force.sure = false;
+            self.in_force.verified = false;
             return Ok(Health::Damaged(how));
         }
-        if self.kernel_looked_at.elapsed() < KERNEL_INTERVAL {
+        if self.resources.poll()
+            && let Some(why) = self.resources.latest.and_then(|resources| resources.contradict(self.in_force.lines))
+        {
+            tracing::error!("{why}");
+        }
+        if !self.is_look_due()? {
             return Ok(Health::Intact);
         }
         self.kernel_looked_at = Instant::now();
         match counters::missing(&self.settings, &self.in_force.placement.placed)? {
-            0 => Ok(Health::Intact),
+            0 => {
+                self.suspicious = false;
+                Ok(Health::Intact)
+            }
             missing => {
-                self.in_force.sure = false;
+                self.in_force.verified = false;
                 Ok(Health::Damaged(format!("{missing} rules are no longer in the kernel")))
             }
         }
@@ -307,30 +249,36 @@ impl Dataplane for Cumulus {
         Ok(Usage { entries: self.in_force.placement.all_entries(), capacity: Some(v4 + v6), memory: None })
     }
 
+    fn condition(&mut self) -> Condition {
+        let mut condition = Condition { warnings: profile::warnings(&self.settings), ..Condition::default() };
+        for warning in &self.warnings {
+            condition.warnings.push(format!("cl-acltool warns: {warning}"));
+            if Transcript::is_without_hardware(warning) {
+                condition.not_enforced =
+                    Some(format!("the rules are in the kernel, not in the hardware: cl-acltool warns: {warning}"));
+            }
+        }
+        if let Some(resources) = self.resources.latest {
+            let why = resources.contradict(self.in_force.lines);
+            condition.not_enforced = condition.not_enforced.or(why);
+            for (name, figures) in [
+                (["asic_entries_ipv4", "asic_entries_ipv4_max"], resources.v4),
+                (["asic_entries_ipv6", "asic_entries_ipv6_max"], resources.v6),
+                (["asic_range_checkers", "asic_range_checkers_max"], resources.ranges),
+            ] {
+                let figures = figures.map(|(used, most)| [used, most]);
+                condition.statistics.extend(figures.into_iter().flat_map(|figures| name.into_iter().zip(figures)));
+            }
+        }
+        if let Some(words) = &self.comments_refused {
+            condition.warnings.push(format!("the switch takes rules only without their ids as comments ({words})"));
+        }
+        condition
+    }
+
     fn clear(&mut self) -> Result<(), DataplaneError> {
         let applied = self.apply(Wanted::default())?;
         debug_assert!(applied.failures.iter().all(|(_, failure)| !matches!(failure, RuleFailure::Failed(_))));
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_switch_refuses_again_is_tried_ever_more_rarely() {
-        let mut memory = Memory { length: MEMORY[0], used: false };
-        let mut waits = Vec::new();
-        for _ in 0..8 {
-            waits.push(memory.end().duration_since(Instant::now()).as_secs_f64().round() as u64);
-            memory.end();
-            memory.settle(false);
-            // A change in between that the switch takes as it is remembered.
-            memory.settle(false);
-        }
-        assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
-        memory.settle(true);
-        assert_eq!(memory.length, MEMORY[0]);
     }
 }

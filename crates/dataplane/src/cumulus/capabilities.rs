@@ -1,5 +1,6 @@
 //! What the hardware matches and does, as far as the vendor documents it.
 
+use super::release;
 use super::settings::Settings;
 use engine::capability::{Ability, ActionAbility, Capabilities, Gaps};
 use flowspec::space::FragmentSet;
@@ -7,6 +8,9 @@ use flowspec::{ComponentType, IpVersion};
 
 /// The six TCP flags that netfilter's syntax has names for.
 const TCP_FLAG_BITS: u16 = 0x3f;
+
+/// ECE and CWR, which netfilter matches by a way of their own.
+pub(super) const ECN_FLAGS: u16 = 0xc0;
 
 /// Non-first fragments: the only kind of fragment that can be asked for without an inverse match.
 pub(super) const NON_FIRST: FragmentSet = FragmentSet(0xcc);
@@ -16,7 +20,8 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
     // Each interface that is named takes an entry of its own, with a policer of its own.
     let one_policer = settings.interfaces.len() == 1;
     let no_fields = Capabilities { fields: [Ability::Unsupported; 13], ..Capabilities::everything("cumulus") };
-    let fragments = if settings.release.matches_fragments() { Ability::Value } else { Ability::Unsupported };
+    let fragments = if release::FRAGMENTS.is_in(settings.release) { Ability::Value } else { Ability::Unsupported };
+    let ecn_flags = if release::ECN_FLAGS.is_in(settings.release) { ECN_FLAGS } else { 0 };
     let fields = [
         (ComponentType::Destination, Ability::Masked),
         (ComponentType::Source, Ability::Masked),
@@ -31,7 +36,7 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
     ];
     let capabilities = fields.into_iter().fold(no_fields, |all, (field, ability)| all.with_field(field, ability));
     Capabilities {
-        tcp_flag_bits: TCP_FLAG_BITS,
+        tcp_flag_bits: TCP_FLAG_BITS | ecn_flags,
         fragment_sets: vec![NON_FIRST],
         ipv6_offset: false,
         ipv6: settings.budget().1 > 0,
@@ -59,6 +64,10 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
             no_ipv6_fragments: true,
             one_action: true,
             highest_rates: None,
+            short_ranges: settings.asic.short_range(),
+            // The record lists inverse matches as unsupported.
+            set_only_flags: ecn_flags,
+            no_ipv6_flags: ecn_flags,
         },
         ..capabilities
     }

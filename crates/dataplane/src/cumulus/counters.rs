@@ -121,8 +121,12 @@ fn attribute<'a>(
     let mut found: HashMap<&Arc<Nlri>, Count> = HashMap::with_capacity(rules.len());
     let mut add = |rule: &'a Arc<CompiledRule>, line: &Line<'_>| match found.entry(&rule.nlri) {
         Entry::Vacant(vacant) => drop(vacant.insert(line.count)),
-        // The line behind a policer counts again what the policer let pass.
-        Entry::Occupied(_) if matches!(rule.effect.policing, Policing::Limit { .. }) => {}
+        // The line behind a policer counts again what the policer let pass, and is the only one that counts on some switches.
+        Entry::Occupied(mut occupied) if matches!(rule.effect.policing, Policing::Limit { .. }) => {
+            let most = occupied.get_mut();
+            most.packets = most.packets.max(line.count.packets);
+            most.bytes = most.bytes.max(line.count.bytes);
+        }
         Entry::Occupied(mut occupied) => occupied.get_mut().add(line.count),
     };
     if settings.has_comments() {
@@ -195,7 +199,7 @@ fn key(rule: &str) -> String {
         match word {
             // What follows is what to do.
             "-j" => break,
-            "-f" => matches.push("-f".to_owned()),
+            "-f" | "--ecn-tcp-cwr" | "--ecn-tcp-ece" => matches.push(word.to_owned()),
             _ => {
                 let value = words.next().unwrap_or_default();
                 match word {
@@ -242,7 +246,7 @@ mod tests {
 
     #[test]
     fn comments_tell_whose_line_it_is() {
-        let settings = Settings::default();
+        let settings = Settings { release: Release::new(5, 9), ..Settings::default() };
         let rules = rules(
             &[
                 "dst 192.0.2.1/32 proto udp sport 1,3 then discard",
@@ -257,10 +261,10 @@ mod tests {
              [5:500] -A PREROUTING -d 192.0.2.1/32 -i swp+ -p udp -m comment --comment \"floodgate:{a}\" -m udp --sport 1 -j DROP\n\
              [7:700] -A PREROUTING -d 192.0.2.1/32 -i swp+ -p udp -m comment --comment floodgate:{a} -m udp --sport 3 -j DROP\n\
              [9:900] -A PREROUTING -d 192.0.2.1/32 -i swp+ -m comment --comment floodgate:{b} -j POLICE --set-mode KB\n\
-             [8:800] -A PREROUTING -d 192.0.2.1/32 -i swp+ -m comment --comment floodgate:{b} -j ACCEPT\n\
+             [11:1100] -A PREROUTING -d 192.0.2.1/32 -i swp+ -m comment --comment floodgate:{b} -j ACCEPT\n\
              [99:9] -A PREROUTING -i swp+ -m comment --comment rule_id:10 -j DROP\nCOMMIT\n"
         );
-        assert_eq!(counts(&listing, &settings, &rules), (vec![Some(12), Some(9), None], 1));
+        assert_eq!(counts(&listing, &settings, &rules), (vec![Some(12), Some(11), None], 1));
     }
 
     #[test]
@@ -280,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_reinstall_does_not_lose_what_was_counted() {
-        let settings = Settings::default();
+        let settings = Settings { release: Release::new(5, 9), ..Settings::default() };
         let rules = rules(&["dst 192.0.2.1/32 then discard"], &settings);
         let mut counters = Counters::default();
         counters.reinstalled(&rules);

@@ -1,6 +1,6 @@
 //! One compiled entry as a netfilter rule.
 
-use super::capabilities::NON_FIRST;
+use super::capabilities::{ECN_FLAGS, NON_FIRST};
 use super::settings::Settings;
 use flowspec::space::{Cube, IntervalSet};
 use flowspec::{ComponentType, Effect, IpVersion, Policing, Prefix, RuleId, Space};
@@ -54,10 +54,11 @@ pub(super) fn write(
                 " -j POLICE --set-mode {mode} --set-rate {rate} --set-burst {}",
                 burst(settings, rate, least)
             );
-            // The search does not end at a policer in all releases: what it lets pass must not reach the rules behind.
-            let again = out[start..end].to_owned();
-            out.push_str(&again);
-            out.push_str(" -j ACCEPT\n");
+            if settings.accepts_behind_policers() {
+                let again = out[start..end].to_owned();
+                out.push_str(&again);
+                out.push_str(" -j ACCEPT\n");
+            }
         }
     }
     Ok(())
@@ -161,10 +162,30 @@ fn write_upper(out: &mut String, entry: &Space) -> Result<(), Unwritable> {
     if let Some(flags) = entry.tcp_flags() {
         let cubes = flags.cubes();
         let [Cube { value, mask }] = cubes[..] else { return Err(Unwritable(ComponentType::TcpFlags)) };
+        write_tcp_flags(out, value, mask)?;
+    }
+    Ok(())
+}
+
+fn write_tcp_flags(out: &mut String, value: u16, mask: u16) -> Result<(), Unwritable> {
+    let named = mask & !ECN_FLAGS;
+    if named == 0 {
+        // It leaves out fragments, which have no TCP header.
+        out.push_str(" -m tcp");
+    } else {
         out.push_str(" --tcp-flags ");
-        write_flags(out, mask);
+        write_flags(out, named);
         out.push(' ');
-        write_flags(out, value);
+        write_flags(out, value & named);
+    }
+    if mask & !value & ECN_FLAGS != 0 {
+        return Err(Unwritable(ComponentType::TcpFlags));
+    }
+    if mask & ECN_FLAGS != 0 {
+        out.push_str(" -m ecn");
+        for (bit, option) in [(0x80, " --ecn-tcp-cwr"), (0x40, " --ecn-tcp-ece")] {
+            out.push_str(if mask & bit != 0 { option } else { "" });
+        }
     }
     Ok(())
 }

@@ -5,21 +5,32 @@
 //! cl-acltool refuses, the last good file is put back. `docs/manual/cumulus.md` tells the whole.
 
 mod apply;
+mod asic;
 mod capabilities;
-mod complaint;
+mod chains;
 mod counters;
+mod fit;
 mod line;
 mod place;
 mod preview;
 mod profile;
+mod refusals;
+mod release;
 mod render;
+mod resources;
+mod selftest;
 mod settings;
+mod shape;
 mod store;
 mod tool;
+mod transcript;
 
 pub use apply::Cumulus;
+pub use asic::{Asic, Maker, UnknownAsic};
 pub use capabilities::capabilities;
 pub use preview::{Preview, preview};
-pub use profile::{Asic, InvalidRelease, Release, UnknownAsic};
+pub use profile::{Fact, facts};
+pub use release::{InvalidRelease, Known, Release};
 pub use render::{cost, render};
+pub use selftest::{ProbeOutcome, SelfTest, self_test};
 pub use settings::Settings;

@@ -4,11 +4,12 @@
 //! the room. But where the one left out would have let packets off (anything but a discard), later rules that overlap it and would act on
 //! those packets stay out as well: the table must never do to a packet what the whole rule set would not.
 
+use super::asic::DEFAULT_RANGES;
 use super::render::{cost, protected_cost};
 use super::settings::Settings;
 use engine::plan::{CompiledRule, RuleFailure};
 use flowspec::{Effect, IpVersion, Nlri, Policing, RuleId, Space};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What may be put in the table.
@@ -16,10 +17,39 @@ use std::sync::Arc;
 pub(super) struct Limits {
     /// Entries of IPv4 and of IPv6.
     pub(super) budget: (u64, u64),
+    /// The two together are one budget: a part of one is as much of the other.
+    pub(super) shared: bool,
+    /// Port range checkers, and how many of them rules of others use.
+    pub(super) ranges: Option<(u64, u64)>,
     /// Entries of both together, where the switch took no more.
     pub(super) ceiling: Option<(u64, String)>,
     /// Rules that the switch refused, with its words.
     pub(super) refused: BTreeMap<Arc<Nlri>, String>,
+    /// Protected packets that it does not let through first, with its words: rules may not touch them.
+    pub(super) unprotectable: Vec<(Space, String)>,
+}
+
+impl Limits {
+    /// Those of a switch that has refused nothing yet.
+    pub(super) fn of(settings: &Settings) -> Self {
+        Limits {
+            budget: settings.budget(),
+            shared: settings.shares_table(),
+            ranges: settings.asic.range_checkers().map(|checkers| (checkers, DEFAULT_RANGES)),
+            ceiling: None,
+            refused: BTreeMap::new(),
+            unprotectable: Vec::new(),
+        }
+    }
+
+    fn unprotectable(&self, rule: &CompiledRule) -> Option<String> {
+        if self.unprotectable.is_empty() || rule.effect == Effect::ACCEPT {
+            return None;
+        }
+        let space = Space::of(&rule.nlri);
+        let (_, words) = self.unprotectable.iter().find(|(protected, _)| protected.overlaps(&space))?;
+        Some(format!("it would act on protected packets, which the switch does not let through first: {words}"))
+    }
 }
 
 /// Who is in and who is not.
@@ -49,17 +79,14 @@ pub(super) fn place<'a>(
     limits: &Limits,
     settings: &Settings,
 ) -> Result<Placement, String> {
-    let mut room = Room { v4: limits.budget.0, v6: limits.budget.1, all: limits.ceiling.as_ref().map(|c| c.0) };
+    let mut usage = TcamUsage::new(limits);
     let mut placement = Placement { protected: in_danger(protected, rules.clone()), ..Placement::default() };
+    placement.protected.retain(|space| !limits.unprotectable.iter().any(|(refused, _)| refused == space));
     for space in &placement.protected {
-        let cost = protected_cost(space, settings);
-        if !room.take(space.version(), cost) {
-            return Err(format!(
-                "the packets that are protected take more entries than the {} in the table",
-                room.of(space.version())
-            ));
+        let (cost, ranges) = (protected_cost(space, settings), ranges(std::slice::from_ref(space)));
+        if let Err(full) = usage.take(space.version(), cost, ranges) {
+            return Err(format!("there is no room for the packets that are protected: {full}"));
         }
-        count(&mut placement.entries, space.version(), cost);
     }
     let mut missing = Missing::default();
     for rule in rules {
@@ -67,27 +94,24 @@ pub(super) fn place<'a>(
         let needed = cost(rule, settings);
         let failure = if let Some(words) = limits.refused.get(&rule.nlri) {
             Some(RuleFailure::Failed(words.clone()))
-        } else if !room.fits(version, needed) {
-            Some(RuleFailure::OverCapacity(room.full(version, needed, limits)))
+        } else if let Some(words) = limits.unprotectable(rule) {
+            Some(RuleFailure::Failed(words))
+        } else if let Some(id) = missing.in_the_way(rule) {
+            Some(RuleFailure::OverCapacity(format!(
+                "the earlier rule {id}, which exempts some of its packets, is not in the table"
+            )))
         } else {
-            missing.in_the_way(rule).map(|id| {
-                RuleFailure::OverCapacity(format!(
-                    "the earlier rule {id}, which lets some of its packets off, is not in the table"
-                ))
-            })
+            usage.take(version, needed, ranges(&rule.entries)).err().map(RuleFailure::OverCapacity)
         };
         match failure {
-            None => {
-                room.take(version, needed);
-                count(&mut placement.entries, version, needed);
-                placement.placed.push(Arc::clone(rule));
-            }
+            None => placement.placed.push(Arc::clone(rule)),
             Some(failure) => {
                 missing.note(rule);
                 placement.failures.push((Arc::clone(&rule.nlri), failure));
             }
         }
     }
+    placement.entries = usage.used;
     Ok(placement)
 }
 
@@ -106,53 +130,77 @@ fn in_danger<'a>(protected: &[Space], rules: impl Iterator<Item = &'a Arc<Compil
     protected.iter().zip(hit).filter(|(_, hit)| *hit).map(|(space, _)| space.clone()).collect()
 }
 
-fn count(entries: &mut (u64, u64), version: IpVersion, cost: u64) {
-    match version {
-        IpVersion::V4 => entries.0 += cost,
-        IpVersion::V6 => entries.1 += cost,
+/// A range of ports that an entry matches: protocols, whether it is the source port, first and last port.
+type Range = (Option<Vec<u8>>, bool, u32, u32);
+
+/// The ranges of ports in these entries; the hardware has a checker for each.
+fn ranges(entries: &[Space]) -> Vec<Range> {
+    let mut found = Vec::new();
+    for entry in entries {
+        for (source, ports) in [(true, entry.source_port()), (false, entry.destination_port())] {
+            let Some(ports) = ports.filter(|ports| ports.single().is_none()) else { continue };
+            let protocols = entry.protocol().map(|set| (0..=u8::MAX).filter(|&number| set.contains(number)).collect());
+            found.extend(ports.iter().map(|(first, last)| (protocols.clone(), source, first, last)));
+        }
     }
+    found
 }
 
-struct Room {
-    v4: u64,
-    v6: u64,
-    all: Option<u64>,
+/// What is taken of the switch's table.
+struct TcamUsage<'a> {
+    limits: &'a Limits,
+    used: (u64, u64),
+    ranges: BTreeSet<Range>,
 }
 
-impl Room {
-    fn of(&self, version: IpVersion) -> u64 {
-        match version {
-            IpVersion::V4 => self.v4,
-            IpVersion::V6 => self.v6,
+impl<'a> TcamUsage<'a> {
+    fn new(limits: &'a Limits) -> Self {
+        TcamUsage { limits, used: (0, 0), ranges: BTreeSet::new() }
+    }
+
+    /// Takes entries, or says why they do not fit.
+    fn take(&mut self, version: IpVersion, cost: u64, mut ranges: Vec<Range>) -> Result<(), String> {
+        let (v4, v6) = self.limits.budget;
+        let mut used = self.used;
+        let (of_version, budget) = match version {
+            IpVersion::V4 => (&mut used.0, v4),
+            IpVersion::V6 => (&mut used.1, v6),
+        };
+        *of_version += cost;
+        if *of_version > budget {
+            return Err(format!("it takes {cost} entries, and {} of {budget} are left", budget + cost - *of_version));
         }
-    }
-
-    fn fits(&self, version: IpVersion, cost: u64) -> bool {
-        cost <= self.of(version) && self.all.is_none_or(|all| cost <= all)
-    }
-
-    fn take(&mut self, version: IpVersion, cost: u64) -> bool {
-        let fits = self.fits(version, cost);
-        if fits {
-            match version {
-                IpVersion::V4 => self.v4 -= cost,
-                IpVersion::V6 => self.v6 -= cost,
+        // As parts of the whole, without fractions.
+        let parts = (u128::from(used.0) * u128::from(v6), u128::from(used.1) * u128::from(v4));
+        if self.limits.shared && parts.0 + parts.1 > u128::from(v4) * u128::from(v6) {
+            let (name, other, taken) = match version {
+                IpVersion::V4 => ("IPv4", "IPv6", self.used.1),
+                IpVersion::V6 => ("IPv6", "IPv4", self.used.0),
+            };
+            return Err(format!(
+                "it takes {cost} entries, and {other} rules with {taken} leave no more of the {budget} for {name}: the switch does not support the most of both together"
+            ));
+        }
+        if let Some((ceiling, words)) = &self.limits.ceiling
+            && used.0 + used.1 > *ceiling
+        {
+            return Err(format!("the switch took {ceiling} entries and no more: {words}"));
+        }
+        if let Some((checkers, of_others)) = self.limits.ranges {
+            ranges.sort_unstable();
+            ranges.dedup();
+            ranges.retain(|range| !self.ranges.contains(range));
+            let left = checkers.saturating_sub(of_others + self.ranges.len() as u64);
+            if ranges.len() as u64 > left {
+                let needed = ranges.len();
+                return Err(format!(
+                    "it takes {needed} port range checkers, and {left} of the switch's {checkers} are left"
+                ));
             }
-            self.all = self.all.map(|all| all - cost);
+            self.ranges.extend(ranges);
         }
-        fits
-    }
-
-    /// Why a rule does not fit, in words.
-    fn full(&self, version: IpVersion, needed: u64, limits: &Limits) -> String {
-        match (&limits.ceiling, self.of(version) >= needed) {
-            (Some((ceiling, words)), true) => format!("the switch took {ceiling} entries and no more: {words}"),
-            _ => {
-                let (v4, v6) = limits.budget;
-                let budget = if version == IpVersion::V4 { v4 } else { v6 };
-                format!("it takes {needed} entries, and {} of {budget} are left", self.of(version))
-            }
-        }
+        self.used = used;
+        Ok(())
     }
 }
 
@@ -184,7 +232,7 @@ mod tests {
     use engine::compile::{Verdict, compile};
 
     fn settings(entries: u64) -> Settings {
-        Settings { capacity: (Some(entries), Some(entries)), reserve: 0, ..Settings::default() }
+        Settings { capacity: (Some(entries), Some(entries)), reserve: Some(0), ..Settings::default() }
     }
 
     /// Which of the rules have a place in a table of so many entries.
@@ -199,7 +247,7 @@ mod tests {
             .enumerate()
             .collect();
         compiled.sort_by(|a, b| a.1.nlri.cmp(&b.1.nlri));
-        let limits = Limits { budget: settings.budget(), ceiling: None, refused: BTreeMap::new() };
+        let limits = Limits::of(&settings);
         let placement = place(&[], compiled.iter().map(|(_, rule)| rule), &limits, &settings).unwrap();
         let has_place = |rule: &CompiledRule| placement.placed.iter().any(|placed| placed.nlri == rule.nlri);
         let mut places: Vec<usize> = compiled.iter().filter(|(_, rule)| has_place(rule)).map(|&(n, _)| n).collect();
@@ -244,7 +292,7 @@ mod tests {
             ["dst 192.0.2.1/32 then accept", "dst 198.51.100.1/32 proto tcp dport 179 then accept"]
                 .map(|text| Space::of(&text.parse::<flowspec::Rule>().unwrap().nlri))
                 .to_vec();
-        let limits = Limits { budget: settings.budget(), ceiling: None, refused: BTreeMap::new() };
+        let limits = Limits::of(&settings);
         for (text, needed) in [
             ("dst 192.0.2.0/24 proto udp then discard", &protected[..1]),
             ("dst 198.51.100.1/32 proto udp then discard", &[]),
@@ -259,9 +307,64 @@ mod tests {
         }
     }
 
+    /// What becomes of rules on an ASIC: whether each one has a place, or why not.
+    fn on(asic: &str, rules: impl Iterator<Item = String>) -> (Placement, Vec<String>) {
+        let settings =
+            Settings { asic: asic.parse().unwrap(), release: super::super::Release::new(4, 3), ..Settings::default() };
+        let compiled: Vec<Arc<CompiledRule>> = rules
+            .map(|rule| match compile(&rule.parse().expect(&rule), &capabilities(&settings)) {
+                Verdict::Exact(rule) => Arc::new(rule),
+                Verdict::Refused(refusal) => panic!("{rule}: {refusal}"),
+            })
+            .collect();
+        let mut placement = place(&[], compiled.iter(), &Limits::of(&settings), &settings).unwrap();
+        let failures = std::mem::take(&mut placement.failures).into_iter().map(|(_, failure)| match failure {
+            RuleFailure::OverCapacity(words) => words,
+            RuleFailure::Failed(words) => panic!("{words}"),
+        });
+        let failures = failures.collect();
+        (placement, failures)
+    }
+
     #[test]
-    fn the_two_versions_have_a_table_each() {
+    fn the_two_versions_are_one_budget_where_the_documents_say_so() {
+        let v4 = |n: usize| format!("dst 10.0.{}.{}/32 then discard", n / 256, n % 256);
+        let v6 = |n: usize| format!("dst 2001:db8::{n:x}/128 then discard");
+        // 456 of IPv4 or 206 of IPv6, or parts of both.
+        let (placement, failures) = on("spectrum1", (0..228).map(v4).chain((0..206).map(v6)));
+        assert_eq!(placement.entries, (228, 103));
+        assert!(failures[0].contains("does not support the most of both together"), "{failures:?}");
         let rules = ["dst 192.0.2.1/32 then discard", "dst 2001:db8::1/128 then discard"];
-        assert_eq!(placed(1, &rules), [0, 1]);
+        assert_eq!(placed(1, &rules), [0, 1], "an operator who gives both sizes knows better");
+    }
+
+    #[test]
+    fn each_asic_keeps_to_its_documented_figures() {
+        for asic in super::super::Asic::all() {
+            let v4 =
+                (0..13_000usize).map(|n| format!("dst 10.{}.{}.{}/32 then discard", n >> 16, n >> 8 & 255, n & 255));
+            let (placement, _) = on(asic.name(), v4);
+            let (documented, _) = asic.capacity(false);
+            let default_rules = asic.default_rules().map_or(44, |rules| rules.0);
+            assert_eq!(placement.entries.0, documented - default_rules, "{}", asic.name());
+        }
+    }
+
+    #[test]
+    fn range_checkers_are_counted() {
+        let range = |n: usize| format!("dst 192.0.2.{n}/32 proto udp sport {}-{} then discard", n * 100, n * 100 + 50);
+        let (placement, failures) = on("tomahawk", (1..=40).map(range));
+        assert_eq!((placement.placed.len(), failures.len()), (22, 18));
+        assert_eq!(failures[0], "it takes 1 port range checkers, and 0 of the switch's 24 are left");
+        // The same range again needs no further one.
+        let same = |n: usize| format!("dst 192.0.2.{n}/32 proto udp sport 1000-2000 then discard");
+        let (placement, failures) = on("tomahawk", (1..=40).map(same));
+        assert_eq!((placement.placed.len(), failures.len()), (40, 0));
+        // Short ones are written out and need none.
+        let short = |n: usize| format!("dst 192.0.2.{n}/32 proto udp sport {}-{} then discard", n * 100, n * 100 + 4);
+        let (placement, failures) = on("trident2", (1..=40).map(short));
+        assert_eq!((placement.placed.len(), failures.len(), placement.entries.0), (40, 0, 200));
+        let (placement, _) = on("spectrum1", (1..=40).map(range));
+        assert_eq!(placement.placed.len(), 40, "none are known to be limited there");
     }
 }

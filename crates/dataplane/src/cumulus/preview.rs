@@ -1,11 +1,10 @@
 //! What a rule set would make of a switch, without one.
 
 use super::place::{Limits, place};
-use super::render::Page;
+use super::render::{PolicyFile, protected_cost};
 use super::settings::Settings;
 use engine::plan::{RuleFailure, Ruleset};
-use flowspec::Nlri;
-use std::collections::BTreeMap;
+use flowspec::{Nlri, Space};
 use std::sync::Arc;
 
 /// What would be installed.
@@ -15,6 +14,8 @@ pub struct Preview {
     pub text: String,
     /// Entries taken of IPv4 and of IPv6.
     pub entries: (u64, u64),
+    /// Protected packets that a rule would otherwise do something to, and the entries that they take.
+    pub protected: Vec<(Space, u64)>,
     /// Rules without a place in the table, and why.
     pub failures: Vec<(Arc<Nlri>, RuleFailure)>,
 }
@@ -24,11 +25,13 @@ pub struct Preview {
 /// # Errors
 /// Not even what is protected has room; in words.
 pub fn preview(rules: &Ruleset, settings: &Settings) -> Result<Preview, String> {
-    let limits = Limits { budget: settings.budget(), ceiling: None, refused: BTreeMap::new() };
+    let limits = Limits::of(settings);
     let placement = place(&rules.protected, rules.rules.iter(), &limits, settings)?;
-    let page = Page::new(&placement.protected, placement.placed.iter(), settings);
+    let page = PolicyFile::new(&placement.protected, placement.placed.iter(), settings);
     let unwritable =
         page.unwritable.iter().map(|(nlri, error)| (Arc::clone(nlri), RuleFailure::Failed(error.to_string())));
     let failures = placement.failures.into_iter().chain(unwritable).collect();
-    Ok(Preview { text: page.text, entries: placement.entries, failures })
+    let protected =
+        placement.protected.into_iter().map(|space| (space.clone(), protected_cost(&space, settings))).collect();
+    Ok(Preview { text: page.text, entries: placement.entries, protected, failures })
 }

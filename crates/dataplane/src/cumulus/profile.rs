@@ -1,150 +1,109 @@
-//! What a switch is: its ASIC, its release of Cumulus Linux, and what follows from them.
+//! What follows from a switch's release and ASIC, with the document that says so beside each value.
 
-use std::fmt;
-use std::str::FromStr;
+use super::asic::{DEFAULT_RANGES, Maker};
+use super::release::{self, Feature, Known};
+use super::settings::Settings;
+use std::time::Duration;
 
-/// A switch ASIC, with its TCAM profile where it has several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Asic(&'static AsicRow);
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct AsicRow {
-    name: &'static str,
-    /// Entries for IPv4 and IPv6 with atomic updates.
-    atomic: (u64, u64),
-    /// The same with `acl.non_atomic_update_mode = TRUE`.
-    non_atomic: (u64, u64),
+/// One thing that is known of a switch, or is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// What it is about.
+    pub name: String,
+    /// How it is, or what is assumed.
+    pub value: String,
+    /// The release of Cumulus Linux whose document says so; `None` for unknown.
+    pub document: Option<String>,
 }
 
-const fn row(name: &'static str, atomic: (u64, u64), non_atomic: (u64, u64)) -> AsicRow {
-    AsicRow { name, atomic, non_atomic }
-}
-
-/// Ingress rules as the vendor's manual lists them; the switch's own rules count among them.
-static ASICS: [AsicRow; 12] = [
-    row("tomahawk", (512, 512), (1024, 1024)),
-    row("trident2", (1024, 1024), (2048, 2048)),
-    row("trident2+", (4096, 4096), (8192, 8192)),
-    row("trident3", (768, 768), (2304, 2304)),
-    row("spectrum1", (500, 250), (1000, 500)),
-    row("spectrum1-ipmc-heavy", (750, 500), (1500, 1000)),
-    row("spectrum1-ipmc-max", (1000, 500), (2000, 1000)),
-    row("spectrum1-acl-heavy", (1750, 1000), (3500, 2000)),
-    row("spectrum1-ip-acl-heavy", (6000, 0), (12000, 0)),
-    row("spectrum2", (12500, 6250), (25000, 12500)),
-    row("spectrum3", (12500, 6250), (25000, 12500)),
-    row("spectrum4", (12500, 6250), (25000, 12500)),
-];
-
-impl Asic {
-    /// The one with the smallest table: what is assumed where nothing is known.
-    pub const fn smallest() -> Self {
-        Asic(&ASICS[4])
-    }
-
-    /// All that are known.
-    pub fn all() -> impl Iterator<Item = Asic> {
-        ASICS.iter().map(Asic)
-    }
-
-    /// The name in the configuration.
-    pub const fn name(self) -> &'static str {
-        self.0.name
-    }
-
-    /// Entries for IPv4 and for IPv6; none means that rules of that version are not supported.
-    pub const fn capacity(self, non_atomic: bool) -> (u64, u64) {
-        if non_atomic { self.0.non_atomic } else { self.0.atomic }
-    }
-}
-
-/// Text that names no ASIC.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no ASIC that is known; expected one of {known}", known = names())]
-pub struct UnknownAsic(String);
-
-fn names() -> String {
-    ASICS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ")
-}
-
-impl FromStr for Asic {
-    type Err = UnknownAsic;
-
-    fn from_str(text: &str) -> Result<Self, UnknownAsic> {
-        Asic::all().find(|asic| asic.name() == text).ok_or_else(|| UnknownAsic(text.to_owned()))
-    }
-}
-
-/// A release of Cumulus Linux: 5.14 is `Release { major: 5, minor: 14 }`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Release {
-    /// Before the first dot.
-    pub major: u16,
-    /// Behind it.
-    pub minor: u16,
-}
-
-impl Release {
-    /// This one.
-    pub const fn new(major: u16, minor: u16) -> Self {
-        Release { major, minor }
-    }
-
-    /// What `/etc/os-release` of a switch says; `None` where it is another system's.
-    pub fn of_system(os_release: &str) -> Option<Self> {
-        let value = |key: &str| {
-            let line = os_release.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))?;
-            Some(line.trim().trim_matches(['"', '\'']))
+/// What is known of this switch, and what is not.
+pub fn facts(settings: &Settings) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut fact = |name: &str, value: String, document: &str| {
+        let document = (!document.is_empty()).then(|| document.to_owned());
+        facts.push(Fact { name: name.to_owned(), value, document });
+    };
+    let (release, asic) = (settings.release, settings.asic);
+    fact("chain", release.chain().to_owned(), release::PREROUTING.of(release).1);
+    let features = [
+        &release::PARALLEL_TABLES,
+        &release::COMMENTS,
+        &release::FRAGMENTS,
+        &release::ECN_FLAGS,
+        &release::POLICE_CONTINUES,
+        &release::POLICE_COUNTS_DROPS,
+    ];
+    let spectrum: &[&Feature] = match asic.maker() {
+        Maker::Nvidia => &[&release::POLICE_COUNTS_ON_SPECTRUM, &release::INCREMENTAL_ON_SPECTRUM],
+        Maker::Broadcom => &[],
+    };
+    for feature in features.into_iter().chain(spectrum.iter().copied()) {
+        let (known, document) = feature.of(release);
+        let value = match known {
+            Known::Yes => "yes",
+            Known::No => "no",
+            Known::Unknown => "taken as no",
         };
-        value("VERSION_ID").filter(|_| value("ID") == Some("cumulus-linux"))?.parse().ok()
+        fact(feature.name, value.to_owned(), document);
     }
-
-    /// Table and chain for packets that come in on a switch port.
-    pub(super) fn chain(self) -> &'static str {
-        if self.filters_before_routing() { "-t mangle -A PREROUTING" } else { "-A FORWARD" }
+    let mode = if settings.non_atomic { "non-atomic" } else { "atomic" };
+    let (v4, v6) = asic.capacity(settings.non_atomic);
+    // The releases for these ASICs end before 5.0.
+    let known = asic.maker() == Maker::Nvidia || release < release::Release::new(5, 0);
+    let document = if known { asic.document() } else { "" };
+    fact(&format!("entries ({mode}), IPv4/IPv6"), format!("{v4}/{v6}, not both together"), document);
+    match asic.default_rules() {
+        Some((v4, v6)) => fact("of these the default rules take", format!("{v4}/{v6}"), document),
+        None => fact("of these the default rules take", format!("taken as {}", super::settings::RESERVE), ""),
     }
-
-    /// Ingress rules stand in the mangle table. Before, they stood in the filter table, and those that mark in the mangle table, which the
-    /// hardware looks up beside the other: there a mark cannot be the first match of both.
-    pub(super) fn filters_before_routing(self) -> bool {
-        self >= Release::new(5, 0)
+    match asic.range_checkers() {
+        Some(checkers) => fact(
+            "port range checkers",
+            format!("{checkers}, of which the default rules take {DEFAULT_RANGES}; short ranges are written out"),
+            "3.7",
+        ),
+        None => fact("port range checkers", "taken as unlimited".to_owned(), ""),
     }
-
-    /// The hardware matches IPv4 fragments.
-    pub(super) fn matches_fragments(self) -> bool {
-        self >= Release::new(5, 14)
+    if asic.pipelines() > 1 {
+        fact("policers for each limit", format!("one a pipeline: up to {} times the rate", asic.pipelines()), "3.7");
     }
-
-    /// Rules that the release itself generates (NVUE) carry a comment, so ours may.
-    pub(super) fn writes_comments(self) -> bool {
-        self >= Release::new(5, 0)
-    }
+    fact("a kilobyte of a policer", "taken as 1,000 octets".to_owned(), "");
+    facts
 }
 
-/// Text that is no release.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no release of Cumulus Linux; expected a number such as 4.4 or 5.14")]
-pub struct InvalidRelease(String);
+/// What an operator has to know of the switch's settings; sentences.
+pub(super) fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if settings.non_atomic {
+        warnings.push(if settings.stops_traffic_always() {
+            "non-atomic: on this switch each change of the rules stops traffic on all ports for a moment".to_owned()
+        } else {
+            "non-atomic: a change of the rules stops traffic on all ports where old and new rules do not fit side by side"
+                .to_owned()
+        });
+    }
+    warnings
+}
 
-impl FromStr for Release {
-    type Err = InvalidRelease;
+impl Settings {
+    /// Each change stops traffic, however small it is.
+    pub fn stops_traffic_always(&self) -> bool {
+        self.non_atomic && self.asic.maker() == Maker::Nvidia && !release::INCREMENTAL_ON_SPECTRUM.is_in(self.release)
+    }
 
-    /// `5`, `5.14` or `5.14.1`.
-    fn from_str(text: &str) -> Result<Self, InvalidRelease> {
-        let invalid = || InvalidRelease(text.to_owned());
-        let mut numbers = text.split('.').map(|part| part.parse::<u16>().map_err(|_| invalid()));
-        let major = numbers.next().ok_or_else(invalid)??;
-        let minor = numbers.next().unwrap_or(Ok(0))?;
-        match (numbers.next().transpose()?, numbers.next()) {
-            (_, None) if (2..100).contains(&major) => Ok(Release { major, minor }),
-            _ => Err(invalid()),
+    /// How long changes are gathered unless the operator says otherwise: a run takes seconds, and one is to do for a whole message. Where it
+    /// may stop traffic, longer.
+    pub fn usual_debounce(&self) -> Duration {
+        match (self.non_atomic, self.stops_traffic_always()) {
+            (false, _) => Duration::from_millis(20),
+            (true, false) => Duration::from_secs(1),
+            (true, true) => Duration::from_secs(5),
         }
     }
-}
 
-impl fmt::Display for Release {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
+    /// A policer is followed by a rule that ends the search, so that what it lets pass does not reach the rules behind.
+    pub(super) fn accepts_behind_policers(&self) -> bool {
+        release::POLICE_CONTINUES.of(self.release).0 != Known::No
     }
 }
 
@@ -152,36 +111,42 @@ impl fmt::Display for Release {
 mod tests {
     use super::*;
 
-    #[test]
-    fn names_are_read() {
-        assert_eq!("trident2+".parse::<Asic>().unwrap().capacity(true), (8192, 8192));
-        assert_eq!("spectrum4".parse::<Asic>().unwrap().capacity(false), (12500, 6250));
-        assert_eq!(Asic::smallest().name(), "spectrum1");
-        assert!("spectrum".parse::<Asic>().unwrap_err().to_string().contains("spectrum1-acl-heavy"));
-        for asic in Asic::all() {
-            assert_eq!(asic.name().parse(), Ok(asic));
-        }
+    fn settings(release: &str, asic: &str) -> Settings {
+        Settings { release: release.parse().unwrap(), asic: asic.parse().unwrap(), ..Settings::default() }
     }
 
     #[test]
-    fn a_switch_says_which_release_it_runs() {
-        let text = "NAME=\"Cumulus Linux\"\nVERSION_ID=5.9.1\nVERSION=\"Cumulus Linux 5.9.1\"\nID=cumulus-linux\n";
-        assert_eq!(Release::of_system(text), Some(Release::new(5, 9)));
-        assert_eq!(Release::of_system(&text.replace("5.9.1", "\"4.4.0\"")), Some(Release::new(4, 4)));
-        assert_eq!(Release::of_system("ID=debian\nVERSION_ID=\"12\"\n"), None);
-        assert_eq!(Release::of_system(""), None);
+    fn each_value_has_its_document_or_is_unknown() {
+        let unknown = |settings: &Settings| -> Vec<String> {
+            facts(settings).into_iter().filter(|fact| fact.document.is_none()).map(|fact| fact.name).collect()
+        };
+        let kilobyte = "a kilobyte of a policer";
+        assert_eq!(unknown(&settings("3.7", "tomahawk")), ["comments in rules", kilobyte]);
+        assert_eq!(
+            unknown(&settings("5.17", "spectrum2")),
+            ["policers count on Spectrum", "of these the default rules take", "port range checkers", kilobyte]
+        );
+        assert!(unknown(&settings("5.14", "trident3")).iter().any(|name| name.starts_with("entries")));
+        let facts = facts(&settings("4.3", "tomahawk"));
+        let value = |name: &str| facts.iter().find(|fact| fact.name.starts_with(name)).unwrap();
+        assert_eq!(value("entries").value, "256/256, not both together");
+        assert_eq!(value("policers for each limit").value, "one a pipeline: up to 4 times the rate");
+        assert_eq!(value("rules behind a policer").document.as_deref(), Some("4.3"));
     }
 
     #[test]
-    fn releases_are_read_and_ordered() {
-        let release = |text: &str| text.parse::<Release>().unwrap();
-        assert_eq!(release("5"), Release::new(5, 0));
-        assert_eq!(release("4.4.5"), Release::new(4, 4));
-        assert!(release("5.9") < release("5.14"));
-        assert!(!release("5.13").matches_fragments() && release("5.14").matches_fragments());
-        assert_eq!((release("4.4").chain(), release("5.0").chain()), ("-A FORWARD", "-t mangle -A PREROUTING"));
-        for bad in ["", "five", "5.", "5.14.1.2", "1.0"] {
-            assert!(bad.parse::<Release>().is_err(), "{bad}");
+    fn non_atomic_updates_are_warned_of_and_gathered_longer() {
+        let non_atomic = |release, asic| Settings { non_atomic: true, ..settings(release, asic) };
+        for (settings, stops, seconds) in [
+            (non_atomic("3.7", "spectrum1"), true, 5),
+            (non_atomic("3.7", "tomahawk"), false, 1),
+            (non_atomic("5.14", "spectrum2"), false, 1),
+        ] {
+            assert_eq!(settings.stops_traffic_always(), stops);
+            assert_eq!(settings.usual_debounce(), Duration::from_secs(seconds));
+            assert_eq!(warnings(&settings).len(), 1);
         }
+        let atomic = settings("3.7", "spectrum1");
+        assert!(warnings(&atomic).is_empty() && atomic.usual_debounce() == Duration::from_millis(20));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// The policy file for a rule set, in enforcement order. Rules that cannot be written are left out; [`super::capabilities()`] lets none through.
 pub fn render(rules: &Ruleset, settings: &Settings) -> String {
-    Page::new(&rules.protected, rules.rules.iter(), settings).text
+    PolicyFile::new(&rules.protected, rules.rules.iter(), settings).text
 }
 
 /// Entries of the switch's table that a rule takes.
@@ -24,42 +24,51 @@ pub(super) fn protected_cost(space: &Space, settings: &Settings) -> u64 {
 
 /// A policy file, and which of its lines are whose.
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub(super) struct PolicyFile {
     pub(super) text: String,
-    /// Where each rule's lines begin in the text, ascending.
-    owners: Vec<(usize, Arc<Nlri>)>,
+    /// Where the lines of each begin in the text, ascending.
+    owners: Vec<(usize, Owner)>,
     /// Rules that could not be written.
     pub(super) unwritable: Vec<(Arc<Nlri>, Unwritable)>,
 }
 
-impl Page {
+/// What a line of the policy file is for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Owner {
+    /// A rule.
+    Rule(Arc<Nlri>),
+    /// Packets that are protected.
+    Protected(Space),
+}
+
+impl PolicyFile {
     pub(super) fn new<'a>(
         protected: &[Space],
         rules: impl Iterator<Item = &'a Arc<CompiledRule>> + Clone,
         settings: &Settings,
-    ) -> Page {
-        let mut page = Page::default();
-        page.text.push_str(
+    ) -> PolicyFile {
+        let mut file = PolicyFile::default();
+        file.text.push_str(
             "# Floodgate writes this file, and writes over it. Above each rule: its id and what it asks for.\n",
         );
         for (version, section) in [(IpVersion::V4, "[iptables]"), (IpVersion::V6, "[ip6tables]")] {
-            page.text.push_str(section);
-            page.text.push('\n');
-            page.protect(protected.iter().filter(|space| space.version() == version), settings);
+            file.text.push_str(section);
+            file.text.push('\n');
+            file.protect(protected.iter().filter(|space| space.version() == version), settings);
             for rule in rules.clone().filter(|rule| rule.nlri.family().version() == version) {
-                page.rule(rule, settings);
+                file.rule(rule, settings);
             }
         }
-        page
+        file
     }
 
     /// Whether there is a rule in it.
     pub(super) fn is_empty(&self) -> bool {
-        !self.text.lines().any(|line| line.starts_with('-'))
+        self.owners.is_empty()
     }
 
-    /// Whose rule a complaint is about: by its text, or else by its line, counted from 1.
-    pub(super) fn owner(&self, rule: Option<&str>, number: Option<usize>) -> Option<&Arc<Nlri>> {
+    /// What a line is for: the one with this text, or else the one with this number, counted from 1.
+    pub(super) fn owner(&self, rule: Option<&str>, number: Option<usize>) -> Option<&Owner> {
         let mut at = 0;
         let found = self.text.split_inclusive('\n').enumerate().find_map(|(index, line)| {
             let start = at;
@@ -74,11 +83,19 @@ impl Page {
         next.checked_sub(1).map(|own| &self.owners[own].1)
     }
 
+    /// Lines of rules in the text.
+    pub(super) fn lines(&self, version: IpVersion) -> u64 {
+        let (v4, v6) = self.text.split_once("[ip6tables]").unwrap_or((&self.text, ""));
+        let section = if version == IpVersion::V4 { v4 } else { v6 };
+        section.lines().filter(|line| line.starts_with('-')).count() as u64
+    }
+
     fn protect<'a>(&mut self, spaces: impl Iterator<Item = &'a Space>, settings: &Settings) {
         for (n, space) in spaces.enumerate() {
             if n == 0 {
                 self.text.push_str("# never filtered\n");
             }
+            self.owners.push((self.text.len(), Owner::Protected(space.clone())));
             // The caller cut them to what can be written.
             let _ = line::write(&mut self.text, settings, space, &Effect::ACCEPT, None);
         }
@@ -95,7 +112,7 @@ impl Page {
             .iter()
             .try_for_each(|entry| line::write(&mut self.text, settings, entry, &rule.effect, Some(rule.id)));
         match written {
-            Ok(()) => self.owners.push((start, Arc::clone(&rule.nlri))),
+            Ok(()) => self.owners.push((start, Owner::Rule(Arc::clone(&rule.nlri)))),
             Err(error) => {
                 self.text.truncate(start);
                 self.unwritable.push((Arc::clone(&rule.nlri), error));

@@ -1,9 +1,13 @@
 //! What the back end is told: where things are, and what the switch is.
 
-use super::profile::{Asic, Release};
+use super::asic::Asic;
+use super::release::{self, Release};
 use engine::capability::EntryCost;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Entries that the switch's own rules take where no document says how many: as many as of any ASIC that one does.
+pub(super) const RESERVE: u64 = 44;
 
 /// Settings of the back end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +28,13 @@ pub struct Settings {
     pub asic: Asic,
     /// Whether switchd updates the hardware's tables in place, which gives more room and may interrupt traffic.
     pub non_atomic: bool,
-    /// Entries to leave for rules of others.
-    pub reserve: u64,
+    /// Entries of each table to leave for rules of others. `None`: what the switch's default rules take.
+    pub reserve: Option<u64>,
     /// Entries of the table for IPv4 and IPv6, where the ASIC's own numbers do not fit; the reserve comes off.
     pub capacity: (Option<u64>, Option<u64>),
     /// Most entries that one rule may take.
     pub max_entries_per_rule: u64,
-    /// Whether each installed rule carries the rule id in a netfilter comment. `None`: where the release's own rules do so, from 5.0 on.
+    /// Whether each installed rule carries the rule id in a netfilter comment. `None`: where a document shows such rules, from 5.9 on.
     pub comments: Option<bool>,
     /// How much a policer lets through at once, as the time that its rate takes for it.
     pub burst: Duration,
@@ -47,7 +51,7 @@ impl Default for Settings {
             release: Release::new(5, 0),
             asic: Asic::smallest(),
             non_atomic: false,
-            reserve: 44,
+            reserve: None,
             capacity: (None, None),
             max_entries_per_rule: 256,
             comments: None,
@@ -60,18 +64,30 @@ impl Settings {
     /// Entries that our rules may take, of IPv4 and of IPv6.
     pub fn budget(&self) -> (u64, u64) {
         let (v4, v6) = self.asic.capacity(self.non_atomic);
-        let left = |own: Option<u64>, asic: u64| own.unwrap_or(asic).saturating_sub(self.reserve);
-        (left(self.capacity.0, v4), left(self.capacity.1, v6))
+        let default_rules = self.asic.default_rules().unwrap_or((RESERVE, RESERVE));
+        let left = |own: Option<u64>, asic: u64, default_rules: u64| {
+            own.unwrap_or(asic).saturating_sub(self.reserve.unwrap_or(default_rules))
+        };
+        (left(self.capacity.0, v4, default_rules.0), left(self.capacity.1, v6, default_rules.1))
     }
 
-    /// What an entry takes of the table: one for each interface and each port range, and a policer takes a rule more.
+    /// Both versions cannot have their most together: what one takes of its table, the other one lacks of its own. An operator who gives both
+    /// sizes knows better.
+    pub fn shares_table(&self) -> bool {
+        let (v4, v6) = self.budget();
+        v4 > 0 && v6 > 0 && (self.capacity.0.is_none() || self.capacity.1.is_none())
+    }
+
+    /// What an entry takes of the table: one for each interface and each port range, and a policer takes a rule more where the search goes on
+    /// behind it.
     pub fn entry_cost(&self) -> EntryCost {
-        EntryCost { copies: self.interfaces.len() as u64, port_ranges: true, limit: 1 }
+        let limit = u64::from(self.accepts_behind_policers());
+        EntryCost { copies: self.interfaces.len() as u64, port_ranges: true, limit }
     }
 
     /// Whether rules carry a netfilter comment.
     pub fn has_comments(&self) -> bool {
-        self.comments.unwrap_or_else(|| self.release.writes_comments())
+        self.comments.unwrap_or_else(|| release::COMMENTS.is_in(self.release))
     }
 }
 
@@ -85,6 +101,18 @@ mod tests {
         assert_eq!(settings.budget(), (456, 206));
         let asic = "spectrum1-ip-acl-heavy".parse().unwrap();
         assert_eq!(Settings { asic, non_atomic: true, ..settings.clone() }.budget(), (11956, 0));
-        assert_eq!(Settings { capacity: (Some(100), None), ..settings }.budget(), (56, 206));
+        assert_eq!(Settings { capacity: (Some(100), None), ..settings.clone() }.budget(), (56, 206));
+        let tomahawk = Settings { asic: "tomahawk".parse().unwrap(), ..settings };
+        assert_eq!(tomahawk.budget(), (220, 227));
+        assert_eq!(Settings { reserve: Some(100), ..tomahawk }.budget(), (156, 156));
+    }
+
+    #[test]
+    fn the_two_versions_share_what_there_is() {
+        let settings = Settings::default();
+        assert!(settings.shares_table());
+        assert!(Settings { capacity: (Some(100), None), ..settings.clone() }.shares_table());
+        assert!(!Settings { capacity: (Some(100), Some(100)), ..settings.clone() }.shares_table());
+        assert!(!Settings { asic: "spectrum1-ip-acl-heavy".parse().unwrap(), ..settings }.shares_table());
     }
 }

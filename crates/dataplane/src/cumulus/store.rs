@@ -19,6 +19,27 @@ pub(super) struct Before {
     files: Vec<(PathBuf, Vec<u8>)>,
 }
 
+/// What the policy files of others were like at a time: names, sizes, times of change.
+pub(super) type Stamp = Vec<(PathBuf, u64, std::time::SystemTime)>;
+
+/// That of now.
+pub(super) fn stamp_of_others(directory: &Path) -> Result<Stamp, DataplaneError> {
+    let entries = fs::read_dir(directory).map_err(|source| io_error("read", directory, source))?;
+    let is_of_others =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rules") && !is_ours(path);
+    let mut stamp: Stamp = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(is_of_others)
+        .filter_map(|path| {
+            let metadata = fs::metadata(&path).ok()?;
+            Some((path, metadata.len(), metadata.modified().ok()?))
+        })
+        .collect();
+    stamp.sort();
+    Ok(stamp)
+}
+
 /// Makes `text` the only file of ours, or leaves none. Files that are not ours are not touched.
 pub(super) fn put(directory: &Path, text: Option<&str>) -> Result<Before, DataplaneError> {
     let before = Before::look(directory)?;

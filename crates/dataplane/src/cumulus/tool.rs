@@ -1,14 +1,16 @@
 //! One run of cl-acltool: never two at once, never for ever.
 
-use super::complaint::Complaint;
 use super::settings::Settings;
+use super::transcript::{ErrorKind, ToolError, Transcript};
 use crate::DataplaneError;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::ErrorKind;
+use std::io::ErrorKind as IoErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,11 +20,14 @@ const LOCK: &str = "60flowspec.lock";
 /// How often a run is looked at.
 const LOOK: Duration = Duration::from_millis(2);
 
+/// How long to wait before a run is repeated that another program was in the way of.
+const BUSY_WAITS: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
+
 /// Why a run did not install what is in the policy directory.
 #[derive(Debug)]
 pub(super) enum RunError {
     /// It says why.
-    Complaint(Complaint),
+    Failed(ToolError),
     /// It did not end in time and was ended; what is in force is not known.
     Timeout(Duration),
     /// There was no run.
@@ -31,19 +36,76 @@ pub(super) enum RunError {
 
 /// The right to change the policy files and have them installed: one process at a time has it.
 #[derive(Debug)]
-pub(super) struct Turn(File);
+pub(super) struct InstallLock(File);
 
-impl Turn {
+impl InstallLock {
     /// Waits for it, no longer than a run may take.
     pub(super) fn wait(settings: &Settings) -> Result<Self, DataplaneError> {
-        lock(settings, Instant::now() + settings.timeout).map(Turn)
+        lock(settings, Instant::now() + settings.timeout).map(InstallLock)
     }
 }
 
-/// Has the policy files installed, all of them.
-pub(super) fn install(settings: &Settings, turn: Turn) -> Result<(), RunError> {
+/// Has the policy files installed, all of them; what the run warned of. `nv config apply` and others run the tool, too, and know no lock of
+/// ours: a run that fails because of another one is tried again soon.
+pub(super) fn install(settings: &Settings, lock: InstallLock) -> Result<Vec<String>, RunError> {
     let deadline = Instant::now() + settings.timeout;
-    let Turn(lock) = turn;
+    let mut lock = lock;
+    for wait in BUSY_WAITS {
+        let kept = lock.0.try_clone().map_err(|error| not_run("copy a descriptor", error))?;
+        let outcome = run(settings, lock, deadline);
+        let in_the_way = match &outcome {
+            Err(RunError::Failed(ToolError { kind: ErrorKind::Busy, .. })) => true,
+            Err(RunError::Failed(ToolError { kind: ErrorKind::Hardware | ErrorKind::Unknown, .. })) => {
+                is_run_by_others(&settings.tool)
+            }
+            _ => false,
+        };
+        if !in_the_way || Instant::now() + wait >= deadline {
+            return outcome;
+        }
+        tracing::warn!(?outcome, "another program is installing ACLs at the same time; trying again");
+        std::thread::sleep(wait);
+        while is_run_by_others(&settings.tool) && Instant::now() < deadline {
+            std::thread::sleep(LOOK * 10);
+        }
+        lock = InstallLock(kept);
+    }
+    run(settings, lock, deadline)
+}
+
+/// Whether a program of this name is being run with `-i` by somebody else, in our network namespace.
+fn is_run_by_others(tool: &Path) -> bool {
+    let Some(name) = tool.file_name() else { return false };
+    let Ok(own) = std::fs::read_link("/proc/self/ns/net") else { return false };
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    processes.flatten().any(|process| {
+        let path = process.path();
+        let Ok(line) = std::fs::read(path.join("cmdline")) else { return false };
+        let mut words = line.split(|octet| *octet == 0).map(|word| Path::new(std::ffi::OsStr::from_bytes(word)));
+        // A script has its interpreter in front.
+        let named = words.by_ref().take(2).any(|word| word.file_name() == Some(name));
+        named
+            && words.any(|word| word.as_os_str() == "-i" || word.as_os_str() == "--install")
+            && std::fs::read_link(path.join("ns/net")).is_ok_and(|namespace| namespace == own)
+    })
+}
+
+/// One run; what it warned of.
+fn run(settings: &Settings, lock: InstallLock, deadline: Instant) -> Result<Vec<String>, RunError> {
+    let (said, succeeded) = run_for_output(settings, lock, deadline)?;
+    let Transcript { error, warnings } = Transcript::read(&said, succeeded);
+    match error {
+        None => Ok(warnings),
+        Some(error) => Err(RunError::Failed(error)),
+    }
+}
+
+/// One run: what it printed, and whether its exit status says that it went well.
+pub(super) fn run_for_output(
+    settings: &Settings,
+    InstallLock(lock): InstallLock,
+    deadline: Instant,
+) -> Result<(String, bool), RunError> {
     // Not a pipe: a run that outlives us must not stumble over its end in the middle of an installation.
     let said = memfd_create("cl-acltool", MemfdFlags::CLOEXEC).map(File::from);
     let said = said.map_err(|error| not_run("make a file for its output", error.into()))?;
@@ -56,10 +118,9 @@ pub(super) fn install(settings: &Settings, turn: Turn) -> Result<(), RunError> {
     // It holds the lock, which is the run's alone now.
     drop(command);
     let mut child = spawned.map_err(|error| match error.kind() {
-        ErrorKind::NotFound | ErrorKind::PermissionDenied => RunError::NotRun(DataplaneError::Unavailable(format!(
-            "cannot run {}: {error}; is this a Cumulus Linux switch?",
-            settings.tool.display()
-        ))),
+        IoErrorKind::NotFound | IoErrorKind::PermissionDenied => RunError::NotRun(DataplaneError::Unavailable(
+            format!("cannot run {}: {error}; is this a Cumulus Linux switch?", settings.tool.display()),
+        )),
         _ => not_run(&format!("run {}", settings.tool.display()), error),
     })?;
     let status = wait(&mut child, deadline).map_err(|error| not_run("wait for cl-acltool", error))?;
@@ -69,10 +130,7 @@ pub(super) fn install(settings: &Settings, turn: Turn) -> Result<(), RunError> {
     };
     let said = words(&said);
     tracing::debug!(%status, output = %said.trim(), "cl-acltool has run");
-    match Complaint::read(&said, status.success()) {
-        None => Ok(()),
-        Some(complaint) => Err(RunError::Complaint(complaint)),
-    }
+    Ok((said, status.success()))
 }
 
 fn not_run(context: &str, source: std::io::Error) -> RunError {
@@ -84,7 +142,7 @@ fn lock(settings: &Settings, deadline: Instant) -> Result<File, DataplaneError> 
     let failed = |source| DataplaneError::Io { context: format!("lock {}", path.display()), source };
     let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
     let file = opened.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => DataplaneError::Unavailable(format!(
+        IoErrorKind::NotFound => DataplaneError::Unavailable(format!(
             "there is no directory {}; is this a Cumulus Linux switch?",
             settings.policy_directory.display()
         )),
@@ -152,18 +210,18 @@ mod tests {
         (directory, settings)
     }
 
-    fn run(settings: &Settings) -> Result<(), RunError> {
-        install(settings, Turn::wait(settings).map_err(RunError::NotRun)?)
+    fn try_install(settings: &Settings) -> Result<Vec<String>, RunError> {
+        install(settings, InstallLock::wait(settings).map_err(RunError::NotRun)?)
     }
 
     #[test]
     fn says_what_the_tool_says() {
         let (_directory, settings) =
             settings("echo Reading; echo 'error: hw sync failed (No More Resources)' >&2; exit 1");
-        let error = run(&settings).unwrap_err();
-        assert!(matches!(error, RunError::Complaint(Complaint::Full { .. })), "{error:?}");
+        let error = try_install(&settings).unwrap_err();
+        assert!(matches!(error, RunError::Failed(ToolError { kind: ErrorKind::Full, .. })), "{error:?}");
         let (_directory, settings) = self::settings("echo \"$@\" > \"$0.args\"; echo Done.");
-        run(&settings).unwrap();
+        try_install(&settings).unwrap();
         assert_eq!(std::fs::read_to_string(settings.tool.with_extension("args")).unwrap(), "-i\n");
     }
 
@@ -171,7 +229,7 @@ mod tests {
     fn one_that_hangs_is_ended_with_all_that_it_started() {
         let (directory, settings) = settings("sleep 100 & echo $! > \"$0.pid\"; wait");
         let settings = Settings { timeout: Duration::from_millis(200), ..settings };
-        assert!(matches!(run(&settings), Err(RunError::Timeout(_))));
+        assert!(matches!(try_install(&settings), Err(RunError::Timeout(_))));
         let pid = std::fs::read_to_string(directory.path().join("tool.pid")).unwrap();
         let ended = (0..200).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
@@ -184,10 +242,10 @@ mod tests {
     #[test]
     fn waits_for_a_run_that_its_starter_did_not_survive() {
         let (directory, settings) = settings("echo run >> \"$0.runs\"");
-        let Turn(held) = Turn::wait(&settings).unwrap();
+        let InstallLock(held) = InstallLock::wait(&settings).unwrap();
         let mut orphan = Command::new("sleep").arg("0.3").stdin(Stdio::from(held)).spawn().unwrap();
         let began = Instant::now();
-        run(&settings).unwrap();
+        try_install(&settings).unwrap();
         assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
         orphan.wait().unwrap();
         assert!(directory.path().join("tool.runs").exists());
@@ -197,7 +255,7 @@ mod tests {
     fn a_machine_without_the_tool_is_told_so() {
         let (_directory, settings) = settings("");
         let settings = Settings { tool: "/nonexistent/cl-acltool".into(), ..settings };
-        let error = run(&settings).unwrap_err();
+        let error = try_install(&settings).unwrap_err();
         assert!(matches!(error, RunError::NotRun(DataplaneError::Unavailable(_))), "{error:?}");
     }
 }

@@ -8,18 +8,29 @@ use std::process::{Command, Stdio};
 const TABLES: [&str; 2] = ["filter", "mangle"];
 
 /// Loads these rules and nothing else, of both versions; on failure what was there before stays.
-pub(super) fn load(rules: &[Rule], release: (u32, u32)) -> Result<(), String> {
-    let before = run("iptables-legacy-save", &[], "")?;
+pub(super) fn load(rules: &[Rule], release: (u32, u32, u32)) -> Result<(), String> {
+    let before = run("iptables-legacy-save", &["-c"], "")?;
     restore(Version::V4, &text(rules, Version::V4, release))?;
     restore(Version::V6, &text(rules, Version::V6, release)).inspect_err(|_| {
         // What was loaded once can be loaded again.
-        let _ = run("iptables-legacy-restore", &[], &before);
+        let _ = run("iptables-legacy-restore", &["-c"], &before);
     })
+}
+
+/// What is loaded, of IPv4 and of IPv6, with its counters.
+pub(super) fn save() -> Result<[String; 2], String> {
+    Ok([run("iptables-legacy-save", &["-c"], "")?, run("ip6tables-legacy-save", &["-c"], "")?])
+}
+
+/// Loads what was saved.
+pub(super) fn put_back([v4, v6]: &[String; 2]) -> Result<(), String> {
+    run("iptables-legacy-restore", &["-c"], v4)?;
+    run("ip6tables-legacy-restore", &["-c"], v6).map(drop)
 }
 
 /// Empties the tables.
 pub(super) fn flush() -> Result<(), String> {
-    load(&[], (5, 0))
+    load(&[], (5, 0, 0))
 }
 
 /// The listing of `cl-acltool -L`.
@@ -45,7 +56,7 @@ fn restore(version: Version, text: &str) -> Result<(), String> {
     run(program, &[], text).map(drop)
 }
 
-fn text(rules: &[Rule], version: Version, release: (u32, u32)) -> String {
+fn text(rules: &[Rule], version: Version, release: (u32, u32, u32)) -> String {
     let mut text = String::new();
     for table in TABLES {
         let _ = writeln!(text, "*{table}");

@@ -1,10 +1,12 @@
 //! A stand-in for Cumulus Linux's cl-acltool, and a namespace as the switch that it belongs to.
 //!
 //! **This is not cl-acltool.** It does what the vendor's manual says of it: reads the policy files in the order of their names, expands
-//! variables, chains and interfaces, takes only what the hardware is said to take, counts entries against the ASIC's table, prints the
-//! documented errors, rolls back, and loads the kernel part, here into a network namespace whose interfaces are called swp1, swp2 and so on.
-//! POLICE and SETQOS, which no ordinary kernel has, become what comes closest: hashlimit, and DSCP followed by ACCEPT.
+//! variables, chains and interfaces, takes only what the hardware is said to take, loads the kernel part (here into a network namespace whose
+//! interfaces are called swp1, swp2 and so on), programs an "ASIC" that counts entries and range checkers, prints what the manuals and release
+//! notes print, and rolls back. POLICE and SETQOS, which no ordinary kernel has, become what comes closest: hashlimit, and DSCP followed by
+//! ACCEPT.
 
+mod hardware;
 mod kernel;
 mod policy;
 mod program;
@@ -58,6 +60,7 @@ impl Switch {
         let inside = |program: &str| format!("exec ip netns exec {} {program} \"$@\"", netns.name());
         let tool = format!("'{binary}' --switch '{}'", switch.directory.path().display());
         switch.script("cl-acltool", &inside(&tool))?;
+        switch.script("cl-resource-query", &format!("exec {tool} resource-query"))?;
         switch.script("iptables-save", &inside("iptables-legacy-save"))?;
         switch.script("ip6tables-save", &inside("ip6tables-legacy-save"))?;
         Ok(switch)
@@ -81,8 +84,23 @@ impl Switch {
         [self.path("iptables-save"), self.path("ip6tables-save")]
     }
 
-    /// Says how the switch is from now on: `release`, `capacity4`, `capacity6`, `delay` (milliseconds before anything is done), `hang`,
-    /// `fail` (words to fail with). An empty value takes it back.
+    /// Says how the switch is from now on. An empty value takes it back.
+    ///
+    /// | name | value |
+    /// |---|---|
+    /// | `release` | that of Cumulus Linux |
+    /// | `capacity4`, `capacity6`, `ranges` | entries of the ASIC's tables, port range checkers |
+    /// | `delay`, `slow-install`, `slow-hardware` | milliseconds before anything is done, before the kernel's rules change, before the ASIC's do |
+    /// | `hang` | a run does not end |
+    /// | `fail` | words to fail with |
+    /// | `refuse` | a piece of the rules that the ASIC refuses, then ` => ` and the reason; by chain and number |
+    /// | `number-from` | 0, if the first rule of a chain has that number |
+    /// | `refuse-unnamed` | the same without chain and number |
+    /// | `no-hw-sync` | no rules go to the ASIC |
+    /// | `lose-rollback` | nothing is rolled back |
+    /// | `switchd` | it does not run |
+    /// | `crash` | a piece of the rules with which it behaves as if it did not |
+    ///
     ///
     /// # Errors
     /// When it cannot be written.
@@ -92,6 +110,20 @@ impl Switch {
             return if path.exists() { Ok(fs::remove_file(path)?) } else { Ok(()) };
         }
         fs::write(&path, value).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// The rules in the ASIC, a line each.
+    #[must_use]
+    pub fn programmed(&self) -> String {
+        hardware::programmed(self.directory.path())
+    }
+
+    /// The ASIC loses its rules, as when switchd restarts; the kernel does not.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn lose_hardware(&self) -> Result<()> {
+        Ok(hardware::lose(self.directory.path())?)
     }
 
     /// The runs so far.

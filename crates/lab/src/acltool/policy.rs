@@ -21,7 +21,7 @@ impl fmt::Display for LineError {
 }
 
 /// Reads a policy file. Rules of the bridge tables are left out.
-pub(super) fn read(path: &Path, release: (u32, u32)) -> Result<Vec<Rule>, LineError> {
+pub(super) fn read(path: &Path, release: (u32, u32, u32)) -> Result<Vec<Rule>, LineError> {
     let text = fs::read_to_string(path).map_err(|error| LineError {
         line: 0,
         reason: format!("{}: {error}", path.display()),
@@ -103,7 +103,7 @@ mod tests {
         let rule = "-A FORWARD,INPUT -i swp1 -o swp2 -s 10.0.14.2 -d 10.0.15.8 -p tcp -j ACCEPT";
         fs::write(file.path(), format!("[iptables]\n{rule}\n")).unwrap();
         assert_eq!(
-            read(file.path(), (4, 4)).unwrap_err().to_string(),
+            read(file.path(), (4, 4, 0)).unwrap_err().to_string(),
             format!("error: line 2 : output interface specified with INPUT chain error processing rule '{rule}'")
         );
     }

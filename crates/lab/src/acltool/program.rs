@@ -1,15 +1,12 @@
-//! The program itself: `cl-acltool -i [-P DIR | -p FILE]`, `-L ip|all`, `-F ip|all`.
+//! The program itself: `cl-acltool -i [-P DIR | -p FILE]`, `-L ip|all`, `-F ip|all`; and `cl-resource-query`.
 
 use super::rule::{Rule, Version};
-use super::{Run, kernel, policy, setting};
-use std::fs::{self, OpenOptions};
+use super::{Run, hardware, kernel, policy, setting};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// What the manual says is printed when the table is full.
-const FULL: &str = "error: hw sync failed (sync_acl hardware installation failed) Rolling back .. failed.";
 
 /// Runs the stand-in with the arguments that follow the program's name: first `--switch DIR`, which [`Switch`](super::Switch) puts there.
 pub fn run(arguments: &[String]) -> ExitCode {
@@ -32,20 +29,74 @@ pub fn run(arguments: &[String]) -> ExitCode {
             Ok(())
         }),
         ["-F", "ip" | "all"] => kernel::flush(),
+        ["resource-query"] => {
+            print!("{}", hardware::resources(switch));
+            Ok(())
+        }
         _ => Err("usage: cl-acltool -i | -i -P DIR | -i -p FILE | -L ip|all | -F ip|all".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(words) => {
-            eprintln!("{words}");
+            if !words.is_empty() {
+                eprintln!("{words}");
+            }
             ExitCode::FAILURE
         }
     }
 }
 
+/// How a release says what it does: the manuals and release notes show these forms.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wording {
+    /// `Installing acl policy... done.`
+    OneLine,
+    /// `Installing acl policy`, `done.`
+    TwoLines,
+    /// `Installing acl policy ...`, `Done.`
+    Dots,
+}
+
+impl Wording {
+    fn of((major, minor, _): (u32, u32, u32)) -> Self {
+        match (major, minor) {
+            (..4, _) => Wording::OneLine,
+            (4, _) => Wording::TwoLines,
+            _ => Wording::Dots,
+        }
+    }
+
+    fn done(self) {
+        match self {
+            Wording::OneLine => println!("Installing acl policy... done."),
+            Wording::TwoLines => println!("Installing acl policy\ndone."),
+            Wording::Dots => println!("Installing acl policy ...\nDone."),
+        }
+    }
+
+    /// In which order the lines come depends on where both outputs go, as it does here.
+    fn failed(self, reason: &str) {
+        match self {
+            // RN-1028.
+            Wording::OneLine | Wording::TwoLines => {
+                println!("Installing acl policy");
+                let _ = std::io::stdout().flush();
+                eprintln!("error: hw sync failed ({reason})");
+                println!("Rolling back ..\nfailed.");
+            }
+            // The manual of 5.17.
+            Wording::Dots => {
+                eprintln!("error: hw sync failed ({reason})");
+                println!("Installing acl policy... Rolling back ..\nfailed.");
+            }
+        }
+    }
+}
+
 fn install(switch: &Path, which: &[&str]) -> Result<(), String> {
-    if let Some(milliseconds) = setting(switch, "delay").and_then(|text| text.parse().ok()) {
-        std::thread::sleep(Duration::from_millis(milliseconds));
+    let milliseconds = |name| setting(switch, name).and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    if let Some(delay) = milliseconds("delay") {
+        std::thread::sleep(delay);
     }
     while setting(switch, "hang").is_some() {
         std::thread::sleep(Duration::from_secs(1));
@@ -53,32 +104,74 @@ fn install(switch: &Path, which: &[&str]) -> Result<(), String> {
     if let Some(words) = setting(switch, "fail") {
         return Err(words);
     }
+    let hardware = setting(switch, "no-hw-sync").is_none();
+    if !hardware {
+        eprintln!("warning: Detected platform is Cumulus VX");
+        eprintln!("warning: Running in no-hw-sync mode. No rules will be programmed in hw");
+    }
     let release = release(switch);
-    let mut rules = Vec::new();
+    let mut rules: Vec<Rule> = Vec::new();
     for file in files(switch, which)? {
         println!("Reading rule file {} ...", file.display());
         println!("Processing rules in file {} ...", file.display());
+        let _ = std::io::stdout().flush();
         rules.extend(policy::read(&file, release).map_err(|error| error.to_string())?);
     }
-    let used = |version| rules.iter().filter(|rule: &&Rule| rule.version == version).map(|rule| rule.cost).sum::<u64>();
-    let capacity = |name, usual| setting(switch, name).and_then(|text| text.parse().ok()).unwrap_or(usual);
-    if used(Version::V4) > capacity("capacity4", 500) || used(Version::V6) > capacity("capacity6", 250) {
-        return Err(FULL.to_owned());
+    if let Some(delay) = milliseconds("slow-install") {
+        std::thread::sleep(delay);
     }
-    println!("Installing acl policy ...");
+    let lock = lock(switch)?;
+    let wording = Wording::of(release);
+    let before = kernel::save()?;
     kernel::load(&rules, release)?;
-    println!("Done.");
+    if let Some(delay) = milliseconds("slow-hardware") {
+        std::thread::sleep(delay);
+    }
+    let crash = setting(switch, "crash").is_some_and(|text| rules.iter().any(|rule| rule.text.contains(&text)));
+    let programmed = match crash || setting(switch, "switchd").is_some() {
+        true => Err(String::new()),
+        false if hardware => hardware::program(switch, &rules),
+        false => Ok(()),
+    };
+    if let Err(reason) = programmed {
+        let lost = setting(switch, "lose-rollback").is_some();
+        let back = if lost { kernel::flush() } else { kernel::put_back(&before) };
+        // A roll-back that does not work says nothing of itself in any document.
+        drop(back);
+        drop(lock);
+        if reason.is_empty() {
+            return Err(format!("Installing acl policy\n{}", hardware::NO_SWITCHD));
+        }
+        wording.failed(&reason);
+        return Err(String::new());
+    }
+    wording.done();
     Ok(())
+}
+
+/// The lock that iptables takes for a change, not waiting for it.
+fn lock(switch: &Path) -> Result<File, String> {
+    let path = switch.join("xtables.lock");
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = opened.map_err(|error| format!("{}: {error}", path.display()))?;
+    file.try_lock().map(|()| file).map_err(|_| {
+        "Another app is currently holding the xtables lock. Perhaps you want to use the -w option?".to_owned()
+    })
 }
 
 fn files(switch: &Path, which: &[&str]) -> Result<Vec<PathBuf>, String> {
     let directory = match which {
         [] => switch.join("policy.d"),
         ["-P", directory] => PathBuf::from(directory),
-        ["-p", file] => return Ok(vec![PathBuf::from(file)]),
+        ["-p", file] => {
+            println!("Using user provided rule file {file}");
+            return Ok(vec![PathBuf::from(file)]);
+        }
         _ => return Err("usage: cl-acltool -i | -i -P DIR | -i -p FILE".to_owned()),
     };
-    println!("Reading files under {}", directory.display());
+    if !which.is_empty() {
+        println!("Reading files under {}", directory.display());
+    }
     let entries = fs::read_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let mut files: Vec<PathBuf> = entries
         .flatten()
@@ -89,10 +182,10 @@ fn files(switch: &Path, which: &[&str]) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-fn release(switch: &Path) -> (u32, u32) {
+fn release(switch: &Path) -> (u32, u32, u32) {
     let text = setting(switch, "release").unwrap_or_else(|| "5.0".to_owned());
-    let (major, minor) = text.split_once('.').unwrap_or((&text, "0"));
-    (major.parse().unwrap_or(5), minor.parse().unwrap_or(0))
+    let mut numbers = text.split('.').map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(5), numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// Adds a line to the log of runs.

@@ -3,10 +3,20 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Which of the tables it is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Version {
     V4,
     V6,
+}
+
+impl Version {
+    /// The program for it, as messages name the table.
+    pub(super) fn tool(self) -> &'static str {
+        match self {
+            Version::V4 => "iptables",
+            Version::V6 => "ip6tables",
+        }
+    }
 }
 
 /// A rule with its lists expanded.
@@ -14,11 +24,17 @@ pub(super) enum Version {
 pub(super) struct Rule {
     pub(super) version: Version,
     pub(super) table: &'static str,
-    chain: String,
+    pub(super) chain: String,
+    /// As it was written, with its lists expanded.
+    pub(super) text: String,
     matches: Vec<String>,
     target: Vec<String>,
     /// Entries of the hardware's table.
     pub(super) cost: u64,
+    /// Its ranges of ports: protocol, option, range.
+    pub(super) ranges: Vec<(String, String, String)>,
+    /// Interfaces that it names.
+    interfaces: Vec<String>,
 }
 
 /// What the kernel is given for a rule.
@@ -60,18 +76,27 @@ const MATCHES: [(&str, usize); 14] = [
 const MODULES: [&str; 8] = ["tcp", "udp", "multiport", "icmp", "icmp6", "dscp", "ttl", "addrtype"];
 
 /// Releases from which on a thing is there.
-const COMMENTS: (u32, u32) = (5, 0);
-const PREROUTING: (u32, u32) = (5, 0);
-const FRAGMENTS: (u32, u32) = (5, 14);
+const COMMENTS: (u32, u32, u32) = (5, 9, 0);
+const PREROUTING: (u32, u32, u32) = (5, 0, 0);
+const FRAGMENTS: (u32, u32, u32) = (5, 10, 0);
+const ECN: (u32, u32, u32) = (4, 4, 1);
 /// From here on the search goes on behind a policer.
-const POLICERS_GO_ON: (u32, u32) = (5, 14);
+const POLICERS_GO_ON: (u32, u32, u32) = (4, 3, 0);
 
 impl Rule {
-    pub(super) fn read(version: Version, text: &str, release: (u32, u32)) -> Result<Self, Refused> {
-        let mut rule =
-            Rule { version, table: "filter", chain: String::new(), matches: Vec::new(), target: Vec::new(), cost: 1 };
-        let mut interfaces = 0;
-        let mut ranges = 0;
+    pub(super) fn read(version: Version, text: &str, release: (u32, u32, u32)) -> Result<Self, Refused> {
+        let mut rule = Rule {
+            version,
+            table: "filter",
+            chain: String::new(),
+            text: text.to_owned(),
+            matches: Vec::new(),
+            target: Vec::new(),
+            cost: 1,
+            ranges: Vec::new(),
+            interfaces: Vec::new(),
+        };
+        let mut protocol = String::new();
         let mut words = text.split_whitespace();
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| because(format!("{word} needs a value")));
@@ -91,7 +116,7 @@ impl Rule {
                     if short == "-o" && rule.chain == "INPUT" {
                         return Err(because("output interface specified with INPUT chain".to_owned()));
                     }
-                    interfaces += 1;
+                    rule.interfaces.push(name.to_owned());
                     rule.matches.extend([short.to_owned(), name.to_owned()]);
                 }
                 "-s" | "-d" | "--source" | "--destination" => {
@@ -99,12 +124,21 @@ impl Rule {
                     check_prefix(version, prefix)?;
                     rule.matches.extend([word.to_owned(), prefix.to_owned()]);
                 }
-                "-p" | "--protocol" => rule.matches.extend([word.to_owned(), value()?.to_owned()]),
+                "-p" | "--protocol" => {
+                    value()?.clone_into(&mut protocol);
+                    rule.matches.extend([word.to_owned(), protocol.clone()]);
+                }
+                "--ecn-tcp-ece" | "--ecn-tcp-cwr" if version == Version::V4 && release >= ECN => {
+                    rule.matches.push(word.to_owned());
+                }
                 "-f" | "--fragment" if version == Version::V4 && release >= FRAGMENTS => {
                     rule.matches.push("-f".to_owned());
                 }
                 "-m" | "--match" => match value()? {
                     "comment" if release >= COMMENTS => rule.matches.extend(["-m".to_owned(), "comment".to_owned()]),
+                    "ecn" if version == Version::V4 && release >= ECN => {
+                        rule.matches.extend(["-m".to_owned(), "ecn".to_owned()]);
+                    }
                     module if MODULES.contains(&module) => {
                         rule.matches.extend(["-m".to_owned(), module.to_owned()]);
                     }
@@ -120,25 +154,26 @@ impl Rule {
                     rule.matches.push(option.to_owned());
                     for _ in 0..*count {
                         let value = words.next().ok_or_else(|| because(format!("{option} needs a value")))?;
-                        ranges += value.matches(':').count() as u64;
+                        let ranges = value.split(',').filter(|value| value.contains(':'));
+                        let ranges = ranges.map(|range| (protocol.clone(), option.to_owned(), range.to_owned()));
+                        rule.ranges.extend(ranges);
                         rule.matches.push(value.to_owned());
                     }
                 }
             }
         }
-        rule.cost = ranges.max(1);
+        rule.cost = (rule.ranges.len() as u64).max(1);
         rule.check(release)?;
-        let only_interfaces = rule.matches.len() == 2 * interfaces;
-        let passes = rule.target.first().is_some_and(|target| target == "ACCEPT");
-        if rule.matches.is_empty() || (only_interfaces && interfaces == 0 && passes) {
+        if rule.matches.is_empty() {
             return Err(Refused::WithoutMatch);
         }
         Ok(rule)
     }
 
-    fn check(&self, release: (u32, u32)) -> Result<(), Refused> {
+    fn check(&self, release: (u32, u32, u32)) -> Result<(), Refused> {
         let chains: &[&str] = match self.table {
             "mangle" if release >= PREROUTING => &["PREROUTING", "POSTROUTING"],
+            "mangle" => &["FORWARD"],
             _ if release >= PREROUTING => &["INPUT", "OUTPUT"],
             _ => &["INPUT", "FORWARD", "OUTPUT"],
         };
@@ -153,9 +188,14 @@ impl Rule {
         }
     }
 
+    /// The hardware does not look at rules on interfaces that are none of its ports.
+    pub(super) fn is_ignored(&self) -> bool {
+        self.interfaces.iter().any(|name| name == "lo" || name == "mgmt" || name.starts_with("eth"))
+    }
+
     /// The kernel's lines for it, as iptables-restore reads them. What is no target of an ordinary kernel becomes a chain of its own, so that
     /// the rule stays one rule with one counter. `number` makes names unique.
-    pub(super) fn kernel_lines(&self, number: usize, release: (u32, u32)) -> KernelLines {
+    pub(super) fn kernel_lines(&self, number: usize, release: (u32, u32, u32)) -> KernelLines {
         let rule = |target: &str| format!("-A {} {} -j {target}", self.chain, self.matches.join(" "));
         match self.target.first().map(String::as_str) {
             Some("POLICE") => {
@@ -207,13 +247,13 @@ fn because(reason: String) -> Refused {
     Refused::Because(reason)
 }
 
-/// Ports and bonds by name, or all of them.
+/// Ports, bonds and others by name; all ports and all bonds by a wildcard.
 fn check_interface(name: &str) -> Result<(), Refused> {
-    let rest = name.strip_prefix("swp").or_else(|| name.strip_prefix("bond"));
-    match rest {
-        Some("+") => Ok(()),
-        Some(rest) if !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '.') => Ok(()),
-        _ => Err(because(format!("interface {name} not supported"))),
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if matches!(name, "swp+" | "bond+") || is_name(name) {
+        Ok(())
+    } else {
+        Err(because(format!("interface {name} not supported")))
     }
 }
 
@@ -230,7 +270,7 @@ fn check_prefix(version: Version, text: &str) -> Result<(), Refused> {
 mod tests {
     use super::*;
 
-    fn read(text: &str, release: (u32, u32)) -> Result<Rule, String> {
+    fn read(text: &str, release: (u32, u32, u32)) -> Result<Rule, String> {
         Rule::read(Version::V4, text, release).map_err(|refused| match refused {
             Refused::WithoutMatch => "without match".to_owned(),
             Refused::Because(reason) => reason,
@@ -240,25 +280,29 @@ mod tests {
     #[test]
     fn takes_what_the_manual_lists_and_no_more() {
         for (rule, release) in [
-            ("-A FORWARD --in-interface swp+ -p udp -d 192.0.2.1/32 --sport 123 -j DROP", (4, 4)),
-            ("-t mangle -A PREROUTING -i swp1 -p tcp --tcp-flags ACK,SYN,FIN,RST SYN -j DROP", (5, 0)),
-            ("-t mangle -A PREROUTING -i swp+ -m comment --comment x -f -d 192.0.2.1/32 -j DROP", (5, 14)),
+            ("-A FORWARD --in-interface swp+ -p udp -d 192.0.2.1/32 --sport 123 -j DROP", (4, 4, 0)),
+            ("-t mangle -A PREROUTING -i swp1 -p tcp --tcp-flags ACK,SYN,FIN,RST SYN -j DROP", (5, 0, 0)),
+            ("-t mangle -A PREROUTING -i swp+ -m comment --comment x -f -d 192.0.2.1/32 -j DROP", (5, 10, 0)),
+            ("-A FORWARD -i swp+ -p tcp -m tcp -m ecn --ecn-tcp-ece -j DROP", (4, 4, 1)),
+            ("-A FORWARD -i eth0 -j DROP", (4, 4, 0)),
         ] {
             assert!(read(rule, release).is_ok(), "{rule}");
         }
         for (rule, release) in [
-            ("-A FORWARD -i swp+ ! -p udp -j DROP", (4, 4)),
-            ("-A FORWARD -i swp+ -m length --length 1:100 -j DROP", (4, 4)),
-            ("-A FORWARD -i swp+ -m comment --comment x -j DROP", (4, 4)),
-            ("-A FORWARD -i swp+ -f -j DROP", (4, 4)),
-            ("-A FORWARD -i eth0 -j DROP", (4, 4)),
-            ("-A FORWARD -i s+ -j DROP", (4, 4)),
-            ("-A FORWARD -i swp+ -j REJECT", (4, 4)),
-            ("-A FORWARD -i swp+ -j mychain", (4, 4)),
-            ("-A FORWARD -i swp+ -j DROP", (5, 0)),
-            ("-t mangle -A PREROUTING -i swp+ -j DROP", (4, 4)),
-            ("-A INPUT -i swp1 -o swp2 -p tcp -j ACCEPT", (4, 4)),
-            ("-A FORWARD -j ACCEPT", (4, 4)),
+            ("-A FORWARD -i swp+ ! -p udp -j DROP", (4, 4, 0)),
+            ("-A FORWARD -i swp+ -m length --length 1:100 -j DROP", (4, 4, 0)),
+            ("-A FORWARD -i swp+ -m comment --comment x -j DROP", (4, 4, 0)),
+            ("-A FORWARD -i swp+ -f -j DROP", (4, 4, 0)),
+            ("-t mangle -A PREROUTING -i swp+ -f -j DROP", (5, 9, 0)),
+            ("-t mangle -A PREROUTING -i swp+ -m comment --comment x -j DROP", (5, 8, 0)),
+            ("-A FORWARD -i swp+ -p tcp -m ecn --ecn-tcp-ece -j DROP", (4, 4, 0)),
+            ("-A FORWARD -i s+ -j DROP", (4, 4, 0)),
+            ("-A FORWARD -i swp+ -j REJECT", (4, 4, 0)),
+            ("-A FORWARD -i swp+ -j mychain", (4, 4, 0)),
+            ("-A FORWARD -i swp+ -j DROP", (5, 0, 0)),
+            ("-t mangle -A PREROUTING -i swp+ -j DROP", (4, 4, 0)),
+            ("-A INPUT -i swp1 -o swp2 -p tcp -j ACCEPT", (4, 4, 0)),
+            ("-A FORWARD -j ACCEPT", (4, 4, 0)),
         ] {
             assert!(read(rule, release).is_err(), "{rule}");
         }
@@ -266,7 +310,8 @@ mod tests {
 
     #[test]
     fn a_port_range_costs_an_entry() {
-        let cost = |matches: &str| read(&format!("-A FORWARD -i swp+ -p udp {matches} -j DROP"), (4, 4)).unwrap().cost;
+        let cost =
+            |matches: &str| read(&format!("-A FORWARD -i swp+ -p udp {matches} -j DROP"), (4, 4, 0)).unwrap().cost;
         assert_eq!(cost("--sport 1"), 1);
         assert_eq!(cost("--sport 1:2"), 1);
         assert_eq!(cost("-m multiport --dports 1050:1051,1055:1056"), 2);

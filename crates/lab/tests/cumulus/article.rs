@@ -118,7 +118,7 @@ fn story(bench: &Bench, controller: &mut dyn Controller) -> Result<()> {
 #[test]
 fn the_articles_example_with_a_controller_of_our_own() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
-    for release in ["4.4", "5.14"] {
+    for release in ["3.7", "4.4", "5.4", "5.9", "5.14", "5.17"] {
         let bench = Bench::new(release)?;
         story(&bench, &mut Own(Some(bench.controller()?)))?;
     }

@@ -5,7 +5,9 @@ mod article;
 mod backend;
 mod differential;
 mod figures;
+mod selftest;
 mod trouble;
+mod words;
 
 use anyhow::{Context, Result, ensure};
 use bgp::{PeerAs, PeerConfig};

@@ -1,0 +1,381 @@
+//! Having a rule set installed as far as the switch takes it: with less when its table is full, without the rules that it refuses.
+//!
+//! Where cl-acltool names the rule (by its text, its line, or its place in a chain), that rule goes and the others are tried again. Where it
+//! does not, the rules that were in force before are installed alone; if that goes well the fault is with one of the new ones, and it is
+//! found by halves. Every run that goes well installs what is known to be good, so the others do not wait for the search to end.
+
+use super::apply::{Cumulus, InForce, Wanted};
+use super::asic;
+use super::chains::{self, Chain, Place};
+use super::place::{Limits, Placement, place};
+use super::refusals::{Blame, words_of_other};
+use super::render::{Owner, PolicyFile};
+use super::shape::Shape;
+use super::store;
+use super::tool::{self, InstallLock, RunError};
+use super::transcript::{ErrorKind, RuleReference, ToolError};
+use crate::{Applied, DataplaneError};
+use engine::plan::CompiledRule;
+use flowspec::Nlri;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Most runs of cl-acltool for one change that finds the hardware's table full.
+const TRIES_WHEN_FULL: u32 = 5;
+
+/// Most rules that one change gives up because cl-acltool names them.
+const NAMED_RULES: usize = 16;
+
+/// Most runs in which one change looks for rules that are refused and not named.
+const SEARCH_RUNS: u32 = 24;
+
+/// How a try ended that did not fail as a whole.
+enum Settled {
+    Installed(Applied),
+    /// The hardware refuses something, and it is not told what.
+    Hidden(String),
+}
+
+/// Why one try failed.
+enum TryError {
+    Full(String),
+    Rule { owner: Owner, words: String, reason: String, blame: Option<Blame> },
+    Hidden(String),
+    Whole(DataplaneError),
+}
+
+/// What one change has cost so far.
+#[derive(Default)]
+struct Effort {
+    full: u32,
+    named: usize,
+    searches: u32,
+    /// Shapes that were refused, by the reason that was given.
+    shapes: HashMap<(String, Shape), u32>,
+    blame: Option<Blame>,
+}
+
+impl Cumulus {
+    /// Installs what is wanted, as far as the switch takes it.
+    pub(super) fn fit(&mut self, wanted: &Wanted) -> Result<Applied, DataplaneError> {
+        let mut effort = Effort::default();
+        let outcome = match self.settle(wanted, &BTreeSet::new(), &mut effort) {
+            Ok(Settled::Installed(applied)) => Ok(applied),
+            Ok(Settled::Hidden(words)) => self.search(wanted, words, &mut effort),
+            Err(error) => Err(error),
+        };
+        if outcome.is_err() {
+            self.repair();
+        }
+        outcome
+    }
+
+    /// Tries with less until the switch takes it. `held` are rules that are left out for now.
+    fn settle(
+        &mut self,
+        wanted: &Wanted,
+        held: &BTreeSet<Arc<Nlri>>,
+        effort: &mut Effort,
+    ) -> Result<Settled, DataplaneError> {
+        // What the switch had room for so far.
+        let known = if self.in_force.verified { self.in_force.placement.all_entries() } else { 0 };
+        loop {
+            let placement = self.place(wanted, held)?;
+            let entries = placement.all_entries();
+            match self.attempt(placement, effort.blame.as_ref()) {
+                Ok(applied) => {
+                    if effort.blame.take().is_some_and(|blame| blame.ambiguous) {
+                        self.refusals.set_counts_from_zero(false);
+                    }
+                    return Ok(Settled::Installed(applied));
+                }
+                Err(TryError::Full(words)) => {
+                    effort.full += 1;
+                    if effort.full >= TRIES_WHEN_FULL || entries <= 1 {
+                        return Err(DataplaneError::Refused(words));
+                    }
+                    let last = effort.full + 1 == TRIES_WHEN_FULL || known >= entries;
+                    let less = if last { known } else { known.midpoint(entries) };
+                    let ceiling = less.min(entries - 1);
+                    tracing::warn!(entries, ceiling, %words, "the switch's table is full");
+                    self.refusals.set_ceiling(ceiling, words);
+                }
+                Err(TryError::Rule { owner, words, reason, blame }) => {
+                    effort.named += 1;
+                    if effort.named > NAMED_RULES {
+                        return Err(DataplaneError::Refused(words));
+                    }
+                    if self.drop_comments_for(&reason) {
+                        effort.blame = None;
+                        continue;
+                    }
+                    if let Some(wrong) = effort.blame.take().filter(|_| self.refusals.counts_from_zero() == Some(true))
+                    {
+                        self.refusals.take_back(&wrong.nlri);
+                    }
+                    effort.blame = blame;
+                    self.give_up(wanted, &owner, &words, reason, effort);
+                }
+                Err(TryError::Hidden(words)) => return Ok(Settled::Hidden(words)),
+                Err(TryError::Whole(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Leaves out what the switch refuses: that rule, and from the second one of its kind on all new ones of it.
+    fn give_up(&mut self, wanted: &Wanted, owner: &Owner, words: &str, reason: String, effort: &mut Effort) {
+        let nlri = match owner {
+            Owner::Protected(space) => return self.refusals.refuse_protected(space, words),
+            Owner::Rule(nlri) => nlri,
+        };
+        let Some(rule) = wanted.rules.get(nlri) else { return };
+        self.refusals.refuse_rule(rule, words);
+        let shape = Shape::of(rule);
+        let seen = effort.shapes.entry((reason, shape)).or_default();
+        *seen += 1;
+        if *seen > 1 {
+            let words = format!("rules of this kind are refused: {words}");
+            for other in self.new_rules(wanted).iter().filter(|other| Shape::of(other) == shape) {
+                if !self.refusals.is_refused(&other.nlri) {
+                    self.refusals.refuse_rule(other, &words);
+                }
+            }
+        }
+    }
+
+    /// Finds what the switch refuses without naming it.
+    fn search(&mut self, wanted: &Wanted, words: String, effort: &mut Effort) -> Result<Applied, DataplaneError> {
+        if self.refusals.is_unrelated(&words) {
+            return Err(DataplaneError::Refused(words));
+        }
+        if self.drop_comments_for("comment") {
+            match self.settle(wanted, &BTreeSet::new(), effort)? {
+                Settled::Installed(applied) => return Ok(applied),
+                Settled::Hidden(_) => self.comments_are_fine(),
+            }
+        }
+        let suspects = by_shape(self.new_rules(wanted));
+        let names =
+            |rules: &[Arc<CompiledRule>]| rules.iter().map(|rule| Arc::clone(&rule.nlri)).collect::<BTreeSet<_>>();
+        effort.searches += 1;
+        // Also where the file is as it is: whether the switch takes it *now* is the question.
+        self.run_anyway = true;
+        if suspects.is_empty() || matches!(self.settle(wanted, &names(&suspects), effort)?, Settled::Hidden(_)) {
+            self.refusals.set_unrelated(&words);
+            return Err(DataplaneError::Refused(words));
+        }
+        // One of `rest` is at fault; of `later` it is not known whether there is another one.
+        let (mut rest, mut later) = (suspects, Vec::new());
+        loop {
+            while rest.len() > 1 && effort.searches < SEARCH_RUNS {
+                effort.searches += 1;
+                let second = rest.split_off(middle(&rest));
+                let held = names(&second).into_iter().chain(names(&later)).collect();
+                match self.settle(wanted, &held, effort)? {
+                    Settled::Installed(_) => rest = second,
+                    Settled::Hidden(_) => later.extend(second),
+                }
+            }
+            for rule in &rest {
+                if !self.refusals.is_refused(&rule.nlri) {
+                    self.refusals.refuse_rule(rule, &words);
+                }
+            }
+            effort.searches += 1;
+            match self.settle(wanted, &BTreeSet::new(), effort)? {
+                Settled::Installed(applied) => return Ok(applied),
+                Settled::Hidden(words) if later.is_empty() => return Err(DataplaneError::Refused(words)),
+                Settled::Hidden(_) => rest = std::mem::take(&mut later),
+            }
+        }
+    }
+
+    /// Rules that the switch has not taken yet in this form.
+    fn new_rules(&self, wanted: &Wanted) -> Vec<Arc<CompiledRule>> {
+        let placed: BTreeMap<&Nlri, &Arc<CompiledRule>> = match self.in_force.verified {
+            true => self.in_force.placement.placed.iter().map(|rule| (rule.nlri.as_ref(), rule)).collect(),
+            false => BTreeMap::new(),
+        };
+        let is_new = |rule: &&Arc<CompiledRule>| {
+            !rule.entries.is_empty()
+                && !self.refusals.is_refused(&rule.nlri)
+                && placed.get(rule.nlri.as_ref()).is_none_or(|in_force| in_force != rule)
+        };
+        wanted.rules.values().filter(is_new).cloned().collect()
+    }
+
+    pub(super) fn place(&self, wanted: &Wanted, held: &BTreeSet<Arc<Nlri>>) -> Result<Placement, DataplaneError> {
+        let mut refused = self.refusals.rules();
+        for nlri in held {
+            refused.insert(Arc::clone(nlri), "left out while it is found out which rule the switch refuses".to_owned());
+        }
+        let limits = Limits {
+            refused,
+            ceiling: self.refusals.ceiling(),
+            unprotectable: self.refusals.protected(),
+            ranges: self.settings.asic.range_checkers().map(|checkers| {
+                let counted = chains::ranges_of_others(&self.settings.policy_directory);
+                (checkers, counted.max(asic::DEFAULT_RANGES))
+            }),
+            ..Limits::of(&self.settings)
+        };
+        place(&wanted.protected, wanted.rules.values(), &limits, &self.settings).map_err(DataplaneError::Refused)
+    }
+
+    /// Writes the file and has it installed. After an error the files are as they were.
+    fn attempt(&mut self, mut placement: Placement, blame: Option<&Blame>) -> Result<Applied, TryError> {
+        let file = PolicyFile::new(&placement.protected, placement.placed.iter(), &self.settings);
+        if let Some((nlri, error)) = file.unwritable.first() {
+            let (owner, words) = (Owner::Rule(Arc::clone(nlri)), error.to_string());
+            return Err(TryError::Rule { owner, reason: words.clone(), words, blame: None });
+        }
+        let text = (!file.is_empty()).then_some(file.text.as_str());
+        let directory = self.settings.policy_directory.clone();
+        let failures = std::mem::take(&mut placement.failures);
+        let anyway = std::mem::take(&mut self.run_anyway);
+        let unchanged = !anyway && self.in_force.verified && self.in_force.text.as_deref() == text;
+        if unchanged && store::check(&directory, text).map_err(TryError::Whole)?.is_ok() {
+            self.in_force.placement = placement;
+            return Ok(Applied { failures });
+        }
+        let lock = InstallLock::wait(&self.settings).map_err(TryError::Whole)?;
+        self.keep_counters();
+        let before = store::put(&directory, text).map_err(TryError::Whole)?;
+        match tool::install(&self.settings, lock) {
+            Ok(warnings) => {
+                let lines = (file.lines(flowspec::IpVersion::V4), file.lines(flowspec::IpVersion::V6));
+                self.counters.reinstalled(&placement.placed);
+                for warning in warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
+                    tracing::warn!(%warning, "cl-acltool warns");
+                }
+                self.warnings = warnings;
+                self.resources.changed();
+                self.comments_proven |= self.settings.has_comments() && !placement.placed.is_empty();
+                self.in_force = InForce { text: text.map(str::to_owned), placement, lines, verified: true };
+                self.kernel_looked_at = Instant::now();
+                Ok(Applied { failures })
+            }
+            Err(error) => {
+                before.restore();
+                self.suspicious = true;
+                Err(match error {
+                    RunError::NotRun(error) => TryError::Whole(error),
+                    RunError::Timeout(after) => {
+                        self.in_force.verified = false;
+                        let words = format!("cl-acltool did not end within {after:?} and was ended");
+                        TryError::Whole(DataplaneError::Refused(words))
+                    }
+                    RunError::Failed(error) => self.understand(error, &file, blame),
+                })
+            }
+        }
+    }
+
+    /// Whose rule a failure is about.
+    fn understand(&mut self, error: ToolError, file: &PolicyFile, blame: Option<&Blame>) -> TryError {
+        let ToolError { kind, message } = error;
+        let whole = |words| TryError::Whole(DataplaneError::Refused(words));
+        match kind {
+            ErrorKind::Full => TryError::Full(message),
+            ErrorKind::Hardware => TryError::Hidden(message),
+            ErrorKind::Busy | ErrorKind::Unknown => whole(message),
+            ErrorKind::Rule(RuleReference::Line { file: path, line, rule }) => {
+                let ours = path.is_none_or(|path| path.ends_with(store::FILE));
+                match file.owner(rule.as_deref(), line).filter(|_| ours) {
+                    Some(owner) => {
+                        let reason = reason_of(&message).to_owned();
+                        TryError::Rule { owner: owner.clone(), words: message, reason, blame: None }
+                    }
+                    None => whole(message),
+                }
+            }
+            ErrorKind::Rule(RuleReference::Chain { version: None, .. }) => whole(message),
+            ErrorKind::Rule(RuleReference::Chain { version: Some(version), chain, number, reason }) => {
+                let (table, _) = self.settings.release.table_and_chain();
+                let all = Chain::read(&self.settings.policy_directory, &file.text, version, (table, &chain));
+                if blame.is_some_and(|blame| blame.ambiguous && blame.version == version && blame.first == number) {
+                    // The rule behind the one that was left out has moved to its place: it was meant.
+                    self.refusals.set_counts_from_zero(true);
+                }
+                let from_zero = self.refusals.counts_from_zero();
+                let index = if from_zero == Some(true) { Some(number) } else { number.checked_sub(1) };
+                match index.and_then(|index| all.at(index)) {
+                    None => TryError::Hidden(message),
+                    Some(Place::Other(path, line, rule)) => whole(words_of_other(path, *line, rule, &message)),
+                    Some(&Place::Ours(line)) => {
+                        let Some(owner) = file.owner(None, Some(line)).cloned() else {
+                            return TryError::Hidden(message);
+                        };
+                        let other = all.at(number) != Some(&Place::Ours(line));
+                        let blame = match (&owner, all.first_of(line)) {
+                            (Owner::Rule(nlri), Some(first)) => Some(Blame {
+                                version,
+                                first: first_line(&all, file, nlri, line).unwrap_or(first),
+                                nlri: Arc::clone(nlri),
+                                ambiguous: from_zero.is_none() && other && !self.same_owner(&all, file, number, nlri),
+                            }),
+                            _ => None,
+                        };
+                        TryError::Rule { owner, words: message, reason, blame }
+                    }
+                }
+            }
+        }
+    }
+
+    fn same_owner(&self, all: &Chain, file: &PolicyFile, index: usize, nlri: &Nlri) -> bool {
+        let Some(&Place::Ours(line)) = all.at(index) else { return false };
+        matches!(file.owner(None, Some(line)), Some(Owner::Rule(other)) if other.as_ref() == nlri)
+    }
+}
+
+/// Where the lines of a rule begin in the chain, of which `line` is one.
+fn first_line(all: &Chain, file: &PolicyFile, nlri: &Nlri, line: usize) -> Option<usize> {
+    let is_its = |line: &usize| matches!(file.owner(None, Some(*line)), Some(Owner::Rule(of)) if of.as_ref() == nlri);
+    let first = (1..=line).rev().take_while(is_its).last()?;
+    all.first_of(first)
+}
+
+/// What an error says of a rule, without saying which.
+fn reason_of(message: &str) -> &str {
+    let behind =
+        message.split_once("error: line ").and_then(|(_, rest)| rest.split_once(':')).map_or(message, |(_, rest)| rest);
+    behind.split("error processing rule").next().unwrap_or(behind).trim()
+}
+
+/// The same rules, those of a kind side by side, the most frequent kind first.
+fn by_shape(rules: Vec<Arc<CompiledRule>>) -> Vec<Arc<CompiledRule>> {
+    let mut kinds: Vec<(Shape, Vec<Arc<CompiledRule>>)> = Vec::new();
+    let mut at: HashMap<Shape, usize> = HashMap::new();
+    for rule in rules {
+        let shape = Shape::of(&rule);
+        let index = *at.entry(shape).or_insert_with(|| {
+            kinds.push((shape, Vec::new()));
+            kinds.len() - 1
+        });
+        kinds[index].1.push(rule);
+    }
+    kinds.sort_by_key(|(_, rules)| std::cmp::Reverse(rules.len()));
+    kinds.into_iter().flat_map(|(_, rules)| rules).collect()
+}
+
+/// Where to cut, so that both parts have something: between two kinds of rules, if there are several.
+fn middle(rules: &[Arc<CompiledRule>]) -> usize {
+    let half = rules.len() / 2;
+    let borders = (1..rules.len()).filter(|&at| Shape::of(&rules[at - 1]) != Shape::of(&rules[at]));
+    borders.min_by_key(|at| at.abs_diff(half)).unwrap_or(half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_told_apart_from_rules() {
+        let message =
+            "10x.rules: error: line 7 : match length not supported error processing rule '-A FORWARD -j DROP'";
+        assert_eq!(reason_of(message), "match length not supported");
+        assert_eq!(reason_of("error: something"), "error: something");
+    }
+}

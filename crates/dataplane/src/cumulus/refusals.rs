@@ -1,0 +1,174 @@
+//! What the switch refuses, and for how long that is remembered.
+//!
+//! A refusal is not for ever: a table may be given more room, a release be upgraded. But each try that the switch refuses anew costs runs of
+//! cl-acltool, so the next one waits longer each time.
+
+use super::store::FILE;
+use engine::plan::CompiledRule;
+use flowspec::{IpVersion, Nlri, Space};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a refusal is remembered at first, and at most.
+const BACKOFF: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(3600)];
+
+/// What the switch refused, until when that is remembered, and its words.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    rules: BTreeMap<Arc<Nlri>, (Arc<CompiledRule>, Instant, String)>,
+    protected: Vec<(Space, Instant, String)>,
+    /// Entries of which the switch took no more.
+    ceiling: Option<(u64, Instant, String)>,
+    /// Words of a failure that no rule of ours was the cause of.
+    unrelated: Option<(String, Instant)>,
+    backoff: Backoff,
+    /// Whether places in a chain are counted from 0, once that is known.
+    counts_from_zero: Option<bool>,
+}
+
+impl Refusals {
+    pub(super) fn new() -> Self {
+        Refusals {
+            rules: BTreeMap::new(),
+            protected: Vec::new(),
+            ceiling: None,
+            unrelated: None,
+            backoff: Backoff { length: BACKOFF[0], used: false },
+            counts_from_zero: None,
+        }
+    }
+
+    /// Forgets what is over, and rules that `current` no longer knows.
+    pub(super) fn expire(&mut self, current: impl Fn(&Nlri, &CompiledRule) -> bool) {
+        let now = Instant::now();
+        self.ceiling.take_if(|(_, until, _)| *until <= now);
+        self.unrelated.take_if(|(_, until)| *until <= now);
+        self.protected.retain(|(_, until, _)| *until > now);
+        self.rules.retain(|nlri, (rule, until, _)| *until > now && current(nlri, rule));
+    }
+
+    /// After a change.
+    pub(super) fn settle(&mut self) {
+        let nothing = self.ceiling.is_none() && self.rules.is_empty() && self.protected.is_empty();
+        self.backoff.settle(nothing);
+    }
+
+    pub(super) fn refuse_rule(&mut self, rule: &Arc<CompiledRule>, words: &str) {
+        tracing::warn!(id = %rule.id, words, "the switch refuses a rule");
+        let until = self.backoff.end();
+        self.rules.insert(Arc::clone(&rule.nlri), (Arc::clone(rule), until, words.to_owned()));
+    }
+
+    pub(super) fn refuse_protected(&mut self, space: &Space, words: &str) {
+        tracing::warn!(words, "the switch refuses to let protected packets through first");
+        let until = self.backoff.end();
+        self.protected.push((space.clone(), until, words.to_owned()));
+    }
+
+    pub(super) fn take_back(&mut self, nlri: &Nlri) {
+        self.rules.remove(nlri);
+    }
+
+    pub(super) fn set_ceiling(&mut self, ceiling: u64, words: String) {
+        let until = self.backoff.end();
+        self.ceiling = Some((ceiling, until, words));
+    }
+
+    /// Entries of which the switch took no more, and its words.
+    pub(super) fn ceiling(&self) -> Option<(u64, String)> {
+        self.ceiling.as_ref().map(|(ceiling, _, words)| (*ceiling, words.clone()))
+    }
+
+    /// Rules that it refused, and its words.
+    pub(super) fn rules(&self) -> BTreeMap<Arc<Nlri>, String> {
+        self.rules.iter().map(|(nlri, (_, _, words))| (Arc::clone(nlri), words.clone())).collect()
+    }
+
+    pub(super) fn is_refused(&self, nlri: &Nlri) -> bool {
+        self.rules.contains_key(nlri)
+    }
+
+    /// Protected packets that it does not let through first, and its words.
+    pub(super) fn protected(&self) -> Vec<(Space, String)> {
+        self.protected.iter().map(|(space, _, words)| (space.clone(), words.clone())).collect()
+    }
+
+    /// No rule of ours is the cause of a failure with these words.
+    pub(super) fn set_unrelated(&mut self, words: &str) {
+        let until = self.backoff.end();
+        self.unrelated = Some((words.to_owned(), until));
+    }
+
+    pub(super) fn is_unrelated(&self, words: &str) -> bool {
+        self.unrelated.as_ref().is_some_and(|(known, _)| known == words)
+    }
+
+    /// Whether places in a chain are counted from 0; from 1 where that is not known, as iptables does.
+    pub(super) fn counts_from_zero(&self) -> Option<bool> {
+        self.counts_from_zero
+    }
+
+    pub(super) fn set_counts_from_zero(&mut self, from_zero: bool) {
+        self.counts_from_zero = Some(from_zero);
+    }
+}
+
+#[derive(Debug)]
+struct Backoff {
+    length: Duration,
+    used: bool,
+}
+
+impl Backoff {
+    /// Until when what the switch says now is remembered.
+    fn end(&mut self) -> Instant {
+        self.used = true;
+        Instant::now() + self.length
+    }
+
+    fn settle(&mut self, nothing: bool) {
+        if std::mem::take(&mut self.used) {
+            self.length = (self.length * 2).min(BACKOFF[1]);
+        } else if nothing {
+            self.length = BACKOFF[0];
+        }
+    }
+}
+
+/// A rule that the switch was told to be at fault, by its place in a chain.
+#[derive(Clone, Debug)]
+pub(super) struct Blame {
+    pub(super) version: IpVersion,
+    /// The first of its rules in the chain, counted from 0.
+    pub(super) first: usize,
+    pub(super) nlri: Arc<Nlri>,
+    /// Counted from 0 it would be another one.
+    pub(super) ambiguous: bool,
+}
+
+/// In words: a rule of somebody else's file.
+pub(super) fn words_of_other(path: &std::path::Path, line: usize, rule: &str, words: &str) -> String {
+    format!("line {line} of {} (`{rule}`, not of {FILE}) is refused: {words}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_switch_refuses_again_is_tried_ever_more_rarely() {
+        let mut backoff = Backoff { length: BACKOFF[0], used: false };
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            waits.push(backoff.end().duration_since(Instant::now()).as_secs_f64().round() as u64);
+            backoff.end();
+            backoff.settle(false);
+            // A change in between that the switch takes as it is remembered.
+            backoff.settle(false);
+        }
+        assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
+        backoff.settle(true);
+        assert_eq!(backoff.length, BACKOFF[0]);
+    }
+}

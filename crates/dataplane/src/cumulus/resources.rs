@@ -1,0 +1,180 @@
+//! What switchd says of the ASIC's tables: `cl-resource-query`, where the switch has it.
+//!
+//! Rules may be in the kernel and not in the ASIC. The kernel's listing does not show that; this does. It is asked beside everything else, so
+//! that a slow answer delays no change.
+
+use super::settings::Settings;
+use flowspec::IpVersion;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The program, in the directory of cl-acltool.
+const PROGRAM: &str = "cl-resource-query";
+
+/// How often it is asked.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// How soon after a change.
+const AFTER_CHANGE: Duration = Duration::from_secs(2);
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Entries in use of the ASIC's ingress tables, as far as they are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Resources {
+    /// Of IPv4 (and of rules for MAC addresses): in use, and at most.
+    pub(super) v4: Option<(u64, u64)>,
+    /// Of IPv6.
+    pub(super) v6: Option<(u64, u64)>,
+    /// Port range checkers.
+    pub(super) ranges: Option<(u64, u64)>,
+}
+
+impl Resources {
+    /// Reads the lines of `cl-resource-query`, such as `Ingress ACL ipv4_mac filter table:  36,  14% of maximum value  256 (allocated: 256)`.
+    pub(super) fn read(text: &str) -> Self {
+        let mut found = Resources::default();
+        for line in text.lines() {
+            let Some((name, values)) = line.trim().split_once(':') else { continue };
+            let Some((used, rest)) = values.split_once(',') else { continue };
+            let most =
+                rest.split_once("maximum value").map(|(_, most)| most.trim().split(' ').next().unwrap_or_default());
+            let (Ok(used), Some(Ok(most))) = (used.trim().parse::<u64>(), most.map(str::parse::<u64>)) else {
+                continue;
+            };
+            let words: Vec<&str> = name.split(' ').collect();
+            let sum = match words[..] {
+                ["Ingress", "ACL", "ipv4_mac", "filter" | "mangle", "table"] => &mut found.v4,
+                ["Ingress", "ACL", "ipv6", "filter" | "mangle", "table"] => &mut found.v6,
+                ["ACL", "L4", "port", "range", "checkers"] => &mut found.ranges,
+                _ => continue,
+            };
+            let (before, most_before) = sum.unwrap_or_default();
+            *sum = Some((before + used, most_before + most));
+        }
+        found
+    }
+
+    /// Why the rules cannot all be in the ASIC, if they cannot: each line of the policy file takes an entry at least.
+    pub(super) fn contradict(&self, lines: (u64, u64)) -> Option<String> {
+        [(IpVersion::V4, self.v4, lines.0), (IpVersion::V6, self.v6, lines.1)].into_iter().find_map(|(version, used, lines)| {
+            let (used, _) = used.filter(|(used, _)| *used < lines)?;
+            let name = if version == IpVersion::V4 { "IPv4" } else { "IPv6" };
+            Some(format!(
+                "cl-resource-query shows {used} {name} ACL entries in use, and ours alone take {lines}: rules are in the kernel that are not in the hardware"
+            ))
+        })
+    }
+}
+
+/// Asks now, and waits for the answer; `None` where the switch has no such program.
+pub(super) fn ask(settings: &Settings) -> Option<Resources> {
+    let output = Command::new(settings.tool.with_file_name(PROGRAM)).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| Resources::read(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Asks for it.
+#[derive(Debug)]
+pub(super) struct ResourceQuery {
+    program: PathBuf,
+    running: Option<(Child, File, Instant)>,
+    next: Instant,
+    /// What was said last.
+    pub(super) latest: Option<Resources>,
+}
+
+impl ResourceQuery {
+    /// The program beside cl-acltool.
+    pub(super) fn new(settings: &Settings) -> Self {
+        let program = settings.tool.with_file_name(PROGRAM);
+        ResourceQuery { program, running: None, next: Instant::now(), latest: None }
+    }
+
+    /// Rules have changed: what was said is no longer so.
+    pub(super) fn changed(&mut self) {
+        self.stop();
+        self.latest = None;
+        self.next = Instant::now() + AFTER_CHANGE;
+    }
+
+    /// Starts it or takes in its answer; waits for nothing. True when there is a new answer.
+    pub(super) fn poll(&mut self) -> bool {
+        if let Some((child, _, since)) = &mut self.running {
+            match child.try_wait() {
+                Ok(None) if since.elapsed() < PATIENCE => return false,
+                Ok(Some(status)) if status.success() => {
+                    let said = self.running.take().map(|(_, said, _)| text_of(&said)).unwrap_or_default();
+                    self.latest = Some(Resources::read(&said));
+                    return true;
+                }
+                _ => self.stop(),
+            }
+        }
+        if self.next <= Instant::now() {
+            self.next = Instant::now() + INTERVAL;
+            self.start();
+        }
+        false
+    }
+
+    fn start(&mut self) {
+        if !self.program.exists() {
+            return;
+        }
+        let said = rustix::fs::memfd_create("cl-resource-query", rustix::fs::MemfdFlags::CLOEXEC).map(File::from);
+        let Ok(said) = said else { return };
+        let Ok(writer) = said.try_clone() else { return };
+        let child = Command::new(&self.program).stdin(Stdio::null()).stdout(writer).stderr(Stdio::null()).spawn();
+        self.running = child.ok().map(|child| (child, said, Instant::now()));
+    }
+
+    fn stop(&mut self) {
+        if let Some((mut child, _, _)) = self.running.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for ResourceQuery {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn text_of(said: &File) -> String {
+    let mut octets = vec![0; 1 << 16];
+    let read = said.read_at(&mut octets, 0).unwrap_or_default();
+    String::from_utf8_lossy(&octets[..read]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manuals_listing_is_read() {
+        // "Resource Diagnostics Using cl-resource-query" of 3.7, a Tomahawk.
+        let text = "IPv4/IPv6 host entries:                 0,   0% of maximum value  40960\n\
+            IPv4 neighbors:                         0\n\
+            Ingress ACL entries:                  195,  12% of maximum value   1536\n\
+            Ingress ACL ipv4_mac filter table:     36,  14% of maximum value    256 (allocated: 256)\n\
+            Ingress ACL ipv6 filter table:         29,  11% of maximum value    256 (allocated: 256)\n\
+            Ingress ACL mirror table:               0,   0% of maximum value      0 (allocated: 0)\n\
+            Ingress PBR ipv4_mac filter table:      0,   0% of maximum value      0 (allocated: 0)\n\
+            Ingress ACL ipv4_mac mangle table:      0,   0% of maximum value      0 (allocated: 0)\n\
+            Egress ACL ipv4_mac filter table:      29,  11% of maximum value    256 (allocated: 256)\n\
+            ACL L4 port range checkers:             2,   6% of maximum value     32\n";
+        let read = Resources::read(text);
+        assert_eq!(read, Resources { v4: Some((36, 256)), v6: Some((29, 256)), ranges: Some((2, 32)) });
+        assert_eq!(read.contradict((36, 29)), None);
+        assert!(read.contradict((37, 0)).unwrap().contains("shows 36 IPv4 ACL entries in use, and ours alone take 37"));
+        assert!(read.contradict((0, 30)).unwrap().contains("IPv6"));
+        // What is not told contradicts nothing.
+        assert_eq!(Resources::read("something else\n").contradict((1000, 1000)), None);
+    }
+}

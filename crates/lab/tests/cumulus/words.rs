@@ -1,0 +1,330 @@
+//! What the switch refuses, in the words that its documents show: the rule at fault is found, the others go in.
+
+use crate::{Bench, NTP, PATIENCE, all_in_force, udp, wait_installed};
+use anyhow::{Context, Result, ensure};
+use dataplane::{Dataplane, DataplaneError, Health, RuleFailure};
+use engine::plan::Applied;
+use flowspec::Space;
+use lab::acltool::Switch;
+use lab::site::{NEIGHBOUR, VICTIM};
+use lab::{Daemon, needs, wait_until};
+use std::fs;
+use std::sync::Arc;
+
+const OTHER: &str = "dst 192.0.2.7/32 then discard";
+
+/// Rules for hosts of their own, all of one kind.
+fn many(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("dst 10.0.{}.{}/32 proto udp sport 123 then discard", n / 256, n % 256)).collect()
+}
+
+fn texts(rules: &[String]) -> Vec<&str> {
+    rules.iter().map(String::as_str).collect()
+}
+
+/// The rules that are not in force, and why.
+fn failed(applied: &Applied) -> Vec<(String, String)> {
+    let words = |failure: &RuleFailure| match failure {
+        RuleFailure::Failed(words) | RuleFailure::OverCapacity(words) => words.clone(),
+    };
+    applied.failures.iter().map(|(nlri, failure)| (nlri.to_string(), words(failure))).collect()
+}
+
+/// A switch with room, and rules of somebody else in the same chain as ours.
+fn roomy(release: &str) -> Result<Bench> {
+    let mut bench = Bench::new(release)?;
+    bench.settings.capacity = (Some(3000), Some(1000));
+    bench.switch.set("capacity4", "3000")?;
+    bench.switch.set("capacity6", "1000")?;
+    let chain = if bench.settings.release.major < 5 { "-A FORWARD" } else { "-t mangle -A PREROUTING" };
+    fs::write(
+        bench.switch.policy_directory().join("10mine.rules"),
+        format!("INTF = \"swp1, swp2\"\n[iptables]\n{chain} -i $INTF -s 203.0.113.0/24,198.18.0.0/15 -j DROP\n"),
+    )?;
+    Ok(bench)
+}
+
+#[test]
+fn one_rule_among_a_thousand_that_the_asic_refuses_costs_three_runs_at_most() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    // Words in one line and in several; places counted from 1 and from 0; before and behind others of its kind.
+    for (release, from, at) in [("4.4", "1", 500), ("5.14", "1", 0), ("5.14", "0", 500), ("3.7", "0", 999)] {
+        let bench = roomy(release)?;
+        bench.switch.set("number-from", from)?;
+        bench.switch.set("refuse", "--dport 4444 => match is not supported by this ASIC")?;
+        let mut rules = many(999);
+        let refused = "proto udp dport 4444".to_owned();
+        // Ordered by destination: the place of the refused rule is that of its address.
+        let refused = format!("dst 10.0.{}.{}/32 {refused} then discard", at / 256, at % 256);
+        rules.retain(|rule| !rule.starts_with(&refused[..refused.find(" proto").expect("it has one")]));
+        rules.push(refused.clone());
+        let mut dataplane = bench.dataplane();
+        let applied = dataplane.replace(&bench.ruleset(&texts(&rules)))?;
+        let found = failed(&applied);
+        let case = format!("{release}, from {from}, at {at}");
+        ensure!(found.len() == 1 && found[0].0 == bench.rule(&refused).nlri.to_string(), "{case}: {found:?}");
+        ensure!(found[0].1.contains("hw sync failed (Cannot process iptables,"), "{case}: {found:?}");
+        let runs = bench.switch.runs().len();
+        println!("{case}: {runs} runs");
+        ensure!(runs <= 4, "{case}: {runs} runs");
+        let ours = bench.switch.programmed().lines().filter(|line| line.contains("--sport 123")).count();
+        ensure!(ours == rules.len() - 1, "{case}: {ours} in the ASIC");
+        // It is remembered: the next change takes one run.
+        dataplane.update(&bench.plan(&[OTHER], &[]))?;
+        ensure!(bench.switch.runs().len() == runs + 1, "{case}");
+    }
+    Ok(())
+}
+
+#[test]
+fn kinds_of_rules_that_the_asic_refuses_are_given_up_together() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = roomy("5.14")?;
+    bench.switch.set("refuse", " -f => frag match extension is not supported by this ASIC")?;
+    let fragments: Vec<String> =
+        (0..60).map(|n| format!("dst 10.1.0.{n}/32 fragment is-fragment then discard")).collect();
+    let rules: Vec<String> = many(100).into_iter().chain(fragments).collect();
+    let applied = bench.dataplane().replace(&bench.ruleset(&texts(&rules)))?;
+    ensure!(applied.failures.len() == 60, "{}", applied.failures.len());
+    ensure!(bench.switch.runs().len() <= 4, "{:?}", bench.switch.runs());
+    ensure!(bench.switch.programmed().matches("--sport 123").count() == 100);
+    Ok(())
+}
+
+#[test]
+fn a_refused_rule_that_is_not_named_is_found_by_halves() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let refusal = "--dport 4444 => unsupported qualifier";
+    // Of a kind of its own, among a thousand.
+    let bench = roomy("5.14")?;
+    bench.switch.set("refuse-unnamed", refusal)?;
+    let alone = "dst 10.0.1.7/32 proto udp dport 4444 then discard";
+    let rules: Vec<String> =
+        many(999).into_iter().filter(|rule| !rule.contains("10.0.1.7/32")).chain([alone.to_owned()]).collect();
+    let applied = bench.dataplane().replace(&bench.ruleset(&texts(&rules)))?;
+    let found = failed(&applied);
+    ensure!(found.len() == 1 && found[0].0 == bench.rule(alone).nlri.to_string(), "{found:?}");
+    ensure!(found[0].1.contains("unsupported qualifier"), "{found:?}");
+    let runs = bench.switch.runs().len();
+    println!("not named, of its own kind among a thousand: {runs} runs");
+    ensure!(runs <= 4, "{:?}", bench.switch.runs());
+
+    // One of many of a kind; what was in force stays so meanwhile.
+    let bench = roomy("4.4")?;
+    let mut dataplane = bench.dataplane();
+    all_in_force(&dataplane.replace(&bench.ruleset(&[NTP]))?)?;
+    bench.switch.set("refuse-unnamed", "10.0.0.37/32 => bad luck")?;
+    let rules = many(64);
+    let before = bench.switch.runs().len();
+    let found = failed(&dataplane.update(&bench.plan(&texts(&rules), &[]))?);
+    ensure!(found.len() == 1 && found[0].0.contains("10.0.0.37/32"), "{found:?}");
+    let runs = bench.switch.runs().len() - before;
+    println!("not named, one of 64 of a kind: {runs} runs");
+    ensure!(runs <= 10, "{runs} runs");
+    ensure!(bench.switch.programmed().matches("--sport 123").count() == 64);
+    Ok(())
+}
+
+#[test]
+fn a_switch_that_takes_no_comments_gets_rules_without() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    for name in ["refuse", "refuse-unnamed"] {
+        let bench = roomy("5.14")?;
+        bench.switch.set(name, "--comment => comment match extension is not supported by this ASIC")?;
+        let mut dataplane = bench.dataplane();
+        all_in_force(&dataplane.replace(&bench.ruleset(&texts(&many(50))))?)?;
+        ensure!(bench.switch.runs().len() == 2, "{name}: {:?}", bench.switch.runs());
+        ensure!(bench.policy().is_some_and(|text| !text.contains("--comment")), "{name}");
+        let warnings = dataplane.condition().warnings;
+        ensure!(warnings.iter().any(|warning| warning.contains("without their ids as comments")), "{warnings:?}");
+        all_in_force(&dataplane.update(&bench.plan(&[OTHER], &[]))?)?;
+        ensure!(bench.switch.runs().len() == 3, "{name}: it is remembered");
+    }
+    Ok(())
+}
+
+#[test]
+fn ranges_that_the_asic_has_no_checker_for_stay_out() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    // An ASIC with fewer than the documents say.
+    let bench = roomy("5.14")?;
+    bench.switch.set("ranges", "3")?;
+    let ranges: Vec<String> =
+        (1..=8).map(|n| format!("dst 10.1.0.{n}/32 proto udp sport {n}00-{n}50 then discard")).collect();
+    let rules: Vec<String> = many(50).into_iter().chain(ranges).collect();
+    let applied = bench.dataplane().replace(&bench.ruleset(&texts(&rules)))?;
+    let programmed = bench.switch.programmed();
+    ensure!(programmed.matches("--sport 123 ").count() == 50, "{programmed}");
+    ensure!(applied.failures.len() == 5 || applied.failures.len() == 8, "{:?}", failed(&applied));
+    ensure!(bench.switch.runs().len() <= 6, "{:?}", bench.switch.runs());
+    Ok(())
+}
+
+#[test]
+fn protection_that_the_asic_refuses_costs_the_rules_that_would_need_it() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = roomy("5.14")?;
+    let mut wire = bench.site.wire()?;
+    bench.switch.set("refuse", &format!("-d {NEIGHBOUR}/32 => not today"))?;
+    let broad = "dst 192.0.2.0/24 proto udp then discard";
+    let mut rules = bench.ruleset(&[broad, "dst 192.0.2.1/32 proto udp sport 123 then discard"]);
+    let protected = format!("dst {NEIGHBOUR}/32 then accept").parse::<flowspec::Rule>()?;
+    rules.protected = Arc::new(vec![Space::of(&protected.nlri)]);
+    let found = failed(&bench.dataplane().replace(&rules)?);
+    ensure!(found.len() == 1 && found[0].1.contains("protected packets"), "{found:?}");
+    let arrived = wire.arrivals(&[udp(1, NEIGHBOUR, 1, 10), udp(123, VICTIM, 1, 10), udp(1, VICTIM, 1, 10)])?;
+    ensure!(arrived == [true, false, true], "{arrived:?}");
+    Ok(())
+}
+
+#[test]
+fn somebody_elses_refused_rule_is_named_with_its_file() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = roomy("5.14")?;
+    let mut dataplane = bench.dataplane();
+    all_in_force(&dataplane.replace(&bench.ruleset(&[NTP]))?)?;
+    bench.switch.set("refuse", "203.0.113.0/24 => not today")?;
+    let before = bench.switch.runs().len();
+    let error = dataplane.update(&bench.plan(&[OTHER], &[]));
+    let told = matches!(&error, Err(DataplaneError::Refused(words))
+        if words.contains("10mine.rules") && words.contains("line 3") && words.contains("not today"));
+    ensure!(told, "{error:?}");
+    ensure!(bench.switch.runs().len() == before + 1, "no rule of ours is suspected");
+    ensure!(bench.kernel()?.contains("--sport 123") && dataplane.health()? == Health::Intact);
+    Ok(())
+}
+
+#[test]
+fn unknown_words_are_shown_whole_and_nobody_is_suspected() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("5.14")?;
+    let mut dataplane = bench.dataplane();
+    all_in_force(&dataplane.replace(&bench.ruleset(&[NTP]))?)?;
+    bench.switch.set("fail", "Es ist etwas Neues geschehen: No More Resources")?;
+    let error = dataplane.update(&bench.plan(&[OTHER], &[]));
+    let whole = matches!(&error, Err(DataplaneError::Refused(words)) if words.contains("Es ist etwas Neues geschehen: No More Resources"));
+    ensure!(whole, "{error:?}");
+    ensure!(bench.switch.runs().len() == 2, "neither a full table nor a rule is looked for: {:?}", bench.switch.runs());
+    Ok(())
+}
+
+#[test]
+fn what_a_failed_roll_back_leaves_is_put_right() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("5.14")?;
+    let mut wire = bench.site.wire()?;
+    let mut dataplane = bench.dataplane();
+    all_in_force(&dataplane.replace(&bench.ruleset(&[NTP]))?)?;
+    bench.switch.set("lose-rollback", "yes")?;
+    bench.switch.set("crash", "192.0.2.7/32")?;
+    let error = dataplane.update(&bench.plan(&[OTHER], &[]));
+    ensure!(error.is_err(), "{error:?}");
+    ensure!(!wire.passes(&udp(123, VICTIM, 1, 10))?, "what was in force is in force again");
+    ensure!(dataplane.health()? == Health::Intact);
+    // Where even that does not work, it is told.
+    bench.switch.set("crash", "192.0.2.")?;
+    ensure!(dataplane.update(&bench.plan(&[OTHER], &[])).is_err());
+    ensure!(wire.passes(&udp(123, VICTIM, 1, 10))?, "the switch has lost its rules");
+    ensure!(matches!(dataplane.health()?, Health::Damaged(_)));
+    bench.switch.set("crash", "")?;
+    all_in_force(&dataplane.replace(&bench.ruleset(&[NTP]))?)?;
+    ensure!(!wire.passes(&udp(123, VICTIM, 1, 10))? && dataplane.health()? == Health::Intact);
+    Ok(())
+}
+
+#[test]
+fn a_run_beside_nv_config_apply_is_tried_again_soon() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("5.14")?;
+    let mut dataplane = bench.dataplane();
+    all_in_force(&dataplane.replace(&bench.ruleset(&[NTP]))?)?;
+    bench.switch.set("slow-hardware", "700")?;
+    let tool = bench.switch.tool();
+    std::thread::scope(|scope| -> Result<()> {
+        let runs = bench.switch.runs().len();
+        let nvue = scope.spawn(|| bench.site.switch.exec(&tool, &["-i"]));
+        wait_until("its run", PATIENCE, || (bench.switch.runs().len() > runs).then_some(()))?;
+        // It holds iptables' lock by now, or soon.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        bench.switch.set("slow-hardware", "")?;
+        all_in_force(&dataplane.update(&bench.plan(&[OTHER], &[]))?)?;
+        nvue.join().expect("no panic")?;
+        Ok(())
+    })?;
+    ensure!(bench.kernel()?.contains("192.0.2.7"), "{}", bench.kernel()?);
+    Ok(())
+}
+
+/// A run of somebody else that read the policy files before ours was written, and installs them after.
+fn overtaken(bench: &Bench, switch: &Switch, change: impl FnOnce() -> Result<()>) -> Result<()> {
+    let tool = switch.tool();
+    fs::write(
+        switch.policy_directory().join("50_nvue.rules"),
+        "[iptables]\n-A INPUT -i swp1 -p udp --dport 50 -j DROP\n",
+    )?;
+    switch.set("slow-install", "1500")?;
+    std::thread::scope(|scope| -> Result<()> {
+        let runs = switch.runs().len();
+        let nvue = scope.spawn(|| bench.site.switch.exec(&tool, &["-i"]));
+        wait_until("its run", PATIENCE, || (switch.runs().len() > runs).then_some(()))?;
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        switch.set("slow-install", "")?;
+        change()?;
+        nvue.join().expect("no panic")?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_run_of_others_that_takes_our_rules_out_is_noticed_soon() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("5.14")?;
+    let mut dataplane = bench.dataplane();
+    all_in_force(&dataplane.replace(&bench.ruleset(&[NTP]))?)?;
+    ensure!(dataplane.health()? == Health::Intact);
+    overtaken(&bench, &bench.switch, || all_in_force(&dataplane.update(&bench.plan(&[OTHER], &[]))?))?;
+    ensure!(!bench.kernel()?.contains("192.0.2.7"), "the other run has had the last word");
+    ensure!(matches!(dataplane.health()?, Health::Damaged(_)), "at the next look, since the file of another changed");
+    Ok(())
+}
+
+#[test]
+fn a_switch_without_hardware_is_not_healthy() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("5.14")?;
+    bench.switch.set("no-hw-sync", "yes")?;
+    let controller = bench.controller()?;
+    let daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
+    controller.announce_text(NTP)?;
+    wait_installed(&daemon, 1)?;
+    let status = daemon.wait_status("the tool's warning", PATIENCE, |status| status.dataplane == "failed")?;
+    ensure!(
+        status.dataplane_error.as_ref().is_some_and(|why| why.contains("No rules will be programmed in hw")),
+        "{status:?}"
+    );
+    ensure!(status.warnings.iter().any(|warning| warning.contains("Detected platform is Cumulus VX")), "{status:?}");
+    Ok(())
+}
+
+#[test]
+fn rules_that_the_asic_has_lost_are_noticed_where_the_switch_shows_it() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("5.14")?;
+    let controller = bench.controller()?;
+    let daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
+    controller.announce_text(NTP)?;
+    wait_installed(&daemon, 1)?;
+    let status = daemon.wait_status("figures of the ASIC", PATIENCE, |status| {
+        status.statistics.get("asic_entries_ipv4").is_some_and(|entries| *entries > 0)
+    })?;
+    ensure!(status.dataplane_error.is_none() && status.statistics["asic_entries_ipv4_max"] > 0, "{status:?}");
+    // switchd restarts: the kernel keeps its rules, the ASIC does not.
+    bench.switch.lose_hardware()?;
+    controller.announce_text(OTHER)?;
+    wait_installed(&daemon, 2)?;
+    bench.switch.lose_hardware()?;
+    let status = daemon.wait_status("what is lost", PATIENCE, |status| status.dataplane_error.is_some())?;
+    let why = status.dataplane_error.context("why")?;
+    ensure!(why.contains("cl-resource-query shows 0 IPv4 ACL entries in use"), "{why}");
+    Ok(())
+}
