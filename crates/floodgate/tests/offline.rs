@@ -510,11 +510,42 @@ fn compile_for_a_switch_shows_the_file_and_what_each_rule_costs() {
     assert!(run.stdout.contains("-t mangle -A PREROUTING --in-interface swp1,bond+ "), "{}{}", run.stdout, run.stderr);
     assert!(run.stdout.contains("spectrum3: 6 of 12456 IPv4 entries"), "{}", run.stdout);
 
+    assert!(run.stdout.contains("  chain: -t mangle -A PREROUTING (5.17)\n"), "{}", run.stdout);
+    assert!(run.stdout.contains("  port range checkers: taken as unlimited (UNKNOWN)\n"), "{}", run.stdout);
+    let run = floodgate(&[&compile[..], &["--json", "--asic", "tomahawk", "--release", "3.7"]].concat(), rules);
+    let profile = run.objects()[3]["profile"].clone();
+    let fact = |name: &str| profile.as_array().expect("facts").iter().find(|fact| fact["name"] == name).cloned();
+    assert_eq!(fact("rules behind a policer are looked at").expect("a fact")["document"], "3.7");
+    assert!(fact("comments in rules").expect("a fact")["document"].is_null(), "{profile}");
+
     for wrong in [&["--target", "cumulus", "--interfaces", "eth*"][..], &["--target", "nftables", "--asic", "trident2"]]
     {
         assert_eq!(floodgate(&[&["compile"], wrong].concat(), rules).status, 1, "{wrong:?}");
     }
     assert_eq!(floodgate(&[&compile[..], &["--asic", "trident9"]].concat(), rules).status, 2);
+}
+
+#[test]
+fn compile_shows_what_is_protected_as_the_daemon_would() {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let text = "[router]\nas = 65140\nid = \"192.0.2.10\"\n[[peer]]\nname = \"c\"\naddress = \"198.51.100.1\"\nport = 1179\nas = 65070\n\
+                [protect]\naddresses = [\"192.0.2.10\"]\nports = [\"tcp/22\"]\nprefixes = [\"203.0.113.0/24\"]\n\
+                [dataplane]\nbackend = \"cumulus\"\n[dataplane.cumulus]\nrelease = \"5.14\"\nasic = \"trident3\"\n";
+    file.write_all(text.as_bytes()).expect("written");
+    let path = file.path().to_str().expect("UTF-8");
+    let rules = "dst 192.0.2.10/32 proto tcp then discard\n";
+    let run = floodgate(&["compile", "--target", "cumulus", "--config", path], rules);
+    let out = &run.stdout;
+    assert!(out.contains("# never filtered\n"), "{out}{}", run.stderr);
+    assert!(out.contains("never filtered: tcp/22 of 192.0.2.10, 1 entries"), "{out}");
+    assert!(out.contains("never filtered: packets to 203.0.113.0/24 (no rule would touch it)"), "{out}");
+    assert!(out.contains("-d 192.0.2.10/32 --dport 22 -j ACCEPT"), "{out}");
+    // The session with the peer, from and to ports 179 and 1179, SSH, and the rule.
+    assert!(out.contains("trident3: 6 of 724 IPv4 entries"), "{out}");
+    let json = floodgate(&["compile", "--target", "cumulus", "--json", "--config", path], rules);
+    let protected = json.objects()[1]["protected"].clone();
+    let entries: u64 = protected.as_array().expect("items").iter().filter_map(|item| item["entries"].as_u64()).sum();
+    assert_eq!(entries, 5, "{protected}");
 }
 
 #[test]

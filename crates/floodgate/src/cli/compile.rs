@@ -2,11 +2,11 @@
 
 use super::output::Output;
 use super::rules;
+use super::switch::{self, Protected, Switch};
 use super::{CompileArgs, NEGATIVE, OK, SwitchArgs, Target};
-use crate::config::{self, Config};
 use anyhow::{Result, ensure};
 use comfy_table::{Table, presets};
-use dataplane::{RuleFailure, cumulus, nftables, xdp};
+use dataplane::{cumulus, nftables, xdp};
 use engine::capability::Capabilities;
 use engine::compile::{Verdict, compile_list};
 use engine::notes::notes;
@@ -43,7 +43,12 @@ pub fn run(args: &CompileArgs) -> Result<u8> {
     let enforceable = lines().filter(|line| line.verdict == EXACT).count();
     if args.json {
         lines().try_for_each(|line| output.json(&line))?;
-        output.json(&Program { program: &outcome.program, room: outcome.room.as_ref() })?;
+        output.json(&Program {
+            program: &outcome.program,
+            room: outcome.room.as_ref(),
+            profile: outcome.profile.iter().map(switch::FactView::from).collect(),
+            protected: &outcome.protected,
+        })?;
     } else {
         output.line(&table(lines()))?;
         let entries: u64 = lines().map(|line| line.entries).sum();
@@ -53,6 +58,9 @@ pub fn run(args: &CompileArgs) -> Result<u8> {
         }
         if !outcome.failures.is_empty() {
             output.line(&format!("{} of them have no place in the table", outcome.failures.len()))?;
+        }
+        for line in switch::lines(&outcome.profile, &outcome.protected) {
+            output.line(&line)?;
         }
         if !outcome.program.is_empty() {
             output.line(&format!("\n{}", outcome.program))?;
@@ -89,33 +97,37 @@ fn repeats(numbers: &[usize], rules: &[Rule]) -> Vec<Option<Repeat>> {
 enum Plane {
     None,
     Nftables,
-    Cumulus(Box<cumulus::Settings>),
+    Cumulus(Box<Switch>),
     Xdp,
 }
 
 /// What a data plane would make of the rules that it can enforce.
 #[derive(Default)]
-struct Outcome {
+pub(super) struct Outcome {
     /// In the data plane's own language.
-    program: String,
+    pub(super) program: String,
     /// How full its table is, where it has one.
-    room: Option<Room>,
+    pub(super) room: Option<Room>,
     /// Rules without a place in it, and why.
-    failures: HashMap<Arc<Nlri>, String>,
+    pub(super) failures: HashMap<Arc<Nlri>, String>,
+    /// What is known of the switch.
+    pub(super) profile: Vec<cumulus::Fact>,
+    /// What is never filtered, as the daemon would have it.
+    pub(super) protected: Vec<Protected>,
 }
 
 /// Entries of a switch's table.
 #[derive(Serialize)]
-struct Room {
-    asic: &'static str,
-    ipv4: Share,
-    ipv6: Share,
+pub(super) struct Room {
+    pub(super) asic: &'static str,
+    pub(super) ipv4: Share,
+    pub(super) ipv6: Share,
 }
 
 #[derive(Serialize)]
-struct Share {
-    entries: u64,
-    budget: u64,
+pub(super) struct Share {
+    pub(super) entries: u64,
+    pub(super) budget: u64,
 }
 
 impl std::fmt::Display for Room {
@@ -139,26 +151,7 @@ impl Plane {
                     Target::None | Target::Cumulus => Plane::None,
                 })
             }
-            Target::Cumulus => {
-                let mut dataplane = match config {
-                    Some(path) => Config::load(path)?.dataplane,
-                    None => config::Dataplane::default(),
-                };
-                if !interfaces.is_empty() {
-                    dataplane.interfaces.clone_from(interfaces);
-                }
-                for pattern in &dataplane.interfaces {
-                    if let Some(message) = config::unfit_interface(pattern) {
-                        anyhow::bail!(message);
-                    }
-                }
-                let switch = &mut dataplane.cumulus;
-                switch.release = release.or(switch.release);
-                switch.asic = asic.or(switch.asic);
-                switch.non_atomic |= non_atomic;
-                let release = config::release_of_this_machine();
-                Ok(Plane::Cumulus(Box::new(switch.settings(&dataplane.interfaces, release))))
-            }
+            Target::Cumulus => Ok(Plane::Cumulus(Box::new(Switch::new(&args.switch)?))),
         }
     }
 
@@ -166,7 +159,7 @@ impl Plane {
         match self {
             Plane::None => Capabilities::everything("none"),
             Plane::Nftables => nftables::capabilities(),
-            Plane::Cumulus(settings) => cumulus::capabilities(settings),
+            Plane::Cumulus(switch) => cumulus::capabilities(&switch.settings),
             Plane::Xdp => xdp::capabilities(),
         }
     }
@@ -177,21 +170,7 @@ impl Plane {
             Plane::None => Ok(Outcome::default()),
             Plane::Nftables => Ok(Outcome { program: nftables::render(&rules), ..Outcome::default() }),
             Plane::Xdp => Ok(Outcome { program: xdp::render(&rules), ..Outcome::default() }),
-            Plane::Cumulus(settings) => {
-                let cumulus::Preview { text, entries, failures } =
-                    cumulus::preview(&rules, settings).map_err(anyhow::Error::msg)?;
-                let budget = settings.budget();
-                let room = Room {
-                    asic: settings.asic.name(),
-                    ipv4: Share { entries: entries.0, budget: budget.0 },
-                    ipv6: Share { entries: entries.1, budget: budget.1 },
-                };
-                let words = |failure| match failure {
-                    RuleFailure::OverCapacity(words) | RuleFailure::Failed(words) => words,
-                };
-                let failures = failures.into_iter().map(|(nlri, failure)| (nlri, words(failure))).collect();
-                Ok(Outcome { program: text, room: Some(room), failures })
-            }
+            Plane::Cumulus(switch) => switch.outcome(rules),
         }
     }
 }
@@ -221,6 +200,10 @@ struct Program<'a> {
     program: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<&'a Room>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    profile: Vec<switch::FactView<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    protected: &'a [Protected],
 }
 
 impl CompiledLine {

@@ -11,6 +11,8 @@ pub mod live;
 mod output;
 mod rules;
 mod segments;
+mod selftest;
+mod switch;
 mod words;
 
 use crate::config::Pattern;
@@ -58,6 +60,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Show what would be installed: verdict and entries per rule; offline, no root
     Compile(CompileArgs),
+    /// Find out what a switch really takes: a report to send in; takes minutes, installs nothing for good
+    Selftest(SelfTestArgs),
     /// Run as a process of ExaBGP: its JSON on standard input instead of BGP sessions
     Exabgp(ExabgpArgs),
     /// The daemon and the commands that ask it.
@@ -237,6 +241,36 @@ pub struct SwitchArgs {
     pub non_atomic: bool,
 }
 
+/// Arguments of `selftest`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "For a switch that is out of service, as root; some thirty runs of cl-acltool, ten minutes at most. It puts
+61floodgate-selftest.rules into the policy directory, with rules for documentation addresses only (192.0.2.0/24,
+2001:db8::/32), installs it, looks at what came of it, and removes it at the end, also after Ctrl-C. Floodgate itself may run.
+
+Examples:
+  floodgate selftest cumulus > report.txt
+  floodgate selftest cumulus --config /etc/floodgate/floodgate.toml --interfaces swp1,swp2 > report.txt"
+)]
+pub struct SelfTestArgs {
+    /// What is tested
+    #[arg(value_enum, value_name = "BACKEND")]
+    pub backend: SelfTestTarget,
+    /// Take [dataplane] of this configuration
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Ports and bonds where packets come in [default: swp*]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub interfaces: Vec<Pattern>,
+}
+
+/// Data planes that `selftest` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SelfTestTarget {
+    /// Hardware ACLs of a switch with Cumulus Linux
+    Cumulus,
+}
+
 /// Arguments of `exabgp`.
 #[derive(Debug, Args)]
 #[command(after_help = "Started by ExaBGP 4, 5 or 6, whose neighbours are the peers. In exabgp.conf:
@@ -283,6 +317,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Encode(args) => encode::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Compile(args) => compile::run(&args),
+        Command::Selftest(args) => selftest::run(&args),
         Command::Exabgp(args) => args.run(),
         Command::Live(command) => live::run(&command),
     };

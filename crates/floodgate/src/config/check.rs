@@ -90,6 +90,18 @@ pub(super) fn advice(config: &Config) -> Vec<String> {
             "this machine runs no Cumulus Linux, and release is not set in [dataplane.cumulus]: floodgate run will not start here".to_owned(),
         );
     }
+    if config.dataplane.backend == Backend::Cumulus && switch.non_atomic {
+        let settings = switch.settings(&[], cumulus::release_of_this_machine());
+        let when = if settings.stops_traffic_always() {
+            "for each change"
+        } else {
+            "where old and new ones do not fit side by side"
+        };
+        advice.push(format!(
+            "non-atomic is set in [dataplane.cumulus]: the switch may stop all traffic while it changes rules ({when}), so changes are gathered for {:?} unless debounce says otherwise",
+            settings.usual_debounce()
+        ));
+    }
     if config.dataplane.backend == Backend::Cumulus && switch.asic.is_none() {
         let (v4, v6) = switch.settings(&[], None).budget();
         advice.push(format!(

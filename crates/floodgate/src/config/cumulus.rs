@@ -23,8 +23,8 @@ pub struct Cumulus {
     pub capacity_v4: Option<u64>,
     /// Entries of the IPv6 table.
     pub capacity_v6: Option<u64>,
-    /// Entries to leave to rules of others, in each of the two tables.
-    pub reserve: u64,
+    /// Entries to leave to rules of others, in each of the two tables. `None`: those of the switch's default rules.
+    pub reserve: Option<u64>,
     /// Most entries that one rule may take.
     pub max_entries_per_rule: u64,
     /// Where cl-acltool looks for rules.
@@ -118,6 +118,9 @@ pub fn unfit_interface(pattern: &Pattern) -> Option<String> {
         Some(stem) if stem == "swp" || stem == "bond" => {
             Some(format!("`{text}` is written `{stem}*` here, as for all back ends"))
         }
+        _ if is_ignored(text) => Some(format!(
+            "the switch's hardware ignores rules on `{text}`, which is none of its ports: nothing would be filtered; expected names of ports or bonds, or `swp*`"
+        )),
         _ if is_range(text) => Some(format!("`{text}` is no port; name each of them")),
         _ if text.contains([',', '+', '!', '$', '[', '#']) => Some(format!("`{text}` cannot be a port or a bond")),
         _ if pattern.is_wild() && !matches!(text, "swp*" | "bond*") => Some(format!(
@@ -130,6 +133,12 @@ pub fn unfit_interface(pattern: &Pattern) -> Option<String> {
 /// Whether a port is among those that a wildcard of the list means anyway: its entries would stand there twice.
 pub(super) fn is_among(pattern: &Pattern, others: &[Pattern]) -> bool {
     others.iter().any(|other| other != pattern && other.is_wild() && other.matches(pattern.as_str()))
+}
+
+/// The management port, the loopback interface and the management VRF: packets there do not come from the ASIC.
+fn is_ignored(text: &str) -> bool {
+    let is_number = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || c == '*' || c == '?');
+    matches!(text, "lo" | "mgmt") || text.strip_prefix("eth").is_some_and(is_number)
 }
 
 /// Ports as other tools name several: `swp1-48`.
@@ -177,9 +186,15 @@ mod tests {
             ("swp1,swp2", false),
             ("swp1-48", false),
             ("bond-a", true),
+            ("eth0", false),
+            ("eth*", false),
+            ("lo", false),
+            ("mgmt", false),
+            ("ethernet-uplink", true),
         ] {
             assert_eq!(unfit_interface(&pattern(text)).is_none(), fits, "{text}");
         }
         assert!(unfit_interface(&pattern("swp+")).unwrap().contains("`swp*`"));
+        assert!(unfit_interface(&pattern("eth0")).unwrap().contains("ignores rules on `eth0`"));
     }
 }

@@ -142,9 +142,14 @@ fn errors_say_where_what_and_what_was_meant() {
             "f.toml:13:24: the switch knows the wildcards `swp*` (all ports) and `bond*` (all bonds), and not `swp1*`",
         ),
         (
+            "backend = \"nftables\"\ninterfaces = [\"swp*\"]",
+            "backend = \"cumulus\"\ninterfaces = [\"swp*\", \"eth0\"]",
+            "f.toml:13:23: the switch's hardware ignores rules on `eth0`",
+        ),
+        (
             "interfaces = [\"swp*\"]",
             "cumulus.asic = \"trident4\"",
-            "f.toml:13:16: `trident4` is no ASIC that is known; expected one of tomahawk,",
+            "f.toml:13:16: `trident4` is no ASIC that is known; expected one of tomahawk, trident2, trident2+, trident3, helix4, spectrum1,",
         ),
         (
             "interfaces = [\"swp*\"]",

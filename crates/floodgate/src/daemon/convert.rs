@@ -104,7 +104,7 @@ const LINK_GROUPS: [IpNet; 2] = [
 ];
 
 /// What stays reachable: the BGP sessions, and what `[protect]` names.
-pub(super) fn protection(config: &Config, addresses: &BTreeSet<IpAddr>) -> Protection {
+pub(crate) fn protection(config: &Config, addresses: &BTreeSet<IpAddr>) -> Protection {
     let mut protection = Protection::default();
     for peer in &config.peers {
         // The peer may have connected to our port, or we to its.

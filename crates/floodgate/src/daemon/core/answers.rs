@@ -96,13 +96,13 @@ impl Core {
             attachments: applying.condition.interfaces.iter().map(AttachmentView::from).collect(),
             warnings: self.warnings(),
             statistics: applying.condition.statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
-            dataplane: match (&applying.error, applying.is_busy() || self.engine.has_change()) {
+            dataplane: match (self.dataplane_error(), applying.is_busy() || self.engine.has_change()) {
                 (Some(_), _) => "failed",
                 (None, true) => "applying",
                 (None, false) => "applied",
             }
             .to_owned(),
-            dataplane_error: applying.error.clone(),
+            dataplane_error: self.dataplane_error().cloned(),
             state_error: self.state.trouble(),
             applied: applying.applied,
             failures: applying.failures,
@@ -132,6 +132,11 @@ impl Core {
         });
         let kept = condition.warnings.iter().cloned().chain(self.state.notes());
         unfiltered.chain(kept).chain(self.unenforced_warning()).collect()
+    }
+
+    /// Why rules are not enforced as they should be.
+    fn dataplane_error(&self) -> Option<&String> {
+        self.applying.error.as_ref().or(self.applying.condition.not_enforced.as_ref())
     }
 
     /// The stale rules of each peer that has some.

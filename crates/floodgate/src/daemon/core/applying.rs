@@ -239,11 +239,11 @@ impl Blueprint {
     }
 }
 
-/// How long changes are gathered unless the file says otherwise: a run of cl-acltool takes seconds, and one is to do for a whole message.
+/// How long changes are gathered unless the file says otherwise.
 fn debounce(config: &Config) -> Duration {
     let usual = match config.dataplane.backend {
         Backend::Nftables | Backend::Xdp | Backend::None => Duration::ZERO,
-        Backend::Cumulus => Duration::from_millis(20),
+        Backend::Cumulus => config.dataplane.cumulus.settings(&[], release_of_this_machine()).usual_debounce(),
     };
     config.dataplane.debounce.map_or(usual, |age| age.0)
 }
