@@ -7,6 +7,7 @@
 use super::apply::{Cumulus, InForce, Wanted};
 use super::asic;
 use super::chains::{self, Chain, Place};
+use super::line;
 use super::place::{Limits, Placement, place};
 use super::refusals::{Blame, words_of_other};
 use super::render::{Owner, PolicyFile};
@@ -127,6 +128,7 @@ impl Cumulus {
     fn give_up(&mut self, wanted: &Wanted, owner: &Owner, words: &str, reason: String, effort: &mut Effort) {
         let nlri = match owner {
             Owner::Protected(space) => return self.refusals.refuse_protected(space, words),
+            Owner::NeighborDiscovery => return self.refusals.refuse_protected(&line::neighbor_discovery(), words),
             Owner::Rule(nlri) => nlri,
         };
         let Some(rule) = wanted.rules.get(nlri) else { return };
@@ -225,7 +227,12 @@ impl Cumulus {
 
     /// Writes the file and has it installed. After an error the files are as they were.
     fn attempt(&mut self, mut placement: Placement, blame: Option<&Blame>) -> Result<Applied, TryError> {
-        let file = PolicyFile::new(&placement.protected, placement.placed.iter(), &self.settings);
+        let file = PolicyFile::new(
+            &placement.protected,
+            placement.neighbor_discovery,
+            placement.placed.iter(),
+            &self.settings,
+        );
         if let Some((nlri, error)) = file.unwritable.first() {
             let (owner, words) = (Owner::Rule(Arc::clone(nlri)), error.to_string());
             return Err(TryError::Rule { owner, reason: words.clone(), words, blame: None });

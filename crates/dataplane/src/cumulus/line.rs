@@ -2,7 +2,7 @@
 
 use super::capabilities::{ECN_FLAGS, NON_FIRST};
 use super::settings::Settings;
-use flowspec::space::{Cube, IntervalSet};
+use flowspec::space::{Condition, Cube, IntervalSet, ProtocolSet};
 use flowspec::{ComponentType, Effect, IpVersion, Policing, Prefix, RuleId, Space};
 use std::fmt::Write;
 
@@ -17,6 +17,32 @@ const LEAST_PACKETS: u64 = 10;
 
 const TCP_FLAGS: [(u16, &str); 6] =
     [(0x01, "FIN"), (0x02, "SYN"), (0x04, "RST"), (0x08, "PSH"), (0x10, "ACK"), (0x20, "URG")];
+
+/// ICMPv6 types of neighbour discovery, from router solicitation to redirect.
+const NEIGHBOR_DISCOVERY: std::ops::RangeInclusive<u32> = 133..=137;
+
+/// Messages of IPv6 neighbour discovery, whatever their hop limit.
+pub(super) fn neighbor_discovery() -> Space {
+    let (first, last) = (*NEIGHBOR_DISCOVERY.start(), *NEIGHBOR_DISCOVERY.end());
+    Space::all(IpVersion::V6)
+        .narrowed(Condition::Protocol(ProtocolSet::of(&[58])))
+        .narrowed(Condition::IcmpType(IntervalSet::range(first, last)))
+        .narrowed(Condition::IcmpCode(IntervalSet::range(0, 0)))
+}
+
+/// Entries that [`write_neighbor_discovery`] takes for each interface.
+pub(super) const NEIGHBOR_DISCOVERY_ENTRIES: u64 = 5;
+
+/// Lets messages of neighbour discovery through that come from this link: without them IPv6 ends here.
+pub(super) fn write_neighbor_discovery(out: &mut String, settings: &Settings) {
+    let (chain, interfaces) = (settings.release.chain(), settings.interfaces.join(","));
+    for kind in NEIGHBOR_DISCOVERY {
+        let _ = writeln!(
+            out,
+            "{chain} --in-interface {interfaces} -p ipv6-icmp -m icmp6 --icmpv6-type {kind}/0 -m hl --hl-eq 255 -j ACCEPT"
+        );
+    }
+}
 
 /// An entry that netfilter's syntax cannot say. The compiler makes none, so this is a mistake of ours that must not reach the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

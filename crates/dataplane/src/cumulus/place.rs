@@ -5,6 +5,7 @@
 //! those packets stay out as well: the table must never do to a packet what the whole rule set would not.
 
 use super::asic::DEFAULT_RANGES;
+use super::line;
 use super::render::{cost, protected_cost};
 use super::settings::Settings;
 use engine::plan::{CompiledRule, RuleFailure};
@@ -57,6 +58,8 @@ impl Limits {
 pub(super) struct Placement {
     /// Protected packets that a rule would otherwise do something to; the others need no entries.
     pub(super) protected: Vec<Space>,
+    /// Neighbour discovery is let through first, because a rule would otherwise touch it.
+    pub(super) neighbor_discovery: bool,
     /// Rules with a place, in enforcement order.
     pub(super) placed: Vec<Arc<CompiledRule>>,
     /// The others, and why.
@@ -88,6 +91,16 @@ pub(super) fn place<'a>(
             return Err(format!("there is no room for the packets that are protected: {full}"));
         }
     }
+    if touches_neighbor_discovery(rules.clone()) {
+        let space = line::neighbor_discovery();
+        placement.neighbor_discovery = !limits.unprotectable.iter().any(|(refused, _)| *refused == space);
+        let cost = line::NEIGHBOR_DISCOVERY_ENTRIES * settings.interfaces.len() as u64;
+        if placement.neighbor_discovery
+            && let Err(full) = usage.take(IpVersion::V6, cost, Vec::new())
+        {
+            return Err(format!("there is no room for IPv6 neighbour discovery: {full}"));
+        }
+    }
     let mut missing = Missing::default();
     for rule in rules {
         let version = rule.nlri.family().version();
@@ -113,6 +126,15 @@ pub(super) fn place<'a>(
     }
     placement.entries = usage.used;
     Ok(placement)
+}
+
+/// Whether one of the rules would do something to a message of IPv6 neighbour discovery.
+pub(super) fn touches_neighbor_discovery<'a>(mut rules: impl Iterator<Item = &'a Arc<CompiledRule>>) -> bool {
+    let space = line::neighbor_discovery();
+    rules.any(|rule| {
+        let may_touch = rule.nlri.family().version() == IpVersion::V6 && rule.effect != Effect::ACCEPT;
+        may_touch && rule.entries.iter().any(|entry| entry.overlaps(&space))
+    })
 }
 
 /// The protected packets that one of the rules at least would do something to.
@@ -331,8 +353,9 @@ mod tests {
         let v4 = |n: usize| format!("dst 10.0.{}.{}/32 then discard", n / 256, n % 256);
         let v6 = |n: usize| format!("dst 2001:db8::{n:x}/128 then discard");
         // 456 of IPv4 or 206 of IPv6, or parts of both.
+        // Of those 206, neighbour discovery takes five.
         let (placement, failures) = on("spectrum1", (0..228).map(v4).chain((0..206).map(v6)));
-        assert_eq!(placement.entries, (228, 103));
+        assert_eq!((placement.entries, placement.placed.len()), ((228, 103), 228 + 98));
         assert!(failures[0].contains("does not support the most of both together"), "{failures:?}");
         let rules = ["dst 192.0.2.1/32 then discard", "dst 2001:db8::1/128 then discard"];
         assert_eq!(placed(1, &rules), [0, 1], "an operator who gives both sizes knows better");
@@ -347,6 +370,29 @@ mod tests {
             let (documented, _) = asic.capacity(false);
             let default_rules = asic.default_rules().map_or(44, |rules| rules.0);
             assert_eq!(placement.entries.0, documented - default_rules, "{}", asic.name());
+        }
+    }
+
+    #[test]
+    fn neighbour_discovery_takes_entries_where_a_rule_would_touch_it() {
+        for (rule, needed) in [
+            ("dst 2001:db8::1/128 then discard", 5),
+            ("dst 2001:db8::1/128 proto icmpv6 icmp-type 135 then rate 1mbps", 5),
+            ("dst 2001:db8::1/128 proto udp then discard", 0),
+            ("dst 2001:db8::1/128 proto icmpv6 icmp-type 128 then discard", 0),
+            ("dst 2001:db8::1/128 then accept", 0),
+            ("dst 192.0.2.1/32 then discard", 0),
+        ] {
+            let (placement, _) = on("spectrum1", [rule.to_owned()].into_iter());
+            let own = cost(
+                &placement.placed[0],
+                &Settings { release: super::super::Release::new(4, 3), ..Settings::default() },
+            );
+            assert_eq!(
+                (placement.entries.0 + placement.entries.1 - own, placement.neighbor_discovery),
+                (needed, needed > 0),
+                "{rule}"
+            );
         }
     }
 

@@ -1,6 +1,7 @@
 //! A rule set as the text of one policy file.
 
 use super::line::{self, Unwritable};
+use super::place::touches_neighbor_discovery;
 use super::settings::Settings;
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::{Effect, IpVersion, Nlri, Space};
@@ -9,7 +10,8 @@ use std::sync::Arc;
 
 /// The policy file for a rule set, in enforcement order. Rules that cannot be written are left out; [`super::capabilities()`] lets none through.
 pub fn render(rules: &Ruleset, settings: &Settings) -> String {
-    PolicyFile::new(&rules.protected, rules.rules.iter(), settings).text
+    let neighbor_discovery = touches_neighbor_discovery(rules.rules.iter());
+    PolicyFile::new(&rules.protected, neighbor_discovery, rules.rules.iter(), settings).text
 }
 
 /// Entries of the switch's table that a rule takes.
@@ -39,11 +41,14 @@ pub(super) enum Owner {
     Rule(Arc<Nlri>),
     /// Packets that are protected.
     Protected(Space),
+    /// IPv6 neighbour discovery.
+    NeighborDiscovery,
 }
 
 impl PolicyFile {
     pub(super) fn new<'a>(
         protected: &[Space],
+        neighbor_discovery: bool,
         rules: impl Iterator<Item = &'a Arc<CompiledRule>> + Clone,
         settings: &Settings,
     ) -> PolicyFile {
@@ -54,6 +59,11 @@ impl PolicyFile {
         for (version, section) in [(IpVersion::V4, "[iptables]"), (IpVersion::V6, "[ip6tables]")] {
             file.text.push_str(section);
             file.text.push('\n');
+            if neighbor_discovery && version == IpVersion::V6 {
+                file.text.push_str("# neighbour discovery is never filtered\n");
+                file.owners.push((file.text.len(), Owner::NeighborDiscovery));
+                line::write_neighbor_discovery(&mut file.text, settings);
+            }
             file.protect(protected.iter().filter(|space| space.version() == version), settings);
             for rule in rules.clone().filter(|rule| rule.nlri.family().version() == version) {
                 file.rule(rule, settings);

@@ -159,6 +159,7 @@ pub const PRESETS: &[Preset] = &[
         about: "IPv6 multicast groups of hosts and routers",
         items: &[(Traffic::Icmpv6(&[130, 131, 132, 143]), &[IPV6_MULTICAST])],
     },
+    Preset { name: "mlag", about: "MLAG of Cumulus Linux (clagd)", items: &[(tcp_session(5342), OWN)] },
     Preset {
         name: "ospf",
         about: "OSPFv2 and OSPFv3",

@@ -95,7 +95,13 @@ impl Switch {
             entries: parts.as_ref().map(cost).unwrap_or(0),
             reason: parts.as_ref().err().cloned(),
         });
-        let protected = protected.collect();
+        let discovery = Protected {
+            what: "IPv6 neighbour discovery".to_owned(),
+            entries: preview.neighbor_discovery,
+            reason: None,
+        };
+        let discovery = (preview.neighbor_discovery > 0).then_some(discovery);
+        let protected = protected.chain(discovery).collect();
         let budget = settings.budget();
         let room = Room {
             asic: settings.asic.name(),

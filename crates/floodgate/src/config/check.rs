@@ -75,7 +75,13 @@ pub(super) fn advice(config: &Config) -> Vec<String> {
             peer.name
         ));
     }
-    if config.protect == Protect::default() {
+    if config.protect == Protect::default() && config.dataplane.backend == Backend::Cumulus {
+        advice.push(
+            "no [protect]: a rule may cut this switch off from SSH and from sessions of FRR and clagd; expected those that it speaks of \
+             [protect] with presets = [\"ssh\", \"bgp\", \"bfd\", \"ospf\", \"mlag\", \"vxlan\", \"dhcp\"]"
+                .to_owned(),
+        );
+    } else if config.protect == Protect::default() {
         advice.push(
             "no [protect]: a rule may cut this machine off from SSH, from its monitoring and from sessions of other daemons; expected at least \
              [protect] with presets = [\"ssh\"], and \"bgp\", \"bfd\", \"ospf\" or \"vrrp\" where other daemons speak them"

@@ -55,7 +55,7 @@ pub(super) enum Refused {
 }
 
 /// Options of matches that the hardware has, and how many words follow.
-const MATCHES: [(&str, usize); 14] = [
+const MATCHES: [(&str, usize); 15] = [
     ("--sport", 1),
     ("--dport", 1),
     ("--source-port", 1),
@@ -68,12 +68,13 @@ const MATCHES: [(&str, usize); 14] = [
     ("--dscp", 1),
     ("--ttl", 1),
     ("--ttl-eq", 1),
+    ("--hl-eq", 1),
     ("--dst-type", 1),
     ("--src-type", 1),
 ];
 
 /// Match extensions that the hardware has.
-const MODULES: [&str; 8] = ["tcp", "udp", "multiport", "icmp", "icmp6", "dscp", "ttl", "addrtype"];
+const MODULES: [&str; 9] = ["tcp", "udp", "multiport", "icmp", "icmp6", "hl", "dscp", "ttl", "addrtype"];
 
 /// Releases from which on a thing is there.
 const COMMENTS: (u32, u32, u32) = (5, 9, 0);

@@ -178,6 +178,26 @@ fn protection_that_the_asic_refuses_costs_the_rules_that_would_need_it() -> Resu
 }
 
 #[test]
+fn neighbour_discovery_meets_no_rule() -> Result<()> {
+    needs!(root, "ip", "ip6tables-legacy-restore");
+    for release in ["4.4", "5.14"] {
+        let bench = roomy(release)?;
+        let mut dataplane = bench.dataplane();
+        let rules = ["dst 2001:db8:2::/64 then discard", "dst 2001:db8:3::1/128 proto udp dport 53 then discard"];
+        all_in_force(&dataplane.replace(&bench.ruleset(&rules))?)?;
+        let text = bench.policy().context("a policy file")?;
+        let lets_through = |kind: u32| format!("--icmpv6-type {kind}/0 -m hl --hl-eq 255 -j ACCEPT\n");
+        ensure!((133..=137).all(|kind| text.contains(&lets_through(kind))), "{text}");
+        // Where the ASIC does not let them through first, what would touch them stays out, and nothing else.
+        bench.switch.set("refuse", "--hl-eq => hl match is not supported by this ASIC")?;
+        let found = failed(&bench.dataplane().replace(&bench.ruleset(&rules))?);
+        ensure!(found.len() == 1 && found[0].1.contains("hl match is not supported"), "{found:?}");
+        ensure!(bench.policy().is_some_and(|text| text.contains("--dport 53")), "{:?}", bench.policy());
+    }
+    Ok(())
+}
+
+#[test]
 fn somebody_elses_refused_rule_is_named_with_its_file() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
     let bench = roomy("5.14")?;
