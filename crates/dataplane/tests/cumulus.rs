@@ -63,8 +63,10 @@ fn the_articles_rule_looks_as_in_the_article() {
 
 #[test]
 fn of_a_release_that_filters_forwarded_packets() {
-    let settings = release("4.4");
-    golden("release-4.4.rules", &render(&compiled(RULES, &settings), &settings));
+    for name in ["3.7", "4.4"] {
+        let settings = release(name);
+        golden(&format!("release-{name}.rules"), &render(&compiled(RULES, &settings), &settings));
+    }
 }
 
 #[test]
@@ -74,8 +76,17 @@ fn of_a_release_that_filters_before_routing() {
     let mut settings = Settings { interfaces, ..release("5.0") };
     golden("release-5.0-interfaces.rules", &render(&compiled(&texts, &settings), &settings));
     settings = release("5.14");
-    let texts =
-        [&["dst 192.0.2.9/32 fragment is-fragment then discard", "dst 192.0.2.8/32 then mark 10"], RULES].concat();
+    let texts = [
+        &[
+            "dst 192.0.2.9/32 fragment is-fragment then discard",
+            "dst 192.0.2.8/32 then mark 10",
+            "dst 192.0.2.7/32 proto tcp tcp-flags ece then discard",
+            "dst 192.0.2.7/32 proto tcp tcp-flags syn&ece&cwr then discard",
+            "dst 2001:db8::3/128 then discard",
+        ],
+        RULES,
+    ]
+    .concat();
     let protected = ["dst 192.0.2.100/32 then accept", "src 192.0.2.101/32 proto tcp dport 179 then accept"];
     let protected = protected.iter().map(|text| Space::of(&text.parse::<Rule>().unwrap().nlri)).collect();
     let rules = Ruleset { protected: Arc::new(protected), ..compiled(&texts, &settings) };
@@ -87,9 +98,12 @@ fn what_the_hardware_cannot_do_is_refused() {
     for (rule, settings, name) in [
         ("dst 192.0.2.1/32 length >=512 then discard", release("5.14"), "field"),
         ("dst 192.0.2.1/32 fragment first-fragment then discard", release("5.14"), "fragment-kinds"),
-        ("dst 192.0.2.1/32 fragment is-fragment then discard", release("5.13"), "field"),
+        ("dst 192.0.2.1/32 fragment is-fragment then discard", release("5.9"), "field"),
         ("dst 2001:db8::/32 fragment is-fragment then discard", release("5.14"), "field"),
-        ("dst 192.0.2.1/32 tcp-flags ece then discard", release("5.14"), "tcp-flag-bits"),
+        ("dst 192.0.2.1/32 tcp-flags ece then discard", release("4.4"), "tcp-flag-bits"),
+        ("dst 192.0.2.1/32 tcp-flags !ece then discard", release("5.14"), "tcp-flag-bits"),
+        ("dst 2001:db8::/32 tcp-flags ece then discard", release("5.14"), "tcp-flag-bits"),
+        ("dst 192.0.2.1/32 tcp-flags 0x100 then discard", release("5.14"), "tcp-flag-bits"),
         ("dst 192.0.2.1/32 proto 0 then discard", release("5.14"), "value"),
         ("dst 192.0.2.1/32 icmp-type 255 then discard", release("5.14"), "value"),
         ("dst 192.0.2.1/32 icmp-code 1 then discard", release("5.14"), "value"),

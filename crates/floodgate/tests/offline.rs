@@ -537,7 +537,7 @@ fn compile_shows_what_is_protected_as_the_daemon_would() {
     let run = floodgate(&["compile", "--target", "cumulus", "--config", path], rules);
     let out = &run.stdout;
     assert!(out.contains("# never filtered\n"), "{out}{}", run.stderr);
-    assert!(out.contains("never filtered: tcp/22 of 192.0.2.10, 1 entries"), "{out}");
+    assert!(out.contains("never filtered: tcp/22 to 192.0.2.10, 1 entries"), "{out}");
     assert!(out.contains("never filtered: packets to 203.0.113.0/24 (no rule would touch it)"), "{out}");
     assert!(out.contains("-d 192.0.2.10/32 --dport 22 -j ACCEPT"), "{out}");
     // The session with the peer, from and to ports 179 and 1179, SSH, and the rule.

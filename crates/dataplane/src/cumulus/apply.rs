@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// How often the kernel's rules are looked at; our file is looked at each time.
 const KERNEL_INTERVAL: Duration = Duration::from_secs(15);
 
+/// So many rules are listed within some milliseconds.
+const QUICKLY_READ: usize = 500;
+
 /// How long the kernel's rules are looked at each time after somebody else's policy file has changed.
 const WATCHFUL: Duration = Duration::from_secs(30);
 
@@ -142,13 +145,29 @@ impl Cumulus {
         }
     }
 
-    /// Adds up what was counted before a run sets the kernel's counters to zero.
-    pub(super) fn keep_counters(&mut self) {
-        if self.in_force.verified
-            && let Err(error) = self.counters.read(&self.settings, &self.in_force.placement.placed)
-        {
-            tracing::debug!(%error, "counters before a reinstall are lost");
+    /// A run that sets the kernel's counters to zero. What was counted before is read first; where that takes long it is read beside the run,
+    /// which needs some time of its own before it changes the kernel's rules.
+    pub(super) fn install_keeping_counters(&mut self, lock: InstallLock) -> Result<Vec<String>, RunError> {
+        let (settings, placed) = (&self.settings, &self.in_force.placement.placed);
+        let lost = |error: DataplaneError| tracing::debug!(%error, "counters before a reinstall are lost");
+        if !self.in_force.verified || placed.len() <= QUICKLY_READ {
+            if self.in_force.verified {
+                let _ = self.counters.read(settings, placed).map_err(lost);
+            }
+            return tool::install(settings, lock);
         }
+        let (outcome, listings) = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| counters::listings(settings, placed));
+            let outcome = tool::install(settings, lock);
+            (outcome, reader.join())
+        });
+        match listings.unwrap_or_else(|_| Err(DataplaneError::Refused("the reading of counters has a bug".to_owned())))
+        {
+            Ok(listings) if outcome.is_ok() => self.counters.take_in_before_reset(&listings, settings, placed),
+            Ok(listings) => drop(self.counters.take_in_listings(&listings, settings, placed)),
+            Err(error) => lost(error),
+        }
+        outcome
     }
 
     /// What is protected, in parts that can be written.
@@ -227,7 +246,10 @@ impl Dataplane for Cumulus {
             return Ok(Health::Intact);
         }
         self.kernel_looked_at = Instant::now();
-        match counters::missing(&self.settings, &self.in_force.placement.placed)? {
+        // The same listing tells the counters: then fewer of them are at stake when a run sets them to zero.
+        let placed = &self.in_force.placement.placed;
+        let listings = counters::listings(&self.settings, placed)?;
+        match self.counters.take_in_listings(&listings, &self.settings, placed) {
             0 => {
                 self.suspicious = false;
                 Ok(Health::Intact)

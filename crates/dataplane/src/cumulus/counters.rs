@@ -34,11 +34,45 @@ struct Count {
 impl Counters {
     /// Takes in what the kernel says now.
     pub(super) fn read(&mut self, settings: &Settings, placed: &[Arc<CompiledRule>]) -> Result<(), DataplaneError> {
-        for (version, found) in listings(settings, placed)? {
-            let rules = placed.iter().filter(|rule| rule.nlri.family().version() == version);
-            self.take_in(attribute(&found, settings, rules).counts);
-        }
+        self.take_in_listings(&listings(settings, placed)?, settings, placed);
         Ok(())
+    }
+
+    /// Takes in what the kernel said. How many of the rules it had nothing of.
+    pub(super) fn take_in_listings(
+        &mut self,
+        listings: &Listings,
+        settings: &Settings,
+        placed: &[Arc<CompiledRule>],
+    ) -> usize {
+        let mut missing = 0;
+        for found in attributions(listings, settings, placed) {
+            missing += found.missing;
+            self.take_in(found.counts);
+        }
+        missing
+    }
+
+    /// Takes in what was read beside a run that has installed these rules since, unless it was read too late: after the run had set the
+    /// kernel's counters to zero.
+    pub(super) fn take_in_before_reset(
+        &mut self,
+        listings: &Listings,
+        settings: &Settings,
+        placed: &[Arc<CompiledRule>],
+    ) {
+        let found: Vec<Attribution> = attributions(listings, settings, placed).collect();
+        let is_less = |(nlri, now): (&Arc<Nlri>, &Count)| {
+            self.rules.get(nlri).is_some_and(|tally| now.packets < tally.last.packets)
+        };
+        let too_late = found.iter().any(|found| found.missing > 0 || found.counts.iter().any(is_less));
+        if too_late {
+            tracing::debug!("counters since the last look are lost");
+            return;
+        }
+        for found in found {
+            self.take_in(found.counts);
+        }
     }
 
     fn take_in(&mut self, counts: HashMap<Arc<Nlri>, Count>) {
@@ -77,16 +111,26 @@ impl Counters {
 
 /// How many of these rules the kernel has nothing of.
 pub(super) fn missing(settings: &Settings, placed: &[Arc<CompiledRule>]) -> Result<usize, DataplaneError> {
-    let mut missing = 0;
-    for (version, found) in listings(settings, placed)? {
-        let rules = placed.iter().filter(|rule| rule.nlri.family().version() == version);
-        missing += attribute(&found, settings, rules).missing;
-    }
-    Ok(missing)
+    let listings = listings(settings, placed)?;
+    Ok(attributions(&listings, settings, placed).map(|found| found.missing).sum())
 }
 
+fn attributions<'a>(
+    listings: &'a Listings,
+    settings: &'a Settings,
+    placed: &'a [Arc<CompiledRule>],
+) -> impl Iterator<Item = Attribution> + use<'a> {
+    listings.iter().map(move |(version, found)| {
+        let rules = placed.iter().filter(|rule| rule.nlri.family().version() == *version);
+        attribute(found, settings, rules)
+    })
+}
+
+/// What the kernel lists, of each IP version.
+pub(super) type Listings = Vec<(IpVersion, String)>;
+
 /// The kernel's rules of the IP versions that we have rules of.
-fn listings(settings: &Settings, placed: &[Arc<CompiledRule>]) -> Result<Vec<(IpVersion, String)>, DataplaneError> {
+pub(super) fn listings(settings: &Settings, placed: &[Arc<CompiledRule>]) -> Result<Listings, DataplaneError> {
     let mut listings = Vec::new();
     for (version, program) in [IpVersion::V4, IpVersion::V6].into_iter().zip(&settings.save) {
         if !placed.iter().any(|rule| rule.nlri.family().version() == version && !rule.entries.is_empty()) {
@@ -280,6 +324,27 @@ mod tests {
              [4:4] -A FORWARD -d 192.0.2.2/32 -i swp1 -p gre -j DROP\n\
              [5:5] -A FORWARD -d 192.0.2.2/32 -i bond+ -p gre -j DROP\nCOMMIT\n";
         assert_eq!(counts(listing, &settings, &rules), (vec![Some(5), Some(9)], 0));
+    }
+
+    #[test]
+    fn what_was_read_too_late_beside_a_run_is_not_counted() {
+        let settings = Settings { release: Release::new(5, 9), ..Settings::default() };
+        let rules = rules(&["dst 192.0.2.1/32 then discard"], &settings);
+        let listing = |packets: u64| {
+            let line = format!("[{packets}:{packets}] -A PREROUTING -m comment --comment floodgate:{}", rules[0].id);
+            vec![(IpVersion::V4, line)]
+        };
+        let mut counters = Counters::default();
+        counters.reinstalled(&rules);
+        assert_eq!(counters.take_in_listings(&listing(10), &settings, &rules), 0);
+        counters.take_in_before_reset(&listing(14), &settings, &rules);
+        counters.reinstalled(&rules);
+        counters.take_in_listings(&listing(6), &settings, &rules);
+        // Of the next run the reading came late: three packets since the reset. What was counted before them and after 6 is lost, not doubled.
+        counters.take_in_before_reset(&listing(3), &settings, &rules);
+        counters.reinstalled(&rules);
+        counters.take_in_listings(&listing(5), &settings, &rules);
+        assert_eq!(counters.of(&rules)[0].1.packets, 14 + 6 + 5);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::refusals::{Blame, words_of_other};
 use super::render::{Owner, PolicyFile};
 use super::shape::Shape;
 use super::store;
-use super::tool::{self, InstallLock, RunError};
+use super::tool::{InstallLock, RunError};
 use super::transcript::{ErrorKind, RuleReference, ToolError};
 use crate::{Applied, DataplaneError};
 use engine::plan::CompiledRule;
@@ -105,14 +105,15 @@ impl Cumulus {
                 Err(TryError::Rule { owner, words, reason, blame }) => {
                     effort.named += 1;
                     if effort.named > NAMED_RULES {
-                        return Err(DataplaneError::Refused(words));
+                        self.give_up_new_rules(wanted, words)?;
+                        continue;
                     }
                     if self.drop_comments_for(&reason) {
                         effort.blame = None;
                         continue;
                     }
-                    if let Some(wrong) = effort.blame.take().filter(|_| self.refusals.counts_from_zero() == Some(true))
-                    {
+                    let counts_from_zero = self.refusals.counts_from_zero() == Some(true);
+                    if let Some(wrong) = effort.blame.take().filter(|blame| blame.ambiguous && counts_from_zero) {
                         self.refusals.take_back(&wrong.nlri);
                     }
                     effort.blame = blame;
@@ -144,6 +145,17 @@ impl Cumulus {
                 }
             }
         }
+    }
+
+    /// Leaves out all rules that the switch has not taken yet: too many of them were refused one by one, and the others must not wait.
+    fn give_up_new_rules(&mut self, wanted: &Wanted, words: String) -> Result<(), DataplaneError> {
+        let rules = self.new_rules(wanted);
+        if rules.is_empty() {
+            return Err(DataplaneError::Refused(words));
+        }
+        let words = format!("not tried, since many rules of the same change were refused: {words}");
+        rules.iter().for_each(|rule| self.refusals.refuse_rule(rule, &words));
+        Ok(())
     }
 
     /// Finds what the switch refuses without naming it.
@@ -247,9 +259,8 @@ impl Cumulus {
             return Ok(Applied { failures });
         }
         let lock = InstallLock::wait(&self.settings).map_err(TryError::Whole)?;
-        self.keep_counters();
         let before = store::put(&directory, text).map_err(TryError::Whole)?;
-        match tool::install(&self.settings, lock) {
+        match self.install_keeping_counters(lock) {
             Ok(warnings) => {
                 let lines = (file.lines(flowspec::IpVersion::V4), file.lines(flowspec::IpVersion::V6));
                 self.counters.reinstalled(&placement.placed);
@@ -303,6 +314,9 @@ impl Cumulus {
                 let all = Chain::read(&self.settings.policy_directory, &file.text, version, (table, &chain));
                 if blame.is_some_and(|blame| blame.ambiguous && blame.version == version && blame.first == number) {
                     // The rule behind the one that was left out has moved to its place: it was meant.
+                    self.refusals.set_counts_from_zero(true);
+                }
+                if number == 0 {
                     self.refusals.set_counts_from_zero(true);
                 }
                 let from_zero = self.refusals.counts_from_zero();

@@ -91,14 +91,14 @@ pub(super) fn place<'a>(
             return Err(format!("there is no room for the packets that are protected: {full}"));
         }
     }
+    // Why rules that touch neighbour discovery cannot be placed.
+    let mut no_discovery = None;
     if touches_neighbor_discovery(rules.clone()) {
         let space = line::neighbor_discovery();
-        placement.neighbor_discovery = !limits.unprotectable.iter().any(|(refused, _)| *refused == space);
-        let cost = line::NEIGHBOR_DISCOVERY_ENTRIES * settings.interfaces.len() as u64;
-        if placement.neighbor_discovery
-            && let Err(full) = usage.take(IpVersion::V6, cost, Vec::new())
-        {
-            return Err(format!("there is no room for IPv6 neighbour discovery: {full}"));
+        if !limits.unprotectable.iter().any(|(refused, _)| *refused == space) {
+            let cost = line::NEIGHBOR_DISCOVERY_ENTRIES * settings.interfaces.len() as u64;
+            no_discovery = usage.take(IpVersion::V6, cost, Vec::new()).err();
+            placement.neighbor_discovery = no_discovery.is_none();
         }
     }
     let mut missing = Missing::default();
@@ -109,6 +109,10 @@ pub(super) fn place<'a>(
             Some(RuleFailure::Failed(words.clone()))
         } else if let Some(words) = limits.unprotectable(rule) {
             Some(RuleFailure::Failed(words))
+        } else if let Some(full) = no_discovery.as_ref().filter(|_| touches_neighbor_discovery([rule].into_iter())) {
+            Some(RuleFailure::OverCapacity(format!(
+                "it would touch IPv6 neighbour discovery, which comes first: {full}"
+            )))
         } else if let Some(id) = missing.in_the_way(rule) {
             Some(RuleFailure::OverCapacity(format!(
                 "the earlier rule {id}, which exempts some of its packets, is not in the table"
@@ -357,7 +361,7 @@ mod tests {
         let (placement, failures) = on("spectrum1", (0..228).map(v4).chain((0..206).map(v6)));
         assert_eq!((placement.entries, placement.placed.len()), ((228, 103), 228 + 98));
         assert!(failures[0].contains("does not support the most of both together"), "{failures:?}");
-        let rules = ["dst 192.0.2.1/32 then discard", "dst 2001:db8::1/128 then discard"];
+        let rules = ["dst 192.0.2.1/32 then discard", "dst 2001:db8::1/128 proto udp then discard"];
         assert_eq!(placed(1, &rules), [0, 1], "an operator who gives both sizes knows better");
     }
 
@@ -394,6 +398,17 @@ mod tests {
                 "{rule}"
             );
         }
+    }
+
+    #[test]
+    fn without_room_for_neighbour_discovery_only_rules_that_touch_it_stay_out() {
+        let rules = [
+            "dst 192.0.2.1/32 then discard",
+            "dst 2001:db8::1/128 then discard",
+            "dst 2001:db8::2/128 proto udp then discard",
+        ];
+        assert_eq!(placed(4, &rules), [0, 2]);
+        assert_eq!(placed(7, &rules), [0, 1, 2]);
     }
 
     #[test]

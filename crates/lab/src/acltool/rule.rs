@@ -175,7 +175,6 @@ impl Rule {
         let chains: &[&str] = match self.table {
             "mangle" if release >= PREROUTING => &["PREROUTING", "POSTROUTING"],
             "mangle" => &["FORWARD"],
-            _ if release >= PREROUTING => &["INPUT", "OUTPUT"],
             _ => &["INPUT", "FORWARD", "OUTPUT"],
         };
         if !chains.contains(&self.chain.as_str()) {
@@ -300,7 +299,6 @@ mod tests {
             ("-A FORWARD -i s+ -j DROP", (4, 4, 0)),
             ("-A FORWARD -i swp+ -j REJECT", (4, 4, 0)),
             ("-A FORWARD -i swp+ -j mychain", (4, 4, 0)),
-            ("-A FORWARD -i swp+ -j DROP", (5, 0, 0)),
             ("-t mangle -A PREROUTING -i swp+ -j DROP", (4, 4, 0)),
             ("-A INPUT -i swp1 -o swp2 -p tcp -j ACCEPT", (4, 4, 0)),
             ("-A FORWARD -j ACCEPT", (4, 4, 0)),

@@ -315,6 +315,29 @@ fn runs_never_overlap() -> Result<()> {
 }
 
 #[test]
+fn only_a_rule_of_the_same_table_comes_first() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    // The manual: tables mangle and filter are looked up in parallel. What stands in files up to 59 comes first in the same one only.
+    for (release, theirs, saved) in [
+        ("4.4", "-A FORWARD", true),
+        ("5.14", "-A FORWARD", false),
+        ("5.14", "-A INPUT", false),
+        ("5.14", "-t mangle -A PREROUTING", true),
+    ] {
+        let bench = Bench::new(release)?;
+        let mut wire = bench.site.wire()?;
+        let file = bench.switch.policy_directory().join("10mine.rules");
+        fs::write(file, format!("[iptables]\n{theirs} -i swp+ -d 192.0.2.1/32 -j ACCEPT\n"))?;
+        all_in_force(&bench.dataplane().replace(&bench.ruleset(&[NTP]))?)?;
+        let passes = wire.passes(&udp(123, lab::site::VICTIM, 50_000, 440))?;
+        ensure!(passes == saved, "{release}, {theirs}: passes: {passes}");
+        // Bridged packets are matched by these sections as well.
+        ensure!(bench.policy().is_some_and(|text| !text.contains("[ebtables]")));
+    }
+    Ok(())
+}
+
+#[test]
 fn six_is_refused_where_the_asic_has_no_room_for_it() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
     let mut bench = Bench::new("5.0")?;

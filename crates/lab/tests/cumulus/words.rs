@@ -77,6 +77,33 @@ fn one_rule_among_a_thousand_that_the_asic_refuses_costs_three_runs_at_most() ->
 }
 
 #[test]
+fn several_rules_refused_for_reasons_of_their_own() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    for from in ["1", "0"] {
+        let bench = roomy("5.14")?;
+        bench.switch.set("number-from", from)?;
+        bench.switch.set("refuse", "--dport 44 => match is not supported by this ASIC")?;
+        let odd = [
+            "dst 10.0.0.3/32 proto udp dport 44 then discard",
+            "dst 10.0.0.4/32 proto tcp dport 44 tcp-flags syn then discard",
+            "dst 10.0.0.9/32 proto udp dport 44 dscp 46 then discard",
+        ];
+        let taken =
+            |rule: &String| ["10.0.0.3/32", "10.0.0.4/32", "10.0.0.9/32"].iter().all(|host| !rule.contains(host));
+        let rules: Vec<String> = many(40).into_iter().filter(taken).chain(odd.map(str::to_owned)).collect();
+        let applied = bench.dataplane().replace(&bench.ruleset(&texts(&rules)))?;
+        let mut found: Vec<String> = failed(&applied).into_iter().map(|(rule, _)| rule).collect();
+        let mut expected: Vec<String> = odd.iter().map(|rule| bench.rule(rule).nlri.to_string()).collect();
+        found.sort();
+        expected.sort();
+        ensure!(found == expected, "from {from}: {found:?}");
+        ensure!(bench.switch.runs().len() <= 6, "from {from}: {:?}", bench.switch.runs());
+        ensure!(bench.switch.programmed().matches("--sport 123").count() == 37);
+    }
+    Ok(())
+}
+
+#[test]
 fn kinds_of_rules_that_the_asic_refuses_are_given_up_together() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
     let bench = roomy("5.14")?;

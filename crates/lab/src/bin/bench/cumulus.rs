@@ -59,7 +59,33 @@ pub fn measure() -> Result<Vec<Group>> {
         let name = format!("a rule, until cl-acltool has started, {name}");
         group.add(Figure::median(name, "ms", Some(50.0), &took));
     }
+    group.add(refused_among_a_thousand(binary.to_str().context("a path in UTF-8")?)?);
     Ok(vec![group])
+}
+
+/// What it costs that the ASIC refuses one of a thousand rules.
+fn refused_among_a_thousand(binary: &str) -> Result<Figure> {
+    let site = Site::new()?;
+    let switch = Switch::new(&site.switch, binary)?;
+    switch.set("capacity4", "100000")?;
+    switch.set("refuse", "10.0.1.244/32 => not supported by this ASIC")?;
+    let controller = controller(&site)?;
+    let daemon = Daemon::start(&site.switch, &configuration(&switch))?;
+    daemon.wait_established("controller", PATIENCE)?;
+    wait_until("the first run", PATIENCE, || switch.runs().iter().any(|run| run.installed).then_some(()))?;
+    // They gather while this run is under way.
+    switch.set("delay", "1000")?;
+    controller.announce([rule(5_000)]);
+    let before = switch.runs().len();
+    wait_until("a run", PATIENCE, || (switch.runs().len() > before).then_some(()))?;
+    controller.announce((0..1000).map(rule));
+    switch.set("delay", "")?;
+    let refused = |status: &floodgate::api::StatusView| {
+        status.rules.get("failed") == Some(&1) && status.rules.get("installed") == Some(&1000)
+    };
+    daemon.wait_status("all but one", PATIENCE, refused)?;
+    let runs = switch.runs().len() - before - 2;
+    Ok(Figure::median("one rule refused among 1,000: further runs of cl-acltool", "runs", Some(3.0), &[runs as f64]))
 }
 
 fn configuration(switch: &Switch) -> String {
