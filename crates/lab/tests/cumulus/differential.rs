@@ -149,7 +149,8 @@ impl Lane {
 }
 
 /// Whether netfilter drops the packet by itself as soon as a rule asks for an upper-layer protocol, whatever the rule says: a fragment that
-/// begins 8 octets into the packet, where TCP's header would be torn, and an IPv6 fragment that begins within an extension header.
+/// begins 8 octets into the packet, where TCP's header would be torn, an IPv6 fragment that begins within an extension header, and an ICMPv6 message
+/// that is cut off.
 fn is_unwelcome(octets: &[u8], packet: &Packet) -> bool {
     if packet.fragment_offset() == 1 {
         return true;
@@ -166,7 +167,8 @@ fn is_unwelcome(octets: &[u8], packet: &Packet) -> bool {
         };
         next = following;
     }
-    false
+    // A message too short for its header is dropped likewise.
+    next == 58 && octets.len() < at + 8
 }
 
 fn shapes() -> [Shape; 3] {
