@@ -20,6 +20,5 @@ mod supervisor;
 
 pub use clock::{ClockMark, WallTrust};
 pub use command::{Command, Paused, RuleFilter, Which};
-pub use command::{Command, RuleFilter, Which};
 pub(crate) use convert::protection;
 pub use supervisor::{run, run_exabgp};
