@@ -156,14 +156,14 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset { name: "mlag", about: "MLAG of Cumulus Linux (clagd)", items: &[(tcp_session(5342), OWN)] },
     Preset {
-        name: "ospf",
-        about: "OSPFv2 and OSPFv3",
-        items: &[(Traffic::Protocol(89), &[Target::Own, v4(224, 0, 0, 5), v4(224, 0, 0, 6), link(0, 5), link(0, 6)])],
-    },
-    Preset {
         name: "mld",
         about: "IPv6 multicast groups of hosts and routers",
         items: &[(Traffic::Icmpv6(&[130, 131, 132, 143]), &[IPV6_MULTICAST])],
+    },
+    Preset {
+        name: "ospf",
+        about: "OSPFv2 and OSPFv3",
+        items: &[(Traffic::Protocol(89), &[Target::Own, v4(224, 0, 0, 5), v4(224, 0, 0, 6), link(0, 5), link(0, 6)])],
     },
     Preset {
         name: "path-mtu",
