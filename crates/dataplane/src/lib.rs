@@ -5,6 +5,7 @@
 use engine::capability::Capabilities;
 use engine::plan::{Plan, Ruleset};
 use flowspec::{Nlri, RuleId};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -166,6 +167,14 @@ pub trait Dataplane: Send {
 
     /// What it can match and do; the compiler works through this.
     fn capabilities(&self) -> Capabilities;
+
+    /// The rules that an earlier run left in force; none once something was applied, or where that cannot be told.
+    ///
+    /// # Errors
+    /// They could not be read.
+    fn leftovers(&mut self) -> Result<BTreeSet<RuleId>, DataplaneError> {
+        Ok(BTreeSet::new())
+    }
 
     /// Puts exactly this rule set in force, in one transaction: packets see what was there before (from an earlier run too) or all
     /// of this. Counters of rules that stay are kept.

@@ -135,7 +135,7 @@ fn a_pause_for_a_time_ends_by_itself_also_over_a_crash() {
     assert!(words.contains("nothing is filtered until 20"), "{words}");
     let until = |daemon: &Daemon| daemon.json(&["status"])[0]["paused_until"].as_str().map(str::to_owned);
     let first = until(&daemon).unwrap();
-    assert!(done(&daemon, &["status"]).contains(&format!("PAUSED until {}", &first[..15])));
+    assert!(said(&daemon.cli(&["status"])).contains(&format!("PAUSED until {}", &first[..15])));
     // Another time takes its place.
     done(&daemon, &["pause", "--for", "2h"]);
     assert!(until(&daemon).unwrap() > first);
@@ -221,4 +221,102 @@ fn no_directory_is_made_for_a_slip() {
         );
     }
     assert!(!wrong.parent().unwrap().exists());
+}
+
+#[test]
+fn a_second_start_names_the_first_and_touches_nothing() {
+    let daemon = Daemon::start("", "");
+    done(&daemon, &["announce", NTP]);
+    let state = std::fs::read(daemon.path("state")).unwrap();
+    let text = std::fs::read_to_string(daemon.path("floodgate.toml")).unwrap();
+    let path = |name: &str| format!("{:?}", daemon.path(name));
+    let other_port = format!("127.0.0.1:{}", common::free_port());
+    let port = format!("127.0.0.1:{}", daemon.port);
+    for (what, changes) in [
+        ("has the state file", vec![]),
+        ("has the state file", vec![(path("api.sock"), path("other.sock")), (port.clone(), other_port.clone())]),
+        ("answers on", vec![(path("state"), path("other")), (port.clone(), other_port)]),
+        // Nothing is the same but the port.
+        ("Address already in use", vec![(path("state"), path("other")), (path("api.sock"), path("other.sock"))]),
+    ] {
+        let changed = changes.iter().fold(text.clone(), |text, (from, to)| text.replace(from, to));
+        let config = daemon.path("second.toml");
+        std::fs::write(&config, changed).unwrap();
+        let output = daemon.cli(&["run", "-c", config.to_str().unwrap()]);
+        assert!(!output.status.success(), "{what}");
+        let words = said(&output);
+        assert!(words.contains(what), "{what}: {words}");
+        let pid = format!("another floodgate (pid {})", daemon.pid());
+        assert!(what.contains("use") || words.contains(&pid), "{pid}: {words}");
+        assert_eq!(std::fs::read(daemon.path("state")).unwrap(), state);
+        daemon.wait_rules(&[(NTP, "installed")]);
+    }
+}
+
+/// A small disk of its own.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    /// `None`, and a line that says why, where the machine cannot do this.
+    fn mount(path: std::path::PathBuf) -> Option<Self> {
+        std::fs::create_dir(&path).unwrap();
+        let mut mount = std::process::Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&path).output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            println!("skipped: a disk of its own needs root");
+            assert!(std::env::var_os("CI").is_none(), "skipped in CI");
+            return None;
+        }
+        Some(Disk(path))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_tried_again() {
+    let mut daemon = Daemon::start("", "");
+    daemon.signal("-TERM");
+    assert!(daemon.ended());
+    let Some(disk) = Disk::mount(daemon.path("disk")) else { return };
+    let text = std::fs::read_to_string(daemon.path("floodgate.toml")).unwrap();
+    let (before, state) = (format!("{:?}", daemon.path("state")), disk.0.join("state"));
+    std::fs::write(daemon.path("floodgate.toml"), text.replace(&before, &format!("{state:?}"))).unwrap();
+    daemon.run();
+    done(&daemon, &["announce", NTP]);
+    // Nothing is left but what is left of the last page of the state file.
+    let filled = std::fs::write(disk.0.join("fill"), vec![1; 1 << 20]);
+    assert!(filled.is_err(), "the disk is not full");
+    let refused = (0..200).find_map(|n| {
+        let rule = format!("dst 198.51.100.{n}/32 then discard");
+        let output = daemon.cli(&["announce", &rule]);
+        (!output.status.success()).then(|| (rule, output))
+    });
+    let (rule, output) = refused.expect("the disk took all");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("would not outlive a restart") && said(&output).contains("No space left"));
+    wait("the rule", || daemon.rules().contains(&(rule.clone(), "installed".to_owned())).then_some(()));
+    assert!(said(&daemon.cli(&["status"])).contains("NOT SAVED"));
+    let health = || {
+        use std::io::{Read, Write};
+        let mut socket = std::os::unix::net::UnixStream::connect(daemon.path("api.sock")).unwrap();
+        socket.write_all(b"GET /healthz HTTP/1.0\r\nhost: floodgate\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(health().contains(" 503 ") && health().contains("No space left"), "{}", health());
+    std::fs::remove_file(disk.0.join("fill")).unwrap();
+    wait("the end of the trouble", || daemon.json(&["status"])[0]["state_error"].is_null().then_some(()));
+    assert!(health().contains(" 200 "), "{}", health());
+    let rules = daemon.rules();
+    assert!(rules.len() >= 2);
+    let names: Vec<_> = std::fs::read_dir(&disk.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name == "state.new"), "{names:?}");
+    crash(&mut daemon);
+    wait("the rules again", || (daemon.rules() == rules).then_some(()));
 }

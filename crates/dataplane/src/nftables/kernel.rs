@@ -17,9 +17,9 @@ use crate::{
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::space::Space;
-use flowspec::{Nlri, Policing};
+use flowspec::{Nlri, Policing, RuleId};
 use rustix::io::Errno;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How often a transaction is tried again because somebody else changed nf_tables meanwhile.
@@ -188,6 +188,22 @@ impl Dataplane for Nftables {
 
     fn capabilities(&self) -> Capabilities {
         capabilities()
+    }
+
+    fn leftovers(&mut self) -> Result<BTreeSet<RuleId>, DataplaneError> {
+        let mut found = Carried::default();
+        if !matches!(self.state, State::Unknown) {
+            return Ok(BTreeSet::new());
+        }
+        for version in VERSIONS {
+            let left = look::leftovers(&mut self.socket, version)?.0;
+            // Without a hook, or switched off, it filters nothing.
+            if left.base && !left.dormant {
+                let counted = left.sets.iter().filter(|name| name.contains(MATCHED) || name.contains(DROPPED));
+                look::kept_counts(&mut self.socket, version, counted, &mut found)?;
+            }
+        }
+        Ok(found.matched.into_keys().collect())
     }
 
     fn replace(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {

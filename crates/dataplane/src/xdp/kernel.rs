@@ -12,8 +12,8 @@ use super::{Attach, Options, neighbours, sys};
 use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, SampleSource, Usage, means};
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
-use flowspec::Nlri;
-use std::collections::{HashMap, HashSet};
+use flowspec::{Nlri, RuleId};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -209,6 +209,23 @@ impl Dataplane for Xdp {
 
     fn capabilities(&self) -> Capabilities {
         super::capabilities()
+    }
+
+    fn leftovers(&mut self) -> Result<BTreeSet<RuleId>, DataplaneError> {
+        let Some(path) = Some(self.options.directory.join("ids")).filter(|path| self.active.is_none() && path.exists())
+        else {
+            return Ok(BTreeSet::new());
+        };
+        let failed = |source| io_error("read", &path, source);
+        let ids = sys::pinned(&path).map_err(failed)?;
+        let (size, numbers) = sys::map_info(ids.as_fd()).map_err(failed)?;
+        // Of a program that was laid out otherwise nothing can be told.
+        if size as usize != size_of::<IdLine>() {
+            return Ok(BTreeSet::new());
+        }
+        let ids = Table::<IdLine>::map(ids.as_fd(), numbers as usize, "ids")?;
+        let lines = (0..numbers as usize).map(|number| ids.read(number).id).filter(|id| *id != 0);
+        Ok(lines.filter_map(|id| format!("{id:012x}").parse().ok()).collect())
     }
 
     fn replace(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {

@@ -14,6 +14,7 @@ mod command;
 mod convert;
 mod core;
 mod front;
+mod locks;
 mod peer_table;
 mod retention;
 mod supervisor;

@@ -4,6 +4,7 @@ use super::Command;
 use super::clock;
 use super::core::{self, Change, Core};
 use super::front::{self, Front, Source};
+use super::locks::Locks;
 use crate::api::{self, ApiListeners, ApiState, Reload};
 use crate::config::{self, Config, OnExit};
 use crate::exabgp::{self, Request};
@@ -26,6 +27,12 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How often interfaces and addresses are looked up again.
 const RESCAN: Duration = Duration::from_secs(2);
+
+/// How long a start waits for a daemon that is about to end.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The same under ExaBGP, where the next start asks the one before to end.
+const SUCCESSION: Duration = Duration::from_secs(20);
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -92,6 +99,7 @@ struct Supervisor {
     reloads: mpsc::Receiver<Reload>,
     wishes: mpsc::Receiver<core::Wish>,
     front: Front,
+    locks: Locks,
 }
 
 /// What this machine has: it changes without being asked.
@@ -135,6 +143,10 @@ impl Supervisor {
         for advice in config.advice().iter().filter(|_| !exabgp || !config.peers.is_empty()) {
             tracing::warn!("{advice}");
         }
+        // What only one may have, before anything is read, opened or changed.
+        make_state_directory(&config);
+        let mut locks = Locks::default();
+        locks.take(&config, if exabgp { SUCCESSION } else { LOCK_PATIENCE })?;
         let surroundings = Surroundings::look(&config)?;
         warn_of_vain_patterns(&config);
         let loaded = remembered(&config);
@@ -152,16 +164,16 @@ impl Supervisor {
         let fresh = config;
         let config = Arc::new(front.complete(fresh.clone()));
         let ids = front.ids(&config);
-        let core_ended = Core::spawn(
-            core::Setup { config: Arc::clone(&config), ids: ids.clone(), surroundings: surroundings.clone(), loaded },
-            core::Queues { peers: peer_outputs, commands: command_queue, changes: change_queue, wishes: wish },
-        )?;
-
+        // What can fail comes before anything that packets meet. Who connects already is answered when there is a core.
         front.listen(&config)?;
         let (reload, reloads) = mpsc::channel(4);
         let api_state = ApiState::new(commands, reload);
         let mut api = ApiListeners::default();
         open_api(&mut api, &config, &api_state).await?;
+        let core_ended = Core::spawn(
+            core::Setup { config: Arc::clone(&config), ids: ids.clone(), surroundings: surroundings.clone(), loaded },
+            core::Queues { peers: peer_outputs, commands: command_queue, changes: change_queue, wishes: wish },
+        )?;
         front.apply(&config, &ids).await;
         let _ = changes.send(Change::Listening(front.addresses())).await;
         Ok(Supervisor {
@@ -178,6 +190,7 @@ impl Supervisor {
             reloads,
             wishes,
             front,
+            locks,
         })
     }
 
@@ -254,6 +267,7 @@ impl Supervisor {
         match &outcome {
             Ok(message) => tracing::info!("{message}"),
             Err(error) => {
+                self.locks.give_back(&self.config);
                 tracing::error!("reload: {error}; nothing was changed");
                 let _ = self.core.send(Change::ReloadFailed(error.clone())).await;
             }
@@ -270,6 +284,8 @@ impl Supervisor {
             return Ok("reloaded: nothing changed".to_owned());
         }
         // What can fail comes first, and is undone if it does.
+        make_state_directory(&config);
+        self.locks.take(&config, Duration::ZERO).map_err(|error| format!("{error:#}"))?;
         let surroundings = Surroundings::look(&config).map_err(|error| format!("{error:#}"))?;
         let opened = match self.front.listen(&config) {
             Ok(()) => open_api(&mut self.api, &config, &self.api_state).await.map_err(|error| error.to_string()),
@@ -301,6 +317,7 @@ impl Supervisor {
         let _ = self.core.send(Change::Listening(self.front.addresses())).await;
         logging::configure(&config.log);
         (self.fresh, self.config) = (fresh, config);
+        self.locks.give_back(&self.config);
         self.front.changed();
         let text = std::mem::replace(&mut self.text, text);
         let mut changes = crate::config::differences(&text, &self.text);
@@ -369,19 +386,22 @@ fn warn_of_vain_patterns(config: &Config) {
     }
 }
 
+/// The usual place of the state file is made; any other is somebody's choice, or a slip.
+fn make_state_directory(config: &Config) {
+    let directory = Path::new(config::STATE_DIRECTORY);
+    if config.state.file.parent() == Some(directory)
+        && let Err(error) = DirBuilder::new().mode(0o750).create(directory)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        tracing::error!(%error, "cannot make {}", directory.display());
+    }
+}
+
 /// What an earlier run left in the state file.
 fn remembered(config: &Config) -> Loaded {
     let path = &config.state.file;
     if path.as_os_str().is_empty() {
         return Loaded::default();
-    }
-    // The usual place is made; any other is somebody's choice, or a slip.
-    let directory = Path::new(config::STATE_DIRECTORY);
-    if path.parent() == Some(directory)
-        && let Err(error) = DirBuilder::new().mode(0o750).create(directory)
-        && error.kind() != std::io::ErrorKind::AlreadyExists
-    {
-        tracing::error!(%error, "cannot make {}", directory.display());
     }
     let loaded = state_file::load(path);
     for what in &loaded.wrong {

@@ -131,7 +131,8 @@ impl Core {
             Attachment::Native | Attachment::Generic | Attachment::Prerouting => None,
         });
         let kept = condition.warnings.iter().cloned().chain(self.state.notes());
-        unfiltered.chain(kept).chain(self.unenforced_warning()).collect()
+        let left = self.leftovers.as_ref().map(super::leftovers::Leftovers::warning);
+        unfiltered.chain(kept).chain(left).chain(self.unenforced_warning()).collect()
     }
 
     /// Why rules are not enforced as they should be.
@@ -258,6 +259,7 @@ impl Core {
             return Paused { changed: false, until: pause_end(self.pause), applied: None, saved: None };
         }
         self.pause = Some(Pause { until });
+        self.look_at_leftovers();
         let end = pause_end(self.pause);
         let words = end.as_ref().map_or_else(|| "until it is resumed".to_owned(), |end| format!("until {end}"));
         tracing::warn!("paused {words}: nothing is filtered");

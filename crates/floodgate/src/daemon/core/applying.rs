@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use dataplane::cumulus::{self, Cumulus};
 use dataplane::{Condition, Counter, Dataplane, NoDataplane, Usage, nftables, xdp};
 use engine::capability::Capabilities;
-use flowspec::Nlri;
-use std::collections::HashMap;
+use flowspec::{Nlri, RuleId};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -61,19 +61,23 @@ enum Phase {
 }
 
 impl Applying {
-    /// Starts the thread.
+    /// Starts the thread; with it the rules that an earlier run left in force.
     pub(super) fn start(
         config: &Config,
         surroundings: &Surroundings,
         reports: mpsc::UnboundedSender<Report>,
-    ) -> Result<Self> {
+    ) -> Result<(Self, BTreeSet<RuleId>)> {
         let blueprint = Blueprint::new(config, surroundings)?;
-        let dataplane = blueprint.build()?;
+        let mut dataplane = blueprint.build()?;
+        let left = dataplane.leftovers().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot see what an earlier run left in force");
+            BTreeSet::new()
+        });
         let capabilities = dataplane.capabilities();
         let samples = dataplane.samples().map(Samples::new);
         let report = move |report| drop(reports.send(report));
         let orders = apply::spawn(dataplane, report).context("cannot start a thread")?;
-        Ok(Applying {
+        let applying = Applying {
             orders,
             capabilities,
             debounce: debounce(config),
@@ -96,7 +100,8 @@ impl Applying {
             measured: None,
             measuring: false,
             waiting: Vec::new(),
-        })
+        };
+        Ok((applying, left))
     }
 
     pub(super) fn capabilities(&self) -> Capabilities {
@@ -253,7 +258,7 @@ impl Core {
     pub(super) fn apply_what_is_due(&mut self) {
         let applying = &mut self.applying;
         let now = Instant::now();
-        if applying.phase != Phase::Idle || applying.retry_at.is_some_and(|at| at > now) {
+        if applying.phase != Phase::Idle || applying.retry_at.is_some_and(|at| at > now) || self.leftovers.is_some() {
             return;
         }
         applying.retry_at = None;

@@ -5,6 +5,7 @@
 
 mod answers;
 mod applying;
+mod leftovers;
 mod malformed;
 mod quiet;
 mod sessions;
@@ -115,6 +116,8 @@ pub(in crate::daemon) struct Core {
     state: StateWriter,
     /// Filtering is paused.
     pause: Option<Pause>,
+    /// Nothing is changed yet: there are filters that the state file does not know.
+    leftovers: Option<leftovers::Leftovers>,
     /// Requests that wait for new counters, and until when.
     waiting: Vec<(Instant, Command)>,
     wishes: mpsc::Sender<Wish>,
@@ -149,7 +152,7 @@ impl Core {
 
     fn new(setup: Setup, wishes: mpsc::Sender<Wish>, reports: mpsc::UnboundedSender<Report>) -> Result<Self> {
         let Setup { config, ids, surroundings, loaded } = setup;
-        let applying = Applying::start(&config, &surroundings, reports)?;
+        let (applying, left) = Applying::start(&config, &surroundings, reports)?;
         let mut peers = PeerTable::default();
         peers.configure(&config, &ids);
         let mut core = Core {
@@ -160,6 +163,7 @@ impl Core {
             applying,
             state: StateWriter::open(&config, &loaded),
             pause: None,
+            leftovers: None,
             waiting: Vec::new(),
             wishes,
             listening: Vec::new(),
@@ -172,6 +176,7 @@ impl Core {
         };
         core.history.record(Kind::Started, About::default());
         core.take_over(loaded);
+        core.find_leftovers(left);
         Ok(core)
     }
 
@@ -293,6 +298,7 @@ impl Core {
         self.tell_what_was_left_out();
         self.answer_the_impatient();
         self.end_pause_if_due();
+        self.look_at_leftovers();
         self.rewrite_if_due();
     }
 }
