@@ -29,6 +29,8 @@ const ID: net::PeerId = net::PeerId(1);
 enum Offer {
     /// No graceful restart.
     Nothing,
+    /// The capability without families, as BIRD sends it by default: it will not restart gracefully, and helps others.
+    Aware,
     /// Graceful restart, with these bits of the N and F flags.
     Graceful { n: bool, f: bool },
 }
@@ -60,6 +62,8 @@ enum Step {
     Raw(&'static [u8]),
     /// The peer's program dies and starts again, unnoticed until it connects.
     Reborn,
+    /// The same, and it is only seen that it connects.
+    Knock,
     Wait(u64),
     /// So many rules are in force, and so many of them are stale.
     Dropped(usize, usize),
@@ -100,6 +104,9 @@ impl Night {
         let ours = PeerConfig { graceful_restart: graceful(true, false, 120), ..config(65001, 1) };
         let theirs = match offer {
             Offer::Nothing => None,
+            Offer::Aware => {
+                graceful(false, false, RESTART_TIME).map(|restart| GracefulRestart { families: vec![], ..restart })
+            }
             Offer::Graceful { n, f } => graceful(n, f, RESTART_TIME),
         };
         let theirs = PeerConfig { graceful_restart: theirs, ..config(65002, 2) };
@@ -213,6 +220,10 @@ impl Night {
             Reborn => {
                 self.pair.restart(B);
                 return self.up();
+            }
+            Knock => {
+                self.pair.restart(B);
+                (0..10).for_each(|_| self.second());
             }
             Wait(seconds) => (0..*seconds).for_each(|_| self.second()),
             Dropped(..) => {}
@@ -393,6 +404,10 @@ fn nights() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
             then(&[Cut, Back, Begin, Feed(0..7), Dropped(200, 193), End, Dropped(7, 0)]),
         ),
         ("a choked link, without N bits", PLAIN, "", then(&[Choke, Dropped(200, 200), Back, Dropped(200, 200)])),
+        ("a second connection of a peer that lists no families", Offer::Aware, "", then(&[Knock, Dropped(200, 0)])),
+        ("a second connection of a peer that has nothing", Offer::Nothing, "", then(&[Knock, Dropped(200, 0)])),
+        ("a peer that lists no families is lost", Offer::Aware, "", then(&[Cut, Dropped(0, 0)])),
+        ("a peer that lists no families is lost, held", Offer::Aware, HOLD, then(&[Cut, Back, Dropped(200, 200)])),
         ("a choked link of a peer that has nothing", Offer::Nothing, "", then(&[Choke, Dropped(0, 0)])),
         ("a restarted program", PLAIN, "", then(&[Reborn, Dropped(200, 200), Feed(0..200), EndOfRib, Dropped(200, 0)])),
         (
