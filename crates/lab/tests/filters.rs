@@ -47,6 +47,9 @@ fn sessions_of_other_daemons_and_protected_sources_pass() -> Result<()> {
         daemon.wait_status("the protection", Duration::from_secs(30), |status| {
             status.dataplane == "applied" && !status.advice.iter().any(|advice| advice.contains("[protect]"))
         })?;
+        let protected = daemon.status()?.protected.join("\n");
+        let told = ["neighbour discovery", "bgp: BGP sessions of other daemons", "packets from 198.51.100.53/32"];
+        ensure!(told.iter().all(|text| protected.contains(text)), "{protected}");
         ensure!(connects(&site.switch, &site.peers, PEER, 179)?, "{backend}: a session that we open");
         ensure!(connects(&site.peers, &site.switch, SWITCH, 179)?, "{backend}: a session that they open");
         ensure!(!connects(&site.switch, &site.peers, PEER, 8080)?, "{backend}: another session");

@@ -72,7 +72,7 @@ pub struct Options {
 }
 
 /// The default of [`Options::max_chain_rules`].
-pub const MAX_CHAIN_RULES: usize = 1000;
+pub const MAX_CHAIN_RULES: usize = 500;
 
 impl Default for Options {
     fn default() -> Self {

@@ -68,6 +68,9 @@ pub struct StatusView {
     pub damages: u64,
     /// How long the latest change took, milliseconds.
     pub apply_ms: f64,
+    /// What no rule touches, in words.
+    #[serde(default)]
+    pub protected: Vec<String>,
     /// What deserves a second look in the configuration.
     pub advice: Vec<String>,
     /// Lines of the log that were lost, since nobody read them in time.

@@ -1,10 +1,10 @@
 //! What types cannot say: values that do not fit together.
 
-use super::cumulus;
 use super::error::Problem;
 use super::explain;
 use super::values::is_loopback;
 use super::{Backend, Config, FamilyName, Pattern, Peer, Protect, Validation};
+use super::{cumulus, protect};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -29,6 +29,15 @@ pub(super) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>
     for (key, nets) in [("prefixes", &config.protect.prefixes), ("sources", &config.protect.sources)] {
         for (index, net) in nets.iter().enumerate() {
             prefix(net, &[Key("protect"), Key(key), Index(index)], &mut report);
+            if net.prefix_len() == 0 {
+                let message = format!("{net} is all there is: nothing would be filtered");
+                report.at(&[Key("protect"), Key(key), Index(index)], message);
+            }
+        }
+    }
+    for (index, preset) in config.protect.presets.iter().enumerate() {
+        if let Some(message) = protect::without_packets(preset) {
+            report.at(&[Key("protect"), Key("presets"), Index(index)], message);
         }
     }
     api(config, &mut report);

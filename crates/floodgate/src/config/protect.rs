@@ -2,11 +2,11 @@
 
 use super::error::nearest;
 use super::values::TextVisitor;
-use engine::protection::{PRESETS, Preset};
+use engine::protection::{PRESETS, Preset, Protection};
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer};
 use std::fmt::Display;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// What is protected, and, behind the word `from`, the only source it is protected for: `tcp/22 from 192.0.2.0/24`.
@@ -107,6 +107,19 @@ impl FromStr for PresetName {
     }
 }
 
+/// Why no packet would be protected by this preset, if that is so: it has none of the IP version of its source.
+pub(super) fn without_packets(preset: &FromSource<PresetName>) -> Option<String> {
+    let from = preset.from?;
+    let own = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].into();
+    let mut protection = Protection::default();
+    protection.preset(preset.what.0, &own, Some(from));
+    let name = preset.what.0.name;
+    protection
+        .items()
+        .is_empty()
+        .then(|| format!("{name} is not spoken over the IP version of {from}: nothing would be protected"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +135,17 @@ mod tests {
         assert_eq!((preset.what.0.name, preset.from), ("bgp", Some("2001:db8::1/128".parse().unwrap())));
         assert_eq!("ospf".parse::<FromSource<Protocol>>().unwrap().what, Protocol(89));
         assert_eq!("47".parse::<FromSource<Protocol>>().unwrap().what, Protocol(47));
+    }
+
+    #[test]
+    fn a_preset_from_a_source_of_the_other_version_is_told() {
+        let told = |text: &str| without_packets(&text.parse().unwrap());
+        assert!(told("mld from 192.0.2.1").is_some() && told("igmp from 2001:db8::1").is_some());
+        for text in
+            ["mld", "mld from fe80::/10", "bgp from 192.0.2.1", "ospf from 2001:db8::/32", "path-mtu from 192.0.2.1"]
+        {
+            assert_eq!(told(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -56,6 +56,8 @@ fn errors_say_where_what_and_what_was_meant() {
             "as = \"x\"",
             "f.toml:3:6: invalid type: string \"x\", expected an AS number from 1 to 4294967295",
         ),
+        ("[\"swp*\"]", "[\"swp*\"]\n[protect]\nsources = [\"0.0.0.0/0\"]", "f.toml:15:12: 0.0.0.0/0 is all there is"),
+        ("[\"swp*\"]", "[\"swp*\"]\n[protect]\npresets = [\"mld from 192.0.2.1\"]", "f.toml:15:12: mld is not spoken"),
         ("as = 65140\n", "", "f.toml:2:1: missing key `as`"),
         ("id = \"192.0.2.10\"", "id = \"192.0.2\"", "f.toml:4:6: `192.0.2` is no IPv4 address"),
         ("id = \"192.0.2.10\"", "id = \"0.0.0.0\"", "f.toml:4:6: a router id is not 0.0.0.0"),

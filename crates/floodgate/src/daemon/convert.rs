@@ -140,3 +140,36 @@ pub(crate) fn protection(config: &Config, addresses: &BTreeSet<IpAddr>) -> Prote
     }
     protection
 }
+
+/// What no rule touches, a sentence for each line of the configuration: not each of some thousand pairs of an address and a port.
+pub(super) fn protected(config: &Config, addresses: &BTreeSet<IpAddr>) -> Vec<String> {
+    let protect = &config.protect;
+    let from = |from: Option<IpNet>| from.map(|net| format!(" from {net}")).unwrap_or_default();
+    let own = match addresses.len() {
+        1 => "the address of this machine".to_owned(),
+        count => format!("the {count} addresses of this machine"),
+    };
+    let mut lines = vec![flowspec::Exemption::NeighborDiscovery.to_string()];
+    if !config.peers.is_empty() {
+        let names: Vec<&str> = config.peers.iter().map(|peer| peer.name.as_str()).take(8).collect();
+        let more = if config.peers.len() > names.len() { ", ..." } else { "" };
+        lines.push(format!("the BGP sessions with {}{more}", names.join(", ")));
+    }
+    lines.extend(protect.presets.iter().map(|preset| {
+        let what = preset.what.0;
+        format!("{}{}: {}", what.name, from(preset.from), what.about)
+    }));
+    let port = |port: Port| Traffic::Port { protocol: port.protocol, port: port.port };
+    let session = |port: Port| Traffic::Session { protocol: port.protocol, port: port.port };
+    lines.extend(protect.ports.iter().map(|it| format!("{}{} to {own}", port(it.what), from(it.from))));
+    lines.extend(protect.sessions.iter().map(|it| format!("{}{} to {own}", session(it.what), from(it.from))));
+    lines.extend(
+        protect
+            .protocols
+            .iter()
+            .map(|it| format!("{}{} to {own} and to groups of the link", Traffic::Protocol(it.what.0), from(it.from))),
+    );
+    lines.extend(protect.prefixes.iter().map(|net| format!("packets to {net}")));
+    lines.extend(protect.sources.iter().map(|net| format!("packets from {net}")));
+    lines
+}

@@ -202,6 +202,9 @@ pub(super) fn status_text(status: &StatusView) -> String {
     if let Some(error) = &status.state_error {
         table.add_row(["state", &format!("NOT SAVED, a restart would lose what changed: {error}")]);
     }
+    for protected in &status.protected {
+        table.add_row(["protected", protected]);
+    }
     for warning in &status.warnings {
         table.add_row(["warning", warning]);
     }

@@ -6,6 +6,7 @@ use crate::api::{AttachmentView, Explanation, OriginView, PeerView, RuleView, St
 use crate::cli::explain::{parse_packet, verdict, words_of};
 use crate::cli::input::to_hex;
 use crate::daemon::command::{Command, Paused, RuleFilter, Which};
+use crate::daemon::convert;
 use crate::daemon::peer_table::PeerEntry;
 use crate::events::{About, Kind, timestamp};
 use crate::net::PeerId;
@@ -108,6 +109,7 @@ impl Core {
             failures: applying.failures,
             damages: applying.damages,
             apply_ms: applying.took.as_secs_f64() * 1000.0,
+            protected: convert::protected(&self.config, &self.surroundings.addresses),
             advice: self.config.advice(),
             log_lines_lost: crate::logging::lost(),
         }
