@@ -56,7 +56,12 @@ pub enum Report {
         took: Duration,
     },
     /// Why no packet meets the rules although they are in force; `None`: packets do. Told when it changes, and before the outcome of a change.
-    Unfiltered(Option<String>),
+    Unfiltered {
+        /// In words.
+        why: Option<String>,
+        /// How it is doing now, so that all that is shown agrees.
+        condition: Condition,
+    },
     /// Somebody else changed or removed what we applied; in words.
     Damaged(String),
     /// Other rules than before can be in force; in words, what is otherwise.
@@ -192,7 +197,8 @@ impl<F: FnMut(Report)> Worker<F> {
         let unfiltered = if self.in_force { self.dataplane.unfiltered() } else { None };
         if unfiltered != self.unfiltered {
             self.unfiltered.clone_from(&unfiltered);
-            (self.report)(Report::Unfiltered(unfiltered));
+            let condition = self.dataplane.condition();
+            (self.report)(Report::Unfiltered { why: unfiltered, condition });
         }
     }
 

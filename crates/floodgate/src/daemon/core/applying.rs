@@ -323,7 +323,8 @@ impl Core {
                 self.engine.apply_failed(&error.to_string());
                 self.applying.failed(error.to_string(), took);
             }
-            Report::Unfiltered(why) => {
+            Report::Unfiltered { why, condition } => {
+                self.applying.condition = condition;
                 match &why {
                     Some(why) => tracing::error!("NOTHING IS FILTERED: {why}"),
                     None => tracing::info!("packets are filtered again"),
