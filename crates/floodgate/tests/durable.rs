@@ -3,6 +3,10 @@
 mod common;
 
 use common::{Daemon, wait};
+use engine::{Route, SnapshotPath, Timestamp};
+use floodgate::daemon::{ClockMark, WallTrust};
+use floodgate::state_file::{Journal, Origin, Record, load};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
@@ -233,7 +237,7 @@ fn a_second_start_names_the_first_and_touches_nothing() {
     let other_port = format!("127.0.0.1:{}", common::free_port());
     let port = format!("127.0.0.1:{}", daemon.port);
     for (what, changes) in [
-        ("has the state file", vec![]),
+        ("answers on", vec![]),
         ("has the state file", vec![(path("api.sock"), path("other.sock")), (port.clone(), other_port.clone())]),
         ("answers on", vec![(path("state"), path("other")), (port.clone(), other_port)]),
         // Nothing is the same but the port.
@@ -319,4 +323,79 @@ fn a_full_disk_is_told_and_tried_again() {
     assert!(!names.iter().any(|name| name == "state.new"), "{names:?}");
     crash(&mut daemon);
     wait("the rules again", || (daemon.rules() == rules).then_some(()));
+}
+
+/// A rule that was announced by hand.
+fn local(rule: &str, deadline: Option<u64>) -> Record {
+    let rule: flowspec::Rule = rule.parse().unwrap();
+    let nlri = Arc::new(rule.nlri);
+    let path = SnapshotPath {
+        nlri: Arc::clone(&nlri),
+        path_id: None,
+        received: Timestamp(0),
+        deadline: deadline.map(Timestamp),
+        route: Arc::new(Route::local(rule.actions)),
+    };
+    Record::Rule { nlri, paths: vec![(Origin::Local, path)] }
+}
+
+#[test]
+fn lifetimes_survive_a_boot_with_a_wrong_clock() {
+    // The clock of the boot before was years off, or nobody had vouched for it: only the time since this boot is sure.
+    for wall in [0, 4_000_000_000_000] {
+        let mut daemon = Daemon::start("", "");
+        daemon.signal("-TERM");
+        assert!(daemon.ended());
+        let state = daemon.path("state");
+        std::fs::remove_file(&state).unwrap();
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+        let up = uptime.split('.').next().unwrap().parse::<u64>().unwrap();
+        let time = 5_000_000_000_000;
+        let mark = ClockMark { time, boot_id: 1, since_boot: 7, wall, trust: WallTrust::None };
+        let end = |seconds: u64| Some(time / 1000 + up + seconds);
+        let mut octets = Vec::new();
+        let records = [
+            Record::Clock(mark),
+            local(NTP, end(12)),
+            local(DNS, Some(time / 1000 + up - 1)),
+            local("dst 192.0.2.9/32 then discard", None),
+        ];
+        records.iter().for_each(|record| record.encode(&mut octets));
+        let mut journal = Journal::open(&state, &load(&state)).unwrap();
+        assert!(journal.append(octets).wait(common::PATIENCE) && journal.close(common::PATIENCE));
+        let began = Instant::now();
+        daemon.run();
+        // What was over is; what was not goes on for what is left of it, also over crashes; and is shown by the clock as it is.
+        daemon.wait_rules(&[(NTP, "installed"), ("dst 192.0.2.9/32 then discard", "installed")]);
+        let expires = daemon.json(&["rules"])[0]["expires"].as_str().unwrap().to_owned();
+        let left = humantime::parse_rfc3339(&expires).unwrap().duration_since(std::time::SystemTime::now());
+        assert!(left.is_ok_and(|left| left < Duration::from_secs(15)), "{expires}");
+        crash(&mut daemon);
+        let patience = Instant::now() + Duration::from_secs(60);
+        while daemon.rules().len() > 1 {
+            assert!(Instant::now() < patience, "it does not end: {:?}", daemon.rules());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let lived = began.elapsed();
+        assert!(lived >= Duration::from_secs(10), "it ended after {lived:?}");
+    }
+}
+
+#[test]
+fn the_state_of_an_earlier_version_is_taken_over_once() {
+    let mut daemon = Daemon::start("", "");
+    daemon.signal("-TERM");
+    assert!(daemon.ended());
+    let text = "floodgate-state 1\nlocal\n\
+        path=- since=5 until=- next-hop=- origin=0 as-path=0/-/1 local-pref=- med=- originator=- clusters=0 llgr=00 \
+        wire ipv4 0120c0000201038111 8006000000000000\nend 1\n";
+    std::fs::write(daemon.path("state"), text).unwrap();
+    daemon.run();
+    let rule = ("dst 192.0.2.1/32 proto udp then discard", "installed");
+    daemon.wait_rules(&[rule]);
+    done(&daemon, &["announce", DNS]);
+    assert!(std::fs::read(daemon.path("state")).unwrap().starts_with(b"floodgate-state 2\n"));
+    crash(&mut daemon);
+    daemon.wait_rules(&[rule, (DNS, "installed")]);
+    assert!(!daemon.path("state.damaged").exists());
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// How often the data plane is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A change waits so long for the state file at most: filtering is worth more than knowing after a crash what was filtered.
+/// A change waits so long for the state file at most, once until that has caught up: filtering is worth more than knowing after a crash what was filtered.
 const STATE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A change that takes so long leaves much memory behind that is free, but not given back.
@@ -106,7 +106,7 @@ struct Worker<F> {
     unfiltered: Option<String>,
     /// A large change was applied since memory was given back.
     swollen: bool,
-    /// It was told that a change was applied before the state file had it.
+    /// The last change was applied before the state file had it.
     ahead: bool,
 }
 
@@ -178,9 +178,13 @@ impl<F: FnMut(Report)> Worker<F> {
     }
 
     fn wait_for(&mut self, ticket: &Ticket) {
-        if !ticket.wait(STATE_PATIENCE) && !std::mem::replace(&mut self.ahead, true) {
+        // A disk that was waited for in vain is not waited for again until it has caught up.
+        let patience = if self.ahead { Duration::ZERO } else { STATE_PATIENCE };
+        let behind = !ticket.wait(patience);
+        if behind && !self.ahead {
             tracing::warn!("the state file is slower than the data plane: changes are applied before they are in it");
         }
+        self.ahead = behind;
     }
 
     fn measure(&mut self, last: bool) {

@@ -7,7 +7,7 @@
 //! can tell.
 
 use engine::Timestamp;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the clocks of the machine say at one moment.
@@ -69,10 +69,14 @@ impl Clock {
         Clock { base: (last.time, 0), earlier: (last.trust != WallTrust::None).then_some(last) }
     }
 
+    /// The engine's time in milliseconds, as far as it is sure.
+    const fn sure(&self, since_boot: u64) -> u64 {
+        self.base.0.saturating_add(since_boot.saturating_sub(self.base.1))
+    }
+
     /// The engine's time in milliseconds.
     pub fn time(&mut self, now: &ClockReading) -> u64 {
-        let (time, since_boot) = self.base;
-        let time = time.saturating_add(now.since_boot.saturating_sub(since_boot));
+        let time = self.sure(now.since_boot);
         let Some(earlier) = self.earlier.filter(|_| now.synchronized) else { return time };
         // Now the time that the machine was off is known, too.
         self.earlier = None;
@@ -103,15 +107,23 @@ impl Clock {
 impl ClockReading {
     /// What this machine's clocks say.
     pub fn now() -> Self {
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let since_boot = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from);
         ClockReading {
             boot_id: boot_id(),
-            since_boot: milliseconds(since_boot.unwrap_or_default()),
+            since_boot: since_boot(),
             wall: milliseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
             synchronized: is_synchronized(),
         }
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds since the boot.
+fn since_boot() -> u64 {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from);
+    milliseconds(time.unwrap_or_default())
 }
 
 /// The kernel's name for this boot; 0 where it tells none.
@@ -140,10 +152,9 @@ pub(super) fn start(last: Option<ClockMark>) {
     CLOCK.get_or_init(|| Mutex::new(Clock::start(&ClockReading::now(), last)));
 }
 
-fn with_clock<T>(ask: impl FnOnce(&mut Clock, &ClockReading) -> T) -> T {
-    let now = ClockReading::now();
-    let clock = CLOCK.get_or_init(|| Mutex::new(Clock::start(&now, None)));
-    ask(&mut clock.lock().unwrap_or_else(PoisonError::into_inner), &now)
+fn clock() -> MutexGuard<'static, Clock> {
+    let clock = CLOCK.get_or_init(|| Mutex::new(Clock::start(&ClockReading::now(), None)));
+    clock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The engine's time. A second that has begun counts as passed: what lasts from now on is never shorter than asked.
@@ -153,17 +164,20 @@ pub(super) fn now() -> Timestamp {
 
 /// The whole seconds that are over: what ends then has ended.
 pub(super) fn passed() -> Timestamp {
-    Timestamp(with_clock(|clock, now| clock.time(now)) / 1000)
+    let mut clock = clock();
+    // Asked for each rule that comes in: what is not needed is not read.
+    let time = if clock.earlier.is_none() { clock.sure(since_boot()) } else { clock.time(&ClockReading::now()) };
+    Timestamp(time / 1000)
 }
 
 /// What to remember for the next start.
 pub(super) fn mark() -> ClockMark {
-    with_clock(|clock, now| clock.mark(now))
+    clock().mark(&ClockReading::now())
 }
 
 /// When that is, as people reckon, by the wall's clock as it is now.
 pub(super) fn date(time: Timestamp) -> SystemTime {
-    let wall = with_clock(|clock, now| clock.wall(now, time.0.saturating_mul(1000)));
+    let wall = clock().wall(&ClockReading::now(), time.0.saturating_mul(1000));
     crate::events::unix_time(wall / 1000)
 }
 

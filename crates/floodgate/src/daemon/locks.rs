@@ -14,7 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Where the locks of data planes are, for all daemons of the machine.
+/// Where the locks are, for all daemons of the machine: in memory, so that a full disk keeps nobody from starting.
 const DIRECTORY: &str = "/run/floodgate";
 
 /// Between two tries.
@@ -36,14 +36,19 @@ impl Locks {
             if self.0.contains_key(&path) {
                 continue;
             }
-            let lock = loop {
-                match lock(&path).with_context(|| format!("cannot lock {}", path.display()))? {
-                    Ok(lock) => break lock,
-                    Err(_) if Instant::now() < end => std::thread::sleep(PAUSE),
-                    Err(pid) => bail!("another floodgate{pid} {what}; stop it first"),
+            loop {
+                match lock(&path) {
+                    Ok(Ok(lock)) => drop(taken.0.insert(path, lock)),
+                    Ok(Err(_)) if Instant::now() < end => {
+                        std::thread::sleep(PAUSE);
+                        continue;
+                    }
+                    Ok(Err(pid)) => bail!("another floodgate{pid} {what}; stop it first"),
+                    // To filter is worth more than to know that nobody else does.
+                    Err(error) => tracing::warn!(%error, "cannot lock {}", path.display()),
                 }
-            };
-            taken.0.insert(path, lock);
+                break;
+            }
         }
         self.0.append(&mut taken.0);
         Ok(())
@@ -66,25 +71,18 @@ impl Drop for Locks {
 
 /// The files, and what a daemon does that has them.
 fn needed(config: &Config) -> Result<Vec<(PathBuf, String)>> {
-    let beside = |path: &Path| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".lock");
-        PathBuf::from(name)
-    };
-    let mut needed = Vec::new();
     let (state, socket) = (&config.state.file, &config.api.socket);
-    if state.parent().is_some_and(Path::is_dir) {
-        needed.push((beside(state), format!("has the state file {}", state.display())));
-    }
-    if let Some((name, what)) = data_plane(config)? {
-        needed.push((directory(socket).join(name + ".lock"), what));
-    }
     // Where it is to be, nothing may be yet.
     if let Some(parent) = socket.parent() {
         std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     }
-    needed.push((beside(socket), format!("answers on {}", socket.display())));
-    Ok(needed)
+    let directory = directory(socket);
+    let mut needed = vec![(format!("socket-{}", identity(socket)), format!("answers on {}", socket.display()))];
+    if !state.as_os_str().is_empty() {
+        needed.push((format!("state-{}", identity(state)), format!("has the state file {}", state.display())));
+    }
+    needed.extend(data_plane(config)?);
+    Ok(needed.into_iter().map(|(name, what)| (directory.join(name + ".lock"), what)).collect())
 }
 
 /// A name for what is filtered with, the same for all who filter with it, and in words.

@@ -25,6 +25,9 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Longest wait.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// A disk that takes nothing for so long is trouble.
+const STUCK: Duration = Duration::from_secs(5);
+
 /// Octets that may wait for the disk.
 const MOST_QUEUED: u64 = 64 << 20;
 
@@ -81,11 +84,25 @@ struct SharedState {
     written: u64,
     /// Octets that wait to be written.
     queued: u64,
+    /// Some wait, and none were written since.
+    stuck_since: Option<Instant>,
     /// Octets in the file.
     length: u64,
     /// The whole is to be written anew, and from when on.
     rewrite_at: Option<Instant>,
     trouble: Option<String>,
+}
+
+impl SharedState {
+    fn queue(&mut self, octets: usize) {
+        self.queued += octets as u64;
+        self.stuck_since.get_or_insert_with(Instant::now);
+    }
+
+    fn taken(&mut self, octets: usize) {
+        self.queued = self.queued.saturating_sub(octets as u64);
+        self.stuck_since = (self.queued > 0).then(Instant::now);
+    }
 }
 
 impl Shared {
@@ -161,7 +178,13 @@ impl Journal {
 
     /// Why what happens is not kept, if it is not.
     pub fn trouble(&self) -> Option<String> {
-        self.shared.lock().trouble.clone()
+        let state = self.shared.lock();
+        let stuck = state.stuck_since.filter(|since| since.elapsed() > STUCK);
+        let stuck = stuck.map(|since| {
+            let (path, seconds) = (self.path.display(), since.elapsed().as_secs());
+            format!("cannot write {path}: the disk has taken nothing for {seconds} s")
+        });
+        state.trouble.clone().or(stuck)
     }
 
     /// Appends records. They are in the file once the ticket says so.
@@ -192,7 +215,7 @@ impl Journal {
         let mut state = self.shared.lock();
         let fits = state.queued + octets as u64 <= MOST_QUEUED;
         if fits {
-            state.queued += octets as u64;
+            state.queue(octets);
         } else {
             state.trouble.get_or_insert_with(|| "the disk does not keep up".to_owned());
             state.rewrite_at.get_or_insert_with(|| Instant::now() + RETRY);
@@ -232,7 +255,7 @@ impl Journal {
     /// A part of the whole.
     pub fn rewrite_part(&self, octets: Vec<u8>) {
         // Where there is no room, the room is short for appending, too, and that is told.
-        self.shared.lock().queued += octets.len() as u64;
+        self.shared.lock().queue(octets.len());
         self.send(Message::Part(octets));
     }
 
@@ -321,17 +344,17 @@ impl Writer {
             };
             match message {
                 Message::Append { octets, ticket, durable } => {
-                    self.taken(&octets);
                     self.append(&octets, ticket, durable);
+                    self.shared.lock().taken(octets.len());
                 }
                 Message::Begin => self.begin(),
                 Message::Part(octets) => {
-                    self.taken(&octets);
                     if let Some(next) = &mut self.next
                         && let Err(error) = next.write(&octets)
                     {
                         self.abandon(&error);
                     }
+                    self.shared.lock().taken(octets.len());
                 }
                 Message::Finish => self.sync_parts_beside(),
                 Message::PartsSynced(outcome) => match outcome.and_then(|()| self.take_place()) {
@@ -350,11 +373,6 @@ impl Writer {
                 }
             }
         }
-    }
-
-    fn taken(&self, octets: &[u8]) {
-        let mut state = self.shared.lock();
-        state.queued = state.queued.saturating_sub(octets.len() as u64);
     }
 
     /// Goes on behind so many octets of what is there.

@@ -20,8 +20,8 @@ const MARK: [u8; 4] = [0xf1, 0x0d, 0x6a, 0x7e];
 /// Octets ahead of the payload.
 pub(super) const HEADER: usize = 12;
 
-/// The longest payload that is taken for one: a rule of 64 peers with all the actions that fit into a message.
-const LONGEST: usize = 1 << 20;
+/// The longest payload that is taken for one: a rule of 200 peers with all the actions that fit into a message.
+const LONGEST: usize = 16 << 20;
 
 /// What a record says. Each takes the place of what an earlier one said of the same.
 #[derive(Clone, Debug, PartialEq)]

@@ -245,8 +245,8 @@ impl Core {
             Change::Stop { keep } => {
                 self.stopping = true;
                 self.history.record(Kind::Stopping, About::default());
-                self.save_at_the_end(keep);
                 self.applying.stop(!keep);
+                self.save_at_the_end(keep);
             }
         }
     }
