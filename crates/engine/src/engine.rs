@@ -161,6 +161,7 @@ impl Engine {
             let changed = !Arc::ptr_eq(&old.route, &route);
             if changed {
                 old.route = route;
+                old.presumed_feasible = false;
             }
             // Announcing it again starts its life anew. What is sent again after a session loss or a refresh is no new wish: its life
             // goes on as it was.

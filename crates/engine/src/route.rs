@@ -139,6 +139,8 @@ pub(crate) struct Path {
     pub(crate) stale: bool,
     /// The loss by which it became stale, among those of its peer and family.
     pub(crate) loss: u16,
+    /// It was in force in an earlier run, so it was feasible then: that counts until the unicast routes have come again.
+    pub(crate) presumed_feasible: bool,
     /// A route refresh has begun, and the peer has not sent it again since.
     pub(crate) unrefreshed: bool,
     /// Stale for so long that any other route is better (RFC 9494).
@@ -159,6 +161,7 @@ impl Path {
             path_id,
             stale: false,
             loss: 0,
+            presumed_feasible: false,
             unrefreshed: false,
             long_lived: false,
             excess: false,

@@ -133,7 +133,7 @@ impl DecisionContext<'_> {
             return if peer.config.external { Err(Out::Guarded(Guarded::NoPolicy)) } else { Ok(()) };
         };
         validate::check_first_as(path, policy.first_as).map_err(Out::Infeasible)?;
-        if policy.validate {
+        if policy.validate && !path.presumed_feasible {
             validate::validate(nlri, path, self.unicast, self.peers, policy.without_destination)
                 .map_err(Out::Infeasible)?;
         }

@@ -8,7 +8,8 @@ use super::stale::Retention;
 use crate::key::RuleKey;
 use crate::route::{AsPathFacts, Origin, Path, PathFacts, PeerId, Route, RouteFamily, Timestamp};
 use crate::table::Record;
-use flowspec::{Action, Community, Family, Nlri, PathId};
+use flowspec::{Action, Community, Family, Nlri, PathId, RuleId};
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Bound;
@@ -91,6 +92,26 @@ impl Engine {
     /// About how many rules there are.
     pub fn rule_count(&self) -> usize {
         self.table.rules.len()
+    }
+
+    /// The data plane has these rules in force since an earlier run. Those of them that were remembered were feasible then, and unicast routes are
+    /// not remembered: until [`validate_presumed`](Self::validate_presumed) they count as feasible, unless several peers announce one of them.
+    pub fn presume_feasible(&mut self, in_force: &BTreeSet<RuleId>) {
+        self.table.touch_where(|key, record| match (&mut record.paths[..], key.nlri()) {
+            ([path], Some(nlri)) if path.stale && in_force.contains(&nlri.id()) => {
+                path.presumed_feasible = true;
+                true
+            }
+            _ => false,
+        });
+    }
+
+    /// The unicast routes have come again, or had the time to: nothing is presumed any longer.
+    pub fn validate_presumed(&mut self) {
+        self.table.touch_where(|_, record| {
+            let presumed = record.paths.iter_mut().map(|path| std::mem::take(&mut path.presumed_feasible));
+            presumed.fold(false, |any, presumed| any | presumed)
+        });
     }
 
     /// Takes back what was remembered of a peer, before its session is up. Its rules are stale until the peer sends them again, and go as

@@ -601,6 +601,49 @@ fn what_is_remembered_comes_back_stale() {
 }
 
 #[test]
+fn what_was_feasible_stays_until_the_unicast_routes_have_come_again() {
+    let validating = config(Some(Policy { validate: true, ..open() }));
+    let as_path = AsPathFacts { length: 1, leftmost: Some(65001), internal: false };
+    let facts = PathFacts { as_path, ..PathFacts::default() };
+    let mut engine = started(validating.clone());
+    for host in ["192.0.2.1/32", "198.51.100.1/32"] {
+        announce_with(&mut engine, PEER, &format!("dst {host} then discard"), facts);
+    }
+    let lines: Vec<String> = engine.snapshot().map(|(_, path)| path.to_string()).collect();
+    let retain = [Retention { family: V4, until: Some(NOW.plus(180)), long_lived_until: None, renews: true }];
+    // The first of them was in force, the second was not.
+    let in_force = [nlri("dst 192.0.2.1/32").id()].into();
+    let again = || {
+        let mut again = Engine::new(validating.clone());
+        again.restore(PEER, lines.iter().map(|line| line.parse().unwrap()), &retain);
+        again.presume_feasible(&in_force);
+        apply(&mut again);
+        assert_eq!(states(&again), ["stale", "infeasible no-route"]);
+        again
+    };
+    // Sent again before the unicast routes are.
+    let mut engine = again();
+    announce_with(&mut engine, PEER, "dst 192.0.2.1/32 then discard", facts);
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed", "infeasible no-route"]);
+    let unicast = Arc::new(Route { facts, ..Route::default() });
+    engine.announce_unicast(PEER, "192.0.2.0/24".parse().unwrap(), None, unicast);
+    engine.validate_presumed();
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed", "infeasible no-route"]);
+    // The routes do not come: nothing is presumed any longer.
+    let mut engine = again();
+    engine.validate_presumed();
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["infeasible no-route", "infeasible no-route"]);
+    // It is announced otherwise: that is another wish.
+    let mut engine = again();
+    announce_with(&mut engine, PEER, "dst 192.0.2.1/32 then rate 1mbps", facts);
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["infeasible no-route", "infeasible no-route"]);
+}
+
+#[test]
 fn peers_that_are_no_longer_configured_take_their_rules_along() {
     let mut engine = engine();
     announce(&mut engine, PEER, "dst 192.0.2.1/32 then discard");

@@ -7,6 +7,7 @@ mod answers;
 mod applying;
 mod leftovers;
 mod malformed;
+mod presumed;
 mod quiet;
 mod sessions;
 mod state_writer;
@@ -118,6 +119,8 @@ pub(in crate::daemon) struct Core {
     pause: Option<Pause>,
     /// Nothing is changed yet: there are filters that the state file does not know.
     leftovers: Option<leftovers::Leftovers>,
+    /// Rules of an earlier run count as feasible until then at most.
+    presumed_until: Option<Instant>,
     /// Requests that wait for new counters, and until when.
     waiting: Vec<(Instant, Command)>,
     wishes: mpsc::Sender<Wish>,
@@ -164,6 +167,7 @@ impl Core {
             state: StateWriter::open(&config, &loaded),
             pause: None,
             leftovers: None,
+            presumed_until: None,
             waiting: Vec::new(),
             wishes,
             listening: Vec::new(),
@@ -176,6 +180,7 @@ impl Core {
         };
         core.history.record(Kind::Started, About::default());
         core.take_over(loaded);
+        core.presume_feasible(&left);
         core.find_leftovers(left);
         Ok(core)
     }
@@ -299,6 +304,7 @@ impl Core {
         self.answer_the_impatient();
         self.end_pause_if_due();
         self.look_at_leftovers();
+        self.look_at_presumed();
         self.rewrite_if_due();
     }
 }
