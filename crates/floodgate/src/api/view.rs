@@ -71,6 +71,9 @@ pub struct StatusView {
     /// What no rule touches, in words.
     #[serde(default)]
     pub protected: Vec<String>,
+    /// Seconds since the rules' counters were read, where they were.
+    #[serde(default)]
+    pub counters_age: Option<f64>,
     /// What deserves a second look in the configuration.
     pub advice: Vec<String>,
     /// Lines of the log that were lost, since nobody read them in time.
@@ -175,6 +178,9 @@ pub struct RuleView {
     pub entries: u64,
     /// Who announces it.
     pub origins: Vec<OriginView>,
+    /// When it was first announced by those who announce it now, RFC 3339.
+    #[serde(default)]
+    pub since: Option<String>,
     /// When it ends, RFC 3339, where it does.
     pub expires: Option<String>,
     /// Packets that matched, where it is installed.

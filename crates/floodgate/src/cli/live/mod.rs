@@ -3,8 +3,12 @@
 mod caution;
 mod change;
 mod client;
+mod rates;
 mod samples;
 mod show;
+mod terminal;
+mod top;
+mod units;
 mod watch;
 
 use super::output::complain;
@@ -29,7 +33,7 @@ pub enum LiveCommand {
     /// Show the rules, in enforcement order
     Rules(RulesArgs),
     /// Show the busiest rules, again and again
-    Top(LiveArgs),
+    Top(TopArgs),
     /// Show what happens as it happens
     Watch(LiveArgs),
     /// Show packets that rules sampled, as they come
@@ -91,20 +95,44 @@ pub struct LiveArgs {
 /// Arguments of `rules`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "FILTER words must all fit: a state (installed, refused, guarded..), a family, a peer or `local`, an address or prefix
-(rules whose destination overlaps), the beginning of an id, or part of the text.
+    after_help = "FILTER words must all fit: a state (installed, refused, guarded..), a family, a peer or `local`,
+an address or prefix (rules whose destination overlaps), the beginning of an id, or part of the text.
 
 Examples:
   floodgate rules
   floodgate rules 192.0.2.1
   floodgate rules guarded controller
+  floodgate rules --rates 203.0.113.0/24
   floodgate rules --json | jq .text"
 )]
 pub struct RulesArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
+    /// Read the counters twice, a second apart, and show rates
+    #[arg(long)]
+    pub rates: bool,
     /// Which rules
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+}
+
+/// Arguments of `top`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Keys: p, b, d, t sort by packets, bits or dropped packets a second, or packets in total; / filters, with the words of
+`floodgate rules`; space pauses; q quits. Without a terminal it measures for a second and ends.
+
+Examples:
+  floodgate top
+  floodgate top 203.0.113.0/24
+  floodgate top --json | head -5 | jq '{text, packets_per_second}'"
+)]
+pub struct TopArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// Which rules, as for `rules`
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
 }
@@ -204,8 +232,8 @@ pub fn run(command: &LiveCommand) -> Result<u8> {
         LiveCommand::Check(args) => check(args),
         LiveCommand::Status(args) => show::status(args),
         LiveCommand::Peers(args) => show::peers(args),
-        LiveCommand::Rules(args) => show::rules(&args.live, &args.filter),
-        LiveCommand::Top(args) => watch::top(args),
+        LiveCommand::Rules(args) => show::rules(args),
+        LiveCommand::Top(args) => top::top(args),
         LiveCommand::Watch(args) => watch::watch(args),
         LiveCommand::Samples(args) => samples::samples(args),
         LiveCommand::History(args) => show::history(&args.live, args.count),

@@ -1,7 +1,9 @@
 //! Commands that look.
 
 use super::client::{Client, Failure, escape};
-use super::{LiveArgs, NEGATIVE, OK, ask, fetch};
+use super::rates::{PERIOD, Rated, Readings};
+use super::units;
+use super::{LiveArgs, NEGATIVE, OK, RulesArgs, ask, fetch};
 use crate::api::{AttachmentView, ExplainRequest, Explanation, PeerView, RuleView, StatusView};
 use crate::cli::input::to_hex;
 use crate::cli::output::Output;
@@ -49,24 +51,34 @@ pub(super) fn peers(args: &LiveArgs) -> Result<u8> {
 }
 
 /// The rules, in enforcement order. The answer is no if none is what was asked for.
-pub(super) fn rules(args: &LiveArgs, filter: &[String]) -> Result<u8> {
-    ask(args, async |client: &Client| -> Result<u8, Failure> {
+pub(super) fn rules(args: &RulesArgs) -> Result<u8> {
+    let RulesArgs { live, rates, filter } = args;
+    ask(live, async |client: &Client| -> Result<u8, Failure> {
         let mut output = Output::new();
-        let path = rules_path(filter);
         let mut found = false;
-        if args.json {
+        if live.json && !rates {
             let each = |line: &str| {
                 found = true;
                 Ok(output.line(line).map(|()| true)?)
             };
-            client.lines(&path, each).await?;
+            client.lines(&rules_path(filter), each).await?;
         } else {
-            let rules = fetch_rules(client, filter, usize::MAX).await?;
+            let mut readings = Readings::default();
+            let rules = if *rates {
+                readings.read(client, filter).await?;
+                tokio::time::sleep(PERIOD).await;
+                readings.read(client, filter).await?.1
+            } else {
+                let rules = fetch_rules(client, filter, usize::MAX).await?;
+                rules.into_iter().map(|rule| Rated { rule, rate: None }).collect()
+            };
             found = !rules.is_empty();
-            if rules.is_empty() {
+            if live.json {
+                rules.iter().try_for_each(|rule| output.json(rule))?;
+            } else if rules.is_empty() {
                 output.line(if filter.is_empty() { "no rules" } else { "no such rules" })?;
             } else {
-                output.line(&rules_table(&rules))?;
+                output.line(&rules_table(&rules, *rates, SystemTime::now()))?;
             }
         }
         output.finish()?;
@@ -267,12 +279,16 @@ fn from_now(time: &str) -> String {
     }
 }
 
-/// The rules as a table.
-pub(super) fn rules_table(rules: &[RuleView]) -> String {
+/// The rules as a table; with rates, where those were asked for.
+fn rules_table(rules: &[Rated], rates: bool, now: SystemTime) -> String {
     let mut table = plain_table();
-    table.set_header(["ID", "STATE", "PACKETS", "BYTES", "PEER", "RULE"]);
-    let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-    for rule in rules {
+    let mut header = vec!["ID", "STATE", "SINCE", "EXPIRES", "PACKETS", "BYTES", "DROPPED"];
+    header.extend(if rates { &["PACKETS/S", "BITS/S", "DROPPED/S"][..] } else { &[] });
+    header.extend(["PEER", "RULE"]);
+    table.set_header(header);
+    let none = || "-".to_owned();
+    let count = |value: Option<u64>| value.map_or_else(none, units::count);
+    for Rated { rule, rate } in rules {
         let origin = |origin: &crate::api::OriginView| {
             if origin.stale { format!("{} (stale)", origin.peer) } else { origin.peer.clone() }
         };
@@ -283,14 +299,24 @@ pub(super) fn rules_table(rules: &[RuleView]) -> String {
                 reason += &format!("\n  what {} asks for does not count: {why}", origin.peer);
             }
         }
-        table.add_row([
+        let mut row = vec![
             rule.id.clone(),
             rule.state.clone(),
-            number(rule.packets),
-            number(rule.bytes),
-            rule.origins.iter().map(origin).collect::<Vec<_>>().join(", "),
-            format!("{}{reason}", rule.text),
-        ]);
+            units::ago(rule.since.as_deref(), now),
+            units::until(rule.expires.as_deref(), now),
+            count(rule.packets),
+            rule.bytes.map_or_else(none, units::octets),
+            count(rule.dropped),
+        ];
+        if rates {
+            row.push(rate.map_or_else(none, |rate| units::rate(rate.packets_per_second, "pps")));
+            row.push(rate.map_or_else(none, |rate| units::rate(rate.bits_per_second, "bps")));
+            let dropped = rate.and_then(|rate| rate.dropped_per_second);
+            row.push(dropped.map_or_else(none, |dropped| units::rate(dropped, "pps")));
+        }
+        row.push(rule.origins.iter().map(origin).collect::<Vec<_>>().join(", "));
+        row.push(format!("{}{reason}", rule.text));
+        table.add_row(row);
     }
     table.trim_fmt()
 }

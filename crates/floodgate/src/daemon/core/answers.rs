@@ -110,6 +110,7 @@ impl Core {
             damages: applying.damages,
             apply_ms: applying.took.as_secs_f64() * 1000.0,
             protected: convert::protected(&self.config, &self.surroundings.addresses),
+            counters_age: applying.counters_age(),
             advice: self.config.advice(),
             log_lines_lost: crate::logging::lost(),
         }
@@ -200,6 +201,7 @@ impl Core {
             notes: rule.notes(),
             entries: state.entries(),
             origins: origins.collect(),
+            since: Some(timestamp(clock::date(rule.announced()))),
             expires: rule.expires().map(|end| timestamp(clock::date(end))),
             packets: counter.map(|counter| counter.packets),
             bytes: counter.map(|counter| counter.bytes),

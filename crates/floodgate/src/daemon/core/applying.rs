@@ -161,6 +161,11 @@ impl Applying {
         self.measuring && self.phase == Phase::Idle
     }
 
+    /// Seconds since counters were read.
+    pub(super) fn counters_age(&self) -> Option<f64> {
+        self.measured.map(|at| at.elapsed().as_secs_f64())
+    }
+
     /// What counts is about to be taken out: rules that come back go on counting from here.
     pub(super) fn keep_counts(&self) {
         self.send(Order::Measure { last: true });

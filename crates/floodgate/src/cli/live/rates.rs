@@ -1,0 +1,128 @@
+//! How busy rules are now: the difference of two readings of their counters.
+
+use super::client::{Client, Failure};
+use super::show::fetch_rules;
+use crate::api::{RuleView, StatusView};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Between two readings.
+pub(super) const PERIOD: Duration = Duration::from_secs(1);
+
+/// Shorter times between two readings say little.
+const SHORTEST: Duration = Duration::from_millis(200);
+
+/// What happens to a rule's packets, a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub(super) struct Rate {
+    /// Packets that match.
+    pub(super) packets_per_second: f64,
+    /// Bits of those packets.
+    pub(super) bits_per_second: f64,
+    /// Packets of those that are dropped; `None` where the back end does not count them.
+    pub(super) dropped_per_second: Option<f64>,
+}
+
+/// A rule, and its rate where there are two readings.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub(super) struct Rated {
+    #[serde(flatten)]
+    pub(super) rule: RuleView,
+    #[serde(flatten)]
+    pub(super) rate: Option<Rate>,
+}
+
+/// The readings so far.
+#[derive(Debug, Default)]
+pub(super) struct Readings {
+    counted: Option<Instant>,
+    counters: HashMap<String, (u64, u64, Option<u64>)>,
+    rates: HashMap<String, Rate>,
+}
+
+impl Readings {
+    /// Reads the status and the rules that fit.
+    pub(super) async fn read(
+        &mut self,
+        client: &Client,
+        filter: &[String],
+    ) -> Result<(StatusView, Vec<Rated>), Failure> {
+        // The status first: it has the counters read, if they are old, and says when that was.
+        let status: StatusView = client.get("/v1/status").await?;
+        let now = Instant::now();
+        let age = Duration::try_from_secs_f64(status.counters_age.unwrap_or_default()).unwrap_or_default();
+        let counted = now.checked_sub(age).unwrap_or(now);
+        let rules = fetch_rules(client, filter, usize::MAX).await?;
+        Ok((status, self.take(counted, rules)))
+    }
+
+    /// Takes in counters as they were at this time.
+    fn take(&mut self, counted: Instant, rules: Vec<RuleView>) -> Vec<Rated> {
+        let since = self.counted.map(|before| counted.saturating_duration_since(before));
+        // Of one reading that is shown twice there is no difference; what was known still holds.
+        if since.is_none_or(|since| since >= SHORTEST) {
+            self.rates.clear();
+            for rule in &rules {
+                if let (Some(since), Some(before)) = (since, self.counters.get(&rule.id)) {
+                    self.rates.extend(rate(rule, *before, since).map(|rate| (rule.id.clone(), rate)));
+                }
+            }
+            let counters =
+                rules.iter().filter_map(|rule| Some((rule.id.clone(), (rule.packets?, rule.bytes?, rule.dropped))));
+            self.counters = counters.collect();
+            self.counted = Some(counted);
+        }
+        rules.into_iter().map(|rule| Rated { rate: self.rates.get(&rule.id).copied(), rule }).collect()
+    }
+}
+
+/// `None` where there are no counters, or smaller ones than before: those were set back.
+fn rate(rule: &RuleView, before: (u64, u64, Option<u64>), since: Duration) -> Option<Rate> {
+    let seconds = since.as_secs_f64();
+    let second = |now: u64, before: u64| Some(now.checked_sub(before)? as f64 / seconds);
+    let dropped = rule.dropped.zip(before.2).and_then(|(now, before)| second(now, before));
+    Some(Rate {
+        packets_per_second: second(rule.packets?, before.0)?,
+        bits_per_second: second(rule.bytes?, before.1)? * 8.0,
+        dropped_per_second: dropped,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(id: &str, packets: u64) -> RuleView {
+        RuleView {
+            id: id.to_owned(),
+            packets: Some(packets),
+            bytes: Some(packets * 100),
+            dropped: Some(packets / 2),
+            ..RuleView::default()
+        }
+    }
+
+    #[test]
+    fn a_rate_is_the_difference_of_two_readings() {
+        let start = Instant::now();
+        let mut readings = Readings::default();
+        let rates = |rated: Vec<Rated>| {
+            rated.iter().map(|rated| rated.rate.map(|rate| rate.packets_per_second)).collect::<Vec<_>>()
+        };
+        assert_eq!(rates(readings.take(start, vec![rule("a", 1000)])), [None]);
+        let after = start + Duration::from_secs(2);
+        let rated = readings.take(after, vec![rule("a", 3000), rule("b", 5)]);
+        let rate = rated[0].rate.unwrap();
+        assert_eq!(
+            (rate.packets_per_second, rate.bits_per_second, rate.dropped_per_second),
+            (1000.0, 800_000.0, Some(500.0))
+        );
+        assert_eq!(rated[1].rate, None);
+        // The same counters once more are no standstill; counters that were set back are no rate.
+        assert_eq!(rates(readings.take(after, vec![rule("a", 3000), rule("b", 5)])), [Some(1000.0), None]);
+        assert_eq!(
+            rates(readings.take(after + Duration::from_secs(1), vec![rule("a", 10), rule("b", 5)])),
+            [None, Some(0.0)]
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! The terminal while something is shown on all of it: keys come one by one, and afterwards it is as before.
+
+use nix::sys::termios::{self, LocalFlags, SetArg, SpecialCharacterIndices, Termios};
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsRawFd;
+use tokio::sync::mpsc;
+
+/// A key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// A character.
+    Char(char),
+    /// Enter.
+    Enter,
+    /// Backspace.
+    Back,
+    /// Escape.
+    Escape,
+    /// Control-C, or the end of input.
+    Interrupt,
+}
+
+/// The terminal as it was; dropped, it is so again.
+pub(super) struct Terminal {
+    before: Termios,
+}
+
+impl Terminal {
+    /// Takes the terminal over, if standard input and output are one.
+    pub(super) fn take() -> Option<(Self, mpsc::Receiver<Key>)> {
+        let stdin = io::stdin();
+        if !stdin.is_terminal() || !io::stdout().is_terminal() {
+            return None;
+        }
+        let before = termios::tcgetattr(&stdin).ok()?;
+        let mut changed = before.clone();
+        changed.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG);
+        changed.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+        changed.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+        termios::tcsetattr(&stdin, SetArg::TCSANOW, &changed).ok()?;
+        // The other screen, without a cursor.
+        write("\x1b[?1049h\x1b[?25l");
+        let (sender, keys) = mpsc::channel(16);
+        std::thread::Builder::new().name("keys".to_owned()).spawn(move || read(&sender)).ok()?;
+        Some((Terminal { before }, keys))
+    }
+
+    /// Shows these lines and nothing else.
+    pub(super) fn show(&self, lines: &[String]) {
+        let mut text = "\x1b[H".to_owned();
+        for (index, line) in lines.iter().enumerate() {
+            text.push_str(if index > 0 { "\r\n" } else { "" });
+            text.push_str(line);
+            text.push_str("\x1b[K");
+        }
+        text.push_str("\x1b[J");
+        write(&text);
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        write("\x1b[?25h\x1b[?1049l");
+        let _ = termios::tcsetattr(io::stdin(), SetArg::TCSANOW, &self.before);
+    }
+}
+
+fn write(text: &str) {
+    let mut stdout = io::stdout();
+    // A terminal that is gone ends the program by its keys.
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Until nobody wants a key any more. The thread ends with the program.
+fn read(keys: &mpsc::Sender<Key>) {
+    let mut octets = [0; 64];
+    loop {
+        let count = io::stdin().lock().read(&mut octets).unwrap_or(0);
+        let read = if count == 0 { vec![Key::Interrupt] } else { decode(&octets[..count]) };
+        if read.into_iter().any(|key| keys.blocking_send(key).is_err()) || count == 0 {
+            return;
+        }
+    }
+}
+
+/// Keys of what was read at once. Sequences that begin with escape, such as arrows, mean nothing here.
+fn decode(octets: &[u8]) -> Vec<Key> {
+    if octets.len() > 1 && octets.first() == Some(&0x1b) {
+        return Vec::new();
+    }
+    let text = String::from_utf8_lossy(octets);
+    let key = |c| match c {
+        '\r' | '\n' => Some(Key::Enter),
+        '\u{7f}' | '\u{8}' => Some(Key::Back),
+        '\u{1b}' => Some(Key::Escape),
+        '\u{3}' | '\u{4}' => Some(Key::Interrupt),
+        c if c.is_control() => None,
+        c => Some(Key::Char(c)),
+    };
+    text.chars().filter_map(key).collect()
+}
+
+/// Rows and columns, where standard output is a terminal that tells.
+pub(super) fn window() -> Option<(usize, usize)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel writes a `winsize` to the pointer, which is to one that outlives the call.
+    let outcome = unsafe { libc::ioctl(io::stdout().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (outcome == 0 && size.ws_row > 0 && size.ws_col > 0).then(|| (size.ws_row.into(), size.ws_col.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_told_from_sequences() {
+        assert_eq!(decode(b"qp"), [Key::Char('q'), Key::Char('p')]);
+        assert_eq!(decode(b"\x1b[A"), []);
+        assert_eq!(decode(b"\x1b"), [Key::Escape]);
+        assert_eq!(decode(b"\x03\r\x7f\x01"), [Key::Interrupt, Key::Enter, Key::Back]);
+    }
+}
