@@ -175,6 +175,8 @@ pub enum Guarded {
         /// The shortest allowed.
         shortest: u8,
     },
+    /// The peer may filter some destinations only, and the rule has none, or one that is everything.
+    NoDestination,
     /// The peer may not filter this destination.
     Destination,
     /// The peer may not ask for this action.
@@ -203,7 +205,7 @@ impl Guarded {
             Guarded::Protected(_) => "protected",
             Guarded::WithoutDestination => "without-destination",
             Guarded::TooShort { .. } => "too-short",
-            Guarded::Destination => "destination",
+            Guarded::NoDestination | Guarded::Destination => "destination",
             Guarded::Action(_) => "action",
             Guarded::UnknownAction(_) => "unknown-action",
             Guarded::RedirectTarget(_) => "redirect-target",
@@ -222,6 +224,9 @@ impl fmt::Display for Guarded {
             Guarded::TooShort { length, shortest } => {
                 write!(f, "destination prefix length {length}; the shortest allowed for this peer is {shortest}")
             }
+            Guarded::NoDestination => f.write_str(
+                "the peer may filter its own destinations only (allow.destinations), and this rule has none, so that it is for all",
+            ),
             Guarded::Destination => f.write_str("the peer may not filter this destination"),
             Guarded::Action(kind) => write!(f, "the peer may not ask for action {}", kind.name()),
             Guarded::RedirectTarget(address) => {
@@ -269,7 +274,7 @@ impl Policy {
         if !self.destinations.is_empty()
             && !validate::destination(nlri).is_some_and(|net| self.destinations.covers(net))
         {
-            return Err(Guarded::Destination);
+            return Err(if length == 0 { Guarded::NoDestination } else { Guarded::Destination });
         }
         let needed = ActionSet::of(effect);
         match Permission::ALL.into_iter().find(|&kind| needed.has(kind) && !self.actions.has(kind)) {

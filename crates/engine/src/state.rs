@@ -64,7 +64,9 @@ impl RuleState {
     pub fn reason(&self) -> Option<String> {
         match self {
             RuleState::Pending { paused: true } => Some("filtering is paused".to_owned()),
-            RuleState::Stale { .. } => Some("its session is lost".to_owned()),
+            RuleState::Stale { .. } => {
+                Some("its peer has not sent it since the session was lost, or since the daemon started".to_owned())
+            }
             RuleState::Pending { paused: false } | RuleState::Installed { .. } => None,
             RuleState::Refused(refusal) => Some(refusal.to_string()),
             RuleState::Guarded(guarded) => Some(guarded.to_string()),

@@ -5,7 +5,9 @@
 //! - [`config`]: the configuration file and what is said about bad ones.
 //! - [`daemon`]: `floodgate run`: who does what on which thread.
 //! - [`net`] and [`peers`]: TCP for BGP, one task a peer. [`apply`]: the thread that owns the data plane.
-//! - [`api`], [`metrics`], [`events`], [`logging`]: what is shown. [`state_file`]: what is remembered. [`interfaces`]: what this machine has.
+//! - [`exabgp`]: `floodgate exabgp`: ExaBGP's lines in the place of sessions.
+//! - [`api`], [`metrics`], [`events`], [`logging`], `samples`: what is shown. [`state_file`]: what is remembered. [`interfaces`]: what this
+//!   machine has. [`rules`]: rules as people write them.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic when the reader went away.
 

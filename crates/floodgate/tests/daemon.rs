@@ -721,3 +721,44 @@ fn the_caret_is_below_the_mistake() {
         assert_eq!(lines[1].get(column..column + 4), Some("prot"), "{words}");
     }
 }
+
+#[test]
+fn who_asks_is_logged_and_words_fit_their_numbers() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    let announced = daemon.cli(&["announce", "dst 192.0.2.7/24 proto udp sport 123 then discard"]);
+    let said = String::from_utf8_lossy(&announced.stdout).into_owned();
+    assert!(said.contains(" is installed; note: column 5: `192.0.2.7/24` has bits outside of its prefix"), "{said}");
+    let asked = |request: &str| {
+        wait("the log", || {
+            daemon
+                .log()
+                .lines()
+                .any(|line| line.contains("asked to change") && line.contains(request) && line.contains("by="))
+                .then_some(())
+        });
+    };
+    asked("/v1/announce");
+    let cleared = daemon.cli(&["clear"]);
+    assert_eq!(String::from_utf8_lossy(&cleared.stdout), "1 local rule withdrawn\n");
+    asked("/v1/clear");
+    let rule = "rule=\"dst 192.0.2.0/24 proto udp sport 123 then discard\"";
+    assert!(daemon.log().contains(rule), "{}", daemon.log());
+}
+
+/// The words are those of the offline command.
+#[test]
+fn explain_says_it_as_offline() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    assert!(daemon.cli(&["announce", NTP]).status.success());
+    let packet = ["udp", "198.51.100.7:123", "192.0.2.1:4000"];
+    let live = daemon.cli(&[&["explain"][..], &packet].concat());
+    let rules = daemon.path("rules.txt");
+    std::fs::write(&rules, format!("{NTP}\n")).unwrap();
+    let offline = daemon.cli(&[&["explain", "--rules", rules.to_str().unwrap()][..], &packet].concat());
+    let lines = |output: std::process::Output| {
+        let text = String::from_utf8(output.stdout).unwrap();
+        let kept = text.lines().filter(|line| !line.starts_with("rules "));
+        kept.map(|line| line.trim_start().trim_start_matches("0  ").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(live), lines(offline));
+}

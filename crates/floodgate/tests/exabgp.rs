@@ -241,6 +241,31 @@ fn held_rules_outlive_exabgp_and_go_to_the_next_start() {
 fn what_is_wrong_at_the_start_is_told() {
     let mut run = Run::new("[[peer]]\n");
     run.start();
+    // It waits, unless ExaBGP ends.
+    drop(run.input.take());
     assert_eq!(run.ended(), Some(1));
     assert!(run.text("log").contains("floodgate.toml:4"), "{}", run.text("log"));
+}
+
+/// ExaBGP starts a process again that ends, and gives up with all of its sessions after five times in a minute.
+#[test]
+fn a_start_that_fails_says_why_and_does_not_end_at_once() {
+    let mut run = Run::new("");
+    let text = fs::read_to_string(run.path("floodgate.toml")).unwrap();
+    let socket = run.path("api.sock");
+    let socket = socket.to_str().unwrap();
+    assert!(text.contains(socket));
+    fs::write(run.path("floodgate.toml"), text.replace(socket, "/proc/self/no/such/api.sock")).unwrap();
+    run.start();
+    let log = || fs::read_to_string(run.directory.path().join("log")).unwrap_or_default();
+    wait("the reason", || log().contains("cannot start").then_some(()));
+    assert!(log().contains("/proc/self/no/such/api.sock") && log().contains("five starts in a minute"), "{}", log());
+    assert!(run.child.as_mut().unwrap().try_wait().unwrap().is_none(), "it ended at once");
+    // More than a pipe holds: what ExaBGP writes is read.
+    let mut input = run.input.take().unwrap();
+    (0..300).for_each(|_| input.write_all(&[b'x'; 1000]).unwrap());
+    drop(input);
+    let mut child = run.child.take().unwrap();
+    let status = wait("its end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(1));
 }

@@ -556,6 +556,27 @@ fn many_lines_stream_through_decode() {
     assert_eq!(run.stdout.lines().count(), 100_000);
 }
 
+/// Each command shows how it is used, on lines that a terminal of 100 columns does not break.
+#[test]
+fn each_command_has_an_example() {
+    let help = floodgate(&["--help"], "").stdout;
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let names: Vec<&str> = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(names.len() >= 20, "{names:?}");
+    for name in names.into_iter().filter(|name| *name != "help") {
+        let help = floodgate(&[name, "--help"], "").stdout;
+        assert!(help.contains(&format!("floodgate {name}")) || help.contains(&format!("floodgate {name} ")), "{name}");
+        let examples = help.split(if name == "exabgp" { "In exabgp.conf:" } else { "Examples:" }).nth(1);
+        let examples = examples.unwrap_or_else(|| panic!("{name} has no example: {help}"));
+        let commands: Vec<&str> = examples.lines().filter(|line| line.contains("floodgate ")).collect();
+        assert!(!commands.is_empty() && commands.iter().all(|line| line.len() <= 100), "{name}: {examples}");
+    }
+}
+
 #[test]
 fn wrong_usage_is_told_apart() {
     assert_eq!(floodgate(&["decode"], "").status, 2);
@@ -711,7 +732,7 @@ fn decode_takes_messages_out_of_a_capture() {
         assert_eq!((run.objects().len(), &run.objects()[0]["input"]), (1, &4.into()), "{}", run.stdout);
     }
     let run = floodgate_octets(&["decode", "--pcap", "-"], &pcap(1, &[tcp(1, b"GET / HTTP/1.1")]));
-    assert!(run.status == 1 && run.stderr.contains("no BGP message in 1 packets"), "{}", run.stderr);
+    assert!(run.status == 1 && run.stderr.contains("no BGP message in 1 packet"), "{}", run.stderr);
     let run = floodgate_octets(&["decode", "--pcap", "-"], &pcap(1, &[tcp(1, &octets(UPDATE)[..40])]));
     assert!(run.stderr.contains("40 octets from 192.0.2.1:179"), "{}", run.stderr);
     assert_eq!(floodgate(&["decode", "--pcap", "x", "00"], "").status, 2);

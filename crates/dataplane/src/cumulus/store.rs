@@ -53,6 +53,9 @@ pub(super) fn put(directory: &Path, text: Option<&str>) -> Result<Before, Datapl
         let mut removed = false;
         for path in before.files.iter().map(|(path, _)| path).filter(leftover) {
             fs::remove_file(path).map_err(|source| io_error("remove", path, source))?;
+            if *path != own {
+                tracing::info!(file = %path.display(), "removed: one file has all rules now");
+            }
             removed = true;
         }
         if removed { sync(directory) } else { Ok(()) }

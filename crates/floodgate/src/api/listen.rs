@@ -83,8 +83,9 @@ impl ApiListeners {
 
 /// Opens the socket for root and the group alone. A socket file that nobody answers on is left from an earlier run.
 async fn unix(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
+    // Only the last directory of it: a slip in a longer path is to be an error and no tree of directories.
+    if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+        std::fs::create_dir(directory)?;
     }
     if UnixStream::connect(path).await.is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers there"));

@@ -3,6 +3,7 @@
 use super::body;
 use super::limits::STREAMS;
 use super::listen::Transport;
+use super::serve::Caller;
 use super::view::{
     AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest, PauseRequest, RuleView, WithdrawRequest,
 };
@@ -85,10 +86,14 @@ async fn authorize(State(transport): State<Transport>, request: Request, next: N
             (!fits).then_some((StatusCode::UNAUTHORIZED, "this takes the header `Authorization: Bearer TOKEN`"))
         }
     };
-    match refusal {
-        Some((status, message)) => Failure::new(status, message).into_response(),
-        None => next.run(request).await,
+    if let Some((status, message)) = refusal {
+        return Failure::new(status, message).into_response();
     }
+    if !harmless && request.uri().path() != "/v1/explain" {
+        let by = request.extensions().get::<Caller>().map_or_else(|| "?".to_owned(), ToString::to_string);
+        tracing::info!(by, request = request.uri().path(), "asked to change something");
+    }
+    next.run(request).await
 }
 
 /// Longest error of the HTTP library that is passed on.
@@ -271,7 +276,7 @@ async fn samples(State(state): State<ApiState>) -> Result<impl IntoResponse, Fai
 }
 
 async fn announce(State(state): State<ApiState>, Json(request): Json<AnnounceRequest>) -> Result<Json<Done>, Failure> {
-    let rule = crate::rules::parse(&request.rule).map_err(Failure::bad)?;
+    let (rule, notes) = crate::rules::parse(&request.rule).map_err(Failure::bad)?;
     let lifetime = request.lifetime.as_deref().map(Age::lifetime).transpose().map_err(Failure::bad)?;
     let lifetime = lifetime.map(|age| age.0);
     let (id, saved) = state.ask(|answer| Command::Announce { rule: Box::new(rule), lifetime, answer }).await?;
@@ -282,6 +287,7 @@ async fn announce(State(state): State<ApiState>, Json(request): Json<AnnounceReq
         Some(RuleView { id, state, .. }) => format!("{id} is {state}"),
         None => format!("{id} was withdrawn again"),
     };
+    let message = notes.iter().fold(message, |message, note| format!("{message}; note: {note}"));
     Ok(Json(Done { message, rule: view }))
 }
 
@@ -373,7 +379,7 @@ async fn resume(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
 async fn clear(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
     let (count, saved) = state.ask(Command::Clear).await?;
     on_disk(saved).await?;
-    Ok(Json(Done { message: format!("{count} local rules withdrawn"), rule: None }))
+    Ok(Json(Done { message: format!("{} withdrawn", crate::rules::counted(count, "local rule")), rule: None }))
 }
 
 async fn reload(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {

@@ -17,27 +17,53 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// A user of this machine.
+    User(u32),
+    /// A host.
+    Host(IpAddr),
+    /// The kernel does not tell.
+    Unknown,
+}
+
+impl std::fmt::Display for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Caller::User(uid) => match nix::unistd::User::from_uid((*uid).into()) {
+                Ok(Some(user)) => write!(f, "{}", user.name),
+                _ => write!(f, "uid {uid}"),
+            },
+            Caller::Host(address) => address.fmt(f),
+            Caller::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
 /// Where connections come from.
 pub(super) trait Accept {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// The next one; with the address of the client where it has one.
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<IpAddr>)>> + Send;
+    /// The next one, and whose it is.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Caller)>> + Send;
 }
 
 impl Accept for UnixListener {
     type Stream = tokio::net::UnixStream;
 
-    async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
-        self.accept().await.map(|(stream, _)| (stream, None))
+    async fn next(&self) -> io::Result<(Self::Stream, Caller)> {
+        let (stream, _) = self.accept().await?;
+        let caller = stream.peer_cred().map_or(Caller::Unknown, |credentials| Caller::User(credentials.uid()));
+        Ok((stream, caller))
     }
 }
 
 impl Accept for TcpListener {
     type Stream = tokio::net::TcpStream;
 
-    async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
-        self.accept().await.map(|(stream, from)| (stream, Some(from.ip().to_canonical())))
+    async fn next(&self) -> io::Result<(Self::Stream, Caller)> {
+        self.accept().await.map(|(stream, from)| (stream, Caller::Host(from.ip().to_canonical())))
     }
 }
 
@@ -48,7 +74,7 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router) {
     let mut silent = Silent::default();
     let mut failing = false;
     loop {
-        let (stream, from) = match listener.next().await {
+        let (stream, caller) = match listener.next().await {
             Ok(connection) => connection,
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
@@ -59,10 +85,12 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router) {
             }
         };
         failing = false;
-        let seat = match from.map(|address| seats.take(address)) {
-            Some(None) => continue,
-            Some(Some(seat)) => Some(seat),
-            None => None,
+        let seat = match caller {
+            Caller::Host(address) => match seats.take(address) {
+                None => continue,
+                seat => seat,
+            },
+            Caller::User(_) | Caller::Unknown => None,
         };
         if places.available_permits() == 0 {
             silent.close_one();
@@ -72,8 +100,9 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router) {
         let asked = Arc::new(AtomicBool::new(false));
         let witness = Arc::clone(&asked);
         let router = TowerToHyperService::new(router.clone());
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             witness.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(caller);
             router.call(request)
         });
         let task = tokio::spawn(async move {

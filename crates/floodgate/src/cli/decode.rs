@@ -87,7 +87,7 @@ fn capture(path: &Path, add_path: bool, report: &mut Report) -> Result<()> {
         )?;
     }
     if !found {
-        let message = format!("no BGP message in {packets} packets");
+        let message = format!("no BGP message in {}", crate::rules::counted(packets, "packet"));
         report.failure(&end, ErrorObject { kind: "no-messages", offset: 0, message })?;
     }
     Ok(())

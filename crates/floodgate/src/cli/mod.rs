@@ -41,7 +41,8 @@ pub const DEFAULT_CONFIG: &str = "/etc/floodgate/floodgate.toml";
   floodgate encode 'dst 192.0.2.1/32 proto udp sport 123 then discard'
   floodgate explain --rules filters.txt udp 198.51.100.7:123 192.0.2.1:4000
 
-Exit status: 0 done; 1 some input was in error or the answer is no; 2 wrong usage; 3 the daemon does not answer.")]
+Exit status: 0 done; 1 some input was in error or the answer is no (`status`: nothing is
+filtered); 2 wrong usage; 3 the daemon does not answer.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -95,9 +96,9 @@ impl From<FamilyArg> for flowspec::Family {
 
 /// Arguments of `decode`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "HEX may hold blanks, colons and a 0x in front. Octets of an NLRI include its length. Whole BGP messages are recognised, also in
-packets, and in what tcpdump -x, -X and -XX, Wireshark, xxd and hexdump -C print: quote it as one argument, or pipe it.
+#[command(after_help = "HEX may hold blanks, colons and a 0x in front. Octets of an NLRI include its length.
+Whole BGP messages are recognised, also in packets, and in what tcpdump -x, -X and
+-XX, Wireshark, xxd and hexdump -C print: quote it as one argument, or pipe it.
 
 Examples:
   floodgate decode 0b0118c00002038106048119
@@ -106,8 +107,7 @@ Examples:
   floodgate decode --update ffffffffffffffffffffffffffffffff003d02...
   tcpdump -nr session.pcap -X | floodgate decode -
   floodgate decode --pcap session.pcap
-  floodgate decode --json - < nlris.txt"
-)]
+  floodgate decode --json - < nlris.txt")]
 pub struct DecodeArgs {
     /// Family of the NLRIs
     #[arg(long, value_enum, default_value = "ipv4")]
@@ -166,7 +166,7 @@ Examples:
   floodgate explain --rules filters.txt tcp 198.51.100.7:4000 192.0.2.1:80 syn length=60
   floodgate explain --rules filters.txt --pcap attack.pcap
   floodgate explain udp 198.51.100.7:123 192.0.2.1:4000
-  floodgate explain --rules filters.txt --packet 4500001c00010000401166cdc6336407c0000201007b0fa000080000
+  floodgate explain --packet 4500001c00010000401166cdc6336407c0000201007b0fa000080000
 
 Without --rules it asks the running daemon."
 )]

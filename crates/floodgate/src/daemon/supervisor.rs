@@ -53,6 +53,17 @@ pub fn run(path: &Path) -> Result<()> {
 /// As [`run`].
 pub fn run_exabgp(path: Option<&Path>) -> Result<()> {
     UNDER_EXABGP.store(true, Ordering::Relaxed);
+    let began = std::time::Instant::now();
+    let outcome = try_exabgp(path);
+    if let Err(error) = &outcome
+        && began.elapsed() < exabgp::HOLD_OFF
+    {
+        exabgp::hold_off(error);
+    }
+    outcome
+}
+
+fn try_exabgp(path: Option<&Path>) -> Result<()> {
     let source = path.map_or(Source::Usual, |path| Source::File(path.to_owned()));
     let config = source.load()?;
     logging::start(&config.log).context("cannot log")?;

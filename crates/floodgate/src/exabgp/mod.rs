@@ -12,6 +12,7 @@ mod attribute;
 mod default;
 mod feed;
 mod flow;
+mod hold_off;
 mod json;
 mod line;
 mod names;
@@ -26,6 +27,7 @@ pub use reader::LONGEST;
 
 pub(crate) use default::config as built_in;
 pub(crate) use feed::{Introduced, Request};
+pub(crate) use hold_off::{HOLD_OFF, hold_off};
 pub(crate) use neighbors::{Neighbors, successor_file, wait_for_predecessor};
 
 /// What cannot be read, and where in the line.

@@ -1,17 +1,20 @@
 //! The log: lines on standard error, which nobody who logs ever waits for.
 
+mod format;
 mod outlet;
 mod throttle;
 
 pub use throttle::Throttle;
 
 use crate::config::{Level, Log, LogFormat};
+use format::{Prioritized, Quoting};
 use outlet::Outlet;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
@@ -90,9 +93,16 @@ fn filter(config: &Log) -> LevelFilter {
 
 fn layer(config: &Log, outlet: &Outlet) -> Format {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let layer = tracing_subscriber::fmt::layer().with_writer(outlet.clone()).with_target(false);
+    let journal = format::is_journal();
+    let layer = tracing_subscriber::fmt::layer().with_writer(outlet.clone());
+    let text = tracing_subscriber::fmt::format().with_target(false);
     match config.format {
-        LogFormat::Text => layer.with_ansi(colour).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Text => {
+            layer.event_format(Prioritized { inner: text, journal }).fmt_fields(Quoting).with_ansi(colour).boxed()
+        }
+        LogFormat::Json => {
+            let inner = text.json().flatten_event(true);
+            layer.event_format(Prioritized { inner, journal }).fmt_fields(JsonFields::new()).with_ansi(false).boxed()
+        }
     }
 }

@@ -23,18 +23,33 @@ use std::path::PathBuf;
 #[derive(Debug, Subcommand)]
 pub enum LiveCommand {
     /// Run the daemon
+    #[command(after_help = "Examples:
+  floodgate run
+  floodgate run -c floodgate.toml")]
     Run(ConfigArgs),
     /// Check a configuration file without running anything
     Check(CheckArgs),
     /// Show how the running daemon is doing
+    #[command(after_help = "Exit status 1 while nothing is filtered: the data plane failed, filtering is paused, or no
+interface has a configured name.
+
+Examples:
+  floodgate status
+  floodgate status --json | jq .rules")]
     Status(LiveArgs),
     /// Show the BGP peers
+    #[command(after_help = "Examples:
+  floodgate peers
+  floodgate peers --json | jq 'select(.state != \"established\") | .name'")]
     Peers(LiveArgs),
     /// Show the rules, in enforcement order
     Rules(RulesArgs),
     /// Show the busiest rules, again and again
     Top(TopArgs),
     /// Show what happens as it happens
+    #[command(after_help = "Examples:
+  floodgate watch
+  floodgate watch --json | jq 'select(.event == \"not-enforced\")'")]
     Watch(LiveArgs),
     /// Show packets that rules sampled, as they come
     Samples(SamplesArgs),
@@ -47,10 +62,20 @@ pub enum LiveCommand {
     /// Take all filtering out, until `resume` or for a time
     Pause(PauseArgs),
     /// Put filtering back
+    #[command(after_help = "Examples:
+  floodgate resume")]
     Resume(LiveArgs),
     /// Withdraw all rules that were announced on this machine
+    #[command(after_help = "Rules of peers stay.
+
+Examples:
+  floodgate clear")]
     Clear(LiveArgs),
     /// Apply a changed configuration file
+    #[command(after_help = "It names each key that changed. A file with a mistake changes nothing.
+
+Examples:
+  floodgate check && floodgate reload")]
     Reload(LiveArgs),
 }
 
@@ -119,15 +144,14 @@ pub struct RulesArgs {
 
 /// Arguments of `top`.
 #[derive(Clone, Debug, Args)]
-#[command(
-    after_help = "Keys: p, b, d, t sort by packets, bits or dropped packets a second, or packets in total; / filters, with the words of
-`floodgate rules`; space pauses; q quits. Without a terminal it measures for a second and ends.
+#[command(after_help = "Keys: p, b, d, t sort by packets, bits or dropped packets a second, or packets in total;
+/ filters, with the words of `floodgate rules`; space pauses; q quits. Without a terminal it
+measures for a second and ends.
 
 Examples:
   floodgate top
   floodgate top 203.0.113.0/24
-  floodgate top --json | head -5 | jq '{text, packets_per_second}'"
-)]
+  floodgate top --json | head -5 | jq '{text, packets_per_second}'")]
 pub struct TopArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
@@ -139,6 +163,9 @@ pub struct TopArgs {
 
 /// Arguments of `history`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  floodgate history
+  floodgate history -n 1000 --json | jq 'select(.peer == \"controller\")'")]
 pub struct HistoryArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
@@ -175,14 +202,12 @@ pub struct SamplesArgs {
 
 /// Arguments of `announce`.
 #[derive(Clone, Debug, Args)]
-#[command(
-    after_help = "A rule that takes all packets, the SSH session that it is typed in, or what is sent to this machine is asked about on a terminal. In a script the
-first two need --yes.
+#[command(after_help = "A rule that takes all packets, the SSH session that it is typed in, or what is sent to this
+machine is asked about on a terminal. In a script the first two need --yes.
 
 Examples:
   floodgate announce 'dst 192.0.2.1/32 proto udp sport 123 then discard' --for 10m
-  floodgate announce dst 192.0.2.1/32 proto udp then rate 1mbps"
-)]
+  floodgate announce dst 192.0.2.1/32 proto udp then rate 1mbps")]
 pub struct AnnounceArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
@@ -216,6 +241,12 @@ pub struct PauseArgs {
 
 /// Arguments of `withdraw`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "What a peer announces, only that peer can withdraw; a rule announced here with the same
+match comes before it.
+
+Examples:
+  floodgate withdraw 037af410fd40
+  floodgate withdraw 'dst 192.0.2.1/32 proto udp sport 123'")]
 pub struct WithdrawArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]

@@ -5,9 +5,11 @@ use super::rates::{PERIOD, Rated, Readings};
 use super::units;
 use super::{LiveArgs, NEGATIVE, OK, RulesArgs, ask, fetch};
 use crate::api::{AttachmentView, ExplainRequest, Explanation, PeerView, RuleView, StatusView};
+use crate::cli::explain::parse_packet;
 use crate::cli::input::to_hex;
 use crate::cli::output::Output;
 use crate::cli::rules::NumberedRule;
+use crate::cli::words;
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
@@ -108,7 +110,7 @@ pub(in crate::cli) fn explain(args: &LiveArgs, packet: &[u8]) -> Result<u8> {
         if args.json {
             output.json(&answer)?;
         } else {
-            explanation(&answer).iter().try_for_each(|line| output.line(line))?;
+            explanation(&answer, packet).iter().try_for_each(|line| output.line(line))?;
         }
         output.finish()?;
         Ok(OK)
@@ -125,20 +127,28 @@ pub(in crate::cli) fn rules_in_force(args: &LiveArgs) -> Result<Result<Vec<Numbe
     })
 }
 
-fn explanation(answer: &Explanation) -> Vec<String> {
-    let mut lines = vec![format!("verdict  {}", answer.verdict)];
-    if let Some(what) = &answer.protected {
-        lines.push(format!("because  it is protected, ahead of all rules: {what}"));
+/// As the offline command shows it.
+fn explanation(answer: &Explanation, packet: &[u8]) -> Vec<String> {
+    let what = parse_packet(packet).map_or_else(|error| error.to_string(), |packet| words::describe(&packet));
+    let outcome = if answer.actions.is_empty() { answer.verdict.clone() } else { answer.actions.join(" ") };
+    let by = match (&answer.id, answer.rule) {
+        (Some(id), Some(rule)) => format!(" by rule {rule} ({id})"),
+        _ if answer.protected.is_some() => " (protected, ahead of all rules)".to_owned(),
+        _ if answer.passed.is_empty() => " (no rule matches)".to_owned(),
+        _ => " (no rule ends the search)".to_owned(),
+    };
+    let mut lines = vec![format!("packet   {what}"), format!("verdict  {outcome}{by}")];
+    let because = answer.protected.iter().map(|what| format!("because  {what}"));
+    lines.extend(because.chain(answer.inactive.iter().map(|why| format!("note     {why}"))));
+    let mut rule = |text: &str, why: &str| lines.push(format!("  {text}\n         {why}"));
+    for missed in &answer.missed {
+        match missed.split_once(": ") {
+            Some((text, why)) => rule(text, &format!("no: {why}")),
+            None => rule(missed, "no"),
+        }
     }
-    if let (Some(id), Some(text)) = (&answer.id, &answer.text) {
-        lines.push(format!("rule     {id}  {text}"));
-    }
-    if !answer.actions.is_empty() {
-        lines.push(format!("actions  {}", answer.actions.join(", ")));
-    }
-    lines.extend(answer.passed.iter().map(|rule| format!("passed   {rule}")));
-    lines.extend(answer.missed.iter().map(|why| format!("not      {why}")));
-    lines.extend(answer.inactive.iter().map(|why| format!("note     {why}")));
+    answer.passed.iter().for_each(|text| rule(text, "matches, and the search goes on"));
+    answer.text.iter().for_each(|text| rule(text, "matches and decides"));
     lines
 }
 

@@ -310,7 +310,7 @@ impl Core {
         for nlri in &local {
             self.engine.withdraw(LOCAL, Arc::clone(nlri), None);
         }
-        self.history.record(Kind::Cleared, About::words(format!("{} local rules", local.len())));
+        self.history.record(Kind::Cleared, About::words(crate::rules::counted(local.len(), "local rule")));
         (local.len(), self.save_rules(&local))
     }
 

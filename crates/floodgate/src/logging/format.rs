@@ -1,0 +1,111 @@
+//! How a line looks beside what the library does: values with blanks in quotes, and a priority where the journal reads.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::field::{MakeExt, RecordFields};
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer, debug_fn};
+use tracing_subscriber::fmt::{FmtContext, format};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Puts the priority of syslog before a line (`<6>`), which journald takes for the line's own and leaves out.
+pub(super) struct Prioritized<F> {
+    pub(super) inner: F,
+    pub(super) journal: bool,
+}
+
+impl<S, N, F> FormatEvent<S, N> for Prioritized<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        if self.journal {
+            write!(writer, "<{}>", priority(*event.metadata().level()))?;
+        }
+        self.inner.format_event(context, writer, event)
+    }
+}
+
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+/// Whether standard error goes to the journal: systemd names the device and the inode of that stream.
+pub(super) fn is_journal() -> bool {
+    let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else { return false };
+    let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
+    stream == format!("{}:{}", stderr.dev(), stderr.ino())
+}
+
+/// `name=value` for each field; a value with blanks in it stands in quotes.
+#[derive(Debug, Default)]
+pub(super) struct Quoting;
+
+impl<'w> FormatFields<'w> for Quoting {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
+        let fields_of = debug_fn(|writer: &mut Writer<'_>, field: &tracing::field::Field, value: &dyn fmt::Debug| {
+            let text = format!("{value:?}");
+            match field.name() {
+                "message" => writer.write_str(&text),
+                name if text.contains(' ') && !text.starts_with('"') => write!(writer, "{name}={text:?}"),
+                name => write!(writer, "{name}={text}"),
+            }
+        });
+        format::FormatFields::format_fields(&fields_of.delimited(" "), writer, fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+    use tracing_subscriber::layer::SubscriberExt;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(journal: bool) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let inner = format().with_target(false).without_time().with_ansi(false);
+        let layer = tracing_subscriber::fmt::layer()
+            .event_format(Prioritized { inner, journal })
+            .fmt_fields(Quoting)
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(rule = %"dst 192.0.2.1/32 then discard", id = %"037af410fd40", name = "a b", "announced here");
+            tracing::error!("gone");
+        });
+        let octets = lines.0.lock().unwrap().clone();
+        String::from_utf8(octets).unwrap()
+    }
+
+    #[test]
+    fn values_with_blanks_are_quoted_and_the_journal_gets_priorities() {
+        let plain =
+            " INFO announced here rule=\"dst 192.0.2.1/32 then discard\" id=037af410fd40 name=\"a b\"\nERROR gone\n";
+        assert_eq!(logged(false), plain);
+        assert_eq!(logged(true), format!("<6>{}", plain.replace("\nERROR", "\n<3>ERROR")));
+    }
+}
