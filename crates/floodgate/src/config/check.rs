@@ -372,7 +372,7 @@ pub(super) struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Report { text, document: DeTable::parse(text).ok().map(|table| table.into_inner()), problems: Vec::new() }
+        Report { text, document: Some(DeTable::parse_recoverable(text).0.into_inner()), problems: Vec::new() }
     }
 
     pub(super) fn at(&mut self, path: &[Step], message: String) {

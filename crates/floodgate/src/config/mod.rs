@@ -460,6 +460,7 @@ impl Config {
         let (config, mut problems) = read::read(&text);
         let Some(mut config) = config else { return Err(ConfigError::new(path, problems)) };
         problems.extend(config.read_secrets(&text));
+        problems.sort_by_key(|problem| problem.place.unwrap_or_default());
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::new(path, problems)) }
     }
 

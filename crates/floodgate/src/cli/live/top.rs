@@ -362,7 +362,9 @@ mod tests {
         assert_eq!(view.press(Key::Char('b')), Then::Draw);
         assert_eq!(view.sort, Sort::Bits);
         view.press(Key::Char('/'));
-        "gx".chars().for_each(|c| drop(view.press(Key::Char(c))));
+        for c in "gx".chars() {
+            view.press(Key::Char(c));
+        }
         view.press(Key::Back);
         view.press(Key::Char('q'));
         assert!(view.line().starts_with("filter: gq_"));
