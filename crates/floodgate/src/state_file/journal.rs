@@ -25,6 +25,9 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Longest wait.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// So many wait for the disk together at most.
+const GROUP: usize = 1000;
+
 /// A disk that takes nothing for so long is trouble.
 const STUCK: Duration = Duration::from_secs(5);
 
@@ -146,6 +149,7 @@ impl Journal {
             next: None,
             complete: false,
             waiting: Vec::new(),
+            unsynced: Vec::new(),
             failures: 0,
             sync_at: None,
             syncing: false,
@@ -324,6 +328,8 @@ struct Writer {
     complete: bool,
     /// Tickets, and who waits for the disk, until there is a file again.
     waiting: Vec<Waiting>,
+    /// Who waits for the disk to have what is in the file.
+    unsynced: Vec<oneshot::Sender<Result<(), String>>>,
     failures: u32,
     /// When what is in the file is to be on the disk, too.
     sync_at: Option<Instant>,
@@ -333,13 +339,9 @@ struct Writer {
 impl Writer {
     fn run(mut self, messages: &mpsc::Receiver<Message>) {
         loop {
-            let patience = self.sync_at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
-            let message = match messages.recv_timeout(patience) {
+            let message = match self.next_message(messages) {
                 Ok(message) => message,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.sync_beside();
-                    continue;
-                }
+                Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             match message {
@@ -373,6 +375,22 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// The next message. Those who wait for the disk do so together: it is asked once for all that came meanwhile.
+    fn next_message(&mut self, messages: &mpsc::Receiver<Message>) -> Result<Message, RecvTimeoutError> {
+        if self.sync_at.is_some_and(|at| at <= Instant::now()) {
+            self.sync_beside();
+        }
+        if !self.unsynced.is_empty() {
+            let message = messages.try_recv().ok();
+            if self.unsynced.len() >= GROUP || !matches!(message, Some(Message::Append { .. })) {
+                self.sync_group();
+            }
+            return message.ok_or(RecvTimeoutError::Timeout);
+        }
+        let patience = self.sync_at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+        messages.recv_timeout(patience)
     }
 
     /// Goes on behind so many octets of what is there.
@@ -427,17 +445,22 @@ impl Writer {
             drop(state);
             self.shared.changed.notify_all();
         }
-        let synced = match &durable {
-            Some(_) => written.and_then(|()| current.file.sync_data()),
-            None => written,
-        };
-        match synced {
-            Ok(()) if durable.is_some() => answer(durable, Ok(())),
+        match written {
+            Ok(()) if durable.is_some() => self.unsynced.extend(durable),
             Ok(()) => drop(self.sync_at.get_or_insert_with(|| Instant::now() + SYNC_AFTER)),
             Err(error) => {
                 self.waiting.push((ticket, durable));
                 self.fail(&error);
             }
+        }
+    }
+
+    /// What is in the file goes to the disk, and all are told who wait for that.
+    fn sync_group(&mut self) {
+        let Some(current) = &self.current else { return };
+        match current.file.sync_data() {
+            Ok(()) => self.unsynced.drain(..).for_each(|waiting| answer(Some(waiting), Ok(()))),
+            Err(error) => self.fail(&error),
         }
     }
 
@@ -484,9 +507,9 @@ impl Writer {
         let Some(next) = self.next.take() else { return Ok(()) };
         next.file.sync_data()?;
         std::fs::rename(&self.aside, &self.path)?;
-        sync_directory(&self.path)?;
+        // From here on the file before has no name: nothing is written to it any more.
         self.current = Some(next);
-        Ok(())
+        sync_directory(&self.path)
     }
 
     /// All that was appended so far is on the disk.
@@ -518,6 +541,7 @@ impl Writer {
     /// The file cannot be written: from here on nothing is kept.
     fn fail(&mut self, error: &io::Error) {
         self.current = None;
+        self.waiting.extend(self.unsynced.drain(..).map(|durable| (0, Some(durable))));
         self.abandon(error);
     }
 
@@ -546,6 +570,7 @@ impl Writer {
     }
 
     fn close(&mut self) {
+        self.sync_group();
         if self.next.is_some() && self.complete && self.current.is_none() {
             match self.take_place() {
                 Ok(()) => self.is_whole(),

@@ -296,6 +296,30 @@ fn what_the_ticket_says_is_in_the_file() {
 }
 
 #[test]
+fn many_who_wait_for_the_disk_wait_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let mut journal = Journal::open(&path, &load(&path)).unwrap();
+    let rules: Vec<_> =
+        (0..3000).map(|n| put(&format!("dst 10.0.{}.{}/32 then discard", n / 256, n % 256), peer())).collect();
+    let saved: Vec<_> = rules
+        .iter()
+        .map(|rule| {
+            journal.append(encode(&[gone(RULES[0])]));
+            journal.append_durably(encode(std::slice::from_ref(rule)))
+        })
+        .collect();
+    for saved in saved {
+        assert_eq!(saved.blocking_recv().unwrap(), Ok(()));
+    }
+    assert_eq!(load(&path).restored.rules(), rules.len());
+    // Whoever still waits at the end is told, too.
+    let last = journal.append_durably(encode(&[put(RULES[1], peer())]));
+    assert!(journal.close(PATIENCE));
+    assert_eq!(last.blocking_recv().unwrap(), Ok(()));
+}
+
+#[test]
 fn changes_while_the_whole_is_written_anew_are_in_both() {
     let directory = tempfile::tempdir().unwrap();
     let path: PathBuf = directory.path().join("state");
