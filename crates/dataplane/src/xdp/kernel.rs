@@ -150,14 +150,28 @@ impl Xdp {
 
     /// Gives the maps their names, in the place of those of the program before.
     fn pin(&self, program: &Program) -> Result<(), DataplaneError> {
-        for name in KEPT.into_iter().chain([SAMPLES]) {
-            let path = self.options.directory.join(name);
-            let _ = std::fs::remove_file(&path);
+        for name in pinned_maps() {
+            let _ = std::fs::remove_file(self.options.directory.join(name));
+        }
+        pin_missing(program, &self.options.directory)
+    }
+}
+
+/// The maps that have a name in the BPF file system.
+fn pinned_maps() -> impl Iterator<Item = &'static str> {
+    KEPT.into_iter().chain([SAMPLES])
+}
+
+/// Gives names to the maps that have none.
+fn pin_missing(program: &Program, directory: &Path) -> Result<(), DataplaneError> {
+    for name in pinned_maps() {
+        let path = directory.join(name);
+        if !path.exists() {
             let fd = program::map_fd(&program.ebpf, name)?;
             sys::pin(fd, &path).map_err(|source| io_error("pin", &path, source))?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 impl Active {
@@ -232,8 +246,11 @@ impl Dataplane for Xdp {
         let interfaces = self.interfaces()?;
         let Some(active) = self.active.as_mut().filter(|active| active.lost.is_none()) else { return self.load(rules) };
         // The interfaces first: when one of them refuses, nothing has changed.
+        // Whoever removed names of ours finds them again.
+        prepare(&self.options.directory)?;
         active.links.forget_detached();
         active.links.install(active.program.fd()?, &interfaces, self.options.attach)?;
+        pin_missing(&active.program, &self.options.directory)?;
         active.redirects.replace(&rules.rules);
         let ingress = ingress(&active.links, &interfaces, self.options.attach);
         active.redirects.look(&mut active.program.ebpf, &ingress)?;
@@ -285,10 +302,15 @@ impl Dataplane for Xdp {
     fn health(&mut self) -> Result<Health, DataplaneError> {
         let interfaces = self.interfaces()?;
         let Some(active) = &mut self.active else { return Ok(Health::Damaged("nothing was applied yet".into())) };
+        let directory = &self.options.directory;
+        // Before it is made again for the interfaces that are new.
+        let removed = pinned_maps().find(|name| !directory.join(name).exists());
+        prepare(directory)?;
         active.links.follow(active.program.fd()?, &interfaces, self.options.attach);
         let ingress = ingress(&active.links, &interfaces, self.options.attach);
         let changed = active.redirects.look(&mut active.program.ebpf, &ingress)?;
-        match active.links.damage(active.id) {
+        let removed = removed.map(|name| format!("the pin {} was removed", directory.join(name).display()));
+        match active.links.damage(active.id).or(removed) {
             Some(how) => Ok(Health::Damaged(how)),
             None if changed | std::mem::take(&mut active.unsettled) => {
                 Ok(Health::Changed("to which addresses packets can be redirected".into()))
@@ -325,7 +347,7 @@ impl Dataplane for Xdp {
             None if directory.exists() => Links::adopt(directory)?.clear()?,
             None => return Ok(()),
         }
-        for name in KEPT.into_iter().chain([SAMPLES]) {
+        for name in pinned_maps() {
             let _ = std::fs::remove_file(directory.join(name));
         }
         // Stays where somebody put something of his own there.
