@@ -49,7 +49,8 @@ impl Links {
         Ok(links)
     }
 
-    /// Puts the program on exactly these interfaces: in the place of the one before it where there is one.
+    /// Puts the program on exactly these interfaces: in the place of the one before it where there is one. Those whose packets the program
+    /// cannot read are left out, and noted as refused.
     ///
     /// # Errors
     /// One of them refuses; then none of the others was touched.
@@ -60,8 +61,16 @@ impl Links {
         mode: Attach,
     ) -> Result<(), DataplaneError> {
         self.drop_vanished(interfaces);
-        let mut added = Vec::new();
+        let (mut added, mut unreadable) = (Vec::new(), BTreeMap::new());
         for (interface, name) in interfaces {
+            if let Some(why) = unreadable_link(name) {
+                self.remove(*interface);
+                if self.refused.get(interface) != Some(&why) {
+                    tracing::error!(interface = name, why, "this interface is not filtered");
+                }
+                unreadable.insert(*interface, why);
+                continue;
+            }
             if let Some(there) = self.attached.get_mut(interface) {
                 there.name.clone_from(name);
                 match (mode, there.native) {
@@ -82,7 +91,7 @@ impl Links {
             }
             added.push(*interface);
         }
-        self.refused.clear();
+        self.refused = unreadable;
         for there in self.attached.values() {
             sys::exchange(there.link.as_fd(), program)
                 .map_err(|source| attach_error(&format!("exchange the XDP program of {}", there.name), source))?;
@@ -100,13 +109,16 @@ impl Links {
             if self.attached.contains_key(interface) {
                 continue;
             }
-            match self.attach(program, *interface, name, mode) {
+            let attached = match unreadable_link(name) {
+                Some(why) => Err(why),
+                None => self.attach(program, *interface, name, mode).map_err(|error| error.to_string()),
+            };
+            match attached {
                 Ok(()) => drop(self.refused.remove(interface)),
-                Err(error) => {
-                    let why = error.to_string();
+                Err(why) => {
                     // Said once, although it is tried at each look.
                     if self.refused.insert(*interface, why.clone()).as_ref() != Some(&why) {
-                        tracing::error!(interface = name, %error, "this interface is not filtered");
+                        tracing::error!(interface = name, why, "this interface is not filtered");
                     }
                 }
             }
@@ -270,6 +282,27 @@ fn parse(name: &str) -> Option<(bool, u32)> {
         _ => return None,
     };
     Some((native, interface.parse().ok()?))
+}
+
+/// Why the program cannot read the packets of a link: it finds the IP header behind an Ethernet header, and where a link has none the octets in its
+/// place would be taken for one. What generic mode shows of such a link differs from kind to kind: a tun device's packets begin with the IP header,
+/// those of a GRE tunnel with the header of the packet that carried them. An interface that is gone is told as such by others.
+fn unreadable_link(name: &str) -> Option<String> {
+    // The loopback interface's packets have an Ethernet header of zeros.
+    const READABLE: [u16; 2] = [libc::ARPHRD_ETHER, libc::ARPHRD_LOOPBACK];
+    let kind = sys::hardware_type(name).ok().filter(|kind| !READABLE.contains(kind))?;
+    const IP6GRE: u16 = 823;
+    let kind = match kind {
+        libc::ARPHRD_NONE => "as of tun or WireGuard".to_owned(),
+        libc::ARPHRD_PPP => "as of PPP".to_owned(),
+        libc::ARPHRD_TUNNEL | libc::ARPHRD_TUNNEL6 | libc::ARPHRD_SIT | libc::ARPHRD_IPGRE | IP6GRE => {
+            "as of an IP tunnel".to_owned()
+        }
+        other => format!("hardware type {other}"),
+    };
+    Some(format!(
+        "its packets have no Ethernet header ({kind}), which XDP filters want; filter where they come from or go to, or use backend = \"nftables\""
+    ))
 }
 
 /// Whether the interface has another program.

@@ -140,13 +140,13 @@ pub(super) fn load(
     for &(name, entries) in entries.iter().chain(extra) {
         loader.map_max_entries(name, entries);
     }
-    let mut ebpf = loader.load(object).map_err(|error| refused("load the XDP program", &error))?;
+    let mut ebpf = loader.load(object).map_err(|error| unavailable("the XDP program", &error))?;
     for name in programs {
         let program = ebpf
             .program_mut(name)
             .ok_or_else(|| DataplaneError::Refused(format!("the object has no program {name}")))?;
         let program: &mut Xdp = program.try_into().map_err(|error| refused("load the XDP program", &error))?;
-        program.load().map_err(|error| refused("load the XDP program", &error))?;
+        program.load().map_err(|error| unavailable(&format!("the program {name}"), &error))?;
     }
     let tables = map_tables(&ebpf, sizes, hash)?;
     Ok((Program { ebpf }, tables))
@@ -195,7 +195,11 @@ pub(super) fn program_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a
 
 /// An error of the library, with its causes.
 pub(super) fn refused(doing: &str, error: &dyn std::error::Error) -> DataplaneError {
-    let mut message = format!("{doing}: {error}");
+    DataplaneError::Refused(format!("{doing}: {}", with_causes(error)))
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
@@ -204,10 +208,62 @@ pub(super) fn refused(doing: &str, error: &dyn std::error::Error) -> DataplaneEr
         }
         cause = error.source();
     }
-    // A verifier's log is long; the end of it says what is wrong.
-    if let Some(start) = message.len().checked_sub(2000) {
-        let start = message.ceil_char_boundary(start);
-        message = format!("{doing}: ...{}", &message[start..]);
+    message
+}
+
+/// This kernel does not take a part of ours. What its verifier wrote, which is long, goes to the log at debug; people get one line.
+pub(super) fn unavailable(part: &str, error: &dyn std::error::Error) -> DataplaneError {
+    let words = with_causes(error);
+    let kernel = super::sys::kernel_release();
+    tracing::debug!(kernel, part, words, "the kernel does not take it");
+    // That is a matter of the settings, not of the kernel.
+    if words.contains("os error 12)") {
+        return DataplaneError::Refused(format!("there is no memory for {part}; a smaller xdp.capacity takes less"));
     }
-    DataplaneError::Refused(message)
+    DataplaneError::Unavailable(format!(
+        "XDP is not available on this kernel: Linux {kernel} does not take {part} ({}); use a kernel that the manual's page on XDP names, or \
+         backend = \"nftables\", or fallback = \"nftables\" in [dataplane.xdp]",
+        reason(&words)
+    ))
+}
+
+/// The reason among the words of library and verifier: the error number's text, and the last thing that the verifier says of the program.
+fn reason(words: &str) -> String {
+    const LONGEST: usize = 120;
+    let (before, log) = words.split_once("Verifier output:").unwrap_or((words, ""));
+    let is_statistic = |line: &&str| {
+        ["processed ", "verification time", "stack depth", "max_states", "peak_states"]
+            .iter()
+            .any(|word| line.starts_with(word))
+    };
+    let verdict = log.lines().map(str::trim).filter(|line| !line.is_empty() && !is_statistic(line)).next_back();
+    let errno = before.lines().next().unwrap_or_default().trim().trim_end_matches('.');
+    let reason = verdict.map_or_else(|| errno.to_owned(), |verdict| format!("{errno}: {verdict}"));
+    match reason.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &reason[..end]),
+        None => reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_get_one_line_of_a_verifier() {
+        let long = "0: R1=ctx() R10=fp0\n".repeat(2000);
+        let error = std::io::Error::other(format!(
+            "the BPF_PROG_LOAD syscall returned Permission denied (os error 13). Verifier output: {long}; x @ act.h:114\nR4 invalid zero-sized \
+             read: u64=[0,128]\nverification time 12134 usec\nstack depth 48+0\nprocessed 32 insns (limit 1000000)\n"
+        ));
+        let DataplaneError::Unavailable(said) = unavailable("the program floodgate", &error) else {
+            panic!("unavailable")
+        };
+        assert!(said.starts_with("XDP is not available on this kernel: Linux "), "{said}");
+        assert!(said.contains("the program floodgate (") && said.contains("R4 invalid zero-sized read"), "{said}");
+        assert!(said.len() < 500 && !said.contains('\n') && !said.contains("processed"), "{said}");
+        let memory =
+            std::io::Error::other("failed to create map `slots` with code -1: Cannot allocate memory (os error 12)");
+        assert!(matches!(unavailable("the tables", &memory), DataplaneError::Refused(_)));
+    }
 }

@@ -75,7 +75,7 @@ impl Routes {
     /// Loads it, from the object that has the tables.
     pub(super) fn load(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
         let queries = program::table(ebpf, "queries", QUERIES)?;
-        classifier(ebpf)?.load().map_err(|error| program::refused("load the program that asks for routes", &error))?;
+        classifier(ebpf)?.load().map_err(|error| program::unavailable("the program ask", &error))?;
         Ok(Routes { queries })
     }
 

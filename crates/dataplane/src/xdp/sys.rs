@@ -21,6 +21,8 @@ const LINK_TYPE_XDP: u32 = 6;
 const SKB_MODE: u32 = 1 << 1;
 const DRIVER_MODE: u32 = 1 << 2;
 
+const SIOCGIFHWADDR: libc::Ioctl = 0x8927;
+
 /// The magic number of a BPF file system.
 const BPF_FS: i64 = 0xcafe_4a11;
 
@@ -175,6 +177,30 @@ pub(super) fn mount_bpf_fs(path: &Path) -> io::Result<()> {
     // SAFETY: C strings that outlive the call; mount(2) ignores the data of this kind of file system when it is null.
     let result = unsafe { libc::mount(kind, path.as_ptr(), kind, 0, std::ptr::null()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What kind of link an interface is: an `ARPHRD_` number, which says with what header its packets begin.
+pub(super) fn hardware_type(name: &str) -> io::Result<u16> {
+    // SAFETY: zeros are a value of this struct.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let room = request.ifr_name.len() - 1;
+    for (to, octet) in request.ifr_name.iter_mut().take(room).zip(name.bytes()) {
+        *to = octet as libc::c_char;
+    }
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    // SAFETY: an open descriptor, and a struct of the kind that this request fills, which lives until the call returns.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGIFHWADDR, &raw mut request) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel filled in this member, and any octets are numbers.
+    Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
+}
+
+/// The running kernel, as `uname -r` has it.
+pub(super) fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
 /// Interfaces of this network namespace: number and name.
