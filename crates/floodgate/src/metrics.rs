@@ -62,6 +62,8 @@ pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fm
     );
     gauge("dataplane_up", "1 unless the latest change failed", u64::from(status.dataplane_error.is_none()));
     gauge("state_saved", "1 unless what changes is not kept over a restart", u64::from(status.state_error.is_none()));
+    let fallback = "1 while a fallback filters in the place of the configured back end";
+    gauge("dataplane_fallback", fallback, u64::from(status.fallback.is_some()));
     if let Some(capacity) = status.capacity {
         gauge("dataplane_capacity", "Entries that fit into the data plane", capacity);
     }

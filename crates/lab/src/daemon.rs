@@ -3,6 +3,8 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 use std::sync::Once;
@@ -88,7 +90,16 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// When it does not start; with its log.
     pub fn launch(&mut self) -> Result<()> {
+        self.launch_with(|_| ())
+    }
+
+    /// The same with something done to the command first, such as a limit.
+    ///
+    /// # Errors
+    /// As [`launch`](Self::launch).
+    pub fn launch_with(&mut self, prepare: impl FnOnce(&mut Command)) -> Result<()> {
         let mut command = self.netns.command(program()?)?;
+        prepare(&mut command);
         command.args(["run", "--config"]).arg(self.configuration());
         let mut process = Process::spawn("floodgate", command)?;
         let answers = wait_until("floodgate's answer", PATIENCE, || {
@@ -116,6 +127,27 @@ impl<'a> Daemon<'a> {
     fn run(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = self.netns.command(program()?)?;
         Ok(command.args(arguments).env("FLOODGATE_SOCKET", self.path("api.sock")).output()?)
+    }
+
+    /// What its HTTP interface answers: the status code and the body.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        let mut socket = UnixStream::connect(self.path("api.sock"))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        write!(socket, "GET {path} HTTP/1.0\r\nHost: floodgate\r\n\r\n")?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
+        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("a status code")?;
+        Ok((code, body.to_owned()))
+    }
+
+    /// All that this run of it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
     /// Its rules, in enforcement order.

@@ -92,6 +92,19 @@ pub fn skip(why: &str) {
     }
 }
 
+/// Says that the current test is skipped since this kernel lacks what it is about. That is no failure in CI, which runs the test on the kernels
+/// that have it: see `scripts/kernels/tests`.
+///
+/// # Panics
+/// Inside of those kernels, where `FLOODGATE_KERNELS=1`.
+pub fn skip_for_kernel(why: &str) {
+    if env::var_os("FLOODGATE_KERNELS").as_deref() == Some(OsStr::new("1")) {
+        skip(why);
+    }
+    let thread = std::thread::current();
+    eprintln!("skipped: {}: {why} (make kernels runs it elsewhere)", thread.name().unwrap_or("a test"));
+}
+
 fn is_program(name: &str) -> bool {
     if name.contains('/') {
         return Path::new(name).is_file();

@@ -42,6 +42,9 @@ pub struct StatusView {
     pub entries: u64,
     /// Entries that fit, where there is a limit.
     pub capacity: Option<u64>,
+    /// Set while `backend` is not the configured one but its fallback.
+    #[serde(default)]
+    pub fallback: Option<FallbackView>,
     /// Octets of memory that the data plane takes, where it can be told.
     pub dataplane_memory: Option<u64>,
     /// How each interface is filtered, where the back end attaches to interfaces one by one.
@@ -79,6 +82,15 @@ pub struct StatusView {
     /// Lines of the log that were lost, since nobody read them in time.
     #[serde(default)]
     pub log_lines_lost: u64,
+}
+
+/// A back end that takes the place of the configured one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FallbackView {
+    /// What the configuration asks for.
+    pub configured: String,
+    /// Why it cannot be used.
+    pub reason: String,
 }
 
 /// How an interface is filtered.

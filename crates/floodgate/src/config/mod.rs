@@ -20,7 +20,7 @@ pub use diff::differences;
 pub use error::{ConfigError, Problem};
 pub use protect::{FromSource, PresetName, Protocol};
 pub use values::{ActionKind, Age, FamilyName, Hops, Listen, Pattern, Port};
-pub use xdp::Xdp;
+pub use xdp::{Fallback as XdpFallback, Xdp};
 
 use ipnet::IpNet;
 use serde::Deserialize;

@@ -14,6 +14,16 @@ pub struct Xdp {
     pub capacity: u32,
     /// Where links and tables are pinned, so that filtering outlives the daemon.
     pub directory: PathBuf,
+    /// What filters where this kernel does not take the program. `None`: nothing does, and rules say so.
+    pub fallback: Option<Fallback>,
+}
+
+/// Back ends that can take the place of XDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fallback {
+    /// The kernel's nftables, with the settings of `[dataplane.nftables]`.
+    Nftables,
 }
 
 /// Where the program runs.
@@ -32,7 +42,7 @@ pub enum Attach {
 impl Default for Xdp {
     fn default() -> Self {
         let xdp::Options { interfaces: _, attach: _, capacity, directory } = xdp::Options::default();
-        Xdp { attach: Attach::Best, capacity, directory }
+        Xdp { attach: Attach::Best, capacity, directory, fallback: None }
     }
 }
 

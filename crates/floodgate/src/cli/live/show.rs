@@ -188,6 +188,10 @@ pub(super) fn status_text(status: &StatusView) -> String {
         Some(error) => format!("{}: FAILED: {error}", status.backend),
         None => format!("{}: {}, latest change took {:.1} ms", status.backend, status.dataplane, status.apply_ms),
     };
+    let dataplane = match &status.fallback {
+        Some(fallback) => format!("FALLBACK from {} to {dataplane}", fallback.configured),
+        None => dataplane,
+    };
     let interfaces = match &status.interfaces {
         None => "all".to_owned(),
         _ if !status.attachments.is_empty() => status.attachments.iter().map(attachment).collect::<Vec<_>>().join(", "),

@@ -2,7 +2,7 @@
 
 use super::state_writer::pause_end;
 use super::{Core, LOCAL, clock, now};
-use crate::api::{AttachmentView, Explanation, OriginView, PeerView, RuleView, StatusView};
+use crate::api::{AttachmentView, Explanation, FallbackView, OriginView, PeerView, RuleView, StatusView};
 use crate::cli::explain::{parse_packet, verdict, words_of};
 use crate::cli::input::to_hex;
 use crate::daemon::command::{Command, Paused, RuleFilter, Which};
@@ -85,7 +85,11 @@ impl Core {
             peers: self.peers.iter().count() as u64,
             established: self.peers.established() as u64,
             rules: rules.map(|(name, count)| (name.to_owned(), count)).collect(),
-            backend: self.config.dataplane.backend.name().to_owned(),
+            backend: applying.backend().to_owned(),
+            fallback: applying.fallback.as_ref().map(|why| FallbackView {
+                configured: self.config.dataplane.backend.name().to_owned(),
+                reason: why.clone(),
+            }),
             interfaces: self.filtered_interfaces(),
             unfiltered: self.engine.unfiltered().map(str::to_owned),
             mode: if self.engine.is_monitoring() { "monitor" } else { "enforce" }.to_owned(),
@@ -135,7 +139,8 @@ impl Core {
         });
         let kept = condition.warnings.iter().cloned().chain(self.state.notes());
         let left = self.leftovers.as_ref().map(super::leftovers::Leftovers::warning);
-        unfiltered.chain(kept).chain(left).chain(self.unenforced_warning()).collect()
+        let fallback = self.applying.fallback_warning().into_iter();
+        fallback.chain(unfiltered).chain(kept).chain(left).chain(self.unenforced_warning()).collect()
     }
 
     /// Why rules are not enforced as they should be.

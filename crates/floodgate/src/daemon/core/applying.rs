@@ -1,5 +1,7 @@
 //! Bringing the data plane to what is wanted: one change at a time, gathered while another is under way, tried again when it failed.
 
+mod fallback;
+
 use super::{Core, Surroundings};
 use crate::apply::{self, Order, Report};
 use crate::config::{Backend, Config, release_of_this_machine};
@@ -29,7 +31,12 @@ pub(super) struct Applying {
     orders: std::sync::mpsc::Sender<Order>,
     capabilities: Capabilities,
     debounce: Duration,
+    /// What the configuration asks for.
+    configured: Blueprint,
+    /// What is used: the same, or what takes its place.
     blueprint: Blueprint,
+    /// Why something else than what is configured is used.
+    pub(super) fallback: Option<String>,
     phase: Phase,
     gather_until: Option<Instant>,
     retry_at: Option<Instant>,
@@ -67,8 +74,8 @@ impl Applying {
         surroundings: &Surroundings,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Result<(Self, BTreeSet<RuleId>)> {
-        let blueprint = Blueprint::new(config, surroundings)?;
-        let mut dataplane = blueprint.build()?;
+        let configured = Blueprint::new(config, surroundings)?;
+        let (blueprint, mut dataplane, fallback) = fallback::build(&configured, config, surroundings)?;
         let left = dataplane.leftovers().unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot see what an earlier run left in force");
             BTreeSet::new()
@@ -81,7 +88,9 @@ impl Applying {
             orders,
             capabilities,
             debounce: debounce(config),
+            configured,
             blueprint,
+            fallback,
             phase: Phase::Idle,
             gather_until: None,
             retry_at: None,
@@ -114,15 +123,32 @@ impl Applying {
 
     /// Uses another data plane where the settings or the interfaces changed; then all must be put in force anew.
     pub(super) fn exchange(&mut self, config: &Config, surroundings: &Surroundings) -> Result<bool> {
-        let blueprint = Blueprint::new(config, surroundings)?;
-        if blueprint == self.blueprint {
+        let configured = Blueprint::new(config, surroundings)?;
+        let in_use = self.in_use(&configured, config, surroundings);
+        if in_use == self.blueprint {
+            self.configured = configured;
             self.debounce = debounce(config);
             return Ok(false);
         }
-        let dataplane = blueprint.build()?;
+        let (blueprint, dataplane, fallback) = if in_use == configured {
+            fallback::build(&configured, config, surroundings)?
+        } else {
+            let dataplane = in_use.build()?;
+            (in_use, dataplane, self.fallback.take())
+        };
+        self.configured = configured;
+        self.fallback = fallback;
+        self.debounce = debounce(config);
+        self.switch_to(blueprint, dataplane);
+        Ok(true)
+    }
+
+    /// Uses this data plane from now on.
+    fn switch_to(&mut self, blueprint: Blueprint, dataplane: Box<dyn Dataplane>) {
         self.capabilities = dataplane.capabilities();
         self.samples = dataplane.samples().map(Samples::new);
-        self.debounce = debounce(config);
+        self.condition = Condition::default();
+        self.measured = None;
         let retire = !blueprint.takes_over(&self.blueprint);
         if retire {
             self.keep_counts();
@@ -130,7 +156,11 @@ impl Applying {
         self.blueprint = blueprint;
         self.send(Order::Exchange { dataplane, retire });
         self.retry_at = None;
-        Ok(true)
+    }
+
+    /// The name of the back end in use.
+    pub(super) fn backend(&self) -> &'static str {
+        self.blueprint.name()
     }
 
     /// Ends the thread.
@@ -191,22 +221,7 @@ impl Blueprint {
     fn new(config: &Config, surroundings: &Surroundings) -> Result<Self> {
         match config.dataplane.backend {
             Backend::None => Ok(Blueprint::None),
-            Backend::Nftables => {
-                let interfaces = match &surroundings.interfaces {
-                    None => Vec::new(),
-                    // None of the patterns means anything yet: filtering everywhere instead would be the opposite of what was asked.
-                    Some(names) if names.is_empty() => vec![nftables::NO_INTERFACE.to_owned()],
-                    Some(names) => names.clone(),
-                };
-                let settings = &config.dataplane.nftables;
-                Ok(Blueprint::Nftables(nftables::Options {
-                    interfaces,
-                    unmatched: surroundings.unmatched.clone(),
-                    sample_group: settings.sample_group,
-                    sample_octets: settings.sample_octets,
-                    max_chain_rules: settings.max_chain_rules as usize,
-                }))
-            }
+            Backend::Nftables => Ok(Blueprint::nftables(config, surroundings)),
             Backend::Cumulus => {
                 let settings = &config.dataplane.cumulus;
                 let release = release_of_this_machine();
@@ -219,6 +234,32 @@ impl Blueprint {
             }
             // It follows interfaces that come and go by itself.
             Backend::Xdp => Ok(Blueprint::Xdp(config.dataplane.xdp.options(&config.dataplane.interfaces))),
+        }
+    }
+
+    fn nftables(config: &Config, surroundings: &Surroundings) -> Self {
+        let interfaces = match &surroundings.interfaces {
+            None => Vec::new(),
+            // None of the patterns means anything yet: filtering everywhere instead would be the opposite of what was asked.
+            Some(names) if names.is_empty() => vec![nftables::NO_INTERFACE.to_owned()],
+            Some(names) => names.clone(),
+        };
+        let settings = &config.dataplane.nftables;
+        Blueprint::Nftables(nftables::Options {
+            interfaces,
+            unmatched: surroundings.unmatched.clone(),
+            sample_group: settings.sample_group,
+            sample_octets: settings.sample_octets,
+            max_chain_rules: settings.max_chain_rules as usize,
+        })
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Blueprint::None => Backend::None.name(),
+            Blueprint::Nftables(_) => Backend::Nftables.name(),
+            Blueprint::Cumulus(_) => Backend::Cumulus.name(),
+            Blueprint::Xdp(_) => Backend::Xdp.name(),
         }
     }
 
@@ -322,6 +363,7 @@ impl Core {
                 }
                 applying.succeeded(took);
             }
+            Report::Applied { outcome: Err(error), .. } if self.fall_back(&error) => {}
             Report::Applied { outcome: Err(error), took } => {
                 tracing::error!(%error, "the data plane did not take a change; what was in force stays, and it is tried again");
                 self.history.record(Kind::ApplyFailed, About::words(error.to_string()));
@@ -350,7 +392,10 @@ impl Core {
             }
             Report::Blind(error) => tracing::warn!(%error, "cannot see whether our filters are still there"),
             Report::Measured { counters, usage, condition, last } => {
-                self.applying.condition = condition;
+                // The last one may be of a data plane that is not used any more.
+                if !last {
+                    self.applying.condition = condition;
+                }
                 self.applying.carried.retain(|nlri, _| self.engine.rule(nlri).is_some());
                 self.applying.measured(counters, usage, last);
                 if !last {
@@ -381,7 +426,7 @@ impl Applying {
             self.measuring = false;
         }
         self.usage = usage;
-        self.measured = Some(Instant::now());
+        self.measured = (!last).then(Instant::now);
     }
 
     fn succeeded(&mut self, took: Duration) {
