@@ -10,13 +10,15 @@ PREFIX ?= /usr/local
 PARTS ?=
 # Packets that `make soak` sends through nftables and asks the oracle about.
 SOAK_VERDICTS ?= 1000000
+# `make kernels K=6.1` boots only this one.
+K ?=
 # `make test T=word` runs only the tests whose names contain the word.
 T ?=
 
-.PHONY: help setup build install demo test soak bench fuzz lint fmt
+.PHONY: help setup build install demo test kernels kernels-short soak bench fuzz lint fmt
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what building and testing need on Debian 12 (as root or with sudo)
 	@scripts/setup.sh build test
@@ -37,6 +39,14 @@ demo: ## See it work: an attack, a filter announced over BGP, and what the kerne
 test: ## Run all tests; those that need root or a missing program say that they skip
 	@scripts/setup.sh build test
 	@scripts/test.sh $(T)
+
+kernels: ## Boot Debian's kernels 6.1 and 6.12 in QEMU and run tests inside; `make kernels K=6.1` only one
+	@scripts/setup.sh build test kernels
+	@scripts/kernels.sh $(K)
+
+kernels-short: ## The short form, which CI runs: the tests that matter most, both kernels side by side
+	@scripts/setup.sh build test kernels
+	@scripts/kernels.sh --short $(K)
 
 soak: ## The differential tests with a million verdicts, and the others named soak with many more cases (an hour)
 	@scripts/setup.sh build test

@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh build        what building and running need (compiler for the XDP program, nft, ip, iptables)
 #   scripts/setup.sh test         what the tests need as well: other BGP speakers to talk to, tcpdump
+#   scripts/setup.sh kernels      what `make kernels` needs: a virtual machine, and what puts one together
 #
 # Services of the packages installed here (BIRD, FRR, GoBGP, ExaBGP) are neither started nor enabled: the tests run
 # the programs in network namespaces of their own.
@@ -11,6 +12,7 @@ cd "$(dirname "$0")/.."
 
 BUILD_PACKAGES=(build-essential clang-14 llvm-14 libbpf-dev linux-libc-dev nftables iproute2 iputils-ping iptables)
 TEST_PACKAGES=(bird2 gobgpd exabgp frr tcpdump python3-venv)
+KERNEL_PACKAGES=(qemu-system-x86 busybox-static cpio kmod xz-utils)
 SERVICES=(bird.service gobgpd.service exabgp.service frr.service)
 EXABGP5=5.0.15
 # Beside the build's results: `cargo clean` removes it and the next call makes it again.
@@ -109,6 +111,7 @@ for group in "$@"; do
         install_packages "${TEST_PACKAGES[@]}"
         install_exabgp5
         ;;
-    *) die "unknown group '$group'; there are: build test" ;;
+    kernels) install_packages "${KERNEL_PACKAGES[@]}" ;;
+    *) die "unknown group '$group'; there are: build test kernels" ;;
     esac
 done

@@ -1,0 +1,201 @@
+#!/usr/bin/env bash
+# Boots Debian's kernels in QEMU, without KVM, with what was built, and runs tests inside: `make kernels`.
+#
+#   scripts/kernels.sh [--short] [--only WORD] [KERNEL...]
+#
+# KERNEL: `6.1`, `6.12` (Debian 12's newest package of that series), or the name of a package; both series by default. `--short` leaves out the
+# tests that scripts/kernels/tests calls long, `--only` those whose names lack the word. Prints a table, and fails where a test does.
+#
+# The virtual machine sees this machine's files read-only, under a layer of memory, so it has its programs and libraries (scripts/kernels/init),
+# and runs as root whoever runs this. Kernels are kept in target/kernels/, consoles and logs in target/kernels/run/KERNEL/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+cache=$root/target/kernels
+list=$root/scripts/kernels/tests
+
+say() { printf 'kernels: %s\n' "$*"; }
+die() { printf 'kernels: %s\n' "$*" >&2; exit 1; }
+
+# The newest package of a series that apt knows, else the newest that was unpacked here before.
+package_of() {
+    local series=${1//./\\.} found
+    case $1 in linux-image-*) printf '%s\n' "$1"; return ;; esac
+    local names="^linux-image-$series\\.[0-9]+(-[0-9]+|\\+deb12)-amd64\$"
+    found=$(apt-cache search --names-only "$names" | cut -d' ' -f1 | sort -V | tail -n 1)
+    if [ -z "$found" ]; then
+        found=$(ls "$cache" 2>/dev/null | grep -E "$names" | sort -V | tail -n 1 || true)
+    fi
+    [ -n "$found" ] || die "apt knows no kernel $1 of Debian 12 (apt-get update? deb.debian.org bookworm and bookworm-security are needed)"
+    printf '%s\n' "$found"
+}
+
+# Downloads and unpacks a kernel, once.
+unpack() {
+    local package=$1 there=$cache/$1 download
+    [ ! -e "$there/ready" ] || return 0
+    say "downloading $package"
+    download=$(mktemp -d)
+    # apt's own user may not write there, and need not.
+    (cd "$download" && apt-get download -qq -o APT::Sandbox::User="$(id -un)" "$package") || die "apt-get cannot download $package"
+    rm -rf "$there"
+    mkdir -p "$there"
+    dpkg-deb -x "$download"/*.deb "$there"
+    dpkg-deb -f "$download"/*.deb Version >"$there/version"
+    rm -rf "$download"
+    local modules
+    modules=$(modules_of "$there")
+    depmod -b "${modules%/lib/modules/*}" "${modules##*/}"
+    touch "$there/ready"
+}
+
+# Where a kernel's modules are: below /lib, or below /usr/lib in later packages.
+modules_of() {
+    local directory
+    for directory in "$1"/lib/modules/* "$1"/usr/lib/modules/*; do
+        [ ! -d "$directory" ] || { printf '%s\n' "$directory"; return; }
+    done
+    die "no modules in $1"
+}
+
+# The first file system: a shell, and the modules that are needed to see this machine's files.
+make_initrd() {
+    local image=$1 to=$2 modules version base tree name number=0
+    modules=$(modules_of "$image")
+    version=${modules##*/}
+    base=${modules%/lib/modules/*}
+    tree=$(mktemp -d)
+    mkdir -p "$tree"/{bin,modules,proc,sys,dev}
+    cp "$(command -v busybox)" "$tree/bin/busybox"
+    for name in sh mount insmod echo cat mkdir poweroff switch_root; do ln -s busybox "$tree/bin/$name"; done
+    cp scripts/kernels/init "$tree/init"
+    while read -r name; do
+        number=$((number + 1))
+        local file
+        file=$tree/modules/$(printf '%03d' $number)-$(basename "${name%.xz}")
+        case $name in
+        *.xz) xz -dc "$name" >"$file" ;;
+        *) cp "$name" "$file" ;;
+        esac
+    done < <(for name in virtio_pci 9pnet_virtio 9p overlay; do modprobe -d "$base" -S "$version" --show-depends "$name"; done |
+        awk '$1 == "insmod" && !seen[$2]++ { print $2 }')
+    (cd "$tree" && find . | cpio -o -H newc -R 0:0 --quiet) >"$to"
+    rm -rf "$tree"
+}
+
+# Builds the program and the tests; writes which executable is where, a line each.
+build() {
+    local to=$1
+    # Of the whole workspace, as `make test` does, so that nothing is built twice.
+    cargo test -q --no-run --workspace --tests --message-format=json |
+        sed -n 's|.*"package_id":"[^"]*/crates/\([a-z]*\)#.*"kind":\["test"\].*"name":"\([a-z_]*\)","src_path.*"executable":"\([^"]*\)".*|\1/\2 \3|p' >"$to"
+    [ -s "$to" ] || die "cargo names no test executables"
+}
+
+# Runs one kernel's tests; its console goes through, as far as it is ours.
+run_kernel() {
+    local image=$1 tests=$2 most=$3 modules version out
+    modules=$(modules_of "$image")
+    version=${modules##*/}
+    out=$cache/run/$version
+    rm -rf "$out"
+    mkdir -p "$out"
+    cp "$cache/executables" "$out/executables"
+    make_initrd "$image" "$out/initrd"
+    # Two network cards with a cable between them; where to boot from is said, so they need no firmware for that.
+    timeout -k 10 "$most" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -machine q35 -m 1536 -smp 1 -nodefaults -no-reboot \
+        -display none -serial stdio -kernel "$image"/boot/vmlinuz-* -initrd "$out/initrd" \
+        -append "console=ttyS0 quiet panic=-1 fg.source=$root fg.modules=$modules fg.tests=$tests" \
+        -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
+        -virtfs local,path="$out",mount_tag=out,security_model=none \
+        -netdev hubport,id=h0,hubid=0 -device virtio-net-pci,netdev=h0,romfile= \
+        -netdev hubport,id=h1,hubid=0 -device virtio-net-pci,netdev=h1,romfile= \
+        </dev/null 2>"$out/qemu" | tr -d '\r' | tee "$out/console" | show "$version" || true
+}
+
+# What the virtual machine says of its tests, in words.
+show() {
+    local line rest
+    while IFS= read -r line; do
+        case $line in
+        *"kernels: result "*)
+            rest=${line##*kernels: result }
+            read -r number seconds status <<<"$rest"
+            printf '%-22s %-18s %4s s  %s\n' "$1" "${names[$number]}" "$seconds" "$status"
+            ;;
+        esac
+    done
+}
+
+forms=() names=() number=0 short=no only='' series=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --short) short=yes ;;
+    --only) only=${2:?--only WORD}; shift ;;
+    -*) die "unknown option $1" ;;
+    *) series+=("$1") ;;
+    esac
+    shift
+done
+[ ${#series[@]} -gt 0 ] || series=(6.1 6.12)
+[ "$(dpkg --print-architecture)" = amd64 ] || die "only amd64's kernels are run so far"
+
+# As in scripts/kernels/inside.sh: the tests are known by their place in the list.
+names[0]='' forms[0]='' chosen='' seconds=120
+while read -r form name most _; do
+    number=$((number + 1))
+    names[number]=$name forms[number]=$form
+    [ "$short" = no ] || [ "$form" = short ] || continue
+    [[ $name == *$only* ]] || continue
+    chosen+=${chosen:+,}$number
+    seconds=$((seconds + most))
+done < <(sed '/^#/d; /^$/d' "$list")
+[ -n "$chosen" ] || die "no test has '$only' in its name"
+
+mkdir -p "$cache"
+images=() versions=()
+for kernel in "${series[@]}"; do
+    package=$(package_of "$kernel")
+    unpack "$package"
+    images+=("$cache/$package")
+    modules=$(modules_of "$cache/$package")
+    versions+=("${modules##*/}")
+done
+build "$cache/executables"
+
+for image in "${images[@]}"; do
+    run_kernel "$image" "$chosen" "$seconds" &
+done
+wait
+
+# The table: a row for each test, a column for each kernel.
+failed=0
+printf '\n%-20s' test
+printf ' %-22s' "${versions[@]}"
+printf '\n'
+for at in ${chosen//,/ }; do
+    printf '%-20s' "${names[$at]}"
+    for version in "${versions[@]}"; do
+        result=$(sed -n "s/.*kernels: result $at \([0-9]*\) \(.*\)/\2, \1 s/p" "$cache/run/$version/console" | tail -n 1)
+        case $result in
+        ok,*) ;;
+        *) failed=$((failed + 1)) ;;
+        esac
+        printf ' %-22s' "${result:-NOT RUN}"
+    done
+    printf '\n'
+done
+printf '%-20s' package
+for image in "${images[@]}"; do printf ' %-22s' "$(cat "$image/version")"; done
+printf '\n'
+[ "$failed" = 0 ] && exit 0
+for version in "${versions[@]}"; do
+    for at in ${chosen//,/ }; do
+        if ! grep -q "kernels: result $at [0-9]* ok" "$cache/run/$version/console"; then
+            log=$cache/run/$version/${names[$at]}.log
+            printf '\n%s on %s: %s\n' "${names[$at]}" "$version" "$log"
+            tail -n 25 "$log" 2>/dev/null || tail -n 10 "$cache/run/$version/console" "$cache/run/$version/qemu"
+        fi
+    done
+done
+die "$failed failed"
