@@ -11,13 +11,14 @@
 
 #define RETRIES 16
 
-/* What was decided, for the harness of the tests. */
-struct outcome {
-	__u32 found;		/* the last rule, with META_FOUND; 0 when none matched */
-	__u32 matched;		/* rules in `matches`; 0 when `found` is the only one */
-	__u32 is_protected;
-	int unread;
-};
+/* What was decided, for the harness of the tests, which defines this before: the last rule with META_FOUND, or 0; how many rules are in
+ * `matches`, or 0 when that one is the only one, or PROTECTED. */
+#ifndef NOTE
+#define NOTE(unread, found, matched) do { } while (0)
+#endif
+
+/* In the place of a number of matching rules: no rule touches this packet. One variable less on a stack that is nearly full. */
+#define PROTECTED (~0U)
 
 static __always_inline __u32 find(const struct key *key)
 {
@@ -84,41 +85,44 @@ static __always_inline int is_neighbor_discovery(struct xdp_md *ctx, __u32 ip_at
 	       octets[40] >= DISCOVERY_FIRST && octets[40] <= DISCOVERY_LAST && octets[41] == 0;
 }
 
-static __always_inline int filter_packet(struct xdp_md *ctx, struct outcome *outcome)
+/* `packet` has its context; the rest is filled in here. */
+static __always_inline int filter_packet(struct packet *packet, const int notes)
 {
 	struct key *key = at(&keys, 0);
 	struct control *c = at(&control, 0);
-	struct packet packet = { .ctx = ctx, .key = key };
 	struct parsed parsed;
 	__u32 found = 0, matched = 0;
 	int ipv6;
 
 	if (!c || !key)
 		return XDP_PASS;
+	packet->key = key;
 	key->after = 0;
-	parsed = parse(ctx, key);
+	parsed = parse(packet->ctx, key);
 	if (parsed.outcome < 0) {
-		outcome->unread = parsed.outcome;
+		if (notes)
+			NOTE(parsed.outcome, 0, 0);
 		tell((enum statistic)(-1 - parsed.outcome));
 		return XDP_PASS;
 	}
 	ipv6 = parsed.outcome == 6;
 	key->ipv6 = ipv6;
-	packet.ip = parsed.ip;
-	packet.ipv6 = ipv6;
+	packet->ip = parsed.ip;
+	packet->ipv6 = ipv6;
+	key->discovery = ipv6 && is_neighbor_discovery(packet->ctx, parsed.ip);
 
 	for (int attempt = 0; ; attempt++) {
 		key->generation = *(volatile __u32 *)&c->generation;
 		order_loads();
 		matched = 0;
-		outcome->is_protected = 0;
 		found = find(key);
 		if (found) {
-			if (ipv6 && is_neighbor_discovery(ctx, parsed.ip))
-				outcome->is_protected = 1;
-			else if (ipv6 ? c->view[key->generation & 1].has_protected6 : c->view[key->generation & 1].has_protected4)
-				outcome->is_protected = !!node_find(key, ipv6 ? NODE_PROTECTED6 : NODE_PROTECTED4);
-			if (!(found & META_DROP) && !outcome->is_protected) {
+			if (key->discovery) {
+				matched = PROTECTED;
+			} else if ((ipv6 ? c->view[key->generation & 1].has_protected6 : c->view[key->generation & 1].has_protected4) &&
+				   node_find(key, ipv6 ? NODE_PROTECTED6 : NODE_PROTECTED4)) {
+				matched = PROTECTED;
+			} else if (!(found & META_DROP)) {
 				struct rule *rule = at(&rules, found & META_RULE);
 
 				if (rule && rule->flags & RULE_CONTINUE)
@@ -135,11 +139,11 @@ static __always_inline int filter_packet(struct xdp_md *ctx, struct outcome *out
 			return XDP_PASS;
 		}
 	}
-	outcome->found = found;
-	outcome->matched = matched;
+	if (notes)
+		NOTE(0, found, matched);
 	if (!found)
 		return XDP_PASS;
-	if (outcome->is_protected) {
+	if (matched == PROTECTED) {
 		tell(STAT_PROTECTED);
 		return XDP_PASS;
 	}
@@ -148,8 +152,8 @@ static __always_inline int filter_packet(struct xdp_md *ctx, struct outcome *out
 		return XDP_DROP;
 	}
 	if (matched)
-		return act_all(&packet, matched);
-	return act_one(&packet, found & META_RULE);
+		return act_all(packet, matched);
+	return act_one(packet, found & META_RULE);
 }
 
 #endif

@@ -17,7 +17,7 @@ char _license[] SEC("license") = "Dual MIT/GPL";
 SEC("xdp")
 int floodgate(struct xdp_md *ctx)
 {
-	struct outcome outcome = {};
+	struct packet packet = { .ctx = ctx };
 
-	return filter_packet(ctx, &outcome);
+	return filter_packet(&packet, 0);
 }

@@ -3,6 +3,10 @@
  * For tests and measurements only: the filter run by the kernel's test run, on a different packet each time. A call of the test run costs
  * milliseconds around its loop, so packets come from a table and results go to one.
  */
+#include "maps.h"
+
+static void note(int unread, __u32 found, __u32 matched);
+#define NOTE note
 #include "filter.h"
 
 char _license[] SEC("license") = "Dual MIT/GPL";
@@ -59,24 +63,36 @@ static __noinline int take_frame(struct xdp_md *ctx)
 	return !bpf_xdp_store_bytes(ctx, 0, frame->octets, bounded(length, FRAME_MAX));
 }
 
-static __noinline void report(struct xdp_md *ctx, const struct outcome *outcome, __u32 verdict)
+static __always_inline struct result *latest_result(void)
 {
 	struct run *r = at(&run, 0);
-	struct matches *m = at(&matches, 0);
-	struct result *result;
 
-	if (!r)
+	return r ? at(&results, r->next - 1) : 0;
+}
+
+static __noinline void note(int unread, __u32 found, __u32 matched)
+{
+	struct result *result = latest_result();
+
+	if (!result)
 		return;
-	result = at(&results, r->next - 1);
+	result->unread = unread;
+	result->found = found;
+	result->matched = matched == PROTECTED ? 0 : matched;
+	result->is_protected = matched == PROTECTED;
+}
+
+static __noinline void report(struct packet *packet, __u32 verdict)
+{
+	struct xdp_md *ctx = packet->ctx;
+	struct matches *m = at(&matches, 0);
+	struct result *result = latest_result();
+
 	if (!result)
 		return;
 	result->verdict = verdict;
-	result->found = outcome->found;
-	result->matched = outcome->matched;
-	result->is_protected = outcome->is_protected;
-	result->unread = outcome->unread;
 	for (__u32 n = 0; m && n < RESULT_RULES; n++) {
-		if (n >= outcome->matched)
+		if (n >= result->matched)
 			break;
 		result->rule[n] = m->rule[n];
 	}
@@ -89,16 +105,16 @@ static __noinline void report(struct xdp_md *ctx, const struct outcome *outcome,
 SEC("xdp")
 int verify(struct xdp_md *ctx)
 {
-	struct outcome outcome = {};
+	struct packet packet = { .ctx = ctx };
 
 	if (!take_frame(ctx))
 		return XDP_ABORTED;
-	report(ctx, &outcome, filter_packet(ctx, &outcome));
+	report(&packet, filter_packet(&packet, 1));
 	return XDP_PASS;
 }
 
 /* The next frame of the table in the place of the one at hand. */
-static __always_inline int take_next(struct xdp_md *ctx)
+static __noinline int take_next(struct xdp_md *ctx)
 {
 	struct run *r = at(&run, 0);
 	struct small *small;
@@ -118,9 +134,9 @@ static __always_inline int take_next(struct xdp_md *ctx)
 SEC("xdp")
 int bench(struct xdp_md *ctx)
 {
-	struct outcome outcome = {};
+	struct packet packet = { .ctx = ctx };
 
-	return take_next(ctx) ? filter_packet(ctx, &outcome) : XDP_ABORTED;
+	return take_next(ctx) ? filter_packet(&packet, 0) : XDP_ABORTED;
 }
 
 /* Makes traffic: the frames go out of an interface. */

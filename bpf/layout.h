@@ -56,7 +56,7 @@ struct key {
 	__u32 generation;
 	__u32 length;				/* octets of the IP packet, header included */
 	__u32 ipv6;
-	__u32 unused;
+	__u32 discovery;			/* a message of neighbour discovery, which no rule touches */
 };
 
 /* ---- rules as the classifier sees them ----
