@@ -110,13 +110,14 @@ run_kernel() {
         -virtfs local,path="$out",mount_tag=out,security_model=none \
         -netdev hubport,id=h0,hubid=0 -device virtio-net-pci,netdev=h0,romfile= \
         -netdev hubport,id=h1,hubid=0 -device virtio-net-pci,netdev=h1,romfile= \
-        </dev/null 2>"$out/qemu" | tr -d '\r' | tee "$out/console" | show "$version" || true
+        </dev/null 2>"$out/qemu" | tee "$out/console" | show "$version" || true
 }
 
 # What the virtual machine says of its tests, in words.
 show() {
     local line rest
     while IFS= read -r line; do
+        line=${line%$'\r'}
         case $line in
         *"kernels: result "*)
             rest=${line##*kernels: result }
@@ -176,7 +177,7 @@ printf '\n'
 for at in ${chosen//,/ }; do
     printf '%-20s' "${names[$at]}"
     for version in "${versions[@]}"; do
-        result=$(sed -n "s/.*kernels: result $at \([0-9]*\) \(.*\)/\2, \1 s/p" "$cache/run/$version/console" | tail -n 1)
+        result=$(tr -d '\r' <"$cache/run/$version/console" | sed -n "s/.*kernels: result $at \([0-9]*\) \(.*\)/\2, \1 s/p" | tail -n 1)
         case $result in
         ok,*) ;;
         *) failed=$((failed + 1)) ;;

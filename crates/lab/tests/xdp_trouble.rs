@@ -10,7 +10,7 @@ use floodgate::api::RuleView;
 use lab::site::{NEIGHBOUR, SWITCH, VICTIM, Wire};
 use lab::{Daemon, End, Site, needs, packet, veth, wait_until, without_bpf_programs};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const RULE: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
 
 fn configuration(interfaces: &str, more: &str) -> String {
@@ -88,7 +88,7 @@ fn xdp_falls_back_where_the_configuration_says_so_and_tells() -> Result<()> {
     ensure!(metrics.contains("floodgate_dataplane_fallback 1"), "{metrics}");
     ensure!(daemon.get("/healthz")?.0 == 200, "{:?}", daemon.get("/healthz")?);
     // Interfaces that change, and a reload that changes nothing of XDP, leave it in use.
-    site.switch.ip(&["link", "add", "swp9", "type", "dummy"])?;
+    site.switch.ip(&["link", "add", "swp9", "type", "veth", "peer", "name", "swp8"])?;
     daemon.wait_status("the interface", PATIENCE, |status| {
         status.interfaces.as_ref().is_some_and(|names| names.contains(&"swp9".to_owned()))
     })?;

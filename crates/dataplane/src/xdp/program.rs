@@ -232,7 +232,7 @@ fn reason(words: &str) -> String {
     const LONGEST: usize = 120;
     let (before, log) = words.split_once("Verifier output:").unwrap_or((words, ""));
     let is_statistic = |line: &&str| {
-        ["processed ", "verification time", "stack depth", "max_states", "peak_states"]
+        ["processed ", "verification time", "stack depth", "max_states", "peak_states", "cur state:", "old state:"]
             .iter()
             .any(|word| line.starts_with(word))
     };

@@ -28,6 +28,6 @@ mod view;
 pub use listen::{ApiListeners, Transport};
 pub use routes::{ApiState, Reload, router};
 pub use view::{
-    AnnounceRequest, AttachmentView, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, FallbackView, OriginView,
-    PauseRequest, PeerView, RuleView, SampleView, StatusView, WithdrawRequest,
+    AnnounceRequest, AttachmentView, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, FallbackView,
+    OriginView, PauseRequest, PeerView, RuleView, SampleView, StatusView, WithdrawRequest,
 };
