@@ -1,5 +1,6 @@
 //! The back end: what is wanted, what the switch took, and the way from one to the other.
 
+use super::asic::Maker;
 use super::counters::{self, Counters};
 use super::place::Placement;
 use super::refusals::Refusals;
@@ -282,7 +283,11 @@ impl Dataplane for Cumulus {
         }
         if let Some(resources) = self.resources.latest {
             let why = resources.contradict(self.in_force.lines);
-            condition.not_enforced = condition.not_enforced.or(why);
+            match self.settings.asic.maker() {
+                Maker::Broadcom => condition.not_enforced = condition.not_enforced.or(why),
+                // No document shows what these figures mean there.
+                Maker::Nvidia => condition.warnings.extend(why),
+            }
             for (name, figures) in [
                 (["asic_entries_ipv4", "asic_entries_ipv4_max"], resources.v4),
                 (["asic_entries_ipv6", "asic_entries_ipv6_max"], resources.v6),

@@ -82,7 +82,7 @@ impl Cumulus {
         // What the switch had room for so far.
         let known = if self.in_force.verified { self.in_force.placement.all_entries() } else { 0 };
         loop {
-            let placement = self.place(wanted, held)?;
+            let placement = self.place(wanted, held);
             let entries = placement.all_entries();
             match self.attempt(placement, effort.blame.as_ref()) {
                 Ok(applied) => {
@@ -219,7 +219,7 @@ impl Cumulus {
         wanted.rules.values().filter(is_new).cloned().collect()
     }
 
-    pub(super) fn place(&self, wanted: &Wanted, held: &BTreeSet<Arc<Nlri>>) -> Result<Placement, DataplaneError> {
+    fn place(&self, wanted: &Wanted, held: &BTreeSet<Arc<Nlri>>) -> Placement {
         let mut refused = self.refusals.rules();
         for nlri in held {
             refused.insert(Arc::clone(nlri), "left out while it is found out which rule the switch refuses".to_owned());
@@ -234,7 +234,7 @@ impl Cumulus {
             }),
             ..Limits::of(&self.settings)
         };
-        place(&wanted.protected, wanted.rules.values(), &limits, &self.settings).map_err(DataplaneError::Refused)
+        place(&wanted.protected, wanted.rules.values(), &limits, &self.settings)
     }
 
     /// Writes the file and has it installed. After an error the files are as they were.

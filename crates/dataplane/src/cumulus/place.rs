@@ -44,11 +44,7 @@ impl Limits {
     }
 
     fn unprotectable(&self, rule: &CompiledRule) -> Option<String> {
-        if self.unprotectable.is_empty() || rule.effect == Effect::ACCEPT {
-            return None;
-        }
-        let space = Space::of(&rule.nlri);
-        let (_, words) = self.unprotectable.iter().find(|(protected, _)| protected.overlaps(&space))?;
+        let words = first_touched(&self.unprotectable, rule)?;
         Some(format!("it would act on protected packets, which the switch does not let through first: {words}"))
     }
 }
@@ -75,30 +71,31 @@ impl Placement {
     }
 }
 
-/// Places rules, given in enforcement order. `Err` when not even what is protected has room.
+/// Places rules, given in enforcement order.
 pub(super) fn place<'a>(
     protected: &[Space],
     rules: impl Iterator<Item = &'a Arc<CompiledRule>> + Clone,
     limits: &Limits,
     settings: &Settings,
-) -> Result<Placement, String> {
+) -> Placement {
     let mut usage = TcamUsage::new(limits);
-    let mut placement = Placement { protected: in_danger(protected, rules.clone()), ..Placement::default() };
-    placement.protected.retain(|space| !limits.unprotectable.iter().any(|(refused, _)| refused == space));
-    for space in &placement.protected {
-        let (cost, ranges) = (protected_cost(space, settings), ranges(std::slice::from_ref(space)));
-        if let Err(full) = usage.take(space.version(), cost, ranges) {
-            return Err(format!("there is no room for the packets that are protected: {full}"));
+    let mut placement = Placement::default();
+    // Protected packets that there is no room for, and why: rules may not touch them.
+    let mut bare: Vec<(Space, String)> = Vec::new();
+    let is_refused = |space: &Space| limits.unprotectable.iter().any(|(refused, _)| refused == space);
+    for space in in_danger(protected, rules.clone()).into_iter().filter(|space| !is_refused(space)) {
+        let (cost, ranges) = (protected_cost(&space, settings), ranges(std::slice::from_ref(&space)));
+        match usage.take(space.version(), cost, ranges) {
+            Ok(()) => placement.protected.push(space),
+            Err(full) => bare.push((space, full)),
         }
     }
-    // Why rules that touch neighbour discovery cannot be placed.
-    let mut no_discovery = None;
-    if touches_neighbor_discovery(rules.clone()) {
-        let space = line::neighbor_discovery();
-        if !limits.unprotectable.iter().any(|(refused, _)| *refused == space) {
-            let cost = line::NEIGHBOR_DISCOVERY_ENTRIES * settings.interfaces.len() as u64;
-            no_discovery = usage.take(IpVersion::V6, cost, Vec::new()).err();
-            placement.neighbor_discovery = no_discovery.is_none();
+    let discovery = line::neighbor_discovery();
+    if touches_neighbor_discovery(rules.clone()) && !is_refused(&discovery) {
+        let cost = line::NEIGHBOR_DISCOVERY_ENTRIES * settings.interfaces.len() as u64;
+        match usage.take(IpVersion::V6, cost, Vec::new()) {
+            Ok(()) => placement.neighbor_discovery = true,
+            Err(full) => bare.push((discovery, full)),
         }
     }
     let mut missing = Missing::default();
@@ -109,9 +106,9 @@ pub(super) fn place<'a>(
             Some(RuleFailure::Failed(words.clone()))
         } else if let Some(words) = limits.unprotectable(rule) {
             Some(RuleFailure::Failed(words))
-        } else if let Some(full) = no_discovery.as_ref().filter(|_| touches_neighbor_discovery([rule].into_iter())) {
+        } else if let Some(full) = first_touched(&bare, rule) {
             Some(RuleFailure::OverCapacity(format!(
-                "it would touch IPv6 neighbour discovery, which comes first: {full}"
+                "it would touch packets that are protected, and there is no room for them to come first: {full}"
             )))
         } else if let Some(id) = missing.in_the_way(rule) {
             Some(RuleFailure::OverCapacity(format!(
@@ -129,7 +126,16 @@ pub(super) fn place<'a>(
         }
     }
     placement.entries = usage.used;
-    Ok(placement)
+    placement
+}
+
+/// What belongs to the first of these packets that a rule would do something to.
+fn first_touched<'a>(spaces: &'a [(Space, String)], rule: &CompiledRule) -> Option<&'a String> {
+    if spaces.is_empty() || rule.effect == Effect::ACCEPT {
+        return None;
+    }
+    let space = Space::of(&rule.nlri);
+    spaces.iter().find(|(protected, _)| protected.overlaps(&space)).map(|(_, words)| words)
 }
 
 /// Whether one of the rules would do something to a message of IPv6 neighbour discovery.
@@ -274,7 +280,7 @@ mod tests {
             .collect();
         compiled.sort_by(|a, b| a.1.nlri.cmp(&b.1.nlri));
         let limits = Limits::of(&settings);
-        let placement = place(&[], compiled.iter().map(|(_, rule)| rule), &limits, &settings).unwrap();
+        let placement = place(&[], compiled.iter().map(|(_, rule)| rule), &limits, &settings);
         let has_place = |rule: &CompiledRule| placement.placed.iter().any(|placed| placed.nlri == rule.nlri);
         let mut places: Vec<usize> = compiled.iter().filter(|(_, rule)| has_place(rule)).map(|&(n, _)| n).collect();
         places.sort_unstable();
@@ -327,7 +333,7 @@ mod tests {
             let Verdict::Exact(rule) = compile(&text.parse().unwrap(), &capabilities(&settings)) else {
                 panic!("{text}")
             };
-            let placement = place(&protected, [Arc::new(rule)].iter(), &limits, &settings).unwrap();
+            let placement = place(&protected, [Arc::new(rule)].iter(), &limits, &settings);
             assert_eq!((placement.protected.as_slice(), placement.placed.len()), (needed, 1), "{text}");
             assert_eq!(placement.entries.0, needed.len() as u64 + 1, "{text}");
         }
@@ -343,13 +349,41 @@ mod tests {
                 Verdict::Refused(refusal) => panic!("{rule}: {refusal}"),
             })
             .collect();
-        let mut placement = place(&[], compiled.iter(), &Limits::of(&settings), &settings).unwrap();
+        let mut placement = place(&[], compiled.iter(), &Limits::of(&settings), &settings);
         let failures = std::mem::take(&mut placement.failures).into_iter().map(|(_, failure)| match failure {
             RuleFailure::OverCapacity(words) => words,
             RuleFailure::Failed(words) => panic!("{words}"),
         });
         let failures = failures.collect();
         (placement, failures)
+    }
+
+    #[test]
+    fn what_is_protected_and_has_no_room_costs_only_rules_that_touch_it() {
+        let settings = settings(2);
+        let space = |text: &str| Space::of(&text.parse::<flowspec::Rule>().unwrap().nlri);
+        let protected =
+            ["dst 192.0.2.1/32 then accept", "dst 192.0.2.2/32 then accept", "dst 192.0.2.3/32 then accept"];
+        let rules = [
+            "dst 192.0.2.2/31 proto udp then discard",
+            "dst 192.0.2.0/31 then discard",
+            "dst 198.51.100.1/32 then discard",
+        ];
+        let compiled: Vec<Arc<CompiledRule>> = rules
+            .iter()
+            .map(|rule| match compile(&rule.parse().expect(rule), &capabilities(&settings)) {
+                Verdict::Exact(rule) => Arc::new(rule),
+                Verdict::Refused(refusal) => panic!("{rule}: {refusal}"),
+            })
+            .collect();
+        let placement = place(&protected.map(space), compiled.iter(), &Limits::of(&settings), &settings);
+        assert_eq!((placement.protected.len(), placement.placed.len(), placement.failures.len()), (2, 0, 3));
+        let words = format!("{:?}", placement.failures);
+        assert_eq!(words.matches("packets that are protected").count(), 1, "{words}");
+        // With room for what the last rule needs, too.
+        let limits = Limits { budget: (4, 4), ..Limits::of(&settings) };
+        let placement = place(&protected.map(space), compiled.iter(), &limits, &settings);
+        assert_eq!((placement.protected.len(), placement.placed.len()), (3, 1));
     }
 
     #[test]

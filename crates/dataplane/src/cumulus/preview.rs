@@ -24,12 +24,9 @@ pub struct Preview {
 }
 
 /// The policy file for a rule set, as far as the switch's table has room.
-///
-/// # Errors
-/// Not even what is protected has room; in words.
-pub fn preview(rules: &Ruleset, settings: &Settings) -> Result<Preview, String> {
+pub fn preview(rules: &Ruleset, settings: &Settings) -> Preview {
     let limits = Limits::of(settings);
-    let placement = place(&rules.protected, rules.rules.iter(), &limits, settings)?;
+    let placement = place(&rules.protected, rules.rules.iter(), &limits, settings);
     let page = PolicyFile::new(&placement.protected, placement.neighbor_discovery, placement.placed.iter(), settings);
     let unwritable =
         page.unwritable.iter().map(|(nlri, error)| (Arc::clone(nlri), RuleFailure::Failed(error.to_string())));
@@ -38,5 +35,5 @@ pub fn preview(rules: &Ruleset, settings: &Settings) -> Result<Preview, String> 
         placement.protected.into_iter().map(|space| (space.clone(), protected_cost(&space, settings))).collect();
     let discovery = if placement.neighbor_discovery { NEIGHBOR_DISCOVERY_ENTRIES } else { 0 };
     let neighbor_discovery = discovery * settings.interfaces.len() as u64;
-    Ok(Preview { text: page.text, entries: placement.entries, protected, neighbor_discovery, failures })
+    Preview { text: page.text, entries: placement.entries, protected, neighbor_discovery, failures }
 }

@@ -82,8 +82,8 @@ fn is_run_by_others(tool: &Path) -> bool {
         let path = process.path();
         let Ok(line) = std::fs::read(path.join("cmdline")) else { return false };
         let mut words = line.split(|octet| *octet == 0).map(|word| Path::new(std::ffi::OsStr::from_bytes(word)));
-        // A script has its interpreter in front.
-        let named = words.by_ref().take(2).any(|word| word.file_name() == Some(name));
+        // A script has its interpreter in front, maybe with an option.
+        let named = words.by_ref().take(3).any(|word| word.file_name() == Some(name));
         named
             && words.any(|word| word.as_os_str() == "-i" || word.as_os_str() == "--install")
             && std::fs::read_link(path.join("ns/net")).is_ok_and(|namespace| namespace == own)

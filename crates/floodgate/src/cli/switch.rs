@@ -85,7 +85,7 @@ impl Switch {
             parts.push(cut.map_err(|kind| Refusal::new(kind, &capabilities).to_string()));
         }
         rules.protected = Arc::new(parts.iter().flatten().flatten().cloned().collect());
-        let preview = cumulus::preview(&rules, settings).map_err(anyhow::Error::msg)?;
+        let preview = cumulus::preview(&rules, settings);
         let cost = |spaces: &Vec<Space>| {
             let taken = preview.protected.iter().filter(|(space, _)| spaces.contains(space));
             taken.map(|(_, entries)| entries).sum()

@@ -90,7 +90,8 @@ impl Switch {
     /// |---|---|
     /// | `release` | that of Cumulus Linux |
     /// | `capacity4`, `capacity6`, `ranges` | entries of the ASIC's tables, port range checkers |
-    /// | `delay`, `slow-install`, `slow-hardware` | milliseconds before anything is done, before the kernel's rules change, before the ASIC's do |
+    /// | `delay` | milliseconds before anything is done |
+    /// | `hold-install`, `hold-hardware` | the next run stops when it has read the files, or before the ASIC's rules change; then `holding` is set, and taking that back lets it go on |
     /// | `hang` | a run does not end |
     /// | `fail` | words to fail with |
     /// | `refuse` | a piece of the rules that the ASIC refuses, then ` => ` and the reason; by chain and number |
@@ -110,6 +111,12 @@ impl Switch {
             return if path.exists() { Ok(fs::remove_file(path)?) } else { Ok(()) };
         }
         fs::write(&path, value).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// A run stops where it was told to.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.path("settings").join("holding").exists()
     }
 
     /// The rules in the ASIC, a line each.

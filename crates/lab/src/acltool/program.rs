@@ -94,9 +94,8 @@ impl Wording {
 }
 
 fn install(switch: &Path, which: &[&str]) -> Result<(), String> {
-    let milliseconds = |name| setting(switch, name).and_then(|text| text.parse().ok()).map(Duration::from_millis);
-    if let Some(delay) = milliseconds("delay") {
-        std::thread::sleep(delay);
+    if let Some(milliseconds) = setting(switch, "delay").and_then(|text| text.parse().ok()) {
+        std::thread::sleep(Duration::from_millis(milliseconds));
     }
     while setting(switch, "hang").is_some() {
         std::thread::sleep(Duration::from_secs(1));
@@ -117,16 +116,12 @@ fn install(switch: &Path, which: &[&str]) -> Result<(), String> {
         let _ = std::io::stdout().flush();
         rules.extend(policy::read(&file, release).map_err(|error| error.to_string())?);
     }
-    if let Some(delay) = milliseconds("slow-install") {
-        std::thread::sleep(delay);
-    }
+    hold(switch, "hold-install");
     let lock = lock(switch)?;
     let wording = Wording::of(release);
     let before = kernel::save()?;
     kernel::load(&rules, release)?;
-    if let Some(delay) = milliseconds("slow-hardware") {
-        std::thread::sleep(delay);
-    }
+    hold(switch, "hold-hardware");
     let crash = setting(switch, "crash").is_some_and(|text| rules.iter().any(|rule| rule.text.contains(&text)));
     let programmed = match crash || setting(switch, "switchd").is_some() {
         true => Err(String::new()),
@@ -147,6 +142,16 @@ fn install(switch: &Path, which: &[&str]) -> Result<(), String> {
     }
     wording.done();
     Ok(())
+}
+
+/// Stops here once, if the test says so, until it takes that back.
+fn hold(switch: &Path, name: &str) {
+    let [wanted, holding] = [name, "holding"].map(|name| switch.join("settings").join(name));
+    if fs::rename(wanted, &holding).is_ok() {
+        while holding.exists() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 /// The lock that iptables takes for a change, not waiting for it.

@@ -285,16 +285,20 @@ fn a_run_beside_nv_config_apply_is_tried_again_soon() -> Result<()> {
     let bench = Bench::new("5.14")?;
     let mut dataplane = bench.dataplane();
     all_in_force(&dataplane.replace(&bench.ruleset(&[NTP]))?)?;
-    bench.switch.set("slow-hardware", "700")?;
+    bench.switch.set("hold-hardware", "yes")?;
     let tool = bench.switch.tool();
     std::thread::scope(|scope| -> Result<()> {
-        let runs = bench.switch.runs().len();
         let nvue = scope.spawn(|| bench.site.switch.exec(&tool, &["-i"]));
-        wait_until("its run", PATIENCE, || (bench.switch.runs().len() > runs).then_some(()))?;
-        // It holds iptables' lock by now, or soon.
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        bench.switch.set("slow-hardware", "")?;
+        wait_until("its run, with iptables' lock", PATIENCE, || bench.switch.is_holding().then_some(()))?;
+        let release = scope.spawn(|| -> Result<()> {
+            // Ours has come in its way.
+            let has_failed = || bench.switch.runs().iter().any(|run| run.ended.is_some() && !run.installed);
+            let failed = wait_until("a run of ours that fails", PATIENCE, || has_failed().then_some(()));
+            bench.switch.set("holding", "")?;
+            failed
+        });
         all_in_force(&dataplane.update(&bench.plan(&[OTHER], &[]))?)?;
+        release.join().expect("no panic")?;
         nvue.join().expect("no panic")?;
         Ok(())
     })?;
@@ -309,16 +313,13 @@ fn overtaken(bench: &Bench, switch: &Switch, change: impl FnOnce() -> Result<()>
         switch.policy_directory().join("50_nvue.rules"),
         "[iptables]\n-A INPUT -i swp1 -p udp --dport 50 -j DROP\n",
     )?;
-    switch.set("slow-install", "1500")?;
+    switch.set("hold-install", "yes")?;
     std::thread::scope(|scope| -> Result<()> {
-        let runs = switch.runs().len();
         let nvue = scope.spawn(|| bench.site.switch.exec(&tool, &["-i"]));
-        wait_until("its run", PATIENCE, || (switch.runs().len() > runs).then_some(()))?;
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        switch.set("slow-install", "")?;
-        change()?;
+        let changed = wait_until("its run", PATIENCE, || switch.is_holding().then_some(())).and_then(|()| change());
+        switch.set("holding", "")?;
         nvue.join().expect("no panic")?;
-        Ok(())
+        changed
     })
 }
 
@@ -356,9 +357,9 @@ fn a_switch_without_hardware_is_not_healthy() -> Result<()> {
 #[test]
 fn rules_that_the_asic_has_lost_are_noticed_where_the_switch_shows_it() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
-    let bench = Bench::new("5.14")?;
+    let bench = Bench::new("4.3")?;
     let controller = bench.controller()?;
-    let daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
+    let daemon = Daemon::start(&bench.site.switch, &bench.configuration("asic = \"trident3\""))?;
     controller.announce_text(NTP)?;
     wait_installed(&daemon, 1)?;
     let status = daemon.wait_status("figures of the ASIC", PATIENCE, |status| {
