@@ -40,7 +40,7 @@ pub(super) enum Owner {
     /// A rule.
     Rule(Arc<Nlri>),
     /// Packets that are protected.
-    Protected(Space),
+    Protected(Box<Space>),
     /// IPv6 neighbour discovery.
     NeighborDiscovery,
 }
@@ -105,7 +105,7 @@ impl PolicyFile {
             if n == 0 {
                 self.text.push_str("# never filtered\n");
             }
-            self.owners.push((self.text.len(), Owner::Protected(space.clone())));
+            self.owners.push((self.text.len(), Owner::Protected(Box::new(space.clone()))));
             // The caller cut them to what can be written.
             let _ = line::write(&mut self.text, settings, space, &Effect::ACCEPT, None);
         }

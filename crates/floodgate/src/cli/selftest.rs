@@ -1,7 +1,7 @@
 //! `floodgate selftest cumulus`: what a switch really takes, as a report to send in.
 
 use super::{NEGATIVE, OK, SelfTestArgs};
-use crate::cli::output::Output;
+use crate::cli::output::{Output, complain};
 use crate::config::{self, Config};
 use anyhow::{Context, Result};
 use dataplane::cumulus::{self, ProbeOutcome, SelfTest, Settings};
@@ -23,7 +23,7 @@ pub fn run(args: &SelfTestArgs) -> Result<u8> {
                 signal(SignalKind::hangup()).context("signals")?,
             ];
             let [interrupt, terminate, hangup] = &mut signals;
-            let progress = |what: &str| eprintln!("selftest: {what}");
+            let progress = |what: &str| complain(format!("selftest: {what}"));
             let mut test = tokio::task::spawn_blocking(move || cumulus::self_test(&settings, &stop_test, progress));
             loop {
                 tokio::select! {
@@ -32,7 +32,7 @@ pub fn run(args: &SelfTestArgs) -> Result<u8> {
                     _ = terminate.recv() => {}
                     _ = hangup.recv() => {}
                 }
-                eprintln!("selftest: ending; the run under way ends first, then its file is removed");
+                complain("selftest: ending; the run under way ends first, then its file is removed");
                 stop.store(true, Ordering::Relaxed);
             }
         })?
