@@ -13,7 +13,7 @@ use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, Rule
 use engine::capability::Capabilities;
 use engine::compile::cut;
 use engine::plan::{CompiledRule, Plan, Ruleset};
-use flowspec::{Nlri, Space};
+use flowspec::{Nlri, Policing, Space};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -273,7 +273,9 @@ impl Dataplane for Cumulus {
     }
 
     fn condition(&mut self) -> Condition {
-        let mut condition = Condition { warnings: profile::warnings(&self.settings), ..Condition::default() };
+        let is_limit = |rule: &Arc<CompiledRule>| matches!(rule.effect.policing, Policing::Limit { .. });
+        let limits = self.in_force.placement.placed.iter().any(is_limit);
+        let mut condition = Condition { warnings: profile::warnings(&self.settings, limits), ..Condition::default() };
         for warning in &self.warnings {
             condition.warnings.push(format!("cl-acltool warns: {warning}"));
             if Transcript::is_without_hardware(warning) {

@@ -71,9 +71,16 @@ pub fn facts(settings: &Settings) -> Vec<Fact> {
     facts
 }
 
-/// What an operator has to know of the switch's settings; sentences.
-pub(super) fn warnings(settings: &Settings) -> Vec<String> {
+/// What an operator has to know of the switch's settings; sentences. `limits`: there are rate limits in force.
+pub(super) fn warnings(settings: &Settings, limits: bool) -> Vec<String> {
     let mut warnings = Vec::new();
+    if limits && settings.asic.pipelines() > 1 {
+        warnings.push(format!(
+            "{} polices in each of its pipelines: up to {} times a rate limit may pass",
+            settings.asic.name(),
+            settings.asic.pipelines()
+        ));
+    }
     if settings.non_atomic {
         warnings.push(if settings.stops_traffic_always() {
             "non-atomic: on this switch each change of the rules stops traffic on all ports for a moment".to_owned()
@@ -144,9 +151,11 @@ mod tests {
         ] {
             assert_eq!(settings.stops_traffic_always(), stops);
             assert_eq!(settings.usual_debounce(), Duration::from_secs(seconds));
-            assert_eq!(warnings(&settings).len(), 1);
+            assert_eq!(warnings(&settings, false).len(), 1);
         }
+        let tomahawk = warnings(&settings("3.7", "tomahawk"), true);
+        assert_eq!(tomahawk, ["tomahawk polices in each of its pipelines: up to 4 times a rate limit may pass"]);
         let atomic = settings("3.7", "spectrum1");
-        assert!(warnings(&atomic).is_empty() && atomic.usual_debounce() == Duration::from_millis(20));
+        assert!(warnings(&atomic, true).is_empty() && atomic.usual_debounce() == Duration::from_millis(20));
     }
 }
