@@ -35,7 +35,7 @@ pub use observer::{Fate, Observer};
 pub use probe::Probe;
 pub use process::Process;
 pub use processor::OnOneProcessor;
-pub use require::{Skipped, require_program, require_root, skip, skip_for_kernel};
+pub use require::{Skipped, is_emulated, require_program, require_root, skip, skip_for_kernel};
 pub use seccomp::without_bpf_programs;
 pub use site::Site;
 pub use socket::PacketSocket;

@@ -92,13 +92,19 @@ pub fn skip(why: &str) {
     }
 }
 
+/// Whether this is a virtual machine of `make kernels`, ten times slower than others and with one processor.
+#[must_use]
+pub fn is_emulated() -> bool {
+    env::var_os("FLOODGATE_KERNELS").as_deref() == Some(OsStr::new("1"))
+}
+
 /// Says that the current test is skipped since this kernel lacks what it is about. That is no failure in CI, which runs the test on the kernels
 /// that have it: see `scripts/kernels/tests`.
 ///
 /// # Panics
 /// Inside of those kernels, where `FLOODGATE_KERNELS=1`.
 pub fn skip_for_kernel(why: &str) {
-    if env::var_os("FLOODGATE_KERNELS").as_deref() == Some(OsStr::new("1")) {
+    if is_emulated() {
         skip(why);
     }
     let thread = std::thread::current();

@@ -7,6 +7,10 @@ use lab::needs;
 
 const README: &str = include_str!("../../../README.md");
 
+/// Waits until the daemon has put its first rules, none, in force.
+const READY: &str = "for n in $(seq 3000); do \
+                     floodgate status --json 2>/dev/null | grep -q '\"dataplane\":\"applied\".*\"applied\":[1-9]' && break; sleep 0.1; done\n";
+
 /// The commands under a heading, in order; a command with a document behind it is one.
 fn commands(heading: &str) -> Result<Vec<String>> {
     let (_, section) = README.split_once(&format!("\n## {heading}\n")).context("no such heading")?;
@@ -38,8 +42,8 @@ fn follow(commands: &[String]) -> Result<Vec<(String, i32)>> {
         script.push_str(command);
         script.push_str("\nprintf '\\n@@ %s\\n' $?\n");
         if command.trim_end().ends_with('&') {
-            // Somebody who types is slower than this.
-            script.push_str("for n in $(seq 600); do floodgate peers >/dev/null 2>&1 && break; sleep 0.1; done\n");
+            // Somebody who types is slower than this, unless the machine is emulated.
+            script.push_str(READY);
         }
     }
     let program = lab::daemon::program()?;

@@ -236,7 +236,7 @@ fn reason(words: &str) -> String {
             .iter()
             .any(|word| line.starts_with(word))
     };
-    let verdict = log.lines().map(str::trim).filter(|line| !line.is_empty() && !is_statistic(line)).next_back();
+    let verdict = log.lines().map(str::trim).rfind(|line| !line.is_empty() && !is_statistic(line));
     let errno = before.lines().next().unwrap_or_default().trim().trim_end_matches('.');
     let reason = verdict.map_or_else(|| errno.to_owned(), |verdict| format!("{errno}: {verdict}"));
     match reason.char_indices().nth(LONGEST) {
