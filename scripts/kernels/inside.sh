@@ -17,8 +17,8 @@ mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 out $out
 # The kernel loads its modules by itself, from where a machine has them.
 mkdir -p "/lib/modules/$(uname -r)"
 mount --bind "$FG_modules" "/lib/modules/$(uname -r)"
-# Here is nobody who looks for devices and loads their drivers.
-modprobe virtio_net
+# Here is nobody who looks for devices and loads their drivers, or makes device nodes for them.
+modprobe -a virtio_net tun
 ip link set lo up
 hostname floodgate-kernels
 # What the kernel says of memory, locks and the like is the test's business; all else would only be in the way.

@@ -72,9 +72,7 @@ fn first_dropped_packet(backend: &str) -> Result<()> {
         .collect();
     let outcome = follow(&commands);
     // What a failure left.
-    for name in ["neighbour"] {
-        let _ = Command::new("ip").args(["netns", "del", name]).output();
-    }
+    let _ = Command::new("ip").args(["netns", "del", "neighbour"]).output();
     let (mut answered, mut lost) = (0, 0);
     let outcome = outcome?;
     let everything = || {
