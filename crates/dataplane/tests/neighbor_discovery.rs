@@ -162,7 +162,6 @@ fn xdp_never_filters_neighbour_discovery() -> Result<()> {
             interfaces: vec!["r0".to_owned()],
             capacity: 1024,
             directory: pair.router.bpf_directory().join("floodgate"),
-            ..Options::default()
         };
         pair.router.run(|| -> Result<()> {
             let mut plane = Xdp::open(options)?;

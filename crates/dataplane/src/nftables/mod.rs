@@ -32,6 +32,7 @@ use flowspec::ComponentType;
 use statement::Statement;
 
 mod batch;
+mod capacity;
 mod chains;
 mod changes;
 mod conjunction;

@@ -459,48 +459,19 @@ impl Program {
     }
 
     /// Whether every member finds a slot, or room for a new one.
-    fn have_room(&self, key: GroupKey, members: &[Member]) -> bool {
+    pub(super) fn have_room(&self, key: GroupKey, members: &[Member]) -> bool {
         let slots = self.groups.get(&key).map_or(0, |group| group.slots.0.len());
         slots + self.new_slots(key, members) <= MAX_SLOTS.max(slots)
     }
 
     /// How many slots the members would add to the group.
-    fn new_slots(&self, key: GroupKey, members: &[Member]) -> usize {
+    pub(super) fn new_slots(&self, key: GroupKey, members: &[Member]) -> usize {
         let slots = self.groups.get(&key).map(|group| &group.slots.0);
         let is_new = |slot: &&Arc<SlotKey>| slots.is_none_or(|slots| !slots.contains_key(*slot));
         match members {
             [member] => usize::from(is_new(&&member.slot)),
             members => members.iter().map(|member| &member.slot).filter(is_new).collect::<BTreeSet<_>>().len(),
         }
-    }
-
-    /// A packet meets the rules of a chain one after the other, so there is a most for them: of the base chain, which every packet passes, and
-    /// of each chain that a destination has of its own.
-    fn full_chain(&self, key: GroupKey, bits: u128, members: &[Member], in_chain: bool) -> Option<RuleFailure> {
-        let most = self.options.max_chain_rules;
-        let group = self.groups.get(&key);
-        let over = |what: &str| {
-            Some(RuleFailure::OverCapacity(format!(
-                "{what} would be compared with more than {most} rules one after the other (max-chain-rules in [dataplane.nftables])"
-            )))
-        };
-        let new = if key.mask.is_some() { usize::from(group.is_none()) } else { self.new_slots(key, members) };
-        if new > 0 && self.base_chain_rules() + new > most {
-            return over("every packet");
-        }
-        if key.mask.is_none() {
-            return None;
-        }
-        let bucket = group.and_then(|group| group.buckets.get(&bits));
-        let weight = bucket.map_or(0, |bucket| bucket.weight);
-        let own = in_chain || bucket.is_some_and(|bucket| bucket.own.is_some()) || !self.have_room(key, members);
-        // A single rule may take what any rule may.
-        if own && weight > 0 && weight + members.len() > most { over("a packet to its destination") } else { None }
-    }
-
-    /// Rules of the base chain: a look-up for each mask of destinations, and each kind of rule without destination.
-    fn base_chain_rules(&self) -> usize {
-        self.groups.iter().map(|(key, group)| if key.mask.is_some() { 1 } else { group.slots.0.len() }).sum()
     }
 
     fn open_slot(&mut self, key: GroupKey, slot: &Arc<SlotKey>, changes: &mut Changes) {
