@@ -55,9 +55,14 @@ pub fn resolve(patterns: &[Pattern], links: &Links) -> Meant {
     }
     let wanted = || patterns.iter().filter(|pattern| !pattern.is_exclusion());
     let is_absent = |pattern: &&Pattern| !links.names.iter().any(|name| pattern.matches(name));
-    let absent: Vec<String> = wanted().filter(is_absent).map(|pattern| pattern.as_str().to_owned()).collect();
+    let text = |pattern: &Pattern| pattern.as_str().to_owned();
+    let mut absent: Vec<String> = wanted().filter(is_absent).map(text).collect();
     // They are filtered from the moment on in which they are there.
     names.extend(wanted().filter(|pattern| !pattern.is_wild()).filter(is_absent).map(|p| p.as_str().to_owned()));
+    if names.is_empty() && absent.is_empty() {
+        // Exclusions, or a VRF without members, leave nothing.
+        absent = patterns.iter().map(text).collect();
+    }
     Meant { names: names.into_iter().collect(), absent }
 }
 
@@ -102,6 +107,7 @@ mod tests {
         assert_eq!(of(&["blue"]), "swp2");
         assert_eq!(of(&["blue", "!swp2"]), "");
         assert_eq!(of(&["eth0", "!eth0"]), "");
+        assert_eq!(meant(&["!*"]), (vec![], vec!["!*".to_owned()]), "nothing is left, and that is told");
     }
 
     #[test]

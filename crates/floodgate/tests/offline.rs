@@ -430,6 +430,25 @@ fn compile_for_a_data_plane_that_can_do_everything() {
 }
 
 #[test]
+fn explain_says_that_neighbour_discovery_meets_no_rule() {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(b"dst ff02::/16 then discard\n").expect("written");
+    let path = file.path().to_str().expect("UTF-8");
+    let ask = |json: &[&str], hops: &str| {
+        let packet = ["icmp", "fe80::1", "ff02::1:ff00:2", "type=135", "code=0", hops];
+        floodgate(&[&["explain"], json, &["--rules", path], &packet].concat(), "")
+    };
+    let real = ask(&[], "hop-limit=255");
+    assert!(real.stdout.contains("verdict  accept (IPv6 neighbour discovery"), "{}", real.stdout);
+    let real = ask(&["--json"], "hop-limit=255").objects();
+    assert_eq!((&real[0]["verdict"], &real[0]["rule"]), (&Value::from("accept"), &Value::Null));
+    assert!(real[0]["note"].as_str().is_some_and(|note| note.contains("which no rule filters")), "{real:?}");
+    for forged in ["hop-limit=254", "hop-limit=64"] {
+        assert_eq!(ask(&["--json"], forged).objects()[0]["verdict"], "discard", "{forged}");
+    }
+}
+
+#[test]
 fn compile_says_what_a_limit_and_an_unknown_action_come_to() {
     let rules = "dst 192.0.2.1/32 then rate 800gbps\ndst 192.0.2.2/32 then rate 100mbps\n\
                  dst 192.0.2.3/32 then community 800b000000000001\n";

@@ -42,7 +42,12 @@ impl Xdp {
             name: pattern.clone(),
             attachment: Attachment::None("no interface has this name".to_owned()),
         });
-        let absent: Vec<Interface> = absent.collect();
+        let mut absent: Vec<Interface> = absent.collect();
+        if found.is_empty() && absent.is_empty() {
+            let why = "exclusions leave no interface".to_owned();
+            let nothing = |name: &String| Interface { name: name.clone(), attachment: Attachment::None(why.clone()) };
+            absent.extend(patterns.iter().map(nothing));
+        }
         let Some(active) = &self.active else {
             let why = self.trouble.clone().unwrap_or_else(|| "nothing was applied yet".to_owned());
             let unattached = |(_, name)| Interface { name, attachment: Attachment::None(why.clone()) };

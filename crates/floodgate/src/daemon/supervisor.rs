@@ -135,9 +135,11 @@ impl Surroundings {
             [] => None,
             patterns => Some(interfaces::resolve(patterns, &interfaces::links().context("cannot list interfaces")?)),
         };
-        let unmatched = meant.as_ref().map(|meant| meant.absent.clone()).unwrap_or_default();
-        let is_wild = |name: &&String| name.contains(['*', '?']);
-        let unmatched = unmatched.iter().filter(is_wild).cloned().collect();
+        // Plain names are among the names, too, and are looked for by the back end.
+        let unmatched = |meant: &interfaces::Meant| {
+            meant.absent.iter().filter(|absent| !meant.names.contains(absent)).cloned().collect()
+        };
+        let unmatched = meant.as_ref().map(unmatched).unwrap_or_default();
         let interfaces = meant.map(|meant| meant.names);
         let addresses = match &config.protect.addresses {
             Some(addresses) => addresses.iter().copied().collect(),
