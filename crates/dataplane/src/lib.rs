@@ -14,6 +14,9 @@ pub use interface_names::{glob, means};
 pub use links::{Link, links};
 pub use none::NoDataplane;
 
+pub use counts::{Counts, Reading};
+
+mod counts;
 pub mod cumulus;
 mod interface_names;
 mod links;
@@ -200,6 +203,11 @@ pub trait Dataplane: Send {
     /// # Errors
     /// They could not be read.
     fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError>;
+
+    /// The same as something that another thread may do while changes go on; `None` where [`counters`](Self::counters) is quick.
+    fn reading(&self) -> Option<Reading> {
+        None
+    }
 
     /// Entries and memory in use.
     ///

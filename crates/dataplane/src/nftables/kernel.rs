@@ -11,8 +11,8 @@ use super::socket::{CommitError, Socket, io};
 use super::wire::{Writer, msg};
 use super::{NO_INTERFACE, Options, capabilities};
 use crate::{
-    Applied, Attachment, Condition, Counter, Dataplane, DataplaneError, Health, Interface, RuleFailure, SampleSource,
-    Usage,
+    Applied, Attachment, Condition, Counter, Counts, Dataplane, DataplaneError, Health, Interface, Reading,
+    RuleFailure, SampleSource, Usage,
 };
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
@@ -309,6 +309,26 @@ impl Dataplane for Nftables {
             (rule.nlri.clone(), Counter { packets, bytes, dropped_packets: Some(dropped) })
         };
         Ok(programs.iter().flat_map(Program::rules).map(counter).collect())
+    }
+
+    fn reading(&self) -> Option<Reading> {
+        let State::Applied { inventories, .. } = &self.state else { return None };
+        let counted = Families::new(|version| {
+            let sets = inventories.of(version).sets.iter().filter(|(_, set)| set.counts);
+            sets.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        });
+        let generation = self.generation;
+        Some(Box::new(move || {
+            let mut socket = Socket::open()?;
+            let mut counts = Carried::default();
+            for version in VERSIONS {
+                look::kept_counts(&mut socket, version, counted.of(version).iter(), &mut counts)?;
+            }
+            let matched = counts.matched.into_iter().map(|(rule, count)| (rule, (count.packets, count.bytes)));
+            let dropped = counts.dropped.into_iter().map(|(rule, count)| (rule, count.packets));
+            let disturbed = socket.generation()? != generation;
+            Ok(Counts { matched: matched.collect(), dropped: dropped.collect(), disturbed })
+        }))
     }
 
     fn usage(&mut self) -> Result<Usage, DataplaneError> {

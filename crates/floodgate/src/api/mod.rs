@@ -26,7 +26,7 @@ mod serve;
 mod view;
 
 pub use listen::{ApiListeners, Transport};
-pub use routes::{ApiState, Reload, router};
+pub use routes::{ApiState, Reload, Shown, router};
 pub use view::{
     AnnounceRequest, AttachmentView, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, FallbackView,
     OriginView, PauseRequest, PeerView, RuleView, SampleView, StatusView, WithdrawRequest,

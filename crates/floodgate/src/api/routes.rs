@@ -9,7 +9,7 @@ use super::view::{
 };
 use crate::cli::input::parse_hex;
 use crate::config::Age;
-use crate::daemon::{Command, Paused, RuleFilter, Which};
+use crate::daemon::{Command, Overview, Paused, RuleFilter, Which};
 use crate::events::Event;
 use crate::samples::Heard;
 use crate::state_file::Saved;
@@ -21,10 +21,11 @@ use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use flowspec::Nlri;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
 
 /// A request to read the configuration again; the answer says what changed, or what is wrong with the file.
 pub type Reload = oneshot::Sender<Result<String, String>>;
@@ -38,7 +39,15 @@ pub struct ApiState {
     pub reload: mpsc::Sender<Reload>,
     /// Room for connections that stay open; each transport has its own.
     streams: Arc<Semaphore>,
+    /// How things were a moment ago.
+    shown: Option<watch::Receiver<Shown>>,
 }
+
+/// What is shown while the answer takes long.
+pub type Shown = Option<Arc<Overview>>;
+
+/// How long a look waits to be answered with how things are, not how they were, where there are many rules.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// How long a change may take before the answer says that it is under way.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -139,7 +148,28 @@ impl IntoResponse for Failure {
 impl ApiState {
     /// With these two.
     pub fn new(commands: mpsc::Sender<Command>, reload: mpsc::Sender<Reload>) -> Self {
-        ApiState { commands, reload, streams: Arc::new(Semaphore::new(STREAMS)) }
+        ApiState { commands, reload, streams: Arc::new(Semaphore::new(STREAMS)), shown: None }
+    }
+
+    /// With what is shown where the answer would take long.
+    pub fn showing(self, shown: watch::Receiver<Shown>) -> Self {
+        ApiState { shown: Some(shown), ..self }
+    }
+
+    /// How things are, or, while decisions are made on many rules, how they were a moment ago.
+    async fn overview(&self) -> Result<Overview, Failure> {
+        let shown = self.shown.as_ref().and_then(|shown| shown.borrow().clone());
+        let Some(shown) = shown.filter(|shown| shown.many) else {
+            return self.ask(Command::Overview).await;
+        };
+        match tokio::time::timeout(GLANCE, self.ask(Command::Overview)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // It may have been renewed meanwhile.
+                let newer = self.shown.as_ref().and_then(|shown| shown.borrow().clone());
+                Ok(Overview::clone(&newer.unwrap_or(shown)))
+            }
+        }
     }
 
     /// Room for one more connection that stays open.
@@ -168,19 +198,18 @@ async fn healthz(State(state): State<ApiState>) -> Result<&'static str, Failure>
 }
 
 async fn metrics(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
-    let status = state.ask(Command::Status).await?;
-    let peers = state.ask(Command::Peers).await?;
+    let Overview { status, peers, .. } = state.overview().await?;
     let text = crate::metrics::render(&status, &peers)
         .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text))
 }
 
 async fn status(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
-    Ok(Json(state.ask(Command::Status).await?))
+    Ok(Json(state.overview().await?.status))
 }
 
 async fn peers(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
-    Ok(Json(state.ask(Command::Peers).await?))
+    Ok(Json(state.overview().await?.peers))
 }
 
 #[derive(Deserialize)]
@@ -193,7 +222,7 @@ struct RulesQuery {
 /// Streams: a reader that does not read has no more than a few parts in memory.
 async fn rules(State(state): State<ApiState>, Query(query): Query<RulesQuery>) -> Response {
     let filter = RuleFilter::parse(&query.filter);
-    let (chunks, body) = mpsc::channel::<Result<Bytes, &'static str>>(1);
+    let (chunks, body) = mpsc::channel::<Result<Bytes, &'static str>>(2);
     tokio::spawn(async move {
         let mut after = None;
         loop {
@@ -279,8 +308,9 @@ async fn announce(State(state): State<ApiState>, Json(request): Json<AnnounceReq
     let (rule, notes) = crate::rules::parse(&request.rule).map_err(Failure::bad)?;
     let lifetime = request.lifetime.as_deref().map(Age::lifetime).transpose().map_err(Failure::bad)?;
     let lifetime = lifetime.map(|age| age.0);
+    let nlri = Arc::new(rule.nlri.clone());
     let (id, saved) = state.ask(|answer| Command::Announce { rule: Box::new(rule), lifetime, answer }).await?;
-    let view = settled(&state, id).await?;
+    let view = settled(&state, &nlri).await?;
     on_disk(saved).await?;
     let message = match &view {
         Some(RuleView { id, state, reason: Some(reason), .. }) => format!("{id} is {state}: {reason}"),
@@ -292,11 +322,11 @@ async fn announce(State(state): State<ApiState>, Json(request): Json<AnnounceReq
 }
 
 /// The rule once the data plane has dealt with it, or as it is when patience ends.
-async fn settled(state: &ApiState, id: flowspec::RuleId) -> Result<Option<RuleView>, Failure> {
+async fn settled(state: &ApiState, nlri: &Arc<Nlri>) -> Result<Option<RuleView>, Failure> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let mut pause = Duration::from_millis(1);
     loop {
-        let view = state.ask(|answer| Command::Rule(id, answer)).await?;
+        let view = state.ask(|answer| Command::Rule(Arc::clone(nlri), answer)).await?;
         let pending = view.as_ref().is_some_and(|view| view.state == "pending");
         if !pending || tokio::time::Instant::now() >= deadline {
             return Ok(view);

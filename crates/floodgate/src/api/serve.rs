@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +93,17 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router) {
             },
             Caller::User(_) | Caller::Unknown => None,
         };
-        if places.available_permits() == 0 {
-            silent.close_one();
-        }
         // If all are busy, this one and those behind it, in the kernel, wait.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let place = loop {
+            tokio::select! {
+                biased;
+                place = Arc::clone(&places).acquire_owned() => match place {
+                    Ok(place) => break place,
+                    Err(_) => return,
+                },
+                () = silent.next_grace() => silent.close_one(),
+            }
+        };
         let asked = Arc::new(AtomicBool::new(false));
         let witness = Arc::clone(&asked);
         let router = TowerToHyperService::new(router.clone());
@@ -121,19 +128,33 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router) {
 
 /// Connections on which nothing was asked yet, the oldest first. Where all places are taken, they make room for new ones.
 #[derive(Default)]
-struct Silent(VecDeque<(Arc<AtomicBool>, AbortHandle)>);
+struct Silent(VecDeque<(Arc<AtomicBool>, AbortHandle, Instant)>);
+
+/// How long a connection may be silent before it has to make room.
+const GRACE: Duration = Duration::from_millis(250);
 
 impl Silent {
     fn enter(&mut self, asked: Arc<AtomicBool>, task: AbortHandle) {
-        self.0.retain(|(asked, task)| !asked.load(Ordering::Relaxed) && !task.is_finished());
-        self.0.push_back((asked, task));
+        self.0.retain(|(asked, task, _)| !asked.load(Ordering::Relaxed) && !task.is_finished());
+        self.0.push_back((asked, task, Instant::now()));
+    }
+
+    /// Waits until the oldest was silent for long enough; without end if there is none.
+    async fn next_grace(&mut self) {
+        while self.0.front().is_some_and(|(asked, task, _)| asked.load(Ordering::Relaxed) || task.is_finished()) {
+            self.0.pop_front();
+        }
+        match self.0.front() {
+            Some((.., since)) => tokio::time::sleep_until(*since + GRACE).await,
+            None => std::future::pending().await,
+        }
     }
 
     fn close_one(&mut self) {
-        while let Some((asked, task)) = self.0.pop_front() {
-            if !asked.load(Ordering::Relaxed) && !task.is_finished() {
-                return task.abort();
-            }
+        if let Some((asked, task, _)) = self.0.pop_front()
+            && !asked.load(Ordering::Relaxed)
+        {
+            task.abort();
         }
     }
 }

@@ -2,11 +2,12 @@
 //! order at a time goes in, reports come back, and between orders it looks every second whether what was applied is still there.
 
 use crate::state_file::Ticket;
-use dataplane::{Condition, Counter, Dataplane, DataplaneError, Health, Usage};
+use dataplane::{Condition, Counter, Counts, Dataplane, DataplaneError, Health, Usage};
 use engine::plan::{Applied, Plan, Ruleset};
 use flowspec::Nlri;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often the data plane is looked at.
@@ -30,6 +31,8 @@ pub enum Order {
     Measure {
         /// What counts is about to be taken out.
         last: bool,
+        /// Comes back with the answer.
+        epoch: u64,
     },
     /// Use this data plane from now on.
     Exchange {
@@ -70,12 +73,14 @@ pub enum Report {
     Blind(String),
     /// The answer to [`Order::Measure`].
     Measured {
-        /// By rule.
-        counters: Vec<(Arc<Nlri>, Counter)>,
+        /// What was counted.
+        counters: Counters,
         /// Entries and memory.
         usage: Usage,
         /// As in the order.
         last: bool,
+        /// As in the order.
+        epoch: u64,
         /// How it is doing beside the rules.
         condition: Condition,
     },
@@ -83,10 +88,19 @@ pub enum Report {
     Stopped(Result<(), String>),
 }
 
-/// Starts the thread. `report` is called on it and must not block.
+/// Counters as a data plane tells them.
+#[derive(Clone, Debug)]
+pub enum Counters {
+    /// Of each rule in force.
+    Rules(HashMap<Arc<Nlri>, Counter>),
+    /// By short names.
+    Names(Arc<Counts>),
+}
+
+/// Starts the thread. `report` is called on it, or on one that reads counters, and must not block.
 pub fn spawn(
     dataplane: Box<dyn Dataplane>,
-    report: impl FnMut(Report) + Send + 'static,
+    report: impl Fn(Report) + Clone + Send + 'static,
 ) -> std::io::Result<mpsc::Sender<Order>> {
     let (orders, inbox) = mpsc::channel();
     std::thread::Builder::new()
@@ -108,9 +122,11 @@ struct Worker<F> {
     swollen: bool,
     /// The last change was applied before the state file had it.
     ahead: bool,
+    /// As last read beside the changes.
+    counts: Arc<Mutex<Arc<Counts>>>,
 }
 
-impl<F: FnMut(Report)> Worker<F> {
+impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
     fn new(dataplane: Box<dyn Dataplane>, report: F) -> Self {
         Worker {
             dataplane,
@@ -121,6 +137,7 @@ impl<F: FnMut(Report)> Worker<F> {
             unfiltered: None,
             swollen: false,
             ahead: false,
+            counts: Arc::default(),
         }
     }
 
@@ -153,13 +170,14 @@ impl<F: FnMut(Report)> Worker<F> {
             Order::Await(ticket) => return self.wait_for(&ticket),
             Order::Replace(rules) => self.dataplane.replace(&rules),
             Order::Update(plan) => self.dataplane.update(&plan),
-            Order::Measure { last } => return self.measure(last),
+            Order::Measure { last, epoch } => return self.measure(last, epoch),
             Order::Exchange { dataplane, retire } => {
                 let old = std::mem::replace(&mut self.dataplane, dataplane);
                 if retire {
                     self.retired = Some(old);
                 }
                 self.in_force = false;
+                self.counts = Arc::default();
                 return;
             }
             Order::Stop { .. } => return,
@@ -187,14 +205,36 @@ impl<F: FnMut(Report)> Worker<F> {
         self.ahead = behind;
     }
 
-    fn measure(&mut self, last: bool) {
+    fn measure(&mut self, last: bool, epoch: u64) {
+        let usage = self.dataplane.usage().unwrap_or_default();
+        let condition = self.dataplane.condition();
+        let reading = if last { None } else { self.dataplane.reading() };
+        if let Some(reading) = reading {
+            let (report, known) = (self.report.clone(), Arc::clone(&self.counts));
+            let (usage_too, condition_too) = (usage, condition.clone());
+            let read = move || {
+                let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+                match reading() {
+                    Ok(mut counts) => {
+                        counts.not_before(&known);
+                        *known = Arc::new(counts);
+                    }
+                    Err(error) => tracing::warn!(%error, "cannot read counters"),
+                }
+                let counters = Counters::Names(Arc::clone(&known));
+                report(Report::Measured { counters, usage: usage_too, condition: condition_too, last, epoch });
+            };
+            // Many counters take seconds, and changes do not wait for them.
+            if std::thread::Builder::new().name("counters".to_owned()).spawn(read).is_ok() {
+                return;
+            }
+        }
         let counters = self.dataplane.counters().unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read counters");
             Vec::new()
         });
-        let usage = self.dataplane.usage().unwrap_or_default();
-        let condition = self.dataplane.condition();
-        (self.report)(Report::Measured { counters, usage, condition, last });
+        let counters = Counters::Rules(counters.into_iter().collect());
+        (self.report)(Report::Measured { counters, usage, condition, last, epoch });
     }
 
     fn look_at_interfaces(&mut self) {

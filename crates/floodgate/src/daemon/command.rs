@@ -14,8 +14,8 @@ use tokio::sync::{broadcast, oneshot};
 pub enum Command {
     /// How things are.
     Status(oneshot::Sender<StatusView>),
-    /// The peers.
-    Peers(oneshot::Sender<Vec<PeerView>>),
+    /// How things are, with the peers.
+    Overview(oneshot::Sender<Overview>),
     /// Some of the rules, in enforcement order.
     Rules {
         /// Which.
@@ -42,7 +42,7 @@ pub enum Command {
         answer: oneshot::Sender<Result<(String, Option<Saved>), String>>,
     },
     /// One rule.
-    Rule(RuleId, oneshot::Sender<Option<RuleView>>),
+    Rule(Arc<Nlri>, oneshot::Sender<Option<RuleView>>),
     /// Take all filtering out.
     Pause {
         /// For how long; without it until it is resumed.
@@ -75,6 +75,38 @@ pub struct Paused {
     pub applied: Option<oneshot::Receiver<Result<bool, String>>>,
     /// Told when it is on the disk.
     pub saved: Option<Saved>,
+}
+
+impl Command {
+    /// It changes no rule.
+    pub(crate) const fn is_look(&self) -> bool {
+        match self {
+            Command::Announce { .. }
+            | Command::Withdraw { .. }
+            | Command::Pause { .. }
+            | Command::Resume(_)
+            | Command::Clear(_) => false,
+            Command::Status(_)
+            | Command::Overview(_)
+            | Command::Rules { .. }
+            | Command::Rule(..)
+            | Command::Explain(..)
+            | Command::History(..)
+            | Command::Samples(_)
+            | Command::Watch(_) => true,
+        }
+    }
+}
+
+/// What is shown at a glance.
+#[derive(Clone, Debug, Default)]
+pub struct Overview {
+    /// How things are.
+    pub status: StatusView,
+    /// The peers.
+    pub peers: Vec<PeerView>,
+    /// There are so many rules that decisions may take a while.
+    pub many: bool,
 }
 
 /// A rule named by a person.

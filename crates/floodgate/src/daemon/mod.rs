@@ -20,6 +20,6 @@ mod retention;
 mod supervisor;
 
 pub use clock::{ClockMark, WallTrust};
-pub use command::{Command, Paused, RuleFilter, Which};
+pub use command::{Command, Overview, Paused, RuleFilter, Which};
 pub(crate) use convert::protection;
 pub use supervisor::{run, run_exabgp};

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How often interfaces and addresses are looked up again.
 const RESCAN: Duration = Duration::from_secs(2);
@@ -170,6 +170,7 @@ impl Supervisor {
         let (commands, command_queue) = mpsc::channel(64);
         let (changes, change_queue) = mpsc::channel(16);
         let (wish, wishes) = mpsc::channel(64);
+        let (shown, showing) = watch::channel(None);
         let mut front = match exabgp {
             true => front::exabgp(from_peers, &loaded.restored.remembered, &config)?,
             false => Front::Bgp(Box::new(Peers::new(from_peers, preserved))),
@@ -180,12 +181,12 @@ impl Supervisor {
         // What can fail comes before anything that packets meet. Who connects already is answered when there is a core.
         front.listen(&config)?;
         let (reload, reloads) = mpsc::channel(4);
-        let api_state = ApiState::new(commands, reload);
+        let api_state = ApiState::new(commands, reload).showing(showing);
         let mut api = ApiListeners::default();
         open_api(&mut api, &config, &api_state).await?;
         let core_ended = Core::spawn(
             core::Setup { config: Arc::clone(&config), ids: ids.clone(), surroundings: surroundings.clone(), loaded },
-            core::Queues { peers: peer_outputs, commands: command_queue, changes: change_queue, wishes: wish },
+            core::Queues { peers: peer_outputs, commands: command_queue, changes: change_queue, wishes: wish, shown },
         )?;
         front.apply(&config, &ids).await;
         let _ = changes.send(Change::Listening(front.addresses())).await;

@@ -1,11 +1,12 @@
 //! Answers to what the API asks.
 
 use super::state_writer::pause_end;
+use super::tally::Counted;
 use super::{Core, LOCAL, clock, now};
 use crate::api::{AttachmentView, Explanation, FallbackView, OriginView, PeerView, RuleView, StatusView};
 use crate::cli::explain::{parse_packet, verdict, words_of};
 use crate::cli::input::to_hex;
-use crate::daemon::command::{Command, Paused, RuleFilter, Which};
+use crate::daemon::command::{Command, Overview, Paused, RuleFilter, Which};
 use crate::daemon::convert;
 use crate::daemon::peer_table::PeerEntry;
 use crate::events::{About, Kind, timestamp};
@@ -24,6 +25,12 @@ const PAGE: usize = 32 * 1024;
 /// How long one part may take: decisions wait no longer.
 const PAGE_TIME: Duration = Duration::from_millis(5);
 
+/// From so many rules on, decisions may take a while.
+const MANY: usize = 2_000;
+
+/// How often what is shown without asking is renewed.
+const SHOW: Duration = Duration::from_millis(100);
+
 /// Longest wait for new counters.
 const MEASURING: Duration = Duration::from_millis(500);
 
@@ -32,7 +39,8 @@ const MISSES: usize = 20;
 
 impl Core {
     pub(super) fn command(&mut self, command: Command) {
-        let shows_counters = matches!(command, Command::Status(_) | Command::Rules { after: None, .. });
+        let shows_counters =
+            matches!(command, Command::Status(_) | Command::Overview(_) | Command::Rules { after: None, .. });
         if shows_counters && self.applying.measure() {
             self.waiting.push((Instant::now() + MEASURING, command));
         } else {
@@ -58,9 +66,9 @@ impl Core {
         // Who asked may have gone: a failed answer is no error.
         match command {
             Command::Status(answer) => drop(answer.send(self.status())),
-            Command::Peers(answer) => drop(answer.send(self.peer_views())),
+            Command::Overview(answer) => drop(answer.send(self.overview())),
             Command::Rules { filter, after, answer } => drop(answer.send(self.rules_page(&filter, after))),
-            Command::Rule(id, answer) => drop(answer.send(self.engine.rule_by_id(id).map(|rule| self.view(&rule)))),
+            Command::Rule(nlri, answer) => drop(answer.send(self.engine.rule(&nlri).map(|rule| self.view(&rule)))),
             Command::Announce { rule, lifetime, answer } => drop(answer.send(self.announce(*rule, lifetime))),
             Command::Withdraw { rule, answer } => drop(answer.send(self.withdraw(rule))),
             Command::Pause { lifetime, answer } => drop(answer.send(self.pause(lifetime))),
@@ -75,7 +83,7 @@ impl Core {
 
     fn status(&self) -> StatusView {
         let applying = &self.applying;
-        let rules = self.engine.rules_by_state().into_iter().filter(|(_, count)| *count > 0);
+        let counted = self.counted();
         StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: timestamp(self.started),
@@ -84,7 +92,7 @@ impl Core {
             listen: self.listening.iter().map(ToString::to_string).collect(),
             peers: self.peers.iter().count() as u64,
             established: self.peers.established() as u64,
-            rules: rules.map(|(name, count)| (name.to_owned(), count)).collect(),
+            rules: counted.states.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
             backend: applying.backend().to_owned(),
             fallback: applying.fallback.as_ref().map(|why| FallbackView {
                 configured: self.config.dataplane.backend.name().to_owned(),
@@ -99,7 +107,7 @@ impl Core {
             capacity: applying.usage.capacity,
             dataplane_memory: applying.usage.memory,
             attachments: applying.condition.interfaces.iter().map(AttachmentView::from).collect(),
-            warnings: self.warnings(),
+            warnings: self.warnings(&counted),
             statistics: applying.condition.statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
             dataplane: match (self.dataplane_error(), applying.is_busy() || self.engine.has_change()) {
                 (Some(_), _) => "failed",
@@ -120,6 +128,25 @@ impl Core {
         }
     }
 
+    fn overview(&self) -> Overview {
+        Overview { status: self.status(), peers: self.peer_views(), many: self.engine.rule_count() > MANY }
+    }
+
+    /// Shows how things are to those who do not wait for an answer.
+    fn show(&mut self) {
+        self.next_show = Instant::now() + SHOW;
+        self.tally.shown();
+        let overview = Arc::new(self.overview());
+        self.shown.send_replace(Some(overview));
+    }
+
+    /// The same before something that may take long, if it is not known anyway.
+    pub(super) fn show_before(&mut self) {
+        if self.next_show <= Instant::now() && self.tally.is_unshown() {
+            self.show();
+        }
+    }
+
     /// Those that are to be filtered and are there; `None` means all.
     fn filtered_interfaces(&self) -> Option<Vec<String>> {
         let absent = |name: &&String| {
@@ -131,7 +158,7 @@ impl Core {
     }
 
     /// What deserves a look, in words.
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self, counted: &Counted) -> Vec<String> {
         let condition = &self.applying.condition;
         let unfiltered = condition.interfaces.iter().filter_map(|interface| match &interface.attachment {
             Attachment::None(why) => Some(format!("{} is not filtered: {why}", interface.name)),
@@ -140,7 +167,7 @@ impl Core {
         let kept = condition.warnings.iter().cloned().chain(self.state.notes());
         let left = self.leftovers.as_ref().map(super::leftovers::Leftovers::warning);
         let fallback = self.applying.fallback_warning().into_iter();
-        fallback.chain(unfiltered).chain(kept).chain(left).chain(self.unenforced_warning()).collect()
+        fallback.chain(unfiltered).chain(kept).chain(left).chain(Self::unenforced_warning(counted)).collect()
     }
 
     /// Why rules are not enforced as they should be.
@@ -158,7 +185,7 @@ impl Core {
     }
 
     fn peer_views(&self) -> Vec<PeerView> {
-        let stale = self.stale();
+        let stale = self.counted().stale;
         let view = |entry: &PeerEntry| {
             let id = engine::PeerId(entry.id.0);
             entry.view(self.engine.counts(id).rules, stale.get(&id).copied().unwrap_or(0))
@@ -189,7 +216,7 @@ impl Core {
         let mut octets = Vec::with_capacity(nlri.wire_len());
         nlri.encode_to(&mut octets);
         let state = rule.state();
-        let counter = self.applying.counters.get(nlri);
+        let counter = self.applying.counter(rule);
         let origins = rule.paths().map(|path| OriginView {
             peer: self.origin(path.peer),
             stale: path.stale,

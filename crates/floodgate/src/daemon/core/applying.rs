@@ -3,7 +3,7 @@
 mod fallback;
 
 use super::{Core, Surroundings};
-use crate::apply::{self, Order, Report};
+use crate::apply::{self, Counters, Order, Report};
 use crate::config::{Backend, Config, release_of_this_machine};
 use crate::events::{About, Kind};
 use crate::samples::Samples;
@@ -48,7 +48,7 @@ pub(super) struct Applying {
     pub(super) failures: u64,
     pub(super) damages: u64,
     pub(super) took: Duration,
-    pub(super) counters: HashMap<Arc<Nlri>, Counter>,
+    counters: Counters,
     /// Of these, what was counted before filters were taken out for a while, or given to another back end.
     carried: HashMap<Arc<Nlri>, Counter>,
     pub(super) usage: Usage,
@@ -57,6 +57,8 @@ pub(super) struct Applying {
     pub(super) samples: Result<Samples, String>,
     measured: Option<Instant>,
     measuring: bool,
+    /// Counts up when what was counted is put aside: readings from before count nothing new.
+    epoch: u64,
     waiting: Vec<oneshot::Sender<Result<bool, String>>>,
 }
 
@@ -101,13 +103,14 @@ impl Applying {
             failures: 0,
             damages: 0,
             took: Duration::ZERO,
-            counters: HashMap::new(),
+            counters: Counters::Rules(HashMap::new()),
             carried: HashMap::new(),
             usage: Usage::default(),
             condition: Condition::default(),
             samples,
             measured: None,
             measuring: false,
+            epoch: 0,
             waiting: Vec::new(),
         };
         Ok((applying, left))
@@ -186,7 +189,7 @@ impl Applying {
         let fresh = self.measured.is_some_and(|at| at.elapsed() < FRESH);
         if !fresh && !self.measuring && self.phase == Phase::Idle {
             self.measuring = true;
-            self.send(Order::Measure { last: false });
+            self.send(Order::Measure { last: false, epoch: self.epoch });
         }
         self.measuring && self.phase == Phase::Idle
     }
@@ -197,8 +200,9 @@ impl Applying {
     }
 
     /// What counts is about to be taken out: rules that come back go on counting from here.
-    pub(super) fn keep_counts(&self) {
-        self.send(Order::Measure { last: true });
+    pub(super) fn keep_counts(&mut self) {
+        self.epoch += 1;
+        self.send(Order::Measure { last: true, epoch: self.epoch });
     }
 
     fn send(&self, order: Order) {
@@ -324,6 +328,7 @@ impl Core {
             return;
         }
         applying.gather_until = None;
+        self.show_before();
         let change = self.engine.take_change();
         self.tell_rejected();
         // What the kernel filters, the state file knows.
@@ -391,13 +396,15 @@ impl Core {
                 self.engine.reload();
             }
             Report::Blind(error) => tracing::warn!(%error, "cannot see whether our filters are still there"),
-            Report::Measured { counters, usage, condition, last } => {
-                // The last one may be of a data plane that is not used any more.
-                if !last {
+            Report::Measured { counters, usage, condition, last, epoch } => {
+                // The last one, or one that took long, may be of a data plane that is not used any more.
+                if !last && self.applying.is_of_now(epoch) {
                     self.applying.condition = condition;
                 }
-                self.applying.carried.retain(|nlri, _| self.engine.rule(nlri).is_some());
-                self.applying.measured(counters, usage, last);
+                if last {
+                    self.applying.carried.retain(|nlri, _| self.engine.rule(nlri).is_some());
+                }
+                self.applying.measured(counters, usage, last, epoch);
                 if !last {
                     self.answer_what_waits();
                 }
@@ -414,19 +421,42 @@ impl Core {
 }
 
 impl Applying {
-    fn measured(&mut self, counters: Vec<(Arc<Nlri>, Counter)>, usage: Usage, last: bool) {
-        self.counters = counters.into_iter().collect();
-        for (nlri, before) in &self.carried {
-            self.counters.entry(Arc::clone(nlri)).or_default().add(before);
-        }
-        if last {
-            // From here on they stand still, whatever was measured meanwhile.
-            self.carried.clone_from(&self.counters);
-        } else {
-            self.measuring = false;
-        }
+    fn measured(&mut self, counters: Counters, usage: Usage, last: bool, epoch: u64) {
         self.usage = usage;
         self.measured = (!last).then(Instant::now);
+        if !last {
+            self.measuring = false;
+            if epoch == self.epoch {
+                self.counters = counters;
+            }
+            return;
+        }
+        // From here on they stand still, whatever was measured meanwhile.
+        if let Counters::Rules(counters) = counters {
+            for (nlri, counter) in counters {
+                let carried = self.carried.entry(nlri).or_default();
+                let before = std::mem::replace(carried, counter);
+                carried.add(&before);
+            }
+        }
+        self.counters = Counters::Rules(HashMap::new());
+    }
+
+    /// Whether what was asked for then is still of use.
+    const fn is_of_now(&self, epoch: u64) -> bool {
+        epoch == self.epoch
+    }
+
+    /// The counts of a rule, if it has some.
+    pub(super) fn counter(&self, rule: &engine::RuleView<'_>) -> Option<Counter> {
+        let counter = match &self.counters {
+            Counters::Rules(counters) => counters.get(rule.nlri()).copied(),
+            Counters::Names(counts) => rule.enforced().map(|effect| counts.of(rule.id(), &effect.policing)),
+        };
+        let Some(before) = self.carried.get(rule.nlri()) else { return counter };
+        let mut counter = counter.unwrap_or_default();
+        counter.add(before);
+        Some(counter)
     }
 
     fn succeeded(&mut self, took: Duration) {

@@ -11,6 +11,7 @@ mod presumed;
 mod quiet;
 mod sessions;
 mod state_writer;
+mod tally;
 mod unenforced;
 
 use super::Command;
@@ -18,6 +19,7 @@ use super::clock::{self, now};
 use super::convert;
 use super::peer_table::PeerTable;
 use super::supervisor::Surroundings;
+use crate::api::Shown;
 use crate::apply::Report;
 use crate::config::{Config, Mode};
 use crate::events::{About, History, Kind};
@@ -32,7 +34,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// What the supervisor tells.
 #[derive(Debug)]
@@ -94,10 +96,14 @@ pub(in crate::daemon) struct Queues {
     pub(in crate::daemon) commands: mpsc::Receiver<Command>,
     pub(in crate::daemon) changes: mpsc::Receiver<Change>,
     pub(in crate::daemon) wishes: mpsc::Sender<Wish>,
+    pub(in crate::daemon) shown: watch::Sender<Shown>,
 }
 
 /// Updates taken in before the next look at everything else.
 const BATCH: usize = 64;
+
+/// The same in time.
+const BATCH_TIME: Duration = Duration::from_millis(20);
 
 /// How often time alone is looked at: lives of rules and deadlines of sessions are whole seconds.
 const TICK: Duration = Duration::from_millis(250);
@@ -113,6 +119,9 @@ pub(in crate::daemon) struct Core {
     peers: PeerTable,
     history: History,
     quiet: quiet::Quiet,
+    tally: tally::Tally,
+    shown: watch::Sender<Shown>,
+    next_show: Instant,
     applying: Applying,
     state: StateWriter,
     /// Filtering is paused.
@@ -138,7 +147,7 @@ impl Core {
     pub(in crate::daemon) fn spawn(setup: Setup, queues: Queues) -> Result<oneshot::Receiver<()>> {
         let (ended, end) = oneshot::channel();
         let (reports, report_queue) = mpsc::unbounded_channel();
-        let core = Core::new(setup, queues.wishes.clone(), reports)?;
+        let core = Core::new(setup, queues.wishes.clone(), queues.shown.clone(), reports)?;
         std::thread::Builder::new()
             .name("engine".to_owned())
             .spawn(move || {
@@ -153,7 +162,12 @@ impl Core {
         Ok(end)
     }
 
-    fn new(setup: Setup, wishes: mpsc::Sender<Wish>, reports: mpsc::UnboundedSender<Report>) -> Result<Self> {
+    fn new(
+        setup: Setup,
+        wishes: mpsc::Sender<Wish>,
+        shown: watch::Sender<Shown>,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Result<Self> {
         let Setup { config, ids, surroundings, loaded } = setup;
         let (applying, left) = Applying::start(&config, &surroundings, reports)?;
         let mut peers = PeerTable::default();
@@ -163,6 +177,9 @@ impl Core {
             peers,
             history: History::new(config.api.history),
             quiet: quiet::Quiet::default(),
+            tally: tally::Tally::default(),
+            shown,
+            next_show: Instant::now(),
             applying,
             state: StateWriter::open(&config, &loaded),
             pause: None,
@@ -197,17 +214,29 @@ impl Core {
                         tracing::error!("the data plane's thread is gone");
                         return;
                     };
+                    self.tally.changed();
                     if self.report(report) {
                         return;
                     }
                 }
-                Some(change) = queues.changes.recv() => self.change(change),
-                Some(command) = queues.commands.recv() => self.command(command),
+                Some(change) = queues.changes.recv() => {
+                    self.tally.changed();
+                    self.change(change);
+                }
+                Some(command) = queues.commands.recv() => {
+                    if !command.is_look() {
+                        self.tally.changed();
+                    }
+                    self.command(command);
+                    // However many look, peers are heard.
+                    self.hear_more(&mut queues.peers);
+                }
                 () = tokio::time::sleep_until(deadline.into()) => {
                     self.tick();
                     self.hear_more(&mut queues.peers);
                 }
                 Some(from) = queues.peers.recv() => {
+                    self.tally.changed();
                     self.hear(from);
                     self.hear_more(&mut queues.peers);
                 }
@@ -216,9 +245,14 @@ impl Core {
     }
 
     fn hear_more(&mut self, peers: &mut mpsc::Receiver<FromPeer>) {
+        let began = Instant::now();
         for _ in 0..BATCH {
             let Ok(from) = peers.try_recv() else { return };
+            self.tally.changed();
             self.hear(from);
+            if began.elapsed() >= BATCH_TIME {
+                return;
+            }
         }
     }
 
@@ -282,7 +316,7 @@ impl Core {
     /// When to look again if nothing happens.
     fn deadline(&self) -> Instant {
         let impatient = self.waiting.first().map(|(until, _)| *until);
-        let timers = [self.applying.deadline(), self.state.deadline(), impatient];
+        let timers = [self.applying.deadline(), self.state.deadline(), impatient, self.tally.deadline(&self.engine)];
         timers.into_iter().flatten().fold(self.next_tick, Instant::min)
     }
 
@@ -306,6 +340,8 @@ impl Core {
         self.look_at_leftovers();
         self.look_at_presumed();
         self.rewrite_if_due();
+        self.tally.step(&self.engine);
+        self.show_before();
     }
 }
 

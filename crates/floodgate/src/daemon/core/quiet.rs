@@ -14,8 +14,6 @@ pub(super) enum Subject {
     Malformed,
     /// Its session came up or went down.
     Session,
-    /// Its connections are refused for a time; apart from its sessions, whose coming and going is what leads there.
-    Refused,
     /// An attempt did not become a session.
     Attempt,
     /// The time of one of its rules was over.
@@ -51,10 +49,6 @@ impl Core {
                 }
                 Subject::Session => {
                     tracing::warn!(peer = name, "session: {summary}");
-                    Kind::PeerDown
-                }
-                Subject::Refused => {
-                    tracing::warn!(peer = name, "refused: {summary}");
                     Kind::PeerDown
                 }
                 Subject::Expired => {

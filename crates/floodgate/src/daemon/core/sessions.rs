@@ -122,7 +122,7 @@ impl Core {
         let name = self.name(peer);
         let until = timestamp(wall_clock(until));
         let what = format!("its sessions do not last: connections are refused until {until} (idle-hold-max)");
-        if self.admit(peer, Subject::Refused, "times") {
+        if self.admit(peer, Subject::Session, "refused") {
             tracing::warn!(peer = name, "{what}");
             self.history.record(Kind::PeerDown, About::peer(&name).saying(what));
         }

@@ -48,10 +48,9 @@ impl Core {
     }
 
     /// What `status` warns of.
-    pub(super) fn unenforced_warning(&self) -> Option<String> {
-        let counts = self.engine.rules_by_state();
-        let counts: Vec<_> =
-            counts.into_iter().filter(|(name, count)| *count > 0 && UNENFORCED.contains(name)).collect();
+    pub(super) fn unenforced_warning(counted: &super::tally::Counted) -> Option<String> {
+        let known = counted.states.iter().map(|(name, count)| (*name, *count));
+        let counts: Vec<_> = known.filter(|(name, count)| *count > 0 && UNENFORCED.contains(name)).collect();
         let (first, _) = counts.first()?;
         let total: u64 = counts.iter().map(|(_, count)| count).sum();
         let kinds: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();

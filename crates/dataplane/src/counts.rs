@@ -1,0 +1,66 @@
+//! Counters by the rules' short names, read beside changes.
+
+use crate::{Counter, DataplaneError};
+use flowspec::{Policing, RuleId};
+use std::collections::HashMap;
+
+/// Reads counters on another thread than that of the changes, which it does not hold up.
+pub type Reading = Box<dyn FnOnce() -> Result<Counts, DataplaneError> + Send>;
+
+/// What was counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Packets and octets that matched.
+    pub matched: HashMap<RuleId, (u64, u64)>,
+    /// Packets that a policer dropped.
+    pub dropped: HashMap<RuleId, u64>,
+    /// Something changed meanwhile: some counters may be missing, or older than others.
+    pub disturbed: bool,
+}
+
+impl Counts {
+    /// Those of a rule that is in force with this policing.
+    pub fn of(&self, rule: RuleId, policing: &Policing) -> Counter {
+        let (packets, bytes) = self.matched.get(&rule).copied().unwrap_or_default();
+        let dropped = match policing {
+            Policing::Discard => packets,
+            Policing::Limit { .. } => self.dropped.get(&rule).copied().unwrap_or_default(),
+            Policing::None => 0,
+        };
+        Counter { packets, bytes, dropped_packets: Some(dropped) }
+    }
+
+    /// Counters do not go back because a reading was disturbed.
+    pub fn not_before(&mut self, before: &Counts) {
+        if !self.disturbed {
+            return;
+        }
+        for (rule, (packets, bytes)) in &before.matched {
+            let now = self.matched.entry(*rule).or_default();
+            *now = (now.0.max(*packets), now.1.max(*bytes));
+        }
+        for (rule, packets) in &before.dropped {
+            let now = self.dropped.entry(*rule).or_default();
+            *now = (*now).max(*packets);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disturbed_reading_takes_nothing_back() {
+        let rule = |number: u32| format!("dst 192.0.2.{number}/32").parse::<flowspec::Nlri>().unwrap().id();
+        let before = Counts { matched: [(rule(1), (5, 500)), (rule(2), (7, 700))].into(), ..Counts::default() };
+        let now = Counts { matched: [(rule(1), (6, 600)), (rule(3), (1, 100))].into(), ..Counts::default() };
+        let mut quiet = now.clone();
+        quiet.not_before(&before);
+        assert_eq!(quiet, now);
+        let mut disturbed = Counts { disturbed: true, ..now };
+        disturbed.not_before(&before);
+        let packets = |number| disturbed.of(rule(number), &Policing::Discard).packets;
+        assert_eq!([1, 2, 3, 4].map(packets), [6, 7, 1, 0]);
+    }
+}
