@@ -15,7 +15,7 @@ K ?=
 # `make test T=word` runs only the tests whose names contain the word.
 T ?=
 
-.PHONY: help setup build install demo test kernels kernels-short soak bench fuzz lint fmt
+.PHONY: help setup build install demo test kernels kernels-short soak bench fuzz lint fmt fuzz-night torture
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,13 @@ bench: ## Measure (root or sudo, some minutes): tables, and target/bench.json; `
 
 fuzz: ## Fuzz every decoder, FUZZ_SECONDS=60 each
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+fuzz-night: ## Fuzz every decoder for an hour each, and keep in fuzz/seeds what covers something new
+	@FUZZ_KEEP=1 scripts/fuzz.sh $(or $(filter-out 60,$(FUZZ_SECONDS)),3600)
+
+torture: ## Campaigns against the live daemon, long (root, hours): kills, mutations, floods, reloads, scale; T=word only some
+	@scripts/setup.sh build test
+	@scripts/torture.sh $(T)
 
 lint: ## Formatting, clippy, documentation, purity of the core, file sizes: what CI refuses
 	@scripts/setup.sh build

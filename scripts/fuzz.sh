@@ -3,7 +3,8 @@
 #
 #   scripts/fuzz.sh [SECONDS] [TARGET...]       SECONDS defaults to $FUZZ_SECONDS, else 60
 #
-# A run starts from fuzz/seeds (checked in) and from what earlier runs found worth keeping (fuzz/corpus).
+# A run starts from fuzz/seeds (checked in) and from what earlier runs found worth keeping (fuzz/corpus). With FUZZ_KEEP=1 what covers
+# something that no seed covers goes from there into fuzz/seeds, the smallest inputs that do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,6 +31,12 @@ for target in "${targets[@]}"; do
         tail -n 60 "$log" >&2
         echo "fuzz: $target found something; its input is in fuzz/artifacts/$target" >&2
         exit 1
+    fi
+    if [ "${FUZZ_KEEP:-}" = 1 ]; then
+        cargo fuzz run --sanitizer none "$target" -- -merge=1 -timeout=10 "$seeds" "$corpus" >"$log.merge" 2>&1 ||
+            { tail -n 20 "$log.merge" >&2; exit 1; }
+        grep -E "MERGE-OUTER: .* new files" "$log.merge" || true
+        rm -f "$log.merge"
     fi
     grep -E "^Done|cov: .*(DONE)|stat::(number_of_executed_units|average_exec_per_sec|peak_rss_mb)" "$log"
 done

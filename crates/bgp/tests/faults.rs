@@ -97,29 +97,6 @@ fn messages_before_their_time_are_errors_of_the_state_machine() {
 }
 
 #[test]
-fn an_identifier_that_the_peer_refuses_is_told_as_what_it_is() {
-    let now = std::time::Instant::now();
-    let notification = message(message_kind::NOTIFICATION, &[2, 3]);
-    for (peer_as, told) in [(65001, "both have the id 192.0.2.1; in iBGP they must differ"), (65002, "")] {
-        let peer_as = PeerAs::Exactly(peer_as);
-        let mut session = Session::new(PeerConfig { peer_as, ..config(65001, 1) });
-        session.handle(Event::Start, now);
-        session.handle(Event::Connected(ConnId(1), Direction::Outgoing), now);
-        session.handle(Event::Received(ConnId(1), &notification), now);
-        let failed = std::iter::from_fn(|| session.poll()).find_map(|output| match output {
-            Output::Failed(reason) => Some(reason),
-            _ => None,
-        });
-        let failed = failed.expect("a failed attempt");
-        match told {
-            "" => assert_eq!(failed.notification().map(Notification::kind), Some(Notification::OPEN_IDENTIFIER)),
-            told => assert_eq!(failed.to_string(), told),
-        }
-        assert!(failed.is_configuration());
-    }
-}
-
-#[test]
 fn a_refused_peer_hears_why() {
     let refused = |a: PeerConfig, b: PeerConfig| {
         let mut pair = Pair::new(a, PeerConfig { passive: true, ..b });

@@ -150,7 +150,7 @@ pub enum DownReason {
     /// We sent this NOTIFICATION.
     #[error("we sent NOTIFICATION: {0}")]
     Sent(Notification),
-    /// An iBGP peer has our own BGP identifier (RFC 6286 §2.2): one side refused the OPEN of the other.
+    /// We refused the OPEN of an iBGP peer that has our own BGP identifier (RFC 6286 §2.2).
     #[error("both have the id {0}; in iBGP they must differ")]
     SameIdentifier(Ipv4Addr),
     /// The peer sent this NOTIFICATION.

@@ -18,9 +18,6 @@ use std::time::{Duration, Instant};
 const OPEN_HOLD: Duration = Duration::from_secs(240);
 /// A session that lived this long forgives the failures before it.
 const STABLE: Duration = Duration::from_secs(30);
-/// Sessions in a row that may be lost soon without consequence: a router that is started twice does not flap, and some stay away for a
-/// minute when they are refused.
-const FREE_FLAPS: u32 = 2;
 /// Connections of the peer on which no OPEN has come yet; with one more, one of them is closed.
 const PENDING: usize = 8;
 
@@ -48,7 +45,6 @@ impl Session {
             self.close_all(cease);
             // Who sent too much will do so again: that is a flap like others.
             if cease.code == Notification::CEASE_PREFIXES && !self.config.idle_hold_max.is_zero() {
-                self.flaps = self.flaps.max(FREE_FLAPS);
                 self.enter_idle(now);
             } else {
                 self.idle_until = Some(now + self.jitter.shorten(self.config.idle_hold));
@@ -217,9 +213,6 @@ impl Session {
         let back = !self.conns.is_empty();
         if retained || back || lived >= STABLE || self.config.idle_hold_max.is_zero() {
             self.back_off_connecting(retained, now);
-        } else if self.flaps < FREE_FLAPS {
-            self.flaps += 1;
-            self.back_off_connecting(retained, now);
         } else {
             self.enter_idle(now);
         }
@@ -228,8 +221,7 @@ impl Session {
     /// Refuses connections for a time that doubles with each session that was lost soon (RFC 4271 §8.1.1, DampPeerOscillations).
     fn enter_idle(&mut self, now: Instant) {
         self.give_up_connecting();
-        let doublings = self.flaps.saturating_sub(FREE_FLAPS).min(16);
-        let time = self.config.idle_hold.saturating_mul(1 << doublings).min(self.config.idle_hold_max);
+        let time = self.config.idle_hold.saturating_mul(1 << self.flaps.min(16)).min(self.config.idle_hold_max);
         self.flaps = self.flaps.saturating_add(1);
         let until = now + self.jitter.shorten(time);
         self.idle_until = Some(until);

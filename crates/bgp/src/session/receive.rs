@@ -7,7 +7,6 @@ use crate::message::{
 };
 use crate::session::Session;
 use crate::session::collision::Collision;
-use crate::session::config::PeerAs;
 use crate::session::conn::{Conn, Phase};
 use crate::session::event::{ConnId, DownReason, Output};
 use crate::session::negotiated::negotiate;
@@ -71,17 +70,8 @@ impl Session {
         };
         let kind = message.kind();
         match (&mut conn.phase, message) {
-            (phase, Message::Notification(notification)) => {
-                // Ours is a right identifier, so what an iBGP peer has against it is that it is its own, too (RFC 6286 §2.2).
-                let before_up = !matches!(phase, Phase::Established);
-                let internal = self.config.peer_as == PeerAs::Exactly(self.config.local_as);
-                let reason = match notification.kind() {
-                    Notification::OPEN_IDENTIFIER if internal && before_up => {
-                        DownReason::SameIdentifier(self.config.router_id)
-                    }
-                    _ => DownReason::Received(notification),
-                };
-                self.on_connection_lost(id, reason, None, now);
+            (_, Message::Notification(notification)) => {
+                self.on_connection_lost(id, DownReason::Received(notification), None, now);
             }
             (Phase::OpenSent, Message::Open(open)) => self.open(id, open, now),
             (Phase::OpenConfirm(_), Message::Keepalive) if conn.undecided_until.is_some() => {

@@ -1,0 +1,76 @@
+//! Campaigns against the live daemon. Each has a short form, which is a test of every day, and a long one:
+//!
+//!     make torture                       # all of them, long
+//!     FLOODGATE_TORTURE=1 cargo nextest run -p lab --test torture
+//!
+//! The long forms print figures. `FLOODGATE` names the program to be tried, so that it may be a release build.
+
+mod api;
+mod bgp;
+mod place;
+mod reloads;
+mod scale;
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use lab::Daemon;
+
+/// For anything.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// As wished for the long form, or else for every day.
+fn long() -> bool {
+    std::env::var_os("FLOODGATE_TORTURE").is_some()
+}
+
+/// A number for the short form and one for the long form.
+fn amount(short: u32, long_form: u32) -> u32 {
+    if long() { long_form } else { short }
+}
+
+/// The daemon's API socket.
+fn socket(daemon: &Daemon<'_>) -> PathBuf {
+    daemon.configuration().with_file_name("api.sock")
+}
+
+/// The answer to a request, and how long it took.
+fn ask(daemon: &Daemon<'_>, request: &str) -> Result<(String, Duration)> {
+    let began = Instant::now();
+    let mut stream = UnixStream::connect(socket(daemon)).context("connect")?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
+    let mut octets = Vec::new();
+    stream.read_to_end(&mut octets)?;
+    Ok((String::from_utf8_lossy(&octets).into_owned(), began.elapsed()))
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+}
+
+/// Resident octets of a process.
+fn resident(pid: u32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.split_whitespace().next().context("no number")?.parse::<u64>()? * 1024)
+}
+
+/// Numbers without a pattern; the same in each run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).unwrap_or(0)
+    }
+}
