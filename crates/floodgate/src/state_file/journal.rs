@@ -5,10 +5,9 @@
 //! and takes its place; meanwhile changes go to both. When the file cannot be written, nothing that is appended counts until the whole has been
 //! written anew, which is tried again and again.
 
-use super::{FIRST_LINE, Loaded};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use super::Loaded;
+use super::output::{Output, sync_directory};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -284,35 +283,6 @@ impl Journal {
     }
 }
 
-/// A file that is being written, and how long it is.
-struct Output {
-    file: File,
-    length: u64,
-}
-
-impl Output {
-    fn create(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        let mut output = Output { file, length: 0 };
-        output.write(FIRST_LINE)?;
-        Ok(output)
-    }
-
-    fn write(&mut self, octets: &[u8]) -> io::Result<()> {
-        match self.file.write_all(octets) {
-            Ok(()) => {
-                self.length += octets.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                // A part may be there: what is appended later is not to stand behind it.
-                let _ = self.file.set_len(self.length);
-                Err(error)
-            }
-        }
-    }
-}
-
 type Waiting = (u64, Option<oneshot::Sender<Result<(), String>>>);
 
 struct Writer {
@@ -395,14 +365,7 @@ impl Writer {
 
     /// Goes on behind so many octets of what is there.
     fn go_on(&mut self, length: u64) {
-        let open = || -> io::Result<Output> {
-            let file = OpenOptions::new().append(true).mode(0o600).open(&self.path)?;
-            // A file of an earlier version, or one that somebody copied, may be open to all.
-            file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-            file.set_len(length)?;
-            Ok(Output { file, length })
-        };
-        match open() {
+        match Output::go_on(&self.path, length) {
             Ok(output) => self.current = Some(output),
             Err(error) => self.fail(&error),
         }
@@ -593,10 +556,4 @@ fn answer(durable: Option<oneshot::Sender<Result<(), String>>>, outcome: Result<
     if let Some(durable) = durable {
         let _ = durable.send(outcome);
     }
-}
-
-/// A new name outlives the machine's crash.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
 }

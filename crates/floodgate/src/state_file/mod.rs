@@ -6,6 +6,7 @@
 
 mod journal;
 mod load;
+mod output;
 mod record;
 #[cfg(test)]
 mod tests;
