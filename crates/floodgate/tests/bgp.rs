@@ -109,8 +109,8 @@ fn a_peer_that_is_away_shows_when_it_is_tried_next() {
     let away = format!("[[peer]]\nname = \"a\"\naddress = \"127.0.0.2\"\nas = 65070\nport = {port}\n");
     let daemon = Daemon::start(&away, "");
     wait("the next try", || {
-        let next = daemon.peer("a")["next_try"].as_str()?.to_owned();
-        (next > daemon.peer("a")["since"].as_str()?.to_owned()).then_some(())
+        let peer = daemon.peer("a");
+        (peer["next_try"].as_str()? > peer["since"].as_str()?).then_some(())
     });
     let table = String::from_utf8(daemon.cli(&["peers"]).stdout).unwrap();
     assert!(table.contains("NEXT TRY") && table.contains("in "), "{table}");
@@ -128,7 +128,7 @@ fn garbage_without_pause_from_the_peers_address_does_not_keep_it_out() {
         while !done.load(std::sync::atomic::Ordering::Relaxed) {
             let mut stream = common::raw::connect(PEER, port);
             count += 1;
-            if count % 2 == 0 {
+            if count.is_multiple_of(2) {
                 let _ = std::io::Write::write_all(&mut stream, b"GET / HTTP/1.1\r\n\r\n");
             }
             silent.push_back(stream);
