@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use lab::{Process, needs};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// For an emulated machine, where everything takes ten times as long.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn demo(arguments: &[&str]) -> Result<Process> {
     // Where the demo finds the program, built first if it has to be.
