@@ -298,7 +298,7 @@ fn a_full_disk_is_told_and_tried_again() {
     let refused = (0..200).find_map(|n| {
         let rule = format!("dst 198.51.100.{n}/32 then discard");
         let output = daemon.cli(&["announce", &rule]);
-        (!output.status.success()).then(|| (rule, output))
+        (!output.status.success()).then_some((rule, output))
     });
     let (rule, output) = refused.expect("the disk took all");
     assert_eq!(output.status.code(), Some(1));

@@ -28,11 +28,11 @@ pub struct ClockReading {
 pub struct ClockMark {
     /// The engine's time in milliseconds.
     pub time: u64,
-    /// As in [`ClockReading`].
+    /// Which boot it was made in.
     pub boot_id: u128,
-    /// As in [`ClockReading`].
+    /// Milliseconds since that boot, sleep included.
     pub since_boot: u64,
-    /// As in [`ClockReading`].
+    /// Milliseconds since 1970, by a clock that may be wrong.
     pub wall: u64,
     /// Whether that was right.
     pub trust: WallTrust,

@@ -132,7 +132,7 @@ impl Ticket {
 }
 
 impl Journal {
-    /// Goes on with a file that was [loaded](super::load), or begins one. What is wrong with the disk shows as [`trouble`](Self::trouble).
+    /// Goes on with a file that was [loaded](super::load()), or begins one. What is wrong with the disk shows as [`trouble`](Self::trouble).
     ///
     /// # Errors
     /// There are no more threads.
