@@ -145,7 +145,11 @@ impl Silent {
             self.0.pop_front();
         }
         match self.0.front() {
-            Some((.., since)) => tokio::time::sleep_until(*since + GRACE).await,
+            Some((.., since)) => {
+                tokio::time::sleep_until(*since + GRACE).await;
+                // A request may have come long ago, and the connection's task not have had its turn on a busy machine: it has it now.
+                tokio::task::yield_now().await;
+            }
             None => std::future::pending().await,
         }
     }
