@@ -342,10 +342,13 @@ fn links_tun_xdp() -> Result<()> {
     daemon.wait_rules("the rules in force", PATIENCE, |rules| {
         rules.len() == 2 && rules.iter().all(|rule| rule.state == "installed")
     })?;
-    let modes: Vec<(String, String)> =
-        daemon.status()?.attachments.into_iter().map(|there| (there.interface, there.mode)).collect();
-    let is = |name: &str, mode: &str| modes.contains(&(name.to_owned(), mode.to_owned()));
-    ensure!(is("swp1", "native") && is("tun0", "none"), "{modes:?}");
+    // What is known of interfaces is looked up each second.
+    daemon.wait_status("the modes of both interfaces", PATIENCE, |status| {
+        let is = |name: &str, mode: &str| {
+            status.attachments.iter().any(|there| there.interface == name && there.mode == mode)
+        };
+        is("swp1", "native") && is("tun0", "none")
+    })?;
     ensure!(daemon.get("/healthz")?.0 == 200, "{:?}", daemon.get("/healthz")?);
     Ok(())
 }
