@@ -4,9 +4,10 @@
 //! counted before they are made.
 
 use crate::capability::{Capabilities, Gaps};
+use crate::guard::InterfaceSets;
 use crate::plan::CompiledRule;
 use crate::precedence::Exceptions;
-use flowspec::{Effect, IpVersion, Nlri, Policing, Redirect, Rule, Space};
+use flowspec::{Action, Effect, IpVersion, Nlri, Policing, Redirect, Rule, Space};
 use std::sync::Arc;
 
 mod addresses;
@@ -25,10 +26,10 @@ pub enum Verdict {
     Refused(Refusal),
 }
 
-/// Compiles one rule on its own. Rules of a list are compiled with [`compile_list`], which minds what a refused rule means
+/// Compiles one rule on its own. A rule that is limited to a set of interfaces is refused. Rules of a list are compiled with [`compile_list`], which minds what a refused rule means
 /// for those behind it.
 pub fn compile(rule: &Rule, capabilities: &Capabilities) -> Verdict {
-    compile_parts(&Arc::new(rule.nlri.clone()), rule.effect(), capabilities)
+    compile_rule(&Arc::new(rule.nlri.clone()), rule, capabilities)
 }
 
 /// Compiles a list of rules, given in any order; the verdicts are in the order given. A rule that would act on packets which an earlier,
@@ -41,7 +42,7 @@ pub fn compile_list(rules: &[Rule], capabilities: &Capabilities) -> Vec<Verdict>
     for at in order {
         let nlri = Arc::new(rules[at].nlri.clone());
         let effect = rules[at].effect();
-        let verdict = match (compile_parts(&nlri, effect, capabilities), exceptions.in_the_way(&nlri, &effect)) {
+        let verdict = match (compile_rule(&nlri, &rules[at], capabilities), exceptions.in_the_way(&nlri, &effect)) {
             (Verdict::Exact(_), Some(by)) => {
                 Verdict::Refused(Refusal::new(RefusalKind::Exception { by }, capabilities))
             }
@@ -55,11 +56,23 @@ pub fn compile_list(rules: &[Rule], capabilities: &Capabilities) -> Vec<Verdict>
     verdicts.into_iter().flatten().collect()
 }
 
-fn compile_parts(nlri: &Arc<Nlri>, effect: Effect, capabilities: &Capabilities) -> Verdict {
-    let effect = enforced(effect);
+fn compile_rule(nlri: &Arc<Nlri>, rule: &Rule, capabilities: &Capabilities) -> Verdict {
+    if let Err(kind) = check_interface_sets(&rule.actions, InterfaceSets::Refuse) {
+        return Verdict::Refused(Refusal::new(kind, capabilities));
+    }
+    let effect = enforced(rule.effect());
     match entries(nlri, Space::of(nlri), &effect, capabilities) {
         Ok(entries) => Verdict::Exact(CompiledRule { nlri: nlri.clone(), id: nlri.id(), effect, entries }),
         Err(refusal) => Verdict::Refused(refusal),
+    }
+}
+
+/// Whether a rule with these actions may be enforced on every filtered interface.
+pub(crate) fn check_interface_sets(actions: &[Action], policy: InterfaceSets) -> Result<(), RefusalKind> {
+    let set = actions.iter().find(|action| matches!(action, Action::InterfaceSet { .. }));
+    match (set, policy) {
+        (Some(set), InterfaceSets::Refuse) => Err(RefusalKind::InterfaceSet(*set)),
+        (Some(_), InterfaceSets::Ignore) | (None, _) => Ok(()),
     }
 }
 

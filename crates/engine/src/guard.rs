@@ -22,6 +22,8 @@ pub struct Policy {
     pub actions: ActionSet,
     /// Whether its rules may carry actions that are not known here, which are then ignored.
     pub unknown_actions: bool,
+    /// What becomes of its rules that are limited to a set of interfaces.
+    pub interface_sets: InterfaceSets,
     /// The addresses that it may redirect or copy to; `None` for any.
     pub redirect_to: Option<PrefixList>,
     /// Whether its rules are validated against unicast routes (RFC 9117).
@@ -46,6 +48,7 @@ impl Default for Policy {
             without_destination: false,
             actions: ActionSet::ALL,
             unknown_actions: true,
+            interface_sets: InterfaceSets::Refuse,
             redirect_to: None,
             validate: false,
             first_as: FirstAs::Any,
@@ -54,6 +57,16 @@ impl Default for Policy {
             max_lifetime: None,
         }
     }
+}
+
+/// What becomes of a rule that is limited to a set of interfaces (draft-ietf-idr-flowspec-interfaceset). No data plane here has such sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InterfaceSets {
+    /// It is refused: elsewhere it would act on packets that nobody asked to touch.
+    #[default]
+    Refuse,
+    /// The set is ignored: the rule is enforced on every filtered interface, with a note.
+    Ignore,
 }
 
 /// What the AS_PATH of a peer's routes must begin with (RFC 4271 §6.3, RFC 9117 §4.2).

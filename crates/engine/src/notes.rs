@@ -1,15 +1,19 @@
 //! What deserves a look about a rule although it is enforced as the RFCs say.
 
 use crate::capability::Capabilities;
+use crate::guard::InterfaceSets;
 use flowspec::{Action, Community, Effect, Policing, Rule};
 
-/// Sentences about the rule; mostly none.
-pub fn notes(rule: &Rule, capabilities: &Capabilities) -> Vec<String> {
+/// Sentences about the rule; mostly none. Of an interface set there is one only where it is ignored: otherwise the rule is refused.
+pub fn notes(rule: &Rule, interface_sets: InterfaceSets, capabilities: &Capabilities) -> Vec<String> {
     let effect = rule.effect();
     let mut notes = Vec::new();
     for action in unknown_actions(&rule.actions) {
         let text = match action {
-            Action::InterfaceSet { .. } => format!("{action} is ignored: the rule holds on every filtered interface"),
+            Action::InterfaceSet { .. } if interface_sets == InterfaceSets::Refuse => continue,
+            Action::InterfaceSet { .. } => {
+                format!("{action} is ignored (interface-sets): the rule holds on every filtered interface")
+            }
             _ => format!("{action} is no action that is known here, and ignored (RFC 8955 §7)"),
         };
         let accepts =
@@ -73,7 +77,7 @@ mod tests {
     #[test]
     fn an_accept_by_an_unknown_action_is_told() {
         let capabilities = Capabilities::everything("test");
-        let of = |actions: &[Action]| notes(&rule(actions), &capabilities);
+        let of = |actions: &[Action]| notes(&rule(actions), InterfaceSets::Ignore, &capabilities);
         assert!(of(&[]).is_empty());
         let told = of(&[other(JUNIPER)]);
         assert!(
@@ -85,6 +89,8 @@ mod tests {
             told.len() == 1 && told[0].contains("every filtered interface") && told[0].contains("accepts"),
             "{told:?}"
         );
+        let refused = notes(&rule(&[other(INTERFACE_SET)]), InterfaceSets::Refuse, &capabilities);
+        assert!(refused.is_empty(), "a refused rule has a reason instead: {refused:?}");
         let discard = Action::RateBytes { asn: 0, rate: flowspec::Rate::new(0.0).unwrap() };
         let told = of(&[discard, other(JUNIPER)]);
         assert!(told.len() == 1 && !told[0].contains("accepts"), "{told:?}");
@@ -111,9 +117,9 @@ mod tests {
         let mut capabilities = Capabilities::everything("test");
         capabilities.gaps.highest_rates = Some((16e9, 1e9));
         let limit = |rate| rule(&[Action::RateBytes { asn: 0, rate: flowspec::Rate::new(rate).unwrap() }]);
-        let told = notes(&limit(100e9), &capabilities);
+        let told = notes(&limit(100e9), InterfaceSets::Refuse, &capabilities);
         assert_eq!(told, ["its rate is above the 128 Gbit/s that test can count: nothing is limited"]);
-        assert!(notes(&limit(16e9), &capabilities).is_empty());
-        assert!(notes(&limit(100e9), &Capabilities::everything("other")).is_empty());
+        assert!(notes(&limit(16e9), InterfaceSets::Refuse, &capabilities).is_empty());
+        assert!(notes(&limit(100e9), InterfaceSets::Refuse, &Capabilities::everything("other")).is_empty());
     }
 }

@@ -117,11 +117,15 @@ fn the_guard_shows_what_it_does_not_let_in() {
 }
 
 #[test]
-fn a_rule_with_an_unknown_action_is_an_accept_that_says_so_or_is_not_let_in() {
+fn rules_with_unknown_actions_and_interface_sets_are_in_force_only_as_the_policy_says() {
     // Juniper's redirect to an address in attribute 16, and an interface set.
     let unknown = "dst 192.0.2.1/32 then community 800b000000000001";
     let set = "dst 192.0.2.2/32 then community 07020000fe2e400c discard";
-    for (key, state) in [("", "installed"), ("allow = { unknown-actions = \"refuse\" }", "guarded")] {
+    for (key, state, state_of_set) in [
+        ("", "installed", "refused"),
+        ("allow = { interface-sets = \"ignore\" }", "installed", "installed"),
+        ("allow = { unknown-actions = \"refuse\" }", "guarded", "guarded"),
+    ] {
         let daemon = Daemon::start(&peer("controller", PEER, key), "");
         let controller = Controller::connected(PEER, daemon.port);
         controller.announce(&[unknown, set, NTP]);
@@ -132,9 +136,16 @@ fn a_rule_with_an_unknown_action_is_an_accept_that_says_so_or_is_not_let_in() {
                 rules.iter().find(|rule| rule["text"].as_str().unwrap().starts_with(text)).unwrap().clone()
             };
             let (accept, limited, ntp) = (of("dst 192.0.2.1/32 then"), of("dst 192.0.2.2/32 then"), of(&NTP[..30]));
-            (accept["state"] == state && limited["state"] == state && ntp["state"] == "installed").then(|| {
+            (accept["state"] == state && limited["state"] == state_of_set && ntp["state"] == "installed").then(|| {
                 assert!(accept["notes"][0].as_str().unwrap().contains("accepts its packets"), "{accept}");
-                assert!(limited["notes"][0].as_str().unwrap().contains("every filtered interface"), "{limited}");
+                if state_of_set == "installed" {
+                    assert!(limited["notes"][0].as_str().unwrap().contains("every filtered interface"), "{limited}");
+                } else {
+                    assert_eq!(limited["notes"], serde_json::Value::Null, "{limited}");
+                }
+                if state_of_set == "refused" {
+                    assert!(limited["reason"].as_str().unwrap().contains("allow.interface-sets"), "{limited}");
+                }
                 assert_eq!(ntp["notes"], serde_json::Value::Null);
                 if state == "guarded" {
                     assert!(accept["reason"].as_str().unwrap().contains("unknown-actions"), "{accept}");

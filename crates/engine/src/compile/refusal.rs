@@ -1,7 +1,7 @@
 //! Why a data plane cannot enforce a rule exactly.
 
 use crate::capability::Capabilities;
-use flowspec::{ComponentType, RuleId};
+use flowspec::{Action, ComponentType, RuleId};
 use std::fmt;
 
 /// Why a rule is refused, and by which data plane.
@@ -38,6 +38,8 @@ pub enum RefusalKind {
     Action(ActionKind),
     /// Actions that it can carry out one at a time.
     SeveralActions,
+    /// The rule is limited to this set of interfaces ([`Action::InterfaceSet`]), and no data plane here has such sets.
+    InterfaceSet(Action),
     /// A limit over several entries, where each entry has a policer of its own.
     SharedPolicer {
         /// Entries that the rule takes.
@@ -106,6 +108,7 @@ impl RefusalKind {
             RefusalKind::AnyValue(_) => "any-value",
             RefusalKind::Action(_) => "action",
             RefusalKind::SeveralActions => "several-actions",
+            RefusalKind::InterfaceSet(_) => "interface-set",
             RefusalKind::SharedPolicer { .. } => "shared-policer",
             RefusalKind::UnknownNextHop => "unknown-next-hop",
             RefusalKind::TooManyEntries { .. } => "too-many-entries",
@@ -133,6 +136,10 @@ impl fmt::Display for Refusal {
             RefusalKind::SeveralActions => {
                 write!(f, "of limits in bytes, limits in packets and marks, {by} can do one in a rule")
             }
+            RefusalKind::InterfaceSet(set) => write!(
+                f,
+                "it is limited to some interfaces ({set}), and {by} would enforce it on every filtered interface (allow.interface-sets)"
+            ),
             RefusalKind::SharedPolicer { entries } => {
                 write!(f, "the rule takes {entries} entries, which cannot share one rate limit in {by}")
             }

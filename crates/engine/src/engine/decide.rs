@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::capability::Capabilities;
 use crate::compile;
-use crate::guard::Guarded;
+use crate::guard::{Guarded, InterfaceSets};
 use crate::key::RuleKey;
 use crate::peer::{Peer, Peers};
 use crate::precedence;
@@ -76,8 +76,9 @@ impl DecisionContext<'_> {
                 }
                 decision => return decision,
             }
-            // What asks for the same comes to the same.
-            candidates.retain(|(_, path)| !Arc::ptr_eq(&path.route, &best.route));
+            // What asks for the same comes to the same, unless another peer's policy is not that of this one.
+            let sets = self.interface_sets(best);
+            candidates.retain(|(_, path)| !Arc::ptr_eq(&path.route, &best.route) || self.interface_sets(path) != sets);
         }
         if let Some(decision) = last_resort {
             return decision;
@@ -102,13 +103,22 @@ impl DecisionContext<'_> {
         }
         let effect = compile::enforced(path.route.effect());
         let route = path.route.clone();
-        match compile::entries(nlri, space, &effect, self.capabilities) {
+        let entries = compile::check_interface_sets(&route.actions, self.interface_sets(path))
+            .map_err(|kind| compile::Refusal::new(kind, self.capabilities))
+            .and_then(|()| compile::entries(nlri, space, &effect, self.capabilities));
+        match entries {
             Ok(entries) => {
                 let count = u32::try_from(self.capabilities.cost.of(&entries, &effect)).unwrap_or(u32::MAX);
                 (Base::Wanted { route, entries: count, stale: path.stale || path.long_lived, best }, Some(entries))
             }
             Err(refusal) => (Base::Refused { route, refusal: Box::new(refusal), best }, None),
         }
+    }
+
+    /// What the policy of the path's peer says of interface sets.
+    pub(super) fn interface_sets(&self, path: &Path) -> InterfaceSets {
+        let policy = self.peers.get(path.peer).and_then(|peer| peer.config.policy.as_ref());
+        policy.map_or(InterfaceSets::Refuse, |policy| policy.interface_sets)
     }
 
     /// Why a path does not count although it is there: it is not let in, or the data plane refuses what it asks for; in words.

@@ -79,7 +79,8 @@ impl<'a> RuleView<'a> {
 
     /// What deserves a look about it although it is enforced as the RFCs say.
     pub fn notes(&self) -> Vec<String> {
-        crate::notes::notes(&self.rule(), &self.engine.capabilities)
+        let interface_sets = self.engine.decision_context().interface_sets(self.best());
+        crate::notes::notes(&self.rule(), interface_sets, &self.engine.capabilities)
     }
 
     /// What is done to its packets now; `None` while it is not in force.

@@ -9,6 +9,7 @@ use comfy_table::{Table, presets};
 use dataplane::{cumulus, nftables, xdp};
 use engine::capability::Capabilities;
 use engine::compile::{Verdict, compile_list};
+use engine::guard::InterfaceSets;
 use engine::notes::notes;
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::{Nlri, Rule};
@@ -220,7 +221,7 @@ impl CompiledLine {
             verdict,
             entries,
             reason,
-            notes: notes(rule, capabilities),
+            notes: notes(rule, InterfaceSets::Refuse, capabilities),
             over_capacity: outcome.failures.get(&rule.nlri).cloned(),
         }
     }

@@ -173,6 +173,8 @@ pub struct Allow {
     pub actions: Vec<ActionKind>,
     /// What becomes of a rule with an action that is not known here.
     pub unknown_actions: UnknownActions,
+    /// What becomes of a rule that is limited to a set of interfaces.
+    pub interface_sets: InterfaceSets,
     /// Addresses that it may redirect or copy to; empty = any for an iBGP peer, none for an eBGP peer.
     pub redirect_to: Vec<IpNet>,
     /// How long a rule lives at most after it was announced; `None` = as long as it is announced.
@@ -190,6 +192,17 @@ pub enum UnknownActions {
     Accept,
     /// The rule is not let in.
     Refuse,
+}
+
+/// What becomes of a rule that is limited to a set of interfaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InterfaceSets {
+    /// It is refused: there are no interface sets here.
+    #[default]
+    Refuse,
+    /// The set is ignored: the rule is enforced on every filtered interface.
+    Ignore,
 }
 
 /// Validation of rules against unicast routes.
@@ -384,6 +397,7 @@ impl Default for Allow {
             without_destination: false,
             actions: Vec::new(),
             unknown_actions: UnknownActions::Accept,
+            interface_sets: InterfaceSets::Refuse,
             redirect_to: Vec::new(),
             max_lifetime: None,
             validation: Validation::None,

@@ -2,7 +2,7 @@
 
 use crate::config::{self, ActionKind, BGP_PORT, Config, Port, Validation};
 use bgp::{AfiSafi, AsPath, Origin, StandardCommunity};
-use engine::guard::{ActionSet, FirstAs, OnExcess, Permission, Policy};
+use engine::guard::{ActionSet, FirstAs, InterfaceSets, OnExcess, Permission, Policy};
 use engine::protection::{Protection, Traffic};
 use engine::route::{AsPathFacts, PathFacts};
 use engine::{Route, RouteFamily};
@@ -74,6 +74,10 @@ pub(super) fn policy(peer: &config::Peer, external: bool) -> Policy {
             (true, false) => FirstAs::Is(peer.asn),
         },
         unknown_actions: allow.unknown_actions == config::UnknownActions::Accept,
+        interface_sets: match allow.interface_sets {
+            config::InterfaceSets::Refuse => InterfaceSets::Refuse,
+            config::InterfaceSets::Ignore => InterfaceSets::Ignore,
+        },
         validate: allow.validation == Validation::Rfc9117,
         max_rules: Some(u64::from(peer.max_rules)),
         on_excess: match peer.on_excess {

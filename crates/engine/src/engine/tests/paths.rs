@@ -1,6 +1,7 @@
 //! Several paths of one rule: which of them counts, and what a path must be like to be let in.
 
 use super::*;
+use crate::guard::InterfaceSets;
 
 /// The peers of the first rule with what the view says of each: whether it is best, and whether there is an objection.
 fn origins(engine: &Engine) -> Vec<(PeerId, bool, bool)> {
@@ -183,4 +184,60 @@ fn a_redirect_needs_a_target_that_is_allowed() {
         apply(&mut engine);
         assert_eq!(states(&engine), [expected], "{action}");
     }
+}
+
+const INTERFACE_SET: &str = "interface-set in 65000:5";
+
+fn ignoring_sets(interface_sets: InterfaceSets) -> Option<Policy> {
+    Some(Policy { interface_sets, ..open() })
+}
+
+#[test]
+fn a_rule_for_some_interfaces_is_in_force_on_none_unless_policy_ignores_the_set() {
+    let text = format!("dst 192.0.2.9/32 then {INTERFACE_SET} discard");
+    let mut engine = started(config(ignoring_sets(InterfaceSets::Refuse)));
+    announce(&mut engine, PEER, &text);
+    announce(&mut engine, LOCAL, &format!("dst 192.0.2.8/32 then {INTERFACE_SET}"));
+    assert_eq!(engine.take_change(), None);
+    assert_eq!(states(&engine), ["refused interface-set", "refused interface-set"]);
+    assert!(engine.rules().all(|rule| rule.notes().is_empty()));
+    engine.reconfigure(config(ignoring_sets(InterfaceSets::Ignore)));
+    apply(&mut engine);
+    // There is no policy for the rules that are made here.
+    assert_eq!(states(&engine), ["refused interface-set", "installed"]);
+    assert_eq!(engine.rules().map(|rule| rule.notes().len()).collect::<Vec<_>>(), [0, 1]);
+    engine.reconfigure(config(ignoring_sets(InterfaceSets::Refuse)));
+    assert_eq!(plan(&mut engine).remove, [nlri("dst 192.0.2.9/32")]);
+    engine.applied(&Applied::default());
+    // Announced without the set, by the same peer: it is for all.
+    announce(&mut engine, PEER, "dst 192.0.2.9/32 then discard");
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["refused interface-set", "installed"]);
+}
+
+#[test]
+fn behind_an_exemption_for_some_interfaces_nothing_is_dropped() {
+    let mut engine = started(config(ignoring_sets(InterfaceSets::Refuse)));
+    announce(&mut engine, PEER, &format!("dst 192.0.2.9/32 then {INTERFACE_SET}"));
+    announce(&mut engine, PEER, "dst 192.0.2.0/24 then discard");
+    announce(&mut engine, PEER, "dst 198.51.100.0/24 then discard");
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["refused interface-set", "refused exception", "installed"]);
+}
+
+/// The same route of two peers is one value; their policies are not.
+#[test]
+fn the_path_of_a_peer_whose_sets_are_ignored_counts_before_a_better_one_that_is_refused() {
+    let mut config = config(ignoring_sets(InterfaceSets::Refuse));
+    config.peers.get_mut(&OTHER).unwrap().policy = ignoring_sets(InterfaceSets::Ignore);
+    let mut engine = started(config);
+    let text = format!("dst 192.0.2.9/32 then {INTERFACE_SET} discard");
+    let same = PathFacts::default();
+    announce_with(&mut engine, PEER, &text, same);
+    announce_with(&mut engine, OTHER, &text, same);
+    apply(&mut engine);
+    assert_eq!(states(&engine), ["installed"]);
+    assert_eq!(origins(&engine), [(PEER, false, true), (OTHER, true, false)]);
+    let rule = engine.rules().next().unwrap();
+    assert!(rule.notes()[0].contains("every filtered interface"), "{:?}", rule.notes());
 }
