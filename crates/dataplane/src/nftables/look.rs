@@ -106,6 +106,8 @@ fn damage_of(socket: &mut Socket, version: IpVersion, inventory: &Inventory) -> 
 /// What is in our table, and the highest generation among its names.
 pub(super) fn leftovers(socket: &mut Socket, version: IpVersion) -> Result<(Leftovers, u32), DataplaneError> {
     const DORMANT: u32 = 1;
+    /// `NFT_CHAIN_BINDING`: the chain is written in a rule, as in `jump { accept; }`.
+    const BINDING: u32 = 4;
     let mut found = Leftovers::default();
     found.table = socket.ask(
         version,
@@ -126,6 +128,10 @@ pub(super) fn leftovers(socket: &mut Socket, version: IpVersion) -> Result<(Left
     socket.dump(version, msg::GETCHAIN, in_table, |kind, chain| {
         let Some(name) = chain.str(3).filter(|_| ours(chain)) else { return };
         last = last.max(handle(kind, chain).unwrap_or_default());
+        // It goes with the rule that it belongs to.
+        if chain.u32(10).is_some_and(|flags| flags & BINDING != 0) {
+            return;
+        }
         if name == BASE && is_our_base(chain) {
             found.base = true;
         } else {

@@ -510,13 +510,13 @@ impl Classifier {
         self.failures.iter().map(|(nlri, why)| (nlri.clone(), why.clone())).collect()
     }
 
-    /// The rules in force that are not among these.
+    /// The rules in force, and those that could not be, that are not among these.
     pub(super) fn others<'a>(&self, wanted: impl IntoIterator<Item = &'a Arc<CompiledRule>>) -> Vec<Arc<Nlri>> {
-        if self.rules.is_empty() {
+        if self.rules.is_empty() && self.failures.is_empty() {
             return Vec::new();
         }
         let wanted: HashSet<&Nlri> = wanted.into_iter().map(|rule| &*rule.nlri).collect();
-        self.rules.keys().filter(|nlri| !wanted.contains(&***nlri)).cloned().collect()
+        self.rules.keys().chain(self.failures.keys()).filter(|nlri| !wanted.contains(&***nlri)).cloned().collect()
     }
 
     fn count(&self, number: u32) -> CounterLine {

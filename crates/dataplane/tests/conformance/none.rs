@@ -1,0 +1,25 @@
+//! The back end that enforces nothing: what it says of rules is all there is to see.
+
+use super::bench::Bench;
+use anyhow::Result;
+use dataplane::{Dataplane, NoDataplane};
+use lab::Site;
+
+pub struct None;
+
+impl Bench for None {
+    const NAME: &'static str = "none";
+    const KNOWS_EARLIER_RUNS: bool = false;
+
+    fn new() -> Result<Option<Self>> {
+        Ok(Some(None))
+    }
+
+    fn site(&self) -> Option<&Site> {
+        Option::None
+    }
+
+    fn open(&self) -> Result<Box<dyn Dataplane>> {
+        Ok(Box::new(NoDataplane::new()))
+    }
+}
