@@ -21,9 +21,10 @@ pub use attribute::{
     StandardCommunity,
 };
 pub use message::{
-    AddPath, Capability, FamilyNumbers, Frame, Framer, GracefulRestart, HEADER_LEN, LongLivedFamily, MAX_COMMUNICATION,
-    MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Message, Notification, Open, RefreshKind, Role, RouteRefresh, UnknownRole,
-    message_kind,
+    AddPath, Capability, CeaseSubcode, FamilyNumbers, Frame, Framer, FsmSubcode, GracefulRestart, HEADER_LEN,
+    HeaderSubcode, LongLivedFamily, MAX_COMMUNICATION, MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Message, MessageType,
+    Notification, NotificationCode, Open, OpenSubcode, RefreshKind, Role, RouteRefresh, RouteRefreshSubcode,
+    UnknownRole, UpdateSubcode,
 };
 pub use route::{Destination, RouteKey};
 pub use session::{

@@ -6,6 +6,8 @@ use bgp::*;
 use pair::*;
 use std::time::Duration;
 
+const COLLISION: NotificationCode = NotificationCode::Cease(CeaseSubcode::CollisionResolution);
+
 const fn millis(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
@@ -54,15 +56,15 @@ fn open_of(asn: u32, id: u8) -> Vec<u8> {
 }
 
 /// The connections that a session closed, with the kind of the NOTIFICATION.
-fn closed(session: &mut Session) -> Vec<(u64, (u8, u8))> {
+fn closed(session: &mut Session) -> Vec<(u64, NotificationCode)> {
     let mut closed = Vec::new();
     while let Some(output) = session.poll() {
         if let Output::Close { conn, final_octets } = output {
             let end = final_octets.len();
             let at = final_octets.windows(16).rposition(|window| window == [0xff; 16]).unwrap();
             let message = &final_octets[at..end];
-            assert_eq!(message[18], message_kind::NOTIFICATION);
-            closed.push((conn.0, (message[19], message[20])));
+            assert_eq!(message[18], MessageType::Notification.number());
+            closed.push((conn.0, NotificationCode::from_numbers(message[19], message[20])));
         }
     }
     closed
@@ -79,7 +81,7 @@ fn the_speaker_with_the_higher_identifier_keeps_its_own() {
                 assert_eq!(closed(&mut session), []);
                 session.handle(Event::Received(ConnId(3 - first), &open_of(65002, theirs)), now);
             }
-            assert_eq!(closed(&mut session), [(loser, Notification::CEASE_COLLISION)], "OPEN on {first}");
+            assert_eq!(closed(&mut session), [(loser, COLLISION)], "OPEN on {first}");
             assert!(session.state() >= State::OpenSent);
         }
     }
@@ -87,7 +89,7 @@ fn the_speaker_with_the_higher_identifier_keeps_its_own() {
     for (asn, loser) in [(65009, 1), (65000, 2)] {
         let (mut session, now) = between_two(config(65001, 5));
         session.handle(Event::Received(ConnId(3 - loser), &open_of(asn, 5)), now);
-        assert_eq!(closed(&mut session), [(loser, Notification::CEASE_COLLISION)]);
+        assert_eq!(closed(&mut session), [(loser, COLLISION)]);
     }
 }
 
@@ -97,7 +99,7 @@ fn a_dead_rival_does_not_win() {
     let (mut session, now) = between_two(config(65001, 1));
     let later = now + Duration::from_secs(11);
     session.handle(Event::Received(ConnId(1), &open_of(65002, 9)), later);
-    assert_eq!(closed(&mut session), [(2, Notification::CEASE_COLLISION)]);
+    assert_eq!(closed(&mut session), [(2, COLLISION)]);
     assert_eq!(session.state(), State::OpenConfirm);
 }
 
@@ -108,7 +110,7 @@ fn an_established_session_beats_a_newcomer() {
     let session = &mut pair.sessions[A];
     session.handle(Event::Connected(ConnId(99), Direction::Incoming), now);
     session.handle(Event::Received(ConnId(99), &open_of(65002, 2)), now);
-    assert_eq!(closed(session), [(99, Notification::CEASE_COLLISION)]);
+    assert_eq!(closed(session), [(99, COLLISION)]);
     assert_eq!(session.state(), State::Established);
 }
 
@@ -119,8 +121,8 @@ fn a_second_connection_from_the_same_side_replaces_the_first_with_its_open() {
     assert_eq!(closed(&mut session), []);
     session.handle(Event::Received(ConnId(3), &open_of(65002, 9)), now);
     let mut gone = closed(&mut session);
-    gone.sort_unstable();
-    assert_eq!(gone, [(1, Notification::CEASE_COLLISION), (2, Notification::CEASE_COLLISION)]);
+    gone.sort_by_key(|(conn, _)| *conn);
+    assert_eq!(gone, [(1, COLLISION), (2, COLLISION)]);
 }
 
 /// What a started peer sends on a new connection, and what it answers to our OPEN: OPEN, then KEEPALIVE.

@@ -11,10 +11,14 @@ const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+fn message(message_type: MessageType, body: &[u8]) -> Vec<u8> {
+    message_of_type(message_type.number(), body)
+}
+
+fn message_of_type(message_type: u8, body: &[u8]) -> Vec<u8> {
     let mut octets = vec![0xff; 16];
     octets.extend_from_slice(&(body.len() as u16 + 19).to_be_bytes());
-    octets.push(kind);
+    octets.push(message_type);
     octets.extend_from_slice(body);
     octets
 }
@@ -32,24 +36,30 @@ fn answer(octets: &[u8]) -> Option<Notification> {
 
 #[test]
 fn each_lie_gets_its_notification() {
-    let mut marker = message(message_kind::KEEPALIVE, &[]);
+    let mut marker = message(MessageType::Keepalive, &[]);
     marker[0] = 0;
     let mut open = Vec::new();
     let plain = Open { asn: 65002, hold_time: 90, router_id: [192, 0, 2, 2].into(), capabilities: vec![] };
     Message::Open(plain).encode_to(&mut open);
     let table = [
-        (marker, Notification::HEADER_NOT_SYNCHRONIZED),
-        (message(message_kind::KEEPALIVE, &[0]), Notification::HEADER_LENGTH),
-        (message(9, &[]), Notification::HEADER_TYPE),
-        (message(message_kind::UPDATE, &[0, 9, 0, 0]), Notification::UPDATE_ATTRIBUTE_LIST),
-        (message(message_kind::ROUTE_REFRESH, &[0, 1, 0]), Notification::REFRESH_LENGTH),
-        (open, Notification::FSM_ESTABLISHED),
+        (marker, NotificationCode::MessageHeader(HeaderSubcode::NotSynchronized)),
+        (message(MessageType::Keepalive, &[0]), NotificationCode::MessageHeader(HeaderSubcode::BadLength)),
+        (message_of_type(9, &[]), NotificationCode::MessageHeader(HeaderSubcode::BadType)),
+        (
+            message(MessageType::Update, &[0, 9, 0, 0]),
+            NotificationCode::UpdateMessage(UpdateSubcode::MalformedAttributeList),
+        ),
+        (
+            message(MessageType::RouteRefresh, &[0, 1, 0]),
+            NotificationCode::RouteRefreshMessage(RouteRefreshSubcode::InvalidLength),
+        ),
+        (open, NotificationCode::FiniteStateMachine(FsmSubcode::UnexpectedInEstablished)),
     ];
     for (octets, kind) in table {
-        assert_eq!(answer(&octets).map(|notification| notification.kind()), Some(kind), "{octets:02x?}");
+        assert_eq!(answer(&octets).map(|notification| notification.code), Some(kind), "{octets:02x?}");
     }
-    assert_eq!(answer(&message(message_kind::ROUTE_REFRESH, &[0, 1, 9, 133])), None, "an unknown subtype is ignored");
-    assert_eq!(answer(&message(message_kind::ROUTE_REFRESH, &[0, 25, 0, 70])), None, "an unknown family is ignored");
+    assert_eq!(answer(&message(MessageType::RouteRefresh, &[0, 1, 9, 133])), None, "an unknown subtype is ignored");
+    assert_eq!(answer(&message(MessageType::RouteRefresh, &[0, 25, 0, 70])), None, "an unknown family is ignored");
 }
 
 #[test]
@@ -63,16 +73,35 @@ fn messages_before_their_time_are_errors_of_the_state_machine() {
         capabilities: vec![Capability::Multiprotocol(V4.into())],
     };
     Message::Open(plain).encode_to(&mut open);
-    let update = message(message_kind::UPDATE, &[0; 4]);
-    let keepalive = message(message_kind::KEEPALIVE, &[]);
-    use message_kind as is;
+    let update = message(MessageType::Update, &[0; 4]);
+    let keepalive = message(MessageType::Keepalive, &[]);
     for (stream, kind, unexpected) in [
-        (keepalive.clone(), Notification::FSM_OPEN_SENT, is::KEEPALIVE),
-        (update.clone(), Notification::FSM_OPEN_SENT, is::UPDATE),
-        (message(is::ROUTE_REFRESH, &[0, 1, 0, 133]), Notification::FSM_OPEN_SENT, is::ROUTE_REFRESH),
-        ([open.clone(), update].concat(), Notification::FSM_OPEN_CONFIRM, is::UPDATE),
-        ([open.clone(), open.clone()].concat(), Notification::FSM_OPEN_CONFIRM, is::OPEN),
-        ([open.clone(), keepalive, open].concat(), Notification::FSM_ESTABLISHED, is::OPEN),
+        (
+            keepalive.clone(),
+            NotificationCode::FiniteStateMachine(FsmSubcode::UnexpectedInOpenSent),
+            MessageType::Keepalive,
+        ),
+        (update.clone(), NotificationCode::FiniteStateMachine(FsmSubcode::UnexpectedInOpenSent), MessageType::Update),
+        (
+            message(MessageType::RouteRefresh, &[0, 1, 0, 133]),
+            NotificationCode::FiniteStateMachine(FsmSubcode::UnexpectedInOpenSent),
+            MessageType::RouteRefresh,
+        ),
+        (
+            [open.clone(), update].concat(),
+            NotificationCode::FiniteStateMachine(FsmSubcode::UnexpectedInOpenConfirm),
+            MessageType::Update,
+        ),
+        (
+            [open.clone(), open.clone()].concat(),
+            NotificationCode::FiniteStateMachine(FsmSubcode::UnexpectedInOpenConfirm),
+            MessageType::Open,
+        ),
+        (
+            [open.clone(), keepalive, open].concat(),
+            NotificationCode::FiniteStateMachine(FsmSubcode::UnexpectedInEstablished),
+            MessageType::Open,
+        ),
     ] {
         let mut session = Session::new(config(65001, 1));
         session.handle(Event::Start, now);
@@ -90,7 +119,7 @@ fn messages_before_their_time_are_errors_of_the_state_machine() {
             }
         }
         // RFC 6608 §3: the data is the type of the message.
-        assert_eq!(found, Some(Notification::with_data(kind, &[unexpected])));
+        assert_eq!(found, Some(Notification::with_data(kind, &[unexpected.number()])));
         // Nobody knows who that was: only our own connecting waits.
         assert!(session.state() < State::OpenSent);
     }
@@ -105,17 +134,23 @@ fn a_refused_peer_hears_why() {
         assert!(!pair.both_up());
         pair.failures(A)[0].clone()
     };
-    let kind = |reason: DownReason| reason.notification().map(Notification::kind);
+    let kind = |reason: DownReason| reason.notification().map(|notification| notification.code);
     let picky = |peer_as| PeerConfig { peer_as: PeerAs::Exactly(peer_as), ..config(65001, 1) };
-    assert_eq!(kind(refused(picky(65009), config(65002, 2))), Some(Notification::OPEN_PEER_AS));
+    assert_eq!(
+        kind(refused(picky(65009), config(65002, 2))),
+        Some(NotificationCode::OpenMessage(OpenSubcode::BadPeerAs))
+    );
     let same = refused(config(65001, 1), config(65001, 1));
     assert_eq!(same.to_string(), "both have the id 192.0.2.1; in iBGP they must differ");
     assert!(same.is_configuration());
     let unicast = PeerConfig { families: [AfiSafi::Ipv4Unicast].into_iter().collect(), ..config(65002, 2) };
-    assert_eq!(kind(refused(config(65001, 1), unicast)), Some(Notification::OPEN_CAPABILITY));
+    assert_eq!(
+        kind(refused(config(65001, 1), unicast)),
+        Some(NotificationCode::OpenMessage(OpenSubcode::UnsupportedCapability))
+    );
     let role = PeerConfig { role: Some(Role::Peer), ..config(65001, 1) };
     let customer = PeerConfig { role: Some(Role::Customer), ..config(65002, 2) };
-    assert_eq!(kind(refused(role, customer)), Some(Notification::OPEN_ROLE));
+    assert_eq!(kind(refused(role, customer)), Some(NotificationCode::OpenMessage(OpenSubcode::RoleMismatch)));
 }
 
 #[test]
@@ -127,7 +162,7 @@ fn lost_boundaries_restart_the_session_and_nothing_of_the_family_is_taken() {
         attributes.extend_from_slice(&[0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xea]);
         let mut body = vec![0, 0, 0, attributes.len() as u8];
         body.extend(attributes);
-        message(message_kind::UPDATE, &body)
+        message(MessageType::Update, &body)
     };
     pair.take(A);
     // A good NLRI, and one whose length goes beyond its attribute.
@@ -138,7 +173,7 @@ fn lost_boundaries_restart_the_session_and_nothing_of_the_family_is_taken() {
         _ => None,
     });
     assert_eq!(told.collect::<Vec<_>>(), [(0, 0, 1)], "{outputs:?}");
-    let reason = DownReason::Sent(Notification::new(Notification::UPDATE_OPTIONAL));
+    let reason = DownReason::Sent(Notification::new(UpdateSubcode::OptionalAttribute));
     let down = Down { reason, graceful: Vec::new() };
     assert!(outputs.contains(&Output::Down(Box::new(down))), "{outputs:?}");
     pair.run(secs(60));
@@ -169,7 +204,7 @@ fn sessions_recover_from_any_damage() {
         // What was damaged may leave a longer hold time behind, or none; then the operator has to step in.
         if !pair.both_up() || pair.sessions.iter().any(|s| s.negotiated().is_some_and(|n| n.hold_time != 90)) {
             pair.run(secs(400));
-            pair.handle(A, Event::Reset(cease(Notification::CEASE_RESET, "")));
+            pair.handle(A, Event::Reset(cease(CeaseSubcode::AdministrativeReset, "")));
             pair.run(secs(400));
         }
         assert!(pair.both_up(), "seed {seed}: {:?}", &pair.log);
@@ -190,7 +225,7 @@ proptest! {
         if phase > 1 {
             Message::Keepalive.encode_to(&mut stream);
         }
-        let framed = (1..=5).map(|kind| message(kind, &octets));
+        let framed = (1..=5).map(|message_type| message_of_type(message_type, &octets));
         for last in framed.chain([octets.clone()]) {
             let mut session = Session::new(config(65001, 1));
             session.handle(Event::Start, now);
@@ -211,7 +246,7 @@ proptest! {
     ) {
         let add_path = if add_path { FamilySet::ALL } else { FamilySet::EMPTY };
         for four_octet_as in [None, Some(true), Some(false)] {
-            let _ = decode_update(&message(message_kind::UPDATE, &octets), &DecodeOptions { four_octet_as, add_path });
+            let _ = decode_update(&message(MessageType::Update, &octets), &DecodeOptions { four_octet_as, add_path });
         }
         // One bit away from a right one.
         let mut right = vec![0, 0, 0, 33, 0x80, 14, 15, 0, 1, 133, 0, 0, 9, 1, 32, 10, 0, 0, 1, 3, 0x81, 17,
@@ -221,7 +256,7 @@ proptest! {
             right[at] = value;
         }
         let mut pair = Pair::established();
-        pair.inject(A, &message(message_kind::UPDATE, &right));
+        pair.inject(A, &message(MessageType::Update, &right));
         pair.run(secs(1));
     }
 
@@ -229,8 +264,8 @@ proptest! {
     fn pieces_do_not_matter(cuts in proptest::collection::vec(1usize..40, 1..30)) {
         let mut stream = Vec::new();
         for _ in 0..5 {
-            stream.extend(message(message_kind::UPDATE, &[0; 4]));
-            stream.extend(message(message_kind::KEEPALIVE, &[]));
+            stream.extend(message(MessageType::Update, &[0; 4]));
+            stream.extend(message(MessageType::Keepalive, &[]));
         }
         let mut pair = Pair::established();
         let mut rest = &stream[..];
@@ -262,7 +297,7 @@ fn last_message(final_octets: &[u8]) -> &[u8] {
 /// RFC 8654 §4: no message over 4096 octets to a peer that did not say that it takes them, and never a length that wraps.
 #[test]
 fn a_notification_is_no_longer_than_the_peer_takes() {
-    let mut refresh = message(message_kind::ROUTE_REFRESH, &vec![0; 65535 - 19]);
+    let mut refresh = message(MessageType::RouteRefresh, &vec![0; 65535 - 19]);
     refresh[16..18].copy_from_slice(&65535u16.to_be_bytes());
     // The unknown attribute is the data of the NOTIFICATION.
     let mut attribute = vec![0x50, 99];
@@ -271,7 +306,7 @@ fn a_notification_is_no_longer_than_the_peer_takes() {
     let mut body = vec![0, 0];
     body.extend_from_slice(&(attribute.len() as u16).to_be_bytes());
     body.extend_from_slice(&attribute);
-    let update = message(message_kind::UPDATE, &body);
+    let update = message(MessageType::Update, &body);
     for (octets, most) in [(&refresh, 65535), (&update, 60_025)] {
         for takes_extended in [true, false] {
             let b = PeerConfig { extended_message: takes_extended, passive: true, ..config(65002, 2) };
@@ -284,7 +319,7 @@ fn a_notification_is_no_longer_than_the_peer_takes() {
             });
             let notification = last_message(closed.expect("closed"));
             assert_eq!(notification.len(), if takes_extended { most } else { 4096 });
-            assert_eq!(notification[18], message_kind::NOTIFICATION);
+            assert_eq!(notification[18], MessageType::Notification.number());
         }
     }
 }
@@ -293,8 +328,8 @@ fn a_notification_is_no_longer_than_the_peer_takes() {
 fn an_unassigned_refresh_subtype_is_told_once_and_ignored_whatever_its_length() {
     let mut pair = Pair::established();
     for octets in [&[0, 1, 9, 133][..], &[0, 1, 9, 133, 1, 2, 3], &[0, 25, 77, 70]] {
-        pair.inject(A, &message(message_kind::ROUTE_REFRESH, octets));
-        pair.inject(A, &message(message_kind::ROUTE_REFRESH, octets));
+        pair.inject(A, &message(MessageType::RouteRefresh, octets));
+        pair.inject(A, &message(MessageType::RouteRefresh, octets));
     }
     assert!(pair.both_up());
     let told = |(_, output): &(Duration, Output)| match output {
@@ -303,8 +338,8 @@ fn an_unassigned_refresh_subtype_is_told_once_and_ignored_whatever_its_length() 
     };
     assert_eq!(pair.log[A].iter().filter_map(told).collect::<Vec<_>>(), [9, 77]);
     assert_eq!(
-        answer(&message(message_kind::ROUTE_REFRESH, &[0, 1, 1, 133, 0])).map(|n| n.kind()),
-        Some(Notification::REFRESH_LENGTH)
+        answer(&message(MessageType::RouteRefresh, &[0, 1, 1, 133, 0])).map(|n| n.code),
+        Some(NotificationCode::RouteRefreshMessage(RouteRefreshSubcode::InvalidLength))
     );
 }
 
@@ -315,7 +350,7 @@ fn a_malformed_update_comes_with_its_octets_and_a_right_one_without() {
         let mut attributes = vec![0x80, 14, rule.len() as u8 + 5, 0, 1, 133, 0, 0];
         attributes.extend_from_slice(rule);
         attributes.extend_from_slice(&[0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xea]);
-        message(message_kind::UPDATE, &[&[0, 0, 0, attributes.len() as u8], &attributes[..]].concat())
+        message(MessageType::Update, &[&[0, 0, 0, attributes.len() as u8], &attributes[..]].concat())
     };
     let (right, wrong) = (update(&[3, 1, 8, 10]), update(&[3, 0x0e, 0x81, 1]));
     pair.inject(A, &right);

@@ -61,18 +61,20 @@ fn kept_after(n: bool, side: usize, event: Event<'_>) -> Vec<StaleFamily> {
 
 #[test]
 fn which_notifications_keep_routes() {
-    let reset = |code| Event::Reset(cease(code, ""));
+    let reset = |subcode| Event::Reset(cease(subcode, ""));
     // Received: only with both N bits, and no Hard Reset.
-    assert_eq!(kept_after(true, B, reset(Notification::CEASE_RESET)), [KEPT]);
-    assert_eq!(kept_after(false, B, reset(Notification::CEASE_RESET)), []);
-    assert_eq!(kept_after(true, B, reset(Notification::CEASE_SHUTDOWN)), [], "said as a Hard Reset");
+    assert_eq!(kept_after(true, B, reset(CeaseSubcode::AdministrativeReset)), [KEPT]);
+    assert_eq!(kept_after(false, B, reset(CeaseSubcode::AdministrativeReset)), []);
+    assert_eq!(kept_after(true, B, reset(CeaseSubcode::AdministrativeShutdown)), [], "said as a Hard Reset");
     // Sent: what is no end that lasts.
     for n in [true, false] {
-        for code in [Notification::CEASE_CONFIG_CHANGE, Notification::CEASE_RESET] {
+        for code in [CeaseSubcode::ConfigurationChange, CeaseSubcode::AdministrativeReset] {
             assert_eq!(kept_after(n, A, reset(code)), [KEPT]);
             assert_eq!(kept_after(n, A, Event::Stop(cease(code, ""))), [KEPT]);
         }
-        for code in [Notification::CEASE_SHUTDOWN, Notification::CEASE_DECONFIGURED, Notification::CEASE_PREFIXES] {
+        for code in
+            [CeaseSubcode::AdministrativeShutdown, CeaseSubcode::PeerDeconfigured, CeaseSubcode::MaximumPrefixes]
+        {
             assert_eq!(kept_after(n, A, reset(code)), []);
             assert_eq!(kept_after(n, A, Event::Stop(cease(code, ""))), []);
         }
@@ -85,7 +87,7 @@ fn a_hold_timer_that_expired_on_either_side_keeps_routes() {
         let mut pair = Pair::established_with(restarting(65001, 1, 90, true), restarting(65002, 2, 120, n));
         pair.wire[B] = Wire::Swallows;
         pair.run(secs(100));
-        assert_eq!(pair.downs(A)[0].reason, DownReason::Sent(Notification::new(Notification::HOLD_TIMER)));
+        assert_eq!(pair.downs(A)[0].reason, DownReason::Sent(Notification::new(NotificationCode::HoldTimerExpired)));
         assert_eq!(pair.downs(A)[0].graceful, [KEPT]);
         assert!(matches!(pair.downs(B)[0].reason, DownReason::Received(_)));
         assert_eq!(pair.downs(B)[0].graceful, [StaleFamily { restart_time: 90, ..KEPT }]);
@@ -101,7 +103,10 @@ fn an_error_of_the_peer_keeps_its_routes() {
         let length = (19 + body.len() as u16).to_be_bytes();
         pair.inject(A, &[&[0xff; 16], &length[..], &[2], body].concat());
         let down = pair.downs(A)[0].clone();
-        assert!(matches!(&down.reason, DownReason::Sent(notification) if notification.code == 3), "{down:?}");
+        assert!(
+            matches!(&down.reason, DownReason::Sent(notification) if matches!(notification.code, NotificationCode::UpdateMessage(_))),
+            "{down:?}"
+        );
         assert_eq!(down.graceful, [KEPT]);
     }
 }
@@ -110,15 +115,15 @@ fn an_error_of_the_peer_keeps_its_routes() {
 fn a_shutdown_is_a_hard_reset_and_a_reset_is_not() {
     let established = || Pair::established_with(restarting(65001, 1, 90, true), restarting(65002, 2, 120, true));
     let mut pair = established();
-    pair.handle(B, Event::Stop(cease(Notification::CEASE_SHUTDOWN, "bye")));
+    pair.handle(B, Event::Stop(cease(CeaseSubcode::AdministrativeShutdown, "bye")));
     pair.run(secs(1));
     let Down { reason: DownReason::Received(notification), graceful } = pair.downs(A)[0].clone() else { panic!() };
-    assert_eq!(notification.kind(), Notification::CEASE_HARD_RESET);
+    assert_eq!(notification.code, NotificationCode::Cease(CeaseSubcode::HardReset));
     assert_eq!(notification.data[..2], [6, 2], "the subcode inside");
     assert!(graceful.is_empty());
 
     let mut pair = established();
-    pair.handle(B, Event::Reset(cease(Notification::CEASE_RESET, "")));
+    pair.handle(B, Event::Reset(cease(CeaseSubcode::AdministrativeReset, "")));
     pair.run(secs(1));
     assert_eq!(pair.downs(A)[0].graceful, [KEPT]);
 }
@@ -217,7 +222,7 @@ const fn is_damped((_, output): &(Duration, Output)) -> bool {
 fn a_flapping_peer_is_refused_for_a_time_that_is_told() {
     let (pair, _) = flap(config(65001, 1), PeerConfig { passive: true, ..config(65002, 2) }, 300);
     assert!(pair.log[B].iter().any(is_damped));
-    let refused = Notification::new(Notification::CEASE_REJECTED);
+    let refused = Notification::new(CeaseSubcode::ConnectionRejected);
     assert!(pair.failures(A).contains(&DownReason::Received(refused)), "{:?}", pair.failures(A));
     assert!(pair.log[A].iter().any(|(_, output)| matches!(output, Output::NextTry(Some(_)))));
 }

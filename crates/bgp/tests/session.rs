@@ -78,9 +78,9 @@ fn a_silent_peer_is_given_up_after_the_hold_time() {
     pair.run(secs(85));
     assert!(pair.downs(A).is_empty());
     pair.run(secs(40));
-    assert_eq!(pair.downs(A)[0].reason, DownReason::Sent(Notification::new(Notification::HOLD_TIMER)));
+    assert_eq!(pair.downs(A)[0].reason, DownReason::Sent(Notification::new(NotificationCode::HoldTimerExpired)));
     // The other direction works, so the peer hears why.
-    assert_eq!(pair.downs(B)[0].reason, DownReason::Received(Notification::new(Notification::HOLD_TIMER)));
+    assert_eq!(pair.downs(B)[0].reason, DownReason::Received(Notification::new(NotificationCode::HoldTimerExpired)));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_peer_that_takes_nothing_is_given_up_by_the_send_hold_timer() {
         }
         pair.inject(A, &keepalive);
     }
-    assert_eq!(pair.downs(A)[0].reason, DownReason::Sent(Notification::new(Notification::SEND_HOLD_TIMER)));
+    assert_eq!(pair.downs(A)[0].reason, DownReason::Sent(Notification::new(NotificationCode::SendHoldTimerExpired)));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_lost_connection_comes_back_and_damping_slows_a_flapping_one() {
 #[test]
 fn stop_says_why_and_start_brings_it_back() {
     let mut pair = Pair::established();
-    pair.handle(A, Event::Stop(cease(Notification::CEASE_SHUTDOWN, "maintenance until 04:00")));
+    pair.handle(A, Event::Stop(cease(CeaseSubcode::AdministrativeShutdown, "maintenance until 04:00")));
     pair.run(secs(1));
     let Down { reason: DownReason::Received(notification), graceful } = pair.downs(B)[0].clone() else { panic!() };
     assert_eq!(notification.communication().as_deref(), Some("maintenance until 04:00"));
@@ -184,7 +184,7 @@ fn stop_says_why_and_start_brings_it_back() {
     pair.handle(A, Event::Start);
     pair.run(secs(90));
     assert!(pair.both_up());
-    pair.handle(B, Event::Reset(cease(Notification::CEASE_RESET, "")));
+    pair.handle(B, Event::Reset(cease(CeaseSubcode::AdministrativeReset, "")));
     assert!(!pair.both_up());
     pair.run(secs(60));
     assert!(pair.both_up());

@@ -4,7 +4,7 @@ use crate::config::{self, Config, FamilyName};
 use crate::net::{
     Control, Endpoint, FromPeer, Listeners, News, PeerId, Routes, SessionSetup, SocketError, run_session,
 };
-use bgp::{AfiSafi, Cease, FamilySet, GracefulRestart, Notification, PeerAs, PeerConfig};
+use bgp::{AfiSafi, Cease, CeaseSubcode, FamilySet, GracefulRestart, PeerAs, PeerConfig};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -129,20 +129,20 @@ impl Peers {
                 Some((_, settings)) if *settings == task.settings => kept.push(task),
                 Some(_) => {
                     changes.restarted += 1;
-                    leaving.push((task, Notification::CEASE_CONFIG_CHANGE));
+                    leaving.push((task, CeaseSubcode::ConfigurationChange));
                 }
                 None => {
                     changes.removed += 1;
-                    leaving.push((task, Notification::CEASE_DECONFIGURED));
+                    leaving.push((task, CeaseSubcode::PeerDeconfigured));
                 }
             }
         }
         self.tasks = kept;
         // Side by side: one that does not close takes half a second.
         let mut stopping = tokio::task::JoinSet::new();
-        for (task, code) in leaving {
+        for (task, subcode) in leaving {
             self.routes.remove(task.settings.endpoint.remote.ip());
-            stopping.spawn(stop(task, Cease { code, communication: String::new() }));
+            stopping.spawn(stop(task, Cease { subcode, communication: String::new() }));
         }
         while stopping.join_next().await.is_some() {}
         for (id, settings) in wanted {
@@ -158,9 +158,9 @@ impl Peers {
     }
 
     /// Ends one session; the peer is told why, and tries again later.
-    pub async fn reset(&self, peer: PeerId, code: (u8, u8)) {
+    pub async fn reset(&self, peer: PeerId, subcode: CeaseSubcode) {
         if let Some(task) = self.tasks.iter().find(|task| task.id == peer) {
-            let _ = task.control.send(Control::Reset(Cease { code, communication: String::new() })).await;
+            let _ = task.control.send(Control::Reset(Cease { subcode, communication: String::new() })).await;
         }
     }
 
@@ -192,7 +192,7 @@ impl Peers {
                 });
             } else {
                 let communication = "floodgate is being stopped".to_owned();
-                leaving.spawn(stop(task, Cease { code: Notification::CEASE_SHUTDOWN, communication }));
+                leaving.spawn(stop(task, Cease { subcode: CeaseSubcode::AdministrativeShutdown, communication }));
             }
         }
         while leaving.join_next().await.is_some() {}

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use bgp::{
-    AfiSafi, Cease, ConnId, Direction, Event, Notification, Output, PathAttributes, PeerConfig, RefreshKind, Session,
+    AfiSafi, Cease, CeaseSubcode, ConnId, Direction, Event, Output, PathAttributes, PeerConfig, RefreshKind, Session,
     State,
 };
 use flowspec::{Action, Nlri, Rule};
@@ -271,8 +271,8 @@ impl Work {
                     }
                 }
                 Command::Shutdown => {
-                    let code = Notification::CEASE_SHUTDOWN;
-                    self.session.handle(Event::Stop(Cease { code, communication: String::new() }), Instant::now());
+                    let subcode = CeaseSubcode::AdministrativeShutdown;
+                    self.session.handle(Event::Stop(Cease { subcode, communication: String::new() }), Instant::now());
                     return false;
                 }
             }

@@ -1,6 +1,7 @@
 //! Cuts a stream of octets into messages (RFC 4271 §4.1, RFC 8654).
 
-use crate::message::{Notification, message_kind as kind};
+use crate::message::code::{HeaderSubcode, MessageType};
+use crate::message::notification::Notification;
 
 /// Octets of a header: marker, length, type.
 pub const HEADER_LEN: usize = 19;
@@ -21,8 +22,8 @@ pub struct Framer {
 /// One whole message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// Type octet; one of RFC 4271's or ROUTE-REFRESH.
-    pub kind: u8,
+    /// Its type.
+    pub message_type: MessageType,
     /// All its octets, header included.
     pub octets: &'a [u8],
 }
@@ -72,17 +73,16 @@ impl Framer {
             return if pending[..seen] == MARKER[..seen] {
                 Ok(None)
             } else {
-                Err(Notification::new(Notification::HEADER_NOT_SYNCHRONIZED))
+                Err(Notification::new(HeaderSubcode::NotSynchronized))
             };
         };
-        let [.., a, b, kind] = header;
-        let len = check_header(&header, usize::from(u16::from_be_bytes([a, b])), kind, self.max)?;
+        let (message_type, len) = check_header(&header, self.max)?;
         if pending.len() < len {
             return Ok(None);
         }
         let begin = self.start;
         self.start += len;
-        Ok(Some(Frame { kind, octets: &self.buffer[begin..begin + len] }))
+        Ok(Some(Frame { message_type, octets: &self.buffer[begin..begin + len] }))
     }
 
     /// Octets of a message that is not whole yet.
@@ -91,77 +91,85 @@ impl Framer {
     }
 }
 
-/// Checks a header; returns the length.
-pub(crate) fn check_header(header: &[u8; HEADER_LEN], len: usize, kind: u8, max: usize) -> Result<usize, Notification> {
-    if header[..16] != MARKER {
-        return Err(Notification::new(Notification::HEADER_NOT_SYNCHRONIZED));
+/// Checks a header; returns the message's type and length.
+fn check_header(header: &[u8; HEADER_LEN], max: usize) -> Result<(MessageType, usize), Notification> {
+    let &[ref marker @ .., a, b, number] = header;
+    if *marker != MARKER {
+        return Err(Notification::new(HeaderSubcode::NotSynchronized));
     }
-    let (least, most) = match kind {
-        kind::OPEN => (HEADER_LEN + 10, MAX_MESSAGE),
-        kind::UPDATE => (HEADER_LEN + 4, max),
-        kind::NOTIFICATION => (HEADER_LEN + 2, max),
-        kind::KEEPALIVE => (HEADER_LEN, HEADER_LEN),
+    let len = usize::from(u16::from_be_bytes([a, b]));
+    let message_type = MessageType::from_number(number);
+    let (least, most) = match message_type {
+        Some(MessageType::Open) => (HEADER_LEN + 10, MAX_MESSAGE),
+        Some(MessageType::Update) => (HEADER_LEN + 4, max),
+        Some(MessageType::Notification) => (HEADER_LEN + 2, max),
+        Some(MessageType::Keepalive) => (HEADER_LEN, HEADER_LEN),
         // A wrong length of a ROUTE-REFRESH has an error code of its own (RFC 7313 §5), given where the message is read.
-        kind::ROUTE_REFRESH => (HEADER_LEN, max),
-        _ if len < HEADER_LEN || len > max => (HEADER_LEN, max),
-        _ => return Err(Notification::with_data(Notification::HEADER_TYPE, &[kind])),
+        Some(MessageType::RouteRefresh) | None => (HEADER_LEN, max),
     };
     if len < least || len > most {
-        return Err(Notification::with_data(Notification::HEADER_LENGTH, &(len as u16).to_be_bytes()));
+        return Err(Notification::with_data(HeaderSubcode::BadLength, &[a, b]));
     }
-    Ok(len)
+    match message_type {
+        Some(message_type) => Ok((message_type, len)),
+        None => Err(Notification::with_data(HeaderSubcode::BadType, &[number])),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn header(len: u16, kind: u8) -> Vec<u8> {
+    fn header(len: u16, message_type: u8) -> Vec<u8> {
         let mut octets = MARKER.to_vec();
         octets.extend_from_slice(&len.to_be_bytes());
-        octets.push(kind);
+        octets.push(message_type);
         octets
     }
 
     #[test]
     fn pieces_of_any_size_make_the_same_messages() {
-        let mut stream = header(19, kind::KEEPALIVE);
-        stream.extend(header(23, kind::UPDATE));
+        let mut stream = header(19, MessageType::Keepalive.number());
+        stream.extend(header(23, MessageType::Update.number()));
         stream.extend([0; 4]);
-        stream.extend(header(19, kind::KEEPALIVE));
+        stream.extend(header(19, MessageType::Keepalive.number()));
         for size in [1, 2, 7, 20, stream.len()] {
             let mut framer = Framer::new();
             let mut found = Vec::new();
             for piece in stream.chunks(size) {
                 framer.push(piece);
                 while let Some(frame) = framer.next_frame().unwrap() {
-                    found.push((frame.kind, frame.body().len()));
+                    found.push((frame.message_type, frame.body().len()));
                 }
             }
-            assert_eq!(found, [(kind::KEEPALIVE, 0), (kind::UPDATE, 4), (kind::KEEPALIVE, 0)], "pieces of {size}");
+            assert_eq!(
+                found,
+                [(MessageType::Keepalive, 0), (MessageType::Update, 4), (MessageType::Keepalive, 0)],
+                "pieces of {size}"
+            );
             assert_eq!(framer.pending(), 0);
         }
     }
 
     #[test]
     fn each_header_fault_has_its_subcode_and_data() {
-        let mut marker = header(19, kind::KEEPALIVE);
+        let mut marker = header(19, MessageType::Keepalive.number());
         marker[3] = 0;
         let table = [
-            (marker, Notification::HEADER_NOT_SYNCHRONIZED, &[][..]),
-            (vec![0xff, 0xfe], Notification::HEADER_NOT_SYNCHRONIZED, &[]),
-            (header(18, kind::KEEPALIVE), Notification::HEADER_LENGTH, &[0, 18]),
-            (header(20, kind::KEEPALIVE), Notification::HEADER_LENGTH, &[0, 20]),
-            (header(4097, kind::UPDATE), Notification::HEADER_LENGTH, &[0x10, 1]),
-            (header(22, kind::UPDATE), Notification::HEADER_LENGTH, &[0, 22]),
-            (header(28, kind::OPEN), Notification::HEADER_LENGTH, &[0, 28]),
-            (header(20, kind::NOTIFICATION), Notification::HEADER_LENGTH, &[0, 20]),
-            (header(19, 6), Notification::HEADER_TYPE, &[6]),
+            (marker, HeaderSubcode::NotSynchronized, &[][..]),
+            (vec![0xff, 0xfe], HeaderSubcode::NotSynchronized, &[]),
+            (header(18, MessageType::Keepalive.number()), HeaderSubcode::BadLength, &[0, 18]),
+            (header(20, MessageType::Keepalive.number()), HeaderSubcode::BadLength, &[0, 20]),
+            (header(4097, MessageType::Update.number()), HeaderSubcode::BadLength, &[0x10, 1]),
+            (header(22, MessageType::Update.number()), HeaderSubcode::BadLength, &[0, 22]),
+            (header(28, MessageType::Open.number()), HeaderSubcode::BadLength, &[0, 28]),
+            (header(20, MessageType::Notification.number()), HeaderSubcode::BadLength, &[0, 20]),
+            (header(19, 6), HeaderSubcode::BadType, &[6]),
         ];
-        for (octets, kind, data) in table {
+        for (octets, subcode, data) in table {
             let mut framer = Framer::new();
             framer.push(&octets);
-            assert_eq!(framer.next_frame(), Err(Notification::with_data(kind, data)), "{octets:?}");
+            assert_eq!(framer.next_frame(), Err(Notification::with_data(subcode, data)), "{octets:?}");
         }
     }
 
@@ -169,11 +177,11 @@ mod tests {
     fn extended_messages_are_for_updates_not_opens() {
         let mut framer = Framer::new();
         framer.set_max(MAX_EXTENDED_MESSAGE);
-        framer.push(&header(65535, kind::UPDATE));
+        framer.push(&header(65535, MessageType::Update.number()));
         assert_eq!(framer.next_frame(), Ok(None));
         let mut framer = Framer::new();
         framer.set_max(MAX_EXTENDED_MESSAGE);
-        framer.push(&header(4097, kind::OPEN));
+        framer.push(&header(4097, MessageType::Open.number()));
         assert!(framer.next_frame().is_err());
     }
 }

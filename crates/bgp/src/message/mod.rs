@@ -1,30 +1,21 @@
 //! BGP messages: framing, and each message both ways (RFC 4271 §4, RFC 2918, RFC 7313, RFC 8654).
 
 mod capability;
+mod code;
 mod framer;
 mod notification;
 mod open;
 mod refresh;
 
 pub use capability::{AddPath, Capability, FamilyNumbers, GracefulRestart, LongLivedFamily, Role, UnknownRole};
+pub use code::{
+    CeaseSubcode, FsmSubcode, HeaderSubcode, MessageType, NotificationCode, OpenSubcode, RouteRefreshSubcode,
+    UpdateSubcode,
+};
 pub use framer::{Frame, Framer, HEADER_LEN, MAX_EXTENDED_MESSAGE, MAX_MESSAGE};
 pub use notification::{MAX_COMMUNICATION, Notification};
 pub use open::Open;
 pub use refresh::{RefreshKind, RouteRefresh};
-
-/// Type octets.
-pub mod message_kind {
-    /// OPEN.
-    pub const OPEN: u8 = 1;
-    /// UPDATE.
-    pub const UPDATE: u8 = 2;
-    /// NOTIFICATION.
-    pub const NOTIFICATION: u8 = 3;
-    /// KEEPALIVE.
-    pub const KEEPALIVE: u8 = 4;
-    /// ROUTE-REFRESH (RFC 2918).
-    pub const ROUTE_REFRESH: u8 = 5;
-}
 
 /// A message. An UPDATE stays in its octets: what they mean depends on what the session negotiated, see
 /// [`decode_update`](crate::decode_update).
@@ -49,34 +40,33 @@ impl<'a> Message<'a> {
     /// The NOTIFICATION to close the session with.
     pub fn decode(frame: Frame<'a>) -> Result<Self, Notification> {
         let body = frame.body();
-        match frame.kind {
-            message_kind::OPEN => Open::decode(body).map(Message::Open),
-            message_kind::UPDATE => Ok(Message::Update(body)),
-            message_kind::NOTIFICATION => Notification::decode(body)
+        match frame.message_type {
+            MessageType::Open => Open::decode(body).map(Message::Open),
+            MessageType::Update => Ok(Message::Update(body)),
+            MessageType::Notification => Notification::decode(body)
                 .map(Message::Notification)
-                .ok_or_else(|| Notification::with_data(Notification::HEADER_LENGTH, &length_of(frame.octets))),
-            message_kind::KEEPALIVE => Ok(Message::Keepalive),
-            message_kind::ROUTE_REFRESH => RouteRefresh::decode(body)
+                .ok_or_else(|| Notification::with_data(HeaderSubcode::BadLength, &length_of(frame.octets))),
+            MessageType::Keepalive => Ok(Message::Keepalive),
+            MessageType::RouteRefresh => RouteRefresh::decode(body)
                 .map(Message::RouteRefresh)
-                .ok_or_else(|| Notification::with_data(Notification::REFRESH_LENGTH, frame.octets)),
-            other => Err(Notification::with_data(Notification::HEADER_TYPE, &[other])),
+                .ok_or_else(|| Notification::with_data(RouteRefreshSubcode::InvalidLength, frame.octets)),
         }
     }
 
-    /// Its type octet.
-    pub const fn kind(&self) -> u8 {
+    /// Its type.
+    pub const fn message_type(&self) -> MessageType {
         match self {
-            Message::Open(_) => message_kind::OPEN,
-            Message::Update(_) => message_kind::UPDATE,
-            Message::Notification(_) => message_kind::NOTIFICATION,
-            Message::Keepalive => message_kind::KEEPALIVE,
-            Message::RouteRefresh(_) => message_kind::ROUTE_REFRESH,
+            Message::Open(_) => MessageType::Open,
+            Message::Update(_) => MessageType::Update,
+            Message::Notification(_) => MessageType::Notification,
+            Message::Keepalive => MessageType::Keepalive,
+            Message::RouteRefresh(_) => MessageType::RouteRefresh,
         }
     }
 
     /// Appends the whole message, header included.
     pub fn encode_to(&self, out: &mut Vec<u8>) {
-        let start = begin_message(self.kind(), out);
+        let start = begin_message(self.message_type(), out);
         match self {
             Message::Open(open) => open.encode_body(out),
             Message::Update(body) => out.extend_from_slice(body),
@@ -89,10 +79,10 @@ impl<'a> Message<'a> {
 }
 
 /// Appends a header with an open length; returns where the message starts.
-pub(crate) fn begin_message(kind: u8, out: &mut Vec<u8>) -> usize {
+pub(crate) fn begin_message(message_type: MessageType, out: &mut Vec<u8>) -> usize {
     let start = out.len();
     out.extend_from_slice(&[0xff; 16]);
-    out.extend_from_slice(&[0, 0, kind]);
+    out.extend_from_slice(&[0, 0, message_type.number()]);
     start
 }
 

@@ -1,17 +1,16 @@
 //! NOTIFICATION: why a session ends (RFC 4271 §4.5, RFC 4486, RFC 6608, RFC 9003, RFC 9687).
 
 use crate::afi_safi::AfiSafi;
-use crate::message::message_kind;
-use crate::message::{Capability, FamilyNumbers, HEADER_LEN, MAX_EXTENDED_MESSAGE};
+use crate::message::capability::{Capability, FamilyNumbers};
+use crate::message::code::{CeaseSubcode, HeaderSubcode, MessageType, NotificationCode, OpenSubcode, UpdateSubcode};
+use crate::message::{HEADER_LEN, MAX_EXTENDED_MESSAGE};
 use std::fmt;
 
 /// A NOTIFICATION as on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Notification {
-    /// Error code.
-    pub code: u8,
-    /// Error subcode; 0 is "unspecific".
-    pub subcode: u8,
+    /// Error code and subcode.
+    pub code: NotificationCode,
     /// Diagnostic octets.
     pub data: Vec<u8>,
 }
@@ -19,76 +18,22 @@ pub struct Notification {
 /// Most octets of a shutdown communication (RFC 9003 §2).
 pub const MAX_COMMUNICATION: usize = 255;
 
-macro_rules! codes {
-    ($(($name:ident, $code:literal, $subcode:literal, $text:literal);)*) => {
-        impl Notification {
-            $(
-                #[doc = concat!($text, ": code ", $code, ", subcode ", $subcode, ".")]
-                pub const $name: (u8, u8) = ($code, $subcode);
-            )*
-        }
-        const TEXTS: &[((u8, u8), &str)] = &[$((($code, $subcode), $text),)*];
-    };
-}
-
-codes! {
-    (HEADER_NOT_SYNCHRONIZED, 1, 1, "connection not synchronized");
-    (HEADER_LENGTH, 1, 2, "bad message length");
-    (HEADER_TYPE, 1, 3, "bad message type");
-    (OPEN_UNSPECIFIC, 2, 0, "malformed OPEN");
-    (OPEN_VERSION, 2, 1, "unsupported version number");
-    (OPEN_PEER_AS, 2, 2, "bad peer AS");
-    (OPEN_IDENTIFIER, 2, 3, "bad BGP identifier");
-    (OPEN_PARAMETER, 2, 4, "unsupported optional parameter");
-    (OPEN_HOLD_TIME, 2, 6, "unacceptable hold time");
-    (OPEN_CAPABILITY, 2, 7, "unsupported capability");
-    (OPEN_ROLE, 2, 11, "role mismatch");
-    (UPDATE_ATTRIBUTE_LIST, 3, 1, "malformed attribute list");
-    (UPDATE_UNRECOGNIZED, 3, 2, "unrecognized well-known attribute");
-    (UPDATE_MISSING, 3, 3, "missing well-known attribute");
-    (UPDATE_FLAGS, 3, 4, "attribute flags error");
-    (UPDATE_LENGTH, 3, 5, "attribute length error");
-    (UPDATE_ORIGIN, 3, 6, "invalid ORIGIN attribute");
-    (UPDATE_NEXT_HOP, 3, 8, "invalid NEXT_HOP attribute");
-    (UPDATE_OPTIONAL, 3, 9, "optional attribute error");
-    (UPDATE_NETWORK, 3, 10, "invalid network field");
-    (UPDATE_AS_PATH, 3, 11, "malformed AS_PATH");
-    (HOLD_TIMER, 4, 0, "hold timer expired");
-    (FSM_UNSPECIFIC, 5, 0, "finite state machine error");
-    (FSM_OPEN_SENT, 5, 1, "unexpected message in OpenSent");
-    (FSM_OPEN_CONFIRM, 5, 2, "unexpected message in OpenConfirm");
-    (FSM_ESTABLISHED, 5, 3, "unexpected message in Established");
-    (CEASE_UNSPECIFIC, 6, 0, "cease");
-    (CEASE_PREFIXES, 6, 1, "maximum number of prefixes reached");
-    (CEASE_SHUTDOWN, 6, 2, "administrative shutdown");
-    (CEASE_DECONFIGURED, 6, 3, "peer de-configured");
-    (CEASE_RESET, 6, 4, "administrative reset");
-    (CEASE_REJECTED, 6, 5, "connection rejected");
-    (CEASE_CONFIG_CHANGE, 6, 6, "other configuration change");
-    (CEASE_COLLISION, 6, 7, "connection collision resolution");
-    (CEASE_RESOURCES, 6, 8, "out of resources");
-    (CEASE_HARD_RESET, 6, 9, "hard reset");
-    (CEASE_BFD_DOWN, 6, 10, "BFD down");
-    (REFRESH_LENGTH, 7, 1, "invalid ROUTE-REFRESH length");
-    (SEND_HOLD_TIMER, 8, 0, "send hold timer expired");
-}
-
 impl Notification {
     /// One without data.
-    pub const fn new((code, subcode): (u8, u8)) -> Self {
-        Notification { code, subcode, data: Vec::new() }
+    pub fn new(code: impl Into<NotificationCode>) -> Self {
+        Notification { code: code.into(), data: Vec::new() }
     }
 
     /// One with diagnostic octets.
-    pub fn with_data((code, subcode): (u8, u8), data: &[u8]) -> Self {
-        Notification { code, subcode, data: data.to_vec() }
+    pub fn with_data(code: impl Into<NotificationCode>, data: &[u8]) -> Self {
+        Notification { code: code.into(), data: data.to_vec() }
     }
 
     /// A Cease with a shutdown communication (RFC 9003): cut to 255 octets at a character boundary. The RFC allows the text with
     /// administrative shutdown and reset only; with other subcodes it is left out.
-    pub fn cease(code: (u8, u8), communication: &str) -> Self {
-        let mut notification = Notification::new(code);
-        if communication.is_empty() || !matches!(code, Notification::CEASE_SHUTDOWN | Notification::CEASE_RESET) {
+    pub fn cease(subcode: CeaseSubcode, communication: &str) -> Self {
+        let mut notification = Notification::new(subcode);
+        if communication.is_empty() || !takes_communication(notification.code) {
             return notification;
         }
         let mut end = communication.len().min(MAX_COMMUNICATION);
@@ -106,14 +51,9 @@ impl Notification {
         self
     }
 
-    /// Code and subcode.
-    pub const fn kind(&self) -> (u8, u8) {
-        (self.code, self.subcode)
-    }
-
     /// The peer's shutdown communication (RFC 9003), safe to show: one line, control characters and invalid octets replaced.
     pub fn communication(&self) -> Option<String> {
-        if !matches!(self.kind(), Notification::CEASE_SHUTDOWN | Notification::CEASE_RESET) {
+        if !takes_communication(self.code) {
             return None;
         }
         let (&length, text) = self.data.split_first()?;
@@ -124,44 +64,33 @@ impl Notification {
 
     /// What the data adds for people, where its meaning is known.
     fn detail(&self) -> Option<String> {
-        match (self.kind(), self.data.as_slice()) {
-            (Notification::OPEN_PEER_AS, &[a, b]) => Some(format!("AS {}", u16::from_be_bytes([a, b]))),
-            (Notification::OPEN_PEER_AS, &[a, b, c, d]) => Some(format!("AS {}", u32::from_be_bytes([a, b, c, d]))),
-            (Notification::OPEN_CAPABILITY, mut data) => {
-                let mut needed = Vec::new();
-                while let Some((&[code, len], rest)) = data.split_first_chunk() {
-                    let (value, rest) = rest.split_at_checked(usize::from(len))?;
-                    needed.push(match Capability::decode(code, value) {
-                        Capability::Multiprotocol(FamilyNumbers { afi, safi }) => {
-                            match AfiSafi::from_numbers(afi, safi) {
-                                Some(family) => family.name().to_owned(),
-                                None => format!("family {afi}/{safi}"),
-                            }
-                        }
-                        _ => format!("capability {code}"),
-                    });
-                    data = rest;
-                }
-                (!needed.is_empty() && data.is_empty()).then(|| format!("{} needed", needed.join(", ")))
+        match (self.code, self.data.as_slice()) {
+            (NotificationCode::OpenMessage(OpenSubcode::BadPeerAs), &[a, b]) => {
+                Some(format!("AS {}", u16::from_be_bytes([a, b])))
             }
-            (Notification::HEADER_TYPE, &[kind]) => Some(format!("type {kind}")),
-            (Notification::FSM_OPEN_SENT | Notification::FSM_OPEN_CONFIRM | Notification::FSM_ESTABLISHED, &[kind]) => {
-                Some(message_name(kind).map_or_else(|| format!("type {kind}"), str::to_owned))
+            (NotificationCode::OpenMessage(OpenSubcode::BadPeerAs), &[a, b, c, d]) => {
+                Some(format!("AS {}", u32::from_be_bytes([a, b, c, d])))
             }
-            (Notification::UPDATE_MISSING, &[attribute]) => Some(format!("attribute {attribute}")),
-            (
-                Notification::UPDATE_UNRECOGNIZED
-                | Notification::UPDATE_FLAGS
-                | Notification::UPDATE_LENGTH
-                | Notification::UPDATE_ORIGIN
-                | Notification::UPDATE_NEXT_HOP
-                | Notification::UPDATE_OPTIONAL,
+            (NotificationCode::OpenMessage(OpenSubcode::UnsupportedCapability), data) => needed_capabilities(data),
+            (NotificationCode::MessageHeader(HeaderSubcode::BadType), &[kind]) => Some(format!("type {kind}")),
+            (NotificationCode::FiniteStateMachine(_), &[kind]) => {
+                Some(MessageType::from_number(kind).map_or_else(|| format!("type {kind}"), |kind| kind.to_string()))
+            }
+            (NotificationCode::UpdateMessage(UpdateSubcode::MissingAttribute), &[attribute])
+            | (
+                NotificationCode::UpdateMessage(
+                    UpdateSubcode::UnrecognizedAttribute
+                    | UpdateSubcode::AttributeFlags
+                    | UpdateSubcode::AttributeLength
+                    | UpdateSubcode::InvalidOrigin
+                    | UpdateSubcode::InvalidNextHop
+                    | UpdateSubcode::OptionalAttribute,
+                ),
                 &[_, attribute, ..],
             ) => Some(format!("attribute {attribute}")),
-            (Notification::CEASE_HARD_RESET, &[code, subcode, ref data @ ..])
-                if (code, subcode) != Notification::CEASE_HARD_RESET =>
-            {
-                Some(Notification { code, subcode, data: data.to_vec() }.to_string())
+            (NotificationCode::Cease(CeaseSubcode::HardReset), &[code, subcode, ref data @ ..]) => {
+                let inner = NotificationCode::from_numbers(code, subcode);
+                (inner != self.code).then(|| Notification::with_data(inner, data).to_string())
             }
             _ => self.communication().map(|text| format!("\"{text}\"")),
         }
@@ -169,36 +98,49 @@ impl Notification {
 
     /// A Hard Reset (RFC 8538 §3.1) around another NOTIFICATION: the peer must not retain routes.
     pub fn hard_reset(self) -> Self {
-        let mut data = vec![self.code, self.subcode];
-        data.extend_from_slice(&self.data);
-        Notification { code: 6, subcode: 9, data }
+        let (code, subcode) = self.code.numbers();
+        Notification::with_data(CeaseSubcode::HardReset, &[&[code, subcode], &self.data[..]].concat())
     }
 
     /// Reads the body behind the header.
     pub fn decode(body: &[u8]) -> Option<Self> {
         match body {
-            [code, subcode, data @ ..] => Some(Notification { code: *code, subcode: *subcode, data: data.to_vec() }),
+            &[code, subcode, ref data @ ..] => {
+                Some(Notification::with_data(NotificationCode::from_numbers(code, subcode), data))
+            }
             _ => None,
         }
     }
 
     pub(crate) fn encode_body(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[self.code, self.subcode]);
+        let (code, subcode) = self.code.numbers();
+        out.extend_from_slice(&[code, subcode]);
         // A longer message has no length that could be written in its header.
         let most = MAX_EXTENDED_MESSAGE - HEADER_LEN - 2;
         out.extend_from_slice(&self.data[..self.data.len().min(most)]);
     }
 }
 
-const fn message_name(kind: u8) -> Option<&'static str> {
-    Some(match kind {
-        message_kind::OPEN => "OPEN",
-        message_kind::UPDATE => "UPDATE",
-        message_kind::NOTIFICATION => "NOTIFICATION",
-        message_kind::KEEPALIVE => "KEEPALIVE",
-        message_kind::ROUTE_REFRESH => "ROUTE-REFRESH",
-        _ => return None,
-    })
+/// Whether the data of a NOTIFICATION with this code is a shutdown communication (RFC 9003 §2).
+const fn takes_communication(code: NotificationCode) -> bool {
+    matches!(code, NotificationCode::Cease(CeaseSubcode::AdministrativeShutdown | CeaseSubcode::AdministrativeReset))
+}
+
+/// The capabilities in the data of Unsupported Capability (RFC 5492 §5), for people; `None` if they cannot be read.
+fn needed_capabilities(mut data: &[u8]) -> Option<String> {
+    let mut needed = Vec::new();
+    while let Some((&[code, len], rest)) = data.split_first_chunk() {
+        let (value, rest) = rest.split_at_checked(usize::from(len))?;
+        needed.push(match Capability::decode(code, value) {
+            Capability::Multiprotocol(FamilyNumbers { afi, safi }) => match AfiSafi::from_numbers(afi, safi) {
+                Some(family) => family.name().to_owned(),
+                None => format!("family {afi}/{safi}"),
+            },
+            _ => format!("capability {code}"),
+        });
+        data = rest;
+    }
+    (!needed.is_empty() && data.is_empty()).then(|| format!("{} needed", needed.join(", ")))
 }
 
 /// Neither control characters nor those that turn the direction of text or hide it.
@@ -209,10 +151,7 @@ fn is_shown(c: char) -> bool {
 
 impl fmt::Display for Notification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match TEXTS.iter().find(|(kind, _)| *kind == self.kind()) {
-            Some((_, text)) => write!(f, "{text} ({}/{})", self.code, self.subcode)?,
-            None => write!(f, "notification {}/{}", self.code, self.subcode)?,
-        }
+        self.code.fmt(f)?;
         match self.detail() {
             Some(text) => write!(f, ": {text}"),
             None => Ok(()),
@@ -223,39 +162,56 @@ impl fmt::Display for Notification {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::code::FsmSubcode;
 
     #[test]
     fn a_shutdown_communication_is_cut_at_a_character_and_cleaned() {
         let long = "ä".repeat(200);
-        let sent = Notification::cease(Notification::CEASE_SHUTDOWN, &long);
+        let sent = Notification::cease(CeaseSubcode::AdministrativeShutdown, &long);
         assert_eq!(sent.data.len(), 255);
         assert_eq!(sent.communication().unwrap().chars().count(), 127);
-        let nasty = Notification { code: 6, subcode: 4, data: b"\x0ba\x1b[31mb\xff\nc\x07".to_vec() };
+        let nasty = Notification::with_data(CeaseSubcode::AdministrativeReset, b"\x0ba\x1b[31mb\xff\nc\x07");
         assert_eq!(nasty.communication().unwrap(), "a\u{fffd}[31mb\u{fffd}\u{fffd}c\u{fffd}");
         assert_eq!(nasty.to_string(), "administrative reset (6/4): \"a\u{fffd}[31mb\u{fffd}\u{fffd}c\u{fffd}\"");
-        let lying = Notification { code: 6, subcode: 2, data: vec![9, b'a'] };
+        let lying = Notification::with_data(CeaseSubcode::AdministrativeShutdown, &[9, b'a']);
         assert_eq!(lying.communication(), None);
-        assert!(Notification::cease(Notification::CEASE_PREFIXES, "text").data.is_empty());
-        let hard = Notification::cease(Notification::CEASE_SHUTDOWN, "bye").hard_reset();
+        assert!(Notification::cease(CeaseSubcode::MaximumPrefixes, "text").data.is_empty());
+        let hard = Notification::cease(CeaseSubcode::AdministrativeShutdown, "bye").hard_reset();
         assert_eq!(hard.to_string(), "hard reset (6/9): administrative shutdown (6/2): \"bye\"");
     }
 
     #[test]
     fn data_of_known_meaning_is_told() {
-        let table: [(_, &[u8], _); 9] = [
-            (Notification::UPDATE_MISSING, &[5], "missing well-known attribute (3/3): attribute 5"),
-            (Notification::UPDATE_FLAGS, &[0xc0, 1, 1, 0], "attribute flags error (3/4): attribute 1"),
-            (Notification::FSM_ESTABLISHED, &[1], "unexpected message in Established (5/3): OPEN"),
-            (Notification::OPEN_PEER_AS, &[0xfe, 0x0a], "bad peer AS (2/2): AS 65034"),
-            (Notification::OPEN_PEER_AS, &[1], "bad peer AS (2/2)"),
+        let table: [(NotificationCode, &[u8], _); 9] = [
             (
-                Notification::OPEN_CAPABILITY,
+                NotificationCode::UpdateMessage(UpdateSubcode::MissingAttribute),
+                &[5],
+                "missing well-known attribute (3/3): attribute 5",
+            ),
+            (
+                NotificationCode::UpdateMessage(UpdateSubcode::AttributeFlags),
+                &[0xc0, 1, 1, 0],
+                "attribute flags error (3/4): attribute 1",
+            ),
+            (
+                NotificationCode::FiniteStateMachine(FsmSubcode::UnexpectedInEstablished),
+                &[1],
+                "unexpected message in Established (5/3): OPEN",
+            ),
+            (NotificationCode::OpenMessage(OpenSubcode::BadPeerAs), &[0xfe, 0x0a], "bad peer AS (2/2): AS 65034"),
+            (NotificationCode::OpenMessage(OpenSubcode::BadPeerAs), &[1], "bad peer AS (2/2)"),
+            (
+                NotificationCode::OpenMessage(OpenSubcode::UnsupportedCapability),
                 &[1, 4, 0, 1, 0, 1, 65, 0],
                 "unsupported capability (2/7): ipv4-unicast, capability 65 needed",
             ),
-            (Notification::OPEN_CAPABILITY, &[1, 9, 0], "unsupported capability (2/7)"),
-            (Notification::HEADER_TYPE, &[9], "bad message type (1/3): type 9"),
-            (Notification::CEASE_HARD_RESET, &[6, 9, 6, 9], "hard reset (6/9)"),
+            (
+                NotificationCode::OpenMessage(OpenSubcode::UnsupportedCapability),
+                &[1, 9, 0],
+                "unsupported capability (2/7)",
+            ),
+            (NotificationCode::MessageHeader(HeaderSubcode::BadType), &[9], "bad message type (1/3): type 9"),
+            (NotificationCode::Cease(CeaseSubcode::HardReset), &[6, 9, 6, 9], "hard reset (6/9)"),
         ];
         for (kind, data, text) in table {
             assert_eq!(Notification::with_data(kind, data).to_string(), text);

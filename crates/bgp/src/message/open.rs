@@ -1,7 +1,9 @@
 //! OPEN (RFC 4271 §4.2) with capabilities (RFC 5492), in short or extended parameter form (RFC 9072).
 
 use crate::attribute::AS_TRANS;
-use crate::message::{Capability, Notification};
+use crate::message::capability::Capability;
+use crate::message::code::OpenSubcode;
+use crate::message::notification::Notification;
 use std::net::Ipv4Addr;
 
 /// An OPEN message.
@@ -34,11 +36,11 @@ impl Open {
         let Some((&[version, as0, as1, hold0, hold1, id0, id1, id2, id3, parameters_len], rest)) =
             body.split_first_chunk::<FIXED>()
         else {
-            return Err(Notification::new(Notification::OPEN_UNSPECIFIC));
+            return Err(Notification::new(OpenSubcode::Unspecific));
         };
         if version != VERSION {
             let highest = u16::from(VERSION).to_be_bytes();
-            return Err(Notification::with_data(Notification::OPEN_VERSION, &highest));
+            return Err(Notification::with_data(OpenSubcode::UnsupportedVersion, &highest));
         }
         let capabilities = decode_parameters(parameters_len, rest)?;
         let four_octet = capabilities.iter().find_map(|capability| match capability {
@@ -47,15 +49,15 @@ impl Open {
         });
         let asn = four_octet.unwrap_or(u32::from(u16::from_be_bytes([as0, as1])));
         if asn == 0 {
-            return Err(Notification::new(Notification::OPEN_PEER_AS));
+            return Err(Notification::new(OpenSubcode::BadPeerAs));
         }
         let router_id = Ipv4Addr::new(id0, id1, id2, id3);
         if router_id.is_unspecified() {
-            return Err(Notification::new(Notification::OPEN_IDENTIFIER));
+            return Err(Notification::new(OpenSubcode::BadIdentifier));
         }
         let hold_time = u16::from_be_bytes([hold0, hold1]);
         if matches!(hold_time, 1 | 2) {
-            return Err(Notification::new(Notification::OPEN_HOLD_TIME));
+            return Err(Notification::new(OpenSubcode::UnacceptableHoldTime));
         }
         Ok(Open { asn, hold_time, router_id, capabilities })
     }
@@ -91,7 +93,7 @@ impl Open {
 
 /// Reads the optional parameters; only capabilities are known.
 fn decode_parameters(len: u8, rest: &[u8]) -> Result<Vec<Capability>, Notification> {
-    let malformed = || Notification::new(Notification::OPEN_UNSPECIFIC);
+    let malformed = || Notification::new(OpenSubcode::Unspecific);
     // The extended form shows itself by parameter type 255; the one-octet length before it should be 255 but may be anything but 0.
     let (mut parameters, wide) = match rest {
         &[EXTENDED, a, b, ref parameters @ ..] if len != 0 => {
@@ -112,7 +114,7 @@ fn decode_parameters(len: u8, rest: &[u8]) -> Result<Vec<Capability>, Notificati
         };
         let (value, after) = value.split_at_checked(len).ok_or_else(malformed)?;
         if kind != CAPABILITIES {
-            return Err(Notification::new(Notification::OPEN_PARAMETER));
+            return Err(Notification::new(OpenSubcode::UnsupportedParameter));
         }
         decode_capabilities(value, &mut capabilities).ok_or_else(malformed)?;
         parameters = after;
@@ -181,19 +183,26 @@ mod tests {
         let mut hold = open(&[0]);
         hold[4] = 2;
         let table = [
-            (version, Notification::OPEN_VERSION),
-            (zero_as, Notification::OPEN_PEER_AS),
-            (open(&[8, 2, 6, 65, 4, 0, 0, 0, 0]), Notification::OPEN_PEER_AS),
-            (zero_id, Notification::OPEN_IDENTIFIER),
-            (hold, Notification::OPEN_HOLD_TIME),
-            (open(&[3, 1, 1, 0]), Notification::OPEN_PARAMETER),
-            (open(&[5, 2, 2, 2, 0]), Notification::OPEN_UNSPECIFIC),
-            (open(&[4, 2, 2, 2, 9]), Notification::OPEN_UNSPECIFIC),
-            (open(&[3, 2, 1, 2]), Notification::OPEN_UNSPECIFIC),
-            (open(&[]), Notification::OPEN_UNSPECIFIC),
+            (version, OpenSubcode::UnsupportedVersion),
+            (zero_as, OpenSubcode::BadPeerAs),
+            (open(&[8, 2, 6, 65, 4, 0, 0, 0, 0]), OpenSubcode::BadPeerAs),
+            (zero_id, OpenSubcode::BadIdentifier),
+            (hold, OpenSubcode::UnacceptableHoldTime),
+            (open(&[3, 1, 1, 0]), OpenSubcode::UnsupportedParameter),
+            (open(&[5, 2, 2, 2, 0]), OpenSubcode::Unspecific),
+            (open(&[4, 2, 2, 2, 9]), OpenSubcode::Unspecific),
+            (open(&[3, 2, 1, 2]), OpenSubcode::Unspecific),
+            (open(&[]), OpenSubcode::Unspecific),
         ];
-        for (body, kind) in table {
-            assert_eq!(Open::decode(&body).unwrap_err().kind(), kind, "{body:?}");
+        for (body, subcode) in table {
+            assert_eq!(
+                Open::decode(&body).unwrap_err(),
+                {
+                    let data: &[u8] = if subcode == OpenSubcode::UnsupportedVersion { &[0, 4] } else { &[] };
+                    Notification::with_data(subcode, data)
+                },
+                "{body:?}"
+            );
         }
     }
 }

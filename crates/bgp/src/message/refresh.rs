@@ -1,6 +1,6 @@
 //! ROUTE-REFRESH (RFC 2918), with the demarcation of RFC 7313.
 
-use crate::message::FamilyNumbers;
+use crate::message::capability::FamilyNumbers;
 
 /// A ROUTE-REFRESH message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! Two connections between the same two speakers: which one stays (RFC 4271 §6.8, RFC 6286 §2.3).
 
-use crate::message::Notification;
+use crate::message::{CeaseSubcode, Notification};
 use crate::session::Session;
 use crate::session::conn::{Conn, Phase};
 use crate::session::event::{ConnId, Direction, DownReason};
@@ -32,7 +32,7 @@ impl Session {
         for rival in rivals {
             let find = |wanted: ConnId| self.conns.iter().find(|conn| conn.id == wanted);
             let (Some(this), Some(other)) = (find(id), find(rival)) else { continue };
-            let cease = Notification::new(Notification::CEASE_COLLISION);
+            let cease = Notification::new(CeaseSubcode::CollisionResolution);
             match other.phase {
                 Phase::Established => {
                     // With graceful restart a new connection means that the peer restarted and the old one is dead, but only where its

@@ -1,7 +1,7 @@
 //! What goes into a session and what comes out.
 
 use crate::afi_safi::AfiSafi;
-use crate::message::{Notification, RefreshKind, RouteRefresh};
+use crate::message::{CeaseSubcode, Notification, RefreshKind, RouteRefresh};
 use crate::route::RouteKey;
 use crate::session::negotiated::Negotiated;
 use crate::update::Update;
@@ -24,8 +24,8 @@ pub enum Direction {
 /// Why the operator or the program ends a session: a Cease subcode and a text for the peer's operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cease {
-    /// Code and subcode, such as [`Notification::CEASE_SHUTDOWN`].
-    pub code: (u8, u8),
+    /// Subcode, such as [`CeaseSubcode::AdministrativeShutdown`].
+    pub subcode: CeaseSubcode,
     /// Shutdown communication (RFC 9003); may be empty.
     pub communication: String,
 }
@@ -167,6 +167,9 @@ pub enum DownReason {
     PeerRestarted,
 }
 
+/// Error code 2 (RFC 4271 §6.2).
+const OPEN_MESSAGE_ERROR: u8 = 2;
+
 impl DownReason {
     /// The NOTIFICATION that was sent or received, where that was the reason and it is known.
     pub const fn notification(&self) -> Option<&Notification> {
@@ -181,7 +184,9 @@ impl DownReason {
     pub fn is_configuration(&self) -> bool {
         match self {
             DownReason::SameIdentifier(_) => true,
-            DownReason::Sent(notification) | DownReason::Received(notification) => notification.code == 2,
+            DownReason::Sent(notification) | DownReason::Received(notification) => {
+                notification.code.numbers().0 == OPEN_MESSAGE_ERROR
+            }
             DownReason::NoConnection(_) | DownReason::ConnectionLost | DownReason::PeerRestarted => false,
         }
     }

@@ -1,7 +1,7 @@
 //! Which routes outlive a session (RFC 4724 §4.2, RFC 8538, RFC 9494).
 
 use crate::afi_safi::AfiSafi;
-use crate::message::{FamilyNumbers, Notification};
+use crate::message::{CeaseSubcode, FamilyNumbers, NotificationCode};
 use crate::session::config::PeerConfig;
 use crate::session::event::{DownReason, StaleFamily};
 use crate::session::negotiated::Negotiated;
@@ -34,25 +34,26 @@ fn keeps(reason: &DownReason, both: bool) -> bool {
     match reason {
         DownReason::ConnectionLost | DownReason::PeerRestarted => true,
         DownReason::NoConnection(_) | DownReason::SameIdentifier(_) => false,
-        DownReason::Sent(notification) => {
-            let kind = notification.kind();
-            kind != Notification::CEASE_HARD_RESET && !FINAL.contains(&kind)
-        }
+        DownReason::Sent(notification) => notification.code != HARD_RESET && !FINAL.contains(&notification.code),
         DownReason::Received(notification) => {
-            let kind = notification.kind();
-            kind == Notification::HOLD_TIMER || (both && kind != Notification::CEASE_HARD_RESET)
+            notification.code == NotificationCode::HoldTimerExpired || (both && notification.code != HARD_RESET)
         }
     }
 }
 
+const HARD_RESET: NotificationCode = NotificationCode::Cease(CeaseSubcode::HardReset);
+
 /// Ends that are meant to last (RFC 8538 §5.1).
-const FINAL: [(u8, u8); 3] =
-    [Notification::CEASE_PREFIXES, Notification::CEASE_SHUTDOWN, Notification::CEASE_DECONFIGURED];
+const FINAL: [NotificationCode; 3] = [
+    NotificationCode::Cease(CeaseSubcode::MaximumPrefixes),
+    NotificationCode::Cease(CeaseSubcode::AdministrativeShutdown),
+    NotificationCode::Cease(CeaseSubcode::PeerDeconfigured),
+];
 
 /// Whether an end that the operator asks for has to be said with a Hard Reset, because both sides keep routes over a plain
 /// NOTIFICATION (RFC 8538 §5).
-pub(super) fn needs_hard_reset(config: &PeerConfig, negotiated: &Negotiated, cease: &Notification) -> bool {
+pub(super) fn needs_hard_reset(config: &PeerConfig, negotiated: &Negotiated, cease: CeaseSubcode) -> bool {
     let both = config.graceful_restart.as_ref().zip(negotiated.graceful_restart());
     let kept = both.is_some_and(|(ours, theirs)| ours.notification && theirs.notification);
-    kept && FINAL.contains(&cease.kind())
+    kept && FINAL.contains(&NotificationCode::Cease(cease))
 }

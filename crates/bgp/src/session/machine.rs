@@ -4,7 +4,7 @@
 //! address must not keep the peer out. Only sessions that are lost soon after they came up make connections be refused for a time
 //! (DampPeerOscillations), and not while the peer's routes are retained and wait for it.
 
-use crate::message::{MAX_MESSAGE, Message, Notification};
+use crate::message::{CeaseSubcode, MAX_MESSAGE, Message, Notification};
 use crate::session::conn::{Conn, Phase};
 use crate::session::event::{Cease, ConnId, Direction, Down, DownReason, Output};
 use crate::session::graceful;
@@ -44,7 +44,7 @@ impl Session {
             self.give_up_connecting();
             self.close_all(cease);
             // Who sent too much will do so again: that is a flap like others.
-            if cease.code == Notification::CEASE_PREFIXES && !self.config.idle_hold_max.is_zero() {
+            if cease.subcode == CeaseSubcode::MaximumPrefixes && !self.config.idle_hold_max.is_zero() {
                 self.enter_idle(now);
             } else {
                 self.idle_until = Some(now + self.jitter.shorten(self.config.idle_hold));
@@ -111,7 +111,7 @@ impl Session {
             // In Idle connections are refused (RFC 4271 §8.2.2); what for is said (RFC 4486 §4).
             let mut final_octets = Vec::new();
             if direction == Direction::Incoming {
-                Message::Notification(Notification::new(Notification::CEASE_REJECTED)).encode_to(&mut final_octets);
+                Message::Notification(Notification::new(CeaseSubcode::ConnectionRejected)).encode_to(&mut final_octets);
                 self.statistics.sent.notifications += 1;
             }
             self.outputs.push_back(Output::Close { conn: id, final_octets });
@@ -134,7 +134,7 @@ impl Session {
         let pending: Vec<ConnId> = self.conns.iter().filter(is_pending).map(|conn| conn.id).collect();
         if pending.len() >= PENDING {
             let index = self.jitter.below(pending.len());
-            self.drop_conn(pending[index], Some(Notification::new(Notification::CEASE_REJECTED)));
+            self.drop_conn(pending[index], Some(Notification::new(CeaseSubcode::ConnectionRejected)));
         }
     }
 
@@ -241,9 +241,11 @@ impl Session {
     fn close_all(&mut self, cease: &Cease) {
         while let Some(conn) = self.conns.first() {
             let id = conn.id;
-            let plain = Notification::cease(cease.code, &cease.communication);
+            let plain = Notification::cease(cease.subcode, &cease.communication);
             let notification = match &self.up {
-                Some(up) if up.conn == id && graceful::needs_hard_reset(&self.config, &up.negotiated, &plain) => {
+                Some(up)
+                    if up.conn == id && graceful::needs_hard_reset(&self.config, &up.negotiated, cease.subcode) =>
+                {
                     plain.hard_reset()
                 }
                 _ => plain,
@@ -262,7 +264,7 @@ impl Session {
     pub(super) fn establish(&mut self, id: ConnId, negotiated: Negotiated, now: Instant) {
         let others: Vec<ConnId> = self.conns.iter().map(|conn| conn.id).filter(|other| *other != id).collect();
         for other in others {
-            self.drop_conn(other, Some(Notification::new(Notification::CEASE_COLLISION)));
+            self.drop_conn(other, Some(Notification::new(CeaseSubcode::CollisionResolution)));
         }
         self.give_up_connecting();
         self.restarting_until = None;

@@ -3,7 +3,7 @@
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::message::{
     AddPath, Capability, FamilyNumbers, GracefulRestart, LongLivedFamily, MAX_EXTENDED_MESSAGE, MAX_MESSAGE,
-    Notification, Open,
+    Notification, Open, OpenSubcode,
 };
 use crate::session::config::{PeerAs, PeerConfig};
 use std::net::Ipv4Addr;
@@ -127,12 +127,12 @@ pub(crate) fn local_open(config: &PeerConfig, restarting: bool) -> Open {
 pub(crate) fn negotiate(config: &PeerConfig, open: Open) -> Result<Negotiated, Notification> {
     if !config.peer_as.accepts(open.asn, config.local_as) {
         // The data is ours to choose: with the number, both operators see what is wrong.
-        return Err(Notification::with_data(Notification::OPEN_PEER_AS, &open.asn.to_be_bytes()));
+        return Err(Notification::with_data(OpenSubcode::BadPeerAs, &open.asn.to_be_bytes()));
     }
     let external = open.asn != config.local_as;
     // Identifiers need to differ within an AS only (RFC 6286 §2.1).
     if !external && open.router_id == config.router_id {
-        return Err(Notification::new(Notification::OPEN_IDENTIFIER));
+        return Err(Notification::new(OpenSubcode::BadIdentifier));
     }
     if external {
         check_role(config, &open)?;
@@ -156,7 +156,7 @@ pub(crate) fn negotiate(config: &PeerConfig, open: Open) -> Result<Negotiated, N
     if families.is_empty() {
         let mut needed = Vec::new();
         config.families.iter().for_each(|family| Capability::Multiprotocol(family.into()).encode_to(&mut needed));
-        return Err(Notification::with_data(Notification::OPEN_CAPABILITY, &needed));
+        return Err(Notification::with_data(OpenSubcode::UnsupportedCapability, &needed));
     }
     let (add_path_receive, add_path_send) = add_path(config, &open);
     let extended = config.extended_message && has(&Capability::ExtendedMessage);
@@ -185,12 +185,12 @@ fn check_role(config: &PeerConfig, open: &Open) -> Result<(), Notification> {
         _ => None,
     });
     let Some(first) = found.next() else {
-        return if config.role_strict { Err(Notification::new(Notification::OPEN_ROLE)) } else { Ok(()) };
+        return if config.role_strict { Err(Notification::new(OpenSubcode::RoleMismatch)) } else { Ok(()) };
     };
     if first == role.counterpart() && found.all(|other| other == first) {
         Ok(())
     } else {
-        Err(Notification::new(Notification::OPEN_ROLE))
+        Err(Notification::new(OpenSubcode::RoleMismatch))
     }
 }
 
@@ -215,7 +215,7 @@ fn add_path(config: &PeerConfig, open: &Open) -> (FamilySet, FamilySet) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Role;
+    use crate::message::{NotificationCode, Role};
     use flowspec::Family;
 
     fn config(asn: u32, id: u8) -> PeerConfig {
@@ -280,23 +280,29 @@ mod tests {
     #[test]
     fn who_is_refused_and_why() {
         let open = |config: &PeerConfig| local_open(config, true);
-        let refused = |config: &PeerConfig, open: Open| negotiate(config, open).unwrap_err().kind();
+        let refused = |config: &PeerConfig, open: Open| negotiate(config, open).unwrap_err().code;
         let ours = PeerConfig { peer_as: PeerAs::Exactly(65002), ..config(65001, 1) };
         let answer = negotiate(&ours, open(&config(65003, 3))).unwrap_err();
         assert_eq!(answer.to_string(), "bad peer AS (2/2): AS 65003");
         let external = PeerConfig { peer_as: PeerAs::External, ..config(65001, 1) };
-        assert_eq!(refused(&external, open(&config(65001, 3))), Notification::OPEN_PEER_AS);
-        assert_eq!(refused(&config(65001, 1), open(&config(65001, 1))), Notification::OPEN_IDENTIFIER);
+        assert_eq!(refused(&external, open(&config(65001, 3))), NotificationCode::OpenMessage(OpenSubcode::BadPeerAs));
+        assert_eq!(
+            refused(&config(65001, 1), open(&config(65001, 1))),
+            NotificationCode::OpenMessage(OpenSubcode::BadIdentifier)
+        );
         assert!(negotiate(&config(65001, 1), open(&config(65002, 1))).is_ok());
         let unicast = Open { capabilities: Vec::new(), ..open(&config(65002, 2)) };
         let answer = negotiate(&config(65001, 1), unicast).unwrap_err();
-        assert_eq!(answer.kind(), Notification::OPEN_CAPABILITY);
+        assert_eq!(answer.code, NotificationCode::OpenMessage(OpenSubcode::UnsupportedCapability));
         assert_eq!(answer.data, [1, 4, 0, 1, 0, 133, 1, 4, 0, 2, 0, 133]);
         assert_eq!(answer.to_string(), "unsupported capability (2/7): ipv4-flow, ipv6-flow needed");
         let customer = PeerConfig { role: Some(Role::Customer), role_strict: true, ..config(65001, 1) };
-        assert_eq!(refused(&customer, open(&config(65002, 2))), Notification::OPEN_ROLE);
+        assert_eq!(
+            refused(&customer, open(&config(65002, 2))),
+            NotificationCode::OpenMessage(OpenSubcode::RoleMismatch)
+        );
         let peer = PeerConfig { role: Some(Role::Peer), ..config(65002, 2) };
-        assert_eq!(refused(&customer, open(&peer)), Notification::OPEN_ROLE);
+        assert_eq!(refused(&customer, open(&peer)), NotificationCode::OpenMessage(OpenSubcode::RoleMismatch));
         let provider = PeerConfig { role: Some(Role::Provider), ..config(65002, 2) };
         assert!(negotiate(&customer, open(&provider)).is_ok());
     }

@@ -3,7 +3,8 @@
 use crate::afi_safi::AfiSafi;
 use crate::attribute::LocalSpeaker;
 use crate::message::{
-    FamilyNumbers, MAX_EXTENDED_MESSAGE, Message, Notification, Open, RefreshKind, RouteRefresh, message_kind,
+    FamilyNumbers, FsmSubcode, MAX_EXTENDED_MESSAGE, Message, MessageType, Notification, NotificationCode, Open,
+    OpenSubcode, RefreshKind, RouteRefresh, UpdateSubcode,
 };
 use crate::session::Session;
 use crate::session::collision::Collision;
@@ -27,12 +28,17 @@ impl Session {
                 Ok(None) => break,
                 Err(notification) => return self.fail(id, notification, now),
             };
-            let is_open = frame.kind == message_kind::OPEN;
+            let is_open = frame.message_type == MessageType::Open;
             match Message::decode(frame) {
                 Ok(message) => self.message(id, message, now),
                 // A broken NOTIFICATION is not answered with another (RFC 4271 §6.4).
-                Err(_) if frame.kind == message_kind::NOTIFICATION => {
-                    return self.on_connection_lost(id, DownReason::Received(Notification::new((0, 0))), None, now);
+                Err(_) if frame.message_type == MessageType::Notification => {
+                    return self.on_connection_lost(
+                        id,
+                        DownReason::Received(Notification::new(NotificationCode::from_numbers(0, 0))),
+                        None,
+                        now,
+                    );
                 }
                 Err(notification) => return self.fail(id, notification, now),
             }
@@ -64,11 +70,11 @@ impl Session {
         let Some(conn) = self.conn(id) else { return };
         conn.restart_hold_timer(now);
         let unexpected = match conn.phase {
-            Phase::OpenSent => Notification::FSM_OPEN_SENT,
-            Phase::OpenConfirm(_) => Notification::FSM_OPEN_CONFIRM,
-            Phase::Established => Notification::FSM_ESTABLISHED,
+            Phase::OpenSent => FsmSubcode::UnexpectedInOpenSent,
+            Phase::OpenConfirm(_) => FsmSubcode::UnexpectedInOpenConfirm,
+            Phase::Established => FsmSubcode::UnexpectedInEstablished,
         };
-        let kind = message.kind();
+        let message_type = message.message_type().number();
         match (&mut conn.phase, message) {
             (_, Message::Notification(notification)) => {
                 self.on_connection_lost(id, DownReason::Received(notification), None, now);
@@ -88,7 +94,7 @@ impl Session {
             (Phase::OpenSent, Message::Update(_) | Message::Keepalive | Message::RouteRefresh(_))
             | (Phase::OpenConfirm(_), Message::Open(_) | Message::Update(_) | Message::RouteRefresh(_))
             | (Phase::Established, Message::Open(_)) => {
-                self.fail(id, Notification::with_data(unexpected, &[kind]), now);
+                self.fail(id, Notification::with_data(unexpected, &[message_type]), now);
             }
         }
     }
@@ -96,7 +102,7 @@ impl Session {
     fn open(&mut self, id: ConnId, open: Open, now: Instant) {
         let negotiated = match negotiate(&self.config, open) {
             Ok(negotiated) => negotiated,
-            Err(notification) if notification.kind() == Notification::OPEN_IDENTIFIER => {
+            Err(notification) if notification.code == NotificationCode::OpenMessage(OpenSubcode::BadIdentifier) => {
                 let reason = DownReason::SameIdentifier(self.config.router_id);
                 return self.on_connection_lost(id, reason, Some(notification), now);
             }
@@ -197,9 +203,9 @@ impl Session {
 
 /// The NOTIFICATION for a field in which the boundaries of the NLRIs are lost. RFC 7606 §5.3 and RFC 4760 §7 leave the choice of ignoring
 /// the family for the rest of the session, which would leave the peer's later changes unheard.
-const fn framing_lost(family: AfiSafi) -> (u8, u8) {
+const fn framing_lost(family: AfiSafi) -> UpdateSubcode {
     match family {
-        AfiSafi::Ipv4Unicast => Notification::UPDATE_NETWORK,
-        AfiSafi::Ipv6Unicast | AfiSafi::Flow(_) => Notification::UPDATE_OPTIONAL,
+        AfiSafi::Ipv4Unicast => UpdateSubcode::InvalidNetworkField,
+        AfiSafi::Ipv6Unicast | AfiSafi::Flow(_) => UpdateSubcode::OptionalAttribute,
     }
 }

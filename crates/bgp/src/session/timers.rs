@@ -1,6 +1,6 @@
 //! The timers of RFC 4271 §8 and the send hold timer of RFC 9687.
 
-use crate::message::Notification;
+use crate::message::{Notification, NotificationCode};
 use crate::session::Session;
 use crate::session::conn::{Conn, Phase};
 use crate::session::event::ConnId;
@@ -44,7 +44,7 @@ impl Session {
         for id in ids {
             let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == id) else { continue };
             if due(conn.hold_until) {
-                self.fail(id, Notification::new(Notification::HOLD_TIMER), now);
+                self.fail(id, Notification::new(NotificationCode::HoldTimerExpired), now);
                 continue;
             }
             if due(conn.keepalive_at)
@@ -57,7 +57,7 @@ impl Session {
             }
             let blocked = self.conns.iter().find(|conn| conn.id == id).and_then(|conn| self.send_hold_until(conn));
             if due(blocked) {
-                self.fail(id, Notification::new(Notification::SEND_HOLD_TIMER), now);
+                self.fail(id, Notification::new(NotificationCode::SendHoldTimerExpired), now);
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::attribute::LocalSpeaker;
-use crate::message::Notification;
-use crate::update::attributes::{Context, attribute_at, code, split_update};
+use crate::message::{Notification, UpdateSubcode};
+use crate::update::attributes::{Context, attribute_at, split_update};
 use crate::update::cache::AttributeCache;
 use crate::update::error::{UpdateError, UpdateErrorKind};
 use crate::update::field::NlriField;
@@ -83,46 +83,33 @@ pub(crate) fn decode(
 /// The NOTIFICATION that the errors come to, if any.
 fn notification(errors: &[UpdateError], reachable: bool, body: &[u8]) -> Option<Notification> {
     let hardest = errors.iter().max_by_key(|error| error.disposition())?;
-    let kind = match hardest.disposition() {
-        Disposition::Notification { code, subcode } => (code, subcode),
+    match hardest.disposition() {
+        Disposition::Notification { .. } => {}
         // With no announced route in sight, the one to withdraw may be what was garbled (RFC 7606 §5.2).
-        Disposition::TreatAsWithdraw if !reachable => subcode(&hardest.kind),
+        Disposition::TreatAsWithdraw if !reachable => {}
         Disposition::TreatAsWithdraw
         | Disposition::DisableFamily
         | Disposition::DropNlri
         | Disposition::DiscardAttribute => return None,
-    };
-    // What RFC 4271 §6.3 wants to be told: the attribute, or the type of one that is missing.
+    }
+    let subcode = hardest.kind.subcode();
+    // The data that RFC 4271 §6.3 asks for: the attribute, or the type of one that is missing.
     let missing;
-    let data = match (kind, &hardest.kind) {
-        (Notification::UPDATE_MISSING, UpdateErrorKind::Missing(attribute)) => {
+    let data = match (subcode, &hardest.kind) {
+        (UpdateSubcode::MissingAttribute, UpdateErrorKind::Missing(attribute)) => {
             missing = [*attribute];
             &missing
         }
         (
-            Notification::UPDATE_UNRECOGNIZED
-            | Notification::UPDATE_FLAGS
-            | Notification::UPDATE_LENGTH
-            | Notification::UPDATE_ORIGIN
-            | Notification::UPDATE_NEXT_HOP
-            | Notification::UPDATE_OPTIONAL,
+            UpdateSubcode::UnrecognizedAttribute
+            | UpdateSubcode::AttributeFlags
+            | UpdateSubcode::AttributeLength
+            | UpdateSubcode::InvalidOrigin
+            | UpdateSubcode::InvalidNextHop
+            | UpdateSubcode::OptionalAttribute,
             _,
         ) => attribute_at(body, hardest).unwrap_or_default(),
         _ => &[],
     };
-    Some(Notification::with_data(kind, data))
-}
-
-/// The subcode of RFC 4271 §6.3 for an error that usually does not need one.
-fn subcode(kind: &UpdateErrorKind) -> (u8, u8) {
-    match kind {
-        UpdateErrorKind::Flags { .. } => Notification::UPDATE_FLAGS,
-        UpdateErrorKind::Length { attribute: code::NEXT_HOP, .. } => Notification::UPDATE_NEXT_HOP,
-        UpdateErrorKind::Length { .. } => Notification::UPDATE_LENGTH,
-        UpdateErrorKind::Origin(_) => Notification::UPDATE_ORIGIN,
-        UpdateErrorKind::AsPath(_) => Notification::UPDATE_AS_PATH,
-        UpdateErrorKind::Missing(_) => Notification::UPDATE_MISSING,
-        UpdateErrorKind::Community(_) => Notification::UPDATE_OPTIONAL,
-        _ => Notification::UPDATE_ATTRIBUTE_LIST,
-    }
+    Some(Notification::with_data(subcode, data))
 }

@@ -2,7 +2,7 @@
 
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::attribute::{AS_TRANS, AsPath, PathAttributes};
-use crate::message::{begin_message, end_message, message_kind};
+use crate::message::{MessageType, begin_message, end_message};
 use crate::route::{Destination, RouteKey};
 use crate::update::attributes::{EXTENDED_LENGTH, OPTIONAL, TRANSITIVE, code, defined_flags};
 use flowspec::PathId;
@@ -33,7 +33,7 @@ pub(crate) fn encode_announcements(
 ) -> usize {
     let Some(family) = routes.first().map(RouteKey::family) else { return 0 };
     let legacy = family == AfiSafi::Ipv4Unicast;
-    let start = begin_message(message_kind::UPDATE, out);
+    let start = begin_message(MessageType::Update, out);
     out.extend_from_slice(&[0; 4]);
     let attributes_at = out.len();
     let mut rest = Vec::new();
@@ -70,7 +70,7 @@ pub(crate) fn encode_announcements(
 /// Appends one UPDATE that withdraws as many of `routes`, from the first on, as fit; returns how many. All are of one family.
 pub(crate) fn encode_withdrawals(encoding: &Encoding, routes: &[RouteKey], out: &mut Vec<u8>) -> usize {
     let Some(family) = routes.first().map(RouteKey::family) else { return 0 };
-    let start = begin_message(message_kind::UPDATE, out);
+    let start = begin_message(MessageType::Update, out);
     let taken;
     if family == AfiSafi::Ipv4Unicast {
         out.extend_from_slice(&[0; 2]);
@@ -91,7 +91,7 @@ pub(crate) fn encode_withdrawals(encoding: &Encoding, routes: &[RouteKey], out: 
 
 /// Appends an End-of-RIB marker (RFC 4724 §2).
 pub(crate) fn encode_end_of_rib(family: AfiSafi, out: &mut Vec<u8>) {
-    let start = begin_message(message_kind::UPDATE, out);
+    let start = begin_message(MessageType::Update, out);
     out.extend_from_slice(&[0; 4]);
     if family != AfiSafi::Ipv4Unicast {
         let attributes_at = out.len();

@@ -2,7 +2,8 @@
 
 use crate::afi_safi::AfiSafi;
 use crate::attribute::AsPathError;
-use crate::message::{FamilyNumbers, Notification};
+use crate::message::{FamilyNumbers, NotificationCode, UpdateSubcode};
+use crate::update::attributes::code;
 use flowspec::{CommunityError, Disposition, NlriError};
 
 /// An error in an UPDATE, with the place where it was found.
@@ -127,18 +128,47 @@ impl UpdateErrorKind {
         }
     }
 
+    /// The subcode of a NOTIFICATION that closes the session for this error (RFC 4271 §6.3); usually another reaction suffices, see
+    /// [`disposition`](Self::disposition).
+    pub const fn subcode(&self) -> UpdateSubcode {
+        match self {
+            UpdateErrorKind::Flags { .. } => UpdateSubcode::AttributeFlags,
+            UpdateErrorKind::Length { attribute: code::NEXT_HOP, .. } => UpdateSubcode::InvalidNextHop,
+            UpdateErrorKind::Length { .. } => UpdateSubcode::AttributeLength,
+            UpdateErrorKind::Origin(_) => UpdateSubcode::InvalidOrigin,
+            UpdateErrorKind::AsPath(_) => UpdateSubcode::MalformedAsPath,
+            UpdateErrorKind::Missing(_) => UpdateSubcode::MissingAttribute,
+            UpdateErrorKind::Unrecognized(_) => UpdateSubcode::UnrecognizedAttribute,
+            UpdateErrorKind::Community(_) | UpdateErrorKind::MultiprotocolLength { .. } => {
+                UpdateSubcode::OptionalAttribute
+            }
+            UpdateErrorKind::Prefix { .. } => UpdateSubcode::InvalidNetworkField,
+            UpdateErrorKind::FieldLengths
+            | UpdateErrorKind::AttributesOverrun
+            | UpdateErrorKind::As4Path(_)
+            | UpdateErrorKind::ZeroAggregator
+            | UpdateErrorKind::Repeated(_)
+            | UpdateErrorKind::RepeatedMultiprotocol(_)
+            | UpdateErrorKind::NextHop { .. }
+            | UpdateErrorKind::NotNegotiated(_)
+            | UpdateErrorKind::Nlri { .. } => UpdateSubcode::MalformedAttributeList,
+        }
+    }
+
     /// What the receiver does about it.
     pub fn disposition(&self) -> Disposition {
-        let notification = |(code, subcode)| Disposition::Notification { code, subcode };
         match self {
-            UpdateErrorKind::FieldLengths | UpdateErrorKind::RepeatedMultiprotocol(_) => {
-                notification(Notification::UPDATE_ATTRIBUTE_LIST)
+            UpdateErrorKind::FieldLengths
+            | UpdateErrorKind::RepeatedMultiprotocol(_)
+            | UpdateErrorKind::Unrecognized(_)
+            | UpdateErrorKind::MultiprotocolLength { .. }
+            | UpdateErrorKind::Prefix { family: AfiSafi::Ipv4Unicast | AfiSafi::Flow(_) } => {
+                let (code, subcode) = NotificationCode::UpdateMessage(self.subcode()).numbers();
+                Disposition::Notification { code, subcode }
             }
-            UpdateErrorKind::Unrecognized(_) => notification(Notification::UPDATE_UNRECOGNIZED),
-            UpdateErrorKind::MultiprotocolLength { .. } => notification(Notification::UPDATE_OPTIONAL),
-            UpdateErrorKind::NextHop { .. } => Disposition::DisableFamily,
-            UpdateErrorKind::Prefix { family: AfiSafi::Ipv6Unicast } => Disposition::DisableFamily,
-            UpdateErrorKind::Prefix { .. } => notification(Notification::UPDATE_NETWORK),
+            UpdateErrorKind::NextHop { .. } | UpdateErrorKind::Prefix { family: AfiSafi::Ipv6Unicast } => {
+                Disposition::DisableFamily
+            }
             UpdateErrorKind::Nlri { error, .. } => error.kind.disposition(),
             UpdateErrorKind::Community(error) => error.disposition(),
             // RFC 7606 §7.6 and §7.7, RFC 6793 §6: these never change where traffic goes.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::afi_safi::FamilySet;
 use crate::attribute::LocalSpeaker;
-use crate::message::Notification;
+use crate::message::{Notification, NotificationCode, UpdateSubcode};
 use flowspec::{Disposition, Family, NlriErrorKind};
 use std::net::Ipv4Addr;
 
@@ -155,7 +155,10 @@ fn a_withdrawal_of_a_foreign_family_beside_a_broken_attribute_resets_the_session
     let foreign_reach = [0x80, 14, 5, 0, 25, 65, 0, 0];
     let broken = [0x40, 1, 1, 7];
     let (notification, _) = decoded(&body(&[], &[&broken, &foreign_unreach], &[])).unwrap_err();
-    assert_eq!((notification.kind(), notification.data), (Notification::UPDATE_ORIGIN, broken.to_vec()));
+    assert_eq!(
+        (notification.code, notification.data),
+        (NotificationCode::UpdateMessage(UpdateSubcode::InvalidOrigin), broken.to_vec())
+    );
     // Announced routes of a family that is not spoken here are treated as withdrawn, which takes nothing.
     assert!(decoded(&body(&[], &[&broken, AS_PATH, &foreign_reach], &[])).is_ok());
     // An attribute that is only left out is no reason.
@@ -166,24 +169,33 @@ fn a_withdrawal_of_a_foreign_family_beside_a_broken_attribute_resets_the_session
 fn notifications_carry_what_rfc_4271_asks_for() {
     let data = |attributes: &[&[u8]]| {
         let (notification, _) = decoded(&body(&[], attributes, &[])).unwrap_err();
-        (notification.kind(), notification.data)
+        (notification.code, notification.data)
     };
-    let table: [(&[u8], (u8, u8)); 6] = [
-        (&[0xc0, 1, 1, 0], Notification::UPDATE_FLAGS),
-        (&[0x40, 1, 2, 0, 0], Notification::UPDATE_LENGTH),
-        (&[0x40, 1, 1, 7], Notification::UPDATE_ORIGIN),
-        (&[0x40, 3, 3, 1, 1, 1], Notification::UPDATE_NEXT_HOP),
-        (&[0xc0, 16, 7, 0, 0, 0, 0, 0, 0, 0], Notification::UPDATE_OPTIONAL),
-        (&[0x90, 14, 0, 4, 0, 1, 133, 0], Notification::UPDATE_OPTIONAL),
+    let table: [(&[u8], NotificationCode); 6] = [
+        (&[0xc0, 1, 1, 0], NotificationCode::UpdateMessage(UpdateSubcode::AttributeFlags)),
+        (&[0x40, 1, 2, 0, 0], NotificationCode::UpdateMessage(UpdateSubcode::AttributeLength)),
+        (&[0x40, 1, 1, 7], NotificationCode::UpdateMessage(UpdateSubcode::InvalidOrigin)),
+        (&[0x40, 3, 3, 1, 1, 1], NotificationCode::UpdateMessage(UpdateSubcode::InvalidNextHop)),
+        (&[0xc0, 16, 7, 0, 0, 0, 0, 0, 0, 0], NotificationCode::UpdateMessage(UpdateSubcode::OptionalAttribute)),
+        (&[0x90, 14, 0, 4, 0, 1, 133, 0], NotificationCode::UpdateMessage(UpdateSubcode::OptionalAttribute)),
     ];
     for (bad, kind) in table {
         assert_eq!(data(&[AS_PATH, bad]), (kind, bad.to_vec()));
     }
     // A malformed AS_PATH or attribute list has no data.
-    assert_eq!(data(&[ORIGIN, &[0x40, 2, 1, 2]]), (Notification::UPDATE_AS_PATH, vec![]));
-    assert_eq!(data(&[ORIGIN, &[0xc0, 8, 9, 0]]), (Notification::UPDATE_ATTRIBUTE_LIST, vec![]));
+    assert_eq!(
+        data(&[ORIGIN, &[0x40, 2, 1, 2]]),
+        (NotificationCode::UpdateMessage(UpdateSubcode::MalformedAsPath), vec![])
+    );
+    assert_eq!(
+        data(&[ORIGIN, &[0xc0, 8, 9, 0]]),
+        (NotificationCode::UpdateMessage(UpdateSubcode::MalformedAttributeList), vec![])
+    );
     // Missing: its type. Announced by an attribute without rules, so there is nothing to withdraw.
-    assert_eq!(data(&[ORIGIN, &reach(&[])]), (Notification::UPDATE_MISSING, vec![2]));
+    assert_eq!(
+        data(&[ORIGIN, &reach(&[])]),
+        (NotificationCode::UpdateMessage(UpdateSubcode::MissingAttribute), vec![2])
+    );
 }
 
 #[test]
@@ -259,23 +271,26 @@ fn the_next_hop_of_flowspec_is_ignored_whatever_its_length() {
 
 #[test]
 fn what_ends_the_session() {
-    let reset = |body: &[u8]| decoded(body).unwrap_err().0.kind();
+    let reset = |body: &[u8]| decoded(body).unwrap_err().0.code;
     let good = body(&[], &[ORIGIN, AS_PATH, &reach(RULE)], &[]);
     let mut lengths = good.clone();
     lengths[3] += 1;
-    assert_eq!(reset(&lengths), Notification::UPDATE_ATTRIBUTE_LIST);
+    assert_eq!(reset(&lengths), NotificationCode::UpdateMessage(UpdateSubcode::MalformedAttributeList));
     let twice = body(&[], &[ORIGIN, AS_PATH, &reach(RULE), &reach(RULE)], &[]);
-    assert_eq!(reset(&twice), Notification::UPDATE_ATTRIBUTE_LIST);
+    assert_eq!(reset(&twice), NotificationCode::UpdateMessage(UpdateSubcode::MalformedAttributeList));
     let unknown = body(&[], &[ORIGIN, AS_PATH, &reach(RULE), &[0x40, 99, 1, 5]], &[]);
     let (notification, _) = decoded(&unknown).unwrap_err();
-    assert_eq!((notification.kind(), notification.data), (Notification::UPDATE_UNRECOGNIZED, vec![0x40, 99, 1, 5]));
+    assert_eq!(
+        (notification.code, notification.data),
+        (NotificationCode::UpdateMessage(UpdateSubcode::UnrecognizedAttribute), vec![0x40, 99, 1, 5])
+    );
     let short = body(&[], &[ORIGIN, AS_PATH, &[0x80, 14, 4, 0, 1, 133, 0]], &[]);
-    assert_eq!(reset(&short), Notification::UPDATE_OPTIONAL);
+    assert_eq!(reset(&short), NotificationCode::UpdateMessage(UpdateSubcode::OptionalAttribute));
     let prefix = body(&[], &[ORIGIN, AS_PATH, NEXT_HOP], &[33, 1, 2, 3, 4, 5]);
-    assert_eq!(reset(&prefix), Notification::UPDATE_NETWORK);
+    assert_eq!(reset(&prefix), NotificationCode::UpdateMessage(UpdateSubcode::InvalidNetworkField));
     // An error, and no announced route in sight that could be withdrawn for it (RFC 7606 §5.2).
     let nothing = body(&[], &[&[0x40, 1, 1, 7], AS_PATH], &[]);
-    assert_eq!(reset(&nothing), Notification::UPDATE_ORIGIN);
+    assert_eq!(reset(&nothing), NotificationCode::UpdateMessage(UpdateSubcode::InvalidOrigin));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::attribute::PathAttributes;
-use crate::message::{Framer, MAX_EXTENDED_MESSAGE, Notification, message_kind};
+use crate::message::{Framer, MAX_EXTENDED_MESSAGE, MessageType, Notification};
 use crate::route::Destination;
 use crate::update::attributes::{Context, split_update};
 use crate::update::error::{UpdateError, UpdateErrorKind};
@@ -67,8 +67,8 @@ pub enum NotAnUpdate {
     #[error("{0}")]
     Header(Notification),
     /// Another message.
-    #[error("a message of type {0}, not an UPDATE")]
-    Type(u8),
+    #[error("a message of type {}, not an UPDATE", .0.number())]
+    Type(MessageType),
     /// The message goes on behind the octets given.
     #[error("the message is cut off after {0} octets")]
     Truncated(usize),
@@ -86,8 +86,8 @@ pub fn decode_update(message: &[u8], options: &DecodeOptions) -> Result<DecodedU
     framer.set_max(MAX_EXTENDED_MESSAGE);
     framer.push(message);
     let frame = framer.next_frame().map_err(NotAnUpdate::Header)?.ok_or(NotAnUpdate::Truncated(message.len()))?;
-    if frame.kind != message_kind::UPDATE {
-        return Err(NotAnUpdate::Type(frame.kind));
+    if frame.message_type != MessageType::Update {
+        return Err(NotAnUpdate::Type(frame.message_type));
     }
     if frame.octets.len() < message.len() {
         return Err(NotAnUpdate::Trailing(message.len() - frame.octets.len()));

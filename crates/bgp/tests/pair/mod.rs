@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use bgp::{
-    AfiSafi, Cease, ConnId, Direction, Down, DownReason, Event, Negotiated, Notification, Output, PathAttributes,
-    PeerAs, PeerConfig, RouteKey, Session, State, Update,
+    AfiSafi, Cease, CeaseSubcode, ConnId, Direction, Down, DownReason, Event, Negotiated, Notification, Output,
+    PathAttributes, PeerAs, PeerConfig, RouteKey, Session, State, Update,
 };
 use flowspec::{Action, Comparison, ComponentType, Family, Nlri, NumericOp, Prefix, Rate};
 use std::net::Ipv4Addr;
@@ -66,8 +66,8 @@ pub fn config(asn: u32, id: u8) -> PeerConfig {
     PeerConfig::new(asn, Ipv4Addr::new(192, 0, 2, id), PeerAs::Any)
 }
 
-pub fn cease(code: (u8, u8), text: &str) -> Cease {
-    Cease { code, communication: text.to_owned() }
+pub fn cease(subcode: CeaseSubcode, text: &str) -> Cease {
+    Cease { subcode, communication: text.to_owned() }
 }
 
 impl Pair {

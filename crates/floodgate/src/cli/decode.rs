@@ -322,7 +322,7 @@ fn messages(framing: &Framing, item: &Item, octets: &[u8], report: &mut Report) 
             Ok(decoded) => update(&decoded, base + at, item, report)?,
             Err(NotAnUpdate::Type(kind)) if len < octets.len() || name_others => {
                 if !report.json {
-                    report.output.line(message_name(kind))?;
+                    report.output.line(kind.name())?;
                 }
             }
             Err(error) => {
@@ -330,7 +330,7 @@ fn messages(framing: &Framing, item: &Item, octets: &[u8], report: &mut Report) 
                     NotAnUpdate::Header(_) if !message.starts_with(&MARKER) => {
                         "no BGP message: it would begin with 16 octets ff".to_owned()
                     }
-                    NotAnUpdate::Type(kind) => format!("{}, not an UPDATE", message_name(kind)),
+                    NotAnUpdate::Type(kind) => format!("{kind}, not an UPDATE"),
                     NotAnUpdate::Header(_) | NotAnUpdate::Truncated(_) | NotAnUpdate::Trailing(_) => error.to_string(),
                 };
                 report.failure(item, ErrorObject { kind: "not-an-update", offset: base + at, message })?;
@@ -339,17 +339,6 @@ fn messages(framing: &Framing, item: &Item, octets: &[u8], report: &mut Report) 
         at += len;
     }
     Ok(())
-}
-
-const fn message_name(kind: u8) -> &'static str {
-    match kind {
-        1 => "OPEN",
-        2 => "UPDATE",
-        3 => "NOTIFICATION",
-        4 => "KEEPALIVE",
-        5 => "ROUTE-REFRESH",
-        _ => "a message of unknown type",
-    }
 }
 
 /// A whole message: what it announces and withdraws, its attributes, and all that is wrong with it. It starts `at` so many octets

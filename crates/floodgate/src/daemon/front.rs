@@ -78,9 +78,9 @@ impl Front {
     }
 
     /// Ends one session.
-    pub(super) async fn reset(&self, peer: PeerId, code: (u8, u8)) {
+    pub(super) async fn reset(&self, peer: PeerId, subcode: bgp::CeaseSubcode) {
         match self {
-            Front::Bgp(peers) => peers.reset(peer, code).await,
+            Front::Bgp(peers) => peers.reset(peer, subcode).await,
             Front::Exabgp(_) => tracing::warn!("on-excess = \"close\": ExaBGP's sessions are not ours to close"),
         }
     }

@@ -4,7 +4,7 @@
 use super::convert;
 use super::peer_table::PeerEntry;
 use crate::config::StaleUntil;
-use bgp::{AfiSafi, DownReason, Negotiated, Notification, StaleFamily};
+use bgp::{AfiSafi, CeaseSubcode, DownReason, Negotiated, NotificationCode, StaleFamily};
 use engine::{Engine, PeerId, Retention, Timestamp};
 
 /// One peer, and what its session does to its routes.
@@ -27,7 +27,7 @@ pub(super) enum Refresh {
 
 /// Whether a session ends by our own doing: its routes then stay for as long as its return may take, whatever the peer offered.
 pub(super) fn is_ours(reason: &DownReason) -> bool {
-    matches!(reason, DownReason::Sent(notification) if notification.kind() == Notification::CEASE_CONFIG_CHANGE)
+    matches!(reason, DownReason::Sent(notification) if notification.code == NotificationCode::Cease(CeaseSubcode::ConfigurationChange))
 }
 
 impl PeerRoutes<'_> {

@@ -227,7 +227,7 @@ impl Supervisor {
                     let _ = answer.send(outcome);
                 }
                 Some(wish) = self.wishes.recv() => match wish {
-                    core::Wish::Reset(peer, code) => self.front.reset(peer, code).await,
+                    core::Wish::Reset(peer, subcode) => self.front.reset(peer, subcode).await,
                 },
                 request = self.front.request() => match request {
                     Some(Request::Introduce(neighbor, answer)) => {

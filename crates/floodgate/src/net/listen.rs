@@ -2,7 +2,7 @@
 
 use super::goodbye::Goodbyes;
 use super::socket::{self, Distance, SocketError, least_ttl, to_canonical};
-use bgp::{Message, Notification};
+use bgp::{CeaseSubcode, Message, Notification};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -173,7 +173,7 @@ impl Listeners {
 /// Cease, Connection Rejected (RFC 4486 §4).
 fn rejection() -> VecDeque<u8> {
     let mut octets = Vec::new();
-    Message::Notification(Notification::new(Notification::CEASE_REJECTED)).encode_to(&mut octets);
+    Message::Notification(Notification::new(CeaseSubcode::ConnectionRejected)).encode_to(&mut octets);
     octets.into()
 }
 

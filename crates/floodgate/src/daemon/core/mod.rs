@@ -77,8 +77,8 @@ pub(in crate::daemon) enum Change {
 /// What the core wants from the supervisor.
 #[derive(Debug)]
 pub(in crate::daemon) enum Wish {
-    /// End this session with this NOTIFICATION.
-    Reset(PeerId, (u8, u8)),
+    /// End this session with a Cease of this subcode.
+    Reset(PeerId, bgp::CeaseSubcode),
 }
 
 /// What the core starts with.

@@ -7,7 +7,7 @@ use crate::daemon::retention::{self, PeerRoutes, Refresh};
 use crate::events::{About, Kind, timestamp};
 use crate::net::{FromPeer, News, PeerId};
 use bgp::{
-    AfiSafi, Destination, FamilyNumbers, Negotiated, Notification, Output, RefreshKind, RouteKey, StaleFamily, Update,
+    AfiSafi, CeaseSubcode, Destination, FamilyNumbers, Negotiated, Output, RefreshKind, RouteKey, StaleFamily, Update,
 };
 use engine::Announced;
 use engine::guard::OnExcess;
@@ -303,7 +303,7 @@ impl Core {
         self.history.record(Kind::Bulk, about);
         if policy == OnExcess::Close {
             // A full queue means that the supervisor is already busy closing sessions.
-            let _ = self.wishes.try_send(Wish::Reset(peer, Notification::CEASE_PREFIXES));
+            let _ = self.wishes.try_send(Wish::Reset(peer, CeaseSubcode::MaximumPrefixes));
         }
     }
 }

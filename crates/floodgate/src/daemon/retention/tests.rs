@@ -9,7 +9,7 @@ use super::*;
 use crate::config::Config;
 use crate::daemon::peer_table::PeerTable;
 use crate::net;
-use bgp::{Destination, Event, FamilyNumbers, GracefulRestart, Output, PeerConfig, RefreshKind};
+use bgp::{CeaseSubcode, Destination, Event, FamilyNumbers, GracefulRestart, Output, PeerConfig, RefreshKind};
 use engine::EngineConfig;
 use engine::capability::Capabilities;
 use engine::plan::Applied;
@@ -55,9 +55,9 @@ enum Step {
     /// What the peer sends is lost, until our hold timer has expired. Nothing gets through then.
     Choke,
     /// The peer ends the session with this NOTIFICATION.
-    Theirs((u8, u8)),
+    Theirs(CeaseSubcode),
     /// We do.
-    Ours((u8, u8)),
+    Ours(CeaseSubcode),
     /// These octets come as the body of an UPDATE.
     Raw(&'static [u8]),
     /// The peer's program dies and starts again, unnoticed until it connects.
@@ -204,13 +204,13 @@ impl Night {
                 self.pair.unreachable = true;
                 return self.down();
             }
-            Theirs(code) => {
+            Theirs(subcode) => {
                 self.pair.unreachable = true;
-                self.pair.handle(B, Event::Reset(cease(*code, "")));
+                self.pair.handle(B, Event::Reset(cease(*subcode, "")));
             }
-            Ours(code) => {
+            Ours(subcode) => {
                 self.pair.unreachable = true;
-                self.pair.handle(A, Event::Reset(cease(*code, "")));
+                self.pair.handle(A, Event::Reset(cease(*subcode, "")));
             }
             Raw(body) => {
                 let length = (19 + body.len() as u16).to_be_bytes();
@@ -246,7 +246,6 @@ const HOLD: &str = "hold-on-loss = \"10m\"";
 const BY_THE_LETTER: &str = "stale-until = \"f-bit\"";
 
 fn nights() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
-    use bgp::Notification as N;
     let full = || vec![Feed(0..200), EndOfRib, Dropped(200, 0)];
     let then = |steps: &[Step]| [full(), steps.to_vec()].concat();
     let mut nights = vec![
@@ -431,27 +430,40 @@ fn nights() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
             then(&[Cut, Back, Feed(0..50), Raw(OVERRUN), Dropped(200, 200)]),
         ),
     ];
-    for (name, offer, code, kept) in [
-        ("6/4 with both N bits", WITH_N, N::CEASE_RESET, 200),
-        ("6/6 with both N bits", WITH_N, N::CEASE_CONFIG_CHANGE, 200),
-        ("6/8 with both N bits", WITH_N, N::CEASE_RESOURCES, 200),
-        ("6/2 as a Hard Reset", WITH_N, N::CEASE_SHUTDOWN, 0),
-        ("6/4 without", PLAIN, N::CEASE_RESET, 0),
-        ("6/4 of a peer that has nothing", Offer::Nothing, N::CEASE_RESET, 0),
+    for (name, offer, subcode, kept) in [
+        ("6/4 with both N bits", WITH_N, CeaseSubcode::AdministrativeReset, 200),
+        ("6/6 with both N bits", WITH_N, CeaseSubcode::ConfigurationChange, 200),
+        ("6/8 with both N bits", WITH_N, CeaseSubcode::OutOfResources, 200),
+        ("6/2 as a Hard Reset", WITH_N, CeaseSubcode::AdministrativeShutdown, 0),
+        ("6/4 without", PLAIN, CeaseSubcode::AdministrativeReset, 0),
+        ("6/4 of a peer that has nothing", Offer::Nothing, CeaseSubcode::AdministrativeReset, 0),
     ] {
-        nights.push((name, offer, "", then(&[Theirs(code), Dropped(kept, kept)])));
-        nights.push((name, offer, HOLD, then(&[Theirs(code), Dropped(200, 200)])));
+        nights.push((name, offer, "", then(&[Theirs(subcode), Dropped(kept, kept)])));
+        nights.push((name, offer, HOLD, then(&[Theirs(subcode), Dropped(200, 200)])));
     }
     for offer in [WITH_N, PLAIN, Offer::Nothing] {
-        let ours = then(&[Ours(N::CEASE_CONFIG_CHANGE), Dropped(200, 200), Back, Feed(0..3), EndOfRib, Dropped(3, 0)]);
+        let ours = then(&[
+            Ours(CeaseSubcode::ConfigurationChange),
+            Dropped(200, 200),
+            Back,
+            Feed(0..3),
+            EndOfRib,
+            Dropped(3, 0),
+        ]);
         nights.push(("a changed setting of ours", offer, "", ours));
-        nights.push(("we end it for good", offer, "", then(&[Ours(N::CEASE_PREFIXES), Dropped(0, 0)])));
+        nights.push(("we end it for good", offer, "", then(&[Ours(CeaseSubcode::MaximumPrefixes), Dropped(0, 0)])));
     }
     nights.push((
         "6/4, and lost again before End-of-RIB",
         WITH_N,
         "",
-        then(&[Theirs(N::CEASE_RESET), Back, Feed(0..50), Theirs(N::CEASE_RESET), Dropped(200, 200)]),
+        then(&[
+            Theirs(CeaseSubcode::AdministrativeReset),
+            Back,
+            Feed(0..50),
+            Theirs(CeaseSubcode::AdministrativeReset),
+            Dropped(200, 200),
+        ]),
     ));
     nights
 }
