@@ -8,7 +8,7 @@ mod rules;
 
 use anyhow::Result;
 use dataplane::xdp::testing::Harness;
-use flowspec::arbitrary::{PacketShape, Seed, random_rule, random_rules};
+use flowspec::testing::{PacketShape, Seed, random_rule, random_rules};
 use flowspec::{IpVersion, Nlri, Rule};
 use rules::{Tally, alike, check, compiled, frame_for, ruleset, shape, spaces_of};
 use std::collections::BTreeMap;

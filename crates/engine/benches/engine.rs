@@ -6,7 +6,7 @@
 use engine::capability::Capabilities;
 use engine::plan::Applied;
 use engine::protection::Protection;
-use engine::{Change, Engine, EngineConfig, PeerConfig, PeerId, Route, Timestamp};
+use engine::{Engine, EngineConfig, PeerConfig, PeerId, Route, Timestamp, Transaction};
 use flowspec::Nlri;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
@@ -111,9 +111,9 @@ fn measure(count: u32) -> Vec<(&'static str, Duration)> {
     announce(&mut engine, rules);
     let announced = start.elapsed();
     let start = Stopwatch::start();
-    let change = engine.take_change();
+    let change = engine.next_transaction();
     let planned = start.elapsed();
-    assert!(matches!(change, Some(Change::Plan(plan)) if plan.upsert.len() == count as usize));
+    assert!(matches!(change, Some(Transaction::Plan(plan)) if plan.upsert.len() == count as usize));
     engine.applied(&Applied::default());
     let mut times = singles(&mut engine, count);
     times.sort_unstable();
@@ -123,13 +123,13 @@ fn measure(count: u32) -> Vec<(&'static str, Duration)> {
     assert_eq!(states[0].1, u64::from(count));
     let start = Stopwatch::start();
     engine.reload();
-    let full = engine.take_change();
+    let full = engine.next_transaction();
     let loaded = start.elapsed();
     engine.applied(&Applied::default());
     drop(full);
     let start = Stopwatch::start();
     engine.peer_down(PEER, &[], NOW);
-    engine.take_change();
+    engine.next_transaction();
     let gone = start.elapsed();
     vec![
         ("announce all", announced),
@@ -147,7 +147,7 @@ fn memory(count: u32) -> [(&'static str, usize); 2] {
     let before = IN_USE.load(Ordering::Relaxed);
     let mut engine = empty();
     announce(&mut engine, rules(count));
-    let plan = engine.take_change();
+    let plan = engine.next_transaction();
     engine.applied(&Applied::default());
     let with_plan = IN_USE.load(Ordering::Relaxed) - before;
     drop(plan);
@@ -158,7 +158,7 @@ fn memory(count: u32) -> [(&'static str, usize); 2] {
 /// With the first full load behind it.
 fn empty() -> Engine {
     let mut engine = engine();
-    engine.take_change();
+    engine.next_transaction();
     engine.applied(&Applied::default());
     engine
 }
@@ -176,12 +176,12 @@ fn singles(engine: &mut Engine, count: u32) -> Vec<Duration> {
         let nlri = Arc::new(nlri);
         let start = Instant::now();
         engine.announce(PEER, nlri.clone(), None, route, NOW, None);
-        let change = engine.take_change();
+        let change = engine.next_transaction();
         times.push(start.elapsed());
-        assert!(matches!(change, Some(Change::Plan(plan)) if plan.upsert.len() == 1));
+        assert!(matches!(change, Some(Transaction::Plan(plan)) if plan.upsert.len() == 1));
         engine.applied(&Applied::default());
         engine.withdraw(PEER, nlri, None);
-        engine.take_change();
+        engine.next_transaction();
         engine.applied(&Applied::default());
     }
     times
@@ -204,8 +204,8 @@ fn engine() -> Engine {
     })
 }
 
-fn policy() -> engine::guard::Policy {
-    engine::guard::Policy { without_destination: true, ..Default::default() }
+fn policy() -> engine::import_policy::ImportPolicy {
+    engine::import_policy::ImportPolicy { without_destination: true, ..Default::default() }
 }
 
 /// Different rules in no order; one in eight limits, each at its own rate.

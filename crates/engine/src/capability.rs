@@ -54,7 +54,7 @@ pub struct ActionAbility {
 
 /// Particulars in which a data plane can do less than its abilities say. The default has none.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Gaps {
+pub struct Limitations {
     /// Values that no entry can hold: where the data plane uses a number for something else, such as protocol 0 for any protocol.
     pub values: Vec<(IpVersion, ComponentType, u32)>,
     /// An ICMP code can be matched only together with one ICMP type.
@@ -132,7 +132,7 @@ pub struct Capabilities {
     /// Entries of one rule may overlap, since a packet meets only the first that it matches.
     pub overlap: bool,
     /// What it cannot do all the same.
-    pub gaps: Gaps,
+    pub limitations: Limitations,
 }
 
 impl Capabilities {
@@ -161,7 +161,7 @@ impl Capabilities {
             max_entries_per_rule: u64::MAX,
             cost: EntryCost::default(),
             overlap: false,
-            gaps: Gaps::default(),
+            limitations: Limitations::default(),
         }
     }
 

@@ -3,19 +3,19 @@
 //! The rule's [`Space`] is cut along its fields into parts (pairwise disjoint, unless the data plane needs no such thing), each within what one entry can express. The parts are
 //! counted before they are made.
 
-use crate::capability::{Capabilities, Gaps};
-use crate::guard::InterfaceSets;
+use crate::capability::{Capabilities, Limitations};
+use crate::import_policy::InterfaceSets;
 use crate::plan::CompiledRule;
 use crate::precedence::Exceptions;
 use flowspec::{Action, Effect, IpVersion, Nlri, Policing, Redirect, Rule, Space};
 use std::sync::Arc;
 
 mod addresses;
-mod gaps;
+mod limitations;
 mod parts;
 mod refusal;
 
-pub use refusal::{ActionKind, Refusal, RefusalKind};
+pub use refusal::{Refusal, RefusalKind, UnsupportedAction};
 
 /// What the compiler makes of a rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,12 +107,12 @@ pub(crate) fn entries(
     }
     check_actions(effect, capabilities).map_err(refuse)?;
     let limited = matches!(effect.policing, Policing::Limit { .. });
-    let entries = if limited && !capabilities.actions.shared_policer && capabilities.gaps.short_ranges > 0 {
+    let entries = if limited && !capabilities.actions.shared_policer && capabilities.limitations.short_ranges > 0 {
         // One policer is for one entry: a range of its own is the only way.
-        let gaps = Gaps { short_ranges: 0, ..capabilities.gaps.clone() };
-        cut(space, &Capabilities { gaps, ..capabilities.clone() })
+        let limitations = Limitations { short_ranges: 0, ..capabilities.limitations.clone() };
+        split_into_entries(space, &Capabilities { limitations, ..capabilities.clone() })
     } else {
-        cut(space, capabilities)
+        split_into_entries(space, capabilities)
     }
     .map_err(refuse)?;
     if limited && entries.len() > 1 && !capabilities.actions.shared_policer {
@@ -129,12 +129,12 @@ pub(crate) fn entries(
 ///
 /// # Errors
 /// Why it cannot.
-pub fn cut(space: Space, capabilities: &Capabilities) -> Result<Vec<Space>, RefusalKind> {
+pub fn split_into_entries(space: Space, capabilities: &Capabilities) -> Result<Vec<Space>, RefusalKind> {
     if space.is_empty() {
         return Ok(Vec::new());
     }
     addresses::check(&space, capabilities)?;
-    parts::cut(gaps::check(space, capabilities)?, capabilities)
+    parts::cut(limitations::check(space, capabilities)?, capabilities)
 }
 
 fn check_actions(effect: &Effect, capabilities: &Capabilities) -> Result<(), RefusalKind> {
@@ -151,20 +151,20 @@ fn check_actions(effect: &Effect, capabilities: &Capabilities) -> Result<(), Ref
         Some(Redirect::UnknownNextHop { .. }) => return Err(RefusalKind::UnknownNextHop),
     }
     let wanted = [
-        (matches!(effect.policing, Policing::Discard), can.discard, ActionKind::Discard),
-        (bytes, can.rate_bytes, ActionKind::RateBytes),
-        (packets, can.rate_packets, ActionKind::RatePackets),
-        (effect.mark.is_some(), can.mark, ActionKind::Mark),
-        (effect.sample, can.sample, ActionKind::Sample),
-        (address, can.redirect_address, ActionKind::RedirectAddress),
-        (copy, can.copy_address, ActionKind::CopyAddress),
-        (vrf, can.redirect_vrf, ActionKind::RedirectVrf),
-        (effect.continues, can.continues, ActionKind::Continue),
-        (effect.continues && effect.mark.is_some(), can.mark_continues, ActionKind::MarkContinue),
+        (matches!(effect.policing, Policing::Discard), can.discard, UnsupportedAction::Discard),
+        (bytes, can.rate_bytes, UnsupportedAction::RateBytes),
+        (packets, can.rate_packets, UnsupportedAction::RatePackets),
+        (effect.mark.is_some(), can.mark, UnsupportedAction::Mark),
+        (effect.sample, can.sample, UnsupportedAction::Sample),
+        (address, can.redirect_address, UnsupportedAction::RedirectAddress),
+        (copy, can.copy_address, UnsupportedAction::CopyAddress),
+        (vrf, can.redirect_vrf, UnsupportedAction::RedirectVrf),
+        (effect.continues, can.continues, UnsupportedAction::Continue),
+        (effect.continues && effect.mark.is_some(), can.mark_continues, UnsupportedAction::MarkContinue),
     ];
     match wanted.into_iter().find(|&(wanted, can, _)| wanted && !can) {
         Some((_, _, kind)) => Err(RefusalKind::Action(kind)),
-        None if capabilities.gaps.one_action
+        None if capabilities.limitations.one_action
             && [bytes, packets, effect.mark.is_some()].map(usize::from).iter().sum::<usize>() > 1 =>
         {
             Err(RefusalKind::SeveralActions)

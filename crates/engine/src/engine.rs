@@ -5,7 +5,7 @@
 
 use crate::capability::Capabilities;
 use crate::compile;
-use crate::guard::OnExcess;
+use crate::import_policy::OnExcess;
 use crate::key::RuleKey;
 use crate::peer::{PeerConfig, PeerCounts, Peers};
 use crate::plan::Ruleset;
@@ -30,11 +30,11 @@ mod stale;
 mod tests;
 mod view;
 
-pub use change::Change;
+pub use change::Transaction;
 pub use rejected::Rejected;
 pub use snapshot::{InvalidSnapshot, SnapshotPath};
 pub use stale::Retention;
-pub use view::{PathView, RuleView};
+pub use view::{PathRef, RuleRef};
 
 /// What the engine is told by the configuration and by the data plane.
 #[derive(Clone, Debug)]
@@ -50,16 +50,16 @@ pub struct EngineConfig {
     pub monitor: bool,
 }
 
-/// What became of an announcement.
+/// How an announcement changed the Adj-RIB-In.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Announced {
-    /// It is new, or says something new.
-    Taken,
-    /// It was known.
-    Known,
+pub enum AnnounceOutcome {
+    /// It is new, or differs from what the peer announced before.
+    Changed,
+    /// The peer had announced exactly this before.
+    Unchanged,
     /// It is beyond the peer's limit; what happens now is policy.
-    Excess(OnExcess),
-    /// It is far beyond the peer's limit and not held.
+    OverLimit(OnExcess),
+    /// It is so far beyond the peer's limit that it is not kept.
     Dropped,
     /// The peer is not configured: nothing was done.
     UnknownPeer,
@@ -147,8 +147,8 @@ impl Engine {
         route: Arc<Route>,
         now: Timestamp,
         expires: Option<Timestamp>,
-    ) -> Announced {
-        let Some(known_peer) = self.peers.0.get_mut(&peer) else { return Announced::UnknownPeer };
+    ) -> AnnounceOutcome {
+        let Some(known_peer) = self.peers.0.get_mut(&peer) else { return AnnounceOutcome::UnknownPeer };
         let policy = known_peer.config.policy.as_ref();
         let lifetime = policy.and_then(|policy| policy.max_lifetime);
         let deadline = expires.into_iter().chain(lifetime.map(|seconds| now.plus(seconds))).min();
@@ -185,22 +185,22 @@ impl Engine {
             if changed || was_stale || prolonged {
                 record.mark(&key, dirty);
             }
-            return if changed { Announced::Taken } else { Announced::Known };
+            return if changed { AnnounceOutcome::Changed } else { AnnounceOutcome::Unchanged };
         }
         // Even without a path: a record that was only just made has to go again.
         record.mark(&key, dirty);
         let mut path = Path::new(peer, path_id, route, now);
         path.deadline = deadline;
-        let mut outcome = Announced::Taken;
+        let mut outcome = AnnounceOutcome::Changed;
         let counts = &mut known_peer.counts;
         if let Some((policy, limit)) = policy.and_then(|policy| Some((policy, policy.max_rules?)))
             && counts.rules - counts.excess >= limit
         {
-            outcome = Announced::Excess(policy.on_excess);
+            outcome = AnnounceOutcome::OverLimit(policy.on_excess);
             if policy.on_excess != OnExcess::Warn {
                 if counts.rules >= limit.saturating_mul(2).saturating_add(1000) {
                     counts.dropped += 1;
-                    return Announced::Dropped;
+                    return AnnounceOutcome::Dropped;
                 }
                 path.excess = true;
                 counts.excess += 1;
@@ -329,7 +329,7 @@ impl Engine {
         self.unprotected.clear();
         let mut entries = Vec::new();
         for item in self.protection.items() {
-            match compile::cut(item.space.clone(), &self.capabilities) {
+            match compile::split_into_entries(item.space.clone(), &self.capabilities) {
                 Ok(parts) => entries.extend(parts),
                 Err(kind) => {
                     let refusal = compile::Refusal::new(kind, &self.capabilities);

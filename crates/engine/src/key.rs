@@ -119,7 +119,7 @@ fn destination_class(prefix: &Prefix) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flowspec::arbitrary::{Seed, Shape, random_nlri};
+    use flowspec::testing::{Seed, Shape, random_nlri};
 
     /// Random rules of both versions; many share beginnings.
     fn keys(number: u64) -> Vec<RuleKey> {

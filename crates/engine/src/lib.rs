@@ -3,7 +3,7 @@
 //! # Tour
 //! - [`Engine`] is what the program talks to: routes go in, changes for the data plane come out, every rule has a state.
 //! - What a route is, and which of several is best: [`route`]. Whether a rule is feasible: [`validate`]. Whether its peer may ask for it:
-//!   [`guard`]. What nobody may touch: [`protection`].
+//!   [`import_policy`]. What nobody may touch: [`protection`].
 //! - What a data plane can do: [`capability`]. How a rule becomes entries of it, or is refused: [`compile`](mod@compile).
 //! - What crosses the border to it: [`plan`]. What became of a rule: [`state`].
 
@@ -12,7 +12,7 @@
 pub mod capability;
 pub mod compile;
 mod engine;
-pub mod guard;
+pub mod import_policy;
 mod key;
 pub mod notes;
 mod peer;
@@ -29,7 +29,8 @@ mod unicast;
 pub mod validate;
 
 pub use engine::{
-    Announced, Change, Engine, EngineConfig, InvalidSnapshot, PathView, Rejected, Retention, RuleView, SnapshotPath,
+    AnnounceOutcome, Engine, EngineConfig, InvalidSnapshot, PathRef, Rejected, Retention, RuleRef, SnapshotPath,
+    Transaction,
 };
 pub use peer::{PeerConfig, PeerCounts};
 pub use route::{PeerId, Route, RouteFamily, Timestamp};

@@ -1,7 +1,7 @@
 //! What deserves a look about a rule although it is enforced as the RFCs say.
 
 use crate::capability::Capabilities;
-use crate::guard::InterfaceSets;
+use crate::import_policy::InterfaceSets;
 use flowspec::{Action, Community, Effect, Policing, Rule};
 
 /// Sentences about the rule; mostly none. Of an interface set there is one only where it is ignored: otherwise the rule is refused.
@@ -21,7 +21,7 @@ pub fn notes(rule: &Rule, interface_sets: InterfaceSets, capabilities: &Capabili
         notes.push(text + accepts);
     }
     if let (Policing::Limit { bytes, packets }, Some((most_bytes, most_packets))) =
-        (effect.policing, capabilities.gaps.highest_rates)
+        (effect.policing, capabilities.limitations.highest_rates)
     {
         let name = &capabilities.name;
         if bytes.is_some_and(|rate| rate > most_bytes) {
@@ -59,7 +59,7 @@ fn may_be_action(community: Community) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::{Guarded, Policy};
+    use crate::import_policy::{ImportPolicy, PolicyRejection};
 
     fn rule(actions: &[Action]) -> Rule {
         let rule: Rule = "dst 192.0.2.1/32".parse().unwrap();
@@ -99,15 +99,15 @@ mod tests {
 
     #[test]
     fn a_policy_may_refuse_unknown_actions() {
-        let lenient = Policy::default();
-        let strict = Policy { unknown_actions: false, ..Policy::default() };
-        let check = |policy: &Policy, actions: &[Action]| {
+        let lenient = ImportPolicy::default();
+        let strict = ImportPolicy { unknown_actions: false, ..ImportPolicy::default() };
+        let check = |policy: &ImportPolicy, actions: &[Action]| {
             let rule = rule(actions);
             policy.check_actions(&rule.actions)
         };
         assert_eq!(check(&lenient, &[other(JUNIPER)]), Ok(()));
-        assert!(matches!(check(&strict, &[other(JUNIPER)]), Err(Guarded::UnknownAction(_))));
-        assert!(matches!(check(&strict, &[other(INTERFACE_SET)]), Err(Guarded::UnknownAction(_))));
+        assert!(matches!(check(&strict, &[other(JUNIPER)]), Err(PolicyRejection::UnknownAction(_))));
+        assert!(matches!(check(&strict, &[other(INTERFACE_SET)]), Err(PolicyRejection::UnknownAction(_))));
         assert_eq!(check(&strict, &[other(ROUTE_TARGET)]), Ok(()));
         assert_eq!(check(&strict, &[]), Ok(()));
     }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_rate_that_cannot_be_counted_is_told() {
         let mut capabilities = Capabilities::everything("test");
-        capabilities.gaps.highest_rates = Some((16e9, 1e9));
+        capabilities.limitations.highest_rates = Some((16e9, 1e9));
         let limit = |rate| rule(&[Action::RateBytes { asn: 0, rate: flowspec::Rate::new(rate).unwrap() }]);
         let told = notes(&limit(100e9), InterfaceSets::Refuse, &capabilities);
         assert_eq!(told, ["its rate is above the 128 Gbit/s that test can count: nothing is limited"]);

@@ -1,6 +1,6 @@
 //! The sources of routes: who they are, what they may do, and how much they sent.
 
-use crate::guard::Policy;
+use crate::import_policy::ImportPolicy;
 use crate::key::RuleKey;
 use crate::route::PeerId;
 use flowspec::PathId;
@@ -15,7 +15,7 @@ pub struct PeerConfig {
     /// It is in another AS (and not of our confederation).
     pub external: bool,
     /// What it may ask for. Without one, an external peer gives nothing (RFC 8212), and another may do anything.
-    pub policy: Option<Policy>,
+    pub policy: Option<ImportPolicy>,
 }
 
 impl PeerConfig {

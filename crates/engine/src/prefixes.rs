@@ -143,7 +143,7 @@ fn longest_match<B: Bits, T>(map: &BTreeMap<(B, u8), T>, address: B, mut length:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flowspec::arbitrary::Seed;
+    use flowspec::testing::Seed;
 
     /// Nested and neighbouring prefixes: few values in each octet.
     fn random_net(seed: &mut Seed) -> IpNet {

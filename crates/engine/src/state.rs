@@ -1,7 +1,7 @@
 //! What became of a rule, and why: every rule has one visible state.
 
 use crate::compile::Refusal;
-use crate::guard::Guarded;
+use crate::import_policy::PolicyRejection;
 use crate::validate::Infeasible;
 use flowspec::RuleId;
 
@@ -25,8 +25,8 @@ pub enum RuleState {
     },
     /// The data plane cannot enforce it exactly.
     Refused(Refusal),
-    /// Policy or protection does not let it in.
-    Guarded(Guarded),
+    /// ImportPolicy or protection does not let it in.
+    RejectedByPolicy(PolicyRejection),
     /// Validation failed.
     Infeasible(Infeasible),
     /// An earlier rule takes all its packets, so that it is not installed.
@@ -52,7 +52,7 @@ impl RuleState {
             RuleState::Installed { .. } => "installed",
             RuleState::Stale { .. } => "stale",
             RuleState::Refused(_) => "refused",
-            RuleState::Guarded(_) => "guarded",
+            RuleState::RejectedByPolicy(_) => "guarded",
             RuleState::Infeasible(_) => "infeasible",
             RuleState::Shadowed { .. } => "shadowed",
             RuleState::OverCapacity(_) => "over-capacity",
@@ -69,7 +69,7 @@ impl RuleState {
             }
             RuleState::Pending { paused: false } | RuleState::Installed { .. } => None,
             RuleState::Refused(refusal) => Some(refusal.to_string()),
-            RuleState::Guarded(guarded) => Some(guarded.to_string()),
+            RuleState::RejectedByPolicy(guarded) => Some(guarded.to_string()),
             RuleState::Infeasible(infeasible) => Some(infeasible.to_string()),
             RuleState::Shadowed { by } => Some(format!("the earlier rule {by} takes all its packets")),
             RuleState::OverCapacity(words) | RuleState::Failed(words) => Some(words.clone()),
@@ -80,7 +80,7 @@ impl RuleState {
     pub fn reason_code(&self) -> Option<&'static str> {
         match self {
             RuleState::Refused(refusal) => Some(refusal.kind.name()),
-            RuleState::Guarded(guarded) => Some(guarded.name()),
+            RuleState::RejectedByPolicy(guarded) => Some(guarded.name()),
             RuleState::Infeasible(infeasible) => Some(infeasible.name()),
             RuleState::Pending { paused: true } => Some("paused"),
             RuleState::Pending { paused: false }

@@ -2,7 +2,7 @@
 //! routes, the decision on it, and what the data plane was told.
 
 use crate::compile::Refusal;
-use crate::guard::Guarded;
+use crate::import_policy::PolicyRejection;
 use crate::key::RuleKey;
 use crate::plan::RuleFailure;
 use crate::precedence;
@@ -58,7 +58,7 @@ pub(crate) enum Base {
         refusal: Box<Refusal>,
         best: u16,
     },
-    Guarded(Box<Guarded>),
+    PolicyRejection(Box<PolicyRejection>),
     Infeasible(Box<Infeasible>),
 }
 
@@ -174,7 +174,7 @@ impl Record {
     pub(crate) fn wanted(&self) -> Option<&Arc<Route>> {
         match &self.base {
             Base::Wanted { route, .. } => Some(route),
-            Base::Undecided | Base::Refused { .. } | Base::Guarded(_) | Base::Infeasible(_) => None,
+            Base::Undecided | Base::Refused { .. } | Base::PolicyRejection(_) | Base::Infeasible(_) => None,
         }
     }
 
@@ -185,7 +185,7 @@ impl Record {
                 route
             }
             Base::Refused { route, .. } => route,
-            Base::Wanted { .. } | Base::Undecided | Base::Guarded(_) | Base::Infeasible(_) => return false,
+            Base::Wanted { .. } | Base::Undecided | Base::PolicyRejection(_) | Base::Infeasible(_) => return false,
         };
         key.nlri().is_some_and(|nlri| precedence::lets_off(nlri, &route.effect()))
     }

@@ -1,6 +1,6 @@
 //! Validation of a traffic filter against unicast routes: RFC 8955 §6 as changed by RFC 9117 §4.
 
-use crate::guard::FirstAs;
+use crate::import_policy::FirstAs;
 use crate::peer::Peers;
 use crate::prefixes::PrefixMap;
 use crate::route::{Path, RouteLoop};

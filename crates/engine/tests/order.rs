@@ -2,12 +2,12 @@
 //! same routes, and it is safe.
 
 use engine::capability::{Ability, Capabilities};
-use engine::guard::Policy;
+use engine::import_policy::ImportPolicy;
 use engine::plan::{Applied, CompiledRule, RuleFailure};
 use engine::protection::Protection;
 use engine::route::{AsPathFacts, PathFacts};
-use engine::{Change, Engine, EngineConfig, PeerConfig, PeerId, Retention, Route, RouteFamily, Timestamp};
-use flowspec::arbitrary::{Seed, Shape, random_rules};
+use engine::{Engine, EngineConfig, PeerConfig, PeerId, Retention, Route, RouteFamily, Timestamp, Transaction};
+use flowspec::testing::{Seed, Shape, random_rules};
 use flowspec::{Action, ComponentType, Family, IpVersion, Nlri, PathId, Rule};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,9 +21,14 @@ fn capabilities() -> Capabilities {
 }
 
 fn config() -> EngineConfig {
-    let validating =
-        Policy { validate: true, without_destination: true, shortest_v4: 0, shortest_v6: 0, ..Policy::default() };
-    let strict = Policy { shortest_v4: 20, shortest_v6: 20, ..Policy::default() };
+    let validating = ImportPolicy {
+        validate: true,
+        without_destination: true,
+        shortest_v4: 0,
+        shortest_v6: 0,
+        ..ImportPolicy::default()
+    };
+    let strict = ImportPolicy { shortest_v4: 20, shortest_v6: 20, ..ImportPolicy::default() };
     let peer = |last: u8, external, policy| PeerConfig { address: Some([192, 0, 2, last].into()), external, policy };
     let peers =
         [PeerConfig::local(), peer(1, false, None), peer(2, true, Some(validating)), peer(3, true, Some(strict))];
@@ -45,12 +50,12 @@ struct Table {
 }
 
 impl Table {
-    fn apply(&mut self, change: &Change) {
+    fn apply(&mut self, change: &Transaction) {
         match change {
-            Change::Full(full) => {
+            Transaction::Full(full) => {
                 self.rules = full.rules.iter().map(|rule| (rule.nlri.clone(), rule.clone())).collect();
             }
-            Change::Plan(plan) => {
+            Transaction::Plan(plan) => {
                 for nlri in &plan.remove {
                     assert!(self.rules.remove(nlri).is_some(), "removed what is not there: {nlri:?}");
                 }
@@ -67,7 +72,7 @@ struct History {
 }
 
 fn drain(engine: &mut Engine, table: &mut Table) {
-    while let Some(change) = engine.take_change() {
+    while let Some(change) = engine.next_transaction() {
         table.apply(&change);
         engine.applied(&Applied::default());
     }
@@ -199,7 +204,7 @@ fn any_history_ends_in_the_same_rules() {
         assert_eq!(rules_of(&table), rules_of(&fresh(&history, &mut seed)), "seed {number}");
         let full: Vec<_> = engine.full().rules.iter().map(|rule| CompiledRule::clone(rule)).collect();
         assert_eq!(rules_of(&table), full, "seed {number}");
-        assert!(!engine.has_change());
+        assert!(!engine.has_pending_changes());
         installed += full.len();
         engine.rules().for_each(|rule| *states.entry(rule.state().name()).or_insert(0) += 1);
     }
@@ -218,7 +223,7 @@ fn refusing_data_planes_end_in_the_same_rules() {
         let (mut engine, mut table, mut history) = (Engine::new(config()), Table::default(), History::default());
         for _ in 0..60 {
             step(&mut seed, &mut engine, &mut history, &rules);
-            let Some(change) = (seed.percent(50)).then(|| engine.take_change()).flatten() else { continue };
+            let Some(change) = (seed.percent(50)).then(|| engine.next_transaction()).flatten() else { continue };
             if seed.percent(30) {
                 engine.apply_failed("kernel says no");
                 failed += 1;
@@ -226,7 +231,7 @@ fn refusing_data_planes_end_in_the_same_rules() {
             }
             table.apply(&change);
             let mut applied = Applied::default();
-            if let Change::Plan(plan) = &change {
+            if let Transaction::Plan(plan) = &change {
                 for rule in plan.upsert.iter().filter(|_| seed.percent(30)) {
                     table.rules.remove(&rule.nlri);
                     applied.failures.push((rule.nlri.clone(), RuleFailure::Failed("no".to_owned())));
@@ -239,7 +244,7 @@ fn refusing_data_planes_end_in_the_same_rules() {
             engine.retry();
             drain(&mut engine, &mut table);
         }
-        assert!(!engine.has_trouble());
+        assert!(!engine.has_failures());
         // Where another path stands in for one that failed, that one is tried again with the next full load.
         engine.reload();
         drain(&mut engine, &mut table);

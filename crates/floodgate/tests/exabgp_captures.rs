@@ -151,7 +151,7 @@ fn shown(route: &RouteKey) -> String {
 /// What `fuzz/fuzz_targets/exabgp.rs` looks for at length: lines with octets changed, taken out, doubled and swapped are read or refused.
 #[test]
 fn damaged_lines_are_read_or_refused() {
-    let mut seed = flowspec::arbitrary::Seed::new(0xda);
+    let mut seed = flowspec::testing::Seed::new(0xda);
     let lines: Vec<String> = CAPTURES
         .iter()
         .flat_map(|c| text_of(&format!("{c}.jsonl")).lines().map(str::to_owned).collect::<Vec<_>>())

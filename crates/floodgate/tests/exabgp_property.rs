@@ -3,7 +3,7 @@
 
 use bgp::{Destination, RouteKey};
 use floodgate::exabgp::{Message, read};
-use flowspec::arbitrary::{Seed, Shape, random_nlri, random_rule};
+use flowspec::testing::{Seed, Shape, random_nlri, random_rule};
 use flowspec::{BitmaskOp, Community, Comparison, Component, ComponentType, IpVersion, Nlri, NumericOp, Prefix, Rule};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@
 //! - Packets: [`Packet`] is what a rule can ask of raw octets; [`Nlri::matches`] says whether it does, and why not; [`decide`] and
 //!   [`explain`] what a list of rules does to it. They are the oracle.
 //! - Sets: [`Space`] is the set of packets that a rule matches, canonical and field by field; back ends compile it.
-//! - Tests of others: `arbitrary` (a feature) makes random rules, and random packets that hit or just miss them.
+//! - Tests of others: `testing` (a feature) makes random rules, and random packets that hit or just miss them.
 //!
 //! # Example
 //! The second example of RFC 8955 §4.3, with a rate of 0:
@@ -57,8 +57,6 @@
 #![forbid(unsafe_code)]
 
 mod action;
-#[cfg(feature = "arbitrary")]
-pub mod arbitrary;
 mod builder;
 mod community;
 mod component;
@@ -74,6 +72,8 @@ mod prefix;
 mod rule;
 mod rule_id;
 pub mod space;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod text;
 mod walk;
 

@@ -1,6 +1,6 @@
 //! The oracle by examples: rule, packet, verdict and why.
 
-use flowspec::arbitrary::Draft;
+use flowspec::testing::Draft;
 use flowspec::{
     Action, BitmaskOp, Comparison, ComponentType as C, Decision, Effect, Family, Nlri, NumericOp, Packet, PacketError,
     Policing, Prefix, Rate, RouteDistinguisher, Rule, Scope, decide, explain,
@@ -161,7 +161,7 @@ fn ipv6_has_icmpv6_and_the_upper_layer_protocol() {
         verdict(&rule(C::IcmpType, 128), &Draft { protocol: 1, ..echo.clone() }),
         "icmp-type: ICMP is not ICMPv6"
     );
-    let extension = |header| flowspec::arbitrary::Extension { header, units: 2 };
+    let extension = |header| flowspec::testing::Extension { header, units: 2 };
     let long = Draft { extensions: vec![extension(0), extension(43)], inner_extensions: vec![extension(60)], ..echo };
     assert_eq!(verdict(&rule(C::Protocol, 58), &long), "matches");
     assert_eq!(verdict(&rule(C::Protocol, 0), &long), "proto: packet has 58, rule wants 0");

@@ -1,6 +1,6 @@
 //! Reading packets: what was drafted is what is read, and no octets whatever make it panic.
 
-use flowspec::arbitrary::{Draft, PacketShape, Seed, Shape, random_draft_for, random_rules};
+use flowspec::testing::{Draft, PacketShape, Seed, Shape, random_draft_for, random_rules};
 use flowspec::{EXTENSION_HEADERS, IpVersion, Packet};
 
 fn drafts(count: u64) -> impl Iterator<Item = (u64, Draft)> {

@@ -1,7 +1,7 @@
 //! Spaces against the oracle, and against each other: whatever a space claims must show on packets.
 
-use flowspec::arbitrary::{PacketShape, Seed, Shape, random_draft_for, random_nlri};
 use flowspec::space::{Encoding, EntryShape, Fields, FragmentPosition, IntervalSet};
+use flowspec::testing::{PacketShape, Seed, Shape, random_draft_for, random_nlri};
 use flowspec::{BitmaskOp, Comparison, ComponentType, Family, IpVersion, Nlri, NumericOp, Packet, Prefix, Space};
 use std::collections::HashSet;
 
@@ -100,7 +100,7 @@ fn port_relations_are_exact() {
         (builder.build().unwrap(), cuts)
     };
     let udp = |sport: u16, dport: u16| {
-        let mut draft = flowspec::arbitrary::Draft::new(17, [10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let mut draft = flowspec::testing::Draft::new(17, [10, 0, 0, 1].into(), [10, 0, 0, 2].into());
         (draft.source_port, draft.destination_port) = (sport, dport);
         Packet::from_ip(&draft.to_ip()).unwrap()
     };

@@ -1,8 +1,8 @@
 //! Rule sets and packets to measure with, the same in each run.
 
 use engine::plan::{CompiledRule, Ruleset};
-use flowspec::arbitrary::Seed;
 use flowspec::space::Space;
+use flowspec::testing::Seed;
 use flowspec::{Nlri, Prefix, Rule};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

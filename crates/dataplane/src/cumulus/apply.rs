@@ -11,7 +11,7 @@ use super::transcript::Transcript;
 use super::{capabilities, profile, store};
 use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, RuleFailure, Usage};
 use engine::capability::Capabilities;
-use engine::compile::cut;
+use engine::compile::split_into_entries;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::{Nlri, Policing, Space};
 use std::collections::BTreeMap;
@@ -180,7 +180,7 @@ impl Cumulus {
                 // No IPv6 rule will be there from which it would need protection.
                 continue;
             }
-            let cut = cut(space.clone(), &capabilities).map_err(|kind| {
+            let cut = split_into_entries(space.clone(), &capabilities).map_err(|kind| {
                 DataplaneError::Refused(format!("protected packets cannot be matched by the switch ({})", kind.name()))
             })?;
             parts.extend(cut);

@@ -2,7 +2,7 @@
 
 use super::release;
 use super::settings::Settings;
-use engine::capability::{Ability, ActionAbility, Capabilities, Gaps};
+use engine::capability::{Ability, ActionAbility, Capabilities, Limitations};
 use flowspec::space::FragmentSet;
 use flowspec::{ComponentType, IpVersion};
 
@@ -56,7 +56,7 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
         max_entries_per_rule: settings.max_entries_per_rule,
         cost: settings.entry_cost(),
         overlap: true,
-        gaps: Gaps {
+        limitations: Limitations {
             // Netfilter reads these two as "any".
             values: vec![(IpVersion::V4, ComponentType::Protocol, 0), (IpVersion::V4, ComponentType::IcmpType, 255)],
             icmp_code_needs_type: true,

@@ -98,7 +98,7 @@ pub fn capabilities() -> Capabilities {
     let mut capabilities = Capabilities::everything("nftables");
     capabilities.fields = [Ability::Range; 13];
     capabilities.max_entries_per_rule = program::MAX_MEMBERS as u64;
-    capabilities.gaps.highest_rates = Some((limit::MAX_BYTES, limit::MAX_PACKETS));
+    capabilities.limitations.highest_rates = Some((limit::MAX_BYTES, limit::MAX_PACKETS));
     capabilities.actions = ActionAbility {
         redirect_address: false,
         copy_address: false,

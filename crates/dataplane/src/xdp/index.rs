@@ -610,7 +610,7 @@ mod tests {
 
     #[test]
     fn the_parent_is_the_next_shorter_prefix_around() {
-        let mut seed = flowspec::arbitrary::Seed::new(4);
+        let mut seed = flowspec::testing::Seed::new(4);
         for _ in 0..200 {
             let mut index = Index::new(true);
             // Few bits, so that many are inside of others.

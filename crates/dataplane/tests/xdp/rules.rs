@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use dataplane::xdp::testing::{Harness, Outcome};
 use engine::plan::{CompiledRule, Ruleset};
-use flowspec::arbitrary::{PacketShape, Seed, Shape, random_draft_for};
 use flowspec::space::Space;
+use flowspec::testing::{PacketShape, Seed, Shape, random_draft_for};
 use flowspec::{Effect, IpVersion, Nlri, Packet, Policing, Redirect, Rule, Scope, decide};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

@@ -105,7 +105,7 @@ fn fields_to_cut<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Ve
             | ComponentType::Dscp
             | ComponentType::FlowLabel => numbers(space, field),
         };
-        let short = if Fields::PORTS.has(field) { capabilities.gaps.short_ranges } else { 0 };
+        let short = if Fields::PORTS.has(field) { capabilities.limitations.short_ranges } else { 0 };
         if !holds(ability, &numbers) || numbers.iter().any(|range| is_short(range, short)) {
             let parts = count(ability, &numbers, short);
             cuts.push(Cut {
@@ -226,9 +226,9 @@ fn split(ability: Ability, set: &IntervalSet, bits: u32, short: u64) -> Vec<Inte
 fn cut_tcp_flags<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Option<Cut<'a>>, RefusalKind> {
     let Some(set) = space.tcp_flags() else { return Ok(None) };
     let ability = capabilities.field(ComponentType::TcpFlags);
-    let hidden = if space.version() == IpVersion::V6 { capabilities.gaps.no_ipv6_flags } else { 0 };
+    let hidden = if space.version() == IpVersion::V6 { capabilities.limitations.no_ipv6_flags } else { 0 };
     let seen = capabilities.tcp_flag_bits & !hidden;
-    let set_only = capabilities.gaps.set_only_flags;
+    let set_only = capabilities.limitations.set_only_flags;
     let single_values = !matches!(ability, Ability::Set | Ability::Masked);
     if ability == Ability::Unsupported {
         return Err(RefusalKind::Field(ComponentType::TcpFlags));

@@ -35,7 +35,7 @@ pub enum RefusalKind {
     /// That an upper-layer header is there, whatever this field of it says.
     AnyValue(ComponentType),
     /// An action that it cannot carry out.
-    Action(ActionKind),
+    Action(UnsupportedAction),
     /// Actions that it can carry out one at a time.
     SeveralActions,
     /// The rule is limited to this set of interfaces ([`Action::InterfaceSet`]), and no data plane here has such sets.
@@ -63,7 +63,7 @@ pub enum RefusalKind {
 
 /// An action, for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ActionKind {
+pub enum UnsupportedAction {
     /// Discard.
     Discard,
     /// A limit in bytes.
@@ -154,19 +154,19 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl fmt::Display for ActionKind {
+impl fmt::Display for UnsupportedAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            ActionKind::Discard => "discard",
-            ActionKind::RateBytes => "a rate limit in bytes",
-            ActionKind::RatePackets => "a rate limit in packets",
-            ActionKind::Mark => "marking",
-            ActionKind::Sample => "sampling",
-            ActionKind::RedirectAddress => "redirection to an address",
-            ActionKind::CopyAddress => "copying to an address",
-            ActionKind::RedirectVrf => "redirection to a VRF",
-            ActionKind::Continue => "going on with the next rule",
-            ActionKind::MarkContinue => "marking and going on with the next rule",
+            UnsupportedAction::Discard => "discard",
+            UnsupportedAction::RateBytes => "a rate limit in bytes",
+            UnsupportedAction::RatePackets => "a rate limit in packets",
+            UnsupportedAction::Mark => "marking",
+            UnsupportedAction::Sample => "sampling",
+            UnsupportedAction::RedirectAddress => "redirection to an address",
+            UnsupportedAction::CopyAddress => "copying to an address",
+            UnsupportedAction::RedirectVrf => "redirection to a VRF",
+            UnsupportedAction::Continue => "going on with the next rule",
+            UnsupportedAction::MarkContinue => "marking and going on with the next rule",
         })
     }
 }

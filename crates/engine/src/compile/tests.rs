@@ -1,11 +1,11 @@
 //! Verdicts by table, and by random rules and packets.
 
 use super::*;
-use crate::capability::{Ability, Gaps};
+use crate::capability::{Ability, Limitations};
 use flowspec::ComponentType;
 use flowspec::Packet;
-use flowspec::arbitrary::{PacketShape, Seed, Shape, random_packet_for, random_rule};
 use flowspec::space::FragmentSet;
+use flowspec::testing::{PacketShape, Seed, Shape, random_packet_for, random_rule};
 
 /// A switch: values under masks, single ranges for ports, some kinds of fragment.
 fn switch() -> Capabilities {
@@ -31,8 +31,9 @@ fn switch() -> Capabilities {
 
 /// The same, with few ranges of ports, and with flags that can only be asked to be set, and not in IPv6.
 fn scarce() -> Capabilities {
-    let gaps = Gaps { short_ranges: 5, set_only_flags: 0xc0, no_ipv6_flags: 0xc0, ..Gaps::default() };
-    Capabilities { gaps, tcp_flag_bits: 0xff, overlap: true, ..switch() }
+    let limitations =
+        Limitations { short_ranges: 5, set_only_flags: 0xc0, no_ipv6_flags: 0xc0, ..Limitations::default() };
+    Capabilities { limitations, tcp_flag_bits: 0xff, overlap: true, ..switch() }
 }
 
 /// Masks for everything, and no limit but the test's patience.
@@ -250,7 +251,7 @@ fn a_refused_rule_never_drops_what_nobody_asked_to_drop() {
     let mut let_through = 0;
     for round in 0..200 {
         let version = if round % 2 == 0 { IpVersion::V4 } else { IpVersion::V6 };
-        let rules = flowspec::arbitrary::random_rules(&mut seed, version, &Shape::plain(), 12);
+        let rules = flowspec::testing::random_rules(&mut seed, version, &Shape::plain(), 12);
         let verdicts = compile_list(&rules, &capabilities);
         let kept: Vec<Rule> = rules
             .iter()

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// A change for the data plane.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Change {
+pub enum Transaction {
     /// Put exactly this in force.
     Full(Ruleset),
     /// Apply this difference.
@@ -64,7 +64,7 @@ impl Default for Progress {
 impl Engine {
     /// The next change for the data plane. None while nothing is to be done, and until the last one is [applied](Self::applied) or
     /// [failed](Self::apply_failed).
-    pub fn take_change(&mut self) -> Option<Change> {
+    pub fn next_transaction(&mut self) -> Option<Transaction> {
         if self.change.in_flight.is_some() {
             return None;
         }
@@ -82,7 +82,7 @@ impl Engine {
         let rules = &self.table.rules;
         self.change.troubled.retain(|key| rules.get(key).is_some_and(|record| record.trouble().is_some()));
         if self.change.needs_full {
-            return Some(Change::Full(self.take_full()));
+            return Some(Transaction::Full(self.take_full()));
         }
         if self.paused {
             return None;
@@ -127,7 +127,7 @@ impl Engine {
         }
         self.change.taken = number;
         self.change.in_flight = Some(InFlight::Plan { undo, protected, removed: plan.remove.len() });
-        Some(Change::Plan(plan))
+        Some(Transaction::Plan(plan))
     }
 
     fn take_full(&mut self) -> Ruleset {
@@ -148,7 +148,7 @@ impl Engine {
     }
 
     /// Whether there may be a change to take.
-    pub fn has_change(&self) -> bool {
+    pub fn has_pending_changes(&self) -> bool {
         let waiting = self.change.needs_full || self.table.is_dirty() || !self.unicast_changes.is_empty();
         waiting && self.change.in_flight.is_none()
     }
@@ -217,7 +217,7 @@ impl Engine {
     }
 
     /// Whether there are rules that the data plane could not take.
-    pub fn has_trouble(&self) -> bool {
+    pub fn has_failures(&self) -> bool {
         !self.change.troubled.is_empty()
     }
 

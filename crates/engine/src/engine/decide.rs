@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::capability::Capabilities;
 use crate::compile;
-use crate::guard::{Guarded, InterfaceSets};
+use crate::import_policy::{InterfaceSets, PolicyRejection};
 use crate::key::RuleKey;
 use crate::peer::{Peer, Peers};
 use crate::precedence;
@@ -38,7 +38,7 @@ pub(super) struct Decided {
 
 /// Why a route is not let in.
 enum Out {
-    Guarded(Guarded),
+    PolicyRejection(PolicyRejection),
     Infeasible(validate::Infeasible),
 }
 
@@ -89,7 +89,7 @@ impl DecisionContext<'_> {
         let best = select::best(paths.iter(), self.peers);
         let why = paths.iter().zip(refusals).find(|(path, _)| best.is_some_and(|best| std::ptr::eq(best, *path)));
         match why.and_then(|(_, why)| why) {
-            Some(Out::Guarded(why)) => (Base::Guarded(Box::new(why)), None),
+            Some(Out::PolicyRejection(why)) => (Base::PolicyRejection(Box::new(why)), None),
             Some(Out::Infeasible(why)) => (Base::Infeasible(Box::new(why)), None),
             None => (Base::Undecided, None),
         }
@@ -99,7 +99,7 @@ impl DecisionContext<'_> {
     fn compile(&self, nlri: &Arc<Nlri>, path: &Path, best: u16) -> (Base, Option<Vec<Space>>) {
         let space = Space::of(nlri);
         if let Some(what) = self.protection.covers(&space) {
-            return (Base::Guarded(Box::new(Guarded::Protected(what.to_owned()))), None);
+            return (Base::PolicyRejection(Box::new(PolicyRejection::Protected(what.to_owned()))), None);
         }
         let effect = compile::enforced(path.route.effect());
         let route = path.route.clone();
@@ -124,7 +124,7 @@ impl DecisionContext<'_> {
     /// Why a path does not count although it is there: it is not let in, or the data plane refuses what it asks for; in words.
     pub(super) fn objection(&self, nlri: &Arc<Nlri>, path: &Path) -> Option<String> {
         match self.let_in(nlri, path) {
-            Err(Out::Guarded(why)) => Some(why.to_string()),
+            Err(Out::PolicyRejection(why)) => Some(why.to_string()),
             Err(Out::Infeasible(why)) => Some(why.to_string()),
             Ok(()) => match self.compile(nlri, path, 0) {
                 (Base::Refused { refusal, .. }, _) => Some(refusal.to_string()),
@@ -135,25 +135,25 @@ impl DecisionContext<'_> {
 
     /// Whether policy and validation let a route in.
     fn let_in(&self, nlri: &Nlri, path: &Path) -> Result<(), Out> {
-        let Some(peer) = self.peers.get(path.peer) else { return Err(Out::Guarded(Guarded::NoPolicy)) };
+        let Some(peer) = self.peers.get(path.peer) else { return Err(Out::PolicyRejection(PolicyRejection::NoPolicy)) };
         if let Some(route_loop) = path.route.facts.route_loop {
             return Err(Out::Infeasible(validate::Infeasible::Loop(route_loop)));
         }
         let Some(policy) = &peer.config.policy else {
-            return if peer.config.external { Err(Out::Guarded(Guarded::NoPolicy)) } else { Ok(()) };
+            return if peer.config.external { Err(Out::PolicyRejection(PolicyRejection::NoPolicy)) } else { Ok(()) };
         };
         validate::check_first_as(path, policy.first_as).map_err(Out::Infeasible)?;
         if policy.validate && !path.presumed_feasible {
             validate::validate(nlri, path, self.unicast, self.peers, policy.without_destination)
                 .map_err(Out::Infeasible)?;
         }
-        policy.check(nlri, &path.route.effect()).map_err(Out::Guarded)?;
-        policy.check_actions(&path.route.actions).map_err(Out::Guarded)?;
+        policy.check(nlri, &path.route.effect()).map_err(Out::PolicyRejection)?;
+        policy.check_actions(&path.route.actions).map_err(Out::PolicyRejection)?;
         if path.excess {
-            return Err(Out::Guarded(Guarded::Excess { limit: policy.max_rules.unwrap_or(0) }));
+            return Err(Out::PolicyRejection(PolicyRejection::Excess { limit: policy.max_rules.unwrap_or(0) }));
         }
         if path.expired {
-            return Err(Out::Guarded(Guarded::Lifetime { seconds: policy.max_lifetime.unwrap_or(0) }));
+            return Err(Out::PolicyRejection(PolicyRejection::Lifetime { seconds: policy.max_lifetime.unwrap_or(0) }));
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ impl Rejected {
         let same = match (before, now) {
             (_, Base::Undecided | Base::Wanted { .. }) => true,
             (Base::Refused { route, .. }, Base::Refused { route: again, .. }) => Arc::ptr_eq(route, again),
-            (Base::Guarded(before), Base::Guarded(now)) => before == now,
+            (Base::PolicyRejection(before), Base::PolicyRejection(now)) => before == now,
             (Base::Infeasible(before), Base::Infeasible(now)) => before == now,
             _ => false,
         };

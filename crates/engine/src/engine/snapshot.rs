@@ -52,7 +52,7 @@ impl Engine {
     }
 
     /// Hands out the rules whose routes are not as they were handed out last, to be kept over a restart: what each matches, and all its
-    /// routes; none where nobody announces it any longer. Those that changed since the last [change](Self::take_change) was taken are not
+    /// routes; none where nobody announces it any longer. Those that changed since the last [change](Self::next_transaction) was taken are not
     /// among them, and routes that only became stale have not changed.
     pub fn take_unsaved(&mut self, mut each: impl FnMut(&Arc<Nlri>, &[(PeerId, SnapshotPath)])) {
         let keys = self.table.take_unsaved();
@@ -76,14 +76,14 @@ impl Engine {
     }
 
     /// The same for one rule, as it is now; its routes, if somebody announces it.
-    pub fn save(&mut self, nlri: &Arc<Nlri>) -> Vec<(PeerId, SnapshotPath)> {
+    pub fn snapshot_rule(&mut self, nlri: &Arc<Nlri>) -> Vec<(PeerId, SnapshotPath)> {
         let Some(record) = self.table.rules.get_mut(&RuleKey::new(Arc::clone(nlri))) else { return Vec::new() };
         record.save();
         record.kept().map(|path| (path.peer, SnapshotPath::new(nlri, path))).collect()
     }
 
     /// All rules are kept as they are now.
-    pub fn all_saved(&mut self) {
+    pub fn mark_all_saved(&mut self) {
         for record in self.table.rules.values_mut() {
             record.save();
         }

@@ -111,7 +111,7 @@ impl Engine {
     }
 
     /// A peer is back and will not confirm its routes of a family: the stale ones go at once.
-    pub fn sweep(&mut self, peer: PeerId, family: RouteFamily) {
+    pub fn delete_stale(&mut self, peer: PeerId, family: RouteFamily) {
         self.end_of_rib(peer, family);
     }
 
@@ -151,7 +151,7 @@ impl Engine {
 
     /// A peer is back, and by `until` it is to have sent all its routes of a family again: what is still stale then goes. From now on it is
     /// not the time to come back that counts, the first time after each loss; what that loss would have kept longer than `until` is.
-    pub fn peer_back(&mut self, peer: PeerId, family: RouteFamily, until: Timestamp) {
+    pub fn start_end_of_rib_timer(&mut self, peer: PeerId, family: RouteFamily, until: Timestamp) {
         if let Some(losses) = self.stale.losses.get_mut(&(peer, family)) {
             losses.back(until);
         }
@@ -159,7 +159,7 @@ impl Engine {
 
     /// The peers and families whose End-of-RIB, or end of a route refresh, has not come in time: [`expire`](Self::expire) takes out what they
     /// have not sent.
-    pub fn unsynchronized(&self, now: Timestamp) -> Vec<(PeerId, RouteFamily)> {
+    pub fn overdue_end_of_rib(&self, now: Timestamp) -> Vec<(PeerId, RouteFamily)> {
         let losses = self.stale.losses.iter().filter(|(_, losses)| losses.is_unsynchronized(now)).map(|(key, _)| *key);
         losses.chain(self.stale.refreshes.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key)).collect()
     }

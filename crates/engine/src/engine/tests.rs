@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::capability::Ability;
-use crate::guard::{ActionSet, Permission, Policy};
+use crate::import_policy::{ActionKind, ActionSet, ImportPolicy};
 use crate::plan::{Applied, Plan, RuleFailure};
 use crate::route::{AsPathFacts, PathFacts, RouteLoop};
 use crate::state::RuleState;
@@ -16,7 +16,7 @@ const OTHER: PeerId = PeerId(2);
 const NOW: Timestamp = Timestamp(1_000);
 const V4: RouteFamily = RouteFamily::Flow(Family::Ipv4);
 
-fn config(policy: Option<Policy>) -> EngineConfig {
+fn config(policy: Option<ImportPolicy>) -> EngineConfig {
     let peer =
         |last: u8| PeerConfig { address: Some([192, 0, 2, last].into()), external: true, policy: policy.clone() };
     EngineConfig {
@@ -27,14 +27,14 @@ fn config(policy: Option<Policy>) -> EngineConfig {
     }
 }
 
-fn open() -> Policy {
-    Policy { without_destination: true, shortest_v4: 0, shortest_v6: 0, ..Policy::default() }
+fn open() -> ImportPolicy {
+    ImportPolicy { without_destination: true, shortest_v4: 0, shortest_v6: 0, ..ImportPolicy::default() }
 }
 
 /// With the first full load behind it.
 fn started(config: EngineConfig) -> Engine {
     let mut engine = Engine::new(config);
-    assert!(matches!(engine.take_change(), Some(Change::Full(full)) if full.rules.is_empty()));
+    assert!(matches!(engine.next_transaction(), Some(Transaction::Full(full)) if full.rules.is_empty()));
     engine.applied(&Applied::default());
     engine
 }
@@ -51,26 +51,26 @@ fn nlri(text: &str) -> Arc<Nlri> {
     Arc::new(rule(&format!("{text} then accept")).nlri)
 }
 
-fn announce_with(engine: &mut Engine, peer: PeerId, text: &str, facts: PathFacts) -> Announced {
+fn announce_with(engine: &mut Engine, peer: PeerId, text: &str, facts: PathFacts) -> AnnounceOutcome {
     let rule = rule(text);
     let route = Arc::new(Route { actions: rule.actions, next_hop: rule.next_hop, facts });
     engine.announce(peer, rule.nlri, None, route, NOW, None)
 }
 
-fn announce(engine: &mut Engine, peer: PeerId, text: &str) -> Announced {
+fn announce(engine: &mut Engine, peer: PeerId, text: &str) -> AnnounceOutcome {
     let as_path = AsPathFacts { length: 1, leftmost: Some(65000 + peer.0), internal: false };
     announce_with(engine, peer, text, PathFacts { as_path, ..PathFacts::default() })
 }
 
 fn plan(engine: &mut Engine) -> Plan {
-    match engine.take_change() {
-        Some(Change::Plan(plan)) => plan,
+    match engine.next_transaction() {
+        Some(Transaction::Plan(plan)) => plan,
         other => panic!("no plan: {other:?}"),
     }
 }
 
 fn apply(engine: &mut Engine) {
-    while engine.take_change().is_some() {
+    while engine.next_transaction().is_some() {
         engine.applied(&Applied::default());
     }
 }
@@ -91,11 +91,14 @@ fn a_rule_is_pending_until_it_is_applied() {
     assert_eq!(states(&engine), ["pending"]);
     assert_eq!(plan(&mut engine).upsert.len(), 1);
     assert_eq!(states(&engine), ["pending"]);
-    assert_eq!(engine.take_change(), None, "one at a time");
+    assert_eq!(engine.next_transaction(), None, "one at a time");
     engine.applied(&Applied::default());
     assert_eq!(states(&engine), ["installed"]);
-    assert_eq!(announce(&mut engine, PEER, "dst 192.0.2.9/32 proto udp sport 123 then discard"), Announced::Known);
-    assert!(!engine.has_change());
+    assert_eq!(
+        announce(&mut engine, PEER, "dst 192.0.2.9/32 proto udp sport 123 then discard"),
+        AnnounceOutcome::Unchanged
+    );
+    assert!(!engine.has_pending_changes());
 }
 
 #[test]
@@ -109,7 +112,7 @@ fn a_burst_is_one_plan_and_what_cancels_out_is_none() {
     engine.applied(&Applied::default());
     announce(&mut engine, PEER, "dst 192.0.2.200/32 then discard");
     engine.withdraw(PEER, nlri("dst 192.0.2.200/32"), None);
-    assert_eq!(engine.take_change(), None);
+    assert_eq!(engine.next_transaction(), None);
     engine.withdraw(PEER, nlri("dst 192.0.2.8/32"), None);
     assert_eq!(plan(&mut engine), Plan { remove: vec![nlri("dst 192.0.2.8/32")], ..Plan::default() });
 }
@@ -136,12 +139,12 @@ fn equal_rules_of_two_peers_are_one() {
 
 #[test]
 fn policy_says_what_a_peer_may_ask_for() {
-    let policy = Policy {
+    let policy = ImportPolicy {
         destinations: ["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()].into_iter().collect(),
-        actions: [Permission::Discard, Permission::Rate].into_iter().collect(),
+        actions: [ActionKind::Discard, ActionKind::Rate].into_iter().collect(),
         shortest_v4: 25,
         shortest_v6: 48,
-        ..Policy::default()
+        ..ImportPolicy::default()
     };
     let mut engine = started(config(Some(policy)));
     let table = [
@@ -185,7 +188,7 @@ fn what_is_protected_is_accepted_first_and_not_aimed_at() {
     config.protection.destination("192.0.2.0/28".parse().unwrap());
     config.protection.session("192.0.2.1".parse().unwrap(), None, 179);
     let mut engine = Engine::new(config.clone());
-    let Some(Change::Full(full)) = engine.take_change() else { panic!("no full load") };
+    let Some(Transaction::Full(full)) = engine.next_transaction() else { panic!("no full load") };
     assert_eq!(full.protected.len(), 2);
     engine.applied(&Applied::default());
     for text in
@@ -297,17 +300,17 @@ fn failures_are_seen_and_tried_again() {
     engine.applied(&Applied::default());
     apply(&mut engine);
     assert_eq!(states(&engine), ["installed", "installed"]);
-    assert!(!engine.has_trouble());
+    assert!(!engine.has_failures());
 }
 
 #[test]
 fn a_failed_full_load_is_done_again() {
     let mut engine = Engine::new(config(Some(open())));
     announce(&mut engine, PEER, "dst 192.0.2.9/32 then discard");
-    assert!(matches!(engine.take_change(), Some(Change::Full(full)) if full.rules.len() == 1));
+    assert!(matches!(engine.next_transaction(), Some(Transaction::Full(full)) if full.rules.len() == 1));
     engine.apply_failed("no table");
     assert_eq!(states(&engine), ["failed"]);
-    assert!(matches!(engine.take_change(), Some(Change::Full(full)) if full.rules.len() == 1));
+    assert!(matches!(engine.next_transaction(), Some(Transaction::Full(full)) if full.rules.len() == 1));
     engine.applied(&Applied::default());
     assert_eq!(states(&engine), ["installed"]);
 }
@@ -323,14 +326,14 @@ fn pause_and_monitor() {
     engine.applied(&Applied::default());
     assert_eq!(states(&engine), ["installed"]);
     engine.pause();
-    assert!(matches!(engine.take_change(), Some(Change::Full(full)) if full.rules.is_empty()));
+    assert!(matches!(engine.next_transaction(), Some(Transaction::Full(full)) if full.rules.is_empty()));
     engine.applied(&Applied::default());
     assert_eq!(states(&engine), ["pending paused"]);
     announce(&mut engine, PEER, "dst 192.0.2.10/32 then discard");
-    assert_eq!(engine.take_change(), None);
+    assert_eq!(engine.next_transaction(), None);
     engine.set_monitor(false);
     engine.resume();
-    assert!(matches!(engine.take_change(), Some(Change::Full(full)) if full.rules.len() == 2));
+    assert!(matches!(engine.next_transaction(), Some(Transaction::Full(full)) if full.rules.len() == 2));
 }
 
 #[test]
@@ -349,7 +352,7 @@ fn rules_outlive_the_session_as_policy_says() {
     assert_eq!(engine.full().rules.len(), 3);
     // Back, with one of the two.
     announce(&mut engine, PEER, &format!("{kept} then discard"));
-    assert_eq!(engine.take_change(), None, "nothing changes for the data plane");
+    assert_eq!(engine.next_transaction(), None, "nothing changes for the data plane");
     assert_eq!(states(&engine), ["installed", "stale", "installed"]);
     engine.end_of_rib(PEER, V4);
     assert_eq!(plan(&mut engine).remove, [nlri(gone)]);
@@ -357,7 +360,7 @@ fn rules_outlive_the_session_as_policy_says() {
     assert_eq!(engine.counts(PEER).rules, 1);
     // Lost again, and back in the last second: what it has to send again stays for as long as that may take.
     engine.peer_down(PEER, &[retain], NOW);
-    engine.peer_back(PEER, V4, NOW.plus(200));
+    engine.start_end_of_rib_timer(PEER, V4, NOW.plus(200));
     engine.expire(NOW.plus(199));
     assert_eq!(engine.rules().count(), 2);
     announce(&mut engine, PEER, &format!("{kept} then discard"));
@@ -404,11 +407,11 @@ fn long_lived_stale_routes_are_a_last_resort() {
 
 #[test]
 fn rules_beyond_the_limit_wait_for_room() {
-    let policy = Policy { max_rules: Some(2), ..open() };
+    let policy = ImportPolicy { max_rules: Some(2), ..open() };
     let mut engine = started(config(Some(policy.clone())));
     for host in 1..5 {
         let outcome = announce(&mut engine, PEER, &format!("dst 192.0.2.{host}/32 then discard"));
-        assert_eq!(outcome == Announced::Taken, host < 3);
+        assert_eq!(outcome == AnnounceOutcome::Changed, host < 3);
     }
     apply(&mut engine);
     assert_eq!(states(&engine), ["installed", "installed", "guarded excess", "guarded excess"]);
@@ -431,7 +434,7 @@ fn rules_beyond_the_limit_wait_for_room() {
 
 #[test]
 fn announcing_again_starts_a_life_anew() {
-    let mut engine = started(config(Some(Policy { max_lifetime: Some(60), ..open() })));
+    let mut engine = started(config(Some(ImportPolicy { max_lifetime: Some(60), ..open() })));
     let own = rule("dst 192.0.2.2/32 then discard");
     let route = Arc::new(Route::local(own.actions));
     let nlri = Arc::new(own.nlri);
@@ -456,7 +459,7 @@ fn announcing_again_starts_a_life_anew() {
 
 #[test]
 fn a_peers_new_announcement_starts_a_life_anew_and_a_repeated_feed_does_not() {
-    let mut engine = started(config(Some(Policy { max_lifetime: Some(60), ..open() })));
+    let mut engine = started(config(Some(ImportPolicy { max_lifetime: Some(60), ..open() })));
     let rule = rule("dst 192.0.2.1/32 then discard");
     let (nlri, route) = (Arc::new(rule.nlri), Arc::new(Route::local(rule.actions)));
     let announce =
@@ -489,7 +492,7 @@ fn a_peers_new_announcement_starts_a_life_anew_and_a_repeated_feed_does_not() {
 
 #[test]
 fn timers_of_rules_that_come_and_go_do_not_pile_up() {
-    let mut engine = started(config(Some(Policy { max_lifetime: Some(3600), ..open() })));
+    let mut engine = started(config(Some(ImportPolicy { max_lifetime: Some(3600), ..open() })));
     let rule = rule("dst 192.0.2.1/32 then discard");
     let (nlri, route) = (Arc::new(rule.nlri), Arc::new(Route::local(rule.actions)));
     for second in 0..3_000 {
@@ -508,7 +511,7 @@ fn timers_of_rules_that_come_and_go_do_not_pile_up() {
 
 #[test]
 fn rules_end_by_themselves() {
-    let mut engine = started(config(Some(Policy { max_lifetime: Some(60), ..open() })));
+    let mut engine = started(config(Some(ImportPolicy { max_lifetime: Some(60), ..open() })));
     announce(&mut engine, PEER, "dst 192.0.2.1/32 then discard");
     let own = rule("dst 192.0.2.2/32 then discard");
     let route = Arc::new(Route::local(own.actions));
@@ -516,7 +519,7 @@ fn rules_end_by_themselves() {
     engine.announce(LOCAL, own.nlri, None, route, NOW, Some(NOW.plus(30)));
     apply(&mut engine);
     assert_eq!(engine.expire(NOW.plus(10)), []);
-    assert_eq!(engine.take_change(), None, "its life was prolonged");
+    assert_eq!(engine.next_transaction(), None, "its life was prolonged");
     let ended: Vec<_> = engine.expire(NOW.plus(30)).into_iter().map(|(peer, nlri)| (peer, nlri.to_string())).collect();
     assert_eq!(ended, [(LOCAL, "dst 192.0.2.2/32".to_owned())]);
     apply(&mut engine);
@@ -529,7 +532,7 @@ fn rules_end_by_themselves() {
 
 #[test]
 fn unicast_changes_are_followed() {
-    let mut engine = started(config(Some(Policy { validate: true, ..open() })));
+    let mut engine = started(config(Some(ImportPolicy { validate: true, ..open() })));
     let text = "dst 192.0.2.0/25 proto udp then discard";
     let route = |leftmost| {
         let as_path = AsPathFacts { length: 1, leftmost: Some(leftmost), internal: false };
@@ -602,7 +605,7 @@ fn what_is_remembered_comes_back_stale() {
 
 #[test]
 fn what_was_feasible_stays_until_the_unicast_routes_have_come_again() {
-    let validating = config(Some(Policy { validate: true, ..open() }));
+    let validating = config(Some(ImportPolicy { validate: true, ..open() }));
     let as_path = AsPathFacts { length: 1, leftmost: Some(65001), internal: false };
     let facts = PathFacts { as_path, ..PathFacts::default() };
     let mut engine = started(validating.clone());
@@ -649,11 +652,11 @@ fn peers_that_are_no_longer_configured_take_their_rules_along() {
     announce(&mut engine, PEER, "dst 192.0.2.1/32 then discard");
     announce(&mut engine, OTHER, "dst 192.0.2.2/32 then discard");
     apply(&mut engine);
-    let mut config = config(Some(Policy { actions: ActionSet::ALL, ..open() }));
+    let mut config = config(Some(ImportPolicy { actions: ActionSet::ALL, ..open() }));
     config.peers.remove(&PEER);
     engine.reconfigure(config);
     assert_eq!(plan(&mut engine).remove, [nlri("dst 192.0.2.1/32")]);
-    assert_eq!(announce(&mut engine, PEER, "dst 192.0.2.1/32 then discard"), Announced::UnknownPeer);
+    assert_eq!(announce(&mut engine, PEER, "dst 192.0.2.1/32 then discard"), AnnounceOutcome::UnknownPeer);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// A rule as it stands.
 #[derive(Clone, Copy, Debug)]
-pub struct RuleView<'a> {
+pub struct RuleRef<'a> {
     engine: &'a Engine,
     nlri: &'a Arc<Nlri>,
     record: &'a Record,
@@ -24,7 +24,7 @@ pub struct RuleView<'a> {
 
 /// One peer's route of a rule.
 #[derive(Clone, Debug)]
-pub struct PathView<'a> {
+pub struct PathRef<'a> {
     /// Who announces it.
     pub peer: PeerId,
     /// What it asks for.
@@ -37,7 +37,7 @@ pub struct PathView<'a> {
     pub objection: Option<String>,
 }
 
-impl<'a> RuleView<'a> {
+impl<'a> RuleRef<'a> {
     /// Its short name.
     pub fn id(&self) -> RuleId {
         self.nlri.id()
@@ -53,7 +53,7 @@ impl<'a> RuleView<'a> {
         let paths = &self.record.paths;
         let (route, index) = match &self.record.base {
             Base::Wanted { route, best, .. } | Base::Refused { route, best, .. } => (Some(route), Some(*best)),
-            Base::Undecided | Base::Guarded(_) | Base::Infeasible(_) => (None, None),
+            Base::Undecided | Base::PolicyRejection(_) | Base::Infeasible(_) => (None, None),
         };
         let same = |path: &&Path| route.is_none_or(|route| Arc::ptr_eq(route, &path.route));
         // Paths may have come and gone since the decision.
@@ -67,7 +67,7 @@ impl<'a> RuleView<'a> {
     pub fn route(&self) -> &'a Arc<Route> {
         match &self.record.base {
             Base::Wanted { route, .. } | Base::Refused { route, .. } => route,
-            Base::Undecided | Base::Guarded(_) | Base::Infeasible(_) => &self.best().route,
+            Base::Undecided | Base::PolicyRejection(_) | Base::Infeasible(_) => &self.best().route,
         }
     }
 
@@ -99,7 +99,7 @@ impl<'a> RuleView<'a> {
     }
 
     /// Who announces it, and how.
-    pub fn paths(&self) -> impl Iterator<Item = PathView<'a>> + use<'a> {
+    pub fn paths(&self) -> impl Iterator<Item = PathRef<'a>> + use<'a> {
         let (nlri, best, record) = (self.nlri, self.best(), self.record);
         let paths = &record.paths;
         let context = (paths.len() > 1).then(|| self.engine.decision_context());
@@ -109,7 +109,7 @@ impl<'a> RuleView<'a> {
                 let failure = || Some(record.failure(&path.route)?.words().to_owned());
                 context.objection(nlri, path).or_else(failure)
             });
-            PathView { peer: path.peer, route: &path.route, stale: path.stale, best: is_best, objection }
+            PathRef { peer: path.peer, route: &path.route, stale: path.stale, best: is_best, objection }
         })
     }
 
@@ -135,7 +135,7 @@ impl<'a> RuleView<'a> {
         let (entries, stale) = match &record.base {
             Base::Undecided => return RuleState::Pending { paused: engine.paused },
             Base::Refused { refusal, .. } => return RuleState::Refused(Refusal::clone(refusal)),
-            Base::Guarded(why) => return RuleState::Guarded((**why).clone()),
+            Base::PolicyRejection(why) => return RuleState::RejectedByPolicy((**why).clone()),
             Base::Infeasible(why) => return RuleState::Infeasible((**why).clone()),
             Base::Wanted { entries, stale, .. } => (u64::from(*entries), *stale),
         };
@@ -180,12 +180,12 @@ impl<'a> RuleView<'a> {
 impl Engine {
     /// The rules that were left out since this was last asked: what the data plane cannot do exactly, what policy or validation does not
     /// let in.
-    pub fn take_rejected(&mut self) -> Rejected {
+    pub fn take_newly_rejected(&mut self) -> Rejected {
         std::mem::take(&mut self.rejected)
     }
 
     /// The rules that somebody announces, in enforcement order, VPN rules among them; IPv4 before IPv6.
-    pub fn rules(&self) -> impl Iterator<Item = RuleView<'_>> {
+    pub fn rules(&self) -> impl Iterator<Item = RuleRef<'_>> {
         self.table.rules.iter().filter_map(|(key, record)| self.view(key, record))
     }
 
@@ -195,25 +195,25 @@ impl Engine {
     }
 
     /// The same from behind a rule on, for looking at them page by page; whether that rule is still there does not matter.
-    pub fn rules_after(&self, after: Option<&Arc<Nlri>>) -> impl Iterator<Item = RuleView<'_>> {
+    pub fn rules_after(&self, after: Option<&Arc<Nlri>>) -> impl Iterator<Item = RuleRef<'_>> {
         let start = after.map_or(Bound::Unbounded, |nlri| Bound::Excluded(RuleKey::new(nlri.clone())));
         let records = self.table.rules.range((start, Bound::Unbounded));
         records.filter_map(|(key, record)| self.view(key, record))
     }
 
     /// The rule with this match part.
-    pub fn rule(&self, nlri: &Arc<Nlri>) -> Option<RuleView<'_>> {
+    pub fn rule(&self, nlri: &Arc<Nlri>) -> Option<RuleRef<'_>> {
         let (key, record) = self.table.rules.get_key_value(&RuleKey::new(nlri.clone()))?;
         self.view(key, record)
     }
 
     /// The first rule with this short name.
-    pub fn rule_by_id(&self, id: RuleId) -> Option<RuleView<'_>> {
+    pub fn rule_by_id(&self, id: RuleId) -> Option<RuleRef<'_>> {
         self.rules().find(|rule| rule.id() == id)
     }
 
     /// The rules that the data plane has, in enforcement order: what decides over a packet now.
-    pub fn rules_in_force(&self) -> impl Iterator<Item = RuleView<'_>> {
+    pub fn rules_in_force(&self) -> impl Iterator<Item = RuleRef<'_>> {
         self.rules().filter(|rule| rule.enforced().is_some())
     }
 
@@ -224,8 +224,8 @@ impl Engine {
         RuleState::NAMES.map(|name| (name, counts.get(name).copied().unwrap_or(0)))
     }
 
-    fn view<'a>(&'a self, key: &'a RuleKey, record: &'a Record) -> Option<RuleView<'a>> {
+    fn view<'a>(&'a self, key: &'a RuleKey, record: &'a Record) -> Option<RuleRef<'a>> {
         let nlri = key.nlri().filter(|_| !record.paths.is_empty())?;
-        Some(RuleView { engine: self, nlri, record })
+        Some(RuleRef { engine: self, nlri, record })
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use flowspec::Packet;
-use flowspec::arbitrary::Draft;
+use flowspec::testing::Draft;
 
 fn draft(protocol: u8, source: &str, destination: &str) -> Draft {
     Draft::new(protocol, source.parse().unwrap(), destination.parse().unwrap())

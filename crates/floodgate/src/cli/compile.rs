@@ -9,7 +9,7 @@ use comfy_table::{Table, presets};
 use dataplane::{cumulus, nftables, xdp};
 use engine::capability::Capabilities;
 use engine::compile::{Verdict, compile_list};
-use engine::guard::InterfaceSets;
+use engine::import_policy::InterfaceSets;
 use engine::notes::notes;
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::{Nlri, Rule};

@@ -6,7 +6,7 @@ use crate::config::{self, Config};
 use crate::{daemon, interfaces};
 use anyhow::{Context, Result};
 use dataplane::{RuleFailure, cumulus};
-use engine::compile::{Refusal, cut};
+use engine::compile::{Refusal, split_into_entries};
 use engine::plan::Ruleset;
 use engine::protection::Protection;
 use flowspec::{IpVersion, Space};
@@ -81,7 +81,7 @@ impl Switch {
         for item in self.protection.items() {
             // No IPv6 rule will be there from which it would need protection.
             let needless = item.space.version() == IpVersion::V6 && !capabilities.ipv6;
-            let cut = if needless { Ok(Vec::new()) } else { cut(item.space.clone(), &capabilities) };
+            let cut = if needless { Ok(Vec::new()) } else { split_into_entries(item.space.clone(), &capabilities) };
             parts.push(cut.map_err(|kind| Refusal::new(kind, &capabilities).to_string()));
         }
         rules.protected = Arc::new(parts.iter().flatten().flatten().cloned().collect());

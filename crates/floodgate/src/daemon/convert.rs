@@ -2,7 +2,7 @@
 
 use crate::config::{self, ActionKind, BGP_PORT, Config, Port, Validation};
 use bgp::{AfiSafi, AsPath, Origin, StandardCommunity};
-use engine::guard::{ActionSet, FirstAs, InterfaceSets, OnExcess, Permission, Policy};
+use engine::import_policy::{self, ActionSet, FirstAs, ImportPolicy, InterfaceSets, OnExcess};
 use engine::protection::{Protection, Traffic};
 use engine::route::{AsPathFacts, PathFacts};
 use engine::{Route, RouteFamily};
@@ -56,9 +56,9 @@ pub(super) const fn family(family: AfiSafi) -> RouteFamily {
 /// What the configuration lets a peer do, in the engine's words.
 ///
 /// `external`: it is in another AS.
-pub(super) fn policy(peer: &config::Peer, external: bool) -> Policy {
+pub(super) fn policy(peer: &config::Peer, external: bool) -> ImportPolicy {
     let allow = &peer.allow;
-    Policy {
+    ImportPolicy {
         destinations: allow.destinations.iter().copied().collect(),
         shortest_v4: allow.shortest_prefix_v4,
         shortest_v6: allow.shortest_prefix_v6,
@@ -89,15 +89,15 @@ pub(super) fn policy(peer: &config::Peer, external: bool) -> Policy {
     }
 }
 
-const fn permission(kind: ActionKind) -> Permission {
+const fn permission(kind: ActionKind) -> import_policy::ActionKind {
     match kind {
-        ActionKind::Accept => Permission::Accept,
-        ActionKind::Discard => Permission::Discard,
-        ActionKind::Rate => Permission::Rate,
-        ActionKind::Mark => Permission::Mark,
-        ActionKind::Redirect => Permission::Redirect,
-        ActionKind::Sample => Permission::Sample,
-        ActionKind::Continue => Permission::Continue,
+        ActionKind::Accept => import_policy::ActionKind::Accept,
+        ActionKind::Discard => import_policy::ActionKind::Discard,
+        ActionKind::Rate => import_policy::ActionKind::Rate,
+        ActionKind::Mark => import_policy::ActionKind::Mark,
+        ActionKind::Redirect => import_policy::ActionKind::Redirect,
+        ActionKind::Sample => import_policy::ActionKind::Sample,
+        ActionKind::Continue => import_policy::ActionKind::Continue,
     }
 }
 

@@ -50,9 +50,9 @@ impl PeerRoutes<'_> {
         for family in AfiSafi::ALL {
             // A family that is spoken no more is never confirmed.
             if negotiated.families.contains(family) && (waits || negotiated.preserved(family)) {
-                self.engine.peer_back(id, convert::family(family), by);
+                self.engine.start_end_of_rib_timer(id, convert::family(family), by);
             } else {
-                self.engine.sweep(id, convert::family(family));
+                self.engine.delete_stale(id, convert::family(family));
             }
         }
         self.entry.up(negotiated);

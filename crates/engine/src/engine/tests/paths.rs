@@ -1,7 +1,7 @@
 //! Several paths of one rule: which of them counts, and what a path must be like to be let in.
 
 use super::*;
-use crate::guard::InterfaceSets;
+use crate::import_policy::InterfaceSets;
 
 /// The peers of the first rule with what the view says of each: whether it is best, and whether there is an objection.
 fn origins(engine: &Engine) -> Vec<(PeerId, bool, bool)> {
@@ -29,7 +29,7 @@ fn exactly_one_path_is_best() {
     }
     // One of them infeasible: the other one is best, and only that one.
     let mut validating = config(Some(open()));
-    validating.peers.get_mut(&PEER).unwrap().policy = Some(Policy { validate: true, ..open() });
+    validating.peers.get_mut(&PEER).unwrap().policy = Some(ImportPolicy { validate: true, ..open() });
     engine.reconfigure(validating);
     apply(&mut engine);
     assert_eq!(states(&engine), ["installed"]);
@@ -55,7 +55,7 @@ fn the_best_enforceable_path_counts() {
     assert_eq!(discards_first(&engine), Some(true));
     // Preferred, and refused: the discard stays, without a change for the data plane.
     announce_with(&mut engine, OTHER, &format!("{at} then redirect 65000:100"), path(1, 900));
-    assert_eq!(engine.take_change(), None);
+    assert_eq!(engine.next_transaction(), None);
     assert_eq!(states(&engine), ["installed"]);
     assert_eq!(origins(&engine), [(PEER, true, false), (OTHER, false, true)]);
     // Preferred and enforceable: it counts.
@@ -69,7 +69,7 @@ fn the_best_enforceable_path_counts() {
     assert_eq!(states(&engine), ["refused action"]);
     assert_eq!(origins(&engine), [(PEER, false, true), (OTHER, true, false)]);
     // Preferred and guarded: the other one counts.
-    let only_discard = Policy { actions: [Permission::Discard].into_iter().collect(), ..open() };
+    let only_discard = ImportPolicy { actions: [ActionKind::Discard].into_iter().collect(), ..open() };
     config.peers.get_mut(&OTHER).unwrap().policy = Some(only_discard);
     engine.reconfigure(config);
     announce_with(&mut engine, PEER, &format!("{at} then discard"), path(2, 100));
@@ -98,12 +98,12 @@ fn a_path_that_the_data_plane_could_not_take_is_passed_over() {
     apply(&mut engine);
     assert_eq!((states(&engine), discards_first(&engine)), (vec!["installed".to_owned()], Some(true)));
     assert_eq!(origins(&engine), [(PEER, true, false), (OTHER, false, true)]);
-    assert!(!engine.has_trouble());
+    assert!(!engine.has_failures());
     // Trying again what failed would open the filter each time.
     engine.retry();
     announce_with(&mut engine, OTHER, &format!("{at} then redirect 10.77.0.1"), path(900));
-    assert_eq!(engine.take_change(), None);
-    // Announced differently it is another path.
+    assert_eq!(engine.next_transaction(), None);
+    // AnnounceOutcome differently it is another path.
     announce_with(&mut engine, OTHER, &format!("{at} then rate 1mbps"), path(900));
     apply(&mut engine);
     assert_eq!(discards_first(&engine), Some(false));
@@ -114,9 +114,9 @@ fn a_path_that_the_data_plane_could_not_take_is_passed_over() {
     // Alone it is tried again, and fails as such.
     engine.withdraw(PEER, nlri(at), None);
     fails(&mut engine);
-    assert_eq!(engine.take_change(), None);
+    assert_eq!(engine.next_transaction(), None);
     assert_eq!(states(&engine), ["failed"]);
-    assert!(engine.has_trouble());
+    assert!(engine.has_failures());
     announce_with(&mut engine, PEER, &format!("{at} then discard"), path(100));
     apply(&mut engine);
     assert_eq!(discards_first(&engine), Some(true));
@@ -124,8 +124,8 @@ fn a_path_that_the_data_plane_could_not_take_is_passed_over() {
     announce_with(&mut engine, PEER, &format!("{at} then redirect 10.77.0.2"), path(100));
     fails(&mut engine);
     for _ in 0..2 {
-        assert_eq!(engine.take_change(), None);
-        assert_eq!((states(&engine), engine.has_trouble()), (vec!["failed".to_owned()], true));
+        assert_eq!(engine.next_transaction(), None);
+        assert_eq!((states(&engine), engine.has_failures()), (vec!["failed".to_owned()], true));
         engine.retry();
         fails(&mut engine);
         fails(&mut engine);
@@ -142,7 +142,7 @@ fn a_path_that_the_data_plane_could_not_take_is_passed_over() {
 
 #[test]
 fn an_external_path_begins_with_its_peer() {
-    use crate::guard::FirstAs;
+    use crate::import_policy::FirstAs;
     let path = |leftmost: Option<u32>, internal: bool| {
         let as_path = AsPathFacts { length: u32::from(!internal), leftmost, internal };
         PathFacts { as_path, ..PathFacts::default() }
@@ -158,7 +158,7 @@ fn an_external_path_begins_with_its_peer() {
         (FirstAs::Some, empty, "infeasible empty-path"),
         (FirstAs::Any, empty, "installed"),
     ] {
-        let mut engine = started(config(Some(Policy { first_as, ..open() })));
+        let mut engine = started(config(Some(ImportPolicy { first_as, ..open() })));
         announce_with(&mut engine, PEER, "dst 192.0.2.9/32 then discard", facts);
         apply(&mut engine);
         assert_eq!(states(&engine), [expected], "{first_as:?} {facts:?}");
@@ -179,7 +179,7 @@ fn a_redirect_needs_a_target_that_is_allowed() {
         (Some(allowed), "discard", "installed"),
         (Some(crate::validate::PrefixList::default()), "redirect 10.9.0.1", "guarded redirect-target"),
     ] {
-        let mut engine = started(config(Some(Policy { redirect_to, ..open() })));
+        let mut engine = started(config(Some(ImportPolicy { redirect_to, ..open() })));
         announce(&mut engine, PEER, &format!("dst 192.0.2.9/32 then {action}"));
         apply(&mut engine);
         assert_eq!(states(&engine), [expected], "{action}");
@@ -188,8 +188,8 @@ fn a_redirect_needs_a_target_that_is_allowed() {
 
 const INTERFACE_SET: &str = "interface-set in 65000:5";
 
-fn ignoring_sets(interface_sets: InterfaceSets) -> Option<Policy> {
-    Some(Policy { interface_sets, ..open() })
+fn ignoring_sets(interface_sets: InterfaceSets) -> Option<ImportPolicy> {
+    Some(ImportPolicy { interface_sets, ..open() })
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_rule_for_some_interfaces_is_in_force_on_none_unless_policy_ignores_the_set(
     let mut engine = started(config(ignoring_sets(InterfaceSets::Refuse)));
     announce(&mut engine, PEER, &text);
     announce(&mut engine, LOCAL, &format!("dst 192.0.2.8/32 then {INTERFACE_SET}"));
-    assert_eq!(engine.take_change(), None);
+    assert_eq!(engine.next_transaction(), None);
     assert_eq!(states(&engine), ["refused interface-set", "refused interface-set"]);
     assert!(engine.rules().all(|rule| rule.notes().is_empty()));
     engine.reconfigure(config(ignoring_sets(InterfaceSets::Ignore)));
@@ -209,7 +209,7 @@ fn a_rule_for_some_interfaces_is_in_force_on_none_unless_policy_ignores_the_set(
     engine.reconfigure(config(ignoring_sets(InterfaceSets::Refuse)));
     assert_eq!(plan(&mut engine).remove, [nlri("dst 192.0.2.9/32")]);
     engine.applied(&Applied::default());
-    // Announced without the set, by the same peer: it is for all.
+    // AnnounceOutcome without the set, by the same peer: it is for all.
     announce(&mut engine, PEER, "dst 192.0.2.9/32 then discard");
     apply(&mut engine);
     assert_eq!(states(&engine), ["refused interface-set", "installed"]);

@@ -109,7 +109,7 @@ impl Core {
             attachments: applying.condition.interfaces.iter().map(AttachmentView::from).collect(),
             warnings: self.warnings(&counted),
             statistics: applying.condition.statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
-            dataplane: match (self.dataplane_error(), applying.is_busy() || self.engine.has_change()) {
+            dataplane: match (self.dataplane_error(), applying.is_busy() || self.engine.has_pending_changes()) {
                 (Some(_), _) => "failed",
                 (None, true) => "applying",
                 (None, false) => "applied",
@@ -211,7 +211,7 @@ impl Core {
         (views, None)
     }
 
-    fn view(&self, rule: &engine::RuleView<'_>) -> RuleView {
+    fn view(&self, rule: &engine::RuleRef<'_>) -> RuleView {
         let nlri = rule.nlri();
         let mut octets = Vec::with_capacity(nlri.wire_len());
         nlri.encode_to(&mut octets);

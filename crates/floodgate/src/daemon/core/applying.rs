@@ -312,13 +312,13 @@ impl Core {
             return;
         }
         applying.retry_at = None;
-        if !self.engine.has_trouble() {
+        if !self.engine.has_failures() {
             applying.trouble_at = None;
         } else if *applying.trouble_at.get_or_insert(now + RETRY_MAX) <= now {
             applying.trouble_at = Some(now + RETRY_MAX);
             self.engine.retry();
         }
-        if !self.engine.has_change() {
+        if !self.engine.has_pending_changes() {
             applying.gather_until = None;
             applying.answer_waiting(&Ok(true));
             return;
@@ -329,7 +329,7 @@ impl Core {
         }
         applying.gather_until = None;
         self.show_before();
-        let change = self.engine.take_change();
+        let change = self.engine.next_transaction();
         self.tell_rejected();
         // What the kernel filters, the state file knows.
         self.save_changes();
@@ -337,8 +337,8 @@ impl Core {
             self.applying.send(Order::Await(ticket));
         }
         let order = match change {
-            Some(engine::Change::Full(rules)) => Order::Replace(rules),
-            Some(engine::Change::Plan(plan)) => {
+            Some(engine::Transaction::Full(rules)) => Order::Replace(rules),
+            Some(engine::Transaction::Plan(plan)) => {
                 for nlri in plan.remove.iter().filter(|nlri| self.engine.rule(nlri).is_none()) {
                     self.applying.carried.remove(nlri);
                 }
@@ -448,7 +448,7 @@ impl Applying {
     }
 
     /// The counts of a rule, if it has some.
-    pub(super) fn counter(&self, rule: &engine::RuleView<'_>) -> Option<Counter> {
+    pub(super) fn counter(&self, rule: &engine::RuleRef<'_>) -> Option<Counter> {
         let counter = match &self.counters {
             Counters::Rules(counters) => counters.get(rule.nlri()).copied(),
             Counters::Names(counts) => rule.enforced().map(|effect| counts.of(rule.id(), &effect.policing)),

@@ -9,8 +9,8 @@ use crate::net::{FromPeer, News, PeerId};
 use bgp::{
     AfiSafi, CeaseSubcode, Destination, FamilyNumbers, Negotiated, Output, RefreshKind, RouteKey, StaleFamily, Update,
 };
-use engine::Announced;
-use engine::guard::OnExcess;
+use engine::AnnounceOutcome;
+use engine::import_policy::OnExcess;
 use flowspec::Nlri;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -168,7 +168,7 @@ impl Core {
 
     /// Says which peers did not send everything in time; the engine drops what they did not send.
     pub(super) fn expire_end_of_rib_timers(&mut self) {
-        for (peer, family) in self.engine.unsynchronized(clock::passed()) {
+        for (peer, family) in self.engine.overdue_end_of_rib(clock::passed()) {
             let peer = self.name(PeerId(peer.0));
             tracing::warn!(
                 peer,
@@ -247,12 +247,15 @@ impl Core {
                 let outcome =
                     self.engine.announce(id(peer), Arc::clone(&nlri), path_id, Arc::clone(&route), now(), None);
                 match outcome {
-                    Announced::Taken if told => {
+                    AnnounceOutcome::Changed if told => {
                         let text = crate::rules::show(&nlri, &route.actions, route.next_hop);
                         self.tell(Kind::Announced, &name, &nlri, text);
                     }
-                    Announced::Excess(policy) => self.excess(peer, policy),
-                    Announced::Taken | Announced::Known | Announced::Dropped | Announced::UnknownPeer => {}
+                    AnnounceOutcome::OverLimit(policy) => self.excess(peer, policy),
+                    AnnounceOutcome::Changed
+                    | AnnounceOutcome::Unchanged
+                    | AnnounceOutcome::Dropped
+                    | AnnounceOutcome::UnknownPeer => {}
                 }
             }
         }

@@ -143,7 +143,7 @@ impl Core {
             }
         }
         if append_at.is_some() {
-            self.engine.all_saved();
+            self.engine.mark_all_saved();
         }
         self.engine.expire(clock::passed());
         if taken + left > 0 {
@@ -186,7 +186,7 @@ impl Core {
 
     /// Appends what somebody here said of a rule, and tells when it is on the disk. `None` where nothing is kept.
     pub(super) fn save_rule(&mut self, nlri: &Arc<Nlri>) -> Option<Saved> {
-        let paths = self.engine.save(nlri);
+        let paths = self.engine.snapshot_rule(nlri);
         let mut octets = Vec::new();
         encode_rule(&mut octets, nlri, origins(&self.peers, &paths));
         self.append_durably(octets)
@@ -196,7 +196,7 @@ impl Core {
     pub(super) fn save_rules(&mut self, nlris: &[Arc<Nlri>]) -> Option<Saved> {
         let mut octets = Vec::new();
         for nlri in nlris {
-            let paths = self.engine.save(nlri);
+            let paths = self.engine.snapshot_rule(nlri);
             encode_rule(&mut octets, nlri, origins(&self.peers, &paths));
         }
         self.append_durably(octets)

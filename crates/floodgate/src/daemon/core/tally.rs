@@ -25,7 +25,7 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    fn add(&mut self, rule: &engine::RuleView<'_>) {
+    fn add(&mut self, rule: &engine::RuleRef<'_>) {
         *self.states.entry(rule.state().name()).or_default() += 1;
         for peer in rule.stale_peers() {
             *self.stale.entry(peer).or_default() += 1;

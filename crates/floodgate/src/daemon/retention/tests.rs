@@ -155,7 +155,7 @@ impl Night {
                 _ => {}
             }
         }
-        while self.engine.take_change().is_some() {
+        while self.engine.next_transaction().is_some() {
             self.engine.applied(&Applied::default());
         }
     }

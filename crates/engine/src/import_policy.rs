@@ -1,4 +1,4 @@
-//! May this peer ask for that? Policy per peer, and what nobody may filter.
+//! May this peer ask for that? ImportPolicy per peer, and what nobody may filter.
 
 use crate::notes::unknown_actions;
 use crate::validate::{self, PrefixList};
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 /// What a peer may ask for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Policy {
+pub struct ImportPolicy {
     /// Destinations that it may filter; empty for any.
     pub destinations: PrefixList,
     /// Shortest IPv4 destination prefix.
@@ -38,10 +38,10 @@ pub struct Policy {
     pub max_lifetime: Option<u64>,
 }
 
-impl Default for Policy {
+impl Default for ImportPolicy {
     /// Everything, for destinations of at least 8 (IPv4) or 16 (IPv6) bits, without validation and limits.
     fn default() -> Self {
-        Policy {
+        ImportPolicy {
             destinations: PrefixList::default(),
             shortest_v4: 8,
             shortest_v6: 16,
@@ -95,7 +95,7 @@ pub enum OnExcess {
 
 /// Kinds of actions, for policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Permission {
+pub enum ActionKind {
     /// Let the packet through and end the search: a rule without any other action.
     Accept,
     /// Discard.
@@ -112,28 +112,28 @@ pub enum Permission {
     Continue,
 }
 
-impl Permission {
+impl ActionKind {
     /// Every kind.
-    pub const ALL: [Permission; 7] = [
-        Permission::Accept,
-        Permission::Discard,
-        Permission::Rate,
-        Permission::Mark,
-        Permission::Redirect,
-        Permission::Sample,
-        Permission::Continue,
+    pub const ALL: [ActionKind; 7] = [
+        ActionKind::Accept,
+        ActionKind::Discard,
+        ActionKind::Rate,
+        ActionKind::Mark,
+        ActionKind::Redirect,
+        ActionKind::Sample,
+        ActionKind::Continue,
     ];
 
     /// The word for it.
     pub const fn name(self) -> &'static str {
         match self {
-            Permission::Accept => "accept",
-            Permission::Discard => "discard",
-            Permission::Rate => "rate",
-            Permission::Mark => "mark",
-            Permission::Redirect => "redirect",
-            Permission::Sample => "sample",
-            Permission::Continue => "continue",
+            ActionKind::Accept => "accept",
+            ActionKind::Discard => "discard",
+            ActionKind::Rate => "rate",
+            ActionKind::Mark => "mark",
+            ActionKind::Redirect => "redirect",
+            ActionKind::Sample => "sample",
+            ActionKind::Continue => "continue",
         }
     }
 }
@@ -147,34 +147,34 @@ impl ActionSet {
     pub const ALL: ActionSet = ActionSet(0x7f);
 
     /// Whether it has the kind.
-    pub const fn has(self, kind: Permission) -> bool {
+    pub const fn has(self, kind: ActionKind) -> bool {
         self.0 >> kind as u8 & 1 != 0
     }
 
     /// The kinds that an effect needs.
     pub fn of(effect: &Effect) -> Self {
         let needed = [
-            (matches!(effect.policing, Policing::Discard), Permission::Discard),
-            (matches!(effect.policing, Policing::Limit { .. }), Permission::Rate),
-            (effect.mark.is_some(), Permission::Mark),
-            (effect.redirect.is_some(), Permission::Redirect),
-            (effect.sample, Permission::Sample),
-            (effect.continues, Permission::Continue),
+            (matches!(effect.policing, Policing::Discard), ActionKind::Discard),
+            (matches!(effect.policing, Policing::Limit { .. }), ActionKind::Rate),
+            (effect.mark.is_some(), ActionKind::Mark),
+            (effect.redirect.is_some(), ActionKind::Redirect),
+            (effect.sample, ActionKind::Sample),
+            (effect.continues, ActionKind::Continue),
         ];
         let set: ActionSet = needed.into_iter().filter(|(needed, _)| *needed).map(|(_, kind)| kind).collect();
-        if set.0 == 0 { [Permission::Accept].into_iter().collect() } else { set }
+        if set.0 == 0 { [ActionKind::Accept].into_iter().collect() } else { set }
     }
 }
 
-impl FromIterator<Permission> for ActionSet {
-    fn from_iter<I: IntoIterator<Item = Permission>>(kinds: I) -> Self {
+impl FromIterator<ActionKind> for ActionSet {
+    fn from_iter<I: IntoIterator<Item = ActionKind>>(kinds: I) -> Self {
         ActionSet(kinds.into_iter().fold(0, |bits, kind| bits | 1 << kind as u8))
     }
 }
 
 /// Why a rule is not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Guarded {
+pub enum PolicyRejection {
     /// The peer is external and has no policy (RFC 8212).
     NoPolicy,
     /// All its packets are protected; in words, by what.
@@ -193,7 +193,7 @@ pub enum Guarded {
     /// The peer may not filter this destination.
     Destination,
     /// The peer may not ask for this action.
-    Action(Permission),
+    Action(ActionKind),
     /// The peer may not redirect or copy to this address.
     RedirectTarget(IpAddr),
     /// It carries an action that is not known here; the community's octets.
@@ -210,59 +210,59 @@ pub enum Guarded {
     },
 }
 
-impl Guarded {
+impl PolicyRejection {
     /// A short stable name for JSON and metrics.
     pub const fn name(&self) -> &'static str {
         match self {
-            Guarded::NoPolicy => "no-policy",
-            Guarded::Protected(_) => "protected",
-            Guarded::WithoutDestination => "without-destination",
-            Guarded::TooShort { .. } => "too-short",
-            Guarded::NoDestination | Guarded::Destination => "destination",
-            Guarded::Action(_) => "action",
-            Guarded::UnknownAction(_) => "unknown-action",
-            Guarded::RedirectTarget(_) => "redirect-target",
-            Guarded::Excess { .. } => "excess",
-            Guarded::Lifetime { .. } => "lifetime",
+            PolicyRejection::NoPolicy => "no-policy",
+            PolicyRejection::Protected(_) => "protected",
+            PolicyRejection::WithoutDestination => "without-destination",
+            PolicyRejection::TooShort { .. } => "too-short",
+            PolicyRejection::NoDestination | PolicyRejection::Destination => "destination",
+            PolicyRejection::Action(_) => "action",
+            PolicyRejection::UnknownAction(_) => "unknown-action",
+            PolicyRejection::RedirectTarget(_) => "redirect-target",
+            PolicyRejection::Excess { .. } => "excess",
+            PolicyRejection::Lifetime { .. } => "lifetime",
         }
     }
 }
 
-impl fmt::Display for Guarded {
+impl fmt::Display for PolicyRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Guarded::NoPolicy => f.write_str("the peer is in another AS and has no policy (RFC 8212)"),
-            Guarded::Protected(what) => write!(f, "it aims at what is protected: {what}"),
-            Guarded::WithoutDestination => f.write_str("the peer may not send rules without destination"),
-            Guarded::TooShort { length, shortest } => {
+            PolicyRejection::NoPolicy => f.write_str("the peer is in another AS and has no policy (RFC 8212)"),
+            PolicyRejection::Protected(what) => write!(f, "it aims at what is protected: {what}"),
+            PolicyRejection::WithoutDestination => f.write_str("the peer may not send rules without destination"),
+            PolicyRejection::TooShort { length, shortest } => {
                 write!(f, "destination prefix length {length}; the shortest allowed for this peer is {shortest}")
             }
-            Guarded::NoDestination => f.write_str(
+            PolicyRejection::NoDestination => f.write_str(
                 "the peer may filter its own destinations only (allow.destinations), and this rule has none, so that it is for all",
             ),
-            Guarded::Destination => f.write_str("the peer may not filter this destination"),
-            Guarded::Action(kind) => write!(f, "the peer may not ask for action {}", kind.name()),
-            Guarded::RedirectTarget(address) => {
+            PolicyRejection::Destination => f.write_str("the peer may not filter this destination"),
+            PolicyRejection::Action(kind) => write!(f, "the peer may not ask for action {}", kind.name()),
+            PolicyRejection::RedirectTarget(address) => {
                 write!(f, "the peer may not redirect to {address}; allow.redirect-to names where it may")
             }
-            Guarded::UnknownAction(community) => {
+            PolicyRejection::UnknownAction(community) => {
                 let action = Action::decode(*community).unwrap_or(Action::Other(*community));
                 write!(f, "{action} is no action that is known here, and the peer may not send such (unknown-actions)")
             }
-            Guarded::Excess { limit } => write!(f, "beyond the {limit} rules that the peer may send"),
-            Guarded::Lifetime { seconds } => write!(f, "it was announced more than {seconds} seconds ago"),
+            PolicyRejection::Excess { limit } => write!(f, "beyond the {limit} rules that the peer may send"),
+            PolicyRejection::Lifetime { seconds } => write!(f, "it was announced more than {seconds} seconds ago"),
         }
     }
 }
 
-impl Policy {
+impl ImportPolicy {
     /// Whether it allows a rule with these actions, as far as those are not known here.
     ///
     /// # Errors
     /// The first that it does not allow.
-    pub fn check_actions(&self, actions: &[Action]) -> Result<(), Guarded> {
+    pub fn check_actions(&self, actions: &[Action]) -> Result<(), PolicyRejection> {
         match unknown_actions(actions).next().filter(|_| !self.unknown_actions) {
-            Some(action) => Err(Guarded::UnknownAction(action.encode())),
+            Some(action) => Err(PolicyRejection::UnknownAction(action.encode())),
             None => Ok(()),
         }
     }
@@ -271,7 +271,7 @@ impl Policy {
     ///
     /// # Errors
     /// The first reason why not.
-    pub fn check(&self, nlri: &Nlri, effect: &Effect) -> Result<(), Guarded> {
+    pub fn check(&self, nlri: &Nlri, effect: &Effect) -> Result<(), PolicyRejection> {
         let (length, shortest) = match nlri.destination() {
             Some(Prefix::V4(net)) => (net.prefix_len(), self.shortest_v4),
             Some(Prefix::V6(pattern)) if pattern.offset() == 0 => (pattern.length(), self.shortest_v6),
@@ -279,27 +279,27 @@ impl Policy {
         };
         if length == 0 {
             if !self.without_destination {
-                return Err(Guarded::WithoutDestination);
+                return Err(PolicyRejection::WithoutDestination);
             }
         } else if length < shortest {
-            return Err(Guarded::TooShort { length, shortest });
+            return Err(PolicyRejection::TooShort { length, shortest });
         }
         if !self.destinations.is_empty()
             && !validate::destination(nlri).is_some_and(|net| self.destinations.covers(net))
         {
-            return Err(if length == 0 { Guarded::NoDestination } else { Guarded::Destination });
+            return Err(if length == 0 { PolicyRejection::NoDestination } else { PolicyRejection::Destination });
         }
         let needed = ActionSet::of(effect);
-        match Permission::ALL.into_iter().find(|&kind| needed.has(kind) && !self.actions.has(kind)) {
-            Some(kind) => Err(Guarded::Action(kind)),
+        match ActionKind::ALL.into_iter().find(|&kind| needed.has(kind) && !self.actions.has(kind)) {
+            Some(kind) => Err(PolicyRejection::Action(kind)),
             None => self.check_redirect(effect),
         }
     }
 
-    fn check_redirect(&self, effect: &Effect) -> Result<(), Guarded> {
+    fn check_redirect(&self, effect: &Effect) -> Result<(), PolicyRejection> {
         match (&self.redirect_to, effect.redirect) {
             (Some(allowed), Some(Redirect::Address { address, .. })) if !allowed.covers(IpNet::from(address)) => {
-                Err(Guarded::RedirectTarget(address))
+                Err(PolicyRejection::RedirectTarget(address))
             }
             _ => Ok(()),
         }

@@ -7,26 +7,26 @@ use flowspec::{ComponentType, IpVersion, Space};
 
 /// The same packets, in a form whose fields can be cut one by one.
 pub(super) fn check(space: Space, capabilities: &Capabilities) -> Result<Space, RefusalKind> {
-    let gaps = &capabilities.gaps;
+    let limitations = &capabilities.limitations;
     let version = space.version();
-    if gaps.needs_l4_values
+    if limitations.needs_l4_values
         && let Some(field) = space.fields().iter().find(|&field| asks_for_presence(&space, field))
     {
         return Err(RefusalKind::AnyValue(field));
     }
-    if gaps.no_ipv6_fragments
+    if limitations.no_ipv6_fragments
         && version == IpVersion::V6
         && space.fields().has(ComponentType::Fragment)
         && !space.fragment_is_implied()
     {
         return Err(RefusalKind::Field(ComponentType::Fragment));
     }
-    let space = if gaps.icmp_code_needs_type && space.icmp_code().is_some() && space.icmp_type().is_none() {
+    let space = if limitations.icmp_code_needs_type && space.icmp_code().is_some() && space.icmp_type().is_none() {
         space.narrowed(Condition::IcmpType(IntervalSet::full(MAX_ICMP)))
     } else {
         space
     };
-    let missing = gaps.values.iter().find(|&&(of, field, value)| of == version && accepts(&space, field, value));
+    let missing = limitations.values.iter().find(|&&(of, field, value)| of == version && accepts(&space, field, value));
     match missing {
         Some(&(_, field, value)) => Err(RefusalKind::Value(field, value)),
         None => Ok(space),
@@ -60,11 +60,11 @@ fn asks_for_presence(space: &Space, field: ComponentType) -> bool {
 mod tests {
     use super::super::{Verdict, compile};
     use super::*;
-    use crate::capability::{Ability, Gaps};
+    use crate::capability::{Ability, Limitations};
 
     fn narrow() -> Capabilities {
         Capabilities {
-            gaps: Gaps {
+            limitations: Limitations {
                 values: vec![
                     (IpVersion::V4, ComponentType::Protocol, 0),
                     (IpVersion::V4, ComponentType::IcmpType, 255),
@@ -73,7 +73,7 @@ mod tests {
                 needs_l4_values: true,
                 no_ipv6_fragments: true,
                 one_action: true,
-                ..Gaps::default()
+                ..Limitations::default()
             },
             ..Capabilities::everything("narrow")
         }
