@@ -25,7 +25,7 @@ impl Program {
             }
             Chain::Police(nlri) => {
                 let placed = self.placed(nlri)?;
-                let name = placed.police.clone()?;
+                let name = placed.police.as_deref()?.to_owned();
                 Some((name, self.police_rules(&placed.rule)))
             }
         }
@@ -125,7 +125,7 @@ impl Program {
                 .rules
                 .get(&id)
                 .and_then(|placed| placed.police.clone())
-                .map(|chain| Statement::Verdict(Verdict::Jump(chain))),
+                .map(|chain| Statement::Verdict(Verdict::Jump(chain.into()))),
         });
         rule
     }
@@ -156,6 +156,6 @@ impl Program {
 }
 
 /// The key of a group's destinations.
-fn destination(mask: u128) -> Vec<KeyPart> {
+pub(super) fn destination(mask: u128) -> Vec<KeyPart> {
     vec![KeyPart { field: Field::Destination, mask }]
 }

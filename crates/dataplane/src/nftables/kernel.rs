@@ -25,6 +25,9 @@ use std::sync::Arc;
 /// How often a transaction is tried again because somebody else changed nf_tables meanwhile.
 const ATTEMPTS: usize = 16;
 
+/// Changes of so many rules leave memory behind that takes a while to give back.
+const MANY: usize = 1000;
+
 /// The nftables back end. It acts in the network namespace of the thread that made it.
 #[derive(Debug)]
 pub struct Nftables {
@@ -233,12 +236,15 @@ impl Dataplane for Nftables {
             programs.v4.protect(protected.clone(), &mut changes.v4);
             programs.v6.protect(protected.clone(), &mut changes.v6);
         }
-        for nlri in &plan.remove {
-            let version = nlri.family().version();
-            let program = programs.of_mut(version);
-            undo.note(nlri, program.compiled(nlri));
-            program.remove(nlri, changes.of_mut(version));
-            failures.remove(nlri);
+        let mut groups = Vec::new();
+        for version in VERSIONS {
+            let gone = plan.remove.iter().filter(|nlri| nlri.family().version() == version);
+            let removed = programs.of_mut(version).remove(gone, changes.of_mut(version));
+            undo.before.extend(removed.rules.into_iter().map(|rule| (rule.nlri.clone(), Some(rule))));
+            groups.extend(removed.groups);
+        }
+        if !failures.is_empty() {
+            plan.remove.iter().for_each(|nlri| drop(failures.remove(nlri)));
         }
         for rule in &plan.upsert {
             let version = rule.nlri.family().version();
@@ -253,6 +259,9 @@ impl Dataplane for Nftables {
             Ok(()) => {
                 let applied = applied(&failures);
                 self.state = State::Applied { programs, inventories, failures };
+                if undo.before.len() > MANY {
+                    free_aside((undo, changes, groups));
+                }
                 Ok(applied)
             }
             Err(error) => {
@@ -319,6 +328,7 @@ impl Dataplane for Nftables {
         });
         let generation = self.generation;
         Some(Box::new(move || {
+            yield_to_others();
             let mut socket = Socket::open()?;
             let mut counts = Carried::default();
             for version in VERSIONS {
@@ -356,7 +366,7 @@ impl Dataplane for Nftables {
     }
 
     fn clear(&mut self) -> Result<(), DataplaneError> {
-        self.state = State::Unknown;
+        free_aside(std::mem::replace(&mut self.state, State::Unknown));
         for _ in 0..ATTEMPTS {
             let generation = self.socket.generation()?;
             let there = Families::try_new(|version| {
@@ -381,6 +391,19 @@ impl Dataplane for Nftables {
         }
         Err(busy())
     }
+}
+
+/// The thread that calls this has less of the processor than those that decide and apply, where all want it.
+fn yield_to_others() {
+    const NICE: i32 = 10;
+    // On Linux this is about one thread. It may always be made less; otherwise it stays as it is.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+}
+
+/// Gives memory back on a thread of its own: that of many rules takes as long as to change them.
+fn free_aside<T: Send + 'static>(value: T) {
+    // Without another thread the value is dropped here, with the closure.
+    let _ = std::thread::Builder::new().name("free".to_owned()).spawn(move || drop(value));
 }
 
 /// What a plan changed, to know what was before.

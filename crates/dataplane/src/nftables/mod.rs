@@ -43,6 +43,7 @@ mod kernel;
 mod limit;
 mod look;
 mod program;
+mod removal;
 mod render;
 mod shield;
 mod socket;

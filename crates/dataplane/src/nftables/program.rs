@@ -15,8 +15,9 @@
 //!
 //! There is one program for each IP version, with a table of its own.
 
+use super::chains::destination;
 use super::changes::{Carry, Changes, Counted, Element, SetKind, SetSpec};
-use super::field::{Field, KeyPart};
+use super::field::KeyPart;
 use super::limit::countable;
 use super::shield::Shield;
 use super::statement::Verdict;
@@ -25,8 +26,8 @@ use super::{Options, RuleFailure};
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::space::Space;
 use flowspec::{Effect, IpVersion, Nlri, Policing, RuleId};
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map};
 use std::sync::Arc;
 
 /// Most slots of a group of destinations: what a packet to a destination with rules may have to be looked up in. Rules of further
@@ -94,7 +95,9 @@ pub(super) struct Bucket {
 pub(super) struct Placed {
     pub(super) rule: Arc<CompiledRule>,
     /// The chain that polices.
-    pub(super) police: Option<String>,
+    pub(super) police: Option<Box<str>>,
+    /// Rules of nf_tables, or elements, that it is.
+    pub(super) members: u16,
 }
 
 /// The program of one generation for one IP version.
@@ -250,7 +253,7 @@ impl Program {
             if placed.rule.effect == rule.effect && placed.rule.entries == rule.entries {
                 return Ok(());
             }
-            self.take_out(&rule.nlri.clone(), true, changes);
+            self.take_out(&rule.nlri, true, changes);
         }
         self.add_members(rule, members(rule), changes)
     }
@@ -276,7 +279,8 @@ impl Program {
                 "another rule has the same id, so its counters would be mixed up".to_owned(),
             ));
         }
-        let mut placed = Placed { rule: rule.clone(), police: None };
+        let count = members.len() as u16; // at most MAX_MEMBERS
+        let mut placed = Placed { rule: rule.clone(), police: None, members: count };
         if members.is_empty() {
             self.rules.insert(rule.id, placed);
             return Ok(());
@@ -287,7 +291,7 @@ impl Program {
             return Err(full);
         }
         if in_chain {
-            placed.police = Some(self.add_police(rule, changes));
+            placed.police = Some(self.add_police(rule, changes).into());
         }
         self.rules.insert(rule.id, placed);
 
@@ -339,42 +343,46 @@ impl Program {
         if polices && self.rules.get(&rule.id).is_some_and(|placed| placed.police.is_none()) {
             let chain = self.add_police(rule, changes);
             if let Some(placed) = self.rules.get_mut(&rule.id) {
-                placed.police = Some(chain);
+                placed.police = Some(chain.into());
             }
         }
     }
 
-    /// Takes a rule out; whether it was there.
-    pub(super) fn remove(&mut self, nlri: &Nlri, changes: &mut Changes) -> bool {
-        self.take_out(nlri, false, changes)
+    /// The place of a rule, which is no longer known here; what the rule is in chains and sets stays.
+    pub(super) fn unplace(&mut self, nlri: &Nlri) -> Option<Placed> {
+        let Entry::Occupied(entry) = self.rules.entry(nlri.id()) else { return None };
+        (*entry.get().rule.nlri == *nlri).then(|| entry.remove())
     }
 
-    fn take_out(&mut self, nlri: &Nlri, keep_count: bool, changes: &mut Changes) -> bool {
-        if self.placed(nlri).is_none() {
-            return false;
+    fn take_out(&mut self, nlri: &Nlri, keep_count: bool, changes: &mut Changes) {
+        if let Some(placed) = self.unplace(nlri) {
+            self.clear_place(&placed, keep_count, changes);
         }
-        let Some((id, placed)) = self.rules.remove_entry(&nlri.id()) else { return false };
-        let nlri = placed.rule.nlri.clone();
-        let (key, bits) = GroupKey::of(&nlri);
+    }
+
+    /// Takes a rule out of chains and sets.
+    pub(super) fn clear_place(&mut self, placed: &Placed, keep_count: bool, changes: &mut Changes) {
+        let (id, nlri) = (placed.rule.id, &placed.rule.nlri);
+        let (key, bits) = GroupKey::of(nlri);
         let members = members(&placed.rule);
-        if let Some(police) = placed.police {
+        if let Some(police) = &placed.police {
             changes.rewrite.remove(&Chain::Police(nlri.clone()));
             let dropped = self.dropped_counter(id);
             if keep_count {
                 changes.carry.push((id, Carry::DroppedCounter(dropped.clone())));
             }
             changes.delete_counter(dropped);
-            changes.delete_chain(police);
+            changes.delete_chain(police.to_string());
         }
         if members.is_empty() {
-            return true;
+            return;
         }
         let own_counter = self.counter(id);
-        let Some(group) = self.groups.get_mut(&key) else { return true };
-        let Some(bucket) = group.buckets.get_mut(&bits) else { return true };
+        let Some(group) = self.groups.get_mut(&key) else { return };
+        let Some(bucket) = group.buckets.get_mut(&bits) else { return };
         bucket.count -= 1;
         bucket.weight = bucket.weight.saturating_sub(members.len());
-        bucket.rules.retain(|other| *other != nlri);
+        bucket.rules.retain(|other| !Arc::ptr_eq(other, nlri));
         let (own, is_last) = (bucket.own.clone(), bucket.count == 0);
         let element = key.mask.map(|mask| destination_key(self.version, mask, bits));
         if is_last {
@@ -412,26 +420,25 @@ impl Program {
                 self.remove_member(key, member, &placed.rule, keep_count, changes);
             }
         }
-        self.close_group_if_empty(key, changes);
-        true
+        if self.groups.get(&key).is_some_and(|group| group.buckets.is_empty()) {
+            self.close_group(key, changes);
+        }
     }
 
-    fn close_group_if_empty(&mut self, key: GroupKey, changes: &mut Changes) {
-        let Entry::Occupied(group) = self.groups.entry(key) else { return };
-        if !group.get().buckets.is_empty() {
-            return;
-        }
-        let group = group.remove();
+    /// Takes a group's chain and sets out, with all that is in them.
+    pub(super) fn close_group(&mut self, key: GroupKey, changes: &mut Changes) -> Option<Group> {
+        let mut group = self.groups.remove(&key)?;
         changes.rewrite.remove(&Chain::Group(key));
         if key.mask.is_some() {
-            changes.delete_chain(group.chain);
-            changes.delete_set(group.destinations);
-            changes.delete_set(group.map);
+            changes.delete_chain(std::mem::take(&mut group.chain));
+            changes.delete_set(std::mem::take(&mut group.destinations));
+            changes.delete_set(std::mem::take(&mut group.map));
         }
-        for (_, slot) in group.slots.0 {
+        for (_, slot) in std::mem::take(&mut group.slots.0) {
             delete_sets(slot, changes);
         }
         changes.rewrite.insert(Chain::Base);
+        Some(group)
     }
 
     fn open_group(&mut self, key: GroupKey, changes: &mut Changes) {
@@ -449,7 +456,7 @@ impl Program {
         if let Some(mask) = key.mask {
             group.chain = self.name("rules");
             changes.add_chain(group.chain.clone());
-            let part = vec![KeyPart { field: Field::Destination, mask }];
+            let part = destination(mask);
             for (name, kind) in [(&group.destinations, SetKind::Plain), (&group.map, SetKind::Verdicts)] {
                 changes.new_sets.push(SetSpec { name: name.clone(), version: self.version, key: part.clone(), kind });
             }
@@ -530,7 +537,7 @@ impl Program {
         changes: &mut Changes,
     ) {
         let Some(group) = self.groups.get_mut(&key) else { return };
-        let Entry::Occupied(mut entry) = group.slots.0.entry(member.slot) else { return };
+        let btree_map::Entry::Occupied(mut entry) = group.slots.0.entry(member.slot) else { return };
         let is_single = single(entry.key());
         let slot = entry.get_mut();
         slot.members -= 1;
@@ -607,7 +614,7 @@ impl Program {
 }
 
 /// A name that no other thing in the table has.
-fn name(generation: u32, serial: &mut u64, what: &str) -> String {
+pub(super) fn name(generation: u32, serial: &mut u64, what: &str) -> String {
     *serial += 1;
     format!("g{generation}_{what}_{serial}")
 }

@@ -1,0 +1,87 @@
+//! Taking rules out, many at once: a lost session takes hundreds of thousands.
+
+use super::chains::destination;
+use super::changes::{Changes, Element, SetKind, SetSpec};
+use super::program::{Chain, Group, Placed, Program, name, single};
+use super::template::{GroupKey, destination_key};
+use engine::plan::CompiledRule;
+use flowspec::Nlri;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// From so many rules on it is worth looking for what goes as a whole.
+const MANY: usize = 1000;
+
+/// What was taken out.
+#[derive(Debug, Default)]
+pub(super) struct Removed {
+    /// The rules that were there.
+    pub(super) rules: Vec<Arc<CompiledRule>>,
+    /// The groups that went as a whole; to be given back when there is time.
+    pub(super) groups: Vec<Group>,
+}
+
+impl Program {
+    /// Takes rules out. A group of destinations that loses all its rules goes with its sets, without a look at
+    /// their elements.
+    pub(super) fn remove<'a>(&mut self, gone: impl Iterator<Item = &'a Arc<Nlri>>, changes: &mut Changes) -> Removed {
+        let gone: Vec<Placed> = gone.filter_map(|nlri| self.unplace(nlri)).collect();
+        let closed = self.close_emptied_groups(&gone, changes);
+        for placed in &gone {
+            if closed.is_empty() || !is_plain(placed) || !closed.contains_key(&GroupKey::of(&placed.rule.nlri).0) {
+                self.clear_place(placed, false, changes);
+            }
+        }
+        if gone.len() >= MANY {
+            self.renew_destinations(changes);
+        }
+        let rules = gone.into_iter().map(|placed| placed.rule).collect();
+        Removed { rules, groups: closed.into_values().collect() }
+    }
+
+    /// Writes a set of destinations anew where most of its elements go. Sets whose elements count are never replaced: what is counted between
+    /// the reading of a counter and its end would be lost.
+    fn renew_destinations(&mut self, changes: &mut Changes) {
+        for (key, group) in &mut self.groups {
+            let gone = changes.delete.get(&group.destinations).map_or(0, Vec::len);
+            let Some(mask) = key.mask.filter(|_| gone >= MANY && gone > 2 * group.buckets.len()) else { continue };
+            let name = name(self.generation, &mut self.serial, "destinations");
+            changes.delete_set(std::mem::replace(&mut group.destinations, name.clone()));
+            let spec = SetSpec { name, version: self.version, key: destination(mask), kind: SetKind::Plain };
+            changes.new_sets.push(spec);
+            for bits in group.buckets.keys() {
+                changes.add_element(&group.destinations, destination_key(self.version, mask, *bits), Element::Plain);
+            }
+            changes.rewrite.insert(Chain::Base);
+        }
+    }
+
+    /// Closes the groups all of whose rules are among those that go, where elements of sets are all that they are.
+    fn close_emptied_groups(&mut self, gone: &[Placed], changes: &mut Changes) -> BTreeMap<GroupKey, Group> {
+        let mut losses: HashMap<GroupKey, usize> = HashMap::new();
+        if gone.len() > 1 {
+            for placed in gone.iter().filter(|placed| is_plain(placed)) {
+                *losses.entry(GroupKey::of(&placed.rule.nlri).0).or_default() += 1;
+            }
+        }
+        let mut closed = BTreeMap::new();
+        for (key, lost) in losses {
+            if self.groups.get(&key).is_some_and(|group| key.mask.is_some() && loses_all(group, lost)) {
+                closed.extend(self.close_group(key, changes).map(|group| (key, group)));
+            }
+        }
+        closed
+    }
+}
+
+/// Whether a rule has no chain of its own, and is an element at least.
+fn is_plain(placed: &Placed) -> bool {
+    placed.police.is_none() && placed.members > 0
+}
+
+fn loses_all(group: &Group, lost: usize) -> bool {
+    lost >= group.buckets.len()
+        && group.own == 0
+        && !group.slots.0.keys().any(|slot| single(slot))
+        && lost == group.buckets.values().map(|bucket| bucket.count).sum()
+}
