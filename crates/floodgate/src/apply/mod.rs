@@ -150,6 +150,7 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
                     (self.report)(Report::Stopped(outcome));
                     return;
                 }
+                Ok(Order::Exchange { dataplane, retire }) => self.exchange(dataplane, retire),
                 Ok(order) => self.obey(order),
                 Err(RecvTimeoutError::Timeout) => {
                     self.look();
@@ -164,23 +165,23 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
         }
     }
 
+    fn exchange(&mut self, dataplane: Box<dyn Dataplane>, retire: bool) {
+        let old = std::mem::replace(&mut self.dataplane, dataplane);
+        if retire {
+            self.retired = Some(old);
+        }
+        self.in_force = false;
+        self.counts = Arc::default();
+    }
+
     fn obey(&mut self, order: Order) {
         let began = Instant::now();
-        let outcome = match order {
-            Order::Await(ticket) => return self.wait_for(&ticket),
-            Order::Replace(rules) => self.dataplane.replace(&rules),
-            Order::Update(plan) => self.dataplane.update(&plan),
-            Order::Measure { last, epoch } => return self.measure(last, epoch),
-            Order::Exchange { dataplane, retire } => {
-                let old = std::mem::replace(&mut self.dataplane, dataplane);
-                if retire {
-                    self.retired = Some(old);
-                }
-                self.in_force = false;
-                self.counts = Arc::default();
-                return;
-            }
-            Order::Stop { .. } => return,
+        let outcome = match &order {
+            Order::Replace(rules) => self.dataplane.replace(rules),
+            Order::Update(plan) => self.dataplane.update(plan),
+            Order::Await(ticket) => return self.wait_for(ticket),
+            Order::Measure { last, epoch } => return self.measure(*last, *epoch),
+            Order::Exchange { .. } | Order::Stop { .. } => return,
         };
         self.in_force |= outcome.is_ok();
         if outcome.is_ok()
@@ -193,6 +194,8 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
         self.swollen |= took > LARGE;
         self.look_at_interfaces();
         (self.report)(Report::Applied { outcome, took });
+        // Only now: the memory of many rules takes as long to give back as some changes take to apply.
+        drop(order);
     }
 
     fn wait_for(&mut self, ticket: &Ticket) {

@@ -1,5 +1,6 @@
 //! Answers to what the API asks.
 
+use super::applying::READING_PATIENCE;
 use super::state_writer::pause_end;
 use super::tally::Counted;
 use super::{Core, LOCAL, clock, now};
@@ -31,9 +32,6 @@ const MANY: usize = 2_000;
 /// How often what is shown without asking is renewed.
 const SHOW: Duration = Duration::from_millis(100);
 
-/// Longest wait for new counters.
-const MEASURING: Duration = Duration::from_millis(500);
-
 /// Mismatches told by `explain`.
 const MISSES: usize = 20;
 
@@ -42,7 +40,7 @@ impl Core {
         let shows_counters =
             matches!(command, Command::Status(_) | Command::Overview(_) | Command::Rules { after: None, .. });
         if shows_counters && self.applying.measure() {
-            self.waiting.push((Instant::now() + MEASURING, command));
+            self.waiting.push((Instant::now() + READING_PATIENCE, command));
         } else {
             self.answer(command);
         }

@@ -23,8 +23,14 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Longest wait.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// How old counters may be that are shown.
+/// How old counters may be that are shown, where they are read quickly.
 const FRESH: Duration = Duration::from_millis(900);
+
+/// Between two readings of the counters pass so many times what the last one took: of 300,000 it takes seconds.
+const READING_PAUSE: u32 = 4;
+
+/// A reading that takes longer is not waited for.
+pub(super) const READING_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What is known of the data plane's thread.
 pub(super) struct Applying {
@@ -56,7 +62,10 @@ pub(super) struct Applying {
     /// Those of the data plane in use.
     pub(super) samples: Result<Samples, String>,
     measured: Option<Instant>,
-    measuring: bool,
+    /// Since when new counters are on their way.
+    measuring: Option<Instant>,
+    /// How long the last reading took.
+    reading: Duration,
     /// Counts up when what was counted is put aside: readings from before count nothing new.
     epoch: u64,
     waiting: Vec<oneshot::Sender<Result<bool, String>>>,
@@ -109,7 +118,8 @@ impl Applying {
             condition: Condition::default(),
             samples,
             measured: None,
-            measuring: false,
+            measuring: None,
+            reading: Duration::ZERO,
             epoch: 0,
             waiting: Vec::new(),
         };
@@ -184,14 +194,15 @@ impl Applying {
         [self.gather_until, self.retry_at].into_iter().flatten().min()
     }
 
-    /// Reads the counters again if those that are known are old; true if new ones are on their way.
+    /// Reads the counters again if those that are known are old; true if new ones are on their way and soon there.
     pub(super) fn measure(&mut self) -> bool {
-        let fresh = self.measured.is_some_and(|at| at.elapsed() < FRESH);
-        if !fresh && !self.measuring && self.phase == Phase::Idle {
-            self.measuring = true;
+        let keeps = FRESH.max(self.reading * READING_PAUSE);
+        let fresh = self.measured.is_some_and(|at| at.elapsed() < keeps);
+        if !fresh && self.measuring.is_none() && self.phase == Phase::Idle {
+            self.measuring = Some(Instant::now());
             self.send(Order::Measure { last: false, epoch: self.epoch });
         }
-        self.measuring && self.phase == Phase::Idle
+        self.measuring.is_some() && self.phase == Phase::Idle && self.reading < READING_PATIENCE
     }
 
     /// Seconds since counters were read.
@@ -425,7 +436,7 @@ impl Applying {
         self.usage = usage;
         self.measured = (!last).then(Instant::now);
         if !last {
-            self.measuring = false;
+            self.reading = self.measuring.take().map_or(Duration::ZERO, |since| since.elapsed());
             if epoch == self.epoch {
                 self.counters = counters;
             }

@@ -152,11 +152,14 @@ impl Core {
             .name("engine".to_owned())
             .spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+                let mut core = core;
                 match runtime {
                     Ok(runtime) => runtime.block_on(core.run(queues, report_queue)),
                     Err(error) => tracing::error!(%error, "cannot start the engine"),
                 }
+                // Before the memory of all rules is given back, which the end of the process does at once.
                 let _ = ended.send(());
+                drop(core);
             })
             .context("cannot start a thread")?;
         Ok(end)
@@ -202,7 +205,7 @@ impl Core {
         Ok(core)
     }
 
-    async fn run(mut self, mut queues: Queues, mut reports: mpsc::UnboundedReceiver<Report>) {
+    async fn run(&mut self, mut queues: Queues, mut reports: mpsc::UnboundedReceiver<Report>) {
         loop {
             self.apply_what_is_due();
             let deadline = self.deadline();
