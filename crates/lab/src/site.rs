@@ -154,7 +154,7 @@ impl Wire {
             if let Some(at) = packets.iter().position(|packet| same(&frame, packet)) {
                 arrived[at] = true;
             }
-            if Instant::now() >= deadline {
+            if Instant::now() >= deadline || (marked && !arrived.contains(&false)) {
                 break;
             }
         }

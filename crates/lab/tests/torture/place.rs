@@ -28,6 +28,18 @@ pub fn configuration_with(backend: &str, more: &str) -> String {
     format!("[router]\nas = 65140\nid = \"{SWITCH}\"\n\n{peers}[dataplane]\nbackend = \"{backend}\"\n")
 }
 
+/// A rule of the second peer that stands among those of the first, and what it drops.
+pub const DNS: &str = "dst 192.0.2.1/32 proto udp sport 53 then discard";
+
+/// What [`DNS`] drops.
+///
+/// # Errors
+/// None: the address is one.
+pub fn other_attack() -> Result<Vec<u8>> {
+    let victim: IpAddr = VICTIM.parse()?;
+    Ok(packet::udp(([198, 51, 100, 7], 53).into(), (victim, 4000).into(), b"attack"))
+}
+
 /// The peer at this address.
 ///
 /// # Errors
