@@ -29,43 +29,57 @@ pub struct Event {
     pub message: Option<String>,
 }
 
-/// Kinds of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
+/// Declares [`Kind`] with a sentence for each kind, which is its documentation here and in the manual.
+macro_rules! kinds {
+    ($(#[doc = $meaning:literal] $kind:ident,)*) => {
+        /// Kinds of events.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Kind {
+            $(#[doc = $meaning] $kind,)*
+        }
+
+        impl Kind {
+            /// All of them, each with what it means.
+            pub const ALL: &[(Kind, &str)] = &[$((Kind::$kind, $meaning)),*];
+        }
+    };
+}
+
+kinds! {
     /// The daemon started.
     Started,
     /// The daemon is stopping.
     Stopping,
-    /// A session came up.
+    /// A session was established.
     PeerUp,
-    /// A session went down.
+    /// A session was lost; the message has the reason.
     PeerDown,
-    /// An attempt at a session failed, for another reason than the one before.
+    /// An attempt at a session failed for a new reason.
     SessionFailed,
-    /// A peer sent something malformed.
+    /// A peer sent something malformed; the message says what.
     Malformed,
-    /// A peer has sent all its rules.
+    /// A peer has sent all its rules (End-of-RIB).
     EndOfRib,
-    /// A rule was announced, or announced differently.
+    /// A rule was announced, or announced with other actions.
     Announced,
-    /// A rule that is announced is not enforced; the message says why.
+    /// An announced rule is not enforced; the message has the reason.
     NotEnforced,
     /// A rule was withdrawn.
     Withdrawn,
-    /// A rule ran out of time.
+    /// A rule's lifetime is over.
     Expired,
-    /// Many rules changed at once; the message says how many.
+    /// One UPDATE changed more than 16 rules; the message has their number.
     Bulk,
-    /// The data plane did not take a change.
+    /// The data plane did not apply a change; the message has its words.
     ApplyFailed,
-    /// The data plane was changed by somebody else, and is being put right.
+    /// Another program changed what was installed in the data plane; it is being repaired.
     Damaged,
-    /// All filtering was taken out.
+    /// Filtering was paused: nothing is filtered.
     Paused,
-    /// It was put back.
+    /// Filtering was resumed.
     Resumed,
-    /// All local rules were taken out.
+    /// All local rules were withdrawn.
     Cleared,
     /// A changed configuration is in force.
     Reloaded,

@@ -11,24 +11,20 @@ const README: &str = include_str!("../../../README.md");
 const READY: &str = "for n in $(seq 3000); do \
                      floodgate status --json 2>/dev/null | grep -q '\"dataplane\":\"applied\".*\"applied\":[1-9]' && break; sleep 0.1; done\n";
 
-/// The commands under a heading, in order; a command with a document behind it is one.
+/// The commands under a heading, in order; lines that begin with `> ` belong to the command above them.
 fn commands(heading: &str) -> Result<Vec<String>> {
     let (_, section) = README.split_once(&format!("\n## {heading}\n")).context("no such heading")?;
     let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
-    let mut lines = section.lines().filter_map(|line| if line.is_empty() { None } else { line.strip_prefix("    ") });
-    let mut commands = Vec::new();
-    while let Some(line) = lines.next() {
-        let mut command = line.to_owned();
-        if line.contains("<<'END'") {
-            for line in lines.by_ref() {
-                command.push('\n');
-                command.push_str(line);
-                if line == "END" {
-                    break;
-                }
-            }
+    let mut commands: Vec<String> = Vec::new();
+    for line in section.lines() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            commands.push(command.to_owned());
+        } else if let Some(more) = line.strip_prefix('>')
+            && let Some(command) = commands.last_mut()
+        {
+            command.push('\n');
+            command.push_str(more.trim_start_matches(' '));
         }
-        commands.push(command);
     }
     Ok(commands)
 }
@@ -81,13 +77,13 @@ fn first_dropped_packet(backend: &str) -> Result<()> {
         shown.collect::<String>()
     };
     for (command, (said, status)) in commands.iter().zip(&outcome) {
-        if command.contains("# 100% packet loss") {
+        if command.contains("# exit status 1") {
             ensure!(*status == 1 && said.contains("100% packet loss"), "{command}\n{}", everything());
             lost += 1;
             continue;
         }
         ensure!(*status == 0, "{command}\n{}", everything());
-        if command.contains("# answers") {
+        if command.contains(" ping ") {
             ensure!(said.contains(" 0% packet loss"), "{command}\n{}", everything());
             answered += 1;
         }

@@ -1,0 +1,151 @@
+//! The reference pages of the manual are those that the code makes. `UPDATE=1` writes them.
+//!
+//! What is made stands in a page between `<!-- generated: NAME -->` and `<!-- end of NAME -->`; all else is written by hand.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::CommandFactory;
+use floodgate::api::{AttachmentView, PeerView, StatusView};
+use floodgate::cli::Cli;
+use floodgate::events::Kind;
+
+fn manual(page: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual")).join(page)
+}
+
+/// Compares, or with `UPDATE=1` replaces, the part of a page that has this name.
+fn assert_page(page: &str, name: &str, made: &str) {
+    let path = manual(page);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let (begin, end) = (format!("<!-- generated: {name} -->\n"), format!("<!-- end of {name} -->"));
+    let place = text.find(&begin).zip(text.find(&end));
+    let (start, end) = place.unwrap_or_else(|| panic!("{page} has no part `{name}`"));
+    let start = start + begin.len();
+    let made = format!("\n{}\n\n", made.trim());
+    if text[start..end] == made {
+        return;
+    }
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, format!("{}{made}{}", &text[..start], &text[end..])).unwrap();
+        return;
+    }
+    panic!("docs/manual/{page} is not what the code makes; run this test with UPDATE=1. It should have\n{made}");
+}
+
+#[test]
+fn commands() {
+    let mut made = String::new();
+    let mut whole = Cli::command();
+    whole.build();
+    for command in whole.get_subcommands_mut().filter(|command| command.get_name() != "help" && !command.is_hide_set())
+    {
+        let name = command.get_name().to_owned();
+        let help = command.render_help().to_string();
+        let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+        // The wrapping must not depend on the terminal that the test runs in.
+        writeln!(made, "## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim()).unwrap();
+    }
+    assert_page("commands.md", "commands", &made);
+}
+
+#[test]
+fn events() {
+    let mut made = "| event | when |\n|---|---|\n".to_owned();
+    for (kind, meaning) in Kind::ALL {
+        let name = serde_json::to_value(kind).unwrap();
+        let name = name.as_str().unwrap();
+        writeln!(made, "| `{name}` <a id=\"{name}\"></a> | {} |", meaning.trim()).unwrap();
+    }
+    assert_page("events.md", "events", &made);
+}
+
+/// A status in which each metric has a value.
+fn everything() -> (StatusView, PeerView) {
+    let status = StatusView {
+        rules: [("installed".to_owned(), 1)].into(),
+        capacity: Some(1),
+        dataplane_memory: Some(1),
+        attachments: vec![AttachmentView { interface: "eth0".into(), mode: "native".into(), reason: None }],
+        statistics: [("truncated".to_owned(), 1)].into(),
+        ..StatusView::default()
+    };
+    let peer = PeerView { name: "a".into(), malformed: [("nlri".to_owned(), 1)].into(), ..PeerView::default() };
+    (status, peer)
+}
+
+#[test]
+fn metrics() {
+    let (status, peer) = everything();
+    let text = floodgate::metrics::render(&status, &[peer]).unwrap();
+    let mut made = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
+    let mut kinds = std::collections::BTreeMap::new();
+    let mut helps = std::collections::BTreeMap::new();
+    for line in text.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            kinds.insert(name.to_owned(), kind.to_owned());
+        } else if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            helps.insert(name.to_owned(), help.to_owned());
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let family = if kinds.contains_key(name) { name } else { name.trim_end_matches("_total") };
+        let labels = line.split_once('{').map_or("", |(_, rest)| rest.split('}').next().unwrap());
+        let labels: Vec<String> =
+            labels.split(',').filter_map(|label| label.split_once('=')).map(|(name, _)| format!("`{name}`")).collect();
+        writeln!(made, "| `{name}` | {} | {} | {} |", kinds[family], labels.join(", "), helps[family]).unwrap();
+        seen.insert(family.to_owned());
+    }
+    assert_eq!(seen.len(), kinds.len(), "each metric has a value in this test: {kinds:?}");
+    assert_page("metrics.md", "metrics", &made);
+}
+
+/// Every field of the API has a row in its page.
+#[test]
+fn fields_of_the_api() {
+    let page = fs::read_to_string(manual("api.md")).unwrap();
+    let (status, peer) = everything();
+    let objects = [
+        ("Status", serde_json::to_value(status).unwrap()),
+        ("Peer", serde_json::to_value(peer).unwrap()),
+        ("Rule", serde_json::to_value(floodgate::api::RuleView::default()).unwrap()),
+        ("Explanation", serde_json::to_value(floodgate::api::Explanation::default()).unwrap()),
+        ("Sample", serde_json::to_value(floodgate::api::SampleView::default()).unwrap()),
+    ];
+    for (object, value) in objects {
+        let heading = format!("\n### {object}\n");
+        let (_, part) = page.split_once(&heading).unwrap_or_else(|| panic!("api.md has no part {heading}"));
+        let part = part.split_once("\n### ").map_or(part, |(part, _)| part);
+        for field in value.as_object().unwrap().keys() {
+            assert!(part.contains(&format!("| `{field}` |")), "api.md, {object}: no row for `{field}`");
+        }
+    }
+}
+
+/// Every state, and every kind of reason, has a row in its page.
+#[test]
+fn states() {
+    let page = fs::read_to_string(manual("states.md")).unwrap();
+    for state in engine::state::RuleState::NAMES {
+        assert!(page.contains(&format!("| `{state}` |")), "states.md has no row for `{state}`");
+    }
+}
+
+/// Other pages link to keys, and so do people.
+#[test]
+fn every_configuration_key_has_an_anchor() {
+    let page = fs::read_to_string(manual("configuration.md")).unwrap();
+    let mut section = String::new();
+    for line in page.lines() {
+        if line.starts_with('#') {
+            section = line.split('`').nth(1).unwrap_or("").trim_matches(['[', ']']).replace('.', "-");
+        } else if let Some(key) = line.strip_prefix("| `").and_then(|rest| rest.split('`').next()) {
+            let anchor = format!("| `{key}` <a id=\"{section}-{key}\"></a> |");
+            assert!(line.starts_with(&anchor), "configuration.md: the row of `{key}` should begin with {anchor}");
+        }
+    }
+}

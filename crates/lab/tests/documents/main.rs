@@ -1,0 +1,163 @@
+//! README and manual are true: each `$` line of them is run, in order, and what it prints is compared with the page.
+//!
+//! CONTRIBUTING.md ("Commands in documents") describes the conventions. `UPDATE=1` writes what the commands print into
+//! the pages instead of comparing.
+
+mod compare;
+mod links;
+mod page;
+mod shell;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use lab::needs;
+use page::Page;
+
+/// The top directory of the repository.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// One test for each page with commands, so that pages run beside each other and a failure names its page.
+macro_rules! pages {
+    ($($test:ident: $path:literal,)*) => {
+        /// The pages that have a test below.
+        const TESTED: &[&str] = &[$($path),*];
+        $(
+            #[test]
+            fn $test() -> Result<()> {
+                run($path)
+            }
+        )*
+    };
+}
+
+pages! {
+    commands_readme: "README.md",
+    commands_api: "docs/manual/api.md",
+    commands_by_hand: "docs/manual/by-hand.md",
+    commands_controllers: "docs/manual/controllers.md",
+    commands_exabgp: "docs/manual/exabgp.md",
+    commands_first_steps: "docs/manual/first-steps.md",
+    commands_import_policy: "docs/manual/import-policy.md",
+    commands_install: "docs/manual/install.md",
+    commands_monitoring: "docs/manual/monitoring.md",
+    commands_nftables: "docs/manual/nftables.md",
+    commands_offline: "docs/manual/offline.md",
+    commands_xdp: "docs/manual/xdp.md",
+}
+
+/// README.md and all pages of the manual, relative to the top directory.
+fn documents() -> Result<Vec<String>> {
+    let mut found = markdown_below("docs/manual")?;
+    found.insert(0, "README.md".to_owned());
+    Ok(found)
+}
+
+/// All Markdown files below a directory, relative to the top directory.
+fn markdown_below(directory: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut directories = vec![PathBuf::from(directory)];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(Path::new(ROOT).join(&directory))? {
+            let entry = entry?;
+            let path = directory.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn read(path: &str) -> Result<(String, Page)> {
+    let text = fs::read_to_string(Path::new(ROOT).join(path)).with_context(|| format!("cannot read {path}"))?;
+    let page = Page::parse(path, &text)?;
+    Ok((text, page))
+}
+
+/// Runs the commands of a page and compares, or with `UPDATE=1` writes, what they print.
+fn run(path: &str) -> Result<()> {
+    needs!(root, "unshare", "ip", "bash");
+    let (text, page) = read(path)?;
+    if !page.needs.iter().all(|program| lab::require_program(program)) {
+        return Ok(());
+    }
+    let outcomes = shell::run(&page)?;
+    let update = std::env::var_os("UPDATE").is_some();
+    let mut problems = Vec::new();
+    let mut replacements = Vec::new();
+    for (command, outcome) in page.commands().zip(&outcomes) {
+        let place = format!("{path}:{}: $ {}", command.line, command.script.replace('\n', "\n> "));
+        if outcome.status != command.status {
+            problems.push(format!(
+                "{place}\nexit status {} instead of {}:\n{}",
+                outcome.status, command.status, outcome.printed
+            ));
+        } else if command.shown && !compare::agrees(&command.output, &outcome.printed, command.numbers_vary) {
+            replacements.push((command.output_lines.clone(), outcome.printed.clone()));
+            if update {
+                continue;
+            }
+            problems.push(format!("{place}\nprints\n{}instead of\n{}\n", outcome.printed, command.output));
+        }
+    }
+    if update && !replacements.is_empty() {
+        fs::write(Path::new(ROOT).join(path), page::replace(&text, &replacements))?;
+    }
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(())
+}
+
+/// Relative links and their anchors resolve, and each page of the manual is in the book.
+#[test]
+fn links_resolve_and_every_page_is_in_the_summary() -> Result<()> {
+    let mut documents = markdown_below("docs")?;
+    for entry in fs::read_dir(ROOT)? {
+        let name = entry?.file_name().display().to_string();
+        if name.ends_with(".md") {
+            documents.push(name);
+        }
+    }
+    let mut problems = Vec::new();
+    for path in &documents {
+        problems.extend(links::broken(Path::new(ROOT), path)?);
+    }
+    let summary = fs::read_to_string(Path::new(ROOT).join("docs/SUMMARY.md"))?;
+    for path in markdown_below("docs")?
+        .iter()
+        .filter(|path| !path.contains("decisions"))
+        .filter_map(|path| path.strip_prefix("docs/"))
+    {
+        if path != "SUMMARY.md" && !summary.contains(&format!("({path})")) {
+            problems.push(format!("docs/{path} is not in docs/SUMMARY.md"));
+        }
+    }
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(())
+}
+
+/// A command that nobody runs, or a block that could hide one, is a mistake in the page.
+#[test]
+fn every_command_of_the_documents_is_run_or_says_why_not() -> Result<()> {
+    let mut problems = Vec::new();
+    for path in documents()? {
+        let (_, page) = read(&path)?;
+        problems.extend(page.problems.iter().map(|(line, problem)| format!("{path}:{line}: {problem}")));
+        if page.commands().next().is_some() && !TESTED.contains(&path.as_str()) {
+            problems.push(format!("{path} has commands and no line in `pages!` of crates/lab/tests/documents/main.rs"));
+        }
+    }
+    for path in TESTED {
+        if read(path)?.1.commands().next().is_none() {
+            problems.push(format!("{path} is listed in `pages!` and has no commands"));
+        }
+    }
+    if !problems.is_empty() {
+        bail!("{}", problems.join("\n"));
+    }
+    Ok(())
+}
