@@ -15,7 +15,7 @@ K ?=
 # `make test T=word` runs only the tests whose names contain the word.
 T ?=
 
-.PHONY: help setup build install demo test kernels kernels-short soak bench fuzz lint fmt fuzz-night torture
+.PHONY: help setup build install demo test kernels kernels-short soak bench fuzz lint fmt fuzz-night torture manual reference
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +23,8 @@ help: ## Show this list
 setup: ## Install what building and testing need on Debian 12 (as root or with sudo)
 	@scripts/setup.sh build test
 
-build: ## Build the program: target/release/floodgate
-	@scripts/setup.sh build
+build: ## Build the program: target/release/floodgate; installs nothing
+	@scripts/setup.sh missing build
 	cargo build --release -p floodgate
 
 install: ## Install what `make build` built, the unit and a place for the configuration: PREFIX=/usr/local, DESTDIR=
@@ -66,9 +66,17 @@ torture: ## Campaigns against the live daemon, long (root, hours): kills, mutati
 	@scripts/setup.sh build test
 	@scripts/torture.sh $(T)
 
-lint: ## Formatting, clippy, documentation, purity of the core, file sizes: what CI refuses
-	@scripts/setup.sh build
+lint: ## Formatting, clippy, documentation, purity of the core, file sizes: what CI refuses; installs nothing
+	@scripts/setup.sh missing build
 	@scripts/lint.sh
 
 fmt: ## Format all Rust code
 	cargo fmt --all
+
+manual: ## Make the book of docs/ in target/manual, with mdBook (cargo install mdbook)
+	@command -v mdbook >/dev/null || { echo "make manual: mdbook is not installed: cargo install mdbook" >&2; exit 1; }
+	mdbook build
+
+reference: ## Write the parts of the manual that are made from the code, and what its commands print (root)
+	UPDATE=1 cargo test -q -p floodgate --test reference
+	UPDATE=1 cargo test -q -p lab --test documents

@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh build        what building and running need (compiler for the XDP program, nft, ip, iptables)
 #   scripts/setup.sh test         what the tests need as well: other BGP speakers to talk to, tcpdump
+#   scripts/setup.sh missing build    says what of these is not installed, and installs nothing
 #   scripts/setup.sh kernels      what `make kernels` needs: a virtual machine, and what puts one together
 #
 # Services of the packages installed here (BIRD, FRR, GoBGP, ExaBGP) are neither started nor enabled: the tests run
@@ -11,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 BUILD_PACKAGES=(build-essential clang-14 llvm-14 libbpf-dev linux-libc-dev nftables iproute2 iputils-ping iptables)
-TEST_PACKAGES=(bird2 gobgpd exabgp frr tcpdump python3-venv)
+TEST_PACKAGES=(bird2 gobgpd exabgp frr tcpdump curl python3-venv)
 KERNEL_PACKAGES=(qemu-system-x86 busybox-static cpio kmod xz-utils)
 SERVICES=(bird.service gobgpd.service exabgp.service frr.service)
 EXABGP5=5.0.15
@@ -30,6 +31,15 @@ missing_packages() {
     for package in "$@"; do
         grep -qx "$package installed" <<<"$status" || printf '%s\n' "$package"
     done
+}
+
+# Only says what install_packages would install. The build itself shows what it cannot do without: it leaves XDP out
+# where clang or libbpf is missing.
+tell_missing() {
+    command -v dpkg-query >/dev/null || return 0
+    local missing
+    mapfile -t missing < <(missing_packages "$@")
+    [ ${#missing[@]} = 0 ] || say "not installed: ${missing[*]} (\`make setup\` installs them; without clang and libbpf there is no XDP)"
 }
 
 as_root() {
@@ -101,6 +111,11 @@ check_rust() {
 }
 
 [ $# -gt 0 ] || set -- build test
+if [ "$1" = missing ]; then
+    check_rust
+    tell_missing "${BUILD_PACKAGES[@]}"
+    exit 0
+fi
 for group in "$@"; do
     case "$group" in
     build)
