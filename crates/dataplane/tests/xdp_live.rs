@@ -9,7 +9,7 @@ use dataplane::xdp::{Attach, Options, Xdp};
 use dataplane::{Attachment, Counter, Dataplane, Health, Interface, RuleFailure};
 use engine::plan::Plan;
 use lab::site::{NEIGHBOUR, VICTIM, VICTIM6};
-use lab::{End, Netns, PacketSocket, Site, packet, veth};
+use lab::{End, Netns, PATIENCE, PacketSocket, Site, packet, veth};
 use live::{Flood, options, rule, ruleset};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -75,22 +75,22 @@ fn filters_outlive_the_program_and_the_next_one_takes_over_without_a_gap() -> Re
     let bad = rule(&format!("dst {VICTIM}/32 proto udp sport 53 then discard"));
     let options = options(&site.switch, &["swp1"]);
     let flood = Flood::start(&site, udp(53, VICTIM, 64)?)?;
-    let before = site.switch.run(|| -> Result<Counter> {
-        let mut plane = Xdp::open(options.clone())?;
-        plane.replace(&ruleset(std::slice::from_ref(&bad)))?;
-        wire.seen()?;
-        std::thread::sleep(Duration::from_millis(100));
-        counter(&mut plane, bad.id)
-    })?;
-    // Twice: what was counted by a run before the last is not forgotten either.
-    for _ in 0..2 {
-        std::thread::sleep(Duration::from_millis(50));
-        site.switch.run(|| -> Result<()> {
+    // Three programs: what was counted by a run before the last is not forgotten either.
+    let mut counted = 0;
+    for run in 0..3 {
+        counted = site.switch.run(|| -> Result<u64> {
             let mut plane = Xdp::open(options.clone())?;
             plane.replace(&ruleset(std::slice::from_ref(&bad)))?;
-            std::thread::sleep(Duration::from_millis(100));
-            Ok(())
+            if run == 0 {
+                wire.seen()?;
+            }
+            lab::wait_until("packets that are counted", PATIENCE, || {
+                let packets = counter(&mut plane, bad.id).ok()?.packets;
+                (packets > counted + 100).then_some(packets)
+            })
         })?;
+        // While there is none.
+        std::thread::sleep(Duration::from_millis(50));
     }
     let sent = flood.stop()?;
     std::thread::sleep(Duration::from_millis(50));
@@ -103,8 +103,7 @@ fn filters_outlive_the_program_and_the_next_one_takes_over_without_a_gap() -> Re
         let mut plane = Xdp::open(options.clone())?;
         plane.replace(&ruleset(std::slice::from_ref(&bad)))?;
         let after = counter(&mut plane, bad.id)?;
-        // Three runs filtered, each for as long as the first or longer.
-        assert!(after.packets > before.packets * 2, "{before:?} {after:?}");
+        assert!(after.packets >= counted, "{counted} {after:?}");
         assert!(after.packets <= sent, "{after:?} of {sent}");
         plane.clear()?;
         Ok(())
@@ -225,7 +224,7 @@ fn each_interface_tells_how_it_is_filtered_or_why_not() -> Result<()> {
         let mut short = packet::ethernet(site.attacker.mac("eth0")?, site.switch.mac("swp1")?, &udp(1, VICTIM, 9)?);
         short.truncate(14 + 19);
         socket.send(&short)?;
-        lab::wait_until("the count", Duration::from_secs(5), || {
+        lab::wait_until("the count", PATIENCE, || {
             plane.condition().statistics.contains(&("truncated", 1)).then_some(())
         })?;
         plane.clear()?;
@@ -270,21 +269,19 @@ fn samples_are_read_and_those_without_room_are_counted() -> Result<()> {
         let frame = packet::ethernet(from, to, &udp(53, VICTIM, 500)?);
         let began = std::time::SystemTime::now();
         socket.send(&frame)?;
-        source.wait(Duration::from_secs(5));
+        source.wait(PATIENCE);
         let mut seen = Vec::new();
         assert_eq!(source.read(10, &mut |sample| seen.push(sample)), 0);
         let [sample] = &seen[..] else { panic!("{seen:?}") };
         assert_eq!((sample.rule, sample.length as usize), (Some(sampled.id), frame.len()));
         assert_eq!(sample.octets, frame[..128]);
-        assert!(sample.time.duration_since(began).is_ok_and(|age| age < Duration::from_secs(5)), "{:?}", sample.time);
+        assert!(sample.time.duration_since(began).is_ok_and(|age| age < PATIENCE), "{:?}", sample.time);
 
         // Nobody reads: the buffer holds some 1,500, the others are counted.
         const SENT: usize = 4000;
         (0..SENT).try_for_each(|_| socket.send(&frame))?;
         let counted = |plane: &mut Xdp| -> u64 { counter(plane, sampled.id).map_or(0, |counter| counter.packets) };
-        lab::wait_until("all packets", Duration::from_secs(10), || {
-            (counted(&mut plane) == SENT as u64 + 1).then_some(())
-        })?;
+        lab::wait_until("all packets", PATIENCE, || (counted(&mut plane) == SENT as u64 + 1).then_some(()))?;
         seen.clear();
         let lost = source.read(usize::MAX, &mut |sample| seen.push(sample));
         assert_eq!(lost as usize + seen.len(), SENT);
@@ -294,7 +291,7 @@ fn samples_are_read_and_those_without_room_are_counted() -> Result<()> {
             statistics.contains(&("samples_lost", lost)) && statistics.contains(&("samples", seen.len() as u64 + 1))
         );
         socket.send(&frame)?;
-        source.wait(Duration::from_secs(5));
+        source.wait(PATIENCE);
         assert_eq!(source.read(10, &mut |_| {}), 0, "a loss is told once");
 
         // The next run has a buffer of its own.
@@ -304,7 +301,7 @@ fn samples_are_read_and_those_without_room_are_counted() -> Result<()> {
         socket.send(&frame)?;
         socket.send(&frame)?;
         let mut read = 0;
-        lab::wait_until("two packets", Duration::from_secs(5), || {
+        lab::wait_until("two packets", PATIENCE, || {
             source.read(10, &mut |_| read += 1);
             (read == 2).then_some(())
         })?;

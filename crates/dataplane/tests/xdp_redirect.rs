@@ -9,7 +9,7 @@ use dataplane::xdp::{Attach, Options, Xdp};
 use dataplane::{Dataplane, Health, RuleFailure};
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use lab::site::{VICTIM, VICTIM6};
-use lab::{End, Netns, PacketSocket, Site, packet, veth, wait_until};
+use lab::{End, Netns, PATIENCE, PacketSocket, Site, packet, veth, wait_until};
 use live::{options, rule, ruleset};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 
 const SCRUBBER: &str = "10.9.9.1";
 const SCRUBBER6: &str = "2001:db8:9::1";
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The usual site with one more cable, to a scrubber.
 struct Scene {

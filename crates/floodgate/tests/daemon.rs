@@ -275,7 +275,8 @@ fn a_stopped_daemon_tells_its_peers_and_forgets_their_rules() {
     let began = Instant::now();
     daemon.signal("-TERM");
     assert!(daemon.ended());
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // It waits for nobody's hold time.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     wait("the goodbye", || controller.seen().get(1).cloned());
     assert!(
         matches!(&controller.seen()[1], Seen::Down(why) if why.contains("shutdown") && why.contains("floodgate is being stopped")),
@@ -462,7 +463,7 @@ fn by_hand(daemon: &Daemon) -> TcpStream {
     socket.bind(&address(PEER, 0)).unwrap();
     socket.connect(&address("127.0.0.1", daemon.port)).unwrap();
     let mut stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
     let capabilities = [1, 4, 0, 1, 0, 133, 70, 0, 2, 0, 64, 6, 0x80, 30, 0, 1, 133, 0];
     let mut open = vec![4, 0xfe, 0x2e, 0, 90, 192, 0, 2, 1, capabilities.len() as u8 + 2, 2, capabilities.len() as u8];
     open.extend(capabilities);

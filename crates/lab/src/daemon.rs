@@ -14,10 +14,7 @@ use anyhow::{Context, Result, bail};
 use floodgate::api::{PeerView, RuleView, StatusView};
 use serde::de::DeserializeOwned;
 
-use crate::{Netns, Process, wait_until};
-
-/// How long it may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::{Netns, PATIENCE, Process, wait_until};
 
 /// A running `floodgate run` with its configuration, socket and state file in a directory of its own.
 ///

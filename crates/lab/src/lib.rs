@@ -3,7 +3,7 @@
 //! - [`Netns`] is a machine of its own on the network: a network namespace, with [`veth()`] cables between them;
 //! - [`Process`] runs a program there and keeps what it prints;
 //! - [`PacketSocket`] and [`packet`] send and see packets;
-//! - [`peers`] starts BIRD, GoBGP, ExaBGP and FRR as BGP neighbours, and [`Speaker`] is one of our own;
+//! - [`peers`] starts BIRD, GoBGP, ExaBGP and FRR as BGP neighbours, [`Speaker`] is one of our own, [`RawPeer`] one that sends any octets;
 //! - [`Observer`] tells what a data plane does to each packet;
 //! - [`Probe`] is an attack without a pause, and counts what gets through;
 //! - [`Daemon`] runs the program under test, and [`Site`] is the network around it;
@@ -22,6 +22,7 @@ pub mod peers;
 mod probe;
 mod process;
 mod processor;
+pub mod raw;
 mod require;
 mod seccomp;
 pub mod site;
@@ -35,6 +36,7 @@ pub use observer::{Fate, Observer};
 pub use probe::Probe;
 pub use process::Process;
 pub use processor::OnOneProcessor;
+pub use raw::RawPeer;
 pub use require::{Skipped, is_emulated, require_program, require_root, skip, skip_for_kernel};
 pub use seccomp::without_bpf_programs;
 pub use site::Site;
@@ -43,6 +45,10 @@ pub use speaker::Speaker;
 pub use veth::{End, veth};
 
 use std::time::{Duration, Instant};
+
+/// How long a test waits for what has to come: far longer than it takes, also on a machine with much else to do. nextest ends a test after a
+/// little more (.config/nextest.toml).
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Calls `check` every few milliseconds until it returns a value; an error that names `what` after `deadline`.
 pub fn wait_until<T>(what: &str, deadline: Duration, mut check: impl FnMut() -> Option<T>) -> anyhow::Result<T> {

@@ -10,10 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use regex_lite::Regex;
 
-use crate::wait_until;
-
-/// How long a program may take to end after it was asked to.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::{PATIENCE, wait_until};
 
 /// A running program. What it prints, on both outputs, is kept and shown in every error. It is killed and waited for
 /// when the value is dropped.
@@ -160,7 +157,7 @@ impl Process {
         waited.map_err(|error| self.explain(&error)).flatten()
     }
 
-    /// Asks it to end (SIGTERM) and waits; kills it when it does not within five seconds.
+    /// Asks it to end (SIGTERM) and waits; kills it when it does not within [`PATIENCE`].
     ///
     /// # Errors
     /// When it had to be killed, with its log.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{End, Netns, PacketSocket, packet, veth};
+use crate::{End, Netns, PATIENCE, PacketSocket, packet, veth};
 
 /// What is attacked.
 pub const VICTIM: &str = "192.0.2.1";
@@ -30,8 +30,6 @@ pub const PEER: &str = "203.0.113.1";
 /// The same in IPv6.
 pub const PEER6: &str = "2001:db8:3::1";
 
-/// How long a packet may take through the switch.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a packet that should not come is waited for after one that was sent behind it has come.
 const SETTLE: Duration = Duration::from_millis(20);
 

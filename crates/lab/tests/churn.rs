@@ -3,13 +3,12 @@
 //! `FLOODGATE_SOAK=1` makes it many more rounds.
 
 use std::fs;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bgp::{PeerAs, PeerConfig};
 use flowspec::Rule;
 use lab::site::PEER;
-use lab::{Daemon, Site, Speaker, needs};
+use lab::{Daemon, PATIENCE, Site, Speaker, needs};
 
 const CONFIGURATION: &str = r#"
 [router]
@@ -34,7 +33,6 @@ const RULES: u32 = 1_000;
 const WARM: [u32; 2] = [4, 40];
 /// Between the first look and the last, of the first: what the allocator needs for itself is far below, a leak of a rule is not.
 const GROWTH: f64 = 0.1;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn churn_leaves_nothing_behind_soak() -> Result<()> {

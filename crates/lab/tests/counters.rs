@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use lab::site::{SWITCH, VICTIM, Wire};
-use lab::{Daemon, Site, needs, packet};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use lab::{Daemon, PATIENCE, Site, needs, packet};
 
 fn configuration(backend: &str) -> String {
     format!(

@@ -1,13 +1,9 @@
 //! `make demo` tells the truth: it succeeds when all is as told, fails when it is not, and leaves nothing behind either way.
 
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use lab::{Process, needs};
-
-/// For an emulated machine, where everything takes ten times as long.
-const PATIENCE: Duration = Duration::from_secs(300);
+use lab::{PATIENCE, Process, needs};
 
 fn demo(arguments: &[&str]) -> Result<Process> {
     // Where the demo finds the program, built first if it has to be.

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use lab::site::{PEER, SWITCH};
-use lab::{Daemon, Site, needs};
+use lab::{Daemon, PATIENCE, Site, needs};
 use socket2::{Domain, Socket, Type};
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// A SYN that is not answered fails sooner by far on the way that there is.
 const HANDSHAKE: Duration = Duration::from_millis(400);
 

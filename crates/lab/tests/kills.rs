@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use bgp::{PeerAs, PeerConfig};
 use lab::site::{PEER, SWITCH, VICTIM, Wire};
-use lab::{Daemon, PacketSocket, Site, Speaker, needs, packet, wait_until};
+use lab::{Daemon, PATIENCE, PacketSocket, Site, Speaker, needs, packet, wait_until};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const OURS: u32 = 65140;
 const THEIRS: u32 = 65070;
 /// In force all the time: the peer's, and one that was announced by hand.

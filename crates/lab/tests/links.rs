@@ -7,14 +7,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use floodgate::api::RuleView;
-use lab::{Daemon, End, Netns, needs, packet, skip_for_kernel, veth, wait_until};
+use lab::{Daemon, End, Netns, PATIENCE, needs, packet, skip_for_kernel, veth, wait_until};
 
-/// For an emulated machine with other things to do.
-const PATIENCE: Duration = Duration::from_secs(120);
 const FILTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const SENDER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// Ports of the receiver: one is filtered, one only counted, no rule names the last.

@@ -4,15 +4,13 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use lab::peers::{Bird, Exabgp, Family, Frr, Gobgp, Receiver, Session, Version};
-use lab::{End, Netns, needs, veth, wait_until};
+use lab::{End, Netns, PATIENCE, needs, veth, wait_until};
 
 const PEER: &str = "192.0.2.2";
 const OURS: &str = "192.0.2.1";
-const PATIENCE: Duration = Duration::from_secs(20);
 const OPEN: u8 = 1;
 const UPDATE: u8 = 2;
 const KEEPALIVE: u8 = 4;

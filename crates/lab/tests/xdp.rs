@@ -13,10 +13,8 @@ use dataplane::xdp::{Options, Xdp};
 use engine::plan::Ruleset;
 use floodgate::api::RuleView;
 use lab::site::{NEIGHBOUR, PEER, SWITCH, VICTIM, Wire};
-use lab::{Daemon, PacketSocket, Site, Speaker, needs, packet, wait_until};
+use lab::{Daemon, PATIENCE, PacketSocket, Site, Speaker, needs, packet, wait_until};
 
-/// The verifier of an old kernel in an emulated machine takes its time.
-const PATIENCE: Duration = Duration::from_secs(300);
 const OURS: u32 = 65140;
 const THEIRS: u32 = 65070;
 const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";

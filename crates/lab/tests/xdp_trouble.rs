@@ -3,14 +3,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use floodgate::api::RuleView;
 use lab::site::{NEIGHBOUR, SWITCH, VICTIM, Wire};
-use lab::{Daemon, End, Site, needs, packet, veth, wait_until, without_bpf_programs};
+use lab::{Daemon, End, PATIENCE, Site, needs, packet, veth, wait_until, without_bpf_programs};
 
-const PATIENCE: Duration = Duration::from_secs(120);
 const RULE: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
 
 fn configuration(interfaces: &str, more: &str) -> String {

@@ -45,6 +45,19 @@ impl Switch {
     /// # Errors
     /// When files cannot be written.
     pub fn new(netns: &Netns, binary: &str) -> Result<Self> {
+        Self::with_programs_inside(&format!("ip netns exec {} ", netns.name()), binary)
+    }
+
+    /// The same of the machine itself, for machines that are a test's own.
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub fn here(binary: &str) -> Result<Self> {
+        Self::with_programs_inside("", binary)
+    }
+
+    /// `enter` is what a command line begins with to be run on the switch.
+    fn with_programs_inside(enter: &str, binary: &str) -> Result<Self> {
         let switch = Self { directory: tempfile::tempdir()? };
         fs::create_dir(switch.policy_directory())?;
         fs::create_dir(switch.path("settings"))?;
@@ -57,7 +70,7 @@ impl Switch {
             switch.policy_directory().join("99control_plane_catch_all.rules"),
             "[iptables]\n-A INPUT -i swp+ -s 0.0.0.0/8 -j DROP\n",
         )?;
-        let inside = |program: &str| format!("exec ip netns exec {} {program} \"$@\"", netns.name());
+        let inside = |program: &str| format!("exec {enter}{program} \"$@\"");
         let tool = format!("'{binary}' --switch '{}'", switch.directory.path().display());
         switch.script("cl-acltool", &inside(&tool))?;
         switch.script("cl-resource-query", &format!("exec {tool} resource-query"))?;

@@ -3,15 +3,12 @@
 
 mod router;
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use bgp::{PeerAs, PeerConfig};
-use lab::{Daemon, Netns, Speaker, needs, wait_until};
+use lab::{Daemon, Netns, PATIENCE, Speaker, needs, wait_until};
 
 use router::{Program, Router, page};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const RULE: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
 
 /// Whether somebody listens on port 179, and who.

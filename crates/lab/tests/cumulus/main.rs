@@ -17,7 +17,7 @@ use engine::plan::{Applied, CompiledRule, Plan, Ruleset};
 use floodgate::api::RuleView;
 use lab::acltool::Switch;
 use lab::site::{PEER, SWITCH};
-use lab::{Daemon, Site, Speaker, packet, wait_until};
+use lab::{Daemon, PATIENCE, Site, Speaker, packet, wait_until};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -93,8 +93,6 @@ fn all_in_force(applied: &Applied) -> Result<()> {
     Ok(())
 }
 
-/// How long a program may take for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// The AS numbers of the article: the switch's and the controller's.
 const OURS: u32 = 65140;
 const THEIRS: u32 = 65070;

@@ -10,17 +10,14 @@ use bgp::{AfiSafi, PeerAs, PeerConfig};
 use floodgate::api::RuleView;
 use lab::peers::{Exabgp, Receiver, Session, Version};
 use lab::site::{NEIGHBOUR, PEER, SWITCH, VICTIM, VICTIM6, Wire};
-use lab::{Daemon, Site, Speaker, packet, peers, wait_until};
+use lab::{Daemon, PATIENCE, Site, Speaker, packet, peers, wait_until};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 /// The article's rule.
 const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
 /// The AS numbers of the article: the switch's and the controller's.
 const OURS: u32 = 65140;
 const THEIRS: u32 = 65070;
-/// How long a program may take for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const VERSIONS: [Version; 2] = [Version::V4, Version::V5];
 

@@ -75,6 +75,10 @@ fn faults_a_flood_of_announce_and_withdraw() -> Result<()> {
         ensure!(peer.established_count == 1 && peer.state == "established", "{peer:?}");
         ensure!(peer.malformed.is_empty(), "{peer:?}");
     }
-    ensure!(waited < Duration::from_secs(5), "the other peer waited {waited:?}");
+    // It did not have to wait for the end of the flood, unless all of that took no time.
+    ensure!(
+        updates < all || waited < Duration::from_secs(5),
+        "the other peer waited {waited:?}, for all {all} updates"
+    );
     Ok(())
 }

@@ -103,7 +103,7 @@ fn faults_hold_on_loss_keeps_the_rules() -> Result<()> {
     ensure!(!wire.passes(&attack())?, "a held rule is not enforced");
     daemon.wait_rules("their end", PATIENCE, <[_]>::is_empty)?;
     let held = lost.elapsed();
-    ensure!(held > Duration::from_secs(6) && held < Duration::from_secs(20), "held for {held:?}");
+    ensure!(held > Duration::from_secs(6), "held for {held:?}");
     wait_until("the kernel to follow", PATIENCE, || kernel_has(&daemon, &[]).ok())?;
     ensure!(wire.passes(&attack())?, "still dropped");
     Ok(())

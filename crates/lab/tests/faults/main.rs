@@ -11,16 +11,14 @@ mod faults_tampering;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bgp::{PeerAs, PeerConfig};
 use floodgate::api::RuleView;
 use flowspec::Rule;
 use lab::site::{PEER, SWITCH, VICTIM};
-use lab::{Daemon, Site, Speaker, packet};
+use lab::{Daemon, PATIENCE, Site, Speaker, packet};
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const OURS: u32 = 65140;
 const THEIRS: u32 = 65070;
 const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";

@@ -9,16 +9,12 @@ mod interop_story;
 mod peers;
 mod rules;
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use lab::site::Wire;
-use lab::{Daemon, Site, wait_until};
+use lab::{Daemon, PATIENCE, Site, wait_until};
 
 use rules::Case;
 
-/// How long a program may take for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Our AS number.
 const OURS: u32 = 65140;
 

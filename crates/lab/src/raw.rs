@@ -1,0 +1,119 @@
+//! A BGP peer that sends octets as it likes: no state machine, and it reads only when it is told to.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+
+use anyhow::{Context, Result, ensure};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{Netns, PATIENCE};
+
+/// Types of messages (RFC 4271 §4.1, RFC 2918).
+pub mod kind {
+    #![allow(missing_docs)]
+    pub const OPEN: u8 = 1;
+    pub const UPDATE: u8 = 2;
+    pub const NOTIFICATION: u8 = 3;
+    pub const KEEPALIVE: u8 = 4;
+    pub const ROUTE_REFRESH: u8 = 5;
+}
+
+/// A whole message; its length field is that of the body, or 65535.
+#[must_use]
+pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(19 + body.len()).unwrap_or(u16::MAX);
+    [&[0xff; 16][..], &length.to_be_bytes(), &[kind], body].concat()
+}
+
+/// An OPEN of this AS with identifier 192.0.2.77: both flowspec families, both kinds of route refresh, four-octet AS numbers.
+#[must_use]
+pub fn open(asn: u32, hold_time: u16) -> Vec<u8> {
+    let four = asn.to_be_bytes();
+    let capabilities = [&[1, 4, 0, 1, 0, 133, 1, 4, 0, 2, 0, 133, 2, 0, 70, 0, 65, 4][..], &four].concat();
+    // AS_TRANS where the number has no room (RFC 6793 §9).
+    let two = u16::try_from(asn).unwrap_or(23456).to_be_bytes();
+    let [a, b] = hold_time.to_be_bytes();
+    let length = capabilities.len() as u8;
+    message(kind::OPEN, &[&[4, two[0], two[1], a, b, 192, 0, 2, 77, length + 2, 2, length][..], &capabilities].concat())
+}
+
+/// A connection to a BGP speaker.
+#[derive(Debug)]
+pub struct RawPeer {
+    /// The connection; reads give up after a minute.
+    pub stream: TcpStream,
+}
+
+impl RawPeer {
+    /// Connects from this address, which a namespace has.
+    ///
+    /// # Errors
+    /// When nobody takes the connection.
+    pub fn connect(netns: &Netns, from: IpAddr, to: SocketAddr) -> Result<Self> {
+        let socket = netns.run(|| Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)))?;
+        socket.bind(&SocketAddr::new(from, 0).into())?;
+        socket.connect_timeout(&to.into(), PATIENCE)?;
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream })
+    }
+
+    /// Speaks until the session is established.
+    ///
+    /// # Errors
+    /// When the other side says something else; with what it said.
+    pub fn establish(&mut self, asn: u32) -> Result<()> {
+        self.stream.write_all(&open(asn, 90))?;
+        for expected in [kind::OPEN, kind::KEEPALIVE] {
+            let (kind, body) = self.read()?;
+            ensure!(kind == expected, "a message of type {kind}: {body:02x?}");
+            self.stream.write_all(&message(kind::KEEPALIVE, &[]))?;
+        }
+        Ok(())
+    }
+
+    /// The next message: its type and what follows the header.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn read(&mut self) -> Result<(u8, Vec<u8>)> {
+        let mut head = [0; 19];
+        self.stream.read_exact(&mut head)?;
+        let length = usize::from(u16::from_be_bytes([head[16], head[17]]));
+        let mut body = vec![0; length.checked_sub(head.len()).context("a length")?];
+        self.stream.read_exact(&mut body)?;
+        Ok((head[18], body))
+    }
+
+    /// Reads until the other side ends the connection: the code and subcode of its NOTIFICATION, if it sent one.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn read_to_end(&mut self) -> Result<Option<(u8, u8)>> {
+        let mut octets = Vec::new();
+        match self.stream.read_to_end(&mut octets) {
+            // It may reset the connection when there is more to read from us.
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {}
+            Err(error) => return Err(error).context("the connection does not end"),
+        }
+        let mut rest = octets.as_slice();
+        let mut last = None;
+        while let [.., _] = rest {
+            let Some(length) = rest.get(16..18).map(|field| usize::from(u16::from_be_bytes([field[0], field[1]])))
+            else {
+                break;
+            };
+            let Some((message, behind)) = rest.split_at_checked(length.max(19)) else { break };
+            if let [code, subcode, ..] = message[19..]
+                && message[18] == kind::NOTIFICATION
+            {
+                last = Some((code, subcode));
+            }
+            rest = behind;
+        }
+        Ok(last)
+    }
+}
