@@ -5,10 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use flowspec::testing::Seed;
 use lab::{Daemon, Site, needs, wait_until};
 
 use crate::place::{NTP, SECOND, attack, configuration, speaker};
-use crate::{PATIENCE, Random, amount, resident, socket};
+use crate::{PATIENCE, amount, position, resident, seed, socket};
 
 const BODIES: [(&str, &str); 4] = [
     ("/v1/announce", r#"{"rule":"dst 10.9.9.9/32 proto udp sport 123,53 length 100-200 then rate 1mbps","for":"10m"}"#),
@@ -20,17 +21,17 @@ const BODIES: [(&str, &str); 4] = [
     ),
 ];
 
-fn mutated(random: &mut Random, text: &str) -> Vec<u8> {
+fn mutated(seed: &mut Seed, text: &str) -> Vec<u8> {
     let mut octets = text.as_bytes().to_vec();
-    for _ in 0..random.below(4) {
-        let at = random.below(octets.len());
-        match random.below(4) {
-            0 => octets[at] = random.next() as u8,
+    for _ in 0..seed.below(4) {
+        let at = position(seed, octets.len());
+        match seed.below(4) {
+            0 => octets[at] = seed.next_u64() as u8,
             1 => drop(octets.remove(at)),
-            2 => octets.insert(at, b"0123456789{}[]\",:/-=!&|<> "[random.below(26)]),
+            2 => octets.insert(at, b"0123456789{}[]\",:/-=!&|<> "[position(seed, 26)]),
             _ => {
-                let end = (at + random.below(40)).min(octets.len());
-                let again = octets[at..end].repeat(1 + random.below(50));
+                let end = (at + position(seed, 40)).min(octets.len());
+                let again = octets[at..end].repeat(1 + position(seed, 50));
                 octets.splice(at..at, again);
             }
         }
@@ -51,14 +52,14 @@ fn torture_bodies_of_the_api() -> Result<()> {
     wait_until("the rule", PATIENCE, || wire.passes(&attack().ok()?).ok().filter(|passes| !passes))?;
     let pid = daemon.process()?.pid();
     let before = resident(pid)?;
-    let mut random = Random(0x0bad_cafe_0bad_cafe);
+    let mut seed = seed("bodies of the API")?;
     let began = Instant::now();
     let (mut right, mut wrong) = (0_u32, 0_u32);
     for sent in 0..count {
-        let (path, body) = BODIES[random.below(BODIES.len())];
-        let body = mutated(&mut random, body);
+        let (path, body) = BODIES[position(&mut seed, BODIES.len())];
+        let body = mutated(&mut seed, body);
         // Seldom the length is another than that of the body.
-        let length = body.len() + if random.below(200) == 0 { 1 } else { 0 };
+        let length = body.len() + if seed.below(200) == 0 { 1 } else { 0 };
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
@@ -86,7 +87,10 @@ fn torture_bodies_of_the_api() -> Result<()> {
     ensure!(!wire.passes(&attack()?)?, "an attack passed at the end");
     daemon.process()?.check_running().context("the daemon")?;
     let grown = resident(pid)?.saturating_sub(before) >> 20;
-    println!("{count} bodies in {:?}: {right} taken, {wrong} refused, {grown} MiB more resident", began.elapsed());
+    println!(
+        "{count} bodies of requests in {:.0?}: {right} taken, {wrong} refused, 0 without an answer, {grown} MiB more resident",
+        began.elapsed()
+    );
     ensure!(right > count / 20 && wrong > count / 20, "{right} right, {wrong} wrong");
     ensure!(grown < 100, "the daemon grew by {grown} MiB");
     Ok(())

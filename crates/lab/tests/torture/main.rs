@@ -3,10 +3,14 @@
 //!     make torture                       # all of them, long
 //!     FLOODGATE_TORTURE=1 cargo nextest run -p lab --test torture
 //!
-//! The long forms print figures. `FLOODGATE` names the program to be tried, so that it may be a release build.
+//! The long forms print figures, and the seed of what was random in them: `FLOODGATE_SEED` has it again. `FLOODGATE` names the program to be
+//! tried, so that it may be a release build.
 
 mod api;
 mod bgp;
+mod clocks;
+mod descriptors;
+mod disk;
 mod place;
 mod reloads;
 mod scale;
@@ -14,13 +18,11 @@ mod scale;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use lab::Daemon;
-
-/// For anything.
-const PATIENCE: Duration = Duration::from_secs(120);
+use flowspec::testing::Seed;
+use lab::{Daemon, PATIENCE};
 
 /// As wished for the long form, or else for every day.
 fn long() -> bool {
@@ -70,18 +72,18 @@ fn resident(pid: u32) -> Result<u64> {
     Ok(line.split_whitespace().next().context("no number")?.parse::<u64>()? * 1024)
 }
 
-/// Numbers without a pattern; the same in each run.
-struct Random(u64);
+/// What is random in a campaign: another sequence in each long run, the same one every day. Prints its seed.
+fn seed(campaign: &str) -> Result<Seed> {
+    let number = match std::env::var("FLOODGATE_SEED") {
+        Ok(text) => text.parse().context("FLOODGATE_SEED")?,
+        Err(_) if long() => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+        Err(_) => 0x5eed,
+    };
+    println!("{campaign}: FLOODGATE_SEED={number}");
+    Ok(Seed::new(number))
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).unwrap_or(0)
-    }
+/// A random position in something of this length.
+fn position(seed: &mut Seed, length: usize) -> usize {
+    seed.below(length as u64) as usize
 }
