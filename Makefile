@@ -15,7 +15,7 @@ K ?=
 # `make test T=word` runs only the tests whose names contain the word.
 T ?=
 
-.PHONY: help setup build install demo test kernels kernels-short soak bench fuzz lint fmt fuzz-night torture manual reference
+.PHONY: help setup build install demo test kernels kernels-short fresh soak bench fuzz lint fmt fuzz-night torture manual reference
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ kernels: ## Boot Debian's kernels 6.1 and 6.12 in QEMU and run tests inside; `ma
 kernels-short: ## The short form, which CI runs: the tests that matter most, both kernels side by side
 	@scripts/setup.sh build test kernels
 	@scripts/kernels.sh --short $(K)
+
+fresh: ## Follow the README on a Debian 12 that was just installed, in QEMU: each back end, the service, a controller (as root)
+	@scripts/setup.sh build test kernels fresh
+	@scripts/kernels/fresh.sh $(T)
 
 soak: ## The differential tests with a million verdicts, and the others named soak with many more cases (an hour)
 	@scripts/setup.sh build test
