@@ -5,6 +5,7 @@
 #   scripts/setup.sh test         what the tests need as well: other BGP speakers to talk to, tcpdump
 #   scripts/setup.sh missing build    says what of these is not installed, and installs nothing
 #   scripts/setup.sh kernels      what `make kernels` needs: a virtual machine, and what puts one together
+#   scripts/setup.sh fresh        what `make fresh` needs beyond that: what installs a Debian
 #
 # Services of the packages installed here (BIRD, FRR, GoBGP, ExaBGP) are neither started nor enabled: the tests run
 # the programs in network namespaces of their own.
@@ -14,6 +15,7 @@ cd "$(dirname "$0")/.."
 BUILD_PACKAGES=(build-essential clang-14 llvm-14 libbpf-dev linux-libc-dev nftables iproute2 iputils-ping iptables)
 TEST_PACKAGES=(bird2 gobgpd exabgp frr tcpdump curl python3-venv)
 KERNEL_PACKAGES=(qemu-system-x86 busybox-static cpio kmod xz-utils)
+FRESH_PACKAGES=(debootstrap e2fsprogs)
 SERVICES=(bird.service gobgpd.service exabgp.service frr.service)
 EXABGP5=5.0.15
 # Beside the build's results: `cargo clean` removes it and the next call makes it again.
@@ -51,7 +53,7 @@ install_packages() {
     local missing
     mapfile -t missing < <(missing_packages "$@")
     [ ${#missing[@]} -gt 0 ] || return 0
-    if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+    if ! can_install; then
         die "run as root: apt-get install --no-install-recommends ${missing[*]}"
     fi
     say "installing ${missing[*]}"
@@ -106,13 +108,34 @@ install_exabgp5() {
         die "pip could not install exabgp==$EXABGP5"
 }
 
+# Debian 12's own Rust is too old; beside it there is a newer one, which browsers are built with.
+RUST_PACKAGES=(rustc-web cargo-web)
+
 check_rust() {
-    command -v cargo >/dev/null || die "cargo is missing: install Rust 1.95 or later (https://rustup.rs)"
+    local wanted have
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    if [ "${1:-}" != missing ] && ! command -v cargo >/dev/null && command -v apt-cache >/dev/null; then
+        newer_rust "$wanted" || { can_install && as_root apt-get -q update >/dev/null 2>&1; } || true
+        ! newer_rust "$wanted" || install_packages "${RUST_PACKAGES[@]}"
+    fi
+    command -v cargo >/dev/null || die "cargo is missing: install Rust $wanted or later (https://rustup.rs)"
+    have=$(cargo --version | cut -d' ' -f2)
+    dpkg --compare-versions "${have:-0}" ge "$wanted" 2>/dev/null || ! command -v dpkg >/dev/null ||
+        die "cargo $have is too old: install Rust $wanted or later (${RUST_PACKAGES[*]} of Debian 12, or https://rustup.rs)"
 }
+
+# Whether apt has a Rust that is new enough.
+newer_rust() {
+    local candidate
+    candidate=$(apt-cache policy cargo-web 2>/dev/null | sed -n 's/^ *Candidate: //p')
+    [ -n "$candidate" ] && dpkg --compare-versions "$candidate" ge "$1"
+}
+
+can_install() { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }
 
 [ $# -gt 0 ] || set -- build test
 if [ "$1" = missing ]; then
-    check_rust
+    check_rust missing
     tell_missing "${BUILD_PACKAGES[@]}"
     exit 0
 fi
@@ -127,6 +150,7 @@ for group in "$@"; do
         install_exabgp5
         ;;
     kernels) install_packages "${KERNEL_PACKAGES[@]}" ;;
-    *) die "unknown group '$group'; there are: build test kernels" ;;
+    fresh) install_packages "${FRESH_PACKAGES[@]}" ;;
+    *) die "unknown group '$group'; there are: build test kernels fresh" ;;
     esac
 done
