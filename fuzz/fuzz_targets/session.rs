@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     let now = Instant::now();
     let config = PeerConfig::new(65001, [192, 0, 2, 1].into(), PeerAs::Any);
     let mut session = Session::new(PeerConfig { families: FamilySet::ALL, ..config });
-    session.handle(Event::Start, now);
+    session.handle(Event::ManualStart, now);
     session.handle(Event::Connected(ConnId(1), Direction::Outgoing), now);
     if head & 1 != 0 {
         let capabilities = FamilySet::ALL.iter().map(|family| Capability::Multiprotocol(family.into()));

@@ -27,8 +27,8 @@ fn pair() -> (Session, Session, Instant) {
     let now = Instant::now();
     let session = |asn, id| Session::new(PeerConfig::new(asn, Ipv4Addr::new(192, 0, 2, id), PeerAs::Any));
     let (mut a, mut b) = (session(65001, 1), session(65002, 2));
-    a.handle(Event::Start, now);
-    b.handle(Event::Start, now);
+    a.handle(Event::ManualStart, now);
+    b.handle(Event::ManualStart, now);
     a.handle(Event::Connected(ConnId(1), Direction::Outgoing), now);
     b.handle(Event::Connected(ConnId(1), Direction::Incoming), now);
     while let Some(sent) = a.poll_transmit(now) {
@@ -49,7 +49,7 @@ fn load(sets: u32, run: u32) -> Vec<u8> {
         .map(|action| Arc::new(PathAttributes::originate(&[action])))
         .collect();
     for number in 0..RULES {
-        a.announce(rule(number), None, attributes[(number / run % sets) as usize].clone());
+        a.announce(rule(number), None, attributes[(number / run % sets) as usize].clone()).expect("established");
     }
     std::iter::from_fn(|| a.poll_transmit(now)).flat_map(|sent| sent.octets).collect()
 }
@@ -89,7 +89,7 @@ fn send_packed(bencher: divan::Bencher<'_, '_>) {
     let bencher = bencher.counter(ItemsCount::new(RULES));
     bencher.with_inputs(|| (pair(), rules.clone())).bench_values(|((mut a, _, now), rules)| {
         for rule in rules {
-            a.announce(rule, None, attributes.clone());
+            a.announce(rule, None, attributes.clone()).expect("established");
         }
         std::iter::from_fn(|| a.poll_transmit(now)).map(|sent| sent.octets.len()).sum::<usize>()
     });

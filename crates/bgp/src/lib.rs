@@ -2,7 +2,7 @@
 //!
 //! # Tour
 //! - [`Session`] is one peer: feed it [`Event`]s, then take [`Output`]s and octets to send, and wake it at [`Session::poll_timeout`].
-//!   It also sends: [`Session::announce`], [`Session::withdraw`], [`Session::end_of_rib`].
+//!   It also sends: [`Session::announce`], [`Session::withdraw`], [`Session::end_of_rib`]. [`transitions`] has its states and events.
 //! - [`Message`] and [`Framer`] are the wire; [`Capability`] and [`Open`] what two sides can do; [`Notification`] why a session ends.
 //! - [`Update`] is what an UPDATE comes to under RFC 7606; [`PathAttributes`] what it says about its routes; [`RouteKey`] names a route.
 
@@ -14,6 +14,9 @@ mod message;
 mod route;
 mod session;
 mod update;
+
+#[doc = include_str!("session/transitions.md")]
+pub mod transitions {}
 
 pub use afi_safi::{AfiSafi, FamilySet, UnknownAfiSafi};
 pub use attribute::{
@@ -28,8 +31,8 @@ pub use message::{
 };
 pub use route::{Destination, RouteKey};
 pub use session::{
-    Cease, ConnId, Counts, Direction, Down, DownReason, Event, LongLived, Negotiated, Output, PeerAs, PeerConfig,
-    Session, StaleFamily, State, Statistics, Transmit,
+    Cease, ConnId, Direction, Down, DownReason, Event, LongLived, MessageCounts, Negotiated, Output, PeerAs,
+    PeerConfig, SendError, Session, StaleFamily, State, Statistics, Timer, Transmit,
 };
 pub use update::{
     Announced, DecodeOptions, DecodedNlri, DecodedUpdate, NotAnUpdate, Update, UpdateError, UpdateErrorKind,

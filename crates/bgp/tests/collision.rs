@@ -22,9 +22,9 @@ fn one_of_two_connections_stays_whatever_the_timing() {
                     pair.latency = millis(latency);
                     pair.pieces = pieces;
                     // B listens from the beginning, as a started session whose first connect is slow.
-                    pair.handle(B, Event::Start);
+                    pair.handle(B, Event::ManualStart);
                     pair.run(millis(start_gap));
-                    pair.handle(A, Event::Start);
+                    pair.handle(A, Event::ManualStart);
                     pair.run(millis(5000));
                     let case = format!("ids {a} {b}, gap {start_gap}, latency {latency}, {pieces:?}: {:?}", pair.log);
                     assert!(pair.both_up(), "{case}");
@@ -41,7 +41,7 @@ fn one_of_two_connections_stays_whatever_the_timing() {
 fn between_two(config: PeerConfig) -> (Session, std::time::Instant) {
     let now = std::time::Instant::now();
     let mut session = Session::new(config);
-    session.handle(Event::Start, now);
+    session.handle(Event::ManualStart, now);
     session.handle(Event::Connected(ConnId(1), Direction::Outgoing), now);
     session.handle(Event::Connected(ConnId(2), Direction::Incoming), now);
     (session, now)
@@ -50,7 +50,7 @@ fn between_two(config: PeerConfig) -> (Session, std::time::Instant) {
 fn open_of(asn: u32, id: u8) -> Vec<u8> {
     let now = std::time::Instant::now();
     let mut peer = Session::new(config(asn, id));
-    peer.handle(Event::Start, now);
+    peer.handle(Event::ManualStart, now);
     peer.handle(Event::Connected(ConnId(1), Direction::Outgoing), now);
     peer.poll_transmit(now).unwrap().octets
 }
@@ -160,7 +160,7 @@ fn garbage_from_the_peers_address_keeps_nobody_out() {
     for passive in [false, true] {
         let now = std::time::Instant::now();
         let mut session = Session::new(PeerConfig { passive, ..config(65001, 1) });
-        session.handle(Event::Start, now);
+        session.handle(Event::ManualStart, now);
         let mut next = 1;
         for round in 0..2000 {
             let id = ConnId(next);
@@ -192,7 +192,7 @@ fn garbage_from_the_peers_address_keeps_nobody_out() {
 fn silent_connections_do_not_stop_our_own_connecting() {
     let now = std::time::Instant::now();
     let mut session = Session::new(config(65001, 1));
-    session.handle(Event::Start, now);
+    session.handle(Event::ManualStart, now);
     session.handle(Event::ConnectFailed, now);
     session.handle(Event::Connected(ConnId(1), Direction::Incoming), now);
     while session.poll().is_some() {}

@@ -104,7 +104,7 @@ fn messages_before_their_time_are_errors_of_the_state_machine() {
         ),
     ] {
         let mut session = Session::new(config(65001, 1));
-        session.handle(Event::Start, now);
+        session.handle(Event::ManualStart, now);
         session.handle(Event::Connected(ConnId(1), Direction::Outgoing), now);
         session.handle(Event::Received(ConnId(1), &stream), now);
         let mut found = None;
@@ -195,8 +195,9 @@ fn sessions_recover_from_any_damage() {
         }));
         pair.pieces = Some((1 + seed as usize % 9, Duration::ZERO));
         for number in 0..60 {
-            pair.sessions[A].announce(rule(number), None, discard());
-            pair.sessions[B].withdraw(rule(number));
+            // Refused while there is no session.
+            let _ = pair.sessions[A].announce(rule(number), None, discard());
+            let _ = pair.sessions[B].withdraw(rule(number));
             pair.pump();
             pair.run(secs(20));
         }
@@ -228,7 +229,7 @@ proptest! {
         let framed = (1..=5).map(|message_type| message_of_type(message_type, &octets));
         for last in framed.chain([octets.clone()]) {
             let mut session = Session::new(config(65001, 1));
-            session.handle(Event::Start, now);
+            session.handle(Event::ManualStart, now);
             session.handle(Event::Connected(ConnId(1), Direction::Outgoing), now);
             session.handle(Event::Received(ConnId(1), &stream), now);
             prop_assert_eq!(session.state() as u8, State::OpenSent as u8 + phase);

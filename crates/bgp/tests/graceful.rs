@@ -70,13 +70,13 @@ fn which_notifications_keep_routes() {
     for n in [true, false] {
         for code in [CeaseSubcode::ConfigurationChange, CeaseSubcode::AdministrativeReset] {
             assert_eq!(kept_after(n, A, reset(code)), [KEPT]);
-            assert_eq!(kept_after(n, A, Event::Stop(cease(code, ""))), [KEPT]);
+            assert_eq!(kept_after(n, A, Event::ManualStop(cease(code, ""))), [KEPT]);
         }
         for code in
             [CeaseSubcode::AdministrativeShutdown, CeaseSubcode::PeerDeconfigured, CeaseSubcode::MaximumPrefixes]
         {
             assert_eq!(kept_after(n, A, reset(code)), []);
-            assert_eq!(kept_after(n, A, Event::Stop(cease(code, ""))), []);
+            assert_eq!(kept_after(n, A, Event::ManualStop(cease(code, ""))), []);
         }
     }
 }
@@ -115,7 +115,7 @@ fn an_error_of_the_peer_keeps_its_routes() {
 fn a_shutdown_is_a_hard_reset_and_a_reset_is_not() {
     let established = || Pair::established_with(restarting(65001, 1, 90, true), restarting(65002, 2, 120, true));
     let mut pair = established();
-    pair.handle(B, Event::Stop(cease(CeaseSubcode::AdministrativeShutdown, "bye")));
+    pair.handle(B, Event::ManualStop(cease(CeaseSubcode::AdministrativeShutdown, "bye")));
     pair.run(secs(1));
     let Down { reason: DownReason::Received(notification), graceful } = pair.downs(A)[0].clone() else { panic!() };
     assert_eq!(notification.code, NotificationCode::Cease(CeaseSubcode::HardReset));
@@ -160,7 +160,7 @@ fn without_listed_families_a_second_connection_is_a_collision_and_the_rules_stay
         let mut pair = Pair::established_with(restarting(65001, 1, 90, true), b.clone());
         let now = pair.now;
         let mut second = Session::new(PeerConfig { passive: false, ..b });
-        second.handle(Event::Start, now);
+        second.handle(Event::ManualStart, now);
         second.handle(Event::Connected(ConnId(1), Direction::Outgoing), now);
         let open = second.poll_transmit(now).unwrap().octets;
         let session = &mut pair.sessions[A];

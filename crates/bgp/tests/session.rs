@@ -14,9 +14,9 @@ const fn secs(seconds: u64) -> Duration {
 #[test]
 fn routes_travel_and_go() {
     let mut pair = Pair::established();
-    assert!(pair.sessions[A].announce(rule(1), None, discard()));
-    assert!(pair.sessions[A].announce(rule(2), None, discard()));
-    assert!(pair.sessions[A].end_of_rib(V4));
+    pair.sessions[A].announce(rule(1), None, discard()).unwrap();
+    pair.sessions[A].announce(rule(2), None, discard()).unwrap();
+    pair.sessions[A].end_of_rib(V4).unwrap();
     pair.pump();
     pair.run(secs(1));
     let updates = pair.updates(B);
@@ -29,7 +29,7 @@ fn routes_travel_and_go() {
     assert_eq!(attributes.actions(), Ok(vec![Action::RateBytes { asn: 0, rate: Rate::new(0.0).unwrap() }]));
     assert!(pair.log[B].iter().any(|(_, output)| *output == Output::EndOfRib(V4)));
 
-    assert!(pair.sessions[A].withdraw(rule(1)));
+    pair.sessions[A].withdraw(rule(1)).unwrap();
     pair.pump();
     pair.run(secs(1));
     assert_eq!(pair.rib(B).into_keys().collect::<Vec<_>>(), [rule(2)]);
@@ -38,7 +38,7 @@ fn routes_travel_and_go() {
 #[test]
 fn an_ibgp_session_carries_local_pref_and_an_empty_path() {
     let mut pair = Pair::established_with(config(65001, 1), config(65001, 2));
-    pair.sessions[A].announce(rule(1), None, discard());
+    pair.sessions[A].announce(rule(1), None, discard()).unwrap();
     pair.pump();
     pair.run(secs(1));
     let attributes = pair.rib(B).remove(&rule(1)).unwrap();
@@ -103,7 +103,7 @@ fn one_octet_a_second_is_slow_but_right() {
     pair.start_both();
     pair.run(secs(150));
     assert!(pair.both_up(), "{:?}", pair.log);
-    pair.sessions[A].announce(rule(1), None, discard());
+    pair.sessions[A].announce(rule(1), None, discard()).unwrap();
     pair.pump();
     pair.run(secs(150));
     assert!(pair.rib(B).contains_key(&rule(1)));
@@ -115,12 +115,12 @@ fn one_octet_a_second_is_slow_but_right() {
 fn a_peer_that_never_says_open_is_dropped() {
     let mut pair = Pair::new(config(65001, 1), config(65002, 2));
     pair.wire = [Wire::Swallows; 2];
-    pair.handle(A, Event::Start);
+    pair.handle(A, Event::ManualStart);
     pair.run(secs(1));
     // B is not started and refuses; A then meets a listener that accepts and says nothing.
     let mut alone = Session::new(config(65001, 1));
     let start = pair.now;
-    alone.handle(Event::Start, start);
+    alone.handle(Event::ManualStart, start);
     alone.handle(Event::Connected(ConnId(7), Direction::Outgoing), start);
     assert_eq!(alone.state(), State::OpenSent);
     alone.handle_timeout(start + secs(239));
@@ -174,14 +174,14 @@ fn a_lost_connection_comes_back_and_damping_slows_a_flapping_one() {
 #[test]
 fn stop_says_why_and_start_brings_it_back() {
     let mut pair = Pair::established();
-    pair.handle(A, Event::Stop(cease(CeaseSubcode::AdministrativeShutdown, "maintenance until 04:00")));
+    pair.handle(A, Event::ManualStop(cease(CeaseSubcode::AdministrativeShutdown, "maintenance until 04:00")));
     pair.run(secs(1));
     let Down { reason: DownReason::Received(notification), graceful } = pair.downs(B)[0].clone() else { panic!() };
     assert_eq!(notification.communication().as_deref(), Some("maintenance until 04:00"));
     assert!(graceful.is_empty());
     pair.run(secs(300));
     assert_eq!(pair.sessions[A].state(), State::Idle);
-    pair.handle(A, Event::Start);
+    pair.handle(A, Event::ManualStart);
     pair.run(secs(90));
     assert!(pair.both_up());
     pair.handle(B, Event::Reset(cease(CeaseSubcode::AdministrativeReset, "")));
@@ -207,11 +207,14 @@ fn an_unreachable_peer_is_tried_again_and_again() {
 #[test]
 fn route_refresh_and_its_marks_arrive() {
     let mut pair = Pair::established();
-    assert!(pair.sessions[A].route_refresh(V4, RefreshKind::Request));
-    assert!(!pair.sessions[A].route_refresh(AfiSafi::Ipv4Unicast, RefreshKind::Request));
-    pair.sessions[B].route_refresh(V4, RefreshKind::Begin);
-    pair.sessions[B].announce(rule(1), None, discard());
-    pair.sessions[B].route_refresh(V4, RefreshKind::End);
+    pair.sessions[A].route_refresh(V4, RefreshKind::Request).unwrap();
+    assert_eq!(
+        pair.sessions[A].route_refresh(AfiSafi::Ipv4Unicast, RefreshKind::Request),
+        Err(SendError::FamilyNotNegotiated(AfiSafi::Ipv4Unicast))
+    );
+    pair.sessions[B].route_refresh(V4, RefreshKind::Begin).unwrap();
+    pair.sessions[B].announce(rule(1), None, discard()).unwrap();
+    pair.sessions[B].route_refresh(V4, RefreshKind::End).unwrap();
     pair.pump();
     pair.run(secs(1));
     assert!(pair.log[B].iter().any(|(_, o)| *o == Output::RouteRefresh { family: V4, kind: RefreshKind::Request }));
@@ -236,12 +239,13 @@ fn a_blocked_peer_costs_no_more_memory_than_there_are_routes() {
             match round % 2 {
                 0 => pair.sessions[A].announce(rule(number), None, discard()),
                 _ => pair.sessions[A].withdraw(rule(number)),
-            };
+            }
+            .unwrap();
         }
-        pair.sessions[A].end_of_rib(V4);
+        pair.sessions[A].end_of_rib(V4).unwrap();
     }
     assert_eq!(pair.sessions[A].queued(), 51);
-    pair.sessions[A].announce(rule(7), None, discard());
+    pair.sessions[A].announce(rule(7), None, discard()).unwrap();
     pair.wire[A] = Wire::Carries;
     pair.pump();
     pair.run(secs(1));
@@ -256,15 +260,15 @@ fn a_route_that_fits_in_no_message_is_told() {
     let big = RouteKey::from(flowspec::Nlri::from_value(flowspec::Family::Ipv4, &octets).unwrap());
     let short = PeerConfig { extended_message: false, passive: true, ..config(65002, 2) };
     let mut pair = Pair::established_with(config(65001, 1), short);
-    pair.sessions[A].announce(big.clone(), None, discard());
-    pair.sessions[A].announce(rule(1), None, discard());
+    pair.sessions[A].announce(big.clone(), None, discard()).unwrap();
+    pair.sessions[A].announce(rule(1), None, discard()).unwrap();
     pair.pump();
     pair.run(secs(1));
     assert!(pair.log[A].iter().any(|(_, output)| *output == Output::TooLong(big.clone())));
     assert_eq!(pair.rib(B).into_keys().collect::<Vec<_>>(), [rule(1)]);
 
     let mut pair = Pair::established();
-    pair.sessions[A].announce(big.clone(), None, discard());
+    pair.sessions[A].announce(big.clone(), None, discard()).unwrap();
     pair.pump();
     pair.run(secs(1));
     assert!(pair.rib(B).contains_key(&big), "an extended message holds it");

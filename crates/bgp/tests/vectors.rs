@@ -89,7 +89,7 @@ fn check(path: &Path) -> usize {
 fn resend(name: &str, group: &Announced) {
     let mut pair = Pair::established_with(all_families(65534, 1), all_families(65533, 2));
     for route in &group.routes {
-        assert!(pair.sessions[A].announce(route.clone(), group.next_hop, group.attributes.clone()));
+        pair.sessions[A].announce(route.clone(), group.next_hop, group.attributes.clone()).unwrap();
     }
     pair.pump();
     pair.run(Duration::from_secs(1));

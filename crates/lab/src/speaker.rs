@@ -217,7 +217,7 @@ struct Conn {
 
 impl Work {
     fn run(mut self) {
-        self.session.handle(Event::Start, Instant::now());
+        self.session.handle(Event::ManualStart, Instant::now());
         loop {
             let goes_on = self.obey();
             self.flush();
@@ -245,14 +245,15 @@ impl Work {
                             shared = Some((actions, attributes));
                         }
                         let Some((_, attributes)) = &shared else { continue };
-                        self.session.announce(nlri.clone().into(), next_hop, Arc::clone(attributes));
+                        // Without a session it is announced when there is one.
+                        let _ = self.session.announce(nlri.clone().into(), next_hop, Arc::clone(attributes));
                         self.rules.insert(nlri, (Arc::clone(attributes), next_hop));
                     }
                 }
                 Command::Withdraw(nlris) => {
                     for nlri in nlris {
                         self.rules.remove(&nlri);
-                        self.session.withdraw(nlri.into());
+                        let _ = self.session.withdraw(nlri.into());
                     }
                 }
                 Command::Forget => self.rules.clear(),
@@ -272,7 +273,8 @@ impl Work {
                 }
                 Command::Shutdown => {
                     let subcode = CeaseSubcode::AdministrativeShutdown;
-                    self.session.handle(Event::Stop(Cease { subcode, communication: String::new() }), Instant::now());
+                    self.session
+                        .handle(Event::ManualStop(Cease { subcode, communication: String::new() }), Instant::now());
                     return false;
                 }
             }
@@ -315,10 +317,11 @@ impl Work {
             }
             Output::Established(_) => {
                 for (nlri, (attributes, next_hop)) in &self.rules {
-                    self.session.announce(nlri.clone().into(), *next_hop, Arc::clone(attributes));
+                    // Refused where the peer has not negotiated the family.
+                    let _ = self.session.announce(nlri.clone().into(), *next_hop, Arc::clone(attributes));
                 }
                 for family in AfiSafi::ALL {
-                    self.session.end_of_rib(family);
+                    let _ = self.session.end_of_rib(family);
                 }
                 lock(&self.status).sessions += 1;
             }
@@ -328,7 +331,8 @@ impl Work {
             Output::RouteRefresh { family, kind: RefreshKind::Request } => {
                 let asked = self.rules.iter().filter(|(nlri, _)| AfiSafi::Flow(nlri.family()) == family);
                 for (nlri, (attributes, next_hop)) in asked {
-                    self.session.announce(nlri.clone().into(), *next_hop, Arc::clone(attributes));
+                    // Refused where the peer has not negotiated the family.
+                    let _ = self.session.announce(nlri.clone().into(), *next_hop, Arc::clone(attributes));
                 }
             }
             // A controller takes no routes. What it announces too long is left out, as the peer would never see it.

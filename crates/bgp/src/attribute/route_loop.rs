@@ -1,6 +1,6 @@
 //! Routes that came back: our AS in the AS_PATH (RFC 4271 §9.1.2), our identifier as originator or cluster (RFC 4456 §8).
 
-use crate::attribute::PathAttributes;
+use crate::attribute::path_attributes::PathAttributes;
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -57,7 +57,7 @@ impl PathAttributes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attribute::AsPath;
+    use crate::attribute::as_path::AsPath;
 
     #[test]
     fn both_as_numbers_and_the_identifier_make_a_loop() {

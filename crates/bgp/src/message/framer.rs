@@ -2,13 +2,8 @@
 
 use crate::message::code::{HeaderSubcode, MessageType};
 use crate::message::notification::Notification;
+use crate::message::size::{HEADER_LEN, MAX_MESSAGE};
 
-/// Octets of a header: marker, length, type.
-pub const HEADER_LEN: usize = 19;
-/// Most octets of a message without the extended message capability.
-pub const MAX_MESSAGE: usize = 4096;
-/// Most octets of a message with it (RFC 8654).
-pub const MAX_EXTENDED_MESSAGE: usize = 65535;
 const MARKER: [u8; 16] = [0xff; 16];
 
 /// Collects what a peer sends until messages are whole. Holds at most one message and what was pushed behind it.
@@ -119,6 +114,7 @@ fn check_header(header: &[u8; HEADER_LEN], max: usize) -> Result<(MessageType, u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::size::MAX_EXTENDED_MESSAGE;
 
     fn header(len: u16, message_type: u8) -> Vec<u8> {
         let mut octets = MARKER.to_vec();

@@ -3,7 +3,7 @@
 use crate::afi_safi::AfiSafi;
 use crate::message::capability::{Capability, FamilyNumbers};
 use crate::message::code::{CeaseSubcode, HeaderSubcode, MessageType, NotificationCode, OpenSubcode, UpdateSubcode};
-use crate::message::{HEADER_LEN, MAX_EXTENDED_MESSAGE};
+use crate::message::size::{HEADER_LEN, MAX_COMMUNICATION, MAX_EXTENDED_MESSAGE};
 use std::fmt;
 
 /// A NOTIFICATION as on the wire.
@@ -14,9 +14,6 @@ pub struct Notification {
     /// Diagnostic octets.
     pub data: Vec<u8>,
 }
-
-/// Most octets of a shutdown communication (RFC 9003 §2).
-pub const MAX_COMMUNICATION: usize = 255;
 
 impl Notification {
     /// One without data.

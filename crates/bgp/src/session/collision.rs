@@ -1,100 +1,89 @@
-//! Two connections between the same two speakers: which one stays (RFC 4271 §6.8, RFC 6286 §2.3).
+//! Connection collision detection: which of two connections with one peer stays (RFC 4271 §6.8, RFC 6286 §2.3, RFC 4724 §5).
 
-use crate::message::{CeaseSubcode, Notification};
-use crate::session::Session;
-use crate::session::conn::{Conn, Phase};
-use crate::session::event::{ConnId, Direction, DownReason};
-use crate::session::negotiated::Negotiated;
-use std::time::{Duration, Instant};
+use crate::session::event::Direction;
+use crate::session::state::State;
+use std::time::Duration;
 
-/// A connection on which no OPEN came for so long is not a rival: the other end of it is gone.
-const RIVAL: Duration = Duration::from_secs(10);
-/// How long a connection that would have to go waits for the OPEN of its rival. Whoever opens connections and says nothing costs the
-/// session this time, not the connection.
-const RIVAL_OPEN: Duration = Duration::from_secs(3);
+/// A connection on which no OPEN came for so long does not collide any more: its other end is gone.
+pub(crate) const OPEN_EXPECTED: Duration = Duration::from_secs(10);
+/// How long a connection that would have to go waits for the OPEN of the other one. Whoever opens connections and sends nothing delays
+/// the session by this time and cannot prevent it.
+pub(crate) const OPEN_WAIT: Duration = Duration::from_secs(3);
 
-/// What becomes of a connection whose OPEN was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Collision {
-    /// It stays; its rivals, if there were some, are closed.
-    Won,
-    /// It was closed.
-    Lost,
-    /// It would have to go if the OPEN of a rival came.
-    Undecided,
+/// A connection that may collide.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) direction: Direction,
+    pub(crate) state: State,
+    /// Since the connection was opened.
+    pub(crate) age: Duration,
 }
 
-impl Session {
-    /// Called when the OPEN of `id` was accepted: closes what has to go.
-    pub(super) fn settle_collision(&mut self, id: ConnId, new: &Negotiated, now: Instant) -> Collision {
-        let rivals: Vec<ConnId> = self.conns.iter().map(|conn| conn.id).filter(|other| *other != id).collect();
-        let mut outcome = Collision::Won;
-        for rival in rivals {
-            let find = |wanted: ConnId| self.conns.iter().find(|conn| conn.id == wanted);
-            let (Some(this), Some(other)) = (find(id), find(rival)) else { continue };
-            let cease = Notification::new(CeaseSubcode::CollisionResolution);
-            match other.phase {
-                Phase::Established => {
-                    // With graceful restart a new connection means that the peer restarted and the old one is dead, but only where its
-                    // capability lists a family (RFC 4724 §5).
-                    let restarted = self.config.graceful_restart.is_some()
-                        && self.up.as_ref().is_some_and(|up| up.negotiated.restarts_gracefully());
-                    if !restarted {
-                        self.drop_conn(id, Some(cease));
-                        return Collision::Lost;
-                    }
-                    self.drop_conn(rival, None);
-                    self.down(DownReason::PeerRestarted);
-                }
-                // From the same side: the other end has started anew, or that one is not the peer's.
-                _ if this.direction == other.direction => {
-                    self.drop_conn(rival, Some(cease));
-                }
-                _ if self.stays(this, other, new, now) => {
-                    self.drop_conn(rival, Some(cease));
-                }
-                Phase::OpenConfirm(_) => {
-                    self.drop_conn(id, Some(cease));
-                    return Collision::Lost;
-                }
-                // Whether there is a peer behind the rival its OPEN will tell.
-                Phase::OpenSent => outcome = Collision::Undecided,
-            }
-        }
-        if outcome == Collision::Undecided
-            && let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == id)
-        {
-            conn.undecided_until = Some(now + RIVAL_OPEN);
-        }
-        outcome
+impl Candidate {
+    /// Whether an OPEN may still come on it.
+    pub(crate) fn awaits_open(&self) -> bool {
+        self.state == State::OpenSent && self.age < OPEN_EXPECTED
     }
+}
 
-    /// Whether `this` stays rather than `other`, neither established. The rule is applied already when only the first of the two OPENs
-    /// is there: both sides then come to the same end, in whatever order the second arrives.
-    fn stays(&self, this: &Conn, other: &Conn, new: &Negotiated, now: Instant) -> bool {
-        if matches!(other.phase, Phase::OpenSent) && now.saturating_duration_since(other.since) >= RIVAL {
-            return true;
-        }
-        // The connection opened by the speaker with the higher identifier stays; between equal ones that with the higher AS number.
-        let ours_wins = (self.config.router_id, self.config.local_as) > (new.peer_id, new.peer_as);
-        (this.direction == Direction::Outgoing) == ours_wins
+/// What becomes of two connections when an acceptable OPEN has come on the first of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolution {
+    /// The other one is closed.
+    CloseOther,
+    /// The one with the OPEN is closed.
+    CloseThis,
+    /// The other one is the established session of a peer that has restarted since: it is over.
+    PeerRestarted,
+    /// The one with the OPEN is closed if an OPEN comes on the other one, too.
+    AwaitOpen,
+}
+
+/// `ours_wins`: the connections that this speaker opened stay, because its identifier, or else its AS number, is the higher one.
+/// `restarts`: the established session negotiated graceful restart, so that a new connection means a restart.
+pub(crate) fn resolve(this: Candidate, other: Candidate, ours_wins: bool, restarts: bool) -> Resolution {
+    if other.state == State::Established {
+        return if restarts { Resolution::PeerRestarted } else { Resolution::CloseThis };
     }
+    // From the same side: the other end has started anew, or the earlier connection is not the peer's.
+    if this.direction == other.direction {
+        return Resolution::CloseOther;
+    }
+    let this_wins = (this.direction == Direction::Outgoing) == ours_wins;
+    // Decided as soon as the first of the two OPENs is there: both speakers come to the same end, in whatever order the second arrives.
+    match other.state {
+        _ if this_wins => Resolution::CloseOther,
+        State::OpenConfirm => Resolution::CloseThis,
+        _ if other.awaits_open() => Resolution::AwaitOpen,
+        _ => Resolution::CloseOther,
+    }
+}
 
-    /// Confirms connections that no longer have a rival, or whose rival has had its time.
-    pub(super) fn confirm_decided(&mut self, now: Instant) {
-        let undecided: Vec<ConnId> =
-            self.conns.iter().filter(|conn| conn.undecided_until.is_some()).map(|conn| conn.id).collect();
-        for id in undecided {
-            let Some(conn) = self.conns.iter().find(|conn| conn.id == id) else { continue };
-            let is_rival = |other: &Conn| {
-                other.direction != conn.direction
-                    && matches!(other.phase, Phase::OpenSent)
-                    && now.saturating_duration_since(other.since) < RIVAL
-            };
-            let waits = conn.undecided_until.is_some_and(|until| now < until) && self.conns.iter().any(is_rival);
-            if !waits {
-                self.confirm(id, now);
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Direction::{Incoming, Outgoing};
+
+    #[test]
+    fn every_pair_has_its_resolution() {
+        let at = |direction, state, seconds| Candidate { direction, state, age: Duration::from_secs(seconds) };
+        for (this, other, ours_wins, restarts, expected) in [
+            (Incoming, at(Outgoing, State::Established, 0), false, false, Resolution::CloseThis),
+            (Incoming, at(Incoming, State::Established, 0), true, false, Resolution::CloseThis),
+            (Incoming, at(Outgoing, State::Established, 0), true, true, Resolution::PeerRestarted),
+            (Incoming, at(Incoming, State::OpenSent, 0), true, false, Resolution::CloseOther),
+            (Incoming, at(Incoming, State::OpenConfirm, 0), true, false, Resolution::CloseOther),
+            (Outgoing, at(Incoming, State::OpenSent, 0), true, false, Resolution::CloseOther),
+            (Outgoing, at(Incoming, State::OpenSent, 0), false, false, Resolution::AwaitOpen),
+            (Outgoing, at(Incoming, State::OpenSent, 10), false, false, Resolution::CloseOther),
+            (Outgoing, at(Incoming, State::OpenConfirm, 0), true, false, Resolution::CloseOther),
+            (Outgoing, at(Incoming, State::OpenConfirm, 10), false, false, Resolution::CloseThis),
+            (Incoming, at(Outgoing, State::OpenSent, 0), true, false, Resolution::AwaitOpen),
+            (Incoming, at(Outgoing, State::OpenSent, 0), false, false, Resolution::CloseOther),
+            (Incoming, at(Outgoing, State::OpenConfirm, 0), true, false, Resolution::CloseThis),
+        ] {
+            let this = at(this, State::OpenSent, 0);
+            assert_eq!(resolve(this, other, ours_wins, restarts), expected, "{this:?} {other:?}");
         }
     }
 }

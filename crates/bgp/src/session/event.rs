@@ -1,12 +1,6 @@
-//! What goes into a session and what comes out.
+//! What goes into a session: what the operator wants, and what happened to its TCP connections.
 
-use crate::afi_safi::AfiSafi;
-use crate::message::{CeaseSubcode, Notification, RefreshKind, RouteRefresh};
-use crate::route::RouteKey;
-use crate::session::negotiated::Negotiated;
-use crate::update::Update;
-use std::net::Ipv4Addr;
-use std::time::Instant;
+use crate::message::CeaseSubcode;
 
 /// Name of a TCP connection, chosen by whoever owns the socket; unique within a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,22 +24,24 @@ pub struct Cease {
     pub communication: String,
 }
 
-/// What happens to a session.
+/// What happens to a session, with the numbers of RFC 4271 §8.1. The events of timers come from
+/// [`Session::handle_timeout`](crate::Session::handle_timeout).
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
-    /// The operator wants the session up.
-    Start,
-    /// The operator wants it down, until the next [`Event::Start`].
-    Stop(Cease),
-    /// Close and come back after the idle hold time.
+    /// The operator wants the session established (event 1; 4 to 7 as configured).
+    ManualStart,
+    /// The operator wants it closed, until the next [`Event::ManualStart`] (event 2).
+    ManualStop(Cease),
+    /// Close it and start again after the idle hold time (event 8, then 13).
     Reset(Cease),
-    /// A TCP connection is there: the peer's, or the one asked for by [`Output::Connect`].
+    /// A TCP connection is there: the one asked for by [`Output::Connect`](crate::Output::Connect) (event 16), or one that the peer
+    /// opened (event 17).
     Connected(ConnId, Direction),
-    /// The connection asked for by [`Output::Connect`] did not come about.
+    /// The connection asked for by [`Output::Connect`](crate::Output::Connect) did not come about (event 18).
     ConnectFailed,
-    /// Octets arrived, in any pieces.
+    /// Octets arrived, in any pieces (events 19 to 28).
     Received(ConnId, &'a [u8]),
-    /// A connection was closed by the peer or broke. Not for those that [`Output::Close`] closed.
+    /// A connection was closed by the peer or broke (event 18). Not for those that [`Output::Close`](crate::Output::Close) closed.
     Closed(ConnId),
 }
 
@@ -56,184 +52,4 @@ pub struct Transmit {
     pub conn: ConnId,
     /// Whole messages.
     pub octets: Vec<u8>,
-}
-
-/// What a session wants done, or tells.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    /// Open a TCP connection to the peer; answer with [`Event::Connected`] or [`Event::ConnectFailed`].
-    Connect,
-    /// Give up a [`Output::Connect`] that has not been answered. An answer that was under way is dealt with.
-    AbortConnect,
-    /// Write `final_octets` behind what [`Session::poll_transmit`](crate::Session::poll_transmit) gave before, as far as the socket
-    /// takes it without waiting, and close the connection.
-    Close {
-        /// Which one.
-        conn: ConnId,
-        /// The NOTIFICATION, if there is one, and what had to go before it.
-        final_octets: Vec<u8>,
-    },
-    /// The session is up.
-    Established(Box<Negotiated>),
-    /// The session is down; its routes are to be dropped, or kept as stale as `graceful` and the policy say. Comes once for each
-    /// [`Output::Established`].
-    Down(Box<Down>),
-    /// An attempt at a session failed before it was up.
-    Failed(DownReason),
-    /// The session was lost too soon after it came up, and not for the first time: connections are refused until then, with a
-    /// NOTIFICATION of Cease, Connection Rejected (RFC 4271 §8.1.1 DampPeerOscillations, RFC 4486).
-    Damped {
-        /// When they are taken again.
-        until: Instant,
-    },
-    /// When we connect next, or take connections again; `None`: now, or when the peer connects.
-    NextTry(Option<Instant>),
-    /// The state as shown to people changed.
-    State(State),
-    /// Routes came or went, or some of an UPDATE was malformed.
-    Update(Box<Update>),
-    /// The peer has sent all its routes of this family.
-    EndOfRib(AfiSafi),
-    /// The peer asks for our routes, or marks begin and end of its own (RFC 7313).
-    RouteRefresh {
-        /// Family.
-        family: AfiSafi,
-        /// Request, begin or end.
-        kind: RefreshKind,
-    },
-    /// The peer sent a ROUTE-REFRESH of a subtype that is not assigned: it was ignored (RFC 7313 §5). Told once a session and subtype.
-    UnknownRefresh(RouteRefresh),
-    /// This route was queued to be sent and fits in no message that the peer takes: it was left out.
-    TooLong(RouteKey),
-}
-
-/// States of RFC 4271 §8.2.2; with two connections, that of the one further on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// Not wanted, or waiting after a failure.
-    Idle,
-    /// Waiting for a connection from either side.
-    Active,
-    /// Waiting for the connection that we asked for.
-    Connect,
-    /// OPEN sent.
-    OpenSent,
-    /// OPEN received and accepted.
-    OpenConfirm,
-    /// Up.
-    Established,
-}
-
-impl State {
-    /// The name used in text and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            State::Idle => "idle",
-            State::Active => "active",
-            State::Connect => "connect",
-            State::OpenSent => "open-sent",
-            State::OpenConfirm => "open-confirm",
-            State::Established => "established",
-        }
-    }
-}
-
-impl std::fmt::Display for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// Why a session or an attempt at one ended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DownReason {
-    /// We sent this NOTIFICATION.
-    #[error("we sent NOTIFICATION: {0}")]
-    Sent(Notification),
-    /// We refused the OPEN of an iBGP peer that has our own BGP identifier (RFC 6286 §2.2).
-    #[error("both have the id {0}; in iBGP they must differ")]
-    SameIdentifier(Ipv4Addr),
-    /// The peer sent this NOTIFICATION.
-    #[error("the peer sent NOTIFICATION: {0}")]
-    Received(Notification),
-    /// No connection came about, in the words of whoever opens them; the session itself never says this.
-    #[error("{0}")]
-    NoConnection(String),
-    /// The TCP connection closed or broke.
-    #[error("connection lost")]
-    ConnectionLost,
-    /// The peer opened a new connection while this one seemed up; with graceful restart that means that it restarted (RFC 4724 §4.2).
-    #[error("the peer restarted")]
-    PeerRestarted,
-}
-
-/// Error code 2 (RFC 4271 §6.2).
-const OPEN_MESSAGE_ERROR: u8 = 2;
-
-impl DownReason {
-    /// The NOTIFICATION that was sent or received, where that was the reason and it is known.
-    pub const fn notification(&self) -> Option<&Notification> {
-        match self {
-            DownReason::Sent(notification) | DownReason::Received(notification) => Some(notification),
-            _ => None,
-        }
-    }
-
-    /// Whether it is about what the two sides are configured to be: it will happen again until somebody changes that. What merely ends a
-    /// connection says less.
-    pub fn is_configuration(&self) -> bool {
-        match self {
-            DownReason::SameIdentifier(_) => true,
-            DownReason::Sent(notification) | DownReason::Received(notification) => {
-                notification.code.numbers().0 == OPEN_MESSAGE_ERROR
-            }
-            DownReason::NoConnection(_) | DownReason::ConnectionLost | DownReason::PeerRestarted => false,
-        }
-    }
-}
-
-/// The end of an established session.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Down {
-    /// Why.
-    pub reason: DownReason,
-    /// The families whose routes the peer asked to be kept (RFC 4724, RFC 8538, RFC 9494), with the time; empty if none.
-    pub graceful: Vec<StaleFamily>,
-}
-
-/// How long routes of a family outlive the session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StaleFamily {
-    /// Family.
-    pub family: AfiSafi,
-    /// Seconds to keep them under graceful restart: until then the session must be back.
-    pub restart_time: u16,
-    /// Seconds to keep them after that as long-lived stale (RFC 9494); 0 if not negotiated.
-    pub long_lived: u32,
-}
-
-/// Messages of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// OPEN.
-    pub opens: u64,
-    /// UPDATE.
-    pub updates: u64,
-    /// NOTIFICATION.
-    pub notifications: u64,
-    /// KEEPALIVE.
-    pub keepalives: u64,
-    /// ROUTE-REFRESH.
-    pub refreshes: u64,
-    /// Octets of all; of those sent without [`Output::Close`]'s.
-    pub octets: u64,
-}
-
-/// What went over a session's connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// From the peer.
-    pub received: Counts,
-    /// To the peer.
-    pub sent: Counts,
 }

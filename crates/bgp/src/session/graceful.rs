@@ -3,8 +3,8 @@
 use crate::afi_safi::AfiSafi;
 use crate::message::{CeaseSubcode, FamilyNumbers, NotificationCode};
 use crate::session::config::PeerConfig;
-use crate::session::event::{DownReason, StaleFamily};
 use crate::session::negotiated::Negotiated;
+use crate::session::output::{DownReason, StaleFamily};
 
 /// The families whose routes are to be kept after an end for `reason`.
 pub(super) fn families(config: &PeerConfig, negotiated: &Negotiated, reason: &DownReason) -> Vec<StaleFamily> {

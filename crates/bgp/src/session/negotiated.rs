@@ -261,7 +261,7 @@ mod tests {
         let entry = LongLivedFamily { family: v4.into(), preserved: true, stale_time: 60 };
         let long = Capability::LongLivedGracefulRestart(vec![entry]);
         let restart = Capability::GracefulRestart(GracefulRestart::default());
-        let offered = Some(crate::session::LongLived { stale_time: 60, preserved: false });
+        let offered = Some(crate::session::config::LongLived { stale_time: 60, preserved: false });
         for (ours, theirs, preserved) in [
             (offered, vec![restart.clone(), long.clone()], true),
             (None, vec![restart, long.clone()], false),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// What is to be sent about a route.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Change {
+pub(crate) enum RouteChange {
     Announce { next_hop: Option<IpAddr>, attributes: Arc<PathAttributes> },
     Withdraw,
 }
@@ -25,13 +25,13 @@ pub(crate) enum Marker {
 
 #[derive(Clone, Debug)]
 enum Item {
-    Route(RouteKey, Change),
+    Route(RouteKey, RouteChange),
     Marker(Marker),
 }
 
 /// The queue: in order, and by route.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
+pub(crate) struct RouteQueue {
     items: VecDeque<Item>,
     /// Number of the first item; the others count on from it.
     first: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Queue {
     answers: HashMap<AfiSafi, VecDeque<RefreshKind>>,
 }
 
-/// What a call of [`Queue::encode`] did.
+/// What a call of [`RouteQueue::encode`] did.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Encoded {
     /// One UPDATE was appended.
@@ -51,7 +51,7 @@ pub(crate) enum Encoded {
     TooLong(RouteKey),
 }
 
-impl Queue {
+impl RouteQueue {
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -61,7 +61,7 @@ impl Queue {
     }
 
     /// Queues a change; a change of the same route that still waits is replaced where it stands.
-    pub(crate) fn push(&mut self, route: RouteKey, change: Change) {
+    pub(crate) fn push(&mut self, route: RouteKey, change: RouteChange) {
         let waiting = self.place.get(&route).map(|place| (place - self.first) as usize);
         match waiting.and_then(|index| self.items.get_mut(index)) {
             Some(item) => *item = Item::Route(route, change),
@@ -118,10 +118,10 @@ impl Queue {
             group.push(route);
         }
         let taken = match &change {
-            Change::Announce { next_hop, attributes } => {
+            RouteChange::Announce { next_hop, attributes } => {
                 encode_announcements(encoding, *next_hop, attributes, &group, out)
             }
-            Change::Withdraw => encode_withdrawals(encoding, &group, out),
+            RouteChange::Withdraw => encode_withdrawals(encoding, &group, out),
         };
         let left = group.split_off(taken.max(1));
         for route in left.into_iter().rev() {
@@ -145,7 +145,7 @@ impl Queue {
     }
 
     /// The next route, if it can go into one UPDATE with `change` in `family`.
-    fn pop_alike(&mut self, family: AfiSafi, change: &Change) -> Option<RouteKey> {
+    fn pop_alike(&mut self, family: AfiSafi, change: &RouteChange) -> Option<RouteKey> {
         match self.items.front()? {
             Item::Route(route, other) if route.family() == family && alike(change, other) => {}
             _ => return None,
@@ -158,12 +158,13 @@ impl Queue {
 }
 
 /// Whether two changes differ in nothing but the route.
-fn alike(a: &Change, b: &Change) -> bool {
+fn alike(a: &RouteChange, b: &RouteChange) -> bool {
     match (a, b) {
-        (Change::Withdraw, Change::Withdraw) => true,
-        (Change::Announce { next_hop: m, attributes: a }, Change::Announce { next_hop: n, attributes: b }) => {
-            m == n && (Arc::ptr_eq(a, b) || a == b)
-        }
+        (RouteChange::Withdraw, RouteChange::Withdraw) => true,
+        (
+            RouteChange::Announce { next_hop: m, attributes: a },
+            RouteChange::Announce { next_hop: n, attributes: b },
+        ) => m == n && (Arc::ptr_eq(a, b) || a == b),
         _ => false,
     }
 }
@@ -190,7 +191,7 @@ mod tests {
         rule.nlri.into()
     }
 
-    fn queued(queue: &Queue) -> String {
+    fn queued(queue: &RouteQueue) -> String {
         let letter = |item: &Item| match item {
             Item::Route(..) => 'r',
             Item::Marker(Marker::EndOfRib(_)) => 'e',
@@ -202,7 +203,7 @@ mod tests {
 
     #[test]
     fn answers_to_many_questions_are_one() {
-        let mut queue = Queue::default();
+        let mut queue = RouteQueue::default();
         for _ in 0..1000 {
             for marker in [BEGIN, END, Marker::EndOfRib(FLOW)] {
                 queue.push_marker(marker);
@@ -213,11 +214,11 @@ mod tests {
 
     #[test]
     fn an_answer_with_routes_stays_whole_and_bounded() {
-        let mut queue = Queue::default();
+        let mut queue = RouteQueue::default();
         for _ in 0..1000 {
             queue.push_marker(BEGIN);
             for number in 0..3 {
-                queue.push(route(number), Change::Withdraw);
+                queue.push(route(number), RouteChange::Withdraw);
             }
             queue.push_marker(END);
         }
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn families_have_markers_of_their_own() {
-        let mut queue = Queue::default();
+        let mut queue = RouteQueue::default();
         let other = AfiSafi::Flow(Family::Ipv6);
         for _ in 0..2 {
             for marker in

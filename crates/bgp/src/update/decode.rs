@@ -3,11 +3,12 @@
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::attribute::LocalSpeaker;
 use crate::message::{Notification, UpdateSubcode};
+use crate::update::announcement::{Announced, Update};
 use crate::update::attributes::{Context, attribute_at, split_update};
 use crate::update::cache::AttributeCache;
 use crate::update::error::{UpdateError, UpdateErrorKind};
 use crate::update::field::NlriField;
-use crate::update::{Announced, Update};
+
 use flowspec::Disposition;
 
 /// An UPDATE decoded.

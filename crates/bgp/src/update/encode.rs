@@ -4,7 +4,7 @@ use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::attribute::{AS_TRANS, AsPath, PathAttributes};
 use crate::message::{MessageType, begin_message, end_message};
 use crate::route::{Destination, RouteKey};
-use crate::update::attributes::{EXTENDED_LENGTH, OPTIONAL, TRANSITIVE, code, defined_flags};
+use crate::update::attribute_type::{EXTENDED_LENGTH, OPTIONAL, TRANSITIVE, code, defined_flags};
 use flowspec::PathId;
 use ipnet::IpNet;
 use std::net::IpAddr;

@@ -3,7 +3,7 @@
 use crate::afi_safi::AfiSafi;
 use crate::attribute::AsPathError;
 use crate::message::{FamilyNumbers, NotificationCode, UpdateSubcode};
-use crate::update::attributes::code;
+use crate::update::attribute_type::code;
 use flowspec::{CommunityError, Disposition, NlriError};
 
 /// An error in an UPDATE, with the place where it was found.

@@ -1,11 +1,14 @@
 //! UPDATEs that are wrong in each way, and what they come to.
 
 use super::*;
+use crate::afi_safi::AfiSafi;
 use crate::afi_safi::FamilySet;
 use crate::attribute::LocalSpeaker;
+use crate::attribute::RouteLoop;
 use crate::message::{Notification, NotificationCode, UpdateSubcode};
 use flowspec::{Disposition, Family, NlriErrorKind};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 const ORIGIN: &[u8] = &[0x40, 1, 1, 0];
 const AS_PATH: &[u8] = &[0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xea];

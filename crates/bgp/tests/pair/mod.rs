@@ -104,8 +104,8 @@ impl Pair {
     }
 
     pub fn start_both(&mut self) {
-        self.handle(A, Event::Start);
-        self.handle(B, Event::Start);
+        self.handle(A, Event::ManualStart);
+        self.handle(B, Event::ManualStart);
     }
 
     pub fn both_up(&self) -> bool {
@@ -265,7 +265,7 @@ impl Pair {
         self.open[side].clear();
         self.flight.clear();
         self.sessions[side] = Session::new(config);
-        self.handle(side, Event::Start);
+        self.handle(side, Event::ManualStart);
     }
 
     /// The open connections of a side.

@@ -92,7 +92,7 @@ pub async fn run(setup: SessionSetup) {
         buffer: vec![0; READ],
         goodbyes: Goodbyes::default(),
     };
-    task.handle(Event::Start);
+    task.handle(Event::ManualStart);
     loop {
         let deadline = task.session.poll_timeout();
         let idle = task.outputs.is_empty();
@@ -100,7 +100,7 @@ pub async fn run(setup: SessionSetup) {
             biased;
             order = control.recv() => match order {
                 Some(Control::Stop(cease, done)) => {
-                    task.handle(Event::Stop(cease));
+                    task.handle(Event::ManualStop(cease));
                     // The engine must learn that the session is over: where another with this peer is to follow, its rules would stay.
                     for output in task.outputs.drain(..) {
                         if engine.send(FromPeer { peer, news: News::Output(output) }).await.is_err() {
@@ -243,8 +243,11 @@ impl Task {
             }
             // Nothing lies between begin and end (RFC 7313 §4); a peer without these marks gets no answer, as there is nothing to send.
             Output::RouteRefresh { family, kind: RefreshKind::Request } => {
-                self.session.route_refresh(family, RefreshKind::Begin);
-                self.session.route_refresh(family, RefreshKind::End);
+                for kind in [RefreshKind::Begin, RefreshKind::End] {
+                    if let Err(error) = self.session.route_refresh(family, kind) {
+                        tracing::debug!(%error, %family, "a ROUTE-REFRESH is not answered");
+                    }
+                }
             }
             Output::Down(_)
             | Output::Failed(_)
@@ -325,7 +328,9 @@ impl Task {
     fn end_of_rib(&mut self, negotiated: &Negotiated) {
         if negotiated.graceful_restart().is_some() {
             for family in negotiated.families.iter() {
-                self.session.end_of_rib(family);
+                if let Err(error) = self.session.end_of_rib(family) {
+                    tracing::debug!(%error, %family, "no End-of-RIB is sent");
+                }
             }
         }
     }

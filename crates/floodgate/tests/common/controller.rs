@@ -115,7 +115,7 @@ impl Driver {
     }
 
     fn run(mut self, inbox: &Receiver<Order>) {
-        self.session.handle(Event::Start, Instant::now());
+        self.session.handle(Event::ManualStart, Instant::now());
         loop {
             self.session.handle_timeout(Instant::now());
             self.settle();
@@ -125,17 +125,17 @@ impl Driver {
                 Ok(Order::Announce(rules)) => {
                     for rule in rules {
                         let attributes = Arc::new(PathAttributes::originate(&rule.actions));
-                        assert!(self.session.announce(RouteKey::from(rule.nlri), rule.next_hop, attributes));
+                        self.session.announce(RouteKey::from(rule.nlri), rule.next_hop, attributes).unwrap();
                     }
                 }
                 Ok(Order::Withdraw(rules)) => {
                     for rule in rules {
-                        assert!(self.session.withdraw(RouteKey::from(rule.nlri)));
+                        self.session.withdraw(RouteKey::from(rule.nlri)).unwrap();
                     }
                 }
                 Ok(Order::EndOfRib) => {
-                    assert!(self.session.end_of_rib(AfiSafi::Flow(Family::Ipv4)));
-                    assert!(self.session.end_of_rib(AfiSafi::Flow(Family::Ipv6)));
+                    self.session.end_of_rib(AfiSafi::Flow(Family::Ipv4)).unwrap();
+                    self.session.end_of_rib(AfiSafi::Flow(Family::Ipv6)).unwrap();
                 }
                 Ok(Order::Vanish) | Err(TryRecvError::Disconnected) => return,
                 Err(TryRecvError::Empty) => {}

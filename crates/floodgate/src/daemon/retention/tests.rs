@@ -184,12 +184,12 @@ impl Night {
         match step {
             Feed(rules) => {
                 for number in rules.clone() {
-                    assert!(self.pair.sessions[B].announce(rule(number), None, discard()), "no session");
+                    self.pair.sessions[B].announce(rule(number), None, discard()).expect("a session");
                 }
             }
-            EndOfRib => assert!(self.pair.sessions[B].end_of_rib(V4)),
-            Begin => assert!(self.pair.sessions[B].route_refresh(V4, RefreshKind::Begin)),
-            End => assert!(self.pair.sessions[B].route_refresh(V4, RefreshKind::End)),
+            EndOfRib => self.pair.sessions[B].end_of_rib(V4).unwrap(),
+            Begin => self.pair.sessions[B].route_refresh(V4, RefreshKind::Begin).unwrap(),
+            End => self.pair.sessions[B].route_refresh(V4, RefreshKind::End).unwrap(),
             Cut => {
                 self.pair.unreachable = true;
                 self.pair.break_connections();

@@ -62,7 +62,7 @@ pub fn announcement(rules: &[Rule]) -> Vec<u8> {
                 attributes
             }
         };
-        session.announce(nlri.clone().into(), *next_hop, attributes);
+        session.announce(nlri.clone().into(), *next_hop, attributes).expect("established");
     }
     octets(&mut session, now)
 }
@@ -71,7 +71,7 @@ pub fn announcement(rules: &[Rule]) -> Vec<u8> {
 pub fn withdrawal(rules: &[Rule]) -> Vec<u8> {
     let (mut session, now) = established();
     for Rule { nlri, .. } in rules {
-        session.withdraw(nlri.clone().into());
+        session.withdraw(nlri.clone().into()).expect("established");
     }
     octets(&mut session, now)
 }
@@ -89,8 +89,8 @@ fn established() -> (Session, Instant) {
     };
     let (mut ours, mut theirs) = (session(CONTROLLER_AS, 1, SWITCH_AS), session(SWITCH_AS, 2, CONTROLLER_AS));
     let id = ConnId(1);
-    ours.handle(Event::Start, now);
-    theirs.handle(Event::Start, now);
+    ours.handle(Event::ManualStart, now);
+    theirs.handle(Event::ManualStart, now);
     ours.handle(Event::Connected(id, Direction::Outgoing), now);
     theirs.handle(Event::Connected(id, Direction::Incoming), now);
     while let Some(sent) = ours.poll_transmit(now) {

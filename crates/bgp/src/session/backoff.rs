@@ -1,0 +1,41 @@
+//! Waiting times that double: ConnectRetryCounter and DampPeerOscillations of RFC 4271 §8.1.1.
+//!
+//! Two counters, because an attempt that fails before it is a session slows down only this side's own connecting (whoever sends garbage
+//! from the peer's address must not keep the peer out), while a session that is lost soon after it was established is the peer's doing.
+
+use crate::session::config::PeerConfig;
+use std::time::Duration;
+
+/// How often something failed in a row.
+#[derive(Debug, Default)]
+pub(crate) struct BackOff {
+    /// ConnectRetryCounter: outgoing connections that did not become a session.
+    connect_retries: u32,
+    /// Sessions that were lost soon after they were established.
+    short_sessions: u32,
+}
+
+impl BackOff {
+    /// The peer has proved stable, or the operator starts anew.
+    pub(crate) fn reset(&mut self) {
+        *self = BackOff::default();
+    }
+
+    /// Time until the next try to connect. While routes of the peer are retained it does not grow beyond the ConnectRetryTime.
+    pub(crate) fn next_connect(&mut self, config: &PeerConfig, retained: bool) -> Duration {
+        let most = if retained { config.connect_retry } else { config.connect_back_off_max };
+        doubled(config.idle_hold, &mut self.connect_retries).min(most)
+    }
+
+    /// Time that connections are refused after a session that was lost soon.
+    pub(crate) fn next_idle_hold(&mut self, config: &PeerConfig) -> Duration {
+        doubled(config.idle_hold, &mut self.short_sessions).min(config.idle_hold_max)
+    }
+}
+
+/// `first`, doubled as often as `count` says; counts on.
+fn doubled(first: Duration, count: &mut u32) -> Duration {
+    let time = first.saturating_mul(1 << (*count).min(16));
+    *count = count.saturating_add(1);
+    time
+}

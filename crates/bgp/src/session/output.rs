@@ -1,0 +1,129 @@
+//! What comes out of a session: what to do with sockets, and what the program should know.
+
+use crate::afi_safi::AfiSafi;
+use crate::message::{Notification, RefreshKind, RouteRefresh};
+use crate::route::RouteKey;
+use crate::session::event::ConnId;
+use crate::session::negotiated::Negotiated;
+use crate::session::state::State;
+use crate::update::Update;
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+/// What a session wants done, or tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Open a TCP connection to the peer; answer with [`Event::Connected`](crate::Event::Connected) or
+    /// [`Event::ConnectFailed`](crate::Event::ConnectFailed).
+    Connect,
+    /// Give up a [`Output::Connect`] that has not been answered. An answer that was under way is dealt with.
+    AbortConnect,
+    /// Write `final_octets` behind what [`Session::poll_transmit`](crate::Session::poll_transmit) gave before, as far as the socket
+    /// takes it without waiting, and close the connection.
+    Close {
+        /// Which one.
+        conn: ConnId,
+        /// The NOTIFICATION, if there is one, and what had to go before it.
+        final_octets: Vec<u8>,
+    },
+    /// The session is up.
+    Established(Box<Negotiated>),
+    /// The session is down; its routes are to be dropped, or kept as stale as `graceful` and the policy say. Comes once for each
+    /// [`Output::Established`].
+    Down(Box<Down>),
+    /// An attempt at a session failed before it was up.
+    Failed(DownReason),
+    /// The session was lost too soon after it came up, and not for the first time: connections are refused until then, with a
+    /// NOTIFICATION of Cease, Connection Rejected (RFC 4271 §8.1.1 DampPeerOscillations, RFC 4486).
+    Damped {
+        /// When they are taken again.
+        until: Instant,
+    },
+    /// When we connect next, or take connections again; `None`: now, or when the peer connects.
+    NextTry(Option<Instant>),
+    /// The state as shown to people changed.
+    State(State),
+    /// Routes came or went, or some of an UPDATE was malformed.
+    Update(Box<Update>),
+    /// The peer has sent all its routes of this family.
+    EndOfRib(AfiSafi),
+    /// The peer asks for our routes, or marks begin and end of its own (RFC 7313).
+    RouteRefresh {
+        /// Family.
+        family: AfiSafi,
+        /// Request, begin or end.
+        kind: RefreshKind,
+    },
+    /// The peer sent a ROUTE-REFRESH of a subtype that is not assigned: it was ignored (RFC 7313 §5). Told once a session and subtype.
+    UnknownRefresh(RouteRefresh),
+    /// This route was queued to be sent and fits in no message that the peer takes: it was left out.
+    TooLong(RouteKey),
+}
+
+/// Why a session or an attempt at one ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DownReason {
+    /// We sent this NOTIFICATION.
+    #[error("we sent NOTIFICATION: {0}")]
+    Sent(Notification),
+    /// We refused the OPEN of an iBGP peer that has our own BGP identifier (RFC 6286 §2.2).
+    #[error("both have the id {0}; in iBGP they must differ")]
+    SameIdentifier(Ipv4Addr),
+    /// The peer sent this NOTIFICATION.
+    #[error("the peer sent NOTIFICATION: {0}")]
+    Received(Notification),
+    /// No connection came about, in the words of whoever opens them; the session itself never says this.
+    #[error("{0}")]
+    NoConnection(String),
+    /// The TCP connection closed or broke.
+    #[error("connection lost")]
+    ConnectionLost,
+    /// The peer opened a new connection while this one seemed up; with graceful restart that means that it restarted (RFC 4724 §4.2).
+    #[error("the peer restarted")]
+    PeerRestarted,
+}
+
+/// Error code 2 (RFC 4271 §6.2).
+const OPEN_MESSAGE_ERROR: u8 = 2;
+
+impl DownReason {
+    /// The NOTIFICATION that was sent or received, where that was the reason and it is known.
+    pub const fn notification(&self) -> Option<&Notification> {
+        match self {
+            DownReason::Sent(notification) | DownReason::Received(notification) => Some(notification),
+            _ => None,
+        }
+    }
+
+    /// Whether it is about what the two sides are configured to be: it will happen again until somebody changes that. What merely ends a
+    /// connection says less.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            DownReason::SameIdentifier(_) => true,
+            DownReason::Sent(notification) | DownReason::Received(notification) => {
+                notification.code.numbers().0 == OPEN_MESSAGE_ERROR
+            }
+            DownReason::NoConnection(_) | DownReason::ConnectionLost | DownReason::PeerRestarted => false,
+        }
+    }
+}
+
+/// The end of an established session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Down {
+    /// Why.
+    pub reason: DownReason,
+    /// The families whose routes the peer asked to be kept (RFC 4724, RFC 8538, RFC 9494), with the time; empty if none.
+    pub graceful: Vec<StaleFamily>,
+}
+
+/// How long routes of a family outlive the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StaleFamily {
+    /// Family.
+    pub family: AfiSafi,
+    /// Seconds to keep them under graceful restart: until then the session must be back.
+    pub restart_time: u16,
+    /// Seconds to keep them after that as long-lived stale (RFC 9494); 0 if not negotiated.
+    pub long_lived: u32,
+}
