@@ -1,6 +1,6 @@
 //! This machine's network interfaces and addresses, looked up again while the daemon runs: ports of a switch come and go.
 
-use crate::config::Pattern;
+use config::Pattern;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;

@@ -2,7 +2,6 @@
 //!
 //! # Tour
 //! - [`cli`]: the command line; offline commands answer from their arguments, live ones ask the running daemon.
-//! - [`config`]: the configuration file and what is said about bad ones.
 //! - [`daemon`]: `floodgate run`: who does what on which thread.
 //! - [`net`] and [`peers`]: TCP for BGP, one task a peer. [`apply`]: the thread that owns the data plane.
 //! - [`exabgp`]: `floodgate exabgp`: ExaBGP's lines in the place of sessions.
@@ -14,7 +13,6 @@
 pub mod api;
 pub mod apply;
 pub mod cli;
-pub mod config;
 pub mod daemon;
 mod descriptors;
 pub mod events;

@@ -1,10 +1,10 @@
 //! The peers' tasks: started, stopped and replaced as the configuration says. A peer whose session settings did not change is not touched.
 
-use crate::config::{self, Config, FamilyName};
 use crate::net::{
     Control, Endpoint, FromPeer, Listeners, News, PeerId, Routes, SessionSetup, SocketError, run_session,
 };
 use bgp::{AfiSafi, Cease, CeaseSubcode, FamilySet, GracefulRestart, PeerAs, PeerConfig};
+use config::{Config, FamilyName};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Where the API is served.
 
 use super::serve::serve;
-use crate::config::Api;
+use config::Api;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};

@@ -8,7 +8,6 @@ use super::view::{
     AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest, PauseRequest, RuleView, WithdrawRequest,
 };
 use crate::cli::input::parse_hex;
-use crate::config::Age;
 use crate::daemon::{Command, Overview, Paused, RuleFilter, Which};
 use crate::events::Event;
 use crate::samples::Heard;
@@ -21,6 +20,7 @@ use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use config::Age;
 use flowspec::Nlri;
 use serde::Deserialize;
 use std::sync::Arc;

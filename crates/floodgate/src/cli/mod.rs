@@ -15,8 +15,8 @@ mod selftest;
 mod switch;
 mod words;
 
-use crate::config::Pattern;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use config::Pattern;
 use dataplane::cumulus::{Asic, Release};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -175,7 +175,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
     /// The running daemon's socket
-    #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = crate::config::DEFAULT_SOCKET)]
+    #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = config::DEFAULT_SOCKET)]
     pub socket: PathBuf,
     /// A packet in hex: an Ethernet frame, or a bare IP packet
     #[arg(long, value_name = "HEX", conflicts_with_all = ["pcap", "words"])]

@@ -12,7 +12,7 @@ pub const MARKER: [u8; 16] = [0xff; 16];
 const HEADER: usize = 19;
 
 /// The port of BGP.
-const PORT: u16 = crate::config::BGP_PORT;
+const PORT: u16 = config::BGP_PORT;
 
 /// Octets that wait for those before them, in one direction of a connection. More means that some are not in the capture.
 const WAITING: usize = 1 << 20;

@@ -2,8 +2,8 @@
 
 use super::{NEGATIVE, OK, SelfTestArgs};
 use crate::cli::output::{Output, complain};
-use crate::config::{self, Config};
 use anyhow::{Context, Result};
+use config::Config;
 use dataplane::cumulus::{self, ProbeOutcome, SelfTest, Settings};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

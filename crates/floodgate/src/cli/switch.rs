@@ -2,9 +2,9 @@
 
 use super::SwitchArgs;
 use super::compile::{Outcome, Room, Share};
-use crate::config::{self, Config};
 use crate::{daemon, interfaces};
 use anyhow::{Context, Result};
+use config::Config;
 use dataplane::{RuleFailure, cumulus};
 use engine::compile::{Refusal, split_into_entries};
 use engine::plan::Ruleset;

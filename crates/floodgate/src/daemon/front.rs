@@ -1,11 +1,11 @@
 //! Where routes come from: BGP sessions of our own, or those of the ExaBGP that started us.
 
 use crate::cli::DEFAULT_CONFIG;
-use crate::config::{self, Config};
 use crate::exabgp::{Neighbors, Request};
 use crate::net::{PeerId, SocketError};
 use crate::peers::{Changes, Peers};
 use anyhow::{Context, Result};
+use config::Config;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 

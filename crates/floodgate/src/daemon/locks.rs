@@ -3,8 +3,8 @@
 //!
 //! A lock is a file that is locked (flock), not one that is there: a daemon that was killed holds none.
 
-use crate::config::{Backend, Config};
 use anyhow::{Context, Result, bail};
+use config::{Backend, Config};
 use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};

@@ -1,7 +1,7 @@
 //! What is known of each peer and its session, for people and for the policy on its loss.
 
 use crate::api::PeerView;
-use crate::config;
+
 use crate::events::timestamp;
 use crate::net::PeerId;
 use bgp::{DownReason, FamilySet, Negotiated, State, Update};

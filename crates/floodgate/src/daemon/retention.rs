@@ -3,8 +3,8 @@
 
 use super::convert;
 use super::peer_table::PeerEntry;
-use crate::config::StaleUntil;
 use bgp::{AfiSafi, CeaseSubcode, DownReason, Negotiated, NotificationCode, StaleFamily};
+use config::StaleUntil;
 use engine::{Engine, PeerId, Retention, Timestamp};
 
 /// One peer, and what its session does to its routes.

@@ -6,7 +6,6 @@ use super::core::{self, Change, Core};
 use super::front::{self, Front, Source};
 use super::locks::Locks;
 use crate::api::{self, ApiListeners, ApiState, Reload};
-use crate::config::{self, Config, OnExit};
 use crate::exabgp::{self, Request};
 use crate::interfaces;
 use crate::logging;
@@ -14,6 +13,7 @@ use crate::net::PeerId;
 use crate::peers::{Changes, Peers};
 use crate::state_file::{self, Loaded};
 use anyhow::{Context, Result, anyhow};
+use config::{Config, OnExit};
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::net::IpAddr;
@@ -334,7 +334,7 @@ impl Supervisor {
         self.locks.give_back(&self.config);
         self.front.changed();
         let text = std::mem::replace(&mut self.text, text);
-        let mut changes = crate::config::differences(&text, &self.text);
+        let mut changes = config::differences(&text, &self.text);
         if changes.is_empty() {
             changes.push("a secret in a file of its own".to_owned());
         }

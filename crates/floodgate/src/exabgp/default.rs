@@ -1,6 +1,6 @@
 //! What counts where nothing is configured, so that the user of an ACL script changes one line of exabgp.conf and has what the script did.
 
-use crate::config::{self, Backend, Config};
+use config::{Backend, Config};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 

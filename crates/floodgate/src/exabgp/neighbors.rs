@@ -4,11 +4,11 @@
 use super::Neighbor;
 use super::feed::{Feed, Introduced, Request};
 use super::reader;
-use crate::config::{self, Config, FamilyName};
 use crate::net::{FromPeer, PeerId};
 use crate::peers;
 use crate::state_file::{Origin, Remembered};
 use anyhow::{Context, Result, bail};
+use config::{Config, FamilyName};
 use flowspec::Family;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{IsTerminal, Write};

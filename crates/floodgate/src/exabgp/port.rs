@@ -39,7 +39,7 @@ impl Connection {
 }
 
 const fn config_port() -> u16 {
-    crate::config::BGP_PORT
+    config::BGP_PORT
 }
 
 /// A line of the kernel's table: `0: 0A7100CB:049B 017100CB:8F9A 01 ... inode ...`.

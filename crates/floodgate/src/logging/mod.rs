@@ -6,7 +6,7 @@ mod throttle;
 
 pub use throttle::Throttle;
 
-use crate::config::{Level, Log, LogFormat};
+use config::{Level, Log, LogFormat};
 use format::{Prioritized, Quoting};
 use outlet::Outlet;
 use std::io::IsTerminal;

@@ -5,8 +5,8 @@ use super::client::{Client, Failure};
 use super::{AnnounceArgs, LiveArgs, NEGATIVE, OK, ask};
 use crate::api::{AnnounceRequest, Done, PauseRequest, WithdrawRequest};
 use crate::cli::output::Output;
-use crate::config::Age;
 use anyhow::Result;
+use config::Age;
 
 /// States of a rule that was announced and does what it says, or will.
 const GOOD: [&str; 4] = ["installed", "pending", "shadowed", "stale"];

@@ -13,10 +13,10 @@ mod watch;
 
 use super::output::complain;
 use super::{DEFAULT_CONFIG, NEGATIVE, OK, UNREACHABLE};
-use crate::config::Age;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use client::{Client, Failure};
+use config::Age;
 use std::path::PathBuf;
 
 /// The daemon and the commands that ask it.
@@ -110,7 +110,7 @@ pub struct CheckArgs {
 #[derive(Clone, Debug, Args)]
 pub struct LiveArgs {
     /// The daemon's socket
-    #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = crate::config::DEFAULT_SOCKET)]
+    #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = config::DEFAULT_SOCKET)]
     pub socket: PathBuf,
     /// Print one JSON object a line
     #[arg(long)]
@@ -194,7 +194,7 @@ pub struct SamplesArgs {
     pub count: Option<u64>,
     /// End after this time, such as 10m
     #[arg(long = "for", value_name = "TIME")]
-    pub duration: Option<crate::config::Age>,
+    pub duration: Option<config::Age>,
     /// Write a capture file (pcap) instead; `-` for standard output
     #[arg(short = 'w', long = "pcap", value_name = "FILE", conflicts_with = "json")]
     pub pcap: Option<PathBuf>,
@@ -291,7 +291,7 @@ struct Mistake<'a> {
 fn check(args: &CheckArgs) -> Result<u8> {
     let CheckArgs { config: args, json } = args;
     let mut output = super::output::Output::new();
-    let config = match crate::config::Config::load(&args.config) {
+    let config = match config::Config::load(&args.config) {
         Ok(config) => config,
         Err(error) if *json => {
             for problem in &error.problems {

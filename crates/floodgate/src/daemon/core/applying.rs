@@ -4,10 +4,10 @@ mod fallback;
 
 use super::{Core, Surroundings};
 use crate::apply::{self, Counters, Order, Report};
-use crate::config::{Backend, Config, release_of_this_machine};
 use crate::events::{About, Kind};
 use crate::samples::Samples;
 use anyhow::{Context, Result};
+use config::{Backend, Config, release_of_this_machine};
 use dataplane::cumulus::{self, Cumulus};
 use dataplane::{Condition, Counter, Dataplane, NoDataplane, Usage, nftables, xdp};
 use engine::capability::Capabilities;

@@ -2,8 +2,8 @@
 //! again.
 
 use super::Core;
-use crate::config::FamilyName;
 use bgp::AfiSafi;
+use config::FamilyName;
 use flowspec::RuleId;
 use std::collections::BTreeSet;
 use std::time::Instant;

@@ -1,9 +1,9 @@
 //! What is kept over a restart: each change is in the state file before the data plane hears of it.
 
 use super::{Core, LOCAL, clock};
-use crate::config::Config;
 use crate::net::PeerId;
 use crate::state_file::{self, Journal, Loaded, Origin, Pause, Record, Remembered, Saved, Ticket, encode_rule};
+use config::Config;
 use engine::{Retention, RouteFamily, SnapshotPath};
 use flowspec::{Family, Nlri};
 use std::path::Path;

@@ -6,10 +6,10 @@
 mod pair;
 
 use super::*;
-use crate::config::Config;
 use crate::daemon::peer_table::PeerTable;
 use crate::net;
 use bgp::{CeaseSubcode, Destination, Event, FamilyNumbers, GracefulRestart, Output, PeerConfig, RefreshKind};
+use config::Config;
 use engine::EngineConfig;
 use engine::capability::Capabilities;
 use engine::plan::Applied;

@@ -2,10 +2,10 @@
 //! and never silently.
 
 use super::{Applying, Blueprint};
-use crate::config::{Config, XdpFallback};
 use crate::daemon::core::{Core, Surroundings};
 use crate::events::{About, Kind};
 use anyhow::Result;
+use config::{Config, XdpFallback};
 use dataplane::{Dataplane, DataplaneError};
 
 /// A data plane that can be used, what it was built from, and why it is not the configured one.

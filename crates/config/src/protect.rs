@@ -123,7 +123,7 @@ pub(super) fn without_packets(preset: &FromSource<PresetName>) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Port;
+    use crate::Port;
 
     #[test]
     fn what_is_protected_may_name_its_source() {
