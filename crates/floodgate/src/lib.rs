@@ -5,23 +5,22 @@
 //! - [`daemon`]: `floodgate run`: who does what on which thread.
 //! - [`net`] and [`peers`]: TCP for BGP, one task a peer. [`apply`]: the thread that owns the data plane.
 //! - [`exabgp`]: `floodgate exabgp`: ExaBGP's lines in the place of sessions.
-//! - [`api`], [`metrics`], [`events`], [`logging`], `samples`: what is shown. [`state_file`]: what is remembered. [`interfaces`]: what this
-//!   machine has. [`rules`]: rules as people write them.
+//! - [`http`], [`metrics`], [`events`], [`logging`], `samples`: what is shown. [`state_file`]: what is remembered. [`interfaces`]: what this
+//!   machine has.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic when the reader went away.
 
-pub mod api;
 pub mod apply;
 pub mod cli;
 pub mod daemon;
 mod descriptors;
 pub mod events;
 pub mod exabgp;
+pub mod http;
 pub mod interfaces;
 pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod peers;
-pub mod rules;
 mod samples;
 pub mod state_file;

@@ -1,6 +1,6 @@
 //! Prometheus metrics, made from a snapshot at each scrape: one table, one place where names are declared.
 
-use crate::api::{PeerView, StatusView};
+use api::{PeerView, StatusView};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn names_and_labels() {
-        let attachment = |interface: &str, mode: &str, reason: Option<&str>| crate::api::AttachmentView {
+        let attachment = |interface: &str, mode: &str, reason: Option<&str>| api::AttachmentView {
             interface: interface.to_owned(),
             mode: mode.to_owned(),
             reason: reason.map(str::to_owned),

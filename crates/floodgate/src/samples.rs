@@ -1,7 +1,7 @@
 //! Sampled packets for everybody who asks: one thread reads them from the data plane, only while somebody listens, and hands each to all.
 
-use crate::api::SampleView;
-use crate::cli::input::to_hex;
+use api::SampleView;
+use api::hex::to_hex;
 use dataplane::{Sample, SampleSource};
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};

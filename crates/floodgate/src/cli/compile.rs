@@ -250,7 +250,7 @@ impl CompiledLine {
 fn wire(nlri: &Nlri) -> String {
     let mut wire = Vec::with_capacity(nlri.wire_len());
     nlri.encode_to(&mut wire);
-    super::input::to_hex(&wire)
+    api::hex::to_hex(&wire)
 }
 
 fn table(lines: impl Iterator<Item = CompiledLine>) -> String {

@@ -2,11 +2,12 @@
 
 use super::capture::{self, Link};
 use super::dump::{self, Octets};
-use super::input::{self, HexError, Item, to_hex};
+use super::input::{self, Item};
 use super::output::{ErrorObject, Output, complain};
 use super::segments::{Direction, MARKER, Messages, Streams, first_message, segment};
 use super::{DecodeArgs, NEGATIVE, OK};
 use anyhow::{Context, Result};
+use api::hex::{HexError, to_hex};
 use bgp::{AfiSafi, DecodeOptions, DecodedUpdate, Destination, FamilySet, NotAnUpdate, Origin, decode_update};
 use flowspec::text::Actions;
 use flowspec::{Action, Community, Disposition, Nlri, NlriEntry, NlriIter};
@@ -87,7 +88,7 @@ fn capture(path: &Path, add_path: bool, report: &mut Report) -> Result<()> {
         )?;
     }
     if !found {
-        let message = format!("no BGP message in {}", crate::rules::counted(packets, "packet"));
+        let message = format!("no BGP message in {}", api::rule_text::counted(packets, "packet"));
         report.failure(&end, ErrorObject { kind: "no-messages", offset: 0, message })?;
     }
     Ok(())

@@ -1,8 +1,9 @@
 //! Octets as other tools print them: tcpdump -x, -X and -XX, Wireshark and tshark, xxd, hexdump -C. Each line has an offset, and perhaps the
 //! octets as characters at its end.
 
-use super::input::{self, HexError, Item, parse_hex};
+use super::input::{self, Item};
 use anyhow::Result;
+use api::hex::{HexError, parse_hex, to_hex};
 
 /// Most octets in a line.
 const WIDEST: usize = 64;
@@ -198,7 +199,7 @@ mod tests {
         for_each(&[arguments.to_owned()], |_, octets| {
             told.push(match octets {
                 Octets::Read { octets, dump } => {
-                    format!("{}{}", if dump { "dump " } else { "" }, input::to_hex(&octets))
+                    format!("{}{}", if dump { "dump " } else { "" }, to_hex(&octets))
                 }
                 Octets::NoHex(error) => error.to_string(),
                 Octets::Gap { found, expected } => format!("gap {found} {expected}"),
@@ -213,7 +214,7 @@ mod tests {
     #[test]
     fn lines_of_each_tool() {
         let line = |text: &str| match Line::read(text) {
-            Some(Line::Octets(offset, octets)) => Some((offset, input::to_hex(&octets))),
+            Some(Line::Octets(offset, octets)) => Some((offset, to_hex(&octets))),
             Some(Line::UnknownOrder) => Some((0, "?".to_owned())),
             None => None,
         };

@@ -1,9 +1,10 @@
 //! `floodgate encode`: rule text to FlowSpec octets.
 
-use super::input::{self, Item, to_hex};
+use super::input::{self, Item};
 use super::output::Output;
 use super::{EncodeArgs, NEGATIVE, OK, rules};
 use anyhow::Result;
+use api::hex::to_hex;
 use flowspec::Rule;
 use flowspec::text::WireLine;
 use serde::Serialize;

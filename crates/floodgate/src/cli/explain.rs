@@ -1,14 +1,15 @@
 //! `floodgate explain`: which rule decides about a packet, and why the earlier ones did not. The verdict is the oracle's.
 
 use super::capture::{self, Link};
-use super::input::{self, HexError, parse_hex};
+use super::input;
 use super::output::{ErrorObject, Output, is_broken_pipe};
 use super::rules::{self, NumberedRule};
-use super::{ExplainArgs, NEGATIVE, OK, live, words};
+use super::{ExplainArgs, NEGATIVE, OK, live};
 use anyhow::{Context, Result, bail};
-use flowspec::{
-    Component, ComponentType, Decision, Effect, Mismatch, Nlri, Packet, PacketError, Policing, Prefix, Redirect, Scope,
-};
+use api::explanation::{parse_packet, verdict, words_of};
+use api::hex::{HexError, parse_hex};
+use api::packet_text;
+use flowspec::{Component, ComponentType, Decision, Effect, Mismatch, Nlri, Packet, PacketError, Prefix, Scope};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -76,7 +77,7 @@ enum NoQuestion {
     #[error("--packet: {0}")]
     Hex(#[from] HexError),
     #[error("{0}")]
-    Words(#[from] words::WordError),
+    Words(#[from] packet_text::WordError),
     #[error("not a packet that rules look at: {0}")]
     Packet(#[from] PacketError),
 }
@@ -108,24 +109,10 @@ impl<'a> Question<'a> {
         }
         let octets = match &args.packet {
             Some(hex) => parse_hex(hex)?,
-            None => words::packet(&args.words)?,
+            None => packet_text::packet(&args.words)?,
         };
         let packet = parse_packet(&octets)?;
         Ok(Question::One(Box::new(packet), octets))
-    }
-}
-
-/// Octets given by hand: an Ethernet frame or a bare IP packet, whichever they read as.
-pub(crate) fn parse_packet(octets: &[u8]) -> Result<Packet, PacketError> {
-    match (Packet::from_ethernet(octets), Packet::from_ip(octets)) {
-        // A MAC address may begin like an IP header, and an IP address hold what looks like an EtherType; then the length tells.
-        (Ok(_), Ok(bare)) if bare.length() as usize == octets.len() => Ok(bare),
-        (Ok(frame), _) => Ok(frame),
-        (Err(_), Ok(bare)) => Ok(bare),
-        (Err(ethernet), Err(ip)) => Err(match octets.first().map(|octet| octet >> 4) {
-            Some(4 | 6) => ip,
-            _ => ethernet,
-        }),
     }
 }
 
@@ -161,7 +148,7 @@ impl Answers<'_> {
         }
         let (decision, passed) =
             flowspec::explain(self.rules.iter().map(|numbered| &numbered.rule), packet, Scope::Global);
-        self.output.line(&format!("packet   {}", words::describe(packet)))?;
+        self.output.line(&format!("packet   {}", packet_text::describe(packet)))?;
         self.output.line(&format!("verdict  {}", self.outcome(&decision)))?;
         if decision.exempt.is_some() {
             return Ok(());
@@ -225,7 +212,7 @@ impl Answers<'_> {
         *self.tally.entry((verdict, ended_by)).or_default() += 1;
         if !self.json {
             let what = match (packet, &note) {
-                (Ok(packet), _) => words::describe(packet),
+                (Ok(packet), _) => packet_text::describe(packet),
                 (Err(_), note) => note.clone().unwrap_or_default(),
             };
             return self.output.line(&format!("{number:>8}  {what}: {}", self.outcome(&decision)));
@@ -276,34 +263,6 @@ impl Answers<'_> {
         }
         Ok(())
     }
-}
-
-/// One word for scripts: what becomes of the packet.
-pub(crate) fn verdict(effect: &Effect) -> &'static str {
-    match (effect.policing, effect.redirect) {
-        (Policing::Discard, _) => "discard",
-        (Policing::Limit { .. }, _) => "rate",
-        (Policing::None, Some(Redirect::Address { copy: true, .. } | Redirect::UnknownNextHop { copy: true })) => {
-            "accept"
-        }
-        (Policing::None, Some(_)) => "redirect",
-        (Policing::None, None) => "accept",
-    }
-}
-
-/// Each thing that is done to the packet, in words.
-pub(crate) fn words_of(effect: Effect) -> Vec<String> {
-    let only = Effect::ACCEPT;
-    [
-        Effect { policing: effect.policing, ..only },
-        Effect { mark: effect.mark, ..only },
-        Effect { redirect: effect.redirect, ..only },
-        Effect { sample: effect.sample, ..only },
-    ]
-    .into_iter()
-    .filter(|part| *part != only)
-    .map(|part| part.to_string())
-    .collect()
 }
 
 /// Rules by destination, so that a capture can be held against many rules.

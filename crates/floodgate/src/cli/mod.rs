@@ -13,7 +13,6 @@ mod rules;
 mod segments;
 mod selftest;
 mod switch;
-mod words;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::Pattern;

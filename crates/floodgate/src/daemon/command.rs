@@ -1,9 +1,9 @@
 //! What the API asks of the task that decides, and what it answers.
 
-use crate::api::{Explanation, PeerView, RuleView, StatusView};
 use crate::events::Event;
 use crate::samples::Samples;
 use crate::state_file::Saved;
+use api::{Explanation, PeerView, RuleView, StatusView};
 use flowspec::{Nlri, Rule, RuleId};
 use std::sync::Arc;
 use std::time::Duration;

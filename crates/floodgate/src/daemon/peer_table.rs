@@ -1,6 +1,6 @@
 //! What is known of each peer and its session, for people and for the policy on its loss.
 
-use crate::api::PeerView;
+use api::PeerView;
 
 use crate::events::timestamp;
 use crate::net::PeerId;

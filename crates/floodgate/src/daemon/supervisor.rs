@@ -5,8 +5,8 @@ use super::clock;
 use super::core::{self, Change, Core};
 use super::front::{self, Front, Source};
 use super::locks::Locks;
-use crate::api::{self, ApiListeners, ApiState, Reload};
 use crate::exabgp::{self, Request};
+use crate::http::{self, ApiListeners, ApiState, Reload};
 use crate::interfaces;
 use crate::logging;
 use crate::net::PeerId;
@@ -390,7 +390,7 @@ impl Supervisor {
 }
 
 async fn open_api(listeners: &mut ApiListeners, config: &Config, state: &ApiState) -> Result<()> {
-    listeners.set(&config.api, |transport| api::router(state.clone(), transport)).await.map_err(|error| anyhow!(error))
+    listeners.set(&config.api, |transport| http::router(state.clone(), transport)).await.map_err(|error| anyhow!(error))
 }
 
 fn warn_of_vain_patterns(config: &Config) {

@@ -1,11 +1,11 @@
 //! A question before somebody locks himself out: rules that take all packets, the asking SSH session, or all that is sent to this machine.
 
-use super::client::{Client, Failure};
-use crate::api::{ExplainRequest, Explanation};
-use crate::cli::input::to_hex;
 use crate::cli::output::complain;
-use crate::cli::words;
 use crate::interfaces;
+use api::client::{Client, Failure};
+use api::hex::to_hex;
+use api::packet_text;
+use api::{ExplainRequest, Explanation};
 use config::Age;
 use flowspec::{Component, ComponentType, IpVersion, Packet, Policing, Prefix, Redirect, Rule};
 use std::io::{self, BufRead, IsTerminal};
@@ -188,7 +188,7 @@ fn session_packet(session: &str) -> Option<(IpAddr, Vec<u8>)> {
 
 fn tcp_packet(from: IpAddr, from_port: u16, to: IpAddr, to_port: u16) -> Option<Vec<u8>> {
     let end = |address, port| std::net::SocketAddr::new(address, port).to_string();
-    words::packet(&["tcp".to_owned(), end(from, from_port), end(to, to_port), "ack".to_owned()]).ok()
+    packet_text::packet(&["tcp".to_owned(), end(from, from_port), end(to, to_port), "ack".to_owned()]).ok()
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Commands that change something.
 
 use super::caution::{self, Answer};
-use super::client::{Client, Failure};
 use super::{AnnounceArgs, LiveArgs, NEGATIVE, OK, ask};
-use crate::api::{AnnounceRequest, Done, PauseRequest, WithdrawRequest};
 use crate::cli::output::Output;
 use anyhow::Result;
+use api::client::{Client, Failure};
+use api::{AnnounceRequest, Done, PauseRequest, WithdrawRequest};
 use config::Age;
 
 /// States of a rule that was announced and does what it says, or will.

@@ -2,7 +2,6 @@
 
 mod caution;
 mod change;
-mod client;
 mod rates;
 mod samples;
 mod show;
@@ -14,8 +13,8 @@ mod watch;
 use super::output::complain;
 use super::{DEFAULT_CONFIG, NEGATIVE, OK, UNREACHABLE};
 use anyhow::Result;
+use api::client::{self, Client, Failure};
 use clap::{Args, Subcommand};
-use client::{Client, Failure};
 use config::Age;
 use std::path::PathBuf;
 

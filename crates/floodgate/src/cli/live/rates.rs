@@ -1,8 +1,8 @@
 //! How busy rules are now: the difference of two readings of their counters.
 
-use super::client::{Client, Failure};
 use super::show::fetch_rules;
-use crate::api::{RuleView, StatusView};
+use api::client::{Client, Failure};
+use api::{RuleView, StatusView};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 

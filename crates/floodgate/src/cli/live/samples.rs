@@ -1,12 +1,12 @@
 //! Packets that rules sampled: lines, JSON, or a capture file.
 
-use super::client::{Client, Failure};
 use super::{OK, SamplesArgs, ask};
-use crate::api::SampleView;
-use crate::cli::input::parse_hex;
 use crate::cli::output::{Output, complain};
-use crate::cli::words::describe;
 use anyhow::{Context, Result};
+use api::SampleView;
+use api::client::{Client, Failure};
+use api::hex::parse_hex;
+use api::packet_text::describe;
 use flowspec::Packet;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, TsResolution};

@@ -1,16 +1,16 @@
 //! Commands that look.
 
-use super::client::{Client, Failure, escape};
 use super::rates::{PERIOD, Rated, Readings};
 use super::units;
 use super::{LiveArgs, NEGATIVE, OK, RulesArgs, ask, fetch};
-use crate::api::{AttachmentView, ExplainRequest, Explanation, PeerView, RuleView, StatusView};
-use crate::cli::explain::parse_packet;
-use crate::cli::input::to_hex;
 use crate::cli::output::Output;
 use crate::cli::rules::NumberedRule;
-use crate::cli::words;
 use anyhow::Result;
+use api::client::{Client, Failure, escape};
+use api::explanation::parse_packet;
+use api::hex::to_hex;
+use api::packet_text;
+use api::{AttachmentView, ExplainRequest, Explanation, PeerView, RuleView, StatusView};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 use std::time::SystemTime;
@@ -129,7 +129,7 @@ pub(in crate::cli) fn rules_in_force(args: &LiveArgs) -> Result<Result<Vec<Numbe
 
 /// As the offline command shows it.
 fn explanation(answer: &Explanation, packet: &[u8]) -> Vec<String> {
-    let what = parse_packet(packet).map_or_else(|error| error.to_string(), |packet| words::describe(&packet));
+    let what = parse_packet(packet).map_or_else(|error| error.to_string(), |packet| packet_text::describe(&packet));
     let outcome = if answer.actions.is_empty() { answer.verdict.clone() } else { answer.actions.join(" ") };
     let by = match (&answer.id, answer.rule) {
         (Some(id), Some(rule)) => format!(" by rule {rule} ({id})"),
@@ -303,7 +303,7 @@ fn rules_table(rules: &[Rated], rates: bool, now: SystemTime) -> String {
     let none = || "-".to_owned();
     let count = |value: Option<u64>| value.map_or_else(none, units::count);
     for Rated { rule, rate } in rules {
-        let origin = |origin: &crate::api::OriginView| {
+        let origin = |origin: &api::OriginView| {
             if origin.stale { format!("{} (stale)", origin.peer) } else { origin.peer.clone() }
         };
         let mut reason = rule.reason.as_ref().map(|reason| format!("\n  {reason}")).unwrap_or_default();

@@ -1,13 +1,13 @@
 //! `floodgate top`: the rules that are busy now, again and again, with keys.
 
-use super::client::{Client, Failure};
 use super::rates::{PERIOD, Rated, Readings};
 use super::terminal::{Key, Terminal, window};
 use super::units;
 use super::{LiveArgs, OK, TopArgs, ask};
-use crate::api::StatusView;
 use crate::cli::output::Output;
 use anyhow::Result;
+use api::StatusView;
+use api::client::{Client, Failure};
 use std::cmp::Reverse;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -296,7 +296,7 @@ fn cut(line: &str, columns: usize) -> String {
 mod tests {
     use super::super::rates::Rate;
     use super::*;
-    use crate::api::{OriginView, RuleView};
+    use api::{OriginView, RuleView};
 
     fn rated(id: &str, text: &str, rate: f64, total: u64) -> Rated {
         let origins = vec![OriginView { peer: "detector".to_owned(), ..OriginView::default() }];

@@ -1,10 +1,10 @@
 //! `floodgate watch`: what happens as it happens.
 
-use super::client::{Client, Failure};
 use super::show::event_line;
 use super::{LiveArgs, OK, ask};
 use crate::cli::output::{Output, complain};
 use anyhow::Result;
+use api::client::{Client, Failure};
 
 /// Events as they happen, until interrupted.
 pub(super) fn watch(args: &LiveArgs) -> Result<u8> {

@@ -4,16 +4,16 @@ use super::applying::READING_PATIENCE;
 use super::state_writer::pause_end;
 use super::tally::Counted;
 use super::{Core, LOCAL, clock, now};
-use crate::api::{AttachmentView, Explanation, FallbackView, OriginView, PeerView, RuleView, StatusView};
-use crate::cli::explain::{parse_packet, verdict, words_of};
-use crate::cli::input::to_hex;
 use crate::daemon::command::{Command, Overview, Paused, RuleFilter, Which};
 use crate::daemon::convert;
 use crate::daemon::peer_table::PeerEntry;
 use crate::events::{About, Kind, timestamp};
 use crate::net::PeerId;
 use crate::state_file::{Pause, Saved};
-use dataplane::Attachment;
+use api::explanation::{parse_packet, verdict, words_of};
+use api::hex::to_hex;
+use api::{AttachmentView, Explanation, FallbackView, OriginView, PeerView, RuleView, StatusView};
+use dataplane::{Attachment, Interface};
 use engine::Route;
 use flowspec::{Exemption, Nlri, Rule, RuleId, Scope};
 use std::collections::HashMap;
@@ -104,7 +104,7 @@ impl Core {
             entries: applying.usage.entries,
             capacity: applying.usage.capacity,
             dataplane_memory: applying.usage.memory,
-            attachments: applying.condition.interfaces.iter().map(AttachmentView::from).collect(),
+            attachments: applying.condition.interfaces.iter().map(attachment).collect(),
             warnings: self.warnings(&counted),
             statistics: applying.condition.statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
             dataplane: match (self.dataplane_error(), applying.is_busy() || self.engine.has_pending_changes()) {
@@ -340,7 +340,7 @@ impl Core {
         for nlri in &local {
             self.engine.withdraw(LOCAL, Arc::clone(nlri), None);
         }
-        self.history.record(Kind::Cleared, About::words(crate::rules::counted(local.len(), "local rule")));
+        self.history.record(Kind::Cleared, About::words(api::rule_text::counted(local.len(), "local rule")));
         (local.len(), self.save_rules(&local))
     }
 
@@ -387,6 +387,17 @@ impl Core {
             inactive,
         })
     }
+}
+
+/// How an interface is filtered, as the API has it.
+fn attachment(interface: &Interface) -> AttachmentView {
+    let (mode, reason) = match &interface.attachment {
+        Attachment::Native => ("native", None),
+        Attachment::Generic => ("generic", None),
+        Attachment::Prerouting => ("prerouting", None),
+        Attachment::None(why) => ("none", Some(why.clone())),
+    };
+    AttachmentView { interface: interface.name.clone(), mode: mode.to_owned(), reason }
 }
 
 /// Lives are counted in whole seconds: what is asked for is the least.

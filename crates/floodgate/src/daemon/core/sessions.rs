@@ -248,7 +248,7 @@ impl Core {
                     self.engine.announce(id(peer), Arc::clone(&nlri), path_id, Arc::clone(&route), now(), None);
                 match outcome {
                     AnnounceOutcome::Changed if told => {
-                        let text = crate::rules::show(&nlri, &route.actions, route.next_hop);
+                        let text = api::rule_text::show(&nlri, &route.actions, route.next_hop);
                         self.tell(Kind::Announced, &name, &nlri, text);
                     }
                     AnnounceOutcome::OverLimit(policy) => self.excess(peer, policy),

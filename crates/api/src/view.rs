@@ -1,6 +1,5 @@
 //! What the API says, in both directions: the daemon writes these, the commands read them.
 
-use dataplane::{Attachment, Interface};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -102,18 +101,6 @@ pub struct AttachmentView {
     pub mode: String,
     /// Why it is not filtered.
     pub reason: Option<String>,
-}
-
-impl From<&Interface> for AttachmentView {
-    fn from(interface: &Interface) -> Self {
-        let (mode, reason) = match &interface.attachment {
-            Attachment::Native => ("native", None),
-            Attachment::Generic => ("generic", None),
-            Attachment::Prerouting => ("prerouting", None),
-            Attachment::None(why) => ("none", Some(why.clone())),
-        };
-        AttachmentView { interface: interface.name.clone(), mode: mode.to_owned(), reason }
-    }
 }
 
 /// One of `GET /v1/peers`.

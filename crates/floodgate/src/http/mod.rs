@@ -23,11 +23,6 @@ mod listen;
 mod patient;
 mod routes;
 mod serve;
-mod view;
 
 pub use listen::{ApiListeners, Transport};
 pub use routes::{ApiState, Reload, Shown, router};
-pub use view::{
-    AnnounceRequest, AttachmentView, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, FallbackView,
-    OriginView, PauseRequest, PeerView, RuleView, SampleView, StatusView, WithdrawRequest,
-};

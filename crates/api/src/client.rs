@@ -1,6 +1,6 @@
 //! A small HTTP client for the daemon's Unix socket.
 
-use crate::api::ErrorBody;
+use crate::ErrorBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 
 /// Why there is no answer, or not the one wanted.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub enum Failure {
     /// Nobody answers.
     Unreachable(io::Error),
     /// The daemon says no, in words.
@@ -29,7 +29,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 /// What to do when nobody answers.
-pub(super) fn advice(why: &io::Error) -> &'static str {
+pub fn advice(why: &io::Error) -> &'static str {
     match why.kind() {
         io::ErrorKind::PermissionDenied => "Run this as root, or as a member of the group `floodgate`.",
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -41,38 +41,30 @@ pub(super) fn advice(why: &io::Error) -> &'static str {
 
 /// One daemon.
 #[derive(Debug)]
-pub(super) struct Client {
+pub struct Client {
     socket: PathBuf,
 }
 
 impl Client {
-    pub(super) fn new(socket: &Path) -> Self {
+    pub fn new(socket: &Path) -> Self {
         Client { socket: socket.to_owned() }
     }
 
     /// Asks for one object.
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let body = self.stream(Method::GET, path, Bytes::new()).await?.collect().await?;
         Ok(serde_json::from_slice(&body.to_bytes())?)
     }
 
     /// Sends an object, or nothing, and takes one back.
-    pub(super) async fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        object: Option<&impl Serialize>,
-    ) -> Result<T, Failure> {
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, object: Option<&impl Serialize>) -> Result<T, Failure> {
         let body = object.map(serde_json::to_vec).transpose()?.unwrap_or_default();
         let body = self.stream(Method::POST, path, body.into()).await?.collect().await?;
         Ok(serde_json::from_slice(&body.to_bytes())?)
     }
 
     /// Asks for lines; `each` gets them as they come, and says whether to go on.
-    pub(super) async fn lines(
-        &self,
-        path: &str,
-        mut each: impl FnMut(&str) -> Result<bool, Failure>,
-    ) -> Result<(), Failure> {
+    pub async fn lines(&self, path: &str, mut each: impl FnMut(&str) -> Result<bool, Failure>) -> Result<(), Failure> {
         let mut body = self.stream(Method::GET, path, Bytes::new()).await?;
         let mut rest: Vec<u8> = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -114,7 +106,7 @@ impl Client {
 }
 
 /// Text as part of a query.
-pub(super) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~');
     text.bytes()
         .map(|octet| if plain(octet) { char::from(octet).to_string() } else { format!("%{octet:02X}") })

@@ -4,14 +4,12 @@ use super::body;
 use super::limits::STREAMS;
 use super::listen::Transport;
 use super::serve::Caller;
-use super::view::{
-    AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest, PauseRequest, RuleView, WithdrawRequest,
-};
-use crate::cli::input::parse_hex;
 use crate::daemon::{Command, Overview, Paused, RuleFilter, Which};
 use crate::events::Event;
 use crate::samples::Heard;
 use crate::state_file::Saved;
+use api::hex::parse_hex;
+use api::{AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest, PauseRequest, RuleView, WithdrawRequest};
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
 use axum::http::{Method, StatusCode, header};
@@ -305,7 +303,7 @@ async fn samples(State(state): State<ApiState>) -> Result<impl IntoResponse, Fai
 }
 
 async fn announce(State(state): State<ApiState>, Json(request): Json<AnnounceRequest>) -> Result<Json<Done>, Failure> {
-    let (rule, notes) = crate::rules::parse(&request.rule).map_err(Failure::bad)?;
+    let (rule, notes) = api::rule_text::parse(&request.rule).map_err(Failure::bad)?;
     let lifetime = request.lifetime.as_deref().map(Age::lifetime).transpose().map_err(Failure::bad)?;
     let lifetime = lifetime.map(|age| age.0);
     let nlri = Arc::new(rule.nlri.clone());
@@ -340,7 +338,7 @@ async fn withdraw(State(state): State<ApiState>, Json(request): Json<WithdrawReq
     let text = request.rule.trim();
     let rule = match text.parse() {
         Ok(id) => Which::Id(id),
-        Err(_) => Which::Nlri(Box::new(crate::rules::parse_match(text).map_err(Failure::bad)?)),
+        Err(_) => Which::Nlri(Box::new(api::rule_text::parse_match(text).map_err(Failure::bad)?)),
     };
     let outcome = state.ask(|answer| Command::Withdraw { rule, answer }).await?;
     let (text, saved) = outcome.map_err(|why| Failure::new(StatusCode::NOT_FOUND, why))?;
@@ -409,7 +407,7 @@ async fn resume(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
 async fn clear(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
     let (count, saved) = state.ask(Command::Clear).await?;
     on_disk(saved).await?;
-    Ok(Json(Done { message: format!("{} withdrawn", crate::rules::counted(count, "local rule")), rule: None }))
+    Ok(Json(Done { message: format!("{} withdrawn", api::rule_text::counted(count, "local rule")), rule: None }))
 }
 
 async fn reload(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {

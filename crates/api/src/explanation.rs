@@ -1,0 +1,45 @@
+//! What `explain` says, offline and from the daemon in the same words.
+
+use flowspec::{Effect, Packet, PacketError, Policing, Redirect};
+
+/// Octets given by hand: an Ethernet frame or a bare IP packet, whichever they read as.
+pub fn parse_packet(octets: &[u8]) -> Result<Packet, PacketError> {
+    match (Packet::from_ethernet(octets), Packet::from_ip(octets)) {
+        // A MAC address may begin like an IP header, and an IP address hold what looks like an EtherType; then the length tells.
+        (Ok(_), Ok(bare)) if bare.length() as usize == octets.len() => Ok(bare),
+        (Ok(frame), _) => Ok(frame),
+        (Err(_), Ok(bare)) => Ok(bare),
+        (Err(ethernet), Err(ip)) => Err(match octets.first().map(|octet| octet >> 4) {
+            Some(4 | 6) => ip,
+            _ => ethernet,
+        }),
+    }
+}
+
+/// One word for scripts: what becomes of the packet.
+pub fn verdict(effect: &Effect) -> &'static str {
+    match (effect.policing, effect.redirect) {
+        (Policing::Discard, _) => "discard",
+        (Policing::Limit { .. }, _) => "rate",
+        (Policing::None, Some(Redirect::Address { copy: true, .. } | Redirect::UnknownNextHop { copy: true })) => {
+            "accept"
+        }
+        (Policing::None, Some(_)) => "redirect",
+        (Policing::None, None) => "accept",
+    }
+}
+
+/// Each thing that is done to the packet, in words.
+pub fn words_of(effect: Effect) -> Vec<String> {
+    let only = Effect::ACCEPT;
+    [
+        Effect { policing: effect.policing, ..only },
+        Effect { mark: effect.mark, ..only },
+        Effect { redirect: effect.redirect, ..only },
+        Effect { sample: effect.sample, ..only },
+    ]
+    .into_iter()
+    .filter(|part| *part != only)
+    .map(|part| part.to_string())
+    .collect()
+}

@@ -1,0 +1,17 @@
+//! The HTTP interface of the daemon, for both of its sides: the objects that are sent and answered, hexadecimal, rules and packets as
+//! text, and a client.
+//!
+//! It depends on no other crate of the daemon but `flowspec`, so that programs that ask the daemon need nothing else.
+
+#[cfg(feature = "client")]
+pub mod client;
+pub mod explanation;
+pub mod hex;
+pub mod packet_text;
+pub mod rule_text;
+mod view;
+
+pub use view::{
+    AnnounceRequest, AttachmentView, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, FallbackView,
+    OriginView, PauseRequest, PeerView, RuleView, SampleView, StatusView, WithdrawRequest,
+};
