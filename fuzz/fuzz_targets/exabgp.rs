@@ -2,7 +2,7 @@
 #![no_main]
 
 use bgp::Destination;
-use floodgate::exabgp::{Message, read};
+use exabgp::{Message, read};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|line: &[u8]| match read(line) {

@@ -4,7 +4,7 @@
 //! - [`cli`]: the command line; offline commands answer from their arguments, live ones ask the running daemon.
 //! - [`daemon`]: `floodgate run`: who does what on which thread.
 //! - [`net`] and [`peers`]: TCP for BGP, one task a peer. [`apply`]: the thread that owns the data plane.
-//! - [`exabgp`]: `floodgate exabgp`: ExaBGP's lines in the place of sessions.
+//! - `exabgp_input`: `floodgate exabgp`: ExaBGP's lines in the place of sessions.
 //! - [`http`], [`metrics`], [`events`], [`logging`], `samples`: what is shown. [`state_file`]: what is remembered. [`interfaces`]: what this
 //!   machine has.
 
@@ -15,7 +15,7 @@ pub mod cli;
 pub mod daemon;
 mod descriptors;
 pub mod events;
-pub mod exabgp;
+mod exabgp_input;
 pub mod http;
 pub mod interfaces;
 pub mod logging;

@@ -1,7 +1,7 @@
 //! Where routes come from: BGP sessions of our own, or those of the ExaBGP that started us.
 
 use crate::cli::DEFAULT_CONFIG;
-use crate::exabgp::{Neighbors, Request};
+use crate::exabgp_input::{Neighbors, Request};
 use crate::net::{PeerId, SocketError};
 use crate::peers::{Changes, Peers};
 use anyhow::{Context, Result};
@@ -121,7 +121,7 @@ impl Source {
             Source::File(path) => Config::load(path),
             Source::Usual => match self.file() {
                 Some(path) => Config::load(path),
-                None => Ok(crate::exabgp::built_in()),
+                None => Ok(crate::exabgp_input::built_in()),
             },
         }
     }
@@ -161,7 +161,7 @@ pub(super) fn exabgp(
     remembered: &[crate::state_file::Remembered],
     config: &Config,
 ) -> Result<Front> {
-    let successor = crate::exabgp::successor_file(&config.api.socket);
+    let successor = crate::exabgp_input::successor_file(&config.api.socket);
     let neighbors = Neighbors::start(core, remembered, successor).context("cannot read ExaBGP's lines")?;
     Ok(Front::Exabgp(Box::new(neighbors)))
 }

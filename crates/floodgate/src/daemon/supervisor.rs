@@ -5,7 +5,7 @@ use super::clock;
 use super::core::{self, Change, Core};
 use super::front::{self, Front, Source};
 use super::locks::Locks;
-use crate::exabgp::{self, Request};
+use crate::exabgp_input::{self, Request};
 use crate::http::{self, ApiListeners, ApiState, Reload};
 use crate::interfaces;
 use crate::logging;
@@ -56,9 +56,9 @@ pub fn run_exabgp(path: Option<&Path>) -> Result<()> {
     let began = std::time::Instant::now();
     let outcome = try_exabgp(path);
     if let Err(error) = &outcome
-        && began.elapsed() < exabgp::HOLD_OFF
+        && began.elapsed() < exabgp_input::HOLD_OFF
     {
-        exabgp::hold_off(error);
+        exabgp_input::hold_off(error);
     }
     outcome
 }
@@ -68,7 +68,7 @@ fn try_exabgp(path: Option<&Path>) -> Result<()> {
     let config = source.load()?;
     logging::start(&config.log).context("cannot log")?;
     ended(runtime()?.block_on(async {
-        exabgp::wait_for_predecessor(&config.api.socket).await?;
+        exabgp_input::wait_for_predecessor(&config.api.socket).await?;
         let mut supervisor = Supervisor::start(source, config, true).await?;
         supervisor.serve().await
     }))
@@ -254,7 +254,7 @@ impl Supervisor {
     }
 
     /// Makes a neighbour of ExaBGP known to the core. `None` if that has ended.
-    async fn introduce(&mut self, neighbor: &exabgp::Neighbor) -> Option<exabgp::Introduced> {
+    async fn introduce(&mut self, neighbor: &exabgp::Neighbor) -> Option<exabgp_input::Introduced> {
         let Front::Exabgp(neighbors) = &mut self.front else { return None };
         if neighbors.learn(neighbor, &self.fresh) {
             let config = Arc::new(neighbors.complete(self.fresh.clone()));

@@ -1,4 +1,4 @@
-//! Writes down what a real ExaBGP tells its processes: the JSON in `crates/floodgate/tests/data/exabgp`, see the README there.
+//! Writes down what a real ExaBGP tells its processes: the JSON in `crates/exabgp/tests/data`, see the README there.
 //!
 //! `exabgp-capture 4|5|6 DIRECTORY > LINES`; `FLOODGATE_EXABGP5` names another program to run as 5. Version 6, not released yet, ends a
 //! session at its End-of-RIB: there it is what was announced before that.

@@ -1,8 +1,8 @@
-//! Real JSON of real ExaBGPs (tests/data/exabgp): every rule that the controller announced is read as it was announced, or left out for a
+//! Real JSON of real ExaBGPs (tests/data): every rule that the controller announced is read as it was announced, or left out for a
 //! reason that is known here.
 
 use bgp::{Destination, RouteKey, Update};
-use floodgate::exabgp::{Message, read};
+use exabgp::{Message, read};
 use flowspec::{Action, Component, Nlri, Prefix, Rule, text};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const CAPTURES: [&str; 3] = ["exabgp-4.2.21", "exabgp-5.0.15", "exabgp-6.0.0"];
 
 fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/exabgp").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
 fn text_of(name: &str) -> String {

@@ -2,7 +2,7 @@
 //! something that does not say it all.
 
 use bgp::{Destination, RouteKey};
-use floodgate::exabgp::{Message, read};
+use exabgp::{Message, read};
 use flowspec::testing::{Seed, Shape, random_nlri, random_rule};
 use flowspec::{BitmaskOp, Community, Comparison, Component, ComponentType, IpVersion, Nlri, NumericOp, Prefix, Rule};
 

@@ -3,9 +3,11 @@
 //! Members are what counts, except for TCP flags and fragment, which version 4 takes apart: there it is the text, and the members must be
 //! what ExaBGP makes of it. Where members and text disagree the rule is refused.
 
-use super::json::{Pairs, text_list};
-use super::operators;
-use super::{Misread, Version, names};
+use crate::error::Misread;
+use crate::json::{Pairs, text_list};
+use crate::names;
+use crate::operators;
+use crate::version::Version;
 use flowspec::{ComponentType, Family, IpVersion, Ipv6Pattern, Nlri, Prefix, RouteDistinguisher, ValueKind};
 use ipnet::Ipv4Net;
 use serde_json::value::RawValue;
@@ -33,10 +35,10 @@ const COMPONENTS: [(&str, ComponentType, Option<IpVersion>); 17] = [
 ];
 
 /// Reads the object of one rule.
-pub(super) fn nlri(family: Family, version: Version, object: &RawValue) -> Result<Nlri, Misread> {
-    let members: Pairs<'_> = super::json::parse(object)?;
+pub(crate) fn nlri(family: Family, version: Version, object: &RawValue) -> Result<Nlri, Misread> {
+    let members: Pairs<'_> = crate::json::parse(object)?;
     let mut builder = Nlri::builder(family);
-    let text = members.get("string").map(super::json::parse::<String>).transpose().map_err(|m| m.within("string"))?;
+    let text = members.get("string").map(crate::json::parse::<String>).transpose().map_err(|m| m.within("string"))?;
     // Where each component stands in the text: from its name to the name of the next member that is printed there.
     let sections = text.as_deref().map(|text| sections(text, &members)).transpose()?;
     for (name, value) in &members.0 {
@@ -44,7 +46,7 @@ pub(super) fn nlri(family: Family, version: Version, object: &RawValue) -> Resul
             match name.as_ref() {
                 "string" | "next-hop" => {}
                 "rd" if family.is_vpn() => {
-                    let text: String = super::json::parse(value).map_err(|m| m.within("rd"))?;
+                    let text: String = crate::json::parse(value).map_err(|m| m.within("rd"))?;
                     let rd = route_distinguisher(&text);
                     builder = builder.route_distinguisher(
                         rd.ok_or_else(|| Misread::new(format!("`{text}` is no route distinguisher")).within("rd"))?,

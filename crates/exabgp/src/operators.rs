@@ -3,8 +3,8 @@
 //! Where ExaBGP drops something, the list is refused: an operator that it has no sign for (it prints the octet in hex in front of the
 //! value, `0980`), and the several bits of one mask that version 4 prints as several items, unless its text tells them apart.
 
-use super::Misread;
-use super::names;
+use crate::error::Misread;
+use crate::names;
 use flowspec::{BitmaskOp, Comparison, ComponentType, NumericOp, Width};
 
 const OPERATORS: [(&str, Comparison); 8] = [
@@ -19,7 +19,7 @@ const OPERATORS: [(&str, Comparison); 8] = [
 ];
 
 /// The operators of a numeric component. ExaBGP tells no widths: they are the smallest.
-pub(super) fn numeric(kind: ComponentType, items: &[&str]) -> Result<Vec<NumericOp>, Misread> {
+pub(crate) fn numeric(kind: ComponentType, items: &[&str]) -> Result<Vec<NumericOp>, Misread> {
     let mut ops = Vec::new();
     for (and, piece) in pieces(items) {
         let (comparison, value) = OPERATORS
@@ -37,7 +37,7 @@ pub(super) fn numeric(kind: ComponentType, items: &[&str]) -> Result<Vec<Numeric
 }
 
 /// The operators of a bitmask component, from what stands for it in ExaBGP's text.
-pub(super) fn bitmask_text(kind: ComponentType, text: &str) -> Result<Vec<BitmaskOp>, Misread> {
+pub(crate) fn bitmask_text(kind: ComponentType, text: &str) -> Result<Vec<BitmaskOp>, Misread> {
     let list = text.strip_prefix("[ ").and_then(|rest| rest.strip_suffix(" ]"));
     let items: Vec<&str> = list.map_or_else(|| vec![text], |list| list.split(' ').collect());
     let ops = bitmask(kind, &items)?;
@@ -48,7 +48,7 @@ pub(super) fn bitmask_text(kind: ComponentType, text: &str) -> Result<Vec<Bitmas
 }
 
 /// The operators of a bitmask component whose items are whole.
-pub(super) fn bitmask(kind: ComponentType, items: &[&str]) -> Result<Vec<BitmaskOp>, Misread> {
+pub(crate) fn bitmask(kind: ComponentType, items: &[&str]) -> Result<Vec<BitmaskOp>, Misread> {
     let mut ops = Vec::new();
     for (and, piece) in pieces(items) {
         let (not, rest) = piece.strip_prefix('!').map_or((false, piece), |rest| (true, rest));
@@ -61,7 +61,7 @@ pub(super) fn bitmask(kind: ComponentType, items: &[&str]) -> Result<Vec<Bitmask
 }
 
 /// Whether the JSON array is how some version prints these operators: whole masks (5, and 4.2 as released later), or one item a bit (4.2).
-pub(super) fn prints_as(kind: ComponentType, ops: &[BitmaskOp], items: &[&str]) -> bool {
+pub(crate) fn prints_as(kind: ComponentType, ops: &[BitmaskOp], items: &[&str]) -> bool {
     let printed = items.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(", ");
     let no_bits: &[&str] = if kind == ComponentType::Fragment { &["", names::NO_BITS] } else { &[""] };
     no_bits.iter().any(|no_bits| {

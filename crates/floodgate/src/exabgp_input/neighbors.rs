@@ -1,7 +1,6 @@
 //! ExaBGP's neighbours as peers: those that the configuration names with its policy, the others each with the default one, by their
 //! addresses.
 
-use super::Neighbor;
 use super::feed::{Feed, Introduced, Request};
 use super::reader;
 use crate::net::{FromPeer, PeerId};
@@ -9,6 +8,7 @@ use crate::peers;
 use crate::state_file::{Origin, Remembered};
 use anyhow::{Context, Result, bail};
 use config::{Config, FamilyName};
+use exabgp::Neighbor;
 use flowspec::Family;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{IsTerminal, Write};

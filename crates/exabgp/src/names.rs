@@ -6,7 +6,7 @@
 use flowspec::ComponentType;
 
 /// The number of a value as ExaBGP prints it: digits, a name, or its words for a number without a name.
-pub(super) fn number(kind: ComponentType, text: &str) -> Option<u64> {
+pub(crate) fn number(kind: ComponentType, text: &str) -> Option<u64> {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         return decimal(text);
     }
@@ -22,7 +22,7 @@ pub(super) fn number(kind: ComponentType, text: &str) -> Option<u64> {
 }
 
 /// The names of the bits of TCP flags or fragment, lowest first.
-pub(super) const fn bits(kind: ComponentType) -> &'static [(&'static str, u64)] {
+pub(crate) const fn bits(kind: ComponentType) -> &'static [(&'static str, u64)] {
     match kind {
         ComponentType::Fragment => &FRAGMENT,
         _ => &TCP_FLAGS,
@@ -30,7 +30,7 @@ pub(super) const fn bits(kind: ComponentType) -> &'static [(&'static str, u64)] 
 }
 
 /// A mask as ExaBGP prints it: names joined with `+`; nothing, or `not-a-fragment`, for a mask without bits.
-pub(super) fn mask(kind: ComponentType, text: &str) -> Option<u64> {
+pub(crate) fn mask(kind: ComponentType, text: &str) -> Option<u64> {
     if text.is_empty() || (kind == ComponentType::Fragment && text == NO_BITS) {
         return Some(0);
     }
@@ -42,10 +42,10 @@ pub(super) fn mask(kind: ComponentType, text: &str) -> Option<u64> {
 }
 
 /// What ExaBGP 4 calls a fragment mask without bits.
-pub(super) const NO_BITS: &str = "not-a-fragment";
+pub(crate) const NO_BITS: &str = "not-a-fragment";
 
 /// Decimal digits as a machine prints them: no sign, no leading zero.
-pub(super) fn decimal(text: &str) -> Option<u64> {
+pub(crate) fn decimal(text: &str) -> Option<u64> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
     plain.then(|| text.parse().ok()).flatten()
 }

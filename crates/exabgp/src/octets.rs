@@ -1,14 +1,14 @@
 //! The octets of a message, which ExaBGP passes on where its configuration says `packets; consolidate;`. They are the message itself: nothing
 //! that ExaBGP's words leave out is lost, so they count instead of the words.
 
-use super::Misread;
+use crate::error::Misread;
 use bgp::{AfiSafi, Announced, DecodeOptions, DecodedUpdate, RouteKey, Update, UpdateErrorKind, decode_update};
 use flowspec::Disposition;
 use std::sync::Arc;
 
 /// What the octets of an UPDATE say.
 #[derive(Debug, PartialEq)]
-pub(super) enum Octets {
+pub(crate) enum Octets {
     /// Routes, and what of them could not be read.
     Update(Update, Vec<Misread>),
     /// All routes of a family were sent.
@@ -16,7 +16,7 @@ pub(super) enum Octets {
 }
 
 /// Reads header and body, each `0x` and hex digits.
-pub(super) fn read(header: &str, body: &str) -> Result<Octets, Misread> {
+pub(crate) fn read(header: &str, body: &str) -> Result<Octets, Misread> {
     let mut message = hex(header).ok_or_else(|| Misread::new("no octets in hex").within("header"))?;
     message.extend(hex(body).ok_or_else(|| Misread::new("no octets in hex").within("body"))?);
     let decoded = decode_update(&message, &DecodeOptions::default())

@@ -1,9 +1,9 @@
 //! From lines to what the core hears: keeps ExaBGP's neighbours apart and knows which of their sessions are up.
 
 use super::reader::Line;
-use super::{Message, Misread, Neighbor, SessionState, read};
 use crate::net::{FromPeer, News, PeerId};
 use bgp::{AfiSafi, FamilySet, Negotiated, Open, Output, RouteKey, State, Update};
+use exabgp::{Message, Misread, Neighbor, SessionState, read};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};

@@ -1,9 +1,11 @@
 //! One line of ExaBGP's JSON to what it tells. Pure: octets in, values out.
 
-use super::attribute::{self, Attributes};
-use super::json::{Pairs, parse, words};
-use super::octets::{self, Octets};
-use super::{Misread, Version, flow};
+use crate::attribute::{self, Attributes};
+use crate::error::Misread;
+use crate::flow;
+use crate::json::{Pairs, parse, words};
+use crate::octets::{self, Octets};
+use crate::version::Version;
 use bgp::{AfiSafi, Announced, Destination, PathAttributes, RouteKey, Update};
 use flowspec::{Family, PathId};
 use ipnet::IpNet;

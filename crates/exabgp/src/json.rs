@@ -1,7 +1,7 @@
 //! JSON without surprises: members in their order, none twice, and values kept as written until they are looked at. (A general JSON value
 //! would silently take the last of two members, and a rounded one of a long number.)
 
-use super::Misread;
+use crate::error::Misread;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -12,21 +12,21 @@ const MOST: usize = 1024;
 
 /// The members of an object, in order, each once.
 #[derive(Debug, Default)]
-pub(super) struct Pairs<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct Pairs<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Pairs<'a> {
-    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
     }
 }
 
 /// Reads a value.
-pub(super) fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, Misread> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, Misread> {
     serde_json::from_str(value.get()).map_err(|error| Misread::new(words(&error)))
 }
 
 /// What serde_json says, without its line number, which is always 1.
-pub(super) fn words(error: &serde_json::Error) -> String {
+pub(crate) fn words(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
         Some((what, _)) if error.column() > 0 => format!("{what} (column {})", error.column()),
@@ -35,7 +35,7 @@ pub(super) fn words(error: &serde_json::Error) -> String {
 }
 
 /// An array of strings.
-pub(super) fn text_list(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Misread> {
+pub(crate) fn text_list(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Misread> {
     // A derived `Cow` would own every string.
     #[derive(serde::Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -1,6 +1,6 @@
 //! Which TCP port ExaBGP's session uses: no rule may cut it, and the JSON does not tell.
 
-use super::Neighbor;
+use exabgp::Neighbor;
 use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,7 +1,7 @@
 //! The path attributes of ExaBGP's JSON. Communities count by their value, never by their text: `rate-limit:0` may be a rate of 0.4.
 
-use super::Misread;
-use super::json::{Pairs, parse};
+use crate::error::Misread;
+use crate::json::{Pairs, parse};
 use bgp::{AsPath, Origin, PathAttributes, Segment, SegmentKind};
 use flowspec::Action;
 use serde_json::value::RawValue;
@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// What the attributes come to.
 #[derive(Debug)]
-pub(super) enum Attributes {
+pub(crate) enum Attributes {
     /// They can be used.
     Good(Box<PathAttributes>),
     /// They cannot, and the routes are to be treated as withdrawn (RFC 7606).
@@ -17,7 +17,7 @@ pub(super) enum Attributes {
 }
 
 /// Reads the `attribute` object.
-pub(super) fn attributes(object: Option<&RawValue>) -> Attributes {
+pub(crate) fn attributes(object: Option<&RawValue>) -> Attributes {
     let read = || -> Result<PathAttributes, Misread> {
         let mut attributes = PathAttributes::default();
         let Some(object) = object else { return Ok(attributes) };
@@ -236,7 +236,7 @@ fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 /// The next hop as ExaBGP prints it, a key of the announced routes.
-pub(super) fn next_hop(text: &str) -> Result<Option<IpAddr>, Misread> {
+pub(crate) fn next_hop(text: &str) -> Result<Option<IpAddr>, Misread> {
     match text {
         "no-nexthop" | "null" | "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| Misread::new("no next hop that can be read")),

@@ -1,0 +1,38 @@
+//! What cannot be read, and where it stands.
+
+/// What cannot be read, and where in the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misread {
+    /// Member names and positions in lists, outermost first, joined with `/`; empty for the line as a whole.
+    pub place: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl Misread {
+    /// About the line as a whole.
+    pub fn new(what: impl Into<String>) -> Self {
+        Misread { place: String::new(), what: what.into() }
+    }
+
+    /// The same, found inside of this member.
+    #[must_use]
+    pub fn within(self, member: &str) -> Self {
+        let place = if self.place.is_empty() { member.to_owned() } else { format!("{member}/{}", self.place) };
+        Misread { place, ..self }
+    }
+
+    /// The same, found inside of these members, outermost first.
+    pub(crate) fn at(self, members: &[&str]) -> Self {
+        members.iter().rev().fold(self, |misread, member| misread.within(member))
+    }
+}
+
+impl std::fmt::Display for Misread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.place.as_str() {
+            "" => f.write_str(&self.what),
+            place => write!(f, "{place}: {}", self.what),
+        }
+    }
+}
