@@ -46,6 +46,7 @@ pub struct Client {
 }
 
 impl Client {
+    /// The daemon that listens on this Unix socket.
     pub fn new(socket: &Path) -> Self {
         Client { socket: socket.to_owned() }
     }

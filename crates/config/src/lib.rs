@@ -434,6 +434,9 @@ impl Default for State {
 /// Where the state file is unless the file says otherwise. The daemon makes this directory, and no other.
 pub const STATE_DIRECTORY: &str = "/var/lib/floodgate";
 
+/// Where the configuration is unless the command line says otherwise.
+pub const DEFAULT_FILE: &str = "/etc/floodgate/floodgate.toml";
+
 /// Where the daemon listens for commands unless the file says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/floodgate/api.sock";
 

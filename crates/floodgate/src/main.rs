@@ -1,9 +1,45 @@
-//! `floodgate`: the program. The work is in the library; this only reads the command line and turns the outcome into an exit status.
+//! `floodgate`: the command line. Offline commands answer from their arguments; live ones ask the running daemon through its HTTP
+//! interface; `run` and `exabgp` are the daemon.
+
+#![warn(clippy::print_stdout, clippy::print_stderr)] // They panic when the reader went away.
+
+mod capture;
+mod command_line;
+mod compile;
+mod decode;
+mod dump;
+mod encode;
+mod exit_status;
+mod explain;
+mod input;
+mod live;
+mod output;
+mod rules;
+mod segments;
+mod selftest;
+mod switch;
 
 use clap::Parser;
-use floodgate::cli::{self, Cli};
+use command_line::{Cli, Command};
+use exit_status::{NEGATIVE, OK};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::run(Cli::parse())
+    let outcome = match Cli::parse().command {
+        Command::Decode(args) => decode::run(&args),
+        Command::Encode(args) => encode::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Compile(args) => compile::run(&args),
+        Command::Selftest(args) => selftest::run(&args),
+        Command::Exabgp(args) => daemon::run_exabgp(args.config.as_deref()).map(|()| OK),
+        Command::Live(command) => live::run(&command),
+    };
+    match outcome {
+        Ok(status) => ExitCode::from(status),
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::from(OK),
+        Err(error) => {
+            output::complain(format_args!("floodgate: {error:#}"));
+            ExitCode::from(NEGATIVE)
+        }
+    }
 }

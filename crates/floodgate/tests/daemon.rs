@@ -283,7 +283,7 @@ fn a_stopped_daemon_tells_its_peers_and_forgets_their_rules() {
         "{:?}",
         controller.seen()
     );
-    let left = floodgate::state_file::load(&daemon.path("state"));
+    let left = daemon::state_file::load(&daemon.path("state"));
     assert_eq!((left.restored.rules(), left.wrong), (0, vec![]));
     assert!(!daemon.path("api.sock").exists());
 }

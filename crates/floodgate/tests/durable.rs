@@ -3,9 +3,9 @@
 mod common;
 
 use common::{Daemon, wait};
+use daemon::state_file::{Journal, Origin, Record, load};
+use daemon::{ClockMark, WallTrust};
 use engine::{Route, SnapshotPath, Timestamp};
-use floodgate::daemon::{ClockMark, WallTrust};
-use floodgate::state_file::{Journal, Origin, Record, load};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

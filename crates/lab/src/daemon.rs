@@ -11,7 +11,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use floodgate::api::{PeerView, RuleView, StatusView};
+use api::{PeerView, RuleView, StatusView};
 use serde::de::DeserializeOwned;
 
 use crate::{Netns, PATIENCE, Process, wait_until};

@@ -93,7 +93,7 @@ fn leaks(wire: &mut Wire) -> Result<usize> {
 }
 
 fn enforced(daemon: &Daemon<'_>, text: &str) -> bool {
-    let found = |rules: &[floodgate::api::RuleView]| {
+    let found = |rules: &[api::RuleView]| {
         rules.iter().any(|rule| rule.text == text && matches!(rule.state.as_str(), "installed" | "stale"))
     };
     daemon.rules().is_ok_and(|rules| found(&rules))
@@ -187,7 +187,7 @@ fn state_file(daemon: &Daemon<'_>) -> PathBuf {
 /// Whether the state file has this rule.
 fn kept(daemon: &Daemon<'_>, text: &str) -> Result<bool> {
     let rule: flowspec::Rule = text.parse()?;
-    let loaded = floodgate::state_file::load(&state_file(daemon));
+    let loaded = daemon::state_file::load(&state_file(daemon));
     ensure!(!loaded.damaged, "{:?}", loaded.wrong);
     Ok(loaded.restored.remembered.iter().flat_map(|of_one| &of_one.paths).any(|path| *path.nlri == rule.nlri))
 }

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result, ensure};
-use floodgate::api::RuleView;
+use api::RuleView;
 use lab::{Daemon, End, Netns, PATIENCE, needs, packet, skip_for_kernel, veth, wait_until};
 
 const FILTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);

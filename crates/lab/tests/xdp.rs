@@ -7,11 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use api::RuleView;
 use bgp::{PeerAs, PeerConfig};
 use dataplane::Dataplane;
 use dataplane::xdp::{Options, Xdp};
 use engine::plan::Ruleset;
-use floodgate::api::RuleView;
 use lab::site::{NEIGHBOUR, PEER, SWITCH, VICTIM, Wire};
 use lab::{Daemon, PATIENCE, PacketSocket, Site, Speaker, needs, packet, wait_until};
 
@@ -169,7 +169,7 @@ fn xdp_samples_are_shown_to_all_who_ask() -> Result<()> {
         let [json, text, captured] = ended;
         Ok((json??, text??, captured??))
     })?;
-    let lines: Vec<floodgate::api::SampleView> =
+    let lines: Vec<api::SampleView> =
         json.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("JSON")?;
     ensure!(lines.len() == 3, "{json}");
     ensure!(lines.iter().all(|line| line.interface == "swp1" && line.rule.as_ref() == Some(&rules[0].id)), "{json}");

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use floodgate::api::RuleView;
+use api::RuleView;
 use lab::site::{NEIGHBOUR, SWITCH, VICTIM, Wire};
 use lab::{Daemon, End, PATIENCE, Site, needs, packet, veth, wait_until, without_bpf_programs};
 

@@ -2,7 +2,7 @@
 
 use super::wait;
 use bgp::{AfiSafi, ConnId, Direction, Event, Output, PathAttributes, PeerAs, PeerConfig, RouteKey, Session};
-use floodgate::net::Endpoint;
+use daemon::net::Endpoint;
 use flowspec::{Family, Rule};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

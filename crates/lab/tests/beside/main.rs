@@ -17,7 +17,8 @@ fn listeners(netns: &Netns) -> Result<String> {
 }
 
 fn wait_rule(daemon: &Daemon<'_>, rule: &str, states: &[&str]) -> Result<()> {
-    let such = |rules: &[floodgate::api::RuleView]| matches!(rules, [only] if only.text == rule && states.contains(&only.state.as_str()));
+    let such =
+        |rules: &[api::RuleView]| matches!(rules, [only] if only.text == rule && states.contains(&only.state.as_str()));
     daemon.wait_rules(rule, PATIENCE, such).map(drop)
 }
 
@@ -82,7 +83,7 @@ fn it_does_not_connect_to_itself() -> Result<()> {
              address = \"{address}\"\nas = 65140\n[dataplane]\nbackend = \"none\"\n"
         );
         let mut daemon = Daemon::start(&netns, &text)?;
-        let told = |peer: &floodgate::api::PeerView| {
+        let told = |peer: &api::PeerView| {
             peer.last_error
                 .as_deref()
                 .is_some_and(|error| error.contains("is where Floodgate itself takes connections"))

@@ -10,11 +10,11 @@ mod trouble;
 mod words;
 
 use anyhow::{Context, Result, ensure};
+use api::RuleView;
 use bgp::{PeerAs, PeerConfig};
 use dataplane::cumulus::{Cumulus, Settings, capabilities};
 use engine::compile::{Verdict, compile};
 use engine::plan::{Applied, CompiledRule, Plan, Ruleset};
-use floodgate::api::RuleView;
 use lab::acltool::Switch;
 use lab::site::{PEER, SWITCH};
 use lab::{Daemon, PATIENCE, Site, Speaker, packet, wait_until};

@@ -148,9 +148,8 @@ fn what_has_no_room_is_shown_and_comes_in_when_there_is_some() -> Result<()> {
     for n in 1..=30 {
         controller.announce_text(&rule(n))?;
     }
-    let count =
-        |rules: &[floodgate::api::RuleView], state: &str| rules.iter().filter(|rule| rule.state == state).count();
-    let such = |rules: &[floodgate::api::RuleView]| {
+    let count = |rules: &[api::RuleView], state: &str| rules.iter().filter(|rule| rule.state == state).count();
+    let such = |rules: &[api::RuleView]| {
         rules.len() == 30
             && count(rules, "installed") + count(rules, "over-capacity") == 30
             && count(rules, "installed") > 10

@@ -6,8 +6,8 @@ mod endings;
 mod story;
 
 use anyhow::{Context, Result, ensure};
+use api::RuleView;
 use bgp::{AfiSafi, PeerAs, PeerConfig};
-use floodgate::api::RuleView;
 use lab::peers::{Exabgp, Receiver, Session, Version};
 use lab::site::{NEIGHBOUR, PEER, SWITCH, VICTIM, VICTIM6, Wire};
 use lab::{Daemon, PATIENCE, Site, Speaker, packet, peers, wait_until};

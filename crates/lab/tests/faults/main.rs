@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
+use api::RuleView;
 use bgp::{PeerAs, PeerConfig};
-use floodgate::api::RuleView;
 use flowspec::Rule;
 use lab::site::{PEER, SWITCH, VICTIM};
 use lab::{Daemon, PATIENCE, Site, Speaker, packet};

@@ -27,7 +27,7 @@ fn daemon<'a>(site: &'a Site, asn: u32, more: &str) -> Result<Daemon<'a>> {
 }
 
 fn confirmed(daemon: &Daemon<'_>) -> Result<()> {
-    let such = |rules: &[floodgate::api::RuleView]| {
+    let such = |rules: &[api::RuleView]| {
         rules.len() == 1 + OTHERS && rules.iter().all(|rule| rule.state == "installed" && !rule.origins[0].stale)
     };
     daemon.wait_rules("all rules, confirmed", PATIENCE * 2, such).map(drop)
@@ -132,9 +132,8 @@ fn interop_a_killed_daemon_with_validation_under_attack() -> Result<()> {
     let _bird = Bird::start(&site.peers, session(65001).families(&families), &["192.0.2.0/24 blackhole", &ntp])?;
     let validated = "families = [\"ipv4\", \"ipv4-unicast\"]\nallow.validation = \"rfc9117\"\n";
     let mut daemon = daemon(&site, 65001, validated)?;
-    let confirmed = |rules: &[floodgate::api::RuleView]| {
-        rules.len() == 1 && rules[0].state == "installed" && !rules[0].origins[0].stale
-    };
+    let confirmed =
+        |rules: &[api::RuleView]| rules.len() == 1 && rules[0].state == "installed" && !rules[0].origins[0].stale;
     daemon.wait_rules("the rule", PATIENCE, confirmed)?;
     let probe = Probe::start(&site)?;
     for _ in 0..3 {

@@ -80,7 +80,7 @@ fn refused_among_a_thousand(binary: &str) -> Result<Figure> {
     wait_until("a run", PATIENCE, || (switch.runs().len() > before).then_some(()))?;
     controller.announce((0..1000).map(rule));
     switch.set("delay", "")?;
-    let refused = |status: &floodgate::api::StatusView| {
+    let refused = |status: &api::StatusView| {
         status.rules.get("failed") == Some(&1) && status.rules.get("installed") == Some(&1000)
     };
     daemon.wait_status("all but one", PATIENCE, refused)?;

@@ -1,0 +1,282 @@
+//! What time it is for the lives of rules: a clock that nobody can set.
+//!
+//! The engine's seconds follow the kernel's time since the boot, which goes on while the machine sleeps and which setting the clock does
+//! not move. A restart of the daemon goes on from the [mark](ClockMark) that the state file has. Over a restart of the machine only the
+//! time is sure that it has been up again; the time that it was off counts as soon as the kernel says that its clock is synchronised, and was
+//! when the mark was made. So no life is shorter than asked because a clock was wrong, and none is longer than by the time that nobody
+//! can tell.
+
+use engine::Timestamp;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What the clocks of the machine say at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockReading {
+    /// Which boot this is.
+    pub boot_id: u128,
+    /// Milliseconds since the boot, sleep included.
+    pub since_boot: u64,
+    /// Milliseconds since 1970, by a clock that may be wrong.
+    pub wall: u64,
+    /// The kernel says that the clock is synchronised with others.
+    pub synchronized: bool,
+}
+
+/// The engine's time beside what the clocks said then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockMark {
+    /// The engine's time in milliseconds.
+    pub time: u64,
+    /// Which boot it was made in.
+    pub boot_id: u128,
+    /// Milliseconds since that boot, sleep included.
+    pub since_boot: u64,
+    /// Milliseconds since 1970, by a clock that may be wrong.
+    pub wall: u64,
+    /// Whether that was right.
+    pub trust: WallTrust,
+}
+
+/// Whether the wall's time of a mark can be reckoned with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WallTrust {
+    /// Nobody vouched for it.
+    None,
+    /// The kernel said that its clock was synchronised.
+    Synchronized,
+    /// It is the time of a mark of an earlier boot that was right, moved on by what is sure: the time that the machine was off is missing.
+    Reckoned,
+}
+
+/// The engine's time.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// What the engine's time was at this time since the boot.
+    base: (u64, u64),
+    /// A mark of an earlier boot. The time since then is not all counted yet.
+    earlier: Option<ClockMark>,
+}
+
+impl Clock {
+    /// Begins, or goes on from the last mark. Without one, the time is that of the wall, whatever that says.
+    pub fn start(now: &ClockReading, last: Option<ClockMark>) -> Self {
+        let Some(last) = last else { return Clock { base: (now.wall, now.since_boot), earlier: None } };
+        if last.boot_id == now.boot_id && last.since_boot <= now.since_boot {
+            let earlier = (last.trust == WallTrust::Reckoned).then_some(last);
+            return Clock { base: (last.time, last.since_boot), earlier };
+        }
+        Clock { base: (last.time, 0), earlier: (last.trust != WallTrust::None).then_some(last) }
+    }
+
+    /// The engine's time in milliseconds, as far as it is sure.
+    const fn sure(&self, since_boot: u64) -> u64 {
+        self.base.0.saturating_add(since_boot.saturating_sub(self.base.1))
+    }
+
+    /// The engine's time in milliseconds.
+    pub fn time(&mut self, now: &ClockReading) -> u64 {
+        let time = self.sure(now.since_boot);
+        let Some(earlier) = self.earlier.filter(|_| now.synchronized) else { return time };
+        // Now the time that the machine was off is known, too.
+        self.earlier = None;
+        let whole = earlier.time.saturating_add(now.wall.saturating_sub(earlier.wall));
+        self.base = (whole.max(time), now.since_boot);
+        self.base.0
+    }
+
+    /// What to remember for the next start.
+    pub fn mark(&mut self, now: &ClockReading) -> ClockMark {
+        let ClockReading { boot_id, since_boot, wall, synchronized } = *now;
+        let time = self.time(now);
+        let (wall, trust) = match self.earlier {
+            Some(earlier) => (earlier.wall.saturating_add(time.saturating_sub(earlier.time)), WallTrust::Reckoned),
+            None if synchronized => (wall, WallTrust::Synchronized),
+            None => (wall, WallTrust::None),
+        };
+        ClockMark { time, boot_id, since_boot, wall, trust }
+    }
+
+    /// What the wall's clock says, or will, at a time of the engine; in milliseconds.
+    pub fn wall(&mut self, now: &ClockReading, time: u64) -> u64 {
+        let engine = self.time(now);
+        now.wall.saturating_add(time).saturating_sub(engine)
+    }
+}
+
+impl ClockReading {
+    /// What this machine's clocks say.
+    pub fn now() -> Self {
+        ClockReading {
+            boot_id: boot_id(),
+            since_boot: since_boot(),
+            wall: milliseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+            synchronized: is_synchronized(),
+        }
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds since the boot.
+fn since_boot() -> u64 {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from);
+    milliseconds(time.unwrap_or_default())
+}
+
+/// The kernel's name for this boot; 0 where it tells none.
+fn boot_id() -> u128 {
+    static ID: OnceLock<u128> = OnceLock::new();
+    *ID.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or_default()
+    })
+}
+
+/// Whether something keeps the wall's clock in step with others, and has told the kernel.
+fn is_synchronized() -> bool {
+    // SAFETY: all octets zero are a valid `timex`, and mean that nothing is to be changed.
+    let mut timex: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a `timex` that outlives the call.
+    let state = unsafe { libc::adjtimex(&raw mut timex) };
+    state >= 0 && state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0
+}
+
+/// The clock of this process.
+static CLOCK: OnceLock<Mutex<Clock>> = OnceLock::new();
+
+/// Goes on from what the state file says; only the first call counts.
+pub(crate) fn start(last: Option<ClockMark>) {
+    CLOCK.get_or_init(|| Mutex::new(Clock::start(&ClockReading::now(), last)));
+}
+
+fn clock() -> MutexGuard<'static, Clock> {
+    let clock = CLOCK.get_or_init(|| Mutex::new(Clock::start(&ClockReading::now(), None)));
+    clock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The engine's time. A second that has begun counts as passed: what lasts from now on is never shorter than asked.
+pub(crate) fn now() -> Timestamp {
+    passed().plus(1)
+}
+
+/// The whole seconds that are over: what ends then has ended.
+pub(crate) fn passed() -> Timestamp {
+    let mut clock = clock();
+    // Asked for each rule that comes in: what is not needed is not read.
+    let time = if clock.earlier.is_none() { clock.sure(since_boot()) } else { clock.time(&ClockReading::now()) };
+    Timestamp(time / 1000)
+}
+
+/// What to remember for the next start.
+pub(crate) fn mark() -> ClockMark {
+    clock().mark(&ClockReading::now())
+}
+
+/// When that is, as people reckon, by the wall's clock as it is now.
+pub(crate) fn date(time: Timestamp) -> SystemTime {
+    let wall = clock().wall(&ClockReading::now(), time.0.saturating_mul(1000));
+    crate::events::unix_time(wall / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: u64 = 60_000;
+    const YEAR: u64 = 365 * 24 * 60 * MINUTE;
+    /// Some day in 2026.
+    const TODAY: u64 = 1_795_000_000_000;
+
+    /// The machine: up since some minutes, its clock right or off.
+    fn reading(boot_id: u128, up: u64, wall: u64, synchronized: bool) -> ClockReading {
+        ClockReading { boot_id, since_boot: up * MINUTE, wall, synchronized }
+    }
+
+    /// A mark after ten minutes of a first boot.
+    fn marked(synchronized: bool) -> ClockMark {
+        let mut clock = Clock::start(&reading(1, 0, TODAY, synchronized), None);
+        let mark = clock.mark(&reading(1, 10, TODAY + 10 * MINUTE, synchronized));
+        assert_eq!(mark.time, TODAY + 10 * MINUTE);
+        mark
+    }
+
+    /// Minutes of the engine's time since the mark.
+    fn passed(clock: &mut Clock, now: &ClockReading) -> u64 {
+        (clock.time(now) - marked(true).time) / MINUTE
+    }
+
+    #[test]
+    fn setting_the_clock_moves_nothing() {
+        for wall in [0, TODAY - YEAR, TODAY, TODAY + YEAR] {
+            // While it runs, and over a restart of the daemon.
+            let mut clock = Clock::start(&reading(1, 10, TODAY + 10 * MINUTE, true), Some(marked(true)));
+            assert_eq!(passed(&mut clock, &reading(1, 13, wall, true)), 3);
+            let mut again = Clock::start(&reading(1, 13, wall, false), Some(marked(true)));
+            assert_eq!(passed(&mut again, &reading(1, 13, wall, false)), 3);
+            assert_eq!(passed(&mut again, &reading(1, 14, TODAY, true)), 4);
+        }
+    }
+
+    #[test]
+    fn a_machine_without_a_clock_counts_from_its_boot_until_the_clock_is_set() {
+        // Off for an hour; up again in 1972, and set two minutes later.
+        let mut clock = Clock::start(&reading(2, 1, 2 * YEAR, false), Some(marked(true)));
+        assert_eq!(passed(&mut clock, &reading(2, 1, 2 * YEAR, false)), 1);
+        assert_eq!(passed(&mut clock, &reading(2, 2, 2 * YEAR, false)), 2);
+        let set = TODAY + 10 * MINUTE + 62 * MINUTE;
+        assert_eq!(passed(&mut clock, &reading(2, 2, set, true)), 62);
+        assert_eq!(passed(&mut clock, &reading(2, 3, set + MINUTE, true)), 63);
+    }
+
+    #[test]
+    fn a_clock_that_nobody_vouches_for_ends_no_life() {
+        // A year ahead, before and after the boot; it is set back later.
+        let mut clock = Clock::start(&reading(2, 1, TODAY + YEAR, false), Some(marked(true)));
+        assert_eq!(passed(&mut clock, &reading(2, 5, TODAY + YEAR, false)), 5);
+        assert_eq!(passed(&mut clock, &reading(2, 6, TODAY + 20 * MINUTE, true)), 10);
+        // It was not known at the mark what time it was: nor is the time since.
+        let mut clock = Clock::start(&reading(2, 1, TODAY + YEAR, true), Some(marked(false)));
+        assert_eq!(passed(&mut clock, &reading(2, 5, TODAY + YEAR, true)), 5);
+    }
+
+    #[test]
+    fn the_time_off_is_not_forgotten_by_a_restart_before_the_clock_is_set() {
+        let mut clock = Clock::start(&reading(2, 1, 0, false), Some(marked(true)));
+        let mark = clock.mark(&reading(2, 4, 0, false));
+        // The same boot, and one more: the clock is right again 90 minutes after the first mark.
+        let right = TODAY + 100 * MINUTE;
+        for (boot_id, up, sure) in [(2, 5, 5), (3, 2, 6)] {
+            let mut again = Clock::start(&reading(boot_id, up, 0, false), Some(mark));
+            assert_eq!(passed(&mut again, &reading(boot_id, up, 0, false)), sure);
+            assert_eq!(passed(&mut again, &reading(boot_id, up + 1, right, true)), 90);
+        }
+    }
+
+    #[test]
+    fn time_never_goes_back() {
+        let mut clock = Clock::start(&reading(2, 30, 0, false), Some(marked(true)));
+        assert_eq!(passed(&mut clock, &reading(2, 30, 0, false)), 30);
+        // By the wall there were twelve minutes; thirty are sure.
+        assert_eq!(passed(&mut clock, &reading(2, 30, TODAY + 22 * MINUTE, true)), 30);
+        // What cannot be: less time since the same boot, as in a restored container.
+        let mut clock = Clock::start(&reading(1, 2, TODAY, false), Some(marked(true)));
+        assert_eq!(passed(&mut clock, &reading(1, 2, TODAY, false)), 2);
+    }
+
+    #[test]
+    fn dates_are_told_by_the_clock_as_it_is_now() {
+        let mut clock = Clock::start(&reading(1, 0, 2 * YEAR, false), None);
+        let end = clock.time(&reading(1, 0, 2 * YEAR, false)) + 10 * MINUTE;
+        assert_eq!(clock.wall(&reading(1, 3, 2 * YEAR + 3 * MINUTE, false), end), 2 * YEAR + 10 * MINUTE);
+        assert_eq!(clock.wall(&reading(1, 4, TODAY, true), end), TODAY + 6 * MINUTE);
+    }
+
+    #[test]
+    fn this_machine_has_clocks() {
+        let (a, b) = (ClockReading::now(), ClockReading::now());
+        assert!(a.boot_id != 0 && a.boot_id == b.boot_id && a.since_boot > 0 && a.since_boot <= b.since_boot);
+    }
+}

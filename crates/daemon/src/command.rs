@@ -1,0 +1,171 @@
+//! What the API asks of the task that decides, and what it answers.
+
+use crate::events::Event;
+use crate::samples::Samples;
+use crate::state_file::Saved;
+use api::{Explanation, PeerView, RuleView, StatusView};
+use flowspec::{Nlri, Rule, RuleId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{broadcast, oneshot};
+
+/// A request, with the place for its answer.
+#[derive(Debug)]
+pub enum Command {
+    /// How things are.
+    Status(oneshot::Sender<StatusView>),
+    /// How things are, with the peers.
+    Overview(oneshot::Sender<Overview>),
+    /// Some of the rules, in enforcement order.
+    Rules {
+        /// Which.
+        filter: RuleFilter,
+        /// Where to go on.
+        after: Option<Arc<Nlri>>,
+        /// Where they go, and where to go on after that; `None` at the end.
+        answer: oneshot::Sender<(Vec<RuleView>, Option<Arc<Nlri>>)>,
+    },
+    /// Announce a local rule.
+    Announce {
+        /// The rule.
+        rule: Box<Rule>,
+        /// How long it lives.
+        lifetime: Option<Duration>,
+        /// Its id, and when it is on the disk.
+        answer: oneshot::Sender<(RuleId, Option<Saved>)>,
+    },
+    /// Withdraw a local rule.
+    Withdraw {
+        /// Which.
+        rule: Which,
+        /// Its text, and when that is on the disk; or why not.
+        answer: oneshot::Sender<Result<(String, Option<Saved>), String>>,
+    },
+    /// One rule.
+    Rule(Arc<Nlri>, oneshot::Sender<Option<RuleView>>),
+    /// Take all filtering out.
+    Pause {
+        /// For how long; without it until it is resumed.
+        lifetime: Option<Duration>,
+        /// What became of it.
+        answer: oneshot::Sender<Paused>,
+    },
+    /// Put filtering back.
+    Resume(oneshot::Sender<Paused>),
+    /// Withdraw all local rules; the answer is the number withdrawn, and when that is on the disk.
+    Clear(oneshot::Sender<(usize, Option<Saved>)>),
+    /// What happens to a packet.
+    Explain(Vec<u8>, oneshot::Sender<Result<Explanation, String>>),
+    /// The latest events, oldest first.
+    History(usize, oneshot::Sender<Vec<Arc<Event>>>),
+    /// Sampled packets; or why there are none here.
+    Samples(oneshot::Sender<Result<Samples, String>>),
+    /// Events from now on.
+    Watch(oneshot::Sender<broadcast::Receiver<Arc<Event>>>),
+}
+
+/// What became of a pause, or of its end.
+#[derive(Debug)]
+pub struct Paused {
+    /// Whether that changed what is filtered.
+    pub changed: bool,
+    /// When a pause ends by itself, RFC 3339, if it does.
+    pub until: Option<String>,
+    /// Told when it is done, or the data plane's words.
+    pub applied: Option<oneshot::Receiver<Result<bool, String>>>,
+    /// Told when it is on the disk.
+    pub saved: Option<Saved>,
+}
+
+impl Command {
+    /// It changes no rule.
+    pub(crate) const fn is_look(&self) -> bool {
+        match self {
+            Command::Announce { .. }
+            | Command::Withdraw { .. }
+            | Command::Pause { .. }
+            | Command::Resume(_)
+            | Command::Clear(_) => false,
+            Command::Status(_)
+            | Command::Overview(_)
+            | Command::Rules { .. }
+            | Command::Rule(..)
+            | Command::Explain(..)
+            | Command::History(..)
+            | Command::Samples(_)
+            | Command::Watch(_) => true,
+        }
+    }
+}
+
+/// What is shown at a glance.
+#[derive(Clone, Debug, Default)]
+pub struct Overview {
+    /// How things are.
+    pub status: StatusView,
+    /// The peers.
+    pub peers: Vec<PeerView>,
+    /// There are so many rules that decisions may take a while.
+    pub many: bool,
+}
+
+/// A rule named by a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// By its match part.
+    Nlri(Box<Nlri>),
+    /// By its id.
+    Id(RuleId),
+}
+
+/// Words, all of which must fit: a state, a family, a peer, `local`, an address or prefix (rules whose destination overlaps), the beginning of
+/// an id, or part of the text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleFilter {
+    words: Vec<Word>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Word {
+    Net(ipnet::IpNet),
+    Text(String),
+}
+
+impl RuleFilter {
+    /// From what a person typed.
+    pub fn parse(text: &str) -> Self {
+        let word = |word: &str| {
+            let net = word.parse().or_else(|_| word.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
+            net.map_or_else(|_| Word::Text(word.to_owned()), Word::Net)
+        };
+        RuleFilter { words: text.split_whitespace().map(word).collect() }
+    }
+
+    /// Whether a rule fits.
+    pub fn matches(&self, nlri: &Nlri, view: &RuleView) -> bool {
+        self.words.iter().all(|word| match word {
+            Word::Net(net) => overlaps(nlri, *net),
+            Word::Text(text) => {
+                view.state == *text
+                    || view.family == *text
+                    || view.id.starts_with(text.as_str())
+                    || view.origins.iter().any(|origin| origin.peer == *text)
+                    || view.text.contains(text.as_str())
+            }
+        })
+    }
+}
+
+/// Whether some address of `net` is a destination of the rule.
+fn overlaps(nlri: &Nlri, net: ipnet::IpNet) -> bool {
+    use flowspec::{IpVersion, Prefix};
+    match (nlri.destination(), net) {
+        (Some(Prefix::V4(dst)), ipnet::IpNet::V4(net)) => dst.contains(&net) || net.contains(&dst),
+        (Some(Prefix::V6(dst)), ipnet::IpNet::V6(net)) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(net.prefix_len())).unwrap_or(0);
+            (u128::from(net.network()) ^ dst.bits()) & mask & dst.mask() == 0
+        }
+        (None, net) => (nlri.family().version() == IpVersion::V4) == net.addr().is_ipv4(),
+        (Some(_), _) => false,
+    }
+}

@@ -1,0 +1,421 @@
+//! Answers to what the API asks.
+
+use super::applying::READING_PATIENCE;
+use super::state_writer::pause_end;
+use super::tally::Counted;
+use super::{Controller, LOCAL, clock, now};
+use crate::command::{Command, Overview, Paused, RuleFilter, Which};
+use crate::convert;
+use crate::events::{About, Kind, timestamp};
+use crate::net::PeerId;
+use crate::peer_table::PeerEntry;
+use crate::state_file::{Pause, Saved};
+use api::explanation::{parse_packet, verdict, words_of};
+use api::hex::to_hex;
+use api::{AttachmentView, Explanation, FallbackView, OriginView, PeerView, RuleView, StatusView};
+use dataplane::{Attachment, Interface};
+use engine::Route;
+use flowspec::{Exemption, Nlri, Rule, RuleId, Scope};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Octets of text of one part of a long answer, or a little more: each reader has a few such parts in memory.
+const PAGE: usize = 32 * 1024;
+
+/// How long one part may take: decisions wait no longer.
+const PAGE_TIME: Duration = Duration::from_millis(5);
+
+/// From so many rules on, decisions may take a while.
+const MANY: usize = 2_000;
+
+/// How often what is shown without asking is renewed.
+const SHOW: Duration = Duration::from_millis(100);
+
+/// Mismatches told by `explain`.
+const MISSES: usize = 20;
+
+impl Controller {
+    pub(super) fn command(&mut self, command: Command) {
+        let shows_counters =
+            matches!(command, Command::Status(_) | Command::Overview(_) | Command::Rules { after: None, .. });
+        if shows_counters && self.applying.measure() {
+            self.waiting.push((Instant::now() + READING_PATIENCE, command));
+        } else {
+            self.answer(command);
+        }
+    }
+
+    /// New counters are there.
+    pub(super) fn answer_what_waits(&mut self) {
+        for (_, command) in std::mem::take(&mut self.waiting) {
+            self.answer(command);
+        }
+    }
+
+    /// New counters take too long: those that are known must do.
+    pub(super) fn answer_the_impatient(&mut self) {
+        if self.waiting.first().is_some_and(|(until, _)| *until <= Instant::now()) {
+            self.answer_what_waits();
+        }
+    }
+
+    fn answer(&mut self, command: Command) {
+        // Who asked may have gone: a failed answer is no error.
+        match command {
+            Command::Status(answer) => drop(answer.send(self.status())),
+            Command::Overview(answer) => drop(answer.send(self.overview())),
+            Command::Rules { filter, after, answer } => drop(answer.send(self.rules_page(&filter, after))),
+            Command::Rule(nlri, answer) => drop(answer.send(self.engine.rule(&nlri).map(|rule| self.view(&rule)))),
+            Command::Announce { rule, lifetime, answer } => drop(answer.send(self.announce(*rule, lifetime))),
+            Command::Withdraw { rule, answer } => drop(answer.send(self.withdraw(rule))),
+            Command::Pause { lifetime, answer } => drop(answer.send(self.pause(lifetime))),
+            Command::Resume(answer) => drop(answer.send(self.resume())),
+            Command::Clear(answer) => drop(answer.send(self.clear())),
+            Command::Explain(packet, answer) => drop(answer.send(self.explain(&packet))),
+            Command::History(count, answer) => drop(answer.send(self.history.latest(count))),
+            Command::Samples(answer) => drop(answer.send(self.applying.samples.clone())),
+            Command::Watch(answer) => drop(answer.send(self.history.watch())),
+        }
+    }
+
+    fn status(&self) -> StatusView {
+        let applying = &self.applying;
+        let counted = self.counted();
+        StatusView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: timestamp(self.started),
+            asn: self.config.router.asn,
+            router_id: self.config.router.id.to_string(),
+            listen: self.listening.iter().map(ToString::to_string).collect(),
+            peers: self.peers.iter().count() as u64,
+            established: self.peers.established() as u64,
+            rules: counted.states.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            backend: applying.backend().to_owned(),
+            fallback: applying.fallback.as_ref().map(|why| FallbackView {
+                configured: self.config.dataplane.backend.name().to_owned(),
+                reason: why.clone(),
+            }),
+            interfaces: self.filtered_interfaces(),
+            unfiltered: self.engine.unfiltered().map(str::to_owned),
+            mode: if self.engine.is_monitoring() { "monitor" } else { "enforce" }.to_owned(),
+            paused: self.engine.is_paused(),
+            paused_until: pause_end(self.pause),
+            entries: applying.usage.entries,
+            capacity: applying.usage.capacity,
+            dataplane_memory: applying.usage.memory,
+            attachments: applying.condition.interfaces.iter().map(attachment).collect(),
+            warnings: self.warnings(&counted),
+            statistics: applying.condition.statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
+            dataplane: match (self.dataplane_error(), applying.is_busy() || self.engine.has_pending_changes()) {
+                (Some(_), _) => "failed",
+                (None, true) => "applying",
+                (None, false) => "applied",
+            }
+            .to_owned(),
+            dataplane_error: self.dataplane_error().cloned(),
+            state_error: self.state.trouble(),
+            applied: applying.applied,
+            failures: applying.failures,
+            damages: applying.damages,
+            apply_ms: applying.took.as_secs_f64() * 1000.0,
+            protected: convert::protected(&self.config, &self.surroundings.addresses),
+            counters_age: applying.counters_age(),
+            advice: self.config.advice(),
+            log_lines_lost: crate::logging::lost(),
+        }
+    }
+
+    fn overview(&self) -> Overview {
+        Overview { status: self.status(), peers: self.peer_views(), many: self.engine.rule_count() > MANY }
+    }
+
+    /// Shows how things are to those who do not wait for an answer.
+    fn show(&mut self) {
+        self.next_show = Instant::now() + SHOW;
+        self.tally.shown();
+        let overview = Arc::new(self.overview());
+        self.shown.send_replace(Some(overview));
+    }
+
+    /// The same before something that may take long, if it is not known anyway.
+    pub(super) fn show_before(&mut self) {
+        if self.next_show <= Instant::now() && self.tally.is_unshown() {
+            self.show();
+        }
+    }
+
+    /// Those that are to be filtered and are there; `None` means all.
+    fn filtered_interfaces(&self) -> Option<Vec<String>> {
+        let absent = |name: &&String| {
+            let known = self.applying.condition.interfaces.iter().find(|interface| interface.name == **name);
+            known.is_some_and(|interface| matches!(interface.attachment, Attachment::None(_)))
+        };
+        let meant = self.surroundings.interfaces.as_ref()?;
+        Some(meant.iter().filter(|name| !absent(name)).cloned().collect())
+    }
+
+    /// What deserves a look, in words.
+    fn warnings(&self, counted: &Counted) -> Vec<String> {
+        let condition = &self.applying.condition;
+        let unfiltered = condition.interfaces.iter().filter_map(|interface| match &interface.attachment {
+            Attachment::None(why) => Some(format!("{} is not filtered: {why}", interface.name)),
+            Attachment::Native | Attachment::Generic | Attachment::Prerouting => None,
+        });
+        let kept = condition.warnings.iter().cloned().chain(self.state.notes());
+        let left = self.leftovers.as_ref().map(super::leftovers::Leftovers::warning);
+        let fallback = self.applying.fallback_warning().into_iter();
+        fallback.chain(unfiltered).chain(kept).chain(left).chain(Self::unenforced_warning(counted)).collect()
+    }
+
+    /// Why rules are not enforced as they should be.
+    fn dataplane_error(&self) -> Option<&String> {
+        self.applying.error.as_ref().or(self.applying.condition.not_enforced.as_ref())
+    }
+
+    /// The stale rules of each peer that has some.
+    pub(super) fn stale(&self) -> HashMap<engine::PeerId, u64> {
+        let mut stale = HashMap::new();
+        for peer in self.engine.rules().flat_map(|rule| rule.stale_peers()) {
+            *stale.entry(peer).or_default() += 1;
+        }
+        stale
+    }
+
+    fn peer_views(&self) -> Vec<PeerView> {
+        let stale = self.counted().stale;
+        let view = |entry: &PeerEntry| {
+            let id = engine::PeerId(entry.id.0);
+            entry.view(self.engine.counts(id).rules, stale.get(&id).copied().unwrap_or(0))
+        };
+        self.peers.iter().map(view).collect()
+    }
+
+    fn rules_page(&self, filter: &RuleFilter, after: Option<Arc<Nlri>>) -> (Vec<RuleView>, Option<Arc<Nlri>>) {
+        let began = Instant::now();
+        let (mut views, mut octets) = (Vec::new(), 0);
+        let mut last = None;
+        for (index, rule) in self.engine.rules_after(after.as_ref()).enumerate() {
+            if octets >= PAGE || (index % 16 == 15 && began.elapsed() >= PAGE_TIME) {
+                return (views, last);
+            }
+            let view = self.view(&rule);
+            if filter.matches(rule.nlri(), &view) {
+                octets += view.text.len() + view.nlri.len();
+                views.push(view);
+            }
+            last = Some(Arc::clone(rule.nlri()));
+        }
+        (views, None)
+    }
+
+    fn view(&self, rule: &engine::RuleRef<'_>) -> RuleView {
+        let nlri = rule.nlri();
+        let mut octets = Vec::with_capacity(nlri.wire_len());
+        nlri.encode_to(&mut octets);
+        let state = rule.state();
+        let counter = self.applying.counter(rule);
+        let origins = rule.paths().map(|path| OriginView {
+            peer: self.origin(path.peer),
+            stale: path.stale,
+            best: path.best,
+            reason: path.objection,
+        });
+        RuleView {
+            id: rule.id().to_string(),
+            family: nlri.family().name().to_owned(),
+            nlri: to_hex(&octets),
+            text: rule.rule().to_string(),
+            state: state.name().to_owned(),
+            reason: state.reason(),
+            notes: rule.notes(),
+            entries: state.entries(),
+            origins: origins.collect(),
+            since: Some(timestamp(clock::date(rule.announced()))),
+            expires: rule.expires().map(|end| timestamp(clock::date(end))),
+            packets: counter.map(|counter| counter.packets),
+            bytes: counter.map(|counter| counter.bytes),
+            dropped: counter.and_then(|counter| counter.dropped_packets),
+        }
+    }
+
+    pub(super) fn origin(&self, peer: engine::PeerId) -> String {
+        if peer == LOCAL {
+            return "local".to_owned();
+        }
+        self.peers.get(PeerId(peer.0)).map(|entry| entry.config.name.clone()).unwrap_or_default()
+    }
+
+    fn announce(&mut self, rule: Rule, lifetime: Option<Duration>) -> (RuleId, Option<Saved>) {
+        let id = rule.nlri.id();
+        match lifetime {
+            Some(age) => {
+                tracing::info!(%id, %rule, lifetime = %format_args!("{}s", whole_seconds(age)), "announced here")
+            }
+            None => tracing::info!(%id, %rule, "announced here"),
+        }
+        self.history.record(Kind::Announced, local(id, rule.to_string()));
+        let route = Route { next_hop: rule.next_hop, ..Route::local(rule.actions) };
+        let expires = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
+        let nlri = Arc::new(rule.nlri);
+        self.engine.announce(LOCAL, Arc::clone(&nlri), None, Arc::new(route), now(), expires);
+        (id, self.save_rule(&nlri))
+    }
+
+    fn withdraw(&mut self, which: Which) -> Result<(String, Option<Saved>), String> {
+        let (nlri, text) = {
+            let rule = match &which {
+                Which::Id(id) => self.engine.rule_by_id(*id),
+                Which::Nlri(nlri) => self.engine.rule(&Arc::new(Nlri::clone(nlri))),
+            };
+            let rule = rule.ok_or("there is no such rule")?;
+            let others: Vec<String> = rule.peers().map(|peer| self.origin(peer)).collect();
+            if !others.iter().any(|origin| origin == "local") {
+                let who = others.join(", ");
+                let nlri = rule.nlri();
+                return Err(format!(
+                    "{nlri} is announced by {who}, not here: only they can withdraw it. A rule of this machine with the same match comes \
+                     before theirs: `floodgate announce '{nlri} then accept'` lets its packets pass until it is withdrawn"
+                ));
+            }
+            (Arc::clone(rule.nlri()), rule.rule().to_string())
+        };
+        self.engine.withdraw(LOCAL, Arc::clone(&nlri), None);
+        tracing::info!(id = %nlri.id(), rule = text, "withdrawn here");
+        self.history.record(Kind::Withdrawn, local(nlri.id(), text.clone()));
+        Ok((text, self.save_rule(&nlri)))
+    }
+
+    fn pause(&mut self, lifetime: Option<Duration>) -> Paused {
+        let until = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
+        let changed = self.pause.is_none();
+        if !changed && self.pause.is_some_and(|pause| pause.until == until) {
+            return Paused { changed: false, until: pause_end(self.pause), applied: None, saved: None };
+        }
+        self.pause = Some(Pause { until });
+        self.look_at_leftovers();
+        let end = pause_end(self.pause);
+        let words = end.as_ref().map_or_else(|| "until it is resumed".to_owned(), |end| format!("until {end}"));
+        tracing::warn!("paused {words}: nothing is filtered");
+        self.history.record(Kind::Paused, About::words(words));
+        let saved = self.save_pause();
+        let applied = changed.then(|| {
+            self.applying.keep_counts();
+            self.engine.pause();
+            self.applying.when_applied()
+        });
+        Paused { changed, until: end, applied, saved }
+    }
+
+    fn resume(&mut self) -> Paused {
+        let changed = self.pause.take().is_some();
+        let (applied, saved) = if changed {
+            tracing::warn!("resumed");
+            self.history.record(Kind::Resumed, About::default());
+            let saved = self.save_pause();
+            self.engine.resume();
+            (Some(self.applying.when_applied()), saved)
+        } else {
+            (None, None)
+        };
+        Paused { changed, until: None, applied, saved }
+    }
+
+    /// A pause ends by itself.
+    pub(super) fn end_pause_if_due(&mut self) {
+        let end = self.pause.and_then(|pause| pause.until);
+        if end.is_some_and(|end| end <= clock::passed()) {
+            tracing::warn!("the pause is over");
+            self.resume();
+        }
+    }
+
+    fn clear(&mut self) -> (usize, Option<Saved>) {
+        let local: Vec<Arc<Nlri>> = self
+            .engine
+            .rules()
+            .filter(|rule| rule.peers().any(|peer| peer == LOCAL))
+            .map(|rule| Arc::clone(rule.nlri()))
+            .collect();
+        for nlri in &local {
+            self.engine.withdraw(LOCAL, Arc::clone(nlri), None);
+        }
+        self.history.record(Kind::Cleared, About::words(api::rule_text::counted(local.len(), "local rule")));
+        (local.len(), self.save_rules(&local))
+    }
+
+    fn explain(&self, octets: &[u8]) -> Result<Explanation, String> {
+        let packet = parse_packet(octets).map_err(|error| format!("not a packet that rules look at: {error}"))?;
+        let inactive = match (self.engine.is_paused(), self.engine.is_monitoring()) {
+            _ if let Some(why) = self.engine.unfiltered() => Some(format!("nothing is done to it: {why}")),
+            (true, _) => Some("filtering is paused: nothing is done to it".to_owned()),
+            (false, true) => Some("monitor mode: it is counted, and nothing is done to it".to_owned()),
+            (false, false) => None,
+        };
+        let exempt = Exemption::of(&packet).map(|exempt| exempt.to_string());
+        if let Some(protected) = exempt.or_else(|| Some(self.engine.protecting(&packet)?.what.clone())) {
+            return Ok(Explanation {
+                verdict: "accept".to_owned(),
+                protected: Some(protected),
+                inactive,
+                ..Explanation::default()
+            });
+        }
+        let rules: Vec<Rule> = self.engine.rules_in_force().map(|rule| rule.rule()).collect();
+        let (decision, missed) = flowspec::explain(&rules, &packet, Scope::Global);
+        let destination = |rule: &Rule| rule.nlri.destination();
+        let decided = decision.ended_by.map(|index| &rules[index]);
+        // Of 100,000 rules that did not match, those that speak of this destination are worth telling.
+        let missed = missed.iter().filter(|(index, _)| {
+            destination(&rules[*index]).is_some_and(|prefix| match (prefix, packet.destination()) {
+                (flowspec::Prefix::V4(net), std::net::IpAddr::V4(address)) => net.contains(&address),
+                (flowspec::Prefix::V6(pattern), std::net::IpAddr::V6(address)) => pattern.contains(address),
+                _ => false,
+            })
+        });
+        Ok(Explanation {
+            packet: 0,
+            verdict: verdict(&decision.effect).to_owned(),
+            rule: decision.ended_by,
+            id: decided.map(|rule| rule.nlri.id().to_string()),
+            actions: words_of(decision.effect),
+            continued: decision.continued.clone(),
+            text: decided.map(ToString::to_string),
+            passed: decision.continued.iter().map(|index| rules[*index].to_string()).collect(),
+            missed: missed.take(MISSES).map(|(index, mismatch)| format!("{}: {mismatch}", rules[*index])).collect(),
+            protected: None,
+            inactive,
+        })
+    }
+}
+
+/// How an interface is filtered, as the API has it.
+fn attachment(interface: &Interface) -> AttachmentView {
+    let (mode, reason) = match &interface.attachment {
+        Attachment::Native => ("native", None),
+        Attachment::Generic => ("generic", None),
+        Attachment::Prerouting => ("prerouting", None),
+        Attachment::None(why) => ("none", Some(why.clone())),
+    };
+    AttachmentView { interface: interface.name.clone(), mode: mode.to_owned(), reason }
+}
+
+/// Lives are counted in whole seconds: what is asked for is the least.
+fn whole_seconds(lifetime: Duration) -> u64 {
+    lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0)
+}
+
+fn local(id: RuleId, text: String) -> About {
+    About { peer: Some("local".to_owned()), id: Some(id.to_string()), rule: Some(text), message: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_is_never_shorter_than_asked() {
+        let seconds = |millis| whole_seconds(Duration::from_millis(millis));
+        assert_eq!([1, 1000, 1500, 2000].map(seconds), [1, 1, 2, 2]);
+    }
+}

@@ -1,0 +1,366 @@
+//! The task that decides. It owns the engine, on a thread of its own: what it computes for 100,000 rules delays no keepalive.
+//!
+//! Everything that happens comes in as a message; after each batch of messages the difference between what is wanted and what is applied
+//! goes to the data plane's thread, one change at a time. While one is under way, further changes gather.
+
+mod answers;
+mod applying;
+mod leftovers;
+mod malformed;
+mod presumed;
+mod quiet;
+mod sessions;
+mod state_writer;
+mod tally;
+mod unenforced;
+
+use crate::apply::Report;
+use crate::clock::{self, now};
+use crate::command::Command;
+use crate::convert;
+use crate::events::{About, History, Kind};
+use crate::http::Shown;
+use crate::net::{FromPeer, PeerId};
+use crate::peer_table::PeerTable;
+use crate::state_file::{Loaded, Pause};
+use crate::supervisor::Surroundings;
+use anyhow::{Context, Result};
+use applying::Applying;
+use config::{Config, Mode};
+use engine::{Engine, EngineConfig};
+use quiet::Subject;
+use state_writer::StateWriter;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What the supervisor tells.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// A changed configuration, already checked.
+    Configure {
+        /// All of it.
+        config: Arc<Config>,
+        /// The ids of its peers, in order.
+        ids: Vec<PeerId>,
+        /// What this machine has.
+        surroundings: Surroundings,
+        /// Told when it is in force; an error means that nothing was changed.
+        done: oneshot::Sender<Result<(), String>>,
+    },
+    /// Other peers, and everything else as before.
+    Peers {
+        /// All of the configuration.
+        config: Arc<Config>,
+        /// The ids of its peers, in order.
+        ids: Vec<PeerId>,
+        /// Told when they are known.
+        done: oneshot::Sender<()>,
+    },
+    /// Something that is of no peer could not be read; in words.
+    Misread(String),
+    /// What this machine has changed.
+    Surroundings(Surroundings),
+    /// A changed configuration was refused, and why.
+    ReloadFailed(String),
+    /// Where BGP connections are taken.
+    Listening(Vec<SocketAddr>),
+    /// The end.
+    Stop {
+        /// Whether the filters stay.
+        keep: bool,
+    },
+}
+
+/// What the core wants from the supervisor.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// End this session with a Cease of this subcode.
+    Reset(PeerId, bgp::CeaseSubcode),
+}
+
+/// What the core starts with.
+pub(crate) struct Setup {
+    pub(crate) config: Arc<Config>,
+    pub(crate) ids: Vec<PeerId>,
+    pub(crate) surroundings: Surroundings,
+    /// What the state file says.
+    pub(crate) loaded: Loaded,
+}
+
+/// Where its messages come from and go to.
+pub(crate) struct Queues {
+    pub(crate) peers: mpsc::Receiver<FromPeer>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) changes: mpsc::Receiver<Change>,
+    pub(crate) wishes: mpsc::Sender<Wish>,
+    pub(crate) shown: watch::Sender<Shown>,
+}
+
+/// Updates taken in before the next look at everything else.
+const BATCH: usize = 64;
+
+/// The same in time.
+const BATCH_TIME: Duration = Duration::from_millis(20);
+
+/// How often time alone is looked at: lives of rules and deadlines of sessions are whole seconds.
+const TICK: Duration = Duration::from_millis(250);
+
+/// The engine's number for rules that are announced on this machine.
+const LOCAL: engine::PeerId = engine::PeerId(0);
+
+/// The task.
+pub(crate) struct Controller {
+    config: Arc<Config>,
+    surroundings: Surroundings,
+    engine: Engine,
+    peers: PeerTable,
+    history: History,
+    quiet: quiet::Quiet,
+    tally: tally::Tally,
+    shown: watch::Sender<Shown>,
+    next_show: Instant,
+    applying: Applying,
+    state: StateWriter,
+    /// Filtering is paused.
+    pause: Option<Pause>,
+    /// Nothing is changed yet: there are filters that the state file does not know.
+    leftovers: Option<leftovers::Leftovers>,
+    /// Rules of an earlier run count as feasible until then at most.
+    presumed_until: Option<Instant>,
+    /// Requests that wait for new counters, and until when.
+    waiting: Vec<(Instant, Command)>,
+    wishes: mpsc::Sender<Wish>,
+    listening: Vec<SocketAddr>,
+    next_tick: Instant,
+    started: SystemTime,
+    /// Peers whose rules come from the state file.
+    restored: HashSet<PeerId>,
+    /// Told to stop: sessions that end mean nothing any more.
+    stopping: bool,
+}
+
+impl Controller {
+    /// Starts the thread; the answer comes when it has ended.
+    pub(crate) fn spawn(setup: Setup, queues: Queues) -> Result<oneshot::Receiver<()>> {
+        let (ended, end) = oneshot::channel();
+        let (reports, report_queue) = mpsc::unbounded_channel();
+        let core = Controller::new(setup, queues.wishes.clone(), queues.shown.clone(), reports)?;
+        std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+                let mut core = core;
+                match runtime {
+                    Ok(runtime) => runtime.block_on(core.run(queues, report_queue)),
+                    Err(error) => tracing::error!(%error, "cannot start the engine"),
+                }
+                // Before the memory of all rules is given back, which the end of the process does at once.
+                let _ = ended.send(());
+                drop(core);
+            })
+            .context("cannot start a thread")?;
+        Ok(end)
+    }
+
+    fn new(
+        setup: Setup,
+        wishes: mpsc::Sender<Wish>,
+        shown: watch::Sender<Shown>,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Result<Self> {
+        let Setup { config, ids, surroundings, loaded } = setup;
+        let (applying, left) = Applying::start(&config, &surroundings, reports)?;
+        let mut peers = PeerTable::default();
+        peers.configure(&config, &ids);
+        let mut core = Controller {
+            engine: Engine::new(engine_config(&config, &surroundings, &peers, &applying)),
+            peers,
+            history: History::new(config.api.history),
+            quiet: quiet::Quiet::default(),
+            tally: tally::Tally::default(),
+            shown,
+            next_show: Instant::now(),
+            applying,
+            state: StateWriter::open(&config, &loaded),
+            pause: None,
+            leftovers: None,
+            presumed_until: None,
+            waiting: Vec::new(),
+            wishes,
+            listening: Vec::new(),
+            next_tick: Instant::now() + TICK,
+            started: SystemTime::now(),
+            restored: HashSet::new(),
+            stopping: false,
+            config,
+            surroundings,
+        };
+        core.history.record(Kind::Started, About::default());
+        core.take_over(loaded);
+        core.presume_feasible(&left);
+        core.find_leftovers(left);
+        Ok(core)
+    }
+
+    async fn run(&mut self, mut queues: Queues, mut reports: mpsc::UnboundedReceiver<Report>) {
+        loop {
+            self.apply_what_is_due();
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                report = reports.recv() => {
+                    let Some(report) = report else {
+                        // It panicked. To go on would be to decide and never enforce; a restart takes the filters over.
+                        tracing::error!("the data plane's thread is gone");
+                        return;
+                    };
+                    self.tally.changed();
+                    if self.report(report) {
+                        return;
+                    }
+                }
+                Some(change) = queues.changes.recv() => {
+                    self.tally.changed();
+                    self.change(change);
+                }
+                Some(command) = queues.commands.recv() => {
+                    if !command.is_look() {
+                        self.tally.changed();
+                    }
+                    self.command(command);
+                    // However many look, peers are heard.
+                    self.hear_more(&mut queues.peers);
+                }
+                () = tokio::time::sleep_until(deadline.into()) => {
+                    self.tick();
+                    self.hear_more(&mut queues.peers);
+                }
+                Some(from) = queues.peers.recv() => {
+                    self.tally.changed();
+                    self.hear(from);
+                    self.hear_more(&mut queues.peers);
+                }
+            }
+        }
+    }
+
+    fn hear_more(&mut self, peers: &mut mpsc::Receiver<FromPeer>) {
+        let began = Instant::now();
+        for _ in 0..BATCH {
+            let Ok(from) = peers.try_recv() else { return };
+            self.tally.changed();
+            self.hear(from);
+            if began.elapsed() >= BATCH_TIME {
+                return;
+            }
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Configure { config, ids, surroundings, done } => {
+                let exchange = self.exchange(&config, &surroundings);
+                if exchange.is_ok() {
+                    self.configure(config, surroundings, &ids);
+                    self.history.record(Kind::Reloaded, About::default());
+                }
+                let _ = done.send(exchange.map_err(|error| error.to_string()));
+            }
+            Change::Peers { config, ids, done } => {
+                self.configure(config, self.surroundings.clone(), &ids);
+                let _ = done.send(());
+            }
+            Change::Misread(what) => self.history.record(Kind::Malformed, About::words(what)),
+            Change::Surroundings(surroundings) => {
+                let config = Arc::clone(&self.config);
+                if let Err(error) = self.exchange(&config, &surroundings) {
+                    tracing::error!(%error, "cannot filter on the changed interfaces");
+                }
+                self.surroundings = surroundings;
+                self.engine.reconfigure(self.engine_config());
+            }
+            Change::ReloadFailed(why) => self.history.record(Kind::ReloadFailed, About::words(why)),
+            Change::Listening(addresses) => self.listening = addresses,
+            Change::Stop { keep } => {
+                self.stopping = true;
+                self.history.record(Kind::Stopping, About::default());
+                self.applying.stop(!keep);
+                self.save_at_the_end(keep);
+            }
+        }
+    }
+
+    fn exchange(&mut self, config: &Config, surroundings: &Surroundings) -> Result<()> {
+        if self.applying.exchange(config, surroundings)? {
+            self.engine.reload();
+        }
+        Ok(())
+    }
+
+    fn configure(&mut self, config: Arc<Config>, surroundings: Surroundings, ids: &[PeerId]) {
+        self.peers.configure(&config, ids);
+        self.history.resize(config.api.history);
+        self.state.configure(&config);
+        self.config = config;
+        self.surroundings = surroundings;
+        self.engine.reconfigure(self.engine_config());
+        for (protected, why) in self.engine.unprotected() {
+            tracing::warn!("not protected: {}: {why}", protected.what);
+        }
+    }
+
+    fn engine_config(&self) -> EngineConfig {
+        engine_config(&self.config, &self.surroundings, &self.peers, &self.applying)
+    }
+
+    /// When to look again if nothing happens.
+    fn deadline(&self) -> Instant {
+        let impatient = self.waiting.first().map(|(until, _)| *until);
+        let timers = [self.applying.deadline(), self.state.deadline(), impatient, self.tally.deadline(&self.engine)];
+        timers.into_iter().flatten().fold(self.next_tick, Instant::min)
+    }
+
+    /// What time alone brings about.
+    fn tick(&mut self) {
+        self.next_tick = Instant::now() + TICK;
+        self.expire_end_of_rib_timers();
+        for (peer, nlri) in self.engine.expire(clock::passed()) {
+            let peer = PeerId(peer.0);
+            if !self.admit(peer, Subject::Expired, "rules") {
+                continue;
+            }
+            let peer = self.peers.get(peer).map_or("local", |entry| &entry.config.name);
+            tracing::info!(peer, id = %nlri.id(), rule = %nlri, "its time is over");
+            let (id, rule) = (Some(nlri.id().to_string()), Some(nlri.to_string()));
+            self.history.record(Kind::Expired, About { peer: Some(peer.to_owned()), id, rule, message: None });
+        }
+        self.tell_what_was_left_out();
+        self.answer_the_impatient();
+        self.end_pause_if_due();
+        self.look_at_leftovers();
+        self.look_at_presumed();
+        self.rewrite_if_due();
+        self.tally.step(&self.engine);
+        self.show_before();
+    }
+}
+
+fn engine_config(config: &Config, surroundings: &Surroundings, peers: &PeerTable, applying: &Applying) -> EngineConfig {
+    let configured = peers.iter().map(|entry| {
+        let peer = engine::PeerConfig {
+            address: Some(entry.config.address),
+            external: entry.external,
+            policy: Some(convert::policy(&entry.config, entry.external)),
+        };
+        (engine::PeerId(entry.id.0), peer)
+    });
+    EngineConfig {
+        capabilities: applying.capabilities(),
+        protection: convert::protection(config, &surroundings.addresses),
+        peers: configured.chain([(LOCAL, engine::PeerConfig::local())]).collect(),
+        monitor: config.dataplane.mode == Mode::Monitor,
+    }
+}

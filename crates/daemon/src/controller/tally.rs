@@ -1,0 +1,125 @@
+//! Rules by state and stale rules by peer. Few rules are counted when somebody asks; many in small steps, so that decisions never wait for
+//! a reader, and what is told may then be a moment old.
+
+use super::Controller;
+use engine::{Engine, PeerId};
+use flowspec::Nlri;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Rules that are counted when somebody asks.
+pub(super) const FEW: usize = 20_000;
+
+/// How long one step takes.
+const STEP: Duration = Duration::from_millis(2);
+
+/// Between the end of a count and the beginning of the next; more where counting takes long, so that it takes a tenth of the time.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What was counted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counted {
+    pub(super) states: BTreeMap<&'static str, u64>,
+    pub(super) stale: HashMap<PeerId, u64>,
+}
+
+impl Counted {
+    fn add(&mut self, rule: &engine::RuleRef<'_>) {
+        *self.states.entry(rule.state().name()).or_default() += 1;
+        for peer in rule.stale_peers() {
+            *self.stale.entry(peer).or_default() += 1;
+        }
+    }
+
+    /// All rules at once.
+    fn all(engine: &Engine) -> Self {
+        let mut counted = Counted::default();
+        engine.rules().for_each(|rule| counted.add(&rule));
+        counted
+    }
+}
+
+/// A count under way, and the last one.
+#[derive(Debug)]
+pub(super) struct Tally {
+    last: Counted,
+    /// Something changed since the count under way began, or the last one.
+    changed: bool,
+    /// Something changed since how things are was last shown.
+    unshown: bool,
+    running: Option<Running>,
+    next: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    counted: Counted,
+    after: Option<Arc<Nlri>>,
+    spent: Duration,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Tally { last: Counted::default(), changed: true, unshown: true, running: None, next: Instant::now() }
+    }
+}
+
+impl Tally {
+    /// Rules may have changed.
+    pub(super) fn changed(&mut self) {
+        (self.changed, self.unshown) = (true, true);
+    }
+
+    /// Whether there is something new to show.
+    pub(super) const fn is_unshown(&self) -> bool {
+        self.unshown
+    }
+
+    /// It is shown.
+    pub(super) fn shown(&mut self) {
+        self.unshown = false;
+    }
+
+    /// When to go on.
+    pub(super) fn deadline(&self, engine: &Engine) -> Option<Instant> {
+        (engine.rule_count() > FEW && (self.running.is_some() || self.changed)).then_some(self.next)
+    }
+
+    /// Goes on, if it is time.
+    pub(super) fn step(&mut self, engine: &Engine) {
+        let began = Instant::now();
+        if self.deadline(engine).is_none_or(|next| next > began) {
+            return;
+        }
+        let mut running = self.running.take().unwrap_or_else(|| {
+            self.changed = false;
+            Running::default()
+        });
+        let after = running.after.take();
+        for (index, rule) in engine.rules_after(after.as_ref()).enumerate() {
+            running.counted.add(&rule);
+            if index % 128 == 127 && began.elapsed() >= STEP {
+                running.spent += began.elapsed();
+                running.after = Some(Arc::clone(rule.nlri()));
+                self.running = Some(running);
+                return;
+            }
+        }
+        running.spent += began.elapsed();
+        self.last = running.counted;
+        self.unshown = true;
+        self.next = Instant::now() + PAUSE.max(running.spent * 10);
+    }
+
+    fn counted(&self, engine: &Engine) -> Counted {
+        if engine.rule_count() <= FEW { Counted::all(engine) } else { self.last.clone() }
+    }
+}
+
+impl Controller {
+    /// Rules by state and stale rules by peer.
+    pub(super) fn counted(&self) -> Counted {
+        self.tally.counted(&self.engine)
+    }
+}

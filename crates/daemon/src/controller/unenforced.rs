@@ -1,0 +1,61 @@
+//! Rules that are announced and not enforced: told in the log and in the history when that happens, and by `status` as long as it lasts.
+
+use super::{Controller, Subject};
+use crate::events::{About, Kind};
+use crate::net::PeerId;
+use engine::state::RuleState;
+use flowspec::Nlri;
+use std::sync::Arc;
+
+/// States of rules that are not enforced and will not be without somebody's doing.
+const UNENFORCED: [&str; 5] = ["refused", "guarded", "infeasible", "over-capacity", "failed"];
+
+impl Controller {
+    /// Tells of the rules that the latest decisions left out.
+    pub(super) fn tell_rejected(&mut self) {
+        let engine::Rejected { rules, more } = self.engine.take_newly_rejected();
+        for nlri in &rules {
+            self.tell_unenforced(nlri);
+        }
+        if more > 0 {
+            let rules = rules.len() as u64 + more;
+            tracing::warn!(rules, "many rules are not enforced; `floodgate status` counts them");
+            self.history.record(Kind::NotEnforced, About::words(format!("{rules} rules at once are not enforced")));
+        }
+    }
+
+    /// Whether the data plane has already refused the rule, so that there is nothing new to tell.
+    pub(super) fn is_known_trouble(&self, nlri: &Arc<Nlri>) -> bool {
+        let state = self.engine.rule(nlri).map(|rule| rule.state());
+        matches!(state, Some(RuleState::OverCapacity(_) | RuleState::Failed(_)))
+    }
+
+    /// Tells that a rule is not enforced, and why, unless there are too many of those.
+    pub(super) fn tell_unenforced(&mut self, nlri: &Arc<Nlri>) {
+        let Some(rule) = self.engine.rule(nlri) else { return };
+        let state = rule.state();
+        let Some(reason) = state.reason().filter(|_| UNENFORCED.contains(&state.name())) else { return };
+        let peer =
+            rule.paths().find(|path| Arc::ptr_eq(path.route, rule.route())).map_or(super::LOCAL, |path| path.peer);
+        let text = rule.rule().to_string();
+        if !self.admit(PeerId(peer.0), Subject::NotInForce, state.name()) {
+            return;
+        }
+        let (peer, id) = (self.origin(peer), nlri.id().to_string());
+        tracing::info!(peer, id, rule = text, reason, "{}", state.name());
+        let message = Some(format!("{}: {reason}", state.name()));
+        self.history.record(Kind::NotEnforced, About { peer: Some(peer), id: Some(id), rule: Some(text), message });
+    }
+
+    /// What `status` warns of.
+    pub(super) fn unenforced_warning(counted: &super::tally::Counted) -> Option<String> {
+        let known = counted.states.iter().map(|(name, count)| (*name, *count));
+        let counts: Vec<_> = known.filter(|(name, count)| *count > 0 && UNENFORCED.contains(name)).collect();
+        let (first, _) = counts.first()?;
+        let total: u64 = counts.iter().map(|(_, count)| count).sum();
+        let kinds: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let rules = if total == 1 { "rule is" } else { "rules are" };
+        let kinds = kinds.join(", ");
+        Some(format!("{total} {rules} announced and not enforced: {kinds}; `floodgate rules {first}` says why"))
+    }
+}

@@ -1,0 +1,179 @@
+//! What BGP says, in the engine's words.
+
+use bgp::{AfiSafi, AsPath, Origin, StandardCommunity};
+use engine::import_policy::{self, ActionSet, FirstAs, ImportPolicy, InterfaceSets, OnExcess};
+use config::{ActionKind, BGP_PORT, Config, Port, Validation};
+use engine::protection::{Protection, Traffic};
+use engine::route::{AsPathFacts, PathFacts};
+use engine::{Route, RouteFamily};
+use ipnet::IpNet;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+/// The route of an announcement; one for all NLRIs that came with the same attributes. `None` if its actions cannot be read, which the
+/// session has already treated as a withdrawal.
+pub(crate) fn route(announced: &bgp::Announced) -> Option<Arc<Route>> {
+    let bgp::Announced { attributes, next_hop, route_loop, .. } = announced;
+    let facts = PathFacts {
+        origin: match attributes.origin {
+            Origin::Igp => engine::route::Origin::Igp,
+            Origin::Egp => engine::route::Origin::Egp,
+            Origin::Incomplete => engine::route::Origin::Incomplete,
+        },
+        as_path: as_path(&attributes.as_path),
+        local_pref: attributes.local_pref,
+        med: attributes.med,
+        originator: attributes.originator_id,
+        cluster_list_length: u32::try_from(attributes.cluster_list.len()).unwrap_or(u32::MAX),
+        no_llgr: attributes.has_community(StandardCommunity::NO_LLGR),
+        llgr_stale: attributes.has_community(StandardCommunity::LLGR_STALE),
+        route_loop: route_loop.map(|route_loop| match route_loop {
+            bgp::RouteLoop::OwnAs(asn) => engine::route::RouteLoop::OwnAs(asn),
+            bgp::RouteLoop::Originator(id) => engine::route::RouteLoop::Originator(id),
+            bgp::RouteLoop::Cluster(id) => engine::route::RouteLoop::Cluster(id),
+        }),
+    };
+    Some(Arc::new(Route { actions: attributes.actions().ok()?, next_hop: *next_hop, facts }))
+}
+
+fn as_path(path: &AsPath) -> AsPathFacts {
+    AsPathFacts {
+        length: u32::try_from(path.length()).unwrap_or(u32::MAX),
+        leftmost: path.leftmost(),
+        internal: path.is_local(),
+    }
+}
+
+/// The family, in the engine's words.
+pub(crate) const fn family(family: AfiSafi) -> RouteFamily {
+    match family {
+        AfiSafi::Ipv4Unicast | AfiSafi::Ipv6Unicast => RouteFamily::Unicast(family.version()),
+        AfiSafi::Flow(flow) => RouteFamily::Flow(flow),
+    }
+}
+
+/// What the configuration lets a peer do, in the engine's words.
+///
+/// `external`: it is in another AS.
+pub(crate) fn policy(peer: &config::Peer, external: bool) -> ImportPolicy {
+    let allow = &peer.allow;
+    ImportPolicy {
+        destinations: allow.destinations.iter().copied().collect(),
+        shortest_v4: allow.shortest_prefix_v4,
+        shortest_v6: allow.shortest_prefix_v6,
+        without_destination: allow.without_destination,
+        actions: match allow.actions.is_empty() {
+            true => ActionSet::ALL,
+            false => allow.actions.iter().map(|kind| permission(*kind)).collect(),
+        },
+        redirect_to: (external || !allow.redirect_to.is_empty()).then(|| allow.redirect_to.iter().copied().collect()),
+        first_as: match (external, peer.route_server) {
+            (false, _) => FirstAs::Any,
+            (true, true) => FirstAs::Some,
+            (true, false) => FirstAs::Is(peer.asn),
+        },
+        unknown_actions: allow.unknown_actions == config::UnknownActions::Accept,
+        interface_sets: match allow.interface_sets {
+            config::InterfaceSets::Refuse => InterfaceSets::Refuse,
+            config::InterfaceSets::Ignore => InterfaceSets::Ignore,
+        },
+        validate: allow.validation == Validation::Rfc9117,
+        max_rules: Some(u64::from(peer.max_rules)),
+        on_excess: match peer.on_excess {
+            config::OnExcess::Warn => OnExcess::Warn,
+            config::OnExcess::Ignore => OnExcess::Ignore,
+            config::OnExcess::Close => OnExcess::Close,
+        },
+        max_lifetime: allow.max_lifetime.map(|age| age.0.as_secs().max(1)),
+    }
+}
+
+const fn permission(kind: ActionKind) -> import_policy::ActionKind {
+    match kind {
+        ActionKind::Accept => import_policy::ActionKind::Accept,
+        ActionKind::Discard => import_policy::ActionKind::Discard,
+        ActionKind::Rate => import_policy::ActionKind::Rate,
+        ActionKind::Mark => import_policy::ActionKind::Mark,
+        ActionKind::Redirect => import_policy::ActionKind::Redirect,
+        ActionKind::Sample => import_policy::ActionKind::Sample,
+        ActionKind::Continue => import_policy::ActionKind::Continue,
+    }
+}
+
+/// Multicast groups that no router forwards: where routing protocols speak to their neighbours.
+const LINK_GROUPS: [IpNet; 2] = [
+    IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 24),
+    IpNet::new_assert(IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0)), 16),
+];
+
+/// What stays reachable: the BGP sessions, and what `[protect]` names.
+pub fn protection(config: &Config, addresses: &BTreeSet<IpAddr>) -> Protection {
+    let mut protection = Protection::default();
+    for peer in &config.peers {
+        // The peer may have connected to our port, or we to its.
+        let ours = config.router.listen.iter().flatten().map(|listen| listen.bgp().port());
+        let ports: BTreeSet<u16> = ours.chain([peer.port, BGP_PORT]).collect();
+        for port in ports {
+            protection.session(peer.address, peer.source, port);
+        }
+    }
+    for net in &config.protect.prefixes {
+        protection.destination(*net);
+    }
+    for net in &config.protect.sources {
+        protection.source(*net);
+    }
+    let ports = config.protect.ports.iter().map(|port| {
+        let Port { protocol, port: number } = port.what;
+        (Traffic::Port { protocol, port: number }, port.from)
+    });
+    let sessions = config.protect.sessions.iter().map(|port| {
+        let Port { protocol, port: number } = port.what;
+        (Traffic::Session { protocol, port: number }, port.from)
+    });
+    for (traffic, from) in ports.chain(sessions) {
+        addresses.iter().for_each(|own| protection.traffic(traffic, (*own).into(), from));
+    }
+    for protocol in &config.protect.protocols {
+        let own = addresses.iter().map(|own| IpNet::from(*own));
+        own.chain(LINK_GROUPS).for_each(|to| protection.traffic(Traffic::Protocol(protocol.what.0), to, protocol.from));
+    }
+    for preset in &config.protect.presets {
+        protection.preset(preset.what.0, addresses, preset.from);
+    }
+    protection
+}
+
+/// What no rule touches, a sentence for each line of the configuration: not each of some thousand pairs of an address and a port.
+pub(crate) fn protected(config: &Config, addresses: &BTreeSet<IpAddr>) -> Vec<String> {
+    let protect = &config.protect;
+    let from = |from: Option<IpNet>| from.map(|net| format!(" from {net}")).unwrap_or_default();
+    let own = match addresses.len() {
+        1 => "the address of this machine".to_owned(),
+        count => format!("the {count} addresses of this machine"),
+    };
+    let mut lines = vec![flowspec::Exemption::NeighborDiscovery.to_string()];
+    if !config.peers.is_empty() {
+        let names: Vec<&str> = config.peers.iter().map(|peer| peer.name.as_str()).take(8).collect();
+        let more = if config.peers.len() > names.len() { ", ..." } else { "" };
+        lines.push(format!("the BGP sessions with {}{more}", names.join(", ")));
+    }
+    lines.extend(protect.presets.iter().map(|preset| {
+        let what = preset.what.0;
+        format!("{}{}: {}", what.name, from(preset.from), what.about)
+    }));
+    let port = |port: Port| Traffic::Port { protocol: port.protocol, port: port.port };
+    let session = |port: Port| Traffic::Session { protocol: port.protocol, port: port.port };
+    lines.extend(protect.ports.iter().map(|it| format!("{}{} to {own}", port(it.what), from(it.from))));
+    lines.extend(protect.sessions.iter().map(|it| format!("{}{} to {own}", session(it.what), from(it.from))));
+    lines.extend(
+        protect
+            .protocols
+            .iter()
+            .map(|it| format!("{}{} to {own} and to groups of the link", Traffic::Protocol(it.what.0), from(it.from))),
+    );
+    lines.extend(protect.prefixes.iter().map(|net| format!("packets to {net}")));
+    lines.extend(protect.sources.iter().map(|net| format!("packets from {net}")));
+    lines
+}

@@ -1,0 +1,167 @@
+//! Where routes come from: BGP sessions of our own, or those of the ExaBGP that started us.
+
+use crate::exabgp_input::{Neighbors, Request};
+use crate::net::{PeerId, SocketError};
+use crate::peers::{Changes, Peers};
+use anyhow::{Context, Result};
+use config::Config;
+use config::DEFAULT_FILE;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The part of the daemon that is not the same in `floodgate run` and `floodgate exabgp`.
+pub(crate) enum Front {
+    /// `floodgate run`.
+    Bgp(Box<Peers>),
+    /// `floodgate exabgp`.
+    Exabgp(Box<Neighbors>),
+}
+
+impl Front {
+    /// The configuration with what is not in the file.
+    pub(crate) fn complete(&self, config: Config) -> Config {
+        match self {
+            Front::Bgp(_) => config,
+            Front::Exabgp(neighbors) => neighbors.complete(config),
+        }
+    }
+
+    /// The number of each peer, in the order of the configuration.
+    pub(crate) fn ids(&mut self, config: &Config) -> Vec<PeerId> {
+        match self {
+            Front::Bgp(peers) => peers.ids(config),
+            Front::Exabgp(neighbors) => neighbors.ids(config),
+        }
+    }
+
+    /// Opens the listening sockets.
+    ///
+    /// # Errors
+    /// One could not be opened.
+    pub(crate) fn listen(&mut self, config: &Config) -> Result<(), SocketError> {
+        match self {
+            Front::Bgp(peers) => peers.listen(config),
+            Front::Exabgp(_) => Ok(()),
+        }
+    }
+
+    /// Where BGP connections are taken.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        match self {
+            Front::Bgp(peers) => peers.addresses(),
+            Front::Exabgp(_) => Vec::new(),
+        }
+    }
+
+    /// Brings the sessions to what is configured.
+    pub(crate) async fn apply(&mut self, config: &Config, ids: &[PeerId]) -> Changes {
+        match self {
+            Front::Bgp(peers) => peers.apply(config, ids).await,
+            Front::Exabgp(_) => Changes::default(),
+        }
+    }
+
+    /// The configuration was changed, and all have been told.
+    pub(crate) fn changed(&self) {
+        match self {
+            Front::Bgp(_) => {}
+            Front::Exabgp(neighbors) => neighbors.changed(),
+        }
+    }
+
+    /// Starts sessions again that ended unasked.
+    pub(crate) async fn revive(&mut self) {
+        match self {
+            Front::Bgp(peers) => peers.revive().await,
+            Front::Exabgp(_) => {}
+        }
+    }
+
+    /// Ends one session.
+    pub(crate) async fn reset(&self, peer: PeerId, subcode: bgp::CeaseSubcode) {
+        match self {
+            Front::Bgp(peers) => peers.reset(peer, subcode).await,
+            Front::Exabgp(_) => tracing::warn!("on-excess = \"close\": ExaBGP's sessions are not ours to close"),
+        }
+    }
+
+    /// Ends all sessions.
+    pub(crate) async fn stop(&mut self, keep: bool) {
+        match self {
+            Front::Bgp(peers) => peers.stop(keep).await,
+            Front::Exabgp(_) => {}
+        }
+    }
+
+    /// What the front end asks; without end where it asks nothing. `None` when it will ask no more.
+    pub(crate) async fn request(&mut self) -> Option<Request> {
+        match self {
+            Front::Bgp(_) => std::future::pending().await,
+            Front::Exabgp(neighbors) => neighbors.request().await,
+        }
+    }
+}
+
+/// Where the configuration is from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// A file.
+    File(PathBuf),
+    /// What counts for `floodgate exabgp` when it was told of no file: the usual one if it is there, otherwise what is built in.
+    Usual,
+}
+
+impl Source {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(crate) fn load(&self) -> Result<Config, config::ConfigError> {
+        match self {
+            Source::File(path) => Config::load(path),
+            Source::Usual => match self.file() {
+                Some(path) => Config::load(path),
+                None => Ok(crate::exabgp_input::built_in()),
+            },
+        }
+    }
+
+    /// The file that counts now.
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Source::File(path) => Some(path),
+            Source::Usual => Some(Path::new(DEFAULT_FILE)).filter(|path| path.exists()),
+        }
+    }
+
+    /// The text of the file, for what differs from another; nothing where there is none.
+    pub(crate) fn text(&self) -> String {
+        self.file().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::File(path) => path.display().fmt(f),
+            Source::Usual => match self.file() {
+                Some(path) => path.display().fmt(f),
+                None => f.write_str("built-in"),
+            },
+        }
+    }
+}
+
+/// Starts to read ExaBGP's lines.
+///
+/// # Errors
+/// There are no more threads.
+pub(crate) fn exabgp(
+    core: tokio::sync::mpsc::Sender<crate::net::FromPeer>,
+    remembered: &[crate::state_file::Remembered],
+    config: &Config,
+) -> Result<Front> {
+    let successor = crate::exabgp_input::successor_file(&config.api.socket);
+    let neighbors = Neighbors::start(core, remembered, successor).context("cannot read ExaBGP's lines")?;
+    Ok(Front::Exabgp(Box::new(neighbors)))
+}

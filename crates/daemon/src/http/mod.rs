@@ -1,0 +1,28 @@
+//! HTTP for people's tools and programs: over the Unix socket, and over TCP where the configuration says so.
+//!
+//! | | |
+//! |---|---|
+//! | `GET /healthz` | 200 while decisions are made and applied |
+//! | `GET /metrics` | Prometheus |
+//! | `GET /v1/status`, `/v1/peers` | one object, an array |
+//! | `GET /v1/rules?filter=WORDS` | one object a line, in enforcement order |
+//! | `GET /v1/history?count=N` | an array, oldest first |
+//! | `GET /v1/events` | server-sent events |
+//! | `GET /v1/samples` | server-sent events: sampled packets |
+//! | `POST /v1/announce` | `{"rule":TEXT,"for":"10m"}` |
+//! | `POST /v1/withdraw` | `{"rule":TEXT-OR-ID}` |
+//! | `POST /v1/explain` | `{"packet":HEX}` |
+//! | `POST /v1/pause` | nothing, or `{"for":"30m"}` |
+//! | `POST /v1/resume`, `/v1/clear`, `/v1/reload` | no body |
+//!
+//! An error is `{"error":{"message":TEXT}}`.
+
+mod body;
+mod limits;
+mod listen;
+mod patient;
+mod routes;
+mod serve;
+
+pub use listen::ApiListeners;
+pub use routes::{ApiState, Reload, Shown, router};

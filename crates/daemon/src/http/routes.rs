@@ -1,0 +1,454 @@
+//! The requests, one function each.
+
+use super::body;
+use super::limits::STREAMS;
+use super::listen::Transport;
+use super::serve::Caller;
+use crate::command::{Command, Overview, Paused, RuleFilter, Which};
+use crate::events::Event;
+use crate::samples::Heard;
+use crate::state_file::Saved;
+use api::hex::parse_hex;
+use api::{AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest, PauseRequest, RuleView, WithdrawRequest};
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::sse::{KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use config::Age;
+use flowspec::Nlri;
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
+
+/// A request to read the configuration again; the answer says what changed, or what is wrong with the file.
+pub type Reload = oneshot::Sender<Result<String, String>>;
+
+/// What the requests need.
+#[derive(Clone, Debug)]
+pub struct ApiState {
+    /// The task that decides.
+    pub commands: mpsc::Sender<Command>,
+    /// The task that owns the configuration.
+    pub reload: mpsc::Sender<Reload>,
+    /// Room for connections that stay open; each transport has its own.
+    streams: Arc<Semaphore>,
+    /// How things were a moment ago.
+    shown: Option<watch::Receiver<Shown>>,
+}
+
+/// What is shown while the answer takes long.
+pub type Shown = Option<Arc<Overview>>;
+
+/// How long a look waits to be answered with how things are, not how they were, where there are many rules.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// How long a change may take before the answer says that it is under way.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the disk may take before the answer says that it did not follow.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The service for one transport.
+pub fn router(state: ApiState, transport: Transport) -> Router {
+    let state = ApiState { streams: Arc::new(Semaphore::new(STREAMS)), ..state };
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
+        .route("/v1/status", get(status))
+        .route("/v1/peers", get(peers))
+        .route("/v1/rules", get(rules))
+        .route("/v1/history", get(history))
+        .route("/v1/events", get(events))
+        .route("/v1/samples", get(samples))
+        .route("/v1/announce", post(announce))
+        .route("/v1/withdraw", post(withdraw))
+        .route("/v1/explain", post(explain))
+        .route("/v1/pause", post(pause))
+        .route("/v1/resume", post(resume))
+        .route("/v1/clear", post(clear))
+        .route("/v1/reload", post(reload))
+        .fallback(async || Failure::new(StatusCode::NOT_FOUND, "no such path; see the list in the manual"))
+        .layer(middleware::from_fn_with_state(transport, authorize))
+        .layer(middleware::from_fn(body::whole))
+        .layer(middleware::map_response(one_kind_of_error))
+        .with_state(state)
+}
+
+/// Over TCP, what is not a look takes the token. (Explaining a packet changes nothing, but is a POST: it takes the token too.)
+async fn authorize(State(transport): State<Transport>, request: Request, next: Next) -> Response {
+    let harmless = request.method() == Method::GET || request.method() == Method::HEAD;
+    let refusal = match &transport {
+        Transport::Unix => None,
+        Transport::Tcp(_) if harmless => None,
+        Transport::Tcp(None) => Some((StatusCode::FORBIDDEN, "read-only: no token is configured for TCP")),
+        Transport::Tcp(Some(token)) => {
+            let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
+            let fits = same(shown.as_bytes(), token.as_bytes());
+            (!fits).then_some((StatusCode::UNAUTHORIZED, "this takes the header `Authorization: Bearer TOKEN`"))
+        }
+    };
+    if let Some((status, message)) = refusal {
+        return Failure::new(status, message).into_response();
+    }
+    if !harmless && request.uri().path() != "/v1/explain" {
+        let by = request.extensions().get::<Caller>().map_or_else(|| "?".to_owned(), ToString::to_string);
+        tracing::info!(by, request = request.uri().path(), "asked to change something");
+    }
+    next.run(request).await
+}
+
+/// Longest error of the HTTP library that is passed on.
+const LONGEST_WORDS: usize = 4096;
+
+/// Errors that the HTTP library tells in text of its own, or not at all, in the form of all others.
+async fn one_kind_of_error(response: Response) -> Response {
+    let status = response.status();
+    let json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    if json || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let words = axum::body::to_bytes(response.into_body(), LONGEST_WORDS).await.unwrap_or_default();
+    let words = String::from_utf8_lossy(&words);
+    let words = if words.is_empty() { status.canonical_reason().unwrap_or("error") } else { &words };
+    Failure::new(status, words).into_response()
+}
+
+/// Compares in a time that does not tell how much was right.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+}
+
+/// A request that was not fulfilled.
+pub(super) struct Failure(StatusCode, String);
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Failure(status, message.into())
+    }
+
+    pub(super) fn bad(message: impl ToString) -> Self {
+        Failure(StatusCode::BAD_REQUEST, message.to_string())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, Json(ErrorBody { error: ErrorMessage { message: self.1 } })).into_response()
+    }
+}
+
+impl ApiState {
+    /// With these two.
+    pub fn new(commands: mpsc::Sender<Command>, reload: mpsc::Sender<Reload>) -> Self {
+        ApiState { commands, reload, streams: Arc::new(Semaphore::new(STREAMS)), shown: None }
+    }
+
+    /// With what is shown where the answer would take long.
+    pub fn showing(self, shown: watch::Receiver<Shown>) -> Self {
+        ApiState { shown: Some(shown), ..self }
+    }
+
+    /// How things are, or, while decisions are made on many rules, how they were a moment ago.
+    async fn overview(&self) -> Result<Overview, Failure> {
+        let shown = self.shown.as_ref().and_then(|shown| shown.borrow().clone());
+        let Some(shown) = shown.filter(|shown| shown.many) else {
+            return self.ask(Command::Overview).await;
+        };
+        match tokio::time::timeout(GLANCE, self.ask(Command::Overview)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // It may have been renewed meanwhile.
+                let newer = self.shown.as_ref().and_then(|shown| shown.borrow().clone());
+                Ok(Overview::clone(&newer.unwrap_or(shown)))
+            }
+        }
+    }
+
+    /// Room for one more connection that stays open.
+    fn stream(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let full = |_| {
+            Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("{STREAMS} already follow events or samples here"))
+        };
+        Arc::clone(&self.streams).try_acquire_owned().map_err(full)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
+        let stopping = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
+        let (answer, reply) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| stopping())?;
+        reply.await.map_err(|_| stopping())
+    }
+}
+
+async fn healthz(State(state): State<ApiState>) -> Result<&'static str, Failure> {
+    let late = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "no decisions are made");
+    let status = tokio::time::timeout(Duration::from_secs(2), state.ask(Command::Status)).await.map_err(late)??;
+    match status.dataplane_error.or(status.unfiltered).or(status.state_error) {
+        None => Ok("ok\n"),
+        Some(error) => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, error)),
+    }
+}
+
+async fn metrics(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
+    let Overview { status, peers, .. } = state.overview().await?;
+    let text = crate::metrics::render(&status, &peers)
+        .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text))
+}
+
+async fn status(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
+    Ok(Json(state.overview().await?.status))
+}
+
+async fn peers(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
+    Ok(Json(state.overview().await?.peers))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RulesQuery {
+    #[serde(default)]
+    filter: String,
+}
+
+/// Streams: a reader that does not read has no more than a few parts in memory.
+async fn rules(State(state): State<ApiState>, Query(query): Query<RulesQuery>) -> Response {
+    let filter = RuleFilter::parse(&query.filter);
+    let (chunks, body) = mpsc::channel::<Result<Bytes, &'static str>>(2);
+    tokio::spawn(async move {
+        let mut after = None;
+        loop {
+            let next = state.ask(|answer| Command::Rules { filter: filter.clone(), after, answer }).await;
+            let Ok((rules, more)) = next else {
+                // The connection is cut: a list that just ended would look complete.
+                let _ = chunks.send(Err("the daemon is stopping")).await;
+                return;
+            };
+            let mut lines = Vec::with_capacity(rules.len() * 256);
+            for rule in &rules {
+                if serde_json::to_writer(&mut lines, rule).is_ok() {
+                    lines.push(b'\n');
+                }
+            }
+            if !lines.is_empty() && chunks.send(Ok(lines.into())).await.is_err() {
+                return;
+            }
+            after = more;
+            if after.is_none() {
+                return;
+            }
+        }
+    });
+    let body = Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(body));
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HistoryQuery {
+    #[serde(default = "hundred")]
+    count: usize,
+}
+
+const fn hundred() -> usize {
+    100
+}
+
+async fn history(State(state): State<ApiState>, Query(query): Query<HistoryQuery>) -> Result<Response, Failure> {
+    let events = state.ask(|answer| Command::History(query.count, answer)).await?;
+    Ok(Json(events.iter().map(|event| &**event).collect::<Vec<&Event>>()).into_response())
+}
+
+async fn events(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
+    let place = state.stream()?;
+    let watcher = state.ask(Command::Watch).await?;
+    let stream = futures_util::stream::unfold((watcher, place), async |(mut watcher, place)| {
+        let item = match watcher.recv().await {
+            Ok(event) => axum::response::sse::Event::default().id(event.number.to_string()).json_data(&*event),
+            // The reader was too slow: it learns how much it missed.
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                Ok(axum::response::sse::Event::default().event("missed").data(missed.to_string()))
+            }
+            Err(broadcast::error::RecvError::Closed) => return None,
+        };
+        Some((item, (watcher, place)))
+    });
+    Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
+}
+
+/// Packets as they are sampled. An `event: lost` tells how many found no room before they were read, `missed` how many this reader was too
+/// slow for.
+async fn samples(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
+    let place = state.stream()?;
+    let samples = state.ask(Command::Samples).await?.map_err(|why| Failure::new(StatusCode::CONFLICT, why))?;
+    let failed = |error: std::io::Error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    let listener = samples.listen().map_err(failed)?;
+    let stream = futures_util::stream::unfold((listener, place), async |(mut listener, place)| {
+        let event = axum::response::sse::Event::default();
+        let item = match listener.recv().await {
+            Ok(Heard::Sample(sample)) => event.json_data(&*sample),
+            Ok(Heard::Lost(count)) => Ok(event.event("lost").data(count.to_string())),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Ok(event.event("missed").data(missed.to_string())),
+            Err(broadcast::error::RecvError::Closed) => return None,
+        };
+        Some((item, (listener, place)))
+    });
+    Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
+}
+
+async fn announce(State(state): State<ApiState>, Json(request): Json<AnnounceRequest>) -> Result<Json<Done>, Failure> {
+    let (rule, notes) = api::rule_text::parse(&request.rule).map_err(Failure::bad)?;
+    let lifetime = request.lifetime.as_deref().map(Age::lifetime).transpose().map_err(Failure::bad)?;
+    let lifetime = lifetime.map(|age| age.0);
+    let nlri = Arc::new(rule.nlri.clone());
+    let (id, saved) = state.ask(|answer| Command::Announce { rule: Box::new(rule), lifetime, answer }).await?;
+    let view = settled(&state, &nlri).await?;
+    on_disk(saved).await?;
+    let message = match &view {
+        Some(RuleView { id, state, reason: Some(reason), .. }) => format!("{id} is {state}: {reason}"),
+        Some(RuleView { id, state, .. }) => format!("{id} is {state}"),
+        None => format!("{id} was withdrawn again"),
+    };
+    let message = notes.iter().fold(message, |message, note| format!("{message}; note: {note}"));
+    Ok(Json(Done { message, rule: view }))
+}
+
+/// The rule once the data plane has dealt with it, or as it is when patience ends.
+async fn settled(state: &ApiState, nlri: &Arc<Nlri>) -> Result<Option<RuleView>, Failure> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let view = state.ask(|answer| Command::Rule(Arc::clone(nlri), answer)).await?;
+        let pending = view.as_ref().is_some_and(|view| view.state == "pending");
+        if !pending || tokio::time::Instant::now() >= deadline {
+            return Ok(view);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+async fn withdraw(State(state): State<ApiState>, Json(request): Json<WithdrawRequest>) -> Result<Json<Done>, Failure> {
+    let text = request.rule.trim();
+    let rule = match text.parse() {
+        Ok(id) => Which::Id(id),
+        Err(_) => Which::Nlri(Box::new(api::rule_text::parse_match(text).map_err(Failure::bad)?)),
+    };
+    let outcome = state.ask(|answer| Command::Withdraw { rule, answer }).await?;
+    let (text, saved) = outcome.map_err(|why| Failure::new(StatusCode::NOT_FOUND, why))?;
+    on_disk(saved).await?;
+    Ok(Json(Done { message: format!("withdrawn: {text}"), rule: None }))
+}
+
+async fn explain(
+    State(state): State<ApiState>,
+    Json(request): Json<ExplainRequest>,
+) -> Result<impl IntoResponse, Failure> {
+    let packet = parse_hex(&request.packet).map_err(Failure::bad)?;
+    let explanation = state.ask(|answer| Command::Explain(packet, answer)).await?;
+    Ok(Json(explanation.map_err(Failure::bad)?))
+}
+
+/// What somebody is told is done outlives a crash.
+async fn on_disk(saved: Option<Saved>) -> Result<(), Failure> {
+    let Some(saved) = saved else { return Ok(()) };
+    let failed = |why: &str| {
+        let words = format!("it is done, but would not outlive a restart: {why}");
+        Failure::new(StatusCode::INSUFFICIENT_STORAGE, words)
+    };
+    match tokio::time::timeout(DISK_PATIENCE, saved).await {
+        Ok(Ok(outcome)) => outcome.map_err(|why| failed(&why)),
+        Ok(Err(_)) => Err(failed("the state file is written no more")),
+        Err(_) => Err(failed("the disk has not taken it yet")),
+    }
+}
+
+/// Waits until filtering is as it was asked for, and will be after a restart.
+async fn followed(outcome: Paused) -> Result<(bool, Option<String>), Failure> {
+    if let Some(applied) = outcome.applied {
+        let stopping = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
+        applied.await.map_err(stopping)?.map_err(|words| {
+            Failure::new(StatusCode::BAD_GATEWAY, format!("the data plane did not follow yet: {words}"))
+        })?;
+    }
+    on_disk(outcome.saved).await?;
+    Ok((outcome.changed, outcome.until))
+}
+
+async fn pause(State(state): State<ApiState>, body: Bytes) -> Result<Json<Done>, Failure> {
+    let request: PauseRequest = match body.trim_ascii() {
+        b"" => PauseRequest::default(),
+        body => serde_json::from_slice(body).map_err(Failure::bad)?,
+    };
+    let lifetime = request.lifetime.as_deref().map(Age::lifetime).transpose().map_err(Failure::bad)?;
+    let lifetime = lifetime.map(|age| age.0);
+    let (changed, until) = followed(state.ask(|answer| Command::Pause { lifetime, answer }).await?).await?;
+    let message = match (changed, until) {
+        (true, None) => "paused: nothing is filtered until `floodgate resume`".to_owned(),
+        (true, Some(end)) => format!("paused: nothing is filtered until {end}, or `floodgate resume`"),
+        (false, None) => "already paused, until `floodgate resume`".to_owned(),
+        (false, Some(end)) => format!("already paused, until {end} or `floodgate resume`"),
+    };
+    Ok(Json(Done { message, rule: None }))
+}
+
+async fn resume(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
+    let (changed, _) = followed(state.ask(Command::Resume).await?).await?;
+    let message = if changed { "resumed: filtering is back" } else { "was not paused" };
+    Ok(Json(Done { message: message.to_owned(), rule: None }))
+}
+
+async fn clear(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
+    let (count, saved) = state.ask(Command::Clear).await?;
+    on_disk(saved).await?;
+    Ok(Json(Done { message: format!("{} withdrawn", api::rule_text::counted(count, "local rule")), rule: None }))
+}
+
+async fn reload(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
+    let stopping = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
+    let (answer, reply) = oneshot::channel();
+    state.reload.send(answer).await.map_err(|_| stopping())?;
+    let message = reply.await.map_err(|_| stopping())?.map_err(Failure::bad)?;
+    Ok(Json(Done { message, rule: None }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    /// What a reader of all rules gets from an engine that answers so many requests and then is gone.
+    async fn list(pages: usize) -> Result<Bytes, axum::Error> {
+        let (commands, mut inbox) = mpsc::channel(1);
+        let (reload, _reloads) = mpsc::channel(1);
+        let engine = async move {
+            for page in 0..pages {
+                let Some(Command::Rules { answer, .. }) = inbox.recv().await else { return };
+                let rule: flowspec::Rule = format!("dst 192.0.2.{page}/32 then discard").parse().unwrap();
+                let view = RuleView { text: rule.to_string(), ..RuleView::default() };
+                let more = (page < 2).then(|| Arc::new(rule.nlri));
+                answer.send((vec![view], more)).unwrap();
+            }
+        };
+        let query = RulesQuery { filter: String::new() };
+        // It answers while the list is read: parts that nobody reads yet hold up the next request.
+        tokio::spawn(engine);
+        let response = rules(State(ApiState::new(commands, reload)), Query(query)).await;
+        axum::body::to_bytes(response.into_body(), usize::MAX).await
+    }
+
+    #[tokio::test]
+    async fn a_list_that_ends_early_is_an_error_to_its_reader() {
+        let whole = list(3).await.unwrap();
+        assert_eq!(whole.iter().filter(|octet| **octet == b'\n').count(), 3);
+        for pages in 0..3 {
+            assert!(list(pages).await.is_err(), "{pages} pages look complete");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! `floodgate run`, and `floodgate exabgp`, which has ExaBGP in the place of the peer tasks.
+//!
+//! ```text
+//!              main thread (tokio)                      thread "engine"                     thread "dataplane"
+//!   TCP ⇄ peer tasks ──────FromPeer──────▶ core: RIBs, guard, table, plan ──Order──▶ apply: nftables, ...
+//!   API ⇄ requests   ──────Command──────▶        state file, history      ◀─Report──
+//!   signals, reload, supervisor ──Change─▶
+//! ```
+//!
+//! Nothing waits for what is to its right, except that a full queue of updates stops the reading of more from that peer: keepalives go on.
+
+#![warn(clippy::print_stdout, clippy::print_stderr)] // They panic when the reader went away.
+
+mod apply;
+mod clock;
+mod command;
+mod controller;
+mod convert;
+mod descriptors;
+mod events;
+mod exabgp_input;
+mod front;
+mod http;
+pub mod interfaces;
+mod locks;
+mod logging;
+mod metrics;
+pub mod net;
+mod peer_table;
+mod peers;
+mod retention;
+mod samples;
+pub mod state_file;
+mod supervisor;
+
+pub use clock::{ClockMark, WallTrust};
+pub use convert::protection;
+pub use supervisor::{run, run_exabgp};

@@ -1,0 +1,196 @@
+//! One daemon for each thing that only one may have: the state file, the API's socket, and what is filtered with. Locks come before anything
+//! is read, opened or changed, so a second start touches nothing of the first.
+//!
+//! A lock is a file that is locked (flock), not one that is there: a daemon that was killed holds none.
+
+use anyhow::{Context, Result, bail};
+use config::{Backend, Config};
+use nix::fcntl::{Flock, FlockArg};
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Where the locks are, for all daemons of the machine: in memory, so that a full disk keeps nobody from starting.
+const DIRECTORY: &str = "/run/floodgate";
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The locks of a daemon, by file.
+#[derive(Debug, Default)]
+pub(crate) struct Locks(BTreeMap<PathBuf, Flock<File>>);
+
+impl Locks {
+    /// Takes the locks that the configuration needs and that are not held yet; waits so long for a daemon that is about to end.
+    ///
+    /// # Errors
+    /// Another daemon has one of them; which. None that was not held before is then.
+    pub(crate) fn take(&mut self, config: &Config, patience: Duration) -> Result<()> {
+        let end = Instant::now() + patience;
+        let mut taken = Locks::default();
+        for (path, what) in needed(config)? {
+            if self.0.contains_key(&path) {
+                continue;
+            }
+            loop {
+                match lock(&path) {
+                    Ok(Ok(lock)) => drop(taken.0.insert(path, lock)),
+                    Ok(Err(_)) if Instant::now() < end => {
+                        std::thread::sleep(PAUSE);
+                        continue;
+                    }
+                    Ok(Err(pid)) => bail!("another floodgate{pid} {what}; stop it first"),
+                    // To filter is worth more than to know that nobody else does.
+                    Err(error) => tracing::warn!(%error, "cannot lock {}", path.display()),
+                }
+                break;
+            }
+        }
+        self.0.append(&mut taken.0);
+        Ok(())
+    }
+
+    /// Gives back what the configuration does not need any longer.
+    pub(crate) fn give_back(&mut self, config: &Config) {
+        let Ok(needed) = needed(config) else { return };
+        let gone = self.0.extract_if(.., |path, _| needed.iter().all(|(needed, _)| needed != path));
+        drop(Locks(gone.collect()));
+    }
+}
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        // While they are held, so that nobody's else's is removed.
+        self.0.keys().for_each(|path| drop(std::fs::remove_file(path)));
+    }
+}
+
+/// The files, and what a daemon does that has them.
+fn needed(config: &Config) -> Result<Vec<(PathBuf, String)>> {
+    let (state, socket) = (&config.state.file, &config.api.socket);
+    // Where it is to be, nothing may be yet.
+    if let Some(parent) = socket.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    }
+    let directory = directory(socket);
+    let mut needed = vec![(format!("socket-{}", identity(socket)), format!("answers on {}", socket.display()))];
+    if !state.as_os_str().is_empty() {
+        needed.push((format!("state-{}", identity(state)), format!("has the state file {}", state.display())));
+    }
+    needed.extend(data_plane(config)?);
+    Ok(needed.into_iter().map(|(name, what)| (directory.join(name + ".lock"), what)).collect())
+}
+
+/// A name for what is filtered with, the same for all who filter with it, and in words.
+fn data_plane(config: &Config) -> Result<Option<(String, String)>> {
+    Ok(match config.dataplane.backend {
+        Backend::None => None,
+        Backend::Nftables => {
+            let namespace =
+                std::fs::metadata("/proc/thread-self/ns/net").context("cannot look at the network namespace")?;
+            let name = format!("nftables-{}", namespace.ino());
+            Some((name, "filters with nftables in this network namespace".to_owned()))
+        }
+        Backend::Xdp => {
+            let pins = &config.dataplane.xdp.directory;
+            let what = format!("filters with XDP and has its pins in {}", pins.display());
+            Some((format!("xdp-{}", identity(pins)), what))
+        }
+        Backend::Cumulus => {
+            let policies = &config.dataplane.cumulus.policy_directory;
+            Some((format!("cumulus-{}", identity(policies)), format!("has its policies in {}", policies.display())))
+        }
+    })
+}
+
+/// The same path may be another directory in another mount namespace.
+fn identity(path: &Path) -> String {
+    let parent = path.parent().unwrap_or(path);
+    let device = std::fs::metadata(parent).map_or(0, |metadata| metadata.dev());
+    let mut hasher = DefaultHasher::new();
+    (device, std::fs::canonicalize(parent).unwrap_or_else(|_| parent.to_owned()), path.file_name()).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Where all daemons find the locks of data planes; for who may not write there, beside the socket.
+fn directory(socket: &Path) -> PathBuf {
+    let directory = Path::new(DIRECTORY);
+    let _ = DirBuilder::new().mode(0o755).create(directory);
+    match nix::unistd::access(directory, nix::unistd::AccessFlags::W_OK) {
+        Ok(()) => directory.to_owned(),
+        Err(_) => socket.parent().unwrap_or(Path::new("/")).to_owned(),
+    }
+}
+
+/// The lock; or who has it, in words.
+fn lock(path: &Path) -> io::Result<Result<Flock<File>, String>> {
+    loop {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut lock) => {
+                // Whoever had it last may have removed the name meanwhile: then it is no lock of anything.
+                let named = std::fs::metadata(path).map(|there| (there.dev(), there.ino())).ok();
+                let ours = lock.metadata().map(|ours| (ours.dev(), ours.ino()))?;
+                if named != Some(ours) {
+                    continue;
+                }
+                lock.set_len(0)?;
+                lock.rewind()?;
+                // Only to be told to others: on a full disk it is done without.
+                let _ = write!(lock, "{}", std::process::id());
+                return Ok(Ok(lock));
+            }
+            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+                let mut text = String::new();
+                let _ = (&mut file).take(20).read_to_string(&mut text);
+                let pid = text.trim().parse::<u32>().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+                return Ok(Err(pid));
+            }
+            Err((_, errno)) => return Err(errno.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_once_and_by_nobody_after_its_holder() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.lock");
+        // Left by a daemon that was killed.
+        std::fs::write(&path, "1").unwrap();
+        let held = lock(&path).unwrap().unwrap();
+        assert_eq!(lock(&path).unwrap().unwrap_err(), format!(" (pid {})", std::process::id()));
+        let locks = Locks([(path.clone(), held)].into());
+        drop(locks);
+        assert!(!path.exists());
+        lock(&path).unwrap().unwrap();
+    }
+
+    #[test]
+    fn only_one_of_many_gets_it_while_names_come_and_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let holders = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..300 {
+                        if let Ok(held) = lock(&path).unwrap() {
+                            assert_eq!(holders.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                            holders.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                            drop(Locks([(path.clone(), held)].into()));
+                        }
+                    }
+                });
+            }
+        });
+    }
+}

@@ -1,0 +1,114 @@
+//! Which routes outlive a session, for how long, and what confirms or ends them (RFC 4724, RFC 7313, RFC 8538): what sessions tell, in
+//! terms of the engine. Without a clock of its own, so that whole nights pass in a test.
+
+use crate::convert;
+use crate::peer_table::PeerEntry;
+use bgp::{AfiSafi, CeaseSubcode, DownReason, Negotiated, NotificationCode, StaleFamily};
+use config::StaleUntil;
+use engine::{Engine, PeerId, Retention, Timestamp};
+
+/// One peer, and what its session does to its routes.
+pub(crate) struct PeerRoutes<'a> {
+    pub(crate) engine: &'a mut Engine,
+    pub(crate) entry: &'a mut PeerEntry,
+    /// Seconds within which a peer is to have sent everything (`[state] stale-time`).
+    pub(crate) stale_time: u64,
+    pub(crate) now: Timestamp,
+}
+
+/// What became of the begin or end of a route refresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refresh {
+    /// It counts.
+    Taken,
+    /// A begin before the End-of-RIB of its family, or an end without a begin: ignored (RFC 7313 §4).
+    Ignored,
+}
+
+/// Whether a session ends by our own doing: its routes then stay for as long as its return may take, whatever the peer offered.
+pub(crate) fn is_ours(reason: &DownReason) -> bool {
+    matches!(reason, DownReason::Sent(notification) if notification.code == NotificationCode::Cease(CeaseSubcode::ConfigurationChange))
+}
+
+impl PeerRoutes<'_> {
+    fn id(&self) -> PeerId {
+        PeerId(self.entry.id.0)
+    }
+
+    /// The session is up. `restored`: rules of the last run wait for this peer.
+    pub(crate) fn established(&mut self, negotiated: Negotiated, restored: bool) {
+        let id = self.id();
+        if self.entry.negotiated.is_some() {
+            // The session before ended without a word, as when its task was stuck.
+            self.lost(&[], true);
+        }
+        self.engine.peer_up(id, negotiated.peer_id);
+        let waits = restored
+            || !self.entry.config.hold_on_loss.0.is_zero()
+            || self.entry.config.stale_until == StaleUntil::EndOfRib;
+        let by = self.now.plus(self.stale_time);
+        for family in AfiSafi::ALL {
+            // A family that is spoken no more is never confirmed.
+            if negotiated.families.contains(family) && (waits || negotiated.preserved(family)) {
+                self.engine.start_end_of_rib_timer(id, convert::family(family), by);
+            } else {
+                self.engine.delete_stale(id, convert::family(family));
+            }
+        }
+        self.entry.up(negotiated);
+    }
+
+    /// The session is lost. `ours`: by our own doing. Until when its routes stay at most; `None` if they go.
+    pub(crate) fn lost(&mut self, graceful: &[StaleFamily], ours: bool) -> Option<Timestamp> {
+        let retention = self.retention(graceful, ours);
+        self.engine.peer_down(self.id(), &retention, self.now);
+        retention.iter().filter_map(|r| r.long_lived_until.max(r.until)).max()
+    }
+
+    /// The peer has sent all routes of a family: what it did not send is withdrawn.
+    pub(crate) fn end_of_rib(&mut self, family: AfiSafi) {
+        self.entry.synchronized.insert(family);
+        self.engine.end_of_rib(self.id(), convert::family(family));
+    }
+
+    /// The peer begins to send all routes of a family again.
+    pub(crate) fn begin_refresh(&mut self, family: AfiSafi) -> Refresh {
+        let graceful = self.entry.negotiated.as_ref().is_some_and(|negotiated| negotiated.graceful_restart().is_some());
+        if graceful && !self.entry.synchronized.contains(family) {
+            return Refresh::Ignored;
+        }
+        self.engine.begin_refresh(self.id(), convert::family(family), self.now.plus(self.stale_time));
+        Refresh::Taken
+    }
+
+    /// The peer has sent all routes of a family again.
+    pub(crate) fn end_refresh(&mut self, family: AfiSafi) -> Refresh {
+        match self.engine.end_refresh(self.id(), convert::family(family)) {
+            true => Refresh::Taken,
+            false => Refresh::Ignored,
+        }
+    }
+
+    /// For each family: what the operator says (`hold-on-loss`) and what was negotiated (graceful restart), the longer of the two. Unicast
+    /// routes are kept like rules, which are validated against them.
+    fn retention(&self, graceful: &[StaleFamily], ours: bool) -> Vec<Retention> {
+        let Some(negotiated) = &self.entry.negotiated else { return Vec::new() };
+        let hold = self.entry.config.hold_on_loss.0.as_secs();
+        let retention = |family| {
+            let graceful = graceful.iter().find(|stale| stale.family == family);
+            let restart = graceful.map_or(0, |stale| u64::from(stale.restart_time));
+            let long_lived = graceful.map_or(0, |stale| u64::from(stale.long_lived));
+            let until = restart.max(hold).max(if ours { self.stale_time } else { 0 });
+            (until > 0 || long_lived > 0).then(|| Retention {
+                family: convert::family(family),
+                until: (until > 0).then(|| self.now.plus(until)),
+                long_lived_until: (long_lived > 0).then(|| self.now.plus(until).plus(long_lived)),
+                renews: hold > 0,
+            })
+        };
+        negotiated.families.iter().filter_map(retention).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,487 @@
+//! Nights on a virtual clock: losses, restarts, refreshes, collisions and notifications, and what must still be dropped after each.
+//!
+//! Two real state machines with a network between them, and the engine behind one of them. The peer announces rules by number.
+
+#[path = "../../../bgp/tests/pair/mod.rs"]
+mod pair;
+
+use super::*;
+use crate::net;
+use crate::peer_table::PeerTable;
+use bgp::{CeaseSubcode, Destination, Event, FamilyNumbers, GracefulRestart, Output, PeerConfig, RefreshKind};
+use config::Config;
+use engine::EngineConfig;
+use engine::capability::Capabilities;
+use engine::plan::Applied;
+use pair::{A, B, Pair, V4, Wire, cease, config, discard, rule};
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+/// Seconds for which the peer asks its routes to be kept.
+const RESTART_TIME: u16 = 120;
+/// `[state] stale-time`.
+const STALE_TIME: u64 = 180;
+const ID: net::PeerId = net::PeerId(1);
+
+/// What the peer offers.
+#[derive(Clone, Copy, Debug)]
+enum Offer {
+    /// No graceful restart.
+    Nothing,
+    /// The capability without families, as BIRD sends it by default: it will not restart gracefully, and helps others.
+    Aware,
+    /// Graceful restart, with these bits of the N and F flags.
+    Graceful { n: bool, f: bool },
+}
+
+/// As BIRD and GoBGP do.
+const PLAIN: Offer = Offer::Graceful { n: false, f: false };
+/// As of RFC 8538.
+const WITH_N: Offer = Offer::Graceful { n: true, f: false };
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// The peer announces these rules.
+    Feed(Range<u32>),
+    EndOfRib,
+    /// The peer begins, or ends, to send all again.
+    Begin,
+    End,
+    /// The TCP connection breaks, and there is no way for another.
+    Cut,
+    /// There is one again; until the session is up.
+    Back,
+    /// What the peer sends is lost, until our hold timer has expired. Nothing gets through then.
+    Choke,
+    /// The peer ends the session with this NOTIFICATION.
+    Theirs(CeaseSubcode),
+    /// We do.
+    Ours(CeaseSubcode),
+    /// These octets come as the body of an UPDATE.
+    Raw(&'static [u8]),
+    /// The peer's program dies and starts again, unnoticed until it connects.
+    Reborn,
+    /// The same, and it is only seen that it connects.
+    Knock,
+    Wait(u64),
+    /// So many rules are in force, and so many of them are stale.
+    Dropped(usize, usize),
+}
+
+use Step::*;
+
+struct Night {
+    pair: Pair,
+    engine: Engine,
+    table: PeerTable,
+}
+
+impl Night {
+    fn new(offer: Offer, settings: &str) -> Self {
+        let text = format!(
+            "[router]\nas = 65001\nid = \"192.0.2.1\"\n[[peer]]\nname = \"b\"\naddress = \"192.0.2.2\"\nas = 65002\n{settings}\n"
+        );
+        let file = Config::parse(&text, Path::new("night")).unwrap();
+        let mut table = PeerTable::default();
+        table.configure(&file, &[ID]);
+        let peer = engine::PeerConfig {
+            address: Some(file.peers[0].address),
+            external: true,
+            policy: Some(convert::policy(&file.peers[0], true)),
+        };
+        let engine = Engine::new(EngineConfig {
+            capabilities: Capabilities::everything("none"),
+            protection: Default::default(),
+            peers: [(PeerId(ID.0), peer)].into(),
+            monitor: false,
+        });
+        let graceful = |notification, preserved, restart_time| {
+            let families = vec![(FamilyNumbers::from(V4), preserved)];
+            Some(GracefulRestart { restarted: false, notification, restart_time, families })
+        };
+        // Ours as of `peers.rs`.
+        let ours = PeerConfig { graceful_restart: graceful(true, false, 120), ..config(65001, 1) };
+        let theirs = match offer {
+            Offer::Nothing => None,
+            Offer::Aware => {
+                graceful(false, false, RESTART_TIME).map(|restart| GracefulRestart { families: vec![], ..restart })
+            }
+            Offer::Graceful { n, f } => graceful(n, f, RESTART_TIME),
+        };
+        let theirs = PeerConfig { graceful_restart: theirs, ..config(65002, 2) };
+        let mut night = Night { pair: Pair::new(ours, theirs), engine, table };
+        night.pair.start_both();
+        night.up();
+        night
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(1000 + (self.pair.now - self.pair.start).as_secs())
+    }
+
+    /// The clock runs on, and the engine hears of everything in that second.
+    fn second(&mut self) {
+        self.pair.run(Duration::from_secs(1));
+        self.hear();
+        let now = self.now();
+        self.engine.expire(now);
+    }
+
+    fn hear(&mut self) {
+        for output in self.pair.take(A) {
+            let now = self.now();
+            let entry = self.table.get_mut(ID).unwrap();
+            let mut routes = PeerRoutes { engine: &mut self.engine, entry, stale_time: STALE_TIME, now };
+            match output {
+                Output::Established(negotiated) => routes.established(*negotiated, false),
+                Output::Down(down) => {
+                    routes.lost(&down.graceful, is_ours(&down.reason));
+                    routes.entry.down(String::new());
+                }
+                Output::EndOfRib(family) => routes.end_of_rib(family),
+                Output::RouteRefresh { family, kind: RefreshKind::Begin } => drop(routes.begin_refresh(family)),
+                Output::RouteRefresh { family, kind: RefreshKind::End } => drop(routes.end_refresh(family)),
+                Output::Update(update) => {
+                    assert!(update.withdrawn.is_empty());
+                    for group in update.announced {
+                        let route = convert::route(&group).unwrap();
+                        for key in group.routes {
+                            let Destination::Flow(nlri) = key.destination else { panic!("unicast") };
+                            self.engine.announce(PeerId(ID.0), nlri, None, route.clone(), now, None);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        while self.engine.next_transaction().is_some() {
+            self.engine.applied(&Applied::default());
+        }
+    }
+
+    fn up(&mut self) {
+        for _ in 0..300 {
+            if self.pair.both_up() {
+                return self.second();
+            }
+            self.second();
+        }
+        panic!("no session");
+    }
+
+    fn down(&mut self) {
+        for _ in 0..300 {
+            if self.table.get(ID).unwrap().negotiated.is_none() {
+                return;
+            }
+            self.second();
+        }
+        panic!("the session lives");
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Feed(rules) => {
+                for number in rules.clone() {
+                    self.pair.sessions[B].announce(rule(number), None, discard()).expect("a session");
+                }
+            }
+            EndOfRib => self.pair.sessions[B].end_of_rib(V4).unwrap(),
+            Begin => self.pair.sessions[B].route_refresh(V4, RefreshKind::Begin).unwrap(),
+            End => self.pair.sessions[B].route_refresh(V4, RefreshKind::End).unwrap(),
+            Cut => {
+                self.pair.unreachable = true;
+                self.pair.break_connections();
+            }
+            Back => {
+                self.pair.unreachable = false;
+                self.pair.wire = [Wire::Carries; 2];
+                return self.up();
+            }
+            Choke => {
+                self.pair.wire = [Wire::Swallows; 2];
+                self.pair.unreachable = true;
+                return self.down();
+            }
+            Theirs(subcode) => {
+                self.pair.unreachable = true;
+                self.pair.handle(B, Event::Reset(cease(*subcode, "")));
+            }
+            Ours(subcode) => {
+                self.pair.unreachable = true;
+                self.pair.handle(A, Event::Reset(cease(*subcode, "")));
+            }
+            Raw(body) => {
+                let length = (19 + body.len() as u16).to_be_bytes();
+                self.pair.unreachable = true;
+                self.pair.inject(A, &[&[0xff; 16], &length[..], &[2], body].concat());
+            }
+            Reborn => {
+                self.pair.restart(B);
+                return self.up();
+            }
+            Knock => {
+                self.pair.restart(B);
+                (0..10).for_each(|_| self.second());
+            }
+            Wait(seconds) => (0..*seconds).for_each(|_| self.second()),
+            Dropped(..) => {}
+        }
+        self.pair.pump();
+        self.second();
+    }
+
+    /// Rules that the data plane has, and how many of them are shown as stale.
+    fn dropped(&self) -> (usize, usize) {
+        let stale = self.engine.rules().filter(|rule| rule.state().name() == "stale").count();
+        (self.engine.full().rules.len(), stale)
+    }
+}
+
+/// An NLRI whose length goes beyond its attribute.
+const OVERRUN: &[u8] = &[0, 0, 0, 11, 0x80, 14, 8, 0, 1, 133, 0, 0, 9, 1, 0];
+
+const HOLD: &str = "hold-on-loss = \"10m\"";
+const BY_THE_LETTER: &str = "stale-until = \"f-bit\"";
+
+fn nights() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
+    let full = || vec![Feed(0..200), EndOfRib, Dropped(200, 0)];
+    let then = |steps: &[Step]| [full(), steps.to_vec()].concat();
+    let mut nights = vec![
+        ("nothing keeps the rules", Offer::Nothing, "", then(&[Cut, Dropped(0, 0)])),
+        (
+            "lost and back with all",
+            PLAIN,
+            "",
+            then(&[Cut, Dropped(200, 200), Back, Feed(0..200), EndOfRib, Dropped(200, 0)]),
+        ),
+        (
+            "F bit clear: End-of-RIB decides",
+            PLAIN,
+            "",
+            then(&[Cut, Back, Dropped(200, 200), Feed(0..50), Dropped(200, 150), EndOfRib, Dropped(50, 0)]),
+        ),
+        ("F bit clear, by the letter", PLAIN, BY_THE_LETTER, then(&[Cut, Dropped(200, 200), Back, Dropped(0, 0)])),
+        (
+            "F bit set, by the letter",
+            Offer::Graceful { n: false, f: true },
+            BY_THE_LETTER,
+            then(&[Cut, Back, Dropped(200, 200), Feed(0..9), EndOfRib, Dropped(9, 0)]),
+        ),
+        ("not back in time", PLAIN, "", then(&[Cut, Wait(100), Dropped(200, 200), Wait(30), Dropped(0, 0)])),
+        (
+            "back in the last moment, and no End-of-RIB",
+            PLAIN,
+            "",
+            then(&[Cut, Wait(100), Back, Feed(0..50), Wait(150), Dropped(200, 150), Wait(40), Dropped(50, 0)]),
+        ),
+        (
+            "lost again before End-of-RIB",
+            PLAIN,
+            "",
+            then(&[
+                Cut,
+                Back,
+                Feed(0..50),
+                Dropped(200, 150),
+                Cut,
+                Dropped(200, 200),
+                Back,
+                Feed(0..60),
+                Dropped(200, 140),
+            ]),
+        ),
+        (
+            "lost again: what was stale keeps its deadline, what was sent again has one of its own",
+            PLAIN,
+            "",
+            // Back after some seconds: the old ones may stay for 180 s from then. The new ones 120 s from the second loss.
+            then(&[
+                Cut,
+                Back,
+                Wait(150),
+                Feed(0..50),
+                Cut,
+                Wait(10),
+                Dropped(200, 200),
+                Wait(40),
+                Dropped(50, 50),
+                Wait(80),
+                Dropped(0, 0),
+            ]),
+        ),
+        (
+            "a session that flaps does not move the deadline of what is never sent again",
+            PLAIN,
+            "",
+            then(&[
+                Cut,
+                Back,
+                Wait(50),
+                Cut,
+                Back,
+                Wait(50),
+                Cut,
+                Back,
+                Wait(20),
+                Dropped(200, 200),
+                Wait(100),
+                Dropped(0, 0),
+            ]),
+        ),
+        (
+            "hold-on-loss counts from the latest loss",
+            Offer::Nothing,
+            HOLD,
+            then(&[Cut, Wait(500), Back, Feed(0..50), Cut, Wait(500), Dropped(200, 200), Wait(150), Dropped(0, 0)]),
+        ),
+        (
+            "hold-on-loss, back, and End-of-RIB",
+            Offer::Nothing,
+            HOLD,
+            then(&[Cut, Back, Dropped(200, 200), Feed(0..50), EndOfRib, Dropped(50, 0)]),
+        ),
+        ("a refresh", PLAIN, "", then(&[Begin, Dropped(200, 0), Feed(0..50), Dropped(200, 0), End, Dropped(50, 0)])),
+        (
+            "lost in a refresh",
+            PLAIN,
+            "",
+            then(&[Begin, Feed(0..50), Cut, Dropped(200, 200), Back, Feed(0..200), EndOfRib, Dropped(200, 0)]),
+        ),
+        (
+            "a refresh that never ends",
+            PLAIN,
+            "",
+            then(&[Begin, Feed(0..50), Wait(150), Dropped(200, 0), Wait(40), Dropped(50, 0)]),
+        ),
+        (
+            "a begin within a refresh",
+            PLAIN,
+            "",
+            then(&[
+                Begin,
+                Feed(0..50),
+                Wait(100),
+                Begin,
+                Feed(50..60),
+                Wait(100),
+                Dropped(200, 0),
+                End,
+                Dropped(60, 0),
+            ]),
+        ),
+        ("an end without a begin", PLAIN, "", then(&[End, Dropped(200, 0)])),
+        (
+            "a refresh before End-of-RIB",
+            PLAIN,
+            "",
+            vec![
+                Feed(0..5),
+                Begin,
+                Feed(0..1),
+                End,
+                Dropped(5, 0),
+                EndOfRib,
+                Dropped(5, 0),
+                Begin,
+                Feed(0..2),
+                End,
+                Dropped(2, 0),
+            ],
+        ),
+        (
+            "a refresh before End-of-RIB of the second session",
+            PLAIN,
+            "",
+            then(&[Cut, Back, Begin, Feed(0..5), End, Dropped(200, 195), Feed(5..200), EndOfRib, Dropped(200, 0)]),
+        ),
+        (
+            "a refresh of a peer without graceful restart is a dump of all",
+            Offer::Nothing,
+            HOLD,
+            then(&[Cut, Back, Begin, Feed(0..7), Dropped(200, 193), End, Dropped(7, 0)]),
+        ),
+        ("a choked link, without N bits", PLAIN, "", then(&[Choke, Dropped(200, 200), Back, Dropped(200, 200)])),
+        ("a second connection of a peer that lists no families", Offer::Aware, "", then(&[Knock, Dropped(200, 0)])),
+        ("a second connection of a peer that has nothing", Offer::Nothing, "", then(&[Knock, Dropped(200, 0)])),
+        ("a peer that lists no families is lost", Offer::Aware, "", then(&[Cut, Dropped(0, 0)])),
+        ("a peer that lists no families is lost, held", Offer::Aware, HOLD, then(&[Cut, Back, Dropped(200, 200)])),
+        ("a choked link of a peer that has nothing", Offer::Nothing, "", then(&[Choke, Dropped(0, 0)])),
+        ("a restarted program", PLAIN, "", then(&[Reborn, Dropped(200, 200), Feed(0..200), EndOfRib, Dropped(200, 0)])),
+        (
+            "a restarted program, and again before End-of-RIB",
+            PLAIN,
+            "",
+            then(&[Reborn, Feed(0..50), Reborn, Dropped(200, 200), Feed(0..50), Dropped(200, 150)]),
+        ),
+        (
+            "boundaries lost",
+            PLAIN,
+            "",
+            then(&[Raw(OVERRUN), Dropped(200, 200), Back, Feed(0..200), EndOfRib, Dropped(200, 0)]),
+        ),
+        ("boundaries lost, held", Offer::Nothing, HOLD, then(&[Raw(OVERRUN), Dropped(200, 200)])),
+        ("boundaries lost of a peer that has nothing", Offer::Nothing, "", then(&[Raw(OVERRUN), Dropped(0, 0)])),
+        (
+            "boundaries lost before End-of-RIB",
+            PLAIN,
+            "",
+            then(&[Cut, Back, Feed(0..50), Raw(OVERRUN), Dropped(200, 200)]),
+        ),
+    ];
+    for (name, offer, subcode, kept) in [
+        ("6/4 with both N bits", WITH_N, CeaseSubcode::AdministrativeReset, 200),
+        ("6/6 with both N bits", WITH_N, CeaseSubcode::ConfigurationChange, 200),
+        ("6/8 with both N bits", WITH_N, CeaseSubcode::OutOfResources, 200),
+        ("6/2 as a Hard Reset", WITH_N, CeaseSubcode::AdministrativeShutdown, 0),
+        ("6/4 without", PLAIN, CeaseSubcode::AdministrativeReset, 0),
+        ("6/4 of a peer that has nothing", Offer::Nothing, CeaseSubcode::AdministrativeReset, 0),
+    ] {
+        nights.push((name, offer, "", then(&[Theirs(subcode), Dropped(kept, kept)])));
+        nights.push((name, offer, HOLD, then(&[Theirs(subcode), Dropped(200, 200)])));
+    }
+    for offer in [WITH_N, PLAIN, Offer::Nothing] {
+        let ours = then(&[
+            Ours(CeaseSubcode::ConfigurationChange),
+            Dropped(200, 200),
+            Back,
+            Feed(0..3),
+            EndOfRib,
+            Dropped(3, 0),
+        ]);
+        nights.push(("a changed setting of ours", offer, "", ours));
+        nights.push(("we end it for good", offer, "", then(&[Ours(CeaseSubcode::MaximumPrefixes), Dropped(0, 0)])));
+    }
+    nights.push((
+        "6/4, and lost again before End-of-RIB",
+        WITH_N,
+        "",
+        then(&[
+            Theirs(CeaseSubcode::AdministrativeReset),
+            Back,
+            Feed(0..50),
+            Theirs(CeaseSubcode::AdministrativeReset),
+            Dropped(200, 200),
+        ]),
+    ));
+    nights
+}
+
+#[test]
+fn what_is_still_dropped_after_each_night() {
+    for (name, offer, settings, steps) in nights() {
+        let mut night = Night::new(offer, settings);
+        for (at, step) in steps.iter().enumerate() {
+            if let Dropped(rules, stale) = step {
+                assert_eq!(
+                    night.dropped(),
+                    (*rules, *stale),
+                    "{name} ({offer:?}, {settings}), behind step {at} of {steps:?}"
+                );
+            } else {
+                night.step(step);
+            }
+        }
+    }
+}

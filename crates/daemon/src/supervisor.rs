@@ -1,0 +1,454 @@
+//! The main task: configuration, signals, start and stop.
+
+use crate::clock;
+use crate::command::Command;
+use crate::controller::{self, Change, Controller};
+use crate::exabgp_input::{self, Request};
+use crate::front::{self, Front, Source};
+use crate::http::{self, ApiListeners, ApiState, Reload};
+use crate::interfaces;
+use crate::locks::Locks;
+use crate::logging;
+use crate::net::PeerId;
+use crate::peers::{Changes, Peers};
+use crate::state_file::{self, Loaded};
+use anyhow::{Context, Result, anyhow};
+use config::{Config, OnExit};
+use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How often interfaces and addresses are looked up again.
+const RESCAN: Duration = Duration::from_secs(2);
+
+/// How long a start waits for a daemon that is about to end.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The same under ExaBGP, where the next start asks the one before to end.
+const SUCCESSION: Duration = Duration::from_secs(20);
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// It could not start: the configuration is wrong, an address is taken, a right is missing.
+pub fn run(path: &Path) -> Result<()> {
+    let config = Config::load(path)?;
+    logging::start(&config.log).context("cannot log")?;
+    ended(runtime()?.block_on(async {
+        let mut supervisor = Supervisor::start(Source::File(path.to_owned()), config, false).await?;
+        supervisor.serve().await
+    }))
+}
+
+/// Runs as a process of ExaBGP, until ExaBGP is gone or we are told to stop. Without a file, what is built in counts.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_exabgp(path: Option<&Path>) -> Result<()> {
+    UNDER_EXABGP.store(true, Ordering::Relaxed);
+    let began = std::time::Instant::now();
+    let outcome = try_exabgp(path);
+    if let Err(error) = &outcome
+        && began.elapsed() < exabgp_input::HOLD_OFF
+    {
+        exabgp_input::hold_off(error);
+    }
+    outcome
+}
+
+fn try_exabgp(path: Option<&Path>) -> Result<()> {
+    let source = path.map_or(Source::Usual, |path| Source::File(path.to_owned()));
+    let config = source.load()?;
+    logging::start(&config.log).context("cannot log")?;
+    ended(runtime()?.block_on(async {
+        exabgp_input::wait_for_predecessor(&config.api.socket).await?;
+        let mut supervisor = Supervisor::start(source, config, true).await?;
+        supervisor.serve().await
+    }))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    crate::descriptors::raise();
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
+}
+
+/// What it came to, once the log is written. A log that nobody reads keeps nobody from ending.
+fn ended(outcome: Result<()>) -> Result<()> {
+    if let Err(error) = &outcome
+        && !logging::finish()
+    {
+        tracing::error!("{error:#}");
+        // The error would be printed where the log is stuck.
+        std::process::exit(1);
+    }
+    logging::finish();
+    outcome
+}
+
+struct Supervisor {
+    source: Source,
+    /// As loaded.
+    fresh: Config,
+    /// The text of the file that was loaded.
+    text: String,
+    /// With what the front end adds to it.
+    config: Arc<Config>,
+    surroundings: Surroundings,
+    /// The surroundings could not be seen when they were last looked at.
+    blind: bool,
+    core: mpsc::Sender<Change>,
+    core_ended: oneshot::Receiver<()>,
+    api_state: ApiState,
+    api: ApiListeners,
+    reloads: mpsc::Receiver<Reload>,
+    wishes: mpsc::Receiver<controller::Wish>,
+    front: Front,
+    locks: Locks,
+}
+
+/// What this machine has: it changes without being asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Surroundings {
+    /// Interfaces that are filtered, by name; `None` means all.
+    pub(crate) interfaces: Option<Vec<String>>,
+    /// Patterns that mean no interface now.
+    pub(crate) unmatched: Vec<String>,
+    /// Addresses of this machine.
+    pub(crate) addresses: BTreeSet<IpAddr>,
+}
+
+impl Surroundings {
+    /// As they are now.
+    ///
+    /// # Errors
+    /// The kernel did not tell. To take that for "nothing" would be to protect nothing, or to filter nowhere.
+    fn look(config: &Config) -> Result<Self> {
+        let patterns = &config.dataplane.interfaces;
+        let meant = match patterns.as_slice() {
+            [] => None,
+            patterns => Some(interfaces::resolve(patterns, &interfaces::links().context("cannot list interfaces")?)),
+        };
+        // Plain names are among the names, too, and are looked for by the back end.
+        let unmatched = |meant: &interfaces::Meant| {
+            meant.absent.iter().filter(|absent| !meant.names.contains(absent)).cloned().collect()
+        };
+        let unmatched = meant.as_ref().map(unmatched).unwrap_or_default();
+        let interfaces = meant.map(|meant| meant.names);
+        let addresses = match &config.protect.addresses {
+            Some(addresses) => addresses.iter().copied().collect(),
+            None => interfaces::addresses().context("cannot list the addresses of this machine")?,
+        };
+        Ok(Surroundings { interfaces, unmatched, addresses })
+    }
+}
+
+impl Supervisor {
+    async fn start(source: Source, config: Config, exabgp: bool) -> Result<Self> {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source, "starting");
+        // Neighbours of ExaBGP need not be configured.
+        for advice in config.advice().iter().filter(|_| !exabgp || !config.peers.is_empty()) {
+            tracing::warn!("{advice}");
+        }
+        // What only one may have, before anything is read, opened or changed.
+        make_state_directory(&config);
+        let mut locks = Locks::default();
+        locks.take(&config, if exabgp { SUCCESSION } else { LOCK_PATIENCE })?;
+        let surroundings = Surroundings::look(&config)?;
+        warn_of_vain_patterns(&config);
+        let loaded = remembered(&config);
+        clock::start(loaded.restored.clock);
+        let preserved = loaded.restored.rules() > 0;
+
+        let (from_peers, peer_outputs) = mpsc::channel(64);
+        let (commands, command_queue) = mpsc::channel(64);
+        let (changes, change_queue) = mpsc::channel(16);
+        let (wish, wishes) = mpsc::channel(64);
+        let (shown, showing) = watch::channel(None);
+        let mut front = match exabgp {
+            true => front::exabgp(from_peers, &loaded.restored.remembered, &config)?,
+            false => Front::Bgp(Box::new(Peers::new(from_peers, preserved))),
+        };
+        let fresh = config;
+        let config = Arc::new(front.complete(fresh.clone()));
+        let ids = front.ids(&config);
+        // What can fail comes before anything that packets meet. Who connects already is answered when there is a core.
+        front.listen(&config)?;
+        let (reload, reloads) = mpsc::channel(4);
+        let api_state = ApiState::new(commands, reload).showing(showing);
+        let mut api = ApiListeners::default();
+        open_api(&mut api, &config, &api_state).await?;
+        let core_ended = Controller::spawn(
+            controller::Setup {
+                config: Arc::clone(&config),
+                ids: ids.clone(),
+                surroundings: surroundings.clone(),
+                loaded,
+            },
+            controller::Queues {
+                peers: peer_outputs,
+                commands: command_queue,
+                changes: change_queue,
+                wishes: wish,
+                shown,
+            },
+        )?;
+        front.apply(&config, &ids).await;
+        let _ = changes.send(Change::Listening(front.addresses())).await;
+        Ok(Supervisor {
+            text: source.text(),
+            source,
+            fresh,
+            config,
+            surroundings,
+            blind: false,
+            core: changes,
+            core_ended,
+            api_state,
+            api,
+            reloads,
+            wishes,
+            front,
+            locks,
+        })
+    }
+
+    async fn serve(&mut self) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+        let mut hangup = signal(SignalKind::hangup()).context("signals")?;
+        let mut rescan = tokio::time::interval(RESCAN);
+        rescan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let alive = watchdog_interval();
+        let mut watchdog = tokio::time::interval(alive.unwrap_or(Duration::from_secs(3600)));
+        notify(&[sd_notify::NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => drop(self.reload().await),
+                Some(answer) = self.reloads.recv() => {
+                    let outcome = self.reload().await;
+                    let _ = answer.send(outcome);
+                }
+                Some(wish) = self.wishes.recv() => match wish {
+                    controller::Wish::Reset(peer, subcode) => self.front.reset(peer, subcode).await,
+                },
+                request = self.front.request() => match request {
+                    Some(Request::Introduce(neighbor, answer)) => {
+                        if let Some(who) = self.introduce(&neighbor).await {
+                            let _ = answer.send(who);
+                        }
+                    }
+                    Some(Request::Misread(what)) => drop(self.core.send(Change::Misread(what)).await),
+                    Some(Request::Ended { successor: true }) => {
+                        tracing::info!("the next start takes over");
+                        self.stop(true).await;
+                        return Ok(());
+                    }
+                    Some(Request::Ended { successor: false }) => break,
+                    None => return Err(anyhow!("the reader of ExaBGP's lines stopped unexpectedly; the filters in force stay")),
+                },
+                _ = rescan.tick() => self.rescan().await,
+                _ = watchdog.tick(), if alive.is_some() => self.watchdog(),
+                _ = &mut self.core_ended => return Err(anyhow!("the engine stopped unexpectedly; the filters in force stay")),
+            }
+        }
+        self.stop(self.config.dataplane.on_exit == OnExit::Keep).await;
+        Ok(())
+    }
+
+    /// Makes a neighbour of ExaBGP known to the core. `None` if that has ended.
+    async fn introduce(&mut self, neighbor: &exabgp::Neighbor) -> Option<exabgp_input::Introduced> {
+        let Front::Exabgp(neighbors) = &mut self.front else { return None };
+        if neighbors.learn(neighbor, &self.fresh) {
+            let config = Arc::new(neighbors.complete(self.fresh.clone()));
+            let ids = neighbors.ids(&config);
+            let known = self.config.advice();
+            for advice in config.advice().iter().filter(|advice| !known.contains(advice)) {
+                tracing::warn!("{advice}");
+            }
+            let (told, heard) = oneshot::channel();
+            let change = Change::Peers { config: Arc::clone(&config), ids, done: told };
+            self.core.send(change).await.ok()?;
+            heard.await.ok()?;
+            self.config = config;
+        }
+        neighbors.introduce(neighbor, &self.config)
+    }
+
+    /// Applies a changed file. A bad one changes nothing.
+    async fn reload(&mut self) -> Result<String, String> {
+        if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
+            notify(&[sd_notify::NotifyState::Reloading, now]);
+        }
+        let outcome = self.try_reload().await;
+        match &outcome {
+            Ok(message) => tracing::info!("{message}"),
+            Err(error) => {
+                self.locks.give_back(&self.config);
+                tracing::error!("reload: {error}; nothing was changed");
+                let _ = self.core.send(Change::ReloadFailed(error.clone())).await;
+            }
+        }
+        notify(&[sd_notify::NotifyState::Ready]);
+        outcome
+    }
+
+    async fn try_reload(&mut self) -> Result<String, String> {
+        let text = self.source.text();
+        let fresh = self.source.load().map_err(|error| error.to_string())?;
+        let config = self.front.complete(fresh.clone());
+        if config == *self.config {
+            return Ok("reloaded: nothing changed".to_owned());
+        }
+        // What can fail comes first, and is undone if it does.
+        make_state_directory(&config);
+        self.locks.take(&config, Duration::ZERO).map_err(|error| format!("{error:#}"))?;
+        let surroundings = Surroundings::look(&config).map_err(|error| format!("{error:#}"))?;
+        let opened = match self.front.listen(&config) {
+            Ok(()) => open_api(&mut self.api, &config, &self.api_state).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = opened {
+            let _ = self.front.listen(&self.config);
+            let _ = open_api(&mut self.api, &self.config, &self.api_state).await;
+            return Err(error);
+        }
+        for advice in config.advice() {
+            tracing::warn!("{advice}");
+        }
+        warn_of_vain_patterns(&config);
+        self.surroundings = surroundings;
+        let config = Arc::new(config);
+        let ids: Vec<PeerId> = self.front.ids(&config);
+        // The core learns of new peers before it hears from them, and of policies before they are needed.
+        let (told, heard) = oneshot::channel();
+        let change = Change::Configure {
+            config: Arc::clone(&config),
+            ids: ids.clone(),
+            surroundings: self.surroundings.clone(),
+            done: told,
+        };
+        self.core.send(change).await.map_err(|_| "the engine has stopped".to_owned())?;
+        heard.await.map_err(|_| "the engine has stopped".to_owned())??;
+        let Changes { added, removed, restarted } = self.front.apply(&config, &ids).await;
+        let _ = self.core.send(Change::Listening(self.front.addresses())).await;
+        logging::configure(&config.log);
+        (self.fresh, self.config) = (fresh, config);
+        self.locks.give_back(&self.config);
+        self.front.changed();
+        let text = std::mem::replace(&mut self.text, text);
+        let mut changes = config::differences(&text, &self.text);
+        if changes.is_empty() {
+            changes.push("a secret in a file of its own".to_owned());
+        }
+        let changes = changes.join("; ");
+        Ok(format!("reloaded: {changes} (sessions: {added} added, {removed} removed, {restarted} restarted)"))
+    }
+
+    async fn rescan(&mut self) {
+        self.front.revive().await;
+        let now = match Surroundings::look(&self.config) {
+            Ok(now) => now,
+            Err(error) => {
+                // Said once; what was last seen counts.
+                if !std::mem::replace(&mut self.blind, true) {
+                    tracing::warn!("{error:#}; what was last seen counts");
+                }
+                return;
+            }
+        };
+        self.blind = false;
+        if now != self.surroundings {
+            if now.interfaces != self.surroundings.interfaces {
+                let interfaces = now.interfaces.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ");
+                tracing::info!(interfaces, "filtered interfaces changed");
+            }
+            self.surroundings = now.clone();
+            let _ = self.core.send(Change::Surroundings(now)).await;
+        }
+    }
+
+    /// Tells systemd that we live, if decisions are being made.
+    fn watchdog(&self) {
+        let commands = self.api_state.commands.clone();
+        tokio::spawn(async move {
+            let (answer, reply) = oneshot::channel();
+            if commands.send(Command::Status(answer)).await.is_ok() && reply.await.is_ok() {
+                notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+        });
+    }
+
+    async fn stop(&mut self, keep: bool) {
+        tracing::info!(filters = if keep { "stay" } else { "are removed" }, "stopping");
+        notify(&[sd_notify::NotifyState::Stopping]);
+        // From here on lost sessions mean nothing, so that the rules stay or go as configured and not as sessions end.
+        let _ = self.core.send(Change::Stop { keep }).await;
+        self.front.stop(keep).await;
+        if tokio::time::timeout(Duration::from_secs(20), &mut self.core_ended).await.is_err() {
+            tracing::error!("the data plane did not finish in time");
+        }
+        self.api.close();
+    }
+}
+
+async fn open_api(listeners: &mut ApiListeners, config: &Config, state: &ApiState) -> Result<()> {
+    listeners.set(&config.api, |transport| http::router(state.clone(), transport)).await.map_err(|error| anyhow!(error))
+}
+
+fn warn_of_vain_patterns(config: &Config) {
+    let Ok(links) = interfaces::links() else { return };
+    for pattern in interfaces::resolve(&config.dataplane.interfaces, &links).absent {
+        tracing::warn!(pattern, "no interface has this name yet; nothing is filtered there");
+    }
+}
+
+/// The usual place of the state file is made; any other is somebody's choice, or a slip.
+fn make_state_directory(config: &Config) {
+    let directory = Path::new(config::STATE_DIRECTORY);
+    if config.state.file.parent() == Some(directory)
+        && let Err(error) = DirBuilder::new().mode(0o750).create(directory)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        tracing::error!(%error, "cannot make {}", directory.display());
+    }
+}
+
+/// What an earlier run left in the state file.
+fn remembered(config: &Config) -> Loaded {
+    let path = &config.state.file;
+    if path.as_os_str().is_empty() {
+        return Loaded::default();
+    }
+    let loaded = state_file::load(path);
+    for what in &loaded.wrong {
+        tracing::warn!("{}: {what}", path.display());
+    }
+    loaded
+}
+
+/// systemd, if it is there, started ExaBGP and not us: it is not ours to speak to.
+static UNDER_EXABGP: AtomicBool = AtomicBool::new(false);
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if UNDER_EXABGP.load(Ordering::Relaxed) {
+        return;
+    }
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+/// Half of systemd's patience.
+fn watchdog_interval() -> Option<Duration> {
+    let patience = sd_notify::watchdog_enabled().filter(|_| !UNDER_EXABGP.load(Ordering::Relaxed))?;
+    (!patience.is_zero()).then(|| patience / 2)
+}

@@ -1,0 +1,278 @@
+//! The command line (the stable face of docs/ARCHITECTURE.md).
+
+use crate::live::args::{LiveArgs, LiveCommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use config::Pattern;
+use dataplane::cumulus::{Asic, Release};
+use std::path::PathBuf;
+
+/// BGP FlowSpec enforcement for Linux: takes traffic filters from BGP peers and keeps the data plane dropping exactly that traffic.
+#[derive(Debug, Parser)]
+#[command(name = "floodgate", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Examples:
+  floodgate decode 0b0118c00002038106048119
+  floodgate encode 'dst 192.0.2.1/32 proto udp sport 123 then discard'
+  floodgate explain --rules filters.txt udp 198.51.100.7:123 192.0.2.1:4000
+
+Exit status: 0 done; 1 some input was in error or the answer is no (`status`: nothing is
+filtered); 2 wrong usage; 3 the daemon does not answer.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what FlowSpec octets say: wire to rule
+    #[command(visible_alias = "dec")]
+    Decode(DecodeArgs),
+    /// Write rules as FlowSpec octets: rule text to wire
+    Encode(EncodeArgs),
+    /// Tell which rule decides about a packet, and why the earlier ones did not
+    Explain(ExplainArgs),
+    /// Show what would be installed: verdict and entries per rule; offline, no root
+    Compile(CompileArgs),
+    /// Find out what a switch really takes: a report to send in; takes minutes, installs nothing for good
+    Selftest(SelfTestArgs),
+    /// Run as a process of ExaBGP: its JSON on standard input instead of BGP sessions
+    Exabgp(ExabgpArgs),
+    /// The daemon and the commands that ask it.
+    #[command(flatten)]
+    Live(LiveCommand),
+}
+
+/// FlowSpec families on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FamilyArg {
+    /// AFI 1, SAFI 133
+    Ipv4,
+    /// AFI 2, SAFI 133
+    Ipv6,
+    /// AFI 1, SAFI 134
+    Vpnv4,
+    /// AFI 2, SAFI 134
+    Vpnv6,
+}
+
+impl From<FamilyArg> for flowspec::Family {
+    fn from(family: FamilyArg) -> Self {
+        match family {
+            FamilyArg::Ipv4 => flowspec::Family::Ipv4,
+            FamilyArg::Ipv6 => flowspec::Family::Ipv6,
+            FamilyArg::Vpnv4 => flowspec::Family::Vpnv4,
+            FamilyArg::Vpnv6 => flowspec::Family::Vpnv6,
+        }
+    }
+}
+
+/// Arguments of `decode`.
+#[derive(Debug, Args)]
+#[command(after_help = "HEX may hold blanks, colons and a 0x in front. Octets of an NLRI include its length.
+Whole BGP messages are recognised, also in packets, and in what tcpdump -x, -X and
+-XX, Wireshark, xxd and hexdump -C print: quote it as one argument, or pipe it.
+
+Examples:
+  floodgate decode 0b0118c00002038106048119
+  floodgate decode --family ipv6 0f01200020010db80268412468acf134
+  floodgate decode --community 8006000000000000 800900000000002e
+  floodgate decode --update ffffffffffffffffffffffffffffffff003d02...
+  tcpdump -nr session.pcap -X | floodgate decode -
+  floodgate decode --pcap session.pcap
+  floodgate decode --json - < nlris.txt")]
+pub struct DecodeArgs {
+    /// Family of the NLRIs
+    #[arg(long, value_enum, default_value = "ipv4")]
+    pub family: FamilyArg,
+    /// Each input is BGP messages, or a packet with some
+    #[arg(long, conflicts_with_all = ["community", "family"])]
+    pub update: bool,
+    /// Each input is an extended community of 8 octets, or of 20 octets (attribute 25)
+    #[arg(long, conflicts_with = "family")]
+    pub community: bool,
+    /// The NLRIs have path identifiers (RFC 7911)
+    #[arg(long, conflicts_with = "community")]
+    pub add_path: bool,
+    /// A capture file (pcap or pcapng), `-` for standard input: the BGP messages of all TCP connections in it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["community", "family", "input"])]
+    pub pcap: Option<PathBuf>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Octets in hex; `-` reads one input a line, or dumps, from standard input
+    #[arg(required_unless_present = "pcap", value_name = "HEX")]
+    pub input: Vec<String>,
+}
+
+/// Arguments of `encode`.
+#[derive(Debug, Args)]
+#[command(after_help = "Rule: [ipv4|ipv6] [rd RD] COMPONENT.. [then ACTION..]
+  dst PREFIX, src PREFIX           192.0.2.0/24, 2001:db8::/32; with an offset ::1234:0:0/64-104
+  proto, port, dport, sport, icmp-type, icmp-code, length, dscp, label
+                                   80,443,8000-8080  !=53  >=512&<=1500; a comma is or, & is and, before it
+  tcp-flags, fragment              syn&!ack  any(fin+rst)  is-fragment  !is-fragment
+  actions                          discard, rate 1mbps, rate 1000pps, mark 46, redirect 65000:100,
+                                   redirect 192.0.2.9 [copy], sample, continue, accept
+The words of ExaBGP and GoBGP are taken, too. A line may also be: wire FAMILY NLRI-HEX [COMMUNITY-HEX..]
+
+Examples:
+  floodgate encode 'dst 192.0.2.1/32 proto udp sport 123 then discard'
+  floodgate encode --json - < filters.txt")]
+pub struct EncodeArgs {
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// A rule, quoted as one argument or as bare words; `-` reads one rule a line from standard input
+    #[arg(required = true, value_name = "RULE", allow_hyphen_values = true)]
+    pub rule: Vec<String>,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Words: PROTOCOL SOURCE[:PORT] DESTINATION[:PORT] [FLAGS..]; IPv6 with a port in brackets: [2001:db8::1]:53.
+Flags: syn ack fin rst psh urg ece cwr (tcp), type=N code=N (icmp), length=N, dscp=N, label=N, hop-limit=N, df, first, middle, last (fragment).
+
+Examples:
+  floodgate explain --rules filters.txt udp 198.51.100.7:123 192.0.2.1:4000
+  floodgate explain --rules filters.txt tcp 198.51.100.7:4000 192.0.2.1:80 syn length=60
+  floodgate explain --rules filters.txt --pcap attack.pcap
+  floodgate explain udp 198.51.100.7:123 192.0.2.1:4000
+  floodgate explain --packet 4500001c00010000401166cdc6336407c0000201007b0fa000080000
+
+Without --rules it asks the running daemon."
+)]
+pub struct ExplainArgs {
+    /// Rules file: one rule a line, `#` comments, `wire FAMILY NLRI-HEX [COMMUNITY-HEX..]` lines; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// The running daemon's socket
+    #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = config::DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// A packet in hex: an Ethernet frame, or a bare IP packet
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["pcap", "words"])]
+    pub packet: Option<String>,
+    /// A capture file (pcap or pcapng), `-` for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "words")]
+    pub pcap: Option<PathBuf>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// The packet in words
+    #[arg(value_name = "WORD", required_unless_present_any = ["packet", "pcap"])]
+    pub words: Vec<String>,
+}
+
+impl ExplainArgs {
+    /// How to reach the daemon and how to print.
+    pub(crate) fn live(&self) -> LiveArgs {
+        LiveArgs { socket: self.socket.clone(), json: self.json }
+    }
+}
+
+/// Arguments of `compile`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  floodgate compile --target none --rules filters.txt
+  floodgate compile --target nftables --rules filters.txt --json
+  floodgate compile --target cumulus --asic trident3 --release 4.4 --rules filters.txt
+  floodgate compile --target cumulus --config /etc/floodgate/floodgate.toml --rules filters.txt")]
+pub struct CompileArgs {
+    /// The data plane to compile for
+    #[arg(long, value_enum)]
+    pub target: Target,
+    /// Rules file; standard input without it
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// The switch.
+    #[command(flatten)]
+    pub switch: SwitchArgs,
+}
+
+/// Arguments of `compile --target cumulus`.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "For --target cumulus")]
+pub struct SwitchArgs {
+    /// Take [dataplane] of this configuration
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Release of Cumulus Linux [default: that of this machine, otherwise 5.0]
+    #[arg(long, value_name = "NUMBER")]
+    pub release: Option<Release>,
+    /// The switch's ASIC and TCAM profile, which gives the size of its table [default: spectrum1, the smallest]
+    #[arg(long, value_name = "NAME")]
+    pub asic: Option<Asic>,
+    /// Ports and bonds where packets come in [default: swp*]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub interfaces: Vec<Pattern>,
+    /// Tables are updated in place (acl.non_atomic_update_mode), which gives more room
+    #[arg(long)]
+    pub non_atomic: bool,
+}
+
+/// Arguments of `selftest`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "For a switch that is out of service, as root; some thirty runs of cl-acltool, ten minutes at most. It puts
+61floodgate-selftest.rules into the policy directory, with rules for documentation addresses only (192.0.2.0/24,
+2001:db8::/32), installs it, looks at what came of it, and removes it at the end, also after Ctrl-C. Floodgate itself may run.
+
+Examples:
+  floodgate selftest cumulus > report.txt
+  floodgate selftest cumulus --config /etc/floodgate/floodgate.toml --interfaces swp1,swp2 > report.txt"
+)]
+pub struct SelfTestArgs {
+    /// What is tested
+    #[arg(value_enum, value_name = "BACKEND")]
+    pub backend: SelfTestTarget,
+    /// Take [dataplane] of this configuration
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Ports and bonds where packets come in [default: swp*]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub interfaces: Vec<Pattern>,
+}
+
+/// Data planes that `selftest` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SelfTestTarget {
+    /// Hardware ACLs of a switch with Cumulus Linux
+    Cumulus,
+}
+
+/// Arguments of `exabgp`.
+#[derive(Debug, Args)]
+#[command(after_help = "Started by ExaBGP 4, 5 or 6, whose neighbours are the peers. In exabgp.conf:
+
+  process floodgate { run /usr/local/bin/floodgate exabgp; encoder json; }
+  neighbor 192.0.2.1 {
+      ...
+      family { ipv4 flow; ipv6 flow; }
+      api { processes [ floodgate ]; neighbor-changes; receive { parsed; update; } }
+  }
+
+The log goes to standard error. `floodgate status`, `rules` and the other commands ask it as they ask `floodgate run`.
+It ends when ExaBGP does.")]
+pub struct ExabgpArgs {
+    /// The configuration file; its `peer` tables give neighbours another policy than the default [default:
+    /// /etc/floodgate/floodgate.toml if that is there, otherwise what is built in]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Data planes that `compile` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// A data plane that can do everything
+    None,
+    /// Linux nftables
+    Nftables,
+    /// Hardware ACLs of a switch with Cumulus Linux
+    Cumulus,
+    /// Linux XDP
+    Xdp,
+}

@@ -1,0 +1,268 @@
+//! `floodgate compile`: what a data plane would be given for a rules file, without touching one.
+
+use crate::command_line::{CompileArgs, SwitchArgs, Target};
+use crate::exit_status::{NEGATIVE, OK};
+use crate::output::Output;
+use crate::rules;
+use crate::switch::{self, Protected, Switch};
+use anyhow::{Result, ensure};
+use comfy_table::{Table, presets};
+use dataplane::{cumulus, nftables, xdp};
+use engine::capability::Capabilities;
+use engine::compile::{Verdict, compile_list};
+use engine::import_policy::InterfaceSets;
+use engine::notes::notes;
+use engine::plan::{CompiledRule, Ruleset};
+use flowspec::{Nlri, Rule};
+use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Compiles the rules; `NEGATIVE` when a line was in error, a rule refused, or there is no room for one.
+pub fn run(args: &CompileArgs) -> Result<u8> {
+    let plane = Plane::new(args)?;
+    let mut output = Output::new();
+    let (rules, failed) = rules::load(args.rules.as_deref(), args.json, &mut output)?;
+    let (numbers, rules): (Vec<usize>, Vec<Rule>) =
+        rules.into_iter().map(|numbered| (numbered.index, numbered.rule)).unzip();
+    let capabilities = plane.capabilities();
+    let verdicts = compile_list(&rules, &capabilities);
+    let mut exact: Vec<Arc<CompiledRule>> = Vec::new();
+    let repeats = repeats(&numbers, &rules);
+    for (verdict, repeat) in verdicts.iter().zip(&repeats) {
+        if let (Verdict::Exact(compiled), None) = (verdict, repeat) {
+            exact.push(Arc::new(compiled.clone()));
+        }
+    }
+    let outcome = plane.outcome(exact)?;
+    let lines = || {
+        let rules = numbers.iter().zip(&rules).zip(&verdicts).zip(&repeats);
+        rules.map(|(((&n, rule), verdict), repeat)| match repeat {
+            None => CompiledLine::new(n, rule, verdict, &capabilities, &outcome),
+            Some(repeat) => CompiledLine::repeated(n, rule, repeat),
+        })
+    };
+    let enforceable = lines().filter(|line| line.verdict == EXACT).count();
+    if args.json {
+        lines().try_for_each(|line| output.json(&line))?;
+        output.json(&Program {
+            program: &outcome.program,
+            room: outcome.room.as_ref(),
+            profile: outcome.profile.iter().map(switch::FactView::from).collect(),
+            protected: &outcome.protected,
+        })?;
+    } else {
+        output.line(&table(lines()))?;
+        let entries: u64 = lines().map(|line| line.entries).sum();
+        output.line(&format!("{enforceable} of {} rules can be enforced, with {entries} entries", rules.len()))?;
+        if let Some(room) = &outcome.room {
+            output.line(&room.to_string())?;
+        }
+        if !outcome.failures.is_empty() {
+            output.line(&format!("{} of them have no place in the table", outcome.failures.len()))?;
+        }
+        for line in switch::lines(&outcome.profile, &outcome.protected) {
+            output.line(&line)?;
+        }
+        if !outcome.program.is_empty() {
+            output.line(&format!("\n{}", outcome.program))?;
+        }
+    }
+    output.finish()?;
+    Ok(if failed || enforceable < rules.len() || !outcome.failures.is_empty() { NEGATIVE } else { OK })
+}
+
+/// A rule whose match part an earlier line has. A data plane holds a rule once, as BGP does.
+struct Repeat {
+    /// The number of the rule with that line.
+    of: usize,
+    /// That rule ends the search, so this one would never act.
+    idle: bool,
+}
+
+/// For each of the rules, given in order, whether it repeats one before.
+fn repeats(numbers: &[usize], rules: &[Rule]) -> Vec<Option<Repeat>> {
+    let mut first = 0;
+    let mut ends = false;
+    let mut repeats = Vec::with_capacity(rules.len());
+    for (at, rule) in rules.iter().enumerate() {
+        let repeats_first = at > 0 && rules[first].nlri == rule.nlri;
+        if !repeats_first {
+            (first, ends) = (at, !rule.effect().continues);
+        }
+        repeats.push(repeats_first.then(|| Repeat { of: numbers[first], idle: ends }));
+    }
+    repeats
+}
+
+/// What is compiled for.
+enum Plane {
+    None,
+    Nftables,
+    Cumulus(Box<Switch>),
+    Xdp,
+}
+
+/// What a data plane would make of the rules that it can enforce.
+#[derive(Default)]
+pub(super) struct Outcome {
+    /// In the data plane's own language.
+    pub(super) program: String,
+    /// How full its table is, where it has one.
+    pub(super) room: Option<Room>,
+    /// Rules without a place in it, and why.
+    pub(super) failures: HashMap<Arc<Nlri>, String>,
+    /// What is known of the switch.
+    pub(super) profile: Vec<cumulus::Fact>,
+    /// What is never filtered, as the daemon would have it.
+    pub(super) protected: Vec<Protected>,
+}
+
+/// Entries of a switch's table.
+#[derive(Serialize)]
+pub(super) struct Room {
+    pub(super) asic: &'static str,
+    pub(super) ipv4: Share,
+    pub(super) ipv6: Share,
+}
+
+#[derive(Serialize)]
+pub(super) struct Share {
+    pub(super) entries: u64,
+    pub(super) budget: u64,
+}
+
+impl std::fmt::Display for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Room { asic, ipv4, ipv6 } = self;
+        let (v4, v6) = (ipv4.budget, ipv6.budget);
+        write!(f, "{asic}: {} of {v4} IPv4 entries, {} of {v6} IPv6 entries", ipv4.entries, ipv6.entries)
+    }
+}
+
+impl Plane {
+    fn new(args: &CompileArgs) -> Result<Self> {
+        let SwitchArgs { config, release, asic, interfaces, non_atomic } = &args.switch;
+        let given = config.is_some() || release.is_some() || asic.is_some() || !interfaces.is_empty() || *non_atomic;
+        match args.target {
+            Target::None | Target::Nftables | Target::Xdp => {
+                ensure!(!given, "--config, --release, --asic, --interfaces and --non-atomic are for --target cumulus");
+                Ok(match args.target {
+                    Target::Nftables => Plane::Nftables,
+                    Target::Xdp => Plane::Xdp,
+                    Target::None | Target::Cumulus => Plane::None,
+                })
+            }
+            Target::Cumulus => Ok(Plane::Cumulus(Box::new(Switch::new(&args.switch)?))),
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        match self {
+            Plane::None => Capabilities::everything("none"),
+            Plane::Nftables => nftables::capabilities(),
+            Plane::Cumulus(switch) => cumulus::capabilities(&switch.settings),
+            Plane::Xdp => xdp::capabilities(),
+        }
+    }
+
+    fn outcome(&self, rules: Vec<Arc<CompiledRule>>) -> Result<Outcome> {
+        let rules = Ruleset { protected: Arc::default(), rules };
+        match self {
+            Plane::None => Ok(Outcome::default()),
+            Plane::Nftables => Ok(Outcome { program: nftables::render(&rules), ..Outcome::default() }),
+            Plane::Xdp => Ok(Outcome { program: xdp::render(&rules), ..Outcome::default() }),
+            Plane::Cumulus(switch) => switch.outcome(rules),
+        }
+    }
+}
+
+const EXACT: &str = "exact";
+const REFUSED: &str = "refused";
+
+#[derive(Serialize)]
+struct CompiledLine {
+    rule: usize,
+    id: String,
+    nlri: String,
+    text: String,
+    verdict: &'static str,
+    entries: u64,
+    reason: Option<String>,
+    /// What deserves a look although it is enforced as the RFCs say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+    /// Why it has no place in the data plane's table although it could be enforced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    over_capacity: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Program<'a> {
+    program: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'a Room>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    profile: Vec<switch::FactView<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    protected: &'a [Protected],
+}
+
+impl CompiledLine {
+    fn new(number: usize, rule: &Rule, verdict: &Verdict, capabilities: &Capabilities, outcome: &Outcome) -> Self {
+        let (verdict, entries, reason) = match verdict {
+            Verdict::Exact(compiled) => (EXACT, capabilities.cost.of(&compiled.entries, &compiled.effect), None),
+            Verdict::Refused(refusal) => (REFUSED, 0, Some(refusal.to_string())),
+        };
+        CompiledLine {
+            rule: number,
+            id: rule.nlri.id().to_string(),
+            nlri: wire(&rule.nlri),
+            text: rule.to_string(),
+            verdict,
+            entries,
+            reason,
+            notes: notes(rule, InterfaceSets::Refuse, capabilities),
+            over_capacity: outcome.failures.get(&rule.nlri).cloned(),
+        }
+    }
+
+    fn repeated(number: usize, rule: &Rule, repeat: &Repeat) -> Self {
+        let of = repeat.of;
+        let (verdict, reason) = if repeat.idle {
+            (EXACT, format!("never acts: rule {of} has the same match part and ends the search"))
+        } else {
+            (REFUSED, format!("rule {of} has the same match part, and a data plane holds a rule once"))
+        };
+        CompiledLine {
+            rule: number,
+            id: rule.nlri.id().to_string(),
+            nlri: wire(&rule.nlri),
+            text: rule.to_string(),
+            verdict,
+            entries: 0,
+            reason: Some(reason),
+            notes: Vec::new(),
+            over_capacity: None,
+        }
+    }
+}
+
+fn wire(nlri: &Nlri) -> String {
+    let mut wire = Vec::with_capacity(nlri.wire_len());
+    nlri.encode_to(&mut wire);
+    api::hex::to_hex(&wire)
+}
+
+fn table(lines: impl Iterator<Item = CompiledLine>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["RULE", "ID", "ENTRIES", "TEXT"]);
+    for line in lines {
+        let entries = if line.verdict == REFUSED { "refused".to_owned() } else { line.entries.to_string() };
+        let no_place = line.over_capacity.map(|why| format!("no place in the table: {why}"));
+        let mut text = line.reason.or(no_place).map(|why| format!("{}\n  {why}", line.text)).unwrap_or(line.text);
+        text.extend(line.notes.iter().map(|note| format!("\n  note: {note}")));
+        table.add_row([line.rule.to_string(), line.id, entries, text]);
+    }
+    table.to_string()
+}

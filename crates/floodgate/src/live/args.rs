@@ -1,0 +1,242 @@
+//! The command line of the daemon and of the commands that ask it.
+
+use clap::{Args, Subcommand};
+use config::Age;
+use std::path::PathBuf;
+
+/// The daemon and the commands that ask it.
+#[derive(Debug, Subcommand)]
+pub enum LiveCommand {
+    /// Run the daemon
+    #[command(after_help = "Examples:
+  floodgate run
+  floodgate run -c floodgate.toml")]
+    Run(ConfigArgs),
+    /// Check a configuration file without running anything
+    Check(CheckArgs),
+    /// Show how the running daemon is doing
+    #[command(after_help = "Exit status 1 while nothing is filtered: the data plane failed, filtering is paused, or no
+interface has a configured name.
+
+Examples:
+  floodgate status
+  floodgate status --json | jq .rules")]
+    Status(LiveArgs),
+    /// Show the BGP peers
+    #[command(after_help = "Examples:
+  floodgate peers
+  floodgate peers --json | jq 'select(.state != \"established\") | .name'")]
+    Peers(LiveArgs),
+    /// Show the rules, in enforcement order
+    Rules(RulesArgs),
+    /// Show the busiest rules, again and again
+    Top(TopArgs),
+    /// Show what happens as it happens
+    #[command(after_help = "Examples:
+  floodgate watch
+  floodgate watch --json | jq 'select(.event == \"not-enforced\")'")]
+    Watch(LiveArgs),
+    /// Show packets that rules sampled, as they come
+    Samples(SamplesArgs),
+    /// Show what happened
+    History(HistoryArgs),
+    /// Announce a rule on this machine
+    Announce(AnnounceArgs),
+    /// Withdraw a rule that was announced on this machine
+    Withdraw(WithdrawArgs),
+    /// Take all filtering out, until `resume` or for a time
+    Pause(PauseArgs),
+    /// Put filtering back
+    #[command(after_help = "Examples:
+  floodgate resume")]
+    Resume(LiveArgs),
+    /// Withdraw all rules that were announced on this machine
+    #[command(after_help = "Rules of peers stay.
+
+Examples:
+  floodgate clear")]
+    Clear(LiveArgs),
+    /// Apply a changed configuration file
+    #[command(after_help = "It names each key that changed. A file with a mistake changes nothing.
+
+Examples:
+  floodgate check && floodgate reload")]
+    Reload(LiveArgs),
+}
+
+/// Which configuration.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = config::DEFAULT_FILE)]
+    pub config: PathBuf,
+}
+
+/// Arguments of `check`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Every mistake is told, with its line and column. Exit status: 0 the file is right, 1 it is not.
+
+Examples:
+  floodgate check
+  floodgate check -c floodgate.toml
+  floodgate check -c floodgate.toml --json | jq -r '\"\\(.line): \\(.message)\"'"
+)]
+pub struct CheckArgs {
+    /// Which configuration
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print one JSON object for each mistake
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How to reach the daemon and how to print.
+#[derive(Clone, Debug, Args)]
+pub struct LiveArgs {
+    /// The daemon's socket
+    #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = config::DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `rules`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "FILTER words must all fit: a state (installed, refused, guarded..), a family, a peer or `local`,
+an address or prefix (rules whose destination overlaps), the beginning of an id, or part of the text.
+
+Examples:
+  floodgate rules
+  floodgate rules 192.0.2.1
+  floodgate rules guarded controller
+  floodgate rules --rates 203.0.113.0/24
+  floodgate rules --json | jq .text"
+)]
+pub struct RulesArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// Read the counters twice, a second apart, and show rates
+    #[arg(long)]
+    pub rates: bool,
+    /// Which rules
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+}
+
+/// Arguments of `top`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Keys: p, b, d, t sort by packets, bits or dropped packets a second, or packets in total;
+/ filters, with the words of `floodgate rules`; space pauses; q quits. Without a terminal it
+measures for a second and ends.
+
+Examples:
+  floodgate top
+  floodgate top 203.0.113.0/24
+  floodgate top --json | head -5 | jq '{text, packets_per_second}'")]
+pub struct TopArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// Which rules, as for `rules`
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+}
+
+/// Arguments of `history`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  floodgate history
+  floodgate history -n 1000 --json | jq 'select(.peer == \"controller\")'")]
+pub struct HistoryArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// How many events
+    #[arg(short = 'n', long, default_value_t = 100)]
+    pub count: usize,
+}
+
+/// Arguments of `samples`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Rules with the action `sample` give the first 128 octets of each packet. Losses are told on standard error.
+
+Examples:
+  floodgate samples --count 10
+  floodgate samples --for 1m -w attack.pcap
+  floodgate samples -w - | tcpdump -nr -"
+)]
+pub struct SamplesArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// End after so many packets
+    #[arg(short = 'n', long)]
+    pub count: Option<u64>,
+    /// End after this time, such as 10m
+    #[arg(long = "for", value_name = "TIME")]
+    pub duration: Option<config::Age>,
+    /// Write a capture file (pcap) instead; `-` for standard output
+    #[arg(short = 'w', long = "pcap", value_name = "FILE", conflicts_with = "json")]
+    pub pcap: Option<PathBuf>,
+}
+
+/// Arguments of `announce`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "A rule that takes all packets, the SSH session that it is typed in, or what is sent to this
+machine is asked about on a terminal. In a script the first two need --yes.
+
+Examples:
+  floodgate announce 'dst 192.0.2.1/32 proto udp sport 123 then discard' --for 10m
+  floodgate announce dst 192.0.2.1/32 proto udp then rate 1mbps")]
+pub struct AnnounceArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// How long it lives, such as 10m; without it until it is withdrawn
+    #[arg(long = "for", value_name = "TIME", value_parser = Age::lifetime)]
+    pub lifetime: Option<Age>,
+    /// Ask nothing, whatever the rule takes
+    #[arg(long, short)]
+    pub yes: bool,
+    /// The rule, quoted or as bare words
+    #[arg(required = true, value_name = "RULE")]
+    pub rule: Vec<String>,
+}
+
+/// Arguments of `pause`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "It lasts over restarts of the daemon.
+
+Examples:
+  floodgate pause --for 30m
+  floodgate pause")]
+pub struct PauseArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// For how long, such as 30m; without it until `resume`
+    #[arg(long = "for", value_name = "TIME", value_parser = Age::lifetime)]
+    pub lifetime: Option<Age>,
+}
+
+/// Arguments of `withdraw`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "What a peer announces, only that peer can withdraw; a rule announced here with the same
+match comes before it.
+
+Examples:
+  floodgate withdraw 037af410fd40
+  floodgate withdraw 'dst 192.0.2.1/32 proto udp sport 123'")]
+pub struct WithdrawArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// The rule (its actions do not matter), or its id
+    #[arg(required = true, value_name = "RULE-OR-ID")]
+    pub rule: Vec<String>,
+}

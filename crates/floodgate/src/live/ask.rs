@@ -1,0 +1,37 @@
+//! Asking the daemon.
+
+use super::args::LiveArgs;
+use crate::exit_status::{NEGATIVE, UNREACHABLE};
+use crate::output::complain;
+use anyhow::Result;
+use api::client::{self, Client, Failure};
+
+/// Asks, and turns a failure into words and an exit status.
+pub(super) fn ask(args: &LiveArgs, question: impl AsyncFnOnce(&Client) -> Result<u8, Failure>) -> Result<u8> {
+    fetch(args, question).map(|answer| answer.unwrap_or_else(|status| status))
+}
+
+/// The same for a question whose answer is not the end; the inner error is the exit status.
+pub(super) fn fetch<T>(
+    args: &LiveArgs,
+    question: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
+) -> Result<Result<T, u8>> {
+    let client = Client::new(&args.socket);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(question(&client)) {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(Failure::Unreachable(why)) => {
+            let socket = args.socket.display();
+            complain(format_args!("floodgate: the daemon does not answer on {socket}: {why}"));
+            complain(client::advice(&why));
+            Ok(Err(UNREACHABLE))
+        }
+        Err(Failure::Refused(message)) => {
+            // A caret below a line needs the line to begin where it did.
+            let separator = if message.contains('\n') { '\n' } else { ' ' };
+            complain(format_args!("floodgate:{separator}{message}"));
+            Ok(Err(NEGATIVE))
+        }
+        Err(Failure::Other(error)) => Err(error),
+    }
+}

@@ -1,0 +1,79 @@
+//! Commands that change something.
+
+use super::args::{AnnounceArgs, LiveArgs};
+use super::ask::ask;
+use super::caution::{self, Answer};
+use crate::exit_status::{NEGATIVE, OK};
+use crate::output::Output;
+use anyhow::Result;
+use api::client::{Client, Failure};
+use api::{AnnounceRequest, Done, PauseRequest, WithdrawRequest};
+use config::Age;
+
+/// States of a rule that was announced and does what it says, or will.
+const GOOD: [&str; 4] = ["installed", "pending", "shadowed", "stale"];
+
+/// Announces a local rule. The answer is no if it is not going to be enforced.
+pub(super) fn announce(args: &AnnounceArgs) -> Result<u8> {
+    let AnnounceArgs { live, lifetime, yes, rule } = args;
+    ask(live, async |client: &Client| -> Result<u8, Failure> {
+        let rule = rule.join(" ");
+        match caution::ask(client, &rule, *lifetime, *yes).await? {
+            Answer::No => Ok(NEGATIVE),
+            Answer::Announce(lifetime) => {
+                let request = AnnounceRequest { rule, lifetime: lifetime.map(|age| age.to_string()) };
+                post(live, client, "/v1/announce", Some(&request)).await
+            }
+        }
+    })
+}
+
+/// Withdraws a local rule.
+pub(super) fn withdraw(args: &LiveArgs, rule: &[String]) -> Result<u8> {
+    change(args, "/v1/withdraw", Some(&WithdrawRequest { rule: rule.join(" ") }))
+}
+
+/// Takes all filtering out.
+pub(super) fn pause(args: &LiveArgs, lifetime: Option<Age>) -> Result<u8> {
+    let request = lifetime.map(|age| PauseRequest { lifetime: Some(age.to_string()) });
+    change(args, "/v1/pause", request.as_ref())
+}
+
+/// Puts it back.
+pub(super) fn resume(args: &LiveArgs) -> Result<u8> {
+    change(args, "/v1/resume", NOTHING)
+}
+
+/// Withdraws all local rules.
+pub(super) fn clear(args: &LiveArgs) -> Result<u8> {
+    change(args, "/v1/clear", NOTHING)
+}
+
+/// Applies a changed configuration.
+pub(super) fn reload(args: &LiveArgs) -> Result<u8> {
+    change(args, "/v1/reload", NOTHING)
+}
+
+const NOTHING: Option<&()> = None;
+
+fn change(args: &LiveArgs, path: &str, request: Option<&impl serde::Serialize>) -> Result<u8> {
+    ask(args, async |client: &Client| -> Result<u8, Failure> { post(args, client, path, request).await })
+}
+
+async fn post(
+    args: &LiveArgs,
+    client: &Client,
+    path: &str,
+    request: Option<&impl serde::Serialize>,
+) -> Result<u8, Failure> {
+    let done: Done = client.post(path, request).await?;
+    let mut output = Output::new();
+    if args.json {
+        output.json(&done)?;
+    } else {
+        output.line(&done.message)?;
+    }
+    output.finish()?;
+    let good = done.rule.is_none_or(|rule| GOOD.contains(&rule.state.as_str()));
+    Ok(if good { OK } else { NEGATIVE })
+}

@@ -1,0 +1,41 @@
+//! The daemon and the commands that ask it: tables for people, one JSON object a line for programs.
+
+pub(crate) mod args;
+mod ask;
+mod caution;
+mod change;
+mod check;
+mod rates;
+mod samples;
+mod show;
+mod terminal;
+mod top;
+mod units;
+mod watch;
+
+pub(crate) use show::{explain, rules_in_force};
+
+use crate::exit_status::OK;
+use anyhow::Result;
+use args::LiveCommand;
+
+/// Runs one of them.
+pub fn run(command: &LiveCommand) -> Result<u8> {
+    match command {
+        LiveCommand::Run(args) => daemon::run(&args.config).map(|()| OK),
+        LiveCommand::Check(args) => check::check(args),
+        LiveCommand::Status(args) => show::status(args),
+        LiveCommand::Peers(args) => show::peers(args),
+        LiveCommand::Rules(args) => show::rules(args),
+        LiveCommand::Top(args) => top::top(args),
+        LiveCommand::Watch(args) => watch::watch(args),
+        LiveCommand::Samples(args) => samples::samples(args),
+        LiveCommand::History(args) => show::history(&args.live, args.count),
+        LiveCommand::Announce(args) => change::announce(args),
+        LiveCommand::Withdraw(args) => change::withdraw(&args.live, &args.rule),
+        LiveCommand::Pause(args) => change::pause(&args.live, args.lifetime),
+        LiveCommand::Resume(args) => change::resume(args),
+        LiveCommand::Clear(args) => change::clear(args),
+        LiveCommand::Reload(args) => change::reload(args),
+    }
+}

@@ -1,0 +1,352 @@
+//! Commands that look.
+
+use super::args::{LiveArgs, RulesArgs};
+use super::ask::{ask, fetch};
+use super::rates::{PERIOD, Rated, Readings};
+use super::units;
+use crate::exit_status::{NEGATIVE, OK};
+use crate::output::Output;
+use crate::rules::NumberedRule;
+use anyhow::Result;
+use api::client::{Client, Failure, escape};
+use api::explanation::parse_packet;
+use api::hex::to_hex;
+use api::packet_text;
+use api::{AttachmentView, ExplainRequest, Explanation, PeerView, RuleView, StatusView};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+use std::time::SystemTime;
+
+/// How things are.
+pub(super) fn status(args: &LiveArgs) -> Result<u8> {
+    ask(args, async |client: &Client| -> Result<u8, Failure> {
+        let status: StatusView = client.get("/v1/status").await?;
+        let mut output = Output::new();
+        if args.json {
+            output.json(&status)?;
+        } else {
+            output.line(&status_text(&status))?;
+        }
+        output.finish()?;
+        Ok(if is_filtering(&status) { OK } else { NEGATIVE })
+    })
+}
+
+/// Whether rules act on packets, as far as the configuration wants them to.
+fn is_filtering(status: &StatusView) -> bool {
+    let nowhere = status.interfaces.as_ref().is_some_and(Vec::is_empty)
+        || !status.attachments.is_empty() && status.attachments.iter().all(|attachment| attachment.reason.is_some());
+    status.dataplane_error.is_none() && !status.paused && !nowhere
+}
+
+/// The peers.
+pub(super) fn peers(args: &LiveArgs) -> Result<u8> {
+    ask(args, async |client: &Client| -> Result<u8, Failure> {
+        let peers: Vec<PeerView> = client.get("/v1/peers").await?;
+        let mut output = Output::new();
+        if args.json {
+            peers.iter().try_for_each(|peer| output.json(peer))?;
+        } else {
+            output.line(&peers_table(&peers))?;
+        }
+        output.finish()?;
+        Ok(OK)
+    })
+}
+
+/// The rules, in enforcement order. The answer is no if none is what was asked for.
+pub(super) fn rules(args: &RulesArgs) -> Result<u8> {
+    let RulesArgs { live, rates, filter } = args;
+    ask(live, async |client: &Client| -> Result<u8, Failure> {
+        let mut output = Output::new();
+        let mut found = false;
+        if live.json && !rates {
+            let each = |line: &str| {
+                found = true;
+                Ok(output.line(line).map(|()| true)?)
+            };
+            client.lines(&rules_path(filter), each).await?;
+        } else {
+            let mut readings = Readings::default();
+            let rules = if *rates {
+                readings.read(client, filter).await?;
+                tokio::time::sleep(PERIOD).await;
+                readings.read(client, filter).await?.1
+            } else {
+                let rules = fetch_rules(client, filter, usize::MAX).await?;
+                rules.into_iter().map(|rule| Rated { rule, rate: None }).collect()
+            };
+            found = !rules.is_empty();
+            if live.json {
+                rules.iter().try_for_each(|rule| output.json(rule))?;
+            } else if rules.is_empty() {
+                output.line(if filter.is_empty() { "no rules" } else { "no such rules" })?;
+            } else {
+                output.line(&rules_table(&rules, *rates, SystemTime::now()))?;
+            }
+        }
+        output.finish()?;
+        Ok(if found || filter.is_empty() { OK } else { NEGATIVE })
+    })
+}
+
+/// What happened.
+pub(super) fn history(args: &LiveArgs, count: usize) -> Result<u8> {
+    ask(args, async |client: &Client| -> Result<u8, Failure> {
+        let events: Vec<Value> = client.get(&format!("/v1/history?count={count}")).await?;
+        let mut output = Output::new();
+        for event in &events {
+            if args.json { output.json(event)? } else { output.line(&event_line(event))? }
+        }
+        output.finish()?;
+        Ok(OK)
+    })
+}
+
+/// What the rules in force do with a packet.
+pub(crate) fn explain(args: &LiveArgs, packet: &[u8]) -> Result<u8> {
+    ask(args, async |client: &Client| -> Result<u8, Failure> {
+        let request = ExplainRequest { packet: to_hex(packet) };
+        let answer: Explanation = client.post("/v1/explain", Some(&request)).await?;
+        let mut output = Output::new();
+        if args.json {
+            output.json(&answer)?;
+        } else {
+            explanation(&answer, packet).iter().try_for_each(|line| output.line(line))?;
+        }
+        output.finish()?;
+        Ok(OK)
+    })
+}
+
+/// The rules in force, in enforcement order; or the exit status of a failure that was told.
+pub(crate) fn rules_in_force(args: &LiveArgs) -> Result<Result<Vec<NumberedRule>, u8>> {
+    fetch(args, async |client: &Client| -> Result<Vec<NumberedRule>, Failure> {
+        let views = fetch_rules(client, &[], usize::MAX).await?;
+        let in_force = views.iter().filter(|view| matches!(view.state.as_str(), "installed" | "stale"));
+        let numbered = in_force.enumerate().map(|(index, view)| Ok(NumberedRule { index, rule: view.text.parse()? }));
+        numbered.collect()
+    })
+}
+
+/// As the offline command shows it.
+fn explanation(answer: &Explanation, packet: &[u8]) -> Vec<String> {
+    let what = parse_packet(packet).map_or_else(|error| error.to_string(), |packet| packet_text::describe(&packet));
+    let outcome = if answer.actions.is_empty() { answer.verdict.clone() } else { answer.actions.join(" ") };
+    let by = match (&answer.id, answer.rule) {
+        (Some(id), Some(rule)) => format!(" by rule {rule} ({id})"),
+        _ if answer.protected.is_some() => " (protected, ahead of all rules)".to_owned(),
+        _ if answer.passed.is_empty() => " (no rule matches)".to_owned(),
+        _ => " (no rule ends the search)".to_owned(),
+    };
+    let mut lines = vec![format!("packet   {what}"), format!("verdict  {outcome}{by}")];
+    let because = answer.protected.iter().map(|what| format!("because  {what}"));
+    lines.extend(because.chain(answer.inactive.iter().map(|why| format!("note     {why}"))));
+    let mut rule = |text: &str, why: &str| lines.push(format!("  {text}\n         {why}"));
+    for missed in &answer.missed {
+        match missed.split_once(": ") {
+            Some((text, why)) => rule(text, &format!("no: {why}")),
+            None => rule(missed, "no"),
+        }
+    }
+    answer.passed.iter().for_each(|text| rule(text, "matches, and the search goes on"));
+    answer.text.iter().for_each(|text| rule(text, "matches and decides"));
+    lines
+}
+
+pub(super) fn rules_path(filter: &[String]) -> String {
+    format!("/v1/rules?filter={}", escape(&filter.join(" ")))
+}
+
+/// At most `limit` rules.
+pub(super) async fn fetch_rules(client: &Client, filter: &[String], limit: usize) -> Result<Vec<RuleView>, Failure> {
+    let mut rules = Vec::new();
+    client
+        .lines(&rules_path(filter), |line| {
+            rules.push(serde_json::from_str(line)?);
+            Ok(rules.len() < limit)
+        })
+        .await?;
+    Ok(rules)
+}
+
+/// The status in words.
+pub(super) fn status_text(status: &StatusView) -> String {
+    let mut table = plain_table();
+    let rules = match status.rules.is_empty() {
+        true => "none".to_owned(),
+        false => status.rules.iter().map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", "),
+    };
+    let filtering = match (status.paused, status.mode.as_str()) {
+        _ if let Some(why) = &status.unfiltered => format!("NOTHING IS FILTERED: {why}"),
+        (true, _) => match &status.paused_until {
+            Some(end) => format!("PAUSED until {end}: nothing is filtered"),
+            None => "PAUSED: nothing is filtered".to_owned(),
+        },
+        (false, "monitor") => "monitor: counting, nothing is dropped".to_owned(),
+        (false, mode) => mode.to_owned(),
+    };
+    let dataplane = match &status.dataplane_error {
+        Some(error) => format!("{}: FAILED: {error}", status.backend),
+        None => format!("{}: {}, latest change took {:.1} ms", status.backend, status.dataplane, status.apply_ms),
+    };
+    let dataplane = match &status.fallback {
+        Some(fallback) => format!("FALLBACK from {} to {dataplane}", fallback.configured),
+        None => dataplane,
+    };
+    let interfaces = match &status.interfaces {
+        None => "all".to_owned(),
+        _ if !status.attachments.is_empty() => status.attachments.iter().map(attachment).collect::<Vec<_>>().join(", "),
+        Some(names) if names.is_empty() => "NONE: no interface has the configured name".to_owned(),
+        Some(names) => names.join(", "),
+    };
+    let entries = match status.capacity {
+        Some(capacity) => {
+            format!("{} of {capacity}, {} left", status.entries, capacity.saturating_sub(status.entries))
+        }
+        None => status.entries.to_string(),
+    };
+    let entries = match status.dataplane_memory {
+        Some(octets) => format!("{entries}; {:.1} MiB", octets as f64 / f64::from(1 << 20)),
+        None => entries,
+    };
+    for (key, value) in [
+        ("floodgate", format!("{}, AS {}, id {}", status.version, status.asn, status.router_id)),
+        ("since", status.started.clone()),
+        ("listening", if status.listen.is_empty() { "nowhere".to_owned() } else { status.listen.join(", ") }),
+        ("peers", format!("{} of {} established", status.established, status.peers)),
+        ("rules", rules),
+        ("filtering", filtering),
+        ("data plane", dataplane),
+        ("interfaces", interfaces),
+        ("entries", entries),
+        (
+            "changes",
+            format!("{} applied, {} failed, {} times put right", status.applied, status.failures, status.damages),
+        ),
+    ] {
+        table.add_row([key.to_owned(), value]);
+    }
+    if let Some(error) = &status.state_error {
+        table.add_row(["state", &format!("NOT SAVED, a restart would lose what changed: {error}")]);
+    }
+    for protected in &status.protected {
+        table.add_row(["protected", protected]);
+    }
+    for warning in &status.warnings {
+        table.add_row(["warning", warning]);
+    }
+    for advice in &status.advice {
+        table.add_row(["advice", advice]);
+    }
+    table.trim_fmt()
+}
+
+/// An interface and its mode, as in `eth0 native`.
+fn attachment(interface: &AttachmentView) -> String {
+    match &interface.reason {
+        Some(reason) => format!("{} NOT FILTERED: {reason}", interface.interface),
+        None => format!("{} {}", interface.interface, interface.mode),
+    }
+}
+
+fn peers_table(peers: &[PeerView]) -> String {
+    if peers.is_empty() {
+        return "no peers".to_owned();
+    }
+    let mut table = plain_table();
+    table.set_header([
+        "PEER",
+        "ADDRESS",
+        "AS",
+        "STATE",
+        "SINCE",
+        "RULES",
+        "STALE",
+        "UPDATES",
+        "MALFORMED",
+        "NEXT TRY",
+        "LAST ERROR",
+    ]);
+    for peer in peers {
+        table.add_row([
+            peer.name.clone(),
+            peer.address.clone(),
+            peer.asn.to_string(),
+            peer.state.clone(),
+            peer.since.clone(),
+            peer.rules.to_string(),
+            peer.stale.to_string(),
+            peer.updates.to_string(),
+            peer.malformed.values().sum::<u64>().to_string(),
+            peer.next_try.as_deref().map(from_now).unwrap_or_default(),
+            peer.last_error.clone().unwrap_or_default(),
+        ]);
+    }
+    table.trim_fmt()
+}
+
+/// A moment to come, RFC 3339, as `in 12s`.
+fn from_now(time: &str) -> String {
+    let Ok(at) = humantime::parse_rfc3339(time) else { return time.to_owned() };
+    match at.duration_since(SystemTime::now()) {
+        Ok(left) => format!("in {}s", left.as_secs_f64().ceil()),
+        Err(_) => "now".to_owned(),
+    }
+}
+
+/// The rules as a table; with rates, where those were asked for.
+fn rules_table(rules: &[Rated], rates: bool, now: SystemTime) -> String {
+    let mut table = plain_table();
+    let mut header = vec!["ID", "STATE", "SINCE", "EXPIRES", "PACKETS", "BYTES", "DROPPED"];
+    header.extend(if rates { &["PACKETS/S", "BITS/S", "DROPPED/S"][..] } else { &[] });
+    header.extend(["PEER", "RULE"]);
+    table.set_header(header);
+    let none = || "-".to_owned();
+    let count = |value: Option<u64>| value.map_or_else(none, units::count);
+    for Rated { rule, rate } in rules {
+        let origin = |origin: &api::OriginView| {
+            if origin.stale { format!("{} (stale)", origin.peer) } else { origin.peer.clone() }
+        };
+        let mut reason = rule.reason.as_ref().map(|reason| format!("\n  {reason}")).unwrap_or_default();
+        reason.extend(rule.notes.iter().map(|note| format!("\n  note: {note}")));
+        for origin in &rule.origins {
+            if let Some(why) = &origin.reason {
+                reason += &format!("\n  what {} asks for does not count: {why}", origin.peer);
+            }
+        }
+        let mut row = vec![
+            rule.id.clone(),
+            rule.state.clone(),
+            units::ago(rule.since.as_deref(), now),
+            units::until(rule.expires.as_deref(), now),
+            count(rule.packets),
+            rule.bytes.map_or_else(none, units::octets),
+            count(rule.dropped),
+        ];
+        if rates {
+            row.push(rate.map_or_else(none, |rate| units::rate(rate.packets_per_second, "pps")));
+            row.push(rate.map_or_else(none, |rate| units::rate(rate.bits_per_second, "bps")));
+            let dropped = rate.and_then(|rate| rate.dropped_per_second);
+            row.push(dropped.map_or_else(none, |dropped| units::rate(dropped, "pps")));
+        }
+        row.push(rule.origins.iter().map(origin).collect::<Vec<_>>().join(", "));
+        row.push(format!("{}{reason}", rule.text));
+        table.add_row(row);
+    }
+    table.trim_fmt()
+}
+
+/// One event in a line.
+pub(super) fn event_line(event: &Value) -> String {
+    let field = |key: &str| event.get(key).and_then(Value::as_str);
+    let parts = ["peer", "id", "rule", "message"].into_iter().filter_map(field);
+    let head = format!("{}  {:<14}", field("time").unwrap_or("-"), field("event").unwrap_or("-"));
+    std::iter::once(head.as_str()).chain(parts).collect::<Vec<_>>().join("  ")
+}
+
+fn plain_table() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+}

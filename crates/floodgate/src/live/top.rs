@@ -1,0 +1,383 @@
+//! `floodgate top`: the rules that are busy now, again and again, with keys.
+
+use super::args::{LiveArgs, TopArgs};
+use super::ask::ask;
+use super::rates::{PERIOD, Rated, Readings};
+use super::terminal::{Key, Terminal, window};
+use super::units;
+use crate::exit_status::OK;
+use crate::output::Output;
+use anyhow::Result;
+use api::StatusView;
+use api::client::{Client, Failure};
+use std::cmp::Reverse;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Rules that are shown where there is no terminal.
+const SHOWN: usize = 30;
+
+/// Rows and columns of a terminal that does not tell.
+const USUAL: (usize, usize) = (24, 80);
+
+/// What decides about the order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sort {
+    /// Packets a second.
+    #[default]
+    Packets,
+    /// Bits a second.
+    Bits,
+    /// Dropped packets a second.
+    Dropped,
+    /// Packets since the rule was installed.
+    Total,
+}
+
+impl Sort {
+    const ALL: [(char, Sort, &'static str); 4] = [
+        ('p', Sort::Packets, "packets/s"),
+        ('b', Sort::Bits, "bits/s"),
+        ('d', Sort::Dropped, "dropped/s"),
+        ('t', Sort::Total, "total"),
+    ];
+
+    /// Busiest first; of equals those with more packets altogether, then by id, so that they do not change places.
+    fn order(self, rules: &mut [Rated]) {
+        let number = |value: f64| (value * 1000.0) as u64;
+        rules.sort_by_cached_key(|Rated { rule, rate }| {
+            let rate = rate.unwrap_or_default();
+            let key = match self {
+                Sort::Packets => number(rate.packets_per_second),
+                Sort::Bits => number(rate.bits_per_second),
+                Sort::Dropped => number(rate.dropped_per_second.unwrap_or_default()),
+                Sort::Total => 0,
+            };
+            (Reverse(key), Reverse(rule.packets), rule.id.clone())
+        });
+    }
+}
+
+/// What the keys changed.
+#[derive(Debug, Default)]
+struct View {
+    sort: Sort,
+    filter: String,
+    /// The filter that is being typed.
+    typing: Option<String>,
+    paused: bool,
+}
+
+/// What a key leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Then {
+    /// The same readings in another form.
+    Draw,
+    /// New readings.
+    Read,
+    Quit,
+}
+
+impl View {
+    fn press(&mut self, key: Key) -> Then {
+        if key == Key::Interrupt {
+            return Then::Quit;
+        }
+        let Some(typed) = &mut self.typing else { return self.command(key) };
+        match key {
+            Key::Char(c) => typed.push(c),
+            Key::Back => drop(typed.pop()),
+            Key::Escape => self.typing = None,
+            Key::Enter => {
+                self.filter = self.typing.take().unwrap_or_default();
+                return Then::Read;
+            }
+            Key::Interrupt => {}
+        }
+        Then::Draw
+    }
+
+    fn command(&mut self, key: Key) -> Then {
+        match key {
+            Key::Char('q') | Key::Escape => return Then::Quit,
+            Key::Char('/') => self.typing = Some(self.filter.clone()),
+            Key::Char(' ') => self.paused = !self.paused,
+            Key::Char(c) => {
+                if let Some((_, sort, _)) = Sort::ALL.iter().find(|(key, ..)| *key == c) {
+                    self.sort = *sort;
+                }
+            }
+            Key::Enter | Key::Back | Key::Interrupt => {}
+        }
+        Then::Draw
+    }
+
+    fn words(&self) -> Vec<String> {
+        self.filter.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// The line about the keys.
+    fn line(&self) -> String {
+        if let Some(typed) = &self.typing {
+            return format!("filter: {typed}_   (enter: use it, esc: do not)");
+        }
+        let keys: Vec<String> = Sort::ALL
+            .iter()
+            .map(
+                |(key, sort, name)| {
+                    if *sort == self.sort { format!("{key} [{name}]") } else { format!("{key} {name}") }
+                },
+            )
+            .collect();
+        let paused = if self.paused { "space PAUSED" } else { "space pause" };
+        let filter = if self.filter.is_empty() { "/ filter".to_owned() } else { format!("/ {}", self.filter) };
+        format!("{}  {filter}  {paused}  q quit", keys.join("  "))
+    }
+}
+
+/// The busiest rules: again and again on a terminal, of one second otherwise.
+pub(super) fn top(args: &TopArgs) -> Result<u8> {
+    ask(&args.live, async |client: &Client| -> Result<u8, Failure> {
+        let mut view = View { filter: args.filter.join(" "), ..View::default() };
+        let taken = if args.live.json { None } else { Terminal::take() };
+        match taken {
+            Some((terminal, keys)) => watch(client, &mut view, &terminal, keys).await,
+            None => once(client, &view, &args.live).await,
+        }
+    })
+}
+
+async fn watch(
+    client: &Client,
+    view: &mut View,
+    terminal: &Terminal,
+    mut keys: mpsc::Receiver<Key>,
+) -> Result<u8, Failure> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut readings = Readings::default();
+    let (mut status, mut rules) = readings.read(client, &view.words()).await?;
+    let mut next = Instant::now() + PERIOD;
+    loop {
+        view.sort.order(&mut rules);
+        let (rows, columns) = window().unwrap_or(USUAL);
+        terminal.show(&screen(&status, &rules, view, rows, columns));
+        let then = tokio::select! {
+            key = keys.recv() => key.map_or(Then::Quit, |key| view.press(key)),
+            _ = terminate.recv() => Then::Quit,
+            () = tokio::time::sleep_until(next) => if view.paused { Then::Draw } else { Then::Read },
+        };
+        match then {
+            Then::Quit => return Ok(OK),
+            Then::Read => (status, rules) = readings.read(client, &view.words()).await?,
+            Then::Draw => {}
+        }
+        if next <= Instant::now() {
+            next = Instant::now() + PERIOD;
+        }
+    }
+}
+
+async fn once(client: &Client, view: &View, args: &LiveArgs) -> Result<u8, Failure> {
+    let mut readings = Readings::default();
+    readings.read(client, &view.words()).await?;
+    tokio::time::sleep(PERIOD).await;
+    let (status, mut rules) = readings.read(client, &view.words()).await?;
+    view.sort.order(&mut rules);
+    rules.truncate(SHOWN);
+    let mut output = Output::new();
+    if args.json {
+        rules.iter().try_for_each(|rule| output.json(rule))?;
+    } else {
+        let lines = screen(&status, &rules, view, usize::MAX, usize::MAX);
+        // Without keys there is no line about them.
+        lines.iter().filter(|line| **line != view.line()).try_for_each(|line| output.line(line))?;
+    }
+    output.finish()?;
+    Ok(OK)
+}
+
+/// Lines of at most so many columns, as many as there are rows but one. What a rule is stands below its figures, on as many lines as it takes.
+fn screen(status: &StatusView, rules: &[Rated], view: &View, rows: usize, columns: usize) -> Vec<String> {
+    let most = rows.saturating_sub(1).max(1);
+    let mut lines = heading(status, columns);
+    lines.push(view.line());
+    lines.push(figures(["STATE", "PACKETS/S", "BITS/S", "DROPPED/S", "PACKETS", "BYTES", "PEER"]));
+    let mut lines: Vec<String> = lines.into_iter().map(|line| cut(&line, columns)).collect();
+    if rules.is_empty() {
+        lines.push(cut(if view.filter.is_empty() { "no rules" } else { "no such rules" }, columns));
+    }
+    let mut left = rules.len();
+    for rated in rules {
+        let block = block(rated, columns);
+        // A rule is shown whole or not at all; the last line says how many are not.
+        let room = most.saturating_sub(lines.len() + usize::from(left > 1));
+        if block.len() > room {
+            lines.truncate(most.saturating_sub(1));
+            lines.push(cut(&format!("{left} more rules"), columns));
+            break;
+        }
+        lines.extend(block);
+        left -= 1;
+    }
+    lines.truncate(most);
+    lines
+}
+
+/// The state of the whole in few words.
+fn heading(status: &StatusView, columns: usize) -> Vec<String> {
+    let rules: Vec<String> = status.rules.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let rules = if rules.is_empty() { "no rules".to_owned() } else { rules.join(", ") };
+    let filtering = match (status.paused, status.mode.as_str()) {
+        (true, _) => "PAUSED",
+        (false, "monitor") => "monitor, nothing is dropped",
+        (false, _) => "enforcing",
+    };
+    let mut lines = vec![format!(
+        "floodgate {}: {filtering}; {}; {} of {} peers; {rules}",
+        status.version, status.backend, status.established, status.peers
+    )];
+    if let Some(error) = &status.dataplane_error {
+        lines.push(format!("FAILED: {error}"));
+    }
+    if status.interfaces.as_ref().is_some_and(Vec::is_empty) {
+        lines.push("NOTHING IS FILTERED: no interface has a configured name".to_owned());
+    }
+    lines.iter().flat_map(|line| wrap(line, "", columns)).collect()
+}
+
+fn figures(columns: [&str; 7]) -> String {
+    let [state, packets, bits, dropped, total, bytes, peer] = columns;
+    format!("{state:<13} {packets:>10} {bits:>10} {dropped:>10} {total:>8} {bytes:>8}  {peer}")
+}
+
+fn block(Rated { rule, rate }: &Rated, columns: usize) -> Vec<String> {
+    let none = || "-".to_owned();
+    let peers: Vec<&str> = rule.origins.iter().map(|origin| origin.peer.as_str()).collect();
+    let dropped = rate.and_then(|rate| rate.dropped_per_second);
+    let mut lines = vec![cut(
+        &figures([
+            &rule.state,
+            &rate.map_or_else(none, |rate| units::rate(rate.packets_per_second, "pps")),
+            &rate.map_or_else(none, |rate| units::rate(rate.bits_per_second, "bps")),
+            &dropped.map_or_else(none, |dropped| units::rate(dropped, "pps")),
+            &rule.packets.map_or_else(none, units::count),
+            &rule.bytes.map_or_else(none, units::octets),
+            &peers.join(", "),
+        ]),
+        columns,
+    )];
+    lines.extend(wrap(&format!("{}  {}", rule.id, rule.text), "  ", columns));
+    lines
+}
+
+/// The words on lines that are not wider than that; a word that is wider is broken.
+fn wrap(text: &str, indent: &str, columns: usize) -> Vec<String> {
+    let columns = columns.max(indent.len() + 1);
+    let mut lines = Vec::new();
+    let mut line = indent.to_owned();
+    let mut rest: Vec<char> = text.chars().collect();
+    while !rest.is_empty() {
+        let room = columns - indent.len();
+        if rest.len() <= room {
+            line.extend(rest.drain(..));
+        } else {
+            let end = rest[..room].iter().rposition(|c| matches!(c, ' ' | ',')).map_or(room, |at| at + 1);
+            line.extend(rest.drain(..end));
+        }
+        lines.push(line.trim_end().to_owned());
+        line = indent.to_owned();
+    }
+    lines
+}
+
+fn cut(line: &str, columns: usize) -> String {
+    line.chars().take(columns).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rates::Rate;
+    use super::*;
+    use api::{OriginView, RuleView};
+
+    fn rated(id: &str, text: &str, rate: f64, total: u64) -> Rated {
+        let origins = vec![OriginView { peer: "detector".to_owned(), ..OriginView::default() }];
+        Rated {
+            rule: RuleView {
+                id: id.to_owned(),
+                text: text.to_owned(),
+                state: "installed".to_owned(),
+                packets: Some(total),
+                bytes: Some(total * 100),
+                origins,
+                ..RuleView::default()
+            },
+            rate: Some(Rate {
+                packets_per_second: rate,
+                bits_per_second: rate * 800.0,
+                dropped_per_second: Some(rate),
+            }),
+        }
+    }
+
+    const LONG: &str = "dst 2001:db8:1234:5678::/64 src 2001:db8:8765:4321::/64 proto udp sport 53,123,161,389,1900,11211 length >=1200 then rate 1mbps mark 10";
+
+    #[test]
+    fn no_rule_is_cut_on_80_columns_and_no_line_is_wider_than_the_window() {
+        let status = StatusView {
+            peers: 1,
+            backend: "nftables".to_owned(),
+            mode: "enforce".to_owned(),
+            ..StatusView::default()
+        };
+        let rules: Vec<Rated> = (0..30).map(|n| rated(&format!("{n:012}"), LONG, 30.0 - f64::from(n), 5)).collect();
+        let view = View::default();
+        for (rows, columns) in [(2, 10), (10, 40), (24, 80), (60, 200)] {
+            let lines = screen(&status, &rules, &view, rows, columns);
+            assert!(lines.len() < rows, "{rows} {columns}: {lines:#?}");
+            assert!(lines.iter().all(|line| line.chars().count() <= columns), "{rows} {columns}: {lines:#?}");
+        }
+        let lines = screen(&status, &rules, &view, 24, 80);
+        let text = lines.join("\n").replace("\n  ", "");
+        assert_eq!(text.matches("then rate 1mbps mark 10").count(), 6, "{lines:#?}");
+        assert!(lines.last().unwrap().ends_with("24 more rules"), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("p [packets/s]") && line.ends_with("q quit")), "{lines:#?}");
+        let failed = StatusView { dataplane_error: Some("no room".to_owned()), ..status };
+        assert!(screen(&failed, &[], &view, 24, 80).contains(&"FAILED: no room".to_owned()));
+    }
+
+    #[test]
+    fn what_is_busy_now_comes_first() {
+        let mut rules =
+            vec![rated("a", "x", 1.0, 1_000_000), rated("b", "x", 900.0, 5), rated("c", "x", 1.0, 2_000_000)];
+        rules.push(Rated { rate: None, ..rated("d", "x", 0.0, 7) });
+        let ids = |rules: &[Rated]| rules.iter().map(|rated| rated.rule.id.clone()).collect::<String>();
+        Sort::Packets.order(&mut rules);
+        assert_eq!(ids(&rules), "bcad");
+        Sort::Total.order(&mut rules);
+        assert_eq!(ids(&rules), "cadb");
+    }
+
+    #[test]
+    fn keys_sort_filter_pause_and_quit() {
+        let mut view = View::default();
+        assert_eq!(view.press(Key::Char('b')), Then::Draw);
+        assert_eq!(view.sort, Sort::Bits);
+        view.press(Key::Char('/'));
+        for c in "gx".chars() {
+            view.press(Key::Char(c));
+        }
+        view.press(Key::Back);
+        view.press(Key::Char('q'));
+        assert!(view.line().starts_with("filter: gq_"));
+        assert_eq!((view.press(Key::Enter), view.filter.as_str()), (Then::Read, "gq"));
+        view.press(Key::Char('/'));
+        view.press(Key::Char('z'));
+        assert_eq!((view.press(Key::Escape), view.filter.as_str()), (Then::Draw, "gq"));
+        view.press(Key::Char(' '));
+        assert!(view.paused && view.line().contains("PAUSED"));
+        assert_eq!(view.press(Key::Char('q')), Then::Quit);
+        view.press(Key::Char('/'));
+        assert_eq!(view.press(Key::Interrupt), Then::Quit);
+    }
+}

@@ -1,0 +1,85 @@
+//! Rules files: one rule a line, `#` comments, `wire` lines. A bad line is reported and the others still count.
+
+use crate::input::{Item, Lines};
+use crate::output::{ErrorObject, Output, complain};
+use anyhow::Result;
+use flowspec::text::TextError;
+use flowspec::{Rule, text};
+use serde::Serialize;
+use std::path::Path;
+
+/// A rule with its number in the file.
+pub struct NumberedRule {
+    /// 0-based among the file's lines that are neither blank nor comments.
+    pub index: usize,
+    /// The rule.
+    pub rule: Rule,
+}
+
+/// Reads a rules file (`-` or `None`: standard input) and sorts it into enforcement order; the first of equal rules stands first.
+/// The second value tells whether a line was in error; those are reported and keep their number.
+pub fn load(path: Option<&Path>, json: bool, output: &mut Output) -> Result<(Vec<NumberedRule>, bool)> {
+    let lines = path.map_or_else(|| Ok(Lines::standard_input()), Lines::open)?;
+    let mut rules = Vec::new();
+    let mut index = 0;
+    let mut failed = false;
+    for item in lines {
+        let item = item?;
+        match read(&item, output) {
+            Ok(None) => continue,
+            Ok(Some(rule)) => rules.push(NumberedRule { index, rule }),
+            Err(failure) => {
+                failed = true;
+                failure.report(json, output)?;
+            }
+        }
+        index += 1;
+    }
+    rules.sort_by(|a, b| a.rule.nlri.cmp(&b.rule.nlri));
+    Ok((rules, failed))
+}
+
+/// The rule in a line, if there is one. What was read otherwise than it stands there is told on standard error.
+pub fn read<'a>(item: &'a Item, output: &mut Output) -> std::result::Result<Option<Rule>, Box<TextFailure<'a>>> {
+    let failure = |error, source| Box::new(TextFailure { input: item.number, error, item, source });
+    let text = item.text().map_err(|error| failure(error.object(), None))?;
+    let read = text::parse_line_with_notes(text).map_err(|error| {
+        let offset = error.column.saturating_sub(1);
+        failure(ErrorObject { kind: "text", offset, message: error.to_string() }, Some(error))
+    })?;
+    Ok(read.map(|(rule, notes)| {
+        for note in notes {
+            // A reader that went away is met when the rule is written.
+            let _ = output.flush();
+            complain(format_args!("floodgate: {}: note: {note}", item.place()));
+        }
+        rule
+    }))
+}
+
+/// A line that is no rule.
+#[derive(Serialize)]
+pub struct TextFailure<'a> {
+    input: usize,
+    error: ErrorObject<'static>,
+    #[serde(skip)]
+    item: &'a Item,
+    #[serde(skip)]
+    source: Option<TextError>,
+}
+
+impl TextFailure<'_> {
+    /// Says so: an object on standard output, or the line with a caret on standard error.
+    pub fn report(&self, json: bool, output: &mut Output) -> Result<()> {
+        if json {
+            return output.json(self);
+        }
+        output.flush()?;
+        let place = self.item.place();
+        match (&self.source, self.item.text()) {
+            (Some(source), Ok(text)) => complain(format_args!("floodgate: {place}:\n{}", source.render(text))),
+            _ => complain(format_args!("floodgate: {place}: {}", self.error.message)),
+        }
+        Ok(())
+    }
+}
