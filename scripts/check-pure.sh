@@ -24,16 +24,21 @@ refuse() {
     done
 }
 
-for crate in flowspec bgp engine; do
-    refuse "$crate" "the core is pure" tokio libc mio socket2 rustix nix async-io
+for crate in flowspec bgp engine api exabgp; do
+    refuse "$crate" "the core is pure" tokio libc mio socket2 rustix nix async-io hyper
     if ! grep -q '^#!\[forbid(unsafe_code)\]' "crates/$crate/src/lib.rs"; then
         printf 'crates/%s/src/lib.rs lacks #![forbid(unsafe_code)]\n' "$crate" >&2
         status=1
     fi
 done
-refuse flowspec "it stands alone" bgp engine dataplane floodgate lab
-refuse bgp "it knows only what a rule is" engine dataplane floodgate lab
-refuse engine "it knows nothing of sessions" bgp dataplane floodgate lab
-refuse dataplane "a back end knows nothing of BGP" bgp floodgate lab
+# From the ground up: which crates each one may not import.
+refuse flowspec "it stands alone" bgp engine dataplane api config exabgp daemon floodgate lab
+refuse bgp "it knows only what a rule is" engine dataplane api config exabgp daemon floodgate lab
+refuse engine "it knows nothing of sessions" bgp dataplane api config exabgp daemon floodgate lab
+refuse api "who asks the daemon needs nothing of it" bgp engine dataplane config exabgp daemon floodgate lab
+refuse exabgp "it hands out routes, and knows none of those who take them" engine dataplane api config daemon floodgate lab
+refuse dataplane "a back end knows nothing of BGP" bgp api config exabgp daemon floodgate lab
+refuse config "it is about a file" bgp exabgp daemon floodgate lab tokio
+refuse daemon "the command line is above it" floodgate lab
 refuse floodgate "the laboratory is for tests" lab
 exit "$status"

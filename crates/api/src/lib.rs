@@ -3,6 +3,8 @@
 //!
 //! It depends on no other crate of the daemon but `flowspec`, so that programs that ask the daemon need nothing else.
 
+#![forbid(unsafe_code)]
+
 #[cfg(feature = "client")]
 pub mod client;
 pub mod explanation;

@@ -3,6 +3,8 @@
 //!
 //! `docs/manual/configuration.md` documents every key; a test keeps it complete.
 
+#![forbid(unsafe_code)]
+
 mod beside;
 mod check;
 mod cumulus;
