@@ -1,8 +1,8 @@
 //! What BGP says, in the engine's words.
 
 use bgp::{AfiSafi, AsPath, Origin, StandardCommunity};
-use engine::import_policy::{self, ActionSet, FirstAs, ImportPolicy, InterfaceSets, OnExcess};
 use config::{ActionKind, BGP_PORT, Config, Port, Validation};
+use engine::import_policy::{self, ActionSet, FirstAs, ImportPolicy, InterfaceSets, OnExcess};
 use engine::protection::{Protection, Traffic};
 use engine::route::{AsPathFacts, PathFacts};
 use engine::{Route, RouteFamily};
