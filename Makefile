@@ -82,5 +82,5 @@ manual: ## Make the book of docs/ in target/manual, with mdBook (cargo install m
 	mdbook build
 
 reference: ## Write the parts of the manual that are made from the code, and what its commands print (root)
-	UPDATE=1 cargo test -q -p floodgate --test reference
+	UPDATE=1 cargo test -q -p floodgate reference::
 	UPDATE=1 cargo test -q -p lab --test documents

@@ -14,6 +14,8 @@ mod explain;
 mod input;
 mod live;
 mod output;
+#[cfg(test)]
+mod reference;
 mod rules;
 mod segments;
 mod selftest;

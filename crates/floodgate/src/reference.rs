@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
+use crate::command_line::Cli;
+use api::{AttachmentView, PeerView, StatusView};
 use clap::CommandFactory;
-use floodgate::api::{AttachmentView, PeerView, StatusView};
-use floodgate::cli::Cli;
-use floodgate::events::Kind;
+use daemon::events::Kind;
 
 fn manual(page: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual")).join(page)
@@ -79,7 +79,7 @@ fn everything() -> (StatusView, PeerView) {
 #[test]
 fn metrics() {
     let (status, peer) = everything();
-    let text = floodgate::metrics::render(&status, &[peer]).unwrap();
+    let text = daemon::metrics::render(&status, &[peer]).unwrap();
     let mut made = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
     let mut kinds = std::collections::BTreeMap::new();
     let mut helps = std::collections::BTreeMap::new();
@@ -112,9 +112,9 @@ fn fields_of_the_api() {
     let objects = [
         ("Status", serde_json::to_value(status).unwrap()),
         ("Peer", serde_json::to_value(peer).unwrap()),
-        ("Rule", serde_json::to_value(floodgate::api::RuleView::default()).unwrap()),
-        ("Explanation", serde_json::to_value(floodgate::api::Explanation::default()).unwrap()),
-        ("Sample", serde_json::to_value(floodgate::api::SampleView::default()).unwrap()),
+        ("Rule", serde_json::to_value(api::RuleView::default()).unwrap()),
+        ("Explanation", serde_json::to_value(api::Explanation::default()).unwrap()),
+        ("Sample", serde_json::to_value(api::SampleView::default()).unwrap()),
     ];
     for (object, value) in objects {
         let heading = format!("\n### {object}\n");
