@@ -192,7 +192,7 @@ pub enum UnknownActions {
     /// The action is ignored (RFC 8955): with no other, the rule accepts its packets.
     #[default]
     Accept,
-    /// The rule is not let in.
+    /// Import policy does not accept the rule.
     Refuse,
 }
 

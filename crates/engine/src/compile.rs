@@ -1,7 +1,7 @@
 //! The compiler: a rule, for a data plane of given capabilities, as entries that enforce it exactly, or the reason why there are none.
 //!
-//! The rule's [`Space`] is cut along its fields into parts (pairwise disjoint, unless the data plane needs no such thing), each within what one entry can express. The parts are
-//! counted before they are made.
+//! The rule's [`Space`] is split along its fields into parts (pairwise disjoint, unless the data plane lets entries overlap), each within
+//! what one entry can express. The parts are counted before they are made.
 
 use crate::capability::{Capabilities, Limitations};
 use crate::import_policy::InterfaceSets;
@@ -26,14 +26,14 @@ pub enum Verdict {
     Refused(Refusal),
 }
 
-/// Compiles one rule on its own. A rule that is limited to a set of interfaces is refused. Rules of a list are compiled with [`compile_list`], which minds what a refused rule means
-/// for those behind it.
+/// Compiles one rule on its own. A rule that is limited to a set of interfaces is refused. Rules of a list are compiled with [`compile_list`], because a refused rule may be
+/// an exception to those behind it.
 pub fn compile(rule: &Rule, capabilities: &Capabilities) -> Verdict {
     compile_rule(&Arc::new(rule.nlri.clone()), rule, capabilities)
 }
 
 /// Compiles a list of rules, given in any order; the verdicts are in the order given. A rule that would act on packets which an earlier,
-/// refused rule lets off is refused as well ([`RefusalKind::Exception`]).
+/// refused rule exempts is refused as well ([`RefusalKind::Exception`]).
 pub fn compile_list(rules: &[Rule], capabilities: &Capabilities) -> Vec<Verdict> {
     let mut order: Vec<usize> = (0..rules.len()).collect();
     order.sort_by(|&a, &b| rules[a].nlri.cmp(&rules[b].nlri));
@@ -42,7 +42,7 @@ pub fn compile_list(rules: &[Rule], capabilities: &Capabilities) -> Vec<Verdict>
     for at in order {
         let nlri = Arc::new(rules[at].nlri.clone());
         let effect = rules[at].effect();
-        let verdict = match (compile_rule(&nlri, &rules[at], capabilities), exceptions.in_the_way(&nlri, &effect)) {
+        let verdict = match (compile_rule(&nlri, &rules[at], capabilities), exceptions.blocking(&nlri, &effect)) {
             (Verdict::Exact(_), Some(by)) => {
                 Verdict::Refused(Refusal::new(RefusalKind::Exception { by }, capabilities))
             }
@@ -134,7 +134,7 @@ pub fn split_into_entries(space: Space, capabilities: &Capabilities) -> Result<V
         return Ok(Vec::new());
     }
     addresses::check(&space, capabilities)?;
-    parts::cut(limitations::check(space, capabilities)?, capabilities)
+    parts::split(limitations::check(space, capabilities)?, capabilities)
 }
 
 fn check_actions(effect: &Effect, capabilities: &Capabilities) -> Result<(), RefusalKind> {

@@ -1,144 +1,94 @@
-//! The engine: route changes go in, and changes for the data plane come out; in between, every rule has one state with a reason.
+//! The engine: route changes go in, and transactions for the data plane come out; in between, every rule has one state with a reason.
 //!
-//! Nothing is decided when a route comes in. Decisions are made when the next change is asked for, once for all that happened since: a
-//! burst of updates is one change. The order in which routes came does not matter, except for who was first to reach a limit.
+//! Nothing is decided when a route comes in. Decisions are made when the next transaction is asked for, once for all that happened since:
+//! a burst of updates is one transaction. The order in which routes came does not matter, except for who was first to reach a limit.
 
+use crate::adj_rib_in::{AdjRibIn, AnnounceOutcome, Announcement, Retention};
 use crate::capability::Capabilities;
-use crate::compile;
-use crate::import_policy::OnExcess;
+use crate::decision_context::DecisionContext;
 use crate::key::RuleKey;
-use crate::peer::{PeerConfig, PeerCounts, Peers};
-use crate::plan::Ruleset;
-use crate::precedence::Exceptions;
-use crate::protection::{Protected, Protection};
-use crate::route::{Path, PeerId, Route, RouteFamily, Routes, Timestamp};
-use crate::table::Table;
-use crate::unicast::UnicastRib;
-use flowspec::{Nlri, PathId, Space};
+use crate::loc_rib::LocRib;
+use crate::newly_rejected::NewlyRejected;
+use crate::peers::{PeerConfig, PeerCounts};
+use crate::plan::{Applied, Ruleset};
+use crate::protection::{Protected, ProtectedEntries, Protection};
+use crate::reconciler::{Reconciler, Target, Transaction};
+use crate::route::{PeerId, Route, RouteFamily, Timestamp};
+use crate::rule_entry::RuleEntry;
+use crate::rule_table::RuleTable;
+use crate::snapshot::SnapshotPath;
+use crate::state::RuleState;
+use crate::view::RuleRef;
+use flowspec::{Nlri, Packet, PathId, RuleId};
 use ipnet::IpNet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-mod change;
-mod decide;
-mod losses;
-mod rejected;
-mod snapshot;
-mod stale;
 #[cfg(test)]
 mod tests;
-mod view;
 
-pub use change::Transaction;
-pub use rejected::Rejected;
-pub use snapshot::{InvalidSnapshot, SnapshotPath};
-pub use stale::Retention;
-pub use view::{PathRef, RuleRef};
-
-/// What the engine is told by the configuration and by the data plane.
+/// What the configuration and the data plane say.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
     /// What the data plane can do.
     pub capabilities: Capabilities,
     /// What stays reachable.
     pub protection: Protection,
-    /// Who may send routes.
+    /// The sources of routes.
     pub peers: BTreeMap<PeerId, PeerConfig>,
     /// Count only: what rules match is counted, and nothing is done to it. Which rules are in force, and that the first match ends the
     /// search, is as without.
     pub monitor: bool,
 }
 
-/// How an announcement changed the Adj-RIB-In.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnnounceOutcome {
-    /// It is new, or differs from what the peer announced before.
-    Changed,
-    /// The peer had announced exactly this before.
-    Unchanged,
-    /// It is beyond the peer's limit; what happens now is policy.
-    OverLimit(OnExcess),
-    /// It is so far beyond the peer's limit that it is not kept.
-    Dropped,
-    /// The peer is not configured: nothing was done.
-    UnknownPeer,
-}
-
-/// Its parts are told at the top of the file.
+/// Routes pass from the Adj-RIB-In through import policy and best-path selection into the Loc-RIB, and from there through the reconciler
+/// to the data plane. Each stage is a type of its own; they share the table of rules.
 #[derive(Debug)]
 pub struct Engine {
     capabilities: Capabilities,
     protection: Protection,
-    /// Packets accepted ahead of every rule, as entries.
-    protected: Arc<Vec<Space>>,
-    /// The protected packets that the data plane cannot let through exactly.
-    unprotected: Vec<(Protected, String)>,
-    peers: Peers,
-    routes: Routes,
-    table: Table,
-    unicast: UnicastRib,
-    /// Prefixes whose unicast routes changed since the last decisions.
-    unicast_changes: Vec<IpNet>,
-    exceptions: Exceptions,
-    stale: stale::Deadlines,
-    monitor: bool,
-    paused: bool,
-    rejected: Rejected,
-    /// Why no packet meets the rules, although the data plane has them.
-    unfiltered: Option<String>,
-    change: change::Progress,
+    /// The protected packets as entries of the data plane.
+    protected: ProtectedEntries,
+    rules: RuleTable,
+    adj_rib_in: AdjRibIn,
+    loc_rib: LocRib,
+    reconciler: Reconciler,
 }
 
 impl Engine {
-    /// Without a route. The first change is a full load, so that leftovers of an earlier run go.
+    /// Without a route. The first transaction is a full load, so that leftovers of an earlier run are removed.
     pub fn new(config: EngineConfig) -> Self {
+        let EngineConfig { capabilities, protection, peers, monitor } = config;
         let mut engine = Engine {
-            capabilities: config.capabilities,
-            protection: Protection::default(),
-            protected: Arc::default(),
-            unprotected: Vec::new(),
-            peers: Peers::default(),
-            routes: Routes::default(),
-            table: Table::default(),
-            unicast: UnicastRib::default(),
-            unicast_changes: Vec::new(),
-            exceptions: Exceptions::default(),
-            stale: stale::Deadlines::default(),
-            monitor: config.monitor,
-            paused: false,
-            rejected: Rejected::default(),
-            unfiltered: None,
-            change: change::Progress::default(),
+            protected: ProtectedEntries::compile(&protection, &capabilities),
+            capabilities,
+            protection,
+            rules: RuleTable::default(),
+            adj_rib_in: AdjRibIn::default(),
+            loc_rib: LocRib::default(),
+            reconciler: Reconciler::new(monitor),
         };
-        engine.peers.set(config.peers);
-        engine.protect(config.protection);
+        engine.adj_rib_in.configure(&mut engine.rules, peers);
         engine
     }
 
-    /// Takes another configuration. Routes of peers that are no longer in it go; all else is decided anew.
+    /// Takes another configuration. Routes of peers that are no longer in it are deleted; all rules are decided on anew.
     pub fn reconfigure(&mut self, config: EngineConfig) {
         let EngineConfig { capabilities, protection, peers, monitor } = config;
-        self.peers.set(peers);
-        let peers = &self.peers;
-        self.table.touch_where(|_, record| {
-            record.paths.retain(|path| peers.get(path.peer).is_some());
-            true
-        });
-        self.stale.keep_peers(|peer| peers.get(peer).is_some());
-        self.recount();
+        self.adj_rib_in.configure(&mut self.rules, peers);
         if capabilities != self.capabilities {
-            self.capabilities = capabilities;
-            self.protected = Arc::default();
-            self.reload();
-            self.protect(protection);
-        } else if protection != self.protection {
-            self.protect(protection);
+            self.reconciler.reload();
         }
-        self.monitor = monitor;
+        if capabilities != self.capabilities || protection != self.protection {
+            self.protected = ProtectedEntries::compile(&protection, &capabilities);
+            (self.capabilities, self.protection) = (capabilities, protection);
+            self.rules.touch_all();
+        }
+        self.reconciler.set_monitor(monitor);
     }
 
-    /// A peer's route to a traffic filter. `expires` ends it; for a peer's own rules that is policy's business.
+    /// A peer announces a traffic filter. `expires` ends it; import policy may end it sooner.
     pub fn announce(
         &mut self,
         peer: PeerId,
@@ -148,244 +98,339 @@ impl Engine {
         now: Timestamp,
         expires: Option<Timestamp>,
     ) -> AnnounceOutcome {
-        let Some(known_peer) = self.peers.0.get_mut(&peer) else { return AnnounceOutcome::UnknownPeer };
-        let policy = known_peer.config.policy.as_ref();
-        let lifetime = policy.and_then(|policy| policy.max_lifetime);
-        let deadline = expires.into_iter().chain(lifetime.map(|seconds| now.plus(seconds))).min();
-        let key = RuleKey::new(nlri.into());
-        let route = self.routes.share(route);
-        let (record, dirty) = self.table.entry(&key);
-        if let Some(old) = record.paths.iter_mut().find(|path| path.is(peer, path_id)) {
-            let was_stale = old.stale || old.long_lived;
-            let was_awaited = old.confirm();
-            let changed = !Arc::ptr_eq(&old.route, &route);
-            if changed {
-                old.route = route;
-                old.presumed_feasible = false;
-            }
-            // Announcing it again starts its life anew. What is sent again after a session loss or a refresh is no new wish: its life
-            // goes on as it was.
-            let anew = changed || !was_awaited;
-            let prolonged = anew && (old.deadline != deadline || old.expired);
-            if changed || prolonged {
-                old.received = now;
-            }
-            if prolonged {
-                // An earlier timer of the same route moves on by itself when it is due.
-                let timed = !old.expired && old.deadline.is_some_and(|old| deadline.is_some_and(|new| old <= new));
-                old.expired = false;
-                old.deadline = deadline;
-                if !timed {
-                    self.stale.lives_until(deadline, &key, peer, path_id);
-                }
-            }
-            if let Some(trouble) = &mut record.trouble {
-                trouble.retry |= changed;
-            }
-            if changed || was_stale || prolonged {
-                record.mark(&key, dirty);
-            }
-            return if changed { AnnounceOutcome::Changed } else { AnnounceOutcome::Unchanged };
-        }
-        // Even without a path: a record that was only just made has to go again.
-        record.mark(&key, dirty);
-        let mut path = Path::new(peer, path_id, route, now);
-        path.deadline = deadline;
-        let mut outcome = AnnounceOutcome::Changed;
-        let counts = &mut known_peer.counts;
-        if let Some((policy, limit)) = policy.and_then(|policy| Some((policy, policy.max_rules?)))
-            && counts.rules - counts.excess >= limit
-        {
-            outcome = AnnounceOutcome::OverLimit(policy.on_excess);
-            if policy.on_excess != OnExcess::Warn {
-                if counts.rules >= limit.saturating_mul(2).saturating_add(1000) {
-                    counts.dropped += 1;
-                    return AnnounceOutcome::Dropped;
-                }
-                path.excess = true;
-                counts.excess += 1;
-                known_peer.waiting.push_back((key.clone(), path_id));
-            }
-        }
-        counts.rules += 1;
-        record.paths.reserve_exact(1);
-        record.paths.push(path);
-        self.stale.lives_until(deadline, &key, peer, path_id);
-        outcome
+        let announcement = Announcement { peer, nlri: nlri.into(), path_id, route, received: now, expires };
+        self.adj_rib_in.announce(&mut self.rules, announcement)
     }
 
     /// A peer withdraws a traffic filter; whether it had announced it.
     pub fn withdraw(&mut self, peer: PeerId, nlri: impl Into<Arc<Nlri>>, path_id: Option<PathId>) -> bool {
-        self.withdraw_key(peer, &RuleKey::new(nlri.into()), path_id)
+        self.adj_rib_in.withdraw(&mut self.rules, peer, &RuleKey::new(nlri.into()), path_id)
     }
 
-    fn withdraw_key(&mut self, peer: PeerId, key: &RuleKey, path_id: Option<PathId>) -> bool {
-        let Some(record) = self.table.rules.get_mut(key) else { return false };
-        let Some(at) = record.paths.iter().position(|path| path.is(peer, path_id)) else { return false };
-        let path = record.paths.remove(at);
-        self.table.touch(key);
-        if let Some(counts) = self.peers.counts_mut(peer) {
-            counts.rules -= 1;
-            counts.excess -= u64::from(path.excess);
-        }
-        self.let_in_waiting(peer);
-        true
-    }
-
-    /// A peer's route to a unicast prefix.
+    /// A peer announces a route to a unicast prefix.
     pub fn announce_unicast(&mut self, peer: PeerId, net: IpNet, path_id: Option<PathId>, route: Arc<Route>) {
-        let Some(counts) = self.peers.counts_mut(peer) else { return };
-        let route = self.routes.share(route);
-        counts.unicast += u64::from(self.unicast.announce(net, Path::new(peer, path_id, route, Timestamp(0))));
-        self.unicast_changed(net);
+        self.adj_rib_in.announce_unicast(peer, net, path_id, route);
     }
 
     /// A peer withdraws a route to a unicast prefix.
     pub fn withdraw_unicast(&mut self, peer: PeerId, net: IpNet, path_id: Option<PathId>) {
-        if self.unicast.withdraw(net, peer, path_id) {
-            self.unicast_changed(net);
-            if let Some(counts) = self.peers.counts_mut(peer) {
-                counts.unicast -= 1;
-            }
-        }
+        self.adj_rib_in.withdraw_unicast(peer, net, path_id);
     }
 
-    /// Notes a prefix for which validation may come out otherwise; not each of a full table, since many come to the same as all.
-    fn unicast_changed(&mut self, net: IpNet) {
-        if self.unicast_changes.len() < decide::MANY_PREFIXES {
-            self.unicast_changes.push(net);
-        }
+    /// A peer's session is established: its BGP identifier is known.
+    pub fn peer_up(&mut self, peer: PeerId, router_id: Ipv4Addr) {
+        self.adj_rib_in.session_established(peer, router_id);
     }
 
-    /// Takes all filtering out, until [`resume`](Self::resume).
+    /// A peer's session is lost. Its routes are deleted, but for those of the families in `retain`. A route refresh that was under way is
+    /// forgotten.
+    pub fn peer_down(&mut self, peer: PeerId, retain: &[Retention], _now: Timestamp) {
+        self.adj_rib_in.session_lost(&mut self.rules, peer, retain);
+    }
+
+    /// A peer has sent all its routes of a family: those that are still stale are deleted.
+    pub fn end_of_rib(&mut self, peer: PeerId, family: RouteFamily) {
+        self.adj_rib_in.end_of_rib(&mut self.rules, peer, family);
+    }
+
+    /// A peer's session is up again, and the peer will not send its routes of a family again: the stale ones are deleted at once.
+    pub fn delete_stale(&mut self, peer: PeerId, family: RouteFamily) {
+        self.end_of_rib(peer, family);
+    }
+
+    /// A peer's session is up again, and End-of-RIB of a family is due by `until`: what is still stale then is deleted. From now on it is
+    /// this time that counts and not the restart timer, the first time after each loss; what that loss would have kept longer than `until`
+    /// is kept.
+    pub fn start_end_of_rib_timer(&mut self, peer: PeerId, family: RouteFamily, until: Timestamp) {
+        self.adj_rib_in.start_end_of_rib_timer(peer, family, until);
+    }
+
+    /// All routes of a peer are to be sent again (RFC 7313 §4): those that are not until the [end](Self::end_refresh), and until `until` at
+    /// the latest, are deleted. They are no less in force meanwhile. A begin before that end only moves the time: what was sent since the
+    /// first begin counts, so that begins without end cost next to nothing.
+    pub fn begin_refresh(&mut self, peer: PeerId, family: RouteFamily, until: Timestamp) {
+        self.adj_rib_in.begin_refresh(&mut self.rules, peer, family, until);
+    }
+
+    /// A peer has sent all its routes again: those that it did not send since the [begin](Self::begin_refresh) are deleted. False, and
+    /// nothing is done, if there was no begin.
+    pub fn end_refresh(&mut self, peer: PeerId, family: RouteFamily) -> bool {
+        self.adj_rib_in.end_refresh(&mut self.rules, peer, family)
+    }
+
+    /// When to call [`expire`](Self::expire) next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.adj_rib_in.next_deadline()
+    }
+
+    /// The peers and families whose End-of-RIB, or end of a route refresh, has not come in time: [`expire`](Self::expire) deletes what they
+    /// have not sent.
+    pub fn overdue_end_of_rib(&self, now: Timestamp) -> Vec<(PeerId, RouteFamily)> {
+        self.adj_rib_in.overdue_end_of_rib(now)
+    }
+
+    /// Deletes the routes whose time is over. Returns the rules whose own timer expired, and who announced them.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<(PeerId, Arc<Nlri>)> {
+        self.adj_rib_in.expire(&mut self.rules, now)
+    }
+
+    /// Removes all filters, until [`resume`](Self::resume).
     pub fn pause(&mut self) {
-        if !std::mem::replace(&mut self.paused, true) {
-            self.reload();
-        }
+        self.reconciler.set_paused(true);
     }
 
-    /// Puts filtering back.
+    /// Installs the filters again.
     pub fn resume(&mut self) {
-        if std::mem::replace(&mut self.paused, false) {
-            self.reload();
-        }
-    }
-
-    /// Tells that no packet meets the rules although the data plane has them, and why: they are then shown as failed. `None`, that packets
-    /// do.
-    pub fn set_unfiltered(&mut self, why: Option<String>) {
-        self.unfiltered = why;
-    }
-
-    /// Why no packet meets the rules, if that is so.
-    pub fn unfiltered(&self) -> Option<&str> {
-        self.unfiltered.as_deref()
+        self.reconciler.set_paused(false);
     }
 
     /// Whether filtering is paused.
     pub const fn is_paused(&self) -> bool {
-        self.paused
+        self.reconciler.is_paused()
+    }
+
+    /// Why no packet meets the rules although the data plane has them: they are then shown as failed. `None`: packets do meet them.
+    pub fn set_unfiltered(&mut self, why: Option<String>) {
+        self.reconciler.set_unfiltered(why);
+    }
+
+    /// Why no packet meets the rules, if that is so.
+    pub fn unfiltered(&self) -> Option<&str> {
+        self.reconciler.unfiltered()
     }
 
     /// Count only, or enforce; see [`EngineConfig::monitor`].
     pub fn set_monitor(&mut self, monitor: bool) {
-        if std::mem::replace(&mut self.monitor, monitor) != monitor {
-            self.table.touch_all();
+        if self.reconciler.set_monitor(monitor) {
+            self.rules.touch_all();
         }
     }
 
     /// Whether rules only count.
     pub const fn is_monitoring(&self) -> bool {
-        self.monitor
+        self.reconciler.is_monitoring()
     }
 
-    /// How much a peer has sent.
+    /// How many routes of a peer there are.
     pub fn counts(&self, peer: PeerId) -> PeerCounts {
-        self.peers.get(peer).map(|peer| peer.counts).unwrap_or_default()
+        self.adj_rib_in.peers().get(peer).map(|peer| peer.counts()).unwrap_or_default()
     }
 
-    /// The protected packets that the data plane cannot let through, and why. Rules may hit them.
+    /// The protected packets that the data plane cannot accept ahead of the rules, and why. Rules may act on them.
     pub fn unprotected(&self) -> &[(Protected, String)] {
-        &self.unprotected
+        self.protected.impossible()
+    }
+
+    /// What protects a packet, if something does.
+    pub fn protecting(&self, packet: &Packet) -> Option<&Protected> {
+        self.protection.items().iter().find(|item| item.space.matches(packet))
     }
 
     /// All that is to be in force as of the last decisions.
     pub fn full(&self) -> Ruleset {
-        if self.paused {
-            return Ruleset::default();
+        self.reconciler.desired_state(&self.rules, self.target())
+    }
+
+    /// The next transaction for the data plane. None while nothing is to be done, and until the last one is [applied](Self::applied) or
+    /// [failed](Self::apply_failed).
+    pub fn next_transaction(&mut self) -> Option<Transaction> {
+        if self.reconciler.is_in_flight() {
+            return None;
         }
-        let rules = self.table.rules.iter().filter_map(|(key, record)| {
-            let want = record.want(self.monitor)?;
-            let nlri = key.nlri()?;
-            let entries = change::entries_of(nlri, &want, &self.capabilities)?;
-            Some(change::compiled(nlri, &want, entries))
+        self.reconciler.retry_substituted(&mut self.rules);
+        self.adj_rib_in.touch_validated(&mut self.rules);
+        let context = DecisionContext {
+            capabilities: &self.capabilities,
+            protection: &self.protection,
+            peers: self.adj_rib_in.peers(),
+            unicast: self.adj_rib_in.unicast(),
+        };
+        let decided = self.loc_rib.decide(&mut self.rules, &context);
+        let target = Target { capabilities: &self.capabilities, protected: self.protected.entries() };
+        self.reconciler.next_transaction(&mut self.rules, decided, target)
+    }
+
+    /// Whether there may be a transaction to take.
+    pub fn has_pending_changes(&self) -> bool {
+        let pending = self.reconciler.needs_full() || self.rules.is_dirty() || self.adj_rib_in.has_unicast_changes();
+        pending && !self.reconciler.is_in_flight()
+    }
+
+    /// The last transaction is applied, but for some rules.
+    pub fn applied(&mut self, applied: &Applied) {
+        self.reconciler.applied(&mut self.rules, applied);
+    }
+
+    /// The last transaction could not be applied at all, for the reason in `message`. What was in force before still is. The next
+    /// transaction tries again: it should not be taken at once.
+    pub fn apply_failed(&mut self, message: &str) {
+        let target = Target { capabilities: &self.capabilities, protected: self.protected.entries() };
+        self.reconciler.apply_failed(&mut self.rules, target, message);
+    }
+
+    /// Tries again, with the next transaction, the rules that the data plane could not install.
+    pub fn retry(&mut self) {
+        self.reconciler.retry(&mut self.rules);
+    }
+
+    /// Whether there are rules that the data plane could not install.
+    pub fn has_failures(&self) -> bool {
+        self.reconciler.has_failures()
+    }
+
+    /// The next transaction is a full load: for when the data plane lost what it had.
+    pub const fn reload(&mut self) {
+        self.reconciler.reload();
+    }
+
+    /// The rules that were rejected since this was called last: by the data plane, by policy or by validation.
+    pub fn take_newly_rejected(&mut self) -> NewlyRejected {
+        self.loc_rib.take_newly_rejected()
+    }
+
+    /// The rules that somebody announces, in enforcement order, VPN rules among them; IPv4 before IPv6.
+    pub fn rules(&self) -> impl Iterator<Item = RuleRef<'_>> {
+        self.rules_after(None)
+    }
+
+    /// The same from behind a rule on, to read them page by page; whether that rule is still there does not matter.
+    pub fn rules_after(&self, after: Option<&Arc<Nlri>>) -> impl Iterator<Item = RuleRef<'_>> {
+        let context = self.decision_context();
+        let rules = self.rules.iter_after(after.map(|nlri| RuleKey::new(nlri.clone())));
+        rules.filter_map(move |(key, entry)| self.view(context, key, entry))
+    }
+
+    /// The rule with this match part.
+    pub fn rule(&self, nlri: &Arc<Nlri>) -> Option<RuleRef<'_>> {
+        let (key, entry) = self.rules.get_key_value(&RuleKey::new(nlri.clone()))?;
+        self.view(self.decision_context(), key, entry)
+    }
+
+    /// The first rule with this short name.
+    pub fn rule_by_id(&self, id: RuleId) -> Option<RuleRef<'_>> {
+        self.rules().find(|rule| rule.id() == id)
+    }
+
+    /// The rules that the data plane has, in enforcement order: those that packets meet now.
+    pub fn rules_in_force(&self) -> impl Iterator<Item = RuleRef<'_>> {
+        self.rules().filter(|rule| rule.enforced().is_some())
+    }
+
+    /// How many rules are in each state, in the order of [`RuleState::NAMES`].
+    pub fn rules_by_state(&self) -> [(&'static str, u64); RuleState::NAMES.len()] {
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        self.rules().for_each(|rule| *counts.entry(rule.state().name()).or_default() += 1);
+        RuleState::NAMES.map(|name| (name, counts.get(name).copied().unwrap_or(0)))
+    }
+
+    /// About how many rules there are.
+    pub fn rule_count(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// The rules of all peers, to be kept over a restart.
+    pub fn snapshot(&self) -> impl Iterator<Item = (PeerId, SnapshotPath)> + '_ {
+        self.snapshot_after(None)
+    }
+
+    /// The same from behind a match part on, in enforcement order, to write them bit by bit.
+    pub fn snapshot_after(&self, after: Option<&Arc<Nlri>>) -> impl Iterator<Item = (PeerId, SnapshotPath)> + '_ {
+        let rules = self.rules.iter_after(after.map(|nlri| RuleKey::new(nlri.clone())));
+        rules.flat_map(|(key, entry)| key.nlri().into_iter().flat_map(move |nlri| snapshot_paths(nlri, entry)))
+    }
+
+    /// Hands out the rules whose routes are not as they were handed out last, to be kept over a restart: what each matches, and all its
+    /// routes; none where nobody announces it any longer. Those that changed since the last [transaction](Self::next_transaction) was taken
+    /// are not among them, and routes that only became stale have not changed.
+    pub fn take_unsaved(&mut self, mut each: impl FnMut(&Arc<Nlri>, &[(PeerId, SnapshotPath)])) {
+        let keys = self.rules.take_unsaved();
+        let mut found = keys.iter().peekable();
+        let mut paths = Vec::new();
+        self.rules.visit(keys.iter(), |key, entry| {
+            // Those in between are not in the table any longer.
+            while let Some(gone) = found.next_if(|next| *next < key) {
+                gone.nlri().into_iter().for_each(|nlri| each(nlri, &[]));
+            }
+            found.next_if(|next| *next == key);
+            if let Some(nlri) = key.nlri()
+                && entry.paths.mark_written()
+            {
+                paths.clear();
+                paths.extend(snapshot_paths(nlri, entry));
+                each(nlri, &paths);
+            }
         });
-        Ruleset { protected: self.protected.clone(), rules: rules.collect() }
+        found.filter_map(|gone| gone.nlri()).for_each(|nlri| each(nlri, &[]));
     }
 
-    /// Sets what stays reachable, as entries of the data plane.
-    fn protect(&mut self, protection: Protection) {
-        self.protection = protection;
-        self.unprotected.clear();
-        let mut entries = Vec::new();
-        for item in self.protection.items() {
-            match compile::split_into_entries(item.space.clone(), &self.capabilities) {
-                Ok(parts) => entries.extend(parts),
-                Err(kind) => {
-                    let refusal = compile::Refusal::new(kind, &self.capabilities);
-                    self.unprotected.push((item.clone(), refusal.to_string()));
-                }
+    /// The same for one rule, as it is now; its routes, if somebody announces it.
+    pub fn snapshot_rule(&mut self, nlri: &Arc<Nlri>) -> Vec<(PeerId, SnapshotPath)> {
+        let Some(entry) = self.rules.get_mut(&RuleKey::new(Arc::clone(nlri))) else { return Vec::new() };
+        entry.paths.mark_written();
+        snapshot_paths(nlri, entry).collect()
+    }
+
+    /// All rules are kept as they are now.
+    pub fn mark_all_saved(&mut self) {
+        for entry in self.rules.values_mut() {
+            entry.paths.mark_written();
+        }
+    }
+
+    /// Takes back what was kept of a peer, before its session is up. Its rules are stale until the peer sends them again, and are deleted as
+    /// `retain` says; those of a family without retention are not taken. Locally originated rules are as before.
+    pub fn restore(&mut self, peer: PeerId, paths: impl IntoIterator<Item = SnapshotPath>, retain: &[Retention]) {
+        let local = self.adj_rib_in.peers().is_local(peer);
+        let losses: Vec<_> = match local {
+            true => Vec::new(),
+            false => retain.iter().filter_map(|r| Some((r.family, self.adj_rib_in.add_loss(peer, r)?))).collect(),
+        };
+        for path in paths {
+            let family = RouteFamily::from(path.nlri.family());
+            let loss = losses.iter().find(|(retained, _)| *retained == family).map(|(_, loss)| *loss);
+            if !local && loss.is_none() {
+                continue;
+            }
+            let nlri = path.nlri.clone();
+            self.announce(peer, path.nlri, path.path_id, path.route, path.received, path.deadline);
+            let entry = self.rules.get_mut(&RuleKey::new(nlri));
+            let restored = entry.and_then(|entry| entry.paths.find_mut(peer, path.path_id));
+            if let Some((restored, loss)) = restored.zip(loss) {
+                restored.mark_stale(loss);
             }
         }
-        self.protected = Arc::new(entries);
-        self.table.touch_all();
     }
 
-    /// A peer's session is up: its BGP identifier is known.
-    pub fn peer_up(&mut self, peer: PeerId, router_id: Ipv4Addr) {
-        if let Some(known) = self.peers.0.get_mut(&peer) {
-            known.router_id = router_id;
+    /// The data plane has these rules in force since an earlier run. Those of them that were restored were feasible then, and unicast routes
+    /// are not kept: until [`validate_presumed`](Self::validate_presumed) they count as feasible, unless several peers announce one of them.
+    pub fn presume_feasible(&mut self, in_force: &BTreeSet<RuleId>) {
+        AdjRibIn::presume_feasible(&mut self.rules, |nlri| in_force.contains(&nlri.id()));
+    }
+
+    /// The unicast routes were received again, or had the time to: nothing is presumed any longer.
+    pub fn validate_presumed(&mut self) {
+        AdjRibIn::validate_presumed(&mut self.rules);
+    }
+
+    const fn target(&self) -> Target<'_> {
+        Target { capabilities: &self.capabilities, protected: self.protected.entries() }
+    }
+
+    const fn decision_context(&self) -> DecisionContext<'_> {
+        DecisionContext {
+            capabilities: &self.capabilities,
+            protection: &self.protection,
+            peers: self.adj_rib_in.peers(),
+            unicast: self.adj_rib_in.unicast(),
         }
     }
 
-    /// Counts anew what peers have sent, after many routes went at once.
-    fn recount(&mut self) {
-        self.peers.0.values_mut().for_each(|peer| (peer.counts.rules, peer.counts.excess) = (0, 0));
-        for path in self.table.rules.values().flat_map(|record| &record.paths) {
-            if let Some(counts) = self.peers.counts_mut(path.peer) {
-                counts.rules += 1;
-                counts.excess += u64::from(path.excess);
-            }
-        }
-        let peers: Vec<_> = self.peers.0.keys().copied().collect();
-        peers.into_iter().for_each(|peer| self.let_in_waiting(peer));
-    }
-
-    /// Lets in rules that were beyond the peer's limit, in the order in which they came, as far as there is room now.
-    fn let_in_waiting(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.0.get_mut(&id) else { return };
-        let limit = peer.config.policy.as_ref().and_then(|policy| policy.max_rules).unwrap_or(u64::MAX);
-        while peer.counts.excess > 0 && peer.counts.rules - peer.counts.excess < limit {
-            let Some((key, path_id)) = peer.waiting.pop_front() else { return };
-            let path = self
-                .table
-                .rules
-                .get_mut(&key)
-                .and_then(|record| record.paths.iter_mut().find(|path| path.is(id, path_id) && path.excess));
-            if let Some(path) = path {
-                path.excess = false;
-                peer.counts.excess -= 1;
-                self.table.touch(&key);
-            }
-        }
-        if peer.counts.excess == 0 {
-            peer.waiting.clear();
-        }
+    fn view<'a>(&'a self, context: DecisionContext<'a>, key: &'a RuleKey, entry: &'a RuleEntry) -> Option<RuleRef<'a>> {
+        RuleRef::new(context, &self.reconciler, key.nlri()?, entry)
     }
 }
 
-impl From<flowspec::Family> for RouteFamily {
-    fn from(family: flowspec::Family) -> Self {
-        RouteFamily::Flow(family)
-    }
+/// The routes of a rule that are kept over a restart.
+fn snapshot_paths<'a>(nlri: &'a Arc<Nlri>, entry: &'a RuleEntry) -> impl Iterator<Item = (PeerId, SnapshotPath)> + 'a {
+    entry.paths.persistent().map(move |path| (path.peer, SnapshotPath::new(nlri, path)))
 }

@@ -1,13 +1,13 @@
 //! May this peer ask for that? ImportPolicy per peer, and what nobody may filter.
 
-use crate::notes::unknown_actions;
-use crate::validate::{self, PrefixList};
+use crate::prefix_list::{PrefixList, destination};
+use crate::unknown_actions::unknown_actions;
 use flowspec::{Action, Effect, Nlri, Policing, Prefix, Redirect};
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
 
-/// What a peer may ask for.
+/// The rules that are accepted from a peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImportPolicy {
     /// Destinations that it may filter; empty for any.
@@ -32,7 +32,7 @@ pub struct ImportPolicy {
     pub first_as: FirstAs,
     /// Most rules; `None` for no limit.
     pub max_rules: Option<u64>,
-    /// What happens beyond that.
+    /// What happens beyond that limit.
     pub on_excess: OnExcess,
     /// Seconds that a rule lives at most after it was announced.
     pub max_lifetime: Option<u64>,
@@ -151,7 +151,7 @@ impl ActionSet {
         self.0 >> kind as u8 & 1 != 0
     }
 
-    /// The kinds that an effect needs.
+    /// The kinds of actions of an effect.
     pub fn of(effect: &Effect) -> Self {
         let needed = [
             (matches!(effect.policing, Policing::Discard), ActionKind::Discard),
@@ -172,7 +172,7 @@ impl FromIterator<ActionKind> for ActionSet {
     }
 }
 
-/// Why a rule is not let in.
+/// Why import policy does not accept a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PolicyRejection {
     /// The peer is external and has no policy (RFC 8212).
@@ -284,9 +284,7 @@ impl ImportPolicy {
         } else if length < shortest {
             return Err(PolicyRejection::TooShort { length, shortest });
         }
-        if !self.destinations.is_empty()
-            && !validate::destination(nlri).is_some_and(|net| self.destinations.covers(net))
-        {
+        if !self.destinations.is_empty() && !destination(nlri).is_some_and(|net| self.destinations.covers(net)) {
             return Err(if length == 0 { PolicyRejection::NoDestination } else { PolicyRejection::Destination });
         }
         let needed = ActionSet::of(effect);

@@ -1,36 +1,59 @@
 //! Floodgate's decisions: pure functions over values, without socket, clock or process.
 //!
 //! # Tour
-//! - [`Engine`] is what the program talks to: routes go in, changes for the data plane come out, every rule has a state.
-//! - What a route is, and which of several is best: [`route`]. Whether a rule is feasible: [`validate`]. Whether its peer may ask for it:
-//!   [`import_policy`]. What nobody may touch: [`protection`].
+//! - [`Engine`] is what the program talks to: routes go in, transactions for the data plane come out, every rule has a state.
+//! - Adj-RIB-In: what peers announced ([`route`]). Import policy and validation: [`import_policy`], [`validate`]. What no rule may touch:
+//!   [`protection`].
+//! - Loc-RIB: best-path selection, and what rules mean for those behind them in the order.
 //! - What a data plane can do: [`capability`]. How a rule becomes entries of it, or is refused: [`compile`](mod@compile).
-//! - What crosses the border to it: [`plan`]. What became of a rule: [`state`].
+//! - Reconciler: what is handed to the data plane: [`plan`]. The state of a rule: [`state`].
+//!
+//! Files depend on each other in one direction: route, key, prefix_map; path, received_paths, peers; import_policy, select, unicast, validate;
+//! compile, precedence, protection; rule_decision, enforcement, rule_entry, rule_table; decision_context; adj_rib_in, loc_rib, reconciler;
+//! view, snapshot; engine.
 
 #![forbid(unsafe_code)]
 
+mod adj_rib_in;
 pub mod capability;
 pub mod compile;
+mod decision_context;
+mod enforcement;
 mod engine;
 pub mod import_policy;
+mod interner;
 mod key;
+mod loc_rib;
+mod newly_rejected;
 pub mod notes;
-mod peer;
+mod path;
+mod peers;
 pub mod plan;
 mod precedence;
-mod prefixes;
+pub mod prefix_list;
+mod prefix_map;
 pub mod protection;
+mod received_paths;
+mod reconciler;
 pub mod route;
+mod rule_decision;
+mod rule_entry;
+mod rule_table;
 mod select;
 mod shadow;
+mod shadow_groups;
+mod snapshot;
 pub mod state;
-mod table;
 mod unicast;
+mod unknown_actions;
 pub mod validate;
+mod view;
 
-pub use engine::{
-    AnnounceOutcome, Engine, EngineConfig, InvalidSnapshot, PathRef, Rejected, Retention, RuleRef, SnapshotPath,
-    Transaction,
-};
-pub use peer::{PeerConfig, PeerCounts};
+pub use adj_rib_in::{AnnounceOutcome, Retention};
+pub use engine::{Engine, EngineConfig};
+pub use newly_rejected::NewlyRejected;
+pub use peers::{PeerConfig, PeerCounts};
+pub use reconciler::Transaction;
 pub use route::{PeerId, Route, RouteFamily, Timestamp};
+pub use snapshot::{InvalidSnapshot, SnapshotPath};
+pub use view::{PathRef, RuleRef};

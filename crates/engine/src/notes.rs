@@ -1,8 +1,9 @@
-//! What deserves a look about a rule although it is enforced as the RFCs say.
+//! What an operator may not expect of a rule although it is enforced as the RFCs say.
 
 use crate::capability::Capabilities;
 use crate::import_policy::InterfaceSets;
-use flowspec::{Action, Community, Effect, Policing, Rule};
+use crate::unknown_actions::unknown_actions;
+use flowspec::{Action, Effect, Policing, Rule};
 
 /// Sentences about the rule; mostly none. Of an interface set there is one only where it is ignored: otherwise the rule is refused.
 pub fn notes(rule: &Rule, interface_sets: InterfaceSets, capabilities: &Capabilities) -> Vec<String> {
@@ -36,30 +37,11 @@ pub fn notes(rule: &Rule, interface_sets: InterfaceSets, capabilities: &Capabili
     notes
 }
 
-/// The actions that nothing is done about: communities that are no action known here, and interface sets.
-pub fn unknown_actions(actions: &[Action]) -> impl Iterator<Item = &Action> {
-    actions.iter().filter(|action| match action {
-        Action::InterfaceSet { .. } => true,
-        Action::Other(community) => may_be_action(*community),
-        _ => false,
-    })
-}
-
-/// Whether a community that is no known action may be one: not those that say something about the route or its path, which any route may
-/// carry (route target, site of origin, OSPF, colour, encapsulation, link bandwidth, origin validation and others).
-fn may_be_action(community: Community) -> bool {
-    match community {
-        // Experimental use, where RFC 8955 has its actions; flow specification redirect and interface sets of drafts.
-        Community::Extended([kind, ..]) => matches!(kind, 0x80..=0x8f | 0xc0..=0xcf | 0x07 | 0x47 | 0x08 | 0x48),
-        Community::Ipv6([0x00 | 0x40, sub, ..]) => !matches!(sub, 0x02 | 0x03 | 0x0b | 0x11),
-        Community::Ipv6(_) => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::import_policy::{ImportPolicy, PolicyRejection};
+    use flowspec::Community;
 
     fn rule(actions: &[Action]) -> Rule {
         let rule: Rule = "dst 192.0.2.1/32".parse().unwrap();

@@ -1,4 +1,4 @@
-//! What crosses the border to a data plane: compiled rules, and the difference between what is applied and what is wanted.
+//! What a data plane is handed: compiled rules, the desired state as a whole, or the difference to what is applied.
 
 use flowspec::space::Space;
 use flowspec::{Effect, Nlri, RuleId};
@@ -11,7 +11,7 @@ pub struct CompiledRule {
     pub nlri: Arc<Nlri>,
     /// Short stable name.
     pub id: RuleId,
-    /// What to do with a packet. Already what is to be enforced: monitor mode and policy are worked in.
+    /// What to do with a packet. Already what is to be enforced: monitor mode and policy are taken into account.
     pub effect: Effect,
     /// The packets, as the union of these; each one is within what one entry of the data plane can express, and they are pairwise
     /// disjoint, so that no packet is counted or policed twice, unless [`overlap`](crate::capability::Capabilities::overlap) says that it
@@ -33,7 +33,7 @@ pub struct Ruleset {
 pub struct Plan {
     /// Rules to add, or to put in the place of the rule with the same key.
     pub upsert: Vec<Arc<CompiledRule>>,
-    /// Keys of the rules to take out.
+    /// Keys of the rules to remove.
     pub remove: Vec<Arc<Nlri>>,
     /// The new protected packets, where they changed.
     pub protected: Option<Arc<Vec<Space>>>,
@@ -49,25 +49,25 @@ impl Plan {
 /// Why a single rule is not in force although the rest is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleFailure {
-    /// No room left.
+    /// Its table is full; its message.
     OverCapacity(String),
-    /// The data plane said no; its words.
+    /// The data plane failed to install it; its message.
     Failed(String),
 }
 
 impl RuleFailure {
-    /// The words of the data plane.
-    pub fn words(&self) -> &str {
+    /// The message of the data plane.
+    pub fn message(&self) -> &str {
         match self {
-            RuleFailure::OverCapacity(words) | RuleFailure::Failed(words) => words,
+            RuleFailure::OverCapacity(message) | RuleFailure::Failed(message) => message,
         }
     }
 }
 
-/// What an apply did.
+/// The outcome of a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Rules that are wanted and not in force, with the reason: of this change, or of an earlier one when they lost their place. All
+    /// Rules of the desired state that are not in force, with the reason: of this transaction, or of an earlier one when they lost their place. All
     /// others are in force.
     pub failures: Vec<(Arc<Nlri>, RuleFailure)>,
 }

@@ -1,10 +1,10 @@
 //! What a rule that is not in force means for those behind it.
 //!
-//! A rule may let packets off that a later rule would drop: it matches first, and ends the search. If a data plane cannot enforce
+//! A rule may exempt packets from a later rule that would drop them: it matches first, and ends the search. If a data plane cannot enforce
 //! it, the later rule would drop packets which nobody asked to drop. So the later rule is refused as well, as long as they overlap.
 
-use crate::key::RuleKey;
-use flowspec::{Effect, Nlri, Policing, Prefix, Redirect, RuleId, Space};
+use crate::key::{RuleKey, has_offset};
+use flowspec::{Effect, Nlri, Policing, Redirect, RuleId, Space};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ impl Exceptions {
         self.spaces.contains_key(key)
     }
 
-    /// Notes a rule that is not in force; nothing happens if it lets no packet off.
+    /// Notes a rule that is not in force; nothing happens if it exempts no packet.
     pub(crate) fn insert(&mut self, nlri: &Arc<Nlri>, effect: &Effect) {
-        if lets_off(nlri, effect) {
+        if exempts(nlri, effect) {
             self.insert_key(RuleKey::new(nlri.clone()), nlri);
         }
     }
@@ -38,8 +38,8 @@ impl Exceptions {
         self.spaces.remove(key).is_some()
     }
 
-    /// The first rule that lets off packets on which this one would act.
-    pub(crate) fn in_the_way(&self, nlri: &Arc<Nlri>, effect: &Effect) -> Option<RuleId> {
+    /// The first rule that exempts packets on which this one would act.
+    pub(crate) fn blocking(&self, nlri: &Arc<Nlri>, effect: &Effect) -> Option<RuleId> {
         if self.spaces.is_empty() || !acts(effect) {
             return None;
         }
@@ -61,8 +61,8 @@ impl Exceptions {
     }
 }
 
-/// Whether the rule, were it in force, would let packets off that a later rule acts on.
-pub(crate) fn lets_off(nlri: &Nlri, effect: &Effect) -> bool {
+/// Whether the rule, were it in force, would exempt packets from later rules.
+pub(crate) fn exempts(nlri: &Nlri, effect: &Effect) -> bool {
     !nlri.family().is_vpn() && !effect.continues && !matches!(effect.policing, Policing::Discard)
 }
 
@@ -74,8 +74,4 @@ pub(crate) fn acts(effect: &Effect) -> bool {
         Some(Redirect::Address { copy, .. } | Redirect::UnknownNextHop { copy }) => !copy,
     };
     redirected || effect.mark.is_some() || !matches!(effect.policing, Policing::None)
-}
-
-pub(crate) fn has_offset(prefix: &Prefix) -> bool {
-    matches!(prefix, Prefix::V6(pattern) if pattern.offset() > 0)
 }

@@ -1,9 +1,12 @@
 //! What stays reachable whatever a peer sends: these packets are accepted ahead of every rule.
 
+use crate::capability::Capabilities;
+use crate::compile;
 use flowspec::{Comparison, ComponentType, Family, Ipv6Pattern, Nlri, NumericOp, Prefix, Space};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 mod presets;
 
@@ -56,7 +59,7 @@ impl Protection {
     /// Traffic to some addresses, all of it or what comes from `from`. Nothing, where that is of another IP version than the addresses or
     /// the traffic.
     pub fn traffic(&mut self, traffic: Traffic, to: IpNet, from: Option<IpNet>) {
-        self.describe(traffic, to, from, "");
+        self.add_traffic(traffic, to, from, "");
     }
 
     /// The packets of a preset for a machine with these addresses, all of them or those that come from `from`.
@@ -65,14 +68,14 @@ impl Protection {
         for (traffic, targets) in preset.items {
             for target in *targets {
                 match *target {
-                    Target::Net(net) => self.describe(*traffic, net, from, &prefix),
-                    Target::Own => own.iter().for_each(|own| self.describe(*traffic, (*own).into(), from, &prefix)),
+                    Target::Net(net) => self.add_traffic(*traffic, net, from, &prefix),
+                    Target::Own => own.iter().for_each(|own| self.add_traffic(*traffic, (*own).into(), from, &prefix)),
                 }
             }
         }
     }
 
-    fn describe(&mut self, traffic: Traffic, to: IpNet, from: Option<IpNet>, prefix: &str) {
+    fn add_traffic(&mut self, traffic: Traffic, to: IpNet, from: Option<IpNet>, prefix: &str) {
         let is_ipv4 = to.addr().is_ipv4();
         if from.is_some_and(|from| from.addr().is_ipv4() != is_ipv4) {
             return;
@@ -110,7 +113,7 @@ impl Protection {
         &self.items
     }
 
-    /// What protects all packets of the rule, in words. Nothing, for a rule that has no packets.
+    /// What protects all packets of the rule, for people. Nothing, for a rule that has no packets.
     pub(crate) fn covers(&self, space: &Space) -> Option<&str> {
         let item = self.items.iter().find(|item| !space.is_empty() && item.space.covers(space))?;
         Some(&item.what)
@@ -146,6 +149,35 @@ impl Protection {
                 self.items.push(Protected { space, what });
             }
         }
+    }
+}
+
+/// The protected packets as entries of a data plane, which accepts them ahead of every rule.
+#[derive(Debug)]
+pub(crate) struct ProtectedEntries {
+    entries: Arc<Vec<Space>>,
+    impossible: Vec<(Protected, String)>,
+}
+
+impl ProtectedEntries {
+    pub(crate) fn compile(protection: &Protection, capabilities: &Capabilities) -> Self {
+        let (mut entries, mut impossible) = (Vec::new(), Vec::new());
+        for item in protection.items() {
+            match compile::split_into_entries(item.space.clone(), capabilities) {
+                Ok(parts) => entries.extend(parts),
+                Err(kind) => impossible.push((item.clone(), compile::Refusal::new(kind, capabilities).to_string())),
+            }
+        }
+        ProtectedEntries { entries: Arc::new(entries), impossible }
+    }
+
+    pub(crate) const fn entries(&self) -> &Arc<Vec<Space>> {
+        &self.entries
+    }
+
+    /// The packets that the data plane cannot accept ahead of the rules, and why.
+    pub(crate) fn impossible(&self) -> &[(Protected, String)] {
+        &self.impossible
     }
 }
 

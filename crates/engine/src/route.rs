@@ -1,9 +1,7 @@
-//! Routes as the engine sees them: what an announcement asks for, and the facts of its path by which the best is selected.
+//! A route as announced: its actions, and the path attributes on which best-path selection and validation depend.
 
-use flowspec::{Action, Effect, Family, IpVersion, PathId};
-use std::collections::HashSet;
+use flowspec::{Action, Effect, Family, IpVersion};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 /// A source of routes, numbered by the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +27,12 @@ pub enum RouteFamily {
     Flow(Family),
 }
 
+impl From<Family> for RouteFamily {
+    fn from(family: Family) -> Self {
+        RouteFamily::Flow(family)
+    }
+}
+
 /// ORIGIN; lower is preferred (RFC 4271 §9.1.2.2 b).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
@@ -41,7 +45,7 @@ pub enum Origin {
     Incomplete,
 }
 
-/// What an AS_PATH says, as far as selection and validation ask.
+/// What selection and validation need to know of an AS_PATH.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AsPathFacts {
     /// Its length as RFC 4271 §9.1.2.2 a counts: a set is one, confederation segments are nothing (RFC 5065 §5.3).
@@ -52,7 +56,7 @@ pub struct AsPathFacts {
     pub internal: bool,
 }
 
-/// Why a path is a loop: it came back to us.
+/// Why a route is a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RouteLoop {
     /// This AS number of ours is in its AS_PATH (RFC 4271 §9.1.2).
@@ -63,7 +67,7 @@ pub enum RouteLoop {
     Cluster(Ipv4Addr),
 }
 
-/// The facts of a path.
+/// The path attributes on which best-path selection and validation depend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PathFacts {
     /// ORIGIN.
@@ -80,14 +84,14 @@ pub struct PathFacts {
     pub cluster_list_length: u32,
     /// Community NO_LLGR: not to be kept as long-lived stale (RFC 9494).
     pub no_llgr: bool,
-    /// Community LLGR_STALE: whoever sent it has it as stale.
+    /// Community LLGR_STALE: the route is stale at a router on the way (RFC 9494).
     pub llgr_stale: bool,
-    /// It came back to us: it is kept and shown, and never selected.
+    /// The route is a loop: it is kept and shown, and never selected.
     pub route_loop: Option<RouteLoop>,
 }
 
 impl Default for PathFacts {
-    /// As of a route that starts here.
+    /// As of a locally originated route.
     fn default() -> Self {
         PathFacts {
             origin: Origin::Igp,
@@ -103,107 +107,25 @@ impl Default for PathFacts {
     }
 }
 
-/// All that an announcement says besides its NLRI. Shared by all routes that say the same.
+/// All of an announcement but its NLRI. One value is shared by all announcements with equal content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Route {
     /// The traffic actions; none for unicast.
     pub actions: Vec<Action>,
     /// Next hop, if there was one.
     pub next_hop: Option<IpAddr>,
-    /// The facts of the path.
+    /// The path attributes that decide.
     pub facts: PathFacts,
 }
 
 impl Route {
-    /// A route that starts here.
+    /// A locally originated route.
     pub fn local(actions: Vec<Action>) -> Self {
         Route { actions, ..Route::default() }
     }
 
-    /// What the actions do together.
+    /// The combined effect of the actions.
     pub fn effect(&self) -> Effect {
         Effect::of(&self.actions, self.next_hop)
-    }
-}
-
-/// One peer's route to one destination.
-#[derive(Clone, Debug)]
-pub(crate) struct Path {
-    pub(crate) route: Arc<Route>,
-    pub(crate) received: Timestamp,
-    /// When it ends, if it does.
-    pub(crate) deadline: Option<Timestamp>,
-    pub(crate) peer: PeerId,
-    pub(crate) path_id: Option<PathId>,
-    /// The session was lost, or this was remembered over a restart, and the peer has not sent it again since.
-    pub(crate) stale: bool,
-    /// The loss by which it became stale, among those of its peer and family.
-    pub(crate) loss: u16,
-    /// It was in force in an earlier run, so it was feasible then: that counts until the unicast routes have come again.
-    pub(crate) presumed_feasible: bool,
-    /// A route refresh has begun, and the peer has not sent it again since.
-    pub(crate) unrefreshed: bool,
-    /// Stale for so long that any other route is better (RFC 9494).
-    pub(crate) long_lived: bool,
-    /// Beyond the peer's limit.
-    pub(crate) excess: bool,
-    /// It has lived as long as policy allows.
-    pub(crate) expired: bool,
-}
-
-impl Path {
-    pub(crate) fn new(peer: PeerId, path_id: Option<PathId>, route: Arc<Route>, received: Timestamp) -> Self {
-        Path {
-            route,
-            received,
-            deadline: None,
-            peer,
-            path_id,
-            stale: false,
-            loss: 0,
-            presumed_feasible: false,
-            unrefreshed: false,
-            long_lived: false,
-            excess: false,
-            expired: false,
-        }
-    }
-
-    /// Its session is lost.
-    pub(crate) const fn lose(&mut self, loss: u16) {
-        (self.stale, self.loss) = (true, loss);
-    }
-
-    /// Its peer has sent it again; whether that was waited for, after a loss or in a refresh.
-    pub(crate) const fn confirm(&mut self) -> bool {
-        let awaited = self.stale || self.long_lived || self.unrefreshed;
-        (self.stale, self.long_lived, self.unrefreshed) = (false, false, false);
-        awaited
-    }
-
-    pub(crate) fn is(&self, peer: PeerId, path_id: Option<PathId>) -> bool {
-        self.peer == peer && self.path_id == path_id
-    }
-}
-
-/// Equal routes, kept once.
-#[derive(Debug, Default)]
-pub(crate) struct Routes {
-    known: HashSet<Arc<Route>>,
-    sweep_at: usize,
-}
-
-impl Routes {
-    /// The route equal to this one that is known already, otherwise this one.
-    pub(crate) fn share(&mut self, route: Arc<Route>) -> Arc<Route> {
-        if let Some(known) = self.known.get(&route) {
-            return known.clone();
-        }
-        if self.known.len() >= self.sweep_at.max(1024) {
-            self.known.retain(|route| Arc::strong_count(route) > 1);
-            self.sweep_at = self.known.len() * 2;
-        }
-        self.known.insert(route.clone());
-        route
     }
 }

@@ -1,15 +1,15 @@
-//! Which of several routes to the same destination is best (RFC 4271 §9.1.2.2, RFC 4456 §9, RFC 9494 §4.2).
+//! Best-path selection (RFC 4271 §9.1.2.2, RFC 4456 §9, RFC 9494 §4.2).
 
-use crate::peer::Peers;
-use crate::route::Path;
+use crate::path::Path;
+use crate::peers::Peers;
 use std::net::IpAddr;
 
-/// Preference of a route whose LOCAL_PREF is not told.
+/// LOCAL_PREF of a route that has none.
 const DEFAULT_LOCAL_PREF: u32 = 100;
 
 /// The best of `paths`; it does not depend on their order.
 ///
-/// Our own come first. The cost to the next hop is not known here and so does not decide.
+/// Locally originated routes come first. The cost to the next hop is not known here and so does not decide.
 pub(crate) fn best<'a>(mut paths: impl Iterator<Item = &'a Path>, peers: &Peers) -> Option<&'a Path> {
     let first = paths.next()?;
     let Some(second) = paths.next() else { return Some(first) };
@@ -52,7 +52,7 @@ fn keep_least_med(left: &mut Vec<&Path>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::PeerConfig;
+    use crate::peers::PeerConfig;
     use crate::route::{AsPathFacts, Origin, PathFacts, PeerId, Route, Timestamp};
     use std::sync::Arc;
 
@@ -62,8 +62,8 @@ mod tests {
         let mut peers = Peers::default();
         let numbered = (1..5).map(|n| (PeerId(n.into()), peer(n)));
         peers.set(numbered.chain([(PeerId(0), PeerConfig::local())]).collect());
-        for (n, peer) in &mut peers.0 {
-            peer.router_id = [1, 1, 1, n.0 as u8].into();
+        for n in 0..5 {
+            peers.get_mut(PeerId(n)).unwrap().set_router_id([1, 1, 1, n as u8].into());
         }
         peers
     }

@@ -1,4 +1,4 @@
-//! What became of a rule, and why: every rule has one visible state.
+//! The visible state of a rule, and the reason for it. Every rule has exactly one.
 
 use crate::compile::Refusal;
 use crate::import_policy::PolicyRejection;
@@ -34,9 +34,9 @@ pub enum RuleState {
         /// The earlier rule.
         by: RuleId,
     },
-    /// The data plane has no room for it; its words.
+    /// The table of the data plane is full; its message.
     OverCapacity(String),
-    /// The data plane said no; its words. It is tried again.
+    /// The data plane failed to install it; its message. It is tried again.
     Failed(String),
 }
 
@@ -69,10 +69,10 @@ impl RuleState {
             }
             RuleState::Pending { paused: false } | RuleState::Installed { .. } => None,
             RuleState::Refused(refusal) => Some(refusal.to_string()),
-            RuleState::RejectedByPolicy(guarded) => Some(guarded.to_string()),
-            RuleState::Infeasible(infeasible) => Some(infeasible.to_string()),
+            RuleState::RejectedByPolicy(why) => Some(why.to_string()),
+            RuleState::Infeasible(why) => Some(why.to_string()),
             RuleState::Shadowed { by } => Some(format!("the earlier rule {by} takes all its packets")),
-            RuleState::OverCapacity(words) | RuleState::Failed(words) => Some(words.clone()),
+            RuleState::OverCapacity(message) | RuleState::Failed(message) => Some(message.clone()),
         }
     }
 
@@ -80,8 +80,8 @@ impl RuleState {
     pub fn reason_code(&self) -> Option<&'static str> {
         match self {
             RuleState::Refused(refusal) => Some(refusal.kind.name()),
-            RuleState::RejectedByPolicy(guarded) => Some(guarded.name()),
-            RuleState::Infeasible(infeasible) => Some(infeasible.name()),
+            RuleState::RejectedByPolicy(why) => Some(why.name()),
+            RuleState::Infeasible(why) => Some(why.name()),
             RuleState::Pending { paused: true } => Some("paused"),
             RuleState::Pending { paused: false }
             | RuleState::Installed { .. }

@@ -1,8 +1,9 @@
 //! Unicast routes from the sessions: what traffic filters are validated against.
 
-use crate::peer::Peers;
-use crate::prefixes::{Kept, PrefixMap};
-use crate::route::{Path, PeerId};
+use crate::path::Path;
+use crate::peers::Peers;
+use crate::prefix_map::{PrefixMap, Retain};
+use crate::route::PeerId;
 use crate::select;
 use flowspec::{IpVersion, PathId};
 use ipnet::IpNet;
@@ -13,10 +14,10 @@ pub(crate) struct UnicastRib {
 }
 
 impl UnicastRib {
-    /// Takes a route in; whether it is one more than before.
+    /// Adds or replaces a route; whether there is one more than before.
     pub(crate) fn announce(&mut self, net: IpNet, path: Path) -> bool {
         match self.routes.get_mut(net) {
-            Some(paths) => match paths.iter_mut().find(|old| old.is(path.peer, path.path_id)) {
+            Some(paths) => match paths.iter_mut().find(|old| old.is_from(path.peer, path.path_id)) {
                 Some(old) => {
                     *old = path;
                     false
@@ -33,11 +34,11 @@ impl UnicastRib {
         }
     }
 
-    /// Takes a route out; whether it was there.
+    /// Removes a route; whether it was there.
     pub(crate) fn withdraw(&mut self, net: IpNet, peer: PeerId, path_id: Option<PathId>) -> bool {
         let Some(paths) = self.routes.get_mut(net) else { return false };
         let before = paths.len();
-        paths.retain(|path| !path.is(peer, path_id));
+        paths.retain(|path| !path.is_from(peer, path_id));
         let found = paths.len() < before;
         if paths.is_empty() {
             self.routes.remove(net);
@@ -65,9 +66,9 @@ impl UnicastRib {
                 });
                 gone += (before - paths.len()) as u64;
                 match (paths.is_empty(), changed) {
-                    (true, _) => Kept::Not,
-                    (false, true) => Kept::Changed,
-                    (false, false) => Kept::AsItWas,
+                    (true, _) => Retain::Removed,
+                    (false, true) => Retain::Changed,
+                    (false, false) => Retain::Unchanged,
                 }
             },
             version,

@@ -1,13 +1,14 @@
 //! Validation of a traffic filter against unicast routes: RFC 8955 §6 as changed by RFC 9117 §4.
 
 use crate::import_policy::FirstAs;
-use crate::peer::Peers;
-use crate::prefixes::PrefixMap;
-use crate::route::{Path, RouteLoop};
+use crate::path::Path;
+use crate::peers::Peers;
+use crate::prefix_list::destination;
+use crate::route::RouteLoop;
 use crate::select;
 use crate::unicast::UnicastRib;
-use flowspec::{Nlri, Prefix};
-use ipnet::{IpNet, Ipv6Net};
+use flowspec::Nlri;
+use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -137,42 +138,5 @@ pub(crate) fn validate(
     match unicast.more_specific(destination, peers).find(|(_, route)| leftmost(route) != leftmost(best)) {
         Some((prefix, route)) => Err(Infeasible::MoreSpecific { prefix, neighbour: leftmost(route) }),
         None => Ok(()),
-    }
-}
-
-/// The destination of a rule as a plain prefix; an IPv6 prefix with an offset is none.
-pub(crate) fn destination(nlri: &Nlri) -> Option<IpNet> {
-    match nlri.destination()? {
-        Prefix::V4(net) => Some(IpNet::V4(net)),
-        Prefix::V6(pattern) if pattern.offset() == 0 => {
-            Ipv6Net::new(pattern.bits().into(), pattern.length()).ok().map(IpNet::V6)
-        }
-        Prefix::V6(_) => None,
-    }
-}
-
-/// A list of allowed destinations.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PrefixList {
-    prefixes: PrefixMap<()>,
-}
-
-impl PrefixList {
-    /// Whether it is empty.
-    pub fn is_empty(&self) -> bool {
-        self.prefixes.is_empty()
-    }
-
-    /// Whether all of `net` is within one of its prefixes.
-    pub fn covers(&self, net: IpNet) -> bool {
-        self.prefixes.longest_match(net).is_some()
-    }
-}
-
-impl FromIterator<IpNet> for PrefixList {
-    fn from_iter<I: IntoIterator<Item = IpNet>>(nets: I) -> Self {
-        let mut list = PrefixList::default();
-        nets.into_iter().for_each(|net| list.prefixes.insert(net, ()));
-        list
     }
 }

@@ -13,7 +13,7 @@ const UNENFORCED: [&str; 5] = ["refused", "guarded", "infeasible", "over-capacit
 impl Controller {
     /// Tells of the rules that the latest decisions left out.
     pub(super) fn tell_rejected(&mut self) {
-        let engine::Rejected { rules, more } = self.engine.take_newly_rejected();
+        let engine::NewlyRejected { rules, more } = self.engine.take_newly_rejected();
         for nlri in &rules {
             self.tell_unenforced(nlri);
         }

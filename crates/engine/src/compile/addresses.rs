@@ -1,6 +1,6 @@
 //! Can the data plane compare these addresses? A prefix is one entry or none: it is never taken apart.
 
-use super::RefusalKind;
+use super::refusal::RefusalKind;
 use crate::capability::{Ability, Capabilities};
 use flowspec::{ComponentType, Prefix, Space};
 

@@ -1,6 +1,6 @@
 //! Where a data plane can do less than the abilities of its fields say.
 
-use super::RefusalKind;
+use super::refusal::RefusalKind;
 use crate::capability::Capabilities;
 use flowspec::space::{Condition, Fields, IntervalSet, MAX_ICMP, MAX_PORT};
 use flowspec::{ComponentType, IpVersion, Space};

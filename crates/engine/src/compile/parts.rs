@@ -1,6 +1,6 @@
 //! A space as the product of its fields' parts.
 
-use super::RefusalKind;
+use super::refusal::RefusalKind;
 use crate::capability::{Ability, Capabilities};
 use flowspec::space::{Condition, Cube, DscpSet, Fields, FragmentSet, IntervalSet, ProtocolSet, TcpFlagSet};
 use flowspec::{ComponentType, IpVersion, Space};
@@ -8,19 +8,19 @@ use flowspec::{ComponentType, IpVersion, Space};
 /// Every combination of TCP flags.
 const TCP_FLAGS: u16 = 0x0fff;
 
-/// Cuts a space that is not empty.
-pub(super) fn cut(space: Space, capabilities: &Capabilities) -> Result<Vec<Space>, RefusalKind> {
-    let split = space.port().is_some_and(|ports| !holds(capabilities.field(ComponentType::Port), ports));
+/// Splits a space that is not empty.
+pub(super) fn split(space: Space, capabilities: &Capabilities) -> Result<Vec<Space>, RefusalKind> {
+    let port_is_split = space.port().is_some_and(|ports| !holds(capabilities.field(ComponentType::Port), ports));
     let all_flags = capabilities.tcp_flag_bits & TCP_FLAGS == TCP_FLAGS || space.tcp_flags().is_none();
-    if !split && all_flags && space.fields().iter().all(|field| capabilities.field(field) == Ability::Set) {
+    if !port_is_split && all_flags && space.fields().iter().all(|field| capabilities.field(field) == Ability::Set) {
         return Ok(vec![space]);
     }
-    let arms = match (split, capabilities.overlap) {
+    let arms = match (port_is_split, capabilities.overlap) {
         (false, _) => vec![space],
         (true, false) => space.split_port(),
         (true, true) => space.cover_port(),
     };
-    let plans = arms.iter().map(|arm| fields_to_cut(arm, capabilities)).collect::<Result<Vec<_>, _>>()?;
+    let plans = arms.iter().map(|arm| fields_to_split(arm, capabilities)).collect::<Result<Vec<_>, _>>()?;
     let needed = plans
         .iter()
         .map(|plan| plan.iter().map(|field| field.parts).fold(1, u64::saturating_mul))
@@ -65,7 +65,7 @@ fn holds(ability: Ability, set: &IntervalSet) -> bool {
 type Make<'a> = dyn Fn(&Space) -> Vec<Condition> + 'a;
 
 /// A field that takes more than one entry.
-struct Cut<'a> {
+struct FieldSplit<'a> {
     /// How many it takes.
     parts: u64,
     /// Makes them, for a space in which the field is still whole.
@@ -73,8 +73,8 @@ struct Cut<'a> {
 }
 
 /// The fields of a space that one entry does not hold. `port` is not among them: it is split before.
-fn fields_to_cut<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Vec<Cut<'a>>, RefusalKind> {
-    let mut cuts = Vec::new();
+fn fields_to_split<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Vec<FieldSplit<'a>>, RefusalKind> {
+    let mut splits = Vec::new();
     for field in space.fields().iter() {
         let ability = capabilities.field(field);
         match ability {
@@ -89,11 +89,11 @@ fn fields_to_cut<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Ve
             // Prefixes are checked before, port is split before.
             ComponentType::Destination | ComponentType::Source | ComponentType::Port => continue,
             ComponentType::TcpFlags => {
-                cuts.extend(cut_tcp_flags(space, capabilities)?);
+                splits.extend(split_tcp_flags(space, capabilities)?);
                 continue;
             }
             ComponentType::Fragment => {
-                cuts.extend(cut_fragments(space, capabilities)?);
+                splits.extend(split_fragments(space, capabilities)?);
                 continue;
             }
             ComponentType::Protocol
@@ -108,10 +108,10 @@ fn fields_to_cut<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Ve
         let short = if Fields::PORTS.has(field) { capabilities.limitations.short_ranges } else { 0 };
         if !holds(ability, &numbers) || numbers.iter().any(|range| is_short(range, short)) {
             let parts = count(ability, &numbers, short);
-            cuts.push(Cut {
+            splits.push(FieldSplit {
                 parts,
                 make: Box::new(move |space| {
-                    split(ability, &self::numbers(space, field), bits(field), short)
+                    split_numbers(ability, &self::numbers(space, field), bits(field), short)
                         .into_iter()
                         .filter_map(|part| condition(field, part))
                         .collect()
@@ -119,7 +119,7 @@ fn fields_to_cut<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Ve
             });
         }
     }
-    Ok(cuts)
+    Ok(splits)
 }
 
 /// The values of a field of numbers.
@@ -195,7 +195,7 @@ fn count(ability: Ability, set: &IntervalSet, short: u64) -> u64 {
 }
 
 /// The sets that the entries hold, as many as [`count`] says.
-fn split(ability: Ability, set: &IntervalSet, bits: u32, short: u64) -> Vec<IntervalSet> {
+fn split_numbers(ability: Ability, set: &IntervalSet, bits: u32, short: u64) -> Vec<IntervalSet> {
     match ability {
         Ability::Unsupported => Vec::new(),
         Ability::Set => vec![set.clone()],
@@ -223,7 +223,7 @@ fn split(ability: Ability, set: &IntervalSet, bits: u32, short: u64) -> Vec<Inte
     }
 }
 
-fn cut_tcp_flags<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Option<Cut<'a>>, RefusalKind> {
+fn split_tcp_flags<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Option<FieldSplit<'a>>, RefusalKind> {
     let Some(set) = space.tcp_flags() else { return Ok(None) };
     let ability = capabilities.field(ComponentType::TcpFlags);
     let hidden = if space.version() == IpVersion::V6 { capabilities.limitations.no_ipv6_flags } else { 0 };
@@ -241,7 +241,7 @@ fn cut_tcp_flags<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Op
         let cubes = cubes.ok_or(RefusalKind::TcpFlagBits)?;
         let parts = cubes.len() as u64;
         let make = move |_: &Space| cubes.iter().map(|&cube| Condition::TcpFlags(cube.into())).collect();
-        return Ok((parts > 1).then(|| Cut { parts, make: Box::new(make) }));
+        return Ok((parts > 1).then(|| FieldSplit { parts, make: Box::new(make) }));
     }
     let (parts, cubes): (u64, fn(&Space) -> Vec<Cube>) = match ability {
         Ability::Unsupported | Ability::Set => return Ok(None),
@@ -252,7 +252,7 @@ fn cut_tcp_flags<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Op
         }),
     };
     let make = move |space: &Space| cubes(space).into_iter().map(|cube| Condition::TcpFlags(cube.into())).collect();
-    Ok((parts > 1).then(|| Cut { parts, make: Box::new(make) }))
+    Ok((parts > 1).then(|| FieldSplit { parts, make: Box::new(make) }))
 }
 
 /// A cube of the set that asks of none of these flags that it is not set; entries may overlap. `None` if there is none around `cube`.
@@ -262,7 +262,7 @@ fn without_zeros(cube: Cube, set: &TcpFlagSet, flags: u16) -> Option<Cube> {
     (mask == cube.mask || (0..=TCP_FLAGS).all(within)).then_some(Cube { value: cube.value, mask })
 }
 
-fn cut_fragments<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Option<Cut<'a>>, RefusalKind> {
+fn split_fragments<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Option<FieldSplit<'a>>, RefusalKind> {
     let Some(wanted) = space.fragment() else { return Ok(None) };
     if space.fragment_is_implied() {
         return Ok(None);
@@ -280,7 +280,7 @@ fn cut_fragments<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Op
     let parts = exact_cover(wanted, &sets).ok_or(RefusalKind::FragmentKinds)?;
     let count = parts.len() as u64;
     let make = move |_: &Space| parts.iter().map(|&part| Condition::Fragment(part)).collect();
-    Ok((count > 1).then(|| Cut { parts: count, make: Box::new(make) }))
+    Ok((count > 1).then(|| FieldSplit { parts: count, make: Box::new(make) }))
 }
 
 /// `wanted` as disjoint sets out of `sets`, few of them: those that take the most are tried first.

@@ -54,7 +54,7 @@ pub enum RefusalKind {
         /// Entries that it may take.
         limit: u64,
     },
-    /// It would act on packets that an earlier rule lets off, and that rule cannot be enforced.
+    /// It would act on packets that an earlier rule exempts, and that rule cannot be enforced.
     Exception {
         /// The earlier rule.
         by: RuleId,
@@ -123,15 +123,15 @@ impl fmt::Display for Refusal {
         match &self.kind {
             RefusalKind::Vpn => f.write_str("a VPN rule applies to a VRF, and there is none here"),
             RefusalKind::Ipv6 => write!(f, "IPv6 cannot be filtered by {by}"),
-            RefusalKind::Field(field) => write!(f, "{} cannot be matched by {by}", words(*field)),
-            RefusalKind::Offset(field) => write!(f, "{} with an offset cannot be matched by {by}", words(*field)),
+            RefusalKind::Field(field) => write!(f, "{} cannot be matched by {by}", field_name(*field)),
+            RefusalKind::Offset(field) => write!(f, "{} with an offset cannot be matched by {by}", field_name(*field)),
             RefusalKind::WholeAddress(field) => {
-                write!(f, "{} cannot be matched by {by} unless it is a single address", words(*field))
+                write!(f, "{} cannot be matched by {by} unless it is a single address", field_name(*field))
             }
             RefusalKind::TcpFlagBits => write!(f, "some of these TCP flags cannot be matched by {by}"),
             RefusalKind::FragmentKinds => write!(f, "these kinds of fragment cannot be matched by {by}"),
-            RefusalKind::Value(field, value) => write!(f, "{} {value} cannot be matched by {by}", words(*field)),
-            RefusalKind::AnyValue(field) => write!(f, "{} of any value cannot be matched by {by}", words(*field)),
+            RefusalKind::Value(field, value) => write!(f, "{} {value} cannot be matched by {by}", field_name(*field)),
+            RefusalKind::AnyValue(field) => write!(f, "{} of any value cannot be matched by {by}", field_name(*field)),
             RefusalKind::Action(kind) => write!(f, "{kind} cannot be done by {by}"),
             RefusalKind::SeveralActions => {
                 write!(f, "of limits in bytes, limits in packets and marks, {by} can do one in a rule")
@@ -148,7 +148,7 @@ impl fmt::Display for Refusal {
                 write!(f, "it takes {needed} entries; {by} allows {limit} for one rule")
             }
             RefusalKind::Exception { by } => {
-                write!(f, "it would act on packets that the earlier rule {by} lets off, and that rule is not in force")
+                write!(f, "it would act on packets that the earlier rule {by} exempts, and that rule is not in force")
             }
         }
     }
@@ -171,7 +171,7 @@ impl fmt::Display for UnsupportedAction {
     }
 }
 
-fn words(field: ComponentType) -> &'static str {
+fn field_name(field: ComponentType) -> &'static str {
     match field {
         ComponentType::Destination => "destination prefix",
         ComponentType::Source => "source prefix",

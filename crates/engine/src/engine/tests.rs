@@ -290,7 +290,7 @@ fn failures_are_seen_and_tried_again() {
     let first = nlri("dst 192.0.2.9/32 proto udp");
     let failures = vec![(first.clone(), RuleFailure::OverCapacity("full".to_owned()))];
     engine.applied(&Applied { failures });
-    // The exception is not in force: the rule behind it must not drop what it lets off.
+    // The exception is not in force: the rule behind it must not drop what it exempts.
     let change = plan(&mut engine);
     assert_eq!((change.upsert.len(), change.remove), (0, vec![nlri("dst 192.0.2.9/32")]));
     engine.applied(&Applied::default());
@@ -502,7 +502,7 @@ fn timers_of_rules_that_come_and_go_do_not_pile_up() {
         }
         engine.expire(NOW.plus(second));
     }
-    assert!(engine.timers() < 5_000, "{}", engine.timers());
+    assert!(engine.adj_rib_in.timers() < 5_000, "{}", engine.adj_rib_in.timers());
     apply(&mut engine);
     engine.expire(NOW.plus(2_999 + 3_600));
     apply(&mut engine);

@@ -1,4 +1,4 @@
-//! Several paths of one rule: which of them counts, and what a path must be like to be let in.
+//! Several paths of one rule: which of them is selected, and which are accepted at all.
 
 use super::*;
 use crate::import_policy::InterfaceSets;
@@ -167,7 +167,7 @@ fn an_external_path_begins_with_its_peer() {
 
 #[test]
 fn a_redirect_needs_a_target_that_is_allowed() {
-    let allowed: crate::validate::PrefixList =
+    let allowed: crate::prefix_list::PrefixList =
         ["10.9.0.0/16".parse().unwrap(), "2001:db8:9::/48".parse().unwrap()].into_iter().collect();
     for (redirect_to, action, expected) in [
         (None, "redirect 10.8.0.1", "installed"),
@@ -177,7 +177,7 @@ fn a_redirect_needs_a_target_that_is_allowed() {
         (Some(allowed.clone()), "redirect 2001:db8:9::1", "installed"),
         (Some(allowed.clone()), "redirect 2001:db8:8::1 copy", "guarded redirect-target"),
         (Some(allowed), "discard", "installed"),
-        (Some(crate::validate::PrefixList::default()), "redirect 10.9.0.1", "guarded redirect-target"),
+        (Some(crate::prefix_list::PrefixList::default()), "redirect 10.9.0.1", "guarded redirect-target"),
     ] {
         let mut engine = started(config(Some(ImportPolicy { redirect_to, ..open() })));
         announce(&mut engine, PEER, &format!("dst 192.0.2.9/32 then {action}"));

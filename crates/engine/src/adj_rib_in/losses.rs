@@ -1,12 +1,25 @@
-//! The losses of a peer's session since which some of its routes of one family have not been sent again, and until when those routes stay.
+//! The losses of a peer's session after which some of its routes of one family have not been sent again, and until when those stay.
 //!
 //! Each stale path belongs to one loss, by number. A second loss before End-of-RIB leaves the first one's deadline as it is (RFC 8538 §4.1,
 //! RFC 9494 §4.2), so paths of one family may have several deadlines.
 
-use super::stale::Retention;
-use crate::route::Timestamp;
+use crate::route::{RouteFamily, Timestamp};
 
-/// A peer that flaps faster than this many times within its retention shares a loss: the deadline of the latest.
+/// How long a peer's routes of one family outlive the session. A family for which there is none goes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// The family.
+    pub family: RouteFamily,
+    /// They stay as they are until then: graceful restart, or hold on loss.
+    pub until: Option<Timestamp>,
+    /// Then, or at once, they stay as a last resort until that time: long-lived graceful restart.
+    pub long_lived_until: Option<Timestamp>,
+    /// What was stale already counts from this loss, too (hold on loss). Otherwise it keeps the deadline that it has (RFC 8538 §4.1,
+    /// RFC 9494 §4.2).
+    pub renews: bool,
+}
+
+/// Most losses that are told apart. Of a peer that flaps more often within its retention, further losses share the deadline of the latest.
 const MOST: usize = 64;
 
 /// The losses of one peer and family.
@@ -14,8 +27,8 @@ const MOST: usize = 64;
 pub(super) struct Losses {
     list: Vec<Loss>,
     next: u16,
-    /// The session is up: until when the peer is to have sent everything.
-    synchronized_by: Option<Timestamp>,
+    /// The session is up: End-of-RIB is due by then.
+    end_of_rib_by: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -23,31 +36,31 @@ struct Loss {
     number: u16,
     until: Option<Timestamp>,
     long_lived_until: Option<Timestamp>,
-    /// The peer was back once: its deadline moves no more.
+    /// The session was up again once: the deadline moves no more.
     extended: bool,
 }
 
-/// What became due.
+/// What is due.
 #[derive(Debug, Default)]
 pub(super) struct Due {
-    /// The peer did not send everything in time: all stale paths go.
+    /// End-of-RIB did not come in time: all stale paths are deleted.
     pub(super) all: bool,
-    /// The paths of these losses go.
-    pub(super) gone: Vec<u16>,
-    /// The paths of these losses are a last resort from now on.
+    /// The paths of these losses are deleted.
+    pub(super) expired: Vec<u16>,
+    /// The paths of these losses are long-lived stale from now on (RFC 9494).
     pub(super) long_lived: Vec<u16>,
 }
 
 impl Due {
     pub(super) fn is_empty(&self) -> bool {
-        !self.all && self.gone.is_empty() && self.long_lived.is_empty()
+        !self.all && self.expired.is_empty() && self.long_lived.is_empty()
     }
 }
 
 impl Losses {
     /// Notes a loss; the number for the paths that become stale by it.
     pub(super) fn add(&mut self, retention: &Retention) -> u16 {
-        self.synchronized_by = None;
+        self.end_of_rib_by = None;
         if retention.renews {
             self.list.clear();
         }
@@ -75,9 +88,9 @@ impl Losses {
         self.list.is_empty()
     }
 
-    /// The session is up again; by then the peer is to have sent everything. From now on it is not the time to come back that counts.
-    pub(super) fn back(&mut self, by: Timestamp) {
-        self.synchronized_by = Some(by);
+    /// The session is up again, and End-of-RIB is due by then: this deadline takes the place of the restart timer.
+    pub(super) fn start_end_of_rib_timer(&mut self, by: Timestamp) {
+        self.end_of_rib_by = Some(by);
         for loss in self.list.iter_mut().filter(|loss| !loss.extended) {
             loss.until = loss.until.map(|until| until.max(by));
             loss.extended = true;
@@ -86,27 +99,27 @@ impl Losses {
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let losses = self.list.iter().filter_map(|loss| loss.until.or(loss.long_lived_until));
-        losses.chain(self.synchronized_by).min()
+        losses.chain(self.end_of_rib_by).min()
     }
 
-    /// Whether the peer is back and has not sent everything in time.
-    pub(super) fn is_unsynchronized(&self, now: Timestamp) -> bool {
-        self.synchronized_by.is_some_and(|time| time <= now)
+    /// Whether End-of-RIB has not come in time.
+    pub(super) fn is_end_of_rib_overdue(&self, now: Timestamp) -> bool {
+        self.end_of_rib_by.is_some_and(|time| time <= now)
     }
 
     /// What is due at `now`.
     pub(super) fn expire(&mut self, now: Timestamp) -> Due {
         let over = |time: Option<Timestamp>| time.is_some_and(|time| time <= now);
-        let mut due = Due { all: over(self.synchronized_by), ..Due::default() };
+        let mut due = Due { all: over(self.end_of_rib_by), ..Due::default() };
         for loss in &mut self.list {
             if over(loss.until) && loss.long_lived_until.is_some_and(|time| time > now) {
                 loss.until = None;
                 due.long_lived.push(loss.number);
             } else if over(loss.until) || (loss.until.is_none() && over(loss.long_lived_until)) {
-                due.gone.push(loss.number);
+                due.expired.push(loss.number);
             }
         }
-        self.list.retain(|loss| !due.gone.contains(&loss.number));
+        self.list.retain(|loss| !due.expired.contains(&loss.number));
         due
     }
 }

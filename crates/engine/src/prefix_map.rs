@@ -73,33 +73,34 @@ impl<T> PrefixMap<T> {
         v4.chain(v6)
     }
 
-    /// Changes or drops the values of one IP version; the prefixes whose values `keep` says it touched are given back.
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&mut T) -> Kept, version: IpVersion) -> Vec<IpNet> {
+    /// Calls `visit` for each value of one IP version, and removes those for which it says so. Returns the prefixes whose values were changed
+    /// or removed.
+    pub(crate) fn retain(&mut self, mut visit: impl FnMut(&mut T) -> Retain, version: IpVersion) -> Vec<IpNet> {
         let mut touched = Vec::new();
-        let mut note = |net: Option<IpNet>, kept: Kept| {
-            if kept != Kept::AsItWas {
+        let mut note = |net: Option<IpNet>, outcome: Retain| {
+            if outcome != Retain::Unchanged {
                 touched.extend(net);
             }
-            kept != Kept::Not
+            outcome != Retain::Removed
         };
         match version {
             IpVersion::V4 => self.v4.retain(|&(address, length), value| {
-                note(ipnet::Ipv4Net::new(address.into(), length).ok().map(IpNet::V4), keep(value))
+                note(ipnet::Ipv4Net::new(address.into(), length).ok().map(IpNet::V4), visit(value))
             }),
             IpVersion::V6 => self.v6.retain(|&(address, length), value| {
-                note(ipnet::Ipv6Net::new(address.into(), length).ok().map(IpNet::V6), keep(value))
+                note(ipnet::Ipv6Net::new(address.into(), length).ok().map(IpNet::V6), visit(value))
             }),
         }
         touched
     }
 }
 
-/// What became of a value.
+/// What a visit did to a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
-    AsItWas,
+pub(crate) enum Retain {
+    Unchanged,
     Changed,
-    Not,
+    Removed,
 }
 
 /// An address as a number, most significant bit first.
@@ -125,8 +126,8 @@ macro_rules! bits {
 bits!(u32);
 bits!(u128);
 
-/// Goes from one candidate to the next shorter: the last prefix not behind the place either covers it, or tells how
-/// many bits a prefix that does can have.
+/// Goes from one candidate to the next shorter one: the last prefix at or before the key either covers it, or bounds the length of a
+/// prefix that does.
 fn longest_match<B: Bits, T>(map: &BTreeMap<(B, u8), T>, address: B, mut length: u8) -> Option<&T> {
     loop {
         let (&(found, found_length), value) = map.range(..=(address.first(length), length)).next_back()?;

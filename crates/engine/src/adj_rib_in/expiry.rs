@@ -1,0 +1,59 @@
+//! Timers of single routes: when each expires.
+
+use crate::key::RuleKey;
+use crate::route::{PeerId, Timestamp};
+use flowspec::PathId;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// When the route of a peer expires.
+pub(super) type Expiry = (Timestamp, RuleKey, PeerId, Option<PathId>);
+
+/// A heap of timers. A route that got another deadline leaves its old timer behind: whoever takes a timer compares it with the route.
+#[derive(Debug, Default)]
+pub(super) struct ExpiryTimers {
+    heap: BinaryHeap<Reverse<Expiry>>,
+    /// From so many timers on, those left behind are taken out.
+    trim_at: usize,
+}
+
+/// So few timers are never trimmed.
+const FEW: usize = 4096;
+
+impl ExpiryTimers {
+    pub(super) fn schedule(
+        &mut self,
+        deadline: Option<Timestamp>,
+        key: &RuleKey,
+        peer: PeerId,
+        path_id: Option<PathId>,
+    ) {
+        self.heap.extend(deadline.map(|deadline| Reverse((deadline, key.clone(), peer, path_id))));
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        self.heap.peek().map(|Reverse((deadline, ..))| *deadline)
+    }
+
+    /// Takes the next timer that is due.
+    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Expiry> {
+        self.next_deadline().filter(|deadline| *deadline <= now)?;
+        self.heap.pop().map(|Reverse(expiry)| expiry)
+    }
+
+    /// Whether so many timers were left behind that it pays to [rebuild](Self::rebuild) the heap.
+    pub(super) fn is_trim_due(&self) -> bool {
+        self.heap.len() >= self.trim_at.max(FEW)
+    }
+
+    /// Replaces all timers: one for each route is enough.
+    pub(super) fn rebuild(&mut self, timers: impl Iterator<Item = Expiry>) {
+        self.heap = timers.map(Reverse).collect();
+        self.trim_at = self.heap.len() * 2;
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+}

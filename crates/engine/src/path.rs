@@ -1,0 +1,66 @@
+//! One peer's route to one destination, as it is kept in the Adj-RIB-In. Plain data: the stages read and set its marks.
+
+use crate::route::{PeerId, Route, Timestamp};
+use flowspec::PathId;
+use std::sync::Arc;
+
+/// One peer's route to one destination.
+#[derive(Clone, Debug)]
+pub(crate) struct Path {
+    pub(crate) route: Arc<Route>,
+    /// When it was announced.
+    pub(crate) received: Timestamp,
+    /// When it expires, if it does.
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) peer: PeerId,
+    pub(crate) path_id: Option<PathId>,
+    /// Stale path: the session was lost, or the daemon restarted, and the peer has not sent it again since.
+    pub(crate) stale: bool,
+    /// The loss by which it became stale, among those of its peer and family.
+    pub(crate) loss: u16,
+    /// It was in force before the daemon restarted, so it was feasible: it counts as feasible until the unicast routes are received again.
+    pub(crate) presumed_feasible: bool,
+    /// A route refresh has begun, and the peer has not sent it again since.
+    pub(crate) unrefreshed: bool,
+    /// Stale for so long that any other route is better (RFC 9494).
+    pub(crate) long_lived: bool,
+    /// Beyond the peer's maximum-prefix limit.
+    pub(crate) excess: bool,
+    /// Its lifetime (import policy, or given with the announcement) is over.
+    pub(crate) expired: bool,
+}
+
+impl Path {
+    pub(crate) fn new(peer: PeerId, path_id: Option<PathId>, route: Arc<Route>, received: Timestamp) -> Self {
+        Path {
+            route,
+            received,
+            deadline: None,
+            peer,
+            path_id,
+            stale: false,
+            loss: 0,
+            presumed_feasible: false,
+            unrefreshed: false,
+            long_lived: false,
+            excess: false,
+            expired: false,
+        }
+    }
+
+    /// The session of its peer is lost; `loss` is the number of that loss.
+    pub(crate) const fn mark_stale(&mut self, loss: u16) {
+        (self.stale, self.loss) = (true, loss);
+    }
+
+    /// Its peer has sent it again; whether it was stale, or a route refresh was under way.
+    pub(crate) const fn mark_received(&mut self) -> bool {
+        let awaited = self.stale || self.long_lived || self.unrefreshed;
+        (self.stale, self.long_lived, self.unrefreshed) = (false, false, false);
+        awaited
+    }
+
+    pub(crate) fn is_from(&self, peer: PeerId, path_id: Option<PathId>) -> bool {
+        self.peer == peer && self.path_id == path_id
+    }
+}

@@ -1,0 +1,42 @@
+//! Lists of prefixes, as import policy has them, and the destination that is compared with them.
+
+use crate::prefix_map::PrefixMap;
+use flowspec::{Nlri, Prefix};
+use ipnet::{IpNet, Ipv6Net};
+
+/// A list of allowed destinations.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PrefixList {
+    prefixes: PrefixMap<()>,
+}
+
+impl PrefixList {
+    /// Whether it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.prefixes.is_empty()
+    }
+
+    /// Whether all of `net` is within one of its prefixes.
+    pub fn covers(&self, net: IpNet) -> bool {
+        self.prefixes.longest_match(net).is_some()
+    }
+}
+
+impl FromIterator<IpNet> for PrefixList {
+    fn from_iter<I: IntoIterator<Item = IpNet>>(nets: I) -> Self {
+        let mut list = PrefixList::default();
+        nets.into_iter().for_each(|net| list.prefixes.insert(net, ()));
+        list
+    }
+}
+
+/// The destination of a rule as a plain prefix; an IPv6 prefix with an offset is none.
+pub(crate) fn destination(nlri: &Nlri) -> Option<IpNet> {
+    match nlri.destination()? {
+        Prefix::V4(net) => Some(IpNet::V4(net)),
+        Prefix::V6(pattern) if pattern.offset() == 0 => {
+            Ipv6Net::new(pattern.bits().into(), pattern.length()).ok().map(IpNet::V6)
+        }
+        Prefix::V6(_) => None,
+    }
+}

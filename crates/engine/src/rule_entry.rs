@@ -1,0 +1,53 @@
+//! One rule of the ordered table. Small: there may be 100,000 of them.
+
+use crate::enforcement::{Enforcement, RuleInstallation};
+use crate::key::RuleKey;
+use crate::precedence;
+use crate::received_paths::ReceivedPaths;
+use crate::rule_decision::{RuleDecision, RuleSelection};
+use std::sync::Arc;
+
+/// What each stage knows of the rule. Each part keeps its own invariants.
+#[derive(Debug, Default)]
+pub(crate) struct RuleEntry {
+    /// Of the Adj-RIB-In.
+    pub(crate) paths: ReceivedPaths,
+    /// Of the Loc-RIB.
+    pub(crate) selection: RuleSelection,
+    /// Of the reconciler.
+    pub(crate) installation: RuleInstallation,
+}
+
+impl RuleEntry {
+    /// How it is to be enforced; `None` if it is not to be in force.
+    pub(crate) fn desired(&self, monitor: bool) -> Option<Enforcement> {
+        let route = self.selection.selected_route().filter(|_| self.selection.suppression().is_none())?;
+        (!self.installation.is_held_by_failure()).then(|| Enforcement { route: route.clone(), monitor })
+    }
+
+    /// Whether it exempts packets from later rules, and is not in force although it should be.
+    pub(crate) fn is_missing_exception(&self, key: &RuleKey) -> bool {
+        let route = match self.selection.decision() {
+            RuleDecision::Enforce { route, .. } if self.installation.has_failed() || self.selection.is_blocked() => {
+                route
+            }
+            RuleDecision::Refused { route, .. } => route,
+            RuleDecision::Enforce { .. }
+            | RuleDecision::Undecided
+            | RuleDecision::RejectedByPolicy(_)
+            | RuleDecision::Infeasible(_) => return false,
+        };
+        key.nlri().is_some_and(|nlri| precedence::exempts(nlri, &route.effect()))
+    }
+
+    /// After a decision: forgets what failed and is not asked for any longer.
+    pub(crate) fn update_failures(&mut self) {
+        let (paths, selected) = (&self.paths, self.selection.selected_route());
+        self.installation.update_failures(selected, |route| paths.iter().any(|path| Arc::ptr_eq(&path.route, route)));
+    }
+
+    /// The rule is to be tried with the next transaction: by the best path first, then by the others.
+    pub(crate) fn retry(&mut self) {
+        self.installation.retry_every_path(self.selection.selected_route());
+    }
+}

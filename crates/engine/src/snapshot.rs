@@ -1,0 +1,162 @@
+//! The text form of a peer's rule in the state file, which is kept over a restart: one line each.
+//!
+//! A line is the path's attributes as `key=value`, then the rule as a wire line of a rules file. Unicast routes are not kept: the peers send
+//! them again.
+
+use crate::path::Path;
+use crate::route::{AsPathFacts, Origin, PathFacts, Route, Timestamp};
+use flowspec::{Action, Community, Family, Nlri, PathId};
+use std::fmt::{self, Write};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// A peer's rule, as it is kept over a restart. The text form does not name the peer: the number may be another after a restart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SnapshotPath {
+    /// The match part.
+    pub nlri: Arc<Nlri>,
+    /// Path identifier.
+    pub path_id: Option<PathId>,
+    /// When it was announced.
+    pub received: Timestamp,
+    /// When it expires, if it does.
+    pub deadline: Option<Timestamp>,
+    /// All else.
+    pub route: Arc<Route>,
+}
+
+/// A line that is no rule of a state file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a rule of the state file: {0}")]
+pub struct InvalidSnapshot(String);
+
+impl SnapshotPath {
+    pub(crate) fn new(nlri: &Arc<Nlri>, path: &Path) -> Self {
+        SnapshotPath {
+            nlri: nlri.clone(),
+            path_id: path.path_id,
+            received: path.received,
+            deadline: path.deadline,
+            route: path.route.clone(),
+        }
+    }
+}
+
+/// Absent as `-`.
+struct OrDash<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for OrDash<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_char('-'),
+        }
+    }
+}
+
+impl fmt::Display for SnapshotPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let facts = &self.route.facts;
+        let path_id = self.path_id.map(|id| id.0);
+        write!(
+            f,
+            "path={} since={} until={} ",
+            OrDash(path_id),
+            self.received.0,
+            OrDash(self.deadline.map(|time| time.0))
+        )?;
+        write!(f, "next-hop={} origin={} ", OrDash(self.route.next_hop), facts.origin as u8)?;
+        let as_path = &facts.as_path;
+        write!(f, "as-path={}/{}/{} ", as_path.length, OrDash(as_path.leftmost), u8::from(as_path.internal))?;
+        write!(f, "local-pref={} med={} ", OrDash(facts.local_pref), OrDash(facts.med))?;
+        write!(f, "originator={} clusters={} ", OrDash(facts.originator), facts.cluster_list_length)?;
+        write!(f, "llgr={}{} ", u8::from(facts.no_llgr), u8::from(facts.llgr_stale))?;
+        write!(f, "wire {} ", self.nlri.family())?;
+        self.nlri.as_bytes().iter().try_for_each(|octet| write!(f, "{octet:02x}"))?;
+        for action in &self.route.actions {
+            f.write_char(' ')?;
+            action.encode().as_bytes().iter().try_for_each(|octet| write!(f, "{octet:02x}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for SnapshotPath {
+    type Err = InvalidSnapshot;
+
+    fn from_str(line: &str) -> Result<Self, Self::Err> {
+        let invalid = || InvalidSnapshot(line.chars().take(200).collect());
+        parse(line).ok_or_else(invalid)
+    }
+}
+
+fn parse(line: &str) -> Option<SnapshotPath> {
+    let (facts, wire) = line.trim().split_once(" wire ")?;
+    let mut values = facts.split(' ');
+    let mut value = |key: &str| values.next()?.strip_prefix(key)?.strip_prefix('=');
+    let path_id = or_dash(value("path")?)?.map(PathId);
+    let received = Timestamp(value("since")?.parse().ok()?);
+    let deadline = or_dash(value("until")?)?.map(Timestamp);
+    let next_hop = or_dash(value("next-hop")?)?;
+    let origin = match value("origin")? {
+        "0" => Origin::Igp,
+        "1" => Origin::Egp,
+        "2" => Origin::Incomplete,
+        _ => return None,
+    };
+    let mut as_path = value("as-path")?.split('/');
+    let as_path = AsPathFacts {
+        length: as_path.next()?.parse().ok()?,
+        leftmost: or_dash(as_path.next()?)?,
+        internal: flag(as_path.next()?)?,
+    };
+    let facts = PathFacts {
+        origin,
+        as_path,
+        local_pref: or_dash(value("local-pref")?)?,
+        med: or_dash(value("med")?)?,
+        originator: or_dash(value("originator")?)?,
+        cluster_list_length: value("clusters")?.parse().ok()?,
+        no_llgr: false,
+        llgr_stale: false,
+        route_loop: None,
+    };
+    let (no_llgr, llgr_stale) = value("llgr")?.split_at_checked(1)?;
+    let facts = PathFacts { no_llgr: flag(no_llgr)?, llgr_stale: flag(llgr_stale)?, ..facts };
+    let mut words = wire.split(' ');
+    let family: Family = words.next()?.parse().ok()?;
+    let nlri = Nlri::from_value(family, &octets(words.next()?)?).ok()?;
+    let actions = words.map(|word| Action::decode(community(&octets(word)?)?).ok()).collect::<Option<_>>()?;
+    let route = Route { actions, next_hop, facts };
+    Some(SnapshotPath { nlri: Arc::new(nlri), path_id, received, deadline, route: Arc::new(route) })
+}
+
+/// `None` where it is neither a value nor `-`.
+fn or_dash<T: FromStr>(text: &str) -> Option<Option<T>> {
+    if text == "-" { Some(None) } else { text.parse().ok().map(Some) }
+}
+
+fn flag(text: &str) -> Option<bool> {
+    match text {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    }
+}
+
+fn community(octets: &[u8]) -> Option<Community> {
+    match octets.len() {
+        8 => octets.try_into().ok().map(Community::Extended),
+        20 => octets.try_into().ok().map(Community::Ipv6),
+        _ => None,
+    }
+}
+
+fn octets(hex: &str) -> Option<Vec<u8>> {
+    let digits = hex.bytes().map(|digit| char::from(digit).to_digit(16)).collect::<Option<Vec<_>>>()?;
+    let pair = |pair: &[u32]| match pair {
+        [high, low] => u8::try_from(high << 4 | low).ok(),
+        _ => None,
+    };
+    digits.chunks(2).map(pair).collect()
+}
