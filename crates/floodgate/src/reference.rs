@@ -45,7 +45,6 @@ fn commands() {
         let name = command.get_name().to_owned();
         let help = command.render_help().to_string();
         let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
-        // The wrapping must not depend on the terminal that the test runs in.
         writeln!(made, "## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim()).unwrap();
     }
     assert_page("commands.md", "commands", &made);

@@ -44,6 +44,7 @@ pages! {
     commands_monitoring: "docs/manual/monitoring.md",
     commands_nftables: "docs/manual/nftables.md",
     commands_offline: "docs/manual/offline.md",
+    commands_rules: "docs/manual/rules.md",
     commands_xdp: "docs/manual/xdp.md",
 }
 
@@ -136,6 +137,36 @@ fn links_resolve_and_every_page_is_in_the_summary() -> Result<()> {
             problems.push(format!("docs/{path} is not in docs/SUMMARY.md"));
         }
     }
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(())
+}
+
+/// The types of the glossary are declared in the files that it names.
+#[test]
+fn types_of_the_glossary_exist() -> Result<()> {
+    let text = fs::read_to_string(Path::new(ROOT).join("docs/GLOSSARY.md"))?;
+    let mut problems = Vec::new();
+    let mut count = 0;
+    for line in text.lines() {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`')).collect();
+        let &[term, _, name, file] = cells.as_slice() else { continue };
+        if !file.starts_with("crates/") {
+            continue;
+        }
+        count += 1;
+        let code = fs::read_to_string(Path::new(ROOT).join(file)).unwrap_or_default();
+        let is_declaration = |line: &str| {
+            let mut words = line
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .skip_while(|word| matches!(*word, "" | "pub" | "crate" | "super" | "unsafe" | "in"));
+            words.next().is_some_and(|word| matches!(word, "struct" | "enum" | "trait" | "type" | "union"))
+                && words.next() == Some(name)
+        };
+        if !code.lines().any(is_declaration) {
+            problems.push(format!("docs/GLOSSARY.md, {term}: {file} declares no `{name}`"));
+        }
+    }
+    ensure!(count > 20, "the glossary has {count} types: is its table still read?");
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
     Ok(())
 }
