@@ -45,7 +45,7 @@ pub struct ApiState {
 pub type Shown = Option<Arc<Overview>>;
 
 /// How long a look waits to be answered with how things are, not how they were, where there are many rules.
-const GLANCE: Duration = Duration::from_millis(50);
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// How long a change may take before the answer says that it is under way.
 const PATIENCE: Duration = Duration::from_secs(5);
