@@ -27,8 +27,10 @@ pub enum Order {
     Replace(Ruleset),
     /// Apply a difference to what was applied before.
     Update(Plan),
-    /// Read counters and usage.
+    /// Look at usage and condition, and read counters.
     Measure {
+        /// Counters, too.
+        counters: bool,
         /// What counts is about to be taken out.
         last: bool,
         /// Comes back with the answer.
@@ -71,18 +73,23 @@ pub enum Report {
     Changed(String),
     /// The look at the data plane failed; in words.
     Blind(String),
-    /// The answer to [`Order::Measure`].
+    /// The first part of the answer to [`Order::Measure`], and told ahead of the first change that is applied.
+    Looked {
+        /// Entries and memory.
+        usage: Usage,
+        /// How it is doing beside the rules.
+        condition: Condition,
+        /// As in the order; `None` without an order.
+        epoch: Option<u64>,
+    },
+    /// The counters that [`Order::Measure`] asked for.
     Measured {
         /// What was counted.
         counters: Counters,
-        /// Entries and memory.
-        usage: Usage,
         /// As in the order.
         last: bool,
         /// As in the order.
         epoch: u64,
-        /// How it is doing beside the rules.
-        condition: Condition,
     },
     /// The thread ends; what could not be taken out, in words.
     Stopped(Result<(), String>),
@@ -180,9 +187,19 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
             Order::Replace(rules) => self.dataplane.replace(rules),
             Order::Update(plan) => self.dataplane.update(plan),
             Order::Await(ticket) => return self.wait_for(ticket),
-            Order::Measure { last, epoch } => return self.measure(*last, *epoch),
+            Order::Measure { counters, last, epoch } => {
+                // What is about to be taken out has no condition worth telling.
+                if !*last {
+                    self.tell_condition(Some(*epoch));
+                }
+                if *counters {
+                    self.measure(*last, *epoch);
+                }
+                return;
+            }
             Order::Exchange { .. } | Order::Stop { .. } => return,
         };
+        let is_first = outcome.is_ok() && !self.in_force;
         self.in_force |= outcome.is_ok();
         if outcome.is_ok()
             && let Some(mut old) = self.retired.take()
@@ -192,6 +209,9 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
         }
         let took = began.elapsed();
         self.swollen |= took > LARGE;
+        if is_first {
+            self.tell_condition(None);
+        }
         self.look_at_interfaces();
         (self.report)(Report::Applied { outcome, took });
         // Only now: the memory of many rules takes as long to give back as some changes take to apply.
@@ -208,13 +228,16 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
         self.ahead = behind;
     }
 
-    fn measure(&mut self, last: bool, epoch: u64) {
+    fn tell_condition(&mut self, epoch: Option<u64>) {
         let usage = self.dataplane.usage().unwrap_or_default();
         let condition = self.dataplane.condition();
+        (self.report)(Report::Looked { usage, condition, epoch });
+    }
+
+    fn measure(&mut self, last: bool, epoch: u64) {
         let reading = if last { None } else { self.dataplane.reading() };
         if let Some(reading) = reading {
             let (report, known) = (self.report.clone(), Arc::clone(&self.counts));
-            let (usage_too, condition_too) = (usage, condition.clone());
             let read = move || {
                 let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
                 match reading() {
@@ -225,7 +248,7 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
                     Err(error) => tracing::warn!(%error, "cannot read counters"),
                 }
                 let counters = Counters::Names(Arc::clone(&known));
-                report(Report::Measured { counters, usage: usage_too, condition: condition_too, last, epoch });
+                report(Report::Measured { counters, last, epoch });
             };
             // Many counters take seconds, and changes do not wait for them.
             if std::thread::Builder::new().name("counters".to_owned()).spawn(read).is_ok() {
@@ -237,7 +260,7 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
             Vec::new()
         });
         let counters = Counters::Rules(counters.into_iter().collect());
-        (self.report)(Report::Measured { counters, usage, condition, last, epoch });
+        (self.report)(Report::Measured { counters, last, epoch });
     }
 
     fn look_at_interfaces(&mut self) {

@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Longest wait.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// How old counters may be that are shown, where they are read quickly.
+/// How old condition, usage and counters may be that are shown; counters only where they are read quickly.
 const FRESH: Duration = Duration::from_millis(900);
 
 /// Between two readings of the counters pass so many times what the last one took: of 300,000 it takes seconds.
@@ -64,6 +64,10 @@ pub(super) struct Applying {
     measured: Option<Instant>,
     /// Since when new counters are on their way.
     measuring: Option<Instant>,
+    /// When condition and usage were looked at.
+    looked: Option<Instant>,
+    /// Both are on their way.
+    looking: bool,
     /// How long the last reading took.
     reading: Duration,
     /// Counts up when what was counted is put aside: readings from before count nothing new.
@@ -119,6 +123,8 @@ impl Applying {
             samples,
             measured: None,
             measuring: None,
+            looked: None,
+            looking: false,
             reading: Duration::ZERO,
             epoch: 0,
             waiting: Vec::new(),
@@ -161,7 +167,7 @@ impl Applying {
         self.capabilities = dataplane.capabilities();
         self.samples = dataplane.samples().map(Samples::new);
         self.condition = Condition::default();
-        self.measured = None;
+        (self.measured, self.looked) = (None, None);
         let retire = !blueprint.takes_over(&self.blueprint);
         if retire {
             self.keep_counts();
@@ -194,15 +200,27 @@ impl Applying {
         [self.gather_until, self.retry_at].into_iter().flatten().min()
     }
 
-    /// Reads the counters again if those that are known are old; true if new ones are on their way and soon there.
+    /// Looks again, and reads the counters again, if what is known is old; true if something new is on its way and soon there.
     pub(super) fn measure(&mut self) -> bool {
-        let keeps = FRESH.max(self.reading * READING_PAUSE);
-        let fresh = self.measured.is_some_and(|at| at.elapsed() < keeps);
-        if !fresh && self.measuring.is_none() && self.phase == Phase::Idle {
-            self.measuring = Some(Instant::now());
-            self.send(Order::Measure { last: false, epoch: self.epoch });
+        if self.phase != Phase::Idle {
+            return false;
         }
-        self.measuring.is_some() && self.phase == Phase::Idle && self.reading < READING_PATIENCE
+        let is_old = |at: Option<Instant>, age: Duration| at.is_none_or(|at| at.elapsed() >= age);
+        let pause = FRESH.max(self.reading * READING_PAUSE);
+        let counters = self.measuring.is_none() && is_old(self.measured, pause);
+        if counters || (!self.looking && is_old(self.looked, FRESH)) {
+            self.looking = true;
+            if counters {
+                self.measuring = Some(Instant::now());
+            }
+            self.send(Order::Measure { counters, last: false, epoch: self.epoch });
+        }
+        self.looking || self.are_counters_near()
+    }
+
+    /// Whether counters are on their way and worth waiting for.
+    pub(super) fn are_counters_near(&self) -> bool {
+        self.measuring.is_some() && self.reading < READING_PATIENCE
     }
 
     /// Seconds since counters were read.
@@ -213,7 +231,7 @@ impl Applying {
     /// What counts is about to be taken out: rules that come back go on counting from here.
     pub(super) fn keep_counts(&mut self) {
         self.epoch += 1;
-        self.send(Order::Measure { last: true, epoch: self.epoch });
+        self.send(Order::Measure { counters: true, last: true, epoch: self.epoch });
     }
 
     fn send(&self, order: Order) {
@@ -407,15 +425,17 @@ impl Controller {
                 self.engine.reload();
             }
             Report::Blind(error) => tracing::warn!(%error, "cannot see whether our filters are still there"),
-            Report::Measured { counters, usage, condition, last, epoch } => {
-                // The last one, or one that took long, may be of a data plane that is not used any more.
-                if !last && self.applying.is_of_now(epoch) {
-                    self.applying.condition = condition;
+            Report::Looked { usage, condition, epoch } => {
+                self.applying.looked(usage, condition, epoch);
+                if !self.applying.are_counters_near() {
+                    self.answer_what_waits();
                 }
+            }
+            Report::Measured { counters, last, epoch } => {
                 if last {
                     self.applying.carried.retain(|nlri, _| self.engine.rule(nlri).is_some());
                 }
-                self.applying.measured(counters, usage, last, epoch);
+                self.applying.measured(counters, last, epoch);
                 if !last {
                     self.answer_what_waits();
                 }
@@ -432,8 +452,17 @@ impl Controller {
 }
 
 impl Applying {
-    fn measured(&mut self, counters: Counters, usage: Usage, last: bool, epoch: u64) {
-        self.usage = usage;
+    fn looked(&mut self, usage: Usage, condition: Condition, epoch: Option<u64>) {
+        self.looking &= epoch.is_none();
+        // It may be of a data plane that is not used any more.
+        if epoch.is_none_or(|epoch| epoch == self.epoch) {
+            self.usage = usage;
+            self.condition = condition;
+            self.looked = Some(Instant::now());
+        }
+    }
+
+    fn measured(&mut self, counters: Counters, last: bool, epoch: u64) {
         self.measured = (!last).then(Instant::now);
         if !last {
             self.reading = self.measuring.take().map_or(Duration::ZERO, |since| since.elapsed());
@@ -451,11 +480,6 @@ impl Applying {
             }
         }
         self.counters = Counters::Rules(HashMap::new());
-    }
-
-    /// Whether what was asked for then is still of use.
-    const fn is_of_now(&self, epoch: u64) -> bool {
-        epoch == self.epoch
     }
 
     /// The counts of a rule, if it has some.
