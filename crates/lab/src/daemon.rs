@@ -25,6 +25,7 @@ pub struct Daemon<'a> {
     process: Option<Process>,
     /// More lines of its `[state]`.
     state: String,
+    keeps_state: bool,
     directory: tempfile::TempDir,
 }
 
@@ -42,10 +43,26 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_with_state(netns: &'a Netns, configuration: &str, state: &str) -> Result<Self> {
-        let mut daemon = Self { netns, process: None, state: state.to_owned(), directory: tempfile::tempdir()? };
+        let mut daemon = Self::new(netns, state)?;
         daemon.configure(configuration)?;
         daemon.launch()?;
         Ok(daemon)
+    }
+
+    /// The same without a state file: nothing is kept over a restart.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_without_state(netns: &'a Netns, configuration: &str) -> Result<Self> {
+        let mut daemon = Self { keeps_state: false, ..Self::new(netns, "")? };
+        daemon.configure(configuration)?;
+        daemon.launch()?;
+        Ok(daemon)
+    }
+
+    fn new(netns: &'a Netns, state: &str) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        Ok(Self { netns, process: None, state: state.to_owned(), keeps_state: true, directory })
     }
 
     /// Its configuration and the way to ask it; another program starts it, as ExaBGP does with [`exabgp_command`](Self::exabgp_command).
@@ -53,7 +70,7 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// When the configuration cannot be written.
     pub fn prepare(netns: &'a Netns, configuration: &str) -> Result<Self> {
-        let daemon = Self { netns, process: None, state: String::new(), directory: tempfile::tempdir()? };
+        let daemon = Self::new(netns, "")?;
         daemon.configure(configuration)?;
         Ok(daemon)
     }
@@ -71,7 +88,8 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// When the file cannot be written.
     pub fn configure(&self, configuration: &str) -> Result<()> {
-        let (path, socket, file, more) = (self.configuration(), self.path("api.sock"), self.path("state"), &self.state);
+        let (path, socket, more) = (self.configuration(), self.path("api.sock"), &self.state);
+        let file = if self.keeps_state { self.path("state") } else { PathBuf::new() };
         let text = format!("{configuration}\n[api]\nsocket = {socket:?}\n\n[state]\nfile = {file:?}\n{more}\n");
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     }

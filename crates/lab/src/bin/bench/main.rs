@@ -13,6 +13,7 @@
 //! ```
 
 mod bird;
+mod crowd;
 mod cumulus;
 mod kernel;
 mod micro;
@@ -31,8 +32,14 @@ use report::Group;
 type Measure = fn() -> Result<Vec<Group>>;
 
 /// What can be measured: its name, and how. Without names on the command line, all of it in this order.
-const PARTS: [(&str, Measure); 4] =
-    [("wire", wire::measure), ("packets", packets::measure), ("cumulus", cumulus::measure), ("bird", bird::measure)];
+const PARTS: [(&str, Measure); 6] = [
+    ("wire", wire::measure),
+    ("crowd", crowd::measure),
+    ("journal", wire::measure_journal),
+    ("packets", packets::measure),
+    ("cumulus", cumulus::measure),
+    ("bird", bird::measure),
+];
 
 fn main() -> ExitCode {
     // SAFETY: geteuid has no arguments and cannot fail.

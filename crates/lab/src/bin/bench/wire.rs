@@ -218,26 +218,7 @@ fn singles(site: &Site, change: &mut Group, space: &mut Group) -> Result<()> {
     thread::sleep(REST);
     let (resident, peak) = resident(pid)?;
 
-    let mut events = Tables::listen(&site.switch)?;
-    let rules = (0..SINGLES).map(workload::single).collect::<Result<Vec<_>>>()?;
-    for (name, octets) in [
-        ("announce", rules.iter().map(|rule| announcement(std::slice::from_ref(rule))).collect::<Vec<_>>()),
-        ("withdraw", rules.iter().map(|rule| withdrawal(std::slice::from_ref(rule))).collect()),
-    ] {
-        let mut times = Vec::new();
-        for octets in octets {
-            let start = Instant::now();
-            controller.send_raw(octets);
-            let event = events.committed(PATIENCE)?;
-            times.push(ms(start.elapsed()));
-            if event.is_none() {
-                bail!("no change in the kernel after {PATIENCE:?}, change {}\n{}", times.len(), daemon.explain());
-            }
-            thread::sleep(PAUSE);
-        }
-        ensure!(events.committed(QUIET)?.is_none(), "the kernel changed more often than rules did");
-        let now = COUNT as usize + if name == "announce" { rules.len() } else { 0 };
-        ensure!(rules_in_kernel(&daemon)? == now, "the kernel does not have {now} rules");
+    for (name, times) in one_by_one(site, &daemon, &controller, COUNT as usize)? {
         change.add(Figure::quantile(format!("{name}, median"), "ms", Some(2.0), &times, 0.5));
         change.add(Figure::quantile(format!("{name}, 99th percentile"), "ms", Some(10.0), &times, 0.99));
     }
@@ -254,6 +235,69 @@ fn singles(site: &Site, change: &mut Group, space: &mut Group) -> Result<()> {
     space.add(Figure::median("kernel, whole machine, difference (estimate)", "MB", None, &[kernel as f64 / MB]));
     daemon.stop()?;
     Ok(())
+}
+
+/// Announces single rules and withdraws them again, beside so many that are installed: how long each change took, in ms.
+fn one_by_one(
+    site: &Site,
+    daemon: &Daemon<'_>,
+    controller: &Speaker,
+    installed: usize,
+) -> Result<[(&'static str, Vec<f64>); 2]> {
+    let mut events = Tables::listen(&site.switch)?;
+    let rules = (0..SINGLES).map(workload::single).collect::<Result<Vec<_>>>()?;
+    let mut changes = |octets: Vec<Vec<u8>>, now: usize| -> Result<Vec<f64>> {
+        let mut times = Vec::new();
+        for octets in octets {
+            let start = Instant::now();
+            controller.send_raw(octets);
+            let event = events.committed(PATIENCE)?;
+            times.push(ms(start.elapsed()));
+            if event.is_none() {
+                bail!("no change in the kernel after {PATIENCE:?}, change {}\n{}", times.len(), daemon.explain());
+            }
+            thread::sleep(PAUSE);
+        }
+        ensure!(events.committed(QUIET)?.is_none(), "the kernel changed more often than rules did");
+        ensure!(rules_in_kernel(daemon)? == now, "the kernel does not have {now} rules");
+        Ok(times)
+    };
+    let announcements = rules.iter().map(|rule| announcement(std::slice::from_ref(rule))).collect();
+    let withdrawals = rules.iter().map(|rule| withdrawal(std::slice::from_ref(rule))).collect();
+    Ok([("announce", changes(announcements, installed + rules.len())?), ("withdraw", changes(withdrawals, installed)?)])
+}
+
+/// What it costs that each change is in the state file before the data plane hears of it: the same with a state file and without.
+pub fn measure_journal() -> Result<Vec<Group>> {
+    const COUNT: u32 = 100_000;
+    let mut group = Group::new(
+        "journal",
+        "What the state file costs: 100,000 rules, and one rule with those installed, measured as above, with a state file and without.",
+    );
+    let site = Site::new()?;
+    let octets = announcement(&workload::rules(COUNT)?);
+    let mut tables = Tables::open(&site.switch)?;
+    for _ in 0..2 {
+        for with in [true, false] {
+            let controller = controller(&site)?;
+            let configuration = configuration(PORT, 90);
+            let mut daemon = match with {
+                true => Daemon::start(&site.switch, &configuration)?,
+                false => Daemon::start_without_state(&site.switch, &configuration)?,
+            };
+            controller.wait_established(PATIENCE).with_context(|| daemon.explain())?;
+            daemon.wait_established("controller", PATIENCE)?;
+            let words = if with { "with" } else { "without" };
+            let load = load(&mut tables, &mut daemon, &controller, &octets, COUNT as usize)?;
+            group.add(Figure::median(format!("100,000 rules, {words}"), "s", None, &[load.seconds]));
+            group.add(Figure::median(format!("  processor time ({words})"), "s", None, &[load.spent]));
+            for (name, times) in one_by_one(&site, &daemon, &controller, COUNT as usize)? {
+                group.add(Figure::median(format!("{name}, {words}"), "ms", None, &times));
+            }
+            daemon.stop()?;
+        }
+    }
+    Ok(vec![group])
 }
 
 /// Processor seconds of a process so far, in user and kernel mode.
