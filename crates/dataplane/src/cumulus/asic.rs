@@ -1,5 +1,6 @@
 //! The switch ASICs, and what the documents say of their tables.
 
+use super::release::Release;
 use std::str::FromStr;
 
 /// A switch ASIC, with its TCAM profile where it has several.
@@ -19,10 +20,19 @@ struct AsicRow {
     non_atomic: Entries,
     /// Of these, the default rules.
     default_rules: Option<Entries>,
-    /// The releases whose documents say so.
-    document: &'static str,
-    /// Pipelines that police each for itself.
-    pipelines: u64,
+    /// Who says so.
+    documents: Documents,
+    /// Pipelines that police each for itself, where a document says how many.
+    pipelines: Option<u64>,
+}
+
+/// The releases of Cumulus Linux whose documents give the numbers of an ASIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Documents {
+    first: Release,
+    /// The last one, where later releases do not run on this ASIC.
+    last: Option<Release>,
+    text: &'static str,
 }
 
 /// Who makes it.
@@ -34,40 +44,56 @@ pub enum Maker {
     Nvidia,
 }
 
+/// Of Broadcom, the limits "with default rules" of the page on ACLs.
+const BROADCOM: Documents =
+    Documents { first: Release::new(3, 7), last: Some(Release::new(4, 3)), text: "3.7 and 4.3" };
+
+/// Of Spectrum-1, the TCAM profiles of the same page.
+const SPECTRUM_1: Documents = Documents { first: Release::new(3, 7), last: None, text: "3.7 to 5.17" };
+
+/// 3.7 gives 7500 and 15000 for one of them; later documents take that back.
+const SPECTRUM_1_CORRECTED: Documents = Documents { first: Release::new(4, 3), last: None, text: "4.3 to 5.17" };
+
+/// "ATCAM on Spectrum-2 and Later"; documents of earlier releases know the profiles of Spectrum-1 only.
+const SPECTRUM_2: Documents = Documents { first: Release::new(5, 9), last: None, text: "5.9 to 5.17" };
+
 const fn broadcom(name: &'static str, atomic: Entries, non_atomic: Entries, default_rules: Entries) -> AsicRow {
     let (maker, default_rules) = (Maker::Broadcom, Some(default_rules));
-    AsicRow { name, maker, atomic, non_atomic, default_rules, document: "3.7 and 4.3", pipelines: 1 }
+    AsicRow { name, maker, atomic, non_atomic, default_rules, documents: BROADCOM, pipelines: None }
 }
 
-const fn spectrum(name: &'static str, atomic: Entries, non_atomic: Entries, document: &'static str) -> AsicRow {
-    AsicRow { name, maker: Maker::Nvidia, atomic, non_atomic, default_rules: None, document, pipelines: 1 }
+const fn spectrum(name: &'static str, atomic: Entries, non_atomic: Entries, documents: Documents) -> AsicRow {
+    AsicRow { name, maker: Maker::Nvidia, atomic, non_atomic, default_rules: None, documents, pipelines: None }
 }
 
 /// Ingress rules as the vendor's manual lists them; for Broadcom those "with default rules".
 static ASICS: [AsicRow; 13] = [
-    AsicRow { pipelines: 4, ..broadcom("tomahawk", (256, 256), (768, 768), (36, 29)) },
-    broadcom("trident2", (512, 768), (1536, 1536), (36, 29)),
+    // "Rate Limiting per Pipeline, Not Global": "the field processor (FP) polices on a per-pipeline basis instead of globally, as with a
+    // Trident II switch"; "there are four pipelines on a Tomahawk switch".
+    AsicRow { pipelines: Some(4), ..broadcom("tomahawk", (256, 256), (768, 768), (36, 29)) },
+    AsicRow { pipelines: Some(1), ..broadcom("trident2", (512, 768), (1536, 1536), (36, 29)) },
     broadcom("trident2+", (2048, 3072), (6144, 6144), (36, 29)),
+    // The page's text says 2048 for this one; its table, which is less, counts.
     broadcom("trident3", (768, 768), (2304, 2304), (44, 41)),
     broadcom("helix4", (768, 384), (1792, 896), (36, 29)),
-    spectrum("spectrum1", (500, 250), (1000, 500), "3.7 to 5.17"),
-    spectrum("spectrum1-ipmc-heavy", (750, 500), (1500, 1000), "3.7 to 5.17"),
-    spectrum("spectrum1-ipmc-max", (1000, 500), (2000, 1000), "3.7 to 5.17"),
-    spectrum("spectrum1-acl-heavy", (1750, 1000), (3500, 2000), "3.7 to 5.17"),
-    // 3.7 says 7500 and 15000; later documents take that back.
-    spectrum("spectrum1-ip-acl-heavy", (6000, 0), (12000, 0), "4.3 to 5.17"),
-    spectrum("spectrum2", (12500, 6250), (25000, 12500), "5.17"),
-    spectrum("spectrum3", (12500, 6250), (25000, 12500), "5.17"),
-    spectrum("spectrum4", (12500, 6250), (25000, 12500), "5.17"),
+    spectrum("spectrum1", (500, 250), (1000, 500), SPECTRUM_1),
+    spectrum("spectrum1-ipmc-heavy", (750, 500), (1500, 1000), SPECTRUM_1),
+    spectrum("spectrum1-ipmc-max", (1000, 500), (2000, 1000), SPECTRUM_1),
+    spectrum("spectrum1-acl-heavy", (1750, 1000), (3500, 2000), SPECTRUM_1),
+    spectrum("spectrum1-ip-acl-heavy", (6000, 0), (12000, 0), SPECTRUM_1_CORRECTED),
+    spectrum("spectrum2", (12500, 6250), (25000, 12500), SPECTRUM_2),
+    spectrum("spectrum3", (12500, 6250), (25000, 12500), SPECTRUM_2),
+    spectrum("spectrum4", (12500, 6250), (25000, 12500), SPECTRUM_2),
 ];
 
-/// Port range checkers of a Broadcom ASIC; of Tomahawk the page on cl-resource-query shows 32, of Trident II these.
+/// "Broadcom Range Checker Limitations" of 3.7 and 4.3: "Broadcom platforms have only 24 range checkers". The page on cl-resource-query
+/// shows so many on Trident II, and 32 on Tomahawk: the smaller number counts.
 const RANGE_CHECKERS: u64 = 24;
 
-/// Of these, the default rules use so many (DHCP's ports, over UDP and over TCP), as the same page shows.
+/// Of these, the default rules use so many (DHCP's and DHCPv6's ports), as the page on cl-resource-query shows on both.
 pub(super) const DEFAULT_RANGES: u64 = 2;
 
-/// Broadcom's range checkers are for ranges of more ports than these; fewer are written out.
+/// "Use port ranges for large ranges of more than 5 ports": fewer are written out.
 const SHORT_RANGE: u64 = 5;
 
 impl Asic {
@@ -117,14 +143,17 @@ impl Asic {
         }
     }
 
-    /// Pipelines that police each for itself: a limit may be exceeded so many times.
-    pub(super) const fn pipelines(self) -> u64 {
+    /// Pipelines that police each for itself: a limit may be exceeded so many times. `None` where no document says.
+    pub(super) const fn pipelines(self) -> Option<u64> {
         self.0.pipelines
     }
 
-    /// The releases whose documents tell of it.
-    pub(super) const fn document(self) -> &'static str {
-        self.0.document
+    /// The releases whose documents give these numbers, if they hold for this one; empty if none does.
+    pub(super) fn document(self, release: Release) -> &'static str {
+        let Documents { first, last, text } = self.0.documents;
+        let Release { major, minor, .. } = release;
+        let holds = first <= release && last.is_none_or(|last| Release::new(major, minor) <= last);
+        if holds { text } else { "" }
     }
 }
 
@@ -177,5 +206,25 @@ mod tests {
             assert_eq!((asic.range_checkers(), asic.short_range()), (Some(24), 5), "{name}");
         }
         assert_eq!(Asic::smallest().range_checkers(), None);
+    }
+
+    #[test]
+    fn numbers_have_documents_only_for_releases_that_run_on_the_asic() {
+        for (name, release, document) in [
+            ("tomahawk", "3.7", "3.7 and 4.3"),
+            ("tomahawk", "4.3.2", "3.7 and 4.3"),
+            ("tomahawk", "4.4", ""),
+            ("helix4", "5.0", ""),
+            ("spectrum1", "3.7.16", "3.7 to 5.17"),
+            ("spectrum1-ip-acl-heavy", "3.7", ""),
+            ("spectrum1-ip-acl-heavy", "4.4", "4.3 to 5.17"),
+            ("spectrum2", "5.8", ""),
+            ("spectrum4", "5.17", "5.9 to 5.17"),
+        ] {
+            let asic: Asic = name.parse().unwrap();
+            assert_eq!(asic.document(release.parse().unwrap()), document, "{name} {release}");
+        }
+        let pipelines = |name: &str| name.parse::<Asic>().unwrap().pipelines();
+        assert_eq!((pipelines("tomahawk"), pipelines("trident2"), pipelines("trident3")), (Some(4), Some(1), None));
     }
 }

@@ -48,9 +48,7 @@ pub fn facts(settings: &Settings) -> Vec<Fact> {
     }
     let mode = if settings.non_atomic { "non-atomic" } else { "atomic" };
     let (v4, v6) = asic.capacity(settings.non_atomic);
-    // The releases for these ASICs end before 5.0.
-    let known = asic.maker() == Maker::Nvidia || release < release::Release::new(5, 0);
-    let document = if known { asic.document() } else { "" };
+    let document = asic.document(release);
     fact(&format!("entries ({mode}), IPv4/IPv6"), format!("{v4}/{v6}, not both together"), document);
     match asic.default_rules() {
         Some((v4, v6)) => fact("of these the default rules take", format!("{v4}/{v6}"), document),
@@ -60,12 +58,16 @@ pub fn facts(settings: &Settings) -> Vec<Fact> {
         Some(checkers) => fact(
             "port range checkers",
             format!("{checkers}, of which the default rules take {DEFAULT_RANGES}; short ranges are written out"),
-            "3.7",
+            document,
         ),
         None => fact("port range checkers", "taken as unlimited".to_owned(), ""),
     }
-    if asic.pipelines() > 1 {
-        fact("policers for each limit", format!("one a pipeline: up to {} times the rate", asic.pipelines()), "3.7");
+    match asic.pipelines() {
+        None => fact("policers for each limit", "taken as one".to_owned(), ""),
+        Some(1) => fact("policers for each limit", "one".to_owned(), document),
+        Some(pipelines) => {
+            fact("policers for each limit", format!("one a pipeline: up to {pipelines} times the rate"), document);
+        }
     }
     fact("a kilobyte of a policer", "taken as 1,000 octets".to_owned(), "");
     facts
@@ -74,11 +76,10 @@ pub fn facts(settings: &Settings) -> Vec<Fact> {
 /// What an operator has to know of the switch's settings; sentences. `limits`: there are rate limits in force.
 pub(super) fn warnings(settings: &Settings, limits: bool) -> Vec<String> {
     let mut warnings = Vec::new();
-    if limits && settings.asic.pipelines() > 1 {
+    if let Some(pipelines @ 2..) = settings.asic.pipelines().filter(|_| limits) {
         warnings.push(format!(
-            "{} polices in each of its pipelines: up to {} times a rate limit may pass",
-            settings.asic.name(),
-            settings.asic.pipelines()
+            "{} polices in each of its pipelines: up to {pipelines} times a rate limit may pass",
+            settings.asic.name()
         ));
     }
     if settings.non_atomic {
@@ -129,11 +130,16 @@ mod tests {
         };
         let kilobyte = "a kilobyte of a policer";
         assert_eq!(unknown(&settings("3.7", "tomahawk")), ["comments in rules", kilobyte]);
+        let policers = "policers for each limit";
         assert_eq!(
             unknown(&settings("5.17", "spectrum2")),
-            ["policers count on Spectrum", "of these the default rules take", "port range checkers", kilobyte]
+            ["policers count on Spectrum", "of these the default rules take", "port range checkers", policers, kilobyte]
         );
-        assert!(unknown(&settings("5.14", "trident3")).iter().any(|name| name.starts_with("entries")));
+        // Documents of another release are none.
+        for (release, asic) in [("5.14", "trident3"), ("5.4", "spectrum2"), ("3.7", "spectrum1-ip-acl-heavy")] {
+            let unknown = unknown(&settings(release, asic));
+            assert!(unknown.iter().any(|name| name.starts_with("entries")), "{release} {asic}: {unknown:?}");
+        }
         let facts = facts(&settings("4.3", "tomahawk"));
         let value = |name: &str| facts.iter().find(|fact| fact.name.starts_with(name)).unwrap();
         assert_eq!(value("entries").value, "256/256, not both together");
