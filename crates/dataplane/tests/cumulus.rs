@@ -133,6 +133,25 @@ fn what_the_hardware_cannot_do_is_refused() {
 }
 
 #[test]
+fn a_refusal_says_which_release_could() {
+    for (text, name, words) in [
+        (
+            "dst 192.0.2.1/32 fragment is-fragment then discard",
+            "5.4",
+            "fragment cannot be matched by cumulus before 5.10 (IPv4)",
+        ),
+        ("dst 192.0.2.1/32 then mark 46", "4.4", "marking cannot be done by cumulus before 5.0"),
+        ("dst 192.0.2.1/32 length 40 then discard", "5.4", "packet length cannot be matched by cumulus"),
+        ("dst 2001:db8::/32 fragment is-fragment then discard", "5.14", "fragment cannot be matched by cumulus"),
+    ] {
+        match compile(&text.parse().expect(text), &capabilities(&release(name))) {
+            Verdict::Refused(refusal) => assert_eq!(refusal.to_string(), words),
+            Verdict::Exact(_) => panic!("{text} on {name}"),
+        }
+    }
+}
+
+#[test]
 fn entries_are_counted_before_they_are_installed() {
     let count = |rule: &str, settings: &Settings| cost(&compiled(&[rule], settings).rules[0], settings);
     let one = release("5.14");

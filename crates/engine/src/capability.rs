@@ -73,6 +73,10 @@ pub struct Limitations {
     pub set_only_flags: u16,
     /// TCP flags that cannot be matched in IPv6.
     pub no_ipv6_flags: u16,
+    /// Fields that only a later release of the data plane can match, and which one, for people.
+    pub fields_since: Vec<(ComponentType, String)>,
+    /// The later release that can mark.
+    pub marks_since: Option<String>,
 }
 
 /// What an entry takes of a data plane's table. The default: one of its entries.

@@ -109,7 +109,7 @@ pub(super) struct Outcome {
     /// In the data plane's own language.
     pub(super) program: String,
     /// How full its table is, where it has one.
-    pub(super) room: Option<Room>,
+    pub(super) room: Option<TcamUsage>,
     /// Rules without a place in it, and why.
     pub(super) failures: HashMap<Arc<Nlri>, String>,
     /// What is known of the switch.
@@ -118,25 +118,32 @@ pub(super) struct Outcome {
     pub(super) protected: Vec<Protected>,
 }
 
-/// Entries of a switch's table.
+/// Entries of a switch's TCAM that the rules take.
 #[derive(Serialize)]
-pub(super) struct Room {
+pub(super) struct TcamUsage {
     pub(super) asic: &'static str,
-    pub(super) ipv4: Share,
-    pub(super) ipv6: Share,
+    pub(super) ipv4: TcamShare,
+    pub(super) ipv6: TcamShare,
+    /// Both are one budget: what one takes of its part, the other one lacks of its own.
+    pub(super) shared: bool,
 }
 
 #[derive(Serialize)]
-pub(super) struct Share {
+pub(super) struct TcamShare {
     pub(super) entries: u64,
     pub(super) budget: u64,
 }
 
-impl std::fmt::Display for Room {
+impl std::fmt::Display for TcamUsage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Room { asic, ipv4, ipv6 } = self;
+        let TcamUsage { asic, ipv4, ipv6, shared } = self;
         let (v4, v6) = (ipv4.budget, ipv6.budget);
-        write!(f, "{asic}: {} of {v4} IPv4 entries, {} of {v6} IPv6 entries", ipv4.entries, ipv6.entries)
+        write!(f, "{asic}: {} of {v4} IPv4 entries, {} of {v6} IPv6 entries", ipv4.entries, ipv6.entries)?;
+        if !shared {
+            return Ok(());
+        }
+        let part = |share: &TcamShare| share.entries as f64 / share.budget.max(1) as f64;
+        write!(f, "; one budget for both, {:.0} % of it taken", 100.0 * (part(ipv4) + part(ipv6)))
     }
 }
 
@@ -201,7 +208,7 @@ struct CompiledLine {
 struct Program<'a> {
     program: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    room: Option<&'a Room>,
+    room: Option<&'a TcamUsage>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     profile: Vec<switch::FactView<'a>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]

@@ -1,7 +1,7 @@
 //! `floodgate compile --target cumulus`: which switch, what is known of it, what is protected on it.
 
 use crate::command_line::SwitchArgs;
-use crate::compile::{Outcome, Room, Share};
+use crate::compile::{Outcome, TcamShare, TcamUsage};
 use anyhow::{Context, Result};
 use config::Config;
 use daemon::interfaces;
@@ -103,10 +103,11 @@ impl Switch {
         let discovery = (preview.neighbor_discovery > 0).then_some(discovery);
         let protected = protected.chain(discovery).collect();
         let budget = settings.budget();
-        let room = Room {
+        let room = TcamUsage {
             asic: settings.asic.name(),
-            ipv4: Share { entries: preview.entries.0, budget: budget.0 },
-            ipv6: Share { entries: preview.entries.1, budget: budget.1 },
+            ipv4: TcamShare { entries: preview.entries.0, budget: budget.0 },
+            ipv6: TcamShare { entries: preview.entries.1, budget: budget.1 },
+            shared: settings.shares_table(),
         };
         let words = |failure| match failure {
             RuleFailure::OverCapacity(words) | RuleFailure::Failed(words) => words,

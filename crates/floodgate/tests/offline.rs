@@ -1,6 +1,7 @@
 //! The offline commands as a user meets them: arguments in, text or JSON and an exit status out.
 
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
@@ -542,6 +543,91 @@ fn compile_for_a_switch_shows_the_file_and_what_each_rule_costs() {
         assert_eq!(floodgate(&[&["compile"], wrong].concat(), rules).status, 1, "{wrong:?}");
     }
     assert_eq!(floodgate(&[&compile[..], &["--asic", "trident9"]].concat(), rules).status, 2);
+}
+
+/// The documents' tables, with the default rules in place: entries of IPv4 and of IPv6, atomic, then non-atomic; and the default rules, where
+/// they are told.
+type Table = ((u64, u64), (u64, u64), Option<(u64, u64)>);
+
+const TABLES: [(&str, Table); 13] = [
+    ("tomahawk", ((256, 256), (768, 768), Some((36, 29)))),
+    ("trident2", ((512, 768), (1536, 1536), Some((36, 29)))),
+    ("trident2+", ((2048, 3072), (6144, 6144), Some((36, 29)))),
+    ("trident3", ((768, 768), (2304, 2304), Some((44, 41)))),
+    ("helix4", ((768, 384), (1792, 896), Some((36, 29)))),
+    ("spectrum1", ((500, 250), (1000, 500), None)),
+    ("spectrum1-ipmc-heavy", ((750, 500), (1500, 1000), None)),
+    ("spectrum1-ipmc-max", ((1000, 500), (2000, 1000), None)),
+    ("spectrum1-acl-heavy", ((1750, 1000), (3500, 2000), None)),
+    ("spectrum1-ip-acl-heavy", ((6000, 0), (12000, 0), None)),
+    ("spectrum2", ((12500, 6250), (25000, 12500), None)),
+    ("spectrum3", ((12500, 6250), (25000, 12500), None)),
+    ("spectrum4", ((12500, 6250), (25000, 12500), None)),
+];
+
+/// More rules of all kinds than any small table has room for: ports, ranges, limits, both IP versions.
+fn many_rules(count: usize) -> String {
+    (0..count)
+        .map(|n| {
+            let (a, b) = (n / 250, n % 250 + 1);
+            match n % 5 {
+                0 => format!("dst 10.0.{a}.{b}/32 proto udp sport 123 then discard\n"),
+                1 => format!("dst 10.0.{a}.{b}/32 proto tcp dport {}-{} then discard\n", 1000 + n, 1100 + n),
+                2 => format!("dst 10.0.{a}.{b}/32 then rate 1mbps\n"),
+                3 => format!("dst 2001:db8:{a}::{b}/128 proto udp dport 53,123 then discard\n"),
+                _ => format!("dst 2001:db8:{a}::{b}/128 then discard\n"),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn compile_for_each_asic_and_release_stays_within_the_documented_figures() {
+    for release in ["3.7", "4.4", "5.4", "5.9", "5.14", "5.17"] {
+        for (asic, (atomic, non_atomic, default_rules)) in TABLES {
+            for (mode, (v4, v6)) in [(&[][..], atomic), (&["--non-atomic"][..], non_atomic)] {
+                let case = format!("{asic} {release} {mode:?}");
+                // So many that a small table is full.
+                let is_small = v4 < 1500;
+                let rules = many_rules(if is_small { v4.max(v6) as usize } else { 200 });
+                let arguments = ["compile", "--target", "cumulus", "--json", "--asic", asic, "--release", release];
+                let run = floodgate(&[&arguments[..], mode].concat(), &rules);
+                let objects = run.objects();
+                let program = &objects[objects.len() - 1];
+                let room = &program["room"];
+                let number = |version: &str, what: &str| room[version][what].as_u64().expect("a number");
+                let (taken4, taken6) = (number("ipv4", "entries"), number("ipv6", "entries"));
+                // At least as many as of any ASIC that tells.
+                let (default4, default6) = default_rules.unwrap_or((44, 44));
+                assert!(taken4 + default4 <= v4, "{case}: {taken4} of {v4} for IPv4");
+                assert!(taken6 == 0 || taken6 + default6 <= v6, "{case}: {taken6} of {v6} for IPv6");
+                // Not the most of both together.
+                let (budget4, budget6) = (v4.saturating_sub(default4), v6.saturating_sub(default6));
+                assert!(budget6 == 0 || taken4 * budget6 + taken6 * budget4 <= budget4 * budget6, "{case}: {room}");
+                // Each line of the file takes an entry at least, and one more for a second range.
+                let text = program["program"].as_str().expect("a file");
+                let (section4, section6) = text.split_once("[ip6tables]").expect("both sections");
+                for (section, taken) in [(section4, taken4), (section6, taken6)] {
+                    let lines: Vec<&str> = section.lines().filter(|line| line.starts_with('-')).collect();
+                    let ranges = |line: &&str| line.split(' ').filter(|word| is_range(word)).count().max(1);
+                    let entries: usize = lines.iter().map(ranges).sum();
+                    assert_eq!(entries as u64, taken, "{case}");
+                }
+                let ranges: BTreeSet<&str> = text.split([' ', '\n']).filter(|word| is_range(word)).collect();
+                if default_rules.is_some() {
+                    assert!(ranges.len() <= 22, "{case}: 24 range checkers, of which the default rules take 2");
+                }
+                // It is full: what is left out is for want of room.
+                let is_full = objects.iter().any(|line| line["over_capacity"].is_string());
+                assert!(is_full || !is_small, "{case}: {room}");
+            }
+        }
+    }
+}
+
+/// Such as `1000:1100`; an IPv6 address is none.
+fn is_range(word: &str) -> bool {
+    word.split_once(':').is_some_and(|(first, last)| first.parse::<u16>().is_ok() && last.parse::<u16>().is_ok())
 }
 
 #[test]

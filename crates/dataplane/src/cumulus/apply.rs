@@ -2,7 +2,7 @@
 
 use super::asic::Maker;
 use super::counters::{self, Counters};
-use super::place::Placement;
+use super::place::{Limits, Placement};
 use super::refusals::Refusals;
 use super::resources::ResourceQuery;
 use super::settings::Settings;
@@ -268,8 +268,9 @@ impl Dataplane for Cumulus {
     }
 
     fn usage(&mut self) -> Result<Usage, DataplaneError> {
-        let (v4, v6) = self.settings.budget();
-        Ok(Usage { entries: self.in_force.placement.all_entries(), capacity: Some(v4 + v6), memory: None })
+        let limits = Limits { ceiling: self.refusals.ceiling(), ..Limits::of(&self.settings) };
+        let entries = self.in_force.placement.entries;
+        Ok(Usage { entries: entries.0 + entries.1, capacity: Some(limits.capacity(entries)), memory: None })
     }
 
     fn condition(&mut self) -> Condition {
@@ -283,6 +284,13 @@ impl Dataplane for Cumulus {
                     Some(format!("the rules are in the kernel, not in the hardware: cl-acltool warns: {warning}"));
             }
         }
+        let (entries, budget) = (self.in_force.placement.entries, self.settings.budget());
+        condition.statistics.extend([
+            ("table_entries_ipv4", entries.0),
+            ("table_entries_ipv4_max", budget.0),
+            ("table_entries_ipv6", entries.1),
+            ("table_entries_ipv6_max", budget.1),
+        ]);
         if let Some(resources) = self.resources.latest {
             let why = resources.contradict(self.in_force.lines);
             match self.settings.asic.maker() {
@@ -290,13 +298,13 @@ impl Dataplane for Cumulus {
                 // No document shows what these figures mean there.
                 Maker::Nvidia => condition.warnings.extend(why),
             }
-            for (name, figures) in [
-                (["asic_entries_ipv4", "asic_entries_ipv4_max"], resources.v4),
-                (["asic_entries_ipv6", "asic_entries_ipv6_max"], resources.v6),
-                (["asic_range_checkers", "asic_range_checkers_max"], resources.ranges),
+            for (name, most, used) in [
+                ("asic_entries_ipv4", "asic_entries_ipv4_max", resources.v4),
+                ("asic_entries_ipv6", "asic_entries_ipv6_max", resources.v6),
+                ("asic_range_checkers", "asic_range_checkers_max", resources.ranges),
             ] {
-                let figures = figures.map(|(used, most)| [used, most]);
-                condition.statistics.extend(figures.into_iter().flat_map(|figures| name.into_iter().zip(figures)));
+                condition.statistics.extend(used.map(|used| (name, used.count)));
+                condition.statistics.extend(used.and_then(|used| used.most).map(|limit| (most, limit)));
             }
         }
         if let Some(words) = &self.comments_refused {

@@ -68,6 +68,12 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
             // The record lists inverse matches as unsupported.
             set_only_flags: ecn_flags,
             no_ipv6_flags: ecn_flags,
+            fields_since: release::FRAGMENTS
+                .later_than(settings.release)
+                .map(|first| (ComponentType::Fragment, format!("{first} (IPv4)")))
+                .into_iter()
+                .collect(),
+            marks_since: release::PREROUTING.later_than(settings.release).map(|first| first.to_string()),
         },
         ..capabilities
     }

@@ -1,8 +1,7 @@
 //! Having a rule set installed as far as the switch takes it: with less when its table is full, without the rules that it refuses.
 //!
 //! Where cl-acltool names the rule (by its text, its line, or its place in a chain), that rule goes and the others are tried again. Where it
-//! does not, the rules that were in force before are installed alone; if that goes well the fault is with one of the new ones, and it is
-//! found by halves. Every run that goes well installs what is known to be good, so the others do not wait for the search to end.
+//! does not, it is searched for; see [`super::search`].
 
 use super::apply::{Cumulus, InForce, Wanted};
 use super::asic;
@@ -11,6 +10,7 @@ use super::line;
 use super::place::{Limits, Placement, place};
 use super::refusals::{Blame, words_of_other};
 use super::render::{Owner, PolicyFile};
+use super::search;
 use super::shape::Shape;
 use super::store;
 use super::tool::{InstallLock, RunError};
@@ -28,11 +28,8 @@ const TRIES_WHEN_FULL: u32 = 5;
 /// Most rules that one change gives up because cl-acltool names them.
 const NAMED_RULES: usize = 16;
 
-/// Most runs in which one change looks for rules that are refused and not named.
-const SEARCH_RUNS: u32 = 24;
-
 /// How a try ended that did not fail as a whole.
-enum Settled {
+pub(super) enum Settled {
     Installed(Applied),
     /// The hardware refuses something, and it is not told what.
     Hidden(String),
@@ -48,10 +45,9 @@ enum TryError {
 
 /// What one change has cost so far.
 #[derive(Default)]
-struct Effort {
+pub(super) struct Effort {
     full: u32,
     named: usize,
-    searches: u32,
     /// Shapes that were refused, by the reason that was given.
     shapes: HashMap<(String, Shape), u32>,
     blame: Option<Blame>,
@@ -63,7 +59,7 @@ impl Cumulus {
         let mut effort = Effort::default();
         let outcome = match self.settle(wanted, &BTreeSet::new(), &mut effort) {
             Ok(Settled::Installed(applied)) => Ok(applied),
-            Ok(Settled::Hidden(words)) => self.search(wanted, words, &mut effort),
+            Ok(Settled::Hidden(words)) => search::run(self, wanted, words, &mut effort),
             Err(error) => Err(error),
         };
         if outcome.is_err() {
@@ -73,7 +69,7 @@ impl Cumulus {
     }
 
     /// Tries with less until the switch takes it. `held` are rules that are left out for now.
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         wanted: &Wanted,
         held: &BTreeSet<Arc<Nlri>>,
@@ -158,55 +154,8 @@ impl Cumulus {
         Ok(())
     }
 
-    /// Finds what the switch refuses without naming it.
-    fn search(&mut self, wanted: &Wanted, words: String, effort: &mut Effort) -> Result<Applied, DataplaneError> {
-        if self.refusals.is_unrelated(&words) {
-            return Err(DataplaneError::Refused(words));
-        }
-        if self.drop_comments_for("comment") {
-            match self.settle(wanted, &BTreeSet::new(), effort)? {
-                Settled::Installed(applied) => return Ok(applied),
-                Settled::Hidden(_) => self.comments_are_fine(),
-            }
-        }
-        let suspects = by_shape(self.new_rules(wanted));
-        let names =
-            |rules: &[Arc<CompiledRule>]| rules.iter().map(|rule| Arc::clone(&rule.nlri)).collect::<BTreeSet<_>>();
-        effort.searches += 1;
-        // Also where the file is as it is: whether the switch takes it *now* is the question.
-        self.run_anyway = true;
-        if suspects.is_empty() || matches!(self.settle(wanted, &names(&suspects), effort)?, Settled::Hidden(_)) {
-            self.refusals.set_unrelated(&words);
-            return Err(DataplaneError::Refused(words));
-        }
-        // One of `rest` is at fault; of `later` it is not known whether there is another one.
-        let (mut rest, mut later) = (suspects, Vec::new());
-        loop {
-            while rest.len() > 1 && effort.searches < SEARCH_RUNS {
-                effort.searches += 1;
-                let second = rest.split_off(middle(&rest));
-                let held = names(&second).into_iter().chain(names(&later)).collect();
-                match self.settle(wanted, &held, effort)? {
-                    Settled::Installed(_) => rest = second,
-                    Settled::Hidden(_) => later.extend(second),
-                }
-            }
-            for rule in &rest {
-                if !self.refusals.is_refused(&rule.nlri) {
-                    self.refusals.refuse_rule(rule, &words);
-                }
-            }
-            effort.searches += 1;
-            match self.settle(wanted, &BTreeSet::new(), effort)? {
-                Settled::Installed(applied) => return Ok(applied),
-                Settled::Hidden(words) if later.is_empty() => return Err(DataplaneError::Refused(words)),
-                Settled::Hidden(_) => rest = std::mem::take(&mut later),
-            }
-        }
-    }
-
     /// Rules that the switch has not taken yet in this form.
-    fn new_rules(&self, wanted: &Wanted) -> Vec<Arc<CompiledRule>> {
+    pub(super) fn new_rules(&self, wanted: &Wanted) -> Vec<Arc<CompiledRule>> {
         let placed: BTreeMap<&Nlri, &Arc<CompiledRule>> = match self.in_force.verified {
             true => self.in_force.placement.placed.iter().map(|rule| (rule.nlri.as_ref(), rule)).collect(),
             false => BTreeMap::new(),
@@ -338,7 +287,8 @@ impl Cumulus {
                             }),
                             _ => None,
                         };
-                        TryError::Rule { owner, words: message, reason, blame }
+                        let words = format!("line {line} of {}: {message}", store::FILE);
+                        TryError::Rule { owner, words, reason, blame }
                     }
                 }
             }
@@ -363,29 +313,6 @@ fn reason_of(message: &str) -> &str {
     let behind =
         message.split_once("error: line ").and_then(|(_, rest)| rest.split_once(':')).map_or(message, |(_, rest)| rest);
     behind.split("error processing rule").next().unwrap_or(behind).trim()
-}
-
-/// The same rules, those of a kind side by side, the most frequent kind first.
-fn by_shape(rules: Vec<Arc<CompiledRule>>) -> Vec<Arc<CompiledRule>> {
-    let mut kinds: Vec<(Shape, Vec<Arc<CompiledRule>>)> = Vec::new();
-    let mut at: HashMap<Shape, usize> = HashMap::new();
-    for rule in rules {
-        let shape = Shape::of(&rule);
-        let index = *at.entry(shape).or_insert_with(|| {
-            kinds.push((shape, Vec::new()));
-            kinds.len() - 1
-        });
-        kinds[index].1.push(rule);
-    }
-    kinds.sort_by_key(|(_, rules)| std::cmp::Reverse(rules.len()));
-    kinds.into_iter().flat_map(|(_, rules)| rules).collect()
-}
-
-/// Where to cut, so that both parts have something: between two kinds of rules, if there are several.
-fn middle(rules: &[Arc<CompiledRule>]) -> usize {
-    let half = rules.len() / 2;
-    let borders = (1..rules.len()).filter(|&at| Shape::of(&rules[at - 1]) != Shape::of(&rules[at]));
-    borders.min_by_key(|at| at.abs_diff(half)).unwrap_or(half)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod refusals;
 mod release;
 mod render;
 mod resources;
+mod search;
 mod selftest;
 mod settings;
 mod shape;

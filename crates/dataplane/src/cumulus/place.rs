@@ -43,6 +43,22 @@ impl Limits {
         }
     }
 
+    /// Entries that fill the table when IPv4 and IPv6 have the shares of it that they have now. With a table of 500 for IPv4 or 250 for IPv6
+    /// that is 500 for IPv4 alone, 250 for IPv6 alone, and 333 for as many of the one as of the other.
+    pub(super) fn capacity(&self, (used4, used6): (u64, u64)) -> u64 {
+        let (v4, v6) = self.budget;
+        let capacity = match (self.shared, used4, used6) {
+            (false, ..) => v4 + v6,
+            (true, 0, 0) => v4.max(v6),
+            (true, ..) => {
+                let [v4, v6, used4, used6] = [v4, v6, used4, used6].map(u128::from);
+                let capacity = ((used4 + used6) * v4 * v6).checked_div(used4 * v6 + used6 * v4).unwrap_or(v4 + v6);
+                u64::try_from(capacity).unwrap_or(u64::MAX)
+            }
+        };
+        self.ceiling.as_ref().map_or(capacity, |(ceiling, _)| capacity.min(*ceiling))
+    }
+
     fn unprotectable(&self, rule: &CompiledRule) -> Option<String> {
         let words = first_touched(&self.unprotectable, rule)?;
         Some(format!("it would act on protected packets, which the switch does not let through first: {words}"))
@@ -397,6 +413,26 @@ mod tests {
         assert!(failures[0].contains("does not support the most of both together"), "{failures:?}");
         let rules = ["dst 192.0.2.1/32 then discard", "dst 2001:db8::1/128 proto udp then discard"];
         assert_eq!(placed(1, &rules), [0, 1], "an operator who gives both sizes knows better");
+    }
+
+    #[test]
+    fn capacity_is_that_of_one_table_where_the_versions_share_it() {
+        let limits = Limits { budget: (500, 250), shared: true, ..Limits::of(&settings(0)) };
+        for (used, capacity) in [
+            ((0, 0), 500),
+            ((100, 0), 500),
+            ((500, 0), 500),
+            ((0, 10), 250),
+            ((0, 250), 250),
+            ((100, 100), 333),
+            ((250, 125), 375),
+        ] {
+            assert_eq!(limits.capacity(used), capacity, "{used:?}");
+        }
+        // Two tables of their own, and a switch that took fewer than documented.
+        assert_eq!(Limits { shared: false, ..limits.clone() }.capacity((100, 100)), 750);
+        let ceiling = Some((120, "full".to_owned()));
+        assert_eq!(Limits { ceiling, ..limits }.capacity((100, 0)), 120);
     }
 
     #[test]

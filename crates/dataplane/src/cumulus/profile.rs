@@ -133,7 +133,13 @@ mod tests {
         let policers = "policers for each limit";
         assert_eq!(
             unknown(&settings("5.17", "spectrum2")),
-            ["policers count on Spectrum", "of these the default rules take", "port range checkers", policers, kilobyte]
+            [
+                "policers count on Spectrum",
+                "of these the default rules take",
+                "port range checkers",
+                policers,
+                kilobyte
+            ]
         );
         // Documents of another release are none.
         for (release, asic) in [("5.14", "trident3"), ("5.4", "spectrum2"), ("3.7", "spectrum1-ip-acl-heavy")] {

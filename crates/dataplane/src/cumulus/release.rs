@@ -126,6 +126,12 @@ impl Feature {
         row.map_or((Known::Unknown, ""), |&(_, known, document)| (known, document))
     }
 
+    /// The first release of which a document says that it is so, if that is a later one than this.
+    pub(super) fn later_than(&self, release: Release) -> Option<Release> {
+        let first = self.rows.iter().find(|(_, known, _)| *known == Known::Yes)?.0;
+        (first > release).then_some(first)
+    }
+
     /// Whether a document says that it is so.
     pub(super) fn is_in(&self, release: Release) -> bool {
         self.of(release).0 == Known::Yes

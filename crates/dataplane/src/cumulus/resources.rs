@@ -5,6 +5,7 @@
 
 use super::settings::Settings;
 use flowspec::IpVersion;
+use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -23,38 +24,51 @@ const AFTER_CHANGE: Duration = Duration::from_secs(2);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Entries in use of the ASIC's ingress tables, as far as they are told.
+/// Entries of the ASIC's ingress tables, as far as they are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Resources {
-    /// Of IPv4 (and of rules for MAC addresses): in use, and at most.
-    pub(super) v4: Option<(u64, u64)>,
+    /// Of IPv4 (on Broadcom also of rules for MAC addresses).
+    pub(super) v4: Option<Used>,
     /// Of IPv6.
-    pub(super) v6: Option<(u64, u64)>,
+    pub(super) v6: Option<Used>,
     /// Port range checkers.
-    pub(super) ranges: Option<(u64, u64)>,
+    pub(super) ranges: Option<Used>,
+}
+
+/// How much of a resource is in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    /// So many.
+    pub(super) count: u64,
+    /// And at most so many, where that is told.
+    pub(super) most: Option<u64>,
+}
+
+impl Used {
+    fn plus(self, other: Used) -> Used {
+        let most = self.most.zip(other.most).map(|(one, another)| one + another);
+        Used { count: self.count + other.count, most }
+    }
 }
 
 impl Resources {
-    /// Reads the lines of `cl-resource-query`, such as `Ingress ACL ipv4_mac filter table:  36,  14% of maximum value  256 (allocated: 256)`.
+    /// Reads what `cl-resource-query` prints: on Broadcom
+    /// `Ingress ACL ipv4_mac filter table:  36,  14% of maximum value  256 (allocated: 256)`, on Spectrum, from 4.4 on,
+    /// `Ingress ACL ipv4 mangle table:  0  18B : 0 36B : 0 54B : 0`. Up to 4.3 Spectrum prints Broadcom's lines with 0 of 0 in them, which
+    /// tell nothing.
     pub(super) fn read(text: &str) -> Self {
         let mut found = Resources::default();
         for line in text.lines() {
             let Some((name, values)) = line.trim().split_once(':') else { continue };
-            let Some((used, rest)) = values.split_once(',') else { continue };
-            let most =
-                rest.split_once("maximum value").map(|(_, most)| most.trim().split(' ').next().unwrap_or_default());
-            let (Ok(used), Some(Ok(most))) = (used.trim().parse::<u64>(), most.map(str::parse::<u64>)) else {
-                continue;
-            };
-            let words: Vec<&str> = name.split(' ').collect();
-            let sum = match words[..] {
-                ["Ingress", "ACL", "ipv4_mac", "filter" | "mangle", "table"] => &mut found.v4,
+            let words: Vec<&str> = name.split_whitespace().collect();
+            let resource = match words[..] {
+                ["Ingress", "ACL", "ipv4" | "ipv4_mac", "filter" | "mangle", "table"] => &mut found.v4,
                 ["Ingress", "ACL", "ipv6", "filter" | "mangle", "table"] => &mut found.v6,
                 ["ACL", "L4", "port", "range", "checkers"] => &mut found.ranges,
                 _ => continue,
             };
-            let (before, most_before) = sum.unwrap_or_default();
-            *sum = Some((before + used, most_before + most));
+            let Some(used) = used(values) else { continue };
+            *resource = Some(resource.map_or(used, |before| before.plus(used)));
         }
         found
     }
@@ -62,13 +76,37 @@ impl Resources {
     /// Why the rules cannot all be in the ASIC, if they cannot: each line of the policy file takes an entry at least.
     pub(super) fn contradict(&self, lines: (u64, u64)) -> Option<String> {
         [(IpVersion::V4, self.v4, lines.0), (IpVersion::V6, self.v6, lines.1)].into_iter().find_map(|(version, used, lines)| {
-            let (used, _) = used.filter(|(used, _)| *used < lines)?;
+            let used = used.map(|used| used.count).filter(|used| *used < lines)?;
             let name = if version == IpVersion::V4 { "IPv4" } else { "IPv6" };
             Some(format!(
                 "cl-resource-query shows {used} {name} ACL entries in use, and ours alone take {lines}: rules are in the kernel that are not in the hardware"
             ))
         })
     }
+}
+
+impl fmt::Display for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let resources = [(self.v4, "IPv4 entries"), (self.v6, "IPv6 entries"), (self.ranges, "port range checkers")];
+        let mut separator = "";
+        for (used, name) in resources {
+            match used {
+                None => continue,
+                Some(Used { count, most: Some(most) }) => write!(f, "{separator}{count} of {most} {name}")?,
+                Some(Used { count, most: None }) => write!(f, "{separator}{count} {name}")?,
+            }
+            separator = ", ";
+        }
+        if separator.is_empty() { f.write_str("nothing that is known") } else { Ok(()) }
+    }
+}
+
+/// Reads `36,  14% of maximum value  256`, or a number alone. `None` where it is something else, or of a table that has no room at all.
+fn used(values: &str) -> Option<Used> {
+    let (count, rest) = values.trim().split_once([',', ' ']).unwrap_or((values.trim(), ""));
+    let most = rest.split_once("maximum value").and_then(|(_, most)| most.split_whitespace().next()?.parse().ok());
+    let used = Used { count: count.parse().ok()?, most };
+    (used.most != Some(0)).then_some(used)
 }
 
 /// Asks now, and waits for the answer; `None` where the switch has no such program.
@@ -170,10 +208,37 @@ mod tests {
             Egress ACL ipv4_mac filter table:      29,  11% of maximum value    256 (allocated: 256)\n\
             ACL L4 port range checkers:             2,   6% of maximum value     32\n";
         let read = Resources::read(text);
-        assert_eq!(read, Resources { v4: Some((36, 256)), v6: Some((29, 256)), ranges: Some((2, 32)) });
+        // The mangle tables have nothing allocated.
+        let used = |count, most| Some(Used { count, most: Some(most) });
+        assert_eq!(read, Resources { v4: used(36, 256), v6: used(29, 256), ranges: used(2, 32) });
+        assert_eq!(read.to_string(), "36 of 256 IPv4 entries, 29 of 256 IPv6 entries, 2 of 32 port range checkers");
         assert_eq!(read.contradict((36, 29)), None);
         assert!(read.contradict((37, 0)).unwrap().contains("shows 36 IPv4 ACL entries in use, and ours alone take 37"));
         assert!(read.contradict((0, 30)).unwrap().contains("IPv6"));
+        // The same page, a Spectrum: nothing of it can be used.
+        let text = "Ingress ACL entries:                    0,   0% of maximum value      0\n\
+            Ingress ACL ipv4_mac filter table:      0,   0% of maximum value      0 (allocated: 0)\n\
+            Ingress ACL ipv6 filter table:          0,   0% of maximum value      0 (allocated: 0)\n\
+            ACL L4 port range checkers:             0,   0% of maximum value      0\n\
+            ACL Regions:                            4,   1% of maximum value    400\n\
+            ACL 18B Rules Key:                      2,   0% of maximum value   2256\n";
+        assert_eq!(Resources::read(text), Resources::default());
+        assert_eq!(Resources::read(text).contradict((1000, 1000)), None);
+        // The page of 4.4 to 5.17, a Spectrum-2 (numbers of ours in two lines).
+        let text = "Ingress ACL entries:                    0\n\
+            ACL Regions:                            4,   1% of maximum value    400\n\
+            ACL 18B Rules Key:                      1,   0% of maximum value  57476\n\
+            Ingress ACL mac filter table:           0    18B : 0 36B : 0 54B : 0 \n\
+            Ingress ACL ipv4 filter table:          7    18B : 7 36B : 0 54B : 0 \n\
+            Ingress ACL ipv6 filter table:          0    18B : 0 36B : 0 54B : 0 \n\
+            Egress ACL ipv4 filter table:           0    18B : 0 36B : 0 54B : 0 \n\
+            Ingress ACL ipv4 mangle table:          5    18B : 5 36B : 0 54B : 0 \n\
+            Ingress PBR ipv4 filter table:          0    18B : 0 36B : 0 54B : 0 \n";
+        let used = |count| Some(Used { count, most: None });
+        let read = Resources::read(text);
+        assert_eq!(read, Resources { v4: used(12), v6: used(0), ranges: None });
+        assert_eq!(read.contradict((12, 0)), None);
+        assert!(read.contradict((13, 0)).unwrap().contains("shows 12 IPv4 ACL entries in use"));
         // What is not told contradicts nothing.
         assert_eq!(Resources::read("something else\n").contradict((1000, 1000)), None);
     }

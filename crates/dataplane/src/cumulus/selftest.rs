@@ -4,7 +4,7 @@
 //! The file goes at the end, and before: whatever stands in the way of that is told.
 
 use super::line::COMMENT;
-use super::resources::{self, Resources};
+use super::resources::{self, Resources, Used};
 use super::settings::Settings;
 use super::tool::{self, InstallLock, RunError};
 use super::transcript::Transcript;
@@ -127,7 +127,7 @@ pub fn self_test(
         return Err(DataplaneError::Refused(format!("cl-acltool refuses what is there without the test: {words}")));
     }
     let before = resources::ask(settings);
-    test.found.in_use = before.map(|resources| format!("{resources:?}"));
+    test.found.in_use = before.map(|resources| resources.to_string());
     let mut failed = None;
     for probe in &PROBES {
         if stop.load(Ordering::Relaxed) {
@@ -192,9 +192,8 @@ impl Running<'_> {
         let (in_kernel, packets) = if run.refused.is_none() { self.listed(probe.six) } else { (0, 0) };
         let entries =
             before.zip(run.refused.is_none().then(|| resources::ask(self.settings)).flatten()).map(|(a, b)| {
-                let more = |before: Option<(u64, u64)>, after: Option<(u64, u64)>| {
-                    after.map_or(0, |(used, _)| used as i64) - before.map_or(0, |(used, _)| used as i64)
-                };
+                let count = |used: Option<Used>| used.map_or(0, |used| used.count as i64);
+                let more = |before, after| count(after) - count(before);
                 [more(a.v4, b.v4), more(a.v6, b.v6), more(a.ranges, b.ranges)]
             });
         let (refused, took) = (run.refused, run.took);

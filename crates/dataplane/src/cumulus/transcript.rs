@@ -110,6 +110,8 @@ struct Reader {
     failed: bool,
     /// The file that is being processed.
     file: Option<String>,
+    /// The file that was being processed when something went wrong that is not the hardware's.
+    file_at_fault: Option<String>,
     /// The first rule that is said to be refused.
     refused: Option<RuleReference>,
     hardware: bool,
@@ -125,11 +127,19 @@ impl Reader {
         } else if let Some(rest) = PROGRESS.iter().find_map(|known| line.strip_prefix(known)) {
             if line.starts_with("Processing rules in file") {
                 self.file = Some(rest.trim().trim_end_matches("...").trim_end().to_owned());
+            } else if line.starts_with("Installing acl policy") {
+                self.file = None;
             }
             self.end(rest);
         } else if !self.end(line) {
+            self.note_file();
             self.unknown.push(line.to_owned());
         }
+    }
+
+    /// Something has gone wrong: the file that is being processed is that of the reader's interest.
+    fn note_file(&mut self) {
+        self.file_at_fault = self.file_at_fault.take().or_else(|| self.file.clone());
     }
 
     /// Takes in what stands at the end of a run, and nothing beside it; false where the text is something else.
@@ -158,7 +168,11 @@ impl Reader {
         if let Some(reason) = message.split_once("hw sync failed (").map(|(_, rest)| rest) {
             let reason = reason.trim_end_matches('.').strip_suffix(')').unwrap_or(reason);
             self.hardware_error(reason);
-        } else if let Some(text) = message.split_once("error: line ").map(|(_, rest)| rest) {
+            self.errors.push(message.to_owned());
+            return;
+        }
+        self.note_file();
+        if let Some(text) = message.split_once("error: line ").map(|(_, rest)| rest) {
             let line = text.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok());
             self.refuse(RuleReference::Line { file: self.file.clone(), line, rule: quoted(text) });
         } else if let Some(rule) = quoted(message) {
@@ -212,11 +226,10 @@ impl Reader {
             _ => last_lines(output),
         };
         let mut message = shortened(said);
-        if let (ErrorKind::Rule(RuleReference::Line { file: Some(file), .. }), true) = (&kind, !message.is_empty()) {
-            message = format!("{file}: {message}");
-        }
         if message.is_empty() {
             "it says nothing".clone_into(&mut message);
+        } else if let Some(file) = self.file_at_fault {
+            message = format!("{file}: {message}");
         }
         Transcript { error: Some(ToolError { kind, message }), warnings: self.warnings }
     }
@@ -314,6 +327,7 @@ mod tests {
             let error = failed(output);
             assert_eq!(error.kind, ErrorKind::Full, "{output}");
             assert!(error.message.starts_with("error: hw sync failed (") && !error.message.contains("Rolling"));
+            assert!(!error.message.contains(".rules"), "the last file that was processed is not the cause");
         }
     }
 
@@ -334,7 +348,7 @@ mod tests {
         assert_eq!(failed(bridge).kind, reference(None, "FORWARD", 1, "x".to_owned()));
         let unnumbered = failed("error: hw sync failed (Cannot process something)\nRolling back ..\nfailed.");
         assert_eq!(unnumbered.kind, ErrorKind::Hardware, "{unnumbered:?}");
-        assert_eq!(failed("error: hw sync failed (switchd is not running)").kind, ErrorKind::Hardware);
+        assert_eq!(failed("error: hw sync failed (words of switchd's own)").kind, ErrorKind::Hardware);
     }
 
     #[test]
@@ -347,6 +361,14 @@ mod tests {
         let read = failed(&output);
         assert_eq!(read.kind, line(path, 2, rule));
         assert_eq!(read.message, format!("{path}: {error}"), "a reader must know in which file");
+        // Also where the words are others.
+        for words in ["error: invalid token `swp1 swp2'", "ValueError: need more than 1 value to unpack"] {
+            let output = format!(
+                "Reading rule file 00x.rules ...\nProcessing rules in file 00x.rules ...\n\
+                 Reading rule file {path} ...\nProcessing rules in file {path} ...\n{words}\n"
+            );
+            assert_eq!(failed(&output).message, format!("{path}: {words}"));
+        }
     }
 
     #[test]

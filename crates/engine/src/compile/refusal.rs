@@ -87,9 +87,18 @@ pub enum UnsupportedAction {
 }
 
 impl Refusal {
-    /// With the data plane's name.
+    /// With the data plane's name, and the release that could if there is one.
     pub fn new(kind: RefusalKind, capabilities: &Capabilities) -> Self {
-        Refusal { kind, dataplane: capabilities.name.clone() }
+        let since = match kind {
+            RefusalKind::Field(field) => {
+                capabilities.gaps.fields_since.iter().find(|(of, _)| *of == field).map(|(_, release)| release)
+            }
+            RefusalKind::Action(ActionKind::Mark | ActionKind::MarkContinue) => capabilities.gaps.marks_since.as_ref(),
+            _ => None,
+        };
+        let name = &capabilities.name;
+        let dataplane = since.map_or_else(|| name.clone(), |release| format!("{name} before {release}"));
+        Refusal { kind, dataplane }
     }
 }
 

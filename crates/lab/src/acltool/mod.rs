@@ -36,6 +36,8 @@ pub struct Run {
     pub ended: Option<u128>,
     /// Whether it installed.
     pub installed: bool,
+    /// Rules that were to be installed, of all files, with their lists expanded.
+    pub rules: usize,
 }
 
 impl Switch {
@@ -107,7 +109,7 @@ impl Switch {
     /// | `hold-install`, `hold-hardware` | the next run stops when it has read the files, or before the ASIC's rules change; then `holding` is set, and taking that back lets it go on |
     /// | `hang` | a run does not end |
     /// | `fail` | words to fail with |
-    /// | `refuse` | a piece of the rules that the ASIC refuses, then ` => ` and the reason; by chain and number |
+    /// | `refuse` | a piece of the rules that the ASIC refuses, then ` => ` and the reason; by chain and number; several pieces with `\|` between them |
     /// | `number-from` | 0, if the first rule of a chain has that number |
     /// | `refuse-unnamed` | the same without chain and number |
     /// | `no-hw-sync` | no rules go to the ASIC |

@@ -30,7 +30,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
         }),
         ["-F", "ip" | "all"] => kernel::flush(),
         ["resource-query"] => {
-            print!("{}", hardware::resources(switch));
+            print!("{}", hardware::resources(switch, release(switch)));
             Ok(())
         }
         _ => Err("usage: cl-acltool -i | -i -P DIR | -i -p FILE | -L ip|all | -F ip|all".to_owned()),
@@ -117,6 +117,7 @@ fn install(switch: &Path, which: &[&str]) -> Result<(), String> {
         rules.extend(policy::read(&file, release).map_err(|error| error.to_string())?);
     }
     hold(switch, "hold-install");
+    note(switch, &format!("rules={}", rules.len()));
     let lock = lock(switch)?;
     let wording = Wording::of(release);
     let before = kernel::save()?;
@@ -210,11 +211,11 @@ pub(super) fn read_log(switch: &Path) -> Vec<Run> {
         let [pid, what, time] = words[..] else { continue };
         let time = time.parse().unwrap_or_default();
         match runs.iter_mut().rev().find(|(of, run)| *of == pid && run.ended.is_none()) {
-            Some((_, run)) if what != "begin" => {
-                run.ended = Some(time);
-                run.installed = what == "installed";
-            }
-            _ => runs.push((pid, Run { began: time, ended: None, installed: false })),
+            Some((_, run)) if what != "begin" => match what.strip_prefix("rules=") {
+                Some(rules) => run.rules = rules.parse().unwrap_or_default(),
+                None => (run.ended, run.installed) = (Some(time), what == "installed"),
+            },
+            _ => runs.push((pid, Run { began: time, ended: None, installed: false, rules: 0 })),
         }
     }
     runs.into_iter().map(|(_, run)| run).collect()

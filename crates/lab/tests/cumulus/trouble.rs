@@ -28,11 +28,11 @@ fn a_failing_tool_is_tried_again_ever_more_rarely() -> Result<()> {
     wait_installed(&daemon, 1)?;
     let policy = bench.policy();
 
-    bench.switch.set("fail", "error: hw sync failed (switchd is not running)")?;
+    bench.switch.set("switchd", "stopped")?;
     let before = bench.switch.runs().len();
     controller.announce_text(DNS)?;
     let failed = daemon.wait_rules("the words of the switch", PATIENCE, |rules| {
-        rules.iter().any(|rule| rule.reason.as_ref().is_some_and(|why| why.contains("switchd is not running")))
+        rules.iter().any(|rule| rule.reason.as_ref().is_some_and(|why| why.contains("endpoint is not connected")))
     })?;
     ensure!(failed.iter().any(|rule| rule.text == NTP && rule.state == "installed"), "{failed:?}");
     let tries = wait_until("five tries", PATIENCE, || {
@@ -50,7 +50,7 @@ fn a_failing_tool_is_tried_again_ever_more_rarely() -> Result<()> {
     let status = daemon.status()?;
     ensure!(status.established == 1, "the session does not care");
 
-    bench.switch.set("fail", "")?;
+    bench.switch.set("switchd", "")?;
     wait_installed(&daemon, 2)?;
     ensure!(wire.arrivals(&[attack(), dns()])? == [false, false]);
     Ok(())

@@ -1,0 +1,174 @@
+//! Finding the rules that the switch refuses without naming them.
+//!
+//! The rules that were in force before are installed alone; if that goes well the fault is with a new one. Rules of one kind (see
+//! [`Shape`]) are mostly taken or refused together, so the kind is found first, and the others of it come back in by halves. Each run that
+//! goes well puts what it tried in force, so the good rules do not wait for the search to end: with one kind at fault, all other kinds are in
+//! force after three runs at most, and with one rule at fault half of its kind after two more.
+
+use super::apply::{Cumulus, Wanted};
+use super::fit::{Effort, Settled};
+use super::shape::Shape;
+use crate::{Applied, DataplaneError};
+use engine::plan::CompiledRule;
+use flowspec::Nlri;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Most runs of one search.
+const MOST_RUNS: u32 = 24;
+
+type Rules = Vec<Arc<CompiledRule>>;
+
+/// Installs what is wanted without the rules that the switch refuses. `words` are those with which it has refused them all together.
+pub(super) fn run(
+    cumulus: &mut Cumulus,
+    wanted: &Wanted,
+    words: String,
+    effort: &mut Effort,
+) -> Result<Applied, DataplaneError> {
+    if cumulus.refusals.is_unrelated(&words) {
+        return Err(DataplaneError::Refused(words));
+    }
+    if cumulus.drop_comments_for("comment") {
+        match cumulus.settle(wanted, &BTreeSet::new(), effort)? {
+            Settled::Installed(applied) => return Ok(applied),
+            Settled::Hidden(_) => cumulus.comments_are_fine(),
+        }
+    }
+    let mut suspects = cumulus.new_rules(wanted);
+    let mut search = Search { cumulus, wanted, effort, words, runs: 0, waiting: Vec::new() };
+    // Also where the file is as it is: whether the switch takes it *now* is the question.
+    search.cumulus.run_anyway = true;
+    if suspects.is_empty() || !search.installs_without(&[&suspects])? {
+        search.cumulus.refusals.set_unrelated(&search.words);
+        return Err(DataplaneError::Refused(search.words));
+    }
+    loop {
+        for rule in search.at_fault(suspects)? {
+            if !search.cumulus.refusals.is_refused(&rule.nlri) {
+                search.cumulus.refusals.refuse_rule(&rule, &search.words);
+            }
+        }
+        search.runs += 1;
+        match search.cumulus.settle(wanted, &BTreeSet::new(), search.effort)? {
+            Settled::Installed(applied) => return Ok(applied),
+            Settled::Hidden(words) if search.waiting.is_empty() => return Err(DataplaneError::Refused(words)),
+            Settled::Hidden(_) => suspects = std::mem::take(&mut search.waiting),
+        }
+    }
+}
+
+struct Search<'a> {
+    cumulus: &'a mut Cumulus,
+    wanted: &'a Wanted,
+    effort: &'a mut Effort,
+    words: String,
+    runs: u32,
+    /// Rules that stay out because there may be a fault among them, too, which is looked for later.
+    waiting: Rules,
+}
+
+impl Search<'_> {
+    /// Whether the switch takes everything but these rules and those that wait.
+    fn installs_without(&mut self, held: &[&[Arc<CompiledRule>]]) -> Result<bool, DataplaneError> {
+        self.runs += 1;
+        let held = held.iter().copied().chain([self.waiting.as_slice()]).flatten();
+        let held: BTreeSet<Arc<Nlri>> = held.map(|rule| Arc::clone(&rule.nlri)).collect();
+        let settled = self.cumulus.settle(self.wanted, &held, self.effort)?;
+        Ok(matches!(settled, Settled::Installed(_)))
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.runs >= MOST_RUNS
+    }
+
+    /// The rules that are at fault among these, without which the switch takes the others.
+    fn at_fault(&mut self, suspects: Rules) -> Result<Rules, DataplaneError> {
+        let kind = self.kind_at_fault(kinds(suspects))?;
+        if kind.len() == 1 || self.is_exhausted() {
+            return Ok(kind);
+        }
+        let (first, second) = halves(kind);
+        let first_is_good = self.installs_without(&[&second])?;
+        if !first_is_good && !self.installs_without(&[&first])? {
+            // At least two of a kind: it is the kind that the switch refuses.
+            return Ok([first, second].concat());
+        }
+        let half = if first_is_good { second } else { first };
+        self.one_at_fault(half)
+    }
+
+    /// The rules of one kind, one of which is at fault at least.
+    fn kind_at_fault(&mut self, mut kinds: Vec<Rules>) -> Result<Rules, DataplaneError> {
+        if kinds.len() > 1 {
+            // The most frequent kind, and all others.
+            let first = kinds.remove(0);
+            if self.installs_without(&[&first])? {
+                return Ok(first);
+            }
+            let others = kinds.concat();
+            if !self.installs_without(&[&others])? {
+                self.waiting.extend(first);
+            }
+        }
+        while kinds.len() > 1 && !self.is_exhausted() {
+            let (first, second) = halves(kinds);
+            let (all_first, all_second) = (first.concat(), second.concat());
+            if self.installs_without(&[&all_second])? {
+                kinds = second;
+                continue;
+            }
+            if !self.installs_without(&[&all_first])? {
+                self.waiting.extend(all_second);
+            }
+            kinds = first;
+        }
+        Ok(kinds.concat())
+    }
+
+    /// The rule at fault among these; all of those that are left where that would take too many runs.
+    ///
+    /// First under the assumption that there is only one, which brings back all others with each run that goes well. Where that turns out wrong,
+    /// without it.
+    fn one_at_fault(&mut self, suspects: Rules) -> Result<Rules, DataplaneError> {
+        let mut rest = suspects.clone();
+        while rest.len() > 1 && !self.is_exhausted() {
+            let (first, second) = halves(rest);
+            rest = if self.installs_without(&[&second])? { second } else { first };
+        }
+        if suspects.len() == 1 || self.is_exhausted() || self.installs_without(&[&rest])? {
+            return Ok(rest);
+        }
+        let mut rest = suspects;
+        while rest.len() > 1 && !self.is_exhausted() {
+            let (first, second) = halves(rest);
+            if self.installs_without(&[&second])? {
+                rest = second;
+            } else {
+                self.waiting.extend(second);
+                rest = first;
+            }
+        }
+        Ok(rest)
+    }
+}
+
+fn halves<T>(mut items: Vec<T>) -> (Vec<T>, Vec<T>) {
+    let second = items.split_off(items.len().div_ceil(2));
+    (items, second)
+}
+
+/// The rules of each kind, the most frequent kind first.
+fn kinds(rules: Rules) -> Vec<Rules> {
+    let mut kinds: Vec<Rules> = Vec::new();
+    let mut at: HashMap<Shape, usize> = HashMap::new();
+    for rule in rules {
+        let index = *at.entry(Shape::of(&rule)).or_insert(kinds.len());
+        match kinds.get_mut(index) {
+            Some(kind) => kind.push(rule),
+            None => kinds.push(vec![rule]),
+        }
+    }
+    kinds.sort_by_key(|rules| std::cmp::Reverse(rules.len()));
+    kinds
+}
