@@ -103,11 +103,11 @@ impl Search<'_> {
         if kinds.len() > 1 {
             // The most frequent kind, and all others.
             let first = kinds.remove(0);
-            if self.installs_without(&[&first])? {
-                return Ok(first);
-            }
             let others = kinds.concat();
             if !self.installs_without(&[&others])? {
+                if self.installs_without(&[&first])? {
+                    return Ok(first);
+                }
                 self.waiting.extend(first);
             }
         }
