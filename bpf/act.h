@@ -99,7 +99,7 @@ static __noinline void take_sample(struct packet *packet, __u32 number)
 	struct id *id = at(&ids, number);
 
 	if (!sample) {
-		tell(STAT_SAMPLES_LOST);
+		count_event(STAT_SAMPLES_LOST);
 		return;
 	}
 	if (captured > sizeof(sample->octets))
@@ -112,7 +112,7 @@ static __noinline void take_sample(struct packet *packet, __u32 number)
 	sample->unused = 0;
 	if (captured < 14 || bpf_xdp_load_bytes(packet->ctx, 0, sample->octets, bounded(captured, sizeof(sample->octets))))
 		sample->captured = 0;
-	tell(STAT_SAMPLES);
+	count_event(STAT_SAMPLES);
 	bpf_ringbuf_submit(sample, 0);
 }
 
@@ -191,10 +191,10 @@ static __noinline int redirect(struct packet *packet, __u32 number)
 	__builtin_memcpy(data, fib.dmac, 6);
 	__builtin_memcpy(data + 6, fib.smac, 6);
 	*(__u16 *)(data + 12) = bpf_htons(packet->ipv6 ? 0x86dd : 0x0800);
-	tell(STAT_REDIRECTED);
+	count_event(STAT_REDIRECTED);
 	return bpf_redirect(fib.ifindex, 0);
 pass:
-	tell(STAT_NOT_REDIRECTED);
+	count_event(STAT_NOT_REDIRECTED);
 	return XDP_PASS;
 }
 

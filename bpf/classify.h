@@ -30,8 +30,7 @@
 
 #include "maps.h"
 
-/* The loader keeps every key this close to its place; nearly all are among the first. */
-#define PROBES 32
+/* Of the PROBES places of a key, nearly all keys are in one of the first. */
 #define NEAR_PROBES 4
 #define NEAR_CHUNKS 6		/* of a list, before a loop with calls takes over */
 #define FAR_CHUNKS 1024
@@ -77,7 +76,7 @@ static __always_inline __u32 meta(__u64 lo, __u64 hi)
 	return META_FOUND | (__u32)(lo >> LANE_BITS) | (__u32)(hi >> LANE_BITS) << 11;
 }
 
-static __always_inline int has(const struct extra_list *list, __u32 value)
+static __always_inline int list_has(const struct extra_list *list, __u32 value)
 {
 	__u32 low = list->start, count = list->count;
 
@@ -101,13 +100,13 @@ static __always_inline int has(const struct extra_list *list, __u32 value)
 }
 
 /* Whether the packet has a value in the list. */
-static __always_inline int listed(const struct key *key, const struct extra_list *list)
+static __always_inline int field_matches(const struct key *key, const struct extra_list *list)
 {
 	__u32 value;
 
 	switch (list->field) {
 	case FIELD_EITHER_PORT:
-		if (has(list, key->k >> LANE_DESTINATION & PORT_ABSENT))
+		if (list_has(list, key->k >> LANE_DESTINATION & PORT_ABSENT))
 			return 1;
 		/* fall through */
 	case FIELD_SOURCE_PORT:
@@ -141,7 +140,7 @@ static __always_inline int listed(const struct key *key, const struct extra_list
 	default:
 		return 0;
 	}
-	return has(list, value);
+	return list_has(list, value);
 }
 
 /* What a record cannot say: whether a rule's extra part matches as well, and whether the rule is behind the last one. */
@@ -166,14 +165,14 @@ __noinline int confirmed(const struct key *key, __u32 found)
 	for (__u32 n = 0; n < EXTRA_LISTS; n++) {
 		if (n >= extra->count)
 			break;
-		if (!listed(key, &extra->list[n]))
+		if (!field_matches(key, &extra->list[n]))
 			return 0;
 	}
 	return 1;
 }
 
 /* Whether the packet comes from the prefix in a record's second place. */
-static __always_inline int comes_from(const struct key *key, const struct record *source)
+static __always_inline int comes_from(const struct key *key, const struct place *source)
 {
 	__u64 hi = key->source_hi ^ source->value, lo = key->source_lo ^ source->mask;
 	__u32 length = source->hi & 0xff;	/* 1 to 128 */
@@ -183,7 +182,7 @@ static __always_inline int comes_from(const struct key *key, const struct record
 	return !(hi | lo >> ((128 - length) & 63));
 }
 
-static __always_inline __u32 try(const struct key *key, const struct record *record, const struct record *next)
+static __always_inline __u32 match_record(const struct key *key, const struct place *record, const struct place *next)
 {
 	__u64 lo = record->lo, hi = record->hi;
 	__u32 found;
@@ -208,7 +207,7 @@ struct scan {
 
 #define TRY(record, n, left, last)							\
 	do {										\
-		__u32 found = try(key, &record[n], (n) == (last) ? 0 : &record[(n) + 1]);	\
+		__u32 found = match_record(key, &record[n], (n) == (last) ? 0 : &record[(n) + 1]);	\
 											\
 		if (found)								\
 			return found;							\
@@ -222,10 +221,10 @@ static __always_inline __u32 chunk_find(const struct key *key, __u32 number, __u
 
 	if (!chunk)
 		return 0;
-	TRY(chunk->record, 0, left, 3);
-	TRY(chunk->record, 1, left, 3);
-	TRY(chunk->record, 2, left, 3);
-	TRY(chunk->record, 3, left, 3);
+	TRY(chunk->place, 0, left, 3);
+	TRY(chunk->place, 1, left, 3);
+	TRY(chunk->place, 2, left, 3);
+	TRY(chunk->place, 3, left, 3);
 	return 0;
 }
 
@@ -242,13 +241,13 @@ static long scan_step(__u32 index, void *context)
 
 static __always_inline __u32 slot_find(const struct key *key, const struct slot *slot, __u32 left)
 {
-	TRY(slot->record, 0, left, 6);
-	TRY(slot->record, 1, left, 6);
-	TRY(slot->record, 2, left, 6);
-	TRY(slot->record, 3, left, 6);
-	TRY(slot->record, 4, left, 6);
-	TRY(slot->record, 5, left, 6);
-	TRY(slot->record, 6, left, 6);
+	TRY(slot->place, 0, left, 6);
+	TRY(slot->place, 1, left, 6);
+	TRY(slot->place, 2, left, 6);
+	TRY(slot->place, 3, left, 6);
+	TRY(slot->place, 4, left, 6);
+	TRY(slot->place, 5, left, 6);
+	TRY(slot->place, 6, left, 6);
 	return 0;
 }
 

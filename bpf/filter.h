@@ -11,10 +11,10 @@
 
 #define RETRIES 16
 
-/* What was decided, for the harness of the tests, which defines this before: the last rule with META_FOUND, or 0; how many rules are in
+/* Records what was decided, for the harness of the tests, which defines this before: the last rule with META_FOUND, or 0; how many rules are in
  * `matches`, or 0 when that one is the only one, or PROTECTED. */
-#ifndef NOTE
-#define NOTE(unread, found, matched) do { } while (0)
+#ifndef RECORD_DECISION
+#define RECORD_DECISION(unread, found, matched) do { } while (0)
 #endif
 
 /* In the place of a number of matching rules: no rule touches this packet. One variable less on a stack that is nearly full. */
@@ -25,46 +25,46 @@ static __always_inline __u32 find(const struct key *key)
 	return key->ipv6 ? find6(key) : find4(key);
 }
 
-struct continuation {
+struct match_search {
 	struct key *key;
 	__u32 found;
 };
 
-/* Notes the rule found last; looks for the next when that rule says to go on. */
-static long continue_step(__u32 n, void *context)
+/* Adds the rule found last to the matches; looks for the next one when its T bit says that evaluation continues. */
+static long next_match(__u32 n, void *context)
 {
-	struct continuation *go = context;
+	struct match_search *search = context;
 	struct matches *m = at(&matches, 0);
-	struct rule *rule = at(&rules, go->found & META_RULE);
+	struct rule *rule = at(&rules, search->found & META_RULE);
 	__u32 next;
 
 	if (!m || !rule || n >= MATCHES)
 		return 1;
-	m->rule[n] = go->found & META_RULE;
+	m->rule[n] = search->found & META_RULE;
 	m->count = n + 1;
 	if (!(rule->flags & RULE_CONTINUE))
 		return 1;
 	if (n + 1 == MATCHES) {
-		tell(STAT_CONTINUED_TOO_OFTEN);
+		count_event(STAT_CONTINUED_TOO_OFTEN);
 		return 1;
 	}
-	go->key->after = rule->label[go->key->generation & 1];
-	next = find(go->key);
+	search->key->after = rule->label[search->key->generation & 1];
+	next = find(search->key);
 	if (!next)
 		return 1;
-	go->found = next;
+	search->found = next;
 	return 0;
 }
 
-static __always_inline __u32 continue_all(struct key *key, __u32 found)
+static __always_inline __u32 collect_matches(struct key *key, __u32 found)
 {
-	struct continuation go = { .key = key, .found = found };
+	struct match_search search = { .key = key, .found = found };
 	struct matches *m = at(&matches, 0);
 
 	if (!m)
 		return 0;
 	m->count = 0;
-	bpf_loop(MATCHES, continue_step, &go, 0);
+	bpf_loop(MATCHES, next_match, &search, 0);
 	key->after = 0;
 	return m->count;
 }
@@ -86,7 +86,7 @@ static __always_inline int is_neighbor_discovery(struct xdp_md *ctx, __u32 ip_at
 }
 
 /* `packet` has its context; the rest is filled in here. */
-static __always_inline int filter_packet(struct packet *packet, const int notes)
+static __always_inline int filter_packet(struct packet *packet, const int recording)
 {
 	struct key *key = at(&keys, 0);
 	struct control *c = at(&control, 0);
@@ -100,9 +100,9 @@ static __always_inline int filter_packet(struct packet *packet, const int notes)
 	key->after = 0;
 	parsed = parse(packet->ctx, key);
 	if (parsed.outcome < 0) {
-		if (notes)
-			NOTE(parsed.outcome, 0, 0);
-		tell((enum statistic)(-1 - parsed.outcome));
+		if (recording)
+			RECORD_DECISION(parsed.outcome, 0, 0);
+		count_event((enum statistic)(-1 - parsed.outcome));
 		return XDP_PASS;
 	}
 	ipv6 = parsed.outcome == 6;
@@ -126,25 +126,25 @@ static __always_inline int filter_packet(struct packet *packet, const int notes)
 				struct rule *rule = at(&rules, found & META_RULE);
 
 				if (rule && rule->flags & RULE_CONTINUE)
-					matched = continue_all(key, found);
+					matched = collect_matches(key, found);
 			}
 		}
 		order_loads();
 		if ((__s32)(*(volatile __u32 *)&c->floor - key->generation) <= 0)
 			break;
-		tell(STAT_RETRIED);
+		count_event(STAT_RETRIED);
 		if (attempt >= RETRIES) {
 			/* The rules changed again and again while this one packet was looked at. */
-			tell(STAT_GAVE_UP);
+			count_event(STAT_GAVE_UP);
 			return XDP_PASS;
 		}
 	}
-	if (notes)
-		NOTE(0, found, matched);
+	if (recording)
+		RECORD_DECISION(0, found, matched);
 	if (!found)
 		return XDP_PASS;
 	if (matched == PROTECTED) {
-		tell(STAT_PROTECTED);
+		count_event(STAT_PROTECTED);
 		return XDP_PASS;
 	}
 	if (found & META_DROP) {

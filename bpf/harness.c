@@ -6,7 +6,7 @@
 #include "maps.h"
 
 static void note(int unread, __u32 found, __u32 matched);
-#define NOTE note
+#define RECORD_DECISION note
 #include "filter.h"
 
 char _license[] SEC("license") = "Dual MIT/GPL";

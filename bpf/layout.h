@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What the program and the loader share: the memory layout. crates/dataplane/src/xdp/layout.rs is the other half; a test compares sizes.
+ * What the program and the loader share: the memory layout. crates/dataplane/build.rs reads constants and structures from here and makes the
+ * loader's of them, so they are written in what it understands: constant expressions, enums, structures of integers without padding.
  *
  * Every table is a memory-mapped array that the loader writes and the program reads while packets flow. How a packet sees one rule set
  * and never half of one is told in classify.h.
@@ -61,13 +62,15 @@ struct key {
 
 /* ---- rules as the classifier sees them ----
  *
+ * A list of records has places; a record takes one of them, or two.
+ *
  * `lo` and `hi` are bounds for the lanes. Their top 11 bits together are the 22 bits of `meta`: the rule's number, whether the match
  * must be confirmed by an extra record, and whether the rule does nothing but drop. The guard bits of `hi` are free for notes.
  *
  * The source prefix of an IPv6 rule, which few have, is in the next place of the list: `lo` and `hi` match nothing, with the prefix's length
  * in `hi`, and its bits in the other two words.
  */
-struct record {
+struct place {
 	__u64 lo, hi;
 	__u64 value, mask;
 };
@@ -79,7 +82,7 @@ struct record {
 #define META_FOUND (1U << 31)
 
 #define CHUNK 4		/* records that are read with one map look-up */
-struct chunk { struct record record[CHUNK]; };
+struct chunk { struct place place[CHUNK]; };
 
 /* What a record cannot say: addresses under any mask, and lists of intervals. */
 enum field {
@@ -113,6 +116,9 @@ struct interval { __u32 first, last; };
 #define D_COUNT(d) ((__u32)((d) >> 22) & 0xfff)		/* places */
 #define D_PARENT(d) ((__u32)((d) >> 34) & 0xffffff)	/* slot of the next shorter prefix with rules, plus 1 */
 
+/* The loader keeps every key this close to its place in the hash table. */
+#define PROBES 32
+
 /* Four lines of the cache, whose addresses the hash alone tells: a packet waits for memory once. Place 7 of a longer list is left empty,
  * so that the rest begins with a chunk of its own. */
 #define SLOT_RECORDS 7
@@ -121,7 +127,7 @@ struct slot {
 	__u64 id;		/* 0 = never used: the search ends here */
 	__u64 descriptor;	/* 0 = nothing */
 	__u64 address[2];	/* of an IPv6 destination */
-	struct record record[SLOT_RECORDS];
+	struct place place[SLOT_RECORDS];
 };
 struct pending { __u64 before, after; };	/* for even and for odd generations */
 
@@ -137,7 +143,8 @@ struct node {
 	__u32 unused[5];
 	struct tuple tuple[TUPLES];
 };
-enum { NODE_PROTECTED4, NODE_PROTECTED6, NODE_WIDE4, NODE_WIDE6 };
+/* Nodes that are always there; others have the numbers from NODES_FIXED on. */
+enum { NODE_PROTECTED4, NODE_PROTECTED6, NODE_WIDE4, NODE_WIDE6, NODES_FIXED };
 
 /* Lengths that source prefixes are cut to, in steps of 2 and 8 bits, five bits each: the last of a class is the shortest that is in it. */
 #define SOURCE_CLASSES4 10	/* 32 28 24 20 16 14 12 10 8 1 */

@@ -99,7 +99,7 @@ static __always_inline void order_loads(void)
 	}
 }
 
-static __always_inline void tell(enum statistic what)
+static __always_inline void count_event(enum statistic what)
 {
 	struct statistics *statistics = at(&stats, bpf_get_smp_processor_id());
 

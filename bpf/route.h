@@ -21,11 +21,11 @@ struct query {
 
 TABLE(queries, struct query);
 
-struct asking { struct __sk_buff *skb; };
+struct route_context { struct __sk_buff *skb; };
 
-static long ask_one(__u32 n, void *context)
+static long look_up_route(__u32 n, void *context)
 {
-	struct asking *asking = context;
+	struct route_context *route_context = context;
 	struct query *query = at(&queries, n);
 	struct bpf_fib_lookup fib = {};
 
@@ -35,7 +35,7 @@ static long ask_one(__u32 n, void *context)
 	fib.ifindex = query->ingress;
 	fib.tot_len = 20;
 	__builtin_memcpy(fib.ipv6_dst, query->address, sizeof(fib.ipv6_dst));
-	query->outcome = bpf_fib_lookup(asking->skb, &fib, sizeof(fib), 0);
+	query->outcome = bpf_fib_lookup(route_context->skb, &fib, sizeof(fib), 0);
 	query->egress = fib.ifindex;
 	query->next_family = fib.family;
 	__builtin_memcpy(query->next, fib.ipv6_dst, sizeof(query->next));
@@ -45,9 +45,9 @@ static long ask_one(__u32 n, void *context)
 SEC("classifier")
 int ask(struct __sk_buff *skb)
 {
-	struct asking asking = { .skb = skb };
+	struct route_context route_context = { .skb = skb };
 
-	bpf_loop(1 << 20, ask_one, &asking, 0);
+	bpf_loop(1 << 20, look_up_route, &route_context, 0);
 	return 0;
 }
 

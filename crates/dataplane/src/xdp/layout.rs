@@ -1,137 +1,61 @@
-//! What the program and the loader share: the memory layout. `bpf/layout.h` is the other half and explains it.
+//! What the program and the loader share: the memory layout. Constants and structures are read from `bpf/layout.h`, which explains them, when
+//! this crate is built; what the loader does with them is here.
 
 use super::memory::Plain;
 
-pub(super) const LANE_SOURCE: u32 = 0;
-pub(super) const LANE_DESTINATION: u32 = 18;
-pub(super) const LANE_LENGTH: u32 = 36;
-/// Bits of a lane's value, guard aside.
-pub(super) const PORT_LANE: u64 = 0x1_ffff;
+include!(concat!(env!("OUT_DIR"), "/layout.rs"));
+
+/// Bits of the length's lane, guard aside.
 pub(super) const LENGTH_LANE: u64 = 0xffff;
-/// What is added to an ICMP type or code.
-pub(super) const ICMP: u32 = 0x1_0000;
-const LANE_BITS: u32 = 53;
 
-pub(super) const T_FLAGS_PRESENT: u32 = 12;
-pub(super) const T_POSITION: u32 = 13;
-pub(super) const T_DF: u32 = 17;
-pub(super) const T_DSCP: u32 = 18;
-pub(super) const T_PROTOCOL: u32 = 24;
-pub(super) const T_LABEL: u32 = 32;
-pub(super) const T_NO_PROTOCOL: u32 = 52;
-/// Where the source address of IPv4 stands.
-pub(super) const T_SOURCE4: u32 = 32;
-
-pub(super) const META_RULE: u32 = 0xf_ffff;
-pub(super) const META_EXTRA: u32 = 1 << 20;
-pub(super) const META_DROP: u32 = 1 << 21;
-
-pub(super) const CHUNK: usize = 4;
-pub(super) const EXTRA_LISTS: usize = 9;
-pub(super) const TUPLES: usize = 15;
-pub(super) const PROBES: usize = 32;
-pub(super) const MATCHES: usize = 1024;
-pub(super) const FILTER_BITS: u32 = 21;
-/// The most records of one list.
+/// The most records of one list: what a descriptor's count holds.
 pub(super) const LIST_MAX: usize = 0xfff;
 
-/// A note in the guard bits of `hi`: the next place has the source.
-const HI_SOURCE: u64 = 1 << 52;
-/// Records in a slot, and the places of a longer list that are for them: the last of those stays empty.
-pub(super) const SLOT_RECORDS: usize = 7;
-pub(super) const SLOT_PLACES: usize = 8;
-/// In the place of a tuple's number.
-const BY_SOURCE: u64 = 15;
-
-/// The nodes that are always there: what is protected, and the rules without destination.
+/// The node of what is protected.
 pub(super) const fn node_protected(ipv6: bool) -> u32 {
-    ipv6 as u32
+    if ipv6 { NODE_PROTECTED6 } else { NODE_PROTECTED4 }
 }
 
+/// The node of the rules without destination.
 pub(super) const fn node_wide(ipv6: bool) -> u32 {
-    2 + ipv6 as u32
+    if ipv6 { NODE_WIDE6 } else { NODE_WIDE4 }
 }
-
-/// The first node for a list that has become long.
-pub(super) const NODES_FIXED: u32 = 4;
 
 /// Fields of [`ExtraList`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub(super) enum Field {
-    SourcePort,
-    DestinationPort,
-    EitherPort,
-    Length,
-    Protocol,
-    TcpFlags,
-    Dscp,
-    Fragment,
-    Label,
+    SourcePort = FIELD_SOURCE_PORT,
+    DestinationPort = FIELD_DESTINATION_PORT,
+    EitherPort = FIELD_EITHER_PORT,
+    Length = FIELD_LENGTH,
+    Protocol = FIELD_PROTOCOL,
+    TcpFlags = FIELD_TCP_FLAGS,
+    Dscp = FIELD_DSCP,
+    Fragment = FIELD_FRAGMENT,
+    Label = FIELD_LABEL,
 }
 
-macro_rules! shared {
-    ($($(#[$meta:meta])* struct $name:ident { $($field:ident: $type:ty),* $(,)? } size $size:literal)*) => {
-        $(
-            $(#[$meta])*
-            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-            #[repr(C)]
-            pub(super) struct $name { $(pub(super) $field: $type),* }
-
-            const _: () = assert!(size_of::<$name>() == $size);
-
-            // SAFETY: made of integers without padding (its size is asserted, and is the sum of its fields'), so any octets are a value.
-            unsafe impl Plain for $name {}
-
-            impl $name {
-                #[allow(dead_code, reason = "some are only ever read")]
-                pub(super) const ZERO: $name = {
-                    // SAFETY: any octets are a value, zeros too.
-                    unsafe { std::mem::zeroed() }
-                };
-            }
-        )*
-    };
+/// A record in memory of our own; IPv4 has its source in `value` and `mask`. In IPv6 it is a prefix, as a length and bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) lo: u64,
+    pub(super) hi: u64,
+    pub(super) value: u64,
+    pub(super) mask: u64,
+    pub(super) source: [u64; 2],
+    pub(super) source_length: u64,
 }
 
-shared! {
-    /// A place of a list: a record, or the source of the one before.
-    struct Place { lo: u64, hi: u64, value: u64, mask: u64 } size 32
-    /// A record in memory of our own; IPv4 has its source in `value` and `mask`. In IPv6 it is a prefix, as a length and bits.
-    struct Record { lo: u64, hi: u64, value: u64, mask: u64, source: [u64; 2], source_length: u64 } size 56
-    struct Chunk { place: [Place; CHUNK] } size 128
-    struct ExtraList { start: u32, count: u16, field: u16 } size 8
-    struct Extra {
-        destination_value: [u64; 2], destination_mask: [u64; 2], source_value: [u64; 2], source_mask: [u64; 2],
-        list: [ExtraList; EXTRA_LISTS], count: u32, unused: [u32; 5],
-    } size 160
-    struct Interval { first: u32, last: u32 } size 8
-    struct Slot { id: u64, descriptor: u64, address: [u64; 2], place: [Place; SLOT_RECORDS] } size 256
-    struct Pending { before: u64, after: u64 } size 16
-    struct TupleLine { k: u64, t: u64, source: [u64; 2] } size 32
-    struct NodeLine { count: u32, classes: u32, early: u32, unused: [u32; 5], tuple: [TupleLine; TUPLES] } size 512
-    struct RuleLine {
-        label: [u64; 2], flags: u32, extra: u32, dscp: u32, target: u32, byte_full: u64, packet_full: u64, packet_cost: u64,
-        byte_cost: u32, byte_shift: i32,
-    } size 64
-    struct CounterLine { packets: u64, bytes: u64, dropped: u64, unused: u64 } size 32
-    struct Target { family: u32, address: [u32; 4], unused: [u32; 3] } size 32
-    struct StatisticsLine { count: [u64; 16] } size 128
-    struct Length6 { hi: u64, lo: u64, length: u32, unused: u32 } size 24
-    struct View {
-        groups4: [u32; GROUPS], groups6: [u32; GROUPS], has_protected4: u32, has_protected6: u32,
-        lengths4: [[u8; 8]; GROUPS], lengths6: [[Length6; 63]; GROUPS],
-    } size 12232
-    struct Control { generation: u32, floor: u32, unused: [u32; 14], view: [View; 2] } size 24528
-    struct FilterWord { word: u64 } size 8
-    struct IdLine { id: u64, packets: u64, bytes: u64, dropped: u64 } size 32
-    struct SampleRecord {
-        rule: u64, time: u64, interface: u32, frame_length: u32, captured: u32, unused: u32, octets: [u8; 128],
-    } size 160
+/// A word of `struct filter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(super) struct FilterWord {
+    pub(super) word: u64,
 }
 
-/// Groups of prefix lengths, at most.
-pub(super) const GROUPS: usize = 8;
+// SAFETY: an integer.
+unsafe impl Plain for FilterWord {}
 
 /// The group of an IPv4 prefix length, and by how many bits the filter tells whether the group has anything nearby.
 pub(super) fn group4(length: u8) -> (usize, Option<u32>) {
@@ -162,13 +86,13 @@ pub(super) fn group6(length: u8) -> (usize, Option<u32>) {
 
 /// Flags of a [`RuleLine`].
 pub(super) mod flag {
-    pub(in crate::xdp) const DISCARD: u32 = 1;
-    pub(in crate::xdp) const CONTINUE: u32 = 2;
-    pub(in crate::xdp) const MARK: u32 = 4;
-    pub(in crate::xdp) const SAMPLE: u32 = 8;
-    pub(in crate::xdp) const REDIRECT: u32 = 16;
-    pub(in crate::xdp) const RATE_BYTES: u32 = 32;
-    pub(in crate::xdp) const RATE_PACKETS: u32 = 64;
+    pub(in crate::xdp) const DISCARD: u32 = super::RULE_DISCARD;
+    pub(in crate::xdp) const CONTINUE: u32 = super::RULE_CONTINUE;
+    pub(in crate::xdp) const MARK: u32 = super::RULE_MARK;
+    pub(in crate::xdp) const SAMPLE: u32 = super::RULE_SAMPLE;
+    pub(in crate::xdp) const REDIRECT: u32 = super::RULE_REDIRECT;
+    pub(in crate::xdp) const RATE_BYTES: u32 = super::RULE_RATE_BYTES;
+    pub(in crate::xdp) const RATE_PACKETS: u32 = super::RULE_RATE_PACKETS;
 }
 
 impl Record {
@@ -207,10 +131,7 @@ impl Place {
 
 /// A descriptor: where a list of records is, in one word.
 pub(super) mod descriptor {
-    const PENDING: u64 = 1 << 63;
-    const PRESENT: u64 = 1 << 62;
-    const NODE: u64 = 1 << 61;
-    const INLINE: u64 = 1 << 60;
+    use super::{D_INLINE as INLINE, D_NODE as NODE, D_PENDING as PENDING, D_PRESENT as PRESENT};
 
     /// Two descriptors, one for even and one for odd generations.
     pub(in crate::xdp) fn pending(number: usize) -> u64 {

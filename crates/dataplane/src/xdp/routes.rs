@@ -13,22 +13,7 @@ use std::os::fd::AsFd;
 /// Questions in one run.
 const QUERIES: u32 = 1024;
 
-/// `struct query` of `bpf/route.h`.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-struct Query {
-    family: u32,
-    ingress: u32,
-    address: [u32; 4],
-    outcome: i32,
-    egress: u32,
-    next_family: u32,
-    next: [u32; 4],
-    unused: [u32; 3],
-}
-
-// SAFETY: integers of one size.
-unsafe impl Plain for Query {}
+include!(concat!(env!("OUT_DIR"), "/route.rs"));
 
 /// The kernel's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +72,9 @@ impl Routes {
         for questions in questions.chunks(QUERIES as usize - 1) {
             for (n, &(ingress, target)) in questions.iter().enumerate() {
                 let (family, address) = words_of(target);
-                self.queries.write(n, Query { family, ingress, address, ..Query::default() });
+                self.queries.write(n, Query { family, ingress, address, ..Query::ZERO });
             }
-            self.queries.write(questions.len(), Query::default());
+            self.queries.write(questions.len(), Query::ZERO);
             sys::run_once(fd.as_fd())
                 .map_err(|source| DataplaneError::Io { context: "ask the kernel for routes".into(), source })?;
             ways.extend((0..questions.len()).map(|n| way(&self.queries.read(n))));

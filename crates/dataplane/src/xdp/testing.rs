@@ -23,51 +23,7 @@ const FRAME_MAX: usize = 2048;
 /// Octets of the frames of [`Harness::measure`].
 pub const SMALL: usize = 96;
 
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Frame {
-    length: u32,
-    unused: u32,
-    octets: [u8; FRAME_MAX],
-}
-
-/// As the program writes it.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct ResultLine {
-    verdict: u32,
-    found: u32,
-    matched: u32,
-    is_protected: u32,
-    unread: i32,
-    unused: u32,
-    rule: [u32; 40],
-    head: [u8; 64],
-}
-
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Run {
-    next: u32,
-    count: u32,
-    interface: u32,
-    unused: u32,
-}
-
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Small {
-    octets: [u8; SMALL],
-}
-
-// SAFETY: integers without padding: 8 + 2048 octets.
-unsafe impl Plain for Frame {}
-// SAFETY: integers without padding: 46 half words and 64 octets, a multiple of eight.
-unsafe impl Plain for ResultLine {}
-// SAFETY: integers of one size.
-unsafe impl Plain for Run {}
-// SAFETY: octets.
-unsafe impl Plain for Small {}
+include!(concat!(env!("OUT_DIR"), "/harness.rs"));
 
 /// What the program did with a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -289,9 +245,13 @@ impl Harness {
     fn fill_smalls(&mut self, frames: &[Vec<u8>], interface: u32) {
         let count = (frames.len() as u32).min(self.small_frames);
         for (n, frame) in frames.iter().take(count as usize).enumerate() {
-            let mut small = Small { octets: [0; SMALL] };
+            let mut octets = [0; SMALL];
             let length = frame.len().min(SMALL);
-            small.octets[..length].copy_from_slice(&frame[..length]);
+            octets[..length].copy_from_slice(&frame[..length]);
+            let mut small = Small::ZERO;
+            for (word, octets) in small.word.iter_mut().zip(octets.as_chunks().0) {
+                *word = u64::from_ne_bytes(*octets);
+            }
             self.smalls.write(n, small);
         }
         self.run.write(0, Run { next: 0, count, interface, unused: 0 });
