@@ -1,7 +1,7 @@
 //! The rules in the program's tables: what is installed, and how that changes.
 
 use super::commit::{Commit, FilterCounts, begin, write_intervals};
-use super::index::{Full, Index, Item, Pools};
+use super::index::{Full, Index, IndexContext, Item, Pools};
 use super::layout::{
     CounterLine, Extra, ExtraList, IdLine, MATCHES, META_DROP, META_EXTRA, META_RULE, NODES_FIXED, RuleLine, Target,
     node_protected, node_wide,
@@ -59,8 +59,6 @@ pub(super) struct Classifier {
     indexes: [Index; 2],
     generation: u32,
     rules: BTreeMap<Arc<Nlri>, Installed>,
-    /// While rules are loaded in order into empty tables: they, in the place of `rules`, which is made of them at once.
-    loading: Vec<(Arc<Nlri>, Installed)>,
     /// By rule number.
     labels: Vec<u64>,
     meta: Vec<u32>,
@@ -110,7 +108,6 @@ impl Classifier {
             indexes: [Index::new(false), Index::new(true)],
             generation: 0,
             rules: BTreeMap::new(),
-            loading: Vec::new(),
             labels: vec![0; sizes.numbers as usize],
             meta: vec![0; sizes.numbers as usize],
             continuing: [0; 2],
@@ -138,7 +135,6 @@ impl Classifier {
         let old_protected = self.protected.clone();
         let mut before = Vec::new();
         let outcome = self.change(upsert, remove, protected, &mut before);
-        self.settle();
         outcome.map_err(|why| {
             let mut rules: BTreeMap<Arc<Nlri>, Arc<CompiledRule>> =
                 self.rules.iter().map(|(nlri, rule)| (nlri.clone(), rule.compiled.clone())).collect();
@@ -171,47 +167,32 @@ impl Classifier {
         if let Some(protected) = protected {
             self.protect(protected, &mut transaction)?;
         }
+        let mut upsert = upsert.into_iter().peekable();
+        if self.rules.is_empty() {
+            let mut loader = Loader::new(self, &mut transaction);
+            while let Some(rule) = upsert.next_if(|rule| loader.takes(rule)) {
+                before.push((rule.nlri.clone(), None));
+                loader.push(rule)?;
+            }
+            loader.finish();
+        }
         for rule in upsert {
             self.failures.remove(&rule.nlri);
-            // Rules of a full load come in order, so most stand behind all that are there.
-            let last = self.loading.last().map(|(last, _)| last).or_else(|| self.rules.keys().next_back());
-            let is_last = last.is_none_or(|last| *last < rule.nlri);
-            if !is_last {
-                self.settle();
-            }
-            let there = if is_last { None } else { self.rules.get(&rule.nlri).map(|there| there.compiled.clone()) };
+            let there = self.rules.get(&rule.nlri).map(|there| there.compiled.clone());
             if there.as_ref() == Some(rule) {
                 continue;
             }
             let is_new = there.is_none();
             before.push((rule.nlri.clone(), there));
             let base = if is_new { CounterLine::ZERO } else { self.remove(&rule.nlri, &mut transaction)? };
-            if let Err(why) = self.insert(rule, base, &mut transaction) {
-                self.failures.insert(rule.nlri.clone(), RuleFailure::OverCapacity(why));
+            let label = self.label(&rule.nlri, &mut transaction);
+            match self.install(rule, base, label, &mut transaction)? {
+                Ok(installed) => drop(self.rules.insert(rule.nlri.clone(), installed)),
+                Err(why) => drop(self.failures.insert(rule.nlri.clone(), RuleFailure::OverCapacity(why))),
             }
         }
-        self.settle();
         self.commit(transaction);
         Ok(())
-    }
-
-    /// Makes a map of the rules that were loaded in order.
-    fn settle(&mut self) {
-        let loaded = std::mem::take(&mut self.loading);
-        if self.rules.is_empty() {
-            self.rules = loaded.into_iter().collect();
-        } else {
-            self.rules.extend(loaded);
-        }
-    }
-
-    fn hold(&mut self, installed: Installed) {
-        let nlri = installed.compiled.nlri.clone();
-        if self.rules.is_empty() {
-            self.loading.push((nlri, installed));
-        } else {
-            self.rules.insert(nlri, installed);
-        }
     }
 
     fn commit(&mut self, transaction: Transaction) {
@@ -239,7 +220,6 @@ impl Classifier {
 
     /// Takes a rule out. Returns what it counted.
     fn remove(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> Result<CounterLine, Full> {
-        self.settle();
         let Some(rule) = self.rules.get(nlri) else { return Ok(CounterLine::ZERO) };
         if let Some(number) = rule.number {
             let compiled = rule.compiled.clone();
@@ -248,6 +228,11 @@ impl Classifier {
             }
         }
         let Some(rule) = self.rules.remove(nlri) else { return Ok(CounterLine::ZERO) };
+        Ok(self.retire(&rule, transaction))
+    }
+
+    /// Gives up what a rule has beside its records. Returns what it counted.
+    fn retire(&mut self, rule: &Installed, transaction: &mut Transaction) -> CounterLine {
         let mut base = rule.base;
         if let Some(number) = rule.number {
             base.add(&self.count(number));
@@ -255,12 +240,12 @@ impl Classifier {
             transaction.retired.push(number);
             self.in_use -= 1;
             if rule.compiled.effect.continues {
-                self.continuing[version(nlri)] -= 1;
+                self.continuing[version(&rule.compiled.nlri)] -= 1;
             }
         }
         transaction.freed_extras.extend(rule.extra);
         transaction.freed_targets.extend(rule.target);
-        Ok(base)
+        base
     }
 
     /// Takes out the records of a rule, or of protected packets.
@@ -268,30 +253,52 @@ impl Classifier {
         let parts = record::records(space, rule.is_none());
         let ipv6 = space.version() == IpVersion::V6;
         let index = &mut self.indexes[usize::from(ipv6)];
+        let mut context = IndexContext { labels: &self.labels, pools: &mut self.pools, hash: self.tables.hash };
         let fixed = if rule.is_none() { node_protected(ipv6) } else { node_wide(ipv6) };
         let early = rule.is_some_and(|rule| is_early(rule, &parts));
         for record in parts.records {
             let item = Item { number, record, early };
-            index.remove(parts.bucket, fixed, item, &mut self.pools, self.tables.hash)?;
+            index.remove(parts.bucket, fixed, item, &mut context)?;
         }
         Ok(())
     }
 
-    /// Adds a rule that is not there. On failure nothing of it is left.
-    fn insert(
+    /// Puts a rule that is not there into the tables, at a place in the order; the caller adds it to the rules. The inner error is why it does not
+    /// fit; nothing of it is left then.
+    fn install(
+        &mut self,
+        rule: &Arc<CompiledRule>,
+        base: CounterLine,
+        label: u64,
+        transaction: &mut Transaction,
+    ) -> Result<Result<Installed, Full>, Full> {
+        let mut placed = Vec::new();
+        let failed = match self.try_install(rule, base, label, &mut placed) {
+            Ok(installed) => return Ok(Ok(installed)),
+            Err(failed) => failed,
+        };
+        if let Some(installed) = placed.pop() {
+            if let (Some(number), Some(space)) = (installed.number, space(rule)) {
+                self.take_out(&space, Some(&rule.nlri), number)?;
+            }
+            self.retire(&installed, transaction);
+        }
+        Ok(Err(failed))
+    }
+
+    /// Does that. On failure `placed` is what of the rule is in the tables.
+    fn try_install(
         &mut self,
         rule: &Arc<CompiledRule>,
         mut base: CounterLine,
-        transaction: &mut Transaction,
-    ) -> Result<(), Full> {
+        label: u64,
+        placed: &mut Vec<Installed>,
+    ) -> Result<Installed, Full> {
         if base == CounterLine::ZERO && !self.inherited.is_empty() {
             base = self.inherited.remove(&rule.id.as_u64()).unwrap_or(base);
         }
         let mut installed = Installed { compiled: rule.clone(), number: None, base, extra: None, target: None };
-        let Some(space) = space(rule) else {
-            self.hold(installed);
-            return Ok(());
-        };
+        let Some(space) = space(rule) else { return Ok(installed) };
         let version = version(&rule.nlri);
         if self.in_use >= self.tables.sizes.rules as usize {
             return Err(format!("the capacity is {} rules", self.tables.sizes.rules));
@@ -316,30 +323,28 @@ impl Classifier {
         let meta = number
             | if extra.is_some() { META_EXTRA } else { 0 }
             | if effect::only_drops(&line) { META_DROP } else { 0 };
-        self.hold(installed);
         self.in_use += 1;
         self.continuing[version] += usize::from(rule.effect.continues);
-        let label = self.label(&rule.nlri, transaction);
         self.labels[number as usize] = label;
         self.meta[number as usize] = meta;
 
         let index = &mut self.indexes[version];
+        let mut context = IndexContext { labels: &self.labels, pools: &mut self.pools, hash: self.tables.hash };
         let early = is_early(&rule.nlri, &parts);
-        let placed = parts.records.iter().try_for_each(|&record| {
+        let added = parts.records.iter().try_for_each(|&record| {
             let item = Item { number, record, early };
-            let (labels, pools, hash) = (&self.labels, &mut self.pools, self.tables.hash);
             match parts.bucket {
-                Some(network) => index.add_to_bucket(network, item, labels, pools, hash),
-                None => index.add_to_node(node_wide(version == 1), item, labels, pools, hash),
+                Some(network) => index.add_to_bucket(network, item, &mut context),
+                None => index.add_to_node(node_wide(version == 1), item, &mut context),
             }
         });
-        if let Err(why) = placed {
-            self.remove(&rule.nlri, transaction)?;
+        if let Err(why) = added {
+            placed.push(installed);
             return Err(why);
         }
         line.target = target_place.unwrap_or(0);
         self.write_rule(number, line, label, id_line(rule.id, &base), extra.zip(extra_place));
-        Ok(())
+        Ok(installed)
     }
 
     fn write_rule(
@@ -435,15 +440,10 @@ impl Classifier {
         Some(number)
     }
 
-    /// A label between those of a rule's neighbours.
+    /// A label between those of the neighbours of a rule that is not there yet.
     fn label(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> u64 {
         let neighbour = |found: Option<(&Arc<Nlri>, &Installed)>| found.and_then(|(_, rule)| rule.number);
         let labels = &self.labels;
-        if let Some((_, earlier)) = self.loading.split_last() {
-            let before = earlier.iter().rev().find_map(|(_, rule)| rule.number);
-            let before = before.map_or(0, |number| labels[number as usize]);
-            return if before < u64::MAX - LABEL_STEP { before + LABEL_STEP } else { self.relabel(nlri, transaction) };
-        }
         let before = self.rules.range::<Arc<Nlri>, _>((Bound::Unbounded, Bound::Excluded(nlri)));
         let before = before.rev().find(|(_, rule)| rule.number.is_some());
         let before = neighbour(before).map_or(0, |number| labels[number as usize]);
@@ -456,22 +456,22 @@ impl Classifier {
         }
     }
 
-    /// Spreads all labels evenly. Returns that of `nlri`, which is in the list already.
+    /// Spreads all labels evenly, with one for `nlri`, which is not there yet.
     fn relabel(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> u64 {
-        self.settle();
         transaction.relabelled = true;
-        let step = u64::MAX / 2 / (self.rules.len() as u64 + 2);
+        let step = u64::MAX / 2 / (self.rules.len() as u64 + 3);
         let mut label = 0;
-        let mut wanted = 0;
+        let mut wanted = None;
         for (key, rule) in &self.rules {
+            if wanted.is_none() && key > nlri {
+                label += step;
+                wanted = Some(label);
+            }
             let Some(number) = rule.number else { continue };
             label += step;
             self.labels[number as usize] = label;
-            if key == nlri {
-                wanted = label;
-            }
         }
-        wanted
+        wanted.unwrap_or(label + step)
     }
 
     /// Protects exactly these packets.
@@ -496,9 +496,10 @@ impl Classifier {
             self.protected_places.push((number, extra));
             let ipv6 = space.version() == IpVersion::V6;
             let index = &mut self.indexes[usize::from(ipv6)];
+            let mut context = IndexContext { labels: &self.labels, pools: &mut self.pools, hash: self.tables.hash };
             for record in parts.records {
                 let item = Item { number, record, early: false };
-                index.add_to_node(node_protected(ipv6), item, &self.labels, &mut self.pools, self.tables.hash)?;
+                index.add_to_node(node_protected(ipv6), item, &mut context)?;
             }
             self.write_rule(number, RuleLine::ZERO, n as u64 + 1, IdLine::ZERO, parts.extra.as_ref().zip(extra));
         }
@@ -584,6 +585,46 @@ impl Classifier {
     pub(super) fn rule_of(&self, number: u32) -> Option<&Arc<Nlri>> {
         let number = number & META_RULE;
         self.rules.iter().find(|(_, rule)| rule.number == Some(number)).map(|(nlri, _)| nlri)
+    }
+}
+
+/// Fills a classifier that has no rules, in order: each rule stands behind all that were added, so no place in the order has to be looked for, and
+/// the map of the rules is made at once. Nothing else sees the classifier until [`Loader::finish`].
+struct Loader<'a> {
+    classifier: &'a mut Classifier,
+    transaction: &'a mut Transaction,
+    loaded: Vec<(Arc<Nlri>, Installed)>,
+    last_label: u64,
+}
+
+impl<'a> Loader<'a> {
+    fn new(classifier: &'a mut Classifier, transaction: &'a mut Transaction) -> Self {
+        debug_assert!(classifier.rules.is_empty());
+        Loader { classifier, transaction, loaded: Vec::new(), last_label: 0 }
+    }
+
+    /// Whether a rule stands behind all that were added.
+    fn takes(&self, rule: &CompiledRule) -> bool {
+        self.last_label < u64::MAX - LABEL_STEP && self.loaded.last().is_none_or(|(last, _)| **last < *rule.nlri)
+    }
+
+    /// Adds a rule, or notes why it does not fit.
+    fn push(&mut self, rule: &Arc<CompiledRule>) -> Result<(), Full> {
+        let label = self.last_label + LABEL_STEP;
+        self.classifier.failures.remove(&rule.nlri);
+        match self.classifier.install(rule, CounterLine::ZERO, label, self.transaction)? {
+            Ok(installed) => {
+                self.last_label = label;
+                self.loaded.push((rule.nlri.clone(), installed));
+            }
+            Err(why) => drop(self.classifier.failures.insert(rule.nlri.clone(), RuleFailure::OverCapacity(why))),
+        }
+        Ok(())
+    }
+
+    /// The classifier has the rules.
+    fn finish(self) {
+        self.classifier.rules = self.loaded.into_iter().collect();
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) struct Bucket {
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub(super) tuples: Vec<Tuple>,
-    pub(super) parts: HashMap<u64, Part, BuildHasherDefault<Quick>>,
+    pub(super) parts: HashMap<u64, Part, BuildHasherDefault<MixHasher>>,
     /// How many lists each class of sources has.
     pub(super) classes: [u32; CLASSES],
     /// Records among the tuples that may stand before one with a source.
@@ -117,9 +117,9 @@ pub(super) struct Pools {
 
 /// For ids of a node's lists, which are hashes with a seed already.
 #[derive(Debug, Default)]
-pub(super) struct Quick(u64);
+pub(super) struct MixHasher(u64);
 
-impl Hasher for Quick {
+impl Hasher for MixHasher {
     fn write(&mut self, octets: &[u8]) {
         octets.iter().for_each(|&octet| self.write_u64(octet.into()));
     }
@@ -131,6 +131,15 @@ impl Hasher for Quick {
     fn finish(&self) -> u64 {
         self.0 ^ self.0 >> 32
     }
+}
+
+/// What the lists of both IP versions have in common while a transaction changes them.
+#[derive(Debug)]
+pub(super) struct IndexContext<'a> {
+    /// By rule number: the place in the order.
+    pub(super) labels: &'a [u64],
+    pub(super) pools: &'a mut Pools,
+    pub(super) hash: Hash,
 }
 
 /// Why a rule does not fit.
@@ -156,11 +165,12 @@ impl List {
     }
 
     /// Adds a record, and makes sure that there is room to write the list.
-    fn insert(&mut self, item: Item, labels: &[u64], chunks: &mut Runs) -> Result<(), Full> {
+    fn insert(&mut self, item: Item, context: &mut IndexContext<'_>) -> Result<(), Full> {
+        let labels = context.labels;
         let label = labels[item.number as usize];
         let at = self.items.partition_point(|other| labels[other.number as usize] <= label);
         self.items.insert(at, item);
-        if let Err(full) = self.reserve(chunks, CHUNKS_KEPT) {
+        if let Err(full) = self.reserve(&mut context.pools.chunks, CHUNKS_KEPT) {
             self.items.remove(at);
             return Err(full);
         }
@@ -254,53 +264,44 @@ impl Index {
         &mut self,
         network: Network,
         item: Item,
-        labels: &[u64],
-        pools: &mut Pools,
-        hash: Hash,
+        context: &mut IndexContext<'_>,
     ) -> Result<(), Full> {
         if !self.buckets.contains_key(&network) {
-            let slot = take_bucket_slot(network, self.ipv6, pools, hash)?;
+            let slot = take_bucket_slot(network, self.ipv6, context)?;
             self.buckets.insert(network, Bucket { list: List::new(slot), node: None });
             self.lengths[usize::from(network.length)] += 1;
             self.touched.insert(ListId::Bucket(network));
         }
         let Some(bucket) = self.buckets.get_mut(&network) else { return Err("no bucket".into()) };
         if let Some(node) = bucket.node {
-            return self.add_to_node(node, item, labels, pools, hash);
+            return self.add_to_node(node, item, context);
         }
         if bucket.list.items.len() >= BUCKET_MAX {
             let items = bucket.list.items.clone();
-            if let Some(node) = self.node_of(items, false, labels, pools, hash) {
+            if let Some(node) = self.node_of(items, false, context) {
                 if let Some(bucket) = self.buckets.get_mut(&network) {
                     bucket.node = Some(node);
                     bucket.list.items.clear();
                     bucket.list.changed = true;
                 }
                 self.touched.insert(ListId::Bucket(network));
-                return self.add_to_node(node, item, labels, pools, hash);
+                return self.add_to_node(node, item, context);
             }
         }
         let Some(bucket) = self.buckets.get_mut(&network) else { return Err("no bucket".into()) };
-        bucket.list.insert(item, labels, &mut pools.chunks)?;
+        bucket.list.insert(item, context)?;
         self.touched.insert(ListId::Bucket(network));
         Ok(())
     }
 
     /// Makes a node of a list's records. `None` when there is no room for that.
-    fn node_of(
-        &mut self,
-        items: Vec<Item>,
-        of_source: bool,
-        labels: &[u64],
-        pools: &mut Pools,
-        hash: Hash,
-    ) -> Option<u32> {
-        let number = pools.nodes.take(1)?;
+    fn node_of(&mut self, items: Vec<Item>, of_source: bool, context: &mut IndexContext<'_>) -> Option<u32> {
+        let number = context.pools.nodes.take(1)?;
         self.nodes.insert(number, Node { of_source, ..Node::default() });
         self.changed_nodes.insert(number);
-        let all = items.into_iter().all(|item| self.add_to_node(number, item, labels, pools, hash).is_ok());
+        let all = items.into_iter().all(|item| self.add_to_node(number, item, context).is_ok());
         if !all {
-            self.drop_unpublished_node(number, pools);
+            self.drop_unpublished_node(number, context.pools);
             return None;
         }
         Some(number)
@@ -320,59 +321,49 @@ impl Index {
     }
 
     /// Adds a record to a node. On failure some of its lists may have it: the rule is to be removed.
-    pub(super) fn add_to_node(
-        &mut self,
-        number: u32,
-        item: Item,
-        labels: &[u64],
-        pools: &mut Pools,
-        hash: Hash,
-    ) -> Result<(), Full> {
+    pub(super) fn add_to_node(&mut self, number: u32, item: Item, context: &mut IndexContext<'_>) -> Result<(), Full> {
         let ipv6 = self.ipv6;
         let node = self.nodes.entry(number).or_default();
         if let Some((class, source)) = node.class_of(&item, ipv6) {
-            return self.add_to_source(number, class, source, item, labels, pools, hash);
+            return self.add_to_source(number, class, source, item, context);
         }
-        let (tuple, is_new) = node.tuple_for(number, &item.record, ipv6, hash);
+        let (tuple, is_new) = node.tuple_for(number, &item.record, ipv6, context.hash);
         if is_new || (item.early && node.early == 0) {
             self.changed_nodes.insert(number);
         }
         let values = node.tuples[tuple].mask.values(&item.record).ok_or("no part of a list for a rule")?;
         for &lanes in values.lanes() {
-            let value = tuple_hash(lanes, values.t, values.source, ipv6, hash);
+            let value = tuple_hash(lanes, values.t, values.source, ipv6, context.hash);
             let id = Hash::tuple_id(number, tuple, value);
-            let part = node.part(id, value, Split::Tuple(tuple), pools)?;
+            let part = node.part(id, value, Split::Tuple(tuple), context.pools)?;
             self.touched.insert(ListId::Part(number, id));
-            part.list.insert(item, labels, &mut pools.chunks)?;
+            part.list.insert(item, context)?;
             node.records += 1;
             node.early += u32::from(item.early);
         }
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "where, what, and what all of this file needs")]
     fn add_to_source(
         &mut self,
         number: u32,
         class: usize,
         source: [u64; 2],
         item: Item,
-        labels: &[u64],
-        pools: &mut Pools,
-        hash: Hash,
+        context: &mut IndexContext<'_>,
     ) -> Result<(), Full> {
-        let value = hash.source(self.ipv6, number, class, source);
+        let value = context.hash.source(self.ipv6, number, class, source);
         let id = Hash::source_id(number, class, value);
         let node = self.nodes.entry(number).or_default();
         let is_new_class = node.classes[class] == 0;
-        let part = node.part(id, value, Split::Source(class), pools)?;
+        let part = node.part(id, value, Split::Source(class), context.pools)?;
         if is_new_class {
             self.changed_nodes.insert(number);
         }
         self.touched.insert(ListId::Part(number, id));
         let inner = if part.node.is_none() && part.list.items.len() >= SOURCE_MAX {
             let items = part.list.items.clone();
-            self.node_of(items, true, labels, pools, hash)
+            self.node_of(items, true, context)
         } else {
             part.node
         };
@@ -387,27 +378,19 @@ impl Index {
         }
         match inner {
             None => {
-                part.list.insert(item, labels, &mut pools.chunks)?;
+                part.list.insert(item, context)?;
                 node.records += 1;
             }
-            Some(inner) => self.add_counted(number, inner, item, labels, pools, hash)?,
+            Some(inner) => self.add_counted(number, inner, item, context)?,
         }
         Ok(())
     }
 
     /// Adds a record to the node of one source in another node.
-    fn add_counted(
-        &mut self,
-        outer: u32,
-        inner: u32,
-        item: Item,
-        labels: &[u64],
-        pools: &mut Pools,
-        hash: Hash,
-    ) -> Result<(), Full> {
+    fn add_counted(&mut self, outer: u32, inner: u32, item: Item, context: &mut IndexContext<'_>) -> Result<(), Full> {
         let records = |index: &Self| index.nodes.get(&inner).map_or(0, |node| node.records);
         let before = records(self);
-        let added = self.add_to_node(inner, item, labels, pools, hash);
+        let added = self.add_to_node(inner, item, context);
         let after = records(self);
         if let Some(node) = self.nodes.get_mut(&outer) {
             node.records += after - before;
@@ -424,32 +407,31 @@ impl Index {
         home: Option<Network>,
         fixed: u32,
         item: Item,
-        pools: &mut Pools,
-        hash: Hash,
+        context: &mut IndexContext<'_>,
     ) -> Result<(), Full> {
-        let Some(network) = home else { return self.remove_from_node(fixed, item, pools, hash) };
+        let Some(network) = home else { return self.remove_from_node(fixed, item, context) };
         let Some(bucket) = self.buckets.get_mut(&network) else { return Ok(()) };
         self.touched.insert(ListId::Bucket(network));
         match bucket.node {
-            Some(node) => self.remove_from_node(node, item, pools, hash),
-            None => bucket.list.take_out(item.number, &mut pools.chunks).map(|_| ()),
+            Some(node) => self.remove_from_node(node, item, context),
+            None => bucket.list.take_out(item.number, &mut context.pools.chunks).map(|_| ()),
         }
     }
 
-    fn remove_from_node(&mut self, number: u32, item: Item, pools: &mut Pools, hash: Hash) -> Result<(), Full> {
+    fn remove_from_node(&mut self, number: u32, item: Item, context: &mut IndexContext<'_>) -> Result<(), Full> {
         let ipv6 = self.ipv6;
         let Some(node) = self.nodes.get_mut(&number) else { return Ok(()) };
         if let Some((class, source)) = node.class_of(&item, ipv6) {
-            let id = Hash::source_id(number, class, hash.source(ipv6, number, class, source));
+            let id = Hash::source_id(number, class, context.hash.source(ipv6, number, class, source));
             let Some(part) = node.parts.get_mut(&id) else { return Ok(()) };
             self.touched.insert(ListId::Part(number, id));
             let Some(inner) = part.node else {
-                node.records -= part.list.take_out(item.number, &mut pools.chunks)?;
+                node.records -= part.list.take_out(item.number, &mut context.pools.chunks)?;
                 return Ok(());
             };
             let records = |index: &Self| index.nodes.get(&inner).map_or(0, |node| node.records);
             let before = records(self);
-            let removed = self.remove_from_node(inner, item, pools, hash);
+            let removed = self.remove_from_node(inner, item, context);
             let after = records(self);
             if let Some(node) = self.nodes.get_mut(&number) {
                 node.records -= before - after;
@@ -459,12 +441,12 @@ impl Index {
         for tuple in 0..node.tuples.len() {
             let Some(values) = node.tuples[tuple].mask.values(&item.record) else { continue };
             for &lanes in values.lanes() {
-                let value = tuple_hash(lanes, values.t, values.source, ipv6, hash);
+                let value = tuple_hash(lanes, values.t, values.source, ipv6, context.hash);
                 let id = Hash::tuple_id(number, tuple, value);
                 if let Some(part) = node.parts.get_mut(&id)
                     && part.list.items.iter().any(|other| other.number == item.number)
                 {
-                    let gone = part.list.take_out(item.number, &mut pools.chunks)?;
+                    let gone = part.list.take_out(item.number, &mut context.pools.chunks)?;
                     node.records -= gone;
                     if item.early {
                         node.early -= gone as u32;
@@ -594,14 +576,15 @@ fn tuple_hash(lanes: u64, t: u64, source: [u64; 2], ipv6: bool, hash: Hash) -> u
     hash.mix(hash.mix(value ^ hi) ^ lo)
 }
 
-fn take_bucket_slot(network: Network, ipv6: bool, pools: &mut Pools, hash: Hash) -> Result<u32, Full> {
+fn take_bucket_slot(network: Network, ipv6: bool, context: &mut IndexContext<'_>) -> Result<u32, Full> {
+    let hash = context.hash;
     let place = if ipv6 {
         let (hi, lo) = ((network.bits >> 64) as u64, network.bits as u64);
         hash.bucket6(hi, lo, network.length)
     } else {
         hash.mix(Hash::bucket4_id((network.bits >> 96) as u32, network.length))
     };
-    pools.slots.take(place as u32).ok_or_else(|| "the hash table is too crowded".into())
+    context.pools.slots.take(place as u32).ok_or_else(|| "the hash table is too crowded".into())
 }
 
 #[cfg(test)]
