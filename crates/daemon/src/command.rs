@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
 
+/// Who asked: a user of this machine, or the address of a host.
+pub type Requester = String;
+
 /// A request, with the place for its answer.
 #[derive(Debug)]
 pub enum Command {
@@ -31,15 +34,28 @@ pub enum Command {
         rule: Box<Rule>,
         /// How long it lives.
         lifetime: Option<Duration>,
+        /// Who asked.
+        by: Requester,
         /// Its id, and when it is on the disk.
         answer: oneshot::Sender<(RuleId, Option<Saved>)>,
     },
     /// Withdraw a local rule.
     Withdraw {
         /// Which.
-        rule: Which,
+        rule: Arc<Nlri>,
+        /// Who asked.
+        by: Requester,
         /// Its text, and when that is on the disk; or why not.
         answer: oneshot::Sender<Result<(String, Option<Saved>), String>>,
+    },
+    /// The rule with an id.
+    Find {
+        /// Its id.
+        id: RuleId,
+        /// Where to go on.
+        after: Option<Arc<Nlri>>,
+        /// Whether it is there.
+        answer: oneshot::Sender<Found>,
     },
     /// One rule.
     Rule(Arc<Nlri>, oneshot::Sender<Option<RuleView>>),
@@ -47,13 +63,15 @@ pub enum Command {
     Pause {
         /// For how long; without it until it is resumed.
         lifetime: Option<Duration>,
+        /// Who asked.
+        by: Requester,
         /// What became of it.
         answer: oneshot::Sender<Paused>,
     },
     /// Put filtering back.
-    Resume(oneshot::Sender<Paused>),
+    Resume(Requester, oneshot::Sender<Paused>),
     /// Withdraw all local rules; the answer is the number withdrawn, and when that is on the disk.
-    Clear(oneshot::Sender<(usize, Option<Saved>)>),
+    Clear(Requester, oneshot::Sender<(usize, Option<Saved>)>),
     /// What happens to a packet.
     Explain(Vec<u8>, oneshot::Sender<Result<Explanation, String>>),
     /// The latest events, oldest first.
@@ -84,11 +102,12 @@ impl Command {
             Command::Announce { .. }
             | Command::Withdraw { .. }
             | Command::Pause { .. }
-            | Command::Resume(_)
-            | Command::Clear(_) => false,
+            | Command::Resume(..)
+            | Command::Clear(..) => false,
             Command::Status(_)
             | Command::Overview(_)
             | Command::Rules { .. }
+            | Command::Find { .. }
             | Command::Rule(..)
             | Command::Explain(..)
             | Command::History(..)
@@ -109,13 +128,15 @@ pub struct Overview {
     pub many: bool,
 }
 
-/// A rule named by a person.
+/// What came of a search for an id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// By its match part.
-    Nlri(Box<Nlri>),
-    /// By its id.
-    Id(RuleId),
+pub enum Found {
+    /// This rule has it.
+    Rule(Arc<Nlri>),
+    /// It is none of the rules up to this one; the search has not come further yet.
+    NotUntil(Arc<Nlri>),
+    /// There is no such rule.
+    None,
 }
 
 /// Words, all of which must fit: a state, a family, a peer, `local`, an address or prefix (rules whose destination overlaps), the beginning of

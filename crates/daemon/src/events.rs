@@ -24,6 +24,9 @@ pub struct Event {
     /// The rule's text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// Who asked for it: a user of this machine, or the address of a host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// The rest, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -96,11 +99,18 @@ pub struct About {
     pub id: Option<String>,
     /// The rule's text.
     pub rule: Option<String>,
+    /// Who asked for it.
+    pub by: Option<String>,
     /// The rest, in words.
     pub message: Option<String>,
 }
 
 impl About {
+    /// Something that somebody asked for.
+    pub fn asked_by(by: Option<String>) -> Self {
+        About { by, ..About::default() }
+    }
+
     /// A peer.
     pub fn peer(name: &str) -> Self {
         About { peer: Some(name.to_owned()), ..About::default() }
@@ -156,11 +166,10 @@ impl History {
     /// Something happened now.
     pub fn record(&mut self, kind: Kind, about: About) {
         self.last += 1;
-        let About { peer, id, rule, message } = about;
+        let About { peer, id, rule, by, message } = about;
         let (rule, message) = (rule.map(shortened), message.map(shortened));
-        let event =
-            Event { number: self.last, time: timestamp(SystemTime::now()), event: kind, peer, id, rule, message };
-        let event = Arc::new(event);
+        let (number, time) = (self.last, timestamp(SystemTime::now()));
+        let event = Arc::new(Event { number, time, event: kind, peer, id, rule, by, message });
         // Nobody watching is no error.
         let _ = self.watchers.send(Arc::clone(&event));
         self.octets += event.octets();
@@ -188,7 +197,7 @@ impl History {
 
 impl Event {
     fn octets(&self) -> usize {
-        let texts = [&self.peer, &self.id, &self.rule, &self.message];
+        let texts = [&self.peer, &self.id, &self.rule, &self.by, &self.message];
         BESIDE + texts.into_iter().flatten().map(String::len).sum::<usize>()
     }
 }

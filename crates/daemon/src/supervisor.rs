@@ -232,9 +232,9 @@ impl Supervisor {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => drop(self.reload().await),
-                Some(answer) = self.reloads.recv() => {
-                    let outcome = self.reload().await;
+                _ = hangup.recv() => drop(self.reload(None).await),
+                Some((by, answer)) = self.reloads.recv() => {
+                    let outcome = self.reload(Some(by)).await;
                     let _ = answer.send(outcome);
                 }
                 Some(wish) = self.wishes.recv() => match wish {
@@ -284,24 +284,24 @@ impl Supervisor {
     }
 
     /// Applies a changed file. A bad one changes nothing.
-    async fn reload(&mut self) -> Result<String, String> {
+    async fn reload(&mut self, by: Option<String>) -> Result<String, String> {
         if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
             notify(&[sd_notify::NotifyState::Reloading, now]);
         }
-        let outcome = self.try_reload().await;
+        let outcome = self.try_reload(by.clone()).await;
         match &outcome {
             Ok(message) => tracing::info!("{message}"),
             Err(error) => {
                 self.locks.give_back(&self.config);
                 tracing::error!("reload: {error}; nothing was changed");
-                let _ = self.core.send(Change::ReloadFailed(error.clone())).await;
+                let _ = self.core.send(Change::ReloadFailed { why: error.clone(), by }).await;
             }
         }
         notify(&[sd_notify::NotifyState::Ready]);
         outcome
     }
 
-    async fn try_reload(&mut self) -> Result<String, String> {
+    async fn try_reload(&mut self, by: Option<String>) -> Result<String, String> {
         let text = self.source.text();
         let fresh = self.source.load().map_err(|error| error.to_string())?;
         let config = self.front.complete(fresh.clone());
@@ -334,6 +334,7 @@ impl Supervisor {
             config: Arc::clone(&config),
             ids: ids.clone(),
             surroundings: self.surroundings.clone(),
+            by,
             done: told,
         };
         self.core.send(change).await.map_err(|_| "the engine has stopped".to_owned())?;

@@ -626,9 +626,14 @@ fn withdrawing_a_peers_rule_tells_how_to_override_it() {
     let controller = Controller::connected(PEER, daemon.port);
     controller.announce(&[NTP]);
     daemon.wait_rules(&[(&shown(NTP), "installed")]);
-    let output = daemon.cli(&["withdraw", NTP]);
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && words.contains("is announced by a, not here"), "{words}");
+    let refusal = |rule: &str| {
+        let output = daemon.cli(&["withdraw", rule]);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && words.contains("is announced by a, not here"), "{words}");
+        words
+    };
+    let words = refusal(NTP);
+    assert_eq!(words, refusal(daemon.json(&["rules"])[0]["id"].as_str().unwrap()));
     let advice = words.split('`').nth(1).unwrap();
     let rule = advice.split('\'').nth(1).unwrap();
     assert!(advice.starts_with("floodgate announce '"), "{advice}");
@@ -755,6 +760,19 @@ fn who_asks_is_logged_and_words_fit_their_numbers() {
     asked("/v1/clear");
     let rule = "rule=\"dst 192.0.2.0/24 proto udp sport 123 then discard\"";
     assert!(daemon.log().contains(rule), "{}", daemon.log());
+    // The history has the same name, and only where somebody asked.
+    let history = String::from_utf8(daemon.cli(&["history", "--json"]).stdout).unwrap();
+    let events: Vec<serde_json::Value> = history.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let by = |kind: &str| {
+        let event =
+            events.iter().find(|event| event["event"] == kind).unwrap_or_else(|| panic!("no {kind}: {history}"));
+        event.get("by").and_then(|by| by.as_str()).map(str::to_owned)
+    };
+    let log = daemon.log();
+    let user = log.split("by=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    assert_eq!(["announced", "cleared", "started"].map(by), [Some(user.clone()), Some(user.clone()), None]);
+    let shown = String::from_utf8(daemon.cli(&["history"]).stdout).unwrap();
+    assert!(shown.contains(&format!("(by {user})")), "{shown}");
 }
 
 /// The words are those of the offline command.

@@ -104,6 +104,7 @@ fn what_was_answered_outlives_a_kill_at_once() {
         daemon.wait_rules(&[(&host(1), "installed"), (&host(2), "installed")]);
         let rules = daemon.json(&["rules"]);
         assert!(rules[0]["expires"].is_null() && rules[1]["expires"].is_string(), "{rules:?}");
+        done(&daemon, &["withdraw", rules[0]["id"].as_str().unwrap()]);
         done(&daemon, &["clear"]);
         crash(&mut daemon);
         daemon.wait_rules(&[]);

@@ -4,7 +4,7 @@ use super::applying::READING_PATIENCE;
 use super::state_writer::pause_end;
 use super::tally::Counted;
 use super::{Controller, LOCAL, clock, now};
-use crate::command::{Command, Overview, Paused, RuleFilter, Which};
+use crate::command::{Command, Found, Overview, Paused, Requester, RuleFilter};
 use crate::convert;
 use crate::events::{About, Kind, timestamp};
 use crate::net::PeerId;
@@ -66,12 +66,13 @@ impl Controller {
             Command::Status(answer) => drop(answer.send(self.status())),
             Command::Overview(answer) => drop(answer.send(self.overview())),
             Command::Rules { filter, after, answer } => drop(answer.send(self.rules_page(&filter, after))),
+            Command::Find { id, after, answer } => drop(answer.send(self.find(id, after))),
             Command::Rule(nlri, answer) => drop(answer.send(self.engine.rule(&nlri).map(|rule| self.view(&rule)))),
-            Command::Announce { rule, lifetime, answer } => drop(answer.send(self.announce(*rule, lifetime))),
-            Command::Withdraw { rule, answer } => drop(answer.send(self.withdraw(rule))),
-            Command::Pause { lifetime, answer } => drop(answer.send(self.pause(lifetime))),
-            Command::Resume(answer) => drop(answer.send(self.resume())),
-            Command::Clear(answer) => drop(answer.send(self.clear())),
+            Command::Announce { rule, lifetime, by, answer } => drop(answer.send(self.announce(*rule, lifetime, by))),
+            Command::Withdraw { rule, by, answer } => drop(answer.send(self.withdraw(&rule, by))),
+            Command::Pause { lifetime, by, answer } => drop(answer.send(self.pause(lifetime, by))),
+            Command::Resume(by, answer) => drop(answer.send(self.resume(Some(by)))),
+            Command::Clear(by, answer) => drop(answer.send(self.clear(by))),
             Command::Explain(packet, answer) => drop(answer.send(self.explain(&packet))),
             Command::History(count, answer) => drop(answer.send(self.history.latest(count))),
             Command::Samples(answer) => drop(answer.send(self.applying.samples.clone())),
@@ -209,6 +210,23 @@ impl Controller {
         (views, None)
     }
 
+    /// Local rules are found at once, others in parts that take as long as a part of the list.
+    fn find(&self, id: RuleId, after: Option<Arc<Nlri>>) -> Found {
+        if let Some(nlri) = self.local_ids.get(&id).filter(|nlri| self.engine.rule(nlri).is_some()) {
+            return Found::Rule(Arc::clone(nlri));
+        }
+        let began = Instant::now();
+        for (index, rule) in self.engine.rules_after(after.as_ref()).enumerate() {
+            if rule.id() == id {
+                return Found::Rule(Arc::clone(rule.nlri()));
+            }
+            if index % 256 == 255 && began.elapsed() >= PAGE_TIME {
+                return Found::NotUntil(Arc::clone(rule.nlri()));
+            }
+        }
+        Found::None
+    }
+
     fn view(&self, rule: &engine::RuleRef<'_>) -> RuleView {
         let nlri = rule.nlri();
         let mut octets = Vec::with_capacity(nlri.wire_len());
@@ -246,7 +264,7 @@ impl Controller {
         self.peers.get(PeerId(peer.0)).map(|entry| entry.config.name.clone()).unwrap_or_default()
     }
 
-    fn announce(&mut self, rule: Rule, lifetime: Option<Duration>) -> (RuleId, Option<Saved>) {
+    fn announce(&mut self, rule: Rule, lifetime: Option<Duration>, by: Requester) -> (RuleId, Option<Saved>) {
         let id = rule.nlri.id();
         match lifetime {
             Some(age) => {
@@ -254,21 +272,18 @@ impl Controller {
             }
             None => tracing::info!(%id, %rule, "announced here"),
         }
-        self.history.record(Kind::Announced, local(id, rule.to_string()));
+        self.history.record(Kind::Announced, local(id, rule.to_string(), by));
         let route = Route { next_hop: rule.next_hop, ..Route::local(rule.actions) };
         let expires = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
         let nlri = Arc::new(rule.nlri);
         self.engine.announce(LOCAL, Arc::clone(&nlri), None, Arc::new(route), now(), expires);
+        self.local_ids.insert(id, Arc::clone(&nlri));
         (id, self.save_rule(&nlri))
     }
 
-    fn withdraw(&mut self, which: Which) -> Result<(String, Option<Saved>), String> {
+    fn withdraw(&mut self, nlri: &Arc<Nlri>, by: Requester) -> Result<(String, Option<Saved>), String> {
         let (nlri, text) = {
-            let rule = match &which {
-                Which::Id(id) => self.engine.rule_by_id(*id),
-                Which::Nlri(nlri) => self.engine.rule(&Arc::new(Nlri::clone(nlri))),
-            };
-            let rule = rule.ok_or("there is no such rule")?;
+            let rule = self.engine.rule(nlri).ok_or("there is no such rule")?;
             let others: Vec<String> = rule.peers().map(|peer| self.origin(peer)).collect();
             if !others.iter().any(|origin| origin == "local") {
                 let who = others.join(", ");
@@ -281,12 +296,13 @@ impl Controller {
             (Arc::clone(rule.nlri()), rule.rule().to_string())
         };
         self.engine.withdraw(LOCAL, Arc::clone(&nlri), None);
+        self.local_ids.remove(&nlri.id());
         tracing::info!(id = %nlri.id(), rule = text, "withdrawn here");
-        self.history.record(Kind::Withdrawn, local(nlri.id(), text.clone()));
+        self.history.record(Kind::Withdrawn, local(nlri.id(), text.clone(), by));
         Ok((text, self.save_rule(&nlri)))
     }
 
-    fn pause(&mut self, lifetime: Option<Duration>) -> Paused {
+    fn pause(&mut self, lifetime: Option<Duration>, by: Requester) -> Paused {
         let until = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
         let changed = self.pause.is_none();
         if !changed && self.pause.is_some_and(|pause| pause.until == until) {
@@ -297,7 +313,7 @@ impl Controller {
         let end = pause_end(self.pause);
         let words = end.as_ref().map_or_else(|| "until it is resumed".to_owned(), |end| format!("until {end}"));
         tracing::warn!("paused {words}: nothing is filtered");
-        self.history.record(Kind::Paused, About::words(words));
+        self.history.record(Kind::Paused, About::asked_by(Some(by)).saying(words));
         let saved = self.save_pause();
         let applied = changed.then(|| {
             self.applying.keep_counts();
@@ -307,11 +323,11 @@ impl Controller {
         Paused { changed, until: end, applied, saved }
     }
 
-    fn resume(&mut self) -> Paused {
+    fn resume(&mut self, by: Option<Requester>) -> Paused {
         let changed = self.pause.take().is_some();
         let (applied, saved) = if changed {
             tracing::warn!("resumed");
-            self.history.record(Kind::Resumed, About::default());
+            self.history.record(Kind::Resumed, About::asked_by(by));
             let saved = self.save_pause();
             self.engine.resume();
             (Some(self.applying.when_applied()), saved)
@@ -326,11 +342,11 @@ impl Controller {
         let end = self.pause.and_then(|pause| pause.until);
         if end.is_some_and(|end| end <= clock::passed()) {
             tracing::warn!("the pause is over");
-            self.resume();
+            self.resume(None);
         }
     }
 
-    fn clear(&mut self) -> (usize, Option<Saved>) {
+    fn clear(&mut self, by: Requester) -> (usize, Option<Saved>) {
         let local: Vec<Arc<Nlri>> = self
             .engine
             .rules()
@@ -340,7 +356,9 @@ impl Controller {
         for nlri in &local {
             self.engine.withdraw(LOCAL, Arc::clone(nlri), None);
         }
-        self.history.record(Kind::Cleared, About::words(api::rule_text::counted(local.len(), "local rule")));
+        self.local_ids.clear();
+        let count = api::rule_text::counted(local.len(), "local rule");
+        self.history.record(Kind::Cleared, About::asked_by(Some(by)).saying(count));
         (local.len(), self.save_rules(&local))
     }
 
@@ -405,8 +423,9 @@ fn whole_seconds(lifetime: Duration) -> u64 {
     lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0)
 }
 
-fn local(id: RuleId, text: String) -> About {
-    About { peer: Some("local".to_owned()), id: Some(id.to_string()), rule: Some(text), message: None }
+fn local(id: RuleId, text: String, by: Requester) -> About {
+    let (peer, id) = (Some("local".to_owned()), Some(id.to_string()));
+    About { peer, id, rule: Some(text), by: Some(by), message: None }
 }
 
 #[cfg(test)]

@@ -28,9 +28,10 @@ use anyhow::{Context, Result};
 use applying::Applying;
 use config::{Config, Mode};
 use engine::{Engine, EngineConfig};
+use flowspec::{Nlri, RuleId};
 use quiet::Subject;
 use state_writer::StateWriter;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -47,6 +48,8 @@ pub(crate) enum Change {
         ids: Vec<PeerId>,
         /// What this machine has.
         surroundings: Surroundings,
+        /// Who asked for it; `None` for a signal.
+        by: Option<String>,
         /// Told when it is in force; an error means that nothing was changed.
         done: oneshot::Sender<Result<(), String>>,
     },
@@ -64,7 +67,12 @@ pub(crate) enum Change {
     /// What this machine has changed.
     Surroundings(Surroundings),
     /// A changed configuration was refused, and why.
-    ReloadFailed(String),
+    ReloadFailed {
+        /// In words.
+        why: String,
+        /// Who asked for it; `None` for a signal.
+        by: Option<String>,
+    },
     /// Where BGP connections are taken.
     Listening(Vec<SocketAddr>),
     /// The end.
@@ -138,6 +146,8 @@ pub(crate) struct Controller {
     started: SystemTime,
     /// Peers whose rules come from the state file.
     restored: HashSet<PeerId>,
+    /// Rules that are announced on this machine, to be found by id; some of them may be there no more.
+    local_ids: HashMap<RuleId, Arc<Nlri>>,
     /// Told to stop: sessions that end mean nothing any more.
     stopping: bool,
 }
@@ -194,6 +204,7 @@ impl Controller {
             next_tick: Instant::now() + TICK,
             started: SystemTime::now(),
             restored: HashSet::new(),
+            local_ids: HashMap::new(),
             stopping: false,
             config,
             surroundings,
@@ -261,11 +272,11 @@ impl Controller {
 
     fn change(&mut self, change: Change) {
         match change {
-            Change::Configure { config, ids, surroundings, done } => {
+            Change::Configure { config, ids, surroundings, by, done } => {
                 let exchange = self.exchange(&config, &surroundings);
                 if exchange.is_ok() {
                     self.configure(config, surroundings, &ids);
-                    self.history.record(Kind::Reloaded, About::default());
+                    self.history.record(Kind::Reloaded, About::asked_by(by));
                 }
                 let _ = done.send(exchange.map_err(|error| error.to_string()));
             }
@@ -282,7 +293,9 @@ impl Controller {
                 self.surroundings = surroundings;
                 self.engine.reconfigure(self.engine_config());
             }
-            Change::ReloadFailed(why) => self.history.record(Kind::ReloadFailed, About::words(why)),
+            Change::ReloadFailed { why, by } => {
+                self.history.record(Kind::ReloadFailed, About::asked_by(by).saying(why));
+            }
             Change::Listening(addresses) => self.listening = addresses,
             Change::Stop { keep } => {
                 self.stopping = true;
@@ -328,6 +341,9 @@ impl Controller {
         self.next_tick = Instant::now() + TICK;
         self.expire_end_of_rib_timers();
         for (peer, nlri) in self.engine.expire(clock::passed()) {
+            if peer == LOCAL {
+                self.local_ids.remove(&nlri.id());
+            }
             let peer = PeerId(peer.0);
             if !self.admit(peer, Subject::Expired, "rules") {
                 continue;
@@ -335,7 +351,7 @@ impl Controller {
             let peer = self.peers.get(peer).map_or("local", |entry| &entry.config.name);
             tracing::info!(peer, id = %nlri.id(), rule = %nlri, "its time is over");
             let (id, rule) = (Some(nlri.id().to_string()), Some(nlri.to_string()));
-            self.history.record(Kind::Expired, About { peer: Some(peer.to_owned()), id, rule, message: None });
+            self.history.record(Kind::Expired, About { id, rule, ..About::peer(peer) });
         }
         self.tell_what_was_left_out();
         self.answer_the_impatient();

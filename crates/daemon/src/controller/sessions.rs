@@ -285,8 +285,7 @@ impl Controller {
 
     fn tell(&mut self, kind: Kind, peer: &str, nlri: &Nlri, text: String) {
         tracing::debug!(peer, id = %nlri.id(), rule = text, "{kind:?}");
-        let about =
-            About { peer: Some(peer.to_owned()), id: Some(nlri.id().to_string()), rule: Some(text), message: None };
+        let about = About { rule: Some(text), id: Some(nlri.id().to_string()), ..About::peer(peer) };
         self.history.record(kind, about);
     }
 

@@ -137,6 +137,10 @@ impl Controller {
             match source {
                 Some(source) => {
                     taken += paths.len();
+                    if source == LOCAL {
+                        let ids = paths.iter().map(|path| (path.nlri.id(), Arc::clone(&path.nlri)));
+                        self.local_ids.extend(ids);
+                    }
                     self.engine.restore(source, paths, &retain);
                 }
                 None => left += paths.len(),

@@ -44,7 +44,8 @@ impl Controller {
         let (peer, id) = (self.origin(peer), nlri.id().to_string());
         tracing::info!(peer, id, rule = text, reason, "{}", state.name());
         let message = Some(format!("{}: {reason}", state.name()));
-        self.history.record(Kind::NotEnforced, About { peer: Some(peer), id: Some(id), rule: Some(text), message });
+        self.history
+            .record(Kind::NotEnforced, About { peer: Some(peer), id: Some(id), rule: Some(text), by: None, message });
     }
 
     /// What `status` warns of.

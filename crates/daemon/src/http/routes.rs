@@ -4,29 +4,30 @@ use super::body;
 use super::limits::STREAMS;
 use super::listen::Transport;
 use super::serve::Caller;
-use crate::command::{Command, Overview, Paused, RuleFilter, Which};
+use crate::command::{Command, Found, Overview, Paused, Requester, RuleFilter};
 use crate::events::Event;
 use crate::samples::Heard;
 use crate::state_file::Saved;
 use api::hex::parse_hex;
 use api::{AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest, PauseRequest, RuleView, WithdrawRequest};
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::extract::{FromRequestParts, Query, Request, State};
+use axum::http::request::Parts;
+use axum::http::{Extensions, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use config::Age;
-use flowspec::Nlri;
+use flowspec::{Nlri, RuleId};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
 
 /// A request to read the configuration again; the answer says what changed, or what is wrong with the file.
-pub type Reload = oneshot::Sender<Result<String, String>>;
+pub type Reload = (Requester, oneshot::Sender<Result<String, String>>);
 
 /// What the requests need.
 #[derive(Clone, Debug)]
@@ -97,10 +98,25 @@ async fn authorize(State(transport): State<Transport>, request: Request, next: N
         return Failure::new(status, message).into_response();
     }
     if !harmless && request.uri().path() != "/v1/explain" {
-        let by = request.extensions().get::<Caller>().map_or_else(|| "?".to_owned(), ToString::to_string);
+        let by = requester(request.extensions());
         tracing::info!(by, request = request.uri().path(), "asked to change something");
     }
     next.run(request).await
+}
+
+/// Who sent the request.
+struct By(Requester);
+
+impl<S: Sync> FromRequestParts<S> for By {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(By(requester(&parts.extensions)))
+    }
+}
+
+fn requester(extensions: &Extensions) -> Requester {
+    extensions.get::<Caller>().unwrap_or(&Caller::Unknown).to_string()
 }
 
 /// Longest error of the HTTP library that is passed on.
@@ -302,12 +318,16 @@ async fn samples(State(state): State<ApiState>) -> Result<impl IntoResponse, Fai
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
 
-async fn announce(State(state): State<ApiState>, Json(request): Json<AnnounceRequest>) -> Result<Json<Done>, Failure> {
+async fn announce(
+    State(state): State<ApiState>,
+    By(by): By,
+    Json(request): Json<AnnounceRequest>,
+) -> Result<Json<Done>, Failure> {
     let (rule, notes) = api::rule_text::parse(&request.rule).map_err(Failure::bad)?;
     let lifetime = request.lifetime.as_deref().map(Age::lifetime).transpose().map_err(Failure::bad)?;
     let lifetime = lifetime.map(|age| age.0);
     let nlri = Arc::new(rule.nlri.clone());
-    let (id, saved) = state.ask(|answer| Command::Announce { rule: Box::new(rule), lifetime, answer }).await?;
+    let (id, saved) = state.ask(|answer| Command::Announce { rule: Box::new(rule), lifetime, by, answer }).await?;
     let view = settled(&state, &nlri).await?;
     on_disk(saved).await?;
     let message = match &view {
@@ -334,16 +354,32 @@ async fn settled(state: &ApiState, nlri: &Arc<Nlri>) -> Result<Option<RuleView>,
     }
 }
 
-async fn withdraw(State(state): State<ApiState>, Json(request): Json<WithdrawRequest>) -> Result<Json<Done>, Failure> {
+async fn withdraw(
+    State(state): State<ApiState>,
+    By(by): By,
+    Json(request): Json<WithdrawRequest>,
+) -> Result<Json<Done>, Failure> {
     let text = request.rule.trim();
     let rule = match text.parse() {
-        Ok(id) => Which::Id(id),
-        Err(_) => Which::Nlri(Box::new(api::rule_text::parse_match(text).map_err(Failure::bad)?)),
+        Ok(id) => rule_by_id(&state, id).await?,
+        Err(_) => Arc::new(api::rule_text::parse_match(text).map_err(Failure::bad)?),
     };
-    let outcome = state.ask(|answer| Command::Withdraw { rule, answer }).await?;
+    let outcome = state.ask(|answer| Command::Withdraw { rule, by, answer }).await?;
     let (text, saved) = outcome.map_err(|why| Failure::new(StatusCode::NOT_FOUND, why))?;
     on_disk(saved).await?;
     Ok(Json(Done { message: format!("withdrawn: {text}"), rule: None }))
+}
+
+/// The rule with this id. Among many rules of peers it is looked for in parts, so that decisions do not wait.
+async fn rule_by_id(state: &ApiState, id: RuleId) -> Result<Arc<Nlri>, Failure> {
+    let mut after = None;
+    loop {
+        match state.ask(|answer| Command::Find { id, after, answer }).await? {
+            Found::Rule(nlri) => return Ok(nlri),
+            Found::NotUntil(nlri) => after = Some(nlri),
+            Found::None => return Err(Failure::new(StatusCode::NOT_FOUND, "there is no such rule")),
+        }
+    }
 }
 
 async fn explain(
@@ -381,14 +417,14 @@ async fn followed(outcome: Paused) -> Result<(bool, Option<String>), Failure> {
     Ok((outcome.changed, outcome.until))
 }
 
-async fn pause(State(state): State<ApiState>, body: Bytes) -> Result<Json<Done>, Failure> {
+async fn pause(State(state): State<ApiState>, By(by): By, body: Bytes) -> Result<Json<Done>, Failure> {
     let request: PauseRequest = match body.trim_ascii() {
         b"" => PauseRequest::default(),
         body => serde_json::from_slice(body).map_err(Failure::bad)?,
     };
     let lifetime = request.lifetime.as_deref().map(Age::lifetime).transpose().map_err(Failure::bad)?;
     let lifetime = lifetime.map(|age| age.0);
-    let (changed, until) = followed(state.ask(|answer| Command::Pause { lifetime, answer }).await?).await?;
+    let (changed, until) = followed(state.ask(|answer| Command::Pause { lifetime, by, answer }).await?).await?;
     let message = match (changed, until) {
         (true, None) => "paused: nothing is filtered until `floodgate resume`".to_owned(),
         (true, Some(end)) => format!("paused: nothing is filtered until {end}, or `floodgate resume`"),
@@ -398,22 +434,22 @@ async fn pause(State(state): State<ApiState>, body: Bytes) -> Result<Json<Done>,
     Ok(Json(Done { message, rule: None }))
 }
 
-async fn resume(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
-    let (changed, _) = followed(state.ask(Command::Resume).await?).await?;
+async fn resume(State(state): State<ApiState>, By(by): By) -> Result<Json<Done>, Failure> {
+    let (changed, _) = followed(state.ask(|answer| Command::Resume(by, answer)).await?).await?;
     let message = if changed { "resumed: filtering is back" } else { "was not paused" };
     Ok(Json(Done { message: message.to_owned(), rule: None }))
 }
 
-async fn clear(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
-    let (count, saved) = state.ask(Command::Clear).await?;
+async fn clear(State(state): State<ApiState>, By(by): By) -> Result<Json<Done>, Failure> {
+    let (count, saved) = state.ask(|answer| Command::Clear(by, answer)).await?;
     on_disk(saved).await?;
     Ok(Json(Done { message: format!("{} withdrawn", api::rule_text::counted(count, "local rule")), rule: None }))
 }
 
-async fn reload(State(state): State<ApiState>) -> Result<Json<Done>, Failure> {
+async fn reload(State(state): State<ApiState>, By(by): By) -> Result<Json<Done>, Failure> {
     let stopping = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
     let (answer, reply) = oneshot::channel();
-    state.reload.send(answer).await.map_err(|_| stopping())?;
+    state.reload.send((by, answer)).await.map_err(|_| stopping())?;
     let message = reply.await.map_err(|_| stopping())?.map_err(Failure::bad)?;
     Ok(Json(Done { message, rule: None }))
 }

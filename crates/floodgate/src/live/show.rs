@@ -342,7 +342,8 @@ pub(super) fn event_line(event: &Value) -> String {
     let field = |key: &str| event.get(key).and_then(Value::as_str);
     let parts = ["peer", "id", "rule", "message"].into_iter().filter_map(field);
     let head = format!("{}  {:<14}", field("time").unwrap_or("-"), field("event").unwrap_or("-"));
-    std::iter::once(head.as_str()).chain(parts).collect::<Vec<_>>().join("  ")
+    let by = field("by").map(|by| format!("(by {by})"));
+    std::iter::once(head.as_str()).chain(parts).chain(by.as_deref()).collect::<Vec<_>>().join("  ")
 }
 
 fn plain_table() -> Table {
