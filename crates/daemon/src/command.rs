@@ -72,6 +72,8 @@ pub enum Command {
     Resume(Requester, oneshot::Sender<Paused>),
     /// Withdraw all local rules; the answer is the number withdrawn, and when that is on the disk.
     Clear(Requester, oneshot::Sender<(usize, Option<Saved>)>),
+    /// Wait until what is wanted by now is in force, or the data plane's words.
+    Applied(oneshot::Sender<oneshot::Receiver<Result<bool, String>>>),
     /// What happens to a packet.
     Explain(Vec<u8>, oneshot::Sender<Result<Explanation, String>>),
     /// The latest events, oldest first.
@@ -103,7 +105,8 @@ impl Command {
             | Command::Withdraw { .. }
             | Command::Pause { .. }
             | Command::Resume(..)
-            | Command::Clear(..) => false,
+            | Command::Clear(..)
+            | Command::Applied(_) => false,
             Command::Status(_)
             | Command::Overview(_)
             | Command::Rules { .. }

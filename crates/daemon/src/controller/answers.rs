@@ -73,6 +73,7 @@ impl Controller {
             Command::Pause { lifetime, by, answer } => drop(answer.send(self.pause(lifetime, by))),
             Command::Resume(by, answer) => drop(answer.send(self.resume(Some(by)))),
             Command::Clear(by, answer) => drop(answer.send(self.clear(by))),
+            Command::Applied(answer) => drop(answer.send(self.applying.when_applied())),
             Command::Explain(packet, answer) => drop(answer.send(self.explain(&packet))),
             Command::History(count, answer) => drop(answer.send(self.history.latest(count))),
             Command::Samples(answer) => drop(answer.send(self.applying.samples.clone())),

@@ -354,6 +354,13 @@ async fn settled(state: &ApiState, nlri: &Arc<Nlri>) -> Result<Option<RuleView>,
     }
 }
 
+/// Waits until the data plane has removed what was withdrawn, or until patience ends. A change that fails is tried again, as `status` shows.
+async fn removed(state: &ApiState) -> Result<(), Failure> {
+    let applied = state.ask(Command::Applied).await?;
+    let _ = tokio::time::timeout(PATIENCE, applied).await;
+    Ok(())
+}
+
 async fn withdraw(
     State(state): State<ApiState>,
     By(by): By,
@@ -367,6 +374,7 @@ async fn withdraw(
     let outcome = state.ask(|answer| Command::Withdraw { rule, by, answer }).await?;
     let (text, saved) = outcome.map_err(|why| Failure::new(StatusCode::NOT_FOUND, why))?;
     on_disk(saved).await?;
+    removed(&state).await?;
     Ok(Json(Done { message: format!("withdrawn: {text}"), rule: None }))
 }
 
@@ -443,6 +451,7 @@ async fn resume(State(state): State<ApiState>, By(by): By) -> Result<Json<Done>,
 async fn clear(State(state): State<ApiState>, By(by): By) -> Result<Json<Done>, Failure> {
     let (count, saved) = state.ask(|answer| Command::Clear(by, answer)).await?;
     on_disk(saved).await?;
+    removed(&state).await?;
     Ok(Json(Done { message: format!("{} withdrawn", api::rule_text::counted(count, "local rule")), rule: None }))
 }
 

@@ -197,3 +197,19 @@ fn a_stopped_daemon_takes_its_rules_out_and_leaves_those_of_others() -> Result<(
     ensure!(bench.policy().is_none() && bench.switch.policy_directory().join("70mine.rules").exists());
     Ok(())
 }
+
+#[test]
+fn who_withdraws_is_answered_when_the_switch_lets_packets_through() -> Result<()> {
+    needs!(root, "ip", "iptables-legacy-restore");
+    let bench = Bench::new("5.0")?;
+    let mut wire = bench.site.wire()?;
+    let daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
+    bench.switch.set("delay", "700")?;
+    for command in [&["withdraw", NTP][..], &["clear"]] {
+        daemon.cli(&["announce", NTP])?;
+        ensure!(wire.arrivals(&[attack(), dns()])? == [false, true], "announced");
+        daemon.cli(command)?;
+        ensure!(wire.arrivals(&[attack(), dns()])? == [true, true], "{command:?}");
+    }
+    Ok(())
+}

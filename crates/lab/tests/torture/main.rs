@@ -3,7 +3,8 @@
 //!     make torture                       # all of them, long
 //!     FLOODGATE_TORTURE=1 cargo nextest run -p lab --test torture
 //!
-//! The long forms print figures, and the seed of what was random in them: `FLOODGATE_SEED` has it again. `FLOODGATE` names the program to be
+//! `FLOODGATE_PARTS=10` makes the long forms a tenth as long: ten such runs, each with a seed of its own, are a whole one. The long forms print
+//! figures, and the seed of what was random in them: `FLOODGATE_SEED` has it again. `FLOODGATE` names the program to be
 //! tried, so that it may be a release build.
 
 mod api;
@@ -40,9 +41,13 @@ fn limit(strictly: Duration, otherwise: Duration) -> Duration {
     if strict() { strictly } else { otherwise }
 }
 
-/// A number for the short form and one for the long form.
+/// A number for the short form and one for the long form, or for a part of that.
 fn amount(short: u32, long_form: u32) -> u32 {
-    if long() { long_form } else { short }
+    if !long() {
+        return short;
+    }
+    let parts = std::env::var("FLOODGATE_PARTS").ok().and_then(|parts| parts.parse().ok());
+    (long_form / parts.unwrap_or(1).max(1)).max(short)
 }
 
 /// The daemon's API socket.
