@@ -118,10 +118,10 @@ check_rust() {
         newer_rust "$wanted" || { can_install && as_root apt-get -q update >/dev/null 2>&1; } || true
         ! newer_rust "$wanted" || install_packages "${RUST_PACKAGES[@]}"
     fi
-    command -v cargo >/dev/null || die "cargo is missing: install Rust $wanted or later (https://rustup.rs)"
+    command -v cargo >/dev/null || die "cargo is missing: install Rust $wanted or later (${RUST_PACKAGES[*]} of Debian 12's security updates, or https://rustup.rs)"
     have=$(cargo --version | cut -d' ' -f2)
     dpkg --compare-versions "${have:-0}" ge "$wanted" 2>/dev/null || ! command -v dpkg >/dev/null ||
-        die "cargo $have is too old: install Rust $wanted or later (${RUST_PACKAGES[*]} of Debian 12, or https://rustup.rs)"
+        die "cargo $have is too old: install Rust $wanted or later (${RUST_PACKAGES[*]} of Debian 12's security updates, or https://rustup.rs)"
 }
 
 # Whether apt has a Rust that is new enough.

@@ -59,12 +59,12 @@ fn a_flood_of_malformed_rules_is_a_few_lines_a_second_and_a_count() {
 
 #[test]
 fn a_log_that_nobody_reads_holds_up_nothing() {
-    let mut daemon = Daemon::start(&peer("a", PEER, "hold-time = 3"), "");
+    let mut daemon = Daemon::start(&peer("a", PEER, "hold-time = 9"), "");
     daemon.signal("-TERM");
     assert!(daemon.ended());
     let (_reader, log) = std::io::pipe().unwrap();
     daemon.run_logging_to(Stdio::from(log));
-    let mut flooder = RawPeer::established(PEER, daemon.port, 3);
+    let mut flooder = RawPeer::established(PEER, daemon.port, 9);
     // At the level `debug` each rule is a line.
     let mut number = 0_u32;
     let end = Instant::now() + Duration::from_secs(5);

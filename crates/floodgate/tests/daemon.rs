@@ -340,7 +340,7 @@ fn ten_thousand_rules_come_in_and_go_in_no_time() {
     const COUNT: u32 = 10_000;
     let daemon = Daemon::start(&peer("a", PEER, ""), "");
     let mut config = config();
-    config.hold_time = 3;
+    config.hold_time = 9;
     let controller = Controller::start(PEER, daemon.port, config, None);
     controller.wait_up();
     let rules = (0..COUNT)

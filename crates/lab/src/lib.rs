@@ -38,6 +38,7 @@ pub use process::Process;
 pub use processor::OnOneProcessor;
 pub use raw::RawPeer;
 pub use require::{Skipped, is_emulated, require_program, require_root, skip, skip_for_kernel};
+pub use rustix::process::Signal;
 pub use seccomp::without_bpf_programs;
 pub use site::Site;
 pub use socket::PacketSocket;

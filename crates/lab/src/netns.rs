@@ -1,10 +1,10 @@
 //! Network namespaces: machines of their own as far as the network is concerned.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, bail};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
 /// Where `ip netns` keeps the namespaces it knows.
 const DIRECTORY: &str = "/run/netns";
@@ -50,7 +53,7 @@ impl Netns {
         let opened = fs::create_dir_all(&bpf).and_then(|()| File::open(&path));
         let file = opened.with_context(|| format!("open {}", path.display())).inspect_err(|_| remove(&name))?;
         let netns = Self { name, file: file.into(), bpf };
-        mount_bpf(&netns.bpf)?;
+        mount_bpf(&netns.bpf);
         netns.ip(&["link", "set", "lo", "up"])?;
         Ok(netns)
     }
@@ -201,36 +204,24 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
 }
 
 fn enter(namespace: &OwnedFd) -> io::Result<()> {
-    // SAFETY: setns takes an open descriptor and changes only the calling thread.
-    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) })
+    Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
 /// Mounts a new BPF file system. A kernel without is no obstacle: only programs that pin something notice.
-fn mount_bpf(directory: &Path) -> Result<()> {
-    let path = CString::new(directory.as_os_str().as_bytes())?;
-    let kind = c"bpf".as_ptr();
-    // SAFETY: all pointers are to C strings that outlive the call, or null where mount(2) ignores the argument.
-    unsafe { libc::mount(kind, path.as_ptr(), kind, 0, std::ptr::null()) };
-    Ok(())
+fn mount_bpf(directory: &Path) {
+    let _ = mount("bpf", directory, "bpf", MountFlags::empty(), None);
 }
 
 /// Gives the calling process a /sys that shows its network namespace, with this directory as /sys/fs/bpf. Where mounting
 /// is forbidden, the old one stays.
-fn own_sys(bpf: &CString) -> io::Result<()> {
-    let none = std::ptr::null::<libc::c_char>();
-    // SAFETY: all pointers are to C strings that outlive the calls, or null where mount(2) ignores the argument.
-    unsafe {
-        check(libc::unshare(libc::CLONE_NEWNS))?;
-        check(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_SLAVE, none.cast()))?;
-        if libc::mount(c"sysfs".as_ptr(), c"/sys".as_ptr(), c"sysfs".as_ptr(), 0, none.cast()) == 0 {
-            libc::mount(bpf.as_ptr(), c"/sys/fs/bpf".as_ptr(), none, libc::MS_BIND, none.cast());
-        }
+fn own_sys(bpf: &CStr) -> io::Result<()> {
+    // SAFETY: the process has one thread, so nobody else's view of the file system changes.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+    mount_change(c"/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)?;
+    if mount(c"sysfs", c"/sys", c"sysfs", MountFlags::empty(), None).is_ok() {
+        let _ = mount_bind(bpf, c"/sys/fs/bpf");
     }
     Ok(())
-}
-
-fn check(result: libc::c_int) -> io::Result<()> {
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn processes(name: &str) -> Vec<u32> {
@@ -244,17 +235,14 @@ fn processes(name: &str) -> Vec<u32> {
 fn remove(name: &str) {
     let own = std::process::id();
     for pid in processes(name).into_iter().filter(|&pid| pid != own) {
-        if let Ok(pid) = i32::try_from(pid) {
-            // SAFETY: kill takes plain numbers; the process was listed as one inside a namespace of ours.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
+        // It was listed as one inside a namespace of ours.
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
     let _ = Command::new("ip").args(["netns", "delete", name]).output();
     let bpf = Path::new(BPF_DIRECTORY).join(name);
-    if let Ok(path) = CString::new(bpf.as_os_str().as_bytes()) {
-        // SAFETY: a C string that outlives the call.
-        unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
-    }
+    let _ = unmount(&bpf, UnmountFlags::DETACH);
     let _ = fs::remove_dir(bpf);
 }
 

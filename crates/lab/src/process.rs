@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use regex_lite::Regex;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{PATIENCE, wait_until};
 
@@ -128,19 +129,17 @@ impl Process {
         self.child.stdin = None;
     }
 
-    /// Sends it a signal, such as `libc::SIGHUP`. One that has ended is left alone.
+    /// Sends it a signal, such as [`Signal::HUP`]. One that has ended is left alone.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn signal(&mut self, signal: i32) -> Result<()> {
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
         if !self.is_running()? {
             return Ok(());
         }
-        let pid = i32::try_from(self.pid())?;
-        // SAFETY: kill takes plain numbers. The child has not been waited for, so its id is still its own.
-        if unsafe { libc::kill(pid, signal) } != 0 {
-            return Err(std::io::Error::last_os_error()).with_context(|| format!("signal {signal} to {}", self.name));
-        }
+        // The child has not been waited for, so its id is still its own.
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).with_context(|| format!("{signal:?} to {}", self.name))?;
         Ok(())
     }
 
@@ -162,7 +161,7 @@ impl Process {
     /// # Errors
     /// When it had to be killed, with its log.
     pub fn stop(&mut self) -> Result<ExitStatus> {
-        self.signal(libc::SIGTERM)?;
+        self.signal(Signal::TERM)?;
         let stopped = self.wait_for_exit(PATIENCE);
         if stopped.is_err() {
             self.kill()?;
@@ -266,9 +265,9 @@ mod tests {
     #[test]
     fn stops_kills_and_drops() {
         let mut process = shell("exec sleep 60");
-        assert_eq!(process.stop().unwrap().signal(), Some(libc::SIGTERM));
+        assert_eq!(process.stop().unwrap().signal(), Some(Signal::TERM.as_raw()));
         let mut process = shell("exec sleep 60");
-        assert_eq!(process.kill().unwrap().signal(), Some(libc::SIGKILL));
+        assert_eq!(process.kill().unwrap().signal(), Some(Signal::KILL.as_raw()));
         let process = shell("exec sleep 60");
         let proc = format!("/proc/{}", process.pid());
         assert!(Path::new(&proc).exists());

@@ -49,8 +49,7 @@ impl<E> Skipped for Result<(), E> {
 /// When skipping is not allowed, see [`skip`].
 #[must_use]
 pub fn require_root() -> bool {
-    // SAFETY: geteuid has no arguments and cannot fail.
-    let root = unsafe { libc::geteuid() } == 0;
+    let root = rustix::process::geteuid().is_root();
     if !root {
         skip("it needs root (network namespaces)");
     }

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +18,7 @@ use bgp::{
     State,
 };
 use flowspec::{Action, Nlri, Rule};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{Netns, wait_until};
@@ -417,24 +417,15 @@ impl Work {
 
     /// Waits until there is something to read, to write or to do.
     fn wait(&mut self) {
-        let entry = |fd: RawFd, write: bool| libc::pollfd {
-            fd,
-            events: if write { libc::POLLIN | libc::POLLOUT } else { libc::POLLIN },
-            revents: 0,
-        };
-        let mut entries = vec![entry(self.woken.as_raw_fd(), false)];
-        entries.extend(self.listener.as_ref().map(|listener| entry(listener.as_raw_fd(), false)));
-        entries.extend(self.conns.iter().map(|conn| entry(conn.stream.as_raw_fd(), !conn.unsent.is_empty())));
-        let timeout = match self.session.poll_timeout() {
-            None => -1,
-            // One more, so that the time has come when it wakes.
-            Some(at) => {
-                let left = at.saturating_duration_since(Instant::now()).as_millis() + 1;
-                i32::try_from(left).unwrap_or(i32::MAX)
-            }
-        };
-        // SAFETY: the pointer is to as many entries as are said, which live through the call.
-        unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, timeout) };
+        let read_or = |write: bool| if write { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let mut entries = vec![PollFd::new(&self.woken, PollFlags::IN)];
+        entries.extend(self.listener.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
+        entries.extend(self.conns.iter().map(|conn| PollFd::new(&conn.stream, read_or(!conn.unsent.is_empty()))));
+        // A millisecond more, so that the time has come when it wakes.
+        let left = |at: Instant| at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        let timeout = self.session.poll_timeout().map(left).and_then(|left| Timespec::try_from(left).ok());
+        // It says what is ready; all are tried in any case.
+        let _ = poll(&mut entries, timeout.as_ref());
         let mut bell = [0; 64];
         while matches!((&self.woken).read(&mut bell), Ok(read) if read > 0) {}
     }

@@ -51,7 +51,7 @@ fn interrupted_it_cleans_up() -> Result<()> {
     needs!(root, "ip", "nft");
     let mut demo = demo(&[])?;
     demo.wait_for_line("misused NTP servers", PATIENCE)?;
-    demo.signal(libc::SIGINT)?;
+    demo.signal(lab::Signal::INT)?;
     let status = demo.wait_for_exit(PATIENCE)?;
     ensure!(status.code() == Some(130), "{status}\n{}", demo.log());
     nothing_left(demo.pid())

@@ -2,12 +2,14 @@
 //! that somebody removed. What is not filtered is shown as such, and comes back by itself where it can.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use api::RuleView;
 use lab::site::{NEIGHBOUR, SWITCH, VICTIM, Wire};
 use lab::{Daemon, End, PATIENCE, Site, needs, packet, veth, wait_until, without_bpf_programs};
+use rustix::mount::{UnmountFlags, unmount};
 
 const RULE: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
 
@@ -165,5 +167,25 @@ fn xdp_pins_that_somebody_removes_come_back() -> Result<()> {
     daemon.launch()?;
     daemon.wait_rules("the same count", PATIENCE, |rules| is_installed(rules) && count(rules) == count(&counted))?;
     ensure!(is_filtered(&mut wire)?, "nothing filters after the restart");
+    Ok(())
+}
+
+#[test]
+fn xdp_mounts_the_bpf_file_system_where_there_is_none() -> Result<()> {
+    needs!(root, "ip");
+    let site = Site::new()?;
+    let mut daemon = Daemon::prepare(&site.switch, &configuration("\"swp1\"", ""))?;
+    daemon.launch_with(|command| {
+        let without = || Ok(unmount(c"/sys/fs/bpf", UnmountFlags::DETACH)?);
+        // SAFETY: between fork and exec only a system call is made, on a constant.
+        unsafe { command.pre_exec(without) };
+    })?;
+    announce(&daemon, RULE);
+    daemon.wait_rules("the rule in force", PATIENCE, is_installed)?;
+    ensure!(is_filtered(&mut site.wire()?)?, "nothing filters");
+    // It is not the one that the namespace's programs have otherwise.
+    ensure!(!site.switch.bpf_directory().join("floodgate").exists(), "it was there before");
+    daemon.stop()?;
+    ensure!(!is_filtered(&mut site.wire()?)?, "something filters");
     Ok(())
 }

@@ -43,7 +43,8 @@ fn a_failing_tool_is_tried_again_ever_more_rarely() -> Result<()> {
         .windows(2)
         .map(|pair| pair[1].began.saturating_sub(pair[0].ended.unwrap_or_default()) / 1_000_000)
         .collect();
-    ensure!(pauses.iter().zip([250, 500, 1000, 2000]).all(|(&pause, least)| pause >= least), "{pauses:?} ms");
+    // The first try may be two runs, as the whole file is written anew behind a change that fails.
+    ensure!(pauses[1..].iter().zip([250, 500, 1000]).all(|(&pause, least)| pause >= least), "{pauses:?} ms");
     // A further try may be going on just now, and it puts its own file there while it lasts.
     wait_until("the last good file is back", PATIENCE, || (bench.policy() == policy).then_some(()))?;
     ensure!(wire.arrivals(&[attack(), dns()])? == [false, true], "the last good rules are in force");

@@ -23,12 +23,12 @@ fn faults_a_flood_of_announce_and_withdraw() -> Result<()> {
     needs!(root, "nft");
     let site = Site::new()?;
     let mut wire = site.wire()?;
-    // Three seconds without a keepalive would end either session.
-    let short = "hold-time = 3\n";
+    // Nine seconds without a keepalive would end either session.
+    let short = "hold-time = 9\n";
     let peers = [("controller", PEER, THEIRS, short), ("flooder", FLOODER, OURS, short)];
     let daemon = Daemon::start(&site.switch, &configuration(&peers))?;
     let controller = controller(&site)?;
-    let flooder = speaker(&site, FLOODER, OURS, 3)?;
+    let flooder = speaker(&site, FLOODER, OURS, 9)?;
     for peer in ["controller", "flooder"] {
         daemon.wait_established(peer, PATIENCE)?;
     }

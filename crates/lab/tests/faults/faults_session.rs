@@ -1,6 +1,5 @@
 //! Lost sessions: the rules go at once and together, or stay as long as the operator said.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -27,22 +26,21 @@ fn faults_a_lost_session_takes_its_rules_in_one_transaction() -> Result<()> {
     let mut monitor = site.switch.command("stdbuf")?;
     monitor.args(["--output=L", "nft", "monitor"]);
     let mut monitor = Process::spawn("nft monitor", monitor)?;
-    let mark_it = || {
-        site.switch
-            .exec("nft", &["add table inet marker"])
-            .and_then(|_| site.switch.exec("nft", &["delete table inet marker"]))
+    let mark_it = |name: &str| {
+        let table = |verb: &str| site.switch.exec("nft", &[&format!("{verb} table inet {name}")]);
+        table("add").and_then(|_| table("delete"))
     };
-    wait_until("nft monitor to listen", PATIENCE, || mark_it().ok().filter(|_| monitor.log().contains("marker")))?;
-    // The rest of what it has to say about that.
-    thread::sleep(Duration::from_millis(200));
+    wait_until("nft monitor to listen", PATIENCE, || {
+        mark_it("first").ok().filter(|_| monitor.log().contains("first"))
+    })?;
     let mark = monitor.mark();
     controller.forget();
     controller.cut();
     daemon.wait_rules("no rules", PATIENCE, <[_]>::is_empty)?;
     wait_until("the kernel to follow", PATIENCE, || kernel_has(&daemon, &[]).ok())?;
     ensure!(wire.passes(&attack())?, "still dropped");
-    mark_it()?;
-    monitor.wait_for_line_after(mark, "delete table inet marker", PATIENCE)?;
+    mark_it("last")?;
+    monitor.wait_for_line_after(mark, "delete table inet last", PATIENCE)?;
     let log = monitor.log();
     let generations: Vec<&str> =
         log[mark..].lines().filter(|line| line.contains("new generation") && !line.contains("(nft)")).collect();
@@ -58,15 +56,17 @@ fn faults_a_rule_for_all_of_tcp_does_not_cut_its_own_session() -> Result<()> {
     let mut wire = site.wire()?;
     let allowed = "allow.without-destination = true\n";
     let daemon = Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, THEIRS, allowed)]))?;
-    let controller = speaker(&site, lab::site::PEER, THEIRS, 3)?;
+    let controller = speaker(&site, lab::site::PEER, THEIRS, 6)?;
     let (from, to) = (([198, 51, 100, 7], 4000).into(), (lab::site::VICTIM.parse::<std::net::IpAddr>()?, 80).into());
     let to_the_victim = &packet::tcp(from, to, packet::tcp_flags::SYN, b"");
     controller.announce_text(EVERYTHING)?;
     daemon.wait_rules("the rule", PATIENCE, |rules| rules.len() == 1 && installed(rules))?;
     ensure!(!wire.passes(to_the_victim)?, "not dropped");
-    // Longer than both sides would wait for a KEEPALIVE.
-    thread::sleep(Duration::from_secs(5));
-    let status = controller.status();
+    // For longer than both sides would wait for one: they come every two seconds.
+    let before = controller.status().keepalives;
+    let status = wait_until("keepalives", PATIENCE, || {
+        Some(controller.status()).filter(|status| status.sessions != 1 || status.keepalives >= before + 5)
+    })?;
     ensure!(status.sessions == 1, "the session was lost: {status:?}\n{}", daemon.explain());
     // It can be taken back, over the session that it would have cut.
     controller.withdraw_text(EVERYTHING)?;
