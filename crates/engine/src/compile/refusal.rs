@@ -91,9 +91,11 @@ impl Refusal {
     pub fn new(kind: RefusalKind, capabilities: &Capabilities) -> Self {
         let since = match kind {
             RefusalKind::Field(field) => {
-                capabilities.gaps.fields_since.iter().find(|(of, _)| *of == field).map(|(_, release)| release)
+                capabilities.limitations.fields_since.iter().find(|(of, _)| *of == field).map(|(_, release)| release)
             }
-            RefusalKind::Action(ActionKind::Mark | ActionKind::MarkContinue) => capabilities.gaps.marks_since.as_ref(),
+            RefusalKind::Action(UnsupportedAction::Mark | UnsupportedAction::MarkContinue) => {
+                capabilities.limitations.marks_since.as_ref()
+            }
             _ => None,
         };
         let name = &capabilities.name;
