@@ -54,15 +54,19 @@ pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fm
     gauge("peers", "Configured peers", status.peers);
     gauge("peers_established", "Peers whose session is up", status.established);
     gauge("dataplane_entries", "Entries in use in the data plane", status.entries);
-    gauge("paused", "1 while all filtering is taken out", u64::from(status.paused));
+    gauge("paused", "1 while filtering is paused", u64::from(status.paused));
     gauge(
         "dataplane_filtering",
-        "0 while nothing is filtered: paused, or none of the interfaces is that are to be",
+        "0 while nothing is filtered: paused, or no configured interface exists",
         u64::from(!status.paused && status.unfiltered.is_none()),
     );
     gauge("dataplane_up", "1 unless the latest change failed", u64::from(status.dataplane_error.is_none()));
-    gauge("state_saved", "1 unless what changes is not kept over a restart", u64::from(status.state_error.is_none()));
-    let fallback = "1 while a fallback filters in the place of the configured back end";
+    gauge(
+        "state_saved",
+        "0 while changes cannot be saved, so that a restart would forget them",
+        u64::from(status.state_error.is_none()),
+    );
+    let fallback = "1 while a fallback filters instead of the configured back end";
     gauge("dataplane_fallback", fallback, u64::from(status.fallback.is_some()));
     if let Some(capacity) = status.capacity {
         gauge("dataplane_capacity", "Entries that fit into the data plane", capacity);
@@ -76,9 +80,13 @@ pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fm
         registry.register(name, help, metric);
     };
     counter("applied", "Changes applied to the data plane", status.applied);
-    counter("apply_failures", "Changes that the data plane did not take", status.failures);
-    counter("damages", "Times that somebody else changed what was applied", status.damages);
-    counter("log_lines_lost", "Lines of the log that nobody read in time", status.log_lines_lost);
+    counter("apply_failures", "Changes that the data plane refused", status.failures);
+    counter("damages", "Times that another program changed what was applied", status.damages);
+    counter(
+        "log_lines_lost",
+        "Lines of the log that were lost, because they were not read in time",
+        status.log_lines_lost,
+    );
     let took = Float::default();
     took.set(status.apply_ms / 1000.0);
     registry.register("apply_seconds", "How long the latest change took", took);
@@ -108,7 +116,7 @@ fn register_dataplane(registry: &mut Registry, status: &StatusView) {
         for (what, count) in &status.statistics {
             packets.get_or_create(&What { what: what.clone() }).inc_by(*count);
         }
-        registry.register("dataplane_packets", "What happened to packets beside the rules' counters", packets);
+        registry.register("dataplane_packets", "Packets that no rule counts, by what happened to them", packets);
     }
     let warnings = Gauge::<i64>::default();
     warnings.set(i64::try_from(status.warnings.len()).unwrap_or(i64::MAX));
@@ -138,10 +146,14 @@ fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
     registry.register("peer_up", "1 while the session is established", up);
     registry.register("peer_rules", "Rules that the peer announces", rules);
     registry.register("peer_stale_rules", "Rules kept although the session is lost", stale);
-    registry.register("peer_updates", "UPDATE messages taken in", updates);
-    registry.register("peer_sessions", "Times that the session came up", sessions);
-    registry.register("peer_framing_resets", "Sessions restarted since the boundaries of its rules were lost", framing);
-    registry.register("peer_malformed", "Malformed things received, by kind", malformed);
+    registry.register("peer_updates", "UPDATE messages received", updates);
+    registry.register("peer_sessions", "Sessions that were established", sessions);
+    registry.register(
+        "peer_framing_resets",
+        "Sessions restarted because the boundaries of the peer's rules were lost",
+        framing,
+    );
+    registry.register("peer_malformed", "Malformed messages, attributes and rules received, by kind", malformed);
 }
 
 #[cfg(test)]

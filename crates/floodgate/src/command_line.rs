@@ -30,11 +30,11 @@ pub enum Command {
     Decode(DecodeArgs),
     /// Write rules as FlowSpec octets: rule text to wire
     Encode(EncodeArgs),
-    /// Tell which rule decides about a packet, and why the earlier ones did not
+    /// Show which rule decides about a packet, and why the earlier ones do not
     Explain(ExplainArgs),
     /// Show what would be installed: verdict and entries per rule; offline, no root
     Compile(CompileArgs),
-    /// Find out what a switch really takes: a report to send in; takes minutes, installs nothing for good
+    /// Test what a switch supports and print a report; takes minutes, leaves nothing installed
     Selftest(SelfTestArgs),
     /// Run as a process of ExaBGP: its JSON on standard input instead of BGP sessions
     Exabgp(ExabgpArgs),
@@ -69,7 +69,7 @@ impl From<FamilyArg> for flowspec::Family {
 
 /// Arguments of `decode`.
 #[derive(Debug, Args)]
-#[command(after_help = "HEX may hold blanks, colons and a 0x in front. Octets of an NLRI include its length.
+#[command(after_help = "HEX may have blanks, colons and a 0x in front. Octets of an NLRI include its length.
 Whole BGP messages are recognised, also in packets, and in what tcpdump -x, -X and
 -XX, Wireshark, xxd and hexdump -C print: quote it as one argument, or pipe it.
 
@@ -114,7 +114,7 @@ pub struct DecodeArgs {
   tcp-flags, fragment              syn&!ack  any(fin+rst)  is-fragment  !is-fragment
   actions                          discard, rate 1mbps, rate 1000pps, mark 46, redirect 65000:100,
                                    redirect 192.0.2.9 [copy], sample, continue, accept
-The words of ExaBGP and GoBGP are taken, too. A line may also be: wire FAMILY NLRI-HEX [COMMUNITY-HEX..]
+The words of ExaBGP and GoBGP are understood, too. A line may also be: wire FAMILY NLRI-HEX [COMMUNITY-HEX..]
 
 Examples:
   floodgate encode 'dst 192.0.2.1/32 proto udp sport 123 then discard'
@@ -130,9 +130,9 @@ pub struct EncodeArgs {
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Words: PROTOCOL SOURCE[:PORT] DESTINATION[:PORT] [FLAGS..]; IPv6 with a port in brackets: [2001:db8::1]:53.
-Flags: syn ack fin rst psh urg ece cwr (tcp), type=N code=N (icmp), length=N, dscp=N, label=N, hop-limit=N, df, first, middle, last (fragment).
+#[command(after_help = "Words: PROTOCOL SOURCE[:PORT] DESTINATION[:PORT] [FLAGS..]; IPv6 with a port in brackets:
+[2001:db8::1]:53. Flags: syn ack fin rst psh urg ece cwr (tcp), type=N code=N (icmp), length=N,
+dscp=N, label=N, hop-limit=N, df, first, middle, last (fragment).
 
 Examples:
   floodgate explain --rules filters.txt udp 198.51.100.7:123 192.0.2.1:4000
@@ -141,8 +141,7 @@ Examples:
   floodgate explain udp 198.51.100.7:123 192.0.2.1:4000
   floodgate explain --packet 4500001c00010000401166cdc6336407c0000201007b0fa000080000
 
-Without --rules it asks the running daemon."
-)]
+Without --rules the running daemon is asked.")]
 pub struct ExplainArgs {
     /// Rules file: one rule a line, `#` comments, `wire FAMILY NLRI-HEX [COMMUNITY-HEX..]` lines; `-` for standard input
     #[arg(long, value_name = "FILE")]
@@ -197,7 +196,7 @@ pub struct CompileArgs {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "For --target cumulus")]
 pub struct SwitchArgs {
-    /// Take [dataplane] of this configuration
+    /// Use [dataplane] of this configuration
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Release of Cumulus Linux [default: that of this machine, otherwise 5.0]
@@ -219,7 +218,7 @@ pub struct SwitchArgs {
 #[command(
     after_help = "For a switch that is out of service, as root; some thirty runs of cl-acltool, ten minutes at most. It puts
 61floodgate-selftest.rules into the policy directory, with rules for documentation addresses only (192.0.2.0/24,
-2001:db8::/32), installs it, looks at what came of it, and removes it at the end, also after Ctrl-C. Floodgate itself may run.
+2001:db8::/32), installs it, reads back the result, and removes it at the end, also after Ctrl-C. Floodgate itself may run.
 
 Examples:
   floodgate selftest cumulus > report.txt
@@ -229,7 +228,7 @@ pub struct SelfTestArgs {
     /// What is tested
     #[arg(value_enum, value_name = "BACKEND")]
     pub backend: SelfTestTarget,
-    /// Take [dataplane] of this configuration
+    /// Use [dataplane] of this configuration
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Ports and bonds where packets come in [default: swp*]
@@ -246,7 +245,7 @@ pub enum SelfTestTarget {
 
 /// Arguments of `exabgp`.
 #[derive(Debug, Args)]
-#[command(after_help = "Started by ExaBGP 4, 5 or 6, whose neighbours are the peers. In exabgp.conf:
+#[command(after_help = "Started by ExaBGP 4 or 5, whose neighbours are the peers. In exabgp.conf:
 
   process floodgate { run /usr/local/bin/floodgate exabgp; encoder json; }
   neighbor 192.0.2.1 {
@@ -258,7 +257,7 @@ pub enum SelfTestTarget {
 The log goes to standard error. `floodgate status`, `rules` and the other commands ask it as they ask `floodgate run`.
 It ends when ExaBGP does.")]
 pub struct ExabgpArgs {
-    /// The configuration file; its `peer` tables give neighbours another policy than the default [default:
+    /// The configuration file; its `peer` tables give neighbours a policy other than the default [default:
     /// /etc/floodgate/floodgate.toml if that is there, otherwise what is built in]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -157,7 +157,7 @@ impl Answers<'_> {
         }
         let ended = decision.ended_by.unwrap_or(self.rules.len());
         self.output.line(&format!(
-            "rules    {} looked at, of {}",
+            "rules    {} evaluated, of {}",
             (ended + 1).min(self.rules.len()),
             self.rules.len()
         ))?;
@@ -178,7 +178,7 @@ impl Answers<'_> {
                 }
                 Some((_, mismatch)) => format!("no: {mismatch}"),
                 None if Some(position) == decision.ended_by => "matches and decides".to_owned(),
-                None => "matches, and the search goes on".to_owned(),
+                None => "matches; evaluation continues with the next rule".to_owned(),
             };
             self.output.line(&format!("  {:>5}  {}\n         {why}", numbered.index, numbered.rule))?;
         }

@@ -14,7 +14,7 @@ pub enum LiveCommand {
     Run(ConfigArgs),
     /// Check a configuration file without running anything
     Check(CheckArgs),
-    /// Show how the running daemon is doing
+    /// Show the state of the running daemon
     #[command(after_help = "Exit status 1 while nothing is filtered: the data plane failed, filtering is paused, or no
 interface has a configured name.
 
@@ -29,24 +29,24 @@ Examples:
     Peers(LiveArgs),
     /// Show the rules, in enforcement order
     Rules(RulesArgs),
-    /// Show the busiest rules, again and again
+    /// Show the busiest rules, refreshed every second
     Top(TopArgs),
-    /// Show what happens as it happens
+    /// Show events as they happen
     #[command(after_help = "Examples:
   floodgate watch
   floodgate watch --json | jq 'select(.event == \"not-enforced\")'")]
     Watch(LiveArgs),
-    /// Show packets that rules sampled, as they come
+    /// Show packets that rules sampled, as they arrive
     Samples(SamplesArgs),
-    /// Show what happened
+    /// Show the latest events
     History(HistoryArgs),
     /// Announce a rule on this machine
     Announce(AnnounceArgs),
     /// Withdraw a rule that was announced on this machine
     Withdraw(WithdrawArgs),
-    /// Take all filtering out, until `resume` or for a time
+    /// Stop all filtering, until `resume` or for a time
     Pause(PauseArgs),
-    /// Put filtering back
+    /// Resume filtering
     #[command(after_help = "Examples:
   floodgate resume")]
     Resume(LiveArgs),
@@ -57,7 +57,7 @@ Examples:
   floodgate clear")]
     Clear(LiveArgs),
     /// Apply a changed configuration file
-    #[command(after_help = "It names each key that changed. A file with a mistake changes nothing.
+    #[command(after_help = "The answer names each key that changed. A file with a mistake changes nothing.
 
 Examples:
   floodgate check && floodgate reload")]
@@ -75,7 +75,7 @@ pub struct ConfigArgs {
 /// Arguments of `check`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Every mistake is told, with its line and column. Exit status: 0 the file is right, 1 it is not.
+    after_help = "Every mistake is reported with its line and column. Exit status: 0 the file is right, 1 it is not.
 
 Examples:
   floodgate check
@@ -105,7 +105,7 @@ pub struct LiveArgs {
 /// Arguments of `rules`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "FILTER words must all fit: a state (installed, refused, guarded..), a family, a peer or `local`,
+    after_help = "A rule is shown if it fits all FILTER words: a state (installed, refused, guarded..), a family, a peer or `local`,
 an address or prefix (rules whose destination overlaps), the beginning of an id, or part of the text.
 
 Examples:
@@ -163,7 +163,7 @@ pub struct HistoryArgs {
 /// Arguments of `samples`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Rules with the action `sample` give the first 128 octets of each packet. Losses are told on standard error.
+    after_help = "Rules with the action `sample` give the first 128 octets of each packet. Losses are reported on standard error.
 
 Examples:
   floodgate samples --count 10
@@ -187,8 +187,8 @@ pub struct SamplesArgs {
 
 /// Arguments of `announce`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "A rule that takes all packets, the SSH session that it is typed in, or what is sent to this
-machine is asked about on a terminal. In a script the first two need --yes.
+#[command(after_help = "On a terminal, it asks before a rule that matches all packets, the SSH session in which it is
+typed, or what is sent to this machine. In a script the first two need --yes.
 
 Examples:
   floodgate announce 'dst 192.0.2.1/32 proto udp sport 123 then discard' --for 10m
@@ -200,7 +200,7 @@ pub struct AnnounceArgs {
     /// How long it lives, such as 10m; without it until it is withdrawn
     #[arg(long = "for", value_name = "TIME", value_parser = Age::lifetime)]
     pub lifetime: Option<Age>,
-    /// Ask nothing, whatever the rule takes
+    /// Do not ask, whatever the rule matches
     #[arg(long, short)]
     pub yes: bool,
     /// The rule, quoted or as bare words

@@ -149,7 +149,7 @@ fn explanation(answer: &Explanation, packet: &[u8]) -> Vec<String> {
             None => rule(missed, "no"),
         }
     }
-    answer.passed.iter().for_each(|text| rule(text, "matches, and the search goes on"));
+    answer.passed.iter().for_each(|text| rule(text, "matches; evaluation continues with the next rule"));
     answer.text.iter().for_each(|text| rule(text, "matches and decides"));
     lines
 }
@@ -220,10 +220,7 @@ pub(super) fn status_text(status: &StatusView) -> String {
         ("data plane", dataplane),
         ("interfaces", interfaces),
         ("entries", entries),
-        (
-            "changes",
-            format!("{} applied, {} failed, {} times put right", status.applied, status.failures, status.damages),
-        ),
+        ("changes", format!("{} applied, {} failed, {} repaired", status.applied, status.failures, status.damages)),
     ] {
         table.add_row([key.to_owned(), value]);
     }

@@ -230,3 +230,27 @@ pub(super) const fn field_max(kind: ComponentType) -> u64 {
         _ => 0xff,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In the repository; the published crate has no manual.
+    const MANUAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual/rules.md");
+
+    #[test]
+    fn the_manual_has_every_name() {
+        let Ok(manual) = std::fs::read_to_string(MANUAL) else { return };
+        let (_, names) = manual.split_once("\n## Names\n").unwrap();
+        let names = names.split("\n## ").next().unwrap();
+        let known: Vec<&str> =
+            names.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| !word.is_empty()).collect();
+        let ours = COMPONENTS.iter().map(|(name, ..)| *name).chain(LABELS).chain(ACTIONS);
+        let values = PROTOCOLS.iter().map(|(name, _)| *name).chain(TCP_FLAGS.iter().map(|(name, _)| *name));
+        let values =
+            values.chain(FRAGMENTS.iter().map(|(name, _)| *name)).chain(ICMP_TYPES.iter().map(|(name, _)| *name));
+        for name in ours.chain(values) {
+            assert!(known.contains(&name), "`{name}` is missing under Names in docs/manual/rules.md");
+        }
+    }
+}
