@@ -1,4 +1,4 @@
-//! The address families that this crate speaks (RFC 4760), and small sets of them.
+//! The address families that this crate supports (RFC 4760), and sets of them.
 
 use flowspec::{Family, IpVersion};
 use std::fmt;
@@ -42,7 +42,7 @@ impl AfiSafi {
         }
     }
 
-    /// The family of a pair of numbers; `None` if this crate does not speak it.
+    /// The family of a pair of numbers; `None` if this crate does not support it.
     pub const fn from_numbers(afi: u16, safi: u8) -> Option<Self> {
         match (afi, safi) {
             (1, 1) => Some(AfiSafi::Ipv4Unicast),
@@ -54,7 +54,7 @@ impl AfiSafi {
         }
     }
 
-    /// The IP version of what its routes are about.
+    /// The IP version of its routes.
     pub const fn version(self) -> IpVersion {
         match self {
             AfiSafi::Ipv4Unicast => IpVersion::V4,
@@ -119,7 +119,7 @@ pub struct FamilySet(u8);
 impl FamilySet {
     /// No family.
     pub const EMPTY: FamilySet = FamilySet(0);
-    /// All that this crate speaks.
+    /// All that this crate supports.
     pub const ALL: FamilySet = FamilySet(0x3f);
     /// The four FlowSpec families.
     pub const FLOW: FamilySet = FamilySet(0x3c);
@@ -129,7 +129,7 @@ impl FamilySet {
         self.0 & family.bit() != 0
     }
 
-    /// Whether it holds nothing.
+    /// Whether it is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -139,12 +139,12 @@ impl FamilySet {
         self.0 |= family.bit();
     }
 
-    /// Takes a family out.
+    /// Removes a family.
     pub const fn remove(&mut self, family: AfiSafi) {
         self.0 &= !family.bit();
     }
 
-    /// What both hold.
+    /// The families in both.
     pub const fn intersection(self, other: FamilySet) -> FamilySet {
         FamilySet(self.0 & other.0)
     }

@@ -1,4 +1,4 @@
-//! What a route is about: the key under which an announcement and its withdrawal meet.
+//! The key of a route: an announcement and its withdrawal have the same.
 
 use crate::afi_safi::AfiSafi;
 use flowspec::{Nlri, PathId};
@@ -24,10 +24,10 @@ impl Destination {
     }
 }
 
-/// Destination and, where add-path was negotiated, the path (RFC 7911): one peer's routes are told apart by it.
+/// Destination and, where add-path was negotiated, the path (RFC 7911): it identifies a route among those of one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RouteKey {
-    /// Where to, or what to filter.
+    /// The traffic filter or prefix.
     pub destination: Destination,
     /// Path identifier; `None` without add-path.
     pub path_id: Option<PathId>,

@@ -54,6 +54,7 @@ impl SegmentKind {
 
 /// Why an AS_PATH cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum AsPathError {
     /// A segment type that is not assigned.
     #[error("unknown AS_PATH segment type {0}")]
@@ -61,7 +62,7 @@ pub enum AsPathError {
     /// A segment without AS numbers (RFC 7606 §7.2).
     #[error("an empty AS_PATH segment")]
     EmptySegment,
-    /// A segment that goes beyond the attribute.
+    /// A segment longer than the rest of the attribute.
     #[error("an AS_PATH segment is cut off")]
     Truncated,
     /// AS number 0 (RFC 7607).
@@ -270,7 +271,7 @@ mod tests {
         let path = AsPath::sequence([65001, AS_TRANS, AS_TRANS]);
         let merged = path.clone().merge(AsPath::sequence([4_200_000_001, 4_200_000_002]));
         assert_eq!(merged.to_string(), "65001 4200000001 4200000002");
-        // An AS4_PATH longer than the AS_PATH is a lie and is left out.
+        // An AS4_PATH longer than the AS_PATH is ignored.
         assert_eq!(path.clone().merge(AsPath::sequence([1, 2, 3, 4])), path);
     }
 

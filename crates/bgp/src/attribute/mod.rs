@@ -1,4 +1,4 @@
-//! Path attributes: what an UPDATE says about all the routes that it announces (RFC 4271 §5).
+//! Path attributes: they apply to all routes that an UPDATE announces (RFC 4271 §5).
 
 mod as_path;
 mod path_attributes;

@@ -1,10 +1,10 @@
-//! Routes that came back: our AS in the AS_PATH (RFC 4271 §9.1.2), our identifier as originator or cluster (RFC 4456 §8).
+//! Route loops: our AS in the AS_PATH (RFC 4271 §9.1.2), our identifier as originator or cluster (RFC 4456 §8).
 
 use crate::attribute::path_attributes::PathAttributes;
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// Who we are towards a peer, to recognise a route that came back.
+/// This speaker as a peer knows it, for loop detection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalSpeaker {
     /// Our AS number towards the peer.
@@ -39,7 +39,7 @@ impl fmt::Display for RouteLoop {
 }
 
 impl PathAttributes {
-    /// Whether a route with these attributes has been at `speaker` before.
+    /// Whether a route with these attributes has passed through `speaker` before.
     pub fn route_loop(&self, speaker: &LocalSpeaker) -> Option<RouteLoop> {
         let own = [Some(speaker.local_as), speaker.router_as].into_iter().flatten();
         let looped = |asn: &u32| self.as_path.occurrences(*asn) > speaker.allow_own_as;

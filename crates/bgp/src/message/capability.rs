@@ -1,9 +1,10 @@
-//! Capabilities (RFC 5492): what each side of a session can do.
+//! Capabilities (RFC 5492).
 
 use crate::afi_safi::AfiSafi;
 
-/// One capability. Families that this crate does not speak keep their numbers, so that a received OPEN can be shown and encoded again.
+/// One capability. Families that this crate does not support keep their numbers, so that a received OPEN can be displayed and encoded again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Capability {
     /// Code 1, multiprotocol extensions (RFC 4760).
     Multiprotocol(FamilyNumbers),
@@ -42,7 +43,7 @@ pub struct FamilyNumbers {
 }
 
 impl FamilyNumbers {
-    /// The family, if this crate speaks it.
+    /// The family, if this crate supports it.
     pub const fn known(self) -> Option<AfiSafi> {
         AfiSafi::from_numbers(self.afi, self.safi)
     }
@@ -180,7 +181,7 @@ impl Capability {
         }
     }
 
-    /// Reads one capability value. Nothing can be wrong with it: what does not fit is [`Capability::Unknown`].
+    /// Reads one capability value. There is no error: a value of wrong length is [`Capability::Unknown`].
     pub fn decode(code: u8, value: &[u8]) -> Self {
         decode_known(code, value).unwrap_or_else(|| Capability::Unknown { code, value: value.to_vec() })
     }

@@ -79,7 +79,7 @@ macro_rules! subcodes {
                 }
             }
 
-            /// What it means, in lower case, for people.
+            /// The meaning as text, in lower case.
             pub const fn description(self) -> &'static str {
                 match self {
                     $($name::$variant => $text,)*
@@ -225,7 +225,7 @@ impl NotificationCode {
         }
     }
 
-    /// What it means, in lower case, for people; `None` if this crate does not know it.
+    /// The meaning as text, in lower case; `None` if this crate does not know it.
     pub const fn description(self) -> Option<&'static str> {
         Some(match self {
             NotificationCode::MessageHeader(subcode) => subcode.description(),

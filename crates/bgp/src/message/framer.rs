@@ -6,7 +6,7 @@ use crate::message::size::{HEADER_LEN, MAX_MESSAGE};
 
 const MARKER: [u8; 16] = [0xff; 16];
 
-/// Collects what a peer sends until messages are whole. Holds at most one message and what was pushed behind it.
+/// Collects what a peer sends until messages are whole. Holds at most one message and what was pushed after it.
 #[derive(Clone, Debug)]
 pub struct Framer {
     buffer: Vec<u8>,
@@ -24,7 +24,7 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// What stands behind the header.
+    /// The octets after the header.
     pub fn body(&self) -> &'a [u8] {
         &self.octets[HEADER_LEN..]
     }
@@ -59,11 +59,11 @@ impl Framer {
     /// The next whole message, if there is one. Call until `None` before the next [`push`](Self::push).
     ///
     /// # Errors
-    /// The NOTIFICATION to close the session with: marker, length or type are wrong. The stream is of no more use then.
+    /// The NOTIFICATION to close the session with: marker, length or type are wrong. The stream cannot be read any further.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Notification> {
         let pending = &self.buffer[self.start..];
         let Some(&header) = pending.first_chunk::<HEADER_LEN>() else {
-            // A wrong marker is told as soon as it is seen: the rest may never come.
+            // A wrong marker is reported as soon as it arrives: the rest of the header may never come.
             let seen = pending.len().min(MARKER.len());
             return if pending[..seen] == MARKER[..seen] {
                 Ok(None)

@@ -48,7 +48,7 @@ impl Notification {
         self
     }
 
-    /// The peer's shutdown communication (RFC 9003), safe to show: one line, control characters and invalid octets replaced.
+    /// The peer's shutdown communication (RFC 9003), safe to display: one line, control characters and invalid octets replaced.
     pub fn communication(&self) -> Option<String> {
         if !takes_communication(self.code) {
             return None;
@@ -59,7 +59,7 @@ impl Notification {
         Some(clean)
     }
 
-    /// What the data adds for people, where its meaning is known.
+    /// The data as text, where its meaning is known.
     fn detail(&self) -> Option<String> {
         match (self.code, self.data.as_slice()) {
             (NotificationCode::OpenMessage(OpenSubcode::BadPeerAs), &[a, b]) => {
@@ -99,7 +99,7 @@ impl Notification {
         Notification::with_data(CeaseSubcode::HardReset, &[&[code, subcode], &self.data[..]].concat())
     }
 
-    /// Reads the body behind the header.
+    /// Decodes the body, without header.
     pub fn decode(body: &[u8]) -> Option<Self> {
         match body {
             &[code, subcode, ref data @ ..] => {
@@ -123,7 +123,7 @@ const fn takes_communication(code: NotificationCode) -> bool {
     matches!(code, NotificationCode::Cease(CeaseSubcode::AdministrativeShutdown | CeaseSubcode::AdministrativeReset))
 }
 
-/// The capabilities in the data of Unsupported Capability (RFC 5492 §5), for people; `None` if they cannot be read.
+/// The capabilities in the data of Unsupported Capability (RFC 5492 §5) as text; `None` if they are malformed.
 fn needed_capabilities(mut data: &[u8]) -> Option<String> {
     let mut needed = Vec::new();
     while let Some((&[code, len], rest)) = data.split_first_chunk() {
@@ -140,7 +140,7 @@ fn needed_capabilities(mut data: &[u8]) -> Option<String> {
     (!needed.is_empty() && data.is_empty()).then(|| format!("{} needed", needed.join(", ")))
 }
 
-/// Neither control characters nor those that turn the direction of text or hide it.
+/// False for control characters, and for those that change the direction of text or are invisible.
 fn is_shown(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

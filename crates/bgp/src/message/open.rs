@@ -20,14 +20,14 @@ pub struct Open {
 }
 
 const VERSION: u8 = 4;
-/// Octets of the fixed part, behind the header.
+/// Octets of the fixed part, after the header.
 const FIXED: usize = 10;
 const CAPABILITIES: u8 = 2;
 /// Parameter type and length value that announce the extended form.
 const EXTENDED: u8 = 255;
 
 impl Open {
-    /// Reads the body behind the header.
+    /// Decodes the body, without header.
     ///
     /// # Errors
     /// The NOTIFICATION to answer with: version, AS number 0, identifier 0, hold time of 1 or 2 seconds, parameters that do not add up.
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(encoded[9..11], [255, 255]);
         let decoded = Open::decode(&encoded).unwrap();
         assert_eq!(decoded.capabilities, big.capabilities);
-        // Without the 4-octet AS capability only AS_TRANS can be told.
+        // Without the 4-octet AS capability only AS_TRANS can be sent.
         assert_eq!(decoded.asn, AS_TRANS);
     }
 

@@ -16,7 +16,7 @@ pub struct RouteRefresh {
 pub enum RefreshKind {
     /// 0: send your routes again.
     Request,
-    /// 1: the routes follow (BoRR). What is not among them until the end is gone.
+    /// 1: the routes follow (BoRR). Routes that are not announced again before the end are removed.
     Begin,
     /// 2: that was all (EoRR).
     End,
@@ -36,8 +36,8 @@ impl RefreshKind {
 }
 
 impl RouteRefresh {
-    /// Reads the four octets behind the header; `None` if there are more or fewer. Of a subtype that is not assigned nobody knows how
-    /// long it is: there may be more (RFC 7313 §5 ignores it).
+    /// Decodes the four octets after the header; `None` if there are more or fewer. A message of an unassigned
+    /// subtype may be longer (RFC 7313 §5 ignores it).
     pub fn decode(body: &[u8]) -> Option<Self> {
         let &[a, b, subtype, safi, ref rest @ ..] = body else { return None };
         if subtype <= 2 && !rest.is_empty() {

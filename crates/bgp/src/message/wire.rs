@@ -1,4 +1,4 @@
-//! A whole message both ways.
+//! Encodes and decodes a whole message.
 
 use crate::message::code::{HeaderSubcode, MessageType, RouteRefreshSubcode};
 use crate::message::framer::Frame;
@@ -12,7 +12,7 @@ use crate::message::refresh::RouteRefresh;
 pub enum Message<'a> {
     /// OPEN.
     Open(Open),
-    /// UPDATE: what stands behind the header.
+    /// UPDATE: the octets after the header.
     Update(&'a [u8]),
     /// NOTIFICATION.
     Notification(Notification),

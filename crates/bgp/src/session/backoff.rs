@@ -1,7 +1,7 @@
 //! Waiting times that double: ConnectRetryCounter and DampPeerOscillations of RFC 4271 §8.1.1.
 //!
-//! Two counters, because an attempt that fails before it is a session slows down only this side's own connecting (whoever sends garbage
-//! from the peer's address must not keep the peer out), while a session that is lost soon after it was established is the peer's doing.
+//! Two counters, because an attempt that fails before it is a session slows down only this side's own connecting (garbage that another
+//! host sends from the peer's address must not keep the peer out), while a session that is lost soon after it was established is the fault of the peer.
 
 use crate::session::config::PeerConfig;
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl BackOff {
     }
 }
 
-/// `first`, doubled as often as `count` says; counts on.
+/// `first`, doubled `count` times; increments `count`.
 fn doubled(first: Duration, count: &mut u32) -> Duration {
     let time = first.saturating_mul(1 << (*count).min(16));
     *count = count.saturating_add(1);

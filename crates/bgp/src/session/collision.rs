@@ -4,7 +4,7 @@ use crate::session::event::Direction;
 use crate::session::state::State;
 use std::time::Duration;
 
-/// A connection on which no OPEN came for so long does not collide any more: its other end is gone.
+/// A connection on which no OPEN came for so long does not collide any more.
 pub(crate) const OPEN_EXPECTED: Duration = Duration::from_secs(10);
 /// How long a connection that would have to go waits for the OPEN of the other one. Whoever opens connections and sends nothing delays
 /// the session by this time and cannot prevent it.

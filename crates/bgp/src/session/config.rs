@@ -1,4 +1,4 @@
-//! What one peer is configured to be.
+//! The configuration of one peer.
 
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::message::{GracefulRestart, Role};
@@ -18,7 +18,7 @@ pub enum PeerAs {
 }
 
 impl PeerAs {
-    /// Whether a peer with this AS number is welcome.
+    /// Whether a peer with this AS number is accepted.
     pub const fn accepts(self, peer: u32, local: u32) -> bool {
         match self {
             PeerAs::Exactly(asn) => asn == peer,
@@ -56,7 +56,7 @@ pub struct PeerConfig {
     pub add_path_receive: FamilySet,
     /// Families for which we offer to send several paths (RFC 7911).
     pub add_path_send: FamilySet,
-    /// Never ask for an outgoing connection.
+    /// Never open a connection (PassiveTcpEstablishment).
     pub passive: bool,
     /// Time between two tries to connect; a quarter of it at random is taken away.
     pub connect_retry: Duration,
@@ -81,14 +81,14 @@ pub struct PeerConfig {
     pub enhanced_route_refresh: bool,
     /// Offer messages up to 65535 octets (RFC 8654).
     pub extended_message: bool,
-    /// Offer graceful restart (RFC 4724). Its `families` are what is sent, with their F bits. An R bit speaks of a restart that is over with
-    /// the first session, or with the restart time, and so are the F bits that stand beside it.
+    /// Offer graceful restart (RFC 4724). Its `families` are what is sent, with their F bits. An R bit announces a restart that ends with
+    /// the first session or with the restart time; its F bits end with it.
     pub graceful_restart: Option<GracefulRestart>,
-    /// Offer long-lived graceful restart (RFC 9494) for `families`; goes only with `graceful_restart`.
+    /// Offer long-lived graceful restart (RFC 9494) for `families`; needs `graceful_restart`.
     pub long_lived: Option<LongLived>,
     /// Our role (RFC 9234).
     pub role: Option<Role>,
-    /// Refuse a peer that does not tell its role (RFC 9234 §4.2).
+    /// Refuse a peer that does not announce its role (RFC 9234 §4.2).
     pub role_strict: bool,
     /// The peer is in another AS of our confederation: confederation segments in its AS_PATH are right (RFC 5065).
     pub confederation_peer: bool,

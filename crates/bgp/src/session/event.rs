@@ -1,8 +1,8 @@
-//! What goes into a session: what the operator wants, and what happened to its TCP connections.
+//! Inputs of a session: orders of the operator, and events of its TCP connections.
 
 use crate::message::CeaseSubcode;
 
-/// Name of a TCP connection, chosen by whoever owns the socket; unique within a session.
+/// Identifies a TCP connection; chosen by the owner of the socket, unique within a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
 
@@ -47,6 +47,7 @@ pub enum Event<'a> {
 
 /// Octets to write to a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct Transmit {
     /// Which one.
     pub conn: ConnId,

@@ -58,7 +58,7 @@ pub(crate) enum Effect {
     OpenAcceptable(Box<Negotiated>),
     /// It is in Established.
     Established,
-    /// Its connection is gone. The FSM is in Active, with no timer running.
+    /// Its connection is closed. The FSM is in Active, with no timer running.
     Closed(Closed),
 }
 
@@ -217,7 +217,7 @@ impl Fsm {
                     self.connect(shared, now);
                 }
             }
-            // Nobody asked for it any more.
+            // It was not asked for, or no longer.
             FsmEvent::TcpCrAcked(conn) => shared.refuse(conn, false),
             FsmEvent::TcpConnectionConfirmed(conn) => self.send_open(conn, Direction::Incoming, shared, now),
             // A start is ignored; anything else needs a connection.
@@ -544,17 +544,17 @@ impl Fsm {
         self.close(DownReason::Sent(notification.clone()), Some(notification), shared)
     }
 
-    /// The connection ends; if it is lost, its owner knows and need not close it.
+    /// The connection ends. A lost one is closed already.
     fn close(&mut self, reason: DownReason, last: Option<Notification>, shared: &mut Shared) -> Option<Effect> {
         let from = self.state();
-        let notify = if reason == DownReason::ConnectionLost { Farewell::Lost } else { Farewell::Close(last) };
+        let notify = if reason == DownReason::ConnectionLost { Ending::Lost } else { Ending::Close(last) };
         let (connection, established) = self.release(notify, shared)?;
         Some(Effect::Closed(Closed { direction: connection.direction(), from, reason, established }))
     }
 
     /// Closes the connection without any consequence: it collides with another, or takes its place. Returns the session that it was.
     pub(crate) fn dump(&mut self, last: Option<Notification>, shared: &mut Shared) -> Option<Box<Established>> {
-        self.release(Farewell::Close(last), shared)?.1
+        self.release(Ending::Close(last), shared)?.1
     }
 
     /// Closes the connection because the session is stopped: with a Hard Reset where the peer would retain routes over a plain Cease.
@@ -572,7 +572,7 @@ impl Fsm {
     }
 
     /// To Active, without the connection and without timers.
-    fn release(&mut self, farewell: Farewell, shared: &mut Shared) -> Option<(Connection, Option<Box<Established>>)> {
+    fn release(&mut self, ending: Ending, shared: &mut Shared) -> Option<(Connection, Option<Box<Established>>)> {
         let max_message = self.negotiated().map_or(MAX_MESSAGE, |negotiated| negotiated.max_message);
         let (mut connection, established) = match std::mem::replace(&mut self.state, FsmState::Active) {
             FsmState::OpenSent(connection) | FsmState::OpenConfirm(connection, _) => (connection, None),
@@ -583,7 +583,7 @@ impl Fsm {
             }
         };
         self.timers.stop_all();
-        if let Farewell::Close(last) = farewell {
+        if let Ending::Close(last) = ending {
             let mut final_octets = connection.take_queued();
             if let Some(notification) = last {
                 Message::Notification(notification.fit(max_message)).encode_to(&mut final_octets);
@@ -596,8 +596,8 @@ impl Fsm {
 }
 
 /// How a connection ends.
-enum Farewell {
-    /// It is gone.
+enum Ending {
+    /// It is closed already.
     Lost,
     /// It is to be closed, with this NOTIFICATION.
     Close(Option<Notification>),

@@ -1,4 +1,4 @@
-//! What the two OPENs of a session come to.
+//! Capability negotiation: the result of the two OPENs of a session.
 
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::message::{
@@ -61,7 +61,7 @@ impl Negotiated {
         families.unwrap_or_default()
     }
 
-    /// Whether the peer says that it kept the routes of this family in its forwarding plane over its restart: the F bit of RFC 4724 §3, or
+    /// Whether the peer announced that it kept the routes of this family in its forwarding plane over its restart: the F bit of RFC 4724 §3, or
     /// where it was negotiated that of RFC 9494 §3.1.
     pub fn preserved(&self, family: AfiSafi) -> bool {
         let numbers = FamilyNumbers::from(family);
@@ -78,7 +78,7 @@ impl Negotiated {
     }
 }
 
-/// Our OPEN. `restarting`: the restart that an R bit in `config` speaks of is not over; afterwards neither that nor its F bits are sent.
+/// Our OPEN. `restarting`: the restart that an R bit in `config` announces is not over; afterwards neither that nor its F bits are sent.
 pub(crate) fn local_open(config: &PeerConfig, restarting: bool) -> Open {
     let mut capabilities: Vec<_> =
         config.families.iter().map(|family| Capability::Multiprotocol(family.into())).collect();
@@ -87,7 +87,7 @@ pub(crate) fn local_open(config: &PeerConfig, restarting: bool) -> Open {
     offer(config.enhanced_route_refresh, Capability::EnhancedRouteRefresh);
     offer(config.extended_message, Capability::ExtendedMessage);
     offer(config.four_octet_as, Capability::FourOctetAs(config.local_as));
-    // A role is told to eBGP peers only (RFC 9234 §4.1).
+    // A role is announced to eBGP peers only (RFC 9234 §4.1).
     if let Some(role) = config.role.filter(|_| config.peer_as != PeerAs::Exactly(config.local_as)) {
         offer(true, Capability::Role(role));
     }
@@ -120,10 +120,10 @@ pub(crate) fn local_open(config: &PeerConfig, restarting: bool) -> Open {
     Open { asn: config.local_as, hold_time: config.hold_time, router_id: config.router_id, capabilities }
 }
 
-/// Puts both OPENs together.
+/// Negotiates: our configuration with the OPEN of the peer.
 ///
 /// # Errors
-/// The NOTIFICATION to answer with: the peer is not who it should be, or there is nothing in common.
+/// The NOTIFICATION to answer with: the peer is not the configured one, or no family is common.
 pub(crate) fn negotiate(config: &PeerConfig, open: Open) -> Result<Negotiated, Notification> {
     if !config.peer_as.accepts(open.asn, config.local_as) {
         // The data is ours to choose: with the number, both operators see what is wrong.
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_come_to_matching_ends() {
+    fn both_sides_negotiate_matching_results() {
         let v4 = AfiSafi::Flow(Family::Ipv4);
         let set: FamilySet = [v4].into_iter().collect();
         let a = PeerConfig { add_path_receive: set, hold_time: 30, ..config(65001, 1) };
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_and_why() {
+    fn refused_opens_have_their_notification() {
         let open = |config: &PeerConfig| local_open(config, true);
         let refused = |config: &PeerConfig, open: Open| negotiate(config, open).unwrap_err().code;
         let ours = PeerConfig { peer_as: PeerAs::Exactly(65002), ..config(65001, 1) };

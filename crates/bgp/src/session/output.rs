@@ -1,4 +1,4 @@
-//! What comes out of a session: what to do with sockets, and what the program should know.
+//! Outputs of a session: what to do with sockets, and what happened.
 
 use crate::afi_safi::AfiSafi;
 use crate::message::{Notification, RefreshKind, RouteRefresh};
@@ -10,7 +10,7 @@ use crate::update::Update;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-/// What a session wants done, or tells.
+/// A request to the owner of the sockets, or a report. A program has to handle each of them, so the enum is exhaustive.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// Open a TCP connection to the peer; answer with [`Event::Connected`](crate::Event::Connected) or
@@ -18,7 +18,7 @@ pub enum Output {
     Connect,
     /// Give up a [`Output::Connect`] that has not been answered. An answer that was under way is dealt with.
     AbortConnect,
-    /// Write `final_octets` behind what [`Session::poll_transmit`](crate::Session::poll_transmit) gave before, as far as the socket
+    /// Write `final_octets` after what [`Session::poll_transmit`](crate::Session::poll_transmit) gave before, as far as the socket
     /// takes it without waiting, and close the connection.
     Close {
         /// Which one.
@@ -28,7 +28,7 @@ pub enum Output {
     },
     /// The session is up.
     Established(Box<Negotiated>),
-    /// The session is down; its routes are to be dropped, or kept as stale as `graceful` and the policy say. Comes once for each
+    /// The session is down; its routes are to be removed, or retained as stale paths according to `graceful` and the policy. Once for each
     /// [`Output::Established`].
     Down(Box<Down>),
     /// An attempt at a session failed before it was up.
@@ -72,7 +72,7 @@ pub enum DownReason {
     /// The peer sent this NOTIFICATION.
     #[error("the peer sent NOTIFICATION: {0}")]
     Received(Notification),
-    /// No connection came about, in the words of whoever opens them; the session itself never says this.
+    /// No connection could be opened, with the error of the owner of the sockets; the session itself never reports this.
     #[error("{0}")]
     NoConnection(String),
     /// The TCP connection closed or broke.
@@ -96,7 +96,7 @@ impl DownReason {
     }
 
     /// Whether it is about what the two sides are configured to be: it will happen again until somebody changes that. What merely ends a
-    /// connection says less.
+    /// connection is not counted.
     pub fn is_configuration(&self) -> bool {
         match self {
             DownReason::SameIdentifier(_) => true,

@@ -1,4 +1,4 @@
-//! Routes waiting to be sent. A route stands in it once, so that however slow the peer is the queue is no longer than the routes are many.
+//! Routes waiting to be sent. A route is queued once, so the queue is never longer than the number of routes.
 
 use crate::afi_safi::AfiSafi;
 use crate::attribute::PathAttributes;
@@ -72,7 +72,7 @@ impl RouteQueue {
         }
     }
 
-    /// Queues a marker behind everything, unless it says nothing new. A peer may ask for its routes as often as it likes: what waits for
+    /// Queues a marker after everything else, unless it is redundant. A peer may ask for its routes as often as it likes: what waits for
     /// it is one answer, whose routes are as they are when they are sent, and at most the end of another that has begun.
     pub(crate) fn push_marker(&mut self, marker: Marker) {
         let waits = match marker {

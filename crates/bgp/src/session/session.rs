@@ -105,6 +105,7 @@ impl Session {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, if nothing else happens before. Only calls that take `&mut self`
     /// change it.
+    #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.fsms().map(Fsm::timers).chain([self.shared.timers()]).filter_map(|table| table.next()).min()
     }
@@ -138,12 +139,14 @@ impl Session {
     }
 
     /// The next thing to do or to know.
+    #[must_use]
     pub fn poll(&mut self) -> Option<Output> {
         self.shared.next_output()
     }
 
     /// The next octets to write: one or more whole messages, 64 KiB or a little more. Ask only while the socket can take something:
     /// what is not asked for stays queued as routes, and the SendHoldTimer (RFC 9687) watches how long.
+    #[must_use]
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         let shared = &mut self.shared;
         std::iter::once(&mut self.initiating).chain(&mut self.accepting).find_map(|fsm| fsm.transmit(shared, now))
@@ -227,7 +230,7 @@ impl Session {
         self.follow(effect, Some(conn), now);
     }
 
-    /// Draws the consequences of an event of the FSM on `conn`.
+    /// Applies what an event of the FSM on `conn` means for the others.
     fn follow(&mut self, effect: Option<Effect>, conn: Option<ConnId>, now: Instant) {
         match (effect, conn) {
             (Some(Effect::OpenAcceptable(negotiated)), Some(conn)) => self.on_open_acceptable(conn, negotiated, now),
@@ -263,8 +266,8 @@ impl Session {
         self.accepting.push(fsm);
     }
 
-    /// Of many connections without an OPEN one goes, by chance: which of them is the peer's is not known, and the peer's sends its OPEN
-    /// before long, after which it is safe.
+    /// Closes a random one of too many connections without an OPEN: which of them is the peer's is not known. The peer sends its OPEN soon,
+    /// after which its connection is not among them.
     fn make_room(&mut self) {
         let pending = self.accepting.iter().filter(|fsm| fsm.state() == State::OpenSent);
         let pending: Vec<ConnId> = pending.filter_map(Fsm::conn_id).collect();
@@ -371,7 +374,7 @@ impl Session {
         self.follow(effect, Some(conn), now);
     }
 
-    /// Confirms connections whose collision has ended: the other one is gone, or has had its time.
+    /// Confirms connections whose collision has ended: the other one is closed, or its time to send an OPEN is over.
     fn confirm_undisputed(&mut self, now: Instant) {
         let waits = |fsm: &&Fsm| fsm.timers().is_running(Timer::CollisionWait);
         let waiting: Vec<ConnId> = self.fsms().filter(waits).filter_map(Fsm::conn_id).collect();
@@ -408,7 +411,7 @@ impl Session {
         self.shared.emit(Output::Failed(reason));
         let served = self.is_served();
         match direction {
-            // Nobody knows who that was: our own connecting goes on as if nothing had been.
+            // It may have been anybody's: this side's own connecting goes on.
             Direction::Incoming => self.initiating.connect_later(served, &mut self.shared, now),
             Direction::Outgoing if lost && from == State::OpenSent => {
                 self.initiating.connect_later(served, &mut self.shared, now);
@@ -424,7 +427,7 @@ impl Session {
             self.shared.forgive();
         }
         let retained = self.report_down(established, reason) || self.config().retained_on_loss;
-        // A peer that is there again already is not refused.
+        // A peer that has connected again already is not refused.
         let back = self.fsms().any(|fsm| fsm.conn_id().is_some());
         if retained || back || lasted || self.config().idle_hold_max.is_zero() {
             let served = self.is_served();

@@ -66,7 +66,7 @@ impl Shared {
         &mut self.cache
     }
 
-    /// The operator starts the session: failures before are forgotten, and a restart that the configuration tells of begins.
+    /// The operator starts the session: counters of failures are reset, and the RestartTimer starts.
     pub(crate) fn start(&mut self, now: Instant) {
         self.back_off.reset();
         if let Some(restart) = &self.config.graceful_restart {
@@ -102,7 +102,7 @@ impl Shared {
         now + self.jitter.shorten(self.back_off.next_idle_hold(&self.config))
     }
 
-    /// Closes a connection that there is no FSM for, in Idle: with the reason for the peer (RFC 4486 §4), or without a word.
+    /// Closes a connection that there is no FSM for, in Idle: with a NOTIFICATION (RFC 4486 §4), or without.
     pub(crate) fn refuse(&mut self, conn: ConnId, notify: bool) {
         let mut final_octets = Vec::new();
         if notify {

@@ -2,6 +2,7 @@
 
 /// Messages of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MessageCounts {
     /// OPEN.
     pub opens: u64,
@@ -19,6 +20,7 @@ pub struct MessageCounts {
 
 /// What went over a session's connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Statistics {
     /// From the peer.
     pub received: MessageCounts,

@@ -1,4 +1,4 @@
-//! What an UPDATE comes to.
+//! The routes that an UPDATE announces and withdraws.
 
 use crate::afi_safi::AfiSafi;
 use crate::attribute::{PathAttributes, RouteLoop};
@@ -7,16 +7,16 @@ use crate::update::error::UpdateError;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What an UPDATE comes to, after error handling. First the withdrawals count, then the announcements.
+/// The result of an UPDATE after error handling. Withdrawals apply before announcements.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Update {
-    /// Routes that are gone; also those that had to be treated as withdrawn.
+    /// Withdrawn routes, and those that error handling treats as withdrawn.
     pub withdrawn: Vec<RouteKey>,
     /// Routes announced: at most two groups, one of MP_REACH_NLRI and one of the IPv4 unicast field.
     pub announced: Vec<Announced>,
-    /// What was wrong, with what was done about it. One for each malformed NLRI that was left out.
+    /// The errors found; each has a disposition. One for each malformed NLRI that was discarded.
     pub errors: Vec<UpdateError>,
-    /// The whole message, header included, where `errors` is not empty: RFC 7606 §8 wants it logged. Otherwise empty.
+    /// The whole message, header included, where `errors` is not empty: RFC 7606 §8 asks for it to be logged. Otherwise empty.
     pub octets: Vec<u8>,
 }
 
@@ -29,7 +29,7 @@ pub struct Announced {
     pub next_hop: Option<IpAddr>,
     /// Path attributes, shared.
     pub attributes: Arc<PathAttributes>,
-    /// They came back to us: to be kept, and never to be selected.
+    /// Set if this speaker is in their path: they are kept in the Adj-RIB-In and never selected.
     pub route_loop: Option<RouteLoop>,
     /// The routes.
     pub routes: Vec<RouteKey>,

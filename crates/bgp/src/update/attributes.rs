@@ -1,4 +1,4 @@
-//! Takes an UPDATE apart: its three fields, and each path attribute with the checks of RFC 7606 §7.
+//! Splits an UPDATE into its fields and decodes each path attribute with the checks of RFC 7606 §7.
 
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::attribute::{AsPath, AsPathError, Origin, PathAttributes, RawAttribute, StandardCommunity};
@@ -9,7 +9,7 @@ use crate::update::field::NlriField;
 use flowspec::{Action, Community, CommunityError};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What the meaning of an UPDATE depends on.
+/// What was negotiated and decides how an UPDATE is decoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context {
     pub(crate) four_octet_as: bool,
@@ -23,7 +23,7 @@ pub(crate) struct Context {
     pub(crate) refuse_confed: bool,
 }
 
-/// An UPDATE taken apart; NLRIs are not looked at yet.
+/// The fields of an UPDATE; NLRIs are not decoded yet.
 #[derive(Debug)]
 pub(crate) struct Parts<'a> {
     pub(crate) attributes: PathAttributes,
@@ -37,7 +37,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) reachable: bool,
 }
 
-/// Takes the body of an UPDATE apart. Offsets in errors count from the start of the message.
+/// Splits the body of an UPDATE. Offsets in errors count from the start of the message.
 pub(crate) fn split_update<'a>(body: &'a [u8], context: &Context) -> Parts<'a> {
     let ipv4 = |octets, offset| NlriField { family: AfiSafi::Ipv4Unicast, next_hop: None, octets, offset };
     let Some((withdrawn, attributes, announced)) = fields(body) else {
@@ -122,7 +122,7 @@ impl<'a> Reader<'a, '_> {
                 continue;
             }
             self.seen[usize::from(kind >> 6)] |= 1 << (kind & 63);
-            // Between speakers that both have 4-octet AS numbers these two are discarded, whatever they look like (RFC 6793 §6).
+            // Between speakers that both have 4-octet AS numbers these two are discarded, valid or not (RFC 6793 §6).
             if self.context.four_octet_as && matches!(kind, code::AS4_PATH | code::AS4_AGGREGATOR) {
                 continue;
             }
@@ -193,7 +193,7 @@ impl<'a> Reader<'a, '_> {
                 let wrong = CommunityError::Length { found: value.len(), unit: 8 };
                 let all = multiples::<8>(value).ok_or(UpdateErrorKind::Community(wrong))?;
                 for octets in all {
-                    // A rate that is no number makes the action untellable; everything else can be told.
+                    // A rate that is NaN is the only error; any other value decodes to an action.
                     Action::decode(Community::Extended(*octets)).map_err(UpdateErrorKind::Community)?;
                 }
                 attributes.extended_communities = all.to_vec();
@@ -288,7 +288,7 @@ impl<'a> Reader<'a, '_> {
         self.parts
     }
 
-    /// RFC 6793 §4.2.3: an AGGREGATOR that is not AS_TRANS says that the 4-octet attributes are out of date.
+    /// RFC 6793 §4.2.3: an AGGREGATOR that is not AS_TRANS means that the 4-octet attributes are out of date.
     fn merge_four_octet(&mut self) {
         let attributes = &mut self.parts.attributes;
         let stale = matches!((attributes.aggregator, self.as4_aggregator),
@@ -305,7 +305,7 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
-/// The attribute that an error is about, whole: flags, type, length and value. `body` is the UPDATE behind its header.
+/// The octets of the attribute that an error refers to: flags, type, length and value. `body` is the UPDATE without header.
 pub(crate) fn attribute_at<'a>(body: &'a [u8], error: &UpdateError) -> Option<&'a [u8]> {
     let octets = body.get(error.offset.checked_sub(HEADER_LEN)?..)?;
     let (.., after) = split_attribute(octets)?;
@@ -347,7 +347,7 @@ fn aggregator(value: &[u8], four: bool, wrong: UpdateErrorKind) -> Result<(u32, 
 
 /// The next hop of an MP_REACH_NLRI, the global one of two; the outer `None`: a length that the family does not have. FlowSpec ignores
 /// the next hop (RFC 8955 §4), so there every length is right; it is an address only in the forms that redirect to next hop can use: an
-/// address, two IPv6 addresses, or (VPN) these behind route distinguishers.
+/// address, two IPv6 addresses, or (VPN) these after route distinguishers.
 fn next_hop(family: AfiSafi, octets: &[u8]) -> Option<Option<IpAddr>> {
     let v4 = |at: usize| octets.get(at..at + 4)?.try_into().ok().map(|o: [u8; 4]| IpAddr::V4(Ipv4Addr::from(o)));
     let v6 = |at: usize| octets.get(at..at + 16)?.try_into().ok().map(|o: [u8; 16]| IpAddr::V6(Ipv6Addr::from(o)));

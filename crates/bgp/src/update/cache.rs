@@ -1,10 +1,10 @@
-//! Lets UPDATEs with equal attributes share them: a hundred thousand rules usually have a handful of sets.
+//! Shares equal path attributes between UPDATEs: a hundred thousand rules usually have few distinct sets.
 
 use crate::attribute::PathAttributes;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// The sets seen lately, each at the place that its hash says. What is pushed out is only not shared further.
+/// The attribute sets received last, each in the slot of its hash. A set that is replaced is not shared with later UPDATEs.
 #[derive(Debug, Default)]
 pub(crate) struct AttributeCache {
     slots: Vec<Option<Arc<PathAttributes>>>,

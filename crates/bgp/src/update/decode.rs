@@ -1,4 +1,4 @@
-//! From the parts of an UPDATE to what it comes to: the hardest reaction that any error asks for wins (RFC 7606 §3 h, §5.2).
+//! Decodes an UPDATE: its routes, or the reaction to its errors. The most severe disposition applies (RFC 7606 §3 h, §5.2).
 
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::attribute::LocalSpeaker;
@@ -81,22 +81,22 @@ pub(crate) fn decode(
     Ok(decoded)
 }
 
-/// The NOTIFICATION that the errors come to, if any.
+/// The NOTIFICATION that the errors ask for, if any.
 fn notification(errors: &[UpdateError], reachable: bool, body: &[u8]) -> Option<Notification> {
-    let hardest = errors.iter().max_by_key(|error| error.disposition())?;
-    match hardest.disposition() {
+    let worst = errors.iter().max_by_key(|error| error.disposition())?;
+    match worst.disposition() {
         Disposition::Notification { .. } => {}
-        // With no announced route in sight, the one to withdraw may be what was garbled (RFC 7606 §5.2).
+        // Without an announced route, the field that was damaged may have held it (RFC 7606 §5.2).
         Disposition::TreatAsWithdraw if !reachable => {}
         Disposition::TreatAsWithdraw
         | Disposition::DisableFamily
         | Disposition::DropNlri
         | Disposition::DiscardAttribute => return None,
     }
-    let subcode = hardest.kind.subcode();
+    let subcode = worst.kind.subcode();
     // The data that RFC 4271 §6.3 asks for: the attribute, or the type of one that is missing.
     let missing;
-    let data = match (subcode, &hardest.kind) {
+    let data = match (subcode, &worst.kind) {
         (UpdateSubcode::MissingAttribute, UpdateErrorKind::Missing(attribute)) => {
             missing = [*attribute];
             &missing
@@ -109,7 +109,7 @@ fn notification(errors: &[UpdateError], reachable: bool, body: &[u8]) -> Option<
             | UpdateSubcode::InvalidNextHop
             | UpdateSubcode::OptionalAttribute,
             _,
-        ) => attribute_at(body, hardest).unwrap_or_default(),
+        ) => attribute_at(body, worst).unwrap_or_default(),
         _ => &[],
     };
     Some(Notification::with_data(subcode, data))

@@ -1,4 +1,4 @@
-//! What can be wrong with an UPDATE, where, and what to do about it (RFC 7606).
+//! Errors in an UPDATE: kind, offset and disposition (RFC 7606).
 
 use crate::afi_safi::AfiSafi;
 use crate::attribute::AsPathError;
@@ -18,11 +18,12 @@ pub struct UpdateError {
 
 /// What is wrong with an UPDATE.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum UpdateErrorKind {
     /// Withdrawn routes length or total attribute length go beyond the message.
     #[error("the lengths of the UPDATE's fields do not add up")]
     FieldLengths,
-    /// An attribute goes beyond the attributes' end, or its header is cut off (RFC 7606 §4).
+    /// An attribute is longer than the rest of the attributes, or its header is truncated (RFC 7606 §4).
     #[error("the attributes are cut off at their end")]
     AttributesOverrun,
     /// Optional or transitive bit contradict the attribute's definition (RFC 7606 §3 c).
@@ -65,7 +66,7 @@ pub enum UpdateErrorKind {
     /// MP_REACH_NLRI or MP_UNREACH_NLRI came again (RFC 7606 §3 g).
     #[error("attribute {0} came again")]
     RepeatedMultiprotocol(u8),
-    /// A well-known attribute that nobody knows (RFC 4271 §6.3).
+    /// A well-known attribute of unknown type (RFC 4271 §6.3).
     #[error("unrecognized well-known attribute {0}")]
     Unrecognized(u8),
     /// MP_REACH_NLRI or MP_UNREACH_NLRI too short for its fixed part.
@@ -76,7 +77,7 @@ pub enum UpdateErrorKind {
         /// Octets of its value.
         length: usize,
     },
-    /// A next hop whose length the family does not have, or that goes beyond the attribute.
+    /// A next hop whose length the family does not have, or that is longer than the attribute.
     #[error("a next hop of {length} octets for {family}")]
     NextHop {
         /// The family.
@@ -171,7 +172,7 @@ impl UpdateErrorKind {
             }
             UpdateErrorKind::Nlri { error, .. } => error.kind.disposition(),
             UpdateErrorKind::Community(error) => error.disposition(),
-            // RFC 7606 §7.6 and §7.7, RFC 6793 §6: these never change where traffic goes.
+            // RFC 7606 §7.6 and §7.7, RFC 6793 §6: these do not affect route selection.
             UpdateErrorKind::Length { attribute: 6 | 7 | 17 | 18, .. }
             | UpdateErrorKind::Flags { attribute: 17 | 18, .. }
             | UpdateErrorKind::As4Path(_)

@@ -229,7 +229,7 @@ fn errors_without_consequence_leave_the_attribute_out() {
         assert_eq!(update.errors[0].kind.name(), name);
         assert_eq!((update.announced[0].attributes.aggregator, update.announced[0].attributes.origin as u8), (None, 0));
     }
-    // LOCAL_PREF from an eBGP peer is left out without a word, however long.
+    // LOCAL_PREF from an eBGP peer is discarded and is no error, however long.
     let update = decoded(&body(&[], &[&reach(RULE), ORIGIN, AS_PATH, &[0x40, 5, 1, 9]], &[])).unwrap().update;
     assert_eq!((update.announced[0].attributes.local_pref, update.errors.len()), (None, 0));
 }
@@ -246,7 +246,7 @@ fn lost_framing_disables_the_family_and_no_other() {
         let UpdateErrorKind::Nlri { error, .. } = &decoded.update.errors[0].kind else { panic!() };
         assert!(matches!(error.kind, NlriErrorKind::Truncated { .. }));
     }
-    // A next hop that goes beyond its attribute takes the rules' boundaries with it.
+    // With a next hop longer than its attribute the boundaries of the NLRIs are lost.
     let hop = [0x80, 14, 9, 0, 1, 133, 200, 0, 3, 1, 8, 10];
     let decoded = decoded(&body(&[], &[ORIGIN, AS_PATH, &hop], &[])).unwrap();
     assert!(decoded.disabled.contains(V4) && decoded.update.announced.is_empty());

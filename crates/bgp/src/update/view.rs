@@ -1,4 +1,4 @@
-//! An UPDATE for people to look at: every NLRI, good or bad, every attribute, every error with its place. Independent of any session.
+//! An UPDATE decoded for display: every NLRI, valid or not, every attribute, every error with its offset. Independent of any session.
 
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::attribute::PathAttributes;
@@ -10,16 +10,16 @@ use crate::update::field::NlriField;
 use flowspec::{Disposition, PathId};
 use std::net::IpAddr;
 
-/// What a session would know and the octets do not tell.
+/// What an UPDATE does not contain and a session has negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DecodeOptions {
-    /// Width of AS numbers; `None`: four octets, or two where four make no sense of the AS_PATH.
+    /// Whether AS numbers have four octets; `None`: four, or two where the AS_PATH is malformed with four.
     pub four_octet_as: Option<bool>,
     /// Families whose NLRIs have path identifiers (RFC 7911).
     pub add_path: FamilySet,
 }
 
-/// All that an UPDATE says.
+/// The whole content of an UPDATE.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodedUpdate {
     /// Every NLRI in the order of the message: IPv4 withdrawals, MP_UNREACH_NLRI, MP_REACH_NLRI, IPv4 announcements.
@@ -35,7 +35,7 @@ pub struct DecodedUpdate {
 }
 
 impl DecodedUpdate {
-    /// The hardest reaction that a receiver owes to the errors; `None` if nothing is wrong.
+    /// The most severe disposition of the errors; `None` if there is none.
     pub fn disposition(&self) -> Option<Disposition> {
         self.errors.iter().map(UpdateError::disposition).max()
     }
@@ -69,10 +69,10 @@ pub enum NotAnUpdate {
     /// Another message.
     #[error("a message of type {}, not an UPDATE", .0.number())]
     Type(MessageType),
-    /// The message goes on behind the octets given.
+    /// The message is longer than the octets given.
     #[error("the message is cut off after {0} octets")]
     Truncated(usize),
-    /// There is more behind the message.
+    /// There are octets after the message.
     #[error("{0} octets behind the message")]
     Trailing(usize),
 }
@@ -93,20 +93,20 @@ pub fn decode_update(message: &[u8], options: &DecodeOptions) -> Result<DecodedU
         return Err(NotAnUpdate::Trailing(message.len() - frame.octets.len()));
     }
     Ok(match options.four_octet_as {
-        Some(four) => look(frame.body(), four, options.add_path),
+        Some(four) => decode_body(frame.body(), four, options.add_path),
         None => {
-            let four = look(frame.body(), true, options.add_path);
-            let two = look(frame.body(), false, options.add_path);
-            if bad_path(&four) && !bad_path(&two) { two } else { four }
+            let four = decode_body(frame.body(), true, options.add_path);
+            let two = decode_body(frame.body(), false, options.add_path);
+            if has_as_path_error(&four) && !has_as_path_error(&two) { two } else { four }
         }
     })
 }
 
-fn bad_path(update: &DecodedUpdate) -> bool {
+fn has_as_path_error(update: &DecodedUpdate) -> bool {
     update.errors.iter().any(|error| matches!(error.kind, UpdateErrorKind::AsPath(_)))
 }
 
-fn look(body: &[u8], four_octet_as: bool, add_path: FamilySet) -> DecodedUpdate {
+fn decode_body(body: &[u8], four_octet_as: bool, add_path: FamilySet) -> DecodedUpdate {
     let context = Context {
         four_octet_as,
         families: FamilySet::ALL,
