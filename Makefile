@@ -15,7 +15,7 @@ K ?=
 # `make test T=word` runs only the tests whose names contain the word.
 T ?=
 
-.PHONY: help setup build install demo test kernels kernels-short fresh soak bench fuzz lint fmt fuzz-night torture manual reference
+.PHONY: package help setup build install demo test kernels kernels-short fresh soak bench fuzz lint fmt fuzz-night torture manual reference
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ torture: ## Campaigns against the live daemon, long (root, hours): kills, mutati
 lint: ## Formatting, clippy, documentation, purity of the core, file sizes: what CI refuses; installs nothing
 	@scripts/setup.sh missing build
 	@scripts/lint.sh
+
+package: ## Package the crates for the registry from a clean clone (what is committed); publishes nothing
+	@scripts/package.sh
 
 fmt: ## Format all Rust code
 	cargo fmt --all

@@ -3,10 +3,13 @@
 //! # Tour
 //! - [`Session`] is one peer: feed it [`Event`]s, then take [`Output`]s and octets to send, and wake it at [`Session::poll_timeout`].
 //!   It also sends: [`Session::announce`], [`Session::withdraw`], [`Session::end_of_rib`]. [`transitions`] has its states and events.
-//! - [`Message`] and [`Framer`] are the wire; [`Capability`] and [`Open`] what two sides can do; [`Notification`] why a session ends.
-//! - [`Update`] is what an UPDATE comes to under RFC 7606; [`PathAttributes`] what it says about its routes; [`RouteKey`] names a route.
+//! - [`Message`] and [`Framer`] are the wire; [`Capability`] and [`Open`] are for negotiation; [`Notification`] says why a session ends.
+//! - [`Update`] is the result of an UPDATE under RFC 7606; [`PathAttributes`] apply to its routes; [`RouteKey`] identifies a route.
 
+#![doc = ""]
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod afi_safi;
 mod attribute;

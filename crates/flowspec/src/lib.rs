@@ -55,6 +55,7 @@
 //! No sessions and no UPDATE parsing, no validation against unicast routes, no policy, nothing installed: other crates do.
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod action;
 mod builder;
