@@ -70,7 +70,7 @@ torture: ## Campaigns against the live daemon, long (root, hours): kills, mutati
 	@scripts/setup.sh build test
 	@scripts/torture.sh $(T)
 
-lint: ## Formatting, clippy, documentation, purity of the core, file sizes: what CI refuses; installs nothing
+lint: ## Formatting, clippy, documentation, purity of the core, circles, file sizes: what CI refuses; installs nothing
 	@scripts/setup.sh missing build
 	@scripts/lint.sh
 

@@ -14,6 +14,8 @@ check() {
 check formatting cargo fmt --all --check
 check "file sizes" scripts/check-sizes.sh
 check "purity of the core" scripts/check-pure.sh
+check "circles between crates or files" scripts/check-circles.py
+check "the check of circles" scripts/check-circles.py --self-test
 check clippy cargo clippy -q --workspace --all-targets -- -D warnings
 check documentation env RUSTDOCFLAGS="-D warnings" cargo doc -q --workspace --no-deps --document-private-items
 # Its data base of advisories needs the network, so only the parts that do not.

@@ -1,11 +1,12 @@
 //! What deserves a second look where a router runs on the same machine: whose port 179 is, and who connects to whom.
 
-use super::{BGP_PORT, Config, Peer};
+use crate::file::{Config, Peer};
+use crate::values::BGP_PORT;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 /// A sentence each; `own` are the addresses of this machine.
-pub(super) fn advice(config: &Config, own: &BTreeSet<IpAddr>) -> Vec<String> {
+pub(crate) fn advice(config: &Config, own: &BTreeSet<IpAddr>) -> Vec<String> {
     let local = |peer: &&Peer| peer.address.is_loopback() || own.contains(&peer.address);
     config.peers.iter().filter(local).filter_map(|peer| about(config, peer)).collect()
 }

@@ -1,10 +1,11 @@
 //! What types cannot say: values that do not fit together.
 
-use super::error::Problem;
-use super::explain;
-use super::values::is_loopback;
-use super::{Backend, Config, FamilyName, Pattern, Peer, Protect, Validation};
-use super::{cumulus, protect};
+use crate::error::Problem;
+use crate::explain;
+use crate::file::{Backend, Config, Peer, Protect, Validation};
+use crate::values::is_loopback;
+use crate::values::{FamilyName, Pattern};
+use crate::{cumulus, protect};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -18,7 +19,7 @@ const LONGEST_DEBOUNCE: Duration = Duration::from_secs(60);
 const LONGEST_IDLE_HOLD: Duration = Duration::from_secs(3600);
 
 /// Everything that is wrong, with its place.
-pub(super) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>) -> Vec<Problem> {
+pub(crate) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>) -> Vec<Problem> {
     let mut report = Report { text, document: Some(document), problems: Vec::new() };
     router(config, &mut report);
     for (index, peer) in config.peers.iter().enumerate() {
@@ -62,7 +63,7 @@ pub(super) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>
 }
 
 /// What is allowed but deserves a second look.
-pub(super) fn advice(config: &Config) -> Vec<String> {
+pub(crate) fn advice(config: &Config) -> Vec<String> {
     let mut advice = Vec::new();
     if config.peers.is_empty() {
         advice.push("no [[peer]]: only rules announced on this machine will be enforced".to_owned());
@@ -220,7 +221,7 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
     if peer.md5.is_some() && peer.md5_file.is_some() {
         wrong("md5-file", "both md5 and md5-file; expected one of them".into());
     }
-    if peer.md5.as_ref().is_some_and(|secret| secret.is_empty() || secret.len() > super::MD5_OCTETS) {
+    if peer.md5.as_ref().is_some_and(|secret| secret.is_empty() || secret.len() > crate::file::MD5_OCTETS) {
         wrong("md5", "a TCP-MD5 secret has 1 to 80 octets".into());
     }
 }
@@ -275,7 +276,7 @@ fn api(config: &Config, report: &mut Report<'_>) {
     if api.token.is_some() && api.token_file.is_some() {
         report.at(&[Key("api"), Key("token-file")], "both token and token-file; expected one of them".into());
     }
-    if api.token.as_ref().is_some_and(|token| token.len() < super::TOKEN_OCTETS) {
+    if api.token.as_ref().is_some_and(|token| token.len() < crate::file::TOKEN_OCTETS) {
         report.at(&[Key("api"), Key("token")], "a token has at least 16 characters".into());
     }
     let addresses = config.protect.addresses.iter().flatten().enumerate();
@@ -305,7 +306,7 @@ fn state(config: &Config, report: &mut Report<'_>) {
     let place = [Key("state"), Key("file")];
     if file.is_dir() {
         report.at(&place, format!("{} is a directory; expected a file in it", file.display()));
-    } else if directory != std::path::Path::new(super::STATE_DIRECTORY) && !directory.is_dir() {
+    } else if directory != std::path::Path::new(crate::file::STATE_DIRECTORY) && !directory.is_dir() {
         let directory = directory.display();
         report.at(&place, format!("there is no directory {directory}; make it, or name another"));
     }
@@ -357,25 +358,25 @@ fn xdp(config: &Config, report: &mut Report<'_>) {
 }
 
 /// One step into the document.
-pub(super) enum Step {
+pub(crate) enum Step {
     Key(&'static str),
     Index(usize),
 }
 use Step::{Index, Key};
 
 /// Mistakes with their places in the text.
-pub(super) struct Report<'a> {
+pub(crate) struct Report<'a> {
     text: &'a str,
     document: Option<DeTable<'a>>,
-    pub(super) problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Report { text, document: Some(DeTable::parse_recoverable(text).0.into_inner()), problems: Vec::new() }
     }
 
-    pub(super) fn at(&mut self, path: &[Step], message: String) {
+    pub(crate) fn at(&mut self, path: &[Step], message: String) {
         let span = self.document.as_ref().and_then(|table| span(table, path));
         let steps: Vec<explain::Step> = path
             .iter()

@@ -1,6 +1,6 @@
 //! `[dataplane.cumulus]`: what the switch is, and where things are on it.
 
-use super::values::{Age, Pattern};
+use crate::values::{HumanDuration, Pattern};
 use dataplane::cumulus::{Asic, Release, Settings};
 use serde::de::{self, Deserialize, Deserializer};
 use std::fmt;
@@ -32,7 +32,7 @@ pub struct Cumulus {
     /// The program that installs them.
     pub cl_acltool: PathBuf,
     /// How long a run of it may take.
-    pub timeout: Age,
+    pub timeout: HumanDuration,
     /// The program that lists the kernel's IPv4 rules with counters.
     pub iptables_save: PathBuf,
     /// The same for IPv6.
@@ -40,7 +40,7 @@ pub struct Cumulus {
     /// Whether each installed rule carries its id. `None`: as the release's own rules do.
     pub comments: Option<bool>,
     /// How much a policer lets through at once, as the time that its rate takes for it.
-    pub burst: Age,
+    pub burst: HumanDuration,
 }
 
 impl Default for Cumulus {
@@ -70,11 +70,11 @@ impl Default for Cumulus {
             max_entries_per_rule,
             policy_directory,
             cl_acltool: tool,
-            timeout: Age(timeout),
+            timeout: HumanDuration(timeout),
             iptables_save,
             ip6tables_save,
             comments,
-            burst: Age(burst),
+            burst: HumanDuration(burst),
         }
     }
 }
@@ -131,7 +131,7 @@ pub fn unfit_interface(pattern: &Pattern) -> Option<String> {
 }
 
 /// Whether a port is among those that a wildcard of the list means anyway: its entries would stand there twice.
-pub(super) fn is_among(pattern: &Pattern, others: &[Pattern]) -> bool {
+pub(crate) fn is_among(pattern: &Pattern, others: &[Pattern]) -> bool {
     others.iter().any(|other| other != pattern && other.is_wild() && other.matches(pattern.as_str()))
 }
 

@@ -23,7 +23,7 @@ pub struct Problem {
     /// What is wrong and what was expected.
     pub message: String,
     /// The text could not be taken apart here; what follows from that on the same line is not told again.
-    pub(super) from_syntax: bool,
+    pub(crate) from_syntax: bool,
 }
 
 impl Problem {
@@ -33,22 +33,22 @@ impl Problem {
     }
 
     /// A mistake at this part of the text.
-    pub(super) fn at(text: &str, span: Option<Range<usize>>, message: String) -> Self {
+    pub(crate) fn at(text: &str, span: Option<Range<usize>>, message: String) -> Self {
         Problem { place: span.map(|span| line_column(text, span.start)), ..Problem::new(message) }
     }
 
     /// The same, about this key.
-    pub(super) fn with_key(self, key: String) -> Self {
+    pub(crate) fn with_key(self, key: String) -> Self {
         Problem { key: Some(key).filter(|key| !key.is_empty()), ..self }
     }
 
     /// The same, found by the parser.
-    pub(super) fn of_syntax(self) -> Self {
+    pub(crate) fn of_syntax(self) -> Self {
         Problem { from_syntax: true, ..self }
     }
 
     /// Its line, from 1.
-    pub(super) fn line(&self) -> Option<usize> {
+    pub(crate) fn line(&self) -> Option<usize> {
         self.place.map(|(line, _)| line)
     }
 
@@ -59,11 +59,11 @@ impl Problem {
 }
 
 impl ConfigError {
-    pub(super) fn new(path: &Path, problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(path: &Path, problems: Vec<Problem>) -> Self {
         ConfigError { path: path.to_owned(), problems }
     }
 
-    pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+    pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
         let hint = match error.kind() {
             std::io::ErrorKind::NotFound => {
                 "; -c FILE names another, and the manual's page \"Configuration\" begins with one"
@@ -94,7 +94,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Line and column of an octet, from 1, in characters.
-pub(super) fn line_column(text: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn line_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;

@@ -1,11 +1,11 @@
 //! Serde's words about a value, as words for whoever wrote the file: what is there, what is expected, and what was probably meant.
 
-use super::error::nearest;
+use crate::error::nearest;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// One step into the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// To a key of a table.
     Key(String),
     /// To an element of a list, from 0.
@@ -13,7 +13,7 @@ pub(super) enum Step {
 }
 
 /// As people write a path: `peer[0].allow.destinations[1]`.
-pub(super) fn dotted(path: &[Step]) -> String {
+pub(crate) fn dotted(path: &[Step]) -> String {
     let mut text = String::new();
     for step in path {
         match step {
@@ -26,7 +26,7 @@ pub(super) fn dotted(path: &[Step]) -> String {
 }
 
 /// What is wrong with the value, or the key, at `path`.
-pub(super) fn message(text: &str, path: &[Step], error: &toml::de::Error) -> String {
+pub(crate) fn message(text: &str, path: &[Step], error: &toml::de::Error) -> String {
     let written = error.span().and_then(|span| text.get(span)).unwrap_or_default().trim();
     let message = error.message().lines().collect::<Vec<_>>().join("; ");
     let parts = Parts { message: &message, written, path };
@@ -204,7 +204,7 @@ fn as_number(found: &str) -> Option<u32> {
 /// The section that a key belongs to, where it belongs to one alone.
 fn section_of(key: &str) -> Option<&'static str> {
     let homes: Vec<_> =
-        super::sections().into_iter().filter(|(_, keys)| keys.iter().any(|known| known == key)).collect();
+        crate::file::sections().into_iter().filter(|(_, keys)| keys.iter().any(|known| known == key)).collect();
     match homes.as_slice() {
         [(section, _)] => Some(section),
         _ => None,

@@ -1,7 +1,7 @@
 //! The values of `[protect]`.
 
-use super::error::nearest;
-use super::values::TextVisitor;
+use crate::error::nearest;
+use crate::values::TextVisitor;
 use engine::protection::{PRESETS, Preset, Protection};
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer};
@@ -108,7 +108,7 @@ impl FromStr for PresetName {
 }
 
 /// Why no packet would be protected by this preset, if that is so: it has none of the IP version of its source.
-pub(super) fn without_packets(preset: &FromSource<PresetName>) -> Option<String> {
+pub(crate) fn without_packets(preset: &FromSource<PresetName>) -> Option<String> {
     let from = preset.from?;
     let own = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].into();
     let mut protection = Protection::default();

@@ -1,8 +1,9 @@
 //! Reading a file with all of its mistakes: what cannot be read is noted, taken out or replaced, and the rest is read again.
 
-use super::error::Problem;
-use super::explain::{self, Step};
-use super::{Config, check, syntax};
+use crate::error::Problem;
+use crate::explain::{self, Step};
+use crate::file::Config;
+use crate::{check, syntax};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ const MOST: usize = 100;
 const STAND_IN: &str = "as = 64511\nid = \"192.0.2.1\"\n[router]\nas = 64511\nid = \"192.0.2.1\"\n";
 
 /// What a file says, if that much of it can be read, and everything that is wrong with it, in the order of the text.
-pub(super) fn read(text: &str) -> (Option<Config>, Vec<Problem>) {
+pub(crate) fn read(text: &str) -> (Option<Config>, Vec<Problem>) {
     let mut reader = Reader::new(text);
     let config = reader.deserialize();
     if let Some(config) = &config {
@@ -132,7 +133,7 @@ impl<'a> Reader<'a> {
 
     /// The lines of the section whose header is at this place.
     fn lines_below(&self, header: Option<&Range<usize>>) -> Range<usize> {
-        let first = header.map_or(0, |span| super::error::line_column(self.text, span.start).0);
+        let first = header.map_or(0, |span| crate::error::line_column(self.text, span.start).0);
         let below = self.text.lines().enumerate().skip(first);
         let next = below.filter(|(_, line)| line.trim_start().starts_with('[')).map(|(index, _)| index + 1).next();
         first..next.unwrap_or(usize::MAX)

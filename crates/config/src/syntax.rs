@@ -1,21 +1,21 @@
 //! What is wrong with a file before its values can be looked at: the parser's words, and what writers of other formats take TOML for.
 
-use super::error::{Problem, line_column};
+use crate::error::{Problem, line_column};
 use std::ops::Range;
 
 /// What was found.
 #[derive(Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     /// The mistakes, one a line.
-    pub(super) problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
     /// Keys of which nothing useful was read.
-    pub(super) spoiled: Vec<&'static str>,
+    pub(crate) spoiled: Vec<&'static str>,
     /// Lines below a header that could not be read, up to the next header.
-    pub(super) misplaced: Vec<Range<usize>>,
+    pub(crate) misplaced: Vec<Range<usize>>,
 }
 
 /// The mistakes that the parser reports, one for each line: what follows on the same line is a consequence.
-pub(super) fn problems(text: &str, errors: &[toml::de::Error]) -> Findings {
+pub(crate) fn problems(text: &str, errors: &[toml::de::Error]) -> Findings {
     let mut findings = Findings::default();
     for error in errors {
         let span = error.span().unwrap_or(0..0);

@@ -1,6 +1,7 @@
 //! Examples of files, and what is said about bad ones.
 
 use super::*;
+use std::path::Path;
 
 const SMALLEST: &str = r#"
 [router]
@@ -25,7 +26,7 @@ fn parse(text: &str) -> Result<Config, String> {
 fn the_smallest_useful_file() {
     let config = parse(SMALLEST).unwrap();
     let peer = &config.peers[0];
-    assert_eq!((peer.port, peer.passive, peer.hold_time), (179, false, Age::seconds(90)));
+    assert_eq!((peer.port, peer.passive, peer.hold_time), (179, false, HumanDuration::seconds(90)));
     assert_eq!(peer.families, [FamilyName::Ipv4, FamilyName::Ipv6]);
     assert!(!peer.allow.without_destination);
     assert_eq!(config.dataplane.on_exit, OnExit::Remove);

@@ -7,28 +7,29 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::BGP_PORT;
+/// The port of BGP.
+pub const BGP_PORT: u16 = 179;
 
 /// A length of time: a number of seconds, or text such as `90s`, `10m`, `1h30m`, `2d`, `250ms`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Age(pub Duration);
+pub struct HumanDuration(pub Duration);
 
-impl Age {
+impl HumanDuration {
     /// So many seconds.
     pub const fn seconds(seconds: u64) -> Self {
-        Age(Duration::from_secs(seconds))
+        HumanDuration(Duration::from_secs(seconds))
     }
 
     /// The longest that is taken: 100 years. Whatever a date is reckoned from it has a form.
-    pub const LONGEST: Age = Age::seconds(36_500 * 86_400);
+    pub const LONGEST: HumanDuration = HumanDuration::seconds(36_500 * 86_400);
 
     /// Reads the lifetime of a rule or of a pause, which is not zero.
     ///
     /// # Errors
     /// It is no length of time, longer than [`LONGEST`](Self::LONGEST), or zero.
-    pub fn lifetime(text: &str) -> Result<Self, InvalidAge> {
+    pub fn lifetime(text: &str) -> Result<Self, InvalidDuration> {
         match text.parse()? {
-            Age(Duration::ZERO) => Err(InvalidAge::Zero(text.to_owned())),
+            HumanDuration(Duration::ZERO) => Err(InvalidDuration::Zero(text.to_owned())),
             age => Ok(age),
         }
     }
@@ -36,11 +37,11 @@ impl Age {
 
 /// Text that is no length of time, or none that is taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidAge {
+pub enum InvalidDuration {
     /// It has another form.
     #[error("`{0}` is no duration; expected a form such as 90s, 10m, 1h30m, 2d or 250ms")]
     Form(String),
-    /// It is longer than [`Age::LONGEST`].
+    /// It is longer than [`HumanDuration::LONGEST`].
     #[error("`{0}` is too long; expected at most 100 years (36500d)")]
     TooLong(String),
     /// It is nothing, where something is to last.
@@ -48,15 +49,15 @@ pub enum InvalidAge {
     Zero(String),
 }
 
-impl FromStr for Age {
-    type Err = InvalidAge;
+impl FromStr for HumanDuration {
+    type Err = InvalidDuration;
 
-    fn from_str(text: &str) -> Result<Self, InvalidAge> {
-        let age = parse_age(text).ok_or_else(|| InvalidAge::Form(text.to_owned()))?;
-        if age.is_none_or(|age| age > Age::LONGEST.0) {
-            return Err(InvalidAge::TooLong(text.to_owned()));
+    fn from_str(text: &str) -> Result<Self, InvalidDuration> {
+        let age = parse_age(text).ok_or_else(|| InvalidDuration::Form(text.to_owned()))?;
+        if age.is_none_or(|age| age > HumanDuration::LONGEST.0) {
+            return Err(InvalidDuration::TooLong(text.to_owned()));
         }
-        Ok(Age(age.unwrap_or_default()))
+        Ok(HumanDuration(age.unwrap_or_default()))
     }
 }
 
@@ -91,7 +92,7 @@ fn parse_age(text: &str) -> Option<Option<Duration>> {
     Some(total)
 }
 
-impl fmt::Display for Age {
+impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut seconds = self.0.as_secs();
         let millis = self.0.subsec_millis();
@@ -108,20 +109,20 @@ impl fmt::Display for Age {
     }
 }
 
-impl<'de> Deserialize<'de> for Age {
+impl<'de> Deserialize<'de> for HumanDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct AgeVisitor;
         impl Visitor<'_> for AgeVisitor {
-            type Value = Age;
+            type Value = HumanDuration;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("seconds, or a duration such as \"10m\"")
             }
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Age, E> {
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<HumanDuration, E> {
                 let seconds =
                     u64::try_from(value).map_err(|_| E::custom(format!("{value} is no duration: negative")))?;
                 format!("{seconds}s").parse().map_err(E::custom)
             }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Age, E> {
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<HumanDuration, E> {
                 text.parse().map_err(E::custom)
             }
         }
@@ -141,7 +142,7 @@ macro_rules! deserialize_from_text {
 }
 
 /// Parses where the text is visited, so that an error has the place of the text and not that of the list around it.
-pub(super) struct TextVisitor<T>(pub(super) std::marker::PhantomData<T>);
+pub(crate) struct TextVisitor<T>(pub(crate) std::marker::PhantomData<T>);
 
 impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for TextVisitor<T> {
     type Value = T;
@@ -158,7 +159,7 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for TextVisitor<T> {
 deserialize_from_text!(Listen, Net, Pattern);
 
 /// An AS number: 0 is none (RFC 7607).
-pub(super) fn as_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+pub(crate) fn as_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     struct AsVisitor;
     impl Visitor<'_> for AsVisitor {
         type Value = u32;
@@ -177,7 +178,7 @@ pub(super) fn as_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u3
 }
 
 /// The same where it may be left out.
-pub(super) fn some_as_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+pub(crate) fn some_as_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     as_number(deserializer).map(Some)
 }
 
@@ -199,7 +200,7 @@ impl FromStr for Net {
 }
 
 /// A list of prefixes.
-pub(super) fn prefixes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+pub(crate) fn prefixes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     Ok(Vec::<Net>::deserialize(deserializer)?.into_iter().map(|net| net.0).collect())
 }
 
@@ -437,7 +438,7 @@ pub enum ActionKind {
 }
 
 /// Whether only this machine can reach it.
-pub(super) fn is_loopback(address: IpAddr) -> bool {
+pub(crate) fn is_loopback(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_loopback(),
         IpAddr::V6(v6) => v6.is_loopback() || v6.to_ipv4_mapped().is_some_and(|v4: Ipv4Addr| v4.is_loopback()),
@@ -458,13 +459,13 @@ mod tests {
             ("250ms", 250, "250ms"),
             ("0s", 0, "0s"),
         ] {
-            let age: Age = text.parse().unwrap();
+            let age: HumanDuration = text.parse().unwrap();
             assert_eq!(age.0, Duration::from_millis(millis), "{text}");
             assert_eq!(age.to_string(), shown);
             assert_eq!(shown.parse(), Ok(age));
         }
         for bad in ["", "x", "1x", "-1s", "1.5h", "99999999999999999999x", "s"] {
-            assert_eq!(bad.parse::<Age>(), Err(InvalidAge::Form(bad.to_owned())));
+            assert_eq!(bad.parse::<HumanDuration>(), Err(InvalidDuration::Form(bad.to_owned())));
         }
         for long in [
             "9000000000000s",
@@ -474,10 +475,10 @@ mod tests {
             "18446744073709551615d",
             "36500d1ms",
         ] {
-            assert_eq!(long.parse::<Age>(), Err(InvalidAge::TooLong(long.to_owned())));
+            assert_eq!(long.parse::<HumanDuration>(), Err(InvalidDuration::TooLong(long.to_owned())));
         }
-        assert_eq!("36500d".parse(), Ok(Age::LONGEST));
-        assert_eq!(Age::lifetime("0ms"), Err(InvalidAge::Zero("0ms".to_owned())));
+        assert_eq!("36500d".parse(), Ok(HumanDuration::LONGEST));
+        assert_eq!(HumanDuration::lifetime("0ms"), Err(InvalidDuration::Zero("0ms".to_owned())));
     }
 
     #[test]

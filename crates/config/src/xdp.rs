@@ -1,6 +1,6 @@
 //! `[dataplane.xdp]`: how the XDP back end is attached, and how much fits.
 
-use super::values::Pattern;
+use crate::values::Pattern;
 use dataplane::xdp;
 use std::path::PathBuf;
 

@@ -68,11 +68,11 @@ pub enum Report {
         condition: Condition,
     },
     /// Somebody else changed or removed what we applied; in words.
-    Damaged(String),
+    ExternalChange(String),
     /// Other rules than before can be in force; in words, what is otherwise.
-    Changed(String),
+    ConditionChanged(String),
     /// The look at the data plane failed; in words.
-    Blind(String),
+    HealthCheckFailed(String),
     /// The first part of the answer to [`Order::Measure`], and told ahead of the first change that is applied.
     Looked {
         /// Entries and memory.
@@ -122,11 +122,11 @@ struct Worker<F> {
     report: F,
     /// Something of ours is in force, so that its absence means something.
     in_force: bool,
-    blind: bool,
+    health_check_failing: bool,
     /// As told.
     unfiltered: Option<String>,
     /// A large change was applied since memory was given back.
-    swollen: bool,
+    trim_due: bool,
     /// The last change was applied before the state file had it.
     ahead: bool,
     /// As last read beside the changes.
@@ -140,9 +140,9 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
             retired: None,
             report,
             in_force: false,
-            blind: false,
+            health_check_failing: false,
             unfiltered: None,
-            swollen: false,
+            trim_due: false,
             ahead: false,
             counts: Arc::default(),
         }
@@ -158,10 +158,10 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
                     return;
                 }
                 Ok(Order::Exchange { dataplane, retire }) => self.exchange(dataplane, retire),
-                Ok(order) => self.obey(order),
+                Ok(order) => self.execute(order),
                 Err(RecvTimeoutError::Timeout) => {
                     self.look();
-                    if std::mem::take(&mut self.swollen) {
+                    if std::mem::take(&mut self.trim_due) {
                         give_memory_back();
                     }
                     next_look = Instant::now() + HEALTH_INTERVAL;
@@ -181,7 +181,7 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
         self.counts = Arc::default();
     }
 
-    fn obey(&mut self, order: Order) {
+    fn execute(&mut self, order: Order) {
         let began = Instant::now();
         let outcome = match &order {
             Order::Replace(rules) => self.dataplane.replace(rules),
@@ -208,7 +208,7 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
             tracing::error!(backend = old.name(), %error, "filters of the former data plane could not be taken out");
         }
         let took = began.elapsed();
-        self.swollen |= took > LARGE;
+        self.trim_due |= took > LARGE;
         if is_first {
             self.tell_condition(None);
         }
@@ -278,13 +278,13 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
         }
         self.look_at_interfaces();
         match self.dataplane.health() {
-            Ok(Health::Intact) => self.blind = false,
-            Ok(Health::Damaged(how)) => (self.report)(Report::Damaged(how)),
-            Ok(Health::Changed(what)) => (self.report)(Report::Changed(what)),
+            Ok(Health::Intact) => self.health_check_failing = false,
+            Ok(Health::Damaged(how)) => (self.report)(Report::ExternalChange(how)),
+            Ok(Health::Changed(what)) => (self.report)(Report::ConditionChanged(what)),
             // Said once, not every second.
-            Err(error) if !self.blind => {
-                self.blind = true;
-                (self.report)(Report::Blind(error.to_string()));
+            Err(error) if !self.health_check_failing => {
+                self.health_check_failing = true;
+                (self.report)(Report::HealthCheckFailed(error.to_string()));
             }
             Err(_) => {}
         }

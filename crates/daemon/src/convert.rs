@@ -11,6 +11,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+/// The engine's number for rules that are announced on this machine.
+pub(crate) const LOCAL: engine::PeerId = engine::PeerId(0);
+
 /// The route of an announcement; one for all NLRIs that came with the same attributes. `None` if its actions cannot be read, which the
 /// session has already treated as a withdrawal.
 pub(crate) fn route(announced: &bgp::Announced) -> Option<Arc<Route>> {

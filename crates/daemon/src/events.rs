@@ -138,7 +138,7 @@ const LONGEST_TEXT: usize = 4096;
 const BESIDE: usize = 256;
 
 /// Events that a watcher may be behind.
-const BEHIND: usize = 4096;
+const LISTENER_BACKLOG: usize = 4096;
 
 /// Remembers the latest events and tells those who watch. Bounded in number, as configured, and in octets.
 #[derive(Debug)]
@@ -153,7 +153,13 @@ pub struct History {
 impl History {
     /// Room for so many events.
     pub fn new(capacity: usize) -> Self {
-        History { events: VecDeque::new(), capacity, octets: 0, last: 0, watchers: broadcast::channel(BEHIND).0 }
+        History {
+            events: VecDeque::new(),
+            capacity,
+            octets: 0,
+            last: 0,
+            watchers: broadcast::channel(LISTENER_BACKLOG).0,
+        }
     }
 
     /// Changes the room.

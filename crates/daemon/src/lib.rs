@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!              main thread (tokio)                      thread "engine"                     thread "dataplane"
-//!   TCP ⇄ peer tasks ──────FromPeer──────▶ core: RIBs, guard, table, plan ──Order──▶ apply: nftables, ...
+//!   TCP ⇄ peer tasks ──────PeerMessage──────▶ core: RIBs, guard, table, plan ──Order──▶ apply: nftables, ...
 //!   API ⇄ requests   ──────Command──────▶        state file, history      ◀─Report──
 //!   signals, reload, supervisor ──Change─▶
 //! ```
@@ -19,7 +19,7 @@ mod convert;
 mod descriptors;
 pub mod events;
 mod exabgp_input;
-mod front;
+mod host_environment;
 mod http;
 pub mod interfaces;
 mod locks;
@@ -29,6 +29,7 @@ pub mod net;
 mod peer_table;
 mod peers;
 mod retention;
+mod route_source;
 mod samples;
 pub mod state_file;
 mod supervisor;

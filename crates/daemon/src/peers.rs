@@ -1,7 +1,7 @@
 //! The peers' tasks: started, stopped and replaced as the configuration says. A peer whose session settings did not change is not touched.
 
 use crate::net::{
-    Control, Endpoint, FromPeer, Listeners, News, PeerId, Routes, SessionSetup, SocketError, run_session,
+    Control, Endpoint, Listeners, PeerEvent, PeerId, PeerMessage, Routes, SessionSetup, SocketError, run_session,
 };
 use bgp::{AfiSafi, Cease, CeaseSubcode, FamilySet, GracefulRestart, PeerAs, PeerConfig};
 use config::{Config, FamilyName};
@@ -24,7 +24,7 @@ pub struct Peers {
     tasks: Vec<Task>,
     routes: Routes,
     listeners: Listeners,
-    engine: mpsc::Sender<FromPeer>,
+    engine: mpsc::Sender<PeerMessage>,
     next_id: u32,
     /// The filters of an earlier run are still in force, and this is the first time that sessions are started: the peers are told so.
     restarting: bool,
@@ -58,7 +58,7 @@ pub struct Changes {
 
 impl Peers {
     /// No peers yet; `engine` hears of their sessions.
-    pub fn new(engine: mpsc::Sender<FromPeer>, preserved: bool) -> Self {
+    pub fn new(engine: mpsc::Sender<PeerMessage>, preserved: bool) -> Self {
         Peers {
             tasks: Vec::new(),
             routes: Routes::default(),
@@ -174,8 +174,8 @@ impl Peers {
             tracing::error!(peer = %remote, why, "a session ended by a bug of floodgate's, which please report; it is started again");
             self.routes.remove(remote);
             // Before anything of the new session. If nobody listens any more, all ends anyway.
-            let news = News::Restarted(format!("internal error: {why}"));
-            let _ = self.engine.send(FromPeer { peer: id, news }).await;
+            let news = PeerEvent::Restarted(format!("internal error: {why}"));
+            let _ = self.engine.send(PeerMessage { peer: id, news }).await;
             self.start(id, settings);
         }
     }
@@ -380,8 +380,8 @@ mod tests {
         peers.revive().await;
         assert!(!peers.tasks[0].task.is_finished());
         let lost = loop {
-            let FromPeer { peer, news } = heard.recv().await.expect("it is told");
-            if let News::Restarted(why) = news {
+            let PeerMessage { peer, news } = heard.recv().await.expect("it is told");
+            if let PeerEvent::Restarted(why) = news {
                 break (peer, why);
             }
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 /// Samples that a listener may be behind.
-const BEHIND: usize = 4096;
+const LISTENER_BACKLOG: usize = 4096;
 /// Longest wait for samples before the thread looks whether somebody still listens.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Samples read before the thread looks at anything else.
@@ -17,7 +17,7 @@ const BATCH: usize = 1024;
 
 /// What a listener hears.
 #[derive(Clone, Debug)]
-pub enum Heard {
+pub enum SampleEvent {
     /// A packet.
     Sample(Arc<SampleView>),
     /// So many packets were to be sampled and were not: the buffer was full.
@@ -31,7 +31,7 @@ pub struct Samples(Arc<Mutex<State>>);
 struct State {
     /// Not with the thread.
     source: Option<Box<dyn SampleSource>>,
-    listeners: broadcast::Sender<Heard>,
+    listeners: broadcast::Sender<SampleEvent>,
 }
 
 impl std::fmt::Debug for Samples {
@@ -43,14 +43,17 @@ impl std::fmt::Debug for Samples {
 impl Samples {
     /// Those of this source.
     pub fn new(source: Box<dyn SampleSource>) -> Self {
-        Samples(Arc::new(Mutex::new(State { source: Some(source), listeners: broadcast::Sender::new(BEHIND) })))
+        Samples(Arc::new(Mutex::new(State {
+            source: Some(source),
+            listeners: broadcast::Sender::new(LISTENER_BACKLOG),
+        })))
     }
 
     /// Everything that is sampled from now on.
     ///
     /// # Errors
     /// There can be no further thread.
-    pub fn listen(&self) -> std::io::Result<broadcast::Receiver<Heard>> {
+    pub fn listen(&self) -> std::io::Result<broadcast::Receiver<SampleEvent>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let listener = state.listeners.subscribe();
         if let Some(mut source) = state.source.take() {
@@ -65,12 +68,12 @@ impl Samples {
 }
 
 /// Reads until nobody listens any more; then the source goes back.
-fn follow(mut source: Box<dyn SampleSource>, shared: &Mutex<State>, listeners: &broadcast::Sender<Heard>) {
+fn follow(mut source: Box<dyn SampleSource>, shared: &Mutex<State>, listeners: &broadcast::Sender<SampleEvent>) {
     loop {
         source.wait(PATIENCE);
-        let lost = source.read(BATCH, &mut |sample| drop(listeners.send(Heard::Sample(Arc::new(view(&sample))))));
+        let lost = source.read(BATCH, &mut |sample| drop(listeners.send(SampleEvent::Sample(Arc::new(view(&sample))))));
         if lost > 0 {
-            let _ = listeners.send(Heard::Lost(lost));
+            let _ = listeners.send(SampleEvent::Lost(lost));
         }
         if listeners.receiver_count() > 0 {
             continue;
@@ -137,8 +140,8 @@ mod tests {
             let mut listeners = [samples.listen().unwrap(), samples.listen().unwrap()];
             for listener in &mut listeners {
                 let heard = listener.blocking_recv().unwrap();
-                assert!(matches!(heard, Heard::Sample(view) if view.interface == "lo" && view.octets == "0102"));
-                assert!(matches!(listener.blocking_recv().unwrap(), Heard::Lost(3)));
+                assert!(matches!(heard, SampleEvent::Sample(view) if view.interface == "lo" && view.octets == "0102"));
+                assert!(matches!(listener.blocking_recv().unwrap(), SampleEvent::Lost(3)));
             }
             assert_eq!(SKIPPED.load(Ordering::Relaxed), round, "one thread for both");
             drop(listeners);

@@ -2,21 +2,21 @@
 
 use crate::clock;
 use crate::command::Command;
-use crate::controller::{self, Change, Controller};
+use crate::controller::Controller;
+use crate::controller::messages::{Queues, SessionRequest, Setup, SupervisorMessage};
 use crate::exabgp_input::{self, Request};
-use crate::front::{self, Front, Source};
+use crate::host_environment::HostEnvironment;
 use crate::http::{self, ApiListeners, ApiState, Reload};
 use crate::interfaces;
 use crate::locks::Locks;
 use crate::logging;
 use crate::net::PeerId;
 use crate::peers::{Changes, Peers};
+use crate::route_source::{self, RouteSource, Source};
 use crate::state_file::{self, Loaded};
 use anyhow::{Context, Result, anyhow};
 use config::{Config, OnExit};
-use std::collections::BTreeSet;
 use std::fs::DirBuilder;
-use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -98,55 +98,19 @@ struct Supervisor {
     fresh: Config,
     /// The text of the file that was loaded.
     text: String,
-    /// With what the front end adds to it.
+    /// With what the route source adds to it.
     config: Arc<Config>,
-    surroundings: Surroundings,
-    /// The surroundings could not be seen when they were last looked at.
-    blind: bool,
-    core: mpsc::Sender<Change>,
+    environment: HostEnvironment,
+    /// The environment could not be seen when they were last looked at.
+    environment_unknown: bool,
+    core: mpsc::Sender<SupervisorMessage>,
     core_ended: oneshot::Receiver<()>,
     api_state: ApiState,
     api: ApiListeners,
     reloads: mpsc::Receiver<Reload>,
-    wishes: mpsc::Receiver<controller::Wish>,
-    front: Front,
+    session_requests: mpsc::Receiver<SessionRequest>,
+    route_source: RouteSource,
     locks: Locks,
-}
-
-/// What this machine has: it changes without being asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Surroundings {
-    /// Interfaces that are filtered, by name; `None` means all.
-    pub(crate) interfaces: Option<Vec<String>>,
-    /// Patterns that mean no interface now.
-    pub(crate) unmatched: Vec<String>,
-    /// Addresses of this machine.
-    pub(crate) addresses: BTreeSet<IpAddr>,
-}
-
-impl Surroundings {
-    /// As they are now.
-    ///
-    /// # Errors
-    /// The kernel did not tell. To take that for "nothing" would be to protect nothing, or to filter nowhere.
-    fn look(config: &Config) -> Result<Self> {
-        let patterns = &config.dataplane.interfaces;
-        let meant = match patterns.as_slice() {
-            [] => None,
-            patterns => Some(interfaces::resolve(patterns, &interfaces::links().context("cannot list interfaces")?)),
-        };
-        // Plain names are among the names, too, and are looked for by the back end.
-        let unmatched = |meant: &interfaces::Meant| {
-            meant.absent.iter().filter(|absent| !meant.names.contains(absent)).cloned().collect()
-        };
-        let unmatched = meant.as_ref().map(unmatched).unwrap_or_default();
-        let interfaces = meant.map(|meant| meant.names);
-        let addresses = match &config.protect.addresses {
-            Some(addresses) => addresses.iter().copied().collect(),
-            None => interfaces::addresses().context("cannot list the addresses of this machine")?,
-        };
-        Ok(Surroundings { interfaces, unmatched, addresses })
-    }
 }
 
 impl Supervisor {
@@ -160,8 +124,8 @@ impl Supervisor {
         make_state_directory(&config);
         let mut locks = Locks::default();
         locks.take(&config, if exabgp { SUCCESSION } else { LOCK_PATIENCE })?;
-        let surroundings = Surroundings::look(&config)?;
-        warn_of_vain_patterns(&config);
+        let environment = HostEnvironment::probe(&config)?;
+        warn_unmatched_patterns(&config);
         let loaded = remembered(&config);
         clock::start(loaded.restored.clock);
         let preserved = loaded.restored.rules() > 0;
@@ -169,52 +133,47 @@ impl Supervisor {
         let (from_peers, peer_outputs) = mpsc::channel(64);
         let (commands, command_queue) = mpsc::channel(64);
         let (changes, change_queue) = mpsc::channel(16);
-        let (wish, wishes) = mpsc::channel(64);
+        let (session_request, session_requests) = mpsc::channel(64);
         let (shown, showing) = watch::channel(None);
-        let mut front = match exabgp {
-            true => front::exabgp(from_peers, &loaded.restored.remembered, &config)?,
-            false => Front::Bgp(Box::new(Peers::new(from_peers, preserved))),
+        let mut route_source = match exabgp {
+            true => route_source::exabgp(from_peers, &loaded.restored.remembered, &config)?,
+            false => RouteSource::Bgp(Box::new(Peers::new(from_peers, preserved))),
         };
         let fresh = config;
-        let config = Arc::new(front.complete(fresh.clone()));
-        let ids = front.ids(&config);
+        let config = Arc::new(route_source.complete(fresh.clone()));
+        let ids = route_source.ids(&config);
         // What can fail comes before anything that packets meet. Who connects already is answered when there is a core.
-        front.listen(&config)?;
+        route_source.listen(&config)?;
         let (reload, reloads) = mpsc::channel(4);
         let api_state = ApiState::new(commands, reload).showing(showing);
         let mut api = ApiListeners::default();
         open_api(&mut api, &config, &api_state).await?;
         let core_ended = Controller::spawn(
-            controller::Setup {
-                config: Arc::clone(&config),
-                ids: ids.clone(),
-                surroundings: surroundings.clone(),
-                loaded,
-            },
-            controller::Queues {
+            Setup { config: Arc::clone(&config), ids: ids.clone(), environment: environment.clone(), loaded },
+            Queues {
                 peers: peer_outputs,
                 commands: command_queue,
                 changes: change_queue,
-                wishes: wish,
+                session_requests: session_request,
                 shown,
             },
         )?;
-        front.apply(&config, &ids).await;
-        let _ = changes.send(Change::Listening(front.addresses())).await;
+        route_source.apply(&config, &ids).await;
+        let _ = changes.send(SupervisorMessage::Listening(route_source.addresses())).await;
         Ok(Supervisor {
             text: source.text(),
             source,
             fresh,
             config,
-            surroundings,
-            blind: false,
+            environment,
+            environment_unknown: false,
             core: changes,
             core_ended,
             api_state,
             api,
             reloads,
-            wishes,
-            front,
+            session_requests,
+            route_source,
             locks,
         })
     }
@@ -237,16 +196,16 @@ impl Supervisor {
                     let outcome = self.reload(Some(by)).await;
                     let _ = answer.send(outcome);
                 }
-                Some(wish) = self.wishes.recv() => match wish {
-                    controller::Wish::Reset(peer, subcode) => self.front.reset(peer, subcode).await,
+                Some(session_request) = self.session_requests.recv() => match session_request {
+                    SessionRequest::Reset(peer, subcode) => self.route_source.reset(peer, subcode).await,
                 },
-                request = self.front.request() => match request {
+                request = self.route_source.request() => match request {
                     Some(Request::Introduce(neighbor, answer)) => {
                         if let Some(who) = self.introduce(&neighbor).await {
                             let _ = answer.send(who);
                         }
                     }
-                    Some(Request::Misread(what)) => drop(self.core.send(Change::Misread(what)).await),
+                    Some(Request::ParseError(what)) => drop(self.core.send(SupervisorMessage::ParseError(what)).await),
                     Some(Request::Ended { successor: true }) => {
                         tracing::info!("the next start takes over");
                         self.stop(true).await;
@@ -266,7 +225,7 @@ impl Supervisor {
 
     /// Makes a neighbour of ExaBGP known to the core. `None` if that has ended.
     async fn introduce(&mut self, neighbor: &exabgp::Neighbor) -> Option<exabgp_input::Introduced> {
-        let Front::Exabgp(neighbors) = &mut self.front else { return None };
+        let RouteSource::Exabgp(neighbors) = &mut self.route_source else { return None };
         if neighbors.learn(neighbor, &self.fresh) {
             let config = Arc::new(neighbors.complete(self.fresh.clone()));
             let ids = neighbors.ids(&config);
@@ -275,7 +234,7 @@ impl Supervisor {
                 tracing::warn!("{advice}");
             }
             let (told, heard) = oneshot::channel();
-            let change = Change::Peers { config: Arc::clone(&config), ids, done: told };
+            let change = SupervisorMessage::Peers { config: Arc::clone(&config), ids, done: told };
             self.core.send(change).await.ok()?;
             heard.await.ok()?;
             self.config = config;
@@ -294,7 +253,7 @@ impl Supervisor {
             Err(error) => {
                 self.locks.give_back(&self.config);
                 tracing::error!("reload: {error}; nothing was changed");
-                let _ = self.core.send(Change::ReloadFailed { why: error.clone(), by }).await;
+                let _ = self.core.send(SupervisorMessage::ReloadFailed { why: error.clone(), by }).await;
             }
         }
         notify(&[sd_notify::NotifyState::Ready]);
@@ -304,47 +263,47 @@ impl Supervisor {
     async fn try_reload(&mut self, by: Option<String>) -> Result<String, String> {
         let text = self.source.text();
         let fresh = self.source.load().map_err(|error| error.to_string())?;
-        let config = self.front.complete(fresh.clone());
+        let config = self.route_source.complete(fresh.clone());
         if config == *self.config {
             return Ok("reloaded: nothing changed".to_owned());
         }
         // What can fail comes first, and is undone if it does.
         make_state_directory(&config);
         self.locks.take(&config, Duration::ZERO).map_err(|error| format!("{error:#}"))?;
-        let surroundings = Surroundings::look(&config).map_err(|error| format!("{error:#}"))?;
-        let opened = match self.front.listen(&config) {
+        let environment = HostEnvironment::probe(&config).map_err(|error| format!("{error:#}"))?;
+        let opened = match self.route_source.listen(&config) {
             Ok(()) => open_api(&mut self.api, &config, &self.api_state).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = opened {
-            let _ = self.front.listen(&self.config);
+            let _ = self.route_source.listen(&self.config);
             let _ = open_api(&mut self.api, &self.config, &self.api_state).await;
             return Err(error);
         }
         for advice in config.advice() {
             tracing::warn!("{advice}");
         }
-        warn_of_vain_patterns(&config);
-        self.surroundings = surroundings;
+        warn_unmatched_patterns(&config);
+        self.environment = environment;
         let config = Arc::new(config);
-        let ids: Vec<PeerId> = self.front.ids(&config);
+        let ids: Vec<PeerId> = self.route_source.ids(&config);
         // The core learns of new peers before it hears from them, and of policies before they are needed.
         let (told, heard) = oneshot::channel();
-        let change = Change::Configure {
+        let change = SupervisorMessage::Configure {
             config: Arc::clone(&config),
             ids: ids.clone(),
-            surroundings: self.surroundings.clone(),
+            environment: self.environment.clone(),
             by,
             done: told,
         };
         self.core.send(change).await.map_err(|_| "the engine has stopped".to_owned())?;
         heard.await.map_err(|_| "the engine has stopped".to_owned())??;
-        let Changes { added, removed, restarted } = self.front.apply(&config, &ids).await;
-        let _ = self.core.send(Change::Listening(self.front.addresses())).await;
+        let Changes { added, removed, restarted } = self.route_source.apply(&config, &ids).await;
+        let _ = self.core.send(SupervisorMessage::Listening(self.route_source.addresses())).await;
         logging::configure(&config.log);
         (self.fresh, self.config) = (fresh, config);
         self.locks.give_back(&self.config);
-        self.front.changed();
+        self.route_source.changed();
         let text = std::mem::replace(&mut self.text, text);
         let mut changes = config::differences(&text, &self.text);
         if changes.is_empty() {
@@ -355,25 +314,25 @@ impl Supervisor {
     }
 
     async fn rescan(&mut self) {
-        self.front.revive().await;
-        let now = match Surroundings::look(&self.config) {
+        self.route_source.revive().await;
+        let now = match HostEnvironment::probe(&self.config) {
             Ok(now) => now,
             Err(error) => {
                 // Said once; what was last seen counts.
-                if !std::mem::replace(&mut self.blind, true) {
+                if !std::mem::replace(&mut self.environment_unknown, true) {
                     tracing::warn!("{error:#}; what was last seen counts");
                 }
                 return;
             }
         };
-        self.blind = false;
-        if now != self.surroundings {
-            if now.interfaces != self.surroundings.interfaces {
+        self.environment_unknown = false;
+        if now != self.environment {
+            if now.interfaces != self.environment.interfaces {
                 let interfaces = now.interfaces.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ");
                 tracing::info!(interfaces, "filtered interfaces changed");
             }
-            self.surroundings = now.clone();
-            let _ = self.core.send(Change::Surroundings(now)).await;
+            self.environment = now.clone();
+            let _ = self.core.send(SupervisorMessage::HostEnvironment(now)).await;
         }
     }
 
@@ -392,8 +351,8 @@ impl Supervisor {
         tracing::info!(filters = if keep { "stay" } else { "are removed" }, "stopping");
         notify(&[sd_notify::NotifyState::Stopping]);
         // From here on lost sessions mean nothing, so that the rules stay or go as configured and not as sessions end.
-        let _ = self.core.send(Change::Stop { keep }).await;
-        self.front.stop(keep).await;
+        let _ = self.core.send(SupervisorMessage::Stop { keep }).await;
+        self.route_source.stop(keep).await;
         if tokio::time::timeout(Duration::from_secs(20), &mut self.core_ended).await.is_err() {
             tracing::error!("the data plane did not finish in time");
         }
@@ -405,7 +364,7 @@ async fn open_api(listeners: &mut ApiListeners, config: &Config, state: &ApiStat
     listeners.set(&config.api, |transport| http::router(state.clone(), transport)).await.map_err(|error| anyhow!(error))
 }
 
-fn warn_of_vain_patterns(config: &Config) {
+fn warn_unmatched_patterns(config: &Config) {
     let Ok(links) = interfaces::links() else { return };
     for pattern in interfaces::resolve(&config.dataplane.interfaces, &links).absent {
         tracing::warn!(pattern, "no interface has this name yet; nothing is filtered there");

@@ -1,6 +1,6 @@
 //! The path attributes of ExaBGP's JSON. Communities count by their value, never by their text: `rate-limit:0` may be a rate of 0.4.
 
-use crate::error::Misread;
+use crate::error::ParseError;
 use crate::json::{Pairs, parse};
 use bgp::{AsPath, Origin, PathAttributes, Segment, SegmentKind};
 use flowspec::Action;
@@ -13,12 +13,12 @@ pub(crate) enum Attributes {
     /// They can be used.
     Good(Box<PathAttributes>),
     /// They cannot, and the routes are to be treated as withdrawn (RFC 7606).
-    Withdraw(Misread),
+    Withdraw(ParseError),
 }
 
 /// Reads the `attribute` object.
 pub(crate) fn attributes(object: Option<&RawValue>) -> Attributes {
-    let read = || -> Result<PathAttributes, Misread> {
+    let read = || -> Result<PathAttributes, ParseError> {
         let mut attributes = PathAttributes::default();
         let Some(object) = object else { return Ok(attributes) };
         let members: Pairs<'_> = parse(object)?;
@@ -26,7 +26,7 @@ pub(crate) fn attributes(object: Option<&RawValue>) -> Attributes {
             member(&mut attributes, name, value).map_err(|misread| misread.within(name))?;
         }
         // What the session does with the same communities: a rate that is no number makes them malformed.
-        attributes.actions().map_err(|error| Misread::new(error.to_string()).within("extended-community"))?;
+        attributes.actions().map_err(|error| ParseError::new(error.to_string()).within("extended-community"))?;
         Ok(attributes)
     };
     match read() {
@@ -35,14 +35,14 @@ pub(crate) fn attributes(object: Option<&RawValue>) -> Attributes {
     }
 }
 
-fn member(attributes: &mut PathAttributes, name: &str, value: &RawValue) -> Result<(), Misread> {
+fn member(attributes: &mut PathAttributes, name: &str, value: &RawValue) -> Result<(), ParseError> {
     match name {
         "origin" => {
             attributes.origin = match parse::<String>(value)?.as_str() {
                 "igp" => Origin::Igp,
                 "egp" => Origin::Egp,
                 "incomplete" => Origin::Incomplete,
-                other => return Err(Misread::new(format!("`{other}` is no origin"))),
+                other => return Err(ParseError::new(format!("`{other}` is no origin"))),
             }
         }
         "as-path" => attributes.as_path.segments.extend(as_path(value)?),
@@ -54,14 +54,14 @@ fn member(attributes: &mut PathAttributes, name: &str, value: &RawValue) -> Resu
         "originator-id" => attributes.originator_id = Some(parse::<Ipv4Addr>(value)?),
         "cluster-list" => {
             let list: Vec<String> = parse(value)?;
-            let address = |text: &String| text.parse().map_err(|_| Misread::new(format!("`{text}` is no address")));
+            let address = |text: &String| text.parse().map_err(|_| ParseError::new(format!("`{text}` is no address")));
             attributes.cluster_list = list.iter().map(address).collect::<Result<_, _>>()?;
         }
         "extended-community" => extended(value, &mut attributes.extended_communities)?,
         "extended-community-ipv6" => extended(value, &mut attributes.ipv6_extended_communities)?,
         // Versions that have no name for an attribute write its code and flags: 16 and 25 are extended communities.
         name if name.starts_with("attribute-0x10-") => {
-            return Err(Misread::new("extended communities that ExaBGP could not read"));
+            return Err(ParseError::new("extended communities that ExaBGP could not read"));
         }
         name if name.starts_with("attribute-0x19-") => {
             let text: String = parse(value)?;
@@ -71,7 +71,7 @@ fn member(attributes: &mut PathAttributes, name: &str, value: &RawValue) -> Resu
         "error" => {
             let text: String = parse(value)?;
             if !text.starts_with("discard") {
-                return Err(Misread::new(text));
+                return Err(ParseError::new(text));
             }
         }
         // Nothing that a traffic filter depends on.
@@ -81,7 +81,7 @@ fn member(attributes: &mut PathAttributes, name: &str, value: &RawValue) -> Resu
 }
 
 /// Version 4: `[65070, 65071]`; 5: `{ "0": { "element": "as-sequence", "value": [ 65070 ] } }`.
-fn as_path(value: &RawValue) -> Result<Vec<Segment>, Misread> {
+fn as_path(value: &RawValue) -> Result<Vec<Segment>, ParseError> {
     if let Ok(numbers) = parse::<Vec<u32>>(value) {
         return Ok(AsPath::sequence(numbers).segments);
     }
@@ -91,12 +91,12 @@ fn as_path(value: &RawValue) -> Result<Vec<Segment>, Misread> {
         value: Vec<u32>,
     }
     let members: Pairs<'_> = parse(value)?;
-    let read = |value: &RawValue| -> Result<Segment, Misread> {
+    let read = |value: &RawValue| -> Result<Segment, ParseError> {
         let Element { element, value } = parse(value)?;
         let kind = match element.as_str() {
             "as-sequence" => SegmentKind::Sequence,
             "as-set" => SegmentKind::Set,
-            other => return Err(Misread::new(format!("`{other}` is no kind of segment that is known"))),
+            other => return Err(ParseError::new(format!("`{other}` is no kind of segment that is known"))),
         };
         Ok(Segment { kind, numbers: value })
     };
@@ -104,7 +104,7 @@ fn as_path(value: &RawValue) -> Result<Vec<Segment>, Misread> {
     Ok(segments.into_iter().filter(|segment| !segment.numbers.is_empty()).collect())
 }
 
-fn segment(attributes: &mut PathAttributes, kind: SegmentKind, value: &RawValue) -> Result<(), Misread> {
+fn segment(attributes: &mut PathAttributes, kind: SegmentKind, value: &RawValue) -> Result<(), ParseError> {
     let numbers: Vec<u32> = parse(value)?;
     if numbers.is_empty() {
         return Ok(());
@@ -117,7 +117,7 @@ fn segment(attributes: &mut PathAttributes, kind: SegmentKind, value: &RawValue)
 }
 
 /// A list of `{ "value": NUMBER, "string": TEXT }`, of `N` octets each.
-fn extended<const N: usize>(value: &RawValue, into: &mut Vec<[u8; N]>) -> Result<(), Misread> {
+fn extended<const N: usize>(value: &RawValue, into: &mut Vec<[u8; N]>) -> Result<(), ParseError> {
     #[derive(serde::Deserialize)]
     struct Entry<'a> {
         #[serde(borrow, default)]
@@ -126,16 +126,17 @@ fn extended<const N: usize>(value: &RawValue, into: &mut Vec<[u8; N]>) -> Result
         string: Option<String>,
     }
     for (index, entry) in parse::<Vec<&RawValue>>(value)?.into_iter().enumerate() {
-        let read = || -> Result<[u8; N], Misread> {
+        let read = || -> Result<[u8; N], ParseError> {
             let entry = match parse::<String>(entry) {
                 Ok(text) => Entry { value: None, string: Some(text) },
                 Err(_) => parse(entry)?,
             };
             match (entry.value, entry.string) {
-                (Some(value), _) => octets(value.get())
-                    .ok_or_else(|| Misread::new(format!("{} is no whole number of at most {N} octets", value.get()))),
+                (Some(value), _) => octets(value.get()).ok_or_else(|| {
+                    ParseError::new(format!("{} is no whole number of at most {N} octets", value.get()))
+                }),
                 (None, Some(text)) => from_text(&text),
-                (None, None) => Err(Misread::new("neither value nor string")),
+                (None, None) => Err(ParseError::new("neither value nor string")),
             }
         };
         into.push(read().map_err(|misread| misread.within(&index.to_string()))?);
@@ -163,8 +164,8 @@ fn octets<const N: usize>(digits: &str) -> Option<[u8; N]> {
 }
 
 /// A community of which there is only the text, where that says everything.
-fn from_text<const N: usize>(text: &str) -> Result<[u8; N], Misread> {
-    let lossy = || Misread::new(format!("`{text}` does not say all that the community says, and there is no value"));
+fn from_text<const N: usize>(text: &str) -> Result<[u8; N], ParseError> {
+    let lossy = || ParseError::new(format!("`{text}` does not say all that the community says, and there is no value"));
     let community = match text.split_once(' ') {
         Some(("action", words)) => {
             let mut words = words.split('-');
@@ -188,7 +189,7 @@ fn from_text<const N: usize>(text: &str) -> Result<[u8; N], Misread> {
 }
 
 /// Version 4 prints attribute 25 as text only: one community, or `[ a b c ]`.
-fn ipv6_from_text(text: &str) -> Result<Vec<[u8; 20]>, Misread> {
+fn ipv6_from_text(text: &str) -> Result<Vec<[u8; 20]>, ParseError> {
     let Some(list) = text.strip_prefix("[ ").and_then(|rest| rest.strip_suffix(" ]")) else {
         return Ok(vec![from_text(text)?]);
     };
@@ -236,10 +237,10 @@ fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 /// The next hop as ExaBGP prints it, a key of the announced routes.
-pub(crate) fn next_hop(text: &str) -> Result<Option<IpAddr>, Misread> {
+pub(crate) fn next_hop(text: &str) -> Result<Option<IpAddr>, ParseError> {
     match text {
         "no-nexthop" | "null" | "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| Misread::new("no next hop that can be read")),
+        text => text.parse().map(Some).map_err(|_| ParseError::new("no next hop that can be read")),
     }
 }
 

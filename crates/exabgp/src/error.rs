@@ -2,24 +2,24 @@
 
 /// What cannot be read, and where in the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misread {
+pub struct ParseError {
     /// Member names and positions in lists, outermost first, joined with `/`; empty for the line as a whole.
     pub place: String,
     /// What is wrong.
     pub what: String,
 }
 
-impl Misread {
+impl ParseError {
     /// About the line as a whole.
     pub fn new(what: impl Into<String>) -> Self {
-        Misread { place: String::new(), what: what.into() }
+        ParseError { place: String::new(), what: what.into() }
     }
 
     /// The same, found inside of this member.
     #[must_use]
     pub fn within(self, member: &str) -> Self {
         let place = if self.place.is_empty() { member.to_owned() } else { format!("{member}/{}", self.place) };
-        Misread { place, ..self }
+        ParseError { place, ..self }
     }
 
     /// The same, found inside of these members, outermost first.
@@ -28,7 +28,7 @@ impl Misread {
     }
 }
 
-impl std::fmt::Display for Misread {
+impl std::fmt::Display for ParseError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.place.as_str() {
             "" => f.write_str(&self.what),

@@ -3,7 +3,7 @@
 //! Members are what counts, except for TCP flags and fragment, which version 4 takes apart: there it is the text, and the members must be
 //! what ExaBGP makes of it. Where members and text disagree the rule is refused.
 
-use crate::error::Misread;
+use crate::error::ParseError;
 use crate::json::{Pairs, text_list};
 use crate::names;
 use crate::operators;
@@ -35,7 +35,7 @@ const COMPONENTS: [(&str, ComponentType, Option<IpVersion>); 17] = [
 ];
 
 /// Reads the object of one rule.
-pub(crate) fn nlri(family: Family, version: Version, object: &RawValue) -> Result<Nlri, Misread> {
+pub(crate) fn nlri(family: Family, version: Version, object: &RawValue) -> Result<Nlri, ParseError> {
     let members: Pairs<'_> = crate::json::parse(object)?;
     let mut builder = Nlri::builder(family);
     let text = members.get("string").map(crate::json::parse::<String>).transpose().map_err(|m| m.within("string"))?;
@@ -48,26 +48,27 @@ pub(crate) fn nlri(family: Family, version: Version, object: &RawValue) -> Resul
                 "rd" if family.is_vpn() => {
                     let text: String = crate::json::parse(value).map_err(|m| m.within("rd"))?;
                     let rd = route_distinguisher(&text);
-                    builder = builder.route_distinguisher(
-                        rd.ok_or_else(|| Misread::new(format!("`{text}` is no route distinguisher")).within("rd"))?,
-                    );
+                    builder =
+                        builder.route_distinguisher(rd.ok_or_else(|| {
+                            ParseError::new(format!("`{text}` is no route distinguisher")).within("rd")
+                        })?);
                 }
                 // Something that narrows the rule perhaps: without it, the rule would be wider than what was announced.
-                other => return Err(Misread::new("an unknown member").within(other)),
+                other => return Err(ParseError::new("an unknown member").within(other)),
             }
             continue;
         };
         if only.is_some_and(|only| only != family.version()) {
-            return Err(Misread::new(format!("not a member of rules of {family}")).within(name));
+            return Err(ParseError::new(format!("not a member of rules of {family}")).within(name));
         }
         if builder.has(*kind) {
-            return Err(Misread::new("there twice").within(name));
+            return Err(ParseError::new("there twice").within(name));
         }
         let section = sections.as_ref().and_then(|sections| sections.of(name));
         if sections.is_some() && section.is_none() {
-            return Err(Misread::new("not in the text of the rule").within(name));
+            return Err(ParseError::new("not in the text of the rule").within(name));
         }
-        let read = || -> Result<_, Misread> {
+        let read = || -> Result<_, ParseError> {
             let items = text_list(value)?;
             let items: Vec<&str> = items.iter().map(AsRef::as_ref).collect();
             Ok(match kind.value_kind() {
@@ -80,11 +81,11 @@ pub(crate) fn nlri(family: Family, version: Version, object: &RawValue) -> Resul
                 ValueKind::Bitmask => {
                     let ops = match section {
                         Some(section) => operators::bitmask_text(*kind, section)?,
-                        None if version.splits_masks() => return Err(Misread::new("the rule has no text")),
+                        None if version.splits_masks() => return Err(ParseError::new("the rule has no text")),
                         None => operators::bitmask(*kind, &items)?,
                     };
                     if !operators::prints_as(*kind, &ops, &items) {
-                        return Err(Misread::new("the members and the text of the rule disagree"));
+                        return Err(ParseError::new("the members and the text of the rule disagree"));
                     }
                     builder.clone().bitmask(*kind, &ops)
                 }
@@ -92,7 +93,7 @@ pub(crate) fn nlri(family: Family, version: Version, object: &RawValue) -> Resul
         };
         builder = read().map_err(|misread| misread.within(name))?;
     }
-    builder.build().map_err(|error| Misread::new(error.to_string()))
+    builder.build().map_err(|error| ParseError::new(error.to_string()))
 }
 
 /// The text of a rule, cut at the names of its members.
@@ -105,8 +106,8 @@ impl<'a> Sections<'a> {
 }
 
 /// Members and text are in the same order; `next-hop` is last in the text whatever its place among the members, and version 6 leaves it out.
-fn sections<'a>(text: &'a str, members: &'a Pairs<'_>) -> Result<Sections<'a>, Misread> {
-    let odd = || Misread::new("the text of the rule is not as ExaBGP prints it").within("string");
+fn sections<'a>(text: &'a str, members: &'a Pairs<'_>) -> Result<Sections<'a>, ParseError> {
+    let odd = || ParseError::new("the text of the rule is not as ExaBGP prints it").within("string");
     let names = members.0.iter().map(|(name, _)| name.as_ref()).filter(|name| *name != "string" && *name != "next-hop");
     let mut rest = text.strip_prefix("flow").ok_or_else(odd)?;
     if let Some(at) = rest.rfind(" next-hop ") {
@@ -131,23 +132,23 @@ fn sections<'a>(text: &'a str, members: &'a Pairs<'_>) -> Result<Sections<'a>, M
 }
 
 /// One item without AND stands alone in the text, everything else in brackets: so two operators that were printed as one show.
-fn same(section: Option<&str>, items: &[&str], ops: usize) -> Result<(), Misread> {
+fn same(section: Option<&str>, items: &[&str], ops: usize) -> Result<(), ParseError> {
     let Some(section) = section else { return Ok(()) };
     let joined = items.join(" ");
     let expected = if ops == 1 { joined } else { format!("[ {joined} ]") };
     if section == expected {
         return Ok(());
     }
-    Err(Misread::new(format!("the members say `{expected}`, the text of the rule says `{section}`")))
+    Err(ParseError::new(format!("the members say `{expected}`, the text of the rule says `{section}`")))
 }
 
 /// `192.0.2.0/24`, `2001:db8::/32/0`: address, length and, for IPv6, offset. Bits behind the length say nothing (RFC 8955 §4.2.2.1).
-fn prefix(version: Version, items: &[&str], section: Option<&str>) -> Result<Prefix, Misread> {
+fn prefix(version: Version, items: &[&str], section: Option<&str>) -> Result<Prefix, ParseError> {
     let [text] = items else {
-        return Err(Misread::new(format!("{} prefixes; a rule has one (RFC 8955 §4.2)", items.len())));
+        return Err(ParseError::new(format!("{} prefixes; a rule has one (RFC 8955 §4.2)", items.len())));
     };
     same(section, items, 1)?;
-    let odd = || Misread::new(format!("`{text}` is no prefix as ExaBGP prints it"));
+    let odd = || ParseError::new(format!("`{text}` is no prefix as ExaBGP prints it"));
     let mut parts = text.split('/');
     let mut next = || parts.next().ok_or_else(odd);
     let (address, length) = (next()?, next()?);
@@ -164,14 +165,14 @@ fn prefix(version: Version, items: &[&str], section: Option<&str>) -> Result<Pre
     }
     let pattern = Ipv6Pattern::new(address, offset, length).ok_or_else(odd)?;
     if offset > 0 && version.misreads_offsets() {
-        return Err(Misread::new(format!(
+        return Err(ParseError::new(format!(
             "`{text}` has an offset, which ExaBGP 4 does not read as RFC 8956 writes it; 5.0.15 does"
         )));
     }
     // Versions before 5.0.15 take the pattern's first bits for those of the address.
     let before = if offset == 0 { 0 } else { u128::MAX << (128 - u32::from(offset)) };
     if u128::from(address) & before != 0 {
-        return Err(Misread::new(format!(
+        return Err(ParseError::new(format!(
             "`{text}` has bits in front of its offset: ExaBGP before 5.0.15 misreads such a prefix"
         )));
     }

@@ -1,7 +1,7 @@
 //! JSON without surprises: members in their order, none twice, and values kept as written until they are looked at. (A general JSON value
 //! would silently take the last of two members, and a rounded one of a long number.)
 
-use crate::error::Misread;
+use crate::error::ParseError;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -21,8 +21,8 @@ impl<'a> Pairs<'a> {
 }
 
 /// Reads a value.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, Misread> {
-    serde_json::from_str(value.get()).map_err(|error| Misread::new(words(&error)))
+pub(crate) fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, ParseError> {
+    serde_json::from_str(value.get()).map_err(|error| ParseError::new(words(&error)))
 }
 
 /// What serde_json says, without its line number, which is always 1.
@@ -35,7 +35,7 @@ pub(crate) fn words(error: &serde_json::Error) -> String {
 }
 
 /// An array of strings.
-pub(crate) fn text_list(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Misread> {
+pub(crate) fn text_list(value: &RawValue) -> Result<Vec<Cow<'_, str>>, ParseError> {
     // A derived `Cow` would own every string.
     #[derive(serde::Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

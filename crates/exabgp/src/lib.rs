@@ -15,5 +15,5 @@ mod octets;
 mod operators;
 mod version;
 
-pub use error::Misread;
+pub use error::ParseError;
 pub use line::{Message, Neighbor, SessionState, read};

@@ -1,7 +1,7 @@
 //! One line of ExaBGP's JSON to what it tells. Pure: octets in, values out.
 
 use crate::attribute::{self, Attributes};
-use crate::error::Misread;
+use crate::error::ParseError;
 use crate::flow;
 use crate::json::{Pairs, parse, words};
 use crate::octets::{self, Octets};
@@ -20,7 +20,7 @@ pub enum Message {
     /// A session changed its state.
     State(Neighbor, SessionState),
     /// Routes came or went. What could not be read of it is beside it; the rest counts.
-    Update(Neighbor, Update, Vec<Misread>),
+    Update(Neighbor, Update, Vec<ParseError>),
     /// All routes of a family were sent.
     EndOfRib(Neighbor, AfiSafi),
     /// ExaBGP ends.
@@ -61,9 +61,9 @@ pub enum SessionState {
 ///
 /// # Errors
 /// What cannot be read at all, and where. Single routes of an update that cannot be read do not fail the line.
-pub fn read(line: &[u8]) -> Result<Message, Misread> {
+pub fn read(line: &[u8]) -> Result<Message, ParseError> {
     let text = std::str::from_utf8(line)
-        .map_err(|error| Misread::new(format!("not UTF-8 at octet {}", error.valid_up_to())))?;
+        .map_err(|error| ParseError::new(format!("not UTF-8 at octet {}", error.valid_up_to())))?;
     let text = text.trim();
     match text {
         "done" => return Ok(Message::Answer(true)),
@@ -73,7 +73,7 @@ pub fn read(line: &[u8]) -> Result<Message, Misread> {
         _ => {}
     }
     if !text.starts_with('{') {
-        return Err(Misread::new("no JSON; the process needs `encoder json;` in exabgp.conf"));
+        return Err(ParseError::new("no JSON; the process needs `encoder json;` in exabgp.conf"));
     }
     match whole(text) {
         Ok(message) => Ok(message),
@@ -132,18 +132,18 @@ struct Ends<'a> {
     peer: &'a RawValue,
 }
 
-fn whole(text: &str) -> Result<Message, Misread> {
-    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| Misread::new(words(&error)))?;
+fn whole(text: &str) -> Result<Message, ParseError> {
+    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| ParseError::new(words(&error)))?;
     if let Some(answer) = envelope.answer {
         return Ok(if answer == "shutdown" { Message::Shutdown } else { Message::Answer(answer == "done") });
     }
     let version = Version::of(envelope.exabgp.as_deref())?;
-    let kind = envelope.kind.as_deref().ok_or_else(|| Misread::new("no `type`"))?;
+    let kind = envelope.kind.as_deref().ok_or_else(|| ParseError::new("no `type`"))?;
     let Some(neighbor) = envelope.neighbor else {
         let shutdown = envelope.notification.and_then(|value| parse::<String>(value).ok());
         return match (kind, shutdown.as_deref()) {
             ("notification", Some("shutdown")) => Ok(Message::Shutdown),
-            ("state" | "update", _) => Err(Misread::new("no `neighbor`")),
+            ("state" | "update", _) => Err(ParseError::new("no `neighbor`")),
             _ => Ok(Message::Other),
         };
     };
@@ -166,19 +166,19 @@ fn whole(text: &str) -> Result<Message, Misread> {
 }
 
 /// The message itself, where ExaBGP passes it on.
-fn exact(neighbor: Neighbor, header: &str, body: &str) -> Result<Message, Misread> {
+fn exact(neighbor: Neighbor, header: &str, body: &str) -> Result<Message, ParseError> {
     Ok(match octets::read(header, body)? {
         Octets::Update(update, misread) => Message::Update(neighbor, update, misread),
         Octets::EndOfRib(family) => Message::EndOfRib(neighbor, family),
     })
 }
 
-fn whose(session: &Session<'_>) -> Result<Neighbor, Misread> {
+fn whose(session: &Session<'_>) -> Result<Neighbor, ParseError> {
     let peer: String = parse(session.address.peer).map_err(|misread| misread.within("peer").within("address"))?;
     // The zone of a link-local address says nothing that is needed here.
     let plain = peer.split('%').next().unwrap_or_default();
     let address = plain.parse().ok().filter(|address: &IpAddr| !address.is_unspecified() && !address.is_multicast());
-    let peer = address.ok_or_else(|| Misread::new(format!("`{peer}` is no address of a peer")).within("address"))?;
+    let peer = address.ok_or_else(|| ParseError::new(format!("`{peer}` is no address of a peer")).within("address"))?;
     let local = session.address.local.and_then(|value| parse::<String>(value).ok()).and_then(|text| text.parse().ok());
     let number = |value: Option<&RawValue>| value.and_then(|value| parse::<u32>(value).ok());
     Ok(Neighbor {
@@ -190,12 +190,12 @@ fn whose(session: &Session<'_>) -> Result<Neighbor, Misread> {
     })
 }
 
-fn state(neighbor: Neighbor, state: Option<&str>, reason: Option<String>) -> Result<Message, Misread> {
+fn state(neighbor: Neighbor, state: Option<&str>, reason: Option<String>) -> Result<Message, ParseError> {
     let state = match state {
         Some("up") => SessionState::Up,
         Some("connected") => SessionState::Connected,
         Some("down") => SessionState::Down(reason.unwrap_or_default()),
-        other => return Err(Misread::new(format!("`{}` is no state that is known", other.unwrap_or_default()))),
+        other => return Err(ParseError::new(format!("`{}` is no state that is known", other.unwrap_or_default()))),
     };
     Ok(Message::State(neighbor, state))
 }
@@ -225,8 +225,8 @@ struct Routes<'a> {
     withdraw: Option<Pairs<'a>>,
 }
 
-fn update(neighbor: Neighbor, version: Version, message: Option<&RawValue>) -> Result<Message, Misread> {
-    let content = message.ok_or_else(|| Misread::new("is missing"))?;
+fn update(neighbor: Neighbor, version: Version, message: Option<&RawValue>) -> Result<Message, ParseError> {
+    let content = message.ok_or_else(|| ParseError::new("is missing"))?;
     let content: Content<'_> = parse(content)?;
     if let Some(EndOfRib { afi, safi }) = content.eor {
         return Ok(
@@ -238,7 +238,7 @@ fn update(neighbor: Neighbor, version: Version, message: Option<&RawValue>) -> R
         return exact(neighbor, header, body);
     }
     let Some(update) = content.update else {
-        return Err(Misread::new("neither `update` nor `eor`; does the api block say `parsed`?"));
+        return Err(ParseError::new("neither `update` nor `eor`; does the api block say `parsed`?"));
     };
     let routes: Routes<'_> = parse(update).map_err(|misread| misread.within("update"))?;
     let mut reader = Reader { version, update: Update::default(), misread: Vec::new() };
@@ -255,11 +255,13 @@ fn update(neighbor: Neighbor, version: Version, message: Option<&RawValue>) -> R
     }
     match attributes {
         Attributes::Withdraw(why) if routes.announce.is_some() => {
-            reader.misread.push(Misread::new(format!("{why}; its rules are treated as withdrawn")).within("update"));
+            reader.misread.push(ParseError::new(format!("{why}; its rules are treated as withdrawn")).within("update"));
         }
         // The rest of an UPDATE whose only NLRI ExaBGP could not read.
         _ if routes.attribute.is_some() && routes.announce.is_none() && routes.withdraw.is_none() => {
-            reader.misread.push(Misread::new("attributes without routes: ExaBGP leaves out rules that it cannot read"));
+            reader
+                .misread
+                .push(ParseError::new("attributes without routes: ExaBGP leaves out rules that it cannot read"));
         }
         _ => {}
     }
@@ -283,7 +285,7 @@ fn family(words: &str) -> Option<AfiSafi> {
 struct Reader {
     version: Version,
     update: Update,
-    misread: Vec<Misread>,
+    misread: Vec<ParseError>,
 }
 
 impl Reader {
@@ -345,7 +347,7 @@ impl Reader {
 }
 
 /// `{ "nlri": "192.0.2.0/24" }` with `path-information`, or the prefix alone in compact form.
-fn unicast(family: AfiSafi, object: &RawValue) -> Result<RouteKey, Misread> {
+fn unicast(family: AfiSafi, object: &RawValue) -> Result<RouteKey, ParseError> {
     #[derive(Deserialize)]
     struct Route {
         nlri: String,
@@ -353,9 +355,9 @@ fn unicast(family: AfiSafi, object: &RawValue) -> Result<RouteKey, Misread> {
         path: Option<Ipv4Addr>,
     }
     let route = parse::<String>(object).map(|nlri| Route { nlri, path: None }).or_else(|_| parse::<Route>(object))?;
-    let net: IpNet = route.nlri.parse().map_err(|_| Misread::new(format!("`{}` is no prefix", route.nlri)))?;
+    let net: IpNet = route.nlri.parse().map_err(|_| ParseError::new(format!("`{}` is no prefix", route.nlri)))?;
     if Destination::Unicast(net).family() != family {
-        return Err(Misread::new(format!("`{net}` is no prefix of {family}")));
+        return Err(ParseError::new(format!("`{net}` is no prefix of {family}")));
     }
     let path_id = route.path.map(|path| PathId(u32::from(path)));
     Ok(RouteKey { destination: Destination::Unicast(net.trunc()), path_id })

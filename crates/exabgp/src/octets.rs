@@ -1,7 +1,7 @@
 //! The octets of a message, which ExaBGP passes on where its configuration says `packets; consolidate;`. They are the message itself: nothing
 //! that ExaBGP's words leave out is lost, so they count instead of the words.
 
-use crate::error::Misread;
+use crate::error::ParseError;
 use bgp::{AfiSafi, Announced, DecodeOptions, DecodedUpdate, RouteKey, Update, UpdateErrorKind, decode_update};
 use flowspec::Disposition;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use std::sync::Arc;
 #[derive(Debug, PartialEq)]
 pub(crate) enum Octets {
     /// Routes, and what of them could not be read.
-    Update(Update, Vec<Misread>),
+    Update(Update, Vec<ParseError>),
     /// All routes of a family were sent.
     EndOfRib(AfiSafi),
 }
 
 /// Reads header and body, each `0x` and hex digits.
-pub(crate) fn read(header: &str, body: &str) -> Result<Octets, Misread> {
-    let mut message = hex(header).ok_or_else(|| Misread::new("no octets in hex").within("header"))?;
-    message.extend(hex(body).ok_or_else(|| Misread::new("no octets in hex").within("body"))?);
+pub(crate) fn read(header: &str, body: &str) -> Result<Octets, ParseError> {
+    let mut message = hex(header).ok_or_else(|| ParseError::new("no octets in hex").within("header"))?;
+    message.extend(hex(body).ok_or_else(|| ParseError::new("no octets in hex").within("body"))?);
     let decoded = decode_update(&message, &DecodeOptions::default())
-        .map_err(|error| Misread::new(error.to_string()).within("body"))?;
+        .map_err(|error| ParseError::new(error.to_string()).within("body"))?;
     if let Some(family) = decoded.end_of_rib {
         return Ok(Octets::EndOfRib(family));
     }
@@ -30,7 +30,7 @@ pub(crate) fn read(header: &str, body: &str) -> Result<Octets, Misread> {
 /// What our own sessions make of the same message (RFC 7606): one bad NLRI is left out; bad attributes treat its routes as withdrawn.
 fn update(decoded: DecodedUpdate) -> Octets {
     let DecodedUpdate { nlris, attributes, errors, .. } = decoded;
-    let misread = errors.iter().map(|error| Misread::new(error.to_string()).within("body")).collect();
+    let misread = errors.iter().map(|error| ParseError::new(error.to_string()).within("body")).collect();
     let of_nlri =
         |kind: &UpdateErrorKind| matches!(kind, UpdateErrorKind::Nlri { .. } | UpdateErrorKind::Prefix { .. });
     let withdraw = errors.iter().any(|e| !of_nlri(&e.kind) && e.disposition() >= Disposition::TreatAsWithdraw);

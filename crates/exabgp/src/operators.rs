@@ -3,7 +3,7 @@
 //! Where ExaBGP drops something, the list is refused: an operator that it has no sign for (it prints the octet in hex in front of the
 //! value, `0980`), and the several bits of one mask that version 4 prints as several items, unless its text tells them apart.
 
-use crate::error::Misread;
+use crate::error::ParseError;
 use crate::names;
 use flowspec::{BitmaskOp, Comparison, ComponentType, NumericOp, Width};
 
@@ -19,42 +19,42 @@ const OPERATORS: [(&str, Comparison); 8] = [
 ];
 
 /// The operators of a numeric component. ExaBGP tells no widths: they are the smallest.
-pub(crate) fn numeric(kind: ComponentType, items: &[&str]) -> Result<Vec<NumericOp>, Misread> {
+pub(crate) fn numeric(kind: ComponentType, items: &[&str]) -> Result<Vec<NumericOp>, ParseError> {
     let mut ops = Vec::new();
     for (and, piece) in pieces(items) {
         let (comparison, value) = OPERATORS
             .iter()
             .find_map(|(sign, comparison)| Some((*comparison, piece.strip_prefix(sign)?)))
-            .ok_or_else(|| Misread::new(format!("`{piece}` has no operator that ExaBGP has a sign for")))?;
+            .ok_or_else(|| ParseError::new(format!("`{piece}` has no operator that ExaBGP has a sign for")))?;
         let always = matches!(comparison, Comparison::True | Comparison::False);
         // Without AND, ExaBGP prints no value behind them, which changes nothing.
         let value = if always && value.is_empty() { "0" } else { value };
         let value = names::number(kind, value)
-            .ok_or_else(|| Misread::new(format!("`{value}` is no value that is known for {kind}")))?;
+            .ok_or_else(|| ParseError::new(format!("`{value}` is no value that is known for {kind}")))?;
         ops.push(NumericOp { and, comparison, value, width: kind.width_for(value) });
     }
     Ok(ops)
 }
 
 /// The operators of a bitmask component, from what stands for it in ExaBGP's text.
-pub(crate) fn bitmask_text(kind: ComponentType, text: &str) -> Result<Vec<BitmaskOp>, Misread> {
+pub(crate) fn bitmask_text(kind: ComponentType, text: &str) -> Result<Vec<BitmaskOp>, ParseError> {
     let list = text.strip_prefix("[ ").and_then(|rest| rest.strip_suffix(" ]"));
     let items: Vec<&str> = list.map_or_else(|| vec![text], |list| list.split(' ').collect());
     let ops = bitmask(kind, &items)?;
     match (list.is_some(), ops.len()) {
-        (false, 2..) | (true, 0 | 1) => Err(Misread::new(format!("`{text}` is not how ExaBGP prints a list"))),
+        (false, 2..) | (true, 0 | 1) => Err(ParseError::new(format!("`{text}` is not how ExaBGP prints a list"))),
         _ => Ok(ops),
     }
 }
 
 /// The operators of a bitmask component whose items are whole.
-pub(crate) fn bitmask(kind: ComponentType, items: &[&str]) -> Result<Vec<BitmaskOp>, Misread> {
+pub(crate) fn bitmask(kind: ComponentType, items: &[&str]) -> Result<Vec<BitmaskOp>, ParseError> {
     let mut ops = Vec::new();
     for (and, piece) in pieces(items) {
         let (not, rest) = piece.strip_prefix('!').map_or((false, piece), |rest| (true, rest));
         let (all, names) = rest.strip_prefix('=').map_or((false, rest), |rest| (true, rest));
         let value = names::mask(kind, names)
-            .ok_or_else(|| Misread::new(format!("`{piece}` has bits or an operator that ExaBGP has no name for")))?;
+            .ok_or_else(|| ParseError::new(format!("`{piece}` has bits or an operator that ExaBGP has no name for")))?;
         ops.push(BitmaskOp { and, not, all, value, width: Width::for_value(value) });
     }
     Ok(ops)

@@ -1,6 +1,6 @@
 //! Versions of ExaBGP's JSON.
 
-use crate::error::Misread;
+use crate::error::ParseError;
 
 /// The JSON's version: the first number of `exabgp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,14 +11,14 @@ pub(crate) enum Version {
 }
 
 impl Version {
-    pub(crate) fn of(text: Option<&str>) -> Result<Self, Misread> {
+    pub(crate) fn of(text: Option<&str>) -> Result<Self, ParseError> {
         match text.and_then(|text| text.split('.').next()) {
             Some("4") => Ok(Version::V4),
             Some("5") => Ok(Version::V5),
             Some("6") => Ok(Version::V6),
             _ => {
                 let text = text.unwrap_or("no version");
-                Err(Misread::new(format!("JSON of {text}; versions 4, 5 and 6 can be read")).within("exabgp"))
+                Err(ParseError::new(format!("JSON of {text}; versions 4, 5 and 6 can be read")).within("exabgp"))
             }
         }
     }

@@ -3,8 +3,9 @@
 use crate::command_line::{CompileArgs, SwitchArgs, Target};
 use crate::exit_status::{NEGATIVE, OK};
 use crate::output::Output;
+use crate::preview::{Preview, Protected, TcamUsage};
 use crate::rules;
-use crate::switch::{self, Protected, Switch};
+use crate::switch::{self, Switch};
 use anyhow::{Result, ensure};
 use comfy_table::{Table, presets};
 use dataplane::{cumulus, nftables, xdp};
@@ -15,7 +16,6 @@ use engine::notes::notes;
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::{Nlri, Rule};
 use serde::Serialize;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Compiles the rules; `NEGATIVE` when a line was in error, a rule refused, or there is no room for one.
@@ -103,50 +103,6 @@ enum Plane {
     Xdp,
 }
 
-/// What a data plane would make of the rules that it can enforce.
-#[derive(Default)]
-pub(super) struct Outcome {
-    /// In the data plane's own language.
-    pub(super) program: String,
-    /// How full its table is, where it has one.
-    pub(super) room: Option<TcamUsage>,
-    /// Rules without a place in it, and why.
-    pub(super) failures: HashMap<Arc<Nlri>, String>,
-    /// What is known of the switch.
-    pub(super) profile: Vec<cumulus::Fact>,
-    /// What is never filtered, as the daemon would have it.
-    pub(super) protected: Vec<Protected>,
-}
-
-/// Entries of a switch's TCAM that the rules take.
-#[derive(Serialize)]
-pub(super) struct TcamUsage {
-    pub(super) asic: &'static str,
-    pub(super) ipv4: TcamShare,
-    pub(super) ipv6: TcamShare,
-    /// Both are one budget: what one takes of its part, the other one lacks of its own.
-    pub(super) shared: bool,
-}
-
-#[derive(Serialize)]
-pub(super) struct TcamShare {
-    pub(super) entries: u64,
-    pub(super) budget: u64,
-}
-
-impl std::fmt::Display for TcamUsage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let TcamUsage { asic, ipv4, ipv6, shared } = self;
-        let (v4, v6) = (ipv4.budget, ipv6.budget);
-        write!(f, "{asic}: {} of {v4} IPv4 entries, {} of {v6} IPv6 entries", ipv4.entries, ipv6.entries)?;
-        if !shared {
-            return Ok(());
-        }
-        let part = |share: &TcamShare| share.entries as f64 / share.budget.max(1) as f64;
-        write!(f, "; one budget for both, {:.0} % of it taken", 100.0 * (part(ipv4) + part(ipv6)))
-    }
-}
-
 impl Plane {
     fn new(args: &CompileArgs) -> Result<Self> {
         let SwitchArgs { config, release, asic, interfaces, non_atomic } = &args.switch;
@@ -173,12 +129,12 @@ impl Plane {
         }
     }
 
-    fn outcome(&self, rules: Vec<Arc<CompiledRule>>) -> Result<Outcome> {
+    fn outcome(&self, rules: Vec<Arc<CompiledRule>>) -> Result<Preview> {
         let rules = Ruleset { protected: Arc::default(), rules };
         match self {
-            Plane::None => Ok(Outcome::default()),
-            Plane::Nftables => Ok(Outcome { program: nftables::render(&rules), ..Outcome::default() }),
-            Plane::Xdp => Ok(Outcome { program: xdp::render(&rules), ..Outcome::default() }),
+            Plane::None => Ok(Preview::default()),
+            Plane::Nftables => Ok(Preview { program: nftables::render(&rules), ..Preview::default() }),
+            Plane::Xdp => Ok(Preview { program: xdp::render(&rules), ..Preview::default() }),
             Plane::Cumulus(switch) => switch.outcome(rules),
         }
     }
@@ -216,7 +172,7 @@ struct Program<'a> {
 }
 
 impl CompiledLine {
-    fn new(number: usize, rule: &Rule, verdict: &Verdict, capabilities: &Capabilities, outcome: &Outcome) -> Self {
+    fn new(number: usize, rule: &Rule, verdict: &Verdict, capabilities: &Capabilities, outcome: &Preview) -> Self {
         let (verdict, entries, reason) = match verdict {
             Verdict::Exact(compiled) => (EXACT, capabilities.cost.of(&compiled.entries, &compiled.effect), None),
             Verdict::Refused(refusal) => (REFUSED, 0, Some(refusal.to_string())),

@@ -75,7 +75,7 @@ fn failure(output: &mut Output, packet: usize, error: ErrorObject<'static>) -> R
 
 /// Why there is nothing to ask about.
 #[derive(Debug, thiserror::Error)]
-enum NoQuestion {
+enum QuestionError {
     #[error("--packet: {0}")]
     Hex(#[from] HexError),
     #[error("{0}")]
@@ -84,14 +84,14 @@ enum NoQuestion {
     Packet(#[from] PacketError),
 }
 
-impl NoQuestion {
+impl QuestionError {
     /// The error as JSON has it; the offset counts characters of the hex, or words.
     fn object(&self) -> ErrorObject<'static> {
         let (kind, offset) = match self {
-            NoQuestion::Hex(HexError::Digit { column, .. }) => ("hex", column - 1),
-            NoQuestion::Hex(HexError::Odd | HexError::Empty) => ("hex", 0),
-            NoQuestion::Words(error) => ("words", error.position - 1),
-            NoQuestion::Packet(_) => ("packet", 0),
+            QuestionError::Hex(HexError::Digit { column, .. }) => ("hex", column - 1),
+            QuestionError::Hex(HexError::Odd | HexError::Empty) => ("hex", 0),
+            QuestionError::Words(error) => ("words", error.position - 1),
+            QuestionError::Packet(_) => ("packet", 0),
         };
         ErrorObject { kind, offset, message: self.to_string() }
     }
@@ -105,7 +105,7 @@ enum Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    fn of(args: &'a ExplainArgs) -> Result<Self, NoQuestion> {
+    fn of(args: &'a ExplainArgs) -> Result<Self, QuestionError> {
         if let Some(path) = &args.pcap {
             return Ok(Question::Capture(path));
         }

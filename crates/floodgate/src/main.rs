@@ -14,6 +14,7 @@ mod explain;
 mod input;
 mod live;
 mod output;
+mod preview;
 #[cfg(test)]
 mod reference;
 mod rules;

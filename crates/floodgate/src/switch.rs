@@ -1,7 +1,7 @@
 //! `floodgate compile --target cumulus`: which switch, what is known of it, what is protected on it.
 
 use crate::command_line::SwitchArgs;
-use crate::compile::{Outcome, TcamShare, TcamUsage};
+use crate::preview::{Preview, Protected, TcamShare, TcamUsage};
 use anyhow::{Context, Result};
 use config::Config;
 use daemon::interfaces;
@@ -18,18 +18,6 @@ use std::sync::Arc;
 pub(super) struct Switch {
     pub(super) settings: cumulus::Settings,
     protection: Protection,
-}
-
-/// Something that is never filtered.
-#[derive(Serialize)]
-pub(super) struct Protected {
-    /// What it is.
-    what: String,
-    /// Entries of the table that it takes: none where no rule would touch it.
-    entries: u64,
-    /// Why it cannot be protected.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
 }
 
 /// A fact as JSON.
@@ -74,7 +62,7 @@ impl Switch {
     }
 
     /// What the daemon would install.
-    pub(super) fn outcome(&self, mut rules: Ruleset) -> Result<Outcome> {
+    pub(super) fn outcome(&self, mut rules: Ruleset) -> Result<Preview> {
         let settings = &self.settings;
         let capabilities = cumulus::capabilities(settings);
         let mut parts: Vec<Result<Vec<Space>, String>> = Vec::new();
@@ -113,7 +101,7 @@ impl Switch {
             RuleFailure::OverCapacity(words) | RuleFailure::Failed(words) => words,
         };
         let failures = preview.failures.into_iter().map(|(nlri, failure)| (nlri, words(failure))).collect();
-        Ok(Outcome { program: preview.text, room: Some(room), failures, profile: cumulus::facts(settings), protected })
+        Ok(Preview { program: preview.text, room: Some(room), failures, profile: cumulus::facts(settings), protected })
     }
 }
 

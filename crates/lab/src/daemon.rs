@@ -1,19 +1,18 @@
 //! The program under test: `floodgate run` in a namespace, asked through its own commands.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Output};
-use std::sync::Once;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::{PeerView, RuleView, StatusView};
 use serde::de::DeserializeOwned;
 
+use crate::built::built;
 use crate::{Netns, PATIENCE, Process, wait_until};
 
 /// A running `floodgate run` with its configuration, socket and state file in a directory of its own.
@@ -315,30 +314,8 @@ impl<'a> Daemon<'a> {
 /// # Errors
 /// When it cannot be built.
 pub fn program() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("FLOODGATE") {
-        return Ok(path.into());
+    match env::var_os("FLOODGATE") {
+        Some(path) => Ok(path.into()),
+        None => built("floodgate", "floodgate"),
     }
-    static BUILD: Once = Once::new();
-    let own = env::current_exe()?;
-    let directory = own.ancestors().skip(1).find(|directory| !directory.ends_with("deps")).context("no directory")?;
-    let path = directory.join("floodgate");
-    if !path.exists() {
-        BUILD.call_once(|| build(directory));
-    }
-    if path.exists() { Ok(path) } else { bail!("{} is not there: cargo build -p floodgate", path.display()) }
-}
-
-fn build(directory: &Path) {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "-p", "floodgate", "--manifest-path"]);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../floodgate/Cargo.toml"));
-    if let Some(target) = directory.parent() {
-        command.arg("--target-dir").arg(target);
-    }
-    if directory.ends_with("release") {
-        command.arg("--release");
-    }
-    // Whether it worked shows in the program being there.
-    let _ = command.status();
 }

@@ -14,6 +14,7 @@
 //! that was killed left behind is removed by the next one that makes a namespace.
 
 pub mod acltool;
+mod built;
 pub mod daemon;
 mod netns;
 pub mod observer;

@@ -1,11 +1,12 @@
 //! Answers to what the API asks.
 
-use super::applying::READING_PATIENCE;
+use super::Controller;
+use super::dataplane_driver::READING_PATIENCE;
 use super::state_writer::pause_end;
 use super::tally::Counted;
-use super::{Controller, LOCAL, clock, now};
+use crate::clock::{self, now};
 use crate::command::{Command, Found, Overview, Paused, Requester, RuleFilter};
-use crate::convert;
+use crate::convert::{self, LOCAL};
 use crate::events::{About, Kind, timestamp};
 use crate::net::PeerId;
 use crate::peer_table::PeerEntry;
@@ -39,7 +40,7 @@ impl Controller {
     pub(super) fn command(&mut self, command: Command) {
         let shows_counters =
             matches!(command, Command::Status(_) | Command::Overview(_) | Command::Rules { after: None, .. });
-        if shows_counters && self.applying.measure() {
+        if shows_counters && self.driver.measure() {
             self.waiting.push((Instant::now() + READING_PATIENCE, command));
         } else {
             self.answer(command);
@@ -54,7 +55,7 @@ impl Controller {
     }
 
     /// New counters take too long: those that are known must do.
-    pub(super) fn answer_the_impatient(&mut self) {
+    pub(super) fn expire_waiters(&mut self) {
         if self.waiting.first().is_some_and(|(until, _)| *until <= Instant::now()) {
             self.answer_what_waits();
         }
@@ -73,17 +74,17 @@ impl Controller {
             Command::Pause { lifetime, by, answer } => drop(answer.send(self.pause(lifetime, by))),
             Command::Resume(by, answer) => drop(answer.send(self.resume(Some(by)))),
             Command::Clear(by, answer) => drop(answer.send(self.clear(by))),
-            Command::Applied(answer) => drop(answer.send(self.applying.when_applied())),
+            Command::Applied(answer) => drop(answer.send(self.driver.when_applied())),
             Command::Explain(packet, answer) => drop(answer.send(self.explain(&packet))),
             Command::History(count, answer) => drop(answer.send(self.history.latest(count))),
-            Command::Samples(answer) => drop(answer.send(self.applying.samples.clone())),
+            Command::Samples(answer) => drop(answer.send(self.driver.samples.clone())),
             Command::Watch(answer) => drop(answer.send(self.history.watch())),
         }
     }
 
     fn status(&self) -> StatusView {
-        let applying = &self.applying;
-        let counted = self.counted();
+        let driver = &self.driver;
+        let counted = self.tally.counted(&self.engine);
         StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: timestamp(self.started),
@@ -93,8 +94,8 @@ impl Controller {
             peers: self.peers.iter().count() as u64,
             established: self.peers.established() as u64,
             rules: counted.states.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
-            backend: applying.backend().to_owned(),
-            fallback: applying.fallback.as_ref().map(|why| FallbackView {
+            backend: driver.backend().to_owned(),
+            fallback: driver.fallback.as_ref().map(|why| FallbackView {
                 configured: self.config.dataplane.backend.name().to_owned(),
                 reason: why.clone(),
             }),
@@ -103,13 +104,13 @@ impl Controller {
             mode: if self.engine.is_monitoring() { "monitor" } else { "enforce" }.to_owned(),
             paused: self.engine.is_paused(),
             paused_until: pause_end(self.pause),
-            entries: applying.usage.entries,
-            capacity: applying.usage.capacity,
-            dataplane_memory: applying.usage.memory,
-            attachments: applying.condition.interfaces.iter().map(attachment).collect(),
+            entries: driver.usage.entries,
+            capacity: driver.usage.capacity,
+            dataplane_memory: driver.usage.memory,
+            attachments: driver.condition.interfaces.iter().map(attachment).collect(),
             warnings: self.warnings(&counted),
-            statistics: applying.condition.statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
-            dataplane: match (self.dataplane_error(), applying.is_busy() || self.engine.has_pending_changes()) {
+            statistics: driver.condition.statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
+            dataplane: match (self.dataplane_error(), driver.is_busy() || self.engine.has_pending_changes()) {
                 (Some(_), _) => "failed",
                 (None, true) => "applying",
                 (None, false) => "applied",
@@ -117,12 +118,12 @@ impl Controller {
             .to_owned(),
             dataplane_error: self.dataplane_error().cloned(),
             state_error: self.state.trouble(),
-            applied: applying.applied,
-            failures: applying.failures,
-            damages: applying.damages,
-            apply_ms: applying.took.as_secs_f64() * 1000.0,
-            protected: convert::protected(&self.config, &self.surroundings.addresses),
-            counters_age: applying.counters_age(),
+            applied: driver.applied,
+            failures: driver.failures,
+            damages: driver.damages,
+            apply_ms: driver.took.as_secs_f64() * 1000.0,
+            protected: convert::protected(&self.config, &self.environment.addresses),
+            counters_age: driver.counters_age(),
             advice: self.config.advice(),
             log_lines_lost: crate::logging::lost(),
         }
@@ -150,29 +151,29 @@ impl Controller {
     /// Those that are to be filtered and are there; `None` means all.
     fn filtered_interfaces(&self) -> Option<Vec<String>> {
         let absent = |name: &&String| {
-            let known = self.applying.condition.interfaces.iter().find(|interface| interface.name == **name);
+            let known = self.driver.condition.interfaces.iter().find(|interface| interface.name == **name);
             known.is_some_and(|interface| matches!(interface.attachment, Attachment::None(_)))
         };
-        let meant = self.surroundings.interfaces.as_ref()?;
+        let meant = self.environment.interfaces.as_ref()?;
         Some(meant.iter().filter(|name| !absent(name)).cloned().collect())
     }
 
     /// What deserves a look, in words.
     fn warnings(&self, counted: &Counted) -> Vec<String> {
-        let condition = &self.applying.condition;
+        let condition = &self.driver.condition;
         let unfiltered = condition.interfaces.iter().filter_map(|interface| match &interface.attachment {
             Attachment::None(why) => Some(format!("{} is not filtered: {why}", interface.name)),
             Attachment::Native | Attachment::Generic | Attachment::Prerouting => None,
         });
         let kept = condition.warnings.iter().cloned().chain(self.state.notes());
         let left = self.leftovers.as_ref().map(super::leftovers::Leftovers::warning);
-        let fallback = self.applying.fallback_warning().into_iter();
+        let fallback = self.driver.fallback_warning().into_iter();
         fallback.chain(unfiltered).chain(kept).chain(left).chain(Self::unenforced_warning(counted)).collect()
     }
 
     /// Why rules are not enforced as they should be.
     fn dataplane_error(&self) -> Option<&String> {
-        self.applying.error.as_ref().or(self.applying.condition.not_enforced.as_ref())
+        self.driver.error.as_ref().or(self.driver.condition.not_enforced.as_ref())
     }
 
     /// The stale rules of each peer that has some.
@@ -185,7 +186,7 @@ impl Controller {
     }
 
     fn peer_views(&self) -> Vec<PeerView> {
-        let stale = self.counted().stale;
+        let stale = self.tally.counted(&self.engine).stale;
         let view = |entry: &PeerEntry| {
             let id = engine::PeerId(entry.id.0);
             entry.view(self.engine.counts(id).rules, stale.get(&id).copied().unwrap_or(0))
@@ -233,7 +234,7 @@ impl Controller {
         let mut octets = Vec::with_capacity(nlri.wire_len());
         nlri.encode_to(&mut octets);
         let state = rule.state();
-        let counter = self.applying.counter(rule);
+        let counter = self.driver.counter(rule);
         let origins = rule.paths().map(|path| OriginView {
             peer: self.origin(path.peer),
             stale: path.stale,
@@ -279,7 +280,7 @@ impl Controller {
         let nlri = Arc::new(rule.nlri);
         self.engine.announce(LOCAL, Arc::clone(&nlri), None, Arc::new(route), now(), expires);
         self.local_ids.insert(id, Arc::clone(&nlri));
-        (id, self.save_rule(&nlri))
+        (id, self.state.save_rules(&mut self.engine, &self.peers, &[nlri]))
     }
 
     fn withdraw(&mut self, nlri: &Arc<Nlri>, by: Requester) -> Result<(String, Option<Saved>), String> {
@@ -300,7 +301,7 @@ impl Controller {
         self.local_ids.remove(&nlri.id());
         tracing::info!(id = %nlri.id(), rule = text, "withdrawn here");
         self.history.record(Kind::Withdrawn, local(nlri.id(), text.clone(), by));
-        Ok((text, self.save_rule(&nlri)))
+        Ok((text, self.state.save_rules(&mut self.engine, &self.peers, &[nlri])))
     }
 
     fn pause(&mut self, lifetime: Option<Duration>, by: Requester) -> Paused {
@@ -315,11 +316,11 @@ impl Controller {
         let words = end.as_ref().map_or_else(|| "until it is resumed".to_owned(), |end| format!("until {end}"));
         tracing::warn!("paused {words}: nothing is filtered");
         self.history.record(Kind::Paused, About::asked_by(Some(by)).saying(words));
-        let saved = self.save_pause();
+        let saved = self.state.save_pause(self.pause);
         let applied = changed.then(|| {
-            self.applying.keep_counts();
+            self.driver.keep_counts();
             self.engine.pause();
-            self.applying.when_applied()
+            self.driver.when_applied()
         });
         Paused { changed, until: end, applied, saved }
     }
@@ -329,9 +330,9 @@ impl Controller {
         let (applied, saved) = if changed {
             tracing::warn!("resumed");
             self.history.record(Kind::Resumed, About::asked_by(by));
-            let saved = self.save_pause();
+            let saved = self.state.save_pause(self.pause);
             self.engine.resume();
-            (Some(self.applying.when_applied()), saved)
+            (Some(self.driver.when_applied()), saved)
         } else {
             (None, None)
         };
@@ -360,7 +361,7 @@ impl Controller {
         self.local_ids.clear();
         let count = api::rule_text::counted(local.len(), "local rule");
         self.history.record(Kind::Cleared, About::asked_by(Some(by)).saying(count));
-        (local.len(), self.save_rules(&local))
+        (local.len(), self.state.save_rules(&mut self.engine, &self.peers, &local))
     }
 
     fn explain(&self, octets: &[u8]) -> Result<Explanation, String> {

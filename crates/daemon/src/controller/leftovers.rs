@@ -1,8 +1,9 @@
 //! Filters in the data plane that the state file does not know: it was lost, is older, or could not be read. The first full load would take
 //! them out before their peers have sent them again, so it waits; what was in force goes on filtering until then.
 
-use super::Controller;
+use crate::peer_table::{PeerEntry, PeerTable};
 use bgp::AfiSafi;
+use engine::Engine;
 use flowspec::RuleId;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -32,50 +33,43 @@ impl Leftovers {
             self.unknown
         )
     }
-}
 
-impl Controller {
-    /// Compares what is in force with what is remembered.
-    pub(super) fn find_leftovers(&mut self, ids: BTreeSet<RuleId>) {
-        let known = self.engine.rules().filter(|rule| ids.contains(&rule.id())).count();
-        if known >= ids.len() || self.pause.is_some() {
-            return;
-        }
-        let until = Instant::now() + self.config.state.stale_time.0;
-        let left = Leftovers { unknown: ids.len() - known, ids, until, waiting_since: None };
-        tracing::warn!("{}", left.warning());
-        self.leftovers = Some(left);
+    /// What is in force, of which the state file knows so many. `None` if it knows all.
+    pub(super) fn new(ids: BTreeSet<RuleId>, known: usize, until: Instant) -> Option<Self> {
+        (known < ids.len()).then(|| Leftovers { unknown: ids.len() - known, ids, until, waiting_since: None })
     }
 
-    /// Whether the time of what an earlier run left is over: all peers have sent their rules, they had the time to, or a new rule is more
-    /// important than old ones that perhaps nobody wants any longer.
-    pub(super) fn look_at_leftovers(&mut self) {
-        let Some(left) = &mut self.leftovers else { return };
-        let now = Instant::now();
-        let synchronized = |entry: &crate::peer_table::PeerEntry| {
+    /// Why their time is over, if it is: all peers have sent their rules, they had the time to, or a new rule is more important than old
+    /// ones that perhaps nobody wants any longer.
+    pub(super) fn end(
+        &mut self,
+        now: Instant,
+        paused: bool,
+        peers: &PeerTable,
+        engine: &Engine,
+    ) -> Option<&'static str> {
+        let synchronized = |entry: &PeerEntry| {
             let families = entry.negotiated.as_ref().map(|negotiated| negotiated.families);
             families.is_some_and(|families| {
                 let mut flow = families.iter().filter(|family| matches!(family, AfiSafi::Flow(_)));
                 flow.all(|family| entry.synchronized.contains(family))
             })
         };
-        let established = |entry: &&crate::peer_table::PeerEntry| entry.negotiated.is_some();
-        let is_new = left.waiting_since.is_some() || self.engine.rules().any(|rule| !left.ids.contains(&rule.id()));
-        let why = if self.pause.is_some() {
-            "filtering is paused"
-        } else if self.peers.iter().all(synchronized) {
-            "all peers have sent their rules"
-        } else if left.until <= now {
-            "the peers did not send their rules in time"
+        let established = |entry: &&PeerEntry| entry.negotiated.is_some();
+        let is_new = self.waiting_since.is_some() || engine.rules().any(|rule| !self.ids.contains(&rule.id()));
+        if paused {
+            Some("filtering is paused")
+        } else if peers.iter().all(synchronized) {
+            Some("all peers have sent their rules")
+        } else if self.until <= now {
+            Some("the peers did not send their rules in time")
         } else if is_new
-            && (self.peers.iter().filter(established).all(synchronized)
-                || *left.waiting_since.get_or_insert(now) + NEW_RULE_PATIENCE <= now)
+            && (peers.iter().filter(established).all(synchronized)
+                || *self.waiting_since.get_or_insert(now) + NEW_RULE_PATIENCE <= now)
         {
-            "a new rule waits"
+            Some("a new rule waits")
         } else {
-            return;
-        };
-        tracing::info!("{why}: filters of an earlier run that nobody has asked for go");
-        self.leftovers = None;
+            None
+        }
     }
 }

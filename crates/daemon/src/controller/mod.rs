@@ -4,31 +4,36 @@
 //! goes to the data plane's thread, one change at a time. While one is under way, further changes gather.
 
 mod answers;
-mod applying;
+mod apply_changes;
+mod backend_spec;
+mod dataplane_driver;
+mod earlier_run;
 mod leftovers;
 mod malformed;
-mod presumed;
+pub(crate) mod messages;
 mod quiet;
 mod sessions;
 mod state_writer;
+mod summaries;
 mod tally;
 mod unenforced;
 
 use crate::apply::Report;
-use crate::clock::{self, now};
+use crate::clock;
 use crate::command::Command;
-use crate::convert;
+use crate::convert::{self, LOCAL};
 use crate::events::{About, History, Kind};
+use crate::host_environment::HostEnvironment;
 use crate::http::Shown;
-use crate::net::{FromPeer, PeerId};
+use crate::net::{PeerId, PeerMessage};
 use crate::peer_table::PeerTable;
-use crate::state_file::{Loaded, Pause};
-use crate::supervisor::Surroundings;
+use crate::state_file::Pause;
 use anyhow::{Context, Result};
-use applying::Applying;
 use config::{Config, Mode};
+use dataplane_driver::DataplaneDriver;
 use engine::{Engine, EngineConfig};
 use flowspec::{Nlri, RuleId};
+use messages::{Queues, SessionRequest, Setup, SupervisorMessage};
 use quiet::Subject;
 use state_writer::StateWriter;
 use std::collections::{HashMap, HashSet};
@@ -36,76 +41,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
-
-/// What the supervisor tells.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// A changed configuration, already checked.
-    Configure {
-        /// All of it.
-        config: Arc<Config>,
-        /// The ids of its peers, in order.
-        ids: Vec<PeerId>,
-        /// What this machine has.
-        surroundings: Surroundings,
-        /// Who asked for it; `None` for a signal.
-        by: Option<String>,
-        /// Told when it is in force; an error means that nothing was changed.
-        done: oneshot::Sender<Result<(), String>>,
-    },
-    /// Other peers, and everything else as before.
-    Peers {
-        /// All of the configuration.
-        config: Arc<Config>,
-        /// The ids of its peers, in order.
-        ids: Vec<PeerId>,
-        /// Told when they are known.
-        done: oneshot::Sender<()>,
-    },
-    /// Something that is of no peer could not be read; in words.
-    Misread(String),
-    /// What this machine has changed.
-    Surroundings(Surroundings),
-    /// A changed configuration was refused, and why.
-    ReloadFailed {
-        /// In words.
-        why: String,
-        /// Who asked for it; `None` for a signal.
-        by: Option<String>,
-    },
-    /// Where BGP connections are taken.
-    Listening(Vec<SocketAddr>),
-    /// The end.
-    Stop {
-        /// Whether the filters stay.
-        keep: bool,
-    },
-}
-
-/// What the core wants from the supervisor.
-#[derive(Debug)]
-pub(crate) enum Wish {
-    /// End this session with a Cease of this subcode.
-    Reset(PeerId, bgp::CeaseSubcode),
-}
-
-/// What the core starts with.
-pub(crate) struct Setup {
-    pub(crate) config: Arc<Config>,
-    pub(crate) ids: Vec<PeerId>,
-    pub(crate) surroundings: Surroundings,
-    /// What the state file says.
-    pub(crate) loaded: Loaded,
-}
-
-/// Where its messages come from and go to.
-pub(crate) struct Queues {
-    pub(crate) peers: mpsc::Receiver<FromPeer>,
-    pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) changes: mpsc::Receiver<Change>,
-    pub(crate) wishes: mpsc::Sender<Wish>,
-    pub(crate) shown: watch::Sender<Shown>,
-}
 
 /// Updates taken in before the next look at everything else.
 const BATCH: usize = 64;
@@ -116,13 +51,10 @@ const BATCH_TIME: Duration = Duration::from_millis(20);
 /// How often time alone is looked at: lives of rules and deadlines of sessions are whole seconds.
 const TICK: Duration = Duration::from_millis(250);
 
-/// The engine's number for rules that are announced on this machine.
-const LOCAL: engine::PeerId = engine::PeerId(0);
-
 /// The task.
 pub(crate) struct Controller {
     config: Arc<Config>,
-    surroundings: Surroundings,
+    environment: HostEnvironment,
     engine: Engine,
     peers: PeerTable,
     history: History,
@@ -130,7 +62,7 @@ pub(crate) struct Controller {
     tally: tally::Tally,
     shown: watch::Sender<Shown>,
     next_show: Instant,
-    applying: Applying,
+    driver: DataplaneDriver,
     state: StateWriter,
     /// Filtering is paused.
     pause: Option<Pause>,
@@ -140,7 +72,7 @@ pub(crate) struct Controller {
     presumed_until: Option<Instant>,
     /// Requests that wait for new counters, and until when.
     waiting: Vec<(Instant, Command)>,
-    wishes: mpsc::Sender<Wish>,
+    session_requests: mpsc::Sender<SessionRequest>,
     listening: Vec<SocketAddr>,
     next_tick: Instant,
     started: SystemTime,
@@ -157,7 +89,7 @@ impl Controller {
     pub(crate) fn spawn(setup: Setup, queues: Queues) -> Result<oneshot::Receiver<()>> {
         let (ended, end) = oneshot::channel();
         let (reports, report_queue) = mpsc::unbounded_channel();
-        let core = Controller::new(setup, queues.wishes.clone(), queues.shown.clone(), reports)?;
+        let core = Controller::new(setup, queues.session_requests.clone(), queues.shown.clone(), reports)?;
         std::thread::Builder::new()
             .name("engine".to_owned())
             .spawn(move || {
@@ -177,29 +109,29 @@ impl Controller {
 
     fn new(
         setup: Setup,
-        wishes: mpsc::Sender<Wish>,
+        session_requests: mpsc::Sender<SessionRequest>,
         shown: watch::Sender<Shown>,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Result<Self> {
-        let Setup { config, ids, surroundings, loaded } = setup;
-        let (applying, left) = Applying::start(&config, &surroundings, reports)?;
+        let Setup { config, ids, environment, loaded } = setup;
+        let (driver, left) = DataplaneDriver::spawn(&config, &environment, reports)?;
         let mut peers = PeerTable::default();
         peers.configure(&config, &ids);
         let mut core = Controller {
-            engine: Engine::new(engine_config(&config, &surroundings, &peers, &applying)),
+            engine: Engine::new(engine_config(&config, &environment, &peers, &driver)),
             peers,
             history: History::new(config.api.history),
             quiet: quiet::Quiet::default(),
             tally: tally::Tally::default(),
             shown,
             next_show: Instant::now(),
-            applying,
+            driver,
             state: StateWriter::open(&config, &loaded),
             pause: None,
             leftovers: None,
             presumed_until: None,
             waiting: Vec::new(),
-            wishes,
+            session_requests,
             listening: Vec::new(),
             next_tick: Instant::now() + TICK,
             started: SystemTime::now(),
@@ -207,7 +139,7 @@ impl Controller {
             local_ids: HashMap::new(),
             stopping: false,
             config,
-            surroundings,
+            environment,
         };
         core.history.record(Kind::Started, About::default());
         core.take_over(loaded);
@@ -218,7 +150,7 @@ impl Controller {
 
     async fn run(&mut self, mut queues: Queues, mut reports: mpsc::UnboundedReceiver<Report>) {
         loop {
-            self.apply_what_is_due();
+            self.apply_pending();
             let deadline = self.deadline();
             tokio::select! {
                 biased;
@@ -243,82 +175,82 @@ impl Controller {
                     }
                     self.command(command);
                     // However many look, peers are heard.
-                    self.hear_more(&mut queues.peers);
+                    self.drain_peer_events(&mut queues.peers);
                 }
                 () = tokio::time::sleep_until(deadline.into()) => {
                     self.tick();
-                    self.hear_more(&mut queues.peers);
+                    self.drain_peer_events(&mut queues.peers);
                 }
                 Some(from) = queues.peers.recv() => {
                     self.tally.changed();
-                    self.hear(from);
-                    self.hear_more(&mut queues.peers);
+                    self.on_peer_event(from);
+                    self.drain_peer_events(&mut queues.peers);
                 }
             }
         }
     }
 
-    fn hear_more(&mut self, peers: &mut mpsc::Receiver<FromPeer>) {
+    fn drain_peer_events(&mut self, peers: &mut mpsc::Receiver<PeerMessage>) {
         let began = Instant::now();
         for _ in 0..BATCH {
             let Ok(from) = peers.try_recv() else { return };
             self.tally.changed();
-            self.hear(from);
+            self.on_peer_event(from);
             if began.elapsed() >= BATCH_TIME {
                 return;
             }
         }
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: SupervisorMessage) {
         match change {
-            Change::Configure { config, ids, surroundings, by, done } => {
-                let exchange = self.exchange(&config, &surroundings);
+            SupervisorMessage::Configure { config, ids, environment, by, done } => {
+                let exchange = self.exchange(&config, &environment);
                 if exchange.is_ok() {
-                    self.configure(config, surroundings, &ids);
+                    self.configure(config, environment, &ids);
                     self.history.record(Kind::Reloaded, About::asked_by(by));
                 }
                 let _ = done.send(exchange.map_err(|error| error.to_string()));
             }
-            Change::Peers { config, ids, done } => {
-                self.configure(config, self.surroundings.clone(), &ids);
+            SupervisorMessage::Peers { config, ids, done } => {
+                self.configure(config, self.environment.clone(), &ids);
                 let _ = done.send(());
             }
-            Change::Misread(what) => self.history.record(Kind::Malformed, About::words(what)),
-            Change::Surroundings(surroundings) => {
+            SupervisorMessage::ParseError(what) => self.history.record(Kind::Malformed, About::words(what)),
+            SupervisorMessage::HostEnvironment(environment) => {
                 let config = Arc::clone(&self.config);
-                if let Err(error) = self.exchange(&config, &surroundings) {
+                if let Err(error) = self.exchange(&config, &environment) {
                     tracing::error!(%error, "cannot filter on the changed interfaces");
                 }
-                self.surroundings = surroundings;
+                self.environment = environment;
                 self.engine.reconfigure(self.engine_config());
             }
-            Change::ReloadFailed { why, by } => {
+            SupervisorMessage::ReloadFailed { why, by } => {
                 self.history.record(Kind::ReloadFailed, About::asked_by(by).saying(why));
             }
-            Change::Listening(addresses) => self.listening = addresses,
-            Change::Stop { keep } => {
+            SupervisorMessage::Listening(addresses) => self.listening = addresses,
+            SupervisorMessage::Stop { keep } => {
                 self.stopping = true;
                 self.history.record(Kind::Stopping, About::default());
-                self.applying.stop(!keep);
-                self.save_at_the_end(keep);
+                self.driver.stop(!keep);
+                self.state.close(&mut self.engine, &self.peers, self.pause, keep);
             }
         }
     }
 
-    fn exchange(&mut self, config: &Config, surroundings: &Surroundings) -> Result<()> {
-        if self.applying.exchange(config, surroundings)? {
+    fn exchange(&mut self, config: &Config, environment: &HostEnvironment) -> Result<()> {
+        if self.driver.exchange(config, environment)? {
             self.engine.reload();
         }
         Ok(())
     }
 
-    fn configure(&mut self, config: Arc<Config>, surroundings: Surroundings, ids: &[PeerId]) {
+    fn configure(&mut self, config: Arc<Config>, environment: HostEnvironment, ids: &[PeerId]) {
         self.peers.configure(&config, ids);
         self.history.resize(config.api.history);
         self.state.configure(&config);
         self.config = config;
-        self.surroundings = surroundings;
+        self.environment = environment;
         self.engine.reconfigure(self.engine_config());
         for (protected, why) in self.engine.unprotected() {
             tracing::warn!("not protected: {}: {why}", protected.what);
@@ -326,13 +258,13 @@ impl Controller {
     }
 
     fn engine_config(&self) -> EngineConfig {
-        engine_config(&self.config, &self.surroundings, &self.peers, &self.applying)
+        engine_config(&self.config, &self.environment, &self.peers, &self.driver)
     }
 
     /// When to look again if nothing happens.
     fn deadline(&self) -> Instant {
         let impatient = self.waiting.first().map(|(until, _)| *until);
-        let timers = [self.applying.deadline(), self.state.deadline(), impatient, self.tally.deadline(&self.engine)];
+        let timers = [self.driver.deadline(), self.state.deadline(), impatient, self.tally.deadline(&self.engine)];
         timers.into_iter().flatten().fold(self.next_tick, Instant::min)
     }
 
@@ -353,18 +285,23 @@ impl Controller {
             let (id, rule) = (Some(nlri.id().to_string()), Some(nlri.to_string()));
             self.history.record(Kind::Expired, About { id, rule, ..About::peer(peer) });
         }
-        self.tell_what_was_left_out();
-        self.answer_the_impatient();
+        self.log_summaries();
+        self.expire_waiters();
         self.end_pause_if_due();
         self.look_at_leftovers();
         self.look_at_presumed();
-        self.rewrite_if_due();
+        self.state.rewrite_if_due(&self.engine, &self.peers, self.pause);
         self.tally.step(&self.engine);
         self.show_before();
     }
 }
 
-fn engine_config(config: &Config, surroundings: &Surroundings, peers: &PeerTable, applying: &Applying) -> EngineConfig {
+fn engine_config(
+    config: &Config,
+    environment: &HostEnvironment,
+    peers: &PeerTable,
+    driver: &DataplaneDriver,
+) -> EngineConfig {
     let configured = peers.iter().map(|entry| {
         let peer = engine::PeerConfig {
             address: Some(entry.config.address),
@@ -374,8 +311,8 @@ fn engine_config(config: &Config, surroundings: &Surroundings, peers: &PeerTable
         (engine::PeerId(entry.id.0), peer)
     });
     EngineConfig {
-        capabilities: applying.capabilities(),
-        protection: convert::protection(config, &surroundings.addresses),
+        capabilities: driver.capabilities(),
+        protection: convert::protection(config, &environment.addresses),
         peers: configured.chain([(LOCAL, engine::PeerConfig::local())]).collect(),
         monitor: config.dataplane.mode == Mode::Monitor,
     }

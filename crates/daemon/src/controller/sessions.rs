@@ -1,10 +1,13 @@
 //! What the sessions tell, brought to the engine.
 
+use super::Controller;
 use super::malformed::{Evidence, evidence};
-use super::{Controller, Subject, Wish, clock, now};
+use super::messages::SessionRequest;
+use super::quiet::Subject;
+use crate::clock::{self, now};
 use crate::convert;
 use crate::events::{About, Kind, timestamp};
-use crate::net::{FromPeer, News, PeerId};
+use crate::net::{PeerEvent, PeerId, PeerMessage};
 use crate::retention::{self, PeerRoutes, Refresh};
 use bgp::{
     AfiSafi, CeaseSubcode, Destination, FamilyNumbers, Negotiated, Output, RefreshKind, RouteKey, StaleFamily, Update,
@@ -23,9 +26,9 @@ const fn id(peer: PeerId) -> engine::PeerId {
 }
 
 impl Controller {
-    pub(super) fn hear(&mut self, from: FromPeer) {
-        let FromPeer { peer, news } = from;
-        if let News::Held(answer) = news {
+    pub(super) fn on_peer_event(&mut self, from: PeerMessage) {
+        let PeerMessage { peer, news } = from;
+        if let PeerEvent::Held(answer) = news {
             // Who asked may have gone.
             let _ = answer.send(self.stale().values().sum());
             return;
@@ -34,10 +37,10 @@ impl Controller {
             return;
         }
         match news {
-            News::Output(output) => self.output(peer, output),
-            News::Lost(reason) => self.ended_elsewhere(peer, reason, false),
-            News::Restarted(reason) => self.ended_elsewhere(peer, reason, true),
-            News::Misread(what) => {
+            PeerEvent::Output(output) => self.output(peer, output),
+            PeerEvent::Lost(reason) => self.ended_elsewhere(peer, reason, false),
+            PeerEvent::Restarted(reason) => self.ended_elsewhere(peer, reason, true),
+            PeerEvent::ParseError(what) => {
                 if let Some(entry) = self.peers.get_mut(peer) {
                     entry.count_misread();
                 }
@@ -45,7 +48,7 @@ impl Controller {
                     self.history.record(Kind::Malformed, About::peer(&self.name(peer)).saying(what));
                 }
             }
-            News::Held(_) => {}
+            PeerEvent::Held(_) => {}
         }
     }
 
@@ -305,7 +308,7 @@ impl Controller {
         self.history.record(Kind::Bulk, about);
         if policy == OnExcess::Close {
             // A full queue means that the supervisor is already busy closing sessions.
-            let _ = self.wishes.try_send(Wish::Reset(peer, CeaseSubcode::MaximumPrefixes));
+            let _ = self.session_requests.try_send(SessionRequest::Reset(peer, CeaseSubcode::MaximumPrefixes));
         }
     }
 }

@@ -1,11 +1,13 @@
 //! What is kept over a restart: each change is in the state file before the data plane hears of it.
 
-use super::{Controller, LOCAL, clock};
+use crate::clock;
+use crate::convert::LOCAL;
 use crate::net::PeerId;
-use crate::state_file::{self, Journal, Loaded, Origin, Pause, Record, Remembered, Saved, Ticket, encode_rule};
+use crate::peer_table::PeerTable;
+use crate::state_file::{self, Journal, Loaded, Origin, Pause, Record, Saved, Ticket, encode_rule};
 use config::Config;
-use engine::{Retention, RouteFamily, SnapshotPath};
-use flowspec::{Family, Nlri};
+use engine::{Engine, SnapshotPath};
+use flowspec::Nlri;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -103,76 +105,20 @@ impl StateWriter {
         let (records, octets) = self.appended;
         rules as u64 * octets.checked_div(records).unwrap_or(USUAL).max(USUAL)
     }
-}
 
-impl Controller {
-    /// Rules of an earlier run come back as stale, until their peers confirm them or the time is over; and a pause goes on.
-    pub(super) fn take_over(&mut self, loaded: Loaded) {
-        let Loaded { restored, append_at, .. } = loaded;
-        let now = clock::now();
-        let until = Some(now.plus(self.config.state.stale_time.0.as_secs()));
-        let retain = Family::ALL.map(|family| Retention {
-            family: RouteFamily::Flow(family),
-            until,
-            long_lived_until: None,
-            renews: true,
-        });
-        let (mut taken, mut left) = (0, 0);
-        for Remembered { origin, mut paths } in restored.remembered {
-            let source = match origin {
-                Origin::Local => Some(LOCAL),
-                Origin::Peer(address) => self.peers.by_address(address).map(|entry| {
-                    self.restored.insert(entry.id);
-                    engine::PeerId(entry.id.0)
-                }),
-            };
-            if append_at.is_none() {
-                // Of a file without a clock: no life is longer than it was to be, whatever the clock says.
-                for path in &mut paths {
-                    let whole = |end: engine::Timestamp| end.0.saturating_sub(path.received.0);
-                    path.deadline = path.deadline.map(|end| end.min(now.plus(whole(end))));
-                }
-            }
-            // Without a source its peer is configured no more: so they are withdrawn.
-            match source {
-                Some(source) => {
-                    taken += paths.len();
-                    if source == LOCAL {
-                        let ids = paths.iter().map(|path| (path.nlri.id(), Arc::clone(&path.nlri)));
-                        self.local_ids.extend(ids);
-                    }
-                    self.engine.restore(source, paths, &retain);
-                }
-                None => left += paths.len(),
-            }
-        }
-        if append_at.is_some() {
-            self.engine.mark_all_saved();
-        }
-        self.engine.expire(clock::passed());
-        if taken + left > 0 {
-            tracing::info!(taken, left, "rules of the last run");
-        }
-        if left > 0
-            && let Some(journal) = &self.state.journal
-        {
+    /// Has the whole written anew.
+    pub(super) fn request_rewrite(&self) {
+        if let Some(journal) = &self.journal {
             journal.request_rewrite();
         }
-        if let Some(pause) = restored.pause {
-            tracing::warn!("paused since the last run: nothing is filtered");
-            self.engine.pause();
-            self.pause = Some(pause);
-        }
-        self.mark_time();
     }
 
     /// Appends what changed since this was called last. What is told to the data plane afterwards has to wait for the
-    /// [ticket](StateWriter::latest).
-    pub(super) fn save_changes(&mut self) {
+    /// [ticket](Self::latest).
+    pub(super) fn save_changes(&mut self, engine: &mut Engine, peers: &PeerTable) {
         let (mut octets, mut records) = (Vec::new(), 0);
-        let keep = self.state.journal.is_some();
-        let peers = &self.peers;
-        self.engine.take_unsaved(|nlri, paths| {
+        let keep = self.journal.is_some();
+        engine.take_unsaved(|nlri, paths| {
             if keep {
                 encode_rule(&mut octets, nlri, origins(peers, paths));
                 records += 1;
@@ -181,89 +127,81 @@ impl Controller {
         if octets.is_empty() {
             return;
         }
-        self.state.appended.0 += records;
-        self.state.appended.1 += octets.len() as u64;
-        if let Some(journal) = &mut self.state.journal {
+        self.appended.0 += records;
+        self.appended.1 += octets.len() as u64;
+        if let Some(journal) = &mut self.journal {
             journal.append(octets);
         }
     }
 
-    /// Appends what somebody here said of a rule, and tells when it is on the disk. `None` where nothing is kept.
-    pub(super) fn save_rule(&mut self, nlri: &Arc<Nlri>) -> Option<Saved> {
-        let paths = self.engine.snapshot_rule(nlri);
-        let mut octets = Vec::new();
-        encode_rule(&mut octets, nlri, origins(&self.peers, &paths));
-        self.append_durably(octets)
-    }
-
-    /// The same for many rules.
-    pub(super) fn save_rules(&mut self, nlris: &[Arc<Nlri>]) -> Option<Saved> {
+    /// Appends what somebody here said of rules, and tells when it is on the disk. `None` where nothing is kept.
+    pub(super) fn save_rules(&mut self, engine: &mut Engine, peers: &PeerTable, nlris: &[Arc<Nlri>]) -> Option<Saved> {
         let mut octets = Vec::new();
         for nlri in nlris {
-            let paths = self.engine.snapshot_rule(nlri);
-            encode_rule(&mut octets, nlri, origins(&self.peers, &paths));
+            let paths = engine.snapshot_rule(nlri);
+            encode_rule(&mut octets, nlri, origins(peers, &paths));
         }
         self.append_durably(octets)
     }
 
     /// The same for a pause and its end.
-    pub(super) fn save_pause(&mut self) -> Option<Saved> {
+    pub(super) fn save_pause(&mut self, pause: Option<Pause>) -> Option<Saved> {
         let mut octets = Vec::new();
-        Record::Pause(self.pause).encode(&mut octets);
+        Record::Pause(pause).encode(&mut octets);
         self.append_durably(octets)
     }
 
     fn append_durably(&mut self, mut octets: Vec<u8>) -> Option<Saved> {
-        self.state.journal.as_ref()?;
-        self.state.marked = Some(Instant::now());
+        let journal = self.journal.as_mut()?;
+        self.marked = Some(Instant::now());
         Record::Clock(clock::mark()).encode(&mut octets);
-        self.state.journal.as_mut().map(|journal| journal.append_durably(octets))
+        Some(journal.append_durably(octets))
     }
 
     /// Writes down what time it is, for a start after the machine crashed.
-    fn mark_time(&mut self) {
-        let Some(journal) = &mut self.state.journal else { return };
-        self.state.marked = Some(Instant::now());
+    pub(super) fn mark_time(&mut self) {
+        let Some(journal) = &mut self.journal else { return };
+        self.marked = Some(Instant::now());
         let mut octets = Vec::new();
         Record::Clock(clock::mark()).encode(&mut octets);
         journal.append(octets);
     }
 
     /// Writes the whole anew when it is time to, and goes on with what was begun.
-    pub(super) fn rewrite_if_due(&mut self) {
-        let lives = self.engine.next_deadline().is_some() || self.pause.is_some_and(|pause| pause.until.is_some());
-        if lives && self.state.marked.is_none_or(|at| at.elapsed() >= MARK_INTERVAL) {
+    pub(super) fn rewrite_if_due(&mut self, engine: &Engine, peers: &PeerTable, pause: Option<Pause>) {
+        let lives = engine.next_deadline().is_some() || pause.is_some_and(|pause| pause.until.is_some());
+        if lives && self.marked.is_none_or(|at| at.elapsed() >= MARK_INTERVAL) {
             self.mark_time();
         }
-        if let Some(draft) = self.state.draft.take() {
-            return self.write_on(draft, STEP);
+        if let Some(draft) = self.draft.take() {
+            return self.write_on(engine, peers, draft, STEP);
         }
-        let expected = self.state.expected(self.engine.rule_count());
-        if self.state.journal.as_ref().is_some_and(|journal| journal.is_rewrite_due(expected)) {
-            self.begin_rewrite(STEP);
+        let expected = self.expected(engine.rule_count());
+        if self.journal.as_ref().is_some_and(|journal| journal.is_rewrite_due(expected)) {
+            self.begin_rewrite(engine, peers, pause, STEP);
         }
     }
 
-    fn begin_rewrite(&mut self, step: usize) {
-        let Some(journal) = &mut self.state.journal else { return };
+    fn begin_rewrite(&mut self, engine: &Engine, peers: &PeerTable, pause: Option<Pause>, step: usize) {
+        let Some(journal) = &mut self.journal else { return };
         journal.begin_rewrite();
         let mut octets = Vec::new();
-        Record::Pause(self.pause).encode(&mut octets);
+        Record::Pause(pause).encode(&mut octets);
         Record::Clock(clock::mark()).encode(&mut octets);
         journal.rewrite_part(octets);
-        self.write_on(Draft::default(), step);
+        self.write_on(engine, peers, Draft::default(), step);
     }
 
-    fn write_on(&mut self, mut draft: Draft, step: usize) {
-        let Some(journal) = &mut self.state.journal else { return };
+    fn write_on(&mut self, engine: &Engine, peers: &PeerTable, mut draft: Draft, step: usize) {
+        let Some(journal) = &mut self.journal else { return };
         let mut octets = Vec::new();
         let after = draft.after.take();
-        let mut paths = self.engine.snapshot_after(after.as_ref()).peekable();
+        let mut paths = engine.snapshot_after(after.as_ref()).peekable();
         let mut rules = 0;
         while let Some((peer, path)) = paths.next() {
             if rules == step {
                 journal.rewrite_part(octets);
-                self.state.draft = Some(draft);
+                self.draft = Some(draft);
                 return;
             }
             rules += 1;
@@ -273,7 +211,7 @@ impl Controller {
             while let Some(next) = paths.next_if(|(_, next)| next.nlri == nlri) {
                 of_one.push(next);
             }
-            encode_rule(&mut octets, &nlri, origins(&self.peers, &of_one));
+            encode_rule(&mut octets, &nlri, origins(peers, &of_one));
             draft.after = Some(nlri);
         }
         drop(paths);
@@ -282,14 +220,14 @@ impl Controller {
     }
 
     /// The last word. Where the filters go, what peers announced is not to come back with the next start before they announce it again.
-    pub(super) fn save_at_the_end(&mut self, keep: bool) {
-        self.save_changes();
-        if let Some(draft) = self.state.draft.take() {
-            self.write_on(draft, usize::MAX);
-        } else if self.state.journal.as_ref().is_some_and(|journal| journal.is_rewrite_due(u64::MAX)) {
-            self.begin_rewrite(usize::MAX);
+    pub(super) fn close(&mut self, engine: &mut Engine, peers: &PeerTable, pause: Option<Pause>, keep: bool) {
+        self.save_changes(engine, peers);
+        if let Some(draft) = self.draft.take() {
+            self.write_on(engine, peers, draft, usize::MAX);
+        } else if self.journal.as_ref().is_some_and(|journal| journal.is_rewrite_due(u64::MAX)) {
+            self.begin_rewrite(engine, peers, pause, usize::MAX);
         }
-        let Some(mut journal) = self.state.journal.take() else { return };
+        let Some(mut journal) = self.journal.take() else { return };
         let mut octets = Vec::new();
         if !keep {
             Record::ForgetPeers.encode(&mut octets);
@@ -304,7 +242,7 @@ impl Controller {
 
 /// The routes of a rule with who announced them; those of peers that are configured no more are not kept.
 fn origins<'a>(
-    peers: &'a crate::peer_table::PeerTable,
+    peers: &'a PeerTable,
     paths: &'a [(engine::PeerId, SnapshotPath)],
 ) -> impl Iterator<Item = (Origin, &'a SnapshotPath)> {
     paths.iter().filter_map(|(peer, path)| {

@@ -1,7 +1,6 @@
 //! Rules by state and stale rules by peer. Few rules are counted when somebody asks; many in small steps, so that decisions never wait for
 //! a reader, and what is told may then be a moment old.
 
-use super::Controller;
 use engine::{Engine, PeerId};
 use flowspec::Nlri;
 use std::collections::{BTreeMap, HashMap};
@@ -112,14 +111,8 @@ impl Tally {
         self.next = Instant::now() + PAUSE.max(running.spent * 10);
     }
 
-    fn counted(&self, engine: &Engine) -> Counted {
-        if engine.rule_count() <= FEW { Counted::all(engine) } else { self.last.clone() }
-    }
-}
-
-impl Controller {
     /// Rules by state and stale rules by peer.
-    pub(super) fn counted(&self) -> Counted {
-        self.tally.counted(&self.engine)
+    pub(super) fn counted(&self, engine: &Engine) -> Counted {
+        if engine.rule_count() <= FEW { Counted::all(engine) } else { self.last.clone() }
     }
 }

@@ -1,6 +1,7 @@
 //! Rules that are announced and not enforced: told in the log and in the history when that happens, and by `status` as long as it lasts.
 
-use super::{Controller, Subject};
+use super::Controller;
+use super::quiet::Subject;
 use crate::events::{About, Kind};
 use crate::net::PeerId;
 use engine::state::RuleState;
@@ -35,8 +36,10 @@ impl Controller {
         let Some(rule) = self.engine.rule(nlri) else { return };
         let state = rule.state();
         let Some(reason) = state.reason().filter(|_| UNENFORCED.contains(&state.name())) else { return };
-        let peer =
-            rule.paths().find(|path| Arc::ptr_eq(path.route, rule.route())).map_or(super::LOCAL, |path| path.peer);
+        let peer = rule
+            .paths()
+            .find(|path| Arc::ptr_eq(path.route, rule.route()))
+            .map_or(crate::convert::LOCAL, |path| path.peer);
         let text = rule.rule().to_string();
         if !self.admit(PeerId(peer.0), Subject::NotInForce, state.name()) {
             return;

@@ -1,9 +1,9 @@
 //! From lines to what the core hears: keeps ExaBGP's neighbours apart and knows which of their sessions are up.
 
 use super::reader::Line;
-use crate::net::{FromPeer, News, PeerId};
+use crate::net::{PeerEvent, PeerId, PeerMessage};
 use bgp::{AfiSafi, FamilySet, Negotiated, Open, Output, RouteKey, State, Update};
-use exabgp::{Message, Misread, Neighbor, SessionState, read};
+use exabgp::{Message, Neighbor, ParseError, SessionState, read};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(crate) enum Request {
     /// Who this is to the core; a neighbour that nobody configured becomes a peer of its own.
     Introduce(Box<Neighbor>, oneshot::Sender<Introduced>),
     /// A line of nobody in particular could not be read.
-    Misread(String),
+    ParseError(String),
     /// ExaBGP is gone. `successor`: the next of us waits to take over, and the filters stay for it.
     Ended {
         /// Whether one waits.
@@ -49,7 +49,7 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Feed {
     lines: mpsc::Receiver<Line>,
-    core: mpsc::Sender<FromPeer>,
+    core: mpsc::Sender<PeerMessage>,
     supervisor: mpsc::Sender<Request>,
     /// Is there when the next of us waits to take over.
     successor: PathBuf,
@@ -77,7 +77,7 @@ struct Gone;
 impl Feed {
     pub(crate) fn new(
         lines: mpsc::Receiver<Line>,
-        core: mpsc::Sender<FromPeer>,
+        core: mpsc::Sender<PeerMessage>,
         supervisor: mpsc::Sender<Request>,
         successor: PathBuf,
         generation: Arc<AtomicU64>,
@@ -109,10 +109,10 @@ impl Feed {
                 },
                 Line::TooLong(octets) => {
                     let what = format!("{octets} octets, more than {}; left out", super::reader::LONGEST);
-                    self.misread(None, &Misread::new(what), None).await?;
+                    self.misread(None, &ParseError::new(what), None).await?;
                 }
                 Line::CutOff(octets) => {
-                    self.misread(None, &Misread::new(format!("cut off after {octets} octets")), None).await?;
+                    self.misread(None, &ParseError::new(format!("cut off after {octets} octets")), None).await?;
                 }
                 Line::End(error) => {
                     let why =
@@ -132,7 +132,7 @@ impl Feed {
             let mut held = 1;
             if round % 10 == 0 {
                 let (answer, count) = oneshot::channel();
-                self.tell(PeerId(0), News::Held(answer)).await?;
+                self.tell(PeerId(0), PeerEvent::Held(answer)).await?;
                 held = count.await.map_err(|_| Gone)?;
             }
             if held == 0 || successor {
@@ -167,7 +167,7 @@ impl Feed {
                 self.is_up(peer, &neighbor).await?;
                 match self.sessions[&peer].who {
                     who if who.families.contains(family) => {
-                        self.tell(who.id, News::Output(Output::EndOfRib(family))).await
+                        self.tell(who.id, PeerEvent::Output(Output::EndOfRib(family))).await
                     }
                     _ => Ok(()),
                 }
@@ -196,7 +196,7 @@ impl Feed {
                         "two neighbours have the address {}, one seen from {ours} and one from {theirs}: the latter is left out",
                         neighbor.peer
                     );
-                    self.misread(Some(session.who.id), &Misread::new(what).within("neighbor"), None).await?;
+                    self.misread(Some(session.who.id), &ParseError::new(what).within("neighbor"), None).await?;
                     return Ok(None);
                 }
                 None if !begins && session.generation == generation => return Ok(Some(neighbor.peer)),
@@ -223,7 +223,7 @@ impl Feed {
                 self.lost(peer, "it came up again, and ExaBGP did not tell of its end".to_owned()).await?;
                 if state == SessionState::Up { self.establish(peer, neighbor).await } else { Ok(()) }
             }
-            SessionState::Connected => self.tell(who.id, News::Output(Output::State(State::OpenSent))).await,
+            SessionState::Connected => self.tell(who.id, PeerEvent::Output(Output::State(State::OpenSent))).await,
             SessionState::Up => self.establish(peer, neighbor).await,
         }
     }
@@ -245,17 +245,17 @@ impl Feed {
         let Some(session) = self.sessions.get_mut(&peer) else { return Ok(()) };
         session.up = true;
         let who = session.who;
-        self.tell(who.id, News::Output(Output::State(State::Established))).await?;
+        self.tell(who.id, PeerEvent::Output(Output::State(State::Established))).await?;
         let negotiated = Box::new(negotiated(neighbor, who.families));
-        self.tell(who.id, News::Output(Output::Established(negotiated))).await
+        self.tell(who.id, PeerEvent::Output(Output::Established(negotiated))).await
     }
 
     async fn lost(&mut self, peer: IpAddr, reason: String) -> Result<(), Gone> {
         let Some(session) = self.sessions.get_mut(&peer) else { return Ok(()) };
         session.up = false;
         let id = session.who.id;
-        self.tell(id, News::Output(Output::State(State::Idle))).await?;
-        self.tell(id, News::Lost(reason)).await
+        self.tell(id, PeerEvent::Output(Output::State(State::Idle))).await?;
+        self.tell(id, PeerEvent::Lost(reason)).await
     }
 
     async fn all_lost(&mut self, reason: &str) -> Result<(), Gone> {
@@ -266,7 +266,7 @@ impl Feed {
         Ok(())
     }
 
-    async fn update(&mut self, peer: IpAddr, mut update: Update, misread: Vec<Misread>) -> Result<(), Gone> {
+    async fn update(&mut self, peer: IpAddr, mut update: Update, misread: Vec<ParseError>) -> Result<(), Gone> {
         let Introduced { id, families } = self.sessions[&peer].who;
         for misread in &misread {
             self.misread(Some(id), misread, None).await?;
@@ -283,13 +283,13 @@ impl Feed {
         update.announced.iter_mut().for_each(|group| group.routes.retain(&mut keep));
         if let Some(family) = left_out.filter(|family| matches!(family, AfiSafi::Flow(_))) {
             let what = format!("rules of {family}, which is not among the families of this peer: left out");
-            self.misread(Some(id), &Misread::new(what), None).await?;
+            self.misread(Some(id), &ParseError::new(what), None).await?;
         }
-        self.tell(id, News::Output(Output::Update(Box::new(update)))).await
+        self.tell(id, PeerEvent::Output(Output::Update(Box::new(update)))).await
     }
 
     /// Reports what cannot be read: in the log as long as that is not flooded, and to the history.
-    async fn misread(&mut self, peer: Option<PeerId>, misread: &Misread, text: Option<&str>) -> Result<(), Gone> {
+    async fn misread(&mut self, peer: Option<PeerId>, misread: &ParseError, text: Option<&str>) -> Result<(), Gone> {
         if self.told_since.elapsed() >= TOLD_IN {
             if self.told > TOLD {
                 tracing::warn!("{} more could not be read", self.told - TOLD);
@@ -305,13 +305,13 @@ impl Feed {
             }
         }
         match peer {
-            Some(peer) => self.tell(peer, News::Misread(message)).await,
-            None => self.supervisor.send(Request::Misread(message)).await.map_err(|_| Gone),
+            Some(peer) => self.tell(peer, PeerEvent::ParseError(message)).await,
+            None => self.supervisor.send(Request::ParseError(message)).await.map_err(|_| Gone),
         }
     }
 
-    async fn tell(&self, peer: PeerId, news: News) -> Result<(), Gone> {
-        self.core.send(FromPeer { peer, news }).await.map_err(|_| Gone)
+    async fn tell(&self, peer: PeerId, news: PeerEvent) -> Result<(), Gone> {
+        self.core.send(PeerMessage { peer, news }).await.map_err(|_| Gone)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::feed::{Feed, Introduced, Request};
 use super::reader;
-use crate::net::{FromPeer, PeerId};
+use crate::net::{PeerId, PeerMessage};
 use crate::peers;
 use crate::state_file::{Origin, Remembered};
 use anyhow::{Context, Result, bail};
@@ -34,11 +34,15 @@ pub(crate) struct Neighbors {
 }
 
 impl Neighbors {
-    /// Starts to read standard input, once the core is there to hear. `remembered` are the peers of the last run.
+    /// Starts to read standard input, once the core is there to on_peer_event. `remembered` are the peers of the last run.
     ///
     /// # Errors
     /// There are no more threads.
-    pub(crate) fn start(core: mpsc::Sender<FromPeer>, remembered: &[Remembered], successor: PathBuf) -> Result<Self> {
+    pub(crate) fn start(
+        core: mpsc::Sender<PeerMessage>,
+        remembered: &[Remembered],
+        successor: PathBuf,
+    ) -> Result<Self> {
         if std::io::stdin().is_terminal() {
             tracing::warn!(
                 "standard input is a terminal: this is meant to be started by ExaBGP (see `floodgate exabgp --help`)"

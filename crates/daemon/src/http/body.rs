@@ -1,8 +1,8 @@
 //! The body of a request is read before the request is looked at, also where none is needed: a client that sends its body after the head
 //! would else find the connection closed, and never read the answer.
 
+use super::failure::Failure;
 use super::limits::{BODY, BODY_TIME, SCRAP};
-use super::routes::Failure;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;

@@ -18,6 +18,7 @@
 //! An error is `{"error":{"message":TEXT}}`.
 
 mod body;
+mod failure;
 mod limits;
 mod listen;
 mod patient;

@@ -1,15 +1,16 @@
 //! The requests, one function each.
 
 use super::body;
+use super::failure::Failure;
 use super::limits::STREAMS;
 use super::listen::Transport;
 use super::serve::Caller;
 use crate::command::{Command, Found, Overview, Paused, Requester, RuleFilter};
 use crate::events::Event;
-use crate::samples::Heard;
+use crate::samples::SampleEvent;
 use crate::state_file::Saved;
 use api::hex::parse_hex;
-use api::{AnnounceRequest, Done, ErrorBody, ErrorMessage, ExplainRequest, PauseRequest, RuleView, WithdrawRequest};
+use api::{AnnounceRequest, Done, ExplainRequest, PauseRequest, RuleView, WithdrawRequest};
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
@@ -19,7 +20,7 @@ use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use config::Age;
+use config::HumanDuration;
 use flowspec::{Nlri, RuleId};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -76,7 +77,7 @@ pub fn router(state: ApiState, transport: Transport) -> Router {
         .fallback(async || Failure::new(StatusCode::NOT_FOUND, "no such path; see the list in the manual"))
         .layer(middleware::from_fn_with_state(transport, authorize))
         .layer(middleware::from_fn(body::whole))
-        .layer(middleware::map_response(one_kind_of_error))
+        .layer(middleware::map_response(normalize_errors))
         .with_state(state)
 }
 
@@ -123,7 +124,7 @@ fn requester(extensions: &Extensions) -> Requester {
 const LONGEST_WORDS: usize = 4096;
 
 /// Errors that the HTTP library tells in text of its own, or not at all, in the form of all others.
-async fn one_kind_of_error(response: Response) -> Response {
+async fn normalize_errors(response: Response) -> Response {
     let status = response.status();
     let json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
     if json || !(status.is_client_error() || status.is_server_error()) {
@@ -138,25 +139,6 @@ async fn one_kind_of_error(response: Response) -> Response {
 /// Compares in a time that does not tell how much was right.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
-}
-
-/// A request that was not fulfilled.
-pub(super) struct Failure(StatusCode, String);
-
-impl Failure {
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Failure(status, message.into())
-    }
-
-    pub(super) fn bad(message: impl ToString) -> Self {
-        Failure(StatusCode::BAD_REQUEST, message.to_string())
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        (self.0, Json(ErrorBody { error: ErrorMessage { message: self.1 } })).into_response()
-    }
 }
 
 impl ApiState {
@@ -268,11 +250,11 @@ async fn rules(State(state): State<ApiState>, Query(query): Query<RulesQuery>) -
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HistoryQuery {
-    #[serde(default = "hundred")]
+    #[serde(default = "default_history_count")]
     count: usize,
 }
 
-const fn hundred() -> usize {
+const fn default_history_count() -> usize {
     100
 }
 
@@ -308,8 +290,8 @@ async fn samples(State(state): State<ApiState>) -> Result<impl IntoResponse, Fai
     let stream = futures_util::stream::unfold((listener, place), async |(mut listener, place)| {
         let event = axum::response::sse::Event::default();
         let item = match listener.recv().await {
-            Ok(Heard::Sample(sample)) => event.json_data(&*sample),
-            Ok(Heard::Lost(count)) => Ok(event.event("lost").data(count.to_string())),
+            Ok(SampleEvent::Sample(sample)) => event.json_data(&*sample),
+            Ok(SampleEvent::Lost(count)) => Ok(event.event("lost").data(count.to_string())),
             Err(broadcast::error::RecvError::Lagged(missed)) => Ok(event.event("missed").data(missed.to_string())),
             Err(broadcast::error::RecvError::Closed) => return None,
         };
@@ -324,7 +306,7 @@ async fn announce(
     Json(request): Json<AnnounceRequest>,
 ) -> Result<Json<Done>, Failure> {
     let (rule, notes) = api::rule_text::parse(&request.rule).map_err(Failure::bad)?;
-    let lifetime = request.lifetime.as_deref().map(Age::lifetime).transpose().map_err(Failure::bad)?;
+    let lifetime = request.lifetime.as_deref().map(HumanDuration::lifetime).transpose().map_err(Failure::bad)?;
     let lifetime = lifetime.map(|age| age.0);
     let nlri = Arc::new(rule.nlri.clone());
     let (id, saved) = state.ask(|answer| Command::Announce { rule: Box::new(rule), lifetime, by, answer }).await?;
@@ -430,7 +412,7 @@ async fn pause(State(state): State<ApiState>, By(by): By, body: Bytes) -> Result
         b"" => PauseRequest::default(),
         body => serde_json::from_slice(body).map_err(Failure::bad)?,
     };
-    let lifetime = request.lifetime.as_deref().map(Age::lifetime).transpose().map_err(Failure::bad)?;
+    let lifetime = request.lifetime.as_deref().map(HumanDuration::lifetime).transpose().map_err(Failure::bad)?;
     let lifetime = lifetime.map(|age| age.0);
     let (changed, until) = followed(state.ask(|answer| Command::Pause { lifetime, by, answer }).await?).await?;
     let message = match (changed, until) {

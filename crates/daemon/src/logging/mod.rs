@@ -11,16 +11,12 @@ use format::{Prioritized, Quoting};
 use outlet::Outlet;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
-
-/// Lines that were lost since the start: whoever reads them was too slow, or does not read at all.
-static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// How long the last lines may take.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -78,7 +74,7 @@ pub fn finish() -> bool {
 
 /// Lines that nobody read in time, since the start.
 pub fn lost() -> u64 {
-    LOST.load(Ordering::Relaxed)
+    outlet::lost()
 }
 
 fn filter(config: &Log) -> LevelFilter {

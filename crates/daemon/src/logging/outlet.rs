@@ -1,13 +1,20 @@
 //! Lines on their way out. A thread writes them; whoever logs leaves a line and goes on. What finds no room is lost and counted.
 
-use super::LOST;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that were lost since the start: whoever reads them was too slow, or does not read at all.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Lines that nobody read in time, since the start.
+pub(super) fn lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
 
 /// Octets that may wait.
 const ROOM: usize = 1 << 20;

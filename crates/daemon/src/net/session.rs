@@ -19,16 +19,16 @@ pub struct PeerId(pub u32);
 
 /// What a peer's task tells the engine.
 #[derive(Debug)]
-pub struct FromPeer {
+pub struct PeerMessage {
     /// Who.
     pub peer: PeerId,
     /// What.
-    pub news: News,
+    pub news: PeerEvent,
 }
 
 /// What can be told of a peer.
 #[derive(Debug)]
-pub enum News {
+pub enum PeerEvent {
     /// What its session said.
     Output(Output),
     /// Its session, which another program holds, is lost; in that program's words.
@@ -36,7 +36,7 @@ pub enum News {
     /// Its session ended by a bug of ours and is started again; in words.
     Restarted(String),
     /// Something of it could not be read; in words.
-    Misread(String),
+    ParseError(String),
     /// Asks how many stale rules there are, of any peer, behind all that was told before.
     Held(tokio::sync::oneshot::Sender<u64>),
 }
@@ -62,7 +62,7 @@ pub struct SessionSetup {
     /// The sockets.
     pub endpoint: Endpoint,
     /// Where outputs go.
-    pub engine: mpsc::Sender<FromPeer>,
+    pub engine: mpsc::Sender<PeerMessage>,
     /// Where we listen ourselves.
     pub routes: Routes,
     /// Connections that the peer opened.
@@ -103,7 +103,7 @@ pub async fn run(setup: SessionSetup) {
                     task.handle(Event::ManualStop(cease));
                     // The engine must learn that the session is over: where another with this peer is to follow, its rules would stay.
                     for output in task.outputs.drain(..) {
-                        if engine.send(FromPeer { peer, news: News::Output(output) }).await.is_err() {
+                        if engine.send(PeerMessage { peer, news: PeerEvent::Output(output) }).await.is_err() {
                             break;
                         }
                     }
@@ -118,7 +118,7 @@ pub async fn run(setup: SessionSetup) {
             permit = engine.reserve(), if !idle => {
                 let Ok(permit) = permit else { return };
                 if let Some(output) = task.outputs.pop_front() {
-                    permit.send(FromPeer { peer, news: News::Output(output) });
+                    permit.send(PeerMessage { peer, news: PeerEvent::Output(output) });
                 }
             }
             outcome = connected(&mut task.connecting) => task.connect_done(outcome),

@@ -123,12 +123,12 @@ impl Night {
     /// The clock runs on, and the engine hears of everything in that second.
     fn second(&mut self) {
         self.pair.run(Duration::from_secs(1));
-        self.hear();
+        self.on_peer_event();
         let now = self.now();
         self.engine.expire(now);
     }
 
-    fn hear(&mut self) {
+    fn on_peer_event(&mut self) {
         for output in self.pair.take(A) {
             let now = self.now();
             let entry = self.table.get_mut(ID).unwrap();

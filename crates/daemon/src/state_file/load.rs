@@ -1,7 +1,8 @@
 //! Reading a state file.
 
+use super::contents::{FIRST_LINE, Origin, Remembered, Restored};
 use super::record::{self, Found};
-use super::{FIRST_LINE, Origin, Record, Remembered, Restored, text};
+use super::{Record, text};
 use engine::SnapshotPath;
 use flowspec::Nlri;
 use std::collections::{BTreeMap, HashMap};

@@ -1,6 +1,6 @@
 //! A state file that is open for writing.
 
-use super::FIRST_LINE;
+use super::contents::FIRST_LINE;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};

@@ -6,7 +6,7 @@
 //!
 //! Numbers are big-endian. The mark is where reading goes on behind a damaged record.
 
-use super::{Origin, Pause};
+use super::contents::{Origin, Pause};
 use crate::clock::{ClockMark, WallTrust};
 use engine::route::{AsPathFacts, PathFacts};
 use engine::{Route, SnapshotPath, Timestamp};

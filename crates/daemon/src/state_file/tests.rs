@@ -1,8 +1,9 @@
 //! Records and files, whole, cut off and damaged; and the thread that writes.
 
+use super::contents::FIRST_LINE;
 use super::load::parse;
 use super::*;
-use crate::clock::WallTrust;
+use crate::clock::{ClockMark, WallTrust};
 use engine::{Route, SnapshotPath, Timestamp};
 use flowspec::{Nlri, PathId, Rule};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

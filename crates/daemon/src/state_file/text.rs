@@ -9,7 +9,7 @@
 //! end 2
 //! ```
 
-use super::{Origin, Remembered};
+use super::contents::{Origin, Remembered};
 
 pub(super) const FIRST_LINE: &str = "floodgate-state 1";
 

@@ -1,7 +1,7 @@
 //! The command line of the daemon and of the commands that ask it.
 
 use clap::{Args, Subcommand};
-use config::Age;
+use config::HumanDuration;
 use std::path::PathBuf;
 
 /// The daemon and the commands that ask it.
@@ -64,7 +64,7 @@ Examples:
     Reload(LiveArgs),
 }
 
-/// Which configuration.
+/// RuleSelector configuration.
 #[derive(Clone, Debug, Args)]
 pub struct ConfigArgs {
     /// The configuration file
@@ -83,7 +83,7 @@ Examples:
   floodgate check -c floodgate.toml --json | jq -r '\"\\(.line): \\(.message)\"'"
 )]
 pub struct CheckArgs {
-    /// Which configuration
+    /// RuleSelector configuration
     #[command(flatten)]
     pub config: ConfigArgs,
     /// Print one JSON object for each mistake
@@ -122,7 +122,7 @@ pub struct RulesArgs {
     /// Read the counters twice, a second apart, and show rates
     #[arg(long)]
     pub rates: bool,
-    /// Which rules
+    /// RuleSelector rules
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
 }
@@ -141,7 +141,7 @@ pub struct TopArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
-    /// Which rules, as for `rules`
+    /// RuleSelector rules, as for `rules`
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
 }
@@ -179,7 +179,7 @@ pub struct SamplesArgs {
     pub count: Option<u64>,
     /// End after this time, such as 10m
     #[arg(long = "for", value_name = "TIME")]
-    pub duration: Option<config::Age>,
+    pub duration: Option<config::HumanDuration>,
     /// Write a capture file (pcap) instead; `-` for standard output
     #[arg(short = 'w', long = "pcap", value_name = "FILE", conflicts_with = "json")]
     pub pcap: Option<PathBuf>,
@@ -198,8 +198,8 @@ pub struct AnnounceArgs {
     #[command(flatten)]
     pub live: LiveArgs,
     /// How long it lives, such as 10m; without it until it is withdrawn
-    #[arg(long = "for", value_name = "TIME", value_parser = Age::lifetime)]
-    pub lifetime: Option<Age>,
+    #[arg(long = "for", value_name = "TIME", value_parser = HumanDuration::lifetime)]
+    pub lifetime: Option<HumanDuration>,
     /// Do not ask, whatever the rule matches
     #[arg(long, short)]
     pub yes: bool,
@@ -220,8 +220,8 @@ pub struct PauseArgs {
     #[command(flatten)]
     pub live: LiveArgs,
     /// For how long, such as 30m; without it until `resume`
-    #[arg(long = "for", value_name = "TIME", value_parser = Age::lifetime)]
-    pub lifetime: Option<Age>,
+    #[arg(long = "for", value_name = "TIME", value_parser = HumanDuration::lifetime)]
+    pub lifetime: Option<HumanDuration>,
 }
 
 /// Arguments of `withdraw`.

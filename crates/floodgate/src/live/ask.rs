@@ -4,7 +4,8 @@ use super::args::LiveArgs;
 use crate::exit_status::{NEGATIVE, UNREACHABLE};
 use crate::output::complain;
 use anyhow::Result;
-use api::client::{self, Client, Failure};
+use api::RuleView;
+use api::client::{self, Client, Failure, escape};
 
 /// Asks, and turns a failure into words and an exit status.
 pub(super) fn ask(args: &LiveArgs, question: impl AsyncFnOnce(&Client) -> Result<u8, Failure>) -> Result<u8> {
@@ -34,4 +35,20 @@ pub(super) fn fetch<T>(
         }
         Err(Failure::Other(error)) => Err(error),
     }
+}
+
+pub(super) fn rules_path(filter: &[String]) -> String {
+    format!("/v1/rules?filter={}", escape(&filter.join(" ")))
+}
+
+/// At most `limit` rules.
+pub(super) async fn fetch_rules(client: &Client, filter: &[String], limit: usize) -> Result<Vec<RuleView>, Failure> {
+    let mut rules = Vec::new();
+    client
+        .lines(&rules_path(filter), |line| {
+            rules.push(serde_json::from_str(line)?);
+            Ok(rules.len() < limit)
+        })
+        .await?;
+    Ok(rules)
 }

@@ -5,7 +5,7 @@ use api::client::{Client, Failure};
 use api::hex::to_hex;
 use api::packet_text;
 use api::{ExplainRequest, Explanation};
-use config::Age;
+use config::HumanDuration;
 use daemon::interfaces;
 use flowspec::{Component, ComponentType, IpVersion, Packet, Policing, Prefix, Redirect, Rule};
 use std::io::{self, BufRead, IsTerminal};
@@ -47,14 +47,19 @@ impl std::fmt::Display for Hazard {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// It is made, with this lifetime.
-    Announce(Option<Age>),
+    Announce(Option<HumanDuration>),
     /// It is not.
     No,
 }
 
 /// Asks, where the rule takes what is seldom meant: on a terminal; elsewhere what may lock everybody out needs `--yes`, and the rest is a
 /// warning.
-pub(super) async fn ask(client: &Client, rule: &str, lifetime: Option<Age>, yes: bool) -> Result<Answer, Failure> {
+pub(super) async fn ask(
+    client: &Client,
+    rule: &str,
+    lifetime: Option<HumanDuration>,
+    yes: bool,
+) -> Result<Answer, Failure> {
     // What is no rule, the daemon says better.
     let Ok(Some(rule)) = flowspec::text::parse_line(rule) else { return Ok(Answer::Announce(lifetime)) };
     if yes || !takes_packets(&rule) {
@@ -100,11 +105,11 @@ pub(super) async fn ask(client: &Client, rule: &str, lifetime: Option<Age>, yes:
 }
 
 /// What was typed means; `None` for no.
-fn answer(typed: &str, lifetime: Option<Age>) -> Option<Answer> {
+fn answer(typed: &str, lifetime: Option<HumanDuration>) -> Option<Answer> {
     if ["y", "yes"].iter().any(|yes| typed.eq_ignore_ascii_case(yes)) {
         return Some(Answer::Announce(lifetime));
     }
-    Age::lifetime(typed).ok().map(|age| Answer::Announce(Some(age)))
+    HumanDuration::lifetime(typed).ok().map(|age| Answer::Announce(Some(age)))
 }
 
 fn prompt(text: &str) {
@@ -234,7 +239,7 @@ mod tests {
 
     #[test]
     fn only_a_yes_or_a_time_announces() {
-        let time = Age::lifetime("10m").unwrap();
+        let time = HumanDuration::lifetime("10m").unwrap();
         for (typed, meant) in [
             ("y", Some(Answer::Announce(None))),
             ("YES", Some(Answer::Announce(None))),

@@ -8,7 +8,7 @@ use crate::output::Output;
 use anyhow::Result;
 use api::client::{Client, Failure};
 use api::{AnnounceRequest, Done, PauseRequest, WithdrawRequest};
-use config::Age;
+use config::HumanDuration;
 
 /// States of a rule that was announced and does what it says, or will.
 const GOOD: [&str; 4] = ["installed", "pending", "shadowed", "stale"];
@@ -34,7 +34,7 @@ pub(super) fn withdraw(args: &LiveArgs, rule: &[String]) -> Result<u8> {
 }
 
 /// Takes all filtering out.
-pub(super) fn pause(args: &LiveArgs, lifetime: Option<Age>) -> Result<u8> {
+pub(super) fn pause(args: &LiveArgs, lifetime: Option<HumanDuration>) -> Result<u8> {
     let request = lifetime.map(|age| PauseRequest { lifetime: Some(age.to_string()) });
     change(args, "/v1/pause", request.as_ref())
 }

@@ -1,6 +1,6 @@
 //! How busy rules are now: the difference of two readings of their counters.
 
-use super::show::fetch_rules;
+use super::ask::fetch_rules;
 use api::client::{Client, Failure};
 use api::{RuleView, StatusView};
 use std::collections::HashMap;

@@ -1,18 +1,18 @@
 //! Commands that look.
 
 use super::args::{LiveArgs, RulesArgs};
-use super::ask::{ask, fetch};
+use super::ask::{ask, fetch, fetch_rules, rules_path};
 use super::rates::{PERIOD, Rated, Readings};
 use super::units;
 use crate::exit_status::{NEGATIVE, OK};
 use crate::output::Output;
 use crate::rules::NumberedRule;
 use anyhow::Result;
-use api::client::{Client, Failure, escape};
+use api::client::{Client, Failure};
 use api::explanation::parse_packet;
 use api::hex::to_hex;
 use api::packet_text;
-use api::{AttachmentView, ExplainRequest, Explanation, PeerView, RuleView, StatusView};
+use api::{AttachmentView, ExplainRequest, Explanation, PeerView, StatusView};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 use std::time::SystemTime;
@@ -152,22 +152,6 @@ fn explanation(answer: &Explanation, packet: &[u8]) -> Vec<String> {
     answer.passed.iter().for_each(|text| rule(text, "matches; evaluation continues with the next rule"));
     answer.text.iter().for_each(|text| rule(text, "matches and decides"));
     lines
-}
-
-pub(super) fn rules_path(filter: &[String]) -> String {
-    format!("/v1/rules?filter={}", escape(&filter.join(" ")))
-}
-
-/// At most `limit` rules.
-pub(super) async fn fetch_rules(client: &Client, filter: &[String], limit: usize) -> Result<Vec<RuleView>, Failure> {
-    let mut rules = Vec::new();
-    client
-        .lines(&rules_path(filter), |line| {
-            rules.push(serde_json::from_str(line)?);
-            Ok(rules.len() < limit)
-        })
-        .await?;
-    Ok(rules)
 }
 
 /// The status in words.

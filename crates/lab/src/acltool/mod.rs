@@ -21,6 +21,14 @@ use std::path::{Path, PathBuf};
 
 use crate::Netns;
 
+/// The stand-in as a program; built first where it is not there.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn stand_in() -> Result<String> {
+    Ok(crate::built::built("lab", "cl-acltool")?.display().to_string())
+}
+
 /// A namespace as a switch: a policy directory, and the programs that a switch has.
 #[derive(Debug)]
 pub struct Switch {
@@ -41,7 +49,7 @@ pub struct Run {
 }
 
 impl Switch {
-    /// Makes a switch of a namespace. `binary` is the stand-in: `env!("CARGO_BIN_EXE_cl-acltool")`. The release is 5.0, the table has
+    /// Makes a switch of a namespace. `binary` is the [stand-in](stand_in). The release is 5.0, the table has
     /// 500 entries for IPv4 and 250 for IPv6.
     ///
     /// # Errors

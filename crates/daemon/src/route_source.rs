@@ -10,27 +10,27 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// The part of the daemon that is not the same in `floodgate run` and `floodgate exabgp`.
-pub(crate) enum Front {
+pub(crate) enum RouteSource {
     /// `floodgate run`.
     Bgp(Box<Peers>),
     /// `floodgate exabgp`.
     Exabgp(Box<Neighbors>),
 }
 
-impl Front {
+impl RouteSource {
     /// The configuration with what is not in the file.
     pub(crate) fn complete(&self, config: Config) -> Config {
         match self {
-            Front::Bgp(_) => config,
-            Front::Exabgp(neighbors) => neighbors.complete(config),
+            RouteSource::Bgp(_) => config,
+            RouteSource::Exabgp(neighbors) => neighbors.complete(config),
         }
     }
 
     /// The number of each peer, in the order of the configuration.
     pub(crate) fn ids(&mut self, config: &Config) -> Vec<PeerId> {
         match self {
-            Front::Bgp(peers) => peers.ids(config),
-            Front::Exabgp(neighbors) => neighbors.ids(config),
+            RouteSource::Bgp(peers) => peers.ids(config),
+            RouteSource::Exabgp(neighbors) => neighbors.ids(config),
         }
     }
 
@@ -40,64 +40,64 @@ impl Front {
     /// One could not be opened.
     pub(crate) fn listen(&mut self, config: &Config) -> Result<(), SocketError> {
         match self {
-            Front::Bgp(peers) => peers.listen(config),
-            Front::Exabgp(_) => Ok(()),
+            RouteSource::Bgp(peers) => peers.listen(config),
+            RouteSource::Exabgp(_) => Ok(()),
         }
     }
 
     /// Where BGP connections are taken.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         match self {
-            Front::Bgp(peers) => peers.addresses(),
-            Front::Exabgp(_) => Vec::new(),
+            RouteSource::Bgp(peers) => peers.addresses(),
+            RouteSource::Exabgp(_) => Vec::new(),
         }
     }
 
     /// Brings the sessions to what is configured.
     pub(crate) async fn apply(&mut self, config: &Config, ids: &[PeerId]) -> Changes {
         match self {
-            Front::Bgp(peers) => peers.apply(config, ids).await,
-            Front::Exabgp(_) => Changes::default(),
+            RouteSource::Bgp(peers) => peers.apply(config, ids).await,
+            RouteSource::Exabgp(_) => Changes::default(),
         }
     }
 
     /// The configuration was changed, and all have been told.
     pub(crate) fn changed(&self) {
         match self {
-            Front::Bgp(_) => {}
-            Front::Exabgp(neighbors) => neighbors.changed(),
+            RouteSource::Bgp(_) => {}
+            RouteSource::Exabgp(neighbors) => neighbors.changed(),
         }
     }
 
     /// Starts sessions again that ended unasked.
     pub(crate) async fn revive(&mut self) {
         match self {
-            Front::Bgp(peers) => peers.revive().await,
-            Front::Exabgp(_) => {}
+            RouteSource::Bgp(peers) => peers.revive().await,
+            RouteSource::Exabgp(_) => {}
         }
     }
 
     /// Ends one session.
     pub(crate) async fn reset(&self, peer: PeerId, subcode: bgp::CeaseSubcode) {
         match self {
-            Front::Bgp(peers) => peers.reset(peer, subcode).await,
-            Front::Exabgp(_) => tracing::warn!("on-excess = \"close\": ExaBGP's sessions are not ours to close"),
+            RouteSource::Bgp(peers) => peers.reset(peer, subcode).await,
+            RouteSource::Exabgp(_) => tracing::warn!("on-excess = \"close\": ExaBGP's sessions are not ours to close"),
         }
     }
 
     /// Ends all sessions.
     pub(crate) async fn stop(&mut self, keep: bool) {
         match self {
-            Front::Bgp(peers) => peers.stop(keep).await,
-            Front::Exabgp(_) => {}
+            RouteSource::Bgp(peers) => peers.stop(keep).await,
+            RouteSource::Exabgp(_) => {}
         }
     }
 
-    /// What the front end asks; without end where it asks nothing. `None` when it will ask no more.
+    /// What the route source asks; without end where it asks nothing. `None` when it will ask no more.
     pub(crate) async fn request(&mut self) -> Option<Request> {
         match self {
-            Front::Bgp(_) => std::future::pending().await,
-            Front::Exabgp(neighbors) => neighbors.request().await,
+            RouteSource::Bgp(_) => std::future::pending().await,
+            RouteSource::Exabgp(neighbors) => neighbors.request().await,
         }
     }
 }
@@ -157,11 +157,11 @@ impl std::fmt::Display for Source {
 /// # Errors
 /// There are no more threads.
 pub(crate) fn exabgp(
-    core: tokio::sync::mpsc::Sender<crate::net::FromPeer>,
+    core: tokio::sync::mpsc::Sender<crate::net::PeerMessage>,
     remembered: &[crate::state_file::Remembered],
     config: &Config,
-) -> Result<Front> {
+) -> Result<RouteSource> {
     let successor = crate::exabgp_input::successor_file(&config.api.socket);
     let neighbors = Neighbors::start(core, remembered, successor).context("cannot read ExaBGP's lines")?;
-    Ok(Front::Exabgp(Box::new(neighbors)))
+    Ok(RouteSource::Exabgp(Box::new(neighbors)))
 }

@@ -44,7 +44,7 @@ impl Lane {
         veth(End::new(&attacker, "a1", &[]), End::new(&netns, "swp2", &[]))?;
         netns.ip(&["route", "add", "default", "dev", "swp2"])?;
         netns.ip(&["-6", "route", "add", "default", "dev", "swp2"])?;
-        let switch = Switch::new(&netns, env!("CARGO_BIN_EXE_cl-acltool"))?;
+        let switch = Switch::new(&netns, &lab::acltool::stand_in()?)?;
         for (name, value) in [("release", release), ("capacity4", "1000000"), ("capacity6", "1000000")] {
             switch.set(name, value)?;
         }

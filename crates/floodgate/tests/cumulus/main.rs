@@ -36,7 +36,7 @@ struct Bench {
 impl Bench {
     fn new(release: &str) -> Result<Self> {
         let site = Site::new()?;
-        let switch = Switch::new(&site.switch, env!("CARGO_BIN_EXE_cl-acltool"))?;
+        let switch = Switch::new(&site.switch, &lab::acltool::stand_in()?)?;
         switch.set("release", release)?;
         let settings = Settings {
             policy_directory: switch.policy_directory(),

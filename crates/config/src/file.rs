@@ -1,0 +1,476 @@
+//! The keys of the file, each with its default.
+
+use crate::cumulus::Cumulus;
+use crate::protect::{FromSource, PresetName, Protocol};
+use crate::values::{self, ActionKind, BGP_PORT, FamilyName, Hops, HumanDuration, Listen, Pattern, Port};
+use crate::xdp::Xdp;
+use ipnet::IpNet;
+use serde::Deserialize;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+/// Everything the file says.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// This BGP speaker.
+    pub router: Router,
+    /// The BGP peers.
+    #[serde(default, rename = "peer")]
+    pub peers: Vec<Peer>,
+    /// What stays reachable whatever the rules say.
+    #[serde(default)]
+    pub protect: Protect,
+    /// Where rules are enforced.
+    #[serde(default)]
+    pub dataplane: Dataplane,
+    /// The HTTP interface.
+    #[serde(default)]
+    pub api: Api,
+    /// What is remembered over a restart.
+    #[serde(default)]
+    pub state: State,
+    /// The log.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// `[router]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Router {
+    /// Our AS number.
+    #[serde(rename = "as", deserialize_with = "values::as_number")]
+    pub asn: u32,
+    /// Our BGP identifier (RFC 6286: any non-zero number, written as an IPv4 address).
+    pub id: Ipv4Addr,
+    /// Where BGP connections are taken. `None`: on port 179 where a passive peer needs it, as far as nobody else has it.
+    pub listen: Option<Vec<Listen>>,
+}
+
+/// `[[peer]]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Peer {
+    /// A name for people; unique.
+    pub name: String,
+    /// Its address; unique.
+    pub address: IpAddr,
+    /// Its TCP port when we connect.
+    #[serde(default = "bgp_port")]
+    pub port: u16,
+    /// Its AS number.
+    #[serde(rename = "as", deserialize_with = "values::as_number")]
+    pub asn: u32,
+    /// Our AS number towards it, where it is not that of `[router]`.
+    #[serde(default, deserialize_with = "values::some_as_number")]
+    pub local_as: Option<u32>,
+    /// Our address towards it.
+    pub source: Option<IpAddr>,
+    /// TCP-MD5 secret (RFC 2385), at most 80 octets.
+    pub md5: Option<String>,
+    /// A file whose first line is the secret.
+    pub md5_file: Option<PathBuf>,
+    /// Generalized TTL security (RFC 5082): packets from further away than this many hops are dropped.
+    #[serde(default)]
+    pub ttl_security: Hops,
+    /// Wait for the peer to connect.
+    #[serde(default)]
+    pub passive: bool,
+    /// Proposed hold time, whole seconds: 0 or at least 3.
+    #[serde(default = "hold_time")]
+    pub hold_time: HumanDuration,
+    /// Families to ask for.
+    #[serde(default = "families")]
+    pub families: Vec<FamilyName>,
+    /// Take several paths of one rule (RFC 7911).
+    #[serde(default)]
+    pub add_path: bool,
+    /// Offer graceful restart (RFC 4724): both sides keep the rules while one of them restarts.
+    #[serde(default = "default_true")]
+    pub graceful_restart: bool,
+    /// How long the peer keeps our side while we restart (RFC 4724 §3), at most 4095 s. `None`: the hold time, at most 120 s.
+    pub restart_time: Option<HumanDuration>,
+    /// Longest time that connections are refused after sessions that did not last; 0: never.
+    #[serde(default = "idle_hold_max")]
+    pub idle_hold_max: HumanDuration,
+    /// How long the rules stay after a session loss that graceful restart does not cover.
+    #[serde(default)]
+    pub hold_on_loss: HumanDuration,
+    /// What ends the wait of stale rules once the session is back.
+    #[serde(default)]
+    pub stale_until: StaleUntil,
+    /// A route server, which does not put its own AS number into the AS_PATH (RFC 7947).
+    #[serde(default)]
+    pub route_server: bool,
+    /// Most rules taken from this peer.
+    #[serde(default = "max_rules")]
+    pub max_rules: u32,
+    /// What happens beyond that.
+    #[serde(default)]
+    pub on_excess: OnExcess,
+    /// What this peer may ask for.
+    #[serde(default)]
+    pub allow: Allow,
+}
+
+/// What ends the wait of stale rules once the session is back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StaleUntil {
+    /// The peer's End-of-RIB, or `[state] stale-time`.
+    #[default]
+    EndOfRib,
+    /// The same, and at once where the peer's OPEN has no F bit for the family (RFC 4724 §4.2).
+    FBit,
+}
+
+/// What happens when a peer sends more than `max-rules`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnExcess {
+    /// Take them all the same and say so in the log.
+    Warn,
+    /// Show the rest, install none of them.
+    #[default]
+    Ignore,
+    /// Close the session (CEASE, maximum number of prefixes reached).
+    Close,
+}
+
+/// `[peer.allow]`: the guard in front of one peer.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Allow {
+    /// Destinations that it may filter; empty = any.
+    #[serde(deserialize_with = "values::prefixes")]
+    pub destinations: Vec<IpNet>,
+    /// Shortest IPv4 destination prefix.
+    pub shortest_prefix_v4: u8,
+    /// Shortest IPv6 destination prefix.
+    pub shortest_prefix_v6: u8,
+    /// Whether a rule may come without a destination.
+    pub without_destination: bool,
+    /// Actions it may ask for; empty = all.
+    pub actions: Vec<ActionKind>,
+    /// What becomes of a rule with an action that is not known here.
+    pub unknown_actions: UnknownActions,
+    /// What becomes of a rule that is limited to a set of interfaces.
+    pub interface_sets: InterfaceSets,
+    /// Addresses that it may redirect or copy to; empty = any for an iBGP peer, none for an eBGP peer.
+    pub redirect_to: Vec<IpNet>,
+    /// How long a rule lives at most after it was announced; `None` = as long as it is announced.
+    pub max_lifetime: Option<HumanDuration>,
+    /// Validation against unicast routes.
+    pub validation: Validation,
+}
+
+/// What becomes of a rule with an action that is not known here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownActions {
+    /// The action is ignored (RFC 8955): with no other, the rule accepts its packets.
+    #[default]
+    Accept,
+    /// Import policy does not accept the rule.
+    Refuse,
+}
+
+/// What becomes of a rule that is limited to a set of interfaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InterfaceSets {
+    /// It is refused: there are no interface sets here.
+    #[default]
+    Refuse,
+    /// The set is ignored: the rule is enforced on every filtered interface.
+    Ignore,
+}
+
+/// Validation of rules against unicast routes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Validation {
+    /// The guard alone decides.
+    #[default]
+    #[serde(rename = "none")]
+    None,
+    /// RFC 8955 §6 as changed by RFC 9117.
+    #[serde(rename = "rfc9117")]
+    Rfc9117,
+}
+
+/// `[protect]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Protect {
+    /// Packets to these are never filtered.
+    #[serde(deserialize_with = "values::prefixes")]
+    pub prefixes: Vec<IpNet>,
+    /// Packets from these are never filtered.
+    #[serde(deserialize_with = "values::prefixes")]
+    pub sources: Vec<IpNet>,
+    /// Packets to these ports of this machine are never filtered.
+    pub ports: Vec<FromSource<Port>>,
+    /// Packets to this machine with one of these ports on either side are never filtered.
+    pub sessions: Vec<FromSource<Port>>,
+    /// Packets of these IP protocols to this machine, and to multicast groups of the link, are never filtered.
+    pub protocols: Vec<FromSource<Protocol>>,
+    /// Named sets of packets that are never filtered.
+    pub presets: Vec<FromSource<PresetName>>,
+    /// Addresses of this machine, for all of these; `None` = those found on its interfaces.
+    pub addresses: Option<Vec<IpAddr>>,
+}
+
+/// `[dataplane]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Dataplane {
+    /// The back end.
+    pub backend: Backend,
+    /// Where filtered packets come in; patterns with `*` and `?`. Empty: every interface.
+    pub interfaces: Vec<Pattern>,
+    /// Drop, or only count.
+    pub mode: Mode,
+    /// What becomes of the filters when the daemon is stopped.
+    pub on_exit: OnExit,
+    /// How long changes are gathered before they are applied. `None`: what suits the back end.
+    pub debounce: Option<HumanDuration>,
+    /// Settings of the nftables back end.
+    pub nftables: Nftables,
+    /// Settings of the Cumulus Linux back end.
+    pub cumulus: Cumulus,
+    /// Settings of the XDP back end.
+    pub xdp: Xdp,
+}
+
+/// The back ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// The kernel's nftables.
+    #[default]
+    Nftables,
+    /// Hardware ACLs of a switch with Cumulus Linux.
+    Cumulus,
+    /// A program in the network driver.
+    Xdp,
+    /// Computes and shows everything, installs nothing.
+    None,
+}
+
+impl Backend {
+    /// The name in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Backend::Nftables => "nftables",
+            Backend::Cumulus => "cumulus",
+            Backend::Xdp => "xdp",
+            Backend::None => "none",
+        }
+    }
+}
+
+/// Whether rules bite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// They do.
+    #[default]
+    Enforce,
+    /// They are installed as counters; nothing is dropped.
+    Monitor,
+}
+
+/// What becomes of the filters when the daemon is told to stop. (A daemon that is killed leaves them, whatever this says.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnExit {
+    /// They stay.
+    Keep,
+    /// They go.
+    #[default]
+    Remove,
+}
+
+/// `[dataplane.nftables]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Nftables {
+    /// The group of the kernel's packet log (nflog) that sampled packets go to.
+    pub sample_group: u16,
+    /// Octets of a sampled packet that are logged, from the IP header on.
+    pub sample_octets: u32,
+    /// Most rules that a packet is compared with one after the other.
+    pub max_chain_rules: u32,
+}
+
+/// `[api]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Api {
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// The group that may use it. `None`: `floodgate` where there is such a group, otherwise root alone.
+    pub group: Option<String>,
+    /// TCP addresses on which it answers as well.
+    pub listen: Vec<Listen>,
+    /// What a client over TCP must show before it changes anything.
+    pub token: Option<String>,
+    /// A file whose first line is the token.
+    pub token_file: Option<PathBuf>,
+    /// How many past events are remembered.
+    pub history: usize,
+}
+
+/// `[state]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct State {
+    /// Where rules are remembered over a restart; empty = nowhere.
+    pub file: PathBuf,
+    /// How long remembered rules are enforced while their peer has not confirmed them.
+    pub stale_time: HumanDuration,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Log {
+    /// Least severity.
+    pub level: Level,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// Least severity of a line in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Something failed.
+    Error,
+    /// Something is not as it should be.
+    Warn,
+    /// Sessions, applied changes, commands.
+    #[default]
+    Info,
+    /// Every rule.
+    Debug,
+    /// Every message.
+    Trace,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Allow {
+    fn default() -> Self {
+        Allow {
+            destinations: Vec::new(),
+            shortest_prefix_v4: 8,
+            shortest_prefix_v6: 16,
+            without_destination: false,
+            actions: Vec::new(),
+            unknown_actions: UnknownActions::Accept,
+            interface_sets: InterfaceSets::Refuse,
+            redirect_to: Vec::new(),
+            max_lifetime: None,
+            validation: Validation::None,
+        }
+    }
+}
+
+impl Default for Nftables {
+    fn default() -> Self {
+        let max_chain_rules = dataplane::nftables::MAX_CHAIN_RULES as u32; // some thousands
+        Nftables { sample_group: 3970, sample_octets: 128, max_chain_rules }
+    }
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Api {
+            socket: PathBuf::from(DEFAULT_SOCKET),
+            group: None,
+            listen: Vec::new(),
+            token: None,
+            token_file: None,
+            history: 10_000,
+        }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State { file: Path::new(STATE_DIRECTORY).join("state"), stale_time: HumanDuration::seconds(180) }
+    }
+}
+
+/// Where the state file is unless the file says otherwise. The daemon makes this directory, and no other.
+pub const STATE_DIRECTORY: &str = "/var/lib/floodgate";
+
+/// Where the configuration is unless the command line says otherwise.
+pub const DEFAULT_FILE: &str = "/etc/floodgate/floodgate.toml";
+
+/// Where the daemon listens for commands unless the file says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/floodgate/api.sock";
+
+const fn bgp_port() -> u16 {
+    BGP_PORT
+}
+
+const fn hold_time() -> HumanDuration {
+    HumanDuration::seconds(90)
+}
+
+const fn idle_hold_max() -> HumanDuration {
+    HumanDuration::seconds(60)
+}
+
+fn families() -> Vec<FamilyName> {
+    vec![FamilyName::Ipv4, FamilyName::Ipv6]
+}
+
+const fn default_true() -> bool {
+    true
+}
+
+const fn max_rules() -> u32 {
+    100_000
+}
+
+/// Most octets of a TCP-MD5 secret (the kernel's limit).
+pub(crate) const MD5_OCTETS: usize = 80;
+
+/// Least octets of a token.
+pub(crate) const TOKEN_OCTETS: usize = 16;
+
+/// Each section with its keys: serde names them when it is asked for one that is not there.
+pub(crate) fn sections() -> Vec<(&'static str, Vec<String>)> {
+    fn keys<T: serde::de::DeserializeOwned>() -> Vec<String> {
+        let error = toml::from_str::<T>("no-such-key = 1").err();
+        let message = error.as_ref().map_or("", |error| error.message());
+        let expected = message.split_once(", expected").map_or("", |(_, expected)| expected);
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+    vec![
+        ("[router]", keys::<Router>()),
+        ("[[peer]]", keys::<Peer>()),
+        ("[peer.allow]", keys::<Allow>()),
+        ("[protect]", keys::<Protect>()),
+        ("[dataplane]", keys::<Dataplane>()),
+        ("[dataplane.nftables]", keys::<Nftables>()),
+        ("[dataplane.cumulus]", keys::<Cumulus>()),
+        ("[dataplane.xdp]", keys::<Xdp>()),
+        ("[api]", keys::<Api>()),
+        ("[state]", keys::<State>()),
+        ("[log]", keys::<Log>()),
+    ]
+}

@@ -1,0 +1,89 @@
+//! From a file to a checked configuration, with the secrets that it refers to.
+
+use crate::error::{ConfigError, Problem};
+use crate::file::{Config, MD5_OCTETS, TOKEN_OCTETS};
+use crate::{beside, check, read};
+use std::net::IpAddr;
+use std::path::Path;
+
+impl Config {
+    /// Reads and checks the file, and the secrets that it refers to.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::unreadable(path, &source))?;
+        let (config, mut problems) = read::read(&text);
+        let Some(mut config) = config else { return Err(ConfigError::new(path, problems)) };
+        problems.extend(config.read_secrets(&text));
+        problems.sort_by_key(|problem| problem.place.unwrap_or_default());
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError::new(path, problems)) }
+    }
+
+    /// Checks a configuration; `path` is for messages only.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        match read::read(text) {
+            (Some(config), problems) if problems.is_empty() => Ok(config),
+            (_, problems) => Err(ConfigError::new(path, problems)),
+        }
+    }
+
+    /// What is allowed but deserves a second look, a sentence each.
+    pub fn advice(&self) -> Vec<String> {
+        check::advice(self)
+    }
+
+    /// The same about a router on this machine; `own` are its addresses.
+    pub fn advice_beside_a_router(&self, own: &std::collections::BTreeSet<IpAddr>) -> Vec<String> {
+        beside::advice(self, own)
+    }
+
+    /// Reads the secrets that have files of their own; what is wrong with those.
+    fn read_secrets(&mut self, text: &str) -> Vec<Problem> {
+        use check::Step::{Index, Key};
+        let mut report = check::Report::new(text);
+        for (index, peer) in self.peers.iter_mut().enumerate() {
+            let Some(file) = &peer.md5_file else { continue };
+            match first_line(file) {
+                Ok(secret) if secret.len() <= MD5_OCTETS => peer.md5 = Some(secret),
+                outcome => {
+                    let why = outcome.map_or_else(
+                        |why| why,
+                        |secret| {
+                            format!(
+                                "{} octets in {}; a TCP-MD5 secret has 1 to {MD5_OCTETS}",
+                                secret.len(),
+                                file.display()
+                            )
+                        },
+                    );
+                    let place = [Key("peer"), Index(index), Key("md5-file")];
+                    report.at(&place, format!("md5-file of peer {}: {why}", peer.name));
+                }
+            }
+        }
+        if let Some(file) = &self.api.token_file {
+            match first_line(file) {
+                Ok(token) if token.len() >= TOKEN_OCTETS => self.api.token = Some(token),
+                outcome => {
+                    let why = outcome.map_or_else(
+                        |why| why,
+                        |_| format!("the token in {} is shorter than {TOKEN_OCTETS} characters", file.display()),
+                    );
+                    report.at(&[Key("api"), Key("token-file")], format!("token-file of [api]: {why}"));
+                }
+            }
+        }
+        report.problems
+    }
+}
+
+/// The secret in a file of its own.
+fn first_line(file: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let line = text.lines().next().filter(|line| !line.is_empty());
+    line.map(str::to_owned).ok_or_else(|| format!("{} is empty", file.display()))
+}
