@@ -59,7 +59,7 @@ pub fn run(args: &CompileArgs) -> Result<u8> {
             output.line(&room.to_string())?;
         }
         if !outcome.failures.is_empty() {
-            output.line(&format!("{} of them have no place in the table", outcome.failures.len()))?;
+            output.line(&format!("{} of them do not fit into the table", outcome.failures.len()))?;
         }
         for line in switch::lines(&outcome.profile, &outcome.protected) {
             output.line(&line)?;
@@ -193,7 +193,7 @@ impl CompiledLine {
     fn repeated(number: usize, rule: &Rule, repeat: &Repeat) -> Self {
         let of = repeat.of;
         let (verdict, reason) = if repeat.idle {
-            (EXACT, format!("never acts: rule {of} has the same match part and ends the search"))
+            (EXACT, format!("never acts: rule {of} has the same match part and ends the evaluation"))
         } else {
             (REFUSED, format!("rule {of} has the same match part, and a data plane holds a rule once"))
         };
@@ -222,7 +222,7 @@ fn table(lines: impl Iterator<Item = CompiledLine>) -> String {
     table.load_preset(presets::NOTHING).set_header(["RULE", "ID", "ENTRIES", "TEXT"]);
     for line in lines {
         let entries = if line.verdict == REFUSED { "refused".to_owned() } else { line.entries.to_string() };
-        let no_place = line.over_capacity.map(|why| format!("no place in the table: {why}"));
+        let no_place = line.over_capacity.map(|why| format!("does not fit into the table: {why}"));
         let mut text = line.reason.or(no_place).map(|why| format!("{}\n  {why}", line.text)).unwrap_or(line.text);
         text.extend(line.notes.iter().map(|note| format!("\n  note: {note}")));
         table.add_row([line.rule.to_string(), line.id, entries, text]);

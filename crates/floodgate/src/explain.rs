@@ -260,7 +260,7 @@ impl Answers<'_> {
         let total: u64 = self.tally.values().sum();
         self.output.line(&format!("{total} packets"))?;
         for ((verdict, rule), packets) in &self.tally {
-            let by = rule.map_or_else(|| "no rule ended the search".to_owned(), |rule| format!("rule {rule}"));
+            let by = rule.map_or_else(|| "no rule ended the evaluation".to_owned(), |rule| format!("rule {rule}"));
             self.output.line(&format!("{packets:>8}  {verdict} ({by})"))?;
         }
         Ok(())

@@ -72,7 +72,7 @@ fn report(settings: &Settings, found: &SelfTest) -> Vec<String> {
     let mut lines = vec![
         format!("floodgate {} selftest cumulus", env!("CARGO_PKG_VERSION")),
         format!("release {}, ASIC {} (as configured)", settings.release, settings.asic.name()),
-        format!("entries in use without the test: {}", found.in_use.as_deref().unwrap_or("not told by this switch")),
+        format!("entries in use without the test: {}", found.in_use.as_deref().unwrap_or("not shown by this switch")),
         String::new(),
         "TAKEN    ENTRIES v4/v6/ranges  KERNEL  PACKETS  SECONDS  WHAT".to_owned(),
     ];
@@ -102,7 +102,7 @@ fn line(probe: &ProbeOutcome) -> String {
     let taken = if probe.refused.is_none() { "yes" } else { "REFUSED" };
     let entries = match probe.entries {
         Some([v4, v6, ranges]) => format!("{v4}/{v6}/{ranges}"),
-        None => "not told".to_owned(),
+        None => "not shown".to_owned(),
     };
     let seconds = probe.took.as_secs_f64();
     format!("{taken:<8} {entries:<21} {:>7} {:>8} {seconds:>8.3}  {}", probe.in_kernel, probe.packets, probe.name)

@@ -38,7 +38,7 @@ pub(super) fn samples(args: &SamplesArgs) -> Result<u8> {
                 } else {
                     let more: u64 = data.parse()?;
                     lost += more;
-                    complain(format_args!("floodgate: {more} samples were lost: nobody was quick enough to read them"));
+                    complain(format_args!("floodgate: {more} samples were lost: they were not read fast enough"));
                 }
             }
             Ok(seen < most)
