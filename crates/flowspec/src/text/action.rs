@@ -98,7 +98,7 @@ impl Actions {
             },
             _ => {
                 let error = cursor.error_at(at, "an action");
-                return Err(error.suggest_nearest(word, words::ACTIONS.into_iter()));
+                return Err(error.suggest_nearest(word, words::ACTIONS.iter().copied()));
             }
         };
         self.actions.push(action);

@@ -4,7 +4,7 @@ use crate::component::ComponentType;
 use crate::family::IpVersion;
 
 /// A component's names: ours, then those of ExaBGP and GoBGP. Some say which IP version the rule is of.
-pub(super) const COMPONENTS: [(&str, ComponentType, Option<IpVersion>); 24] = [
+pub(super) const COMPONENTS: &[(&str, ComponentType, Option<IpVersion>)] = &[
     ("dst", ComponentType::Destination, None),
     ("destination", ComponentType::Destination, None),
     ("destination-ipv4", ComponentType::Destination, Some(IpVersion::V4)),
@@ -32,13 +32,13 @@ pub(super) const COMPONENTS: [(&str, ComponentType, Option<IpVersion>); 24] = [
 ];
 
 /// The flow label's names; IPv6 only by RFC.
-pub(super) const LABELS: [&str; 2] = ["label", "flow-label"];
+pub(super) const LABELS: &[&str] = &["label", "flow-label"];
 
 /// Words of the match part that are no component.
-pub(super) const MATCH_WORDS: [&str; 7] = ["then", "rd", "ipv4", "ipv6", "vpnv4", "vpnv6", "match"];
+pub(super) const MATCH_WORDS: &[&str] = &["then", "rd", "ipv4", "ipv6", "vpnv4", "vpnv6", "match"];
 
 /// Words that begin an action.
-pub(super) const ACTIONS: [&str; 21] = [
+pub(super) const ACTIONS: &[&str] = &[
     "discard",
     "drop",
     "accept",
@@ -68,7 +68,7 @@ pub(super) fn is_action(word: &str) -> bool {
 }
 
 /// IANA protocol numbers that have a name here.
-const PROTOCOLS: [(&str, u8); 24] = [
+const PROTOCOLS: &[(&str, u8)] = &[
     ("icmp", 1),
     ("igmp", 2),
     ("ipip", 4),
@@ -96,7 +96,7 @@ const PROTOCOLS: [(&str, u8); 24] = [
 ];
 
 /// Bits of header octets 12 and 13. The last two are names of one bit, which takes a mask of two octets (RFC 3540, RFC 9768).
-const TCP_FLAGS: [(&str, u64); 12] = [
+const TCP_FLAGS: &[(&str, u64)] = &[
     ("fin", 0x01),
     ("syn", 0x02),
     ("rst", 0x04),
@@ -112,7 +112,7 @@ const TCP_FLAGS: [(&str, u64); 12] = [
 ];
 
 /// Bits of the fragment component (RFC 8955 §4.2.2.12).
-const FRAGMENTS: [(&str, u64); 8] = [
+const FRAGMENTS: &[(&str, u64)] = &[
     ("dont-fragment", 1),
     ("is-fragment", 2),
     ("first-fragment", 4),
@@ -124,7 +124,7 @@ const FRAGMENTS: [(&str, u64); 8] = [
 ];
 
 /// ICMP types of IPv4. Those of IPv6 have other numbers under the same names, which ExaBGP does not tell apart: so IPv6 has none.
-const ICMP_TYPES: [(&str, u8); 11] = [
+const ICMP_TYPES: &[(&str, u8)] = &[
     ("echo-reply", 0),
     ("unreachable", 3),
     ("source-quench", 4),
@@ -154,8 +154,8 @@ pub(super) fn component(word: &str) -> Option<(ComponentType, Option<IpVersion>)
 /// The number that `word` names in a numeric component.
 pub(super) fn number(kind: ComponentType, word: &str) -> Option<u64> {
     match kind {
-        ComponentType::Protocol => find(&PROTOCOLS, word).map(u64::from),
-        ComponentType::IcmpType => find(&ICMP_TYPES, word).map(u64::from),
+        ComponentType::Protocol => find(PROTOCOLS, word).map(u64::from),
+        ComponentType::IcmpType => find(ICMP_TYPES, word).map(u64::from),
         ComponentType::Dscp => dscp(word),
         _ => None,
     }
@@ -183,8 +183,8 @@ pub(super) fn protocol_name(number: u64) -> Option<&'static str> {
 /// The named bits of a bitmask component.
 pub(super) const fn bits(kind: ComponentType) -> &'static [(&'static str, u64)] {
     match kind {
-        ComponentType::TcpFlags => &TCP_FLAGS,
-        ComponentType::Fragment => &FRAGMENTS,
+        ComponentType::TcpFlags => TCP_FLAGS,
+        ComponentType::Fragment => FRAGMENTS,
         _ => &[],
     }
 }
@@ -245,7 +245,8 @@ mod tests {
         let names = names.split("\n## ").next().unwrap();
         let known: Vec<&str> =
             names.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| !word.is_empty()).collect();
-        let ours = COMPONENTS.iter().map(|(name, ..)| *name).chain(LABELS).chain(ACTIONS);
+        let ours = COMPONENTS.iter().map(|(name, ..)| *name).chain(LABELS.iter().copied());
+        let ours = ours.chain(ACTIONS.iter().copied());
         let values = PROTOCOLS.iter().map(|(name, _)| *name).chain(TCP_FLAGS.iter().map(|(name, _)| *name));
         let values =
             values.chain(FRAGMENTS.iter().map(|(name, _)| *name)).chain(ICMP_TYPES.iter().map(|(name, _)| *name));
