@@ -19,6 +19,7 @@ pub use counts::{Counts, Reading};
 mod counts;
 pub mod cumulus;
 mod interface_names;
+mod kernel;
 mod links;
 pub mod nftables;
 mod none;

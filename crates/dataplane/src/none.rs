@@ -1,16 +1,16 @@
 //! The back end that enforces nothing: for looking at rules, and for a first try on a live session.
 
+use crate::kernel::DesiredState;
 use crate::{Applied, Counter, Dataplane, DataplaneError, Health, Usage};
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::Nlri;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Takes every rule, installs none, and remembers what it was given.
 #[derive(Debug, Default)]
 pub struct NoDataplane {
-    rules: BTreeMap<Arc<Nlri>, Arc<CompiledRule>>,
+    desired: DesiredState,
 }
 
 impl NoDataplane {
@@ -21,7 +21,7 @@ impl NoDataplane {
 
     /// The rules that another data plane would now enforce, in their order.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<CompiledRule>> {
-        self.rules.values()
+        self.desired.rules.values()
     }
 }
 
@@ -35,13 +35,12 @@ impl Dataplane for NoDataplane {
     }
 
     fn replace(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
-        self.rules = rules.rules.iter().map(|rule| (rule.nlri.clone(), rule.clone())).collect();
+        self.desired = DesiredState::from(rules);
         Ok(Applied::default())
     }
 
     fn update(&mut self, plan: &Plan) -> Result<Applied, DataplaneError> {
-        plan.remove.iter().for_each(|nlri| drop(self.rules.remove(nlri)));
-        self.rules.extend(plan.upsert.iter().map(|rule| (rule.nlri.clone(), rule.clone())));
+        self.desired.change(plan);
         Ok(Applied::default())
     }
 
@@ -55,12 +54,12 @@ impl Dataplane for NoDataplane {
     }
 
     fn usage(&mut self) -> Result<Usage, DataplaneError> {
-        let entries = self.rules.values().map(|rule| rule.entries.len() as u64).sum();
+        let entries = self.desired.rules.values().map(|rule| rule.entries.len() as u64).sum();
         Ok(Usage { entries, ..Usage::default() })
     }
 
     fn clear(&mut self) -> Result<(), DataplaneError> {
-        self.rules.clear();
+        self.desired = DesiredState::default();
         Ok(())
     }
 }

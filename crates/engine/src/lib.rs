@@ -29,7 +29,7 @@ pub mod notes;
 mod path;
 mod peers;
 pub mod plan;
-mod precedence;
+pub mod precedence;
 pub mod prefix_list;
 mod prefix_map;
 pub mod protection;

@@ -1,21 +1,23 @@
 //! What a rule that is not in force means for those behind it.
 //!
-//! A rule may exempt packets from a later rule that would drop them: it matches first, and ends the search. If a data plane cannot enforce
-//! it, the later rule would drop packets which nobody asked to drop. So the later rule is refused as well, as long as they overlap.
+//! A rule may exempt packets from what a later rule does: it matches first, and ends the evaluation without a discard. If a data plane
+//! cannot enforce it, the later rule would act on packets that nobody asked it to act on. So the later rule may not be in force either, as
+//! long as they overlap. The compiler, the engine and the back ends all decide this here.
 
 use crate::key::{RuleKey, has_offset};
 use flowspec::{Effect, Nlri, Policing, Redirect, RuleId, Space};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The rules that end the search without a discard and are not in force.
+/// The rules that end the evaluation without a discard and are not in force.
 #[derive(Debug, Default)]
-pub(crate) struct Exceptions {
+pub struct Exceptions {
     spaces: BTreeMap<RuleKey, Space>,
 }
 
 impl Exceptions {
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there are none, so that every rule may be in force.
+    pub fn is_empty(&self) -> bool {
         self.spaces.is_empty()
     }
 
@@ -23,10 +25,19 @@ impl Exceptions {
         self.spaces.contains_key(key)
     }
 
-    /// Notes a rule that is not in force; nothing happens if it exempts no packet.
-    pub(crate) fn insert(&mut self, nlri: &Arc<Nlri>, effect: &Effect) {
-        if exempts(nlri, effect) {
+    /// Notes a rule that is not in force. Returns whether it exempts packets; nothing happens if it does not.
+    pub fn insert(&mut self, nlri: &Arc<Nlri>, effect: &Effect) -> bool {
+        let exempts = exempts(nlri, effect);
+        if exempts {
             self.insert_key(RuleKey::new(nlri.clone()), nlri);
+        }
+        exempts
+    }
+
+    /// Forgets a rule, which is in force or not wanted any more.
+    pub fn forget(&mut self, nlri: &Arc<Nlri>) {
+        if !self.spaces.is_empty() {
+            self.remove(&RuleKey::new(nlri.clone()));
         }
     }
 
@@ -38,8 +49,13 @@ impl Exceptions {
         self.spaces.remove(key).is_some()
     }
 
-    /// The first rule that exempts packets on which this one would act.
-    pub(crate) fn blocking(&self, nlri: &Arc<Nlri>, effect: &Effect) -> Option<RuleId> {
+    /// The short name of [`blocking_rule`](Self::blocking_rule).
+    pub fn blocking(&self, nlri: &Arc<Nlri>, effect: &Effect) -> Option<RuleId> {
+        self.blocking_rule(nlri, effect).map(|nlri| nlri.id())
+    }
+
+    /// The first of them that exempts packets on which this rule would act.
+    pub fn blocking_rule(&self, nlri: &Arc<Nlri>, effect: &Effect) -> Option<&Arc<Nlri>> {
         if self.spaces.is_empty() || !acts(effect) {
             return None;
         }
@@ -57,11 +73,11 @@ impl Exceptions {
         earlier.peek()?;
         let space = Space::of(nlri);
         let (key, _) = earlier.find(|(_, exception)| exception.overlaps(&space))?;
-        key.nlri().map(|nlri| nlri.id())
+        key.nlri()
     }
 }
 
-/// Whether the rule, were it in force, would exempt packets from later rules.
+/// Whether the rule, were it in force, would exempt packets from what later rules do.
 pub(crate) fn exempts(nlri: &Nlri, effect: &Effect) -> bool {
     !nlri.family().is_vpn() && !effect.continues && !matches!(effect.policing, Policing::Discard)
 }

@@ -9,12 +9,12 @@ use super::settings::Settings;
 use super::tool::{self, InstallLock, RunError};
 use super::transcript::Transcript;
 use super::{capabilities, profile, store};
+use crate::kernel::DesiredState;
 use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, RuleFailure, Usage};
 use engine::capability::Capabilities;
 use engine::compile::split_into_entries;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::{Nlri, Policing, Space};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ const WATCHFUL: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Cumulus {
     pub(super) settings: Settings,
-    wanted: Wanted,
+    wanted: DesiredState,
     pub(super) in_force: InForce,
     pub(super) counters: Counters,
     pub(super) refusals: Refusals,
@@ -49,12 +49,6 @@ pub struct Cumulus {
     pub(super) resources: ResourceQuery,
     /// What the policy files of others were last, and until when a change of theirs is minded.
     others: (Option<store::Stamp>, Instant),
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
-    pub(super) rules: BTreeMap<Arc<Nlri>, Arc<CompiledRule>>,
-    pub(super) protected: Arc<Vec<Space>>,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +69,7 @@ impl Cumulus {
         Cumulus {
             resources: ResourceQuery::new(&settings),
             settings,
-            wanted: Wanted::default(),
+            wanted: DesiredState::default(),
             in_force: InForce::default(),
             counters: Counters::default(),
             refusals: Refusals::new(),
@@ -89,7 +83,7 @@ impl Cumulus {
         }
     }
 
-    fn apply(&mut self, wanted: Wanted) -> Result<Applied, DataplaneError> {
+    fn apply(&mut self, wanted: DesiredState) -> Result<Applied, DataplaneError> {
         self.refusals.expire(|nlri, rule| wanted.rules.get(nlri).is_some_and(|wanted| wanted.as_ref() == rule));
         let outcome = self.fit(&wanted);
         self.refusals.settle();
@@ -213,17 +207,12 @@ impl Dataplane for Cumulus {
     fn replace(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
         let protected = self.protectable(&rules.protected)?;
         let rules = rules.rules.iter().map(|rule| (Arc::clone(&rule.nlri), Arc::clone(rule))).collect();
-        self.apply(Wanted { rules, protected })
+        self.apply(DesiredState { rules, protected })
     }
 
     fn update(&mut self, plan: &Plan) -> Result<Applied, DataplaneError> {
         let mut wanted = self.wanted.clone();
-        for nlri in &plan.remove {
-            wanted.rules.remove(nlri);
-        }
-        for rule in &plan.upsert {
-            wanted.rules.insert(Arc::clone(&rule.nlri), Arc::clone(rule));
-        }
+        wanted.change(plan);
         if let Some(protected) = &plan.protected {
             wanted.protected = self.protectable(protected)?;
         }
@@ -314,7 +303,7 @@ impl Dataplane for Cumulus {
     }
 
     fn clear(&mut self) -> Result<(), DataplaneError> {
-        let applied = self.apply(Wanted::default())?;
+        let applied = self.apply(DesiredState::default())?;
         debug_assert!(applied.failures.iter().all(|(_, failure)| !matches!(failure, RuleFailure::Failed(_))));
         Ok(())
     }

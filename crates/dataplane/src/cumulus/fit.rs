@@ -3,7 +3,7 @@
 //! Where cl-acltool names the rule (by its text, its line, or its place in a chain), that rule goes and the others are tried again. Where it
 //! does not, it is searched for; see [`super::search`].
 
-use super::apply::{Cumulus, InForce, Wanted};
+use super::apply::{Cumulus, InForce};
 use super::asic;
 use super::chains::{self, Chain, Place};
 use super::line;
@@ -15,6 +15,7 @@ use super::shape::Shape;
 use super::store;
 use super::tool::{InstallLock, RunError};
 use super::transcript::{ErrorKind, RuleReference, ToolError};
+use crate::kernel::DesiredState;
 use crate::{Applied, DataplaneError};
 use engine::plan::CompiledRule;
 use flowspec::Nlri;
@@ -55,7 +56,7 @@ pub(super) struct Effort {
 
 impl Cumulus {
     /// Installs what is wanted, as far as the switch takes it.
-    pub(super) fn fit(&mut self, wanted: &Wanted) -> Result<Applied, DataplaneError> {
+    pub(super) fn fit(&mut self, wanted: &DesiredState) -> Result<Applied, DataplaneError> {
         let mut effort = Effort::default();
         let outcome = match self.settle(wanted, &BTreeSet::new(), &mut effort) {
             Ok(Settled::Installed(applied)) => Ok(applied),
@@ -71,7 +72,7 @@ impl Cumulus {
     /// Tries with less until the switch takes it. `held` are rules that are left out for now.
     pub(super) fn settle(
         &mut self,
-        wanted: &Wanted,
+        wanted: &DesiredState,
         held: &BTreeSet<Arc<Nlri>>,
         effort: &mut Effort,
     ) -> Result<Settled, DataplaneError> {
@@ -122,7 +123,7 @@ impl Cumulus {
     }
 
     /// Leaves out what the switch refuses: that rule, and from the second one of its kind on all new ones of it.
-    fn give_up(&mut self, wanted: &Wanted, owner: &Owner, words: &str, reason: String, effort: &mut Effort) {
+    fn give_up(&mut self, wanted: &DesiredState, owner: &Owner, words: &str, reason: String, effort: &mut Effort) {
         let nlri = match owner {
             Owner::Protected(space) => return self.refusals.refuse_protected(space, words),
             Owner::NeighborDiscovery => return self.refusals.refuse_protected(&line::neighbor_discovery(), words),
@@ -144,7 +145,7 @@ impl Cumulus {
     }
 
     /// Leaves out all rules that the switch has not taken yet: too many of them were refused one by one, and the others must not wait.
-    fn give_up_new_rules(&mut self, wanted: &Wanted, words: String) -> Result<(), DataplaneError> {
+    fn give_up_new_rules(&mut self, wanted: &DesiredState, words: String) -> Result<(), DataplaneError> {
         let rules = self.new_rules(wanted);
         if rules.is_empty() {
             return Err(DataplaneError::Refused(words));
@@ -155,7 +156,7 @@ impl Cumulus {
     }
 
     /// Rules that the switch has not taken yet in this form.
-    pub(super) fn new_rules(&self, wanted: &Wanted) -> Vec<Arc<CompiledRule>> {
+    pub(super) fn new_rules(&self, wanted: &DesiredState) -> Vec<Arc<CompiledRule>> {
         let placed: BTreeMap<&Nlri, &Arc<CompiledRule>> = match self.in_force.verified {
             true => self.in_force.placement.placed.iter().map(|rule| (rule.nlri.as_ref(), rule)).collect(),
             false => BTreeMap::new(),
@@ -168,7 +169,7 @@ impl Cumulus {
         wanted.rules.values().filter(is_new).cloned().collect()
     }
 
-    fn place(&self, wanted: &Wanted, held: &BTreeSet<Arc<Nlri>>) -> Placement {
+    fn place(&self, wanted: &DesiredState, held: &BTreeSet<Arc<Nlri>>) -> Placement {
         let mut refused = self.refusals.rules();
         for nlri in held {
             refused.insert(Arc::clone(nlri), "left out while it is found out which rule the switch refuses".to_owned());

@@ -1,15 +1,16 @@
 //! Which rules get a place in the switch's table when there is not room for all.
 //!
 //! Rules are taken in enforcement order as long as they fit. One that does not fit stays out, and smaller ones behind it may still fill
-//! the room. But where the one left out would have let packets off (anything but a discard), later rules that overlap it and would act on
-//! those packets stay out as well: the table must never do to a packet what the whole rule set would not.
+//! the room. But where the one left out exempts packets (anything but a discard), later rules that overlap it and would act on those packets
+//! stay out as well: the table must never do to a packet what the whole rule set would not.
 
 use super::asic::DEFAULT_RANGES;
 use super::line;
 use super::render::{cost, protected_cost};
 use super::settings::Settings;
+use crate::kernel::Unenforced;
 use engine::plan::{CompiledRule, RuleFailure};
-use flowspec::{Effect, IpVersion, Nlri, Policing, RuleId, Space};
+use flowspec::{Effect, IpVersion, Nlri, Space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -114,7 +115,7 @@ pub(super) fn place<'a>(
             Err(full) => bare.push((discovery, full)),
         }
     }
-    let mut missing = Missing::default();
+    let mut unenforced = Unenforced::default();
     for rule in rules {
         let version = rule.nlri.family().version();
         let needed = cost(rule, settings);
@@ -126,21 +127,17 @@ pub(super) fn place<'a>(
             Some(RuleFailure::OverCapacity(format!(
                 "it would touch packets that are protected, and there is no room for them to come first: {full}"
             )))
-        } else if let Some(id) = missing.in_the_way(rule) {
-            Some(RuleFailure::OverCapacity(format!(
-                "the earlier rule {id}, which exempts some of its packets, is not in the table"
-            )))
+        } else if let Some(failure) = unenforced.blocks(rule) {
+            Some(failure)
         } else {
             usage.take(version, needed, ranges(&rule.entries)).err().map(RuleFailure::OverCapacity)
         };
         match failure {
             None => placement.placed.push(Arc::clone(rule)),
-            Some(failure) => {
-                missing.note(rule);
-                placement.failures.push((Arc::clone(&rule.nlri), failure));
-            }
+            Some(failure) => unenforced.insert(rule, failure),
         }
     }
+    placement.failures = unenforced.applied().failures;
     placement.entries = usage.used;
     placement
 }
@@ -252,27 +249,6 @@ impl<'a> TcamUsage<'a> {
     }
 }
 
-/// Rules without a place that would have let packets off.
-#[derive(Default)]
-struct Missing(Vec<(RuleId, Space)>);
-
-impl Missing {
-    fn note(&mut self, rule: &CompiledRule) {
-        if !matches!(rule.effect.policing, Policing::Discard) {
-            self.0.push((rule.id, Space::of(&rule.nlri)));
-        }
-    }
-
-    /// The first of them that has packets on which this rule would act.
-    fn in_the_way(&self, rule: &CompiledRule) -> Option<RuleId> {
-        if self.0.is_empty() || rule.effect == Effect::ACCEPT {
-            return None;
-        }
-        let space = Space::of(&rule.nlri);
-        self.0.iter().find(|(_, missing)| missing.overlaps(&space)).map(|&(id, _)| id)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_dropped_that_a_rule_without_place_lets_off() {
+    fn nothing_is_dropped_that_a_rule_without_place_exempts() {
         let rules = [
             "dst 192.0.2.1/32 proto udp sport 1,3,5 then accept",
             "dst 192.0.2.1/32 proto udp then discard",

@@ -5,9 +5,10 @@
 //! goes well puts what it tried in force, so the good rules do not wait for the search to end: with one kind at fault, all other kinds are in
 //! force after three runs at most, and with one rule at fault half of its kind after two more.
 
-use super::apply::{Cumulus, Wanted};
+use super::apply::Cumulus;
 use super::fit::{Effort, Settled};
 use super::shape::Shape;
+use crate::kernel::DesiredState;
 use crate::{Applied, DataplaneError};
 use engine::plan::CompiledRule;
 use flowspec::Nlri;
@@ -22,7 +23,7 @@ type Rules = Vec<Arc<CompiledRule>>;
 /// Installs what is wanted without the rules that the switch refuses. `words` are those with which it has refused them all together.
 pub(super) fn run(
     cumulus: &mut Cumulus,
-    wanted: &Wanted,
+    wanted: &DesiredState,
     words: String,
     effort: &mut Effort,
 ) -> Result<Applied, DataplaneError> {
@@ -60,7 +61,7 @@ pub(super) fn run(
 
 struct Search<'a> {
     cumulus: &'a mut Cumulus,
-    wanted: &'a Wanted,
+    wanted: &'a DesiredState,
     effort: &'a mut Effort,
     words: String,
     runs: u32,

@@ -1,7 +1,6 @@
 //! Changes as one netlink transaction.
 
 use super::changes::{Changes, Counted, Element, SetKind, SetSpec};
-use super::families::{Families, VERSIONS};
 use super::field::key_octets;
 use super::inventory::Inventory;
 use super::limit::Limit;
@@ -9,6 +8,7 @@ use super::look::Leftovers;
 use super::program::{BASE, Program};
 use super::statement::{self, OBJECT_COUNTER, expression};
 use super::wire::{MAX_ATTRIBUTE, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL, Writer, msg};
+use crate::kernel::{PerVersion, VERSIONS};
 use flowspec::RuleId;
 use std::collections::HashMap;
 
@@ -51,7 +51,7 @@ pub(super) struct Batch {
     pub(super) writer: Writer,
     pub(super) acknowledged: u32,
     /// The chains that it writes anew, with their number of rules.
-    pub(super) rewritten: Families<Vec<(String, usize)>>,
+    pub(super) rewritten: PerVersion<Vec<(String, usize)>>,
 }
 
 /// What is to be done in one of our tables.
@@ -64,11 +64,11 @@ pub(super) struct Part<'a> {
 }
 
 /// The transaction that changes our tables.
-pub(super) fn batch(generation: u32, parts: &Families<Part<'_>>, carried: &mut Carried) -> Batch {
+pub(super) fn batch(generation: u32, parts: &PerVersion<Part<'_>>, carried: &mut Carried) -> Batch {
     let mut w = Writer::new();
     w.begin(generation);
     let mut acknowledged = 0;
-    let rewritten = Families::new(|version| {
+    let rewritten = PerVersion::new(|version| {
         let part = parts.of(version);
         w.table_of(version);
         // Something must ask for the acknowledgement, even if nothing is to be done.

@@ -2,7 +2,6 @@
 
 use super::batch::{Batch, Carried, Count, DROPPED, MATCHED, Part, TABLE, batch};
 use super::changes::Changes;
-use super::families::{Families, VERSIONS};
 use super::inventory::Inventory;
 use super::limit::countable;
 use super::look;
@@ -10,16 +9,16 @@ use super::program::Program;
 use super::socket::{CommitError, Socket, io};
 use super::wire::{Writer, msg};
 use super::{NO_INTERFACE, Options, capabilities};
+use crate::kernel::{DesiredState, PerVersion, Undo, Unenforced, VERSIONS};
 use crate::{
     Applied, Attachment, Condition, Counter, Counts, Dataplane, DataplaneError, Health, Interface, Reading,
-    RuleFailure, SampleSource, Usage,
+    SampleSource, Usage,
 };
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
-use flowspec::space::Space;
 use flowspec::{Nlri, Policing, RuleId};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// How often a transaction is tried again because somebody else changed nf_tables meanwhile.
@@ -43,34 +42,9 @@ enum State {
     /// Nothing was applied yet, or it was cleared: what an earlier run left may be in force.
     Unknown,
     /// This is in force.
-    Applied { programs: Box<Families<Program>>, inventories: Families<Inventory>, failures: Failures },
-    /// This is in force as far as we know, but we have no program of it: a transaction failed. A full load is next.
-    Lost(Wanted),
-}
-
-type Failures = BTreeMap<Arc<Nlri>, RuleFailure>;
-
-/// A rule set as values.
-#[derive(Clone, Debug, Default)]
-struct Wanted {
-    protected: Arc<Vec<Space>>,
-    rules: BTreeMap<Arc<Nlri>, Arc<CompiledRule>>,
-}
-
-impl Wanted {
-    fn change(&mut self, plan: &Plan) {
-        if let Some(protected) = &plan.protected {
-            self.protected = protected.clone();
-        }
-        for nlri in &plan.remove {
-            self.rules.remove(nlri);
-        }
-        self.rules.extend(plan.upsert.iter().map(|rule| (rule.nlri.clone(), rule.clone())));
-    }
-
-    fn ruleset(&self) -> Ruleset {
-        Ruleset { protected: self.protected.clone(), rules: self.rules.values().cloned().collect() }
-    }
+    Applied { programs: Box<PerVersion<Program>>, inventories: PerVersion<Inventory>, unenforced: Unenforced },
+    /// This is wanted, and in force as far as we know, but we have no program of it: a transaction failed. A full load is next.
+    Lost(DesiredState),
 }
 
 impl Nftables {
@@ -101,9 +75,12 @@ impl Nftables {
     fn load(&mut self, ruleset: &Ruleset) -> Result<Applied, DataplaneError> {
         for _ in 0..ATTEMPTS {
             let generation = self.socket.generation()?;
-            let leftovers = Families::try_new(|version| look::leftovers(&mut self.socket, version))?;
+            let leftovers = PerVersion::try_new(|version| look::leftovers(&mut self.socket, version))?;
             let newest = leftovers.iter().map(|(_, newest)| *newest).max().unwrap_or_default();
-            let built = Families::new(|version| Program::build(version, self.options.clone(), newest + 1, ruleset));
+            let mut unenforced = Unenforced::default();
+            let built = PerVersion::new(|version| {
+                Program::build(version, self.options.clone(), newest + 1, ruleset, &mut unenforced)
+            });
             let mut carried = Carried::default();
             for version in VERSIONS {
                 let counts = |name: &&String| name.contains(MATCHED) || name.contains(DROPPED);
@@ -111,30 +88,28 @@ impl Nftables {
                 look::kept_counts(&mut self.socket, version, sets, &mut carried)?;
             }
             let before = Inventory::default();
-            let parts = Families::new(|version| {
-                let (program, changes, _) = built.of(version);
+            let parts = PerVersion::new(|version| {
+                let (program, changes) = built.of(version);
                 Part { program, changes, leftovers: Some(&leftovers.of(version).0), before: &before }
             });
             let batch = batch(generation, &parts, &mut carried);
             match self.socket.commit(&batch.writer, batch.acknowledged) {
                 Ok(mut told) => {
                     self.generation = generation.wrapping_add(1);
-                    let mut inventories = Families::<Inventory>::default();
-                    let mut failures = Failures::new();
-                    let Families { v4, v6 } = built;
+                    let mut inventories = PerVersion::<Inventory>::default();
+                    let PerVersion { v4, v6 } = built;
                     let programs = [(v4, batch.rewritten.v4), (v6, batch.rewritten.v6)];
-                    let [v4, v6] = programs.map(|((program, changes, failed), rewritten)| {
+                    let [v4, v6] = programs.map(|((program, changes), rewritten)| {
                         let version = program.version;
                         let told = told.of_mut(version);
                         // The kernel tells of a table only when it makes it.
                         told.table = told.table.or(leftovers.of(version).0.handle);
                         inventories.of_mut(version).apply(&changes, rewritten, told);
-                        failures.extend(failed);
                         program
                     });
-                    let applied = applied(&failures);
-                    let programs = Box::new(Families { v4, v6 });
-                    self.state = State::Applied { programs, inventories, failures };
+                    let applied = unenforced.applied();
+                    let programs = Box::new(PerVersion { v4, v6 });
+                    self.state = State::Applied { programs, inventories, unenforced };
                     return Ok(applied);
                 }
                 Err(CommitError::Stale) => {}
@@ -147,16 +122,16 @@ impl Nftables {
     /// Commits a change of what is in force.
     fn commit(
         &mut self,
-        programs: &Families<Program>,
-        changes: &Families<Changes>,
-        inventories: &mut Families<Inventory>,
+        programs: &PerVersion<Program>,
+        changes: &PerVersion<Changes>,
+        inventories: &mut PerVersion<Inventory>,
     ) -> Result<(), DataplaneError> {
         for _ in 0..ATTEMPTS {
             let mut carried = Carried::default();
             for version in VERSIONS {
                 look::carried(&mut self.socket, version, &changes.of(version).carry, &mut carried)?;
             }
-            let parts = Families::new(|version| Part {
+            let parts = PerVersion::new(|version| Part {
                 program: programs.of(version),
                 changes: changes.of(version),
                 leftovers: None,
@@ -214,8 +189,8 @@ impl Dataplane for Nftables {
     }
 
     fn update(&mut self, plan: &Plan) -> Result<Applied, DataplaneError> {
-        let (mut programs, mut inventories, mut failures) = match std::mem::replace(&mut self.state, State::Unknown) {
-            State::Applied { programs, inventories, failures } => (programs, inventories, failures),
+        let (mut programs, mut inventories, mut unenforced) = match std::mem::replace(&mut self.state, State::Unknown) {
+            State::Applied { programs, inventories, unenforced } => (programs, inventories, unenforced),
             State::Unknown => {
                 self.state = State::Unknown;
                 return Err(DataplaneError::Refused("nothing was applied yet that could be changed".to_owned()));
@@ -230,8 +205,8 @@ impl Dataplane for Nftables {
                 return loaded;
             }
         };
-        let mut undo = Undo::new(&programs);
-        let mut changes = Families::<Changes>::default();
+        let mut undo = Undo::new(programs.v4.protected().clone());
+        let mut changes = PerVersion::<Changes>::default();
         if let Some(protected) = &plan.protected {
             programs.v4.protect(protected.clone(), &mut changes.v4);
             programs.v6.protect(protected.clone(), &mut changes.v6);
@@ -240,33 +215,48 @@ impl Dataplane for Nftables {
         for version in VERSIONS {
             let gone = plan.remove.iter().filter(|nlri| nlri.family().version() == version);
             let removed = programs.of_mut(version).remove(gone, changes.of_mut(version));
-            undo.before.extend(removed.rules.into_iter().map(|rule| (rule.nlri.clone(), Some(rule))));
+            removed.rules.into_iter().for_each(|rule| undo.note(&rule.nlri.clone(), Some(rule)));
             groups.extend(removed.groups);
         }
-        if !failures.is_empty() {
-            plan.remove.iter().for_each(|nlri| drop(failures.remove(nlri)));
+        if !unenforced.is_empty() {
+            for nlri in &plan.remove {
+                if let Some(rule) = unenforced.rule(nlri) {
+                    undo.note(nlri, Some(rule.clone()));
+                    unenforced.forget(nlri);
+                }
+            }
         }
         for rule in &plan.upsert {
             let version = rule.nlri.family().version();
             let program = programs.of_mut(version);
-            undo.note(&rule.nlri, program.compiled(&rule.nlri));
-            failures.remove(&rule.nlri);
-            if let Err(failure) = program.add(rule, changes.of_mut(version)) {
-                failures.insert(rule.nlri.clone(), failure);
+            undo.note(&rule.nlri, program.compiled(&rule.nlri).or_else(|| unenforced.rule(&rule.nlri)).cloned());
+            unenforced.forget(&rule.nlri);
+            program.add_unless_blocked(rule, changes.of_mut(version), &mut unenforced);
+        }
+        loop {
+            let blocked = unenforced.newly_blocked(programs.iter().flat_map(Program::rules));
+            if blocked.is_empty() {
+                break;
             }
+            for version in VERSIONS {
+                let keys = blocked.iter().map(|(rule, _)| &rule.nlri);
+                let gone = keys.filter(|nlri| nlri.family().version() == version);
+                groups.extend(programs.of_mut(version).remove(gone, changes.of_mut(version)).groups);
+            }
+            blocked.into_iter().for_each(|(rule, failure)| unenforced.insert(&rule, failure));
         }
         match self.commit(&programs, &changes, &mut inventories) {
             Ok(()) => {
-                let applied = applied(&failures);
-                self.state = State::Applied { programs, inventories, failures };
-                if undo.before.len() > MANY {
+                let applied = unenforced.applied();
+                self.state = State::Applied { programs, inventories, unenforced };
+                if undo.len() > MANY {
                     free_aside((undo, changes, groups));
                 }
                 Ok(applied)
             }
             Err(error) => {
-                let before = undo.restore(&programs);
-                self.state = State::Lost(before);
+                let after = programs.iter().flat_map(Program::rules).chain(unenforced.rules());
+                self.state = State::Lost(undo.restore(after));
                 Err(error)
             }
         }
@@ -299,7 +289,7 @@ impl Dataplane for Nftables {
 
     fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError> {
         let State::Applied { inventories, .. } = &self.state else { return Ok(Vec::new()) };
-        let counted = Families::new(|version| {
+        let counted = PerVersion::new(|version| {
             let sets = inventories.of(version).sets.iter().filter(|(_, set)| set.counts);
             sets.map(|(name, _)| name.clone()).collect::<Vec<_>>()
         });
@@ -322,7 +312,7 @@ impl Dataplane for Nftables {
 
     fn reading(&self) -> Option<Reading> {
         let State::Applied { inventories, .. } = &self.state else { return None };
-        let counted = Families::new(|version| {
+        let counted = PerVersion::new(|version| {
             let sets = inventories.of(version).sets.iter().filter(|(_, set)| set.counts);
             sets.map(|(name, _)| name.clone()).collect::<Vec<_>>()
         });
@@ -369,7 +359,7 @@ impl Dataplane for Nftables {
         free_aside(std::mem::replace(&mut self.state, State::Unknown));
         for _ in 0..ATTEMPTS {
             let generation = self.socket.generation()?;
-            let there = Families::try_new(|version| {
+            let there = PerVersion::try_new(|version| {
                 self.socket.ask(version, msg::GETTABLE, 0, |w| w.str(1, TABLE), |_, _| {})
             })?;
             let mut writer = Writer::new();
@@ -404,39 +394,6 @@ fn yield_to_others() {
 fn free_aside<T: Send + 'static>(value: T) {
     // Without another thread the value is dropped here, with the closure.
     let _ = std::thread::Builder::new().name("free".to_owned()).spawn(move || drop(value));
-}
-
-/// What a plan changed, to know what was before.
-struct Undo {
-    protected: Arc<Vec<Space>>,
-    /// In the order of the changes; one rule may be changed twice.
-    before: Vec<(Arc<Nlri>, Option<Arc<CompiledRule>>)>,
-}
-
-impl Undo {
-    fn new(programs: &Families<Program>) -> Self {
-        Undo { protected: programs.v4.protected().clone(), before: Vec::new() }
-    }
-
-    fn note(&mut self, nlri: &Arc<Nlri>, rule: Option<&Arc<CompiledRule>>) {
-        self.before.push((nlri.clone(), rule.cloned()));
-    }
-
-    fn restore(self, after: &Families<Program>) -> Wanted {
-        let rules = after.iter().flat_map(Program::rules);
-        let mut rules: BTreeMap<_, _> = rules.map(|rule| (rule.nlri.clone(), rule.clone())).collect();
-        for (nlri, rule) in self.before.into_iter().rev() {
-            match rule {
-                Some(rule) => rules.insert(nlri, rule),
-                None => rules.remove(&nlri),
-            };
-        }
-        Wanted { protected: self.protected, rules }
-    }
-}
-
-fn applied(failures: &Failures) -> Applied {
-    Applied { failures: failures.iter().map(|(nlri, failure)| (nlri.clone(), failure.clone())).collect() }
 }
 
 fn said(error: CommitError) -> DataplaneError {

@@ -2,13 +2,14 @@
 
 use super::batch::{CHAIN_TYPE, Carried, Count, DROPPED, HOOK_PREROUTING, POLICY, PRIORITY, TABLE, rule_of_comment};
 use super::changes::Carry;
-use super::families::{Families, VERSIONS, family_name};
+use super::families::family_name;
 use super::inventory::{ChainInventory, Fingerprint, Inventory, SetInventory, handle};
 use super::program::BASE;
 use super::socket::Socket;
 use super::statement::OBJECT_COUNTER;
 use super::wire::{Attributes, Writer, msg};
 use crate::DataplaneError;
+use crate::kernel::{PerVersion, VERSIONS};
 use flowspec::{IpVersion, RuleId};
 use std::collections::BTreeMap;
 
@@ -33,7 +34,10 @@ pub(super) struct Leftovers {
 }
 
 /// What is not as we left it.
-pub(super) fn damage(socket: &mut Socket, inventories: &Families<Inventory>) -> Result<Option<String>, DataplaneError> {
+pub(super) fn damage(
+    socket: &mut Socket,
+    inventories: &PerVersion<Inventory>,
+) -> Result<Option<String>, DataplaneError> {
     for version in VERSIONS {
         if let Some(damage) = damage_of(socket, version, inventories.of(version))? {
             return Ok(Some(damage));

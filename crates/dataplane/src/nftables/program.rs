@@ -23,6 +23,7 @@ use super::shield::Shield;
 use super::statement::Verdict;
 use super::template::{End, GroupKey, Member, SlotKey, destination_key, members, only_limit};
 use super::{Options, RuleFailure};
+use crate::kernel::Unenforced;
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::space::Space;
 use flowspec::{Effect, IpVersion, Nlri, Policing, RuleId};
@@ -140,13 +141,14 @@ impl Program {
         program
     }
 
-    /// The program of all rules of a rule set that are of this version, all of it new, and those that did not find a place.
+    /// The program of all rules of a rule set that are of this version, all of it new; those that did not find a place go to `unenforced`.
     pub(super) fn build(
         version: IpVersion,
         options: Options,
         generation: u32,
         ruleset: &Ruleset,
-    ) -> (Self, Changes, Vec<(Arc<Nlri>, RuleFailure)>) {
+        unenforced: &mut Unenforced,
+    ) -> (Self, Changes) {
         let mut changes = Changes::default();
         let mut program = Program::new(version, options, generation, &mut changes);
         program.protect(ruleset.protected.clone(), &mut changes);
@@ -163,20 +165,24 @@ impl Program {
         let members: Vec<Vec<Member>> =
             rules.iter().map(|rule| members(rule).into_iter().map(&mut intern).collect()).collect();
         program.reserve_popular_slots(&rules, &members, &mut changes);
-        let mut failures = Vec::new();
         for (rule, members) in rules.into_iter().zip(members) {
+            // In enforcement order, so an exception comes before what it is one of.
+            if let Some(failure) = unenforced.blocks(rule) {
+                unenforced.insert(rule, failure);
+                continue;
+            }
             // A ruleset has each key once; should it not, the last one counts.
             let added = match program.placed(&rule.nlri).is_some() {
                 true => program.add(rule, &mut changes),
                 false => program.add_members(rule, members, &mut changes),
             };
             if let Err(failure) = added {
-                failures.push((rule.nlri.clone(), failure));
+                unenforced.insert(rule, failure);
             }
         }
         program.drop_empty_slots(&mut changes);
         changes.carry.clear();
-        (program, changes, failures)
+        (program, changes)
     }
 
     /// Gives each group's slots to the templates that most of its rules have.
@@ -245,6 +251,26 @@ impl Program {
         self.shield = Shield::new(self.version, &protected, name, changes);
         self.protected = protected;
         changes.rewrite.insert(Chain::Base);
+    }
+
+    /// Adds a rule, or puts it in the place of the one with its key, unless it may not be in force or finds no place: then there is none with
+    /// its key, and `unenforced` has it.
+    pub(super) fn add_unless_blocked(
+        &mut self,
+        rule: &Arc<CompiledRule>,
+        changes: &mut Changes,
+        unenforced: &mut Unenforced,
+    ) {
+        let outcome = match unenforced.blocks(rule) {
+            Some(failure) => {
+                self.remove(std::iter::once(&rule.nlri), changes);
+                Err(failure)
+            }
+            None => self.add(rule, changes),
+        };
+        if let Err(failure) = outcome {
+            unenforced.insert(rule, failure);
+        }
     }
 
     /// Adds a rule, or puts it in the place of the one with its key.

@@ -3,11 +3,12 @@
 use super::Options;
 use super::batch::{PRIORITY, TABLE};
 use super::changes::{Changes, Element, SetKind, SetSpec};
-use super::families::{VERSIONS, family_name};
+use super::families::family_name;
 use super::field::{KeyPart, Value, unshifted};
 use super::limit::{Limit, countable};
 use super::program::{BASE, Program};
 use super::statement::Rule;
+use crate::kernel::{Unenforced, VERSIONS};
 use engine::plan::Ruleset;
 use flowspec::{Exemption, IpVersion, Policing};
 use std::fmt::{Result, Write};
@@ -20,8 +21,9 @@ use std::fmt::{Result, Write};
 pub fn render(rules: &Ruleset) -> String {
     let mut out = String::new();
     for version in VERSIONS {
-        let (program, changes, failures) = Program::build(version, Options::default(), 1, rules);
-        for (nlri, failure) in &failures {
+        let mut unenforced = Unenforced::default();
+        let (program, changes) = Program::build(version, Options::default(), 1, rules, &mut unenforced);
+        for (nlri, failure) in unenforced.applied().failures {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "# not in it: {}: {failure:?}", nlri.id());
         }

@@ -1,9 +1,9 @@
 //! The netlink socket to nf_tables: transactions, single questions and dumps.
 
-use super::families::{Families, VERSIONS};
 use super::inventory::Told;
 use super::wire::{Answer, Answers, Attributes, NLM_F_DUMP, Writer, family, msg};
 use crate::DataplaneError;
+use crate::kernel::{PerVersion, VERSIONS};
 use flowspec::IpVersion;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
@@ -67,7 +67,7 @@ impl Socket {
 
     /// Sends a whole transaction and waits for its verdict. `acknowledged` is the message that asked for an acknowledgement. Gives
     /// back what the kernel was asked to tell.
-    pub(super) fn commit(&mut self, batch: &Writer, acknowledged: u32) -> Result<Families<Told>, CommitError> {
+    pub(super) fn commit(&mut self, batch: &Writer, acknowledged: u32) -> Result<PerVersion<Told>, CommitError> {
         self.drain();
         // What it tells of new rules is about as long as what it was told.
         let _ = sockopt::set_socket_recv_buffer_size_force(&self.fd, RECEIVE_BUFFER + 2 * batch.echoed());
@@ -80,7 +80,7 @@ impl Socket {
             .map_err(CommitError::Io)?;
         // The kernel works in send(), so every answer is queued by now.
         let (mut committed, mut first_error) = (false, None);
-        let mut told = Families::<Told>::default();
+        let mut told = PerVersion::<Told>::default();
         loop {
             let length = match rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
                 Ok((_, length)) => length,

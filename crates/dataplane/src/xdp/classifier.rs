@@ -12,8 +12,9 @@ use super::record;
 use super::slots::Slots;
 use super::targets::Targets;
 use super::{counters, effect};
-use crate::{Counter, Usage};
-use engine::plan::{CompiledRule, RuleFailure, Ruleset};
+use crate::kernel::{DesiredState, Undo, Unenforced};
+use crate::{Applied, Counter, Usage};
+use engine::plan::{CompiledRule, RuleFailure};
 use flowspec::space::Space;
 use flowspec::{ComponentType, IpVersion, Nlri, RuleId};
 use std::borrow::Cow;
@@ -68,7 +69,7 @@ pub(super) struct Classifier {
     protected_places: Vec<(u32, Option<ExtraPlace>)>,
     /// What an earlier run counted, by rule id; for rules that come (again).
     inherited: HashMap<u64, CounterLine>,
-    failures: BTreeMap<Arc<Nlri>, RuleFailure>,
+    unenforced: Unenforced,
     in_use: usize,
 }
 
@@ -77,9 +78,12 @@ pub(super) struct Classifier {
 pub(super) struct Lost {
     /// What is too full.
     pub(super) why: String,
-    /// What packets still see.
-    pub(super) before: Ruleset,
+    /// What was wanted before; of it, packets still see what was in force.
+    pub(super) before: DesiredState,
 }
+
+/// A rule that cannot be in force, whatever room there is; and why.
+pub(super) type Barred<'a> = (&'a Arc<CompiledRule>, RuleFailure);
 
 /// What one transaction changes beside lists.
 #[derive(Default)]
@@ -114,14 +118,14 @@ impl Classifier {
             protected: Arc::default(),
             protected_places: Vec::new(),
             inherited: HashMap::new(),
-            failures: BTreeMap::new(),
+            unenforced: Unenforced::default(),
             in_use: 0,
             tables,
         }
     }
 
     /// Puts a change in force, for every packet at once: takes out the rules of `remove`, adds those of `upsert` or puts them in the
-    /// place of the ones with the same key, and protects `protected` if that is given.
+    /// place of the ones with the same key, and protects `protected` if that is given. The rules of `barred` are wanted and cannot be in force.
     ///
     /// # Errors
     /// The tables are too full or too crowded to be changed. What packets see is what was there before; this value is of no use any more,
@@ -129,70 +133,102 @@ impl Classifier {
     pub(super) fn apply<'a>(
         &mut self,
         upsert: impl IntoIterator<Item = &'a Arc<CompiledRule>>,
+        barred: impl IntoIterator<Item = Barred<'a>>,
         remove: impl IntoIterator<Item = &'a Arc<Nlri>>,
         protected: Option<&Arc<Vec<Space>>>,
     ) -> Result<(), Lost> {
-        let old_protected = self.protected.clone();
-        let mut before = Vec::new();
-        let outcome = self.change(upsert, remove, protected, &mut before);
+        let mut undo = Undo::new(self.protected.clone());
+        let outcome = self.change(upsert, barred, remove, protected, &mut undo);
         outcome.map_err(|why| {
-            let mut rules: BTreeMap<Arc<Nlri>, Arc<CompiledRule>> =
-                self.rules.iter().map(|(nlri, rule)| (nlri.clone(), rule.compiled.clone())).collect();
-            // The first time that a rule was changed counts.
-            for (nlri, rule) in before.into_iter().rev() {
-                match rule {
-                    Some(rule) => rules.insert(nlri, rule),
-                    None => rules.remove(&nlri),
-                };
-            }
-            Lost { why, before: Ruleset { protected: old_protected, rules: rules.into_values().collect() } }
+            let after = self.rules.values().map(|rule| &rule.compiled).chain(self.unenforced.rules());
+            Lost { why, before: undo.restore(after) }
         })
     }
 
-    /// Does what [`Classifier::apply`] says. `before` is what each of the rules was.
+    /// Does what [`Classifier::apply`] says.
     fn change<'a>(
         &mut self,
         upsert: impl IntoIterator<Item = &'a Arc<CompiledRule>>,
+        barred: impl IntoIterator<Item = Barred<'a>>,
         remove: impl IntoIterator<Item = &'a Arc<Nlri>>,
         protected: Option<&Arc<Vec<Space>>>,
-        before: &mut Vec<(Arc<Nlri>, Option<Arc<CompiledRule>>)>,
+        undo: &mut Undo,
     ) -> Result<(), Full> {
         begin(&self.tables, self.generation);
         let mut transaction = Transaction::default();
         for nlri in remove {
-            self.failures.remove(nlri);
-            before.push((nlri.clone(), self.rules.get(nlri).map(|rule| rule.compiled.clone())));
+            undo.note(nlri, self.wanted(nlri));
+            self.unenforced.forget(nlri);
             self.remove(nlri, &mut transaction)?;
         }
         if let Some(protected) = protected {
             self.protect(protected, &mut transaction)?;
         }
+        for (rule, failure) in barred {
+            undo.note(&rule.nlri, self.wanted(&rule.nlri));
+            self.unenforced.forget(&rule.nlri);
+            self.remove(&rule.nlri, &mut transaction)?;
+            self.unenforced.insert(rule, failure);
+        }
         let mut upsert = upsert.into_iter().peekable();
         if self.rules.is_empty() {
             let mut loader = Loader::new(self, &mut transaction);
             while let Some(rule) = upsert.next_if(|rule| loader.takes(rule)) {
-                before.push((rule.nlri.clone(), None));
+                undo.note(&rule.nlri, loader.classifier.unenforced.rule(&rule.nlri).cloned());
                 loader.push(rule)?;
             }
             loader.finish();
         }
         for rule in upsert {
-            self.failures.remove(&rule.nlri);
-            let there = self.rules.get(&rule.nlri).map(|there| there.compiled.clone());
-            if there.as_ref() == Some(rule) {
-                continue;
-            }
-            let is_new = there.is_none();
-            before.push((rule.nlri.clone(), there));
-            let base = if is_new { CounterLine::ZERO } else { self.remove(&rule.nlri, &mut transaction)? };
-            let label = self.label(&rule.nlri, &mut transaction);
-            match self.install(rule, base, label, &mut transaction)? {
-                Ok(installed) => drop(self.rules.insert(rule.nlri.clone(), installed)),
-                Err(why) => drop(self.failures.insert(rule.nlri.clone(), RuleFailure::OverCapacity(why))),
-            }
+            self.add(rule, &mut transaction, undo)?;
         }
+        self.take_out_blocked(&mut transaction)?;
         self.commit(transaction);
         Ok(())
+    }
+
+    /// Adds a rule, or puts it in the place of the one with its key; or notes why it is not in force.
+    fn add(&mut self, rule: &Arc<CompiledRule>, transaction: &mut Transaction, undo: &mut Undo) -> Result<(), Full> {
+        let there = self.rules.get(&rule.nlri).map(|there| there.compiled.clone());
+        let (is_new, is_unchanged) = (there.is_none(), there.as_ref() == Some(rule));
+        if !is_unchanged {
+            undo.note(&rule.nlri, there.or_else(|| self.unenforced.rule(&rule.nlri).cloned()));
+            self.unenforced.forget(&rule.nlri);
+        }
+        if let Some(failure) = self.unenforced.blocks(rule) {
+            self.remove(&rule.nlri, transaction)?;
+            self.unenforced.insert(rule, failure);
+            return Ok(());
+        }
+        if is_unchanged {
+            return Ok(());
+        }
+        let base = if is_new { CounterLine::ZERO } else { self.remove(&rule.nlri, transaction)? };
+        let label = self.label(&rule.nlri, transaction);
+        match self.install(rule, base, label, transaction)? {
+            Ok(installed) => drop(self.rules.insert(rule.nlri.clone(), installed)),
+            Err(why) => self.unenforced.insert(rule, RuleFailure::OverCapacity(why)),
+        }
+        Ok(())
+    }
+
+    /// The wanted rule with this key.
+    fn wanted(&self, nlri: &Nlri) -> Option<Arc<CompiledRule>> {
+        self.rules.get(nlri).map(|rule| &rule.compiled).or_else(|| self.unenforced.rule(nlri)).cloned()
+    }
+
+    /// Takes out rules that would act on packets which an exception exempts that is not in force.
+    fn take_out_blocked(&mut self, transaction: &mut Transaction) -> Result<(), Full> {
+        loop {
+            let blocked = self.unenforced.newly_blocked(self.rules.values().map(|rule| &rule.compiled));
+            if blocked.is_empty() {
+                return Ok(());
+            }
+            for (rule, failure) in blocked {
+                self.remove(&rule.nlri, transaction)?;
+                self.unenforced.insert(&rule, failure);
+            }
+        }
     }
 
     fn commit(&mut self, transaction: Transaction) {
@@ -506,18 +542,18 @@ impl Classifier {
         Ok(())
     }
 
-    /// Wanted rules that are not in force.
-    pub(super) fn failures(&self) -> Vec<(Arc<Nlri>, RuleFailure)> {
-        self.failures.iter().map(|(nlri, why)| (nlri.clone(), why.clone())).collect()
+    /// What is in force.
+    pub(super) fn applied(&self) -> Applied {
+        self.unenforced.applied()
     }
 
     /// The rules in force, and those that could not be, that are not among these.
     pub(super) fn others<'a>(&self, wanted: impl IntoIterator<Item = &'a Arc<CompiledRule>>) -> Vec<Arc<Nlri>> {
-        if self.rules.is_empty() && self.failures.is_empty() {
+        if self.rules.is_empty() && self.unenforced.is_empty() {
             return Vec::new();
         }
         let wanted: HashSet<&Nlri> = wanted.into_iter().map(|rule| &*rule.nlri).collect();
-        self.rules.keys().chain(self.failures.keys()).filter(|nlri| !wanted.contains(&***nlri)).cloned().collect()
+        self.rules.keys().chain(self.unenforced.keys()).filter(|nlri| !wanted.contains(&***nlri)).cloned().collect()
     }
 
     fn count(&self, number: u32) -> CounterLine {
@@ -611,13 +647,17 @@ impl<'a> Loader<'a> {
     /// Adds a rule, or notes why it does not fit.
     fn push(&mut self, rule: &Arc<CompiledRule>) -> Result<(), Full> {
         let label = self.last_label + LABEL_STEP;
-        self.classifier.failures.remove(&rule.nlri);
+        self.classifier.unenforced.forget(&rule.nlri);
+        if let Some(failure) = self.classifier.unenforced.blocks(rule) {
+            self.classifier.unenforced.insert(rule, failure);
+            return Ok(());
+        }
         match self.classifier.install(rule, CounterLine::ZERO, label, self.transaction)? {
             Ok(installed) => {
                 self.last_label = label;
                 self.loaded.push((rule.nlri.clone(), installed));
             }
-            Err(why) => drop(self.classifier.failures.insert(rule.nlri.clone(), RuleFailure::OverCapacity(why))),
+            Err(why) => self.classifier.unenforced.insert(rule, RuleFailure::OverCapacity(why)),
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The back end itself: the program and its tables in the kernel, attached to interfaces, kept when the daemon ends.
 
-use super::classifier::Classifier;
+use super::classifier::{Barred, Classifier};
 use super::layout::{CounterLine, IdLine};
 use super::links::{Links, io_error};
 use super::memory::Table;
@@ -9,11 +9,12 @@ use super::redirects::{Ingress, Redirects};
 use super::routes::Routes;
 use super::samples::Samples;
 use super::{Attach, Options, neighbours, sys};
+use crate::kernel::DesiredState;
 use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, SampleSource, Usage, means};
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::{Nlri, RuleId};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ pub(super) struct Active {
     /// Other rules than before can redirect, which nobody was told yet.
     unsettled: bool,
     /// The tables could not be changed and not be set up anew either: what packets still see.
-    lost: Option<Ruleset>,
+    lost: Option<DesiredState>,
 }
 
 impl Xdp {
@@ -96,14 +97,14 @@ impl Xdp {
         let mut classifier = Classifier::new(tables);
         let mut fill = || -> Result<(), DataplaneError> {
             redirects.look(&mut program.ebpf, &ingress(&links, &interfaces, self.options.attach))?;
-            let allowed = rules.rules.iter().filter(|rule| redirects.allows(rule));
-            let applied = classifier.apply(allowed, [], Some(&rules.protected));
+            let (allowed, barred) = sort(&redirects, &rules.rules);
+            let applied = classifier.apply(allowed, barred, [], Some(&rules.protected));
             applied.map_err(|lost| DataplaneError::Refused(lost.why))?;
             links.install(program.fd()?, &interfaces, self.options.attach)?;
             // Some drivers can send what others received only now that they have a program themselves.
             if redirects.look(&mut program.ebpf, &ingress(&links, &interfaces, self.options.attach))? {
                 let (allowed, barred) = sort(&redirects, &rules.rules);
-                classifier.apply(allowed, barred, None).map_err(|lost| DataplaneError::Refused(lost.why))?;
+                classifier.apply(allowed, barred, [], None).map_err(|lost| DataplaneError::Refused(lost.why))?;
             }
             Ok(())
         };
@@ -177,7 +178,7 @@ fn pin_missing(program: &Program, directory: &Path) -> Result<(), DataplaneError
 impl Active {
     /// What is in force.
     fn applied(&self) -> Applied {
-        Applied { failures: self.classifier.failures().into_iter().chain(self.redirects.failures()).collect() }
+        self.classifier.applied()
     }
 }
 
@@ -194,15 +195,16 @@ fn ingress(links: &Links, interfaces: &[(u32, String)], attach: Attach) -> Vec<I
     filtered.map(|(interface, _)| (*interface, mode(*interface))).collect()
 }
 
-/// The rules that can be in force, and the keys of those that cannot.
-fn sort<'a>(
-    redirects: &Redirects,
-    rules: &'a [Arc<CompiledRule>],
-) -> (impl Iterator<Item = &'a Arc<CompiledRule>>, Vec<&'a Arc<Nlri>>) {
-    let barred: HashSet<&Arc<Nlri>> =
-        rules.iter().filter(|rule| !redirects.allows(rule)).map(|rule| &rule.nlri).collect();
-    let keys = barred.iter().copied().collect();
-    (rules.iter().filter(move |rule| !barred.contains(&rule.nlri)), keys)
+/// The rules that can be in force, and those that cannot, with the reason.
+fn sort<'a>(redirects: &Redirects, rules: &'a [Arc<CompiledRule>]) -> (Vec<&'a Arc<CompiledRule>>, Vec<Barred<'a>>) {
+    let (mut allowed, mut barred) = (Vec::with_capacity(rules.len()), Vec::new());
+    for rule in rules {
+        match redirects.refuses(rule) {
+            None => allowed.push(rule),
+            Some(failure) => barred.push((rule, failure)),
+        }
+    }
+    (allowed, barred)
 }
 
 impl Program {
@@ -254,10 +256,9 @@ impl Dataplane for Xdp {
         active.redirects.replace(&rules.rules);
         let ingress = ingress(&active.links, &interfaces, self.options.attach);
         active.redirects.look(&mut active.program.ebpf, &ingress)?;
-        let (allowed, _) = sort(&active.redirects, &rules.rules);
-        let allowed: Vec<&Arc<CompiledRule>> = allowed.collect();
+        let (allowed, barred) = sort(&active.redirects, &rules.rules);
         let gone = active.classifier.others(allowed.iter().copied());
-        match active.classifier.apply(allowed, &gone, Some(&rules.protected)) {
+        match active.classifier.apply(allowed, barred, &gone, Some(&rules.protected)) {
             Ok(()) => Ok(active.applied()),
             Err(lost) => {
                 tracing::info!(why = lost.why, "the XDP tables are set up anew");
@@ -279,8 +280,7 @@ impl Dataplane for Xdp {
                 active.unsettled |= active.redirects.look(&mut active.program.ebpf, &ingress)?;
             }
             let (allowed, barred) = sort(&active.redirects, &plan.upsert);
-            let gone = plan.remove.iter().chain(barred);
-            match active.classifier.apply(allowed, gone, plan.protected.as_ref()) {
+            match active.classifier.apply(allowed, barred, &plan.remove, plan.protected.as_ref()) {
                 Ok(()) => return Ok(active.applied()),
                 Err(lost) => {
                     tracing::info!(why = lost.why, "the XDP tables are set up anew");
@@ -289,14 +289,8 @@ impl Dataplane for Xdp {
             }
         }
         let mut wanted = active.lost.clone().unwrap_or_default();
-        let changed: HashSet<&Arc<Nlri>> =
-            plan.remove.iter().chain(plan.upsert.iter().map(|rule| &rule.nlri)).collect();
-        wanted.rules.retain(|rule| !changed.contains(&rule.nlri));
-        wanted.rules.extend(plan.upsert.iter().cloned());
-        if let Some(protected) = &plan.protected {
-            wanted.protected = protected.clone();
-        }
-        self.load(&wanted)
+        wanted.change(plan);
+        self.load(&wanted.ruleset())
     }
 
     fn health(&mut self) -> Result<Health, DataplaneError> {

@@ -129,18 +129,15 @@ impl Redirects {
         Ok(changed)
     }
 
-    /// Whether a rule can be in force, as far as it redirects.
-    pub(super) fn allows(&self, rule: &CompiledRule) -> bool {
-        needs_way_to(&rule.effect)
-            .is_none_or(|target| self.known.contains(&target) && !self.barred.contains_key(&target))
-    }
-
-    /// Wanted rules that cannot be in force.
-    pub(super) fn failures(&self) -> impl Iterator<Item = (Arc<Nlri>, RuleFailure)> {
-        self.wanted.iter().filter_map(|(nlri, target)| {
-            let why = self.barred.get(target)?;
-            Some((nlri.clone(), RuleFailure::Failed(format!("XDP cannot redirect to {target}: {why}"))))
-        })
+    /// Why a rule cannot be in force, as far as it redirects.
+    pub(super) fn refuses(&self, rule: &CompiledRule) -> Option<RuleFailure> {
+        let target = needs_way_to(&rule.effect)?;
+        let why = match self.barred.get(&target) {
+            Some(why) => why,
+            None if self.known.contains(&target) => return None,
+            None => "the way there is not known yet",
+        };
+        Some(RuleFailure::Failed(format!("XDP cannot redirect to {target}: {why}")))
     }
 
     /// Rules in force whose packets are passed, since the neighbour does not answer.

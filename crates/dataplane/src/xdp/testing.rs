@@ -113,7 +113,7 @@ impl Harness {
     pub fn replace(&mut self, rules: &Ruleset) -> Result<(), DataplaneError> {
         let gone = self.classifier.others(&rules.rules);
         self.classifier
-            .apply(&rules.rules, &gone, Some(&rules.protected))
+            .apply(&rules.rules, [], &gone, Some(&rules.protected))
             .map_err(|lost| DataplaneError::Refused(lost.why))
     }
 
@@ -127,12 +127,12 @@ impl Harness {
         remove: &[Arc<Nlri>],
         protected: Option<&Arc<Vec<Space>>>,
     ) -> Result<(), DataplaneError> {
-        self.classifier.apply(upsert, remove, protected).map_err(|lost| DataplaneError::Refused(lost.why))
+        self.classifier.apply(upsert, [], remove, protected).map_err(|lost| DataplaneError::Refused(lost.why))
     }
 
     /// Rules that did not fit.
     pub fn failures(&self) -> Vec<(Arc<Nlri>, RuleFailure)> {
-        self.classifier.failures()
+        self.classifier.applied().failures
     }
 
     /// Counters of the rules in force.

@@ -102,17 +102,18 @@ fn refused_rule<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     let Some(refused) = s.bench.refused_rule()? else { return Ok(()) };
     // A discard of the same packets that does not need it.
     let discard = FROM_54;
-    s.replace(&[refused, OTHER_HOST, ALL_UDP_V6])?;
+    s.replace(&[refused, OTHER_HOST, ALL_UDP, ALL_UDP_V6])?;
     ensure!(matches!(s.failure(refused)?, Some(RuleFailure::Failed(_))), "{:?}", s.failure(refused)?);
+    ensure!(matches!(s.failure(ALL_UDP)?, Some(RuleFailure::Failed(_))), "{:?}", s.failure(ALL_UDP)?);
     ensure!(s.failure(OTHER_HOST)?.is_none() && s.failure(ALL_UDP_V6)?.is_none(), "others are in force");
     s.counters_are_those_of_the_rules()?;
     s.intact()?;
-    s.update(&[], &[refused])?;
+    s.update(&[ALL_UDP], &[refused])?;
     s.all_in_force()?;
     s.update(&[refused], &[])?;
-    ensure!(s.failure(refused)?.is_some(), "it is still refused");
-    // Asked for otherwise under the same key, it is no longer refused.
-    s.update(&[discard], &[])?;
+    ensure!(s.failure(refused)?.is_some() && s.failure(ALL_UDP)?.is_some(), "it is still refused");
+    // Asked for otherwise under the same key, it is neither refused nor an exception any more.
+    s.update(&[discard, ALL_UDP], &[])?;
     s.all_in_force()?;
     s.replace(&[FROM_53, refused])?;
     ensure!(s.failure(FROM_53)?.is_none() && s.failure(refused)?.is_some());
@@ -121,18 +122,26 @@ fn refused_rule<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
 
 /// A change that fails leaves what was in force, and can be done later.
 fn failed_change<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
+    let refused = s.bench.refused_rule()?;
     s.replace(&[FROM_53, ALL_UDP_V6])?;
+    if let Some(refused) = refused {
+        s.update(&[refused], &[])?;
+    }
     let Some(change) = s.bench.set_failing(true)? else { return Ok(()) };
     let (upsert, remove): (&[&str], &[&str]) = match change {
-        Change::Replace => (&[FROM_53_ACCEPTED, ALL_UDP, OTHER_HOST], &[]),
-        Change::Update => (&[FROM_53_ACCEPTED, ALL_UDP, OTHER_HOST], &[ALL_UDP_V6]),
+        Change::Replace => (&[FROM_53_ACCEPTED, FROM_53_V6, OTHER_HOST], &[]),
+        Change::Update => (&[FROM_53_ACCEPTED, FROM_53_V6, OTHER_HOST], &[ALL_UDP_V6]),
     };
     ensure!(s.try_change(change, upsert, remove).is_err(), "it was made to fail");
     s.verify()?;
     s.bench.set_failing(false)?;
     s.try_change(change, upsert, remove)?;
     s.verify()?;
-    s.all_in_force()?;
+    match (change, refused) {
+        // It is wanted still.
+        (Change::Update, Some(refused)) => ensure!(s.failure(refused)?.is_some()),
+        (Change::Replace, _) | (_, None) => s.all_in_force()?,
+    }
     s.counters_are_those_of_the_rules()?;
     s.intact()
 }
@@ -212,9 +221,27 @@ fn capacity<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     };
     s.replace(&with(&[OTHER_HOST, ALL_UDP]))?;
     s.all_in_force()?;
-    // Which of them find room depends on the back end.
-    s.try_change(Change::Replace, &with(&[exemption, OTHER_HOST, ALL_UDP]), &[])?;
+    // The exception comes later: the rule that it is an exception to goes in the same change.
+    s.update(&[exemption], &[])?;
+    ensure!(matches!(s.failure(exemption)?, Some(RuleFailure::OverCapacity(_))), "{:?}", s.failure(exemption)?);
+    ensure!(matches!(s.failure(ALL_UDP)?, Some(RuleFailure::OverCapacity(_))), "{:?}", s.failure(ALL_UDP)?);
+    ensure!(s.failure(OTHER_HOST)?.is_none(), "it has nothing to do with that: {:?}", s.failure(OTHER_HOST)?);
+    s.counters_are_those_of_the_rules()?;
     s.intact()?;
+    // Both are wanted still, and told so with each change.
+    s.update(&[FROM_53_V6], &[])?;
+    ensure!(s.failure(exemption)?.is_some() && s.failure(ALL_UDP)?.is_some());
+    s.update(&[ALL_UDP], &[FROM_53_V6])?;
+    ensure!(s.failure(ALL_UDP)?.is_some(), "its exception is not in force yet");
+    // All at once: which of them find room depends on the back end.
+    s.replace(&with(&[exemption, OTHER_HOST, ALL_UDP]))?;
+    s.intact()?;
+    // Without the exception, or with room for it, there is no reason any more.
+    s.update(&[ALL_UDP], &[exemption])?;
+    s.all_in_force()?;
+    let all: Vec<&str> = fillers.iter().map(String::as_str).collect();
+    s.update(&[exemption, ALL_UDP], &all)?;
+    s.all_in_force()?;
     s.replace(&with(&[OTHER_HOST]))?;
     s.all_in_force()
 }

@@ -1,0 +1,146 @@
+//! Rules that are wanted and not in force, and later ones that may not be in force because of that.
+
+use crate::{Applied, RuleFailure};
+use engine::plan::CompiledRule;
+use engine::precedence::Exceptions;
+use flowspec::Nlri;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The rules of a desired state that are not in force, and why.
+#[derive(Debug, Default)]
+pub(crate) struct Unenforced {
+    rules: BTreeMap<Arc<Nlri>, (Arc<CompiledRule>, RuleFailure)>,
+    /// Those that exempt packets from what later rules do.
+    exceptions: Exceptions,
+    /// One of those is new since [`Unenforced::newly_blocked`] was asked.
+    has_new_exception: bool,
+}
+
+impl Unenforced {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// A wanted rule is not in force.
+    pub(crate) fn insert(&mut self, rule: &Arc<CompiledRule>, failure: RuleFailure) {
+        self.has_new_exception |= self.exceptions.insert(&rule.nlri, &rule.effect);
+        self.rules.insert(rule.nlri.clone(), (rule.clone(), failure));
+    }
+
+    /// The rule with this key is in force, or not wanted any more.
+    pub(crate) fn forget(&mut self, nlri: &Arc<Nlri>) {
+        if self.rules.remove(nlri).is_some() {
+            self.exceptions.forget(nlri);
+        }
+    }
+
+    /// The rule with this key, if it is wanted and not in force.
+    pub(crate) fn rule(&self, nlri: &Nlri) -> Option<&Arc<CompiledRule>> {
+        self.rules.get(nlri).map(|(rule, _)| rule)
+    }
+
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &Arc<CompiledRule>> {
+        self.rules.values().map(|(rule, _)| rule)
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Arc<Nlri>> {
+        self.rules.keys()
+    }
+
+    /// Why this rule may not be in force: it would act on packets that an earlier rule, which is not in force, exempts.
+    pub(crate) fn blocks(&self, rule: &CompiledRule) -> Option<RuleFailure> {
+        let by = self.exceptions.blocking_rule(&rule.nlri, &rule.effect)?;
+        let words = format!("the earlier rule {}, which exempts some of its packets, is not in force", by.id());
+        Some(match self.rules.get(by) {
+            Some((_, RuleFailure::Failed(_))) => RuleFailure::Failed(words),
+            Some((_, RuleFailure::OverCapacity(_))) | None => RuleFailure::OverCapacity(words),
+        })
+    }
+
+    /// Those of the rules in force that may not be any more, and why: exceptions to them are not in force since the last call. To be asked
+    /// again once they were [inserted](Unenforced::insert), until there are none: one of them may be an exception itself.
+    pub(crate) fn newly_blocked<'a>(
+        &mut self,
+        in_force: impl IntoIterator<Item = &'a Arc<CompiledRule>>,
+    ) -> Vec<(Arc<CompiledRule>, RuleFailure)> {
+        if !std::mem::take(&mut self.has_new_exception) {
+            return Vec::new();
+        }
+        in_force.into_iter().filter_map(|rule| Some((rule.clone(), self.blocks(rule)?))).collect()
+    }
+
+    /// What an apply tells.
+    pub(crate) fn applied(&self) -> Applied {
+        let failure = |(nlri, (_, failure)): (&Arc<Nlri>, &(_, RuleFailure))| (nlri.clone(), failure.clone());
+        Applied { failures: self.rules.iter().map(failure).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowspec::Rule;
+
+    fn rule(text: &str) -> Arc<CompiledRule> {
+        let rule: Rule = text.parse().unwrap();
+        let (id, effect) = (rule.nlri.id(), rule.effect());
+        Arc::new(CompiledRule { nlri: Arc::new(rule.nlri), id, effect, entries: Vec::new() })
+    }
+
+    #[test]
+    fn a_rule_without_its_exception_may_not_be_in_force() {
+        for (missing, later, is_blocked) in [
+            ("dst 192.0.2.1/32 then accept", "dst 192.0.2.0/24 then discard", true),
+            // A limit lets some of them pass.
+            ("dst 192.0.2.1/32 then rate 1mbps", "dst 192.0.2.0/24 then discard", true),
+            ("dst 192.0.2.1/32 then accept", "dst 192.0.2.0/24 then rate 1mbps", true),
+            ("dst 192.0.2.1/32 then accept", "dst 192.0.2.0/24 then mark 46", true),
+            // The packets would be dropped anyway.
+            ("dst 192.0.2.1/32 then discard", "dst 192.0.2.0/24 then discard", false),
+            // The evaluation would have continued.
+            ("dst 192.0.2.1/32 then mark 46 continue", "dst 192.0.2.0/24 then discard", false),
+            // Nothing happens to the packets.
+            ("dst 192.0.2.1/32 then accept", "dst 192.0.2.0/24 then sample", false),
+            ("dst 192.0.2.1/32 then accept", "dst 192.0.2.0/24 then accept", false),
+            // Other packets; and an earlier rule.
+            ("dst 192.0.2.1/32 proto udp then accept", "dst 192.0.2.0/24 proto tcp then discard", false),
+            ("dst 192.0.2.0/24 then accept", "dst 192.0.2.1/32 then discard", false),
+            ("dst 192.0.2.1/32 then accept", "ipv6 dst 2001:db8::/32 then discard", false),
+        ] {
+            let mut unenforced = Unenforced::default();
+            unenforced.insert(&rule(missing), RuleFailure::OverCapacity("full".to_owned()));
+            let blocked = unenforced.blocks(&rule(later));
+            assert_eq!(blocked.is_some(), is_blocked, "{missing}; {later}");
+            assert!(!matches!(blocked, Some(RuleFailure::Failed(_))));
+            unenforced.forget(&rule(missing).nlri);
+            assert_eq!(unenforced.blocks(&rule(later)), None);
+        }
+    }
+
+    #[test]
+    fn what_is_blocked_blocks_others() {
+        let in_force = [
+            rule("dst 192.0.2.0/31 then rate 1mbps"),
+            rule("dst 192.0.2.0/24 then discard"),
+            rule("dst 198.51.100.0/24 then discard"),
+        ];
+        let mut unenforced = Unenforced::default();
+        assert_eq!(unenforced.newly_blocked(&in_force), []);
+        unenforced.insert(&rule("dst 192.0.2.1/32 proto udp then accept"), RuleFailure::Failed("no".to_owned()));
+        let mut there = in_force.to_vec();
+        loop {
+            let blocked = unenforced.newly_blocked(&there);
+            if blocked.is_empty() {
+                break;
+            }
+            for (rule, failure) in blocked {
+                there.retain(|other| *other != rule);
+                unenforced.insert(&rule, failure);
+            }
+        }
+        assert_eq!(there, in_force[2..]);
+        assert_eq!(unenforced.applied().failures.len(), 3);
+        assert!(unenforced.applied().failures.iter().all(|(_, failure)| matches!(failure, RuleFailure::Failed(_))));
+    }
+}
