@@ -5,9 +5,10 @@ use super::field::key_octets;
 use super::inventory::Inventory;
 use super::limit::Limit;
 use super::look::Leftovers;
+use super::nf_tables::*;
 use super::program::{BASE, Program};
-use super::statement::{self, OBJECT_COUNTER, expression};
-use super::wire::{MAX_ATTRIBUTE, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL, Writer, msg};
+use super::statement::{self, expression};
+use super::wire::{MAX_ATTRIBUTE, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL, Writer};
 use crate::kernel::{PerVersion, VERSIONS};
 use flowspec::RuleId;
 use std::collections::HashMap;
@@ -16,10 +17,9 @@ use std::collections::HashMap;
 pub(super) const TABLE: &str = "floodgate";
 /// Ahead of `raw` (-300) and of the defragmentation of connection tracking (-400).
 pub(super) const PRIORITY: i32 = -450;
-pub(super) const HOOK_PREROUTING: u32 = 0;
 pub(super) const CHAIN_TYPE: &str = "filter";
-/// `NF_ACCEPT`: what no rule decides passes.
-pub(super) const POLICY: u32 = 1;
+/// What no rule decides passes.
+pub(super) const POLICY: u32 = NF_ACCEPT as u32;
 
 /// What a rule's counters stood at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,8 +87,8 @@ pub(super) fn batch(generation: u32, parts: &PerVersion<Part<'_>>, carried: &mut
 
 fn new_table(w: &mut Writer, flags: u16) -> u32 {
     w.message(msg::NEWTABLE, NLM_F_CREATE | flags, |w| {
-        w.str(1, TABLE);
-        w.u32(2, 0);
+        w.str(NFTA_TABLE_NAME, TABLE);
+        w.u32(NFTA_TABLE_FLAGS, 0);
     })
 }
 
@@ -100,35 +100,37 @@ fn changes_of_table(w: &mut Writer, part: &Part<'_>, carried: &mut Carried) -> V
     }
     for name in &changes.new_chains {
         w.message(msg::NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, |w| {
-            w.str(1, TABLE);
-            w.str(3, name);
+            w.str(NFTA_CHAIN_TABLE, TABLE);
+            w.str(NFTA_CHAIN_NAME, name);
         });
     }
     for (id, set) in changes.new_sets.iter().enumerate() {
         new_set(w, set, id as u32 + 1);
     }
     for (set, gone) in &changes.delete {
-        elements(w, msg::DELSETELEM, set, gone.iter(), |w, (key, _)| w.nest(1, |w| w.bytes(1, key)));
+        elements(w, msg::DELSETELEM, set, gone.iter(), |w, (key, _)| {
+            w.nest(NFTA_SET_ELEM_KEY, |w| w.bytes(NFTA_DATA_VALUE, key))
+        });
     }
     let rules: Vec<_> = changes.rewrite.iter().filter_map(|chain| program.chain(chain)).collect();
     let known = |name: &str| leftovers.is_none() && before.chains.contains_key(name);
     for name in rules.iter().map(|(name, _)| name).filter(|name| known(name)).chain(&changes.dead_chains) {
         w.message(msg::DELRULE, 0, |w| {
-            w.str(1, TABLE);
-            w.str(2, name);
+            w.str(NFTA_RULE_TABLE, TABLE);
+            w.str(NFTA_RULE_CHAIN, name);
         });
     }
     for name in &changes.dead_counters {
-        delete_object(w, OBJECT_COUNTER, name);
+        delete_object(w, NFT_OBJECT_COUNTER, name);
     }
     for (name, rule) in &changes.new_counters {
         let starts = if name.contains(DROPPED) { &mut carried.dropped } else { &mut carried.matched };
         let start = starts.remove(rule).unwrap_or_default();
         w.message(msg::NEWOBJ, NLM_F_CREATE | NLM_F_EXCL, |w| {
-            w.str(1, TABLE);
-            w.str(2, name);
-            w.u32(3, OBJECT_COUNTER);
-            w.nest(4, |w| count(w, start));
+            w.str(NFTA_OBJ_TABLE, TABLE);
+            w.str(NFTA_OBJ_NAME, name);
+            w.u32(NFTA_OBJ_TYPE, NFT_OBJECT_COUNTER);
+            w.nest(NFTA_OBJ_DATA, |w| count(w, start));
         });
     }
     for (set, new) in &changes.add {
@@ -137,9 +139,9 @@ fn changes_of_table(w: &mut Writer, part: &Part<'_>, carried: &mut Carried) -> V
     for (name, rules) in &rules {
         for rule in rules {
             w.message(msg::NEWRULE, NLM_F_CREATE | NLM_F_APPEND | NLM_F_ECHO, |w| {
-                w.str(1, TABLE);
-                w.str(2, name);
-                w.nest(4, |w| statement::encode(w, rule));
+                w.str(NFTA_RULE_TABLE, TABLE);
+                w.str(NFTA_RULE_CHAIN, name);
+                w.nest(NFTA_RULE_EXPRESSIONS, |w| statement::encode(w, rule));
             });
         }
     }
@@ -159,53 +161,50 @@ pub(super) const DROPPED: &str = "_dropped_";
 
 fn base_chain(w: &mut Writer) {
     w.message(msg::NEWCHAIN, NLM_F_CREATE, |w| {
-        w.str(1, TABLE);
-        w.str(3, BASE);
-        w.nest(4, |w| {
-            w.u32(1, HOOK_PREROUTING);
-            w.u32(2, PRIORITY as u32); // the kernel reads it as signed
+        w.str(NFTA_CHAIN_TABLE, TABLE);
+        w.str(NFTA_CHAIN_NAME, BASE);
+        w.nest(NFTA_CHAIN_HOOK, |w| {
+            w.u32(NFTA_HOOK_HOOKNUM, NF_INET_PRE_ROUTING);
+            w.u32(NFTA_HOOK_PRIORITY, PRIORITY as u32); // the kernel reads it as signed
         });
-        w.u32(5, POLICY);
-        w.str(7, CHAIN_TYPE);
+        w.u32(NFTA_CHAIN_POLICY, POLICY);
+        w.str(NFTA_CHAIN_TYPE, CHAIN_TYPE);
     });
 }
 
 fn take_out(w: &mut Writer, leftovers: &Leftovers) {
     if leftovers.table {
-        w.message(msg::DELRULE, 0, |w| w.str(1, TABLE));
+        w.message(msg::DELRULE, 0, |w| w.str(NFTA_RULE_TABLE, TABLE));
     }
     leftovers.sets.iter().for_each(|name| delete_set(w, name));
     leftovers.chains.iter().for_each(|name| delete_chain(w, name));
-    leftovers.counters.iter().for_each(|name| delete_object(w, OBJECT_COUNTER, name));
+    leftovers.counters.iter().for_each(|name| delete_object(w, NFT_OBJECT_COUNTER, name));
     leftovers.others.iter().for_each(|(kind, name)| delete_object(w, *kind, name));
 }
 
 fn delete_set(w: &mut Writer, name: &str) {
     w.message(msg::DELSET, 0, |w| {
-        w.str(1, TABLE);
-        w.str(2, name);
+        w.str(NFTA_SET_TABLE, TABLE);
+        w.str(NFTA_SET_NAME, name);
     });
 }
 
 fn delete_chain(w: &mut Writer, name: &str) {
     w.message(msg::DELCHAIN, 0, |w| {
-        w.str(1, TABLE);
-        w.str(3, name);
+        w.str(NFTA_CHAIN_TABLE, TABLE);
+        w.str(NFTA_CHAIN_NAME, name);
     });
 }
 
 fn delete_object(w: &mut Writer, kind: u32, name: &str) {
     w.message(msg::DELOBJ, 0, |w| {
-        w.str(1, TABLE);
-        w.str(2, name);
-        w.u32(3, kind);
+        w.str(NFTA_OBJ_TABLE, TABLE);
+        w.str(NFTA_OBJ_NAME, name);
+        w.u32(NFTA_OBJ_TYPE, kind);
     });
 }
 
 fn new_set(w: &mut Writer, set: &SetSpec, id: u32) {
-    const MAP: u32 = 0x8;
-    const WITH_EXPRESSIONS: u32 = 0x100;
-    const VERDICT: u32 = 0xffff_ff00;
     const INTERFACE_NAME: u32 = 41;
     const TYPE_BITS: u32 = 6;
     const KEY_BYTE_ORDER: u8 = 0;
@@ -218,29 +217,30 @@ fn new_set(w: &mut Writer, set: &SetSpec, id: u32) {
         ),
     };
     w.message(msg::NEWSET, NLM_F_CREATE | NLM_F_EXCL, |w| {
-        w.str(1, TABLE);
-        w.str(2, &set.name);
+        w.str(NFTA_SET_TABLE, TABLE);
+        w.str(NFTA_SET_NAME, &set.name);
         w.u32(
-            3,
+            NFTA_SET_FLAGS,
             match set.kind {
                 SetKind::Plain | SetKind::Interfaces => 0,
-                SetKind::Counted | SetKind::Limits(_) => WITH_EXPRESSIONS,
-                SetKind::Verdicts => MAP,
+                SetKind::Counted | SetKind::Limits(_) => NFT_SET_EXPR,
+                SetKind::Verdicts => NFT_SET_MAP,
             },
         );
-        w.u32(4, key_type);
-        w.u32(5, key_octets);
-        w.u32(10, id);
+        w.u32(NFTA_SET_KEY_TYPE, key_type);
+        w.u32(NFTA_SET_KEY_LEN, key_octets);
+        w.u32(NFTA_SET_ID, id);
         match set.kind {
             SetKind::Plain => {}
             // For `nft list` alone: names are in host order. Without it, they are shown as empty.
-            SetKind::Interfaces => {
-                w.bytes(13, &[KEY_BYTE_ORDER, 4, HOST_ENDIAN[0], HOST_ENDIAN[1], HOST_ENDIAN[2], HOST_ENDIAN[3]])
-            }
-            SetKind::Counted => expression(w, 17, "counter", |_| {}),
+            SetKind::Interfaces => w.bytes(
+                NFTA_SET_USERDATA,
+                &[KEY_BYTE_ORDER, 4, HOST_ENDIAN[0], HOST_ENDIAN[1], HOST_ENDIAN[2], HOST_ENDIAN[3]],
+            ),
+            SetKind::Counted => expression(w, NFTA_SET_EXPR, "counter", |_| {}),
             // Each element has its own; this one only says of which kind they are.
-            SetKind::Limits(unit) => expression(w, 17, "limit", |w| Limit::new(unit, 1.0).encode(w)),
-            SetKind::Verdicts => w.u32(6, VERDICT),
+            SetKind::Limits(unit) => expression(w, NFTA_SET_EXPR, "limit", |w| Limit::new(unit, 1.0).encode(w)),
+            SetKind::Verdicts => w.u32(NFTA_SET_DATA_TYPE, NFT_DATA_VERDICT),
         }
     });
 }
@@ -259,12 +259,12 @@ fn elements<T>(
     let mut items = items.peekable();
     while items.peek().is_some() {
         w.message(kind, flags, |w| {
-            w.str(1, TABLE);
-            w.str(2, set);
-            w.nest(3, |w| {
+            w.str(NFTA_SET_ELEM_LIST_TABLE, TABLE);
+            w.str(NFTA_SET_ELEM_LIST_SET, set);
+            w.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |w| {
                 let start = w.len();
                 while let Some(item) = (w.len() - start < MAX_ATTRIBUTE - LONGEST).then(|| items.next()).flatten() {
-                    w.nest(1, |w| write(w, item));
+                    w.nest(NFTA_LIST_ELEM, |w| write(w, item));
                 }
             });
         });
@@ -272,13 +272,13 @@ fn elements<T>(
 }
 
 fn new_element(w: &mut Writer, key: &[u8], element: &Element, carried: &mut Carried) {
-    w.nest(1, |w| w.bytes(1, key));
+    w.nest(NFTA_SET_ELEM_KEY, |w| w.bytes(NFTA_DATA_VALUE, key));
     match element {
         Element::Plain => {}
-        Element::Verdict(verdict) => w.nest(2, |w| verdict.encode(w)),
-        Element::Over(limit) => expression(w, 7, "limit", |w| limit.encode(w)),
+        Element::Verdict(verdict) => w.nest(NFTA_SET_ELEM_DATA, |w| verdict.encode(w)),
+        Element::Over(limit) => expression(w, NFTA_SET_ELEM_EXPR, "limit", |w| limit.encode(w)),
         Element::Counted(rule, counted) => {
-            w.bytes(6, &comment(*rule));
+            w.bytes(NFTA_SET_ELEM_USERDATA, &comment(*rule));
             let start = match counted {
                 Counted::Matched => carried.matched.remove(rule),
                 Counted::Passed => {
@@ -289,15 +289,15 @@ fn new_element(w: &mut Writer, key: &[u8], element: &Element, carried: &mut Carr
             };
             // Without it, the kernel copies the set's counter, which is zero.
             if let Some(start) = start {
-                expression(w, 7, "counter", |w| count(w, start));
+                expression(w, NFTA_SET_ELEM_EXPR, "counter", |w| count(w, start));
             }
         }
     }
 }
 
 fn count(w: &mut Writer, count: Count) {
-    w.u64(1, count.bytes);
-    w.u64(2, count.packets);
+    w.u64(NFTA_COUNTER_BYTES, count.bytes);
+    w.u64(NFTA_COUNTER_PACKETS, count.packets);
 }
 
 /// User data that `nft list` shows as a comment: the rule's id.

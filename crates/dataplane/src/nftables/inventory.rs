@@ -2,7 +2,8 @@
 
 use super::batch::rule_of_comment;
 use super::changes::{Changes, Element, SetKind};
-use super::wire::{Attributes, msg};
+use super::nf_tables::*;
+use super::wire::Attributes;
 use std::collections::{BTreeMap, HashMap};
 
 /// One of our tables as we left it: rules of each chain, elements of each set.
@@ -55,7 +56,7 @@ impl Told {
             _ => self.last = self.last.max(handle),
         }
         if kind == msg::NEWRULE
-            && let Some(chain) = attributes.str(2)
+            && let Some(chain) = attributes.str(NFTA_RULE_CHAIN)
         {
             self.chains.entry(chain).or_default().add(attributes);
         }
@@ -65,8 +66,8 @@ impl Told {
 impl ChainInventory {
     /// Counts a rule in, as the kernel shows it. A rule may be replaced by another that has its handle.
     pub(super) fn add(&mut self, rule: Attributes<'_>) {
-        let handle = rule.find(3).unwrap_or_default();
-        let fingerprint = Fingerprint::of_key(handle).and(rule.find(4).unwrap_or_default());
+        let handle = rule.find(NFTA_RULE_HANDLE).unwrap_or_default();
+        let fingerprint = Fingerprint::of_key(handle).and(rule.find(NFTA_RULE_EXPRESSIONS).unwrap_or_default());
         self.rules += 1;
         self.fingerprints = Some(self.fingerprints.unwrap_or_default().wrapping_add(fingerprint.0));
     }
@@ -75,11 +76,11 @@ impl ChainInventory {
 /// The handle of what a message is about.
 pub(super) fn handle(kind: u8, attributes: Attributes<'_>) -> Option<u64> {
     let attribute = match kind {
-        msg::NEWTABLE => 4,
-        msg::NEWCHAIN => 2,
-        msg::NEWRULE => 3,
-        msg::NEWSET => 16,
-        msg::NEWOBJ => 6,
+        msg::NEWTABLE => NFTA_TABLE_HANDLE,
+        msg::NEWCHAIN => NFTA_CHAIN_HANDLE,
+        msg::NEWRULE => NFTA_RULE_HANDLE,
+        msg::NEWSET => NFTA_SET_HANDLE,
+        msg::NEWOBJ => NFTA_OBJ_HANDLE,
         _ => return None,
     };
     attributes.u64(attribute)
@@ -120,20 +121,21 @@ impl Fingerprint {
 
     /// As the kernel shows it in the attributes of an element.
     pub(super) fn shown(element: Attributes<'_>) -> u64 {
-        let key = element.inside(1).and_then(|key| key.find(1)).unwrap_or_default();
+        let key = element.inside(NFTA_SET_ELEM_KEY).and_then(|key| key.find(NFTA_DATA_VALUE)).unwrap_or_default();
         let mut fingerprint = Fingerprint::of_key(key);
-        if let Some(verdict) = element.inside(2).and_then(|data| data.inside(2)) {
-            let chain = verdict.str(2).unwrap_or_default();
-            fingerprint = fingerprint.and_verdict(verdict.u32(1).unwrap_or_default(), &chain);
+        if let Some(verdict) = element.inside(NFTA_SET_ELEM_DATA).and_then(|data| data.inside(NFTA_DATA_VERDICT)) {
+            let chain = verdict.str(NFTA_VERDICT_CHAIN).unwrap_or_default();
+            fingerprint = fingerprint.and_verdict(verdict.u32(NFTA_VERDICT_CODE).unwrap_or_default(), &chain);
         }
-        if let Some(rule) = element.find(6).and_then(rule_of_comment) {
+        if let Some(rule) = element.find(NFTA_SET_ELEM_USERDATA).and_then(rule_of_comment) {
             fingerprint = fingerprint.and(&rule.to_digits());
         }
-        if let Some(limit) = element.inside(7).filter(|expression| expression.str(1).as_deref() == Some("limit")) {
-            let limit = limit.inside(2);
+        let is_limit = |expression: &Attributes<'_>| expression.str(NFTA_EXPR_NAME).as_deref() == Some("limit");
+        if let Some(limit) = element.inside(NFTA_SET_ELEM_EXPR).filter(is_limit) {
+            let limit = limit.inside(NFTA_EXPR_DATA);
             let number = |kind| limit.and_then(|limit| limit.u64(kind)).unwrap_or_default();
-            let burst = limit.and_then(|limit| limit.u32(3)).unwrap_or_default();
-            fingerprint = fingerprint.and_limit([number(1), number(2), burst.into()]);
+            let burst = limit.and_then(|limit| limit.u32(NFTA_LIMIT_BURST)).unwrap_or_default();
+            fingerprint = fingerprint.and_limit([number(NFTA_LIMIT_RATE), number(NFTA_LIMIT_UNIT), burst.into()]);
         }
         fingerprint.0
     }

@@ -5,9 +5,10 @@ use super::changes::Changes;
 use super::inventory::Inventory;
 use super::limit::countable;
 use super::look;
+use super::nf_tables::{NFTA_TABLE_NAME, msg};
 use super::program::Program;
 use super::socket::{CommitError, Socket, io};
-use super::wire::{Writer, msg};
+use super::wire::Writer;
 use super::{NO_INTERFACE, Options, capabilities};
 use crate::kernel::{DesiredState, PerVersion, Undo, Unenforced, VERSIONS};
 use crate::{
@@ -360,7 +361,7 @@ impl Dataplane for Nftables {
         for _ in 0..ATTEMPTS {
             let generation = self.socket.generation()?;
             let there = PerVersion::try_new(|version| {
-                self.socket.ask(version, msg::GETTABLE, 0, |w| w.str(1, TABLE), |_, _| {})
+                self.socket.ask(version, msg::GETTABLE, 0, |w| w.str(NFTA_TABLE_NAME, TABLE), |_, _| {})
             })?;
             let mut writer = Writer::new();
             writer.begin(generation);
@@ -368,7 +369,7 @@ impl Dataplane for Nftables {
             for version in VERSIONS.into_iter().filter(|version| *there.of(*version)) {
                 writer.table_of(version);
                 let flags = if acknowledged.is_none() { super::wire::NLM_F_ACK } else { 0 };
-                let sequence = writer.message(msg::DELTABLE, flags, |w| w.str(1, TABLE));
+                let sequence = writer.message(msg::DELTABLE, flags, |w| w.str(NFTA_TABLE_NAME, TABLE));
                 acknowledged.get_or_insert(sequence);
             }
             let Some(acknowledged) = acknowledged else { return Ok(()) };

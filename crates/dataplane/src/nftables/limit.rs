@@ -7,6 +7,7 @@
 //! How much may come at once: one second's worth, of bytes at least 64 KiB, so that the longest packet can pass, of packets at least one.
 //! The kernel's bucket of bytes holds one unit of time of the rate and the burst, that of packets the burst.
 
+use super::nf_tables::*;
 use super::wire::Writer;
 use flowspec::Policing;
 use std::fmt;
@@ -71,11 +72,15 @@ impl Limit {
 
     /// Writes the attributes of a limit that matches what is over it.
     pub(super) fn encode(&self, w: &mut Writer) {
-        w.u64(1, self.rate);
-        w.u64(2, self.seconds);
-        w.u32(3, self.burst);
-        w.u32(4, u32::from(self.unit == Unit::Bytes));
-        w.u32(5, 1);
+        w.u64(NFTA_LIMIT_RATE, self.rate);
+        w.u64(NFTA_LIMIT_UNIT, self.seconds);
+        w.u32(NFTA_LIMIT_BURST, self.burst);
+        let kind = match self.unit {
+            Unit::Packets => NFT_LIMIT_PKTS,
+            Unit::Bytes => NFT_LIMIT_PKT_BYTES,
+        };
+        w.u32(NFTA_LIMIT_TYPE, kind);
+        w.u32(NFTA_LIMIT_FLAGS, NFT_LIMIT_F_INV);
     }
 }
 

@@ -1,13 +1,13 @@
 //! What is in our tables: before a full load, to take it out; between changes, to tell whether somebody else was there; and the counts.
 
-use super::batch::{CHAIN_TYPE, Carried, Count, DROPPED, HOOK_PREROUTING, POLICY, PRIORITY, TABLE, rule_of_comment};
+use super::batch::{CHAIN_TYPE, Carried, Count, DROPPED, POLICY, PRIORITY, TABLE, rule_of_comment};
 use super::changes::Carry;
 use super::families::family_name;
 use super::inventory::{ChainInventory, Fingerprint, Inventory, SetInventory, handle};
+use super::nf_tables::*;
 use super::program::BASE;
 use super::socket::Socket;
-use super::statement::OBJECT_COUNTER;
-use super::wire::{Attributes, Writer, msg};
+use super::wire::{Attributes, Writer};
 use crate::DataplaneError;
 use crate::kernel::{PerVersion, VERSIONS};
 use flowspec::{IpVersion, RuleId};
@@ -64,10 +64,10 @@ fn damage_of(socket: &mut Socket, version: IpVersion, inventory: &Inventory) -> 
     }
     let names = found.chains.iter().cloned().chain([BASE.to_owned()]);
     let mut rules: BTreeMap<String, ChainInventory> = names.map(|name| (name, ChainInventory::default())).collect();
-    let in_table = |w: &mut Writer| w.str(1, TABLE);
+    let in_table = |w: &mut Writer| w.str(NFTA_CHAIN_TABLE, TABLE);
     let mut last = found.last;
     socket.dump(version, msg::GETRULE, in_table, |kind, rule| {
-        if let Some(chain) = rule.str(2).filter(|_| rule.str(1).as_deref() == Some(TABLE)) {
+        if let Some(chain) = rule.str(NFTA_RULE_CHAIN).filter(|_| rule.str(NFTA_RULE_TABLE).as_deref() == Some(TABLE)) {
             rules.entry(chain).or_default().add(rule);
             last = last.max(handle(kind, rule).unwrap_or_default());
         }
@@ -109,31 +109,29 @@ fn damage_of(socket: &mut Socket, version: IpVersion, inventory: &Inventory) -> 
 
 /// What is in our table, and the highest generation among its names.
 pub(super) fn leftovers(socket: &mut Socket, version: IpVersion) -> Result<(Leftovers, u32), DataplaneError> {
-    const DORMANT: u32 = 1;
-    /// `NFT_CHAIN_BINDING`: the chain is written in a rule, as in `jump { accept; }`.
-    const BINDING: u32 = 4;
     let mut found = Leftovers::default();
     found.table = socket.ask(
         version,
         msg::GETTABLE,
         0,
-        |w| w.str(1, TABLE),
+        |w| w.str(NFTA_TABLE_NAME, TABLE),
         |kind, table| {
-            found.dormant = table.u32(2).unwrap_or_default() & DORMANT != 0;
+            found.dormant = table.u32(NFTA_TABLE_FLAGS).unwrap_or_default() & NFT_TABLE_F_DORMANT != 0;
             found.handle = handle(kind, table);
         },
     )?;
     if !found.table {
         return Ok((found, 0));
     }
-    let ours = |attributes: Attributes<'_>| attributes.str(1).as_deref() == Some(TABLE);
-    let in_table = |w: &mut Writer| w.str(1, TABLE);
+    // The table's name has the same number in chains, rules, sets and objects.
+    let ours = |attributes: Attributes<'_>| attributes.str(NFTA_CHAIN_TABLE).as_deref() == Some(TABLE);
+    let in_table = |w: &mut Writer| w.str(NFTA_CHAIN_TABLE, TABLE);
     let mut last = 0;
     socket.dump(version, msg::GETCHAIN, in_table, |kind, chain| {
-        let Some(name) = chain.str(3).filter(|_| ours(chain)) else { return };
+        let Some(name) = chain.str(NFTA_CHAIN_NAME).filter(|_| ours(chain)) else { return };
         last = last.max(handle(kind, chain).unwrap_or_default());
-        // It goes with the rule that it belongs to.
-        if chain.u32(10).is_some_and(|flags| flags & BINDING != 0) {
+        // It is written in a rule, as in `jump { accept; }`, and goes with it.
+        if chain.u32(NFTA_CHAIN_FLAGS).is_some_and(|flags| flags & NFT_CHAIN_BINDING != 0) {
             return;
         }
         if name == BASE && is_our_base(chain) {
@@ -146,13 +144,16 @@ pub(super) fn leftovers(socket: &mut Socket, version: IpVersion) -> Result<(Left
         if ours(set) {
             last = last.max(handle(kind, set).unwrap_or_default());
         }
-        found.sets.extend(set.str(2).filter(|_| ours(set) && !is_anonymous(set)));
+        found.sets.extend(set.str(NFTA_SET_NAME).filter(|_| ours(set) && !is_anonymous(set)));
     })?;
     socket.dump(version, msg::GETOBJ, in_table, |message, object| {
-        let Some((name, kind)) = object.str(2).zip(object.u32(3)).filter(|_| ours(object)) else { return };
+        let Some((name, kind)) = object.str(NFTA_OBJ_NAME).zip(object.u32(NFTA_OBJ_TYPE)).filter(|_| ours(object))
+        else {
+            return;
+        };
         last = last.max(handle(message, object).unwrap_or_default());
         match kind {
-            OBJECT_COUNTER => found.counters.push(name),
+            NFT_OBJECT_COUNTER => found.counters.push(name),
             kind => found.others.push((kind, name)),
         }
     })?;
@@ -202,22 +203,29 @@ pub(super) fn carried(
                 msg::GETSETELEM,
                 0,
                 |w| {
-                    w.str(1, TABLE);
-                    w.str(2, set);
-                    w.nest(3, |w| w.nest(1, |w| w.nest(1, |w| w.bytes(1, key))));
+                    w.str(NFTA_SET_ELEM_LIST_TABLE, TABLE);
+                    w.str(NFTA_SET_ELEM_LIST_SET, set);
+                    w.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |w| {
+                        w.nest(NFTA_LIST_ELEM, |w| w.nest(NFTA_SET_ELEM_KEY, |w| w.bytes(NFTA_DATA_VALUE, key)));
+                    });
                 },
-                |_, answer| found = answer.inside(3).and_then(|list| list.inside(1)).and_then(count_of),
+                |_, answer| {
+                    found = answer
+                        .inside(NFTA_SET_ELEM_LIST_ELEMENTS)
+                        .and_then(|list| list.inside(NFTA_LIST_ELEM))
+                        .and_then(count_of)
+                },
             )?,
             Carry::Counter(name) | Carry::DroppedCounter(name) => socket.ask(
                 version,
                 msg::GETOBJ,
                 0,
                 |w| {
-                    w.str(1, TABLE);
-                    w.str(2, name);
-                    w.u32(3, OBJECT_COUNTER);
+                    w.str(NFTA_OBJ_TABLE, TABLE);
+                    w.str(NFTA_OBJ_NAME, name);
+                    w.u32(NFTA_OBJ_TYPE, NFT_OBJECT_COUNTER);
                 },
-                |_, answer| found = answer.inside(4).and_then(count),
+                |_, answer| found = answer.inside(NFTA_OBJ_DATA).and_then(count),
             )?,
         };
         if let Some(count) = found {
@@ -244,11 +252,11 @@ fn each_element(
     mut each: impl FnMut(Attributes<'_>),
 ) -> Result<(), DataplaneError> {
     let body = |w: &mut Writer| {
-        w.str(1, TABLE);
-        w.str(2, set);
+        w.str(NFTA_SET_ELEM_LIST_TABLE, TABLE);
+        w.str(NFTA_SET_ELEM_LIST_SET, set);
     };
     socket.dump(version, msg::GETSETELEM, body, |_, answer| {
-        for (_, element) in answer.inside(3).into_iter().flatten() {
+        for (_, element) in answer.inside(NFTA_SET_ELEM_LIST_ELEMENTS).into_iter().flatten() {
             each(Attributes(element));
         }
     })?;
@@ -263,11 +271,11 @@ fn named_counts(
     socket.dump(
         version,
         msg::GETOBJ,
-        |w| w.str(1, TABLE),
+        |w| w.str(NFTA_OBJ_TABLE, TABLE),
         |_, object| {
-            let count = object.inside(4).and_then(count);
-            if let (Some(TABLE), Some(OBJECT_COUNTER), Some(name), Some(count)) =
-                (object.str(1).as_deref(), object.u32(3), object.str(2), count)
+            let count = object.inside(NFTA_OBJ_DATA).and_then(count);
+            if let (Some(TABLE), Some(NFT_OBJECT_COUNTER), Some(name), Some(count)) =
+                (object.str(NFTA_OBJ_TABLE).as_deref(), object.u32(NFTA_OBJ_TYPE), object.str(NFTA_OBJ_NAME), count)
             {
                 each(&name, count);
             }
@@ -277,25 +285,28 @@ fn named_counts(
 }
 
 fn is_our_base(chain: Attributes<'_>) -> bool {
-    let hook = chain.inside(4);
-    hook.and_then(|hook| hook.u32(1)) == Some(HOOK_PREROUTING)
-        && hook.and_then(|hook| hook.u32(2)) == Some(PRIORITY as u32)
-        && chain.u32(5) == Some(POLICY)
-        && chain.str(7).as_deref() == Some(CHAIN_TYPE)
+    let hook = chain.inside(NFTA_CHAIN_HOOK);
+    hook.and_then(|hook| hook.u32(NFTA_HOOK_HOOKNUM)) == Some(NF_INET_PRE_ROUTING)
+        && hook.and_then(|hook| hook.u32(NFTA_HOOK_PRIORITY)) == Some(PRIORITY as u32)
+        && chain.u32(NFTA_CHAIN_POLICY) == Some(POLICY)
+        && chain.str(NFTA_CHAIN_TYPE).as_deref() == Some(CHAIN_TYPE)
 }
 
 fn is_anonymous(set: Attributes<'_>) -> bool {
-    set.u32(3).is_some_and(|flags| flags & 1 != 0)
+    set.u32(NFTA_SET_FLAGS).is_some_and(|flags| flags & NFT_SET_ANONYMOUS != 0)
 }
 
 fn rule_of(element: Attributes<'_>) -> Option<RuleId> {
-    element.find(6).and_then(rule_of_comment)
+    element.find(NFTA_SET_ELEM_USERDATA).and_then(rule_of_comment)
 }
 
 fn count_of(element: Attributes<'_>) -> Option<Count> {
-    element.inside(7)?.inside(2).and_then(count)
+    element.inside(NFTA_SET_ELEM_EXPR)?.inside(NFTA_EXPR_DATA).and_then(count)
 }
 
 fn count(counter: Attributes<'_>) -> Option<Count> {
-    counter.u64(2).zip(counter.u64(1)).map(|(packets, bytes)| Count { packets, bytes })
+    counter
+        .u64(NFTA_COUNTER_PACKETS)
+        .zip(counter.u64(NFTA_COUNTER_BYTES))
+        .map(|(packets, bytes)| Count { packets, bytes })
 }

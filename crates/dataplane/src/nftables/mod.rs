@@ -42,6 +42,7 @@ mod inventory;
 mod kernel;
 mod limit;
 mod look;
+mod nf_tables;
 mod program;
 mod removal;
 mod render;

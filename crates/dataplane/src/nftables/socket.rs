@@ -1,7 +1,8 @@
 //! The netlink socket to nf_tables: transactions, single questions and dumps.
 
 use super::inventory::Told;
-use super::wire::{Answer, Answers, Attributes, NLM_F_DUMP, Writer, family, msg};
+use super::nf_tables::{NFTA_GEN_ID, msg};
+use super::wire::{Answer, Answers, Attributes, NLM_F_DUMP, Writer, family};
 use crate::DataplaneError;
 use crate::kernel::{PerVersion, VERSIONS};
 use flowspec::IpVersion;
@@ -59,9 +60,8 @@ impl Socket {
 
     /// The kernel's generation: it moves with every transaction of anybody in this network namespace.
     pub(super) fn generation(&mut self) -> Result<u32, DataplaneError> {
-        const ID: u16 = 1;
         let mut generation = None;
-        self.ask(IpVersion::V4, msg::GETGEN, 0, |_| {}, |_, attributes| generation = attributes.u32(ID))?;
+        self.ask(IpVersion::V4, msg::GETGEN, 0, |_| {}, |_, attributes| generation = attributes.u32(NFTA_GEN_ID))?;
         generation.ok_or_else(|| DataplaneError::Refused("nf_tables did not tell its generation".to_owned()))
     }
 

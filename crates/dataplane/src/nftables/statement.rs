@@ -2,16 +2,13 @@
 
 use super::field::{Field, KeyPart, Place, Test};
 use super::limit::Limit;
+use super::nf_tables::*;
 use super::wire::Writer;
 use flowspec::IpVersion;
 use std::fmt;
 
-/// First of the 16 registers of 4 octets.
-const REGISTER: u32 = 8;
-/// The register in which a verdict is left.
-const VERDICT_REGISTER: u32 = 0;
-/// Attribute that holds one item of a list.
-pub(super) const LIST_ITEM: u16 = 1;
+/// Where keys and values are read into: the first of 16 registers of 4 octets.
+const REGISTER: u32 = NFT_REG32_00;
 
 /// Where a packet goes on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,8 +71,8 @@ pub(super) fn encode(w: &mut Writer, rule: &Rule) {
 /// Writes an expression: its name and what `body` puts in.
 pub(super) fn expression(w: &mut Writer, item: u16, name: &str, body: impl FnOnce(&mut Writer)) {
     w.nest(item, |w| {
-        w.str(1, name);
-        w.nest(2, body);
+        w.str(NFTA_EXPR_NAME, name);
+        w.nest(NFTA_EXPR_DATA, body);
     });
 }
 
@@ -84,69 +81,69 @@ impl Statement {
     fn encode(&self, w: &mut Writer) {
         match self {
             Statement::FromLoopback => {
-                meta(w, META_IIF);
+                meta(w, NFT_META_IIF);
                 // Its index is 1 in every network namespace.
-                compare(w, EQUAL, &1u32.to_ne_bytes());
+                compare(w, NFT_CMP_EQ, &1u32.to_ne_bytes());
             }
             Statement::FromVrf => {
                 // Where the interface is of no kind, as a network card, the rule ends without a match.
-                meta(w, META_IIFKIND);
+                meta(w, NFT_META_IIFKIND);
                 let mut kind = [0; 16];
                 kind[..3].copy_from_slice(b"vrf");
-                compare(w, EQUAL, &kind);
+                compare(w, NFT_CMP_EQ, &kind);
             }
             Statement::FromOther { set } => {
-                meta(w, META_IIFNAME);
-                expression(w, LIST_ITEM, "lookup", |w| {
-                    w.str(1, set);
-                    w.u32(2, REGISTER);
-                    w.u32(5, 1);
+                meta(w, NFT_META_IIFNAME);
+                expression(w, NFTA_LIST_ELEM, "lookup", |w| {
+                    w.str(NFTA_LOOKUP_SET, set);
+                    w.u32(NFTA_LOOKUP_SREG, REGISTER);
+                    w.u32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
                 });
             }
             Statement::NeighborDiscovery => {
                 // Next Header ICMPv6 and hop limit 255: two octets side by side, which no other packet passes.
-                payload(w, NETWORK, 6, 2, REGISTER);
-                compare(w, EQUAL, &[58, 255]);
+                payload(w, NFT_PAYLOAD_NETWORK_HEADER, 6, 2, REGISTER);
+                compare(w, NFT_CMP_EQ, &[58, 255]);
                 // Type and code; one that is not there ends the rule without a match.
-                payload(w, UPPER, 1, 1, REGISTER);
-                compare(w, EQUAL, &[0]);
-                payload(w, UPPER, 0, 1, REGISTER);
-                expression(w, LIST_ITEM, "range", |w| {
-                    w.u32(1, REGISTER);
-                    w.u32(2, EQUAL);
-                    w.nest(3, |w| w.bytes(1, &[133]));
-                    w.nest(4, |w| w.bytes(1, &[137]));
+                payload(w, NFT_PAYLOAD_TRANSPORT_HEADER, 1, 1, REGISTER);
+                compare(w, NFT_CMP_EQ, &[0]);
+                payload(w, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, REGISTER);
+                expression(w, NFTA_LIST_ELEM, "range", |w| {
+                    w.u32(NFTA_RANGE_SREG, REGISTER);
+                    w.u32(NFTA_RANGE_OP, NFT_RANGE_EQ);
+                    w.nest(NFTA_RANGE_FROM_DATA, |w| w.bytes(NFTA_DATA_VALUE, &[133]));
+                    w.nest(NFTA_RANGE_TO_DATA, |w| w.bytes(NFTA_DATA_VALUE, &[137]));
                 });
             }
             Statement::Test(version, test) => encode_test(w, *version, test),
             Statement::Lookup { version, key, set } => {
                 load_key(w, *version, key);
-                expression(w, LIST_ITEM, "lookup", |w| {
-                    w.str(1, set);
-                    w.u32(2, REGISTER);
+                expression(w, NFTA_LIST_ELEM, "lookup", |w| {
+                    w.str(NFTA_LOOKUP_SET, set);
+                    w.u32(NFTA_LOOKUP_SREG, REGISTER);
                 });
             }
             Statement::VerdictMap { version, key, map } => {
                 load_key(w, *version, key);
-                expression(w, LIST_ITEM, "lookup", |w| {
-                    w.str(1, map);
-                    w.u32(2, REGISTER);
-                    w.u32(3, VERDICT_REGISTER);
+                expression(w, NFTA_LIST_ELEM, "lookup", |w| {
+                    w.str(NFTA_LOOKUP_SET, map);
+                    w.u32(NFTA_LOOKUP_SREG, REGISTER);
+                    w.u32(NFTA_LOOKUP_DREG, NFT_REG_VERDICT);
                 });
             }
-            Statement::Counter(name) => expression(w, LIST_ITEM, "objref", |w| {
-                w.u32(1, OBJECT_COUNTER);
-                w.str(2, name);
+            Statement::Counter(name) => expression(w, NFTA_LIST_ELEM, "objref", |w| {
+                w.u32(NFTA_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
+                w.str(NFTA_OBJREF_IMM_NAME, name);
             }),
-            Statement::Over(limit) => expression(w, LIST_ITEM, "limit", |w| limit.encode(w)),
+            Statement::Over(limit) => expression(w, NFTA_LIST_ELEM, "limit", |w| limit.encode(w)),
             Statement::SetDscp(version, dscp) => set_dscp(w, *version, *dscp),
-            Statement::Log { group, octets } => expression(w, LIST_ITEM, "log", |w| {
-                w.bytes(1, &group.to_be_bytes());
-                w.u32(3, *octets);
+            Statement::Log { group, octets } => expression(w, NFTA_LIST_ELEM, "log", |w| {
+                w.bytes(NFTA_LOG_GROUP, &group.to_be_bytes());
+                w.u32(NFTA_LOG_SNAPLEN, *octets);
             }),
-            Statement::Verdict(verdict) => expression(w, LIST_ITEM, "immediate", |w| {
-                w.u32(1, VERDICT_REGISTER);
-                w.nest(2, |w| verdict.encode(w));
+            Statement::Verdict(verdict) => expression(w, NFTA_LIST_ELEM, "immediate", |w| {
+                w.u32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+                w.nest(NFTA_IMMEDIATE_DATA, |w| verdict.encode(w));
             }),
         }
     }
@@ -156,10 +153,10 @@ impl Verdict {
     /// Its number, which the kernel reads as signed.
     pub(super) const fn code(&self) -> u32 {
         (match self {
-            Verdict::Drop => 0i32,
-            Verdict::Accept => 1,
-            Verdict::Jump(_) => -3,
-            Verdict::Goto(_) => -4,
+            Verdict::Drop => NF_DROP,
+            Verdict::Accept => NF_ACCEPT,
+            Verdict::Jump(_) => NFT_JUMP,
+            Verdict::Goto(_) => NFT_GOTO,
         }) as u32
     }
 
@@ -173,10 +170,10 @@ impl Verdict {
 
     /// Writes it as data.
     pub(super) fn encode(&self, w: &mut Writer) {
-        w.nest(2, |w| {
-            w.u32(1, self.code());
+        w.nest(NFTA_DATA_VERDICT, |w| {
+            w.u32(NFTA_VERDICT_CODE, self.code());
             if let Some(chain) = self.chain() {
-                w.str(2, chain);
+                w.str(NFTA_VERDICT_CHAIN, chain);
             }
         });
     }
@@ -193,17 +190,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-pub(super) const OBJECT_COUNTER: u32 = 1;
-const META_IIF: u32 = 4;
-const META_IIFNAME: u32 = 6;
-const META_L4PROTO: u32 = 16;
-const META_IIFKIND: u32 = 26;
-const NETWORK: u32 = 1;
-const UPPER: u32 = 2;
-const EQUAL: u32 = 0;
-const NOT_EQUAL: u32 = 1;
-const AT_MOST: u32 = 3;
-const AT_LEAST: u32 = 5;
+/// IPPROTO_FRAGMENT.
 const FRAGMENT_HEADER: u8 = 44;
 
 fn meta(w: &mut Writer, key: u32) {
@@ -211,63 +198,63 @@ fn meta(w: &mut Writer, key: u32) {
 }
 
 fn meta_into(w: &mut Writer, key: u32, register: u32) {
-    expression(w, LIST_ITEM, "meta", |w| {
-        w.u32(2, key);
-        w.u32(1, register);
+    expression(w, NFTA_LIST_ELEM, "meta", |w| {
+        w.u32(NFTA_META_KEY, key);
+        w.u32(NFTA_META_DREG, register);
     });
 }
 
 fn compare(w: &mut Writer, operator: u32, value: &[u8]) {
-    expression(w, LIST_ITEM, "cmp", |w| {
-        w.u32(1, REGISTER);
-        w.u32(2, operator);
-        w.nest(3, |w| w.bytes(1, value));
+    expression(w, NFTA_LIST_ELEM, "cmp", |w| {
+        w.u32(NFTA_CMP_SREG, REGISTER);
+        w.u32(NFTA_CMP_OP, operator);
+        w.nest(NFTA_CMP_DATA, |w| w.bytes(NFTA_DATA_VALUE, value));
     });
 }
 
 fn payload(w: &mut Writer, base: u32, offset: u32, octets: u32, register: u32) {
-    expression(w, LIST_ITEM, "payload", |w| {
-        w.u32(1, register);
-        w.u32(2, base);
-        w.u32(3, offset);
-        w.u32(4, octets);
+    expression(w, NFTA_LIST_ELEM, "payload", |w| {
+        w.u32(NFTA_PAYLOAD_DREG, register);
+        w.u32(NFTA_PAYLOAD_BASE, base);
+        w.u32(NFTA_PAYLOAD_OFFSET, offset);
+        w.u32(NFTA_PAYLOAD_LEN, octets);
     });
 }
 
 fn bitwise(w: &mut Writer, register: u32, mask: &[u8], xor: &[u8]) {
-    expression(w, LIST_ITEM, "bitwise", |w| {
-        w.u32(1, register);
-        w.u32(2, register);
-        w.u32(3, mask.len() as u32); // at most 16
-        w.u32(6, 0);
-        w.nest(4, |w| w.bytes(1, mask));
-        w.nest(5, |w| w.bytes(1, xor));
+    expression(w, NFTA_LIST_ELEM, "bitwise", |w| {
+        w.u32(NFTA_BITWISE_SREG, register);
+        w.u32(NFTA_BITWISE_DREG, register);
+        w.u32(NFTA_BITWISE_LEN, mask.len() as u32); // at most 16
+        w.u32(NFTA_BITWISE_OP, NFT_BITWISE_MASK_XOR);
+        w.nest(NFTA_BITWISE_MASK, |w| w.bytes(NFTA_DATA_VALUE, mask));
+        w.nest(NFTA_BITWISE_XOR, |w| w.bytes(NFTA_DATA_VALUE, xor));
     });
 }
 
 /// Reads octets of a header of an IPv6 packet, or whether there is one. The kernel looks for it along the extension headers, and finds an
 /// upper-layer header, too: only where it begins, not in later fragments.
 fn header_of_v6(w: &mut Writer, header: u8, offset: u32, octets: u32, present: bool) {
-    expression(w, LIST_ITEM, "exthdr", |w| {
-        w.u32(1, REGISTER);
-        w.bytes(2, &[header]);
-        w.u32(3, offset);
-        w.u32(4, octets);
-        w.u32(5, u32::from(present));
+    expression(w, NFTA_LIST_ELEM, "exthdr", |w| {
+        w.u32(NFTA_EXTHDR_DREG, REGISTER);
+        w.bytes(NFTA_EXTHDR_TYPE, &[header]);
+        w.u32(NFTA_EXTHDR_OFFSET, offset);
+        w.u32(NFTA_EXTHDR_LEN, octets);
+        w.u32(NFTA_EXTHDR_FLAGS, if present { NFT_EXTHDR_F_PRESENT } else { 0 });
     });
 }
 
 /// Reads a field and leaves its bits under `mask` in the register.
 fn load(w: &mut Writer, version: IpVersion, field: Field, mask: u128, register: u32) {
     match field.place(version) {
-        Place::Network { offset, octets } => payload(w, NETWORK, offset, octets, register),
+        Place::Network { offset, octets } => payload(w, NFT_PAYLOAD_NETWORK_HEADER, offset, octets, register),
         Place::Upper { offset, octets, needs } => {
             if let Some((offset, octets)) = needs {
-                payload(w, UPPER, offset, octets, register);
+                payload(w, NFT_PAYLOAD_TRANSPORT_HEADER, offset, octets, register);
             }
-            payload(w, UPPER, offset, octets, register);
+            payload(w, NFT_PAYLOAD_TRANSPORT_HEADER, offset, octets, register);
         }
-        Place::Protocol => meta_into(w, META_L4PROTO, register),
+        Place::Protocol => meta_into(w, NFT_META_L4PROTO, register),
         Place::FragmentHeader => {
             header_of_v6(w, FRAGMENT_HEADER, 4, 4, false);
             header_of_v6(w, FRAGMENT_HEADER, 2, 2, false);
@@ -293,11 +280,11 @@ fn encode_test(w: &mut Writer, version: IpVersion, test: &Test) {
         Test::Within { field, mask, first, last } => (field, mask, first, last),
         Test::NoFragmentHeader => {
             header_of_v6(w, FRAGMENT_HEADER, 0, 1, true);
-            return compare(w, EQUAL, &[0]);
+            return compare(w, NFT_CMP_EQ, &[0]);
         }
         Test::UpperHeader(protocol) => {
             header_of_v6(w, protocol, 0, 1, true);
-            return compare(w, EQUAL, &[1]);
+            return compare(w, NFT_CMP_EQ, &[1]);
         }
     };
     load(w, version, field, mask, REGISTER);
@@ -305,38 +292,37 @@ fn encode_test(w: &mut Writer, version: IpVersion, test: &Test) {
     let data = |value: u128| value.to_be_bytes()[16 - octets..].to_vec();
     let max = mask & (u128::MAX >> (128 - 8 * octets));
     match (first, last) {
-        _ if first == last => compare(w, EQUAL, &data(first)),
+        _ if first == last => compare(w, NFT_CMP_EQ, &data(first)),
         // Only that the field is there.
         (0, _) if last >= max => {}
-        (1, _) if last >= max => compare(w, NOT_EQUAL, &data(0)),
-        (0, _) => compare(w, AT_MOST, &data(last)),
-        _ if last >= max => compare(w, AT_LEAST, &data(first)),
-        _ => expression(w, LIST_ITEM, "range", |w| {
-            w.u32(1, REGISTER);
-            w.u32(2, EQUAL);
-            w.nest(3, |w| w.bytes(1, &data(first)));
-            w.nest(4, |w| w.bytes(1, &data(last)));
+        (1, _) if last >= max => compare(w, NFT_CMP_NEQ, &data(0)),
+        (0, _) => compare(w, NFT_CMP_LTE, &data(last)),
+        _ if last >= max => compare(w, NFT_CMP_GTE, &data(first)),
+        _ => expression(w, NFTA_LIST_ELEM, "range", |w| {
+            w.u32(NFTA_RANGE_SREG, REGISTER);
+            w.u32(NFTA_RANGE_OP, NFT_RANGE_EQ);
+            w.nest(NFTA_RANGE_FROM_DATA, |w| w.bytes(NFTA_DATA_VALUE, &data(first)));
+            w.nest(NFTA_RANGE_TO_DATA, |w| w.bytes(NFTA_DATA_VALUE, &data(last)));
         }),
     }
 }
 
 /// Two octets are written, also for IPv4, so that the checksum is updated for a whole word.
 fn set_dscp(w: &mut Writer, version: IpVersion, dscp: u8) {
-    const CHECKSUM_INET: u32 = 1;
-    payload(w, NETWORK, 0, 2, REGISTER);
+    payload(w, NFT_PAYLOAD_NETWORK_HEADER, 0, 2, REGISTER);
     let (mask, value) = match version {
         IpVersion::V4 => (0xff03u16, u16::from(dscp) << 2),
         IpVersion::V6 => (0xf03f, u16::from(dscp) << 6),
     };
     bitwise(w, REGISTER, &mask.to_be_bytes(), &value.to_be_bytes());
-    expression(w, LIST_ITEM, "payload", |w| {
-        w.u32(5, REGISTER);
-        w.u32(2, NETWORK);
-        w.u32(3, 0);
-        w.u32(4, 2);
+    expression(w, NFTA_LIST_ELEM, "payload", |w| {
+        w.u32(NFTA_PAYLOAD_SREG, REGISTER);
+        w.u32(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
+        w.u32(NFTA_PAYLOAD_OFFSET, 0);
+        w.u32(NFTA_PAYLOAD_LEN, 2);
         if version == IpVersion::V4 {
-            w.u32(6, CHECKSUM_INET);
-            w.u32(7, 10);
+            w.u32(NFTA_PAYLOAD_CSUM_TYPE, NFT_PAYLOAD_CSUM_INET);
+            w.u32(NFTA_PAYLOAD_CSUM_OFFSET, 10); // of an IPv4 header
         }
     });
 }

@@ -1,31 +1,9 @@
-//! nf_tables messages as octets: a writer of batches and a reader of answers (`linux/netfilter/nf_tables.h`, `nfnetlink.h`).
+//! nf_tables messages as octets: a writer of batches and a reader of answers. Their numbers are in `nf_tables.rs`.
 //!
 //! Numbers in attributes are in network order, headers in host order.
 
+use super::nf_tables::*;
 use flowspec::IpVersion;
-
-/// Message numbers of the nf_tables subsystem.
-pub(super) mod msg {
-    pub(crate) const NEWTABLE: u8 = 0;
-    pub(crate) const GETTABLE: u8 = 1;
-    pub(crate) const DELTABLE: u8 = 2;
-    pub(crate) const NEWCHAIN: u8 = 3;
-    pub(crate) const GETCHAIN: u8 = 4;
-    pub(crate) const DELCHAIN: u8 = 5;
-    pub(crate) const NEWRULE: u8 = 6;
-    pub(crate) const GETRULE: u8 = 7;
-    pub(crate) const DELRULE: u8 = 8;
-    pub(crate) const NEWSET: u8 = 9;
-    pub(crate) const GETSET: u8 = 10;
-    pub(crate) const DELSET: u8 = 11;
-    pub(crate) const NEWSETELEM: u8 = 12;
-    pub(crate) const GETSETELEM: u8 = 13;
-    pub(crate) const DELSETELEM: u8 = 14;
-    pub(crate) const GETGEN: u8 = 16;
-    pub(crate) const NEWOBJ: u8 = 18;
-    pub(crate) const GETOBJ: u8 = 19;
-    pub(crate) const DELOBJ: u8 = 20;
-}
 
 pub(super) const NLM_F_REQUEST: u16 = 0x1;
 pub(super) const NLM_F_ACK: u16 = 0x4;
@@ -37,13 +15,8 @@ pub(super) const NLM_F_APPEND: u16 = 0x800;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-const SUBSYSTEM: u16 = 10;
-const BATCH_BEGIN: u16 = 0x10;
-const BATCH_END: u16 = 0x11;
-const BATCH_GENID: u16 = 1;
 const NESTED: u16 = 0x8000;
 const HEADER: usize = 16;
-const GENERIC: usize = 4;
 /// Most octets in one attribute: its length field has 16 bits, and what is in it is aligned to 4.
 pub(super) const MAX_ATTRIBUTE: usize = 0xfff8;
 
@@ -71,12 +44,12 @@ impl Writer {
 
     /// Opens a transaction; the kernel refuses it when its generation is not `generation` any more.
     pub(super) fn begin(&mut self, generation: u32) {
-        self.raw(BATCH_BEGIN, NLM_F_REQUEST, 0, SUBSYSTEM, |w| w.u32(BATCH_GENID, generation));
+        self.raw(NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, 0, NFNL_SUBSYS_NFTABLES, |w| w.u32(NFNL_BATCH_GENID, generation));
     }
 
     /// Closes the transaction.
     pub(super) fn end(&mut self) {
-        self.raw(BATCH_END, NLM_F_REQUEST, 0, SUBSYSTEM, |_| {});
+        self.raw(NFNL_MSG_BATCH_END, NLM_F_REQUEST, 0, NFNL_SUBSYS_NFTABLES, |_| {});
     }
 
     /// One message; returns its sequence number.
@@ -84,7 +57,7 @@ impl Writer {
         if let msg::NEWCHAIN | msg::NEWRULE | msg::NEWSET | msg::NEWOBJ = kind {
             self.last_made = Some((self.octets.len(), self.family));
         }
-        self.raw(SUBSYSTEM << 8 | u16::from(kind), flags | NLM_F_REQUEST, self.family, 0, body)
+        self.raw(NFNL_SUBSYS_NFTABLES << 8 | u16::from(kind), flags | NLM_F_REQUEST, self.family, 0, body)
     }
 
     /// Asks the kernel to tell what became of the last message about this table that makes something with a handle, if there is one.
@@ -159,8 +132,10 @@ impl Writer {
             let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
             let Some((message, behind)) = rest.split_at_checked(length) else { break };
             if u32::from_ne_bytes([s0, s1, s2, s3]) == sequence {
-                let attributes = Attributes(message.get(HEADER + GENERIC..).unwrap_or_default());
-                let names = [2, 3].map(|kind| attributes.str(kind).filter(|name| name.starts_with('g')));
+                let attributes = Attributes(message.get(HEADER + NFGENMSG..).unwrap_or_default());
+                // In messages about rules and elements it is the second attribute, in those about chains the third.
+                let names = [NFTA_RULE_CHAIN, NFTA_CHAIN_NAME]
+                    .map(|kind| attributes.str(kind).filter(|name| name.starts_with('g')));
                 let name = names.into_iter().flatten().next().unwrap_or_default();
                 what = format!("{} {name}", VERBS.get(usize::from(kind)).copied().unwrap_or("message"));
             }
@@ -190,12 +165,12 @@ impl Writer {
 /// The number of a family of tables.
 pub(super) const fn family(version: IpVersion) -> u8 {
     match version {
-        IpVersion::V4 => 2,
-        IpVersion::V6 => 10,
+        IpVersion::V4 => NFPROTO_IPV4,
+        IpVersion::V6 => NFPROTO_IPV6,
     }
 }
 
-/// What the messages of [`msg`] do, for people.
+/// What the messages of [`nf_tables::msg`](super::nf_tables::msg) do, for people.
 const VERBS: [&str; 21] = [
     "add table",
     "list table",
@@ -255,7 +230,7 @@ impl<'a> Iterator for Answers<'a> {
             _ => Some(Answer::Message {
                 kind: kind as u8, // of the subsystem, without its number
                 family: *body.first()?,
-                attributes: Attributes(body.get(GENERIC..)?),
+                attributes: Attributes(body.get(NFGENMSG..)?),
             }),
         }
     }
