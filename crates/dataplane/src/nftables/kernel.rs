@@ -96,7 +96,7 @@ impl Nftables {
             let batch = batch(generation, &parts, &mut carried);
             match self.socket.commit(&batch.writer, batch.acknowledged) {
                 Ok(mut told) => {
-                    self.generation = generation.wrapping_add(1);
+                    self.generation = after(generation, &batch.writer);
                     let mut inventories = PerVersion::<Inventory>::default();
                     let PerVersion { v4, v6 } = built;
                     let programs = [(v4, batch.rewritten.v4), (v6, batch.rewritten.v6)];
@@ -141,7 +141,7 @@ impl Nftables {
             let Batch { writer, acknowledged, rewritten } = batch(self.generation, &parts, &mut carried);
             match self.socket.commit(&writer, acknowledged) {
                 Ok(told) => {
-                    self.generation = self.generation.wrapping_add(1);
+                    self.generation = after(self.generation, &writer);
                     inventories.v4.apply(&changes.v4, rewritten.v4, &told.v4);
                     inventories.v6.apply(&changes.v6, rewritten.v6, &told.v6);
                     return Ok(());
@@ -382,6 +382,12 @@ impl Dataplane for Nftables {
         }
         Err(busy())
     }
+}
+
+/// The kernel's generation after a commit in this one. Where it may not have moved it is the one before: the next change or look then finds
+/// another one if it has, and checks whether all is as we left it. The other way round, a change of somebody else would not be noticed.
+const fn after(generation: u32, committed: &Writer) -> u32 {
+    if committed.changes() { generation.wrapping_add(1) } else { generation }
 }
 
 /// The thread that calls this has less of the processor than those that decide and apply, where all want it.

@@ -30,6 +30,8 @@ pub(super) struct Writer {
     last_made: Option<(usize, u8)>,
     /// Octets of messages that the kernel sends back.
     echoed: usize,
+    /// There is a message that changes something, whatever there is in the kernel.
+    changes: bool,
 }
 
 impl Writer {
@@ -57,6 +59,8 @@ impl Writer {
         if let msg::NEWCHAIN | msg::NEWRULE | msg::NEWSET | msg::NEWOBJ = kind {
             self.last_made = Some((self.octets.len(), self.family));
         }
+        let changes = matches!(kind, msg::NEWRULE | msg::DELSETELEM | msg::DELSET | msg::DELCHAIN | msg::DELOBJ);
+        self.changes |= changes || flags & NLM_F_EXCL != 0;
         self.raw(NFNL_SUBSYS_NFTABLES << 8 | u16::from(kind), flags | NLM_F_REQUEST, self.family, 0, body)
     }
 
@@ -145,6 +149,11 @@ impl Writer {
             Some(words) => format!("{what}: {words}"),
             None => what,
         }
+    }
+
+    /// Whether a commit of it moves the kernel's generation for certain: of a transaction that changes nothing the kernel takes no note.
+    pub(super) const fn changes(&self) -> bool {
+        self.changes
     }
 
     /// Octets of messages that the kernel sends back, about.

@@ -73,7 +73,7 @@ impl Bench for Cumulus {
         Ok(Some(NearlyFull {
             plane: Box::new(cumulus::Cumulus::new(Settings { capacity, reserve: Some(0), ..self.settings() })),
             fillers: (0..entries - 2).map(filler).collect(),
-            exemption: "dst 192.0.2.1/32 proto udp sport 60000,60010,60020 then accept",
+            exemption: "dst 192.0.2.1/32 proto udp sport 60000 dscp 0,8,16 then accept",
         }))
     }
 
