@@ -1,8 +1,31 @@
-//! Counters by the rules' short names, read beside changes.
+//! Counters of rules; and those of all rules by their short names, read beside changes.
 
-use crate::{Counter, DataplaneError};
+use crate::DataplaneError;
 use flowspec::{Policing, RuleId};
 use std::collections::HashMap;
+
+/// Packets and bytes that a rule's entries matched since it was first installed; kept over a recompile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Packets that matched.
+    pub packets: u64,
+    /// Octets of those packets (IP length where the data plane can tell, else frame length).
+    pub bytes: u64,
+    /// Of those packets, the ones a discard or a policer dropped; `None` where the data plane does not tell.
+    pub dropped_packets: Option<u64>,
+}
+
+impl Counter {
+    /// Counts on from what was counted before.
+    pub fn add(&mut self, before: &Counter) {
+        self.packets += before.packets;
+        self.bytes += before.bytes;
+        self.dropped_packets = match (self.dropped_packets, before.dropped_packets) {
+            (None, None) => None,
+            (now, before) => Some(now.unwrap_or(0) + before.unwrap_or(0)),
+        };
+    }
+}
 
 /// Reads counters on another thread than that of the changes, which it does not hold up.
 pub type Reading = Box<dyn FnOnce() -> Result<Counts, DataplaneError> + Send>;

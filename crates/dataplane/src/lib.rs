@@ -14,39 +14,19 @@ pub use interface_names::{glob, means};
 pub use links::{Link, links};
 pub use none::NoDataplane;
 
-pub use counts::{Counts, Reading};
+pub use counts::{Counter, Counts, Reading};
+pub use error::{DataplaneError, NoSamples};
 
 mod counts;
 pub mod cumulus;
+mod error;
 mod interface_names;
 mod kernel;
 mod links;
+mod netlink;
 pub mod nftables;
 mod none;
 pub mod xdp;
-
-/// Packets and bytes that a rule's entries matched since it was first installed; kept over a recompile.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counter {
-    /// Packets that matched.
-    pub packets: u64,
-    /// Octets of those packets (IP length where the data plane can tell, else frame length).
-    pub bytes: u64,
-    /// Of those packets, the ones a discard or a policer dropped; `None` where the data plane does not tell.
-    pub dropped_packets: Option<u64>,
-}
-
-impl Counter {
-    /// Counts on from what was counted before.
-    pub fn add(&mut self, before: &Counter) {
-        self.packets += before.packets;
-        self.bytes += before.bytes;
-        self.dropped_packets = match (self.dropped_packets, before.dropped_packets) {
-            (None, None) => None,
-            (now, before) => Some(now.unwrap_or(0) + before.unwrap_or(0)),
-        };
-    }
-}
 
 /// What a look at the data plane found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,25 +125,6 @@ pub trait SampleSource: Send {
     fn read(&mut self, most: usize, each: &mut dyn FnMut(Sample)) -> u64;
 }
 
-/// The whole apply failed; what was in force before still is.
-#[derive(Debug, thiserror::Error)]
-pub enum DataplaneError {
-    /// The data plane said no; its words.
-    #[error("{0}")]
-    Refused(String),
-    /// Something that it needs is not there (a program, a kernel feature, a right); what to do about it.
-    #[error("{0}")]
-    Unavailable(String),
-    /// An operating-system error.
-    #[error("{context}: {source}")]
-    Io {
-        /// What was being done.
-        context: String,
-        /// The error.
-        source: std::io::Error,
-    },
-}
-
 /// A place where rules are enforced.
 pub trait Dataplane: Send {
     /// The name in the configuration: `nftables`, `xdp`, `cumulus`, `none`.
@@ -226,12 +187,12 @@ pub trait Dataplane: Send {
         None
     }
 
-    /// Where sampled packets can be read, for as long as this data plane is used; or in words where else they are to be found.
+    /// Where sampled packets can be read, for as long as this data plane is used.
     ///
     /// # Errors
-    /// Samples are not read through here.
-    fn samples(&self) -> Result<Box<dyn SampleSource>, String> {
-        Err(format!("the back end {} takes no samples", self.name()))
+    /// Samples are not read through here; the error says where they are to be found.
+    fn samples(&self) -> Result<Box<dyn SampleSource>, NoSamples> {
+        Err(NoSamples::NotTaken { backend: self.name() })
     }
 
     /// Takes out all that is ours, also what an earlier run left; touches nothing else.

@@ -1,6 +1,6 @@
 //! The network interfaces of this namespace, of what kind they are, and what they belong to.
 
-use crate::xdp::netlink::{DUMP, Netlink, attributes, u32_at};
+use crate::netlink::{NLM_F_DUMP, Netlink, attributes, u32_at};
 use std::ffi::CStr;
 use std::io;
 
@@ -32,7 +32,7 @@ pub struct Link {
 /// The kernel did not list them.
 pub fn links() -> io::Result<Vec<Link>> {
     let mut links = Vec::new();
-    for message in Netlink::open(libc::NETLINK_ROUTE)?.ask(RTM_GETLINK, DUMP, &[0; HEADER])? {
+    for message in Netlink::open(libc::NETLINK_ROUTE)?.ask(RTM_GETLINK, NLM_F_DUMP, &[0; HEADER])? {
         let Some(index) = u32_at(&message.body, INDEX) else { continue };
         let mut link = Link { index, name: String::new(), kind: None, master: None };
         for (kind, value) in attributes(&message.body, HEADER) {

@@ -94,7 +94,7 @@ impl DataplaneDriver {
             BTreeSet::new()
         });
         let capabilities = dataplane.capabilities();
-        let samples = dataplane.samples().map(Samples::new);
+        let samples = dataplane.samples().map(Samples::new).map_err(|error| error.to_string());
         let report = move |report| drop(reports.send(report));
         let orders = apply::spawn(dataplane, report).context("cannot start a thread")?;
         let applying = DataplaneDriver {
@@ -163,7 +163,7 @@ impl DataplaneDriver {
     /// Uses this data plane from now on.
     fn switch_to(&mut self, in_use: BackendSpec, dataplane: Box<dyn Dataplane>) {
         self.capabilities = dataplane.capabilities();
-        self.samples = dataplane.samples().map(Samples::new);
+        self.samples = dataplane.samples().map(Samples::new).map_err(|error| error.to_string());
         self.condition = Condition::default();
         (self.measured, self.looked) = (None, None);
         let retire = !in_use.takes_over(&self.in_use);

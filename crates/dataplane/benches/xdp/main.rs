@@ -16,7 +16,7 @@ mod plot;
 
 fn main() -> anyhow::Result<()> {
     #[cfg(xdp_program)]
-    return measure::run();
+    return measure::run(compare::run);
     #[cfg(not(xdp_program))]
     {
         println!("skipped: built without clang, so there is no XDP program");

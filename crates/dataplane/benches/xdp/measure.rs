@@ -1,6 +1,5 @@
 //! The measurements.
 
-use crate::compare;
 use crate::mix::{Mix, TRAFFIC, Traffic, frames, rules, ruleset};
 use crate::plot::{Cost, Point, draw};
 use anyhow::{Context, Result};
@@ -14,7 +13,8 @@ const ROUNDS: usize = 7;
 const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 const MIXES: [(Mix, &str); 3] = [(Mix::V4, "IPv4"), (Mix::V6, "IPv6"), (Mix::Hostile, "hostile")];
 
-pub fn run() -> Result<()> {
+/// `compare` measures other means beside it: which of them, and whether as JSON.
+pub fn run(compare: fn(&str, bool) -> Result<()>) -> Result<()> {
     // SAFETY: no arguments, cannot fail.
     if unsafe { libc::geteuid() } != 0 {
         println!("skipped: needs root");
@@ -25,7 +25,7 @@ pub fn run() -> Result<()> {
     let svg = arguments.iter().position(|argument| argument == "--svg").and_then(|at| arguments.get(at + 1));
     let quick = arguments.iter().any(|argument| argument == "--quick");
     if let Some(part) = arguments.iter().find_map(|argument| argument.strip_prefix("--compare")) {
-        return compare::run(part.trim_start_matches('='), json);
+        return compare(part.trim_start_matches('='), json);
     }
     let mut points = Vec::new();
     if !json {

@@ -1,50 +1,19 @@
 //! Changes as one netlink transaction.
 
 use super::changes::{Changes, Counted, Element, SetKind, SetSpec};
+use super::counts::{Count, InitialCounts};
+use super::dump::Leftovers;
 use super::field::key_octets;
 use super::inventory::Inventory;
 use super::limit::Limit;
-use super::look::Leftovers;
+use super::names::{Counts, comment};
 use super::nf_tables::*;
-use super::program::{BASE, Program};
+use super::program::Program;
 use super::statement::{self, expression};
-use super::wire::{MAX_ATTRIBUTE, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL, Writer};
+use super::table::{BASE, CHAIN_TYPE, POLICY, PRIORITY, TABLE};
+use super::wire::{MAX_ATTRIBUTE, Writer};
 use crate::kernel::{PerVersion, VERSIONS};
-use flowspec::RuleId;
-use std::collections::HashMap;
-
-/// The name of our tables, one of family `ip` and one of family `ip6`.
-pub(super) const TABLE: &str = "floodgate";
-/// Ahead of `raw` (-300) and of the defragmentation of connection tracking (-400).
-pub(super) const PRIORITY: i32 = -450;
-pub(super) const CHAIN_TYPE: &str = "filter";
-/// What no rule decides passes.
-pub(super) const POLICY: u32 = NF_ACCEPT as u32;
-
-/// What a rule's counters stood at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Count {
-    pub(super) packets: u64,
-    pub(super) bytes: u64,
-}
-
-impl Count {
-    pub(super) fn add(&mut self, other: Count) {
-        self.packets += other.packets;
-        self.bytes += other.bytes;
-    }
-
-    fn without(self, other: Count) -> Count {
-        Count { packets: self.packets.saturating_sub(other.packets), bytes: self.bytes.saturating_sub(other.bytes) }
-    }
-}
-
-/// Counts to start from: matched, and dropped by a policer.
-#[derive(Debug, Default)]
-pub(super) struct Carried {
-    pub(super) matched: HashMap<RuleId, Count>,
-    pub(super) dropped: HashMap<RuleId, Count>,
-}
+use crate::netlink::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL};
 
 /// A transaction ready to be sent.
 pub(super) struct Batch {
@@ -64,7 +33,7 @@ pub(super) struct Part<'a> {
 }
 
 /// The transaction that changes our tables.
-pub(super) fn batch(generation: u32, parts: &PerVersion<Part<'_>>, carried: &mut Carried) -> Batch {
+pub(super) fn batch(generation: u32, parts: &PerVersion<Part<'_>>, initial: &mut InitialCounts) -> Batch {
     let mut w = Writer::new();
     w.begin(generation);
     let mut acknowledged = 0;
@@ -77,7 +46,7 @@ pub(super) fn batch(generation: u32, parts: &PerVersion<Part<'_>>, carried: &mut
         } else if part.leftovers.is_some() {
             new_table(&mut w, NLM_F_ECHO);
         }
-        let rewritten = changes_of_table(&mut w, part, carried);
+        let rewritten = changes_of_table(&mut w, part, initial);
         w.echo_last();
         rewritten
     });
@@ -92,7 +61,7 @@ fn new_table(w: &mut Writer, flags: u16) -> u32 {
     })
 }
 
-fn changes_of_table(w: &mut Writer, part: &Part<'_>, carried: &mut Carried) -> Vec<(String, usize)> {
+fn changes_of_table(w: &mut Writer, part: &Part<'_>, initial: &mut InitialCounts) -> Vec<(String, usize)> {
     let Part { program, changes, leftovers, before } = *part;
     if let Some(leftovers) = leftovers {
         take_out(w, leftovers);
@@ -123,8 +92,11 @@ fn changes_of_table(w: &mut Writer, part: &Part<'_>, carried: &mut Carried) -> V
     for name in &changes.dead_counters {
         delete_object(w, NFT_OBJECT_COUNTER, name);
     }
-    for (name, rule) in &changes.new_counters {
-        let starts = if name.contains(DROPPED) { &mut carried.dropped } else { &mut carried.matched };
+    for (name, (rule, counts)) in &changes.new_counters {
+        let starts = match counts {
+            Counts::Matched => &mut initial.matched,
+            Counts::Dropped => &mut initial.dropped,
+        };
         let start = starts.remove(rule).unwrap_or_default();
         w.message(msg::NEWOBJ, NLM_F_CREATE | NLM_F_EXCL, |w| {
             w.str(NFTA_OBJ_TABLE, TABLE);
@@ -134,7 +106,7 @@ fn changes_of_table(w: &mut Writer, part: &Part<'_>, carried: &mut Carried) -> V
         });
     }
     for (set, new) in &changes.add {
-        elements(w, msg::NEWSETELEM, set, new.iter(), |w, (key, element)| new_element(w, key, element, carried));
+        elements(w, msg::NEWSETELEM, set, new.iter(), |w, (key, element)| new_element(w, key, element, initial));
     }
     for (name, rules) in &rules {
         for rule in rules {
@@ -153,11 +125,6 @@ fn changes_of_table(w: &mut Writer, part: &Part<'_>, carried: &mut Carried) -> V
     }
     rules.iter().map(|(name, rules)| (name.clone(), rules.len())).collect()
 }
-
-/// What marks the name of a set whose elements count what matched, or passed a policer.
-pub(super) const MATCHED: &str = "_match_";
-/// What marks the name of a counter, or set of counters, of what a policer dropped.
-pub(super) const DROPPED: &str = "_dropped_";
 
 fn base_chain(w: &mut Writer) {
     w.message(msg::NEWCHAIN, NLM_F_CREATE, |w| {
@@ -271,7 +238,7 @@ fn elements<T>(
     }
 }
 
-fn new_element(w: &mut Writer, key: &[u8], element: &Element, carried: &mut Carried) {
+fn new_element(w: &mut Writer, key: &[u8], element: &Element, initial: &mut InitialCounts) {
     w.nest(NFTA_SET_ELEM_KEY, |w| w.bytes(NFTA_DATA_VALUE, key));
     match element {
         Element::Plain => {}
@@ -280,12 +247,12 @@ fn new_element(w: &mut Writer, key: &[u8], element: &Element, carried: &mut Carr
         Element::Counted(rule, counted) => {
             w.bytes(NFTA_SET_ELEM_USERDATA, &comment(*rule));
             let start = match counted {
-                Counted::Matched => carried.matched.remove(rule),
+                Counted::Matched => initial.matched.remove(rule),
                 Counted::Passed => {
-                    let dropped = carried.dropped.get(rule).copied().unwrap_or_default();
-                    carried.matched.remove(rule).map(|matched| matched.without(dropped))
+                    let dropped = initial.dropped.get(rule).copied().unwrap_or_default();
+                    initial.matched.remove(rule).map(|matched| matched.without(dropped))
                 }
-                Counted::Dropped => carried.dropped.get(rule).copied(),
+                Counted::Dropped => initial.dropped.get(rule).copied(),
             };
             // Without it, the kernel copies the set's counter, which is zero.
             if let Some(start) = start {
@@ -298,21 +265,4 @@ fn new_element(w: &mut Writer, key: &[u8], element: &Element, carried: &mut Carr
 fn count(w: &mut Writer, count: Count) {
     w.u64(NFTA_COUNTER_BYTES, count.bytes);
     w.u64(NFTA_COUNTER_PACKETS, count.packets);
-}
-
-/// User data that `nft list` shows as a comment: the rule's id.
-fn comment(rule: RuleId) -> Vec<u8> {
-    const COMMENT: u8 = 0;
-    let digits = rule.to_digits();
-    let mut octets = Vec::with_capacity(digits.len() + 3);
-    octets.extend([COMMENT, digits.len() as u8 + 1]); // 12 digits and a NUL
-    octets.extend(digits);
-    octets.push(0);
-    octets
-}
-
-/// The rule's id from such user data.
-pub(super) fn rule_of_comment(octets: &[u8]) -> Option<RuleId> {
-    let text = octets.get(2..octets.len().checked_sub(1)?)?;
-    std::str::from_utf8(text).ok()?.parse().ok()
 }

@@ -14,8 +14,8 @@ impl Program {
         members: &[Member],
         in_chain: bool,
     ) -> Option<RuleFailure> {
-        let most = self.options.max_chain_rules;
-        let group = self.groups.get(&key);
+        let most = self.options().max_chain_rules;
+        let group = self.groups().get(&key);
         let over = |what: &str| {
             Some(RuleFailure::OverCapacity(format!(
                 "{what} would be compared with more than {most} rules one after the other (max-chain-rules in [dataplane.nftables])"
@@ -36,6 +36,6 @@ impl Program {
 
     /// Rules of the base chain: a look-up for each mask of destinations, and each kind of rule without destination.
     fn base_chain_rules(&self) -> usize {
-        self.groups.iter().map(|(key, group)| if key.mask.is_some() { 1 } else { group.slots.0.len() }).sum()
+        self.groups().iter().map(|(key, group)| if key.mask.is_some() { 1 } else { group.slots.0.len() }).sum()
     }
 }

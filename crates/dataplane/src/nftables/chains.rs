@@ -1,11 +1,14 @@
 //! The rules of each chain, as they follow from the program.
 
+use super::changes::Chain;
 use super::conjunction::conjunctions;
-use super::field::{Field, KeyPart, Test};
+use super::field::{Field, Test};
+use super::groups::{Bucket, Group, Placed, Slot, single};
 use super::limit::{Limit, Unit, countable};
-use super::program::{BASE, Bucket, Chain, Group, Placed, Program, Slot, single};
+use super::program::Program;
 use super::statement::{Rule, Statement, Verdict};
-use super::template::{Deed, End, GroupKey, SlotKey};
+use super::table::BASE;
+use super::template::{GroupKey, RuleActions, SlotKey, Terminal, destination_part};
 use engine::plan::CompiledRule;
 use flowspec::{IpVersion, Policing};
 
@@ -14,13 +17,13 @@ impl Program {
     pub(super) fn chain(&self, chain: &Chain) -> Option<(String, Vec<Rule>)> {
         match chain {
             Chain::Base => Some((BASE.to_owned(), self.base_rules())),
-            Chain::Protected(part, address) => self.shield.chain(self.version, *part, *address),
+            Chain::Protected(part, address) => self.prologue().chain(self.version(), *part, *address),
             Chain::Group(key) => {
-                let group = self.groups.get(key)?;
+                let group = self.groups().get(key)?;
                 Some((group.chain.clone(), self.group_rules(key, group)))
             }
             Chain::Destination(key, bits) => {
-                let bucket = self.groups.get(key)?.buckets.get(bits)?;
+                let bucket = self.groups().get(key)?.buckets.get(bits)?;
                 Some((bucket.own.clone()?, self.destination_rules(bucket)))
             }
             Chain::Police(nlri) => {
@@ -33,27 +36,27 @@ impl Program {
 
     /// None at all while there are no rules: that costs the least.
     fn base_rules(&self) -> Vec<Rule> {
-        if self.groups.is_empty() {
+        if self.groups().is_empty() {
             return Vec::new();
         }
-        let not_filtered = match self.options.interfaces.is_empty() {
+        let not_filtered = match self.options().interfaces.is_empty() {
             // A VRF's packets come here twice; `meta sdif` would tell, but not at this hook.
             true => vec![Statement::FromLoopback, Statement::FromVrf],
             // VRF devices are not among the names (`Options::interfaces`).
-            false => vec![Statement::FromOther { set: self.interfaces_set() }],
+            false => vec![Statement::FromOther { set: self.names().interfaces() }],
         };
         let accepting = |from| vec![from, Statement::Verdict(Verdict::Accept)];
         let mut rules: Vec<Rule> = not_filtered.into_iter().map(accepting).collect();
-        if self.version == IpVersion::V6 {
+        if self.version() == IpVersion::V6 {
             rules.push(vec![Statement::NeighborDiscovery, Statement::Verdict(Verdict::Accept)]);
         }
-        rules.extend(self.shield.rules(self.version));
-        for (key, group) in &self.groups {
+        rules.extend(self.prologue().rules(self.version()));
+        for (key, group) in self.groups() {
             match key.mask {
                 Some(mask) => rules.push(vec![
                     Statement::Lookup {
-                        version: self.version,
-                        key: destination(mask),
+                        version: self.version(),
+                        key: destination_part(mask),
                         set: group.destinations.clone(),
                     },
                     Statement::Verdict(Verdict::Jump(group.chain.clone())),
@@ -65,29 +68,29 @@ impl Program {
     }
 
     fn group_rules(&self, key: &GroupKey, group: &Group) -> Vec<Rule> {
-        let version = self.version;
+        let version = self.version();
         let own = key.mask.filter(|_| group.own > 0);
-        let own =
-            own.map(|mask| vec![Statement::VerdictMap { version, key: destination(mask), map: group.map.clone() }]);
+        let own = own
+            .map(|mask| vec![Statement::VerdictMap { version, key: destination_part(mask), map: group.map.clone() }]);
         let slots = group.slots.0.iter().flat_map(|(key, slot)| self.slot_rules(key, slot));
         own.into_iter().chain(slots).collect()
     }
 
     fn slot_rules(&self, key: &SlotKey, slot: &Slot) -> Vec<Rule> {
-        let version = self.version;
+        let version = self.version();
         let mut rule: Rule = key.fixed.iter().map(|&test| Statement::Test(version, test)).collect();
         let lookup = |set: &String| Statement::Lookup { version, key: key.key.clone(), set: set.clone() };
         let mut rules = Vec::new();
         if let Some(over) = &slot.over {
             let mut over: Rule = rule.iter().cloned().chain([lookup(&over.limits), lookup(&over.dropped)]).collect();
-            if key.deed.sample {
-                over.push(self.options.log());
+            if key.actions.sample {
+                over.push(self.log());
             }
             over.push(Statement::Verdict(Verdict::Drop));
             rules.push(over);
         }
         rule.push(if single(key) { Statement::Counter(slot.name.clone()) } else { lookup(&slot.name) });
-        rule.extend(self.deed(&key.deed));
+        rule.extend(self.actions(&key.actions));
         rules.push(rule);
         rules
     }
@@ -99,35 +102,37 @@ impl Program {
 
     /// A rule as it stands in a chain whose packets have its destination.
     fn rule_in_chain(&self, placed: &Placed) -> Vec<Rule> {
-        let counter = self.counter(placed.rule.id);
-        let deed = Deed::of(&placed.rule);
+        let counter = self.names().rule_counter(placed.rule.id);
+        let actions = RuleActions::of(&placed.rule);
         let one = |tests: Vec<Test>| {
             let tests = tests.into_iter().filter(|test| test.field() != Field::Destination);
-            let mut rule: Rule = tests.map(|test| Statement::Test(self.version, test)).collect();
+            let mut rule: Rule = tests.map(|test| Statement::Test(self.version(), test)).collect();
             rule.push(Statement::Counter(counter.clone()));
-            rule.extend(self.deed(&deed));
+            rule.extend(self.actions(&actions));
             rule
         };
         placed.rule.entries.iter().flat_map(conjunctions).map(one).collect()
     }
 
-    fn deed(&self, deed: &Deed) -> Rule {
+    fn actions(&self, actions: &RuleActions) -> Rule {
         let mut rule = Rule::new();
-        if deed.sample {
-            rule.push(self.options.log());
+        if actions.sample {
+            rule.push(self.log());
         }
-        rule.extend(deed.mark.map(|dscp| Statement::SetDscp(self.version, dscp)));
-        rule.extend(match deed.end {
-            End::Drop => Some(Statement::Verdict(Verdict::Drop)),
-            End::Accept | End::Limit { goes_on: false, .. } => Some(Statement::Verdict(Verdict::Accept)),
-            End::Continue | End::Limit { goes_on: true, .. } => None,
-            End::Police(id) => self
-                .rules
-                .get(&id)
-                .and_then(|placed| placed.police.clone())
-                .map(|chain| Statement::Verdict(Verdict::Jump(chain.into()))),
+        rule.extend(actions.mark.map(|dscp| Statement::SetDscp(self.version(), dscp)));
+        rule.extend(match actions.terminal {
+            Terminal::Drop => Some(Statement::Verdict(Verdict::Drop)),
+            Terminal::Accept | Terminal::Limit { continues: false, .. } => Some(Statement::Verdict(Verdict::Accept)),
+            Terminal::Continue | Terminal::Limit { continues: true, .. } => None,
+            Terminal::Police(id) => {
+                self.police_chain(id).map(|chain| Statement::Verdict(Verdict::Jump(chain.to_owned())))
+            }
         });
         rule
+    }
+
+    fn log(&self) -> Statement {
+        Statement::Log { group: self.options().sample_group, octets: self.options().sample_octets }
     }
 
     /// The rest of a policed rule. The chain ends in a verdict unless the search goes on.
@@ -135,27 +140,22 @@ impl Program {
         let Policing::Limit { bytes, packets } = countable(rule.effect.policing) else { return Vec::new() };
         let mut rules = Vec::new();
         if rule.effect.sample {
-            rules.push(vec![self.options.log()]);
+            rules.push(vec![self.log()]);
         }
         let limits = [(Unit::Bytes, bytes), (Unit::Packets, packets)];
         for (unit, rate) in limits {
             rules.extend(rate.map(|rate| {
                 vec![
                     Statement::Over(Limit::new(unit, rate)),
-                    Statement::Counter(self.dropped_counter(rule.id)),
+                    Statement::Counter(self.names().dropped_counter(rule.id)),
                     Statement::Verdict(Verdict::Drop),
                 ]
             }));
         }
         if !rule.effect.continues {
-            let mark = rule.effect.mark.map(|dscp| Statement::SetDscp(self.version, dscp));
+            let mark = rule.effect.mark.map(|dscp| Statement::SetDscp(self.version(), dscp));
             rules.push(mark.into_iter().chain([Statement::Verdict(Verdict::Accept)]).collect());
         }
         rules
     }
-}
-
-/// The key of a group's destinations.
-pub(super) fn destination(mask: u128) -> Vec<KeyPart> {
-    vec![KeyPart { field: Field::Destination, mask }]
 }

@@ -2,18 +2,20 @@
 
 use super::field::KeyPart;
 use super::limit::{Limit, Unit};
-use super::program::Chain;
+use super::names::Counts;
 use super::statement::Verdict;
-use flowspec::{IpVersion, RuleId};
+use super::template::GroupKey;
+use flowspec::{IpVersion, Nlri, RuleId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// What must be done to the kernel's tables. What comes and goes within one of these is not in it.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) new_chains: BTreeSet<String>,
     pub(super) new_sets: Vec<SetSpec>,
-    /// Named counters, with the rule that they count for.
-    pub(super) new_counters: BTreeMap<String, RuleId>,
+    /// Named counters, with the rule that they count for, and what of it.
+    pub(super) new_counters: BTreeMap<String, (RuleId, Counts)>,
     /// Elements by set and key.
     pub(super) add: BTreeMap<String, HashMap<Vec<u8>, Element>>,
     pub(super) delete: BTreeMap<String, Vec<(Vec<u8>, Element)>>,
@@ -23,7 +25,7 @@ pub(super) struct Changes {
     pub(super) dead_sets: BTreeSet<String>,
     pub(super) dead_counters: BTreeSet<String>,
     /// Elements and counters that go while their rule stays: what they counted must be kept.
-    pub(super) carry: Vec<(RuleId, Carry)>,
+    pub(super) transfers: Vec<(RuleId, CounterTransfer)>,
 }
 
 impl Changes {
@@ -44,9 +46,9 @@ impl Changes {
     }
 
     /// A counter that was to go simply stays.
-    pub(super) fn add_counter(&mut self, name: String, rule: RuleId) {
+    pub(super) fn add_counter(&mut self, name: String, rule: RuleId, counts: Counts) {
         if !self.dead_counters.remove(&name) {
-            self.new_counters.insert(name, rule);
+            self.new_counters.insert(name, (rule, counts));
         }
     }
 
@@ -81,9 +83,20 @@ impl Changes {
     }
 }
 
+/// Names a chain, whose rules follow from the program.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Chain {
+    Base,
+    /// What is protected of one source, or of one destination.
+    Protected(KeyPart, u128),
+    Group(GroupKey),
+    Destination(GroupKey, u128),
+    Police(Arc<Nlri>),
+}
+
 /// Where a count stands that is to be kept.
 #[derive(Clone, Debug)]
-pub(super) enum Carry {
+pub(super) enum CounterTransfer {
     Element {
         set: String,
         key: Vec<u8>,
@@ -107,7 +120,7 @@ pub(super) struct SetSpec {
     pub(super) kind: SetKind,
 }
 
-/// What the elements of a set carry.
+/// What the elements of a set hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SetKind {
     /// Nothing: the destinations of a group.

@@ -1,15 +1,15 @@
 //! What is in our tables as we left them, to tell whether somebody else has changed them.
 
-use super::batch::rule_of_comment;
 use super::changes::{Changes, Element, SetKind};
+use super::names::rule_of_comment;
 use super::nf_tables::*;
-use super::wire::Attributes;
+use crate::netlink::Attributes;
 use std::collections::{BTreeMap, HashMap};
 
 /// One of our tables as we left it: rules of each chain, elements of each set.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Inventory {
-    /// The handle of the table, and the highest in it, where the kernel told them.
+    /// The handle of the table, and the highest in it, where the kernel echoed them.
     pub(super) handles: (Option<u64>, Option<u64>),
     pub(super) chains: BTreeMap<String, ChainInventory>,
     pub(super) sets: BTreeMap<String, SetInventory>,
@@ -30,16 +30,16 @@ pub(super) struct SetInventory {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ChainInventory {
     pub(super) rules: usize,
-    /// The sum of the rules' fingerprints; each has the rule's handle in it, and so its place. `None` where it was not told.
+    /// The sum of the rules' fingerprints; each has the rule's handle in it, and so its place. `None` where it was not echoed.
     pub(super) fingerprints: Option<u64>,
 }
 
-/// What the kernel told of what it made in one of our tables.
+/// The handles of what the kernel made in one of our tables, as it echoed them.
 ///
 /// It gives numbers (handles): it counts tables, and in each table chains, sets, rules and counters together, always upwards. What has a
 /// higher one than our last is not ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct EchoedHandles {
     pub(super) table: Option<u64>,
     /// The highest in the table.
     pub(super) last: Option<u64>,
@@ -47,7 +47,7 @@ pub(super) struct Told {
     pub(super) chains: HashMap<String, ChainInventory>,
 }
 
-impl Told {
+impl EchoedHandles {
     /// Takes in a message about something that was made.
     pub(super) fn note(&mut self, kind: u8, attributes: Attributes<'_>) {
         let handle = handle(kind, attributes);
@@ -155,8 +155,8 @@ fn sum<'a>(elements: impl Iterator<Item = (&'a Vec<u8>, &'a Element)>) -> u64 {
 
 impl Inventory {
     /// Works in what a committed change did.
-    pub(super) fn apply(&mut self, changes: &Changes, rewritten: Vec<(String, usize)>, told: &Told) {
-        self.handles = (told.table.or(self.handles.0), told.last.or(self.handles.1));
+    pub(super) fn apply(&mut self, changes: &Changes, rewritten: Vec<(String, usize)>, echoed: &EchoedHandles) {
+        self.handles = (echoed.table.or(self.handles.0), echoed.last.or(self.handles.1));
         self.counters = (self.counters + changes.new_counters.len()).saturating_sub(changes.dead_counters.len());
         for set in &changes.new_sets {
             let counts = set.kind == SetKind::Counted;
@@ -165,8 +165,8 @@ impl Inventory {
         let empty = ChainInventory { rules: 0, fingerprints: Some(0) };
         self.chains.extend(changes.new_chains.iter().map(|name| (name.clone(), empty)));
         self.chains.extend(rewritten.into_iter().map(|(name, rules)| {
-            let told = told.chains.get(&name).copied().unwrap_or(empty);
-            let fingerprints = told.fingerprints.filter(|_| told.rules == rules);
+            let echoed = echoed.chains.get(&name).copied().unwrap_or(empty);
+            let fingerprints = echoed.fingerprints.filter(|_| echoed.rules == rules);
             (name, ChainInventory { rules, fingerprints })
         }));
         for (set, gone) in &changes.delete {

@@ -13,105 +13,44 @@
 //!
 //! # Actions
 //! - Discard, accept, rate in bytes and packets (`limit.rs`), mark, sample (to [`Options::sample_group`] of the packet log).
-//! - Continue: a rule with the T bit acts at once and the search goes on. What is discarded or over a limit is dropped at once, so later rules
+//! - Continue: a rule with the T bit acts at once, and evaluation continues with the next rule. What is discarded or over a limit is dropped at once, so later rules
 //!   neither count nor sample it. A mark together with continue is refused, since the rules that follow would see the new DSCP.
-//! - Accept ends our search and no more: other tables still filter.
+//! - Accept ends the evaluation in our tables only: other tables still filter.
 //! - Redirects are refused: before the routing decision the kernel can send a packet elsewhere only by overwriting marks that others use.
 //!
 //! # How it changes
 //! A change is one transaction over netlink: packets see all of it or nothing, and the kernel refuses it when someone else changed
-//! nf_tables since we last looked; then we look whether our tables are still as we left them. A full load makes a new generation of
+//! nf_tables since we last looked; then we check whether our tables are still as we left them. A full load makes a new generation of
 //! chains and sets beside the old one and swaps them in the same transaction, whatever an earlier run left. The program may end; the
 //! tables stay.
 
-use crate::RuleFailure;
-use engine::capability::{Ability, ActionAbility, Capabilities};
-
-use flowspec::ComponentType;
-
-use statement::Statement;
-
+mod backend;
 mod batch;
+mod capabilities;
 mod capacity;
 mod chains;
 mod changes;
 mod conjunction;
-mod families;
+mod counts;
+mod dump;
 mod field;
+mod groups;
 mod inventory;
-mod kernel;
 mod limit;
-mod look;
+mod names;
 mod nf_tables;
+mod options;
 mod program;
+mod prologue;
 mod removal;
 mod render;
-mod shield;
 mod socket;
 mod statement;
+mod table;
 mod template;
 mod wire;
 
-pub use kernel::Nftables;
+pub use backend::Nftables;
+pub use capabilities::capabilities;
+pub use options::{MAX_CHAIN_RULES, NO_INTERFACE, Options};
 pub use render::render;
-
-/// In the place of an interface's name: none at all is filtered, where an empty list would mean all. It is a name that nobody gives.
-pub const NO_INTERFACE: &str = "floodgate-none";
-
-/// Settings of this back end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Names of the interfaces whose incoming packets are filtered; empty for all but loopback and VRF devices, whose packets were filtered
-    /// where they came in.
-    pub interfaces: Vec<String>,
-    /// Patterns of the configuration that mean no interface now, to be shown.
-    pub unmatched: Vec<String>,
-    /// The group of the kernel's packet log (nflog) that sampled packets go to.
-    pub sample_group: u16,
-    /// Octets of a sampled packet that are logged, from the IP header on.
-    pub sample_octets: u32,
-    /// Most rules that a packet is compared with one after the other, in one chain.
-    pub max_chain_rules: usize,
-}
-
-/// The default of [`Options::max_chain_rules`].
-pub const MAX_CHAIN_RULES: usize = 500;
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            interfaces: Vec::new(),
-            unmatched: Vec::new(),
-            sample_group: 3970,
-            sample_octets: 128,
-            max_chain_rules: MAX_CHAIN_RULES,
-        }
-    }
-}
-
-impl Options {
-    fn log(&self) -> Statement {
-        Statement::Log { group: self.sample_group, octets: self.sample_octets }
-    }
-}
-
-/// What nftables can match and do.
-pub fn capabilities() -> Capabilities {
-    let mut capabilities = Capabilities::everything("nftables");
-    capabilities.fields = [Ability::Range; 13];
-    capabilities.max_entries_per_rule = program::MAX_MEMBERS as u64;
-    capabilities.limitations.highest_rates = Some((limit::MAX_BYTES, limit::MAX_PACKETS));
-    capabilities.actions = ActionAbility {
-        redirect_address: false,
-        copy_address: false,
-        redirect_vrf: false,
-        // The rules that follow would see the new DSCP.
-        mark_continues: false,
-        ..capabilities.actions
-    };
-    capabilities
-        .with_field(ComponentType::Destination, Ability::Masked)
-        .with_field(ComponentType::Source, Ability::Masked)
-        .with_field(ComponentType::TcpFlags, Ability::Masked)
-        .with_field(ComponentType::Fragment, Ability::Set)
-}

@@ -1,7 +1,7 @@
 //! The rules of one IP version as chains and sets of our table, kept so that a change of a few rules is a change of a few elements. Pure.
 //!
 //! ```text
-//! prerouting: other interfaces, IPv6 neighbour discovery, and protected packets, are accepted (`shield.rs`); then for each mask of destinations, the longest first:
+//! prerouting: other interfaces, IPv6 neighbour discovery, and protected packets, are accepted (`prologue.rs`); then for each mask of destinations, the longest first:
 //!               destination in the group's set of destinations -> the group's chain
 //!             where every destination matches, what would be in the group's chain
 //! group:      destination in the group's map -> that destination's own chain, and no further here
@@ -15,14 +15,16 @@
 //!
 //! There is one program for each IP version, with a table of its own.
 
-use super::chains::destination;
-use super::changes::{Carry, Changes, Counted, Element, SetKind, SetSpec};
-use super::field::KeyPart;
+use super::capabilities::MAX_MEMBERS;
+use super::changes::{Chain, Changes, Counted, CounterTransfer, Element, SetKind, SetSpec};
+use super::groups::{Group, OverLimitSets, Placed, Slot, Slots, chain_of, delete_sets, single};
 use super::limit::countable;
-use super::shield::Shield;
+use super::names::{Counts, Names, Role};
+use super::options::Options;
+use super::prologue::ProtectedPrologue;
 use super::statement::Verdict;
-use super::template::{End, GroupKey, Member, SlotKey, destination_key, members, only_limit};
-use super::{Options, RuleFailure};
+use super::template::{GroupKey, Member, SlotKey, Terminal, destination_key, destination_part, members, only_limit};
+use crate::RuleFailure;
 use crate::kernel::Unenforced;
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::space::Space;
@@ -34,85 +36,17 @@ use std::sync::Arc;
 /// Most slots of a group of destinations: what a packet to a destination with rules may have to be looked up in. Rules of further
 /// templates go to chains of their destination.
 const MAX_SLOTS: usize = 16;
-/// Most rules of nf_tables, or elements, that one rule may become.
-pub(super) const MAX_MEMBERS: usize = 4096;
-/// The chain that the kernel calls.
-pub(super) const BASE: &str = "prerouting";
-
-/// Names a chain, whose rules follow from the program.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Chain {
-    Base,
-    /// What is protected of one source, or of one destination.
-    Protected(KeyPart, u128),
-    Group(GroupKey),
-    Destination(GroupKey, u128),
-    Police(Arc<Nlri>),
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Slots(pub(super) BTreeMap<Arc<SlotKey>, Slot>);
-
-#[derive(Debug)]
-pub(super) struct Slot {
-    /// The set's name; for a slot without key, the name of its rule's counter.
-    pub(super) name: String,
-    /// Where the slot's rules limit: the sets of the limits, and of the counters of what is over them.
-    pub(super) over: Option<Over>,
-    pub(super) members: usize,
-}
-
-/// Sets beside that of a slot, with the same keys.
-#[derive(Clone, Debug)]
-pub(super) struct Over {
-    pub(super) limits: String,
-    pub(super) dropped: String,
-}
-
-#[derive(Debug)]
-pub(super) struct Group {
-    /// Empty where every destination matches: its rules are in the base chain.
-    pub(super) chain: String,
-    pub(super) destinations: String,
-    pub(super) map: String,
-    pub(super) slots: Slots,
-    pub(super) buckets: HashMap<u128, Bucket>,
-    /// How many buckets have a chain of their own.
-    pub(super) own: usize,
-}
-
-/// The rules of one destination.
-#[derive(Debug, Default)]
-pub(super) struct Bucket {
-    pub(super) count: usize,
-    /// The rules of nf_tables that they are where they have a chain of their own.
-    pub(super) weight: usize,
-    /// In their order; not kept for rules without destination, which are never moved.
-    pub(super) rules: Vec<Arc<Nlri>>,
-    pub(super) own: Option<String>,
-}
-
-#[derive(Debug)]
-pub(super) struct Placed {
-    pub(super) rule: Arc<CompiledRule>,
-    /// The chain that polices.
-    pub(super) police: Option<Box<str>>,
-    /// Rules of nf_tables, or elements, that it is.
-    pub(super) members: u16,
-}
-
 /// The program of one generation for one IP version.
 #[derive(Debug)]
 pub(super) struct Program {
-    pub(super) version: IpVersion,
-    pub(super) options: Options,
-    pub(super) generation: u32,
-    pub(super) serial: u64,
-    pub(super) protected: Arc<Vec<Space>>,
-    pub(super) shield: Shield,
-    pub(super) groups: BTreeMap<GroupKey, Group>,
+    version: IpVersion,
+    options: Options,
+    names: Names,
+    protected: Arc<Vec<Space>>,
+    prologue: ProtectedPrologue,
+    groups: BTreeMap<GroupKey, Group>,
     /// Two rules with one id cannot both be in force: their counters would be mixed up.
-    pub(super) rules: HashMap<RuleId, Placed>,
+    rules: HashMap<RuleId, Placed>,
 }
 
 impl Program {
@@ -121,15 +55,14 @@ impl Program {
         let program = Program {
             version,
             options,
-            generation,
-            serial: 0,
+            names: Names::new(generation),
             protected: Arc::default(),
-            shield: Shield::default(),
+            prologue: ProtectedPrologue::default(),
             groups: BTreeMap::new(),
             rules: HashMap::new(),
         };
         if !program.options.interfaces.is_empty() {
-            let name = program.interfaces_set();
+            let name = program.names.interfaces();
             changes.new_sets.push(SetSpec { name: name.clone(), version, key: Vec::new(), kind: SetKind::Interfaces });
             for interface in &program.options.interfaces {
                 let mut key = interface.clone().into_bytes();
@@ -181,7 +114,7 @@ impl Program {
             }
         }
         program.drop_empty_slots(&mut changes);
-        changes.carry.clear();
+        changes.transfers.clear();
         (program, changes)
     }
 
@@ -235,6 +168,36 @@ impl Program {
         self.placed(nlri).map(|placed| &placed.rule)
     }
 
+    pub(super) const fn version(&self) -> IpVersion {
+        self.version
+    }
+
+    pub(super) const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(super) const fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(super) const fn prologue(&self) -> &ProtectedPrologue {
+        &self.prologue
+    }
+
+    pub(super) const fn groups(&self) -> &BTreeMap<GroupKey, Group> {
+        &self.groups
+    }
+
+    /// The groups, to be changed, and new names for what is made for them.
+    pub(super) const fn groups_and_names(&mut self) -> (&mut BTreeMap<GroupKey, Group>, &mut Names) {
+        (&mut self.groups, &mut self.names)
+    }
+
+    /// The chain that polices the rule of this id.
+    pub(super) fn police_chain(&self, id: RuleId) -> Option<&str> {
+        self.rules.get(&id)?.police.as_deref()
+    }
+
     /// What is accepted ahead of every rule.
     pub(super) fn protected(&self) -> &Arc<Vec<Space>> {
         &self.protected
@@ -246,9 +209,9 @@ impl Program {
 
     /// Accepts these packets ahead of every rule.
     pub(super) fn protect(&mut self, protected: Arc<Vec<Space>>, changes: &mut Changes) {
-        std::mem::take(&mut self.shield).remove(changes);
-        let name = |what: &str| name(self.generation, &mut self.serial, what);
-        self.shield = Shield::new(self.version, &protected, name, changes);
+        std::mem::take(&mut self.prologue).remove(changes);
+        let name = |role: Role| self.names.next(role);
+        self.prologue = ProtectedPrologue::new(self.version, &protected, name, changes);
         self.protected = protected;
         changes.rewrite.insert(Chain::Base);
     }
@@ -312,7 +275,7 @@ impl Program {
             return Ok(());
         }
         let (key, bits) = GroupKey::of(&rule.nlri);
-        let in_chain = members.iter().any(|member| matches!(member.slot.deed.end, End::Police(_)));
+        let in_chain = members.iter().any(|member| matches!(member.slot.actions.terminal, Terminal::Police(_)));
         if let Some(full) = self.full_chain(key, bits, &members, in_chain) {
             return Err(full);
         }
@@ -338,13 +301,13 @@ impl Program {
         match (&bucket.own, needs_own, key.mask) {
             (Some(_), ..) => {
                 self.give_police(rule, changes);
-                changes.add_counter(self.counter(rule.id), rule.id);
+                changes.add_counter(self.names.rule_counter(rule.id), rule.id, Counts::Matched);
                 changes.rewrite.insert(Chain::Destination(key, bits));
             }
             (None, true, Some(mask)) => self.give_own_chain(key, mask, bits, &rule.nlri, changes),
             (None, ..) => {
                 if members.iter().any(|member| single(&member.slot)) {
-                    changes.add_counter(self.counter(rule.id), rule.id);
+                    changes.add_counter(self.names.rule_counter(rule.id), rule.id, Counts::Matched);
                 }
                 for member in members {
                     self.add_member(key, member, rule, changes);
@@ -356,10 +319,10 @@ impl Program {
 
     /// The chain that polices a rule.
     fn add_police(&mut self, rule: &CompiledRule, changes: &mut Changes) -> String {
-        let name = self.name("police");
+        let name = self.names.next(Role::Police);
         changes.add_chain(name.clone());
         changes.rewrite.insert(Chain::Police(rule.nlri.clone()));
-        changes.add_counter(self.dropped_counter(rule.id), rule.id);
+        changes.add_counter(self.names.dropped_counter(rule.id), rule.id, Counts::Dropped);
         name
     }
 
@@ -393,9 +356,9 @@ impl Program {
         let members = members(&placed.rule);
         if let Some(police) = &placed.police {
             changes.rewrite.remove(&Chain::Police(nlri.clone()));
-            let dropped = self.dropped_counter(id);
+            let dropped = self.names.dropped_counter(id);
             if keep_count {
-                changes.carry.push((id, Carry::DroppedCounter(dropped.clone())));
+                changes.transfers.push((id, CounterTransfer::DroppedCounter(dropped.clone())));
             }
             changes.delete_counter(dropped);
             changes.delete_chain(police.to_string());
@@ -403,7 +366,7 @@ impl Program {
         if members.is_empty() {
             return;
         }
-        let own_counter = self.counter(id);
+        let own_counter = self.names.rule_counter(id);
         let Some(group) = self.groups.get_mut(&key) else { return };
         let Some(bucket) = group.buckets.get_mut(&bits) else { return };
         bucket.count -= 1;
@@ -419,7 +382,7 @@ impl Program {
         }
         if let Some(chain) = own {
             if keep_count {
-                changes.carry.push((id, Carry::Counter(own_counter.clone())));
+                changes.transfers.push((id, CounterTransfer::Counter(own_counter.clone())));
             }
             changes.delete_counter(own_counter);
             if is_last {
@@ -438,7 +401,7 @@ impl Program {
         } else {
             if members.iter().any(|member| single(&member.slot)) {
                 if keep_count {
-                    changes.carry.push((id, Carry::Counter(own_counter.clone())));
+                    changes.transfers.push((id, CounterTransfer::Counter(own_counter.clone())));
                 }
                 changes.delete_counter(own_counter);
             }
@@ -473,16 +436,16 @@ impl Program {
         }
         let mut group = Group {
             chain: String::new(),
-            destinations: self.name("destinations"),
-            map: self.name("chains"),
+            destinations: self.names.next(Role::Destinations),
+            map: self.names.next(Role::Chains),
             slots: Slots::default(),
             buckets: HashMap::new(),
             own: 0,
         };
         if let Some(mask) = key.mask {
-            group.chain = self.name("rules");
+            group.chain = self.names.next(Role::Rules);
             changes.add_chain(group.chain.clone());
-            let part = destination(mask);
+            let part = destination_part(mask);
             for (name, kind) in [(&group.destinations, SetKind::Plain), (&group.map, SetKind::Verdicts)] {
                 changes.new_sets.push(SetSpec { name: name.clone(), version: self.version, key: part.clone(), kind });
             }
@@ -511,19 +474,19 @@ impl Program {
         if self.groups.get(&key).is_none_or(|group| group.slots.0.contains_key(slot)) {
             return;
         }
-        let mut new_set = |what: &str, kind: SetKind| {
-            let name = name(self.generation, &mut self.serial, what);
+        let mut new_set = |role: Role, kind: SetKind| {
+            let name = self.names.next(role);
             let spec = SetSpec { name: name.clone(), version: self.version, key: slot.key.clone(), kind };
             changes.new_sets.push(spec);
             name
         };
-        let name = new_set("match", SetKind::Counted);
-        let over = match slot.deed.end {
-            End::Limit { unit, .. } => Some(Over {
-                limits: new_set("over", SetKind::Limits(unit)),
-                dropped: new_set("dropped", SetKind::Counted),
+        let name = new_set(Role::Match, SetKind::Counted);
+        let over = match slot.actions.terminal {
+            Terminal::Limit { unit, .. } => Some(OverLimitSets {
+                limits: new_set(Role::Over, SetKind::Limits(unit)),
+                dropped: new_set(Role::Dropped, SetKind::Counted),
             }),
-            End::Drop | End::Accept | End::Continue | End::Police(_) => None,
+            Terminal::Drop | Terminal::Accept | Terminal::Continue | Terminal::Police(_) => None,
         };
         if let Some(group) = self.groups.get_mut(&key) {
             group.slots.0.insert(slot.clone(), Slot { name, over, members: 0 });
@@ -533,7 +496,7 @@ impl Program {
 
     fn add_member(&mut self, key: GroupKey, member: Member, rule: &CompiledRule, changes: &mut Changes) {
         if single(&member.slot) {
-            let counter = self.counter(rule.id);
+            let counter = self.names.rule_counter(rule.id);
             let Some(group) = self.groups.get_mut(&key) else { return };
             let empty = || Slot { name: counter, over: None, members: 0 };
             group.slots.0.entry(member.slot).or_insert_with(empty).members += 1;
@@ -575,12 +538,16 @@ impl Program {
             let Slot { name, over, .. } = &*slot;
             let counted = |counted| Element::Counted(rule.id, counted);
             if changes.delete_element(name, member.key.clone(), counted(Counted::Matched)) && keep_count {
-                changes.carry.push((rule.id, Carry::Element { set: name.clone(), key: member.key.clone() }));
+                changes
+                    .transfers
+                    .push((rule.id, CounterTransfer::Element { set: name.clone(), key: member.key.clone() }));
             }
-            if let (Some(Over { limits, dropped }), Some((_, limit))) = (over, only_limit(rule)) {
+            if let (Some(OverLimitSets { limits, dropped }), Some((_, limit))) = (over, only_limit(rule)) {
                 changes.delete_element(limits, member.key.clone(), Element::Over(limit));
                 if changes.delete_element(dropped, member.key.clone(), counted(Counted::Dropped)) && keep_count {
-                    changes.carry.push((rule.id, Carry::Dropped { set: dropped.clone(), key: member.key }));
+                    changes
+                        .transfers
+                        .push((rule.id, CounterTransfer::Dropped { set: dropped.clone(), key: member.key }));
                 }
             }
         }
@@ -594,7 +561,7 @@ impl Program {
 
     /// Moves all rules of a destination out of the slots into a chain of its own.
     fn give_own_chain(&mut self, key: GroupKey, mask: u128, bits: u128, newcomer: &Arc<Nlri>, changes: &mut Changes) {
-        let chain = self.name("destination");
+        let chain = self.names.next(Role::Destination);
         let element = destination_key(self.version, mask, bits);
         changes.add_chain(chain.clone());
         changes.rewrite.insert(Chain::Destination(key, bits));
@@ -611,7 +578,7 @@ impl Program {
             let Some(placed) = self.placed(&nlri) else { continue };
             let rule = placed.rule.clone();
             self.give_police(&rule, changes);
-            changes.add_counter(self.counter(rule.id), rule.id);
+            changes.add_counter(self.names.rule_counter(rule.id), rule.id, Counts::Matched);
             if nlri != *newcomer {
                 for member in members(&rule) {
                     self.remove_member(key, member, &rule, true, changes);
@@ -619,51 +586,6 @@ impl Program {
             }
         }
     }
-
-    fn name(&mut self, what: &str) -> String {
-        name(self.generation, &mut self.serial, what)
-    }
-
-    /// The name of a rule's counter, where it is not in an element.
-    pub(super) fn counter(&self, id: RuleId) -> String {
-        format!("g{}_rule_{id}", self.generation)
-    }
-
-    /// The name of the counter of what a rule's policer dropped.
-    pub(super) fn dropped_counter(&self, id: RuleId) -> String {
-        format!("g{}_dropped_{id}", self.generation)
-    }
-
-    pub(super) fn interfaces_set(&self) -> String {
-        format!("g{}_interfaces", self.generation)
-    }
-}
-
-/// A name that no other thing in the table has.
-pub(super) fn name(generation: u32, serial: &mut u64, what: &str) -> String {
-    *serial += 1;
-    format!("g{generation}_{what}_{serial}")
-}
-
-fn delete_sets(slot: Slot, changes: &mut Changes) {
-    changes.delete_set(slot.name);
-    if let Some(Over { limits, dropped }) = slot.over {
-        changes.delete_set(limits);
-        changes.delete_set(dropped);
-    }
-}
-
-/// The chain with the rules of a group.
-const fn chain_of(key: GroupKey) -> Chain {
-    match key.mask {
-        Some(_) => Chain::Group(key),
-        None => Chain::Base,
-    }
-}
-
-/// A slot that is a single rule's: nothing is looked up.
-pub(super) fn single(slot: &SlotKey) -> bool {
-    slot.key.is_empty()
 }
 
 /// What cannot be done exactly.

@@ -1,9 +1,10 @@
 //! Taking rules out, many at once: a lost session takes hundreds of thousands.
 
-use super::chains::destination;
-use super::changes::{Changes, Element, SetKind, SetSpec};
-use super::program::{Chain, Group, Placed, Program, name, single};
-use super::template::{GroupKey, destination_key};
+use super::changes::{Chain, Changes, Element, SetKind, SetSpec};
+use super::groups::{Group, Placed, single};
+use super::names::Role;
+use super::program::Program;
+use super::template::{GroupKey, destination_key, destination_part};
 use engine::plan::CompiledRule;
 use flowspec::Nlri;
 use std::collections::{BTreeMap, HashMap};
@@ -42,15 +43,17 @@ impl Program {
     /// Writes a set of destinations anew where most of its elements go. Sets whose elements count are never replaced: what is counted between
     /// the reading of a counter and its end would be lost.
     fn renew_destinations(&mut self, changes: &mut Changes) {
-        for (key, group) in &mut self.groups {
+        let version = self.version();
+        let (groups, names) = self.groups_and_names();
+        for (key, group) in groups {
             let gone = changes.delete.get(&group.destinations).map_or(0, Vec::len);
             let Some(mask) = key.mask.filter(|_| gone >= MANY && gone > 2 * group.buckets.len()) else { continue };
-            let name = name(self.generation, &mut self.serial, "destinations");
+            let name = names.next(Role::Destinations);
             changes.delete_set(std::mem::replace(&mut group.destinations, name.clone()));
-            let spec = SetSpec { name, version: self.version, key: destination(mask), kind: SetKind::Plain };
+            let spec = SetSpec { name, version, key: destination_part(mask), kind: SetKind::Plain };
             changes.new_sets.push(spec);
             for bits in group.buckets.keys() {
-                changes.add_element(&group.destinations, destination_key(self.version, mask, *bits), Element::Plain);
+                changes.add_element(&group.destinations, destination_key(version, mask, *bits), Element::Plain);
             }
             changes.rewrite.insert(Chain::Base);
         }
@@ -66,7 +69,7 @@ impl Program {
         }
         let mut closed = BTreeMap::new();
         for (key, lost) in losses {
-            if self.groups.get(&key).is_some_and(|group| key.mask.is_some() && loses_all(group, lost)) {
+            if self.groups().get(&key).is_some_and(|group| key.mask.is_some() && loses_all(group, lost)) {
                 closed.extend(self.close_group(key, changes).map(|group| (key, group)));
             }
         }

@@ -1,13 +1,12 @@
 //! The program as nft's language: for people, and for `nft -f`. Pure.
 
-use super::Options;
-use super::batch::{PRIORITY, TABLE};
 use super::changes::{Changes, Element, SetKind, SetSpec};
-use super::families::family_name;
 use super::field::{KeyPart, Value, unshifted};
 use super::limit::{Limit, countable};
-use super::program::{BASE, Program};
+use super::options::Options;
+use super::program::Program;
 use super::statement::Rule;
+use super::table::{BASE, PRIORITY, TABLE, family_name};
 use crate::kernel::{Unenforced, VERSIONS};
 use engine::plan::Ruleset;
 use flowspec::{Exemption, IpVersion, Policing};
@@ -33,7 +32,7 @@ pub fn render(rules: &Ruleset) -> String {
 }
 
 fn table(out: &mut String, program: &Program, changes: &Changes) -> Result {
-    writeln!(out, "table {} {TABLE} {{", family_name(program.version))?;
+    writeln!(out, "table {} {TABLE} {{", family_name(program.version()))?;
     for name in changes.new_counters.keys() {
         writeln!(out, "\tcounter {name} {{\n\t}}\n")?;
     }
@@ -49,7 +48,7 @@ fn table(out: &mut String, program: &Program, changes: &Changes) -> Result {
             "\t# a limit in bytes lets one unit of time of its rate and the burst through at once, one in packets the burst"
         )?;
     }
-    if program.version == IpVersion::V6 {
+    if program.version() == IpVersion::V6 {
         writeln!(out, "\t# accepted before any rule: {}", Exemption::NeighborDiscovery)?;
     }
     for (name, rules) in changes.rewrite.iter().filter_map(|name| program.chain(name)) {

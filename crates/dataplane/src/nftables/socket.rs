@@ -1,10 +1,11 @@
 //! The netlink socket to nf_tables: transactions, single questions and dumps.
 
-use super::inventory::Told;
+use super::inventory::EchoedHandles;
 use super::nf_tables::{NFTA_GEN_ID, msg};
-use super::wire::{Answer, Answers, Attributes, NLM_F_DUMP, Writer, family};
+use super::wire::{Answer, Answers, Writer, family};
 use crate::DataplaneError;
 use crate::kernel::{PerVersion, VERSIONS};
+use crate::netlink::{Attributes, NLM_F_DUMP};
 use flowspec::IpVersion;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
@@ -65,11 +66,15 @@ impl Socket {
         generation.ok_or_else(|| DataplaneError::Refused("nf_tables did not tell its generation".to_owned()))
     }
 
-    /// Sends a whole transaction and waits for its verdict. `acknowledged` is the message that asked for an acknowledgement. Gives
-    /// back what the kernel was asked to tell.
-    pub(super) fn commit(&mut self, batch: &Writer, acknowledged: u32) -> Result<PerVersion<Told>, CommitError> {
+    /// Sends a whole transaction and waits for its verdict. `acknowledged` is the message that asked for an acknowledgement. Returns
+    /// what the kernel was asked to echo.
+    pub(super) fn commit(
+        &mut self,
+        batch: &Writer,
+        acknowledged: u32,
+    ) -> Result<PerVersion<EchoedHandles>, CommitError> {
         self.drain();
-        // What it tells of new rules is about as long as what it was told.
+        // The echo of a rule is about as long as the message that asked for the rule.
         let _ = sockopt::set_socket_recv_buffer_size_force(&self.fd, RECEIVE_BUFFER + 2 * batch.echoed());
         let size = batch.len() + (batch.len() / 4).max(1 << 16);
         // The whole transaction is one datagram. Root may go beyond net.core.wmem_max; who may not hears it from send().
@@ -80,7 +85,7 @@ impl Socket {
             .map_err(CommitError::Io)?;
         // The kernel works in send(), so every answer is queued by now.
         let (mut committed, mut first_error) = (false, None);
-        let mut told = PerVersion::<Told>::default();
+        let mut echoed = PerVersion::<EchoedHandles>::default();
         loop {
             let length = match rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
                 Ok((_, length)) => length,
@@ -98,7 +103,7 @@ impl Socket {
                     }
                     Answer::Message { kind, family: of, attributes } => {
                         if let Some(&version) = VERSIONS.iter().find(|version| family(**version) == of) {
-                            told.of_mut(version).note(kind, attributes);
+                            echoed.of_mut(version).note(kind, attributes);
                         }
                     }
                     Answer::Done => {}
@@ -108,7 +113,7 @@ impl Socket {
         match first_error {
             Some((Errno::RESTART, _)) => Err(CommitError::Stale),
             Some((errno, words)) => Err(CommitError::Kernel { errno, words }),
-            None if committed => Ok(told),
+            None if committed => Ok(echoed),
             None => Err(CommitError::Io(Errno::NOBUFS)),
         }
     }
@@ -138,7 +143,7 @@ impl Socket {
         let mut request = Writer::new();
         request.table_of(version);
         // The acknowledgement ends the answer to a question about one thing, DONE ends a dump.
-        let flags = if flags & NLM_F_DUMP == NLM_F_DUMP { flags } else { flags | super::wire::NLM_F_ACK };
+        let flags = if flags & NLM_F_DUMP == NLM_F_DUMP { flags } else { flags | crate::netlink::NLM_F_ACK };
         request.message(kind, flags, body);
         rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, request.as_bytes(), SendFlags::empty()))
             .map_err(|e| io("asking nf_tables", e))?;

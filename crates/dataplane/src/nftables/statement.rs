@@ -77,7 +77,7 @@ pub(super) fn expression(w: &mut Writer, item: u16, name: &str, body: impl FnOnc
 }
 
 impl Statement {
-    /// Writes the expressions that carry it out.
+    /// Writes its expressions.
     fn encode(&self, w: &mut Writer) {
         match self {
             Statement::FromLoopback => {

@@ -45,38 +45,38 @@ impl GroupKey {
     }
 }
 
-/// What a set's rules do with a packet.
+/// The actions of a set's rules.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Deed {
-    pub(super) end: End,
+pub(super) struct RuleActions {
+    pub(super) terminal: Terminal,
     pub(super) mark: Option<u8>,
     pub(super) sample: bool,
 }
 
-/// Where the search goes on.
+/// How the evaluation of a packet ends, or where it continues.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum End {
+pub(super) enum Terminal {
     Drop,
     Accept,
     Continue,
-    /// What is over the limit of its element is dropped, the rest is accepted or goes on.
+    /// What is over the limit of its element is dropped; the rest is accepted, or evaluation continues.
     Limit {
         unit: Unit,
-        goes_on: bool,
+        continues: bool,
     },
     /// In the chain of this rule, which polices; it does the rest, too.
     Police(RuleId),
 }
 
-impl Deed {
+impl RuleActions {
     pub(super) fn of(rule: &CompiledRule) -> Self {
         let effect = rule.effect;
         match countable(effect.policing) {
             // A packet that is dropped is dropped: whatever a later rule would do, discard goes before it (RFC 8955 §7.7).
-            Policing::Discard => Deed { end: End::Drop, mark: None, sample: effect.sample },
-            Policing::Limit { .. } => Deed { end: End::Police(rule.id), mark: None, sample: false },
-            Policing::None => Deed {
-                end: if effect.continues { End::Continue } else { End::Accept },
+            Policing::Discard => RuleActions { terminal: Terminal::Drop, mark: None, sample: effect.sample },
+            Policing::Limit { .. } => RuleActions { terminal: Terminal::Police(rule.id), mark: None, sample: false },
+            Policing::None => RuleActions {
+                terminal: if effect.continues { Terminal::Continue } else { Terminal::Accept },
                 mark: effect.mark,
                 sample: effect.sample,
             },
@@ -92,7 +92,7 @@ pub(super) struct SlotKey {
     pub(super) fixed: Conjunction,
     /// What the key is made of, the destination first. Empty where nothing is left to look up: the slot is then one rule's.
     pub(super) key: Vec<KeyPart>,
-    pub(super) deed: Deed,
+    pub(super) actions: RuleActions,
 }
 
 /// A rule's place in a set.
@@ -108,19 +108,20 @@ pub(super) fn members(rule: &CompiledRule) -> Vec<Member> {
     let version = rule.nlri.family().version();
     let (template, mut holes) = template(&rule.nlri);
     let conjunctions: Vec<Conjunction> = rule.entries.iter().flat_map(conjunctions).collect();
-    let mut deed = Deed::of(rule);
-    if let End::Police(_) = deed.end {
+    let mut actions = RuleActions::of(rule);
+    if let Terminal::Police(_) = actions.terminal {
         match (only_limit(rule), &conjunctions[..]) {
             (Some((unit, _)), [only]) if only.iter().any(|test| fills_hole(test, &holes)) => {
                 let Effect { mark, sample, continues, .. } = rule.effect;
-                deed = Deed { end: End::Limit { unit, goes_on: continues }, mark, sample };
+                actions = RuleActions { terminal: Terminal::Limit { unit, continues }, mark, sample };
             }
             // Elements cannot share a policer, but the rule must have one.
             _ => holes.clear(),
         }
     }
     let member = |conjunction: Conjunction| {
-        let mut slot = SlotKey { template: template.clone(), fixed: Vec::new(), key: Vec::new(), deed: deed.clone() };
+        let mut slot =
+            SlotKey { template: template.clone(), fixed: Vec::new(), key: Vec::new(), actions: actions.clone() };
         let mut values = Vec::with_capacity(MAX_KEY_PARTS);
         for test in conjunction {
             match test {
@@ -234,4 +235,9 @@ const fn hole(kind: ComponentType) -> Option<Field> {
 /// The key by which a group's destinations are told apart.
 pub(super) fn destination_key(version: IpVersion, mask: u128, bits: u128) -> Vec<u8> {
     encode_key(version, &[(KeyPart { field: Field::Destination, mask }, bits)])
+}
+
+/// The part of a set's key that a group's destinations are.
+pub(super) fn destination_part(mask: u128) -> Vec<KeyPart> {
+    vec![KeyPart { field: Field::Destination, mask }]
 }

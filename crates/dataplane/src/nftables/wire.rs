@@ -3,20 +3,11 @@
 //! Numbers in attributes are in network order, headers in host order.
 
 use super::nf_tables::*;
+use crate::netlink::{
+    Attributes, NLA_F_NESTED, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSGHDR,
+};
 use flowspec::IpVersion;
 
-pub(super) const NLM_F_REQUEST: u16 = 0x1;
-pub(super) const NLM_F_ACK: u16 = 0x4;
-pub(super) const NLM_F_ECHO: u16 = 0x8;
-pub(super) const NLM_F_DUMP: u16 = 0x300;
-pub(super) const NLM_F_CREATE: u16 = 0x400;
-pub(super) const NLM_F_EXCL: u16 = 0x200;
-pub(super) const NLM_F_APPEND: u16 = 0x800;
-
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NESTED: u16 = 0x8000;
-const HEADER: usize = 16;
 /// Most octets in one attribute: its length field has 16 bits, and what is in it is aligned to 4.
 pub(super) const MAX_ATTRIBUTE: usize = 0xfff8;
 
@@ -122,7 +113,7 @@ impl Writer {
     pub(super) fn nest(&mut self, kind: u16, body: impl FnOnce(&mut Self)) {
         let start = self.octets.len();
         self.octets.extend([0; 2]);
-        self.octets.extend((kind | NESTED).to_ne_bytes());
+        self.octets.extend((kind | NLA_F_NESTED).to_ne_bytes());
         body(self);
         let length = (self.octets.len() - start) as u16; // callers keep it below MAX_ATTRIBUTE
         self.octets[start..start + 2].copy_from_slice(&length.to_ne_bytes());
@@ -136,7 +127,7 @@ impl Writer {
             let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
             let Some((message, behind)) = rest.split_at_checked(length) else { break };
             if u32::from_ne_bytes([s0, s1, s2, s3]) == sequence {
-                let attributes = Attributes(message.get(HEADER + NFGENMSG..).unwrap_or_default());
+                let attributes = Attributes(message.get(NLMSGHDR + NFGENMSG..).unwrap_or_default());
                 // In messages about rules and elements it is the second attribute, in those about chains the third.
                 let names = [NFTA_RULE_CHAIN, NFTA_CHAIN_NAME]
                     .map(|kind| attributes.str(kind).filter(|name| name.starts_with('g')));
@@ -229,7 +220,7 @@ impl<'a> Iterator for Answers<'a> {
         let kind = u16::from_ne_bytes(message.get(4..6)?.try_into().ok()?);
         let flags = u16::from_ne_bytes(message.get(6..8)?.try_into().ok()?);
         let sequence = u32::from_ne_bytes(message.get(8..12)?.try_into().ok()?);
-        let body = message.get(HEADER..)?;
+        let body = message.get(NLMSGHDR..)?;
         match kind {
             NLMSG_DONE => Some(Answer::Done),
             NLMSG_ERROR => {
@@ -251,38 +242,13 @@ fn extended_words(flags: u16, body: &[u8]) -> Option<String> {
     const TLVS: u16 = 0x200;
     const MESSAGE: u16 = 1;
     let echoed = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?) as usize;
-    let at = 4 + if flags & CAPPED != 0 { HEADER } else { echoed.next_multiple_of(4) };
+    let at = 4 + if flags & CAPPED != 0 { NLMSGHDR } else { echoed.next_multiple_of(4) };
     let tlvs = Attributes((flags & TLVS != 0).then(|| body.get(at..)).flatten()?);
     tlvs.find(MESSAGE).map(text)
 }
 
-/// Attributes, in their order.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<(u16, &'a [u8])> {
-        let [l0, l1, k0, k1] = *self.0.first_chunk()?;
-        let length = usize::from(u16::from_ne_bytes([l0, l1]));
-        let value = self.0.get(4..length)?;
-        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((u16::from_ne_bytes([k0, k1]) & 0x3fff, value))
-    }
-}
-
-impl<'a> Attributes<'a> {
-    /// The first attribute of this kind.
-    pub(super) fn find(mut self, kind: u16) -> Option<&'a [u8]> {
-        self.find_map(|(found, value)| (found == kind).then_some(value))
-    }
-
-    /// The attributes inside of the first attribute of this kind.
-    pub(super) fn inside(self, kind: u16) -> Option<Attributes<'a>> {
-        self.find(kind).map(Attributes)
-    }
-
+/// Numbers are in network order here.
+impl Attributes<'_> {
     pub(super) fn u32(self, kind: u16) -> Option<u32> {
         self.find(kind)?.try_into().ok().map(u32::from_be_bytes)
     }
@@ -304,6 +270,7 @@ fn text(octets: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::NLM_F_ACK;
 
     #[test]
     fn what_is_written_is_read() {

@@ -1,37 +1,12 @@
 //! How the back end is doing beside its rules: interfaces, warnings, and what the program counted of all packets.
 
 use super::kernel::Xdp;
-use super::layout::StatisticsLine;
-use super::memory::Table;
+use super::statistics::{STATISTICS, sum};
 use crate::{Attachment, Condition, Interface, means};
-
-/// Names of what the program counts, in the order of `enum statistic` of `bpf/layout.h`.
-pub(super) const STATISTICS: [&str; 12] = [
-    "not_ip",
-    "truncated",
-    "tags",
-    "extensions",
-    "protected",
-    "retried",
-    "gave_up",
-    "continued_too_often",
-    "not_redirected",
-    "redirected",
-    "samples_lost",
-    "samples",
-];
-
-/// What the program counted, on all CPUs together.
-pub(super) fn sum(stats: &Table<StatisticsLine>) -> [u64; 16] {
-    (0..stats.len()).map(|cpu| stats.read(cpu)).fold([0; 16], |mut sum, StatisticsLine { count }| {
-        sum.iter_mut().zip(count).for_each(|(sum, count)| *sum += count);
-        sum
-    })
-}
 
 impl Xdp {
     /// What [`crate::Dataplane::condition`] says.
-    pub(super) fn look_around(&self) -> Condition {
+    pub(super) fn current_condition(&self) -> Condition {
         let found = self.interfaces().unwrap_or_default();
         let patterns = &self.options.interfaces;
         let is_absent = |pattern: &&String| {
@@ -61,21 +36,5 @@ impl Xdp {
             statistics: STATISTICS.into_iter().zip(counted).collect(),
             not_enforced: None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_names_are_those_of_the_program() {
-        let header = include_str!("../../../../bpf/layout.h");
-        let (_, list) = header.split_once("enum statistic {").unwrap();
-        let (list, _) = list.split_once("STATISTICS =").unwrap();
-        let names: Vec<String> =
-            list.split(',').filter_map(|name| name.trim().strip_prefix("STAT_").map(str::to_lowercase)).collect();
-        let ours = STATISTICS.map(str::to_owned);
-        assert_eq!(names, ours);
     }
 }

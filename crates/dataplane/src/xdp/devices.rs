@@ -5,8 +5,8 @@
 //! packet. It tells each interface's abilities since Linux 6.3 (generic netlink family `netdev`); the program finds them in a table, which
 //! a thread keeps up to date as the kernel tells changes. In generic mode the kernel sends on any interface whose frames are Ethernet.
 
-use super::netlink::{DUMP, Netlink, attributes, push, u16_at, u32_at, u64_at};
 use super::sys;
+use crate::netlink::{NLM_F_DUMP, Netlink, attributes, push, u16_at, u32_at, u64_at};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
@@ -79,7 +79,7 @@ impl Device {
 pub(super) fn devices() -> io::Result<BTreeMap<u32, Device>> {
     let mut found = BTreeMap::new();
     // family, padding, type (16 bits), index, flags, change
-    for link in Netlink::open(libc::NETLINK_ROUTE)?.ask(RTM_GETLINK, DUMP, &[0; 16])? {
+    for link in Netlink::open(libc::NETLINK_ROUTE)?.ask(RTM_GETLINK, NLM_F_DUMP, &[0; 16])? {
         let (Some(kind), Some(index), Some(flags)) =
             (u16_at(&link.body, 2), u32_at(&link.body, 4), u32_at(&link.body, 8))
         else {
@@ -95,7 +95,7 @@ pub(super) fn devices() -> io::Result<BTreeMap<u32, Device>> {
     let mut generic = Netlink::open(libc::NETLINK_GENERIC)?;
     // Before Linux 6.3 nothing is known of any driver.
     let Ok((family, _)) = netdev_family(&mut generic) else { return Ok(found) };
-    for device in generic.ask(family, DUMP, &[NETDEV_CMD_DEV_GET, 1, 0, 0])? {
+    for device in generic.ask(family, NLM_F_DUMP, &[NETDEV_CMD_DEV_GET, 1, 0, 0])? {
         let attributes = attributes(&device.body, GENL_HEADER);
         let of = |wanted: u16| attributes.iter().find(|(kind, _)| *kind == wanted).map(|(_, value)| *value);
         let index = of(NETDEV_A_DEV_IFINDEX).and_then(|value| u32_at(value, 0));

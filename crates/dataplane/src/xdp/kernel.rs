@@ -10,7 +10,7 @@ use super::routes::Routes;
 use super::samples::Samples;
 use super::{Attach, Options, neighbours, sys};
 use crate::kernel::DesiredState;
-use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, SampleSource, Usage, means};
+use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, NoSamples, SampleSource, Usage, means};
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::{Nlri, RuleId};
@@ -61,7 +61,7 @@ impl Xdp {
     pub fn open(options: Options) -> Result<Self, DataplaneError> {
         object()?;
         if options.interfaces.is_empty() {
-            return Err(DataplaneError::Refused(
+            return Err(DataplaneError::InvalidSetting(
                 "XDP wants to know where to filter: name the interfaces, as in interfaces = [\"eth*\"]".into(),
             ));
         }
@@ -270,7 +270,7 @@ impl Dataplane for Xdp {
 
     fn update(&mut self, plan: &Plan) -> Result<Applied, DataplaneError> {
         let Some(active) = &mut self.active else {
-            return Err(DataplaneError::Refused("nothing was applied yet that could be changed".into()));
+            return Err(DataplaneError::NothingApplied);
         };
         if active.lost.is_none() {
             if active.redirects.change(&plan.upsert, &plan.remove) {
@@ -322,14 +322,14 @@ impl Dataplane for Xdp {
     }
 
     fn unfiltered(&mut self) -> Option<String> {
-        Condition::unfiltered(&self.look_around().interfaces)
+        Condition::unfiltered(&self.current_condition().interfaces)
     }
 
     fn condition(&mut self) -> Condition {
-        self.look_around()
+        self.current_condition()
     }
 
-    fn samples(&self) -> Result<Box<dyn SampleSource>, String> {
+    fn samples(&self) -> Result<Box<dyn SampleSource>, NoSamples> {
         Ok(Box::new(self.samples.clone()))
     }
 

@@ -7,7 +7,7 @@
 //! - `kernel` is the back end, `links` its attachments to interfaces, `sys` the system calls, `condition` what it tells of itself, `samples`
 //!   reads sampled packets.
 //! - `redirects` decides which rules can redirect: `routes` asks the kernel where packets would go, `devices` knows which interfaces can send
-//!   them, `neighbours` keeps their hardware addresses known, `targets` gives out places; `netlink` is how the kernel is asked.
+//!   them, `neighbours` keeps their hardware addresses known, `targets` gives out places.
 //!
 //! # What is kept when the daemon ends
 //! Everything: links and the counters' tables are pinned in a BPF file system. The next run loads a program of its own, fills its tables,
@@ -32,7 +32,6 @@ mod layout;
 mod links;
 mod memory;
 mod neighbours;
-pub(crate) mod netlink;
 mod pool;
 mod program;
 mod record;
@@ -42,6 +41,7 @@ mod routes;
 mod samples;
 mod slots;
 mod split;
+mod statistics;
 mod sys;
 mod targets;
 #[cfg(xdp_program)]

@@ -2,7 +2,7 @@
 //! redirected packets never make the kernel ask. So those neighbours are made *managed* (Linux 5.16): the kernel itself keeps them
 //! resolved, also when the daemon is gone. Entries that are so because of us carry a mark and are let go of when no rule needs them.
 
-use super::netlink::{DUMP, Netlink, REPLACE_OR_CREATE, attributes, push, u16_at, u32_at};
+use crate::netlink::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, Netlink, attributes, push, u16_at, u32_at};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -82,7 +82,7 @@ fn is_fixed(route: &mut Netlink, neighbour: Neighbour) -> bool {
 /// The neighbours that are managed because of us.
 fn ours(route: &mut Netlink) -> io::Result<BTreeSet<Neighbour>> {
     let mut found = BTreeSet::new();
-    for message in route.ask(RTM_GETNEIGH, DUMP, &[0; 12])? {
+    for message in route.ask(RTM_GETNEIGH, NLM_F_DUMP, &[0; 12])? {
         let attributes = attributes(&message.body, 12);
         let of = |wanted: u16| attributes.iter().find(|(kind, _)| *kind == wanted).map(|(_, value)| *value);
         let is_managed =
@@ -107,7 +107,7 @@ fn tell(route: &mut Netlink, neighbour: Neighbour, flags: u8, more: Option<u32>)
         push(&mut body, NDA_FLAGS_EXT, &more.to_ne_bytes());
     }
     push(&mut body, NDA_PROTOCOL, &[if more.is_some() { OURS } else { 0 }]);
-    route.ask(RTM_NEWNEIGH, REPLACE_OR_CREATE, &body).map(drop)
+    route.ask(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &body).map(drop)
 }
 
 /// family, padding, interface, state (none), flags, type, and the address

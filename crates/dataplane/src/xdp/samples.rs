@@ -48,7 +48,7 @@ impl fmt::Debug for Ring {
 
 impl Ring {
     fn lost(&self) -> u64 {
-        super::condition::sum(&self.stats)[LOST]
+        super::statistics::sum(&self.stats)[LOST]
     }
 }
 
@@ -113,7 +113,7 @@ fn monotonic() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::xdp::condition::STATISTICS;
+    use crate::xdp::statistics::STATISTICS;
 
     #[test]
     fn a_record_is_read_and_a_short_one_is_not() {

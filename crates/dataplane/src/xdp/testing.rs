@@ -152,7 +152,7 @@ impl Harness {
 
     /// Statistics of the program, summed over CPUs.
     pub fn statistics(&self) -> [u64; 16] {
-        super::condition::sum(&self.classifier.tables().stats)
+        super::statistics::sum(&self.classifier.tables().stats)
     }
 
     /// Runs every frame through the filter once. Frames have 14 to 2048 octets.

@@ -1,7 +1,6 @@
 //! A back end under test, with the rules that it was given; after each change, packets are compared with the oracle.
 
 use super::bench::{Bench, Change};
-use super::cases::Case;
 use anyhow::{Context, Result, bail, ensure};
 use dataplane::{Applied, Counter, Dataplane, Health, RuleFailure};
 use engine::compile::{Verdict, compile};
@@ -27,7 +26,7 @@ const PROBES: [(u16, &str); 8] = [
 ];
 
 /// Runs a case where its back end filters.
-pub fn run<B: Bench>(case: Case<B>) -> Result<()> {
+pub fn run<B: Bench>(case: fn(&mut Scenario<'_, B>) -> Result<()>) -> Result<()> {
     let Some(bench) = B::new()? else { return Ok(()) };
     let inside = || -> Result<()> {
         let wire = bench.site().map(lab::Site::wire).transpose()?;

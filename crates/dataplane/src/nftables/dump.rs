@@ -1,15 +1,16 @@
-//! What is in our tables: before a full load, to take it out; between changes, to tell whether somebody else was there; and the counts.
+//! Dumps of our tables: before a full load, to take out what is there; between changes, to find what somebody else changed; and the counts.
 
-use super::batch::{CHAIN_TYPE, Carried, Count, DROPPED, POLICY, PRIORITY, TABLE, rule_of_comment};
-use super::changes::Carry;
-use super::families::family_name;
+use super::changes::CounterTransfer;
+use super::counts::{Count, InitialCounts};
 use super::inventory::{ChainInventory, Fingerprint, Inventory, SetInventory, handle};
+use super::names::{Counts, Name, rule_of_comment};
 use super::nf_tables::*;
-use super::program::BASE;
 use super::socket::Socket;
-use super::wire::{Attributes, Writer};
+use super::table::{BASE, CHAIN_TYPE, POLICY, PRIORITY, TABLE, family_name};
+use super::wire::Writer;
 use crate::DataplaneError;
 use crate::kernel::{PerVersion, VERSIONS};
+use crate::netlink::Attributes;
 use flowspec::{IpVersion, RuleId};
 use std::collections::BTreeMap;
 
@@ -159,7 +160,7 @@ pub(super) fn leftovers(socket: &mut Socket, version: IpVersion) -> Result<(Left
     })?;
     found.last = last;
     let names = found.chains.iter().chain(&found.sets).chain(&found.counters);
-    let newest = names.filter_map(|name| name.strip_prefix('g')?.split_once('_')?.0.parse().ok()).max();
+    let newest = names.filter_map(|name| Some(Name::parse(name)?.generation)).max();
     Ok((found, newest.unwrap_or(0)))
 }
 
@@ -168,10 +169,10 @@ pub(super) fn kept_counts<'a>(
     socket: &mut Socket,
     version: IpVersion,
     sets: impl Iterator<Item = &'a String>,
-    kept: &mut Carried,
+    kept: &mut InitialCounts,
 ) -> Result<(), DataplaneError> {
     for set in sets {
-        let is_dropped = set.contains(DROPPED);
+        let is_dropped = Name::parse(set).is_some_and(|name| name.counts() == Some(Counts::Dropped));
         each_element(socket, version, set, |element| {
             if let Some((rule, count)) = rule_of(element).zip(count_of(element)) {
                 kept.matched.entry(rule).or_default().add(count);
@@ -183,22 +184,23 @@ pub(super) fn kept_counts<'a>(
     }
     named_counts(socket, version, |name, count| {
         let Some(rule) = name.rsplit_once('_').and_then(|(_, id)| id.parse().ok()) else { return };
-        let counts = if name.contains(DROPPED) { &mut kept.dropped } else { &mut kept.matched };
+        let is_dropped = Name::parse(name).is_some_and(|name| name.counts() == Some(Counts::Dropped));
+        let counts = if is_dropped { &mut kept.dropped } else { &mut kept.matched };
         counts.entry(rule).or_default().add(count);
     })
 }
 
 /// Adds the counts of elements and counters that are about to go.
-pub(super) fn carried(
+pub(super) fn transferred(
     socket: &mut Socket,
     version: IpVersion,
-    carry: &[(RuleId, Carry)],
-    carried: &mut Carried,
+    transfers: &[(RuleId, CounterTransfer)],
+    initial: &mut InitialCounts,
 ) -> Result<(), DataplaneError> {
-    for (rule, place) in carry {
+    for (rule, place) in transfers {
         let mut found = None;
         match place {
-            Carry::Element { set, key } | Carry::Dropped { set, key } => socket.ask(
+            CounterTransfer::Element { set, key } | CounterTransfer::Dropped { set, key } => socket.ask(
                 version,
                 msg::GETSETELEM,
                 0,
@@ -216,7 +218,7 @@ pub(super) fn carried(
                         .and_then(count_of)
                 },
             )?,
-            Carry::Counter(name) | Carry::DroppedCounter(name) => socket.ask(
+            CounterTransfer::Counter(name) | CounterTransfer::DroppedCounter(name) => socket.ask(
                 version,
                 msg::GETOBJ,
                 0,
@@ -230,15 +232,15 @@ pub(super) fn carried(
         };
         if let Some(count) = found {
             let (matched, dropped) = match place {
-                Carry::Element { .. } | Carry::Counter(_) => (true, false),
-                Carry::DroppedCounter(_) => (false, true),
-                Carry::Dropped { .. } => (true, true),
+                CounterTransfer::Element { .. } | CounterTransfer::Counter(_) => (true, false),
+                CounterTransfer::DroppedCounter(_) => (false, true),
+                CounterTransfer::Dropped { .. } => (true, true),
             };
             if matched {
-                carried.matched.entry(*rule).or_default().add(count);
+                initial.matched.entry(*rule).or_default().add(count);
             }
             if dropped {
-                carried.dropped.entry(*rule).or_default().add(count);
+                initial.dropped.entry(*rule).or_default().add(count);
             }
         }
     }

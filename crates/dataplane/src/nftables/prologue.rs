@@ -4,9 +4,10 @@
 //! network's. All that is protected of one address or prefix stands in a chain of its own; a packet is compared with those of one length,
 //! one after the other where they are few, else by a look-up.
 
-use super::changes::{Changes, Element, SetKind, SetSpec};
+use super::changes::{Chain, Changes, Element, SetKind, SetSpec};
 use super::conjunction::{Conjunction, conjunctions};
 use super::field::{Field, KeyPart, Test, encode_key};
+use super::names::Role;
 use super::statement::{Rule, Statement, Verdict};
 use flowspec::IpVersion;
 use flowspec::space::Space;
@@ -17,30 +18,30 @@ const COMPARED: usize = 6;
 
 /// The protected packets of one IP version.
 #[derive(Debug, Default)]
-pub(super) struct Shield {
+pub(super) struct ProtectedPrologue {
     /// Those that are of no address or prefix.
     others: Vec<Conjunction>,
-    gates: Vec<Gate>,
+    gates: Vec<AddressGate>,
 }
 
 /// Protected packets that have a source prefix each, or a destination prefix, of one length.
 #[derive(Debug)]
-struct Gate {
+struct AddressGate {
     part: KeyPart,
     /// The map from address to chain, where they are not compared.
     map: Option<String>,
     addresses: BTreeMap<u128, (String, Vec<Conjunction>)>,
 }
 
-impl Shield {
+impl ProtectedPrologue {
     /// For the packets of these spaces that are of this version; `name` makes new names.
     pub(super) fn new(
         version: IpVersion,
         spaces: &[Space],
-        mut name: impl FnMut(&str) -> String,
+        mut name: impl FnMut(Role) -> String,
         changes: &mut Changes,
     ) -> Self {
-        let mut shield = Shield::default();
+        let mut prologue = ProtectedPrologue::default();
         let mut sorted: BTreeMap<KeyPart, BTreeMap<u128, Vec<Conjunction>>> = BTreeMap::new();
         for tests in spaces.iter().filter(|space| space.version() == version).flat_map(conjunctions) {
             match tests.iter().enumerate().filter_map(|(at, test)| Some((at, prefix(test)?))).max_by_key(narrowest) {
@@ -49,39 +50,39 @@ impl Shield {
                     rest.remove(at);
                     sorted.entry(part).or_default().entry(address).or_default().push(rest);
                 }
-                None => shield.others.push(tests),
+                None => prologue.others.push(tests),
             }
         }
         for (part, addresses) in sorted {
-            let map = (addresses.len() > COMPARED).then(|| name("protected"));
+            let map = (addresses.len() > COMPARED).then(|| name(Role::Protected));
             if let Some(map) = &map {
                 let spec = SetSpec { name: map.clone(), version, key: vec![part], kind: SetKind::Verdicts };
                 changes.new_sets.push(spec);
             }
-            let mut gate = Gate { part, map, addresses: BTreeMap::new() };
+            let mut gate = AddressGate { part, map, addresses: BTreeMap::new() };
             for (address, rest) in addresses {
-                let chain = name("protected");
+                let chain = name(Role::Protected);
                 changes.add_chain(chain.clone());
-                changes.rewrite.insert(super::program::Chain::Protected(part, address));
+                changes.rewrite.insert(Chain::Protected(part, address));
                 if let Some(map) = &gate.map {
                     let element = encode_key(version, &[(part, address)]);
                     changes.add_element(map, element, Element::Verdict(Verdict::Jump(chain.clone())));
                 }
                 gate.addresses.insert(address, (chain, rest));
             }
-            shield.gates.push(gate);
+            prologue.gates.push(gate);
         }
-        shield
+        prologue
     }
 
     /// Takes it out again.
     pub(super) fn remove(self, changes: &mut Changes) {
-        for Gate { part, map, addresses } in self.gates {
+        for AddressGate { part, map, addresses } in self.gates {
             if let Some(map) = map {
                 changes.delete_set(map);
             }
             for (address, (chain, _)) in addresses {
-                changes.rewrite.remove(&super::program::Chain::Protected(part, address));
+                changes.rewrite.remove(&Chain::Protected(part, address));
                 changes.delete_chain(chain);
             }
         }

@@ -3,7 +3,18 @@
 //! One table of family `inet` would take both kinds of packets, but then each rule that looks at an IP header has to ask for its version
 //! first. For a packet without match, that was a third of what the filter cost.
 
+use super::nf_tables::NF_ACCEPT;
 use flowspec::IpVersion;
+
+/// The name of our tables, one of family `ip` and one of family `ip6`.
+pub(super) const TABLE: &str = "floodgate";
+/// Ahead of `raw` (-300) and of the defragmentation of connection tracking (-400).
+pub(super) const PRIORITY: i32 = -450;
+pub(super) const CHAIN_TYPE: &str = "filter";
+/// What no rule decides passes.
+pub(super) const POLICY: u32 = NF_ACCEPT as u32;
+/// The chain that the kernel calls.
+pub(super) const BASE: &str = "prerouting";
 
 /// The family, in nft's language.
 pub(super) const fn family_name(version: IpVersion) -> &'static str {

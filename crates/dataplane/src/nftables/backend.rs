@@ -1,18 +1,22 @@
-//! The back end: what is wanted, brought into the kernel and looked after.
+//! The back end: the desired state, brought into the kernel and kept there.
 
-use super::batch::{Batch, Carried, Count, DROPPED, MATCHED, Part, TABLE, batch};
+use super::batch::{Batch, Part, batch};
+use super::capabilities::capabilities;
 use super::changes::Changes;
+use super::counts::{Count, InitialCounts};
+use super::dump;
 use super::inventory::Inventory;
 use super::limit::countable;
-use super::look;
+use super::names::has_counts;
 use super::nf_tables::{NFTA_TABLE_NAME, msg};
+use super::options::{NO_INTERFACE, Options};
 use super::program::Program;
 use super::socket::{CommitError, Socket, io};
+use super::table::TABLE;
 use super::wire::Writer;
-use super::{NO_INTERFACE, Options, capabilities};
 use crate::kernel::{DesiredState, PerVersion, Undo, Unenforced, VERSIONS};
 use crate::{
-    Applied, Attachment, Condition, Counter, Counts, Dataplane, DataplaneError, Health, Interface, Reading,
+    Applied, Attachment, Condition, Counter, Counts, Dataplane, DataplaneError, Health, Interface, NoSamples, Reading,
     SampleSource, Usage,
 };
 use engine::capability::Capabilities;
@@ -55,7 +59,9 @@ impl Nftables {
     /// The kernel has no nf_tables.
     pub fn open(options: Options) -> Result<Self, DataplaneError> {
         if let Some(name) = options.interfaces.iter().find(|name| name.is_empty() || name.len() > 15) {
-            return Err(DataplaneError::Refused(format!("`{name}` is no interface name: it has 1 to 15 octets")));
+            return Err(DataplaneError::InvalidSetting(format!(
+                "`{name}` is no interface name: it has 1 to 15 octets"
+            )));
         }
         let socket = Socket::open()?;
         Ok(Nftables { options, socket, generation: 0, state: State::Unknown })
@@ -76,36 +82,35 @@ impl Nftables {
     fn load(&mut self, ruleset: &Ruleset) -> Result<Applied, DataplaneError> {
         for _ in 0..ATTEMPTS {
             let generation = self.socket.generation()?;
-            let leftovers = PerVersion::try_new(|version| look::leftovers(&mut self.socket, version))?;
+            let leftovers = PerVersion::try_new(|version| dump::leftovers(&mut self.socket, version))?;
             let newest = leftovers.iter().map(|(_, newest)| *newest).max().unwrap_or_default();
             let mut unenforced = Unenforced::default();
             let built = PerVersion::new(|version| {
                 Program::build(version, self.options.clone(), newest + 1, ruleset, &mut unenforced)
             });
-            let mut carried = Carried::default();
+            let mut initial = InitialCounts::default();
             for version in VERSIONS {
-                let counts = |name: &&String| name.contains(MATCHED) || name.contains(DROPPED);
-                let sets = leftovers.of(version).0.sets.iter().filter(counts);
-                look::kept_counts(&mut self.socket, version, sets, &mut carried)?;
+                let sets = leftovers.of(version).0.sets.iter().filter(|name| has_counts(name));
+                dump::kept_counts(&mut self.socket, version, sets, &mut initial)?;
             }
             let before = Inventory::default();
             let parts = PerVersion::new(|version| {
                 let (program, changes) = built.of(version);
                 Part { program, changes, leftovers: Some(&leftovers.of(version).0), before: &before }
             });
-            let batch = batch(generation, &parts, &mut carried);
+            let batch = batch(generation, &parts, &mut initial);
             match self.socket.commit(&batch.writer, batch.acknowledged) {
-                Ok(mut told) => {
+                Ok(mut echoed) => {
                     self.generation = after(generation, &batch.writer);
                     let mut inventories = PerVersion::<Inventory>::default();
                     let PerVersion { v4, v6 } = built;
                     let programs = [(v4, batch.rewritten.v4), (v6, batch.rewritten.v6)];
                     let [v4, v6] = programs.map(|((program, changes), rewritten)| {
-                        let version = program.version;
-                        let told = told.of_mut(version);
+                        let version = program.version();
+                        let echoed = echoed.of_mut(version);
                         // The kernel tells of a table only when it makes it.
-                        told.table = told.table.or(leftovers.of(version).0.handle);
-                        inventories.of_mut(version).apply(&changes, rewritten, told);
+                        echoed.table = echoed.table.or(leftovers.of(version).0.handle);
+                        inventories.of_mut(version).apply(&changes, rewritten, echoed);
                         program
                     });
                     let applied = unenforced.applied();
@@ -114,10 +119,10 @@ impl Nftables {
                     return Ok(applied);
                 }
                 Err(CommitError::Stale) => {}
-                Err(error) => return Err(said(error)),
+                Err(error) => return Err(error.into()),
             }
         }
-        Err(busy())
+        Err(CONTENDED)
     }
 
     /// Commits a change of what is in force.
@@ -128,9 +133,9 @@ impl Nftables {
         inventories: &mut PerVersion<Inventory>,
     ) -> Result<(), DataplaneError> {
         for _ in 0..ATTEMPTS {
-            let mut carried = Carried::default();
+            let mut initial = InitialCounts::default();
             for version in VERSIONS {
-                look::carried(&mut self.socket, version, &changes.of(version).carry, &mut carried)?;
+                dump::transferred(&mut self.socket, version, &changes.of(version).transfers, &mut initial)?;
             }
             let parts = PerVersion::new(|version| Part {
                 program: programs.of(version),
@@ -138,25 +143,25 @@ impl Nftables {
                 leftovers: None,
                 before: inventories.of(version),
             });
-            let Batch { writer, acknowledged, rewritten } = batch(self.generation, &parts, &mut carried);
+            let Batch { writer, acknowledged, rewritten } = batch(self.generation, &parts, &mut initial);
             match self.socket.commit(&writer, acknowledged) {
-                Ok(told) => {
+                Ok(echoed) => {
                     self.generation = after(self.generation, &writer);
-                    inventories.v4.apply(&changes.v4, rewritten.v4, &told.v4);
-                    inventories.v6.apply(&changes.v6, rewritten.v6, &told.v6);
+                    inventories.v4.apply(&changes.v4, rewritten.v4, &echoed.v4);
+                    inventories.v6.apply(&changes.v6, rewritten.v6, &echoed.v6);
                     return Ok(());
                 }
                 Err(CommitError::Stale) => {
                     let generation = self.socket.generation()?;
-                    if let Some(damage) = look::damage(&mut self.socket, inventories)? {
-                        return Err(DataplaneError::Refused(damage));
+                    if let Some(damage) = dump::damage(&mut self.socket, inventories)? {
+                        return Err(DataplaneError::ExternalChange(damage));
                     }
                     self.generation = generation;
                 }
-                Err(error) => return Err(said(error)),
+                Err(error) => return Err(error.into()),
             }
         }
-        Err(busy())
+        Err(CONTENDED)
     }
 }
 
@@ -170,16 +175,16 @@ impl Dataplane for Nftables {
     }
 
     fn leftovers(&mut self) -> Result<BTreeSet<RuleId>, DataplaneError> {
-        let mut found = Carried::default();
+        let mut found = InitialCounts::default();
         if !matches!(self.state, State::Unknown) {
             return Ok(BTreeSet::new());
         }
         for version in VERSIONS {
-            let left = look::leftovers(&mut self.socket, version)?.0;
+            let left = dump::leftovers(&mut self.socket, version)?.0;
             // Without a hook, or switched off, it filters nothing.
             if left.base && !left.dormant {
-                let counted = left.sets.iter().filter(|name| name.contains(MATCHED) || name.contains(DROPPED));
-                look::kept_counts(&mut self.socket, version, counted, &mut found)?;
+                let counted = left.sets.iter().filter(|name| has_counts(name));
+                dump::kept_counts(&mut self.socket, version, counted, &mut found)?;
             }
         }
         Ok(found.matched.into_keys().collect())
@@ -194,7 +199,7 @@ impl Dataplane for Nftables {
             State::Applied { programs, inventories, unenforced } => (programs, inventories, unenforced),
             State::Unknown => {
                 self.state = State::Unknown;
-                return Err(DataplaneError::Refused("nothing was applied yet that could be changed".to_owned()));
+                return Err(DataplaneError::NothingApplied);
             }
             State::Lost(before) => {
                 let mut wanted = before.clone();
@@ -275,7 +280,7 @@ impl Dataplane for Nftables {
         }
         let state = std::mem::replace(&mut self.state, State::Unknown);
         let damage = match &state {
-            State::Applied { inventories, .. } => look::damage(&mut self.socket, inventories),
+            State::Applied { inventories, .. } => dump::damage(&mut self.socket, inventories),
             State::Unknown | State::Lost(_) => Ok(None),
         };
         self.state = state;
@@ -294,9 +299,9 @@ impl Dataplane for Nftables {
             let sets = inventories.of(version).sets.iter().filter(|(_, set)| set.counts);
             sets.map(|(name, _)| name.clone()).collect::<Vec<_>>()
         });
-        let mut counts = Carried::default();
+        let mut counts = InitialCounts::default();
         for version in VERSIONS {
-            look::kept_counts(&mut self.socket, version, counted.of(version).iter(), &mut counts)?;
+            dump::kept_counts(&mut self.socket, version, counted.of(version).iter(), &mut counts)?;
         }
         let State::Applied { programs, .. } = &self.state else { return Ok(Vec::new()) };
         let counter = |rule: &Arc<CompiledRule>| {
@@ -321,9 +326,9 @@ impl Dataplane for Nftables {
         Some(Box::new(move || {
             yield_to_others();
             let mut socket = Socket::open()?;
-            let mut counts = Carried::default();
+            let mut counts = InitialCounts::default();
             for version in VERSIONS {
-                look::kept_counts(&mut socket, version, counted.of(version).iter(), &mut counts)?;
+                dump::kept_counts(&mut socket, version, counted.of(version).iter(), &mut counts)?;
             }
             let matched = counts.matched.into_iter().map(|(rule, count)| (rule, (count.packets, count.bytes)));
             let dropped = counts.dropped.into_iter().map(|(rule, count)| (rule, count.packets));
@@ -349,11 +354,8 @@ impl Dataplane for Nftables {
         Condition::unfiltered(&self.interfaces())
     }
 
-    fn samples(&self) -> Result<Box<dyn SampleSource>, String> {
-        let group = self.options.sample_group;
-        Err(format!(
-            "nftables gives samples to the packet log's group {group}; read them with `tcpdump -i nflog:{group}`"
-        ))
+    fn samples(&self) -> Result<Box<dyn SampleSource>, NoSamples> {
+        Err(NoSamples::PacketLog { group: self.options.sample_group })
     }
 
     fn clear(&mut self) -> Result<(), DataplaneError> {
@@ -368,7 +370,7 @@ impl Dataplane for Nftables {
             let mut acknowledged = None;
             for version in VERSIONS.into_iter().filter(|version| *there.of(*version)) {
                 writer.table_of(version);
-                let flags = if acknowledged.is_none() { super::wire::NLM_F_ACK } else { 0 };
+                let flags = if acknowledged.is_none() { crate::netlink::NLM_F_ACK } else { 0 };
                 let sequence = writer.message(msg::DELTABLE, flags, |w| w.str(NFTA_TABLE_NAME, TABLE));
                 acknowledged.get_or_insert(sequence);
             }
@@ -377,10 +379,10 @@ impl Dataplane for Nftables {
             match self.socket.commit(&writer, acknowledged) {
                 Ok(_) => return Ok(()),
                 Err(CommitError::Stale) => {}
-                Err(error) => return Err(said(error)),
+                Err(error) => return Err(error.into()),
             }
         }
-        Err(busy())
+        Err(CONTENDED)
     }
 }
 
@@ -403,25 +405,25 @@ fn free_aside<T: Send + 'static>(value: T) {
     let _ = std::thread::Builder::new().name("free".to_owned()).spawn(move || drop(value));
 }
 
-fn said(error: CommitError) -> DataplaneError {
-    match error {
-        CommitError::Stale => busy(),
-        CommitError::Kernel { errno: Errno::PERM, .. } => {
-            DataplaneError::Unavailable("changing nftables needs the right CAP_NET_ADMIN".to_owned())
+impl From<CommitError> for DataplaneError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Stale => CONTENDED,
+            CommitError::Kernel { errno: Errno::PERM, .. } => {
+                DataplaneError::Unavailable("changing nftables needs the right CAP_NET_ADMIN".to_owned())
+            }
+            CommitError::Kernel { errno, words, .. } => {
+                let error = std::io::Error::from(errno);
+                DataplaneError::Refused(format!("nftables: {words}: {error}"))
+            }
+            CommitError::Io(Errno::MSGSIZE) => DataplaneError::Unavailable(
+                "the transaction is larger than the socket buffer allows; run with CAP_NET_ADMIN in the initial user namespace, or raise \
+                 net.core.wmem_max"
+                    .to_owned(),
+            ),
+            CommitError::Io(errno) => io("talking to nftables", errno),
         }
-        CommitError::Kernel { errno, words, .. } => {
-            let error = std::io::Error::from(errno);
-            DataplaneError::Refused(format!("nftables: {words}: {error}"))
-        }
-        CommitError::Io(Errno::MSGSIZE) => DataplaneError::Unavailable(
-            "the transaction is larger than the socket buffer allows; run with CAP_NET_ADMIN in the initial user namespace, or raise \
-             net.core.wmem_max"
-                .to_owned(),
-        ),
-        CommitError::Io(errno) => io("talking to nftables", errno),
     }
 }
 
-fn busy() -> DataplaneError {
-    DataplaneError::Refused("somebody else changes nftables without a pause".to_owned())
-}
+const CONTENDED: DataplaneError = DataplaneError::Contended("nftables");

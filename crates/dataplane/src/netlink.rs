@@ -1,20 +1,30 @@
-//! Asking and telling the kernel over netlink: messages as octets, in the host's byte order as netlink has them.
+//! netlink, as rtnetlink and nf_tables use it: the numbers of `linux/netlink.h`, attributes, and a socket for questions. Messages are octets in
+//! the host's byte order.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
-/// With a request to look: all there are.
-pub(crate) const DUMP: u16 = 0x300;
-/// With a request to make something: also where there is one already, and where there is none.
-pub(crate) const REPLACE_OR_CREATE: u16 = 0x100 | 0x400;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
+pub(crate) const NLM_F_REQUEST: u16 = 0x1;
+pub(crate) const NLM_F_ACK: u16 = 0x4;
+pub(crate) const NLM_F_ECHO: u16 = 0x8;
+/// With a request to read: all there are.
+pub(crate) const NLM_F_DUMP: u16 = 0x300;
+/// With a request to make something: in the place of what is there.
+pub(crate) const NLM_F_REPLACE: u16 = 0x100;
+/// With a request to make something: only where there is none yet.
+pub(crate) const NLM_F_EXCL: u16 = 0x200;
+/// With a request to make something: where there is none yet.
+pub(crate) const NLM_F_CREATE: u16 = 0x400;
+pub(crate) const NLM_F_APPEND: u16 = 0x800;
+pub(crate) const NLMSG_ERROR: u16 = 2;
+pub(crate) const NLMSG_DONE: u16 = 3;
+/// Octets of `struct nlmsghdr`.
+pub(crate) const NLMSGHDR: usize = 16;
+/// In an attribute's type: it holds attributes.
+pub(crate) const NLA_F_NESTED: u16 = 0x8000;
 const NLA_TYPE_MASK: u16 = 0x3fff;
 const SOL_NETLINK: libc::c_int = 270;
 const NETLINK_ADD_MEMBERSHIP: libc::c_int = 1;
-const HEADER: usize = 16;
 
 /// A socket to one of the kernel's parts.
 #[derive(Debug)]
@@ -61,8 +71,8 @@ impl Netlink {
     /// Sends a request and gathers the answer. An error of the kernel is its error.
     pub(crate) fn ask(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<Message>> {
         self.number += 1;
-        let mut request = Vec::with_capacity(HEADER + body.len());
-        request.extend(((HEADER + body.len()) as u32).to_ne_bytes());
+        let mut request = Vec::with_capacity(NLMSGHDR + body.len());
+        request.extend(((NLMSGHDR + body.len()) as u32).to_ne_bytes());
         request.extend(kind.to_ne_bytes());
         request.extend((NLM_F_REQUEST | NLM_F_ACK | flags).to_ne_bytes());
         request.extend(self.number.to_ne_bytes());
@@ -127,7 +137,7 @@ fn messages(mut octets: &[u8]) -> Vec<(u32, Message)> {
     let mut found = Vec::new();
     while let (Some(length), Some(kind), Some(number)) = (u32_at(octets, 0), u16_at(octets, 4), u32_at(octets, 8)) {
         let length = length as usize;
-        let Some(body) = octets.get(HEADER..length) else { break };
+        let Some(body) = octets.get(NLMSGHDR..length) else { break };
         found.push((number, Message { kind, body: body.to_vec() }));
         octets = octets.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
@@ -136,15 +146,35 @@ fn messages(mut octets: &[u8]) -> Vec<(u32, Message)> {
 
 /// The attributes that begin at `from` of a message's body.
 pub(crate) fn attributes(body: &[u8], from: usize) -> Vec<(u16, &[u8])> {
-    let mut octets = body.get(from..).unwrap_or_default();
-    let mut found = Vec::new();
-    while let (Some(length), Some(kind)) = (u16_at(octets, 0), u16_at(octets, 2)) {
-        let length = usize::from(length);
-        let Some(value) = octets.get(4..length) else { break };
-        found.push((kind & NLA_TYPE_MASK, value));
-        octets = octets.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Attributes(body.get(from..).unwrap_or_default()).collect()
+}
+
+/// Attributes, in their order: types and values.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attributes<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<(u16, &'a [u8])> {
+        let [l0, l1, k0, k1] = *self.0.first_chunk()?;
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let value = self.0.get(4..length)?;
+        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([k0, k1]) & NLA_TYPE_MASK, value))
     }
-    found
+}
+
+impl<'a> Attributes<'a> {
+    /// The first attribute of this type.
+    pub(crate) fn find(mut self, kind: u16) -> Option<&'a [u8]> {
+        self.find_map(|(found, value)| (found == kind).then_some(value))
+    }
+
+    /// The attributes inside of the first attribute of this type.
+    pub(crate) fn inside(self, kind: u16) -> Option<Attributes<'a>> {
+        self.find(kind).map(Attributes)
+    }
 }
 
 /// Adds an attribute.
@@ -189,7 +219,7 @@ mod tests {
     #[test]
     fn the_kernel_names_the_interfaces() {
         let mut route = Netlink::open(libc::NETLINK_ROUTE).unwrap();
-        let links = route.ask(18, DUMP, &[0; 16]).unwrap();
+        let links = route.ask(18, NLM_F_DUMP, &[0; 16]).unwrap();
         let is_loopback = |link: &Message| attributes(&link.body, 16).contains(&(3, b"lo\0"));
         assert!(links.iter().any(is_loopback));
         assert!(route.ask(9999, 0, &[]).is_err(), "the kernel's error");
