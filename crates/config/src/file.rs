@@ -71,6 +71,10 @@ pub struct Peer {
     pub md5: Option<String>,
     /// A file whose first line is the secret.
     pub md5_file: Option<PathBuf>,
+    /// Why that file has no secret, where the daemon was to start all the same ([`Config::load_to_start`]). There must be no session with this
+    /// peer then.
+    #[serde(skip)]
+    pub md5_error: Option<String>,
     /// Generalized TTL security (RFC 5082): packets from further away than this many hops are dropped.
     #[serde(default)]
     pub ttl_security: Hops,

@@ -1,6 +1,6 @@
 //! From a file to a checked configuration, with the secrets that it refers to.
 
-use crate::error::{ConfigError, Problem};
+use crate::error::ConfigError;
 use crate::file::{Config, MD5_OCTETS, TOKEN_OCTETS};
 use crate::{beside, check, read};
 use std::net::IpAddr;
@@ -12,10 +12,36 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, |config, report| {
+            for (index, peer) in config.peers.iter_mut().enumerate() {
+                if let Some(why) = peer.md5_error.take() {
+                    let place = [check::Step::Key("peer"), check::Step::Index(index), check::Step::Key("md5-file")];
+                    report.at(&place, format!("md5-file of peer {}: {why}", peer.name));
+                }
+            }
+        })
+    }
+
+    /// The same for a start: a peer whose `md5-file` has no secret does not keep the others from being heard; its
+    /// [`md5_error`](Peer::md5_error) says why.
+    ///
+    /// # Errors
+    /// Everything else that is wrong with it.
+    pub fn load_to_start(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, |_, _| {})
+    }
+
+    fn load_with(
+        path: &Path,
+        judge_secrets: impl FnOnce(&mut Config, &mut check::Report<'_>),
+    ) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::unreadable(path, &source))?;
         let (config, mut problems) = read::read(&text);
         let Some(mut config) = config else { return Err(ConfigError::new(path, problems)) };
-        problems.extend(config.read_secrets(&text));
+        let mut report = check::Report::new(&text);
+        config.read_secrets(&mut report);
+        judge_secrets(&mut config, &mut report);
+        problems.extend(report.problems);
         problems.sort_by_key(|problem| problem.place.unwrap_or_default());
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::new(path, problems)) }
     }
@@ -41,11 +67,10 @@ impl Config {
         beside::advice(self, own)
     }
 
-    /// Reads the secrets that have files of their own; what is wrong with those.
-    fn read_secrets(&mut self, text: &str) -> Vec<Problem> {
-        use check::Step::{Index, Key};
-        let mut report = check::Report::new(text);
-        for (index, peer) in self.peers.iter_mut().enumerate() {
+    /// Reads the secrets that have files of their own.
+    fn read_secrets(&mut self, report: &mut check::Report<'_>) {
+        use check::Step::Key;
+        for peer in &mut self.peers {
             let Some(file) = &peer.md5_file else { continue };
             match first_line(file) {
                 Ok(secret) if secret.len() <= MD5_OCTETS => peer.md5 = Some(secret),
@@ -60,8 +85,7 @@ impl Config {
                             )
                         },
                     );
-                    let place = [Key("peer"), Index(index), Key("md5-file")];
-                    report.at(&place, format!("md5-file of peer {}: {why}", peer.name));
+                    peer.md5_error = Some(why);
                 }
             }
         }
@@ -77,7 +101,6 @@ impl Config {
                 }
             }
         }
-        report.problems
     }
 }
 

@@ -194,6 +194,11 @@ fn a_secret_is_the_first_line_of_its_file() {
     assert_eq!(Config::load(&file).unwrap().peers[0].md5.as_deref(), Some("hush"));
     std::fs::remove_file(dir.path().join("key")).unwrap();
     assert!(Config::load(&file).unwrap_err().to_string().contains("md5-file of peer controller: cannot read"));
+    let started = Config::load_to_start(&file).unwrap();
+    let why = started.peers[0].md5_error.as_deref().unwrap();
+    assert!(started.peers[0].md5.is_none() && why.contains("cannot read"), "{why}");
+    std::fs::write(&file, SMALLEST.replace("as = 65070", &key).replace("65140", "0")).unwrap();
+    assert!(Config::load_to_start(&file).is_err(), "any other mistake ends the start");
 }
 
 const MANUAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual/configuration.md");

@@ -51,7 +51,7 @@ impl PeerTable {
         let mut old: HashMap<PeerId, PeerEntry> = self.peers.drain(..).map(|entry| (entry.id, entry)).collect();
         for (peer, id) in config.peers.iter().zip(ids) {
             let external = peer.asn != peer.local_as.unwrap_or(config.router.asn);
-            let entry = match old.remove(id) {
+            let mut entry = match old.remove(id) {
                 Some(entry) => PeerEntry { config: peer.clone(), external, ..entry },
                 None => PeerEntry {
                     id: *id,
@@ -73,6 +73,10 @@ impl PeerTable {
                     framing_resets: 0,
                 },
             };
+            if let Some(why) = &peer.md5_error {
+                entry.last_error = Some(format!("md5-file: {why}"));
+                entry.last_error_is_configuration = true;
+            }
             self.peers.push(entry);
         }
         self.by_id = self.peers.iter().enumerate().map(|(index, entry)| (entry.id, index)).collect();

@@ -6,7 +6,9 @@ use crate::net::{
 use bgp::{AfiSafi, Cease, CeaseSubcode, FamilySet, GracefulRestart, PeerAs, PeerConfig};
 use config::{Config, FamilyName};
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -91,7 +93,7 @@ impl Peers {
     /// # Errors
     /// One could not be opened.
     pub fn listen(&mut self, config: &Config) -> Result<(), SocketError> {
-        let secret = |peer: &config::Peer| peer.md5.clone().map(|secret| (peer.address, secret));
+        let secret = |peer: &config::Peer| secret(peer).map(|secret| (peer.address, secret));
         let secrets: HashMap<IpAddr, String> = config.peers.iter().filter_map(secret).collect();
         self.listeners.secrets(secrets)?;
         self.listeners.distances(config.peers.iter().map(|peer| (peer.address, peer.ttl_security.0)))?;
@@ -248,11 +250,21 @@ impl Peers {
         let endpoint = Endpoint {
             remote: SocketAddr::new(peer.address, peer.port),
             source: peer.source,
-            md5: peer.md5.clone(),
+            md5: secret(peer),
             hops: peer.ttl_security.0,
         };
         Settings { session, endpoint }
     }
+}
+
+/// The TCP-MD5 secret of a peer. Where there should be one and is not, one that nobody knows: no segment of such a peer is taken.
+fn secret(peer: &config::Peer) -> Option<String> {
+    static UNKNOWN: LazyLock<String> = LazyLock::new(|| {
+        // Each has keys of its own, which the system has drawn.
+        let number = || RandomState::new().hash_one(0_u8);
+        format!("{:016x}{:016x}{:016x}", number(), number(), number())
+    });
+    if peer.md5_error.is_some() { Some(UNKNOWN.clone()) } else { peer.md5.clone() }
 }
 
 /// Where we listen unless the configuration says: where a passive peer needs it, and nowhere else. Port 179 is the router's, if there is

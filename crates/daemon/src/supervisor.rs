@@ -39,8 +39,17 @@ const SUCCESSION: Duration = Duration::from_secs(20);
 /// # Errors
 /// It could not start: the configuration is wrong, an address is taken, a right is missing.
 pub fn run(path: &Path) -> Result<()> {
-    let config = Config::load(path)?;
+    let config = Config::load_to_start(path)?;
     logging::start(&config.log).context("cannot log")?;
+    for peer in &config.peers {
+        if let Some(why) = &peer.md5_error {
+            tracing::error!(
+                peer = peer.name,
+                why,
+                "no session until its md5-file has a secret and the configuration is reloaded"
+            );
+        }
+    }
     ended(runtime()?.block_on(async {
         let mut supervisor = Supervisor::start(Source::File(path.to_owned()), config, false).await?;
         supervisor.serve().await
