@@ -41,4 +41,5 @@ refuse dataplane "a back end knows nothing of BGP" bgp api config exabgp daemon 
 refuse config "it is about a file" bgp exabgp daemon floodgate lab tokio
 refuse daemon "the command line is above it" floodgate lab
 refuse floodgate "the laboratory is for tests" lab
+refuse lab "it starts the program, and knows nothing of its inside" engine dataplane config exabgp daemon floodgate
 exit "$status"

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// What the clocks of the machine say at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockReading {
-    /// RuleSelector boot this is.
+    /// Which boot this is.
     pub boot_id: u128,
     /// Milliseconds since the boot, sleep included.
     pub since_boot: u64,
@@ -28,7 +28,7 @@ pub struct ClockReading {
 pub struct ClockMark {
     /// The engine's time in milliseconds.
     pub time: u64,
-    /// RuleSelector boot it was made in.
+    /// Which boot it was made in.
     pub boot_id: u128,
     /// Milliseconds since that boot, sleep included.
     pub since_boot: u64,

@@ -21,7 +21,7 @@ pub enum Command {
     Overview(oneshot::Sender<Overview>),
     /// Some of the rules, in enforcement order.
     Rules {
-        /// RuleSelector.
+        /// Which.
         filter: RuleFilter,
         /// Where to go on.
         after: Option<Arc<Nlri>>,
@@ -41,7 +41,7 @@ pub enum Command {
     },
     /// Withdraw a local rule.
     Withdraw {
-        /// RuleSelector.
+        /// Which.
         rule: Arc<Nlri>,
         /// Who asked.
         by: Requester,

@@ -1,10 +1,10 @@
 //! `floodgate run`, and `floodgate exabgp`, which has ExaBGP in the place of the peer tasks.
 //!
 //! ```text
-//!              main thread (tokio)                      thread "engine"                     thread "dataplane"
-//!   TCP ⇄ peer tasks ──────PeerMessage──────▶ core: RIBs, guard, table, plan ──Order──▶ apply: nftables, ...
-//!   API ⇄ requests   ──────Command──────▶        state file, history      ◀─Report──
-//!   signals, reload, supervisor ──Change─▶
+//!              main thread (tokio)                           thread "engine"                         thread "dataplane"
+//!   TCP ⇄ peer tasks ────────PeerMessage────────▶ controller: engine, driver, state writer ──Order──▶ apply: nftables, ...
+//!   API ⇄ requests   ──────────Command──────────▶                 history                  ◀─Report──
+//!   signals, reload, supervisor ─SupervisorMessage─▶
 //! ```
 //!
 //! Nothing waits for what is to its right, except that a full queue of updates stops the reading of more from that peer: keepalives go on.

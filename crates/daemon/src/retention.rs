@@ -1,4 +1,4 @@
-//! RuleSelector routes outlive a session, for how long, and what confirms or ends them (RFC 4724, RFC 7313, RFC 8538): what sessions tell, in
+//! Which routes outlive a session, for how long, and what confirms or ends them (RFC 4724, RFC 7313, RFC 8538): what sessions tell, in
 //! terms of the engine. Without a clock of its own, so that whole nights pass in a test.
 
 use crate::convert;

@@ -34,7 +34,7 @@ pub(crate) struct Neighbors {
 }
 
 impl Neighbors {
-    /// Starts to read standard input, once the core is there to on_peer_event. `remembered` are the peers of the last run.
+    /// Starts to read standard input, once the core is there to hear. `remembered` are the peers of the last run.
     ///
     /// # Errors
     /// There are no more threads.

@@ -1,4 +1,4 @@
-//! RuleSelector TCP port ExaBGP's session uses: no rule may cut it, and the JSON does not tell.
+//! Which TCP port ExaBGP's session uses: no rule may cut it, and the JSON does not tell.
 
 use exabgp::Neighbor;
 use std::collections::HashSet;

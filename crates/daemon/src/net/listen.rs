@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::logging::Throttle;
 
-/// RuleSelector task takes the connections of which address, and where we listen ourselves.
+/// Which task takes the connections of which address, and where we listen ourselves.
 #[derive(Clone, Debug, Default)]
 pub struct Routes(Arc<Mutex<Table>>);
 

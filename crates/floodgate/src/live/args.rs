@@ -64,7 +64,7 @@ Examples:
     Reload(LiveArgs),
 }
 
-/// RuleSelector configuration.
+/// Which configuration.
 #[derive(Clone, Debug, Args)]
 pub struct ConfigArgs {
     /// The configuration file
@@ -83,7 +83,7 @@ Examples:
   floodgate check -c floodgate.toml --json | jq -r '\"\\(.line): \\(.message)\"'"
 )]
 pub struct CheckArgs {
-    /// RuleSelector configuration
+    /// Which configuration
     #[command(flatten)]
     pub config: ConfigArgs,
     /// Print one JSON object for each mistake
@@ -122,7 +122,7 @@ pub struct RulesArgs {
     /// Read the counters twice, a second apart, and show rates
     #[arg(long)]
     pub rates: bool,
-    /// RuleSelector rules
+    /// Which rules
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
 }
@@ -141,7 +141,7 @@ pub struct TopArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
-    /// RuleSelector rules, as for `rules`
+    /// Which rules, as for `rules`
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
 }
