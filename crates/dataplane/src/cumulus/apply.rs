@@ -1,4 +1,4 @@
-//! The back end: what is wanted, what the switch took, and the way from one to the other.
+//! The back end: the desired rules, those in force, and how it changes from one to the other.
 
 use super::asic::Maker;
 use super::counters::{self, Counters};
@@ -21,11 +21,11 @@ use std::time::{Duration, Instant};
 /// How often the kernel's rules are looked at; our file is looked at each time.
 const KERNEL_INTERVAL: Duration = Duration::from_secs(15);
 
-/// So many rules are listed within some milliseconds.
-const QUICKLY_READ: usize = 500;
+/// Up to so many rules are listed within some milliseconds.
+const FAST_LISTING_RULES: usize = 500;
 
 /// How long the kernel's rules are looked at each time after somebody else's policy file has changed.
-const WATCHFUL: Duration = Duration::from_secs(30);
+const WATCH_AFTER_FOREIGN_CHANGE: Duration = Duration::from_secs(30);
 
 /// The back end.
 #[derive(Debug)]
@@ -41,11 +41,11 @@ pub struct Cumulus {
     pub(super) comments_proven: bool,
     /// What it said when rules went in only without comments.
     comments_refused: Option<String>,
-    pub(super) kernel_looked_at: Instant,
+    pub(super) kernel_checked_at: Instant,
     /// A run has failed since the kernel's rules were looked at: whether all was rolled back is not known.
-    pub(super) suspicious: bool,
+    pub(super) rollback_unverified: bool,
     /// The next try is a run even if nothing has changed.
-    pub(super) run_anyway: bool,
+    pub(super) force_run: bool,
     pub(super) resources: ResourceQuery,
     /// What the policy files of others were last, and until when a change of theirs is minded.
     others: (Option<store::Stamp>, Instant),
@@ -76,9 +76,9 @@ impl Cumulus {
             warnings: Vec::new(),
             comments_proven: false,
             comments_refused: None,
-            kernel_looked_at: now,
-            suspicious: false,
-            run_anyway: false,
+            kernel_checked_at: now,
+            rollback_unverified: false,
+            force_run: false,
             others: (None, now),
         }
     }
@@ -86,7 +86,7 @@ impl Cumulus {
     fn apply(&mut self, wanted: DesiredState) -> Result<Applied, DataplaneError> {
         self.refusals.expire(|nlri, rule| wanted.rules.get(nlri).is_some_and(|wanted| wanted.as_ref() == rule));
         let outcome = self.fit(&wanted);
-        self.refusals.settle();
+        self.refusals.after_change();
         if outcome.is_ok() {
             self.wanted = wanted;
         }
@@ -103,8 +103,8 @@ impl Cumulus {
         may_be
     }
 
-    /// They were not what the switch refuses.
-    pub(super) fn comments_are_fine(&mut self) {
+    /// Comments are not what the switch refuses: they are written again.
+    pub(super) fn restore_comments(&mut self) {
         self.settings.comments = Some(true);
         self.comments_refused = None;
     }
@@ -121,8 +121,8 @@ impl Cumulus {
                 return;
             }
         };
-        self.suspicious = false;
-        self.kernel_looked_at = Instant::now();
+        self.rollback_unverified = false;
+        self.kernel_checked_at = Instant::now();
         if missing == 0 {
             return;
         }
@@ -145,7 +145,7 @@ impl Cumulus {
     pub(super) fn install_keeping_counters(&mut self, lock: InstallLock) -> Result<Vec<String>, RunError> {
         let (settings, placed) = (&self.settings, &self.in_force.placement.placed);
         let lost = |error: DataplaneError| tracing::debug!(%error, "counters before a reinstall are lost");
-        if !self.in_force.verified || placed.len() <= QUICKLY_READ {
+        if !self.in_force.verified || placed.len() <= FAST_LISTING_RULES {
             if self.in_force.verified {
                 let _ = self.counters.read(settings, placed).map_err(lost);
             }
@@ -158,8 +158,8 @@ impl Cumulus {
         });
         match listings.unwrap_or_else(|_| Err(DataplaneError::Refused("the reading of counters has a bug".to_owned())))
         {
-            Ok(listings) if outcome.is_ok() => self.counters.take_in_before_reset(&listings, settings, placed),
-            Ok(listings) => drop(self.counters.take_in_listings(&listings, settings, placed)),
+            Ok(listings) if outcome.is_ok() => self.counters.add_listings_before_reset(&listings, settings, placed),
+            Ok(listings) => drop(self.counters.add_listings(&listings, settings, placed)),
             Err(error) => lost(error),
         }
         outcome
@@ -183,15 +183,15 @@ impl Cumulus {
     }
 
     /// Whether the kernel's rules are to be looked at now.
-    fn is_look_due(&mut self) -> Result<bool, DataplaneError> {
-        let stamp = store::stamp_of_others(&self.settings.policy_directory)?;
+    fn is_kernel_check_due(&mut self) -> Result<bool, DataplaneError> {
+        let stamp = store::stamp_foreign_files(&self.settings.policy_directory)?;
         let now = Instant::now();
         if self.others.0.as_ref().is_some_and(|known| *known != stamp) {
             // Whoever changed it has it installed now, maybe with a file of ours that it read a while ago.
-            self.others.1 = now + WATCHFUL;
+            self.others.1 = now + WATCH_AFTER_FOREIGN_CHANGE;
         }
         self.others.0 = Some(stamp);
-        Ok(self.suspicious || self.others.1 > now || self.kernel_looked_at.elapsed() >= KERNEL_INTERVAL)
+        Ok(self.rollback_unverified || self.others.1 > now || self.kernel_checked_at.elapsed() >= KERNEL_INTERVAL)
     }
 }
 
@@ -223,25 +223,26 @@ impl Dataplane for Cumulus {
         if !self.in_force.verified {
             return Ok(Health::Damaged("a run of cl-acltool went wrong".to_owned()));
         }
-        if let Err(how) = store::check(&self.settings.policy_directory, self.in_force.text.as_deref())? {
+        if let Err(how) = store::verify(&self.settings.policy_directory, self.in_force.text.as_deref())? {
             self.in_force.verified = false;
-            return Ok(Health::Damaged(how));
+            return Ok(Health::Damaged(how.to_string()));
         }
         if self.resources.poll()
-            && let Some(why) = self.resources.latest.and_then(|resources| resources.contradict(self.in_force.lines))
+            && let Some(why) =
+                self.resources.latest.and_then(|resources| resources.missing_from_hardware(self.in_force.lines))
         {
             tracing::error!("{why}");
         }
-        if !self.is_look_due()? {
+        if !self.is_kernel_check_due()? {
             return Ok(Health::Intact);
         }
-        self.kernel_looked_at = Instant::now();
+        self.kernel_checked_at = Instant::now();
         // The same listing tells the counters: then fewer of them are at stake when a run sets them to zero.
         let placed = &self.in_force.placement.placed;
         let listings = counters::listings(&self.settings, placed)?;
-        match self.counters.take_in_listings(&listings, &self.settings, placed) {
+        match self.counters.add_listings(&listings, &self.settings, placed) {
             0 => {
-                self.suspicious = false;
+                self.rollback_unverified = false;
                 Ok(Health::Intact)
             }
             missing => {
@@ -281,7 +282,7 @@ impl Dataplane for Cumulus {
             ("table_entries_ipv6_max", budget.1),
         ]);
         if let Some(resources) = self.resources.latest {
-            let why = resources.contradict(self.in_force.lines);
+            let why = resources.missing_from_hardware(self.in_force.lines);
             match self.settings.asic.maker() {
                 Maker::Broadcom => condition.not_enforced = condition.not_enforced.or(why),
                 // No document shows what these figures mean there.

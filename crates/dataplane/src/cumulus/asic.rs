@@ -33,6 +33,8 @@ struct Documents {
     /// The last one, where later releases do not run on this ASIC.
     last: Option<Release>,
     text: &'static str,
+    /// What they say that has its room in the same table.
+    shares: &'static str,
 }
 
 /// Who makes it.
@@ -44,18 +46,30 @@ pub enum Maker {
     Nvidia,
 }
 
+/// "INPUT and ingress (FORWARD -i) rules occupy the same memory space"; rules for MAC addresses are "put into the IPv4 memory space".
+const WITH_INPUT: &str = "rules for INPUT, for MAC addresses (IPv4)";
+
+/// "One common TCAM for both ingress and egress, which can be used for other non-ACL-related resources".
+const WITH_EGRESS: &str = "egress rules, multicast routes";
+
+/// "The KVD and ATCAM share space with forwarding table entries, multicast route entries, and VLAN flow counters".
+const WITH_FORWARDING: &str = "forwarding and multicast entries, VLAN counters";
+
 /// Of Broadcom, the limits "with default rules" of the page on ACLs.
 const BROADCOM: Documents =
-    Documents { first: Release::new(3, 7), last: Some(Release::new(4, 3)), text: "3.7 and 4.3" };
+    Documents { first: Release::new(3, 7), last: Some(Release::new(4, 3)), text: "3.7 and 4.3", shares: WITH_INPUT };
 
 /// Of Spectrum-1, the TCAM profiles of the same page.
-const SPECTRUM_1: Documents = Documents { first: Release::new(3, 7), last: None, text: "3.7 to 5.17" };
+const SPECTRUM_1: Documents =
+    Documents { first: Release::new(3, 7), last: None, text: "3.7 to 5.17", shares: WITH_EGRESS };
 
 /// 3.7 gives 7500 and 15000 for one of them; later documents take that back.
-const SPECTRUM_1_CORRECTED: Documents = Documents { first: Release::new(4, 3), last: None, text: "4.3 to 5.17" };
+const SPECTRUM_1_CORRECTED: Documents =
+    Documents { first: Release::new(4, 3), last: None, text: "4.3 to 5.17", shares: WITH_EGRESS };
 
 /// "ATCAM on Spectrum-2 and Later"; documents of earlier releases know the profiles of Spectrum-1 only.
-const SPECTRUM_2: Documents = Documents { first: Release::new(5, 9), last: None, text: "5.9 to 5.17" };
+const SPECTRUM_2: Documents =
+    Documents { first: Release::new(5, 9), last: None, text: "5.9 to 5.17", shares: WITH_FORWARDING };
 
 const fn broadcom(name: &'static str, atomic: Entries, non_atomic: Entries, default_rules: Entries) -> AsicRow {
     let (maker, default_rules) = (Maker::Broadcom, Some(default_rules));
@@ -148,9 +162,14 @@ impl Asic {
         self.0.pipelines
     }
 
+    /// What else has its room in the same table.
+    pub(super) const fn shares_table_with(self) -> &'static str {
+        self.0.documents.shares
+    }
+
     /// The releases whose documents give these numbers, if they hold for this one; empty if none does.
     pub(super) fn document(self, release: Release) -> &'static str {
-        let Documents { first, last, text } = self.0.documents;
+        let Documents { first, last, text, .. } = self.0.documents;
         let Release { major, minor, .. } = release;
         let holds = first <= release && last.is_none_or(|last| Release::new(major, minor) <= last);
         if holds { text } else { "" }

@@ -19,7 +19,7 @@ struct Expansion {
 
 /// The rule at a place of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum RuleLocation {
     /// It is of our file; the line, counted from 1.
     Ours(usize),
     /// It is of a file that is not ours; the file, its line counted from 1, and the rule.
@@ -30,7 +30,7 @@ pub(super) enum Place {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chain {
     /// Where each line's rules end, counted from 0, and where the line is.
-    lines: Vec<(usize, Place)>,
+    lines: Vec<(usize, RuleLocation)>,
 }
 
 impl Chain {
@@ -49,27 +49,27 @@ impl Chain {
         let is_in = |e: &Expansion| e.version == version && e.table == table && e.chain == chain;
         for path in files {
             if path == ours {
-                found.file(own, is_in, |line, _| Place::Ours(line));
+                found.file(own, is_in, |line, _| RuleLocation::Ours(line));
             } else if let Ok(text) = fs::read_to_string(&path) {
-                found.file(&text, is_in, |line, rule| Place::Other(path.clone(), line, rule.to_owned()));
+                found.file(&text, is_in, |line, rule| RuleLocation::Other(path.clone(), line, rule.to_owned()));
             }
         }
         found
     }
 
     /// The rule at an index, counted from 0.
-    pub(super) fn at(&self, index: usize) -> Option<&Place> {
+    pub(super) fn rule_at(&self, index: usize) -> Option<&RuleLocation> {
         let line = self.lines.partition_point(|(end, _)| *end <= index);
         self.lines.get(line).map(|(_, place)| place)
     }
 
     /// The index of the first rule of a line of ours, counted from 0.
-    pub(super) fn first_of(&self, own_line: usize) -> Option<usize> {
-        let at = self.lines.iter().position(|(_, place)| *place == Place::Ours(own_line))?;
+    pub(super) fn first_index_of(&self, own_line: usize) -> Option<usize> {
+        let at = self.lines.iter().position(|(_, place)| *place == RuleLocation::Ours(own_line))?;
         Some(at.checked_sub(1).map_or(0, |before| self.lines[before].0))
     }
 
-    fn file(&mut self, text: &str, is_in: impl Fn(&Expansion) -> bool, place: impl Fn(usize, &str) -> Place) {
+    fn file(&mut self, text: &str, is_in: impl Fn(&Expansion) -> bool, place: impl Fn(usize, &str) -> RuleLocation) {
         let mut end = self.lines.last().map_or(0, |(end, _)| *end);
         for (number, line, expansions) in expansions(text) {
             let rules: usize = expansions.iter().filter(|e| is_in(e)).map(|expansion| expansion.rules).sum();
@@ -82,7 +82,7 @@ impl Chain {
 }
 
 /// How many different ranges of ports the rules of others match.
-pub(super) fn ranges_of_others(directory: &Path) -> u64 {
+pub(super) fn foreign_ranges(directory: &Path) -> u64 {
     let mut ranges = std::collections::BTreeSet::new();
     for path in fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
         let is_policy = path.extension().is_some_and(|extension| extension == "rules");
@@ -187,24 +187,29 @@ mod tests {
         let own = "# ours\n[iptables]\n-A FORWARD -i swp1,swp2 -d 192.0.2.1/32 -j DROP\n# a comment\n\
                    -A FORWARD -i swp1,swp2 -d 192.0.2.2/32 -j DROP\n[ip6tables]\n-A FORWARD -i swp1,swp2 -j DROP\n";
         let chain = Chain::read(path, own, IpVersion::V4, ("filter", "FORWARD"));
-        let places: Vec<Option<&Place>> = (0..8).map(|index| chain.at(index)).collect();
-        let other = |name: &str, line, rule: &str| Place::Other(path.join(name), line, rule.to_owned());
+        let places: Vec<Option<&RuleLocation>> = (0..8).map(|index| chain.rule_at(index)).collect();
+        let other = |name: &str, line, rule: &str| RuleLocation::Other(path.join(name), line, rule.to_owned());
         let first = other("00control_plane.rules", 6, "-A $CHAIN --in-interface $INTF -s $MARTIANS -j DROP");
         let last = other("70mine.rules", 3, "-A FORWARD -i swp1 -j DROP");
-        let (third, fifth) = (Place::Ours(3), Place::Ours(5));
+        let (third, fifth) = (RuleLocation::Ours(3), RuleLocation::Ours(5));
         let expected =
             [Some(&first), Some(&first), Some(&third), Some(&third), Some(&fifth), Some(&fifth), Some(&last), None];
         assert_eq!(places, expected);
-        assert_eq!((chain.first_of(3), chain.first_of(5), chain.first_of(4)), (Some(2), Some(4), None));
+        assert_eq!(
+            (chain.first_index_of(3), chain.first_index_of(5), chain.first_index_of(4)),
+            (Some(2), Some(4), None)
+        );
         let six = Chain::read(path, own, IpVersion::V6, ("filter", "FORWARD"));
-        assert!(matches!(six.at(0), Some(Place::Other(..))) && six.at(1) == Some(&Place::Ours(7)));
-        assert_eq!(Chain::read(path, own, IpVersion::V4, ("mangle", "PREROUTING")).at(0), None);
+        assert!(
+            matches!(six.rule_at(0), Some(RuleLocation::Other(..))) && six.rule_at(1) == Some(&RuleLocation::Ours(7))
+        );
+        assert_eq!(Chain::read(path, own, IpVersion::V4, ("mangle", "PREROUTING")).rule_at(0), None);
         fs::write(
             path.join("00control_plane.rules"),
             "[iptables]\n-A INPUT -p udp --dport bootps:bootpc -j ACCEPT\n-A INPUT -p tcp --dport bootps:bootpc -j ACCEPT\n\
              -A INPUT -p tcp --dport bootps:bootpc -j DROP\n-A INPUT -p tcp -m multiport --sports 1:2,9,20:30 -j ACCEPT\n",
         )
         .unwrap();
-        assert_eq!(ranges_of_others(path), 4);
+        assert_eq!(foreign_ranges(path), 4);
     }
 }

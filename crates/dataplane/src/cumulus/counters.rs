@@ -15,11 +15,11 @@ use std::sync::Arc;
 /// Counters over reinstalls, each of which sets those of the kernel to zero.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    rules: BTreeMap<Arc<Nlri>, Tally>,
+    rules: BTreeMap<Arc<Nlri>, CounterTotal>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+struct CounterTotal {
     total: Counter,
     /// What the kernel said last.
     last: Count,
@@ -34,12 +34,12 @@ struct Count {
 impl Counters {
     /// Takes in what the kernel says now.
     pub(super) fn read(&mut self, settings: &Settings, placed: &[Arc<CompiledRule>]) -> Result<(), DataplaneError> {
-        self.take_in_listings(&listings(settings, placed)?, settings, placed);
+        self.add_listings(&listings(settings, placed)?, settings, placed);
         Ok(())
     }
 
     /// Takes in what the kernel said. How many of the rules it had nothing of.
-    pub(super) fn take_in_listings(
+    pub(super) fn add_listings(
         &mut self,
         listings: &Listings,
         settings: &Settings,
@@ -48,14 +48,14 @@ impl Counters {
         let mut missing = 0;
         for found in attributions(listings, settings, placed) {
             missing += found.missing;
-            self.take_in(found.counts);
+            self.add_reading(found.counts);
         }
         missing
     }
 
     /// Takes in what was read beside a run that has installed these rules since, unless it was read too late: after the run had set the
     /// kernel's counters to zero.
-    pub(super) fn take_in_before_reset(
+    pub(super) fn add_listings_before_reset(
         &mut self,
         listings: &Listings,
         settings: &Settings,
@@ -71,13 +71,13 @@ impl Counters {
             return;
         }
         for found in found {
-            self.take_in(found.counts);
+            self.add_reading(found.counts);
         }
     }
 
-    fn take_in(&mut self, counts: HashMap<Arc<Nlri>, Count>) {
+    fn add_reading(&mut self, counts: HashMap<Arc<Nlri>, Count>) {
         for (nlri, now) in counts {
-            let Tally { total, last } = self.rules.entry(nlri).or_default();
+            let CounterTotal { total, last } = self.rules.entry(nlri).or_default();
             // Somebody else's reinstall set them to zero.
             let before = if now.packets >= last.packets { *last } else { Count::default() };
             total.packets += now.packets - before.packets;
@@ -93,7 +93,7 @@ impl Counters {
             .iter()
             .map(|rule| {
                 let total = old.remove(&rule.nlri).unwrap_or_default().total;
-                (Arc::clone(&rule.nlri), Tally { total, last: Count::default() })
+                (Arc::clone(&rule.nlri), CounterTotal { total, last: Count::default() })
             })
             .collect();
     }
@@ -336,14 +336,14 @@ mod tests {
         };
         let mut counters = Counters::default();
         counters.reinstalled(&rules);
-        assert_eq!(counters.take_in_listings(&listing(10), &settings, &rules), 0);
-        counters.take_in_before_reset(&listing(14), &settings, &rules);
+        assert_eq!(counters.add_listings(&listing(10), &settings, &rules), 0);
+        counters.add_listings_before_reset(&listing(14), &settings, &rules);
         counters.reinstalled(&rules);
-        counters.take_in_listings(&listing(6), &settings, &rules);
+        counters.add_listings(&listing(6), &settings, &rules);
         // Of the next run the reading came late: three packets since the reset. What was counted before them and after 6 is lost, not doubled.
-        counters.take_in_before_reset(&listing(3), &settings, &rules);
+        counters.add_listings_before_reset(&listing(3), &settings, &rules);
         counters.reinstalled(&rules);
-        counters.take_in_listings(&listing(5), &settings, &rules);
+        counters.add_listings(&listing(5), &settings, &rules);
         assert_eq!(counters.of(&rules)[0].1.packets, 14 + 6 + 5);
     }
 
@@ -355,7 +355,7 @@ mod tests {
         counters.reinstalled(&rules);
         let read = |packets: u64, counters: &mut Counters| {
             let listing = format!("[{packets}:{packets}] -A PREROUTING -m comment --comment floodgate:{}", rules[0].id);
-            counters.take_in(attribute(&listing, &settings, rules.iter()).counts);
+            counters.add_reading(attribute(&listing, &settings, rules.iter()).counts);
             counters.of(&rules)[0].1.packets
         };
         assert_eq!(read(10, &mut counters), 10);

@@ -5,10 +5,10 @@
 
 use super::apply::{Cumulus, InForce};
 use super::asic;
-use super::chains::{self, Chain, Place};
+use super::chains::{self, Chain, RuleLocation};
 use super::line;
 use super::place::{Limits, Placement, place};
-use super::refusals::{Blame, words_of_other};
+use super::refusals::{SuspectedRule, describe_foreign_rule};
 use super::render::{Owner, PolicyFile};
 use super::search;
 use super::shape::Shape;
@@ -29,38 +29,43 @@ const TRIES_WHEN_FULL: u32 = 5;
 /// Most rules that one change gives up because cl-acltool names them.
 const NAMED_RULES: usize = 16;
 
-/// How a try ended that did not fail as a whole.
-pub(super) enum Settled {
+/// How an installation ended that did not fail as a whole.
+pub(super) enum InstallOutcome {
+    /// What fits and is not refused is in force.
     Installed(Applied),
-    /// The hardware refuses something, and it is not told what.
-    Hidden(String),
+    /// The hardware refuses a rule and does not name it; its message.
+    UnnamedRefusal(String),
 }
 
-/// Why one try failed.
-enum TryError {
-    Full(String),
-    Rule { owner: Owner, words: String, reason: String, blame: Option<Blame> },
-    Hidden(String),
-    Whole(DataplaneError),
+/// Why one run failed.
+enum AttemptError {
+    /// The table has no room; the message.
+    TableFull(String),
+    /// A rule is refused, and it is known which.
+    RuleRefused { owner: Owner, words: String, reason: String, suspect: Option<SuspectedRule> },
+    /// A rule is refused, and it is not known which; the message.
+    UnnamedRefusal(String),
+    /// Nothing of the change can be installed.
+    Failed(DataplaneError),
 }
 
-/// What one change has cost so far.
+/// What one change has taken so far.
 #[derive(Default)]
-pub(super) struct Effort {
+pub(super) struct ChangeAttempts {
     full: u32,
     named: usize,
     /// Shapes that were refused, by the reason that was given.
     shapes: HashMap<(String, Shape), u32>,
-    blame: Option<Blame>,
+    suspect: Option<SuspectedRule>,
 }
 
 impl Cumulus {
     /// Installs what is wanted, as far as the switch takes it.
     pub(super) fn fit(&mut self, wanted: &DesiredState) -> Result<Applied, DataplaneError> {
-        let mut effort = Effort::default();
-        let outcome = match self.settle(wanted, &BTreeSet::new(), &mut effort) {
-            Ok(Settled::Installed(applied)) => Ok(applied),
-            Ok(Settled::Hidden(words)) => search::run(self, wanted, words, &mut effort),
+        let mut attempts = ChangeAttempts::default();
+        let outcome = match self.install_with_less(wanted, &BTreeSet::new(), &mut attempts) {
+            Ok(InstallOutcome::Installed(applied)) => Ok(applied),
+            Ok(InstallOutcome::UnnamedRefusal(words)) => search::run(self, wanted, words, &mut attempts),
             Err(error) => Err(error),
         };
         if outcome.is_err() {
@@ -69,61 +74,69 @@ impl Cumulus {
         outcome
     }
 
-    /// Tries with less until the switch takes it. `held` are rules that are left out for now.
-    pub(super) fn settle(
+    /// Installs with ever less until the switch takes it. `held` are rules that are left out for now.
+    pub(super) fn install_with_less(
         &mut self,
         wanted: &DesiredState,
         held: &BTreeSet<Arc<Nlri>>,
-        effort: &mut Effort,
-    ) -> Result<Settled, DataplaneError> {
+        attempts: &mut ChangeAttempts,
+    ) -> Result<InstallOutcome, DataplaneError> {
         // What the switch had room for so far.
         let known = if self.in_force.verified { self.in_force.placement.all_entries() } else { 0 };
         loop {
             let placement = self.place(wanted, held);
             let entries = placement.all_entries();
-            match self.attempt(placement, effort.blame.as_ref()) {
+            match self.attempt(placement, attempts.suspect.as_ref()) {
                 Ok(applied) => {
-                    if effort.blame.take().is_some_and(|blame| blame.ambiguous) {
+                    if attempts.suspect.take().is_some_and(|suspect| suspect.ambiguous) {
                         self.refusals.set_counts_from_zero(false);
                     }
-                    return Ok(Settled::Installed(applied));
+                    return Ok(InstallOutcome::Installed(applied));
                 }
-                Err(TryError::Full(words)) => {
-                    effort.full += 1;
-                    if effort.full >= TRIES_WHEN_FULL || entries <= 1 {
+                Err(AttemptError::TableFull(words)) => {
+                    attempts.full += 1;
+                    if attempts.full >= TRIES_WHEN_FULL || entries <= 1 {
                         return Err(DataplaneError::Refused(words));
                     }
-                    let last = effort.full + 1 == TRIES_WHEN_FULL || known >= entries;
+                    let last = attempts.full + 1 == TRIES_WHEN_FULL || known >= entries;
                     let less = if last { known } else { known.midpoint(entries) };
                     let ceiling = less.min(entries - 1);
                     tracing::warn!(entries, ceiling, %words, "the switch's table is full");
                     self.refusals.set_ceiling(ceiling, words);
                 }
-                Err(TryError::Rule { owner, words, reason, blame }) => {
-                    effort.named += 1;
-                    if effort.named > NAMED_RULES {
-                        self.give_up_new_rules(wanted, words)?;
+                Err(AttemptError::RuleRefused { owner, words, reason, suspect }) => {
+                    attempts.named += 1;
+                    if attempts.named > NAMED_RULES {
+                        self.refuse_new_rules(wanted, words)?;
                         continue;
                     }
                     if self.drop_comments_for(&reason) {
-                        effort.blame = None;
+                        attempts.suspect = None;
                         continue;
                     }
                     let counts_from_zero = self.refusals.counts_from_zero() == Some(true);
-                    if let Some(wrong) = effort.blame.take().filter(|blame| blame.ambiguous && counts_from_zero) {
-                        self.refusals.take_back(&wrong.nlri);
+                    if let Some(wrong) = attempts.suspect.take().filter(|suspect| suspect.ambiguous && counts_from_zero)
+                    {
+                        self.refusals.forget_rule(&wrong.nlri);
                     }
-                    effort.blame = blame;
-                    self.give_up(wanted, &owner, &words, reason, effort);
+                    attempts.suspect = suspect;
+                    self.refuse(wanted, &owner, &words, reason, attempts);
                 }
-                Err(TryError::Hidden(words)) => return Ok(Settled::Hidden(words)),
-                Err(TryError::Whole(error)) => return Err(error),
+                Err(AttemptError::UnnamedRefusal(words)) => return Ok(InstallOutcome::UnnamedRefusal(words)),
+                Err(AttemptError::Failed(error)) => return Err(error),
             }
         }
     }
 
     /// Leaves out what the switch refuses: that rule, and from the second one of its kind on all new ones of it.
-    fn give_up(&mut self, wanted: &DesiredState, owner: &Owner, words: &str, reason: String, effort: &mut Effort) {
+    fn refuse(
+        &mut self,
+        wanted: &DesiredState,
+        owner: &Owner,
+        words: &str,
+        reason: String,
+        attempts: &mut ChangeAttempts,
+    ) {
         let nlri = match owner {
             Owner::Protected(space) => return self.refusals.refuse_protected(space, words),
             Owner::NeighborDiscovery => return self.refusals.refuse_protected(&line::neighbor_discovery(), words),
@@ -132,7 +145,7 @@ impl Cumulus {
         let Some(rule) = wanted.rules.get(nlri) else { return };
         self.refusals.refuse_rule(rule, words);
         let shape = Shape::of(rule);
-        let seen = effort.shapes.entry((reason, shape)).or_default();
+        let seen = attempts.shapes.entry((reason, shape)).or_default();
         *seen += 1;
         if *seen > 1 {
             let words = format!("rules of this kind are refused: {words}");
@@ -145,7 +158,7 @@ impl Cumulus {
     }
 
     /// Leaves out all rules that the switch has not taken yet: too many of them were refused one by one, and the others must not wait.
-    fn give_up_new_rules(&mut self, wanted: &DesiredState, words: String) -> Result<(), DataplaneError> {
+    fn refuse_new_rules(&mut self, wanted: &DesiredState, words: String) -> Result<(), DataplaneError> {
         let rules = self.new_rules(wanted);
         if rules.is_empty() {
             return Err(DataplaneError::Refused(words));
@@ -179,7 +192,7 @@ impl Cumulus {
             ceiling: self.refusals.ceiling(),
             unprotectable: self.refusals.protected(),
             ranges: self.settings.asic.range_checkers().map(|checkers| {
-                let counted = chains::ranges_of_others(&self.settings.policy_directory);
+                let counted = chains::foreign_ranges(&self.settings.policy_directory);
                 (checkers, counted.max(asic::DEFAULT_RANGES))
             }),
             ..Limits::of(&self.settings)
@@ -188,7 +201,7 @@ impl Cumulus {
     }
 
     /// Writes the file and has it installed. After an error the files are as they were.
-    fn attempt(&mut self, mut placement: Placement, blame: Option<&Blame>) -> Result<Applied, TryError> {
+    fn attempt(&mut self, mut placement: Placement, suspect: Option<&SuspectedRule>) -> Result<Applied, AttemptError> {
         let file = PolicyFile::new(
             &placement.protected,
             placement.neighbor_discovery,
@@ -197,19 +210,19 @@ impl Cumulus {
         );
         if let Some((nlri, error)) = file.unwritable.first() {
             let (owner, words) = (Owner::Rule(Arc::clone(nlri)), error.to_string());
-            return Err(TryError::Rule { owner, reason: words.clone(), words, blame: None });
+            return Err(AttemptError::RuleRefused { owner, reason: words.clone(), words, suspect: None });
         }
         let text = (!file.is_empty()).then_some(file.text.as_str());
         let directory = self.settings.policy_directory.clone();
         let failures = std::mem::take(&mut placement.failures);
-        let anyway = std::mem::take(&mut self.run_anyway);
+        let anyway = std::mem::take(&mut self.force_run);
         let unchanged = !anyway && self.in_force.verified && self.in_force.text.as_deref() == text;
-        if unchanged && store::check(&directory, text).map_err(TryError::Whole)?.is_ok() {
+        if unchanged && store::verify(&directory, text).map_err(AttemptError::Failed)?.is_ok() {
             self.in_force.placement = placement;
             return Ok(Applied { failures });
         }
-        let lock = InstallLock::wait(&self.settings).map_err(TryError::Whole)?;
-        let before = store::put(&directory, text).map_err(TryError::Whole)?;
+        let lock = InstallLock::wait(&self.settings).map_err(AttemptError::Failed)?;
+        let before = store::write_policy(&directory, text).map_err(AttemptError::Failed)?;
         match self.install_keeping_counters(lock) {
             Ok(warnings) => {
                 let lines = (file.lines(flowspec::IpVersion::V4), file.lines(flowspec::IpVersion::V6));
@@ -221,39 +234,44 @@ impl Cumulus {
                 self.resources.changed();
                 self.comments_proven |= self.settings.has_comments() && !placement.placed.is_empty();
                 self.in_force = InForce { text: text.map(str::to_owned), placement, lines, verified: true };
-                self.kernel_looked_at = Instant::now();
+                self.kernel_checked_at = Instant::now();
                 Ok(Applied { failures })
             }
             Err(error) => {
                 before.restore();
-                self.suspicious = true;
+                self.rollback_unverified = true;
                 Err(match error {
-                    RunError::NotRun(error) => TryError::Whole(error),
+                    RunError::NotRun(error) => AttemptError::Failed(error),
                     RunError::Timeout(after) => {
                         self.in_force.verified = false;
                         let words = format!("cl-acltool did not end within {after:?} and was ended");
-                        TryError::Whole(DataplaneError::Refused(words))
+                        AttemptError::Failed(DataplaneError::Refused(words))
                     }
-                    RunError::Failed(error) => self.understand(error, &file, blame),
+                    RunError::Failed(error) => self.attribute_failure(error, &file, suspect),
                 })
             }
         }
     }
 
-    /// Whose rule a failure is about.
-    fn understand(&mut self, error: ToolError, file: &PolicyFile, blame: Option<&Blame>) -> TryError {
+    /// Finds the rule that a failure is about.
+    fn attribute_failure(
+        &mut self,
+        error: ToolError,
+        file: &PolicyFile,
+        suspect: Option<&SuspectedRule>,
+    ) -> AttemptError {
         let ToolError { kind, message } = error;
-        let whole = |words| TryError::Whole(DataplaneError::Refused(words));
+        let whole = |words| AttemptError::Failed(DataplaneError::Refused(words));
         match kind {
-            ErrorKind::Full => TryError::Full(message),
-            ErrorKind::Hardware => TryError::Hidden(message),
+            ErrorKind::Full => AttemptError::TableFull(message),
+            ErrorKind::Hardware => AttemptError::UnnamedRefusal(message),
             ErrorKind::Busy | ErrorKind::Unknown => whole(message),
             ErrorKind::Rule(RuleReference::Line { file: path, line, rule }) => {
                 let ours = path.is_none_or(|path| path.ends_with(store::FILE));
                 match file.owner(rule.as_deref(), line).filter(|_| ours) {
                     Some(owner) => {
                         let reason = reason_of(&message).to_owned();
-                        TryError::Rule { owner: owner.clone(), words: message, reason, blame: None }
+                        AttemptError::RuleRefused { owner: owner.clone(), words: message, reason, suspect: None }
                     }
                     None => whole(message),
                 }
@@ -262,7 +280,9 @@ impl Cumulus {
             ErrorKind::Rule(RuleReference::Chain { version: Some(version), chain, number, reason }) => {
                 let (table, _) = self.settings.release.table_and_chain();
                 let all = Chain::read(&self.settings.policy_directory, &file.text, version, (table, &chain));
-                if blame.is_some_and(|blame| blame.ambiguous && blame.version == version && blame.first == number) {
+                if suspect
+                    .is_some_and(|suspect| suspect.ambiguous && suspect.version == version && suspect.first == number)
+                {
                     // The rule behind the one that was left out has moved to its place: it was meant.
                     self.refusals.set_counts_from_zero(true);
                 }
@@ -271,16 +291,18 @@ impl Cumulus {
                 }
                 let from_zero = self.refusals.counts_from_zero();
                 let index = if from_zero == Some(true) { Some(number) } else { number.checked_sub(1) };
-                match index.and_then(|index| all.at(index)) {
-                    None => TryError::Hidden(message),
-                    Some(Place::Other(path, line, rule)) => whole(words_of_other(path, *line, rule, &message)),
-                    Some(&Place::Ours(line)) => {
+                match index.and_then(|index| all.rule_at(index)) {
+                    None => AttemptError::UnnamedRefusal(message),
+                    Some(RuleLocation::Other(path, line, rule)) => {
+                        whole(describe_foreign_rule(path, *line, rule, &message))
+                    }
+                    Some(&RuleLocation::Ours(line)) => {
                         let Some(owner) = file.owner(None, Some(line)).cloned() else {
-                            return TryError::Hidden(message);
+                            return AttemptError::UnnamedRefusal(message);
                         };
-                        let other = all.at(number) != Some(&Place::Ours(line));
-                        let blame = match (&owner, all.first_of(line)) {
-                            (Owner::Rule(nlri), Some(first)) => Some(Blame {
+                        let other = all.rule_at(number) != Some(&RuleLocation::Ours(line));
+                        let suspect = match (&owner, all.first_index_of(line)) {
+                            (Owner::Rule(nlri), Some(first)) => Some(SuspectedRule {
                                 version,
                                 first: first_line(&all, file, nlri, line).unwrap_or(first),
                                 nlri: Arc::clone(nlri),
@@ -289,7 +311,7 @@ impl Cumulus {
                             _ => None,
                         };
                         let words = format!("line {line} of {}: {message}", store::FILE);
-                        TryError::Rule { owner, words, reason, blame }
+                        AttemptError::RuleRefused { owner, words, reason, suspect }
                     }
                 }
             }
@@ -297,7 +319,7 @@ impl Cumulus {
     }
 
     fn same_owner(&self, all: &Chain, file: &PolicyFile, index: usize, nlri: &Nlri) -> bool {
-        let Some(&Place::Ours(line)) = all.at(index) else { return false };
+        let Some(&RuleLocation::Ours(line)) = all.rule_at(index) else { return false };
         matches!(file.owner(None, Some(line)), Some(Owner::Rule(other)) if other.as_ref() == nlri)
     }
 }
@@ -306,7 +328,7 @@ impl Cumulus {
 fn first_line(all: &Chain, file: &PolicyFile, nlri: &Nlri, line: usize) -> Option<usize> {
     let is_its = |line: &usize| matches!(file.owner(None, Some(*line)), Some(Owner::Rule(of)) if of.as_ref() == nlri);
     let first = (1..=line).rev().take_while(is_its).last()?;
-    all.first_of(first)
+    all.first_index_of(first)
 }
 
 /// What an error says of a rule, without saying which.

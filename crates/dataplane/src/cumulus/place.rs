@@ -1,6 +1,6 @@
 //! Which rules get a place in the switch's table when there is not room for all.
 //!
-//! Rules are taken in enforcement order as long as they fit. One that does not fit stays out, and smaller ones behind it may still fill
+//! Rules get entries in enforcement order as long as they fit. One that does not fit stays out, and smaller ones behind it may still fill
 //! the room. But where the one left out exempts packets (anything but a discard), later rules that overlap it and would act on those packets
 //! stay out as well: the table must never do to a packet what the whole rule set would not.
 
@@ -66,7 +66,7 @@ impl Limits {
     }
 }
 
-/// Who is in and who is not.
+/// Which rules have a place and which do not.
 #[derive(Debug, Default)]
 pub(super) struct Placement {
     /// Protected packets that a rule would otherwise do something to; the others need no entries.
@@ -97,14 +97,14 @@ pub(super) fn place<'a>(
 ) -> Placement {
     let mut usage = TcamUsage::new(limits);
     let mut placement = Placement::default();
-    // Protected packets that there is no room for, and why: rules may not touch them.
-    let mut bare: Vec<(Space, String)> = Vec::new();
+    // Protected packets for which there is no room, and why: rules that match them stay out.
+    let mut unprotected: Vec<(Space, String)> = Vec::new();
     let is_refused = |space: &Space| limits.unprotectable.iter().any(|(refused, _)| refused == space);
-    for space in in_danger(protected, rules.clone()).into_iter().filter(|space| !is_refused(space)) {
+    for space in touched_by_rules(protected, rules.clone()).into_iter().filter(|space| !is_refused(space)) {
         let (cost, ranges) = (protected_cost(&space, settings), ranges(std::slice::from_ref(&space)));
         match usage.take(space.version(), cost, ranges) {
             Ok(()) => placement.protected.push(space),
-            Err(full) => bare.push((space, full)),
+            Err(full) => unprotected.push((space, full.to_string())),
         }
     }
     let discovery = line::neighbor_discovery();
@@ -112,7 +112,7 @@ pub(super) fn place<'a>(
         let cost = line::NEIGHBOR_DISCOVERY_ENTRIES * settings.interfaces.len() as u64;
         match usage.take(IpVersion::V6, cost, Vec::new()) {
             Ok(()) => placement.neighbor_discovery = true,
-            Err(full) => bare.push((discovery, full)),
+            Err(full) => unprotected.push((discovery, full.to_string())),
         }
     }
     let mut unenforced = Unenforced::default();
@@ -123,14 +123,15 @@ pub(super) fn place<'a>(
             Some(RuleFailure::Failed(words.clone()))
         } else if let Some(words) = limits.unprotectable(rule) {
             Some(RuleFailure::Failed(words))
-        } else if let Some(full) = first_touched(&bare, rule) {
+        } else if let Some(full) = first_touched(&unprotected, rule) {
             Some(RuleFailure::OverCapacity(format!(
                 "it would touch packets that are protected, and there is no room for them to come first: {full}"
             )))
         } else if let Some(failure) = unenforced.blocks(rule) {
             Some(failure)
         } else {
-            usage.take(version, needed, ranges(&rule.entries)).err().map(RuleFailure::OverCapacity)
+            let taken = usage.take(version, needed, ranges(&rule.entries));
+            taken.err().map(|full| RuleFailure::OverCapacity(full.to_string()))
         };
         match failure {
             None => placement.placed.push(Arc::clone(rule)),
@@ -161,7 +162,7 @@ pub(super) fn touches_neighbor_discovery<'a>(mut rules: impl Iterator<Item = &'a
 }
 
 /// The protected packets that one of the rules at least would do something to.
-fn in_danger<'a>(protected: &[Space], rules: impl Iterator<Item = &'a Arc<CompiledRule>>) -> Vec<Space> {
+fn touched_by_rules<'a>(protected: &[Space], rules: impl Iterator<Item = &'a Arc<CompiledRule>>) -> Vec<Space> {
     if protected.is_empty() {
         return Vec::new();
     }
@@ -191,6 +192,25 @@ fn ranges(entries: &[Space]) -> Vec<Range> {
     found
 }
 
+/// Why entries have no room in the switch's table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum NoRoom {
+    /// The version's own part is full.
+    #[error("it takes {needed} entries, and {left} of {budget} are left")]
+    Entries { needed: u64, left: u64, budget: u64 },
+    /// The other version has the rest of the table.
+    #[error(
+        "it takes {needed} entries, and {other} rules with {taken} leave no more of the {budget} for {name}: the switch does not support the most of both together"
+    )]
+    Shared { needed: u64, name: &'static str, other: &'static str, taken: u64, budget: u64 },
+    /// The switch took fewer than documented.
+    #[error("the switch took {ceiling} entries and no more: {message}")]
+    Ceiling { ceiling: u64, message: String },
+    /// Port range checkers.
+    #[error("it takes {needed} port range checkers, and {left} of the switch's {checkers} are left")]
+    Ranges { needed: usize, left: u64, checkers: u64 },
+}
+
 /// What is taken of the switch's table.
 struct TcamUsage<'a> {
     limits: &'a Limits,
@@ -204,7 +224,7 @@ impl<'a> TcamUsage<'a> {
     }
 
     /// Takes entries, or says why they do not fit.
-    fn take(&mut self, version: IpVersion, cost: u64, mut ranges: Vec<Range>) -> Result<(), String> {
+    fn take(&mut self, version: IpVersion, cost: u64, mut ranges: Vec<Range>) -> Result<(), NoRoom> {
         let (v4, v6) = self.limits.budget;
         let mut used = self.used;
         let (of_version, budget) = match version {
@@ -213,7 +233,7 @@ impl<'a> TcamUsage<'a> {
         };
         *of_version += cost;
         if *of_version > budget {
-            return Err(format!("it takes {cost} entries, and {} of {budget} are left", budget + cost - *of_version));
+            return Err(NoRoom::Entries { needed: cost, left: budget + cost - *of_version, budget });
         }
         // As parts of the whole, without fractions.
         let parts = (u128::from(used.0) * u128::from(v6), u128::from(used.1) * u128::from(v4));
@@ -222,14 +242,12 @@ impl<'a> TcamUsage<'a> {
                 IpVersion::V4 => ("IPv4", "IPv6", self.used.1),
                 IpVersion::V6 => ("IPv6", "IPv4", self.used.0),
             };
-            return Err(format!(
-                "it takes {cost} entries, and {other} rules with {taken} leave no more of the {budget} for {name}: the switch does not support the most of both together"
-            ));
+            return Err(NoRoom::Shared { needed: cost, name, other, taken, budget });
         }
         if let Some((ceiling, words)) = &self.limits.ceiling
             && used.0 + used.1 > *ceiling
         {
-            return Err(format!("the switch took {ceiling} entries and no more: {words}"));
+            return Err(NoRoom::Ceiling { ceiling: *ceiling, message: words.clone() });
         }
         if let Some((checkers, of_others)) = self.limits.ranges {
             ranges.sort_unstable();
@@ -237,10 +255,7 @@ impl<'a> TcamUsage<'a> {
             ranges.retain(|range| !self.ranges.contains(range));
             let left = checkers.saturating_sub(of_others + self.ranges.len() as u64);
             if ranges.len() as u64 > left {
-                let needed = ranges.len();
-                return Err(format!(
-                    "it takes {needed} port range checkers, and {left} of the switch's {checkers} are left"
-                ));
+                return Err(NoRoom::Ranges { needed: ranges.len(), left, checkers });
             }
             self.ranges.extend(ranges);
         }

@@ -54,6 +54,7 @@ pub fn facts(settings: &Settings) -> Vec<Fact> {
         Some((v4, v6)) => fact("of these the default rules take", format!("{v4}/{v6}"), document),
         None => fact("of these the default rules take", format!("taken as {}", super::settings::RESERVE), ""),
     }
+    fact("the table also holds", asic.shares_table_with().to_owned(), document);
     match asic.range_checkers() {
         Some(checkers) => fact(
             "port range checkers",
@@ -70,6 +71,7 @@ pub fn facts(settings: &Settings) -> Vec<Fact> {
         }
     }
     fact("a kilobyte of a policer", "taken as 1,000 octets".to_owned(), "");
+    fact("rounding of a policer's burst", "taken as none".to_owned(), "");
     facts
 }
 
@@ -128,8 +130,8 @@ mod tests {
         let unknown = |settings: &Settings| -> Vec<String> {
             facts(settings).into_iter().filter(|fact| fact.document.is_none()).map(|fact| fact.name).collect()
         };
-        let kilobyte = "a kilobyte of a policer";
-        assert_eq!(unknown(&settings("3.7", "tomahawk")), ["comments in rules", kilobyte]);
+        let (kilobyte, burst) = ("a kilobyte of a policer", "rounding of a policer's burst");
+        assert_eq!(unknown(&settings("3.7", "tomahawk")), ["comments in rules", kilobyte, burst]);
         let policers = "policers for each limit";
         assert_eq!(
             unknown(&settings("5.17", "spectrum2")),
@@ -138,7 +140,8 @@ mod tests {
                 "of these the default rules take",
                 "port range checkers",
                 policers,
-                kilobyte
+                kilobyte,
+                burst
             ]
         );
         // Documents of another release are none.

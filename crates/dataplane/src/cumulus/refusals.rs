@@ -1,7 +1,7 @@
 //! What the switch refuses, and for how long that is remembered.
 //!
-//! A refusal is not for ever: a table may be given more room, a release be upgraded. But each try that the switch refuses anew costs runs of
-//! cl-acltool, so the next one waits longer each time.
+//! A refusal expires: a table may be enlarged, a release upgraded. But each attempt that the switch refuses again takes runs of cl-acltool, so
+//! the time until the next one doubles.
 
 use super::store::FILE;
 use engine::plan::CompiledRule;
@@ -22,7 +22,7 @@ pub(super) struct Refusals {
     ceiling: Option<(u64, Instant, String)>,
     /// Words of a failure that no rule of ours was the cause of.
     unrelated: Option<(String, Instant)>,
-    backoff: Backoff,
+    backoff: RefusalBackoff,
     /// Whether places in a chain are counted from 0, once that is known.
     counts_from_zero: Option<bool>,
 }
@@ -34,7 +34,7 @@ impl Refusals {
             protected: Vec::new(),
             ceiling: None,
             unrelated: None,
-            backoff: Backoff { length: BACKOFF[0], used: false },
+            backoff: RefusalBackoff { length: BACKOFF[0], used: false },
             counts_from_zero: None,
         }
     }
@@ -49,9 +49,9 @@ impl Refusals {
     }
 
     /// After a change.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn after_change(&mut self) {
         let nothing = self.ceiling.is_none() && self.rules.is_empty() && self.protected.is_empty();
-        self.backoff.settle(nothing);
+        self.backoff.after_change(nothing);
     }
 
     pub(super) fn refuse_rule(&mut self, rule: &Arc<CompiledRule>, words: &str) {
@@ -66,7 +66,7 @@ impl Refusals {
         self.protected.push((space.clone(), until, words.to_owned()));
     }
 
-    pub(super) fn take_back(&mut self, nlri: &Nlri) {
+    pub(super) fn forget_rule(&mut self, nlri: &Nlri) {
         self.rules.remove(nlri);
     }
 
@@ -115,19 +115,19 @@ impl Refusals {
 }
 
 #[derive(Debug)]
-struct Backoff {
+struct RefusalBackoff {
     length: Duration,
     used: bool,
 }
 
-impl Backoff {
+impl RefusalBackoff {
     /// Until when what the switch says now is remembered.
     fn end(&mut self) -> Instant {
         self.used = true;
         Instant::now() + self.length
     }
 
-    fn settle(&mut self, nothing: bool) {
+    fn after_change(&mut self, nothing: bool) {
         if std::mem::take(&mut self.used) {
             self.length = (self.length * 2).min(BACKOFF[1]);
         } else if nothing {
@@ -138,7 +138,7 @@ impl Backoff {
 
 /// A rule that the switch was told to be at fault, by its place in a chain.
 #[derive(Clone, Debug)]
-pub(super) struct Blame {
+pub(super) struct SuspectedRule {
     pub(super) version: IpVersion,
     /// The first of its rules in the chain, counted from 0.
     pub(super) first: usize,
@@ -148,7 +148,7 @@ pub(super) struct Blame {
 }
 
 /// In words: a rule of somebody else's file.
-pub(super) fn words_of_other(path: &std::path::Path, line: usize, rule: &str, words: &str) -> String {
+pub(super) fn describe_foreign_rule(path: &std::path::Path, line: usize, rule: &str, words: &str) -> String {
     format!("line {line} of {} (`{rule}`, not of {FILE}) is refused: {words}", path.display())
 }
 
@@ -158,17 +158,17 @@ mod tests {
 
     #[test]
     fn what_the_switch_refuses_again_is_tried_ever_more_rarely() {
-        let mut backoff = Backoff { length: BACKOFF[0], used: false };
+        let mut backoff = RefusalBackoff { length: BACKOFF[0], used: false };
         let mut waits = Vec::new();
         for _ in 0..8 {
             waits.push(backoff.end().duration_since(Instant::now()).as_secs_f64().round() as u64);
             backoff.end();
-            backoff.settle(false);
+            backoff.after_change(false);
             // A change in between that the switch takes as it is remembered.
-            backoff.settle(false);
+            backoff.after_change(false);
         }
         assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
-        backoff.settle(true);
+        backoff.after_change(true);
         assert_eq!(backoff.length, BACKOFF[0]);
     }
 }

@@ -1,4 +1,4 @@
-//! What switchd says of the ASIC's tables: `cl-resource-query`, where the switch has it.
+//! Use of the ASIC's tables, as switchd reports it: `cl-resource-query`, where the switch has it.
 //!
 //! Rules may be in the kernel and not in the ASIC. The kernel's listing does not show that; this does. It is asked beside everything else, so
 //! that a slow answer delays no change.
@@ -22,7 +22,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 const AFTER_CHANGE: Duration = Duration::from_secs(2);
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Entries of the ASIC's ingress tables, as far as they are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Resources {
     }
 
     /// Why the rules cannot all be in the ASIC, if they cannot: each line of the policy file takes an entry at least.
-    pub(super) fn contradict(&self, lines: (u64, u64)) -> Option<String> {
+    pub(super) fn missing_from_hardware(&self, lines: (u64, u64)) -> Option<String> {
         [(IpVersion::V4, self.v4, lines.0), (IpVersion::V6, self.v6, lines.1)].into_iter().find_map(|(version, used, lines)| {
             let used = used.map(|used| used.count).filter(|used| *used < lines)?;
             let name = if version == IpVersion::V4 { "IPv4" } else { "IPv6" };
@@ -109,19 +109,19 @@ fn used(values: &str) -> Option<Used> {
     (used.most != Some(0)).then_some(used)
 }
 
-/// Asks now, and waits for the answer; `None` where the switch has no such program.
-pub(super) fn ask(settings: &Settings) -> Option<Resources> {
+/// Runs it and waits for its output; `None` where the switch has no such program.
+pub(super) fn query(settings: &Settings) -> Option<Resources> {
     let output = Command::new(settings.tool.with_file_name(PROGRAM)).stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| Resources::read(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Asks for it.
+/// Runs it at intervals, without waiting.
 #[derive(Debug)]
 pub(super) struct ResourceQuery {
     program: PathBuf,
     running: Option<(Child, File, Instant)>,
     next: Instant,
-    /// What was said last.
+    /// What was output last.
     pub(super) latest: Option<Resources>,
 }
 
@@ -132,7 +132,7 @@ impl ResourceQuery {
         ResourceQuery { program, running: None, next: Instant::now(), latest: None }
     }
 
-    /// Rules have changed: what was said is no longer so.
+    /// Rules have changed: what was output is no longer so.
     pub(super) fn changed(&mut self) {
         self.stop();
         self.latest = None;
@@ -143,10 +143,10 @@ impl ResourceQuery {
     pub(super) fn poll(&mut self) -> bool {
         if let Some((child, _, since)) = &mut self.running {
             match child.try_wait() {
-                Ok(None) if since.elapsed() < PATIENCE => return false,
+                Ok(None) if since.elapsed() < ANSWER_TIMEOUT => return false,
                 Ok(Some(status)) if status.success() => {
-                    let said = self.running.take().map(|(_, said, _)| text_of(&said)).unwrap_or_default();
-                    self.latest = Some(Resources::read(&said));
+                    let output = self.running.take().map(|(_, output, _)| text_of(&output)).unwrap_or_default();
+                    self.latest = Some(Resources::read(&output));
                     return true;
                 }
                 _ => self.stop(),
@@ -163,11 +163,11 @@ impl ResourceQuery {
         if !self.program.exists() {
             return;
         }
-        let said = rustix::fs::memfd_create("cl-resource-query", rustix::fs::MemfdFlags::CLOEXEC).map(File::from);
-        let Ok(said) = said else { return };
-        let Ok(writer) = said.try_clone() else { return };
+        let output = rustix::fs::memfd_create("cl-resource-query", rustix::fs::MemfdFlags::CLOEXEC).map(File::from);
+        let Ok(output) = output else { return };
+        let Ok(writer) = output.try_clone() else { return };
         let child = Command::new(&self.program).stdin(Stdio::null()).stdout(writer).stderr(Stdio::null()).spawn();
-        self.running = child.ok().map(|child| (child, said, Instant::now()));
+        self.running = child.ok().map(|child| (child, output, Instant::now()));
     }
 
     fn stop(&mut self) {
@@ -184,9 +184,9 @@ impl Drop for ResourceQuery {
     }
 }
 
-fn text_of(said: &File) -> String {
+fn text_of(output: &File) -> String {
     let mut octets = vec![0; 1 << 16];
-    let read = said.read_at(&mut octets, 0).unwrap_or_default();
+    let read = output.read_at(&mut octets, 0).unwrap_or_default();
     String::from_utf8_lossy(&octets[..read]).into_owned()
 }
 
@@ -212,9 +212,13 @@ mod tests {
         let used = |count, most| Some(Used { count, most: Some(most) });
         assert_eq!(read, Resources { v4: used(36, 256), v6: used(29, 256), ranges: used(2, 32) });
         assert_eq!(read.to_string(), "36 of 256 IPv4 entries, 29 of 256 IPv6 entries, 2 of 32 port range checkers");
-        assert_eq!(read.contradict((36, 29)), None);
-        assert!(read.contradict((37, 0)).unwrap().contains("shows 36 IPv4 ACL entries in use, and ours alone take 37"));
-        assert!(read.contradict((0, 30)).unwrap().contains("IPv6"));
+        assert_eq!(read.missing_from_hardware((36, 29)), None);
+        assert!(
+            read.missing_from_hardware((37, 0))
+                .unwrap()
+                .contains("shows 36 IPv4 ACL entries in use, and ours alone take 37")
+        );
+        assert!(read.missing_from_hardware((0, 30)).unwrap().contains("IPv6"));
         // The same page, a Spectrum: nothing of it can be used.
         let text = "Ingress ACL entries:                    0,   0% of maximum value      0\n\
             Ingress ACL ipv4_mac filter table:      0,   0% of maximum value      0 (allocated: 0)\n\
@@ -223,7 +227,7 @@ mod tests {
             ACL Regions:                            4,   1% of maximum value    400\n\
             ACL 18B Rules Key:                      2,   0% of maximum value   2256\n";
         assert_eq!(Resources::read(text), Resources::default());
-        assert_eq!(Resources::read(text).contradict((1000, 1000)), None);
+        assert_eq!(Resources::read(text).missing_from_hardware((1000, 1000)), None);
         // The page of 4.4 to 5.17, a Spectrum-2 (numbers of ours in two lines).
         let text = "Ingress ACL entries:                    0\n\
             ACL Regions:                            4,   1% of maximum value    400\n\
@@ -237,9 +241,9 @@ mod tests {
         let used = |count| Some(Used { count, most: None });
         let read = Resources::read(text);
         assert_eq!(read, Resources { v4: used(12), v6: used(0), ranges: None });
-        assert_eq!(read.contradict((12, 0)), None);
-        assert!(read.contradict((13, 0)).unwrap().contains("shows 12 IPv4 ACL entries in use"));
+        assert_eq!(read.missing_from_hardware((12, 0)), None);
+        assert!(read.missing_from_hardware((13, 0)).unwrap().contains("shows 12 IPv4 ACL entries in use"));
         // What is not told contradicts nothing.
-        assert_eq!(Resources::read("something else\n").contradict((1000, 1000)), None);
+        assert_eq!(Resources::read("something else\n").missing_from_hardware((1000, 1000)), None);
     }
 }

@@ -6,7 +6,7 @@
 //! force after three runs at most, and with one rule at fault half of its kind after two more.
 
 use super::apply::Cumulus;
-use super::fit::{Effort, Settled};
+use super::fit::{ChangeAttempts, InstallOutcome};
 use super::shape::Shape;
 use crate::kernel::DesiredState;
 use crate::{Applied, DataplaneError};
@@ -25,21 +25,21 @@ pub(super) fn run(
     cumulus: &mut Cumulus,
     wanted: &DesiredState,
     words: String,
-    effort: &mut Effort,
+    attempts: &mut ChangeAttempts,
 ) -> Result<Applied, DataplaneError> {
     if cumulus.refusals.is_unrelated(&words) {
         return Err(DataplaneError::Refused(words));
     }
     if cumulus.drop_comments_for("comment") {
-        match cumulus.settle(wanted, &BTreeSet::new(), effort)? {
-            Settled::Installed(applied) => return Ok(applied),
-            Settled::Hidden(_) => cumulus.comments_are_fine(),
+        match cumulus.install_with_less(wanted, &BTreeSet::new(), attempts)? {
+            InstallOutcome::Installed(applied) => return Ok(applied),
+            InstallOutcome::UnnamedRefusal(_) => cumulus.restore_comments(),
         }
     }
     let mut suspects = cumulus.new_rules(wanted);
-    let mut search = Search { cumulus, wanted, effort, words, runs: 0, waiting: Vec::new() };
+    let mut search = Search { cumulus, wanted, attempts, words, runs: 0, waiting: Vec::new() };
     // Also where the file is as it is: whether the switch takes it *now* is the question.
-    search.cumulus.run_anyway = true;
+    search.cumulus.force_run = true;
     if suspects.is_empty() || !search.installs_without(&[&suspects])? {
         search.cumulus.refusals.set_unrelated(&search.words);
         return Err(DataplaneError::Refused(search.words));
@@ -51,10 +51,12 @@ pub(super) fn run(
             }
         }
         search.runs += 1;
-        match search.cumulus.settle(wanted, &BTreeSet::new(), search.effort)? {
-            Settled::Installed(applied) => return Ok(applied),
-            Settled::Hidden(words) if search.waiting.is_empty() => return Err(DataplaneError::Refused(words)),
-            Settled::Hidden(_) => suspects = std::mem::take(&mut search.waiting),
+        match search.cumulus.install_with_less(wanted, &BTreeSet::new(), search.attempts)? {
+            InstallOutcome::Installed(applied) => return Ok(applied),
+            InstallOutcome::UnnamedRefusal(words) if search.waiting.is_empty() => {
+                return Err(DataplaneError::Refused(words));
+            }
+            InstallOutcome::UnnamedRefusal(_) => suspects = std::mem::take(&mut search.waiting),
         }
     }
 }
@@ -62,7 +64,7 @@ pub(super) fn run(
 struct Search<'a> {
     cumulus: &'a mut Cumulus,
     wanted: &'a DesiredState,
-    effort: &'a mut Effort,
+    attempts: &'a mut ChangeAttempts,
     words: String,
     runs: u32,
     /// Rules that stay out because there may be a fault among them, too, which is looked for later.
@@ -75,8 +77,8 @@ impl Search<'_> {
         self.runs += 1;
         let held = held.iter().copied().chain([self.waiting.as_slice()]).flatten();
         let held: BTreeSet<Arc<Nlri>> = held.map(|rule| Arc::clone(&rule.nlri)).collect();
-        let settled = self.cumulus.settle(self.wanted, &held, self.effort)?;
-        Ok(matches!(settled, Settled::Installed(_)))
+        let settled = self.cumulus.install_with_less(self.wanted, &held, self.attempts)?;
+        Ok(matches!(settled, InstallOutcome::Installed(_)))
     }
 
     fn is_exhausted(&self) -> bool {

@@ -126,7 +126,7 @@ pub fn self_test(
     if let Some(words) = test.install()?.refused {
         return Err(DataplaneError::Refused(format!("cl-acltool refuses what is there without the test: {words}")));
     }
-    let before = resources::ask(settings);
+    let before = resources::query(settings);
     test.found.in_use = before.map(|resources| resources.to_string());
     let mut failed = None;
     for probe in &PROBES {
@@ -191,7 +191,7 @@ impl Running<'_> {
         let run = self.install()?;
         let (in_kernel, packets) = if run.refused.is_none() { self.listed(probe.six) } else { (0, 0) };
         let entries =
-            before.zip(run.refused.is_none().then(|| resources::ask(self.settings)).flatten()).map(|(a, b)| {
+            before.zip(run.refused.is_none().then(|| resources::query(self.settings)).flatten()).map(|(a, b)| {
                 let count = |used: Option<Used>| used.map_or(0, |used| used.count as i64);
                 let more = |before, after| count(after) - count(before);
                 [more(a.v4, b.v4), more(a.v6, b.v6), more(a.ranges, b.ranges)]

@@ -12,9 +12,9 @@ pub(super) const FILE: &str = "60flowspec.rules";
 const PREFIX: &str = "60flowspec";
 const SUFFIX: &str = ".rules";
 
-/// What the directory had of ours before a change.
+/// Our files as they were before a change.
 #[derive(Debug)]
-pub(super) struct Before {
+pub(super) struct PreviousFiles {
     directory: PathBuf,
     files: Vec<(PathBuf, Vec<u8>)>,
 }
@@ -22,8 +22,8 @@ pub(super) struct Before {
 /// What the policy files of others were like at a time: names, sizes, times of change.
 pub(super) type Stamp = Vec<(PathBuf, u64, std::time::SystemTime)>;
 
-/// That of now.
-pub(super) fn stamp_of_others(directory: &Path) -> Result<Stamp, DataplaneError> {
+/// The stamp of the files as they are now.
+pub(super) fn stamp_foreign_files(directory: &Path) -> Result<Stamp, DataplaneError> {
     let entries = fs::read_dir(directory).map_err(|source| io_error("read", directory, source))?;
     let is_of_others =
         |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rules") && !is_ours(path);
@@ -41,8 +41,8 @@ pub(super) fn stamp_of_others(directory: &Path) -> Result<Stamp, DataplaneError>
 }
 
 /// Makes `text` the only file of ours, or leaves none. Files that are not ours are not touched.
-pub(super) fn put(directory: &Path, text: Option<&str>) -> Result<Before, DataplaneError> {
-    let before = Before::look(directory)?;
+pub(super) fn write_policy(directory: &Path, text: Option<&str>) -> Result<PreviousFiles, DataplaneError> {
+    let before = PreviousFiles::read(directory)?;
     let own = directory.join(FILE);
     let same = before.files.iter().any(|(path, content)| *path == own && text.is_some_and(|t| t.as_bytes() == content));
     let put = || {
@@ -69,23 +69,36 @@ pub(super) fn put(directory: &Path, text: Option<&str>) -> Result<Before, Datapl
     }
 }
 
-/// Whether exactly this text, or nothing, is there of ours; otherwise what is wrong, in words.
-pub(super) fn check(directory: &Path, text: Option<&str>) -> Result<Result<(), String>, DataplaneError> {
-    let mut found = Before::look(directory)?.files;
+/// How our files differ from what they must be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PolicyDamage {
+    /// A file of one of our names that we did not write.
+    #[error("{} has appeared", .0.display())]
+    Appeared(PathBuf),
+    /// Our file has other content.
+    #[error("{} was changed", .0.display())]
+    Changed(PathBuf),
+    /// Our file is gone.
+    #[error("{} was removed", .0.display())]
+    Removed(PathBuf),
+}
+
+/// Whether exactly this text, or nothing, is there of ours; otherwise what is wrong.
+pub(super) fn verify(directory: &Path, text: Option<&str>) -> Result<Result<(), PolicyDamage>, DataplaneError> {
+    let mut found = PreviousFiles::read(directory)?.files;
     let own = directory.join(FILE);
     let at = found.iter().position(|(path, _)| *path == own);
     let content = at.map(|at| found.swap_remove(at).1);
-    Ok(if let Some((path, _)) = found.first() {
-        Err(format!("{} has appeared", path.display()))
-    } else if content.as_deref() == text.map(str::as_bytes) {
-        Ok(())
-    } else {
-        Err(format!("{} was {}", own.display(), if content.is_some() { "changed" } else { "removed" }))
+    Ok(match (found.pop(), content) {
+        (Some((path, _)), _) => Err(PolicyDamage::Appeared(path)),
+        (None, content) if content.as_deref() == text.map(str::as_bytes) => Ok(()),
+        (None, Some(_)) => Err(PolicyDamage::Changed(own)),
+        (None, None) => Err(PolicyDamage::Removed(own)),
     })
 }
 
-impl Before {
-    fn look(directory: &Path) -> Result<Self, DataplaneError> {
+impl PreviousFiles {
+    fn read(directory: &Path) -> Result<Self, DataplaneError> {
         let listed = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let entries = listed.map_err(|source| match source.kind() {
             ErrorKind::NotFound => DataplaneError::Unavailable(format!(
@@ -102,7 +115,7 @@ impl Before {
                 Err(source) => return Err(io_error("read", &path, source)),
             }
         }
-        Ok(Before { directory: directory.to_owned(), files })
+        Ok(PreviousFiles { directory: directory.to_owned(), files })
     }
 
     /// Puts it back. A failure is reported, not returned: it comes on top of the one that is already on its way to the reader.
@@ -172,15 +185,15 @@ mod tests {
         ] {
             fs::write(path.join(name), name).unwrap();
         }
-        let before = put(path, Some("new")).unwrap();
+        let before = write_policy(path, Some("new")).unwrap();
         let others = ["50_nvue.rules", "60flowspec-mine.rules", "60flowspec.rules", "60flowspec1.rules.bak"];
         assert_eq!(names(path), others);
-        assert_eq!(check(path, Some("new")).unwrap(), Ok(()));
+        assert_eq!(verify(path, Some("new")).unwrap(), Ok(()));
         before.restore();
         assert_eq!(names(path).len(), 5);
         assert_eq!(fs::read_to_string(path.join("60flowspec27.rules")).unwrap(), "60flowspec27.rules");
-        assert!(check(path, None).unwrap().unwrap_err().contains("has appeared"));
-        put(path, None).unwrap();
+        assert!(verify(path, None).unwrap().unwrap_err().to_string().contains("has appeared"));
+        write_policy(path, None).unwrap();
         assert_eq!(names(path), ["50_nvue.rules", "60flowspec-mine.rules", "60flowspec1.rules.bak"]);
     }
 
@@ -189,11 +202,11 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let directory = tempfile::tempdir().unwrap();
         let inode = || fs::metadata(directory.path().join(FILE)).unwrap().ino();
-        put(directory.path(), Some("a")).unwrap();
+        write_policy(directory.path(), Some("a")).unwrap();
         let first = inode();
-        put(directory.path(), Some("a")).unwrap();
+        write_policy(directory.path(), Some("a")).unwrap();
         assert_eq!(inode(), first);
-        put(directory.path(), Some("b")).unwrap();
-        assert!(check(directory.path(), Some("a")).unwrap().unwrap_err().contains("was changed"));
+        write_policy(directory.path(), Some("b")).unwrap();
+        assert!(verify(directory.path(), Some("a")).unwrap().unwrap_err().to_string().contains("was changed"));
     }
 }

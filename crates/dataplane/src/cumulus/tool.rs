@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const LOCK: &str = "60flowspec.lock";
 
 /// How often a run is looked at.
-const LOOK: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How long to wait before a run is repeated that another program was in the way of.
 const BUSY_WAITS: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
@@ -53,20 +53,20 @@ pub(super) fn install(settings: &Settings, lock: InstallLock) -> Result<Vec<Stri
     for wait in BUSY_WAITS {
         let kept = lock.0.try_clone().map_err(|error| not_run("copy a descriptor", error))?;
         let outcome = run(settings, lock, deadline);
-        let in_the_way = match &outcome {
+        let is_disturbed = match &outcome {
             Err(RunError::Failed(ToolError { kind: ErrorKind::Busy, .. })) => true,
             Err(RunError::Failed(ToolError { kind: ErrorKind::Hardware | ErrorKind::Unknown, .. })) => {
                 is_run_by_others(&settings.tool)
             }
             _ => false,
         };
-        if !in_the_way || Instant::now() + wait >= deadline {
+        if !is_disturbed || Instant::now() + wait >= deadline {
             return outcome;
         }
         tracing::warn!(?outcome, "another program is installing ACLs at the same time; trying again");
         std::thread::sleep(wait);
         while is_run_by_others(&settings.tool) && Instant::now() < deadline {
-            std::thread::sleep(LOOK * 10);
+            std::thread::sleep(POLL_INTERVAL * 10);
         }
         lock = InstallLock(kept);
     }
@@ -92,8 +92,8 @@ fn is_run_by_others(tool: &Path) -> bool {
 
 /// One run; what it warned of.
 fn run(settings: &Settings, lock: InstallLock, deadline: Instant) -> Result<Vec<String>, RunError> {
-    let (said, succeeded) = run_for_output(settings, lock, deadline)?;
-    let Transcript { error, warnings } = Transcript::read(&said, succeeded);
+    let (output, succeeded) = run_for_output(settings, lock, deadline)?;
+    let Transcript { error, warnings } = Transcript::read(&output, succeeded);
     match error {
         None => Ok(warnings),
         Some(error) => Err(RunError::Failed(error)),
@@ -107,9 +107,9 @@ pub(super) fn run_for_output(
     deadline: Instant,
 ) -> Result<(String, bool), RunError> {
     // Not a pipe: a run that outlives us must not stumble over its end in the middle of an installation.
-    let said = memfd_create("cl-acltool", MemfdFlags::CLOEXEC).map(File::from);
-    let said = said.map_err(|error| not_run("make a file for its output", error.into()))?;
-    let writer = || said.try_clone().map_err(|error| not_run("copy a descriptor", error));
+    let output = memfd_create("cl-acltool", MemfdFlags::CLOEXEC).map(File::from);
+    let output = output.map_err(|error| not_run("make a file for its output", error.into()))?;
+    let writer = || output.try_clone().map_err(|error| not_run("copy a descriptor", error));
     let (writer, errors) = (writer()?, writer()?);
     let mut command = Command::new(&settings.tool);
     // The lock is its standard input: it is held as long as the run or what it started lives, even if we are killed meanwhile.
@@ -125,12 +125,12 @@ pub(super) fn run_for_output(
     })?;
     let status = wait(&mut child, deadline).map_err(|error| not_run("wait for cl-acltool", error))?;
     let Some(status) = status else {
-        end(&mut child);
+        kill_group(&mut child);
         return Err(RunError::Timeout(settings.timeout));
     };
-    let said = words(&said);
-    tracing::debug!(%status, output = %said.trim(), "cl-acltool has run");
-    Ok((said, status.success()))
+    let output = read_output(&output);
+    tracing::debug!(%status, output = %output.trim(), "cl-acltool has run");
+    Ok((output, status.success()))
 }
 
 fn not_run(context: &str, source: std::io::Error) -> RunError {
@@ -151,7 +151,7 @@ fn lock(settings: &Settings, deadline: Instant) -> Result<File, DataplaneError> 
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOOK * 10),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(POLL_INTERVAL * 10),
             Err(TryLockError::WouldBlock) => {
                 return Err(DataplaneError::Refused("an earlier run of cl-acltool does not end".to_owned()));
             }
@@ -161,11 +161,11 @@ fn lock(settings: &Settings, deadline: Instant) -> Result<File, DataplaneError> 
 }
 
 /// What was written so far, from its beginning; no more than anybody reads.
-fn words(said: &File) -> String {
+fn read_output(output: &File) -> String {
     let mut octets = vec![0; 1 << 20];
     let mut read = 0;
-    // What cannot be read was not said: the exit status tells whether it went well.
-    while let Ok(more @ 1..) = said.read_at(&mut octets[read..], read as u64) {
+    // What cannot be read was not output: the exit status tells whether it went well.
+    while let Ok(more @ 1..) = output.read_at(&mut octets[read..], read as u64) {
         read += more;
     }
     String::from_utf8_lossy(&octets[..read]).into_owned()
@@ -179,12 +179,12 @@ fn wait(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStat
         if Instant::now() >= deadline {
             return Ok(None);
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
 /// Ends it and all that it started in its process group.
-fn end(child: &mut Child) {
+fn kill_group(child: &mut Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         let _ = kill_process_group(group, Signal::KILL);
     }

@@ -1,7 +1,8 @@
 //! The rules in the program's tables: what is installed, and how that changes.
 
 use super::commit::{Commit, FilterCounts, begin, write_intervals};
-use super::index::{Full, Index, IndexContext, Item, Pools};
+use super::full::Full;
+use super::index::{Index, IndexContext, Item, Pools};
 use super::layout::{
     CounterLine, Extra, ExtraList, IdLine, MATCHES, META_DROP, META_EXTRA, META_RULE, NODES_FIXED, RuleLine, Target,
     node_protected, node_wide,
@@ -77,7 +78,7 @@ pub(super) struct Classifier {
 #[derive(Debug)]
 pub(super) struct Lost {
     /// What is too full.
-    pub(super) why: String,
+    pub(super) why: Full,
     /// What was wanted before; of it, packets still see what was in force.
     pub(super) before: DesiredState,
 }
@@ -207,7 +208,7 @@ impl Classifier {
         let label = self.label(&rule.nlri, transaction);
         match self.install(rule, base, label, transaction)? {
             Ok(installed) => drop(self.rules.insert(rule.nlri.clone(), installed)),
-            Err(why) => self.unenforced.insert(rule, RuleFailure::OverCapacity(why)),
+            Err(why) => self.unenforced.insert(rule, RuleFailure::OverCapacity(why.to_string())),
         }
         Ok(())
     }
@@ -337,13 +338,13 @@ impl Classifier {
         let Some(space) = space(rule) else { return Ok(installed) };
         let version = version(&rule.nlri);
         if self.in_use >= self.tables.sizes.rules as usize {
-            return Err(format!("the capacity is {} rules", self.tables.sizes.rules));
+            return Err(Full::Rules(self.tables.sizes.rules));
         }
         if rule.effect.continues && self.continuing[version] + 1 >= MATCHES {
-            return Err(format!("at most {} rules of an IP version may let the search go on", MATCHES - 1));
+            return Err(Full::ContinuingRules);
         }
         let parts = record::records(&space, false);
-        let number = self.take_number().ok_or("no rule number is free")?;
+        let number = self.take_number().ok_or(Full::RuleNumbers)?;
         let extra = parts.extra.as_ref();
         let target = effect::target(&rule.effect);
         let places = self.take_places(extra, target);
@@ -443,12 +444,12 @@ impl Classifier {
 
     fn take_extra(&mut self, extra: &record::Extra) -> Result<ExtraPlace, Full> {
         let count: usize = extra.lists.iter().map(|(_, list)| list.len()).sum();
-        let place = self.extras.take(1).ok_or("no room for more rules with lists of values")?;
+        let place = self.extras.take(1).ok_or(Full::Extras)?;
         match self.intervals.take(count as u32) {
             Some(start) => Ok(ExtraPlace { extra: place, intervals: (start, count as u32) }),
             None => {
                 self.extras.give(place, 1);
-                Err("no room for more lists of values".into())
+                Err(Full::Intervals)
             }
         }
     }
@@ -525,7 +526,7 @@ impl Classifier {
         }
         for (n, space) in protected.iter().filter(|space| !space.is_empty()).enumerate() {
             let parts = record::records(space, true);
-            let number = self.take_number().ok_or("no rule number is free")?;
+            let number = self.take_number().ok_or(Full::RuleNumbers)?;
             let extra = parts.extra.as_ref().map(|extra| self.take_extra(extra)).transpose()?;
             self.labels[number as usize] = n as u64 + 1;
             self.meta[number as usize] = number | if extra.is_some() { META_EXTRA } else { 0 };
@@ -657,7 +658,7 @@ impl<'a> Loader<'a> {
                 self.last_label = label;
                 self.loaded.push((rule.nlri.clone(), installed));
             }
-            Err(why) => self.classifier.unenforced.insert(rule, RuleFailure::OverCapacity(why)),
+            Err(why) => self.classifier.unenforced.insert(rule, RuleFailure::OverCapacity(why.to_string())),
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The classifier's lists as we know them: which records stand where. `commit` writes them into the tables.
 
+use super::full::Full;
 use super::layout::{
     CHUNK, Hash, LIST_MAX, Place, Record, SLOT_PLACES, SLOT_RECORDS, TUPLES, node_protected, node_wide,
 };
@@ -142,9 +143,6 @@ pub(super) struct IndexContext<'a> {
     pub(super) hash: Hash,
 }
 
-/// Why a rule does not fit.
-pub(super) type Full = String;
-
 /// The lists of one IP version.
 #[derive(Debug)]
 pub(super) struct Index {
@@ -204,14 +202,14 @@ impl List {
             return Ok(());
         }
         if places > LIST_MAX {
-            return Err(format!("{LIST_MAX} rules here differ only in what cannot be looked up"));
+            return Err(Full::ListLength);
         }
         // Growing in steps, since a full load adds one record after another; what is too much goes back with the commit.
         let wanted = if have == 0 { needed } else { needed.next_power_of_two() };
         if chunks.total() - chunks.used() < wanted + kept {
-            return Err("no room for more lists of rules".into());
+            return Err(Full::Chunks);
         }
-        let taken = chunks.take(wanted).ok_or("no room in one piece for a list of rules")?;
+        let taken = chunks.take(wanted).ok_or(Full::ChunksSideBySide)?;
         if have > 0 {
             chunks.give(start, have);
         }
@@ -272,7 +270,7 @@ impl Index {
             self.lengths[usize::from(network.length)] += 1;
             self.touched.insert(ListId::Bucket(network));
         }
-        let Some(bucket) = self.buckets.get_mut(&network) else { return Err("no bucket".into()) };
+        let Some(bucket) = self.buckets.get_mut(&network) else { return Err(Full::Inconsistent("bucket")) };
         if let Some(node) = bucket.node {
             return self.add_to_node(node, item, context);
         }
@@ -288,7 +286,7 @@ impl Index {
                 return self.add_to_node(node, item, context);
             }
         }
-        let Some(bucket) = self.buckets.get_mut(&network) else { return Err("no bucket".into()) };
+        let Some(bucket) = self.buckets.get_mut(&network) else { return Err(Full::Inconsistent("bucket")) };
         bucket.list.insert(item, context)?;
         self.touched.insert(ListId::Bucket(network));
         Ok(())
@@ -331,7 +329,7 @@ impl Index {
         if is_new || (item.early && node.early == 0) {
             self.changed_nodes.insert(number);
         }
-        let values = node.tuples[tuple].mask.values(&item.record).ok_or("no part of a list for a rule")?;
+        let values = node.tuples[tuple].mask.values(&item.record).ok_or(Full::Inconsistent("part of a list"))?;
         for &lanes in values.lanes() {
             let value = tuple_hash(lanes, values.t, values.source, ipv6, context.hash);
             let id = Hash::tuple_id(number, tuple, value);
@@ -368,8 +366,8 @@ impl Index {
             part.node
         };
         let inner_records = inner.and_then(|inner| self.nodes.get(&inner)).map_or(0, |node| node.records);
-        let Some(node) = self.nodes.get_mut(&number) else { return Err("no node".into()) };
-        let Some(part) = node.parts.get_mut(&id) else { return Err("no list".into()) };
+        let Some(node) = self.nodes.get_mut(&number) else { return Err(Full::Inconsistent("node")) };
+        let Some(part) = node.parts.get_mut(&id) else { return Err(Full::Inconsistent("list")) };
         if inner.is_some() && part.node.is_none() {
             part.node = inner;
             node.records = node.records + inner_records - part.list.items.len();
@@ -492,7 +490,7 @@ impl Node {
         match self.parts.entry(id) {
             Entry::Occupied(part) => Ok(part.into_mut()),
             Entry::Vacant(place) => {
-                let slot = pools.slots.take(Hash::part_index(id, hash)).ok_or("the hash table is too crowded")?;
+                let slot = pools.slots.take(Hash::part_index(id, hash)).ok_or(Full::Slots)?;
                 match split {
                     Split::Source(class) => self.classes[class] += 1,
                     Split::Tuple(tuple) => self.tuples[tuple].lists += 1,
@@ -584,7 +582,7 @@ fn take_bucket_slot(network: Network, ipv6: bool, context: &mut IndexContext<'_>
     } else {
         hash.mix(Hash::bucket4_id((network.bits >> 96) as u32, network.length))
     };
-    context.pools.slots.take(place as u32).ok_or_else(|| "the hash table is too crowded".into())
+    context.pools.slots.take(place as u32).ok_or(Full::Slots)
 }
 
 #[cfg(test)]

@@ -99,12 +99,14 @@ impl Xdp {
             redirects.look(&mut program.ebpf, &ingress(&links, &interfaces, self.options.attach))?;
             let (allowed, barred) = sort(&redirects, &rules.rules);
             let applied = classifier.apply(allowed, barred, [], Some(&rules.protected));
-            applied.map_err(|lost| DataplaneError::Refused(lost.why))?;
+            applied.map_err(|lost| DataplaneError::Refused(lost.why.to_string()))?;
             links.install(program.fd()?, &interfaces, self.options.attach)?;
             // Some drivers can send what others received only now that they have a program themselves.
             if redirects.look(&mut program.ebpf, &ingress(&links, &interfaces, self.options.attach))? {
                 let (allowed, barred) = sort(&redirects, &rules.rules);
-                classifier.apply(allowed, barred, [], None).map_err(|lost| DataplaneError::Refused(lost.why))?;
+                classifier
+                    .apply(allowed, barred, [], None)
+                    .map_err(|lost| DataplaneError::Refused(lost.why.to_string()))?;
             }
             Ok(())
         };
@@ -261,7 +263,7 @@ impl Dataplane for Xdp {
         match active.classifier.apply(allowed, barred, &gone, Some(&rules.protected)) {
             Ok(()) => Ok(active.applied()),
             Err(lost) => {
-                tracing::info!(why = lost.why, "the XDP tables are set up anew");
+                tracing::info!(why = %lost.why, "the XDP tables are set up anew");
                 active.lost = Some(lost.before);
                 self.load(rules)
             }
@@ -283,7 +285,7 @@ impl Dataplane for Xdp {
             match active.classifier.apply(allowed, barred, &plan.remove, plan.protected.as_ref()) {
                 Ok(()) => return Ok(active.applied()),
                 Err(lost) => {
-                    tracing::info!(why = lost.why, "the XDP tables are set up anew");
+                    tracing::info!(why = %lost.why, "the XDP tables are set up anew");
                     active.lost = Some(lost.before);
                 }
             }

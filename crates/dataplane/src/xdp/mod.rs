@@ -24,6 +24,7 @@ mod condition;
 mod counters;
 mod devices;
 mod effect;
+mod full;
 #[cfg(xdp_program)]
 mod generated;
 mod index;

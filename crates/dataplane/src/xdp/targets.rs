@@ -1,5 +1,6 @@
 //! The addresses that rules redirect to: each has one place in the program's table, however many rules send packets there.
 
+use super::full::Full;
 use super::layout::Target;
 use super::memory::Table;
 use super::pool::Runs;
@@ -25,7 +26,7 @@ impl Targets {
     }
 
     /// The place of an address, for one rule more.
-    pub(super) fn take(&mut self, target: Target, table: &Table<Target>) -> Result<u32, String> {
+    pub(super) fn take(&mut self, target: Target, table: &Table<Target>) -> Result<u32, Full> {
         if let Some((place, rules)) = self.used.get_mut(&key(&target)) {
             *rules += 1;
             return Ok(*place);
@@ -42,7 +43,7 @@ impl Targets {
                 self.resting.pop_front();
                 place
             }
-            (None, None) => return Err(format!("rules may redirect to at most {} different addresses", self.most)),
+            (None, None) => return Err(Full::Targets(self.most)),
         };
         table.write(place as usize, target);
         self.used.insert(key(&target), (place, 1));
@@ -79,7 +80,7 @@ mod tests {
         let (a, b) = (targets.take(target(1), &table).unwrap(), targets.take(target(2), &table).unwrap());
         assert_ne!(a, b);
         assert_eq!(targets.take(target(1), &table), Ok(a));
-        assert!(targets.take(target(3), &table).unwrap_err().contains("at most 2"));
+        assert_eq!(targets.take(target(3), &table), Err(Full::Targets(2)));
         targets.give(a);
         assert!(targets.take(target(3), &table).is_err(), "one more rule is there");
         targets.give(a);

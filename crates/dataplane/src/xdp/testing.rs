@@ -114,7 +114,7 @@ impl Harness {
         let gone = self.classifier.others(&rules.rules);
         self.classifier
             .apply(&rules.rules, [], &gone, Some(&rules.protected))
-            .map_err(|lost| DataplaneError::Refused(lost.why))
+            .map_err(|lost| DataplaneError::Refused(lost.why.to_string()))
     }
 
     /// Applies a change.
@@ -127,7 +127,9 @@ impl Harness {
         remove: &[Arc<Nlri>],
         protected: Option<&Arc<Vec<Space>>>,
     ) -> Result<(), DataplaneError> {
-        self.classifier.apply(upsert, [], remove, protected).map_err(|lost| DataplaneError::Refused(lost.why))
+        self.classifier
+            .apply(upsert, [], remove, protected)
+            .map_err(|lost| DataplaneError::Refused(lost.why.to_string()))
     }
 
     /// Rules that did not fit.

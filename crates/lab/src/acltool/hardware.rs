@@ -64,7 +64,7 @@ pub(super) fn programmed(switch: &Path) -> String {
 }
 
 /// Nothing is programmed any more.
-pub(super) fn lose(switch: &Path) -> std::io::Result<()> {
+pub(super) fn clear(switch: &Path) -> std::io::Result<()> {
     fs::write(switch.join(FILE), "")
 }
 

@@ -23,7 +23,7 @@ pub(super) fn save() -> Result<[String; 2], String> {
 }
 
 /// Loads what was saved.
-pub(super) fn put_back([v4, v6]: &[String; 2]) -> Result<(), String> {
+pub(super) fn restore_saved([v4, v6]: &[String; 2]) -> Result<(), String> {
     run("iptables-legacy-restore", &["-c"], v4)?;
     run("ip6tables-legacy-restore", &["-c"], v6).map(drop)
 }

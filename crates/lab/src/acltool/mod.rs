@@ -152,8 +152,8 @@ impl Switch {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn lose_hardware(&self) -> Result<()> {
-        Ok(hardware::lose(self.directory.path())?)
+    pub fn clear_hardware(&self) -> Result<()> {
+        Ok(hardware::clear(self.directory.path())?)
     }
 
     /// The runs so far.

@@ -1,6 +1,6 @@
 //! Policy files: variables, sections, and the lists that cl-acltool expands.
 
-use super::rule::{Refused, Rule, Version};
+use super::rule::{Rule, RuleError, Version};
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
@@ -50,8 +50,8 @@ pub(super) fn read(path: &Path, release: (u32, u32, u32)) -> Result<Vec<Rule>, L
                         match Rule::read(version, &rule, release) {
                             Ok(rule) => rules.push(rule),
                             // The manual: currently ignored.
-                            Err(Refused::WithoutMatch) => {}
-                            Err(Refused::Because(reason)) => return Err(error(reason)),
+                            Err(RuleError::NoMatch) => {}
+                            Err(RuleError::Unsupported(reason)) => return Err(error(reason)),
                         }
                     }
                 }

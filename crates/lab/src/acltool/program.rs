@@ -18,9 +18,9 @@ pub fn run(arguments: &[String]) -> ExitCode {
     let switch = Path::new(switch);
     let done = match rest {
         ["-i", which @ ..] => {
-            note(switch, "begin");
+            log_run(switch, "begin");
             let done = install(switch, which);
-            note(switch, if done.is_ok() { "installed" } else { "failed" });
+            log_run(switch, if done.is_ok() { "installed" } else { "failed" });
             done
         }
         ["-L", "ip"] => kernel::list(Version::V4).map(|text| print!("{text}")),
@@ -117,7 +117,7 @@ fn install(switch: &Path, which: &[&str]) -> Result<(), String> {
         rules.extend(policy::read(&file, release).map_err(|error| error.to_string())?);
     }
     hold(switch, "hold-install");
-    note(switch, &format!("rules={}", rules.len()));
+    log_run(switch, &format!("rules={}", rules.len()));
     let lock = lock(switch)?;
     let wording = Wording::of(release);
     let before = kernel::save()?;
@@ -131,7 +131,7 @@ fn install(switch: &Path, which: &[&str]) -> Result<(), String> {
     };
     if let Err(reason) = programmed {
         let lost = setting(switch, "lose-rollback").is_some();
-        let back = if lost { kernel::flush() } else { kernel::put_back(&before) };
+        let back = if lost { kernel::flush() } else { kernel::restore_saved(&before) };
         // A roll-back that does not work says nothing of itself in any document.
         drop(back);
         drop(lock);
@@ -195,7 +195,7 @@ fn release(switch: &Path) -> (u32, u32, u32) {
 }
 
 /// Adds a line to the log of runs.
-fn note(switch: &Path, what: &str) {
+fn log_run(switch: &Path, what: &str) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let line = format!("{} {what} {now}\n", std::process::id());
     let log = OpenOptions::new().append(true).create(true).open(switch.join("runs"));

@@ -47,11 +47,11 @@ pub(super) struct KernelLines {
 
 /// Why a rule is not taken.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(super) enum RuleError {
     /// It has no match: that is no error.
-    WithoutMatch,
+    NoMatch,
     /// The words of the error.
-    Because(String),
+    Unsupported(String),
 }
 
 /// Options of matches that the hardware has, and how many words follow.
@@ -85,7 +85,7 @@ const ECN: (u32, u32, u32) = (4, 4, 1);
 const POLICERS_GO_ON: (u32, u32, u32) = (4, 3, 0);
 
 impl Rule {
-    pub(super) fn read(version: Version, text: &str, release: (u32, u32, u32)) -> Result<Self, Refused> {
+    pub(super) fn read(version: Version, text: &str, release: (u32, u32, u32)) -> Result<Self, RuleError> {
         let mut rule = Rule {
             version,
             table: "filter",
@@ -100,13 +100,13 @@ impl Rule {
         let mut protocol = String::new();
         let mut words = text.split_whitespace();
         while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or_else(|| because(format!("{word} needs a value")));
+            let mut value = || words.next().ok_or_else(|| unsupported(format!("{word} needs a value")));
             match word {
                 "-t" | "--table" => {
                     rule.table = match value()? {
                         "filter" => "filter",
                         "mangle" => "mangle",
-                        other => return Err(because(format!("table {other} not supported"))),
+                        other => return Err(unsupported(format!("table {other} not supported"))),
                     };
                 }
                 "-A" | "--append" => rule.chain = value()?.to_owned(),
@@ -115,7 +115,7 @@ impl Rule {
                     check_interface(name)?;
                     let short = if word.contains("-o") { "-o" } else { "-i" };
                     if short == "-o" && rule.chain == "INPUT" {
-                        return Err(because("output interface specified with INPUT chain".to_owned()));
+                        return Err(unsupported("output interface specified with INPUT chain".to_owned()));
                     }
                     rule.interfaces.push(name.to_owned());
                     rule.matches.extend([short.to_owned(), name.to_owned()]);
@@ -143,18 +143,18 @@ impl Rule {
                     module if MODULES.contains(&module) => {
                         rule.matches.extend(["-m".to_owned(), module.to_owned()]);
                     }
-                    other => return Err(because(format!("match {other} not supported"))),
+                    other => return Err(unsupported(format!("match {other} not supported"))),
                 },
                 "--comment" => rule.matches.extend([word.to_owned(), value()?.to_owned()]),
                 "-j" | "--jump" => rule.target = words.by_ref().map(str::to_owned).collect(),
-                "!" => return Err(because("inverse match not supported".to_owned())),
+                "!" => return Err(unsupported("inverse match not supported".to_owned())),
                 option => {
                     let Some((_, count)) = MATCHES.iter().find(|(name, _)| *name == option) else {
-                        return Err(because(format!("option {option} not supported")));
+                        return Err(unsupported(format!("option {option} not supported")));
                     };
                     rule.matches.push(option.to_owned());
                     for _ in 0..*count {
-                        let value = words.next().ok_or_else(|| because(format!("{option} needs a value")))?;
+                        let value = words.next().ok_or_else(|| unsupported(format!("{option} needs a value")))?;
                         let ranges = value.split(',').filter(|value| value.contains(':'));
                         let ranges = ranges.map(|range| (protocol.clone(), option.to_owned(), range.to_owned()));
                         rule.ranges.extend(ranges);
@@ -166,25 +166,28 @@ impl Rule {
         rule.cost = (rule.ranges.len() as u64).max(1);
         rule.check(release)?;
         if rule.matches.is_empty() {
-            return Err(Refused::WithoutMatch);
+            return Err(RuleError::NoMatch);
         }
         Ok(rule)
     }
 
-    fn check(&self, release: (u32, u32, u32)) -> Result<(), Refused> {
+    fn check(&self, release: (u32, u32, u32)) -> Result<(), RuleError> {
         let chains: &[&str] = match self.table {
             "mangle" if release >= PREROUTING => &["PREROUTING", "POSTROUTING"],
             "mangle" => &["FORWARD"],
             _ => &["INPUT", "FORWARD", "OUTPUT"],
         };
         if !chains.contains(&self.chain.as_str()) {
-            return Err(because(format!("chain {} of table {} not supported in this release", self.chain, self.table)));
+            return Err(unsupported(format!(
+                "chain {} of table {} not supported in this release",
+                self.chain, self.table
+            )));
         }
         match self.target.first().map(String::as_str) {
             Some("ACCEPT" | "DROP") if self.target.len() == 1 => Ok(()),
             Some("POLICE" | "SETQOS" | "SETCLASS" | "LOG" | "SPAN" | "ERSPAN" | "DSCP" | "TRICOLORPOLICE") => Ok(()),
-            Some(other) => Err(because(format!("target {other} not supported"))),
-            None => Err(because("no target specified".to_owned())),
+            Some(other) => Err(unsupported(format!("target {other} not supported"))),
+            None => Err(unsupported("no target specified".to_owned())),
         }
     }
 
@@ -243,27 +246,27 @@ impl Rule {
     }
 }
 
-fn because(reason: String) -> Refused {
-    Refused::Because(reason)
+fn unsupported(reason: String) -> RuleError {
+    RuleError::Unsupported(reason)
 }
 
 /// Ports, bonds and others by name; all ports and all bonds by a wildcard.
-fn check_interface(name: &str) -> Result<(), Refused> {
+fn check_interface(name: &str) -> Result<(), RuleError> {
     let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if matches!(name, "swp+" | "bond+") || is_name(name) {
         Ok(())
     } else {
-        Err(because(format!("interface {name} not supported")))
+        Err(unsupported(format!("interface {name} not supported")))
     }
 }
 
-fn check_prefix(version: Version, text: &str) -> Result<(), Refused> {
+fn check_prefix(version: Version, text: &str) -> Result<(), RuleError> {
     let (address, length) = text.split_once('/').unwrap_or((text, "0"));
     let fits = match version {
         Version::V4 => address.parse::<Ipv4Addr>().is_ok() && length.parse::<u8>().is_ok_and(|length| length <= 32),
         Version::V6 => address.parse::<Ipv6Addr>().is_ok() && length.parse::<u8>().is_ok_and(|length| length <= 128),
     };
-    if fits { Ok(()) } else { Err(because(format!("invalid address {text}"))) }
+    if fits { Ok(()) } else { Err(unsupported(format!("invalid address {text}"))) }
 }
 
 #[cfg(test)]
@@ -272,8 +275,8 @@ mod tests {
 
     fn read(text: &str, release: (u32, u32, u32)) -> Result<Rule, String> {
         Rule::read(Version::V4, text, release).map_err(|refused| match refused {
-            Refused::WithoutMatch => "without match".to_owned(),
-            Refused::Because(reason) => reason,
+            RuleError::NoMatch => "without match".to_owned(),
+            RuleError::Unsupported(reason) => reason,
         })
     }
 
