@@ -75,7 +75,14 @@ pub enum Command {
     /// Wait until what is wanted by now is in force, or the data plane's words.
     Applied(oneshot::Sender<oneshot::Receiver<Result<bool, String>>>),
     /// What happens to a packet.
-    Explain(Vec<u8>, oneshot::Sender<Result<Explanation, String>>),
+    Explain {
+        /// Its octets.
+        packet: Vec<u8>,
+        /// How far the search has come.
+        search: Search,
+        /// What happens; or how far the search has come now; or why it is no packet.
+        answer: oneshot::Sender<Result<Explained, String>>,
+    },
     /// The latest events, oldest first.
     History(usize, oneshot::Sender<Vec<Arc<Event>>>),
     /// Sampled packets; or why there are none here.
@@ -112,7 +119,7 @@ impl Command {
             | Command::Rules { .. }
             | Command::Find { .. }
             | Command::Rule(..)
-            | Command::Explain(..)
+            | Command::Explain { .. }
             | Command::History(..)
             | Command::Samples(_)
             | Command::Watch(_) => true,
@@ -129,6 +136,26 @@ pub struct Overview {
     pub peers: Vec<PeerView>,
     /// There are so many rules that decisions may take a while.
     pub many: bool,
+}
+
+/// The rules in force that are about a packet's destination, as far as they were looked through.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// The last rule that was looked at.
+    pub(crate) after: Option<Arc<Nlri>>,
+    /// How many rules in force were looked at.
+    pub(crate) passed: usize,
+    /// Those that may match, with their number among all.
+    pub(crate) candidates: Vec<(usize, Rule)>,
+}
+
+/// What came of a search for what happens to a packet.
+#[derive(Debug)]
+pub enum Explained {
+    /// This.
+    Explanation(Box<Explanation>),
+    /// The search has not come further yet.
+    NotYet(Search),
 }
 
 /// What came of a search for an id.

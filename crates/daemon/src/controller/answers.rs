@@ -5,7 +5,7 @@ use super::dataplane_driver::READING_PATIENCE;
 use super::state_writer::pause_end;
 use super::tally::Counted;
 use crate::clock::{self, now};
-use crate::command::{Command, Found, Overview, Paused, Requester, RuleFilter};
+use crate::command::{Command, Explained, Found, Overview, Paused, Requester, RuleFilter, Search};
 use crate::convert::{self, LOCAL};
 use crate::events::{About, Kind, timestamp};
 use crate::net::PeerId;
@@ -16,7 +16,7 @@ use api::hex::to_hex;
 use api::{AttachmentView, Explanation, FallbackView, OriginView, PeerView, RuleView, StatusView};
 use dataplane::{Attachment, Interface};
 use engine::Route;
-use flowspec::{Exemption, Nlri, Rule, RuleId, Scope};
+use flowspec::{Exemption, Nlri, Packet, Rule, RuleId, Scope};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ impl Controller {
             Command::Resume(by, answer) => drop(answer.send(self.resume(Some(by)))),
             Command::Clear(by, answer) => drop(answer.send(self.clear(by))),
             Command::Applied(answer) => drop(answer.send(self.driver.when_applied())),
-            Command::Explain(packet, answer) => drop(answer.send(self.explain(&packet))),
+            Command::Explain { packet, search, answer } => drop(answer.send(self.explain(&packet, search))),
             Command::History(count, answer) => drop(answer.send(self.history.latest(count))),
             Command::Samples(answer) => drop(answer.send(self.driver.samples.clone())),
             Command::Watch(answer) => drop(answer.send(self.history.watch())),
@@ -364,7 +364,7 @@ impl Controller {
         (local.len(), self.state.save_rules(&mut self.engine, &self.peers, &local))
     }
 
-    fn explain(&self, octets: &[u8]) -> Result<Explanation, String> {
+    fn explain(&self, octets: &[u8], mut search: Search) -> Result<Explained, String> {
         let packet = parse_packet(octets).map_err(|error| format!("not a packet that rules look at: {error}"))?;
         let inactive = match (self.engine.is_paused(), self.engine.is_monitoring()) {
             _ if let Some(why) = self.engine.unfiltered() => Some(format!("nothing is done to it: {why}")),
@@ -374,38 +374,62 @@ impl Controller {
         };
         let exempt = Exemption::of(&packet).map(|exempt| exempt.to_string());
         if let Some(protected) = exempt.or_else(|| Some(self.engine.protecting(&packet)?.what.clone())) {
-            return Ok(Explanation {
+            return Ok(Explained::Explanation(Box::new(Explanation {
                 verdict: "accept".to_owned(),
                 protected: Some(protected),
                 inactive,
                 ..Explanation::default()
-            });
+            })));
         }
-        let rules: Vec<Rule> = self.engine.rules_in_force().map(|rule| rule.rule()).collect();
-        let (decision, missed) = flowspec::explain(&rules, &packet, Scope::Global);
-        let destination = |rule: &Rule| rule.nlri.destination();
+        if !self.look_for(&packet, &mut search) {
+            return Ok(Explained::NotYet(search));
+        }
+        let rules = &search.candidates;
+        let (decision, missed) = flowspec::explain(rules.iter().map(|(_, rule)| rule), &packet, Scope::Global);
         let decided = decision.ended_by.map(|index| &rules[index]);
-        // Of 100,000 rules that did not match, those that speak of this destination are worth telling.
-        let missed = missed.iter().filter(|(index, _)| {
-            destination(&rules[*index]).is_some_and(|prefix| match (prefix, packet.destination()) {
-                (flowspec::Prefix::V4(net), std::net::IpAddr::V4(address)) => net.contains(&address),
-                (flowspec::Prefix::V6(pattern), std::net::IpAddr::V6(address)) => pattern.contains(address),
-                _ => false,
-            })
-        });
-        Ok(Explanation {
+        // Of the rules that did not match, those that speak of this destination are worth telling.
+        let missed = missed.iter().map(|(index, mismatch)| (&rules[*index].1, mismatch));
+        let missed = missed.filter(|(rule, _)| rule.nlri.destination().is_some());
+        Ok(Explained::Explanation(Box::new(Explanation {
             packet: 0,
             verdict: verdict(&decision.effect).to_owned(),
-            rule: decision.ended_by,
-            id: decided.map(|rule| rule.nlri.id().to_string()),
+            rule: decided.map(|(number, _)| *number),
+            id: decided.map(|(_, rule)| rule.nlri.id().to_string()),
             actions: words_of(decision.effect),
-            continued: decision.continued.clone(),
-            text: decided.map(ToString::to_string),
-            passed: decision.continued.iter().map(|index| rules[*index].to_string()).collect(),
-            missed: missed.take(MISSES).map(|(index, mismatch)| format!("{}: {mismatch}", rules[*index])).collect(),
+            continued: decision.continued.iter().map(|index| rules[*index].0).collect(),
+            text: decided.map(|(_, rule)| rule.to_string()),
+            passed: decision.continued.iter().map(|index| rules[*index].1.to_string()).collect(),
+            missed: missed.take(MISSES).map(|(rule, mismatch)| format!("{rule}: {mismatch}")).collect(),
             protected: None,
             inactive,
-        })
+        })))
+    }
+
+    /// Looks through the rules in force for those that may match, for as long as a part of the list takes; whether all that matter are
+    /// found.
+    fn look_for(&self, packet: &Packet, search: &mut Search) -> bool {
+        let began = Instant::now();
+        let after = search.after.take();
+        for (index, rule) in self.engine.rules_after(after.as_ref()).enumerate() {
+            if rule.enforced().is_some() {
+                let number = search.passed;
+                search.passed += 1;
+                if may_match(rule.nlri(), packet) {
+                    let rule = rule.rule();
+                    let ends =
+                        rule.nlri.matches(packet).is_ok() && !rule.nlri.family().is_vpn() && !rule.effect().continues;
+                    search.candidates.push((number, rule));
+                    if ends {
+                        return true;
+                    }
+                }
+            }
+            if index % 256 == 255 && began.elapsed() >= PAGE_TIME {
+                search.after = Some(Arc::clone(rule.nlri()));
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -418,6 +442,15 @@ fn attachment(interface: &Interface) -> AttachmentView {
         Attachment::None(why) => ("none", Some(why.clone())),
     };
     AttachmentView { interface: interface.name.clone(), mode: mode.to_owned(), reason }
+}
+
+/// Whether the packet goes where the rule looks; the rest of the rule is another matter.
+fn may_match(nlri: &Nlri, packet: &Packet) -> bool {
+    nlri.destination().is_none_or(|prefix| match (prefix, packet.destination()) {
+        (flowspec::Prefix::V4(net), std::net::IpAddr::V4(address)) => net.contains(&address),
+        (flowspec::Prefix::V6(pattern), std::net::IpAddr::V6(address)) => pattern.contains(address),
+        _ => false,
+    })
 }
 
 /// Lives are counted in whole seconds: what is asked for is the least.

@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::limits::STREAMS;
 use super::listen::Transport;
 use super::serve::Caller;
-use crate::command::{Command, Found, Overview, Paused, Requester, RuleFilter};
+use crate::command::{Command, Explained, Found, Overview, Paused, Requester, RuleFilter, Search};
 use crate::events::Event;
 use crate::samples::SampleEvent;
 use crate::state_file::Saved;
@@ -375,10 +375,17 @@ async fn rule_by_id(state: &ApiState, id: RuleId) -> Result<Arc<Nlri>, Failure> 
 async fn explain(
     State(state): State<ApiState>,
     Json(request): Json<ExplainRequest>,
-) -> Result<impl IntoResponse, Failure> {
+) -> Result<Json<api::Explanation>, Failure> {
     let packet = parse_hex(&request.packet).map_err(Failure::bad)?;
-    let explanation = state.ask(|answer| Command::Explain(packet, answer)).await?;
-    Ok(Json(explanation.map_err(Failure::bad)?))
+    // Among many rules it is looked for in parts, so that decisions do not wait.
+    let mut search = Search::default();
+    loop {
+        let packet = packet.clone();
+        match state.ask(|answer| Command::Explain { packet, search, answer }).await?.map_err(Failure::bad)? {
+            Explained::Explanation(explanation) => return Ok(Json(*explanation)),
+            Explained::NotYet(further) => search = further,
+        }
+    }
 }
 
 /// What somebody is told is done outlives a crash.

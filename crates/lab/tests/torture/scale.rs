@@ -10,7 +10,7 @@ use lab::site::Wire;
 use lab::{Daemon, Site, Speaker, needs, wait_until};
 
 use crate::place::{DNS, NTP, SECOND, attack, configuration, other_attack, speaker};
-use crate::{PATIENCE, amount, ask, get, limit, long};
+use crate::{PATIENCE, amount, ask, get, limit, long, post};
 
 fn rules(count: u32) -> impl Iterator<Item = Rule> {
     (0..count).filter_map(|number| {
@@ -163,5 +163,18 @@ fn torture_status_while_many_rules_are_decided_on() -> Result<()> {
     println!("{count} rules decided on in {loaded:?}, {resident} MiB; the slowest status meanwhile {slowest:?}");
     let most = limit(Duration::from_millis(100), PATIENCE);
     ensure!(slowest <= most, "a status took {slowest:?}");
+    // What goes through many rules goes through them in parts, and finds the last of them.
+    let last = rules(count).last().context("rules")?;
+    let Some(flowspec::Prefix::V4(to)) = last.nlri.destination() else { anyhow::bail!("{last}") };
+    let packet =
+        lab::packet::udp(([198, 51, 100, 7], 123).into(), (std::net::IpAddr::V4(to.addr()), 9).into(), b"attack");
+    let hex: String = packet.iter().map(|octet| format!("{octet:02x}")).collect();
+    let (answer, took) = ask(&daemon, &post("/v1/explain", &format!("{{\"packet\":\"{hex}\"}}")))?;
+    println!("explained in {took:?}");
+    let (id, number) = (last.nlri.id().to_string(), format!("\"rule\":{},", count - 1));
+    ensure!(answer.contains(&id) && answer.contains(&number) && answer.contains("discard"), "{answer}");
+    let (answer, took) = ask(&daemon, &post("/v1/withdraw", &format!("{{\"rule\":\"{id}\"}}")))?;
+    println!("a peer's rule found by its id in {took:?}");
+    ensure!(answer.contains("is announced by many, not here"), "{answer}");
     Ok(())
 }
