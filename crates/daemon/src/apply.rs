@@ -214,8 +214,11 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
         }
         self.look_at_interfaces();
         (self.report)(Report::Applied { outcome, took });
-        // Only now: the memory of many rules takes as long to give back as some changes take to apply.
-        drop(order);
+        // The memory of many rules takes as long to give back as some changes take to apply: the next one does not wait for it.
+        if took > LARGE {
+            // Without another thread it is given back here, with the closure.
+            let _ = std::thread::Builder::new().name("free".to_owned()).spawn(move || drop(order));
+        }
     }
 
     fn wait_for(&mut self, ticket: &Ticket) {
