@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::controller::{Controller, config};
+use common::controller::{Controller, Seen, config};
 use common::raw::{RawPeer, kind, message, update};
 use common::{Daemon, peer, wait};
 use std::io::Read;
@@ -150,4 +150,28 @@ fn garbage_without_pause_from_the_peers_address_does_not_keep_it_out() {
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     assert!(flood.join().unwrap() > 20);
+}
+
+#[test]
+fn a_peer_whose_secret_cannot_be_read_does_not_keep_the_others_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("key");
+    let secret = format!("md5-file = {key:?}\n");
+    let configuration = peer("a", PEER, &secret) + &peer("b", "127.0.0.3", "");
+    let daemon = Daemon::start(&configuration, "");
+    let controller = Controller::connected("127.0.0.3", daemon.port);
+    let rule = "dst 10.0.0.1/32 then discard";
+    controller.announce(&[rule]);
+    daemon.wait_rules(&[(rule, "installed")]);
+    let error = || daemon.json(&["peers"])[0]["last_error"].as_str().unwrap_or_default().to_owned();
+    assert!(error().contains("md5-file: cannot read"), "{}", error());
+    // What is offered without a secret is not taken.
+    let stranger = Controller::start(PEER, daemon.port, config(), None);
+    assert!(daemon.log().contains("no session until its md5-file has a secret"), "{}", daemon.log());
+    assert!(!daemon.cli(&["reload"]).status.success(), "a reload takes nothing that is wrong");
+    std::fs::write(&key, "hush\n").unwrap();
+    assert!(daemon.cli(&["reload"]).status.success());
+    let known = Controller::start(PEER, daemon.port, config(), Some("hush"));
+    known.wait_up();
+    assert!(!stranger.seen().contains(&Seen::Up), "{:?}", stranger.seen());
 }

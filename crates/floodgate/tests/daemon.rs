@@ -621,29 +621,6 @@ fn reload_says_what_changed() {
 }
 
 #[test]
-fn a_peer_whose_secret_cannot_be_read_does_not_keep_the_others_out() {
-    let directory = tempfile::tempdir().unwrap();
-    let key = directory.path().join("key");
-    let secret = format!("md5-file = {key:?}\n");
-    let configuration = peer("a", PEER, &secret) + &peer("b", "127.0.0.3", "");
-    let daemon = Daemon::start(&configuration, "");
-    let controller = Controller::connected("127.0.0.3", daemon.port);
-    controller.announce(&[NTP]);
-    daemon.wait_rules(&[(&shown(NTP), "installed")]);
-    let error = || daemon.json(&["peers"])[0]["last_error"].as_str().unwrap_or_default().to_owned();
-    assert!(error().contains("md5-file: cannot read"), "{}", error());
-    // What is offered without a secret is not taken.
-    let stranger = Controller::start(PEER, daemon.port, config(), None);
-    assert!(daemon.log().contains("no session until its md5-file has a secret"), "{}", daemon.log());
-    assert!(!daemon.cli(&["reload"]).status.success(), "a reload takes nothing that is wrong");
-    std::fs::write(&key, "hush\n").unwrap();
-    assert!(daemon.cli(&["reload"]).status.success());
-    let known = Controller::start(PEER, daemon.port, config(), Some("hush"));
-    known.wait_up();
-    assert!(!stranger.seen().contains(&Seen::Up), "{:?}", stranger.seen());
-}
-
-#[test]
 fn withdrawing_a_peers_rule_tells_how_to_override_it() {
     let daemon = Daemon::start(&peer("a", PEER, ""), "");
     let controller = Controller::connected(PEER, daemon.port);
