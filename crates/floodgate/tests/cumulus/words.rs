@@ -405,10 +405,10 @@ fn rules_that_the_asic_has_lost_are_noticed_where_the_switch_shows_it() -> Resul
     })?;
     ensure!(status.dataplane_error.is_none() && status.statistics["asic_entries_ipv4_max"] > 0, "{status:?}");
     // switchd restarts: the kernel keeps its rules, the ASIC does not.
-    bench.switch.lose_hardware()?;
+    bench.switch.clear_hardware()?;
     controller.announce_text(OTHER)?;
     wait_installed(&daemon, 2)?;
-    bench.switch.lose_hardware()?;
+    bench.switch.clear_hardware()?;
     let status = daemon.wait_status("what is lost", PATIENCE, |status| status.dataplane_error.is_some())?;
     let why = status.dataplane_error.context("why")?;
     ensure!(why.contains("cl-resource-query shows 0 IPv4 ACL entries in use"), "{why}");
@@ -428,10 +428,10 @@ fn what_spectrum_shows_of_its_tables_is_a_warning() -> Result<()> {
     })?;
     ensure!(status.dataplane_error.is_none() && !status.statistics.contains_key("asic_entries_ipv4_max"), "{status:?}");
     ensure!(!status.warnings.iter().any(|warning| warning.contains("cl-resource-query")), "{status:?}");
-    bench.switch.lose_hardware()?;
+    bench.switch.clear_hardware()?;
     controller.announce_text(OTHER)?;
     wait_installed(&daemon, 2)?;
-    bench.switch.lose_hardware()?;
+    bench.switch.clear_hardware()?;
     let is_told = |warning: &String| warning.contains("cl-resource-query shows 0 IPv4 ACL entries in use");
     let status = daemon.wait_status("what is lost", PATIENCE, |status| status.warnings.iter().any(is_told))?;
     ensure!(status.dataplane_error.is_none(), "no document shows what these figures mean there: {status:?}");
