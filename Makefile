@@ -86,4 +86,5 @@ manual: ## Make the book of docs/ in target/manual, with mdBook (cargo install m
 
 reference: ## Write the parts of the manual that are made from the code, and what its commands print (root)
 	UPDATE=1 cargo test -q -p floodgate reference::
+	cargo build -q -p floodgate
 	UPDATE=1 cargo test -q -p lab --test documents
