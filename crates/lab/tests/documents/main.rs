@@ -141,6 +141,18 @@ fn links_resolve_and_every_page_is_in_the_summary() -> Result<()> {
     Ok(())
 }
 
+/// The files that CONTRIBUTING.md sends a contributor to are there.
+#[test]
+fn files_that_are_named_exist() -> Result<()> {
+    let text = fs::read_to_string(Path::new(ROOT).join("CONTRIBUTING.md"))?;
+    let named: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+    let named =
+        named.into_iter().filter(|name| ["crates/", "docs/", "scripts/"].iter().any(|top| name.starts_with(top)));
+    let missing: Vec<&str> = named.filter(|name| !Path::new(ROOT).join(name).exists()).collect();
+    ensure!(missing.is_empty(), "CONTRIBUTING.md names what is not there: {}", missing.join(", "));
+    Ok(())
+}
+
 /// The types of the glossary are declared in the files that it names.
 #[test]
 fn types_of_the_glossary_exist() -> Result<()> {

@@ -83,6 +83,9 @@ impl Page {
             if line.starts_with("    ") && behind_a_blank && !in_list {
                 page.problems.push((at + 1, "an indented block: fence it, and name its language".to_owned()));
             }
+            if trimmed.starts_with("$ ") || trimmed.starts_with("~~~") || trimmed.starts_with("<pre") {
+                page.problems.push((at + 1, "a command, or a block in another form: fence it with ```".to_owned()));
+            }
             if !line.is_empty() {
                 if marks.not_run || marks.numbers_vary {
                     page.problems.push((at, "a mark that stands above no block".to_owned()));
@@ -233,6 +236,7 @@ mod tests {
         };
         assert_eq!(problem("a\n\n    make test\n"), [3]);
         assert_eq!(problem("- a\n\n  more\n\n      not code\n"), [0_usize; 0]);
+        assert_eq!(problem("- a\n\n      $ ls\n\n~~~\n"), [3, 5]);
         assert_eq!(problem("```text\n$ ls\n```\n"), [2]);
         assert_eq!(problem("```sh\nls\n```\n"), [1]);
         assert_eq!(problem("```\nls\n```\n"), [1]);
