@@ -4,25 +4,39 @@ use flowspec::text::Note;
 use flowspec::{Action, Nlri, Rule, text};
 use std::net::IpAddr;
 
+/// A line that is no rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuleTextError {
+    /// It is empty, or a comment.
+    #[error("no rule; expected a form such as `dst 192.0.2.1/32 proto udp sport 123 then discard`")]
+    Empty,
+    /// It cannot be read. Shown as the line, a caret below the place, and what was expected.
+    #[error("{}", error.render(line))]
+    Text {
+        /// What is wrong.
+        error: text::TextError,
+        /// The line.
+        line: String,
+    },
+}
+
 /// Reads one rule, text or wire line; also says what was read otherwise than it stands there.
 ///
 /// # Errors
-/// What is wrong, with a caret below the place.
-pub fn parse(line: &str) -> Result<(Rule, Vec<Note>), String> {
+/// It is no rule.
+pub fn parse(line: &str) -> Result<(Rule, Vec<Note>), RuleTextError> {
     match text::parse_line_with_notes(line) {
         Ok(Some(read)) => Ok(read),
-        Ok(None) => {
-            Err("no rule; expected a form such as `dst 192.0.2.1/32 proto udp sport 123 then discard`".to_owned())
-        }
-        Err(error) => Err(error.render(line)),
+        Ok(None) => Err(RuleTextError::Empty),
+        Err(error) => Err(RuleTextError::Text { error, line: line.to_owned() }),
     }
 }
 
 /// Reads the match part of a rule; what comes behind `then` does not matter.
 ///
 /// # Errors
-/// What is wrong, with a caret below the place.
-pub fn parse_match(line: &str) -> Result<Nlri, String> {
+/// It is no rule.
+pub fn parse_match(line: &str) -> Result<Nlri, RuleTextError> {
     parse(line).map(|(rule, _)| rule.nlri)
 }
 

@@ -18,28 +18,38 @@ pub struct FromSource<T> {
     pub from: Option<IpNet>,
 }
 
-impl<T: FromStr<Err: Display>> FromStr for FromSource<T> {
-    type Err = String;
+/// Text that is nothing to protect, from all sources or from one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidFromSource<E> {
+    /// What is to be protected has another form.
+    #[error("{0}")]
+    What(E),
+    /// The source is no prefix.
+    #[error("`{0}` behind `from` is no address and no prefix; expected a form such as 192.0.2.0/24 or 2001:db8::1")]
+    Source(String),
+    /// The source has bits behind the prefix.
+    #[error("{0} has bits behind the prefix; did you mean `{1}`?")]
+    HostBits(IpNet, IpNet),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl<T: FromStr> FromStr for FromSource<T> {
+    type Err = InvalidFromSource<T::Err>;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (what, from) = match text.split_once(" from ") {
             Some((what, from)) => (what, Some(source(from.trim())?)),
             None => (text, None),
         };
-        Ok(FromSource { what: what.trim().parse().map_err(|error: T::Err| error.to_string())?, from })
+        Ok(FromSource { what: what.trim().parse().map_err(InvalidFromSource::What)?, from })
     }
 }
 
-fn source(text: &str) -> Result<IpNet, String> {
+fn source<E>(text: &str) -> Result<IpNet, InvalidFromSource<E>> {
     let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let net = net.map_err(|_| {
-        format!(
-            "`{text}` behind `from` is no address and no prefix; expected a form such as 192.0.2.0/24 or 2001:db8::1"
-        )
-    })?;
+    let net = net.map_err(|_| InvalidFromSource::Source(text.to_owned()))?;
     match net.trunc() {
         trunc if trunc == net => Ok(net),
-        trunc => Err(format!("{net} has bits behind the prefix; did you mean `{trunc}`?")),
+        trunc => Err(InvalidFromSource::HostBits(net, trunc)),
     }
 }
 
@@ -68,23 +78,26 @@ const PROTOCOLS: [(&str, u8); 11] = [
     ("sctp", 132),
 ];
 
-impl FromStr for Protocol {
-    type Err = String;
+/// Text that is no protocol that can be protected as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidProtocol {
+    /// TCP or UDP.
+    #[error("all of `{0}` would switch filtering off; name ports, such as ports = [\"tcp/22\"]")]
+    Everything(String),
+    /// Neither a number nor a known name.
+    #[error("`{0}` is no IP protocol here; expected a number up to 255, in quotes, or one of {names}", names = PROTOCOLS.map(|(name, _)| name).join(", "))]
+    Unknown(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Protocol {
+    type Err = InvalidProtocol;
+
+    fn from_str(text: &str) -> Result<Self, InvalidProtocol> {
         let named = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
         match named.or_else(|| text.parse().ok()) {
-            Some(6 | 17) => {
-                Err(format!("all of `{text}` would switch filtering off; name ports, such as ports = [\"tcp/22\"]"))
-            }
+            Some(6 | 17) => Err(InvalidProtocol::Everything(text.to_owned())),
             Some(number) => Ok(Protocol(number)),
-            None => {
-                let names: Vec<_> = PROTOCOLS.iter().map(|(name, _)| *name).collect();
-                Err(format!(
-                    "`{text}` is no IP protocol here; expected a number up to 255, in quotes, or one of {}",
-                    names.join(", ")
-                ))
-            }
+            None => Err(InvalidProtocol::Unknown(text.to_owned())),
         }
     }
 }
@@ -93,17 +106,26 @@ impl FromStr for Protocol {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PresetName(pub &'static Preset);
 
-impl FromStr for PresetName {
-    type Err = String;
+/// Text that is the name of no preset.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct UnknownPreset(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        Preset::named(text).map(PresetName).ok_or_else(|| {
-            let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-            let meant = nearest(text, &names)
-                .map(|name| format!("; did you mean `{name}`? Expected"))
-                .unwrap_or("; expected".to_owned());
-            format!("`{text}` is no preset{meant} one of {}", names.join(", "))
-        })
+impl Display for UnknownPreset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
+        match nearest(&self.0, &names) {
+            Some(name) => write!(f, "`{}` is no preset; did you mean `{name}`? Expected", self.0)?,
+            None => write!(f, "`{}` is no preset; expected", self.0)?,
+        }
+        write!(f, " one of {}", names.join(", "))
+    }
+}
+
+impl FromStr for PresetName {
+    type Err = UnknownPreset;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPreset> {
+        Preset::named(text).map(PresetName).ok_or_else(|| UnknownPreset(text.to_owned()))
     }
 }
 
@@ -156,13 +178,13 @@ mod tests {
             ("bgp from 192.0.2.1/24", "did you mean `192.0.2.0/24`?"),
         ] {
             let error = text.parse::<FromSource<PresetName>>().unwrap_err();
-            assert!(error.contains(told), "{error}");
+            assert!(error.to_string().contains(told), "{error}");
         }
         for (text, told) in [("6", "switch filtering off"), ("tcp", "is no IP protocol"), ("256", "is no IP protocol")]
         {
             let error = text.parse::<FromSource<Protocol>>().unwrap_err();
-            assert!(error.contains(told), "{error}");
+            assert!(error.to_string().contains(told), "{error}");
         }
-        assert!("tcp22".parse::<FromSource<Port>>().unwrap_err().contains("is no port"));
+        assert!("tcp22".parse::<FromSource<Port>>().unwrap_err().to_string().contains("is no port"));
     }
 }

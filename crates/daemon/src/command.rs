@@ -4,7 +4,7 @@ use crate::events::Event;
 use crate::samples::Samples;
 use crate::state_file::Saved;
 use api::{Explanation, PeerView, RuleView, StatusView};
-use flowspec::{Nlri, Rule, RuleId};
+use flowspec::{Nlri, PacketError, Rule, RuleId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
@@ -46,7 +46,7 @@ pub enum Command {
         /// Who asked.
         by: Requester,
         /// Its text, and when that is on the disk; or why not.
-        answer: oneshot::Sender<Result<(String, Option<Saved>), String>>,
+        answer: oneshot::Sender<Result<(String, Option<Saved>), WithdrawError>>,
     },
     /// The rule with an id.
     Find {
@@ -81,7 +81,7 @@ pub enum Command {
         /// How far the search has come.
         search: Search,
         /// What happens; or how far the search has come now; or why it is no packet.
-        answer: oneshot::Sender<Result<Explained, String>>,
+        answer: oneshot::Sender<Result<Explained, PacketError>>,
     },
     /// The latest events, oldest first.
     History(usize, oneshot::Sender<Vec<Arc<Event>>>),
@@ -89,6 +89,25 @@ pub enum Command {
     Samples(oneshot::Sender<Result<Samples, String>>),
     /// Events from now on.
     Watch(oneshot::Sender<broadcast::Receiver<Arc<Event>>>),
+}
+
+/// Why a rule is not withdrawn here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WithdrawError {
+    /// There is none.
+    #[error("there is no such rule")]
+    Unknown,
+    /// It is not announced on this machine.
+    #[error(
+        "{rule} is announced by {peers}, not here: only they can withdraw it. A rule of this machine with the same match comes \
+         before theirs: `floodgate announce '{rule} then accept'` lets its packets pass until it is withdrawn"
+    )]
+    NotLocal {
+        /// Its match part.
+        rule: Arc<Nlri>,
+        /// Names of the peers that announce it.
+        peers: String,
+    },
 }
 
 /// What became of a pause, or of its end.

@@ -5,7 +5,7 @@ use super::dataplane_driver::READING_PATIENCE;
 use super::state_writer::pause_end;
 use super::tally::Counted;
 use crate::clock::{self, now};
-use crate::command::{Command, Explained, Found, Overview, Paused, Requester, RuleFilter, Search};
+use crate::command::{Command, Explained, Found, Overview, Paused, Requester, RuleFilter, Search, WithdrawError};
 use crate::convert::{self, LOCAL};
 use crate::events::{About, Kind, timestamp};
 use crate::net::PeerId;
@@ -16,7 +16,7 @@ use api::hex::to_hex;
 use api::{AttachmentView, Explanation, FallbackView, OriginView, PeerView, RuleView, StatusView};
 use dataplane::{Attachment, Interface};
 use engine::Route;
-use flowspec::{Exemption, Nlri, Packet, Rule, RuleId, Scope};
+use flowspec::{Exemption, Nlri, Packet, PacketError, Rule, RuleId, Scope};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -283,17 +283,12 @@ impl Controller {
         (id, self.state.save_rules(&mut self.engine, &self.peers, &[nlri]))
     }
 
-    fn withdraw(&mut self, nlri: &Arc<Nlri>, by: Requester) -> Result<(String, Option<Saved>), String> {
+    fn withdraw(&mut self, nlri: &Arc<Nlri>, by: Requester) -> Result<(String, Option<Saved>), WithdrawError> {
         let (nlri, text) = {
-            let rule = self.engine.rule(nlri).ok_or("there is no such rule")?;
+            let rule = self.engine.rule(nlri).ok_or(WithdrawError::Unknown)?;
             let others: Vec<String> = rule.peers().map(|peer| self.origin(peer)).collect();
             if !others.iter().any(|origin| origin == "local") {
-                let who = others.join(", ");
-                let nlri = rule.nlri();
-                return Err(format!(
-                    "{nlri} is announced by {who}, not here: only they can withdraw it. A rule of this machine with the same match comes \
-                     before theirs: `floodgate announce '{nlri} then accept'` lets its packets pass until it is withdrawn"
-                ));
+                return Err(WithdrawError::NotLocal { rule: Arc::clone(rule.nlri()), peers: others.join(", ") });
             }
             (Arc::clone(rule.nlri()), rule.rule().to_string())
         };
@@ -364,8 +359,8 @@ impl Controller {
         (local.len(), self.state.save_rules(&mut self.engine, &self.peers, &local))
     }
 
-    fn explain(&self, octets: &[u8], mut search: Search) -> Result<Explained, String> {
-        let packet = parse_packet(octets).map_err(|error| format!("not a packet that rules look at: {error}"))?;
+    fn explain(&self, octets: &[u8], mut search: Search) -> Result<Explained, PacketError> {
+        let packet = parse_packet(octets)?;
         let inactive = match (self.engine.is_paused(), self.engine.is_monitoring()) {
             _ if let Some(why) = self.engine.unfiltered() => Some(format!("nothing is done to it: {why}")),
             (true, _) => Some("filtering is paused: nothing is done to it".to_owned()),

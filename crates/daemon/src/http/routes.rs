@@ -354,7 +354,7 @@ async fn withdraw(
         Err(_) => Arc::new(api::rule_text::parse_match(text).map_err(Failure::bad)?),
     };
     let outcome = state.ask(|answer| Command::Withdraw { rule, by, answer }).await?;
-    let (text, saved) = outcome.map_err(|why| Failure::new(StatusCode::NOT_FOUND, why))?;
+    let (text, saved) = outcome.map_err(|why| Failure::new(StatusCode::NOT_FOUND, why.to_string()))?;
     on_disk(saved).await?;
     removed(&state).await?;
     Ok(Json(Done { message: format!("withdrawn: {text}"), rule: None }))
@@ -381,7 +381,8 @@ async fn explain(
     let mut search = Search::default();
     loop {
         let packet = packet.clone();
-        match state.ask(|answer| Command::Explain { packet, search, answer }).await?.map_err(Failure::bad)? {
+        let not_looked_at = |error| Failure::bad(format!("not a packet that rules look at: {error}"));
+        match state.ask(|answer| Command::Explain { packet, search, answer }).await?.map_err(not_looked_at)? {
             Explained::Explanation(explanation) => return Ok(Json(*explanation)),
             Explained::NotYet(further) => search = further,
         }
