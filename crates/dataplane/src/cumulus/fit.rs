@@ -1,7 +1,7 @@
 //! Having a rule set installed as far as the switch takes it: with less when its table is full, without the rules that it refuses.
 //!
 //! Where cl-acltool names the rule (by its text, its line, or its place in a chain), that rule goes and the others are tried again. Where it
-//! does not, it is searched for; see [`super::search`].
+//! does not, the caller searches for it.
 
 use super::apply::{Cumulus, InForce};
 use super::asic;
@@ -10,7 +10,6 @@ use super::line;
 use super::place::{Limits, Placement, place};
 use super::refusals::{SuspectedRule, describe_foreign_rule};
 use super::render::{Owner, PolicyFile};
-use super::search;
 use super::shape::Shape;
 use super::store;
 use super::tool::{InstallLock, RunError};
@@ -60,20 +59,6 @@ pub(super) struct ChangeAttempts {
 }
 
 impl Cumulus {
-    /// Installs what is wanted, as far as the switch takes it.
-    pub(super) fn fit(&mut self, wanted: &DesiredState) -> Result<Applied, DataplaneError> {
-        let mut attempts = ChangeAttempts::default();
-        let outcome = match self.install_with_less(wanted, &BTreeSet::new(), &mut attempts) {
-            Ok(InstallOutcome::Installed(applied)) => Ok(applied),
-            Ok(InstallOutcome::UnnamedRefusal(words)) => search::run(self, wanted, words, &mut attempts),
-            Err(error) => Err(error),
-        };
-        if outcome.is_err() {
-            self.repair();
-        }
-        outcome
-    }
-
     /// Installs with ever less until the switch takes it. `held` are rules that are left out for now.
     pub(super) fn install_with_less(
         &mut self,

@@ -5,8 +5,8 @@
 //! stay out as well: the table must never do to a packet what the whole rule set would not.
 
 use super::asic::DEFAULT_RANGES;
+use super::cost::{cost, protected_cost};
 use super::line;
-use super::render::{cost, protected_cost};
 use super::settings::Settings;
 use crate::kernel::Unenforced;
 use engine::plan::{CompiledRule, RuleFailure};

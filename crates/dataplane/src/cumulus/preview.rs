@@ -1,8 +1,9 @@
 //! What a rule set would make of a switch, without one.
 
+use super::cost::protected_cost;
 use super::line::NEIGHBOR_DISCOVERY_ENTRIES;
 use super::place::{Limits, place};
-use super::render::{PolicyFile, protected_cost};
+use super::render::PolicyFile;
 use super::settings::Settings;
 use engine::plan::{RuleFailure, Ruleset};
 use flowspec::{Nlri, Space};

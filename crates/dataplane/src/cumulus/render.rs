@@ -14,16 +14,6 @@ pub fn render(rules: &Ruleset, settings: &Settings) -> String {
     PolicyFile::new(&rules.protected, neighbor_discovery, rules.rules.iter(), settings).text
 }
 
-/// Entries of the switch's table that a rule takes.
-pub fn cost(rule: &CompiledRule, settings: &Settings) -> u64 {
-    settings.entry_cost().of(&rule.entries, &rule.effect)
-}
-
-/// Entries that a protected space takes.
-pub(super) fn protected_cost(space: &Space, settings: &Settings) -> u64 {
-    settings.entry_cost().of(std::slice::from_ref(space), &Effect::ACCEPT)
-}
-
 /// A policy file, and which of its lines are whose.
 #[derive(Debug, Default)]
 pub(super) struct PolicyFile {

@@ -20,8 +20,24 @@ const MOST_RUNS: u32 = 24;
 
 type Rules = Vec<Arc<CompiledRule>>;
 
+impl Cumulus {
+    /// Installs what is wanted, as far as the switch takes it.
+    pub(super) fn fit(&mut self, wanted: &DesiredState) -> Result<Applied, DataplaneError> {
+        let mut attempts = ChangeAttempts::default();
+        let outcome = match self.install_with_less(wanted, &BTreeSet::new(), &mut attempts) {
+            Ok(InstallOutcome::Installed(applied)) => Ok(applied),
+            Ok(InstallOutcome::UnnamedRefusal(words)) => run(self, wanted, words, &mut attempts),
+            Err(error) => Err(error),
+        };
+        if outcome.is_err() {
+            self.repair();
+        }
+        outcome
+    }
+}
+
 /// Installs what is wanted without the rules that the switch refuses. `words` are those with which it has refused them all together.
-pub(super) fn run(
+fn run(
     cumulus: &mut Cumulus,
     wanted: &DesiredState,
     words: String,
