@@ -1,6 +1,7 @@
 //! The reference pages of the manual are those that the code makes. `UPDATE=1` writes them.
 //!
-//! What is made stands in a page between `<!-- generated: NAME -->` and `<!-- end of NAME -->`; all else is written by hand.
+//! What is made stands in a page between `<!-- generated: NAME -->` and `<!-- end of NAME -->`; all
+//! else is written by hand.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -5,16 +5,17 @@ use regex_lite::Regex;
 /// A moment in the form of RFC 3339, as all commands print it.
 const MOMENT: &str = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z";
 
-/// A number as commands print it: alone, with a unit (`168 B`, `1.2 Mbps`), a length of time (`9m58s`), or `-` where a
-/// counter has not been read.
+/// A number as commands print it: alone, with a unit (`168 B`, `1.2 Mbps`), a length of time
+/// (`9m58s`), or `-` where a counter has not been read.
 const QUANTITY: &str = r"(-|[0-9]+(\.[0-9]+)?((ms|[smhd])([0-9]+(ms|[smhd]))*| [kMGT]?(B|bps|pps)| [kMGT])?)";
 
 /// The same where a page shows it: a lone `-` stands between blanks.
 const SHOWN_QUANTITY: &str = r"[0-9]+(\.[0-9]+)?((ms|[smhd])([0-9]+(ms|[smhd]))*| [kMGT]?(B|bps|pps)| [kMGT])?|\s+-\s+";
 
-/// Whether they agree: `...` stands for any text within a line, and for any lines where it stands alone; a moment agrees
-/// with any moment; where numbers vary, a quantity agrees with any quantity and blanks with any blanks. Blanks at the end
-/// of a line and empty lines at the end count for nothing.
+/// Whether they agree: `...` stands for any text within a line, and for any lines where it stands
+/// alone; a moment agrees with any moment; where numbers vary, a quantity agrees with any quantity
+/// and blanks with any blanks. Blanks at the end of a line and empty lines at the end count for
+/// nothing.
 pub fn agrees(shown: &str, printed: &str, numbers_vary: bool) -> bool {
     let shown: Vec<Option<Regex>> = lines(shown).into_iter().map(|line| pattern(line, numbers_vary)).collect();
     fits(&shown, &lines(printed))

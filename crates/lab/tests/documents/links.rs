@@ -45,7 +45,8 @@ fn targets(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link)
 }
 
-/// The names of a page's places: its headings as GitHub and mdBook make names of them, and its `<a id="...">`.
+/// The names of a page's places: its headings as GitHub and mdBook make names of them, and its `<a
+/// id="...">`.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (_, line) in prose(text) {

@@ -1,7 +1,8 @@
-//! README and manual are true: each `$` line of them is run, in order, and what it prints is compared with the page.
+//! README and manual are true: each `$` line of them is run, in order, and what it prints is
+//! compared with the page.
 //!
-//! CONTRIBUTING.md ("Commands in documents") describes the conventions. `UPDATE=1` writes what the commands print into
-//! the pages instead of comparing.
+//! CONTRIBUTING.md ("Commands in documents") describes the conventions. `UPDATE=1` writes what the
+//! commands print into the pages instead of comparing.
 
 mod compare;
 mod links;
@@ -18,7 +19,8 @@ use page::Page;
 /// The top directory of the repository.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// One test for each page with commands, so that pages run beside each other and a failure names its page.
+/// One test for each page with commands, so that pages run beside each other and a failure names
+/// its page.
 macro_rules! pages {
     ($($test:ident: $path:literal,)*) => {
         /// The pages that have a test below.

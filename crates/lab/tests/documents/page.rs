@@ -97,8 +97,8 @@ impl Page {
         Ok(page)
     }
 
-    /// `<!-- run`, `<!-- not run: REASON -->`, `<!-- numbers vary -->`, `<!-- needs: PROGRAM.. -->`; other comments mean
-    /// nothing here.
+    /// `<!-- run`, `<!-- not run: REASON -->`, `<!-- numbers vary -->`, `<!-- needs: PROGRAM..
+    /// -->`; other comments mean nothing here.
     fn comment(&mut self, first: &str, lines: &[&str], at: usize, marks: &mut Marks) {
         let first = first.trim().trim_end_matches("-->").trim();
         if first == "run" {

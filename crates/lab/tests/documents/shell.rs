@@ -17,8 +17,9 @@ pub struct Outcome {
 /// Seconds that a page may take; nextest ends a test after three minutes, without what was printed.
 const PATIENCE: &str = "160";
 
-/// Network, processes and mounts are the page's own: /run, /etc and /var/lib/floodgate can be written, and nothing of it
-/// stays. A file system for BPF programs as well, where the kernel has one.
+/// Network, processes and mounts are the page's own: /run, /etc and /var/lib/floodgate can be
+/// written, and nothing of it stays. A file system for BPF programs as well, where the kernel has
+/// one.
 const MACHINE: &str = r#"
 set -e
 mount -t tmpfs tmpfs /run
