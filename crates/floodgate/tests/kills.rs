@@ -123,15 +123,19 @@ fn kills(backend: &str) -> Result<()> {
         // By hand and by the peer in turn; what was withdrawn by hand a moment ago is not to come back.
         let (port, text) = (1000 + n, rule(1000 + n));
         let by_hand = n % 2 == 0;
+        let in_force = |daemon: &Daemon<'_>| {
+            wait_until("the rule", PATIENCE, || enforced(daemon, &text).then_some(())).with_context(|| daemon.explain())
+        };
         if by_hand {
             daemon.cli(&["announce", &text])?;
+            // On a busy machine the answer may be that it is pending: then it is saved, and in force only later.
+            in_force(&daemon)?;
             let gone = rule(40_000 + n);
             daemon.cli(&["announce", &gone])?;
             daemon.cli(&["withdraw", &gone])?;
         } else {
             controller.announce_text(&text)?;
-            wait_until("the rule", PATIENCE, || enforced(&daemon, &text).then_some(()))
-                .with_context(|| daemon.explain())?;
+            in_force(&daemon)?;
         }
         daemon.kill()?;
         if !kept(&daemon, &text)? {

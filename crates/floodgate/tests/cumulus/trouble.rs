@@ -208,6 +208,7 @@ fn who_withdraws_is_answered_when_the_switch_lets_packets_through() -> Result<()
     bench.switch.set("delay", "700")?;
     for command in [&["withdraw", NTP][..], &["clear"]] {
         daemon.cli(&["announce", NTP])?;
+        wait_installed(&daemon, 1)?;
         ensure!(wire.arrivals(&[attack(), dns()])? == [false, true], "announced");
         daemon.cli(command)?;
         ensure!(wire.arrivals(&[attack(), dns()])? == [true, true], "{command:?}");
