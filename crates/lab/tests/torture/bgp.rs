@@ -193,7 +193,7 @@ fn torture_mutated_messages() -> Result<()> {
     let wanted = (hostile.sessions, u64::from(sent));
     let peer = wait_until("all messages", PATIENCE, || {
         let peer = daemon.peer("many").ok()?;
-        (u64::from(peer.established_count) == wanted.0 && peer.updates >= wanted.1).then_some(peer)
+        (peer.established_count == wanted.0 && peer.updates >= wanted.1).then_some(peer)
     });
     let peer = peer.with_context(|| format!("{wanted:?} sessions and messages; {:?}", daemon.peer("many")))?;
     let malformed: u64 = peer.malformed.values().sum();
