@@ -47,7 +47,7 @@ enum State {
     /// Nothing was applied yet, or it was cleared: what an earlier run left may be in force.
     Unknown,
     /// This is in force.
-    Applied { programs: Box<PerVersion<Program>>, inventories: PerVersion<Inventory>, unenforced: Unenforced },
+    Applied { programs: Box<PerVersion<Program>>, inventories: Box<PerVersion<Inventory>>, unenforced: Unenforced },
     /// This is wanted, and in force as far as we know, but we have no program of it: a transaction failed. A full load is next.
     Lost(DesiredState),
 }
@@ -115,7 +115,7 @@ impl Nftables {
                     });
                     let applied = unenforced.applied();
                     let programs = Box::new(PerVersion { v4, v6 });
-                    self.state = State::Applied { programs, inventories, unenforced };
+                    self.state = State::Applied { programs, inventories: Box::new(inventories), unenforced };
                     return Ok(applied);
                 }
                 Err(CommitError::Stale) => {}
