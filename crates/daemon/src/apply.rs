@@ -282,8 +282,8 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
         self.look_at_interfaces();
         match self.dataplane.health() {
             Ok(Health::Intact) => self.health_check_failing = false,
-            Ok(Health::Damaged(how)) => (self.report)(Report::ExternalChange(how)),
-            Ok(Health::Changed(what)) => (self.report)(Report::ConditionChanged(what)),
+            Ok(Health::ExternalChange(how)) => (self.report)(Report::ExternalChange(how)),
+            Ok(Health::ConditionChanged(what)) => (self.report)(Report::ConditionChanged(what)),
             // Said once, not every second.
             Err(error) if !self.health_check_failing => {
                 self.health_check_failing = true;

@@ -28,25 +28,25 @@ pub mod nftables;
 mod none;
 pub mod xdp;
 
-/// What a look at the data plane found.
+/// What a health check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// What we applied is there.
+    /// What was applied is in force.
     Intact,
-    /// Someone changed or removed it; in words. [`Dataplane::replace`] puts it right.
-    Damaged(String),
-    /// It is there, but rules that could not be in force now can, or the other way round; in words. [`Dataplane::replace`] tells which.
-    Changed(String),
+    /// Somebody else changed or removed what was applied; a sentence says what. [`Dataplane::replace`] puts it right.
+    ExternalChange(String),
+    /// What was applied is there, but rules that could not be in force now can be, or the other way round; a sentence says what changed. [`Dataplane::replace`] tells which rules.
+    ConditionChanged(String),
 }
 
-/// Room in the data plane, for `status`.
+/// How much of the data plane is in use, for `status`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Entries in use.
     pub entries: u64,
     /// Entries that fit, where there is a limit.
     pub capacity: Option<u64>,
-    /// Octets of kernel or device memory, where it can be told.
+    /// Octets of kernel or device memory, where that is known.
     pub memory: Option<u64>,
 }
 
@@ -55,9 +55,9 @@ pub struct Usage {
 pub struct Condition {
     /// Each interface that is to be filtered, where the back end attaches to interfaces one by one.
     pub interfaces: Vec<Interface>,
-    /// What deserves a look: sentences.
+    /// What an operator should look at: sentences.
     pub warnings: Vec<String>,
-    /// Why rules that were applied are not enforced all the same; in words.
+    /// Why rules that were applied are not enforced all the same: a sentence.
     pub not_enforced: Option<String>,
     /// What happened to packets since the filters were set up, beside the rules' counters: a name in `snake_case` and how often.
     pub statistics: Vec<(&'static str, u64)>,
@@ -133,7 +133,7 @@ pub trait Dataplane: Send {
     /// What it can match and do; the compiler works through this.
     fn capabilities(&self) -> Capabilities;
 
-    /// The rules that an earlier run left in force; none once something was applied, or where that cannot be told.
+    /// The rules that an earlier run left in force; none once something was applied, or where that is not known.
     ///
     /// # Errors
     /// They could not be read.
@@ -154,10 +154,10 @@ pub trait Dataplane: Send {
     /// What was in force before stays.
     fn update(&mut self, plan: &Plan) -> Result<Applied, DataplaneError>;
 
-    /// Looks whether what was applied is still there.
+    /// Checks whether what was applied is still in force.
     ///
     /// # Errors
-    /// The look itself failed.
+    /// The check itself failed.
     fn health(&mut self) -> Result<Health, DataplaneError>;
 
     /// Counters of the rules in force.
@@ -195,7 +195,7 @@ pub trait Dataplane: Send {
         Err(NoSamples::NotTaken { backend: self.name() })
     }
 
-    /// Takes out all that is ours, also what an earlier run left; touches nothing else.
+    /// Removes all that is ours, also what an earlier run left, and nothing else.
     ///
     /// # Errors
     /// Something of ours is still there.

@@ -275,14 +275,14 @@ fn what_others_change_is_noticed() -> anyhow::Result<()> {
         }
         exec(&[&command])?;
         let health = nft.health()?;
-        assert!(matches!(health, Health::Damaged(_)), "{what}: {command}: {health:?}\n{listing}");
+        assert!(matches!(health, Health::ExternalChange(_)), "{what}: {command}: {health:?}\n{listing}");
     }
     // The same again by other hands is not the same: the counts of its rules are gone.
     nft.replace(&rules)?;
     assert_eq!(nft.health()?, Health::Intact);
     std::fs::write(path, format!("flush ruleset\n{}", exec(&["list", "ruleset"])?))?;
     exec(&["-f", path])?;
-    assert!(matches!(nft.health()?, Health::Damaged(_)));
+    assert!(matches!(nft.health()?, Health::ExternalChange(_)));
     // Changes of our own are none.
     nft.replace(&rules)?;
     let more = compiled(reflection([10, 0, 0, 4], 53), limit);

@@ -164,7 +164,7 @@ fn interfaces_come_and_go_and_what_others_detach_is_noticed() -> Result<()> {
                 std::fs::remove_file(path)?;
             }
         }
-        assert!(matches!(plane.health()?, Health::Damaged(why) if why.contains("pin")));
+        assert!(matches!(plane.health()?, Health::ExternalChange(why) if why.contains("pin")));
         plane.replace(&ruleset(&[rule(&format!("dst {VICTIM}/32 then discard"))]))?;
         assert_eq!((plane.health()?, pins()?), (Health::Intact, 2));
         plane.clear()?;

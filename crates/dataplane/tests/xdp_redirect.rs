@@ -113,7 +113,7 @@ fn reasons(failures: &[(Arc<flowspec::Nlri>, RuleFailure)]) -> Vec<String> {
 /// Looks until something changed, then applies the rules again, as the daemon does; the reasons of those that are not in force.
 fn after_the_change(plane: &mut Xdp, rules: &[Arc<CompiledRule>]) -> Result<Vec<String>> {
     let changed = wait_until("a change", PATIENCE, || match plane.health() {
-        Ok(Health::Changed(_)) => Some(()),
+        Ok(Health::ConditionChanged(_)) => Some(()),
         _ => None,
     });
     changed?;

@@ -221,11 +221,11 @@ impl Dataplane for Cumulus {
 
     fn health(&mut self) -> Result<Health, DataplaneError> {
         if !self.in_force.verified {
-            return Ok(Health::Damaged("a run of cl-acltool went wrong".to_owned()));
+            return Ok(Health::ExternalChange("a run of cl-acltool went wrong".to_owned()));
         }
         if let Err(how) = store::verify(&self.settings.policy_directory, self.in_force.text.as_deref())? {
             self.in_force.verified = false;
-            return Ok(Health::Damaged(how.to_string()));
+            return Ok(Health::ExternalChange(how.to_string()));
         }
         if self.resources.poll()
             && let Some(why) =
@@ -247,7 +247,7 @@ impl Dataplane for Cumulus {
             }
             missing => {
                 self.in_force.verified = false;
-                Ok(Health::Damaged(format!("{missing} rules are no longer in the kernel")))
+                Ok(Health::ExternalChange(format!("{missing} rules are no longer in the kernel")))
             }
         }
     }

@@ -6,7 +6,7 @@ use flowspec::space::Space;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// All that is wanted, in force or not.
+/// All that is to be in force.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct DesiredState {
     /// Packets that are accepted ahead of every rule.
@@ -54,7 +54,7 @@ impl Undo {
         Undo { protected, before: Vec::new() }
     }
 
-    /// Before the wanted rule with this key is changed; `rule` is what it was.
+    /// Before the rule in force with this key is changed; `rule` is what it was.
     pub(crate) fn note(&mut self, nlri: &Arc<Nlri>, rule: Option<Arc<CompiledRule>>) {
         self.before.push((nlri.clone(), rule));
     }
@@ -64,7 +64,7 @@ impl Undo {
         self.before.len()
     }
 
-    /// What was wanted before the change; `after` is what is wanted after it.
+    /// What was in force before the change; `after` is what would be after it.
     pub(crate) fn restore<'a>(self, after: impl IntoIterator<Item = &'a Arc<CompiledRule>>) -> DesiredState {
         let mut rules: BTreeMap<_, _> = after.into_iter().map(|rule| (rule.nlri.clone(), rule.clone())).collect();
         for (nlri, rule) in self.before.into_iter().rev() {

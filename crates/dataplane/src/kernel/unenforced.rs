@@ -1,4 +1,7 @@
-//! Rules that are wanted and not in force, and later ones that may not be in force because of that.
+//! Rules that could not be put in force, and later ones that may not be in force because of that.
+//!
+//! Whoever was told of a failure decides what it means for later changes: a rule that failed may be withdrawn without a word, and a rule that
+//! waits for it is not asked for again while it is wanted. So exceptions count within the change in which they fail.
 
 use crate::{Applied, RuleFailure};
 use engine::plan::CompiledRule;
@@ -7,11 +10,11 @@ use flowspec::Nlri;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The rules of a desired state that are not in force, and why.
+/// The rules that could not be put in force, and why.
 #[derive(Debug, Default)]
 pub(crate) struct Unenforced {
-    rules: BTreeMap<Arc<Nlri>, (Arc<CompiledRule>, RuleFailure)>,
-    /// Those that exempt packets from what later rules do.
+    rules: BTreeMap<Arc<Nlri>, RuleFailure>,
+    /// Those of this change that exempt packets from what later rules do.
     exceptions: Exceptions,
     /// One of those is new since [`Unenforced::newly_blocked`] was asked.
     has_new_exception: bool,
@@ -22,10 +25,16 @@ impl Unenforced {
         self.rules.is_empty()
     }
 
+    /// A change begins.
+    pub(crate) fn begin_change(&mut self) {
+        self.exceptions = Exceptions::default();
+        self.has_new_exception = false;
+    }
+
     /// A wanted rule is not in force.
     pub(crate) fn insert(&mut self, rule: &Arc<CompiledRule>, failure: RuleFailure) {
         self.has_new_exception |= self.exceptions.insert(&rule.nlri, &rule.effect);
-        self.rules.insert(rule.nlri.clone(), (rule.clone(), failure));
+        self.rules.insert(rule.nlri.clone(), failure);
     }
 
     /// The rule with this key is in force, or not wanted any more.
@@ -33,15 +42,6 @@ impl Unenforced {
         if self.rules.remove(nlri).is_some() {
             self.exceptions.forget(nlri);
         }
-    }
-
-    /// The rule with this key, if it is wanted and not in force.
-    pub(crate) fn rule(&self, nlri: &Nlri) -> Option<&Arc<CompiledRule>> {
-        self.rules.get(nlri).map(|(rule, _)| rule)
-    }
-
-    pub(crate) fn rules(&self) -> impl Iterator<Item = &Arc<CompiledRule>> {
-        self.rules.values().map(|(rule, _)| rule)
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &Arc<Nlri>> {
@@ -53,8 +53,8 @@ impl Unenforced {
         let by = self.exceptions.blocking_rule(&rule.nlri, &rule.effect)?;
         let words = format!("the earlier rule {}, which exempts some of its packets, is not in force", by.id());
         Some(match self.rules.get(by) {
-            Some((_, RuleFailure::Failed(_))) => RuleFailure::Failed(words),
-            Some((_, RuleFailure::OverCapacity(_))) | None => RuleFailure::OverCapacity(words),
+            Some(RuleFailure::Failed(_)) => RuleFailure::Failed(words),
+            Some(RuleFailure::OverCapacity(_)) | None => RuleFailure::OverCapacity(words),
         })
     }
 
@@ -72,8 +72,7 @@ impl Unenforced {
 
     /// What an apply tells.
     pub(crate) fn applied(&self) -> Applied {
-        let failure = |(nlri, (_, failure)): (&Arc<Nlri>, &(_, RuleFailure))| (nlri.clone(), failure.clone());
-        Applied { failures: self.rules.iter().map(failure).collect() }
+        Applied { failures: self.rules.iter().map(|(nlri, failure)| (nlri.clone(), failure.clone())).collect() }
     }
 }
 
@@ -115,6 +114,9 @@ mod tests {
             assert!(!matches!(blocked, Some(RuleFailure::Failed(_))));
             unenforced.forget(&rule(missing).nlri);
             assert_eq!(unenforced.blocks(&rule(later)), None);
+            unenforced.insert(&rule(missing), RuleFailure::OverCapacity("full".to_owned()));
+            unenforced.begin_change();
+            assert_eq!(unenforced.blocks(&rule(later)), None, "of an earlier change");
         }
     }
 

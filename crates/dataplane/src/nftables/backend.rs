@@ -212,6 +212,7 @@ impl Dataplane for Nftables {
             }
         };
         let mut undo = Undo::new(programs.v4.protected().clone());
+        unenforced.begin_change();
         let mut changes = PerVersion::<Changes>::default();
         if let Some(protected) = &plan.protected {
             programs.v4.protect(protected.clone(), &mut changes.v4);
@@ -225,17 +226,12 @@ impl Dataplane for Nftables {
             groups.extend(removed.groups);
         }
         if !unenforced.is_empty() {
-            for nlri in &plan.remove {
-                if let Some(rule) = unenforced.rule(nlri) {
-                    undo.note(nlri, Some(rule.clone()));
-                    unenforced.forget(nlri);
-                }
-            }
+            plan.remove.iter().for_each(|nlri| unenforced.forget(nlri));
         }
         for rule in &plan.upsert {
             let version = rule.nlri.family().version();
             let program = programs.of_mut(version);
-            undo.note(&rule.nlri, program.compiled(&rule.nlri).or_else(|| unenforced.rule(&rule.nlri)).cloned());
+            undo.note(&rule.nlri, program.compiled(&rule.nlri).cloned());
             unenforced.forget(&rule.nlri);
             program.add_unless_blocked(rule, changes.of_mut(version), &mut unenforced);
         }
@@ -249,7 +245,10 @@ impl Dataplane for Nftables {
                 let gone = keys.filter(|nlri| nlri.family().version() == version);
                 groups.extend(programs.of_mut(version).remove(gone, changes.of_mut(version)).groups);
             }
-            blocked.into_iter().for_each(|(rule, failure)| unenforced.insert(&rule, failure));
+            for (rule, failure) in blocked {
+                unenforced.insert(&rule, failure);
+                undo.note(&rule.nlri.clone(), Some(rule));
+            }
         }
         match self.commit(&programs, &changes, &mut inventories) {
             Ok(()) => {
@@ -261,8 +260,7 @@ impl Dataplane for Nftables {
                 Ok(applied)
             }
             Err(error) => {
-                let after = programs.iter().flat_map(Program::rules).chain(unenforced.rules());
-                self.state = State::Lost(undo.restore(after));
+                self.state = State::Lost(undo.restore(programs.iter().flat_map(Program::rules)));
                 Err(error)
             }
         }
@@ -271,8 +269,8 @@ impl Dataplane for Nftables {
     fn health(&mut self) -> Result<Health, DataplaneError> {
         match &self.state {
             State::Applied { .. } => {}
-            State::Unknown => return Ok(Health::Damaged("nothing was applied yet".to_owned())),
-            State::Lost(_) => return Ok(Health::Damaged("the last change failed".to_owned())),
+            State::Unknown => return Ok(Health::ExternalChange("nothing was applied yet".to_owned())),
+            State::Lost(_) => return Ok(Health::ExternalChange("the last change failed".to_owned())),
         }
         let generation = self.socket.generation()?;
         if generation == self.generation {
@@ -285,7 +283,7 @@ impl Dataplane for Nftables {
         };
         self.state = state;
         match damage? {
-            Some(damage) => Ok(Health::Damaged(damage)),
+            Some(damage) => Ok(Health::ExternalChange(damage)),
             None => {
                 self.generation = generation;
                 Ok(Health::Intact)

@@ -135,7 +135,7 @@ impl Program {
         Statement::Log { group: self.options().sample_group, octets: self.options().sample_octets }
     }
 
-    /// The rest of a policed rule. The chain ends in a verdict unless the search goes on.
+    /// The rest of a policed rule. The chain ends in a verdict unless evaluation continues.
     fn police_rules(&self, rule: &CompiledRule) -> Vec<Rule> {
         let Policing::Limit { bytes, packets } = countable(rule.effect.policing) else { return Vec::new() };
         let mut rules = Vec::new();

@@ -74,8 +74,8 @@ fn damage_of(socket: &mut Socket, version: IpVersion, inventory: &Inventory) -> 
         }
     })?;
     let same = |(found, ours): (&ChainInventory, &ChainInventory)| {
-        let told = ours.fingerprints.is_none_or(|ours| found.fingerprints.unwrap_or_default() == ours);
-        found.rules == ours.rules && told
+        let same_rules = ours.fingerprints.is_none_or(|ours| found.fingerprints.unwrap_or_default() == ours);
+        found.rules == ours.rules && same_rules
     };
     if !rules.keys().eq(inventory.chains.keys()) || !rules.values().zip(inventory.chains.values()).all(same) {
         return Ok(Some(format!("somebody changed the rules of the {ours}")));

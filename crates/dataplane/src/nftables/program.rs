@@ -592,7 +592,7 @@ impl Program {
 fn refuse(rule: &CompiledRule) -> Option<RuleFailure> {
     let Effect { policing, mark, redirect, continues, .. } = rule.effect;
     let reason = if rule.nlri.family().is_vpn() {
-        "nftables filters packets before they belong to a VRF, so a VPN rule cannot be told from another"
+        "nftables filters packets before they belong to a VRF, so a VPN rule cannot be distinguished from another"
     } else if redirect.is_some() {
         "nftables cannot redirect before the routing decision"
     } else if continues && mark.is_some() && policing != Policing::Discard {

@@ -10,7 +10,7 @@ use std::fmt;
 /// Where keys and values are read into: the first of 16 registers of 4 octets.
 const REGISTER: u32 = NFT_REG32_00;
 
-/// Where a packet goes on.
+/// What happens to a packet next.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Verdict {
     Drop,

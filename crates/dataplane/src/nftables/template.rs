@@ -232,7 +232,7 @@ const fn hole(kind: ComponentType) -> Option<Field> {
     }
 }
 
-/// The key by which a group's destinations are told apart.
+/// The key that distinguishes a group's destinations.
 pub(super) fn destination_key(version: IpVersion, mask: u128, bits: u128) -> Vec<u8> {
     encode_key(version, &[(KeyPart { field: Field::Destination, mask }, bits)])
 }

@@ -79,7 +79,7 @@ pub(super) struct Classifier {
 pub(super) struct Lost {
     /// What is too full.
     pub(super) why: Full,
-    /// What was wanted before; of it, packets still see what was in force.
+    /// What was in force before, which packets still see.
     pub(super) before: DesiredState,
 }
 
@@ -140,10 +140,7 @@ impl Classifier {
     ) -> Result<(), Lost> {
         let mut undo = Undo::new(self.protected.clone());
         let outcome = self.change(upsert, barred, remove, protected, &mut undo);
-        outcome.map_err(|why| {
-            let after = self.rules.values().map(|rule| &rule.compiled).chain(self.unenforced.rules());
-            Lost { why, before: undo.restore(after) }
-        })
+        outcome.map_err(|why| Lost { why, before: undo.restore(self.rules.values().map(|rule| &rule.compiled)) })
     }
 
     /// Does what [`Classifier::apply`] says.
@@ -157,8 +154,9 @@ impl Classifier {
     ) -> Result<(), Full> {
         begin(&self.tables, self.generation);
         let mut transaction = Transaction::default();
+        self.unenforced.begin_change();
         for nlri in remove {
-            undo.note(nlri, self.wanted(nlri));
+            undo.note(nlri, self.in_force(nlri));
             self.unenforced.forget(nlri);
             self.remove(nlri, &mut transaction)?;
         }
@@ -166,7 +164,7 @@ impl Classifier {
             self.protect(protected, &mut transaction)?;
         }
         for (rule, failure) in barred {
-            undo.note(&rule.nlri, self.wanted(&rule.nlri));
+            undo.note(&rule.nlri, self.in_force(&rule.nlri));
             self.unenforced.forget(&rule.nlri);
             self.remove(&rule.nlri, &mut transaction)?;
             self.unenforced.insert(rule, failure);
@@ -175,7 +173,7 @@ impl Classifier {
         if self.rules.is_empty() {
             let mut loader = Loader::new(self, &mut transaction);
             while let Some(rule) = upsert.next_if(|rule| loader.takes(rule)) {
-                undo.note(&rule.nlri, loader.classifier.unenforced.rule(&rule.nlri).cloned());
+                undo.note(&rule.nlri, None);
                 loader.push(rule)?;
             }
             loader.finish();
@@ -183,7 +181,7 @@ impl Classifier {
         for rule in upsert {
             self.add(rule, &mut transaction, undo)?;
         }
-        self.take_out_blocked(&mut transaction)?;
+        self.take_out_blocked(&mut transaction, undo)?;
         self.commit(transaction);
         Ok(())
     }
@@ -193,7 +191,7 @@ impl Classifier {
         let there = self.rules.get(&rule.nlri).map(|there| there.compiled.clone());
         let (is_new, is_unchanged) = (there.is_none(), there.as_ref() == Some(rule));
         if !is_unchanged {
-            undo.note(&rule.nlri, there.or_else(|| self.unenforced.rule(&rule.nlri).cloned()));
+            undo.note(&rule.nlri, there);
             self.unenforced.forget(&rule.nlri);
         }
         if let Some(failure) = self.unenforced.blocks(rule) {
@@ -213,19 +211,20 @@ impl Classifier {
         Ok(())
     }
 
-    /// The wanted rule with this key.
-    fn wanted(&self, nlri: &Nlri) -> Option<Arc<CompiledRule>> {
-        self.rules.get(nlri).map(|rule| &rule.compiled).or_else(|| self.unenforced.rule(nlri)).cloned()
+    /// The rule in force with this key.
+    fn in_force(&self, nlri: &Nlri) -> Option<Arc<CompiledRule>> {
+        self.rules.get(nlri).map(|rule| rule.compiled.clone())
     }
 
     /// Takes out rules that would act on packets which an exception exempts that is not in force.
-    fn take_out_blocked(&mut self, transaction: &mut Transaction) -> Result<(), Full> {
+    fn take_out_blocked(&mut self, transaction: &mut Transaction, undo: &mut Undo) -> Result<(), Full> {
         loop {
             let blocked = self.unenforced.newly_blocked(self.rules.values().map(|rule| &rule.compiled));
             if blocked.is_empty() {
                 return Ok(());
             }
             for (rule, failure) in blocked {
+                undo.note(&rule.nlri, Some(rule.clone()));
                 self.remove(&rule.nlri, transaction)?;
                 self.unenforced.insert(&rule, failure);
             }

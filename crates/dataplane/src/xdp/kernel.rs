@@ -297,7 +297,9 @@ impl Dataplane for Xdp {
 
     fn health(&mut self) -> Result<Health, DataplaneError> {
         let interfaces = self.interfaces()?;
-        let Some(active) = &mut self.active else { return Ok(Health::Damaged("nothing was applied yet".into())) };
+        let Some(active) = &mut self.active else {
+            return Ok(Health::ExternalChange("nothing was applied yet".into()));
+        };
         let directory = &self.options.directory;
         // Before it is made again for the interfaces that are new.
         let removed = pinned_maps().find(|name| !directory.join(name).exists());
@@ -307,9 +309,9 @@ impl Dataplane for Xdp {
         let changed = active.redirects.look(&mut active.program.ebpf, &ingress)?;
         let removed = removed.map(|name| format!("the pin {} was removed", directory.join(name).display()));
         match active.links.damage(active.id).or(removed) {
-            Some(how) => Ok(Health::Damaged(how)),
+            Some(how) => Ok(Health::ExternalChange(how)),
             None if changed | std::mem::take(&mut active.unsettled) => {
-                Ok(Health::Changed("to which addresses packets can be redirected".into()))
+                Ok(Health::ConditionChanged("to which addresses packets can be redirected".into()))
             }
             None => Ok(Health::Intact),
         }

@@ -303,6 +303,25 @@ fn failures_are_seen_and_tried_again() {
     assert!(!engine.has_failures());
 }
 
+/// A back end takes out, in the same change, what waits for an exception that finds no room.
+#[test]
+fn a_rule_that_waits_for_its_exception_comes_back_when_that_goes() {
+    let mut engine = engine();
+    let (exception, rule) = ("dst 192.0.2.9/32 proto udp", "dst 192.0.2.9/32");
+    announce(&mut engine, PEER, &format!("{exception} then accept"));
+    announce(&mut engine, PEER, &format!("{rule} then discard"));
+    let full = |text: &str| (nlri(text), RuleFailure::OverCapacity("full".to_owned()));
+    plan(&mut engine);
+    engine.applied(&Applied { failures: vec![full(exception), full(rule)] });
+    assert_eq!(engine.next_transaction(), None, "the data plane has neither");
+    assert_eq!(states(&engine), ["over-capacity", "refused exception"]);
+    engine.withdraw(PEER, nlri(exception), None);
+    let change = plan(&mut engine);
+    assert_eq!((change.upsert[0].nlri.clone(), change.remove), (nlri(rule), vec![]));
+    engine.applied(&Applied::default());
+    assert_eq!(states(&engine), ["installed"]);
+}
+
 #[test]
 fn a_failed_full_load_is_done_again() {
     let mut engine = Engine::new(config(Some(open())));

@@ -223,7 +223,7 @@ fn a_tool_that_fails_or_hangs_leaves_the_last_good_rules() -> Result<()> {
     // The tool would hang for ever.
     ensure!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     ensure!(bench.policy() == before && bench.kernel()?.contains("--sport 123"));
-    ensure!(matches!(dataplane.health()?, Health::Damaged(_)), "what is in force is not known");
+    ensure!(matches!(dataplane.health()?, Health::ExternalChange(_)), "what is in force is not known");
     ensure!(bench.site.switch.processes().is_empty(), "nothing of the hanging run is left");
     bench.switch.set("hang", "")?;
     all_in_force(&dataplane.update(&change)?)?;
@@ -285,7 +285,7 @@ fn what_others_change_is_noticed() -> Result<()> {
         [|path: &std::path::Path| fs::remove_file(path), |path: &std::path::Path| fs::write(path, "[iptables]\n")]
     {
         damage(&path)?;
-        ensure!(matches!(dataplane.health()?, Health::Damaged(_)));
+        ensure!(matches!(dataplane.health()?, Health::ExternalChange(_)));
         dataplane.replace(&rules)?;
         ensure!(dataplane.health()? == Health::Intact && bench.policy().is_some_and(|text| text.contains("123")));
     }

@@ -310,7 +310,7 @@ fn what_a_failed_roll_back_leaves_is_put_right() -> Result<()> {
     bench.switch.set("crash", "192.0.2.")?;
     ensure!(dataplane.update(&bench.plan(&[OTHER], &[])).is_err());
     ensure!(wire.passes(&udp(123, VICTIM, 1, 10))?, "the switch has lost its rules");
-    ensure!(matches!(dataplane.health()?, Health::Damaged(_)));
+    ensure!(matches!(dataplane.health()?, Health::ExternalChange(_)));
     bench.switch.set("crash", "")?;
     all_in_force(&dataplane.replace(&bench.ruleset(&[NTP]))?)?;
     ensure!(!wire.passes(&udp(123, VICTIM, 1, 10))? && dataplane.health()? == Health::Intact);
@@ -370,7 +370,10 @@ fn a_run_of_others_that_takes_our_rules_out_is_noticed_soon() -> Result<()> {
     ensure!(dataplane.health()? == Health::Intact);
     overtaken(&bench, &bench.switch, || all_in_force(&dataplane.update(&bench.plan(&[OTHER], &[]))?))?;
     ensure!(!bench.kernel()?.contains("192.0.2.7"), "the other run has had the last word");
-    ensure!(matches!(dataplane.health()?, Health::Damaged(_)), "at the next look, since the file of another changed");
+    ensure!(
+        matches!(dataplane.health()?, Health::ExternalChange(_)),
+        "at the next look, since the file of another changed"
+    );
     Ok(())
 }
 
