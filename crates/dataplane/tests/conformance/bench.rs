@@ -4,6 +4,9 @@ use anyhow::Result;
 use dataplane::Dataplane;
 use lab::Site;
 
+/// What somebody else may do where `B` filters, and its name.
+pub type Damage<B> = (&'static str, fn(&B) -> Result<()>);
+
 /// The place where one back end filters, and what others can do to it there.
 pub trait Bench: Sized + Sync + 'static {
     /// The back end's name in the configuration.
@@ -13,7 +16,7 @@ pub trait Bench: Sized + Sync + 'static {
     const KNOWS_EARLIER_RUNS: bool;
 
     /// What somebody else may do to what is in force. The health check must notice each.
-    const DAMAGE: &'static [(&'static str, fn(&Self) -> Result<()>)] = &[];
+    const DAMAGE: &'static [Damage<Self>] = &[];
 
     /// Makes the place; `None` after saying why it cannot be made on this machine.
     fn new() -> Result<Option<Self>>;

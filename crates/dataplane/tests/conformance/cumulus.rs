@@ -1,6 +1,6 @@
 //! The switch's back end with the stand-in for cl-acltool, which is this program.
 
-use super::bench::{Bench, Change, NearlyFull};
+use super::bench::{Bench, Change, Damage, NearlyFull};
 use anyhow::{Context, Result};
 use dataplane::Dataplane;
 use dataplane::cumulus::{self, Settings};
@@ -31,7 +31,7 @@ impl Cumulus {
 impl Bench for Cumulus {
     const NAME: &'static str = "cumulus";
     const KNOWS_EARLIER_RUNS: bool = false;
-    const DAMAGE: &'static [(&'static str, fn(&Self) -> Result<()>)] = &[
+    const DAMAGE: &'static [Damage<Self>] = &[
         ("the policy file is removed", |bench| {
             Ok(fs::remove_file(bench.switch.policy_directory().join("60flowspec.rules"))?)
         }),

@@ -1,6 +1,6 @@
 //! nftables in a namespace.
 
-use super::bench::{Bench, Change, NearlyFull};
+use super::bench::{Bench, Change, Damage, NearlyFull};
 use anyhow::Result;
 use dataplane::Dataplane;
 use dataplane::nftables::{self, Options};
@@ -19,7 +19,7 @@ impl Nftables {
 impl Bench for Nftables {
     const NAME: &'static str = "nftables";
     const KNOWS_EARLIER_RUNS: bool = true;
-    const DAMAGE: &'static [(&'static str, fn(&Self) -> Result<()>)] = &[
+    const DAMAGE: &'static [Damage<Self>] = &[
         ("a table is deleted", |bench| bench.nft("delete table ip floodgate")),
         ("a table is replaced", |bench| bench.nft("delete table ip6 floodgate; add table ip6 floodgate")),
         ("a table is switched off", |bench| bench.nft("add table ip floodgate { flags dormant; }")),

@@ -1,6 +1,6 @@
 //! XDP in a namespace, on a veth interface.
 
-use super::bench::{Bench, Change, NearlyFull};
+use super::bench::{Bench, Change, Damage, NearlyFull};
 use anyhow::Result;
 use dataplane::Dataplane;
 use dataplane::xdp::{self, Options};
@@ -39,7 +39,7 @@ impl Xdp {
 impl Bench for Xdp {
     const NAME: &'static str = "xdp";
     const KNOWS_EARLIER_RUNS: bool = true;
-    const DAMAGE: &'static [(&'static str, fn(&Self) -> Result<()>)] = &[
+    const DAMAGE: &'static [Damage<Self>] = &[
         ("the link's pin is removed", |bench| bench.unpin("native-")),
         ("a table's pin is removed", |bench| bench.unpin("ids")),
         ("all pins are removed", |bench| bench.unpin("")),
