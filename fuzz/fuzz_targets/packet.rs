@@ -1,7 +1,6 @@
 //! Packets and what rules say of them. First octet: how to read the rest; then the length of an NLRI, the NLRI, and a packet.
 #![no_main]
 
-use flowspec::space::{Encoding, EntryShape};
 use flowspec::{Family, Nlri, Packet, Rule, Scope, Space, decide, explain};
 use libfuzzer_sys::fuzz_target;
 
@@ -36,10 +35,6 @@ fuzz_target!(|data: &[u8]| {
     assert!(all.covers(&space));
     assert_eq!(all.overlaps(&space), space.overlaps(&space));
     assert!(!matched || space.overlaps(&all));
-    for encoding in [Encoding::Masked, Encoding::Range, Encoding::Exact, Encoding::Set] {
-        let entries = space.entry_count(&EntryShape::uniform(encoding, head & 16 != 0));
-        assert!(!matched || entries > 0);
-    }
 
     let rule = Rule::new(nlri, Vec::new());
     assert_eq!(decide([&rule], &packet, Scope::Vrf).rule(), matched.then_some(0));

@@ -33,7 +33,6 @@ impl Enforcement {
 pub(crate) struct RuleInstallation {
     in_force: Option<Enforcement>,
     failures: Option<Box<InstallFailures>>,
-    sent_in_change: u32,
 }
 
 /// The routes by which the data plane could not install a rule.
@@ -57,20 +56,14 @@ impl RuleInstallation {
         self.in_force.take()
     }
 
-    /// Notes what transaction number `change` puts in force; what was before.
-    pub(crate) const fn send(&mut self, enforcement: Option<Enforcement>, change: u32) -> Option<Enforcement> {
-        self.sent_in_change = change;
+    /// Notes what is put in force; what was before.
+    pub(crate) const fn put_in_force(&mut self, enforcement: Option<Enforcement>) -> Option<Enforcement> {
         std::mem::replace(&mut self.in_force, enforcement)
     }
 
     /// The transaction that sent it was not applied: what was before is still in force.
     pub(crate) fn restore(&mut self, before: Option<Enforcement>) {
         self.in_force = before;
-    }
-
-    /// The transaction that sent what is in force.
-    pub(crate) const fn sent_in_change(&self) -> u32 {
-        self.sent_in_change
     }
 
     /// Whether the data plane could not install the rule by the selected route.

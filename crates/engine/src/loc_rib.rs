@@ -61,7 +61,7 @@ impl LocRib {
         decided.rules.reserve_exact(dirty.len());
         rules.visit_with_groups(dirty.iter(), |key, entry, groups| {
             let Some(nlri) = key.nlri() else { return };
-            entry.selection.clear_dirty();
+            entry.clear_dirty();
             if entry.paths.is_empty() {
                 decided.withdrawn.push((key.clone(), entry.installation.take_in_force()));
                 return;

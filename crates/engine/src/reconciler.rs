@@ -182,7 +182,7 @@ impl Reconciler {
                 }
                 None => plan.remove.push(nlri.clone()),
             }
-            undo.push((key.clone(), entry.installation.send(desired, number)));
+            undo.push((key.clone(), entry.send(desired, number)));
         });
         let protected = std::mem::replace(&mut self.protected_sent, target.protected.clone());
         plan.protected = (protected != *target.protected).then(|| target.protected.clone());
@@ -200,7 +200,7 @@ impl Reconciler {
         for entry in rules.values_mut() {
             entry.installation.retry();
             let desired = entry.desired(monitor).filter(|_| !paused);
-            entry.installation.send(desired, number);
+            entry.send(desired, number);
         }
         self.last_sent = number;
         self.needs_full = false;
@@ -298,7 +298,7 @@ impl Reconciler {
             _ => false,
         };
         // Numbers wrap: a transaction is confirmed if it is not ahead of the last one that was applied.
-        same && self.last_applied.wrapping_sub(entry.installation.sent_in_change()) as i32 >= 0
+        same && self.last_applied.wrapping_sub(entry.sent_in_change()) as i32 >= 0
     }
 }
 

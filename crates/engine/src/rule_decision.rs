@@ -52,13 +52,11 @@ pub(crate) enum Suppression {
 pub(crate) struct RuleSelection {
     decision: RuleDecision,
     suppression: Option<Suppression>,
-    /// Something happened to the rule: it is on the list of those to be decided on.
-    dirty: bool,
 }
 
 impl Default for RuleSelection {
     fn default() -> Self {
-        RuleSelection { decision: RuleDecision::Undecided, suppression: None, dirty: false }
+        RuleSelection { decision: RuleDecision::Undecided, suppression: None }
     }
 }
 
@@ -97,14 +95,5 @@ impl RuleSelection {
         let changed = self.suppression != suppression;
         self.suppression = suppression;
         changed
-    }
-
-    /// Whether it was not dirty before.
-    pub(crate) const fn mark_dirty(&mut self) -> bool {
-        !std::mem::replace(&mut self.dirty, true)
-    }
-
-    pub(crate) const fn clear_dirty(&mut self) {
-        self.dirty = false;
     }
 }

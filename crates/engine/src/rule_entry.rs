@@ -16,9 +16,35 @@ pub(crate) struct RuleEntry {
     pub(crate) selection: RuleSelection,
     /// Of the reconciler.
     pub(crate) installation: RuleInstallation,
+    /// The transaction that sent what is in force.
+    sent_in_change: u32,
+    /// It is on the list of the rules to be decided on anew.
+    dirty: bool,
 }
 
+const _: () = assert!(size_of::<RuleEntry>() <= 104);
+
 impl RuleEntry {
+    /// Notes what transaction number `change` puts in force; what was before.
+    pub(crate) const fn send(&mut self, enforcement: Option<Enforcement>, change: u32) -> Option<Enforcement> {
+        self.sent_in_change = change;
+        self.installation.put_in_force(enforcement)
+    }
+
+    /// The transaction that sent what is in force.
+    pub(crate) const fn sent_in_change(&self) -> u32 {
+        self.sent_in_change
+    }
+
+    /// Whether it was not dirty before.
+    pub(crate) const fn mark_dirty(&mut self) -> bool {
+        !std::mem::replace(&mut self.dirty, true)
+    }
+
+    pub(crate) const fn clear_dirty(&mut self) {
+        self.dirty = false;
+    }
+
     /// How it is to be enforced; `None` if it is not to be in force.
     pub(crate) fn desired(&self, monitor: bool) -> Option<Enforcement> {
         let route = self.selection.selected_route().filter(|_| self.selection.suppression().is_none())?;

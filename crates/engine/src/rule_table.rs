@@ -28,7 +28,7 @@ pub(crate) struct DirtyRules(Vec<RuleKey>);
 impl DirtyRules {
     /// Notes that the rule is to be decided on anew.
     pub(crate) fn mark(&mut self, key: &RuleKey, entry: &mut RuleEntry) {
-        if entry.selection.mark_dirty() {
+        if entry.mark_dirty() {
             self.0.push(key.clone());
         }
     }

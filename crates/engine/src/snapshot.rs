@@ -5,6 +5,7 @@
 
 use crate::path::Path;
 use crate::route::{AsPathFacts, Origin, PathFacts, Route, Timestamp};
+use flowspec::hex::{self, Hex};
 use flowspec::{Action, Community, Family, Nlri, PathId};
 use std::fmt::{self, Write};
 use std::str::FromStr;
@@ -71,13 +72,8 @@ impl fmt::Display for SnapshotPath {
         write!(f, "local-pref={} med={} ", OrDash(facts.local_pref), OrDash(facts.med))?;
         write!(f, "originator={} clusters={} ", OrDash(facts.originator), facts.cluster_list_length)?;
         write!(f, "llgr={}{} ", u8::from(facts.no_llgr), u8::from(facts.llgr_stale))?;
-        write!(f, "wire {} ", self.nlri.family())?;
-        self.nlri.as_bytes().iter().try_for_each(|octet| write!(f, "{octet:02x}"))?;
-        for action in &self.route.actions {
-            f.write_char(' ')?;
-            action.encode().as_bytes().iter().try_for_each(|octet| write!(f, "{octet:02x}"))?;
-        }
-        Ok(())
+        write!(f, "wire {} {}", self.nlri.family(), Hex(self.nlri.as_bytes()))?;
+        self.route.actions.iter().try_for_each(|action| write!(f, " {}", Hex(action.encode().as_bytes())))
     }
 }
 
@@ -125,8 +121,8 @@ fn parse(line: &str) -> Option<SnapshotPath> {
     let facts = PathFacts { no_llgr: flag(no_llgr)?, llgr_stale: flag(llgr_stale)?, ..facts };
     let mut words = wire.split(' ');
     let family: Family = words.next()?.parse().ok()?;
-    let nlri = Nlri::from_value(family, &octets(words.next()?)?).ok()?;
-    let actions = words.map(|word| Action::decode(community(&octets(word)?)?).ok()).collect::<Option<_>>()?;
+    let nlri = Nlri::from_value(family, &hex::decode(words.next()?)?).ok()?;
+    let actions = words.map(|word| Action::decode(community(&hex::decode(word)?)?).ok()).collect::<Option<_>>()?;
     let route = Route { actions, next_hop, facts };
     Some(SnapshotPath { nlri: Arc::new(nlri), path_id, received, deadline, route: Arc::new(route) })
 }
@@ -150,13 +146,4 @@ fn community(octets: &[u8]) -> Option<Community> {
         20 => octets.try_into().ok().map(Community::Ipv6),
         _ => None,
     }
-}
-
-fn octets(hex: &str) -> Option<Vec<u8>> {
-    let digits = hex.bytes().map(|digit| char::from(digit).to_digit(16)).collect::<Option<Vec<_>>>()?;
-    let pair = |pair: &[u32]| match pair {
-        [high, low] => u8::try_from(high << 4 | low).ok(),
-        _ => None,
-    };
-    digits.chunks(2).map(pair).collect()
 }

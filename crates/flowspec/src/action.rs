@@ -10,6 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct Rate(f32);
 
 impl Rate {
+    /// Nothing passes: a rule with this rate discards.
+    pub const ZERO: Rate = Rate(0.0);
+
     /// `None` for NaN.
     pub fn new(rate: f32) -> Option<Self> {
         (!rate.is_nan()).then_some(Rate(rate))
@@ -37,6 +40,7 @@ impl std::hash::Hash for Rate {
 
 /// What one community asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Action {
     /// 8006 traffic-rate-bytes: bytes a second. The AS number is informational.
     RateBytes {

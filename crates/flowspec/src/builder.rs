@@ -11,6 +11,7 @@ use crate::prefix::Prefix;
 ///
 /// What cannot be written exactly is never written otherwise: [`build`](Self::build) refuses it.
 #[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct NlriBuilder {
     family: Family,
     rd: Option<RouteDistinguisher>,
@@ -28,11 +29,14 @@ enum Slot {
     Unencodable,
 }
 
-impl NlriBuilder {
-    pub(crate) fn new(family: Family) -> Self {
+impl Nlri {
+    /// Starts a match part without components.
+    pub fn builder(family: Family) -> NlriBuilder {
         NlriBuilder { family, rd: None, components: Default::default() }
     }
+}
 
+impl NlriBuilder {
     /// Sets the route distinguisher; needed for VPN families, ignored by the others.
     pub fn route_distinguisher(mut self, rd: RouteDistinguisher) -> Self {
         self.rd = Some(rd);

@@ -23,6 +23,7 @@ impl Community {
 
 /// The communities in the value of attribute 16 or 25, in wire order.
 #[derive(Clone, Debug)]
+#[must_use = "iterators are lazy"]
 pub struct Communities<'a>(Units<'a>);
 
 #[derive(Clone, Debug)]

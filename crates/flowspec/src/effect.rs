@@ -41,6 +41,7 @@ pub enum Redirect {
 
 /// What a rule does to a packet that it matches: its actions taken together.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
 pub struct Effect {
     /// Discard or limit.
     pub policing: Policing,

@@ -34,6 +34,7 @@ pub struct NlriError {
 
 /// What is wrong with an NLRI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum NlriErrorKind {
     /// The length goes beyond the field, or its second octet is missing.
     #[error("the NLRI is cut off: {needed} more octets were announced")]
@@ -143,6 +144,7 @@ impl NlriErrorKind {
 
 /// An error in an extended community.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum CommunityError {
     /// The rate is not a number, so the action cannot be told (RFC 8955 §10).
     #[error("the traffic rate is not a number (NaN)")]

@@ -10,7 +10,12 @@
 //! - Packets: [`Packet`] is what a rule can ask of raw octets; [`Nlri::matches`] says whether it does, and why not; [`decide`] and
 //!   [`explain`] what a list of rules does to it. They are the oracle.
 //! - Sets: [`Space`] is the set of packets that a rule matches, canonical and field by field; back ends compile it.
-//! - Tests of others: `testing` (a feature) makes random rules, and random packets that hit or just miss them.
+//!
+//! # Features
+//! - `serde`: rules, match parts, families, route distinguishers and short names as their text.
+//! - `arbitrary`: `Arbitrary` for rules, match parts and actions, for fuzzing.
+//! - `testing`: random rules, and random packets that hit or just miss them, for differential tests of what claims to enforce rules. Its
+//!   interface may change with any release.
 //!
 //! # Example
 //! The second example of RFC 8955 §4.3, with a rate of 0:
@@ -56,22 +61,30 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod action;
+#[cfg(feature = "arbitrary")]
+mod arbitrary_impls;
 mod builder;
 mod community;
 mod component;
 mod effect;
 mod error;
 mod family;
+pub mod hex;
 mod matches;
+pub mod names;
 mod nlri;
 mod op;
 mod order;
 mod packet;
 mod prefix;
+mod protocol;
 mod rule;
 mod rule_id;
+#[cfg(feature = "serde")]
+mod serde_text;
 pub mod space;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -88,15 +101,16 @@ pub use family::{Family, InvalidRouteDistinguisher, IpVersion, RouteDistinguishe
 pub use matches::{Absence, Decision, Exemption, Found, Mismatch, Scope, decide, explain};
 pub use nlri::{Components, MAX_LEN, Nlri, NlriRef};
 pub use op::{BitmaskOp, Comparison, NumericOp, Width};
-pub use packet::{EXTENSION_HEADERS, Packet, PacketError};
+pub use packet::{Packet, PacketError};
 pub use prefix::{Ipv6Pattern, Prefix};
+pub use protocol::EXTENSION_HEADERS;
 pub use rule::Rule;
 pub use rule_id::{InvalidRuleId, RuleId};
 pub use space::Space;
 pub use text::TextError;
 pub use walk::{NlriEntry, NlriIter, PathId};
 
-/// The example of the README compiles.
+/// The examples of the README are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -5,8 +5,9 @@ use crate::component::{Component, ComponentType};
 use crate::family::IpVersion;
 use crate::nlri::Nlri;
 use crate::op::{BitmaskOp, NumericOp};
-use crate::packet::{self, Packet};
+use crate::packet::Packet;
 use crate::prefix::Prefix;
+use crate::protocol;
 use std::net::IpAddr;
 
 mod decision;
@@ -88,19 +89,19 @@ fn numeric_fact(kind: ComponentType, packet: &Packet) -> Result<u64, Absence> {
 
 /// Source and destination port: only TCP and UDP, only in the first fragment, only where the header is there (RFC 8955 §4.2.2.4).
 fn ports(packet: &Packet) -> Result<(u16, u16), Absence> {
-    upper_layer(packet, &[packet::TCP, packet::UDP], Absence::Ports)?;
+    upper_layer(packet, &[protocol::TCP, protocol::UDP], Absence::Ports)?;
     packet.source_port().zip(packet.destination_port()).ok_or(Absence::Truncated)
 }
 
 /// Type and code: only ICMP, or ICMPv6 for IPv6, only in the first fragment (RFC 8955 §4.2.2.7, RFC 8956 §3.4).
 fn icmp(packet: &Packet) -> Result<(u8, u8), Absence> {
-    upper_layer(packet, &[packet::icmp_of(packet.version())], Absence::Icmp)?;
+    upper_layer(packet, &[protocol::icmp_of(packet.version())], Absence::Icmp)?;
     packet.icmp_type().zip(packet.icmp_code()).ok_or(Absence::Truncated)
 }
 
 /// Only TCP, only in the first fragment, only where the header is there (RFC 8955 §4.2.2.9).
 fn tcp_flags(packet: &Packet) -> Result<u16, Absence> {
-    upper_layer(packet, &[packet::TCP], Absence::TcpFlags)?;
+    upper_layer(packet, &[protocol::TCP], Absence::TcpFlags)?;
     packet.tcp_flags().ok_or(Absence::Truncated)
 }
 

@@ -3,7 +3,6 @@
 //! [`NlriRef`] is a validated NLRI that still borrows what the peer sent. [`Nlri`] owns the canonical form, in which reserved
 //! bits are zero: it is the key under which an announcement and its withdrawal meet.
 
-use crate::builder::NlriBuilder;
 use crate::component::{BitmaskOps, Component, ComponentType, NumericOps, ValueKind};
 use crate::error::{NlriError, NlriErrorKind};
 use crate::family::{Family, IpVersion, RouteDistinguisher};
@@ -277,11 +276,6 @@ impl Nlri {
     /// See [`NlriRef::from_value`].
     pub fn from_value(family: Family, value: &[u8]) -> Result<Self, NlriError> {
         NlriRef::from_value(family, value).map(|nlri| nlri.to_canonical())
-    }
-
-    /// Starts a rule.
-    pub fn builder(family: Family) -> NlriBuilder {
-        NlriBuilder::new(family)
     }
 
     /// A borrowed view, for everything that reads it.

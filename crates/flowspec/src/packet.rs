@@ -4,36 +4,13 @@
 //! only from octets that are captured and inside of the IP packet's own length, never from link-layer padding.
 
 use crate::family::IpVersion;
+use crate::protocol::{ICMPV6, TCP, UDP, icmp_of};
 use crate::space::FragmentPosition;
 use std::net::IpAddr;
 
 mod ipv4;
 mod ipv6;
-
-/// Protocol number of ICMP.
-pub(crate) const ICMP: u8 = 1;
-/// Protocol number of TCP.
-pub(crate) const TCP: u8 = 6;
-/// Protocol number of UDP.
-pub(crate) const UDP: u8 = 17;
-/// Protocol number of ICMPv6.
-pub(crate) const ICMPV6: u8 = 58;
-
-/// The IPv6 extension headers behind which the upper-layer protocol is looked for (RFC 8956 §3.3: the first Next Header that is no
-/// extension header): hop-by-hop options, routing, fragment, authentication, destination options, mobility, HIP and Shim6, from the
-/// registry of RFC 7045.
-///
-/// Of that registry ESP (50) is left out, since what it hides cannot be read, and so are 253 and 254, which have no known form: those
-/// three count as the upper-layer protocol, as does No Next Header (59). In IPv4 the protocol is the header's, whatever its number.
-pub const EXTENSION_HEADERS: [u8; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
-
-/// The protocol number of ICMP in an IP version.
-pub(crate) const fn icmp_of(version: IpVersion) -> u8 {
-    match version {
-        IpVersion::V4 => ICMP,
-        IpVersion::V6 => ICMPV6,
-    }
-}
+mod parse;
 
 /// Facts of one IP packet. All numbers in host order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +63,7 @@ impl Upper {
 
 /// Octets that are no IP packet: no rule matches them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PacketError {
     /// Fewer octets than an Ethernet header, or than its VLAN tags, need.
     #[error("the Ethernet header is truncated")]
@@ -117,48 +95,7 @@ pub enum PacketError {
     },
 }
 
-/// EtherTypes of VLAN tags: 802.1Q, 802.1ad, and the old number of stacked tags.
-const VLAN_TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
-
 impl Packet {
-    /// Reads an Ethernet frame with any number of VLAN tags, without preamble and checksum.
-    ///
-    /// # Errors
-    /// When it carries no IP packet, or one whose header cannot be read.
-    pub fn from_ethernet(frame: &[u8]) -> Result<Self, PacketError> {
-        let mut rest = frame.get(12..).ok_or(PacketError::TruncatedEthernet)?;
-        loop {
-            let [t0, t1, payload @ ..] = rest else { return Err(PacketError::TruncatedEthernet) };
-            let (ethertype, version) = match u16::from_be_bytes([*t0, *t1]) {
-                tag if VLAN_TAGS.contains(&tag) => {
-                    rest = payload.get(2..).ok_or(PacketError::TruncatedEthernet)?;
-                    continue;
-                }
-                0x0800 => (0x0800, 4),
-                0x86dd => (0x86dd, 6),
-                other => (other, 0),
-            };
-            return match payload.first() {
-                _ if version == 0 => Err(PacketError::NotIp(ethertype)),
-                Some(first) if first >> 4 != version => Err(PacketError::Version(first >> 4)),
-                _ => Packet::from_ip(payload),
-            };
-        }
-    }
-
-    /// Reads an IP packet; octets behind its own length are ignored, and so is whether its checksums are right.
-    ///
-    /// # Errors
-    /// When the header cannot be read. A packet whose end is missing is no error.
-    pub fn from_ip(octets: &[u8]) -> Result<Self, PacketError> {
-        match octets.first().map(|first| first >> 4) {
-            Some(4) => ipv4::read(octets),
-            Some(6) => ipv6::read(octets),
-            Some(version) => Err(PacketError::Version(version)),
-            None => Err(PacketError::TruncatedIp { needed: 20, found: 0 }),
-        }
-    }
-
     /// IP version.
     pub const fn version(&self) -> IpVersion {
         match self.destination {

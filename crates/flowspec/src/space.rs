@@ -1,19 +1,20 @@
 //! Canonical match sets: each component's operator list becomes the set of values that it accepts.
 //!
-//! A [`Space`] is the set of packets that a rule matches (RFC 8955 §4.2, RFC 8956 §3) as one set per packet field, with the guards
-//! that the RFCs put on upper-layer components made explicit: ports mean TCP or UDP, and never a non-first fragment. Back ends
+//! A [`Space`] is the set of packets that a rule matches (RFC 8955 §4.2, RFC 8956 §3) as one set per packet field, with the conditions
+//! that upper-layer components imply by the RFCs made explicit: ports mean TCP or UDP, and never a non-first fragment. Back ends
 //! compile spaces, and never look at operator lists. [`Space::matches`] agrees with [`Nlri::matches`](crate::Nlri::matches) on every
 //! packet.
 
 use crate::component::{Component, ComponentType};
 use crate::family::IpVersion;
 use crate::nlri::Nlri;
-use crate::packet::{self, Packet};
+use crate::packet::Packet;
 use crate::prefix::{Ipv6Pattern, Prefix};
+use crate::protocol;
 use ipnet::Ipv4Net;
 
 mod bits;
-mod entries;
+mod condition;
 mod fields;
 mod interval;
 mod narrow;
@@ -21,10 +22,9 @@ mod relation;
 mod tcp_flags;
 
 pub use bits::{DscpSet, FragmentPosition, FragmentSet, ProtocolSet};
-pub use entries::{Encoding, EntryShape};
+pub use condition::Condition;
 pub use fields::Fields;
 pub use interval::IntervalSet;
-pub use narrow::Condition;
 pub use tcp_flags::{Cube, TcpFlagSet};
 
 /// Largest port.
@@ -45,7 +45,7 @@ pub const fn max_length(version: IpVersion) -> u32 {
 /// The set of packets that a rule matches: those that every constrained field accepts.
 ///
 /// A field that accepts whatever a packet can have there is not constrained. The upper-layer fields (ports, ICMP, TCP flags) differ: a
-/// full set there still asks for the header. They bring their guards with them, as constraints of [`protocol`](Self::protocol)
+/// full set there still asks for the header. What they imply is in the constraints of [`protocol`](Self::protocol)
 /// and [`fragment`](Self::fragment). For IPv6 a full protocol set still asks for a protocol, since a packet may tell none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Space {
@@ -128,11 +128,11 @@ impl Space {
     pub fn of(nlri: &Nlri) -> Self {
         let mut space = Space::all(nlri.family().version());
         nlri.components().for_each(|component| space.constrain(component));
-        space.settle();
+        space.normalize();
         space
     }
 
-    /// Takes one component in; each type comes at most once.
+    /// Adds the constraint of one component; each type comes at most once.
     fn constrain(&mut self, component: Component<'_>) {
         let version = self.version;
         let field = component.component_type();
@@ -170,14 +170,14 @@ impl Space {
         self.fields = self.fields.and(field);
     }
 
-    /// Adds the guards of the upper-layer fields, drops fields that accept everything, and finds out whether nothing is left.
-    fn settle(&mut self) {
-        let guards = [
+    /// Adds the conditions that the upper-layer fields imply, drops fields that accept everything, and finds out whether nothing is left.
+    fn normalize(&mut self) {
+        let implied = [
             (Fields::PORTS, ProtocolSet::WITH_PORTS),
-            (Fields::ICMP, ProtocolSet::of(&[packet::icmp_of(self.version)])),
-            (Fields::of(ComponentType::TcpFlags), ProtocolSet::of(&[packet::TCP])),
+            (Fields::ICMP, ProtocolSet::of(&[protocol::icmp_of(self.version)])),
+            (Fields::of(ComponentType::TcpFlags), ProtocolSet::of(&[protocol::TCP])),
         ];
-        for (fields, protocols) in guards {
+        for (fields, protocols) in implied {
             if self.fields.has_any(fields) {
                 self.protocol = self.protocol.intersect(protocols);
                 self.fragment = self.fragment.intersect(FragmentSet::WITH_L4_HEADER);
@@ -241,7 +241,7 @@ impl Space {
         self.fragment.is_empty()
     }
 
-    /// The constrained fields, guards included. Those of an empty space say nothing.
+    /// The constrained fields, implied ones included. Those of an empty space say nothing.
     pub const fn fields(&self) -> Fields {
         self.fields
     }
@@ -304,6 +304,12 @@ impl Space {
     /// Kinds of fragment. [`FragmentSet::WITH_L4_HEADER`] beside an upper-layer field says only what that field implies.
     pub fn fragment(&self) -> Option<FragmentSet> {
         self.given(ComponentType::Fragment, self.fragment)
+    }
+
+    /// Whether the fragment constraint says no more than that the upper-layer header is there, which an upper-layer field implies.
+    pub fn fragment_is_implied(&self) -> bool {
+        let implied = FragmentSet::WITH_L4_HEADER.intersect(FragmentSet::possible(self.version));
+        self.fields.has_any(Fields::L4) && self.fragment == implied
     }
 
     /// Flow labels.

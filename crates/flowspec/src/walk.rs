@@ -22,6 +22,7 @@ pub struct NlriEntry<'a> {
 /// Walks the NLRIs of an MP_REACH_NLRI or MP_UNREACH_NLRI. A malformed NLRI does not stop the walk; lost framing does, and is the
 /// last item.
 #[derive(Clone, Debug)]
+#[must_use = "iterators are lazy"]
 pub struct NlriIter<'a> {
     family: Family,
     add_path: bool,

@@ -19,6 +19,7 @@ pub enum Scope {
 
 /// What a list of rules does to a packet.
 #[derive(Clone, Debug, PartialEq)]
+#[must_use]
 pub struct Decision {
     /// The rule that matched and ended the search, by its place in the list.
     pub ended_by: Option<usize>,

@@ -2,6 +2,7 @@
 
 use crate::component::{Component, ComponentType};
 use crate::family::IpVersion;
+use crate::names;
 use crate::op::Comparison;
 use std::fmt;
 use std::net::IpAddr;
@@ -124,8 +125,8 @@ impl fmt::Display for Found {
             Found::Address(address) => address.fmt(f),
             Found::Number(number) => number.fmt(f),
             Found::Ports { source, destination } => write!(f, "{source} and {destination}"),
-            Found::TcpFlags(flags) => names(f, &TCP_FLAGS, flags.into()),
-            Found::Fragment(bits) => names(f, &FRAGMENT_BITS, bits.into()),
+            Found::TcpFlags(flags) => show_bits(f, names::TCP_FLAGS, flags.into()),
+            Found::Fragment(bits) => show_bits(f, names::FRAGMENT_BITS, bits.into()),
         }
     }
 }
@@ -141,37 +142,24 @@ struct ProtocolName(u8);
 
 impl fmt::Display for ProtocolName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [(u8, &str); 10] = [
-            (1, "ICMP"),
-            (2, "IGMP"),
-            (6, "TCP"),
-            (17, "UDP"),
-            (47, "GRE"),
-            (50, "ESP"),
-            (51, "AH"),
-            (58, "ICMPv6"),
-            (89, "OSPF"),
-            (132, "SCTP"),
-        ];
-        match NAMES.iter().find(|(number, _)| *number == self.0) {
-            Some((_, name)) => f.write_str(name),
+        match names::protocol_name(self.0) {
+            Some("ipv6-icmp") => f.write_str("ICMPv6"),
+            Some(name) => f.write_str(&name.to_ascii_uppercase()),
             None => write!(f, "protocol {}", self.0),
         }
     }
 }
 
-const TCP_FLAGS: [(u64, &str); 8] =
-    [(1, "fin"), (2, "syn"), (4, "rst"), (8, "psh"), (0x10, "ack"), (0x20, "urg"), (0x40, "ece"), (0x80, "cwr")];
-const FRAGMENT_BITS: [(u64, &str); 4] =
-    [(1, "dont-fragment"), (2, "is-fragment"), (4, "first-fragment"), (8, "last-fragment")];
-
 /// The names of the bits that are set, and the others as a number.
-fn names(f: &mut fmt::Formatter<'_>, table: &[(u64, &str)], bits: u64) -> fmt::Result {
+fn show_bits(f: &mut fmt::Formatter<'_>, table: &[(&str, u16)], bits: u64) -> fmt::Result {
     let mut joint = "";
     let mut rest = bits;
-    for (bit, name) in table.iter().filter(|(bit, _)| bits & bit != 0) {
-        write!(f, "{}{name}", std::mem::replace(&mut joint, "+"))?;
-        rest &= !bit;
+    for (name, bit) in table.iter().map(|(name, bit)| (name, u64::from(*bit))) {
+        // Further names of the same bit are passed over.
+        if rest & bit != 0 {
+            write!(f, "{}{name}", std::mem::replace(&mut joint, "+"))?;
+            rest &= !bit;
+        }
     }
     match rest {
         0 if bits == 0 => f.write_str("none"),
@@ -209,7 +197,11 @@ impl fmt::Display for Wanted<'_> {
                     (_, true) => "all of ",
                     (_, false) => "any of ",
                 })?;
-                names(f, if kind == ComponentType::TcpFlags { &TCP_FLAGS } else { &FRAGMENT_BITS }, op.value)
+                show_bits(
+                    f,
+                    if kind == ComponentType::TcpFlags { names::TCP_FLAGS } else { names::FRAGMENT_BITS },
+                    op.value,
+                )
             }),
         }
     }

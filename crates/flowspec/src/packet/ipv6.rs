@@ -1,7 +1,8 @@
 //! The IPv6 header and its extension headers (RFC 8200).
 
-use super::{EXTENSION_HEADERS, Packet, PacketError, Upper};
+use super::{Packet, PacketError, Upper};
 use crate::family::IpVersion;
+use crate::protocol::EXTENSION_HEADERS;
 use std::net::{IpAddr, Ipv6Addr};
 
 const HEADER: usize = 40;

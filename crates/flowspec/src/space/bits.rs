@@ -4,7 +4,7 @@ use super::interval::IntervalSet;
 use crate::component::{BitmaskOps, NumericOps};
 use crate::family::IpVersion;
 use crate::op::BitmaskOp;
-use crate::packet;
+use crate::protocol;
 
 /// A set of IP protocols.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,7 +16,7 @@ impl ProtocolSet {
     /// All 256.
     pub const FULL: ProtocolSet = ProtocolSet([u64::MAX; 4]);
     /// TCP and UDP, the protocols with ports.
-    pub const WITH_PORTS: ProtocolSet = ProtocolSet::of(&[packet::TCP, packet::UDP]);
+    pub const WITH_PORTS: ProtocolSet = ProtocolSet::of(&[protocol::TCP, protocol::UDP]);
 
     /// These protocols.
     pub const fn of(protocols: &[u8]) -> Self {
@@ -33,7 +33,7 @@ impl ProtocolSet {
     pub const fn possible(version: IpVersion) -> Self {
         match version {
             IpVersion::V4 => ProtocolSet::FULL,
-            IpVersion::V6 => ProtocolSet::of(&packet::EXTENSION_HEADERS).complement(),
+            IpVersion::V6 => ProtocolSet::of(&protocol::EXTENSION_HEADERS).complement(),
         }
     }
 

@@ -1,32 +1,7 @@
-//! Cutting a space into parts that the entries of a data plane can express.
+//! Splitting a space into parts that the entries of a data plane can express.
 
-use super::{Cube, DscpSet, Fields, FragmentSet, IntervalSet, MAX_PORT, ProtocolSet, Space, TcpFlagSet};
+use super::{Condition, Cube, Fields, IntervalSet, MAX_PORT, Space, TcpFlagSet};
 use crate::component::ComponentType;
-
-/// One more condition on the packets of a space. A condition on an upper-layer field brings that field's guards with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// The protocol is one of these.
-    Protocol(ProtocolSet),
-    /// The destination port is one of these.
-    DestinationPort(IntervalSet),
-    /// The source port is one of these.
-    SourcePort(IntervalSet),
-    /// The ICMP type is one of these.
-    IcmpType(IntervalSet),
-    /// The ICMP code is one of these.
-    IcmpCode(IntervalSet),
-    /// The TCP flags are one of these combinations.
-    TcpFlags(TcpFlagSet),
-    /// The length is one of these.
-    Length(IntervalSet),
-    /// The DSCP is one of these.
-    Dscp(DscpSet),
-    /// The packet is of one of these kinds.
-    Fragment(FragmentSet),
-    /// The flow label is one of these.
-    Label(IntervalSet),
-}
 
 impl Space {
     /// The packets of `self` that satisfy the condition, too.
@@ -50,7 +25,7 @@ impl Space {
             Condition::Label(set) => self.label = numbers(had, &self.label, set),
         }
         self.fields = self.fields.and(field);
-        self.settle();
+        self.normalize();
         self
     }
 
@@ -83,24 +58,6 @@ impl Space {
         rest.port = IntervalSet::empty();
         let by_source = rest.clone().narrowed(Condition::SourcePort(either.clone()));
         [by_source, rest.narrowed(Condition::DestinationPort(either.clone()))]
-    }
-}
-
-impl Condition {
-    /// The field that it looks at.
-    pub const fn field(&self) -> ComponentType {
-        match self {
-            Condition::Protocol(_) => ComponentType::Protocol,
-            Condition::DestinationPort(_) => ComponentType::DestinationPort,
-            Condition::SourcePort(_) => ComponentType::SourcePort,
-            Condition::IcmpType(_) => ComponentType::IcmpType,
-            Condition::IcmpCode(_) => ComponentType::IcmpCode,
-            Condition::TcpFlags(_) => ComponentType::TcpFlags,
-            Condition::Length(_) => ComponentType::PacketLength,
-            Condition::Dscp(_) => ComponentType::Dscp,
-            Condition::Fragment(_) => ComponentType::Fragment,
-            Condition::Label(_) => ComponentType::FlowLabel,
-        }
     }
 }
 

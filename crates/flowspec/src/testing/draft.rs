@@ -1,6 +1,6 @@
 //! A packet before it is octets: facts in, valid IPv4 or IPv6 with right checksums out.
 
-use crate::packet::{ICMP, ICMPV6, TCP, UDP};
+use crate::protocol::{ICMP, ICMPV6, TCP, UDP};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// An IPv6 extension header, other than the fragment header.

@@ -1,11 +1,12 @@
 //! Random packets that hit or just miss given rules.
 
-use super::{Draft, Extension, Seed};
+use super::draft::{Draft, Extension};
+use super::seed::Seed;
 use crate::component::ComponentType;
 use crate::family::IpVersion;
 use crate::nlri::Nlri;
-use crate::packet::{ICMPV6, icmp_of};
 use crate::prefix::Prefix;
+use crate::protocol::{ICMPV6, icmp_of};
 use crate::space::{
     FragmentPosition, FragmentSet, IntervalSet, MAX_ICMP, MAX_LABEL, MAX_PORT, ProtocolSet, Space, TcpFlagSet,
 };

@@ -1,6 +1,6 @@
 //! Random rules of every component type and operator form.
 
-use super::Seed;
+use super::seed::Seed;
 use crate::action::{Action, Rate};
 use crate::component::{ComponentType, ValueKind};
 use crate::family::{Family, IpVersion};
@@ -261,7 +261,7 @@ fn numeric_list(
     // With upper-layer components beside it, mostly a protocol that has them.
     if kind == ComponentType::Protocol && seed.percent(75) {
         let has = |fields: Fields| together.iter().any(|&kind| fields.has(kind));
-        let icmp = u64::from(crate::packet::icmp_of(version));
+        let icmp = u64::from(crate::protocol::icmp_of(version));
         let protocol = if has(Fields::of(ComponentType::TcpFlags)) {
             Some(6)
         } else if has(Fields::PORTS) {

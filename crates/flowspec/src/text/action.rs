@@ -6,6 +6,7 @@ use super::list::Dialect;
 use super::{rate, words};
 use crate::action::Action;
 use crate::community::Community;
+use crate::hex;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The actions read so far.
@@ -305,7 +306,7 @@ fn community(cursor: &mut Cursor<'_>) -> Result<Action, TextError> {
 
 /// Reads a community in hex; the error says what was expected.
 pub(super) fn hex_community(text: &str) -> Result<Action, String> {
-    let octets = hex(text.strip_prefix("0x").unwrap_or(text)).unwrap_or_default();
+    let octets = hex::decode(text.strip_prefix("0x").unwrap_or(text)).unwrap_or_default();
     let community = if let Ok(octets) = <[u8; 8]>::try_from(octets.as_slice()) {
         Community::Extended(octets)
     } else if let Ok(octets) = <[u8; 20]>::try_from(octets.as_slice()) {
@@ -314,11 +315,4 @@ pub(super) fn hex_community(text: &str) -> Result<Action, String> {
         return Err("a community of 16 hex digits, or 40 (attribute 25)".to_owned());
     };
     Action::decode(community).map_err(|error| format!("a community that can be read ({error})"))
-}
-
-/// The octets of an even number of hex digits.
-pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
-    let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| if let [high, low] = pair { Some(nibble(*high)? << 4 | nibble(*low)?) } else { None }).collect()
 }

@@ -9,6 +9,7 @@ const SHOWN: usize = 160;
 
 /// Text that is no rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TextError {
     /// Where, in characters, counted from 1.
     pub column: usize,
@@ -22,6 +23,7 @@ pub struct TextError {
 
 /// Something that a reader of the text should know though it could be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Note {
     /// Where, in characters, counted from 1.
     pub column: usize,

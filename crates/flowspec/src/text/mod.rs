@@ -41,6 +41,7 @@ pub use error::{Note, TextError};
 pub use show::{Actions, WireLine};
 
 use crate::family::Family;
+use crate::hex;
 use crate::nlri::Nlri;
 use crate::rule::Rule;
 use crate::walk::NlriIter;
@@ -117,7 +118,7 @@ fn wire(mut cursor: Cursor<'_>) -> Result<Rule, TextError> {
     cursor.eat("0x");
     let at = cursor.at();
     let digits = cursor.token();
-    let Some(field) = action::hex(digits).filter(|field| !field.is_empty()) else {
+    let Some(field) = hex::decode(digits).filter(|field| !field.is_empty()) else {
         return Err(cursor.error_at(at, "an NLRI in hex, two digits an octet"));
     };
     let mut entries = NlriIter::new(family, false, &field);

@@ -5,6 +5,8 @@ use crate::action::{Action, Rate};
 use crate::component::{Component, ComponentType};
 use crate::effect::{Effect, Policing, Redirect};
 use crate::family::IpVersion;
+use crate::hex::Hex;
+use crate::names;
 use crate::nlri::Nlri;
 use crate::op::{BitmaskOp, Comparison, NumericOp, Width};
 use crate::rule::Rule;
@@ -29,11 +31,9 @@ impl fmt::Display for WireLine<'_> {
         let Rule { nlri, actions, .. } = self.0;
         let mut octets = Vec::with_capacity(nlri.wire_len());
         nlri.encode_to(&mut octets);
-        write!(f, "wire {} ", nlri.family())?;
-        octets.iter().try_for_each(|octet| write!(f, "{octet:02x}"))?;
+        write!(f, "wire {} {}", nlri.family(), Hex(&octets))?;
         for action in actions {
-            f.write_str(" ")?;
-            action.encode().as_bytes().iter().try_for_each(|octet| write!(f, "{octet:02x}"))?;
+            write!(f, " {}", Hex(action.encode().as_bytes()))?;
         }
         match self.0.used_next_hop() {
             Some(address) => write!(f, " next-hop {address}"),
@@ -132,7 +132,11 @@ fn show_number(f: &mut Formatter<'_>, kind: ComponentType, op: NumericOp, named:
     if op.width != kind.width_for(op.value) || op.value > words::field_max(kind) {
         return show_hex(f, op.value, op.width);
     }
-    match words::protocol_name(op.value).filter(|_| named && kind == ComponentType::Protocol) {
+    match u8::try_from(op.value)
+        .ok()
+        .and_then(names::protocol_name)
+        .filter(|_| named && kind == ComponentType::Protocol)
+    {
         Some(name) => f.write_str(name),
         None => write!(f, "{}", op.value),
     }
@@ -148,13 +152,14 @@ fn show_bitmask(f: &mut Formatter<'_>, kind: ComponentType, op: BitmaskOp) -> fm
     f.write_str(if op.all { "" } else { "any(" })?;
     let mut named = 0;
     for (_, bit) in words::bits(kind) {
-        named |= bit;
+        named |= u64::from(*bit);
     }
     if op.width != Width::for_value(op.value) || op.value == 0 || op.value & !named != 0 {
         show_hex(f, op.value, op.width)?;
     } else {
         let mut rest = op.value;
         for (name, bit) in words::bits(kind) {
+            let bit = u64::from(*bit);
             if rest & bit != 0 {
                 f.write_str(if rest == op.value { "" } else { "+" })?;
                 f.write_str(name)?;
@@ -249,8 +254,7 @@ const fn copy_suffix(copy: bool) -> &'static str {
 }
 
 fn show_raw(f: &mut Formatter<'_>, action: Action) -> fmt::Result {
-    f.write_str("community ")?;
-    action.encode().as_bytes().iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    write!(f, "community {}", Hex(action.encode().as_bytes()))
 }
 
 /// All of it in short words: `discard`, `rate 1mbps mark 46`, `accept`.

@@ -2,6 +2,7 @@
 
 use crate::component::ComponentType;
 use crate::family::IpVersion;
+use crate::names;
 
 /// A component's names: ours, then those of ExaBGP and GoBGP. Some say which IP version the rule is of.
 pub(super) const COMPONENTS: &[(&str, ComponentType, Option<IpVersion>)] = &[
@@ -67,81 +68,6 @@ pub(super) fn is_action(word: &str) -> bool {
     ACTIONS.iter().any(|action| action.eq_ignore_ascii_case(word))
 }
 
-/// IANA protocol numbers that have a name here.
-const PROTOCOLS: &[(&str, u8)] = &[
-    ("icmp", 1),
-    ("igmp", 2),
-    ("ipip", 4),
-    ("tcp", 6),
-    ("egp", 8),
-    ("igp", 9),
-    ("udp", 17),
-    ("dccp", 33),
-    ("ipv6", 41),
-    ("rsvp", 46),
-    ("gre", 47),
-    ("esp", 50),
-    ("ah", 51),
-    ("ipv6-icmp", 58),
-    ("icmp6", 58),
-    ("icmpv6", 58),
-    ("eigrp", 88),
-    ("ospf", 89),
-    ("pim", 103),
-    ("ipcomp", 108),
-    ("vrrp", 112),
-    ("l2tp", 115),
-    ("sctp", 132),
-    ("udplite", 136),
-];
-
-/// Bits of header octets 12 and 13. The last two are names of one bit, which takes a mask of two octets (RFC 3540, RFC 9768).
-const TCP_FLAGS: &[(&str, u64)] = &[
-    ("fin", 0x01),
-    ("syn", 0x02),
-    ("rst", 0x04),
-    ("psh", 0x08),
-    ("push", 0x08),
-    ("ack", 0x10),
-    ("urg", 0x20),
-    ("urgent", 0x20),
-    ("ece", 0x40),
-    ("cwr", 0x80),
-    ("ns", 0x100),
-    ("ae", 0x100),
-];
-
-/// Bits of the fragment component (RFC 8955 §4.2.2.12).
-const FRAGMENTS: &[(&str, u64)] = &[
-    ("dont-fragment", 1),
-    ("is-fragment", 2),
-    ("first-fragment", 4),
-    ("last-fragment", 8),
-    ("df", 1),
-    ("isf", 2),
-    ("ff", 4),
-    ("lf", 8),
-];
-
-/// ICMP types of IPv4. Those of IPv6 have other numbers under the same names, which ExaBGP does not tell apart: so IPv6 has none.
-const ICMP_TYPES: &[(&str, u8)] = &[
-    ("echo-reply", 0),
-    ("unreachable", 3),
-    ("source-quench", 4),
-    ("redirect", 5),
-    ("echo-request", 8),
-    ("router-advertisement", 9),
-    ("router-solicit", 10),
-    ("time-exceeded", 11),
-    ("parameter-problem", 12),
-    ("timestamp", 13),
-    ("timestamp-reply", 14),
-];
-
-fn find<T: Copy>(table: &[(&'static str, T)], word: &str) -> Option<T> {
-    table.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, value)| *value)
-}
-
 /// The component that `word` names, and the IP version it tells.
 pub(super) fn component(word: &str) -> Option<(ComponentType, Option<IpVersion>)> {
     if LABELS.iter().any(|name| name.eq_ignore_ascii_case(word)) {
@@ -154,8 +80,8 @@ pub(super) fn component(word: &str) -> Option<(ComponentType, Option<IpVersion>)
 /// The number that `word` names in a numeric component.
 pub(super) fn number(kind: ComponentType, word: &str) -> Option<u64> {
     match kind {
-        ComponentType::Protocol => find(PROTOCOLS, word).map(u64::from),
-        ComponentType::IcmpType => find(ICMP_TYPES, word).map(u64::from),
+        ComponentType::Protocol => names::protocol(word).map(u64::from),
+        ComponentType::IcmpType => names::icmp_type(word).map(u64::from),
         ComponentType::Dscp => dscp(word),
         _ => None,
     }
@@ -175,23 +101,23 @@ fn dscp(word: &str) -> Option<u64> {
     }
 }
 
-/// The canonical name of a protocol.
-pub(super) fn protocol_name(number: u64) -> Option<&'static str> {
-    PROTOCOLS.iter().find(|(_, n)| u64::from(*n) == number).map(|(name, _)| *name)
-}
-
 /// The named bits of a bitmask component.
-pub(super) const fn bits(kind: ComponentType) -> &'static [(&'static str, u64)] {
+pub(super) const fn bits(kind: ComponentType) -> &'static [(&'static str, u16)] {
     match kind {
-        ComponentType::TcpFlags => TCP_FLAGS,
-        ComponentType::Fragment => FRAGMENTS,
+        ComponentType::TcpFlags => names::TCP_FLAGS,
+        ComponentType::Fragment => names::FRAGMENT_BITS,
         _ => &[],
     }
 }
 
 /// The bit that `word` names; for TCP also GoBGP's letters (`SA` = syn and ack).
 pub(super) fn bit(kind: ComponentType, word: &str) -> Option<u64> {
-    find(bits(kind), word).or_else(|| if kind == ComponentType::TcpFlags { tcp_letters(word) } else { None })
+    let named = bits(kind).iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
+    match (named, kind) {
+        (Some((_, bit)), _) => Some(u64::from(*bit)),
+        (None, ComponentType::TcpFlags) => tcp_letters(word),
+        (None, _) => None,
+    }
 }
 
 /// Capital letters, each at most once.
@@ -210,8 +136,8 @@ fn tcp_letters(word: &str) -> Option<u64> {
 /// All names that a value of this component can have.
 pub(super) fn value_names(kind: ComponentType) -> Box<dyn Iterator<Item = &'static str>> {
     match kind {
-        ComponentType::Protocol => Box::new(PROTOCOLS.iter().map(|(name, _)| *name)),
-        ComponentType::IcmpType => Box::new(ICMP_TYPES.iter().map(|(name, _)| *name)),
+        ComponentType::Protocol => Box::new(names::PROTOCOLS.iter().map(|(name, _)| *name)),
+        ComponentType::IcmpType => Box::new(names::ICMP_TYPES.iter().map(|(name, _)| *name)),
         _ => Box::new(bits(kind).iter().map(|(name, _)| *name)),
     }
 }
