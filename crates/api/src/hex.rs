@@ -48,11 +48,7 @@ pub fn parse_hex(text: &str) -> Result<Vec<u8>, HexError> {
 
 /// Lower-case hex.
 pub fn to_hex(octets: &[u8]) -> String {
-    use std::fmt::Write;
-    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
-        let _ = write!(text, "{octet:02x}");
-        text
-    })
+    flowspec::hex::Hex(octets).to_string()
 }
 
 #[cfg(test)]

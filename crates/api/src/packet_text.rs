@@ -4,6 +4,7 @@ use etherparse::{
     IpDscp, IpFragOffset, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6FragmentHeader, Ipv6Header, TcpHeader, UdpHeader,
 };
 use flowspec::Packet;
+use flowspec::names;
 use flowspec::space::FragmentPosition;
 use std::net::{IpAddr, SocketAddr};
 
@@ -22,18 +23,6 @@ pub struct WordError {
 fn place(position: usize, found: &str) -> String {
     if found.is_empty() { format!("word {position} is missing") } else { format!("word {position}, `{found}`") }
 }
-
-const FLAGS: [(&str, u16); 9] = [
-    ("fin", 0x001),
-    ("syn", 0x002),
-    ("rst", 0x004),
-    ("psh", 0x008),
-    ("ack", 0x010),
-    ("urg", 0x020),
-    ("ece", 0x040),
-    ("cwr", 0x080),
-    ("ns", 0x100),
-];
 
 const OPTIONS: &str = "a TCP flag (syn ack fin rst psh urg ece cwr), type=N, code=N, length=N, dscp=N, label=N, hop-limit=N, df, first, middle or last";
 
@@ -135,10 +124,8 @@ pub fn describe(packet: &Packet) -> String {
         text.push(' ');
         text.push_str(&word);
     };
-    for (name, bit) in FLAGS {
-        if packet.tcp_flags().is_some_and(|flags| flags & bit != 0) {
-            add(name.to_owned());
-        }
+    for name in names::bit_names(names::TCP_FLAGS, packet.tcp_flags().unwrap_or_default()) {
+        add(name.to_owned());
     }
     if let Some((kind, code)) = packet.icmp_type().zip(packet.icmp_code()) {
         add(format!("type={kind} code={code}"));
@@ -185,23 +172,11 @@ fn endpoint(index: usize, word: &str) -> Result<(IpAddr, Option<u16>), WordError
     Ok((socket.ip(), Some(socket.port())))
 }
 
+/// By name or number; `icmp` is that of the packet's IP version.
 fn protocol_number(word: &str, ipv6: bool) -> Option<u8> {
-    match word.to_ascii_lowercase().as_str() {
-        "tcp" => Some(TCP),
-        "udp" => Some(UDP),
-        "icmp" if ipv6 => Some(ICMPV6),
-        "icmp" => Some(ICMP),
-        "icmp6" | "icmpv6" | "ipv6-icmp" => Some(ICMPV6),
-        "igmp" => Some(2),
-        "ipip" => Some(4),
-        "gre" => Some(47),
-        "esp" => Some(50),
-        "ah" => Some(51),
-        "ospf" => Some(89),
-        "pim" => Some(103),
-        "vrrp" => Some(112),
-        "sctp" => Some(132),
-        number => number.parse().ok(),
+    match names::protocol(word).or_else(|| word.parse().ok()) {
+        Some(ICMP) if ipv6 && word.eq_ignore_ascii_case("icmp") => Some(ICMPV6),
+        number => number,
     }
 }
 
@@ -209,7 +184,7 @@ impl Options {
     /// Takes one word; the error says what was expected.
     fn take(&mut self, word: &str, protocol: u8) -> Result<(), String> {
         let lower = word.to_ascii_lowercase();
-        if let Some((_, bit)) = FLAGS.iter().find(|(name, _)| *name == lower) {
+        if let Some(bit) = names::tcp_flag(word) {
             if protocol != TCP {
                 return Err("no TCP flag: the packet is not tcp".to_owned());
             }

@@ -1,7 +1,7 @@
 //! The Adj-RIB-In of all peers: their routes as received, who may send how many, and how long routes stay (RFC 4271 §3.2; graceful
 //! restart of RFC 4724 and RFC 9494; route refresh of RFC 7313).
 //!
-//! The paths of traffic filters stand in the table, the unicast routes here. A route may wait for two things, told apart: for its peer
+//! The paths of traffic filters stand in the table, the unicast routes here. A route may wait for two separate events: for its peer
 //! to send it again after a session loss (stale), and for the end of a route refresh. Only the first is visible from outside.
 
 use crate::import_policy::OnExcess;
@@ -113,8 +113,8 @@ impl AdjRibIn {
                 path.route = route;
                 path.presumed_feasible = false;
             }
-            // Announcing it again starts its life anew. What is sent again after a session loss or in a refresh is no new announcement: its
-            // life goes on as it was.
+            // Announcing it again restarts its timers. What is sent again after a session loss or in a refresh is no new announcement: its
+            // timers run on.
             let prolonged = (changed || !was_awaited) && (path.deadline != deadline || path.expired);
             if changed || prolonged {
                 path.received = now;
@@ -307,7 +307,7 @@ impl AdjRibIn {
         let path = rules.get_mut(key).and_then(|entry| entry.paths.find_mut(*peer, *path_id));
         let Some(path) = path.filter(|path| !path.expired) else { return false };
         if path.deadline.is_none_or(|due| due > *deadline) {
-            // It was announced again meanwhile: the timer goes on until then.
+            // It was announced again meanwhile: the timer is set to the new deadline.
             self.expiry.schedule(path.deadline, key, *peer, *path_id);
             return false;
         }

@@ -46,9 +46,9 @@ pub struct ActionAbility {
     pub copy_address: bool,
     /// Redirect to a VRF.
     pub redirect_vrf: bool,
-    /// Go on with the next rule after acting (T bit).
+    /// Continue with the next rule after acting (T bit).
     pub continues: bool,
-    /// Set the DSCP and go on with the next rule, which still sees the DSCP that the packet came with.
+    /// Set the DSCP and continue with the next rule, which still compares the DSCP that the packet came with.
     pub mark_continues: bool,
 }
 

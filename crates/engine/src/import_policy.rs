@@ -34,7 +34,7 @@ pub struct ImportPolicy {
     pub max_rules: Option<u64>,
     /// What happens beyond that limit.
     pub on_excess: OnExcess,
-    /// Seconds that a rule lives at most after it was announced.
+    /// Longest lifetime of a rule after its announcement, in seconds.
     pub max_lifetime: Option<u64>,
 }
 

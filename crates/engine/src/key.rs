@@ -4,7 +4,7 @@ use flowspec::{Component, ComponentType, IpVersion, Nlri, Prefix, RouteDistingui
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-/// Orders as [`Nlri`] does. Most comparisons end at the number, without a look at memory elsewhere.
+/// Orders as [`Nlri`] does. Most comparisons end at the number, without an access to other memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RuleKey {
     hint: u64,

@@ -1,5 +1,5 @@
 //! The reconciler: compares the desired state with what the data plane has, hands out the difference as one transaction at a time, and
-//! keeps what came back.
+//! records the outcome.
 
 use crate::capability::Capabilities;
 use crate::compile;

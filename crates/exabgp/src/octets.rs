@@ -62,11 +62,7 @@ fn update(decoded: DecodedUpdate) -> Octets {
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.strip_prefix("0x")?.as_bytes();
-    let digit = |octet: &u8| char::from(*octet).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let (pairs, rest) = digits.as_chunks::<2>();
-    rest.is_empty().then_some(())?;
-    pairs.iter().map(|[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
+    flowspec::hex::decode(text.strip_prefix("0x")?)
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub enum Action {
     TrafficAction {
         /// S bit: sample the packet.
         sample: bool,
-        /// T bit: set means that the search goes on with the next rule (RFC 8955 §7.3).
+        /// T bit: set means that evaluation continues with the next rule (RFC 8955 §7.3).
         continues: bool,
     },
     /// 8009 traffic-marking: DSCP, 6 bits; higher bits are not sent.

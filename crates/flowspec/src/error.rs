@@ -7,7 +7,7 @@ use crate::component::ComponentType;
 pub enum Disposition {
     /// Leave out this path attribute and go on as if it had not been there (RFC 7606 §2).
     DiscardAttribute,
-    /// Leave out this NLRI (and withdraw the rule that it names, where that can be told); go on with the next.
+    /// Leave out this NLRI (and withdraw the rule that it names, where that is known); continue with the next.
     DropNlri,
     /// Treat every NLRI of the UPDATE as withdrawn (RFC 7606 §2).
     TreatAsWithdraw,
@@ -146,7 +146,7 @@ impl NlriErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommunityError {
-    /// The rate is not a number, so the action cannot be told (RFC 8955 §10).
+    /// The rate is not a number, so the action is unknown (RFC 8955 §10).
     #[error("the traffic rate is not a number (NaN)")]
     RateNotANumber,
     /// Attribute 16 not a non-zero multiple of 8 octets, or attribute 25 of 20 (RFC 7606 §7.14).

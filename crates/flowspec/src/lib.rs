@@ -3,11 +3,11 @@
 //! # Tour
 //! - What a rule is: [`Rule`] = [`Nlri`] (what it matches) + [`Action`]s (what it does; [`Effect`] is all of them together).
 //! - The wire: [`NlriIter`] walks the NLRIs of an UPDATE without copying, [`Communities`] its extended communities; [`Nlri`] is the
-//!   canonical form and the key of a rule; [`NlriBuilder`] makes one and [`Nlri::encode_to`] sends it. Errors are typed, tell where, and
+//!   canonical form and the key of a rule; [`NlriBuilder`] makes one and [`Nlri::encode_to`] sends it. Errors are typed, give the place, and
 //!   say what a receiver must do ([`Disposition`]).
 //! - Order: `Ord` of [`Nlri`] is RFC 8955 §5.1; less means enforced earlier.
 //! - Text: `FromStr` and `Display` of [`Rule`] and [`Nlri`]; the grammar is in [`text`].
-//! - Packets: [`Packet`] is what a rule can ask of raw octets; [`Nlri::matches`] says whether it does, and why not; [`decide`] and
+//! - Packets: [`Packet`] is the facts of raw octets that a rule compares; [`Nlri::matches`] says whether it does, and why not; [`decide`] and
 //!   [`explain`] what a list of rules does to it. They are the oracle.
 //! - Sets: [`Space`] is the set of packets that a rule matches, canonical and field by field; back ends compile it.
 //!

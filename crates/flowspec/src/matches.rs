@@ -68,7 +68,7 @@ fn prefix_holds(prefix: Prefix, address: IpAddr) -> bool {
     }
 }
 
-/// The number that a numeric component other than `port` looks at.
+/// The number that a numeric component other than `port` compares.
 fn numeric_fact(kind: ComponentType, packet: &Packet) -> Result<u64, Absence> {
     match kind {
         ComponentType::Protocol => packet.protocol().map(u64::from).ok_or(Absence::Protocol),

@@ -59,7 +59,7 @@ pub const FRAGMENT_BITS: &[(&str, u16)] = &[
     ("lf", 8),
 ];
 
-/// ICMP types of IPv4. Those of IPv6 have other numbers under the same names, which ExaBGP does not tell apart: so IPv6 has none.
+/// ICMP types of IPv4. Those of IPv6 have other numbers under the same names, which ExaBGP confuses: so IPv6 has none.
 pub const ICMP_TYPES: &[(&str, u8)] = &[
     ("echo-reply", 0),
     ("unreachable", 3),
@@ -111,6 +111,22 @@ pub fn tcp_flag(name: &str) -> Option<u16> {
 /// A bit of the fragment component.
 pub fn fragment_bit(name: &str) -> Option<u16> {
     find(FRAGMENT_BITS, name)
+}
+
+/// The canonical names of the bits that are set, in the order of a table of bits. Bits without a name are left out.
+///
+/// ```
+/// use flowspec::names::{TCP_FLAGS, bit_names};
+/// assert_eq!(bit_names(TCP_FLAGS, 0x112).collect::<Vec<_>>(), ["syn", "ack", "ns"]);
+/// ```
+pub fn bit_names<'a>(table: &'a [(&'static str, u16)], bits: u16) -> impl Iterator<Item = &'static str> + 'a {
+    let mut rest = bits;
+    table.iter().filter_map(move |(name, bit)| {
+        // Further names of the same bit are passed over.
+        let is_set = rest & bit != 0;
+        rest &= !bit;
+        is_set.then_some(*name)
+    })
 }
 
 /// The number of an ICMP type of IPv4.

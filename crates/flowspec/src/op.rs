@@ -27,7 +27,7 @@ impl Width {
         1 << (self as usize)
     }
 
-    /// The width told by an operator octet's two length bits.
+    /// The width in an operator octet's two length bits.
     pub const fn from_operator(octet: u8) -> Self {
         match (octet >> WIDTH_SHIFT) & 3 {
             0 => Width::One,
@@ -74,7 +74,7 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    /// The comparison told by an operator octet's three low bits.
+    /// The comparison in an operator octet's three low bits.
     pub const fn from_operator(octet: u8) -> Self {
         match octet & 7 {
             0 => Comparison::False,

@@ -1,6 +1,6 @@
 //! What a rule can ask of a packet: facts read from raw octets, without allocation.
 //!
-//! A fact that the octets do not tell is absent, and a component that asks for it does not match. Upper-layer facts are read
+//! A fact that is not in the octets is absent, and a component that needs it does not match. Upper-layer facts are read
 //! only from octets that are captured and inside of the IP packet's own length, never from link-layer padding.
 
 use crate::family::IpVersion;
@@ -30,7 +30,7 @@ pub struct Packet {
     next_header: u8,
 }
 
-/// What the upper-layer header tells.
+/// Facts of the upper-layer header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Upper {
     Nothing,
@@ -194,7 +194,7 @@ impl Packet {
         self.flow_label
     }
 
-    /// IPv4 time to live, or IPv6 hop limit. No rule can ask for it.
+    /// IPv4 time to live, or IPv6 hop limit. No component compares it.
     pub const fn hop_limit(&self) -> u8 {
         self.hop_limit
     }

@@ -12,7 +12,7 @@ pub struct Rule {
     pub nlri: Nlri,
     /// What it asks for, in the order of the communities.
     pub actions: Vec<Action>,
-    /// The next hop of the announcement; only [`Action::RedirectNextHop`] looks at it.
+    /// The next hop of the announcement; only [`Action::RedirectNextHop`] uses it.
     pub next_hop: Option<IpAddr>,
 }
 
@@ -22,10 +22,10 @@ impl Rule {
         Rule { nlri, actions, next_hop: None }
     }
 
-    /// The next hop, where an action looks at it. Without such an action it is no part of what the rule does.
+    /// The next hop, where an action uses it. Without such an action it is no part of what the rule does.
     pub fn used_next_hop(&self) -> Option<IpAddr> {
-        let looks = |action: &Action| matches!(action, Action::RedirectNextHop { .. });
-        self.next_hop.filter(|_| self.actions.iter().any(looks))
+        let uses = |action: &Action| matches!(action, Action::RedirectNextHop { .. });
+        self.next_hop.filter(|_| self.actions.iter().any(uses))
     }
 
     /// What it does to a packet that it matches.

@@ -31,7 +31,7 @@ pub struct NlriIter<'a> {
 }
 
 impl<'a> NlriIter<'a> {
-    /// Walks `field`; `add_path` tells whether a path identifier stands before each length (RFC 7911 §3).
+    /// Walks `field`; `add_path` says whether a path identifier stands before each length (RFC 7911 §3).
     pub const fn new(family: Family, add_path: bool, field: &'a [u8]) -> Self {
         NlriIter { family, add_path, field, at: 0 }
     }

@@ -1,6 +1,7 @@
 //! What the log says of a malformed UPDATE: the NLRIs concerned and the message's octets (RFC 7606 §8), both bounded.
 
 use bgp::{DecodeOptions, DecodedNlri, Destination, Negotiated, decode_update};
+use flowspec::hex::Hex;
 use std::fmt::Write;
 
 /// NLRIs that are listed.
@@ -42,15 +43,12 @@ fn show(nlri: &DecodedNlri) -> String {
     if nlri.announced { what } else { format!("withdrawn {what}") }
 }
 
+/// At most so many octets as hex, and how many more there are.
 fn hex(octets: &[u8], most: usize) -> String {
-    let mut text = String::with_capacity(2 * octets.len().min(most));
-    for octet in octets.iter().take(most) {
-        let _ = write!(text, "{octet:02x}");
+    match octets.split_at_checked(most) {
+        Some((shown, rest)) if !rest.is_empty() => format!("{}... and {} more octets", Hex(shown), rest.len()),
+        _ => Hex(octets).to_string(),
     }
-    if octets.len() > most {
-        let _ = write!(text, "... and {} more octets", octets.len() - most);
-    }
-    text
 }
 
 #[cfg(test)]

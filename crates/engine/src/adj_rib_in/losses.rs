@@ -19,7 +19,7 @@ pub struct Retention {
     pub renews: bool,
 }
 
-/// Most losses that are told apart. Of a peer that flaps more often within its retention, further losses share the deadline of the latest.
+/// Most losses that are kept separately. Of a peer that flaps more often within its retention, further losses share the deadline of the latest.
 const MOST: usize = 64;
 
 /// The losses of one peer and family.

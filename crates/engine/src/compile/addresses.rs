@@ -1,4 +1,4 @@
-//! Can the data plane compare these addresses? A prefix is one entry or none: it is never taken apart.
+//! Can the data plane compare these addresses? A prefix is one entry or none: it is never split.
 
 use super::refusal::RefusalKind;
 use crate::capability::{Ability, Capabilities};

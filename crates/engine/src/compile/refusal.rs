@@ -20,13 +20,13 @@ pub enum RefusalKind {
     Vpn,
     /// IPv6 is not filtered.
     Ipv6,
-    /// A field that it cannot look at.
+    /// A field that it cannot match.
     Field(ComponentType),
     /// An IPv6 prefix with an offset.
     Offset(ComponentType),
     /// A prefix, where it can compare whole addresses only.
     WholeAddress(ComponentType),
-    /// TCP flags beyond those that it sees.
+    /// TCP flags that it cannot match.
     TcpFlagBits,
     /// A set of kinds of fragment that it cannot put together.
     FragmentKinds,
@@ -80,9 +80,9 @@ pub enum UnsupportedAction {
     CopyAddress,
     /// Redirect to a VRF.
     RedirectVrf,
-    /// Go on with the next rule.
+    /// Continue with the next rule.
     Continue,
-    /// Mark, and go on with the next rule.
+    /// Mark, and continue with the next rule.
     MarkContinue,
 }
 

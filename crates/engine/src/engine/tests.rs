@@ -203,7 +203,7 @@ fn what_is_protected_is_accepted_first_and_not_aimed_at() {
     let plan = plan(&mut engine);
     assert_eq!((plan.upsert.len(), plan.protected.map(|spaces| spaces.len())), (2, Some(0)));
     engine.applied(&Applied::default());
-    // Where the data plane cannot let through what is protected, that is said.
+    // Where the data plane cannot accept the protected packets ahead of the rules, it says so.
     config.protection.session("192.0.2.1".parse().unwrap(), None, 179);
     let no_ports = [ComponentType::Port, ComponentType::SourcePort, ComponentType::DestinationPort];
     config.capabilities =
@@ -225,7 +225,7 @@ fn a_shadowed_rule_comes_back() {
     assert_eq!((change.upsert.len(), change.remove.len()), (1, 1));
     engine.applied(&Applied::default());
     assert_eq!(states(&engine), ["installed", "shadowed"]);
-    // A rule that goes on with the next takes nothing away.
+    // A rule with the T bit shadows nothing.
     announce(&mut engine, OTHER, &format!("{first} then continue"));
     apply(&mut engine);
     assert_eq!(states(&engine), ["installed", "installed"]);
@@ -488,7 +488,7 @@ fn a_peers_new_announcement_starts_a_life_anew_and_a_repeated_feed_does_not() {
     engine.expire(NOW.plus(99));
     apply(&mut engine);
     assert_eq!(states(&engine), ["installed"], "its life ends 60 s after the second announcement");
-    // Sent again in answer to a refresh: it is the same wish.
+    // Sent again in answer to a refresh: it is no new announcement.
     let family = RouteFamily::Flow(flowspec::Family::Ipv4);
     engine.begin_refresh(PEER, family, NOW.plus(200));
     announce(&mut engine, 99);
@@ -658,7 +658,7 @@ fn what_was_feasible_stays_until_the_unicast_routes_have_come_again() {
     engine.validate_presumed();
     apply(&mut engine);
     assert_eq!(states(&engine), ["infeasible no-route", "infeasible no-route"]);
-    // It is announced otherwise: that is another wish.
+    // It is announced otherwise: that is a new announcement.
     let mut engine = again();
     announce_with(&mut engine, PEER, "dst 192.0.2.1/32 then rate 1mbps", facts);
     apply(&mut engine);

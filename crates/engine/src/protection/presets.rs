@@ -1,4 +1,4 @@
-//! Named sets of packets that a machine may need to live: what `[protect] presets` means, as a table. To add one, add a line to
+//! Named sets of packets that a machine depends on: what `[protect] presets` means, as a table. To add one, add a line to
 //! [`PRESETS`] and one to the manual (`docs/manual/configuration.md`); a test holds the two together.
 
 use ipnet::IpNet;

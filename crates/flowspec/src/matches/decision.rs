@@ -26,7 +26,7 @@ pub struct Decision {
     /// The rules before it that matched and let the search go on (T bit), in order.
     pub continued: Vec<usize>,
     /// The effects of all of these together: discard over the lowest rate of each unit; of several marks or redirects the first;
-    /// sampled if one of them samples. [`Effect::ACCEPT`] where no rule matched. [`Effect::continues`] tells that some rule
+    /// sampled if one of them samples. [`Effect::ACCEPT`] where no rule matched. [`Effect::continues`] means that some rule
     /// matched and yet the search went through to the end of the list.
     ///
     /// A limit of this effect is the lowest that applies. Each rule keeps its own policer.

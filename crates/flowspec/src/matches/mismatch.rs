@@ -7,7 +7,7 @@ use crate::op::Comparison;
 use std::fmt;
 use std::net::IpAddr;
 
-/// Why a packet does not match a rule: the first component that says no.
+/// Why a packet does not match a rule: the first component that does not match.
 #[derive(Clone, Copy, Debug)]
 pub enum Mismatch<'a> {
     /// The rule filters the other IP version.
@@ -19,7 +19,7 @@ pub enum Mismatch<'a> {
     },
     /// A VPN rule, and the question was about packets outside of VRFs.
     Vpn,
-    /// The packet does not have what the component looks at.
+    /// The packet does not have the field that the component compares.
     Absent {
         /// The component.
         component: Component<'a>,
@@ -35,7 +35,7 @@ pub enum Mismatch<'a> {
     },
 }
 
-/// Why a packet does not have what a component looks at.
+/// Why a packet does not have the field that a component compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Absence {
     /// The IPv6 extension headers do not lead to an upper-layer protocol within this packet.
@@ -77,7 +77,7 @@ pub enum Found {
 }
 
 impl Mismatch<'_> {
-    /// The type of the component that says no.
+    /// The type of the component that does not match.
     pub const fn component_type(&self) -> Option<ComponentType> {
         match self {
             Mismatch::Version { .. } | Mismatch::Vpn => None,

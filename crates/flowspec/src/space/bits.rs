@@ -178,7 +178,7 @@ impl FragmentPosition {
     pub const ALL: [FragmentPosition; 4] =
         [FragmentPosition::Whole, FragmentPosition::First, FragmentPosition::Middle, FragmentPosition::Last];
 
-    /// The position that an offset and a more-fragments bit tell.
+    /// The position by fragment offset and more-fragments bit.
     pub const fn of(offset: u16, more_fragments: bool) -> Self {
         match (offset, more_fragments) {
             (0, false) => FragmentPosition::Whole,

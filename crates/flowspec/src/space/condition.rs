@@ -31,7 +31,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// The field that it looks at.
+    /// The field that it constrains.
     pub const fn field(&self) -> ComponentType {
         match self {
             Condition::Protocol(_) => ComponentType::Protocol,

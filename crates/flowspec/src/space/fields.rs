@@ -1,4 +1,4 @@
-//! Which fields of a packet a space looks at.
+//! Which fields of a packet a space constrains.
 
 use crate::component::ComponentType;
 use std::fmt;

@@ -12,7 +12,7 @@ pub(super) const FIELD: u16 = 0x0fff;
 pub struct TcpFlagSet {
     /// The bits on which membership depends, and no others.
     support: u16,
-    /// Truth table: bit n tells for the n-th combination of the support's bits.
+    /// Truth table: bit n is for the n-th combination of the support's bits.
     table: Box<[u64]>,
 }
 

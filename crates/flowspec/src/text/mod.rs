@@ -18,7 +18,7 @@
 //! - **Family.** An IPv6 prefix or a flow label makes it IPv6, otherwise it is IPv4; a route distinguisher makes it VPN.
 //! - **Rates below zero** discard, an infinite one does not limit (RFC 8955 §7.1 leaves them open); `discard(-100)` and `unlimited(inf)` say
 //!   both what is done and what was sent.
-//! - **A next hop** that no action looks at is no part of a rule.
+//! - **A next hop** that no action uses is no part of a rule.
 //! - **A prefix** with bits outside of it is read without them, as BGP speakers do, and [`parse_line_with_notes`] says so.
 //! - **A plain rate** counts bytes a second, as on the wire; `bps` and its multiples are bits.
 //! - **Other programs' text** is taken too: long names, `[ =80 =443 ]`, `'==80 ==443'`, `match { } then { }`, `rate-limit`. Behind `flow` or

@@ -34,7 +34,7 @@ pub(super) fn prefix(cursor: &mut Cursor<'_>, notes: &mut Vec<Note>) -> Result<P
     Ok(prefix)
 }
 
-/// The version that a prefix tells.
+/// The IP version of a prefix.
 pub(super) const fn version(prefix: &Prefix) -> IpVersion {
     match prefix {
         Prefix::V4(_) => IpVersion::V4,

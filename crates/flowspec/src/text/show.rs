@@ -13,7 +13,7 @@ use crate::rule::Rule;
 use std::fmt::{self, Formatter};
 use std::net::IpAddr;
 
-/// `dst 192.0.2.1/32 proto udp then discard`. A next hop that no action looks at is not shown.
+/// `dst 192.0.2.1/32 proto udp then discard`. A next hop that no action uses is not shown.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{} then {}", self.nlri, Actions { actions: &self.actions, next_hop: self.next_hop })
@@ -21,7 +21,7 @@ impl fmt::Display for Rule {
 }
 
 /// A rule as octets, a line that [`parse_line`](super::parse_line) reads: `wire ipv4 060120c0000201 8006000000000000`. A next hop that an
-/// action looks at is part of the rule and of the line, though it is no community: `wire ipv4 060120c0000201 0800000000000000 next-hop
+/// action uses is part of the rule and of the line, though it is no community: `wire ipv4 060120c0000201 0800000000000000 next-hop
 /// 192.0.2.254`.
 #[derive(Clone, Copy, Debug)]
 pub struct WireLine<'a>(pub &'a Rule);
@@ -42,7 +42,7 @@ impl fmt::Display for WireLine<'_> {
     }
 }
 
-/// The match part: `rd 65000:1 dst 192.0.2.1/32 proto udp`. `ipv6` stands before it only where nothing else tells.
+/// The match part: `rd 65000:1 dst 192.0.2.1/32 proto udp`. `ipv6` stands before it only where nothing else implies it.
 impl fmt::Display for Nlri {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let tells = |component: Component<'_>| {
@@ -127,7 +127,7 @@ fn show_numeric(f: &mut Formatter<'_>, kind: ComponentType, ops: impl Iterator<I
     Ok(())
 }
 
-/// Decimal, or a name, for a value in the width in which we send it; otherwise hex, whose digits tell the width.
+/// Decimal, or a name, for a value in the width in which we send it; otherwise hex, whose number of digits gives the width.
 fn show_number(f: &mut Formatter<'_>, kind: ComponentType, op: NumericOp, named: bool) -> fmt::Result {
     if op.width != kind.width_for(op.value) || op.value > words::field_max(kind) {
         return show_hex(f, op.value, op.width);

@@ -68,7 +68,7 @@ pub(super) fn is_action(word: &str) -> bool {
     ACTIONS.iter().any(|action| action.eq_ignore_ascii_case(word))
 }
 
-/// The component that `word` names, and the IP version it tells.
+/// The component that `word` names, and the IP version if the name implies one.
 pub(super) fn component(word: &str) -> Option<(ComponentType, Option<IpVersion>)> {
     if LABELS.iter().any(|name| name.eq_ignore_ascii_case(word)) {
         return Some((ComponentType::FlowLabel, Some(IpVersion::V6)));
@@ -167,16 +167,15 @@ mod tests {
     #[test]
     fn the_manual_has_every_name() {
         let Ok(manual) = std::fs::read_to_string(MANUAL) else { return };
-        let (_, names) = manual.split_once("\n## Names\n").unwrap();
-        let names = names.split("\n## ").next().unwrap();
+        let (_, section) = manual.split_once("\n## Names\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
         let known: Vec<&str> =
-            names.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| !word.is_empty()).collect();
+            section.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| !word.is_empty()).collect();
         let ours = COMPONENTS.iter().map(|(name, ..)| *name).chain(LABELS.iter().copied());
         let ours = ours.chain(ACTIONS.iter().copied());
-        let values = PROTOCOLS.iter().map(|(name, _)| *name).chain(TCP_FLAGS.iter().map(|(name, _)| *name));
-        let values =
-            values.chain(FRAGMENTS.iter().map(|(name, _)| *name)).chain(ICMP_TYPES.iter().map(|(name, _)| *name));
-        for name in ours.chain(values) {
+        let kinds =
+            [ComponentType::Protocol, ComponentType::IcmpType, ComponentType::TcpFlags, ComponentType::Fragment];
+        for name in ours.chain(kinds.into_iter().flat_map(value_names)) {
             assert!(known.contains(&name), "`{name}` is missing under Names in docs/manual/rules.md");
         }
     }
