@@ -57,7 +57,7 @@ pub fn compile_list(rules: &[Rule], capabilities: &Capabilities) -> Vec<Verdict>
 }
 
 fn compile_rule(nlri: &Arc<Nlri>, rule: &Rule, capabilities: &Capabilities) -> Verdict {
-    if let Err(kind) = check_interface_sets(&rule.actions, InterfaceSets::Refuse) {
+    if let Err(kind) = check_interface_sets(&rule.actions, || InterfaceSets::Refuse) {
         return Verdict::Refused(Refusal::new(kind, capabilities));
     }
     let effect = enforced(rule.effect());
@@ -68,11 +68,14 @@ fn compile_rule(nlri: &Arc<Nlri>, rule: &Rule, capabilities: &Capabilities) -> V
 }
 
 /// Whether a rule with these actions may be enforced on every filtered interface.
-pub(crate) fn check_interface_sets(actions: &[Action], policy: InterfaceSets) -> Result<(), RefusalKind> {
+pub(crate) fn check_interface_sets(
+    actions: &[Action],
+    policy: impl FnOnce() -> InterfaceSets,
+) -> Result<(), RefusalKind> {
     let set = actions.iter().find(|action| matches!(action, Action::InterfaceSet { .. }));
-    match (set, policy) {
-        (Some(set), InterfaceSets::Refuse) => Err(RefusalKind::InterfaceSet(*set)),
-        (Some(_), InterfaceSets::Ignore) | (None, _) => Ok(()),
+    match set {
+        Some(set) if policy() == InterfaceSets::Refuse => Err(RefusalKind::InterfaceSet(*set)),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -91,7 +91,7 @@ impl DecisionContext<'_> {
         }
         let effect = compile::enforced(path.route.effect());
         let route = path.route.clone();
-        let entries = compile::check_interface_sets(&route.actions, self.interface_sets(path))
+        let entries = compile::check_interface_sets(&route.actions, || self.interface_sets(path))
             .map_err(|kind| Refusal::new(kind, self.capabilities))
             .and_then(|()| compile::entries(nlri, space, &effect, self.capabilities));
         match entries {
