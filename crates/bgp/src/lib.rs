@@ -12,9 +12,13 @@
 #![warn(missing_docs)]
 
 mod afi_safi;
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod attribute;
 mod message;
 mod route;
+#[cfg(feature = "serde")]
+mod serialize;
 mod session;
 mod update;
 

@@ -6,9 +6,10 @@ use ipnet::IpNet;
 
 /// The destination of a route: a traffic filter or an address prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Destination {
     /// A FlowSpec rule's match part, canonical.
-    Flow(Nlri),
+    Flow(#[cfg_attr(feature = "serde", serde(with = "crate::serialize::nlri"))] Nlri),
     /// A unicast prefix; host bits are zero.
     Unicast(IpNet),
 }
@@ -26,10 +27,14 @@ impl Destination {
 
 /// Destination and, where add-path was negotiated, the path (RFC 7911): it identifies a route among those of one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct RouteKey {
     /// The traffic filter or prefix.
     pub destination: Destination,
     /// Path identifier; `None` without add-path.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serialize::path_id"))]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::path_id))]
     pub path_id: Option<PathId>,
 }
 

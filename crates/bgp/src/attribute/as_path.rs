@@ -7,6 +7,7 @@ pub const AS_TRANS: u32 = 23456;
 
 /// The segments of an AS_PATH, nearest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AsPath {
     /// The segments; none is empty.
     pub segments: Vec<Segment>,
@@ -14,6 +15,7 @@ pub struct AsPath {
 
 /// One segment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Segment {
     /// What its numbers mean.
     pub kind: SegmentKind,
@@ -23,6 +25,8 @@ pub struct Segment {
 
 /// What a segment's numbers mean; the discriminant is the wire's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub enum SegmentKind {
     /// AS_SET.
     Set = 1,

@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 
 /// The path attributes of one UPDATE, without next hop and NLRI, which belong to each group of routes. Shared by its routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct PathAttributes {
     /// ORIGIN, attribute 1.
     pub origin: Origin,
@@ -67,6 +69,8 @@ impl PathAttributes {
 
 /// ORIGIN (RFC 4271 §4.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub enum Origin {
     /// 0.
     #[default]
@@ -79,6 +83,8 @@ pub enum Origin {
 
 /// A community of RFC 1997, as one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct StandardCommunity(pub u32);
 
 impl StandardCommunity {
@@ -106,6 +112,8 @@ impl std::fmt::Display for StandardCommunity {
 
 /// An attribute that is kept but not understood.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct RawAttribute {
     /// Flags octet as received, without the extended length bit.
     pub flags: u8,

@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 
 /// This speaker as a peer knows it, for loop detection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct LocalSpeaker {
     /// Our AS number towards the peer.
     pub local_as: u32,
@@ -19,6 +21,8 @@ pub struct LocalSpeaker {
 
 /// Why a route is a loop: it is kept in the Adj-RIB-In and never selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub enum RouteLoop {
     /// This AS number of ours stands in its AS_PATH.
     OwnAs(u32),

@@ -4,6 +4,8 @@ use crate::afi_safi::AfiSafi;
 
 /// One capability. Families that this crate does not support keep their numbers, so that a received OPEN can be displayed and encoded again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 #[non_exhaustive]
 pub enum Capability {
     /// Code 1, multiprotocol extensions (RFC 4760).
@@ -35,6 +37,8 @@ pub enum Capability {
 
 /// AFI and SAFI as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct FamilyNumbers {
     /// Address family identifier.
     pub afi: u16,
@@ -57,6 +61,8 @@ impl From<AfiSafi> for FamilyNumbers {
 
 /// BGP role of a speaker in an eBGP session (RFC 9234 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub enum Role {
     /// Transit provider.
     Provider,
@@ -121,6 +127,8 @@ pub struct UnknownRole(String);
 
 /// Graceful restart capability (RFC 4724 §3, RFC 8538 §2).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct GracefulRestart {
     /// R bit: the speaker has restarted and waits for End-of-RIB.
     pub restarted: bool,
@@ -134,6 +142,8 @@ pub struct GracefulRestart {
 
 /// One family of the add-path capability (RFC 7911 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct AddPath {
     /// The family.
     pub family: FamilyNumbers,
@@ -145,6 +155,8 @@ pub struct AddPath {
 
 /// One family of the long-lived graceful restart capability (RFC 9494 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct LongLivedFamily {
     /// The family.
     pub family: FamilyNumbers,

@@ -4,6 +4,8 @@ use std::fmt;
 
 /// The type of a message (RFC 4271 §4.1, RFC 2918).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 #[repr(u8)]
 pub enum MessageType {
     /// 1.
@@ -59,6 +61,8 @@ macro_rules! subcodes {
     ($(#[$doc:meta])* $name:ident => $code:ident: $($variant:ident = $number:literal, $text:literal;)*) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        #[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
         #[non_exhaustive]
         #[repr(u8)]
         pub enum $name {
@@ -166,6 +170,8 @@ subcodes! {
 
 /// Error code and subcode of a NOTIFICATION (RFC 4271 §4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 #[non_exhaustive]
 pub enum NotificationCode {
     /// 1, Message Header Error.

@@ -8,6 +8,8 @@ use std::fmt;
 
 /// A NOTIFICATION as on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct Notification {
     /// Error code and subcode.
     pub code: NotificationCode,

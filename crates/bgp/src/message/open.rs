@@ -8,6 +8,8 @@ use std::net::Ipv4Addr;
 
 /// An OPEN message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct Open {
     /// The sender's AS number: that of the 4-octet AS capability where it is there, else of the fixed part.
     pub asn: u32,

@@ -4,6 +4,8 @@ use crate::message::capability::FamilyNumbers;
 
 /// A ROUTE-REFRESH message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct RouteRefresh {
     /// The family asked for.
     pub family: FamilyNumbers,
@@ -13,6 +15,8 @@ pub struct RouteRefresh {
 
 /// The message subtype (RFC 7313 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub enum RefreshKind {
     /// 0: send your routes again.
     Request,

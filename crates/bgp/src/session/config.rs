@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// Which AS numbers a peer may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub enum PeerAs {
     /// This one; our own makes it an iBGP session.
     Exactly(u32),
@@ -30,6 +32,8 @@ impl PeerAs {
 
 /// Long-lived graceful restart as we announce it (RFC 9494).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct LongLived {
     /// Long-lived stale time in seconds, 24 bits, the same for every family.
     pub stale_time: u32,
@@ -39,6 +43,8 @@ pub struct LongLived {
 
 /// The configuration of one session. Start from [`PeerConfig::new`] and change what differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct PeerConfig {
     /// Our AS number.
     pub local_as: u32,

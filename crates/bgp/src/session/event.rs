@@ -4,10 +4,14 @@ use crate::message::CeaseSubcode;
 
 /// Identifies a TCP connection; chosen by the owner of the socket, unique within a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct ConnId(pub u64);
 
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub enum Direction {
     /// The peer connected to us.
     Incoming,
@@ -17,6 +21,8 @@ pub enum Direction {
 
 /// Why the operator or the program ends a session: a Cease subcode and a text for the peer's operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct Cease {
     /// Subcode, such as [`CeaseSubcode::AdministrativeShutdown`].
     pub subcode: CeaseSubcode,

@@ -10,6 +10,8 @@ use std::net::Ipv4Addr;
 
 /// The outcome of capability negotiation.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct Negotiated {
     /// The peer's AS number.
     pub peer_as: u32,

@@ -62,6 +62,8 @@ pub enum Output {
 
 /// Why a session or an attempt at one ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub enum DownReason {
     /// We sent this NOTIFICATION.
     #[error("we sent NOTIFICATION: {0}")]
@@ -110,6 +112,8 @@ impl DownReason {
 
 /// The end of an established session.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct Down {
     /// Why.
     pub reason: DownReason,
@@ -119,6 +123,8 @@ pub struct Down {
 
 /// How long routes of a family outlive the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct StaleFamily {
     /// Family.
     pub family: AfiSafi,

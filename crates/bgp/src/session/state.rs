@@ -4,6 +4,8 @@ use std::fmt;
 
 /// The state of a session. With two connections to the same peer it is that of the one further on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub enum State {
     /// Stopped, or waiting for the IdleHoldTimer. Connections are refused.
     Idle,

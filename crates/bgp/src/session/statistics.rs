@@ -2,6 +2,8 @@
 
 /// Messages of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 #[non_exhaustive]
 pub struct MessageCounts {
     /// OPEN.
@@ -20,6 +22,8 @@ pub struct MessageCounts {
 
 /// What went over a session's connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 #[non_exhaustive]
 pub struct Statistics {
     /// From the peer.

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 /// A timer of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 #[non_exhaustive]
 pub enum Timer {
     /// ConnectRetryTimer: the next try to connect (event 9).

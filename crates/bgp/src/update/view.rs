@@ -12,6 +12,8 @@ use std::net::IpAddr;
 
 /// What an UPDATE does not contain and a session has negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct DecodeOptions {
     /// Whether AS numbers have four octets; `None`: four, or two where the AS_PATH is malformed with four.
     pub four_octet_as: Option<bool>,
