@@ -1,10 +1,12 @@
 //! `Arbitrary` where not every combination of fields is a value that a decoder could have made.
 
+pub(crate) mod path_id;
+
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::attribute::{AsPath, Segment};
 use crate::route::Destination;
 use ::arbitrary::{Arbitrary, Error, Result, Unstructured};
-use flowspec::{Comparison, ComponentType, Family, Nlri, NumericOp, PathId, RouteDistinguisher};
+use flowspec::{Comparison, ComponentType, Family, Nlri, NumericOp, RouteDistinguisher};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -49,11 +51,6 @@ impl<'a> Arbitrary<'a> for Destination {
         let net = IpNet::new(address, u.int_in_range(0..=longest)?).map_err(|_| Error::IncorrectFormat)?;
         Ok(Destination::Unicast(net.trunc()))
     }
-}
-
-/// A path identifier that may be absent.
-pub(crate) fn path_id(u: &mut Unstructured<'_>) -> Result<Option<PathId>> {
-    Ok(u.arbitrary::<Option<u32>>()?.map(PathId))
 }
 
 /// A match part with one to three numeric components, in any family.

@@ -34,7 +34,7 @@ pub struct RouteKey {
     pub destination: Destination,
     /// Path identifier; `None` without add-path.
     #[cfg_attr(feature = "serde", serde(with = "crate::serialize::path_id"))]
-    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::path_id))]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary::path_id::optional))]
     pub path_id: Option<PathId>,
 }
 

@@ -23,7 +23,7 @@ impl Config {
     }
 
     /// The same for a start: a peer whose `md5-file` has no secret does not keep the others from being heard; its
-    /// [`md5_error`](Peer::md5_error) says why.
+    /// [`md5_error`](crate::Peer::md5_error) says why.
     ///
     /// # Errors
     /// Everything else that is wrong with it.

@@ -114,7 +114,7 @@ impl Packet {
         self.destination
     }
 
-    /// IPv4: the protocol. IPv6: the upper-layer protocol behind the [`EXTENSION_HEADERS`]; absent when it is not in this packet.
+    /// IPv4: the protocol. IPv6: the upper-layer protocol behind the [`EXTENSION_HEADERS`](crate::EXTENSION_HEADERS); absent when it is not in this packet.
     pub const fn protocol(&self) -> Option<u8> {
         self.protocol
     }

@@ -1,7 +1,7 @@
 //! Cumulus Linux: rules become hardware ACLs, through a policy file in netfilter's syntax and the switch's own cl-acltool.
 //!
 //! One file holds all our rules, in enforcement order; one run of cl-acltool installs it, in the kernel and in the ASIC. What of a rule the
-//! hardware matches exactly is decided by [`capabilities()`], what it costs by [`cost`], and what has no room stays out, visibly. When
+//! hardware matches exactly is decided by [`capabilities()`], what it costs by [`cost()`], and what has no room stays out, visibly. When
 //! cl-acltool refuses, the last good file is put back. `docs/manual/cumulus.md` tells the whole.
 
 mod apply;
