@@ -32,6 +32,9 @@ const WATCH_AFTER_FOREIGN_CHANGE: Duration = Duration::from_secs(30);
 pub struct Cumulus {
     pub(super) settings: Settings,
     wanted: DesiredState,
+    /// Of these, the rules that the last change could not put in force, as was told. They may be withdrawn without a word, so the next change is
+    /// without them unless it asks for them again.
+    failed: Vec<Arc<Nlri>>,
     pub(super) in_force: InForce,
     pub(super) counters: Counters,
     pub(super) refusals: Refusals,
@@ -70,6 +73,7 @@ impl Cumulus {
             resources: ResourceQuery::new(&settings),
             settings,
             wanted: DesiredState::default(),
+            failed: Vec::new(),
             in_force: InForce::default(),
             counters: Counters::default(),
             refusals: Refusals::new(),
@@ -84,11 +88,12 @@ impl Cumulus {
     }
 
     fn apply(&mut self, wanted: DesiredState) -> Result<Applied, DataplaneError> {
-        self.refusals.expire(|nlri, rule| wanted.rules.get(nlri).is_some_and(|wanted| wanted.as_ref() == rule));
+        self.refusals.expire(&wanted.rules);
         let outcome = self.fit(&wanted);
         self.refusals.after_change();
-        if outcome.is_ok() {
+        if let Ok(applied) = &outcome {
             self.wanted = wanted;
+            self.failed = applied.failures.iter().map(|(nlri, _)| Arc::clone(nlri)).collect();
         }
         outcome
     }
@@ -212,6 +217,9 @@ impl Dataplane for Cumulus {
 
     fn update(&mut self, plan: &Plan) -> Result<Applied, DataplaneError> {
         let mut wanted = self.wanted.clone();
+        for nlri in &self.failed {
+            wanted.rules.remove(nlri);
+        }
         wanted.change(plan);
         if let Some(protected) = &plan.protected {
             wanted.protected = self.protectable(protected)?;

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How long a refusal is remembered at first, and at most.
 const BACKOFF: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(3600)];
 
+/// From so many refused rules on, only those that are wanted are remembered.
+const MAX_REFUSED: usize = 10_000;
+
 /// What the switch refused, until when that is remembered, and its words.
 #[derive(Debug)]
 pub(super) struct Refusals {
@@ -39,13 +42,16 @@ impl Refusals {
         }
     }
 
-    /// Forgets what is over, and rules that `current` no longer knows.
-    pub(super) fn expire(&mut self, current: impl Fn(&Nlri, &CompiledRule) -> bool) {
+    /// Forgets what is over, and rules that are wanted in another form now. Of a rule that is not wanted it is not known whether it was
+    /// withdrawn or will be tried again, so it is remembered unless there are very many.
+    pub(super) fn expire(&mut self, wanted: &BTreeMap<Arc<Nlri>, Arc<CompiledRule>>) {
         let now = Instant::now();
         self.ceiling.take_if(|(_, until, _)| *until <= now);
         self.unrelated.take_if(|(_, until)| *until <= now);
         self.protected.retain(|(_, until, _)| *until > now);
-        self.rules.retain(|nlri, (rule, until, _)| *until > now && current(nlri, rule));
+        let many = self.rules.len() > MAX_REFUSED;
+        self.rules
+            .retain(|nlri, (rule, until, _)| *until > now && wanted.get(nlri).map_or(!many, |other| other == rule));
     }
 
     /// After a change.

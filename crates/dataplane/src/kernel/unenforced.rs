@@ -10,7 +10,8 @@ use flowspec::Nlri;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The rules that could not be put in force, and why.
+/// The rules that this change could not put in force, and why. What earlier changes could not is remembered by whoever was told: here it would
+/// pile up, since rules that are not in force are withdrawn without a word.
 #[derive(Debug, Default)]
 pub(crate) struct Unenforced {
     rules: BTreeMap<Arc<Nlri>, RuleFailure>,
@@ -27,6 +28,7 @@ impl Unenforced {
 
     /// A change begins.
     pub(crate) fn begin_change(&mut self) {
+        self.rules.clear();
         self.exceptions = Exceptions::default();
         self.has_new_exception = false;
     }
@@ -117,6 +119,7 @@ mod tests {
             unenforced.insert(&rule(missing), RuleFailure::OverCapacity("full".to_owned()));
             unenforced.begin_change();
             assert_eq!(unenforced.blocks(&rule(later)), None, "of an earlier change");
+            assert!(unenforced.applied().failures.is_empty(), "was told");
         }
     }
 

@@ -9,7 +9,7 @@ use flowspec::space::Space;
 use flowspec::{Nlri, Packet, Policing, Rule, Scope};
 use lab::packet;
 use lab::site::{NEIGHBOUR, VICTIM, VICTIM6, Wire};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -90,8 +90,9 @@ impl<B: Bench> Scenario<'_, B> {
             ensure!(wanted.remove(&rule.nlri).is_some(), "the case takes out what is not there: {}", rule.nlri);
         }
         wanted.extend(added.iter().map(|(rule, _)| (rule.nlri.clone(), rule.clone())));
+        let changed: BTreeSet<_> = added.iter().chain(&removed).map(|(rule, _)| rule.nlri.clone()).collect();
         let compiled = added.into_iter().map(|(_, compiled)| compiled);
-        self.applied = match change {
+        let applied = match change {
             Change::Replace => {
                 let mut rules: Vec<_> = compiled.collect();
                 rules.sort_by(|a, b| a.nlri.cmp(&b.nlri));
@@ -102,7 +103,24 @@ impl<B: Bench> Scenario<'_, B> {
                 self.plane.update(&Plan { upsert: compiled.collect(), remove, protected: None })?
             }
         };
+        // What was told before and not asked for again is as it was, as for the engine.
+        self.applied.failures.retain(|(nlri, _)| change == Change::Update && !changed.contains(&**nlri));
+        self.note(applied);
         self.wanted = wanted;
+        Ok(())
+    }
+
+    fn note(&mut self, applied: Applied) {
+        self.applied.failures.retain(|(nlri, _)| applied.failures.iter().all(|(other, _)| nlri != other));
+        self.applied.failures.extend(applied.failures);
+    }
+
+    /// Whoever announced the rules that are not in force takes them back. The back end is not told: it has said that it does not have them.
+    pub fn withdraw_what_failed(&mut self) -> Result<()> {
+        ensure!(!self.applied.failures.is_empty(), "all rules are in force");
+        for (nlri, _) in self.applied.failures.drain(..) {
+            self.wanted.remove(&*nlri);
+        }
         Ok(())
     }
 
@@ -110,7 +128,8 @@ impl<B: Bench> Scenario<'_, B> {
     pub fn protect(&mut self, text: Option<&str>) -> Result<()> {
         self.protected = text.map(|text| anyhow::Ok(self.parse(text)?.0.nlri)).transpose()?;
         let plan = Plan { protected: Some(self.protected_spaces()), ..Plan::default() };
-        self.applied = self.plane.update(&plan)?;
+        let applied = self.plane.update(&plan)?;
+        self.note(applied);
         self.verify()
     }
 
