@@ -148,7 +148,8 @@ pub trait Dataplane: Send {
     /// What was in force before stays.
     fn replace(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError>;
 
-    /// Applies a difference in one transaction, and verifies it.
+    /// Applies a difference in one transaction, and verifies it. The failures are those of this change: a rule that failed before is not in
+    /// force and not tried again until a change has it, since it may have been withdrawn without a removal.
     ///
     /// # Errors
     /// What was in force before stays.
