@@ -86,7 +86,8 @@ make_initrd() {
 # Builds the program and the tests; writes which executable is where, a line each.
 build() {
     local to=$1
-    # Of the whole workspace, as `make test` does, so that nothing is built twice.
+    # Of the whole workspace and in CI without incremental parts, as scripts/test.sh does, so that nothing is built twice.
+    [ "${CI:-}" != true ] || export CARGO_INCREMENTAL=0
     cargo test -q --no-run --workspace --tests --message-format=json |
         sed -n 's|.*"package_id":"[^"]*/crates/\([a-z]*\)#.*"kind":\["test"\].*"name":"\([a-z_]*\)","src_path.*"executable":"\([^"]*\)".*|\1/\2 \3|p' >"$to"
     [ -s "$to" ] || die "cargo names no test executables"
