@@ -1,5 +1,5 @@
 //! ExaBGP's names of values, and the numbers that they stand for. They are not the usual ones everywhere (its `ipip` is protocol 94), and
-//! it uses the ICMP names of IPv4 for IPv6 as well: so they are a table of their own, not that of rule text.
+//! it uses the ICMP names of IPv4 for IPv6 as well: so they are a table of their own, not that of rule text. Only its ICMP types are the same.
 //!
 //! All names of versions 4.2.21 and 5.0.15; no name has two meanings in them. A test compares them with what those versions print.
 
@@ -12,7 +12,7 @@ pub(crate) fn number(kind: ComponentType, text: &str) -> Option<u64> {
     }
     let (names, unknown): (&[(&str, u8)], &str) = match kind {
         ComponentType::Protocol => (&PROTOCOLS, "unknown protocol type "),
-        ComponentType::IcmpType => (&ICMP_TYPES, "unknown icmp type type "),
+        ComponentType::IcmpType => (flowspec::names::ICMP_TYPES, "unknown icmp type type "),
         _ => return None,
     };
     if let Some(number) = text.strip_prefix(unknown) {
@@ -64,31 +64,6 @@ const PROTOCOLS: [(&str, u8); 13] = [
     ("ipip", 94),
     ("pim", 103),
     ("sctp", 132),
-];
-
-const ICMP_TYPES: [(&str, u8); 22] = [
-    ("echo-reply", 0),
-    ("unreachable", 3),
-    ("source-quench", 4),
-    ("redirect", 5),
-    ("echo-request", 8),
-    ("router-advertisement", 9),
-    ("router-solicit", 10),
-    ("time-exceeded", 11),
-    ("parameter-problem", 12),
-    ("timestamp", 13),
-    ("timestamp-reply", 14),
-    ("info-request", 15),
-    ("info-reply", 16),
-    ("mask-request", 17),
-    ("mask-reply", 18),
-    ("traceroute", 30),
-    ("photuris", 40),
-    ("experimental-mobility", 41),
-    ("extended-echo-request", 42),
-    ("extended-echo-reply", 43),
-    ("experimental-one", 253),
-    ("experimental-two", 254),
 ];
 
 const TCP_FLAGS: [(&str, u64); 9] = [
