@@ -1,10 +1,9 @@
 //! What is known of each peer and its session, for people and for the policy on its loss.
 
-use api::PeerView;
-
 use crate::events::timestamp;
 use crate::net::PeerId;
-use bgp::{DownReason, FamilySet, Negotiated, State, Update};
+use api::PeerView;
+use bgp::{AfiSafi, DownReason, FamilySet, Negotiated, State, Update};
 use flowspec::Disposition;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -20,10 +19,10 @@ pub(crate) struct PeerTable {
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct PeerEntry {
-    pub(crate) id: PeerId,
-    pub(crate) config: config::Peer,
-    pub(crate) external: bool,
-    pub(crate) negotiated: Option<Negotiated>,
+    id: PeerId,
+    config: config::Peer,
+    external: bool,
+    negotiated: Option<Negotiated>,
     state: State,
     since: SystemTime,
     updates: u64,
@@ -35,10 +34,10 @@ pub(crate) struct PeerEntry {
     /// Why the latest attempt failed, as it was told.
     last_attempt: Option<String>,
     next_try: Option<SystemTime>,
-    /// Told once a session.
-    pub(crate) excess_told: bool,
+    /// That there are more rules than there may be was told in this session.
+    excess_told: bool,
     /// The families whose End-of-RIB came in this session.
-    pub(crate) synchronized: FamilySet,
+    synchronized: FamilySet,
     /// The boundaries of a family's rules were lost in this session, which ends by that; in words.
     framing_lost: Option<String>,
     /// Sessions that ended by that.
@@ -94,6 +93,11 @@ impl PeerTable {
         self.by_id.get(&id).map(|index| &mut self.peers[*index])
     }
 
+    /// The name of a peer, if it is configured.
+    pub(crate) fn name(&self, id: PeerId) -> Option<&str> {
+        self.get(id).map(|entry| entry.config.name.as_str())
+    }
+
     pub(crate) fn by_address(&self, address: IpAddr) -> Option<&PeerEntry> {
         self.peers.iter().find(|entry| entry.config.address == address)
     }
@@ -104,6 +108,39 @@ impl PeerTable {
 }
 
 impl PeerEntry {
+    pub(crate) const fn id(&self) -> PeerId {
+        self.id
+    }
+
+    pub(crate) const fn config(&self) -> &config::Peer {
+        &self.config
+    }
+
+    /// Whether it is in another AS.
+    pub(crate) const fn is_external(&self) -> bool {
+        self.external
+    }
+
+    /// What the session was agreed to be; `None` without a session.
+    pub(crate) const fn negotiated(&self) -> Option<&Negotiated> {
+        self.negotiated.as_ref()
+    }
+
+    /// Whether the End-of-RIB of a family came in this session.
+    pub(crate) const fn is_synchronized(&self, family: AfiSafi) -> bool {
+        self.synchronized.contains(family)
+    }
+
+    /// The End-of-RIB of a family came.
+    pub(crate) fn end_of_rib(&mut self, family: AfiSafi) {
+        self.synchronized.insert(family);
+    }
+
+    /// It announced more rules than it may; true for the first time in this session.
+    pub(crate) fn is_first_excess(&mut self) -> bool {
+        !std::mem::replace(&mut self.excess_told, true)
+    }
+
     pub(crate) fn up(&mut self, negotiated: Negotiated) {
         self.negotiated = Some(negotiated);
         self.established_count += 1;

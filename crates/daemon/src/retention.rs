@@ -9,11 +9,11 @@ use engine::{Engine, PeerId, Retention, Timestamp};
 
 /// One peer, and what its session does to its routes.
 pub(crate) struct PeerRoutes<'a> {
-    pub(crate) engine: &'a mut Engine,
-    pub(crate) entry: &'a mut PeerEntry,
+    engine: &'a mut Engine,
+    entry: &'a mut PeerEntry,
     /// Seconds within which a peer is to have sent everything (`[state] stale-time`).
-    pub(crate) stale_time: u64,
-    pub(crate) now: Timestamp,
+    stale_time: u64,
+    now: Timestamp,
 }
 
 /// What became of the begin or end of a route refresh.
@@ -30,22 +30,27 @@ pub(crate) fn is_ours(reason: &DownReason) -> bool {
     matches!(reason, DownReason::Sent(notification) if notification.code == NotificationCode::Cease(CeaseSubcode::ConfigurationChange))
 }
 
-impl PeerRoutes<'_> {
+impl<'a> PeerRoutes<'a> {
+    /// `stale_time`: seconds within which a peer is to have sent everything.
+    pub(crate) fn new(engine: &'a mut Engine, entry: &'a mut PeerEntry, stale_time: u64, now: Timestamp) -> Self {
+        PeerRoutes { engine, entry, stale_time, now }
+    }
+
     fn id(&self) -> PeerId {
-        PeerId(self.entry.id.0)
+        PeerId(self.entry.id().0)
     }
 
     /// The session is up. `restored`: rules of the last run wait for this peer.
     pub(crate) fn established(&mut self, negotiated: Negotiated, restored: bool) {
         let id = self.id();
-        if self.entry.negotiated.is_some() {
+        if self.entry.negotiated().is_some() {
             // The session before ended without a word, as when its task was stuck.
             self.lost(&[], true);
         }
         self.engine.peer_up(id, negotiated.peer_id);
         let waits = restored
-            || !self.entry.config.hold_on_loss.0.is_zero()
-            || self.entry.config.stale_until == StaleUntil::EndOfRib;
+            || !self.entry.config().hold_on_loss.0.is_zero()
+            || self.entry.config().stale_until == StaleUntil::EndOfRib;
         let by = self.now.plus(self.stale_time);
         for family in AfiSafi::ALL {
             // A family that is spoken no more is never confirmed.
@@ -67,14 +72,14 @@ impl PeerRoutes<'_> {
 
     /// The peer has sent all routes of a family: what it did not send is withdrawn.
     pub(crate) fn end_of_rib(&mut self, family: AfiSafi) {
-        self.entry.synchronized.insert(family);
+        self.entry.end_of_rib(family);
         self.engine.end_of_rib(self.id(), convert::family(family));
     }
 
     /// The peer begins to send all routes of a family again.
     pub(crate) fn begin_refresh(&mut self, family: AfiSafi) -> Refresh {
-        let graceful = self.entry.negotiated.as_ref().is_some_and(|negotiated| negotiated.graceful_restart().is_some());
-        if graceful && !self.entry.synchronized.contains(family) {
+        let graceful = self.entry.negotiated().is_some_and(|negotiated| negotiated.graceful_restart().is_some());
+        if graceful && !self.entry.is_synchronized(family) {
             return Refresh::Ignored;
         }
         self.engine.begin_refresh(self.id(), convert::family(family), self.now.plus(self.stale_time));
@@ -92,8 +97,8 @@ impl PeerRoutes<'_> {
     /// For each family: what the operator says (`hold-on-loss`) and what was negotiated (graceful restart), the longer of the two. Unicast
     /// routes are kept like rules, which are validated against them.
     fn retention(&self, graceful: &[StaleFamily], ours: bool) -> Vec<Retention> {
-        let Some(negotiated) = &self.entry.negotiated else { return Vec::new() };
-        let hold = self.entry.config.hold_on_loss.0.as_secs();
+        let Some(negotiated) = self.entry.negotiated() else { return Vec::new() };
+        let hold = self.entry.config().hold_on_loss.0.as_secs();
         let retention = |family| {
             let graceful = graceful.iter().find(|stale| stale.family == family);
             let restart = graceful.map_or(0, |stale| u64::from(stale.restart_time));

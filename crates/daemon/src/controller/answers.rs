@@ -17,7 +17,6 @@ use api::{AttachmentView, Explanation, FallbackView, OriginView, PeerView, RuleV
 use dataplane::{Attachment, Interface};
 use engine::Route;
 use flowspec::{Exemption, Nlri, Packet, PacketError, Rule, RuleId, Scope};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,9 +75,9 @@ impl Controller {
             Command::Clear(by, answer) => drop(answer.send(self.clear(by))),
             Command::Applied(answer) => drop(answer.send(self.driver.when_applied())),
             Command::Explain { packet, search, answer } => drop(answer.send(self.explain(&packet, search))),
-            Command::History(count, answer) => drop(answer.send(self.history.latest(count))),
+            Command::History(count, answer) => drop(answer.send(self.events.latest(count))),
             Command::Samples(answer) => drop(answer.send(self.driver.samples.clone())),
-            Command::Watch(answer) => drop(answer.send(self.history.watch())),
+            Command::Watch(answer) => drop(answer.send(self.events.watch())),
         }
     }
 
@@ -91,8 +90,8 @@ impl Controller {
             asn: self.config.router.asn,
             router_id: self.config.router.id.to_string(),
             listen: self.listening.iter().map(ToString::to_string).collect(),
-            peers: self.peers.iter().count() as u64,
-            established: self.peers.established() as u64,
+            peers: self.sessions.table().iter().count() as u64,
+            established: self.sessions.table().established() as u64,
             rules: counted.states.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
             backend: driver.backend().to_owned(),
             fallback: driver.fallback.as_ref().map(|why| FallbackView {
@@ -176,22 +175,13 @@ impl Controller {
         self.driver.error.as_ref().or(self.driver.condition.not_enforced.as_ref())
     }
 
-    /// The stale rules of each peer that has some.
-    pub(super) fn stale(&self) -> HashMap<engine::PeerId, u64> {
-        let mut stale = HashMap::new();
-        for peer in self.engine.rules().flat_map(|rule| rule.stale_peers()) {
-            *stale.entry(peer).or_default() += 1;
-        }
-        stale
-    }
-
     fn peer_views(&self) -> Vec<PeerView> {
         let stale = self.tally.counted(&self.engine).stale;
         let view = |entry: &PeerEntry| {
-            let id = engine::PeerId(entry.id.0);
+            let id = engine::PeerId(entry.id().0);
             entry.view(self.engine.counts(id).rules, stale.get(&id).copied().unwrap_or(0))
         };
-        self.peers.iter().map(view).collect()
+        self.sessions.table().iter().map(view).collect()
     }
 
     fn rules_page(&self, filter: &RuleFilter, after: Option<Arc<Nlri>>) -> (Vec<RuleView>, Option<Arc<Nlri>>) {
@@ -263,7 +253,7 @@ impl Controller {
         if peer == LOCAL {
             return "local".to_owned();
         }
-        self.peers.get(PeerId(peer.0)).map(|entry| entry.config.name.clone()).unwrap_or_default()
+        self.sessions.name(PeerId(peer.0))
     }
 
     fn announce(&mut self, rule: Rule, lifetime: Option<Duration>, by: Requester) -> (RuleId, Option<Saved>) {
@@ -274,13 +264,13 @@ impl Controller {
             }
             None => tracing::info!(%id, %rule, "announced here"),
         }
-        self.history.record(Kind::Announced, local(id, rule.to_string(), by));
+        self.events.record(Kind::Announced, local(id, rule.to_string(), by));
         let route = Route { next_hop: rule.next_hop, ..Route::local(rule.actions) };
         let expires = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
         let nlri = Arc::new(rule.nlri);
         self.engine.announce(LOCAL, Arc::clone(&nlri), None, Arc::new(route), now(), expires);
         self.local_ids.insert(id, Arc::clone(&nlri));
-        (id, self.state.save_rules(&mut self.engine, &self.peers, &[nlri]))
+        (id, self.state.save_rules(&mut self.engine, self.sessions.table(), &[nlri]))
     }
 
     fn withdraw(&mut self, nlri: &Arc<Nlri>, by: Requester) -> Result<(String, Option<Saved>), WithdrawError> {
@@ -295,8 +285,8 @@ impl Controller {
         self.engine.withdraw(LOCAL, Arc::clone(&nlri), None);
         self.local_ids.remove(&nlri.id());
         tracing::info!(id = %nlri.id(), rule = text, "withdrawn here");
-        self.history.record(Kind::Withdrawn, local(nlri.id(), text.clone(), by));
-        Ok((text, self.state.save_rules(&mut self.engine, &self.peers, &[nlri])))
+        self.events.record(Kind::Withdrawn, local(nlri.id(), text.clone(), by));
+        Ok((text, self.state.save_rules(&mut self.engine, self.sessions.table(), &[nlri])))
     }
 
     fn pause(&mut self, lifetime: Option<Duration>, by: Requester) -> Paused {
@@ -310,7 +300,7 @@ impl Controller {
         let end = pause_end(self.pause);
         let words = end.as_ref().map_or_else(|| "until it is resumed".to_owned(), |end| format!("until {end}"));
         tracing::warn!("paused {words}: nothing is filtered");
-        self.history.record(Kind::Paused, About::asked_by(Some(by)).saying(words));
+        self.events.record(Kind::Paused, About::asked_by(Some(by)).saying(words));
         let saved = self.state.save_pause(self.pause);
         let applied = changed.then(|| {
             self.driver.keep_counts();
@@ -324,7 +314,7 @@ impl Controller {
         let changed = self.pause.take().is_some();
         let (applied, saved) = if changed {
             tracing::warn!("resumed");
-            self.history.record(Kind::Resumed, About::asked_by(by));
+            self.events.record(Kind::Resumed, About::asked_by(by));
             let saved = self.state.save_pause(self.pause);
             self.engine.resume();
             (Some(self.driver.when_applied()), saved)
@@ -355,8 +345,8 @@ impl Controller {
         }
         self.local_ids.clear();
         let count = api::rule_text::counted(local.len(), "local rule");
-        self.history.record(Kind::Cleared, About::asked_by(Some(by)).saying(count));
-        (local.len(), self.state.save_rules(&mut self.engine, &self.peers, &local))
+        self.events.record(Kind::Cleared, About::asked_by(Some(by)).saying(count));
+        (local.len(), self.state.save_rules(&mut self.engine, self.sessions.table(), &local))
     }
 
     fn explain(&self, octets: &[u8], mut search: Search) -> Result<Explained, PacketError> {

@@ -23,7 +23,7 @@ impl Controller {
         let change = self.engine.next_transaction();
         self.tell_rejected();
         // What the kernel filters, the state file knows.
-        self.state.save_changes(&mut self.engine, &self.peers);
+        self.state.save_changes(&mut self.engine, self.sessions.table());
         if let Some(ticket) = self.state.latest() {
             self.driver.wait_for_state(ticket);
         }
@@ -61,7 +61,7 @@ impl Controller {
             Report::Applied { outcome: Err(error), .. } if self.fall_back(&error) => {}
             Report::Applied { outcome: Err(error), took } => {
                 tracing::error!(%error, "the data plane did not take a change; what was in force stays, and it is tried again");
-                self.history.record(Kind::ApplyFailed, About::words(error.to_string()));
+                self.events.record(Kind::ApplyFailed, About::words(error.to_string()));
                 self.engine.apply_failed(&error.to_string());
                 self.driver.failed(error.to_string(), took);
             }
@@ -75,7 +75,7 @@ impl Controller {
             }
             Report::ExternalChange(how) if self.driver.is_settled() => {
                 tracing::warn!(%how, "somebody changed our filters; they are put back");
-                self.history.record(Kind::Damaged, About::words(how));
+                self.events.record(Kind::Damaged, About::words(how));
                 self.driver.damages += 1;
                 self.engine.reload();
             }
@@ -125,7 +125,7 @@ impl Controller {
                 return false;
             }
         };
-        self.history.record(Kind::ApplyFailed, About::words(format!("{} filters instead: {why}", instead.name())));
+        self.events.record(Kind::ApplyFailed, About::words(format!("{} filters instead: {why}", instead.name())));
         self.driver.fall_back(instead, dataplane, why);
         self.engine.apply_failed(why);
         self.engine.reload();

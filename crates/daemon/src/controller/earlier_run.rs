@@ -25,11 +25,11 @@ impl Controller {
     pub(super) fn look_at_presumed(&mut self) {
         let Some(until) = self.presumed_until else { return };
         let unicast = |family: &FamilyName| matches!(family, FamilyName::Ipv4Unicast | FamilyName::Ipv6Unicast);
-        let mut sources = self.peers.iter().filter(|entry| entry.config.families.iter().any(unicast));
+        let mut sources = self.sessions.table().iter().filter(|entry| entry.config().families.iter().any(unicast));
         let synchronized = sources.all(|entry| {
-            entry.negotiated.as_ref().is_some_and(|negotiated| {
+            entry.negotiated().is_some_and(|negotiated| {
                 let mut families = negotiated.families.iter().filter(|family| !matches!(family, AfiSafi::Flow(_)));
-                families.all(|family| entry.synchronized.contains(family))
+                families.all(|family| entry.is_synchronized(family))
             })
         });
         if synchronized || until <= Instant::now() {
@@ -53,10 +53,7 @@ impl Controller {
         for Remembered { origin, mut paths } in restored.remembered {
             let source = match origin {
                 Origin::Local => Some(LOCAL),
-                Origin::Peer(address) => self.peers.by_address(address).map(|entry| {
-                    self.restored.insert(entry.id);
-                    engine::PeerId(entry.id.0)
-                }),
+                Origin::Peer(address) => self.sessions.restore(address).map(|peer| engine::PeerId(peer.0)),
             };
             if append_at.is_none() {
                 // Of a file without a clock: no life is longer than it was to be, whatever the clock says.
@@ -111,7 +108,9 @@ impl Controller {
     /// Whether the time of what an earlier run left is over.
     pub(super) fn look_at_leftovers(&mut self) {
         let Some(left) = &mut self.leftovers else { return };
-        let Some(why) = left.end(Instant::now(), self.pause.is_some(), &self.peers, &self.engine) else { return };
+        let Some(why) = left.end(Instant::now(), self.pause.is_some(), self.sessions.table(), &self.engine) else {
+            return;
+        };
         tracing::info!("{why}: filters of an earlier run that nobody has asked for go");
         self.leftovers = None;
     }

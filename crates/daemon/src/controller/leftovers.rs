@@ -49,13 +49,13 @@ impl Leftovers {
         engine: &Engine,
     ) -> Option<&'static str> {
         let synchronized = |entry: &PeerEntry| {
-            let families = entry.negotiated.as_ref().map(|negotiated| negotiated.families);
+            let families = entry.negotiated().map(|negotiated| negotiated.families);
             families.is_some_and(|families| {
                 let mut flow = families.iter().filter(|family| matches!(family, AfiSafi::Flow(_)));
-                flow.all(|family| entry.synchronized.contains(family))
+                flow.all(|family| entry.is_synchronized(family))
             })
         };
-        let established = |entry: &&PeerEntry| entry.negotiated.is_some();
+        let established = |entry: &&PeerEntry| entry.negotiated().is_some();
         let is_new = self.waiting_since.is_some() || engine.rules().any(|rule| !self.ids.contains(&rule.id()));
         if paused {
             Some("filtering is paused")

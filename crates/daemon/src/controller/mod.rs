@@ -8,13 +8,14 @@ mod apply_changes;
 mod backend_spec;
 mod dataplane_driver;
 mod earlier_run;
+mod event_log;
 mod leftovers;
 mod malformed;
 pub(crate) mod messages;
-mod quiet;
-mod sessions;
+mod peer_sessions;
+mod peer_updates;
+mod session_context;
 mod state_writer;
-mod summaries;
 mod tally;
 mod unenforced;
 
@@ -22,21 +23,22 @@ use crate::apply::Report;
 use crate::clock;
 use crate::command::Command;
 use crate::convert::{self, LOCAL};
-use crate::events::{About, History, Kind};
+use crate::events::{About, Kind};
 use crate::host_environment::HostEnvironment;
 use crate::http::Shown;
 use crate::net::{PeerId, PeerMessage};
-use crate::peer_table::PeerTable;
 use crate::state_file::Pause;
 use anyhow::{Context, Result};
 use config::{Config, Mode};
 use dataplane_driver::DataplaneDriver;
 use engine::{Engine, EngineConfig};
+use event_log::{EventLog, Subject};
 use flowspec::{Nlri, RuleId};
 use messages::{Queues, SessionRequest, Setup, SupervisorMessage};
-use quiet::Subject;
+use peer_sessions::PeerSessions;
+use session_context::SessionContext;
 use state_writer::StateWriter;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -56,9 +58,8 @@ pub(crate) struct Controller {
     config: Arc<Config>,
     environment: HostEnvironment,
     engine: Engine,
-    peers: PeerTable,
-    history: History,
-    quiet: quiet::Quiet,
+    sessions: PeerSessions,
+    events: EventLog,
     tally: tally::Tally,
     shown: watch::Sender<Shown>,
     next_show: Instant,
@@ -72,16 +73,11 @@ pub(crate) struct Controller {
     presumed_until: Option<Instant>,
     /// Requests that wait for new counters, and until when.
     waiting: Vec<(Instant, Command)>,
-    session_requests: mpsc::Sender<SessionRequest>,
     listening: Vec<SocketAddr>,
     next_tick: Instant,
     started: SystemTime,
-    /// Peers whose rules come from the state file.
-    restored: HashSet<PeerId>,
     /// Rules that are announced on this machine, to be found by id; some of them may be there no more.
     local_ids: HashMap<RuleId, Arc<Nlri>>,
-    /// Told to stop: sessions that end mean nothing any more.
-    stopping: bool,
 }
 
 impl Controller {
@@ -115,13 +111,11 @@ impl Controller {
     ) -> Result<Self> {
         let Setup { config, ids, environment, loaded } = setup;
         let (driver, left) = DataplaneDriver::spawn(&config, &environment, reports)?;
-        let mut peers = PeerTable::default();
-        peers.configure(&config, &ids);
+        let sessions = PeerSessions::new(&config, &ids, session_requests);
         let mut core = Controller {
-            engine: Engine::new(engine_config(&config, &environment, &peers, &driver)),
-            peers,
-            history: History::new(config.api.history),
-            quiet: quiet::Quiet::default(),
+            engine: Engine::new(engine_config(&config, &environment, &sessions, &driver)),
+            sessions,
+            events: EventLog::new(config.api.history),
             tally: tally::Tally::default(),
             shown,
             next_show: Instant::now(),
@@ -131,17 +125,14 @@ impl Controller {
             leftovers: None,
             presumed_until: None,
             waiting: Vec::new(),
-            session_requests,
             listening: Vec::new(),
             next_tick: Instant::now() + TICK,
             started: SystemTime::now(),
-            restored: HashSet::new(),
             local_ids: HashMap::new(),
-            stopping: false,
             config,
             environment,
         };
-        core.history.record(Kind::Started, About::default());
+        core.events.record(Kind::Started, About::default());
         core.take_over(loaded);
         core.presume_feasible(&left);
         core.find_leftovers(left);
@@ -202,13 +193,19 @@ impl Controller {
         }
     }
 
+    fn on_peer_event(&mut self, message: PeerMessage) {
+        let (engine, events) = (&mut self.engine, &mut self.events);
+        let mut context = SessionContext { engine, events, time: clock::now(), now: Instant::now() };
+        self.sessions.on_event(message, &mut context);
+    }
+
     fn change(&mut self, change: SupervisorMessage) {
         match change {
             SupervisorMessage::Configure { config, ids, environment, by, done } => {
                 let exchange = self.exchange(&config, &environment);
                 if exchange.is_ok() {
                     self.configure(config, environment, &ids);
-                    self.history.record(Kind::Reloaded, About::asked_by(by));
+                    self.events.record(Kind::Reloaded, About::asked_by(by));
                 }
                 let _ = done.send(exchange.map_err(|error| error.to_string()));
             }
@@ -216,7 +213,7 @@ impl Controller {
                 self.configure(config, self.environment.clone(), &ids);
                 let _ = done.send(());
             }
-            SupervisorMessage::ParseError(what) => self.history.record(Kind::Malformed, About::words(what)),
+            SupervisorMessage::ParseError(what) => self.events.record(Kind::Malformed, About::words(what)),
             SupervisorMessage::HostEnvironment(environment) => {
                 let config = Arc::clone(&self.config);
                 if let Err(error) = self.exchange(&config, &environment) {
@@ -226,14 +223,14 @@ impl Controller {
                 self.engine.reconfigure(self.engine_config());
             }
             SupervisorMessage::ReloadFailed { why, by } => {
-                self.history.record(Kind::ReloadFailed, About::asked_by(by).saying(why));
+                self.events.record(Kind::ReloadFailed, About::asked_by(by).saying(why));
             }
             SupervisorMessage::Listening(addresses) => self.listening = addresses,
             SupervisorMessage::Stop { keep } => {
-                self.stopping = true;
-                self.history.record(Kind::Stopping, About::default());
+                self.sessions.stop();
+                self.events.record(Kind::Stopping, About::default());
                 self.driver.stop(!keep);
-                self.state.close(&mut self.engine, &self.peers, self.pause, keep);
+                self.state.close(&mut self.engine, self.sessions.table(), self.pause, keep);
             }
         }
     }
@@ -246,8 +243,8 @@ impl Controller {
     }
 
     fn configure(&mut self, config: Arc<Config>, environment: HostEnvironment, ids: &[PeerId]) {
-        self.peers.configure(&config, ids);
-        self.history.resize(config.api.history);
+        self.sessions.configure(&config, ids);
+        self.events.resize(config.api.history);
         self.state.configure(&config);
         self.config = config;
         self.environment = environment;
@@ -258,7 +255,7 @@ impl Controller {
     }
 
     fn engine_config(&self) -> EngineConfig {
-        engine_config(&self.config, &self.environment, &self.peers, &self.driver)
+        engine_config(&self.config, &self.environment, &self.sessions, &self.driver)
     }
 
     /// When to look again if nothing happens.
@@ -271,26 +268,27 @@ impl Controller {
     /// What time alone brings about.
     fn tick(&mut self) {
         self.next_tick = Instant::now() + TICK;
-        self.expire_end_of_rib_timers();
+        let now = Instant::now();
+        self.sessions.expire_end_of_rib_timers(&self.engine, clock::passed());
         for (peer, nlri) in self.engine.expire(clock::passed()) {
             if peer == LOCAL {
                 self.local_ids.remove(&nlri.id());
             }
             let peer = PeerId(peer.0);
-            if !self.admit(peer, Subject::Expired, "rules") {
+            if !self.events.admit(peer, Subject::Expired, "rules", now) {
                 continue;
             }
-            let peer = self.peers.get(peer).map_or("local", |entry| &entry.config.name);
+            let peer = self.sessions.table().name(peer).unwrap_or("local");
             tracing::info!(peer, id = %nlri.id(), rule = %nlri, "its time is over");
             let (id, rule) = (Some(nlri.id().to_string()), Some(nlri.to_string()));
-            self.history.record(Kind::Expired, About { id, rule, ..About::peer(peer) });
+            self.events.record(Kind::Expired, About { id, rule, ..About::peer(peer) });
         }
-        self.log_summaries();
+        self.events.log_summaries(now, |peer| self.sessions.table().name(peer));
         self.expire_waiters();
         self.end_pause_if_due();
         self.look_at_leftovers();
         self.look_at_presumed();
-        self.state.rewrite_if_due(&self.engine, &self.peers, self.pause);
+        self.state.rewrite_if_due(&self.engine, self.sessions.table(), self.pause);
         self.tally.step(&self.engine);
         self.show_before();
     }
@@ -299,21 +297,13 @@ impl Controller {
 fn engine_config(
     config: &Config,
     environment: &HostEnvironment,
-    peers: &PeerTable,
+    sessions: &PeerSessions,
     driver: &DataplaneDriver,
 ) -> EngineConfig {
-    let configured = peers.iter().map(|entry| {
-        let peer = engine::PeerConfig {
-            address: Some(entry.config.address),
-            external: entry.external,
-            policy: Some(convert::policy(&entry.config, entry.external)),
-        };
-        (engine::PeerId(entry.id.0), peer)
-    });
     EngineConfig {
         capabilities: driver.capabilities(),
         protection: convert::protection(config, &environment.addresses),
-        peers: configured.chain([(LOCAL, engine::PeerConfig::local())]).collect(),
+        peers: sessions.engine_peers().chain([(LOCAL, engine::PeerConfig::local())]).collect(),
         monitor: config.dataplane.mode == Mode::Monitor,
     }
 }

@@ -248,7 +248,7 @@ fn origins<'a>(
     paths.iter().filter_map(|(peer, path)| {
         let origin = match peers.get(PeerId(peer.0)) {
             _ if *peer == LOCAL => Origin::Local,
-            Some(entry) => Origin::Peer(entry.config.address),
+            Some(entry) => Origin::Peer(entry.config().address),
             None => return None,
         };
         Some((origin, path))

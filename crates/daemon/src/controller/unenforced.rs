@@ -1,12 +1,13 @@
 //! Rules that are announced and not enforced: told in the log and in the history when that happens, and by `status` as long as it lasts.
 
 use super::Controller;
-use super::quiet::Subject;
+use super::event_log::Subject;
 use crate::events::{About, Kind};
 use crate::net::PeerId;
 use engine::state::RuleState;
 use flowspec::Nlri;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// States of rules that are not enforced and will not be without somebody's doing.
 const UNENFORCED: [&str; 5] = ["refused", "guarded", "infeasible", "over-capacity", "failed"];
@@ -21,7 +22,7 @@ impl Controller {
         if more > 0 {
             let rules = rules.len() as u64 + more;
             tracing::warn!(rules, "many rules are not enforced; `floodgate status` counts them");
-            self.history.record(Kind::NotEnforced, About::words(format!("{rules} rules at once are not enforced")));
+            self.events.record(Kind::NotEnforced, About::words(format!("{rules} rules at once are not enforced")));
         }
     }
 
@@ -41,13 +42,13 @@ impl Controller {
             .find(|path| Arc::ptr_eq(path.route, rule.route()))
             .map_or(crate::convert::LOCAL, |path| path.peer);
         let text = rule.rule().to_string();
-        if !self.admit(PeerId(peer.0), Subject::NotInForce, state.name()) {
+        if !self.events.admit(PeerId(peer.0), Subject::NotInForce, state.name(), Instant::now()) {
             return;
         }
         let (peer, id) = (self.origin(peer), nlri.id().to_string());
         tracing::info!(peer, id, rule = text, reason, "{}", state.name());
         let message = Some(format!("{}: {reason}", state.name()));
-        self.history
+        self.events
             .record(Kind::NotEnforced, About { peer: Some(peer), id: Some(id), rule: Some(text), by: None, message });
     }
 

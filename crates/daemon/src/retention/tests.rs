@@ -172,7 +172,7 @@ impl Night {
 
     fn down(&mut self) {
         for _ in 0..300 {
-            if self.table.get(ID).unwrap().negotiated.is_none() {
+            if self.table.get(ID).unwrap().negotiated().is_none() {
                 return;
             }
             self.second();

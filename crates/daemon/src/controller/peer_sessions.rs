@@ -1,0 +1,295 @@
+//! The peers' sessions: what they tell, brought to the engine, and what is asked of them.
+
+use super::event_log::Subject;
+use super::messages::SessionRequest;
+use super::peer_updates;
+use super::session_context::SessionContext;
+use crate::convert;
+use crate::events::{About, Kind, timestamp};
+use crate::net::{PeerEvent, PeerId, PeerMessage};
+use crate::peer_table::PeerTable;
+use crate::retention::{self, PeerRoutes, Refresh};
+use bgp::{AfiSafi, CeaseSubcode, FamilyNumbers, Negotiated, Output, RefreshKind, StaleFamily};
+use config::Config;
+use engine::import_policy::OnExcess;
+use engine::{Engine, Timestamp};
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::time::{Instant, SystemTime};
+use tokio::sync::mpsc;
+
+/// The peers and their sessions. A route of a peer is in the engine only while its session is established, or as a stale path with an end:
+/// every loss goes through the policy on retention. Events of peers that are not configured, and of any peer once the daemon is stopping,
+/// change nothing.
+pub(super) struct PeerSessions {
+    table: PeerTable,
+    /// Peers whose rules come from the state file.
+    restored: HashSet<PeerId>,
+    requests: mpsc::Sender<SessionRequest>,
+    /// Seconds within which a peer is to have sent everything (`[state] stale-time`).
+    stale_time: u64,
+    /// Sessions that end mean nothing any more.
+    stopping: bool,
+}
+
+impl PeerSessions {
+    /// The configured peers, none with a session yet.
+    pub(super) fn new(config: &Config, ids: &[PeerId], requests: mpsc::Sender<SessionRequest>) -> Self {
+        let mut sessions = PeerSessions {
+            table: PeerTable::default(),
+            restored: HashSet::new(),
+            requests,
+            stale_time: 0,
+            stopping: false,
+        };
+        sessions.configure(config, ids);
+        sessions
+    }
+
+    /// Takes over a configuration; sessions of peers that stay are kept.
+    pub(super) fn configure(&mut self, config: &Config, ids: &[PeerId]) {
+        self.table.configure(config, ids);
+        self.stale_time = config.state.stale_time.0.as_secs();
+    }
+
+    /// From now on sessions that end mean nothing: the rules stay or go as configured and not as sessions end.
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// The peers.
+    pub(super) const fn table(&self) -> &PeerTable {
+        &self.table
+    }
+
+    /// The name of a peer; empty if it is configured no more.
+    pub(super) fn name(&self, peer: PeerId) -> String {
+        self.table.name(peer).unwrap_or_default().to_owned()
+    }
+
+    /// The peer of this address, whose rules of an earlier run wait for it. `None` if it is configured no more.
+    pub(super) fn restore(&mut self, address: IpAddr) -> Option<PeerId> {
+        let peer = self.table.by_address(address)?.id();
+        self.restored.insert(peer);
+        Some(peer)
+    }
+
+    /// Takes in what was told of a peer.
+    pub(super) fn on_event(&mut self, message: PeerMessage, context: &mut SessionContext<'_>) {
+        let PeerMessage { peer, news } = message;
+        if let PeerEvent::Held(answer) = news {
+            let held = context.engine.rules().map(|rule| rule.stale_peers().count() as u64).sum();
+            // Who asked may have gone.
+            let _ = answer.send(held);
+            return;
+        }
+        if self.stopping || self.table.get(peer).is_none() {
+            return;
+        }
+        match news {
+            PeerEvent::Output(output) => self.output(peer, output, context),
+            PeerEvent::Lost(reason) => self.ended_elsewhere(peer, reason, false, context),
+            PeerEvent::Restarted(reason) => self.ended_elsewhere(peer, reason, true, context),
+            PeerEvent::ParseError(what) => {
+                if let Some(entry) = self.table.get_mut(peer) {
+                    entry.count_misread();
+                }
+                if context.events.admit(peer, Subject::Malformed, "exabgp-json", context.now) {
+                    context.events.record(Kind::Malformed, About::peer(&self.name(peer)).saying(what));
+                }
+            }
+            PeerEvent::Held(_) => {}
+        }
+    }
+
+    /// Says which peers did not send everything in time; the engine drops what they did not send.
+    pub(super) fn expire_end_of_rib_timers(&self, engine: &Engine, time: Timestamp) {
+        for (peer, family) in engine.overdue_end_of_rib(time) {
+            let peer = self.name(PeerId(peer.0));
+            tracing::warn!(
+                peer,
+                ?family,
+                "the end of its rules was not said in time; what it has not sent again is withdrawn"
+            );
+        }
+    }
+
+    /// A session, or an attempt at one, ended without a word of its own.
+    fn ended_elsewhere(&mut self, peer: PeerId, reason: String, ours: bool, context: &mut SessionContext<'_>) {
+        match self.table.get_mut(peer) {
+            Some(entry) if entry.negotiated().is_none() => {
+                entry.failed(reason.clone());
+                self.no_session(peer, &reason, context);
+            }
+            _ => self.session_lost(peer, reason, &[], ours, context),
+        }
+    }
+
+    fn output(&mut self, peer: PeerId, output: Output, context: &mut SessionContext<'_>) {
+        match output {
+            Output::Established(negotiated) => self.established(peer, *negotiated, context),
+            Output::Down(down) => {
+                let ours = retention::is_ours(&down.reason);
+                self.session_lost(peer, down.reason.to_string(), &down.graceful, ours, context);
+            }
+            Output::Failed(reason) => {
+                if let Some(entry) = self.table.get_mut(peer) {
+                    // A peer that is away for days is not worth a line each time.
+                    let is_new = entry.attempt_failed(&reason);
+                    let reason = reason.to_string();
+                    if is_new {
+                        self.no_session(peer, &reason, context);
+                    } else {
+                        tracing::debug!(peer = entry.config().name, reason, "no session");
+                    }
+                }
+            }
+            Output::Damped { until } => self.damped(peer, until, context),
+            Output::NextTry(at) => {
+                if let Some(entry) = self.table.get_mut(peer) {
+                    entry.next_try(at.map(wall_clock));
+                }
+            }
+            Output::UnknownRefresh(refresh) => {
+                let FamilyNumbers { afi, safi } = refresh.family;
+                let kind = refresh.kind;
+                tracing::warn!(
+                    peer = self.name(peer),
+                    afi,
+                    safi,
+                    ?kind,
+                    "a ROUTE-REFRESH of an unassigned subtype is ignored"
+                );
+            }
+            Output::State(state) => {
+                if let Some(entry) = self.table.get_mut(peer) {
+                    tracing::debug!(peer = entry.config().name, %state, "session");
+                    entry.state(state);
+                }
+            }
+            Output::Update(update) => {
+                let Some(entry) = self.table.get_mut(peer) else { return };
+                if peer_updates::take(entry, *update, context) == Some(OnExcess::Close) {
+                    // A full queue means that the supervisor is already busy closing sessions.
+                    let _ = self.requests.try_send(SessionRequest::Reset(peer, CeaseSubcode::MaximumPrefixes));
+                }
+            }
+            Output::EndOfRib(family) => self.end_of_rib(peer, family, context),
+            Output::RouteRefresh { family, kind: RefreshKind::Begin } => self.begin_refresh(peer, family, context),
+            Output::RouteRefresh { family, kind: RefreshKind::End } => {
+                let end = self.routes(peer, context).map(|mut routes| routes.end_refresh(family));
+                tracing::debug!(peer = self.name(peer), %family, ?end, "end of a route refresh");
+            }
+            // We announce nothing, so there is nothing to send again.
+            Output::RouteRefresh { kind: RefreshKind::Request | RefreshKind::Other(_), .. } | Output::TooLong(_) => {}
+            Output::Connect | Output::AbortConnect | Output::Close { .. } => {}
+        }
+    }
+
+    fn damped(&self, peer: PeerId, until: Instant, context: &mut SessionContext<'_>) {
+        let name = self.name(peer);
+        let until = timestamp(wall_clock(until));
+        let what = format!("its sessions do not last: connections are refused until {until} (idle-hold-max)");
+        if context.events.admit(peer, Subject::Session, "refused", context.now) {
+            tracing::warn!(peer = name, "{what}");
+            context.events.record(Kind::PeerDown, About::peer(&name).saying(what));
+        }
+    }
+
+    fn no_session(&self, peer: PeerId, reason: &str, context: &mut SessionContext<'_>) {
+        if context.events.admit(peer, Subject::Attempt, "attempts", context.now) {
+            let name = self.name(peer);
+            tracing::info!(peer = name, reason, "no session");
+            context.events.record(Kind::SessionFailed, About::peer(&name).saying(reason));
+        }
+    }
+
+    /// What a peer's session does to its routes.
+    fn routes<'a>(&'a mut self, peer: PeerId, context: &'a mut SessionContext<'_>) -> Option<PeerRoutes<'a>> {
+        let entry = self.table.get_mut(peer)?;
+        Some(PeerRoutes::new(context.engine, entry, self.stale_time, context.time))
+    }
+
+    fn established(&mut self, peer: PeerId, negotiated: Negotiated, context: &mut SessionContext<'_>) {
+        if context.events.admit(peer, Subject::Session, "up", context.now) {
+            let name = self.name(peer);
+            let families: Vec<&str> = negotiated.families.iter().map(AfiSafi::name).collect();
+            let families = families.join(", ");
+            tracing::info!(peer = name, hold_time = negotiated.hold_time, families, "session up");
+            context.events.record(Kind::PeerUp, About::peer(&name).saying(families));
+        }
+        let restored = self.restored.contains(&peer);
+        if let Some(mut routes) = self.routes(peer, context) {
+            routes.established(negotiated, restored);
+        }
+    }
+
+    fn begin_refresh(&mut self, peer: PeerId, family: AfiSafi, context: &mut SessionContext<'_>) {
+        let begin = self.routes(peer, context).map(|mut routes| routes.begin_refresh(family));
+        tracing::debug!(peer = self.name(peer), %family, ?begin, "begin of a route refresh");
+        let Some(entry) = self.table.get_mut(peer) else { return };
+        if begin == Some(Refresh::Ignored) && entry.count_early_refresh() {
+            let peer = &entry.config().name;
+            tracing::warn!(peer, %family, "ignored a route refresh that began before End-of-RIB (RFC 7313)");
+        }
+    }
+
+    fn session_lost(
+        &mut self,
+        peer: PeerId,
+        reason: String,
+        graceful: &[StaleFamily],
+        ours: bool,
+        context: &mut SessionContext<'_>,
+    ) {
+        let Some(ends) = self.routes(peer, context).map(|mut routes| routes.lost(graceful, ours)) else { return };
+        let Some(entry) = self.table.get_mut(peer) else { return };
+        let name = entry.config().name.clone();
+        let framing_lost = entry.take_framing_lost();
+        let reason = match &framing_lost {
+            Some(why) => format!("the boundaries of its rules were lost ({why}): {reason}"),
+            None => reason,
+        };
+        entry.down(reason.clone());
+        let fate = match ends {
+            Some(end) => format!("its rules stay for up to {} s", end.0.saturating_sub(context.time.0)),
+            None => "its rules go".to_owned(),
+        };
+        if context.events.admit(peer, Subject::Session, "down", context.now) {
+            match framing_lost {
+                Some(_) => tracing::error!(peer = name, reason, "session restarted; {fate}"),
+                None => tracing::warn!(peer = name, reason, "session down; {fate}"),
+            }
+            context.events.record(Kind::PeerDown, About::peer(&name).saying(format!("{reason}; {fate}")));
+        }
+    }
+
+    fn end_of_rib(&mut self, peer: PeerId, family: AfiSafi, context: &mut SessionContext<'_>) {
+        let name = self.name(peer);
+        tracing::debug!(peer = name, %family, "end of RIB");
+        context.events.record(Kind::EndOfRib, About::peer(&name).saying(family.name()));
+        if let Some(mut routes) = self.routes(peer, context) {
+            routes.end_of_rib(family);
+        }
+    }
+
+    /// What the engine is to know of each peer.
+    pub(super) fn engine_peers(&self) -> impl Iterator<Item = (engine::PeerId, engine::PeerConfig)> + '_ {
+        self.table.iter().map(|entry| {
+            let peer = engine::PeerConfig {
+                address: Some(entry.config().address),
+                external: entry.is_external(),
+                policy: Some(convert::policy(entry.config(), entry.is_external())),
+            };
+            (engine::PeerId(entry.id().0), peer)
+        })
+    }
+}
+
+/// A moment to come, as clocks on the wall show it.
+fn wall_clock(at: Instant) -> SystemTime {
+    SystemTime::now() + at.saturating_duration_since(Instant::now())
+}
+
+#[cfg(test)]
+mod tests;

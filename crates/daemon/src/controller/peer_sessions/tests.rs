@@ -1,0 +1,213 @@
+//! Events of sessions on a clock of the test's own, with an engine behind them and no network.
+
+use super::*;
+use crate::controller::event_log::EventLog;
+use bgp::{Announced, Destination, Down, DownReason, FamilySet, Open, PathAttributes, RouteKey, Update};
+use engine::EngineConfig;
+use engine::capability::Capabilities;
+use flowspec::Family;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const V4: AfiSafi = AfiSafi::Flow(Family::Ipv4);
+const PEER: PeerId = PeerId(1);
+
+struct House {
+    sessions: PeerSessions,
+    requests: mpsc::Receiver<SessionRequest>,
+    engine: Engine,
+    events: EventLog,
+    time: Timestamp,
+    now: Instant,
+}
+
+impl House {
+    /// One peer, with these settings.
+    fn new(settings: &str) -> Self {
+        let text = format!(
+            "[router]\nas = 65001\nid = \"192.0.2.1\"\n[[peer]]\nname = \"b\"\naddress = \"192.0.2.2\"\nas = 65002\n{settings}\n"
+        );
+        let config = Config::parse(&text, Path::new("test")).unwrap();
+        let (sender, requests) = mpsc::channel(1);
+        let sessions = PeerSessions::new(&config, &[PEER], sender);
+        let engine = Engine::new(EngineConfig {
+            capabilities: Capabilities::everything("none"),
+            protection: Default::default(),
+            peers: sessions.engine_peers().collect(),
+            monitor: false,
+        });
+        let (time, now) = (Timestamp(1000), Instant::now());
+        House { sessions, requests, engine, events: EventLog::new(1000), time, now }
+    }
+
+    fn tell(&mut self, peer: PeerId, news: PeerEvent) {
+        let House { engine, events, time, now, .. } = self;
+        let mut context = SessionContext { engine, events, time: *time, now: *now };
+        self.sessions.on_event(PeerMessage { peer, news }, &mut context);
+    }
+
+    fn output(&mut self, output: Output) {
+        self.tell(PEER, PeerEvent::Output(output));
+    }
+
+    fn establish(&mut self) {
+        self.output(Output::Established(Box::new(negotiated())));
+    }
+
+    /// Announces rules of these numbers in one UPDATE.
+    fn announce(&mut self, rules: std::ops::Range<u8>) {
+        let route = |number: u8| RouteKey { destination: Destination::Flow(nlri(number)), path_id: None };
+        let group = Announced {
+            family: V4,
+            next_hop: None,
+            attributes: Arc::new(PathAttributes::default()),
+            route_loop: None,
+            routes: rules.map(route).collect(),
+        };
+        self.output(Output::Update(Box::new(Update { announced: vec![group], ..Update::default() })));
+    }
+
+    fn lose(&mut self) {
+        self.tell(PEER, PeerEvent::Lost("the test ends it".to_owned()));
+    }
+
+    /// The clock runs on.
+    fn pass(&mut self, seconds: u64) {
+        (self.time, self.now) = (self.time.plus(seconds), self.now + Duration::from_secs(seconds));
+        self.engine.expire(self.time);
+    }
+
+    /// Rules, and how many of them are stale, once the data plane has what was decided.
+    fn rules(&mut self) -> (usize, usize) {
+        while self.engine.next_transaction().is_some() {
+            self.engine.applied(&engine::plan::Applied::default());
+        }
+        let stale = self.engine.rules().filter(|rule| rule.stale_peers().next().is_some()).count();
+        (self.engine.rule_count(), stale)
+    }
+
+    fn told(&self, kind: Kind) -> Vec<String> {
+        let events = self.events.latest(usize::MAX).into_iter().filter(|event| event.event == kind);
+        events.map(|event| event.message.clone().unwrap_or_default()).collect()
+    }
+}
+
+fn nlri(number: u8) -> flowspec::Nlri {
+    format!("dst 198.51.100.{number}/32 then discard").parse::<flowspec::Rule>().unwrap().nlri
+}
+
+fn negotiated() -> Negotiated {
+    let id = std::net::Ipv4Addr::new(192, 0, 2, 2);
+    Negotiated {
+        peer_as: 65002,
+        peer_id: id,
+        external: true,
+        hold_time: 90,
+        families: [V4].into_iter().collect(),
+        four_octet_as: true,
+        max_message: 4096,
+        route_refresh: false,
+        enhanced_route_refresh: false,
+        add_path_receive: FamilySet::EMPTY,
+        add_path_send: FamilySet::EMPTY,
+        long_lived_offered: false,
+        open: Open { asn: 65002, hold_time: 90, router_id: id, capabilities: Vec::new() },
+    }
+}
+
+#[test]
+fn the_rules_of_a_lost_session_go_or_are_stale_until_their_time_is_over() {
+    let mut house = House::new("");
+    house.establish();
+    house.announce(0..3);
+    assert_eq!(house.rules(), (3, 0));
+    house.lose();
+    assert_eq!(house.rules(), (0, 0), "no rule outlives a session that nobody wants them to outlive");
+    assert!(house.told(Kind::PeerDown)[0].ends_with("its rules go"));
+
+    let mut house = House::new("hold-on-loss = \"5m\"");
+    house.establish();
+    house.announce(0..3);
+    house.lose();
+    assert_eq!(house.rules(), (3, 3));
+    assert!(house.told(Kind::PeerDown)[0].ends_with("its rules stay for up to 300 s"));
+    house.pass(299);
+    assert_eq!(house.rules(), (3, 3));
+    house.pass(1);
+    assert_eq!(house.rules(), (0, 0));
+}
+
+#[test]
+fn what_is_confirmed_after_a_loss_stays_and_the_rest_goes() {
+    let mut house = House::new("hold-on-loss = \"5m\"");
+    house.establish();
+    house.announce(0..3);
+    house.lose();
+    house.establish();
+    house.announce(0..1);
+    assert_eq!(house.rules(), (3, 2));
+    house.output(Output::EndOfRib(V4));
+    assert_eq!(house.rules(), (1, 0));
+    assert!(house.sessions.table().get(PEER).unwrap().is_synchronized(V4));
+}
+
+#[test]
+fn once_it_stops_the_end_of_a_session_takes_no_rule_out() {
+    let mut house = House::new("");
+    house.establish();
+    house.announce(0..3);
+    house.sessions.stop();
+    house.lose();
+    assert_eq!((house.rules(), house.told(Kind::PeerDown).len()), ((3, 0), 0));
+}
+
+#[test]
+fn a_peer_that_is_not_configured_changes_nothing() {
+    let mut house = House::new("");
+    house.tell(PeerId(7), PeerEvent::Output(Output::Established(Box::new(negotiated()))));
+    house.tell(PeerId(7), PeerEvent::Lost("x".to_owned()));
+    house.tell(PeerId(7), PeerEvent::ParseError("x".to_owned()));
+    assert!(house.events.latest(usize::MAX).is_empty());
+}
+
+#[test]
+fn too_many_rules_end_the_session_once() {
+    let mut house = House::new("max-rules = 2\non-excess = \"close\"");
+    house.establish();
+    house.announce(0..5);
+    house.announce(5..8);
+    assert_eq!(house.told(Kind::Bulk), ["more than 2 rules: the session is closed"]);
+    let SessionRequest::Reset(peer, subcode) = house.requests.try_recv().unwrap();
+    assert_eq!((peer, subcode), (PEER, CeaseSubcode::MaximumPrefixes));
+    assert!(house.requests.try_recv().is_err(), "it is asked for once");
+    let reason = DownReason::NoConnection("closed".to_owned());
+    house.output(Output::Down(Box::new(Down { reason, graceful: Vec::new() })));
+    house.establish();
+    house.announce(0..5);
+    assert!(house.requests.try_recv().is_ok(), "and again in the next session");
+}
+
+#[tokio::test]
+async fn held_counts_what_is_stale() {
+    let mut house = House::new("hold-on-loss = \"5m\"");
+    house.establish();
+    house.announce(0..3);
+    for held in [0, 3] {
+        let (answer, count) = tokio::sync::oneshot::channel();
+        house.tell(PeerId(0), PeerEvent::Held(answer));
+        assert_eq!(count.await.unwrap(), held);
+        house.lose();
+    }
+}
+
+#[test]
+fn an_attempt_that_fails_is_no_lost_session() {
+    let mut house = House::new("");
+    house.lose();
+    assert_eq!(house.told(Kind::PeerDown).len(), 0);
+    assert_eq!(house.told(Kind::SessionFailed), ["the test ends it"]);
+    house.output(Output::Failed(DownReason::NoConnection("refused".to_owned())));
+    house.output(Output::Failed(DownReason::NoConnection("refused".to_owned())));
+    assert_eq!(house.told(Kind::SessionFailed), ["the test ends it", "refused"], "the same reason is told once");
+}
