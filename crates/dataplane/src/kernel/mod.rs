@@ -1,8 +1,10 @@
-//! What all back ends share: the desired state and how a change of it is undone, the rules that are wanted and not in force, and values that
-//! there are two of, one for each IP version.
+//! What back ends share: the desired state and how a change of it is undone, the rules that are wanted and not in force, numbers for entries of
+//! a table, and values that there are two of, one for each IP version.
 
 mod desired;
 mod per_version;
+#[cfg_attr(not(test), allow(dead_code, reason = "back ends with a table of numbered entries use it"))]
+pub(crate) mod priority;
 mod unenforced;
 
 pub(crate) use desired::{DesiredState, Undo};

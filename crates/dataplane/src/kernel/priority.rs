@@ -1,0 +1,140 @@
+//! Numbers for entries of a table in which the entry with the lowest number decides, and entries with the same number have no order.
+//!
+//! Only entries that overlap and belong to different groups need an order, and numbers have gaps, so that most changes give a number to the
+//! new entries and leave all others as they are. A table with hundreds of entries for one victim mostly needs a handful of numbers.
+
+use flowspec::Space;
+use std::ops::RangeInclusive;
+
+mod overlap;
+
+use overlap::OverlapIndex;
+
+/// How far numbers are apart where there is room for it.
+const GAP: u32 = 64;
+
+/// An entry, in enforcement order with others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OrderedEntry<'a> {
+    /// The packets.
+    pub(crate) space: &'a Space,
+    /// Entries of the same group need no order: they do the same, or belong to the same rule.
+    pub(crate) group: u32,
+    /// The number that it has in the table, if it is there.
+    pub(crate) number: Option<u32>,
+}
+
+/// More entries must come one behind another than there are numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more than {numbers} entries overlap each other and need an order")]
+pub(crate) struct TooFewNumbers {
+    /// The numbers that there are.
+    pub(crate) numbers: u32,
+}
+
+/// A number for each of the entries, given in enforcement order: the earlier of two that overlap has the lower one, unless both are of one
+/// group. Entries keep the number that they have where that is possible. As many entries as there are numbers always find theirs.
+///
+/// # Errors
+/// There are too few numbers.
+pub(crate) fn assign(entries: &[OrderedEntry<'_>], numbers: RangeInclusive<u32>) -> Result<Vec<u32>, TooFewNumbers> {
+    let index = OverlapIndex::new(entries);
+    let limits = Limits { first: *numbers.start(), last: *numbers.end() };
+    if entries.iter().any(|entry| entry.number.is_some())
+        && let Some(assigned) = keep(entries, &index, limits)
+    {
+        return Ok(assigned);
+    }
+    spread(entries, &index, limits)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    first: u32,
+    last: u32,
+}
+
+/// Up to where an entry can be.
+#[derive(Clone, Copy, Debug)]
+struct Ceiling {
+    number: u32,
+    /// An entry that is there sets it, so that there is something to keep a distance from.
+    is_taken: bool,
+}
+
+/// Keeps the numbers that entries have, and finds some between them for the others. `None` if that runs out of numbers.
+fn keep(entries: &[OrderedEntry<'_>], index: &OverlapIndex<'_>, limits: Limits) -> Option<Vec<u32>> {
+    let Limits { first, last } = limits;
+    let old = |at: usize| entries[at].number.filter(|number| (first..=last).contains(number));
+    let mut ceilings = vec![Ceiling { number: last, is_taken: false }; entries.len()];
+    for at in (0..entries.len()).rev() {
+        let mut ceiling = ceilings[at];
+        index.later(at, |other, overlaps| {
+            let of_other = ceilings[other];
+            let (bound, is_taken) = old(other).map_or((of_other.number, of_other.is_taken), |number| (number, true));
+            let number = bound.saturating_sub(1).max(first);
+            if number < ceiling.number && overlaps() {
+                ceiling = Ceiling { number, is_taken };
+            }
+        });
+        ceilings[at] = ceiling;
+    }
+    let mut floors = vec![first; entries.len()];
+    let mut assigned = vec![first; entries.len()];
+    for at in 0..entries.len() {
+        let floor = floors[at];
+        if floor > last {
+            return None;
+        }
+        let number = match old(at) {
+            Some(number) if number >= floor => number,
+            _ => between(floor, ceilings[at], limits),
+        };
+        assigned[at] = number;
+        index.later(at, |other, overlaps| {
+            if floors[other] <= number && overlaps() {
+                floors[other] = number + 1;
+            }
+        });
+    }
+    Some(assigned)
+}
+
+/// A number from `floor` on, up to the ceiling if it is not below, with room on both sides.
+fn between(floor: u32, ceiling: Ceiling, limits: Limits) -> u32 {
+    let highest = ceiling.number;
+    if floor >= highest {
+        // The entries behind have to move.
+        return floor;
+    }
+    let middle = floor + (highest - floor) / 2;
+    match (floor > limits.first, ceiling.is_taken) {
+        (true, true) | (false, false) => middle,
+        (true, false) => middle.min(floor + GAP),
+        (false, true) => middle.max(highest.saturating_sub(GAP)),
+    }
+}
+
+/// New numbers for all: as far apart as there is room, around the middle.
+fn spread(entries: &[OrderedEntry<'_>], index: &OverlapIndex<'_>, limits: Limits) -> Result<Vec<u32>, TooFewNumbers> {
+    let mut depths = vec![0u32; entries.len()];
+    for at in 0..entries.len() {
+        let depth = depths[at];
+        index.later(at, |other, overlaps| {
+            if depths[other] <= depth && overlaps() {
+                depths[other] = depth + 1;
+            }
+        });
+    }
+    let numbers = limits.last - limits.first + 1;
+    let levels = depths.iter().max().map_or(1, |depth| depth + 1);
+    if levels > numbers {
+        return Err(TooFewNumbers { numbers });
+    }
+    let gap = (numbers / levels).clamp(1, GAP);
+    let start = limits.first + (numbers - 1 - (levels - 1) * gap) / 2;
+    Ok(depths.into_iter().map(|depth| start + depth * gap).collect())
+}
+
+#[cfg(test)]
+mod tests;
