@@ -17,6 +17,13 @@ check "purity of the core" scripts/check-pure.sh
 check "circles between crates or files" scripts/check-circles.py
 check "the check of circles" scripts/check-circles.py --self-test
 check clippy cargo clippy -q --workspace --all-targets -- -D warnings
+# Outside the workspace, so that nothing else sees when what they call is renamed. libFuzzer itself is not compiled for that.
+if cargo fetch -q --manifest-path fuzz/Cargo.toml 2>/dev/null; then
+    check "fuzz targets" env CUSTOM_LIBFUZZER_PATH=/nonexistent/libfuzzer.a cargo clippy -q --manifest-path fuzz/Cargo.toml \
+        --target-dir target/fuzz -- -D warnings
+else
+    printf 'lint: fuzz targets: not checked, since their crates cannot be downloaded\n'
+fi
 check documentation env RUSTDOCFLAGS="-D warnings" cargo doc -q --workspace --no-deps --document-private-items
 # Its data base of advisories needs the network, so only the parts that do not.
 if cargo deny --version >/dev/null 2>&1; then
