@@ -91,8 +91,8 @@ pub enum Report {
         /// As in the order.
         epoch: u64,
     },
-    /// The thread ends; what could not be taken out, in words.
-    Stopped(Result<(), String>),
+    /// The thread ends; why not all could be taken out.
+    Stopped(Result<(), DataplaneError>),
 }
 
 /// Counters as a data plane tells them.
@@ -153,7 +153,7 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
         loop {
             match inbox.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
                 Ok(Order::Stop { remove }) => {
-                    let outcome = if remove { self.dataplane.clear().map_err(|e| e.to_string()) } else { Ok(()) };
+                    let outcome = if remove { self.dataplane.clear() } else { Ok(()) };
                     (self.report)(Report::Stopped(outcome));
                     return;
                 }

@@ -4,6 +4,7 @@ use crate::events::Event;
 use crate::samples::Samples;
 use crate::state_file::Saved;
 use api::{Explanation, PeerView, RuleView, StatusView};
+use dataplane::{DataplaneError, NoSamples};
 use flowspec::{Nlri, PacketError, Rule, RuleId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,9 @@ use tokio::sync::{broadcast, oneshot};
 
 /// Who asked: a user of this machine, or the address of a host.
 pub type Requester = String;
+
+/// Whether what is wanted is in force; or why the data plane did not take a change.
+pub type ApplyOutcome = Result<(), Arc<DataplaneError>>;
 
 /// A request, with the place for its answer.
 #[derive(Debug)]
@@ -72,8 +76,8 @@ pub enum Command {
     Resume(Requester, oneshot::Sender<Paused>),
     /// Withdraw all local rules; the answer is the number withdrawn, and when that is on the disk.
     Clear(Requester, oneshot::Sender<(usize, Option<Saved>)>),
-    /// Wait until what is wanted by now is in force, or the data plane's words.
-    Applied(oneshot::Sender<oneshot::Receiver<Result<bool, String>>>),
+    /// Wait until what is wanted by now is in force, or a change failed.
+    Applied(oneshot::Sender<oneshot::Receiver<ApplyOutcome>>),
     /// What happens to a packet.
     Explain {
         /// Its octets.
@@ -86,7 +90,7 @@ pub enum Command {
     /// The latest events, oldest first.
     History(usize, oneshot::Sender<Vec<Arc<Event>>>),
     /// Sampled packets; or why there are none here.
-    Samples(oneshot::Sender<Result<Samples, String>>),
+    Samples(oneshot::Sender<Result<Samples, NoSamples>>),
     /// Events from now on.
     Watch(oneshot::Sender<broadcast::Receiver<Arc<Event>>>),
 }
@@ -117,8 +121,8 @@ pub struct Paused {
     pub changed: bool,
     /// When a pause ends by itself, RFC 3339, if it does.
     pub until: Option<String>,
-    /// Told when it is done, or the data plane's words.
-    pub applied: Option<oneshot::Receiver<Result<bool, String>>>,
+    /// Told when it is done, or a change failed.
+    pub applied: Option<oneshot::Receiver<ApplyOutcome>>,
     /// Told when it is on the disk.
     pub saved: Option<Saved>,
 }

@@ -1,7 +1,7 @@
 //! Answers to what the API asks.
 
 use super::Controller;
-use super::dataplane_driver::READING_PATIENCE;
+use super::measurements::READING_PATIENCE;
 use super::state_writer::pause_end;
 use super::tally::Counted;
 use crate::clock::{self, now};
@@ -39,7 +39,7 @@ impl Controller {
     pub(super) fn command(&mut self, command: Command) {
         let shows_counters =
             matches!(command, Command::Status(_) | Command::Overview(_) | Command::Rules { after: None, .. });
-        if shows_counters && self.driver.measure() {
+        if shows_counters && self.driver.measure(Instant::now()) {
             self.waiting.push((Instant::now() + READING_PATIENCE, command));
         } else {
             self.answer(command);
@@ -76,13 +76,13 @@ impl Controller {
             Command::Applied(answer) => drop(answer.send(self.driver.when_applied())),
             Command::Explain { packet, search, answer } => drop(answer.send(self.explain(&packet, search))),
             Command::History(count, answer) => drop(answer.send(self.events.latest(count))),
-            Command::Samples(answer) => drop(answer.send(self.driver.samples.clone())),
+            Command::Samples(answer) => drop(answer.send(self.driver.samples())),
             Command::Watch(answer) => drop(answer.send(self.events.watch())),
         }
     }
 
     fn status(&self) -> StatusView {
-        let driver = &self.driver;
+        let (driver, known, outcomes) = (&self.driver, self.driver.known(), self.driver.outcomes());
         let counted = self.tally.counted(&self.engine);
         StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -94,35 +94,35 @@ impl Controller {
             established: self.sessions.table().established() as u64,
             rules: counted.states.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
             backend: driver.backend().to_owned(),
-            fallback: driver.fallback.as_ref().map(|why| FallbackView {
+            fallback: driver.fallback().map(|why| FallbackView {
                 configured: self.config.dataplane.backend.name().to_owned(),
-                reason: why.clone(),
+                reason: why.to_owned(),
             }),
             interfaces: self.filtered_interfaces(),
             unfiltered: self.engine.unfiltered().map(str::to_owned),
             mode: if self.engine.is_monitoring() { "monitor" } else { "enforce" }.to_owned(),
             paused: self.engine.is_paused(),
             paused_until: pause_end(self.pause),
-            entries: driver.usage.entries,
-            capacity: driver.usage.capacity,
-            dataplane_memory: driver.usage.memory,
-            attachments: driver.condition.interfaces.iter().map(attachment).collect(),
+            entries: known.usage().entries,
+            capacity: known.usage().capacity,
+            dataplane_memory: known.usage().memory,
+            attachments: known.condition().interfaces.iter().map(attachment).collect(),
             warnings: self.warnings(&counted),
-            statistics: driver.condition.statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
+            statistics: known.condition().statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
             dataplane: match (self.dataplane_error(), driver.is_busy() || self.engine.has_pending_changes()) {
                 (Some(_), _) => "failed",
                 (None, true) => "applying",
                 (None, false) => "applied",
             }
             .to_owned(),
-            dataplane_error: self.dataplane_error().cloned(),
+            dataplane_error: self.dataplane_error(),
             state_error: self.state.trouble(),
-            applied: driver.applied,
-            failures: driver.failures,
-            damages: driver.damages,
-            apply_ms: driver.took.as_secs_f64() * 1000.0,
+            applied: outcomes.applied,
+            failures: outcomes.failures,
+            damages: outcomes.damages,
+            apply_ms: outcomes.took.as_secs_f64() * 1000.0,
             protected: convert::protected(&self.config, &self.environment.addresses),
-            counters_age: driver.counters_age(),
+            counters_age: known.age(Instant::now()).map(|age| age.as_secs_f64()),
             advice: self.config.advice(),
             log_lines_lost: crate::logging::lost(),
         }
@@ -150,7 +150,7 @@ impl Controller {
     /// Those that are to be filtered and are there; `None` means all.
     fn filtered_interfaces(&self) -> Option<Vec<String>> {
         let absent = |name: &&String| {
-            let known = self.driver.condition.interfaces.iter().find(|interface| interface.name == **name);
+            let known = self.driver.known().condition().interfaces.iter().find(|interface| interface.name == **name);
             known.is_some_and(|interface| matches!(interface.attachment, Attachment::None(_)))
         };
         let meant = self.environment.interfaces.as_ref()?;
@@ -159,7 +159,7 @@ impl Controller {
 
     /// What deserves a look, in words.
     fn warnings(&self, counted: &Counted) -> Vec<String> {
-        let condition = &self.driver.condition;
+        let condition = self.driver.known().condition();
         let unfiltered = condition.interfaces.iter().filter_map(|interface| match &interface.attachment {
             Attachment::None(why) => Some(format!("{} is not filtered: {why}", interface.name)),
             Attachment::Native | Attachment::Generic | Attachment::Prerouting => None,
@@ -171,8 +171,9 @@ impl Controller {
     }
 
     /// Why rules are not enforced as they should be.
-    fn dataplane_error(&self) -> Option<&String> {
-        self.driver.error.as_ref().or(self.driver.condition.not_enforced.as_ref())
+    fn dataplane_error(&self) -> Option<String> {
+        let error = self.driver.outcomes().error.as_ref().map(ToString::to_string);
+        error.or_else(|| self.driver.known().condition().not_enforced.clone())
     }
 
     fn peer_views(&self) -> Vec<PeerView> {
@@ -224,7 +225,7 @@ impl Controller {
         let mut octets = Vec::with_capacity(nlri.wire_len());
         nlri.encode_to(&mut octets);
         let state = rule.state();
-        let counter = self.driver.counter(rule);
+        let counter = self.driver.known().counter(rule);
         let origins = rule.paths().map(|path| OriginView {
             peer: self.origin(path.peer),
             stale: path.stale,

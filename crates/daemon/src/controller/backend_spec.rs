@@ -99,20 +99,16 @@ impl BackendSpec {
 pub(super) type Built = (BackendSpec, Box<dyn Dataplane>, Option<String>);
 
 /// Builds what is configured, or what takes its place when that cannot be.
-pub(super) fn build_or_fallback(
-    configured: &BackendSpec,
-    config: &Config,
-    environment: &HostEnvironment,
-) -> Result<Built> {
+pub(super) fn build_or_fallback(configured: &BackendSpec, substitute: Option<&BackendSpec>) -> Result<Built> {
     let error = match configured.build() {
         Ok(dataplane) => return Ok((configured.clone(), dataplane, None)),
         Err(error) => error,
     };
     let Some(DataplaneError::Unavailable(why)) = error.downcast_ref() else { return Err(error) };
-    let Some(instead) = fallback_of(configured, config, environment) else { return Err(error) };
+    let Some(instead) = substitute else { return Err(error) };
     let dataplane = instead.build()?;
-    announce_fallback(configured, &instead, why);
-    Ok((instead, dataplane, Some(why.clone())))
+    announce_fallback(configured, instead, why);
+    Ok((instead.clone(), dataplane, Some(why.clone())))
 }
 
 /// What the configuration wants in the place of this.

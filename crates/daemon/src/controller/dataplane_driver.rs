@@ -1,83 +1,78 @@
 //! Bringing the data plane to what is wanted: one change at a time, gathered while another is under way, tried again when it failed.
 
 use super::backend_spec::{BackendSpec, announce_fallback, build_or_fallback, fallback_of};
-use crate::apply::{self, Counters, Order, Report};
+use super::event_log::EventLog;
+use super::measurements::Measurements;
+use super::pacing::Pacing;
+use crate::apply::{self, Order, Report};
+use crate::command::ApplyOutcome;
+use crate::events::{About, Kind};
 use crate::host_environment::HostEnvironment;
 use crate::samples::Samples;
 use crate::state_file::Ticket;
 use anyhow::{Context, Result};
 use config::{Backend, Config, release_of_this_machine};
-use dataplane::{Condition, Counter, Dataplane, Usage};
+use dataplane::{Dataplane, DataplaneError, NoSamples};
 use engine::capability::Capabilities;
+use engine::plan::Applied;
+use engine::state::RuleState;
+use engine::{Engine, Transaction};
 use flowspec::{Nlri, RuleId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// Wait after a first failure; doubled after each further one.
-const RETRY: Duration = Duration::from_millis(250);
-
-/// Longest wait.
-const RETRY_MAX: Duration = Duration::from_secs(30);
-
-/// How old condition, usage and counters may be that are shown; counters only where they are read quickly.
-const FRESH: Duration = Duration::from_millis(900);
-
-/// Between two readings of the counters pass so many times what the last one took: of 300,000 it takes seconds.
-const READING_PAUSE: u32 = 4;
-
-/// A reading that takes longer is not waited for.
-pub(super) const READING_PATIENCE: Duration = Duration::from_millis(500);
-
-/// What is known of the data plane's thread.
+/// The data plane's thread as the controller knows it. A transaction that the engine gave is either under way there or has been answered to
+/// the engine, by [`on_report`](Self::on_report); whoever waits for the state of now to be in force is told exactly once, when nothing is
+/// left to be changed or a try has failed.
 pub(super) struct DataplaneDriver {
     orders: std::sync::mpsc::Sender<Order>,
     capabilities: Capabilities,
-    debounce: Duration,
     /// What the configuration asks for.
     configured: BackendSpec,
-    /// What is used: the same, or what takes its place.
+    /// What takes its place where it cannot be used, if the configuration names something.
+    substitute: Option<BackendSpec>,
+    /// What is used: one of the two.
     in_use: BackendSpec,
     /// Why something else than what is configured is used.
-    pub(super) fallback: Option<String>,
-    phase: Phase,
-    gather_until: Option<Instant>,
-    retry_at: Option<Instant>,
-    /// When rules that the data plane could not take are tried again.
-    trouble_at: Option<Instant>,
-    attempts: u32,
-    pub(super) error: Option<String>,
-    pub(super) applied: u64,
-    pub(super) failures: u64,
-    pub(super) damages: u64,
-    pub(super) took: Duration,
-    counters: Counters,
-    /// Of these, what was counted before filters were taken out for a while, or given to another back end.
-    carried: HashMap<Arc<Nlri>, Counter>,
-    pub(super) usage: Usage,
-    pub(super) condition: Condition,
+    fallback: Option<String>,
+    pacing: Pacing,
+    known: Measurements,
+    outcomes: Outcomes,
     /// Those of the data plane in use.
-    pub(super) samples: Result<Samples, String>,
-    measured: Option<Instant>,
-    /// Since when new counters are on their way.
-    measuring: Option<Instant>,
-    /// When condition and usage were looked at.
-    looked: Option<Instant>,
-    /// Both are on their way.
-    looking: bool,
-    /// How long the last reading took.
-    reading: Duration,
-    /// Counts up when what was counted is put aside: readings from before count nothing new.
-    epoch: u64,
-    waiting: Vec<oneshot::Sender<Result<bool, String>>>,
+    samples: Result<Samples, NoSamples>,
+    waiting: Vec<oneshot::Sender<ApplyOutcome>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Idle,
-    Running,
-    Stopping,
+/// What became of the changes so far.
+#[derive(Debug, Default)]
+pub(super) struct Outcomes {
+    /// Why the last change is not in force, if it is not.
+    pub(super) error: Option<Arc<DataplaneError>>,
+    /// Changes in force.
+    pub(super) applied: u64,
+    /// Changes that failed.
+    pub(super) failures: u64,
+    /// How often somebody else changed what was in force.
+    pub(super) damages: u64,
+    /// How long the last change took.
+    pub(super) took: Duration,
+}
+
+/// What a report means for others.
+#[derive(Debug)]
+pub(super) enum Consequence {
+    /// Nothing.
+    None,
+    /// The data plane could not take these rules, which is new.
+    NotInForce(Vec<Arc<Nlri>>),
+    /// Another back end filters: what it can do is to be asked for again.
+    BackendChanged,
+    /// Counters are as new as they are going to be soon.
+    CountersKnown,
+    /// The thread has ended.
+    Ended,
 }
 
 impl DataplaneDriver {
@@ -88,91 +83,39 @@ impl DataplaneDriver {
         reports: mpsc::UnboundedSender<Report>,
     ) -> Result<(Self, BTreeSet<RuleId>)> {
         let configured = BackendSpec::new(config, environment)?;
-        let (in_use, mut dataplane, fallback) = build_or_fallback(&configured, config, environment)?;
+        let substitute = fallback_of(&configured, config, environment);
+        let (in_use, mut dataplane, fallback) = build_or_fallback(&configured, substitute.as_ref())?;
         let left = dataplane.leftovers().unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot see what an earlier run left in force");
             BTreeSet::new()
         });
         let capabilities = dataplane.capabilities();
-        let samples = dataplane.samples().map(Samples::new).map_err(|error| error.to_string());
+        let samples = dataplane.samples().map(Samples::new);
         let report = move |report| drop(reports.send(report));
         let orders = apply::spawn(dataplane, report).context("cannot start a thread")?;
-        let applying = DataplaneDriver {
+        let driver = DataplaneDriver {
             orders,
             capabilities,
-            debounce: debounce(config),
             configured,
+            substitute,
             in_use,
             fallback,
-            phase: Phase::Idle,
-            gather_until: None,
-            retry_at: None,
-            trouble_at: None,
-            attempts: 0,
-            error: None,
-            applied: 0,
-            failures: 0,
-            damages: 0,
-            took: Duration::ZERO,
-            counters: Counters::Rules(HashMap::new()),
-            carried: HashMap::new(),
-            usage: Usage::default(),
-            condition: Condition::default(),
+            pacing: Pacing::new(debounce(config)),
+            known: Measurements::default(),
+            outcomes: Outcomes::default(),
             samples,
-            measured: None,
-            measuring: None,
-            looked: None,
-            looking: false,
-            reading: Duration::ZERO,
-            epoch: 0,
             waiting: Vec::new(),
         };
-        Ok((applying, left))
+        Ok((driver, left))
     }
 
     pub(super) fn capabilities(&self) -> Capabilities {
         self.capabilities.clone()
     }
 
+    /// Whether a change is under way.
     pub(super) fn is_busy(&self) -> bool {
-        self.phase == Phase::Running
-    }
-
-    /// Uses another data plane where the settings or the interfaces changed; then all must be put in force anew.
-    pub(super) fn exchange(&mut self, config: &Config, environment: &HostEnvironment) -> Result<bool> {
-        let configured = BackendSpec::new(config, environment)?;
-        let in_use = self.spec_to_use(&configured, config, environment);
-        if in_use == self.in_use {
-            self.configured = configured;
-            self.debounce = debounce(config);
-            return Ok(false);
-        }
-        let (in_use, dataplane, fallback) = if in_use == configured {
-            build_or_fallback(&configured, config, environment)?
-        } else {
-            let dataplane = in_use.build()?;
-            (in_use, dataplane, self.fallback.take())
-        };
-        self.configured = configured;
-        self.fallback = fallback;
-        self.debounce = debounce(config);
-        self.switch_to(in_use, dataplane);
-        Ok(true)
-    }
-
-    /// Uses this data plane from now on.
-    fn switch_to(&mut self, in_use: BackendSpec, dataplane: Box<dyn Dataplane>) {
-        self.capabilities = dataplane.capabilities();
-        self.samples = dataplane.samples().map(Samples::new).map_err(|error| error.to_string());
-        self.condition = Condition::default();
-        (self.measured, self.looked) = (None, None);
-        let retire = !in_use.takes_over(&self.in_use);
-        if retire {
-            self.keep_counts();
-        }
-        self.in_use = in_use;
-        self.send(Order::Exchange { dataplane, retire });
-        self.retry_at = None;
+        self.pacing.is_running()
     }
 
     /// The name of the back end in use.
@@ -180,133 +123,9 @@ impl DataplaneDriver {
         self.in_use.name()
     }
 
-    /// Ends the thread.
-    pub(super) fn stop(&mut self, remove: bool) {
-        self.phase = Phase::Stopping;
-        self.send(Order::Stop { remove });
-    }
-
-    /// Tells when what is wanted now is in force, or the try failed.
-    pub(super) fn when_applied(&mut self) -> oneshot::Receiver<Result<bool, String>> {
-        let (answer, applied) = oneshot::channel();
-        self.waiting.push(answer);
-        applied
-    }
-
-    /// When something is due.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.gather_until, self.retry_at].into_iter().flatten().min()
-    }
-
-    /// Looks again, and reads the counters again, if what is known is old; true if something new is on its way and soon there.
-    pub(super) fn measure(&mut self) -> bool {
-        if self.phase != Phase::Idle {
-            return false;
-        }
-        let is_old = |at: Option<Instant>, age: Duration| at.is_none_or(|at| at.elapsed() >= age);
-        let pause = FRESH.max(self.reading * READING_PAUSE);
-        let counters = self.measuring.is_none() && is_old(self.measured, pause);
-        if counters || (!self.looking && is_old(self.looked, FRESH)) {
-            self.looking = true;
-            if counters {
-                self.measuring = Some(Instant::now());
-            }
-            self.send(Order::Measure { counters, last: false, epoch: self.epoch });
-        }
-        self.looking || self.are_counters_near()
-    }
-
-    /// Whether counters are on their way and worth waiting for.
-    pub(super) fn are_counters_near(&self) -> bool {
-        self.measuring.is_some() && self.reading < READING_PATIENCE
-    }
-
-    /// Seconds since counters were read.
-    pub(super) fn counters_age(&self) -> Option<f64> {
-        self.measured.map(|at| at.elapsed().as_secs_f64())
-    }
-
-    /// What counts is about to be taken out: rules that come back go on counting from here.
-    pub(super) fn keep_counts(&mut self) {
-        self.epoch += 1;
-        self.send(Order::Measure { counters: true, last: true, epoch: self.epoch });
-    }
-
-    /// Whether a change can be sent now: none is under way, and the pause after a failure is over.
-    pub(super) fn is_ready(&mut self, now: Instant) -> bool {
-        if self.phase != Phase::Idle || self.retry_at.is_some_and(|at| at > now) {
-            return false;
-        }
-        self.retry_at = None;
-        true
-    }
-
-    /// Whether rules that the data plane could not take are to be tried again now.
-    pub(super) fn is_retry_of_rules_due(&mut self, has_failures: bool, now: Instant) -> bool {
-        if !has_failures {
-            self.trouble_at = None;
-            return false;
-        }
-        let due = *self.trouble_at.get_or_insert(now + RETRY_MAX) <= now;
-        if due {
-            self.trouble_at = Some(now + RETRY_MAX);
-        }
-        due
-    }
-
-    /// Whether what has changed was gathered for long enough. Where nothing has changed, those who wait are told so.
-    pub(super) fn is_change_due(&mut self, has_changes: bool, now: Instant) -> bool {
-        if !has_changes {
-            self.gather_until = None;
-            self.answer_waiting(&Ok(true));
-            return false;
-        }
-        let due = *self.gather_until.get_or_insert(now + self.debounce) <= now;
-        if due {
-            self.gather_until = None;
-        }
-        due
-    }
-
-    /// Has the data plane wait for the state file, not for ever.
-    pub(super) fn wait_for_state(&self, ticket: Ticket) {
-        self.send(Order::Await(ticket));
-    }
-
-    /// Sends a change.
-    pub(super) fn start(&mut self, change: Order) {
-        self.phase = Phase::Running;
-        self.send(change);
-    }
-
-    /// What was counted of a rule that is gone counts no more.
-    pub(super) fn forget_counts(&mut self, nlri: &Nlri) {
-        self.carried.remove(nlri);
-    }
-
-    /// What was counted of rules that are gone counts no more.
-    pub(super) fn retain_counts(&mut self, is_there: impl Fn(&Arc<Nlri>) -> bool) {
-        self.carried.retain(|nlri, _| is_there(nlri));
-    }
-
-    /// Nothing is under way, and nothing is about to be tried again.
-    pub(super) fn is_settled(&self) -> bool {
-        self.phase == Phase::Idle && self.retry_at.is_none()
-    }
-
-    /// What takes the place of the configured back end, once that has said that it cannot be used here. `None` where something does already,
-    /// or where the configuration names nothing.
-    pub(super) fn fallback_for(&self, config: &Config, environment: &HostEnvironment) -> Option<BackendSpec> {
-        (self.in_use == self.configured).then(|| fallback_of(&self.configured, config, environment)).flatten()
-    }
-
-    /// Uses what takes the place of the configured back end.
-    pub(super) fn fall_back(&mut self, instead: BackendSpec, dataplane: Box<dyn Dataplane>, why: &str) {
-        announce_fallback(&self.configured, &instead, why);
-        self.failures += 1;
-        self.fallback = Some(why.to_owned());
-        self.idle();
-        self.switch_to(instead, dataplane);
+    /// Why something else than what is configured is used.
+    pub(super) fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
     }
 
     /// That something else than what is configured filters, in words.
@@ -315,17 +134,264 @@ impl DataplaneDriver {
         Some(format!("{} filters, and not {} as configured: {why}", self.in_use.name(), self.configured.name()))
     }
 
+    /// What became of the changes so far.
+    pub(super) const fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
+    }
+
+    /// What the data plane was last seen to hold and to have counted.
+    pub(super) const fn known(&self) -> &Measurements {
+        &self.known
+    }
+
+    /// Sampled packets; or why there are none here.
+    pub(super) fn samples(&self) -> Result<Samples, NoSamples> {
+        self.samples.clone()
+    }
+
+    /// Uses another data plane where the settings or the interfaces changed; then all must be put in force anew.
+    pub(super) fn exchange(&mut self, config: &Config, environment: &HostEnvironment) -> Result<bool> {
+        let configured = BackendSpec::new(config, environment)?;
+        let substitute = fallback_of(&configured, config, environment);
+        let in_use = self.spec_to_use(&configured, substitute.as_ref());
+        let changes = in_use != self.in_use;
+        if changes {
+            let (in_use, dataplane, fallback) = if in_use == configured {
+                build_or_fallback(&configured, substitute.as_ref())?
+            } else {
+                let dataplane = in_use.build()?;
+                (in_use, dataplane, self.fallback.take())
+            };
+            self.fallback = fallback;
+            self.switch_to(in_use, dataplane);
+        }
+        (self.configured, self.substitute) = (configured, substitute);
+        self.pacing.set_debounce(debounce(config));
+        Ok(changes)
+    }
+
     /// What is to be used under this configuration: what takes the place of the configured back end goes on doing so until the settings of
     /// that back end change.
-    fn spec_to_use(&self, configured: &BackendSpec, config: &Config, environment: &HostEnvironment) -> BackendSpec {
-        let instead = || fallback_of(configured, config, environment);
+    fn spec_to_use(&self, configured: &BackendSpec, substitute: Option<&BackendSpec>) -> BackendSpec {
         let stays = self.fallback.is_some() && *configured == self.configured;
-        stays.then(instead).flatten().unwrap_or_else(|| configured.clone())
+        substitute.filter(|_| stays).unwrap_or(configured).clone()
+    }
+
+    /// Uses this data plane from now on.
+    fn switch_to(&mut self, in_use: BackendSpec, dataplane: Box<dyn Dataplane>) {
+        self.capabilities = dataplane.capabilities();
+        self.samples = dataplane.samples().map(Samples::new);
+        self.known.exchanged();
+        let retire = !in_use.takes_over(&self.in_use);
+        if retire {
+            self.keep_counts();
+        }
+        self.in_use = in_use;
+        self.send(Order::Exchange { dataplane, retire });
+        self.pacing.exchanged();
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&mut self, remove: bool) {
+        self.pacing.stop();
+        self.send(Order::Stop { remove });
+    }
+
+    /// Tells when what is wanted now is in force, or the try failed.
+    pub(super) fn when_applied(&mut self) -> oneshot::Receiver<ApplyOutcome> {
+        let (answer, applied) = oneshot::channel();
+        self.waiting.push(answer);
+        applied
+    }
+
+    /// When something is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.pacing.deadline()
+    }
+
+    /// Looks again, and reads the counters again, if what is known is old; true if something new is on its way and soon there.
+    pub(super) fn measure(&mut self, now: Instant) -> bool {
+        if !self.pacing.is_idle() {
+            return false;
+        }
+        if let Some(order) = self.known.order(now) {
+            self.send(order);
+        }
+        self.known.is_news_near()
+    }
+
+    /// What counts is about to be taken out: rules that come back go on counting from here.
+    pub(super) fn keep_counts(&mut self) {
+        let order = self.known.last_order();
+        self.send(order);
+    }
+
+    /// Whether the next transaction is to be asked for and [sent](Self::start) now. Rules that the data plane could not take are tried again
+    /// from time to time. Where nothing has changed, those who wait are told that all is in force.
+    pub(super) fn is_change_due(&mut self, engine: &mut Engine, now: Instant) -> bool {
+        if !self.pacing.is_ready(now) {
+            return false;
+        }
+        if self.pacing.is_retry_of_rules_due(engine.has_failures(), now) {
+            engine.retry();
+        }
+        let has_changes = engine.has_pending_changes();
+        if !has_changes {
+            self.answer_waiting(&Ok(()));
+        }
+        self.pacing.is_change_due(has_changes, now)
+    }
+
+    /// Sends a transaction, if there is one: what changed may have changed back. It waits for the state file, not for ever.
+    pub(super) fn start(&mut self, change: Option<Transaction>, saved: Option<Ticket>, engine: &Engine) {
+        if let Some(ticket) = saved {
+            self.send(Order::Await(ticket));
+        }
+        let order = match change {
+            Some(Transaction::Full(rules)) => Order::Replace(rules),
+            Some(Transaction::Plan(plan)) => {
+                plan.remove.iter().filter(|nlri| engine.rule(nlri).is_none()).for_each(|nlri| self.known.forget(nlri));
+                Order::Update(plan)
+            }
+            None => return,
+        };
+        self.pacing.started();
+        self.send(order);
+    }
+
+    /// Takes in what the data plane's thread says.
+    pub(super) fn on_report(
+        &mut self,
+        report: Report,
+        engine: &mut Engine,
+        events: &mut EventLog,
+        now: Instant,
+    ) -> Consequence {
+        match report {
+            Report::Applied { outcome: Ok(outcome), took } => return self.succeeded(&outcome, took, engine),
+            Report::Applied { outcome: Err(error), took } => return self.failed(error, took, engine, events, now),
+            Report::Unfiltered { why, condition } => {
+                self.known.set_condition(condition);
+                match &why {
+                    Some(why) => tracing::error!("NOTHING IS FILTERED: {why}"),
+                    None => tracing::info!("packets are filtered again"),
+                }
+                engine.set_unfiltered(why);
+            }
+            Report::ExternalChange(how) if self.pacing.is_settled() => {
+                tracing::warn!(%how, "somebody changed our filters; they are put back");
+                events.record(Kind::Damaged, About::words(how));
+                self.outcomes.damages += 1;
+                engine.reload();
+            }
+            // A change is under way or about to be: if it does not help, the next look tells.
+            Report::ExternalChange(_) => {}
+            Report::ConditionChanged(what) => {
+                tracing::info!(%what, "this changed: all rules are looked at again");
+                engine.reload();
+            }
+            Report::HealthCheckFailed(error) => {
+                tracing::warn!(%error, "cannot see whether our filters are still there")
+            }
+            Report::Looked { usage, condition, epoch } => {
+                self.known.looked(usage, condition, epoch, now);
+                if !self.known.are_counters_near() {
+                    return Consequence::CountersKnown;
+                }
+            }
+            Report::Measured { counters, last: false, epoch } => {
+                self.known.measured(counters, epoch, now);
+                return Consequence::CountersKnown;
+            }
+            Report::Measured { counters, last: true, .. } => {
+                self.known.measured_last(counters, |nlri| engine.rule(nlri).is_some())
+            }
+            Report::Stopped(outcome) => {
+                if let Err(error) = outcome {
+                    tracing::error!(%error, "filters could not be taken out");
+                }
+                return Consequence::Ended;
+            }
+        }
+        Consequence::None
+    }
+
+    /// A change is in force, but for some rules.
+    fn succeeded(&mut self, outcome: &Applied, took: Duration, engine: &mut Engine) -> Consequence {
+        // What is tried again and again is told once.
+        let is_news = |nlri: &&Arc<Nlri>| {
+            let state = engine.rule(nlri).map(|rule| rule.state());
+            !matches!(state, Some(RuleState::OverCapacity(_) | RuleState::Failed(_)))
+        };
+        let news = outcome.failures.iter().map(|(nlri, _)| nlri).filter(is_news).cloned().collect();
+        engine.applied(outcome);
+        if self.outcomes.error.take().is_some() {
+            tracing::info!("the data plane takes changes again");
+        }
+        self.outcomes.applied += 1;
+        self.outcomes.took = took;
+        self.pacing.succeeded();
+        tracing::debug!(?took, "applied");
+        Consequence::NotInForce(news)
+    }
+
+    /// A change was not taken.
+    fn failed(
+        &mut self,
+        error: DataplaneError,
+        took: Duration,
+        engine: &mut Engine,
+        events: &mut EventLog,
+        now: Instant,
+    ) -> Consequence {
+        if self.fall_back(&error, engine, events) {
+            return Consequence::BackendChanged;
+        }
+        tracing::error!(%error, "the data plane did not take a change; what was in force stays, and it is tried again");
+        events.record(Kind::ApplyFailed, About::words(error.to_string()));
+        engine.apply_failed(&error.to_string());
+        let error = Arc::new(error);
+        self.answer_waiting(&Err(Arc::clone(&error)));
+        self.outcomes.error = Some(error);
+        self.outcomes.failures += 1;
+        self.outcomes.took = took;
+        self.pacing.failed(now);
+        Consequence::None
+    }
+
+    /// When the configured back end found out, with the first rules, that it cannot be used here: takes what the configuration names in its
+    /// place. False if it names none, or that cannot be used either.
+    fn fall_back(&mut self, error: &DataplaneError, engine: &mut Engine, events: &mut EventLog) -> bool {
+        let DataplaneError::Unavailable(why) = error else { return false };
+        let Some(instead) = self.substitute.clone().filter(|_| self.in_use == self.configured) else { return false };
+        let dataplane = match instead.build() {
+            Ok(dataplane) => dataplane,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "the fallback cannot be used either");
+                return false;
+            }
+        };
+        events.record(Kind::ApplyFailed, About::words(format!("{} filters instead: {why}", instead.name())));
+        announce_fallback(&self.configured, &instead, why);
+        self.outcomes.failures += 1;
+        self.fallback = Some(why.to_owned());
+        self.pacing.idle();
+        self.switch_to(instead, dataplane);
+        engine.apply_failed(why);
+        engine.reload();
+        true
     }
 
     fn send(&self, order: Order) {
         if self.orders.send(order).is_err() {
             tracing::error!("the data plane's thread is gone");
+        }
+    }
+
+    fn answer_waiting(&mut self, answer: &ApplyOutcome) {
+        for waiting in self.waiting.drain(..) {
+            // Who asked may have gone.
+            let _ = waiting.send(answer.clone());
         }
     }
 }
@@ -339,83 +405,5 @@ fn debounce(config: &Config) -> Duration {
     config.dataplane.debounce.map_or(usual, |age| age.0)
 }
 
-impl DataplaneDriver {
-    /// Takes in how the data plane is doing.
-    pub(super) fn looked(&mut self, usage: Usage, condition: Condition, epoch: Option<u64>) {
-        self.looking &= epoch.is_none();
-        // It may be of a data plane that is not used any more.
-        if epoch.is_none_or(|epoch| epoch == self.epoch) {
-            self.usage = usage;
-            self.condition = condition;
-            self.looked = Some(Instant::now());
-        }
-    }
-
-    /// Takes in counters.
-    pub(super) fn measured(&mut self, counters: Counters, last: bool, epoch: u64) {
-        self.measured = (!last).then(Instant::now);
-        if !last {
-            self.reading = self.measuring.take().map_or(Duration::ZERO, |since| since.elapsed());
-            if epoch == self.epoch {
-                self.counters = counters;
-            }
-            return;
-        }
-        // From here on they stand still, whatever was measured meanwhile.
-        if let Counters::Rules(counters) = counters {
-            for (nlri, counter) in counters {
-                let carried = self.carried.entry(nlri).or_default();
-                let before = std::mem::replace(carried, counter);
-                carried.add(&before);
-            }
-        }
-        self.counters = Counters::Rules(HashMap::new());
-    }
-
-    /// The counts of a rule, if it has some.
-    pub(super) fn counter(&self, rule: &engine::RuleRef<'_>) -> Option<Counter> {
-        let counter = match &self.counters {
-            Counters::Rules(counters) => counters.get(rule.nlri()).copied(),
-            Counters::Names(counts) => rule.enforced().map(|effect| counts.of(rule.id(), &effect.policing)),
-        };
-        let Some(before) = self.carried.get(rule.nlri()) else { return counter };
-        let mut counter = counter.unwrap_or_default();
-        counter.add(before);
-        Some(counter)
-    }
-
-    /// A change is in force.
-    pub(super) fn succeeded(&mut self, took: Duration) {
-        self.applied += 1;
-        self.attempts = 0;
-        self.retry_at = None;
-        self.took = took;
-        self.idle();
-        tracing::debug!(?took, "applied");
-    }
-
-    /// A change was not taken.
-    pub(super) fn failed(&mut self, error: String, took: Duration) {
-        self.answer_waiting(&Err(error.clone()));
-        self.error = Some(error);
-        self.failures += 1;
-        self.took = took;
-        let wait = RETRY.saturating_mul(1 << self.attempts.min(16)).min(RETRY_MAX);
-        self.attempts += 1;
-        self.retry_at = Some(Instant::now() + wait);
-        self.idle();
-    }
-
-    fn answer_waiting(&mut self, answer: &Result<bool, String>) {
-        for waiting in self.waiting.drain(..) {
-            // Who asked may have gone.
-            let _ = waiting.send(answer.clone());
-        }
-    }
-
-    fn idle(&mut self) {
-        if self.phase == Phase::Running {
-            self.phase = Phase::Idle;
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

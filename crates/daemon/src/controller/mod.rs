@@ -4,14 +4,15 @@
 //! goes to the data plane's thread, one change at a time. While one is under way, further changes gather.
 
 mod answers;
-mod apply_changes;
 mod backend_spec;
 mod dataplane_driver;
 mod earlier_run;
 mod event_log;
 mod leftovers;
 mod malformed;
+mod measurements;
 pub(crate) mod messages;
+mod pacing;
 mod peer_sessions;
 mod peer_updates;
 mod session_context;
@@ -30,7 +31,7 @@ use crate::net::{PeerId, PeerMessage};
 use crate::state_file::Pause;
 use anyhow::{Context, Result};
 use config::{Config, Mode};
-use dataplane_driver::DataplaneDriver;
+use dataplane_driver::{Consequence, DataplaneDriver};
 use engine::{Engine, EngineConfig};
 use event_log::{EventLog, Subject};
 use flowspec::{Nlri, RuleId};
@@ -191,6 +192,31 @@ impl Controller {
                 return;
             }
         }
+    }
+
+    /// Sends the next change, if there is one and its time has come.
+    fn apply_pending(&mut self) {
+        if self.leftovers.is_some() || !self.driver.is_change_due(&mut self.engine, Instant::now()) {
+            return;
+        }
+        self.show_before();
+        let change = self.engine.next_transaction();
+        self.tell_rejected();
+        // What the kernel filters, the state file knows.
+        self.state.save_changes(&mut self.engine, self.sessions.table());
+        self.driver.start(change, self.state.latest(), &self.engine);
+    }
+
+    /// Takes in what the data plane's thread says; true at its end.
+    fn report(&mut self, report: Report) -> bool {
+        match self.driver.on_report(report, &mut self.engine, &mut self.events, Instant::now()) {
+            Consequence::None => {}
+            Consequence::NotInForce(rules) => rules.iter().for_each(|nlri| self.tell_unenforced(nlri)),
+            Consequence::BackendChanged => self.engine.reconfigure(self.engine_config()),
+            Consequence::CountersKnown => self.answer_what_waits(),
+            Consequence::Ended => return true,
+        }
+        false
     }
 
     fn on_peer_event(&mut self, message: PeerMessage) {

@@ -4,7 +4,6 @@ use super::Controller;
 use super::event_log::Subject;
 use crate::events::{About, Kind};
 use crate::net::PeerId;
-use engine::state::RuleState;
 use flowspec::Nlri;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,12 +23,6 @@ impl Controller {
             tracing::warn!(rules, "many rules are not enforced; `floodgate status` counts them");
             self.events.record(Kind::NotEnforced, About::words(format!("{rules} rules at once are not enforced")));
         }
-    }
-
-    /// Whether the data plane has already refused the rule, so that there is nothing new to tell.
-    pub(super) fn is_known_trouble(&self, nlri: &Arc<Nlri>) -> bool {
-        let state = self.engine.rule(nlri).map(|rule| rule.state());
-        matches!(state, Some(RuleState::OverCapacity(_) | RuleState::Failed(_)))
     }
 
     /// Tells that a rule is not enforced, and why, unless there are too many of those.

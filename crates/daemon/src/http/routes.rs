@@ -284,7 +284,8 @@ async fn events(State(state): State<ApiState>) -> Result<impl IntoResponse, Fail
 /// slow for.
 async fn samples(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
     let place = state.stream()?;
-    let samples = state.ask(Command::Samples).await?.map_err(|why| Failure::new(StatusCode::CONFLICT, why))?;
+    let samples =
+        state.ask(Command::Samples).await?.map_err(|why| Failure::new(StatusCode::CONFLICT, why.to_string()))?;
     let failed = |error: std::io::Error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
     let listener = samples.listen().map_err(failed)?;
     let stream = futures_util::stream::unfold((listener, place), async |(mut listener, place)| {
@@ -407,8 +408,8 @@ async fn on_disk(saved: Option<Saved>) -> Result<(), Failure> {
 async fn followed(outcome: Paused) -> Result<(bool, Option<String>), Failure> {
     if let Some(applied) = outcome.applied {
         let stopping = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
-        applied.await.map_err(stopping)?.map_err(|words| {
-            Failure::new(StatusCode::BAD_GATEWAY, format!("the data plane did not follow yet: {words}"))
+        applied.await.map_err(stopping)?.map_err(|error| {
+            Failure::new(StatusCode::BAD_GATEWAY, format!("the data plane did not follow yet: {error}"))
         })?;
     }
     on_disk(outcome.saved).await?;
