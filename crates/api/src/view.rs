@@ -173,6 +173,9 @@ pub struct RuleView {
     /// What deserves a look although it is enforced as the RFCs say: sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// In what it is enforced for fewer packets than it asks for, since the data plane does not see all of them: sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
     /// Entries that it takes in the data plane.
     pub entries: u64,
     /// Who announces it.

@@ -1,6 +1,7 @@
 //! What a data plane can match and do: the model through which rules are compiled, so that a rule is enforced exactly or refused
 //! with a reason.
 
+use crate::first_fragments::{first_fragments_to_exempt, is_whole_or_first};
 use flowspec::space::FragmentSet;
 use flowspec::{ComponentType, Effect, IpVersion, Policing, Space};
 
@@ -77,6 +78,15 @@ pub struct Limitations {
     pub fields_since: Vec<(ComponentType, String)>,
     /// The later release that can mark.
     pub marks_since: Option<String>,
+    /// What one entry can say of fragments of IPv6, where that is not what [`Capabilities::fragment_sets`] says.
+    pub ipv6_fragment_sets: Option<Vec<FragmentSet>>,
+    /// An entry that asks for an upper-layer field sees it in whole packets only, not in first fragments (nor, in IPv6, behind any fragment
+    /// header). A rule that would miss packets by that is enforced for the others, and [`limits`](crate::limits::limits) tells.
+    pub whole_packets_only: bool,
+    /// A rule that would miss some of its packets is refused.
+    pub strict: bool,
+    /// The lowest limit in bytes a second, and its unit: limits are whole multiples of it.
+    pub byte_rate_unit: Option<f32>,
 }
 
 /// What an entry takes of a data plane's table. The default: one of its entries.
@@ -88,11 +98,14 @@ pub struct EntryCost {
     pub port_ranges: bool,
     /// Entries more for a limit.
     pub limit: u64,
+    /// An entry for whole packets and first fragments, and nothing of the upper-layer header, stands there as two; and a rule that
+    /// [exempts](crate::first_fragments::first_fragments_to_exempt) first fragments takes entries for them.
+    pub fragments: bool,
 }
 
 impl Default for EntryCost {
     fn default() -> Self {
-        EntryCost { copies: 1, port_ranges: false, limit: 0 }
+        EntryCost { copies: 1, port_ranges: false, limit: 0, fragments: false }
     }
 }
 
@@ -100,8 +113,12 @@ impl EntryCost {
     /// What these entries of one rule take together.
     pub fn of(&self, entries: &[Space], effect: &Effect) -> u64 {
         let rules = if matches!(effect.policing, Policing::Limit { .. }) { 1 + self.limit } else { 1 };
-        let one = |entry: &Space| if self.port_ranges { ranges(entry).max(1) } else { 1 };
-        entries.iter().map(one).sum::<u64>().saturating_mul(rules).saturating_mul(self.copies)
+        let one = |entry: &Space| {
+            let kinds = if self.fragments && is_whole_or_first(entry) { 2 } else { 1 };
+            if self.port_ranges { ranges(entry).max(1) * kinds } else { kinds }
+        };
+        let exempted = if self.fragments { first_fragments_to_exempt(entries, effect).len() as u64 } else { 0 };
+        (entries.iter().map(one).sum::<u64>() + exempted).saturating_mul(rules).saturating_mul(self.copies)
     }
 }
 

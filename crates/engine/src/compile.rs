@@ -172,7 +172,12 @@ fn check_actions(effect: &Effect, capabilities: &Capabilities) -> Result<(), Ref
         {
             Err(RefusalKind::SeveralActions)
         }
-        None => Ok(()),
+        None => match (effect.policing, capabilities.limitations.byte_rate_unit) {
+            (Policing::Limit { bytes: Some(rate), .. }, Some(unit)) if rate < unit => {
+                Err(RefusalKind::LowRate(unit as u64))
+            }
+            _ => Ok(()),
+        },
     }
 }
 

@@ -97,6 +97,11 @@ impl<'a> RuleRef<'a> {
         crate::notes::notes(&self.rule(), self.context.interface_sets(self.best()), self.context.capabilities)
     }
 
+    /// In what it is enforced for fewer packets than it asks for.
+    pub fn limits(&self) -> Vec<String> {
+        crate::limits::limits(self.nlri, &self.route().effect(), self.context.capabilities)
+    }
+
     /// What is done to its packets now; `None` while it is not in force.
     pub fn enforced(&self) -> Option<Effect> {
         let in_force = self.entry.installation.in_force().filter(|_| self.reconciler.is_confirmed(self.entry));

@@ -12,6 +12,7 @@ use dataplane::{cumulus, nftables, xdp};
 use engine::capability::Capabilities;
 use engine::compile::{Verdict, compile_list};
 use engine::import_policy::InterfaceSets;
+use engine::limits::limits;
 use engine::notes::notes;
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::{Nlri, Rule};
@@ -155,6 +156,9 @@ struct CompiledLine {
     /// What deserves a look although it is enforced as the RFCs say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
+    /// In what it is enforced for fewer packets than it asks for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    limits: Vec<String>,
     /// Why it has no place in the data plane's table although it could be enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     over_capacity: Option<String>,
@@ -186,6 +190,7 @@ impl CompiledLine {
             entries,
             reason,
             notes: notes(rule, InterfaceSets::Refuse, capabilities),
+            limits: if verdict == EXACT { limits(&rule.nlri, &rule.effect(), capabilities) } else { Vec::new() },
             over_capacity: outcome.failures.get(&rule.nlri).cloned(),
         }
     }
@@ -206,6 +211,7 @@ impl CompiledLine {
             entries: 0,
             reason: Some(reason),
             notes: Vec::new(),
+            limits: Vec::new(),
             over_capacity: None,
         }
     }
@@ -224,6 +230,7 @@ fn table(lines: impl Iterator<Item = CompiledLine>) -> String {
         let entries = if line.verdict == REFUSED { "refused".to_owned() } else { line.entries.to_string() };
         let no_place = line.over_capacity.map(|why| format!("does not fit into the table: {why}"));
         let mut text = line.reason.or(no_place).map(|why| format!("{}\n  {why}", line.text)).unwrap_or(line.text);
+        text.extend(line.limits.iter().map(|limit| format!("\n  limit: {limit}")));
         text.extend(line.notes.iter().map(|note| format!("\n  note: {note}")));
         table.add_row([line.rule.to_string(), line.id, entries, text]);
     }

@@ -240,6 +240,7 @@ impl Controller {
             state: state.name().to_owned(),
             reason: state.reason(),
             notes: rule.notes(),
+            limits: rule.limits(),
             entries: state.entries(),
             origins: origins.collect(),
             since: Some(timestamp(clock::date(rule.announced()))),

@@ -73,6 +73,10 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
                 .map(|first| (ComponentType::Fragment, format!("{first} (IPv4)")))
                 .into_iter()
                 .collect(),
+            ipv6_fragment_sets: None,
+            whole_packets_only: false,
+            strict: false,
+            byte_rate_unit: None,
             marks_since: release::PREROUTING.later_than(settings.release).map(|first| first.to_string()),
         },
         ..capabilities

@@ -82,7 +82,7 @@ impl Settings {
     /// behind it.
     pub fn entry_cost(&self) -> EntryCost {
         let limit = u64::from(self.accepts_behind_policers());
-        EntryCost { copies: self.interfaces.len() as u64, port_ranges: true, limit }
+        EntryCost { copies: self.interfaces.len() as u64, port_ranges: true, limit, fragments: false }
     }
 
     /// Whether rules carry a netfilter comment.

@@ -2,7 +2,8 @@
 
 use super::refusal::RefusalKind;
 use crate::capability::Capabilities;
-use flowspec::space::{Condition, Fields, IntervalSet, MAX_ICMP, MAX_PORT};
+use crate::first_fragments::{FIRST, misses_first_fragments};
+use flowspec::space::{Condition, Fields, FragmentSet, IntervalSet, MAX_ICMP, MAX_PORT};
 use flowspec::{ComponentType, IpVersion, Space};
 
 /// The same packets, in a form whose fields can be cut one by one.
@@ -26,11 +27,26 @@ pub(super) fn check(space: Space, capabilities: &Capabilities) -> Result<Space, 
     } else {
         space
     };
+    let space = if limitations.whole_packets_only { whole_packets(space, limitations.strict)? } else { space };
     let missing = limitations.values.iter().find(|&&(of, field, value)| of == version && accepts(&space, field, value));
     match missing {
         Some(&(_, field, value)) => Err(RefusalKind::Value(field, value)),
         None => Ok(space),
     }
+}
+
+/// The same, for entries that see the upper-layer header of whole packets only. A space that only asks for the header is said without its
+/// fields; one that asks for first fragments alone cannot be had.
+fn whole_packets(space: Space, strict: bool) -> Result<Space, RefusalKind> {
+    let fields = space.fields();
+    if !fields.has_any(Fields::L4) {
+        return Ok(space);
+    }
+    if fields.iter().all(|field| !Fields::L4.has(field) || asks_for_presence(&space, field)) {
+        return Ok(space.without_upper_layer_fields());
+    }
+    let only_first = FIRST.covers(space.fragment().unwrap_or(FragmentSet::FULL));
+    if only_first || strict && misses_first_fragments(&space) { Err(RefusalKind::FirstFragments) } else { Ok(space) }
 }
 
 /// Whether the field is constrained to values of which `value` is one.

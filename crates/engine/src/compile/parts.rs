@@ -276,7 +276,8 @@ fn split_fragments<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<
     if space.fields().has_any(Fields::L4) {
         seen = seen.intersect(FragmentSet::WITH_L4_HEADER);
     }
-    let sets: Vec<_> = capabilities.fragment_sets.iter().map(|set| set.intersect(seen)).collect();
+    let of_ipv6 = capabilities.limitations.ipv6_fragment_sets.as_ref().filter(|_| space.version() == IpVersion::V6);
+    let sets: Vec<_> = of_ipv6.unwrap_or(&capabilities.fragment_sets).iter().map(|set| set.intersect(seen)).collect();
     let parts = exact_cover(wanted, &sets).ok_or(RefusalKind::FragmentKinds)?;
     let count = parts.len() as u64;
     let make = move |_: &Space| parts.iter().map(|&part| Condition::Fragment(part)).collect();

@@ -30,6 +30,10 @@ pub enum RefusalKind {
     TcpFlagBits,
     /// A set of kinds of fragment that it cannot put together.
     FragmentKinds,
+    /// Ports, TCP flags or ICMP of first fragments, which it does not see; also of IPv6 packets behind a fragment header that are whole.
+    FirstFragments,
+    /// A limit below the lowest that it can count, in bytes a second.
+    LowRate(u64),
     /// A value that the rule accepts and no entry can hold.
     Value(ComponentType, u32),
     /// That an upper-layer header is there, whatever this field of it says.
@@ -115,6 +119,8 @@ impl RefusalKind {
             RefusalKind::WholeAddress(_) => "whole-address",
             RefusalKind::TcpFlagBits => "tcp-flag-bits",
             RefusalKind::FragmentKinds => "fragment-kinds",
+            RefusalKind::FirstFragments => "first-fragments",
+            RefusalKind::LowRate(_) => "low-rate",
             RefusalKind::Value(..) => "value",
             RefusalKind::AnyValue(_) => "any-value",
             RefusalKind::Action(_) => "action",
@@ -141,6 +147,10 @@ impl fmt::Display for Refusal {
             }
             RefusalKind::TcpFlagBits => write!(f, "some of these TCP flags cannot be matched by {by}"),
             RefusalKind::FragmentKinds => write!(f, "these kinds of fragment cannot be matched by {by}"),
+            RefusalKind::FirstFragments => {
+                write!(f, "{by} does not see the upper-layer header of first fragments, which the rule matches too")
+            }
+            RefusalKind::LowRate(lowest) => write!(f, "{by} cannot count a rate below {lowest} bytes/s"),
             RefusalKind::Value(field, value) => write!(f, "{} {value} cannot be matched by {by}", field_name(*field)),
             RefusalKind::AnyValue(field) => write!(f, "{} of any value cannot be matched by {by}", field_name(*field)),
             RefusalKind::Action(kind) => write!(f, "{kind} cannot be done by {by}"),

@@ -291,6 +291,7 @@ fn rules_table(rules: &[Rated], rates: bool, now: SystemTime) -> String {
         };
         let mut reason = rule.reason.as_ref().map(|reason| format!("\n  {reason}")).unwrap_or_default();
         reason.extend(rule.notes.iter().map(|note| format!("\n  note: {note}")));
+        reason.extend(rule.limits.iter().map(|limit| format!("\n  limit: {limit}")));
         for origin in &rule.origins {
             if let Some(why) = &origin.reason {
                 reason += &format!("\n  what {} asks for does not count: {why}", origin.peer);

@@ -51,6 +51,20 @@ impl Space {
         [by_source, by_destination].into_iter().take(if one_is_enough { 1 } else { 2 }).collect()
     }
 
+    /// All packets that have the same in front of the upper-layer header, and that header: without the fields of the header itself.
+    pub fn without_upper_layer_fields(&self) -> Space {
+        let mut rest = self.clone();
+        rest.fields = rest.fields.without(Fields::L4);
+        rest.port = IntervalSet::empty();
+        rest.source_port = IntervalSet::empty();
+        rest.destination_port = IntervalSet::empty();
+        rest.icmp_type = IntervalSet::empty();
+        rest.icmp_code = IntervalSet::empty();
+        rest.tcp_flags = None;
+        rest.normalize();
+        rest
+    }
+
     /// Without [`port`](Self::port): with one of these as source port, and with one of these as destination port.
     fn port_halves(&self, either: &IntervalSet) -> [Space; 2] {
         let mut rest = self.clone();

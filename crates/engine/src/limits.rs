@@ -1,0 +1,107 @@
+//! In what a rule is enforced for fewer packets than it asks for: where a data plane does not see all of a packet.
+//!
+//! Never for more packets, and never so that a later rule acts on a packet that an earlier one exempts.
+
+use crate::capability::Capabilities;
+use crate::first_fragments::{exempts, misses_first_fragments};
+use flowspec::space::{IntervalSet, MAX_ICMP, MAX_PORT, TcpFlagSet};
+use flowspec::{Effect, IpVersion, Nlri, Policing, Space};
+
+/// Sentences about a rule that is enforced; none where it is enforced for all of its packets.
+pub fn limits(nlri: &Nlri, effect: &Effect, capabilities: &Capabilities) -> Vec<String> {
+    let limitations = &capabilities.limitations;
+    let mut limits = Vec::new();
+    if limitations.whole_packets_only {
+        let space = Space::of(nlri);
+        if asks_for_values(&space) && misses_first_fragments(&space) {
+            let packets = match nlri.family().version() {
+                IpVersion::V4 => "first fragments are",
+                IpVersion::V6 => "first fragments and other packets with a fragment header are",
+            };
+            let name = &capabilities.name;
+            let then = if exempts(effect) { ": they pass, and no later rule acts on them" } else { "" };
+            limits.push(format!("{packets} not matched, since {name} does not see their upper-layer header{then}"));
+        }
+    }
+    if let (Policing::Limit { bytes: Some(rate), .. }, Some(unit)) = (effect.policing, limitations.byte_rate_unit) {
+        let counted = (rate / unit).ceil() * unit;
+        if counted > rate {
+            limits.push(format!("its rate is counted in steps of {unit} bytes/s: it is {counted} bytes/s"));
+        }
+    }
+    limits
+}
+
+/// Whether an upper-layer field is asked for by value, and not only for being there.
+fn asks_for_values(space: &Space) -> bool {
+    let is_full = |set: Option<&IntervalSet>, max| set.is_none_or(|set| set.is_full(max));
+    let ports = [space.port(), space.source_port(), space.destination_port()];
+    let icmp = [space.icmp_type(), space.icmp_code()];
+    !(ports.into_iter().all(|set| is_full(set, MAX_PORT))
+        && icmp.into_iter().all(|set| is_full(set, MAX_ICMP))
+        && space.tcp_flags().is_none_or(TcpFlagSet::is_full))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::{Verdict, compile};
+
+    fn half_blind(strict: bool) -> Capabilities {
+        let mut capabilities = Capabilities::everything("test");
+        capabilities.limitations.whole_packets_only = true;
+        capabilities.limitations.strict = strict;
+        capabilities.cost.fragments = true;
+        capabilities
+    }
+
+    fn told(text: &str) -> usize {
+        let rule: flowspec::Rule = text.parse().expect(text);
+        limits(&rule.nlri, &rule.effect(), &half_blind(false)).len()
+    }
+
+    #[test]
+    fn what_is_missed_is_told() {
+        for (rule, expected) in [
+            ("dst 192.0.2.1/32 proto udp dport 53 then discard", 1),
+            ("dst 192.0.2.1/32 proto udp then discard", 0),
+            ("dst 192.0.2.1/32 dport >=0 then discard", 0),
+            ("dst 192.0.2.1/32 tcp-flags syn then discard", 1),
+            ("dst 192.0.2.1/32 icmp-type 8 then discard", 1),
+            ("dst 2001:db8::1/128 proto udp dport 53 then discard", 1),
+            ("dst 192.0.2.1/32 fragment is-fragment then discard", 0),
+        ] {
+            assert_eq!(told(rule), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn strict_refuses_what_would_miss_packets() {
+        for (rule, lenient, strict) in [
+            ("dst 192.0.2.1/32 proto udp dport 53 then discard", true, false),
+            ("dst 192.0.2.1/32 dport >=0 then discard", true, true),
+            ("dst 192.0.2.1/32 proto udp then discard", true, true),
+            ("dst 192.0.2.1/32 proto udp dport 53 fragment first-fragment then discard", false, false),
+        ] {
+            let exact = |strict| matches!(compile(&rule.parse().expect(rule), &half_blind(strict)), Verdict::Exact(_));
+            assert_eq!((exact(false), exact(true)), (lenient, strict), "{rule}");
+        }
+    }
+
+    #[test]
+    fn exempted_first_fragments_are_counted_once() {
+        let capabilities = Capabilities {
+            max_entries_per_rule: 100,
+            ..half_blind(false).with_field(flowspec::ComponentType::DestinationPort, crate::capability::Ability::Value)
+        };
+        for (rule, entries) in [
+            ("dst 192.0.2.1/32 proto udp dport 53,80 then accept", 3),
+            ("dst 192.0.2.1/32 proto udp dport 53,80 then discard", 2),
+            ("dst 192.0.2.1/32 proto udp dport >=0 then accept", 2),
+            ("dst 192.0.2.1/32 proto udp then accept", 1),
+        ] {
+            let Verdict::Exact(rule) = compile(&rule.parse().expect(rule), &capabilities) else { panic!("{rule}") };
+            assert_eq!(capabilities.cost.of(&rule.entries, &rule.effect), entries, "{}", rule.nlri);
+        }
+    }
+}
