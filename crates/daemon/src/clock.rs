@@ -175,6 +175,11 @@ pub(crate) fn mark() -> ClockMark {
     clock().mark(&ClockReading::now())
 }
 
+/// Lives are counted in whole seconds: what is asked for is the least.
+pub(crate) fn whole_seconds(lifetime: Duration) -> u64 {
+    lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0)
+}
+
 /// When that is, as people reckon, by the wall's clock as it is now.
 pub(crate) fn date(time: Timestamp) -> SystemTime {
     let wall = clock().wall(&ClockReading::now(), time.0.saturating_mul(1000));

@@ -148,6 +148,11 @@ impl Command {
             | Command::Watch(_) => true,
         }
     }
+
+    /// Its answer has what was counted.
+    pub(crate) const fn shows_counters(&self) -> bool {
+        matches!(self, Command::Status(_) | Command::Overview(_) | Command::Rules { after: None, .. })
+    }
 }
 
 /// What is shown at a glance.

@@ -8,15 +8,20 @@ mod backend_spec;
 mod dataplane_driver;
 mod earlier_run;
 mod event_log;
+mod explanations;
+mod filter_pause;
 mod leftovers;
+mod local_rules;
 mod malformed;
 mod measurements;
 pub(crate) mod messages;
 mod pacing;
 mod peer_sessions;
 mod peer_updates;
+mod requests;
 mod session_context;
 mod state_writer;
+mod status_board;
 mod tally;
 mod unenforced;
 
@@ -28,18 +33,22 @@ use crate::events::{About, Kind};
 use crate::host_environment::HostEnvironment;
 use crate::http::Shown;
 use crate::net::{PeerId, PeerMessage};
-use crate::state_file::Pause;
+use answers::Answers;
 use anyhow::{Context, Result};
 use config::{Config, Mode};
 use dataplane_driver::{Consequence, DataplaneDriver};
+use earlier_run::{EarlierRun, restore_rules};
 use engine::{Engine, EngineConfig};
 use event_log::{EventLog, Subject};
-use flowspec::{Nlri, RuleId};
+use filter_pause::{FilterPause, PauseContext};
+use local_rules::{LocalContext, LocalRules};
+use measurements::READING_PATIENCE;
 use messages::{Queues, SessionRequest, Setup, SupervisorMessage};
 use peer_sessions::PeerSessions;
+use requests::Requests;
 use session_context::SessionContext;
 use state_writer::StateWriter;
-use std::collections::HashMap;
+use status_board::StatusBoard;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -54,31 +63,24 @@ const BATCH_TIME: Duration = Duration::from_millis(20);
 /// How often time alone is looked at: lives of rules and deadlines of sessions are whole seconds.
 const TICK: Duration = Duration::from_millis(250);
 
-/// The task.
+/// The task: it brings each event to those whose it is, and what comes of it to those who need it. Each part keeps its own promises; here
+/// are only those between them: what is in force is in the state file first, and nothing is answered before it is.
 pub(crate) struct Controller {
     config: Arc<Config>,
     environment: HostEnvironment,
     engine: Engine,
     sessions: PeerSessions,
-    events: EventLog,
-    tally: tally::Tally,
-    shown: watch::Sender<Shown>,
-    next_show: Instant,
+    requests: Requests,
+    local: LocalRules,
+    pause: FilterPause,
     driver: DataplaneDriver,
     state: StateWriter,
-    /// Filtering is paused.
-    pause: Option<Pause>,
-    /// Nothing is changed yet: there are filters that the state file does not know.
-    leftovers: Option<leftovers::Leftovers>,
-    /// Rules of an earlier run count as feasible until then at most.
-    presumed_until: Option<Instant>,
-    /// Requests that wait for new counters, and until when.
-    waiting: Vec<(Instant, Command)>,
+    events: EventLog,
+    board: StatusBoard,
+    earlier_run: EarlierRun,
     listening: Vec<SocketAddr>,
     next_tick: Instant,
     started: SystemTime,
-    /// Rules that are announced on this machine, to be found by id; some of them may be there no more.
-    local_ids: HashMap<RuleId, Arc<Nlri>>,
 }
 
 impl Controller {
@@ -111,33 +113,41 @@ impl Controller {
         reports: mpsc::UnboundedSender<Report>,
     ) -> Result<Self> {
         let Setup { config, ids, environment, loaded } = setup;
-        let (driver, left) = DataplaneDriver::spawn(&config, &environment, reports)?;
-        let sessions = PeerSessions::new(&config, &ids, session_requests);
-        let mut core = Controller {
-            engine: Engine::new(engine_config(&config, &environment, &sessions, &driver)),
-            sessions,
-            events: EventLog::new(config.api.history),
-            tally: tally::Tally::default(),
-            shown,
-            next_show: Instant::now(),
-            driver,
-            state: StateWriter::open(&config, &loaded),
-            pause: None,
-            leftovers: None,
-            presumed_until: None,
-            waiting: Vec::new(),
-            listening: Vec::new(),
-            next_tick: Instant::now() + TICK,
-            started: SystemTime::now(),
-            local_ids: HashMap::new(),
+        let (driver, in_force) = DataplaneDriver::spawn(&config, &environment, reports)?;
+        let mut sessions = PeerSessions::new(&config, &ids, session_requests);
+        let mut engine = Engine::new(engine_config(&config, &environment, &sessions, &driver));
+        let (mut local, mut pause) = (LocalRules::default(), FilterPause::default());
+        let mut state = StateWriter::open(&config, &loaded);
+        let mut events = EventLog::new(config.api.history);
+        events.record(Kind::Started, About::default());
+        let stale_time = config.state.stale_time.0;
+        let restored = restore_rules(loaded, stale_time, &mut engine, &mut sessions, &mut local);
+        if restored.dropped {
+            state.request_rewrite();
+        }
+        if let Some(of_earlier_run) = restored.pause {
+            pause.restore(of_earlier_run, &mut engine);
+        }
+        state.mark_time();
+        let now = Instant::now();
+        let earlier_run = EarlierRun::new(in_force, pause.is_on(), now + stale_time, &mut engine);
+        Ok(Controller {
             config,
             environment,
-        };
-        core.events.record(Kind::Started, About::default());
-        core.take_over(loaded);
-        core.presume_feasible(&left);
-        core.find_leftovers(left);
-        Ok(core)
+            engine,
+            sessions,
+            requests: Requests::new(READING_PATIENCE),
+            local,
+            pause,
+            driver,
+            state,
+            events,
+            board: StatusBoard::new(shown, now),
+            earlier_run,
+            listening: Vec::new(),
+            next_tick: now + TICK,
+            started: SystemTime::now(),
+        })
     }
 
     async fn run(&mut self, mut queues: Queues, mut reports: mpsc::UnboundedReceiver<Report>) {
@@ -152,20 +162,20 @@ impl Controller {
                         tracing::error!("the data plane's thread is gone");
                         return;
                     };
-                    self.tally.changed();
-                    if self.report(report) {
+                    self.board.changed();
+                    if self.on_report(report) {
                         return;
                     }
                 }
                 Some(change) = queues.changes.recv() => {
-                    self.tally.changed();
+                    self.board.changed();
                     self.change(change);
                 }
                 Some(command) = queues.commands.recv() => {
                     if !command.is_look() {
-                        self.tally.changed();
+                        self.board.changed();
                     }
-                    self.command(command);
+                    self.on_command(command);
                     // However many look, peers are heard.
                     self.drain_peer_events(&mut queues.peers);
                 }
@@ -174,7 +184,7 @@ impl Controller {
                     self.drain_peer_events(&mut queues.peers);
                 }
                 Some(from) = queues.peers.recv() => {
-                    self.tally.changed();
+                    self.board.changed();
                     self.on_peer_event(from);
                     self.drain_peer_events(&mut queues.peers);
                 }
@@ -186,7 +196,7 @@ impl Controller {
         let began = Instant::now();
         for _ in 0..BATCH {
             let Ok(from) = peers.try_recv() else { return };
-            self.tally.changed();
+            self.board.changed();
             self.on_peer_event(from);
             if began.elapsed() >= BATCH_TIME {
                 return;
@@ -196,27 +206,133 @@ impl Controller {
 
     /// Sends the next change, if there is one and its time has come.
     fn apply_pending(&mut self) {
-        if self.leftovers.is_some() || !self.driver.is_change_due(&mut self.engine, Instant::now()) {
+        let now = Instant::now();
+        if self.earlier_run.holds_changes_back() || !self.driver.is_change_due(&mut self.engine, now) {
             return;
         }
-        self.show_before();
+        self.show_if_due();
         let change = self.engine.next_transaction();
-        self.tell_rejected();
+        unenforced::tell_rejected(&mut self.engine, &mut self.events, &self.sessions, now);
         // What the kernel filters, the state file knows.
         self.state.save_changes(&mut self.engine, self.sessions.table());
         self.driver.start(change, self.state.latest(), &self.engine);
     }
 
     /// Takes in what the data plane's thread says; true at its end.
-    fn report(&mut self, report: Report) -> bool {
-        match self.driver.on_report(report, &mut self.engine, &mut self.events, Instant::now()) {
+    fn on_report(&mut self, report: Report) -> bool {
+        let now = Instant::now();
+        match self.driver.on_report(report, &mut self.engine, &mut self.events, now) {
             Consequence::None => {}
-            Consequence::NotInForce(rules) => rules.iter().for_each(|nlri| self.tell_unenforced(nlri)),
+            Consequence::NotInForce(rules) => {
+                for nlri in &rules {
+                    unenforced::tell(nlri, &self.engine, &mut self.events, &self.sessions, now);
+                }
+            }
             Consequence::BackendChanged => self.engine.reconfigure(self.engine_config()),
-            Consequence::CountersKnown => self.answer_what_waits(),
+            Consequence::CountersKnown => self.answer_waiting(),
             Consequence::Ended => return true,
         }
         false
+    }
+
+    fn on_command(&mut self, command: Command) {
+        let now = Instant::now();
+        if command.shows_counters() && self.driver.measure(now) {
+            self.requests.wait(command, now);
+        } else {
+            self.answer(command);
+        }
+    }
+
+    /// Counters are as new as they are going to be soon.
+    fn answer_waiting(&mut self) {
+        for command in self.requests.take_all() {
+            self.answer(command);
+        }
+    }
+
+    fn answer(&mut self, command: Command) {
+        // Who asked may have gone: a failed answer is no error.
+        match command {
+            Command::Status(answer) => drop(answer.send(self.answers().status())),
+            Command::Overview(answer) => drop(answer.send(self.answers().overview())),
+            Command::Rules { filter, after, answer } => drop(answer.send(self.answers().rules_page(&filter, after))),
+            Command::Find { id, after, answer } => drop(answer.send(self.answers().find(id, after))),
+            Command::Rule(nlri, answer) => {
+                let answers = self.answers();
+                drop(answer.send(self.engine.rule(&nlri).map(|rule| answers.view(&rule))));
+            }
+            Command::Explain { packet, search, answer } => {
+                drop(answer.send(explanations::explain(&self.engine, &packet, search)))
+            }
+            Command::History(count, answer) => drop(answer.send(self.events.latest(count))),
+            Command::Samples(answer) => drop(answer.send(self.driver.samples())),
+            Command::Watch(answer) => drop(answer.send(self.events.watch())),
+            Command::Applied(answer) => drop(answer.send(self.driver.when_applied())),
+            Command::Announce { rule, lifetime, by, answer } => {
+                let (local, context) = self.local_rules();
+                drop(answer.send(local.announce(*rule, lifetime, by, context)));
+            }
+            Command::Withdraw { rule, by, answer } => {
+                let (local, context) = self.local_rules();
+                drop(answer.send(local.withdraw(&rule, by, context)));
+            }
+            Command::Clear(by, answer) => {
+                let (local, context) = self.local_rules();
+                drop(answer.send(local.clear(by, context)));
+            }
+            Command::Pause { lifetime, by, answer } => {
+                let (pause, context) = self.filter_pause();
+                let paused = pause.begin(lifetime, by, context);
+                self.end_leftovers_if_due();
+                drop(answer.send(paused));
+            }
+            Command::Resume(by, answer) => {
+                let (pause, context) = self.filter_pause();
+                drop(answer.send(pause.end(Some(by), context)));
+            }
+        }
+    }
+
+    fn answers(&self) -> Answers<'_> {
+        Answers {
+            config: &self.config,
+            environment: &self.environment,
+            engine: &self.engine,
+            sessions: &self.sessions,
+            driver: &self.driver,
+            state: &self.state,
+            board: &self.board,
+            earlier_run: &self.earlier_run,
+            local: &self.local,
+            pause: self.pause.get(),
+            listening: &self.listening,
+            started: self.started,
+        }
+    }
+
+    fn local_rules(&mut self) -> (&mut LocalRules, LocalContext<'_>) {
+        let Controller { local, engine, events, state, sessions, .. } = self;
+        (local, LocalContext { engine, events, state, peers: sessions.table() })
+    }
+
+    fn filter_pause(&mut self) -> (&mut FilterPause, PauseContext<'_>) {
+        let Controller { pause, engine, driver, events, state, .. } = self;
+        (pause, PauseContext { engine, driver, events, state })
+    }
+
+    fn end_leftovers_if_due(&mut self) {
+        let (paused, peers) = (self.pause.is_on(), self.sessions.table());
+        self.earlier_run.end_leftovers_if_due(Instant::now(), paused, peers, &self.engine);
+    }
+
+    /// Shows how things are to those who do not wait for an answer: before something that may take long, if it is not known anyway.
+    fn show_if_due(&mut self) {
+        let now = Instant::now();
+        if self.board.is_due(now) {
+            let overview = self.answers().overview();
+            self.board.show(overview, now);
+        }
     }
 
     fn on_peer_event(&mut self, message: PeerMessage) {
@@ -256,7 +372,7 @@ impl Controller {
                 self.sessions.stop();
                 self.events.record(Kind::Stopping, About::default());
                 self.driver.stop(!keep);
-                self.state.close(&mut self.engine, self.sessions.table(), self.pause, keep);
+                self.state.close(&mut self.engine, self.sessions.table(), self.pause.get(), keep);
             }
         }
     }
@@ -286,8 +402,8 @@ impl Controller {
 
     /// When to look again if nothing happens.
     fn deadline(&self) -> Instant {
-        let impatient = self.waiting.first().map(|(until, _)| *until);
-        let timers = [self.driver.deadline(), self.state.deadline(), impatient, self.tally.deadline(&self.engine)];
+        let (requests, count) = (self.requests.deadline(), self.board.deadline(&self.engine));
+        let timers = [self.driver.deadline(), self.state.deadline(), requests, count];
         timers.into_iter().flatten().fold(self.next_tick, Instant::min)
     }
 
@@ -298,7 +414,7 @@ impl Controller {
         self.sessions.expire_end_of_rib_timers(&self.engine, clock::passed());
         for (peer, nlri) in self.engine.expire(clock::passed()) {
             if peer == LOCAL {
-                self.local_ids.remove(&nlri.id());
+                self.local.forget(&nlri);
             }
             let peer = PeerId(peer.0);
             if !self.events.admit(peer, Subject::Expired, "rules", now) {
@@ -310,13 +426,19 @@ impl Controller {
             self.events.record(Kind::Expired, About { id, rule, ..About::peer(peer) });
         }
         self.events.log_summaries(now, |peer| self.sessions.table().name(peer));
-        self.expire_waiters();
-        self.end_pause_if_due();
-        self.look_at_leftovers();
-        self.look_at_presumed();
-        self.state.rewrite_if_due(&self.engine, self.sessions.table(), self.pause);
-        self.tally.step(&self.engine);
-        self.show_before();
+        if self.requests.is_overdue(now) {
+            self.answer_waiting();
+        }
+        if self.pause.is_over(clock::passed()) {
+            tracing::warn!("the pause is over");
+            let (pause, context) = self.filter_pause();
+            pause.end(None, context);
+        }
+        self.end_leftovers_if_due();
+        self.earlier_run.validate_if_due(now, self.sessions.table(), &mut self.engine);
+        self.state.rewrite_if_due(&self.engine, self.sessions.table(), self.pause.get());
+        self.board.count(&self.engine);
+        self.show_if_due();
     }
 }
 

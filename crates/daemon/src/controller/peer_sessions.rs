@@ -4,7 +4,7 @@ use super::event_log::Subject;
 use super::messages::SessionRequest;
 use super::peer_updates;
 use super::session_context::SessionContext;
-use crate::convert;
+use crate::convert::{self, LOCAL};
 use crate::events::{About, Kind, timestamp};
 use crate::net::{PeerEvent, PeerId, PeerMessage};
 use crate::peer_table::PeerTable;
@@ -65,6 +65,11 @@ impl PeerSessions {
     /// The name of a peer; empty if it is configured no more.
     pub(super) fn name(&self, peer: PeerId) -> String {
         self.table.name(peer).unwrap_or_default().to_owned()
+    }
+
+    /// Who announced a route: the name of a peer, or `local`.
+    pub(super) fn origin(&self, peer: engine::PeerId) -> String {
+        if peer == LOCAL { "local".to_owned() } else { self.name(PeerId(peer.0)) }
     }
 
     /// The peer of this address, whose rules of an earlier run wait for it. `None` if it is configured no more.

@@ -19,11 +19,21 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// What was counted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counted {
-    pub(super) states: BTreeMap<&'static str, u64>,
-    pub(super) stale: HashMap<PeerId, u64>,
+    states: BTreeMap<&'static str, u64>,
+    stale: HashMap<PeerId, u64>,
 }
 
 impl Counted {
+    /// Rules by the names of their states.
+    pub(super) const fn states(&self) -> &BTreeMap<&'static str, u64> {
+        &self.states
+    }
+
+    /// The stale rules of a peer.
+    pub(super) fn stale(&self, peer: PeerId) -> u64 {
+        self.stale.get(&peer).copied().unwrap_or(0)
+    }
+
     fn add(&mut self, rule: &engine::RuleRef<'_>) {
         *self.states.entry(rule.state().name()).or_default() += 1;
         for peer in rule.stale_peers() {

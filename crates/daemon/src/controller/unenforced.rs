@@ -1,9 +1,11 @@
 //! Rules that are announced and not enforced: told in the log and in the history when that happens, and by `status` as long as it lasts.
 
-use super::Controller;
-use super::event_log::Subject;
+use super::event_log::{EventLog, Subject};
+use super::peer_sessions::PeerSessions;
+use super::tally::Counted;
 use crate::events::{About, Kind};
 use crate::net::PeerId;
+use engine::Engine;
 use flowspec::Nlri;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,49 +13,44 @@ use std::time::Instant;
 /// States of rules that are not enforced and will not be without somebody's doing.
 const UNENFORCED: [&str; 5] = ["refused", "guarded", "infeasible", "over-capacity", "failed"];
 
-impl Controller {
-    /// Tells of the rules that the latest decisions left out.
-    pub(super) fn tell_rejected(&mut self) {
-        let engine::NewlyRejected { rules, more } = self.engine.take_newly_rejected();
-        for nlri in &rules {
-            self.tell_unenforced(nlri);
-        }
-        if more > 0 {
-            let rules = rules.len() as u64 + more;
-            tracing::warn!(rules, "many rules are not enforced; `floodgate status` counts them");
-            self.events.record(Kind::NotEnforced, About::words(format!("{rules} rules at once are not enforced")));
-        }
+/// Tells of the rules that the latest decisions left out.
+pub(super) fn tell_rejected(engine: &mut Engine, events: &mut EventLog, sessions: &PeerSessions, now: Instant) {
+    let engine::NewlyRejected { rules, more } = engine.take_newly_rejected();
+    for nlri in &rules {
+        tell(nlri, engine, events, sessions, now);
     }
+    if more > 0 {
+        let rules = rules.len() as u64 + more;
+        tracing::warn!(rules, "many rules are not enforced; `floodgate status` counts them");
+        events.record(Kind::NotEnforced, About::words(format!("{rules} rules at once are not enforced")));
+    }
+}
 
-    /// Tells that a rule is not enforced, and why, unless there are too many of those.
-    pub(super) fn tell_unenforced(&mut self, nlri: &Arc<Nlri>) {
-        let Some(rule) = self.engine.rule(nlri) else { return };
-        let state = rule.state();
-        let Some(reason) = state.reason().filter(|_| UNENFORCED.contains(&state.name())) else { return };
-        let peer = rule
-            .paths()
-            .find(|path| Arc::ptr_eq(path.route, rule.route()))
-            .map_or(crate::convert::LOCAL, |path| path.peer);
-        let text = rule.rule().to_string();
-        if !self.events.admit(PeerId(peer.0), Subject::NotInForce, state.name(), Instant::now()) {
-            return;
-        }
-        let (peer, id) = (self.origin(peer), nlri.id().to_string());
-        tracing::info!(peer, id, rule = text, reason, "{}", state.name());
-        let message = Some(format!("{}: {reason}", state.name()));
-        self.events
-            .record(Kind::NotEnforced, About { peer: Some(peer), id: Some(id), rule: Some(text), by: None, message });
+/// Tells that a rule is not enforced, and why, unless there are too many of those.
+pub(super) fn tell(nlri: &Arc<Nlri>, engine: &Engine, events: &mut EventLog, sessions: &PeerSessions, now: Instant) {
+    let Some(rule) = engine.rule(nlri) else { return };
+    let state = rule.state();
+    let Some(reason) = state.reason().filter(|_| UNENFORCED.contains(&state.name())) else { return };
+    let peer =
+        rule.paths().find(|path| Arc::ptr_eq(path.route, rule.route())).map_or(crate::convert::LOCAL, |path| path.peer);
+    let text = rule.rule().to_string();
+    if !events.admit(PeerId(peer.0), Subject::NotInForce, state.name(), now) {
+        return;
     }
+    let (peer, id) = (sessions.origin(peer), nlri.id().to_string());
+    tracing::info!(peer, id, rule = text, reason, "{}", state.name());
+    let message = Some(format!("{}: {reason}", state.name()));
+    events.record(Kind::NotEnforced, About { peer: Some(peer), id: Some(id), rule: Some(text), by: None, message });
+}
 
-    /// What `status` warns of.
-    pub(super) fn unenforced_warning(counted: &super::tally::Counted) -> Option<String> {
-        let known = counted.states.iter().map(|(name, count)| (*name, *count));
-        let counts: Vec<_> = known.filter(|(name, count)| *count > 0 && UNENFORCED.contains(name)).collect();
-        let (first, _) = counts.first()?;
-        let total: u64 = counts.iter().map(|(_, count)| count).sum();
-        let kinds: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
-        let rules = if total == 1 { "rule is" } else { "rules are" };
-        let kinds = kinds.join(", ");
-        Some(format!("{total} {rules} announced and not enforced: {kinds}; `floodgate rules {first}` says why"))
-    }
+/// What `status` warns of.
+pub(super) fn warning(counted: &Counted) -> Option<String> {
+    let known = counted.states().iter().map(|(name, count)| (*name, *count));
+    let counts: Vec<_> = known.filter(|(name, count)| *count > 0 && UNENFORCED.contains(name)).collect();
+    let (first, _) = counts.first()?;
+    let total: u64 = counts.iter().map(|(_, count)| count).sum();
+    let kinds: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let rules = if total == 1 { "rule is" } else { "rules are" };
+    let kinds = kinds.join(", ");
+    Some(format!("{total} {rules} announced and not enforced: {kinds}; `floodgate rules {first}` says why"))
 }

@@ -1,0 +1,94 @@
+//! What happens to a packet, and why.
+
+use super::answers::PAGE_TIME;
+use crate::command::{Explained, Search};
+use api::Explanation;
+use api::explanation::{parse_packet, verdict, words_of};
+use engine::Engine;
+use flowspec::{Exemption, Nlri, Packet, PacketError, Scope};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Mismatches told by `explain`.
+const MISSES: usize = 20;
+
+/// What happens to a packet; or how far the search for the rules that may match it has come in the time of one part.
+///
+/// # Errors
+/// The octets are no packet that rules look at.
+pub(super) fn explain(engine: &Engine, octets: &[u8], mut search: Search) -> Result<Explained, PacketError> {
+    let packet = parse_packet(octets)?;
+    let inactive = match (engine.is_paused(), engine.is_monitoring()) {
+        _ if let Some(why) = engine.unfiltered() => Some(format!("nothing is done to it: {why}")),
+        (true, _) => Some("filtering is paused: nothing is done to it".to_owned()),
+        (false, true) => Some("monitor mode: it is counted, and nothing is done to it".to_owned()),
+        (false, false) => None,
+    };
+    let exempt = Exemption::of(&packet).map(|exempt| exempt.to_string());
+    if let Some(protected) = exempt.or_else(|| Some(engine.protecting(&packet)?.what.clone())) {
+        return Ok(Explained::Explanation(Box::new(Explanation {
+            verdict: "accept".to_owned(),
+            protected: Some(protected),
+            inactive,
+            ..Explanation::default()
+        })));
+    }
+    if !look_for(engine, &packet, &mut search) {
+        return Ok(Explained::NotYet(search));
+    }
+    let rules = &search.candidates;
+    let (decision, missed) = flowspec::explain(rules.iter().map(|(_, rule)| rule), &packet, Scope::Global);
+    let decided = decision.ended_by.map(|index| &rules[index]);
+    // Of the rules that did not match, those that speak of this destination are worth telling.
+    let missed = missed.iter().map(|(index, mismatch)| (&rules[*index].1, mismatch));
+    let missed = missed.filter(|(rule, _)| rule.nlri.destination().is_some());
+    Ok(Explained::Explanation(Box::new(Explanation {
+        packet: 0,
+        verdict: verdict(&decision.effect).to_owned(),
+        rule: decided.map(|(number, _)| *number),
+        id: decided.map(|(_, rule)| rule.nlri.id().to_string()),
+        actions: words_of(decision.effect),
+        continued: decision.continued.iter().map(|index| rules[*index].0).collect(),
+        text: decided.map(|(_, rule)| rule.to_string()),
+        passed: decision.continued.iter().map(|index| rules[*index].1.to_string()).collect(),
+        missed: missed.take(MISSES).map(|(rule, mismatch)| format!("{rule}: {mismatch}")).collect(),
+        protected: None,
+        inactive,
+    })))
+}
+
+/// Looks through the rules in force for those that may match, for as long as a part of the list takes; whether all that matter are
+/// found.
+fn look_for(engine: &Engine, packet: &Packet, search: &mut Search) -> bool {
+    let began = Instant::now();
+    let after = search.after.take();
+    for (index, rule) in engine.rules_after(after.as_ref()).enumerate() {
+        if rule.enforced().is_some() {
+            let number = search.passed;
+            search.passed += 1;
+            if may_match(rule.nlri(), packet) {
+                let rule = rule.rule();
+                let ends =
+                    rule.nlri.matches(packet).is_ok() && !rule.nlri.family().is_vpn() && !rule.effect().continues;
+                search.candidates.push((number, rule));
+                if ends {
+                    return true;
+                }
+            }
+        }
+        if index % 256 == 255 && began.elapsed() >= PAGE_TIME {
+            search.after = Some(Arc::clone(rule.nlri()));
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether the packet goes where the rule looks; the rest of the rule is another matter.
+fn may_match(nlri: &Nlri, packet: &Packet) -> bool {
+    nlri.destination().is_none_or(|prefix| match (prefix, packet.destination()) {
+        (flowspec::Prefix::V4(net), std::net::IpAddr::V4(address)) => net.contains(&address),
+        (flowspec::Prefix::V6(pattern), std::net::IpAddr::V6(address)) => pattern.contains(address),
+        _ => false,
+    })
+}

@@ -1,0 +1,203 @@
+//! Rules that are announced on this machine.
+
+use super::event_log::EventLog;
+use super::state_writer::StateWriter;
+use crate::clock::{now, whole_seconds};
+use crate::command::{Requester, WithdrawError};
+use crate::convert::LOCAL;
+use crate::events::{About, Kind};
+use crate::net::PeerId;
+use crate::peer_table::PeerTable;
+use crate::state_file::Saved;
+use engine::{Engine, Route};
+use flowspec::{Nlri, Rule, RuleId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a change of local rules acts on.
+pub(super) struct LocalContext<'a> {
+    /// Where they go.
+    pub(super) engine: &'a mut Engine,
+    /// Where it is told.
+    pub(super) events: &'a mut EventLog,
+    /// Where they are kept.
+    pub(super) state: &'a mut StateWriter,
+    /// Who else announces rules.
+    pub(super) peers: &'a PeerTable,
+}
+
+/// Finds rules that are announced on this machine by their ids. Each such rule of the engine is among them; of those that are, some may have
+/// expired. Each change is on its way to the state file when it is answered.
+#[derive(Debug, Default)]
+pub(super) struct LocalRules(HashMap<RuleId, Arc<Nlri>>);
+
+impl LocalRules {
+    /// Rules of an earlier run that are announced here.
+    pub(super) fn restore(&mut self, nlris: impl Iterator<Item = Arc<Nlri>>) {
+        self.0.extend(nlris.map(|nlri| (nlri.id(), nlri)));
+    }
+
+    /// The rule with this id, if it is there.
+    pub(super) fn find(&self, id: RuleId, engine: &Engine) -> Option<&Arc<Nlri>> {
+        self.0.get(&id).filter(|nlri| engine.rule(nlri).is_some())
+    }
+
+    /// The life of one is over.
+    pub(super) fn forget(&mut self, nlri: &Nlri) {
+        self.0.remove(&nlri.id());
+    }
+
+    /// Announces a rule; its id, and when it is on the disk.
+    pub(super) fn announce(
+        &mut self,
+        rule: Rule,
+        lifetime: Option<Duration>,
+        by: Requester,
+        context: LocalContext<'_>,
+    ) -> (RuleId, Option<Saved>) {
+        let LocalContext { engine, events, state, peers } = context;
+        let id = rule.nlri.id();
+        match lifetime {
+            Some(age) => {
+                tracing::info!(%id, %rule, lifetime = %format_args!("{}s", whole_seconds(age)), "announced here")
+            }
+            None => tracing::info!(%id, %rule, "announced here"),
+        }
+        events.record(Kind::Announced, about(id, rule.to_string(), by));
+        let route = Route { next_hop: rule.next_hop, ..Route::local(rule.actions) };
+        let expires = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
+        let nlri = Arc::new(rule.nlri);
+        engine.announce(LOCAL, Arc::clone(&nlri), None, Arc::new(route), now(), expires);
+        self.0.insert(id, Arc::clone(&nlri));
+        (id, state.save_rules(engine, peers, &[nlri]))
+    }
+
+    /// Withdraws a rule; its text, and when that is on the disk.
+    ///
+    /// # Errors
+    /// There is none, or it is not announced here.
+    pub(super) fn withdraw(
+        &mut self,
+        nlri: &Arc<Nlri>,
+        by: Requester,
+        context: LocalContext<'_>,
+    ) -> Result<(String, Option<Saved>), WithdrawError> {
+        let LocalContext { engine, events, state, peers } = context;
+        let (nlri, text) = {
+            let rule = engine.rule(nlri).ok_or(WithdrawError::Unknown)?;
+            if !rule.peers().any(|peer| peer == LOCAL) {
+                let others: Vec<&str> =
+                    rule.peers().map(|peer| peers.name(PeerId(peer.0)).unwrap_or_default()).collect();
+                return Err(WithdrawError::NotLocal { rule: Arc::clone(rule.nlri()), peers: others.join(", ") });
+            }
+            (Arc::clone(rule.nlri()), rule.rule().to_string())
+        };
+        engine.withdraw(LOCAL, Arc::clone(&nlri), None);
+        self.0.remove(&nlri.id());
+        tracing::info!(id = %nlri.id(), rule = text, "withdrawn here");
+        events.record(Kind::Withdrawn, about(nlri.id(), text.clone(), by));
+        Ok((text, state.save_rules(engine, peers, &[nlri])))
+    }
+
+    /// Withdraws all of them; how many, and when that is on the disk.
+    pub(super) fn clear(&mut self, by: Requester, context: LocalContext<'_>) -> (usize, Option<Saved>) {
+        let LocalContext { engine, events, state, peers } = context;
+        let local = engine.rules().filter(|rule| rule.peers().any(|peer| peer == LOCAL));
+        let local: Vec<Arc<Nlri>> = local.map(|rule| Arc::clone(rule.nlri())).collect();
+        for nlri in &local {
+            engine.withdraw(LOCAL, Arc::clone(nlri), None);
+        }
+        self.0.clear();
+        let count = api::rule_text::counted(local.len(), "local rule");
+        events.record(Kind::Cleared, About::asked_by(Some(by)).saying(count));
+        (local.len(), state.save_rules(engine, peers, &local))
+    }
+}
+
+fn about(id: RuleId, text: String, by: Requester) -> About {
+    let (peer, id) = (Some("local".to_owned()), Some(id.to_string()));
+    About { peer, id, rule: Some(text), by: Some(by), message: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::capability::Capabilities;
+    use engine::{EngineConfig, PeerConfig};
+
+    struct House {
+        local: LocalRules,
+        engine: Engine,
+        events: EventLog,
+        state: StateWriter,
+        peers: PeerTable,
+    }
+
+    impl House {
+        fn new() -> Self {
+            let engine = Engine::new(EngineConfig {
+                capabilities: Capabilities::everything("none"),
+                protection: Default::default(),
+                peers: [(LOCAL, PeerConfig::local()), (engine::PeerId(1), PeerConfig::local())].into(),
+                monitor: false,
+            });
+            let (events, state) = (EventLog::new(100), StateWriter::default());
+            House { local: LocalRules::default(), engine, events, state, peers: PeerTable::default() }
+        }
+
+        fn parts(&mut self) -> (&mut LocalRules, LocalContext<'_>) {
+            let House { local, engine, events, state, peers } = self;
+            (local, LocalContext { engine, events, state, peers })
+        }
+
+        fn announce(&mut self, text: &str) -> Arc<Nlri> {
+            let rule = rule(text);
+            let nlri = Arc::new(rule.nlri.clone());
+            let (local, context) = self.parts();
+            assert_eq!(local.announce(rule, None, "root".to_owned(), context).0, nlri.id());
+            nlri
+        }
+
+        fn settle(&mut self) {
+            while self.engine.next_transaction().is_some() {
+                self.engine.applied(&engine::plan::Applied::default());
+            }
+        }
+    }
+
+    fn rule(text: &str) -> Rule {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_announced_here_is_found_until_it_is_withdrawn() {
+        let mut house = House::new();
+        let nlri = house.announce("dst 192.0.2.1/32 then discard");
+        assert_eq!(house.local.find(nlri.id(), &house.engine), Some(&nlri));
+        let (local, context) = house.parts();
+        let (text, _) = local.withdraw(&nlri, "root".to_owned(), context).unwrap();
+        assert_eq!(text, "dst 192.0.2.1/32 then discard");
+        house.settle();
+        assert_eq!(house.local.find(nlri.id(), &house.engine), None);
+        let (local, context) = house.parts();
+        assert_eq!(local.withdraw(&nlri, "root".to_owned(), context).err(), Some(WithdrawError::Unknown));
+    }
+
+    #[test]
+    fn what_a_peer_announces_is_neither_withdrawn_nor_cleared_here() {
+        let mut house = House::new();
+        house.announce("dst 192.0.2.1/32 then discard");
+        let theirs = rule("dst 192.0.2.2/32 then discard");
+        let (nlri, route) = (Arc::new(theirs.nlri), Arc::new(Route::local(theirs.actions)));
+        house.engine.announce(engine::PeerId(1), Arc::clone(&nlri), None, route, engine::Timestamp(1), None);
+        let (local, context) = house.parts();
+        let refused = local.withdraw(&nlri, "root".to_owned(), context);
+        assert!(matches!(refused, Err(WithdrawError::NotLocal { .. })), "{refused:?}");
+        let (local, context) = house.parts();
+        assert_eq!(local.clear("root".to_owned(), context).0, 1);
+        house.settle();
+        let left: Vec<_> = house.engine.rules().map(|rule| Arc::clone(rule.nlri())).collect();
+        assert_eq!(left, [nlri]);
+    }
+}
