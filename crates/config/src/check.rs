@@ -6,6 +6,7 @@ use crate::file::{Backend, Config, Peer, Protect, Validation};
 use crate::values::is_loopback;
 use crate::values::{FamilyName, Pattern};
 use crate::{cumulus, protect};
+use dataplane::BackendSettings;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::ops::Range;

@@ -12,6 +12,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic when the reader went away.
 
 mod apply;
+mod backend_spec;
 mod clock;
 mod command;
 mod controller;

@@ -3,8 +3,11 @@
 //!
 //! A lock is a file that is locked (flock), not one that is there: a daemon that was killed holds none.
 
+use crate::backend_spec::BackendSpec;
+use crate::host_environment::HostEnvironment;
 use anyhow::{Context, Result, bail};
-use config::{Backend, Config};
+use config::Config;
+use dataplane::EnforcementPoint;
 use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -81,28 +84,24 @@ fn needed(config: &Config) -> Result<Vec<(PathBuf, String)>> {
     if !state.as_os_str().is_empty() {
         needed.push((format!("state-{}", identity(state)), format!("has the state file {}", state.display())));
     }
-    needed.extend(data_plane(config)?);
+    let backend = BackendSpec::new(config, &HostEnvironment::default())?;
+    needed.extend(enforcement(backend.name(), &backend.enforcement_point())?);
     Ok(needed.into_iter().map(|(name, what)| (directory.join(name + ".lock"), what)).collect())
 }
 
-/// A name for what is filtered with, the same for all who filter with it, and in words.
-fn data_plane(config: &Config) -> Result<Option<(String, String)>> {
-    Ok(match config.dataplane.backend {
-        Backend::None => None,
-        Backend::Nftables => {
+/// A name for where rules are enforced, the same for all who do it with the same back end, and what a daemon does there, in words.
+fn enforcement(backend: &str, point: &EnforcementPoint) -> Result<Option<(String, String)>> {
+    Ok(match point {
+        EnforcementPoint::Nowhere => None,
+        EnforcementPoint::NetworkNamespace => {
             let namespace =
                 std::fs::metadata("/proc/thread-self/ns/net").context("cannot look at the network namespace")?;
-            let name = format!("nftables-{}", namespace.ino());
-            Some((name, "filters with nftables in this network namespace".to_owned()))
+            let name = format!("{backend}-{}", namespace.ino());
+            Some((name, format!("filters with {backend} in this network namespace")))
         }
-        Backend::Xdp => {
-            let pins = &config.dataplane.xdp.directory;
-            let what = format!("filters with XDP and has its pins in {}", pins.display());
-            Some((format!("xdp-{}", identity(pins)), what))
-        }
-        Backend::Cumulus => {
-            let policies = &config.dataplane.cumulus.policy_directory;
-            Some((format!("cumulus-{}", identity(policies)), format!("has its policies in {}", policies.display())))
+        EnforcementPoint::Path(path) => {
+            let name = format!("{backend}-{}", identity(path));
+            Some((name, format!("filters with {backend} through {}", path.display())))
         }
     })
 }

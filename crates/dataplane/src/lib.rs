@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime};
 pub use engine::plan::{Applied, RuleFailure};
 pub use interface_names::{glob, means};
 pub use links::{Link, links};
-pub use none::NoDataplane;
+pub use none::{NoDataplane, NoSettings};
+pub use settings::{BackendSettings, EnforcementPoint};
 
 pub use counts::{Counter, Counts, Reading};
 pub use error::{DataplaneError, NoSamples};
@@ -26,6 +27,7 @@ mod links;
 mod netlink;
 pub mod nftables;
 mod none;
+mod settings;
 pub mod xdp;
 
 /// What a health check found.

@@ -1,11 +1,25 @@
 //! The back end that enforces nothing: for looking at rules, and for a first try on a live session.
 
 use crate::kernel::DesiredState;
-use crate::{Applied, Counter, Dataplane, DataplaneError, Health, Usage};
+use crate::{Applied, BackendSettings, Counter, Dataplane, DataplaneError, EnforcementPoint, Health, Usage};
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::Nlri;
 use std::sync::Arc;
+
+/// It has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoSettings;
+
+impl BackendSettings for NoSettings {
+    fn open(&self) -> Result<Box<dyn Dataplane>, DataplaneError> {
+        Ok(Box::new(NoDataplane::new()))
+    }
+
+    fn enforcement_point(&self) -> EnforcementPoint {
+        EnforcementPoint::Nowhere
+    }
+}
 
 /// Takes every rule, installs none, and remembers what it was given.
 #[derive(Debug, Default)]

@@ -1,17 +1,17 @@
 //! Bringing the data plane to what is wanted: one change at a time, gathered while another is under way, tried again when it failed.
 
-use super::backend_spec::{BackendSpec, announce_fallback, build_or_fallback, fallback_of};
 use super::event_log::EventLog;
 use super::measurements::Measurements;
 use super::pacing::Pacing;
 use crate::apply::{self, Order, Report};
+use crate::backend_spec::{BackendSpec, announce_fallback, build_or_fallback, fallback_of};
 use crate::command::ApplyOutcome;
 use crate::events::{About, Kind};
 use crate::host_environment::HostEnvironment;
 use crate::samples::Samples;
 use crate::state_file::Ticket;
 use anyhow::{Context, Result};
-use config::{Backend, Config, release_of_this_machine};
+use config::Config;
 use dataplane::{Dataplane, DataplaneError, NoSamples};
 use engine::capability::Capabilities;
 use engine::plan::Applied;
@@ -96,11 +96,11 @@ impl DataplaneDriver {
         let driver = DataplaneDriver {
             orders,
             capabilities,
+            pacing: Pacing::new(debounce(config, &configured)),
             configured,
             substitute,
             in_use,
             fallback,
-            pacing: Pacing::new(debounce(config)),
             known: Measurements::default(),
             outcomes: Outcomes::default(),
             samples,
@@ -165,8 +165,8 @@ impl DataplaneDriver {
             self.fallback = fallback;
             self.switch_to(in_use, dataplane);
         }
+        self.pacing.set_debounce(debounce(config, &configured));
         (self.configured, self.substitute) = (configured, substitute);
-        self.pacing.set_debounce(debounce(config));
         Ok(changes)
     }
 
@@ -396,13 +396,9 @@ impl DataplaneDriver {
     }
 }
 
-/// How long changes are gathered unless the file says otherwise.
-fn debounce(config: &Config) -> Duration {
-    let usual = match config.dataplane.backend {
-        Backend::Nftables | Backend::Xdp | Backend::None => Duration::ZERO,
-        Backend::Cumulus => config.dataplane.cumulus.settings(&[], release_of_this_machine()).usual_debounce(),
-    };
-    config.dataplane.debounce.map_or(usual, |age| age.0)
+/// How long changes are gathered.
+fn debounce(config: &Config, configured: &BackendSpec) -> Duration {
+    config.dataplane.debounce.map_or_else(|| configured.usual_debounce(), |time| time.0)
 }
 
 #[cfg(test)]

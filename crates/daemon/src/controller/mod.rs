@@ -4,7 +4,6 @@
 //! goes to the data plane's thread, one change at a time. While one is under way, further changes gather.
 
 mod answers;
-mod backend_spec;
 mod dataplane_driver;
 mod earlier_run;
 mod event_log;

@@ -10,7 +10,10 @@ use super::tool::{self, InstallLock, RunError};
 use super::transcript::Transcript;
 use super::{capabilities, profile, store};
 use crate::kernel::DesiredState;
-use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, RuleFailure, Usage};
+use crate::{
+    Applied, BackendSettings, Condition, Counter, Dataplane, DataplaneError, EnforcementPoint, Health, RuleFailure,
+    Usage,
+};
 use engine::capability::Capabilities;
 use engine::compile::split_into_entries;
 use engine::plan::{CompiledRule, Plan, Ruleset};
@@ -26,6 +29,28 @@ const FAST_LISTING_RULES: usize = 500;
 
 /// How long the kernel's rules are looked at each time after somebody else's policy file has changed.
 const WATCH_AFTER_FOREIGN_CHANGE: Duration = Duration::from_secs(30);
+
+impl BackendSettings for Settings {
+    fn open(&self) -> Result<Box<dyn Dataplane>, DataplaneError> {
+        let (v4, v6) = self.budget();
+        let (release, asic) = (self.release, self.asic.name());
+        tracing::info!(%release, asic, v4, v6, directory = %self.policy_directory.display(), "hardware ACLs");
+        Ok(Box::new(Cumulus::new(self.clone())))
+    }
+
+    fn enforcement_point(&self) -> EnforcementPoint {
+        EnforcementPoint::Path(self.policy_directory.clone())
+    }
+
+    /// A run takes seconds, and one is to do for a whole message. Where it may stop traffic, longer.
+    fn usual_debounce(&self) -> Duration {
+        match (self.non_atomic, self.stops_traffic_always()) {
+            (false, _) => Duration::from_millis(20),
+            (true, false) => Duration::from_secs(1),
+            (true, true) => Duration::from_secs(5),
+        }
+    }
+}
 
 /// The back end.
 #[derive(Debug)]

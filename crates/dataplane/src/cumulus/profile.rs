@@ -3,7 +3,6 @@
 use super::asic::{DEFAULT_RANGES, Maker};
 use super::release::{self, Feature, Known};
 use super::settings::Settings;
-use std::time::Duration;
 
 /// One thing that is known of a switch, or is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,16 +100,6 @@ impl Settings {
         self.non_atomic && self.asic.maker() == Maker::Nvidia && !release::INCREMENTAL_ON_SPECTRUM.is_in(self.release)
     }
 
-    /// How long changes are gathered unless the operator says otherwise: a run takes seconds, and one is to do for a whole message. Where it
-    /// may stop traffic, longer.
-    pub fn usual_debounce(&self) -> Duration {
-        match (self.non_atomic, self.stops_traffic_always()) {
-            (false, _) => Duration::from_millis(20),
-            (true, false) => Duration::from_secs(1),
-            (true, true) => Duration::from_secs(5),
-        }
-    }
-
     /// A policer is followed by a rule that ends the search, so that what it lets pass does not reach the rules behind.
     pub(super) fn accepts_behind_policers(&self) -> bool {
         release::POLICE_CONTINUES.of(self.release).0 != Known::No
@@ -120,6 +109,8 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BackendSettings;
+    use std::time::Duration;
 
     fn settings(release: &str, asic: &str) -> Settings {
         Settings { release: release.parse().unwrap(), asic: asic.parse().unwrap(), ..Settings::default() }

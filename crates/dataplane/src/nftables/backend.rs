@@ -16,8 +16,8 @@ use super::table::TABLE;
 use super::wire::Writer;
 use crate::kernel::{DesiredState, PerVersion, Undo, Unenforced, VERSIONS};
 use crate::{
-    Applied, Attachment, Condition, Counter, Counts, Dataplane, DataplaneError, Health, Interface, NoSamples, Reading,
-    SampleSource, Usage,
+    Applied, Attachment, BackendSettings, Condition, Counter, Counts, Dataplane, DataplaneError, EnforcementPoint,
+    Health, Interface, NoSamples, Reading, SampleSource, Usage,
 };
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
@@ -31,6 +31,16 @@ const ATTEMPTS: usize = 16;
 
 /// Changes of so many rules leave memory behind that takes a while to give back.
 const MANY: usize = 1000;
+
+impl BackendSettings for Options {
+    fn open(&self) -> Result<Box<dyn Dataplane>, DataplaneError> {
+        Ok(Box::new(Nftables::open(self.clone())?))
+    }
+
+    fn enforcement_point(&self) -> EnforcementPoint {
+        EnforcementPoint::NetworkNamespace
+    }
+}
 
 /// The nftables back end. It acts in the network namespace of the thread that made it.
 #[derive(Debug)]

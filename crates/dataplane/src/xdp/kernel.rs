@@ -10,7 +10,10 @@ use super::routes::Routes;
 use super::samples::Samples;
 use super::{Attach, Options, neighbours, sys};
 use crate::kernel::DesiredState;
-use crate::{Applied, Condition, Counter, Dataplane, DataplaneError, Health, NoSamples, SampleSource, Usage, means};
+use crate::{
+    Applied, BackendSettings, Condition, Counter, Dataplane, DataplaneError, EnforcementPoint, Health, NoSamples,
+    SampleSource, Usage, means,
+};
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::{Nlri, RuleId};
@@ -28,6 +31,16 @@ static OBJECT: Option<&[u8]> = None;
 const KEPT: [&str; 2] = ["ids", "counters"];
 /// Where sampled packets can be read by anyone who may.
 const SAMPLES: &str = "samples";
+
+impl BackendSettings for Options {
+    fn open(&self) -> Result<Box<dyn Dataplane>, DataplaneError> {
+        Ok(Box::new(Xdp::open(self.clone())?))
+    }
+
+    fn enforcement_point(&self) -> EnforcementPoint {
+        EnforcementPoint::Path(self.directory.clone())
+    }
+}
 
 /// The XDP back end.
 #[derive(Debug)]

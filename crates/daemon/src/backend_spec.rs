@@ -4,13 +4,62 @@
 use crate::host_environment::HostEnvironment;
 use anyhow::{Context, Result};
 use config::{Backend, Config, XdpFallback, release_of_this_machine};
-use dataplane::cumulus::{self, Cumulus};
-use dataplane::{Dataplane, DataplaneError, NoDataplane, nftables, xdp};
+use dataplane::{BackendSettings, Dataplane, DataplaneError, EnforcementPoint, NoSettings, cumulus, nftables, xdp};
+use std::time::Duration;
 
-/// What the data plane is built from: two that are equal make the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum BackendSpec {
-    None,
+/// Makes [`BackendSpec`] of a list: a back end's name in [`Backend`], and its settings.
+macro_rules! backends {
+    ($($backend:ident($settings:ty),)*) => {
+        /// What the data plane is built from: two that are equal make the same.
+        #[derive(Clone, Debug, PartialEq)]
+        pub(crate) enum BackendSpec {
+            $($backend($settings),)*
+        }
+
+        impl BackendSpec {
+            /// The name of the back end.
+            pub(crate) const fn name(&self) -> &'static str {
+                match self {
+                    $(BackendSpec::$backend(_) => Backend::$backend.name(),)*
+                }
+            }
+
+            /// Opens the back end.
+            pub(crate) fn build(&self) -> Result<Box<dyn Dataplane>> {
+                let opened = match self {
+                    $(BackendSpec::$backend(settings) => settings.open(),)*
+                };
+                opened.context(self.name())
+            }
+
+            /// Where it enforces rules.
+            pub(crate) fn enforcement_point(&self) -> EnforcementPoint {
+                match self {
+                    $(BackendSpec::$backend(settings) => settings.enforcement_point(),)*
+                }
+            }
+
+            /// Whether what is built finds and replaces what `old` has in force; what another has is to be taken out.
+            pub(crate) fn takes_over(&self, old: &BackendSpec) -> bool {
+                match (self, old) {
+                    $((BackendSpec::$backend(new), BackendSpec::$backend(old)) => new.takes_over(old),)*
+                    _ => false,
+                }
+            }
+
+            /// How long changes are gathered unless the configuration says otherwise.
+            pub(crate) fn usual_debounce(&self) -> Duration {
+                match self {
+                    $(BackendSpec::$backend(settings) => settings.usual_debounce(),)*
+                }
+            }
+        }
+    };
+}
+
+// The list of back ends.
+backends! {
+    None(NoSettings),
     Nftables(nftables::Options),
     Cumulus(Box<cumulus::Settings>),
     Xdp(xdp::Options),
@@ -21,9 +70,9 @@ impl BackendSpec {
     ///
     /// # Errors
     /// The switch's release is not known.
-    pub(super) fn new(config: &Config, environment: &HostEnvironment) -> Result<Self> {
+    pub(crate) fn new(config: &Config, environment: &HostEnvironment) -> Result<Self> {
         match config.dataplane.backend {
-            Backend::None => Ok(BackendSpec::None),
+            Backend::None => Ok(BackendSpec::None(NoSettings)),
             Backend::Nftables => Ok(BackendSpec::nftables(config, environment)),
             Backend::Cumulus => {
                 let settings = &config.dataplane.cumulus;
@@ -40,7 +89,7 @@ impl BackendSpec {
         }
     }
 
-    pub(super) fn nftables(config: &Config, environment: &HostEnvironment) -> Self {
+    pub(crate) fn nftables(config: &Config, environment: &HostEnvironment) -> Self {
         let interfaces = match &environment.interfaces {
             None => Vec::new(),
             // None of the patterns means anything yet: filtering everywhere instead would be the opposite of what was asked.
@@ -56,50 +105,13 @@ impl BackendSpec {
             max_chain_rules: settings.max_chain_rules as usize,
         })
     }
-
-    /// The name of the back end.
-    pub(super) const fn name(&self) -> &'static str {
-        match self {
-            BackendSpec::None => Backend::None.name(),
-            BackendSpec::Nftables(_) => Backend::Nftables.name(),
-            BackendSpec::Cumulus(_) => Backend::Cumulus.name(),
-            BackendSpec::Xdp(_) => Backend::Xdp.name(),
-        }
-    }
-
-    /// Opens the back end.
-    pub(super) fn build(&self) -> Result<Box<dyn Dataplane>> {
-        match self {
-            BackendSpec::None => Ok(Box::new(NoDataplane::new())),
-            BackendSpec::Nftables(options) => {
-                Ok(Box::new(nftables::Nftables::open(options.clone()).context("nftables")?))
-            }
-            BackendSpec::Cumulus(settings) => {
-                let (v4, v6) = settings.budget();
-                let (release, asic) = (settings.release, settings.asic.name());
-                tracing::info!(%release, asic, v4, v6, directory = %settings.policy_directory.display(), "hardware ACLs");
-                Ok(Box::new(Cumulus::new(settings.as_ref().clone())))
-            }
-            BackendSpec::Xdp(options) => Ok(Box::new(xdp::Xdp::open(options.clone()).context("xdp")?)),
-        }
-    }
-
-    /// Whether what is built finds and replaces what `old` has in force; what another has is to be taken out.
-    pub(super) fn takes_over(&self, old: &BackendSpec) -> bool {
-        match (self, old) {
-            (BackendSpec::None, BackendSpec::None) | (BackendSpec::Nftables(_), BackendSpec::Nftables(_)) => true,
-            (BackendSpec::Cumulus(new), BackendSpec::Cumulus(old)) => new.policy_directory == old.policy_directory,
-            (BackendSpec::Xdp(new), BackendSpec::Xdp(old)) => new.directory == old.directory,
-            (BackendSpec::None | BackendSpec::Nftables(_) | BackendSpec::Cumulus(_) | BackendSpec::Xdp(_), _) => false,
-        }
-    }
 }
 
 /// A data plane that can be used, what it was built from, and why it is not the configured one.
-pub(super) type Built = (BackendSpec, Box<dyn Dataplane>, Option<String>);
+pub(crate) type Built = (BackendSpec, Box<dyn Dataplane>, Option<String>);
 
 /// Builds what is configured, or what takes its place when that cannot be.
-pub(super) fn build_or_fallback(configured: &BackendSpec, substitute: Option<&BackendSpec>) -> Result<Built> {
+pub(crate) fn build_or_fallback(configured: &BackendSpec, substitute: Option<&BackendSpec>) -> Result<Built> {
     let error = match configured.build() {
         Ok(dataplane) => return Ok((configured.clone(), dataplane, None)),
         Err(error) => error,
@@ -112,18 +124,18 @@ pub(super) fn build_or_fallback(configured: &BackendSpec, substitute: Option<&Ba
 }
 
 /// What the configuration wants in the place of this.
-pub(super) fn fallback_of(
+pub(crate) fn fallback_of(
     configured: &BackendSpec,
     config: &Config,
     environment: &HostEnvironment,
 ) -> Option<BackendSpec> {
     match (configured, config.dataplane.xdp.fallback?) {
         (BackendSpec::Xdp(_), XdpFallback::Nftables) => Some(BackendSpec::nftables(config, environment)),
-        (BackendSpec::None | BackendSpec::Nftables(_) | BackendSpec::Cumulus(_), _) => None,
+        (_, XdpFallback::Nftables) => None,
     }
 }
 
-pub(super) fn announce_fallback(configured: &BackendSpec, instead: &BackendSpec, why: &str) {
+pub(crate) fn announce_fallback(configured: &BackendSpec, instead: &BackendSpec, why: &str) {
     let (configured, used) = (configured.name(), instead.name());
     tracing::warn!(configured, used, why, "the configured back end cannot be used: its fallback filters instead");
 }
