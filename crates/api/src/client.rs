@@ -57,6 +57,12 @@ impl Client {
         Ok(serde_json::from_slice(&body.to_bytes())?)
     }
 
+    /// Asks for text, such as `/metrics`.
+    pub async fn text(&self, path: &str) -> Result<String, Failure> {
+        let body = self.stream(Method::GET, path, Bytes::new()).await?.collect().await?;
+        Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
+    }
+
     /// Sends an object, or nothing, and takes one back.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, object: Option<&impl Serialize>) -> Result<T, Failure> {
         let body = object.map(serde_json::to_vec).transpose()?.unwrap_or_default();

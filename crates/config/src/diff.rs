@@ -1,9 +1,7 @@
 //! What differs between two configuration files, key by key, in words: `floodgate reload` says it.
 
+use crate::redact::SECRETS;
 use toml::{Table, Value};
-
-/// Keys whose values are nobody's business.
-const SECRETS: [&str; 2] = ["md5", "token"];
 
 /// Longest value that is shown, in characters.
 const SHOWN: usize = 60;

@@ -15,6 +15,7 @@ mod file;
 mod load;
 mod protect;
 mod read;
+mod redact;
 mod syntax;
 mod values;
 mod xdp;
@@ -27,6 +28,7 @@ pub use file::{
     Nftables, OnExcess, OnExit, Peer, Protect, Router, STATE_DIRECTORY, StaleUntil, State, UnknownActions, Validation,
 };
 pub use protect::{FromSource, PresetName, Protocol};
+pub use redact::without_secrets;
 pub use values::{ActionKind, BGP_PORT, FamilyName, Hops, HumanDuration, InvalidDuration, Listen, Pattern, Port};
 pub use xdp::{Attach as XdpAttach, Fallback as XdpFallback, Xdp};
 

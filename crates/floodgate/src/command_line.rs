@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// BGP FlowSpec enforcement for Linux: takes traffic filters from BGP peers and keeps the data plane dropping exactly that traffic.
 #[derive(Debug, Parser)]
-#[command(name = "floodgate", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "floodgate", version, long_version = crate::version::LONG.as_str(), max_term_width = 100, propagate_version = true)]
 #[command(after_help = "Examples:
   floodgate decode 0b0118c00002038106048119
   floodgate encode 'dst 192.0.2.1/32 proto udp sport 123 then discard'

@@ -6,3 +6,5 @@ pub(crate) const OK: u8 = 0;
 pub(crate) const NEGATIVE: u8 = 1;
 /// The daemon does not answer.
 pub(crate) const UNREACHABLE: u8 = 3;
+/// What Nagios takes as critical; only `health --nagios` ends with it.
+pub(crate) const CRITICAL: u8 = 2;

@@ -21,6 +21,7 @@ mod rules;
 mod segments;
 mod selftest;
 mod switch;
+mod version;
 
 use clap::Parser;
 use command_line::{Cli, Command};

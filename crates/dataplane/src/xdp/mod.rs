@@ -52,6 +52,9 @@ pub mod testing;
 pub use kernel::Xdp;
 pub use render::render;
 
+/// Whether this build has the program for the kernel; without clang and libbpf it has not.
+pub const COMPILED_IN: bool = cfg!(xdp_program);
+
 /// Rules that fit unless [`Options::capacity`] says otherwise.
 pub const CAPACITY: u32 = 131_072;
 

@@ -22,6 +22,10 @@ Examples:
   floodgate status
   floodgate status --json | jq .rules")]
     Status(LiveArgs),
+    /// Say in one line whether traffic is filtered as decided; for health checks
+    Health(HealthArgs),
+    /// Write an archive with what a report of a problem needs, without secrets
+    Support(SupportArgs),
     /// Show the BGP peers
     #[command(after_help = "Examples:
   floodgate peers
@@ -100,6 +104,51 @@ pub struct LiveArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `health`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Exit status: 0 healthy; 1 not, with the reason: the data plane failed, nothing is filtered,
+filtering is paused, or changes are not saved; 3 the daemon does not answer. With --nagios
+0 or 2.
+
+Examples:
+  floodgate health
+  floodgate health --nagios --timeout 5s
+  floodgate health --json | jq -r .message")]
+pub struct HealthArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// How long the daemon has for its answer
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub timeout: HumanDuration,
+    /// Print a line and end with a status as Nagios and Icinga want them: 0 OK, 2 CRITICAL
+    #[arg(long, conflicts_with = "json")]
+    pub nagios: bool,
+}
+
+/// Arguments of `support`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "The archive (tar, gzip) has the configuration without its secrets, what the daemon says of
+itself, its peers, rules, history and metrics, the filters in the kernel, and facts about
+the machine. It has addresses of peers and rules: look before you publish it. The daemon
+need not run; what could not be had is listed in errors.txt.
+
+Examples:
+  floodgate support
+  floodgate support -o report.tar.gz
+  floodgate support -o - | ssh desk 'cat > report.tar.gz'")]
+pub struct SupportArgs {
+    /// The daemon's socket
+    #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = config::DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = config::DEFAULT_FILE)]
+    pub config: PathBuf,
+    /// The archive; `-` for standard output [default: floodgate-support-TIME.tar.gz here]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Arguments of `rules`.

@@ -5,9 +5,11 @@ mod ask;
 mod caution;
 mod change;
 mod check;
+mod health;
 mod rates;
 mod samples;
 mod show;
+mod support;
 mod terminal;
 mod top;
 mod units;
@@ -25,6 +27,8 @@ pub fn run(command: &LiveCommand) -> Result<u8> {
         LiveCommand::Run(args) => daemon::run(&args.config).map(|()| OK),
         LiveCommand::Check(args) => check::check(args),
         LiveCommand::Status(args) => show::status(args),
+        LiveCommand::Health(args) => health::health(args),
+        LiveCommand::Support(args) => support::support(args),
         LiveCommand::Peers(args) => show::peers(args),
         LiveCommand::Rules(args) => show::rules(args),
         LiveCommand::Top(args) => top::top(args),

@@ -33,7 +33,7 @@ pub(super) fn status(args: &LiveArgs) -> Result<u8> {
 }
 
 /// Whether rules act on packets, as far as the configuration wants them to.
-fn is_filtering(status: &StatusView) -> bool {
+pub(super) fn is_filtering(status: &StatusView) -> bool {
     let nowhere = status.interfaces.as_ref().is_some_and(Vec::is_empty)
         || !status.attachments.is_empty() && status.attachments.iter().all(|attachment| attachment.reason.is_some());
     status.dataplane_error.is_none() && !status.paused && !nowhere
