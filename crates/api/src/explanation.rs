@@ -1,5 +1,6 @@
 //! What `explain` says, offline and from the daemon in the same words.
 
+use crate::Verdict;
 use flowspec::{Effect, Packet, PacketError, Policing, Redirect};
 
 /// Octets given by hand: an Ethernet frame or a bare IP packet, whichever they read as.
@@ -17,15 +18,15 @@ pub fn parse_packet(octets: &[u8]) -> Result<Packet, PacketError> {
 }
 
 /// One word for scripts: what becomes of the packet.
-pub fn verdict(effect: &Effect) -> &'static str {
+pub fn verdict(effect: &Effect) -> Verdict {
     match (effect.policing, effect.redirect) {
-        (Policing::Discard, _) => "discard",
-        (Policing::Limit { .. }, _) => "rate",
+        (Policing::Discard, _) => Verdict::Discard,
+        (Policing::Limit { .. }, _) => Verdict::Rate,
         (Policing::None, Some(Redirect::Address { copy: true, .. } | Redirect::UnknownNextHop { copy: true })) => {
-            "accept"
+            Verdict::Accept
         }
-        (Policing::None, Some(_)) => "redirect",
-        (Policing::None, None) => "accept",
+        (Policing::None, Some(_)) => Verdict::Redirect,
+        (Policing::None, None) => Verdict::Accept,
     }
 }
 

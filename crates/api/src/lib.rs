@@ -7,12 +7,18 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+mod event;
 pub mod explanation;
 pub mod hex;
+mod names;
+mod or_unknown;
 pub mod packet_text;
 pub mod rule_text;
 mod view;
 
+pub use event::{Event, EventKind};
+pub use names::{AddressFamily, AttachmentMode, Backend, DataplaneState, Mode, RuleState, SessionState, Verdict};
+pub use or_unknown::{Named, OrUnknown};
 pub use view::{
     AnnounceRequest, AttachmentView, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, FallbackView,
     OriginView, PauseRequest, PeerView, RuleView, SampleView, StatusView, WithdrawRequest,

@@ -1,5 +1,9 @@
 //! What the API says, in both directions: the daemon writes these, the commands read them.
 
+use crate::{
+    AddressFamily, AttachmentMode, Backend, DataplaneState, Mode, OrUnknown, RuleState, SessionState, Verdict,
+};
+use flowspec::Family;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,16 +26,16 @@ pub struct StatusView {
     /// Established sessions.
     pub established: u64,
     /// Rules by state.
-    pub rules: BTreeMap<String, u64>,
+    pub rules: BTreeMap<OrUnknown<RuleState>, u64>,
     /// The back end.
-    pub backend: String,
+    pub backend: OrUnknown<Backend>,
     /// Interfaces that are filtered; `null` means all.
     pub interfaces: Option<Vec<String>>,
     /// Why nothing is filtered, where none of the interfaces is that are to be.
     #[serde(default)]
     pub unfiltered: Option<String>,
-    /// `enforce` or `monitor`.
-    pub mode: String,
+    /// Whether rules act on packets.
+    pub mode: OrUnknown<Mode>,
     /// All filtering is taken out for now.
     pub paused: bool,
     /// When a pause ends by itself, RFC 3339, if it does.
@@ -55,8 +59,8 @@ pub struct StatusView {
     /// What happened to packets beside the rules' counters, where the back end tells.
     #[serde(default)]
     pub statistics: BTreeMap<String, u64>,
-    /// `applied`, `applying`, or `failed`.
-    pub dataplane: String,
+    /// Whether what is decided is in force.
+    pub dataplane: OrUnknown<DataplaneState>,
     /// Why, where it failed.
     pub dataplane_error: Option<String>,
     /// Why what changes is not kept over a restart, if it is not.
@@ -83,11 +87,18 @@ pub struct StatusView {
     pub log_lines_lost: u64,
 }
 
+impl StatusView {
+    /// Rules in this state.
+    pub fn rules_in(&self, state: RuleState) -> u64 {
+        self.rules.get(&state.into()).copied().unwrap_or(0)
+    }
+}
+
 /// A back end that takes the place of the configured one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FallbackView {
     /// What the configuration asks for.
-    pub configured: String,
+    pub configured: OrUnknown<Backend>,
     /// Why it cannot be used.
     pub reason: String,
 }
@@ -97,8 +108,8 @@ pub struct FallbackView {
 pub struct AttachmentView {
     /// Its name; or a pattern of the configuration that means no interface now.
     pub interface: String,
-    /// `native`, `generic`, `prerouting` or `none`.
-    pub mode: String,
+    /// How its packets reach the rules.
+    pub mode: OrUnknown<AttachmentMode>,
     /// Why it is not filtered.
     pub reason: Option<String>,
 }
@@ -113,14 +124,14 @@ pub struct PeerView {
     /// Its AS number.
     #[serde(rename = "as")]
     pub asn: u32,
-    /// State of the session, RFC 4271: `established` and so on.
-    pub state: String,
+    /// State of the session.
+    pub state: OrUnknown<SessionState>,
     /// Since when it is in that state, RFC 3339.
     pub since: String,
     /// Negotiated hold time, seconds.
     pub hold_time: Option<u16>,
     /// Negotiated families.
-    pub families: Vec<String>,
+    pub families: Vec<OrUnknown<AddressFamily>>,
     /// Rules that it announces, all states.
     pub rules: u64,
     /// Of those, stale.
@@ -160,14 +171,14 @@ pub struct OriginView {
 pub struct RuleView {
     /// Short stable hash of family, RD and NLRI.
     pub id: String,
-    /// `ipv4`, `ipv6`, `vpnv4` or `vpnv6`.
-    pub family: String,
+    /// The family of its NLRI.
+    pub family: OrUnknown<Family>,
     /// Canonical NLRI with its length, hex.
     pub nlri: String,
     /// The rule in words.
     pub text: String,
-    /// `installed`, `refused` and so on.
-    pub state: String,
+    /// Its state.
+    pub state: OrUnknown<RuleState>,
     /// Why, where the state needs a reason.
     pub reason: Option<String>,
     /// What deserves a look although it is enforced as the RFCs say: sentences.
@@ -249,8 +260,8 @@ pub struct ExplainRequest {
 pub struct Explanation {
     /// Number of the packet: 0.
     pub packet: usize,
-    /// What the rules in force do with it: `accept`, `discard`, `rate` or `redirect`.
-    pub verdict: String,
+    /// What the rules in force do with it.
+    pub verdict: OrUnknown<Verdict>,
     /// The rule that ended the search, if one did: its place among the rules in force, from 0.
     pub rule: Option<usize>,
     /// Its id.

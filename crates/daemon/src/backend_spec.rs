@@ -17,11 +17,16 @@ macro_rules! backends {
         }
 
         impl BackendSpec {
+            /// The back end.
+            pub(crate) const fn backend(&self) -> Backend {
+                match self {
+                    $(BackendSpec::$backend(_) => Backend::$backend,)*
+                }
+            }
+
             /// The name of the back end.
             pub(crate) const fn name(&self) -> &'static str {
-                match self {
-                    $(BackendSpec::$backend(_) => Backend::$backend.name(),)*
-                }
+                self.backend().name()
             }
 
             /// Opens the back end.

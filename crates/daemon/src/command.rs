@@ -1,11 +1,10 @@
 //! What the API asks of the task that decides, and what it answers.
 
-use crate::events::Event;
 use crate::samples::Samples;
 use crate::state_file::Saved;
-use api::{Explanation, PeerView, RuleView, StatusView};
+use api::{Event, Explanation, Named, PeerView, RuleState, RuleView, StatusView};
 use dataplane::{DataplaneError, NoSamples};
-use flowspec::{Nlri, PacketError, Rule, RuleId};
+use flowspec::{Family, Nlri, PacketError, Rule, RuleId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
@@ -207,7 +206,7 @@ pub struct RuleFilter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Word {
     Net(ipnet::IpNet),
-    Text(String),
+    Text { text: String, state: Option<RuleState>, family: Option<Family> },
 }
 
 impl RuleFilter {
@@ -215,7 +214,9 @@ impl RuleFilter {
     pub fn parse(text: &str) -> Self {
         let word = |word: &str| {
             let net = word.parse().or_else(|_| word.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
-            net.map_or_else(|_| Word::Text(word.to_owned()), Word::Net)
+            let text =
+                || Word::Text { text: word.to_owned(), state: RuleState::from_name(word), family: word.parse().ok() };
+            net.map_or_else(|_| text(), Word::Net)
         };
         RuleFilter { words: text.split_whitespace().map(word).collect() }
     }
@@ -224,9 +225,9 @@ impl RuleFilter {
     pub fn matches(&self, nlri: &Nlri, view: &RuleView) -> bool {
         self.words.iter().all(|word| match word {
             Word::Net(net) => overlaps(nlri, *net),
-            Word::Text(text) => {
-                view.state == *text
-                    || view.family == *text
+            Word::Text { text, state, family } => {
+                state.is_some_and(|state| view.state == state)
+                    || family.is_some_and(|family| view.family == family)
                     || view.id.starts_with(text.as_str())
                     || view.origins.iter().any(|origin| origin.peer == *text)
                     || view.text.contains(text.as_str())

@@ -6,6 +6,7 @@ use engine::import_policy::{self, ActionSet, FirstAs, ImportPolicy, InterfaceSet
 use engine::protection::{Protection, Traffic};
 use engine::route::{AsPathFacts, PathFacts};
 use engine::{Route, RouteFamily};
+use flowspec::Family;
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -53,6 +54,56 @@ pub(crate) const fn family(family: AfiSafi) -> RouteFamily {
     match family {
         AfiSafi::Ipv4Unicast | AfiSafi::Ipv6Unicast => RouteFamily::Unicast(family.version()),
         AfiSafi::Flow(flow) => RouteFamily::Flow(flow),
+    }
+}
+
+/// The state of a rule, in the API's words.
+pub(crate) const fn rule_state(state: &engine::state::RuleState) -> api::RuleState {
+    use engine::state::RuleState;
+    match state {
+        RuleState::Pending { .. } => api::RuleState::Pending,
+        RuleState::Installed { .. } => api::RuleState::Installed,
+        RuleState::Stale { .. } => api::RuleState::Stale,
+        RuleState::Refused(_) => api::RuleState::Refused,
+        RuleState::RejectedByPolicy(_) => api::RuleState::RejectedByPolicy,
+        RuleState::Infeasible(_) => api::RuleState::Infeasible,
+        RuleState::Shadowed { .. } => api::RuleState::Shadowed,
+        RuleState::OverCapacity(_) => api::RuleState::OverCapacity,
+        RuleState::Failed(_) => api::RuleState::Failed,
+    }
+}
+
+/// The state of a session, in the API's words.
+pub(crate) const fn session_state(state: bgp::State) -> api::SessionState {
+    match state {
+        bgp::State::Idle => api::SessionState::Idle,
+        bgp::State::Connect => api::SessionState::Connect,
+        bgp::State::Active => api::SessionState::Active,
+        bgp::State::OpenSent => api::SessionState::OpenSent,
+        bgp::State::OpenConfirm => api::SessionState::OpenConfirm,
+        bgp::State::Established => api::SessionState::Established,
+    }
+}
+
+/// A family that a session carries, in the API's words.
+pub(crate) const fn address_family(family: AfiSafi) -> api::AddressFamily {
+    match family {
+        AfiSafi::Ipv4Unicast => api::AddressFamily::Ipv4Unicast,
+        AfiSafi::Ipv6Unicast => api::AddressFamily::Ipv6Unicast,
+        AfiSafi::Flow(Family::Ipv4) => api::AddressFamily::Ipv4Flow,
+        AfiSafi::Flow(Family::Ipv6) => api::AddressFamily::Ipv6Flow,
+        AfiSafi::Flow(Family::Vpnv4) => api::AddressFamily::Vpnv4Flow,
+        AfiSafi::Flow(Family::Vpnv6) => api::AddressFamily::Vpnv6Flow,
+    }
+}
+
+/// A back end, in the API's words.
+pub(crate) const fn backend(backend: config::Backend) -> api::Backend {
+    match backend {
+        config::Backend::Nftables => api::Backend::Nftables,
+        config::Backend::Xdp => api::Backend::Xdp,
+        config::Backend::Cumulus => api::Backend::Cumulus,
+        config::Backend::None => api::Backend::None,
     }
 }
 
@@ -179,4 +230,34 @@ pub(crate) fn protected(config: &Config, addresses: &BTreeSet<IpAddr>) -> Vec<St
     lines.extend(protect.prefixes.iter().map(|net| format!("packets to {net}")));
     lines.extend(protect.sources.iter().map(|net| format!("packets from {net}")));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::Named;
+
+    #[test]
+    fn the_api_has_the_names_of_the_other_crates() {
+        for family in AfiSafi::ALL {
+            assert_eq!(address_family(family).name(), family.name());
+        }
+        let names: BTreeSet<_> = api::RuleState::ALL.iter().map(|state| state.name()).collect();
+        assert_eq!(names, engine::state::RuleState::NAMES.into_iter().collect());
+        for (member, name) in [
+            (rule_state(&engine::state::RuleState::Failed(String::new())), "failed"),
+            (rule_state(&engine::state::RuleState::Stale { entries: 0 }), "stale"),
+            (rule_state(&engine::state::RuleState::Pending { paused: false }), "pending"),
+        ] {
+            assert_eq!(member.name(), name);
+        }
+        use bgp::State::{Active, Connect, Established, Idle, OpenConfirm, OpenSent};
+        for state in [Idle, Connect, Active, OpenSent, OpenConfirm, Established] {
+            assert_eq!(session_state(state).name(), state.name());
+        }
+        use config::Backend::{Cumulus, Nftables, None, Xdp};
+        for it in [Nftables, Xdp, Cumulus, None] {
+            assert_eq!(backend(it).name(), it.name());
+        }
+    }
 }

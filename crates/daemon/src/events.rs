@@ -1,94 +1,10 @@
 //! What happened: the events that `floodgate watch` streams and `floodgate history` remembers.
 
-use serde::Serialize;
+use api::{Event, EventKind};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast;
-
-/// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Event {
-    /// Counts up from 1 since the daemon started.
-    pub number: u64,
-    /// When, RFC 3339, UTC, milliseconds.
-    pub time: String,
-    /// What kind.
-    pub event: Kind,
-    /// The peer that it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub peer: Option<String>,
-    /// The rule's id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// The rule's text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
-    /// Who asked for it: a user of this machine, or the address of a host.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// The rest, in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-}
-
-/// Declares [`Kind`] with a sentence for each kind, which is its documentation here and in the manual.
-macro_rules! kinds {
-    ($(#[doc = $meaning:literal] $kind:ident,)*) => {
-        /// Kinds of events.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-        #[serde(rename_all = "kebab-case")]
-        pub enum Kind {
-            $(#[doc = $meaning] $kind,)*
-        }
-
-        impl Kind {
-            /// All of them, each with what it means.
-            pub const ALL: &[(Kind, &str)] = &[$((Kind::$kind, $meaning)),*];
-        }
-    };
-}
-
-kinds! {
-    /// The daemon started.
-    Started,
-    /// The daemon is stopping.
-    Stopping,
-    /// A session was established.
-    PeerUp,
-    /// A session was lost; the message has the reason.
-    PeerDown,
-    /// An attempt at a session failed for a new reason.
-    SessionFailed,
-    /// A peer sent something malformed; the message says what.
-    Malformed,
-    /// A peer has sent all its rules (End-of-RIB).
-    EndOfRib,
-    /// A rule was announced, or announced with other actions.
-    Announced,
-    /// An announced rule is not enforced; the message has the reason.
-    NotEnforced,
-    /// A rule was withdrawn.
-    Withdrawn,
-    /// A rule's lifetime is over.
-    Expired,
-    /// One UPDATE changed more than 16 rules; the message has their number.
-    Bulk,
-    /// The data plane did not apply a change; the message has its words.
-    ApplyFailed,
-    /// Another program changed what was installed in the data plane; it is being repaired.
-    Damaged,
-    /// Filtering was paused: nothing is filtered.
-    Paused,
-    /// Filtering was resumed.
-    Resumed,
-    /// All local rules were withdrawn.
-    Cleared,
-    /// A changed configuration is in force.
-    Reloaded,
-    /// A changed configuration was refused.
-    ReloadFailed,
-}
 
 /// What an event is about.
 #[derive(Clone, Debug, Default)]
@@ -170,15 +86,15 @@ impl History {
     }
 
     /// Something happened now.
-    pub fn record(&mut self, kind: Kind, about: About) {
+    pub fn record(&mut self, kind: EventKind, about: About) {
         self.last += 1;
         let About { peer, id, rule, by, message } = about;
         let (rule, message) = (rule.map(shortened), message.map(shortened));
         let (number, time) = (self.last, timestamp(SystemTime::now()));
-        let event = Arc::new(Event { number, time, event: kind, peer, id, rule, by, message });
+        let event = Arc::new(Event { number, time, event: kind.into(), peer, id, rule, by, message });
         // Nobody watching is no error.
         let _ = self.watchers.send(Arc::clone(&event));
-        self.octets += event.octets();
+        self.octets += octets(&event);
         self.events.push_back(event);
         self.forget();
     }
@@ -186,7 +102,7 @@ impl History {
     fn forget(&mut self) {
         while self.events.len() > self.capacity || self.octets > ROOM {
             let Some(event) = self.events.pop_front() else { return };
-            self.octets -= event.octets();
+            self.octets -= octets(&event);
         }
     }
 
@@ -201,11 +117,10 @@ impl History {
     }
 }
 
-impl Event {
-    fn octets(&self) -> usize {
-        let texts = [&self.peer, &self.id, &self.rule, &self.by, &self.message];
-        BESIDE + texts.into_iter().flatten().map(String::len).sum::<usize>()
-    }
+/// Octets of memory that an event takes, or a little more.
+fn octets(event: &Event) -> usize {
+    let texts = [&event.peer, &event.id, &event.rule, &event.by, &event.message];
+    BESIDE + texts.into_iter().flatten().map(String::len).sum::<usize>()
 }
 
 /// The beginning of a long text, and how much more there was.
@@ -248,7 +163,7 @@ mod tests {
         let mut history = History::new(2);
         let mut watcher = history.watch();
         for name in ["a", "b", "c"] {
-            history.record(Kind::PeerUp, About::peer(name));
+            history.record(EventKind::PeerUp, About::peer(name));
         }
         let names = |events: Vec<Arc<Event>>| events.iter().filter_map(|e| e.peer.clone()).collect::<Vec<_>>();
         assert_eq!(names(history.latest(10)), ["b", "c"]);
@@ -263,10 +178,10 @@ mod tests {
         let rule = "dport 65535,".repeat(5000);
         for number in 0..10_000 {
             let about = About { rule: Some(rule.clone()), ..About::words(format!("{number}")) };
-            history.record(Kind::Announced, about);
+            history.record(EventKind::Announced, about);
         }
         let held = history.latest(usize::MAX);
-        let octets: usize = held.iter().map(|event| event.octets()).sum();
+        let octets: usize = held.iter().map(|event| octets(event)).sum();
         assert_eq!(octets, history.octets);
         assert!((ROOM / 2..=ROOM).contains(&octets), "{octets}");
         let last = held.last().unwrap();

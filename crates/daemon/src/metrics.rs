@@ -1,6 +1,6 @@
 //! Prometheus metrics, made from a snapshot at each scrape: one table, one place where names are declared.
 
-use api::{PeerView, StatusView};
+use api::{PeerView, SessionState, StatusView};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -92,7 +92,7 @@ pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fm
     registry.register("apply_seconds", "How long the latest change took", took);
     let rules = Family::<State, Gauge>::default();
     for (state, count) in &status.rules {
-        rules.get_or_create(&State { state: state.clone() }).set(i64::try_from(*count).unwrap_or(i64::MAX));
+        rules.get_or_create(&State { state: state.name().to_owned() }).set(i64::try_from(*count).unwrap_or(i64::MAX));
     }
     registry.register("rules", "Rules by state", rules);
     register_dataplane(&mut registry, status);
@@ -106,7 +106,7 @@ fn register_dataplane(registry: &mut Registry, status: &StatusView) {
     if !status.attachments.is_empty() {
         let interfaces = Family::<Attached, Gauge>::default();
         for there in &status.attachments {
-            let label = Attached { interface: there.interface.clone(), mode: there.mode.clone() };
+            let label = Attached { interface: there.interface.clone(), mode: there.mode.name().to_owned() };
             interfaces.get_or_create(&label).set(i64::from(there.reason.is_none()));
         }
         registry.register("dataplane_interface", "1 where packets are filtered, 0 where they should be", interfaces);
@@ -133,7 +133,7 @@ fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
     let framing = Family::<Peer, Count>::default();
     for view in peers {
         let peer = Peer { peer: view.name.clone() };
-        up.get_or_create(&peer).set(i64::from(view.state == "established"));
+        up.get_or_create(&peer).set(i64::from(view.state == SessionState::Established));
         rules.get_or_create(&peer).set(i64::try_from(view.rules).unwrap_or(i64::MAX));
         stale.get_or_create(&peer).set(i64::try_from(view.stale).unwrap_or(i64::MAX));
         updates.get_or_create(&peer).inc_by(view.updates);
@@ -159,22 +159,27 @@ fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::{AttachmentMode, RuleState};
 
     #[test]
     fn names_and_labels() {
-        let attachment = |interface: &str, mode: &str, reason: Option<&str>| api::AttachmentView {
+        let attachment = |interface: &str, mode: AttachmentMode, reason: Option<&str>| api::AttachmentView {
             interface: interface.to_owned(),
-            mode: mode.to_owned(),
+            mode: mode.into(),
             reason: reason.map(str::to_owned),
         };
         let status = StatusView {
-            rules: [("installed".to_owned(), 3)].into(),
+            rules: [(RuleState::Installed.into(), 3)].into(),
             applied: 7,
-            attachments: vec![attachment("eth0", "generic", None), attachment("eth1", "none", Some("gone"))],
+            attachments: vec![
+                attachment("eth0", AttachmentMode::Generic, None),
+                attachment("eth1", AttachmentMode::None, Some("gone")),
+            ],
             statistics: [("truncated".to_owned(), 5)].into(),
             ..StatusView::default()
         };
-        let peer = PeerView { name: "a".into(), state: "established".into(), rules: 3, ..PeerView::default() };
+        let peer =
+            PeerView { name: "a".into(), state: SessionState::Established.into(), rules: 3, ..PeerView::default() };
         let text = render(&status, &[peer]).unwrap();
         for line in [
             "floodgate_rules{state=\"installed\"} 3",

@@ -1,5 +1,6 @@
 //! What is known of each peer and its session, for people and for the policy on its loss.
 
+use crate::convert;
 use crate::events::timestamp;
 use crate::net::PeerId;
 use api::PeerView;
@@ -215,13 +216,13 @@ impl PeerEntry {
             name: self.config.name.clone(),
             address: self.config.address.to_string(),
             asn: self.config.asn,
-            state: self.state.name().to_owned(),
+            state: convert::session_state(self.state).into(),
             since: timestamp(self.since),
             hold_time: self.negotiated.as_ref().map(|negotiated| negotiated.hold_time),
             families: self
                 .negotiated
                 .iter()
-                .flat_map(|negotiated| negotiated.families.iter().map(|family| family.name().to_owned()))
+                .flat_map(|negotiated| negotiated.families.iter().map(|family| convert::address_family(family).into()))
                 .collect(),
             rules,
             stale,

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use api::explanation::{parse_packet, verdict, words_of};
 use api::hex::{HexError, parse_hex};
 use api::packet_text;
+use api::{Named, Verdict};
 use flowspec::{Component, ComponentType, Decision, Effect, Mismatch, Nlri, Packet, PacketError, Prefix, Scope};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -139,7 +140,7 @@ struct Answers<'a> {
     json: bool,
     output: Output,
     /// Packets by verdict and deciding rule (file numbering).
-    tally: BTreeMap<(&'static str, Option<usize>), u64>,
+    tally: BTreeMap<(Verdict, Option<usize>), u64>,
 }
 
 impl Answers<'_> {
@@ -221,7 +222,7 @@ impl Answers<'_> {
         }
         let answer = Answer {
             packet: number,
-            verdict,
+            verdict: verdict.name(),
             rule: ended_by,
             id: decision.ended_by.map(|position| self.rules[position].rule.nlri.id().to_string()),
             actions: words_of(decision.effect),

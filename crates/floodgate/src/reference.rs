@@ -9,9 +9,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::command_line::Cli;
-use api::{AttachmentView, PeerView, StatusView};
+use api::{AttachmentMode, AttachmentView, EventKind, Named, PeerView, RuleState, StatusView};
 use clap::CommandFactory;
-use daemon::events::Kind;
 
 fn manual(page: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual")).join(page)
@@ -54,10 +53,8 @@ fn commands() {
 #[test]
 fn events() {
     let mut made = "| event | when |\n|---|---|\n".to_owned();
-    for (kind, meaning) in Kind::ALL {
-        let name = serde_json::to_value(kind).unwrap();
-        let name = name.as_str().unwrap();
-        writeln!(made, "| `{name}` <a id=\"{name}\"></a> | {} |", meaning.trim()).unwrap();
+    for kind in EventKind::ALL {
+        writeln!(made, "| `{kind}` <a id=\"{kind}\"></a> | {} |", kind.meaning()).unwrap();
     }
     assert_page("events.md", "events", &made);
 }
@@ -65,10 +62,14 @@ fn events() {
 /// A status in which each metric has a value.
 fn everything() -> (StatusView, PeerView) {
     let status = StatusView {
-        rules: [("installed".to_owned(), 1)].into(),
+        rules: [(RuleState::Installed.into(), 1)].into(),
         capacity: Some(1),
         dataplane_memory: Some(1),
-        attachments: vec![AttachmentView { interface: "eth0".into(), mode: "native".into(), reason: None }],
+        attachments: vec![AttachmentView {
+            interface: "eth0".into(),
+            mode: AttachmentMode::Native.into(),
+            reason: None,
+        }],
         statistics: [("truncated".to_owned(), 1)].into(),
         ..StatusView::default()
     };
@@ -130,7 +131,7 @@ fn fields_of_the_api() {
 #[test]
 fn states() {
     let page = fs::read_to_string(manual("states.md")).unwrap();
-    for state in engine::state::RuleState::NAMES {
+    for state in RuleState::ALL {
         assert!(page.contains(&format!("| `{state}` |")), "states.md has no row for `{state}`");
     }
 }

@@ -94,7 +94,7 @@ fn leaks(wire: &mut Wire) -> Result<usize> {
 
 fn enforced(daemon: &Daemon<'_>, text: &str) -> bool {
     let found = |rules: &[api::RuleView]| {
-        rules.iter().any(|rule| rule.text == text && matches!(rule.state.as_str(), "installed" | "stale"))
+        rules.iter().any(|rule| rule.text == text && rule.state.known().is_some_and(api::RuleState::is_in_force))
     };
     daemon.rules().is_ok_and(|rules| found(&rules))
 }

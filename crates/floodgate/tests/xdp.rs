@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use api::RuleView;
+use api::{RuleState, RuleView};
 use bgp::{PeerAs, PeerConfig};
 use dataplane::Dataplane;
 use dataplane::xdp::{Options, Xdp};
@@ -42,7 +42,9 @@ fn protected(site: &Site) -> Result<(Daemon<'_>, Speaker)> {
     let daemon = Daemon::start(&site.switch, &configuration("\"swp*\""))?;
     let controller = controller(site)?;
     controller.announce_text(NTP)?;
-    daemon.wait_rules("the rule in force", PATIENCE, |rules| rules.len() == 1 && rules[0].state == "installed")?;
+    daemon.wait_rules("the rule in force", PATIENCE, |rules| {
+        rules.len() == 1 && rules[0].state == RuleState::Installed
+    })?;
     Ok((daemon, controller))
 }
 
@@ -64,7 +66,7 @@ fn xdp_the_story_of_the_demo() -> Result<()> {
     let status = daemon.status()?;
     ensure!(status.capacity == Some(4096), "{:?}", status.capacity);
     ensure!(status.dataplane_memory.is_some_and(|octets| octets > 1 << 20), "{:?}", status.dataplane_memory);
-    let modes: Vec<_> = status.attachments.iter().map(|there| (&*there.interface, &*there.mode)).collect();
+    let modes: Vec<_> = status.attachments.iter().map(|there| (&*there.interface, there.mode.name())).collect();
     ensure!(modes == [("swp1", "native"), ("swp2", "native"), ("swp3", "native")], "{modes:?}");
     let said = daemon.cli(&["status"])?;
     ensure!(said.contains("swp1 native, swp2 native") && said.contains("1 of 4096, 4095 left; "), "{said}");
@@ -104,7 +106,9 @@ fn xdp_filters_stay_over_a_crash_without_a_gap() -> Result<()> {
         daemon.kill()?;
         thread::sleep(Duration::from_millis(200));
         daemon.launch()?;
-        daemon.wait_rules("the rule in force", PATIENCE, |rules| rules.len() == 1 && rules[0].state == "installed")?;
+        daemon.wait_rules("the rule in force", PATIENCE, |rules| {
+            rules.len() == 1 && rules[0].state == RuleState::Installed
+        })?;
         thread::sleep(Duration::from_millis(300));
     }
     stop.store(true, Ordering::Relaxed);
@@ -132,7 +136,7 @@ fn xdp_interfaces_vanish_and_come() -> Result<()> {
     )?;
     let mut wire = site.wire()?;
     wait_until("the new interface to be filtered", PATIENCE, || check(&mut wire, "new interface").ok())?;
-    ensure!(daemon.rules()?[0].state == "installed", "{:?}", daemon.rules()?);
+    ensure!(daemon.rules()?[0].state == RuleState::Installed, "{:?}", daemon.rules()?);
     Ok(())
 }
 
@@ -145,7 +149,7 @@ fn xdp_samples_are_shown_to_all_who_ask() -> Result<()> {
     let rule = "dst 192.0.2.1/32 proto udp sport 123 then sample discard";
     controller.announce_text(rule)?;
     let rules = daemon.wait_rules("the rule in force", PATIENCE, |rules| {
-        rules.first().is_some_and(|rule| rule.state == "installed")
+        rules.first().is_some_and(|rule| rule.state == RuleState::Installed)
     })?;
     let directory = tempfile::tempdir()?;
     let (file, rules_file) = (directory.path().join("samples.pcap"), directory.path().join("rules"));
@@ -193,12 +197,12 @@ fn xdp_a_redirect_follows_the_routes() -> Result<()> {
     controller.announce_text("dst 192.0.2.1/32 proto udp sport 123 then redirect 10.77.0.1")?;
     let failed = |rules: &[RuleView]| {
         rules.len() == 1
-            && rules[0].state == "failed"
+            && rules[0].state == RuleState::Failed
             && rules[0].reason.as_ref().is_some_and(|why| why.contains("no route from swp1 to 10.77.0.1"))
     };
     daemon.wait_rules("the reason", PATIENCE, failed)?;
     site.switch.ip(&["route", "add", "10.77.0.0/16", "via", PEER])?;
-    daemon.wait_rules("the rule in force", PATIENCE, |rules| rules[0].state == "installed")?;
+    daemon.wait_rules("the rule in force", PATIENCE, |rules| rules[0].state == RuleState::Installed)?;
     let mut wire = site.wire()?;
     wait_until("packets to go", PATIENCE, || (!wire.passes(&udp(123, VICTIM).ok()?).ok()?).then_some(()))?;
     wait_until("the count", PATIENCE, || (daemon.status().ok()?.statistics["redirected"] > 0).then_some(()))?;
@@ -228,6 +232,8 @@ fn xdp_another_program_is_refused_and_said() -> Result<()> {
     site.switch.run(|| other.clear())?;
     let controller = controller(&site)?;
     controller.announce_text(NTP)?;
-    daemon.wait_rules("the rule in force", PATIENCE, |rules| rules.len() == 1 && rules[0].state == "installed")?;
+    daemon.wait_rules("the rule in force", PATIENCE, |rules| {
+        rules.len() == 1 && rules[0].state == RuleState::Installed
+    })?;
     check(&mut site.wire()?, "without the other")
 }

@@ -9,7 +9,7 @@ use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use api::{PeerView, RuleView, StatusView};
+use api::{PeerView, RuleView, SessionState, StatusView};
 use serde::de::DeserializeOwned;
 
 use crate::built::built;
@@ -228,7 +228,7 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// After the deadline; with all that is known.
     pub fn wait_established(&self, peer: &str, deadline: Duration) -> Result<()> {
-        let established = || self.peer(peer).ok().filter(|peer| peer.state == "established").map(drop);
+        let established = || self.peer(peer).ok().filter(|peer| peer.state == SessionState::Established).map(drop);
         wait_until("the session", deadline, established).with_context(|| self.explain())
     }
 

@@ -2,6 +2,7 @@
 //!
 //! `FLOODGATE_SOAK=1` makes it many more rounds.
 
+use api::{DataplaneState, RuleState};
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
@@ -58,8 +59,8 @@ fn churn_leaves_nothing_behind_soak() -> Result<()> {
             }
             daemon.wait_status("the rules", PATIENCE, |status| {
                 status.rules.values().sum::<u64>() == count
-                    && status.rules.get("installed").copied().unwrap_or(0) == count
-                    && status.dataplane == "applied"
+                    && status.rules_in(RuleState::Installed) == count
+                    && status.dataplane == DataplaneState::Applied
             })?;
         }
         most = resident(pid)?.max(most);

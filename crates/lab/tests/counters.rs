@@ -1,5 +1,6 @@
 //! What a rule counted is not forgotten while it lives: over `pause` and `resume`, and over a change of the back end.
 
+use api::{Backend, DataplaneState, RuleState};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use anyhow::{Result, ensure};
 use lab::site::{SWITCH, VICTIM, Wire};
 use lab::{Daemon, PATIENCE, Site, needs, packet};
 
-fn configuration(backend: &str) -> String {
+fn configuration(backend: Backend) -> String {
     format!(
         "[router]\nas = 65140\nid = \"{SWITCH}\"\nlisten = []\n\n\
          [dataplane]\nbackend = \"{backend}\"\ninterfaces = [\"swp*\"]\nxdp.capacity = 1024\n"
@@ -24,7 +25,9 @@ fn attack(wire: &mut Wire, passes: bool) -> Result<()> {
 
 fn counted(daemon: &Daemon<'_>, packets: u64) -> Result<()> {
     let what = format!("{packets} packets counted");
-    daemon.wait_rules(&what, PATIENCE, |rules| rules[0].packets == Some(packets) && rules[0].state == "installed")?;
+    daemon.wait_rules(&what, PATIENCE, |rules| {
+        rules[0].packets == Some(packets) && rules[0].state == RuleState::Installed
+    })?;
     // And no more of them a moment later.
     std::thread::sleep(Duration::from_millis(1100));
     let rule = &daemon.rules()?[0];
@@ -39,13 +42,15 @@ fn counts_go_on_after_a_pause_and_in_another_back_end() -> Result<()> {
     let site = Site::new()?;
     let mut wire = site.wire()?;
     let mut expected = 0;
-    let daemon = Daemon::start(&site.switch, &configuration("nftables"))?;
+    let daemon = Daemon::start(&site.switch, &configuration(Backend::Nftables))?;
     daemon.cli(&["announce", "dst 192.0.2.1/32 proto udp sport 123 then discard"])?;
-    for backend in ["nftables", "xdp", "nftables"] {
+    for backend in [Backend::Nftables, Backend::Xdp, Backend::Nftables] {
         daemon.configure(&configuration(backend))?;
         daemon.cli(&["reload"])?;
         daemon.wait_status("the back end", PATIENCE, |status| {
-            status.backend == backend && status.dataplane == "applied" && status.rules.get("installed") == Some(&1)
+            status.backend == backend
+                && status.dataplane == DataplaneState::Applied
+                && status.rules_in(RuleState::Installed) == 1
         })?;
         counted(&daemon, expected)?;
         attack(&mut wire, false)?;

@@ -1,5 +1,6 @@
 //! What a machine needs to live passes whatever the rules say: sessions of other daemons, in both directions, and what `[protect]` names.
 
+use api::{DataplaneState, RuleState};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -45,7 +46,8 @@ fn sessions_of_other_daemons_and_protected_sources_pass() -> Result<()> {
         daemon.configure(&configuration(backend, protect))?;
         daemon.cli(&["reload"])?;
         daemon.wait_status("the protection", Duration::from_secs(30), |status| {
-            status.dataplane == "applied" && !status.advice.iter().any(|advice| advice.contains("[protect]"))
+            status.dataplane == DataplaneState::Applied
+                && !status.advice.iter().any(|advice| advice.contains("[protect]"))
         })?;
         let protected = daemon.status()?.protected.join("\n");
         let told = ["neighbour discovery", "bgp: BGP sessions of other daemons", "packets from 198.51.100.53/32"];
@@ -59,7 +61,9 @@ fn sessions_of_other_daemons_and_protected_sources_pass() -> Result<()> {
         // A rule that only aims at what is protected is not let in.
         let _ = daemon.cli(&["announce", "src 198.51.100.53/32 proto udp then discard"]);
         daemon.wait_rules("the guard", Duration::from_secs(30), |rules| {
-            rules.iter().any(|rule| rule.state == "guarded" && rule.text.starts_with("src 198.51.100.53/32"))
+            rules
+                .iter()
+                .any(|rule| rule.state == RuleState::RejectedByPolicy && rule.text.starts_with("src 198.51.100.53/32"))
         })?;
         daemon.cli(&["clear"])?;
         drop(daemon);

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result, ensure};
-use api::RuleView;
+use api::{AttachmentMode, RuleState, RuleView};
 use lab::{Daemon, End, Netns, PATIENCE, needs, packet, skip_for_kernel, veth, wait_until};
 
 const FILTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -56,7 +56,8 @@ impl Pair {
     fn check(&self, dataplane: &str, send: impl Fn(u16) -> Result<()>) -> Result<()> {
         let mut daemon = Daemon::start(&self.filter, &configuration(dataplane))?;
         announce(&daemon)?;
-        let installed = |rules: &[RuleView]| rules.len() == 2 && rules.iter().all(|rule| rule.state == "installed");
+        let installed =
+            |rules: &[RuleView]| rules.len() == 2 && rules.iter().all(|rule| rule.state == RuleState::Installed);
         // A run before this one may have counted, and left its counters.
         let before = counts(&daemon.wait_rules("both rules in force", PATIENCE, installed)?);
         let arrived = self.arrivals(&send).with_context(|| daemon.explain())?;
@@ -320,8 +321,9 @@ fn links_tun_xdp() -> Result<()> {
     // XDP finds the IP header behind an Ethernet header, which these packets do not have: it is not there, and says so.
     let why = "tun0: its packets have no Ethernet header";
     let failed = |rules: &[RuleView]| {
-        let says =
-            |rule: &RuleView| rule.state == "failed" && rule.reason.as_ref().is_some_and(|said| said.contains(why));
+        let says = |rule: &RuleView| {
+            rule.state == RuleState::Failed && rule.reason.as_ref().is_some_and(|said| said.contains(why))
+        };
         rules.len() == 2 && rules.iter().all(says)
     };
     daemon.wait_rules("the reason", PATIENCE, failed)?;
@@ -337,14 +339,14 @@ fn links_tun_xdp() -> Result<()> {
     let daemon = Daemon::start(filter, &configuration(&xdp("\"*\"")))?;
     announce(&daemon)?;
     daemon.wait_rules("the rules in force", PATIENCE, |rules| {
-        rules.len() == 2 && rules.iter().all(|rule| rule.state == "installed")
+        rules.len() == 2 && rules.iter().all(|rule| rule.state == RuleState::Installed)
     })?;
     // What is known of interfaces is looked up each second.
     daemon.wait_status("the modes of both interfaces", PATIENCE, |status| {
-        let is = |name: &str, mode: &str| {
+        let is = |name: &str, mode: AttachmentMode| {
             status.attachments.iter().any(|there| there.interface == name && there.mode == mode)
         };
-        is("swp1", "native") && is("tun0", "none")
+        is("swp1", AttachmentMode::Native) && is("tun0", AttachmentMode::None)
     })?;
     ensure!(daemon.get("/healthz")?.0 == 200, "{:?}", daemon.get("/healthz")?);
     Ok(())

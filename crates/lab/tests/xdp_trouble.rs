@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use api::RuleView;
+use api::{Backend, DataplaneState, RuleState, RuleView};
 use lab::site::{NEIGHBOUR, SWITCH, VICTIM, Wire};
 use lab::{Daemon, End, PATIENCE, Site, needs, packet, veth, wait_until, without_bpf_programs};
 use rustix::mount::{UnmountFlags, unmount};
@@ -36,11 +36,13 @@ fn is_filtered(wire: &mut Wire) -> Result<bool> {
 }
 
 fn is_installed(rules: &[RuleView]) -> bool {
-    !rules.is_empty() && rules.iter().all(|rule| rule.state == "installed")
+    !rules.is_empty() && rules.iter().all(|rule| rule.state == RuleState::Installed)
 }
 
 fn has_failed(rules: &[RuleView], why: &str) -> bool {
-    rules.len() == 1 && rules[0].state == "failed" && rules[0].reason.as_ref().is_some_and(|said| said.contains(why))
+    rules.len() == 1
+        && rules[0].state == RuleState::Failed
+        && rules[0].reason.as_ref().is_some_and(|said| said.contains(why))
 }
 
 #[test]
@@ -74,7 +76,11 @@ fn xdp_falls_back_where_the_configuration_says_so_and_tells() -> Result<()> {
     ensure!(is_filtered(&mut site.wire()?)?, "nothing filters");
     let status = daemon.status()?;
     let fallback = status.fallback.context("no fallback is told")?;
-    ensure!(status.backend == "nftables" && fallback.configured == "xdp", "{} {fallback:?}", status.backend);
+    ensure!(
+        status.backend == Backend::Nftables && fallback.configured == Backend::Xdp,
+        "{} {fallback:?}",
+        status.backend
+    );
     ensure!(fallback.reason.contains("XDP is not available on this kernel"), "{fallback:?}");
     ensure!(
         status.warnings.iter().any(|warning| warning.contains("and not xdp as configured")),
@@ -93,13 +99,14 @@ fn xdp_falls_back_where_the_configuration_says_so_and_tells() -> Result<()> {
         status.interfaces.as_ref().is_some_and(|names| names.contains(&"swp9".to_owned()))
     })?;
     daemon.cli(&["reload"])?;
-    ensure!(daemon.status()?.backend == "nftables", "{}", daemon.explain());
+    ensure!(daemon.status()?.backend == Backend::Nftables, "{}", daemon.explain());
     ensure!(is_filtered(&mut site.wire()?)?, "nothing filters any more");
     // Once the program may be loaded, the next start is XDP's again, and takes out what the fallback put in.
     daemon.kill()?;
     daemon.launch()?;
-    let status =
-        daemon.wait_status("XDP", PATIENCE, |status| status.backend == "xdp" && status.dataplane == "applied")?;
+    let status = daemon.wait_status("XDP", PATIENCE, |status| {
+        status.backend == Backend::Xdp && status.dataplane == DataplaneState::Applied
+    })?;
     ensure!(status.fallback.is_none(), "{status:?}");
     daemon.wait_rules("the rule in force", PATIENCE, is_installed)?;
     Ok(())

@@ -16,7 +16,9 @@ use crate::host_environment::HostEnvironment;
 use crate::peer_table::PeerEntry;
 use crate::state_file::Pause;
 use api::hex::to_hex;
-use api::{AttachmentView, FallbackView, OriginView, PeerView, RuleView, StatusView};
+use api::{
+    AttachmentMode, AttachmentView, DataplaneState, FallbackView, Mode, OriginView, PeerView, RuleView, StatusView,
+};
 use config::Config;
 use dataplane::{Attachment, Interface};
 use engine::Engine;
@@ -62,15 +64,15 @@ impl Answers<'_> {
             listen: self.listening.iter().map(ToString::to_string).collect(),
             peers: self.sessions.table().iter().count() as u64,
             established: self.sessions.table().established() as u64,
-            rules: counted.states().iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
-            backend: driver.backend().to_owned(),
+            rules: counted.states().clone(),
+            backend: driver.backend().into(),
             fallback: driver.fallback().map(|why| FallbackView {
-                configured: self.config.dataplane.backend.name().to_owned(),
+                configured: convert::backend(self.config.dataplane.backend).into(),
                 reason: why.to_owned(),
             }),
             interfaces: self.filtered_interfaces(),
             unfiltered: self.engine.unfiltered().map(str::to_owned),
-            mode: if self.engine.is_monitoring() { "monitor" } else { "enforce" }.to_owned(),
+            mode: if self.engine.is_monitoring() { Mode::Monitor } else { Mode::Enforce }.into(),
             paused: self.engine.is_paused(),
             paused_until: pause_end(self.pause),
             entries: known.usage().entries,
@@ -80,11 +82,11 @@ impl Answers<'_> {
             warnings: self.warnings(&counted),
             statistics: known.condition().statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
             dataplane: match (self.dataplane_error(), driver.is_busy() || self.engine.has_pending_changes()) {
-                (Some(_), _) => "failed",
-                (None, true) => "applying",
-                (None, false) => "applied",
+                (Some(_), _) => DataplaneState::Failed,
+                (None, true) => DataplaneState::Applying,
+                (None, false) => DataplaneState::Applied,
             }
-            .to_owned(),
+            .into(),
             dataplane_error: self.dataplane_error(),
             state_error: self.state.trouble(),
             applied: outcomes.applied,
@@ -193,10 +195,10 @@ impl Answers<'_> {
         });
         RuleView {
             id: rule.id().to_string(),
-            family: nlri.family().name().to_owned(),
+            family: nlri.family().into(),
             nlri: to_hex(&octets),
             text: rule.rule().to_string(),
-            state: state.name().to_owned(),
+            state: convert::rule_state(&state).into(),
             reason: state.reason(),
             notes: rule.notes(),
             limits: rule.limits(),
@@ -214,10 +216,10 @@ impl Answers<'_> {
 /// How an interface is filtered, as the API has it.
 fn attachment(interface: &Interface) -> AttachmentView {
     let (mode, reason) = match &interface.attachment {
-        Attachment::Native => ("native", None),
-        Attachment::Generic => ("generic", None),
-        Attachment::Prerouting => ("prerouting", None),
-        Attachment::None(why) => ("none", Some(why.clone())),
+        Attachment::Native => (AttachmentMode::Native, None),
+        Attachment::Generic => (AttachmentMode::Generic, None),
+        Attachment::Prerouting => (AttachmentMode::Prerouting, None),
+        Attachment::None(why) => (AttachmentMode::None, Some(why.clone())),
     };
-    AttachmentView { interface: interface.name.clone(), mode: mode.to_owned(), reason }
+    AttachmentView { interface: interface.name.clone(), mode: mode.into(), reason }
 }

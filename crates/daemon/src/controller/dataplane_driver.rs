@@ -6,11 +6,13 @@ use super::pacing::Pacing;
 use crate::apply::{self, Order, Report};
 use crate::backend_spec::{BackendSpec, announce_fallback, build_or_fallback, fallback_of};
 use crate::command::ApplyOutcome;
-use crate::events::{About, Kind};
+use crate::convert;
+use crate::events::About;
 use crate::host_environment::HostEnvironment;
 use crate::samples::Samples;
 use crate::state_file::Ticket;
 use anyhow::{Context, Result};
+use api::EventKind;
 use config::Config;
 use dataplane::{Dataplane, DataplaneError, NoSamples};
 use engine::capability::Capabilities;
@@ -119,8 +121,8 @@ impl DataplaneDriver {
     }
 
     /// The name of the back end in use.
-    pub(super) fn backend(&self) -> &'static str {
-        self.in_use.name()
+    pub(super) fn backend(&self) -> api::Backend {
+        convert::backend(self.in_use.backend())
     }
 
     /// Why something else than what is configured is used.
@@ -280,7 +282,7 @@ impl DataplaneDriver {
             }
             Report::ExternalChange(how) if self.pacing.is_settled() => {
                 tracing::warn!(%how, "somebody changed our filters; they are put back");
-                events.record(Kind::Damaged, About::words(how));
+                events.record(EventKind::Damaged, About::words(how));
                 self.outcomes.damages += 1;
                 engine.reload();
             }
@@ -348,7 +350,7 @@ impl DataplaneDriver {
             return Consequence::BackendChanged;
         }
         tracing::error!(%error, "the data plane did not take a change; what was in force stays, and it is tried again");
-        events.record(Kind::ApplyFailed, About::words(error.to_string()));
+        events.record(EventKind::ApplyFailed, About::words(error.to_string()));
         engine.apply_failed(&error.to_string());
         let error = Arc::new(error);
         self.answer_waiting(&Err(Arc::clone(&error)));
@@ -371,7 +373,7 @@ impl DataplaneDriver {
                 return false;
             }
         };
-        events.record(Kind::ApplyFailed, About::words(format!("{} filters instead: {why}", instead.name())));
+        events.record(EventKind::ApplyFailed, About::words(format!("{} filters instead: {why}", instead.name())));
         announce_fallback(&self.configured, &instead, why);
         self.outcomes.failures += 1;
         self.fallback = Some(why.to_owned());

@@ -1,9 +1,10 @@
 //! What happened, told in the history and, where peers can cause it as often as they like, a few times a second in the log and else counted.
 
 use crate::convert::LOCAL;
-use crate::events::{About, Event, History, Kind};
+use crate::events::{About, History};
 use crate::logging::Throttle;
 use crate::net::PeerId;
+use api::{Event, EventKind};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,7 +45,7 @@ impl EventLog {
     }
 
     /// Something happened now.
-    pub(super) fn record(&mut self, kind: Kind, about: About) {
+    pub(super) fn record(&mut self, kind: EventKind, about: About) {
         self.history.record(kind, about);
     }
 
@@ -79,27 +80,27 @@ impl EventLog {
 
 impl Subject {
     /// The line of the log for what was counted, and the kind of event that it is.
-    fn log(self, peer: &str, summary: &str) -> Kind {
+    fn log(self, peer: &str, summary: &str) -> EventKind {
         match self {
             Subject::Malformed => {
                 tracing::warn!(peer, "malformed: {summary}");
-                Kind::Malformed
+                EventKind::Malformed
             }
             Subject::Session => {
                 tracing::warn!(peer, "session: {summary}");
-                Kind::PeerDown
+                EventKind::PeerDown
             }
             Subject::Expired => {
                 tracing::info!(peer, "time over: {summary}");
-                Kind::Expired
+                EventKind::Expired
             }
             Subject::Attempt => {
                 tracing::info!(peer, "no session: {summary}");
-                Kind::SessionFailed
+                EventKind::SessionFailed
             }
             Subject::NotInForce => {
                 tracing::warn!(peer, "not enforced: {summary}");
-                Kind::NotEnforced
+                EventKind::NotEnforced
             }
         }
     }

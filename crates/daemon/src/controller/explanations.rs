@@ -27,7 +27,7 @@ pub(super) fn explain(engine: &Engine, octets: &[u8], mut search: Search) -> Res
     let exempt = Exemption::of(&packet).map(|exempt| exempt.to_string());
     if let Some(protected) = exempt.or_else(|| Some(engine.protecting(&packet)?.what.clone())) {
         return Ok(Explained::Explanation(Box::new(Explanation {
-            verdict: "accept".to_owned(),
+            verdict: api::Verdict::Accept.into(),
             protected: Some(protected),
             inactive,
             ..Explanation::default()
@@ -44,7 +44,7 @@ pub(super) fn explain(engine: &Engine, octets: &[u8], mut search: Search) -> Res
     let missed = missed.filter(|(rule, _)| rule.nlri.destination().is_some());
     Ok(Explained::Explanation(Box::new(Explanation {
         packet: 0,
-        verdict: verdict(&decision.effect).to_owned(),
+        verdict: verdict(&decision.effect).into(),
         rule: decided.map(|(number, _)| *number),
         id: decided.map(|(_, rule)| rule.nlri.id().to_string()),
         actions: words_of(decision.effect),

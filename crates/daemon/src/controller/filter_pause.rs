@@ -5,8 +5,9 @@ use super::event_log::EventLog;
 use super::state_writer::{StateWriter, pause_end};
 use crate::clock::{now, whole_seconds};
 use crate::command::{Paused, Requester};
-use crate::events::{About, Kind};
+use crate::events::About;
 use crate::state_file::Pause;
+use api::EventKind;
 use engine::{Engine, Timestamp};
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ impl FilterPause {
         let end = pause_end(self.0);
         let words = end.as_ref().map_or_else(|| "until it is resumed".to_owned(), |end| format!("until {end}"));
         tracing::warn!("paused {words}: nothing is filtered");
-        events.record(Kind::Paused, About::asked_by(Some(by)).saying(words));
+        events.record(EventKind::Paused, About::asked_by(Some(by)).saying(words));
         let saved = state.save_pause(self.0);
         let applied = changed.then(|| {
             driver.keep_counts();
@@ -72,7 +73,7 @@ impl FilterPause {
         let changed = self.0.take().is_some();
         let (applied, saved) = if changed {
             tracing::warn!("resumed");
-            events.record(Kind::Resumed, About::asked_by(by));
+            events.record(EventKind::Resumed, About::asked_by(by));
             let saved = state.save_pause(None);
             engine.resume();
             (Some(driver.when_applied()), saved)

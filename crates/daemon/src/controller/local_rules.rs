@@ -5,10 +5,11 @@ use super::state_writer::StateWriter;
 use crate::clock::{now, whole_seconds};
 use crate::command::{Requester, WithdrawError};
 use crate::convert::LOCAL;
-use crate::events::{About, Kind};
+use crate::events::About;
 use crate::net::PeerId;
 use crate::peer_table::PeerTable;
 use crate::state_file::Saved;
+use api::EventKind;
 use engine::{Engine, Route};
 use flowspec::{Nlri, Rule, RuleId};
 use std::collections::HashMap;
@@ -64,7 +65,7 @@ impl LocalRules {
             }
             None => tracing::info!(%id, %rule, "announced here"),
         }
-        events.record(Kind::Announced, about(id, rule.to_string(), by));
+        events.record(EventKind::Announced, about(id, rule.to_string(), by));
         let route = Route { next_hop: rule.next_hop, ..Route::local(rule.actions) };
         let expires = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
         let nlri = Arc::new(rule.nlri);
@@ -96,7 +97,7 @@ impl LocalRules {
         engine.withdraw(LOCAL, Arc::clone(&nlri), None);
         self.0.remove(&nlri.id());
         tracing::info!(id = %nlri.id(), rule = text, "withdrawn here");
-        events.record(Kind::Withdrawn, about(nlri.id(), text.clone(), by));
+        events.record(EventKind::Withdrawn, about(nlri.id(), text.clone(), by));
         Ok((text, state.save_rules(engine, peers, &[nlri])))
     }
 
@@ -110,7 +111,7 @@ impl LocalRules {
         }
         self.0.clear();
         let count = api::rule_text::counted(local.len(), "local rule");
-        events.record(Kind::Cleared, About::asked_by(Some(by)).saying(count));
+        events.record(EventKind::Cleared, About::asked_by(Some(by)).saying(count));
         (local.len(), state.save_rules(engine, peers, &local))
     }
 }

@@ -28,12 +28,14 @@ use crate::apply::Report;
 use crate::clock;
 use crate::command::Command;
 use crate::convert::{self, LOCAL};
-use crate::events::{About, Kind};
+use crate::events::About;
+
 use crate::host_environment::HostEnvironment;
 use crate::http::Shown;
 use crate::net::{PeerId, PeerMessage};
 use answers::Answers;
 use anyhow::{Context, Result};
+use api::EventKind;
 use config::{Config, Mode};
 use dataplane_driver::{Consequence, DataplaneDriver};
 use earlier_run::{EarlierRun, restore_rules};
@@ -118,7 +120,7 @@ impl Controller {
         let (mut local, mut pause) = (LocalRules::default(), FilterPause::default());
         let mut state = StateWriter::open(&config, &loaded);
         let mut events = EventLog::new(config.api.history);
-        events.record(Kind::Started, About::default());
+        events.record(EventKind::Started, About::default());
         let stale_time = config.state.stale_time.0;
         let restored = restore_rules(loaded, stale_time, &mut engine, &mut sessions, &mut local);
         if restored.dropped {
@@ -346,7 +348,7 @@ impl Controller {
                 let exchange = self.exchange(&config, &environment);
                 if exchange.is_ok() {
                     self.configure(config, environment, &ids);
-                    self.events.record(Kind::Reloaded, About::asked_by(by));
+                    self.events.record(EventKind::Reloaded, About::asked_by(by));
                 }
                 let _ = done.send(exchange.map_err(|error| error.to_string()));
             }
@@ -354,7 +356,7 @@ impl Controller {
                 self.configure(config, self.environment.clone(), &ids);
                 let _ = done.send(());
             }
-            SupervisorMessage::ParseError(what) => self.events.record(Kind::Malformed, About::words(what)),
+            SupervisorMessage::ParseError(what) => self.events.record(EventKind::Malformed, About::words(what)),
             SupervisorMessage::HostEnvironment(environment) => {
                 let config = Arc::clone(&self.config);
                 if let Err(error) = self.exchange(&config, &environment) {
@@ -364,12 +366,12 @@ impl Controller {
                 self.engine.reconfigure(self.engine_config());
             }
             SupervisorMessage::ReloadFailed { why, by } => {
-                self.events.record(Kind::ReloadFailed, About::asked_by(by).saying(why));
+                self.events.record(EventKind::ReloadFailed, About::asked_by(by).saying(why));
             }
             SupervisorMessage::Listening(addresses) => self.listening = addresses,
             SupervisorMessage::Stop { keep } => {
                 self.sessions.stop();
-                self.events.record(Kind::Stopping, About::default());
+                self.events.record(EventKind::Stopping, About::default());
                 self.driver.stop(!keep);
                 self.state.close(&mut self.engine, self.sessions.table(), self.pause.get(), keep);
             }
@@ -422,7 +424,7 @@ impl Controller {
             let peer = self.sessions.table().name(peer).unwrap_or("local");
             tracing::info!(peer, id = %nlri.id(), rule = %nlri, "its time is over");
             let (id, rule) = (Some(nlri.id().to_string()), Some(nlri.to_string()));
-            self.events.record(Kind::Expired, About { id, rule, ..About::peer(peer) });
+            self.events.record(EventKind::Expired, About { id, rule, ..About::peer(peer) });
         }
         self.events.log_summaries(now, |peer| self.sessions.table().name(peer));
         if self.requests.is_overdue(now) {

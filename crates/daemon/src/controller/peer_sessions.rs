@@ -5,10 +5,11 @@ use super::messages::SessionRequest;
 use super::peer_updates;
 use super::session_context::SessionContext;
 use crate::convert::{self, LOCAL};
-use crate::events::{About, Kind, timestamp};
+use crate::events::{About, timestamp};
 use crate::net::{PeerEvent, PeerId, PeerMessage};
 use crate::peer_table::PeerTable;
 use crate::retention::{self, PeerRoutes, Refresh};
+use api::EventKind;
 use bgp::{AfiSafi, CeaseSubcode, FamilyNumbers, Negotiated, Output, RefreshKind, StaleFamily};
 use config::Config;
 use engine::import_policy::OnExcess;
@@ -100,7 +101,7 @@ impl PeerSessions {
                     entry.count_misread();
                 }
                 if context.events.admit(peer, Subject::Malformed, "exabgp-json", context.now) {
-                    context.events.record(Kind::Malformed, About::peer(&self.name(peer)).saying(what));
+                    context.events.record(EventKind::Malformed, About::peer(&self.name(peer)).saying(what));
                 }
             }
             PeerEvent::Held(_) => {}
@@ -197,7 +198,7 @@ impl PeerSessions {
         let what = format!("its sessions do not last: connections are refused until {until} (idle-hold-max)");
         if context.events.admit(peer, Subject::Session, "refused", context.now) {
             tracing::warn!(peer = name, "{what}");
-            context.events.record(Kind::PeerDown, About::peer(&name).saying(what));
+            context.events.record(EventKind::PeerDown, About::peer(&name).saying(what));
         }
     }
 
@@ -205,7 +206,7 @@ impl PeerSessions {
         if context.events.admit(peer, Subject::Attempt, "attempts", context.now) {
             let name = self.name(peer);
             tracing::info!(peer = name, reason, "no session");
-            context.events.record(Kind::SessionFailed, About::peer(&name).saying(reason));
+            context.events.record(EventKind::SessionFailed, About::peer(&name).saying(reason));
         }
     }
 
@@ -221,7 +222,7 @@ impl PeerSessions {
             let families: Vec<&str> = negotiated.families.iter().map(AfiSafi::name).collect();
             let families = families.join(", ");
             tracing::info!(peer = name, hold_time = negotiated.hold_time, families, "session up");
-            context.events.record(Kind::PeerUp, About::peer(&name).saying(families));
+            context.events.record(EventKind::PeerUp, About::peer(&name).saying(families));
         }
         let restored = self.restored.contains(&peer);
         if let Some(mut routes) = self.routes(peer, context) {
@@ -265,14 +266,14 @@ impl PeerSessions {
                 Some(_) => tracing::error!(peer = name, reason, "session restarted; {fate}"),
                 None => tracing::warn!(peer = name, reason, "session down; {fate}"),
             }
-            context.events.record(Kind::PeerDown, About::peer(&name).saying(format!("{reason}; {fate}")));
+            context.events.record(EventKind::PeerDown, About::peer(&name).saying(format!("{reason}; {fate}")));
         }
     }
 
     fn end_of_rib(&mut self, peer: PeerId, family: AfiSafi, context: &mut SessionContext<'_>) {
         let name = self.name(peer);
         tracing::debug!(peer = name, %family, "end of RIB");
-        context.events.record(Kind::EndOfRib, About::peer(&name).saying(family.name()));
+        context.events.record(EventKind::EndOfRib, About::peer(&name).saying(family.name()));
         if let Some(mut routes) = self.routes(peer, context) {
             routes.end_of_rib(family);
         }

@@ -4,8 +4,9 @@ use super::event_log::{EventLog, Subject};
 use super::malformed::{Evidence, evidence};
 use super::session_context::SessionContext;
 use crate::convert;
-use crate::events::{About, Kind};
+use crate::events::About;
 use crate::peer_table::PeerEntry;
+use api::EventKind;
 use bgp::{Destination, RouteKey, Update};
 use engine::AnnounceOutcome;
 use engine::import_policy::OnExcess;
@@ -30,7 +31,7 @@ pub(super) fn take(entry: &mut PeerEntry, update: Update, context: &mut SessionC
             Destination::Flow(nlri) => {
                 let nlri = Arc::new(nlri);
                 if engine.withdraw(peer, Arc::clone(&nlri), path_id) && told {
-                    tell(events, Kind::Withdrawn, &name, &nlri, nlri.to_string());
+                    tell(events, EventKind::Withdrawn, &name, &nlri, nlri.to_string());
                 }
             }
             Destination::Unicast(net) => engine.withdraw_unicast(peer, net, path_id),
@@ -54,7 +55,7 @@ pub(super) fn take(entry: &mut PeerEntry, update: Update, context: &mut SessionC
             match engine.announce(peer, Arc::clone(&nlri), path_id, Arc::clone(&route), *time, None) {
                 AnnounceOutcome::Changed if told => {
                     let text = api::rule_text::show(&nlri, &route.actions, route.next_hop);
-                    tell(events, Kind::Announced, &name, &nlri, text);
+                    tell(events, EventKind::Announced, &name, &nlri, text);
                 }
                 AnnounceOutcome::OverLimit(policy) => excess = excess.or(tell_excess(entry, policy, events)),
                 AnnounceOutcome::Changed
@@ -65,7 +66,7 @@ pub(super) fn take(entry: &mut PeerEntry, update: Update, context: &mut SessionC
         }
     }
     if !told {
-        events.record(Kind::Bulk, About::peer(&name).saying(format!("{count} routes in one update")));
+        events.record(EventKind::Bulk, About::peer(&name).saying(format!("{count} routes in one update")));
     }
     excess
 }
@@ -84,11 +85,11 @@ fn log_errors(entry: &PeerEntry, update: &Update, context: &mut SessionContext<'
         } else {
             tracing::warn!(peer, %error, "malformed");
         }
-        context.events.record(Kind::Malformed, About::peer(peer).saying(error.to_string()));
+        context.events.record(EventKind::Malformed, About::peer(peer).saying(error.to_string()));
     }
 }
 
-fn tell(events: &mut EventLog, kind: Kind, peer: &str, nlri: &Nlri, text: String) {
+fn tell(events: &mut EventLog, kind: EventKind, peer: &str, nlri: &Nlri, text: String) {
     tracing::debug!(peer, id = %nlri.id(), rule = text, "{kind:?}");
     let about = About { rule: Some(text), id: Some(nlri.id().to_string()), ..About::peer(peer) };
     events.record(kind, about);
@@ -106,6 +107,6 @@ fn tell_excess(entry: &mut PeerEntry, policy: OnExcess, events: &mut EventLog) -
         OnExcess::Close => "the session is closed",
     };
     tracing::warn!(peer, limit, "more rules than max-rules; {what}");
-    events.record(Kind::Bulk, About::peer(peer).saying(format!("more than {limit} rules: {what}")));
+    events.record(EventKind::Bulk, About::peer(peer).saying(format!("more than {limit} rules: {what}")));
     Some(policy)
 }

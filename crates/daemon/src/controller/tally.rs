@@ -1,6 +1,8 @@
 //! Rules by state and stale rules by peer. Few rules are counted when somebody asks; many in small steps, so that decisions never wait for
 //! a reader, and what is told may then be a moment old.
 
+use crate::convert;
+use api::{OrUnknown, RuleState};
 use engine::{Engine, PeerId};
 use flowspec::Nlri;
 use std::collections::{BTreeMap, HashMap};
@@ -19,13 +21,13 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// What was counted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counted {
-    states: BTreeMap<&'static str, u64>,
+    states: BTreeMap<OrUnknown<RuleState>, u64>,
     stale: HashMap<PeerId, u64>,
 }
 
 impl Counted {
-    /// Rules by the names of their states.
-    pub(super) const fn states(&self) -> &BTreeMap<&'static str, u64> {
+    /// Rules by state.
+    pub(super) const fn states(&self) -> &BTreeMap<OrUnknown<RuleState>, u64> {
         &self.states
     }
 
@@ -35,7 +37,7 @@ impl Counted {
     }
 
     fn add(&mut self, rule: &engine::RuleRef<'_>) {
-        *self.states.entry(rule.state().name()).or_default() += 1;
+        *self.states.entry(convert::rule_state(&rule.state()).into()).or_default() += 1;
         for peer in rule.stale_peers() {
             *self.stale.entry(peer).or_default() += 1;
         }

@@ -3,15 +3,14 @@
 use super::event_log::{EventLog, Subject};
 use super::peer_sessions::PeerSessions;
 use super::tally::Counted;
-use crate::events::{About, Kind};
+use crate::convert::rule_state;
+use crate::events::About;
 use crate::net::PeerId;
+use api::{EventKind, OrUnknown, RuleState};
 use engine::Engine;
 use flowspec::Nlri;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// States of rules that are not enforced and will not be without somebody's doing.
-const UNENFORCED: [&str; 5] = ["refused", "guarded", "infeasible", "over-capacity", "failed"];
 
 /// Tells of the rules that the latest decisions left out.
 pub(super) fn tell_rejected(engine: &mut Engine, events: &mut EventLog, sessions: &PeerSessions, now: Instant) {
@@ -22,7 +21,7 @@ pub(super) fn tell_rejected(engine: &mut Engine, events: &mut EventLog, sessions
     if more > 0 {
         let rules = rules.len() as u64 + more;
         tracing::warn!(rules, "many rules are not enforced; `floodgate status` counts them");
-        events.record(Kind::NotEnforced, About::words(format!("{rules} rules at once are not enforced")));
+        events.record(EventKind::NotEnforced, About::words(format!("{rules} rules at once are not enforced")));
     }
 }
 
@@ -30,7 +29,7 @@ pub(super) fn tell_rejected(engine: &mut Engine, events: &mut EventLog, sessions
 pub(super) fn tell(nlri: &Arc<Nlri>, engine: &Engine, events: &mut EventLog, sessions: &PeerSessions, now: Instant) {
     let Some(rule) = engine.rule(nlri) else { return };
     let state = rule.state();
-    let Some(reason) = state.reason().filter(|_| UNENFORCED.contains(&state.name())) else { return };
+    let Some(reason) = state.reason().filter(|_| rule_state(&state).is_unenforced()) else { return };
     let peer =
         rule.paths().find(|path| Arc::ptr_eq(path.route, rule.route())).map_or(crate::convert::LOCAL, |path| path.peer);
     let text = rule.rule().to_string();
@@ -40,15 +39,16 @@ pub(super) fn tell(nlri: &Arc<Nlri>, engine: &Engine, events: &mut EventLog, ses
     let (peer, id) = (sessions.origin(peer), nlri.id().to_string());
     tracing::info!(peer, id, rule = text, reason, "{}", state.name());
     let message = Some(format!("{}: {reason}", state.name()));
-    events.record(Kind::NotEnforced, About { peer: Some(peer), id: Some(id), rule: Some(text), by: None, message });
+    events
+        .record(EventKind::NotEnforced, About { peer: Some(peer), id: Some(id), rule: Some(text), by: None, message });
 }
 
 /// What `status` warns of.
 pub(super) fn warning(counted: &Counted) -> Option<String> {
-    let known = counted.states().iter().map(|(name, count)| (*name, *count));
-    let counts: Vec<_> = known.filter(|(name, count)| *count > 0 && UNENFORCED.contains(name)).collect();
+    let unenforced = |state: &OrUnknown<RuleState>| state.known().is_some_and(RuleState::is_unenforced);
+    let counts: Vec<_> = counted.states().iter().filter(|(state, count)| **count > 0 && unenforced(state)).collect();
     let (first, _) = counts.first()?;
-    let total: u64 = counts.iter().map(|(_, count)| count).sum();
+    let total: u64 = counts.iter().map(|(_, count)| *count).sum();
     let kinds: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let rules = if total == 1 { "rule is" } else { "rules are" };
     let kinds = kinds.join(", ");

@@ -6,11 +6,10 @@ use super::limits::STREAMS;
 use super::listen::Transport;
 use super::serve::Caller;
 use crate::command::{Command, Explained, Found, Overview, Paused, Requester, RuleFilter, Search};
-use crate::events::Event;
 use crate::samples::SampleEvent;
 use crate::state_file::Saved;
 use api::hex::parse_hex;
-use api::{AnnounceRequest, Done, ExplainRequest, PauseRequest, RuleView, WithdrawRequest};
+use api::{AnnounceRequest, Done, Event, ExplainRequest, PauseRequest, RuleState, RuleView, WithdrawRequest};
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
@@ -328,7 +327,7 @@ async fn settled(state: &ApiState, nlri: &Arc<Nlri>) -> Result<Option<RuleView>,
     let mut pause = Duration::from_millis(1);
     loop {
         let view = state.ask(|answer| Command::Rule(Arc::clone(nlri), answer)).await?;
-        let pending = view.as_ref().is_some_and(|view| view.state == "pending");
+        let pending = view.as_ref().is_some_and(|view| view.state == RuleState::Pending);
         if !pending || tokio::time::Instant::now() >= deadline {
             return Ok(view);
         }

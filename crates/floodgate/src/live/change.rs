@@ -10,9 +10,6 @@ use api::client::{Client, Failure};
 use api::{AnnounceRequest, Done, PauseRequest, WithdrawRequest};
 use config::HumanDuration;
 
-/// States of a rule that was announced and does what it says, or will.
-const GOOD: [&str; 4] = ["installed", "pending", "shadowed", "stale"];
-
 /// Announces a local rule. The answer is no if it is not going to be enforced.
 pub(super) fn announce(args: &AnnounceArgs) -> Result<u8> {
     let AnnounceArgs { live, lifetime, yes, rule } = args;
@@ -74,6 +71,6 @@ async fn post(
         output.line(&done.message)?;
     }
     output.finish()?;
-    let good = done.rule.is_none_or(|rule| GOOD.contains(&rule.state.as_str()));
+    let good = done.rule.is_none_or(|rule| rule.state.known().is_some_and(|state| !state.is_unenforced()));
     Ok(if good { OK } else { NEGATIVE })
 }

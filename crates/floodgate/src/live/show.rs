@@ -12,7 +12,7 @@ use api::client::{Client, Failure};
 use api::explanation::parse_packet;
 use api::hex::to_hex;
 use api::packet_text;
-use api::{AttachmentView, ExplainRequest, Explanation, PeerView, StatusView};
+use api::{AttachmentView, Event, ExplainRequest, Explanation, Mode, PeerView, RuleState, StatusView};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 use std::time::SystemTime;
@@ -93,10 +93,15 @@ pub(super) fn rules(args: &RulesArgs) -> Result<u8> {
 /// What happened.
 pub(super) fn history(args: &LiveArgs, count: usize) -> Result<u8> {
     ask(args, async |client: &Client| -> Result<u8, Failure> {
-        let events: Vec<Value> = client.get(&format!("/v1/history?count={count}")).await?;
+        let path = format!("/v1/history?count={count}");
         let mut output = Output::new();
-        for event in &events {
-            if args.json { output.json(event)? } else { output.line(&event_line(event))? }
+        if args.json {
+            // As it comes: a newer daemon may say more than this version knows.
+            let events: Vec<Value> = client.get(&path).await?;
+            events.iter().try_for_each(|event| output.json(event))?;
+        } else {
+            let events: Vec<Event> = client.get(&path).await?;
+            events.iter().try_for_each(|event| output.line(&event_line(event)))?;
         }
         output.finish()?;
         Ok(OK)
@@ -123,7 +128,7 @@ pub(crate) fn explain(args: &LiveArgs, packet: &[u8]) -> Result<u8> {
 pub(crate) fn rules_in_force(args: &LiveArgs) -> Result<Result<Vec<NumberedRule>, u8>> {
     fetch(args, async |client: &Client| -> Result<Vec<NumberedRule>, Failure> {
         let views = fetch_rules(client, &[], usize::MAX).await?;
-        let in_force = views.iter().filter(|view| matches!(view.state.as_str(), "installed" | "stale"));
+        let in_force = views.iter().filter(|view| view.state.known().is_some_and(RuleState::is_in_force));
         let numbered = in_force.enumerate().map(|(index, view)| Ok(NumberedRule { index, rule: view.text.parse()? }));
         numbered.collect()
     })
@@ -132,7 +137,7 @@ pub(crate) fn rules_in_force(args: &LiveArgs) -> Result<Result<Vec<NumberedRule>
 /// As the offline command shows it.
 fn explanation(answer: &Explanation, packet: &[u8]) -> Vec<String> {
     let what = parse_packet(packet).map_or_else(|error| error.to_string(), |packet| packet_text::describe(&packet));
-    let outcome = if answer.actions.is_empty() { answer.verdict.clone() } else { answer.actions.join(" ") };
+    let outcome = if answer.actions.is_empty() { answer.verdict.to_string() } else { answer.actions.join(" ") };
     let by = match (&answer.id, answer.rule) {
         (Some(id), Some(rule)) => format!(" by rule {rule} ({id})"),
         _ if answer.protected.is_some() => " (protected, ahead of all rules)".to_owned(),
@@ -161,14 +166,14 @@ pub(super) fn status_text(status: &StatusView) -> String {
         true => "none".to_owned(),
         false => status.rules.iter().map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", "),
     };
-    let filtering = match (status.paused, status.mode.as_str()) {
+    let filtering = match (status.paused, status.mode.known()) {
         _ if let Some(why) = &status.unfiltered => format!("NOTHING IS FILTERED: {why}"),
         (true, _) => match &status.paused_until {
             Some(end) => format!("PAUSED until {end}: nothing is filtered"),
             None => "PAUSED: nothing is filtered".to_owned(),
         },
-        (false, "monitor") => "monitor: counting, nothing is dropped".to_owned(),
-        (false, mode) => mode.to_owned(),
+        (false, Some(Mode::Monitor)) => "monitor: counting, nothing is dropped".to_owned(),
+        (false, _) => status.mode.to_string(),
     };
     let dataplane = match &status.dataplane_error {
         Some(error) => format!("{}: FAILED: {error}", status.backend),
@@ -254,7 +259,7 @@ fn peers_table(peers: &[PeerView]) -> String {
             peer.name.clone(),
             peer.address.clone(),
             peer.asn.to_string(),
-            peer.state.clone(),
+            peer.state.to_string(),
             peer.since.clone(),
             peer.rules.to_string(),
             peer.stale.to_string(),
@@ -299,7 +304,7 @@ fn rules_table(rules: &[Rated], rates: bool, now: SystemTime) -> String {
         }
         let mut row = vec![
             rule.id.clone(),
-            rule.state.clone(),
+            rule.state.to_string(),
             units::ago(rule.since.as_deref(), now),
             units::until(rule.expires.as_deref(), now),
             count(rule.packets),
@@ -320,12 +325,11 @@ fn rules_table(rules: &[Rated], rates: bool, now: SystemTime) -> String {
 }
 
 /// One event in a line.
-pub(super) fn event_line(event: &Value) -> String {
-    let field = |key: &str| event.get(key).and_then(Value::as_str);
-    let parts = ["peer", "id", "rule", "message"].into_iter().filter_map(field);
-    let head = format!("{}  {:<14}", field("time").unwrap_or("-"), field("event").unwrap_or("-"));
-    let by = field("by").map(|by| format!("(by {by})"));
-    std::iter::once(head.as_str()).chain(parts).chain(by.as_deref()).collect::<Vec<_>>().join("  ")
+pub(super) fn event_line(event: &Event) -> String {
+    let Event { time, event: kind, peer, id, rule, by, message, .. } = event;
+    let by = by.as_ref().map(|by| format!("(by {by})"));
+    let parts = [peer, id, rule, message, &by].into_iter().flatten();
+    parts.fold(format!("{time}  {kind:<14}"), |line, part| line + "  " + part)
 }
 
 fn plain_table() -> Table {

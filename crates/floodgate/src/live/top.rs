@@ -8,8 +8,8 @@ use super::units;
 use crate::exit_status::OK;
 use crate::output::Output;
 use anyhow::Result;
-use api::StatusView;
 use api::client::{Client, Failure};
+use api::{Mode, StatusView};
 use std::cmp::Reverse;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -227,9 +227,9 @@ fn screen(status: &StatusView, rules: &[Rated], view: &View, rows: usize, column
 fn heading(status: &StatusView, columns: usize) -> Vec<String> {
     let rules: Vec<String> = status.rules.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let rules = if rules.is_empty() { "no rules".to_owned() } else { rules.join(", ") };
-    let filtering = match (status.paused, status.mode.as_str()) {
+    let filtering = match (status.paused, status.mode.known()) {
         (true, _) => "PAUSED",
-        (false, "monitor") => "monitor, nothing is dropped",
+        (false, Some(Mode::Monitor)) => "monitor, nothing is dropped",
         (false, _) => "enforcing",
     };
     let mut lines = vec![format!(
@@ -256,7 +256,7 @@ fn block(Rated { rule, rate }: &Rated, columns: usize) -> Vec<String> {
     let dropped = rate.and_then(|rate| rate.dropped_per_second);
     let mut lines = vec![cut(
         &figures([
-            &rule.state,
+            rule.state.name(),
             &rate.map_or_else(none, |rate| units::rate(rate.packets_per_second, "pps")),
             &rate.map_or_else(none, |rate| units::rate(rate.bits_per_second, "bps")),
             &dropped.map_or_else(none, |dropped| units::rate(dropped, "pps")),
@@ -298,7 +298,7 @@ fn cut(line: &str, columns: usize) -> String {
 mod tests {
     use super::super::rates::Rate;
     use super::*;
-    use api::{OriginView, RuleView};
+    use api::{Backend, OriginView, RuleState, RuleView};
 
     fn rated(id: &str, text: &str, rate: f64, total: u64) -> Rated {
         let origins = vec![OriginView { peer: "detector".to_owned(), ..OriginView::default() }];
@@ -306,7 +306,7 @@ mod tests {
             rule: RuleView {
                 id: id.to_owned(),
                 text: text.to_owned(),
-                state: "installed".to_owned(),
+                state: RuleState::Installed.into(),
                 packets: Some(total),
                 bytes: Some(total * 100),
                 origins,
@@ -326,8 +326,8 @@ mod tests {
     fn no_rule_is_cut_on_80_columns_and_no_line_is_wider_than_the_window() {
         let status = StatusView {
             peers: 1,
-            backend: "nftables".to_owned(),
-            mode: "enforce".to_owned(),
+            backend: Backend::Nftables.into(),
+            mode: Mode::Enforce.into(),
             ..StatusView::default()
         };
         let rules: Vec<Rated> = (0..30).map(|n| rated(&format!("{n:012}"), LONG, 30.0 - f64::from(n), 5)).collect();

@@ -10,7 +10,7 @@ mod trouble;
 mod words;
 
 use anyhow::{Context, Result, ensure};
-use api::RuleView;
+use api::{RuleState, RuleView};
 use bgp::{PeerAs, PeerConfig};
 use dataplane::cumulus::{Cumulus, Settings, capabilities};
 use engine::compile::{Verdict, compile};
@@ -153,7 +153,9 @@ ip6tables-save = {save6:?}
 fn wait_installed(daemon: &Daemon<'_>, count: usize) -> Result<()> {
     let such = |rules: &[RuleView]| {
         rules.len() == count
-            && rules.iter().all(|rule| rule.state == "installed" && rule.origins.iter().all(|origin| !origin.stale))
+            && rules
+                .iter()
+                .all(|rule| rule.state == RuleState::Installed && rule.origins.iter().all(|origin| !origin.stale))
     };
     daemon.wait_rules(&format!("{count} rules, all installed"), PATIENCE, such).map(drop)
 }

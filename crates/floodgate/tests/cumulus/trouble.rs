@@ -2,6 +2,7 @@
 
 use crate::{Bench, NTP, PATIENCE, udp, wait_installed};
 use anyhow::{Context, Result, ensure};
+use api::RuleState;
 use lab::acltool::Run;
 use lab::site::VICTIM;
 use lab::{Daemon, needs, wait_until};
@@ -34,7 +35,7 @@ fn a_failing_tool_is_tried_again_ever_more_rarely() -> Result<()> {
     let failed = daemon.wait_rules("the words of the switch", PATIENCE, |rules| {
         rules.iter().any(|rule| rule.reason.as_ref().is_some_and(|why| why.contains("endpoint is not connected")))
     })?;
-    ensure!(failed.iter().any(|rule| rule.text == NTP && rule.state == "installed"), "{failed:?}");
+    ensure!(failed.iter().any(|rule| rule.text == NTP && rule.state == RuleState::Installed), "{failed:?}");
     let tries = wait_until("five tries", PATIENCE, || {
         let tries: Vec<Run> = bench.switch.runs().drain(before..).filter(|run| run.ended.is_some()).collect();
         (tries.len() >= 5).then_some(tries)
@@ -149,20 +150,20 @@ fn what_has_no_room_is_shown_and_comes_in_when_there_is_some() -> Result<()> {
     for n in 1..=30 {
         controller.announce_text(&rule(n))?;
     }
-    let count = |rules: &[api::RuleView], state: &str| rules.iter().filter(|rule| rule.state == state).count();
+    let count = |rules: &[api::RuleView], state: RuleState| rules.iter().filter(|rule| rule.state == state).count();
     let such = |rules: &[api::RuleView]| {
         rules.len() == 30
-            && count(rules, "installed") + count(rules, "over-capacity") == 30
-            && count(rules, "installed") > 10
+            && count(rules, RuleState::Installed) + count(rules, RuleState::OverCapacity) == 30
+            && count(rules, RuleState::Installed) > 10
     };
     let rules = daemon.wait_rules("a full table", PATIENCE, such)?;
-    let left_out: Vec<_> = rules.iter().filter(|rule| rule.state == "over-capacity").collect();
+    let left_out: Vec<_> = rules.iter().filter(|rule| rule.state == RuleState::OverCapacity).collect();
     ensure!(
         left_out.iter().all(|rule| rule.reason.as_ref().is_some_and(|why| why.contains("of 20 are left"))),
         "{left_out:?}"
     );
-    let fits = rules.iter().take_while(|rule| rule.state == "installed").count();
-    ensure!(fits == count(&rules, "installed"), "in enforcement order: {rules:?}");
+    let fits = rules.iter().take_while(|rule| rule.state == RuleState::Installed).count();
+    ensure!(fits == count(&rules, RuleState::Installed), "in enforcement order: {rules:?}");
     let policy = bench.policy().context("a file")?;
     ensure!(policy.matches("-j DROP").count() == fits, "{policy}");
     for n in 1..=12 {

@@ -2,6 +2,7 @@
 
 use crate::{Bench, NTP, PATIENCE, all_in_force, udp, wait_installed};
 use anyhow::{Context, Result, ensure};
+use api::DataplaneState;
 use dataplane::{Dataplane, DataplaneError, Health, RuleFailure};
 use engine::plan::Applied;
 use flowspec::Space;
@@ -386,7 +387,8 @@ fn a_switch_without_hardware_is_not_healthy() -> Result<()> {
     let daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
     controller.announce_text(NTP)?;
     wait_installed(&daemon, 1)?;
-    let status = daemon.wait_status("the tool's warning", PATIENCE, |status| status.dataplane == "failed")?;
+    let status =
+        daemon.wait_status("the tool's warning", PATIENCE, |status| status.dataplane == DataplaneState::Failed)?;
     ensure!(
         status.dataplane_error.as_ref().is_some_and(|why| why.contains("No rules will be programmed in hw")),
         "{status:?}"

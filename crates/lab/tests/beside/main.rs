@@ -4,6 +4,7 @@
 mod router;
 
 use anyhow::{Context, Result, ensure};
+use api::{RuleState, SessionState};
 use bgp::{PeerAs, PeerConfig};
 use lab::{Daemon, Netns, PATIENCE, Speaker, needs, wait_until};
 
@@ -16,9 +17,8 @@ fn listeners(netns: &Netns) -> Result<String> {
     netns.exec("ss", &["-Hltnp", "sport = :179"])
 }
 
-fn wait_rule(daemon: &Daemon<'_>, rule: &str, states: &[&str]) -> Result<()> {
-    let such =
-        |rules: &[api::RuleView]| matches!(rules, [only] if only.text == rule && states.contains(&only.state.as_str()));
+fn wait_rule(daemon: &Daemon<'_>, rule: &str, state: RuleState) -> Result<()> {
+    let such = |rules: &[api::RuleView]| matches!(rules, [only] if only.text == rule && only.state == state);
     daemon.wait_rules(rule, PATIENCE, such).map(drop)
 }
 
@@ -36,19 +36,19 @@ fn story(program: Program) -> Result<()> {
     daemon.wait_established(&name, PATIENCE).with_context(|| router.log())?;
     ensure!(listeners(&netns)?.contains(program.process()), "{}", listeners(&netns)?);
     router.announce(RULE).with_context(|| router.log())?;
-    wait_rule(&daemon, RULE, &["installed"]).with_context(|| router.log())?;
+    wait_rule(&daemon, RULE, RuleState::Installed).with_context(|| router.log())?;
 
     router.stop()?;
-    daemon.wait_peer(&name, "the loss", PATIENCE, |peer| peer.state != "established")?;
+    daemon.wait_peer(&name, "the loss", PATIENCE, |peer| peer.state != SessionState::Established)?;
     daemon.configure(&format!("{own_text}\ndebounce = \"30ms\"\n"))?;
     daemon.cli(&["reload"])?;
     ensure!(listeners(&netns)?.is_empty(), "Floodgate took port 179 by a reload: {}", listeners(&netns)?);
     // It is hold-on-loss that keeps the rule: routers that are stopped in order say so.
-    wait_rule(&daemon, RULE, &["stale"])?;
+    wait_rule(&daemon, RULE, RuleState::Stale)?;
 
     router.launch()?;
     router.announce(RULE)?;
-    wait_rule(&daemon, RULE, &["installed"]).with_context(|| router.log())?;
+    wait_rule(&daemon, RULE, RuleState::Installed).with_context(|| router.log())?;
     daemon.stop()?;
     Ok(())
 }

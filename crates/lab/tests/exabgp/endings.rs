@@ -2,6 +2,7 @@
 
 use crate::{NTP, PATIENCE, THEIRS, configuration, controller, exabgp, look, versions, wait_clean, wait_installed};
 use anyhow::{Context, Result, ensure};
+use api::RuleState;
 use lab::site::{PEER, Site};
 use lab::{Daemon, needs, wait_until};
 use std::time::{Duration, Instant};
@@ -67,7 +68,7 @@ fn rules_are_held_when_exabgp_is_killed() -> Result<()> {
         wait_installed(&daemon, &mut exabgp, 1)?;
         let killed = Instant::now();
         exabgp.process().context("it runs")?.kill()?;
-        daemon.wait_rules("a stale rule", PATIENCE, |rules| rules.len() == 1 && rules[0].state == "stale")?;
+        daemon.wait_rules("a stale rule", PATIENCE, |rules| rules.len() == 1 && rules[0].state == RuleState::Stale)?;
         while killed.elapsed() < Duration::from_millis(2500) {
             look(&mut wire, true)?;
         }
@@ -94,7 +95,7 @@ fn the_next_start_takes_over_what_is_held() -> Result<()> {
         wait_installed(&daemon, &mut exabgp, 1)?;
         let first = floodgates(&site);
         exabgp.process().context("it runs")?.kill()?;
-        daemon.wait_rules("a stale rule", PATIENCE, |rules| rules.len() == 1 && rules[0].state == "stale")?;
+        daemon.wait_rules("a stale rule", PATIENCE, |rules| rules.len() == 1 && rules[0].state == RuleState::Stale)?;
         let dropped_all_the_time = std::thread::scope(|scope| -> Result<()> {
             let again = scope.spawn(|| exabgp.restart());
             while !again.is_finished() || floodgates(&site) == first {

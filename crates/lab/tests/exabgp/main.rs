@@ -6,7 +6,7 @@ mod endings;
 mod story;
 
 use anyhow::{Context, Result, ensure};
-use api::RuleView;
+use api::{RuleState, RuleView};
 use bgp::{AfiSafi, PeerAs, PeerConfig};
 use lab::peers::{Exabgp, Receiver, Session, Version};
 use lab::site::{NEIGHBOUR, PEER, SWITCH, VICTIM, VICTIM6, Wire};
@@ -60,7 +60,7 @@ fn exabgp_with<'a>(site: &'a Site, version: Version, daemon: &Daemon<'_>, octets
 /// Waits until there are so many rules, all installed and none of them stale.
 fn wait_installed(daemon: &Daemon<'_>, exabgp: &mut Exabgp<'_>, count: usize) -> Result<Vec<RuleView>> {
     let such = |rules: &[RuleView]| {
-        rules.len() == count && rules.iter().all(|rule| rule.state == "installed" && !rule.origins[0].stale)
+        rules.len() == count && rules.iter().all(|rule| rule.state == RuleState::Installed && !rule.origins[0].stale)
     };
     daemon
         .wait_rules(&format!("{count} rules, all installed"), PATIENCE, such)

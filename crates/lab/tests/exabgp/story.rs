@@ -5,6 +5,7 @@ use crate::{
     wait_installed,
 };
 use anyhow::{Result, ensure};
+use api::{RuleState, SessionState};
 use lab::site::{PEER, VICTIM, VICTIM6};
 use lab::{Daemon, Site, needs, packet};
 use std::time::Duration;
@@ -26,7 +27,7 @@ fn the_articles_example() -> Result<()> {
         ensure!(rules[0].text == NTP && rules[0].origins[0].peer == PEER, "{rules:?}");
         look(&mut wire, true)?;
         let peer = daemon.peer(PEER)?;
-        ensure!((peer.asn, peer.state.as_str(), peer.rules) == (THEIRS, "established", 1), "{peer:?}");
+        ensure!(peer.state == SessionState::Established && (peer.asn, peer.rules) == (THEIRS, 1), "{peer:?}");
 
         controller.withdraw_text(NTP)?;
         wait_clean(&site)?;
@@ -110,10 +111,13 @@ fn all_that_the_script_dropped_or_got_wrong() -> Result<()> {
         controller.announce_text("dst 192.0.2.1/32 proto icmp then rate 9600")?;
         controller.announce_text("rd 100:1 dst 192.0.2.1/32 then discard")?;
         let rules = daemon.wait_rules("seven rules", PATIENCE, |rules| {
-            rules.len() == 7 && rules.iter().all(|rule| rule.state != "pending")
+            rules.len() == 7 && rules.iter().all(|rule| rule.state != RuleState::Pending)
         })?;
-        let of = |text: &str| rules.iter().find(|rule| rule.text.contains(text)).map(|rule| rule.state.as_str());
-        ensure!(of("then rate 9600") == Some("installed") && of("rd 100:1") == Some("refused"), "{rules:#?}");
+        let of = |text: &str| rules.iter().find(|rule| rule.text.contains(text)).and_then(|rule| rule.state.known());
+        ensure!(
+            of("then rate 9600") == Some(RuleState::Installed) && of("rd 100:1") == Some(RuleState::Refused),
+            "{rules:#?}"
+        );
         exabgp.stop()?;
         wait_clean(&site)?;
     }
@@ -141,13 +145,21 @@ fn the_guard_stands_before_exabgp_too() -> Result<()> {
             controller.announce_text("src 203.0.113.7/32 then discard")?;
             controller.announce_text("dst 192.0.2.1/32 then mark 46")?;
             let rules = daemon.wait_rules("three decided rules", PATIENCE, |rules| {
-                rules.len() == 3 && rules.iter().all(|rule| rule.state != "pending")
+                rules.len() == 3 && rules.iter().all(|rule| rule.state != RuleState::Pending)
             })?;
-            let of = |text: &str| rules.iter().find(|rule| rule.text.contains(text)).map(|rule| rule.state.as_str());
+            let of =
+                |text: &str| rules.iter().find(|rule| rule.text.contains(text)).and_then(|rule| rule.state.known());
             let configured = !peers.is_empty();
-            ensure!(of("src 203.0.113.7/32") == Some(if configured { "installed" } else { "guarded" }), "{rules:#?}");
-            ensure!(of("mark 46") == Some(if configured { "guarded" } else { "installed" }), "{rules:#?}");
-            ensure!(of(deadly) == Some("installed"), "{rules:#?}");
+            ensure!(
+                of("src 203.0.113.7/32")
+                    == Some(if configured { RuleState::Installed } else { RuleState::RejectedByPolicy }),
+                "{rules:#?}"
+            );
+            ensure!(
+                of("mark 46") == Some(if configured { RuleState::RejectedByPolicy } else { RuleState::Installed }),
+                "{rules:#?}"
+            );
+            ensure!(of(deadly) == Some(RuleState::Installed), "{rules:#?}");
             let keepalives = controller.status().keepalives;
             // A ping from there is dropped, and the session goes on.
             let ping = ["-c", "1", "-W", "1", "203.0.113.10"];
@@ -184,7 +196,7 @@ fn octets_are_exact() -> Result<()> {
         ];
         controller.announce(rules.map(|rule| rule.parse().expect(rule)));
         let found = daemon.wait_rules("three decided rules", PATIENCE, |found| {
-            found.len() == 3 && found.iter().all(|rule| rule.state != "pending")
+            found.len() == 3 && found.iter().all(|rule| rule.state != RuleState::Pending)
         })?;
         for rule in rules {
             ensure!(found.iter().any(|found| found.text == rule), "{rule}: {found:#?}");

@@ -1,6 +1,7 @@
 //! A peer that announces and withdraws as fast as it can: the sessions stay, another peer's rule is not kept waiting, and at the end the
 //! kernel has exactly what was said last.
 
+use api::SessionState;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -72,7 +73,7 @@ fn faults_a_flood_of_announce_and_withdraw() -> Result<()> {
     })?;
     for peer in ["controller", "flooder"] {
         let peer = daemon.peer(peer)?;
-        ensure!(peer.established_count == 1 && peer.state == "established", "{peer:?}");
+        ensure!(peer.established_count == 1 && peer.state == SessionState::Established, "{peer:?}");
         ensure!(peer.malformed.is_empty(), "{peer:?}");
     }
     // It did not have to wait for the end of the flood, unless all of that took no time.

@@ -1,6 +1,7 @@
 //! Messages that crashed others, or made them drop everything, from a live peer each: its session stays, or is restarted once where nobody
 //! can know what follows; its good rules and those of its neighbours stay.
 
+use api::{RuleState, SessionState};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -106,7 +107,8 @@ fn faults_what_broke_others_from_live_peers() -> Result<()> {
             let settled = || {
                 let rules = daemon.rules().ok()?;
                 let restarted = !vector.disables || daemon.peer(&names[index].0).ok()?.framing_resets == 1;
-                (restarted && rules.iter().any(|rule| rule.id == id && rule.state == "installed")).then_some(())
+                (restarted && rules.iter().any(|rule| rule.id == id && rule.state == RuleState::Installed))
+                    .then_some(())
             };
             wait_until("the rule", PATIENCE, settled)
                 .with_context(|| format!("{}: {rule} should be there", vector.name))
@@ -116,7 +118,11 @@ fn faults_what_broke_others_from_live_peers() -> Result<()> {
     for ((name, _), (speaker, vector)) in names.iter().zip(speakers.iter().zip(&vectors)) {
         let (peer, status) = (daemon.peer(name)?, speaker.status());
         let sessions = if vector.disables { 2 } else { 1 };
-        ensure!(peer.state == "established" && peer.established_count == sessions, "{}: {peer:?}", vector.name);
+        ensure!(
+            peer.state == SessionState::Established && peer.established_count == sessions,
+            "{}: {peer:?}",
+            vector.name
+        );
         ensure!(status.established && u64::from(status.sessions) == sessions, "{}: {status:?}", vector.name);
     }
     ensure!(vectors.iter().any(|vector| vector.disables), "no vector loses the boundaries");

@@ -1,5 +1,6 @@
 //! A peer, or somebody behind it, that ends its own session with a malformed message: the filters stay.
 
+use api::{RuleState, SessionState};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Result, ensure};
@@ -36,7 +37,7 @@ fn faults_lost_boundaries_do_not_open_the_filters() -> Result<()> {
         controller.send_raw(update(1, &[9, 1]));
         let peer = wait_until("another session", PATIENCE, || {
             let peer = daemon.peer("controller").ok()?;
-            (peer.established_count == round + 1 && peer.state == "established").then_some(peer)
+            (peer.established_count == round + 1 && peer.state == SessionState::Established).then_some(peer)
         })
         .map_err(|error| error.context(daemon.explain()))?;
         ensure!(peer.framing_resets == round, "{peer:?}");
@@ -65,7 +66,7 @@ fn faults_another_peers_refused_action_takes_no_filter_away() -> Result<()> {
     let second = speaker(&site, "203.0.113.2", OURS, 90)?;
     second.announce_text(&NTP.replace("discard", "redirect 65000:100"))?;
     let rules = daemon.wait_rules("both paths", PATIENCE, |rules| rules[0].origins.len() == 2)?;
-    ensure!(rules[0].state == "installed" && rules[0].text.ends_with("discard"), "{rules:?}");
+    ensure!(rules[0].state == RuleState::Installed && rules[0].text.ends_with("discard"), "{rules:?}");
     let best: Vec<&str> =
         rules[0].origins.iter().filter(|origin| origin.best).map(|origin| origin.peer.as_str()).collect();
     ensure!(best == ["controller"], "{rules:?}");

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
-use api::RuleView;
+use api::{RuleState, RuleView};
 use bgp::{PeerAs, PeerConfig};
 use flowspec::Rule;
 use lab::site::{PEER, SWITCH, VICTIM};
@@ -62,7 +62,7 @@ fn numbered_rules(range: std::ops::Range<u32>) -> Vec<Rule> {
 
 /// All installed, by a live session.
 fn installed(rules: &[RuleView]) -> bool {
-    rules.iter().all(|rule| rule.state == "installed" && rule.origins.iter().all(|origin| !origin.stale))
+    rules.iter().all(|rule| rule.state == RuleState::Installed && rule.origins.iter().all(|origin| !origin.stale))
 }
 
 /// How often each rule is in the kernel: its id is the comment of its entries.

@@ -1,6 +1,7 @@
 //! Sessions signed with TCP-MD5 (RFC 2385), with each program, and what is not signed stays out.
 
 use anyhow::Result;
+use api::SessionState;
 use lab::peers::{Bird, Exabgp, Frr, Gobgp, Session, Version};
 use lab::site::{PEER, PEER6, SWITCH, SWITCH6};
 use lab::{Daemon, Site, needs};
@@ -80,7 +81,7 @@ fn interop_md5_another_secret_stays_out() -> Result<()> {
     let daemon = Daemon::start(&site.switch, &configured(PEER, 65001, "another"))?;
     std::thread::sleep(std::time::Duration::from_secs(4));
     let peer = daemon.peer("peer")?;
-    anyhow::ensure!(peer.state != "established" && peer.established_count == 0, "{peer:?}");
+    anyhow::ensure!(peer.state != SessionState::Established && peer.established_count == 0, "{peer:?}");
     // With the right one it comes up without a restart.
     daemon.configure(&configured(PEER, 65001, SECRET))?;
     daemon.cli(&["reload"])?;

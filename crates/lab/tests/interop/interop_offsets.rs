@@ -1,5 +1,6 @@
 //! IPv6 prefixes with an offset (RFC 8956 §3.1), octet for octet as ExaBGP 5 sends them, and enforced where the bits are.
 
+use api::RuleState;
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, ensure};
@@ -46,8 +47,8 @@ fn interop_offsets_of_exabgp5() -> Result<()> {
     let last_bit_differs = from("2001:db8:1:0:1234:5678:9b01:1")?;
     for ((rule, wire_octets), outside_bit_64) in RULES.into_iter().zip([true, false]) {
         exabgp.announce(rule)?;
-        let rules =
-            daemon.wait_rules("the rule", PATIENCE, |rules| rules.len() == 1 && rules[0].state == "installed")?;
+        let rules = daemon
+            .wait_rules("the rule", PATIENCE, |rules| rules.len() == 1 && rules[0].state == RuleState::Installed)?;
         ensure!(rules[0].nlri == wire_octets, "{rule} came as {}", rules[0].nlri);
         ensure!(!wire.passes(&inside)?, "{rule}: not dropped");
         ensure!(wire.passes(&last_bit_differs)?, "{rule}: dropped though bit 103 differs");

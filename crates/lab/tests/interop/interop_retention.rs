@@ -1,5 +1,6 @@
 //! Sessions that are lost while the attack goes on: not one packet that a rule blocks gets through.
 
+use api::{RuleState, SessionState};
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ fn daemon<'a>(site: &'a Site, asn: u32, more: &str) -> Result<Daemon<'a>> {
 
 fn confirmed(daemon: &Daemon<'_>) -> Result<()> {
     let such = |rules: &[api::RuleView]| {
-        rules.len() == 1 + OTHERS && rules.iter().all(|rule| rule.state == "installed" && !rule.origins[0].stale)
+        rules.len() == 1 + OTHERS
+            && rules.iter().all(|rule| rule.state == RuleState::Installed && !rule.origins[0].stale)
     };
     daemon.wait_rules("all rules, confirmed", PATIENCE * 2, such).map(drop)
 }
@@ -39,14 +41,14 @@ fn cut_the_link(site: &Site, daemon: &Daemon<'_>) -> Result<()> {
         let sessions = daemon.peer("peer")?.established_count;
         site.peers.ip(&["link", "set", "eth0", "down"])?;
         daemon.wait_status("the loss", PATIENCE, |status| status.established == 0)?;
-        let stale =
-            daemon.wait_rules("stale rules", PATIENCE, |rules| rules.iter().all(|rule| rule.state == "stale"))?;
+        let stale = daemon
+            .wait_rules("stale rules", PATIENCE, |rules| rules.iter().all(|rule| rule.state == RuleState::Stale))?;
         ensure!(stale.len() == 1 + OTHERS, "round {round}: {} rules", stale.len());
         thread::sleep(CUT);
         site.peers.ip(&["link", "set", "eth0", "up"])?;
         wait_until("the session", PATIENCE * 2, || {
             let peer = daemon.peer("peer").ok()?;
-            (peer.state == "established" && peer.established_count > sessions).then_some(())
+            (peer.state == SessionState::Established && peer.established_count > sessions).then_some(())
         })
         .map_err(|error| error.context(daemon.explain()))?;
     }
@@ -98,7 +100,10 @@ fn interop_bird_lost_and_back_under_attack() -> Result<()> {
     let sessions = daemon.peer("peer")?.established_count;
     daemon.cli(&["reload"])?;
     wait_until("another session", PATIENCE, || {
-        daemon.peer("peer").ok().filter(|peer| peer.established_count > sessions && peer.state == "established")
+        daemon
+            .peer("peer")
+            .ok()
+            .filter(|peer| peer.established_count > sessions && peer.state == SessionState::Established)
     })?;
     confirmed(&daemon)?;
     nothing_got_through(probe, &daemon)
@@ -132,8 +137,9 @@ fn interop_a_killed_daemon_with_validation_under_attack() -> Result<()> {
     let _bird = Bird::start(&site.peers, session(65001).families(&families), &["192.0.2.0/24 blackhole", &ntp])?;
     let validated = "families = [\"ipv4\", \"ipv4-unicast\"]\nallow.validation = \"rfc9117\"\n";
     let mut daemon = daemon(&site, 65001, validated)?;
-    let confirmed =
-        |rules: &[api::RuleView]| rules.len() == 1 && rules[0].state == "installed" && !rules[0].origins[0].stale;
+    let confirmed = |rules: &[api::RuleView]| {
+        rules.len() == 1 && rules[0].state == RuleState::Installed && !rules[0].origins[0].stale
+    };
     daemon.wait_rules("the rule", PATIENCE, confirmed)?;
     let probe = Probe::start(&site)?;
     for _ in 0..3 {

@@ -10,6 +10,7 @@ mod peers;
 mod rules;
 
 use anyhow::{Context, Result};
+use api::RuleState;
 use lab::site::Wire;
 use lab::{Daemon, PATIENCE, Site, wait_until};
 
@@ -39,7 +40,7 @@ interfaces = ["swp*"]
 /// of `off` would drop.
 fn enforced(daemon: &Daemon<'_>, wire: &mut Wire, on: &[&Case], off: &[&Case]) -> Result<()> {
     let such = |rules: &[api::RuleView]| {
-        rules.len() == on.len() && rules.iter().all(|rule| rule.state == "installed" && !rule.origins[0].stale)
+        rules.len() == on.len() && rules.iter().all(|rule| rule.state == RuleState::Installed && !rule.origins[0].stale)
     };
     daemon.wait_rules(&format!("{} rules, all installed", on.len()), PATIENCE, such)?;
     for case in on {

@@ -1,5 +1,6 @@
 //! No descriptors left, at any moment and for any time: what is filtered stays, and all is well again when there are some.
 
+use api::RuleState;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -63,7 +64,7 @@ fn descriptors(backend: &str) -> Result<()> {
             odd.announce_text(&format!("dst 10.4.{}.{}/32 then discard", round / 256, round % 256))?;
             let newest = format!("dst 10.4.{}.{}/32 then discard", round / 256, round % 256);
             daemon.wait_rules("the newest rule", PATIENCE, |rules| {
-                rules.iter().any(|rule| rule.text == newest && rule.state == "installed")
+                rules.iter().any(|rule| rule.text == newest && rule.state == RuleState::Installed)
             })?;
             odd.withdraw_text(&newest)?;
             ensure!(!wire.passes(&attack()?)?, "an attack passed");

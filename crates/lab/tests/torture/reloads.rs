@@ -1,5 +1,6 @@
 //! Reloads without pause, while a peer comes and goes and our tables are flushed: the other peer's session and its rule stay.
 
+use api::RuleState;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -86,7 +87,7 @@ fn torture_flushed_tables() -> Result<()> {
     }
     let all = count as usize + 1;
     daemon.wait_rules("all rules", PATIENCE, |rules| {
-        rules.len() == all && rules.iter().all(|rule| rule.state == "installed")
+        rules.len() == all && rules.iter().all(|rule| rule.state == RuleState::Installed)
     })?;
     println!("{count} times flushed in {:?}, put right {} times", began.elapsed(), daemon.status()?.damages);
     Ok(())

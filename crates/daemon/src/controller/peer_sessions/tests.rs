@@ -87,7 +87,7 @@ impl House {
         (self.engine.rule_count(), stale)
     }
 
-    fn told(&self, kind: Kind) -> Vec<String> {
+    fn told(&self, kind: EventKind) -> Vec<String> {
         let events = self.events.latest(usize::MAX).into_iter().filter(|event| event.event == kind);
         events.map(|event| event.message.clone().unwrap_or_default()).collect()
     }
@@ -124,14 +124,14 @@ fn the_rules_of_a_lost_session_go_or_are_stale_until_their_time_is_over() {
     assert_eq!(house.rules(), (3, 0));
     house.lose();
     assert_eq!(house.rules(), (0, 0), "no rule outlives a session that nobody wants them to outlive");
-    assert!(house.told(Kind::PeerDown)[0].ends_with("its rules go"));
+    assert!(house.told(EventKind::PeerDown)[0].ends_with("its rules go"));
 
     let mut house = House::new("hold-on-loss = \"5m\"");
     house.establish();
     house.announce(0..3);
     house.lose();
     assert_eq!(house.rules(), (3, 3));
-    assert!(house.told(Kind::PeerDown)[0].ends_with("its rules stay for up to 300 s"));
+    assert!(house.told(EventKind::PeerDown)[0].ends_with("its rules stay for up to 300 s"));
     house.pass(299);
     assert_eq!(house.rules(), (3, 3));
     house.pass(1);
@@ -159,7 +159,7 @@ fn once_it_stops_the_end_of_a_session_takes_no_rule_out() {
     house.announce(0..3);
     house.sessions.stop();
     house.lose();
-    assert_eq!((house.rules(), house.told(Kind::PeerDown).len()), ((3, 0), 0));
+    assert_eq!((house.rules(), house.told(EventKind::PeerDown).len()), ((3, 0), 0));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn too_many_rules_end_the_session_once() {
     house.establish();
     house.announce(0..5);
     house.announce(5..8);
-    assert_eq!(house.told(Kind::Bulk), ["more than 2 rules: the session is closed"]);
+    assert_eq!(house.told(EventKind::Bulk), ["more than 2 rules: the session is closed"]);
     let SessionRequest::Reset(peer, subcode) = house.requests.try_recv().unwrap();
     assert_eq!((peer, subcode), (PEER, CeaseSubcode::MaximumPrefixes));
     assert!(house.requests.try_recv().is_err(), "it is asked for once");
@@ -205,9 +205,9 @@ async fn held_counts_what_is_stale() {
 fn an_attempt_that_fails_is_no_lost_session() {
     let mut house = House::new("");
     house.lose();
-    assert_eq!(house.told(Kind::PeerDown).len(), 0);
-    assert_eq!(house.told(Kind::SessionFailed), ["the test ends it"]);
+    assert_eq!(house.told(EventKind::PeerDown).len(), 0);
+    assert_eq!(house.told(EventKind::SessionFailed), ["the test ends it"]);
     house.output(Output::Failed(DownReason::NoConnection("refused".to_owned())));
     house.output(Output::Failed(DownReason::NoConnection("refused".to_owned())));
-    assert_eq!(house.told(Kind::SessionFailed), ["the test ends it", "refused"], "the same reason is told once");
+    assert_eq!(house.told(EventKind::SessionFailed), ["the test ends it", "refused"], "the same reason is told once");
 }

@@ -1,6 +1,7 @@
 //! BIRD announces 100,000 rules as fast as it can, over and over, with a hold time of three seconds: are they installed, and do our
 //! keepalives stay on time?
 
+use api::SessionState;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,7 +70,10 @@ pub fn measure() -> Result<Vec<Group>> {
     let keepalives: Vec<Instant> = ours.iter().filter(|seen| seen.keepalive).map(|seen| seen.at).collect();
     let gaps: Vec<f64> = keepalives.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
     let lived = daemon.peer("controller")?;
-    ensure!(lived.established_count == 1 && lived.state == "established", "the session was lost: {lived:?}");
+    ensure!(
+        lived.established_count == 1 && lived.state == SessionState::Established,
+        "the session was lost: {lived:?}"
+    );
     ensure!(bird.control("show protocols fg")?.contains("Established"), "BIRD lost the session");
     ensure!(gaps.len() > WAVES, "only {} keepalives were seen", keepalives.len());
     group.add(Figure::median("100,000 rules, first octet to kernel", "s", None, &seconds));

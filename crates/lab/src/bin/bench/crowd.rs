@@ -1,5 +1,6 @@
 //! 300,000 rules of one peer in force, beside one of another: how soon a lost session and the end of the daemon are followed.
 
+use api::RuleState;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,7 @@ pub fn measure() -> Result<Vec<Group>> {
             daemon.wait_established(peer, PATIENCE)?;
         }
         one.announce([workload::single(0)?]);
-        daemon.wait_status("the other peer's rule", PATIENCE, |status| status.rules.get("installed") == Some(&1))?;
+        daemon.wait_status("the other peer's rule", PATIENCE, |status| status.rules_in(RuleState::Installed) == 1)?;
         loads.push(load(&mut tables, &daemon, &many, &octets)?);
         let before = tables.generation()?;
         let start = Instant::now();

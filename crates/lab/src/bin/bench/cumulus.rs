@@ -1,5 +1,6 @@
 //! From a message to cl-acltool, with the stand-in for it: how many runs a burst takes, and how soon one begins.
 
+use api::RuleState;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
@@ -81,7 +82,7 @@ fn refused_among_a_thousand(binary: &str) -> Result<Figure> {
     controller.announce((0..1000).map(rule));
     switch.set("delay", "")?;
     let refused = |status: &api::StatusView| {
-        status.rules.get("failed") == Some(&1) && status.rules.get("installed") == Some(&1000)
+        status.rules_in(RuleState::Failed) == 1 && status.rules_in(RuleState::Installed) == 1000
     };
     daemon.wait_status("all but one", PATIENCE, refused)?;
     let runs = switch.runs().len() - before - 2;
@@ -123,7 +124,7 @@ fn installed(daemon: &Daemon<'_>, count: u32) -> Result<()> {
     let count = u64::from(count);
     daemon
         .wait_status("the rules", PATIENCE, |status| {
-            status.rules.values().sum::<u64>() == count && status.rules.get("installed") == Some(&count)
+            status.rules.values().sum::<u64>() == count && status.rules_in(RuleState::Installed) == count
         })
         .map(drop)
 }

@@ -1,5 +1,6 @@
 //! From the first octet of an UPDATE leaving its sender to the kernel holding the rules: many at once, and one by one.
 
+use api::{DataplaneState, RuleState};
 use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -90,8 +91,8 @@ pub fn enforced(tables: &mut Tables, daemon: &Daemon<'_>, before: u32, count: us
             && now - at > QUIET
         {
             let status = daemon.status()?;
-            let installed = status.rules.get("installed").copied().unwrap_or(0) as usize;
-            if installed == count && status.dataplane == "applied" && tables.generation()? == known {
+            let installed = status.rules_in(RuleState::Installed) as usize;
+            if installed == count && status.dataplane == DataplaneState::Applied && tables.generation()? == known {
                 return Ok(at);
             }
             thread::sleep(QUIET);

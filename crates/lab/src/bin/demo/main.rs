@@ -5,6 +5,7 @@
 
 mod services;
 
+use api::RuleState;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -108,8 +109,10 @@ The four are network namespaces of this machine. The packets, the BGP session an
     println!("3. The controller announces a filter by BGP FlowSpec (RFC 8955):\n\n     {rule}\n");
     let announced = Instant::now();
     controller.announce([rule.clone()]);
-    patiently("the rule", || daemon.rules().ok().filter(|rules| rules.len() == 1 && rules[0].state == "installed"))
-        .with_context(|| daemon.explain())?;
+    patiently("the rule", || {
+        daemon.rules().ok().filter(|rules| rules.len() == 1 && rules[0].state == RuleState::Installed)
+    })
+    .with_context(|| daemon.explain())?;
     let (nlri, communities) = on_the_wire(&rule);
     println!("   On the wire that is {nlri}, with the action {communities}.");
     println!("   {} ms later Floodgate shows it as installed.\n", announced.elapsed().as_millis());
