@@ -1,6 +1,7 @@
 //! Examples of files, and what is said about bad ones.
 
 use super::*;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 const SMALLEST: &str = r#"
@@ -215,47 +216,68 @@ fn the_manuals_examples_are_right() {
     }
 }
 
-/// Serde names all keys of a table when it is asked for one that is not there, so that no key can be forgotten here.
-#[test]
-fn the_manual_has_every_key() {
+/// The rows of the tables of keys: section, key, default.
+fn documented() -> Vec<(String, String, String)> {
     let manual = std::fs::read_to_string(MANUAL).unwrap();
-    let mut section = String::new();
-    let mut documented = std::collections::BTreeSet::new();
+    let (mut section, mut rows) = (String::new(), Vec::new());
     for line in manual.lines() {
         if let Some(heading) = line.strip_prefix('#') {
             section = heading.split('`').nth(1).unwrap_or("").to_owned();
-        } else if let Some(key) = line.strip_prefix("| `").and_then(|rest| rest.split('`').next()) {
-            documented.insert(format!("{section} {key}"));
+        } else if line.starts_with("| `") {
+            let mut cells = line.split(" | ");
+            let key = cells.next().and_then(|cell| cell.split('`').nth(1)).unwrap();
+            rows.push((section.clone(), key.to_owned(), cells.next().unwrap_or("").to_owned()));
         }
     }
-    let mut known = std::collections::BTreeSet::new();
-    for (section, place) in [
-        ("[router]", "as = 65140"),
-        ("[[peer]]", "as = 65070"),
-        ("[peer.allow]", "as = 65070\n[peer.allow]"),
-        ("[protect]", "as = 65070\n[protect]"),
-        ("[dataplane]", "[dataplane]"),
-        ("[dataplane.nftables]", "interfaces = [\"swp*\"]\n[dataplane.nftables]"),
-        ("[dataplane.cumulus]", "interfaces = [\"swp*\"]\n[dataplane.cumulus]"),
-        ("[dataplane.xdp]", "interfaces = [\"swp*\"]\n[dataplane.xdp]"),
-        ("[api]", "as = 65070\n[api]"),
-        ("[state]", "as = 65070\n[state]"),
-        ("[log]", "as = 65070\n[log]"),
-    ] {
-        let anchor = match place {
-            "as = 65140" | "[dataplane]" => place,
-            _ if place.starts_with("as = 65070") => "as = 65070",
-            _ => "interfaces = [\"swp*\"]",
-        };
-        let error = parse(&SMALLEST.replacen(anchor, &format!("{place}\nzzzzzzzz = 1"), 1)).unwrap_err();
-        let keys = error.split("expected ").nth(1).unwrap_or_else(|| panic!("{error}"));
-        known.extend(keys.split('`').skip(1).step_by(2).map(|key| format!("{section} {key}")));
-    }
-    for table in ["[[peer]] allow", "[dataplane] nftables", "[dataplane] cumulus", "[dataplane] xdp"] {
-        assert!(known.remove(table), "{table} has a section of its own");
-    }
+    rows
+}
+
+/// Serde names all keys of a table when it is asked for one that is not there, so that no key can be forgotten here.
+#[test]
+fn the_manual_has_every_key() {
+    let documented: BTreeSet<String> =
+        documented().iter().map(|(section, key, _)| format!("{section} {key}")).collect();
+    let tables = ["[[peer]] allow", "[dataplane] nftables", "[dataplane] cumulus", "[dataplane] xdp"];
+    let sections = file::sections();
+    let keys = |(section, keys): &(&str, Vec<String>)| -> Vec<String> {
+        keys.iter().map(|key| format!("{section} {key}")).collect()
+    };
+    let known: BTreeSet<String> =
+        sections.iter().flat_map(keys).filter(|key| !tables.contains(&key.as_str())).collect();
     assert!(known.len() > 40, "{known:?}");
-    assert_eq!(known, documented);
+    let missing: Vec<_> = known.difference(&documented).collect();
+    let unknown: Vec<_> = documented.difference(&known).collect();
+    assert!(missing.is_empty(), "docs/manual/configuration.md has no row for {missing:?}");
+    assert!(unknown.is_empty(), "docs/manual/configuration.md has rows for keys that there are not: {unknown:?}");
+}
+
+/// A file that says what the manual gives as the default says nothing new.
+#[test]
+fn the_manuals_defaults_are_those_of_the_code() {
+    let (mut compared, mut wrong) = (0, Vec::new());
+    for (section, key, default) in documented() {
+        // Some have a value, as `90` or `[]` = any; others have words, also about what the value depends on.
+        let Some((value, rest)) = default.strip_prefix('`').and_then(|rest| rest.split_once('`')) else { continue };
+        if !rest.is_empty() && !rest.starts_with(" = ") {
+            continue;
+        }
+        let (anchor, place) = match section.as_str() {
+            "[router]" => ("as = 65140\n", String::new()),
+            "[[peer]]" => ("as = 65070\n", String::new()),
+            "[peer.allow]" => ("as = 65070\n", "allow.".to_owned()),
+            other => ("", format!("{}.", other.trim_matches(['[', ']']))),
+        };
+        let small = SMALLEST.split("[dataplane]").next().unwrap();
+        let line = format!("{anchor}{place}{key} = {value}\n");
+        let text = small.replacen(anchor, &line, 1);
+        let config = parse(&text).unwrap_or_else(|error| panic!("{section} {key} = {value}: {error}"));
+        if config != parse(small).unwrap() {
+            wrong.push(format!("{section} {key} is not {value}"));
+        }
+        compared += 1;
+    }
+    assert!(wrong.is_empty(), "as the manual says, without the key: {wrong:?}");
+    assert!(compared > 30, "{compared}");
 }
 
 #[test]

@@ -424,8 +424,7 @@ fn unknown_word(
             format!("another component or `then` (values of `{kind}` are joined with `,` for or, `&` for and)")
         }
     };
-    let candidates = words::COMPONENTS.iter().map(|(name, ..)| *name).chain(words::LABELS.iter().copied());
-    let candidates = candidates.chain(words::MATCH_WORDS.iter().copied());
+    let candidates = words::COMPONENTS.iter().map(|(name, ..)| *name).chain(words::MATCH_WORDS.iter().copied());
     let error = cursor.error_at(at, expected);
     if word.is_empty() { error } else { error.suggest_nearest(word, candidates) }
 }

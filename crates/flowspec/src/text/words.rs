@@ -30,10 +30,9 @@ pub(super) const COMPONENTS: &[(&str, ComponentType, Option<IpVersion>)] = &[
     ("dscp", ComponentType::Dscp, None),
     ("traffic-class", ComponentType::Dscp, Some(IpVersion::V6)),
     ("fragment", ComponentType::Fragment, None),
+    ("label", ComponentType::FlowLabel, Some(IpVersion::V6)),
+    ("flow-label", ComponentType::FlowLabel, Some(IpVersion::V6)),
 ];
-
-/// The flow label's names; IPv6 only by RFC.
-pub(super) const LABELS: &[&str] = &["label", "flow-label"];
 
 /// Words of the match part that are no component.
 pub(super) const MATCH_WORDS: &[&str] = &["then", "rd", "ipv4", "ipv6", "vpnv4", "vpnv6", "match"];
@@ -70,9 +69,6 @@ pub(super) fn is_action(word: &str) -> bool {
 
 /// The component that `word` names, and the IP version if the name implies one.
 pub(super) fn component(word: &str) -> Option<(ComponentType, Option<IpVersion>)> {
-    if LABELS.iter().any(|name| name.eq_ignore_ascii_case(word)) {
-        return Some((ComponentType::FlowLabel, Some(IpVersion::V6)));
-    }
     let found = COMPONENTS.iter().find(|(name, ..)| name.eq_ignore_ascii_case(word));
     found.map(|(_, kind, version)| (*kind, *version))
 }
@@ -165,14 +161,42 @@ mod tests {
     const MANUAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual/rules.md");
 
     #[test]
+    fn a_word_means_one_thing() {
+        let words = COMPONENTS.iter().map(|(name, ..)| *name).chain(MATCH_WORDS.iter().copied());
+        let words: Vec<&str> = words.chain(ACTIONS.iter().copied()).collect();
+        for (at, word) in words.iter().enumerate() {
+            assert!(!words[at + 1..].contains(word), "`{word}` stands twice among components, match words and actions");
+            assert_eq!(*word, word.to_ascii_lowercase(), "what is read is compared in lower case");
+        }
+    }
+
+    #[test]
+    fn each_name_of_a_component_is_read_as_it() {
+        for (name, kind, version) in COMPONENTS {
+            let (family, prefix) = match version {
+                Some(IpVersion::V6) => ("ipv6", "2001:db8::/32"),
+                Some(IpVersion::V4) | None => ("ipv4", "192.0.2.0/24"),
+            };
+            let value = match kind {
+                ComponentType::Destination | ComponentType::Source => prefix,
+                ComponentType::TcpFlags => "syn",
+                ComponentType::Fragment => "is-fragment",
+                _ => "6",
+            };
+            let rule: crate::Rule = format!("{name} {value}").parse().unwrap_or_else(|error| panic!("{name}: {error}"));
+            let canonical: crate::Rule = format!("{family} {kind} {value}").parse().unwrap();
+            assert_eq!(rule, canonical, "{name}");
+        }
+    }
+
+    #[test]
     fn the_manual_has_every_name() {
         let Ok(manual) = std::fs::read_to_string(MANUAL) else { return };
         let (_, section) = manual.split_once("\n## Names\n").unwrap();
         let section = section.split("\n## ").next().unwrap();
         let known: Vec<&str> =
             section.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| !word.is_empty()).collect();
-        let ours = COMPONENTS.iter().map(|(name, ..)| *name).chain(LABELS.iter().copied());
-        let ours = ours.chain(ACTIONS.iter().copied());
+        let ours = COMPONENTS.iter().map(|(name, ..)| *name).chain(ACTIONS.iter().copied());
         let kinds =
             [ComponentType::Protocol, ComponentType::IcmpType, ComponentType::TcpFlags, ComponentType::Fragment];
         for name in ours.chain(kinds.into_iter().flat_map(value_names)) {
