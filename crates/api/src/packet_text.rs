@@ -24,7 +24,21 @@ fn place(position: usize, found: &str) -> String {
     if found.is_empty() { format!("word {position} is missing") } else { format!("word {position}, `{found}`") }
 }
 
-const OPTIONS: &str = "a TCP flag (syn ack fin rst psh urg ece cwr), type=N, code=N, length=N, dscp=N, label=N, hop-limit=N, df, first, middle or last";
+/// What is expected in the place of a word that is no option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum OptionError {
+    /// It is a TCP flag.
+    #[error("no TCP flag: the packet is not tcp")]
+    TcpFlag,
+    /// Its value is none, or too large.
+    #[error("a number up to {0} after the `=`")]
+    Number(u32),
+    /// It is nothing that is known.
+    #[error(
+        "a TCP flag (syn ack fin rst psh urg ece cwr), type=N, code=N, length=N, dscp=N, label=N, hop-limit=N, df, first, middle or last"
+    )]
+    Unknown,
+}
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -93,7 +107,7 @@ pub fn packet(words: &[String]) -> Result<Vec<u8>, WordError> {
     }
     let mut options = Options::default();
     for (index, word) in words.iter().enumerate().skip(3) {
-        options.take(word, protocol).map_err(|expected| error(index, word, &expected))?;
+        options.take(word, protocol).map_err(|expected| error(index, word, &expected.to_string()))?;
     }
     let payload = options.payload(protocol, source_port.unwrap_or(0), destination_port.unwrap_or(0));
     options.wrap(protocol, source, destination, payload).ok_or_else(|| {
@@ -181,26 +195,25 @@ fn protocol_number(word: &str, ipv6: bool) -> Option<u8> {
 }
 
 impl Options {
-    /// Takes one word; the error says what was expected.
-    fn take(&mut self, word: &str, protocol: u8) -> Result<(), String> {
+    /// Takes one word.
+    fn take(&mut self, word: &str, protocol: u8) -> Result<(), OptionError> {
         let lower = word.to_ascii_lowercase();
         if let Some(bit) = names::tcp_flag(word) {
             if protocol != TCP {
-                return Err("no TCP flag: the packet is not tcp".to_owned());
+                return Err(OptionError::TcpFlag);
             }
             self.tcp_flags |= bit;
             return Ok(());
         }
-        let number = |text: &str, max: u32| {
-            text.parse::<u32>().ok().filter(|n| *n <= max).ok_or(format!("a number up to {max} after the `=`"))
-        };
+        let number =
+            |text: &str, max: u32| text.parse::<u32>().ok().filter(|n| *n <= max).ok_or(OptionError::Number(max));
         match lower.split_once('=') {
             None => match lower.as_str() {
                 "df" => self.dont_fragment = true,
                 "first" => self.more_fragments = true,
                 "middle" => (self.more_fragments, self.fragment_offset) = (true, 185),
                 "last" => self.fragment_offset = 370,
-                _ => return Err(OPTIONS.to_owned()),
+                _ => return Err(OptionError::Unknown),
             },
             Some(("type", value)) => self.icmp_type = number(value, 255)? as u8,
             Some(("code", value)) => self.icmp_code = number(value, 255)? as u8,
@@ -208,7 +221,7 @@ impl Options {
             Some(("dscp", value)) => self.dscp = number(value, 63)? as u8,
             Some(("hop-limit" | "ttl", value)) => self.hop_limit = number(value, 255)? as u8,
             Some(("label", value)) => self.label = number(value, 0xf_ffff)?,
-            Some(_) => return Err(OPTIONS.to_owned()),
+            Some(_) => return Err(OptionError::Unknown),
         }
         Ok(())
     }

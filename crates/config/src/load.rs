@@ -3,8 +3,9 @@
 use crate::error::ConfigError;
 use crate::file::{Config, MD5_OCTETS, TOKEN_OCTETS};
 use crate::{beside, check, read};
+use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Config {
     /// Reads and checks the file, and the secrets that it refers to.
@@ -76,7 +77,7 @@ impl Config {
                 Ok(secret) if secret.len() <= MD5_OCTETS => peer.md5 = Some(secret),
                 outcome => {
                     let why = outcome.map_or_else(
-                        |why| why,
+                        |error| error.to_string(),
                         |secret| {
                             format!(
                                 "{} octets in {}; a TCP-MD5 secret has 1 to {MD5_OCTETS}",
@@ -94,7 +95,7 @@ impl Config {
                 Ok(token) if token.len() >= TOKEN_OCTETS => self.api.token = Some(token),
                 outcome => {
                     let why = outcome.map_or_else(
-                        |why| why,
+                        |error| error.to_string(),
                         |_| format!("the token in {} is shorter than {TOKEN_OCTETS} characters", file.display()),
                     );
                     report.at(&[Key("api"), Key("token-file")], format!("token-file of [api]: {why}"));
@@ -104,9 +105,21 @@ impl Config {
     }
 }
 
+/// Why there is no secret in a file of its own.
+#[derive(Debug, thiserror::Error)]
+enum SecretError {
+    /// It cannot be read.
+    #[error("cannot read {}: {error}", file.display())]
+    Unreadable { file: PathBuf, error: io::Error },
+    /// Its first line has nothing.
+    #[error("{} is empty", file.display())]
+    Empty { file: PathBuf },
+}
+
 /// The secret in a file of its own.
-fn first_line(file: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+fn first_line(file: &Path) -> Result<String, SecretError> {
+    let unreadable = |error| SecretError::Unreadable { file: file.to_owned(), error };
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
     let line = text.lines().next().filter(|line| !line.is_empty());
-    line.map(str::to_owned).ok_or_else(|| format!("{} is empty", file.display()))
+    line.map(str::to_owned).ok_or_else(|| SecretError::Empty { file: file.to_owned() })
 }

@@ -8,9 +8,8 @@ use crate::host_environment::HostEnvironment;
 use anyhow::{Context, Result, bail};
 use config::Config;
 use dataplane::EnforcementPoint;
-use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -25,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// The locks of a daemon, by file.
 #[derive(Debug, Default)]
-pub(crate) struct Locks(BTreeMap<PathBuf, Flock<File>>);
+pub(crate) struct Locks(BTreeMap<PathBuf, File>);
 
 impl Locks {
     /// Takes the locks that the configuration needs and that are not held yet; waits so long for a daemon that is about to end.
@@ -41,14 +40,17 @@ impl Locks {
             }
             loop {
                 match lock(&path) {
-                    Ok(Ok(lock)) => drop(taken.0.insert(path, lock)),
-                    Ok(Err(_)) if Instant::now() < end => {
+                    Ok(lock) => drop(taken.0.insert(path, lock)),
+                    Err(LockError::Held(_)) if Instant::now() < end => {
                         std::thread::sleep(PAUSE);
                         continue;
                     }
-                    Ok(Err(pid)) => bail!("another floodgate{pid} {what}; stop it first"),
+                    Err(LockError::Held(holder)) => {
+                        let pid = holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+                        bail!("another floodgate{pid} {what}; stop it first");
+                    }
                     // To filter is worth more than to know that nobody else does.
-                    Err(error) => tracing::warn!(%error, "cannot lock {}", path.display()),
+                    Err(LockError::Io(error)) => tracing::warn!(%error, "cannot lock {}", path.display()),
                 }
                 break;
             }
@@ -125,32 +127,42 @@ fn directory(socket: &Path) -> PathBuf {
     }
 }
 
-/// The lock; or who has it, in words.
-fn lock(path: &Path) -> io::Result<Result<Flock<File>, String>> {
+/// Why a lock is not taken.
+#[derive(Debug, thiserror::Error)]
+enum LockError {
+    /// Another process has it, with this id if it has said so.
+    #[error("another process has it")]
+    Held(Option<u32>),
+    /// It cannot be locked.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The lock.
+fn lock(path: &Path) -> Result<File, LockError> {
     loop {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(mut lock) => {
+        let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {
                 // Whoever had it last may have removed the name meanwhile: then it is no lock of anything.
                 let named = std::fs::metadata(path).map(|there| (there.dev(), there.ino())).ok();
-                let ours = lock.metadata().map(|ours| (ours.dev(), ours.ino()))?;
+                let ours = file.metadata().map(|ours| (ours.dev(), ours.ino()))?;
                 if named != Some(ours) {
                     continue;
                 }
-                lock.set_len(0)?;
-                lock.rewind()?;
+                file.set_len(0)?;
+                file.rewind()?;
                 // Only to be told to others: on a full disk it is done without.
-                let _ = write!(lock, "{}", std::process::id());
-                return Ok(Ok(lock));
+                let _ = write!(file, "{}", std::process::id());
+                return Ok(file);
             }
-            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+            Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 let _ = (&mut file).take(20).read_to_string(&mut text);
-                let pid = text.trim().parse::<u32>().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-                return Ok(Err(pid));
+                return Err(LockError::Held(text.trim().parse().ok()));
             }
-            Err((_, errno)) => return Err(errno.into()),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
         }
     }
 }
@@ -165,12 +177,13 @@ mod tests {
         let path = directory.path().join("state.lock");
         // Left by a daemon that was killed.
         std::fs::write(&path, "1").unwrap();
-        let held = lock(&path).unwrap().unwrap();
-        assert_eq!(lock(&path).unwrap().unwrap_err(), format!(" (pid {})", std::process::id()));
+        let held = lock(&path).unwrap();
+        let us = std::process::id();
+        assert!(matches!(lock(&path), Err(LockError::Held(Some(pid))) if pid == us));
         let locks = Locks([(path.clone(), held)].into());
         drop(locks);
         assert!(!path.exists());
-        lock(&path).unwrap().unwrap();
+        lock(&path).unwrap();
     }
 
     #[test]
@@ -182,7 +195,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..300 {
-                        if let Ok(held) = lock(&path).unwrap() {
+                        if let Ok(held) = lock(&path) {
                             assert_eq!(holders.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
                             holders.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
                             drop(Locks([(path.clone(), held)].into()));

@@ -6,12 +6,13 @@ use crate::controller::Controller;
 use crate::controller::messages::{Queues, SessionRequest, Setup, SupervisorMessage};
 use crate::exabgp_input::{self, Request};
 use crate::host_environment::HostEnvironment;
-use crate::http::{self, ApiListeners, ApiState, Reload};
+use crate::http::{self, ApiListeners, ApiState, ListenError};
 use crate::interfaces;
 use crate::locks::Locks;
 use crate::logging;
 use crate::net::PeerId;
-use crate::peers::{Changes, Peers};
+use crate::peers::Peers;
+use crate::reload::{Reload, ReloadError, Reloaded};
 use crate::route_source::{self, RouteSource, Source};
 use crate::state_file::{self, Loaded};
 use anyhow::{Context, Result, anyhow};
@@ -201,9 +202,9 @@ impl Supervisor {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => drop(self.reload(None).await),
-                Some((by, answer)) = self.reloads.recv() => {
+                Some(Reload { by, done }) = self.reloads.recv() => {
                     let outcome = self.reload(Some(by)).await;
-                    let _ = answer.send(outcome);
+                    let _ = done.send(outcome);
                 }
                 Some(session_request) = self.session_requests.recv() => match session_request {
                     SessionRequest::Reset(peer, subcode) => self.route_source.reset(peer, subcode).await,
@@ -252,37 +253,37 @@ impl Supervisor {
     }
 
     /// Applies a changed file. A bad one changes nothing.
-    async fn reload(&mut self, by: Option<String>) -> Result<String, String> {
+    async fn reload(&mut self, by: Option<String>) -> Result<Reloaded, ReloadError> {
         if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
             notify(&[sd_notify::NotifyState::Reloading, now]);
         }
         let outcome = self.try_reload(by.clone()).await;
         match &outcome {
-            Ok(message) => tracing::info!("{message}"),
+            Ok(reloaded) => tracing::info!("{reloaded}"),
             Err(error) => {
                 self.locks.give_back(&self.config);
                 tracing::error!("reload: {error}; nothing was changed");
-                let _ = self.core.send(SupervisorMessage::ReloadFailed { why: error.clone(), by }).await;
+                let _ = self.core.send(SupervisorMessage::ReloadFailed { why: error.to_string(), by }).await;
             }
         }
         notify(&[sd_notify::NotifyState::Ready]);
         outcome
     }
 
-    async fn try_reload(&mut self, by: Option<String>) -> Result<String, String> {
+    async fn try_reload(&mut self, by: Option<String>) -> Result<Reloaded, ReloadError> {
         let text = self.source.text();
-        let fresh = self.source.load().map_err(|error| error.to_string())?;
+        let fresh = self.source.load()?;
         let config = self.route_source.complete(fresh.clone());
         if config == *self.config {
-            return Ok("reloaded: nothing changed".to_owned());
+            return Ok(Reloaded::Nothing);
         }
         // What can fail comes first, and is undone if it does.
         make_state_directory(&config);
-        self.locks.take(&config, Duration::ZERO).map_err(|error| format!("{error:#}"))?;
-        let environment = HostEnvironment::probe(&config).map_err(|error| format!("{error:#}"))?;
+        self.locks.take(&config, Duration::ZERO).map_err(ReloadError::Locked)?;
+        let environment = HostEnvironment::probe(&config).map_err(ReloadError::Environment)?;
         let opened = match self.route_source.listen(&config) {
-            Ok(()) => open_api(&mut self.api, &config, &self.api_state).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+            Ok(()) => open_api(&mut self.api, &config, &self.api_state).await.map_err(ReloadError::from),
+            Err(error) => Err(error.into()),
         };
         if let Err(error) = opened {
             let _ = self.route_source.listen(&self.config);
@@ -305,21 +306,16 @@ impl Supervisor {
             by,
             done: told,
         };
-        self.core.send(change).await.map_err(|_| "the engine has stopped".to_owned())?;
-        heard.await.map_err(|_| "the engine has stopped".to_owned())??;
-        let Changes { added, removed, restarted } = self.route_source.apply(&config, &ids).await;
+        self.core.send(change).await.map_err(|_| ReloadError::Stopped)?;
+        heard.await.map_err(|_| ReloadError::Stopped)?.map_err(ReloadError::Dataplane)?;
+        let sessions = self.route_source.apply(&config, &ids).await;
         let _ = self.core.send(SupervisorMessage::Listening(self.route_source.addresses())).await;
         logging::configure(&config.log);
         (self.fresh, self.config) = (fresh, config);
         self.locks.give_back(&self.config);
         self.route_source.changed();
         let text = std::mem::replace(&mut self.text, text);
-        let mut changes = config::differences(&text, &self.text);
-        if changes.is_empty() {
-            changes.push("a secret in a file of its own".to_owned());
-        }
-        let changes = changes.join("; ");
-        Ok(format!("reloaded: {changes} (sessions: {added} added, {removed} removed, {restarted} restarted)"))
+        Ok(Reloaded::Changed { differences: config::differences(&text, &self.text), sessions })
     }
 
     async fn rescan(&mut self) {
@@ -369,8 +365,8 @@ impl Supervisor {
     }
 }
 
-async fn open_api(listeners: &mut ApiListeners, config: &Config, state: &ApiState) -> Result<()> {
-    listeners.set(&config.api, |transport| http::router(state.clone(), transport)).await.map_err(|error| anyhow!(error))
+async fn open_api(listeners: &mut ApiListeners, config: &Config, state: &ApiState) -> Result<(), ListenError> {
+    listeners.set(&config.api, |transport| http::router(state.clone(), transport)).await
 }
 
 fn warn_unmatched_patterns(config: &Config) {

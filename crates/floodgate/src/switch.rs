@@ -65,12 +65,12 @@ impl Switch {
     pub(super) fn outcome(&self, mut rules: Ruleset) -> Result<Preview> {
         let settings = &self.settings;
         let capabilities = cumulus::capabilities(settings);
-        let mut parts: Vec<Result<Vec<Space>, String>> = Vec::new();
+        let mut parts: Vec<Result<Vec<Space>, Refusal>> = Vec::new();
         for item in self.protection.items() {
             // No IPv6 rule will be there from which it would need protection.
             let needless = item.space.version() == IpVersion::V6 && !capabilities.ipv6;
             let cut = if needless { Ok(Vec::new()) } else { split_into_entries(item.space.clone(), &capabilities) };
-            parts.push(cut.map_err(|kind| Refusal::new(kind, &capabilities).to_string()));
+            parts.push(cut.map_err(|kind| Refusal::new(kind, &capabilities)));
         }
         rules.protected = Arc::new(parts.iter().flatten().flatten().cloned().collect());
         let preview = cumulus::preview(&rules, settings);
@@ -81,7 +81,7 @@ impl Switch {
         let protected = self.protection.items().iter().zip(&parts).map(|(item, parts)| Protected {
             what: item.what.clone(),
             entries: parts.as_ref().map(cost).unwrap_or(0),
-            reason: parts.as_ref().err().cloned(),
+            reason: parts.as_ref().err().map(ToString::to_string),
         });
         let discovery = Protected {
             what: "IPv6 neighbour discovery".to_owned(),

@@ -88,7 +88,7 @@ impl Answers<'_> {
             }
             .into(),
             dataplane_error: self.dataplane_error(),
-            state_error: self.state.trouble(),
+            state_error: self.state.trouble().map(|trouble| trouble.to_string()),
             applied: outcomes.applied,
             failures: outcomes.failures,
             damages: outcomes.damages,

@@ -24,7 +24,7 @@ pub(crate) enum SupervisorMessage {
         /// Who asked for it; `None` for a signal.
         by: Option<String>,
         /// Told when it is in force; an error means that nothing was changed.
-        done: oneshot::Sender<Result<(), String>>,
+        done: oneshot::Sender<anyhow::Result<()>>,
     },
     /// Other peers, and everything else as before.
     Peers {

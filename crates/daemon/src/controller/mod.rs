@@ -350,7 +350,7 @@ impl Controller {
                     self.configure(config, environment, &ids);
                     self.events.record(EventKind::Reloaded, About::asked_by(by));
                 }
-                let _ = done.send(exchange.map_err(|error| error.to_string()));
+                let _ = done.send(exchange);
             }
             SupervisorMessage::Peers { config, ids, done } => {
                 self.configure(config, self.environment.clone(), &ids);

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::convert::LOCAL;
 use crate::net::PeerId;
 use crate::peer_table::PeerTable;
-use crate::state_file::{self, Journal, Loaded, Origin, Pause, Record, Saved, Ticket, encode_rule};
+use crate::state_file::{self, Journal, JournalError, Loaded, Origin, Pause, Record, Saved, Ticket, encode_rule};
 use config::Config;
 use engine::{Engine, SnapshotPath};
 use flowspec::Nlri;
@@ -80,7 +80,7 @@ impl StateWriter {
     }
 
     /// Why what happens is not kept, if it is not.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(super) fn trouble(&self) -> Option<JournalError> {
         self.journal.as_ref()?.trouble()
     }
 

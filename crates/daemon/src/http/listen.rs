@@ -18,6 +18,27 @@ pub enum Transport {
     Tcp(Option<String>),
 }
 
+/// Why the API is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The Unix socket could not be opened.
+    #[error("API socket {}: {error}", path.display())]
+    Socket {
+        /// Where it is to be.
+        path: PathBuf,
+        /// The error.
+        error: io::Error,
+    },
+    /// A TCP socket could not be opened.
+    #[error("API address {address}: {error}")]
+    Address {
+        /// Where it is to listen.
+        address: SocketAddr,
+        /// The error.
+        error: io::Error,
+    },
+}
+
 /// The listening sockets of the API.
 #[derive(Debug, Default)]
 pub struct ApiListeners {
@@ -29,13 +50,13 @@ impl ApiListeners {
     /// Listens as configured; what did not change is not touched. `router` makes the service for a transport.
     ///
     /// # Errors
-    /// A socket could not be opened, with its address.
-    pub async fn set(&mut self, api: &Api, router: impl Fn(Transport) -> axum::Router) -> Result<(), String> {
+    /// A socket could not be opened.
+    pub async fn set(&mut self, api: &Api, router: impl Fn(Transport) -> axum::Router) -> Result<(), ListenError> {
         let same = self.unix.as_ref().is_some_and(|(path, group, _)| *path == api.socket && *group == api.group);
         if !same {
             let listener = unix(&api.socket, api.group.as_deref())
                 .await
-                .map_err(|error| format!("API socket {}: {error}", api.socket.display()))?;
+                .map_err(|error| ListenError::Socket { path: api.socket.clone(), error })?;
             let service = router(Transport::Unix);
             let task = tokio::spawn(serve(listener, service));
             if let Some((path, _, old)) = self.unix.replace((api.socket.clone(), api.group.clone(), task)) {
@@ -62,8 +83,8 @@ impl ApiListeners {
             if self.tcp.iter().any(|(open, ..)| *open == address) {
                 continue;
             }
-            let listener =
-                TcpListener::bind(address).await.map_err(|error| format!("API address {address}: {error}"))?;
+            let failed = |error| ListenError::Address { address, error };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
             let service = router(Transport::Tcp(api.token.clone()));
             let task = tokio::spawn(serve(listener, service));
             self.tcp.push((address, api.token.clone(), task));

@@ -25,5 +25,5 @@ mod patient;
 mod routes;
 mod serve;
 
-pub use listen::ApiListeners;
-pub use routes::{ApiState, Reload, Shown, router};
+pub use listen::{ApiListeners, ListenError};
+pub use routes::{ApiState, Shown, router};

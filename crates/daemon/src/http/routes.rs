@@ -6,6 +6,7 @@ use super::limits::STREAMS;
 use super::listen::Transport;
 use super::serve::Caller;
 use crate::command::{Command, Explained, Found, Overview, Paused, Requester, RuleFilter, Search};
+use crate::reload::Reload;
 use crate::samples::SampleEvent;
 use crate::state_file::Saved;
 use api::hex::parse_hex;
@@ -25,9 +26,6 @@ use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
-
-/// A request to read the configuration again; the answer says what changed, or what is wrong with the file.
-pub type Reload = (Requester, oneshot::Sender<Result<String, String>>);
 
 /// What the requests need.
 #[derive(Clone, Debug)]
@@ -392,14 +390,14 @@ async fn explain(
 /// What somebody is told is done outlives a crash.
 async fn on_disk(saved: Option<Saved>) -> Result<(), Failure> {
     let Some(saved) = saved else { return Ok(()) };
-    let failed = |why: &str| {
+    let failed = |why: &dyn std::fmt::Display| {
         let words = format!("it is done, but would not outlive a restart: {why}");
         Failure::new(StatusCode::INSUFFICIENT_STORAGE, words)
     };
     match tokio::time::timeout(DISK_PATIENCE, saved).await {
         Ok(Ok(outcome)) => outcome.map_err(|why| failed(&why)),
-        Ok(Err(_)) => Err(failed("the state file is written no more")),
-        Err(_) => Err(failed("the disk has not taken it yet")),
+        Ok(Err(_)) => Err(failed(&"the state file is written no more")),
+        Err(_) => Err(failed(&"the disk has not taken it yet")),
     }
 }
 
@@ -447,10 +445,10 @@ async fn clear(State(state): State<ApiState>, By(by): By) -> Result<Json<Done>, 
 
 async fn reload(State(state): State<ApiState>, By(by): By) -> Result<Json<Done>, Failure> {
     let stopping = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
-    let (answer, reply) = oneshot::channel();
-    state.reload.send((by, answer)).await.map_err(|_| stopping())?;
-    let message = reply.await.map_err(|_| stopping())?.map_err(Failure::bad)?;
-    Ok(Json(Done { message, rule: None }))
+    let (done, reply) = oneshot::channel();
+    state.reload.send(Reload { by, done }).await.map_err(|_| stopping())?;
+    let reloaded = reply.await.map_err(|_| stopping())?.map_err(Failure::bad)?;
+    Ok(Json(Done { message: reloaded.to_string(), rule: None }))
 }
 
 #[cfg(test)]

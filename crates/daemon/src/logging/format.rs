@@ -10,8 +10,15 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// Puts the priority of syslog before a line (`<6>`), which journald takes for the line's own and leaves out.
 pub(super) struct Prioritized<F> {
-    pub(super) inner: F,
-    pub(super) journal: bool,
+    inner: F,
+    journal: bool,
+}
+
+impl<F> Prioritized<F> {
+    /// `journal`: journald reads the lines.
+    pub(super) const fn new(inner: F, journal: bool) -> Self {
+        Prioritized { inner, journal }
+    }
 }
 
 impl<S, N, F> FormatEvent<S, N> for Prioritized<F>
@@ -88,7 +95,7 @@ mod tests {
         let writer = lines.clone();
         let inner = format().with_target(false).without_time().with_ansi(false);
         let layer = tracing_subscriber::fmt::layer()
-            .event_format(Prioritized { inner, journal })
+            .event_format(Prioritized::new(inner, journal))
             .fmt_fields(Quoting)
             .with_ansi(false)
             .with_writer(move || writer.clone());

@@ -94,11 +94,11 @@ fn layer(config: &Log, outlet: &Outlet) -> Format {
     let text = tracing_subscriber::fmt::format().with_target(false);
     match config.format {
         LogFormat::Text => {
-            layer.event_format(Prioritized { inner: text, journal }).fmt_fields(Quoting).with_ansi(colour).boxed()
+            layer.event_format(Prioritized::new(text, journal)).fmt_fields(Quoting).with_ansi(colour).boxed()
         }
         LogFormat::Json => {
             let inner = text.json().flatten_event(true);
-            layer.event_format(Prioritized { inner, journal }).fmt_fields(JsonFields::new()).with_ansi(false).boxed()
+            layer.event_format(Prioritized::new(inner, journal)).fmt_fields(JsonFields::new()).with_ansi(false).boxed()
         }
     }
 }

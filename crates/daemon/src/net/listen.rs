@@ -125,7 +125,7 @@ impl Listeners {
             // The furthest of them; one without is as far as can be.
             let furthest = hops.map(|hops| hops.unwrap_or(u8::MAX)).max();
             let least = furthest.filter(|hops| *hops < u8::MAX).map_or(0, least_ttl);
-            Distance { least, keep_syn }
+            Distance::new(least, keep_syn)
         };
         self.distances = [of(true), of(false)];
         for listener in &self.open {

@@ -2,11 +2,12 @@
 
 use super::goodbye::{self, Goodbyes};
 use super::listen::Routes;
-use super::socket::Endpoint;
+use super::socket::{Endpoint, SocketError};
 use bgp::{Cease, ConnId, Direction, DownReason, Event, Negotiated, Output, PeerConfig, RefreshKind, Session};
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -135,8 +136,24 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-/// A connection, or in words why there is none.
-type Connected = Result<TcpStream, String>;
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+enum ConnectError {
+    /// A connection there would be one to this daemon.
+    #[error("{0} is where Floodgate itself takes connections; it waits for the peer to connect")]
+    Ourselves(SocketAddr),
+    /// Nobody takes connections there.
+    #[error("{0}; a peer that only connects needs passive = true")]
+    Refused(SocketError),
+    /// It failed otherwise.
+    #[error(transparent)]
+    Failed(#[from] SocketError),
+    /// Nobody answers there.
+    #[error("cannot connect to {0}: no answer")]
+    NoAnswer(SocketAddr),
+}
+
+type Connected = Result<TcpStream, ConnectError>;
 type Connecting = Pin<Box<dyn Future<Output = Connected> + Send>>;
 
 async fn connected(connecting: &mut Option<Connecting>) -> Connected {
@@ -217,15 +234,14 @@ impl Task {
                 let ourselves = self.routes.is_ourselves(endpoint.remote);
                 self.connecting = Some(Box::pin(async move {
                     if ourselves {
-                        let what = "is where Floodgate itself takes connections; it waits for the peer to connect";
-                        return Err(format!("{} {what}", endpoint.remote));
+                        return Err(ConnectError::Ourselves(endpoint.remote));
                     }
                     match tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
                         Ok(Err(error)) if error.cause.kind() == io::ErrorKind::ConnectionRefused => {
-                            Err(format!("{error}; a peer that only connects needs passive = true"))
+                            Err(ConnectError::Refused(error))
                         }
-                        Ok(outcome) => outcome.map_err(|error| error.to_string()),
-                        Err(_) => Err(format!("cannot connect to {}: no answer", endpoint.remote)),
+                        Ok(outcome) => Ok(outcome?),
+                        Err(_) => Err(ConnectError::NoAnswer(endpoint.remote)),
                     }
                 }));
             }
@@ -316,8 +332,8 @@ impl Task {
         self.connecting = None;
         match outcome {
             Ok(stream) => self.add(stream, Direction::Outgoing),
-            Err(words) => {
-                self.outputs.push_back(Output::Failed(DownReason::NoConnection(words)));
+            Err(error) => {
+                self.outputs.push_back(Output::Failed(DownReason::NoConnection(error.to_string())));
                 self.handle(Event::ConnectFailed);
             }
         }

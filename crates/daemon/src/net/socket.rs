@@ -89,9 +89,16 @@ pub(super) const fn least_ttl(hops: u8) -> u8 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Distance {
     /// Least TTL or hop limit of every packet, where all its peers agree that there is one; 0: none.
-    pub(super) least: u8,
+    least: u8,
     /// Some of its peers ask for one: the SYNs are kept, to be looked at.
-    pub(super) keep_syn: bool,
+    keep_syn: bool,
+}
+
+impl Distance {
+    /// `least`: the TTL or hop limit that all peers agree on, or 0. `keep_syn`: some peer asks for one.
+    pub(super) const fn new(least: u8, keep_syn: bool) -> Self {
+        Distance { least, keep_syn }
+    }
 }
 
 /// Takes connections on `address`.

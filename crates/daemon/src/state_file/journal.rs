@@ -52,14 +52,62 @@ pub struct Journal {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Told when what was appended is on the disk; an error says why it is not.
-pub type Saved = oneshot::Receiver<Result<(), String>>;
+/// Told when what was appended is on the disk, or why it is not.
+pub type Saved = oneshot::Receiver<Result<(), JournalError>>;
+
+/// Who waits for the disk.
+type Durable = oneshot::Sender<Result<(), JournalError>>;
+
+/// Why what happens is not kept.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum JournalError {
+    /// It could not be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Write {
+        /// The state file.
+        path: PathBuf,
+        /// The error.
+        error: Arc<io::Error>,
+    },
+    /// It takes nothing.
+    #[error("cannot write {}: the disk has taken nothing for {seconds} s", path.display())]
+    Stuck {
+        /// The state file.
+        path: PathBuf,
+        /// For how long.
+        seconds: u64,
+    },
+    /// More is to be written than may wait for it.
+    #[error("the disk does not keep up")]
+    DiskBehind,
+    /// A bug ended the thread that writes.
+    #[error("the thread that writes it is gone")]
+    WriterGone,
+    /// What it has is there only once.
+    #[error("{} could not be read, nor kept aside: it is not replaced", path.display())]
+    NotReplaced {
+        /// The state file.
+        path: PathBuf,
+    },
+}
+
+impl JournalError {
+    /// Whether it is told already where `other` was told.
+    fn is_told_by(&self, other: &JournalError) -> bool {
+        match (self, other) {
+            (JournalError::Write { error: one, .. }, JournalError::Write { error: other, .. }) => {
+                (one.kind(), one.raw_os_error()) == (other.kind(), other.raw_os_error())
+            }
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+}
 
 enum Message {
     Append {
         octets: Vec<u8>,
         ticket: u64,
-        durable: Option<oneshot::Sender<Result<(), String>>>,
+        durable: Option<Durable>,
     },
     /// The whole is going to be written anew.
     Begin,
@@ -92,7 +140,7 @@ struct SharedState {
     length: u64,
     /// The whole is to be written anew, and from when on.
     rewrite_at: Option<Instant>,
-    trouble: Option<String>,
+    trouble: Option<JournalError>,
 }
 
 impl SharedState {
@@ -157,8 +205,7 @@ impl Journal {
         let _ = std::fs::remove_file(&writer.aside);
         match loaded.append_at {
             _ if loaded.is_unique => {
-                let trouble = format!("{} could not be read, nor kept aside: it is not replaced", path.display());
-                shared.lock().trouble = Some(trouble);
+                shared.lock().trouble = Some(JournalError::NotReplaced { path: path.to_owned() });
             }
             Some(length) => writer.go_on(length),
             None if !loaded.damaged && loaded.restored.rules() == 0 && !path.exists() => writer.begin_file(),
@@ -180,13 +227,11 @@ impl Journal {
     }
 
     /// Why what happens is not kept, if it is not.
-    pub fn trouble(&self) -> Option<String> {
+    pub fn trouble(&self) -> Option<JournalError> {
         let state = self.shared.lock();
         let stuck = state.stuck_since.filter(|since| since.elapsed() > STUCK);
-        let stuck = stuck.map(|since| {
-            let (path, seconds) = (self.path.display(), since.elapsed().as_secs());
-            format!("cannot write {path}: the disk has taken nothing for {seconds} s")
-        });
+        let stuck =
+            stuck.map(|since| JournalError::Stuck { path: self.path.clone(), seconds: since.elapsed().as_secs() });
         state.trouble.clone().or(stuck)
     }
 
@@ -202,13 +247,13 @@ impl Journal {
         saved
     }
 
-    fn hand_over(&mut self, octets: Vec<u8>, durable: Option<oneshot::Sender<Result<(), String>>>) -> Ticket {
+    fn hand_over(&mut self, octets: Vec<u8>, durable: Option<Durable>) -> Ticket {
         self.tickets += 1;
         let ticket = Ticket { number: self.tickets, shared: Arc::clone(&self.shared) };
         if self.enqueue(octets.len()) {
             self.send(Message::Append { octets, ticket: ticket.number, durable });
         } else if let Some(answer) = durable {
-            let _ = answer.send(Err("the disk does not keep up".to_owned()));
+            let _ = answer.send(Err(JournalError::DiskBehind));
         }
         ticket
     }
@@ -220,7 +265,7 @@ impl Journal {
         if fits {
             state.queue(octets);
         } else {
-            state.trouble.get_or_insert_with(|| "the disk does not keep up".to_owned());
+            state.trouble.get_or_insert(JournalError::DiskBehind);
             state.rewrite_at.get_or_insert_with(|| Instant::now() + RETRY);
             self.shared.changed.notify_all();
         }
@@ -229,7 +274,7 @@ impl Journal {
 
     fn send(&self, message: Message) {
         if self.inbox.send(message).is_err() {
-            self.shared.lock().trouble.get_or_insert_with(|| "the thread that writes it is gone".to_owned());
+            self.shared.lock().trouble.get_or_insert(JournalError::WriterGone);
         }
     }
 
@@ -283,7 +328,7 @@ impl Journal {
     }
 }
 
-type Waiting = (u64, Option<oneshot::Sender<Result<(), String>>>);
+type Waiting = (u64, Option<Durable>);
 
 struct Writer {
     path: PathBuf,
@@ -299,7 +344,7 @@ struct Writer {
     /// Tickets, and who waits for the disk, until there is a file again.
     waiting: Vec<Waiting>,
     /// Who waits for the disk to have what is in the file.
-    unsynced: Vec<oneshot::Sender<Result<(), String>>>,
+    unsynced: Vec<Durable>,
     failures: u32,
     /// When what is in the file is to be on the disk, too.
     sync_at: Option<Instant>,
@@ -324,19 +369,19 @@ impl Writer {
                     if let Some(next) = &mut self.next
                         && let Err(error) = next.write(&octets)
                     {
-                        self.abandon(&error);
+                        self.abandon(error);
                     }
                     self.shared.lock().taken(octets.len());
                 }
                 Message::Finish => self.sync_parts_beside(),
                 Message::PartsSynced(outcome) => match outcome.and_then(|()| self.take_place()) {
                     Ok(()) => self.is_whole(),
-                    Err(error) => self.abandon(&error),
+                    Err(error) => self.abandon(error),
                 },
                 Message::Synced(outcome) => {
                     self.syncing = false;
                     if let Err(error) = outcome {
-                        self.fail(&error);
+                        self.fail(error);
                     }
                 }
                 Message::Close => {
@@ -367,7 +412,7 @@ impl Writer {
     fn go_on(&mut self, length: u64) {
         match Output::go_on(&self.path, length) {
             Ok(output) => self.current = Some(output),
-            Err(error) => self.fail(&error),
+            Err(error) => self.fail(error),
         }
         self.measure();
     }
@@ -375,22 +420,22 @@ impl Writer {
     fn begin_file(&mut self) {
         let begin = || -> io::Result<Output> {
             let output = Output::create(&self.path)?;
-            output.file.sync_data()?;
+            output.sync()?;
             sync_directory(&self.path)?;
             Ok(output)
         };
         match begin() {
             Ok(output) => self.current = Some(output),
-            Err(error) => self.fail(&error),
+            Err(error) => self.fail(error),
         }
         self.measure();
     }
 
-    fn append(&mut self, octets: &[u8], ticket: u64, durable: Option<oneshot::Sender<Result<(), String>>>) {
+    fn append(&mut self, octets: &[u8], ticket: u64, durable: Option<Durable>) {
         if let Some(next) = &mut self.next
             && let Err(error) = next.write(octets)
         {
-            self.abandon(&error);
+            self.abandon(error);
         }
         let Some(current) = &mut self.current else {
             match self.shared.lock().trouble.clone() {
@@ -404,7 +449,7 @@ impl Writer {
         if written.is_ok() {
             let mut state = self.shared.lock();
             state.written = state.written.max(ticket);
-            state.length = current.length;
+            state.length = current.length();
             drop(state);
             self.shared.changed.notify_all();
         }
@@ -413,7 +458,7 @@ impl Writer {
             Ok(()) => drop(self.sync_at.get_or_insert_with(|| Instant::now() + SYNC_AFTER)),
             Err(error) => {
                 self.waiting.push((ticket, durable));
-                self.fail(&error);
+                self.fail(error);
             }
         }
     }
@@ -421,17 +466,16 @@ impl Writer {
     /// What is in the file goes to the disk, and all are told who wait for that.
     fn sync_group(&mut self) {
         let Some(current) = &self.current else { return };
-        match current.file.sync_data() {
+        match current.sync() {
             Ok(()) => self.unsynced.drain(..).for_each(|waiting| answer(Some(waiting), Ok(()))),
-            Err(error) => self.fail(&error),
+            Err(error) => self.fail(error),
         }
     }
 
     /// What is in the file goes to the disk, and nobody waits for that.
     fn sync_beside(&mut self) {
         self.sync_at = None;
-        let Some(file) =
-            self.current.as_ref().filter(|_| !self.syncing).and_then(|current| current.file.try_clone().ok())
+        let Some(file) = self.current.as_ref().filter(|_| !self.syncing).and_then(|current| current.try_clone().ok())
         else {
             return;
         };
@@ -447,7 +491,7 @@ impl Writer {
         (self.next, self.complete) = (None, false);
         match Output::create(&self.aside) {
             Ok(next) => self.next = Some(next),
-            Err(error) => self.abandon(&error),
+            Err(error) => self.abandon(error),
         }
     }
 
@@ -456,19 +500,19 @@ impl Writer {
         let Some(next) = &self.next else { return };
         self.complete = true;
         let inbox = self.inbox.clone();
-        let started = next.file.try_clone().and_then(|file| {
+        let started = next.try_clone().and_then(|file| {
             let sync = move || drop(inbox.send(Message::PartsSynced(file.sync_data())));
             std::thread::Builder::new().name("state-sync".to_owned()).spawn(sync)
         });
         if let Err(error) = started {
-            self.abandon(&error);
+            self.abandon(error);
         }
     }
 
     /// What was written anew becomes the file.
     fn take_place(&mut self) -> io::Result<()> {
         let Some(next) = self.next.take() else { return Ok(()) };
-        next.file.sync_data()?;
+        next.sync()?;
         std::fs::rename(&self.aside, &self.path)?;
         // From here on the file before has no name: nothing is written to it any more.
         self.current = Some(next);
@@ -497,33 +541,33 @@ impl Writer {
 
     fn measure(&self) {
         if let Some(current) = &self.current {
-            self.shared.lock().length = current.length;
+            self.shared.lock().length = current.length();
         }
     }
 
     /// The file cannot be written: from here on nothing is kept.
-    fn fail(&mut self, error: &io::Error) {
+    fn fail(&mut self, error: io::Error) {
         self.current = None;
         self.waiting.extend(self.unsynced.drain(..).map(|durable| (0, Some(durable))));
         self.abandon(error);
     }
 
     /// The whole could not be written anew. It is tried again.
-    fn abandon(&mut self, error: &io::Error) {
+    fn abandon(&mut self, error: io::Error) {
         if self.next.take().is_some() {
             let _ = std::fs::remove_file(&self.aside);
         }
         let wait = RETRY.saturating_mul(1 << self.failures.min(16)).min(RETRY_MAX);
         self.failures += 1;
-        let path = self.path.display();
         let mut state = self.shared.lock();
         state.rewrite_at = Some(Instant::now() + wait);
         if self.current.is_some() {
+            let path = self.path.display();
             tracing::warn!(%error, "{path} could not be written anew; changes are still appended to it");
             return;
         }
-        let trouble = format!("cannot write {path}: {error}");
-        if state.trouble.as_ref() != Some(&trouble) {
+        let trouble = JournalError::Write { path: self.path.clone(), error: Arc::new(error) };
+        if !state.trouble.as_ref().is_some_and(|told| trouble.is_told_by(told)) {
             tracing::error!("{trouble}; a restart would begin with what was written before");
         }
         state.trouble = Some(trouble.clone());
@@ -537,22 +581,22 @@ impl Writer {
         if self.next.is_some() && self.complete && self.current.is_none() {
             match self.take_place() {
                 Ok(()) => self.is_whole(),
-                Err(error) => self.fail(&error),
+                Err(error) => self.fail(error),
             }
         }
         if self.next.take().is_some() {
             let _ = std::fs::remove_file(&self.aside);
         }
         if let Some(current) = &self.current
-            && let Err(error) = current.file.sync_data()
+            && let Err(error) = current.sync()
         {
-            self.fail(&error);
+            self.fail(error);
         }
     }
 }
 
 /// Who asked may have gone.
-fn answer(durable: Option<oneshot::Sender<Result<(), String>>>, outcome: Result<(), String>) {
+fn answer(durable: Option<Durable>, outcome: Result<(), JournalError>) {
     if let Some(durable) = durable {
         let _ = durable.send(outcome);
     }

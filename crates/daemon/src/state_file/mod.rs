@@ -14,6 +14,6 @@ mod tests;
 mod text;
 
 pub use contents::{Origin, Pause, Remembered, Restored};
-pub use journal::{Journal, Saved, Ticket};
+pub use journal::{Journal, JournalError, Saved, Ticket};
 pub use load::{Loaded, load};
 pub use record::{Record, encode_rule};

@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// A file that is being written, and how long it is.
+/// A file that is being written. It is as long as what was written whole: an append that failed left nothing.
 pub(super) struct Output {
-    pub(super) file: File,
-    pub(super) length: u64,
+    file: File,
+    length: u64,
 }
 
 impl Output {
@@ -28,6 +28,21 @@ impl Output {
         file.set_permissions(PermissionsExt::from_mode(0o600))?;
         file.set_len(length)?;
         Ok(Output { file, length })
+    }
+
+    /// Its length in octets.
+    pub(super) const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// What was written goes to the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// The file for another thread, which brings what was written to the disk.
+    pub(super) fn try_clone(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 
     /// Appends; all of it or nothing.

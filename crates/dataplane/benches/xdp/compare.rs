@@ -207,7 +207,7 @@ fn generated(json: bool) -> Result<()> {
 /// Clang, at the settings of the build.
 fn compile(set: &Ruleset, directory: &Path) -> Result<Vec<u8>> {
     let source = directory.join("generated.c");
-    std::fs::write(&source, as_code(set).map_err(anyhow::Error::msg)?)?;
+    std::fs::write(&source, as_code(set)?)?;
     let clang = ["clang-14", "clang"].into_iter().find(|clang| Command::new(clang).arg("--version").output().is_ok());
     let object = source.with_extension("o");
     let output = Command::new("timeout")

@@ -3,18 +3,29 @@
 use super::layout::{LANE_DESTINATION, LANE_LENGTH, LANE_SOURCE, LENGTH_LANE, PORT_LANE};
 use super::record::records;
 use engine::plan::Ruleset;
-use flowspec::IpVersion;
+use flowspec::{IpVersion, RuleId};
 use std::fmt::Write;
 
 /// Rules of one function. The verifier looks at each function by itself, and the ways through one multiply; and there can be 255.
 const PART: usize = 64;
+
+/// Why a rule is not written as code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotGenerated {
+    /// Its packets are of another IP version.
+    #[error("rule {0} is not of IPv4")]
+    Version(RuleId),
+    /// It needs lists.
+    #[error("rule {0} compares lists")]
+    Lists(RuleId),
+}
 
 /// The C of a program `generated` that drops what these rules match; to be compiled beside `bpf/harness.c`. All rules must be of IPv4, discard
 /// and nothing else, and compare no lists.
 ///
 /// # Errors
 /// A rule is another kind.
-pub fn as_code(rules: &Ruleset) -> Result<String, String> {
+pub fn as_code(rules: &Ruleset) -> Result<String, NotGenerated> {
     let mut text = String::from("#include \"harness.c\"\n\n");
     let parts = rules.rules.chunks(PART);
     let calls: String = (0..parts.len()).map(|n| format!("\tif (!found)\n\t\tfound = part{n}(key);\n")).collect();
@@ -25,11 +36,11 @@ pub fn as_code(rules: &Ruleset) -> Result<String, String> {
             let number = n * PART + at;
             for space in &rule.entries {
                 if space.version() != IpVersion::V4 {
-                    return Err(format!("rule {} is not of IPv4", rule.id));
+                    return Err(NotGenerated::Version(rule.id));
                 }
                 let found = records(space, false);
                 if found.extra.is_some() {
-                    return Err(format!("rule {} compares lists", rule.id));
+                    return Err(NotGenerated::Lists(rule.id));
                 }
                 for record in &found.records {
                     let mut conditions = Vec::new();

@@ -34,7 +34,7 @@ pub(super) struct Redirects {
     /// Wanted rules, in force or not, and their targets.
     wanted: BTreeMap<Arc<Nlri>, IpAddr>,
     /// Targets to which there is no way, and why.
-    barred: BTreeMap<IpAddr, String>,
+    barred: BTreeMap<IpAddr, NoWay>,
     /// The targets of the last look.
     known: BTreeSet<IpAddr>,
     /// Targets whose neighbour does not answer, and since when.
@@ -133,9 +133,9 @@ impl Redirects {
     pub(super) fn refuses(&self, rule: &CompiledRule) -> Option<RuleFailure> {
         let target = needs_way_to(&rule.effect)?;
         let why = match self.barred.get(&target) {
-            Some(why) => why,
+            Some(why) => why.to_string(),
             None if self.known.contains(&target) => return None,
-            None => "the way there is not known yet",
+            None => "the way there is not known yet".to_owned(),
         };
         Some(RuleFailure::Failed(format!("XDP cannot redirect to {target}: {why}")))
     }
@@ -153,20 +153,49 @@ impl Redirects {
     }
 }
 
+/// Why packets cannot be redirected to a target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum NoWay {
+    /// The interface to the neighbour cannot send them.
+    #[error("{device}, the way there, {why}")]
+    CannotSend {
+        /// Its name.
+        device: String,
+        /// As a clause without its subject.
+        why: &'static str,
+    },
+    /// The interface to the neighbour is gone.
+    #[error("{device}, the way there, is gone")]
+    Gone {
+        /// Its name, or number.
+        device: String,
+    },
+    /// The kernel has no route.
+    #[error("{}", Way::why_not(*outcome, ingress, *target))]
+    NoRoute {
+        /// What the kernel answered.
+        outcome: i32,
+        /// The interface on which packets come in.
+        ingress: String,
+        /// Where they are to go.
+        target: IpAddr,
+    },
+}
+
 /// The neighbour to send to and whether its address is known, or why packets cannot be sent.
 fn judge(
     (ingress, native): (u32, bool),
     target: IpAddr,
     way: Way,
     devices: &BTreeMap<u32, Device>,
-) -> Result<(Neighbour, bool), String> {
+) -> Result<(Neighbour, bool), NoWay> {
     let name = |index: u32| devices.get(&index).map_or_else(|| format!("interface {index}"), |d| d.name.clone());
     match way {
         Way::To { egress, next, resolved } => match devices.get(&egress).map(|device| device.cannot_send(native)) {
             Some(None) => Ok(((egress, next), resolved)),
-            Some(Some(why)) => Err(format!("{}, the way there, {why}", name(egress))),
-            None => Err(format!("{}, the way there, is gone", name(egress))),
+            Some(Some(why)) => Err(NoWay::CannotSend { device: name(egress), why }),
+            None => Err(NoWay::Gone { device: name(egress) }),
         },
-        Way::None(outcome) => Err(Way::why_not(outcome, &name(ingress), target)),
+        Way::None(outcome) => Err(NoWay::NoRoute { outcome, ingress: name(ingress), target }),
     }
 }

@@ -1,6 +1,6 @@
 //! For tests and measurements: the filter in the kernel's test run, without any interface.
 
-pub use super::generated::as_code;
+pub use super::generated::{NotGenerated, as_code};
 
 use super::classifier::Classifier;
 use super::layout::META_RULE;

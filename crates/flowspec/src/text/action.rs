@@ -6,6 +6,7 @@ use super::list::Dialect;
 use super::{rate, words};
 use crate::action::Action;
 use crate::community::Community;
+use crate::error::CommunityError;
 use crate::hex;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -89,7 +90,7 @@ impl Actions {
             "community" => community(cursor)?,
             // ExaBGP's `extended-community 0x8006000000000000`.
             lower if lower.starts_with("0x") => {
-                hex_community(word).map_err(|expected| cursor.error_at(at, expected))?
+                hex_community(word).map_err(|error| cursor.error_at(at, error.to_string()))?
             }
             "target" | "rt" => match target(cursor)? {
                 Action::RedirectAs2 { asn, local } => route_target(0x00, &asn.to_be_bytes(), &local.to_be_bytes()),
@@ -301,18 +302,29 @@ fn community(cursor: &mut Cursor<'_>) -> Result<Action, TextError> {
     cursor.skip_space();
     let at = cursor.at();
     let token = cursor.token();
-    hex_community(token).map_err(|expected| cursor.error_at(at, expected))
+    hex_community(token).map_err(|error| cursor.error_at(at, error.to_string()))
 }
 
-/// Reads a community in hex; the error says what was expected.
-pub(super) fn hex_community(text: &str) -> Result<Action, String> {
+/// Why text is no community in hex; as what is expected in its place.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HexCommunityError {
+    /// It has not the length of one.
+    #[error("a community of 16 hex digits, or 40 (attribute 25)")]
+    Length,
+    /// It has, and is no action.
+    #[error("a community that can be read ({0})")]
+    Action(#[from] CommunityError),
+}
+
+/// Reads a community in hex.
+pub(super) fn hex_community(text: &str) -> Result<Action, HexCommunityError> {
     let octets = hex::decode(text.strip_prefix("0x").unwrap_or(text)).unwrap_or_default();
     let community = if let Ok(octets) = <[u8; 8]>::try_from(octets.as_slice()) {
         Community::Extended(octets)
     } else if let Ok(octets) = <[u8; 20]>::try_from(octets.as_slice()) {
         Community::Ipv6(octets)
     } else {
-        return Err("a community of 16 hex digits, or 40 (attribute 25)".to_owned());
+        return Err(HexCommunityError::Length);
     };
-    Action::decode(community).map_err(|error| format!("a community that can be read ({error})"))
+    Ok(Action::decode(community)?)
 }

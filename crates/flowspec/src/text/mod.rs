@@ -150,7 +150,7 @@ fn wire(mut cursor: Cursor<'_>) -> Result<Rule, TextError> {
             rule.next_hop = rule.used_next_hop();
             return Ok(rule);
         }
-        let action = action::hex_community(cursor.token()).map_err(|expected| cursor.error_at(at, expected))?;
+        let action = action::hex_community(cursor.token()).map_err(|error| cursor.error_at(at, error.to_string()))?;
         actions.push(action);
     }
 }

@@ -12,17 +12,43 @@ use std::path::Path;
 /// Where it is kept.
 const FILE: &str = "asic";
 
-/// What is printed for a table that is too small.
-const FULL: &str = "sync_acl hardware installation failed";
+/// What stands in the brackets of `hw sync failed (...)`.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HardwareError {
+    /// A rule that it names.
+    #[error("Cannot process {tool},{chain},{place},{why}")]
+    Rule {
+        /// `iptables` or `ip6tables`.
+        tool: &'static str,
+        /// The rule's chain.
+        chain: String,
+        /// Its number in that chain.
+        place: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A rule that it does not name.
+    #[error("{0}")]
+    Unnamed(String),
+    /// A table is too small.
+    #[error("sync_acl hardware installation failed")]
+    Full,
+    /// switchd does not run. What is printed then stands alone.
+    #[error("{NO_SWITCHD}")]
+    NoSwitchd,
+    /// What is programmed cannot be written down.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
 
 /// What is printed while switchd does not run. **These words are ours: no document shows those of cl-acltool.** Known is that it opens this
 /// file before anything else that concerns the hardware (an analysis of the cl-acltool of 2.5 says so), that the file belongs to a FUSE file
 /// system, and what Python says when the process behind one is gone. Whoever reads them must not rely on more than that they are unknown.
-pub(super) const NO_SWITCHD: &str =
+const NO_SWITCHD: &str =
     "IOError: [Errno 107] Transport endpoint is not connected: '/cumulus/switchd/ctrl/acl/stop_stats_sync'";
 
-/// Programs these rules and nothing else. The error is what stands in the brackets of `hw sync failed (...)`.
-pub(super) fn program(switch: &Path, rules: &[Rule]) -> Result<(), String> {
+/// Programs these rules and nothing else.
+pub(super) fn program(switch: &Path, rules: &[Rule]) -> Result<(), HardwareError> {
     let number = |name, usual: u64| setting(switch, name).and_then(|text| text.parse().ok()).unwrap_or(usual);
     // Rules on the management port are in the kernel alone.
     let seen: Vec<&Rule> = rules.iter().filter(|rule| !rule.is_ignored()).collect();
@@ -31,13 +57,16 @@ pub(super) fn program(switch: &Path, rules: &[Rule]) -> Result<(), String> {
     let first = number("number-from", 1);
     for rule in rules {
         let place = places.entry((rule.version, rule.table, &rule.chain)).or_insert(first);
-        let cannot = |why: &str| format!("Cannot process {},{},{place},{why}", rule.version.tool(), rule.chain);
+        let cannot = |why: &str| {
+            let (tool, chain) = (rule.version.tool(), rule.chain.clone());
+            HardwareError::Rule { tool, chain, place: *place, why: why.to_owned() }
+        };
         if !rule.is_ignored() {
             for (name, reason) in [("refuse", true), ("refuse-unnamed", false)] {
                 let Some(wanted) = setting(switch, name) else { continue };
                 let (text, why) = wanted.split_once(" => ").unwrap_or((&wanted, "match not supported in hardware"));
                 if text.split('|').any(|piece| rule.text.contains(piece)) {
-                    return Err(if reason { cannot(why) } else { why.to_owned() });
+                    return Err(if reason { cannot(why) } else { HardwareError::Unnamed(why.to_owned()) });
                 }
             }
             ranges.extend(rule.ranges.iter().cloned());
@@ -49,13 +78,13 @@ pub(super) fn program(switch: &Path, rules: &[Rule]) -> Result<(), String> {
     }
     let used = |version| seen.iter().filter(|rule| rule.version == version).map(|rule| rule.cost).sum::<u64>();
     if used(Version::V4) > number("capacity4", 500) || used(Version::V6) > number("capacity6", 250) {
-        return Err(FULL.to_owned());
+        return Err(HardwareError::Full);
     }
     let mut text = String::new();
     for rule in seen {
         let _ = writeln!(text, "{} {} {} {}", rule.version.tool(), rule.table, rule.cost, rule.text.trim());
     }
-    fs::write(switch.join(FILE), text).map_err(|error| error.to_string())
+    Ok(fs::write(switch.join(FILE), text)?)
 }
 
 /// What is programmed, a rule a line.

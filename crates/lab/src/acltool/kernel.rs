@@ -5,10 +5,31 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+/// Why a program of the kernel's tables did not do it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KernelError {
+    /// It did not run.
+    #[error("{program}: {error}")]
+    NotRun {
+        /// The program.
+        program: String,
+        /// The error.
+        error: std::io::Error,
+    },
+    /// It failed.
+    #[error("{program}: {message}")]
+    Failed {
+        /// The program.
+        program: String,
+        /// What it printed.
+        message: String,
+    },
+}
+
 const TABLES: [&str; 2] = ["filter", "mangle"];
 
 /// Loads these rules and nothing else, of both versions; on failure what was there before stays.
-pub(super) fn load(rules: &[Rule], release: (u32, u32, u32)) -> Result<(), String> {
+pub(super) fn load(rules: &[Rule], release: (u32, u32, u32)) -> Result<(), KernelError> {
     let before = run("iptables-legacy-save", &["-c"], "")?;
     restore(Version::V4, &text(rules, Version::V4, release))?;
     restore(Version::V6, &text(rules, Version::V6, release)).inspect_err(|_| {
@@ -18,23 +39,23 @@ pub(super) fn load(rules: &[Rule], release: (u32, u32, u32)) -> Result<(), Strin
 }
 
 /// What is loaded, of IPv4 and of IPv6, with its counters.
-pub(super) fn save() -> Result<[String; 2], String> {
+pub(super) fn save() -> Result<[String; 2], KernelError> {
     Ok([run("iptables-legacy-save", &["-c"], "")?, run("ip6tables-legacy-save", &["-c"], "")?])
 }
 
 /// Loads what was saved.
-pub(super) fn restore_saved([v4, v6]: &[String; 2]) -> Result<(), String> {
+pub(super) fn restore_saved([v4, v6]: &[String; 2]) -> Result<(), KernelError> {
     run("iptables-legacy-restore", &["-c"], v4)?;
     run("ip6tables-legacy-restore", &["-c"], v6).map(drop)
 }
 
 /// Empties the tables.
-pub(super) fn flush() -> Result<(), String> {
+pub(super) fn flush() -> Result<(), KernelError> {
     load(&[], (5, 0, 0))
 }
 
 /// The listing of `cl-acltool -L`.
-pub(super) fn list(version: Version) -> Result<String, String> {
+pub(super) fn list(version: Version) -> Result<String, KernelError> {
     let (program, kind) = match version {
         Version::V4 => ("iptables-legacy", "iptables"),
         Version::V6 => ("ip6tables-legacy", "ip6tables"),
@@ -47,7 +68,7 @@ pub(super) fn list(version: Version) -> Result<String, String> {
     Ok(text)
 }
 
-fn restore(version: Version, text: &str) -> Result<(), String> {
+fn restore(version: Version, text: &str) -> Result<(), KernelError> {
     let program = match version {
         Version::V4 => "iptables-legacy-restore",
         Version::V6 => "ip6tables-legacy-restore",
@@ -81,22 +102,24 @@ fn text(rules: &[Rule], version: Version, release: (u32, u32, u32)) -> String {
     text
 }
 
-fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
+fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, KernelError> {
     let child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    let mut child = child.map_err(|error| format!("{program}: {error}"))?;
+    let not_run = |error| KernelError::NotRun { program: program.to_owned(), error };
+    let mut child = child.map_err(not_run)?;
     let mut stdin = child.stdin.take();
     // It reads all before it prints; a program that fails early closes the pipe, and says why below.
     let _ = stdin.as_mut().map(|stdin| stdin.write_all(input.as_bytes()));
     drop(stdin);
-    let output = child.wait_with_output().map_err(|error| format!("{program}: {error}"))?;
+    let output = child.wait_with_output().map_err(not_run)?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
-        Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(KernelError::Failed { program: program.to_owned(), message })
     }
 }

@@ -2,23 +2,22 @@
 
 use super::rule::{Rule, RuleError, Version};
 use std::collections::HashMap;
-use std::fmt;
 use std::fs;
 use std::path::Path;
 
 /// What cl-acltool says of a line that it does not take.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("error: line {line} : {reason} error processing rule '{rule}'")]
 pub(super) struct LineError {
     line: usize,
     reason: String,
     rule: String,
 }
 
-impl fmt::Display for LineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: line {} : {} error processing rule '{}'", self.line, self.reason, self.rule)
-    }
-}
+/// A variable that stands in a line and was not set.
+#[derive(Debug, thiserror::Error)]
+#[error("variable {0} is not defined")]
+struct UndefinedVariable(String);
 
 /// Reads a policy file. Rules of the bridge tables are left out.
 pub(super) fn read(path: &Path, release: (u32, u32, u32)) -> Result<Vec<Rule>, LineError> {
@@ -45,7 +44,7 @@ pub(super) fn read(path: &Path, release: (u32, u32, u32)) -> Result<Vec<Rule>, L
                 (None, None) => return Err(error("rule outside of a section".to_owned())),
                 (Some(None), _) => {}
                 (Some(Some(version)), _) => {
-                    let expanded = substitute(line, &variables).map_err(&error)?;
+                    let expanded = substitute(line, &variables).map_err(|undefined| error(undefined.to_string()))?;
                     for rule in expand(&expanded) {
                         match Rule::read(version, &rule, release) {
                             Ok(rule) => rules.push(rule),
@@ -61,10 +60,10 @@ pub(super) fn read(path: &Path, release: (u32, u32, u32)) -> Result<Vec<Rule>, L
     Ok(rules)
 }
 
-fn substitute(line: &str, variables: &HashMap<String, String>) -> Result<String, String> {
+fn substitute(line: &str, variables: &HashMap<String, String>) -> Result<String, UndefinedVariable> {
     let word = |word: &str| match word.strip_prefix('$') {
         None => Ok(word.to_owned()),
-        Some(name) => variables.get(name).cloned().ok_or_else(|| format!("variable {name} is not defined")),
+        Some(name) => variables.get(name).cloned().ok_or_else(|| UndefinedVariable(name.to_owned())),
     };
     Ok(line.split_whitespace().map(word).collect::<Result<Vec<_>, _>>()?.join(" "))
 }

@@ -1,5 +1,8 @@
 //! The program itself: `cl-acltool -i [-P DIR | -p FILE]`, `-L ip|all`, `-F ip|all`; and `cl-resource-query`.
 
+use super::hardware::HardwareError;
+use super::kernel::KernelError;
+use super::policy::LineError;
 use super::rule::{Rule, Version};
 use super::{Run, hardware, kernel, policy, setting};
 use std::fs::{self, File, OpenOptions};
@@ -7,6 +10,43 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Why the program ends with an error, in its words.
+#[derive(Debug, thiserror::Error)]
+enum ToolError {
+    /// It is called otherwise than it can be.
+    #[error("usage: cl-acltool -i | -i -P DIR | -i -p FILE | -L ip|all | -F ip|all")]
+    Usage,
+    /// `-i` is.
+    #[error("usage: cl-acltool -i | -i -P DIR | -i -p FILE")]
+    InstallUsage,
+    /// The test says so.
+    #[error("{0}")]
+    Wanted(String),
+    /// A file cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        error: std::io::Error,
+    },
+    /// Another run has the lock.
+    #[error("Another app is currently holding the xtables lock. Perhaps you want to use the -w option?")]
+    Locked,
+    /// A line of a policy file.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    /// The kernel did not take the rules, or does not tell them.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// switchd does not run.
+    #[error("Installing acl policy\n{0}")]
+    NoSwitchd(HardwareError),
+    /// It has said why already.
+    #[error("the hardware did not take the rules")]
+    Printed,
+}
 
 /// Runs the stand-in with the arguments that follow the program's name: first `--switch DIR`, which [`Switch`](super::Switch) puts there.
 pub fn run(arguments: &[String]) -> ExitCode {
@@ -23,27 +63,31 @@ pub fn run(arguments: &[String]) -> ExitCode {
             log_run(switch, if done.is_ok() { "installed" } else { "failed" });
             done
         }
-        ["-L", "ip"] => kernel::list(Version::V4).map(|text| print!("{text}")),
-        ["-L", "all"] => kernel::list(Version::V4).and_then(|four| {
-            print!("{four}{}", kernel::list(Version::V6)?);
-            Ok(())
-        }),
-        ["-F", "ip" | "all"] => kernel::flush(),
+        ["-L", "ip"] => list(&[Version::V4]),
+        ["-L", "all"] => list(&[Version::V4, Version::V6]),
+        ["-F", "ip" | "all"] => kernel::flush().map_err(ToolError::from),
         ["resource-query"] => {
             print!("{}", hardware::resources(switch, release(switch)));
             Ok(())
         }
-        _ => Err("usage: cl-acltool -i | -i -P DIR | -i -p FILE | -L ip|all | -F ip|all".to_owned()),
+        _ => Err(ToolError::Usage),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(words) => {
-            if !words.is_empty() {
-                eprintln!("{words}");
-            }
+        Err(ToolError::Printed) => ExitCode::FAILURE,
+        Err(ToolError::Wanted(words)) if words.is_empty() => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints the rules of these versions, or nothing.
+fn list(versions: &[Version]) -> Result<(), ToolError> {
+    let lists = versions.iter().map(|version| kernel::list(*version)).collect::<Result<String, _>>()?;
+    print!("{lists}");
+    Ok(())
 }
 
 /// How a release says what it does: the manuals and release notes show these forms.
@@ -75,7 +119,7 @@ impl Wording {
     }
 
     /// In which order the lines come depends on where both outputs go, as it does here.
-    fn failed(self, reason: &str) {
+    fn failed(self, reason: &HardwareError) {
         match self {
             // RN-1028.
             Wording::OneLine | Wording::TwoLines => {
@@ -93,7 +137,7 @@ impl Wording {
     }
 }
 
-fn install(switch: &Path, which: &[&str]) -> Result<(), String> {
+fn install(switch: &Path, which: &[&str]) -> Result<(), ToolError> {
     if let Some(milliseconds) = setting(switch, "delay").and_then(|text| text.parse().ok()) {
         std::thread::sleep(Duration::from_millis(milliseconds));
     }
@@ -101,7 +145,7 @@ fn install(switch: &Path, which: &[&str]) -> Result<(), String> {
         std::thread::sleep(Duration::from_secs(1));
     }
     if let Some(words) = setting(switch, "fail") {
-        return Err(words);
+        return Err(ToolError::Wanted(words));
     }
     let hardware = setting(switch, "no-hw-sync").is_none();
     if !hardware {
@@ -114,7 +158,7 @@ fn install(switch: &Path, which: &[&str]) -> Result<(), String> {
         println!("Reading rule file {} ...", file.display());
         println!("Processing rules in file {} ...", file.display());
         let _ = std::io::stdout().flush();
-        rules.extend(policy::read(&file, release).map_err(|error| error.to_string())?);
+        rules.extend(policy::read(&file, release)?);
     }
     hold(switch, "hold-install");
     log_run(switch, &format!("rules={}", rules.len()));
@@ -125,7 +169,7 @@ fn install(switch: &Path, which: &[&str]) -> Result<(), String> {
     hold(switch, "hold-hardware");
     let crash = setting(switch, "crash").is_some_and(|text| rules.iter().any(|rule| rule.text.contains(&text)));
     let programmed = match crash || setting(switch, "switchd").is_some() {
-        true => Err(String::new()),
+        true => Err(HardwareError::NoSwitchd),
         false if hardware => hardware::program(switch, &rules),
         false => Ok(()),
     };
@@ -135,11 +179,11 @@ fn install(switch: &Path, which: &[&str]) -> Result<(), String> {
         // A roll-back that does not work says nothing of itself in any document.
         drop(back);
         drop(lock);
-        if reason.is_empty() {
-            return Err(format!("Installing acl policy\n{}", hardware::NO_SWITCHD));
+        if matches!(reason, HardwareError::NoSwitchd) {
+            return Err(ToolError::NoSwitchd(reason));
         }
         wording.failed(&reason);
-        return Err(String::new());
+        return Err(ToolError::Printed);
     }
     wording.done();
     Ok(())
@@ -156,16 +200,14 @@ fn hold(switch: &Path, name: &str) {
 }
 
 /// The lock that iptables takes for a change, not waiting for it.
-fn lock(switch: &Path) -> Result<File, String> {
+fn lock(switch: &Path) -> Result<File, ToolError> {
     let path = switch.join("xtables.lock");
     let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = opened.map_err(|error| format!("{}: {error}", path.display()))?;
-    file.try_lock().map(|()| file).map_err(|_| {
-        "Another app is currently holding the xtables lock. Perhaps you want to use the -w option?".to_owned()
-    })
+    let file = opened.map_err(|error| ToolError::File { path, error })?;
+    file.try_lock().map(|()| file).map_err(|_| ToolError::Locked)
 }
 
-fn files(switch: &Path, which: &[&str]) -> Result<Vec<PathBuf>, String> {
+fn files(switch: &Path, which: &[&str]) -> Result<Vec<PathBuf>, ToolError> {
     let directory = match which {
         [] => switch.join("policy.d"),
         ["-P", directory] => PathBuf::from(directory),
@@ -173,12 +215,12 @@ fn files(switch: &Path, which: &[&str]) -> Result<Vec<PathBuf>, String> {
             println!("Using user provided rule file {file}");
             return Ok(vec![PathBuf::from(file)]);
         }
-        _ => return Err("usage: cl-acltool -i | -i -P DIR | -i -p FILE".to_owned()),
+        _ => return Err(ToolError::InstallUsage),
     };
     if !which.is_empty() {
         println!("Reading files under {}", directory.display());
     }
-    let entries = fs::read_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let entries = fs::read_dir(&directory).map_err(|error| ToolError::File { path: directory, error })?;
     let mut files: Vec<PathBuf> = entries
         .flatten()
         .map(|entry| entry.path())
