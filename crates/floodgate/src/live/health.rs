@@ -5,8 +5,8 @@ use super::show::is_filtering;
 use crate::exit_status::{CRITICAL, NEGATIVE, OK, UNREACHABLE};
 use crate::output::Output;
 use anyhow::Result;
-use api::StatusView;
 use api::client::{Client, Failure};
+use api::{RuleState, StatusView};
 use serde::Serialize;
 
 /// What `--json` prints.
@@ -64,8 +64,7 @@ async fn ask(client: &Client) -> Result<String, Failure> {
 }
 
 fn summary(status: &StatusView) -> String {
-    let count = |state: &str| status.rules.get(state).copied().unwrap_or(0);
-    let in_force = count("installed") + count("stale");
+    let in_force = status.rules_in(RuleState::Installed) + status.rules_in(RuleState::Stale);
     let known: u64 = status.rules.values().sum();
     let (backend, peers, established) = (&status.backend, status.peers, status.established);
     format!("healthy: {backend}, {in_force} of {known} rules in force, {established} of {peers} peers established")
