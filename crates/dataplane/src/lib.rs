@@ -150,7 +150,8 @@ pub trait Dataplane: Send {
     /// What was in force before stays.
     fn replace(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError>;
 
-    /// Applies a difference in one transaction, and verifies it. The failures are those of this change: a rule that failed before is not in
+    /// Applies a difference in one transaction, and verifies it. Rules in force keep their place: one for which there is no room fails, also if
+    /// it precedes them. The failures are those of this change: a rule that failed before is not in
     /// force and not tried again until a change has it, since it may have been withdrawn without a removal.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::bench::{Bench, Change, NearlyFull};
 use super::scenario::Scenario;
 use anyhow::{Context, Result, ensure};
-use dataplane::{Counter, Health, RuleFailure};
+use dataplane::{Counter, Health};
 use lab::site::VICTIM;
 use std::collections::BTreeSet;
 
@@ -79,20 +79,24 @@ fn update<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
 /// Without rules everything passes; what is cleared is gone, and what belongs to others is not touched.
 fn no_rules<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     let others = s.bench.of_others()?;
-    ensure!(s.plane.leftovers()?.is_empty(), "of no earlier run");
+    let leftovers = s.plane.leftovers()?;
+    ensure!(leftovers.is_empty(), "rules of an earlier run where there was none: {leftovers:?}");
     s.plane.clear().context("clear what was never there")?;
     s.replace(&[])?;
     s.intact()?;
     s.counters_are_those_of_the_rules()?;
-    ensure!(s.plane.usage()?.entries == 0, "{:?}", s.plane.usage()?);
+    let entries = s.plane.usage()?.entries;
+    ensure!(entries == 0, "{entries} entries without a rule");
     s.update(&[FROM_53, ALL_UDP_V6], &[])?;
     s.update(&[], &[FROM_53, ALL_UDP_V6])?;
     s.intact()?;
-    ensure!(s.plane.usage()?.entries == 0, "{:?}", s.plane.usage()?);
+    let entries = s.plane.usage()?.entries;
+    ensure!(entries == 0, "{entries} entries without a rule");
     s.update(&[FROM_53, ALL_UDP_V6], &[])?;
     s.plane.clear()?;
     s.restart()?;
-    ensure!(s.plane.leftovers()?.is_empty(), "{:?}", s.plane.leftovers()?);
+    let leftovers = s.plane.leftovers()?;
+    ensure!(leftovers.is_empty(), "rules of an earlier run that was cleared: {leftovers:?}");
     ensure!(s.bench.of_others()? == others, "was {others}, is {}", s.bench.of_others()?);
     s.replace(&[])
 }
@@ -103,20 +107,23 @@ fn refused_rule<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     // A discard of the same packets that does not need it.
     let discard = FROM_54;
     s.replace(&[refused, OTHER_HOST, ALL_UDP, ALL_UDP_V6])?;
-    ensure!(matches!(s.failure(refused)?, Some(RuleFailure::Failed(_))), "{:?}", s.failure(refused)?);
-    ensure!(matches!(s.failure(ALL_UDP)?, Some(RuleFailure::Failed(_))), "{:?}", s.failure(ALL_UDP)?);
-    ensure!(s.failure(OTHER_HOST)?.is_none() && s.failure(ALL_UDP_V6)?.is_none(), "others are in force");
+    s.has_failed(refused)?;
+    s.has_failed(ALL_UDP)?;
+    s.is_in_force(OTHER_HOST)?;
+    s.is_in_force(ALL_UDP_V6)?;
     s.counters_are_those_of_the_rules()?;
     s.intact()?;
     s.update(&[ALL_UDP], &[refused])?;
     s.all_in_force()?;
     s.update(&[refused], &[])?;
-    ensure!(s.failure(refused)?.is_some() && s.failure(ALL_UDP)?.is_some(), "it is still refused");
+    s.has_failed(refused)?;
+    s.has_failed(ALL_UDP)?;
     // Asked for otherwise under the same key, it is neither refused nor an exception any more.
     s.update(&[discard, ALL_UDP], &[])?;
     s.all_in_force()?;
     s.replace(&[FROM_53, refused])?;
-    ensure!(s.failure(FROM_53)?.is_none() && s.failure(refused)?.is_some());
+    s.is_in_force(FROM_53)?;
+    s.has_failed(refused)?;
     s.intact()
 }
 
@@ -160,15 +167,17 @@ fn restart<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     let ids = [FROM_53, FROM_54, FROM_53_V6].map(|text| Ok(text.parse::<flowspec::Rule>()?.nlri.id()));
     let ids = ids.into_iter().collect::<Result<BTreeSet<_>>>()?;
     let leftovers = s.plane.leftovers()?;
-    ensure!(leftovers == if B::KNOWS_EARLIER_RUNS { ids } else { BTreeSet::new() }, "{leftovers:?}");
+    let expected = if B::KNOWS_EARLIER_RUNS { ids } else { BTreeSet::new() };
+    ensure!(leftovers == expected, "rules of the earlier run: {leftovers:?}, expected {expected:?}");
     s.replace(&[FROM_53, ALL_UDP_V6])?;
     s.counters_are_those_of_the_rules()?;
     s.intact()?;
-    ensure!(s.plane.leftovers()?.is_empty(), "something was applied");
+    let leftovers = s.plane.leftovers()?;
+    ensure!(leftovers.is_empty(), "something was applied, and of the earlier run are told {leftovers:?}");
     if B::KNOWS_EARLIER_RUNS {
         // One probe between the runs and one after them.
         let after = s.counter(FROM_53)?;
-        ensure!(after.packets == before.packets + 2, "{before:?} {after:?}");
+        ensure!(after.packets == before.packets + 2, "it counts on over a restart: {before:?}, and then {after:?}");
     }
     Ok(())
 }
@@ -181,7 +190,7 @@ fn damage<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
         s.intact().with_context(|| format!("before: {what}"))?;
         damage(s.bench).with_context(|| (*what).to_owned())?;
         let health = s.plane.health()?;
-        ensure!(matches!(health, Health::ExternalChange(_)), "{what}: {health:?}");
+        ensure!(matches!(health, Health::ExternalChange(_)), "not noticed: {what}: {health:?}");
         s.replace(&rules).with_context(|| format!("after: {what}"))?;
         s.all_in_force()?;
         s.intact().with_context(|| format!("after: {what}"))?;
@@ -222,18 +231,19 @@ fn capacity<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     };
     s.replace(&with(&[OTHER_HOST, ALL_UDP]))?;
     s.all_in_force()?;
-    // The exception comes later: the rule that it is an exception to goes in the same change.
+    // The exception comes later, and those in force keep their place although it precedes them. The rule that it is an exception to goes in
+    // the same change.
     s.update(&[exemption], &[])?;
-    ensure!(matches!(s.failure(exemption)?, Some(RuleFailure::OverCapacity(_))), "{:?}", s.failure(exemption)?);
-    ensure!(matches!(s.failure(ALL_UDP)?, Some(RuleFailure::OverCapacity(_))), "{:?}", s.failure(ALL_UDP)?);
-    ensure!(s.failure(OTHER_HOST)?.is_none(), "it has nothing to do with that: {:?}", s.failure(OTHER_HOST)?);
+    s.has_no_room(exemption)?;
+    s.has_no_room(ALL_UDP)?;
+    s.is_in_force(OTHER_HOST).context("it has nothing to do with that")?;
     s.counters_are_those_of_the_rules()?;
     s.intact()?;
     // Both are not in force still.
     s.update(&[FROM_53_V6], &[])?;
     s.intact()?;
     s.update(&[exemption, ALL_UDP], &[FROM_53_V6])?;
-    ensure!(s.failure(ALL_UDP)?.is_some(), "its exception is not in force yet");
+    s.is_not_in_force(ALL_UDP).context("its exception is not in force yet")?;
     // All at once: which of them find room depends on the back end.
     s.replace(&with(&[exemption, OTHER_HOST, ALL_UDP]))?;
     s.intact()?;

@@ -153,10 +153,41 @@ impl<B: Bench> Scenario<'_, B> {
     }
 
     /// Why this rule, which is wanted, is not in force; `None` when it is.
-    pub fn failure(&self, text: &str) -> Result<Option<&RuleFailure>> {
+    fn failure(&self, text: &str) -> Result<Option<&RuleFailure>> {
         let nlri = self.parse(text)?.0.nlri;
         ensure!(self.wanted.contains_key(&nlri), "{text} is not wanted");
         Ok(self.applied.failures.iter().find(|(failed, _)| **failed == nlri).map(|(_, failure)| failure))
+    }
+
+    pub fn is_in_force(&self, text: &str) -> Result<()> {
+        let failure = self.failure(text)?;
+        ensure!(failure.is_none(), "`{text}` should be in force: {failure:?}");
+        Ok(())
+    }
+
+    pub fn is_not_in_force(&self, text: &str) -> Result<()> {
+        ensure!(self.failure(text)?.is_some(), "`{text}` should not be in force");
+        Ok(())
+    }
+
+    /// The back end told that it failed to put this rule in force, or one that it waits for.
+    pub fn has_failed(&self, text: &str) -> Result<()> {
+        let failure = self.failure(text)?;
+        ensure!(
+            matches!(failure, Some(RuleFailure::Failed(_))),
+            "`{text}` should have failed, and is told as {failure:?}"
+        );
+        Ok(())
+    }
+
+    /// The back end told that there is no room for this rule, or for one that it waits for.
+    pub fn has_no_room(&self, text: &str) -> Result<()> {
+        let failure = self.failure(text)?;
+        ensure!(
+            matches!(failure, Some(RuleFailure::OverCapacity(_))),
+            "`{text}` should be over capacity, and is told as {failure:?}"
+        );
+        Ok(())
     }
 
     /// All rules are in force.
