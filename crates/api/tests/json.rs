@@ -1,16 +1,36 @@
-//! The JSON of the API is what daemons of version 0.1.0 sent before names had types: `data/` has their answers, and each is read and written
-//! again octet for octet. An answer with names that this version does not know is, too.
+//! The JSON of the API has all that daemons of version 0.1.0 sent before names had types: `data/` has their answers, and each is read and written
+//! again with the same fields and values. Fields may come, and none may go. An answer with names that this version does not know is kept, too.
 
 use api::{Done, Event, Explanation, PeerView, RuleState, RuleView, SampleView, StatusView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::fmt::Debug;
 
 fn same<T: Serialize + DeserializeOwned + Debug>(json: &str) -> T {
     let json = json.trim_end();
     let object: T = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
-    assert_eq!(serde_json::to_string(&object).unwrap(), json);
+    let (sent, written) = (serde_json::from_str(json).unwrap(), serde_json::to_value(&object).unwrap());
+    assert_kept("", &sent, &written);
     object
+}
+
+/// All that was sent is written again. A field that is new since then may be there, too.
+fn assert_kept(at: &str, sent: &Value, written: &Value) {
+    match (sent, written) {
+        (Value::Object(sent), Value::Object(written)) => {
+            for (key, value) in sent {
+                let at = format!("{at}.{key}");
+                assert_kept(&at, value, written.get(key).unwrap_or_else(|| panic!("{at} is gone")));
+            }
+        }
+        (Value::Array(sent), Value::Array(written)) if sent.len() == written.len() => {
+            for (index, (sent, written)) in sent.iter().zip(written).enumerate() {
+                assert_kept(&format!("{at}[{index}]"), sent, written);
+            }
+        }
+        _ => assert_eq!(sent, written, "{at} was sent otherwise"),
+    }
 }
 
 #[test]
