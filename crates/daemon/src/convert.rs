@@ -1,7 +1,7 @@
 //! What BGP says, in the engine's words.
 
 use bgp::{AfiSafi, AsPath, Origin, StandardCommunity};
-use config::{ActionKind, BGP_PORT, Config, Port, Validation};
+use config::{ActionKind, BGP_PORT, Config, FamilyName, Port, Validation};
 use engine::import_policy::{self, ActionSet, FirstAs, ImportPolicy, InterfaceSets, OnExcess};
 use engine::protection::{Protection, Traffic};
 use engine::route::{AsPathFacts, PathFacts};
@@ -104,6 +104,17 @@ pub(crate) const fn backend(backend: config::Backend) -> api::Backend {
         config::Backend::Xdp => api::Backend::Xdp,
         config::Backend::Cumulus => api::Backend::Cumulus,
         config::Backend::None => api::Backend::None,
+    }
+}
+
+/// The family that a name of the configuration means.
+pub(crate) const fn afi_safi(name: FamilyName) -> AfiSafi {
+    match name.flowspec() {
+        Some(family) => AfiSafi::Flow(family),
+        None => match name {
+            FamilyName::Ipv6Unicast => AfiSafi::Ipv6Unicast,
+            _ => AfiSafi::Ipv4Unicast,
+        },
     }
 }
 

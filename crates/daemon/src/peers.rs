@@ -1,10 +1,11 @@
 //! The peers' tasks: started, stopped and replaced as the configuration says. A peer whose session settings did not change is not touched.
 
+use crate::convert;
 use crate::net::{
     Control, Endpoint, Listeners, PeerEvent, PeerId, PeerMessage, Routes, SessionSetup, SocketError, run_session,
 };
 use bgp::{AfiSafi, Cease, CeaseSubcode, FamilySet, GracefulRestart, PeerAs, PeerConfig};
-use config::{Config, FamilyName};
+use config::Config;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -224,7 +225,7 @@ impl Peers {
 
     fn settings(config: &Config, peer: &config::Peer) -> Settings {
         let local_as = peer.local_as.unwrap_or(config.router.asn);
-        let families: FamilySet = peer.families.iter().map(|name| family(*name)).collect();
+        let families: FamilySet = peer.families.iter().map(|name| convert::afi_safi(*name)).collect();
         let mut session = PeerConfig::new(local_as, config.router.id, PeerAs::Exactly(peer.asn));
         // At most 65535: the configuration is checked.
         session.hold_time = u16::try_from(peer.hold_time.0.as_secs()).unwrap_or(u16::MAX);
@@ -301,17 +302,6 @@ async fn stop(task: Task, cease: Cease) {
     // A task that does not answer in time is stuck on the engine's queue; it must not hold up the rest.
     let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
     task.task.abort();
-}
-
-/// The family that a name of the configuration means.
-pub(crate) const fn family(name: FamilyName) -> AfiSafi {
-    match name.flowspec() {
-        Some(family) => AfiSafi::Flow(family),
-        None => match name {
-            FamilyName::Ipv6Unicast => AfiSafi::Ipv6Unicast,
-            _ => AfiSafi::Ipv4Unicast,
-        },
-    }
 }
 
 /// Jitter must differ between peers and between machines, but not between two looks at one configuration.

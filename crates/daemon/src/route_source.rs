@@ -1,9 +1,11 @@
 //! Where routes come from: BGP sessions of our own, or those of the ExaBGP that started us.
 
-use crate::exabgp_input::{Neighbors, Request};
-use crate::net::{PeerId, SocketError};
+use crate::exabgp_input::{NeighborEvent, NeighborId, NeighborMessage, Neighbors, Request};
+use crate::net::{PeerEvent, PeerId, PeerMessage, SocketError};
 use crate::peers::{Changes, Peers};
+use crate::state_file::{Origin, Remembered};
 use anyhow::{Context, Result};
+use bgp::Output;
 use config::Config;
 use config::DEFAULT_FILE;
 use std::net::SocketAddr;
@@ -30,7 +32,7 @@ impl RouteSource {
     pub(crate) fn ids(&mut self, config: &Config) -> Vec<PeerId> {
         match self {
             RouteSource::Bgp(peers) => peers.ids(config),
-            RouteSource::Exabgp(neighbors) => neighbors.ids(config),
+            RouteSource::Exabgp(neighbors) => neighbors.ids(config).into_iter().map(peer_of).collect(),
         }
     }
 
@@ -157,11 +159,35 @@ impl std::fmt::Display for Source {
 /// # Errors
 /// There are no more threads.
 pub(crate) fn exabgp(
-    core: tokio::sync::mpsc::Sender<crate::net::PeerMessage>,
-    remembered: &[crate::state_file::Remembered],
+    core: tokio::sync::mpsc::Sender<PeerMessage>,
+    remembered: &[Remembered],
     config: &Config,
 ) -> Result<RouteSource> {
     let successor = crate::exabgp_input::successor_file(&config.api.socket);
-    let neighbors = Neighbors::start(core, remembered, successor).context("cannot read ExaBGP's lines")?;
+    let of_peers = remembered.iter().filter_map(|Remembered { origin, paths }| match origin {
+        Origin::Peer(address) => Some((*address, paths.iter().map(|path| path.nlri.family()).collect())),
+        Origin::Local => None,
+    });
+    let neighbors = Neighbors::start(core, of_peers, successor).context("cannot read ExaBGP's lines")?;
     Ok(RouteSource::Exabgp(Box::new(neighbors)))
+}
+
+/// Neighbours of ExaBGP are peers of the same numbers.
+pub(crate) const fn peer_of(neighbor: NeighborId) -> PeerId {
+    PeerId(neighbor.0)
+}
+
+impl From<NeighborMessage> for PeerMessage {
+    fn from(NeighborMessage { neighbor, event }: NeighborMessage) -> Self {
+        let news = match event {
+            NeighborEvent::State(state) => PeerEvent::Output(Output::State(state)),
+            NeighborEvent::Established(negotiated) => PeerEvent::Output(Output::Established(negotiated)),
+            NeighborEvent::Update(update) => PeerEvent::Output(Output::Update(update)),
+            NeighborEvent::EndOfRib(family) => PeerEvent::Output(Output::EndOfRib(family)),
+            NeighborEvent::Lost(reason) => PeerEvent::Lost(reason),
+            NeighborEvent::ParseError(what) => PeerEvent::ParseError(what),
+            NeighborEvent::Held(answer) => PeerEvent::Held(answer),
+        };
+        PeerMessage { peer: peer_of(neighbor), news }
+    }
 }

@@ -238,7 +238,7 @@ impl Supervisor {
         let RouteSource::Exabgp(neighbors) = &mut self.route_source else { return None };
         if neighbors.learn(neighbor, &self.fresh) {
             let config = Arc::new(neighbors.complete(self.fresh.clone()));
-            let ids = neighbors.ids(&config);
+            let ids = neighbors.ids(&config).into_iter().map(route_source::peer_of).collect();
             let known = self.config.advice();
             for advice in config.advice().iter().filter(|advice| !known.contains(advice)) {
                 tracing::warn!("{advice}");

@@ -1,8 +1,8 @@
-//! From lines to what the core hears: keeps ExaBGP's neighbours apart and knows which of their sessions are up.
+//! From lines to events of neighbours: keeps ExaBGP's neighbours apart and knows which of their sessions are up.
 
+use super::event::{Introduced, NeighborEvent, NeighborId, NeighborMessage, Request};
 use super::reader::Line;
-use crate::net::{PeerEvent, PeerId, PeerMessage};
-use bgp::{AfiSafi, FamilySet, Negotiated, Open, Output, RouteKey, State, Update};
+use bgp::{AfiSafi, FamilySet, Negotiated, Open, RouteKey, State, Update};
 use exabgp::{Message, Neighbor, ParseError, SessionState, read};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,29 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
-
-/// What the feed asks of the supervisor.
-#[derive(Debug)]
-pub(crate) enum Request {
-    /// Who this is to the core; a neighbour that nobody configured becomes a peer of its own.
-    Introduce(Box<Neighbor>, oneshot::Sender<Introduced>),
-    /// A line of nobody in particular could not be read.
-    ParseError(String),
-    /// ExaBGP is gone. `successor`: the next of us waits to take over, and the filters stay for it.
-    Ended {
-        /// Whether one waits.
-        successor: bool,
-    },
-}
-
-/// What a neighbour is to the core.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Introduced {
-    /// Its number.
-    pub(crate) id: PeerId,
-    /// Families that are taken from it.
-    pub(crate) families: FamilySet,
-}
 
 /// Lines about what cannot be read, in any [`TOLD_IN`], that go to the log.
 const TOLD: u32 = 50;
@@ -45,11 +22,11 @@ const EXCERPT: usize = 160;
 /// How often it is looked whether rules are held, or a successor waits, once ExaBGP is gone.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The task's state.
+/// The task's state. `M` is what its events become for whoever takes them.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(super) struct Feed<M> {
     lines: mpsc::Receiver<Line>,
-    core: mpsc::Sender<PeerMessage>,
+    events: mpsc::Sender<M>,
     supervisor: mpsc::Sender<Request>,
     /// Is there when the next of us waits to take over.
     successor: PathBuf,
@@ -70,24 +47,24 @@ struct Session {
     generation: u64,
 }
 
-/// The supervisor or the core has gone: there is nobody to feed.
+/// Those who take events or requests have gone: there is nobody to feed.
 #[derive(Debug)]
 struct Gone;
 
-impl Feed {
-    pub(crate) fn new(
+impl<M: From<NeighborMessage>> Feed<M> {
+    pub(super) fn new(
         lines: mpsc::Receiver<Line>,
-        core: mpsc::Sender<PeerMessage>,
+        events: mpsc::Sender<M>,
         supervisor: mpsc::Sender<Request>,
         successor: PathBuf,
         generation: Arc<AtomicU64>,
     ) -> Self {
         let (sessions, told_since) = (HashMap::new(), Instant::now());
-        Feed { lines, core, supervisor, successor, sessions, generation, number: 0, told_since, told: 0 }
+        Feed { lines, events, supervisor, successor, sessions, generation, number: 0, told_since, told: 0 }
     }
 
     /// Until ExaBGP is gone and nothing of it is held any more.
-    pub(crate) async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         // Whoever does not listen any more is ending, and so do we.
         if self.take_lines().await.is_ok() {
             let _ = self.see_out().await;
@@ -132,7 +109,7 @@ impl Feed {
             let mut held = 1;
             if round % 10 == 0 {
                 let (answer, count) = oneshot::channel();
-                self.tell(PeerId(0), PeerEvent::Held(answer)).await?;
+                self.tell(NeighborId::ALL, NeighborEvent::Held(answer)).await?;
                 held = count.await.map_err(|_| Gone)?;
             }
             if held == 0 || successor {
@@ -166,9 +143,7 @@ impl Feed {
                 let Some(peer) = self.session(&neighbor, false).await? else { return Ok(()) };
                 self.is_up(peer, &neighbor).await?;
                 match self.sessions[&peer].who {
-                    who if who.families.contains(family) => {
-                        self.tell(who.id, PeerEvent::Output(Output::EndOfRib(family))).await
-                    }
+                    who if who.families.contains(family) => self.tell(who.id, NeighborEvent::EndOfRib(family)).await,
                     _ => Ok(()),
                 }
             }
@@ -223,7 +198,7 @@ impl Feed {
                 self.lost(peer, "it came up again, and ExaBGP did not tell of its end".to_owned()).await?;
                 if state == SessionState::Up { self.establish(peer, neighbor).await } else { Ok(()) }
             }
-            SessionState::Connected => self.tell(who.id, PeerEvent::Output(Output::State(State::OpenSent))).await,
+            SessionState::Connected => self.tell(who.id, NeighborEvent::State(State::OpenSent)).await,
             SessionState::Up => self.establish(peer, neighbor).await,
         }
     }
@@ -245,17 +220,17 @@ impl Feed {
         let Some(session) = self.sessions.get_mut(&peer) else { return Ok(()) };
         session.up = true;
         let who = session.who;
-        self.tell(who.id, PeerEvent::Output(Output::State(State::Established))).await?;
+        self.tell(who.id, NeighborEvent::State(State::Established)).await?;
         let negotiated = Box::new(negotiated(neighbor, who.families));
-        self.tell(who.id, PeerEvent::Output(Output::Established(negotiated))).await
+        self.tell(who.id, NeighborEvent::Established(negotiated)).await
     }
 
     async fn lost(&mut self, peer: IpAddr, reason: String) -> Result<(), Gone> {
         let Some(session) = self.sessions.get_mut(&peer) else { return Ok(()) };
         session.up = false;
         let id = session.who.id;
-        self.tell(id, PeerEvent::Output(Output::State(State::Idle))).await?;
-        self.tell(id, PeerEvent::Lost(reason)).await
+        self.tell(id, NeighborEvent::State(State::Idle)).await?;
+        self.tell(id, NeighborEvent::Lost(reason)).await
     }
 
     async fn all_lost(&mut self, reason: &str) -> Result<(), Gone> {
@@ -285,11 +260,16 @@ impl Feed {
             let what = format!("rules of {family}, which is not among the families of this peer: left out");
             self.misread(Some(id), &ParseError::new(what), None).await?;
         }
-        self.tell(id, PeerEvent::Output(Output::Update(Box::new(update)))).await
+        self.tell(id, NeighborEvent::Update(Box::new(update))).await
     }
 
     /// Reports what cannot be read: in the log as long as that is not flooded, and to the history.
-    async fn misread(&mut self, peer: Option<PeerId>, misread: &ParseError, text: Option<&str>) -> Result<(), Gone> {
+    async fn misread(
+        &mut self,
+        peer: Option<NeighborId>,
+        misread: &ParseError,
+        text: Option<&str>,
+    ) -> Result<(), Gone> {
         if self.told_since.elapsed() >= TOLD_IN {
             if self.told > TOLD {
                 tracing::warn!("{} more could not be read", self.told - TOLD);
@@ -305,13 +285,13 @@ impl Feed {
             }
         }
         match peer {
-            Some(peer) => self.tell(peer, PeerEvent::ParseError(message)).await,
+            Some(peer) => self.tell(peer, NeighborEvent::ParseError(message)).await,
             None => self.supervisor.send(Request::ParseError(message)).await.map_err(|_| Gone),
         }
     }
 
-    async fn tell(&self, peer: PeerId, news: PeerEvent) -> Result<(), Gone> {
-        self.core.send(PeerMessage { peer, news }).await.map_err(|_| Gone)
+    async fn tell(&self, neighbor: NeighborId, event: NeighborEvent) -> Result<(), Gone> {
+        self.events.send(NeighborMessage { neighbor, event }.into()).await.map_err(|_| Gone)
     }
 }
 

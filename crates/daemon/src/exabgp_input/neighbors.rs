@@ -1,11 +1,10 @@
 //! ExaBGP's neighbours as peers: those that the configuration names with its policy, the others each with the default one, by their
 //! addresses.
 
-use super::feed::{Feed, Introduced, Request};
+use super::event::{Introduced, NeighborId, NeighborMessage, Request};
+use super::feed::Feed;
 use super::reader;
-use crate::net::{PeerId, PeerMessage};
-use crate::peers;
-use crate::state_file::{Origin, Remembered};
+use crate::convert;
 use anyhow::{Context, Result, bail};
 use config::{Config, FamilyName};
 use exabgp::Neighbor;
@@ -23,7 +22,7 @@ use tokio::sync::mpsc;
 /// The neighbours, and the line to the task that reads.
 #[derive(Debug)]
 pub(crate) struct Neighbors {
-    ids: HashMap<IpAddr, PeerId>,
+    ids: HashMap<IpAddr, NeighborId>,
     next_id: u32,
     learned: BTreeMap<IpAddr, config::Peer>,
     /// Our AS number and identifier, as ExaBGP tells them.
@@ -34,13 +33,13 @@ pub(crate) struct Neighbors {
 }
 
 impl Neighbors {
-    /// Starts to read standard input, once the core is there to hear. `remembered` are the peers of the last run.
+    /// Starts to read standard input; `events` takes what is read. `remembered` are the peers of the last run, with the families of their rules.
     ///
     /// # Errors
     /// There are no more threads.
-    pub(crate) fn start(
-        core: mpsc::Sender<PeerMessage>,
-        remembered: &[Remembered],
+    pub(crate) fn start<M: From<NeighborMessage> + Send + 'static>(
+        events: mpsc::Sender<M>,
+        remembered: impl IntoIterator<Item = (IpAddr, Vec<Family>)>,
         successor: PathBuf,
     ) -> Result<Self> {
         if std::io::stdin().is_terminal() {
@@ -51,14 +50,12 @@ impl Neighbors {
         let lines = reader::spawn(std::io::stdin()).context("cannot start a thread")?;
         let (supervisor, requests) = mpsc::channel(16);
         let generation = Arc::new(AtomicU64::new(0));
-        tokio::spawn(Feed::new(lines, core, supervisor, successor, Arc::clone(&generation)).run());
+        tokio::spawn(Feed::new(lines, events, supervisor, successor, Arc::clone(&generation)).run());
         let mut learned = BTreeMap::new();
         let mut families = BTreeSet::new();
-        for Remembered { origin, paths } in remembered {
-            if let Origin::Peer(address) = origin {
-                learned.insert(*address, learned_peer(*address));
-                families.extend(paths.iter().map(|path| path.nlri.family()));
-            }
+        for (address, of_peer) in remembered {
+            learned.insert(address, learned_peer(address));
+            families.extend(of_peer);
         }
         ask_again(families);
         Ok(Neighbors { ids: HashMap::new(), next_id: 0, learned, local: None, requests, generation })
@@ -95,11 +92,11 @@ impl Neighbors {
     }
 
     /// The number of each peer, in the order of the configuration.
-    pub(crate) fn ids(&mut self, config: &Config) -> Vec<PeerId> {
+    pub(crate) fn ids(&mut self, config: &Config) -> Vec<NeighborId> {
         let id = |peer: &config::Peer| {
             *self.ids.entry(peer.address).or_insert_with(|| {
                 self.next_id += 1;
-                PeerId(self.next_id)
+                NeighborId(self.next_id)
             })
         };
         config.peers.iter().map(id).collect()
@@ -128,7 +125,7 @@ impl Neighbors {
     /// What a neighbour is to the core, once it is configured or learned.
     pub(crate) fn introduce(&self, neighbor: &Neighbor, config: &Config) -> Option<Introduced> {
         let peer = config.peers.iter().find(|peer| peer.address == neighbor.peer)?;
-        let families = peer.families.iter().map(|name| peers::family(*name)).collect();
+        let families = peer.families.iter().map(|name| convert::afi_safi(*name)).collect();
         Some(Introduced { id: *self.ids.get(&neighbor.peer)?, families })
     }
 }
