@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Accepts one connection and calls `on_rule` with each rule, until that says false or the peer closes.
-pub fn receive(listener: &TcpListener, mut on_rule: impl FnMut(&Rule) -> bool) -> Result<(), Box<dyn Error>> {
+pub(crate) fn receive(listener: &TcpListener, mut on_rule: impl FnMut(&Rule) -> bool) -> Result<(), Box<dyn Error>> {
     let (stream, _) = listener.accept()?;
     let config = PeerConfig { passive: true, ..PeerConfig::new(65001, Ipv4Addr::new(192, 0, 2, 1), PeerAs::Any) };
     drive(config, stream, Direction::Incoming, |session, output| {
@@ -55,7 +55,7 @@ pub fn receive(listener: &TcpListener, mut on_rule: impl FnMut(&Rule) -> bool) -
 }
 
 /// Connects, announces one rule and keeps the session until the peer closes it.
-pub fn announce(address: &str, rule: Rule) -> Result<(), Box<dyn Error>> {
+pub(crate) fn announce(address: &str, rule: Rule) -> Result<(), Box<dyn Error>> {
     let stream = TcpStream::connect(address)?;
     let config = PeerConfig::new(65002, Ipv4Addr::new(192, 0, 2, 2), PeerAs::Any);
     drive(config, stream, Direction::Outgoing, |session, output| {

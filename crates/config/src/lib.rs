@@ -27,9 +27,12 @@ pub use file::{
     Allow, Api, Backend, Config, DEFAULT_FILE, DEFAULT_SOCKET, Dataplane, InterfaceSets, Level, Log, LogFormat, Mode,
     Nftables, OnExcess, OnExit, Peer, Protect, Router, STATE_DIRECTORY, StaleUntil, State, UnknownActions, Validation,
 };
-pub use protect::{FromSource, PresetName, Protocol};
+pub use protect::{FromSource, InvalidFromSource, InvalidProtocol, PresetName, Protocol, UnknownPreset};
 pub use redact::without_secrets;
-pub use values::{ActionKind, BGP_PORT, FamilyName, Hops, HumanDuration, InvalidDuration, Listen, Pattern, Port};
+pub use values::{
+    ActionKind, BGP_PORT, FamilyName, Hops, HumanDuration, InvalidDuration, InvalidListen, InvalidPattern, InvalidPort,
+    Listen, Pattern, Port,
+};
 pub use xdp::{Attach as XdpAttach, Fallback as XdpFallback, Xdp};
 
 #[cfg(test)]

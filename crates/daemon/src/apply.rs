@@ -20,7 +20,7 @@ const STATE_PATIENCE: Duration = Duration::from_millis(500);
 const LARGE: Duration = Duration::from_millis(100);
 
 /// What the thread is told to do.
-pub enum Order {
+pub(crate) enum Order {
     /// Wait until the state file has what is about to be applied; not for ever.
     Await(Ticket),
     /// Put exactly these rules in force, whatever is there.
@@ -52,7 +52,7 @@ pub enum Order {
 
 /// What it reports.
 #[derive(Debug)]
-pub enum Report {
+pub(crate) enum Report {
     /// The outcome of a [`Order::Replace`] or [`Order::Update`].
     Applied {
         /// What is in force now; on failure, what was in force before still is.
@@ -97,7 +97,7 @@ pub enum Report {
 
 /// Counters as a data plane tells them.
 #[derive(Clone, Debug)]
-pub enum Counters {
+pub(crate) enum Counters {
     /// Of each rule in force.
     Rules(HashMap<Arc<Nlri>, Counter>),
     /// By short names.
@@ -105,7 +105,7 @@ pub enum Counters {
 }
 
 /// Starts the thread. `report` is called on it, or on one that reads counters, and must not block.
-pub fn spawn(
+pub(crate) fn spawn(
     dataplane: Box<dyn Dataplane>,
     report: impl Fn(Report) + Clone + Send + 'static,
 ) -> std::io::Result<mpsc::Sender<Order>> {

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the clocks of the machine say at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClockReading {
+pub(crate) struct ClockReading {
     /// Which boot this is.
     pub boot_id: u128,
     /// Milliseconds since the boot, sleep included.
@@ -51,7 +51,7 @@ pub enum WallTrust {
 
 /// The engine's time.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     /// What the engine's time was at this time since the boot.
     base: (u64, u64),
     /// A mark of an earlier boot. The time since then is not all counted yet.
@@ -60,7 +60,7 @@ pub struct Clock {
 
 impl Clock {
     /// Begins, or goes on from the last mark. Without one, the time is that of the wall, whatever that says.
-    pub fn start(now: &ClockReading, last: Option<ClockMark>) -> Self {
+    pub(crate) fn start(now: &ClockReading, last: Option<ClockMark>) -> Self {
         let Some(last) = last else { return Clock { base: (now.wall, now.since_boot), earlier: None } };
         if last.boot_id == now.boot_id && last.since_boot <= now.since_boot {
             let earlier = (last.trust == WallTrust::Reckoned).then_some(last);
@@ -75,7 +75,7 @@ impl Clock {
     }
 
     /// The engine's time in milliseconds.
-    pub fn time(&mut self, now: &ClockReading) -> u64 {
+    pub(crate) fn time(&mut self, now: &ClockReading) -> u64 {
         let time = self.sure(now.since_boot);
         let Some(earlier) = self.earlier.filter(|_| now.synchronized) else { return time };
         // Now the time that the machine was off is known, too.
@@ -86,7 +86,7 @@ impl Clock {
     }
 
     /// What to remember for the next start.
-    pub fn mark(&mut self, now: &ClockReading) -> ClockMark {
+    pub(crate) fn mark(&mut self, now: &ClockReading) -> ClockMark {
         let ClockReading { boot_id, since_boot, wall, synchronized } = *now;
         let time = self.time(now);
         let (wall, trust) = match self.earlier {
@@ -98,7 +98,7 @@ impl Clock {
     }
 
     /// What the wall's clock says, or will, at a time of the engine; in milliseconds.
-    pub fn wall(&mut self, now: &ClockReading, time: u64) -> u64 {
+    pub(crate) fn wall(&mut self, now: &ClockReading, time: u64) -> u64 {
         let engine = self.time(now);
         now.wall.saturating_add(time).saturating_sub(engine)
     }
@@ -106,7 +106,7 @@ impl Clock {
 
 impl ClockReading {
     /// What this machine's clocks say.
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         ClockReading {
             boot_id: boot_id(),
             since_boot: since_boot(),

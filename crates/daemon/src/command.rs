@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
 
 /// Who asked: a user of this machine, or the address of a host.
-pub type Requester = String;
+pub(crate) type Requester = String;
 
 /// Whether what is wanted is in force; or why the data plane did not take a change.
-pub type ApplyOutcome = Result<(), Arc<DataplaneError>>;
+pub(crate) type ApplyOutcome = Result<(), Arc<DataplaneError>>;
 
 /// A request, with the place for its answer.
 #[derive(Debug)]
-pub enum Command {
+pub(crate) enum Command {
     /// How things are.
     Status(oneshot::Sender<StatusView>),
     /// How things are, with the peers.
@@ -96,7 +96,7 @@ pub enum Command {
 
 /// Why a rule is not withdrawn here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WithdrawError {
+pub(crate) enum WithdrawError {
     /// There is none.
     #[error("there is no such rule")]
     Unknown,
@@ -115,7 +115,7 @@ pub enum WithdrawError {
 
 /// What became of a pause, or of its end.
 #[derive(Debug)]
-pub struct Paused {
+pub(crate) struct Paused {
     /// Whether that changed what is filtered.
     pub changed: bool,
     /// When a pause ends by itself, RFC 3339, if it does.
@@ -156,7 +156,7 @@ impl Command {
 
 /// What is shown at a glance.
 #[derive(Clone, Debug, Default)]
-pub struct Overview {
+pub(crate) struct Overview {
     /// How things are.
     pub status: StatusView,
     /// The peers.
@@ -167,7 +167,7 @@ pub struct Overview {
 
 /// The rules in force that are about a packet's destination, as far as they were looked through.
 #[derive(Debug, Default)]
-pub struct Search {
+pub(crate) struct Search {
     /// The last rule that was looked at.
     pub(crate) after: Option<Arc<Nlri>>,
     /// How many rules in force were looked at.
@@ -178,7 +178,7 @@ pub struct Search {
 
 /// What came of a search for what happens to a packet.
 #[derive(Debug)]
-pub enum Explained {
+pub(crate) enum Explained {
     /// This.
     Explanation(Box<Explanation>),
     /// The search has not come further yet.
@@ -187,7 +187,7 @@ pub enum Explained {
 
 /// What came of a search for an id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// This rule has it.
     Rule(Arc<Nlri>),
     /// It is none of the rules up to this one; the search has not come further yet.
@@ -199,7 +199,7 @@ pub enum Found {
 /// Words, all of which must fit: a state, a family, a peer, `local`, an address or prefix (rules whose destination overlaps), the beginning of
 /// an id, or part of the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RuleFilter {
+pub(crate) struct RuleFilter {
     words: Vec<Word>,
 }
 
@@ -211,7 +211,7 @@ enum Word {
 
 impl RuleFilter {
     /// From what a person typed.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let word = |word: &str| {
             let net = word.parse().or_else(|_| word.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
             let text =
@@ -222,7 +222,7 @@ impl RuleFilter {
     }
 
     /// Whether a rule fits.
-    pub fn matches(&self, nlri: &Nlri, view: &RuleView) -> bool {
+    pub(crate) fn matches(&self, nlri: &Nlri, view: &RuleView) -> bool {
         self.words.iter().all(|word| match word {
             Word::Net(net) => overlaps(nlri, *net),
             Word::Text { text, state, family } => {

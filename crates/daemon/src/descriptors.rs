@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 const ENOUGH: u64 = 65_536;
 
 /// Raises the soft limit as far as the hard one allows.
-pub fn raise() {
+pub(crate) fn raise() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard.min(ENOUGH)
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard.min(ENOUGH), hard)
@@ -16,6 +16,6 @@ pub fn raise() {
 }
 
 /// How many may be open at once.
-pub fn limit() -> u64 {
+pub(crate) fn limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
 }

@@ -23,7 +23,7 @@ const RESTART_TIME: u16 = 120;
 
 /// The peers' tasks and the sockets that they are reached on.
 #[derive(Debug)]
-pub struct Peers {
+pub(crate) struct Peers {
     tasks: Vec<Task>,
     routes: Routes,
     listeners: Listeners,
@@ -50,7 +50,7 @@ struct Settings {
 
 /// What a changed configuration did to the sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// New peers.
     pub added: usize,
     /// Peers that are gone.
@@ -61,7 +61,7 @@ pub struct Changes {
 
 impl Peers {
     /// No peers yet; `engine` hears of their sessions.
-    pub fn new(engine: mpsc::Sender<PeerMessage>, preserved: bool) -> Self {
+    pub(crate) fn new(engine: mpsc::Sender<PeerMessage>, preserved: bool) -> Self {
         Peers {
             tasks: Vec::new(),
             routes: Routes::default(),
@@ -73,7 +73,7 @@ impl Peers {
     }
 
     /// The id of each configured peer, in the order of the configuration: the one it has, or the one it is going to have.
-    pub fn ids(&mut self, config: &Config) -> Vec<PeerId> {
+    pub(crate) fn ids(&mut self, config: &Config) -> Vec<PeerId> {
         let mut next = self.next_id;
         let ids = config.peers.iter().map(|peer| {
             self.tasks.iter().find(|task| task.settings.endpoint.remote.ip() == peer.address).map_or_else(
@@ -93,7 +93,7 @@ impl Peers {
     ///
     /// # Errors
     /// One could not be opened.
-    pub fn listen(&mut self, config: &Config) -> Result<(), SocketError> {
+    pub(crate) fn listen(&mut self, config: &Config) -> Result<(), SocketError> {
         let secret = |peer: &config::Peer| secret(peer).map(|secret| (peer.address, secret));
         let secrets: HashMap<IpAddr, String> = config.peers.iter().filter_map(secret).collect();
         self.listeners.secrets(secrets)?;
@@ -116,12 +116,12 @@ impl Peers {
     }
 
     /// Where BGP connections are taken.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.addresses()
     }
 
     /// Starts, stops and restarts sessions; `ids` comes from [`ids`](Self::ids).
-    pub async fn apply(&mut self, config: &Config, ids: &[PeerId]) -> Changes {
+    pub(crate) async fn apply(&mut self, config: &Config, ids: &[PeerId]) -> Changes {
         let mut changes = Changes::default();
         let wanted: Vec<(PeerId, Settings)> =
             config.peers.iter().zip(ids).map(|(peer, id)| (*id, Self::settings(config, peer))).collect();
@@ -161,14 +161,14 @@ impl Peers {
     }
 
     /// Ends one session; the peer is told why, and tries again later.
-    pub async fn reset(&self, peer: PeerId, subcode: CeaseSubcode) {
+    pub(crate) async fn reset(&self, peer: PeerId, subcode: CeaseSubcode) {
         if let Some(task) = self.tasks.iter().find(|task| task.id == peer) {
             let _ = task.control.send(Control::Reset(Cease { subcode, communication: String::new() })).await;
         }
     }
 
     /// Starts sessions again that ended unasked, which is a bug of ours: it must cost one session, not the peer.
-    pub async fn revive(&mut self) {
+    pub(crate) async fn revive(&mut self) {
         let (ended, alive): (Vec<_>, Vec<_>) = self.tasks.drain(..).partition(|task| task.task.is_finished());
         self.tasks = alive;
         for Task { id, settings, task, .. } in ended {
@@ -184,7 +184,7 @@ impl Peers {
     }
 
     /// Ends all sessions. `keep`: the filters stay and we come back, so peers with graceful restart are not told to forget us.
-    pub async fn stop(&mut self, keep: bool) {
+    pub(crate) async fn stop(&mut self, keep: bool) {
         let mut leaving = tokio::task::JoinSet::new();
         for task in self.tasks.drain(..) {
             self.routes.remove(task.settings.endpoint.remote.ip());

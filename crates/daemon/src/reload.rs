@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 /// A request to read the configuration again.
 #[derive(Debug)]
-pub struct Reload {
+pub(crate) struct Reload {
     /// Who asks.
     pub by: Requester,
     /// Told what changed, or why nothing did.
@@ -19,7 +19,7 @@ pub struct Reload {
 
 /// What a reload changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reloaded {
+pub(crate) enum Reloaded {
     /// The file says what is in force already.
     Nothing,
     /// Another configuration is in force.
@@ -45,7 +45,7 @@ impl fmt::Display for Reloaded {
 
 /// Why a reload changed nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum ReloadError {
+pub(crate) enum ReloadError {
     /// The file is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -17,7 +17,7 @@ const BATCH: usize = 1024;
 
 /// What a listener hears.
 #[derive(Clone, Debug)]
-pub enum SampleEvent {
+pub(crate) enum SampleEvent {
     /// A packet.
     Sample(Arc<SampleView>),
     /// So many packets were to be sampled and were not: the buffer was full.
@@ -26,7 +26,7 @@ pub enum SampleEvent {
 
 /// The samples of one data plane.
 #[derive(Clone)]
-pub struct Samples(Arc<Mutex<State>>);
+pub(crate) struct Samples(Arc<Mutex<State>>);
 
 struct State {
     /// Not with the thread.
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Samples {
 
 impl Samples {
     /// Those of this source.
-    pub fn new(source: Box<dyn SampleSource>) -> Self {
+    pub(crate) fn new(source: Box<dyn SampleSource>) -> Self {
         Samples(Arc::new(Mutex::new(State {
             source: Some(source),
             listeners: broadcast::Sender::new(LISTENER_BACKLOG),
@@ -53,7 +53,7 @@ impl Samples {
     ///
     /// # Errors
     /// There can be no further thread.
-    pub fn listen(&self) -> std::io::Result<broadcast::Receiver<SampleEvent>> {
+    pub(crate) fn listen(&self) -> std::io::Result<broadcast::Receiver<SampleEvent>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let listener = state.listeners.subscribe();
         if let Some(mut source) = state.source.take() {

@@ -12,7 +12,7 @@ const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
 /// How the octets of a captured packet start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
+pub(crate) enum Link {
     /// With an Ethernet header.
     Ethernet,
     /// With so many octets that are passed over, and then the IP header.
@@ -40,7 +40,7 @@ impl Link {
     }
 
     /// The packet in `octets`.
-    pub fn packet(self, octets: &[u8]) -> Result<Packet, PacketError> {
+    pub(crate) fn packet(self, octets: &[u8]) -> Result<Packet, PacketError> {
         match self {
             Link::Ethernet => Packet::from_ethernet(octets),
             Link::Ip(skip) => Packet::from_ip(octets.get(skip..).unwrap_or_default()),
@@ -55,7 +55,7 @@ impl Link {
 }
 
 /// Calls `each` with number, link type and octets of every packet.
-pub fn for_each(mut reader: impl Read, mut each: impl FnMut(usize, Link, &[u8]) -> Result<()>) -> Result<()> {
+pub(crate) fn for_each(mut reader: impl Read, mut each: impl FnMut(usize, Link, &[u8]) -> Result<()>) -> Result<()> {
     let mut magic = [0u8; 4];
     reader.read_exact(&mut magic).context("too short for a capture file")?;
     let reader = Cursor::new(magic).chain(reader);

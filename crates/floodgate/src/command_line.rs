@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 Exit status: 0 done; 1 some input was in error or the answer is no (`status`: nothing is
 filtered); 2 wrong usage; 3 the daemon does not answer.")]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -24,7 +24,7 @@ pub struct Cli {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Show what FlowSpec octets say: wire to rule
     #[command(visible_alias = "dec")]
     Decode(DecodeArgs),
@@ -45,7 +45,7 @@ pub enum Command {
 
 /// FlowSpec families on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FamilyArg {
+pub(crate) enum FamilyArg {
     /// AFI 1, SAFI 133
     Ipv4,
     /// AFI 2, SAFI 133
@@ -81,7 +81,7 @@ Examples:
   tcpdump -nr session.pcap -X | floodgate decode -
   floodgate decode --pcap session.pcap
   floodgate decode --json - < nlris.txt")]
-pub struct DecodeArgs {
+pub(crate) struct DecodeArgs {
     /// Family of the NLRIs
     #[arg(long, value_enum, default_value = "ipv4")]
     pub family: FamilyArg,
@@ -119,7 +119,7 @@ The words of ExaBGP and GoBGP are understood, too. A line may also be: wire FAMI
 Examples:
   floodgate encode 'dst 192.0.2.1/32 proto udp sport 123 then discard'
   floodgate encode --json - < filters.txt")]
-pub struct EncodeArgs {
+pub(crate) struct EncodeArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -142,7 +142,7 @@ Examples:
   floodgate explain --packet 4500001c00010000401166cdc6336407c0000201007b0fa000080000
 
 Without --rules the running daemon is asked.")]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// Rules file: one rule a line, `#` comments, `wire FAMILY NLRI-HEX [COMMUNITY-HEX..]` lines; `-` for standard input
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
@@ -177,7 +177,7 @@ impl ExplainArgs {
   floodgate compile --target nftables --rules filters.txt --json
   floodgate compile --target cumulus --asic trident3 --release 4.4 --rules filters.txt
   floodgate compile --target cumulus --config /etc/floodgate/floodgate.toml --rules filters.txt")]
-pub struct CompileArgs {
+pub(crate) struct CompileArgs {
     /// The data plane to compile for
     #[arg(long, value_enum)]
     pub target: Target,
@@ -195,7 +195,7 @@ pub struct CompileArgs {
 /// Arguments of `compile --target cumulus`.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "For --target cumulus")]
-pub struct SwitchArgs {
+pub(crate) struct SwitchArgs {
     /// Use [dataplane] of this configuration
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -224,7 +224,7 @@ Examples:
   floodgate selftest cumulus > report.txt
   floodgate selftest cumulus --config /etc/floodgate/floodgate.toml --interfaces swp1,swp2 > report.txt"
 )]
-pub struct SelfTestArgs {
+pub(crate) struct SelfTestArgs {
     /// What is tested
     #[arg(value_enum, value_name = "BACKEND")]
     pub backend: SelfTestTarget,
@@ -238,7 +238,7 @@ pub struct SelfTestArgs {
 
 /// Data planes that `selftest` knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SelfTestTarget {
+pub(crate) enum SelfTestTarget {
     /// Hardware ACLs of a switch with Cumulus Linux
     Cumulus,
 }
@@ -256,7 +256,7 @@ pub enum SelfTestTarget {
 
 The log goes to standard error. `floodgate status`, `rules` and the other commands ask it as they ask `floodgate run`.
 It ends when ExaBGP does.")]
-pub struct ExabgpArgs {
+pub(crate) struct ExabgpArgs {
     /// The configuration file; its `peer` tables give neighbours a policy other than the default [default:
     /// /etc/floodgate/floodgate.toml if that is there, otherwise what is built in]
     #[arg(short, long, value_name = "FILE")]
@@ -265,7 +265,7 @@ pub struct ExabgpArgs {
 
 /// Data planes that `compile` knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Target {
+pub(crate) enum Target {
     /// A data plane that can do everything
     None,
     /// Linux nftables

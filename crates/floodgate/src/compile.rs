@@ -20,7 +20,7 @@ use serde::Serialize;
 use std::sync::Arc;
 
 /// Compiles the rules; `NEGATIVE` when a line was in error, a rule refused, or there is no room for one.
-pub fn run(args: &CompileArgs) -> Result<u8> {
+pub(crate) fn run(args: &CompileArgs) -> Result<u8> {
     let plane = Plane::new(args)?;
     let mut output = Output::new();
     let (rules, failed) = rules::load(args.rules.as_deref(), args.json, &mut output)?;

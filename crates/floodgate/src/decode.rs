@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 /// Decodes every input; `NEGATIVE` when any was in error.
-pub fn run(args: &DecodeArgs) -> Result<u8> {
+pub(crate) fn run(args: &DecodeArgs) -> Result<u8> {
     let mut report = Report { output: Output::new(), json: args.json, failed: false };
     match &args.pcap {
         Some(path) => capture(path, args.add_path, &mut report)?,

@@ -12,7 +12,7 @@ const WIDEST: usize = 64;
 const HEADING: usize = 100;
 
 /// One input.
-pub enum Octets {
+pub(crate) enum Octets {
     /// Of a line, or of the lines of a dump.
     Read {
         /// The octets.
@@ -34,7 +34,7 @@ pub enum Octets {
 }
 
 /// Calls `each` for every input: an argument, or a line of standard input, or the lines of a dump together with the first of them.
-pub fn for_each(arguments: &[String], each: impl FnMut(&Item, Octets) -> Result<()>) -> Result<()> {
+pub(crate) fn for_each(arguments: &[String], each: impl FnMut(&Item, Octets) -> Result<()>) -> Result<()> {
     let mut assembler = Assembler { each, dump: None, held: Vec::new(), seen: false };
     input::for_each(arguments, |item| {
         let several = item.text().is_ok_and(|text| text.trim_end().contains('\n'));

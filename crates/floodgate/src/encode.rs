@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::net::IpAddr;
 
 /// Encodes every rule; `NEGATIVE` when any was in error.
-pub fn run(args: &EncodeArgs) -> Result<u8> {
+pub(crate) fn run(args: &EncodeArgs) -> Result<u8> {
     let mut output = Output::new();
     let mut status = OK;
     input::for_each(&inputs(&args.rule), |item| {

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 /// Explains one packet, or every packet of a capture.
-pub fn run(args: &ExplainArgs) -> Result<u8> {
+pub(crate) fn run(args: &ExplainArgs) -> Result<u8> {
     let mut output = Output::new();
     let question = match Question::of(args) {
         Ok(question) => question,
@@ -163,7 +163,7 @@ impl Answers<'_> {
             self.rules.len()
         ))?;
         // In a long list, rules for other destinations would hide those that nearly match.
-        let elsewhere = |mismatch: &Mismatch| match mismatch {
+        let elsewhere = |mismatch: &Mismatch<'_>| match mismatch {
             Mismatch::Version { .. } => true,
             Mismatch::Value { component, .. } => component.component_type() == ComponentType::Destination,
             Mismatch::Vpn | Mismatch::Absent { .. } => false,

@@ -14,7 +14,7 @@ const MAX_LINE: u64 = 1 << 20;
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// One input: its number from 0 among the arguments or lines, and its text.
-pub struct Item {
+pub(crate) struct Item {
     /// 0-based number of the argument or line.
     pub number: usize,
     text: Result<String, LineTooLong>,
@@ -27,11 +27,11 @@ pub struct Item {
 /// A line that is passed over, since it is longer than any input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the line is longer than {MAX_LINE} octets")]
-pub struct LineTooLong;
+pub(crate) struct LineTooLong;
 
 impl LineTooLong {
     /// The error as JSON has it.
-    pub fn object(self) -> ErrorObject<'static> {
+    pub(crate) fn object(self) -> ErrorObject<'static> {
         ErrorObject { kind: "line-too-long", offset: MAX_LINE as usize, message: self.to_string() }
     }
 }
@@ -41,22 +41,22 @@ impl Item {
     ///
     /// # Errors
     /// The line is too long; those behind it are read all the same.
-    pub fn text(&self) -> Result<&str, LineTooLong> {
+    pub(crate) fn text(&self) -> Result<&str, LineTooLong> {
         self.text.as_deref().map_err(|error| *error)
     }
 
     /// Something that is no line of text: a packet, by its number from 0 in a file of this name.
-    pub fn packet(number: usize, file: &str) -> Self {
+    pub(crate) fn packet(number: usize, file: &str) -> Self {
         Item { number, text: Ok(String::new()), source: Some(format!("{file}, packet {number}").into()), whole: true }
     }
 
     /// Whether it is an argument as it was given.
-    pub fn is_argument(&self) -> bool {
+    pub(crate) fn is_argument(&self) -> bool {
         self.source.is_none()
     }
 
     /// Its lines, each an input with the same number.
-    pub fn lines(&self) -> Vec<Item> {
+    pub(crate) fn lines(&self) -> Vec<Item> {
         let source: Rc<str> = self.place().into();
         let lines = self.text.as_deref().unwrap_or_default().lines();
         let item = |text: &str| Item {
@@ -69,7 +69,7 @@ impl Item {
     }
 
     /// The place for people, numbered from 1 as editors do: `filters.txt, line 3` or `argument 2`.
-    pub fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         match &self.source {
             Some(source) if self.whole => source.to_string(),
             Some(source) => format!("{source}, line {}", self.number + 1),
@@ -79,7 +79,7 @@ impl Item {
 }
 
 /// Calls `each` for every argument, or for every line of standard input where the only argument is `-`.
-pub fn for_each(arguments: &[String], mut each: impl FnMut(Item) -> Result<()>) -> Result<()> {
+pub(crate) fn for_each(arguments: &[String], mut each: impl FnMut(Item) -> Result<()>) -> Result<()> {
     if arguments == ["-"] {
         return Lines::standard_input().try_for_each(|item| each(item?));
     }
@@ -90,7 +90,7 @@ pub fn for_each(arguments: &[String], mut each: impl FnMut(Item) -> Result<()>) 
 }
 
 /// The lines of a stream, with a progress bar where the stream is a file and standard error is a terminal.
-pub struct Lines {
+pub(crate) struct Lines {
     reader: BufReader<Box<dyn Read>>,
     number: usize,
     name: Rc<str>,
@@ -98,19 +98,19 @@ pub struct Lines {
 
 impl Lines {
     /// The lines of standard input.
-    pub fn standard_input() -> Self {
+    pub(crate) fn standard_input() -> Self {
         Lines { reader: BufReader::new(Box::new(io::stdin())), number: 0, name: "standard input".into() }
     }
 
     /// The lines of a file; `-` is standard input.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let (reader, name) = open(path)?;
         Ok(Lines { reader: BufReader::with_capacity(1 << 16, reader), number: 0, name: name.into() })
     }
 }
 
 /// Opens a file for reading, with a progress bar over its length on a terminal; `-` is standard input.
-pub fn open(path: &Path) -> Result<(Box<dyn Read>, String)> {
+pub(crate) fn open(path: &Path) -> Result<(Box<dyn Read>, String)> {
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin()), "standard input".to_owned()));
     }

@@ -6,26 +6,26 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 /// Locked, buffered standard output.
-pub struct Output {
+pub(crate) struct Output {
     writer: BufWriter<StdoutLock<'static>>,
     interactive: bool,
 }
 
 impl Output {
     /// Takes standard output.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let interactive = io::stdout().is_terminal();
         Output { writer: BufWriter::with_capacity(1 << 16, io::stdout().lock()), interactive }
     }
 
     /// Writes one JSON object and a line end.
-    pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<()> {
         serde_json::to_writer(&mut self.writer, value)?;
         self.line("")
     }
 
     /// Writes a line.
-    pub fn line(&mut self, text: &str) -> Result<()> {
+    pub(crate) fn line(&mut self, text: &str) -> Result<()> {
         self.writer.write_all(text.as_bytes())?;
         self.writer.write_all(b"\n")?;
         if self.interactive {
@@ -35,23 +35,23 @@ impl Output {
     }
 
     /// Writes out what is buffered, so that it stands before what standard error says next.
-    pub fn flush(&mut self) -> Result<()> {
+    pub(crate) fn flush(&mut self) -> Result<()> {
         Ok(self.writer.flush()?)
     }
 
     /// Writes out what is buffered, at the end.
-    pub fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         Ok(self.writer.flush()?)
     }
 }
 
 /// Writes a line to standard error. That nobody can read it is no reason to stop, let alone to panic as `eprintln!` does.
-pub fn complain(message: impl Display) {
+pub(crate) fn complain(message: impl Display) {
     let _ = writeln!(io::stderr(), "{message}");
 }
 
 /// Whether the reader of our output went away, as `head` does: no error of ours.
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
@@ -61,7 +61,7 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// An error of one input, as JSON.
 #[derive(Debug, Serialize)]
-pub struct ErrorObject<'a> {
+pub(crate) struct ErrorObject<'a> {
     /// Short stable name.
     pub kind: &'a str,
     /// Octets (wire) or characters (text) before the place.

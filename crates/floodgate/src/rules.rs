@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::path::Path;
 
 /// A rule with its number in the file.
-pub struct NumberedRule {
+pub(crate) struct NumberedRule {
     /// 0-based among the file's lines that are neither blank nor comments.
     pub index: usize,
     /// The rule.
@@ -18,7 +18,7 @@ pub struct NumberedRule {
 
 /// Reads a rules file (`-` or `None`: standard input) and sorts it into enforcement order; the first of equal rules stands first.
 /// The second value tells whether a line was in error; those are reported and keep their number.
-pub fn load(path: Option<&Path>, json: bool, output: &mut Output) -> Result<(Vec<NumberedRule>, bool)> {
+pub(crate) fn load(path: Option<&Path>, json: bool, output: &mut Output) -> Result<(Vec<NumberedRule>, bool)> {
     let lines = path.map_or_else(|| Ok(Lines::standard_input()), Lines::open)?;
     let mut rules = Vec::new();
     let mut index = 0;
@@ -40,7 +40,7 @@ pub fn load(path: Option<&Path>, json: bool, output: &mut Output) -> Result<(Vec
 }
 
 /// The rule in a line, if there is one. What was read otherwise than it stands there is told on standard error.
-pub fn read<'a>(item: &'a Item, output: &mut Output) -> std::result::Result<Option<Rule>, Box<TextFailure<'a>>> {
+pub(crate) fn read<'a>(item: &'a Item, output: &mut Output) -> std::result::Result<Option<Rule>, Box<TextFailure<'a>>> {
     let failure = |error, source| Box::new(TextFailure { input: item.number, error, item, source });
     let text = item.text().map_err(|error| failure(error.object(), None))?;
     let read = text::parse_line_with_notes(text).map_err(|error| {
@@ -59,7 +59,7 @@ pub fn read<'a>(item: &'a Item, output: &mut Output) -> std::result::Result<Opti
 
 /// A line that is no rule.
 #[derive(Serialize)]
-pub struct TextFailure<'a> {
+pub(crate) struct TextFailure<'a> {
     input: usize,
     error: ErrorObject<'static>,
     #[serde(skip)]
@@ -70,7 +70,7 @@ pub struct TextFailure<'a> {
 
 impl TextFailure<'_> {
     /// Says so: an object on standard output, or the line with a caret on standard error.
-    pub fn report(&self, json: bool, output: &mut Output) -> Result<()> {
+    pub(crate) fn report(&self, json: bool, output: &mut Output) -> Result<()> {
         if json {
             return output.json(self);
         }

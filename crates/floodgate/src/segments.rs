@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 /// What every BGP message begins with (RFC 4271 §4.1).
-pub const MARKER: [u8; 16] = [0xff; 16];
+pub(crate) const MARKER: [u8; 16] = [0xff; 16];
 
 /// Octets of a message's header.
 const HEADER: usize = 19;
@@ -19,7 +19,7 @@ const WAITING: usize = 1 << 20;
 
 /// A direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Direction {
+pub(crate) struct Direction {
     /// Who sends.
     pub from: SocketAddr,
     /// Who receives.
@@ -28,7 +28,7 @@ pub struct Direction {
 
 /// What a packet carries of a connection.
 #[derive(Debug)]
-pub struct Segment<'a> {
+pub(crate) struct Segment<'a> {
     /// Between whom.
     pub direction: Direction,
     /// Sequence number of the first octet.
@@ -39,7 +39,7 @@ pub struct Segment<'a> {
 }
 
 /// The TCP segment in a packet, if there is one.
-pub fn segment(link: Link, octets: &[u8]) -> Option<Segment<'_>> {
+pub(crate) fn segment(link: Link, octets: &[u8]) -> Option<Segment<'_>> {
     let packet = match link {
         Link::Ethernet => LaxSlicedPacket::from_ethernet(octets).ok()?,
         Link::Ip(skip) => LaxSlicedPacket::from_ip(octets.get(skip..)?).ok()?,
@@ -63,7 +63,7 @@ fn of_type<'a>(kind: &[u8], payload: &'a [u8]) -> LaxSlicedPacket<'a> {
 }
 
 /// Where the first message begins: a marker with a length that can be.
-pub fn first_message(octets: &[u8]) -> Option<usize> {
+pub(crate) fn first_message(octets: &[u8]) -> Option<usize> {
     let begins = |at: usize| {
         let rest = octets.get(at..).unwrap_or_default();
         // A length of 0xff00 and more is another octet of the marker.
@@ -75,7 +75,7 @@ pub fn first_message(octets: &[u8]) -> Option<usize> {
 
 /// What comes of a segment.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Messages {
+pub(crate) struct Messages {
     /// Whole messages, one behind the other.
     pub octets: Vec<u8>,
     /// Octets that are not in the capture, or of which the beginning is not: passed over.
@@ -84,7 +84,7 @@ pub struct Messages {
 
 /// Connections in a capture.
 #[derive(Debug, Default)]
-pub struct Streams(HashMap<Direction, Stream>);
+pub(crate) struct Streams(HashMap<Direction, Stream>);
 
 #[derive(Debug)]
 struct Stream {
@@ -100,7 +100,7 @@ struct Stream {
 
 impl Streams {
     /// Takes a segment in; returns the messages that are whole now. Of connections to other ports only those that begin with a marker count.
-    pub fn take(&mut self, segment: &Segment<'_>) -> Messages {
+    pub(crate) fn take(&mut self, segment: &Segment<'_>) -> Messages {
         let Segment { direction, sequence, syn, payload } = *segment;
         let first = sequence.wrapping_add(u32::from(syn));
         let is_bgp = direction.from.port() == PORT || direction.to.port() == PORT || payload.starts_with(&MARKER);
@@ -122,7 +122,7 @@ impl Streams {
     }
 
     /// Octets that are left of messages whose end is not in the capture.
-    pub fn unfinished(&self) -> impl Iterator<Item = (Direction, usize)> {
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = (Direction, usize)> {
         let left = |stream: &Stream| stream.rest.len() + stream.ahead.values().map(Vec::len).sum::<usize>();
         self.0.iter().map(move |(direction, stream)| (*direction, left(stream))).filter(|(_, left)| *left > 0)
     }

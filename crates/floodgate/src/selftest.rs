@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs it; `NEGATIVE` when something of it may be left on the switch.
-pub fn run(args: &SelfTestArgs) -> Result<u8> {
+pub(crate) fn run(args: &SelfTestArgs) -> Result<u8> {
     let settings = settings(args)?;
     let stop = Arc::new(AtomicBool::new(false));
     let found = {

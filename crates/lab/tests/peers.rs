@@ -242,12 +242,12 @@ fn peers_may_wait_to_be_connected_to_and_offer_what_they_are_told() -> Result<()
         for family in families {
             // RFC 4760 section 8: capability 1, AFI, a reserved octet, SAFI.
             let capability = match family {
-                Family::Ipv4Unicast => [1, 4, 0, 1, 0, 1],
-                Family::Ipv6Unicast => [1, 4, 0, 2, 0, 1],
-                Family::Ipv4Flow => [1, 4, 0, 1, 0, 133],
-                Family::Ipv6Flow => [1, 4, 0, 2, 0, 133],
-                Family::Vpn4Flow => [1, 4, 0, 1, 0, 134],
-                Family::Vpn6Flow => [1, 4, 0, 2, 0, 134],
+                Ipv4Unicast => [1, 4, 0, 1, 0, 1],
+                Ipv6Unicast => [1, 4, 0, 2, 0, 1],
+                Ipv4Flow => [1, 4, 0, 1, 0, 133],
+                Ipv6Flow => [1, 4, 0, 2, 0, 133],
+                Vpn4Flow => [1, 4, 0, 1, 0, 134],
+                Vpn6Flow => [1, 4, 0, 2, 0, 134],
             };
             assert!(contains(&open, &capability), "port {port} does not offer {family:?}: {open:02x?}");
         }

@@ -10,12 +10,12 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub const A: usize = 0;
-pub const B: usize = 1;
+pub(super) const A: usize = 0;
+pub(super) const B: usize = 1;
 
 /// What a network does with what is sent from one side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wire {
+pub(super) enum Wire {
     Carries,
     /// Takes octets and delivers nothing; nobody is told.
     Swallows,
@@ -24,7 +24,7 @@ pub enum Wire {
 }
 
 /// Given the sending side and what it sends.
-pub type Damage = Box<dyn FnMut(usize, &mut Vec<u8>)>;
+pub(super) type Damage = Box<dyn FnMut(usize, &mut Vec<u8>)>;
 
 enum Happening {
     ConnectFailed,
@@ -40,7 +40,7 @@ struct InFlight {
     what: Happening,
 }
 
-pub struct Pair {
+pub(super) struct Pair {
     pub sessions: [Session; 2],
     pub now: Instant,
     pub start: Instant,
@@ -62,16 +62,16 @@ pub struct Pair {
     next_conn: u64,
 }
 
-pub fn config(asn: u32, id: u8) -> PeerConfig {
+pub(super) fn config(asn: u32, id: u8) -> PeerConfig {
     PeerConfig::new(asn, Ipv4Addr::new(192, 0, 2, id), PeerAs::Any)
 }
 
-pub fn cease(subcode: CeaseSubcode, text: &str) -> Cease {
+pub(super) fn cease(subcode: CeaseSubcode, text: &str) -> Cease {
     Cease { subcode, communication: text.to_owned() }
 }
 
 impl Pair {
-    pub fn new(a: PeerConfig, b: PeerConfig) -> Self {
+    pub(super) fn new(a: PeerConfig, b: PeerConfig) -> Self {
         let start = Instant::now();
         Pair {
             sessions: [Session::new(a), Session::new(b)],
@@ -91,11 +91,11 @@ impl Pair {
     }
 
     /// An eBGP pair in which A connects and B waits, established.
-    pub fn established() -> Self {
+    pub(super) fn established() -> Self {
         Pair::established_with(config(65001, 1), PeerConfig { passive: true, ..config(65002, 2) })
     }
 
-    pub fn established_with(a: PeerConfig, b: PeerConfig) -> Self {
+    pub(super) fn established_with(a: PeerConfig, b: PeerConfig) -> Self {
         let mut pair = Pair::new(a, b);
         pair.start_both();
         pair.run(Duration::from_secs(2));
@@ -103,22 +103,22 @@ impl Pair {
         pair
     }
 
-    pub fn start_both(&mut self) {
+    pub(super) fn start_both(&mut self) {
         self.handle(A, Event::ManualStart);
         self.handle(B, Event::ManualStart);
     }
 
-    pub fn both_up(&self) -> bool {
+    pub(super) fn both_up(&self) -> bool {
         self.sessions.iter().all(|session| session.state() == State::Established)
     }
 
-    pub fn handle(&mut self, side: usize, event: Event<'_>) {
+    pub(super) fn handle(&mut self, side: usize, event: Event<'_>) {
         self.sessions[side].handle(event, self.now);
         self.pump();
     }
 
     /// Runs the clock on by `time`.
-    pub fn run(&mut self, time: Duration) {
+    pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
             let timeouts = self.sessions.iter().filter_map(Session::poll_timeout);
@@ -166,7 +166,7 @@ impl Pair {
     }
 
     /// Does what the sessions want until they want nothing more.
-    pub fn pump(&mut self) {
+    pub(super) fn pump(&mut self) {
         for side in [A, B] {
             while let Some(output) = self.sessions[side].poll() {
                 self.obey(side, &output);
@@ -244,13 +244,13 @@ impl Pair {
     }
 
     /// Octets that `side` never sent arrive at the other.
-    pub fn inject(&mut self, to: usize, octets: &[u8]) {
+    pub(super) fn inject(&mut self, to: usize, octets: &[u8]) {
         let conn = ConnId(*self.open[to].last().expect("an open connection"));
         self.handle(to, Event::Received(conn, octets));
     }
 
     /// Both sides lose all connections, and are told.
-    pub fn break_connections(&mut self) {
+    pub(super) fn break_connections(&mut self) {
         self.flight.retain(|f| matches!(f.what, Happening::Connected(_) | Happening::ConnectFailed));
         for side in [A, B] {
             for conn in std::mem::take(&mut self.open[side]) {
@@ -260,7 +260,7 @@ impl Pair {
     }
 
     /// One side vanishes (its connections too, without a word) and comes back as a new process.
-    pub fn restart(&mut self, side: usize) {
+    pub(super) fn restart(&mut self, side: usize) {
         let config = self.sessions[side].config().clone();
         self.open[side].clear();
         self.flight.clear();
@@ -269,16 +269,16 @@ impl Pair {
     }
 
     /// The open connections of a side.
-    pub fn connections(&self, side: usize) -> &[u64] {
+    pub(super) fn connections(&self, side: usize) -> &[u64] {
         &self.open[side]
     }
 
     /// The outputs of a side since the beginning, taken out.
-    pub fn take(&mut self, side: usize) -> Vec<Output> {
+    pub(super) fn take(&mut self, side: usize) -> Vec<Output> {
         std::mem::take(&mut self.log[side]).into_iter().map(|(_, output)| output).collect()
     }
 
-    pub fn downs(&self, side: usize) -> Vec<Down> {
+    pub(super) fn downs(&self, side: usize) -> Vec<Down> {
         let down = |(_, output): &(Duration, Output)| match output {
             Output::Down(down) => Some((**down).clone()),
             _ => None,
@@ -286,7 +286,7 @@ impl Pair {
         self.log[side].iter().filter_map(down).collect()
     }
 
-    pub fn failures(&self, side: usize) -> Vec<DownReason> {
+    pub(super) fn failures(&self, side: usize) -> Vec<DownReason> {
         let failed = |(_, output): &(Duration, Output)| match output {
             Output::Failed(reason) => Some(reason.clone()),
             _ => None,
@@ -294,11 +294,11 @@ impl Pair {
         self.log[side].iter().filter_map(failed).collect()
     }
 
-    pub fn negotiated(&self, side: usize) -> &Negotiated {
+    pub(super) fn negotiated(&self, side: usize) -> &Negotiated {
         self.sessions[side].negotiated().expect("established")
     }
 
-    pub fn updates(&self, side: usize) -> Vec<Update> {
+    pub(super) fn updates(&self, side: usize) -> Vec<Update> {
         let update = |(_, output): &(Duration, Output)| match output {
             Output::Update(update) => Some((**update).clone()),
             _ => None,
@@ -307,7 +307,7 @@ impl Pair {
     }
 
     /// Routes announced to a side and not withdrawn since.
-    pub fn rib(&self, side: usize) -> std::collections::HashMap<RouteKey, Arc<PathAttributes>> {
+    pub(super) fn rib(&self, side: usize) -> std::collections::HashMap<RouteKey, Arc<PathAttributes>> {
         let mut rib = std::collections::HashMap::new();
         for update in self.updates(side) {
             for route in &update.withdrawn {
@@ -322,7 +322,7 @@ impl Pair {
         rib
     }
 
-    pub fn last_notification(&self, side: usize) -> Option<Notification> {
+    pub(super) fn last_notification(&self, side: usize) -> Option<Notification> {
         self.downs(side).into_iter().map(|down| down.reason).chain(self.failures(side)).find_map(
             |reason| match reason {
                 DownReason::Sent(notification) | DownReason::Received(notification) => Some(notification),
@@ -332,10 +332,10 @@ impl Pair {
     }
 }
 
-pub const V4: AfiSafi = AfiSafi::Flow(Family::Ipv4);
+pub(super) const V4: AfiSafi = AfiSafi::Flow(Family::Ipv4);
 
 /// `dst 10.x.y.z/32 proto 17 sport 123`.
-pub fn rule(number: u32) -> RouteKey {
+pub(super) fn rule(number: u32) -> RouteKey {
     let host = Ipv4Addr::from(0x0a00_0000 | number & 0x00ff_ffff);
     let equal = |value| [NumericOp::new(Comparison::Equal, value)];
     Nlri::builder(Family::Ipv4)
@@ -347,6 +347,6 @@ pub fn rule(number: u32) -> RouteKey {
         .into()
 }
 
-pub fn discard() -> Arc<PathAttributes> {
+pub(super) fn discard() -> Arc<PathAttributes> {
     Arc::new(PathAttributes::originate(&[Action::RateBytes { asn: 0, rate: Rate::new(0.0).unwrap() }]))
 }

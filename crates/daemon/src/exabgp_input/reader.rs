@@ -4,11 +4,11 @@ use std::io::{self, BufRead, BufReader, Read};
 use tokio::sync::mpsc;
 
 /// Longest line that is taken, in octets. The longest UPDATE, of 65535 octets with nothing but TCP flags, makes a line of some 6 million.
-pub const LONGEST: usize = 16 << 20;
+pub(super) const LONGEST: usize = 16 << 20;
 
 /// What was read.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Line {
+pub(super) enum Line {
     /// A line, without its end.
     Whole(Vec<u8>),
     /// A line longer than [`LONGEST`], of so many octets: left out.
@@ -26,7 +26,7 @@ const QUEUE: usize = 16;
 ///
 /// # Errors
 /// There are no more threads.
-pub fn spawn(input: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<Line>> {
+pub(super) fn spawn(input: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<Line>> {
     let (lines, queue) = mpsc::channel(QUEUE);
     std::thread::Builder::new().name("exabgp".to_owned()).spawn(move || {
         let mut input = BufReader::with_capacity(1 << 16, input);

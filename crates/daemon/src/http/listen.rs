@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 /// How a request came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub(crate) enum Transport {
     /// The Unix socket: who may open it may do everything.
     Unix,
     /// TCP: changing anything takes this token; without one, nothing can be changed.
@@ -20,7 +20,7 @@ pub enum Transport {
 
 /// Why the API is not served.
 #[derive(Debug, thiserror::Error)]
-pub enum ListenError {
+pub(crate) enum ListenError {
     /// The Unix socket could not be opened.
     #[error("API socket {}: {error}", path.display())]
     Socket {
@@ -41,7 +41,7 @@ pub enum ListenError {
 
 /// The listening sockets of the API.
 #[derive(Debug, Default)]
-pub struct ApiListeners {
+pub(crate) struct ApiListeners {
     unix: Option<(PathBuf, Option<String>, JoinHandle<()>)>,
     tcp: Vec<(SocketAddr, Option<String>, JoinHandle<()>)>,
 }
@@ -51,7 +51,11 @@ impl ApiListeners {
     ///
     /// # Errors
     /// A socket could not be opened.
-    pub async fn set(&mut self, api: &Api, router: impl Fn(Transport) -> axum::Router) -> Result<(), ListenError> {
+    pub(crate) async fn set(
+        &mut self,
+        api: &Api,
+        router: impl Fn(Transport) -> axum::Router,
+    ) -> Result<(), ListenError> {
         let same = self.unix.as_ref().is_some_and(|(path, group, _)| *path == api.socket && *group == api.group);
         if !same {
             let listener = unix(&api.socket, api.group.as_deref())
@@ -93,7 +97,7 @@ impl ApiListeners {
     }
 
     /// Takes the socket's file away.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if let Some((path, _, task)) = self.unix.take() {
             task.abort();
             let _ = std::fs::remove_file(path);

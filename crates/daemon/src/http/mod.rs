@@ -25,5 +25,5 @@ mod patient;
 mod routes;
 mod serve;
 
-pub use listen::{ApiListeners, ListenError};
-pub use routes::{ApiState, Shown, router};
+pub(crate) use listen::{ApiListeners, ListenError};
+pub(crate) use routes::{ApiState, Shown, router};

@@ -29,7 +29,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, wat
 
 /// What the requests need.
 #[derive(Clone, Debug)]
-pub struct ApiState {
+pub(crate) struct ApiState {
     /// The task that decides.
     pub commands: mpsc::Sender<Command>,
     /// The task that owns the configuration.
@@ -41,7 +41,7 @@ pub struct ApiState {
 }
 
 /// What is shown while the answer takes long.
-pub type Shown = Option<Arc<Overview>>;
+pub(crate) type Shown = Option<Arc<Overview>>;
 
 /// How long a look waits to be answered with how things are, not how they were, where there are many rules.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -53,7 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The service for one transport.
-pub fn router(state: ApiState, transport: Transport) -> Router {
+pub(crate) fn router(state: ApiState, transport: Transport) -> Router {
     let state = ApiState { streams: Arc::new(Semaphore::new(STREAMS)), ..state };
     Router::new()
         .route("/healthz", get(healthz))
@@ -140,12 +140,12 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 
 impl ApiState {
     /// With these two.
-    pub fn new(commands: mpsc::Sender<Command>, reload: mpsc::Sender<Reload>) -> Self {
+    pub(crate) fn new(commands: mpsc::Sender<Command>, reload: mpsc::Sender<Reload>) -> Self {
         ApiState { commands, reload, streams: Arc::new(Semaphore::new(STREAMS)), shown: None }
     }
 
     /// With what is shown where the answer would take long.
-    pub fn showing(self, shown: watch::Receiver<Shown>) -> Self {
+    pub(crate) fn showing(self, shown: watch::Receiver<Shown>) -> Self {
         ApiState { shown: Some(shown), ..self }
     }
 

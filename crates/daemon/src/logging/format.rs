@@ -4,8 +4,8 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::field::{MakeExt, RecordFields};
+use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer, debug_fn};
-use tracing_subscriber::fmt::{FmtContext, format};
 use tracing_subscriber::registry::LookupSpan;
 
 /// Puts the priority of syslog before a line (`<6>`), which journald takes for the line's own and leaves out.
@@ -65,7 +65,7 @@ impl<'w> FormatFields<'w> for Quoting {
                 name => write!(writer, "{name}={text}"),
             }
         });
-        format::FormatFields::format_fields(&fields_of.delimited(" "), writer, fields)
+        FormatFields::format_fields(&fields_of.delimited(" "), writer, fields)
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
     fn logged(journal: bool) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let inner = format().with_target(false).without_time().with_ansi(false);
+        let inner = tracing_subscriber::fmt::format().with_target(false).without_time().with_ansi(false);
         let layer = tracing_subscriber::fmt::layer()
             .event_format(Prioritized::new(inner, journal))
             .fmt_fields(Quoting)

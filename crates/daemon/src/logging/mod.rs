@@ -4,7 +4,7 @@ mod format;
 mod outlet;
 mod throttle;
 
-pub use throttle::Throttle;
+pub(crate) use throttle::Throttle;
 
 use config::{Level, Log, LogFormat};
 use format::{Prioritized, Quoting};
@@ -36,7 +36,7 @@ static HANDLES: OnceLock<Handles> = OnceLock::new();
 ///
 /// # Errors
 /// There can be no further thread.
-pub fn start(config: &Log) -> std::io::Result<()> {
+pub(crate) fn start(config: &Log) -> std::io::Result<()> {
     if HANDLES.get().is_some() {
         return Ok(());
     }
@@ -59,7 +59,7 @@ pub fn start(config: &Log) -> std::io::Result<()> {
 }
 
 /// Logs from now on as configured.
-pub fn configure(config: &Log) {
+pub(crate) fn configure(config: &Log) {
     if let Some(handles) = HANDLES.get() {
         // They fail only after the subscriber is gone, which never happens.
         let _ = handles.level.reload(filter(config));
@@ -68,12 +68,12 @@ pub fn configure(config: &Log) {
 }
 
 /// Waits a little for the last lines to be written. False if they are not: nobody reads them.
-pub fn finish() -> bool {
+pub(crate) fn finish() -> bool {
     HANDLES.get().is_none_or(|handles| handles.outlet.drained(LAST_LINES))
 }
 
 /// Lines that nobody read in time, since the start.
-pub fn lost() -> u64 {
+pub(crate) fn lost() -> u64 {
     outlet::lost()
 }
 

@@ -12,7 +12,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// Lets a few through a second and counts the rest, by kind.
 #[derive(Debug, Default)]
-pub struct Throttle {
+pub(crate) struct Throttle {
     began: Option<Instant>,
     told: u32,
     left_out: BTreeMap<&'static str, u64>,
@@ -20,7 +20,7 @@ pub struct Throttle {
 
 impl Throttle {
     /// Whether something of this kind may be said now; if not, it is counted.
-    pub fn admit(&mut self, kind: &'static str, now: Instant) -> bool {
+    pub(crate) fn admit(&mut self, kind: &'static str, now: Instant) -> bool {
         // What was left out is to be said before the next few.
         let over = self.began.is_none_or(|began| now.saturating_duration_since(began) >= WINDOW);
         if over && self.left_out.is_empty() {
@@ -35,7 +35,7 @@ impl Throttle {
     }
 
     /// What was left out, in words, once the time of the few is over.
-    pub fn summary(&mut self, now: Instant) -> Option<String> {
+    pub(crate) fn summary(&mut self, now: Instant) -> Option<String> {
         let began = self.began.filter(|began| now.saturating_duration_since(*began) >= WINDOW)?;
         if self.left_out.is_empty() {
             return None;
@@ -53,7 +53,7 @@ impl Throttle {
     }
 
     /// Nothing was said for a while, and nothing is to be said.
-    pub fn is_idle(&self, now: Instant) -> bool {
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
         self.left_out.is_empty() && self.began.is_none_or(|began| now.saturating_duration_since(began) >= WINDOW)
     }
 }

@@ -36,7 +36,7 @@ const COMPILER_SECONDS: &str = "60";
 type Times = Vec<(Traffic, Duration)>;
 
 /// Both parts, or one: `way` or `code`.
-pub fn run(part: &str, json: bool) -> Result<()> {
+pub(crate) fn run(part: &str, json: bool) -> Result<()> {
     if part != "code" {
         whole_way(json)?;
     }

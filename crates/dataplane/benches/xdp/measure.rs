@@ -7,14 +7,14 @@ use dataplane::xdp::testing::Harness;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-pub const FRAMES: u32 = 65_536;
+pub(crate) const FRAMES: u32 = 65_536;
 const REPEAT: u32 = 400_000;
 const ROUNDS: usize = 7;
 const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 const MIXES: [(Mix, &str); 3] = [(Mix::V4, "IPv4"), (Mix::V6, "IPv6"), (Mix::Hostile, "hostile")];
 
 /// `compare` measures other means beside it: which of them, and whether as JSON.
-pub fn run(compare: fn(&str, bool) -> Result<()>) -> Result<()> {
+pub(crate) fn run(compare: fn(&str, bool) -> Result<()>) -> Result<()> {
     // SAFETY: no arguments, cannot fail.
     if unsafe { libc::geteuid() } != 0 {
         println!("skipped: needs root");
@@ -84,7 +84,7 @@ fn packets(mix: Mix, name: &'static str, size: usize) -> Result<Point> {
 }
 
 /// Appends an object to the file of `FLOODGATE_BENCH_RECORD` where that is set, for `make bench`; with `json` prints it, and says so.
-pub fn record(object: &str, json: bool) -> bool {
+pub(crate) fn record(object: &str, json: bool) -> bool {
     let file = std::env::var_os("FLOODGATE_BENCH_RECORD");
     let file = file.and_then(|path| std::fs::OpenOptions::new().create(true).append(true).open(path).ok());
     if file.is_some_and(|mut file| writeln!(file, "{object}").is_err()) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// How a rule set is made up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mix {
+pub(crate) enum Mix {
     /// As in a DDoS: 99% of the rules protect an address or network of 10.0.0.0/8, about four rules each; 1% have none.
     V4,
     /// The same in IPv6, in 2001:db8::/32, with prefix lengths from 32 to 128.
@@ -21,7 +21,7 @@ pub enum Mix {
 
 /// What packets are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Traffic {
+pub(crate) enum Traffic {
     /// No rule for the address.
     Clean,
     /// 256 rules hit.
@@ -32,12 +32,12 @@ pub enum Traffic {
     Match,
 }
 
-pub const TRAFFIC: [(Traffic, &str); 4] =
+pub(crate) const TRAFFIC: [(Traffic, &str); 4] =
     [(Traffic::Clean, "clean"), (Traffic::Hot, "hot"), (Traffic::Victim, "victim"), (Traffic::Match, "match")];
 
 /// A rule, and a packet that it matches (not necessarily as the first).
 #[derive(Clone)]
-pub struct Line {
+pub(crate) struct Line {
     pub compiled: Arc<CompiledRule>,
     packet: Packet,
     has_destination: bool,
@@ -57,7 +57,7 @@ struct Packet {
 const REFLECTORS: [u16; 10] = [53, 123, 161, 389, 1900, 11211, 19, 17, 137, 3702];
 
 /// `count` different rules.
-pub fn rules(mix: Mix, count: usize) -> Vec<Line> {
+pub(crate) fn rules(mix: Mix, count: usize) -> Vec<Line> {
     let mut seed = Seed::new(0x5eed + mix as u64);
     let mut lines: BTreeMap<Nlri, Line> = BTreeMap::new();
     // One address for about four rules.
@@ -83,7 +83,7 @@ pub fn rules(mix: Mix, count: usize) -> Vec<Line> {
     lines.into_values().collect()
 }
 
-pub fn ruleset(lines: &[Line]) -> Ruleset {
+pub(crate) fn ruleset(lines: &[Line]) -> Ruleset {
     Ruleset { protected: Arc::default(), rules: lines.iter().map(|line| line.compiled.clone()).collect() }
 }
 
@@ -240,7 +240,7 @@ fn hostile(seed: &mut Seed) -> (String, Packet, bool) {
 }
 
 /// `count` different frames.
-pub fn frames(mix: Mix, traffic: Traffic, lines: &[Line], count: usize) -> Vec<Vec<u8>> {
+pub(crate) fn frames(mix: Mix, traffic: Traffic, lines: &[Line], count: usize) -> Vec<Vec<u8>> {
     let mut seed = Seed::new(77 + traffic as u64);
     let aimed: Vec<&Line> = lines.iter().filter(|line| line.has_destination).collect();
     let ipv6 = mix == Mix::V6;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 /// The measurements of one rule set.
-pub struct Point {
+pub(crate) struct Point {
     pub mix: &'static str,
     pub size: usize,
     /// A packet without rules, in the best round.
@@ -14,7 +14,7 @@ pub struct Point {
 }
 
 /// What a packet of one kind costs.
-pub struct Cost {
+pub(crate) struct Cost {
     pub traffic: Traffic,
     /// In the best round.
     pub time: Duration,
@@ -22,7 +22,7 @@ pub struct Cost {
     pub ratio: f64,
 }
 
-pub fn name(traffic: Traffic) -> &'static str {
+pub(crate) fn name(traffic: Traffic) -> &'static str {
     TRAFFIC.iter().find(|(there, _)| *there == traffic).map_or("", |(_, name)| name)
 }
 
@@ -32,7 +32,7 @@ const MARGIN: f64 = 48.0;
 const COLOURS: [&str; 4] = ["#2b7a3d", "#1f5fa8", "#b06a00", "#a32020"];
 
 /// One diagram a mix: rules (logarithmic) against nanoseconds a packet, with the floor.
-pub fn draw(points: &[Point]) -> String {
+pub(crate) fn draw(points: &[Point]) -> String {
     let mut mixes: Vec<&str> = points.iter().map(|point| point.mix).collect();
     mixes.dedup();
     let total = mixes.len() as f64 * (WIDTH + MARGIN) + MARGIN;

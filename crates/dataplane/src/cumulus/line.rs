@@ -47,7 +47,7 @@ pub(super) fn write_neighbor_discovery(out: &mut String, settings: &Settings) {
 /// An entry that netfilter's syntax cannot say. The compiler makes none, so this is a mistake of ours that must not reach the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} of one of its entries cannot be written as a netfilter rule")]
-pub struct Unwritable(ComponentType);
+pub(super) struct Unwritable(ComponentType);
 
 /// Writes the rules of one entry: the match, once for each target that it takes.
 pub(super) fn write(

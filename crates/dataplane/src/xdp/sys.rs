@@ -165,7 +165,7 @@ pub(super) fn is_bpf_fs(path: &Path) -> bool {
     let mut about: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: a C string and a struct, both living until the call returns.
     let found = unsafe { libc::statfs(path.as_ptr(), &raw mut about) } == 0;
-    #[allow(clippy::unnecessary_cast, reason = "the type differs between machines")]
+    #[allow(clippy::unnecessary_cast, trivial_numeric_casts, reason = "the type differs between machines")]
     let kind = about.f_type as i64;
     found && kind == BPF_FS
 }

@@ -5,10 +5,10 @@ use dataplane::Dataplane;
 use lab::Site;
 
 /// What somebody else may do where `B` filters, and its name.
-pub type Damage<B> = (&'static str, fn(&B) -> Result<()>);
+pub(crate) type Damage<B> = (&'static str, fn(&B) -> Result<()>);
 
 /// The place where one back end filters, and what others can do to it there.
-pub trait Bench: Sized + Sync + 'static {
+pub(crate) trait Bench: Sized + Sync + 'static {
     /// The back end's name in the configuration.
     const NAME: &'static str;
 
@@ -50,7 +50,7 @@ pub trait Bench: Sized + Sync + 'static {
 }
 
 /// A back end that is full once its fillers, and two rules of one entry, are in force.
-pub struct NearlyFull {
+pub(crate) struct NearlyFull {
     pub plane: Box<dyn Dataplane>,
     /// Rules about the victim, UDP source ports 1000 to 59999.
     pub fillers: Vec<String>,
@@ -60,7 +60,7 @@ pub struct NearlyFull {
 
 /// A kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     Replace,
     Update,
 }

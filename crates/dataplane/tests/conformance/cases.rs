@@ -7,10 +7,10 @@ use dataplane::{Counter, Health};
 use lab::site::VICTIM;
 use std::collections::BTreeSet;
 
-pub type Case<B> = fn(&mut Scenario<'_, B>) -> Result<()>;
+pub(crate) type Case<B> = fn(&mut Scenario<'_, B>) -> Result<()>;
 
 /// All cases, by name.
-pub fn all<B: Bench>() -> Vec<(&'static str, Case<B>)> {
+pub(crate) fn all<B: Bench>() -> Vec<(&'static str, Case<B>)> {
     vec![
         ("replace", replace),
         ("update", update),

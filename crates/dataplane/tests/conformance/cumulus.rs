@@ -8,7 +8,7 @@ use lab::Site;
 use lab::acltool::Switch;
 use std::fs;
 
-pub struct Cumulus {
+pub(crate) struct Cumulus {
     site: Site,
     switch: Switch,
 }

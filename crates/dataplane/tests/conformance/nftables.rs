@@ -6,7 +6,7 @@ use dataplane::Dataplane;
 use dataplane::nftables::{self, Options};
 use lab::Site;
 
-pub struct Nftables {
+pub(crate) struct Nftables {
     site: Site,
 }
 

@@ -5,7 +5,7 @@ use anyhow::Result;
 use dataplane::{Dataplane, NoDataplane};
 use lab::Site;
 
-pub struct None;
+pub(crate) struct None;
 
 impl Bench for None {
     const NAME: &'static str = "none";

@@ -26,7 +26,7 @@ const PROBES: [(u16, &str); 8] = [
 ];
 
 /// Runs a case where its back end filters.
-pub fn run<B: Bench>(case: fn(&mut Scenario<'_, B>) -> Result<()>) -> Result<()> {
+pub(crate) fn run<B: Bench>(case: fn(&mut Scenario<'_, B>) -> Result<()>) -> Result<()> {
     let Some(bench) = B::new()? else { return Ok(()) };
     let inside = || -> Result<()> {
         let wire = bench.site().map(lab::Site::wire).transpose()?;
@@ -46,7 +46,7 @@ pub fn run<B: Bench>(case: fn(&mut Scenario<'_, B>) -> Result<()>) -> Result<()>
     }
 }
 
-pub struct Scenario<'a, B> {
+pub(crate) struct Scenario<'a, B> {
     pub bench: &'a B,
     pub plane: Box<dyn Dataplane>,
     wire: Option<Wire>,
@@ -58,31 +58,31 @@ pub struct Scenario<'a, B> {
 
 impl<B: Bench> Scenario<'_, B> {
     /// Whether packets meet the rules.
-    pub fn enforces(&self) -> bool {
+    pub(crate) fn enforces(&self) -> bool {
         self.wire.is_some()
     }
 
     /// Another run of the program, in the place of the one before; it has been told nothing.
-    pub fn restart(&mut self) -> Result<()> {
+    pub(crate) fn restart(&mut self) -> Result<()> {
         self.plane = Box::new(dataplane::NoDataplane::new());
         self.plane = self.bench.open()?;
         Ok(())
     }
 
     /// Puts exactly these rules in force.
-    pub fn replace(&mut self, texts: &[&str]) -> Result<()> {
+    pub(crate) fn replace(&mut self, texts: &[&str]) -> Result<()> {
         self.try_change(Change::Replace, texts, &[])?;
         self.verify()
     }
 
     /// Adds rules, and takes out others.
-    pub fn update(&mut self, upsert: &[&str], remove: &[&str]) -> Result<()> {
+    pub(crate) fn update(&mut self, upsert: &[&str], remove: &[&str]) -> Result<()> {
         self.try_change(Change::Update, upsert, remove)?;
         self.verify()
     }
 
     /// A change that may fail; then nothing was changed. For [`Change::Replace`], `upsert` is all rules.
-    pub fn try_change(&mut self, change: Change, upsert: &[&str], remove: &[&str]) -> Result<()> {
+    pub(crate) fn try_change(&mut self, change: Change, upsert: &[&str], remove: &[&str]) -> Result<()> {
         let added = upsert.iter().map(|text| self.parse(text)).collect::<Result<Vec<_>>>()?;
         let removed = remove.iter().map(|text| self.parse(text)).collect::<Result<Vec<_>>>()?;
         let mut wanted = if change == Change::Replace { BTreeMap::new() } else { self.wanted.clone() };
@@ -116,7 +116,7 @@ impl<B: Bench> Scenario<'_, B> {
     }
 
     /// Whoever announced the rules that are not in force takes them back. The back end is not told: it has said that it does not have them.
-    pub fn withdraw_what_failed(&mut self) -> Result<()> {
+    pub(crate) fn withdraw_what_failed(&mut self) -> Result<()> {
         ensure!(!self.applied.failures.is_empty(), "all rules are in force");
         for (nlri, _) in self.applied.failures.drain(..) {
             self.wanted.remove(&*nlri);
@@ -125,7 +125,7 @@ impl<B: Bench> Scenario<'_, B> {
     }
 
     /// Protects the packets that this rule matches, and no others.
-    pub fn protect(&mut self, text: Option<&str>) -> Result<()> {
+    pub(crate) fn protect(&mut self, text: Option<&str>) -> Result<()> {
         self.protected = text.map(|text| anyhow::Ok(self.parse(text)?.0.nlri)).transpose()?;
         let plan = Plan { protected: Some(self.protected_spaces()), ..Plan::default() };
         let applied = self.plane.update(&plan)?;
@@ -159,19 +159,19 @@ impl<B: Bench> Scenario<'_, B> {
         Ok(self.applied.failures.iter().find(|(failed, _)| **failed == nlri).map(|(_, failure)| failure))
     }
 
-    pub fn is_in_force(&self, text: &str) -> Result<()> {
+    pub(crate) fn is_in_force(&self, text: &str) -> Result<()> {
         let failure = self.failure(text)?;
         ensure!(failure.is_none(), "`{text}` should be in force: {failure:?}");
         Ok(())
     }
 
-    pub fn is_not_in_force(&self, text: &str) -> Result<()> {
+    pub(crate) fn is_not_in_force(&self, text: &str) -> Result<()> {
         ensure!(self.failure(text)?.is_some(), "`{text}` should not be in force");
         Ok(())
     }
 
     /// The back end told that it failed to put this rule in force, or one that it waits for.
-    pub fn has_failed(&self, text: &str) -> Result<()> {
+    pub(crate) fn has_failed(&self, text: &str) -> Result<()> {
         let failure = self.failure(text)?;
         ensure!(
             matches!(failure, Some(RuleFailure::Failed(_))),
@@ -181,7 +181,7 @@ impl<B: Bench> Scenario<'_, B> {
     }
 
     /// The back end told that there is no room for this rule, or for one that it waits for.
-    pub fn has_no_room(&self, text: &str) -> Result<()> {
+    pub(crate) fn has_no_room(&self, text: &str) -> Result<()> {
         let failure = self.failure(text)?;
         ensure!(
             matches!(failure, Some(RuleFailure::OverCapacity(_))),
@@ -191,13 +191,13 @@ impl<B: Bench> Scenario<'_, B> {
     }
 
     /// All rules are in force.
-    pub fn all_in_force(&self) -> Result<()> {
+    pub(crate) fn all_in_force(&self) -> Result<()> {
         ensure!(self.applied.failures.is_empty(), "not in force: {:?}", self.applied.failures);
         Ok(())
     }
 
     /// The back end does to packets what the rules say that it says are in force, and drops none that all rules together would not.
-    pub fn verify(&mut self) -> Result<()> {
+    pub(crate) fn verify(&mut self) -> Result<()> {
         for (nlri, _) in &self.applied.failures {
             ensure!(self.wanted.contains_key(nlri), "a failure of a rule that is not wanted: {nlri}");
         }
@@ -224,7 +224,7 @@ impl<B: Bench> Scenario<'_, B> {
     }
 
     /// Sends a probe so many times.
-    pub fn send(&mut self, count: usize, port: u16, to: &str) -> Result<()> {
+    pub(crate) fn send(&mut self, count: usize, port: u16, to: &str) -> Result<()> {
         let Some(wire) = &mut self.wire else { return Ok(()) };
         for _ in 0..count {
             wire.send(&probe(port, to)?)?;
@@ -235,7 +235,7 @@ impl<B: Bench> Scenario<'_, B> {
     }
 
     /// What a rule has counted.
-    pub fn counter(&mut self, text: &str) -> Result<Counter> {
+    pub(crate) fn counter(&mut self, text: &str) -> Result<Counter> {
         let nlri = self.parse(text)?.0.nlri;
         let counters = self.plane.counters()?;
         let found = counters.iter().find(|(counted, _)| **counted == nlri);
@@ -243,7 +243,7 @@ impl<B: Bench> Scenario<'_, B> {
     }
 
     /// Counters are those of the rules in force, and a reading beside changes tells the same.
-    pub fn counters_are_those_of_the_rules(&mut self) -> Result<()> {
+    pub(crate) fn counters_are_those_of_the_rules(&mut self) -> Result<()> {
         let counters: BTreeMap<Arc<Nlri>, Counter> = self.plane.counters()?.into_iter().collect();
         if !self.enforces() {
             ensure!(counters.is_empty(), "{counters:?}");
@@ -266,7 +266,7 @@ impl<B: Bench> Scenario<'_, B> {
     }
 
     /// What was applied is found to be there.
-    pub fn intact(&mut self) -> Result<()> {
+    pub(crate) fn intact(&mut self) -> Result<()> {
         match self.plane.health()? {
             Health::Intact => Ok(()),
             other => bail!("{other:?}"),

@@ -10,7 +10,7 @@ use lab::Site;
 /// The least that [`Options::capacity`] can be.
 const CAPACITY: u32 = 1024;
 
-pub struct Xdp {
+pub(crate) struct Xdp {
     site: Site,
 }
 

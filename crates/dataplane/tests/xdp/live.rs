@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A rule as the engine hands it over.
-pub fn rule(text: &str) -> Arc<CompiledRule> {
+pub(crate) fn rule(text: &str) -> Arc<CompiledRule> {
     let rule: Rule = text.parse().unwrap();
     Arc::new(CompiledRule {
         entries: vec![Space::of(&rule.nlri)],
@@ -23,14 +23,14 @@ pub fn rule(text: &str) -> Arc<CompiledRule> {
     })
 }
 
-pub fn ruleset(rules: &[Arc<CompiledRule>]) -> Ruleset {
+pub(crate) fn ruleset(rules: &[Arc<CompiledRule>]) -> Ruleset {
     let mut rules = rules.to_vec();
     rules.sort_by(|a, b| a.nlri.cmp(&b.nlri));
     Ruleset { protected: Arc::default(), rules }
 }
 
 /// Small tables, pinned where the namespace's own programs would pin them.
-pub fn options(netns: &Netns, interfaces: &[&str]) -> Options {
+pub(crate) fn options(netns: &Netns, interfaces: &[&str]) -> Options {
     Options {
         interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
         capacity: 1024,
@@ -41,7 +41,7 @@ pub fn options(netns: &Netns, interfaces: &[&str]) -> Options {
 
 #[allow(dead_code, reason = "not all test programs flood")]
 /// The same packet again and again, from the attacker's side, until it is stopped.
-pub struct Flood {
+pub(crate) struct Flood {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<u64>>,
     gaps: Arc<Mutex<Vec<Range<Instant>>>>,
@@ -52,7 +52,7 @@ const BURST: Duration = Duration::from_millis(10);
 
 #[allow(dead_code, reason = "not all test programs flood")]
 impl Flood {
-    pub fn start(site: &Site, ip: Vec<u8>) -> Result<Self> {
+    pub(crate) fn start(site: &Site, ip: Vec<u8>) -> Result<Self> {
         let frame = packet::ethernet(site.attacker.mac("eth0")?, site.switch.mac("swp1")?, &ip);
         let socket = PacketSocket::open(&site.attacker, "eth0")?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -80,13 +80,13 @@ impl Flood {
     }
 
     /// For how much of this time a policer, after its burst, waited in vain for packets: other programs kept the processor from us.
-    pub fn silence(&self, time: &Range<Instant>) -> Duration {
+    pub(crate) fn silence(&self, time: &Range<Instant>) -> Duration {
         let gaps = self.gaps.lock().expect("no panic");
         gaps.iter().map(|gap| gap.end.min(time.end).saturating_duration_since(gap.start.max(time.start))).sum()
     }
 
     /// How many packets were sent.
-    pub fn stop(self) -> Result<u64> {
+    pub(crate) fn stop(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("the flood panicked"))?
     }

@@ -14,7 +14,7 @@ const PASS: u32 = 2;
 const REDIRECT: u32 = 4;
 
 /// Random rules of all kinds, without the actions that XDP refuses.
-pub fn shape(round: u64) -> Shape {
+pub(crate) fn shape(round: u64) -> Shape {
     let mut shape = Shape::everything();
     shape.actions.retain(|actions| {
         let effect = Effect::of(actions, None);
@@ -31,24 +31,24 @@ pub fn shape(round: u64) -> Shape {
 }
 
 /// The rule as the engine hands it over.
-pub fn compiled(rule: &Rule) -> Arc<CompiledRule> {
+pub(crate) fn compiled(rule: &Rule) -> Arc<CompiledRule> {
     let space = Space::of(&rule.nlri);
     let entries = if space.is_empty() { Vec::new() } else { vec![space] };
     Arc::new(CompiledRule { nlri: Arc::new(rule.nlri.clone()), id: rule.nlri.id(), effect: rule.effect(), entries })
 }
 
-pub fn ruleset(rules: &[Rule], protected: Vec<Space>) -> Ruleset {
+pub(crate) fn ruleset(rules: &[Rule], protected: Vec<Space>) -> Ruleset {
     Ruleset { protected: Arc::new(protected), rules: rules.iter().map(compiled).collect() }
 }
 
 /// The packets of rules.
-pub fn spaces_of(rules: &[Rule]) -> Vec<Space> {
+pub(crate) fn spaces_of(rules: &[Rule]) -> Vec<Space> {
     rules.iter().map(|rule| Space::of(&rule.nlri)).collect()
 }
 
 /// What a comparison saw; one that saw only packets without rules would tell little.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     pub verdicts: u64,
     pub matched: u64,
     pub several: u64,
@@ -57,7 +57,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn assert_telling(&self) {
+    pub(crate) fn assert_telling(&self) {
         assert!(self.matched * 4 > self.verdicts, "{self}");
         assert!([self.several, self.protected, self.unread].iter().all(|n| n * 1000 > self.verdicts), "{self}");
     }
@@ -82,7 +82,7 @@ impl std::fmt::Display for Tally {
 }
 
 /// A frame aimed at one of the rules: none to three VLAN tags, sometimes cut short.
-pub fn frame_for(seed: &mut Seed, version: IpVersion, rules: &[Rule], shape: &PacketShape) -> Vec<u8> {
+pub(crate) fn frame_for(seed: &mut Seed, version: IpVersion, rules: &[Rule], shape: &PacketShape) -> Vec<u8> {
     let nlris: Vec<&Nlri> = rules.iter().map(|rule| &rule.nlri).collect();
     let draft = random_draft_for(seed, version, nlris.into_iter(), shape);
     let tags = [(0x88a8, 7), (0x8100, 100), (0x9100, 9)];
@@ -106,7 +106,7 @@ pub fn frame_for(seed: &mut Seed, version: IpVersion, rules: &[Rule], shape: &Pa
 }
 
 /// Runs the frames and compares each with the oracle.
-pub fn check(
+pub(crate) fn check(
     harness: &mut Harness,
     rules: &[Rule],
     protected: &[Space],
@@ -154,7 +154,7 @@ fn tags(frame: &[u8]) -> usize {
 }
 
 /// What the oracle says against what the program did.
-pub fn compare(rules: &[Rule], protected: &[Space], frame: &[u8], outcome: &Outcome) -> Result<(), String> {
+pub(crate) fn compare(rules: &[Rule], protected: &[Space], frame: &[u8], outcome: &Outcome) -> Result<(), String> {
     let packet = match Packet::from_ethernet(frame) {
         Ok(packet) if tags(frame) <= 2 => packet,
         _ if !outcome.is_unread || outcome.verdict != PASS => return Err("was no packet to read".into()),
@@ -224,7 +224,7 @@ fn marked(frame: &[u8], dscp: u8) -> Vec<u8> {
 
 /// A rule like hundreds of others: what they differ in are sources of any length in a few networks, ports and ranges of ports. Now and then
 /// one has a destination that is everything, or in IPv6 one with an offset, and so stands before those with a source.
-pub fn alike(seed: &mut Seed, version: IpVersion, victims: bool) -> Result<Rule> {
+pub(crate) fn alike(seed: &mut Seed, version: IpVersion, victims: bool) -> Result<Rule> {
     let v6 = version == IpVersion::V6;
     let mut text = String::from(if v6 { "ipv6" } else { "" });
     text += &match (seed.below(20), v6) {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// The daemon and the commands that ask it.
 #[derive(Debug, Subcommand)]
-pub enum LiveCommand {
+pub(crate) enum LiveCommand {
     /// Run the daemon
     #[command(after_help = "Examples:
   floodgate run
@@ -70,7 +70,7 @@ Examples:
 
 /// Which configuration.
 #[derive(Clone, Debug, Args)]
-pub struct ConfigArgs {
+pub(crate) struct ConfigArgs {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = config::DEFAULT_FILE)]
     pub config: PathBuf,
@@ -86,7 +86,7 @@ Examples:
   floodgate check -c floodgate.toml
   floodgate check -c floodgate.toml --json | jq -r '\"\\(.line): \\(.message)\"'"
 )]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// Which configuration
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -97,7 +97,7 @@ pub struct CheckArgs {
 
 /// How to reach the daemon and how to print.
 #[derive(Clone, Debug, Args)]
-pub struct LiveArgs {
+pub(crate) struct LiveArgs {
     /// The daemon's socket
     #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = config::DEFAULT_SOCKET)]
     pub socket: PathBuf,
@@ -116,7 +116,7 @@ Examples:
   floodgate health
   floodgate health --nagios --timeout 5s
   floodgate health --json | jq -r .message")]
-pub struct HealthArgs {
+pub(crate) struct HealthArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
@@ -139,7 +139,7 @@ Examples:
   floodgate support
   floodgate support -o report.tar.gz
   floodgate support -o - | ssh desk 'cat > report.tar.gz'")]
-pub struct SupportArgs {
+pub(crate) struct SupportArgs {
     /// The daemon's socket
     #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = config::DEFAULT_SOCKET)]
     pub socket: PathBuf,
@@ -164,7 +164,7 @@ Examples:
   floodgate rules --rates 203.0.113.0/24
   floodgate rules --json | jq .text"
 )]
-pub struct RulesArgs {
+pub(crate) struct RulesArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
@@ -186,7 +186,7 @@ Examples:
   floodgate top
   floodgate top 203.0.113.0/24
   floodgate top --json | head -5 | jq '{text, packets_per_second}'")]
-pub struct TopArgs {
+pub(crate) struct TopArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
@@ -200,7 +200,7 @@ pub struct TopArgs {
 #[command(after_help = "Examples:
   floodgate history
   floodgate history -n 1000 --json | jq 'select(.peer == \"controller\")'")]
-pub struct HistoryArgs {
+pub(crate) struct HistoryArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
@@ -219,7 +219,7 @@ Examples:
   floodgate samples --for 1m -w attack.pcap
   floodgate samples -w - | tcpdump -nr -"
 )]
-pub struct SamplesArgs {
+pub(crate) struct SamplesArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
@@ -228,7 +228,7 @@ pub struct SamplesArgs {
     pub count: Option<u64>,
     /// End after this time, such as 10m
     #[arg(long = "for", value_name = "TIME")]
-    pub duration: Option<config::HumanDuration>,
+    pub duration: Option<HumanDuration>,
     /// Write a capture file (pcap) instead; `-` for standard output
     #[arg(short = 'w', long = "pcap", value_name = "FILE", conflicts_with = "json")]
     pub pcap: Option<PathBuf>,
@@ -242,7 +242,7 @@ typed, or what is sent to this machine. In a script the first two need --yes.
 Examples:
   floodgate announce 'dst 192.0.2.1/32 proto udp sport 123 then discard' --for 10m
   floodgate announce dst 192.0.2.1/32 proto udp then rate 1mbps")]
-pub struct AnnounceArgs {
+pub(crate) struct AnnounceArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
@@ -264,7 +264,7 @@ pub struct AnnounceArgs {
 Examples:
   floodgate pause --for 30m
   floodgate pause")]
-pub struct PauseArgs {
+pub(crate) struct PauseArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
@@ -281,7 +281,7 @@ match comes before it.
 Examples:
   floodgate withdraw 037af410fd40
   floodgate withdraw 'dst 192.0.2.1/32 proto udp sport 123'")]
-pub struct WithdrawArgs {
+pub(crate) struct WithdrawArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,

@@ -22,7 +22,7 @@ use anyhow::Result;
 use args::LiveCommand;
 
 /// Runs one of them.
-pub fn run(command: &LiveCommand) -> Result<u8> {
+pub(crate) fn run(command: &LiveCommand) -> Result<u8> {
     match command {
         LiveCommand::Run(args) => daemon::run(&args.config).map(|()| OK),
         LiveCommand::Check(args) => check::check(args),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub struct Controller {
+pub(crate) struct Controller {
     orders: Sender<Order>,
     seen: Arc<Mutex<Vec<Seen>>>,
     thread: Option<JoinHandle<()>>,
@@ -19,7 +19,7 @@ pub struct Controller {
 
 /// What the controller's session went through.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Seen {
+pub(crate) enum Seen {
     Up,
     Down(String),
 }
@@ -32,7 +32,7 @@ enum Order {
     Vanish,
 }
 
-pub fn config() -> PeerConfig {
+pub(crate) fn config() -> PeerConfig {
     let mut config = PeerConfig::new(65070, "192.0.2.1".parse().unwrap(), PeerAs::Exactly(65140));
     config.idle_hold = Duration::from_millis(50);
     config.connect_retry = Duration::from_millis(200);
@@ -41,7 +41,7 @@ pub fn config() -> PeerConfig {
 
 impl Controller {
     /// Connects from `source` to the daemon's port.
-    pub fn start(source: &str, port: u16, config: PeerConfig, md5: Option<&str>) -> Self {
+    pub(crate) fn start(source: &str, port: u16, config: PeerConfig, md5: Option<&str>) -> Self {
         let endpoint = Endpoint {
             remote: SocketAddr::new("127.0.0.1".parse().unwrap(), port),
             source: Some(source.parse().unwrap()),
@@ -56,38 +56,38 @@ impl Controller {
     }
 
     /// The same, and waits until the session is up.
-    pub fn connected(source: &str, port: u16) -> Self {
+    pub(crate) fn connected(source: &str, port: u16) -> Self {
         let controller = Controller::start(source, port, config(), None);
         controller.wait_up();
         controller
     }
 
-    pub fn wait_up(&self) {
+    pub(crate) fn wait_up(&self) {
         wait("the session", || self.seen().last().is_some_and(|last| *last == Seen::Up).then_some(()));
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    pub fn announce(&self, rules: &[&str]) {
+    pub(crate) fn announce(&self, rules: &[&str]) {
         self.order(Order::Announce(parse(rules)));
     }
 
-    pub fn announce_rules(&self, rules: Vec<Rule>) {
+    pub(crate) fn announce_rules(&self, rules: Vec<Rule>) {
         self.order(Order::Announce(rules));
     }
 
-    pub fn withdraw(&self, rules: &[&str]) {
+    pub(crate) fn withdraw(&self, rules: &[&str]) {
         self.order(Order::Withdraw(parse(rules)));
     }
 
-    pub fn end_of_rib(&self) {
+    pub(crate) fn end_of_rib(&self) {
         self.order(Order::EndOfRib);
     }
 
     /// Loses the connection, and ends.
-    pub fn vanish(mut self) {
+    pub(crate) fn vanish(mut self) {
         self.order(Order::Vanish);
         self.thread.take().unwrap().join().unwrap();
     }

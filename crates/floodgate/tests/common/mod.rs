@@ -2,8 +2,8 @@
 
 #![allow(dead_code)] // Not every test program needs everything.
 
-pub mod controller;
-pub mod raw;
+pub(crate) mod controller;
+pub(crate) mod raw;
 
 use serde_json::Value;
 use std::fs;
@@ -12,10 +12,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks again and again until the answer is some.
-pub fn wait<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(value) = check() {
@@ -27,17 +27,17 @@ pub fn wait<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A TCP port of loopback that nobody has.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// One peer's part of a configuration: name, address, and what else there is to say.
-pub fn peer(name: &str, address: &str, rest: &str) -> String {
+pub(crate) fn peer(name: &str, address: &str, rest: &str) -> String {
     format!("[[peer]]\nname = \"{name}\"\naddress = \"{address}\"\nas = 65070\npassive = true\n{rest}\n")
 }
 
 /// A running `floodgate run`.
-pub struct Daemon {
+pub(crate) struct Daemon {
     directory: tempfile::TempDir,
     child: Option<Child>,
     pub port: u16,
@@ -45,24 +45,24 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts it with these peers; `rest` is the end of the configuration.
-    pub fn start(peers: &str, rest: &str) -> Self {
+    pub(crate) fn start(peers: &str, rest: &str) -> Self {
         let mut daemon = Daemon { directory: tempfile::tempdir().unwrap(), child: None, port: free_port() };
         daemon.configure(peers, rest);
         daemon.run();
         daemon
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Writes the configuration file.
-    pub fn configure(&self, peers: &str, rest: &str) {
+    pub(crate) fn configure(&self, peers: &str, rest: &str) {
         self.configure_api(peers, "", rest);
     }
 
     /// The same with more lines of `[api]`.
-    pub fn configure_api(&self, peers: &str, api: &str, rest: &str) {
+    pub(crate) fn configure_api(&self, peers: &str, api: &str, rest: &str) {
         let (port, socket, state) = (self.port, self.path("api.sock"), self.path("state"));
         let text = format!(
             "[router]\nas = 65140\nid = \"192.0.2.10\"\nlisten = [\"127.0.0.1:{port}\"]\n{peers}\n\
@@ -73,13 +73,13 @@ impl Daemon {
     }
 
     /// Starts the process, and waits until it answers.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
         self.run_logging_to(log.into());
     }
 
     /// The same, started by a program that changes its surroundings.
-    pub fn run_through(&mut self, program: &str, arguments: &[&str]) {
+    pub(crate) fn run_through(&mut self, program: &str, arguments: &[&str]) {
         let mut command = Command::new(program);
         command.args(arguments).arg(env!("CARGO_BIN_EXE_floodgate"));
         let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
@@ -87,7 +87,7 @@ impl Daemon {
     }
 
     /// The same with its log going elsewhere.
-    pub fn run_logging_to(&mut self, log: Stdio) {
+    pub(crate) fn run_logging_to(&mut self, log: Stdio) {
         self.run_command(Command::new(env!("CARGO_BIN_EXE_floodgate")), log);
     }
 
@@ -98,7 +98,7 @@ impl Daemon {
     }
 
     /// Runs a command of the program against it.
-    pub fn cli(&self, words: &[&str]) -> Output {
+    pub(crate) fn cli(&self, words: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_floodgate"))
             .args(words)
             .env("FLOODGATE_SOCKET", self.path("api.sock"))
@@ -107,20 +107,20 @@ impl Daemon {
     }
 
     /// Runs a command that prints JSON lines.
-    pub fn json(&self, words: &[&str]) -> Vec<Value> {
+    pub(crate) fn json(&self, words: &[&str]) -> Vec<Value> {
         let output = self.cli(&[words, &["--json"]].concat());
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Text and state of each rule.
-    pub fn rules(&self) -> Vec<(String, String)> {
+    pub(crate) fn rules(&self) -> Vec<(String, String)> {
         let field = |rule: &Value, key: &str| rule[key].as_str().unwrap().to_owned();
         self.json(&["rules"]).iter().map(|rule| (field(rule, "text"), field(rule, "state"))).collect()
     }
 
     /// Waits until there are exactly these rules, with these states.
-    pub fn wait_rules(&self, wanted: &[(&str, &str)]) {
+    pub(crate) fn wait_rules(&self, wanted: &[(&str, &str)]) {
         let owned = |(text, state): &(&str, &str)| ((*text).to_owned(), (*state).to_owned());
         let wanted: Vec<_> = wanted.iter().map(owned).collect();
         let end = Instant::now() + PATIENCE;
@@ -135,33 +135,33 @@ impl Daemon {
     }
 
     /// One peer of `floodgate peers`.
-    pub fn peer(&self, name: &str) -> Value {
+    pub(crate) fn peer(&self, name: &str) -> Value {
         let peers = self.json(&["peers"]);
         peers.iter().find(|peer| peer["name"] == name).unwrap_or_else(|| panic!("{peers:?}")).clone()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
 
     /// A number that the kernel tells of the process, such as `VmRSS` (kB) or `Threads`.
-    pub fn told(&self, what: &str) -> u64 {
+    pub(crate) fn told(&self, what: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':')).unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Waits for the end of the process; whether it was a clean one.
-    pub fn ended(&mut self) -> bool {
+    pub(crate) fn ended(&mut self) -> bool {
         let mut child = self.child.take().unwrap();
         wait("the daemon's end", || child.try_wait().unwrap()).success()
     }

@@ -6,22 +6,22 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 /// Of messages.
-pub mod kind {
-    pub const OPEN: u8 = 1;
-    pub const UPDATE: u8 = 2;
-    pub const NOTIFICATION: u8 = 3;
-    pub const KEEPALIVE: u8 = 4;
-    pub const ROUTE_REFRESH: u8 = 5;
+pub(crate) mod kind {
+    pub(crate) const OPEN: u8 = 1;
+    pub(crate) const UPDATE: u8 = 2;
+    pub(crate) const NOTIFICATION: u8 = 3;
+    pub(crate) const KEEPALIVE: u8 = 4;
+    pub(crate) const ROUTE_REFRESH: u8 = 5;
 }
 
 /// A whole message.
-pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(19 + body.len()).unwrap();
     [&[0xff; 16][..], &length.to_be_bytes(), &[kind], body].concat()
 }
 
 /// An UPDATE that announces these NLRI of `ipv4 flowspec`, to be discarded.
-pub fn update(nlri: &[u8]) -> Vec<u8> {
+pub(crate) fn update(nlri: &[u8]) -> Vec<u8> {
     // The AS numbers of the path have four octets: both sides say so.
     let head = [0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xfe, 0x2e, 0xc0, 16, 8, 0x80, 6, 0, 0, 0, 0, 0, 0];
     let length = u16::try_from(5 + nlri.len()).unwrap().to_be_bytes();
@@ -32,13 +32,13 @@ pub fn update(nlri: &[u8]) -> Vec<u8> {
 }
 
 /// The peer of [`super::peer`] at this address.
-pub struct RawPeer {
+pub(crate) struct RawPeer {
     pub stream: TcpStream,
 }
 
 impl RawPeer {
     /// Connects from `source` and speaks until the session is established.
-    pub fn established(source: &str, port: u16, hold_time: u16) -> Self {
+    pub(crate) fn established(source: &str, port: u16, hold_time: u16) -> Self {
         let mut peer = RawPeer { stream: connect(source, port) };
         let [a, b] = hold_time.to_be_bytes();
         // Multiprotocol for both flowspec families, route refresh, enhanced route refresh, four-octet AS numbers.
@@ -53,12 +53,12 @@ impl RawPeer {
         peer
     }
 
-    pub fn send(&mut self, octets: &[u8]) {
+    pub(crate) fn send(&mut self, octets: &[u8]) {
         self.stream.write_all(octets).unwrap();
     }
 
     /// The next message.
-    pub fn read(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn read(&mut self) -> (u8, Vec<u8>) {
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut head = [0; 19];
         self.stream.read_exact(&mut head).unwrap();
@@ -69,7 +69,7 @@ impl RawPeer {
 }
 
 /// A connection from this address.
-pub fn connect(source: &str, port: u16) -> TcpStream {
+pub(crate) fn connect(source: &str, port: u16) -> TcpStream {
     wait("a connection", || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::new(source.parse().unwrap(), 0).into()).unwrap();

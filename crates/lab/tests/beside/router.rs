@@ -14,7 +14,7 @@ use crate::{upstream, wait_text};
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual/beside-a-router.md");
 
 /// The block of the page whose first line has this.
-pub fn page(what: &str) -> Result<String> {
+pub(crate) fn page(what: &str) -> Result<String> {
     let text = fs::read_to_string(Path::new(PAGE))?;
     let block = text.split("\n```").find(|block| block.lines().nth(1).is_some_and(|line| line.ends_with(what)));
     let block = block.with_context(|| format!("no block about {what}"))?;
@@ -23,14 +23,14 @@ pub fn page(what: &str) -> Result<String> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
+pub(crate) enum Program {
     Bird,
     Frr,
     Gobgp,
 }
 
 impl Program {
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Program::Bird => "BIRD",
             Program::Frr => "FRR",
@@ -39,7 +39,7 @@ impl Program {
     }
 
     /// How the first line of its block ends.
-    pub const fn block(self) -> &'static str {
+    pub(crate) const fn block(self) -> &'static str {
         match self {
             Program::Bird => "bird.conf",
             Program::Frr => "frr.conf",
@@ -48,7 +48,7 @@ impl Program {
     }
 
     /// What its process is called.
-    pub const fn process(self) -> &'static str {
+    pub(crate) const fn process(self) -> &'static str {
         match self {
             Program::Bird => "bird",
             Program::Frr => "bgpd",
@@ -58,7 +58,7 @@ impl Program {
 }
 
 /// A running router.
-pub struct Router<'a> {
+pub(crate) struct Router<'a> {
     netns: &'a Netns,
     program: Program,
     text: String,
@@ -68,7 +68,7 @@ pub struct Router<'a> {
 }
 
 impl<'a> Router<'a> {
-    pub fn start(netns: &'a Netns, program: Program, text: &str) -> Result<Self> {
+    pub(crate) fn start(netns: &'a Netns, program: Program, text: &str) -> Result<Self> {
         // What the page leaves out: where the rules come from.
         let text = match program {
             Program::Frr => text.replacen(
@@ -88,14 +88,14 @@ impl<'a> Router<'a> {
     }
 
     /// What has to live as long as the rules are to come.
-    pub fn source(&self) -> Result<()> {
+    pub(crate) fn source(&self) -> Result<()> {
         if self.program == Program::Frr {
             *self.source.borrow_mut() = Some(upstream(self.netns)?);
         }
         Ok(())
     }
 
-    pub fn launch(&mut self) -> Result<()> {
+    pub(crate) fn launch(&mut self) -> Result<()> {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         fs::write(path("conf"), &self.text)?;
         let mut command = self.netns.command(match self.program {
@@ -123,16 +123,16 @@ impl<'a> Router<'a> {
         Ok(())
     }
 
-    pub fn stop(&mut self) -> Result<()> {
+    pub(crate) fn stop(&mut self) -> Result<()> {
         self.process.take().map_or(Ok(()), |mut process| process.stop().map(drop))
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
     /// Announces the one rule of these tests in the router's own words.
-    pub fn announce(&self, rule: &str) -> Result<()> {
+    pub(crate) fn announce(&self, rule: &str) -> Result<()> {
         assert_eq!(rule, crate::RULE, "the words below are for this rule");
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         match self.program {

@@ -16,7 +16,7 @@ const SHOWN_QUANTITY: &str = r"[0-9]+(\.[0-9]+)?((ms|[smhd])([0-9]+(ms|[smhd]))*
 /// alone; a moment agrees with any moment; where numbers vary, a quantity agrees with any quantity
 /// and blanks with any blanks. Blanks at the end of a line and empty lines at the end count for
 /// nothing.
-pub fn agrees(shown: &str, printed: &str, numbers_vary: bool) -> bool {
+pub(crate) fn agrees(shown: &str, printed: &str, numbers_vary: bool) -> bool {
     let shown: Vec<Option<Regex>> = lines(shown).into_iter().map(|line| pattern(line, numbers_vary)).collect();
     fits(&shown, &lines(printed))
 }

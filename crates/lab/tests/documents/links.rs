@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// The links of a page that lead nowhere, each as `PAGE:LINE: LINK`.
-pub fn broken(root: &Path, path: &str) -> Result<Vec<String>> {
+pub(crate) fn broken(root: &Path, path: &str) -> Result<Vec<String>> {
     let text = fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"))?;
     let directory = Path::new(path).parent().unwrap_or(Path::new(""));
     let mut problems = Vec::new();

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 /// A command to run, and what the page says that it prints.
 #[derive(Debug)]
-pub struct Command {
+pub(crate) struct Command {
     /// Line of the page, from 1.
     pub line: usize,
     /// What a shell gets.
@@ -25,7 +25,7 @@ pub struct Command {
 
 /// What a page has for the test.
 #[derive(Debug, Default)]
-pub struct Page {
+pub(crate) struct Page {
     commands: Vec<Command>,
     /// Programs without which the page cannot be run.
     pub needs: Vec<String>,
@@ -45,12 +45,12 @@ const SHELLS: &[&str] = &["bash", "sh", "shell", "shell-session", "zsh"];
 
 impl Page {
     /// The commands, hidden ones included, in order.
-    pub fn commands(&self) -> impl Iterator<Item = &Command> {
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &Command> {
         self.commands.iter()
     }
 
     /// Reads a page.
-    pub fn parse(path: &str, text: &str) -> Result<Self> {
+    pub(crate) fn parse(path: &str, text: &str) -> Result<Self> {
         let lines: Vec<&str> = text.lines().collect();
         let mut page = Page::default();
         let mut marks = Marks::default();
@@ -189,7 +189,7 @@ fn starts_with_number(line: &str) -> bool {
 }
 
 /// The page with other output; the ranges are those of [`Command::output_lines`], in order.
-pub fn replace(text: &str, replacements: &[(Range<usize>, String)]) -> String {
+pub(crate) fn replace(text: &str, replacements: &[(Range<usize>, String)]) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let mut new = String::new();
     let mut at = 0;

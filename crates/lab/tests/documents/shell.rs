@@ -9,7 +9,7 @@ use crate::page::Page;
 
 /// What a command printed on standard output and standard error, and its exit status.
 #[derive(Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub printed: String,
     pub status: i32,
 }
@@ -40,7 +40,7 @@ const READY: &str =
     r#"until floodgate status --json 2>/dev/null | grep -q '"dataplane":"applied"'; do sleep 0.05; done"#;
 
 /// Runs all commands of the page.
-pub fn run(page: &Page) -> Result<Vec<Outcome>> {
+pub(crate) fn run(page: &Page) -> Result<Vec<Outcome>> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("script");
     // Job control, as an interactive shell has it; a separator that no command prints.

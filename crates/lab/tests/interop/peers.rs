@@ -6,7 +6,7 @@ use lab::peers::{Bird, Exabgp, Family, Frr, Gobgp};
 use crate::rules::Case;
 
 /// What the tests ask of each.
-pub trait Peer {
+pub(crate) trait Peer {
     /// Announces the rule.
     fn announce(&mut self, case: &Case) -> Result<()>;
     /// Withdraws it.
@@ -121,7 +121,7 @@ const EXABGP: [(&str, &str); 4] = [
 ];
 
 /// FRR, which originates no rules: it passes on those of an ExaBGP behind it.
-pub struct Reflected<'a> {
+pub(crate) struct Reflected<'a> {
     pub source: Exabgp<'a>,
     pub frr: Frr<'a>,
 }

@@ -7,7 +7,7 @@ use lab::site::{NEIGHBOUR, VICTIM, VICTIM6};
 
 /// A rule.
 #[derive(Debug)]
-pub struct Case {
+pub(crate) struct Case {
     /// How the languages of the programs look it up.
     pub name: &'static str,
     hits: fn() -> Vec<Vec<u8>>,
@@ -16,18 +16,18 @@ pub struct Case {
 
 impl Case {
     /// Packets that the rule drops.
-    pub fn hits(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn hits(&self) -> Vec<Vec<u8>> {
         (self.hits)()
     }
 
     /// Packets that look alike and that it leaves alone.
-    pub fn misses(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn misses(&self) -> Vec<Vec<u8>> {
         (self.misses)()
     }
 }
 
 /// The filter of the demo: UDP from port 123 to the victim.
-pub const NTP4: Case = Case {
+pub(crate) const NTP4: Case = Case {
     name: "ntp4",
     hits: || vec![udp(4, 123, VICTIM, 4000), udp(4, 123, VICTIM, 123)],
     misses: || {
@@ -41,14 +41,14 @@ pub const NTP4: Case = Case {
 };
 
 /// The same in IPv6.
-pub const NTP6: Case = Case {
+pub(crate) const NTP6: Case = Case {
     name: "ntp6",
     hits: || vec![udp(6, 123, VICTIM6, 4000)],
     misses: || vec![udp(6, 53, VICTIM6, 4000), udp(6, 124, VICTIM6, 4000), udp(6, 4000, VICTIM6, 123)],
 };
 
 /// TCP to ports 80, 443 and 8000 to 8080 of the victim.
-pub const WEB: Case = Case {
+pub(crate) const WEB: Case = Case {
     name: "web",
     hits: || [80, 443, 8000, 8040, 8080].map(|port| tcp(4000, port, tcp_flags::ACK)).to_vec(),
     misses: || {
@@ -59,7 +59,7 @@ pub const WEB: Case = Case {
 };
 
 /// TCP with SYN and without ACK from source port 7777 to the victim.
-pub const SYN: Case = Case {
+pub(crate) const SYN: Case = Case {
     name: "syn",
     hits: || vec![tcp(7777, 22, tcp_flags::SYN), tcp(7777, 22, tcp_flags::SYN | tcp_flags::PSH)],
     misses: || {
@@ -69,7 +69,7 @@ pub const SYN: Case = Case {
 };
 
 /// A datagram from the attacker's side.
-pub fn udp(version: u8, from: u16, to: &str, port: u16) -> Vec<u8> {
+pub(crate) fn udp(version: u8, from: u16, to: &str, port: u16) -> Vec<u8> {
     let source: IpAddr = if version == 4 { [198, 51, 100, 7].into() } else { "2001:db8:1::7".parse().unwrap() };
     let to: IpAddr = to.parse().unwrap();
     packet::udp(SocketAddr::new(source, from), SocketAddr::new(to, port), b"payload")

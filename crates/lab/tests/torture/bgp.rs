@@ -240,10 +240,10 @@ fn torture_mutated_sessions() -> Result<()> {
         for _ in 0..=seed.below(3) {
             let message = match seed.below(6) {
                 0 => raw::open(AS, seed.next_u64() as u16),
-                1 => raw::message(kind::NOTIFICATION, &[seed.below(9) as u8, seed.below(12) as u8, 1, 2]),
-                2 => raw::message(kind::ROUTE_REFRESH, &[0, 1 + seed.below(2) as u8, seed.below(4) as u8, 133]),
-                3 => raw::message(kind::KEEPALIVE, &[]),
-                4 => raw::message(seed.next_u64() as u8, &[]),
+                1 => message(kind::NOTIFICATION, &[seed.below(9) as u8, seed.below(12) as u8, 1, 2]),
+                2 => message(kind::ROUTE_REFRESH, &[0, 1 + seed.below(2) as u8, seed.below(4) as u8, 133]),
+                3 => message(kind::KEEPALIVE, &[]),
+                4 => message(seed.next_u64() as u8, &[]),
                 _ => wrong(&mut seed, &right),
             };
             octets.extend(mutated(&mut seed, &message));

@@ -109,7 +109,7 @@ fn a_peers_new_announcement_starts_a_life_anew_and_a_repeated_feed_does_not() {
     apply(&mut engine);
     assert_eq!(states(&engine), ["installed"], "its life ends 60 s after the second announcement");
     // Sent again in answer to a refresh: it is no new announcement.
-    let family = RouteFamily::Flow(flowspec::Family::Ipv4);
+    let family = RouteFamily::Flow(Family::Ipv4);
     engine.begin_refresh(PEER, family, NOW.plus(200));
     announce(&mut engine, 99);
     engine.end_refresh(PEER, family);

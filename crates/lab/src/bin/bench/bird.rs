@@ -26,7 +26,7 @@ const WAVES: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waves of announcements and withdrawals.
-pub fn measure() -> Result<Vec<Group>> {
+pub(crate) fn measure() -> Result<Vec<Group>> {
     let mut group = Group::new(
         "bird",
         format!(

@@ -22,7 +22,7 @@ const SECOND: &str = "203.0.113.2";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// All of it.
-pub fn measure() -> Result<Vec<Group>> {
+pub(crate) fn measure() -> Result<Vec<Group>> {
     let mut group = Group::new(
         "crowd",
         "300,000 rules of one peer, and one of another that stays: from the end of the TCP connection until the kernel has committed the \

@@ -20,7 +20,7 @@ const CROWD: u32 = 5_000;
 const SINGLES: u32 = 40;
 
 /// All of it.
-pub fn measure() -> Result<Vec<Group>> {
+pub(crate) fn measure() -> Result<Vec<Group>> {
     let mut group = Group::new("cumulus", "A controller's rules to cl-acltool (a stand-in, which takes 300 ms a run).");
     let site = Site::new()?;
     let binary = std::env::current_exe()?.with_file_name("cl-acltool");

@@ -17,20 +17,20 @@ const ASK_GENERATION: u16 = SUBSYSTEM << 8 | 16;
 const HEADERS: usize = 16 + 4;
 
 /// A netlink socket to the nf_tables of a namespace.
-pub struct Tables {
+pub(crate) struct Tables {
     socket: OwnedFd,
     buffer: Vec<u8>,
 }
 
 impl Tables {
     /// One that can be asked.
-    pub fn open(netns: &Netns) -> Result<Self> {
+    pub(crate) fn open(netns: &Netns) -> Result<Self> {
         let socket = netns.run(open).context("netlink socket")?;
         Ok(Self { socket, buffer: vec![0; 1 << 16] })
     }
 
     /// One that is told of every transaction.
-    pub fn listen(netns: &Netns) -> Result<Self> {
+    pub(crate) fn listen(netns: &Netns) -> Result<Self> {
         let tables = Self::open(netns)?;
         set(&tables.socket, libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, &GROUP).context("netlink group")?;
         set(&tables.socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &(32_i32 << 20)).context("netlink buffer")?;
@@ -38,7 +38,7 @@ impl Tables {
     }
 
     /// The present generation.
-    pub fn generation(&mut self) -> Result<u32> {
+    pub(crate) fn generation(&mut self) -> Result<u32> {
         let mut request = [0_u8; HEADERS];
         request[..4].copy_from_slice(&(HEADERS as u32).to_ne_bytes());
         request[4..6].copy_from_slice(&ASK_GENERATION.to_ne_bytes());
@@ -55,7 +55,7 @@ impl Tables {
     }
 
     /// Waits until a transaction is committed; its generation, or none after this time.
-    pub fn committed(&mut self, patience: Duration) -> Result<Option<u32>> {
+    pub(crate) fn committed(&mut self, patience: Duration) -> Result<Option<u32>> {
         self.receive(patience)
     }
 
@@ -127,7 +127,7 @@ fn set(socket: &OwnedFd, level: libc::c_int, option: libc::c_int, value: &libc::
 }
 
 /// Octets of kernel memory of the kinds that nf_tables uses, on the whole machine; differences are estimates.
-pub fn memory() -> Result<u64> {
+pub(crate) fn memory() -> Result<u64> {
     let text = std::fs::read_to_string("/proc/meminfo")?;
     let kinds = ["SUnreclaim:", "Percpu:", "VmallocUsed:"];
     let lines = text.lines().filter(|line| kinds.iter().any(|kind| line.starts_with(kind)));

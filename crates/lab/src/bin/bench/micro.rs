@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::report::{Figure, Group};
 
 /// Reads a file with the tables of the benches of the crates.
-pub fn read(file: &Path) -> Result<Group> {
+pub(crate) fn read(file: &Path) -> Result<Group> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let mut group = Group::new("micro", "Parts alone, without kernel and network: `cargo bench`, medians.");
     for (name, ns) in medians(&text) {

@@ -47,7 +47,7 @@ const EMPTY_CHAIN: &str =
     "table ip empty { chain prerouting { type filter hook prerouting priority -450; policy accept; }; }";
 
 /// Forwarding without rules, with ours, and with linear ones.
-pub fn measure() -> Result<Vec<Group>> {
+pub(crate) fn measure() -> Result<Vec<Group>> {
     let mut all = vec![
         arrangement("no rules")?,
         arrangement("nft, one empty base chain")?,
@@ -165,7 +165,7 @@ enum Kind {
 }
 
 /// `count` rules as one would write them without sets: each packet is compared with one after the other.
-pub fn nft_rules(count: u32) -> String {
+pub(crate) fn nft_rules(count: u32) -> String {
     let mut text = "table inet linear {\nchain prerouting {\ntype filter hook prerouting priority -450;\n".to_owned();
     for number in 0..count {
         let (host, port) = baseline(number);
@@ -176,7 +176,7 @@ pub fn nft_rules(count: u32) -> String {
 }
 
 /// The same for iptables-restore, in the table that is asked first.
-pub fn iptables_rules(count: u32) -> String {
+pub(crate) fn iptables_rules(count: u32) -> String {
     let mut text = "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n".to_owned();
     for number in 0..count {
         let (host, port) = baseline(number);

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// One figure.
 #[derive(Clone, Debug, Serialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// What it is.
     pub name: String,
     /// The measured value: the median where there are several samples.
@@ -30,12 +30,12 @@ pub struct Figure {
 
 impl Figure {
     /// The median of these samples.
-    pub fn median(name: impl Into<String>, unit: &'static str, aim: Option<f64>, samples: &[f64]) -> Self {
+    pub(crate) fn median(name: impl Into<String>, unit: &'static str, aim: Option<f64>, samples: &[f64]) -> Self {
         Self::quantile(name, unit, aim, samples, 0.5)
     }
 
     /// A quantile of these samples, of which there is at least one.
-    pub fn quantile(
+    pub(crate) fn quantile(
         name: impl Into<String>,
         unit: &'static str,
         aim: Option<f64>,
@@ -64,7 +64,7 @@ impl Figure {
 
 /// The figures of one measurement.
 #[derive(Debug, Serialize)]
-pub struct Group {
+pub(crate) struct Group {
     /// Its name in the file.
     pub name: &'static str,
     /// What was done, in a sentence.
@@ -75,12 +75,12 @@ pub struct Group {
 
 impl Group {
     /// An empty one.
-    pub fn new(name: &'static str, what: impl Into<String>) -> Self {
+    pub(crate) fn new(name: &'static str, what: impl Into<String>) -> Self {
         Self { name, what: what.into(), figures: Vec::new() }
     }
 
     /// Adds a figure and shows it.
-    pub fn add(&mut self, figure: Figure) {
+    pub(crate) fn add(&mut self, figure: Figure) {
         if self.figures.is_empty() {
             println!("\n{}\n", self.what);
         }
@@ -101,7 +101,7 @@ impl Group {
     }
 
     /// The value of the figure of this name.
-    pub fn value(&self, name: &str) -> Option<f64> {
+    pub(crate) fn value(&self, name: &str) -> Option<f64> {
         self.figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)
     }
 }
@@ -127,7 +127,7 @@ struct Measured<'a> {
 }
 
 /// Writes groups to this file, each in the place of an earlier one of its name; the others in it stay.
-pub fn write(path: &Path, groups: &[Group]) -> Result<()> {
+pub(crate) fn write(path: &Path, groups: &[Group]) -> Result<()> {
     let mut all: BTreeMap<String, Value> = match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).with_context(|| path.display().to_string())?,
         Err(_) => BTreeMap::new(),
@@ -144,20 +144,20 @@ pub fn write(path: &Path, groups: &[Group]) -> Result<()> {
 }
 
 /// The machine in a line.
-pub fn machine_line() -> String {
+pub(crate) fn machine_line() -> String {
     let Machine { processor, processors, kernel, load, .. } = machine();
     format!("{processor}, {processors} processors, Linux {kernel}, load {load}, commit {}", commit())
 }
 
 /// How many figures have aims, and which miss theirs.
-pub fn missed(groups: &[Group]) -> (usize, Vec<&Figure>) {
+pub(crate) fn missed(groups: &[Group]) -> (usize, Vec<&Figure>) {
     let aimed: Vec<&Figure> =
         groups.iter().flat_map(|group| &group.figures).filter(|figure| figure.aim.is_some()).collect();
     (aimed.len(), aimed.into_iter().filter(|figure| figure.is_met() == Some(false)).collect())
 }
 
 /// Milliseconds.
-pub fn ms(time: Duration) -> f64 {
+pub(crate) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 

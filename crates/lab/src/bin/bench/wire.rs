@@ -35,7 +35,7 @@ const REST: Duration = Duration::from_secs(3);
 const MB: f64 = 1e6;
 
 /// The daemon's configuration; the peer is at `PEER` and speaks as `peer_as`.
-pub fn configuration(port: u16, hold_time: u16) -> String {
+pub(crate) fn configuration(port: u16, hold_time: u16) -> String {
     format!(
         r#"[router]
 as = {SWITCH_AS}
@@ -60,7 +60,7 @@ backend = "nftables"
 }
 
 /// A controller that waits for the daemon of this site.
-pub fn controller(site: &Site) -> Result<Speaker> {
+pub(crate) fn controller(site: &Site) -> Result<Speaker> {
     let address: IpAddr = PEER.parse()?;
     let identifier: Ipv4Addr = PEER.parse()?;
     let config = PeerConfig::new(CONTROLLER_AS, identifier, PeerAs::Exactly(SWITCH_AS));
@@ -68,7 +68,7 @@ pub fn controller(site: &Site) -> Result<Speaker> {
 }
 
 /// The daemon of this site with a session to its controller.
-pub fn daemon<'a>(site: &'a Site, controller: &Speaker) -> Result<Daemon<'a>> {
+pub(crate) fn daemon<'a>(site: &'a Site, controller: &Speaker) -> Result<Daemon<'a>> {
     let daemon = Daemon::start(&site.switch, &configuration(PORT, 90))?;
     controller.wait_established(PATIENCE).with_context(|| daemon.explain())?;
     daemon.wait_established("controller", PATIENCE)?;
@@ -76,7 +76,7 @@ pub fn daemon<'a>(site: &'a Site, controller: &Speaker) -> Result<Daemon<'a>> {
 }
 
 /// When the kernel got the last of `count` rules, which were announced just now.
-pub fn enforced(tables: &mut Tables, daemon: &Daemon<'_>, before: u32, count: usize) -> Result<Instant> {
+pub(crate) fn enforced(tables: &mut Tables, daemon: &Daemon<'_>, before: u32, count: usize) -> Result<Instant> {
     let begin = Instant::now();
     let (mut known, mut changed) = (before, None);
     loop {
@@ -104,7 +104,7 @@ pub fn enforced(tables: &mut Tables, daemon: &Daemon<'_>, before: u32, count: us
 }
 
 /// How many different rules our table has in the kernel, as `nft` tells: comments of elements and names of counters end in their ids.
-pub fn rules_in_kernel(daemon: &Daemon<'_>) -> Result<usize> {
+pub(crate) fn rules_in_kernel(daemon: &Daemon<'_>) -> Result<usize> {
     let text = daemon.ruleset()?;
     let comments = text.split("comment \"").skip(1).filter_map(|rest| rest.split('"').next());
     let counters =
@@ -113,7 +113,7 @@ pub fn rules_in_kernel(daemon: &Daemon<'_>) -> Result<usize> {
 }
 
 /// Loads of 10,000 and 100,000 rules, what they cost in memory, and single changes while the 100,000 are there.
-pub fn measure() -> Result<Vec<Group>> {
+pub(crate) fn measure() -> Result<Vec<Group>> {
     let mut load = Group::new(
         "load",
         "Rules from the wire to the kernel: from before their first UPDATE octet is written to its TCP connection until the transaction \
@@ -269,7 +269,7 @@ fn one_by_one(
 }
 
 /// What it costs that each change is in the state file before the data plane hears of it: the same with a state file and without.
-pub fn measure_journal() -> Result<Vec<Group>> {
+pub(crate) fn measure_journal() -> Result<Vec<Group>> {
     const COUNT: u32 = 100_000;
     let mut group = Group::new(
         "journal",

@@ -9,13 +9,13 @@ use bgp::{ConnId, Direction, Event, PathAttributes, PeerAs, PeerConfig, Session}
 use flowspec::{Action, Rule};
 
 /// Of the machine that announces.
-pub const CONTROLLER_AS: u32 = 65070;
+pub(crate) const CONTROLLER_AS: u32 = 65070;
 /// Of the machine that filters.
-pub const SWITCH_AS: u32 = 65140;
+pub(crate) const SWITCH_AS: u32 = 65140;
 
 /// The `number`-th rule, as detectors of attacks announce them: two to a host under 10.0.0.0/8, by protocol, ports, TCP flags, length,
 /// fragments and source; one in twenty limits, one in ten is IPv6, one in a hundred has no destination. All are different.
-pub fn rule(number: u32) -> Result<Rule> {
+pub(crate) fn rule(number: u32) -> Result<Rule> {
     let host = Ipv4Addr::from(0x0a00_0000 + number / 2 * 3);
     let port = [123, 53, 389, 1900, 11211][number as usize % 5];
     let text = match number % 20 {
@@ -38,18 +38,18 @@ pub fn rule(number: u32) -> Result<Rule> {
 }
 
 /// The first `count` rules.
-pub fn rules(count: u32) -> Result<Vec<Rule>> {
+pub(crate) fn rules(count: u32) -> Result<Vec<Rule>> {
     (0..count).map(rule).collect()
 }
 
 /// A rule that stands alone: what one more, or one less, costs.
-pub fn single(number: u32) -> Result<Rule> {
+pub(crate) fn single(number: u32) -> Result<Rule> {
     let text = format!("dst {}/32 proto udp sport 19 then discard", Ipv4Addr::from(0x0b00_0000 + number));
     text.parse().map_err(|error| anyhow!("{text}: {error}"))
 }
 
 /// The UPDATE messages, each at most 4,096 octets, in which a session of ours announces these rules.
-pub fn announcement(rules: &[Rule]) -> Vec<u8> {
+pub(crate) fn announcement(rules: &[Rule]) -> Vec<u8> {
     let (mut session, now) = established();
     // Rules with the same actions share their UPDATEs, as a controller packs them.
     let mut known: Vec<(&[Action], Arc<PathAttributes>)> = Vec::new();
@@ -68,7 +68,7 @@ pub fn announcement(rules: &[Rule]) -> Vec<u8> {
 }
 
 /// The UPDATE messages that withdraw these rules.
-pub fn withdrawal(rules: &[Rule]) -> Vec<u8> {
+pub(crate) fn withdrawal(rules: &[Rule]) -> Vec<u8> {
     let (mut session, now) = established();
     for Rule { nlri, .. } in rules {
         session.withdraw(nlri.clone().into()).expect("established");

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
 
 /// What each service is; the story names them so.
-pub const NAMES: [&str; 3] = [
+pub(crate) const NAMES: [&str; 3] = [
     "DNS answers (UDP from port 53) to 192.0.2.1",
     "TCP connections to 192.0.2.1 port 443",
     "NTP answers to its neighbour 192.0.2.2",
@@ -33,10 +33,10 @@ struct Count {
 }
 
 /// How each service did in a span of time: exchanges that were answered, and that were not.
-pub type Score = [(u32, u32); NAMES.len()];
+pub(crate) type Score = [(u32, u32); NAMES.len()];
 
 /// The services, running until the value is dropped.
-pub struct Services {
+pub(crate) struct Services {
     counts: Arc<[Count; NAMES.len()]>,
     end: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -47,7 +47,7 @@ impl Services {
     ///
     /// # Errors
     /// When an address or a port is not to be had.
-    pub fn start(site: &Site) -> Result<Self> {
+    pub(crate) fn start(site: &Site) -> Result<Self> {
         let mut services = Self { counts: Arc::default(), end: Arc::default(), threads: Vec::new() };
         let (victim, neighbour): (IpAddr, IpAddr) = (VICTIM.parse()?, NEIGHBOUR.parse()?);
         services.udp(0, (&site.victim, victim), (&site.attacker, (SERVER, 53).into()))?;
@@ -57,14 +57,14 @@ impl Services {
     }
 
     /// How each did since the start.
-    pub fn score(&self) -> Score {
+    pub(crate) fn score(&self) -> Score {
         self.counts
             .each_ref()
             .map(|count| (count.answered.load(Ordering::Relaxed), count.failed.load(Ordering::Relaxed)))
     }
 
     /// How each does while `work` is done.
-    pub fn during<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Score)> {
+    pub(crate) fn during<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Score)> {
         let before = self.score();
         let done = work()?;
         let after = self.score();
