@@ -87,6 +87,20 @@ impl AsPath {
         AsPath { segments: vec![Segment { kind: SegmentKind::Sequence, numbers }] }
     }
 
+    /// Its AS numbers, nearest first: those of sets among them, those inside a confederation not.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        self.segments
+            .iter()
+            .filter(|segment| !segment.kind.is_confed())
+            .flat_map(|segment| segment.numbers.iter().copied())
+    }
+
+    /// The AS that announced the route first: the last number, where that is one of a sequence.
+    pub fn origin(&self) -> Option<u32> {
+        let last = self.segments.iter().rfind(|segment| !segment.kind.is_confed())?;
+        last.numbers.last().copied().filter(|_| last.kind == SegmentKind::Sequence)
+    }
+
     /// Reads the attribute's value; AS numbers have four octets if `four_octet`, else two.
     ///
     /// # Errors
