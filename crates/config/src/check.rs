@@ -5,7 +5,7 @@ use crate::explain;
 use crate::file::{Backend, Config, Peer, Protect, Validation};
 use crate::values::is_loopback;
 use crate::values::{FamilyName, Pattern};
-use crate::{cumulus, protect};
+use crate::{check_policy, cumulus, protect};
 use dataplane::BackendSettings;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -16,18 +16,24 @@ use toml::de::{DeTable, DeValue};
 /// Changes that wait longer are a slip of the unit.
 const LONGEST_DEBOUNCE: Duration = Duration::from_secs(60);
 
+/// More is no path that somebody means.
+const MOST_OWN_AS: u8 = 10;
+
 /// Longer is longer than anything that damping is for.
 const LONGEST_IDLE_HOLD: Duration = Duration::from_secs(3600);
 
 /// Everything that is wrong, with its place.
-pub(crate) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>) -> Vec<Problem> {
+/// `complete`: all values could be read, so that one that is missing is missing in the text.
+pub(crate) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>, complete: bool) -> Vec<Problem> {
     let mut report = Report { text, document: Some(document), problems: Vec::new() };
     router(config, &mut report);
     for (index, peer) in config.peers.iter().enumerate() {
         names(config, index, &mut report);
         session(peer, index, &mut report);
         guard(peer, index, &mut report);
+        check_policy::blackhole(peer, index, complete, &mut report);
     }
+    check_policy::policies(config, complete, &mut report);
     for (key, nets) in [("prefixes", &config.protect.prefixes), ("sources", &config.protect.sources)] {
         for (index, net) in nets.iter().enumerate() {
             prefix(net, &[Key("protect"), Key(key), Index(index)], &mut report);
@@ -208,6 +214,13 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
         && (restart.0.subsec_nanos() != 0 || restart.0.as_secs() > 4095)
     {
         wrong("restart-time", "a restart time is whole seconds, at most 4095 (RFC 4724 §3)".into());
+    }
+    if peer.allow_own_as > MOST_OWN_AS {
+        let times = peer.allow_own_as;
+        wrong(
+            "allow-own-as",
+            format!("a path with our own AS {times} times is a loop; expected at most {MOST_OWN_AS}"),
+        );
     }
     if peer.idle_hold_max.0 > LONGEST_IDLE_HOLD {
         wrong("idle-hold-max", "no rule of this peer would come for so long; expected at most 1h".into());

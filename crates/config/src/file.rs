@@ -1,6 +1,7 @@
 //! The keys of the file, each with its default.
 
 use crate::cumulus::Cumulus;
+use crate::policy::{Blackhole, Policy, Statement};
 use crate::protect::{FromSource, PresetName, Protocol};
 use crate::values::{self, ActionKind, BGP_PORT, FamilyName, Hops, HumanDuration, Listen, Pattern, Port};
 use crate::xdp::Xdp;
@@ -18,6 +19,9 @@ pub struct Config {
     /// The BGP peers.
     #[serde(default, rename = "peer")]
     pub peers: Vec<Peer>,
+    /// The import policies, in order.
+    #[serde(default, rename = "policy")]
+    pub policies: Vec<Policy>,
     /// What stays reachable whatever the rules say.
     #[serde(default)]
     pub protect: Protect,
@@ -107,6 +111,9 @@ pub struct Peer {
     /// A route server, which does not put its own AS number into the AS_PATH (RFC 7947).
     #[serde(default)]
     pub route_server: bool,
+    /// How often our own AS number may stand in the AS_PATH of its routes.
+    #[serde(default)]
+    pub allow_own_as: u8,
     /// Most rules taken from this peer.
     #[serde(default = "max_rules")]
     pub max_rules: u32,
@@ -116,6 +123,8 @@ pub struct Peer {
     /// What this peer may ask for.
     #[serde(default)]
     pub allow: Allow,
+    /// Which of its unicast routes discard; `None` for none.
+    pub blackhole: Option<Blackhole>,
 }
 
 /// What ends the wait of stale rules once the session is back.
@@ -157,6 +166,8 @@ pub struct Allow {
     pub without_destination: bool,
     /// Actions it may ask for; empty = all.
     pub actions: Vec<ActionKind>,
+    /// What becomes of the actions that it asks for by communities.
+    pub action_communities: ActionCommunities,
     /// What becomes of a rule with an action that is not known here.
     pub unknown_actions: UnknownActions,
     /// What becomes of a rule that is limited to a set of interfaces.
@@ -167,6 +178,19 @@ pub struct Allow {
     pub max_lifetime: Option<HumanDuration>,
     /// Validation against unicast routes.
     pub validation: Validation,
+}
+
+/// What becomes of the actions that a peer asks for by communities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActionCommunities {
+    /// They are carried out, as far as they are allowed.
+    #[default]
+    Take,
+    /// They are ignored: only a statement of a policy gives a rule an action.
+    Ignore,
+    /// A rule that has some is rejected.
+    Refuse,
 }
 
 /// What becomes of a rule with an action that is not known here.
@@ -382,6 +406,7 @@ impl Default for Allow {
             shortest_prefix_v6: 16,
             without_destination: false,
             actions: Vec::new(),
+            action_communities: ActionCommunities::Take,
             unknown_actions: UnknownActions::Accept,
             interface_sets: InterfaceSets::Refuse,
             redirect_to: Vec::new(),
@@ -468,6 +493,9 @@ pub(crate) fn sections() -> Vec<(&'static str, Vec<String>)> {
         ("[router]", keys::<Router>()),
         ("[[peer]]", keys::<Peer>()),
         ("[peer.allow]", keys::<Allow>()),
+        ("[peer.blackhole]", keys::<Blackhole>()),
+        ("[[policy]]", keys::<Policy>()),
+        ("[[policy.statement]]", keys::<Statement>()),
         ("[protect]", keys::<Protect>()),
         ("[dataplane]", keys::<Dataplane>()),
         ("[dataplane.nftables]", keys::<Nftables>()),

@@ -7,12 +7,14 @@
 
 mod beside;
 mod check;
+mod check_policy;
 mod cumulus;
 mod diff;
 mod error;
 mod explain;
 mod file;
 mod load;
+mod policy;
 mod protect;
 mod read;
 mod redact;
@@ -24,8 +26,13 @@ pub use cumulus::{Cumulus, release_of_this_machine, unfit_interface};
 pub use diff::differences;
 pub use error::{ConfigError, Problem};
 pub use file::{
-    Allow, Api, Backend, Config, DEFAULT_FILE, DEFAULT_SOCKET, Dataplane, InterfaceSets, Level, Log, LogFormat, Mode,
-    Nftables, OnExcess, OnExit, Peer, Protect, Router, STATE_DIRECTORY, StaleUntil, State, UnknownActions, Validation,
+    ActionCommunities, Allow, Api, Backend, Config, DEFAULT_FILE, DEFAULT_SOCKET, Dataplane, InterfaceSets, Level, Log,
+    LogFormat, Mode, Nftables, OnExcess, OnExit, Peer, Protect, Router, STATE_DIRECTORY, StaleUntil, State,
+    UnknownActions, Validation,
+};
+pub use policy::{
+    ActionsText, AsNumber, Blackhole, Community, ComponentName, Lengths, Policy, RateText, Statement, ThenWord,
+    TriggerText,
 };
 pub use protect::{FromSource, InvalidFromSource, InvalidProtocol, PresetName, Protocol, UnknownPreset};
 pub use redact::without_secrets;

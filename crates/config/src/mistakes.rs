@@ -28,6 +28,11 @@ fn told(before: &str, wrong: &str) -> Vec<String> {
 #[test]
 fn each_mistake_is_told_with_its_place_and_what_was_meant() {
     let peer = |line: &str| format!("{PEER}{line}");
+    let blackhole = |line: &str| {
+        let allowed = "families = [\"ipv4-unicast\"]\nallow.destinations = [\"198.51.100.0/24\"]\n";
+        format!("{PEER}{allowed}[peer.blackhole]\n{line}")
+    };
+    let statement = |lines: &str| format!("[[policy]]\nname = \"a\"\n[[policy.statement]]\n{lines}");
     let in_router = |line: &str| format!("{ROUTER}{line}\n");
     let cases: Vec<(String, &str)> = vec![
         // Text without quotes.
@@ -176,6 +181,74 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
         (
             peer("allow.destinations = [\"198.51.100.7/24\"]\n"),
             "5:23: 198.51.100.7/24 has bits behind the prefix; did you mean `198.51.100.0/24`?",
+        ),
+        // Policies and blackholes.
+        (peer("allow-own-as = 11\n"), "5:16: a path with our own AS 11 times is a loop; expected at most 10"),
+        (
+            format!("{PEER}families = [\"ipv4-unicast\"]\n[peer.blackhole]\n"),
+            "6:1: a peer with blackholes needs allow.destinations",
+        ),
+        (
+            format!("{PEER}allow.destinations = [\"192.0.2.0/24\"]\n[peer.blackhole]\n"),
+            "6:1: blackholes are unicast routes; add \"ipv4-unicast\"",
+        ),
+        (blackhole("destination = []\n"), "7:1: no route is a blackhole: all lists of marks are empty"),
+        (
+            blackhole("destination = [\"65535:66666\"]\n"),
+            "8:16: `65535:66666` is no community: 66666 is more than 65535",
+        ),
+        (blackhole("source = [\"65070:667\"]\n"), "8:10: expected `sources` beside it"),
+        (blackhole("sources = [\"192.0.2.0/24\"]\n"), "8:11: no mark drops sources"),
+        (
+            blackhole("source = [\"next-hop 192.0.2.1/24\"]\nsources = [\"192.0.2.0/24\"]\n"),
+            "8:11: 192.0.2.1/24 has bits behind the prefix; did you mean `next-hop 192.0.2.0/24`?",
+        ),
+        (blackhole("shortest-prefix-v4 = 33\n"), "8:22: an IPv4 prefix has at most 32 bits"),
+        (blackhole("community = \"65535:666\"\n"), "8:1: unknown key `community`"),
+        ("[[policy]]\nname = \"a\"\n".into(), "2:8: policy `a` has no [[policy.statement]]"),
+        (statement(""), "3:1: it does nothing; expected `then`"),
+        (statement("then = \"refuse\"\n"), "4:8: unknown value `refuse`"),
+        (statement("then = \"rejct\"\n"), "4:8: unknown value `rejct`; did you mean `reject`?"),
+        (statement("then = \"accept\"\nreason = \"x\"\n"), "5:10: a reason is given where a rule is rejected"),
+        (statement("then = \"reject\"\nlifetime = \"1h\"\n"), "4:8: a rule that is rejected is not changed"),
+        (statement("then = \"observe\"\nset-action = \"discard\"\n"), "5:14: `observe` is an action itself"),
+        (statement("lifetime = \"0s\"\n"), "4:12: rules that live 0 s are never enforced"),
+        (
+            statement("destination-with = [\"192.0.2.0/24\"]\nthen = \"accept\"\n"),
+            "4:1: unknown key `destination-with`; did you mean `destination-within`?",
+        ),
+        (
+            statement("destination-within = [\"192.0.2.1/24\"]\nthen = \"accept\"\n"),
+            "4:23: 192.0.2.1/24 has bits behind the prefix; did you mean `192.0.2.0/24`?",
+        ),
+        (statement("source-within = []\nthen = \"accept\"\n"), "4:17: an empty list matches no route"),
+        (statement("destination-length = \"32-24\"\nthen = \"accept\"\n"), "4:22: `32-24` are no lengths of a prefix"),
+        (statement("destination-length = 129\nthen = \"accept\"\n"), "4:22: 129 is no length of a prefix"),
+        (
+            statement("components = [\"spotr\"]\nthen = \"accept\"\n"),
+            "4:15: `spotr` is no component; did you mean `sport`?",
+        ),
+        (
+            statement("communities = [\"no-exprt\"]\nthen = \"accept\"\n"),
+            "4:16: `no-exprt` is no community; expected a form",
+        ),
+        (
+            statement("rate-above = \"fast\"\nthen = \"accept\"\n"),
+            "4:14: `fast` is no rate; expected a form such as 10mbps",
+        ),
+        (statement("set-action = \"drop all\"\n"), "4:14: `drop all` is no action; expected a form such as discard"),
+        (statement("as-path-origin = [0]\nthen = \"accept\"\n"), "4:19: 0 is no AS number"),
+        (
+            format!("{PEER}{}", statement("peers = [\"b*\", \"aa\"]\nthen = \"accept\"\n")),
+            "8:9: `aa` is the name of no peer; did you mean `a`?",
+        ),
+        (
+            statement("then = \"accept\"\n[[policy.statement]]\nthen = \"reject\"\n"),
+            "5:1: statement 1 decides about every route: this one is never evaluated",
+        ),
+        (
+            format!("{}{}", statement("then = \"accept\"\n"), statement("then = \"reject\"\n")),
+            "6:8: a second policy `a`; names are unique",
         ),
         // Times.
         (peer("hold-on-loss = \"10 minutes\"\n"), "5:16: `10 minutes` is no duration"),

@@ -25,7 +25,7 @@ pub(crate) fn read(text: &str) -> (Option<Config>, Vec<Problem>) {
         let document = reader.document.clone().into_inner();
         let known: BTreeSet<usize> = reader.problems.iter().filter_map(|problem| problem.line()).collect();
         // What is missing because it could not be read is no second mistake.
-        let more = check::problems(config, text, document);
+        let more = check::problems(config, text, document, reader.problems.is_empty());
         reader
             .problems
             .extend(more.into_iter().filter(|problem| problem.line().is_none_or(|line| !known.contains(&line))));
@@ -64,6 +64,7 @@ impl<'a> Reader<'a> {
         let peers =
             self.document.get_ref().get("peer").and_then(|peers| peers.get_ref().as_array()).map_or(0, |p| p.len());
         places.extend((0..peers).map(|index| vec![key("peer"), Step::Index(index), key("allow")]));
+        places.extend((0..peers).map(|index| vec![key("peer"), Step::Index(index), key("blackhole")]));
         for path in places {
             let Some(DeValue::Array(array)) = value_mut(self.document.get_mut(), &path) else { continue };
             let first = array.first().map(|value| (value.span(), value.get_ref().clone()));

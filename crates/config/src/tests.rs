@@ -237,7 +237,14 @@ fn documented() -> Vec<(String, String, String)> {
 fn the_manual_has_every_key() {
     let documented: BTreeSet<String> =
         documented().iter().map(|(section, key, _)| format!("{section} {key}")).collect();
-    let tables = ["[[peer]] allow", "[dataplane] nftables", "[dataplane] cumulus", "[dataplane] xdp"];
+    let tables = [
+        "[[peer]] allow",
+        "[[peer]] blackhole",
+        "[[policy]] statement",
+        "[dataplane] nftables",
+        "[dataplane] cumulus",
+        "[dataplane] xdp",
+    ];
     let sections = file::sections();
     let keys = |(section, keys): &(&str, Vec<String>)| -> Vec<String> {
         keys.iter().map(|key| format!("{section} {key}")).collect()
@@ -265,6 +272,8 @@ fn the_manuals_defaults_are_those_of_the_code() {
             "[router]" => ("as = 65140\n", String::new()),
             "[[peer]]" => ("as = 65070\n", String::new()),
             "[peer.allow]" => ("as = 65070\n", "allow.".to_owned()),
+            // They need others beside them; a test of their own has their defaults.
+            "[peer.blackhole]" | "[[policy]]" | "[[policy.statement]]" => continue,
             other => ("", format!("{}.", other.trim_matches(['[', ']']))),
         };
         let small = SMALLEST.split("[dataplane]").next().unwrap();
@@ -295,4 +304,21 @@ fn validation_by_the_only_router_is_said_to_check_little() {
     for other in [advice(&format!("as = 65140\n{validated}\n{router}")), advice(&format!("as = 65070\n{validated}"))] {
         assert!(!other.contains("checks little") && !other.contains("may filter any destination"), "{other}");
     }
+}
+
+#[test]
+fn blackholes_and_statements_have_the_defaults_of_the_manual() {
+    use engine::import_policy::{RouteCommunity, Trigger};
+    let text = format!("{SMALLEST}\n[[policy]]\nname = \"a\"\n[[policy.statement]]\nlifetime = \"1h\"\n").replacen(
+        "as = 65070\n",
+        "as = 65070\nfamilies = [\"ipv4-unicast\"]\nallow.destinations = [\"198.51.100.0/24\"]\n[peer.blackhole]\n",
+        1,
+    );
+    let config = parse(&text).unwrap();
+    let blackhole = config.peers[0].blackhole.as_ref().unwrap();
+    assert_eq!(blackhole.destination_triggers(), [Trigger::Community(RouteCommunity::BLACKHOLE)]);
+    assert!(blackhole.source.is_empty() && blackhole.both.is_empty() && blackhole.sources.is_empty());
+    assert_eq!((blackhole.shortest_prefix_v4, blackhole.shortest_prefix_v6), (32, 128));
+    assert_eq!((config.policies[0].peers.as_ref(), config.policies[0].statements[0].then), (None, None));
+    assert_eq!(config.peers[0].allow_own_as, 0);
 }

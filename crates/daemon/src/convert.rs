@@ -1,10 +1,9 @@
 //! What BGP says, in the engine's words.
 
 use bgp::{AfiSafi, AsPath, Origin, StandardCommunity};
-use config::{ActionKind, BGP_PORT, Config, FamilyName, Port, Validation};
-use engine::import_policy::{self, ActionSet, FirstAs, ImportPolicy, InterfaceSets, OnExcess};
+use config::{BGP_PORT, Config, FamilyName, Port};
 use engine::protection::{Protection, Traffic};
-use engine::route::{AsPathFacts, PathFacts};
+use engine::route::{AsPathFacts, PathFacts, RouteAttributes};
 use engine::{Route, RouteFamily};
 use flowspec::Family;
 use ipnet::IpNet;
@@ -38,7 +37,19 @@ pub(crate) fn route(announced: &bgp::Announced) -> Option<Arc<Route>> {
             bgp::RouteLoop::Cluster(id) => engine::route::RouteLoop::Cluster(id),
         }),
     };
-    Some(Arc::new(Route { actions: attributes.actions().ok()?, next_hop: *next_hop, facts }))
+    let policy_attributes = RouteAttributes {
+        communities: attributes.communities.iter().map(|community| community.0).collect(),
+        large_communities: attributes.large_communities.clone(),
+        as_path: attributes.as_path.numbers().collect(),
+        origin_as: attributes.as_path.origin(),
+    };
+    let attributes_known = policy_attributes.boxed();
+    Some(Arc::new(Route {
+        actions: attributes.actions().ok()?,
+        next_hop: *next_hop,
+        facts,
+        attributes: attributes_known,
+    }))
 }
 
 fn as_path(path: &AsPath) -> AsPathFacts {
@@ -115,54 +126,6 @@ pub(crate) const fn afi_safi(name: FamilyName) -> AfiSafi {
             FamilyName::Ipv6Unicast => AfiSafi::Ipv6Unicast,
             _ => AfiSafi::Ipv4Unicast,
         },
-    }
-}
-
-/// What the configuration lets a peer do, in the engine's words.
-///
-/// `external`: it is in another AS.
-pub(crate) fn policy(peer: &config::Peer, external: bool) -> ImportPolicy {
-    let allow = &peer.allow;
-    ImportPolicy {
-        destinations: allow.destinations.iter().copied().collect(),
-        shortest_v4: allow.shortest_prefix_v4,
-        shortest_v6: allow.shortest_prefix_v6,
-        without_destination: allow.without_destination,
-        actions: match allow.actions.is_empty() {
-            true => ActionSet::ALL,
-            false => allow.actions.iter().map(|kind| permission(*kind)).collect(),
-        },
-        redirect_to: (external || !allow.redirect_to.is_empty()).then(|| allow.redirect_to.iter().copied().collect()),
-        first_as: match (external, peer.route_server) {
-            (false, _) => FirstAs::Any,
-            (true, true) => FirstAs::Some,
-            (true, false) => FirstAs::Is(peer.asn),
-        },
-        unknown_actions: allow.unknown_actions == config::UnknownActions::Accept,
-        interface_sets: match allow.interface_sets {
-            config::InterfaceSets::Refuse => InterfaceSets::Refuse,
-            config::InterfaceSets::Ignore => InterfaceSets::Ignore,
-        },
-        validate: allow.validation == Validation::Rfc9117,
-        max_rules: Some(u64::from(peer.max_rules)),
-        on_excess: match peer.on_excess {
-            config::OnExcess::Warn => OnExcess::Warn,
-            config::OnExcess::Ignore => OnExcess::Ignore,
-            config::OnExcess::Close => OnExcess::Close,
-        },
-        max_lifetime: allow.max_lifetime.map(|age| age.0.as_secs().max(1)),
-    }
-}
-
-const fn permission(kind: ActionKind) -> import_policy::ActionKind {
-    match kind {
-        ActionKind::Accept => import_policy::ActionKind::Accept,
-        ActionKind::Discard => import_policy::ActionKind::Discard,
-        ActionKind::Rate => import_policy::ActionKind::Rate,
-        ActionKind::Mark => import_policy::ActionKind::Mark,
-        ActionKind::Redirect => import_policy::ActionKind::Redirect,
-        ActionKind::Sample => import_policy::ActionKind::Sample,
-        ActionKind::Continue => import_policy::ActionKind::Continue,
     }
 }
 

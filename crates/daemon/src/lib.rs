@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod net;
 mod peer_table;
 mod peers;
+mod policies;
 mod reload;
 mod retention;
 mod route_source;

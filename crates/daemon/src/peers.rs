@@ -5,7 +5,8 @@ use crate::net::{
     Control, Endpoint, Listeners, PeerEvent, PeerId, PeerMessage, Routes, SessionSetup, SocketError, run_session,
 };
 use bgp::{AfiSafi, Cease, CeaseSubcode, FamilySet, GracefulRestart, PeerAs, PeerConfig};
-use config::Config;
+use config::{Config, TriggerText, Validation};
+use engine::import_policy::Trigger;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -46,6 +47,18 @@ struct Task {
 struct Settings {
     session: PeerConfig,
     endpoint: Endpoint,
+    /// Of a peer with blackholes, what decides which of its unicast routes are kept. After a change they have to be sent again.
+    blackholes: Option<KeptUnicast>,
+}
+
+/// Which unicast routes of a peer with blackholes are kept.
+#[derive(Clone, Debug, PartialEq)]
+struct KeptUnicast {
+    destination: Vec<Trigger>,
+    source: Vec<TriggerText>,
+    both: Vec<TriggerText>,
+    /// Rules are validated by unicast routes: all are kept.
+    validates: bool,
 }
 
 /// What a changed configuration did to the sessions.
@@ -236,9 +249,12 @@ impl Peers {
         // Where the peer is in the router's own AS, that is no loop but the peer.
         session.router_as = Some(config.router.asn).filter(|asn| *asn != local_as && *asn != peer.asn);
         let flow: Vec<AfiSafi> = families.iter().filter(|family| matches!(family, AfiSafi::Flow(_))).collect();
+        // The families of rules.
+        let flow: Vec<AfiSafi> = if peer.blackhole.is_some() { families.iter().collect() } else { flow };
         if peer.add_path {
             session.add_path_receive = flow.iter().copied().collect();
         }
+        session.allow_own_as = usize::from(peer.allow_own_as);
         if peer.graceful_restart {
             session.graceful_restart = Some(GracefulRestart {
                 restarted: false,
@@ -254,7 +270,14 @@ impl Peers {
             md5: secret(peer),
             hops: peer.ttl_security.0,
         };
-        Settings { session, endpoint }
+        let validates = config.peers.iter().any(|peer| peer.allow.validation == Validation::Rfc9117);
+        let blackholes = peer.blackhole.as_ref().map(|blackhole| KeptUnicast {
+            destination: blackhole.destination_triggers(),
+            source: blackhole.source.clone(),
+            both: blackhole.both.clone(),
+            validates,
+        });
+        Settings { session, endpoint, blackholes }
     }
 }
 

@@ -4,16 +4,18 @@
 //! The paths of traffic filters stand in the table, the unicast routes here. A route may wait for two separate events: for its peer
 //! to send it again after a session loss (stale), and for the end of a route refresh. Only the first is visible from outside.
 
-use crate::import_policy::OnExcess;
+use crate::import_policy::{Evaluation, OnExcess};
 use crate::interner::RouteInterner;
 use crate::key::RuleKey;
-use crate::path::Path;
-use crate::peers::{Admission, PeerConfig, Peers};
+use crate::path::{Path, PolicyOutcome};
+use crate::path_key::PathKey;
+use crate::peers::{Admission, Peer, PeerConfig, Peers};
 use crate::route::{PeerId, Route, RouteFamily, Timestamp};
 use crate::rule_table::RuleTable;
 use crate::unicast::UnicastRib;
+use blackholes::{BlackholePrefixes, is_still_announced};
 use expiry::{Expiry, ExpiryTimers};
-use flowspec::{IpVersion, Nlri, PathId};
+use flowspec::{IpVersion, Nlri};
 use ipnet::IpNet;
 use losses::Due;
 use stale_paths::StalePaths;
@@ -21,10 +23,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+mod blackholes;
 mod expiry;
 mod losses;
 mod stale_paths;
 
+pub use blackholes::UnicastChange;
+pub(crate) use blackholes::UnicastRoute;
 pub use losses::Retention;
 
 /// From so many changed unicast prefixes on, all rules are validated anew instead of those that they touch.
@@ -49,7 +54,7 @@ pub enum AnnounceOutcome {
 pub(crate) struct Announcement {
     pub(crate) peer: PeerId,
     pub(crate) nlri: Arc<Nlri>,
-    pub(crate) path_id: Option<PathId>,
+    pub(crate) path: PathKey,
     pub(crate) route: Arc<Route>,
     /// When it was announced.
     pub(crate) received: Timestamp,
@@ -74,6 +79,11 @@ pub(crate) struct AdjRibIn {
     unicast_changes: Vec<IpNet>,
     stale_paths: StalePaths,
     expiry: ExpiryTimers,
+    blackholes: BlackholePrefixes,
+    /// Some peer's rules are validated by the unicast routes.
+    validates: bool,
+    /// The latest time that was told.
+    now: Timestamp,
 }
 
 impl AdjRibIn {
@@ -88,29 +98,44 @@ impl AdjRibIn {
     /// Takes another configuration of peers: routes of peers that are no longer in it are deleted, and all rules are to be decided on.
     pub(crate) fn configure(&mut self, rules: &mut RuleTable, peers: BTreeMap<PeerId, PeerConfig>) {
         self.peers.set(peers);
-        let peers = &self.peers;
-        rules.touch_where(|_, entry| {
-            entry.paths.retain_mut(|path| peers.get(path.peer).is_some());
+        let (peers, interner, expiry, now) = (&self.peers, &mut self.interner, &mut self.expiry, self.now);
+        rules.touch_where(|key, entry| {
+            let Some(nlri) = key.nlri() else { return false };
+            let mut changed = false;
+            entry.paths.retain_mut(|path| {
+                let Some(peer) = peers.get(path.peer) else { return false };
+                if !is_still_announced(peer, nlri, path) {
+                    return false;
+                }
+                let (route_changed, deadline) = evaluate_again(peer, interner, nlri, path, now);
+                changed |= route_changed;
+                expiry.schedule(deadline, key, path.peer, path.key);
+                true
+            });
+            entry.installation.retry_if(changed);
             true
         });
         self.stale_paths.retain_peers(|peer| peers.get(peer).is_some());
         self.recount(rules);
+        self.forget_unneeded_unicast();
     }
 
     pub(crate) fn announce(&mut self, rules: &mut RuleTable, announcement: Announcement) -> AnnounceOutcome {
-        let Announcement { peer, nlri, path_id, route, received: now, expires } = announcement;
+        let Announcement { peer, nlri, path: path_key, route, received: now, expires } = announcement;
+        self.now = self.now.max(now);
         let Some(known_peer) = self.peers.get_mut(peer) else { return AnnounceOutcome::UnknownPeer };
-        let lifetime = known_peer.policy().and_then(|policy| policy.max_lifetime);
+        let evaluation = known_peer.evaluate(&nlri, path_key.kind, &route);
+        let lifetime = evaluation.lifetime;
         let deadline = expires.into_iter().chain(lifetime.map(|seconds| now.plus(seconds))).min();
         let key = RuleKey::new(nlri);
-        let route = self.interner.intern(route);
+        let announced = self.interner.intern(route);
         let (entry, dirty) = rules.entry(&key);
-        if let Some(path) = entry.paths.find_mut(peer, path_id) {
+        if let Some(path) = entry.paths.find_mut(peer, path_key) {
             let was_stale = path.stale || path.long_lived;
             let was_awaited = path.mark_received();
-            let changed = !Arc::ptr_eq(&path.route, &route);
+            let changed = !Arc::ptr_eq(path.announced_route(), &announced);
             if changed {
-                path.route = route;
+                (path.route, path.policy) = after_policy(&mut self.interner, announced, evaluation);
                 path.presumed_feasible = false;
             }
             // Announcing it again restarts its timers. What is sent again after a session loss or in a refresh is no new announcement: its
@@ -125,7 +150,7 @@ impl AdjRibIn {
                 path.expired = false;
                 path.deadline = deadline;
                 if !timed {
-                    self.expiry.schedule(deadline, &key, peer, path_id);
+                    self.expiry.schedule(deadline, &key, peer, path_key);
                 }
             }
             entry.installation.retry_if(changed);
@@ -135,30 +160,26 @@ impl AdjRibIn {
             return if changed { AnnounceOutcome::Changed } else { AnnounceOutcome::Unchanged };
         }
         dirty.mark(&key, entry);
-        let admission = known_peer.admit(&key, path_id);
+        let admission = known_peer.admit(&key, path_key);
         let outcome = match admission {
             Admission::Dropped => return AnnounceOutcome::Dropped,
             Admission::Within => AnnounceOutcome::Changed,
             Admission::Warn => AnnounceOutcome::OverLimit(OnExcess::Warn),
             Admission::Excess(on_excess) => AnnounceOutcome::OverLimit(on_excess),
         };
-        let mut path = Path::new(peer, path_id, route, now);
+        let (route, policy) = after_policy(&mut self.interner, announced, evaluation);
+        let mut path = Path::new(peer, path_key, route, now);
+        path.policy = policy;
         path.deadline = deadline;
         path.excess = matches!(admission, Admission::Excess(_));
         entry.paths.push(path);
-        self.expiry.schedule(deadline, &key, peer, path_id);
+        self.expiry.schedule(deadline, &key, peer, path_key);
         outcome
     }
 
     /// Whether the peer had announced it.
-    pub(crate) fn withdraw(
-        &mut self,
-        rules: &mut RuleTable,
-        peer: PeerId,
-        key: &RuleKey,
-        path_id: Option<PathId>,
-    ) -> bool {
-        let Some(path) = rules.get_mut(key).and_then(|entry| entry.paths.remove(peer, path_id)) else { return false };
+    pub(crate) fn withdraw(&mut self, rules: &mut RuleTable, peer: PeerId, key: &RuleKey, path: PathKey) -> bool {
+        let Some(path) = rules.get_mut(key).and_then(|entry| entry.paths.remove(peer, path)) else { return false };
         rules.touch(key);
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.release(path.excess);
@@ -167,16 +188,25 @@ impl AdjRibIn {
         true
     }
 
-    pub(crate) fn announce_unicast(&mut self, peer: PeerId, net: IpNet, path_id: Option<PathId>, route: Arc<Route>) {
+    /// A route that came back is none to validate by, and replaces the one before. Of a peer with blackholes, routes are only kept where
+    /// something is validated by them.
+    pub(crate) fn announce_unicast(&mut self, peer: PeerId, net: IpNet, path: PathKey, route: Arc<Route>) {
         let Some(known_peer) = self.peers.get_mut(peer) else { return };
+        if route.facts.route_loop.is_some() {
+            self.withdraw_unicast(peer, net, path);
+            return;
+        }
+        if !self.validates && known_peer.blackhole().is_some() {
+            return;
+        }
         let route = self.interner.intern(route);
-        let added = self.unicast.announce(net, Path::new(peer, path_id, route, Timestamp(0)));
+        let added = self.unicast.announce(net, Path::new(peer, path, route, Timestamp(0)));
         known_peer.count_unicast(u64::from(added));
         self.unicast_changed(net);
     }
 
-    pub(crate) fn withdraw_unicast(&mut self, peer: PeerId, net: IpNet, path_id: Option<PathId>) {
-        if self.unicast.withdraw(net, peer, path_id) {
+    pub(crate) fn withdraw_unicast(&mut self, peer: PeerId, net: IpNet, path: PathKey) {
+        if self.unicast.withdraw(net, peer, path) {
             self.unicast_changed(net);
             if let Some(peer) = self.peers.get_mut(peer) {
                 peer.release_unicast(1);
@@ -198,8 +228,7 @@ impl AdjRibIn {
     /// Marks the rules whose validation may come out otherwise since unicast routes changed.
     pub(crate) fn touch_validated(&mut self, rules: &mut RuleTable) {
         let changes = std::mem::take(&mut self.unicast_changes);
-        let validates = self.peers.values().any(|peer| peer.policy().is_some_and(|policy| policy.validate));
-        if changes.is_empty() || !validates {
+        if changes.is_empty() || !self.validates {
             return;
         }
         if changes.len() >= MANY_PREFIXES {
@@ -285,6 +314,7 @@ impl AdjRibIn {
 
     /// Deletes what is due. Returns the rules whose own timer expired, and who announced them.
     pub(crate) fn expire(&mut self, rules: &mut RuleTable, now: Timestamp) -> Vec<(PeerId, Arc<Nlri>)> {
+        self.now = self.now.max(now);
         for ((peer, family), due) in self.stale_paths.expire(now) {
             self.expire_stale(rules, peer, family, &due);
         }
@@ -303,18 +333,18 @@ impl AdjRibIn {
     }
 
     /// A locally originated rule is deleted; another stays visible until its peer withdraws it. False if it has another deadline by now.
-    fn expire_path(&mut self, rules: &mut RuleTable, (deadline, key, peer, path_id): &Expiry) -> bool {
-        let path = rules.get_mut(key).and_then(|entry| entry.paths.find_mut(*peer, *path_id));
+    fn expire_path(&mut self, rules: &mut RuleTable, (deadline, key, peer, path_key): &Expiry) -> bool {
+        let path = rules.get_mut(key).and_then(|entry| entry.paths.find_mut(*peer, *path_key));
         let Some(path) = path.filter(|path| !path.expired) else { return false };
         if path.deadline.is_none_or(|due| due > *deadline) {
             // It was announced again meanwhile: the timer is set to the new deadline.
-            self.expiry.schedule(path.deadline, key, *peer, *path_id);
+            self.expiry.schedule(path.deadline, key, *peer, *path_key);
             return false;
         }
         path.expired = true;
         rules.touch(key);
         if self.peers.is_local(*peer) {
-            self.withdraw(rules, *peer, key, *path_id);
+            self.withdraw(rules, *peer, key, *path_key);
         }
         true
     }
@@ -326,7 +356,7 @@ impl AdjRibIn {
         }
         self.expiry.rebuild(rules.iter().flat_map(|(key, entry)| {
             let limited = entry.paths.iter().filter(|path| !path.expired);
-            limited.filter_map(move |path| Some((path.deadline?, key.clone(), path.peer, path.path_id)))
+            limited.filter_map(move |path| Some((path.deadline?, key.clone(), path.peer, path.key)))
         }));
     }
 
@@ -391,11 +421,14 @@ impl AdjRibIn {
     ) {
         let is_visited = |family| only.is_none_or(|only| only == family);
         rules.touch_where(|key, entry| {
-            let family = key.nlri().map(|nlri| RouteFamily::Flow(nlri.family()));
-            let Some(family) = family.filter(|family| is_visited(*family)) else { return false };
+            let Some(nlri) = key.nlri() else { return false };
             let mut changed = false;
             entry.paths.retain_mut(|path| {
                 if path.peer != peer {
+                    return true;
+                }
+                let family = path.key.kind.family(nlri);
+                if !is_visited(family) {
                     return true;
                 }
                 let change = visit(family, path);
@@ -434,8 +467,8 @@ impl AdjRibIn {
     /// Rules that were beyond the peer's limit are within it, in the order in which they came, as far as there is room now.
     fn admit_waiting(&mut self, rules: &mut RuleTable, id: PeerId) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        while let Some((key, path_id)) = peer.next_waiting() {
-            let path = rules.get_mut(&key).and_then(|entry| entry.paths.find_mut(id, path_id));
+        while let Some((key, path)) = peer.next_waiting() {
+            let path = rules.get_mut(&key).and_then(|entry| entry.paths.find_mut(id, path));
             if let Some(path) = path.filter(|path| path.excess) {
                 path.excess = false;
                 peer.admit_waiting();
@@ -443,6 +476,46 @@ impl AdjRibIn {
             }
         }
     }
+}
+
+/// The route as import policy leaves it, and what policy did if that is another or none.
+fn after_policy(
+    interner: &mut RouteInterner,
+    announced: Arc<Route>,
+    evaluation: Evaluation,
+) -> (Arc<Route>, Option<Box<PolicyOutcome>>) {
+    let Evaluation { rejection, actions, lifetime: _ } = evaluation;
+    let route = match actions {
+        Some(actions) => interner.intern(Arc::new(Route { actions, ..Route::clone(&announced) })),
+        None if rejection.is_none() => return (announced, None),
+        None => announced.clone(),
+    };
+    (route, Some(Box::new(PolicyOutcome { announced, rejection })))
+}
+
+/// Policy may have changed. Whether the route is another now, and its deadline where that is to be set.
+fn evaluate_again(
+    peer: &Peer,
+    interner: &mut RouteInterner,
+    nlri: &Nlri,
+    path: &mut Path,
+    now: Timestamp,
+) -> (bool, Option<Timestamp>) {
+    if peer.config().address.is_none() {
+        return (false, None);
+    }
+    let announced = path.announced_route().clone();
+    let evaluation = peer.evaluate(nlri, path.key.kind, &announced);
+    let deadline = evaluation.lifetime.map(|seconds| path.received.plus(seconds));
+    let before = path.route.clone();
+    (path.route, path.policy) = after_policy(interner, announced, evaluation);
+    let changed = !Arc::ptr_eq(&before, &path.route);
+    if deadline == path.deadline {
+        return (changed, None);
+    }
+    path.deadline = deadline;
+    path.expired = deadline.is_some_and(|deadline| deadline <= now);
+    (changed, deadline.filter(|_| !path.expired))
 }
 
 /// Long-lived stale: only where there is no better route, and deleted at once where the route says NO_LLGR (RFC 9494 §4.2, §4.6).

@@ -5,6 +5,7 @@ use crate::compile::{self, Refusal};
 use crate::enforcement::RuleInstallation;
 use crate::import_policy::{InterfaceSets, PolicyRejection};
 use crate::path::Path;
+use crate::path_key::PathKind;
 use crate::peers::Peers;
 use crate::protection::Protection;
 use crate::received_paths::ReceivedPaths;
@@ -133,17 +134,20 @@ impl DecisionContext<'_> {
             return if peer.config().external { rejected(PolicyRejection::NoPolicy) } else { Ok(()) };
         };
         validate::check_first_as(path, policy.first_as).map_err(ImportRejection::Infeasible)?;
-        if policy.validate && !path.presumed_feasible {
+        // A blackhole is a unicast route itself: nothing but `allow.destinations` and the sources decide (RFC 7999 §3.3).
+        if policy.validate && !path.presumed_feasible && path.key.kind == PathKind::Flow {
             validate::validate(nlri, path, self.unicast, self.peers, policy.without_destination)
                 .map_err(ImportRejection::Infeasible)?;
         }
-        policy.check(nlri, &path.route.effect()).map_err(ImportRejection::Policy)?;
-        policy.check_actions(&path.route.actions).map_err(ImportRejection::Policy)?;
+        if let Some(why) = path.policy.as_ref().and_then(|outcome| outcome.rejection.clone()) {
+            return rejected(why);
+        }
         if path.excess {
             return rejected(PolicyRejection::Excess { limit: policy.max_rules.unwrap_or(0) });
         }
         if path.expired {
-            return rejected(PolicyRejection::Lifetime { seconds: policy.max_lifetime.unwrap_or(0) });
+            let seconds = path.deadline.map_or(0, |deadline| deadline.0.saturating_sub(path.received.0));
+            return rejected(PolicyRejection::Lifetime { seconds });
         }
         Ok(())
     }

@@ -3,12 +3,14 @@
 //! Nothing is decided when a route comes in. Decisions are made when the next transaction is asked for, once for all that happened since:
 //! a burst of updates is one transaction. The order in which routes came does not matter, except for who was first to reach a limit.
 
-use crate::adj_rib_in::{AdjRibIn, AnnounceOutcome, Announcement, Retention};
+use crate::adj_rib_in::{AdjRibIn, AnnounceOutcome, Announcement, Retention, UnicastChange, UnicastRoute};
 use crate::capability::Capabilities;
 use crate::decision_context::DecisionContext;
+use crate::import_policy::{Evaluation, Step};
 use crate::key::RuleKey;
 use crate::loc_rib::LocRib;
 use crate::newly_rejected::NewlyRejected;
+use crate::path_key::{PathKey, PathKind};
 use crate::peers::{PeerConfig, PeerCounts};
 use crate::plan::{Applied, Ruleset};
 use crate::protection::{Protected, ProtectedEntries, Protection};
@@ -98,23 +100,48 @@ impl Engine {
         now: Timestamp,
         expires: Option<Timestamp>,
     ) -> AnnounceOutcome {
-        let announcement = Announcement { peer, nlri: nlri.into(), path_id, route, received: now, expires };
+        let announcement =
+            Announcement { peer, nlri: nlri.into(), path: PathKey::flow(path_id), route, received: now, expires };
         self.adj_rib_in.announce(&mut self.rules, announcement)
     }
 
     /// A peer withdraws a traffic filter; whether it had announced it.
     pub fn withdraw(&mut self, peer: PeerId, nlri: impl Into<Arc<Nlri>>, path_id: Option<PathId>) -> bool {
-        self.adj_rib_in.withdraw(&mut self.rules, peer, &RuleKey::new(nlri.into()), path_id)
+        self.adj_rib_in.withdraw(&mut self.rules, peer, &RuleKey::new(nlri.into()), PathKey::flow(path_id))
     }
 
-    /// A peer announces a route to a unicast prefix.
-    pub fn announce_unicast(&mut self, peer: PeerId, net: IpNet, path_id: Option<PathId>, route: Arc<Route>) {
-        self.adj_rib_in.announce_unicast(peer, net, path_id, route);
+    /// A peer announces a route to a unicast prefix. If it is a blackhole it becomes rules, and rules that it was are withdrawn.
+    pub fn announce_unicast(
+        &mut self,
+        peer: PeerId,
+        net: IpNet,
+        path_id: Option<PathId>,
+        route: Arc<Route>,
+        now: Timestamp,
+    ) -> UnicastChange {
+        let announced = UnicastRoute { peer, net, path_id, route, received: now };
+        self.adj_rib_in.announce_unicast_route(&mut self.rules, announced)
     }
 
-    /// A peer withdraws a route to a unicast prefix.
-    pub fn withdraw_unicast(&mut self, peer: PeerId, net: IpNet, path_id: Option<PathId>) {
-        self.adj_rib_in.withdraw_unicast(peer, net, path_id);
+    /// A peer withdraws a route to a unicast prefix, and the rules that it was.
+    pub fn withdraw_unicast(&mut self, peer: PeerId, net: IpNet, path_id: Option<PathId>) -> UnicastChange {
+        self.adj_rib_in.withdraw_unicast_route(&mut self.rules, peer, net, path_id)
+    }
+
+    /// What the policy of a peer makes of a route, step by step; `None` where the peer has none.
+    pub fn trace_policy(
+        &self,
+        peer: PeerId,
+        nlri: &Nlri,
+        route: &Route,
+        is_blackhole: bool,
+        each: impl FnMut(Step<'_>),
+    ) -> Option<Evaluation> {
+        let chain = self.adj_rib_in.peers().get(peer)?.chain()?;
+        Some(match is_blackhole {
+            true => chain.trace_blackhole(nlri, route, each),
+            false => chain.trace(nlri, route, each),
+        })
     }
 
     /// A peer's session is established: its BGP identifier is known.
@@ -386,15 +413,31 @@ impl Engine {
             false => retain.iter().filter_map(|r| Some((r.family, self.adj_rib_in.add_loss(peer, r)?))).collect(),
         };
         for path in paths {
-            let family = RouteFamily::from(path.nlri.family());
+            let key =
+                PathKey { id: path.path_id, kind: if path.blackhole { PathKind::Blackhole } else { PathKind::Flow } };
+            let family = key.kind.family(&path.nlri);
             let loss = losses.iter().find(|(retained, _)| *retained == family).map(|(_, loss)| *loss);
             if !local && loss.is_none() {
                 continue;
             }
             let nlri = path.nlri.clone();
-            self.announce(peer, path.nlri, path.path_id, path.route, path.received, path.deadline);
+            let announcement = Announcement {
+                peer,
+                nlri: path.nlri,
+                path: key,
+                route: path.route,
+                received: path.received,
+                expires: path.deadline,
+            };
+            if path.blackhole && !self.adj_rib_in.is_blackhole(&announcement) {
+                continue;
+            }
+            self.adj_rib_in.announce(&mut self.rules, announcement);
+            if path.blackhole {
+                self.adj_rib_in.note_blackhole(&self.rules, peer, &nlri);
+            }
             let entry = self.rules.get_mut(&RuleKey::new(nlri));
-            let restored = entry.and_then(|entry| entry.paths.find_mut(peer, path.path_id));
+            let restored = entry.and_then(|entry| entry.paths.find_mut(peer, key));
             if let Some((restored, loss)) = restored.zip(loss) {
                 restored.mark_stale(loss);
             }

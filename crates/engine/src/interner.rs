@@ -8,12 +8,25 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(crate) struct RouteInterner {
     known: HashSet<Arc<Route>>,
+    /// What was asked for last, and the answer: routes of one UPDATE are one value.
+    last: Option<(Arc<Route>, Arc<Route>)>,
     sweep_at: usize,
 }
 
 impl RouteInterner {
     /// The known route that is equal to this one, or else this one, which is known from then on.
     pub(crate) fn intern(&mut self, route: Arc<Route>) -> Arc<Route> {
+        if let Some((last, known)) = &self.last
+            && Arc::ptr_eq(last, &route)
+        {
+            return known.clone();
+        }
+        let known = self.find(route.clone());
+        self.last = Some((route, known.clone()));
+        known
+    }
+
+    fn find(&mut self, route: Arc<Route>) -> Arc<Route> {
         if let Some(known) = self.known.get(&route) {
             return known.clone();
         }

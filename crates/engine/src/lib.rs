@@ -8,7 +8,7 @@
 //! - What a data plane can do: [`capability`]. How a rule becomes entries of it, or is refused: [`compile`](mod@compile).
 //! - Reconciler: what is handed to the data plane: [`plan`]. The state of a rule: [`state`].
 //!
-//! Files depend on each other in one direction: route, key, prefix_map; path, received_paths, peers; import_policy, select, unicast, validate;
+//! Files depend on each other in one direction: route, key, prefix_map; path_key, import_policy; path, received_paths, peers; select, unicast, validate;
 //! compile, precedence, protection; rule_decision, enforcement, rule_entry, rule_table; decision_context; adj_rib_in, loc_rib, reconciler;
 //! view, snapshot; engine.
 
@@ -29,6 +29,7 @@ mod loc_rib;
 mod newly_rejected;
 pub mod notes;
 mod path;
+mod path_key;
 mod peers;
 pub mod plan;
 pub mod precedence;
@@ -51,7 +52,7 @@ mod unknown_actions;
 pub mod validate;
 mod view;
 
-pub use adj_rib_in::{AnnounceOutcome, Retention};
+pub use adj_rib_in::{AnnounceOutcome, Retention, UnicastChange};
 pub use engine::{Engine, EngineConfig};
 pub use newly_rejected::NewlyRejected;
 pub use peers::{PeerConfig, PeerCounts};

@@ -40,7 +40,8 @@ pub fn notes(rule: &Rule, interface_sets: InterfaceSets, capabilities: &Capabili
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import_policy::{ImportPolicy, PolicyRejection};
+    use crate::import_policy::{ImportPolicy, PolicyChain, PolicyRejection};
+    use crate::route::Route;
     use flowspec::Community;
 
     fn rule(actions: &[Action]) -> Rule {
@@ -84,8 +85,9 @@ mod tests {
         let lenient = ImportPolicy::default();
         let strict = ImportPolicy { unknown_actions: false, ..ImportPolicy::default() };
         let check = |policy: &ImportPolicy, actions: &[Action]| {
-            let rule = rule(actions);
-            policy.check_actions(&rule.actions)
+            let Rule { nlri, actions, next_hop } = rule(actions);
+            let route = Route { actions, next_hop, ..Route::default() };
+            PolicyChain::new(policy).evaluate(&nlri, &route).rejection.map_or(Ok(()), Err)
         };
         assert_eq!(check(&lenient, &[other(JUNIPER)]), Ok(()));
         assert!(matches!(check(&strict, &[other(JUNIPER)]), Err(PolicyRejection::UnknownAction(_))));

@@ -1,19 +1,32 @@
 //! One peer's route to one destination, as it is kept in the Adj-RIB-In. Plain data: the stages read and set its marks.
 
+use crate::import_policy::PolicyRejection;
+use crate::path_key::PathKey;
 use crate::route::{PeerId, Route, Timestamp};
-use flowspec::PathId;
 use std::sync::Arc;
+
+/// What import policy did with a route that it did not accept as it came.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PolicyOutcome {
+    /// The route as announced.
+    pub(crate) announced: Arc<Route>,
+    /// Why it is not accepted, if it is not.
+    pub(crate) rejection: Option<PolicyRejection>,
+}
 
 /// One peer's route to one destination.
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
+    /// The route as import policy left it.
     pub(crate) route: Arc<Route>,
+    /// What import policy did with it, unless it is accepted as it came.
+    pub(crate) policy: Option<Box<PolicyOutcome>>,
     /// When it was announced.
     pub(crate) received: Timestamp,
     /// When it expires, if it does.
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) peer: PeerId,
-    pub(crate) path_id: Option<PathId>,
+    pub(crate) key: PathKey,
     /// Stale path: the session was lost, or the daemon restarted, and the peer has not sent it again since.
     pub(crate) stale: bool,
     /// The loss by which it became stale, among those of its peer and family.
@@ -31,13 +44,14 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    pub(crate) fn new(peer: PeerId, path_id: Option<PathId>, route: Arc<Route>, received: Timestamp) -> Self {
+    pub(crate) fn new(peer: PeerId, key: PathKey, route: Arc<Route>, received: Timestamp) -> Self {
         Path {
             route,
+            policy: None,
             received,
             deadline: None,
             peer,
-            path_id,
+            key,
             stale: false,
             loss: 0,
             presumed_feasible: false,
@@ -60,7 +74,12 @@ impl Path {
         awaited
     }
 
-    pub(crate) fn is_from(&self, peer: PeerId, path_id: Option<PathId>) -> bool {
-        self.peer == peer && self.path_id == path_id
+    pub(crate) fn is_from(&self, peer: PeerId, key: PathKey) -> bool {
+        self.peer == peer && self.key == key
+    }
+
+    /// The route as its peer announced it.
+    pub(crate) fn announced_route(&self) -> &Arc<Route> {
+        self.policy.as_ref().map_or(&self.route, |policy| &policy.announced)
     }
 }

@@ -1,9 +1,10 @@
 //! The sources of routes: who they are, their import policy, and how many routes each has.
 
-use crate::import_policy::{ImportPolicy, OnExcess};
+use crate::import_policy::{Blackhole, Evaluation, ImportPolicy, OnExcess, PolicyChain};
 use crate::key::RuleKey;
-use crate::route::PeerId;
-use flowspec::PathId;
+use crate::path_key::{PathKey, PathKind};
+use crate::route::{PeerId, Route};
+use flowspec::Nlri;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -55,10 +56,12 @@ pub(crate) enum Admission {
 #[derive(Debug)]
 pub(crate) struct Peer {
     config: PeerConfig,
+    /// What the policy of `config` says, as statements.
+    chain: Option<PolicyChain>,
     router_id: Ipv4Addr,
     counts: PeerCounts,
     /// Paths that were beyond the limit when they came, in that order; some may be gone by now.
-    waiting: VecDeque<(RuleKey, Option<PathId>)>,
+    waiting: VecDeque<(RuleKey, PathKey)>,
 }
 
 impl Peer {
@@ -70,6 +73,20 @@ impl Peer {
         self.config.policy.as_ref()
     }
 
+    /// What its policy makes of a route. Of a peer without policy, whatever that means, everything is as it came.
+    pub(crate) fn evaluate(&self, nlri: &Nlri, kind: PathKind, route: &Route) -> Evaluation {
+        self.chain.as_ref().map(|chain| chain.run(nlri, kind, route, |_| {})).unwrap_or_default()
+    }
+
+    pub(crate) const fn chain(&self) -> Option<&PolicyChain> {
+        self.chain.as_ref()
+    }
+
+    /// Which of its unicast routes are blackholes.
+    pub(crate) fn blackhole(&self) -> Option<&Blackhole> {
+        self.policy().and_then(|policy| policy.blackhole.as_ref())
+    }
+
     pub(crate) const fn counts(&self) -> PeerCounts {
         self.counts
     }
@@ -79,7 +96,7 @@ impl Peer {
     }
 
     /// Counts one rule more, unless it is dropped.
-    pub(crate) fn admit(&mut self, key: &RuleKey, path_id: Option<PathId>) -> Admission {
+    pub(crate) fn admit(&mut self, key: &RuleKey, path: PathKey) -> Admission {
         let counts = &mut self.counts;
         let limit = self.config.policy.as_ref().and_then(|policy| Some((policy.on_excess, policy.max_rules?)));
         let admission = match limit {
@@ -91,7 +108,7 @@ impl Peer {
                     return Admission::Dropped;
                 } else {
                     counts.excess += 1;
-                    self.waiting.push_back((key.clone(), path_id));
+                    self.waiting.push_back((key.clone(), path));
                     Admission::Excess(on_excess)
                 }
             }
@@ -108,7 +125,7 @@ impl Peer {
     }
 
     /// The next path that was beyond the limit, if there is room for one now. It may be gone.
-    pub(crate) fn next_waiting(&mut self) -> Option<(RuleKey, Option<PathId>)> {
+    pub(crate) fn next_waiting(&mut self) -> Option<(RuleKey, PathKey)> {
         let limit = self.policy().and_then(|policy| policy.max_rules).unwrap_or(u64::MAX);
         if self.counts.excess == 0 {
             self.waiting.clear();
@@ -149,11 +166,13 @@ impl Peers {
     pub(crate) fn set(&mut self, peers: BTreeMap<PeerId, PeerConfig>) {
         self.0.retain(|id, _| peers.contains_key(id));
         for (id, config) in peers {
+            let chain = config.policy.as_ref().map(PolicyChain::new);
             match self.0.get_mut(&id) {
-                Some(peer) => peer.config = config,
+                Some(peer) => (peer.config, peer.chain) = (config, chain),
                 None => {
                     let peer = Peer {
                         config,
+                        chain,
                         router_id: Ipv4Addr::UNSPECIFIED,
                         counts: PeerCounts::default(),
                         waiting: VecDeque::new(),

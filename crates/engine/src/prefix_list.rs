@@ -1,7 +1,7 @@
 //! Lists of prefixes, as import policy has them, and the destination that is compared with them.
 
 use crate::prefix_map::PrefixMap;
-use flowspec::{Nlri, Prefix};
+use flowspec::{Component, ComponentType, Nlri, Prefix};
 use ipnet::{IpNet, Ipv6Net};
 
 /// A list of allowed destinations.
@@ -32,7 +32,20 @@ impl FromIterator<IpNet> for PrefixList {
 
 /// The destination of a rule as a plain prefix; an IPv6 prefix with an offset is none.
 pub(crate) fn destination(nlri: &Nlri) -> Option<IpNet> {
-    match nlri.destination()? {
+    plain(nlri.destination()?)
+}
+
+/// The source of a rule as a plain prefix; an IPv6 prefix with an offset is none.
+pub(crate) fn source(nlri: &Nlri) -> Option<IpNet> {
+    // Components stand in the order of their types: it is the first or the second.
+    nlri.components().take(2).find_map(|component| match component {
+        Component::Prefix(ComponentType::Source, prefix) => plain(prefix),
+        _ => None,
+    })
+}
+
+fn plain(prefix: Prefix) -> Option<IpNet> {
+    match prefix {
         Prefix::V4(net) => Some(IpNet::V4(net)),
         Prefix::V6(pattern) if pattern.offset() == 0 => {
             Ipv6Net::new(pattern.bits().into(), pattern.length()).ok().map(IpNet::V6)

@@ -1,8 +1,8 @@
 //! The paths of one rule, as its peers announce them: the rule's part of the Adj-RIB-In.
 
 use crate::path::Path;
+use crate::path_key::PathKey;
 use crate::route::PeerId;
-use flowspec::PathId;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// One path for each peer and path identifier; none once the last is withdrawn.
@@ -30,8 +30,8 @@ impl ReceivedPaths {
         self.paths.is_empty()
     }
 
-    pub(crate) fn find_mut(&mut self, peer: PeerId, path_id: Option<PathId>) -> Option<&mut Path> {
-        self.paths.iter_mut().find(|path| path.is_from(peer, path_id))
+    pub(crate) fn find_mut(&mut self, peer: PeerId, key: PathKey) -> Option<&mut Path> {
+        self.paths.iter_mut().find(|path| path.is_from(peer, key))
     }
 
     /// Adds a path of a peer that has none with this path identifier.
@@ -41,8 +41,8 @@ impl ReceivedPaths {
         self.paths.push(path);
     }
 
-    pub(crate) fn remove(&mut self, peer: PeerId, path_id: Option<PathId>) -> Option<Path> {
-        let at = self.paths.iter().position(|path| path.is_from(peer, path_id))?;
+    pub(crate) fn remove(&mut self, peer: PeerId, key: PathKey) -> Option<Path> {
+        let at = self.paths.iter().position(|path| path.is_from(peer, key))?;
         Some(self.paths.remove(at))
     }
 
@@ -59,7 +59,8 @@ impl ReceivedPaths {
     pub(crate) fn mark_written(&mut self) -> bool {
         let mut hasher = DefaultHasher::new();
         for path in self.persistent() {
-            (path.peer, path.path_id.map(|id| id.0), path.received, path.deadline, &path.route).hash(&mut hasher);
+            let id = path.key.id.map(|id| id.0);
+            (path.peer, id, path.key.kind, path.received, path.deadline, path.announced_route()).hash(&mut hasher);
         }
         // 0 stands for what was never written.
         let number = hasher.finish().max(1);

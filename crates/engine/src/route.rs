@@ -107,6 +107,26 @@ impl Default for PathFacts {
     }
 }
 
+/// Attributes of a route on which only import policy depends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RouteAttributes {
+    /// COMMUNITIES, each as one number.
+    pub communities: Vec<u32>,
+    /// LARGE_COMMUNITY.
+    pub large_communities: Vec<[u32; 3]>,
+    /// The numbers of the AS_PATH, nearest first, those of sets among them and those of confederations not.
+    pub as_path: Vec<u32>,
+    /// The last number of the AS_PATH, where that is one of a sequence.
+    pub origin_as: Option<u32>,
+}
+
+impl RouteAttributes {
+    /// `None` where there is nothing.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (self != RouteAttributes::default()).then(|| Box::new(self))
+    }
+}
+
 /// All of an announcement but its NLRI. One value is shared by all announcements with equal content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Route {
@@ -116,6 +136,8 @@ pub struct Route {
     pub next_hop: Option<IpAddr>,
     /// The path attributes that decide.
     pub facts: PathFacts,
+    /// Attributes on which import policy may depend; `None` where there are none.
+    pub attributes: Option<Box<RouteAttributes>>,
 }
 
 impl Route {

@@ -24,7 +24,7 @@ pub(crate) fn best<'a>(mut paths: impl Iterator<Item = &'a Path>, peers: &Peers)
     keep_least(&mut left, |path| path.route.facts.originator.unwrap_or_else(|| peers.router_id(path.peer)));
     keep_least(&mut left, |path| path.route.facts.cluster_list_length);
     keep_least(&mut left, |path| peers.address(path.peer));
-    keep_least(&mut left, |path| (path.peer, path.path_id));
+    keep_least(&mut left, |path| (path.peer, path.key));
     left.first().copied()
 }
 
@@ -52,6 +52,7 @@ fn keep_least_med(left: &mut Vec<&Path>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::path_key::PathKey;
     use crate::peers::PeerConfig;
     use crate::route::{AsPathFacts, Origin, PathFacts, PeerId, Route, Timestamp};
     use std::sync::Arc;
@@ -69,7 +70,7 @@ mod tests {
     }
 
     fn path(peer: u32, facts: PathFacts) -> Path {
-        Path::new(PeerId(peer), None, Arc::new(Route { facts, ..Route::default() }), Timestamp(0))
+        Path::new(PeerId(peer), PathKey::flow(None), Arc::new(Route { facts, ..Route::default() }), Timestamp(0))
     }
 
     /// One that is neither good nor bad.

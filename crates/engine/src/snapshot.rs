@@ -4,7 +4,8 @@
 //! them again.
 
 use crate::path::Path;
-use crate::route::{AsPathFacts, Origin, PathFacts, Route, Timestamp};
+use crate::path_key::PathKind;
+use crate::route::{AsPathFacts, Origin, PathFacts, Route, RouteAttributes, Timestamp};
 use flowspec::hex::{self, Hex};
 use flowspec::{Action, Community, Family, Nlri, PathId};
 use std::fmt::{self, Write};
@@ -22,8 +23,10 @@ pub struct SnapshotPath {
     pub received: Timestamp,
     /// When it expires, if it does.
     pub deadline: Option<Timestamp>,
-    /// All else.
+    /// All else, as the peer announced it.
     pub route: Arc<Route>,
+    /// It came as a unicast route.
+    pub blackhole: bool,
 }
 
 /// A line that is no rule of a state file.
@@ -35,10 +38,11 @@ impl SnapshotPath {
     pub(crate) fn new(nlri: &Arc<Nlri>, path: &Path) -> Self {
         SnapshotPath {
             nlri: nlri.clone(),
-            path_id: path.path_id,
+            path_id: path.key.id,
             received: path.received,
             deadline: path.deadline,
-            route: path.route.clone(),
+            route: path.announced_route().clone(),
+            blackhole: path.key.kind == PathKind::Blackhole,
         }
     }
 }
@@ -52,6 +56,18 @@ impl<T: fmt::Display> fmt::Display for OrDash<T> {
             Some(value) => value.fmt(f),
             None => f.write_char('-'),
         }
+    }
+}
+
+/// Values with commas between them, `-` for none.
+struct List<'a, T, F>(&'a [T], F);
+
+impl<T, F: Fn(&T) -> String> fmt::Display for List<'_, T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_char('-');
+        }
+        f.write_str(&self.0.iter().map(&self.1).collect::<Vec<_>>().join(","))
     }
 }
 
@@ -72,6 +88,15 @@ impl fmt::Display for SnapshotPath {
         write!(f, "local-pref={} med={} ", OrDash(facts.local_pref), OrDash(facts.med))?;
         write!(f, "originator={} clusters={} ", OrDash(facts.originator), facts.cluster_list_length)?;
         write!(f, "llgr={}{} ", u8::from(facts.no_llgr), u8::from(facts.llgr_stale))?;
+        if let Some(attributes) = self.route.attributes.as_deref() {
+            let RouteAttributes { communities, large_communities, as_path, origin_as } = attributes;
+            let large = List(large_communities, |[a, b, c]: &[u32; 3]| format!("{a}:{b}:{c}"));
+            write!(f, "communities={} large={large} ", List(communities, u32::to_string))?;
+            write!(f, "as-list={} origin-as={} ", List(as_path, u32::to_string), OrDash(*origin_as))?;
+        }
+        if self.blackhole {
+            f.write_str("blackhole=1 ")?;
+        }
         write!(f, "wire {} {}", self.nlri.family(), Hex(self.nlri.as_bytes()))?;
         self.route.actions.iter().try_for_each(|action| write!(f, " {}", Hex(action.encode().as_bytes())))
     }
@@ -89,6 +114,7 @@ impl FromStr for SnapshotPath {
 fn parse(line: &str) -> Option<SnapshotPath> {
     let (facts, wire) = line.trim().split_once(" wire ")?;
     let mut values = facts.split(' ');
+    let facts_behind = values.clone();
     let mut value = |key: &str| values.next()?.strip_prefix(key)?.strip_prefix('=');
     let path_id = or_dash(value("path")?)?.map(PathId);
     let received = Timestamp(value("since")?.parse().ok()?);
@@ -119,17 +145,37 @@ fn parse(line: &str) -> Option<SnapshotPath> {
     };
     let (no_llgr, llgr_stale) = value("llgr")?.split_at_checked(1)?;
     let facts = PathFacts { no_llgr: flag(no_llgr)?, llgr_stale: flag(llgr_stale)?, ..facts };
+    // What was not written by earlier versions.
+    let value = |key: &str| facts_behind.clone().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+    let attributes = RouteAttributes {
+        communities: list(value("communities"), |word| word.parse().ok())?,
+        large_communities: list(value("large"), |word| {
+            let numbers: Vec<u32> = word.split(':').map(str::parse).collect::<Result<_, _>>().ok()?;
+            numbers.try_into().ok()
+        })?,
+        as_path: list(value("as-list"), |word| word.parse().ok())?,
+        origin_as: value("origin-as").map_or(Some(None), or_dash)?,
+    };
+    let blackhole = value("blackhole").is_some();
     let mut words = wire.split(' ');
     let family: Family = words.next()?.parse().ok()?;
     let nlri = Nlri::from_value(family, &hex::decode(words.next()?)?).ok()?;
     let actions = words.map(|word| Action::decode(community(&hex::decode(word)?)?).ok()).collect::<Option<_>>()?;
-    let route = Route { actions, next_hop, facts };
-    Some(SnapshotPath { nlri: Arc::new(nlri), path_id, received, deadline, route: Arc::new(route) })
+    let route = Route { actions, next_hop, facts, attributes: attributes.boxed() };
+    Some(SnapshotPath { nlri: Arc::new(nlri), path_id, received, deadline, route: Arc::new(route), blackhole })
 }
 
 /// `None` where it is neither a value nor `-`.
 fn or_dash<T: FromStr>(text: &str) -> Option<Option<T>> {
     if text == "-" { Some(None) } else { text.parse().ok().map(Some) }
+}
+
+/// Values with commas between them; none where there is nothing.
+fn list<T>(text: Option<&str>, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    match text {
+        None | Some("-") => Some(Vec::new()),
+        Some(text) => text.split(',').map(read).collect(),
+    }
 }
 
 fn flag(text: &str) -> Option<bool> {

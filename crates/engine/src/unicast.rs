@@ -1,11 +1,12 @@
 //! Unicast routes from the sessions: what traffic filters are validated against.
 
 use crate::path::Path;
+use crate::path_key::PathKey;
 use crate::peers::Peers;
 use crate::prefix_map::{PrefixMap, Retain};
 use crate::route::PeerId;
 use crate::select;
-use flowspec::{IpVersion, PathId};
+use flowspec::IpVersion;
 use ipnet::IpNet;
 
 #[derive(Debug, Default)]
@@ -17,7 +18,7 @@ impl UnicastRib {
     /// Adds or replaces a route; whether there is one more than before.
     pub(crate) fn announce(&mut self, net: IpNet, path: Path) -> bool {
         match self.routes.get_mut(net) {
-            Some(paths) => match paths.iter_mut().find(|old| old.is_from(path.peer, path.path_id)) {
+            Some(paths) => match paths.iter_mut().find(|old| old.is_from(path.peer, path.key)) {
                 Some(old) => {
                     *old = path;
                     false
@@ -35,10 +36,10 @@ impl UnicastRib {
     }
 
     /// Removes a route; whether it was there.
-    pub(crate) fn withdraw(&mut self, net: IpNet, peer: PeerId, path_id: Option<PathId>) -> bool {
+    pub(crate) fn withdraw(&mut self, net: IpNet, peer: PeerId, key: PathKey) -> bool {
         let Some(paths) = self.routes.get_mut(net) else { return false };
         let before = paths.len();
-        paths.retain(|path| !path.is_from(peer, path_id));
+        paths.retain(|path| !path.is_from(peer, key));
         let found = paths.len() < before;
         if paths.is_empty() {
             self.routes.remove(net);

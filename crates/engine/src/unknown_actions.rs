@@ -11,6 +11,14 @@ pub(crate) fn unknown_actions(actions: &[Action]) -> impl Iterator<Item = &Actio
     })
 }
 
+/// Whether it asks for something to be done to packets, known here or not; otherwise it says something about the route.
+pub(crate) fn is_action(action: &Action) -> bool {
+    match action {
+        Action::Other(community) => may_be_action(*community),
+        _ => true,
+    }
+}
+
 /// Whether a community that is no known action may be one: not those that say something about the route or its path, which any route may
 /// carry (route target, site of origin, OSPF, colour, encapsulation, link bandwidth, origin validation and others).
 fn may_be_action(community: Community) -> bool {

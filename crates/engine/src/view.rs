@@ -3,6 +3,7 @@
 use crate::compile::{Refusal, RefusalKind};
 use crate::decision_context::DecisionContext;
 use crate::path::Path;
+use crate::path_key::PathKind;
 use crate::plan::RuleFailure;
 use crate::reconciler::{self, Reconciler};
 use crate::route::{PeerId, Route, Timestamp};
@@ -32,6 +33,8 @@ pub struct PathRef<'a> {
     pub route: &'a Arc<Route>,
     /// The peer has not sent it again since its session was lost, or since the daemon started.
     pub stale: bool,
+    /// It came as a unicast route that is a blackhole.
+    pub blackhole: bool,
     /// Of all paths of the rule, the selected one.
     pub best: bool,
     /// Of several, why this one cannot be selected whatever the others are: policy, validation, or the data plane; for people.
@@ -94,7 +97,22 @@ impl<'a> RuleRef<'a> {
 
     /// What an operator may not expect of it although it is enforced as the RFCs say.
     pub fn notes(&self) -> Vec<String> {
-        crate::notes::notes(&self.rule(), self.context.interface_sets(self.best()), self.context.capabilities)
+        let best = self.best();
+        let mut notes = crate::notes::notes(&self.rule(), self.context.interface_sets(best), self.context.capabilities);
+        if best.key.kind == PathKind::Blackhole
+            && let Some(blackhole) = self.context.peers.get(best.peer).and_then(|peer| peer.blackhole())
+        {
+            let triggers = blackhole.triggers_of(best.announced_route()).map(|(trigger, _)| trigger.to_string());
+            notes.push(format!("it is a blackhole: a unicast route with {}", triggers.collect::<Vec<_>>().join(", ")));
+        } else if best.route.actions != best.announced_route().actions {
+            let announced = best.announced_route();
+            let rule =
+                Rule { nlri: Nlri::clone(self.nlri), actions: announced.actions.clone(), next_hop: announced.next_hop };
+            let text = rule.to_string();
+            let actions = text.rsplit_once(" then ").map_or(text.as_str(), |(_, actions)| actions);
+            notes.push(format!("import policy set its actions; the peer announced it with: {actions}"));
+        }
+        notes
     }
 
     /// In what it is enforced for fewer packets than it asks for.
@@ -132,6 +150,7 @@ impl<'a> RuleRef<'a> {
                 peer: path.peer,
                 route: &path.route,
                 stale: path.stale,
+                blackhole: path.key.kind == PathKind::Blackhole,
                 best: is_best,
                 objection: objection.flatten(),
             }

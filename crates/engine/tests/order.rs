@@ -93,7 +93,7 @@ fn random_route(seed: &mut Seed, rule: &Rule) -> Arc<Route> {
     };
     let discard = Action::RateBytes { asn: 0, rate: flowspec::Rate::new(0.0).unwrap() };
     let actions = if seed.percent(30) { vec![discard] } else { rule.actions.clone() };
-    Arc::new(Route { actions, next_hop: rule.next_hop, facts })
+    Arc::new(Route { actions, next_hop: rule.next_hop, facts, attributes: None })
 }
 
 fn nets() -> Vec<ipnet::IpNet> {
@@ -129,7 +129,7 @@ fn step(seed: &mut Seed, engine: &mut Engine, history: &mut History, rules: &[Ru
         }
         85..93 => {
             let route = random_route(seed, rule);
-            engine.announce_unicast(peer, net, None, route.clone());
+            engine.announce_unicast(peer, net, None, route.clone(), NOW);
             history.unicast.insert((net, peer), route);
         }
         93..97 => {
@@ -157,7 +157,7 @@ fn step(seed: &mut Seed, engine: &mut Engine, history: &mut History, rules: &[Ru
                 engine.announce(peer, nlri.clone(), *path_id, route.clone(), NOW, None);
             }
             for ((net, _), route) in history.unicast.iter().filter(|((_, other), _)| *other == peer) {
-                engine.announce_unicast(peer, *net, None, route.clone());
+                engine.announce_unicast(peer, *net, None, route.clone(), NOW);
             }
             retain.iter().for_each(|retention| engine.end_of_rib(peer, retention.family));
         }
@@ -178,7 +178,7 @@ fn fresh(history: &History, seed: &mut Seed) -> Table {
         engine.announce(*peer, nlri.clone(), *path_id, route.clone(), NOW, None);
     }
     for ((net, peer), route) in &history.unicast {
-        engine.announce_unicast(*peer, *net, None, route.clone());
+        engine.announce_unicast(*peer, *net, None, route.clone(), NOW);
     }
     let mut table = Table::default();
     drain(&mut engine, &mut table);

@@ -331,6 +331,7 @@ fn local(rule: &str, deadline: Option<u64>) -> Record {
     let nlri = Arc::new(rule.nlri);
     let path = SnapshotPath {
         nlri: Arc::clone(&nlri),
+        blackhole: false,
         path_id: None,
         received: Timestamp(0),
         deadline: deadline.map(Timestamp),

@@ -11,7 +11,7 @@ use crate::state_file::{Loaded, Origin, Pause, Remembered};
 use bgp::AfiSafi;
 use config::FamilyName;
 use engine::{Engine, Retention, RouteFamily};
-use flowspec::{Family, RuleId};
+use flowspec::{Family, IpVersion, RuleId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -93,12 +93,10 @@ pub(super) fn restore_rules(
     let Loaded { restored, append_at, .. } = loaded;
     let now = clock::now();
     let until = Some(now.plus(stale_time.as_secs()));
-    let retain = Family::ALL.map(|family| Retention {
-        family: RouteFamily::Flow(family),
-        until,
-        long_lived_until: None,
-        renews: true,
-    });
+    let unicast = [IpVersion::V4, IpVersion::V6].map(RouteFamily::Unicast);
+    let families = Family::ALL.map(RouteFamily::Flow).into_iter().chain(unicast);
+    let retain: Vec<_> =
+        families.map(|family| Retention { family, until, long_lived_until: None, renews: true }).collect();
     let (mut taken, mut left) = (0, 0);
     for Remembered { origin, mut paths } in restored.remembered {
         let source = match origin {

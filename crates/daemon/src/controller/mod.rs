@@ -452,7 +452,10 @@ fn engine_config(
     EngineConfig {
         capabilities: driver.capabilities(),
         protection: convert::protection(config, &environment.addresses),
-        peers: sessions.engine_peers().chain([(LOCAL, engine::PeerConfig::local())]).collect(),
+        peers: sessions
+            .engine_peers(config, &environment.addresses)
+            .chain([(LOCAL, engine::PeerConfig::local())])
+            .collect(),
         monitor: config.dataplane.mode == Mode::Monitor,
     }
 }

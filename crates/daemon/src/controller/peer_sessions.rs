@@ -4,17 +4,18 @@ use super::event_log::Subject;
 use super::messages::SessionRequest;
 use super::peer_updates;
 use super::session_context::SessionContext;
-use crate::convert::{self, LOCAL};
+use crate::convert::LOCAL;
 use crate::events::{About, timestamp};
 use crate::net::{PeerEvent, PeerId, PeerMessage};
 use crate::peer_table::PeerTable;
+use crate::policies;
 use crate::retention::{self, PeerRoutes, Refresh};
 use api::EventKind;
 use bgp::{AfiSafi, CeaseSubcode, FamilyNumbers, Negotiated, Output, RefreshKind, StaleFamily};
 use config::Config;
 use engine::import_policy::OnExcess;
 use engine::{Engine, Timestamp};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc;
@@ -280,12 +281,16 @@ impl PeerSessions {
     }
 
     /// What the engine is to know of each peer.
-    pub(super) fn engine_peers(&self) -> impl Iterator<Item = (engine::PeerId, engine::PeerConfig)> + '_ {
-        self.table.iter().map(|entry| {
+    pub(super) fn engine_peers<'a>(
+        &'a self,
+        config: &'a Config,
+        own: &'a BTreeSet<IpAddr>,
+    ) -> impl Iterator<Item = (engine::PeerId, engine::PeerConfig)> + 'a {
+        self.table.iter().map(move |entry| {
             let peer = engine::PeerConfig {
                 address: Some(entry.config().address),
                 external: entry.is_external(),
-                policy: Some(convert::policy(entry.config(), entry.is_external())),
+                policy: Some(policies::import_policy(config, entry.config(), entry.is_external(), own)),
             };
             (engine::PeerId(entry.id().0), peer)
         })

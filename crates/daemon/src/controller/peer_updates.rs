@@ -8,8 +8,8 @@ use crate::events::About;
 use crate::peer_table::PeerEntry;
 use api::EventKind;
 use bgp::{Destination, RouteKey, Update};
-use engine::AnnounceOutcome;
 use engine::import_policy::OnExcess;
+use engine::{AnnounceOutcome, UnicastChange};
 use flowspec::Nlri;
 use std::sync::Arc;
 
@@ -22,7 +22,11 @@ pub(super) fn take(entry: &mut PeerEntry, update: Update, context: &mut SessionC
     log_errors(entry, &update, context);
     let peer = engine::PeerId(entry.id().0);
     let name = entry.config().name.clone();
-    let count = update.withdrawn.len() + update.announced.iter().map(|group| group.routes.len()).sum::<usize>();
+    // Of a full table on such a session, each message would be worth a line: only what may be a rule counts.
+    let unicast_counts = entry.config().blackhole.is_none();
+    let counts = |route: &&RouteKey| unicast_counts || matches!(route.destination, Destination::Flow(_));
+    let announced = update.announced.iter().flat_map(|group| &group.routes);
+    let count = update.withdrawn.iter().chain(announced).filter(counts).count();
     let told = count <= TOLD;
     let mut excess = None;
     let SessionContext { engine, events, time, .. } = context;
@@ -34,7 +38,10 @@ pub(super) fn take(entry: &mut PeerEntry, update: Update, context: &mut SessionC
                     tell(events, EventKind::Withdrawn, &name, &nlri, nlri.to_string());
                 }
             }
-            Destination::Unicast(net) => engine.withdraw_unicast(peer, net, path_id),
+            Destination::Unicast(net) => {
+                let change = engine.withdraw_unicast(peer, net, path_id);
+                tell_blackholes(entry, &name, &change, events);
+            }
         }
     }
     for group in update.announced {
@@ -42,13 +49,9 @@ pub(super) fn take(entry: &mut PeerEntry, update: Update, context: &mut SessionC
         for RouteKey { destination, path_id } in group.routes {
             let nlri = match destination {
                 Destination::Flow(nlri) => Arc::new(nlri),
-                // A route that came back is none to validate by, and replaces the one before.
-                Destination::Unicast(net) if group.route_loop.is_some() => {
-                    engine.withdraw_unicast(peer, net, path_id);
-                    continue;
-                }
                 Destination::Unicast(net) => {
-                    engine.announce_unicast(peer, net, path_id, Arc::clone(&route));
+                    let change = engine.announce_unicast(peer, net, path_id, Arc::clone(&route), *time);
+                    excess = excess.or(tell_blackholes(entry, &name, &change, events));
                     continue;
                 }
             };
@@ -67,6 +70,29 @@ pub(super) fn take(entry: &mut PeerEntry, update: Update, context: &mut SessionC
     }
     if !told {
         events.record(EventKind::Bulk, About::peer(&name).saying(format!("{count} routes in one update")));
+    }
+    excess
+}
+
+/// Every announcement and withdrawal of a blackhole is told (RFC 7999 §3.3), also one that changes nothing.
+fn tell_blackholes(
+    entry: &mut PeerEntry,
+    name: &str,
+    change: &UnicastChange,
+    events: &mut EventLog,
+) -> Option<OnExcess> {
+    let mut excess = None;
+    for nlri in &change.withdrawn {
+        tell(events, EventKind::Withdrawn, name, nlri, nlri.to_string());
+    }
+    for (nlri, route, outcome) in &change.announced {
+        if let AnnounceOutcome::OverLimit(policy) = outcome {
+            excess = excess.or(tell_excess(entry, *policy, events));
+        }
+        if *outcome != AnnounceOutcome::Dropped {
+            let text = api::rule_text::show(nlri, &route.actions, route.next_hop);
+            tell(events, EventKind::Announced, name, nlri, text);
+        }
     }
     excess
 }

@@ -88,7 +88,12 @@ impl Night {
         let peer = engine::PeerConfig {
             address: Some(file.peers[0].address),
             external: true,
-            policy: Some(convert::policy(&file.peers[0], true)),
+            policy: Some(crate::policies::import_policy(
+                &file,
+                &file.peers[0],
+                true,
+                &std::collections::BTreeSet::new(),
+            )),
         };
         let engine = Engine::new(EngineConfig {
             capabilities: Capabilities::everything("none"),

@@ -8,7 +8,7 @@
 
 use super::contents::{Origin, Pause};
 use crate::clock::{ClockMark, WallTrust};
-use engine::route::{AsPathFacts, PathFacts};
+use engine::route::{AsPathFacts, PathFacts, RouteAttributes};
 use engine::{Route, SnapshotPath, Timestamp};
 use flowspec::{Action, Community, Family, Nlri, PathId};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -60,7 +60,10 @@ mod has {
     pub(super) const ORIGINATOR: u16 = 1 << 8;
     pub(super) const NO_LLGR: u16 = 1 << 9;
     pub(super) const LLGR_STALE: u16 = 1 << 10;
-    pub(super) const KNOWN: u16 = (1 << 11) - 1;
+    /// Behind the actions: communities, large communities, AS_PATH and origin.
+    pub(super) const ATTRIBUTES: u16 = 1 << 11;
+    pub(super) const BLACKHOLE: u16 = 1 << 12;
+    pub(super) const KNOWN: u16 = (1 << 13) - 1;
 }
 
 impl Record {
@@ -159,6 +162,8 @@ fn encode_path(to: &mut Vec<u8>, origin: Origin, path: &SnapshotPath) {
         (facts.originator.is_some(), has::ORIGINATOR),
         (facts.no_llgr, has::NO_LLGR),
         (facts.llgr_stale, has::LLGR_STALE),
+        (path.route.attributes.is_some(), has::ATTRIBUTES),
+        (path.blackhole, has::BLACKHOLE),
     ];
     let flags = flags.into_iter().filter(|(set, _)| *set).fold(0, |flags, (_, flag)| flags | flag);
     to.extend(flags.to_be_bytes());
@@ -187,6 +192,22 @@ fn encode_path(to: &mut Vec<u8>, origin: Origin, path: &SnapshotPath) {
         to.push(community.as_bytes().len() as u8);
         to.extend(community.as_bytes());
     }
+    if let Some(attributes) = path.route.attributes.as_deref() {
+        encode_attributes(to, attributes);
+    }
+}
+
+fn encode_attributes(to: &mut Vec<u8>, attributes: &RouteAttributes) {
+    let RouteAttributes { communities, large_communities, as_path, origin_as } = attributes;
+    // As above: what came in one message fits.
+    to.extend((communities.len() as u16).to_be_bytes());
+    to.extend(communities.iter().flat_map(|number| number.to_be_bytes()));
+    to.extend((large_communities.len() as u16).to_be_bytes());
+    to.extend(large_communities.iter().flatten().flat_map(|number| number.to_be_bytes()));
+    to.extend((as_path.len() as u16).to_be_bytes());
+    to.extend(as_path.iter().flat_map(|number| number.to_be_bytes()));
+    // 0 is no AS number.
+    to.extend(origin_as.unwrap_or(0).to_be_bytes());
 }
 
 fn framed(to: &mut Vec<u8>, payload: impl FnOnce(&mut Vec<u8>)) {
@@ -367,7 +388,23 @@ impl<'a> Reader<'a> {
             route_loop: None,
         };
         let next_hop = v4.map(IpAddr::from).or(v6.map(IpAddr::from));
-        let route = Arc::new(Route { actions, next_hop, facts });
-        Some((announced_by, SnapshotPath { nlri: Arc::clone(nlri), path_id, received, deadline, route }))
+        let attributes = self.when(has(has::ATTRIBUTES), Self::attributes)?.and_then(RouteAttributes::boxed);
+        let route = Arc::new(Route { actions, next_hop, facts, attributes });
+        let blackhole = has(has::BLACKHOLE);
+        let path = SnapshotPath { nlri: Arc::clone(nlri), path_id, received, deadline, route, blackhole };
+        Some((announced_by, path))
+    }
+
+    fn attributes(&mut self) -> Option<RouteAttributes> {
+        let communities = self.list(Self::u32)?;
+        let large_communities = self.list(|it| Some([it.u32()?, it.u32()?, it.u32()?]))?;
+        let as_path = self.list(Self::u32)?;
+        let origin_as = Some(self.u32()?).filter(|asn| *asn != 0);
+        Some(RouteAttributes { communities, large_communities, as_path, origin_as })
+    }
+
+    /// So many values as the number in front says.
+    fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        (0..self.u16()?).map(|_| read(self)).collect()
     }
 }

@@ -23,6 +23,7 @@ fn put(rule: &str, origin: Origin) -> Record {
     let nlri = Arc::new(rule.nlri);
     let path = SnapshotPath {
         nlri: Arc::clone(&nlri),
+        blackhole: false,
         path_id: None,
         received: Timestamp(1_732_360_000),
         deadline: (origin == Origin::Local).then_some(Timestamp(1_732_362_000)),
@@ -102,8 +103,20 @@ fn octets_and_records_are_each_others_image() {
         llgr_stale: true,
         route_loop: None,
     };
-    let route = Route { facts, next_hop: Some("2001:db8::1".parse().unwrap()), actions: Vec::new() };
-    paths[0].1 = SnapshotPath { path_id: Some(PathId(9)), route: Arc::new(route), ..paths[0].1.clone() };
+    let attributes = engine::route::RouteAttributes {
+        communities: vec![0xffff_029a, 1],
+        large_communities: vec![[65070, 666, 0]],
+        as_path: vec![65070, 65071],
+        origin_as: Some(65071),
+    };
+    let route = Route {
+        facts,
+        next_hop: Some("2001:db8::1".parse().unwrap()),
+        actions: Vec::new(),
+        attributes: Some(Box::new(attributes)),
+    };
+    paths[0].1 =
+        SnapshotPath { path_id: Some(PathId(9)), blackhole: true, route: Arc::new(route), ..paths[0].1.clone() };
     paths.push((Origin::Local, paths[0].1.clone()));
     let record = Record::Rule { nlri, paths };
     let octets = encode(std::slice::from_ref(&record));

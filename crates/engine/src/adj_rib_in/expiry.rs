@@ -1,13 +1,13 @@
 //! Timers of single routes: when each expires.
 
 use crate::key::RuleKey;
+use crate::path_key::PathKey;
 use crate::route::{PeerId, Timestamp};
-use flowspec::PathId;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// When the route of a peer expires.
-pub(super) type Expiry = (Timestamp, RuleKey, PeerId, Option<PathId>);
+pub(super) type Expiry = (Timestamp, RuleKey, PeerId, PathKey);
 
 /// A heap of timers. A route that got another deadline leaves its old timer behind: whoever takes a timer compares it with the route.
 #[derive(Debug, Default)]
@@ -21,14 +21,8 @@ pub(super) struct ExpiryTimers {
 const FEW: usize = 4096;
 
 impl ExpiryTimers {
-    pub(super) fn schedule(
-        &mut self,
-        deadline: Option<Timestamp>,
-        key: &RuleKey,
-        peer: PeerId,
-        path_id: Option<PathId>,
-    ) {
-        self.heap.extend(deadline.map(|deadline| Reverse((deadline, key.clone(), peer, path_id))));
+    pub(super) fn schedule(&mut self, deadline: Option<Timestamp>, key: &RuleKey, peer: PeerId, path: PathKey) {
+        self.heap.extend(deadline.map(|deadline| Reverse((deadline, key.clone(), peer, path))));
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {

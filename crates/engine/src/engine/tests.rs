@@ -8,8 +8,10 @@ use crate::route::{AsPathFacts, PathFacts, RouteLoop};
 use crate::state::RuleState;
 use flowspec::{ComponentType, Effect, Family, IpVersion, Policing, Rule};
 
+mod blackholes;
 mod lifetimes;
 mod paths;
+mod policies;
 
 const LOCAL: PeerId = PeerId(0);
 const PEER: PeerId = PeerId(1);
@@ -54,7 +56,7 @@ fn nlri(text: &str) -> Arc<Nlri> {
 
 fn announce_with(engine: &mut Engine, peer: PeerId, text: &str, facts: PathFacts) -> AnnounceOutcome {
     let rule = rule(text);
-    let route = Arc::new(Route { actions: rule.actions, next_hop: rule.next_hop, facts });
+    let route = Arc::new(Route { actions: rule.actions, next_hop: rule.next_hop, facts, attributes: None });
     engine.announce(peer, rule.nlri, None, route, NOW, None)
 }
 
@@ -399,13 +401,19 @@ fn unicast_changes_are_followed() {
     };
     let net = |text: &str| text.parse::<IpNet>().unwrap();
     step("infeasible no-route", &|_| {});
-    step("installed", &|engine| engine.announce_unicast(PEER, net("192.0.2.0/24"), None, route(65001)));
-    step("infeasible originator", &|engine| engine.announce_unicast(OTHER, net("192.0.2.0/25"), None, route(65002)));
-    step("installed", &|engine| engine.withdraw_unicast(OTHER, net("192.0.2.0/25"), None));
-    step("infeasible more-specific", &|engine| engine.announce_unicast(OTHER, net("192.0.2.8/29"), None, route(65002)));
+    step("installed", &|engine| drop(engine.announce_unicast(PEER, net("192.0.2.0/24"), None, route(65001), NOW)));
+    step("infeasible originator", &|engine| {
+        drop(engine.announce_unicast(OTHER, net("192.0.2.0/25"), None, route(65002), NOW))
+    });
+    step("installed", &|engine| drop(engine.withdraw_unicast(OTHER, net("192.0.2.0/25"), None)));
+    step("infeasible more-specific", &|engine| {
+        drop(engine.announce_unicast(OTHER, net("192.0.2.8/29"), None, route(65002), NOW))
+    });
     step("installed", &|engine| engine.peer_down(OTHER, &[], NOW));
-    step("infeasible leftmost-as", &|engine| engine.announce_unicast(PEER, net("192.0.2.0/24"), None, route(65009)));
-    step("infeasible no-route", &|engine| engine.withdraw_unicast(PEER, net("192.0.2.0/24"), None));
+    step("infeasible leftmost-as", &|engine| {
+        drop(engine.announce_unicast(PEER, net("192.0.2.0/24"), None, route(65009), NOW))
+    });
+    step("infeasible no-route", &|engine| drop(engine.withdraw_unicast(PEER, net("192.0.2.0/24"), None)));
     assert_eq!(engine.counts(PEER).unicast, 0);
 }
 
@@ -483,7 +491,7 @@ fn what_was_feasible_stays_until_the_unicast_routes_have_come_again() {
     apply(&mut engine);
     assert_eq!(states(&engine), ["installed", "infeasible no-route"]);
     let unicast = Arc::new(Route { facts, ..Route::default() });
-    engine.announce_unicast(PEER, "192.0.2.0/24".parse().unwrap(), None, unicast);
+    engine.announce_unicast(PEER, "192.0.2.0/24".parse().unwrap(), None, unicast, NOW);
     engine.validate_presumed();
     apply(&mut engine);
     assert_eq!(states(&engine), ["installed", "infeasible no-route"]);

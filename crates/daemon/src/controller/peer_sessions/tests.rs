@@ -34,7 +34,7 @@ impl House {
         let engine = Engine::new(EngineConfig {
             capabilities: Capabilities::everything("none"),
             protection: Default::default(),
-            peers: sessions.engine_peers().collect(),
+            peers: sessions.engine_peers(&config, &BTreeSet::new()).collect(),
             monitor: false,
         });
         let (time, now) = (Timestamp(1000), Instant::now());
