@@ -30,11 +30,11 @@ pub fn preview(rules: &Ruleset, settings: &Settings) -> Preview {
     let placement = place(&rules.protected, rules.rules.iter(), &limits, settings);
     let page = PolicyFile::new(&placement.protected, placement.neighbor_discovery, placement.placed.iter(), settings);
     let unwritable =
-        page.unwritable.iter().map(|(nlri, error)| (Arc::clone(nlri), RuleFailure::Failed(error.to_string())));
+        page.unwritable().iter().map(|(nlri, error)| (Arc::clone(nlri), RuleFailure::Failed(error.to_string())));
     let failures = placement.failures.into_iter().chain(unwritable).collect();
     let protected =
         placement.protected.into_iter().map(|space| (space.clone(), protected_cost(&space, settings))).collect();
     let discovery = if placement.neighbor_discovery { NEIGHBOR_DISCOVERY_ENTRIES } else { 0 };
     let neighbor_discovery = discovery * settings.interfaces.len() as u64;
-    Preview { text: page.text, entries: placement.entries, protected, neighbor_discovery, failures }
+    Preview { text: page.into_text(), entries: placement.entries, protected, neighbor_discovery, failures }
 }

@@ -11,17 +11,17 @@ use std::sync::Arc;
 /// The policy file for a rule set, in enforcement order. Rules that cannot be written are left out; [`super::capabilities()`] lets none through.
 pub fn render(rules: &Ruleset, settings: &Settings) -> String {
     let neighbor_discovery = touches_neighbor_discovery(rules.rules.iter());
-    PolicyFile::new(&rules.protected, neighbor_discovery, rules.rules.iter(), settings).text
+    PolicyFile::new(&rules.protected, neighbor_discovery, rules.rules.iter(), settings).into_text()
 }
 
 /// A policy file, and which of its lines are whose.
 #[derive(Debug, Default)]
 pub(super) struct PolicyFile {
-    pub(super) text: String,
+    text: String,
     /// Where the lines of each begin in the text, ascending.
     owners: Vec<(usize, Owner)>,
     /// Rules that could not be written.
-    pub(super) unwritable: Vec<(Arc<Nlri>, Unwritable)>,
+    unwritable: Vec<(Arc<Nlri>, Unwritable)>,
 }
 
 /// What a line of the policy file is for.
@@ -60,6 +60,21 @@ impl PolicyFile {
             }
         }
         file
+    }
+
+    /// All of it.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The text, and nothing else any more.
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
+    /// Rules that could not be written, and why.
+    pub(super) fn unwritable(&self) -> &[(Arc<Nlri>, Unwritable)] {
+        &self.unwritable
     }
 
     /// Whether there is a rule in it.

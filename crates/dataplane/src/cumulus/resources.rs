@@ -122,7 +122,7 @@ pub(super) struct ResourceQuery {
     running: Option<(Child, File, Instant)>,
     next: Instant,
     /// What was output last.
-    pub(super) latest: Option<Resources>,
+    latest: Option<Resources>,
 }
 
 impl ResourceQuery {
@@ -130,6 +130,11 @@ impl ResourceQuery {
     pub(super) fn new(settings: &Settings) -> Self {
         let program = settings.tool.with_file_name(PROGRAM);
         ResourceQuery { program, running: None, next: Instant::now(), latest: None }
+    }
+
+    /// What was output last, if that is still so.
+    pub(super) const fn latest(&self) -> Option<Resources> {
+        self.latest
     }
 
     /// Rules have changed: what was output is no longer so.

@@ -5,10 +5,8 @@
 //! goes well puts what it tried in force, so the good rules do not wait for the search to end: with one kind at fault, all other kinds are in
 //! force after three runs at most, and with one rule at fault half of its kind after two more.
 
-use super::apply::Cumulus;
-use super::fit::{ChangeAttempts, InstallOutcome};
+use super::installation::{InstallOutcome, Installation};
 use super::shape::Shape;
-use crate::kernel::DesiredState;
 use crate::{Applied, DataplaneError};
 use engine::plan::CompiledRule;
 use flowspec::Nlri;
@@ -20,54 +18,46 @@ const MOST_RUNS: u32 = 24;
 
 type Rules = Vec<Arc<CompiledRule>>;
 
-impl Cumulus {
-    /// Installs what is wanted, as far as the switch takes it.
-    pub(super) fn fit(&mut self, wanted: &DesiredState) -> Result<Applied, DataplaneError> {
-        let mut attempts = ChangeAttempts::default();
-        let outcome = match self.install_with_less(wanted, &BTreeSet::new(), &mut attempts) {
-            Ok(InstallOutcome::Installed(applied)) => Ok(applied),
-            Ok(InstallOutcome::UnnamedRefusal(words)) => run(self, wanted, words, &mut attempts),
-            Err(error) => Err(error),
-        };
-        if outcome.is_err() {
-            self.repair();
-        }
-        outcome
+/// Installs what is wanted, as far as the switch takes it.
+pub(super) fn fit(mut installation: Installation<'_>) -> Result<Applied, DataplaneError> {
+    let outcome = match installation.install_with_less(&BTreeSet::new()) {
+        Ok(InstallOutcome::Installed(applied)) => Ok(applied),
+        Ok(InstallOutcome::UnnamedRefusal(words)) => without_refused(&mut installation, words),
+        Err(error) => Err(error),
+    };
+    if outcome.is_err() {
+        installation.switch().repair();
     }
+    outcome
 }
 
 /// Installs what is wanted without the rules that the switch refuses. `words` are those with which it has refused them all together.
-fn run(
-    cumulus: &mut Cumulus,
-    wanted: &DesiredState,
-    words: String,
-    attempts: &mut ChangeAttempts,
-) -> Result<Applied, DataplaneError> {
-    if cumulus.refusals.is_unrelated(&words) {
+fn without_refused(installation: &mut Installation<'_>, words: String) -> Result<Applied, DataplaneError> {
+    if installation.refusals().is_unrelated(&words) {
         return Err(DataplaneError::Refused(words));
     }
-    if cumulus.drop_comments_for("comment") {
-        match cumulus.install_with_less(wanted, &BTreeSet::new(), attempts)? {
+    if installation.switch().drop_comments_for("comment") {
+        match installation.install_with_less(&BTreeSet::new())? {
             InstallOutcome::Installed(applied) => return Ok(applied),
-            InstallOutcome::UnnamedRefusal(_) => cumulus.restore_comments(),
+            InstallOutcome::UnnamedRefusal(_) => installation.switch().restore_comments(),
         }
     }
-    let mut suspects = cumulus.new_rules(wanted);
-    let mut search = Search { cumulus, wanted, attempts, words, runs: 0, waiting: Vec::new() };
+    let mut suspects = installation.new_rules();
+    let mut search = Search { installation, words, runs: 0, waiting: Vec::new() };
     // Also where the file is as it is: whether the switch takes it *now* is the question.
-    search.cumulus.force_run = true;
+    search.installation.switch().force_run();
     if suspects.is_empty() || !search.installs_without(&[&suspects])? {
-        search.cumulus.refusals.set_unrelated(&search.words);
+        search.installation.refusals().set_unrelated(&search.words);
         return Err(DataplaneError::Refused(search.words));
     }
     loop {
         for rule in search.at_fault(suspects)? {
-            if !search.cumulus.refusals.is_refused(&rule.nlri) {
-                search.cumulus.refusals.refuse_rule(&rule, &search.words);
+            if !search.installation.refusals().is_refused(&rule.nlri) {
+                search.installation.refusals().refuse_rule(&rule, &search.words);
             }
         }
         search.runs += 1;
-        match search.cumulus.install_with_less(wanted, &BTreeSet::new(), search.attempts)? {
+        match search.installation.install_with_less(&BTreeSet::new())? {
             InstallOutcome::Installed(applied) => return Ok(applied),
             InstallOutcome::UnnamedRefusal(words) if search.waiting.is_empty() => {
                 return Err(DataplaneError::Refused(words));
@@ -77,23 +67,21 @@ fn run(
     }
 }
 
-struct Search<'a> {
-    cumulus: &'a mut Cumulus,
-    wanted: &'a DesiredState,
-    attempts: &'a mut ChangeAttempts,
+struct Search<'a, 'b> {
+    installation: &'a mut Installation<'b>,
     words: String,
     runs: u32,
     /// Rules that stay out because there may be a fault among them, too, which is looked for later.
     waiting: Rules,
 }
 
-impl Search<'_> {
+impl Search<'_, '_> {
     /// Whether the switch takes everything but these rules and those that wait.
     fn installs_without(&mut self, held: &[&[Arc<CompiledRule>]]) -> Result<bool, DataplaneError> {
         self.runs += 1;
         let held = held.iter().copied().chain([self.waiting.as_slice()]).flatten();
         let held: BTreeSet<Arc<Nlri>> = held.map(|rule| Arc::clone(&rule.nlri)).collect();
-        let settled = self.cumulus.install_with_less(self.wanted, &held, self.attempts)?;
+        let settled = self.installation.install_with_less(&held)?;
         Ok(matches!(settled, InstallOutcome::Installed(_)))
     }
 

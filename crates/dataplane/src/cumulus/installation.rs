@@ -3,16 +3,16 @@
 //! Where cl-acltool names the rule (by its text, its line, or its place in a chain), that rule goes and the others are tried again. Where it
 //! does not, the caller searches for it.
 
-use super::apply::{Cumulus, InForce};
 use super::asic;
 use super::chains::{self, Chain, RuleLocation};
 use super::line;
 use super::place::{Limits, Placement, place};
-use super::refusals::{SuspectedRule, describe_foreign_rule};
+use super::refusals::{Refusals, SuspectedRule, describe_foreign_rule};
 use super::render::{Owner, PolicyFile};
 use super::shape::Shape;
 use super::store;
-use super::tool::{InstallLock, RunError};
+use super::switch::Switch;
+use super::tool::RunError;
 use super::transcript::{ErrorKind, RuleReference, ToolError};
 use crate::kernel::DesiredState;
 use crate::{Applied, DataplaneError};
@@ -20,7 +20,6 @@ use engine::plan::CompiledRule;
 use flowspec::Nlri;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Most runs of cl-acltool for one change that finds the hardware's table full.
 const TRIES_WHEN_FULL: u32 = 5;
@@ -48,64 +47,68 @@ enum AttemptError {
     Failed(DataplaneError),
 }
 
-/// What one change has taken so far.
-#[derive(Default)]
-pub(super) struct ChangeAttempts {
+/// The installation of what is wanted, and what it has taken so far. Rules that the switch refuses on the way are among the
+/// refusals, and all others are in force once it ends well.
+pub(super) struct Installation<'a> {
+    switch: &'a mut Switch,
+    refusals: &'a mut Refusals,
+    wanted: &'a DesiredState,
+    /// Runs that found the table full.
     full: u32,
+    /// Rules that were named.
     named: usize,
     /// Shapes that were refused, by the reason that was given.
     shapes: HashMap<(String, Shape), u32>,
     suspect: Option<SuspectedRule>,
 }
 
-impl Cumulus {
+impl<'a> Installation<'a> {
+    /// To this; nothing is tried yet.
+    pub(super) fn new(switch: &'a mut Switch, refusals: &'a mut Refusals, wanted: &'a DesiredState) -> Self {
+        Installation { switch, refusals, wanted, full: 0, named: 0, shapes: HashMap::new(), suspect: None }
+    }
+
     /// Installs with ever less until the switch takes it. `held` are rules that are left out for now.
-    pub(super) fn install_with_less(
-        &mut self,
-        wanted: &DesiredState,
-        held: &BTreeSet<Arc<Nlri>>,
-        attempts: &mut ChangeAttempts,
-    ) -> Result<InstallOutcome, DataplaneError> {
+    pub(super) fn install_with_less(&mut self, held: &BTreeSet<Arc<Nlri>>) -> Result<InstallOutcome, DataplaneError> {
         // What the switch had room for so far.
-        let known = if self.in_force.verified { self.in_force.placement.all_entries() } else { 0 };
+        let known = self.switch.known_entries();
         loop {
-            let placement = self.place(wanted, held);
+            let placement = self.place(held);
             let entries = placement.all_entries();
-            match self.attempt(placement, attempts.suspect.as_ref()) {
+            match self.attempt(placement) {
                 Ok(applied) => {
-                    if attempts.suspect.take().is_some_and(|suspect| suspect.ambiguous) {
+                    if self.suspect.take().is_some_and(|suspect| suspect.ambiguous) {
                         self.refusals.set_counts_from_zero(false);
                     }
                     return Ok(InstallOutcome::Installed(applied));
                 }
                 Err(AttemptError::TableFull(words)) => {
-                    attempts.full += 1;
-                    if attempts.full >= TRIES_WHEN_FULL || entries <= 1 {
+                    self.full += 1;
+                    if self.full >= TRIES_WHEN_FULL || entries <= 1 {
                         return Err(DataplaneError::Refused(words));
                     }
-                    let last = attempts.full + 1 == TRIES_WHEN_FULL || known >= entries;
+                    let last = self.full + 1 == TRIES_WHEN_FULL || known >= entries;
                     let less = if last { known } else { known.midpoint(entries) };
                     let ceiling = less.min(entries - 1);
                     tracing::warn!(entries, ceiling, %words, "the switch's table is full");
                     self.refusals.set_ceiling(ceiling, words);
                 }
                 Err(AttemptError::RuleRefused { owner, words, reason, suspect }) => {
-                    attempts.named += 1;
-                    if attempts.named > NAMED_RULES {
-                        self.refuse_new_rules(wanted, words)?;
+                    self.named += 1;
+                    if self.named > NAMED_RULES {
+                        self.refuse_new_rules(words)?;
                         continue;
                     }
-                    if self.drop_comments_for(&reason) {
-                        attempts.suspect = None;
+                    if self.switch.drop_comments_for(&reason) {
+                        self.suspect = None;
                         continue;
                     }
                     let counts_from_zero = self.refusals.counts_from_zero() == Some(true);
-                    if let Some(wrong) = attempts.suspect.take().filter(|suspect| suspect.ambiguous && counts_from_zero)
-                    {
+                    if let Some(wrong) = self.suspect.take().filter(|suspect| suspect.ambiguous && counts_from_zero) {
                         self.refusals.forget_rule(&wrong.nlri);
                     }
-                    attempts.suspect = suspect;
-                    self.refuse(wanted, &owner, &words, reason, attempts);
+                    self.suspect = suspect;
+                    self.refuse(&owner, &words, reason);
                 }
                 Err(AttemptError::UnnamedRefusal(words)) => return Ok(InstallOutcome::UnnamedRefusal(words)),
                 Err(AttemptError::Failed(error)) => return Err(error),
@@ -114,27 +117,20 @@ impl Cumulus {
     }
 
     /// Leaves out what the switch refuses: that rule, and from the second one of its kind on all new ones of it.
-    fn refuse(
-        &mut self,
-        wanted: &DesiredState,
-        owner: &Owner,
-        words: &str,
-        reason: String,
-        attempts: &mut ChangeAttempts,
-    ) {
+    fn refuse(&mut self, owner: &Owner, words: &str, reason: String) {
         let nlri = match owner {
             Owner::Protected(space) => return self.refusals.refuse_protected(space, words),
             Owner::NeighborDiscovery => return self.refusals.refuse_protected(&line::neighbor_discovery(), words),
             Owner::Rule(nlri) => nlri,
         };
-        let Some(rule) = wanted.rules.get(nlri) else { return };
+        let Some(rule) = self.wanted.rules.get(nlri) else { return };
         self.refusals.refuse_rule(rule, words);
         let shape = Shape::of(rule);
-        let seen = attempts.shapes.entry((reason, shape)).or_default();
+        let seen = self.shapes.entry((reason, shape)).or_default();
         *seen += 1;
         if *seen > 1 {
             let words = format!("rules of this kind are refused: {words}");
-            for other in self.new_rules(wanted).iter().filter(|other| Shape::of(other) == shape) {
+            for other in self.new_rules().iter().filter(|other| Shape::of(other) == shape) {
                 if !self.refusals.is_refused(&other.nlri) {
                     self.refusals.refuse_rule(other, &words);
                 }
@@ -143,8 +139,8 @@ impl Cumulus {
     }
 
     /// Leaves out all rules that the switch has not taken yet: too many of them were refused one by one, and the others must not wait.
-    fn refuse_new_rules(&mut self, wanted: &DesiredState, words: String) -> Result<(), DataplaneError> {
-        let rules = self.new_rules(wanted);
+    fn refuse_new_rules(&mut self, words: String) -> Result<(), DataplaneError> {
+        let rules = self.new_rules();
         if rules.is_empty() {
             return Err(DataplaneError::Refused(words));
         }
@@ -154,20 +150,29 @@ impl Cumulus {
     }
 
     /// Rules that the switch has not taken yet in this form.
-    pub(super) fn new_rules(&self, wanted: &DesiredState) -> Vec<Arc<CompiledRule>> {
-        let placed: BTreeMap<&Nlri, &Arc<CompiledRule>> = match self.in_force.verified {
-            true => self.in_force.placement.placed.iter().map(|rule| (rule.nlri.as_ref(), rule)).collect(),
-            false => BTreeMap::new(),
-        };
+    pub(super) fn new_rules(&self) -> Vec<Arc<CompiledRule>> {
+        let known = self.switch.known_rules().iter().map(|rule| (rule.nlri.as_ref(), rule));
+        let known: BTreeMap<&Nlri, &Arc<CompiledRule>> = known.collect();
         let is_new = |rule: &&Arc<CompiledRule>| {
             !rule.entries.is_empty()
                 && !self.refusals.is_refused(&rule.nlri)
-                && placed.get(rule.nlri.as_ref()).is_none_or(|in_force| in_force != rule)
+                && known.get(rule.nlri.as_ref()).is_none_or(|in_force| in_force != rule)
         };
-        wanted.rules.values().filter(is_new).cloned().collect()
+        self.wanted.rules.values().filter(is_new).cloned().collect()
     }
 
-    fn place(&self, wanted: &DesiredState, held: &BTreeSet<Arc<Nlri>>) -> Placement {
+    /// The switch, for what is tried beside a change of its rules.
+    pub(super) const fn switch(&mut self) -> &mut Switch {
+        self.switch
+    }
+
+    /// What the switch refuses.
+    pub(super) const fn refusals(&mut self) -> &mut Refusals {
+        self.refusals
+    }
+
+    fn place(&self, held: &BTreeSet<Arc<Nlri>>) -> Placement {
+        let settings = self.switch.settings();
         let mut refused = self.refusals.rules();
         for nlri in held {
             refused.insert(Arc::clone(nlri), "left out while it is found out which rule the switch refuses".to_owned());
@@ -176,75 +181,38 @@ impl Cumulus {
             refused,
             ceiling: self.refusals.ceiling(),
             unprotectable: self.refusals.protected(),
-            ranges: self.settings.asic.range_checkers().map(|checkers| {
-                let counted = chains::foreign_ranges(&self.settings.policy_directory);
+            ranges: settings.asic.range_checkers().map(|checkers| {
+                let counted = chains::foreign_ranges(&settings.policy_directory);
                 (checkers, counted.max(asic::DEFAULT_RANGES))
             }),
-            ..Limits::of(&self.settings)
+            ..Limits::of(settings)
         };
-        place(&wanted.protected, wanted.rules.values(), &limits, &self.settings)
+        place(&self.wanted.protected, self.wanted.rules.values(), &limits, settings)
     }
 
     /// Writes the file and has it installed. After an error the files are as they were.
-    fn attempt(&mut self, mut placement: Placement, suspect: Option<&SuspectedRule>) -> Result<Applied, AttemptError> {
-        let file = PolicyFile::new(
-            &placement.protected,
-            placement.neighbor_discovery,
-            placement.placed.iter(),
-            &self.settings,
-        );
-        if let Some((nlri, error)) = file.unwritable.first() {
+    fn attempt(&mut self, mut placement: Placement) -> Result<Applied, AttemptError> {
+        let settings = self.switch.settings();
+        let (protected, discovery) = (&placement.protected, placement.neighbor_discovery);
+        let file = PolicyFile::new(protected, discovery, placement.placed.iter(), settings);
+        if let Some((nlri, error)) = file.unwritable().first() {
             let (owner, words) = (Owner::Rule(Arc::clone(nlri)), error.to_string());
             return Err(AttemptError::RuleRefused { owner, reason: words.clone(), words, suspect: None });
         }
-        let text = (!file.is_empty()).then_some(file.text.as_str());
-        let directory = self.settings.policy_directory.clone();
         let failures = std::mem::take(&mut placement.failures);
-        let anyway = std::mem::take(&mut self.force_run);
-        let unchanged = !anyway && self.in_force.verified && self.in_force.text.as_deref() == text;
-        if unchanged && store::verify(&directory, text).map_err(AttemptError::Failed)?.is_ok() {
-            self.in_force.placement = placement;
-            return Ok(Applied { failures });
-        }
-        let lock = InstallLock::wait(&self.settings).map_err(AttemptError::Failed)?;
-        let before = store::write_policy(&directory, text).map_err(AttemptError::Failed)?;
-        match self.install_keeping_counters(lock) {
-            Ok(warnings) => {
-                let lines = (file.lines(flowspec::IpVersion::V4), file.lines(flowspec::IpVersion::V6));
-                self.counters.reinstalled(&placement.placed);
-                for warning in warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
-                    tracing::warn!(%warning, "cl-acltool warns");
-                }
-                self.warnings = warnings;
-                self.resources.changed();
-                self.comments_proven |= self.settings.has_comments() && !placement.placed.is_empty();
-                self.in_force = InForce { text: text.map(str::to_owned), placement, lines, verified: true };
-                self.kernel_checked_at = Instant::now();
-                Ok(Applied { failures })
+        match self.switch.install(placement, &file) {
+            Ok(()) => Ok(Applied { failures }),
+            Err(RunError::NotRun(error)) => Err(AttemptError::Failed(error)),
+            Err(RunError::Timeout(after)) => {
+                let words = format!("cl-acltool did not end within {after:?} and was ended");
+                Err(AttemptError::Failed(DataplaneError::Refused(words)))
             }
-            Err(error) => {
-                before.restore();
-                self.rollback_unverified = true;
-                Err(match error {
-                    RunError::NotRun(error) => AttemptError::Failed(error),
-                    RunError::Timeout(after) => {
-                        self.in_force.verified = false;
-                        let words = format!("cl-acltool did not end within {after:?} and was ended");
-                        AttemptError::Failed(DataplaneError::Refused(words))
-                    }
-                    RunError::Failed(error) => self.attribute_failure(error, &file, suspect),
-                })
-            }
+            Err(RunError::Failed(error)) => Err(self.attribute_failure(error, &file)),
         }
     }
 
     /// Finds the rule that a failure is about.
-    fn attribute_failure(
-        &mut self,
-        error: ToolError,
-        file: &PolicyFile,
-        suspect: Option<&SuspectedRule>,
-    ) -> AttemptError {
+    fn attribute_failure(&mut self, error: ToolError, file: &PolicyFile) -> AttemptError {
         let ToolError { kind, message } = error;
         let whole = |words| AttemptError::Failed(DataplaneError::Refused(words));
         match kind {
@@ -263,8 +231,10 @@ impl Cumulus {
             }
             ErrorKind::Rule(RuleReference::Chain { version: None, .. }) => whole(message),
             ErrorKind::Rule(RuleReference::Chain { version: Some(version), chain, number, reason }) => {
-                let (table, _) = self.settings.release.table_and_chain();
-                let all = Chain::read(&self.settings.policy_directory, &file.text, version, (table, &chain));
+                let settings = self.switch.settings();
+                let (table, _) = settings.release.table_and_chain();
+                let all = Chain::read(&settings.policy_directory, file.text(), version, (table, &chain));
+                let suspect = self.suspect.as_ref();
                 if suspect
                     .is_some_and(|suspect| suspect.ambiguous && suspect.version == version && suspect.first == number)
                 {
