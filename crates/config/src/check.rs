@@ -382,12 +382,17 @@ use Step::{Index, Key};
 pub(crate) struct Report<'a> {
     text: &'a str,
     document: Option<DeTable<'a>>,
-    pub(crate) problems: Vec<Problem>,
+    problems: Vec<Problem>,
 }
 
 impl<'a> Report<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         Report { text, document: Some(DeTable::parse_recoverable(text).0.into_inner()), problems: Vec::new() }
+    }
+
+    /// All of them.
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
+        self.problems
     }
 
     pub(crate) fn at(&mut self, path: &[Step], message: String) {

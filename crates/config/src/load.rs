@@ -42,7 +42,7 @@ impl Config {
         let mut report = check::Report::new(&text);
         config.read_secrets(&mut report);
         judge_secrets(&mut config, &mut report);
-        problems.extend(report.problems);
+        problems.extend(report.into_problems());
         problems.sort_by_key(|problem| problem.place.unwrap_or_default());
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::new(path, problems)) }
     }

@@ -14,7 +14,7 @@ pub(crate) struct PolicyOutcome {
     pub(crate) rejection: Option<PolicyRejection>,
 }
 
-/// One peer's route to one destination.
+/// One peer's route to one destination. Plain data: the Adj-RIB-In says what its fields may be together.
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
     /// The route as import policy left it.

@@ -7,7 +7,7 @@ use crate::received_paths::ReceivedPaths;
 use crate::rule_decision::{RuleDecision, RuleSelection};
 use std::sync::Arc;
 
-/// What each stage knows of the rule. Each part keeps its own invariants.
+/// What each stage knows of the rule. Open to the stages, each of which has a part with private fields of its own.
 #[derive(Debug, Default)]
 pub(crate) struct RuleEntry {
     /// Of the Adj-RIB-In.

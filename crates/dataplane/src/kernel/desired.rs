@@ -6,7 +6,7 @@ use flowspec::space::Space;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// All that is to be in force.
+/// All that is to be in force. Plain data: whoever holds it may want anything.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct DesiredState {
     /// Packets that are accepted ahead of every rule.

@@ -5,7 +5,7 @@ use flowspec::IpVersion;
 /// The IP versions, in the order in which they are worked on.
 pub(crate) const VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
 
-/// A value for IPv4 and one for IPv6.
+/// A value for IPv4 and one for IPv6. Plain data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PerVersion<T> {
     pub(crate) v4: T,

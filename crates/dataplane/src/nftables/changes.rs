@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What must be done to the kernel's tables. What comes and goes within one of these is not in it.
+/// Plain data: the program fills it in, one transaction's builder reads it.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) new_chains: BTreeSet<String>,

@@ -3,7 +3,7 @@
 use flowspec::RuleId;
 use std::collections::HashMap;
 
-/// What a rule's counters stood at.
+/// What a rule's counters stood at. Plain data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) packets: u64,

@@ -6,7 +6,7 @@ use super::nf_tables::*;
 use crate::netlink::Attributes;
 use std::collections::{BTreeMap, HashMap};
 
-/// One of our tables as we left it: rules of each chain, elements of each set.
+/// One of our tables as we left it: rules of each chain, elements of each set. Plain data, compared with what the kernel lists.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Inventory {
     /// The handle of the table, and the highest in it, where the kernel echoed them.
@@ -26,7 +26,7 @@ pub(super) struct SetInventory {
     pub(super) fingerprints: u64,
 }
 
-/// Rules of a chain.
+/// Rules of a chain. Plain data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ChainInventory {
     pub(super) rules: usize,
@@ -37,7 +37,7 @@ pub(super) struct ChainInventory {
 /// The handles of what the kernel made in one of our tables, as it echoed them.
 ///
 /// It gives numbers (handles): it counts tables, and in each table chains, sets, rules and counters together, always upwards. What has a
-/// higher one than our last is not ours.
+/// higher one than our last is not ours. Plain data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct EchoedHandles {
     pub(super) table: Option<u64>,

@@ -60,7 +60,7 @@ impl FilterCounts {
     }
 }
 
-/// Everything that a commit needs beside the lists.
+/// Everything that a commit needs beside the lists. Plain data: it borrows what others keep.
 pub(super) struct Commit<'a> {
     pub(super) tables: &'a Tables,
     pub(super) pools: &'a mut Pools,

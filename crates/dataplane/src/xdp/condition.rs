@@ -1,40 +1,50 @@
 //! How the back end is doing beside its rules: interfaces, warnings, and what the program counted of all packets.
 
-use super::kernel::Xdp;
+use super::classifier::Classifier;
+use super::links::Links;
+use super::redirects::Redirects;
 use super::statistics::{STATISTICS, sum};
 use crate::{Attachment, Condition, Interface, means};
 
-impl Xdp {
-    /// What [`crate::Dataplane::condition`] says.
-    pub(super) fn current_condition(&self) -> Condition {
-        let found = self.interfaces().unwrap_or_default();
-        let patterns = &self.options.interfaces;
-        let is_absent = |pattern: &&String| {
-            !pattern.starts_with('!') && !found.iter().any(|(_, name)| means([pattern.as_str()], name))
-        };
-        let absent = patterns.iter().filter(is_absent);
-        let absent = absent.map(|pattern| Interface {
-            name: pattern.clone(),
-            attachment: Attachment::None("no interface has this name".to_owned()),
-        });
-        let mut absent: Vec<Interface> = absent.collect();
-        if found.is_empty() && absent.is_empty() {
-            let why = "exclusions leave no interface".to_owned();
-            let nothing = |name: &String| Interface { name: name.clone(), attachment: Attachment::None(why.clone()) };
-            absent.extend(patterns.iter().map(nothing));
-        }
-        let Some(active) = &self.active else {
-            let why = self.trouble.clone().unwrap_or_else(|| "nothing was applied yet".to_owned());
-            let unattached = |(_, name)| Interface { name, attachment: Attachment::None(why.clone()) };
+/// What is in force.
+pub(super) struct InForce<'a> {
+    pub(super) classifier: &'a Classifier,
+    pub(super) links: &'a Links,
+    pub(super) redirects: &'a Redirects,
+}
+
+/// What [`crate::Dataplane::condition`] says. `found` are the interfaces that the patterns mean now; `in_force` is why nothing is, if so.
+pub(super) fn condition(
+    found: Vec<(u32, String)>,
+    patterns: &[String],
+    in_force: Result<InForce<'_>, &str>,
+) -> Condition {
+    let is_absent =
+        |pattern: &&String| !pattern.starts_with('!') && !found.iter().any(|(_, name)| means([pattern.as_str()], name));
+    let absent = patterns.iter().filter(is_absent);
+    let absent = absent.map(|pattern| Interface {
+        name: pattern.clone(),
+        attachment: Attachment::None("no interface has this name".to_owned()),
+    });
+    let mut absent: Vec<Interface> = absent.collect();
+    if found.is_empty() && absent.is_empty() {
+        let why = "exclusions leave no interface".to_owned();
+        let nothing = |name: &String| Interface { name: name.clone(), attachment: Attachment::None(why.clone()) };
+        absent.extend(patterns.iter().map(nothing));
+    }
+    let InForce { classifier, links, redirects } = match in_force {
+        Ok(in_force) => in_force,
+        Err(why) => {
+            let unattached = |(_, name)| Interface { name, attachment: Attachment::None(why.to_owned()) };
             let interfaces = found.into_iter().map(unattached).chain(absent).collect();
             return Condition { interfaces, ..Condition::default() };
-        };
-        let counted = sum(&active.classifier.tables().stats);
-        Condition {
-            interfaces: active.links.interfaces(&found).into_iter().chain(absent).collect(),
-            warnings: active.links.fallbacks().chain(active.redirects.warnings()).collect(),
-            statistics: STATISTICS.into_iter().zip(counted).collect(),
-            not_enforced: None,
         }
+    };
+    let counted = sum(&classifier.tables().stats);
+    Condition {
+        interfaces: links.interfaces(&found).into_iter().chain(absent).collect(),
+        warnings: links.fallbacks().chain(redirects.warnings()).collect(),
+        statistics: STATISTICS.into_iter().zip(counted).collect(),
+        not_enforced: None,
     }
 }

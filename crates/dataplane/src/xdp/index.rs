@@ -43,7 +43,7 @@ pub(super) struct Item {
     pub(super) early: bool,
 }
 
-/// Records in order, and where they are.
+/// Records in order, and where they are. Open to what builds, splits and commits lists: a transaction of 100,000 rules goes through them.
 #[derive(Debug)]
 pub(super) struct List {
     pub(super) slot: u32,
@@ -65,7 +65,7 @@ pub(super) struct Bucket {
     pub(super) node: Option<u32>,
 }
 
-/// A long list in parts.
+/// A long list in parts. Open to the same files as [`List`].
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub(super) tuples: Vec<Tuple>,
@@ -143,7 +143,7 @@ pub(super) struct IndexContext<'a> {
     pub(super) hash: Hash,
 }
 
-/// The lists of one IP version.
+/// The lists of one IP version. Open to the same files as [`List`].
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) ipv6: bool,

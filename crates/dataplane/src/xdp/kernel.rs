@@ -1,6 +1,7 @@
 //! The back end itself: the program and its tables in the kernel, attached to interfaces, kept when the daemon ends.
 
 use super::classifier::{Barred, Classifier};
+use super::condition::{InForce, condition};
 use super::layout::{CounterLine, IdLine};
 use super::links::{Links, io_error};
 use super::memory::Table;
@@ -42,23 +43,23 @@ impl BackendSettings for Options {
     }
 }
 
-/// The XDP back end.
+/// The XDP back end. While something is active, packets of the attached interfaces see exactly what its classifier has, or what `lost` says.
 #[derive(Debug)]
 pub struct Xdp {
-    pub(super) options: Options,
-    pub(super) active: Option<Active>,
+    options: Options,
+    active: Option<Active>,
     samples: Samples,
     /// Why nothing could be put in force yet.
-    pub(super) trouble: Option<String>,
+    trouble: Option<String>,
 }
 
 #[derive(Debug)]
-pub(super) struct Active {
+struct Active {
     program: Program,
     id: u32,
-    pub(super) classifier: Classifier,
-    pub(super) links: Links,
-    pub(super) redirects: Redirects,
+    classifier: Classifier,
+    links: Links,
+    redirects: Redirects,
     /// Other rules than before can redirect, which nobody was told yet.
     unsettled: bool,
     /// The tables could not be changed and not be set up anew either: what packets still see.
@@ -82,8 +83,16 @@ impl Xdp {
         Ok(Xdp { options, active: None, samples: Samples::default(), trouble: None })
     }
 
+    fn current_condition(&self) -> Condition {
+        let in_force = match &self.active {
+            Some(Active { classifier, links, redirects, .. }) => Ok(InForce { classifier, links, redirects }),
+            None => Err(self.trouble.as_deref().unwrap_or("nothing was applied yet")),
+        };
+        condition(self.interfaces().unwrap_or_default(), &self.options.interfaces, in_force)
+    }
+
     /// The interfaces that the patterns mean now.
-    pub(super) fn interfaces(&self) -> Result<Vec<(u32, String)>, DataplaneError> {
+    fn interfaces(&self) -> Result<Vec<(u32, String)>, DataplaneError> {
         named(&self.options)
     }
 

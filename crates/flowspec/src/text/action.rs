@@ -13,8 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The actions read so far.
 #[derive(Debug, Default)]
 pub(super) struct Actions {
-    pub(super) actions: Vec<Action>,
-    pub(super) next_hop: Option<IpAddr>,
+    actions: Vec<Action>,
+    next_hop: Option<IpAddr>,
     /// Where `accept` stands: it is the absence of actions, so it stands alone.
     accept: Option<usize>,
     /// Where the one traffic-action community is that `sample` and `continue` share.
@@ -22,6 +22,11 @@ pub(super) struct Actions {
 }
 
 impl Actions {
+    /// The actions, and the next hop that one of them names.
+    pub(super) fn into_parts(self) -> (Vec<Action>, Option<IpAddr>) {
+        (self.actions, self.next_hop)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.actions.is_empty() && self.accept.is_none()
     }

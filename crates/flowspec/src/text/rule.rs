@@ -31,7 +31,7 @@ pub(super) fn rule(text: &str) -> Result<Read, TextError> {
     let mut cursor = Cursor::new(&text);
     while draft.step(&mut cursor)? {}
     let nlri = draft.nlri(&cursor)?;
-    let Actions { actions, next_hop, .. } = draft.actions;
+    let (actions, next_hop) = draft.actions.into_parts();
     let mut rule = Rule { nlri, actions, next_hop };
     rule.next_hop = rule.used_next_hop();
     Ok(Read { rule, actions_at: draft.actions_at, notes: draft.notes })
