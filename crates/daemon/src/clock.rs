@@ -122,7 +122,8 @@ fn milliseconds(time: Duration) -> u64 {
 
 /// Milliseconds since the boot.
 fn since_boot() -> u64 {
-    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from);
+    let time = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Boottime));
+    // It is never negative.
     milliseconds(time.unwrap_or_default())
 }
 

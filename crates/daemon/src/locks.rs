@@ -121,7 +121,7 @@ fn identity(path: &Path) -> String {
 fn directory(socket: &Path) -> PathBuf {
     let directory = Path::new(DIRECTORY);
     let _ = DirBuilder::new().mode(0o755).create(directory);
-    match nix::unistd::access(directory, nix::unistd::AccessFlags::W_OK) {
+    match rustix::fs::access(directory, rustix::fs::Access::WRITE_OK) {
         Ok(()) => directory.to_owned(),
         Err(_) => socket.parent().unwrap_or(Path::new("/")).to_owned(),
     }

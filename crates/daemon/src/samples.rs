@@ -3,7 +3,6 @@
 use api::SampleView;
 use api::hex::to_hex;
 use dataplane::{Sample, SampleSource};
-use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -99,14 +98,8 @@ fn view(sample: &Sample) -> SampleView {
 
 /// The interface's name now.
 fn name(interface: u32) -> Option<String> {
-    let mut name = [0; libc::IF_NAMESIZE];
-    // SAFETY: a buffer of the size that the function asks for.
-    let found = unsafe { libc::if_indextoname(interface, name.as_mut_ptr()) };
-    if found.is_null() {
-        return None;
-    }
-    // SAFETY: the function wrote a C string there.
-    Some(unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
+    let any = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::DGRAM, None).ok()?;
+    rustix::net::netdevice::index_to_name(any, interface).ok()
 }
 
 #[cfg(test)]

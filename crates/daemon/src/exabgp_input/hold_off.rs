@@ -9,12 +9,15 @@ pub(crate) const HOLD_OFF: Duration = Duration::from_secs(20);
 
 /// Says why the start failed, and waits. ExaBGP's lines are read meanwhile, so that it never waits for us; when it ends, we do.
 pub(crate) fn hold_off(error: &anyhow::Error) {
-    let hint = match nix::unistd::geteuid() {
+    let hint = match rustix::process::geteuid() {
         uid if uid.is_root() => String::new(),
         uid => format!(
             " It runs as the user {}, and needs the rights of root: exabgp.daemon.user=root in exabgp.env (version 5: \
              exabgp_daemon_user=root), or a `run` line with sudo.",
-            nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+            nix::unistd::User::from_uid(uid.as_raw().into())
+                .ok()
+                .flatten()
+                .map_or_else(|| uid.to_string(), |user| user.name)
         ),
     };
     let seconds = HOLD_OFF.as_secs();

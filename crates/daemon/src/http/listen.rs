@@ -119,9 +119,9 @@ async fn unix(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
         std::fs::remove_file(path)?;
     }
     // Nobody else may connect between bind and the change of its mode.
-    let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
     let listener = UnixListener::bind(path);
-    nix::sys::stat::umask(before);
+    rustix::process::umask(before);
     let listener = listener?;
     match gid(group)? {
         Some(gid) => {

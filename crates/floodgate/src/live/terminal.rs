@@ -1,8 +1,7 @@
 //! The terminal while something is shown on all of it: keys come one by one, and afterwards it is as before.
 
-use nix::sys::termios::{self, LocalFlags, SetArg, SpecialCharacterIndices, Termios};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::AsRawFd;
 use tokio::sync::mpsc;
 
 /// A key.
@@ -32,12 +31,12 @@ impl Terminal {
         if !stdin.is_terminal() || !io::stdout().is_terminal() {
             return None;
         }
-        let before = termios::tcgetattr(&stdin).ok()?;
+        let before = tcgetattr(&stdin).ok()?;
         let mut changed = before.clone();
-        changed.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG);
-        changed.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
-        changed.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
-        termios::tcsetattr(&stdin, SetArg::TCSANOW, &changed).ok()?;
+        changed.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
+        changed.special_codes[SpecialCodeIndex::VMIN] = 1;
+        changed.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(&stdin, OptionalActions::Now, &changed).ok()?;
         // The other screen, without a cursor.
         write("\x1b[?1049h\x1b[?25l");
         let (sender, keys) = mpsc::channel(16);
@@ -61,7 +60,7 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         write("\x1b[?25h\x1b[?1049l");
-        let _ = termios::tcsetattr(io::stdin(), SetArg::TCSANOW, &self.before);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }
 }
 
@@ -102,10 +101,8 @@ fn decode(octets: &[u8]) -> Vec<Key> {
 
 /// Rows and columns, where standard output is a terminal that tells.
 pub(super) fn window() -> Option<(usize, usize)> {
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the kernel writes a `winsize` to the pointer, which is to one that outlives the call.
-    let outcome = unsafe { libc::ioctl(io::stdout().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
-    (outcome == 0 && size.ws_row > 0 && size.ws_col > 0).then(|| (size.ws_row.into(), size.ws_col.into()))
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then(|| (size.ws_row.into(), size.ws_col.into()))
 }
 
 #[cfg(test)]

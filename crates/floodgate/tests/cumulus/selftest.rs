@@ -4,6 +4,7 @@ use crate::{Bench, NTP, PATIENCE, all_in_force};
 use anyhow::{Context, Result, ensure};
 use dataplane::Dataplane;
 use lab::{needs, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -63,8 +64,7 @@ fn a_signal_ends_it_and_nothing_is_left() -> Result<()> {
     bench.switch.set("delay", "100")?;
     let mut child = command(&bench, directory.path())?.spawn()?;
     wait_until("some probes", PATIENCE, || (bench.switch.runs().len() > 4).then_some(()))?;
-    // SAFETY: a signal to a child of ours that nobody has waited for.
-    unsafe { libc::kill(i32::try_from(child.id())?, libc::SIGTERM) };
+    kill_process(Pid::from_child(&child), Signal::TERM)?;
     let ended = wait_until("its end", PATIENCE, || child.try_wait().ok().flatten());
     let _ = child.kill();
     let report = String::from_utf8_lossy(&child.wait_with_output()?.stdout).into_owned();

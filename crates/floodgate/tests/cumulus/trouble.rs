@@ -6,6 +6,7 @@ use api::RuleState;
 use lab::acltool::Run;
 use lab::site::VICTIM;
 use lab::{Daemon, needs, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 
 const DNS: &str = "dst 192.0.2.1/32 proto udp sport 53 then discard";
@@ -96,8 +97,9 @@ fn killed_between_the_file_and_the_run() -> Result<()> {
         daemon.kill()?;
         // What it had started ends as well, without having installed anything.
         for pid in bench.site.switch.processes() {
-            // SAFETY: a signal to a process of this test's own namespace.
-            unsafe { libc::kill(i32::try_from(pid)?, libc::SIGKILL) };
+            // It may have ended by itself.
+            let pid = Pid::from_raw(i32::try_from(pid)?).context("a process")?;
+            let _ = kill_process(pid, Signal::KILL);
         }
         bench.switch.set("hang", "")?;
         ensure!(bench.policy().is_some_and(|text| text.contains("--sport 123")) && bench.kernel()?.is_empty());
