@@ -5,7 +5,7 @@ use super::earlier_run::EarlierRun;
 use super::local_rules::LocalRules;
 use super::peer_sessions::PeerSessions;
 use super::state_writer::{StateWriter, pause_end};
-use super::status_board::StatusBoard;
+use super::status_board::{StatusBoard, has_many_rules};
 use super::tally::Counted;
 use super::unenforced;
 use crate::clock;
@@ -32,9 +32,6 @@ const PAGE: usize = 32 * 1024;
 
 /// How long one part may take: decisions wait no longer.
 pub(super) const PAGE_TIME: Duration = Duration::from_millis(5);
-
-/// From so many rules on, decisions may take a while.
-const MANY: usize = 2_000;
 
 /// What answers are made of.
 pub(super) struct Answers<'a> {
@@ -101,7 +98,7 @@ impl Answers<'_> {
     }
 
     pub(super) fn overview(&self) -> Overview {
-        Overview { status: self.status(), peers: self.peer_views(), many: self.engine.rule_count() > MANY }
+        Overview { status: self.status(), peers: self.peer_views(), many: has_many_rules(self.engine) }
     }
 
     /// Those that are to be filtered and are there; `None` means all.

@@ -330,7 +330,7 @@ impl Controller {
     /// Shows how things are to those who do not wait for an answer: before something that may take long, if it is not known anyway.
     fn show_if_due(&mut self) {
         let now = Instant::now();
-        if self.board.is_due(now) {
+        if self.board.is_due(now, &self.engine) {
             let overview = self.answers().overview();
             self.board.show(overview, now);
         }

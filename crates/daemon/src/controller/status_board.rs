@@ -11,7 +11,16 @@ use tokio::sync::watch;
 /// How often what is shown is renewed.
 const SHOW: Duration = Duration::from_millis(100);
 
-/// What is shown, and the numbers that it takes long to count. It is renewed at most once in [`SHOW`], and only if something changed.
+/// From so many rules on, decisions may take a while.
+const MANY: usize = 2_000;
+
+/// Whether there are so many rules that decisions may take a while.
+pub(super) fn has_many_rules(engine: &Engine) -> bool {
+    engine.rule_count() > MANY
+}
+
+/// What is shown, and the numbers that it takes long to count. It is renewed at most once in [`SHOW`], or when there
+/// are many rules for the first time, and only if something changed.
 pub(super) struct StatusBoard {
     shown: watch::Sender<Shown>,
     next_show: Instant,
@@ -29,9 +38,10 @@ impl StatusBoard {
         self.tally.changed();
     }
 
-    /// Whether it is time to show something new.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.next_show <= now && self.tally.is_unshown()
+    /// Whether it is time to show something new. That there are many rules is shown at once: those who ask then do not wait for an answer.
+    pub(super) fn is_due(&self, now: Instant, engine: &Engine) -> bool {
+        let became_many = || has_many_rules(engine) && self.shown.borrow().as_ref().is_none_or(|shown| !shown.many);
+        self.tally.is_unshown() && (self.next_show <= now || became_many())
     }
 
     /// Shows this.

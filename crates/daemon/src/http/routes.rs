@@ -52,6 +52,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the disk may take before the answer says that it did not follow.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is shown once the glance is over and there are many rules; without end if they stay few. Whether there are many is looked at all the
+/// time: when the first of many rules come, a request may find few shown, and the decision on the many begin before its answer.
+async fn shown_for_many(mut shown: watch::Receiver<Shown>) -> Arc<Overview> {
+    tokio::time::sleep(GLANCE).await;
+    let is_many = |shown: &Shown| shown.as_ref().is_some_and(|shown| shown.many);
+    let many = shown.wait_for(is_many).await.ok().and_then(|shown| shown.clone());
+    match many {
+        Some(overview) => overview,
+        // The controller is gone: whoever waits for its answer hears of that.
+        None => std::future::pending().await,
+    }
+}
+
 /// The service for one transport.
 pub(crate) fn router(state: ApiState, transport: Transport) -> Router {
     let state = ApiState { streams: Arc::new(Semaphore::new(STREAMS)), ..state };
@@ -151,17 +164,12 @@ impl ApiState {
 
     /// How things are, or, while decisions are made on many rules, how they were a moment ago.
     async fn overview(&self) -> Result<Overview, Failure> {
-        let shown = self.shown.as_ref().and_then(|shown| shown.borrow().clone());
-        let Some(shown) = shown.filter(|shown| shown.many) else {
-            return self.ask(Command::Overview).await;
-        };
-        match tokio::time::timeout(GLANCE, self.ask(Command::Overview)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                // It may have been renewed meanwhile.
-                let newer = self.shown.as_ref().and_then(|shown| shown.borrow().clone());
-                Ok(Overview::clone(&newer.unwrap_or(shown)))
-            }
+        let now = self.ask(Command::Overview);
+        let Some(shown) = self.shown.clone() else { return now.await };
+        tokio::select! {
+            biased;
+            answer = now => answer,
+            shown = shown_for_many(shown) => Ok(Overview::clone(&shown)),
         }
     }
 
@@ -474,6 +482,32 @@ mod tests {
         tokio::spawn(engine);
         let response = rules(State(ApiState::new(commands, reload)), Query(query)).await;
         axum::body::to_bytes(response.into_body(), usize::MAX).await
+    }
+
+    /// Few rules are shown when the question comes; the decision on many begins before its answer.
+    #[tokio::test]
+    async fn who_asked_before_there_were_many_rules_does_not_wait_for_the_decision_on_them() {
+        let (commands, mut inbox) = mpsc::channel(1);
+        let (reload, _reloads) = mpsc::channel(1);
+        let overview = |installed, many| {
+            let rules = [("installed".to_owned(), installed)].into();
+            Some(Arc::new(Overview {
+                status: api::StatusView { rules, ..Default::default() },
+                peers: Vec::new(),
+                many,
+            }))
+        };
+        let (show, shown) = watch::channel(overview(2, false));
+        let state = ApiState::new(commands, reload).showing(shown);
+        let asked = tokio::spawn(async move { state.overview().await.map(|overview| overview.status.applied) });
+        // The question is there, and stays without an answer.
+        let question = inbox.recv().await;
+        assert!(matches!(question, Some(Command::Overview(_))));
+        tokio::time::sleep(GLANCE * 2).await;
+        assert!(!asked.is_finished(), "few rules are waited for");
+        show.send_replace(overview(2, true));
+        let applied = asked.await.unwrap().unwrap_or_else(|_| panic!("no answer"));
+        assert_eq!(applied, 2, "what was shown before");
     }
 
     #[tokio::test]
