@@ -42,7 +42,10 @@ impl Changes {
         if self.add.get_mut(set).is_some_and(|elements| elements.remove(&key).is_some()) {
             return false;
         }
-        self.delete.entry(set.to_owned()).or_default().push((key, element));
+        match self.delete.get_mut(set) {
+            Some(elements) => elements.push((key, element)),
+            None => self.delete.entry(set.to_owned()).or_default().push((key, element)),
+        }
         true
     }
 

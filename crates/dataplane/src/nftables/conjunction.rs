@@ -18,23 +18,25 @@ pub(super) fn conjunctions(space: &Space) -> Vec<Conjunction> {
     for (field, prefix) in addresses {
         if let Some(prefix) = prefix {
             let (mask, value) = mask_and_value(prefix);
-            multiply(&mut product, &[vec![Test::masked(field, mask, value)]]);
+            multiply_each(&mut product, [Test::masked(field, mask, value)].into_iter());
         }
     }
     if let Some(set) = space.protocol() {
-        multiply(&mut product, &one_each(&protocols(version, set)));
+        multiply_each(&mut product, protocols(version, set).into_iter());
     }
-    multiply(&mut product, &ports(space));
+    multiply_ports(&mut product, space);
+    let length = space.length().map(|set| within_header(version, set));
+    let dscp = space.dscp().map(|set| set.to_intervals());
     let numbers = [
-        (Field::IcmpType, space.icmp_type().cloned()),
-        (Field::IcmpCode, space.icmp_code().cloned()),
-        (Field::Length, space.length().map(|set| within_header(version, set))),
-        (Field::Dscp, space.dscp().map(|set| set.to_intervals())),
-        (Field::Label, space.label().cloned()),
+        (Field::IcmpType, space.icmp_type()),
+        (Field::IcmpCode, space.icmp_code()),
+        (Field::Length, length.as_ref()),
+        (Field::Dscp, dscp.as_ref()),
+        (Field::Label, space.label()),
     ];
     for (field, set) in numbers {
         if let Some(set) = set {
-            multiply(&mut product, &one_each(&ranges(version, field, &set)));
+            multiply_each(&mut product, ranges(version, field, set));
         }
     }
     if let Some(set) = space.tcp_flags() {
@@ -46,7 +48,7 @@ pub(super) fn conjunctions(space: &Space) -> Vec<Conjunction> {
                 mask => Test::masked(Field::TcpFlags, mask.into(), cube.value.into()),
             })
             .collect();
-        multiply(&mut product, &one_each(&tests));
+        multiply_each(&mut product, tests.into_iter());
     }
     // An upper-layer field can only be read where the header is, so it brings its own guard.
     if let (Some(set), false) = (space.fragment(), space.fragment_is_implied()) {
@@ -87,8 +89,15 @@ fn multiply(product: &mut Vec<Conjunction>, factor: &[Conjunction]) {
     *product = product.iter().flat_map(|left| factor.iter().map(|right| [&left[..], right].concat())).collect();
 }
 
-fn one_each(tests: &[Test]) -> Vec<Conjunction> {
-    tests.iter().map(|&test| vec![test]).collect()
+/// The same with conjunctions of one test each.
+fn multiply_each(product: &mut Vec<Conjunction>, tests: impl Iterator<Item = Test> + Clone) {
+    let mut first_two = tests.clone();
+    if let (Some(only), None) = (first_two.next(), first_two.next()) {
+        product.iter_mut().for_each(|conjunction| conjunction.push(only));
+        return;
+    }
+    let with = |left: &Conjunction, right| left.iter().copied().chain([right]).collect();
+    *product = product.iter().flat_map(|left| tests.clone().map(|right| with(left, right))).collect();
 }
 
 /// The prefix as the octets of the address.
@@ -99,8 +108,8 @@ pub(super) fn mask_and_value(prefix: Prefix) -> (u128, u128) {
     }
 }
 
-fn ranges(version: IpVersion, field: Field, set: &IntervalSet) -> Vec<Test> {
-    set.iter().map(|(first, last)| Test::range(version, field, first, last)).collect()
+fn ranges(version: IpVersion, field: Field, set: &IntervalSet) -> impl Iterator<Item = Test> + Clone {
+    set.iter().map(move |(first, last)| Test::range(version, field, first, last))
 }
 
 /// Lengths that the header can tell: an IPv6 packet has at least 40 octets.
@@ -137,27 +146,25 @@ fn protocols(version: IpVersion, set: ProtocolSet) -> Vec<Test> {
 }
 
 /// Source and destination ports; `port` is either of them.
-fn ports(space: &Space) -> Vec<Conjunction> {
+fn multiply_ports(product: &mut Vec<Conjunction>, space: &Space) {
     let version = space.version();
-    let any = || IntervalSet::full(MAX_PORT);
-    let destination = space.destination_port().cloned();
-    let source = space.source_port().cloned();
-    let pair = |destination: Option<&IntervalSet>, source: Option<&IntervalSet>| {
-        let mut product = vec![Conjunction::new()];
+    let (destination, source) = (space.destination_port(), space.source_port());
+    let pair = |product: &mut Vec<Conjunction>, destination: Option<&IntervalSet>, source: Option<&IntervalSet>| {
         for (field, set) in [(Field::DestinationPort, destination), (Field::SourcePort, source)] {
             if let Some(set) = set {
-                multiply(&mut product, &one_each(&ranges(version, field, set)));
+                multiply_each(product, ranges(version, field, set));
             }
         }
-        product
     };
-    let Some(either) = space.port() else { return pair(destination.as_ref(), source.as_ref()) };
-    let of =
-        |set: &Option<IntervalSet>, with: &IntervalSet| set.as_ref().map_or(with.clone(), |set| set.intersect(with));
-    let mut found = pair(Some(&of(&destination, either)), source.as_ref());
-    let others = any().difference(either);
-    found.extend(pair(Some(&of(&destination, &others)), Some(&of(&source, either))));
-    found
+    let Some(either) = space.port() else { return pair(product, destination, source) };
+    let of = |set: Option<&IntervalSet>, with: &IntervalSet| set.map_or(with.clone(), |set| set.intersect(with));
+    let mut found = vec![Conjunction::new()];
+    pair(&mut found, Some(&of(destination, either)), source);
+    let others = IntervalSet::full(MAX_PORT).difference(either);
+    let mut by_source = vec![Conjunction::new()];
+    pair(&mut by_source, Some(&of(destination, &others)), Some(&of(source, either)));
+    found.extend(by_source);
+    multiply(product, &found);
 }
 
 fn fragments(version: IpVersion, set: FragmentSet) -> Vec<Conjunction> {

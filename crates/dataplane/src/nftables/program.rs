@@ -366,21 +366,24 @@ impl Program {
         if members.is_empty() {
             return;
         }
-        let own_counter = self.names.rule_counter(id);
         let Some(group) = self.groups.get_mut(&key) else { return };
-        let Some(bucket) = group.buckets.get_mut(&bits) else { return };
+        let Entry::Occupied(mut entry) = group.buckets.entry(bits) else { return };
+        let bucket = entry.get_mut();
         bucket.count -= 1;
         bucket.weight = bucket.weight.saturating_sub(members.len());
-        bucket.rules.retain(|other| !Arc::ptr_eq(other, nlri));
-        let (own, is_last) = (bucket.own.clone(), bucket.count == 0);
-        let element = key.mask.map(|mask| destination_key(self.version, mask, bits));
-        if is_last {
-            group.buckets.remove(&bits);
-            if let Some(element) = &element {
-                changes.delete_element(&group.destinations, element.clone(), Element::Plain);
-            }
+        let is_last = bucket.count == 0;
+        let own = if is_last {
+            entry.remove().own
+        } else {
+            bucket.rules.retain(|other| !Arc::ptr_eq(other, nlri));
+            bucket.own.clone()
+        };
+        let element = |mask| destination_key(self.version, mask, bits);
+        if let (true, Some(mask)) = (is_last, key.mask) {
+            changes.delete_element(&group.destinations, element(mask), Element::Plain);
         }
         if let Some(chain) = own {
+            let own_counter = self.names.rule_counter(id);
             if keep_count {
                 changes.transfers.push((id, CounterTransfer::Counter(own_counter.clone())));
             }
@@ -390,8 +393,8 @@ impl Program {
                 if group.own == 0 {
                     changes.rewrite.insert(chain_of(key));
                 }
-                if let Some(element) = element {
-                    changes.delete_element(&group.map, element, Element::Verdict(Verdict::Goto(chain.clone())));
+                if let Some(mask) = key.mask {
+                    changes.delete_element(&group.map, element(mask), Element::Verdict(Verdict::Goto(chain.clone())));
                 }
                 changes.rewrite.remove(&Chain::Destination(key, bits));
                 changes.delete_chain(chain);
@@ -400,6 +403,7 @@ impl Program {
             }
         } else {
             if members.iter().any(|member| single(&member.slot)) {
+                let own_counter = self.names.rule_counter(id);
                 if keep_count {
                     changes.transfers.push((id, CounterTransfer::Counter(own_counter.clone())));
                 }
@@ -409,7 +413,7 @@ impl Program {
                 self.remove_member(key, member, &placed.rule, keep_count, changes);
             }
         }
-        if self.groups.get(&key).is_some_and(|group| group.buckets.is_empty()) {
+        if is_last && self.groups.get(&key).is_some_and(|group| group.buckets.is_empty()) {
             self.close_group(key, changes);
         }
     }
@@ -537,18 +541,18 @@ impl Program {
         if !is_single {
             let Slot { name, over, .. } = &*slot;
             let counted = |counted| Element::Counted(rule.id, counted);
-            if changes.delete_element(name, member.key.clone(), counted(Counted::Matched)) && keep_count {
-                changes
-                    .transfers
-                    .push((rule.id, CounterTransfer::Element { set: name.clone(), key: member.key.clone() }));
-            }
             if let (Some(OverLimitSets { limits, dropped }), Some((_, limit))) = (over, only_limit(rule)) {
                 changes.delete_element(limits, member.key.clone(), Element::Over(limit));
                 if changes.delete_element(dropped, member.key.clone(), counted(Counted::Dropped)) && keep_count {
-                    changes
-                        .transfers
-                        .push((rule.id, CounterTransfer::Dropped { set: dropped.clone(), key: member.key }));
+                    let transfer = CounterTransfer::Dropped { set: dropped.clone(), key: member.key.clone() };
+                    changes.transfers.push((rule.id, transfer));
                 }
+            }
+            let kept = keep_count.then(|| member.key.clone());
+            if changes.delete_element(name, member.key, counted(Counted::Matched))
+                && let Some(key) = kept
+            {
+                changes.transfers.push((rule.id, CounterTransfer::Element { set: name.clone(), key }));
             }
         }
         if is_empty {

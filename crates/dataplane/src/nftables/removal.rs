@@ -62,7 +62,9 @@ impl Program {
     /// Closes the groups all of whose rules are among those that go, where elements of sets are all that they are.
     fn close_emptied_groups(&mut self, gone: &[Placed], changes: &mut Changes) -> BTreeMap<GroupKey, Group> {
         let mut losses: HashMap<GroupKey, usize> = HashMap::new();
-        if gone.len() > 1 {
+        // A group with more destinations than rules that go keeps some.
+        let may_empty = |(key, group): (&GroupKey, &Group)| key.mask.is_some() && group.buckets.len() <= gone.len();
+        if gone.len() > 1 && self.groups().iter().any(may_empty) {
             for placed in gone.iter().filter(|placed| is_plain(placed)) {
                 *losses.entry(GroupKey::of(&placed.rule.nlri).0).or_default() += 1;
             }

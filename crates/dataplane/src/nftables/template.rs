@@ -107,7 +107,10 @@ pub(super) struct Member {
 pub(super) fn members(rule: &CompiledRule) -> Vec<Member> {
     let version = rule.nlri.family().version();
     let (template, mut holes) = template(&rule.nlri);
-    let conjunctions: Vec<Conjunction> = rule.entries.iter().flat_map(conjunctions).collect();
+    let conjunctions: Vec<Conjunction> = match &rule.entries[..] {
+        [only] => conjunctions(only),
+        entries => entries.iter().flat_map(conjunctions).collect(),
+    };
     let mut actions = RuleActions::of(rule);
     if let Terminal::Police(_) = actions.terminal {
         match (only_limit(rule), &conjunctions[..]) {
@@ -120,21 +123,18 @@ pub(super) fn members(rule: &CompiledRule) -> Vec<Member> {
         }
     }
     let member = |conjunction: Conjunction| {
-        let mut slot =
-            SlotKey { template: template.clone(), fixed: Vec::new(), key: Vec::new(), actions: actions.clone() };
-        let mut values = Vec::with_capacity(MAX_KEY_PARTS);
-        for test in conjunction {
-            match test {
-                Test::Within { field, mask, first, .. }
-                    if fills_hole(&test, &holes) && slot.key.len() < MAX_KEY_PARTS =>
-                {
-                    let part = KeyPart { field, mask };
-                    values.push((part, first));
-                    slot.key.push(part);
-                }
-                test => slot.fixed.push(test),
+        let (mut key, mut values) = (Vec::new(), Vec::with_capacity(MAX_KEY_PARTS));
+        let mut fixed = conjunction;
+        fixed.retain(|test| match *test {
+            Test::Within { field, mask, first, .. } if fills_hole(test, &holes) && key.len() < MAX_KEY_PARTS => {
+                let part = KeyPart { field, mask };
+                values.push((part, first));
+                key.push(part);
+                false
             }
-        }
+            _ => true,
+        });
+        let slot = SlotKey { template: template.clone(), fixed, key, actions: actions.clone() };
         Member { slot: Arc::new(slot), key: encode_key(version, &values) }
     };
     conjunctions.into_iter().map(member).collect()
