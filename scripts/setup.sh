@@ -2,21 +2,21 @@
 # Installs what the project needs on Debian 12 and Ubuntu. Does nothing, quickly, when all is there.
 #
 #   scripts/setup.sh build        what building and running need (compiler for the XDP program, nft, ip, iptables)
-#   scripts/setup.sh test         what the tests need as well: other BGP speakers to talk to, tcpdump
+#   scripts/setup.sh test         what the tests need as well: other BGP speakers to talk to, tcpdump, Redis, yanglint
 #   scripts/setup.sh missing build    says what of these is not installed, and installs nothing
 #   scripts/setup.sh kernels      what `make kernels` needs: a virtual machine, and what puts one together
 #   scripts/setup.sh fresh        what `make fresh` needs beyond that: what installs a Debian
 #
-# Services of the packages installed here (BIRD, FRR, GoBGP, ExaBGP) are neither started nor enabled: the tests run
+# Services of the packages installed here (BIRD, FRR, GoBGP, ExaBGP, Redis) are neither started nor enabled: the tests run
 # the programs in network namespaces of their own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 BUILD_PACKAGES=(build-essential clang-14 llvm-14 libbpf-dev linux-libc-dev nftables iproute2 iputils-ping iptables)
-TEST_PACKAGES=(bird2 gobgpd exabgp frr tcpdump curl python3-venv)
+TEST_PACKAGES=(bird2 gobgpd exabgp frr tcpdump curl python3-venv redis-server libyang2-tools)
 KERNEL_PACKAGES=(qemu-system-x86 busybox-static cpio kmod xz-utils)
 FRESH_PACKAGES=(debootstrap e2fsprogs)
-SERVICES=(bird.service gobgpd.service exabgp.service frr.service)
+SERVICES=(bird.service gobgpd.service exabgp.service frr.service redis-server.service)
 EXABGP5=5.0.15
 # Beside the build's results: `cargo clean` removes it and the next call makes it again.
 EXABGP5_DIR=target/peers/exabgp5

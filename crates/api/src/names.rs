@@ -82,6 +82,8 @@ named! {
         Xdp = "xdp",
         /// Hardware ACLs of a switch with Cumulus Linux.
         Cumulus = "cumulus",
+        /// ACL tables of a switch with SONiC.
+        Sonic = "sonic",
         /// Decides and shows everything, installs nothing.
         None = "none",
     }

@@ -3,6 +3,7 @@
 use crate::error::Problem;
 use crate::explain;
 use crate::file::{Backend, Config, Peer, Protect, Validation};
+use crate::sonic::Database as SonicDatabase;
 use crate::values::is_loopback;
 use crate::values::{FamilyName, Pattern};
 use crate::{check_policy, cumulus, protect};
@@ -66,6 +67,9 @@ pub(crate) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>
     if config.dataplane.backend == Backend::Xdp {
         xdp(config, &mut report);
     }
+    if config.dataplane.backend == Backend::Sonic {
+        sonic(config, &mut report);
+    }
     report.problems
 }
 
@@ -92,7 +96,7 @@ pub(crate) fn advice(config: &Config) -> Vec<String> {
             peer.name
         ));
     }
-    if config.protect == Protect::default() && config.dataplane.backend == Backend::Cumulus {
+    if config.protect == Protect::default() && matches!(config.dataplane.backend, Backend::Cumulus | Backend::Sonic) {
         advice.push(
             "no [protect]: a rule may cut this switch off from SSH and from sessions of FRR and clagd; expected those that it speaks of \
              [protect] with presets = [\"ssh\", \"bgp\", \"bfd\", \"ospf\", \"mlag\", \"vxlan\", \"dhcp\"]"
@@ -124,6 +128,12 @@ pub(crate) fn advice(config: &Config) -> Vec<String> {
             "non-atomic is set in [dataplane.cumulus]: the switch may stop all traffic while it changes rules ({when}), so changes are gathered for {:?} unless debounce says otherwise",
             settings.usual_debounce()
         ));
+    }
+    if config.dataplane.backend == Backend::Sonic && config.dataplane.sonic.database == SonicDatabase::Config {
+        advice.push(
+            "database = \"config\" in [dataplane.sonic]: IPv6 is not filtered, `config save` saves the rules, and acl-loader deletes them"
+                .to_owned(),
+        );
     }
     if config.dataplane.backend == Backend::Cumulus && switch.asic.is_none() {
         let (v4, v6) = switch.settings(&[], None).budget();
@@ -368,6 +378,28 @@ fn xdp(config: &Config, report: &mut Report<'_>) {
     }
     if !xdp.directory.is_absolute() {
         wrong("directory", "expected an absolute path in a BPF file system, such as /sys/fs/bpf/floodgate");
+    }
+}
+
+fn sonic(config: &Config, report: &mut Report<'_>) {
+    let sonic = &config.dataplane.sonic;
+    let mut wrong =
+        |key: &'static str, message: &str| report.at(&[Key("dataplane"), Key("sonic"), Key(key)], message.to_owned());
+    if sonic.timeout.0.is_zero() {
+        wrong("timeout", "no rule would ever be seen to be active; expected a time such as 10s");
+    }
+    if sonic.max_entries_per_rule == 0 {
+        wrong("max-entries-per-rule", "a rule takes at least one entry");
+    }
+    if sonic.max_entries == Some(0) {
+        wrong("max-entries", "nothing is left for rules");
+    }
+    if sonic.reserve >= 100 {
+        wrong("reserve", "nothing is left for rules; expected a part of 100 such as 5");
+    }
+    let settings = sonic.settings(&config.dataplane.interfaces);
+    if let Some(message) = dataplane::sonic::unfit(&settings) {
+        wrong(if sonic.ranges { "ranges" } else { "release" }, &message);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::cumulus::Cumulus;
 use crate::policy::{Blackhole, Policy, Statement};
 use crate::protect::{FromSource, PresetName, Protocol};
+use crate::sonic::Sonic;
 use crate::values::{self, ActionKind, BGP_PORT, FamilyName, Hops, HumanDuration, Listen, Pattern, Port};
 use crate::xdp::Xdp;
 use ipnet::IpNet;
@@ -267,6 +268,8 @@ pub struct Dataplane {
     pub nftables: Nftables,
     /// Settings of the Cumulus Linux back end.
     pub cumulus: Cumulus,
+    /// Settings of the SONiC back end.
+    pub sonic: Sonic,
     /// Settings of the XDP back end.
     pub xdp: Xdp,
 }
@@ -280,6 +283,8 @@ pub enum Backend {
     Nftables,
     /// Hardware ACLs of a switch with Cumulus Linux.
     Cumulus,
+    /// ACL tables of a switch with SONiC.
+    Sonic,
     /// A program in the network driver.
     Xdp,
     /// Computes and shows everything, installs nothing.
@@ -292,6 +297,7 @@ impl Backend {
         match self {
             Backend::Nftables => "nftables",
             Backend::Cumulus => "cumulus",
+            Backend::Sonic => "sonic",
             Backend::Xdp => "xdp",
             Backend::None => "none",
         }
@@ -500,6 +506,7 @@ pub(crate) fn sections() -> Vec<(&'static str, Vec<String>)> {
         ("[dataplane]", keys::<Dataplane>()),
         ("[dataplane.nftables]", keys::<Nftables>()),
         ("[dataplane.cumulus]", keys::<Cumulus>()),
+        ("[dataplane.sonic]", keys::<Sonic>()),
         ("[dataplane.xdp]", keys::<Xdp>()),
         ("[api]", keys::<Api>()),
         ("[state]", keys::<State>()),

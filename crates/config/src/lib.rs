@@ -18,6 +18,7 @@ mod policy;
 mod protect;
 mod read;
 mod redact;
+mod sonic;
 mod syntax;
 mod values;
 mod xdp;
@@ -36,6 +37,7 @@ pub use policy::{
 };
 pub use protect::{FromSource, InvalidFromSource, InvalidProtocol, PresetName, Protocol, UnknownPreset};
 pub use redact::without_secrets;
+pub use sonic::{Database as SonicDatabase, Sonic};
 pub use values::{
     ActionKind, BGP_PORT, FamilyName, Hops, HumanDuration, InvalidDuration, InvalidListen, InvalidPattern, InvalidPort,
     Listen, Pattern, Port,

@@ -4,7 +4,9 @@
 use crate::host_environment::HostEnvironment;
 use anyhow::{Context, Result};
 use config::{Backend, Config, XdpFallback, release_of_this_machine};
-use dataplane::{BackendSettings, Dataplane, DataplaneError, EnforcementPoint, NoSettings, cumulus, nftables, xdp};
+use dataplane::{
+    BackendSettings, Dataplane, DataplaneError, EnforcementPoint, NoSettings, cumulus, nftables, sonic, xdp,
+};
 use std::time::Duration;
 
 /// Makes [`BackendSpec`] of a list: a back end's name in [`Backend`], and its settings.
@@ -67,6 +69,7 @@ backends! {
     None(NoSettings),
     Nftables(nftables::Options),
     Cumulus(Box<cumulus::Settings>),
+    Sonic(Box<sonic::Settings>),
     Xdp(xdp::Options),
 }
 
@@ -88,6 +91,9 @@ impl BackendSpec {
                     "/etc/os-release names no release of Cumulus Linux; say which it is with release in [dataplane.cumulus]"
                 );
                 Ok(BackendSpec::Cumulus(Box::new(settings.settings(&config.dataplane.interfaces, release))))
+            }
+            Backend::Sonic => {
+                Ok(BackendSpec::Sonic(Box::new(config.dataplane.sonic.settings(&config.dataplane.interfaces))))
             }
             // It follows interfaces that come and go by itself.
             Backend::Xdp => Ok(BackendSpec::Xdp(config.dataplane.xdp.options(&config.dataplane.interfaces))),

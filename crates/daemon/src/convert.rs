@@ -114,6 +114,7 @@ pub(crate) const fn backend(backend: config::Backend) -> api::Backend {
         config::Backend::Nftables => api::Backend::Nftables,
         config::Backend::Xdp => api::Backend::Xdp,
         config::Backend::Cumulus => api::Backend::Cumulus,
+        config::Backend::Sonic => api::Backend::Sonic,
         config::Backend::None => api::Backend::None,
     }
 }
@@ -229,8 +230,8 @@ mod tests {
         for state in [Idle, Connect, Active, OpenSent, OpenConfirm, Established] {
             assert_eq!(session_state(state).name(), state.name());
         }
-        use config::Backend::{Cumulus, Nftables, None, Xdp};
-        for it in [Nftables, Xdp, Cumulus, None] {
+        use config::Backend::{Cumulus, Nftables, None, Sonic, Xdp};
+        for it in [Nftables, Xdp, Cumulus, Sonic, None] {
             assert_eq!(backend(it).name(), it.name());
         }
     }

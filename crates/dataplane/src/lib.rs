@@ -17,10 +17,12 @@ pub use settings::{BackendSettings, EnforcementPoint};
 
 pub use counts::{Counter, Counts, Reading};
 pub use error::{DataplaneError, NoSamples};
+pub use fact::Fact;
 
 mod counts;
 pub mod cumulus;
 mod error;
+mod fact;
 mod interface_names;
 mod kernel;
 mod links;
@@ -28,6 +30,7 @@ mod netlink;
 pub mod nftables;
 mod none;
 mod settings;
+pub mod sonic;
 pub mod xdp;
 
 /// What a health check found.

@@ -3,7 +3,7 @@
 use crate::live::args::{LiveArgs, LiveCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::Pattern;
-use dataplane::cumulus::{Asic, Release};
+use dataplane::cumulus::Asic;
 use std::path::PathBuf;
 
 /// BGP FlowSpec enforcement for Linux: takes traffic filters from BGP peers and keeps the data plane dropping exactly that traffic.
@@ -176,7 +176,8 @@ impl ExplainArgs {
   floodgate compile --target none --rules filters.txt
   floodgate compile --target nftables --rules filters.txt --json
   floodgate compile --target cumulus --asic trident3 --release 4.4 --rules filters.txt
-  floodgate compile --target cumulus --config /etc/floodgate/floodgate.toml --rules filters.txt")]
+  floodgate compile --target cumulus --config /etc/floodgate/floodgate.toml --rules filters.txt
+  floodgate compile --target sonic --release 202505 --rules filters.txt")]
 pub(crate) struct CompileArgs {
     /// The data plane to compile for
     #[arg(long, value_enum)]
@@ -192,23 +193,23 @@ pub(crate) struct CompileArgs {
     pub switch: SwitchArgs,
 }
 
-/// Arguments of `compile --target cumulus`.
+/// Arguments of `compile --target cumulus` and `compile --target sonic`.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "For --target cumulus")]
+#[command(next_help_heading = "For --target cumulus and sonic")]
 pub(crate) struct SwitchArgs {
     /// Use [dataplane] of this configuration
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Release of Cumulus Linux [default: that of this machine, otherwise 5.0]
+    /// Release of the switch's system [default: for cumulus that of this machine, otherwise 5.0; for sonic 202305]
     #[arg(long, value_name = "NUMBER")]
-    pub release: Option<Release>,
-    /// The switch's ASIC and TCAM profile, which gives the size of its table [default: spectrum1, the smallest]
+    pub release: Option<String>,
+    /// The ASIC and TCAM profile of a switch with Cumulus Linux, which gives the size of its table [default: spectrum1, the smallest]
     #[arg(long, value_name = "NAME")]
     pub asic: Option<Asic>,
-    /// Ports and bonds where packets come in [default: swp*]
+    /// Ports and bonds where packets come in [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub interfaces: Vec<Pattern>,
-    /// Tables are updated in place (acl.non_atomic_update_mode), which gives more room
+    /// Tables of Cumulus Linux are updated in place (acl.non_atomic_update_mode), which gives more room
     #[arg(long)]
     pub non_atomic: bool,
 }
@@ -272,6 +273,8 @@ pub(crate) enum Target {
     Nftables,
     /// Hardware ACLs of a switch with Cumulus Linux
     Cumulus,
+    /// ACL tables of a switch with SONiC
+    Sonic,
     /// Linux XDP
     Xdp,
 }

@@ -5,10 +5,11 @@ use crate::exit_status::{NEGATIVE, OK};
 use crate::output::Output;
 use crate::preview::{Preview, Protected, TcamUsage};
 use crate::rules;
+use crate::sonic::Sonic;
 use crate::switch::{self, Switch};
 use anyhow::{Result, ensure};
 use comfy_table::{Table, presets};
-use dataplane::{cumulus, nftables, xdp};
+use dataplane::{cumulus, nftables, sonic, xdp};
 use engine::capability::Capabilities;
 use engine::compile::{Verdict, compile_list};
 use engine::import_policy::InterfaceSets;
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &CompileArgs) -> Result<u8> {
         if !outcome.failures.is_empty() {
             output.line(&format!("{} of them do not fit into the table", outcome.failures.len()))?;
         }
-        for line in switch::lines(&outcome.profile, &outcome.protected) {
+        for line in switch::lines(&outcome) {
             output.line(&line)?;
         }
         if !outcome.program.is_empty() {
@@ -101,6 +102,7 @@ enum Plane {
     None,
     Nftables,
     Cumulus(Box<Switch>),
+    Sonic(Box<Sonic>),
     Xdp,
 }
 
@@ -110,14 +112,18 @@ impl Plane {
         let given = config.is_some() || release.is_some() || asic.is_some() || !interfaces.is_empty() || *non_atomic;
         match args.target {
             Target::None | Target::Nftables | Target::Xdp => {
-                ensure!(!given, "--config, --release, --asic, --interfaces and --non-atomic are for --target cumulus");
+                ensure!(
+                    !given,
+                    "--config, --release, --asic, --interfaces and --non-atomic are for --target cumulus and sonic"
+                );
                 Ok(match args.target {
                     Target::Nftables => Plane::Nftables,
                     Target::Xdp => Plane::Xdp,
-                    Target::None | Target::Cumulus => Plane::None,
+                    Target::None | Target::Cumulus | Target::Sonic => Plane::None,
                 })
             }
             Target::Cumulus => Ok(Plane::Cumulus(Box::new(Switch::new(&args.switch)?))),
+            Target::Sonic => Ok(Plane::Sonic(Box::new(Sonic::new(&args.switch)?))),
         }
     }
 
@@ -126,6 +132,7 @@ impl Plane {
             Plane::None => Capabilities::everything("none"),
             Plane::Nftables => nftables::capabilities(),
             Plane::Cumulus(switch) => cumulus::capabilities(&switch.settings),
+            Plane::Sonic(switch) => sonic::capabilities(&switch.settings),
             Plane::Xdp => xdp::capabilities(),
         }
     }
@@ -137,6 +144,7 @@ impl Plane {
             Plane::Nftables => Ok(Preview { program: nftables::render(&rules), ..Preview::default() }),
             Plane::Xdp => Ok(Preview { program: xdp::render(&rules), ..Preview::default() }),
             Plane::Cumulus(switch) => switch.outcome(rules),
+            Plane::Sonic(switch) => Ok(switch.outcome(rules)),
         }
     }
 }

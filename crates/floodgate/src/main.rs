@@ -20,6 +20,7 @@ mod reference;
 mod rules;
 mod segments;
 mod selftest;
+mod sonic;
 mod switch;
 mod version;
 

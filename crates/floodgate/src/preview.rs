@@ -1,6 +1,6 @@
 //! What a data plane would be given, and what has room in it.
 
-use dataplane::cumulus;
+use dataplane::Fact;
 use flowspec::Nlri;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -16,7 +16,9 @@ pub(crate) struct Preview {
     /// Rules without a place in it, and why.
     pub(crate) failures: HashMap<Arc<Nlri>, String>,
     /// What is known of the switch.
-    pub(crate) profile: Vec<cumulus::Fact>,
+    pub(crate) profile: Vec<Fact>,
+    /// What the sources of that are.
+    pub(crate) profile_sources: &'static str,
     /// What is never filtered, as the daemon would have it.
     pub(crate) protected: Vec<Protected>,
 }

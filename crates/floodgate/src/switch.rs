@@ -5,7 +5,7 @@ use crate::preview::{Preview, Protected, TcamShare, TcamUsage};
 use anyhow::{Context, Result};
 use config::Config;
 use daemon::interfaces;
-use dataplane::{RuleFailure, cumulus};
+use dataplane::{Fact, RuleFailure, cumulus};
 use engine::compile::{Refusal, split_into_entries};
 use engine::plan::Ruleset;
 use engine::protection::Protection;
@@ -29,8 +29,8 @@ pub(super) struct FactView<'a> {
     document: Option<&'a str>,
 }
 
-impl<'a> From<&'a cumulus::Fact> for FactView<'a> {
-    fn from(fact: &'a cumulus::Fact) -> Self {
+impl<'a> From<&'a Fact> for FactView<'a> {
+    fn from(fact: &'a Fact) -> Self {
         FactView { name: &fact.name, value: &fact.value, document: fact.document.as_deref() }
     }
 }
@@ -54,7 +54,9 @@ impl Switch {
             }
         }
         let switch = &mut dataplane.cumulus;
-        switch.release = release.or(switch.release);
+        if let Some(release) = release {
+            switch.release = Some(release.parse().context("--release")?);
+        }
         switch.asic = asic.or(switch.asic);
         switch.non_atomic |= non_atomic;
         let settings = switch.settings(&dataplane.interfaces, config::release_of_this_machine());
@@ -101,12 +103,19 @@ impl Switch {
             RuleFailure::OverCapacity(words) | RuleFailure::Failed(words) => words,
         };
         let failures = preview.failures.into_iter().map(|(nlri, failure)| (nlri, words(failure))).collect();
-        Ok(Preview { program: preview.text, room: Some(room), failures, profile: cumulus::facts(settings), protected })
+        Ok(Preview {
+            program: preview.text,
+            room: Some(room),
+            failures,
+            profile: cumulus::facts(settings),
+            profile_sources: "the release of Cumulus Linux whose document says so",
+            protected,
+        })
     }
 }
 
 /// Addresses of this machine, as the configuration says or as they are.
-fn addresses(config: &Config) -> Result<BTreeSet<std::net::IpAddr>> {
+pub(super) fn addresses(config: &Config) -> Result<BTreeSet<std::net::IpAddr>> {
     match &config.protect.addresses {
         Some(addresses) => Ok(addresses.iter().copied().collect()),
         None => interfaces::addresses().context("cannot list the addresses of this machine"),
@@ -114,7 +123,8 @@ fn addresses(config: &Config) -> Result<BTreeSet<std::net::IpAddr>> {
 }
 
 /// What is known and what is protected, for people.
-pub(super) fn lines(profile: &[cumulus::Fact], protected: &[Protected]) -> Vec<String> {
+pub(super) fn lines(outcome: &Preview) -> Vec<String> {
+    let Preview { profile, profile_sources, protected, .. } = outcome;
     let mut lines = Vec::new();
     for item in protected {
         lines.push(match (&item.reason, item.entries) {
@@ -124,7 +134,7 @@ pub(super) fn lines(profile: &[cumulus::Fact], protected: &[Protected]) -> Vec<S
         });
     }
     if !profile.is_empty() {
-        lines.push("profile of the switch, with the release of Cumulus Linux whose document says so:".to_owned());
+        lines.push(format!("profile of the switch, with {profile_sources}:"));
     }
     for fact in profile {
         let document = fact.document.as_deref().unwrap_or("UNKNOWN");

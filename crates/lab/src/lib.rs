@@ -18,6 +18,7 @@ mod built;
 pub mod daemon;
 mod netns;
 pub mod observer;
+pub mod orchagent;
 pub mod packet;
 pub mod peers;
 mod probe;

@@ -35,7 +35,7 @@ pub use asic::{Asic, Maker, UnknownAsic};
 pub use capabilities::capabilities;
 pub use cost::cost;
 pub use preview::{Preview, preview};
-pub use profile::{Fact, facts};
+pub use profile::facts;
 pub use release::{InvalidRelease, Known, Release};
 pub use render::render;
 pub use selftest::{ProbeOutcome, SelfTest, self_test};

@@ -3,17 +3,7 @@
 use super::asic::{DEFAULT_RANGES, Maker};
 use super::release::{self, Feature, Known};
 use super::settings::Settings;
-
-/// One thing that is known of a switch, or is not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fact {
-    /// What it is about.
-    pub name: String,
-    /// How it is, or what is assumed.
-    pub value: String,
-    /// The release of Cumulus Linux whose document says so; `None` for unknown.
-    pub document: Option<String>,
-}
+use crate::Fact;
 
 /// What is known of this switch, and what is not.
 pub fn facts(settings: &Settings) -> Vec<Fact> {

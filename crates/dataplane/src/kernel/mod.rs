@@ -3,7 +3,6 @@
 
 mod desired;
 mod per_version;
-#[cfg_attr(not(test), allow(dead_code, reason = "back ends with a table of numbered entries use it"))]
 pub(crate) mod priority;
 mod unenforced;
 

@@ -3,26 +3,16 @@
 //! Only entries that overlap and belong to different groups need an order, and numbers have gaps, so that most changes give a number to the
 //! new entries and leave all others as they are. A table with hundreds of entries for one victim mostly needs a handful of numbers.
 
-use flowspec::Space;
 use std::ops::RangeInclusive;
 
+mod entry;
 mod overlap;
 
+pub(crate) use entry::OrderedEntry;
 use overlap::OverlapIndex;
 
 /// How far numbers are apart where there is room for it.
 const GAP: u32 = 64;
-
-/// An entry, in enforcement order with others.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OrderedEntry<'a> {
-    /// The packets.
-    pub(crate) space: &'a Space,
-    /// Entries of the same group need no order: they do the same, or belong to the same rule.
-    pub(crate) group: u32,
-    /// The number that it has in the table, if it is there.
-    pub(crate) number: Option<u32>,
-}
 
 /// More entries must come one behind another than there are numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,6 +9,7 @@ mod cumulus;
 mod nftables;
 mod none;
 mod scenario;
+mod sonic;
 #[cfg(xdp_program)]
 mod xdp;
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     #[cfg(xdp_program)]
     trials.extend(suite::<xdp::Xdp>());
     trials.extend(suite::<cumulus::Cumulus>());
+    trials.extend(suite::<sonic::Sonic>());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 

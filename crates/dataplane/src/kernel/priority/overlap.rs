@@ -1,7 +1,7 @@
 //! Which of many entries overlap: found through their destinations, and through the values of the fields in which most entries differ, instead
 //! of comparing each with each.
 
-use super::OrderedEntry;
+use super::entry::OrderedEntry;
 use flowspec::{IpVersion, Prefix, Space};
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,6 +1,6 @@
 use super::*;
 use flowspec::testing::{Seed, Shape, random_rules};
-use flowspec::{IpVersion, Nlri};
+use flowspec::{IpVersion, Nlri, Space};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NUMBERS: RangeInclusive<u32> = 1..=16000;

@@ -1,0 +1,72 @@
+//! What ACL rules have counted, as COUNTERS_DB tells: some seconds late.
+
+use super::databases::{Databases, Db};
+use super::entry::Kind;
+use super::rows::RowKey;
+use super::settings::Settings;
+use super::tables::table_name;
+use crate::{Counter, DataplaneError};
+use flowspec::Nlri;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The counters of these ACL rules, in their order.
+pub(super) fn read(
+    databases: &mut Databases,
+    rows: &[(&RowKey, Kind)],
+    settings: &Settings,
+) -> Result<Vec<Counter>, DataplaneError> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let map: BTreeMap<String, String> = databases
+        .with(Db::Counters, |connection| redis::cmd("HGETALL").arg("ACL_COUNTER_RULE_MAP").query(connection))?;
+    let oid = |(version, key): &RowKey| {
+        let name = format!("{}:{key}", table_name(*version, settings));
+        map.get(&name).map_or_else(String::new, |oid| format!("COUNTERS:{oid}"))
+    };
+    let keys: Vec<String> = rows.iter().map(|(row, _)| oid(row)).collect();
+    let number = |value: Option<String>| value.and_then(|value| value.parse().ok()).unwrap_or(0u64);
+    let packets = databases.fields(Db::Counters, &keys, "SAI_ACL_COUNTER_ATTR_PACKETS")?;
+    let bytes = databases.fields(Db::Counters, &keys, "SAI_ACL_COUNTER_ATTR_BYTES")?;
+    let counts = packets.into_iter().zip(bytes).zip(rows).map(|((packets, bytes), (_, kind))| {
+        let packets = number(packets);
+        let dropped_packets = match kind {
+            Kind::Drop => Some(packets),
+            Kind::Forward => Some(0),
+            // A policer tells nobody what it drops.
+            Kind::Limit => None,
+        };
+        Counter { packets, bytes: number(bytes), dropped_packets }
+    });
+    Ok(counts.collect())
+}
+
+/// Counts of rules: of what is there, and of what has gone.
+#[derive(Debug, Default)]
+pub(super) struct Carried(BTreeMap<Arc<Nlri>, Counter>);
+
+impl Carried {
+    /// An ACL rule of this rule goes.
+    pub(super) fn add(&mut self, nlri: &Arc<Nlri>, counter: &Counter) {
+        let carried =
+            self.0.entry(Arc::clone(nlri)).or_insert(Counter { dropped_packets: Some(0), ..Counter::default() });
+        carried.add(counter);
+    }
+
+    /// What ACL rules that have gone have counted for it.
+    pub(super) fn of(&self, nlri: &Nlri) -> Counter {
+        self.0.get(nlri).copied().unwrap_or(Counter { dropped_packets: Some(0), ..Counter::default() })
+    }
+
+    /// Forgets rules that are not in force.
+    pub(super) fn retain(&mut self, is_in_force: impl Fn(&Nlri) -> bool) {
+        self.0.retain(|nlri, _| is_in_force(nlri));
+    }
+}
+
+/// Whether the switch counts at all.
+pub(super) fn are_on(databases: &mut Databases) -> Result<bool, DataplaneError> {
+    let status = databases.field(Db::Config, "FLEX_COUNTER_TABLE|ACL", "FLEX_COUNTER_STATUS")?;
+    Ok(status.is_some_and(|status| status == "enable"))
+}

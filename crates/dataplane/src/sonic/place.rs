@@ -1,0 +1,258 @@
+//! Which rules get entries of the switch's tables, and with which priorities.
+//!
+//! Rules get entries in enforcement order as long as they fit. One that does not fit stays out, and smaller ones behind it may still fill
+//! the room. But where the one left out exempts packets, later rules that would act on those packets stay out as well.
+
+use super::capabilities::capabilities;
+use super::entry::{Entry, Owner, Policer};
+use super::rendered::Rendered;
+use super::settings::Settings;
+use crate::kernel::priority::{self, OrderedEntry};
+use crate::kernel::{DesiredState, PerVersion, Unenforced, VERSIONS};
+use engine::compile::{Refusal, split_into_entries};
+use engine::plan::{CompiledRule, RuleFailure};
+use flowspec::space::{Condition, IntervalSet, ProtocolSet};
+use flowspec::{Effect, IpVersion, Nlri, Space};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// The highest priority, which is looked at first; the lowest is 1. All ASICs of which something is known take these.
+pub(super) const HIGHEST_PRIORITY: u32 = 16_000;
+
+/// Distinct ranges of ports that our rules may have: some ASICs have 16 for all rules of the switch, and one too many is a hazard.
+const MOST_RANGES: usize = 12;
+
+/// What may be put in the tables.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Limits {
+    /// Entries of each table, and why not more.
+    pub(super) entries: PerVersion<(u64, String)>,
+    /// Rules that the switch refused in this change.
+    pub(super) refused: BTreeMap<Arc<Nlri>, RuleFailure>,
+    /// Packets that it does not let through first, with its words: rules may not touch them.
+    pub(super) unprotectable: Vec<(Space, String)>,
+}
+
+/// An entry with a place.
+#[derive(Clone, Debug)]
+pub(super) struct PlacedEntry {
+    pub(super) entry: Entry,
+    pub(super) priority: u32,
+    /// The rule that it is for, or the packets that are let through first.
+    pub(super) owner: PlacedOwner,
+}
+
+/// What an entry is for.
+#[derive(Clone, Debug)]
+pub(super) enum PlacedOwner {
+    Rule(Arc<Nlri>),
+    Protected(Arc<Space>),
+}
+
+/// Which rules have a place and which do not.
+#[derive(Debug, Default)]
+pub(super) struct Placement {
+    /// In enforcement order.
+    pub(super) entries: Vec<PlacedEntry>,
+    /// Rules with a place, in enforcement order.
+    pub(super) rules: Vec<Arc<CompiledRule>>,
+    /// The others, and why.
+    pub(super) failures: Vec<(Arc<Nlri>, RuleFailure)>,
+    /// Entries of each table.
+    pub(super) used: PerVersion<u64>,
+}
+
+impl Placement {
+    /// The policers that they name.
+    pub(super) fn policers(&self) -> BTreeSet<&Policer> {
+        self.entries.iter().filter_map(|placed| placed.entry.policer.as_ref()).collect()
+    }
+}
+
+/// Priorities of entries that are in the tables, by their stems.
+pub(super) type KnownPriorities = HashMap<(IpVersion, String), u32>;
+
+/// Places rules. `known` are the priorities that entries have.
+pub(super) fn place(
+    wanted: &DesiredState,
+    limits: &Limits,
+    known: &KnownPriorities,
+    rendered: &mut Rendered,
+    settings: &Settings,
+) -> Placement {
+    let mut placement = Placement::default();
+    let mut usage = Usage { limits, used: PerVersion::default(), ranges: BTreeSet::new() };
+    // What an entry is made of, in order.
+    let mut ordered: Vec<(Entry, Space, PlacedOwner, u32)> = Vec::new();
+    // Protected packets that cannot come first, and why: rules that act on them stay out.
+    let mut unprotected: Vec<(Space, RuleFailure)> = Vec::new();
+    for space in shields(wanted) {
+        let owner = Arc::new(space.clone());
+        match shield(&space, limits, settings) {
+            Err(words) => unprotected.push((space, RuleFailure::Failed(words))),
+            Ok(parts) => match usage.take(&parts.iter().map(|(entry, _)| entry).collect::<Vec<_>>()) {
+                Err(full) => unprotected.push((space, RuleFailure::OverCapacity(full))),
+                Ok(()) => ordered.extend(
+                    parts.into_iter().map(|(entry, part)| (entry, part, PlacedOwner::Protected(Arc::clone(&owner)), 0)),
+                ),
+            },
+        }
+    }
+    let mut unenforced = Unenforced::default();
+    for (group, rule) in (1..).zip(wanted.rules.values()) {
+        let entries = rendered.of(rule);
+        let failure = if let Some(failure) = limits.refused.get(&rule.nlri) {
+            Some(failure.clone())
+        } else if let Some(failure) = first_touched(&unprotected, rule) {
+            Some(failure)
+        } else if let Some(failure) = unenforced.blocks(rule) {
+            Some(failure)
+        } else {
+            match &entries {
+                Err(unwritable) => Some(RuleFailure::Failed(unwritable.to_string())),
+                Ok(entries) => usage.take(&entries.iter().collect::<Vec<_>>()).err().map(RuleFailure::OverCapacity),
+            }
+        };
+        match (failure, entries) {
+            (None, Ok(entries)) => {
+                placement.rules.push(Arc::clone(rule));
+                let owner = || PlacedOwner::Rule(Arc::clone(&rule.nlri));
+                let parts = entries.iter().zip(&rule.entries);
+                ordered.extend(parts.map(|(entry, space)| (entry.clone(), space.clone(), owner(), group)));
+            }
+            (Some(failure), _) => unenforced.insert(rule, failure),
+            // An entry that cannot be written is a failure, so there is none without one.
+            (None, Err(_)) => {}
+        }
+    }
+    placement.failures = unenforced.applied().failures;
+    placement.used = usage.used;
+    placement.entries = prioritized(ordered, known);
+    placement
+}
+
+/// Gives entries priorities: those that are there keep theirs where that is possible.
+fn prioritized(ordered: Vec<(Entry, Space, PlacedOwner, u32)>, known: &KnownPriorities) -> Vec<PlacedEntry> {
+    let mut numbers = vec![0; ordered.len()];
+    for version in VERSIONS {
+        let of_version: Vec<usize> = (0..ordered.len()).filter(|&at| ordered[at].0.version == version).collect();
+        let entries: Vec<OrderedEntry<'_>> = of_version
+            .iter()
+            .map(|&at| {
+                let (entry, space, _, group) = &ordered[at];
+                let known = known.get(&(version, entry.stem().to_owned()));
+                let number = known.and_then(|priority| (HIGHEST_PRIORITY + 1).checked_sub(*priority));
+                OrderedEntry { space, group: *group, number }
+            })
+            .collect();
+        // No more entries are placed than there are priorities, so that each finds one.
+        let assigned = priority::assign(&entries, 1..=HIGHEST_PRIORITY).unwrap_or_default();
+        for (at, number) in of_version.into_iter().zip(assigned) {
+            numbers[at] = HIGHEST_PRIORITY + 1 - number;
+        }
+    }
+    let with_priority = |((entry, _, owner, _), priority)| PlacedEntry { entry, priority, owner };
+    ordered.into_iter().zip(numbers).map(with_priority).collect()
+}
+
+/// Packets that have to be let through first, since a rule would otherwise act on them.
+fn shields(wanted: &DesiredState) -> Vec<Space> {
+    let discovery = neighbor_discovery();
+    let acting: Vec<(Space, &CompiledRule)> = wanted
+        .rules
+        .values()
+        .filter(|rule| rule.effect != Effect::ACCEPT)
+        .map(|rule| (Space::of(&rule.nlri), rule.as_ref()))
+        .collect();
+    let protected = wanted.protected.iter().chain(std::iter::once(&discovery));
+    protected.filter(|space| acting.iter().any(|(acting, _)| acting.overlaps(space))).cloned().collect()
+}
+
+/// Messages of IPv6 neighbour discovery, whatever their hop limit, which no ACL rule can ask for.
+pub(super) fn neighbor_discovery() -> Space {
+    Space::all(IpVersion::V6)
+        .narrowed(Condition::Protocol(ProtocolSet::of(&[58])))
+        .narrowed(Condition::IcmpType(IntervalSet::range(133, 137)))
+        .narrowed(Condition::IcmpCode(IntervalSet::range(0, 0)))
+}
+
+/// The entries that let these packets through.
+fn shield(space: &Space, limits: &Limits, settings: &Settings) -> Result<Vec<(Entry, Space)>, String> {
+    if let Some((_, words)) = limits.unprotectable.iter().find(|(refused, _)| refused == space) {
+        return Err(format!("it would act on protected packets, which the switch does not let through first: {words}"));
+    }
+    let capabilities = capabilities(settings);
+    let refused = |kind| {
+        let why = Refusal::new(kind, &capabilities);
+        format!("it would act on protected packets, which cannot be let through first: {why}")
+    };
+    let parts = split_into_entries(space.clone(), &capabilities).map_err(refused)?;
+    let entry = |part: Space| match Entry::new(&part, &Effect::ACCEPT, Owner::Protection) {
+        Ok(entry) => Ok((entry, part)),
+        Err(unwritable) => Err(unwritable.to_string()),
+    };
+    parts.into_iter().map(entry).collect()
+}
+
+fn first_touched(spaces: &[(Space, RuleFailure)], rule: &CompiledRule) -> Option<RuleFailure> {
+    if spaces.is_empty() || rule.effect == Effect::ACCEPT {
+        return None;
+    }
+    let space = Space::of(&rule.nlri);
+    let (_, failure) = spaces.iter().find(|(protected, _)| protected.overlaps(&space))?;
+    Some(match failure {
+        RuleFailure::Failed(words) => RuleFailure::Failed(words.clone()),
+        RuleFailure::OverCapacity(words) => RuleFailure::OverCapacity(format!(
+            "it would act on protected packets, and there is no room for them to come first: {words}"
+        )),
+    })
+}
+
+/// What is taken of the tables.
+struct Usage<'a> {
+    limits: &'a Limits,
+    used: PerVersion<u64>,
+    ranges: BTreeSet<(String, String)>,
+}
+
+impl Usage<'_> {
+    /// Takes room for the entries of a rule, or says why there is none.
+    fn take(&mut self, entries: &[&Entry]) -> Result<(), String> {
+        let mut used = self.used;
+        for entry in entries {
+            *used.of_mut(entry.version) += 1;
+        }
+        for version in VERSIONS {
+            let (most, why) = self.limits.entries.of(version);
+            if used.of(version) > most && used.of(version) > self.used.of(version) {
+                let (needed, left) =
+                    (used.of(version) - self.used.of(version), most.saturating_sub(*self.used.of(version)));
+                return Err(format!("it takes {needed} entries, and {left} of {most} are left ({why})"));
+            }
+        }
+        let ranges = entries.iter().flat_map(|entry| &entry.fields).filter(|(name, _)| name.ends_with("_RANGE"));
+        let new: BTreeSet<(String, String)> = ranges.filter(|range| !self.ranges.contains(*range)).cloned().collect();
+        if !new.is_empty() && self.ranges.len() + new.len() > MOST_RANGES {
+            let (needed, left) = (new.len(), MOST_RANGES - self.ranges.len());
+            return Err(format!("it takes {needed} ranges of ports, and {left} of {MOST_RANGES} are left"));
+        }
+        self.ranges.extend(new);
+        self.used = used;
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// Entries of each table while the switch has not said how many it has.
+    pub fn budget(&self) -> u64 {
+        self.max_entries.unwrap_or(super::settings::CAUTIOUS_ENTRIES).min(u64::from(HIGHEST_PRIORITY))
+    }
+
+    /// Why they are so many.
+    pub(super) fn why_budget(&self) -> String {
+        match self.max_entries {
+            Some(_) => "max-entries".to_owned(),
+            None => "taken while the switch has not told how many it has; see max-entries".to_owned(),
+        }
+    }
+}

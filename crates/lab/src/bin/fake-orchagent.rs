@@ -1,0 +1,8 @@
+//! A stand-in for SONiC's orchagent, for tests on machines that are no switch. See `lab::orchagent`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    lab::orchagent::run(&arguments)
+}

@@ -1,0 +1,76 @@
+//! A Redis server as a switch has it: on a Unix socket, with events of keys, keeping nothing on the disk.
+
+use crate::{PATIENCE, Process, wait_until};
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A Redis server with a directory of its own.
+#[derive(Debug)]
+pub struct RedisServer {
+    directory: tempfile::TempDir,
+    process: Process,
+}
+
+impl RedisServer {
+    /// Starts it and waits until it answers.
+    ///
+    /// # Errors
+    /// When `redis-server` is not there or does not start.
+    pub fn start() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let process = spawn(&directory)?;
+        let server = RedisServer { directory, process };
+        server.await_answer()?;
+        Ok(server)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("redis.sock")
+    }
+
+    /// A connection to one of its databases.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn database(&self, number: i64) -> Result<redis::Connection> {
+        connect(&self.socket(), number)
+    }
+
+    /// Ends it; nothing that was in it is kept.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.kill().map(drop)
+    }
+
+    /// Starts it again, empty.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = spawn(&self.directory)?;
+        self.await_answer()
+    }
+
+    fn await_answer(&self) -> Result<()> {
+        wait_until("an answer of Redis", PATIENCE, || redis::cmd("PING").exec(&mut self.database(0).ok()?).ok())
+    }
+}
+
+fn spawn(directory: &tempfile::TempDir) -> Result<Process> {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", "0", "--save", "", "--appendonly", "no", "--notify-keyspace-events", "AKE"]);
+    command.arg("--dir").arg(directory.path());
+    command.arg("--unixsocket").arg(directory.path().join("redis.sock"));
+    Process::spawn("redis-server", command)
+}
+
+/// A connection to a database of the server at this socket.
+pub(super) fn connect(socket: &std::path::Path, number: i64) -> Result<redis::Connection> {
+    let url = format!("unix://{}?db={number}", socket.display());
+    redis::Client::open(url)?.get_connection().context("Redis does not answer")
+}
