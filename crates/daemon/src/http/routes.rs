@@ -489,15 +489,11 @@ mod tests {
     async fn who_asked_before_there_were_many_rules_does_not_wait_for_the_decision_on_them() {
         let (commands, mut inbox) = mpsc::channel(1);
         let (reload, _reloads) = mpsc::channel(1);
-        let overview = |installed, many| {
-            let rules = [("installed".to_owned(), installed)].into();
-            Some(Arc::new(Overview {
-                status: api::StatusView { rules, ..Default::default() },
-                peers: Vec::new(),
-                many,
-            }))
+        let overview = |applied, many| {
+            let status = api::StatusView { applied, ..Default::default() };
+            Some(Arc::new(Overview { status, peers: Vec::new(), many }))
         };
-        let (show, shown) = watch::channel(overview(2, false));
+        let (show, shown) = watch::channel(overview(1, false));
         let state = ApiState::new(commands, reload).showing(shown);
         let asked = tokio::spawn(async move { state.overview().await.map(|overview| overview.status.applied) });
         // The question is there, and stays without an answer.
