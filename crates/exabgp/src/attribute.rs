@@ -228,12 +228,7 @@ fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
         return None;
     }
     let padded = format!("{digits:0>width$}", width = 2 * N);
-    let mut octets = [0u8; N];
-    for (octet, pair) in octets.iter_mut().zip(padded.as_bytes().chunks(2)) {
-        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|b| b.is_ascii_hexdigit()))?;
-        *octet = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(octets)
+    flowspec::hex::decode(&padded)?.try_into().ok()
 }
 
 /// The next hop as ExaBGP prints it, a key of the announced routes.

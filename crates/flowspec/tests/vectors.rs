@@ -33,8 +33,7 @@ fn read(path: &Path) -> Vec<Vector> {
 }
 
 fn unhex(hex: &str) -> Vec<u8> {
-    assert!(hex.len().is_multiple_of(2), "{hex}");
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    flowspec::hex::decode(hex).unwrap_or_else(|| panic!("{hex}"))
 }
 
 fn data(file: &str) -> PathBuf {

@@ -365,7 +365,7 @@ const UPDATE: &str = "ffffffffffffffffffffffffffffffff004c0200000035400101004002
 const KEEPALIVE: &str = "ffffffffffffffffffffffffffffffff001304";
 
 fn octets(hex: &str) -> Vec<u8> {
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    flowspec::hex::decode(hex).unwrap()
 }
 
 /// An Ethernet frame with an IPv4 packet with a TCP segment from 192.0.2.1:179 to 192.0.2.2:4000.

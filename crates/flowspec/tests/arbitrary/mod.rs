@@ -10,13 +10,12 @@ use std::net::Ipv4Addr;
 
 /// The octets of a hex string.
 pub(crate) fn from_hex(hex: &str) -> Vec<u8> {
-    assert!(hex.len().is_multiple_of(2), "{hex}");
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    flowspec::hex::decode(hex).unwrap_or_else(|| panic!("{hex}"))
 }
 
 /// The octets as hex.
 pub(crate) fn to_hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+    flowspec::hex::Hex(octets).to_string()
 }
 
 /// One component as the builder takes it.

@@ -3,7 +3,7 @@
 //! It is a file of the switch's directory, so that a test can see, change or lose it without touching the kernel's rules.
 
 use super::rule::{Rule, Version};
-use super::setting;
+use super::setting::setting;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::fs;

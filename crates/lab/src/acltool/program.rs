@@ -4,12 +4,26 @@ use super::hardware::HardwareError;
 use super::kernel::KernelError;
 use super::policy::LineError;
 use super::rule::{Rule, Version};
-use super::{Run, hardware, kernel, policy, setting};
+use super::setting::setting;
+use super::{hardware, kernel, policy};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// One run of the stand-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// When it began, nanoseconds since 1970.
+    pub began: u128,
+    /// When it ended; `None` for one that was killed or is under way.
+    pub ended: Option<u128>,
+    /// Whether it installed.
+    pub installed: bool,
+    /// Rules that were to be installed, of all files, with their lists expanded.
+    pub rules: usize,
+}
 
 /// Why the program ends with an error, in its words.
 #[derive(Debug, thiserror::Error)]

@@ -173,9 +173,5 @@ fn update(line: &str) -> Result<Vec<u8>> {
 }
 
 fn hex(digits: &str) -> Result<Vec<u8>> {
-    let pair = |at: usize| -> Result<u8> {
-        let pair = digits.get(at..at + 2).with_context(|| format!("an odd number of digits: {digits}"))?;
-        Ok(u8::from_str_radix(pair, 16)?)
-    };
-    (0..digits.len()).step_by(2).map(pair).collect()
+    flowspec::hex::decode(digits).with_context(|| format!("not hex: {digits}"))
 }

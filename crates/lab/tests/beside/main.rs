@@ -6,16 +6,9 @@ mod router;
 use anyhow::{Context, Result, ensure};
 use api::{RuleState, SessionState};
 use bgp::{PeerAs, PeerConfig};
-use lab::{Daemon, Netns, PATIENCE, Speaker, needs, wait_until};
+use lab::{Daemon, Netns, PATIENCE, Speaker, needs};
 
-use router::{Program, Router, page};
-
-const RULE: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
-
-/// Whether somebody listens on port 179, and who.
-fn listeners(netns: &Netns) -> Result<String> {
-    netns.exec("ss", &["-Hltnp", "sport = :179"])
-}
+use router::{Program, RULE, Router, listeners, page};
 
 fn wait_rule(daemon: &Daemon<'_>, rule: &str, state: RuleState) -> Result<()> {
     let such = |rules: &[api::RuleView]| matches!(rules, [only] if only.text == rule && only.state == state);
@@ -97,19 +90,4 @@ fn it_does_not_connect_to_itself() -> Result<()> {
         daemon.stop()?;
     }
     Ok(())
-}
-
-/// Rules of the page's FRR come from a neighbour, as FRR has none of its own.
-fn upstream(netns: &Netns) -> Result<Speaker> {
-    let config = PeerConfig::new(65070, [192, 0, 2, 70].into(), PeerAs::Exactly(65140));
-    Speaker::connect(netns, "127.0.0.70".parse()?, "127.0.0.1:179".parse()?, config)
-}
-
-fn wait_text(what: &str, mut ask: impl FnMut() -> Result<String>, text: &str) -> Result<()> {
-    let mut last = String::new();
-    wait_until(what, PATIENCE, || {
-        last = ask().unwrap_or_else(|error| error.to_string());
-        last.contains(text).then_some(())
-    })
-    .with_context(|| last)
 }

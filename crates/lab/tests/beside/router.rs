@@ -5,10 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bgp::{PeerAs, PeerConfig};
 use lab::peers::Frr;
-use lab::{Netns, Process, Speaker, wait_until};
+use lab::{Netns, PATIENCE, Process, Speaker, wait_until};
 
-use crate::{upstream, wait_text};
+/// The rule that all routers announce.
+pub(crate) const RULE: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
 
 /// The manual page.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual/beside-a-router.md");
@@ -114,7 +116,7 @@ impl<'a> Router<'a> {
         };
         let mut process = Process::spawn(self.program.process(), command)?;
         let ready = wait_until("the router's port 179", Duration::from_secs(20), || {
-            let listens = crate::listeners(self.netns).is_ok_and(|found| found.contains(self.program.process()));
+            let listens = listeners(self.netns).is_ok_and(|found| found.contains(self.program.process()));
             (process.check_running().is_err() || listens).then_some(())
         });
         process.check_running()?;
@@ -133,7 +135,7 @@ impl<'a> Router<'a> {
 
     /// Announces the one rule of these tests in the router's own words.
     pub(crate) fn announce(&self, rule: &str) -> Result<()> {
-        assert_eq!(rule, crate::RULE, "the words below are for this rule");
+        assert_eq!(rule, RULE, "the words below are for this rule");
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         match self.program {
             Program::Bird => {
@@ -146,7 +148,7 @@ impl<'a> Router<'a> {
             Program::Gobgp => {
                 let words = "global rib add -a ipv4-flowspec match destination 192.0.2.1/32 protocol udp source-port ==123 then discard";
                 let words: Vec<&str> = words.split(' ').collect();
-                wait_until("GoBGP's command line", crate::PATIENCE, || self.netns.exec("gobgp", &words).ok().map(drop))
+                wait_until("GoBGP's command line", PATIENCE, || self.netns.exec("gobgp", &words).ok().map(drop))
             }
             Program::Frr => {
                 let source = self.source.borrow();
@@ -155,4 +157,24 @@ impl<'a> Router<'a> {
             }
         }
     }
+}
+
+/// Rules of the page's FRR come from a neighbour, as FRR has none of its own.
+fn upstream(netns: &Netns) -> Result<Speaker> {
+    let config = PeerConfig::new(65070, [192, 0, 2, 70].into(), PeerAs::Exactly(65140));
+    Speaker::connect(netns, "127.0.0.70".parse()?, "127.0.0.1:179".parse()?, config)
+}
+
+fn wait_text(what: &str, mut ask: impl FnMut() -> Result<String>, text: &str) -> Result<()> {
+    let mut last = String::new();
+    wait_until(what, PATIENCE, || {
+        last = ask().unwrap_or_else(|error| error.to_string());
+        last.contains(text).then_some(())
+    })
+    .with_context(|| last)
+}
+
+/// Whether somebody listens on port 179, and who.
+pub(crate) fn listeners(netns: &Netns) -> Result<String> {
+    netns.exec("ss", &["-Hltnp", "sport = :179"])
 }

@@ -52,7 +52,7 @@ fn with_community(community: &[u8]) -> Vec<u8> {
 }
 
 fn unhex(hex: &str) -> Result<Vec<u8>> {
-    (0..hex.len()).step_by(2).map(|at| Ok(u8::from_str_radix(&hex[at..at + 2], 16)?)).collect()
+    flowspec::hex::decode(hex).with_context(|| format!("not hex: {hex}"))
 }
 
 /// The address of the peer that sends vector `index`.

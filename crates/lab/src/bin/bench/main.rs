@@ -12,6 +12,7 @@
 //! group.add(Figure::median("10,000 rules, no match", "ns", Some(110.0), &samples));
 //! ```
 
+mod baseline;
 mod bird;
 mod crowd;
 mod cumulus;

@@ -13,8 +13,8 @@ use bgp::{PeerAs, PeerConfig};
 use lab::site::{PEER, SWITCH, VICTIM};
 use lab::{Daemon, Netns, Site, Speaker, packet};
 
+use crate::baseline::{iptables_rules, nft_rules};
 use crate::kernel::{Tables, memory};
-use crate::packets::{iptables_rules, nft_rules};
 use crate::report::{Figure, Group, ms};
 use crate::workload::{self, CONTROLLER_AS, SWITCH_AS, announcement, withdrawal};
 
