@@ -1,33 +1,29 @@
 //! The rules in the program's tables: what is installed, and how that changes.
 
-use super::commit::{Commit, FilterCounts, begin, write_intervals};
+use super::commit::{Commit, FilterCounts, begin};
+use super::extras::{ExtraPlace, Extras};
 use super::full::Full;
 use super::index::{Index, IndexContext, Item, Pools};
+use super::labels::Labels;
 use super::layout::{
-    CounterLine, Extra, ExtraList, IdLine, MATCHES, META_DROP, META_EXTRA, META_RULE, NODES_FIXED, RuleLine, Target,
-    node_protected, node_wide,
+    CounterLine, IdLine, MATCHES, META_DROP, META_EXTRA, META_RULE, NODES_FIXED, RuleLine, Target, node_protected,
+    node_wide,
 };
+use super::numbers::Numbers;
 use super::pool::Runs;
 use super::program::Tables;
 use super::record;
 use super::slots::Slots;
 use super::targets::Targets;
-use super::{counters, effect};
+use super::{counters, effect, sys};
 use crate::kernel::{DesiredState, Undo, Unenforced};
 use crate::{Applied, Counter, Usage};
 use engine::plan::{CompiledRule, RuleFailure};
 use flowspec::space::Space;
-use flowspec::{ComponentType, IpVersion, Nlri, RuleId};
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use flowspec::{IpVersion, Nlri, RuleId};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// How long a rule's number rests before another rule gets it: a packet that was under way may still count for it.
-const REST: Duration = Duration::from_millis(100);
-/// Distance of labels at the end of the order.
-const LABEL_STEP: u64 = 1 << 32;
 
 /// A rule in force.
 #[derive(Debug)]
@@ -41,28 +37,20 @@ struct Installed {
     target: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct ExtraPlace {
-    extra: u32,
-    intervals: (u32, u32),
-}
-
 /// The rules in force and the tables that they are in.
 #[derive(Debug)]
 pub(super) struct Classifier {
     tables: Tables,
     pools: Pools,
-    extras: Runs,
-    intervals: Runs,
+    extras: Extras,
     targets: Targets,
-    numbers: Runs,
-    resting: VecDeque<(u32, Instant)>,
+    numbers: Numbers,
     filter: FilterCounts,
     indexes: [Index; 2],
     generation: u32,
     rules: BTreeMap<Arc<Nlri>, Installed>,
+    labels: Labels,
     /// By rule number.
-    labels: Vec<u64>,
     meta: Vec<u32>,
     /// Rules that let the search go on, by IP version.
     continuing: [usize; 2],
@@ -104,16 +92,14 @@ impl Classifier {
                 chunks: Runs::new(0, sizes.chunks),
                 nodes: Runs::new(NODES_FIXED, sizes.nodes),
             },
-            extras: Runs::new(0, sizes.extras),
-            intervals: Runs::new(0, sizes.intervals),
+            extras: Extras::new(&sizes),
             targets: Targets::new(sizes.targets),
-            numbers: Runs::new(0, sizes.numbers),
-            resting: VecDeque::new(),
+            numbers: Numbers::new(sizes.numbers),
             filter: FilterCounts::new(),
             indexes: [Index::new(false), Index::new(true)],
             generation: 0,
             rules: BTreeMap::new(),
-            labels: vec![0; sizes.numbers as usize],
+            labels: Labels::new(sizes.numbers),
             meta: vec![0; sizes.numbers as usize],
             continuing: [0; 2],
             protected: Arc::default(),
@@ -233,7 +219,7 @@ impl Classifier {
 
     fn commit(&mut self, transaction: Transaction) {
         let relabelled: Vec<(u32, u64)> = if transaction.relabelled {
-            self.rules.values().filter_map(|rule| rule.number).map(|n| (n, self.labels[n as usize])).collect()
+            self.rules.values().filter_map(|rule| rule.number).map(|n| (n, self.labels.of(n))).collect()
         } else {
             Vec::new()
         };
@@ -246,11 +232,8 @@ impl Classifier {
             meta: &self.meta,
         };
         commit.run(&mut self.indexes);
-        let now = Instant::now();
-        self.resting.extend(transaction.retired.into_iter().map(|number| (number, now)));
-        for place in transaction.freed_extras {
-            self.free_extra(place);
-        }
+        self.numbers.give(transaction.retired);
+        transaction.freed_extras.into_iter().for_each(|place| self.extras.give(place));
         transaction.freed_targets.into_iter().for_each(|target| self.targets.give(target));
     }
 
@@ -259,7 +242,7 @@ impl Classifier {
         let Some(rule) = self.rules.get(nlri) else { return Ok(CounterLine::ZERO) };
         if let Some(number) = rule.number {
             let compiled = rule.compiled.clone();
-            if let Some(space) = space(&compiled) {
+            if let Some(space) = record::space(&compiled) {
                 self.take_out(&space, Some(&compiled.nlri), number)?;
             }
         }
@@ -289,9 +272,10 @@ impl Classifier {
         let parts = record::records(space, rule.is_none());
         let ipv6 = space.version() == IpVersion::V6;
         let index = &mut self.indexes[usize::from(ipv6)];
-        let mut context = IndexContext { labels: &self.labels, pools: &mut self.pools, hash: self.tables.hash };
+        let mut context =
+            IndexContext { labels: self.labels.as_slice(), pools: &mut self.pools, hash: self.tables.hash };
         let fixed = if rule.is_none() { node_protected(ipv6) } else { node_wide(ipv6) };
-        let early = rule.is_some_and(|rule| is_early(rule, &parts));
+        let early = rule.is_some_and(|rule| parts.is_early(rule));
         for record in parts.records {
             let item = Item { number, record, early };
             index.remove(parts.bucket, fixed, item, &mut context)?;
@@ -314,7 +298,7 @@ impl Classifier {
             Err(failed) => failed,
         };
         if let Some(installed) = placed.pop() {
-            if let (Some(number), Some(space)) = (installed.number, space(rule)) {
+            if let (Some(number), Some(space)) = (installed.number, record::space(rule)) {
                 self.take_out(&space, Some(&rule.nlri), number)?;
             }
             self.retire(&installed, transaction);
@@ -334,7 +318,7 @@ impl Classifier {
             base = self.inherited.remove(&rule.id.as_u64()).unwrap_or(base);
         }
         let mut installed = Installed { compiled: rule.clone(), number: None, base, extra: None, target: None };
-        let Some(space) = space(rule) else { return Ok(installed) };
+        let Some(space) = record::space(rule) else { return Ok(installed) };
         let version = version(&rule.nlri);
         if self.in_use >= self.tables.sizes.rules as usize {
             return Err(Full::Rules(self.tables.sizes.rules));
@@ -343,14 +327,14 @@ impl Classifier {
             return Err(Full::ContinuingRules);
         }
         let parts = record::records(&space, false);
-        let number = self.take_number().ok_or(Full::RuleNumbers)?;
+        let number = self.numbers.take().ok_or(Full::RuleNumbers)?;
         let extra = parts.extra.as_ref();
         let target = effect::target(&rule.effect);
         let places = self.take_places(extra, target);
         let (extra_place, target_place) = match places {
             Ok(places) => places,
             Err(why) => {
-                self.numbers.give(number, 1);
+                self.numbers.give_unused(number);
                 return Err(why);
             }
         };
@@ -361,12 +345,13 @@ impl Classifier {
             | if effect::only_drops(&line) { META_DROP } else { 0 };
         self.in_use += 1;
         self.continuing[version] += usize::from(rule.effect.continues);
-        self.labels[number as usize] = label;
+        self.labels.set(number, label);
         self.meta[number as usize] = meta;
 
         let index = &mut self.indexes[version];
-        let mut context = IndexContext { labels: &self.labels, pools: &mut self.pools, hash: self.tables.hash };
-        let early = is_early(&rule.nlri, &parts);
+        let mut context =
+            IndexContext { labels: self.labels.as_slice(), pools: &mut self.pools, hash: self.tables.hash };
+        let early = parts.is_early(&rule.nlri);
         let added = parts.records.iter().try_for_each(|&record| {
             let item = Item { number, record, early };
             match parts.bucket {
@@ -392,11 +377,11 @@ impl Classifier {
         extra: Option<(&record::Extra, ExtraPlace)>,
     ) {
         line.label = [label; 2];
-        let now = monotonic_ticks();
+        let now = sys::monotonic_ticks();
         (line.byte_full, line.packet_full) = (now, now);
         if let Some((extra, place)) = extra {
-            line.extra = place.extra;
-            self.write_extra(extra, place);
+            line.extra = place.entry();
+            place.write(extra, &self.tables);
         }
         self.tables.rules.write(number as usize, line);
         self.tables.ids.write(number as usize, id);
@@ -405,109 +390,34 @@ impl Classifier {
         }
     }
 
-    fn write_extra(&self, extra: &record::Extra, place: ExtraPlace) {
-        let mut line = Extra {
-            destination_value: extra.destination_value,
-            destination_mask: extra.destination_mask,
-            source_value: extra.source_value,
-            source_mask: extra.source_mask,
-            count: extra.lists.len() as u32,
-            ..Extra::ZERO
-        };
-        let mut start = place.intervals.0;
-        for (to, (field, list)) in line.list.iter_mut().zip(&extra.lists) {
-            write_intervals(&self.tables.intervals, start, list);
-            *to = ExtraList { start, count: list.len() as u16, field: *field as u16 };
-            start += list.len() as u32;
-        }
-        self.tables.extras.write(place.extra as usize, line);
-    }
-
     /// Places for what a rule needs beside its records.
     fn take_places(
         &mut self,
         extra: Option<&record::Extra>,
         target: Option<Target>,
     ) -> Result<(Option<ExtraPlace>, Option<u32>), Full> {
-        let extra = extra.map(|extra| self.take_extra(extra)).transpose()?;
+        let extra = extra.map(|extra| self.extras.take(extra)).transpose()?;
         match target.map(|target| self.targets.take(target, &self.tables.targets)).transpose() {
             Ok(target) => Ok((extra, target)),
             Err(why) => {
                 if let Some(place) = extra {
-                    self.free_extra(place);
+                    self.extras.give(place);
                 }
                 Err(why)
             }
         }
     }
 
-    fn take_extra(&mut self, extra: &record::Extra) -> Result<ExtraPlace, Full> {
-        let count: usize = extra.lists.iter().map(|(_, list)| list.len()).sum();
-        let place = self.extras.take(1).ok_or(Full::Extras)?;
-        match self.intervals.take(count as u32) {
-            Some(start) => Ok(ExtraPlace { extra: place, intervals: (start, count as u32) }),
-            None => {
-                self.extras.give(place, 1);
-                Err(Full::Intervals)
-            }
-        }
-    }
-
-    fn free_extra(&mut self, place: ExtraPlace) {
-        self.extras.give(place.extra, 1);
-        self.intervals.give(place.intervals.0, place.intervals.1);
-    }
-
-    /// A number that no packet can be counting for. Waits for one that is still resting if there is no other.
-    fn take_number(&mut self) -> Option<u32> {
-        while let Some(&(number, since)) = self.resting.front() {
-            let rested = since.elapsed();
-            if rested < REST {
-                break;
-            }
-            self.resting.pop_front();
-            self.numbers.give(number, 1);
-        }
-        if let Some(number) = self.numbers.take(1) {
-            return Some(number);
-        }
-        let (number, since) = self.resting.pop_front()?;
-        std::thread::sleep(REST.saturating_sub(since.elapsed()));
-        Some(number)
-    }
-
     /// A label between those of the neighbours of a rule that is not there yet.
     fn label(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> u64 {
-        let neighbour = |found: Option<(&Arc<Nlri>, &Installed)>| found.and_then(|(_, rule)| rule.number);
-        let labels = &self.labels;
-        let before = self.rules.range::<Arc<Nlri>, _>((Bound::Unbounded, Bound::Excluded(nlri)));
-        let before = before.rev().find(|(_, rule)| rule.number.is_some());
-        let before = neighbour(before).map_or(0, |number| labels[number as usize]);
-        let after = self.rules.range::<Arc<Nlri>, _>((Bound::Excluded(nlri), Bound::Unbounded));
-        let after = after.into_iter().find(|(_, rule)| rule.number.is_some());
-        match neighbour(after).map(|number| labels[number as usize]) {
-            None if before < u64::MAX - LABEL_STEP => before + LABEL_STEP,
-            Some(after) if after - before > 1 => before + (after - before) / 2,
-            _ => self.relabel(nlri, transaction),
+        let number = |(_, rule): (&Arc<Nlri>, &Installed)| rule.number;
+        let before = self.rules.range::<Arc<Nlri>, _>((Bound::Unbounded, Bound::Excluded(nlri))).filter_map(number);
+        let after = self.rules.range::<Arc<Nlri>, _>((Bound::Excluded(nlri), Bound::Unbounded)).filter_map(number);
+        if let Some(label) = self.labels.between(before.clone().next_back(), after.clone().next()) {
+            return label;
         }
-    }
-
-    /// Spreads all labels evenly, with one for `nlri`, which is not there yet.
-    fn relabel(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> u64 {
         transaction.relabelled = true;
-        let step = u64::MAX / 2 / (self.rules.len() as u64 + 3);
-        let mut label = 0;
-        let mut wanted = None;
-        for (key, rule) in &self.rules {
-            if wanted.is_none() && key > nlri {
-                label += step;
-                wanted = Some(label);
-            }
-            let Some(number) = rule.number else { continue };
-            label += step;
-            self.labels[number as usize] = label;
-        }
-        wanted.unwrap_or(label + step)
+        self.labels.spread(before, after, self.rules.len())
     }
 
     /// Protects exactly these packets.
@@ -525,14 +435,15 @@ impl Classifier {
         }
         for (n, space) in protected.iter().filter(|space| !space.is_empty()).enumerate() {
             let parts = record::records(space, true);
-            let number = self.take_number().ok_or(Full::RuleNumbers)?;
-            let extra = parts.extra.as_ref().map(|extra| self.take_extra(extra)).transpose()?;
-            self.labels[number as usize] = n as u64 + 1;
+            let number = self.numbers.take().ok_or(Full::RuleNumbers)?;
+            let extra = parts.extra.as_ref().map(|extra| self.extras.take(extra)).transpose()?;
+            self.labels.set(number, n as u64 + 1);
             self.meta[number as usize] = number | if extra.is_some() { META_EXTRA } else { 0 };
             self.protected_places.push((number, extra));
             let ipv6 = space.version() == IpVersion::V6;
             let index = &mut self.indexes[usize::from(ipv6)];
-            let mut context = IndexContext { labels: &self.labels, pools: &mut self.pools, hash: self.tables.hash };
+            let mut context =
+                IndexContext { labels: self.labels.as_slice(), pools: &mut self.pools, hash: self.tables.hash };
             for record in parts.records {
                 let item = Item { number, record, early: false };
                 index.add_to_node(node_protected(ipv6), item, &mut context)?;
@@ -603,12 +514,13 @@ impl Classifier {
 
     /// How full the tables are, for logs and the tests of capacity: name, used, of.
     pub(super) fn fill(&self) -> Vec<(&'static str, u32, u32)> {
+        let [extras, intervals] = self.extras.fill();
         vec![
             ("slots", self.pools.slots.taken(), self.tables.sizes.slots),
             ("chunks", self.pools.chunks.used(), self.pools.chunks.total()),
             ("nodes", self.pools.nodes.used(), self.pools.nodes.total()),
-            ("extras", self.extras.used(), self.extras.total()),
-            ("intervals", self.intervals.used(), self.intervals.total()),
+            extras,
+            intervals,
             ("rule numbers", self.numbers.used(), self.numbers.total()),
         ]
     }
@@ -641,12 +553,12 @@ impl<'a> Loader<'a> {
 
     /// Whether a rule stands behind all that were added.
     fn takes(&self, rule: &CompiledRule) -> bool {
-        self.last_label < u64::MAX - LABEL_STEP && self.loaded.last().is_none_or(|(last, _)| **last < *rule.nlri)
+        Labels::behind(self.last_label).is_some() && self.loaded.last().is_none_or(|(last, _)| **last < *rule.nlri)
     }
 
     /// Adds a rule, or notes why it does not fit.
     fn push(&mut self, rule: &Arc<CompiledRule>) -> Result<(), Full> {
-        let label = self.last_label + LABEL_STEP;
+        let label = Labels::behind(self.last_label).ok_or(Full::RuleNumbers)?;
         self.classifier.unenforced.forget(&rule.nlri);
         if let Some(failure) = self.classifier.unenforced.blocks(rule) {
             self.classifier.unenforced.insert(rule, failure);
@@ -668,34 +580,10 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// The packets of a rule, if there are any. The compiler's parts are put together again, since this back end can express every rule as one.
-fn space(rule: &CompiledRule) -> Option<Cow<'_, Space>> {
-    let space = match &rule.entries[..] {
-        [] => return None,
-        [one] => Cow::Borrowed(one),
-        [_, ..] => Cow::Owned(Space::of(&rule.nlri)),
-    };
-    (!space.is_empty()).then_some(space)
-}
-
-/// Whether a rule stands among those without destination though it has one, which its record does not look up: before rules with a source.
-fn is_early(rule: &Nlri, parts: &record::Records) -> bool {
-    parts.bucket.is_none()
-        && rule.components().any(|component| component.component_type() == ComponentType::Destination)
-}
-
 fn version(nlri: &Nlri) -> usize {
     usize::from(nlri.family().version() == IpVersion::V6)
 }
 
 fn id_line(id: RuleId, base: &CounterLine) -> IdLine {
     IdLine { id: id.as_u64(), packets: base.packets, bytes: base.bytes, dropped: base.dropped }
-}
-
-/// The policers' clock.
-fn monotonic_ticks() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a pointer to a value of our own.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    ((now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)).wrapping_shl(8)
 }

@@ -4,13 +4,14 @@ use super::full::Full;
 use super::layout::{
     CHUNK, Hash, LIST_MAX, Place, Record, SLOT_PLACES, SLOT_RECORDS, TUPLES, node_protected, node_wide,
 };
+use super::mix_hasher::MixHasher;
 use super::pool::Runs;
 use super::record::Network;
 use super::slots::Slots;
 use super::split::{CLASSES, TupleMask, source_class};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 /// A bucket longer than this becomes a node.
 const BUCKET_MAX: usize = 24;
@@ -114,24 +115,6 @@ pub(super) struct Pools {
     pub(super) slots: Slots,
     pub(super) chunks: Runs,
     pub(super) nodes: Runs,
-}
-
-/// For ids of a node's lists, which are hashes with a seed already.
-#[derive(Debug, Default)]
-pub(super) struct MixHasher(u64);
-
-impl Hasher for MixHasher {
-    fn write(&mut self, octets: &[u8]) {
-        octets.iter().for_each(|&octet| self.write_u64(octet.into()));
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 32
-    }
 }
 
 /// What the lists of both IP versions have in common while a transaction changes them.
@@ -331,7 +314,7 @@ impl Index {
         }
         let values = node.tuples[tuple].mask.values(&item.record).ok_or(Full::Inconsistent("part of a list"))?;
         for &lanes in values.lanes() {
-            let value = tuple_hash(lanes, values.t, values.source, ipv6, context.hash);
+            let value = context.hash.tuple(ipv6, lanes, values.t, values.source);
             let id = Hash::tuple_id(number, tuple, value);
             let part = node.part(id, value, Split::Tuple(tuple), context.pools)?;
             self.touched.insert(ListId::Part(number, id));
@@ -439,7 +422,7 @@ impl Index {
         for tuple in 0..node.tuples.len() {
             let Some(values) = node.tuples[tuple].mask.values(&item.record) else { continue };
             for &lanes in values.lanes() {
-                let value = tuple_hash(lanes, values.t, values.source, ipv6, context.hash);
+                let value = context.hash.tuple(ipv6, lanes, values.t, values.source);
                 let id = Hash::tuple_id(number, tuple, value);
                 if let Some(part) = node.parts.get_mut(&id)
                     && part.list.items.iter().any(|other| other.number == item.number)
@@ -504,7 +487,7 @@ impl Node {
     fn length(&self, number: u32, tuple: usize, record: &Record, ipv6: bool, hash: Hash) -> Option<usize> {
         let values = self.tuples[tuple].mask.values(record)?;
         let length = |&lanes: &u64| {
-            let value = tuple_hash(lanes, values.t, values.source, ipv6, hash);
+            let value = hash.tuple(ipv6, lanes, values.t, values.source);
             self.parts.get(&Hash::tuple_id(number, tuple, value)).map_or(0, |part| part.list.items.len())
         };
         values.lanes().iter().map(length).max()
@@ -562,16 +545,6 @@ impl Node {
         self.tuples.push(Tuple { mask, lists: 0, coarse });
         Some(self.tuples.len() - 1)
     }
-}
-
-/// The hash of what a tuple looks at, the same for a record and the packets that it matches.
-fn tuple_hash(lanes: u64, t: u64, source: [u64; 2], ipv6: bool, hash: Hash) -> u64 {
-    let value = hash.mix(hash.mix(lanes) ^ t);
-    if !ipv6 {
-        return value;
-    }
-    let [hi, lo] = source;
-    hash.mix(hash.mix(value ^ hi) ^ lo)
 }
 
 fn take_bucket_slot(network: Network, ipv6: bool, context: &mut IndexContext<'_>) -> Result<u32, Full> {

@@ -200,6 +200,16 @@ impl Hash {
         if ipv6 { self.mix(self.mix(hi ^ salt) ^ lo) } else { self.mix(salt | lo) }
     }
 
+    /// The hash of what a tuple looks at, the same for a record and the packets that it matches.
+    pub(super) fn tuple(self, ipv6: bool, lanes: u64, t: u64, source: [u64; 2]) -> u64 {
+        let value = self.mix(self.mix(lanes) ^ t);
+        if !ipv6 {
+            return value;
+        }
+        let [hi, lo] = source;
+        self.mix(self.mix(value ^ hi) ^ lo)
+    }
+
     pub(super) fn tuple_id(node: u32, tuple: usize, hash: u64) -> u64 {
         1 << 63 | (u64::from(node) << 4 | tuple as u64) << 42 | hash >> 22
     }

@@ -2,8 +2,8 @@
 //!
 //! - `bpf/` is the program; `program` loads it and maps its tables, `layout` is what both sides share, `memory` the mapping.
 //! - `record` and `effect` turn a rule into the program's words, exactly.
-//! - `index` knows which records stand in which lists, `slots` and `pool` give out places; `commit` writes a change into the tables
-//!   so that each packet sees all of it or nothing; `classifier` holds it together.
+//! - `index` knows which records stand in which lists, `labels` in which order rules are; `slots`, `pool`, `extras` and `numbers` give out places;
+//!   `commit` writes a change into the tables so that each packet sees all of it or nothing; `classifier` holds it together.
 //! - `kernel` is the back end, `links` its attachments to interfaces, `sys` the system calls, `condition` what it tells of itself, `samples`
 //!   reads sampled packets.
 //! - `redirects` decides which rules can redirect: `routes` asks the kernel where packets would go, `devices` knows which interfaces can send
@@ -24,15 +24,19 @@ mod condition;
 mod counters;
 mod devices;
 mod effect;
+mod extras;
 mod full;
 #[cfg(xdp_program)]
 mod generated;
 mod index;
 mod kernel;
+mod labels;
 mod layout;
 mod links;
 mod memory;
+mod mix_hasher;
 mod neighbours;
+mod numbers;
 mod pool;
 mod program;
 mod record;

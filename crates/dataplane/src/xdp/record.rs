@@ -8,8 +8,10 @@ use super::layout::{
     Field, ICMP, LANE_DESTINATION, LANE_LENGTH, LANE_SOURCE, LENGTH_LANE, PORT_LANE, Record, T_DF, T_DSCP,
     T_FLAGS_PRESENT, T_LABEL, T_NO_PROTOCOL, T_POSITION, T_PROTOCOL, T_SOURCE4,
 };
+use engine::plan::CompiledRule;
 use flowspec::space::{Cube, Fields, FragmentSet, IntervalSet, MAX_PORT, ProtocolSet, Space, max_length};
-use flowspec::{IpVersion, Prefix};
+use flowspec::{ComponentType, IpVersion, Nlri, Prefix};
+use std::borrow::Cow;
 
 /// The most records that a space is cut into before lists take over.
 const RECORDS_MAX: usize = 4;
@@ -58,6 +60,24 @@ pub(super) struct Records {
     pub(super) bucket: Option<Network>,
     pub(super) records: Vec<Record>,
     pub(super) extra: Option<Extra>,
+}
+
+impl Records {
+    /// Whether the rule stands among those without destination though it has one, which its record does not look up: before rules with a source.
+    pub(super) fn is_early(&self, rule: &Nlri) -> bool {
+        self.bucket.is_none()
+            && rule.components().any(|component| component.component_type() == ComponentType::Destination)
+    }
+}
+
+/// The packets of a rule, if there are any. The compiler's parts are put together again, since this back end can express every rule as one.
+pub(super) fn space(rule: &CompiledRule) -> Option<Cow<'_, Space>> {
+    let space = match &rule.entries[..] {
+        [] => return None,
+        [one] => Cow::Borrowed(one),
+        [_, ..] => Cow::Owned(Space::of(&rule.nlri)),
+    };
+    (!space.is_empty()).then_some(space)
 }
 
 /// How a space is taken apart.
