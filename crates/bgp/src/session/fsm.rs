@@ -10,19 +10,14 @@ use crate::session::established::Established;
 use crate::session::event::{Cease, ConnId, Direction, Transmit};
 use crate::session::fsm_event::FsmEvent;
 use crate::session::graceful;
+use crate::session::intervals;
 use crate::session::negotiated::{Negotiated, local_open, negotiate};
 use crate::session::output::{Down, DownReason, Output};
 use crate::session::shared::Shared;
 use crate::session::state::State;
 use crate::session::timer::{Timer, TimerTable};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// HoldTimer until the peer's OPEN is there (RFC 4271 §8.2.2: "a large value").
-const OPEN_HOLD_TIME: Duration = Duration::from_secs(240);
-/// Least SendHoldTime that RFC 9687 §4 recommends.
-const LEAST_SEND_HOLD_TIME: Duration = Duration::from_secs(8 * 60);
-/// KEEPALIVEs must not be sent more often than this (RFC 4271 §4.4), so at a hold time of 3 s there is no jitter.
-const LEAST_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Octets from which on a transmission is full.
 const FULL_TRANSMIT: usize = 64 * 1024;
 
@@ -408,7 +403,7 @@ impl Fsm {
         connection.queue(&Message::Open(local_open(shared.config(), shared.is_restarting(now))));
         shared.statistics_mut().sent.opens += 1;
         self.enter(FsmState::OpenSent(connection));
-        self.timers.start(Timer::Hold, now + OPEN_HOLD_TIME);
+        self.timers.start(Timer::Hold, now + intervals::OPEN_HOLD_TIME);
     }
 
     /// From OpenSent to OpenConfirm; the KEEPALIVE is sent when it is certain that the connection stays, see [`Fsm::confirm`].
@@ -420,7 +415,7 @@ impl Fsm {
         };
         self.timers.stop_all();
         if negotiated.hold_time > 0 {
-            self.timers.start(Timer::Hold, now + hold_time(&negotiated));
+            self.timers.start(Timer::Hold, now + intervals::hold_time(&negotiated));
         }
         self.timers.start(Timer::CollisionWait, now + OPEN_WAIT);
         self.state = FsmState::OpenConfirm(connection, Confirming { negotiated, keepalive_received: false });
@@ -470,7 +465,7 @@ impl Fsm {
             && self.timers.is_running(Timer::Hold)
             && let Some(negotiated) = self.negotiated()
         {
-            let deadline = now + hold_time(negotiated);
+            let deadline = now + intervals::hold_time(negotiated);
             self.timers.start(Timer::Hold, deadline);
         }
     }
@@ -478,8 +473,8 @@ impl Fsm {
     /// Queues a KEEPALIVE, unless one waits, and starts the KeepaliveTimer anew, if it is used.
     fn send_keepalive(&mut self, shared: &mut Shared, now: Instant) {
         if let Some(negotiated) = self.negotiated().filter(|negotiated| negotiated.hold_time > 0) {
-            let interval = hold_time(negotiated) / 3;
-            let interval = shared.jitter().shorten(interval).max(LEAST_KEEPALIVE_INTERVAL);
+            let interval = shared.jitter().shorten(intervals::keepalive_time(negotiated));
+            let interval = interval.max(intervals::LEAST_KEEPALIVE_INTERVAL);
             self.timers.start(Timer::Keepalive, now + interval);
         }
         if self.connection_mut().is_some_and(Connection::queue_keepalive) {
@@ -495,7 +490,7 @@ impl Fsm {
         let FsmState::Established(_, established) = &self.state else { return };
         let negotiated = established.negotiated();
         if negotiated.hold_time > 0 {
-            let usual = LEAST_SEND_HOLD_TIME.max(hold_time(negotiated) * 2);
+            let usual = intervals::send_hold_time(negotiated);
             self.timers.start(Timer::SendHold, now + shared.config().send_hold.unwrap_or(usual));
         }
     }
@@ -601,8 +596,4 @@ enum Ending {
     Lost,
     /// It is to be closed, with this NOTIFICATION.
     Close(Option<Notification>),
-}
-
-fn hold_time(negotiated: &Negotiated) -> Duration {
-    Duration::from_secs(negotiated.hold_time.into())
 }

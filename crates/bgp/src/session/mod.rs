@@ -9,6 +9,7 @@ mod event;
 mod fsm;
 mod fsm_event;
 mod graceful;
+mod intervals;
 mod jitter;
 mod negotiated;
 mod output;
