@@ -25,6 +25,7 @@ pub enum Disposition {
 /// An error in an NLRI, with the place where it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} (octet {offset})")]
+#[non_exhaustive]
 pub struct NlriError {
     /// What is wrong.
     pub kind: NlriErrorKind,

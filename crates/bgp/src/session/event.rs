@@ -54,6 +54,7 @@ pub enum Event<'a> {
 /// Octets to write to a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
+#[non_exhaustive]
 pub struct Transmit {
     /// Which one.
     pub conn: ConnId,

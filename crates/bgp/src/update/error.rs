@@ -9,6 +9,7 @@ use flowspec::{CommunityError, Disposition, NlriError};
 /// An error in an UPDATE, with the place where it was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} (octet {offset})")]
+#[non_exhaustive]
 pub struct UpdateError {
     /// What is wrong.
     pub kind: UpdateErrorKind,

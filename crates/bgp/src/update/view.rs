@@ -23,6 +23,7 @@ pub struct DecodeOptions {
 
 /// The whole content of an UPDATE.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct DecodedUpdate {
     /// Every NLRI in the order of the message: IPv4 withdrawals, MP_UNREACH_NLRI, MP_REACH_NLRI, IPv4 announcements.
     pub nlris: Vec<DecodedNlri>,
@@ -45,6 +46,7 @@ impl DecodedUpdate {
 
 /// One NLRI of the message.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct DecodedNlri {
     /// Announced; otherwise withdrawn.
     pub announced: bool,
