@@ -115,7 +115,7 @@ fn run(path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Relative links and their anchors resolve, and each page of the manual is in the book.
+/// Relative links and their anchors resolve, each page is in the book, and those of the manual and the decisions in their index, too.
 #[test]
 fn links_resolve_and_every_page_is_in_the_summary() -> Result<()> {
     let mut documents = markdown_below("docs")?;
@@ -130,13 +130,17 @@ fn links_resolve_and_every_page_is_in_the_summary() -> Result<()> {
         problems.extend(links::broken(Path::new(ROOT), path)?);
     }
     let summary = fs::read_to_string(Path::new(ROOT).join("docs/SUMMARY.md"))?;
-    for path in markdown_below("docs")?
-        .iter()
-        .filter(|path| !path.contains("decisions"))
-        .filter_map(|path| path.strip_prefix("docs/"))
-    {
+    let index = |folder: &str| fs::read_to_string(Path::new(ROOT).join("docs").join(folder).join("README.md"));
+    let indices = [("manual/", index("manual")?), ("decisions/", index("decisions")?)];
+    for path in markdown_below("docs")?.iter().filter_map(|path| path.strip_prefix("docs/")) {
         if path != "SUMMARY.md" && !summary.contains(&format!("({path})")) {
             problems.push(format!("docs/{path} is not in docs/SUMMARY.md"));
+        }
+        for (folder, index) in &indices {
+            let Some(page) = path.strip_prefix(folder).filter(|page| *page != "README.md") else { continue };
+            if !index.contains(&format!("({page})")) {
+                problems.push(format!("docs/{path} is not in docs/{folder}README.md"));
+            }
         }
     }
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
