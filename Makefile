@@ -27,11 +27,16 @@ build: ## Build the program: target/release/floodgate; installs nothing
 	@scripts/setup.sh missing build
 	cargo build --release -p floodgate
 
-install: ## Install what `make build` built, the unit and a place for the configuration: PREFIX=/usr/local, DESTDIR=
+install: ## Install what `make build` built, man pages, completions, the unit and a place for the configuration: PREFIX=/usr/local, DESTDIR=
 	install -D -m 755 target/release/floodgate $(DESTDIR)$(PREFIX)/bin/floodgate
 	install -D -m 644 packaging/floodgate.service $(DESTDIR)/etc/systemd/system/floodgate.service
 	install -D -m 644 packaging/cumulus.conf $(DESTDIR)$(PREFIX)/share/floodgate/cumulus.conf
 	install -d -m 750 $(DESTDIR)/etc/floodgate
+	target/release/floodgate man $(DESTDIR)$(PREFIX)/share/man > /dev/null
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	target/release/floodgate completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/floodgate
+	target/release/floodgate completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_floodgate
+	target/release/floodgate completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/floodgate.fish
 
 demo: ## See it work: an attack, a filter announced over BGP, and what the kernel drops (root or sudo)
 	@scripts/demo.sh

@@ -32,8 +32,8 @@ pub use file::{
     UnknownActions, Validation,
 };
 pub use policy::{
-    ActionsText, AsNumber, Blackhole, Community, ComponentName, Lengths, Policy, RateText, Statement, ThenWord,
-    TriggerText,
+    ActionsText, AsNumber, Blackhole, Community, ComponentName, InvalidActions, InvalidCommunity, InvalidRate,
+    InvalidTrigger, Lengths, Policy, RateText, Statement, ThenWord, TriggerText, UnknownComponent,
 };
 pub use protect::{FromSource, InvalidFromSource, InvalidProtocol, PresetName, Protocol, UnknownPreset};
 pub use redact::without_secrets;

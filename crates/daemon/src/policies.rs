@@ -15,12 +15,7 @@ use std::sync::Arc;
 /// What the configuration lets a peer do, in the engine's words.
 ///
 /// `external`: it is in another AS. `own`: the addresses of this machine.
-pub(crate) fn import_policy(
-    config: &Config,
-    peer: &config::Peer,
-    external: bool,
-    own: &BTreeSet<IpAddr>,
-) -> ImportPolicy {
+pub(crate) fn import_policy(config: &Config, peer: &Peer, external: bool, own: &BTreeSet<IpAddr>) -> ImportPolicy {
     let allow = &peer.allow;
     ImportPolicy {
         destinations: allow.destinations.iter().copied().collect(),

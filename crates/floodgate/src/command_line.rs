@@ -38,9 +38,34 @@ pub(crate) enum Command {
     Selftest(SelfTestArgs),
     /// Run as a process of ExaBGP: its JSON on standard input instead of BGP sessions
     Exabgp(ExabgpArgs),
+    /// Print what completes the command line in a shell
+    #[command(after_help = "Examples:
+  floodgate completions bash > /etc/bash_completion.d/floodgate
+  floodgate completions zsh > /usr/share/zsh/vendor-completions/_floodgate
+  floodgate completions fish > /usr/share/fish/vendor_completions.d/floodgate.fish")]
+    Completions(CompletionsArgs),
+    /// Write the man pages: floodgate(1), one for each command, and floodgate.toml(5)
+    #[command(after_help = "Examples:
+  floodgate man /usr/local/share/man")]
+    Man(ManArgs),
     /// The daemon and the commands that ask it.
     #[command(flatten)]
     Live(LiveCommand),
+}
+
+/// Arguments of `completions`.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Where `man1` and `man5` are to be
+    #[arg(value_name = "DIRECTORY")]
+    pub directory: PathBuf,
 }
 
 /// FlowSpec families on the command line.

@@ -13,7 +13,9 @@ mod exit_status;
 mod explain;
 mod input;
 mod live;
+mod markdown;
 mod output;
+mod pages;
 mod preview;
 #[cfg(test)]
 mod reference;
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         Command::Compile(args) => compile::run(&args),
         Command::Selftest(args) => selftest::run(&args),
         Command::Exabgp(args) => daemon::run_exabgp(args.config.as_deref()).map(|()| OK),
+        Command::Completions(args) => pages::completions(&args),
+        Command::Man(args) => pages::man(&args),
         Command::Live(command) => live::run(&command),
     };
     match outcome {
