@@ -13,12 +13,14 @@ pub mod hex;
 mod names;
 mod or_unknown;
 pub mod packet_text;
+mod policy;
 pub mod rule_text;
 mod view;
 
 pub use event::{Event, EventKind};
 pub use names::{AddressFamily, AttachmentMode, Backend, DataplaneState, Mode, RuleState, SessionState, Verdict};
 pub use or_unknown::{Named, OrUnknown};
+pub use policy::{PolicyExplanation, PolicyOutcome, PolicyQuestion, PolicyStep, StatementResult};
 pub use view::{
     AnnounceRequest, AttachmentView, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, FallbackView,
     OriginView, PauseRequest, PeerView, RuleView, SampleView, StatusView, WithdrawRequest,

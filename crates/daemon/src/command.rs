@@ -1,8 +1,9 @@
 //! What the API asks of the task that decides, and what it answers.
 
+use crate::policy_trace::PolicyQuestionError;
 use crate::samples::Samples;
 use crate::state_file::Saved;
-use api::{Event, Explanation, Named, PeerView, RuleState, RuleView, StatusView};
+use api::{Event, Explanation, Named, PeerView, PolicyExplanation, PolicyQuestion, RuleState, RuleView, StatusView};
 use dataplane::{DataplaneError, NoSamples};
 use flowspec::{Family, Nlri, PacketError, Rule, RuleId};
 use std::sync::Arc;
@@ -86,6 +87,8 @@ pub(crate) enum Command {
         /// What happens; or how far the search has come now; or why it is no packet.
         answer: oneshot::Sender<Result<Explained, PacketError>>,
     },
+    /// What import policy makes of a route.
+    Policy(PolicyQuestion, oneshot::Sender<Result<PolicyExplanation, PolicyQuestionError>>),
     /// The latest events, oldest first.
     History(usize, oneshot::Sender<Vec<Arc<Event>>>),
     /// Sampled packets; or why there are none here.
@@ -142,6 +145,7 @@ impl Command {
             | Command::Find { .. }
             | Command::Rule(..)
             | Command::Explain { .. }
+            | Command::Policy(..)
             | Command::History(..)
             | Command::Samples(_)
             | Command::Watch(_) => true,

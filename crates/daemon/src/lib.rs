@@ -30,6 +30,7 @@ pub mod net;
 mod peer_table;
 mod peers;
 mod policies;
+mod policy_trace;
 mod reload;
 mod retention;
 mod route_source;
@@ -39,4 +40,5 @@ mod supervisor;
 
 pub use clock::{ClockMark, WallTrust};
 pub use convert::protection;
+pub use policy_trace::{PolicyQuestionError, explain_policy};
 pub use supervisor::{run, run_exabgp};

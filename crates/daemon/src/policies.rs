@@ -150,3 +150,6 @@ fn blackhole(config: &Config, blackhole: &config::Blackhole, own: &BTreeSet<IpAd
         guarded_sources: own.chain(peers).chain(protected).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,6 +106,14 @@ fn fastest(count: u32) -> Vec<(&'static str, Duration)> {
 
 fn measure(count: u32) -> Vec<(&'static str, Duration)> {
     let rules = rules(count);
+    // By turns, so that both meet the same neighbours on this machine.
+    let mut limited = empty_with(policy_of_20_statements());
+    let again = rules.clone();
+    let start = Stopwatch::start();
+    announce(&mut limited, again);
+    let change = limited.next_transaction();
+    let by_policy = start.elapsed();
+    drop((change, limited));
     let mut engine = empty();
     let start = Stopwatch::start();
     announce(&mut engine, rules);
@@ -135,6 +143,7 @@ fn measure(count: u32) -> Vec<(&'static str, Duration)> {
         ("announce all", announced),
         ("decide, compile and plan all", planned),
         ("both", announced + planned),
+        ("both, a policy of 20 statements", by_policy),
         ("one rule more: announce and plan, median", times[times.len() / 2]),
         ("one rule more: 99th percentile", times[times.len() * 99 / 100]),
         ("count rules by state", counted),
@@ -157,7 +166,11 @@ fn memory(count: u32) -> [(&'static str, usize); 2] {
 
 /// With the first full load behind it.
 fn empty() -> Engine {
-    let mut engine = engine();
+    empty_with(policy())
+}
+
+fn empty_with(policy: engine::import_policy::ImportPolicy) -> Engine {
+    let mut engine = engine(policy);
     engine.next_transaction();
     engine.applied(&Applied::default());
     engine
@@ -191,11 +204,11 @@ fn show(time: Duration) -> String {
     format!("{time:.1?}")
 }
 
-fn engine() -> Engine {
+fn engine(policy: engine::import_policy::ImportPolicy) -> Engine {
     let mut protection = Protection::default();
     protection.session([192, 0, 2, 1].into(), None, 179);
     protection.destination("198.51.100.0/24".parse().expect("it is a prefix"));
-    let peer = PeerConfig { address: Some([192, 0, 2, 1].into()), external: true, policy: Some(policy()) };
+    let peer = PeerConfig { address: Some([192, 0, 2, 1].into()), external: true, policy: Some(policy) };
     Engine::new(EngineConfig {
         capabilities: Capabilities::everything("none"),
         protection,
@@ -206,6 +219,33 @@ fn engine() -> Engine {
 
 fn policy() -> engine::import_policy::ImportPolicy {
     engine::import_policy::ImportPolicy { without_destination: true, ..Default::default() }
+}
+
+/// Statements as an operator has them, of which none but the last decides.
+fn policy_of_20_statements() -> engine::import_policy::ImportPolicy {
+    use engine::import_policy::{Condition, RouteCommunity, Statement, StatementName, Then};
+    let within = |n: u32| {
+        let net: ipnet::IpNet = format!("198.51.{n}.0/24").parse().expect("it is a prefix");
+        Condition::DestinationWithin([net].into_iter().collect())
+    };
+    let conditions = |n: u32| match n % 5 {
+        0 => vec![within(n)],
+        1 => vec![Condition::Communities(vec![RouteCommunity::Standard(0xfe2e_0000 + n)]), within(n)],
+        2 => vec![Condition::DestinationLength((8..=23).into())],
+        3 => vec![Condition::AsPathOrigin(vec![65000 + n, 65100 + n])],
+        _ if n == 19 => vec![],
+        _ => vec![Condition::Components([flowspec::ComponentType::Fragment].into_iter().collect()), within(n)],
+    };
+    let statement = |n: u32| Statement {
+        name: StatementName { policy: "bench".into(), number: n + 1 },
+        conditions: conditions(n),
+        set_actions: None,
+        discard_becomes: None,
+        rate_at_most: None,
+        lifetime: None,
+        then: if n == 19 { Then::Accept } else { Then::Reject(None) },
+    };
+    engine::import_policy::ImportPolicy { statements: (0..20).map(statement).collect(), ..policy() }
 }
 
 /// Different rules in no order; one in eight limits, each at its own rate.

@@ -28,8 +28,8 @@ mod expiry;
 mod losses;
 mod stale_paths;
 
-pub use blackholes::UnicastChange;
 pub(crate) use blackholes::UnicastRoute;
+pub use blackholes::{UnicastChange, blackhole_rules};
 pub use losses::Retention;
 
 /// From so many changed unicast prefixes on, all rules are validated anew instead of those that they touch.

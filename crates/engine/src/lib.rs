@@ -52,7 +52,7 @@ mod unknown_actions;
 pub mod validate;
 mod view;
 
-pub use adj_rib_in::{AnnounceOutcome, Retention, UnicastChange};
+pub use adj_rib_in::{AnnounceOutcome, Retention, UnicastChange, blackhole_rules};
 pub use engine::{Engine, EngineConfig};
 pub use newly_rejected::NewlyRejected;
 pub use peers::{PeerConfig, PeerCounts};

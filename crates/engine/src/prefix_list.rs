@@ -8,7 +8,12 @@ use ipnet::{IpNet, Ipv6Net};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PrefixList {
     prefixes: PrefixMap<()>,
+    /// The same, where there are so few that comparing each is faster than a search.
+    few: Vec<IpNet>,
 }
+
+/// Most prefixes that are compared one by one.
+const FEW: usize = 8;
 
 impl PrefixList {
     /// Whether it is empty.
@@ -18,14 +23,24 @@ impl PrefixList {
 
     /// Whether all of `net` is within one of its prefixes.
     pub fn covers(&self, net: IpNet) -> bool {
-        self.prefixes.longest_match(net).is_some()
+        if self.few.is_empty() {
+            self.prefixes.longest_match(net).is_some()
+        } else {
+            self.few.iter().any(|own| own.contains(&net))
+        }
     }
 }
 
 impl FromIterator<IpNet> for PrefixList {
     fn from_iter<I: IntoIterator<Item = IpNet>>(nets: I) -> Self {
         let mut list = PrefixList::default();
-        nets.into_iter().for_each(|net| list.prefixes.insert(net, ()));
+        for net in nets {
+            list.prefixes.insert(net, ());
+            list.few.push(net.trunc());
+        }
+        if list.few.len() > FEW {
+            list.few = Vec::new();
+        }
         list
     }
 }

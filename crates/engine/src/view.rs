@@ -29,8 +29,10 @@ pub struct RuleRef<'a> {
 pub struct PathRef<'a> {
     /// Who announces it.
     pub peer: PeerId,
-    /// The route.
+    /// The route, as import policy left it.
     pub route: &'a Arc<Route>,
+    /// The route, as the peer announced it.
+    pub announced: &'a Arc<Route>,
     /// The peer has not sent it again since its session was lost, or since the daemon started.
     pub stale: bool,
     /// It came as a unicast route that is a blackhole.
@@ -149,6 +151,7 @@ impl<'a> RuleRef<'a> {
             PathRef {
                 peer: path.peer,
                 route: &path.route,
+                announced: path.announced_route(),
                 stale: path.stale,
                 blackhole: path.key.kind == PathKind::Blackhole,
                 best: is_best,

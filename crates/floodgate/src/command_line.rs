@@ -174,6 +174,24 @@ pub(crate) struct ExplainArgs {
     /// The running daemon's socket
     #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = config::DEFAULT_SOCKET)]
     pub socket: PathBuf,
+    /// Instead of a packet: what import policy makes of this rule, or of a unicast prefix, when --peer announces it
+    #[arg(long, value_name = "RULE", requires = "peer", conflicts_with_all = ["rules", "packet", "pcap", "words"])]
+    pub policy: Option<String>,
+    /// The peer that announces it
+    #[arg(long, value_name = "NAME", requires = "policy")]
+    pub peer: Option<String>,
+    /// A configuration file to ask, instead of the running daemon
+    #[arg(short, long, value_name = "FILE", requires = "policy")]
+    pub config: Option<PathBuf>,
+    /// A community of the route: 65535:666, 65070:666:0, target:65070:666; may be given several times
+    #[arg(long, value_name = "COMMUNITY", requires = "policy")]
+    pub community: Vec<String>,
+    /// AS numbers of the route's AS_PATH, nearest first, with commas between them
+    #[arg(long, value_name = "AS,..", requires = "policy", value_delimiter = ',')]
+    pub as_path: Vec<u32>,
+    /// Next hop of the route
+    #[arg(long, value_name = "ADDRESS", requires = "policy")]
+    pub next_hop: Option<std::net::IpAddr>,
     /// A packet in hex: an Ethernet frame, or a bare IP packet
     #[arg(long, value_name = "HEX", conflicts_with_all = ["pcap", "words"])]
     pub packet: Option<String>,
@@ -184,7 +202,7 @@ pub(crate) struct ExplainArgs {
     #[arg(long)]
     pub json: bool,
     /// The packet in words
-    #[arg(value_name = "WORD", required_unless_present_any = ["packet", "pcap"])]
+    #[arg(value_name = "WORD", required_unless_present_any = ["packet", "pcap", "policy"])]
     pub words: Vec<String>,
 }
 

@@ -6,6 +6,7 @@ use crate::exit_status::{NEGATIVE, OK};
 use crate::input;
 use crate::live;
 use crate::output::{ErrorObject, Output, is_broken_pipe};
+use crate::policy_trace;
 use crate::rules::{self, NumberedRule};
 use anyhow::{Context, Result, bail};
 use api::explanation::{parse_packet, verdict, words_of};
@@ -20,6 +21,9 @@ use std::path::Path;
 
 /// Explains one packet, or every packet of a capture.
 pub(crate) fn run(args: &ExplainArgs) -> Result<u8> {
+    if let (Some(rule), Some(peer)) = (&args.policy, &args.peer) {
+        return policy_trace::run(args, rule, peer);
+    }
     let mut output = Output::new();
     let question = match Question::of(args) {
         Ok(question) => question,

@@ -16,6 +16,7 @@ mod live;
 mod markdown;
 mod output;
 mod pages;
+mod policy_trace;
 mod preview;
 #[cfg(test)]
 mod reference;

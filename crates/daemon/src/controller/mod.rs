@@ -33,9 +33,10 @@ use crate::events::About;
 use crate::host_environment::HostEnvironment;
 use crate::http::Shown;
 use crate::net::{PeerId, PeerMessage};
+use crate::policy_trace::{self, PolicyQuestionError, explain_policy};
 use answers::Answers;
 use anyhow::{Context, Result};
-use api::EventKind;
+use api::{EventKind, PolicyExplanation, PolicyQuestion};
 use config::{Config, Mode};
 use dataplane_driver::{Consequence, DataplaneDriver};
 use earlier_run::{EarlierRun, restore_rules};
@@ -266,6 +267,7 @@ impl Controller {
             Command::Explain { packet, search, answer } => {
                 drop(answer.send(explanations::explain(&self.engine, &packet, search)))
             }
+            Command::Policy(question, answer) => drop(answer.send(self.explain_policy(&question))),
             Command::History(count, answer) => drop(answer.send(self.events.latest(count))),
             Command::Samples(answer) => drop(answer.send(self.driver.samples())),
             Command::Watch(answer) => drop(answer.send(self.events.watch())),
@@ -395,6 +397,16 @@ impl Controller {
         for (protected, why) in self.engine.unprotected() {
             tracing::warn!("not protected: {}: {why}", protected.what);
         }
+    }
+
+    /// What import policy makes of a route; of a rule that the peer announces, with the attributes that it has.
+    fn explain_policy(&self, question: &PolicyQuestion) -> Result<PolicyExplanation, PolicyQuestionError> {
+        let rule = policy_trace::rule(&question.rule).ok().and_then(|rule| self.engine.rule(&Arc::new(rule.nlri)));
+        let table = self.sessions.table();
+        let named = |peer: engine::PeerId| table.name(PeerId(peer.0)).is_some_and(|name| name == question.peer);
+        let path = rule.and_then(|rule| rule.paths().find(|path| !path.blackhole && named(path.peer)));
+        let announced = path.as_ref().map(|path| &**path.announced);
+        explain_policy(&self.config, &self.environment.addresses, question, announced)
     }
 
     fn engine_config(&self) -> EngineConfig {

@@ -80,6 +80,7 @@ pub(crate) fn router(state: ApiState, transport: Transport) -> Router {
         .route("/v1/announce", post(announce))
         .route("/v1/withdraw", post(withdraw))
         .route("/v1/explain", post(explain))
+        .route("/v1/policy", post(policy))
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
         .route("/v1/clear", post(clear))
@@ -108,7 +109,7 @@ async fn authorize(State(transport): State<Transport>, request: Request, next: N
     if let Some((status, message)) = refusal {
         return Failure::new(status, message).into_response();
     }
-    if !harmless && request.uri().path() != "/v1/explain" {
+    if !harmless && !matches!(request.uri().path(), "/v1/explain" | "/v1/policy") {
         let by = requester(request.extensions());
         tracing::info!(by, request = request.uri().path(), "asked to change something");
     }
@@ -393,6 +394,13 @@ async fn explain(
             Explained::NotYet(further) => search = further,
         }
     }
+}
+
+async fn policy(
+    State(state): State<ApiState>,
+    Json(question): Json<api::PolicyQuestion>,
+) -> Result<Json<api::PolicyExplanation>, Failure> {
+    state.ask(|answer| Command::Policy(question, answer)).await?.map(Json).map_err(Failure::bad)
 }
 
 /// What somebody is told is done outlives a crash.

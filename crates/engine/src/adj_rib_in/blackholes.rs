@@ -2,7 +2,7 @@
 //! as traffic filters.
 
 use super::{AdjRibIn, AnnounceOutcome, Announcement};
-use crate::import_policy::Dropped;
+use crate::import_policy::{Blackhole, Dropped};
 use crate::key::RuleKey;
 use crate::path::Path;
 use crate::path_key::{PathKey, PathKind};
@@ -171,6 +171,14 @@ impl AdjRibIn {
     pub(crate) fn blackhole_prefixes(&self) -> usize {
         self.blackholes.prefixes.len()
     }
+}
+
+/// The rules that a unicast route is, with their route; none if it has no mark.
+pub fn blackhole_rules(net: IpNet, route: &Route, blackhole: &Blackhole) -> Vec<(Nlri, Route)> {
+    let dropped = blackhole.dropped_by(route);
+    let kinds = [(ComponentType::Destination, dropped.destination), (ComponentType::Source, dropped.source)];
+    let rules = kinds.into_iter().filter(|(_, is_dropped)| *is_dropped).filter_map(|(kind, _)| rule_of(kind, net));
+    rules.map(|nlri| (nlri, blackhole_route(route))).collect()
 }
 
 /// Whether a path is still one under the configuration of its peer: a blackhole needs its trigger.

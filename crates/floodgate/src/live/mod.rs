@@ -15,7 +15,7 @@ mod top;
 mod units;
 mod watch;
 
-pub(crate) use show::{explain, rules_in_force};
+pub(crate) use show::{explain, explain_policy, rules_in_force};
 
 use crate::exit_status::OK;
 use anyhow::Result;

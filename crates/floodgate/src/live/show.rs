@@ -12,7 +12,10 @@ use api::client::{Client, Failure};
 use api::explanation::parse_packet;
 use api::hex::to_hex;
 use api::packet_text;
-use api::{AttachmentView, Event, ExplainRequest, Explanation, Mode, PeerView, RuleState, StatusView};
+use api::{
+    AttachmentView, Event, ExplainRequest, Explanation, Mode, PeerView, PolicyExplanation, PolicyQuestion, RuleState,
+    StatusView,
+};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 use std::time::SystemTime;
@@ -121,6 +124,13 @@ pub(crate) fn explain(args: &LiveArgs, packet: &[u8]) -> Result<u8> {
         }
         output.finish()?;
         Ok(OK)
+    })
+}
+
+/// What import policy makes of a route; or the exit status of a failure that was told.
+pub(crate) fn explain_policy(args: &LiveArgs, question: &PolicyQuestion) -> Result<Result<PolicyExplanation, u8>> {
+    fetch(args, async |client: &Client| -> Result<PolicyExplanation, Failure> {
+        Ok(client.post("/v1/policy", Some(question)).await?)
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Real programs, a real daemon, a real kernel, in network namespaces. Programs that are not installed are skipped, saying so.
 
+mod interop_blackholes;
 mod interop_md5;
 mod interop_offsets;
 mod interop_retention;

@@ -356,7 +356,7 @@ fn a_flapping_peer_with_ever_new_prefixes_leaves_nothing_behind() {
     let mut engine = with_blackholes();
     for round in 0..200_u32 {
         for host in 0..100_u32 {
-            let address = std::net::Ipv4Addr::from(0xc633_6400 + round * 100 + host);
+            let address = Ipv4Addr::from(0xc633_6400 + round * 100 + host);
             engine.announce_unicast(PEER, IpNet::new(address.into(), 32).unwrap(), None, tagged(&[BLACKHOLE]), NOW);
         }
         engine.peer_down(PEER, &[], NOW);
