@@ -82,10 +82,10 @@ fn each_sender_is_understood_from_its_octets() {
     assert_eq!(rules(hosts, &network), ["guarded dst 198.51.100.0/24 then discard"]);
     // ExaFS: a large community; an extended one.
     let large = format!("0000 0024 {BEGIN} c0200c0000fe2e0000029a00000000 20c6336442");
-    let large = large.replace("0000 0024", "0000 0024");
     assert_eq!(rules("[peer.blackhole]\ndestination = [\"65070:666:0\"]\n", &large), [HOST]);
     let extended = format!("0000 0020 {BEGIN} c010080002fe2e0000029a 20c6336442");
-    assert_eq!(rules("[peer.blackhole]\ndestination = [\"target:65070:666\"]\n", &extended), [HOST]);
+    let marked = rules("[peer.blackhole]\ndestination = [\"target:65070:666\"]\n", &extended);
+    assert_eq!(marked, [format!("{HOST} community 0002fe2e0000029a")]);
     // An exchange point: BLACKHOLE among others, next hop rewritten, AS_PATH of the member.
     let exchange =
         "0000 0026 40010100 40020602010000fe2e 400304c0000242 40050400000064 c0080cfe2e0001ffff029affffff01 20c6336442";
@@ -94,7 +94,7 @@ fn each_sender_is_understood_from_its_octets() {
 
 #[test]
 fn ipv6_comes_in_the_multiprotocol_attribute_with_a_discard_next_hop() {
-    let v6 = "0000 0042 40010100 400200 40050400000064 800e26 000201 10 01000000000000000000000000000001 00 \
+    let v6 = "0000 0046 40010100 400200 40050400000064 800e26 000201 10 01000000000000000000000000000001 00 \
               80 20010db8010000000000000000000042 c0200c0000fe2e0000029a00000000";
     let expected = ["installed dst 2001:db8:100::42/128 then discard"];
     assert_eq!(rules("[peer.blackhole]\ndestination = [\"65070:666:0\"]\n", v6), expected);
