@@ -10,6 +10,7 @@ pub mod client;
 mod event;
 pub mod explanation;
 pub mod hex;
+mod human_duration;
 mod names;
 mod or_unknown;
 pub mod packet_text;
@@ -18,6 +19,7 @@ pub mod rule_text;
 mod view;
 
 pub use event::{Event, EventKind};
+pub use human_duration::{HumanDuration, InvalidDuration};
 pub use names::{AddressFamily, AttachmentMode, Backend, DataplaneState, Mode, RuleState, SessionState, Verdict};
 pub use or_unknown::{Named, OrUnknown};
 pub use policy::{PolicyExplanation, PolicyOutcome, PolicyQuestion, PolicyStep, StatementResult};

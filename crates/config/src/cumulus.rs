@@ -1,6 +1,7 @@
 //! `[dataplane.cumulus]`: what the switch is, and where things are on it.
 
-use crate::values::{HumanDuration, Pattern};
+use crate::values::Pattern;
+use api::HumanDuration;
 use dataplane::cumulus::{Asic, Release, Settings};
 use serde::de::{self, Deserialize, Deserializer};
 use std::fmt;

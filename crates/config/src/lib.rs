@@ -39,8 +39,7 @@ pub use protect::{FromSource, InvalidFromSource, InvalidProtocol, PresetName, Pr
 pub use redact::without_secrets;
 pub use sonic::{Database as SonicDatabase, Sonic};
 pub use values::{
-    ActionKind, BGP_PORT, FamilyName, Hops, HumanDuration, InvalidDuration, InvalidListen, InvalidPattern, InvalidPort,
-    Listen, Pattern, Port,
+    ActionKind, BGP_PORT, FamilyName, Hops, InvalidListen, InvalidPattern, InvalidPort, Listen, Pattern, Port,
 };
 pub use xdp::{Attach as XdpAttach, Fallback as XdpFallback, Xdp};
 

@@ -1,6 +1,7 @@
 //! `[[policy]]`: statements that the routes of peers pass in order, and `[peer.blackhole]`.
 
-use crate::values::{self, ActionKind, FamilyName, HumanDuration, TextVisitor};
+use crate::values::{self, ActionKind, FamilyName, TextVisitor};
+use api::HumanDuration;
 use engine::import_policy::{LengthRange, RateLimit, RouteCommunity, Trigger};
 use flowspec::{Action, ComponentType};
 use ipnet::IpNet;

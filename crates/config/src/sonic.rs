@@ -1,6 +1,7 @@
 //! `[dataplane.sonic]`: where the databases of SONiC are, and what its ACL tables are to have.
 
-use crate::values::{HumanDuration, Pattern, from_text};
+use crate::values::{Pattern, from_text};
+use api::HumanDuration;
 use dataplane::sonic::{self, Address, Release, Settings};
 
 /// `[dataplane.sonic]`.

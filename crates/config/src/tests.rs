@@ -1,6 +1,7 @@
 //! Examples of files, and what is said about bad ones.
 
 use super::*;
+use api::HumanDuration;
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -1,7 +1,18 @@
 //! The task that decides. It owns the engine, on a thread of its own: what it computes for 100,000 rules delays no keepalive.
 //!
 //! Everything that happens comes in as a message; after each batch of messages the difference between what is wanted and what is applied
-//! goes to the data plane's thread, one change at a time. While one is under way, further changes gather.
+//! goes to the data plane's thread, one change at a time. While one is under way, further changes gather. [`Controller`] brings each event to
+//! the type whose it is, which has its promise in its documentation and its fields to itself:
+//!
+//! ```text
+//!   PeerMessage ───────▶ PeerSessions ───────────────┐
+//!   Command ──changes──▶ LocalRules, FilterPause ────┼──▶ Engine ──Transaction──▶ DataplaneDriver ──Order──▶ apply
+//!      └──────looks────▶ Answers ◀── Requests        │       │                     Pacing, Measurements       │
+//!   SupervisorMessage ─▶ config, environment ────────┘       └──changed rules──▶ StateWriter          ◀──Report
+//!   time ──────────────▶ all of them, EarlierRun, StatusBoard
+//! ```
+//!
+//! What happens is told through [`EventLog`] by whoever it happens to.
 
 mod answers;
 mod dataplane_driver;

@@ -9,6 +9,7 @@ use crate::command::{Command, Explained, Found, Overview, Paused, Requester, Rul
 use crate::reload::Reload;
 use crate::samples::SampleEvent;
 use crate::state_file::Saved;
+use api::HumanDuration;
 use api::hex::parse_hex;
 use api::{AnnounceRequest, Done, Event, ExplainRequest, PauseRequest, RuleState, RuleView, WithdrawRequest};
 use axum::body::{Body, Bytes};
@@ -20,7 +21,6 @@ use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use config::HumanDuration;
 use flowspec::{Nlri, RuleId};
 use serde::Deserialize;
 use std::sync::Arc;

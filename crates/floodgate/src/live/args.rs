@@ -1,7 +1,7 @@
 //! The command line of the daemon and of the commands that ask it.
 
+use api::HumanDuration;
 use clap::{Args, Subcommand};
-use config::HumanDuration;
 use std::path::PathBuf;
 
 /// The daemon and the commands that ask it.

@@ -1,11 +1,11 @@
 //! A question before somebody locks himself out: rules that take all packets, the asking SSH session, or all that is sent to this machine.
 
 use crate::output::complain;
+use api::HumanDuration;
 use api::client::{Client, Failure};
 use api::hex::to_hex;
 use api::packet_text;
 use api::{ExplainRequest, Explanation};
-use config::HumanDuration;
 use daemon::interfaces;
 use flowspec::{Component, ComponentType, IpVersion, Packet, Policing, Prefix, Redirect, Rule};
 use std::io::{self, BufRead, IsTerminal};

@@ -6,9 +6,9 @@ use super::caution::{self, Answer};
 use crate::exit_status::{NEGATIVE, OK};
 use crate::output::Output;
 use anyhow::Result;
+use api::HumanDuration;
 use api::client::{Client, Failure};
 use api::{AnnounceRequest, Done, PauseRequest, WithdrawRequest};
-use config::HumanDuration;
 
 /// Announces a local rule. The answer is no if it is not going to be enforced.
 pub(super) fn announce(args: &AnnounceArgs) -> Result<u8> {
