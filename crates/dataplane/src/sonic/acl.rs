@@ -24,8 +24,8 @@ pub(super) enum NotActive {
 /// Our ACL rules in the database that rules are written to.
 #[derive(Debug)]
 pub(super) struct Acl {
-    pub(super) databases: Databases,
-    pub(super) producer: Producer,
+    databases: Databases,
+    producer: Producer,
     settings: Settings,
 }
 
@@ -36,6 +36,16 @@ impl Acl {
             producer: Producer::new(settings.database),
             settings: settings.clone(),
         }
+    }
+
+    /// The databases, for what is no rule of ours.
+    pub(super) const fn databases(&mut self) -> &mut Databases {
+        &mut self.databases
+    }
+
+    /// Where rules are written to.
+    pub(super) const fn producer(&self) -> Producer {
+        self.producer
     }
 
     /// The name of the table of an IP version.

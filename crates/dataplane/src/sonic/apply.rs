@@ -112,7 +112,7 @@ impl Sonic {
             return Err(DataplaneError::InvalidSetting(why));
         }
         if !self.verified {
-            switch::check(&mut self.acl.databases)?;
+            switch::check(self.acl.databases())?;
             self.take_over()?;
         }
         let before = self.rows.clone();
@@ -137,7 +137,7 @@ impl Sonic {
 
     /// Reads what is on the switch, maybe of an earlier run; what is not active or not ours to keep goes.
     fn take_over(&mut self) -> Result<(), DataplaneError> {
-        self.ports = switch::ports(&mut self.acl.databases, &self.settings)?;
+        self.ports = switch::ports(self.acl.databases(), &self.settings)?;
         self.remove_other_tables()?;
         let (there, _) = self.acl.read_all()?;
         let keys: Vec<&RowKey> = there.keys().collect();
@@ -150,25 +150,25 @@ impl Sonic {
         }
         let useless: BTreeSet<RowKey> = useless.into_iter().cloned().collect();
         self.rows = there.into_iter().filter(|(key, _)| !useless.contains(key)).collect();
-        self.counters_on = counters::are_on(&mut self.acl.databases)?;
+        self.counters_on = counters::are_on(self.acl.databases())?;
         self.verified = true;
         Ok(())
     }
 
     /// Removes tables of ours that these settings do not use: a second one on the same ports would be looked at beside ours.
     fn remove_other_tables(&mut self) -> Result<(), DataplaneError> {
-        let producer = self.acl.producer;
+        let producer = self.acl.producer();
         let others = self.acl.other_database();
         let wanted: BTreeSet<String> = VERSIONS.map(|version| self.acl.table(version)).into();
         for (of, keep) in [(producer, true), (others, false)] {
-            let tables = switch::tables_there(&mut self.acl.databases, of)?;
+            let tables = switch::tables_there(self.acl.databases(), of)?;
             let useless: Vec<String> = tables.into_iter().filter(|name| !keep || !wanted.contains(name)).collect();
             self.acl.remove_rules_of_others(of, keep)?;
             for name in &useless {
-                switch::remove_table(&mut self.acl.databases, of, name)?;
+                switch::remove_table(self.acl.databases(), of, name)?;
             }
             for name in &useless {
-                switch::await_removal(&mut self.acl.databases, name, self.settings.timeout)?;
+                switch::await_removal(self.acl.databases(), name, self.settings.timeout)?;
             }
         }
         Ok(())
@@ -218,7 +218,8 @@ impl Sonic {
         for version in VERSIONS {
             if *placement.used.of(version) > 0 {
                 let acl = &mut self.acl;
-                switch::ensure_table(&mut acl.databases, acl.producer, version, &self.ports, &self.settings)?;
+                let producer = acl.producer();
+                switch::ensure_table(acl.databases(), producer, version, &self.ports, &self.settings)?;
             }
         }
         let target = rows::target(&placement.entries, &self.rows);
@@ -305,7 +306,7 @@ impl Sonic {
             })
             .collect();
         let rows: Vec<(&RowKey, Kind)> = of_rules.iter().map(|(key, kind, _)| (*key, *kind)).collect();
-        match counters::read(&mut self.acl.databases, &rows, &self.settings) {
+        match counters::read(self.acl.databases(), &rows, &self.settings) {
             Ok(counts) => {
                 of_rules.iter().zip(counts).for_each(|((_, _, nlri), counter)| self.carried.add(nlri, &counter));
             }
@@ -331,9 +332,9 @@ impl Sonic {
         }
         let used: BTreeSet<&str> = placement.policers().into_iter().map(|policer| policer.name.as_str()).collect();
         let prefix = producer::policer_key(entry::POLICER_PREFIX);
-        let there = self.acl.databases.keys(Db::Config, &format!("{prefix}*"))?;
+        let there = self.acl.databases().keys(Db::Config, &format!("{prefix}*"))?;
         for name in there.iter().filter_map(|key| key.strip_prefix("POLICER|")).filter(|name| !used.contains(name)) {
-            producer::delete_policer(&mut self.acl.databases, name)?;
+            producer::delete_policer(self.acl.databases(), name)?;
         }
         Ok(())
     }
@@ -357,7 +358,7 @@ impl Sonic {
         for version in VERSIONS {
             let Some((_, key)) = self.rows.keys().find(|(of, _)| *of == version).cloned() else { continue };
             let table = self.acl.table(version);
-            if let Some(resources) = capacity::resources(&mut self.acl.databases, &table, &key)? {
+            if let Some(resources) = capacity::resources(self.acl.databases(), &table, &key)? {
                 *self.resources.of_mut(version) = Some(resources);
             }
         }
@@ -369,7 +370,7 @@ impl Sonic {
         for version in VERSIONS {
             let name = self.acl.table(version);
             let has_rules = self.rows.keys().any(|(of, _)| *of == version);
-            let status = switch::table_status(&mut self.acl.databases, &name)?;
+            let status = switch::table_status(self.acl.databases(), &name)?;
             if has_rules && status.as_deref() != Some("Active") {
                 return Ok(Some(format!("the table {name} is {}", status.as_deref().unwrap_or("gone"))));
             }
@@ -440,8 +441,8 @@ impl Dataplane for Sonic {
         if self.swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
             self.swept = Some(Instant::now());
             self.read_resources()?;
-            self.counters_on = counters::are_on(&mut self.acl.databases)?;
-            if !self.rows.is_empty() && switch::ports(&mut self.acl.databases, &self.settings)? != self.ports {
+            self.counters_on = counters::are_on(self.acl.databases())?;
+            if !self.rows.is_empty() && switch::ports(self.acl.databases(), &self.settings)? != self.ports {
                 self.verified = false;
                 return Ok(Health::ExternalChange("the switch's ports are others now".to_owned()));
             }
@@ -463,7 +464,7 @@ impl Dataplane for Sonic {
             })
             .collect();
         let rows: Vec<(&RowKey, Kind)> = of_rules.iter().map(|(key, kind, _)| (*key, *kind)).collect();
-        let counts = counters::read(&mut self.acl.databases, &rows, &self.settings)?;
+        let counts = counters::read(self.acl.databases(), &rows, &self.settings)?;
         let mut all: BTreeMap<Arc<Nlri>, Counter> = BTreeMap::new();
         for nlri in self.wanted.rules.keys().filter(|nlri| !self.failed.contains(nlri)) {
             all.insert(Arc::clone(nlri), self.carried.of(nlri));
@@ -518,10 +519,10 @@ impl Dataplane for Sonic {
             return Err(error);
         }
         self.remove_unused_policers(&Placement::default())?;
-        let producer = self.acl.producer;
-        for name in switch::tables_there(&mut self.acl.databases, producer)? {
-            switch::remove_table(&mut self.acl.databases, producer, &name)?;
-            switch::await_removal(&mut self.acl.databases, &name, self.settings.timeout)?;
+        let producer = self.acl.producer();
+        for name in switch::tables_there(self.acl.databases(), producer)? {
+            switch::remove_table(self.acl.databases(), producer, &name)?;
+            switch::await_removal(self.acl.databases(), &name, self.settings.timeout)?;
         }
         self.wanted = DesiredState::default();
         self.failed.clear();

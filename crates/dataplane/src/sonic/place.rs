@@ -4,7 +4,7 @@
 //! the room. But where the one left out exempts packets, later rules that would act on those packets stay out as well.
 
 use super::capabilities::capabilities;
-use super::entry::{Entry, Owner, Policer};
+use super::entry::{Entry, Owner, Policer, Unwritable};
 use super::rendered::Rendered;
 use super::settings::Settings;
 use crate::kernel::priority::{self, OrderedEntry};
@@ -89,9 +89,9 @@ pub(super) fn place(
     for space in shields(wanted) {
         let owner = Arc::new(space.clone());
         match shield(&space, limits, settings) {
-            Err(words) => unprotected.push((space, RuleFailure::Failed(words))),
+            Err(error) => unprotected.push((space, RuleFailure::Failed(error.to_string()))),
             Ok(parts) => match usage.take(&parts.iter().map(|(entry, _)| entry).collect::<Vec<_>>()) {
-                Err(full) => unprotected.push((space, RuleFailure::OverCapacity(full))),
+                Err(full) => unprotected.push((space, RuleFailure::OverCapacity(full.to_string()))),
                 Ok(()) => ordered.extend(
                     parts.into_iter().map(|(entry, part)| (entry, part, PlacedOwner::Protected(Arc::clone(&owner)), 0)),
                 ),
@@ -110,7 +110,10 @@ pub(super) fn place(
         } else {
             match &entries {
                 Err(unwritable) => Some(RuleFailure::Failed(unwritable.to_string())),
-                Ok(entries) => usage.take(&entries.iter().collect::<Vec<_>>()).err().map(RuleFailure::OverCapacity),
+                Ok(entries) => {
+                    let full = usage.take(&entries.iter().collect::<Vec<_>>()).err();
+                    full.map(|full| RuleFailure::OverCapacity(full.to_string()))
+                }
             }
         };
         match (failure, entries) {
@@ -176,21 +179,29 @@ pub(super) fn neighbor_discovery() -> Space {
         .narrowed(Condition::IcmpCode(IntervalSet::range(0, 0)))
 }
 
+/// Why protected packets cannot come first, as what a rule would do.
+#[derive(Debug, thiserror::Error)]
+enum ShieldError {
+    /// The switch refuses it; its words.
+    #[error("it would act on protected packets, which the switch does not let through first: {0}")]
+    RefusedBySwitch(String),
+    /// No entry can say it.
+    #[error("it would act on protected packets, which cannot be let through first: {0}")]
+    Refused(Refusal),
+    /// It cannot be written.
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
+}
+
 /// The entries that let these packets through.
-fn shield(space: &Space, limits: &Limits, settings: &Settings) -> Result<Vec<(Entry, Space)>, String> {
+fn shield(space: &Space, limits: &Limits, settings: &Settings) -> Result<Vec<(Entry, Space)>, ShieldError> {
     if let Some((_, words)) = limits.unprotectable.iter().find(|(refused, _)| refused == space) {
-        return Err(format!("it would act on protected packets, which the switch does not let through first: {words}"));
+        return Err(ShieldError::RefusedBySwitch(words.clone()));
     }
     let capabilities = capabilities(settings);
-    let refused = |kind| {
-        let why = Refusal::new(kind, &capabilities);
-        format!("it would act on protected packets, which cannot be let through first: {why}")
-    };
+    let refused = |kind| ShieldError::Refused(Refusal::new(kind, &capabilities));
     let parts = split_into_entries(space.clone(), &capabilities).map_err(refused)?;
-    let entry = |part: Space| match Entry::new(&part, &Effect::ACCEPT, Owner::Protection) {
-        Ok(entry) => Ok((entry, part)),
-        Err(unwritable) => Err(unwritable.to_string()),
-    };
+    let entry = |part: Space| Ok((Entry::new(&part, &Effect::ACCEPT, Owner::Protection)?, part));
     parts.into_iter().map(entry).collect()
 }
 
@@ -208,6 +219,31 @@ fn first_touched(spaces: &[(Space, RuleFailure)], rule: &CompiledRule) -> Option
     })
 }
 
+/// Why a table has no room for a rule.
+#[derive(Debug, thiserror::Error)]
+enum TableFull {
+    /// Too few entries are left.
+    #[error("it takes {needed} entries, and {left} of {most} are left ({why})")]
+    Entries {
+        /// What it takes.
+        needed: u64,
+        /// What is left.
+        left: u64,
+        /// What there is.
+        most: u64,
+        /// Why there are no more.
+        why: String,
+    },
+    /// Too few ranges of ports are left.
+    #[error("it takes {needed} ranges of ports, and {left} of {MOST_RANGES} are left")]
+    Ranges {
+        /// What it takes.
+        needed: usize,
+        /// What is left.
+        left: usize,
+    },
+}
+
 /// What is taken of the tables.
 struct Usage<'a> {
     limits: &'a Limits,
@@ -217,7 +253,7 @@ struct Usage<'a> {
 
 impl Usage<'_> {
     /// Takes room for the entries of a rule, or says why there is none.
-    fn take(&mut self, entries: &[&Entry]) -> Result<(), String> {
+    fn take(&mut self, entries: &[&Entry]) -> Result<(), TableFull> {
         let mut used = self.used;
         for entry in entries {
             *used.of_mut(entry.version) += 1;
@@ -227,14 +263,14 @@ impl Usage<'_> {
             if used.of(version) > most && used.of(version) > self.used.of(version) {
                 let (needed, left) =
                     (used.of(version) - self.used.of(version), most.saturating_sub(*self.used.of(version)));
-                return Err(format!("it takes {needed} entries, and {left} of {most} are left ({why})"));
+                return Err(TableFull::Entries { needed, left, most: *most, why: why.clone() });
             }
         }
         let ranges = entries.iter().flat_map(|entry| &entry.fields).filter(|(name, _)| name.ends_with("_RANGE"));
         let new: BTreeSet<(String, String)> = ranges.filter(|range| !self.ranges.contains(*range)).cloned().collect();
         if !new.is_empty() && self.ranges.len() + new.len() > MOST_RANGES {
             let (needed, left) = (new.len(), MOST_RANGES - self.ranges.len());
-            return Err(format!("it takes {needed} ranges of ports, and {left} of {MOST_RANGES} are left"));
+            return Err(TableFull::Ranges { needed, left });
         }
         self.ranges.extend(new);
         self.used = used;

@@ -30,7 +30,7 @@ pub(super) struct Rule {
     pub(super) oid: u64,
 }
 
-/// All of them.
+/// All of them. Plain data: the parts of the stand-in say what comes and goes.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) types: BTreeMap<String, TableType>,
