@@ -6,6 +6,7 @@
 
 mod contents;
 mod journal;
+mod journal_error;
 mod load;
 mod output;
 mod record;
@@ -14,6 +15,7 @@ mod tests;
 mod text;
 
 pub use contents::{Origin, Pause, Remembered, Restored};
-pub use journal::{Journal, JournalError, Saved, Ticket};
+pub use journal::{Journal, Saved, Ticket};
+pub use journal_error::JournalError;
 pub use load::{Loaded, load};
 pub use record::{Record, encode_rule};
