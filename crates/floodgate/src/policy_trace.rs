@@ -5,8 +5,9 @@ use crate::exit_status::{NEGATIVE, OK};
 use crate::live;
 use crate::output::Output;
 use anyhow::{Context, Result};
+use api::HumanDuration;
 use api::{PolicyExplanation, PolicyQuestion, StatementResult};
-use config::{Config, HumanDuration};
+use config::Config;
 use std::time::Duration;
 
 /// Explains, with exit status 1 where a rule is rejected or the route is none.
