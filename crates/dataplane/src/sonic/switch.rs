@@ -130,9 +130,12 @@ pub(super) fn ensure_table(
     }
     let mut progress = Progress::new(settings.timeout);
     loop {
+        // Where only its ports change, the status stays as it is.
+        let is_taken =
+            databases.hash(producer.db(), &producer.key(Object::Table, &[&name]))? == producer.hash(&wanted[1].1);
         let status = table_status(databases, &name)?;
         let words = match status.as_deref() {
-            Some("Active") => return Ok(()),
+            Some("Active") if is_taken => return Ok(()),
             Some("Inactive") => "the switch refuses the table (Inactive)".to_owned(),
             _ if progress.wait() => continue,
             Some(status) => format!("the table is {status} after {:?}", settings.timeout),

@@ -87,6 +87,9 @@ for _, key in ipairs(keys) do
 end
 return taken";
 
+/// How often what was decided is told while the ASIC takes its time.
+const FLUSH: Duration = Duration::from_millis(5);
+
 /// What happens to an object: its fields, or none for its deletion.
 type Event = (String, Fields);
 
@@ -106,6 +109,10 @@ pub(super) struct Agent {
     /// What is told once the ASIC has it: the key in STATE_DB, and the status; none for a removal.
     told: Vec<(String, Option<&'static str>)>,
     changed: bool,
+    /// Counters that come, with their table, and that go: the rule, the counter, the table.
+    counters: Vec<(String, String, Option<String>)>,
+    asic_pipe: redis::Pipeline,
+    flushed: Instant,
     /// Events of rules that are left of a round.
     left: Vec<Event>,
     counted: Instant,
@@ -127,12 +134,16 @@ impl Agent {
             asic: netns.map(Asic::new).transpose()?,
             told: Vec::new(),
             changed: true,
+            counters: Vec::new(),
+            asic_pipe: redis::pipe(),
+            flushed: Instant::now(),
             left: Vec::new(),
             counted: Instant::now(),
             monitored: None,
             crashed: false,
             shared,
         };
+        agent.shared.active.lock().unwrap_or_else(PoisonError::into_inner).clear();
         for pattern in ["ACL_TABLE_TABLE|*", "ACL_RULE_TABLE|*"] {
             let keys: Vec<String> = agent.state.keys(pattern)?;
             for key in keys {
@@ -307,9 +318,11 @@ impl Agent {
             let goes_on = self.on_rule(&name, fields);
             if !self.behaviour.delay.is_zero() {
                 std::thread::sleep(self.behaviour.delay);
-                self.tell()?;
+                if self.flushed.elapsed() >= FLUSH {
+                    self.tell()?;
+                }
             }
-            if self.crashed {
+            if self.crashed || self.shared.stop.load(Ordering::SeqCst) {
                 break;
             }
             if !goes_on {
@@ -364,8 +377,10 @@ impl Agent {
             self.model.waiting.insert(name.clone(), fields);
             return true;
         }
-        let mut ranges = self.model.ranges();
-        ranges.extend(fields.iter().filter(|(name, _)| name.ends_with("_RANGE")).map(|(n, v)| (n.clone(), v.clone())));
+        let own: Vec<(String, String)> =
+            fields.iter().filter(|(name, _)| name.ends_with("_RANGE")).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let mut ranges = if own.is_empty() { Vec::new() } else { self.model.ranges() };
+        ranges.extend(own);
         ranges.sort_unstable();
         ranges.dedup();
         if is_of(&self.behaviour.refused) || ranges.len() > self.behaviour.ranges {
@@ -386,21 +401,8 @@ impl Agent {
         let table = self.model.tables.get(&name.0).map_or(0, |table| table.oid);
         self.model.rules.insert(name.clone(), Rule { fields, priority, oid });
         self.changed = true;
-        let counter = format!("oid:0x{oid:x}");
-        let told: redis::RedisResult<()> = redis::pipe()
-            .hset("ACL_COUNTER_RULE_MAP", format!("{}:{}", name.0, name.1), &counter)
-            .ignore()
-            .hset_multiple(
-                format!("COUNTERS:{counter}"),
-                &[("SAI_ACL_COUNTER_ATTR_PACKETS", "0"), ("SAI_ACL_COUNTER_ATTR_BYTES", "0")],
-            )
-            .ignore()
-            .query(&mut self.counters_db)
-            .and_then(|()| {
-                let key = format!("ASIC_STATE:SAI_OBJECT_TYPE_ACL_COUNTER:{counter}");
-                self.asic_db.hset(key, "SAI_ACL_COUNTER_ATTR_TABLE_ID", format!("oid:0x{table:x}"))
-            });
-        self.note(told);
+        let (counter, table) = (format!("oid:0x{oid:x}"), format!("oid:0x{table:x}"));
+        self.counters.push((format!("{}:{}", name.0, name.1), counter, Some(table)));
         self.told.push((state_key(name), Some("Active")));
         let mut behaviour = self.shared.behaviour.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(more) = &mut behaviour.crash_after {
@@ -414,14 +416,7 @@ impl Agent {
         let Some(rule) = self.model.rules.remove(name) else { return };
         self.changed = true;
         let counter = format!("oid:0x{:x}", rule.oid);
-        let told: redis::RedisResult<()> = redis::pipe()
-            .hdel("ACL_COUNTER_RULE_MAP", format!("{}:{}", name.0, name.1))
-            .ignore()
-            .del(format!("COUNTERS:{counter}"))
-            .ignore()
-            .query(&mut self.counters_db)
-            .and_then(|()| self.asic_db.del(format!("ASIC_STATE:SAI_OBJECT_TYPE_ACL_COUNTER:{counter}")));
-        self.note(told);
+        self.counters.push((format!("{}:{}", name.0, name.1), counter, None));
         self.told.push((state_key(name), None));
     }
 
@@ -440,6 +435,28 @@ impl Agent {
 
     /// Has the ASIC do what was decided, and then tells it.
     fn tell(&mut self) -> Result<()> {
+        self.flushed = Instant::now();
+        if !self.counters.is_empty() {
+            let mut pipe = redis::pipe();
+            for (rule, counter, table) in self.counters.drain(..) {
+                let key = format!("COUNTERS:{counter}");
+                match table {
+                    Some(_) => pipe.hset("ACL_COUNTER_RULE_MAP", &rule, &counter).ignore().hset_multiple(
+                        &key,
+                        &[("SAI_ACL_COUNTER_ATTR_PACKETS", "0"), ("SAI_ACL_COUNTER_ATTR_BYTES", "0")],
+                    ),
+                    None => pipe.hdel("ACL_COUNTER_RULE_MAP", &rule).ignore().del(&key),
+                }
+                .ignore();
+                let object = format!("ASIC_STATE:SAI_OBJECT_TYPE_ACL_COUNTER:{counter}");
+                match table {
+                    Some(table) => self.asic_pipe.hset(object, "SAI_ACL_COUNTER_ATTR_TABLE_ID", table).ignore(),
+                    None => self.asic_pipe.del(object).ignore(),
+                };
+            }
+            pipe.exec(&mut self.counters_db)?;
+            std::mem::take(&mut self.asic_pipe).exec(&mut self.asic_db)?;
+        }
         if std::mem::take(&mut self.changed) {
             if let Some(asic) = &mut self.asic {
                 let mut policers = BTreeMap::new();
@@ -516,12 +533,6 @@ impl Agent {
             )?;
         }
         Ok(())
-    }
-
-    fn note(&self, outcome: redis::RedisResult<()>) {
-        if let Err(error) = outcome {
-            self.shared.errors.lock().unwrap_or_else(PoisonError::into_inner).push(error.to_string());
-        }
     }
 }
 

@@ -97,6 +97,11 @@ fn limit_of(policer: &Fields) -> Result<String> {
 fn match_of(fields: &Fields) -> Result<String> {
     let is_v6 = fields.get("IP_TYPE").is_some_and(|kind| kind == "IPV6ANY");
     let mut text = format!("meta nfproto {}", if is_v6 { "ipv6" } else { "ipv4" });
+    let is_l4 = |name: &String| name.starts_with("L4_") || name.starts_with("ICMP") || name == "TCP_FLAGS";
+    if !is_v6 && fields.keys().any(is_l4) {
+        // Not each kernel looks at that by itself.
+        text.push_str(" ip frag-off & 0x1fff == 0");
+    }
     for (name, value) in fields {
         let masked = |text: &str| value_and_mask(text).with_context(|| format!("{name} {text}"));
         let word = match name.as_str() {

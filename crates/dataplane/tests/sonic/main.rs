@@ -1,0 +1,8 @@
+//! The back end for SONiC with a real Redis server and the stand-in for orchagent: what it writes, and what it does when the switch is slow, full,
+//! refuses, crashes or restarts. Figures are printed with `--nocapture`.
+
+mod config_db;
+mod faults;
+mod golden;
+mod switch;
+mod writes;
