@@ -194,7 +194,9 @@ impl<'a> Daemon<'a> {
     /// When it does not answer.
     pub fn status(&self) -> Result<StatusView> {
         // It answers with no while nothing is filtered.
-        serde_json::from_slice(&self.run(&["status", "--json"])?.stdout).context("no status")
+        let Output { status, stdout, stderr } = self.run(&["status", "--json"])?;
+        serde_json::from_slice(&stdout)
+            .with_context(|| format!("no status: {status}: {}", String::from_utf8_lossy(&stderr).trim()))
     }
 
     /// Waits until its rules are such; returns them.

@@ -203,8 +203,12 @@ mod tests {
         for _ in 0..20_000 {
             sender.send(&frame)?;
         }
-        std::thread::sleep(Duration::from_millis(50));
-        assert_eq!(receiver.drain()?.len(), 20_000);
+        let mut arrived = 0;
+        crate::wait_until("all frames", crate::PATIENCE, || {
+            arrived += receiver.drain().ok()?.len();
+            (arrived >= 20_000).then_some(())
+        })?;
+        assert_eq!(arrived, 20_000);
         assert_eq!(receiver.lost()?, 0);
         Ok(())
     }

@@ -61,7 +61,7 @@ fn rules_are_held_when_exabgp_is_killed() -> Result<()> {
         let site = Site::new()?;
         let mut wire = site.wire()?;
         let controller = controller(&site)?;
-        let daemon = Daemon::prepare(&site.switch, &holding("4s"))?;
+        let daemon = Daemon::prepare(&site.switch, &holding("14s"))?;
         let mut exabgp = exabgp(&site, version, &daemon)?;
         controller.wait_established(PATIENCE)?;
         controller.announce_text(NTP)?;
@@ -73,7 +73,7 @@ fn rules_are_held_when_exabgp_is_killed() -> Result<()> {
             look(&mut wire, true)?;
         }
         wait_clean(&site)?;
-        ensure!(killed.elapsed() >= Duration::from_secs(3), "gone after {:?}", killed.elapsed());
+        ensure!(killed.elapsed() >= Duration::from_secs(13), "gone after {:?}", killed.elapsed());
         look(&mut wire, false)?;
         wait_until("the end of floodgate", PATIENCE, || floodgates(&site).is_empty().then_some(()))?;
     }

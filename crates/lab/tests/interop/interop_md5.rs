@@ -1,10 +1,10 @@
 //! Sessions signed with TCP-MD5 (RFC 2385), with each program, and what is not signed stays out.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use api::SessionState;
 use lab::peers::{Bird, Exabgp, Frr, Gobgp, Session, Version};
 use lab::site::{PEER, PEER6, SWITCH, SWITCH6};
-use lab::{Daemon, Site, needs};
+use lab::{Daemon, Netns, Site, needs, wait_until};
 
 use crate::peers::Peer;
 use crate::rules::NTP4;
@@ -73,13 +73,27 @@ fn interop_md5_frr() -> Result<()> {
     Daemon::start(&site.switch, &configured(PEER, 65004, SECRET))?.wait_established("peer", PATIENCE)
 }
 
+/// How many segments either side's kernel has dropped because their signature is of another secret.
+fn misfits(site: &Site) -> Result<u64> {
+    let dropped = |netns: &Netns| -> Result<u64> {
+        let text = netns.run(|| std::fs::read_to_string("/proc/thread-self/net/netstat"))?;
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let column = |pair: &[Vec<&str>]| {
+            let at = pair.first()?.iter().position(|name| *name == "TCPMD5Failure")?;
+            pair.get(1)?.get(at)?.parse().ok()
+        };
+        rows.chunks(2).find_map(column).context("no TCPMD5Failure in netstat")
+    };
+    Ok(dropped(&site.switch)? + dropped(&site.peers)?)
+}
+
 #[test]
 fn interop_md5_another_secret_stays_out() -> Result<()> {
     needs!(root, "nft", "bird", "birdc");
     let site = Site::new()?;
     let mut bird = Bird::start(&site.peers, session(65001), &[])?;
     let daemon = Daemon::start(&site.switch, &configured(PEER, 65001, "another"))?;
-    std::thread::sleep(std::time::Duration::from_secs(4));
+    wait_until("segments with another signature", PATIENCE, || (misfits(&site).ok()? >= 2).then_some(()))?;
     let peer = daemon.peer("peer")?;
     anyhow::ensure!(peer.state != SessionState::Established && peer.established_count == 0, "{peer:?}");
     // With the right one it comes up without a restart.
