@@ -198,7 +198,7 @@ fn sessions_recover_from_any_damage() {
             // Refused while there is no session.
             let _ = pair.sessions[A].announce(rule(number), None, discard());
             let _ = pair.sessions[B].withdraw(rule(number));
-            pair.pump();
+            pair.flush();
             pair.run(secs(20));
         }
         pair.damage = None;

@@ -17,7 +17,7 @@ fn routes_travel_and_go() {
     pair.sessions[A].announce(rule(1), None, discard()).unwrap();
     pair.sessions[A].announce(rule(2), None, discard()).unwrap();
     pair.sessions[A].end_of_rib(V4).unwrap();
-    pair.pump();
+    pair.flush();
     pair.run(secs(1));
     let updates = pair.updates(B);
     assert_eq!(updates.len(), 1, "equal attributes go into one UPDATE");
@@ -30,7 +30,7 @@ fn routes_travel_and_go() {
     assert!(pair.log[B].iter().any(|(_, output)| *output == Output::EndOfRib(V4)));
 
     pair.sessions[A].withdraw(rule(1)).unwrap();
-    pair.pump();
+    pair.flush();
     pair.run(secs(1));
     assert_eq!(pair.rib(B).into_keys().collect::<Vec<_>>(), [rule(2)]);
 }
@@ -39,7 +39,7 @@ fn routes_travel_and_go() {
 fn an_ibgp_session_carries_local_pref_and_an_empty_path() {
     let mut pair = Pair::established_with(config(65001, 1), config(65001, 2));
     pair.sessions[A].announce(rule(1), None, discard()).unwrap();
-    pair.pump();
+    pair.flush();
     pair.run(secs(1));
     let attributes = pair.rib(B).remove(&rule(1)).unwrap();
     assert_eq!((attributes.local_pref, attributes.as_path.is_local()), (Some(100), true));
@@ -104,7 +104,7 @@ fn one_octet_a_second_is_slow_but_right() {
     pair.run(secs(150));
     assert!(pair.both_up(), "{:?}", pair.log);
     pair.sessions[A].announce(rule(1), None, discard()).unwrap();
-    pair.pump();
+    pair.flush();
     pair.run(secs(150));
     assert!(pair.rib(B).contains_key(&rule(1)));
     pair.run(secs(1000));
@@ -215,7 +215,7 @@ fn route_refresh_and_its_marks_arrive() {
     pair.sessions[B].route_refresh(V4, RefreshKind::Begin).unwrap();
     pair.sessions[B].announce(rule(1), None, discard()).unwrap();
     pair.sessions[B].route_refresh(V4, RefreshKind::End).unwrap();
-    pair.pump();
+    pair.flush();
     pair.run(secs(1));
     assert!(pair.log[B].iter().any(|(_, o)| *o == Output::RouteRefresh { family: V4, kind: RefreshKind::Request }));
     let order: Vec<&str> = pair.log[A]
@@ -247,7 +247,7 @@ fn a_blocked_peer_costs_no_more_memory_than_there_are_routes() {
     assert_eq!(pair.sessions[A].queued(), 51);
     pair.sessions[A].announce(rule(7), None, discard()).unwrap();
     pair.wire[A] = Wire::Carries;
-    pair.pump();
+    pair.flush();
     pair.run(secs(1));
     assert_eq!(pair.rib(B).into_keys().collect::<Vec<_>>(), [rule(7)]);
 }
@@ -262,14 +262,14 @@ fn a_route_that_fits_in_no_message_is_told() {
     let mut pair = Pair::established_with(config(65001, 1), short);
     pair.sessions[A].announce(big.clone(), None, discard()).unwrap();
     pair.sessions[A].announce(rule(1), None, discard()).unwrap();
-    pair.pump();
+    pair.flush();
     pair.run(secs(1));
     assert!(pair.log[A].iter().any(|(_, output)| *output == Output::TooLong(big.clone())));
     assert_eq!(pair.rib(B).into_keys().collect::<Vec<_>>(), [rule(1)]);
 
     let mut pair = Pair::established();
     pair.sessions[A].announce(big.clone(), None, discard()).unwrap();
-    pair.pump();
+    pair.flush();
     pair.run(secs(1));
     assert!(pair.rib(B).contains_key(&big), "an extended message holds it");
 }

@@ -91,7 +91,7 @@ fn resend(name: &str, group: &Announced) {
     for route in &group.routes {
         pair.sessions[A].announce(route.clone(), group.next_hop, group.attributes.clone()).unwrap();
     }
-    pair.pump();
+    pair.flush();
     pair.run(Duration::from_secs(1));
     let updates = pair.updates(B);
     assert_eq!(updates.len(), 1, "{name}");

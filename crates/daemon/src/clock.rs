@@ -70,13 +70,13 @@ impl Clock {
     }
 
     /// The engine's time in milliseconds, as far as it is sure.
-    const fn sure(&self, since_boot: u64) -> u64 {
+    const fn verified(&self, since_boot: u64) -> u64 {
         self.base.0.saturating_add(since_boot.saturating_sub(self.base.1))
     }
 
     /// The engine's time in milliseconds.
     pub(crate) fn time(&mut self, now: &ClockReading) -> u64 {
-        let time = self.sure(now.since_boot);
+        let time = self.verified(now.since_boot);
         let Some(earlier) = self.earlier.filter(|_| now.synchronized) else { return time };
         // Now the time that the machine was off is known, too.
         self.earlier = None;
@@ -167,7 +167,7 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) fn passed() -> Timestamp {
     let mut clock = clock();
     // Asked for each rule that comes in: what is not needed is not read.
-    let time = if clock.earlier.is_none() { clock.sure(since_boot()) } else { clock.time(&ClockReading::now()) };
+    let time = if clock.earlier.is_none() { clock.verified(since_boot()) } else { clock.time(&ClockReading::now()) };
     Timestamp(time / 1000)
 }
 

@@ -11,7 +11,7 @@ use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::space::{Fields, Space};
 use flowspec::testing::{PacketShape, Seed, Shape, random_packet_for, random_rules};
 use flowspec::{Action, ComponentType, Decision, IpVersion, Nlri, Packet, Policing, Rule, Scope, decide};
-use lab::{End, Fate, Netns, Observer, needs, veth};
+use lab::{End, Netns, Observer, PacketOutcome, needs, veth};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -87,11 +87,11 @@ fn decision(rules: &[Rule], octets: &[u8], packet: &Packet) -> Decision {
     decision
 }
 
-fn expected(decision: &Decision, packet: &Packet) -> Fate {
+fn expected(decision: &Decision, packet: &Packet) -> PacketOutcome {
     match decision.effect.policing {
-        Policing::Discard => Fate::Dropped,
+        Policing::Discard => PacketOutcome::Dropped,
         // The random limits are far above what a round sends.
-        Policing::Limit { .. } | Policing::None => Fate::passed(decision.effect.mark.unwrap_or(packet.dscp())),
+        Policing::Limit { .. } | Policing::None => PacketOutcome::passed(decision.effect.mark.unwrap_or(packet.dscp())),
     }
 }
 
@@ -298,7 +298,9 @@ fn the_kernel_agrees_with_the_oracle_soak() -> anyhow::Result<()> {
                 verdicts += count;
                 for octets in &packets {
                     let packet = Packet::from_ip(octets)?;
-                    fates[usize::from(expected(&decision(&rules, octets, &packet), &packet) == Fate::Dropped)] += 1;
+                    fates[usize::from(
+                        expected(&decision(&rules, octets, &packet), &packet) == PacketOutcome::Dropped,
+                    )] += 1;
                 }
             }
             Err(found) => {

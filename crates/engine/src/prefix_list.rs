@@ -47,19 +47,19 @@ impl FromIterator<IpNet> for PrefixList {
 
 /// The destination of a rule as a plain prefix; an IPv6 prefix with an offset is none.
 pub(crate) fn destination(nlri: &Nlri) -> Option<IpNet> {
-    plain(nlri.destination()?)
+    ip_net(nlri.destination()?)
 }
 
 /// The source of a rule as a plain prefix; an IPv6 prefix with an offset is none.
 pub(crate) fn source(nlri: &Nlri) -> Option<IpNet> {
     // Components stand in the order of their types: it is the first or the second.
     nlri.components().take(2).find_map(|component| match component {
-        Component::Prefix(ComponentType::Source, prefix) => plain(prefix),
+        Component::Prefix(ComponentType::Source, prefix) => ip_net(prefix),
         _ => None,
     })
 }
 
-fn plain(prefix: Prefix) -> Option<IpNet> {
+fn ip_net(prefix: Prefix) -> Option<IpNet> {
     match prefix {
         Prefix::V4(net) => Some(IpNet::V4(net)),
         Prefix::V6(pattern) if pattern.offset() == 0 => {

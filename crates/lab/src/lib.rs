@@ -34,7 +34,7 @@ mod veth;
 
 pub use daemon::Daemon;
 pub use netns::Netns;
-pub use observer::{Fate, Observer};
+pub use observer::{Observer, PacketOutcome};
 pub use probe::Probe;
 pub use process::Process;
 pub use processor::OnOneProcessor;

@@ -13,18 +13,18 @@ const OTHER: u8 = 64;
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum PacketOutcome {
     /// It came and did not go on.
     Dropped,
     /// It went on with this DSCP, 64 for any that random rules do not set.
     Passed(u8),
 }
 
-impl Fate {
+impl PacketOutcome {
     /// It went on with this DSCP.
     #[must_use]
     pub fn passed(dscp: u8) -> Self {
-        Fate::Passed(if MARKS.contains(&dscp) { dscp } else { OTHER })
+        PacketOutcome::Passed(if MARKS.contains(&dscp) { dscp } else { OTHER })
     }
 }
 
@@ -66,7 +66,7 @@ impl Observer {
     ///
     /// # Errors
     /// More packets than were announced, or nft fails.
-    pub fn send(&self, filter: &Netns, packets: &[Vec<u8>]) -> Result<Vec<Option<Fate>>> {
+    pub fn send(&self, filter: &Netns, packets: &[Vec<u8>]) -> Result<Vec<Option<PacketOutcome>>> {
         ensure!(packets.len() <= self.most, "{} packets, and {} were announced", packets.len(), self.most);
         nft(filter, &self.forget())?;
         let here = OnOneProcessor::stay()?;
@@ -115,7 +115,7 @@ fn tables(hook: &str, before: i32, after: i32) -> String {
     )
 }
 
-fn read(filter: &Netns, fates: &mut [Option<Fate>]) -> Result<()> {
+fn read(filter: &Netns, fates: &mut [Option<PacketOutcome>]) -> Result<()> {
     let list = |table| filter.exec("nft", &["-n", "list", "table", "inet", table]);
     let (came, went) = (list("before")?, list("after")?);
     // The numbers of the packets whose elements counted.
@@ -125,11 +125,11 @@ fn read(filter: &Netns, fates: &mut [Option<Fate>]) -> Result<()> {
         hits.filter_map(number).collect()
     };
     for n in counted(&came) {
-        fates[n].get_or_insert(Fate::Dropped);
+        fates[n].get_or_insert(PacketOutcome::Dropped);
     }
     for set in went.split("set went").skip(1) {
         let dscp = set.split_whitespace().next().context("a name")?.parse()?;
-        counted(set).into_iter().for_each(|n| fates[n] = Some(Fate::Passed(dscp)));
+        counted(set).into_iter().for_each(|n| fates[n] = Some(PacketOutcome::Passed(dscp)));
     }
     Ok(())
 }

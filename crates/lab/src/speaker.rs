@@ -219,7 +219,7 @@ impl Work {
     fn run(mut self) {
         self.session.handle(Event::ManualStart, Instant::now());
         loop {
-            let goes_on = self.obey();
+            let goes_on = self.execute();
             self.flush();
             lock(&self.status).queued = self.session.queued();
             if !goes_on {
@@ -233,7 +233,7 @@ impl Work {
     }
 
     /// Does what it was told to; false when that is to end.
-    fn obey(&mut self) -> bool {
+    fn execute(&mut self) -> bool {
         while let Ok(command) = self.inbox.try_recv() {
             match command {
                 Command::Announce(rules) => {

@@ -114,7 +114,7 @@ impl Pair {
 
     pub(super) fn handle(&mut self, side: usize, event: Event<'_>) {
         self.sessions[side].handle(event, self.now);
-        self.pump();
+        self.flush();
     }
 
     /// Runs the clock on by `time`.
@@ -142,7 +142,7 @@ impl Pair {
                 assert!(next.is_none_or(|at| at > self.now), "a due timer was left");
             }
         }
-        self.pump();
+        self.flush();
         while let Some(index) = self.flight.iter().position(|f| f.at <= self.now) {
             let InFlight { to, conn, what, .. } = self.flight.remove(index);
             let id = ConnId(conn);
@@ -161,15 +161,15 @@ impl Pair {
                 }
                 Happening::Octets(_) | Happening::Closed => {}
             }
-            self.pump();
+            self.flush();
         }
     }
 
     /// Does what the sessions want until they want nothing more.
-    pub(super) fn pump(&mut self) {
+    pub(super) fn flush(&mut self) {
         for side in [A, B] {
             while let Some(output) = self.sessions[side].poll() {
-                self.obey(side, &output);
+                self.execute(side, &output);
                 self.log[side].push((self.now - self.start, output));
             }
             while self.wire[side] != Wire::Blocks {
@@ -178,13 +178,13 @@ impl Pair {
                 self.send(side, sent.conn.0, sent.octets);
             }
             while let Some(output) = self.sessions[side].poll() {
-                self.obey(side, &output);
+                self.execute(side, &output);
                 self.log[side].push((self.now - self.start, output));
             }
         }
     }
 
-    fn obey(&mut self, side: usize, output: &Output) {
+    fn execute(&mut self, side: usize, output: &Output) {
         let at = self.now + self.latency;
         match output {
             Output::Connect if self.unreachable => {

@@ -35,7 +35,7 @@ pub(super) struct Feed<M> {
     generation: Arc<AtomicU64>,
     number: u64,
     told_since: Instant,
-    told: u32,
+    reported: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ impl<M: From<NeighborMessage>> Feed<M> {
         generation: Arc<AtomicU64>,
     ) -> Self {
         let (sessions, told_since) = (HashMap::new(), Instant::now());
-        Feed { lines, events, supervisor, successor, sessions, generation, number: 0, told_since, told: 0 }
+        Feed { lines, events, supervisor, successor, sessions, generation, number: 0, told_since, reported: 0 }
     }
 
     /// Until ExaBGP is gone and nothing of it is held any more.
@@ -271,14 +271,14 @@ impl<M: From<NeighborMessage>> Feed<M> {
         text: Option<&str>,
     ) -> Result<(), Gone> {
         if self.told_since.elapsed() >= TOLD_IN {
-            if self.told > TOLD {
-                tracing::warn!("{} more could not be read", self.told - TOLD);
+            if self.reported > TOLD {
+                tracing::warn!("{} more could not be read", self.reported - TOLD);
             }
-            (self.told_since, self.told) = (Instant::now(), 0);
+            (self.told_since, self.reported) = (Instant::now(), 0);
         }
-        self.told = self.told.saturating_add(1);
+        self.reported = self.reported.saturating_add(1);
         let message = format!("line {}: {misread}", self.number);
-        if self.told <= TOLD {
+        if self.reported <= TOLD {
             match text {
                 Some(text) => tracing::warn!(text, "cannot read {message}"),
                 None => tracing::warn!("cannot read {message}"),

@@ -14,7 +14,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     began: Option<Instant>,
-    told: u32,
+    reported: u32,
     left_out: BTreeMap<&'static str, u64>,
 }
 
@@ -24,10 +24,10 @@ impl Throttle {
         // What was left out is to be said before the next few.
         let over = self.began.is_none_or(|began| now.saturating_duration_since(began) >= WINDOW);
         if over && self.left_out.is_empty() {
-            (self.began, self.told) = (Some(now), 0);
+            (self.began, self.reported) = (Some(now), 0);
         }
-        if self.told < FEW {
-            self.told += 1;
+        if self.reported < FEW {
+            self.reported += 1;
             return true;
         }
         *self.left_out.entry(kind).or_default() += 1;

@@ -233,7 +233,7 @@ impl Night {
             Wait(seconds) => (0..*seconds).for_each(|_| self.second()),
             Dropped(..) => {}
         }
-        self.pair.pump();
+        self.pair.flush();
         self.second();
     }
 

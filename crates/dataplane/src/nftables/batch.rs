@@ -243,7 +243,7 @@ fn new_element(w: &mut Writer, key: &[u8], element: &Element, initial: &mut Init
     match element {
         Element::Plain => {}
         Element::Verdict(verdict) => w.nest(NFTA_SET_ELEM_DATA, |w| verdict.encode(w)),
-        Element::Over(limit) => expression(w, NFTA_SET_ELEM_EXPR, "limit", |w| limit.encode(w)),
+        Element::OverLimit(limit) => expression(w, NFTA_SET_ELEM_EXPR, "limit", |w| limit.encode(w)),
         Element::Counted(rule, counted) => {
             w.bytes(NFTA_SET_ELEM_USERDATA, &comment(*rule));
             let start = match counted {

@@ -146,7 +146,7 @@ impl Program {
         for (unit, rate) in limits {
             rules.extend(rate.map(|rate| {
                 vec![
-                    Statement::Over(Limit::new(unit, rate)),
+                    Statement::OverLimit(Limit::new(unit, rate)),
                     Statement::Counter(self.names().dropped_counter(rule.id)),
                     Statement::Verdict(Verdict::Drop),
                 ]

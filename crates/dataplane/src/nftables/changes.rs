@@ -148,7 +148,7 @@ pub(super) enum Element {
     /// It counts packets of this rule.
     Counted(RuleId, Counted),
     /// It matches what is over the limit.
-    Over(Limit),
+    OverLimit(Limit),
 }
 
 /// What an element counts.

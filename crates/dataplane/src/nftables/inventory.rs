@@ -114,7 +114,7 @@ impl Fingerprint {
             Element::Plain => fingerprint,
             Element::Verdict(verdict) => fingerprint.and_verdict(verdict.code(), verdict.chain().unwrap_or_default()),
             Element::Counted(rule, _) => fingerprint.and(&rule.to_digits()),
-            Element::Over(limit) => fingerprint.and_limit(limit.numbers()),
+            Element::OverLimit(limit) => fingerprint.and_limit(limit.numbers()),
         }
         .0
     }

@@ -19,7 +19,7 @@ pub(super) enum Role {
     /// The set of a slot, whose elements count what matched, or passed a limit.
     Match,
     /// The set of a slot's limits.
-    Over,
+    OverLimit,
     /// The set, or the counter, of what a limit dropped.
     Dropped,
     /// The chain of one destination.
@@ -38,7 +38,7 @@ impl Role {
         Role::Chains,
         Role::Rules,
         Role::Match,
-        Role::Over,
+        Role::OverLimit,
         Role::Dropped,
         Role::Destination,
         Role::Police,
@@ -53,7 +53,7 @@ impl Role {
             Role::Chains => "chains",
             Role::Rules => "rules",
             Role::Match => "match",
-            Role::Over => "over",
+            Role::OverLimit => "over",
             Role::Dropped => "dropped",
             Role::Destination => "destination",
             Role::Police => "police",
@@ -95,7 +95,7 @@ impl Name {
             | Role::Destinations
             | Role::Chains
             | Role::Rules
-            | Role::Over
+            | Role::OverLimit
             | Role::Destination
             | Role::Police => None,
         }

@@ -487,7 +487,7 @@ impl Program {
         let name = new_set(Role::Match, SetKind::Counted);
         let over = match slot.actions.terminal {
             Terminal::Limit { unit, .. } => Some(OverLimitSets {
-                limits: new_set(Role::Over, SetKind::Limits(unit)),
+                limits: new_set(Role::OverLimit, SetKind::Limits(unit)),
                 dropped: new_set(Role::Dropped, SetKind::Counted),
             }),
             Terminal::Drop | Terminal::Accept | Terminal::Continue | Terminal::Police(_) => None,
@@ -515,7 +515,7 @@ impl Program {
         let mut counted = Counted::Matched;
         if let (Some(over), Some((_, limit))) = (&slot.over, only_limit(rule)) {
             counted = Counted::Passed;
-            changes.add_element(&over.limits, member.key.clone(), Element::Over(limit));
+            changes.add_element(&over.limits, member.key.clone(), Element::OverLimit(limit));
             changes.add_element(&over.dropped, member.key.clone(), Element::Counted(rule.id, Counted::Dropped));
         }
         changes.add_element(&slot.name, member.key, Element::Counted(rule.id, counted));
@@ -542,7 +542,7 @@ impl Program {
             let Slot { name, over, .. } = &*slot;
             let counted = |counted| Element::Counted(rule.id, counted);
             if let (Some(OverLimitSets { limits, dropped }), Some((_, limit))) = (over, only_limit(rule)) {
-                changes.delete_element(limits, member.key.clone(), Element::Over(limit));
+                changes.delete_element(limits, member.key.clone(), Element::OverLimit(limit));
                 if changes.delete_element(dropped, member.key.clone(), counted(Counted::Dropped)) && keep_count {
                     let transfer = CounterTransfer::Dropped { set: dropped.clone(), key: member.key.clone() };
                     changes.transfers.push((rule.id, transfer));

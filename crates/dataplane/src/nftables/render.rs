@@ -104,7 +104,7 @@ fn element_text(spec: &SetSpec, key: &[u8], element: &Element) -> String {
         Element::Plain => String::new(),
         Element::Verdict(verdict) => format!(" : {verdict}"),
         Element::Counted(rule, _) => format!(" comment \"{rule}\""),
-        Element::Over(limit) => format!(" limit rate over {limit}"),
+        Element::OverLimit(limit) => format!(" limit rate over {limit}"),
     };
     text
 }

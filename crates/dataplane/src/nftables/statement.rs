@@ -50,7 +50,7 @@ pub(super) enum Statement {
     /// A named counter.
     Counter(String),
     /// More than the limit allows.
-    Over(Limit),
+    OverLimit(Limit),
     SetDscp(IpVersion, u8),
     /// To listeners of this group of the kernel's packet log.
     Log {
@@ -135,7 +135,7 @@ impl Statement {
                 w.u32(NFTA_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
                 w.str(NFTA_OBJREF_IMM_NAME, name);
             }),
-            Statement::Over(limit) => expression(w, NFTA_LIST_ELEM, "limit", |w| limit.encode(w)),
+            Statement::OverLimit(limit) => expression(w, NFTA_LIST_ELEM, "limit", |w| limit.encode(w)),
             Statement::SetDscp(version, dscp) => set_dscp(w, *version, *dscp),
             Statement::Log { group, octets } => expression(w, NFTA_LIST_ELEM, "log", |w| {
                 w.bytes(NFTA_LOG_GROUP, &group.to_be_bytes());
@@ -343,7 +343,7 @@ impl fmt::Display for Statement {
             Statement::Lookup { version, key, set } => write!(f, "{} @{set}", key_text(key, *version)),
             Statement::VerdictMap { version, key, map } => write!(f, "{} vmap @{map}", key_text(key, *version)),
             Statement::Counter(name) => write!(f, "counter name \"{name}\""),
-            Statement::Over(limit) => write!(f, "limit rate over {limit}"),
+            Statement::OverLimit(limit) => write!(f, "limit rate over {limit}"),
             Statement::SetDscp(IpVersion::V4, dscp) => write!(f, "ip dscp set {dscp}"),
             Statement::SetDscp(IpVersion::V6, dscp) => write!(f, "ip6 dscp set {dscp}"),
             Statement::Log { group, octets } => write!(f, "log group {group} snaplen {octets}"),

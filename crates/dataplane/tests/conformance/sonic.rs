@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub struct Sonic {
+pub(crate) struct Sonic {
     site: Site,
     switch: Arc<Mutex<SonicSwitch>>,
 }

@@ -59,7 +59,7 @@ impl Controller for Exabgp<'_> {
 }
 
 /// The reflected packets are dropped, or not; what looks like them never is.
-fn look(wire: &mut Wire, dropped: bool) -> Result<()> {
+fn check_dropped(wire: &mut Wire, dropped: bool) -> Result<()> {
     let packets = [
         udp(123, VICTIM, 50_000, 440),
         udp(123, VICTIM, 123, 8),
@@ -78,12 +78,12 @@ fn story(bench: &Bench, controller: &mut dyn Controller) -> Result<()> {
     let mut wire = bench.site.wire()?;
     let daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
     daemon.wait_established("controller", PATIENCE)?;
-    look(&mut wire, false)?;
+    check_dropped(&mut wire, false)?;
     ensure!(bench.policy().is_none(), "nothing is asked for, so there is no file");
 
     controller.announce()?;
     wait_installed(&daemon, 1)?;
-    look(&mut wire, true)?;
+    check_dropped(&mut wire, true)?;
     let policy = bench.policy().unwrap_or_default();
     let rule = if bench.settings.release.major < 5 {
         let shown = bench.site.switch.exec("iptables-legacy", &["-n", "--list", "FORWARD"])?;
@@ -105,14 +105,14 @@ fn story(bench: &Bench, controller: &mut dyn Controller) -> Result<()> {
 
     controller.withdraw()?;
     bench.wait_clean(&daemon)?;
-    look(&mut wire, false)?;
+    check_dropped(&mut wire, false)?;
 
     controller.announce()?;
     wait_installed(&daemon, 1)?;
-    look(&mut wire, true)?;
+    check_dropped(&mut wire, true)?;
     controller.go_away()?;
     bench.wait_clean(&daemon)?;
-    look(&mut wire, false)
+    check_dropped(&mut wire, false)
 }
 
 #[test]

@@ -12,7 +12,7 @@ use flowspec::space::Fields;
 use flowspec::testing::{PacketShape, Seed, Shape, random_packet_for, random_rules};
 use flowspec::{ComponentType, IpVersion, Packet, Policing, Rule, Scope, decide};
 use lab::acltool::Switch;
-use lab::{End, Fate, Netns, Observer, needs, veth};
+use lab::{End, Netns, Observer, PacketOutcome, needs, veth};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -91,9 +91,11 @@ impl Lane {
             let packet = Packet::from_ip(octets)?;
             let decision = decide(rules, &packet, Scope::Global);
             let expected = match decision.effect.policing {
-                Policing::Discard => Fate::Dropped,
+                Policing::Discard => PacketOutcome::Dropped,
                 // The random limits are far above what a round sends.
-                Policing::Limit { .. } | Policing::None => Fate::passed(decision.effect.mark.unwrap_or(packet.dscp())),
+                Policing::Limit { .. } | Policing::None => {
+                    PacketOutcome::passed(decision.effect.mark.unwrap_or(packet.dscp()))
+                }
             };
             if *fate != expected {
                 return Ok(Err(format!(
@@ -102,7 +104,7 @@ impl Lane {
                 )));
             }
             decision.rule().into_iter().for_each(|at| counts[at] += 1);
-            verdicts[usize::from(expected == Fate::Dropped)] += 1;
+            verdicts[usize::from(expected == PacketOutcome::Dropped)] += 1;
         }
         for (rule, count) in rules.iter().zip(counts) {
             let of = |counts: &BTreeMap<_, u64>| counts.get(&rule.nlri).copied().unwrap_or_default();

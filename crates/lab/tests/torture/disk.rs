@@ -50,7 +50,7 @@ impl Drop for SmallDisk {
 
 /// What has to be there after a crash.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kept {
+enum Saved {
     Yes,
     No,
     /// It could not be saved, and that was told.
@@ -62,11 +62,11 @@ fn rule(number: u64) -> String {
 }
 
 /// Announces or withdraws a rule; whether it could be saved.
-fn change(daemon: &Daemon<'_>, seed: &mut Seed, rules: &mut BTreeMap<String, Kept>) -> Result<bool> {
+fn change(daemon: &Daemon<'_>, seed: &mut Seed, rules: &mut BTreeMap<String, Saved>) -> Result<bool> {
     // Few rules: they come and go.
     let text = rule(seed.below(60));
-    let known = rules.get(&text).copied().unwrap_or(Kept::No);
-    let announce = known != Kept::Yes;
+    let known = rules.get(&text).copied().unwrap_or(Saved::No);
+    let announce = known != Saved::Yes;
     let result = daemon.cli(&[if announce { "announce" } else { "withdraw" }, &text]);
     let saved = match &result {
         Ok(_) => true,
@@ -78,20 +78,20 @@ fn change(daemon: &Daemon<'_>, seed: &mut Seed, rules: &mut BTreeMap<String, Kep
         }
     };
     let now = match (saved, announce) {
-        (true, true) => Kept::Yes,
-        (true, false) => Kept::No,
-        (false, _) => Kept::Perhaps,
+        (true, true) => Saved::Yes,
+        (true, false) => Saved::No,
+        (false, _) => Saved::Perhaps,
     };
     rules.insert(text, now);
     Ok(saved)
 }
 
 /// Compares what is in force with what has to be, and takes over what was open.
-fn compare(daemon: &Daemon<'_>, rules: &mut BTreeMap<String, Kept>) -> Result<()> {
+fn compare(daemon: &Daemon<'_>, rules: &mut BTreeMap<String, Saved>) -> Result<()> {
     let there: Vec<String> = daemon.rules()?.into_iter().map(|rule| rule.text).collect();
     for (text, kept) in rules.iter_mut() {
         let found = there.contains(text);
-        ensure!(*kept == Kept::Perhaps || found == (*kept == Kept::Yes), "{text}: {kept:?}, and found: {found}");
+        ensure!(*kept == Saved::Perhaps || found == (*kept == Saved::Yes), "{text}: {kept:?}, and found: {found}");
     }
     let unknown: Vec<&String> = there.iter().filter(|text| !rules.contains_key(*text)).collect();
     ensure!(unknown.is_empty(), "{unknown:?}");
@@ -139,8 +139,8 @@ fn torture_full_disk() -> Result<()> {
             // Now everything that is in force is saved.
             let there: Vec<String> = daemon.rules()?.into_iter().map(|rule| rule.text).collect();
             for (text, kept) in &mut rules {
-                if *kept == Kept::Perhaps {
-                    *kept = if there.contains(text) { Kept::Yes } else { Kept::No };
+                if *kept == Saved::Perhaps {
+                    *kept = if there.contains(text) { Saved::Yes } else { Saved::No };
                 }
             }
             if seed.percent(60) {

@@ -68,7 +68,7 @@ impl House {
         self.output(Output::Update(Box::new(Update { announced: vec![group], ..Update::default() })));
     }
 
-    fn lose(&mut self) {
+    fn on_connection_lost(&mut self) {
         self.tell(PEER, PeerEvent::Lost("the test ends it".to_owned()));
     }
 
@@ -122,14 +122,14 @@ fn the_rules_of_a_lost_session_go_or_are_stale_until_their_time_is_over() {
     house.establish();
     house.announce(0..3);
     assert_eq!(house.rules(), (3, 0));
-    house.lose();
+    house.on_connection_lost();
     assert_eq!(house.rules(), (0, 0), "no rule outlives a session that nobody wants them to outlive");
     assert!(house.told(EventKind::PeerDown)[0].ends_with("its rules go"));
 
     let mut house = House::new("hold-on-loss = \"5m\"");
     house.establish();
     house.announce(0..3);
-    house.lose();
+    house.on_connection_lost();
     assert_eq!(house.rules(), (3, 3));
     assert!(house.told(EventKind::PeerDown)[0].ends_with("its rules stay for up to 300 s"));
     house.pass(299);
@@ -143,7 +143,7 @@ fn what_is_confirmed_after_a_loss_stays_and_the_rest_goes() {
     let mut house = House::new("hold-on-loss = \"5m\"");
     house.establish();
     house.announce(0..3);
-    house.lose();
+    house.on_connection_lost();
     house.establish();
     house.announce(0..1);
     assert_eq!(house.rules(), (3, 2));
@@ -158,7 +158,7 @@ fn once_it_stops_the_end_of_a_session_takes_no_rule_out() {
     house.establish();
     house.announce(0..3);
     house.sessions.stop();
-    house.lose();
+    house.on_connection_lost();
     assert_eq!((house.rules(), house.told(EventKind::PeerDown).len()), ((3, 0), 0));
 }
 
@@ -197,14 +197,14 @@ async fn held_counts_what_is_stale() {
         let (answer, count) = tokio::sync::oneshot::channel();
         house.tell(PeerId(0), PeerEvent::Held(answer));
         assert_eq!(count.await.unwrap(), held);
-        house.lose();
+        house.on_connection_lost();
     }
 }
 
 #[test]
 fn an_attempt_that_fails_is_no_lost_session() {
     let mut house = House::new("");
-    house.lose();
+    house.on_connection_lost();
     assert_eq!(house.told(EventKind::PeerDown).len(), 0);
     assert_eq!(house.told(EventKind::SessionFailed), ["the test ends it"]);
     house.output(Output::Failed(DownReason::NoConnection("refused".to_owned())));
