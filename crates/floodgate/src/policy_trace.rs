@@ -5,8 +5,7 @@ use crate::exit_status::{NEGATIVE, OK};
 use crate::live;
 use crate::output::Output;
 use anyhow::{Context, Result};
-use api::HumanDuration;
-use api::{PolicyExplanation, PolicyQuestion, StatementResult};
+use api::{HumanDuration, PolicyExplanation, PolicyQuestion, StatementResult};
 use config::Config;
 use std::time::Duration;
 
