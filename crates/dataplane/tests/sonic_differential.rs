@@ -11,7 +11,7 @@ use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::testing::{PacketShape, Seed, Shape, random_packet_for, random_rules};
 use flowspec::{IpVersion, Nlri, Packet, Policing, Rule, Scope, decide};
 use lab::orchagent::SonicSwitch;
-use lab::{End, Fate, Netns, Observer, needs, veth};
+use lab::{End, Netns, Observer, PacketOutcome, needs, veth};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -111,19 +111,19 @@ fn the_switch_agrees_with_the_oracle_soak() -> anyhow::Result<()> {
             .filter(|octets| Packet::from_ip(octets).is_ok() && !is_discovery_from_afar(octets))
             .chain([Observer::last()])
             .collect();
-        let fates = observer.send(&filter, &packets)?;
-        for (octets, fate) in packets.iter().zip(&fates) {
-            let Some(fate) = fate else { continue };
+        let outcomes = observer.send(&filter, &packets)?;
+        for (octets, outcome) in packets.iter().zip(&outcomes) {
+            let Some(outcome) = outcome else { continue };
             let packet = Packet::from_ip(octets)?;
             let decision = decide(&rules, &packet, Scope::Global);
             let drops = decision.effect.policing == Policing::Discard;
-            let expected = if drops { Fate::Dropped } else { Fate::passed(packet.dscp()) };
+            let expected = if drops { PacketOutcome::Dropped } else { PacketOutcome::passed(packet.dscp()) };
             dropped += usize::from(drops);
             verdicts += 1;
             let hex = || octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
             ensure!(
-                *fate == expected,
-                "round {round}: the oracle says {expected:?} by {:?}, the switch {fate:?}; packet {}; rules:\n{}\n{}",
+                *outcome == expected,
+                "round {round}: the oracle says {expected:?} by {:?}, the switch {outcome:?}; packet {}; rules:\n{}\n{}",
                 decision.rule().map(|at| rules[at].to_string()),
                 hex(),
                 rules.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
