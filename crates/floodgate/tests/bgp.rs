@@ -122,12 +122,15 @@ fn garbage_without_pause_from_the_peers_address_does_not_keep_it_out() {
     let port = daemon.port;
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let done = std::sync::Arc::clone(&stop);
+    let tried = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let tries = std::sync::Arc::clone(&tried);
     let flood = std::thread::spawn(move || {
         let mut count = 0u32;
         let mut silent = std::collections::VecDeque::new();
         while !done.load(std::sync::atomic::Ordering::Relaxed) {
             let mut stream = common::raw::connect(PEER, port);
             count += 1;
+            tries.store(count, std::sync::atomic::Ordering::Relaxed);
             if count.is_multiple_of(2) {
                 let _ = std::io::Write::write_all(&mut stream, b"GET / HTTP/1.1\r\n\r\n");
             }
@@ -143,7 +146,9 @@ fn garbage_without_pause_from_the_peers_address_does_not_keep_it_out() {
         controller.announce(&["dst 192.0.2.1/32 then discard"]);
         daemon.wait_rules(&[("dst 192.0.2.1/32 then discard", "installed")]);
         let ups = daemon.peer("a")["established_count"].clone();
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        let tried = || tried.load(std::sync::atomic::Ordering::Relaxed);
+        let before = tried();
+        wait("more garbage", || (tried() > before + 20).then_some(()));
         assert_eq!(daemon.peer("a")["established_count"], ups, "the session was not ended by garbage");
         controller.vanish();
         daemon.wait_rules(&[]);

@@ -349,36 +349,39 @@ fn lifetimes_survive_a_boot_with_a_wrong_clock() {
         assert!(daemon.ended());
         let state = daemon.path("state");
         std::fs::remove_file(&state).unwrap();
-        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
-        let up = uptime.split('.').next().unwrap().parse::<u64>().unwrap();
+        let uptime = || {
+            let text = std::fs::read_to_string("/proc/uptime").unwrap();
+            text.split('.').next().unwrap().parse::<u64>().unwrap()
+        };
+        let up = uptime();
         let time = 5_000_000_000_000;
         let mark = ClockMark { time, boot_id: 1, since_boot: 7, wall, trust: WallTrust::None };
         let end = |seconds: u64| Some(time / 1000 + up + seconds);
         let mut octets = Vec::new();
         let records = [
             Record::Clock(mark),
-            local(NTP, end(12)),
+            local(NTP, end(20)),
             local(DNS, Some(time / 1000 + up - 1)),
             local("dst 192.0.2.9/32 then discard", None),
         ];
         records.iter().for_each(|record| record.encode(&mut octets));
         let mut journal = Journal::open(&state, &load(&state)).unwrap();
         assert!(journal.append(octets).wait(common::PATIENCE) && journal.close(common::PATIENCE));
-        let began = Instant::now();
         daemon.run();
         // What was over is; what was not goes on for what is left of it, also over crashes; and is shown by the clock as it is.
         daemon.wait_rules(&[(NTP, "installed"), ("dst 192.0.2.9/32 then discard", "installed")]);
         let expires = daemon.json(&["rules"])[0]["expires"].as_str().unwrap().to_owned();
         let left = humantime::parse_rfc3339(&expires).unwrap().duration_since(std::time::SystemTime::now());
-        assert!(left.is_ok_and(|left| left < Duration::from_secs(15)), "{expires}");
+        assert!(left.is_ok_and(|left| left < Duration::from_secs(23)), "{expires}");
         crash(&mut daemon);
         let patience = Instant::now() + Duration::from_secs(60);
         while daemon.rules().len() > 1 {
             assert!(Instant::now() < patience, "it does not end: {:?}", daemon.rules());
             std::thread::sleep(Duration::from_millis(20));
         }
-        let lived = began.elapsed();
-        assert!(lived >= Duration::from_secs(10), "it ended after {lived:?}");
+        // By the clock that its end was set by, however late the daemon was started.
+        let lived = uptime() - up;
+        assert!(lived >= 18, "it ended after {lived} s");
     }
 }
 
