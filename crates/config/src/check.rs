@@ -1,8 +1,9 @@
 //! What types cannot say: values that do not fit together.
 
 use crate::error::Problem;
-use crate::explain;
 use crate::file::{Backend, Config, Peer, Protect, Validation};
+use crate::report::Step::{Index, Key};
+use crate::report::{Report, Step};
 use crate::sonic::Database as SonicDatabase;
 use crate::values::is_loopback;
 use crate::values::{FamilyName, Pattern};
@@ -10,9 +11,8 @@ use crate::{check_policy, cumulus, protect};
 use dataplane::BackendSettings;
 use ipnet::IpNet;
 use std::net::IpAddr;
-use std::ops::Range;
 use std::time::Duration;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 /// Changes that wait longer are a slip of the unit.
 const LONGEST_DEBOUNCE: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ const LONGEST_IDLE_HOLD: Duration = Duration::from_secs(3600);
 /// Everything that is wrong, with its place.
 /// `complete`: all values could be read, so that one that is missing is missing in the text.
 pub(crate) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>, complete: bool) -> Vec<Problem> {
-    let mut report = Report { text, document: Some(document), problems: Vec::new() };
+    let mut report = Report::of(text, document);
     router(config, &mut report);
     for (index, peer) in config.peers.iter().enumerate() {
         names(config, index, &mut report);
@@ -401,59 +401,4 @@ fn sonic(config: &Config, report: &mut Report<'_>) {
     if let Some(message) = dataplane::sonic::unfit(&settings) {
         wrong(if sonic.ranges { "ranges" } else { "release" }, &message);
     }
-}
-
-/// One step into the document.
-pub(crate) enum Step {
-    Key(&'static str),
-    Index(usize),
-}
-use Step::{Index, Key};
-
-/// Mistakes with their places in the text.
-pub(crate) struct Report<'a> {
-    text: &'a str,
-    document: Option<DeTable<'a>>,
-    problems: Vec<Problem>,
-}
-
-impl<'a> Report<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
-        Report { text, document: Some(DeTable::parse_recoverable(text).0.into_inner()), problems: Vec::new() }
-    }
-
-    /// All of them.
-    pub(crate) fn into_problems(self) -> Vec<Problem> {
-        self.problems
-    }
-
-    pub(crate) fn at(&mut self, path: &[Step], message: String) {
-        let span = self.document.as_ref().and_then(|table| span(table, path));
-        let steps: Vec<explain::Step> = path
-            .iter()
-            .map(|step| match step {
-                Key(key) => explain::Step::Key((*key).to_owned()),
-                Index(index) => explain::Step::Index(*index),
-            })
-            .collect();
-        self.problems.push(Problem::at(self.text, span, message).with_key(explain::dotted(&steps)));
-    }
-}
-
-/// Where the value at `path` stands, or the innermost value around it that there is.
-fn span(table: &DeTable<'_>, path: &[Step]) -> Option<Range<usize>> {
-    let (Key(first), rest) = path.split_first()? else { return None };
-    let mut value = table.get(*first)?;
-    for step in rest {
-        let next = match (step, value.get_ref()) {
-            (Key(key), DeValue::Table(table)) => table.get(*key),
-            (Index(index), DeValue::Array(array)) => array.get(*index),
-            _ => None,
-        };
-        match next {
-            Some(next) => value = next,
-            None => break,
-        }
-    }
-    Some(value.span())
 }

@@ -1,10 +1,10 @@
 //! What types cannot say of policies and blackholes.
 
-use crate::check::Report;
-use crate::check::Step::{Index, Key};
 use crate::error::nearest;
 use crate::file::{Config, Peer};
 use crate::policy::{Policy, Statement, ThenWord};
+use crate::report::Report;
+use crate::report::Step::{Index, Key};
 use crate::values::FamilyName;
 use ipnet::IpNet;
 
@@ -96,7 +96,7 @@ fn empty_lists(statement: &Statement) -> impl Iterator<Item = &'static str> {
 }
 
 /// Names that are no pattern are those of peers.
-fn peers(config: &Config, names: Option<&[String]>, place: &[crate::check::Step], report: &mut Report<'_>) {
+fn peers(config: &Config, names: Option<&[String]>, place: &[crate::report::Step], report: &mut Report<'_>) {
     for name in names.into_iter().flatten() {
         let known: Vec<&str> = config.peers.iter().map(|peer| peer.name.as_str()).collect();
         if name.contains(['*', '?']) || known.contains(&name.as_str()) {
@@ -114,7 +114,7 @@ fn peers(config: &Config, names: Option<&[String]>, place: &[crate::check::Step]
     }
 }
 
-fn host_bits(net: &IpNet, place: &[crate::check::Step], report: &mut Report<'_>) {
+fn host_bits(net: &IpNet, place: &[crate::report::Step], report: &mut Report<'_>) {
     if *net != net.trunc() {
         report.at(place, format!("{net} has bits behind the prefix; did you mean `{}`?", net.trunc()));
     }

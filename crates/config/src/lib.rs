@@ -18,6 +18,7 @@ mod policy;
 mod protect;
 mod read;
 mod redact;
+mod report;
 mod sonic;
 mod syntax;
 mod values;

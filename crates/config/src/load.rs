@@ -2,7 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::file::{Config, MD5_OCTETS, TOKEN_OCTETS};
-use crate::{beside, check, read};
+use crate::{beside, check, read, report};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ impl Config {
         Self::load_with(path, |config, report| {
             for (index, peer) in config.peers.iter_mut().enumerate() {
                 if let Some(why) = peer.md5_error.take() {
-                    let place = [check::Step::Key("peer"), check::Step::Index(index), check::Step::Key("md5-file")];
+                    let place = [report::Step::Key("peer"), report::Step::Index(index), report::Step::Key("md5-file")];
                     report.at(&place, format!("md5-file of peer {}: {why}", peer.name));
                 }
             }
@@ -34,12 +34,12 @@ impl Config {
 
     fn load_with(
         path: &Path,
-        judge_secrets: impl FnOnce(&mut Config, &mut check::Report<'_>),
+        judge_secrets: impl FnOnce(&mut Config, &mut report::Report<'_>),
     ) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::unreadable(path, &source))?;
         let (config, mut problems) = read::read(&text);
         let Some(mut config) = config else { return Err(ConfigError::new(path, problems)) };
-        let mut report = check::Report::new(&text);
+        let mut report = report::Report::new(&text);
         config.read_secrets(&mut report);
         judge_secrets(&mut config, &mut report);
         problems.extend(report.into_problems());
@@ -69,8 +69,8 @@ impl Config {
     }
 
     /// Reads the secrets that have files of their own.
-    fn read_secrets(&mut self, report: &mut check::Report<'_>) {
-        use check::Step::Key;
+    fn read_secrets(&mut self, report: &mut report::Report<'_>) {
+        use report::Step::Key;
         for peer in &mut self.peers {
             let Some(file) = &peer.md5_file else { continue };
             match first_line(file) {

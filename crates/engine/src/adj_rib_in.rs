@@ -4,6 +4,7 @@
 //! The paths of traffic filters stand in the table, the unicast routes here. A route may wait for two separate events: for its peer
 //! to send it again after a session loss (stale), and for the end of a route refresh. Only the first is visible from outside.
 
+use crate::blackhole_rules::{BlackholePrefixes, is_still_announced};
 use crate::import_policy::{Evaluation, OnExcess};
 use crate::interner::RouteInterner;
 use crate::key::RuleKey;
@@ -13,7 +14,6 @@ use crate::peers::{Admission, Peer, PeerConfig, Peers};
 use crate::route::{PeerId, Route, RouteFamily, Timestamp};
 use crate::rule_table::RuleTable;
 use crate::unicast::UnicastRib;
-use blackholes::{BlackholePrefixes, is_still_announced};
 use expiry::{Expiry, ExpiryTimers};
 use flowspec::{IpVersion, Nlri};
 use ipnet::IpNet;
@@ -23,13 +23,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-mod blackholes;
+pub(crate) mod blackholes;
 mod expiry;
 mod losses;
 mod stale_paths;
 
-pub(crate) use blackholes::UnicastRoute;
-pub use blackholes::{UnicastChange, blackhole_rules};
 pub use losses::Retention;
 
 /// From so many changed unicast prefixes on, all rules are validated anew instead of those that they touch.

@@ -3,7 +3,8 @@
 //! Nothing is decided when a route comes in. Decisions are made when the next transaction is asked for, once for all that happened since:
 //! a burst of updates is one transaction. The order in which routes came does not matter, except for who was first to reach a limit.
 
-use crate::adj_rib_in::{AdjRibIn, AnnounceOutcome, Announcement, Retention, UnicastChange, UnicastRoute};
+use crate::adj_rib_in::blackholes::{UnicastChange, UnicastRoute};
+use crate::adj_rib_in::{AdjRibIn, AnnounceOutcome, Announcement, Retention};
 use crate::capability::Capabilities;
 use crate::decision_context::DecisionContext;
 use crate::import_policy::{Evaluation, Step};

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod adj_rib_in;
+mod blackhole_rules;
 pub mod capability;
 pub mod compile;
 mod decision_context;
@@ -52,7 +53,9 @@ mod unknown_actions;
 pub mod validate;
 mod view;
 
-pub use adj_rib_in::{AnnounceOutcome, Retention, UnicastChange, blackhole_rules};
+pub use adj_rib_in::blackholes::UnicastChange;
+pub use adj_rib_in::{AnnounceOutcome, Retention};
+pub use blackhole_rules::blackhole_rules;
 pub use engine::{Engine, EngineConfig};
 pub use newly_rejected::NewlyRejected;
 pub use peers::{PeerConfig, PeerCounts};

@@ -2,7 +2,7 @@
 
 use super::policies::{customers, then};
 use super::*;
-use crate::adj_rib_in::UnicastChange;
+use crate::adj_rib_in::blackholes::UnicastChange;
 use crate::import_policy::{
     Blackhole, Condition, Dropped, GuardedSource, RateLimit, RouteCommunity, Statement, Then, Trigger,
 };
