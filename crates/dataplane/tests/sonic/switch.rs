@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A switch and the back end on it.
-pub struct Bench {
+pub(crate) struct Bench {
     pub switch: SonicSwitch,
     pub settings: Settings,
     pub plane: Sonic,
@@ -21,7 +21,7 @@ pub struct Bench {
 
 impl Bench {
     /// With settings changed so. `None` where there is no Redis server.
-    pub fn new(change: impl FnOnce(&mut Settings)) -> Result<Option<Self>> {
+    pub(crate) fn new(change: impl FnOnce(&mut Settings)) -> Result<Option<Self>> {
         if !lab::require_program("redis-server") {
             return Ok(None);
         }
@@ -33,29 +33,29 @@ impl Bench {
         Ok(Some(Bench { switch, settings, plane }))
     }
 
-    pub fn replace(&mut self, rules: &[String]) -> Result<Applied> {
+    pub(crate) fn replace(&mut self, rules: &[String]) -> Result<Applied> {
         Ok(self.plane.replace(&ruleset(rules, &self.settings))?)
     }
 
-    pub fn update(&mut self, upsert: &[String], remove: &[String]) -> Result<Applied> {
+    pub(crate) fn update(&mut self, upsert: &[String], remove: &[String]) -> Result<Applied> {
         let remove = remove.iter().map(|text| Arc::new(text.parse::<Rule>().expect(text).nlri)).collect();
         Ok(self.plane.update(&Plan { upsert: ruleset(upsert, &self.settings).rules, remove, protected: None })?)
     }
 
     /// As if the program had been killed and started again.
-    pub fn restart_program(&mut self) {
+    pub(crate) fn restart_program(&mut self) {
         self.plane = Sonic::new(self.settings.clone());
     }
 
     /// Our rules in APPL_DB: key and fields.
-    pub fn written(&self) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    pub(crate) fn written(&self) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
         let mut appl = self.switch.database(0)?;
         let keys: Vec<String> = appl.keys("ACL_RULE_TABLE:FLOODGATE*")?;
         keys.into_iter().map(|key| Ok((key.clone(), appl.hgetall(key)?))).collect()
     }
 
     /// What is written is in force, and nothing else is; nothing was written over, and the stand-in itself is well.
-    pub fn verify(&self, entries: usize) -> Result<()> {
+    pub(crate) fn verify(&self, entries: usize) -> Result<()> {
         let written: BTreeSet<String> = self.written()?.into_keys().collect();
         let active: BTreeSet<String> =
             self.switch.active().into_iter().map(|(table, rule)| format!("ACL_RULE_TABLE:{table}:{rule}")).collect();
@@ -68,11 +68,11 @@ impl Bench {
 }
 
 /// As many discards for one victim.
-pub fn discards(count: usize) -> Vec<String> {
+pub(crate) fn discards(count: usize) -> Vec<String> {
     (0..count).map(|port| format!("dst 192.0.2.1/32 proto udp sport {} then discard", port + 1)).collect()
 }
 
-pub fn ruleset(rules: &[String], settings: &Settings) -> Ruleset {
+pub(crate) fn ruleset(rules: &[String], settings: &Settings) -> Ruleset {
     let compiled = |text: &String| match compile(&text.parse().expect(text), &capabilities(settings)) {
         Verdict::Exact(rule) => Arc::new(rule),
         Verdict::Refused(refusal) => panic!("{text}: {refusal}"),
