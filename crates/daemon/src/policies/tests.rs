@@ -88,7 +88,7 @@ fn each_sender_is_understood_from_its_octets() {
     assert_eq!(marked, [format!("{HOST} community 0002fe2e0000029a")]);
     // An exchange point: BLACKHOLE among others, next hop rewritten, AS_PATH of the member.
     let exchange =
-        "0000 0026 40010100 40020602010000fe2e 400304c0000242 40050400000064 c0080cfe2e0001ffff029affffff01 20c6336442";
+        "0000 002a 40010100 40020602010000fe2e 400304c0000242 40050400000064 c0080cfe2e0001ffff029affffff01 20c6336442";
     assert_eq!(rules("[peer.blackhole]\n", exchange), [HOST]);
 }
 
