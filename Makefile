@@ -30,6 +30,7 @@ build: ## Build the program: target/release/floodgate; installs nothing
 install: ## Install what `make build` built, man pages, completions, the unit and a place for the configuration: PREFIX=/usr/local, DESTDIR=
 	install -D -m 755 target/release/floodgate $(DESTDIR)$(PREFIX)/bin/floodgate
 	install -D -m 644 packaging/floodgate.service $(DESTDIR)/etc/systemd/system/floodgate.service
+	install -D -m 644 packaging/floodgate.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/floodgate.conf
 	install -D -m 644 packaging/cumulus.conf $(DESTDIR)$(PREFIX)/share/floodgate/cumulus.conf
 	install -d -m 750 $(DESTDIR)/etc/floodgate
 	target/release/floodgate man $(DESTDIR)$(PREFIX)/share/man > /dev/null
@@ -37,6 +38,7 @@ install: ## Install what `make build` built, man pages, completions, the unit an
 	target/release/floodgate completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/floodgate
 	target/release/floodgate completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_floodgate
 	target/release/floodgate completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/floodgate.fish
+	@[ -n "$(DESTDIR)" ] || ! command -v systemd-sysusers >/dev/null || systemd-sysusers $(PREFIX)/lib/sysusers.d/floodgate.conf
 
 demo: ## See it work: an attack, a filter announced over BGP, and what the kernel drops (root or sudo)
 	@scripts/demo.sh

@@ -70,12 +70,14 @@ mkdir -p "$run"
 cp "$program" "$run/floodgate"
 cp "$test" "$run/readme"
 cp "$target/cl-acltool" "$run/cl-acltool"
-cp packaging/floodgate.service packaging/cumulus.conf "$run/"
+cp packaging/floodgate.service packaging/floodgate.sysusers packaging/cumulus.conf "$run/"
 cat >"$run/run" <<RUN
 cd /handed-in
 # As \`make install\` does.
 install -D -m 755 floodgate /usr/local/bin/floodgate
 install -D -m 644 floodgate.service /etc/systemd/system/floodgate.service
+install -D -m 644 floodgate.sysusers /usr/local/lib/sysusers.d/floodgate.conf
+systemd-sysusers /usr/local/lib/sysusers.d/floodgate.conf
 install -D -m 644 cumulus.conf /usr/local/share/floodgate/cumulus.conf
 install -d -m 750 /etc/floodgate
 install -D -t /opt/trial readme cl-acltool

@@ -1,6 +1,7 @@
 //! The program under test: `floodgate run` in a namespace, asked through its own commands.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -114,6 +115,20 @@ impl<'a> Daemon<'a> {
     pub fn launch_with(&mut self, prepare: impl FnOnce(&mut Command)) -> Result<()> {
         let mut command = self.netns.command(program()?)?;
         prepare(&mut command);
+        self.launch_command(command)
+    }
+
+    /// The same through a program that changes what the daemon may do, such as setpriv, with its arguments.
+    ///
+    /// # Errors
+    /// As [`launch`](Self::launch).
+    pub fn launch_through<S: AsRef<OsStr>>(&mut self, wrapper: &str, arguments: &[S]) -> Result<()> {
+        let mut command = self.netns.command(wrapper)?;
+        command.args(arguments).arg(program()?);
+        self.launch_command(command)
+    }
+
+    fn launch_command(&mut self, mut command: Command) -> Result<()> {
         command.args(["run", "--config"]).arg(self.configuration());
         let mut process = Process::spawn("floodgate", command)?;
         let answers = wait_until("floodgate's answer", PATIENCE, || {

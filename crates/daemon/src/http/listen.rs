@@ -124,10 +124,24 @@ async fn unix(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
     rustix::process::umask(before);
     let listener = listener?;
     match gid(group)? {
-        Some(gid) => {
-            std::os::unix::fs::chown(path, None, Some(gid))?;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-        }
+        Some(gid) => match std::os::unix::fs::chown(path, None, Some(gid)) {
+            Ok(()) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?,
+            Err(error) => {
+                let refused = error.kind() == io::ErrorKind::PermissionDenied;
+                match group {
+                    Some(name) if refused => {
+                        let advice = format!(
+                            "may not give it to the group `{name}`: this user is not a member; for the service add \
+                             SupplementaryGroups={name} to its unit"
+                        );
+                        return Err(io::Error::new(error.kind(), advice));
+                    }
+                    // Nobody asked for the group by name: the socket stays this user's alone.
+                    None if refused => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?,
+                    _ => return Err(error),
+                }
+            }
+        },
         None => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?,
     }
     Ok(listener)
