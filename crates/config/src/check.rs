@@ -70,7 +70,7 @@ pub(crate) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>
     if config.dataplane.backend == Backend::Sonic {
         sonic(config, &mut report);
     }
-    report.problems
+    report.into_problems()
 }
 
 /// What is allowed but deserves a second look.

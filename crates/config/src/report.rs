@@ -16,7 +16,7 @@ use Step::{Index, Key};
 pub(crate) struct Report<'a> {
     text: &'a str,
     document: Option<DeTable<'a>>,
-    pub(crate) problems: Vec<Problem>,
+    problems: Vec<Problem>,
 }
 
 impl<'a> Report<'a> {

@@ -130,7 +130,7 @@ pub(crate) fn explain(args: &LiveArgs, packet: &[u8]) -> Result<u8> {
 /// What import policy makes of a route; or the exit status of a failure that was told.
 pub(crate) fn explain_policy(args: &LiveArgs, question: &PolicyQuestion) -> Result<Result<PolicyExplanation, u8>> {
     fetch(args, async |client: &Client| -> Result<PolicyExplanation, Failure> {
-        Ok(client.post("/v1/policy", Some(question)).await?)
+        client.post("/v1/policy", Some(question)).await
     })
 }
 
