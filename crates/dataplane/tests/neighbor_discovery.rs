@@ -97,6 +97,11 @@ fn messages() -> Vec<(String, Draft, bool)> {
     messages
 }
 
+/// How many packets are counted where one that is filtered for certain follows another.
+fn expected(filtered: bool) -> u64 {
+    1 + u64::from(filtered)
+}
+
 fn discovery_passes(pair: &Pair, plane: &mut dyn Dataplane) -> Result<()> {
     // What a peer may send by default (/16), the router's own address, and, from a peer that may, everything.
     let rules = [
@@ -117,20 +122,28 @@ fn discovery_passes(pair: &Pair, plane: &mut dyn Dataplane) -> Result<()> {
         let counted = |plane: &mut dyn Dataplane| -> Result<u64> {
             Ok(plane.counters()?.iter().map(|(_, counter)| counter.dropped_packets.unwrap_or(0)).sum())
         };
-        let before = counted(plane)?;
-        sender.send(&packet::ethernet(from, to, &octets))?;
-        // A packet that is filtered for certain, behind it: when it is counted, the one before was decided.
-        let mut last = solicitation();
-        last.hop_limit = 1;
-        sender.send(&packet::ethernet(from, to, &last.to_ip()))?;
-        let expected = before + 1 + u64::from(filtered);
-        let until = Instant::now() + Duration::from_secs(60);
-        let mut after = counted(plane)?;
-        while after < expected && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(2));
-            after = counted(plane)?;
-        }
-        assert_eq!(after, expected, "{what}");
+        // The kernels send messages of their own, such as listener reports, which are filtered and counted, too: then it is tried again.
+        // A message that is filtered and must not be counts one too many each time.
+        let exact = (0..5).try_fold(Vec::new(), |mut tries: Vec<u64>, _| -> Result<Vec<u64>> {
+            if tries.last() == Some(&expected(filtered)) {
+                return Ok(tries);
+            }
+            let before = counted(plane)?;
+            sender.send(&packet::ethernet(from, to, &octets))?;
+            // A packet that is filtered for certain, behind it: when it is counted, the one before was decided.
+            let mut last = solicitation();
+            last.hop_limit = 1;
+            sender.send(&packet::ethernet(from, to, &last.to_ip()))?;
+            let until = Instant::now() + Duration::from_secs(60);
+            let mut more = counted(plane)? - before;
+            while more < expected(filtered) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(2));
+                more = counted(plane)? - before;
+            }
+            tries.push(more);
+            Ok(tries)
+        })?;
+        assert_eq!(exact.last(), Some(&expected(filtered)), "{what}: counted {exact:?}");
     }
     Ok(())
 }

@@ -81,6 +81,7 @@ impl Acl {
         for policer in policers {
             producer::set_policer(&mut self.databases, policer)?;
         }
+        self.forget(&rows.iter().map(|(key, _, _)| key).collect::<Vec<_>>())?;
         let tables = self.tables();
         let objects: Vec<_> = rows
             .iter()
@@ -136,6 +137,15 @@ impl Acl {
             self.await_removal(&not_active.keys().collect::<Vec<_>>())?;
         }
         Ok(not_active)
+    }
+
+    /// Has orchagent give up what it still has under these names, although their keys have gone, as when somebody empties the database: its
+    /// status would be taken for that of the ACL rule that is about to be written.
+    fn forget(&mut self, rows: &[&RowKey]) -> Result<(), DataplaneError> {
+        let statuses = self.statuses(rows)?;
+        let held: Vec<&RowKey> =
+            rows.iter().zip(statuses).filter(|(_, status)| status.is_some()).map(|(row, _)| *row).collect();
+        if held.is_empty() { Ok(()) } else { self.delete(&held) }
     }
 
     /// Deletes ACL rules and waits until they are gone.

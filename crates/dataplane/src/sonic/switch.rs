@@ -145,6 +145,10 @@ pub(super) fn ensure_table(
             None => format!("the table has no status after {:?}", settings.timeout),
         };
         remove_table(databases, producer, &name)?;
+        // Its status would be taken for that of the next attempt. That it stays is told by the next attempt, too.
+        if let Err(error) = await_removal(databases, &name, settings.timeout) {
+            tracing::debug!(%error, "a table that was refused");
+        }
         return Err(DataplaneError::Unavailable(format!(
             "{name}: {words}; the ASIC may have no room for a further table (see the syslog of swss)"
         )));
