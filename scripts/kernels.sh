@@ -17,6 +17,11 @@ list=$root/scripts/kernels/tests
 say() { printf 'kernels: %s\n' "$*"; }
 die() { printf 'kernels: %s\n' "$*" >&2; exit 1; }
 
+# Inside, /tmp, /run and /dev/shm are new (scripts/kernels/inside.sh).
+case $(realpath "$root")/ in
+/tmp/* | /run/* | /dev/*) die "the source is in $root, which the virtual machine does not see: clone it elsewhere than below /tmp or /run" ;;
+esac
+
 # The newest package of a series that apt knows, else the newest that was unpacked here before.
 package_of() {
     local series=${1//./\\.} found
