@@ -1,10 +1,16 @@
 //! What this program is: version, commit, date and what was compiled in.
 
+use api::{Backend, Named};
 use std::sync::LazyLock;
 
-/// Such as `0.1.0 (1a2b3c4d5e6f, 2026-11-26; nftables, xdp, cumulus)`, for `--version`; `-V` prints the number alone.
+/// Such as `0.1.0 (1a2b3c4d5e6f, 2026-11-26; nftables, xdp, cumulus, sonic)`, for `--version`; `-V` prints the number alone.
 pub(crate) static LONG: LazyLock<String> = LazyLock::new(|| {
-    let xdp = if dataplane::xdp::COMPILED_IN { "xdp" } else { "no xdp" };
+    let name = |backend: &Backend| match backend {
+        Backend::None => None,
+        Backend::Xdp if !dataplane::xdp::COMPILED_IN => Some("no xdp"),
+        backend => Some(backend.name()),
+    };
+    let backends: Vec<&str> = Backend::ALL.iter().filter_map(name).collect();
     let (commit, date) = (env!("FLOODGATE_COMMIT"), env!("FLOODGATE_DATE"));
-    format!("{} ({commit}, {date}; nftables, {xdp}, cumulus)", env!("CARGO_PKG_VERSION"))
+    format!("{} ({commit}, {date}; {})", env!("CARGO_PKG_VERSION"), backends.join(", "))
 });
