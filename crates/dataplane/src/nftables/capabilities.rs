@@ -1,8 +1,10 @@
-//! What nftables can match and do.
+//! What nftables can match and do, and what it cannot.
 
 use super::limit::{MAX_BYTES, MAX_PACKETS};
+use crate::RuleFailure;
 use engine::capability::{Ability, ActionAbility, Capabilities};
-use flowspec::ComponentType;
+use engine::plan::CompiledRule;
+use flowspec::{ComponentType, Effect, Policing};
 
 /// Most rules of nf_tables, or elements, that one rule may become.
 pub(super) const MAX_MEMBERS: usize = 4096;
@@ -26,4 +28,19 @@ pub fn capabilities() -> Capabilities {
         .with_field(ComponentType::Source, Ability::Masked)
         .with_field(ComponentType::TcpFlags, Ability::Masked)
         .with_field(ComponentType::Fragment, Ability::Set)
+}
+
+/// Why a rule cannot be enforced exactly, if it cannot: what capabilities do not say.
+pub(super) fn refuse(rule: &CompiledRule) -> Option<RuleFailure> {
+    let Effect { policing, mark, redirect, continues, .. } = rule.effect;
+    let reason = if rule.nlri.family().is_vpn() {
+        "nftables filters packets before they belong to a VRF, so a VPN rule cannot be distinguished from another"
+    } else if redirect.is_some() {
+        "nftables cannot redirect before the routing decision"
+    } else if continues && mark.is_some() && policing != Policing::Discard {
+        "nftables would show the new DSCP to the rules that follow, so a mark must end the search"
+    } else {
+        return None;
+    };
+    Some(RuleFailure::Failed(reason.to_owned()))
 }

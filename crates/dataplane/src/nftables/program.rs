@@ -15,7 +15,7 @@
 //!
 //! There is one program for each IP version, with a table of its own.
 
-use super::capabilities::MAX_MEMBERS;
+use super::capabilities::{MAX_MEMBERS, refuse};
 use super::changes::{Chain, Changes, Counted, CounterTransfer, Element, SetKind, SetSpec};
 use super::groups::{Group, OverLimitSets, Placed, Slot, Slots, chain_of, delete_sets, single};
 use super::limit::countable;
@@ -28,7 +28,7 @@ use crate::RuleFailure;
 use crate::kernel::Unenforced;
 use engine::plan::{CompiledRule, Ruleset};
 use flowspec::space::Space;
-use flowspec::{Effect, IpVersion, Nlri, Policing, RuleId};
+use flowspec::{IpVersion, Nlri, Policing, RuleId};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map};
 use std::sync::Arc;
@@ -36,6 +36,7 @@ use std::sync::Arc;
 /// Most slots of a group of destinations: what a packet to a destination with rules may have to be looked up in. Rules of further
 /// templates go to chains of their destination.
 const MAX_SLOTS: usize = 16;
+
 /// The program of one generation for one IP version.
 #[derive(Debug)]
 pub(super) struct Program {
@@ -590,19 +591,4 @@ impl Program {
             }
         }
     }
-}
-
-/// What cannot be done exactly.
-fn refuse(rule: &CompiledRule) -> Option<RuleFailure> {
-    let Effect { policing, mark, redirect, continues, .. } = rule.effect;
-    let reason = if rule.nlri.family().is_vpn() {
-        "nftables filters packets before they belong to a VRF, so a VPN rule cannot be distinguished from another"
-    } else if redirect.is_some() {
-        "nftables cannot redirect before the routing decision"
-    } else if continues && mark.is_some() && policing != Policing::Discard {
-        "nftables would show the new DSCP to the rules that follow, so a mark must end the search"
-    } else {
-        return None;
-    };
-    Some(RuleFailure::Failed(reason.to_owned()))
 }
