@@ -3,39 +3,18 @@
 //! Rules as against an attack: hosts, protocol, ports; 1% without a destination. The rules are made beforehand, as the session
 //! would hand them over.
 
+#[path = "../tests/counting/mod.rs"]
+mod counting;
+
+use counting::in_use;
 use engine::capability::Capabilities;
 use engine::plan::Applied;
 use engine::protection::Protection;
 use engine::{Engine, EngineConfig, PeerConfig, PeerId, Route, Timestamp, Transaction};
 use flowspec::Nlri;
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-/// Counts the octets in use.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const PEER: PeerId = PeerId(1);
 const NOW: Timestamp = Timestamp(0);
@@ -153,14 +132,14 @@ fn measure(count: u32) -> Vec<(&'static str, Duration)> {
 }
 
 fn memory(count: u32) -> [(&'static str, usize); 2] {
-    let before = IN_USE.load(Ordering::Relaxed);
+    let before = in_use();
     let mut engine = empty();
     announce(&mut engine, rules(count));
     let plan = engine.next_transaction();
     engine.applied(&Applied::default());
-    let with_plan = IN_USE.load(Ordering::Relaxed) - before;
+    let with_plan = in_use() - before;
     drop(plan);
-    let alone = IN_USE.load(Ordering::Relaxed) - before;
+    let alone = in_use() - before;
     [("memory, MB", alone), ("memory with the plan in hand, MB", with_plan)]
 }
 

@@ -1,38 +1,16 @@
 //! A session with blackholes may carry a full table: routes without a mark take no memory.
 
+mod counting;
+
+use counting::in_use;
 use engine::capability::Capabilities;
 use engine::import_policy::{Blackhole, Dropped, ImportPolicy, RouteCommunity, Trigger};
 use engine::protection::Protection;
 use engine::route::RouteAttributes;
 use engine::{Engine, EngineConfig, PeerConfig, PeerId, Route, Timestamp};
 use ipnet::{IpNet, Ipv4Net};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Counts the octets in use.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const PEER: PeerId = PeerId(1);
 const NOW: Timestamp = Timestamp(0);
@@ -76,7 +54,7 @@ fn net(number: u32, length: u8) -> IpNet {
 
 /// Octets that the engine takes with so many untagged routes beside the tagged ones.
 fn memory(untagged: u32, validate: bool) -> usize {
-    let before = IN_USE.load(Ordering::Relaxed);
+    let before = in_use();
     let mut engine = engine(validate);
     for number in 0..untagged.max(TAGGED) {
         if number < TAGGED {
@@ -89,7 +67,7 @@ fn memory(untagged: u32, validate: bool) -> usize {
     assert_eq!(engine.counts(PEER).rules, u64::from(TAGGED));
     let expected = if validate { u64::from(untagged + TAGGED) } else { 0 };
     assert_eq!(engine.counts(PEER).unicast, expected);
-    IN_USE.load(Ordering::Relaxed) - before
+    in_use() - before
 }
 
 #[test]
