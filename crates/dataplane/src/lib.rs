@@ -18,6 +18,7 @@ pub use settings::{BackendSettings, EnforcementPoint};
 pub use counts::{Counter, Counts, Reading};
 pub use error::{DataplaneError, NoSamples};
 pub use fact::Fact;
+pub use preview::Preview;
 
 mod counts;
 pub mod cumulus;
@@ -29,6 +30,7 @@ mod links;
 mod netlink;
 pub mod nftables;
 mod none;
+mod preview;
 mod settings;
 pub mod sonic;
 pub mod xdp;

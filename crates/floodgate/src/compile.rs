@@ -1,12 +1,13 @@
 //! `floodgate compile`: what a data plane would be given for a rules file, without touching one.
 
 use crate::command_line::{CompileArgs, SwitchArgs, Target};
+use crate::cumulus::Cumulus;
 use crate::exit_status::{NEGATIVE, OK};
 use crate::output::Output;
 use crate::preview::{Preview, Protected, TcamUsage};
 use crate::rules;
 use crate::sonic::Sonic;
-use crate::switch::{self, Switch};
+use crate::switch;
 use anyhow::{Result, ensure};
 use comfy_table::{Table, presets};
 use dataplane::{cumulus, nftables, sonic, xdp};
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &CompileArgs) -> Result<u8> {
             exact.push(Arc::new(compiled.clone()));
         }
     }
-    let outcome = plane.outcome(exact)?;
+    let outcome = plane.outcome(exact);
     let lines = || {
         let rules = numbers.iter().zip(&rules).zip(&verdicts).zip(&repeats);
         rules.map(|(((&n, rule), verdict), repeat)| match repeat {
@@ -101,7 +102,7 @@ fn repeats(numbers: &[usize], rules: &[Rule]) -> Vec<Option<Repeat>> {
 enum Plane {
     None,
     Nftables,
-    Cumulus(Box<Switch>),
+    Cumulus(Box<Cumulus>),
     Sonic(Box<Sonic>),
     Xdp,
 }
@@ -122,7 +123,7 @@ impl Plane {
                     Target::None | Target::Cumulus | Target::Sonic => Plane::None,
                 })
             }
-            Target::Cumulus => Ok(Plane::Cumulus(Box::new(Switch::new(&args.switch)?))),
+            Target::Cumulus => Ok(Plane::Cumulus(Box::new(Cumulus::new(&args.switch)?))),
             Target::Sonic => Ok(Plane::Sonic(Box::new(Sonic::new(&args.switch)?))),
         }
     }
@@ -137,14 +138,14 @@ impl Plane {
         }
     }
 
-    fn outcome(&self, rules: Vec<Arc<CompiledRule>>) -> Result<Preview> {
+    fn outcome(&self, rules: Vec<Arc<CompiledRule>>) -> Preview {
         let rules = Ruleset { protected: Arc::default(), rules };
         match self {
-            Plane::None => Ok(Preview::default()),
-            Plane::Nftables => Ok(Preview { program: nftables::render(&rules), ..Preview::default() }),
-            Plane::Xdp => Ok(Preview { program: xdp::render(&rules), ..Preview::default() }),
+            Plane::None => Preview::default(),
+            Plane::Nftables => Preview { program: nftables::render(&rules), ..Preview::default() },
+            Plane::Xdp => Preview { program: xdp::render(&rules), ..Preview::default() },
             Plane::Cumulus(switch) => switch.outcome(rules),
-            Plane::Sonic(switch) => Ok(switch.outcome(rules)),
+            Plane::Sonic(switch) => switch.outcome(rules),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod capture;
 mod command_line;
 mod compile;
+mod cumulus;
 mod decode;
 mod dump;
 mod encode;

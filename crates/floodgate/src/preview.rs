@@ -1,6 +1,6 @@
 //! What a data plane would be given, and what has room in it.
 
-use dataplane::Fact;
+use dataplane::{Fact, RuleFailure};
 use flowspec::Nlri;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -21,6 +21,26 @@ pub(crate) struct Preview {
     pub(crate) profile_sources: &'static str,
     /// What is never filtered, as the daemon would have it.
     pub(crate) protected: Vec<Protected>,
+}
+
+impl Preview {
+    /// What a switch would be given. `discovery`: what its entries for neighbour discovery let through.
+    pub(crate) fn of_switch(
+        made: dataplane::Preview,
+        room: TcamUsage,
+        mut protected: Vec<Protected>,
+        discovery: &str,
+    ) -> Self {
+        if made.neighbor_discovery > 0 {
+            let (what, entries) = (discovery.to_owned(), made.neighbor_discovery);
+            protected.push(Protected { what, entries, reason: None });
+        }
+        let words = |failure| match failure {
+            RuleFailure::OverCapacity(words) | RuleFailure::Failed(words) => words,
+        };
+        let failures = made.failures.into_iter().map(|(nlri, failure)| (nlri, words(failure))).collect();
+        Preview { program: made.text, room: Some(room), failures, protected, ..Preview::default() }
+    }
 }
 
 /// Entries of a switch's TCAM that the rules take.

@@ -1,11 +1,10 @@
-//! `floodgate compile --target sonic`: which switch, what is known of it, what is protected on it.
+//! `floodgate compile --target sonic`: which switch, and what would be installed on it.
 
 use crate::command_line::SwitchArgs;
 use crate::preview::{Preview, Protected, TcamShare, TcamUsage};
-use crate::switch::addresses;
+use crate::switch;
 use anyhow::{Context, Result, ensure};
-use config::Config;
-use dataplane::{RuleFailure, sonic};
+use dataplane::sonic;
 use engine::compile::{Refusal, split_into_entries};
 use engine::plan::Ruleset;
 use engine::protection::Protection;
@@ -21,18 +20,9 @@ pub(super) struct Sonic {
 impl Sonic {
     /// The switch of the configuration file, changed by the other arguments.
     pub(super) fn new(args: &SwitchArgs) -> Result<Self> {
-        let SwitchArgs { config, release, asic, interfaces, non_atomic } = args;
-        ensure!(asic.is_none() && !non_atomic, "--asic and --non-atomic are for --target cumulus");
-        let config = config.as_ref().map(|path| Config::load(path)).transpose()?;
-        let protection = match &config {
-            Some(config) => daemon::protection(config, &addresses(config)?),
-            None => Protection::default(),
-        };
-        let mut dataplane = config.map(|config| config.dataplane).unwrap_or_default();
-        if !interfaces.is_empty() {
-            dataplane.interfaces.clone_from(interfaces);
-        }
-        if let Some(release) = release {
+        ensure!(args.asic.is_none() && !args.non_atomic, "--asic and --non-atomic are for --target cumulus");
+        let (mut dataplane, protection) = switch::configured(args)?;
+        if let Some(release) = &args.release {
             dataplane.sonic.release = release.parse().context("--release")?;
         }
         let settings = dataplane.sonic.settings(&dataplane.interfaces);
@@ -60,13 +50,7 @@ impl Sonic {
                 Ok(_) | Err(_) => None,
             },
         });
-        let discovery = Protected {
-            what: "IPv6 neighbour discovery, whatever its hop limit".to_owned(),
-            entries: preview.neighbor_discovery,
-            reason: None,
-        };
-        let discovery = (preview.neighbor_discovery > 0).then_some(discovery);
-        let protected = protected.chain(discovery).collect();
+        let protected = protected.collect();
         let budget = settings.budget();
         let room = TcamUsage {
             asic: "sonic",
@@ -74,17 +58,10 @@ impl Sonic {
             ipv6: TcamShare { entries: preview.entries.1, budget: if capabilities.ipv6 { budget } else { 0 } },
             shared: false,
         };
-        let words = |failure| match failure {
-            RuleFailure::OverCapacity(words) | RuleFailure::Failed(words) => words,
-        };
-        let failures = preview.failures.into_iter().map(|(nlri, failure)| (nlri, words(failure))).collect();
         Preview {
-            program: preview.text,
-            room: Some(room),
-            failures,
             profile: sonic::facts(settings),
             profile_sources: "the change of SONiC and the day from which on it is there",
-            protected,
+            ..Preview::of_switch(preview, room, protected, "IPv6 neighbour discovery, whatever its hop limit")
         }
     }
 }

@@ -34,7 +34,7 @@ pub use apply::Cumulus;
 pub use asic::{Asic, Maker, UnknownAsic};
 pub use capabilities::capabilities;
 pub use cost::cost;
-pub use preview::{Preview, preview};
+pub use preview::preview;
 pub use profile::facts;
 pub use release::{InvalidRelease, Known, Release};
 pub use render::render;

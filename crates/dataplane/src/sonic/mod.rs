@@ -27,7 +27,7 @@ mod tables;
 pub use apply::Sonic;
 pub use capabilities::capabilities;
 pub use entry::Unwritable;
-pub use preview::{Preview, preview};
+pub use preview::preview;
 pub use profile::{facts, unfit};
 pub use release::{Feature, InvalidRelease, Release};
 pub use settings::{Address, CAUTIOUS_ENTRIES, Database, InvalidAddress, Settings};

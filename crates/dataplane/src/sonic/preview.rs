@@ -1,29 +1,14 @@
-//! What a rule set would make of a switch, without one.
+//! The ACL rules that a rule set would make, without a switch.
 
 use super::place::{Limits, PlacedOwner};
 use super::rendered::Rendered;
 use super::settings::Settings;
 use super::{place, render};
+use crate::Preview;
 use crate::kernel::{DesiredState, PerVersion};
-use engine::plan::{RuleFailure, Ruleset};
-use flowspec::{Nlri, Space};
+use engine::plan::Ruleset;
+use flowspec::Space;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-
-/// What would be installed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Preview {
-    /// Keys and fields of the database, a line each.
-    pub text: String,
-    /// Entries taken of IPv4 and of IPv6.
-    pub entries: (u64, u64),
-    /// Protected packets that a rule would otherwise do something to, and the entries that they take.
-    pub protected: Vec<(Space, u64)>,
-    /// Entries that let IPv6 neighbour discovery through first; none where no rule would touch it.
-    pub neighbor_discovery: u64,
-    /// Rules without a place in the table, and why.
-    pub failures: Vec<(Arc<Nlri>, RuleFailure)>,
-}
 
 /// The ACL rules for a rule set, as far as the switch's tables have room.
 pub fn preview(rules: &Ruleset, settings: &Settings) -> Preview {
