@@ -1,5 +1,6 @@
-//! The thread that owns the data plane. Its calls block (seconds on some hardware), so it runs beside the sessions and the decisions: one
-//! order at a time goes in, reports come back, and between orders it looks every second whether what was applied is still there.
+//! The data plane thread. Its calls block (seconds on some hardware), so it runs beside the
+//! sessions and the engine: it executes one order at a time and sends reports back. Between orders
+//! it checks every second that what was applied is still in force.
 
 use crate::state_file::Ticket;
 use dataplane::{Condition, Counter, Counts, Dataplane, DataplaneError, Health, Usage};
@@ -10,47 +11,49 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the data plane is looked at.
+/// Interval between two health checks of the data plane.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A change waits so long for the state file at most, once until that has caught up: filtering is worth more than knowing after a crash what was filtered.
-const STATE_PATIENCE: Duration = Duration::from_millis(500);
+/// Longest time that a change waits for the state file. It waits once, then not again until the
+/// file has caught up: filtering matters more than knowing after a crash what was filtered.
+const STATE_FILE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A change that takes so long leaves much memory behind that is free, but not given back.
-const LARGE: Duration = Duration::from_millis(100);
+/// A change that takes this long leaves much freed memory in the allocator.
+const LONG_CHANGE: Duration = Duration::from_millis(100);
 
-/// What the thread is told to do.
+/// An order to the thread.
 pub(crate) enum Order {
-    /// Wait until the state file has what is about to be applied; not for ever.
+    /// Wait, for a limited time, until the state file contains what is about to be applied.
     Await(Ticket),
-    /// Put exactly these rules in force, whatever is there.
+    /// Put exactly these rules in force, whatever is in force now.
     Replace(Ruleset),
     /// Apply a difference to what was applied before.
     Update(Plan),
-    /// Look at usage and condition, and read counters.
+    /// Read usage, condition and counters.
     Measure {
-        /// Counters, too.
+        /// Whether to read counters, too.
         counters: bool,
-        /// What counts is about to be taken out.
+        /// Filters are about to be removed, and their counters with them.
         last: bool,
-        /// Comes back with the answer.
+        /// Returned with the answer.
         epoch: u64,
     },
     /// Use this data plane from now on.
     Exchange {
-        /// The new one.
+        /// The new data plane.
         dataplane: Box<dyn Dataplane>,
-        /// What the old one enforces is not in the new one's hands: it is taken out once the new one has rules in force.
+        /// The new data plane does not take over what the old one enforces: that is removed once
+        /// the new one has rules in force.
         retire: bool,
     },
-    /// End; take out all that is ours first, or leave it.
+    /// Stop; remove our filters first, or leave them.
     Stop {
-        /// Whether the filters go.
+        /// Whether the filters are removed.
         remove: bool,
     },
 }
 
-/// What it reports.
+/// A report of the thread.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// The outcome of a [`Order::Replace`] or [`Order::Update`].
@@ -60,51 +63,54 @@ pub(crate) enum Report {
         /// How long it took.
         took: Duration,
     },
-    /// Why no packet meets the rules although they are in force; `None`: packets do. Told when it changes, and before the outcome of a change.
+    /// Why no packet reaches the rules although they are in force; `None`: packets do. Sent when it
+    /// changes, and before the outcome of a change.
     Unfiltered {
-        /// In words.
+        /// The reason, for people.
         why: Option<String>,
-        /// How it is doing now, so that all that is shown agrees.
+        /// The condition of the data plane now, so that everything shown agrees.
         condition: Condition,
     },
-    /// Somebody else changed or removed what we applied; in words.
+    /// Another program changed or removed what we applied; how, for people.
     ExternalChange(String),
-    /// Other rules than before can be in force; in words, what is otherwise.
+    /// Different rules can be in force than before; what has changed, for people.
     ConditionChanged(String),
-    /// The look at the data plane failed; in words.
+    /// The health check of the data plane failed; why, for people.
     HealthCheckFailed(String),
-    /// The first part of the answer to [`Order::Measure`], and told ahead of the first change that is applied.
+    /// The first part of the answer to [`Order::Measure`]; also sent before the first change that
+    /// is applied.
     Looked {
         /// Entries and memory.
         usage: Usage,
-        /// How it is doing beside the rules.
+        /// The data plane's condition, apart from the rules.
         condition: Condition,
-        /// As in the order; `None` without an order.
+        /// The epoch of the order; `None` without an order.
         epoch: Option<u64>,
     },
     /// The counters that [`Order::Measure`] asked for.
     Measured {
-        /// What was counted.
+        /// The counters.
         counters: Counters,
-        /// As in the order.
+        /// The value of the order.
         last: bool,
-        /// As in the order.
+        /// The value of the order.
         epoch: u64,
     },
-    /// The thread ends; why not all could be taken out.
+    /// The thread ends; the error says why not everything could be removed.
     Stopped(Result<(), DataplaneError>),
 }
 
-/// Counters as a data plane tells them.
+/// Counters in the form that a data plane returns.
 #[derive(Clone, Debug)]
 pub(crate) enum Counters {
-    /// Of each rule in force.
+    /// By rule in force.
     Rules(HashMap<Arc<Nlri>, Counter>),
-    /// By short names.
+    /// By the short names of counters.
     Names(Arc<Counts>),
 }
 
-/// Starts the thread. `report` is called on it, or on one that reads counters, and must not block.
+/// Starts the thread. `report` is called on it, or on the thread that reads counters, and must not
+/// block.
 pub(crate) fn spawn(
     dataplane: Box<dyn Dataplane>,
     report: impl Fn(Report) + Clone + Send + 'static,
@@ -120,16 +126,16 @@ struct Worker<F> {
     dataplane: Box<dyn Dataplane>,
     retired: Option<Box<dyn Dataplane>>,
     report: F,
-    /// Something of ours is in force, so that its absence means something.
+    /// Some of our rules are in force, so that their absence is an error.
     in_force: bool,
     health_check_failing: bool,
-    /// As told.
+    /// The last value that was reported.
     unfiltered: Option<String>,
-    /// A large change was applied since memory was given back.
+    /// A large change was applied since memory was last trimmed.
     trim_due: bool,
     /// The last change was applied before the state file had it.
     ahead: bool,
-    /// As last read beside the changes.
+    /// The last values that were read outside of changes.
     counts: Arc<Mutex<Arc<Counts>>>,
 }
 
@@ -160,13 +166,13 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
                 Ok(Order::Exchange { dataplane, retire }) => self.exchange(dataplane, retire),
                 Ok(order) => self.execute(order),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.look();
+                    self.check_health();
                     if std::mem::take(&mut self.trim_due) {
-                        give_memory_back();
+                        trim_memory();
                     }
                     next_look = Instant::now() + HEALTH_INTERVAL;
                 }
-                // The rest of the program is gone without a word: what is in force stays in force.
+                // The sender was dropped without an order to stop: what is in force stays in force.
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
@@ -188,9 +194,9 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
             Order::Update(plan) => self.dataplane.update(plan),
             Order::Await(ticket) => return self.wait_for(ticket),
             Order::Measure { counters, last, epoch } => {
-                // What is about to be taken out has no condition worth telling.
+                // The condition of a data plane that is about to be removed is of no interest.
                 if !*last {
-                    self.tell_condition(Some(*epoch));
+                    self.report_condition(Some(*epoch));
                 }
                 if *counters {
                     self.measure(*last, *epoch);
@@ -208,30 +214,31 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
             tracing::error!(backend = old.name(), %error, "filters of the former data plane could not be taken out");
         }
         let took = began.elapsed();
-        self.trim_due |= took > LARGE;
+        self.trim_due |= took > LONG_CHANGE;
         if is_first {
-            self.tell_condition(None);
+            self.report_condition(None);
         }
-        self.look_at_interfaces();
+        self.check_interfaces();
         (self.report)(Report::Applied { outcome, took });
-        // The memory of many rules takes as long to give back as some changes take to apply: the next one does not wait for it.
-        if took > LARGE {
-            // Without another thread it is given back here, with the closure.
+        // Freeing the memory of many rules takes as long as some changes take to apply: it must not
+        // delay the next one.
+        if took > LONG_CHANGE {
+            // If no thread can be started, the memory is freed here, with the closure.
             let _ = std::thread::Builder::new().name("free".to_owned()).spawn(move || drop(order));
         }
     }
 
     fn wait_for(&mut self, ticket: &Ticket) {
-        // A disk that was waited for in vain is not waited for again until it has caught up.
-        let patience = if self.ahead { Duration::ZERO } else { STATE_PATIENCE };
-        let behind = !ticket.wait(patience);
+        // After a timeout, do not wait again until the disk has caught up.
+        let timeout = if self.ahead { Duration::ZERO } else { STATE_FILE_TIMEOUT };
+        let behind = !ticket.wait(timeout);
         if behind && !self.ahead {
             tracing::warn!("the state file is slower than the data plane: changes are applied before they are in it");
         }
         self.ahead = behind;
     }
 
-    fn tell_condition(&mut self, epoch: Option<u64>) {
+    fn report_condition(&mut self, epoch: Option<u64>) {
         let usage = self.dataplane.usage().unwrap_or_default();
         let condition = self.dataplane.condition();
         (self.report)(Report::Looked { usage, condition, epoch });
@@ -253,7 +260,7 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
                 let counters = Counters::Names(Arc::clone(&known));
                 report(Report::Measured { counters, last, epoch });
             };
-            // Many counters take seconds, and changes do not wait for them.
+            // Reading many counters takes seconds; changes must not wait for it.
             if std::thread::Builder::new().name("counters".to_owned()).spawn(read).is_ok() {
                 return;
             }
@@ -266,7 +273,7 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
         (self.report)(Report::Measured { counters, last, epoch });
     }
 
-    fn look_at_interfaces(&mut self) {
+    fn check_interfaces(&mut self) {
         let unfiltered = if self.in_force { self.dataplane.unfiltered() } else { None };
         if unfiltered != self.unfiltered {
             self.unfiltered.clone_from(&unfiltered);
@@ -275,16 +282,16 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
         }
     }
 
-    fn look(&mut self) {
+    fn check_health(&mut self) {
         if !self.in_force {
             return;
         }
-        self.look_at_interfaces();
+        self.check_interfaces();
         match self.dataplane.health() {
             Ok(Health::Intact) => self.health_check_failing = false,
             Ok(Health::ExternalChange(how)) => (self.report)(Report::ExternalChange(how)),
             Ok(Health::ConditionChanged(what)) => (self.report)(Report::ConditionChanged(what)),
-            // Said once, not every second.
+            // Report it once, not every second.
             Err(error) if !self.health_check_failing => {
                 self.health_check_failing = true;
                 (self.report)(Report::HealthCheckFailed(error.to_string()));
@@ -294,10 +301,10 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
     }
 }
 
-/// Free memory goes back to the system; by itself the allocator keeps what it had at the highest.
-fn give_memory_back() {
+/// Returns free memory to the system; by default the allocator keeps its peak.
+fn trim_memory() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it takes a number, and locks what it works on.
+    // SAFETY: the function takes a number, and locks the data that it works on.
     unsafe {
         libc::malloc_trim(0);
     }
@@ -308,7 +315,7 @@ mod tests {
     use super::*;
     use engine::capability::Capabilities;
 
-    /// A back end with a bug.
+    /// A back end that panics.
     struct Broken;
 
     impl Dataplane for Broken {

@@ -1,5 +1,5 @@
-//! What the data plane is built from, and what takes its place where this machine does not have what that needs: only if the configuration
-//! names something, and never silently.
+//! What the data plane is built from, and the fallback that is used if this machine lacks what it
+//! needs: only if the configuration names one, and with a warning.
 
 use crate::host_environment::HostEnvironment;
 use anyhow::{Context, Result};
@@ -9,20 +9,21 @@ use dataplane::{
 };
 use std::time::Duration;
 
-/// Makes [`BackendSpec`] of a list: a back end's name in [`Backend`] and [`api::Backend`], and its settings.
+/// Makes [`BackendSpec`] from a list: the name of a back end in [`Backend`] and [`api::Backend`],
+/// and its settings.
 macro_rules! backends {
     ($($backend:ident($settings:ty),)*) => {
-        /// What the data plane is built from: two that are equal make the same.
+        /// What the data plane is built from. Equal values build equal data planes.
         #[derive(Clone, Debug, PartialEq)]
         pub(crate) enum BackendSpec {
             $($backend($settings),)*
         }
 
-        /// All of them.
+        /// All back ends.
         #[cfg(test)]
         pub(crate) const BACKENDS: &[Backend] = &[$(Backend::$backend,)*];
 
-        /// A back end, in the API's words.
+        /// A back end, as its API name.
         pub(crate) const fn backend_view(backend: Backend) -> api::Backend {
             match backend {
                 $(Backend::$backend => api::Backend::$backend,)*
@@ -50,14 +51,15 @@ macro_rules! backends {
                 opened.context(self.name())
             }
 
-            /// Where it enforces rules.
+            /// The place where it enforces rules, which only one daemon may use.
             pub(crate) fn enforcement_point(&self) -> EnforcementPoint {
                 match self {
                     $(BackendSpec::$backend(settings) => settings.enforcement_point(),)*
                 }
             }
 
-            /// Whether what is built finds and replaces what `old` has in force; what another has is to be taken out.
+            /// Whether the data plane built from this takes over what `old` has in force; otherwise
+            /// that has to be removed.
             pub(crate) fn takes_over(&self, old: &BackendSpec) -> bool {
                 match (self, old) {
                     $((BackendSpec::$backend(new), BackendSpec::$backend(old)) => new.takes_over(old),)*
@@ -65,7 +67,7 @@ macro_rules! backends {
                 }
             }
 
-            /// How long changes are gathered unless the configuration says otherwise.
+            /// How long changes are gathered, unless the configuration says otherwise.
             pub(crate) fn usual_debounce(&self) -> Duration {
                 match self {
                     $(BackendSpec::$backend(settings) => settings.usual_debounce(),)*
@@ -85,7 +87,7 @@ backends! {
 }
 
 impl BackendSpec {
-    /// What the configuration asks for.
+    /// The back end of the configuration.
     ///
     /// # Errors
     /// The switch's release is not known.
@@ -96,7 +98,7 @@ impl BackendSpec {
             Backend::Cumulus => {
                 let settings = &config.dataplane.cumulus;
                 let release = release_of_this_machine();
-                // Rules in a chain that the switch's release does not look at would filter nothing.
+                // Rules in a chain that the switch's release ignores would filter nothing.
                 anyhow::ensure!(
                     settings.release.or(release).is_some(),
                     "/etc/os-release names no release of Cumulus Linux; say which it is with release in [dataplane.cumulus]"
@@ -106,7 +108,7 @@ impl BackendSpec {
             Backend::Sonic => {
                 Ok(BackendSpec::Sonic(Box::new(config.dataplane.sonic.settings(&config.dataplane.interfaces))))
             }
-            // It follows interfaces that come and go by itself.
+            // The back end follows interfaces that come and go by itself.
             Backend::Xdp => Ok(BackendSpec::Xdp(config.dataplane.xdp.options(&config.dataplane.interfaces))),
         }
     }
@@ -114,7 +116,8 @@ impl BackendSpec {
     pub(crate) fn nftables(config: &Config, environment: &HostEnvironment) -> Self {
         let interfaces = match &environment.interfaces {
             None => Vec::new(),
-            // None of the patterns means anything yet: filtering everywhere instead would be the opposite of what was asked.
+            // No pattern matches an interface yet. Filtering on all interfaces would be the
+            // opposite of the configuration.
             Some(names) if names.is_empty() => vec![nftables::NO_INTERFACE.to_owned()],
             Some(names) => names.clone(),
         };
@@ -132,7 +135,7 @@ impl BackendSpec {
 /// A data plane that can be used, what it was built from, and why it is not the configured one.
 pub(crate) type Built = (BackendSpec, Box<dyn Dataplane>, Option<String>);
 
-/// Builds what is configured, or what takes its place when that cannot be.
+/// Builds the configured data plane, or its fallback if that fails.
 pub(crate) fn build_or_fallback(configured: &BackendSpec, substitute: Option<&BackendSpec>) -> Result<Built> {
     let error = match configured.build() {
         Ok(dataplane) => return Ok((configured.clone(), dataplane, None)),
@@ -145,7 +148,7 @@ pub(crate) fn build_or_fallback(configured: &BackendSpec, substitute: Option<&Ba
     Ok((instead.clone(), dataplane, Some(why.clone())))
 }
 
-/// What the configuration wants in the place of this.
+/// The fallback that the configuration names for this.
 pub(crate) fn fallback_of(
     configured: &BackendSpec,
     config: &Config,

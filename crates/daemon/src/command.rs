@@ -1,4 +1,4 @@
-//! What the API asks of the task that decides, and what it answers.
+//! Requests of the API to the controller, and their answers.
 
 use crate::policy_trace::PolicyQuestionError;
 use crate::samples::Samples;
@@ -10,100 +10,102 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
 
-/// Who asked: a user of this machine, or the address of a host.
+/// Who sent a request: a user of this machine, or the address of a host.
 pub(crate) type Requester = String;
 
-/// Whether what is wanted is in force; or why the data plane did not take a change.
+/// Whether the desired state is in force; or why the data plane did not apply a change.
 pub(crate) type ApplyOutcome = Result<(), Arc<DataplaneError>>;
 
-/// A request, with the place for its answer.
+/// A request, with the channel for its answer.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// How things are.
+    /// The status.
     Status(oneshot::Sender<StatusView>),
-    /// How things are, with the peers.
+    /// The status with the peers.
     Overview(oneshot::Sender<Overview>),
     /// Some of the rules, in enforcement order.
     Rules {
-        /// Which.
+        /// Which rules.
         filter: RuleFilter,
-        /// Where to go on.
+        /// Where to continue.
         after: Option<Arc<Nlri>>,
-        /// Where they go, and where to go on after that; `None` at the end.
+        /// The rules, and where to continue after them; `None` at the end.
         answer: oneshot::Sender<(Vec<RuleView>, Option<Arc<Nlri>>)>,
     },
     /// Announce a local rule.
     Announce {
         /// The rule.
         rule: Box<Rule>,
-        /// How long it lives.
+        /// Its lifetime.
         lifetime: Option<Duration>,
         /// Who asked.
         by: Requester,
-        /// Its id, and when it is on the disk.
+        /// Its id, and a channel that is answered when it is on the disk.
         answer: oneshot::Sender<(RuleId, Option<Saved>)>,
     },
     /// Withdraw a local rule.
     Withdraw {
-        /// Which.
+        /// Which rule.
         rule: Arc<Nlri>,
         /// Who asked.
         by: Requester,
-        /// Its text, and when that is on the disk; or why not.
+        /// Its text, and a channel that is answered when that is on the disk; or why it is not
+        /// withdrawn.
         answer: oneshot::Sender<Result<(String, Option<Saved>), WithdrawError>>,
     },
     /// The rule with an id.
     Find {
         /// Its id.
         id: RuleId,
-        /// Where to go on.
+        /// Where to continue.
         after: Option<Arc<Nlri>>,
-        /// Whether it is there.
+        /// The rule, if there is one.
         answer: oneshot::Sender<Found>,
     },
     /// One rule.
     Rule(Arc<Nlri>, oneshot::Sender<Option<RuleView>>),
-    /// Take all filtering out.
+    /// Remove all filters.
     Pause {
-        /// For how long; without it until it is resumed.
+        /// How long; without it until a resume.
         lifetime: Option<Duration>,
         /// Who asked.
         by: Requester,
-        /// What became of it.
+        /// The outcome.
         answer: oneshot::Sender<Paused>,
     },
-    /// Put filtering back.
+    /// Restore all filters.
     Resume(Requester, oneshot::Sender<Paused>),
-    /// Withdraw all local rules; the answer is the number withdrawn, and when that is on the disk.
+    /// Withdraw all local rules; the answer is their number, and a channel that is answered when
+    /// that is on the disk.
     Clear(Requester, oneshot::Sender<(usize, Option<Saved>)>),
-    /// Wait until what is wanted by now is in force, or a change failed.
+    /// Wait until the desired state of now is in force, or a change failed.
     Applied(oneshot::Sender<oneshot::Receiver<ApplyOutcome>>),
-    /// What happens to a packet.
+    /// Decide what happens to a packet.
     Explain {
         /// Its octets.
         packet: Vec<u8>,
         /// How far the search has come.
         search: Search,
-        /// What happens; or how far the search has come now; or why it is no packet.
-        answer: oneshot::Sender<Result<Explained, PacketError>>,
+        /// The explanation; or how far the search has come now; or why the octets are not a packet.
+        answer: oneshot::Sender<Result<ExplainResult, PacketError>>,
     },
-    /// What import policy makes of a route.
+    /// What the import policy does with a route.
     Policy(PolicyQuestion, oneshot::Sender<Result<PolicyExplanation, PolicyQuestionError>>),
     /// The latest events, oldest first.
     History(usize, oneshot::Sender<Vec<Arc<Event>>>),
-    /// Sampled packets; or why there are none here.
+    /// Sampled packets; or why the data plane has none.
     Samples(oneshot::Sender<Result<Samples, NoSamples>>),
     /// Events from now on.
     Watch(oneshot::Sender<broadcast::Receiver<Arc<Event>>>),
 }
 
-/// Why a rule is not withdrawn here.
+/// Why a rule is not withdrawn.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WithdrawError {
-    /// There is none.
+    /// There is no such rule.
     #[error("there is no such rule")]
     Unknown,
-    /// It is not announced on this machine.
+    /// It is not locally originated.
     #[error(
         "{rule} is announced by {peers}, not here: only they can withdraw it. A rule of this machine with the same match comes \
          before theirs: `floodgate announce '{rule} then accept'` lets its packets pass until it is withdrawn"
@@ -116,21 +118,21 @@ pub(crate) enum WithdrawError {
     },
 }
 
-/// What became of a pause, or of its end.
+/// The outcome of a pause or resume.
 #[derive(Debug)]
 pub(crate) struct Paused {
-    /// Whether that changed what is filtered.
+    /// Whether the request changed what is filtered.
     pub changed: bool,
-    /// When a pause ends by itself, RFC 3339, if it does.
+    /// When the pause ends by itself, RFC 3339, if it does.
     pub until: Option<String>,
-    /// Told when it is done, or a change failed.
+    /// Answered when the change is in force, or has failed.
     pub applied: Option<oneshot::Receiver<ApplyOutcome>>,
-    /// Told when it is on the disk.
+    /// Answered when the change is on the disk.
     pub saved: Option<Saved>,
 }
 
 impl Command {
-    /// It changes no rule.
+    /// Whether it changes no rule.
     pub(crate) const fn is_look(&self) -> bool {
         match self {
             Command::Announce { .. }
@@ -152,56 +154,56 @@ impl Command {
         }
     }
 
-    /// Its answer has what was counted.
+    /// Whether its answer contains counters.
     pub(crate) const fn shows_counters(&self) -> bool {
         matches!(self, Command::Status(_) | Command::Overview(_) | Command::Rules { after: None, .. })
     }
 }
 
-/// What is shown at a glance.
+/// Status and peers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overview {
     /// How things are.
     pub status: StatusView,
     /// The peers.
     pub peers: Vec<PeerView>,
-    /// There are so many rules that decisions may take a while.
+    /// There are so many rules that decisions may take long.
     pub many: bool,
 }
 
-/// The rules in force that are about a packet's destination, as far as they were looked through.
+/// The rules in force that concern a packet's destination, as far as the search has come.
 #[derive(Debug, Default)]
 pub(crate) struct Search {
-    /// The last rule that was looked at.
+    /// The last rule that was searched.
     pub(crate) after: Option<Arc<Nlri>>,
-    /// How many rules in force were looked at.
+    /// Number of rules in force that were searched.
     pub(crate) passed: usize,
-    /// Those that may match, with their number among all.
+    /// The rules that may match, with their number among all.
     pub(crate) candidates: Vec<(usize, Rule)>,
 }
 
-/// What came of a search for what happens to a packet.
+/// The outcome of one step of the search.
 #[derive(Debug)]
-pub(crate) enum Explained {
-    /// This.
+pub(crate) enum ExplainResult {
+    /// The explanation.
     Explanation(Box<Explanation>),
-    /// The search has not come further yet.
+    /// The search is not finished.
     NotYet(Search),
 }
 
-/// What came of a search for an id.
+/// The outcome of one step of a search for an id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// This rule has it.
+    /// The rule with this id.
     Rule(Arc<Nlri>),
-    /// It is none of the rules up to this one; the search has not come further yet.
+    /// No rule up to this one has the id; the search is not finished.
     NotUntil(Arc<Nlri>),
-    /// There is no such rule.
+    /// No rule has the id.
     None,
 }
 
-/// Words, all of which must fit: a state, a family, a peer, `local`, an address or prefix (rules whose destination overlaps), the beginning of
-/// an id, or part of the text.
+/// Words, all of which must match: a state, a family, a peer, `local`, an address or prefix (rules
+/// whose destination overlaps), the beginning of an id, or part of the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RuleFilter {
     words: Vec<Word>,
@@ -214,7 +216,7 @@ enum Word {
 }
 
 impl RuleFilter {
-    /// From what a person typed.
+    /// From the text that a user typed.
     pub(crate) fn parse(text: &str) -> Self {
         let word = |word: &str| {
             let net = word.parse().or_else(|_| word.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
@@ -225,7 +227,7 @@ impl RuleFilter {
         RuleFilter { words: text.split_whitespace().map(word).collect() }
     }
 
-    /// Whether a rule fits.
+    /// Whether a rule matches.
     pub(crate) fn matches(&self, nlri: &Nlri, view: &RuleView) -> bool {
         self.words.iter().all(|word| match word {
             Word::Net(net) => overlaps(nlri, *net),

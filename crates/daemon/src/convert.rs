@@ -1,4 +1,4 @@
-//! What BGP says, in the engine's words.
+//! Conversions from BGP types to those of the engine and the API.
 
 use bgp::{AfiSafi, AsPath, Origin, StandardCommunity};
 use config::{BGP_PORT, Config, FamilyName, Port};
@@ -11,11 +11,11 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-/// The engine's number for rules that are announced on this machine.
+/// The engine's peer id for locally originated rules.
 pub(crate) const LOCAL: engine::PeerId = engine::PeerId(0);
 
-/// The route of an announcement; one for all NLRIs that came with the same attributes. `None` if its actions cannot be read, which the
-/// session has already treated as a withdrawal.
+/// The route of an announcement, shared by all NLRIs with the same attributes. `None` if its
+/// actions cannot be decoded, which the session has already handled as treat-as-withdraw.
 pub(crate) fn route(announced: &bgp::Announced) -> Option<Arc<Route>> {
     let bgp::Announced { attributes, next_hop, route_loop, .. } = announced;
     let facts = PathFacts {
@@ -60,7 +60,7 @@ fn as_path(path: &AsPath) -> AsPathFacts {
     }
 }
 
-/// The family, in the engine's words.
+/// The family as a type of the engine.
 pub(crate) const fn family(family: AfiSafi) -> RouteFamily {
     match family {
         AfiSafi::Ipv4Unicast | AfiSafi::Ipv6Unicast => RouteFamily::Unicast(family.version()),
@@ -68,7 +68,7 @@ pub(crate) const fn family(family: AfiSafi) -> RouteFamily {
     }
 }
 
-/// The state of a rule, in the API's words.
+/// The state of a rule as its API name.
 pub(crate) const fn rule_state(state: &engine::state::RuleState) -> api::RuleState {
     use engine::state::RuleState;
     match state {
@@ -84,7 +84,7 @@ pub(crate) const fn rule_state(state: &engine::state::RuleState) -> api::RuleSta
     }
 }
 
-/// The state of a session, in the API's words.
+/// The state of a session as its API name.
 pub(crate) const fn session_state(state: bgp::State) -> api::SessionState {
     match state {
         bgp::State::Idle => api::SessionState::Idle,
@@ -96,7 +96,7 @@ pub(crate) const fn session_state(state: bgp::State) -> api::SessionState {
     }
 }
 
-/// A family that a session carries, in the API's words.
+/// A family of a session as its API name.
 pub(crate) const fn address_family(family: AfiSafi) -> api::AddressFamily {
     match family {
         AfiSafi::Ipv4Unicast => api::AddressFamily::Ipv4Unicast,
@@ -108,7 +108,7 @@ pub(crate) const fn address_family(family: AfiSafi) -> api::AddressFamily {
     }
 }
 
-/// The family that a name of the configuration means.
+/// The family of a configuration name.
 pub(crate) const fn afi_safi(name: FamilyName) -> AfiSafi {
     match name.flowspec() {
         Some(family) => AfiSafi::Flow(family),
@@ -119,13 +119,14 @@ pub(crate) const fn afi_safi(name: FamilyName) -> AfiSafi {
     }
 }
 
-/// Multicast groups that no router forwards: where routing protocols speak to their neighbours.
-const LINK_GROUPS: [IpNet; 2] = [
+/// Link-local multicast groups, which routing protocols use between neighbours and no router
+/// forwards.
+const LINK_LOCAL_MULTICAST: [IpNet; 2] = [
     IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 24),
     IpNet::new_assert(IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0)), 16),
 ];
 
-/// What stays reachable: the BGP sessions, and what `[protect]` names.
+/// Protected traffic: the BGP sessions, and what `[protect]` names.
 pub fn protection(config: &Config, addresses: &BTreeSet<IpAddr>) -> Protection {
     let mut protection = Protection::default();
     for peer in &config.peers {
@@ -155,7 +156,8 @@ pub fn protection(config: &Config, addresses: &BTreeSet<IpAddr>) -> Protection {
     }
     for protocol in &config.protect.protocols {
         let own = addresses.iter().map(|own| IpNet::from(*own));
-        own.chain(LINK_GROUPS).for_each(|to| protection.traffic(Traffic::Protocol(protocol.what.0), to, protocol.from));
+        own.chain(LINK_LOCAL_MULTICAST)
+            .for_each(|to| protection.traffic(Traffic::Protocol(protocol.what.0), to, protocol.from));
     }
     for preset in &config.protect.presets {
         protection.preset(preset.what.0, addresses, preset.from);
@@ -163,7 +165,8 @@ pub fn protection(config: &Config, addresses: &BTreeSet<IpAddr>) -> Protection {
     protection
 }
 
-/// What no rule touches, a sentence for each line of the configuration: not each of some thousand pairs of an address and a port.
+/// The protected traffic for people, a sentence for each line of the configuration: not for each of
+/// some thousand pairs of an address and a port.
 pub(crate) fn protected(config: &Config, addresses: &BTreeSet<IpAddr>) -> Vec<String> {
     let protect = &config.protect;
     let from = |from: Option<IpNet>| from.map(|net| format!(" from {net}")).unwrap_or_default();

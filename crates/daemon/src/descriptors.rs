@@ -1,15 +1,16 @@
-//! How many files and sockets this process may have open: what clients may take of them must leave enough for sessions, state and filters.
+//! The limit of open files and sockets of this process: clients of the API must leave enough for
+//! sessions, the state file and the data plane.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// As many as are of use; programs that we start inherit the limit, and some go through all numbers.
-const ENOUGH: u64 = 65_536;
+/// The highest useful limit. Child processes inherit it, and some iterate over all descriptors.
+const MAX_DESCRIPTORS: u64 = 65_536;
 
-/// Raises the soft limit as far as the hard one allows.
+/// Raises the soft limit to the hard limit, up to [`MAX_DESCRIPTORS`].
 pub(crate) fn raise() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    // `None` is no limit.
-    let most = maximum.map_or(ENOUGH, |maximum| maximum.min(ENOUGH));
+    // `None` means no limit.
+    let most = maximum.map_or(MAX_DESCRIPTORS, |maximum| maximum.min(MAX_DESCRIPTORS));
     if current.is_some_and(|current| current < most)
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum })
     {
@@ -17,7 +18,7 @@ pub(crate) fn raise() {
     }
 }
 
-/// How many may be open at once.
+/// The current soft limit.
 pub(crate) fn limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

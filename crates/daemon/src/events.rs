@@ -1,4 +1,4 @@
-//! What happened: the events that `floodgate watch` streams and `floodgate history` remembers.
+//! Events: `floodgate watch` streams them, `floodgate history` shows the latest.
 
 use api::{Event, EventKind};
 use std::collections::VecDeque;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast;
 
-/// What an event is about.
+/// The subject of an event.
 #[derive(Clone, Debug, Default)]
-pub struct About {
+pub struct EventSubject {
     /// The peer.
     pub peer: Option<String>,
     /// The rule's id.
@@ -17,46 +17,48 @@ pub struct About {
     pub rule: Option<String>,
     /// Who asked for it.
     pub by: Option<String>,
-    /// The rest, in words.
+    /// The message, for people.
     pub message: Option<String>,
 }
 
-impl About {
+impl EventSubject {
     /// Something that somebody asked for.
     pub fn asked_by(by: Option<String>) -> Self {
-        About { by, ..About::default() }
+        EventSubject { by, ..EventSubject::default() }
     }
 
     /// A peer.
     pub fn peer(name: &str) -> Self {
-        About { peer: Some(name.to_owned()), ..About::default() }
+        EventSubject { peer: Some(name.to_owned()), ..EventSubject::default() }
     }
 
-    /// Words.
+    /// A message.
     pub fn words(message: impl Into<String>) -> Self {
-        About { message: Some(message.into()), ..About::default() }
+        EventSubject { message: Some(message.into()), ..EventSubject::default() }
     }
 
-    /// The same, with words.
-    pub fn saying(mut self, message: impl Into<String>) -> Self {
+    /// Adds a message.
+    pub fn with_message(mut self, message: impl Into<String>) -> Self {
         self.message = Some(message.into());
         self
     }
 }
 
-/// Octets of events that are remembered, however many the configuration wants.
-const ROOM: usize = 8 << 20;
+/// Most octets of events in memory, whatever number the configuration asks for.
+const MAX_OCTETS: usize = 8 << 20;
 
-/// Octets of a rule's text, or of a message, that an event keeps: a peer may send rules whose text is 60 KiB.
+/// Most octets of a rule's text or of a message in one event: a peer may send rules whose text is
+/// 60 KiB.
 const LONGEST_TEXT: usize = 4096;
 
-/// Octets that an event takes beside its texts, or a little more.
-const BESIDE: usize = 256;
+/// Octets of an event without its texts, approximately.
+const EVENT_OVERHEAD: usize = 256;
 
-/// Events that a watcher may be behind.
+/// Most events that a watcher may be behind.
 const LISTENER_BACKLOG: usize = 4096;
 
-/// Remembers the latest events and tells those who watch. Bounded in number, as configured, and in octets.
+/// Keeps the latest events and sends them to watchers. Limited in number, as configured, and in
+/// octets.
 #[derive(Debug)]
 pub struct History {
     events: VecDeque<Arc<Event>>,
@@ -67,7 +69,7 @@ pub struct History {
 }
 
 impl History {
-    /// Room for so many events.
+    /// With a capacity of this many events.
     pub fn new(capacity: usize) -> Self {
         History {
             events: VecDeque::new(),
@@ -78,21 +80,21 @@ impl History {
         }
     }
 
-    /// Changes the room.
+    /// Changes the capacity.
     pub fn resize(&mut self, capacity: usize) {
         self.capacity = capacity;
         self.forget();
         self.events.shrink_to_fit();
     }
 
-    /// Something happened now.
-    pub fn record(&mut self, kind: EventKind, about: About) {
+    /// Records an event at the current time.
+    pub fn record(&mut self, kind: EventKind, about: EventSubject) {
         self.last += 1;
-        let About { peer, id, rule, by, message } = about;
+        let EventSubject { peer, id, rule, by, message } = about;
         let (rule, message) = (rule.map(shortened), message.map(shortened));
         let (number, time) = (self.last, timestamp(SystemTime::now()));
         let event = Arc::new(Event { number, time, event: kind.into(), peer, id, rule, by, message });
-        // Nobody watching is no error.
+        // Without a watcher, sending fails; that is not an error.
         let _ = self.watchers.send(Arc::clone(&event));
         self.octets += octets(&event);
         self.events.push_back(event);
@@ -100,7 +102,7 @@ impl History {
     }
 
     fn forget(&mut self) {
-        while self.events.len() > self.capacity || self.octets > ROOM {
+        while self.events.len() > self.capacity || self.octets > MAX_OCTETS {
             let Some(event) = self.events.pop_front() else { return };
             self.octets -= octets(&event);
         }
@@ -117,13 +119,13 @@ impl History {
     }
 }
 
-/// Octets of memory that an event takes, or a little more.
+/// Octets of memory of an event, approximately.
 fn octets(event: &Event) -> usize {
     let texts = [&event.peer, &event.id, &event.rule, &event.by, &event.message];
-    BESIDE + texts.into_iter().flatten().map(String::len).sum::<usize>()
+    EVENT_OVERHEAD + texts.into_iter().flatten().map(String::len).sum::<usize>()
 }
 
-/// The beginning of a long text, and how much more there was.
+/// The beginning of a long text, and the number of octets left out.
 fn shortened(text: String) -> String {
     if text.len() <= LONGEST_TEXT {
         return text;
@@ -132,16 +134,16 @@ fn shortened(text: String) -> String {
     format!("{} ... ({} octets more)", &text[..end], text.len() - end)
 }
 
-/// The last second of the year 9999: RFC 3339 has no form for later ones.
+/// The last second of the year 9999: RFC 3339 cannot express later ones.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// RFC 3339 in UTC with milliseconds. Times that it has no form for are shown as the nearest that it has.
+/// RFC 3339 in UTC with milliseconds. Times that it cannot express become the nearest that it can.
 pub fn timestamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(Duration::from_secs(LAST_SECOND));
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
 
-/// The moment so many seconds after 1970, or the last one that can be told.
+/// The moment this many seconds after 1970, or the last one that can be expressed.
 pub fn unix_time(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND))
 }
@@ -163,7 +165,7 @@ mod tests {
         let mut history = History::new(2);
         let mut watcher = history.watch();
         for name in ["a", "b", "c"] {
-            history.record(EventKind::PeerUp, About::peer(name));
+            history.record(EventKind::PeerUp, EventSubject::peer(name));
         }
         let names = |events: Vec<Arc<Event>>| events.iter().filter_map(|e| e.peer.clone()).collect::<Vec<_>>();
         assert_eq!(names(history.latest(10)), ["b", "c"]);
@@ -177,13 +179,13 @@ mod tests {
         let mut history = History::new(1_000_000);
         let rule = "dport 65535,".repeat(5000);
         for number in 0..10_000 {
-            let about = About { rule: Some(rule.clone()), ..About::words(format!("{number}")) };
+            let about = EventSubject { rule: Some(rule.clone()), ..EventSubject::words(format!("{number}")) };
             history.record(EventKind::Announced, about);
         }
         let held = history.latest(usize::MAX);
         let octets: usize = held.iter().map(|event| octets(event)).sum();
         assert_eq!(octets, history.octets);
-        assert!((ROOM / 2..=ROOM).contains(&octets), "{octets}");
+        assert!((MAX_OCTETS / 2..=MAX_OCTETS).contains(&octets), "{octets}");
         let last = held.last().unwrap();
         assert_eq!(last.message.as_deref(), Some("9999"));
         assert!(last.rule.as_ref().unwrap().ends_with("... (55904 octets more)"), "{:?}", last.rule);

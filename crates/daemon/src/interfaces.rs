@@ -1,20 +1,21 @@
-//! This machine's network interfaces and addresses, looked up again while the daemon runs: ports of a switch come and go.
+//! This machine's network interfaces and addresses, read again while the daemon runs: ports of a
+//! switch come and go.
 
 use config::Pattern;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 
-/// The interfaces that there are.
+/// The interfaces that exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links {
     /// Their names.
     pub names: BTreeSet<String>,
-    /// Of each VRF, the interfaces that belong to it.
+    /// The members of each VRF.
     pub vrfs: BTreeMap<String, Vec<String>>,
 }
 
-/// Looks at the interfaces of this network namespace.
+/// Reads the interfaces of this network namespace.
 ///
 /// # Errors
 /// The kernel did not list them.
@@ -29,20 +30,21 @@ pub fn links() -> io::Result<Links> {
     Ok(Links { names: found.iter().map(|link| link.name.clone()).collect(), vrfs })
 }
 
-/// The interfaces that the configuration means.
+/// The interfaces that the configuration's patterns match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Meant {
-    /// Those that there are, and plain names even if there is no such interface yet; sorted.
+pub struct MatchedInterfaces {
+    /// Those that exist, and plain names even if there is no such interface yet; sorted.
     pub names: Vec<String>,
-    /// Patterns and names that mean none of those that there are.
+    /// Patterns and names that match no existing interface.
     pub absent: Vec<String>,
 }
 
-/// The interfaces that `patterns` mean. With nothing but exclusions it is all others. Loopback is meant only by its name.
+/// The interfaces that `patterns` match. If there are only exclusions, all others match. Loopback
+/// matches only its own name.
 ///
-/// A VRF stands for the interfaces that belong to it: their packets are filtered where they come in, before they belong to the VRF, and
-/// once.
-pub fn resolve(patterns: &[Pattern], links: &Links) -> Meant {
+/// A VRF means its members: their packets are filtered at ingress, before they belong to the VRF,
+/// and once.
+pub fn resolve(patterns: &[Pattern], links: &Links) -> MatchedInterfaces {
     let is_meant = |name: &str| Pattern::any_matches(patterns, name);
     let mut names: BTreeSet<String> = BTreeSet::new();
     for name in links.names.iter().filter(|name| is_meant(name)) {
@@ -57,16 +59,16 @@ pub fn resolve(patterns: &[Pattern], links: &Links) -> Meant {
     let is_absent = |pattern: &&Pattern| !links.names.iter().any(|name| pattern.matches(name));
     let text = |pattern: &Pattern| pattern.as_str().to_owned();
     let mut absent: Vec<String> = wanted().filter(is_absent).map(text).collect();
-    // They are filtered from the moment on in which they are there.
+    // They are filtered from the moment that they exist.
     names.extend(wanted().filter(|pattern| !pattern.is_wild()).filter(is_absent).map(|p| p.as_str().to_owned()));
     if names.is_empty() && absent.is_empty() {
-        // Exclusions, or a VRF without members, leave nothing.
+        // Exclusions, or a VRF without members, match nothing.
         absent = patterns.iter().map(text).collect();
     }
-    Meant { names: names.into_iter().collect(), absent }
+    MatchedInterfaces { names: names.into_iter().collect(), absent }
 }
 
-/// Every address of this machine, without loopback.
+/// Every address of this machine, except loopback.
 ///
 /// # Errors
 /// The kernel did not list them.
@@ -86,19 +88,19 @@ pub fn addresses() -> io::Result<BTreeSet<IpAddr>> {
 mod tests {
     use super::*;
 
-    fn meant(patterns: &[&str]) -> (Vec<String>, Vec<String>) {
+    fn matched(patterns: &[&str]) -> (Vec<String>, Vec<String>) {
         let names = ["lo", "eth0", "swp1", "swp2", "blue"].map(str::to_owned).into();
         let vrfs = [("blue".to_owned(), vec!["swp2".to_owned()])].into();
         let patterns: Vec<Pattern> = patterns.iter().map(|p| p.parse().unwrap()).collect();
-        let Meant { names, absent } = resolve(&patterns, &Links { names, vrfs });
+        let MatchedInterfaces { names, absent } = resolve(&patterns, &Links { names, vrfs });
         (names, absent)
     }
 
     #[test]
     fn patterns_find_what_is_there() {
-        let of = |patterns: &[&str]| meant(patterns).0.join(" ");
+        let of = |patterns: &[&str]| matched(patterns).0.join(" ");
         assert_eq!(of(&["swp*", "eth0", "eth1", "wg?"]), "eth0 eth1 swp1 swp2");
-        assert_eq!(meant(&["swp*", "eth0", "eth1", "wg?"]).1, ["eth1", "wg?"]);
+        assert_eq!(matched(&["swp*", "eth0", "eth1", "wg?"]).1, ["eth1", "wg?"]);
         assert_eq!(of(&["*"]), "eth0 swp1 swp2", "loopback is named or not meant; a VRF is its members");
         assert_eq!(of(&["lo", "s*"]), "lo swp1 swp2");
         assert_eq!(of(&["swp*", "!swp2"]), "swp1");
@@ -107,7 +109,7 @@ mod tests {
         assert_eq!(of(&["blue"]), "swp2");
         assert_eq!(of(&["blue", "!swp2"]), "");
         assert_eq!(of(&["eth0", "!eth0"]), "");
-        assert_eq!(meant(&["!*"]), (vec![], vec!["!*".to_owned()]), "nothing is left, and that is told");
+        assert_eq!(matched(&["!*"]), (vec![], vec!["!*".to_owned()]), "nothing is left, and that is told");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `floodgate run`, and `floodgate exabgp`, which has ExaBGP in the place of the peer tasks.
+//! The daemon of `floodgate run`, and of `floodgate exabgp`, where ExaBGP replaces the peers'
+//! tasks.
 //!
 //! ```text
 //!              main thread (tokio)                           thread "engine"                         thread "dataplane"
@@ -7,7 +8,8 @@
 //!   signals, reload, supervisor ─SupervisorMessage─▶
 //! ```
 //!
-//! Nothing waits for what is to its right, except that a full queue of updates stops the reading of more from that peer: keepalives go on.
+//! Nothing waits for what is to its right, except that a full queue of updates stops reading from
+//! that peer; keepalives continue.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic when the reader went away.
 

@@ -1,7 +1,8 @@
-//! One daemon for each thing that only one may have: the state file, the API's socket, and what is filtered with. Locks come before anything
-//! is read, opened or changed, so a second start touches nothing of the first.
+//! One daemon for each thing that only one may use: the state file, the API socket, and the place
+//! of enforcement. Locks are taken before anything is read, opened or changed, so a second start
+//! does not touch anything of the first.
 //!
-//! A lock is a file that is locked (flock), not one that is there: a daemon that was killed holds none.
+//! A lock is an flock on a file, not the file's existence: a killed daemon holds none.
 
 use crate::backend_spec::BackendSpec;
 use crate::host_environment::HostEnvironment;
@@ -16,10 +17,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Where the locks are, for all daemons of the machine: in memory, so that a full disk keeps nobody from starting.
+/// The directory of locks, for all daemons of the machine: in memory, so that a full disk does not
+/// prevent a start.
 const DIRECTORY: &str = "/run/floodgate";
 
-/// Between two tries.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The locks of a daemon, by file.
@@ -27,10 +29,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Locks(BTreeMap<PathBuf, File>);
 
 impl Locks {
-    /// Takes the locks that the configuration needs and that are not held yet; waits so long for a daemon that is about to end.
+    /// Takes the locks that the configuration needs and that are not held yet; waits for a daemon
+    /// that is about to end, up to the timeout.
     ///
     /// # Errors
-    /// Another daemon has one of them; which. None that was not held before is then.
+    /// Another daemon has one of them. Then no lock is held that was not held before.
     pub(crate) fn take(&mut self, config: &Config, patience: Duration) -> Result<()> {
         let end = Instant::now() + patience;
         let mut taken = Locks::default();
@@ -49,7 +52,7 @@ impl Locks {
                         let pid = holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
                         bail!("another floodgate{pid} {what}; stop it first");
                     }
-                    // To filter is worth more than to know that nobody else does.
+                    // Filtering matters more than knowing that no other daemon filters.
                     Err(LockError::Io(error)) => tracing::warn!(%error, "cannot lock {}", path.display()),
                 }
                 break;
@@ -59,8 +62,8 @@ impl Locks {
         Ok(())
     }
 
-    /// Gives back what the configuration does not need any longer.
-    pub(crate) fn give_back(&mut self, config: &Config) {
+    /// Releases the locks that the configuration no longer needs.
+    pub(crate) fn release_unneeded(&mut self, config: &Config) {
         let Ok(needed) = needed(config) else { return };
         let gone = self.0.extract_if(.., |path, _| needed.iter().all(|(needed, _)| needed != path));
         drop(Locks(gone.collect()));
@@ -69,15 +72,15 @@ impl Locks {
 
 impl Drop for Locks {
     fn drop(&mut self) {
-        // While they are held, so that nobody's else's is removed.
+        // Removed while held, so that no lock of another process is removed.
         self.0.keys().for_each(|path| drop(std::fs::remove_file(path)));
     }
 }
 
-/// The files, and what a daemon does that has them.
+/// The lock files, and what their holder does.
 fn needed(config: &Config) -> Result<Vec<(PathBuf, String)>> {
     let (state, socket) = (&config.state.file, &config.api.socket);
-    // Where it is to be, nothing may be yet.
+    // Nothing may exist where the socket is to be created.
     if let Some(parent) = socket.parent() {
         std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     }
@@ -91,7 +94,8 @@ fn needed(config: &Config) -> Result<Vec<(PathBuf, String)>> {
     Ok(needed.into_iter().map(|(name, what)| (directory.join(name + ".lock"), what)).collect())
 }
 
-/// A name for where rules are enforced, the same for all who do it with the same back end, and what a daemon does there, in words.
+/// A name for the place of enforcement, the same for all daemons with the same back end there; and
+/// what its holder does, for people.
 fn enforcement(backend: &str, point: &EnforcementPoint) -> Result<Option<(String, String)>> {
     Ok(match point {
         EnforcementPoint::Nowhere => None,
@@ -117,7 +121,8 @@ fn identity(path: &Path) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Where all daemons find the locks of data planes; for who may not write there, beside the socket.
+/// The common directory of data plane locks; for users who may not write there, the socket's
+/// directory.
 fn directory(socket: &Path) -> PathBuf {
     let directory = Path::new(DIRECTORY);
     let _ = DirBuilder::new().mode(0o755).create(directory);
@@ -130,7 +135,7 @@ fn directory(socket: &Path) -> PathBuf {
 /// Why a lock is not taken.
 #[derive(Debug, thiserror::Error)]
 enum LockError {
-    /// Another process has it, with this id if it has said so.
+    /// Another process holds it, with this pid if it is known.
     #[error("another process has it")]
     Held(Option<u32>),
     /// It cannot be locked.
@@ -145,7 +150,8 @@ fn lock(path: &Path) -> Result<File, LockError> {
         let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match file.try_lock() {
             Ok(()) => {
-                // Whoever had it last may have removed the name meanwhile: then it is no lock of anything.
+                // Its last holder may have removed the name meanwhile: then it is no longer the
+                // lock file.
                 let named = std::fs::metadata(path).map(|there| (there.dev(), there.ino())).ok();
                 let ours = file.metadata().map(|ours| (ours.dev(), ours.ino()))?;
                 if named != Some(ours) {
@@ -153,7 +159,7 @@ fn lock(path: &Path) -> Result<File, LockError> {
                 }
                 file.set_len(0)?;
                 file.rewind()?;
-                // Only to be told to others: on a full disk it is done without.
+                // Only informative: on a full disk it is left out.
                 let _ = write!(file, "{}", std::process::id());
                 return Ok(file);
             }
@@ -175,7 +181,7 @@ mod tests {
     fn a_lock_is_held_once_and_by_nobody_after_its_holder() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.lock");
-        // Left by a daemon that was killed.
+        // Left by a killed daemon.
         std::fs::write(&path, "1").unwrap();
         let held = lock(&path).unwrap();
         let us = std::process::id();

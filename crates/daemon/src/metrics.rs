@@ -1,4 +1,4 @@
-//! Prometheus metrics, made from a snapshot at each scrape: one table, one place where names are declared.
+//! Prometheus metrics, made from a snapshot at each scrape; one table declares all names.
 
 use api::{PeerView, SessionState, StatusView};
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -43,7 +43,7 @@ type Count = prometheus_client::metrics::counter::Counter<u64, AtomicU64>;
 /// The exposition text.
 ///
 /// # Errors
-/// None in practice: writing to a string.
+/// None in practice: the target is a string.
 pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::with_prefix("floodgate");
     let mut gauge = |name: &str, help: &str, value: u64| {

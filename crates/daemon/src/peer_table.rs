@@ -1,4 +1,4 @@
-//! What is known of each peer and its session, for people and for the policy on its loss.
+//! The state of each peer and its session, for display and for the retention policy.
 
 use crate::convert;
 use crate::events::timestamp;
@@ -17,7 +17,7 @@ pub(crate) struct PeerTable {
     by_id: HashMap<PeerId, usize>,
 }
 
-/// One of them.
+/// One peer.
 #[derive(Debug)]
 pub(crate) struct PeerEntry {
     id: PeerId,
@@ -30,23 +30,25 @@ pub(crate) struct PeerEntry {
     malformed: BTreeMap<&'static str, u64>,
     established_count: u64,
     last_error: Option<String>,
-    /// The last error is about how the two sides are configured: it is shown until there is a session, whatever else ends attempts.
+    /// The last error is about the configuration of the two sides: it is shown until there is a
+    /// session, whatever ends later attempts.
     last_error_is_configuration: bool,
-    /// Why the latest attempt failed, as it was told.
+    /// Why the latest attempt failed, as it was reported.
     last_attempt: Option<String>,
     next_try: Option<SystemTime>,
-    /// That there are more rules than there may be was told in this session.
-    excess_told: bool,
-    /// The families whose End-of-RIB came in this session.
+    /// The excess over `max-rules` was reported in this session.
+    excess_recorded: bool,
+    /// The families whose End-of-RIB was received in this session.
     synchronized: FamilySet,
-    /// The boundaries of a family's rules were lost in this session, which ends by that; in words.
+    /// The framing of a family's rules was lost in this session, which ends because of that; the
+    /// reason.
     framing_lost: Option<String>,
-    /// Sessions that ended by that.
+    /// Sessions that ended because of that.
     framing_resets: u64,
 }
 
 impl PeerTable {
-    /// Takes over a configuration; what is known of peers that stay is kept.
+    /// Applies a configuration; the state of peers that remain is kept.
     pub(crate) fn configure(&mut self, config: &config::Config, ids: &[PeerId]) {
         let mut old: HashMap<PeerId, PeerEntry> = self.peers.drain(..).map(|entry| (entry.id, entry)).collect();
         for (peer, id) in config.peers.iter().zip(ids) {
@@ -67,7 +69,7 @@ impl PeerTable {
                     last_error_is_configuration: false,
                     last_attempt: None,
                     next_try: None,
-                    excess_told: false,
+                    excess_recorded: false,
                     synchronized: FamilySet::EMPTY,
                     framing_lost: None,
                     framing_resets: 0,
@@ -122,24 +124,24 @@ impl PeerEntry {
         self.external
     }
 
-    /// What the session was agreed to be; `None` without a session.
+    /// The negotiated parameters; `None` without a session.
     pub(crate) const fn negotiated(&self) -> Option<&Negotiated> {
         self.negotiated.as_ref()
     }
 
-    /// Whether the End-of-RIB of a family came in this session.
+    /// Whether the End-of-RIB of a family was received in this session.
     pub(crate) const fn is_synchronized(&self, family: AfiSafi) -> bool {
         self.synchronized.contains(family)
     }
 
-    /// The End-of-RIB of a family came.
+    /// The End-of-RIB of a family was received.
     pub(crate) fn end_of_rib(&mut self, family: AfiSafi) {
         self.synchronized.insert(family);
     }
 
-    /// It announced more rules than it may; true for the first time in this session.
+    /// It announced more rules than `max-rules`; true for the first time in this session.
     pub(crate) fn is_first_excess(&mut self) -> bool {
-        !std::mem::replace(&mut self.excess_told, true)
+        !std::mem::replace(&mut self.excess_recorded, true)
     }
 
     pub(crate) fn up(&mut self, negotiated: Negotiated) {
@@ -147,7 +149,7 @@ impl PeerEntry {
         self.established_count += 1;
         self.last_error_is_configuration = false;
         (self.last_attempt, self.next_try) = (None, None);
-        self.excess_told = false;
+        self.excess_recorded = false;
         self.synchronized = FamilySet::EMPTY;
     }
 
@@ -160,8 +162,8 @@ impl PeerEntry {
         self.last_error = Some(why);
     }
 
-    /// An attempt at a session failed; whether for another reason than the one before. While a session is up, an attempt says nothing
-    /// about the peer: it may be anybody's.
+    /// A connection attempt failed; true if the reason differs from the last one. While a session
+    /// is established, an attempt says nothing about the peer: anybody may have made it.
     pub(crate) fn attempt_failed(&mut self, reason: &DownReason) -> bool {
         let text = reason.to_string();
         if self.negotiated.is_none() && (reason.is_configuration() || !self.last_error_is_configuration) {
@@ -172,7 +174,7 @@ impl PeerEntry {
         before != self.last_attempt
     }
 
-    /// When we connect next, or take connections again.
+    /// When we connect next, or accept connections again.
     pub(crate) fn next_try(&mut self, at: Option<SystemTime>) {
         self.next_try = at;
     }
@@ -195,16 +197,17 @@ impl PeerEntry {
         }
     }
 
-    pub(crate) fn count_misread(&mut self) {
+    pub(crate) fn count_parse_error(&mut self) {
         *self.malformed.entry("exabgp-json").or_default() += 1;
     }
 
-    /// Why the boundaries of its rules were lost, once: where the session ended by that.
+    /// Why the framing of its rules was lost; returned once, for the end of that session.
     pub(crate) fn take_framing_lost(&mut self) -> Option<String> {
         self.framing_lost.take()
     }
 
-    /// Something that RFC 7313 says to ignore came: the first in this session is worth a line.
+    /// A message that RFC 7313 says to ignore was received; true for the first in this session,
+    /// which is logged.
     pub(crate) fn count_early_refresh(&mut self) -> bool {
         let count = self.malformed.entry("refresh-before-end-of-rib").or_default();
         *count += 1;

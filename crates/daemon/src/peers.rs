@@ -1,4 +1,5 @@
-//! The peers' tasks: started, stopped and replaced as the configuration says. A peer whose session settings did not change is not touched.
+//! The peers' tasks: started, stopped and replaced as the configuration says. A peer whose session
+//! settings did not change keeps its session.
 
 use crate::convert;
 use crate::net::{
@@ -15,14 +16,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// Connections from a peer's address that wait to be looked at.
+/// Most connections from a peer's address that wait to be accepted.
 const INCOMING: usize = 8;
 
-/// Longest time, in seconds, that a peer is asked to keep our side while we are away, where the configuration does not say. The RFC
-/// suggests no more than the hold time (RFC 4724 §3).
+/// Longest restart time, in seconds, that we ask of a peer, unless configured. The RFC suggests no
+/// more than the hold time (RFC 4724 §3).
 const RESTART_TIME: u16 = 120;
 
-/// The peers' tasks and the sockets that they are reached on.
+/// The peers' tasks and the listening sockets.
 #[derive(Debug)]
 pub(crate) struct Peers {
     tasks: Vec<Task>,
@@ -30,7 +31,8 @@ pub(crate) struct Peers {
     listeners: Listeners,
     engine: mpsc::Sender<PeerMessage>,
     next_id: u32,
-    /// The filters of an earlier run are still in force, and this is the first time that sessions are started: the peers are told so.
+    /// The filters of an earlier run are still in force, and this is the first start of sessions:
+    /// the OPENs say so.
     restarting: bool,
 }
 
@@ -42,12 +44,13 @@ struct Task {
     task: JoinHandle<()>,
 }
 
-/// All that a session depends on; a change of anything else leaves it up.
+/// The settings that a session depends on; other changes leave it established.
 #[derive(Clone, Debug, PartialEq)]
 struct Settings {
     session: PeerConfig,
     endpoint: Endpoint,
-    /// Of a peer with blackholes, what decides which of its unicast routes are kept. After a change they have to be sent again.
+    /// For a peer with blackholes, what decides which of its unicast routes are kept. After a
+    /// change they have to be sent again.
     blackholes: Option<KeptUnicast>,
 }
 
@@ -57,23 +60,23 @@ struct KeptUnicast {
     destination: Vec<Trigger>,
     source: Vec<TriggerText>,
     both: Vec<TriggerText>,
-    /// Rules are validated by unicast routes: all are kept.
+    /// Rules are validated against unicast routes: all are kept.
     validates: bool,
 }
 
-/// What a changed configuration did to the sessions.
+/// The effect of a changed configuration on the sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     /// New peers.
     pub added: usize,
     /// Peers that are gone.
     pub removed: usize,
-    /// Peers whose session had to be started anew.
+    /// Peers whose session had to be restarted.
     pub restarted: usize,
 }
 
 impl Peers {
-    /// No peers yet; `engine` hears of their sessions.
+    /// Without peers yet; `engine` receives the events of their sessions.
     pub(crate) fn new(engine: mpsc::Sender<PeerMessage>, preserved: bool) -> Self {
         Peers {
             tasks: Vec::new(),
@@ -85,7 +88,8 @@ impl Peers {
         }
     }
 
-    /// The id of each configured peer, in the order of the configuration: the one it has, or the one it is going to have.
+    /// The id of each configured peer, in the order of the configuration: the current or the future
+    /// one.
     pub(crate) fn ids(&mut self, config: &Config) -> Vec<PeerId> {
         let mut next = self.next_id;
         let ids = config.peers.iter().map(|peer| {
@@ -102,7 +106,7 @@ impl Peers {
         ids
     }
 
-    /// Opens the listening sockets as configured.
+    /// Opens the listening sockets of the configuration.
     ///
     /// # Errors
     /// One could not be opened.
@@ -110,7 +114,7 @@ impl Peers {
         let secret = |peer: &config::Peer| secret(peer).map(|secret| (peer.address, secret));
         let secrets: HashMap<IpAddr, String> = config.peers.iter().filter_map(secret).collect();
         self.listeners.secrets(secrets)?;
-        self.listeners.distances(config.peers.iter().map(|peer| (peer.address, peer.ttl_security.0)))?;
+        self.listeners.ttl_requirements(config.peers.iter().map(|peer| (peer.address, peer.ttl_security.0)))?;
         match &config.router.listen {
             Some(listen) => {
                 let wanted: Vec<SocketAddr> = listen.iter().map(|listen| listen.bgp()).collect();
@@ -128,7 +132,7 @@ impl Peers {
         Ok(())
     }
 
-    /// Where BGP connections are taken.
+    /// The addresses of the BGP listeners.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.addresses()
     }
@@ -154,7 +158,7 @@ impl Peers {
             }
         }
         self.tasks = kept;
-        // Side by side: one that does not close takes half a second.
+        // In parallel: one that does not close takes half a second.
         let mut stopping = tokio::task::JoinSet::new();
         for (task, subcode) in leaving {
             self.routes.remove(task.settings.endpoint.remote.ip());
@@ -168,20 +172,21 @@ impl Peers {
             }
         }
         changes.added -= changes.restarted;
-        // A session that is started later is not one of ours that came back.
+        // A session that is started later is not a restarted one.
         self.restarting = false;
         changes
     }
 
-    /// Ends one session; the peer is told why, and tries again later.
+    /// Ends one session with a NOTIFICATION; it reconnects later.
     pub(crate) async fn reset(&self, peer: PeerId, subcode: CeaseSubcode) {
         if let Some(task) = self.tasks.iter().find(|task| task.id == peer) {
             let _ = task.control.send(Control::Reset(Cease { subcode, communication: String::new() })).await;
         }
     }
 
-    /// Starts sessions again that ended unasked, which is a bug of ours: it must cost one session, not the peer.
-    pub(crate) async fn revive(&mut self) {
+    /// Restarts tasks that ended unexpectedly. That is a bug; it must cost one session, not the
+    /// peer.
+    pub(crate) async fn restart_ended(&mut self) {
         let (ended, alive): (Vec<_>, Vec<_>) = self.tasks.drain(..).partition(|task| task.task.is_finished());
         self.tasks = alive;
         for Task { id, settings, task, .. } in ended {
@@ -189,14 +194,16 @@ impl Peers {
             let why = task.await.map_or_else(|error| error.to_string(), |()| "it returned".to_owned());
             tracing::error!(peer = %remote, why, "a session ended by a bug of floodgate's, which please report; it is started again");
             self.routes.remove(remote);
-            // Before anything of the new session. If nobody listens any more, all ends anyway.
+            // Sent before any event of the new session. If nobody listens any more, the daemon is
+            // ending anyway.
             let news = PeerEvent::Restarted(format!("internal error: {why}"));
             let _ = self.engine.send(PeerMessage { peer: id, news }).await;
             self.start(id, settings);
         }
     }
 
-    /// Ends all sessions. `keep`: the filters stay and we come back, so peers with graceful restart are not told to forget us.
+    /// Ends all sessions. `keep`: the filters stay and we come back, so peers with graceful restart
+    /// get no NOTIFICATION that would make them drop our routes.
     pub(crate) async fn stop(&mut self, keep: bool) {
         let mut leaving = tokio::task::JoinSet::new();
         for task in self.tasks.drain(..) {
@@ -220,7 +227,7 @@ impl Peers {
         self.routes.insert(settings.endpoint.remote.ip(), connections, settings.endpoint.hops);
         let mut config = settings.session.clone();
         if let Some(restart) = config.graceful_restart.as_mut().filter(|_| self.restarting) {
-            // R and F bits of the first OPEN; the session leaves them out of those that follow.
+            // R and F bits of the first OPEN; the session clears them in later ones.
             restart.restarted = true;
             restart.families.iter_mut().for_each(|(_, preserved)| *preserved = true);
         }
@@ -246,10 +253,10 @@ impl Peers {
         session.passive = peer.passive;
         session.idle_hold_max = peer.idle_hold_max.0;
         session.retained_on_loss = !peer.hold_on_loss.0.is_zero();
-        // Where the peer is in the router's own AS, that is no loop but the peer.
+        // If the peer is in the router's own AS, the number is the peer's and no loop.
         session.router_as = Some(config.router.asn).filter(|asn| *asn != local_as && *asn != peer.asn);
         let flow: Vec<AfiSafi> = families.iter().filter(|family| matches!(family, AfiSafi::Flow(_))).collect();
-        // The families of rules.
+        // The FlowSpec families.
         let flow: Vec<AfiSafi> = if peer.blackhole.is_some() { families.iter().collect() } else { flow };
         if peer.add_path {
             session.add_path_receive = flow.iter().copied().collect();
@@ -281,18 +288,19 @@ impl Peers {
     }
 }
 
-/// The TCP-MD5 secret of a peer. Where there should be one and is not, one that nobody knows: no segment of such a peer is taken.
+/// The TCP-MD5 secret of a peer. If it should have one and has none, a random one: no segment of
+/// such a peer is accepted.
 fn secret(peer: &config::Peer) -> Option<String> {
     static UNKNOWN: LazyLock<String> = LazyLock::new(|| {
-        // Each has keys of its own, which the system has drawn.
+        // Each hasher has random keys.
         let number = || RandomState::new().hash_one(0_u8);
         format!("{:016x}{:016x}{:016x}", number(), number(), number())
     });
     if peer.md5_error.is_some() { Some(UNKNOWN.clone()) } else { peer.md5.clone() }
 }
 
-/// Where we listen unless the configuration says: where a passive peer needs it, and nowhere else. Port 179 is the router's, if there is
-/// one on this machine.
+/// The listen addresses, unless configured: only if a passive peer needs one. Port 179 is the
+/// router's, if there is one on this machine.
 fn needed_addresses(peers: &[config::Peer]) -> Vec<SocketAddr> {
     let everywhere = |peer: &config::Peer| match peer.address {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -310,7 +318,7 @@ fn needed_addresses(peers: &[config::Peer]) -> Vec<SocketAddr> {
     needed.map(|address| SocketAddr::new(*address, config::BGP_PORT)).collect()
 }
 
-/// Seconds; 12 bits, the configuration is checked.
+/// Seconds; 12 bits, checked by the configuration.
 fn restart_time(peer: &config::Peer) -> u16 {
     let hold = match peer.hold_time.0.as_secs() {
         0 => RESTART_TIME,
@@ -322,12 +330,14 @@ fn restart_time(peer: &config::Peer) -> u16 {
 async fn stop(task: Task, cease: Cease) {
     let (done, told) = oneshot::channel();
     let _ = task.control.send(Control::Stop(cease, done)).await;
-    // A task that does not answer in time is stuck on the engine's queue; it must not hold up the rest.
+    // A task that does not answer in time is blocked on the engine's queue; it must not delay the
+    // rest.
     let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
     task.task.abort();
 }
 
-/// Jitter must differ between peers and between machines, but not between two looks at one configuration.
+/// The jitter seed must differ between peers and machines, but not between two loads of one
+/// configuration.
 fn seed(peer: IpAddr) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     static STATE: std::sync::OnceLock<RandomState> = std::sync::OnceLock::new();
@@ -395,14 +405,14 @@ mod tests {
         let config = parsed("");
         let ids = peers.ids(&config);
         peers.apply(&config, &ids).await;
-        peers.revive().await;
+        peers.restart_ended().await;
         assert!(!peers.tasks[0].task.is_finished());
         peers.tasks[0].task.abort();
         peers.tasks[0].task = tokio::spawn(async { panic!("a bug") });
         while !peers.tasks[0].task.is_finished() {
             tokio::task::yield_now().await;
         }
-        peers.revive().await;
+        peers.restart_ended().await;
         assert!(!peers.tasks[0].task.is_finished());
         let lost = loop {
             let PeerMessage { peer, news } = heard.recv().await.expect("it is told");

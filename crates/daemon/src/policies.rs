@@ -1,4 +1,5 @@
-//! What the configuration says of peers' routes, in the engine's words: what they may ask for, policies, and blackholes.
+//! Converts the configuration's policies to those of the engine: permissions, policy statements,
+//! and blackholes.
 
 use crate::convert::{self, afi_safi};
 use config::{ActionKind, Config, Peer, Validation};
@@ -12,7 +13,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What the configuration lets a peer do, in the engine's words.
+/// The import policy of a peer.
 ///
 /// `external`: it is in another AS. `own`: the addresses of this machine.
 pub(crate) fn import_policy(config: &Config, peer: &Peer, external: bool, own: &BTreeSet<IpAddr>) -> ImportPolicy {
@@ -67,14 +68,14 @@ const fn permission(kind: ActionKind) -> engine::import_policy::ActionKind {
     }
 }
 
-/// The statements of all policies that are for a peer, in order. Each keeps its number.
+/// The statements of all policies for a peer, in order. Each keeps its number.
 fn statements(config: &Config, peer: &Peer) -> Vec<Statement> {
     let mut statements = Vec::new();
     for policy in config.policies.iter().filter(|policy| is_for(policy.peers.as_deref(), peer)) {
         let name: Arc<str> = policy.name.as_str().into();
         for (number, statement) in (1..).zip(&policy.statements) {
             if is_for(statement.peers.as_deref(), peer) {
-                statements.push(in_words_of_the_engine(StatementName { policy: Arc::clone(&name), number }, statement));
+                statements.push(engine_statement(StatementName { policy: Arc::clone(&name), number }, statement));
             }
         }
     }
@@ -85,7 +86,7 @@ fn is_for(peers: Option<&[String]>, peer: &Peer) -> bool {
     peers.is_none_or(|patterns| patterns.iter().any(|pattern| dataplane::glob(pattern, &peer.name)))
 }
 
-fn in_words_of_the_engine(name: StatementName, statement: &config::Statement) -> Statement {
+fn engine_statement(name: StatementName, statement: &config::Statement) -> Statement {
     let mut conditions = Vec::new();
     if let Some(families) = &statement.families {
         conditions.push(Condition::Families(families.iter().map(|name| convert::family(afi_safi(*name))).collect()));

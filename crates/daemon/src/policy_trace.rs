@@ -1,5 +1,5 @@
-//! `explain --policy`: what the import policy of a peer makes of a route, statement by statement. Without a session, so that it can be asked
-//! before a configuration is used.
+//! `explain --policy`: evaluates the import policy of a peer for a route, statement by statement.
+//! It needs no session, so a configuration can be tested before it is used.
 
 use crate::policies;
 use api::{PolicyExplanation, PolicyOutcome, PolicyQuestion, PolicyStep, StatementResult};
@@ -12,30 +12,30 @@ use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// Why a question about policy has no answer.
+/// Why a policy question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyQuestionError {
-    /// No peer has this name.
+    /// There is no peer with this name.
     #[error("`{0}` is the name of no peer; expected one of {1}")]
     Peer(String, String),
-    /// Neither a rule nor a prefix.
+    /// The text is neither a rule nor a prefix.
     #[error("{0}")]
     Rule(String),
-    /// No community.
+    /// A community is not valid.
     #[error("{0}")]
     Community(String),
-    /// A prefix of a peer without blackholes.
+    /// A prefix for a peer without blackholes.
     #[error(
         "{0} is a unicast prefix, and peer {1} has no [peer.blackhole]; a rule has a form such as `dst {0} then discard`"
     )]
     NoBlackholes(IpNet, String),
 }
 
-/// What becomes of the route. `own` are the addresses of this machine. `announced`: attributes of the rule as the peer announces it, which
-/// count where the question has none.
+/// The result for the route. `own` are the addresses of this machine. `announced`: attributes of
+/// the rule as the peer announces it, used where the question has none.
 ///
 /// # Errors
-/// The question is about no peer or no route.
+/// The question names no peer or no route.
 pub fn explain_policy(
     config: &Config,
     own: &BTreeSet<IpAddr>,
@@ -77,12 +77,12 @@ pub fn explain_policy(
     Ok(PolicyExplanation { peer: peer.name.clone(), rules })
 }
 
-/// The rule that is asked about, if it is one and not a prefix.
+/// The rule of the question, if it is a rule and not a prefix.
 pub(crate) fn rule(text: &str) -> Result<Rule, PolicyQuestionError> {
     text.parse().map_err(|error: flowspec::TextError| PolicyQuestionError::Rule(error.to_string()))
 }
 
-/// A route with the attributes that are asked about; extended communities stand among its actions.
+/// A route with the attributes of the question; extended communities are in its actions.
 fn route(
     peer: &Peer,
     external: bool,

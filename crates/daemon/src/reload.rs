@@ -1,4 +1,4 @@
-//! A request to read the configuration again, and what comes of it.
+//! A reload of the configuration and its outcome.
 
 use crate::command::Requester;
 use crate::http::ListenError;
@@ -8,25 +8,25 @@ use config::ConfigError;
 use std::fmt;
 use tokio::sync::oneshot;
 
-/// A request to read the configuration again.
+/// A request to reload the configuration.
 #[derive(Debug)]
 pub(crate) struct Reload {
     /// Who asks.
     pub by: Requester,
-    /// Told what changed, or why nothing did.
+    /// Answered with what changed, or why nothing did.
     pub done: oneshot::Sender<Result<Reloaded, ReloadError>>,
 }
 
-/// What a reload changed.
+/// The changes made by a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reloaded {
-    /// The file says what is in force already.
+    /// The file is the same as the configuration in force.
     Nothing,
     /// Another configuration is in force.
     Changed {
-        /// What differs between the files.
+        /// The differences between the files.
         differences: Vec<String>,
-        /// What became of the sessions.
+        /// The effect on the sessions.
         sessions: Changes,
     },
 }
@@ -46,16 +46,16 @@ impl fmt::Display for Reloaded {
 /// Why a reload changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReloadError {
-    /// The file is wrong.
+    /// The file has errors.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Another daemon has what it needs.
+    /// Another daemon holds a lock that it needs.
     #[error("{0:#}")]
     Locked(anyhow::Error),
-    /// The kernel did not tell what this machine has.
+    /// The host environment could not be read.
     #[error("{0:#}")]
     Environment(anyhow::Error),
-    /// Where BGP connections are to be taken, they cannot be.
+    /// The BGP listeners could not be opened.
     #[error(transparent)]
     Listen(#[from] SocketError),
     /// The API cannot be served.
@@ -64,7 +64,7 @@ pub(crate) enum ReloadError {
     /// The data plane cannot be used with these settings.
     #[error("{0}")]
     Dataplane(anyhow::Error),
-    /// The daemon is ending.
+    /// The daemon is stopping.
     #[error("the engine has stopped")]
     Stopped,
 }

@@ -1,5 +1,5 @@
-//! Which routes outlive a session, for how long, and what confirms or ends them (RFC 4724, RFC 7313, RFC 8538): what sessions tell, in
-//! terms of the engine. Without a clock of its own, so that whole nights pass in a test.
+//! Retention policy: which routes outlive a session, for how long, and what confirms or ends them
+//! (RFC 4724, RFC 7313, RFC 8538). It has no clock of its own, so tests can simulate long outages.
 
 use crate::convert;
 use crate::peer_table::PeerEntry;
@@ -7,7 +7,7 @@ use bgp::{AfiSafi, CeaseSubcode, DownReason, Negotiated, NotificationCode, Stale
 use config::StaleUntil;
 use engine::{Engine, PeerId, Retention, Timestamp};
 
-/// One peer, and what its session does to its routes.
+/// Applies session events of one peer to its routes.
 pub(crate) struct PeerRoutes<'a> {
     engine: &'a mut Engine,
     entry: &'a mut PeerEntry,
@@ -16,16 +16,18 @@ pub(crate) struct PeerRoutes<'a> {
     now: Timestamp,
 }
 
-/// What became of the begin or end of a route refresh.
+/// The outcome of a BoRR or EoRR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refresh {
-    /// It counts.
+    /// It is valid.
     Taken,
-    /// A begin before the End-of-RIB of its family, or an end without a begin: ignored (RFC 7313 §4).
+    /// A BoRR before the End-of-RIB of its family, or an EoRR without a BoRR: ignored (RFC 7313
+    /// §4).
     Ignored,
 }
 
-/// Whether a session ends by our own doing: its routes then stay for as long as its return may take, whatever the peer offered.
+/// Whether this reason is our own doing: routes are then retained for as long as the reconnection
+/// may take, whatever the peer negotiated.
 pub(crate) fn is_ours(reason: &DownReason) -> bool {
     matches!(reason, DownReason::Sent(notification) if notification.code == NotificationCode::Cease(CeaseSubcode::ConfigurationChange))
 }
@@ -40,11 +42,11 @@ impl<'a> PeerRoutes<'a> {
         PeerId(self.entry.id().0)
     }
 
-    /// The session is up. `restored`: rules of the last run wait for this peer.
+    /// The session is established. `restored`: rules of the last run wait for this peer.
     pub(crate) fn established(&mut self, negotiated: Negotiated, restored: bool) {
         let id = self.id();
         if self.entry.negotiated().is_some() {
-            // The session before ended without a word, as when its task was stuck.
+            // The previous session ended without an event, as when its task was stuck.
             self.lost(&[], true);
         }
         self.engine.peer_up(id, negotiated.peer_id);
@@ -53,7 +55,7 @@ impl<'a> PeerRoutes<'a> {
             || self.entry.config().stale_until == StaleUntil::EndOfRib;
         let by = self.now.plus(self.stale_time);
         for family in AfiSafi::ALL {
-            // A family that is spoken no more is never confirmed.
+            // A family that is no longer negotiated is never confirmed.
             if negotiated.families.contains(family) && (waits || negotiated.preserved(family)) {
                 self.engine.start_end_of_rib_timer(id, convert::family(family), by);
             } else {
@@ -63,20 +65,21 @@ impl<'a> PeerRoutes<'a> {
         self.entry.up(negotiated);
     }
 
-    /// The session is lost. `ours`: by our own doing. Until when its routes stay at most; `None` if they go.
+    /// The session is lost. `ours`: by our own doing. Returns until when its routes stay at most;
+    /// `None` if they are removed.
     pub(crate) fn lost(&mut self, graceful: &[StaleFamily], ours: bool) -> Option<Timestamp> {
         let retention = self.retention(graceful, ours);
         self.engine.peer_down(self.id(), &retention, self.now);
         retention.iter().filter_map(|r| r.long_lived_until.max(r.until)).max()
     }
 
-    /// The peer has sent all routes of a family: what it did not send is withdrawn.
+    /// The peer has sent all routes of a family: those that it did not send are withdrawn.
     pub(crate) fn end_of_rib(&mut self, family: AfiSafi) {
         self.entry.end_of_rib(family);
         self.engine.end_of_rib(self.id(), convert::family(family));
     }
 
-    /// The peer begins to send all routes of a family again.
+    /// The peer begins to send all routes of a family again (BoRR).
     pub(crate) fn begin_refresh(&mut self, family: AfiSafi) -> Refresh {
         let graceful = self.entry.negotiated().is_some_and(|negotiated| negotiated.graceful_restart().is_some());
         if graceful && !self.entry.is_synchronized(family) {
@@ -86,7 +89,7 @@ impl<'a> PeerRoutes<'a> {
         Refresh::Taken
     }
 
-    /// The peer has sent all routes of a family again.
+    /// The peer has sent all routes of a family again (EoRR).
     pub(crate) fn end_refresh(&mut self, family: AfiSafi) -> Refresh {
         match self.engine.end_refresh(self.id(), convert::family(family)) {
             true => Refresh::Taken,
@@ -94,8 +97,9 @@ impl<'a> PeerRoutes<'a> {
         }
     }
 
-    /// For each family: what the operator says (`hold-on-loss`) and what was negotiated (graceful restart), the longer of the two. Unicast
-    /// routes are kept like rules, which are validated against them.
+    /// For each family, the longer of the operator's setting (`hold-on-loss`) and what was
+    /// negotiated (graceful restart). Unicast routes are retained like the rules that are validated
+    /// against them.
     fn retention(&self, graceful: &[StaleFamily], ours: bool) -> Vec<Retention> {
         let Some(negotiated) = self.entry.negotiated() else { return Vec::new() };
         let hold = self.entry.config().hold_on_loss.0.as_secs();

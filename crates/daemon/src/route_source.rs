@@ -1,9 +1,9 @@
-//! Where routes come from: BGP sessions of our own, or those of the ExaBGP that started us.
+//! The source of routes: our own BGP sessions, or those of the ExaBGP that started us.
 
 use crate::exabgp_input::{NeighborEvent, NeighborId, NeighborMessage, Neighbors, Request};
 use crate::net::{PeerEvent, PeerId, PeerMessage, SocketError};
 use crate::peers::{Changes, Peers};
-use crate::state_file::{Origin, Remembered};
+use crate::state_file::{Origin, SavedRules};
 use anyhow::{Context, Result};
 use bgp::Output;
 use config::Config;
@@ -11,7 +11,7 @@ use config::DEFAULT_FILE;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// The part of the daemon that is not the same in `floodgate run` and `floodgate exabgp`.
+/// The part of the daemon that differs between `floodgate run` and `floodgate exabgp`.
 pub(crate) enum RouteSource {
     /// `floodgate run`.
     Bgp(Box<Peers>),
@@ -20,7 +20,7 @@ pub(crate) enum RouteSource {
 }
 
 impl RouteSource {
-    /// The configuration with what is not in the file.
+    /// The configuration with additions that are not in the file.
     pub(crate) fn complete(&self, config: Config) -> Config {
         match self {
             RouteSource::Bgp(_) => config,
@@ -47,7 +47,7 @@ impl RouteSource {
         }
     }
 
-    /// Where BGP connections are taken.
+    /// The addresses of the BGP listeners.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         match self {
             RouteSource::Bgp(peers) => peers.addresses(),
@@ -55,7 +55,7 @@ impl RouteSource {
         }
     }
 
-    /// Brings the sessions to what is configured.
+    /// Applies the configuration to the sessions.
     pub(crate) async fn apply(&mut self, config: &Config, ids: &[PeerId]) -> Changes {
         match self {
             RouteSource::Bgp(peers) => peers.apply(config, ids).await,
@@ -63,7 +63,7 @@ impl RouteSource {
         }
     }
 
-    /// The configuration was changed, and all have been told.
+    /// The configuration was changed, and everything uses the new one.
     pub(crate) fn changed(&self) {
         match self {
             RouteSource::Bgp(_) => {}
@@ -71,10 +71,10 @@ impl RouteSource {
         }
     }
 
-    /// Starts sessions again that ended unasked.
-    pub(crate) async fn revive(&mut self) {
+    /// Restarts tasks that ended unexpectedly.
+    pub(crate) async fn restart_ended(&mut self) {
         match self {
-            RouteSource::Bgp(peers) => peers.revive().await,
+            RouteSource::Bgp(peers) => peers.restart_ended().await,
             RouteSource::Exabgp(_) => {}
         }
     }
@@ -95,7 +95,8 @@ impl RouteSource {
         }
     }
 
-    /// What the route source asks; without end where it asks nothing. `None` when it will ask no more.
+    /// A request of the route source; pending forever if it makes none. `None` when it will make no
+    /// more.
     pub(crate) async fn request(&mut self) -> Option<Request> {
         match self {
             RouteSource::Bgp(_) => std::future::pending().await,
@@ -104,12 +105,13 @@ impl RouteSource {
     }
 }
 
-/// Where the configuration is from.
+/// Where the configuration comes from.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// A file.
     File(PathBuf),
-    /// What counts for `floodgate exabgp` when it was told of no file: the usual one if it is there, otherwise what is built in.
+    /// For `floodgate exabgp` without `--config`: the default file if it exists, otherwise built-in
+    /// defaults.
     Usual,
 }
 
@@ -117,7 +119,7 @@ impl Source {
     /// Reads it.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// The errors of the file.
     pub(crate) fn load(&self) -> Result<Config, config::ConfigError> {
         match self {
             Source::File(path) => Config::load(path),
@@ -128,7 +130,7 @@ impl Source {
         }
     }
 
-    /// The file that counts now.
+    /// The file that is used now.
     fn file(&self) -> Option<&Path> {
         match self {
             Source::File(path) => Some(path),
@@ -136,7 +138,7 @@ impl Source {
         }
     }
 
-    /// The text of the file, for what differs from another; nothing where there is none.
+    /// The text of the file, for a comparison; empty if there is no file.
     pub(crate) fn text(&self) -> String {
         self.file().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default()
     }
@@ -160,11 +162,11 @@ impl std::fmt::Display for Source {
 /// There are no more threads.
 pub(crate) fn exabgp(
     core: tokio::sync::mpsc::Sender<PeerMessage>,
-    remembered: &[Remembered],
+    saved_rules: &[SavedRules],
     config: &Config,
 ) -> Result<RouteSource> {
     let successor = crate::exabgp_input::successor_file(&config.api.socket);
-    let of_peers = remembered.iter().filter_map(|Remembered { origin, paths }| match origin {
+    let of_peers = saved_rules.iter().filter_map(|SavedRules { origin, paths }| match origin {
         Origin::Peer(address) => Some((*address, paths.iter().map(|path| path.nlri.family()).collect())),
         Origin::Local => None,
     });
@@ -172,7 +174,7 @@ pub(crate) fn exabgp(
     Ok(RouteSource::Exabgp(Box::new(neighbors)))
 }
 
-/// Neighbours of ExaBGP are peers of the same numbers.
+/// Neighbours of ExaBGP are peers with the same numbers.
 pub(crate) const fn peer_of(neighbor: NeighborId) -> PeerId {
     PeerId(neighbor.0)
 }

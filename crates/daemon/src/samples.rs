@@ -1,4 +1,5 @@
-//! Sampled packets for everybody who asks: one thread reads them from the data plane, only while somebody listens, and hands each to all.
+//! Sampled packets for any number of listeners: one thread reads them from the data plane while
+//! there is a listener, and sends each to all.
 
 use api::SampleView;
 use api::hex::to_hex;
@@ -7,19 +8,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-/// Samples that a listener may be behind.
+/// Most samples that a listener may be behind.
 const LISTENER_BACKLOG: usize = 4096;
-/// Longest wait for samples before the thread looks whether somebody still listens.
+/// Longest wait for samples before the thread checks for listeners.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Samples read before the thread looks at anything else.
+/// Samples read before the thread checks anything else.
 const BATCH: usize = 1024;
 
-/// What a listener hears.
+/// An event for a listener.
 #[derive(Clone, Debug)]
 pub(crate) enum SampleEvent {
     /// A packet.
     Sample(Arc<SampleView>),
-    /// So many packets were to be sampled and were not: the buffer was full.
+    /// This many packets were to be sampled and were lost: the buffer was full.
     Lost(u64),
 }
 
@@ -28,7 +29,7 @@ pub(crate) enum SampleEvent {
 pub(crate) struct Samples(Arc<Mutex<State>>);
 
 struct State {
-    /// Not with the thread.
+    /// `None` while the thread has it.
     source: Option<Box<dyn SampleSource>>,
     listeners: broadcast::Sender<SampleEvent>,
 }
@@ -40,7 +41,7 @@ impl std::fmt::Debug for Samples {
 }
 
 impl Samples {
-    /// Those of this source.
+    /// The samples of this source.
     pub(crate) fn new(source: Box<dyn SampleSource>) -> Self {
         Samples(Arc::new(Mutex::new(State {
             source: Some(source),
@@ -48,10 +49,10 @@ impl Samples {
         })))
     }
 
-    /// Everything that is sampled from now on.
+    /// All samples from now on.
     ///
     /// # Errors
-    /// There can be no further thread.
+    /// No thread could be started.
     pub(crate) fn listen(&self) -> std::io::Result<broadcast::Receiver<SampleEvent>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let listener = state.listeners.subscribe();
@@ -66,7 +67,7 @@ impl Samples {
     }
 }
 
-/// Reads until nobody listens any more; then the source goes back.
+/// Reads until there is no listener; then returns the source.
 fn follow(mut source: Box<dyn SampleSource>, shared: &Mutex<State>, listeners: &broadcast::Sender<SampleEvent>) {
     loop {
         source.wait(PATIENCE);
@@ -78,7 +79,7 @@ fn follow(mut source: Box<dyn SampleSource>, shared: &Mutex<State>, listeners: &
             continue;
         }
         let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        // Somebody may have come in between.
+        // A listener may have come in the meantime.
         if listeners.receiver_count() == 0 {
             state.source = Some(source);
             return;
@@ -96,7 +97,7 @@ fn view(sample: &Sample) -> SampleView {
     }
 }
 
-/// The interface's name now.
+/// The interface's current name.
 fn name(interface: u32) -> Option<String> {
     let any = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::DGRAM, None).ok()?;
     rustix::net::netdevice::index_to_name(any, interface).ok()
@@ -110,7 +111,7 @@ mod tests {
 
     static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 
-    /// A packet at each reading, and a loss.
+    /// One packet and one loss for each reading.
     struct Steady;
 
     impl SampleSource for Steady {

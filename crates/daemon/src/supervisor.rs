@@ -1,4 +1,4 @@
-//! The main task: configuration, signals, start and stop.
+//! The main task: configuration, signals, start and shutdown.
 
 use crate::clock;
 use crate::command::Command;
@@ -26,19 +26,20 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// How often interfaces and addresses are looked up again.
+/// How often interfaces and addresses are read again.
 const RESCAN: Duration = Duration::from_secs(2);
 
 /// How long a start waits for a daemon that is about to end.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The same under ExaBGP, where the next start asks the one before to end.
-const SUCCESSION: Duration = Duration::from_secs(20);
+/// The same for `floodgate exabgp`, where the next start asks the process before it to end.
+const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is stopped.
 ///
 /// # Errors
-/// It could not start: the configuration is wrong, an address is taken, a right is missing.
+/// The daemon could not start: the configuration has errors, an address is in use, a permission is
+/// missing.
 pub fn run(path: &Path) -> Result<()> {
     let config = Config::load_to_start(path)?;
     logging::start(&config.log).context("cannot log")?;
@@ -57,12 +58,13 @@ pub fn run(path: &Path) -> Result<()> {
     }))
 }
 
-/// Runs as a process of ExaBGP, until ExaBGP is gone or we are told to stop. Without a file, what is built in counts.
+/// Runs as a process of ExaBGP, until ExaBGP ends or we are stopped. Without a file, built-in
+/// defaults are used.
 ///
 /// # Errors
 /// As [`run`].
 pub fn run_exabgp(path: Option<&Path>) -> Result<()> {
-    UNDER_EXABGP.store(true, Ordering::Relaxed);
+    STARTED_BY_EXABGP.store(true, Ordering::Relaxed);
     let began = std::time::Instant::now();
     let outcome = try_exabgp(path);
     if let Err(error) = &outcome
@@ -89,13 +91,13 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
 }
 
-/// What it came to, once the log is written. A log that nobody reads keeps nobody from ending.
+/// The outcome, once the log is written. A log that nobody reads does not prevent the end.
 fn ended(outcome: Result<()>) -> Result<()> {
     if let Err(error) = &outcome
         && !logging::finish()
     {
         tracing::error!("{error:#}");
-        // The error would be printed where the log is stuck.
+        // The error would be printed where the log is blocked.
         std::process::exit(1);
     }
     logging::finish();
@@ -104,14 +106,14 @@ fn ended(outcome: Result<()>) -> Result<()> {
 
 struct Supervisor {
     source: Source,
-    /// As loaded.
+    /// The configuration as loaded.
     fresh: Config,
     /// The text of the file that was loaded.
     text: String,
-    /// With what the route source adds to it.
+    /// The configuration with additions of the route source.
     config: Arc<Config>,
     environment: HostEnvironment,
-    /// The environment could not be seen when they were last looked at.
+    /// The host environment could not be read the last time.
     environment_unknown: bool,
     core: mpsc::Sender<SupervisorMessage>,
     core_ended: oneshot::Receiver<()>,
@@ -130,13 +132,13 @@ impl Supervisor {
         for advice in config.advice().iter().filter(|_| !exabgp || !config.peers.is_empty()) {
             tracing::warn!("{advice}");
         }
-        // What only one may have, before anything is read, opened or changed.
+        // Locks are taken before anything is read, opened or changed.
         make_state_directory(&config);
         let mut locks = Locks::default();
-        locks.take(&config, if exabgp { SUCCESSION } else { LOCK_PATIENCE })?;
+        locks.take(&config, if exabgp { PREDECESSOR_TIMEOUT } else { LOCK_PATIENCE })?;
         let environment = HostEnvironment::probe(&config)?;
         warn_unmatched_patterns(&config);
-        let loaded = remembered(&config);
+        let loaded = load_state_file(&config);
         clock::start(loaded.restored.clock);
         let preserved = loaded.restored.rules() > 0;
 
@@ -144,18 +146,19 @@ impl Supervisor {
         let (commands, command_queue) = mpsc::channel(64);
         let (changes, change_queue) = mpsc::channel(16);
         let (session_request, session_requests) = mpsc::channel(64);
-        let (shown, showing) = watch::channel(None);
+        let (shown, with_published) = watch::channel(None);
         let mut route_source = match exabgp {
-            true => route_source::exabgp(from_peers, &loaded.restored.remembered, &config)?,
+            true => route_source::exabgp(from_peers, &loaded.restored.saved_rules, &config)?,
             false => RouteSource::Bgp(Box::new(Peers::new(from_peers, preserved))),
         };
         let fresh = config;
         let config = Arc::new(route_source.complete(fresh.clone()));
         let ids = route_source.ids(&config);
-        // What can fail comes before anything that packets meet. Who connects already is answered when there is a core.
+        // Everything that can fail comes before the first change of a filter. Peers that connect
+        // already are answered when the controller runs.
         route_source.listen(&config)?;
         let (reload, reloads) = mpsc::channel(4);
-        let api_state = ApiState::new(commands, reload).showing(showing);
+        let api_state = ApiState::new(commands, reload).with_published(with_published);
         let mut api = ApiListeners::default();
         open_api(&mut api, &config, &api_state).await?;
         let core_ended = Controller::spawn(
@@ -210,8 +213,8 @@ impl Supervisor {
                     SessionRequest::Reset(peer, subcode) => self.route_source.reset(peer, subcode).await,
                 },
                 request = self.route_source.request() => match request {
-                    Some(Request::Introduce(neighbor, answer)) => {
-                        if let Some(who) = self.introduce(&neighbor).await {
+                    Some(Request::Register(neighbor, answer)) => {
+                        if let Some(who) = self.register_neighbor(&neighbor).await {
                             let _ = answer.send(who);
                         }
                     }
@@ -233,8 +236,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Makes a neighbour of ExaBGP known to the core. `None` if that has ended.
-    async fn introduce(&mut self, neighbor: &exabgp::Neighbor) -> Option<exabgp_input::Introduced> {
+    /// Registers a neighbour of ExaBGP with the controller. `None` if that has ended.
+    async fn register_neighbor(&mut self, neighbor: &exabgp::Neighbor) -> Option<exabgp_input::RegisteredNeighbor> {
         let RouteSource::Exabgp(neighbors) = &mut self.route_source else { return None };
         if neighbors.learn(neighbor, &self.fresh) {
             let config = Arc::new(neighbors.complete(self.fresh.clone()));
@@ -249,10 +252,10 @@ impl Supervisor {
             heard.await.ok()?;
             self.config = config;
         }
-        neighbors.introduce(neighbor, &self.config)
+        neighbors.register_neighbor(neighbor, &self.config)
     }
 
-    /// Applies a changed file. A bad one changes nothing.
+    /// Applies a changed file. A file with errors changes nothing.
     async fn reload(&mut self, by: Option<String>) -> Result<Reloaded, ReloadError> {
         if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
             notify(&[sd_notify::NotifyState::Reloading, now]);
@@ -261,7 +264,7 @@ impl Supervisor {
         match &outcome {
             Ok(reloaded) => tracing::info!("{reloaded}"),
             Err(error) => {
-                self.locks.give_back(&self.config);
+                self.locks.release_unneeded(&self.config);
                 tracing::error!("reload: {error}; nothing was changed");
                 let _ = self.core.send(SupervisorMessage::ReloadFailed { why: error.to_string(), by }).await;
             }
@@ -277,7 +280,7 @@ impl Supervisor {
         if config == *self.config {
             return Ok(Reloaded::Nothing);
         }
-        // What can fail comes first, and is undone if it does.
+        // What can fail comes first, and is undone on failure.
         make_state_directory(&config);
         self.locks.take(&config, Duration::ZERO).map_err(ReloadError::Locked)?;
         let environment = HostEnvironment::probe(&config).map_err(ReloadError::Environment)?;
@@ -297,7 +300,8 @@ impl Supervisor {
         self.environment = environment;
         let config = Arc::new(config);
         let ids: Vec<PeerId> = self.route_source.ids(&config);
-        // The core learns of new peers before it hears from them, and of policies before they are needed.
+        // The controller learns of new peers before their first event, and of policies before they
+        // are needed.
         let (told, heard) = oneshot::channel();
         let change = SupervisorMessage::Configure {
             config: Arc::clone(&config),
@@ -312,18 +316,18 @@ impl Supervisor {
         let _ = self.core.send(SupervisorMessage::Listening(self.route_source.addresses())).await;
         logging::configure(&config.log);
         (self.fresh, self.config) = (fresh, config);
-        self.locks.give_back(&self.config);
+        self.locks.release_unneeded(&self.config);
         self.route_source.changed();
         let text = std::mem::replace(&mut self.text, text);
         Ok(Reloaded::Changed { differences: config::differences(&text, &self.text), sessions })
     }
 
     async fn rescan(&mut self) {
-        self.route_source.revive().await;
+        self.route_source.restart_ended().await;
         let now = match HostEnvironment::probe(&self.config) {
             Ok(now) => now,
             Err(error) => {
-                // Said once; what was last seen counts.
+                // Logged once; the last known values stay in use.
                 if !std::mem::replace(&mut self.environment_unknown, true) {
                     tracing::warn!("{error:#}; what was last seen counts");
                 }
@@ -341,7 +345,7 @@ impl Supervisor {
         }
     }
 
-    /// Tells systemd that we live, if decisions are being made.
+    /// Sends the systemd watchdog notification, if the controller answers.
     fn watchdog(&self) {
         let commands = self.api_state.commands.clone();
         tokio::spawn(async move {
@@ -355,7 +359,8 @@ impl Supervisor {
     async fn stop(&mut self, keep: bool) {
         tracing::info!(filters = if keep { "stay" } else { "are removed" }, "stopping");
         notify(&[sd_notify::NotifyState::Stopping]);
-        // From here on lost sessions mean nothing, so that the rules stay or go as configured and not as sessions end.
+        // From here on lost sessions change nothing, so that rules are kept or removed as
+        // configured for the shutdown.
         let _ = self.core.send(SupervisorMessage::Stop { keep }).await;
         self.route_source.stop(keep).await;
         if tokio::time::timeout(Duration::from_secs(20), &mut self.core_ended).await.is_err() {
@@ -376,7 +381,8 @@ fn warn_unmatched_patterns(config: &Config) {
     }
 }
 
-/// The usual place of the state file is made; any other is somebody's choice, or a slip.
+/// The default directory of the state file is created; any other path is the operator's choice, or
+/// a typing mistake.
 fn make_state_directory(config: &Config) {
     let directory = Path::new(config::STATE_DIRECTORY);
     if config.state.file.parent() == Some(directory)
@@ -387,8 +393,8 @@ fn make_state_directory(config: &Config) {
     }
 }
 
-/// What an earlier run left in the state file.
-fn remembered(config: &Config) -> Loaded {
+/// Loads the state file of an earlier run.
+fn load_state_file(config: &Config) -> Loaded {
     let path = &config.state.file;
     if path.as_os_str().is_empty() {
         return Loaded::default();
@@ -400,11 +406,11 @@ fn remembered(config: &Config) -> Loaded {
     loaded
 }
 
-/// systemd, if it is there, started ExaBGP and not us: it is not ours to speak to.
-static UNDER_EXABGP: AtomicBool = AtomicBool::new(false);
+/// Under ExaBGP, systemd, if there is one, started ExaBGP and not us: we must not notify it.
+static STARTED_BY_EXABGP: AtomicBool = AtomicBool::new(false);
 
 fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if UNDER_EXABGP.load(Ordering::Relaxed) {
+    if STARTED_BY_EXABGP.load(Ordering::Relaxed) {
         return;
     }
     if let Err(error) = sd_notify::notify(state) {
@@ -412,8 +418,8 @@ fn notify(state: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-/// Half of systemd's patience.
+/// Half of systemd's watchdog interval.
 fn watchdog_interval() -> Option<Duration> {
-    let patience = sd_notify::watchdog_enabled().filter(|_| !UNDER_EXABGP.load(Ordering::Relaxed))?;
+    let patience = sd_notify::watchdog_enabled().filter(|_| !STARTED_BY_EXABGP.load(Ordering::Relaxed))?;
     (!patience.is_zero()).then(|| patience / 2)
 }

@@ -1,4 +1,4 @@
-//! Answers to what the API asks.
+//! Answers to requests of the API.
 
 use super::dataplane_driver::DataplaneDriver;
 use super::earlier_run::EarlierRun;
@@ -28,13 +28,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Octets of text of one part of a long answer, or a little more: each reader has a few such parts in memory.
+/// Octets of text in one part of a long answer, approximately: each reader holds a few such parts
+/// in memory.
 const PAGE: usize = 32 * 1024;
 
-/// How long one part may take: decisions wait no longer.
+/// Longest time for one part: it delays decisions.
 pub(super) const PAGE_TIME: Duration = Duration::from_millis(5);
 
-/// What answers are made of.
+/// The data that answers are made from.
 pub(super) struct Answers<'a> {
     pub(super) config: &'a Config,
     pub(super) environment: &'a HostEnvironment,
@@ -86,7 +87,7 @@ impl Answers<'_> {
             }
             .into(),
             dataplane_error: self.dataplane_error(),
-            state_error: self.state.trouble().map(|trouble| trouble.to_string()),
+            state_error: self.state.write_error().map(|write_error| write_error.to_string()),
             applied: outcomes.applied,
             failures: outcomes.failures,
             damages: outcomes.damages,
@@ -102,7 +103,7 @@ impl Answers<'_> {
         Overview { status: self.status(), peers: self.peer_views(), many: has_many_rules(self.engine) }
     }
 
-    /// Those that are to be filtered and are there; `None` means all.
+    /// Interfaces that exist and are to be filtered; `None` means all.
     fn filtered_interfaces(&self) -> Option<Vec<String>> {
         let absent = |name: &&String| {
             let known = self.driver.known().condition().interfaces.iter().find(|interface| interface.name == **name);
@@ -112,7 +113,7 @@ impl Answers<'_> {
         Some(meant.iter().filter(|name| !absent(name)).cloned().collect())
     }
 
-    /// What deserves a look, in words.
+    /// Conditions that need attention, for people.
     fn warnings(&self, counted: &Counted) -> Vec<String> {
         let condition = self.driver.known().condition();
         let unfiltered = condition.interfaces.iter().filter_map(|interface| match &interface.attachment {
@@ -125,7 +126,7 @@ impl Answers<'_> {
         fallback.chain(unfiltered).chain(kept).chain(left).chain(unenforced::warning(counted)).collect()
     }
 
-    /// Why rules are not enforced as they should be.
+    /// Why rules are not enforced as intended.
     fn dataplane_error(&self) -> Option<String> {
         let error = self.driver.outcomes().error.as_ref().map(ToString::to_string);
         error.or_else(|| self.driver.known().condition().not_enforced.clone())
@@ -162,7 +163,8 @@ impl Answers<'_> {
         (views, None)
     }
 
-    /// Local rules are found at once, others in parts that take as long as a part of the list.
+    /// Local rules are found at once; others are searched in steps, each as long as a part of a
+    /// list.
     pub(super) fn find(&self, id: RuleId, after: Option<Arc<Nlri>>) -> Found {
         if let Some(nlri) = self.local.find(id, self.engine) {
             return Found::Rule(Arc::clone(nlri));
@@ -211,7 +213,7 @@ impl Answers<'_> {
     }
 }
 
-/// How an interface is filtered, as the API has it.
+/// How an interface is filtered, in the form of the API.
 fn attachment(interface: &Interface) -> AttachmentView {
     let (mode, reason) = match &interface.attachment {
         Attachment::Native => (AttachmentMode::Native, None),

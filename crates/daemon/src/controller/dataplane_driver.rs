@@ -1,4 +1,5 @@
-//! Bringing the data plane to what is wanted: one change at a time, gathered while another is under way, tried again when it failed.
+//! Brings the data plane to the desired state: one change at a time; further changes gather
+//! meanwhile; failed changes are retried.
 
 use super::event_log::EventLog;
 use super::measurements::Measurements;
@@ -6,7 +7,7 @@ use super::pacing::Pacing;
 use crate::apply::{self, Order, Report};
 use crate::backend_spec::{BackendSpec, announce_fallback, backend_view, build_or_fallback, fallback_of};
 use crate::command::ApplyOutcome;
-use crate::events::About;
+use crate::events::EventSubject;
 use crate::host_environment::HostEnvironment;
 use crate::samples::Samples;
 use crate::state_file::Ticket;
@@ -24,60 +25,61 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// The data plane's thread as the controller knows it. A transaction that the engine gave is either under way there or has been answered to
-/// the engine, by [`on_report`](Self::on_report); whoever waits for the state of now to be in force is told exactly once, when nothing is
-/// left to be changed or a try has failed.
+/// The controller's side of the data plane thread. A transaction of the engine is either in
+/// progress there or has been answered to the engine by [`on_report`](Self::on_report). Whoever
+/// waits for the desired state of now to be in force is answered exactly once: when nothing is left
+/// to be changed, or an attempt has failed.
 pub(super) struct DataplaneDriver {
     orders: std::sync::mpsc::Sender<Order>,
     capabilities: Capabilities,
-    /// What the configuration asks for.
+    /// The configured back end.
     configured: BackendSpec,
-    /// What takes its place where it cannot be used, if the configuration names something.
+    /// The fallback, if the configuration names one.
     substitute: Option<BackendSpec>,
-    /// What is used: one of the two.
+    /// The back end in use: one of the two.
     in_use: BackendSpec,
-    /// Why something else than what is configured is used.
+    /// Why the back end in use is not the configured one.
     fallback: Option<String>,
     pacing: Pacing,
     known: Measurements,
     outcomes: Outcomes,
-    /// Those of the data plane in use.
+    /// Samples of the data plane in use.
     samples: Result<Samples, NoSamples>,
     waiting: Vec<oneshot::Sender<ApplyOutcome>>,
 }
 
-/// What became of the changes so far.
+/// Statistics of the changes so far.
 #[derive(Debug, Default)]
 pub(super) struct Outcomes {
     /// Why the last change is not in force, if it is not.
     pub(super) error: Option<Arc<DataplaneError>>,
-    /// Changes in force.
+    /// Changes applied.
     pub(super) applied: u64,
     /// Changes that failed.
     pub(super) failures: u64,
-    /// How often somebody else changed what was in force.
+    /// How often another program changed what was in force.
     pub(super) damages: u64,
-    /// How long the last change took.
+    /// Duration of the last change.
     pub(super) took: Duration,
 }
 
-/// What a report means for others.
+/// What the controller has to do after a report.
 #[derive(Debug)]
 pub(super) enum Consequence {
     /// Nothing.
     None,
-    /// The data plane could not take these rules, which is new.
+    /// The data plane could not apply these rules; not reported before.
     NotInForce(Vec<Arc<Nlri>>),
-    /// Another back end filters: what it can do is to be asked for again.
+    /// Another back end is in use: capabilities have to be read again.
     BackendChanged,
-    /// Counters are as new as they are going to be soon.
+    /// The counters that were asked for have come.
     CountersKnown,
     /// The thread has ended.
     Ended,
 }
 
 impl DataplaneDriver {
-    /// Starts the thread; with it the rules that an earlier run left in force.
+    /// Starts the thread; also returns the rules that an earlier run left in force.
     pub(super) fn spawn(
         config: &Config,
         environment: &HostEnvironment,
@@ -114,7 +116,7 @@ impl DataplaneDriver {
         self.capabilities.clone()
     }
 
-    /// Whether a change is under way.
+    /// Whether a change is in progress.
     pub(super) fn is_busy(&self) -> bool {
         self.pacing.is_running()
     }
@@ -129,28 +131,29 @@ impl DataplaneDriver {
         self.fallback.as_deref()
     }
 
-    /// That something else than what is configured filters, in words.
+    /// A warning for people that the fallback is in use.
     pub(super) fn fallback_warning(&self) -> Option<String> {
         let why = self.fallback.as_ref()?;
         Some(format!("{} filters, and not {} as configured: {why}", self.in_use.name(), self.configured.name()))
     }
 
-    /// What became of the changes so far.
+    /// Statistics of the changes so far.
     pub(super) const fn outcomes(&self) -> &Outcomes {
         &self.outcomes
     }
 
-    /// What the data plane was last seen to hold and to have counted.
+    /// Usage, condition and counters as last read.
     pub(super) const fn known(&self) -> &Measurements {
         &self.known
     }
 
-    /// Sampled packets; or why there are none here.
+    /// Sampled packets; or why the data plane has none.
     pub(super) fn samples(&self) -> Result<Samples, NoSamples> {
         self.samples.clone()
     }
 
-    /// Uses another data plane where the settings or the interfaces changed; then all must be put in force anew.
+    /// Uses another data plane if the settings or the interfaces changed; then everything has to be
+    /// applied anew.
     pub(super) fn exchange(&mut self, config: &Config, environment: &HostEnvironment) -> Result<bool> {
         let configured = BackendSpec::new(config, environment)?;
         let substitute = fallback_of(&configured, config, environment);
@@ -171,8 +174,8 @@ impl DataplaneDriver {
         Ok(changes)
     }
 
-    /// What is to be used under this configuration: what takes the place of the configured back end goes on doing so until the settings of
-    /// that back end change.
+    /// The back end to use under this configuration: a fallback stays in use until the settings of
+    /// the configured back end change.
     fn spec_to_use(&self, configured: &BackendSpec, substitute: Option<&BackendSpec>) -> BackendSpec {
         let stays = self.fallback.is_some() && *configured == self.configured;
         substitute.filter(|_| stays).unwrap_or(configured).clone()
@@ -192,25 +195,25 @@ impl DataplaneDriver {
         self.pacing.exchanged();
     }
 
-    /// Ends the thread.
+    /// Stops the thread.
     pub(super) fn stop(&mut self, remove: bool) {
         self.pacing.stop();
         self.send(Order::Stop { remove });
     }
 
-    /// Tells when what is wanted now is in force, or the try failed.
+    /// Answers when the desired state of now is in force, or the attempt failed.
     pub(super) fn when_applied(&mut self) -> oneshot::Receiver<ApplyOutcome> {
         let (answer, applied) = oneshot::channel();
         self.waiting.push(answer);
         applied
     }
 
-    /// When something is due.
+    /// The next deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.pacing.deadline()
     }
 
-    /// Looks again, and reads the counters again, if what is known is old; true if something new is on its way and soon there.
+    /// Orders a new measurement if the last one is too old; true if a result will come soon.
     pub(super) fn measure(&mut self, now: Instant) -> bool {
         if !self.pacing.is_idle() {
             return false;
@@ -218,17 +221,19 @@ impl DataplaneDriver {
         if let Some(order) = self.known.order(now) {
             self.send(order);
         }
-        self.known.is_news_near()
+        self.known.is_measuring()
     }
 
-    /// What counts is about to be taken out: rules that come back go on counting from here.
+    /// Filters are about to be removed: saves their counters, which the rules continue from when
+    /// they return.
     pub(super) fn keep_counts(&mut self) {
         let order = self.known.last_order();
         self.send(order);
     }
 
-    /// Whether the next transaction is to be asked for and [sent](Self::start) now. Rules that the data plane could not take are tried again
-    /// from time to time. Where nothing has changed, those who wait are told that all is in force.
+    /// Whether to ask for the next transaction and to [send](Self::start) it now. Retries failed
+    /// rules from time to time. If nothing has changed, those who wait are answered that everything
+    /// is in force.
     pub(super) fn is_change_due(&mut self, engine: &mut Engine, now: Instant) -> bool {
         if !self.pacing.is_ready(now) {
             return false;
@@ -243,7 +248,8 @@ impl DataplaneDriver {
         self.pacing.is_change_due(has_changes, now)
     }
 
-    /// Sends a transaction, if there is one: what changed may have changed back. It waits for the state file, not for ever.
+    /// Sends a transaction, if there is one: changes may have cancelled each other out. It waits
+    /// for the state file for a limited time.
     pub(super) fn start(&mut self, change: Option<Transaction>, saved: Option<Ticket>, engine: &Engine) {
         if let Some(ticket) = saved {
             self.send(Order::Await(ticket));
@@ -260,7 +266,7 @@ impl DataplaneDriver {
         self.send(order);
     }
 
-    /// Takes in what the data plane's thread says.
+    /// Handles a report of the data plane thread.
     pub(super) fn on_report(
         &mut self,
         report: Report,
@@ -281,11 +287,12 @@ impl DataplaneDriver {
             }
             Report::ExternalChange(how) if self.pacing.is_settled() => {
                 tracing::warn!(%how, "somebody changed our filters; they are put back");
-                events.record(EventKind::Damaged, About::words(how));
+                events.record(EventKind::Damaged, EventSubject::words(how));
                 self.outcomes.damages += 1;
                 engine.reload();
             }
-            // A change is under way or about to be: if it does not help, the next look tells.
+            // A change is in progress or about to be: if it does not repair this, the next health
+            // check reports it.
             Report::ExternalChange(_) => {}
             Report::ConditionChanged(what) => {
                 tracing::info!(%what, "this changed: all rules are looked at again");
@@ -296,7 +303,7 @@ impl DataplaneDriver {
             }
             Report::Looked { usage, condition, epoch } => {
                 self.known.looked(usage, condition, epoch, now);
-                if !self.known.are_counters_near() {
+                if !self.known.is_reading_quick_counters() {
                     return Consequence::CountersKnown;
                 }
             }
@@ -317,9 +324,9 @@ impl DataplaneDriver {
         Consequence::None
     }
 
-    /// A change is in force, but for some rules.
+    /// A change is in force, except for some rules.
     fn succeeded(&mut self, outcome: &Applied, took: Duration, engine: &mut Engine) -> Consequence {
-        // What is tried again and again is told once.
+        // Report a repeated failure once.
         let is_news = |nlri: &&Arc<Nlri>| {
             let state = engine.rule(nlri).map(|rule| rule.state());
             !matches!(state, Some(RuleState::OverCapacity(_) | RuleState::Failed(_)))
@@ -336,7 +343,7 @@ impl DataplaneDriver {
         Consequence::NotInForce(news)
     }
 
-    /// A change was not taken.
+    /// A change failed.
     fn failed(
         &mut self,
         error: DataplaneError,
@@ -349,7 +356,7 @@ impl DataplaneDriver {
             return Consequence::BackendChanged;
         }
         tracing::error!(%error, "the data plane did not take a change; what was in force stays, and it is tried again");
-        events.record(EventKind::ApplyFailed, About::words(error.to_string()));
+        events.record(EventKind::ApplyFailed, EventSubject::words(error.to_string()));
         engine.apply_failed(&error.to_string());
         let error = Arc::new(error);
         self.answer_waiting(&Err(Arc::clone(&error)));
@@ -360,8 +367,8 @@ impl DataplaneDriver {
         Consequence::None
     }
 
-    /// When the configured back end found out, with the first rules, that it cannot be used here: takes what the configuration names in its
-    /// place. False if it names none, or that cannot be used either.
+    /// If the configured back end finds out with the first rules that it cannot be used here: uses
+    /// the fallback of the configuration. False if there is none, or it cannot be used either.
     fn fall_back(&mut self, error: &DataplaneError, engine: &mut Engine, events: &mut EventLog) -> bool {
         let DataplaneError::Unavailable(why) = error else { return false };
         let Some(instead) = self.substitute.clone().filter(|_| self.in_use == self.configured) else { return false };
@@ -372,7 +379,8 @@ impl DataplaneDriver {
                 return false;
             }
         };
-        events.record(EventKind::ApplyFailed, About::words(format!("{} filters instead: {why}", instead.name())));
+        events
+            .record(EventKind::ApplyFailed, EventSubject::words(format!("{} filters instead: {why}", instead.name())));
         announce_fallback(&self.configured, &instead, why);
         self.outcomes.failures += 1;
         self.fallback = Some(why.to_owned());
@@ -391,7 +399,7 @@ impl DataplaneDriver {
 
     fn answer_waiting(&mut self, answer: &ApplyOutcome) {
         for waiting in self.waiting.drain(..) {
-            // Who asked may have gone.
+            // The receiver may have been dropped.
             let _ = waiting.send(answer.clone());
         }
     }

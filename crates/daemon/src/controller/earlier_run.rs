@@ -1,5 +1,6 @@
-//! What an earlier run left: rules that the state file has, filters that it does not know, and rules that were feasible by unicast routes,
-//! which are not kept and have to come again.
+//! What an earlier run left: rules in the state file, filters that the state file does not know,
+//! and rules that were feasible by unicast routes, which are not saved and have to be received
+//! again.
 
 use super::leftovers::Leftovers;
 use super::local_rules::LocalRules;
@@ -7,7 +8,7 @@ use super::peer_sessions::PeerSessions;
 use crate::clock;
 use crate::convert::LOCAL;
 use crate::peer_table::PeerTable;
-use crate::state_file::{Loaded, Origin, Pause, Remembered};
+use crate::state_file::{Loaded, Origin, Pause, SavedRules};
 use bgp::AfiSafi;
 use config::FamilyName;
 use engine::{Engine, Retention, RouteFamily};
@@ -16,18 +17,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What is in force since an earlier run. While there are leftovers, no change goes to the data plane; rules that were in force then count as
-/// feasible until the unicast routes that decide have come. Both end when the peers have sent what they have, or by the time that was set at
-/// the start.
+/// What has been in force since an earlier run. While there are leftovers, no change goes to the
+/// data plane; rules that were in force count as feasible until the unicast routes that decide have
+/// been received. Both end when the peers have sent everything, or at the time set at the start.
 #[derive(Debug)]
 pub(super) struct EarlierRun {
     leftovers: Option<Leftovers>,
-    /// Rules count as feasible until then at most.
+    /// Rules are presumed feasible until then at most.
     presumed_until: Option<Instant>,
 }
 
 impl EarlierRun {
-    /// Compares what is in force with the rules that are remembered. `until`: when the peers have had time to send theirs.
+    /// Compares what is in force with the saved rules. `until`: when the peers have had enough time
+    /// to send theirs.
     pub(super) fn new(in_force: BTreeSet<RuleId>, paused: bool, until: Instant, engine: &mut Engine) -> Self {
         engine.presume_feasible(&in_force);
         let known = engine.rules().filter(|rule| in_force.contains(&rule.id())).count();
@@ -43,12 +45,12 @@ impl EarlierRun {
         self.leftovers.is_some()
     }
 
-    /// That changes wait, and why.
+    /// A warning that changes wait, and why.
     pub(super) fn warning(&self) -> Option<String> {
         self.leftovers.as_ref().map(Leftovers::warning)
     }
 
-    /// Whether the time of what an earlier run left is over.
+    /// Whether changes no longer have to wait.
     pub(super) fn end_leftovers_if_due(&mut self, now: Instant, paused: bool, peers: &PeerTable, engine: &Engine) {
         let Some(left) = &mut self.leftovers else { return };
         let Some(why) = left.end(now, paused, peers, engine) else { return };
@@ -56,7 +58,8 @@ impl EarlierRun {
         self.leftovers = None;
     }
 
-    /// Once every peer that sends unicast routes has sent them all, or the time is over, they decide.
+    /// Once every peer that sends unicast routes has sent all of them, or the time is over, the
+    /// routes decide.
     pub(super) fn validate_if_due(&mut self, now: Instant, peers: &PeerTable, engine: &mut Engine) {
         let Some(until) = self.presumed_until else { return };
         let unicast = |family: &FamilyName| matches!(family, FamilyName::Ipv4Unicast | FamilyName::Ipv6Unicast);
@@ -74,15 +77,17 @@ impl EarlierRun {
     }
 }
 
-/// What the state file had beside the rules.
+/// The state file's contents besides the rules.
 pub(super) struct Restored {
-    /// A pause that goes on.
+    /// A pause that continues.
     pub(super) pause: Option<Pause>,
-    /// Rules of peers that are configured no more: the file is to be written anew without them.
+    /// Rules of peers that are no longer configured were dropped: the file has to be rewritten
+    /// without them.
     pub(super) dropped: bool,
 }
 
-/// Rules of an earlier run come back as stale, until their peers confirm them or `stale_time` is over.
+/// Restores the rules of an earlier run as stale, until their peers confirm them or `stale_time` is
+/// over.
 pub(super) fn restore_rules(
     loaded: Loaded,
     stale_time: Duration,
@@ -98,19 +103,20 @@ pub(super) fn restore_rules(
     let retain: Vec<_> =
         families.map(|family| Retention { family, until, long_lived_until: None, renews: true }).collect();
     let (mut taken, mut left) = (0, 0);
-    for Remembered { origin, mut paths } in restored.remembered {
+    for SavedRules { origin, mut paths } in restored.saved_rules {
         let source = match origin {
             Origin::Local => Some(LOCAL),
             Origin::Peer(address) => sessions.restore(address).map(|peer| engine::PeerId(peer.0)),
         };
         if append_at.is_none() {
-            // Of a file without a clock: no life is longer than it was to be, whatever the clock says.
+            // From a file without a clock: no lifetime gets longer than it was meant to be,
+            // whatever the clock says.
             for path in &mut paths {
                 let whole = |end: engine::Timestamp| end.0.saturating_sub(path.received.0);
                 path.deadline = path.deadline.map(|end| end.min(now.plus(whole(end))));
             }
         }
-        // Without a source its peer is configured no more: so they are withdrawn.
+        // A path without a source has a peer that is no longer configured: it is withdrawn.
         match source {
             Some(source) => {
                 taken += paths.len();
@@ -125,7 +131,7 @@ pub(super) fn restore_rules(
     if append_at.is_some() {
         engine.mark_all_saved();
     }
-    engine.expire(clock::passed());
+    engine.expire(clock::last_full_second());
     if taken + left > 0 {
         tracing::info!(taken, left, "rules of the last run");
     }

@@ -1,7 +1,8 @@
-//! What happened, told in the history and, where peers can cause it as often as they like, a few times a second in the log and else counted.
+//! Events for the history and the log. What peers can cause at any rate is limited to a few events
+//! a second; the rest is counted.
 
 use crate::convert::LOCAL;
-use crate::events::{About, History};
+use crate::events::{EventSubject, History};
 use crate::logging::Throttle;
 use crate::net::PeerId;
 use api::{Event, EventKind};
@@ -10,23 +11,25 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::broadcast;
 
-/// What is told of a peer; a flood of one does not silence the others.
+/// A kind of event of a peer. Each has its own limit, so that a flood of one does not suppress the
+/// others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
-    /// Something that it sent is malformed.
+    /// It sent something malformed.
     Malformed,
     /// Its session came up or went down.
     Session,
-    /// An attempt did not become a session.
+    /// A connection attempt failed.
     Attempt,
-    /// The time of one of its rules was over.
+    /// The lifetime of one of its rules ended.
     Expired,
     /// One of its rules is not in force.
     NotInForce,
 }
 
-/// The history, and what was left out of it. Of each peer and subject a few events a second are admitted; each of the others is counted, and
-/// the counts are told before anything more of that peer and subject is.
+/// The history, and the counts of what was left out of it. For each peer and subject a few events a
+/// second are admitted; the others are counted, and the counts are reported before the next event
+/// of that peer and subject.
 #[derive(Debug)]
 pub(super) struct EventLog {
     history: History,
@@ -34,27 +37,29 @@ pub(super) struct EventLog {
 }
 
 impl EventLog {
-    /// With room for so many events.
+    /// With a capacity of this many events.
     pub(super) fn new(capacity: usize) -> Self {
         EventLog { history: History::new(capacity), throttles: HashMap::new() }
     }
 
-    /// Changes the room.
+    /// Changes the capacity.
     pub(super) fn resize(&mut self, capacity: usize) {
         self.history.resize(capacity);
     }
 
-    /// Something happened now.
-    pub(super) fn record(&mut self, kind: EventKind, about: About) {
+    /// Records an event at the current time.
+    pub(super) fn record(&mut self, kind: EventKind, about: EventSubject) {
         self.history.record(kind, about);
     }
 
-    /// Whether this is to be told now; if not, it is counted as `what`, and the number is told.
+    /// Whether to report this now. If not, it is counted as `what`, and the count is reported
+    /// later.
     pub(super) fn admit(&mut self, peer: PeerId, subject: Subject, what: &'static str, now: Instant) -> bool {
         self.throttles.entry((peer, subject)).or_default().admit(what, now)
     }
 
-    /// Tells the numbers of what was not admitted; those of a peer that has no name any more are dropped.
+    /// Reports the counts of events that were not admitted; those of a peer that no longer has a
+    /// name are dropped.
     pub(super) fn log_summaries<'a>(&mut self, now: Instant, name: impl Fn(PeerId) -> Option<&'a str>) {
         let history = &mut self.history;
         for ((peer, subject), throttle) in &mut self.throttles {
@@ -62,7 +67,7 @@ impl EventLog {
             let name = if peer.0 == LOCAL.0 { Some("local") } else { name(*peer) };
             let Some(name) = name else { continue };
             let kind = subject.log(name, &summary);
-            history.record(kind, About::peer(name).saying(summary));
+            history.record(kind, EventSubject::peer(name).with_message(summary));
         }
         self.throttles.retain(|_, throttle| !throttle.is_idle(now));
     }
@@ -79,7 +84,7 @@ impl EventLog {
 }
 
 impl Subject {
-    /// The line of the log for what was counted, and the kind of event that it is.
+    /// The log line and the kind of event for a count.
     fn log(self, peer: &str, summary: &str) -> EventKind {
         match self {
             Subject::Malformed => {

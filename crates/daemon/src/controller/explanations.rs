@@ -1,7 +1,7 @@
-//! What happens to a packet, and why.
+//! Explains what happens to a packet.
 
 use super::answers::PAGE_TIME;
-use crate::command::{Explained, Search};
+use crate::command::{ExplainResult, Search};
 use api::Explanation;
 use api::explanation::{parse_packet, verdict, words_of};
 use engine::Engine;
@@ -9,14 +9,15 @@ use flowspec::{Exemption, Nlri, Packet, PacketError, Scope};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Mismatches told by `explain`.
-const MISSES: usize = 20;
+/// Most mismatches in one explanation.
+const MAX_MISMATCHES: usize = 20;
 
-/// What happens to a packet; or how far the search for the rules that may match it has come in the time of one part.
+/// Explains what happens to a packet; or returns how far the search for rules that may match has
+/// come in the time of one step.
 ///
 /// # Errors
-/// The octets are no packet that rules look at.
-pub(super) fn explain(engine: &Engine, octets: &[u8], mut search: Search) -> Result<Explained, PacketError> {
+/// The octets are not a packet that rules can match.
+pub(super) fn explain(engine: &Engine, octets: &[u8], mut search: Search) -> Result<ExplainResult, PacketError> {
     let packet = parse_packet(octets)?;
     let inactive = match (engine.is_paused(), engine.is_monitoring()) {
         _ if let Some(why) = engine.unfiltered() => Some(format!("nothing is done to it: {why}")),
@@ -26,23 +27,23 @@ pub(super) fn explain(engine: &Engine, octets: &[u8], mut search: Search) -> Res
     };
     let exempt = Exemption::of(&packet).map(|exempt| exempt.to_string());
     if let Some(protected) = exempt.or_else(|| Some(engine.protecting(&packet)?.what.clone())) {
-        return Ok(Explained::Explanation(Box::new(Explanation {
+        return Ok(ExplainResult::Explanation(Box::new(Explanation {
             verdict: api::Verdict::Accept.into(),
             protected: Some(protected),
             inactive,
             ..Explanation::default()
         })));
     }
-    if !look_for(engine, &packet, &mut search) {
-        return Ok(Explained::NotYet(search));
+    if !search_for_a_while(engine, &packet, &mut search) {
+        return Ok(ExplainResult::NotYet(search));
     }
     let rules = &search.candidates;
     let (decision, missed) = flowspec::explain(rules.iter().map(|(_, rule)| rule), &packet, Scope::Global);
     let decided = decision.ended_by.map(|index| &rules[index]);
-    // Of the rules that did not match, those that speak of this destination are worth telling.
+    // Of the rules that do not match, only those for this destination are worth reporting.
     let missed = missed.iter().map(|(index, mismatch)| (&rules[*index].1, mismatch));
     let missed = missed.filter(|(rule, _)| rule.nlri.destination().is_some());
-    Ok(Explained::Explanation(Box::new(Explanation {
+    Ok(ExplainResult::Explanation(Box::new(Explanation {
         packet: 0,
         verdict: verdict(&decision.effect).into(),
         rule: decided.map(|(number, _)| *number),
@@ -51,15 +52,15 @@ pub(super) fn explain(engine: &Engine, octets: &[u8], mut search: Search) -> Res
         continued: decision.continued.iter().map(|index| rules[*index].0).collect(),
         text: decided.map(|(_, rule)| rule.to_string()),
         passed: decision.continued.iter().map(|index| rules[*index].1.to_string()).collect(),
-        missed: missed.take(MISSES).map(|(rule, mismatch)| format!("{rule}: {mismatch}")).collect(),
+        missed: missed.take(MAX_MISMATCHES).map(|(rule, mismatch)| format!("{rule}: {mismatch}")).collect(),
         protected: None,
         inactive,
     })))
 }
 
-/// Looks through the rules in force for those that may match, for as long as a part of the list takes; whether all that matter are
-/// found.
-fn look_for(engine: &Engine, packet: &Packet, search: &mut Search) -> bool {
+/// Searches the rules in force for those that may match, for the time of one step; true when all
+/// that matter are found.
+fn search_for_a_while(engine: &Engine, packet: &Packet, search: &mut Search) -> bool {
     let began = Instant::now();
     let after = search.after.take();
     for (index, rule) in engine.rules_after(after.as_ref()).enumerate() {
@@ -84,7 +85,7 @@ fn look_for(engine: &Engine, packet: &Packet, search: &mut Search) -> bool {
     true
 }
 
-/// Whether the packet goes where the rule looks; the rest of the rule is another matter.
+/// Whether the packet's destination is in the rule's; the rest of the rule is not checked.
 fn may_match(nlri: &Nlri, packet: &Packet) -> bool {
     nlri.destination().is_none_or(|prefix| match (prefix, packet.destination()) {
         (flowspec::Prefix::V4(net), std::net::IpAddr::V4(address)) => net.contains(&address),

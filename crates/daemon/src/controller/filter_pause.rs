@@ -1,11 +1,11 @@
-//! A pause: all filters are out of force until somebody resumes, or until it ends by itself.
+//! A pause: all filters are removed until a resume, or until the pause ends by itself.
 
 use super::dataplane_driver::DataplaneDriver;
 use super::event_log::EventLog;
 use super::state_writer::{StateWriter, pause_end};
 use crate::clock::{now, whole_seconds};
 use crate::command::{Paused, Requester};
-use crate::events::About;
+use crate::events::EventSubject;
 use crate::state_file::Pause;
 use api::EventKind;
 use engine::{Engine, Timestamp};
@@ -13,22 +13,23 @@ use std::time::Duration;
 
 /// What a pause acts on.
 pub(super) struct PauseContext<'a> {
-    /// What is to be in force.
+    /// The desired state.
     pub(super) engine: &'a mut Engine,
-    /// Where counts are kept meanwhile.
+    /// The data plane, whose counters are kept meanwhile.
     pub(super) driver: &'a mut DataplaneDriver,
-    /// Where it is told.
+    /// The event log.
     pub(super) events: &'a mut EventLog,
-    /// Where it is kept.
+    /// The state file.
     pub(super) state: &'a mut StateWriter,
 }
 
-/// The pause, if there is one: then, and only then, the engine is paused. Each change is on its way to the state file when it is answered.
+/// The pause, if there is one: then, and only then, the engine is paused. Each change has been
+/// passed to the state file when it is answered.
 #[derive(Debug, Default)]
 pub(super) struct FilterPause(Option<Pause>);
 
 impl FilterPause {
-    /// The pause of an earlier run goes on.
+    /// Continues the pause of an earlier run.
     pub(super) fn restore(&mut self, pause: Pause, engine: &mut Engine) {
         tracing::warn!("paused since the last run: nothing is filtered");
         engine.pause();
@@ -45,7 +46,7 @@ impl FilterPause {
         self.0.is_some()
     }
 
-    /// Pauses, or changes how long.
+    /// Pauses, or changes the duration.
     pub(super) fn begin(&mut self, lifetime: Option<Duration>, by: Requester, context: PauseContext<'_>) -> Paused {
         let PauseContext { engine, driver, events, state } = context;
         let until = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
@@ -57,7 +58,7 @@ impl FilterPause {
         let end = pause_end(self.0);
         let words = end.as_ref().map_or_else(|| "until it is resumed".to_owned(), |end| format!("until {end}"));
         tracing::warn!("paused {words}: nothing is filtered");
-        events.record(EventKind::Paused, About::asked_by(Some(by)).saying(words));
+        events.record(EventKind::Paused, EventSubject::asked_by(Some(by)).with_message(words));
         let saved = state.save_pause(self.0);
         let applied = changed.then(|| {
             driver.keep_counts();
@@ -67,13 +68,13 @@ impl FilterPause {
         Paused { changed, until: end, applied, saved }
     }
 
-    /// Filters again.
+    /// Ends the pause.
     pub(super) fn end(&mut self, by: Option<Requester>, context: PauseContext<'_>) -> Paused {
         let PauseContext { engine, driver, events, state } = context;
         let changed = self.0.take().is_some();
         let (applied, saved) = if changed {
             tracing::warn!("resumed");
-            events.record(EventKind::Resumed, About::asked_by(by));
+            events.record(EventKind::Resumed, EventSubject::asked_by(by));
             let saved = state.save_pause(None);
             engine.resume();
             (Some(driver.when_applied()), saved)
@@ -83,7 +84,7 @@ impl FilterPause {
         Paused { changed, until: None, applied, saved }
     }
 
-    /// Whether it is to end by itself now.
+    /// Whether it has to end by itself now.
     pub(super) fn is_over(&self, time: Timestamp) -> bool {
         self.0.and_then(|pause| pause.until).is_some_and(|end| end <= time)
     }
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(change(None), (false, false, None), "there is nothing to resume");
         assert_eq!(change(Some(None)), (true, false, None));
         assert_eq!(change(Some(None)), (false, false, None));
-        // For how long is changed, and filtering is not.
+        // Changes the duration only; filtering is paused already.
         let (changed, ends, end) = change(Some(Some(Duration::from_secs(60))));
         assert!(!changed && ends);
         let end = end.expect("an end");

@@ -1,5 +1,6 @@
-//! Filters in the data plane that the state file does not know: it was lost, is older, or could not be read. The first full load would take
-//! them out before their peers have sent them again, so it waits; what was in force goes on filtering until then.
+//! Filters in the data plane that the state file does not know: it was lost, is older, or could not
+//! be read. The first full load would remove them before their peers have announced them again, so
+//! it waits; what was in force stays in force until then.
 
 use crate::peer_table::{PeerEntry, PeerTable};
 use bgp::AfiSafi;
@@ -8,23 +9,23 @@ use flowspec::RuleId;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// How long a rule that is not in force yet waits for peers that are in the middle of sending theirs.
-const NEW_RULE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a rule that is not in force yet waits for peers that have not sent everything.
+const NEW_RULE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What an earlier run left in force.
+/// Rules that an earlier run left in force.
 #[derive(Debug)]
 pub(super) struct Leftovers {
     ids: BTreeSet<RuleId>,
-    /// Of these, so many are not among what was remembered.
+    /// Number of these that are not in the state file.
     unknown: usize,
     /// They stay until then at most.
     until: Instant,
-    /// A rule waits that is not among them.
+    /// Since when a rule that is not among them waits.
     waiting_since: Option<Instant>,
 }
 
 impl Leftovers {
-    /// What is told of them.
+    /// What is logged of them.
     pub(super) fn warning(&self) -> String {
         let rest = self.until.saturating_duration_since(Instant::now()).as_secs();
         format!(
@@ -34,13 +35,14 @@ impl Leftovers {
         )
     }
 
-    /// What is in force, of which the state file knows so many. `None` if it knows all.
+    /// The rules in force, `known` of which are in the state file. `None` if the state file has
+    /// all.
     pub(super) fn new(ids: BTreeSet<RuleId>, known: usize, until: Instant) -> Option<Self> {
         (known < ids.len()).then(|| Leftovers { unknown: ids.len() - known, ids, until, waiting_since: None })
     }
 
-    /// Why their time is over, if it is: all peers have sent their rules, they had the time to, or a new rule is more important than old
-    /// ones that perhaps nobody wants any longer.
+    /// Why they are no longer kept, if so: all peers have sent their rules, or had the time to, or
+    /// a new rule is more important than old ones that may be obsolete.
     pub(super) fn end(
         &mut self,
         now: Instant,
@@ -65,7 +67,7 @@ impl Leftovers {
             Some("the peers did not send their rules in time")
         } else if is_new
             && (peers.iter().filter(established).all(synchronized)
-                || *self.waiting_since.get_or_insert(now) + NEW_RULE_PATIENCE <= now)
+                || *self.waiting_since.get_or_insert(now) + NEW_RULE_TIMEOUT <= now)
         {
             Some("a new rule waits")
         } else {

@@ -1,11 +1,11 @@
-//! Rules that are announced on this machine.
+//! Locally originated rules.
 
 use super::event_log::EventLog;
 use super::state_writer::StateWriter;
 use crate::clock::{now, whole_seconds};
 use crate::command::{Requester, WithdrawError};
 use crate::convert::LOCAL;
-use crate::events::About;
+use crate::events::EventSubject;
 use crate::net::PeerId;
 use crate::peer_table::PeerTable;
 use crate::state_file::Saved;
@@ -18,38 +18,38 @@ use std::time::Duration;
 
 /// What a change of local rules acts on.
 pub(super) struct LocalContext<'a> {
-    /// Where they go.
+    /// The engine.
     pub(super) engine: &'a mut Engine,
-    /// Where it is told.
+    /// The event log.
     pub(super) events: &'a mut EventLog,
-    /// Where they are kept.
+    /// The state file.
     pub(super) state: &'a mut StateWriter,
-    /// Who else announces rules.
+    /// The other origins of rules.
     pub(super) peers: &'a PeerTable,
 }
 
-/// Finds rules that are announced on this machine by their ids. Each such rule of the engine is among them; of those that are, some may have
-/// expired. Each change is on its way to the state file when it is answered.
+/// Finds locally originated rules by their ids. Each such rule of the engine is in it; some of
+/// those in it may have expired. Each change has been passed to the state file when it is answered.
 #[derive(Debug, Default)]
 pub(super) struct LocalRules(HashMap<RuleId, Arc<Nlri>>);
 
 impl LocalRules {
-    /// Rules of an earlier run that are announced here.
+    /// Local rules of an earlier run.
     pub(super) fn restore(&mut self, nlris: impl Iterator<Item = Arc<Nlri>>) {
         self.0.extend(nlris.map(|nlri| (nlri.id(), nlri)));
     }
 
-    /// The rule with this id, if it is there.
+    /// The rule with this id, if there is one.
     pub(super) fn find(&self, id: RuleId, engine: &Engine) -> Option<&Arc<Nlri>> {
         self.0.get(&id).filter(|nlri| engine.rule(nlri).is_some())
     }
 
-    /// The life of one is over.
+    /// A rule has expired.
     pub(super) fn forget(&mut self, nlri: &Nlri) {
         self.0.remove(&nlri.id());
     }
 
-    /// Announces a rule; its id, and when it is on the disk.
+    /// Announces a rule; returns its id, and a channel that is answered when it is on the disk.
     pub(super) fn announce(
         &mut self,
         rule: Rule,
@@ -74,10 +74,10 @@ impl LocalRules {
         (id, state.save_rules(engine, peers, &[nlri]))
     }
 
-    /// Withdraws a rule; its text, and when that is on the disk.
+    /// Withdraws a rule; returns its text, and a channel that is answered when that is on the disk.
     ///
     /// # Errors
-    /// There is none, or it is not announced here.
+    /// There is no such rule, or it is not locally originated.
     pub(super) fn withdraw(
         &mut self,
         nlri: &Arc<Nlri>,
@@ -101,7 +101,8 @@ impl LocalRules {
         Ok((text, state.save_rules(engine, peers, &[nlri])))
     }
 
-    /// Withdraws all of them; how many, and when that is on the disk.
+    /// Withdraws all local rules; returns their number, and a channel that is answered when that is
+    /// on the disk.
     pub(super) fn clear(&mut self, by: Requester, context: LocalContext<'_>) -> (usize, Option<Saved>) {
         let LocalContext { engine, events, state, peers } = context;
         let local = engine.rules().filter(|rule| rule.peers().any(|peer| peer == LOCAL));
@@ -111,14 +112,14 @@ impl LocalRules {
         }
         self.0.clear();
         let count = api::rule_text::counted(local.len(), "local rule");
-        events.record(EventKind::Cleared, About::asked_by(Some(by)).saying(count));
+        events.record(EventKind::Cleared, EventSubject::asked_by(Some(by)).with_message(count));
         (local.len(), state.save_rules(engine, peers, &local))
     }
 }
 
-fn about(id: RuleId, text: String, by: Requester) -> About {
+fn about(id: RuleId, text: String, by: Requester) -> EventSubject {
     let (peer, id) = (Some("local".to_owned()), Some(id.to_string()));
-    About { peer, id, rule: Some(text), by: Some(by), message: None }
+    EventSubject { peer, id, rule: Some(text), by: Some(by), message: None }
 }
 
 #[cfg(test)]
@@ -127,7 +128,7 @@ mod tests {
     use engine::capability::Capabilities;
     use engine::{EngineConfig, PeerConfig};
 
-    struct House {
+    struct Fixture {
         local: LocalRules,
         engine: Engine,
         events: EventLog,
@@ -135,7 +136,7 @@ mod tests {
         peers: PeerTable,
     }
 
-    impl House {
+    impl Fixture {
         fn new() -> Self {
             let engine = Engine::new(EngineConfig {
                 capabilities: Capabilities::everything("none"),
@@ -144,11 +145,11 @@ mod tests {
                 monitor: false,
             });
             let (events, state) = (EventLog::new(100), StateWriter::default());
-            House { local: LocalRules::default(), engine, events, state, peers: PeerTable::default() }
+            Fixture { local: LocalRules::default(), engine, events, state, peers: PeerTable::default() }
         }
 
         fn parts(&mut self) -> (&mut LocalRules, LocalContext<'_>) {
-            let House { local, engine, events, state, peers } = self;
+            let Fixture { local, engine, events, state, peers } = self;
             (local, LocalContext { engine, events, state, peers })
         }
 
@@ -173,32 +174,32 @@ mod tests {
 
     #[test]
     fn what_is_announced_here_is_found_until_it_is_withdrawn() {
-        let mut house = House::new();
-        let nlri = house.announce("dst 192.0.2.1/32 then discard");
-        assert_eq!(house.local.find(nlri.id(), &house.engine), Some(&nlri));
-        let (local, context) = house.parts();
+        let mut fixture = Fixture::new();
+        let nlri = fixture.announce("dst 192.0.2.1/32 then discard");
+        assert_eq!(fixture.local.find(nlri.id(), &fixture.engine), Some(&nlri));
+        let (local, context) = fixture.parts();
         let (text, _) = local.withdraw(&nlri, "root".to_owned(), context).unwrap();
         assert_eq!(text, "dst 192.0.2.1/32 then discard");
-        house.settle();
-        assert_eq!(house.local.find(nlri.id(), &house.engine), None);
-        let (local, context) = house.parts();
+        fixture.settle();
+        assert_eq!(fixture.local.find(nlri.id(), &fixture.engine), None);
+        let (local, context) = fixture.parts();
         assert_eq!(local.withdraw(&nlri, "root".to_owned(), context).err(), Some(WithdrawError::Unknown));
     }
 
     #[test]
     fn what_a_peer_announces_is_neither_withdrawn_nor_cleared_here() {
-        let mut house = House::new();
-        house.announce("dst 192.0.2.1/32 then discard");
+        let mut fixture = Fixture::new();
+        fixture.announce("dst 192.0.2.1/32 then discard");
         let theirs = rule("dst 192.0.2.2/32 then discard");
         let (nlri, route) = (Arc::new(theirs.nlri), Arc::new(Route::local(theirs.actions)));
-        house.engine.announce(engine::PeerId(1), Arc::clone(&nlri), None, route, engine::Timestamp(1), None);
-        let (local, context) = house.parts();
+        fixture.engine.announce(engine::PeerId(1), Arc::clone(&nlri), None, route, engine::Timestamp(1), None);
+        let (local, context) = fixture.parts();
         let refused = local.withdraw(&nlri, "root".to_owned(), context);
         assert!(matches!(refused, Err(WithdrawError::NotLocal { .. })), "{refused:?}");
-        let (local, context) = house.parts();
+        let (local, context) = fixture.parts();
         assert_eq!(local.clear("root".to_owned(), context).0, 1);
-        house.settle();
-        let left: Vec<_> = house.engine.rules().map(|rule| Arc::clone(rule.nlri())).collect();
+        fixture.settle();
+        let left: Vec<_> = fixture.engine.rules().map(|rule| Arc::clone(rule.nlri())).collect();
         assert_eq!(left, [nlri]);
     }
 }

@@ -1,27 +1,28 @@
-//! What the log says of a malformed UPDATE: the NLRIs concerned and the message's octets (RFC 7606 §8), both bounded.
+//! The log entry for a malformed UPDATE: the NLRIs concerned and the message's octets (RFC 7606
+//! §8), both of limited length.
 
 use bgp::{DecodeOptions, DecodedNlri, Destination, Negotiated, decode_update};
 use flowspec::hex::Hex;
 use std::fmt::Write;
 
-/// NLRIs that are listed.
+/// Most NLRIs that are listed.
 const NLRIS: usize = 50;
-/// Octets of the message that are shown: all of one that is not an extended message.
+/// Most octets of the message that are shown: all of a message that is not extended.
 const OCTETS: usize = 4096;
-/// Octets of an NLRI that cannot be read that are shown.
+/// Most octets of an undecodable NLRI that are shown.
 const NLRI_OCTETS: usize = 64;
 
-/// For one line of the log.
+/// The fields of the log line.
 #[derive(Debug)]
-pub(super) struct Evidence {
+pub(super) struct MalformedUpdate {
     /// The NLRIs, announced or withdrawn.
     pub(super) nlri: String,
     /// The message, hexadecimal, from its marker on.
     pub(super) octets: String,
 }
 
-/// Of a message as the session received it.
-pub(super) fn evidence(message: &[u8], negotiated: Option<&Negotiated>) -> Evidence {
+/// The fields for a message as the session received it.
+pub(super) fn malformed_update(message: &[u8], negotiated: Option<&Negotiated>) -> MalformedUpdate {
     let options = DecodeOptions {
         four_octet_as: negotiated.map(|negotiated| negotiated.four_octet_as),
         add_path: negotiated.map(|negotiated| negotiated.add_path_receive).unwrap_or_default(),
@@ -31,7 +32,7 @@ pub(super) fn evidence(message: &[u8], negotiated: Option<&Negotiated>) -> Evide
     if nlris.len() > NLRIS {
         let _ = write!(nlri, "; and {} more", nlris.len() - NLRIS);
     }
-    Evidence { nlri, octets: hex(message, OCTETS) }
+    MalformedUpdate { nlri, octets: hex(message, OCTETS) }
 }
 
 fn show(nlri: &DecodedNlri) -> String {
@@ -43,7 +44,7 @@ fn show(nlri: &DecodedNlri) -> String {
     if nlri.announced { what } else { format!("withdrawn {what}") }
 }
 
-/// At most so many octets as hex, and how many more there are.
+/// At most `most` octets as hex, and the number of the remaining ones.
 fn hex(octets: &[u8], most: usize) -> String {
     match octets.split_at_checked(most) {
         Some((shown, rest)) if !rest.is_empty() => format!("{}... and {} more octets", Hex(shown), rest.len()),
@@ -72,7 +73,7 @@ mod tests {
     #[test]
     fn rules_and_octets_are_named() {
         let message = update(&[&[3, 1, 8, 10][..], &[3, 0x0e, 0x81, 1]].concat());
-        let Evidence { nlri, octets } = evidence(&message, None);
+        let MalformedUpdate { nlri, octets } = malformed_update(&message, None);
         assert_eq!(nlri, "dst 10.0.0.0/8; ipv4-flow 030e8101");
         assert!(octets.starts_with("ffffffffffffffffffffffffffffffff00") && octets.ends_with("030e8101"));
         assert_eq!(octets.len(), 2 * message.len());
@@ -82,7 +83,7 @@ mod tests {
     fn however_long_the_message_the_line_is_bounded() {
         let many: Vec<u8> = (0..6000u32).flat_map(|n| [5, 1, 24, (n >> 16) as u8, (n >> 8) as u8, n as u8]).collect();
         let message = update(&many);
-        let Evidence { nlri, octets } = evidence(&message, None);
+        let MalformedUpdate { nlri, octets } = malformed_update(&message, None);
         assert!(nlri.ends_with("; and 5950 more"), "{nlri}");
         assert!(octets.ends_with(&format!("... and {} more octets", message.len() - OCTETS)));
         assert!(octets.len() < 2 * OCTETS + 100);

@@ -1,4 +1,4 @@
-//! What the data plane was last seen to hold and to have counted, and when it is looked at again.
+//! Usage, condition and counters as last read from the data plane, and when to read them again.
 
 use crate::apply::{Counters, Order};
 use dataplane::{Condition, Counter, Usage};
@@ -7,34 +7,37 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How old condition, usage and counters may be that are shown; counters only where they are read quickly.
-const FRESH: Duration = Duration::from_millis(900);
+/// Largest age of condition, usage and counters that are shown; of counters only if they are read
+/// quickly.
+const MAX_AGE: Duration = Duration::from_millis(900);
 
-/// Between two readings of the counters pass so many times what the last one took: of 300,000 it takes seconds.
-const READING_PAUSE: u32 = 4;
+/// The pause between two readings of the counters is this many times the duration of the last
+/// reading: 300,000 counters take seconds.
+const READ_INTERVAL_FACTOR: u32 = 4;
 
-/// A reading that takes longer is not waited for.
-pub(super) const READING_PATIENCE: Duration = Duration::from_millis(500);
+/// Requests do not wait for a reading that takes longer than this.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The latest readings. What a rule has counted never gets less as long as the rule is there: what was counted before filters were taken out
-/// for a while, or given to another back end, is carried on, and readings from before that are not taken for new ones.
+/// The latest readings. The counter of a rule never decreases while the rule exists: what was
+/// counted before filters were removed for a while, or before a change of the back end, is added;
+/// readings from before that are ignored.
 #[derive(Debug)]
 pub(super) struct Measurements {
     counters: Counters,
-    /// Counted before filters were taken out.
-    carried: HashMap<Arc<Nlri>, Counter>,
+    /// Counts from before filters were removed.
+    transferred: HashMap<Arc<Nlri>, Counter>,
     usage: Usage,
     condition: Condition,
     measured: Option<Instant>,
-    /// Since when new counters are on their way.
+    /// Since when a reading of counters is in progress.
     measuring: Option<Instant>,
-    /// When condition and usage were looked at.
+    /// When condition and usage were read.
     looked: Option<Instant>,
-    /// Both are on their way.
+    /// A reading of condition and usage is in progress.
     looking: bool,
-    /// How long the last reading took.
+    /// Duration of the last reading.
     reading: Duration,
-    /// Counts up when what was counted is put aside.
+    /// Incremented when counts are saved before a removal.
     epoch: u64,
 }
 
@@ -42,7 +45,7 @@ impl Default for Measurements {
     fn default() -> Self {
         Measurements {
             counters: Counters::Rules(HashMap::new()),
-            carried: HashMap::new(),
+            transferred: HashMap::new(),
             usage: Usage::default(),
             condition: Condition::default(),
             measured: None,
@@ -56,12 +59,12 @@ impl Default for Measurements {
 }
 
 impl Measurements {
-    /// What to ask for if what is known is old.
+    /// What to read, if the last reading is too old.
     pub(super) fn order(&mut self, now: Instant) -> Option<Order> {
         let is_old = |at: Option<Instant>, age: Duration| at.is_none_or(|at| now.saturating_duration_since(at) >= age);
-        let pause = FRESH.max(self.reading * READING_PAUSE);
+        let pause = MAX_AGE.max(self.reading * READ_INTERVAL_FACTOR);
         let counters = self.measuring.is_none() && is_old(self.measured, pause);
-        if !counters && (self.looking || !is_old(self.looked, FRESH)) {
+        if !counters && (self.looking || !is_old(self.looked, MAX_AGE)) {
             return None;
         }
         self.looking = true;
@@ -71,37 +74,38 @@ impl Measurements {
         Some(Order::Measure { counters, last: false, epoch: self.epoch })
     }
 
-    /// Whether something new is on its way and soon there.
-    pub(super) fn is_news_near(&self) -> bool {
-        self.looking || self.are_counters_near()
+    /// Whether a result will come soon.
+    pub(super) fn is_measuring(&self) -> bool {
+        self.looking || self.is_reading_quick_counters()
     }
 
-    /// Whether counters are on their way and worth waiting for.
-    pub(super) fn are_counters_near(&self) -> bool {
-        self.measuring.is_some() && self.reading < READING_PATIENCE
+    /// Whether a reading of counters is in progress and quick enough to wait for.
+    pub(super) fn is_reading_quick_counters(&self) -> bool {
+        self.measuring.is_some() && self.reading < READ_TIMEOUT
     }
 
-    /// Since when counters have not been read.
+    /// Age of the counters.
     pub(super) fn age(&self, now: Instant) -> Option<Duration> {
         self.measured.map(|at| now.saturating_duration_since(at))
     }
 
-    /// What counts is about to be taken out: the order for the last reading, from which rules that come back go on counting.
+    /// Filters are about to be removed: the order for the last reading, from which rules that
+    /// return continue to count.
     pub(super) fn last_order(&mut self) -> Order {
         self.epoch += 1;
         Order::Measure { counters: true, last: true, epoch: self.epoch }
     }
 
-    /// Another data plane is used from now on: nothing is known of it yet.
+    /// Another data plane is in use: nothing has been read from it yet.
     pub(super) fn exchanged(&mut self) {
         self.condition = Condition::default();
         (self.measured, self.looked) = (None, None);
     }
 
-    /// Takes in how the data plane is doing. `epoch` is that of the order; `None` without one.
+    /// Records usage and condition. `epoch` is that of the order; `None` without one.
     pub(super) fn looked(&mut self, usage: Usage, condition: Condition, epoch: Option<u64>, now: Instant) {
         self.looking &= epoch.is_none();
-        // It may be of a data plane that is not used any more.
+        // It may come from a data plane that is no longer in use.
         if epoch.is_none_or(|epoch| epoch == self.epoch) {
             self.usage = usage;
             self.condition = condition;
@@ -109,7 +113,7 @@ impl Measurements {
         }
     }
 
-    /// Takes in counters.
+    /// Records counters.
     pub(super) fn measured(&mut self, counters: Counters, epoch: u64, now: Instant) {
         self.measured = Some(now);
         self.reading = self.measuring.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
@@ -118,37 +122,37 @@ impl Measurements {
         }
     }
 
-    /// Takes in the last counters before filters were taken out, of the rules that are there.
+    /// Records the last counters before filters were removed, of rules that still exist.
     pub(super) fn measured_last(&mut self, counters: Counters, is_there: impl Fn(&Arc<Nlri>) -> bool) {
-        self.carried.retain(|nlri, _| is_there(nlri));
+        self.transferred.retain(|nlri, _| is_there(nlri));
         self.measured = None;
-        // From here on they stand still, whatever was measured meanwhile.
+        // From here on they do not change, whatever was measured meanwhile.
         if let Counters::Rules(counters) = counters {
             for (nlri, counter) in counters {
-                let carried = self.carried.entry(nlri).or_default();
-                let before = std::mem::replace(carried, counter);
-                carried.add(&before);
+                let transferred = self.transferred.entry(nlri).or_default();
+                let before = std::mem::replace(transferred, counter);
+                transferred.add(&before);
             }
         }
         self.counters = Counters::Rules(HashMap::new());
     }
 
-    /// What was counted of a rule that is gone counts no more.
+    /// The counts of a rule that no longer exists are dropped.
     pub(super) fn forget(&mut self, nlri: &Nlri) {
-        self.carried.remove(nlri);
+        self.transferred.remove(nlri);
     }
 
-    /// The counts of a rule, if it has some.
+    /// The counter of a rule, if it has one.
     pub(super) fn counter(&self, rule: &engine::RuleRef<'_>) -> Option<Counter> {
         let counter = match &self.counters {
             Counters::Rules(counters) => counters.get(rule.nlri()).copied(),
             Counters::Names(counts) => rule.enforced().map(|effect| counts.of(rule.id(), &effect.policing)),
         };
-        self.with_carried(rule.nlri(), counter)
+        self.add_transferred(rule.nlri(), counter)
     }
 
-    fn with_carried(&self, nlri: &Nlri, counter: Option<Counter>) -> Option<Counter> {
-        let Some(before) = self.carried.get(nlri) else { return counter };
+    fn add_transferred(&self, nlri: &Nlri, counter: Option<Counter>) -> Option<Counter> {
+        let Some(before) = self.transferred.get(nlri) else { return counter };
         let mut counter = counter.unwrap_or_default();
         counter.add(before);
         Some(counter)
@@ -159,12 +163,12 @@ impl Measurements {
         &self.usage
     }
 
-    /// How it is doing beside the rules.
+    /// The data plane's condition, apart from the rules.
     pub(super) const fn condition(&self) -> &Condition {
         &self.condition
     }
 
-    /// It is doing otherwise than at the last look.
+    /// The condition has changed since the last reading.
     pub(super) fn set_condition(&mut self, condition: Condition) {
         self.condition = condition;
     }
@@ -178,7 +182,7 @@ mod tests {
         Arc::new(format!("dst 192.0.2.{number}/32 then discard").parse::<flowspec::Rule>().unwrap().nlri)
     }
 
-    /// A reading in which each of these rules has so many packets.
+    /// A reading in which each of these rules has this many packets.
     fn reading(packets: &[(u8, u64)]) -> Counters {
         let counter = |packets| Counter { packets, ..Counter::default() };
         Counters::Rules(packets.iter().map(|(rule, packets)| (nlri(*rule), counter(*packets))).collect())
@@ -187,7 +191,7 @@ mod tests {
     fn packets(measurements: &Measurements, rule: u8) -> Option<u64> {
         let Counters::Rules(counters) = &measurements.counters else { unreachable!("the readings above") };
         let counter = counters.get(&nlri(rule)).copied();
-        measurements.with_carried(&nlri(rule), counter).map(|counter| counter.packets)
+        measurements.add_transferred(&nlri(rule), counter).map(|counter| counter.packets)
     }
 
     fn epoch(order: &Order) -> u64 {
@@ -199,12 +203,12 @@ mod tests {
     fn nothing_is_read_twice_at_once_or_while_it_is_fresh() {
         let (mut known, start) = (Measurements::default(), Instant::now());
         let order = known.order(start).expect("nothing is known");
-        assert!(known.is_news_near());
-        assert!(known.order(start + FRESH).is_none(), "both are on their way");
+        assert!(known.is_measuring());
+        assert!(known.order(start + MAX_AGE).is_none(), "both are on their way");
         known.looked(Usage::default(), Condition::default(), Some(epoch(&order)), start);
         known.measured(reading(&[]), epoch(&order), start);
-        assert!(!known.is_news_near() && known.order(start + FRESH / 2).is_none());
-        assert!(matches!(known.order(start + FRESH), Some(Order::Measure { counters: true, last: false, .. })));
+        assert!(!known.is_measuring() && known.order(start + MAX_AGE / 2).is_none());
+        assert!(matches!(known.order(start + MAX_AGE), Some(Order::Measure { counters: true, last: false, .. })));
     }
 
     #[test]
@@ -214,13 +218,13 @@ mod tests {
         let order = known.order(start).unwrap();
         known.looked(Usage::default(), Condition::default(), Some(epoch(&order)), start);
         known.measured(reading(&[]), epoch(&order), start + took);
-        let next = start + took + FRESH;
+        let next = start + took + MAX_AGE;
         assert!(matches!(known.order(next), Some(Order::Measure { counters: false, .. })), "only a look");
         known.looked(Usage::default(), Condition::default(), Some(0), next);
-        let next = start + took + took * READING_PAUSE;
+        let next = start + took + took * READ_INTERVAL_FACTOR;
         assert!(matches!(known.order(next), Some(Order::Measure { counters: true, .. })));
         known.looked(Usage::default(), Condition::default(), Some(0), next);
-        assert!(!known.is_news_near(), "counters that take so long are not worth waiting for");
+        assert!(!known.is_measuring(), "counters that take so long are not worth waiting for");
     }
 
     #[test]
@@ -231,14 +235,14 @@ mod tests {
         assert!(matches!(last, Order::Measure { counters: true, last: true, .. }));
         known.measured_last(reading(&[(1, 6), (2, 8)]), |_| true);
         assert_eq!((packets(&known, 1), packets(&known, 2)), (Some(6), Some(8)));
-        // A reading that was under way before that counts nothing twice.
+        // A reading that began before that does not count anything twice.
         known.measured(reading(&[(1, 6)]), 0, now);
         assert_eq!(packets(&known, 1), Some(6));
         known.measured(reading(&[(1, 4)]), epoch(&last), now);
         assert_eq!((packets(&known, 1), packets(&known, 2)), (Some(10), Some(8)));
         known.forget(&nlri(1));
         assert_eq!(packets(&known, 1), Some(4));
-        // Of rules that are gone, nothing is carried.
+        // Nothing is kept for rules that no longer exist.
         known.last_order();
         known.measured_last(reading(&[]), |_| false);
         assert_eq!((packets(&known, 1), packets(&known, 2)), (None, None));

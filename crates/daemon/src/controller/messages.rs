@@ -1,8 +1,8 @@
-//! What the controller is told by the supervisor, and what it asks of it.
+//! Messages between the supervisor and the controller.
 
 use crate::command::Command;
 use crate::host_environment::HostEnvironment;
-use crate::http::Shown;
+use crate::http::PublishedOverview;
 use crate::net::{PeerId, PeerMessage};
 use crate::state_file::Loaded;
 use config::Config;
@@ -10,72 +10,72 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// What the supervisor tells.
+/// A message of the supervisor.
 #[derive(Debug)]
 pub(crate) enum SupervisorMessage {
     /// A changed configuration, already checked.
     Configure {
-        /// All of it.
+        /// The whole configuration.
         config: Arc<Config>,
         /// The ids of its peers, in order.
         ids: Vec<PeerId>,
-        /// What this machine has.
+        /// The host environment.
         environment: HostEnvironment,
         /// Who asked for it; `None` for a signal.
         by: Option<String>,
-        /// Told when it is in force; an error means that nothing was changed.
+        /// Answered when it is in force; an error means that nothing was changed.
         done: oneshot::Sender<anyhow::Result<()>>,
     },
-    /// Other peers, and everything else as before.
+    /// Other peers; everything else is unchanged.
     Peers {
-        /// All of the configuration.
+        /// The whole configuration.
         config: Arc<Config>,
         /// The ids of its peers, in order.
         ids: Vec<PeerId>,
-        /// Told when they are known.
+        /// Answered when the peers are known.
         done: oneshot::Sender<()>,
     },
-    /// Something that is of no peer could not be read; in words.
+    /// Input of ExaBGP that belongs to no peer could not be parsed; the error, for people.
     ParseError(String),
-    /// What this machine has changed.
+    /// The host environment has changed.
     HostEnvironment(HostEnvironment),
-    /// A changed configuration was refused, and why.
+    /// A changed configuration was rejected.
     ReloadFailed {
-        /// In words.
+        /// Why, for people.
         why: String,
         /// Who asked for it; `None` for a signal.
         by: Option<String>,
     },
-    /// Where BGP connections are taken.
+    /// The addresses of the BGP listeners.
     Listening(Vec<SocketAddr>),
-    /// The end.
+    /// Shut down.
     Stop {
         /// Whether the filters stay.
         keep: bool,
     },
 }
 
-/// What the core wants from the supervisor.
+/// A request of the controller to the supervisor.
 #[derive(Debug)]
 pub(crate) enum SessionRequest {
     /// End this session with a Cease of this subcode.
     Reset(PeerId, bgp::CeaseSubcode),
 }
 
-/// What the core starts with.
+/// What the controller starts with.
 pub(crate) struct Setup {
     pub(crate) config: Arc<Config>,
     pub(crate) ids: Vec<PeerId>,
     pub(crate) environment: HostEnvironment,
-    /// What the state file says.
+    /// The contents of the state file.
     pub(crate) loaded: Loaded,
 }
 
-/// Where its messages come from and go to.
+/// Its channels.
 pub(crate) struct Queues {
     pub(crate) peers: mpsc::Receiver<PeerMessage>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) changes: mpsc::Receiver<SupervisorMessage>,
     pub(crate) session_requests: mpsc::Sender<SessionRequest>,
-    pub(crate) shown: watch::Sender<Shown>,
+    pub(crate) shown: watch::Sender<PublishedOverview>,
 }

@@ -1,8 +1,10 @@
-//! The task that decides. It owns the engine, on a thread of its own: what it computes for 100,000 rules delays no keepalive.
+//! The controller. It owns the engine and runs on a thread of its own: decisions on 100,000 rules
+//! must not delay a keepalive.
 //!
-//! Everything that happens comes in as a message; after each batch of messages the difference between what is wanted and what is applied
-//! goes to the data plane's thread, one change at a time. While one is under way, further changes gather. [`Controller`] brings each event to
-//! the type whose it is, which has its promise in its documentation and its fields to itself:
+//! Every event arrives as a message. After each batch of messages, the difference between the
+//! desired and the applied state goes to the data plane thread, one change at a time; further
+//! changes gather meanwhile. [`Controller`] passes each event to the type that handles it. Each
+//! type documents its invariant and keeps its fields private:
 //!
 //! ```text
 //!   PeerMessage ───────▶ PeerSessions ───────────────┐
@@ -12,7 +14,7 @@
 //!   time ──────────────▶ all of them, EarlierRun, StatusBoard
 //! ```
 //!
-//! What happens is told through [`EventLog`] by whoever it happens to.
+//! Each type reports events through [`EventLog`].
 
 mod answers;
 mod dataplane_driver;
@@ -39,10 +41,10 @@ use crate::apply::Report;
 use crate::clock;
 use crate::command::Command;
 use crate::convert::{self, LOCAL};
-use crate::events::About;
+use crate::events::EventSubject;
 
 use crate::host_environment::HostEnvironment;
-use crate::http::Shown;
+use crate::http::PublishedOverview;
 use crate::net::{PeerId, PeerMessage};
 use crate::policy_trace::{self, PolicyQuestionError, explain_policy};
 use answers::Answers;
@@ -55,7 +57,7 @@ use engine::{Engine, EngineConfig};
 use event_log::{EventLog, Subject};
 use filter_pause::{FilterPause, PauseContext};
 use local_rules::{LocalContext, LocalRules};
-use measurements::READING_PATIENCE;
+use measurements::READ_TIMEOUT;
 use messages::{Queues, SessionRequest, Setup, SupervisorMessage};
 use peer_sessions::PeerSessions;
 use requests::Requests;
@@ -67,17 +69,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Updates taken in before the next look at everything else.
+/// Most updates handled before other messages are checked.
 const BATCH: usize = 64;
 
-/// The same in time.
+/// Longest time for the same.
 const BATCH_TIME: Duration = Duration::from_millis(20);
 
-/// How often time alone is looked at: lives of rules and deadlines of sessions are whole seconds.
+/// Interval of the timer for lifetimes of rules and session deadlines, which are whole seconds.
 const TICK: Duration = Duration::from_millis(250);
 
-/// The task: it brings each event to those whose it is, and what comes of it to those who need it. Each part keeps its own promises; here
-/// are only those between them: what is in force is in the state file first, and nothing is answered before it is.
+/// The controller: passes each event to the types that handle it, and their results to those that
+/// need them. Each type keeps its own invariant; the controller keeps those between them: what is
+/// in force has been passed to the state file first, and nothing is answered before it is true.
 pub(crate) struct Controller {
     config: Arc<Config>,
     environment: HostEnvironment,
@@ -97,7 +100,7 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    /// Starts the thread; the answer comes when it has ended.
+    /// Starts the thread; the receiver is answered when it has ended.
     pub(crate) fn spawn(setup: Setup, queues: Queues) -> Result<oneshot::Receiver<()>> {
         let (ended, end) = oneshot::channel();
         let (reports, report_queue) = mpsc::unbounded_channel();
@@ -111,7 +114,8 @@ impl Controller {
                     Ok(runtime) => runtime.block_on(core.run(queues, report_queue)),
                     Err(error) => tracing::error!(%error, "cannot start the engine"),
                 }
-                // Before the memory of all rules is given back, which the end of the process does at once.
+                // Send the answer before the memory of all rules is freed; the end of the process
+                // frees it at once.
                 let _ = ended.send(());
                 drop(core);
             })
@@ -122,7 +126,7 @@ impl Controller {
     fn new(
         setup: Setup,
         session_requests: mpsc::Sender<SessionRequest>,
-        shown: watch::Sender<Shown>,
+        shown: watch::Sender<PublishedOverview>,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Result<Self> {
         let Setup { config, ids, environment, loaded } = setup;
@@ -132,7 +136,7 @@ impl Controller {
         let (mut local, mut pause) = (LocalRules::default(), FilterPause::default());
         let mut state = StateWriter::open(&config, &loaded);
         let mut events = EventLog::new(config.api.history);
-        events.record(EventKind::Started, About::default());
+        events.record(EventKind::Started, EventSubject::default());
         let stale_time = config.state.stale_time.0;
         let restored = restore_rules(loaded, stale_time, &mut engine, &mut sessions, &mut local);
         if restored.dropped {
@@ -149,7 +153,7 @@ impl Controller {
             environment,
             engine,
             sessions,
-            requests: Requests::new(READING_PATIENCE),
+            requests: Requests::new(READ_TIMEOUT),
             local,
             pause,
             driver,
@@ -171,7 +175,8 @@ impl Controller {
                 biased;
                 report = reports.recv() => {
                     let Some(report) = report else {
-                        // It panicked. To go on would be to decide and never enforce; a restart takes the filters over.
+                        // The data plane thread panicked. Continuing would mean to decide and never
+                        // enforce; a restart takes the filters over.
                         tracing::error!("the data plane's thread is gone");
                         return;
                     };
@@ -189,7 +194,7 @@ impl Controller {
                         self.board.changed();
                     }
                     self.on_command(command);
-                    // However many look, peers are heard.
+                    // However many requests there are, messages of peers are handled, too.
                     self.drain_peer_events(&mut queues.peers);
                 }
                 () = tokio::time::sleep_until(deadline.into()) => {
@@ -217,28 +222,28 @@ impl Controller {
         }
     }
 
-    /// Sends the next change, if there is one and its time has come.
+    /// Sends the next change, if there is one and it is due.
     fn apply_pending(&mut self) {
         let now = Instant::now();
         if self.earlier_run.holds_changes_back() || !self.driver.is_change_due(&mut self.engine, now) {
             return;
         }
-        self.show_if_due();
+        self.publish_if_due();
         let change = self.engine.next_transaction();
-        unenforced::tell_rejected(&mut self.engine, &mut self.events, &self.sessions, now);
-        // What the kernel filters, the state file knows.
+        unenforced::record_newly_rejected(&mut self.engine, &mut self.events, &self.sessions, now);
+        // The state file contains what the kernel filters.
         self.state.save_changes(&mut self.engine, self.sessions.table());
         self.driver.start(change, self.state.latest(), &self.engine);
     }
 
-    /// Takes in what the data plane's thread says; true at its end.
+    /// Handles a report of the data plane thread; true at its end.
     fn on_report(&mut self, report: Report) -> bool {
         let now = Instant::now();
         match self.driver.on_report(report, &mut self.engine, &mut self.events, now) {
             Consequence::None => {}
             Consequence::NotInForce(rules) => {
                 for nlri in &rules {
-                    unenforced::tell(nlri, &self.engine, &mut self.events, &self.sessions, now);
+                    unenforced::record_unenforced(nlri, &self.engine, &mut self.events, &self.sessions, now);
                 }
             }
             Consequence::BackendChanged => self.engine.reconfigure(self.engine_config()),
@@ -257,7 +262,7 @@ impl Controller {
         }
     }
 
-    /// Counters are as new as they are going to be soon.
+    /// The counters that were asked for have come.
     fn answer_waiting(&mut self) {
         for command in self.requests.take_all() {
             self.answer(command);
@@ -265,7 +270,7 @@ impl Controller {
     }
 
     fn answer(&mut self, command: Command) {
-        // Who asked may have gone: a failed answer is no error.
+        // The receiver may have been dropped: a failed send is not an error.
         match command {
             Command::Status(answer) => drop(answer.send(self.answers().status())),
             Command::Overview(answer) => drop(answer.send(self.answers().overview())),
@@ -340,8 +345,9 @@ impl Controller {
         self.earlier_run.end_leftovers_if_due(Instant::now(), paused, peers, &self.engine);
     }
 
-    /// Shows how things are to those who do not wait for an answer: before something that may take long, if it is not known anyway.
-    fn show_if_due(&mut self) {
+    /// Publishes the status for those who do not wait for an answer: before something that may take
+    /// long, unless it is known already.
+    fn publish_if_due(&mut self) {
         let now = Instant::now();
         if self.board.is_due(now, &self.engine) {
             let overview = self.answers().overview();
@@ -361,7 +367,7 @@ impl Controller {
                 let exchange = self.exchange(&config, &environment);
                 if exchange.is_ok() {
                     self.configure(config, environment, &ids);
-                    self.events.record(EventKind::Reloaded, About::asked_by(by));
+                    self.events.record(EventKind::Reloaded, EventSubject::asked_by(by));
                 }
                 let _ = done.send(exchange);
             }
@@ -369,7 +375,7 @@ impl Controller {
                 self.configure(config, self.environment.clone(), &ids);
                 let _ = done.send(());
             }
-            SupervisorMessage::ParseError(what) => self.events.record(EventKind::Malformed, About::words(what)),
+            SupervisorMessage::ParseError(what) => self.events.record(EventKind::Malformed, EventSubject::words(what)),
             SupervisorMessage::HostEnvironment(environment) => {
                 let config = Arc::clone(&self.config);
                 if let Err(error) = self.exchange(&config, &environment) {
@@ -379,12 +385,12 @@ impl Controller {
                 self.engine.reconfigure(self.engine_config());
             }
             SupervisorMessage::ReloadFailed { why, by } => {
-                self.events.record(EventKind::ReloadFailed, About::asked_by(by).saying(why));
+                self.events.record(EventKind::ReloadFailed, EventSubject::asked_by(by).with_message(why));
             }
             SupervisorMessage::Listening(addresses) => self.listening = addresses,
             SupervisorMessage::Stop { keep } => {
                 self.sessions.stop();
-                self.events.record(EventKind::Stopping, About::default());
+                self.events.record(EventKind::Stopping, EventSubject::default());
                 self.driver.stop(!keep);
                 self.state.close(&mut self.engine, self.sessions.table(), self.pause.get(), keep);
             }
@@ -410,7 +416,8 @@ impl Controller {
         }
     }
 
-    /// What import policy makes of a route; of a rule that the peer announces, with the attributes that it has.
+    /// What the import policy does with a route; for a rule that the peer announces, with the
+    /// attributes of that announcement.
     fn explain_policy(&self, question: &PolicyQuestion) -> Result<PolicyExplanation, PolicyQuestionError> {
         let rule = policy_trace::rule(&question.rule).ok().and_then(|rule| self.engine.rule(&Arc::new(rule.nlri)));
         let table = self.sessions.table();
@@ -424,19 +431,19 @@ impl Controller {
         engine_config(&self.config, &self.environment, &self.sessions, &self.driver)
     }
 
-    /// When to look again if nothing happens.
+    /// When to wake up if nothing happens.
     fn deadline(&self) -> Instant {
         let (requests, count) = (self.requests.deadline(), self.board.deadline(&self.engine));
         let timers = [self.driver.deadline(), self.state.deadline(), requests, count];
         timers.into_iter().flatten().fold(self.next_tick, Instant::min)
     }
 
-    /// What time alone brings about.
+    /// Handles everything that is due by time alone.
     fn tick(&mut self) {
         self.next_tick = Instant::now() + TICK;
         let now = Instant::now();
-        self.sessions.expire_end_of_rib_timers(&self.engine, clock::passed());
-        for (peer, nlri) in self.engine.expire(clock::passed()) {
+        self.sessions.expire_end_of_rib_timers(&self.engine, clock::last_full_second());
+        for (peer, nlri) in self.engine.expire(clock::last_full_second()) {
             if peer == LOCAL {
                 self.local.forget(&nlri);
             }
@@ -447,13 +454,13 @@ impl Controller {
             let peer = self.sessions.table().name(peer).unwrap_or("local");
             tracing::info!(peer, id = %nlri.id(), rule = %nlri, "its time is over");
             let (id, rule) = (Some(nlri.id().to_string()), Some(nlri.to_string()));
-            self.events.record(EventKind::Expired, About { id, rule, ..About::peer(peer) });
+            self.events.record(EventKind::Expired, EventSubject { id, rule, ..EventSubject::peer(peer) });
         }
         self.events.log_summaries(now, |peer| self.sessions.table().name(peer));
         if self.requests.is_overdue(now) {
             self.answer_waiting();
         }
-        if self.pause.is_over(clock::passed()) {
+        if self.pause.is_over(clock::last_full_second()) {
             tracing::warn!("the pause is over");
             let (pause, context) = self.filter_pause();
             pause.end(None, context);
@@ -462,7 +469,7 @@ impl Controller {
         self.earlier_run.validate_if_due(now, self.sessions.table(), &mut self.engine);
         self.state.rewrite_if_due(&self.engine, self.sessions.table(), self.pause.get());
         self.board.count(&self.engine);
-        self.show_if_due();
+        self.publish_if_due();
     }
 }
 

@@ -1,15 +1,17 @@
-//! When a change may be sent to the data plane: one at a time, gathered for a while, and after a failure not before a pause is over.
+//! Decides when a change may be sent to the data plane: one at a time, gathered for a while, and
+//! after a failure not before a pause is over.
 
 use std::time::{Duration, Instant};
 
 /// Wait after a first failure; doubled after each further one.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// Longest wait.
+/// Longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// What decides when the next change is sent. At most one change is under way; none is sent between a failure and the end of the pause that
-/// follows it; none at all once the data plane is told to stop.
+/// The state that decides when the next change is sent. At most one change is in progress; none is
+/// sent between a failure and the end of the pause after it; none at all once the data plane has
+/// been told to stop.
 #[derive(Debug)]
 pub(super) struct Pacing {
     phase: Phase,
@@ -17,7 +19,7 @@ pub(super) struct Pacing {
     debounce: Duration,
     gather_until: Option<Instant>,
     retry_at: Option<Instant>,
-    /// When rules that the data plane could not take are tried again.
+    /// When to retry rules that the data plane could not apply.
     failures_due_at: Option<Instant>,
     /// Changes that failed in a row.
     attempts: u32,
@@ -31,23 +33,24 @@ enum Phase {
 }
 
 impl Pacing {
-    /// Nothing is under way; changes are gathered for so long.
+    /// No change is in progress; changes are gathered for this long.
     pub(super) const fn new(debounce: Duration) -> Self {
         let (gather_until, retry_at, failures_due_at) = (None, None, None);
         Pacing { phase: Phase::Idle, debounce, gather_until, retry_at, failures_due_at, attempts: 0 }
     }
 
-    /// How long changes are gathered from the next one on.
+    /// How long changes are gathered, from the next one on.
     pub(super) const fn set_debounce(&mut self, debounce: Duration) {
         self.debounce = debounce;
     }
 
-    /// When something is due.
+    /// The next deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
         [self.gather_until, self.retry_at].into_iter().flatten().min()
     }
 
-    /// Whether a change can be sent now: none is under way, and the pause after a failure is over.
+    /// Whether a change can be sent now: none is in progress, and the pause after a failure is
+    /// over.
     pub(super) fn is_ready(&mut self, now: Instant) -> bool {
         if self.phase != Phase::Idle || self.retry_at.is_some_and(|at| at > now) {
             return false;
@@ -56,7 +59,7 @@ impl Pacing {
         true
     }
 
-    /// Whether rules that the data plane could not take are to be tried again now.
+    /// Whether to retry now the rules that the data plane could not apply.
     pub(super) fn is_retry_of_rules_due(&mut self, has_failures: bool, now: Instant) -> bool {
         if !has_failures {
             self.failures_due_at = None;
@@ -69,7 +72,7 @@ impl Pacing {
         due
     }
 
-    /// Whether what has changed was gathered for long enough.
+    /// Whether the pending changes were gathered for long enough.
     pub(super) fn is_change_due(&mut self, has_changes: bool, now: Instant) -> bool {
         if !has_changes {
             self.gather_until = None;
@@ -94,7 +97,7 @@ impl Pacing {
         self.idle();
     }
 
-    /// The change was not taken.
+    /// The change failed.
     pub(super) fn failed(&mut self, now: Instant) {
         let wait = RETRY.saturating_mul(1 << self.attempts.min(16)).min(RETRY_MAX);
         self.attempts += 1;
@@ -102,12 +105,12 @@ impl Pacing {
         self.idle();
     }
 
-    /// Another data plane is used from now on: it need not wait for what the former one failed at.
+    /// Another data plane is in use: it does not have to wait because the former one failed.
     pub(super) const fn exchanged(&mut self) {
         self.retry_at = None;
     }
 
-    /// The change is not under way any more, whatever became of it.
+    /// The change is no longer in progress, whatever its outcome.
     pub(super) fn idle(&mut self) {
         if self.phase == Phase::Running {
             self.phase = Phase::Idle;
@@ -119,17 +122,17 @@ impl Pacing {
         self.phase = Phase::Stopping;
     }
 
-    /// Whether a change is under way.
+    /// Whether a change is in progress.
     pub(super) fn is_running(&self) -> bool {
         self.phase == Phase::Running
     }
 
-    /// Whether no change is under way and the data plane still listens.
+    /// Whether no change is in progress and the data plane has not been told to stop.
     pub(super) fn is_idle(&self) -> bool {
         self.phase == Phase::Idle
     }
 
-    /// Nothing is under way, and nothing is about to be tried again.
+    /// No change is in progress, and no retry is pending.
     pub(super) fn is_settled(&self) -> bool {
         self.phase == Phase::Idle && self.retry_at.is_none()
     }
@@ -158,11 +161,11 @@ mod tests {
         let (mut pacing, start) = (Pacing::new(gather), Instant::now());
         assert!(!pacing.is_change_due(true, start));
         assert_eq!(pacing.deadline(), Some(start + gather));
-        // Further changes do not put it off.
+        // Further changes do not postpone it.
         assert!(!pacing.is_change_due(true, start + gather / 2));
         assert!(pacing.is_change_due(true, start + gather));
         assert_eq!(pacing.deadline(), None);
-        // What changes back needs no gathering, and the next change begins anew.
+        // A change that is reverted needs no gathering, and the next change begins anew.
         assert!(!pacing.is_change_due(true, start + gather));
         assert!(!pacing.is_change_due(false, start + gather));
         assert!(!pacing.is_change_due(true, start + 2 * gather));
@@ -199,7 +202,7 @@ mod tests {
         assert!(!pacing.is_retry_of_rules_due(true, start + RETRY_MAX / 2));
         assert!(pacing.is_retry_of_rules_due(true, start + RETRY_MAX));
         assert!(!pacing.is_retry_of_rules_due(true, start + RETRY_MAX));
-        // Without failures the time starts anew.
+        // Without failures the pause starts from its minimum again.
         assert!(!pacing.is_retry_of_rules_due(false, start + RETRY_MAX));
         assert!(!pacing.is_retry_of_rules_due(true, start + 2 * RETRY_MAX));
     }

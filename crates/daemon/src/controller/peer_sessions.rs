@@ -1,11 +1,12 @@
-//! The peers' sessions: what they tell, brought to the engine, and what is asked of them.
+//! Passes events of the peers' sessions to the engine, and requests of the controller to the
+//! sessions.
 
 use super::event_log::Subject;
 use super::messages::SessionRequest;
 use super::peer_updates;
 use super::session_context::SessionContext;
 use crate::convert::LOCAL;
-use crate::events::{About, timestamp};
+use crate::events::{EventSubject, timestamp};
 use crate::net::{PeerEvent, PeerId, PeerMessage};
 use crate::peer_table::PeerTable;
 use crate::policies;
@@ -20,9 +21,10 @@ use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc;
 
-/// The peers and their sessions. A route of a peer is in the engine only while its session is established, or as a stale path with an end:
-/// every loss goes through the policy on retention. Events of peers that are not configured, and of any peer once the daemon is stopping,
-/// change nothing.
+/// The peers and their sessions. A route of a peer is in the engine only while its session is
+/// established, or as a stale path with a deadline: every loss goes through the retention policy.
+/// Events of peers that are not configured, and of any peer once the daemon is stopping, change
+/// nothing.
 pub(super) struct PeerSessions {
     table: PeerTable,
     /// Peers whose rules come from the state file.
@@ -30,12 +32,12 @@ pub(super) struct PeerSessions {
     requests: mpsc::Sender<SessionRequest>,
     /// Seconds within which a peer is to have sent everything (`[state] stale-time`).
     stale_time: u64,
-    /// Sessions that end mean nothing any more.
+    /// The daemon is stopping: the end of a session changes nothing.
     stopping: bool,
 }
 
 impl PeerSessions {
-    /// The configured peers, none with a session yet.
+    /// The configured peers, without sessions yet.
     pub(super) fn new(config: &Config, ids: &[PeerId], requests: mpsc::Sender<SessionRequest>) -> Self {
         let mut sessions = PeerSessions {
             table: PeerTable::default(),
@@ -48,13 +50,14 @@ impl PeerSessions {
         sessions
     }
 
-    /// Takes over a configuration; sessions of peers that stay are kept.
+    /// Applies a configuration; sessions of peers that remain are kept.
     pub(super) fn configure(&mut self, config: &Config, ids: &[PeerId]) {
         self.table.configure(config, ids);
         self.stale_time = config.state.stale_time.0.as_secs();
     }
 
-    /// From now on sessions that end mean nothing: the rules stay or go as configured and not as sessions end.
+    /// From now on the end of a session changes nothing: rules are kept or removed as configured
+    /// for the shutdown.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
     }
@@ -64,7 +67,7 @@ impl PeerSessions {
         &self.table
     }
 
-    /// The name of a peer; empty if it is configured no more.
+    /// The name of a peer; empty if it is no longer configured.
     pub(super) fn name(&self, peer: PeerId) -> String {
         self.table.name(peer).unwrap_or_default().to_owned()
     }
@@ -74,19 +77,20 @@ impl PeerSessions {
         if peer == LOCAL { "local".to_owned() } else { self.name(PeerId(peer.0)) }
     }
 
-    /// The peer of this address, whose rules of an earlier run wait for it. `None` if it is configured no more.
+    /// The peer of this address, whose saved rules wait for it. `None` if it is no longer
+    /// configured.
     pub(super) fn restore(&mut self, address: IpAddr) -> Option<PeerId> {
         let peer = self.table.by_address(address)?.id();
         self.restored.insert(peer);
         Some(peer)
     }
 
-    /// Takes in what was told of a peer.
+    /// Handles an event of a peer.
     pub(super) fn on_event(&mut self, message: PeerMessage, context: &mut SessionContext<'_>) {
         let PeerMessage { peer, news } = message;
         if let PeerEvent::Held(answer) = news {
             let held = context.engine.rules().map(|rule| rule.stale_peers().count() as u64).sum();
-            // Who asked may have gone.
+            // The receiver may have been dropped.
             let _ = answer.send(held);
             return;
         }
@@ -95,21 +99,24 @@ impl PeerSessions {
         }
         match news {
             PeerEvent::Output(output) => self.output(peer, output, context),
-            PeerEvent::Lost(reason) => self.ended_elsewhere(peer, reason, false, context),
-            PeerEvent::Restarted(reason) => self.ended_elsewhere(peer, reason, true, context),
+            PeerEvent::Lost(reason) => self.on_session_task_ended(peer, reason, false, context),
+            PeerEvent::Restarted(reason) => self.on_session_task_ended(peer, reason, true, context),
             PeerEvent::ParseError(what) => {
                 if let Some(entry) = self.table.get_mut(peer) {
-                    entry.count_misread();
+                    entry.count_parse_error();
                 }
                 if context.events.admit(peer, Subject::Malformed, "exabgp-json", context.now) {
-                    context.events.record(EventKind::Malformed, About::peer(&self.name(peer)).saying(what));
+                    context
+                        .events
+                        .record(EventKind::Malformed, EventSubject::peer(&self.name(peer)).with_message(what));
                 }
             }
             PeerEvent::Held(_) => {}
         }
     }
 
-    /// Says which peers did not send everything in time; the engine drops what they did not send.
+    /// Reports the peers that did not send everything in time; the engine drops what they did not
+    /// send.
     pub(super) fn expire_end_of_rib_timers(&self, engine: &Engine, time: Timestamp) {
         for (peer, family) in engine.overdue_end_of_rib(time) {
             let peer = self.name(PeerId(peer.0));
@@ -121,8 +128,8 @@ impl PeerSessions {
         }
     }
 
-    /// A session, or an attempt at one, ended without a word of its own.
-    fn ended_elsewhere(&mut self, peer: PeerId, reason: String, ours: bool, context: &mut SessionContext<'_>) {
+    /// A session or connection attempt ended without an event of the session itself.
+    fn on_session_task_ended(&mut self, peer: PeerId, reason: String, ours: bool, context: &mut SessionContext<'_>) {
         match self.table.get_mut(peer) {
             Some(entry) if entry.negotiated().is_none() => {
                 entry.failed(reason.clone());
@@ -141,7 +148,7 @@ impl PeerSessions {
             }
             Output::Failed(reason) => {
                 if let Some(entry) = self.table.get_mut(peer) {
-                    // A peer that is away for days is not worth a line each time.
+                    // A peer that is down for days must not cause a log line for each attempt.
                     let is_new = entry.attempt_failed(&reason);
                     let reason = reason.to_string();
                     if is_new {
@@ -177,7 +184,7 @@ impl PeerSessions {
             Output::Update(update) => {
                 let Some(entry) = self.table.get_mut(peer) else { return };
                 if peer_updates::take(entry, *update, context) == Some(OnExcess::Close) {
-                    // A full queue means that the supervisor is already busy closing sessions.
+                    // The queue is full: the supervisor is already closing sessions.
                     let _ = self.requests.try_send(SessionRequest::Reset(peer, CeaseSubcode::MaximumPrefixes));
                 }
             }
@@ -187,7 +194,7 @@ impl PeerSessions {
                 let end = self.routes(peer, context).map(|mut routes| routes.end_refresh(family));
                 tracing::debug!(peer = self.name(peer), %family, ?end, "end of a route refresh");
             }
-            // We announce nothing, so there is nothing to send again.
+            // We announce no routes, so there is nothing to send again.
             Output::RouteRefresh { kind: RefreshKind::Request | RefreshKind::Other(_), .. } | Output::TooLong(_) => {}
             Output::Connect | Output::AbortConnect | Output::Close { .. } => {}
         }
@@ -199,7 +206,7 @@ impl PeerSessions {
         let what = format!("its sessions do not last: connections are refused until {until} (idle-hold-max)");
         if context.events.admit(peer, Subject::Session, "refused", context.now) {
             tracing::warn!(peer = name, "{what}");
-            context.events.record(EventKind::PeerDown, About::peer(&name).saying(what));
+            context.events.record(EventKind::PeerDown, EventSubject::peer(&name).with_message(what));
         }
     }
 
@@ -207,11 +214,11 @@ impl PeerSessions {
         if context.events.admit(peer, Subject::Attempt, "attempts", context.now) {
             let name = self.name(peer);
             tracing::info!(peer = name, reason, "no session");
-            context.events.record(EventKind::SessionFailed, About::peer(&name).saying(reason));
+            context.events.record(EventKind::SessionFailed, EventSubject::peer(&name).with_message(reason));
         }
     }
 
-    /// What a peer's session does to its routes.
+    /// Applies the effect of a session event on the peer's routes.
     fn routes<'a>(&'a mut self, peer: PeerId, context: &'a mut SessionContext<'_>) -> Option<PeerRoutes<'a>> {
         let entry = self.table.get_mut(peer)?;
         Some(PeerRoutes::new(context.engine, entry, self.stale_time, context.time))
@@ -223,7 +230,7 @@ impl PeerSessions {
             let families: Vec<&str> = negotiated.families.iter().map(AfiSafi::name).collect();
             let families = families.join(", ");
             tracing::info!(peer = name, hold_time = negotiated.hold_time, families, "session up");
-            context.events.record(EventKind::PeerUp, About::peer(&name).saying(families));
+            context.events.record(EventKind::PeerUp, EventSubject::peer(&name).with_message(families));
         }
         let restored = self.restored.contains(&peer);
         if let Some(mut routes) = self.routes(peer, context) {
@@ -267,20 +274,22 @@ impl PeerSessions {
                 Some(_) => tracing::error!(peer = name, reason, "session restarted; {fate}"),
                 None => tracing::warn!(peer = name, reason, "session down; {fate}"),
             }
-            context.events.record(EventKind::PeerDown, About::peer(&name).saying(format!("{reason}; {fate}")));
+            context
+                .events
+                .record(EventKind::PeerDown, EventSubject::peer(&name).with_message(format!("{reason}; {fate}")));
         }
     }
 
     fn end_of_rib(&mut self, peer: PeerId, family: AfiSafi, context: &mut SessionContext<'_>) {
         let name = self.name(peer);
         tracing::debug!(peer = name, %family, "end of RIB");
-        context.events.record(EventKind::EndOfRib, About::peer(&name).saying(family.name()));
+        context.events.record(EventKind::EndOfRib, EventSubject::peer(&name).with_message(family.name()));
         if let Some(mut routes) = self.routes(peer, context) {
             routes.end_of_rib(family);
         }
     }
 
-    /// What the engine is to know of each peer.
+    /// What the engine needs to know of each peer.
     pub(super) fn engine_peers<'a>(
         &'a self,
         config: &'a Config,
@@ -297,7 +306,7 @@ impl PeerSessions {
     }
 }
 
-/// A moment to come, as clocks on the wall show it.
+/// A future moment as wall clock time.
 fn wall_clock(at: Instant) -> SystemTime {
     SystemTime::now() + at.saturating_duration_since(Instant::now())
 }

@@ -1,11 +1,11 @@
-//! Requests of the API and the command line that wait for new counters.
+//! Requests of the API that wait for new counters.
 
 use crate::command::Command;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Requests that wait. Each leaves this list exactly once, in the order in which they came: when new counters are there, or at the end of
-/// its patience, with the counters that are known.
+/// Requests that wait. Each leaves this list exactly once, in the order in which they came: when
+/// new counters have come, or at its deadline with the last known counters.
 #[derive(Debug)]
 pub(super) struct Requests {
     patience: Duration,
@@ -13,27 +13,27 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Each waits for so long at most.
+    /// Longest wait of each request.
     pub(super) const fn new(patience: Duration) -> Self {
         Requests { patience, waiting: VecDeque::new() }
     }
 
-    /// This one waits from now on.
+    /// Adds a request.
     pub(super) fn wait(&mut self, command: Command, now: Instant) {
         self.waiting.push_back((now + self.patience, command));
     }
 
-    /// New counters are there: all that waited.
+    /// New counters have come: removes all requests.
     pub(super) fn take_all(&mut self) -> Vec<Command> {
         self.waiting.drain(..).map(|(_, command)| command).collect()
     }
 
-    /// Whether the patience of one is over.
+    /// Whether the deadline of a request has passed.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.deadline().is_some_and(|until| until <= now)
     }
 
-    /// When the patience of the first is over.
+    /// The deadline of the first request.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiting.front().map(|(until, _)| *until)
     }

@@ -1,4 +1,4 @@
-//! What the handling of a session's event has at hand.
+//! The context in which a session's event is handled.
 
 use super::event_log::EventLog;
 use engine::{Engine, Timestamp};
@@ -6,12 +6,12 @@ use std::time::Instant;
 
 /// What an event of a session acts on, and when.
 pub(super) struct SessionContext<'a> {
-    /// Where routes go.
+    /// The engine.
     pub(super) engine: &'a mut Engine,
-    /// Where what happens is told.
+    /// The event log.
     pub(super) events: &'a mut EventLog,
     /// The engine's time.
     pub(super) time: Timestamp,
-    /// The same moment, for what is told a few times a second.
+    /// The same moment, for rate limits of the log.
     pub(super) now: Instant,
 }

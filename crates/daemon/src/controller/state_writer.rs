@@ -1,4 +1,4 @@
-//! What is kept over a restart: each change is in the state file before the data plane hears of it.
+//! What is kept over a restart: each change is in the state file before it goes to the data plane.
 
 use crate::clock;
 use crate::convert::LOCAL;
@@ -12,39 +12,42 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Rules written anew before the next look at everything else; what is decided in between may wait for a millisecond, not for all of them.
-const STEP: usize = 500;
+/// Rules rewritten in one step; decisions then wait for a millisecond, not for the whole rewrite.
+const REWRITE_STEP: usize = 500;
 
-/// How often the time is written down while something has a time to end. So much longer may a life be after the machine has crashed.
+/// How often the time is saved while a lifetime is running. After a crash of the machine, lifetimes
+/// may be longer by this.
 const MARK_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Longest wait for the disk at the end.
+/// Longest wait for the disk at shutdown.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// Octets of a usual rule in the file, until it is known better.
-const USUAL: u64 = 80;
+/// Estimated octets of a rule in the file, until the real size is known.
+const ESTIMATED_RULE_OCTETS: u64 = 80;
 
-/// The state file, and how far it is being written anew.
+/// The state file, and the progress of its rewrite.
 #[derive(Debug, Default)]
 pub(super) struct StateWriter {
     journal: Option<Journal>,
-    draft: Option<Draft>,
+    draft: Option<Rewrite>,
     /// What was wrong with the file at the start.
     notes: Vec<String>,
-    /// Records of rules that were appended, and their octets.
+    /// Appended records of rules, and their octets.
     appended: (u64, u64),
-    /// The time was written down.
+    /// When the time was last saved.
     marked: Option<Instant>,
 }
 
-/// The whole, being written anew. Each rule in it is as it was at some moment; what changes behind the pen is appended.
+/// A rewrite of the file in progress. Each rule in it is as it was at some moment of the rewrite;
+/// changes to rules that are already rewritten are appended.
 #[derive(Debug, Default)]
-struct Draft {
+struct Rewrite {
     after: Option<Arc<Nlri>>,
 }
 
 impl StateWriter {
-    /// Goes on with the file that was loaded. Without a thread to write with, it runs on and says so.
+    /// Continues with the loaded file. If no thread can be started, the daemon runs without a state
+    /// file and reports that.
     pub(super) fn open(config: &Config, loaded: &Loaded) -> Self {
         let path = &config.state.file;
         let mut writer = StateWriter { notes: loaded.wrong.clone(), ..StateWriter::default() };
@@ -61,7 +64,7 @@ impl StateWriter {
         writer
     }
 
-    /// Another file, where the configuration names one.
+    /// Changes to another file, if the configuration names one.
     pub(super) fn configure(&mut self, config: &Config) {
         let before = self.journal.as_ref().map_or(Path::new(""), Journal::path);
         if before == config.state.file {
@@ -72,16 +75,16 @@ impl StateWriter {
             let (rules, file) = (loaded.restored.rules(), config.state.file.display());
             tracing::warn!("{file} has {rules} rules of another run; they are replaced by those that there are now");
         }
-        // What it says is not what is in force: all of it is written.
+        // The file's contents differ from the current state: it has to be rewritten.
         *self = Self::open(config, &Loaded { append_at: None, ..loaded });
         if let Some(journal) = &self.journal {
             journal.request_rewrite();
         }
     }
 
-    /// Why what happens is not kept, if it is not.
-    pub(super) fn trouble(&self) -> Option<JournalError> {
-        self.journal.as_ref()?.trouble()
+    /// Why changes are not saved, if they are not.
+    pub(super) fn write_error(&self) -> Option<JournalError> {
+        self.journal.as_ref()?.write_error()
     }
 
     /// What was wrong with the file at the start, a sentence each.
@@ -90,31 +93,31 @@ impl StateWriter {
         self.notes.iter().map(move |note| format!("{path}: {note}"))
     }
 
-    /// Of what was appended last.
+    /// The ticket of the last append.
     pub(super) fn latest(&self) -> Option<Ticket> {
         self.journal.as_ref().map(Journal::latest)
     }
 
-    /// When to go on writing.
+    /// When to continue the rewrite.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.draft.as_ref().map(|_| Instant::now())
     }
 
-    /// What a file with so many rules takes.
+    /// Estimated octets of a file with this many rules.
     fn expected(&self, rules: usize) -> u64 {
         let (records, octets) = self.appended;
-        rules as u64 * octets.checked_div(records).unwrap_or(USUAL).max(USUAL)
+        rules as u64 * octets.checked_div(records).unwrap_or(ESTIMATED_RULE_OCTETS).max(ESTIMATED_RULE_OCTETS)
     }
 
-    /// Has the whole written anew.
+    /// Requests a rewrite.
     pub(super) fn request_rewrite(&self) {
         if let Some(journal) = &self.journal {
             journal.request_rewrite();
         }
     }
 
-    /// Appends what changed since this was called last. What is told to the data plane afterwards has to wait for the
-    /// [ticket](Self::latest).
+    /// Appends what changed since the last call. Changes sent to the data plane afterwards have to
+    /// wait for the [ticket](Self::latest).
     pub(super) fn save_changes(&mut self, engine: &mut Engine, peers: &PeerTable) {
         let (mut octets, mut records) = (Vec::new(), 0);
         let keep = self.journal.is_some();
@@ -134,7 +137,8 @@ impl StateWriter {
         }
     }
 
-    /// Appends what somebody here said of rules, and tells when it is on the disk. `None` where nothing is kept.
+    /// Appends changes of local rules; returns a channel that is answered when they are on the
+    /// disk. `None` if there is no state file.
     pub(super) fn save_rules(&mut self, engine: &mut Engine, peers: &PeerTable, nlris: &[Arc<Nlri>]) -> Option<Saved> {
         let mut octets = Vec::new();
         for nlri in nlris {
@@ -158,7 +162,7 @@ impl StateWriter {
         Some(journal.append_durably(octets))
     }
 
-    /// Writes down what time it is, for a start after the machine crashed.
+    /// Saves the time, for a start after a crash of the machine.
     pub(super) fn mark_time(&mut self) {
         let Some(journal) = &mut self.journal else { return };
         self.marked = Some(Instant::now());
@@ -167,18 +171,18 @@ impl StateWriter {
         journal.append(octets);
     }
 
-    /// Writes the whole anew when it is time to, and goes on with what was begun.
+    /// Starts a rewrite when it is due, and continues one that was started.
     pub(super) fn rewrite_if_due(&mut self, engine: &Engine, peers: &PeerTable, pause: Option<Pause>) {
         let lives = engine.next_deadline().is_some() || pause.is_some_and(|pause| pause.until.is_some());
         if lives && self.marked.is_none_or(|at| at.elapsed() >= MARK_INTERVAL) {
             self.mark_time();
         }
         if let Some(draft) = self.draft.take() {
-            return self.write_on(engine, peers, draft, STEP);
+            return self.write_on(engine, peers, draft, REWRITE_STEP);
         }
         let expected = self.expected(engine.rule_count());
         if self.journal.as_ref().is_some_and(|journal| journal.is_rewrite_due(expected)) {
-            self.begin_rewrite(engine, peers, pause, STEP);
+            self.begin_rewrite(engine, peers, pause, REWRITE_STEP);
         }
     }
 
@@ -189,10 +193,10 @@ impl StateWriter {
         Record::Pause(pause).encode(&mut octets);
         Record::Clock(clock::mark()).encode(&mut octets);
         journal.rewrite_part(octets);
-        self.write_on(engine, peers, Draft::default(), step);
+        self.write_on(engine, peers, Rewrite::default(), step);
     }
 
-    fn write_on(&mut self, engine: &Engine, peers: &PeerTable, mut draft: Draft, step: usize) {
+    fn write_on(&mut self, engine: &Engine, peers: &PeerTable, mut draft: Rewrite, step: usize) {
         let Some(journal) = &mut self.journal else { return };
         let mut octets = Vec::new();
         let after = draft.after.take();
@@ -205,7 +209,7 @@ impl StateWriter {
                 return;
             }
             rules += 1;
-            // All paths of a rule: the next step begins behind it.
+            // All paths of a rule belong together: the next step begins after it.
             let nlri = Arc::clone(&path.nlri);
             let mut of_one = vec![(peer, path)];
             while let Some(next) = paths.next_if(|(_, next)| next.nlri == nlri) {
@@ -219,7 +223,8 @@ impl StateWriter {
         journal.finish_rewrite();
     }
 
-    /// The last word. Where the filters go, what peers announced is not to come back with the next start before they announce it again.
+    /// The last records at shutdown. If the filters are removed, rules of peers must not return at
+    /// the next start before the peers announce them again.
     pub(super) fn close(&mut self, engine: &mut Engine, peers: &PeerTable, pause: Option<Pause>, keep: bool) {
         self.save_changes(engine, peers);
         if let Some(draft) = self.draft.take() {
@@ -240,7 +245,8 @@ impl StateWriter {
     }
 }
 
-/// The routes of a rule with who announced them; those of peers that are configured no more are not kept.
+/// The paths of a rule with their origins; those of peers that are no longer configured are not
+/// saved.
 fn origins<'a>(
     peers: &'a PeerTable,
     paths: &'a [(engine::PeerId, SnapshotPath)],
@@ -255,7 +261,7 @@ fn origins<'a>(
     })
 }
 
-/// Where filtering is paused until, for people.
+/// Until when filtering is paused, for people.
 pub(super) fn pause_end(pause: Option<Pause>) -> Option<String> {
     Some(crate::events::timestamp(clock::date(pause?.until?)))
 }

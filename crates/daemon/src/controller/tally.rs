@@ -1,5 +1,5 @@
-//! Rules by state and stale rules by peer. Few rules are counted when somebody asks; many in small steps, so that decisions never wait for
-//! a reader, and what is told may then be a moment old.
+//! Rules by state and stale rules by peer. Few rules are counted on request; many in small steps,
+//! so that decisions never wait for a reader; the numbers may then be slightly old.
 
 use crate::convert;
 use api::{OrUnknown, RuleState};
@@ -9,16 +9,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Rules that are counted when somebody asks.
-pub(super) const FEW: usize = 20_000;
+/// Most rules that are counted on request.
+pub(super) const MAX_COUNTED_AT_ONCE: usize = 20_000;
 
-/// How long one step takes.
+/// Duration of one step.
 const STEP: Duration = Duration::from_millis(2);
 
-/// Between the end of a count and the beginning of the next; more where counting takes long, so that it takes a tenth of the time.
+/// Shortest pause between two counts. It is longer if counting takes long, so that counting uses a
+/// tenth of the time.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// What was counted.
+/// The result of a count.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counted {
     states: BTreeMap<OrUnknown<RuleState>, u64>,
@@ -43,7 +44,7 @@ impl Counted {
         }
     }
 
-    /// All rules at once.
+    /// Counts all rules at once.
     fn all(engine: &Engine) -> Self {
         let mut counted = Counted::default();
         engine.rules().for_each(|rule| counted.add(&rule));
@@ -51,13 +52,13 @@ impl Counted {
     }
 }
 
-/// A count under way, and the last one.
+/// A count in progress, and the last result.
 #[derive(Debug)]
 pub(super) struct Tally {
     last: Counted,
-    /// Something changed since the count under way began, or the last one.
+    /// Something changed since the start of the count in progress or of the last one.
     changed: bool,
-    /// Something changed since how things are was last shown.
+    /// Something changed since the status was last published.
     unshown: bool,
     running: Option<Running>,
     next: Instant,
@@ -82,22 +83,22 @@ impl Tally {
         (self.changed, self.unshown) = (true, true);
     }
 
-    /// Whether there is something new to show.
+    /// Whether there is something new to publish.
     pub(super) const fn is_unshown(&self) -> bool {
         self.unshown
     }
 
-    /// It is shown.
+    /// It is published.
     pub(super) fn shown(&mut self) {
         self.unshown = false;
     }
 
-    /// When to go on.
+    /// When to continue.
     pub(super) fn deadline(&self, engine: &Engine) -> Option<Instant> {
-        (engine.rule_count() > FEW && (self.running.is_some() || self.changed)).then_some(self.next)
+        (engine.rule_count() > MAX_COUNTED_AT_ONCE && (self.running.is_some() || self.changed)).then_some(self.next)
     }
 
-    /// Goes on, if it is time.
+    /// Continues, if it is due.
     pub(super) fn step(&mut self, engine: &Engine) {
         let began = Instant::now();
         if self.deadline(engine).is_none_or(|next| next > began) {
@@ -125,6 +126,6 @@ impl Tally {
 
     /// Rules by state and stale rules by peer.
     pub(super) fn counted(&self, engine: &Engine) -> Counted {
-        if engine.rule_count() <= FEW { Counted::all(engine) } else { self.last.clone() }
+        if engine.rule_count() <= MAX_COUNTED_AT_ONCE { Counted::all(engine) } else { self.last.clone() }
     }
 }

@@ -1,10 +1,11 @@
-//! Rules that are announced and not enforced: told in the log and in the history when that happens, and by `status` as long as it lasts.
+//! Rules that are announced and not enforced: reported in the log and the history when that begins,
+//! and by `status` as long as it lasts.
 
 use super::event_log::{EventLog, Subject};
 use super::peer_sessions::PeerSessions;
 use super::tally::Counted;
 use crate::convert::rule_state;
-use crate::events::About;
+use crate::events::EventSubject;
 use crate::net::PeerId;
 use api::{EventKind, OrUnknown, RuleState};
 use engine::Engine;
@@ -12,21 +13,27 @@ use flowspec::Nlri;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Tells of the rules that the latest decisions left out.
-pub(super) fn tell_rejected(engine: &mut Engine, events: &mut EventLog, sessions: &PeerSessions, now: Instant) {
+/// Reports the rules that the latest decisions rejected.
+pub(super) fn record_newly_rejected(engine: &mut Engine, events: &mut EventLog, sessions: &PeerSessions, now: Instant) {
     let engine::NewlyRejected { rules, more } = engine.take_newly_rejected();
     for nlri in &rules {
-        tell(nlri, engine, events, sessions, now);
+        record_unenforced(nlri, engine, events, sessions, now);
     }
     if more > 0 {
         let rules = rules.len() as u64 + more;
         tracing::warn!(rules, "many rules are not enforced; `floodgate status` counts them");
-        events.record(EventKind::NotEnforced, About::words(format!("{rules} rules at once are not enforced")));
+        events.record(EventKind::NotEnforced, EventSubject::words(format!("{rules} rules at once are not enforced")));
     }
 }
 
-/// Tells that a rule is not enforced, and why, unless there are too many of those.
-pub(super) fn tell(nlri: &Arc<Nlri>, engine: &Engine, events: &mut EventLog, sessions: &PeerSessions, now: Instant) {
+/// Reports that a rule is not enforced, and why, up to a rate limit.
+pub(super) fn record_unenforced(
+    nlri: &Arc<Nlri>,
+    engine: &Engine,
+    events: &mut EventLog,
+    sessions: &PeerSessions,
+    now: Instant,
+) {
     let Some(rule) = engine.rule(nlri) else { return };
     let state = rule.state();
     let Some(reason) = state.reason().filter(|_| rule_state(&state).is_unenforced()) else { return };
@@ -39,11 +46,13 @@ pub(super) fn tell(nlri: &Arc<Nlri>, engine: &Engine, events: &mut EventLog, ses
     let (peer, id) = (sessions.origin(peer), nlri.id().to_string());
     tracing::info!(peer, id, rule = text, reason, "{}", state.name());
     let message = Some(format!("{}: {reason}", state.name()));
-    events
-        .record(EventKind::NotEnforced, About { peer: Some(peer), id: Some(id), rule: Some(text), by: None, message });
+    events.record(
+        EventKind::NotEnforced,
+        EventSubject { peer: Some(peer), id: Some(id), rule: Some(text), by: None, message },
+    );
 }
 
-/// What `status` warns of.
+/// The warnings of `status`.
 pub(super) fn warning(counted: &Counted) -> Option<String> {
     let unenforced = |state: &OrUnknown<RuleState>| state.known().is_some_and(RuleState::is_unenforced);
     let counts: Vec<_> = counted.states().iter().filter(|(state, count)| **count > 0 && unenforced(state)).collect();

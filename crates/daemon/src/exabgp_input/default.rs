@@ -1,14 +1,16 @@
-//! What counts where nothing is configured, so that the user of an ACL script changes one line of exabgp.conf and has what the script did.
+//! The defaults without a configuration file, so that a user of an ACL script only has to change
+//! one line of exabgp.conf.
 
 use config::{Backend, Config};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-/// Where a switch with Cumulus Linux keeps its ACLs.
+/// The directory of ACL policies on Cumulus Linux.
 const CUMULUS: &str = "/etc/cumulus/acl/policy.d";
 
-/// The configuration without a file: on a switch with Cumulus Linux its ACLs on all `swp` ports, elsewhere nftables on all interfaces; and
-/// all defaults of the file. Our AS number and identifier are 0 until ExaBGP tells them.
+/// The configuration without a file: on Cumulus Linux its ACLs on all `swp` ports, elsewhere
+/// nftables on all interfaces; all other keys have the defaults of the file. Our AS number and
+/// router id are 0 until ExaBGP reports them.
 pub(crate) fn config() -> Config {
     let mut config = parsed("");
     config.router.asn = 0;
@@ -20,14 +22,16 @@ pub(crate) fn config() -> Config {
     config
 }
 
-/// A peer of this address with the defaults of `[[peer]]`; its name is its address, its AS number 0.
+/// A peer of this address with the defaults of `[[peer]]`; its name is its address, its AS number
+/// 0.
 pub(super) fn peer(address: IpAddr) -> config::Peer {
     let mut peers = parsed("[[peer]]\nname = \"peer\"\naddress = \"192.0.2.2\"\nas = 1\n").peers;
     let peer = peers.pop().unwrap_or_else(|| unreachable!("a table of a peer makes a peer"));
     config::Peer { name: address.to_string(), address, asn: 0, ..peer }
 }
 
-/// Read as a file is, so that the defaults are the same. The texts are constants, and right: the tests below hold that.
+/// Parsed as a file is, so that the defaults are the same. The texts are constants; the tests below
+/// check that they are valid.
 fn parsed(more: &str) -> Config {
     let text = format!("[router]\nas = 1\nid = \"192.0.2.1\"\n{more}");
     match Config::parse(&text, Path::new("the built-in configuration")) {

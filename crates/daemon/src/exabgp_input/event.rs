@@ -1,65 +1,66 @@
-//! What the neighbours of ExaBGP are and do, for whoever takes their routes.
+//! Events of ExaBGP's neighbours, for the consumer of their routes.
 
 use bgp::{AfiSafi, FamilySet, Negotiated, State, Update};
 use exabgp::Neighbor;
 use tokio::sync::oneshot;
 
-/// Numbers a neighbour, from 1 on, for the life of the process.
+/// Number of a neighbour, from 1 on, valid for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NeighborId(pub(crate) u32);
 
 impl NeighborId {
-    /// Stands for all of them.
+    /// All neighbours together.
     pub(super) const ALL: NeighborId = NeighborId(0);
 }
 
-/// Something that happened to a neighbour.
+/// An event of a neighbour.
 #[derive(Debug)]
 pub(crate) struct NeighborMessage {
-    /// Which; [`NeighborEvent::Held`] is of none in particular.
+    /// The neighbour; [`NeighborEvent::Held`] belongs to none.
     pub(crate) neighbor: NeighborId,
-    /// What.
+    /// The event.
     pub(crate) event: NeighborEvent,
 }
 
-/// What happens to a neighbour.
+/// What happened to a neighbour.
 #[derive(Debug)]
 pub(crate) enum NeighborEvent {
-    /// Its session is in another state.
+    /// Its session changed its state.
     State(State),
-    /// Its session is up; what is known of it.
+    /// Its session is established, with these parameters.
     Established(Box<Negotiated>),
-    /// Routes.
+    /// An update with routes.
     Update(Box<Update>),
     /// It has sent all routes of a family.
     EndOfRib(AfiSafi),
-    /// Its session is lost, or was never up; in ExaBGP's words.
+    /// Its session is lost, or was never established; the reason as ExaBGP gives it.
     Lost(String),
-    /// Something of it could not be read; in words.
+    /// Something that it sent could not be parsed; the error, for people.
     ParseError(String),
-    /// Asks how many rules of lost sessions are held, behind all that was told before.
+    /// Asks how many rules of lost sessions are retained, after all events before this one.
     Held(oneshot::Sender<u64>),
 }
 
-/// What is asked of whoever knows the configuration.
+/// A request to the owner of the configuration.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// What this neighbour is to be called; one that nobody configured becomes a peer of its own.
-    Introduce(Box<Neighbor>, oneshot::Sender<Introduced>),
-    /// A line of nobody in particular could not be read.
+    /// Register this neighbour; one that is not configured becomes a peer of its own.
+    Register(Box<Neighbor>, oneshot::Sender<RegisteredNeighbor>),
+    /// A line that belongs to no neighbour could not be parsed.
     ParseError(String),
-    /// ExaBGP is gone. `successor`: the next of us waits to take over, and the filters stay for it.
+    /// ExaBGP has ended. `successor`: the next process waits to take over, and the filters stay for
+    /// it.
     Ended {
-        /// Whether one waits.
+        /// Whether a process waits.
         successor: bool,
     },
 }
 
-/// What a neighbour is to be called.
+/// A registered neighbour.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Introduced {
+pub(crate) struct RegisteredNeighbor {
     /// Its number.
     pub(crate) id: NeighborId,
-    /// Families that are taken from it.
+    /// Families that are accepted from it.
     pub(crate) families: FamilySet,
 }

@@ -1,13 +1,15 @@
-//! A process that ends at once is started again at once, and after five such starts in a minute ExaBGP ends, with all of its sessions.
+//! Delays the end of a failed start. ExaBGP restarts a process that ends at once, and after five
+//! such starts in a minute ExaBGP ends with all of its sessions.
 
 use std::io::{self, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// How long a start that failed waits before it ends: three of them fit in a minute.
+/// How long a failed start waits before it ends: three fit in a minute.
 pub(crate) const HOLD_OFF: Duration = Duration::from_secs(20);
 
-/// Says why the start failed, and waits. ExaBGP's lines are read meanwhile, so that it never waits for us; when it ends, we do.
+/// Reports why the start failed, and waits. ExaBGP's lines are read meanwhile, so that it never
+/// blocks on us; when it ends, we end.
 pub(crate) fn hold_off(error: &anyhow::Error) {
     let hint = match rustix::process::geteuid() {
         uid if uid.is_root() => String::new(),
@@ -21,7 +23,7 @@ pub(crate) fn hold_off(error: &anyhow::Error) {
         ),
     };
     let seconds = HOLD_OFF.as_secs();
-    // Nobody to read it is no reason to end earlier.
+    // A closed standard error is no reason to end earlier.
     let _ = writeln!(
         io::stderr(),
         "floodgate: cannot start: {error:#}.{hint} Ending in {seconds} s, since ExaBGP gives up, with all of its sessions, after five starts in a minute."

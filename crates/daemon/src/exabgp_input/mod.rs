@@ -4,9 +4,10 @@
 //!   ExaBGP ──lines──▶ reader ──▶ read: line to Message ──▶ Feed: whose ──▶ NeighborMessage
 //! ```
 //!
-//! Who takes the events says what they become ([`Neighbors::start`]); everything behind that is what `floodgate run` has. A line that cannot be read is reported and skipped, and so is a single rule of
-//! a line; what was announced counts exactly or not at all. `docs/manual/exabgp.md` is the page for operators, with what the versions of
-//! ExaBGP leave out.
+//! The caller of [`Neighbors::start`] decides what the events become; everything after that is
+//! shared with `floodgate run`. A line that cannot be parsed is reported and skipped, and so is a
+//! single rule of a line; a rule is taken exactly or not at all. `docs/manual/exabgp.md` is the
+//! page for operators; it lists what each version of ExaBGP leaves out.
 
 mod default;
 mod event;
@@ -17,6 +18,6 @@ mod port;
 mod reader;
 
 pub(crate) use default::config as built_in;
-pub(crate) use event::{Introduced, NeighborEvent, NeighborId, NeighborMessage, Request};
+pub(crate) use event::{NeighborEvent, NeighborId, NeighborMessage, RegisteredNeighbor, Request};
 pub(crate) use hold_off::{HOLD_OFF, hold_off};
 pub(crate) use neighbors::{Neighbors, successor_file, wait_for_predecessor};

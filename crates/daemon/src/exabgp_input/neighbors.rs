@@ -1,7 +1,7 @@
-//! ExaBGP's neighbours as peers: those that the configuration names with its policy, the others each with the default one, by their
-//! addresses.
+//! ExaBGP's neighbours as peers: configured ones with their policy, the others with the default
+//! policy, identified by address.
 
-use super::event::{Introduced, NeighborId, NeighborMessage, Request};
+use super::event::{NeighborId, NeighborMessage, RegisteredNeighbor, Request};
 use super::feed::Feed;
 use super::reader;
 use crate::convert;
@@ -19,27 +19,28 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-/// The neighbours, and the line to the task that reads.
+/// The neighbours, and the channel to the input task.
 #[derive(Debug)]
 pub(crate) struct Neighbors {
     ids: HashMap<IpAddr, NeighborId>,
     next_id: u32,
     learned: BTreeMap<IpAddr, config::Peer>,
-    /// Our AS number and identifier, as ExaBGP tells them.
+    /// Our AS number and router id, as ExaBGP reports them.
     local: Option<(u32, std::net::Ipv4Addr)>,
     requests: mpsc::Receiver<Request>,
-    /// Counts changes of the file: what the feed knows of its neighbours is to be looked up again.
+    /// Incremented with each change of the file: the input task then looks up its neighbours again.
     generation: Arc<AtomicU64>,
 }
 
 impl Neighbors {
-    /// Starts to read standard input; `events` takes what is read. `remembered` are the peers of the last run, with the families of their rules.
+    /// Starts to read standard input; `events` receives the events. `saved_rules` are the peers of
+    /// the last run, with the families of their rules.
     ///
     /// # Errors
     /// There are no more threads.
     pub(crate) fn start<M: From<NeighborMessage> + Send + 'static>(
         events: mpsc::Sender<M>,
-        remembered: impl IntoIterator<Item = (IpAddr, Vec<Family>)>,
+        saved_rules: impl IntoIterator<Item = (IpAddr, Vec<Family>)>,
         successor: PathBuf,
     ) -> Result<Self> {
         if std::io::stdin().is_terminal() {
@@ -53,7 +54,7 @@ impl Neighbors {
         tokio::spawn(Feed::new(lines, events, supervisor, successor, Arc::clone(&generation)).run());
         let mut learned = BTreeMap::new();
         let mut families = BTreeSet::new();
-        for (address, of_peer) in remembered {
+        for (address, of_peer) in saved_rules {
             learned.insert(address, learned_peer(address));
             families.extend(of_peer);
         }
@@ -61,7 +62,7 @@ impl Neighbors {
         Ok(Neighbors { ids: HashMap::new(), next_id: 0, learned, local: None, requests, generation })
     }
 
-    /// What the feed asks.
+    /// The requests of the input task.
     pub(crate) async fn request(&mut self) -> Option<Request> {
         self.requests.recv().await
     }
@@ -71,12 +72,12 @@ impl Neighbors {
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The configuration with the peers that nobody configured.
+    /// The configuration with added peers for neighbours that are not configured.
     pub(crate) fn complete(&self, mut config: Config) -> Config {
         if let (Some((asn, id)), 0) = (self.local, config.router.asn) {
             (config.router.asn, config.router.id) = (asn, id);
         }
-        // No sessions of our own.
+        // There are no BGP sessions of our own.
         config.router.listen = Some(Vec::new());
         for peer in self.learned.values() {
             if config.peers.iter().any(|other| other.address == peer.address) {
@@ -102,7 +103,8 @@ impl Neighbors {
         config.peers.iter().map(id).collect()
     }
 
-    /// Takes note of a neighbour; whether [`complete`](Self::complete) makes another configuration of `fresh` now.
+    /// Records a neighbour; true if [`complete`](Self::complete) now makes a different
+    /// configuration from `fresh`.
     pub(crate) fn learn(&mut self, neighbor: &Neighbor, fresh: &Config) -> bool {
         let before = (self.learned.clone(), self.local);
         if let Some(asn) = neighbor.local_as {
@@ -112,7 +114,7 @@ impl Neighbors {
             });
             self.local.get_or_insert((asn, id.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED)));
         }
-        // Also one that is configured: a changed file may not name it any more.
+        // Also record one that is configured: a changed file may no longer name it.
         let peer = self.learned.entry(neighbor.peer).or_insert_with(|| learned_peer(neighbor.peer));
         peer.asn = neighbor.peer_as.unwrap_or(peer.asn);
         peer.local_as = neighbor.local_as.or(peer.local_as);
@@ -122,38 +124,39 @@ impl Neighbors {
         before.1 != self.local || (!configured && before.0 != self.learned)
     }
 
-    /// What a neighbour is to the core, once it is configured or learned.
-    pub(crate) fn introduce(&self, neighbor: &Neighbor, config: &Config) -> Option<Introduced> {
+    /// The registered neighbour, once it is configured or learned.
+    pub(crate) fn register_neighbor(&self, neighbor: &Neighbor, config: &Config) -> Option<RegisteredNeighbor> {
         let peer = config.peers.iter().find(|peer| peer.address == neighbor.peer)?;
         let families = peer.families.iter().map(|name| convert::afi_safi(*name)).collect();
-        Some(Introduced { id: *self.ids.get(&neighbor.peer)?, families })
+        Some(RegisteredNeighbor { id: *self.ids.get(&neighbor.peer)?, families })
     }
 }
 
-/// A peer that nobody configured: the defaults of `[[peer]]`, with VPN rules as well, since ExaBGP was told to ask for them.
+/// A peer for a neighbour that is not configured: the defaults of `[[peer]]`, with the VPN
+/// families, too, since ExaBGP was configured to negotiate them.
 fn learned_peer(address: IpAddr) -> config::Peer {
     let families = vec![FamilyName::Ipv4, FamilyName::Ipv6, FamilyName::Vpnv4, FamilyName::Vpnv6];
     config::Peer { families, ..super::default::peer(address) }
 }
 
-/// What a start waits for to be gone, and how it tells: beside the socket of the API.
+/// A start creates this file beside the API socket to ask the process before it to end.
 pub(crate) fn successor_file(socket: &Path) -> PathBuf {
     let mut name = socket.as_os_str().to_owned();
     name.push(".successor");
     name.into()
 }
 
-/// How long a start waits for the one before to end; that may have to take filters out.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a start waits for the process before it to end, which may have to remove filters.
+const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Waits until nobody answers on the socket of the API. ExaBGP starts a process anew while the old one is still ending; and one whose ExaBGP
-/// is gone, but whose rules are held, leaves them to us.
+/// Waits until nobody answers on the API socket. ExaBGP starts a process anew while the old one is
+/// still ending; a process that retains rules after the end of its ExaBGP leaves them to us.
 ///
 /// # Errors
-/// Somebody still answers after half a minute.
+/// Another process still answers after half a minute.
 pub(crate) async fn wait_for_predecessor(socket: &Path) -> Result<()> {
     let file = successor_file(socket);
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + PREDECESSOR_TIMEOUT;
     let mut told = false;
     while UnixStream::connect(socket).await.is_ok() {
         if !std::mem::replace(&mut told, true) {
@@ -168,13 +171,14 @@ pub(crate) async fn wait_for_predecessor(socket: &Path) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // Also one that was left by a start that was killed.
+    // Also remove one that a killed start left.
     let _ = std::fs::remove_file(&file);
     Ok(())
 }
 
-/// Rules of the last run are in force, as stale. If ExaBGP was there all the time, its peers have no reason to send them again: so they are
-/// asked to. This is all that ever goes to standard output, which ExaBGP reads commands from.
+/// Rules of the last run are in force, as stale. If ExaBGP has been running all the time, its peers
+/// have no reason to send them again, so we request a refresh. Nothing else is ever written to
+/// standard output, from which ExaBGP reads commands.
 fn ask_again(families: BTreeSet<Family>) {
     let mut commands = String::new();
     for family in families {

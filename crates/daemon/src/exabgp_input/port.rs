@@ -1,12 +1,14 @@
-//! Which TCP port ExaBGP's session uses: no rule may cut it, and the JSON does not tell.
+//! Finds the TCP port of ExaBGP's session: it has to be protected, and the JSON does not contain
+//! it.
 
 use exabgp::Neighbor;
 use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The BGP port of the TCP connection between the neighbour's addresses, as the kernel's table has it: that of the side that listened. Where
-/// there are several, those of the process that started us count.
+/// The BGP port of the TCP connection between the neighbour's addresses, from the kernel's table:
+/// the port of the side that listened. If there are several connections, those of our parent
+/// process count.
 pub(super) fn of_session(neighbor: &Neighbor) -> Option<u16> {
     let tables: Vec<String> =
         ["/proc/self/net/tcp", "/proc/self/net/tcp6"].iter().flat_map(fs::read_to_string).collect();
@@ -31,7 +33,8 @@ struct Connection {
 }
 
 impl Connection {
-    /// The port that somebody listened on: BGP's if one is, else the lower. Those that the kernel gives to who connects are high.
+    /// The port that was listened on: 179 if one of them is, else the lower one. Ephemeral ports
+    /// are high.
     fn service(&self) -> u16 {
         let (ours, theirs) = self.ports;
         if ours == config_port() || theirs == config_port() { config_port() } else { ours.min(theirs) }
@@ -50,7 +53,7 @@ fn connection(line: &str) -> Option<Connection> {
     Some(Connection { local, remote, ports: (ours, theirs), inode: fields.get(9)?.parse().ok()? })
 }
 
-/// `ADDRESS:PORT` in hex; the address in words of 32 bits, each in the machine's byte order.
+/// `ADDRESS:PORT` in hex; the address in 32-bit words, each in host byte order.
 fn end(text: &str) -> Option<(IpAddr, u16)> {
     let (address, port) = text.split_once(':')?;
     let word = |at: usize| u32::from_str_radix(address.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
@@ -66,7 +69,7 @@ fn end(text: &str) -> Option<(IpAddr, u16)> {
     Some((address, u16::from_str_radix(port, 16).ok()?))
 }
 
-/// The sockets that a process has; none if that may not be looked at.
+/// The sockets of a process; none if we may not read that.
 fn sockets_of(process: u32) -> HashSet<u64> {
     let inode = |entry: fs::DirEntry| {
         let target = fs::read_link(entry.path()).ok()?;

@@ -1,28 +1,30 @@
-//! Lines from ExaBGP, read on a thread of their own: each bounded, and an end without a line's end recognised.
+//! Reads lines from ExaBGP on a thread of its own: of limited length; an end of input within a line
+//! is recognised.
 
 use std::io::{self, BufRead, BufReader, Read};
 use tokio::sync::mpsc;
 
-/// Longest line that is taken, in octets. The longest UPDATE, of 65535 octets with nothing but TCP flags, makes a line of some 6 million.
+/// Longest line that is accepted, in octets. The longest UPDATE, of 65535 octets with nothing but
+/// TCP flags, makes a line of some 6 million.
 pub(super) const LONGEST: usize = 16 << 20;
 
 /// What was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// A line, without its end.
+    /// A line, without its newline.
     Whole(Vec<u8>),
-    /// A line longer than [`LONGEST`], of so many octets: left out.
+    /// A line longer than [`LONGEST`], of this many octets; it is skipped.
     TooLong(usize),
-    /// The end came inside of a line, after so many octets of it: left out.
+    /// The input ended within a line, after this many octets of it; it is skipped.
     CutOff(usize),
-    /// The end, and the error that caused it, if one did.
+    /// End of input, and the error that caused it, if any.
     End(Option<String>),
 }
 
-/// Lines still to be handled; each can be long.
+/// Most lines in the queue; each can be long.
 const QUEUE: usize = 16;
 
-/// Starts the thread. The last thing that comes is [`Line::End`].
+/// Starts the thread. The last item is [`Line::End`].
 ///
 /// # Errors
 /// There are no more threads.
@@ -73,7 +75,7 @@ fn next(input: &mut impl BufRead, longest: usize) -> io::Result<Line> {
 mod tests {
     use super::*;
 
-    /// Gives a few octets at a time, as a pipe may.
+    /// A source that returns a few octets at a time, as a pipe may.
     struct Drops<'a>(&'a [u8], usize);
 
     impl Read for Drops<'_> {

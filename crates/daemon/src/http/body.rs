@@ -1,8 +1,9 @@
-//! The body of a request is read before the request is looked at, also where none is needed: a client that sends its body after the head
-//! would else find the connection closed, and never read the answer.
+//! Reads the body of a request before the request is handled, also where no body is needed:
+//! otherwise a client that sends its body after the head would find the connection closed and never
+//! read the answer.
 
 use super::failure::Failure;
-use super::limits::{BODY, BODY_TIME, SCRAP};
+use super::limits::{BODY, BODY_TIME, MAX_DISCARDED_BODY};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -10,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 
-/// Goes on with the request once its body is there, or says what is wrong with it.
+/// Passes the request on once its body is complete, or returns what is wrong with it.
 pub(super) async fn whole(request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     let body = match tokio::time::timeout(BODY_TIME, read(body)).await {
@@ -29,7 +30,7 @@ async fn read(mut body: Body) -> Result<Bytes, Failure> {
         length += octets.len();
         if length <= BODY {
             kept.extend_from_slice(&octets);
-        } else if length > SCRAP {
+        } else if length > MAX_DISCARDED_BODY {
             break;
         }
     }

@@ -1,11 +1,11 @@
-//! A request that is answered with an error.
+//! Error responses.
 
 use api::{ErrorBody, ErrorMessage};
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-/// A request that was not fulfilled.
+/// A request that failed.
 pub(super) struct Failure(StatusCode, String);
 
 impl Failure {

@@ -1,70 +1,74 @@
-//! What clients of the API may take: connections, time and octets. Enough for people and monitoring, too little to get in the way.
+//! Limits for clients of the API: connections, time and octets. They are enough for people and
+//! monitoring.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Connections of one listener.
+/// Most connections of one listener.
 const CONNECTIONS: usize = 64;
 
-/// Of these, connections from one address, so that others still get some.
-const FROM_ONE_ADDRESS: usize = 16;
+/// Most connections from one address, so that other clients can still connect.
+const MAX_CONNECTIONS_PER_ADDRESS: usize = 16;
 
-/// Connections of one listener that stay open for what happens next: events and samples.
+/// Most long-lived connections (events and samples) of one listener.
 pub(super) const STREAMS: usize = 32;
 
-/// Until a request's head is there, and between two requests on one connection.
+/// Timeout for a request's head, and between two requests on one connection.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// Until a request's body is there.
+/// Timeout for a request's body.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// Octets of a request's head.
+/// Most octets of a request's head.
 pub(super) const HEAD: usize = 16 * 1024;
 
-/// Octets of a request's body: the longest rule there can be has less than 64 KiB, as has the longest packet in hex 128 KiB.
+/// Most octets of a request's body: the longest possible rule is shorter than 64 KiB, the longest
+/// packet in hex shorter than 128 KiB.
 pub(super) const BODY: usize = 256 * 1024;
 
-/// Octets of a body that is too long which are read and thrown away, so that the client gets to read why.
-pub(super) const SCRAP: usize = 8 * 1024 * 1024;
+/// Most octets of a body over the limit that are read and discarded, so that the client can read
+/// the error.
+pub(super) const MAX_DISCARDED_BODY: usize = 8 * 1024 * 1024;
 
-/// Until a client takes something of an answer.
-pub(super) const STALL: Duration = Duration::from_secs(30);
+/// Timeout for a client that reads nothing of an answer.
+pub(super) const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Connections of a listener, where the process may open so many files: a quarter of what is left by sessions and everything else.
+/// Most connections of a listener if the process may open `files` files: a quarter of what sessions
+/// and everything else leave.
 pub(super) fn connections(files: u64) -> usize {
     let left = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(256) / 4;
     left.clamp(8, CONNECTIONS)
 }
 
-/// Who has how many connections.
+/// The number of connections of each address.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seats(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(super) struct ConnectionCounts(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// One connection; given back when dropped.
+/// One counted connection; uncounted when dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
-    seats: Seats,
+pub(super) struct CountedConnection {
+    connection_counts: ConnectionCounts,
     address: IpAddr,
 }
 
-impl Seats {
-    /// `None` if this address has its share.
-    pub(super) fn take(&self, address: IpAddr) -> Option<Seat> {
+impl ConnectionCounts {
+    /// `None` if this address has reached its limit.
+    pub(super) fn take(&self, address: IpAddr) -> Option<CountedConnection> {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(address).or_default();
-        if *count >= FROM_ONE_ADDRESS {
+        if *count >= MAX_CONNECTIONS_PER_ADDRESS {
             return None;
         }
         *count += 1;
-        Some(Seat { seats: self.clone(), address })
+        Some(CountedConnection { connection_counts: self.clone(), address })
     }
 }
 
-impl Drop for Seat {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
-        let mut taken = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.connection_counts.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -80,14 +84,14 @@ mod tests {
 
     #[test]
     fn an_address_gets_its_share_and_gives_it_back() {
-        let seats = Seats::default();
+        let connection_counts = ConnectionCounts::default();
         let [a, b] = ["192.0.2.1", "2001:db8::1"].map(|address| address.parse::<IpAddr>().unwrap());
-        let taken: Vec<_> = std::iter::from_fn(|| seats.take(a)).collect();
-        assert_eq!(taken.len(), FROM_ONE_ADDRESS);
-        assert!(seats.take(b).is_some());
+        let taken: Vec<_> = std::iter::from_fn(|| connection_counts.take(a)).collect();
+        assert_eq!(taken.len(), MAX_CONNECTIONS_PER_ADDRESS);
+        assert!(connection_counts.take(b).is_some());
         drop(taken);
-        assert!(seats.take(a).is_some());
-        assert!(seats.0.lock().unwrap().is_empty());
+        assert!(connection_counts.take(a).is_some());
+        assert!(connection_counts.0.lock().unwrap().is_empty());
     }
 
     #[test]

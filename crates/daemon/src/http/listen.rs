@@ -1,4 +1,4 @@
-//! Where the API is served.
+//! The listeners of the API.
 
 use super::serve::serve;
 use config::Api;
@@ -9,22 +9,22 @@ use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
-/// How a request came in.
+/// The listener that a request came through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
-    /// The Unix socket: who may open it may do everything.
+    /// The Unix socket: whoever may open it may do everything.
     Unix,
-    /// TCP: changing anything takes this token; without one, nothing can be changed.
+    /// TCP: changes require this token; without one, nothing can be changed.
     Tcp(Option<String>),
 }
 
-/// Why the API is not served.
+/// Why the API cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
     /// The Unix socket could not be opened.
     #[error("API socket {}: {error}", path.display())]
     Socket {
-        /// Where it is to be.
+        /// Its path.
         path: PathBuf,
         /// The error.
         error: io::Error,
@@ -32,7 +32,7 @@ pub(crate) enum ListenError {
     /// A TCP socket could not be opened.
     #[error("API address {address}: {error}")]
     Address {
-        /// Where it is to listen.
+        /// Its address.
         address: SocketAddr,
         /// The error.
         error: io::Error,
@@ -47,7 +47,8 @@ pub(crate) struct ApiListeners {
 }
 
 impl ApiListeners {
-    /// Listens as configured; what did not change is not touched. `router` makes the service for a transport.
+    /// Opens the configured sockets; unchanged ones are kept. `router` makes the service for a
+    /// transport.
     ///
     /// # Errors
     /// A socket could not be opened.
@@ -96,7 +97,7 @@ impl ApiListeners {
         Ok(())
     }
 
-    /// Takes the socket's file away.
+    /// Removes the socket's file.
     pub(crate) fn close(&mut self) {
         if let Some((path, _, task)) = self.unix.take() {
             task.abort();
@@ -106,9 +107,11 @@ impl ApiListeners {
     }
 }
 
-/// Opens the socket for root and the group alone. A socket file that nobody answers on is left from an earlier run.
+/// Opens the socket for root and the group alone. A socket file that nobody answers on is left from
+/// an earlier run and replaced.
 async fn unix(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
-    // Only the last directory of it: a slip in a longer path is to be an error and no tree of directories.
+    // Create only the last directory: a typing mistake in a longer path must be an error, not a
+    // tree of directories.
     if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
         std::fs::create_dir(directory)?;
     }
@@ -118,7 +121,7 @@ async fn unix(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
     if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
         std::fs::remove_file(path)?;
     }
-    // Nobody else may connect between bind and the change of its mode.
+    // Nobody else may connect between bind and chmod.
     let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
     let listener = UnixListener::bind(path);
     rustix::process::umask(before);
@@ -136,7 +139,7 @@ async fn unix(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
                         );
                         return Err(io::Error::new(error.kind(), advice));
                     }
-                    // Nobody asked for the group by name: the socket stays this user's alone.
+                    // The group was not configured: the socket stays accessible to this user alone.
                     None if refused => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?,
                     _ => return Err(error),
                 }

@@ -1,4 +1,4 @@
-//! HTTP for people's tools and programs: over the Unix socket, and over TCP where the configuration says so.
+//! The HTTP interface: on the Unix socket, and on TCP if configured.
 //!
 //! | | |
 //! |---|---|
@@ -21,9 +21,9 @@ mod body;
 mod failure;
 mod limits;
 mod listen;
-mod patient;
 mod routes;
 mod serve;
+mod write_stall_timeout;
 
 pub(crate) use listen::{ApiListeners, ListenError};
-pub(crate) use routes::{ApiState, Shown, router};
+pub(crate) use routes::{ApiState, PublishedOverview, router};

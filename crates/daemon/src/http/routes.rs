@@ -1,11 +1,11 @@
-//! The requests, one function each.
+//! The request handlers.
 
 use super::body;
 use super::failure::Failure;
 use super::limits::STREAMS;
 use super::listen::Transport;
 use super::serve::Caller;
-use crate::command::{Command, Explained, Found, Overview, Paused, Requester, RuleFilter, Search};
+use crate::command::{Command, ExplainResult, Found, Overview, Paused, Requester, RuleFilter, Search};
 use crate::reload::Reload;
 use crate::samples::SampleEvent;
 use crate::state_file::Saved;
@@ -27,40 +27,43 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
 
-/// What the requests need.
+/// What the handlers need.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiState {
-    /// The task that decides.
+    /// The controller.
     pub commands: mpsc::Sender<Command>,
-    /// The task that owns the configuration.
+    /// The supervisor, which owns the configuration.
     pub reload: mpsc::Sender<Reload>,
-    /// Room for connections that stay open; each transport has its own.
+    /// Slots for long-lived connections; each transport has its own.
     streams: Arc<Semaphore>,
-    /// How things were a moment ago.
-    shown: Option<watch::Receiver<Shown>>,
+    /// The published status.
+    shown: Option<watch::Receiver<PublishedOverview>>,
 }
 
-/// What is shown while the answer takes long.
-pub(crate) type Shown = Option<Arc<Overview>>;
+/// The published status, which is answered when the controller takes long.
+pub(crate) type PublishedOverview = Option<Arc<Overview>>;
 
-/// How long a look waits to be answered with how things are, not how they were, where there are many rules.
-const GLANCE: Duration = Duration::from_millis(20);
+/// How long a request waits for the current status before it is answered with the published one, if
+/// there are many rules.
+const CURRENT_ANSWER_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// How long a change may take before the answer says that it is under way.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for a change before the answer says that it is in progress.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the disk may take before the answer says that it did not follow.
+/// Longest wait for the disk before the answer says that it is too slow.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is shown once the glance is over and there are many rules; without end if they stay few. Whether there are many is looked at all the
-/// time: when the first of many rules come, a request may find few shown, and the decision on the many begin before its answer.
-async fn shown_for_many(mut shown: watch::Receiver<Shown>) -> Arc<Overview> {
-    tokio::time::sleep(GLANCE).await;
-    let is_many = |shown: &Shown| shown.as_ref().is_some_and(|shown| shown.many);
+/// The published status, once [`CURRENT_ANSWER_TIMEOUT`] has passed and there are many rules;
+/// pending forever if there are few. Whether there are many is checked all the time: when the first
+/// of many rules come, a request may find few published, and the decision on the many may begin
+/// before its answer.
+async fn published_overview(mut shown: watch::Receiver<PublishedOverview>) -> Arc<Overview> {
+    tokio::time::sleep(CURRENT_ANSWER_TIMEOUT).await;
+    let is_many = |shown: &PublishedOverview| shown.as_ref().is_some_and(|shown| shown.many);
     let many = shown.wait_for(is_many).await.ok().and_then(|shown| shown.clone());
     match many {
         Some(overview) => overview,
-        // The controller is gone: whoever waits for its answer hears of that.
+        // The controller is gone: those who wait for its answer get an error.
         None => std::future::pending().await,
     }
 }
@@ -92,7 +95,8 @@ pub(crate) fn router(state: ApiState, transport: Transport) -> Router {
         .with_state(state)
 }
 
-/// Over TCP, what is not a look takes the token. (Explaining a packet changes nothing, but is a POST: it takes the token too.)
+/// On TCP, all requests but GET need the token. (Explaining a packet changes nothing, but is a
+/// POST: it needs the token, too.)
 async fn authorize(State(transport): State<Transport>, request: Request, next: Next) -> Response {
     let harmless = request.method() == Method::GET || request.method() == Method::HEAD;
     let refusal = match &transport {
@@ -102,7 +106,7 @@ async fn authorize(State(transport): State<Transport>, request: Request, next: N
         Transport::Tcp(Some(token)) => {
             let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
-            let fits = same(shown.as_bytes(), token.as_bytes());
+            let fits = is_equal_constant_time(shown.as_bytes(), token.as_bytes());
             (!fits).then_some((StatusCode::UNAUTHORIZED, "this takes the header `Authorization: Bearer TOKEN`"))
         }
     };
@@ -117,13 +121,13 @@ async fn authorize(State(transport): State<Transport>, request: Request, next: N
 }
 
 /// Who sent the request.
-struct By(Requester);
+struct RequestedBy(Requester);
 
-impl<S: Sync> FromRequestParts<S> for By {
+impl<S: Sync> FromRequestParts<S> for RequestedBy {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(By(requester(&parts.extensions)))
+        Ok(RequestedBy(requester(&parts.extensions)))
     }
 }
 
@@ -131,50 +135,50 @@ fn requester(extensions: &Extensions) -> Requester {
     extensions.get::<Caller>().unwrap_or(&Caller::Unknown).to_string()
 }
 
-/// Longest error of the HTTP library that is passed on.
-const LONGEST_WORDS: usize = 4096;
+/// Most octets of an error of the HTTP library that are passed on.
+const MAX_ERROR_TEXT: usize = 4096;
 
-/// Errors that the HTTP library tells in text of its own, or not at all, in the form of all others.
+/// Converts errors of the HTTP library to the form of all others.
 async fn normalize_errors(response: Response) -> Response {
     let status = response.status();
     let json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
     if json || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
-    let words = axum::body::to_bytes(response.into_body(), LONGEST_WORDS).await.unwrap_or_default();
+    let words = axum::body::to_bytes(response.into_body(), MAX_ERROR_TEXT).await.unwrap_or_default();
     let words = String::from_utf8_lossy(&words);
     let words = if words.is_empty() { status.canonical_reason().unwrap_or("error") } else { &words };
     Failure::new(status, words).into_response()
 }
 
-/// Compares in a time that does not tell how much was right.
-fn same(a: &[u8], b: &[u8]) -> bool {
+/// Compares in constant time.
+fn is_equal_constant_time(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
 }
 
 impl ApiState {
-    /// With these two.
+    /// With these channels.
     pub(crate) fn new(commands: mpsc::Sender<Command>, reload: mpsc::Sender<Reload>) -> Self {
         ApiState { commands, reload, streams: Arc::new(Semaphore::new(STREAMS)), shown: None }
     }
 
-    /// With what is shown where the answer would take long.
-    pub(crate) fn showing(self, shown: watch::Receiver<Shown>) -> Self {
+    /// With the published status, for answers that take long.
+    pub(crate) fn with_published(self, shown: watch::Receiver<PublishedOverview>) -> Self {
         ApiState { shown: Some(shown), ..self }
     }
 
-    /// How things are, or, while decisions are made on many rules, how they were a moment ago.
+    /// The current status, or the published one while decisions are made on many rules.
     async fn overview(&self) -> Result<Overview, Failure> {
         let now = self.ask(Command::Overview);
         let Some(shown) = self.shown.clone() else { return now.await };
         tokio::select! {
             biased;
             answer = now => answer,
-            shown = shown_for_many(shown) => Ok(Overview::clone(&shown)),
+            shown = published_overview(shown) => Ok(Overview::clone(&shown)),
         }
     }
 
-    /// Room for one more connection that stays open.
+    /// A slot for a long-lived connection.
     fn stream(&self) -> Result<OwnedSemaphorePermit, Failure> {
         let full = |_| {
             Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("{STREAMS} already follow events or samples here"))
@@ -221,7 +225,7 @@ struct RulesQuery {
     filter: String,
 }
 
-/// Streams: a reader that does not read has no more than a few parts in memory.
+/// Streamed: for a reader that does not read, only a few parts are in memory.
 async fn rules(State(state): State<ApiState>, Query(query): Query<RulesQuery>) -> Response {
     let filter = RuleFilter::parse(&query.filter);
     let (chunks, body) = mpsc::channel::<Result<Bytes, &'static str>>(2);
@@ -230,7 +234,7 @@ async fn rules(State(state): State<ApiState>, Query(query): Query<RulesQuery>) -
         loop {
             let next = state.ask(|answer| Command::Rules { filter: filter.clone(), after, answer }).await;
             let Ok((rules, more)) = next else {
-                // The connection is cut: a list that just ended would look complete.
+                // Abort the connection: a list that ended normally would look complete.
                 let _ = chunks.send(Err("the daemon is stopping")).await;
                 return;
             };
@@ -275,7 +279,7 @@ async fn events(State(state): State<ApiState>) -> Result<impl IntoResponse, Fail
     let stream = futures_util::stream::unfold((watcher, place), async |(mut watcher, place)| {
         let item = match watcher.recv().await {
             Ok(event) => axum::response::sse::Event::default().id(event.number.to_string()).json_data(&*event),
-            // The reader was too slow: it learns how much it missed.
+            // The reader was too slow: it is told how many it missed.
             Err(broadcast::error::RecvError::Lagged(missed)) => {
                 Ok(axum::response::sse::Event::default().event("missed").data(missed.to_string()))
             }
@@ -286,8 +290,8 @@ async fn events(State(state): State<ApiState>) -> Result<impl IntoResponse, Fail
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
 
-/// Packets as they are sampled. An `event: lost` tells how many found no room before they were read, `missed` how many this reader was too
-/// slow for.
+/// Packets as they are sampled. An `event: lost` says how many were lost before they were read;
+/// `missed` says how many this reader was too slow for.
 async fn samples(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
     let place = state.stream()?;
     let samples =
@@ -309,7 +313,7 @@ async fn samples(State(state): State<ApiState>) -> Result<impl IntoResponse, Fai
 
 async fn announce(
     State(state): State<ApiState>,
-    By(by): By,
+    RequestedBy(by): RequestedBy,
     Json(request): Json<AnnounceRequest>,
 ) -> Result<Json<Done>, Failure> {
     let (rule, notes) = api::rule_text::parse(&request.rule).map_err(Failure::bad)?;
@@ -317,7 +321,7 @@ async fn announce(
     let lifetime = lifetime.map(|age| age.0);
     let nlri = Arc::new(rule.nlri.clone());
     let (id, saved) = state.ask(|answer| Command::Announce { rule: Box::new(rule), lifetime, by, answer }).await?;
-    let view = settled(&state, &nlri).await?;
+    let view = wait_until_applied(&state, &nlri).await?;
     on_disk(saved).await?;
     let message = match &view {
         Some(RuleView { id, state, reason: Some(reason), .. }) => format!("{id} is {state}: {reason}"),
@@ -328,9 +332,9 @@ async fn announce(
     Ok(Json(Done { message, rule: view }))
 }
 
-/// The rule once the data plane has dealt with it, or as it is when patience ends.
-async fn settled(state: &ApiState, nlri: &Arc<Nlri>) -> Result<Option<RuleView>, Failure> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+/// The rule once the data plane has applied it, or as it is at the timeout.
+async fn wait_until_applied(state: &ApiState, nlri: &Arc<Nlri>) -> Result<Option<RuleView>, Failure> {
+    let deadline = tokio::time::Instant::now() + CHANGE_TIMEOUT;
     let mut pause = Duration::from_millis(1);
     loop {
         let view = state.ask(|answer| Command::Rule(Arc::clone(nlri), answer)).await?;
@@ -343,16 +347,17 @@ async fn settled(state: &ApiState, nlri: &Arc<Nlri>) -> Result<Option<RuleView>,
     }
 }
 
-/// Waits until the data plane has removed what was withdrawn, or until patience ends. A change that fails is tried again, as `status` shows.
+/// Waits until the data plane has removed what was withdrawn, or until the timeout. A failed change
+/// is retried, as `status` shows.
 async fn removed(state: &ApiState) -> Result<(), Failure> {
     let applied = state.ask(Command::Applied).await?;
-    let _ = tokio::time::timeout(PATIENCE, applied).await;
+    let _ = tokio::time::timeout(CHANGE_TIMEOUT, applied).await;
     Ok(())
 }
 
 async fn withdraw(
     State(state): State<ApiState>,
-    By(by): By,
+    RequestedBy(by): RequestedBy,
     Json(request): Json<WithdrawRequest>,
 ) -> Result<Json<Done>, Failure> {
     let text = request.rule.trim();
@@ -367,7 +372,7 @@ async fn withdraw(
     Ok(Json(Done { message: format!("withdrawn: {text}"), rule: None }))
 }
 
-/// The rule with this id. Among many rules of peers it is looked for in parts, so that decisions do not wait.
+/// The rule with this id. Many rules of peers are searched in steps, so that decisions do not wait.
 async fn rule_by_id(state: &ApiState, id: RuleId) -> Result<Arc<Nlri>, Failure> {
     let mut after = None;
     loop {
@@ -384,14 +389,14 @@ async fn explain(
     Json(request): Json<ExplainRequest>,
 ) -> Result<Json<api::Explanation>, Failure> {
     let packet = parse_hex(&request.packet).map_err(Failure::bad)?;
-    // Among many rules it is looked for in parts, so that decisions do not wait.
+    // Many rules are searched in steps, so that decisions do not wait.
     let mut search = Search::default();
     loop {
         let packet = packet.clone();
         let not_looked_at = |error| Failure::bad(format!("not a packet that rules look at: {error}"));
         match state.ask(|answer| Command::Explain { packet, search, answer }).await?.map_err(not_looked_at)? {
-            Explained::Explanation(explanation) => return Ok(Json(*explanation)),
-            Explained::NotYet(further) => search = further,
+            ExplainResult::Explanation(explanation) => return Ok(Json(*explanation)),
+            ExplainResult::NotYet(further) => search = further,
         }
     }
 }
@@ -403,7 +408,7 @@ async fn policy(
     state.ask(|answer| Command::Policy(question, answer)).await?.map(Json).map_err(Failure::bad)
 }
 
-/// What somebody is told is done outlives a crash.
+/// An acknowledged change survives a crash.
 async fn on_disk(saved: Option<Saved>) -> Result<(), Failure> {
     let Some(saved) = saved else { return Ok(()) };
     let failed = |why: &dyn std::fmt::Display| {
@@ -417,7 +422,7 @@ async fn on_disk(saved: Option<Saved>) -> Result<(), Failure> {
     }
 }
 
-/// Waits until filtering is as it was asked for, and will be after a restart.
+/// Waits until filtering is as requested, and will be after a restart.
 async fn followed(outcome: Paused) -> Result<(bool, Option<String>), Failure> {
     if let Some(applied) = outcome.applied {
         let stopping = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
@@ -429,7 +434,11 @@ async fn followed(outcome: Paused) -> Result<(bool, Option<String>), Failure> {
     Ok((outcome.changed, outcome.until))
 }
 
-async fn pause(State(state): State<ApiState>, By(by): By, body: Bytes) -> Result<Json<Done>, Failure> {
+async fn pause(
+    State(state): State<ApiState>,
+    RequestedBy(by): RequestedBy,
+    body: Bytes,
+) -> Result<Json<Done>, Failure> {
     let request: PauseRequest = match body.trim_ascii() {
         b"" => PauseRequest::default(),
         body => serde_json::from_slice(body).map_err(Failure::bad)?,
@@ -446,20 +455,20 @@ async fn pause(State(state): State<ApiState>, By(by): By, body: Bytes) -> Result
     Ok(Json(Done { message, rule: None }))
 }
 
-async fn resume(State(state): State<ApiState>, By(by): By) -> Result<Json<Done>, Failure> {
+async fn resume(State(state): State<ApiState>, RequestedBy(by): RequestedBy) -> Result<Json<Done>, Failure> {
     let (changed, _) = followed(state.ask(|answer| Command::Resume(by, answer)).await?).await?;
     let message = if changed { "resumed: filtering is back" } else { "was not paused" };
     Ok(Json(Done { message: message.to_owned(), rule: None }))
 }
 
-async fn clear(State(state): State<ApiState>, By(by): By) -> Result<Json<Done>, Failure> {
+async fn clear(State(state): State<ApiState>, RequestedBy(by): RequestedBy) -> Result<Json<Done>, Failure> {
     let (count, saved) = state.ask(|answer| Command::Clear(by, answer)).await?;
     on_disk(saved).await?;
     removed(&state).await?;
     Ok(Json(Done { message: format!("{} withdrawn", api::rule_text::counted(count, "local rule")), rule: None }))
 }
 
-async fn reload(State(state): State<ApiState>, By(by): By) -> Result<Json<Done>, Failure> {
+async fn reload(State(state): State<ApiState>, RequestedBy(by): RequestedBy) -> Result<Json<Done>, Failure> {
     let stopping = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
     let (done, reply) = oneshot::channel();
     state.reload.send(Reload { by, done }).await.map_err(|_| stopping())?;
@@ -472,7 +481,8 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    /// What a reader of all rules gets from an engine that answers so many requests and then is gone.
+    /// What a reader of all rules gets from a controller that answers this many requests and then
+    /// ends.
     async fn list(pages: usize) -> Result<Bytes, axum::Error> {
         let (commands, mut inbox) = mpsc::channel(1);
         let (reload, _reloads) = mpsc::channel(1);
@@ -486,13 +496,13 @@ mod tests {
             }
         };
         let query = RulesQuery { filter: String::new() };
-        // It answers while the list is read: parts that nobody reads yet hold up the next request.
+        // It answers while the list is read: unread parts delay the next request.
         tokio::spawn(engine);
         let response = rules(State(ApiState::new(commands, reload)), Query(query)).await;
         axum::body::to_bytes(response.into_body(), usize::MAX).await
     }
 
-    /// Few rules are shown when the question comes; the decision on many begins before its answer.
+    /// There are few rules when the request comes; the decision on many begins before its answer.
     #[tokio::test]
     async fn who_asked_before_there_were_many_rules_does_not_wait_for_the_decision_on_them() {
         let (commands, mut inbox) = mpsc::channel(1);
@@ -502,12 +512,12 @@ mod tests {
             Some(Arc::new(Overview { status, peers: Vec::new(), many }))
         };
         let (show, shown) = watch::channel(overview(1, false));
-        let state = ApiState::new(commands, reload).showing(shown);
+        let state = ApiState::new(commands, reload).with_published(shown);
         let asked = tokio::spawn(async move { state.overview().await.map(|overview| overview.status.applied) });
-        // The question is there, and stays without an answer.
+        // The request is sent and never answered.
         let question = inbox.recv().await;
         assert!(matches!(question, Some(Command::Overview(_))));
-        tokio::time::sleep(GLANCE * 2).await;
+        tokio::time::sleep(CURRENT_ANSWER_TIMEOUT * 2).await;
         assert!(!asked.is_finished(), "few rules are waited for");
         show.send_replace(overview(2, true));
         let applied = asked.await.unwrap().unwrap_or_else(|_| panic!("no answer"));

@@ -1,7 +1,7 @@
-//! Takes connections and serves requests on them, within limits.
+//! Accepts connections and serves requests on them, within limits.
 
-use super::limits::{self, HEAD, HEAD_TIME, Seats};
-use super::patient::Patient;
+use super::limits::{self, ConnectionCounts, HEAD, HEAD_TIME};
+use super::write_stall_timeout::WriteStallTimeout;
 use axum::Router;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,14 +18,14 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// Who asks.
+/// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
     /// A user of this machine.
     User(u32),
     /// A host.
     Host(IpAddr),
-    /// The kernel does not tell.
+    /// The kernel does not say.
     Unknown,
 }
 
@@ -42,11 +42,11 @@ impl std::fmt::Display for Caller {
     }
 }
 
-/// Where connections come from.
+/// A listener.
 pub(super) trait Accept {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// The next one, and whose it is.
+    /// The next connection, and its origin.
     fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Caller)>> + Send;
 }
 
@@ -68,11 +68,11 @@ impl Accept for TcpListener {
     }
 }
 
-/// Serves without end.
+/// Serves forever.
 pub(super) async fn serve<L: Accept>(listener: L, router: Router) {
     let places = Arc::new(Semaphore::new(limits::connections(crate::descriptors::limit())));
-    let seats = Seats::default();
-    let mut silent = Silent::default();
+    let connection_counts = ConnectionCounts::default();
+    let mut silent = IdleConnections::default();
     let mut failing = false;
     loop {
         let (stream, caller) = match listener.next().await {
@@ -86,14 +86,14 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router) {
             }
         };
         failing = false;
-        let seat = match caller {
-            Caller::Host(address) => match seats.take(address) {
+        let counted = match caller {
+            Caller::Host(address) => match connection_counts.take(address) {
                 None => continue,
-                seat => seat,
+                counted => counted,
             },
             Caller::User(_) | Caller::Unknown => None,
         };
-        // If all are busy, this one and those behind it, in the kernel, wait.
+        // If all slots are taken, this one and those in the kernel's backlog wait.
         let place = loop {
             tokio::select! {
                 biased;
@@ -113,33 +113,34 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router) {
             router.call(request)
         });
         let task = tokio::spawn(async move {
-            let _held = (place, seat);
-            // What goes wrong on one connection is its client's business.
+            let _held = (place, counted);
+            // An error on one connection concerns its client only.
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIME)
                 .max_buf_size(HEAD)
-                .serve_connection(TokioIo::new(Patient::new(stream)), service)
+                .serve_connection(TokioIo::new(WriteStallTimeout::new(stream)), service)
                 .await;
         });
         silent.enter(asked, task.abort_handle());
     }
 }
 
-/// Connections on which nothing was asked yet, the oldest first. Where all places are taken, they make room for new ones.
+/// Connections without a request yet, the oldest first. When all slots are taken, they are closed
+/// for new ones.
 #[derive(Default)]
-struct Silent(VecDeque<(Arc<AtomicBool>, AbortHandle, Instant)>);
+struct IdleConnections(VecDeque<(Arc<AtomicBool>, AbortHandle, Instant)>);
 
-/// How long a connection may be silent before it has to make room.
+/// How long a connection may be idle before it can be closed for a new one.
 const GRACE: Duration = Duration::from_millis(250);
 
-impl Silent {
+impl IdleConnections {
     fn enter(&mut self, asked: Arc<AtomicBool>, task: AbortHandle) {
         self.0.retain(|(asked, task, _)| !asked.load(Ordering::Relaxed) && !task.is_finished());
         self.0.push_back((asked, task, Instant::now()));
     }
 
-    /// Waits until the oldest was silent for long enough; without end if there is none.
+    /// Waits until the oldest has been idle for long enough; pending forever if there is none.
     async fn next_grace(&mut self) {
         while self.0.front().is_some_and(|(asked, task, _)| asked.load(Ordering::Relaxed) || task.is_finished()) {
             self.0.pop_front();
@@ -147,7 +148,8 @@ impl Silent {
         match self.0.front() {
             Some((.., since)) => {
                 tokio::time::sleep_until(*since + GRACE).await;
-                // A request may have come long ago, and the connection's task not have had its turn on a busy machine: it has it now.
+                // A request may have arrived, and the connection's task may not have run yet on a
+                // busy machine: let it run now.
                 tokio::task::yield_now().await;
             }
             None => std::future::pending().await,

@@ -1,4 +1,5 @@
-//! How a line looks beside what the library does: values with blanks in quotes, and a priority where the journal reads.
+//! The format of log lines beyond that of the library: values with blanks in quotes, and a priority
+//! for the journal.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -8,20 +9,20 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer, debug_fn};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Puts the priority of syslog before a line (`<6>`), which journald takes for the line's own and leaves out.
-pub(super) struct Prioritized<F> {
+/// Writes the syslog priority before a line (`<6>`); journald interprets and removes it.
+pub(super) struct SyslogPriority<F> {
     inner: F,
     journal: bool,
 }
 
-impl<F> Prioritized<F> {
+impl<F> SyslogPriority<F> {
     /// `journal`: journald reads the lines.
     pub(super) const fn new(inner: F, journal: bool) -> Self {
-        Prioritized { inner, journal }
+        SyslogPriority { inner, journal }
     }
 }
 
-impl<S, N, F> FormatEvent<S, N> for Prioritized<F>
+impl<S, N, F> FormatEvent<S, N> for SyslogPriority<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -44,18 +45,19 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// Whether standard error goes to the journal: systemd names the device and the inode of that stream.
+/// Whether standard error goes to the journal: systemd sets the device and the inode of that stream
+/// in JOURNAL_STREAM.
 pub(super) fn is_journal() -> bool {
     let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else { return false };
     let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
     stream == format!("{}:{}", stderr.dev(), stderr.ino())
 }
 
-/// `name=value` for each field; a value with blanks in it stands in quotes.
+/// `name=value` for each field; values with blanks are quoted.
 #[derive(Debug, Default)]
-pub(super) struct Quoting;
+pub(super) struct QuotedFields;
 
-impl<'w> FormatFields<'w> for Quoting {
+impl<'w> FormatFields<'w> for QuotedFields {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
         let fields_of = debug_fn(|writer: &mut Writer<'_>, field: &tracing::field::Field, value: &dyn fmt::Debug| {
             let text = format!("{value:?}");
@@ -95,8 +97,8 @@ mod tests {
         let writer = lines.clone();
         let inner = tracing_subscriber::fmt::format().with_target(false).without_time().with_ansi(false);
         let layer = tracing_subscriber::fmt::layer()
-            .event_format(Prioritized::new(inner, journal))
-            .fmt_fields(Quoting)
+            .event_format(SyslogPriority::new(inner, journal))
+            .fmt_fields(QuotedFields)
             .with_ansi(false)
             .with_writer(move || writer.clone());
         let subscriber = tracing_subscriber::registry().with(layer);

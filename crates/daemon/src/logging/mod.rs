@@ -1,14 +1,14 @@
-//! The log: lines on standard error, which nobody who logs ever waits for.
+//! The log: lines on standard error. Logging never blocks the caller.
 
 mod format;
-mod outlet;
+mod log_queue;
 mod throttle;
 
 pub(crate) use throttle::Throttle;
 
 use config::{Level, Log, LogFormat};
-use format::{Prioritized, Quoting};
-use outlet::Outlet;
+use format::{QuotedFields, SyslogPriority};
+use log_queue::LogQueue;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -18,21 +18,22 @@ use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-/// How long the last lines may take.
+/// Longest wait for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 type Filtered = Layered<reload::Layer<LevelFilter, Registry>, Registry>;
 type Format = Box<dyn Layer<Filtered> + Send + Sync>;
 
 struct Handles {
-    outlet: Outlet,
+    log_queue: LogQueue,
     level: reload::Handle<LevelFilter, Registry>,
     format: reload::Handle<Format, Filtered>,
 }
 
 static HANDLES: OnceLock<Handles> = OnceLock::new();
 
-/// Begins to log as configured. Only the first call in a process does: tests run several daemons in one.
+/// Starts to log as configured. Only the first call in a process has an effect: tests run several
+/// daemons in one.
 ///
 /// # Errors
 /// There can be no further thread.
@@ -40,11 +41,11 @@ pub(crate) fn start(config: &Log) -> std::io::Result<()> {
     if HANDLES.get().is_some() {
         return Ok(());
     }
-    let outlet = Outlet::start(std::io::stderr())?;
+    let log_queue = LogQueue::start(std::io::stderr())?;
     let (filter, level) = reload::Layer::new(filter(config));
-    let (format, format_handle) = reload::Layer::new(layer(config, &outlet));
+    let (format, format_handle) = reload::Layer::new(layer(config, &log_queue));
     if tracing_subscriber::registry().with(filter).with(format).try_init().is_ok() {
-        let _ = HANDLES.set(Handles { outlet, level, format: format_handle });
+        let _ = HANDLES.set(Handles { log_queue, level, format: format_handle });
         std::panic::set_hook(Box::new(|panic| {
             let thread = std::thread::current();
             let backtrace = std::backtrace::Backtrace::capture();
@@ -58,23 +59,23 @@ pub(crate) fn start(config: &Log) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Logs from now on as configured.
+/// Changes the log configuration.
 pub(crate) fn configure(config: &Log) {
     if let Some(handles) = HANDLES.get() {
-        // They fail only after the subscriber is gone, which never happens.
+        // This fails only after the subscriber is gone, which never happens.
         let _ = handles.level.reload(filter(config));
-        let _ = handles.format.reload(layer(config, &handles.outlet));
+        let _ = handles.format.reload(layer(config, &handles.log_queue));
     }
 }
 
 /// Waits a little for the last lines to be written. False if they are not: nobody reads them.
 pub(crate) fn finish() -> bool {
-    HANDLES.get().is_none_or(|handles| handles.outlet.drained(LAST_LINES))
+    HANDLES.get().is_none_or(|handles| handles.log_queue.drained(LAST_LINES))
 }
 
-/// Lines that nobody read in time, since the start.
+/// Number of lines dropped since the start.
 pub(crate) fn lost() -> u64 {
-    outlet::lost()
+    log_queue::lost()
 }
 
 fn filter(config: &Log) -> LevelFilter {
@@ -87,18 +88,22 @@ fn filter(config: &Log) -> LevelFilter {
     }
 }
 
-fn layer(config: &Log, outlet: &Outlet) -> Format {
+fn layer(config: &Log, log_queue: &LogQueue) -> Format {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let journal = format::is_journal();
-    let layer = tracing_subscriber::fmt::layer().with_writer(outlet.clone());
+    let layer = tracing_subscriber::fmt::layer().with_writer(log_queue.clone());
     let text = tracing_subscriber::fmt::format().with_target(false);
     match config.format {
         LogFormat::Text => {
-            layer.event_format(Prioritized::new(text, journal)).fmt_fields(Quoting).with_ansi(colour).boxed()
+            layer.event_format(SyslogPriority::new(text, journal)).fmt_fields(QuotedFields).with_ansi(colour).boxed()
         }
         LogFormat::Json => {
             let inner = text.json().flatten_event(true);
-            layer.event_format(Prioritized::new(inner, journal)).fmt_fields(JsonFields::new()).with_ansi(false).boxed()
+            layer
+                .event_format(SyslogPriority::new(inner, journal))
+                .fmt_fields(JsonFields::new())
+                .with_ansi(false)
+                .boxed()
         }
     }
 }

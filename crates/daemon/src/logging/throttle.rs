@@ -1,16 +1,16 @@
-//! A few lines a second about what others can cause as often as they like; the rest is counted.
+//! Limits log lines that others can cause at any rate to a few a second; the rest is counted.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-/// Lines that are let through within [`WINDOW`].
-const FEW: u32 = 5;
+/// Most lines within [`WINDOW`].
+const MAX_LINES: u32 = 5;
 
-/// How long the few must do.
+/// The time for [`MAX_LINES`].
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Lets a few through a second and counts the rest, by kind.
+/// Admits a few lines a second and counts the rest, by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     began: Option<Instant>,
@@ -19,14 +19,14 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
-    /// Whether something of this kind may be said now; if not, it is counted.
+    /// Whether a line of this kind may be logged now; if not, it is counted.
     pub(crate) fn admit(&mut self, kind: &'static str, now: Instant) -> bool {
-        // What was left out is to be said before the next few.
+        // Report what was left out before the next lines.
         let over = self.began.is_none_or(|began| now.saturating_duration_since(began) >= WINDOW);
         if over && self.left_out.is_empty() {
             (self.began, self.reported) = (Some(now), 0);
         }
-        if self.reported < FEW {
+        if self.reported < MAX_LINES {
             self.reported += 1;
             return true;
         }
@@ -34,7 +34,7 @@ impl Throttle {
         false
     }
 
-    /// What was left out, in words, once the time of the few is over.
+    /// The text about what was left out, once the window is over.
     pub(crate) fn summary(&mut self, now: Instant) -> Option<String> {
         let began = self.began.filter(|began| now.saturating_duration_since(*began) >= WINDOW)?;
         if self.left_out.is_empty() {
@@ -52,7 +52,7 @@ impl Throttle {
         Some(text)
     }
 
-    /// Nothing was said for a while, and nothing is to be said.
+    /// Nothing was logged for a while, and nothing is left to report.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         self.left_out.is_empty() && self.began.is_none_or(|began| now.saturating_duration_since(began) >= WINDOW)
     }
@@ -67,7 +67,7 @@ mod tests {
         let start = Instant::now();
         let mut throttle = Throttle::default();
         let (mut said, mut summaries, mut counted) = (0, Vec::new(), 0);
-        // 10 s, each millisecond ten of one kind and one of another.
+        // 10 s with ten lines of one kind and one of another in each millisecond.
         for millisecond in 0..10_000_u64 {
             let now = start + Duration::from_millis(millisecond);
             for _ in 0..10 {

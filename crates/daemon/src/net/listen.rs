@@ -1,7 +1,7 @@
-//! Listening: connections from configured peers go to their tasks, all others are refused.
+//! Listeners: passes connections of configured peers to their tasks, and rejects all others.
 
-use super::goodbye::Goodbyes;
-use super::socket::{self, Distance, SocketError, least_ttl, to_canonical};
+use super::closing::ClosingConnections;
+use super::socket::{self, SocketError, TtlRequirement, least_ttl, to_canonical};
 use bgp::{CeaseSubcode, Message, Notification};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::logging::Throttle;
 
-/// Which task takes the connections of which address, and where we listen ourselves.
+/// The task for connections from each address, and the addresses that we listen on.
 #[derive(Clone, Debug, Default)]
 pub struct Routes(Arc<Mutex<Table>>);
 
@@ -31,17 +31,19 @@ struct Route {
 }
 
 impl Routes {
-    /// From now on connections from `peer` go to `task`, unless they come from more than `hops` away.
+    /// From now on connections from `peer` go to `task`, unless they come from more than `hops`
+    /// away.
     pub fn insert(&self, peer: IpAddr, task: mpsc::Sender<TcpStream>, hops: Option<u8>) {
         self.lock().peers.insert(peer, Route { task, least_ttl: hops.map(least_ttl) });
     }
 
-    /// From now on connections from `peer` are refused.
+    /// From now on connections from `peer` are rejected.
     pub fn remove(&self, peer: IpAddr) {
         self.lock().peers.remove(&peer);
     }
 
-    /// Whether a connection to this address would come to ourselves: we listen there, and it is one of this machine's.
+    /// Whether a connection to this address would reach this daemon itself: we listen there, and it
+    /// is an address of this machine.
     pub(super) fn is_ourselves(&self, to: SocketAddr) -> bool {
         let table = self.lock();
         table.listening.iter().any(|own| {
@@ -56,7 +58,7 @@ impl Routes {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
-        // The table is whole whatever a panicking holder did: each change is one call.
+        // The table is consistent even after a panic: each change is one call.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -71,8 +73,8 @@ fn is_own_address(address: IpAddr) -> bool {
 pub struct Listeners {
     open: Vec<Listener>,
     secrets: HashMap<IpAddr, String>,
-    /// Of IPv4 and of IPv6.
-    distances: [Distance; 2],
+    /// For IPv4 and IPv6.
+    ttl_requirements: [TtlRequirement; 2],
 }
 
 #[derive(Debug)]
@@ -89,11 +91,12 @@ impl Drop for Listener {
 }
 
 impl Listeners {
-    /// Listens on exactly these addresses; those that stay are not touched. Those of `tried` may belong to another program: this machine
-    /// may run a router, and we can still connect, so that is only a warning.
+    /// Listens on exactly these addresses; existing listeners are kept. Those of `tried` may belong
+    /// to another program, since this machine may run a router; we can still connect, so that is
+    /// only a warning.
     ///
     /// # Errors
-    /// The addresses of `wanted` that could not be opened; what could be is open.
+    /// The addresses of `wanted` that could not be opened; the others are open.
     pub fn set(&mut self, wanted: &[SocketAddr], tried: &[SocketAddr], routes: &Routes) -> Result<(), SocketError> {
         self.open.retain(|listener| wanted.contains(&listener.address) || tried.contains(&listener.address));
         let mut failure = None;
@@ -113,32 +116,35 @@ impl Listeners {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Sets what is asked of packets by TTL security, on the listeners that there are and those to come. Each peer of an IP version has
+    /// Sets the TTL security of the listeners, present and future. Each peer of an IP version has
     /// its number of hops, or none.
     ///
     /// # Errors
     /// The kernel refused it.
-    pub fn distances(&mut self, peers: impl Iterator<Item = (IpAddr, Option<u8>)> + Clone) -> Result<(), SocketError> {
+    pub fn ttl_requirements(
+        &mut self,
+        peers: impl Iterator<Item = (IpAddr, Option<u8>)> + Clone,
+    ) -> Result<(), SocketError> {
         let of = |ipv4: bool| {
             let hops = peers.clone().filter(move |(peer, _)| peer.is_ipv4() == ipv4).map(|(_, hops)| hops);
             let keep_syn = hops.clone().any(|hops| hops.is_some());
-            // The furthest of them; one without is as far as can be.
+            // The furthest of them; a peer without a limit counts as infinitely far.
             let furthest = hops.map(|hops| hops.unwrap_or(u8::MAX)).max();
             let least = furthest.filter(|hops| *hops < u8::MAX).map_or(0, least_ttl);
-            Distance::new(least, keep_syn)
+            TtlRequirement::new(least, keep_syn)
         };
-        self.distances = [of(true), of(false)];
+        self.ttl_requirements = [of(true), of(false)];
         for listener in &self.open {
-            socket::listener_distance(&listener.socket, self.distance(listener.address))?;
+            socket::set_listener_ttl_requirement(&listener.socket, self.ttl_requirement(listener.address))?;
         }
         Ok(())
     }
 
-    const fn distance(&self, address: SocketAddr) -> Distance {
-        if address.is_ipv4() { self.distances[0] } else { self.distances[1] }
+    const fn ttl_requirement(&self, address: SocketAddr) -> TtlRequirement {
+        if address.is_ipv4() { self.ttl_requirements[0] } else { self.ttl_requirements[1] }
     }
 
-    /// Sets the TCP-MD5 secrets of all peers, on the listeners that there are and those to come.
+    /// Sets the TCP-MD5 secrets of all peers on the listeners, present and future.
     ///
     /// # Errors
     /// The kernel refused one.
@@ -155,13 +161,13 @@ impl Listeners {
         Ok(())
     }
 
-    /// Where connections are taken.
+    /// The addresses of the listeners.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.open.iter().filter_map(|listener| listener.socket.local_addr().ok()).collect()
     }
 
     fn open(&self, address: SocketAddr, routes: &Routes) -> Result<Listener, SocketError> {
-        let socket = Arc::new(socket::listen(address, self.distance(address))?);
+        let socket = Arc::new(socket::listen(address, self.ttl_requirement(address))?);
         for (peer, secret) in &self.secrets {
             socket::listener_secret(&socket, *peer, Some(secret))?;
         }
@@ -180,7 +186,7 @@ fn rejection() -> VecDeque<u8> {
 async fn accept(listener: Arc<TcpListener>, routes: Routes) {
     let mut throttle = Throttle::default();
     let mut failing = false;
-    let mut goodbyes = Goodbyes::default();
+    let mut closing_connections = ClosingConnections::default();
     loop {
         if let Some(summary) = throttle.summary(Instant::now()) {
             tracing::info!("connections closed: {summary}");
@@ -191,9 +197,10 @@ async fn accept(listener: Arc<TcpListener>, routes: Routes) {
                 let from = to_canonical(from.ip());
                 let (why, refused) = match routes.find(from) {
                     None => ("it is not the address of a configured peer", Some(stream)),
-                    // More than a task has taken are a flood.
-                    // Before anything of it is read (RFC 5082 §3); what is from afar gets no answer.
-                    Some(route) if route.least_ttl.is_some_and(|least| !socket::came_from_near(&stream, least)) => {
+                    // Connections beyond the backlog of a task are a flood. TTL is checked before
+                    // anything is read (RFC 5082 §3); a connection from too far away gets no
+                    // answer.
+                    Some(route) if route.least_ttl.is_some_and(|least| !socket::has_least_ttl(&stream, least)) => {
                         ("it is from further away than ttl-security allows", None)
                     }
                     Some(route) => match route.task.try_send(stream) {
@@ -202,7 +209,7 @@ async fn accept(listener: Arc<TcpListener>, routes: Routes) {
                     },
                 };
                 if let Some(stream) = refused {
-                    goodbyes.end(stream, rejection());
+                    closing_connections.end(stream, rejection());
                 }
                 if throttle.admit(why, Instant::now()) {
                     tracing::info!(%from, "connection refused: {why}");

@@ -5,7 +5,7 @@ use std::mem::{size_of, zeroed};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Longest secret that the kernel takes.
+/// Longest secret that the kernel accepts.
 const MAX_KEY: usize = 80;
 
 /// `struct tcp_md5sig` of `linux/tcp.h`.
@@ -19,13 +19,13 @@ struct TcpMd5Sig {
     key: [u8; MAX_KEY],
 }
 
-/// From now on segments to and from `peer` are signed with `secret`; an empty secret takes the requirement away. On a listening socket this
-/// holds for connections that are accepted later.
+/// From now on segments to and from `peer` are signed with `secret`; an empty secret removes the
+/// requirement. On a listening socket this holds for connections that are accepted later.
 pub(super) fn set_secret(socket: BorrowedFd<'_>, peer: IpAddr, secret: &[u8]) -> io::Result<()> {
     let Some(key_len) = u16::try_from(secret.len()).ok().filter(|len| usize::from(*len) <= MAX_KEY) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a TCP-MD5 secret has at most 80 octets"));
     };
-    // SAFETY: every field is a plain number or array of numbers, for which all zeroes is a value.
+    // SAFETY: every field is a plain number or array of numbers, for which zero is valid.
     let mut option: TcpMd5Sig = unsafe { zeroed() };
     option.key_len = key_len;
     option.key[..secret.len()].copy_from_slice(secret);
@@ -50,7 +50,7 @@ pub(super) fn set_secret(socket: BorrowedFd<'_>, peer: IpAddr, secret: &[u8]) ->
     };
     match outcome {
         0 => Ok(()),
-        // Taking away what was never there is no error.
+        // To remove a key that was never set is not an error.
         _ if secret.is_empty() && io::Error::last_os_error().raw_os_error() == Some(libc::ENOENT) => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

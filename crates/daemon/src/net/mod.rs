@@ -7,7 +7,7 @@
 //!                          kernel
 //! ```
 
-mod goodbye;
+mod closing;
 mod listen;
 mod md5;
 mod session;

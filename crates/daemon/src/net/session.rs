@@ -1,6 +1,7 @@
-//! One peer's task: carries octets, connects and time between the kernel and a [`bgp::Session`], and what the session tells to the engine.
+//! The task of one peer: moves octets, connection attempts and timers between the kernel and a
+//! [`bgp::Session`], and passes the session's outputs to the engine.
 
-use super::goodbye::{self, Goodbyes};
+use super::closing::{self, ClosingConnections};
 use super::listen::Routes;
 use super::socket::{Endpoint, SocketError};
 use bgp::{Cease, ConnId, Direction, DownReason, Event, Negotiated, Output, PeerConfig, RefreshKind, Session};
@@ -14,49 +15,51 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-/// Names a peer for the life of the daemon; a peer that is taken out of the configuration and put back gets a new one.
+/// Identifies a peer for the life of the daemon; a peer that is removed from the configuration and
+/// added again gets a new id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u32);
 
-/// What a peer's task tells the engine.
+/// A message of a peer's task to the engine.
 #[derive(Debug)]
 pub struct PeerMessage {
-    /// Who.
+    /// The peer.
     pub peer: PeerId,
-    /// What.
+    /// The event.
     pub news: PeerEvent,
 }
 
-/// What can be told of a peer.
+/// An event of a peer.
 #[derive(Debug)]
 pub enum PeerEvent {
-    /// What its session said.
+    /// An output of its session.
     Output(Output),
-    /// Its session, which another program holds, is lost; in that program's words.
+    /// Its session, which ExaBGP holds, is lost; the reason as ExaBGP gives it.
     Lost(String),
-    /// Its session ended by a bug of ours and is started again; in words.
+    /// Its session's task panicked and is started again; the message, for people.
     Restarted(String),
-    /// Something of it could not be read; in words.
+    /// Input of ExaBGP could not be parsed; the error, for people.
     ParseError(String),
-    /// Asks how many stale rules there are, of any peer, behind all that was told before.
+    /// Asks for the number of stale rules of all peers, after all events before this one.
     Held(tokio::sync::oneshot::Sender<u64>),
 }
 
-/// What a peer's task is told.
+/// An order to a peer's task.
 #[derive(Debug)]
 pub enum Control {
-    /// End the session and the task; the answer comes when the peer has been told.
+    /// End the session and the task; answered when the NOTIFICATION has been sent.
     Stop(Cease, tokio::sync::oneshot::Sender<()>),
-    /// Close all without a word, so that a peer with graceful restart keeps its side, and end the task.
+    /// Close all connections without a NOTIFICATION, so that a peer with graceful restart keeps our
+    /// routes, and end the task.
     Vanish,
-    /// Close, and come back after the idle hold time.
+    /// Close, and reconnect after the idle hold time.
     Reset(Cease),
 }
 
-/// All that a peer's task needs.
+/// What a peer's task needs.
 #[derive(Debug)]
 pub struct SessionSetup {
-    /// Who it is.
+    /// The peer's id.
     pub peer: PeerId,
     /// The session.
     pub config: PeerConfig,
@@ -64,22 +67,22 @@ pub struct SessionSetup {
     pub endpoint: Endpoint,
     /// Where outputs go.
     pub engine: mpsc::Sender<PeerMessage>,
-    /// Where we listen ourselves.
+    /// The listeners.
     pub routes: Routes,
     /// Connections that the peer opened.
     pub incoming: mpsc::Receiver<TcpStream>,
-    /// Orders.
+    /// The orders.
     pub control: mpsc::Receiver<Control>,
 }
 
-/// Octets read at a time; bounds what one peer can put before the engine in one go.
+/// Octets read at a time; limits what one peer can queue for the engine in one go.
 const READ: usize = 64 * 1024;
 
-/// Longest time that a connection attempt takes before it counts as failed.
-/// Shorter than the session's connect retry time, so that it is known why there is no connection.
+/// Timeout of a connection attempt. It is shorter than the session's connect retry time, so that
+/// the reason is known.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs the session until it is told to stop.
+/// Runs the session until it is stopped.
 pub async fn run(setup: SessionSetup) {
     let SessionSetup { peer, config, endpoint, engine, routes, mut incoming, mut control } = setup;
     let mut task = Task {
@@ -91,7 +94,7 @@ pub async fn run(setup: SessionSetup) {
         next_conn: 0,
         outputs: VecDeque::new(),
         buffer: vec![0; READ],
-        goodbyes: Goodbyes::default(),
+        closing_connections: ClosingConnections::default(),
     };
     task.handle(Event::ManualStart);
     loop {
@@ -102,13 +105,14 @@ pub async fn run(setup: SessionSetup) {
             order = control.recv() => match order {
                 Some(Control::Stop(cease, done)) => {
                     task.handle(Event::ManualStop(cease));
-                    // The engine must learn that the session is over: where another with this peer is to follow, its rules would stay.
+                    // The engine must learn that the session is over: if another session with this
+                    // peer follows, its rules would otherwise stay.
                     for output in task.outputs.drain(..) {
                         if engine.send(PeerMessage { peer, news: PeerEvent::Output(output) }).await.is_err() {
                             break;
                         }
                     }
-                    task.goodbyes.all().await;
+                    task.closing_connections.all().await;
                     let _ = done.send(());
                     return;
                 }
@@ -136,19 +140,19 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-/// Why there is no connection.
+/// Why a connection attempt failed.
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
-    /// A connection there would be one to this daemon.
+    /// The connection would reach this daemon itself.
     #[error("{0} is where Floodgate itself takes connections; it waits for the peer to connect")]
     Ourselves(SocketAddr),
-    /// Nobody takes connections there.
+    /// Connection refused.
     #[error("{0}; a peer that only connects needs passive = true")]
     Refused(SocketError),
-    /// It failed otherwise.
+    /// Another error.
     #[error(transparent)]
     Failed(#[from] SocketError),
-    /// Nobody answers there.
+    /// Timeout.
     #[error("cannot connect to {0}: no answer")]
     NoAnswer(SocketAddr),
 }
@@ -166,7 +170,7 @@ async fn connected(connecting: &mut Option<Connecting>) -> Connected {
 struct Conn {
     id: ConnId,
     stream: TcpStream,
-    /// Taken from the session, not yet by the kernel.
+    /// Taken from the session, not yet accepted by the kernel.
     unsent: VecDeque<u8>,
 }
 
@@ -176,7 +180,8 @@ enum Readiness {
     Write,
 }
 
-/// Waits until a connection can be read (unless the engine has yet to take what was read before) or has room for what is unsent.
+/// Waits until a connection is readable (unless the engine has not yet taken what was read before)
+/// or writable with octets unsent.
 async fn ready(conns: &[Conn], read: bool) -> (usize, Readiness) {
     poll_fn(|cx: &mut Context<'_>| {
         for (index, conn) in conns.iter().enumerate() {
@@ -201,7 +206,7 @@ struct Task {
     next_conn: u64,
     outputs: VecDeque<Output>,
     buffer: Vec<u8>,
-    goodbyes: Goodbyes,
+    closing_connections: ClosingConnections,
 }
 
 impl Task {
@@ -215,11 +220,11 @@ impl Task {
         self.run_outputs();
     }
 
-    /// Does what the session wants, and writes what it has to say, until both are exhausted.
+    /// Runs the session's outputs and writes its octets, until there are none left.
     fn run_outputs(&mut self) {
         loop {
             while let Some(output) = self.session.poll() {
-                self.act(output);
+                self.run_output(output);
             }
             if !self.flush() {
                 return;
@@ -227,7 +232,7 @@ impl Task {
         }
     }
 
-    fn act(&mut self, output: Output) {
+    fn run_output(&mut self, output: Output) {
         match output {
             Output::Connect => {
                 let endpoint = self.endpoint.clone();
@@ -250,14 +255,15 @@ impl Task {
                 if let Some(index) = self.conns.iter().position(|c| c.id == conn) {
                     let mut conn = self.conns.swap_remove(index);
                     conn.unsent.extend(final_octets);
-                    self.goodbyes.end(conn.stream, conn.unsent);
+                    self.closing_connections.end(conn.stream, conn.unsent);
                 }
             }
             Output::Established(ref negotiated) => {
                 self.end_of_rib(negotiated);
                 self.outputs.push_back(output);
             }
-            // Nothing lies between begin and end (RFC 7313 §4); a peer without these marks gets no answer, as there is nothing to send.
+            // We send no route between BoRR and EoRR (RFC 7313 §4); a peer without enhanced route
+            // refresh gets no answer, as there is nothing to send.
             Output::RouteRefresh { family, kind: RefreshKind::Request } => {
                 for kind in [RefreshKind::Begin, RefreshKind::End] {
                     if let Err(error) = self.session.route_refresh(family, kind) {
@@ -278,7 +284,7 @@ impl Task {
         }
     }
 
-    /// Writes; true if the session may have more to do now.
+    /// Writes; true if the session may have more outputs now.
     fn flush(&mut self) -> bool {
         let mut again = false;
         while self.conns.iter().all(|conn| conn.unsent.is_empty()) {
@@ -339,8 +345,8 @@ impl Task {
         }
     }
 
-    /// We announce nothing, and say so at once: a peer that restarts gracefully may hold its own routes back until each of its peers
-    /// has sent End-of-RIB (RFC 4724 §4.1).
+    /// We announce no routes, and send End-of-RIB at once: a restarting peer may delay its own
+    /// routes until each of its peers has sent End-of-RIB (RFC 4724 §4.1).
     fn end_of_rib(&mut self, negotiated: &Negotiated) {
         if negotiated.graceful_restart().is_some() {
             for family in negotiated.families.iter() {
@@ -352,7 +358,7 @@ impl Task {
     }
 
     fn accepted(&mut self, stream: TcpStream) {
-        match self.endpoint.adopt(&stream) {
+        match self.endpoint.configure_accepted(&stream) {
             Ok(()) => self.add(stream, Direction::Incoming),
             Err(error) => tracing::warn!(%error, peer = %self.endpoint.remote, "connection closed"),
         }
@@ -367,8 +373,8 @@ impl Task {
 }
 
 impl Conn {
-    /// Writes as much as the kernel takes.
+    /// Writes as much as the kernel accepts.
     fn write(&mut self) -> io::Result<()> {
-        goodbye::write(&self.stream, &mut self.unsent)
+        closing::write(&self.stream, &mut self.unsent)
     }
 }

@@ -1,4 +1,5 @@
-//! Sockets as BGP wants them: own source address, TCP-MD5, TTL security (RFC 5082), no delay, low latency of failure.
+//! TCP sockets for BGP: source address, TCP-MD5, TTL security (RFC 5082), TCP_NODELAY, DSCP, user
+//! timeout.
 
 use super::md5;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -7,10 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// DSCP CS6, network control, as an octet of the header: the session lives on a link that somebody is flooding.
+/// DSCP CS6, network control, as the octet of the header: the session may share its link with a
+/// flood.
 const TRAFFIC_CLASS: u32 = 0xc0;
 
-/// The far end of a session and what its sockets need.
+/// The remote end of a session and the socket options for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The peer.
@@ -19,15 +21,15 @@ pub struct Endpoint {
     pub source: Option<IpAddr>,
     /// TCP-MD5 secret.
     pub md5: Option<String>,
-    /// TTL security: most hops away.
+    /// TTL security: most hops to the peer.
     pub hops: Option<u8>,
 }
 
-/// A socket could not be made ready.
+/// A socket could not be configured.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {cause}")]
 pub struct SocketError {
-    /// What was being done.
+    /// The operation.
     pub what: String,
     /// The error.
     pub cause: io::Error,
@@ -57,17 +59,18 @@ impl Endpoint {
         socket.connect(remote).await.map_err(context(format!("cannot connect to {remote}")))
     }
 
-    /// Makes a connection that the peer opened ready; its secret came with the listener.
+    /// Sets the options of an accepted connection; its TCP-MD5 secret is inherited from the
+    /// listener.
     ///
     /// # Errors
     /// A socket option was refused.
-    pub fn adopt(&self, stream: &TcpStream) -> Result<(), SocketError> {
+    pub fn configure_accepted(&self, stream: &TcpStream) -> Result<(), SocketError> {
         let socket = socket2::SockRef::from(stream);
         socket.set_tcp_nodelay(true).map_err(context("TCP_NODELAY"))?;
         self.ttl(&socket)
     }
 
-    /// Sent with the greatest TTL; received only if it passed at most so many routers.
+    /// Sends with TTL 255; accepts only packets that passed at most `hops` routers.
     fn ttl(&self, socket: &Socket) -> Result<(), SocketError> {
         let Some(hops) = self.hops else { return Ok(()) };
         let least = libc::c_int::from(least_ttl(hops));
@@ -80,36 +83,38 @@ impl Endpoint {
     }
 }
 
-/// The TTL that a packet has left which was sent with 255 and passed fewer than `hops` routers (RFC 5082 §3).
+/// The TTL of a packet that was sent with 255 and passed fewer than `hops` routers (RFC 5082 §3).
 pub(super) const fn least_ttl(hops: u8) -> u8 {
     255 - hops.saturating_sub(1)
 }
 
-/// What a listener asks of the packets that reach it (RFC 5082), before anything of a connection is read.
+/// What a listener requires of packets (RFC 5082), before anything of a connection is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Distance {
-    /// Least TTL or hop limit of every packet, where all its peers agree that there is one; 0: none.
+pub(super) struct TtlRequirement {
+    /// Least TTL or hop limit of every packet, if all its peers require one; 0: none.
     least: u8,
-    /// Some of its peers ask for one: the SYNs are kept, to be looked at.
+    /// Some of its peers require one: the kernel keeps the SYNs for a check.
     keep_syn: bool,
 }
 
-impl Distance {
-    /// `least`: the TTL or hop limit that all peers agree on, or 0. `keep_syn`: some peer asks for one.
+impl TtlRequirement {
+    /// `least`: the TTL or hop limit that all peers require, or 0. `keep_syn`: some peer requires
+    /// one.
     pub(super) const fn new(least: u8, keep_syn: bool) -> Self {
-        Distance { least, keep_syn }
+        TtlRequirement { least, keep_syn }
     }
 }
 
-/// Takes connections on `address`.
+/// Listens on `address`.
 ///
 /// # Errors
-/// The address is taken, not ours, or not allowed.
-pub(super) fn listen(address: SocketAddr, distance: Distance) -> Result<TcpListener, SocketError> {
+/// The address is in use, not ours, or not allowed.
+pub(super) fn listen(address: SocketAddr, ttl_requirement: TtlRequirement) -> Result<TcpListener, SocketError> {
     let socket = new_socket(address.ip())?;
     let ready = || -> io::Result<TcpListener> {
         socket.set_reuse_address(true)?;
-        // A peer with TTL security drops a SYN-ACK with less, and those are sent before we know who asks.
+        // A peer with TTL security drops a SYN-ACK with a lower TTL, and the kernel sends those
+        // before we know the peer.
         match address {
             SocketAddr::V4(_) => socket.set_ttl_v4(255)?,
             SocketAddr::V6(_) => {
@@ -118,30 +123,34 @@ pub(super) fn listen(address: SocketAddr, distance: Distance) -> Result<TcpListe
             }
         }
         socket.bind(&address.into())?;
-        set_distance(&socket, address.is_ipv4(), distance)?;
+        set_ttl_requirement(&socket, address.is_ipv4(), ttl_requirement)?;
         socket.listen(128)?;
         TcpListener::from_std(socket.into())
     };
     ready().map_err(context(format!("cannot listen on {address}")))
 }
 
-/// Changes what a listener asks of packets.
-pub(super) fn listener_distance(listener: &TcpListener, distance: Distance) -> Result<(), SocketError> {
+/// Changes what a listener requires of packets.
+pub(super) fn set_listener_ttl_requirement(
+    listener: &TcpListener,
+    ttl_requirement: TtlRequirement,
+) -> Result<(), SocketError> {
     let address = listener.local_addr().map_err(context("address of a listener"))?;
-    set_distance(&socket2::SockRef::from(listener), address.is_ipv4(), distance)
+    set_ttl_requirement(&socket2::SockRef::from(listener), address.is_ipv4(), ttl_requirement)
         .map_err(context(format!("TTL security on {address}")))
 }
 
-fn set_distance(socket: &Socket, is_ipv4: bool, distance: Distance) -> io::Result<()> {
+fn set_ttl_requirement(socket: &Socket, is_ipv4: bool, ttl_requirement: TtlRequirement) -> io::Result<()> {
     let (level, minimum) =
         if is_ipv4 { (libc::IPPROTO_IP, libc::IP_MINTTL) } else { (libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT) };
-    set_option(socket, level, minimum, distance.least.into())?;
-    set_option(socket, libc::IPPROTO_TCP, TCP_SAVE_SYN, distance.keep_syn.into())
+    set_option(socket, level, minimum, ttl_requirement.least.into())?;
+    set_option(socket, libc::IPPROTO_TCP, TCP_SAVE_SYN, ttl_requirement.keep_syn.into())
 }
 
-/// Whether the connection began with a SYN of at least this TTL or hop limit. Where the kernel kept no SYN (it came before that was asked
-/// for, or as a SYN cookie), what counts is what the listener asked of every packet.
-pub(super) fn came_from_near(stream: &TcpStream, least: u8) -> bool {
+/// Whether the connection began with a SYN of at least this TTL or hop limit. If the kernel kept no
+/// SYN (it came before that was requested, or as a SYN cookie), the result is whether the listener
+/// required it of every packet.
+pub(super) fn has_least_ttl(stream: &TcpStream, least: u8) -> bool {
     let of_syn = saved_syn(stream).ok().and_then(|syn| ttl(&syn));
     let asked_of_all = || {
         let (level, minimum) = match stream.local_addr() {
@@ -155,9 +164,9 @@ pub(super) fn came_from_near(stream: &TcpStream, least: u8) -> bool {
     of_syn.map_or_else(asked_of_all, |found| found >= least)
 }
 
-/// The SYN from its IP header on; empty if there is none.
+/// The SYN from its IP header on; empty if the kernel kept none.
 fn saved_syn(stream: &TcpStream) -> io::Result<Vec<u8>> {
-    // An IP and a TCP header with all their options.
+    // Size of an IP and a TCP header with all options.
     let mut octets = vec![0; 512];
     let length = get_option(stream, libc::IPPROTO_TCP, TCP_SAVED_SYN, &mut octets)?;
     octets.truncate(length);
@@ -173,11 +182,11 @@ fn ttl(header: &[u8]) -> Option<u8> {
     }
 }
 
-/// Of `linux/tcp.h`; not all versions of the C library's headers have them.
+/// From `linux/tcp.h`; not all versions of the C library's headers have them.
 const TCP_SAVE_SYN: libc::c_int = 27;
 const TCP_SAVED_SYN: libc::c_int = 28;
 
-/// Sets or takes away the secret of one peer on a listener of the same IP version.
+/// Sets or removes the secret of one peer on a listener of the same IP version.
 pub(super) fn listener_secret(listener: &TcpListener, peer: IpAddr, secret: Option<&str>) -> Result<(), SocketError> {
     let address = listener.local_addr().map_err(context("address of a listener"))?;
     if address.is_ipv4() != peer.is_ipv4() {
@@ -246,13 +255,13 @@ mod tests {
     }
 
     async fn talks(ours: Option<&str>, theirs: Option<&str>, address: &str) -> bool {
-        let listener = listen(SocketAddr::new(address.parse().unwrap(), 0), Distance::default()).unwrap();
+        let listener = listen(SocketAddr::new(address.parse().unwrap(), 0), TtlRequirement::default()).unwrap();
         listener_secret(&listener, address.parse().unwrap(), ours).unwrap();
         let peer = endpoint(listener.local_addr().unwrap(), theirs, Some(1));
         let exchange = async {
             let (client, accepted) = tokio::join!(peer.connect(), listener.accept());
             let (mut client, mut accepted) = (client.unwrap(), accepted.unwrap().0);
-            peer.adopt(&accepted).unwrap();
+            peer.configure_accepted(&accepted).unwrap();
             client.write_all(b"hello").await.unwrap();
             let mut octets = [0; 5];
             accepted.read_exact(&mut octets).await.unwrap();
@@ -273,23 +282,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_low_ttl_does_not_get_through() {
-        let listener = listen("127.0.0.1:0".parse().unwrap(), Distance::default()).unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap(), TtlRequirement::default()).unwrap();
         let near = endpoint(listener.local_addr().unwrap(), None, Some(1));
         let far = new_socket(near.remote.ip()).unwrap();
         far.set_ttl_v4(64).unwrap();
         let far = TcpSocket::from_std_stream(far.into()).connect(near.remote);
         let (far, accepted) = tokio::join!(far, listener.accept());
         let (mut far, mut accepted) = (far.unwrap(), accepted.unwrap().0);
-        near.adopt(&accepted).unwrap();
+        near.configure_accepted(&accepted).unwrap();
         far.write_all(b"hello").await.unwrap();
         let mut octets = [0; 5];
         let read = tokio::time::timeout(Duration::from_millis(200), accepted.read_exact(&mut octets)).await;
         assert!(read.is_err(), "a segment with a TTL of 64 came through");
     }
 
-    /// Connects with this TTL and sends at once; whether the connection is one from near.
-    async fn is_near(address: &str, distance: Distance, sent: u8, least: u8) -> Option<bool> {
-        let listener = listen(SocketAddr::new(address.parse().unwrap(), 0), distance).unwrap();
+    /// Connects with this TTL and sends at once; returns whether the connection passes the check.
+    async fn is_near(address: &str, ttl_requirement: TtlRequirement, sent: u8, least: u8) -> Option<bool> {
+        let listener = listen(SocketAddr::new(address.parse().unwrap(), 0), ttl_requirement).unwrap();
         let to = listener.local_addr().unwrap();
         let far = new_socket(to.ip()).unwrap();
         match to {
@@ -300,26 +309,26 @@ mod tests {
         let both = async { tokio::join!(connecting, listener.accept()) };
         let (far, accepted) = tokio::time::timeout(Duration::from_millis(300), both).await.ok()?;
         far.unwrap().write_all(b"OPEN, KEEPALIVE and UPDATE").await.unwrap();
-        Some(came_from_near(&accepted.unwrap().0, least))
+        Some(has_least_ttl(&accepted.unwrap().0, least))
     }
 
     #[tokio::test]
     async fn distance_is_known_before_anything_is_read() {
         for address in ["127.0.0.1", "::1"] {
-            let some = Distance { least: 0, keep_syn: true };
+            let some = TtlRequirement { least: 0, keep_syn: true };
             for sent in [1, 5, 19, 254] {
                 assert_eq!(is_near(address, some, sent, 255).await, Some(false), "{address} {sent}");
             }
             assert_eq!(is_near(address, some, 255, 255).await, Some(true), "{address}");
             assert_eq!(is_near(address, some, 254, 254).await, Some(true), "{address}");
-            // Where all agree, nothing of it is answered at all.
-            let all = Distance { least: 255, keep_syn: true };
+            // If all peers require it, such a SYN is not answered at all.
+            let all = TtlRequirement { least: 255, keep_syn: true };
             assert_eq!(is_near(address, all, 254, 255).await, None, "{address}");
             assert_eq!(is_near(address, all, 255, 255).await, Some(true), "{address}");
-            // Without a kept SYN, what the listener asks counts.
-            let unkept = Distance { least: 255, keep_syn: false };
+            // Without a kept SYN, the listener's requirement counts.
+            let unkept = TtlRequirement { least: 255, keep_syn: false };
             assert_eq!(is_near(address, unkept, 255, 255).await, Some(true), "{address}");
-            assert_eq!(is_near(address, Distance::default(), 255, 255).await, Some(false), "{address}");
+            assert_eq!(is_near(address, TtlRequirement::default(), 255, 255).await, Some(false), "{address}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Blackholes as senders put them on the wire, from the octets to the rule.
+//! Blackholes as different senders encode them, from the octets to the rule.
 
 use super::*;
 use crate::convert;
@@ -37,7 +37,7 @@ fn configured(peer: &str) -> (Config, Engine) {
 
 const ALLOWED: &str = "[peer.allow]\ndestinations = [\"198.51.100.0/24\", \"2001:db8:100::/40\"]\n";
 
-/// The rules that an UPDATE makes of this peer's configuration.
+/// The rules that result from an UPDATE with this peer's configuration.
 fn rules(peer: &str, body: &str) -> Vec<String> {
     let (_, mut engine) = configured(&format!("{ALLOWED}{peer}"));
     let update = decode_update(&message(body), &DecodeOptions::default()).unwrap();

@@ -1,6 +1,8 @@
-//! Nights on a virtual clock: losses, restarts, refreshes, collisions and notifications, and what must still be dropped after each.
+//! Outages on a virtual clock: losses, restarts, refreshes, collisions and notifications, and what
+//! must still be dropped after each.
 //!
-//! Two real state machines with a network between them, and the engine behind one of them. The peer announces rules by number.
+//! Two real state machines with a simulated network between them, and the engine behind one of
+//! them. The peer announces rules by number.
 
 #[path = "../../../bgp/tests/pair/mod.rs"]
 mod pair;
@@ -18,26 +20,27 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-/// Seconds for which the peer asks its routes to be kept.
+/// The peer's restart time in seconds.
 const RESTART_TIME: u16 = 120;
 /// `[state] stale-time`.
 const STALE_TIME: u64 = 180;
 const ID: net::PeerId = net::PeerId(1);
 
-/// What the peer offers.
+/// The capabilities that the peer sends.
 #[derive(Clone, Copy, Debug)]
 enum Offer {
     /// No graceful restart.
     Nothing,
-    /// The capability without families, as BIRD sends it by default: it will not restart gracefully, and helps others.
+    /// The capability without families, as BIRD sends it by default: it does not restart
+    /// gracefully, and helps others.
     Aware,
-    /// Graceful restart, with these bits of the N and F flags.
+    /// Graceful restart, with these N and F bits.
     Graceful { n: bool, f: bool },
 }
 
 /// As BIRD and GoBGP do.
 const PLAIN: Offer = Offer::Graceful { n: false, f: false };
-/// As of RFC 8538.
+/// As in RFC 8538.
 const WITH_N: Offer = Offer::Graceful { n: true, f: false };
 
 #[derive(Clone, Debug)]
@@ -45,39 +48,39 @@ enum Step {
     /// The peer announces these rules.
     Feed(Range<u32>),
     EndOfRib,
-    /// The peer begins, or ends, to send all again.
+    /// The peer sends BoRR or EoRR.
     Begin,
     End,
-    /// The TCP connection breaks, and there is no way for another.
+    /// The TCP connection breaks, and no other can be made.
     Cut,
-    /// There is one again; until the session is up.
+    /// Connections can be made again; runs until the session is established.
     Back,
-    /// What the peer sends is lost, until our hold timer has expired. Nothing gets through then.
+    /// All packets are lost until our hold timer has expired.
     Choke,
     /// The peer ends the session with this NOTIFICATION.
     Theirs(CeaseSubcode),
-    /// We do.
+    /// We end it.
     Ours(CeaseSubcode),
-    /// These octets come as the body of an UPDATE.
+    /// These octets are received as the body of an UPDATE.
     Raw(&'static [u8]),
-    /// The peer's program dies and starts again, unnoticed until it connects.
+    /// The peer's program is killed and restarts, unnoticed until it connects.
     Reborn,
-    /// The same, and it is only seen that it connects.
+    /// The same; only its new connection is noticed.
     Knock,
     Wait(u64),
-    /// So many rules are in force, and so many of them are stale.
+    /// This many rules are in force, and this many of them are stale.
     Dropped(usize, usize),
 }
 
 use Step::*;
 
-struct Night {
+struct Scenario {
     pair: Pair,
     engine: Engine,
     table: PeerTable,
 }
 
-impl Night {
+impl Scenario {
     fn new(offer: Offer, settings: &str) -> Self {
         let text = format!(
             "[router]\nas = 65001\nid = \"192.0.2.1\"\n[[peer]]\nname = \"b\"\naddress = \"192.0.2.2\"\nas = 65002\n{settings}\n"
@@ -105,7 +108,7 @@ impl Night {
             let families = vec![(FamilyNumbers::from(V4), preserved)];
             Some(GracefulRestart { restarted: false, notification, restart_time, families })
         };
-        // Ours as of `peers.rs`.
+        // Our session as `peers.rs` configures it.
         let ours = PeerConfig { graceful_restart: graceful(true, false, 120), ..config(65001, 1) };
         let theirs = match offer {
             Offer::Nothing => None,
@@ -115,17 +118,17 @@ impl Night {
             Offer::Graceful { n, f } => graceful(n, f, RESTART_TIME),
         };
         let theirs = PeerConfig { graceful_restart: theirs, ..config(65002, 2) };
-        let mut night = Night { pair: Pair::new(ours, theirs), engine, table };
-        night.pair.start_both();
-        night.up();
-        night
+        let mut scenario = Scenario { pair: Pair::new(ours, theirs), engine, table };
+        scenario.pair.start_both();
+        scenario.up();
+        scenario
     }
 
     fn now(&self) -> Timestamp {
         Timestamp(1000 + (self.pair.now - self.pair.start).as_secs())
     }
 
-    /// The clock runs on, and the engine hears of everything in that second.
+    /// Advances the clock; the engine handles everything of that second.
     fn second(&mut self) {
         self.pair.run(Duration::from_secs(1));
         self.on_peer_event();
@@ -237,7 +240,7 @@ impl Night {
         self.second();
     }
 
-    /// Rules that the data plane has, and how many of them are shown as stale.
+    /// The number of rules in the data plane, and of those shown as stale.
     fn dropped(&self) -> (usize, usize) {
         let stale = self.engine.rules().filter(|rule| rule.state().name() == "stale").count();
         (self.engine.full().rules.len(), stale)
@@ -250,10 +253,10 @@ const OVERRUN: &[u8] = &[0, 0, 0, 11, 0x80, 14, 8, 0, 1, 133, 0, 0, 9, 1, 0];
 const HOLD: &str = "hold-on-loss = \"10m\"";
 const BY_THE_LETTER: &str = "stale-until = \"f-bit\"";
 
-fn nights() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
+fn scenarios() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
     let full = || vec![Feed(0..200), EndOfRib, Dropped(200, 0)];
     let then = |steps: &[Step]| [full(), steps.to_vec()].concat();
-    let mut nights = vec![
+    let mut scenarios = vec![
         ("nothing keeps the rules", Offer::Nothing, "", then(&[Cut, Dropped(0, 0)])),
         (
             "lost and back with all",
@@ -301,7 +304,8 @@ fn nights() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
             "lost again: what was stale keeps its deadline, what was sent again has one of its own",
             PLAIN,
             "",
-            // Back after some seconds: the old ones may stay for 180 s from then. The new ones 120 s from the second loss.
+            // Back after some seconds: the old ones may stay for 180 s from then, the new ones 120
+            // s from the second loss.
             then(&[
                 Cut,
                 Back,
@@ -443,8 +447,8 @@ fn nights() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
         ("6/4 without", PLAIN, CeaseSubcode::AdministrativeReset, 0),
         ("6/4 of a peer that has nothing", Offer::Nothing, CeaseSubcode::AdministrativeReset, 0),
     ] {
-        nights.push((name, offer, "", then(&[Theirs(subcode), Dropped(kept, kept)])));
-        nights.push((name, offer, HOLD, then(&[Theirs(subcode), Dropped(200, 200)])));
+        scenarios.push((name, offer, "", then(&[Theirs(subcode), Dropped(kept, kept)])));
+        scenarios.push((name, offer, HOLD, then(&[Theirs(subcode), Dropped(200, 200)])));
     }
     for offer in [WITH_N, PLAIN, Offer::Nothing] {
         let ours = then(&[
@@ -455,10 +459,10 @@ fn nights() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
             EndOfRib,
             Dropped(3, 0),
         ]);
-        nights.push(("a changed setting of ours", offer, "", ours));
-        nights.push(("we end it for good", offer, "", then(&[Ours(CeaseSubcode::MaximumPrefixes), Dropped(0, 0)])));
+        scenarios.push(("a changed setting of ours", offer, "", ours));
+        scenarios.push(("we end it for good", offer, "", then(&[Ours(CeaseSubcode::MaximumPrefixes), Dropped(0, 0)])));
     }
-    nights.push((
+    scenarios.push((
         "6/4, and lost again before End-of-RIB",
         WITH_N,
         "",
@@ -470,22 +474,22 @@ fn nights() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
             Dropped(200, 200),
         ]),
     ));
-    nights
+    scenarios
 }
 
 #[test]
-fn what_is_still_dropped_after_each_night() {
-    for (name, offer, settings, steps) in nights() {
-        let mut night = Night::new(offer, settings);
+fn what_is_still_dropped_after_each_scenario() {
+    for (name, offer, settings, steps) in scenarios() {
+        let mut scenario = Scenario::new(offer, settings);
         for (at, step) in steps.iter().enumerate() {
             if let Dropped(rules, stale) = step {
                 assert_eq!(
-                    night.dropped(),
+                    scenario.dropped(),
                     (*rules, *stale),
                     "{name} ({offer:?}, {settings}), behind step {at} of {steps:?}"
                 );
             } else {
-                night.step(step);
+                scenario.step(step);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a state file says.
+//! The contents of a state file.
 
 use crate::clock::ClockMark;
 use engine::{SnapshotPath, Timestamp};
@@ -7,45 +7,45 @@ use std::net::IpAddr;
 /// The first line.
 pub(crate) const FIRST_LINE: &[u8] = b"floodgate-state 2\n";
 
-/// Who announced a remembered rule.
+/// The origin of a saved rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// The peer with this address.
     Peer(IpAddr),
-    /// Somebody on this machine.
+    /// A user of this machine.
     Local,
 }
 
-/// The rules of one origin.
+/// The saved rules of one origin.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Remembered {
-    /// Who announced them.
+pub struct SavedRules {
+    /// The origin.
     pub origin: Origin,
-    /// What they are.
+    /// Its paths.
     pub paths: Vec<SnapshotPath>,
 }
 
-/// All filtering is taken out.
+/// Filtering is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// When it ends by itself, if it does.
+    /// When the pause ends by itself, if it does.
     pub until: Option<Timestamp>,
 }
 
-/// What a state file says.
+/// The contents of a state file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Restored {
-    /// The rules, by who announced them.
-    pub remembered: Vec<Remembered>,
+    /// The rules, by origin.
+    pub saved_rules: Vec<SavedRules>,
     /// Filtering was paused.
     pub pause: Option<Pause>,
-    /// What time it was when it was written last.
+    /// The time of the last write.
     pub clock: Option<ClockMark>,
 }
 
 impl Restored {
-    /// How many rules there are.
+    /// The number of rules.
     pub fn rules(&self) -> usize {
-        self.remembered.iter().map(|of_one| of_one.paths.len()).sum()
+        self.saved_rules.iter().map(|of_one| of_one.paths.len()).sum()
     }
 }

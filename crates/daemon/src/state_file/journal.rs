@@ -1,9 +1,10 @@
-//! The thread that writes the state file, so that a slow disk delays no decision.
+//! The thread that writes the state file, so that a slow disk does not delay decisions.
 //!
-//! Octets are handed over in order and written in that order. A [`Ticket`] tells when they are in the file, so that they outlive the
-//! process; [`Saved`] when they are on the disk, so that they outlive the machine. Now and then the whole is written anew beside the file
-//! and takes its place; meanwhile changes go to both. When the file cannot be written, nothing that is appended counts until the whole has been
-//! written anew, which is tried again and again.
+//! Octets are queued and written in order. A [`Ticket`] tells when they are in the file, and so
+//! survive the process; [`Saved`] when they are on the disk, and so survive the machine. From time
+//! to time the whole file is rewritten beside the old one and replaces it; meanwhile changes go to
+//! both. If the file cannot be written, nothing appended counts as saved until a rewrite succeeds,
+//! which is retried.
 
 use super::Loaded;
 use super::journal_error::JournalError;
@@ -16,31 +17,31 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// What peers announced is on the disk at most so long after it is in the file.
+/// Rules of peers are on the disk at most this long after they are in the file.
 const SYNC_AFTER: Duration = Duration::from_secs(5);
 
-/// Wait after a failure before the whole is written anew; doubled after each further one.
+/// Pause after a failure before the file is rewritten; doubled after each further one.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Longest wait.
+/// Longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// So many wait for the disk together at most.
+/// Most writes that wait for one sync of the disk together.
 const GROUP: usize = 1000;
 
-/// A disk that takes nothing for so long is trouble.
-const STUCK: Duration = Duration::from_secs(5);
+/// A disk that accepts nothing for this long is reported.
+const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Octets that may wait for the disk.
+/// Most octets that wait for the disk.
 const MOST_QUEUED: u64 = 64 << 20;
 
-/// A file shorter than this is never worth writing anew.
-const SMALL: u64 = 4 << 20;
+/// A shorter file is never rewritten.
+const MIN_REWRITE_LENGTH: u64 = 4 << 20;
 
-/// The file is written anew when it is so many times as long as it has to be.
-const GROWN: u64 = 3;
+/// The file is rewritten when it is this many times as long as it has to be.
+const REWRITE_FACTOR: u64 = 3;
 
-/// A state file that is being written.
+/// An open state file.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -48,15 +49,15 @@ pub struct Journal {
     shared: Arc<Shared>,
     tickets: u64,
     rewriting: bool,
-    /// Nothing may take the file's place.
+    /// The file must not be replaced.
     frozen: bool,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Told when what was appended is on the disk, or why it is not.
+/// Answered when what was appended is on the disk, or with the error.
 pub type Saved = oneshot::Receiver<Result<(), JournalError>>;
 
-/// Who waits for the disk.
+/// Those who wait for the disk.
 type Durable = oneshot::Sender<Result<(), JournalError>>;
 
 enum Message {
@@ -65,15 +66,15 @@ enum Message {
         ticket: u64,
         durable: Option<Durable>,
     },
-    /// The whole is going to be written anew.
+    /// A rewrite begins.
     Begin,
-    /// A part of the whole.
+    /// A part of the rewrite.
     Part(Vec<u8>),
-    /// That was all of it.
+    /// The rewrite has all its parts.
     Finish,
-    /// The parts are on the disk, or are not.
+    /// The parts are on the disk, or an error.
     PartsSynced(io::Result<()>),
-    /// What was appended before is on the disk, or is not.
+    /// What was appended before is on the disk, or an error.
     Synced(io::Result<()>),
     Close,
 }
@@ -88,37 +89,37 @@ struct Shared {
 struct SharedState {
     /// The last ticket whose octets are in the file.
     written: u64,
-    /// Octets that wait to be written.
+    /// Octets in the queue.
     queued: u64,
-    /// Some wait, and none were written since.
-    stuck_since: Option<Instant>,
+    /// Since when some are queued and none were written.
+    stalled_since: Option<Instant>,
     /// Octets in the file.
     length: u64,
-    /// The whole is to be written anew, and from when on.
+    /// A rewrite is needed, and when it may begin.
     rewrite_at: Option<Instant>,
-    trouble: Option<JournalError>,
+    write_error: Option<JournalError>,
 }
 
 impl SharedState {
     fn queue(&mut self, octets: usize) {
         self.queued += octets as u64;
-        self.stuck_since.get_or_insert_with(Instant::now);
+        self.stalled_since.get_or_insert_with(Instant::now);
     }
 
     fn taken(&mut self, octets: usize) {
         self.queued = self.queued.saturating_sub(octets as u64);
-        self.stuck_since = (self.queued > 0).then(Instant::now);
+        self.stalled_since = (self.queued > 0).then(Instant::now);
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, SharedState> {
-        // What is in it is valid whoever panicked.
+        // The state is consistent even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Some octets that were appended.
+/// A group of octets that was appended.
 #[derive(Clone, Debug)]
 pub struct Ticket {
     number: u64,
@@ -126,9 +127,10 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Waits until they are in the file, but no longer than this, and not at all while the file cannot be written. Whether they are.
+    /// Waits until they are in the file, up to the timeout, and not at all while the file cannot be
+    /// written. True if they are.
     pub fn wait(&self, most: Duration) -> bool {
-        let waiting = |state: &mut SharedState| state.written < self.number && state.trouble.is_none();
+        let waiting = |state: &mut SharedState| state.written < self.number && state.write_error.is_none();
         let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), most, waiting);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.written >= self.number
@@ -136,7 +138,8 @@ impl Ticket {
 }
 
 impl Journal {
-    /// Goes on with a file that was [loaded](super::load()), or begins one. What is wrong with the disk shows as [`trouble`](Self::trouble).
+    /// Continues a file that was [loaded](super::load()), or creates one. Errors of the disk are in
+    /// [`write_error`](Self::write_error).
     ///
     /// # Errors
     /// There are no more threads.
@@ -157,13 +160,13 @@ impl Journal {
             sync_at: None,
             syncing: false,
         };
-        // Left by a run that was killed while it wrote.
+        // Left by a run that was killed during a rewrite.
         let _ = std::fs::remove_file(&writer.aside);
         match loaded.append_at {
             _ if loaded.is_unique => {
-                shared.lock().trouble = Some(JournalError::NotReplaced { path: path.to_owned() });
+                shared.lock().write_error = Some(JournalError::NotReplaced { path: path.to_owned() });
             }
-            Some(length) => writer.go_on(length),
+            Some(length) => writer.open_at(length),
             None if !loaded.damaged && loaded.restored.rules() == 0 && !path.exists() => writer.begin_file(),
             None => shared.lock().rewrite_at = Some(Instant::now()),
         }
@@ -172,38 +175,39 @@ impl Journal {
         Ok(Journal { path: path.to_owned(), inbox, shared, tickets: 0, rewriting: false, frozen, thread: Some(thread) })
     }
 
-    /// Where the file is.
+    /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The ticket of what was appended last.
+    /// The ticket of the last append.
     pub fn latest(&self) -> Ticket {
         Ticket { number: self.tickets, shared: Arc::clone(&self.shared) }
     }
 
-    /// Why what happens is not kept, if it is not.
-    pub fn trouble(&self) -> Option<JournalError> {
+    /// Why changes are not saved, if they are not.
+    pub fn write_error(&self) -> Option<JournalError> {
         let state = self.shared.lock();
-        let stuck = state.stuck_since.filter(|since| since.elapsed() > STUCK);
+        let stuck = state.stalled_since.filter(|since| since.elapsed() > STALL_TIMEOUT);
         let stuck =
             stuck.map(|since| JournalError::Stuck { path: self.path.clone(), seconds: since.elapsed().as_secs() });
-        state.trouble.clone().or(stuck)
+        state.write_error.clone().or(stuck)
     }
 
     /// Appends records. They are in the file once the ticket says so.
     pub fn append(&mut self, octets: Vec<u8>) -> Ticket {
-        self.hand_over(octets, None)
+        self.send_append(octets, None)
     }
 
-    /// Appends records that somebody waits for: they are on the disk once the answer says so.
+    /// Appends records whose sender waits for the disk: they are on the disk once the receiver is
+    /// answered.
     pub fn append_durably(&mut self, octets: Vec<u8>) -> Saved {
         let (answer, saved) = oneshot::channel();
-        self.hand_over(octets, Some(answer));
+        self.send_append(octets, Some(answer));
         saved
     }
 
-    fn hand_over(&mut self, octets: Vec<u8>, durable: Option<Durable>) -> Ticket {
+    fn send_append(&mut self, octets: Vec<u8>, durable: Option<Durable>) -> Ticket {
         self.tickets += 1;
         let ticket = Ticket { number: self.tickets, shared: Arc::clone(&self.shared) };
         if self.enqueue(octets.len()) {
@@ -214,14 +218,14 @@ impl Journal {
         ticket
     }
 
-    /// Whether there is room for so many octets more. Where there is not, the whole has to be written anew.
+    /// Whether the queue has room for this many octets. If not, a rewrite is needed.
     fn enqueue(&self, octets: usize) -> bool {
         let mut state = self.shared.lock();
         let fits = state.queued + octets as u64 <= MOST_QUEUED;
         if fits {
             state.queue(octets);
         } else {
-            state.trouble.get_or_insert(JournalError::DiskBehind);
+            state.write_error.get_or_insert(JournalError::DiskBehind);
             state.rewrite_at.get_or_insert_with(|| Instant::now() + RETRY);
             self.shared.changed.notify_all();
         }
@@ -230,46 +234,48 @@ impl Journal {
 
     fn send(&self, message: Message) {
         if self.inbox.send(message).is_err() {
-            self.shared.lock().trouble.get_or_insert(JournalError::WriterGone);
+            self.shared.lock().write_error.get_or_insert(JournalError::WriterGone);
         }
     }
 
-    /// Has the whole written anew soon.
+    /// Requests a rewrite.
     pub fn request_rewrite(&self) {
         self.shared.lock().rewrite_at.get_or_insert_with(Instant::now);
     }
 
-    /// Whether it is time to write the whole anew, which would take about so many octets.
+    /// Whether to start a rewrite now, which would take about `octets` octets.
     pub fn is_rewrite_due(&self, octets: u64) -> bool {
         if self.rewriting || self.frozen {
             return false;
         }
         let state = self.shared.lock();
-        let grown = state.trouble.is_none() && state.length > SMALL && state.length / GROWN > octets;
+        let grown =
+            state.write_error.is_none() && state.length > MIN_REWRITE_LENGTH && state.length / REWRITE_FACTOR > octets;
         grown || state.rewrite_at.is_some_and(|at| at <= Instant::now())
     }
 
-    /// Begins to write the whole anew. What is appended from now on is in it.
+    /// Starts a rewrite. What is appended from now on is in it.
     pub fn begin_rewrite(&mut self) {
         self.rewriting = true;
         self.shared.lock().rewrite_at = None;
         self.send(Message::Begin);
     }
 
-    /// A part of the whole.
+    /// Adds a part of the rewrite.
     pub fn rewrite_part(&self, octets: Vec<u8>) {
-        // Where there is no room, the room is short for appending, too, and that is told.
+        // If there is no room, there is none for appending, either, and that is reported.
         self.shared.lock().queue(octets.len());
         self.send(Message::Part(octets));
     }
 
-    /// That was the whole.
+    /// The rewrite is complete.
     pub fn finish_rewrite(&mut self) {
         self.rewriting = false;
         self.send(Message::Finish);
     }
 
-    /// Writes what there is to write, and ends; waits for it no longer than this. Whether all is on the disk.
+    /// Writes everything that is queued, and ends; waits up to the timeout. True if everything is
+    /// on the disk.
     pub fn close(mut self, most: Duration) -> bool {
         let end = Instant::now() + most;
         self.send(Message::Close);
@@ -280,7 +286,7 @@ impl Journal {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        thread.join().is_ok() && self.trouble().is_none()
+        thread.join().is_ok() && self.write_error().is_none()
     }
 }
 
@@ -291,18 +297,18 @@ struct Writer {
     aside: PathBuf,
     inbox: mpsc::Sender<Message>,
     shared: Arc<Shared>,
-    /// What the path names; none where that cannot be written, or is of another form.
+    /// The open file at the path; none if it cannot be written, or has an older format.
     current: Option<Output>,
-    /// The whole, being written anew.
+    /// The rewrite in progress.
     next: Option<Output>,
-    /// All parts of it are there.
+    /// The rewrite has all its parts.
     complete: bool,
-    /// Tickets, and who waits for the disk, until there is a file again.
+    /// Tickets, and those who wait for the disk, until there is a file again.
     waiting: Vec<Waiting>,
-    /// Who waits for the disk to have what is in the file.
+    /// Those who wait until the contents of the file are on the disk.
     unsynced: Vec<Durable>,
     failures: u32,
-    /// When what is in the file is to be on the disk, too.
+    /// When the contents of the file have to be on the disk, too.
     sync_at: Option<Instant>,
     syncing: bool,
 }
@@ -325,14 +331,14 @@ impl Writer {
                     if let Some(next) = &mut self.next
                         && let Err(error) = next.write(&octets)
                     {
-                        self.abandon(error);
+                        self.fail_rewrite(error);
                     }
                     self.shared.lock().taken(octets.len());
                 }
-                Message::Finish => self.sync_parts_beside(),
-                Message::PartsSynced(outcome) => match outcome.and_then(|()| self.take_place()) {
+                Message::Finish => self.sync_parts_in_background(),
+                Message::PartsSynced(outcome) => match outcome.and_then(|()| self.replace_file()) {
                     Ok(()) => self.is_whole(),
-                    Err(error) => self.abandon(error),
+                    Err(error) => self.fail_rewrite(error),
                 },
                 Message::Synced(outcome) => {
                     self.syncing = false;
@@ -348,10 +354,10 @@ impl Writer {
         }
     }
 
-    /// The next message. Those who wait for the disk do so together: it is asked once for all that came meanwhile.
+    /// The next message. Those who wait for the disk share one sync.
     fn next_message(&mut self, messages: &mpsc::Receiver<Message>) -> Result<Message, RecvTimeoutError> {
         if self.sync_at.is_some_and(|at| at <= Instant::now()) {
-            self.sync_beside();
+            self.sync_in_background();
         }
         if !self.unsynced.is_empty() {
             let message = messages.try_recv().ok();
@@ -364,9 +370,9 @@ impl Writer {
         messages.recv_timeout(patience)
     }
 
-    /// Goes on behind so many octets of what is there.
-    fn go_on(&mut self, length: u64) {
-        match Output::go_on(&self.path, length) {
+    /// Continues after this many octets of the existing file.
+    fn open_at(&mut self, length: u64) {
+        match Output::open_at(&self.path, length) {
             Ok(output) => self.current = Some(output),
             Err(error) => self.fail(error),
         }
@@ -391,12 +397,12 @@ impl Writer {
         if let Some(next) = &mut self.next
             && let Err(error) = next.write(octets)
         {
-            self.abandon(error);
+            self.fail_rewrite(error);
         }
         let Some(current) = &mut self.current else {
-            match self.shared.lock().trouble.clone() {
-                Some(trouble) => answer(durable, Err(trouble)),
-                // Soon the whole is written, and this with it.
+            match self.shared.lock().write_error.clone() {
+                Some(write_error) => answer(durable, Err(write_error)),
+                // A rewrite follows soon and contains this.
                 None => self.waiting.push((ticket, durable)),
             }
             return;
@@ -419,7 +425,7 @@ impl Writer {
         }
     }
 
-    /// What is in the file goes to the disk, and all are told who wait for that.
+    /// Syncs the file, and answers all who wait for that.
     fn sync_group(&mut self) {
         let Some(current) = &self.current else { return };
         match current.sync() {
@@ -428,8 +434,8 @@ impl Writer {
         }
     }
 
-    /// What is in the file goes to the disk, and nobody waits for that.
-    fn sync_beside(&mut self) {
+    /// Syncs the file without anyone waiting.
+    fn sync_in_background(&mut self) {
         self.sync_at = None;
         let Some(file) = self.current.as_ref().filter(|_| !self.syncing).and_then(|current| current.try_clone().ok())
         else {
@@ -447,12 +453,12 @@ impl Writer {
         (self.next, self.complete) = (None, false);
         match Output::create(&self.aside) {
             Ok(next) => self.next = Some(next),
-            Err(error) => self.abandon(error),
+            Err(error) => self.fail_rewrite(error),
         }
     }
 
-    /// Most of it may take long; changes go on meanwhile.
-    fn sync_parts_beside(&mut self) {
+    /// Syncing most of it may take long; changes continue meanwhile.
+    fn sync_parts_in_background(&mut self) {
         let Some(next) = &self.next else { return };
         self.complete = true;
         let inbox = self.inbox.clone();
@@ -461,21 +467,21 @@ impl Writer {
             std::thread::Builder::new().name("state-sync".to_owned()).spawn(sync)
         });
         if let Err(error) = started {
-            self.abandon(error);
+            self.fail_rewrite(error);
         }
     }
 
-    /// What was written anew becomes the file.
-    fn take_place(&mut self) -> io::Result<()> {
+    /// Replaces the file with the rewritten one.
+    fn replace_file(&mut self) -> io::Result<()> {
         let Some(next) = self.next.take() else { return Ok(()) };
         next.sync()?;
         std::fs::rename(&self.aside, &self.path)?;
-        // From here on the file before has no name: nothing is written to it any more.
+        // From here on the old file has no name: nothing is written to it any more.
         self.current = Some(next);
         sync_directory(&self.path)
     }
 
-    /// All that was appended so far is on the disk.
+    /// Everything appended so far is on the disk.
     fn is_whole(&mut self) {
         self.measure();
         if self.current.is_none() {
@@ -484,8 +490,8 @@ impl Writer {
         self.failures = 0;
         let waiting = std::mem::take(&mut self.waiting);
         let mut state = self.shared.lock();
-        // What found no room meanwhile is not in it: then it is written once more.
-        let had_trouble = state.rewrite_at.is_none() && state.trouble.take().is_some();
+        // What did not fit into the queue meanwhile is missing: rewrite once more.
+        let had_trouble = state.rewrite_at.is_none() && state.write_error.take().is_some();
         state.written = waiting.iter().map(|(ticket, _)| *ticket).max().unwrap_or_default().max(state.written);
         drop(state);
         self.shared.changed.notify_all();
@@ -501,15 +507,15 @@ impl Writer {
         }
     }
 
-    /// The file cannot be written: from here on nothing is kept.
+    /// The file cannot be written: from here on nothing is saved.
     fn fail(&mut self, error: io::Error) {
         self.current = None;
         self.waiting.extend(self.unsynced.drain(..).map(|durable| (0, Some(durable))));
-        self.abandon(error);
+        self.fail_rewrite(error);
     }
 
-    /// The whole could not be written anew. It is tried again.
-    fn abandon(&mut self, error: io::Error) {
+    /// The rewrite failed. It is retried.
+    fn fail_rewrite(&mut self, error: io::Error) {
         if self.next.take().is_some() {
             let _ = std::fs::remove_file(&self.aside);
         }
@@ -522,20 +528,20 @@ impl Writer {
             tracing::warn!(%error, "{path} could not be written anew; changes are still appended to it");
             return;
         }
-        let trouble = JournalError::Write { path: self.path.clone(), error: Arc::new(error) };
-        if !state.trouble.as_ref().is_some_and(|told| trouble.is_told_by(told)) {
-            tracing::error!("{trouble}; a restart would begin with what was written before");
+        let write_error = JournalError::Write { path: self.path.clone(), error: Arc::new(error) };
+        if !state.write_error.as_ref().is_some_and(|reported| write_error.is_covered_by(reported)) {
+            tracing::error!("{write_error}; a restart would begin with what was written before");
         }
-        state.trouble = Some(trouble.clone());
+        state.write_error = Some(write_error.clone());
         drop(state);
         self.shared.changed.notify_all();
-        self.waiting.drain(..).for_each(|(_, durable)| answer(durable, Err(trouble.clone())));
+        self.waiting.drain(..).for_each(|(_, durable)| answer(durable, Err(write_error.clone())));
     }
 
     fn close(&mut self) {
         self.sync_group();
         if self.next.is_some() && self.complete && self.current.is_none() {
-            match self.take_place() {
+            match self.replace_file() {
                 Ok(()) => self.is_whole(),
                 Err(error) => self.fail(error),
             }
@@ -551,7 +557,7 @@ impl Writer {
     }
 }
 
-/// Who asked may have gone.
+/// The receiver may have been dropped.
 fn answer(durable: Option<Durable>, outcome: Result<(), JournalError>) {
     if let Some(durable) = durable {
         let _ = durable.send(outcome);

@@ -1,10 +1,10 @@
-//! Why what happens is not kept.
+//! Why changes are not saved.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Why what happens is not kept.
+/// Why changes are not saved.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum JournalError {
     /// It could not be written.
@@ -15,7 +15,7 @@ pub enum JournalError {
         /// The error.
         error: Arc<io::Error>,
     },
-    /// It takes nothing.
+    /// The disk accepts nothing.
     #[error("cannot write {}: the disk has taken nothing for {seconds} s", path.display())]
     Stuck {
         /// The state file.
@@ -23,13 +23,13 @@ pub enum JournalError {
         /// For how long.
         seconds: u64,
     },
-    /// More is to be written than may wait for it.
+    /// More is queued than fits into memory's limit.
     #[error("the disk does not keep up")]
     DiskBehind,
-    /// A bug ended the thread that writes.
+    /// The thread panicked.
     #[error("the thread that writes it is gone")]
     WriterGone,
-    /// What it has is there only once.
+    /// The file is the only copy of damaged contents.
     #[error("{} could not be read, nor kept aside: it is not replaced", path.display())]
     NotReplaced {
         /// The state file.
@@ -38,8 +38,8 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// Whether it is told already where `other` was told.
-    pub(super) fn is_told_by(&self, other: &JournalError) -> bool {
+    /// Whether a report of `other` already covers this.
+    pub(super) fn is_covered_by(&self, other: &JournalError) -> bool {
         match (self, other) {
             (JournalError::Write { error: one, .. }, JournalError::Write { error: other, .. }) => {
                 (one.kind(), one.raw_os_error()) == (other.kind(), other.raw_os_error())

@@ -1,6 +1,6 @@
-//! Reading a state file.
+//! Loads a state file.
 
-use super::contents::{FIRST_LINE, Origin, Remembered, Restored};
+use super::contents::{FIRST_LINE, Origin, Restored, SavedRules};
 use super::record::{self, Found};
 use super::{Record, text};
 use engine::SnapshotPath;
@@ -10,23 +10,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a file said, and in what condition it is.
+/// The contents of a file, and its condition.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loaded {
-    /// What it said.
+    /// Its contents.
     pub restored: Restored,
     /// What was wrong with it, a sentence each.
     pub wrong: Vec<String>,
-    /// Changes can be appended behind so many octets; otherwise it has to be written anew first.
+    /// Changes can be appended after this many octets; `None`: it has to be rewritten first.
     pub append_at: Option<u64>,
-    /// Something in it could not be read: it is to be kept aside.
+    /// Something in it could not be read: a copy has to be kept.
     pub damaged: bool,
-    /// It could not be kept aside: nothing may take its place.
+    /// No copy could be kept: the file must not be replaced.
     pub is_unique: bool,
 }
 
-/// Reads the file; no file is no rules. A file that cannot be read, or not all of it, is kept beside itself under another name, which
-/// is told.
+/// Reads the file; a missing file has no rules. Of a file that cannot be read completely, a copy is
+/// kept beside it under another name, which is reported.
 pub fn load(path: &Path) -> Loaded {
     let mut loaded = match std::fs::read(path) {
         Ok(octets) => parse(&octets),
@@ -34,7 +34,7 @@ pub fn load(path: &Path) -> Loaded {
         Err(error) => Loaded { wrong: vec![format!("it cannot be read: {error}")], damaged: true, ..Loaded::default() },
     };
     if loaded.damaged {
-        loaded.wrong.push(match keep_aside(path) {
+        loaded.wrong.push(match keep_copy(path) {
             Ok(kept) => format!("the file as it was is kept as {}", kept.display()),
             Err(error) => {
                 loaded.is_unique = true;
@@ -45,8 +45,8 @@ pub fn load(path: &Path) -> Loaded {
     loaded
 }
 
-/// Gives the file a second name.
-fn keep_aside(path: &Path) -> io::Result<PathBuf> {
+/// Gives the file a second name (hard link).
+fn keep_copy(path: &Path) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(".damaged");
     for number in 1..1000 {
@@ -64,14 +64,14 @@ fn keep_aside(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("there are too many of its kind; remove the old ones"))
 }
 
-/// Reads the octets of a state file.
+/// Decodes the octets of a state file.
 pub(super) fn parse(octets: &[u8]) -> Loaded {
     if let Some(records) = octets.strip_prefix(FIRST_LINE) {
         return journal(records);
     }
     if octets.starts_with(text::FIRST_LINE.as_bytes()) {
-        let (remembered, wrong) = text::parse(&String::from_utf8_lossy(octets));
-        let restored = Restored { remembered, ..Restored::default() };
+        let (saved_rules, wrong) = text::parse(&String::from_utf8_lossy(octets));
+        let restored = Restored { saved_rules, ..Restored::default() };
         return Loaded { restored, damaged: !wrong.is_empty(), wrong, append_at: None, is_unique: false };
     }
     let wrong = if FIRST_LINE.starts_with(octets) || octets.iter().all(|octet| *octet == 0) {
@@ -91,7 +91,7 @@ fn journal(records: &[u8]) -> Loaded {
     let place = |rest: &[u8]| (FIRST_LINE.len() + records.len() - rest.len()) as u64;
     let mut end = None;
     while !rest.is_empty() {
-        let found = record::found_at(rest);
+        let found = record::decode_at(rest);
         if let Found::Record(payload, after) = found {
             match Record::decode(payload) {
                 Some(record) => state.apply(record),
@@ -121,9 +121,9 @@ fn journal(records: &[u8]) -> Loaded {
             }
         }
     }
-    if wrong.len() > MOST_TOLD {
-        let more = wrong.len() - MOST_TOLD;
-        wrong.truncate(MOST_TOLD);
+    if wrong.len() > MAX_LOGGED_DAMAGES {
+        let more = wrong.len() - MAX_LOGGED_DAMAGES;
+        wrong.truncate(MAX_LOGGED_DAMAGES);
         wrong.push(format!("... and {more} more places"));
     }
     let whole = damaged == 0;
@@ -136,10 +136,10 @@ fn journal(records: &[u8]) -> Loaded {
     }
 }
 
-/// Damaged places that are told one by one.
-const MOST_TOLD: usize = 20;
+/// Most damaged places that are reported one by one.
+const MAX_LOGGED_DAMAGES: usize = 20;
 
-/// What the records read so far come to.
+/// The state after the records read so far.
 #[derive(Default)]
 struct State {
     rules: HashMap<Arc<Nlri>, Vec<(Origin, SnapshotPath)>>,
@@ -166,12 +166,13 @@ impl State {
             by_origin.entry(origin).or_default().push(path);
         }
         for paths in by_origin.values_mut() {
-            // In the order in which they came, as far as that is known: it decides who was first to reach a limit.
+            // In the order in which they were announced, as far as it is known: it decides who
+            // reaches a limit first.
             paths.sort_by(|a, b| {
                 (a.received, &a.nlri, a.path_id.map(|id| id.0)).cmp(&(b.received, &b.nlri, b.path_id.map(|id| id.0)))
             });
         }
-        let remembered = by_origin.into_iter().map(|(origin, paths)| Remembered { origin, paths }).collect();
-        Restored { remembered, ..self.rest }
+        let saved_rules = by_origin.into_iter().map(|(origin, paths)| SavedRules { origin, paths }).collect();
+        Restored { saved_rules, ..self.rest }
     }
 }

@@ -1,8 +1,9 @@
-//! What is remembered over a restart: the rules of each peer and the local ones, a pause, and what time it was.
+//! What is saved over a restart: the rules of each peer and the local ones, a pause, and the time.
 //!
-//! The file is a journal: a line that tells the format, then [records](Record), each with a checksum. What changes is appended, and is there
-//! before the data plane hears of it; now and then the whole is [written anew](Journal) and takes the file's place. A record that is cut off
-//! or damaged is left out and said so, never guessed, and a damaged file is kept aside before anything takes its place.
+//! The file is a journal: a line with the format version, then [records](Record), each with a
+//! checksum. Changes are appended, before they go to the data plane; from time to time the whole
+//! file is [rewritten](Journal) and replaced. A truncated or damaged record is left out and
+//! reported, never guessed, and a copy of a damaged file is kept before it is replaced.
 
 mod contents;
 mod journal;
@@ -14,7 +15,7 @@ mod record;
 mod tests;
 mod text;
 
-pub use contents::{Origin, Pause, Remembered, Restored};
+pub use contents::{Origin, Pause, Restored, SavedRules};
 pub use journal::{Journal, Saved, Ticket};
 pub use journal_error::JournalError;
 pub use load::{Loaded, load};

@@ -6,14 +6,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// A file that is being written. It is as long as what was written whole: an append that failed left nothing.
+/// A file that is being written. Its length is that of the complete records: a failed append leaves
+/// nothing.
 pub(super) struct Output {
     file: File,
     length: u64,
 }
 
 impl Output {
-    /// Begins a file, for its owner alone.
+    /// Creates a file, readable by its owner alone.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         let mut output = Output { file, length: 0 };
@@ -21,10 +22,10 @@ impl Output {
         Ok(output)
     }
 
-    /// Goes on behind so many octets of what is there.
-    pub(super) fn go_on(path: &Path, length: u64) -> io::Result<Self> {
+    /// Continues after this many octets of the existing file.
+    pub(super) fn open_at(path: &Path, length: u64) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).open(path)?;
-        // A file of an earlier version, or one that somebody copied, may be open to all.
+        // A file of an earlier version, or a copied one, may be readable by all.
         file.set_permissions(PermissionsExt::from_mode(0o600))?;
         file.set_len(length)?;
         Ok(Output { file, length })
@@ -35,17 +36,17 @@ impl Output {
         self.length
     }
 
-    /// What was written goes to the disk.
+    /// Syncs the file.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
-    /// The file for another thread, which brings what was written to the disk.
+    /// The file for the thread that syncs it.
     pub(super) fn try_clone(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 
-    /// Appends; all of it or nothing.
+    /// Appends everything or nothing.
     pub(super) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
         match self.file.write_all(octets) {
             Ok(()) => {
@@ -53,7 +54,7 @@ impl Output {
                 Ok(())
             }
             Err(error) => {
-                // A part may be there: what is appended later is not to stand behind it.
+                // A part may be there: later records must not follow it.
                 let _ = self.file.set_len(self.length);
                 Err(error)
             }
@@ -61,7 +62,7 @@ impl Output {
     }
 }
 
-/// A new name outlives the machine's crash.
+/// Sync the directory, too, so that the new name survives a crash of the machine.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory)?.sync_all()

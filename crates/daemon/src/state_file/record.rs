@@ -1,10 +1,10 @@
-//! The records of a state file as octets: what each says, and a checksum that tells whether it still says it.
+//! The encoding of the records of a state file, with a checksum.
 //!
 //! ```text
 //! mark (4) | length of the payload (4) | CRC-32 of length and payload (4) | payload: kind (1), the rest by kind
 //! ```
 //!
-//! Numbers are big-endian. The mark is where reading goes on behind a damaged record.
+//! Numbers are big-endian. After a damaged record, decoding continues at the next magic number.
 
 use super::contents::{Origin, Pause};
 use crate::clock::{ClockMark, WallTrust};
@@ -14,40 +14,40 @@ use flowspec::{Action, Community, Family, Nlri, PathId};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-/// What each record begins with.
-const MARK: [u8; 4] = [0xf1, 0x0d, 0x6a, 0x7e];
+/// The first octets of each record.
+const MAGIC: [u8; 4] = [0xf1, 0x0d, 0x6a, 0x7e];
 
-/// Octets ahead of the payload.
+/// Octets before the payload.
 pub(super) const HEADER: usize = 12;
 
-/// The longest payload that is taken for one: a rule of 200 peers with all the actions that fit into a message.
+/// The longest valid payload: a rule of 200 peers with all the actions that fit into a message.
 const LONGEST: usize = 16 << 20;
 
-/// What a record says. Each takes the place of what an earlier one said of the same.
+/// A record. Each replaces an earlier one about the same thing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
-    /// Who announces a rule; nobody any longer where there are no paths.
+    /// All paths of a rule; no paths mean that it was withdrawn.
     Rule {
-        /// What it matches.
+        /// Its match part.
         nlri: Arc<Nlri>,
-        /// All that is announced with it.
+        /// Its paths.
         paths: Vec<(Origin, SnapshotPath)>,
     },
     /// Filtering is paused, or is not.
     Pause(Option<Pause>),
-    /// The rules of all peers were taken out.
+    /// The rules of all peers were removed.
     ForgetPeers,
-    /// What time it was.
+    /// The time.
     Clock(ClockMark),
 }
 
-/// The kinds, as in the octets.
+/// The kinds, as encoded.
 const RULE: u8 = 1;
 const PAUSE: u8 = 2;
 const FORGET_PEERS: u8 = 3;
 const CLOCK: u8 = 4;
 
-/// What of a path is there, as in the octets.
+/// Flags: which fields of a path are encoded.
 mod has {
     pub(super) const PATH_ID: u16 = 1;
     pub(super) const DEADLINE: u16 = 1 << 1;
@@ -60,7 +60,7 @@ mod has {
     pub(super) const ORIGINATOR: u16 = 1 << 8;
     pub(super) const NO_LLGR: u16 = 1 << 9;
     pub(super) const LLGR_STALE: u16 = 1 << 10;
-    /// Behind the actions: communities, large communities, AS_PATH and origin.
+    /// After the actions: communities, large communities, AS_PATH and ORIGIN.
     pub(super) const ATTRIBUTES: u16 = 1 << 11;
     pub(super) const BLACKHOLE: u16 = 1 << 12;
     pub(super) const KNOWN: u16 = (1 << 13) - 1;
@@ -96,7 +96,7 @@ impl Record {
         }
     }
 
-    /// Reads a payload; `None` if it is none of ours.
+    /// Decodes a payload; `None` if it is not valid.
     pub(super) fn decode(payload: &[u8]) -> Option<Self> {
         let mut reader = Reader(payload);
         let record = match reader.u8()? {
@@ -185,7 +185,7 @@ fn encode_path(to: &mut Vec<u8>, origin: Origin, path: &SnapshotPath) {
         facts.originator.map(u32::from),
     ];
     to.extend(numbers.into_iter().flatten().flat_map(u32::to_be_bytes));
-    // A message of BGP has at most 65535 octets, and each action takes 8.
+    // A BGP message has at most 65535 octets, and each action takes 8.
     to.extend((path.route.actions.len() as u16).to_be_bytes());
     for action in &path.route.actions {
         let community = action.encode();
@@ -199,21 +199,21 @@ fn encode_path(to: &mut Vec<u8>, origin: Origin, path: &SnapshotPath) {
 
 fn encode_attributes(to: &mut Vec<u8>, attributes: &RouteAttributes) {
     let RouteAttributes { communities, large_communities, as_path, origin_as } = attributes;
-    // As above: what came in one message fits.
+    // As above: the attributes of one message fit.
     to.extend((communities.len() as u16).to_be_bytes());
     to.extend(communities.iter().flat_map(|number| number.to_be_bytes()));
     to.extend((large_communities.len() as u16).to_be_bytes());
     to.extend(large_communities.iter().flatten().flat_map(|number| number.to_be_bytes()));
     to.extend((as_path.len() as u16).to_be_bytes());
     to.extend(as_path.iter().flat_map(|number| number.to_be_bytes()));
-    // 0 is no AS number.
+    // AS number 0 is not valid.
     to.extend(origin_as.unwrap_or(0).to_be_bytes());
 }
 
 fn framed(to: &mut Vec<u8>, payload: impl FnOnce(&mut Vec<u8>)) {
     let start = to.len();
-    to.extend(MARK);
-    to.extend([0; HEADER - MARK.len()]);
+    to.extend(MAGIC);
+    to.extend([0; HEADER - MAGIC.len()]);
     payload(to);
     let length = ((to.len() - start - HEADER) as u32).to_be_bytes();
     let checksum = checksum(length, &to[start + HEADER..]).to_be_bytes();
@@ -228,27 +228,27 @@ fn checksum(length: [u8; 4], payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// What stands at some place of a file.
+/// What is at a position of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found<'a> {
-    /// A whole record, and what follows it.
+    /// A complete record, and what follows it.
     Record(&'a [u8], &'a [u8]),
-    /// The beginning of a record, whose rest is not there; or nothing but zeros, as a file system leaves behind a crash.
+    /// The beginning of a truncated record; or only zeros, as a file system leaves after a crash.
     Torn,
-    /// Something else.
+    /// Anything else.
     Damaged,
 }
 
-pub(super) fn found_at(octets: &[u8]) -> Found<'_> {
+pub(super) fn decode_at(octets: &[u8]) -> Found<'_> {
     let Some((header, rest)) = octets.split_first_chunk::<HEADER>() else {
-        let mark = &octets[..octets.len().min(MARK.len())];
-        return if MARK.starts_with(mark) || octets.iter().all(|octet| *octet == 0) {
+        let mark = &octets[..octets.len().min(MAGIC.len())];
+        return if MAGIC.starts_with(mark) || octets.iter().all(|octet| *octet == 0) {
             Found::Torn
         } else {
             Found::Damaged
         };
     };
-    if !header.starts_with(&MARK) {
+    if !header.starts_with(&MAGIC) {
         return if octets.iter().all(|octet| *octet == 0) { Found::Torn } else { Found::Damaged };
     }
     let word = |at: usize| [header[at], header[at + 1], header[at + 2], header[at + 3]];
@@ -262,10 +262,10 @@ pub(super) fn found_at(octets: &[u8]) -> Found<'_> {
     }
 }
 
-/// Where the next whole record begins.
+/// The position of the next complete record.
 pub(super) fn next_record(octets: &[u8]) -> Option<usize> {
-    let places = octets.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK).map(|(at, _)| at);
-    places.into_iter().find(|&at| matches!(found_at(&octets[at..]), Found::Record(..)))
+    let places = octets.windows(MAGIC.len()).enumerate().filter(|(_, window)| *window == MAGIC).map(|(at, _)| at);
+    places.into_iter().find(|&at| matches!(decode_at(&octets[at..]), Found::Record(..)))
 }
 
 const fn family_number(family: Family) -> u8 {
@@ -316,7 +316,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A value that is there if the flag is set.
+    /// A value that is present if the flag is set.
     fn when<T>(&mut self, set: bool, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         if set { read(self).map(Some) } else { Some(None) }
     }
@@ -403,7 +403,7 @@ impl<'a> Reader<'a> {
         Some(RouteAttributes { communities, large_communities, as_path, origin_as })
     }
 
-    /// So many values as the number in front says.
+    /// As many values as the preceding number says.
     fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         (0..self.u16()?).map(|_| read(self)).collect()
     }

@@ -1,4 +1,4 @@
-//! Records and files, whole, cut off and damaged; and the thread that writes.
+//! Records and files, complete, truncated and damaged; and the thread that writes.
 
 use super::contents::FIRST_LINE;
 use super::load::parse;
@@ -47,7 +47,7 @@ fn file(records: &[Record]) -> Vec<u8> {
     [FIRST_LINE, &encode(records)].concat()
 }
 
-/// Rule, actions and who announced it, in text.
+/// Rule, actions and origin, as text.
 fn rules(restored: &Restored) -> Vec<String> {
     let path = |origin: Origin, path: &SnapshotPath| {
         let rule =
@@ -55,7 +55,7 @@ fn rules(restored: &Restored) -> Vec<String> {
         format!("{origin:?} {rule}")
     };
     let mut rules: Vec<_> =
-        restored.remembered.iter().flat_map(|of_one| of_one.paths.iter().map(|p| path(of_one.origin, p))).collect();
+        restored.saved_rules.iter().flat_map(|of_one| of_one.paths.iter().map(|p| path(of_one.origin, p))).collect();
     rules.sort();
     rules
 }
@@ -85,10 +85,10 @@ fn example() -> Vec<Record> {
 fn octets_and_records_are_each_others_image() {
     for record in example().into_iter().chain([Record::Pause(None), Record::ForgetPeers, gone(RULES[0])]) {
         let octets = encode(std::slice::from_ref(&record));
-        let record::Found::Record(payload, []) = record::found_at(&octets) else { panic!("{record:?}") };
+        let record::Found::Record(payload, []) = record::decode_at(&octets) else { panic!("{record:?}") };
         assert_eq!(Record::decode(payload), Some(record));
     }
-    // All that a path can have.
+    // A path with all fields.
     let Record::Rule { nlri, mut paths } = put(RULES[0], Origin::Peer("2001:db8::9".parse().unwrap())) else {
         unreachable!()
     };
@@ -160,7 +160,8 @@ fn a_file_that_is_cut_off_loses_the_last_record_only() {
         assert!(!loaded.damaged);
         assert_eq!(loaded.append_at, Some(ends[whole] as u64), "{length}");
         assert_eq!(loaded.wrong.len(), usize::from(length != ends[whole]), "{:?}", loaded.wrong);
-        // What a file system leaves where it had given room and not written yet. Where that is what would have been written, all is well.
+        // What a file system leaves that allocated blocks and did not write them. If they should
+        // contain zeros, the file is valid.
         let loaded = parse(&[&octets[..length], &[0; 5000]].concat());
         let lucky = octets[length..ends[records.len().min(whole + 1)]].iter().all(|octet| *octet == 0);
         let expected = parse(&file(&records[..records.len().min(whole + usize::from(lucky))]));
@@ -173,10 +174,10 @@ fn a_file_that_is_cut_off_loses_the_last_record_only() {
     }
 }
 
-/// Numbers that look random.
-struct Dice(u64);
+/// A pseudo-random sequence.
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -193,23 +194,23 @@ fn damage_never_puts_another_rule_in_force_and_costs_what_is_damaged() {
     records.insert(20, put("dst 198.51.100.1/32 then discard", Origin::Local));
     let octets = file(&records);
     let before = rules(&parse(&octets).restored);
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for _ in 0..3000 {
         let mut damaged = octets.clone();
-        let places = 1 + dice.below(4);
+        let places = 1 + random.below(4);
         for _ in 0..places {
-            let at = FIRST_LINE.len() + dice.below(damaged.len() - FIRST_LINE.len());
-            match dice.below(4) {
-                0 => damaged[at] ^= 1 << dice.below(8),
-                1 => damaged[at] = dice.below(256) as u8,
+            let at = FIRST_LINE.len() + random.below(damaged.len() - FIRST_LINE.len());
+            match random.below(4) {
+                0 => damaged[at] ^= 1 << random.below(8),
+                1 => damaged[at] = random.below(256) as u8,
                 2 => drop(damaged.remove(at)),
-                _ => damaged.insert(at, dice.below(256) as u8),
+                _ => damaged.insert(at, random.below(256) as u8),
             }
         }
         let loaded = parse(&damaged);
         let left = rules(&loaded.restored);
         assert!(left.iter().all(|rule| before.contains(rule)), "{left:?}");
-        // Each place is in one record, or between two.
+        // Each position is in one record, or between two.
         assert!(left.len() + 2 * places >= before.len(), "{} of {} are left", left.len(), before.len());
         assert_eq!(left.len() < before.len(), !loaded.wrong.is_empty() && left.len() < before.len(), "unsaid");
         if loaded.append_at.is_none() {
@@ -254,7 +255,7 @@ fn what_is_no_state_file_is_kept_aside() {
     assert_eq!(names(&path), ["state", "state.damaged", "state.damaged-2"]);
 }
 
-/// What is in the directory.
+/// The names in the directory.
 fn names(path: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(path.parent().unwrap()).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -294,7 +295,7 @@ fn what_the_ticket_says_is_in_the_file() {
     }
     let metadata = std::fs::metadata(&path).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
-    // What half a record left behind is overwritten.
+    // The rest of an incomplete record is overwritten.
     drop(journal);
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, [&whole[..], &encode(&[gone(RULES[0])])[..9]].concat()).unwrap();
@@ -327,7 +328,7 @@ fn many_who_wait_for_the_disk_wait_together() {
         assert!(saved.blocking_recv().unwrap().is_ok());
     }
     assert_eq!(load(&path).restored.rules(), rules.len());
-    // Whoever still waits at the end is told, too.
+    // Those who still wait at the end are answered, too.
     let last = journal.append_durably(encode(&[put(RULES[1], peer())]));
     assert!(journal.close(PATIENCE));
     assert!(last.blocking_recv().unwrap().is_ok());
@@ -346,7 +347,7 @@ fn changes_while_the_whole_is_written_anew_are_in_both() {
     journal.request_rewrite();
     journal.begin_rewrite();
     journal.rewrite_part(encode(&[put(RULES[0], peer())]));
-    // One that was written goes, one that was not yet comes.
+    // A saved rule is withdrawn; one that was not saved yet is announced.
     assert!(journal.append(encode(&[gone(RULES[0]), put(RULES[2], peer())])).wait(PATIENCE));
     let expected = rules(&parse(&file(&[put(RULES[1], peer()), put(RULES[2], peer())])).restored);
     assert_eq!(rules(&load(&path).restored), expected, "before it is finished");
@@ -366,20 +367,20 @@ fn trouble_is_told_and_ends_when_the_whole_could_be_written() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("missing/state");
     let mut journal = Journal::open(&path, &load(&path)).unwrap();
-    assert!(journal.trouble().unwrap().to_string().contains("No such file or directory"));
+    assert!(journal.write_error().unwrap().to_string().contains("No such file or directory"));
     let octets = encode(&[put(RULES[0], Origin::Local)]);
     let began = Instant::now();
     assert!(!journal.append(octets.clone()).wait(PATIENCE));
     assert!(began.elapsed() < PATIENCE, "it waits although that is in vain");
     assert!(journal.append_durably(octets).blocking_recv().unwrap().unwrap_err().to_string().contains("cannot write"));
-    // A try that fails, and one that does not.
+    // An attempt that fails, and one that does not.
     rewrite(&mut journal, &[put(RULES[0], Origin::Local)]);
     wait("another try", || journal.is_rewrite_due(u64::MAX));
     std::fs::create_dir(path.parent().unwrap()).unwrap();
     rewrite(&mut journal, &[put(RULES[0], Origin::Local)]);
-    wait("the end of it", || journal.trouble().is_none());
+    wait("the end of it", || journal.write_error().is_none());
     assert_eq!(load(&path).restored.rules(), 1);
-    // Left by a run that was killed while it wrote anew.
+    // Left by a run that was killed during a rewrite.
     assert!(journal.close(PATIENCE));
     std::fs::write(path.with_extension("new"), "half").unwrap();
     drop(Journal::open(&path, &load(&path)).unwrap());

@@ -1,4 +1,4 @@
-//! The form of state files before there were journals: lines of text. It is read once, after an upgrade.
+//! The line-based format of state files before the journal. It is read once, after an upgrade.
 //!
 //! ```text
 //! floodgate-state 1
@@ -9,14 +9,14 @@
 //! end 2
 //! ```
 
-use super::contents::{Origin, Remembered};
+use super::contents::{Origin, SavedRules};
 
 pub(super) const FIRST_LINE: &str = "floodgate-state 1";
 
-/// Reads the text; with it what was wrong, a sentence each. Lines have no checksum, so a line that nothing ends is not taken: behind the
-/// cut there may have been an action.
-pub(super) fn parse(text: &str) -> (Vec<Remembered>, Vec<String>) {
-    let (mut remembered, mut wrong) = (Vec::<Remembered>::new(), Vec::new());
+/// Parses the text; also returns what was wrong, a sentence each. Lines have no checksum, so a line
+/// without a newline is not used: it may have been truncated before an action.
+pub(super) fn parse(text: &str) -> (Vec<SavedRules>, Vec<String>) {
+    let (mut saved_rules, mut wrong) = (Vec::<SavedRules>::new(), Vec::new());
     let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
     let (mut known, mut count, mut announced) = (false, 0_usize, None);
     for (number, line) in whole.lines().enumerate().skip(1) {
@@ -25,7 +25,7 @@ pub(super) fn parse(text: &str) -> (Vec<Remembered>, Vec<String>) {
             Some(("peer", address)) => match address.parse() {
                 Ok(address) => Some(Origin::Peer(address)),
                 Err(_) => {
-                    // What follows is nobody's.
+                    // What follows has no origin.
                     known = false;
                     bad(format!("`{address}` is no address"));
                     continue;
@@ -38,10 +38,10 @@ pub(super) fn parse(text: &str) -> (Vec<Remembered>, Vec<String>) {
             }
             _ => None,
         };
-        match (origin, line.parse(), remembered.last_mut()) {
+        match (origin, line.parse(), saved_rules.last_mut()) {
             (Some(origin), ..) => {
                 known = true;
-                remembered.push(Remembered { origin, paths: Vec::new() });
+                saved_rules.push(SavedRules { origin, paths: Vec::new() });
             }
             (None, Ok(path), Some(last)) if known => {
                 last.paths.push(path);
@@ -54,5 +54,5 @@ pub(super) fn parse(text: &str) -> (Vec<Remembered>, Vec<String>) {
     if announced != Some(count) && wrong.is_empty() {
         wrong.push(format!("the end is missing: {count} rules were read"));
     }
-    (remembered, wrong)
+    (saved_rules, wrong)
 }

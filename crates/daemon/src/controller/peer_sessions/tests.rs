@@ -1,4 +1,4 @@
-//! Events of sessions on a clock of the test's own, with an engine behind them and no network.
+//! Session events on a virtual clock, with an engine and without a network.
 
 use super::*;
 use crate::controller::event_log::EventLog;
@@ -13,7 +13,7 @@ use std::time::Duration;
 const V4: AfiSafi = AfiSafi::Flow(Family::Ipv4);
 const PEER: PeerId = PeerId(1);
 
-struct House {
+struct Fixture {
     sessions: PeerSessions,
     requests: mpsc::Receiver<SessionRequest>,
     engine: Engine,
@@ -22,8 +22,8 @@ struct House {
     now: Instant,
 }
 
-impl House {
-    /// One peer, with these settings.
+impl Fixture {
+    /// One peer with these settings.
     fn new(settings: &str) -> Self {
         let text = format!(
             "[router]\nas = 65001\nid = \"192.0.2.1\"\n[[peer]]\nname = \"b\"\naddress = \"192.0.2.2\"\nas = 65002\n{settings}\n"
@@ -38,11 +38,11 @@ impl House {
             monitor: false,
         });
         let (time, now) = (Timestamp(1000), Instant::now());
-        House { sessions, requests, engine, events: EventLog::new(1000), time, now }
+        Fixture { sessions, requests, engine, events: EventLog::new(1000), time, now }
     }
 
     fn tell(&mut self, peer: PeerId, news: PeerEvent) {
-        let House { engine, events, time, now, .. } = self;
+        let Fixture { engine, events, time, now, .. } = self;
         let mut context = SessionContext { engine, events, time: *time, now: *now };
         self.sessions.on_event(PeerMessage { peer, news }, &mut context);
     }
@@ -55,7 +55,7 @@ impl House {
         self.output(Output::Established(Box::new(negotiated())));
     }
 
-    /// Announces rules of these numbers in one UPDATE.
+    /// Announces rules with these numbers in one UPDATE.
     fn announce(&mut self, rules: std::ops::Range<u8>) {
         let route = |number: u8| RouteKey { destination: Destination::Flow(nlri(number)), path_id: None };
         let group = Announced {
@@ -72,13 +72,13 @@ impl House {
         self.tell(PEER, PeerEvent::Lost("the test ends it".to_owned()));
     }
 
-    /// The clock runs on.
+    /// Advances the clock.
     fn pass(&mut self, seconds: u64) {
         (self.time, self.now) = (self.time.plus(seconds), self.now + Duration::from_secs(seconds));
         self.engine.expire(self.time);
     }
 
-    /// Rules, and how many of them are stale, once the data plane has what was decided.
+    /// The number of rules and of stale rules, once the data plane has applied the decisions.
     fn rules(&mut self) -> (usize, usize) {
         while self.engine.next_transaction().is_some() {
             self.engine.applied(&engine::plan::Applied::default());
@@ -87,7 +87,7 @@ impl House {
         (self.engine.rule_count(), stale)
     }
 
-    fn told(&self, kind: EventKind) -> Vec<String> {
+    fn messages(&self, kind: EventKind) -> Vec<String> {
         let events = self.events.latest(usize::MAX).into_iter().filter(|event| event.event == kind);
         events.map(|event| event.message.clone().unwrap_or_default()).collect()
     }
@@ -118,96 +118,100 @@ fn negotiated() -> Negotiated {
 
 #[test]
 fn the_rules_of_a_lost_session_go_or_are_stale_until_their_time_is_over() {
-    let mut house = House::new("");
-    house.establish();
-    house.announce(0..3);
-    assert_eq!(house.rules(), (3, 0));
-    house.on_connection_lost();
-    assert_eq!(house.rules(), (0, 0), "no rule outlives a session that nobody wants them to outlive");
-    assert!(house.told(EventKind::PeerDown)[0].ends_with("its rules go"));
+    let mut fixture = Fixture::new("");
+    fixture.establish();
+    fixture.announce(0..3);
+    assert_eq!(fixture.rules(), (3, 0));
+    fixture.on_connection_lost();
+    assert_eq!(fixture.rules(), (0, 0), "no rule outlives a session that nobody wants them to outlive");
+    assert!(fixture.messages(EventKind::PeerDown)[0].ends_with("its rules go"));
 
-    let mut house = House::new("hold-on-loss = \"5m\"");
-    house.establish();
-    house.announce(0..3);
-    house.on_connection_lost();
-    assert_eq!(house.rules(), (3, 3));
-    assert!(house.told(EventKind::PeerDown)[0].ends_with("its rules stay for up to 300 s"));
-    house.pass(299);
-    assert_eq!(house.rules(), (3, 3));
-    house.pass(1);
-    assert_eq!(house.rules(), (0, 0));
+    let mut fixture = Fixture::new("hold-on-loss = \"5m\"");
+    fixture.establish();
+    fixture.announce(0..3);
+    fixture.on_connection_lost();
+    assert_eq!(fixture.rules(), (3, 3));
+    assert!(fixture.messages(EventKind::PeerDown)[0].ends_with("its rules stay for up to 300 s"));
+    fixture.pass(299);
+    assert_eq!(fixture.rules(), (3, 3));
+    fixture.pass(1);
+    assert_eq!(fixture.rules(), (0, 0));
 }
 
 #[test]
 fn what_is_confirmed_after_a_loss_stays_and_the_rest_goes() {
-    let mut house = House::new("hold-on-loss = \"5m\"");
-    house.establish();
-    house.announce(0..3);
-    house.on_connection_lost();
-    house.establish();
-    house.announce(0..1);
-    assert_eq!(house.rules(), (3, 2));
-    house.output(Output::EndOfRib(V4));
-    assert_eq!(house.rules(), (1, 0));
-    assert!(house.sessions.table().get(PEER).unwrap().is_synchronized(V4));
+    let mut fixture = Fixture::new("hold-on-loss = \"5m\"");
+    fixture.establish();
+    fixture.announce(0..3);
+    fixture.on_connection_lost();
+    fixture.establish();
+    fixture.announce(0..1);
+    assert_eq!(fixture.rules(), (3, 2));
+    fixture.output(Output::EndOfRib(V4));
+    assert_eq!(fixture.rules(), (1, 0));
+    assert!(fixture.sessions.table().get(PEER).unwrap().is_synchronized(V4));
 }
 
 #[test]
 fn once_it_stops_the_end_of_a_session_takes_no_rule_out() {
-    let mut house = House::new("");
-    house.establish();
-    house.announce(0..3);
-    house.sessions.stop();
-    house.on_connection_lost();
-    assert_eq!((house.rules(), house.told(EventKind::PeerDown).len()), ((3, 0), 0));
+    let mut fixture = Fixture::new("");
+    fixture.establish();
+    fixture.announce(0..3);
+    fixture.sessions.stop();
+    fixture.on_connection_lost();
+    assert_eq!((fixture.rules(), fixture.messages(EventKind::PeerDown).len()), ((3, 0), 0));
 }
 
 #[test]
 fn a_peer_that_is_not_configured_changes_nothing() {
-    let mut house = House::new("");
-    house.tell(PeerId(7), PeerEvent::Output(Output::Established(Box::new(negotiated()))));
-    house.tell(PeerId(7), PeerEvent::Lost("x".to_owned()));
-    house.tell(PeerId(7), PeerEvent::ParseError("x".to_owned()));
-    assert!(house.events.latest(usize::MAX).is_empty());
+    let mut fixture = Fixture::new("");
+    fixture.tell(PeerId(7), PeerEvent::Output(Output::Established(Box::new(negotiated()))));
+    fixture.tell(PeerId(7), PeerEvent::Lost("x".to_owned()));
+    fixture.tell(PeerId(7), PeerEvent::ParseError("x".to_owned()));
+    assert!(fixture.events.latest(usize::MAX).is_empty());
 }
 
 #[test]
 fn too_many_rules_end_the_session_once() {
-    let mut house = House::new("max-rules = 2\non-excess = \"close\"");
-    house.establish();
-    house.announce(0..5);
-    house.announce(5..8);
-    assert_eq!(house.told(EventKind::Bulk), ["more than 2 rules: the session is closed"]);
-    let SessionRequest::Reset(peer, subcode) = house.requests.try_recv().unwrap();
+    let mut fixture = Fixture::new("max-rules = 2\non-excess = \"close\"");
+    fixture.establish();
+    fixture.announce(0..5);
+    fixture.announce(5..8);
+    assert_eq!(fixture.messages(EventKind::Bulk), ["more than 2 rules: the session is closed"]);
+    let SessionRequest::Reset(peer, subcode) = fixture.requests.try_recv().unwrap();
     assert_eq!((peer, subcode), (PEER, CeaseSubcode::MaximumPrefixes));
-    assert!(house.requests.try_recv().is_err(), "it is asked for once");
+    assert!(fixture.requests.try_recv().is_err(), "it is asked for once");
     let reason = DownReason::NoConnection("closed".to_owned());
-    house.output(Output::Down(Box::new(Down { reason, graceful: Vec::new() })));
-    house.establish();
-    house.announce(0..5);
-    assert!(house.requests.try_recv().is_ok(), "and again in the next session");
+    fixture.output(Output::Down(Box::new(Down { reason, graceful: Vec::new() })));
+    fixture.establish();
+    fixture.announce(0..5);
+    assert!(fixture.requests.try_recv().is_ok(), "and again in the next session");
 }
 
 #[tokio::test]
 async fn held_counts_what_is_stale() {
-    let mut house = House::new("hold-on-loss = \"5m\"");
-    house.establish();
-    house.announce(0..3);
+    let mut fixture = Fixture::new("hold-on-loss = \"5m\"");
+    fixture.establish();
+    fixture.announce(0..3);
     for held in [0, 3] {
         let (answer, count) = tokio::sync::oneshot::channel();
-        house.tell(PeerId(0), PeerEvent::Held(answer));
+        fixture.tell(PeerId(0), PeerEvent::Held(answer));
         assert_eq!(count.await.unwrap(), held);
-        house.on_connection_lost();
+        fixture.on_connection_lost();
     }
 }
 
 #[test]
 fn an_attempt_that_fails_is_no_lost_session() {
-    let mut house = House::new("");
-    house.on_connection_lost();
-    assert_eq!(house.told(EventKind::PeerDown).len(), 0);
-    assert_eq!(house.told(EventKind::SessionFailed), ["the test ends it"]);
-    house.output(Output::Failed(DownReason::NoConnection("refused".to_owned())));
-    house.output(Output::Failed(DownReason::NoConnection("refused".to_owned())));
-    assert_eq!(house.told(EventKind::SessionFailed), ["the test ends it", "refused"], "the same reason is told once");
+    let mut fixture = Fixture::new("");
+    fixture.on_connection_lost();
+    assert_eq!(fixture.messages(EventKind::PeerDown).len(), 0);
+    assert_eq!(fixture.messages(EventKind::SessionFailed), ["the test ends it"]);
+    fixture.output(Output::Failed(DownReason::NoConnection("refused".to_owned())));
+    fixture.output(Output::Failed(DownReason::NoConnection("refused".to_owned())));
+    assert_eq!(
+        fixture.messages(EventKind::SessionFailed),
+        ["the test ends it", "refused"],
+        "the same reason is told once"
+    );
 }

@@ -1,6 +1,7 @@
-//! A connection that is given up when the other side takes nothing of an answer for a while: what waits for it takes memory.
+//! Closes a connection whose client reads nothing of an answer for a while: the unread octets take
+//! memory.
 
-use super::limits::STALL;
+use super::limits::WRITE_STALL_TIMEOUT;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -9,22 +10,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Such a connection.
+/// A connection with this timeout.
 #[derive(Debug)]
-pub(super) struct Patient<T> {
+pub(super) struct WriteStallTimeout<T> {
     stream: T,
     patience: Duration,
-    /// Runs while something is to be written and nothing is taken.
+    /// Runs while there are octets to write and none are accepted.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T> Patient<T> {
+impl<T> WriteStallTimeout<T> {
     pub(super) fn new(stream: T) -> Self {
-        Patient { stream, patience: STALL, stalled: None }
+        WriteStallTimeout { stream, patience: WRITE_STALL_TIMEOUT, stalled: None }
     }
 
-    /// Passes on what came of an attempt to write; an error when the last one that came to something is too long ago.
-    fn judge<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+    /// Passes on the outcome of a write; an error if the last write that made progress is too long
+    /// ago.
+    fn check_progress<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if outcome.is_ready() {
             self.stalled = None;
             return outcome;
@@ -35,16 +37,16 @@ impl<T> Patient<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for WriteStallTimeout<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for WriteStallTimeout<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, octets);
-        self.judge(cx, outcome)
+        self.check_progress(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -53,7 +55,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.judge(cx, outcome)
+        self.check_progress(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -62,7 +64,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.stream).poll_flush(cx);
-        self.judge(cx, outcome)
+        self.check_progress(cx, outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -79,7 +81,7 @@ mod tests {
     async fn a_reader_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
         let (ours, mut theirs) = tokio::io::duplex(1);
         let patience = Duration::from_secs(2);
-        let mut connection = Patient { stream: ours, patience, stalled: None };
+        let mut connection = WriteStallTimeout { stream: ours, patience, stalled: None };
         let began = tokio::time::Instant::now();
         let reading = tokio::spawn(async move {
             for _ in 0..15 {

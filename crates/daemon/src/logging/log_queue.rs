@@ -1,4 +1,5 @@
-//! Lines on their way out. A thread writes them; whoever logs leaves a line and goes on. What finds no room is lost and counted.
+//! The queue of log lines. A thread writes them; logging never blocks. Lines that do not fit into
+//! the queue are dropped and counted.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,28 +9,29 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that were lost since the start: whoever reads them was too slow, or does not read at all.
-static LOST: AtomicU64 = AtomicU64::new(0);
+/// Lines dropped since the start: the reader was too slow, or does not read at all.
+static LOST_LINES: AtomicU64 = AtomicU64::new(0);
 
-/// Lines that nobody read in time, since the start.
+/// Number of lines dropped since the start.
 pub(super) fn lost() -> u64 {
-    LOST.load(Ordering::Relaxed)
+    LOST_LINES.load(Ordering::Relaxed)
 }
 
-/// Octets that may wait.
-const ROOM: usize = 1 << 20;
+/// Most octets in the queue.
+const MAX_QUEUED_OCTETS: usize = 1 << 20;
 
-/// Pause before a descriptor that takes nothing now, and was set not to wait by another program, is tried again.
+/// Pause before another attempt at a descriptor that is full, and that another program set to
+/// non-blocking.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Takes lines from everywhere.
+/// Accepts lines from all threads.
 #[derive(Clone, Debug)]
-pub(super) struct Outlet(Arc<Shared>);
+pub(super) struct LogQueue(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Something was left.
+    /// A line was queued.
     filled: Condvar,
     /// Everything is written.
     drained: Condvar,
@@ -39,23 +41,24 @@ struct Shared {
 struct Queue {
     lines: VecDeque<Vec<u8>>,
     octets: usize,
-    /// The thread is writing a line that is not in the queue any more.
+    /// The thread is writing a line that is no longer in the queue.
     busy: bool,
-    /// Lines lost since that was last said.
+    /// Lines dropped since that was last reported.
     lost: u64,
 }
 
-impl Outlet {
-    /// Writes to a copy of this descriptor, and not through the standard library's lock, which others would wait for.
+impl LogQueue {
+    /// Writes to a copy of this descriptor, and not through the standard library's lock, which
+    /// would block other users of it.
     pub(super) fn start(to: impl AsFd) -> io::Result<Self> {
         let file = std::fs::File::from(to.as_fd().try_clone_to_owned()?);
-        let outlet = Outlet(Arc::default());
-        let shared = Arc::clone(&outlet.0);
+        let log_queue = LogQueue(Arc::default());
+        let shared = Arc::clone(&log_queue.0);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_to(file))?;
-        Ok(outlet)
+        Ok(log_queue)
     }
 
-    /// Waits until everything is written, but not longer; whether it is.
+    /// Waits until everything is written, up to a timeout; true if it is.
     pub(super) fn drained(&self, most: Duration) -> bool {
         let end = Instant::now() + most;
         let mut queue = self.0.lock();
@@ -69,11 +72,11 @@ impl Outlet {
         true
     }
 
-    fn leave(&self, line: &[u8]) {
+    fn enqueue(&self, line: &[u8]) {
         let mut queue = self.0.lock();
-        if queue.octets + line.len() > ROOM {
+        if queue.octets + line.len() > MAX_QUEUED_OCTETS {
             queue.lost += 1;
-            LOST.fetch_add(1, Ordering::Relaxed);
+            LOST_LINES.fetch_add(1, Ordering::Relaxed);
             return;
         }
         queue.octets += line.len();
@@ -84,7 +87,7 @@ impl Outlet {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Whole after each statement.
+        // The state is consistent after each statement.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -100,7 +103,7 @@ impl Shared {
                 queue.busy = true;
                 let line = queue.lines.pop_front();
                 queue.octets -= line.as_ref().map_or(0, Vec::len);
-                // Said behind the lines that came before.
+                // Reported after the lines that came before.
                 let lost = if queue.lines.is_empty() { std::mem::take(&mut queue.lost) } else { 0 };
                 (line, lost)
             };
@@ -114,7 +117,7 @@ impl Shared {
     }
 }
 
-/// An error means that there is nobody to read; then there is nobody to tell it to.
+/// An error means that there is no reader; there is nobody to report it to.
 fn write(file: &mut impl io::Write, mut line: &[u8]) {
     while !line.is_empty() {
         match file.write(line) {
@@ -127,10 +130,10 @@ fn write(file: &mut impl io::Write, mut line: &[u8]) {
     }
 }
 
-impl io::Write for Outlet {
+impl io::Write for LogQueue {
     /// Called with a whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.leave(line);
+        self.enqueue(line);
         Ok(line.len())
     }
 
@@ -139,8 +142,8 @@ impl io::Write for Outlet {
     }
 }
 
-impl<'a> MakeWriter<'a> for Outlet {
-    type Writer = Outlet;
+impl<'a> MakeWriter<'a> for LogQueue {
+    type Writer = LogQueue;
 
     fn make_writer(&'a self) -> Self::Writer {
         self.clone()
@@ -155,20 +158,20 @@ mod tests {
     #[test]
     fn a_reader_that_does_not_read_is_not_waited_for_and_costs_no_more_than_the_room() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let mut outlet = Outlet::start(writer).unwrap();
+        let mut log_queue = LogQueue::start(writer).unwrap();
         let line = [b'x'; 999].iter().chain(b"\n").copied().collect::<Vec<u8>>();
         for _ in 0..10_000 {
-            outlet.write_all(&line).unwrap();
+            log_queue.write_all(&line).unwrap();
         }
-        assert!(!outlet.drained(Duration::from_millis(1)));
+        assert!(!log_queue.drained(Duration::from_millis(1)));
         let (octets, lost) = {
-            let queue = outlet.0.lock();
+            let queue = log_queue.0.lock();
             (queue.octets, queue.lost)
         };
-        assert!(octets <= ROOM && octets > ROOM / 2, "{octets}");
-        // What is neither lost nor waiting is with the kernel: at most a pipe's 64 KiB and the line in hand.
+        assert!(octets <= MAX_QUEUED_OCTETS && octets > MAX_QUEUED_OCTETS / 2, "{octets}");
+        // All other lines are in the kernel: at most a pipe's 64 KiB, and the line being written.
         assert!((10_000 - 1_048 - 70..=10_000 - 1_048).contains(&lost), "{lost}");
-        // Read, it goes on.
+        // Once it is read, writing continues.
         let reading = std::thread::spawn(move || {
             let mut octets = vec![0; 1_000_000];
             reader.read_exact(&mut octets).unwrap();
@@ -180,11 +183,11 @@ mod tests {
     #[test]
     fn what_was_left_is_written_in_order() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let mut outlet = Outlet::start(writer).unwrap();
+        let mut log_queue = LogQueue::start(writer).unwrap();
         for line in ["one\n", "two\n", "three\n"] {
-            outlet.write_all(line.as_bytes()).unwrap();
+            log_queue.write_all(line.as_bytes()).unwrap();
         }
-        assert!(outlet.drained(Duration::from_secs(30)));
+        assert!(log_queue.drained(Duration::from_secs(30)));
         let mut octets = [0; 14];
         reader.read_exact(&mut octets).unwrap();
         assert_eq!(&octets, b"one\ntwo\nthree\n");

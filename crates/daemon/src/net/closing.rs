@@ -1,4 +1,5 @@
-//! The end of a TCP connection whose other end is to read why: last octets, then a moment for it to close.
+//! Closes a TCP connection so that the other end can read why: writes the last octets, then waits a
+//! moment for the other end to close.
 
 use std::collections::VecDeque;
 use std::io;
@@ -6,21 +7,23 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Longest time for it.
-const GOODBYE: Duration = Duration::from_millis(500);
-/// Connections of one peer that are ended in this way at a time, each an open file; of what is beyond, nobody waits for the other end.
-const AT_A_TIME: usize = 4;
+/// Longest wait.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Most connections of one peer that are closed in this way at a time, since each is an open file;
+/// further ones are closed without waiting.
+const MAX_CLOSING: usize = 4;
 
-/// Connections that are being ended.
+/// Connections that are being closed.
 #[derive(Debug, Default)]
-pub(super) struct Goodbyes(JoinSet<()>);
+pub(super) struct ClosingConnections(JoinSet<()>);
 
-impl Goodbyes {
-    /// Ends a connection with these octets. Whoever opens connections faster than they can be ended costs no descriptors: those are
-    /// closed at once, with the octets written as far as the socket takes them.
+impl ClosingConnections {
+    /// Closes a connection after these octets. A peer that opens connections faster than they can
+    /// be closed takes no further descriptors: those connections are closed at once, with the
+    /// octets written as far as the socket accepts them.
     pub(super) fn end(&mut self, stream: TcpStream, final_octets: VecDeque<u8>) {
         while self.0.try_join_next().is_some() {}
-        if self.0.len() < AT_A_TIME {
+        if self.0.len() < MAX_CLOSING {
             self.0.spawn(end(stream, final_octets));
         } else {
             let mut unsent = final_octets;
@@ -28,13 +31,13 @@ impl Goodbyes {
         }
     }
 
-    /// Waits until all are ended.
+    /// Waits until all are closed.
     pub(super) async fn all(&mut self) {
         while self.0.join_next().await.is_some() {}
     }
 }
 
-/// Writes as much as the kernel takes.
+/// Writes as much as the kernel accepts.
 pub(super) fn write(stream: &TcpStream, unsent: &mut VecDeque<u8>) -> io::Result<()> {
     while !unsent.is_empty() {
         match stream.try_write(unsent.as_slices().0) {
@@ -46,10 +49,10 @@ pub(super) fn write(stream: &TcpStream, unsent: &mut VecDeque<u8>) -> io::Result
     Ok(())
 }
 
-/// Writes the last octets and waits for the other end to close: closing with octets unread would reset the connection, and the other end
-/// might never read why.
+/// Writes the last octets and waits for the other end to close: closing with unread octets would
+/// reset the connection, and the other end might never read why.
 async fn end(stream: TcpStream, mut unsent: VecDeque<u8>) {
-    let goodbye = async {
+    let closing = async {
         while write(&stream, &mut unsent).is_ok() && !unsent.is_empty() {
             if stream.writable().await.is_err() {
                 return;
@@ -65,5 +68,5 @@ async fn end(stream: TcpStream, mut unsent: VecDeque<u8>) {
             }
         }
     };
-    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
 }
