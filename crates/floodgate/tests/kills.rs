@@ -193,7 +193,7 @@ fn kept(daemon: &Daemon<'_>, text: &str) -> Result<bool> {
     let rule: flowspec::Rule = text.parse()?;
     let loaded = daemon::state_file::load(&state_file(daemon));
     ensure!(!loaded.damaged, "{:?}", loaded.wrong);
-    Ok(loaded.restored.remembered.iter().flat_map(|of_one| &of_one.paths).any(|path| *path.nlri == rule.nlri))
+    Ok(loaded.restored.saved_rules.iter().flat_map(|of_one| &of_one.paths).any(|path| *path.nlri == rule.nlri))
 }
 
 /// The state file is gone: what the kernel filters stays until the peer has sent its rules again.
