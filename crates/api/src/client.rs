@@ -11,14 +11,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 
-/// Why there is no answer, or not the one wanted.
+/// Why a request has no answer, or not the expected one.
 #[derive(Debug)]
 pub enum Failure {
-    /// Nobody answers.
+    /// No daemon answers.
     Unreachable(io::Error),
-    /// The daemon says no, in words.
+    /// The daemon refuses; its message.
     Refused(String),
-    /// Anything else, such as an answer that makes no sense.
+    /// Anything else, such as an invalid answer.
     Other(anyhow::Error),
 }
 
@@ -28,7 +28,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-/// What to do when nobody answers.
+/// What to do when no daemon answers.
 pub fn advice(why: &io::Error) -> &'static str {
     match why.kind() {
         io::ErrorKind::PermissionDenied => "Run this as root, or as a member of the group `floodgate`.",
@@ -51,26 +51,26 @@ impl Client {
         Client { socket: socket.to_owned() }
     }
 
-    /// Asks for one object.
+    /// Requests one object.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let body = self.stream(Method::GET, path, Bytes::new()).await?.collect().await?;
         Ok(serde_json::from_slice(&body.to_bytes())?)
     }
 
-    /// Asks for text, such as `/metrics`.
+    /// Requests text, such as `/metrics`.
     pub async fn text(&self, path: &str) -> Result<String, Failure> {
         let body = self.stream(Method::GET, path, Bytes::new()).await?.collect().await?;
         Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
     }
 
-    /// Sends an object, or nothing, and takes one back.
+    /// Sends an object, or nothing, and receives one.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, object: Option<&impl Serialize>) -> Result<T, Failure> {
         let body = object.map(serde_json::to_vec).transpose()?.unwrap_or_default();
         let body = self.stream(Method::POST, path, body.into()).await?.collect().await?;
         Ok(serde_json::from_slice(&body.to_bytes())?)
     }
 
-    /// Asks for lines; `each` gets them as they come, and says whether to go on.
+    /// Requests lines; `each` is called with them as they arrive, and says whether to continue.
     pub async fn lines(&self, path: &str, mut each: impl FnMut(&str) -> Result<bool, Failure>) -> Result<(), Failure> {
         let mut body = self.stream(Method::GET, path, Bytes::new()).await?;
         let mut rest: Vec<u8> = Vec::new();
@@ -112,7 +112,7 @@ impl Client {
     }
 }
 
-/// Text as part of a query.
+/// Text as part of a query string.
 pub fn escape(text: &str) -> String {
     let plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~');
     text.bytes()

@@ -1,19 +1,19 @@
-//! What happened: the objects of `GET /v1/history` and `GET /v1/events`.
+//! Events: the objects of `GET /v1/history` and `GET /v1/events`.
 
 use crate::or_unknown::{Named, OrUnknown};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// One thing that happened.
+/// An event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Counts up from 1 since the daemon started.
     pub number: u64,
-    /// When, RFC 3339, UTC, milliseconds.
+    /// Time, RFC 3339, UTC, milliseconds.
     pub time: String,
-    /// What kind.
+    /// The kind.
     pub event: OrUnknown<EventKind>,
-    /// The peer that it is about.
+    /// The peer concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
     /// The rule's id.
@@ -25,7 +25,7 @@ pub struct Event {
     /// Who asked for it: a user of this machine, or the address of a host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// The rest, in words.
+    /// The message, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -1,12 +1,13 @@
-//! What `explain` says, offline and from the daemon in the same words.
+//! The texts of `explain`, the same offline and from the daemon.
 
 use crate::Verdict;
 use flowspec::{Effect, Packet, PacketError, Policing, Redirect};
 
-/// Octets given by hand: an Ethernet frame or a bare IP packet, whichever they read as.
+/// Parses octets given by a user: an Ethernet frame or a bare IP packet, whichever fits.
 pub fn parse_packet(octets: &[u8]) -> Result<Packet, PacketError> {
     match (Packet::from_ethernet(octets), Packet::from_ip(octets)) {
-        // A MAC address may begin like an IP header, and an IP address hold what looks like an EtherType; then the length tells.
+        // A MAC address may begin like an IP header, and an IP address may contain what looks like
+        // an EtherType; then the length decides.
         (Ok(_), Ok(bare)) if bare.length() as usize == octets.len() => Ok(bare),
         (Ok(frame), _) => Ok(frame),
         (Err(_), Ok(bare)) => Ok(bare),
@@ -17,7 +18,7 @@ pub fn parse_packet(octets: &[u8]) -> Result<Packet, PacketError> {
     }
 }
 
-/// One word for scripts: what becomes of the packet.
+/// The verdict on the packet, one word for scripts.
 pub fn verdict(effect: &Effect) -> Verdict {
     match (effect.policing, effect.redirect) {
         (Policing::Discard, _) => Verdict::Discard,
@@ -30,8 +31,8 @@ pub fn verdict(effect: &Effect) -> Verdict {
     }
 }
 
-/// Each thing that is done to the packet, in words.
-pub fn words_of(effect: Effect) -> Vec<String> {
+/// Each effect on the packet, for people.
+pub fn describe_effect(effect: Effect) -> Vec<String> {
     let only = Effect::ACCEPT;
     [
         Effect { policing: effect.policing, ..only },

@@ -1,6 +1,6 @@
 //! Octets as hexadecimal text.
 
-/// Hex that is not hex: which character, and what was expected.
+/// Text that is not hexadecimal: which character, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HexError {
     /// A character that is no hex digit.
@@ -11,15 +11,15 @@ pub enum HexError {
         /// 1-based.
         column: usize,
     },
-    /// Half an octet at the end.
+    /// An odd number of digits.
     #[error("an odd number of hex digits: the last octet is cut in half")]
     Odd,
-    /// Nothing at all.
+    /// No digits.
     #[error("no octets: expected hex digits")]
     Empty,
 }
 
-/// Reads hex; blanks, colons, dashes and a leading `0x` are passed over.
+/// Parses hex; blanks, colons, dashes and a leading `0x` are ignored.
 pub fn parse_hex(text: &str) -> Result<Vec<u8>, HexError> {
     let trimmed = text.trim_start();
     let skipped = text.chars().count() - trimmed.chars().count();

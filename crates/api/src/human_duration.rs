@@ -1,27 +1,27 @@
-//! Lengths of time as people write them: in the configuration, on the command line and in requests.
+//! Durations as text: in the configuration, on the command line and in requests.
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A length of time: a number of seconds, or text such as `90s`, `10m`, `1h30m`, `2d`, `250ms`.
+/// A duration: a number of seconds, or text such as `90s`, `10m`, `1h30m`, `2d`, `250ms`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(pub Duration);
 
 impl HumanDuration {
-    /// So many seconds.
+    /// This many seconds.
     pub const fn seconds(seconds: u64) -> Self {
         HumanDuration(Duration::from_secs(seconds))
     }
 
-    /// The longest that is taken: 100 years. Whatever a date is reckoned from it has a form.
+    /// The longest accepted duration: 100 years, so that dates calculated with it can be formatted.
     pub const LONGEST: HumanDuration = HumanDuration::seconds(36_500 * 86_400);
 
-    /// Reads the lifetime of a rule or of a pause, which is not zero.
+    /// Parses the lifetime of a rule or of a pause, which is not zero.
     ///
     /// # Errors
-    /// It is no length of time, longer than [`LONGEST`](Self::LONGEST), or zero.
+    /// It is not a duration, longer than [`LONGEST`](Self::LONGEST), or zero.
     pub fn lifetime(text: &str) -> Result<Self, InvalidDuration> {
         match text.parse()? {
             HumanDuration(Duration::ZERO) => Err(InvalidDuration::Zero(text.to_owned())),
@@ -30,16 +30,16 @@ impl HumanDuration {
     }
 }
 
-/// Text that is no length of time, or none that is taken.
+/// Text that is not an accepted duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDuration {
-    /// It has another form.
+    /// It has another format.
     #[error("`{0}` is no duration; expected a form such as 90s, 10m, 1h30m, 2d or 250ms")]
     Form(String),
     /// It is longer than [`HumanDuration::LONGEST`].
     #[error("`{0}` is too long; expected at most 100 years (36500d)")]
     TooLong(String),
-    /// It is nothing, where something is to last.
+    /// It is zero, where that is not allowed.
     #[error("`{0}`: what lasts no time has no effect; expected a longer one")]
     Zero(String),
 }
@@ -56,7 +56,7 @@ impl FromStr for HumanDuration {
     }
 }
 
-/// `None`: another form; `Some(None)`: more than a `Duration` holds.
+/// `None`: another format; `Some(None)`: more than a `Duration` can hold.
 fn parse_age(text: &str) -> Option<Option<Duration>> {
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -68,7 +68,7 @@ fn parse_age(text: &str) -> Option<Option<Duration>> {
         if digits == 0 {
             return None;
         }
-        // All digits: what does not fit is too much.
+        // All digits: a number that does not fit is too large.
         let number: Option<u64> = rest[..digits].parse().ok();
         rest = rest[digits..].trim_start();
         let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());

@@ -1,5 +1,5 @@
-//! The HTTP interface of the daemon, for both of its sides: the objects that are sent and answered, hexadecimal, rules and packets as
-//! text, and a client.
+//! The HTTP interface of the daemon, for server and clients: the objects of requests and answers,
+//! hexadecimal, rules and packets as text, and a client.
 //!
 //! It depends on no other crate of the daemon but `flowspec`, so that programs that ask the daemon need nothing else.
 

@@ -1,4 +1,4 @@
-//! The names that stand in the objects of the API.
+//! The names used in the objects of the API.
 
 use crate::or_unknown::Named;
 use flowspec::Family;
@@ -37,9 +37,9 @@ named! {
         Installed = "installed",
         /// It is enforced although its session is lost.
         Stale = "stale",
-        /// It is to be enforced, and is not yet.
+        /// It is not enforced yet.
         Pending = "pending",
-        /// An earlier rule takes all its packets, so that it is not installed.
+        /// An earlier rule matches all its packets, so that it is not installed.
         Shadowed = "shadowed",
         /// The data plane cannot enforce it exactly.
         Refused = "refused",
@@ -47,7 +47,7 @@ named! {
         RejectedByPolicy = "guarded",
         /// Validation failed (RFC 8955 §6, RFC 9117).
         Infeasible = "infeasible",
-        /// The table of the data plane is full.
+        /// The data plane has no room for it.
         OverCapacity = "over-capacity",
         /// The data plane failed to install it.
         Failed = "failed",
@@ -92,7 +92,7 @@ named! {
 named! {
     /// Whether rules act on packets.
     Mode {
-        /// They do.
+        /// They act.
         Enforce = "enforce",
         /// They only count.
         Monitor = "monitor",
@@ -100,13 +100,13 @@ named! {
 }
 
 named! {
-    /// Whether what is decided is in force.
+    /// Whether the desired state is in force.
     DataplaneState {
-        /// It is.
+        /// It is in force.
         Applied = "applied",
-        /// A change is under way.
+        /// A change is in progress.
         Applying = "applying",
-        /// The data plane did not take the latest change.
+        /// The data plane did not apply the latest change.
         Failed = "failed",
     }
 }
@@ -114,13 +114,13 @@ named! {
 named! {
     /// How the packets of an interface reach the rules.
     AttachmentMode {
-        /// XDP, in the driver.
+        /// Native XDP, in the driver.
         Native = "native",
-        /// XDP, in the kernel's general code.
+        /// Generic XDP, in the kernel's stack.
         Generic = "generic",
         /// nftables, at the hook prerouting.
         Prerouting = "prerouting",
-        /// They do not.
+        /// They do not reach them.
         None = "none",
     }
 }
@@ -130,7 +130,7 @@ named! {
     SessionState {
         /// Stopped, or waiting for the IdleHoldTimer.
         Idle = "idle",
-        /// Waiting for the connection that was asked for.
+        /// Waiting for the TCP connection.
         Connect = "connect",
         /// Waiting for a connection from the peer, or for the ConnectRetryTimer.
         Active = "active",
@@ -144,7 +144,7 @@ named! {
 }
 
 named! {
-    /// A pair of AFI and SAFI that a session carries.
+    /// A pair of AFI and SAFI of a session.
     AddressFamily {
         /// AFI 1, SAFI 1.
         Ipv4Unicast = "ipv4-unicast",
@@ -162,15 +162,15 @@ named! {
 }
 
 named! {
-    /// What becomes of a packet.
+    /// The verdict on a packet.
     Verdict {
-        /// It goes on.
+        /// It passes.
         Accept = "accept",
         /// It is dropped.
         Discard = "discard",
         /// It is dropped if it is over a rate.
         Rate = "rate",
-        /// It goes elsewhere.
+        /// It is redirected.
         Redirect = "redirect",
     }
 }

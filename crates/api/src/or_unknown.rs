@@ -1,4 +1,4 @@
-//! Names that this version knows, and those that it does not.
+//! Names that this version may not know.
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Serialize, Serializer};
@@ -7,9 +7,9 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 
-/// A closed set of names, as they stand in JSON, metrics and text for people.
+/// A closed set of names, as used in JSON, metrics and text for people.
 pub trait Named: Copy + Eq + 'static {
-    /// All members, in the order in which to list them. There is at least one.
+    /// All members, in display order. There is at least one.
     const ALL: &'static [Self];
 
     /// The member's name.
@@ -21,10 +21,10 @@ pub trait Named: Copy + Eq + 'static {
     }
 }
 
-/// A member of `T`, or a name that this version does not know: a newer daemon may have sent it.
+/// A member of `T`, or a name that this version does not know: a newer daemon may send it.
 ///
-/// In JSON both are the name alone, so that an older client reads what a newer daemon answers, shows it, and writes it again unchanged. The order
-/// is that of the names.
+/// In JSON both are the plain name, so that an older client reads a newer daemon's answer, shows
+/// it, and writes it again unchanged. The order is that of the names.
 #[derive(Clone)]
 pub enum OrUnknown<T> {
     /// A member.

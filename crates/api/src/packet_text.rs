@@ -1,4 +1,4 @@
-//! A packet described in words, as `explain` takes it, made into the octets of an IP packet.
+//! Parses the description of a packet, as `explain` takes it, into the octets of an IP packet.
 
 use etherparse::{
     IpDscp, IpFragOffset, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6FragmentHeader, Ipv6Header, TcpHeader, UdpHeader,
@@ -8,15 +8,15 @@ use flowspec::names;
 use flowspec::space::FragmentPosition;
 use std::net::{IpAddr, SocketAddr};
 
-/// A word that does not fit.
+/// A word that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: expected {expected}", place(*position, found))]
 pub struct WordError {
     /// 1-based.
     pub position: usize,
-    /// The word, empty where one is missing.
+    /// The word, empty if one is missing.
     pub found: String,
-    /// What would fit.
+    /// What would be valid.
     pub expected: String,
 }
 
@@ -24,16 +24,16 @@ fn place(position: usize, found: &str) -> String {
     if found.is_empty() { format!("word {position} is missing") } else { format!("word {position}, `{found}`") }
 }
 
-/// What is expected in the place of a word that is no option.
+/// Why a word is not an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum OptionError {
     /// It is a TCP flag.
     #[error("no TCP flag: the packet is not tcp")]
     TcpFlag,
-    /// Its value is none, or too large.
+    /// Its value is missing, or too large.
     #[error("a number up to {0} after the `=`")]
     Number(u32),
-    /// It is nothing that is known.
+    /// It is unknown.
     #[error(
         "a TCP flag (syn ack fin rst psh urg ece cwr), type=N, code=N, length=N, dscp=N, label=N, hop-limit=N, df, first, middle or last"
     )]
@@ -60,7 +60,7 @@ struct Options {
     fragment_offset: u16,
 }
 
-/// Of a packet about which nothing is said.
+/// The options of a packet for which none are given.
 const HOP_LIMIT: u8 = 64;
 
 impl Default for Options {
@@ -83,7 +83,7 @@ impl Default for Options {
 /// The octets of the IP packet that `words` describe: `PROTOCOL SOURCE[:PORT] DESTINATION[:PORT] [OPTION..]`.
 ///
 /// # Errors
-/// The first word that does not fit, with what would.
+/// The first invalid word, with what would be valid.
 pub fn packet(words: &[String]) -> Result<Vec<u8>, WordError> {
     let word =
         |index: usize, expected: &str| words.get(index).map(String::as_str).ok_or_else(|| error(index, "", expected));
@@ -151,7 +151,7 @@ pub fn describe(packet: &Packet) -> String {
     if let Some(label) = packet.flow_label().filter(|label| *label != 0) {
         add(format!("label={label}"));
     }
-    // Rules do not look at it; it tells whether this is neighbour discovery.
+    // Rules do not match it; it decides whether this is neighbour discovery.
     if packet.flow_label().is_some() && matches!(packet.icmp_type(), Some(133..=137)) && packet.hop_limit() != HOP_LIMIT
     {
         add(format!("hop-limit={}", packet.hop_limit()));
@@ -186,7 +186,7 @@ fn endpoint(index: usize, word: &str) -> Result<(IpAddr, Option<u16>), WordError
     Ok((socket.ip(), Some(socket.port())))
 }
 
-/// By name or number; `icmp` is that of the packet's IP version.
+/// By name or number; `icmp` means that of the packet's IP version.
 fn protocol_number(word: &str, ipv6: bool) -> Option<u8> {
     match names::protocol(word).or_else(|| word.parse().ok()) {
         Some(ICMP) if ipv6 && word.eq_ignore_ascii_case("icmp") => Some(ICMPV6),
@@ -195,7 +195,7 @@ fn protocol_number(word: &str, ipv6: bool) -> Option<u8> {
 }
 
 impl Options {
-    /// Takes one word.
+    /// Parses one word.
     fn take(&mut self, word: &str, protocol: u8) -> Result<(), OptionError> {
         let lower = word.to_ascii_lowercase();
         if let Some(bit) = names::tcp_flag(word) {
@@ -226,7 +226,7 @@ impl Options {
         Ok(())
     }
 
-    /// The upper-layer header; nothing in a non-first fragment.
+    /// The upper-layer header; empty for a non-first fragment.
     fn payload(&self, protocol: u8, source_port: u16, destination_port: u16) -> Vec<u8> {
         if self.fragment_offset != 0 {
             return vec![0; 8];
@@ -246,7 +246,7 @@ impl Options {
         }
     }
 
-    /// Puts the IP header around it; `None` where the length does not fit.
+    /// Adds the IP header; `None` if the length does not fit.
     fn wrap(&self, protocol: u8, source: IpAddr, destination: IpAddr, mut payload: Vec<u8>) -> Option<Vec<u8>> {
         let offset = IpFragOffset::try_new(self.fragment_offset).ok()?;
         let fragmented = self.more_fragments || self.fragment_offset != 0;

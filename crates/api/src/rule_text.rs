@@ -1,16 +1,16 @@
-//! Rules as people write them, and as we show them.
+//! Rules as text: parsing and formatting.
 
 use flowspec::text::Note;
 use flowspec::{Action, Nlri, Rule, text};
 use std::net::IpAddr;
 
-/// A line that is no rule.
+/// A line that is not a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleTextError {
     /// It is empty, or a comment.
     #[error("no rule; expected a form such as `dst 192.0.2.1/32 proto udp sport 123 then discard`")]
     Empty,
-    /// It cannot be read. Shown as the line, a caret below the place, and what was expected.
+    /// It cannot be parsed. Shown as the line, a caret below the place, and what was expected.
     #[error("{}", error.render(line))]
     Text {
         /// What is wrong.
@@ -20,10 +20,11 @@ pub enum RuleTextError {
     },
 }
 
-/// Reads one rule, text or wire line; also says what was read otherwise than it stands there.
+/// Parses one rule, text or wire line; also returns notes on what was interpreted differently than
+/// written.
 ///
 /// # Errors
-/// It is no rule.
+/// It is not a rule.
 pub fn parse(line: &str) -> Result<(Rule, Vec<Note>), RuleTextError> {
     match text::parse_line_with_notes(line) {
         Ok(Some(read)) => Ok(read),
@@ -32,10 +33,10 @@ pub fn parse(line: &str) -> Result<(Rule, Vec<Note>), RuleTextError> {
     }
 }
 
-/// Reads the match part of a rule; what comes behind `then` does not matter.
+/// Parses the match part of a rule; what follows `then` is ignored.
 ///
 /// # Errors
-/// It is no rule.
+/// It is not a rule.
 pub fn parse_match(line: &str) -> Result<Nlri, RuleTextError> {
     parse(line).map(|(rule, _)| rule.nlri)
 }

@@ -1,4 +1,4 @@
-//! What the API says, in both directions: the daemon writes these, the commands read them.
+//! The objects of the API: the daemon writes them, the commands read them.
 
 use crate::{
     AddressFamily, AttachmentMode, Backend, DataplaneState, Mode, OrUnknown, RuleState, SessionState, Verdict,
@@ -12,14 +12,14 @@ use std::collections::BTreeMap;
 pub struct StatusView {
     /// The daemon's version.
     pub version: String,
-    /// When it started, RFC 3339.
+    /// Start time, RFC 3339.
     pub started: String,
     /// Our AS number.
     #[serde(rename = "as")]
     pub asn: u32,
     /// Our BGP identifier.
     pub router_id: String,
-    /// Where BGP connections are taken.
+    /// Addresses of the BGP listeners.
     pub listen: Vec<String>,
     /// Peers configured and established.
     pub peers: u64,
@@ -31,58 +31,58 @@ pub struct StatusView {
     pub backend: OrUnknown<Backend>,
     /// Interfaces that are filtered; `null` means all.
     pub interfaces: Option<Vec<String>>,
-    /// Why nothing is filtered, where none of the interfaces is that are to be.
+    /// Why nothing is filtered, if none of the configured interfaces is.
     #[serde(default)]
     pub unfiltered: Option<String>,
     /// Whether rules act on packets.
     pub mode: OrUnknown<Mode>,
-    /// All filtering is taken out for now.
+    /// Filtering is paused.
     pub paused: bool,
-    /// When a pause ends by itself, RFC 3339, if it does.
+    /// When the pause ends by itself, RFC 3339, if it does.
     #[serde(default)]
     pub paused_until: Option<String>,
     /// Entries in use in the data plane.
     pub entries: u64,
-    /// Entries that fit, where there is a limit.
+    /// Maximum number of entries, if there is a limit.
     pub capacity: Option<u64>,
-    /// Set while `backend` is not the configured one but its fallback.
+    /// Present while `backend` is not the configured one but its fallback.
     #[serde(default)]
     pub fallback: Option<FallbackView>,
-    /// Octets of memory that the data plane takes, where it can be told.
+    /// Octets of memory of the data plane, if known.
     pub dataplane_memory: Option<u64>,
-    /// How each interface is filtered, where the back end attaches to interfaces one by one.
+    /// How each interface is filtered, if the back end attaches to interfaces one by one.
     #[serde(default)]
     pub attachments: Vec<AttachmentView>,
-    /// What deserves a look in the data plane, in words.
+    /// Warnings about the data plane, for people.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// What happened to packets beside the rules' counters, where the back end tells.
+    /// Packet counts besides the rules' counters, if the back end has them.
     #[serde(default)]
     pub statistics: BTreeMap<String, u64>,
-    /// Whether what is decided is in force.
+    /// Whether the desired state is in force.
     pub dataplane: OrUnknown<DataplaneState>,
-    /// Why, where it failed.
+    /// Why it failed, if it did.
     pub dataplane_error: Option<String>,
-    /// Why what changes is not kept over a restart, if it is not.
+    /// Why changes are not saved over a restart, if they are not.
     #[serde(default)]
     pub state_error: Option<String>,
-    /// Changes applied since the start.
+    /// Number of changes applied since the start.
     pub applied: u64,
-    /// Changes that the data plane did not take.
+    /// Number of changes that the data plane did not apply.
     pub failures: u64,
-    /// Times that somebody else changed what we applied.
+    /// How often another program changed what we applied.
     pub damages: u64,
-    /// How long the latest change took, milliseconds.
+    /// Duration of the latest change, milliseconds.
     pub apply_ms: f64,
-    /// What no rule touches, in words.
+    /// Protected traffic, for people.
     #[serde(default)]
     pub protected: Vec<String>,
-    /// Seconds since the rules' counters were read, where they were.
+    /// Seconds since the rules' counters were read, if they were.
     #[serde(default)]
     pub counters_age: Option<f64>,
-    /// What deserves a second look in the configuration.
+    /// Advice about the configuration.
     pub advice: Vec<String>,
-    /// Lines of the log that were lost, since nobody read them in time.
+    /// Log lines that were dropped, since they were not read in time.
     #[serde(default)]
     pub log_lines_lost: u64,
 }
@@ -94,10 +94,10 @@ impl StatusView {
     }
 }
 
-/// A back end that takes the place of the configured one.
+/// The fallback that replaces the configured back end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FallbackView {
-    /// What the configuration asks for.
+    /// The configured back end.
     pub configured: OrUnknown<Backend>,
     /// Why it cannot be used.
     pub reason: String,
@@ -106,7 +106,7 @@ pub struct FallbackView {
 /// How an interface is filtered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AttachmentView {
-    /// Its name; or a pattern of the configuration that means no interface now.
+    /// Its name; or a pattern of the configuration that matches no interface now.
     pub interface: String,
     /// How its packets reach the rules.
     pub mode: OrUnknown<AttachmentMode>,
@@ -126,47 +126,49 @@ pub struct PeerView {
     pub asn: u32,
     /// State of the session.
     pub state: OrUnknown<SessionState>,
-    /// Since when it is in that state, RFC 3339.
+    /// Since when it has been in that state, RFC 3339.
     pub since: String,
     /// Negotiated hold time, seconds.
     pub hold_time: Option<u16>,
     /// Negotiated families.
     pub families: Vec<OrUnknown<AddressFamily>>,
-    /// Rules that it announces, all states.
+    /// Number of its rules, in all states.
     pub rules: u64,
-    /// Of those, stale.
+    /// Number of those that are stale.
     pub stale: u64,
-    /// UPDATE messages taken in since the start.
+    /// UPDATE messages received since the start.
     pub updates: u64,
-    /// Malformed things by kind, since the start.
+    /// Malformed messages and attributes by kind, since the start.
     pub malformed: BTreeMap<String, u64>,
-    /// Sessions that came up since the start.
+    /// Sessions established since the start.
     pub established_count: u64,
-    /// Sessions that were restarted since the boundaries of the peer's rules were lost, since the start.
+    /// Sessions that were reset because the framing of the peer's NLRIs was lost, since the start.
     #[serde(default)]
     pub framing_resets: u64,
-    /// Why the latest session or attempt ended. What is wrong with the configuration of the two sides stays until there is a session.
+    /// Why the latest session or attempt ended. An error in the configuration of the two sides
+    /// stays until there is a session.
     pub last_error: Option<String>,
-    /// Without a session: when we connect next or, in state `idle`, take connections again; RFC 3339.
+    /// Without a session: when we connect next or, in state `idle`, accept connections again; RFC
+    /// 3339.
     #[serde(default)]
     pub next_try: Option<String>,
 }
 
-/// Who announces a rule.
+/// An origin of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OriginView {
     /// The peer's name, or `local`.
     pub peer: String,
     /// Its session is lost; the rule is still enforced.
     pub stale: bool,
-    /// Of several peers with this rule, the one whose actions count.
+    /// Of several peers with this rule, the one whose actions are used.
     pub best: bool,
-    /// Of several, why the actions of this one do not count whatever the others ask for.
+    /// Of several, why the actions of this one are not used whatever the others announce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// One line of `GET /v1/rules`.
+/// A line of `GET /v1/rules`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RuleView {
     /// Short stable hash of family, RD and NLRI.
@@ -175,28 +177,29 @@ pub struct RuleView {
     pub family: OrUnknown<Family>,
     /// Canonical NLRI with its length, hex.
     pub nlri: String,
-    /// The rule in words.
+    /// The rule as text.
     pub text: String,
     /// Its state.
     pub state: OrUnknown<RuleState>,
-    /// Why, where the state needs a reason.
+    /// Why, if the state needs a reason.
     pub reason: Option<String>,
-    /// What deserves a look although it is enforced as the RFCs say: sentences.
+    /// Notes, although it is enforced as the RFCs say: sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// In what it is enforced for fewer packets than it asks for, since the data plane does not see all of them: sentences.
+    /// Why it is enforced for fewer packets than it matches, since the data plane does not see all
+    /// of them: sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<String>,
     /// Entries that it takes in the data plane.
     pub entries: u64,
-    /// Who announces it.
+    /// Its origins.
     pub origins: Vec<OriginView>,
-    /// When it was first announced by those who announce it now, RFC 3339.
+    /// When it was first announced by its current origins, RFC 3339.
     #[serde(default)]
     pub since: Option<String>,
-    /// When it ends, RFC 3339, where it does.
+    /// When it expires, RFC 3339, if it does.
     pub expires: Option<String>,
-    /// Packets that matched, where it is installed.
+    /// Packets that matched, if it is installed.
     pub packets: Option<u64>,
     /// Octets of those packets.
     pub bytes: Option<u64>,
@@ -204,14 +207,14 @@ pub struct RuleView {
     pub dropped: Option<u64>,
 }
 
-/// One event of `GET /v1/samples`: a packet that a rule sampled.
+/// An event of `GET /v1/samples`: a packet that a rule sampled.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SampleView {
-    /// When it came in, RFC 3339.
+    /// When it was received, RFC 3339.
     pub time: String,
     /// The rule's id.
     pub rule: Option<String>,
-    /// The interface where it came in.
+    /// The interface that received it.
     pub interface: String,
     /// Octets of the frame.
     pub length: u32,
@@ -225,7 +228,7 @@ pub struct SampleView {
 pub struct AnnounceRequest {
     /// The rule's text.
     pub rule: String,
-    /// For how long, such as `10m`; without it until it is withdrawn.
+    /// Its lifetime, such as `10m`; without it until it is withdrawn.
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<String>,
 }
@@ -234,7 +237,7 @@ pub struct AnnounceRequest {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PauseRequest {
-    /// For how long, such as `30m`; without it until it is resumed.
+    /// How long, such as `30m`; without it until a resume.
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<String>,
 }
@@ -243,7 +246,7 @@ pub struct PauseRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WithdrawRequest {
-    /// The rule's text (its actions do not matter), or its id.
+    /// The rule's text (its actions are ignored), or its id.
     pub rule: String,
 }
 
@@ -260,34 +263,35 @@ pub struct ExplainRequest {
 pub struct Explanation {
     /// Number of the packet: 0.
     pub packet: usize,
-    /// What the rules in force do with it.
+    /// The verdict of the rules in force.
     pub verdict: OrUnknown<Verdict>,
-    /// The rule that ended the search, if one did: its place among the rules in force, from 0.
+    /// The rule that ended the evaluation, if one did: its position among the rules in force, from
+    /// 0.
     pub rule: Option<usize>,
     /// Its id.
     pub id: Option<String>,
-    /// What is done to the packet.
+    /// The effects on the packet.
     pub actions: Vec<String>,
-    /// Places of the rules that matched and let the search go on.
+    /// Positions of the rules that matched and continued.
     pub continued: Vec<usize>,
-    /// The text of the rule that ended the search.
+    /// The text of the rule that ended the evaluation.
     pub text: Option<String>,
-    /// The texts of those that let it go on.
+    /// The texts of those that continued.
     pub passed: Vec<String>,
     /// Why earlier rules with the same destination did not match, a sentence each.
     pub missed: Vec<String>,
     /// The packet is protected, and by what: it is accepted ahead of all rules.
     pub protected: Option<String>,
-    /// All filtering is taken out for now, or only counts: the verdict is what would be done.
+    /// Filtering is paused, or only counts: the verdict is what would be done.
     pub inactive: Option<String>,
 }
 
-/// The answer to what changes something.
+/// The answer to a change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Done {
-    /// In words.
+    /// What was done, for people.
     pub message: String,
-    /// The rule, where one was changed.
+    /// The rule, if one was changed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rule: Option<RuleView>,
 }
@@ -295,13 +299,13 @@ pub struct Done {
 /// An error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// What is wrong.
+    /// The error.
     pub error: ErrorMessage,
 }
 
-/// What is wrong.
+/// The error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorMessage {
-    /// In words.
+    /// Its text.
     pub message: String,
 }

@@ -1,11 +1,11 @@
-//! What deserves a second look where a router runs on the same machine: whose port 179 is, and who connects to whom.
+//! Advice for a router on the same machine: who owns port 179, and who connects to whom.
 
 use crate::file::{Config, Peer};
 use crate::values::BGP_PORT;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-/// A sentence each; `own` are the addresses of this machine.
+/// Sentences; `own` are the addresses of this machine.
 pub(crate) fn advice(config: &Config, own: &BTreeSet<IpAddr>) -> Vec<String> {
     let local = |peer: &&Peer| peer.address.is_loopback() || own.contains(&peer.address);
     config.peers.iter().filter(local).filter_map(|peer| about(config, peer)).collect()
@@ -55,7 +55,7 @@ mod tests {
             );
             // As the manual says.
             assert!(said("", &format!("{peer}\nsource = \"{address}\"")).is_empty(), "{address}");
-            // Another port, another address, or one that waits.
+            // Another port, another address, or passive.
             assert!(said(all, &format!("{peer}\nport = 1790")).is_empty());
             assert!(said("listen = [\"192.0.2.11\"]", &peer).is_empty());
             assert!(said(all, &format!("{peer}\npassive = true")).is_empty());

@@ -1,4 +1,4 @@
-//! What types cannot say: values that do not fit together.
+//! Checks that the types cannot express: values that do not fit together.
 
 use crate::error::Problem;
 use crate::file::{Backend, Config, Peer, Protect, Validation};
@@ -14,17 +14,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 use toml::de::DeTable;
 
-/// Changes that wait longer are a slip of the unit.
+/// A longer wait is most likely a wrong unit.
 const LONGEST_DEBOUNCE: Duration = Duration::from_secs(60);
 
-/// More is no path that somebody means.
-const MOST_OWN_AS: u8 = 10;
+/// A higher number is not useful.
+const MAX_OWN_AS: u8 = 10;
 
-/// Longer is longer than anything that damping is for.
+/// Longer than any useful damping.
 const LONGEST_IDLE_HOLD: Duration = Duration::from_secs(3600);
 
-/// Everything that is wrong, with its place.
-/// `complete`: all values could be read, so that one that is missing is missing in the text.
+/// All errors, with their places. `complete`: all values could be parsed, so that a missing one is
+/// missing in the text.
 pub(crate) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>, complete: bool) -> Vec<Problem> {
     let mut report = Report::of(text, document);
     router(config, &mut report);
@@ -73,7 +73,7 @@ pub(crate) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>
     report.into_problems()
 }
 
-/// What is allowed but deserves a second look.
+/// Advice: what is allowed but probably not intended.
 pub(crate) fn advice(config: &Config) -> Vec<String> {
     let mut advice = Vec::new();
     if config.peers.is_empty() {
@@ -144,7 +144,8 @@ pub(crate) fn advice(config: &Config) -> Vec<String> {
     advice
 }
 
-/// Whether the rules of an iBGP peer are validated against nothing but its own routes: rule and route then have the same originator.
+/// Whether the rules of an iBGP peer are validated only against its own routes: rule and route then
+/// have the same originator.
 fn is_validated_by_itself(config: &Config, peer: &Peer) -> bool {
     let internal = peer.asn == peer.local_as.unwrap_or(config.router.asn);
     let unicast = |other: &Peer| {
@@ -225,12 +226,9 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
     {
         wrong("restart-time", "a restart time is whole seconds, at most 4095 (RFC 4724 §3)".into());
     }
-    if peer.allow_own_as > MOST_OWN_AS {
+    if peer.allow_own_as > MAX_OWN_AS {
         let times = peer.allow_own_as;
-        wrong(
-            "allow-own-as",
-            format!("a path with our own AS {times} times is a loop; expected at most {MOST_OWN_AS}"),
-        );
+        wrong("allow-own-as", format!("a path with our own AS {times} times is a loop; expected at most {MAX_OWN_AS}"));
     }
     if peer.idle_hold_max.0 > LONGEST_IDLE_HOLD {
         wrong("idle-hold-max", "no rule of this peer would come for so long; expected at most 1h".into());
@@ -250,7 +248,7 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
     }
 }
 
-/// Host bits are either a slip or a prefix that covers more than was meant.
+/// Host bits are a typing mistake, or the prefix covers more than intended.
 fn prefix(net: &IpNet, place: &[Step], report: &mut Report<'_>) {
     if *net != net.trunc() {
         report.at(place, format!("{net} has bits behind the prefix; did you mean `{}`?", net.trunc()));
@@ -323,7 +321,8 @@ fn interfaces(patterns: &[Pattern], report: &mut Report<'_>) {
     }
 }
 
-/// Nothing is made where nothing is: a slip would be a directory of root's.
+/// No directory is created where none exists: a typing mistake would create a directory owned by
+/// root.
 fn state(config: &Config, report: &mut Report<'_>) {
     let file = &config.state.file;
     let Some(directory) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return };
@@ -342,7 +341,7 @@ fn switch(config: &Config, report: &mut Report<'_>) {
             report.at(&[Key("dataplane"), Key("interfaces"), Index(index)], message);
         }
         let all = &config.dataplane.interfaces;
-        if all[..index].contains(pattern) || cumulus::is_among(pattern, all) {
+        if all[..index].contains(pattern) || cumulus::is_covered_by(pattern, all) {
             let message = format!("`{}` is in the list already, and would take its entries twice", pattern.as_str());
             report.at(&[Key("dataplane"), Key("interfaces"), Index(index)], message);
         }

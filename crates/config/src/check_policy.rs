@@ -1,4 +1,4 @@
-//! What types cannot say of policies and blackholes.
+//! Checks of policies and blackholes that the types cannot express.
 
 use crate::error::nearest;
 use crate::file::{Config, Peer};
@@ -8,7 +8,7 @@ use crate::report::Step::{Index, Key};
 use crate::values::FamilyName;
 use ipnet::IpNet;
 
-/// Mistakes in every policy.
+/// Errors in every policy.
 pub(crate) fn policies(config: &Config, complete: bool, report: &mut Report<'_>) {
     for (index, policy) in config.policies.iter().enumerate() {
         let mut wrong =
@@ -95,7 +95,7 @@ fn empty_lists(statement: &Statement) -> impl Iterator<Item = &'static str> {
     lists.into_iter().filter(|(_, is_empty)| *is_empty).map(|(key, _)| key)
 }
 
-/// Names that are no pattern are those of peers.
+/// Names without a wildcard must be names of peers.
 fn peers(config: &Config, names: Option<&[String]>, place: &[crate::report::Step], report: &mut Report<'_>) {
     for name in names.into_iter().flatten() {
         let known: Vec<&str> = config.peers.iter().map(|peer| peer.name.as_str()).collect();
@@ -120,7 +120,7 @@ fn host_bits(net: &IpNet, place: &[crate::report::Step], report: &mut Report<'_>
     }
 }
 
-/// Mistakes in `[peer.blackhole]`.
+/// Errors in `[peer.blackhole]`.
 pub(crate) fn blackhole(peer: &Peer, index: usize, complete: bool, report: &mut Report<'_>) {
     let Some(blackhole) = &peer.blackhole else { return };
     let here = [Key("peer"), Index(index), Key("blackhole")];

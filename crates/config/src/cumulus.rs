@@ -1,4 +1,4 @@
-//! `[dataplane.cumulus]`: what the switch is, and where things are on it.
+//! `[dataplane.cumulus]`: the switch's properties, and paths on it.
 
 use crate::values::Pattern;
 use api::HumanDuration;
@@ -12,7 +12,7 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Cumulus {
-    /// The release of Cumulus Linux. `None`: what the machine says.
+    /// The release of Cumulus Linux. `None`: the release of this machine.
     #[serde(deserialize_with = "named")]
     pub release: Option<Release>,
     /// The ASIC. `None`: the one with the smallest table.
@@ -20,27 +20,29 @@ pub struct Cumulus {
     pub asic: Option<Asic>,
     /// Whether switchd updates the hardware's tables in place.
     pub non_atomic: bool,
-    /// Entries of the IPv4 table, where the ASIC's own number does not fit.
+    /// Entries of the IPv4 table, if the ASIC's own number does not fit.
     pub capacity_v4: Option<u64>,
     /// Entries of the IPv6 table.
     pub capacity_v6: Option<u64>,
-    /// Entries to leave to rules of others, in each of the two tables. `None`: those of the switch's default rules.
+    /// Entries to leave to rules of other files, in each of the two tables. `None`: as many as the
+    /// switch's default rules take.
     pub reserve: Option<u64>,
     /// Most entries that one rule may take.
     pub max_entries_per_rule: u64,
-    /// Where cl-acltool looks for rules.
+    /// The policy directory of cl-acltool.
     pub policy_directory: PathBuf,
     /// The program that installs them.
     pub cl_acltool: PathBuf,
-    /// How long a run of it may take.
+    /// Timeout of a run.
     pub timeout: HumanDuration,
     /// The program that lists the kernel's IPv4 rules with counters.
     pub iptables_save: PathBuf,
     /// The same for IPv6.
     pub ip6tables_save: PathBuf,
-    /// Whether each installed rule carries its id. `None`: as the release's own rules do.
+    /// Whether each installed rule carries its id. `None`: if the release's own rules carry
+    /// comments.
     pub comments: Option<bool>,
-    /// How much a policer lets through at once, as the time that its rate takes for it.
+    /// The burst of a policer, as the time that its rate takes for it.
     pub burst: HumanDuration,
 }
 
@@ -81,8 +83,8 @@ impl Default for Cumulus {
 }
 
 impl Cumulus {
-    /// What the back end is told, for these `interfaces` of `[dataplane]`. `release` is the machine's own; without one and without the
-    /// key it is the back end's default.
+    /// The back end's settings, for these `interfaces` of `[dataplane]`. `release` is that of this
+    /// machine; without one and without the key, the back end's default.
     pub fn settings(&self, interfaces: &[Pattern], release: Option<Release>) -> Settings {
         let default = Settings::default();
         let mut names: Vec<String> = interfaces.iter().map(|pattern| pattern.as_str().replace('*', "+")).collect();
@@ -112,7 +114,8 @@ pub fn release_of_this_machine() -> Option<Release> {
     Release::of_system(&std::fs::read_to_string("/etc/os-release").ok()?)
 }
 
-/// Why a pattern cannot be an interface of this back end: cl-acltool knows two wildcards, and the hardware no others.
+/// Why a pattern cannot be an interface of this back end: cl-acltool knows two wildcards, and the
+/// hardware no others.
 pub fn unfit_interface(pattern: &Pattern) -> Option<String> {
     let text = pattern.as_str();
     match text.strip_suffix('+') {
@@ -124,31 +127,32 @@ pub fn unfit_interface(pattern: &Pattern) -> Option<String> {
         )),
         _ if is_range(text) => Some(format!("`{text}` is no port; name each of them")),
         _ if text.contains([',', '+', '!', '$', '[', '#']) => Some(format!("`{text}` cannot be a port or a bond")),
-        _ if pattern.is_wild() && !matches!(text, "swp*" | "bond*") => Some(format!(
+        _ if pattern.is_wildcard() && !matches!(text, "swp*" | "bond*") => Some(format!(
             "the switch knows the wildcards `swp*` (all ports) and `bond*` (all bonds), and not `{text}`; expected one of them, or names of ports"
         )),
         _ => None,
     }
 }
 
-/// Whether a port is among those that a wildcard of the list means anyway: its entries would stand there twice.
-pub(crate) fn is_among(pattern: &Pattern, others: &[Pattern]) -> bool {
-    others.iter().any(|other| other != pattern && other.is_wild() && other.matches(pattern.as_str()))
+/// Whether a wildcard of the list matches a port, whose entries would be installed twice.
+pub(crate) fn is_covered_by(pattern: &Pattern, others: &[Pattern]) -> bool {
+    others.iter().any(|other| other != pattern && other.is_wildcard() && other.matches(pattern.as_str()))
 }
 
-/// The management port, the loopback interface and the management VRF: packets there do not come from the ASIC.
+/// The management port, the loopback interface and the management VRF: packets there do not come
+/// from the ASIC.
 fn is_ignored(text: &str) -> bool {
     let is_number = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || c == '*' || c == '?');
     matches!(text, "lo" | "mgmt") || text.strip_prefix("eth").is_some_and(is_number)
 }
 
-/// Ports as other tools name several: `swp1-48`.
+/// Ranges of ports as other tools write them: `swp1-48`.
 fn is_range(text: &str) -> bool {
     let ends = text.strip_prefix("swp").or_else(|| text.strip_prefix("bond")).and_then(|rest| rest.split_once('-'));
     ends.is_some_and(|(first, last)| [first, last].iter().all(|end| end.parse::<u16>().is_ok()))
 }
 
-/// A value that is read from text.
+/// A value that is parsed from text.
 fn named<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: FromStr<Err: fmt::Display>,

@@ -1,13 +1,13 @@
-//! What differs between two configuration files, key by key, in words: `floodgate reload` says it.
+//! The differences between two configuration files, key by key, as text for `floodgate reload`.
 
 use crate::redact::SECRETS;
 use toml::{Table, Value};
 
 /// Longest value that is shown, in characters.
-const SHOWN: usize = 60;
+const MAX_VALUE_CHARS: usize = 60;
 
-/// Each key that differs, with both values: `[dataplane] mode "enforce" -> "monitor"`, `peer controller: added`. What cannot be read
-/// counts as an empty file.
+/// Each key that differs, with both values: `[dataplane] mode "enforce" -> "monitor"`, `peer
+/// controller: added`. A text that cannot be parsed counts as an empty file.
 pub fn differences(old: &str, new: &str) -> Vec<String> {
     let (old, new) = (document(old), document(new));
     let mut differences = Vec::new();
@@ -48,7 +48,7 @@ fn sections<'a>(old: &'a Table, new: &'a Table) -> Vec<&'a str> {
     keys(old, new).into_iter().filter(|key| *key != "peer").collect()
 }
 
-/// Those of both, each once, in order.
+/// The keys of both, each once, in order.
 fn keys<'a>(old: &'a Table, new: &'a Table) -> Vec<&'a str> {
     let mut keys: Vec<&str> = old.keys().chain(new.keys()).map(String::as_str).collect();
     keys.sort_unstable();
@@ -56,7 +56,7 @@ fn keys<'a>(old: &'a Table, new: &'a Table) -> Vec<&'a str> {
     keys
 }
 
-/// Notes what differs in two tables, whose place in the file `place` and `prefix` tell.
+/// Records the differences between two tables; `place` and `prefix` locate them in the file.
 fn compare(place: &str, prefix: &str, old: &Table, new: &Table, differences: &mut Vec<String>) {
     for key in keys(old, new) {
         let name = format!("{prefix}{key}");
@@ -80,8 +80,8 @@ fn compare(place: &str, prefix: &str, old: &Table, new: &Table, differences: &mu
 fn shown(value: Option<&Value>) -> String {
     let Some(value) = value else { return "default".to_owned() };
     let text = value.to_string();
-    match text.chars().count() > SHOWN {
-        true => format!("{}...", text.chars().take(SHOWN).collect::<String>()),
+    match text.chars().count() > MAX_VALUE_CHARS {
+        true => format!("{}...", text.chars().take(MAX_VALUE_CHARS).collect::<String>()),
         false => text,
     }
 }

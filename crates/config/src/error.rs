@@ -1,10 +1,10 @@
-//! What is wrong with a configuration: where, what, what was expected, and what was probably meant.
+//! Errors of a configuration: where, what, what was expected, and what was probably meant.
 
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// All that is wrong with a file; one line each when shown.
+/// All errors of a file; one line each when shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// The file.
@@ -13,31 +13,33 @@ pub struct ConfigError {
     pub problems: Vec<Problem>,
 }
 
-/// One mistake.
+/// One error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Line and column, from 1, in characters; `None` where it is no single place.
+    /// Line and column, from 1, in characters; `None` if it has no single place.
     pub place: Option<(usize, usize)>,
-    /// The key that it is about, such as `peer[0].allow.actions`; `None` where it is about none, or the file as a whole.
+    /// The key concerned, such as `peer[0].allow.actions`; `None` if it concerns no key, or the
+    /// file as a whole.
     pub key: Option<String>,
     /// What is wrong and what was expected.
     pub message: String,
-    /// The text could not be taken apart here; what follows from that on the same line is not told again.
+    /// The text could not be parsed here; further errors on the same line are consequences and not
+    /// reported.
     pub(crate) from_syntax: bool,
 }
 
 impl Problem {
-    /// A mistake without a place.
+    /// An error without a place.
     pub fn new(message: String) -> Self {
         Problem { place: None, key: None, message, from_syntax: false }
     }
 
-    /// A mistake at this part of the text.
+    /// An error at this part of the text.
     pub(crate) fn at(text: &str, span: Option<Range<usize>>, message: String) -> Self {
         Problem { place: span.map(|span| line_column(text, span.start)), ..Problem::new(message) }
     }
 
-    /// The same, about this key.
+    /// The same, for this key.
     pub(crate) fn with_key(self, key: String) -> Self {
         Problem { key: Some(key).filter(|key| !key.is_empty()), ..self }
     }
@@ -52,7 +54,7 @@ impl Problem {
         self.place.map(|(line, _)| line)
     }
 
-    /// What was probably meant, where the message says that.
+    /// What was probably meant, if the message says it.
     pub fn suggestion(&self) -> Option<&str> {
         self.message.split_once("did you mean `")?.1.split_once("`?").map(|(meant, _)| meant)
     }

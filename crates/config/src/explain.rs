@@ -1,9 +1,10 @@
-//! Serde's words about a value, as words for whoever wrote the file: what is there, what is expected, and what was probably meant.
+//! Rewrites serde's messages about a value for the author of the file: what is there, what is
+//! expected, and what was probably meant.
 
 use crate::error::nearest;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// One step into the document.
+/// One step of a path in the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// To a key of a table.
@@ -12,7 +13,7 @@ pub(crate) enum Step {
     Index(usize),
 }
 
-/// As people write a path: `peer[0].allow.destinations[1]`.
+/// A path as text: `peer[0].allow.destinations[1]`.
 pub(crate) fn dotted(path: &[Step]) -> String {
     let mut text = String::new();
     for step in path {
@@ -33,10 +34,10 @@ pub(crate) fn message(text: &str, path: &[Step], error: &toml::de::Error) -> Str
     parts.address().or_else(|| parts.unknown()).or_else(|| parts.missing()).unwrap_or_else(|| parts.value())
 }
 
-/// What there is to tell from.
+/// The data for an explanation.
 struct Parts<'a> {
     message: &'a str,
-    /// What stands in the file.
+    /// The text in the file.
     written: &'a str,
     path: &'a [Step],
 }
@@ -48,12 +49,12 @@ impl Parts<'_> {
         keys.into_iter().next().unwrap_or_default()
     }
 
-    /// What is written, without its quotes.
+    /// The text without its quotes.
     fn bare(&self) -> &str {
         self.written.trim_matches(['"', '\''])
     }
 
-    /// The standard library does not say what it found where it expected an address.
+    /// The standard library does not say what it found instead of an address.
     fn address(&self) -> Option<String> {
         let found = self.bare();
         match self.message {
@@ -73,7 +74,7 @@ impl Parts<'_> {
         }
     }
 
-    /// A key or a word that there is not.
+    /// An unknown key or word.
     fn unknown(&self) -> Option<String> {
         for (theirs, ours) in [("unknown field ", "unknown key"), ("unknown variant ", "unknown value")] {
             let Some((found, expected)) = self.message.strip_prefix(theirs).and_then(|rest| rest.split_once(", "))
@@ -82,10 +83,10 @@ impl Parts<'_> {
             };
             let found = found.trim_matches('`');
             let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-            let meant = nearest(found, &known);
+            let probable_value = nearest(found, &known);
             let home = if ours == "unknown key" && self.path.len() > 1 { section_of(found) } else { None };
-            return Some(match (meant, home) {
-                // It is spelled right, and stands in the wrong place.
+            return Some(match (probable_value, home) {
+                // It is spelled correctly, and belongs to another section.
                 (_, Some(home)) if !known.contains(&found) => {
                     format!("unknown key `{found}` here; it belongs in {home}; {expected}")
                 }
@@ -116,17 +117,17 @@ impl Parts<'_> {
         Some(format!("{what}{example}"))
     }
 
-    /// Something else is expected here.
+    /// A value of another type is expected here.
     fn value(&self) -> String {
-        let message = in_words(self.message);
-        match self.meant() {
-            Some(meant) => format!("{message}; did you mean `{meant}`?"),
+        let message = replace_type_names(self.message);
+        match self.probable_value() {
+            Some(probable_value) => format!("{message}; did you mean `{probable_value}`?"),
             None => message,
         }
     }
 
     /// What was probably meant by a value of the wrong type.
-    fn meant(&self) -> Option<String> {
+    fn probable_value(&self) -> Option<String> {
         let found = self.bare();
         let expects =
             |what: &str| self.message.rsplit_once("expected ").is_some_and(|(_, expected)| expected.contains(what));
@@ -157,7 +158,7 @@ impl Parts<'_> {
     }
 }
 
-/// Why text is no address, where that can be seen.
+/// Why a text is not an address, if that can be determined.
 fn address_hint(found: &str, key: &str) -> String {
     if let Some((address, _)) = found.split_once('/')
         && address.parse::<IpAddr>().is_ok()
@@ -182,7 +183,7 @@ fn address_hint(found: &str, key: &str) -> String {
     if is_name { "; names are not looked up".to_owned() } else { leading_zeros(found) }
 }
 
-/// `192.000.2.1` is refused, since zeros in front mean octal to some.
+/// `192.000.2.1` is refused, since some programs read leading zeros as octal.
 fn leading_zeros(found: &str) -> String {
     let parts: Option<Vec<u8>> = found.split('.').map(|part| part.parse().ok()).collect();
     match parts.as_deref() {
@@ -201,7 +202,7 @@ fn as_number(found: &str) -> Option<u32> {
     digits.parse().ok().filter(|number| *number > 0)
 }
 
-/// The section that a key belongs to, where it belongs to one alone.
+/// The section that a key belongs to, if it belongs to only one.
 fn section_of(key: &str) -> Option<&'static str> {
     let homes: Vec<_> =
         crate::file::sections().into_iter().filter(|(_, keys)| keys.iter().any(|known| known == key)).collect();
@@ -211,8 +212,8 @@ fn section_of(key: &str) -> Option<&'static str> {
     }
 }
 
-/// Names of Rust's types, as words for what to write.
-fn in_words(message: &str) -> String {
+/// Replaces names of Rust's types by what to write.
+fn replace_type_names(message: &str) -> String {
     const WORDS: [(&str, &str); 13] = [
         (", expected u8", ", expected a number from 0 to 255"),
         (", expected u16", ", expected a number from 0 to 65535"),

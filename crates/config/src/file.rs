@@ -12,7 +12,7 @@ use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-/// Everything the file says.
+/// The contents of the file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
@@ -24,7 +24,7 @@ pub struct Config {
     /// The import policies, in order.
     #[serde(default, rename = "policy")]
     pub policies: Vec<Policy>,
-    /// What stays reachable whatever the rules say.
+    /// Traffic that stays reachable whatever the rules are.
     #[serde(default)]
     pub protect: Protect,
     /// Where rules are enforced.
@@ -33,7 +33,7 @@ pub struct Config {
     /// The HTTP interface.
     #[serde(default)]
     pub api: Api,
-    /// What is remembered over a restart.
+    /// What is saved over a restart.
     #[serde(default)]
     pub state: State,
     /// The log.
@@ -50,7 +50,8 @@ pub struct Router {
     pub asn: u32,
     /// Our BGP identifier (RFC 6286: any non-zero number, written as an IPv4 address).
     pub id: Ipv4Addr,
-    /// Where BGP connections are taken. `None`: on port 179 where a passive peer needs it, as far as nobody else has it.
+    /// The listen addresses. `None`: port 179 if a passive peer needs it and no other program uses
+    /// it.
     pub listen: Option<Vec<Listen>>,
 }
 
@@ -62,13 +63,13 @@ pub struct Peer {
     pub name: String,
     /// Its address; unique.
     pub address: IpAddr,
-    /// Its TCP port when we connect.
+    /// Its TCP port, when we connect.
     #[serde(default = "bgp_port")]
     pub port: u16,
     /// Its AS number.
     #[serde(rename = "as", deserialize_with = "values::as_number")]
     pub asn: u32,
-    /// Our AS number towards it, where it is not that of `[router]`.
+    /// Our AS number towards it, if it is not that of `[router]`.
     #[serde(default, deserialize_with = "values::some_as_number")]
     pub local_as: Option<u32>,
     /// Our address towards it.
@@ -77,8 +78,8 @@ pub struct Peer {
     pub md5: Option<String>,
     /// A file whose first line is the secret.
     pub md5_file: Option<PathBuf>,
-    /// Why that file has no secret, where the daemon was to start all the same ([`Config::load_to_start`]). There must be no session with this
-    /// peer then.
+    /// Why that file has no secret, if the daemon has to start all the same
+    /// ([`Config::load_to_start`]). There must be no session with this peer then.
     #[serde(skip)]
     pub md5_error: Option<String>,
     /// Generalized TTL security (RFC 5082): packets from further away than this many hops are dropped.
@@ -90,33 +91,34 @@ pub struct Peer {
     /// Proposed hold time, whole seconds: 0 or at least 3.
     #[serde(default = "hold_time")]
     pub hold_time: HumanDuration,
-    /// Families to ask for.
+    /// Families to negotiate.
     #[serde(default = "families")]
     pub families: Vec<FamilyName>,
-    /// Take several paths of one rule (RFC 7911).
+    /// Accept several paths of one rule (RFC 7911).
     #[serde(default)]
     pub add_path: bool,
     /// Offer graceful restart (RFC 4724): both sides keep the rules while one of them restarts.
     #[serde(default = "default_true")]
     pub graceful_restart: bool,
-    /// How long the peer keeps our side while we restart (RFC 4724 §3), at most 4095 s. `None`: the hold time, at most 120 s.
+    /// Our restart time: how long the peer keeps our routes while we restart (RFC 4724 §3), at most
+    /// 4095 s. `None`: the hold time, at most 120 s.
     pub restart_time: Option<HumanDuration>,
-    /// Longest time that connections are refused after sessions that did not last; 0: never.
+    /// Longest time that connections are refused after short sessions; 0: never.
     #[serde(default = "idle_hold_max")]
     pub idle_hold_max: HumanDuration,
-    /// How long the rules stay after a session loss that graceful restart does not cover.
+    /// How long rules are kept after a session loss that graceful restart does not cover.
     #[serde(default)]
     pub hold_on_loss: HumanDuration,
-    /// What ends the wait of stale rules once the session is back.
+    /// What ends the stale state of rules once the session is established again.
     #[serde(default)]
     pub stale_until: StaleUntil,
     /// A route server, which does not put its own AS number into the AS_PATH (RFC 7947).
     #[serde(default)]
     pub route_server: bool,
-    /// How often our own AS number may stand in the AS_PATH of its routes.
+    /// How often our own AS number may occur in the AS_PATH of its routes.
     #[serde(default)]
     pub allow_own_as: u8,
-    /// Most rules taken from this peer.
+    /// Most rules accepted from this peer.
     #[serde(default = "max_rules")]
     pub max_rules: u32,
     /// What happens beyond that.
@@ -125,18 +127,18 @@ pub struct Peer {
     /// What this peer may ask for.
     #[serde(default)]
     pub allow: Allow,
-    /// Which of its unicast routes discard; `None` for none.
+    /// Which of its unicast routes are blackholes; `None` for none.
     pub blackhole: Option<Blackhole>,
 }
 
-/// What ends the wait of stale rules once the session is back.
+/// What ends the stale state of rules once the session is established again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StaleUntil {
     /// The peer's End-of-RIB, or `[state] stale-time`.
     #[default]
     EndOfRib,
-    /// The same, and at once where the peer's OPEN has no F bit for the family (RFC 4724 §4.2).
+    /// The same, and at once if the peer's OPEN has no F bit for the family (RFC 4724 §4.2).
     FBit,
 }
 
@@ -144,16 +146,16 @@ pub enum StaleUntil {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnExcess {
-    /// Take them all the same and say so in the log.
+    /// Accept them and log it.
     Warn,
-    /// Show the rest, install none of them.
+    /// Show the excess, install none of it.
     #[default]
     Ignore,
     /// Close the session (CEASE, maximum number of prefixes reached).
     Close,
 }
 
-/// `[peer.allow]`: the guard in front of one peer.
+/// `[peer.allow]`: the import policy of one peer.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Allow {
@@ -164,53 +166,53 @@ pub struct Allow {
     pub shortest_prefix_v4: u8,
     /// Shortest IPv6 destination prefix.
     pub shortest_prefix_v6: u8,
-    /// Whether a rule may come without a destination.
+    /// Whether a rule may have no destination.
     pub without_destination: bool,
     /// Actions it may ask for; empty = all.
     pub actions: Vec<ActionKind>,
-    /// What becomes of the actions that it asks for by communities.
+    /// How to handle actions that the operator defines by communities.
     pub action_communities: ActionCommunities,
-    /// What becomes of a rule with an action that is not known here.
+    /// How to handle a rule with an unknown action.
     pub unknown_actions: UnknownActions,
-    /// What becomes of a rule that is limited to a set of interfaces.
+    /// How to handle a rule that is limited to a set of interfaces.
     pub interface_sets: InterfaceSets,
     /// Addresses that it may redirect or copy to; empty = any for an iBGP peer, none for an eBGP peer.
     pub redirect_to: Vec<IpNet>,
-    /// How long a rule lives at most after it was announced; `None` = as long as it is announced.
+    /// Longest lifetime of a rule after its announcement; `None` = no limit.
     pub max_lifetime: Option<HumanDuration>,
     /// Validation against unicast routes.
     pub validation: Validation,
 }
 
-/// What becomes of the actions that a peer asks for by communities.
+/// How to handle actions that the operator defines by communities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ActionCommunities {
-    /// They are carried out, as far as they are allowed.
+    /// They are executed, as far as they are allowed.
     #[default]
     Take,
-    /// They are ignored: only a statement of a policy gives a rule an action.
+    /// They are ignored: only a policy statement gives a rule an action.
     Ignore,
-    /// A rule that has some is rejected.
+    /// A rule with such an action is rejected.
     Refuse,
 }
 
-/// What becomes of a rule with an action that is not known here.
+/// How to handle a rule with an unknown action.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownActions {
     /// The action is ignored (RFC 8955): with no other, the rule accepts its packets.
     #[default]
     Accept,
-    /// Import policy does not accept the rule.
+    /// The import policy rejects the rule.
     Refuse,
 }
 
-/// What becomes of a rule that is limited to a set of interfaces.
+/// How to handle a rule that is limited to a set of interfaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InterfaceSets {
-    /// It is refused: there are no interface sets here.
+    /// It is refused: interface sets are not supported.
     #[default]
     Refuse,
     /// The set is ignored: the rule is enforced on every filtered interface.
@@ -220,7 +222,7 @@ pub enum InterfaceSets {
 /// Validation of rules against unicast routes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum Validation {
-    /// The guard alone decides.
+    /// No validation; only `[peer.allow]` decides.
     #[default]
     #[serde(rename = "none")]
     None,
@@ -243,11 +245,12 @@ pub struct Protect {
     pub ports: Vec<FromSource<Port>>,
     /// Packets to this machine with one of these ports on either side are never filtered.
     pub sessions: Vec<FromSource<Port>>,
-    /// Packets of these IP protocols to this machine, and to multicast groups of the link, are never filtered.
+    /// Packets of these IP protocols to this machine, and to link-local multicast groups, are never
+    /// filtered.
     pub protocols: Vec<FromSource<Protocol>>,
     /// Named sets of packets that are never filtered.
     pub presets: Vec<FromSource<PresetName>>,
-    /// Addresses of this machine, for all of these; `None` = those found on its interfaces.
+    /// Addresses of this machine, for all of these; `None` = those of its interfaces.
     pub addresses: Option<Vec<IpAddr>>,
 }
 
@@ -257,13 +260,13 @@ pub struct Protect {
 pub struct Dataplane {
     /// The back end.
     pub backend: Backend,
-    /// Where filtered packets come in; patterns with `*` and `?`. Empty: every interface.
+    /// Ingress interfaces; patterns with `*` and `?`. Empty: every interface.
     pub interfaces: Vec<Pattern>,
     /// Drop, or only count.
     pub mode: Mode,
-    /// What becomes of the filters when the daemon is stopped.
+    /// Whether filters are kept or removed when the daemon is stopped.
     pub on_exit: OnExit,
-    /// How long changes are gathered before they are applied. `None`: what suits the back end.
+    /// How long changes are gathered before they are applied. `None`: the default of the back end.
     pub debounce: Option<HumanDuration>,
     /// Settings of the nftables back end.
     pub nftables: Nftables,
@@ -288,7 +291,7 @@ pub enum Backend {
     Sonic,
     /// A program in the network driver.
     Xdp,
-    /// Computes and shows everything, installs nothing.
+    /// Decides and shows everything, installs nothing.
     None,
 }
 
@@ -305,24 +308,25 @@ impl Backend {
     }
 }
 
-/// Whether rules bite.
+/// Whether rules act on packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// They do.
+    /// They act.
     #[default]
     Enforce,
     /// They are installed as counters; nothing is dropped.
     Monitor,
 }
 
-/// What becomes of the filters when the daemon is told to stop. (A daemon that is killed leaves them, whatever this says.)
+/// Whether filters are kept or removed when the daemon is stopped. (After a kill they are always
+/// kept.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnExit {
-    /// They stay.
+    /// They are kept.
     Keep,
-    /// They go.
+    /// They are removed.
     #[default]
     Remove,
 }
@@ -331,7 +335,7 @@ pub enum OnExit {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Nftables {
-    /// The group of the kernel's packet log (nflog) that sampled packets go to.
+    /// The nflog group for sampled packets.
     pub sample_group: u16,
     /// Octets of a sampled packet that are logged, from the IP header on.
     pub sample_octets: u32,
@@ -345,15 +349,15 @@ pub struct Nftables {
 pub struct Api {
     /// The Unix socket.
     pub socket: PathBuf,
-    /// The group that may use it. `None`: `floodgate` where there is such a group, otherwise root alone.
+    /// The group that may use it. `None`: `floodgate` if that group exists, otherwise root alone.
     pub group: Option<String>,
-    /// TCP addresses on which it answers as well.
+    /// TCP addresses of additional listeners.
     pub listen: Vec<Listen>,
-    /// What a client over TCP must show before it changes anything.
+    /// The token that a client over TCP needs for changes.
     pub token: Option<String>,
     /// A file whose first line is the token.
     pub token_file: Option<PathBuf>,
-    /// How many past events are remembered.
+    /// Number of events in the history.
     pub history: usize,
 }
 
@@ -361,9 +365,9 @@ pub struct Api {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct State {
-    /// Where rules are remembered over a restart; empty = nowhere.
+    /// The state file; empty = none.
     pub file: PathBuf,
-    /// How long remembered rules are enforced while their peer has not confirmed them.
+    /// How long saved rules are enforced until their peer has confirmed them.
     pub stale_time: HumanDuration,
 }
 
@@ -371,13 +375,13 @@ pub struct State {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Log {
-    /// Least severity.
+    /// Least severe level that is logged.
     pub level: Level,
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
 }
 
-/// Least severity of a line in the log.
+/// Severity of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
@@ -394,7 +398,7 @@ pub enum Level {
     Trace,
 }
 
-/// How a line of the log looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
@@ -449,13 +453,13 @@ impl Default for State {
     }
 }
 
-/// Where the state file is unless the file says otherwise. The daemon makes this directory, and no other.
+/// The default path of the state file. The daemon creates this directory, and no other.
 pub const STATE_DIRECTORY: &str = "/var/lib/floodgate";
 
-/// Where the configuration is unless the command line says otherwise.
+/// The default path of the configuration.
 pub const DEFAULT_FILE: &str = "/etc/floodgate/floodgate.toml";
 
-/// Where the daemon listens for commands unless the file says otherwise.
+/// The default path of the API socket.
 pub const DEFAULT_SOCKET: &str = "/run/floodgate/api.sock";
 
 const fn bgp_port() -> u16 {
@@ -485,10 +489,10 @@ const fn max_rules() -> u32 {
 /// Most octets of a TCP-MD5 secret (the kernel's limit).
 pub(crate) const MD5_OCTETS: usize = 80;
 
-/// Least octets of a token.
+/// Minimum length of a token in octets.
 pub(crate) const TOKEN_OCTETS: usize = 16;
 
-/// Each section with its keys: serde names them when it is asked for one that is not there.
+/// Each section with its keys: serde lists them when it is asked for an unknown one.
 pub(crate) fn sections() -> Vec<(&'static str, Vec<String>)> {
     fn keys<T: serde::de::DeserializeOwned>() -> Vec<String> {
         let error = toml::from_str::<T>("no-such-key = 1").err();

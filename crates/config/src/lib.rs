@@ -1,5 +1,6 @@
-//! The configuration file: one TOML file, every key with a default wherever there is a sensible one, unknown keys are errors, and every
-//! error names file, line and column, what was expected and, where it looks like a slip, what was probably meant.
+//! The configuration file: one TOML file. Every key has a default if there is a sensible one,
+//! unknown keys are errors, and every error names file, line and column, what was expected and, if
+//! it looks like a typing mistake, what was probably meant.
 //!
 //! `docs/manual/configuration.md` documents every key; a test keeps it complete.
 

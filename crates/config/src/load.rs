@@ -11,7 +11,7 @@ impl Config {
     /// Reads and checks the file, and the secrets that it refers to.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All errors of the file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::load_with(path, |config, report| {
             for (index, peer) in config.peers.iter_mut().enumerate() {
@@ -23,11 +23,11 @@ impl Config {
         })
     }
 
-    /// The same for a start: a peer whose `md5-file` has no secret does not keep the others from being heard; its
-    /// [`md5_error`](crate::Peer::md5_error) says why.
+    /// The same for the start of the daemon: a peer whose `md5-file` has no secret does not prevent
+    /// the start; its [`md5_error`](crate::Peer::md5_error) says why there is no session with it.
     ///
     /// # Errors
-    /// Everything else that is wrong with it.
+    /// All other errors of the file.
     pub fn load_to_start(path: &Path) -> Result<Self, ConfigError> {
         Self::load_with(path, |_, _| {})
     }
@@ -50,7 +50,7 @@ impl Config {
     /// Checks a configuration; `path` is for messages only.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All errors.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         match read::read(text) {
             (Some(config), problems) if problems.is_empty() => Ok(config),
@@ -58,12 +58,12 @@ impl Config {
         }
     }
 
-    /// What is allowed but deserves a second look, a sentence each.
+    /// Advice: what is allowed but probably not intended, a sentence each.
     pub fn advice(&self) -> Vec<String> {
         check::advice(self)
     }
 
-    /// The same about a router on this machine; `own` are its addresses.
+    /// Advice about a router on this machine; `own` are its addresses.
     pub fn advice_beside_a_router(&self, own: &std::collections::BTreeSet<IpAddr>) -> Vec<String> {
         beside::advice(self, own)
     }
@@ -105,18 +105,18 @@ impl Config {
     }
 }
 
-/// Why there is no secret in a file of its own.
+/// Why a file has no secret.
 #[derive(Debug, thiserror::Error)]
 enum SecretError {
     /// It cannot be read.
     #[error("cannot read {}: {error}", file.display())]
     Unreadable { file: PathBuf, error: io::Error },
-    /// Its first line has nothing.
+    /// Its first line is empty.
     #[error("{} is empty", file.display())]
     Empty { file: PathBuf },
 }
 
-/// The secret in a file of its own.
+/// Reads the secret in a file.
 fn first_line(file: &Path) -> Result<String, SecretError> {
     let unreadable = |error| SecretError::Unreadable { file: file.to_owned(), error };
     let text = std::fs::read_to_string(file).map_err(unreadable)?;

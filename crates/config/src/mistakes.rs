@@ -1,4 +1,4 @@
-//! What people write wrong, and what they are told.
+//! Common mistakes, and the error messages for them.
 
 use super::{Config, ConfigError, Problem};
 use std::path::Path;
@@ -13,7 +13,7 @@ fn problems(text: &str) -> Vec<Problem> {
     }
 }
 
-/// The mistake in `wrong`, which stands behind a right beginning: line and column in it, and the message.
+/// The error in `wrong`, which follows a valid beginning: line and column in it, and the message.
 fn told(before: &str, wrong: &str) -> Vec<String> {
     let lines = before.matches('\n').count();
     let shown = |problem: Problem| match problem.place {
@@ -24,7 +24,7 @@ fn told(before: &str, wrong: &str) -> Vec<String> {
     problems(&format!("{before}{wrong}")).into_iter().map(shown).collect()
 }
 
-/// A mistake in a section of its own, or in a peer: what is written, and the beginning of what is told.
+/// A mistake in a section of its own, or in a peer: the text, and the beginning of the message.
 #[test]
 fn each_mistake_is_told_with_its_place_and_what_was_meant() {
     let peer = |line: &str| format!("{PEER}{line}");
@@ -58,7 +58,7 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
         ("[state]\nstale-time = 10m\n".into(), "2:14: text stands in quotes; did you mean `stale-time = \"10m\"`?"),
         ("[log]\nlevel = info\n".into(), "2:9: text stands in quotes; did you mean `level = \"info\"`?"),
         (peer("md5 = hush\n"), "5:7: text stands in quotes; did you mean `md5 = \"hush\"`?"),
-        // Other formats.
+        // Formats of other programs.
         ("[log]\nlevel: debug\n".into(), "2:1: `level: debug` is no TOML; did you mean `level = debug`?"),
         ("[log]\nlevel \"debug\"\n".into(), "2:1: no `=` behind the key; did you mean `level = \"debug\"`?"),
         (
@@ -118,7 +118,7 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
         (peer("port = 70000\n"), "5:8: invalid value: integer `70000`, expected a number from 0 to 65535"),
         (peer("port = 0179\n"), "5:8: a number has no zeros in front; did you mean `port = 179`?"),
         (peer("max-rules = 1.5\n"), "5:13: invalid type: floating point `1.5`, expected a number from 0"),
-        // True and false.
+        // Booleans.
         (peer("passive = yes\n"), "5:11: `yes` is written `true`; did you mean `passive = true`?"),
         (peer("passive = False\n"), "5:11: `False` is written `false`; did you mean `passive = false`?"),
         (
@@ -250,7 +250,7 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
             format!("{}{}", statement("then = \"accept\"\n"), statement("then = \"reject\"\n")),
             "6:8: a second policy `a`; names are unique",
         ),
-        // Times.
+        // Durations.
         (peer("hold-on-loss = \"10 minutes\"\n"), "5:16: `10 minutes` is no duration"),
         (peer("hold-on-loss = -5\n"), "5:16: -5 is no duration: negative"),
     ];
@@ -335,7 +335,8 @@ fn an_address_is_a_prefix() {
     assert_eq!(shown, ["192.0.2.53/32", "2001:db8::1/128"]);
 }
 
-/// Whatever is cut out of a file or put into it, there is an answer, and a mistake unless it is right.
+/// Whatever is removed from a file or inserted into it, parsing ends, with an error unless the file
+/// is valid.
 #[test]
 fn no_file_makes_it_panic_or_run_for_ever() {
     let whole =

@@ -1,4 +1,5 @@
-//! `[[policy]]`: statements that the routes of peers pass in order, and `[peer.blackhole]`.
+//! `[[policy]]`: statements that are evaluated in order for the routes of peers, and
+//! `[peer.blackhole]`.
 
 use crate::values::{self, ActionKind, FamilyName, TextVisitor};
 use api::HumanDuration;
@@ -18,58 +19,58 @@ use std::sync::Arc;
 pub struct Policy {
     /// A name for people; unique.
     pub name: String,
-    /// The peers whose routes pass it: names, with `*` and `?`. `None`: those of all.
+    /// The peers that it applies to: names, with `*` and `?`. `None`: all.
     pub peers: Option<Vec<String>>,
     /// The statements, in order.
     #[serde(default, rename = "statement")]
     pub statements: Vec<Statement>,
 }
 
-/// `[[policy.statement]]`: what it matches (all of it), and what becomes of the rule.
+/// `[[policy.statement]]`: conditions, all of which must hold, and what happens to the rule.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Statement {
     /// Names of peers, with `*` and `?`.
     pub peers: Option<Vec<String>>,
-    /// The families in which a route comes.
+    /// Address families of the route.
     pub families: Option<Vec<FamilyName>>,
-    /// Prefixes that have the destination within.
+    /// Prefixes that contain the destination.
     #[serde(deserialize_with = "some_prefixes")]
     pub destination_within: Option<Vec<IpNet>>,
-    /// Prefixes that have the source within.
+    /// Prefixes that contain the source.
     #[serde(deserialize_with = "some_prefixes")]
     pub source_within: Option<Vec<IpNet>>,
     /// Lengths of the destination prefix.
     pub destination_length: Option<Lengths>,
     /// Lengths of the source prefix.
     pub source_length: Option<Lengths>,
-    /// Components that the rule has, all of them.
+    /// Components that the rule has: all of them.
     pub components: Option<Vec<ComponentName>>,
-    /// Components that the rule has not, none of them.
+    /// Components that the rule does not have: none of them.
     pub without_components: Option<Vec<ComponentName>>,
-    /// Kinds of actions that it asks for, one of them.
+    /// Kinds of actions, one of which it has.
     pub actions: Option<Vec<ActionKind>>,
-    /// Communities, one of them.
+    /// Communities, one of which it has.
     pub communities: Option<Vec<Community>>,
-    /// The AS that announced it first, one of them.
+    /// AS numbers, one of which is the origin.
     pub as_path_origin: Option<Vec<AsNumber>>,
-    /// AS numbers in its AS_PATH, one of them.
+    /// AS numbers, one of which is in its AS_PATH.
     pub as_path_contains: Option<Vec<AsNumber>>,
-    /// It limits to more than this.
+    /// Its rate limit is above this.
     pub rate_above: Option<RateText>,
-    /// It limits to less than this.
+    /// Its rate limit is below this.
     pub rate_below: Option<RateText>,
-    /// The actions in the place of those that the peer asked for.
+    /// Actions that replace those of the peer.
     pub set_action: Option<ActionsText>,
-    /// A rule that discards limits to this instead.
+    /// The rate limit that replaces discard.
     pub discard_becomes: Option<RateText>,
-    /// A rule that limits does so to this at most.
+    /// The highest rate limit.
     pub rate_at_most: Option<RateText>,
     /// Longest lifetime after the announcement.
     pub lifetime: Option<HumanDuration>,
-    /// What becomes of the rule.
+    /// What happens to the rule.
     pub then: Option<ThenWord>,
-    /// Why it is rejected, in the operator's words.
+    /// The operator's reason for a rejection.
     pub reason: Option<String>,
 }
 
@@ -97,7 +98,7 @@ impl Statement {
     }
 }
 
-/// What becomes of a rule that a statement matches.
+/// What happens to a rule that a statement matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ThenWord {
@@ -107,21 +108,22 @@ pub enum ThenWord {
     Accept,
     /// It is rejected.
     Reject,
-    /// It is accepted to be counted only: packets pass on to the next rule.
+    /// It is accepted for counting only: packets continue to the next rule.
     Observe,
 }
 
-/// `[peer.blackhole]`: unicast routes that discard (RFC 7999, RFC 5635).
+/// `[peer.blackhole]`: unicast routes that are blackholes (RFC 7999, RFC 5635).
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Blackhole {
-    /// Marks of routes that drop what goes to their prefix. `None`: the community BLACKHOLE, if there is no other mark.
+    /// Marks of routes that drop packets to their prefix. `None`: the community BLACKHOLE, if there
+    /// is no other mark.
     pub destination: Option<Vec<TriggerText>>,
-    /// Marks of routes that drop what comes from their prefix.
+    /// Marks of routes that drop packets from their prefix.
     pub source: Vec<TriggerText>,
     /// Marks of routes that drop both.
     pub both: Vec<TriggerText>,
-    /// Sources that the peer may have dropped.
+    /// Sources for which the peer may drop packets.
     #[serde(deserialize_with = "values::prefixes")]
     pub sources: Vec<IpNet>,
     /// Shortest IPv4 prefix.
@@ -144,7 +146,7 @@ impl Default for Blackhole {
 }
 
 impl Blackhole {
-    /// The marks of routes that drop what goes to their prefix.
+    /// The marks of routes that drop packets to their prefix.
     pub fn destination_triggers(&self) -> Vec<Trigger> {
         match &self.destination {
             Some(triggers) => triggers.iter().map(|trigger| trigger.0).collect(),
@@ -172,15 +174,15 @@ const COMMUNITIES: [(&str, u32); 8] = [
     ("no-peer", 0xffff_ff04),
 ];
 
-/// Text that is no community.
+/// Text that is not a community.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCommunity {
-    /// A number is too large for its place.
+    /// A number is too large for its field.
     #[error(
         "`{0}` is no community: {1} is more than {2}; a large community has three numbers up to 4294967295, as in 65070:666:0"
     )]
     Number(String, u64, u64),
-    /// Another form.
+    /// Another format.
     #[error(
         "`{0}` is no community; expected a form such as 65535:666, 65070:666:0, target:65070:666, 0x0002fe2e0000029a or blackhole"
     )]
@@ -233,18 +235,18 @@ impl FromStr for Community {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TriggerText(pub Trigger);
 
-/// Text that is no mark of a route.
+/// Text that is not a mark.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTrigger {
-    /// No community.
+    /// Not a community.
     #[error("{0}, or next-hop 192.0.2.1")]
     Community(InvalidCommunity),
-    /// No address or prefix.
+    /// Not an address or prefix.
     #[error(
         "`{0}` behind `next-hop` is no address and no prefix; expected a form such as next-hop 192.0.2.1 or next-hop 100::/64"
     )]
     NextHop(String),
-    /// A prefix with bits behind it.
+    /// A prefix with host bits.
     #[error("{0} has bits behind the prefix; did you mean `next-hop {1}`?")]
     HostBits(IpNet, IpNet),
 }
@@ -271,7 +273,7 @@ impl FromStr for TriggerText {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ComponentName(pub ComponentType);
 
-/// Text that is no component.
+/// Text that is not a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownComponent(String);
 
@@ -295,11 +297,11 @@ impl FromStr for ComponentName {
     }
 }
 
-/// A rate above zero, in the words of the rule language.
+/// A rate above zero, in the syntax of the rule language.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateText(pub RateLimit);
 
-/// Text that is no rate.
+/// Text that is not a rate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no rate; expected a form such as 10mbps, 1gbps (bits a second) or 1000pps (packets)")]
 pub struct InvalidRate(String);
@@ -318,11 +320,11 @@ impl FromStr for RateText {
     }
 }
 
-/// Actions in the words of the rule language.
+/// Actions in the syntax of the rule language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionsText(pub Arc<[Action]>);
 
-/// Text that is no action.
+/// Text that is not an action.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no action; expected a form such as discard, rate 10mbps, rate 1000pps, mark 46, redirect 65000:100, sample or accept"
@@ -352,7 +354,7 @@ impl<'de> Deserialize<'de> for AsNumber {
     }
 }
 
-/// Lengths of a prefix: `24`, `"24-32"`, `"24-"`, `"-24"`; 0 is that of no prefix.
+/// Lengths of a prefix: `24`, `"24-32"`, `"24-"`, `"-24"`; 0 means no prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lengths(pub LengthRange);
 

@@ -9,25 +9,26 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// What is protected, and, behind the word `from`, the only source it is protected for: `tcp/22 from 192.0.2.0/24`.
+/// What is protected, and, after the word `from`, the only source that it is protected for: `tcp/22
+/// from 192.0.2.0/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FromSource<T> {
     /// What is protected.
     pub what: T,
-    /// The only source that it is protected for; `None` for all.
+    /// The only source; `None` for all.
     pub from: Option<IpNet>,
 }
 
-/// Text that is nothing to protect, from all sources or from one.
+/// Text that is not a valid protection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFromSource<E> {
-    /// What is to be protected has another form.
+    /// What is protected has another format.
     #[error("{0}")]
     What(E),
-    /// The source is no prefix.
+    /// The source is not a prefix.
     #[error("`{0}` behind `from` is no address and no prefix; expected a form such as 192.0.2.0/24 or 2001:db8::1")]
     Source(String),
-    /// The source has bits behind the prefix.
+    /// The source has host bits.
     #[error("{0} has bits behind the prefix; did you mean `{1}`?")]
     HostBits(IpNet, IpNet),
 }
@@ -63,7 +64,7 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for FromSource<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Protocol(pub u8);
 
-/// Names of protocols that are neither TCP nor UDP, for which there is more to say.
+/// Names of protocols other than TCP and UDP, which need ports.
 const PROTOCOLS: [(&str, u8); 11] = [
     ("igmp", 2),
     ("ipip", 4),
@@ -78,7 +79,7 @@ const PROTOCOLS: [(&str, u8); 11] = [
     ("sctp", 132),
 ];
 
-/// Text that is no protocol that can be protected as a whole.
+/// Text that is not a protocol that can be protected as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidProtocol {
     /// TCP or UDP.
@@ -106,7 +107,7 @@ impl FromStr for Protocol {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PresetName(pub &'static Preset);
 
-/// Text that is the name of no preset.
+/// Text that is not the name of a preset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct UnknownPreset(String);
 
@@ -129,7 +130,7 @@ impl FromStr for PresetName {
     }
 }
 
-/// Why no packet would be protected by this preset, if that is so: it has none of the IP version of its source.
+/// Why this preset would protect no packet, if so: it has none of the IP version of its source.
 pub(crate) fn without_packets(preset: &FromSource<PresetName>) -> Option<String> {
     let from = preset.from?;
     let own = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].into();

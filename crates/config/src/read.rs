@@ -1,4 +1,5 @@
-//! Reading a file with all of its mistakes: what cannot be read is noted, taken out or replaced, and the rest is read again.
+//! Parses a file and finds all of its errors: a value that cannot be parsed is recorded, removed or
+//! replaced, and the rest is parsed again.
 
 use crate::error::Problem;
 use crate::explain::{self, Step};
@@ -11,20 +12,20 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-/// Most mistakes that are looked for: whoever made more gave another file than was meant.
-const MOST: usize = 100;
+/// Most errors that are searched for: with more, the file is probably not a configuration.
+const MAX_PROBLEMS: usize = 100;
 
-/// What stands in for a value that is required and missing or wrong, so that the rest can be read.
-const STAND_IN: &str = "as = 64511\nid = \"192.0.2.1\"\n[router]\nas = 64511\nid = \"192.0.2.1\"\n";
+/// Placeholders for required values that are missing or wrong, so that the rest can be parsed.
+const PLACEHOLDERS: &str = "as = 64511\nid = \"192.0.2.1\"\n[router]\nas = 64511\nid = \"192.0.2.1\"\n";
 
-/// What a file says, if that much of it can be read, and everything that is wrong with it, in the order of the text.
+/// The configuration, if the file can be parsed that far, and all errors, in the order of the text.
 pub(crate) fn read(text: &str) -> (Option<Config>, Vec<Problem>) {
     let mut reader = Reader::new(text);
     let config = reader.deserialize();
     if let Some(config) = &config {
         let document = reader.document.clone().into_inner();
         let known: BTreeSet<usize> = reader.problems.iter().filter_map(|problem| problem.line()).collect();
-        // What is missing because it could not be read is no second mistake.
+        // A value that is missing because it could not be parsed is not a second error.
         let more = check::problems(config, text, document, reader.problems.is_empty());
         reader
             .problems
@@ -38,9 +39,9 @@ struct Reader<'a> {
     text: &'a str,
     document: Spanned<DeTable<'a>>,
     problems: Vec<Problem>,
-    /// Lines below a header that could not be read: their keys are in the wrong table.
+    /// Lines after a header that could not be parsed: their keys are in the wrong table.
     misplaced: Vec<Range<usize>>,
-    stand_ins: usize,
+    placeholders: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -50,12 +51,12 @@ impl<'a> Reader<'a> {
         for key in spoiled {
             document.get_mut().remove(key);
         }
-        let mut reader = Reader { text, document, problems, misplaced, stand_ins: 0 };
+        let mut reader = Reader { text, document, problems, misplaced, placeholders: 0 };
         reader.single_tables();
         reader
     }
 
-    /// Serde would take a list for a table, its elements in the order of the keys.
+    /// Serde would accept a list for a table, with its elements in the order of the keys.
     fn single_tables(&mut self) {
         let key = |key: &str| Step::Key(key.to_owned());
         let mut places: Vec<Vec<Step>> =
@@ -83,9 +84,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Deserializes again and again, until there is no mistake left or nothing to be done about one.
+    /// Deserializes repeatedly, until there is no error left or one cannot be repaired.
     fn deserialize(&mut self) -> Option<Config> {
-        while self.problems.len() < MOST {
+        while self.problems.len() < MAX_PROBLEMS {
             match Config::deserialize(toml::Deserializer::from(self.document.clone())) {
                 Ok(config) => return Some(config),
                 Err(error) => {
@@ -100,7 +101,8 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Notes the mistake, and mends the document so that the next one can be found. False if that cannot be done.
+    /// Records the error, and repairs the document so that the next one can be found. False if that
+    /// is not possible.
     fn note(&mut self, error: &toml::de::Error) -> bool {
         let Some(span) = error.span() else {
             return self.note_missing(error, &[], None);
@@ -114,11 +116,11 @@ impl<'a> Reader<'a> {
             return false;
         };
         self.add(&path, Some(span), explain::message(self.text, &path, error));
-        self.take_out(&path)
+        self.remove_value(&path)
     }
 
     fn note_missing(&mut self, error: &toml::de::Error, path: &[Step], span: Option<Range<usize>>) -> bool {
-        // It may stand where nothing could be read.
+        // It may be in a part that could not be parsed.
         let lines = self.lines_below(span.as_ref());
         let unreadable = |problem: &Problem| {
             problem.from_syntax
@@ -129,7 +131,7 @@ impl<'a> Reader<'a> {
         if !hidden {
             self.add(path, span, explain::message(self.text, path, error));
         }
-        missing(error).is_some_and(|key| self.stand_in(path, key))
+        missing(error).is_some_and(|key| self.insert_placeholder(path, key))
     }
 
     /// The lines of the section whose header is at this place.
@@ -140,7 +142,7 @@ impl<'a> Reader<'a> {
         first..next.unwrap_or(usize::MAX)
     }
 
-    /// A mistake on a line that has one already, and that was recovered from, is the same one.
+    /// A recovered error on a line that has one already is the same one.
     fn add(&mut self, path: &[Step], span: Option<Range<usize>>, message: String) {
         let problem = Problem::at(self.text, span, message).with_key(explain::dotted(path));
         let repeated = |other: &Problem| other.from_syntax && other.line().is_some() && other.line() == problem.line();
@@ -161,8 +163,8 @@ impl<'a> Reader<'a> {
         found
     }
 
-    /// Takes a value out. What is required gets a stand-in instead.
-    fn take_out(&mut self, path: &[Step]) -> bool {
+    /// Removes a value. A required one is replaced by a placeholder.
+    fn remove_value(&mut self, path: &[Step]) -> bool {
         let Some((last, parent)) = path.split_last() else { return false };
         match last {
             Step::Index(index) => {
@@ -184,23 +186,23 @@ impl<'a> Reader<'a> {
                         | ([Step::Key(_), Step::Index(_)], "as" | "name" | "address")
                 );
                 if required {
-                    self.stand_in(parent, &key);
+                    self.insert_placeholder(parent, &key);
                 }
                 true
             }
         }
     }
 
-    /// Puts something right where a required value is missing.
-    fn stand_in(&mut self, path: &[Step], key: &str) -> bool {
-        self.stand_ins += 1;
-        let number = self.stand_ins;
+    /// Inserts a placeholder for a missing required value.
+    fn insert_placeholder(&mut self, path: &[Step], key: &str) -> bool {
+        self.placeholders += 1;
+        let number = self.placeholders;
         let spanned = |value| Spanned::new(0..0, value);
         let value = match key {
             "name" => spanned(DeValue::String(Cow::Owned(format!("stand-in-{number}")))),
             "address" => spanned(DeValue::String(Cow::Owned(format!("192.0.2.{}", 1 + number % 254)))),
             _ => {
-                let known = DeTable::parse(STAND_IN).ok().and_then(|table| table.get_ref().get(key).cloned());
+                let known = DeTable::parse(PLACEHOLDERS).ok().and_then(|table| table.get_ref().get(key).cloned());
                 let Some(value) = known else { return false };
                 value
             }
@@ -211,12 +213,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The key that serde misses.
+/// The key that serde reports as missing.
 fn missing(error: &toml::de::Error) -> Option<&str> {
     error.message().strip_prefix("missing field ")?.split('`').nth(1)
 }
 
-/// Where the key or the value with this place is; of several, the innermost.
+/// The path of the key or the value at this place; of several, the innermost.
 fn find(table: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<Step>> {
     let mut found = None;
     for_each_key(table, &mut Vec::new(), &mut |path, key| {

@@ -1,18 +1,19 @@
-//! A configuration for others to read.
+//! A configuration without secrets, for others to read.
 
 use toml::{Table, Value};
 
-/// Keys whose values are secrets, wherever they stand.
+/// Keys whose values are secrets, in any section.
 pub(crate) const SECRETS: [&str; 2] = ["md5", "token"];
 
-/// What stands in the place of a secret.
+/// The text that replaces a secret.
 const REMOVED: &str = "(removed)";
 
-/// The configuration without the values of its secrets, and without comments, since a comment may hold one, too.
+/// The configuration without its secrets, and without comments, since a comment may contain one,
+/// too.
 ///
 /// # Errors
 ///
-/// The text is not TOML: nobody knows where its secrets are.
+/// The text is not TOML: its secrets cannot be found.
 pub fn without_secrets(text: &str) -> Result<String, toml::de::Error> {
     let mut document: Table = text.parse()?;
     redact(&mut document);

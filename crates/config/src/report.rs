@@ -1,18 +1,18 @@
-//! Mistakes with their places in the text.
+//! Errors with their places in the text.
 
 use crate::error::Problem;
 use crate::explain;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
-/// One step into the document.
+/// One step of a path in the document.
 pub(crate) enum Step {
     Key(&'static str),
     Index(usize),
 }
 use Step::{Index, Key};
 
-/// Mistakes with their places in the text.
+/// Errors with their places in the text.
 pub(crate) struct Report<'a> {
     text: &'a str,
     document: Option<DeTable<'a>>,
@@ -24,7 +24,7 @@ impl<'a> Report<'a> {
         Report { text, document: Some(DeTable::parse_recoverable(text).0.into_inner()), problems: Vec::new() }
     }
 
-    /// All of them.
+    /// All errors.
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         self.problems
     }
@@ -47,7 +47,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Where the value at `path` stands, or the innermost value around it that there is.
+/// The place of the value at `path`, or of the innermost value around it that exists.
 fn span(table: &DeTable<'_>, path: &[Step]) -> Option<Range<usize>> {
     let (Key(first), rest) = path.split_first()? else { return None };
     let mut value = table.get(*first)?;

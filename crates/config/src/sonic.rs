@@ -1,4 +1,4 @@
-//! `[dataplane.sonic]`: where the databases of SONiC are, and what its ACL tables are to have.
+//! `[dataplane.sonic]`: the databases of SONiC, and the properties of its ACL tables.
 
 use crate::values::{Pattern, from_text};
 use api::HumanDuration;
@@ -8,7 +8,7 @@ use dataplane::sonic::{self, Address, Release, Settings};
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Sonic {
-    /// Where Redis answers.
+    /// The socket of Redis.
     #[serde(deserialize_with = "from_text")]
     pub redis: Address,
     /// The database that rules are written to.
@@ -16,21 +16,21 @@ pub struct Sonic {
     /// The release of SONiC.
     #[serde(deserialize_with = "from_text")]
     pub release: Release,
-    /// Whether IPv6 is filtered, in a table of its own.
+    /// Whether IPv6 is filtered, with a table of its own.
     pub ipv6: bool,
-    /// Whether the tables have ranges of ports.
+    /// Whether the tables match ranges of ports.
     pub ranges: bool,
-    /// Whether the tables have the DSCP.
+    /// Whether the tables match the DSCP.
     pub dscp: bool,
     /// Whether the tables have policers.
     pub policers: bool,
-    /// Entries of each table. `None`: as many as the switch says.
+    /// Entries of each table. `None`: as many as the switch reports.
     pub max_entries: Option<u64>,
-    /// Of a hundred entries that the switch says there are, so many are left free.
+    /// Percentage of the reported entries that is left free.
     pub reserve: u8,
     /// Most entries that one rule may take.
     pub max_entries_per_rule: u64,
-    /// How long the status of a rule is waited for after the last one that came.
+    /// How long to wait for the status of a rule after the last one that arrived.
     pub timeout: HumanDuration,
 }
 
@@ -78,7 +78,7 @@ impl Default for Sonic {
 }
 
 impl Sonic {
-    /// What the back end is told, for these `interfaces` of `[dataplane]`.
+    /// The back end's settings, for these `interfaces` of `[dataplane]`.
     pub fn settings(&self, interfaces: &[Pattern]) -> Settings {
         Settings {
             redis: self.redis.clone(),

@@ -1,20 +1,22 @@
-//! What is wrong with a file before its values can be looked at: the parser's words, and what writers of other formats take TOML for.
+//! Syntax errors of a file: the parser's messages, and the mistakes of authors who know other
+//! formats.
 
 use crate::error::{Problem, line_column};
 use std::ops::Range;
 
-/// What was found.
+/// The result.
 #[derive(Default)]
 pub(crate) struct Findings {
-    /// The mistakes, one a line.
+    /// The errors, one a line.
     pub(crate) problems: Vec<Problem>,
-    /// Keys of which nothing useful was read.
+    /// Keys whose values could not be used.
     pub(crate) spoiled: Vec<&'static str>,
-    /// Lines below a header that could not be read, up to the next header.
+    /// Lines after a header that could not be parsed, up to the next header.
     pub(crate) misplaced: Vec<Range<usize>>,
 }
 
-/// The mistakes that the parser reports, one for each line: what follows on the same line is a consequence.
+/// The errors that the parser reports, one for each line: further ones on the same line are
+/// consequences.
 pub(crate) fn problems(text: &str, errors: &[toml::de::Error]) -> Findings {
     let mut findings = Findings::default();
     for error in errors {
@@ -79,14 +81,14 @@ impl<'a> Line<'a> {
         Line { text: rest.lines().next().unwrap_or_default(), start }
     }
 
-    /// Key and value, where it looks like one; a comment behind is left out.
+    /// Key and value, if it looks like one; a comment after it is left out.
     fn assignment(&self) -> Option<(&'a str, &'a str)> {
         let (key, value) = self.text.split_once('=')?;
         let value = value.split(" #").next().unwrap_or_default();
         Some((key.trim(), value.trim()))
     }
 
-    /// Where the mistake is shown: at the value, if the message is about it as a whole.
+    /// Where the error is shown: at the value, if the message is about it as a whole.
     fn place(&self, text: &str, span: &Range<usize>, message: &str) -> Range<usize> {
         match self.assignment() {
             None if !self.text.trim_start().starts_with('[') => {
@@ -166,7 +168,7 @@ impl<'a> Line<'a> {
         format!("text stands in quotes; did you mean `{key} = \"{value}\"`?")
     }
 
-    /// The word in a list at which the parser stopped, and where it begins, unless it is in quotes.
+    /// The word in a list at which the parser stopped, and where it begins, unless it is quoted.
     fn word(&self, text: &str, span: &Range<usize>) -> Option<(usize, &'a str)> {
         let end = self.start + self.text.len();
         let delimiter = |c: char| matches!(c, ',' | '[' | ']' | ' ' | '"' | '\'');
@@ -178,7 +180,7 @@ impl<'a> Line<'a> {
         (!word.is_empty() && !quoted).then_some((self.start + from, word))
     }
 
-    /// A key or a section that is there already.
+    /// A duplicate key or section.
     fn duplicate(&self, text: &str, span: &Range<usize>) -> String {
         let before: Vec<&str> = text.get(..self.start).unwrap_or_default().lines().collect();
         let trimmed = self.text.trim();

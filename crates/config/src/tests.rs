@@ -1,4 +1,4 @@
-//! Examples of files, and what is said about bad ones.
+//! Examples of files, and the errors of wrong ones.
 
 use super::*;
 use api::HumanDuration;
@@ -233,7 +233,8 @@ fn documented() -> Vec<(String, String, String)> {
     rows
 }
 
-/// Serde names all keys of a table when it is asked for one that is not there, so that no key can be forgotten here.
+/// Serde lists all keys of a table when it is asked for an unknown one, so that no key can be
+/// forgotten here.
 #[test]
 fn the_manual_has_every_key() {
     let documented: BTreeSet<String> =
@@ -260,12 +261,13 @@ fn the_manual_has_every_key() {
     assert!(unknown.is_empty(), "docs/manual/configuration.md has rows for keys that there are not: {unknown:?}");
 }
 
-/// A file that says what the manual gives as the default says nothing new.
+/// A file with the defaults of the manual has no effect.
 #[test]
 fn the_manuals_defaults_are_those_of_the_code() {
     let (mut compared, mut wrong) = (0, Vec::new());
     for (section, key, default) in documented() {
-        // Some have a value, as `90` or `[]` = any; others have words, also about what the value depends on.
+        // Some have a value, as `90` or `[]` = any; others have text, also about what the value
+        // depends on.
         let Some((value, rest)) = default.strip_prefix('`').and_then(|rest| rest.split_once('`')) else { continue };
         if !rest.is_empty() && !rest.starts_with(" = ") {
             continue;
@@ -274,7 +276,7 @@ fn the_manuals_defaults_are_those_of_the_code() {
             "[router]" => ("as = 65140\n", String::new()),
             "[[peer]]" => ("as = 65070\n", String::new()),
             "[peer.allow]" => ("as = 65070\n", "allow.".to_owned()),
-            // They need others beside them; a test of their own has their defaults.
+            // They need other keys beside them; a test of their own has their defaults.
             "[peer.blackhole]" | "[[policy]]" | "[[policy.statement]]" => continue,
             other => ("", format!("{}.", other.trim_matches(['[', ']']))),
         };

@@ -1,4 +1,4 @@
-//! Values of the configuration that have a form of their own.
+//! Values of the configuration with a text format of their own.
 
 use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -9,7 +9,7 @@ use std::str::FromStr;
 /// The port of BGP.
 pub const BGP_PORT: u16 = 179;
 
-/// A value that is read from text.
+/// A value that is parsed from text.
 pub(crate) fn from_text<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: FromStr<Err: fmt::Display>,
@@ -18,7 +18,7 @@ where
     <std::borrow::Cow<'de, str>>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
 }
 
-/// Reads a value from its text form.
+/// Parses a value from its text.
 macro_rules! deserialize_from_text {
     ($($type:ty),+) => {$(
         impl<'de> Deserialize<'de> for $type {
@@ -29,7 +29,8 @@ macro_rules! deserialize_from_text {
     )+};
 }
 
-/// Parses where the text is visited, so that an error has the place of the text and not that of the list around it.
+/// Parses where the text is visited, so that an error has the place of the text and not that of the
+/// list around it.
 pub(crate) struct TextVisitor<T>(pub(crate) std::marker::PhantomData<T>);
 
 impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for TextVisitor<T> {
@@ -46,7 +47,7 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for TextVisitor<T> {
 
 deserialize_from_text!(Listen, Net, Pattern);
 
-/// An AS number: 0 is none (RFC 7607).
+/// An AS number: 0 is not valid (RFC 7607).
 pub(crate) fn as_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     struct AsVisitor;
     impl Visitor<'_> for AsVisitor {
@@ -65,7 +66,7 @@ pub(crate) fn as_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u3
     deserializer.deserialize_any(AsVisitor)
 }
 
-/// The same where it may be left out.
+/// The same for an optional key.
 pub(crate) fn some_as_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     as_number(deserializer).map(Some)
 }
@@ -73,7 +74,7 @@ pub(crate) fn some_as_number<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
 /// A prefix, or an address, which is the longest prefix.
 struct Net(IpNet);
 
-/// Text that is no prefix.
+/// Text that is not a prefix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no prefix; expected a form such as 192.0.2.0/24, 2001:db8::/32, or an address")]
 struct InvalidNet(String);
@@ -124,18 +125,18 @@ impl<'de> Deserialize<'de> for Hops {
 pub struct Listen {
     /// The address.
     pub address: IpAddr,
-    /// `None`: the usual port.
+    /// `None`: the default port.
     pub port: Option<u16>,
 }
 
 impl Listen {
-    /// With the port of BGP where none was given.
+    /// With port 179 if none was given.
     pub fn bgp(self) -> SocketAddr {
         SocketAddr::new(self.address, self.port.unwrap_or(BGP_PORT))
     }
 }
 
-/// Text that is no address to listen on.
+/// Text that is not an address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no address to listen on; expected 192.0.2.1, 192.0.2.1:179, 2001:db8::1 or [2001:db8::1]:179")]
 pub struct InvalidListen(String);
@@ -173,7 +174,7 @@ pub struct Port {
     pub port: u16,
 }
 
-/// Text that is no port.
+/// Text that is not a port.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no port; expected tcp/NUMBER or udp/NUMBER, such as tcp/22")]
 pub struct InvalidPort(String);
@@ -212,7 +213,7 @@ impl FromStr for Pattern {
     fn from_str(text: &str) -> Result<Self, InvalidPattern> {
         let unfit = |c: char| c == '/' || c == '"' || c.is_whitespace() || c.is_control();
         let body = text.strip_prefix('!').unwrap_or(text);
-        // Stars may stand for nothing; more than a few of them make no other pattern.
+        // A star may match nothing; more than a few of them are not useful.
         let least = body.bytes().filter(|octet| *octet != b'*').count();
         if body.is_empty() || least > LONGEST_NAME || body.len() > 2 * LONGEST_NAME || text.contains(unfit) {
             return Err(InvalidPattern(text.to_owned()));
@@ -232,32 +233,34 @@ impl Pattern {
         self.0.strip_prefix('!').unwrap_or(&self.0)
     }
 
-    /// Whether it takes out what it matches.
+    /// Whether it excludes what it matches.
     pub fn is_exclusion(&self) -> bool {
         self.0.starts_with('!')
     }
 
-    /// Whether it stands for several names.
-    pub fn is_wild(&self) -> bool {
+    /// Whether it is a wildcard.
+    pub fn is_wildcard(&self) -> bool {
         self.0.contains(['*', '?'])
     }
 
-    /// Whether `name` is one of those that it matches, or, for an exclusion, that it takes out. A pattern never matches loopback.
+    /// Whether it matches `name`, or, for an exclusion, excludes it. A pattern never matches
+    /// loopback.
     pub fn matches(&self, name: &str) -> bool {
-        dataplane::glob(self.body(), name) && (name != "lo" || !self.is_wild())
+        dataplane::glob(self.body(), name) && (name != "lo" || !self.is_wildcard())
     }
 
-    /// Whether one of the exclusions among `patterns` takes `name` out.
+    /// Whether one of the exclusions among `patterns` excludes `name`.
     pub fn any_excludes(patterns: &[Pattern], name: &str) -> bool {
         patterns.iter().any(|pattern| pattern.is_exclusion() && pattern.matches(name))
     }
 
-    /// Whether `patterns` together mean `name`: one of them matches, or there are nothing but exclusions, and none takes it out.
+    /// Whether `patterns` together match `name`: one of them matches, or there are only exclusions,
+    /// and none excludes it.
     pub fn any_matches(patterns: &[Pattern], name: &str) -> bool {
-        dataplane::means(patterns.iter().map(Pattern::as_str), name)
+        dataplane::patterns_match(patterns.iter().map(Pattern::as_str), name)
     }
 
-    /// Why no interface would ever have such a name, or not one that was meant, if that is so.
+    /// Why no interface can have such a name, or not the intended one, if so.
     pub fn unfit(&self) -> Option<String> {
         let text = self.as_str();
         let instead = match self.body().chars().find(|c| "[]{}()!,;|^$\\#%:@+<>&=~`'".contains(*c))? {
@@ -309,7 +312,7 @@ impl FamilyName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ActionKind {
-    /// Let the packet through and end the search: a rule without action.
+    /// Accept the packet and end the evaluation: a rule without action.
     Accept,
     /// Drop.
     Discard,
@@ -321,7 +324,7 @@ pub enum ActionKind {
     Redirect,
     /// Sample.
     Sample,
-    /// Go on with the next rule.
+    /// Continue with the next rule.
     Continue,
 }
 

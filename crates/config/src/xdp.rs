@@ -1,4 +1,4 @@
-//! `[dataplane.xdp]`: how the XDP back end is attached, and how much fits.
+//! `[dataplane.xdp]`: how the XDP back end attaches, and its capacity.
 
 use crate::values::Pattern;
 use dataplane::xdp;
@@ -8,17 +8,18 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Xdp {
-    /// Where the program runs.
+    /// Mode of attachment.
     pub attach: Attach,
-    /// How many rules are to fit.
+    /// Maximum number of rules.
     pub capacity: u32,
-    /// Where links and tables are pinned, so that filtering outlives the daemon.
+    /// Where links and tables are pinned, so that filtering survives the daemon.
     pub directory: PathBuf,
-    /// What filters where this kernel does not take the program. `None`: nothing does, and rules say so.
+    /// The fallback if this kernel rejects the program. `None`: nothing is filtered, and rules say
+    /// so.
     pub fallback: Option<Fallback>,
 }
 
-/// Back ends that can take the place of XDP.
+/// Fallbacks of XDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fallback {
@@ -26,16 +27,16 @@ pub enum Fallback {
     Nftables,
 }
 
-/// Where the program runs.
+/// Mode of attachment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attach {
-    /// In the driver where it can, otherwise in the kernel's stack, with a warning.
+    /// Native mode if possible, otherwise generic mode with a warning.
     #[default]
     Best,
-    /// In the driver or not at all.
+    /// Native mode (in the driver) only.
     Native,
-    /// In the kernel's stack.
+    /// Generic mode (in the kernel's stack).
     Generic,
 }
 

@@ -211,7 +211,7 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
             && let Some(mut old) = self.retired.take()
             && let Err(error) = old.clear()
         {
-            tracing::error!(backend = old.name(), %error, "filters of the former data plane could not be taken out");
+            tracing::error!(backend = old.name(), %error, "filters of the former data plane could not be removed");
         }
         let took = began.elapsed();
         self.trim_due |= took > LONG_CHANGE;

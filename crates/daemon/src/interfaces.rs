@@ -60,7 +60,7 @@ pub fn resolve(patterns: &[Pattern], links: &Links) -> MatchedInterfaces {
     let text = |pattern: &Pattern| pattern.as_str().to_owned();
     let mut absent: Vec<String> = wanted().filter(is_absent).map(text).collect();
     // They are filtered from the moment that they exist.
-    names.extend(wanted().filter(|pattern| !pattern.is_wild()).filter(is_absent).map(|p| p.as_str().to_owned()));
+    names.extend(wanted().filter(|pattern| !pattern.is_wildcard()).filter(is_absent).map(|p| p.as_str().to_owned()));
     if names.is_empty() && absent.is_empty() {
         // Exclusions, or a VRF without members, match nothing.
         absent = patterns.iter().map(text).collect();

@@ -127,7 +127,7 @@ impl Peers {
             tracing::warn!("{advice}");
         }
         if self.addresses().is_empty() && !config.peers.is_empty() {
-            tracing::info!("taking no BGP connections: no peer is passive, and router.listen is not set");
+            tracing::info!("not listening for BGP connections: no peer is passive, and router.listen is not set");
         }
         Ok(())
     }
@@ -192,7 +192,7 @@ impl Peers {
         for Task { id, settings, task, .. } in ended {
             let remote = settings.endpoint.remote.ip();
             let why = task.await.map_or_else(|error| error.to_string(), |()| "it returned".to_owned());
-            tracing::error!(peer = %remote, why, "a session ended by a bug of floodgate's, which please report; it is started again");
+            tracing::error!(peer = %remote, why, "a session ended because of a bug in floodgate, please report it; the session is started again");
             self.routes.remove(remote);
             // Sent before any event of the new session. If nobody listens any more, the daemon is
             // ending anyway.

@@ -83,7 +83,7 @@ impl RouteSource {
     pub(crate) async fn reset(&self, peer: PeerId, subcode: bgp::CeaseSubcode) {
         match self {
             RouteSource::Bgp(peers) => peers.reset(peer, subcode).await,
-            RouteSource::Exabgp(_) => tracing::warn!("on-excess = \"close\": ExaBGP's sessions are not ours to close"),
+            RouteSource::Exabgp(_) => tracing::warn!("on-excess = \"close\": floodgate cannot close ExaBGP's sessions"),
         }
     }
 

@@ -329,7 +329,7 @@ impl Supervisor {
             Err(error) => {
                 // Logged once; the last known values stay in use.
                 if !std::mem::replace(&mut self.environment_unknown, true) {
-                    tracing::warn!("{error:#}; what was last seen counts");
+                    tracing::warn!("{error:#}; the last known state is used");
                 }
                 return;
             }
@@ -414,7 +414,7 @@ fn notify(state: &[sd_notify::NotifyState<'_>]) {
         return;
     }
     if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "systemd was not told");
+        tracing::debug!(%error, "cannot notify systemd");
     }
 }
 

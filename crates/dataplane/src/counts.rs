@@ -1,4 +1,4 @@
-//! Counters of rules; and those of all rules by their short names, read beside changes.
+//! Counters of rules; and of all rules by their short names, read in parallel with changes.
 
 use crate::DataplaneError;
 use flowspec::{Policing, RuleId};
@@ -11,12 +11,13 @@ pub struct Counter {
     pub packets: u64,
     /// Octets of those packets (IP length where the data plane can tell, else frame length).
     pub bytes: u64,
-    /// Of those packets, the ones a discard or a policer dropped; `None` where the data plane does not tell.
+    /// Of those packets, the ones that a discard or a policer dropped; `None` if the data plane
+    /// does not count them.
     pub dropped_packets: Option<u64>,
 }
 
 impl Counter {
-    /// Counts on from what was counted before.
+    /// Adds what was counted before.
     pub fn add(&mut self, before: &Counter) {
         self.packets += before.packets;
         self.bytes += before.bytes;
@@ -27,22 +28,22 @@ impl Counter {
     }
 }
 
-/// Reads counters on another thread than that of the changes, which it does not hold up.
+/// Reads counters on a thread of its own, so that changes do not wait.
 pub type Reading = Box<dyn FnOnce() -> Result<Counts, DataplaneError> + Send>;
 
-/// What was counted.
+/// Counters of rules, by short name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Packets and octets that matched.
     pub matched: HashMap<RuleId, (u64, u64)>,
     /// Packets that a policer dropped.
     pub dropped: HashMap<RuleId, u64>,
-    /// Something changed meanwhile: some counters may be missing, or older than others.
+    /// A change was applied meanwhile: some counters may be missing or outdated.
     pub disturbed: bool,
 }
 
 impl Counts {
-    /// Those of a rule that is in force with this policing.
+    /// The counter of a rule that is in force with this policing.
     pub fn of(&self, rule: RuleId, policing: &Policing) -> Counter {
         let (packets, bytes) = self.matched.get(&rule).copied().unwrap_or_default();
         let dropped = match policing {
@@ -53,7 +54,7 @@ impl Counts {
         Counter { packets, bytes, dropped_packets: Some(dropped) }
     }
 
-    /// Counters do not go back because a reading was disturbed.
+    /// Counters never decrease because a reading was disturbed.
     pub fn not_before(&mut self, before: &Counts) {
         if !self.disturbed {
             return;

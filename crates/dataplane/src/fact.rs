@@ -1,12 +1,12 @@
-//! What is known of a switch.
+//! Facts about a switch.
 
-/// One thing that is known of a switch, or is not.
+/// A fact about a switch, known or unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// What it is about.
+    /// The subject.
     pub name: String,
-    /// How it is, or what is assumed.
+    /// The value, or what is assumed.
     pub value: String,
-    /// What says so: a release whose document does, or a source; `None` for unknown.
+    /// The source: a release whose document says so, or another source; `None` for unknown.
     pub document: Option<String>,
 }

@@ -1,11 +1,11 @@
-//! Which interfaces a list of names and patterns means; one reading for all back ends and for the configuration.
+//! Matches interface names with patterns; the same way for all back ends and the configuration.
 
-/// Whether a name is one of those that a pattern with `*` (any characters) and `?` (one character) matches.
+/// Whether a name matches a pattern with `*` (any characters) and `?` (one character).
 pub fn glob(pattern: &str, name: &str) -> bool {
     fn matches(pattern: &[u8], name: &[u8]) -> bool {
         match (pattern.split_first(), name.split_first()) {
             (None, None) => true,
-            // Two stars say no more than one, and would only cost time.
+            // Two stars match the same as one, and would only cost time.
             (Some((b'*', rest @ [b'*', ..])), _) => matches(rest, name),
             (Some((b'*', rest)), _) => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
             (Some((b'?', rest)), Some((_, name))) => matches(rest, name),
@@ -16,9 +16,9 @@ pub fn glob(pattern: &str, name: &str) -> bool {
     matches(pattern.as_bytes(), name.as_bytes())
 }
 
-/// Whether `patterns` together mean `name`: one of them matches, or there are nothing but exclusions (`!` in front), and no exclusion
-/// matches. Loopback is meant only by its own name.
-pub fn means<'a>(patterns: impl IntoIterator<Item = &'a str>, name: &str) -> bool {
+/// Whether `patterns` together match `name`: one of them matches, or there are only exclusions (`!`
+/// in front), and no exclusion matches. Loopback matches only its own name.
+pub fn patterns_match<'a>(patterns: impl IntoIterator<Item = &'a str>, name: &str) -> bool {
     let (mut wanted, mut only_exclusions) = (false, true);
     for pattern in patterns {
         let (body, excludes) = pattern.strip_prefix('!').map_or((pattern, false), |body| (body, true));
@@ -50,7 +50,7 @@ mod tests {
             (&["lo"], "lo", true),
             (&["**********a*********b"], "aaaaaaaaaaaaaaa", false),
         ] {
-            assert_eq!(means(patterns.iter().copied(), name), meant, "{patterns:?} {name}");
+            assert_eq!(patterns_match(patterns.iter().copied(), name), meant, "{patterns:?} {name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The network interfaces of this namespace, of what kind they are, and what they belong to.
+//! The network interfaces of this namespace, with their kinds and masters.
 
 use crate::netlink::{NLM_F_DUMP, Netlink, attributes, u32_at};
 use std::ffi::CStr;
@@ -16,13 +16,13 @@ const IFLA_INFO_KIND: u16 = 1;
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Its number.
+    /// Its index.
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// What made it: `vrf`, `bridge`, `vlan`, `veth` and so on; `None` for a network card.
+    /// Its kind: `vrf`, `bridge`, `vlan`, `veth` and so on; `None` for a network card.
     pub kind: Option<String>,
-    /// The number of the bridge, bond or VRF that it belongs to.
+    /// The index of the bridge, bond or VRF that it belongs to.
     pub master: Option<u32>,
 }
 
@@ -52,7 +52,7 @@ pub fn links() -> io::Result<Vec<Link>> {
 }
 
 fn text(value: &[u8]) -> String {
-    // A name ends with a zero, a kind may.
+    // A name ends with a NUL, a kind may.
     let value = CStr::from_bytes_until_nul(value).map_or(value, CStr::to_bytes);
     String::from_utf8_lossy(value).into_owned()
 }

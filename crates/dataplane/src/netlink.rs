@@ -1,5 +1,5 @@
-//! netlink, as rtnetlink and nf_tables use it: the numbers of `linux/netlink.h`, attributes, and a socket for questions. Messages are octets in
-//! the host's byte order.
+//! netlink, as rtnetlink and nf_tables use it: the constants of `linux/netlink.h`, attributes, and
+//! a request socket. Messages are octets in host byte order.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -7,26 +7,26 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 pub(crate) const NLM_F_REQUEST: u16 = 0x1;
 pub(crate) const NLM_F_ACK: u16 = 0x4;
 pub(crate) const NLM_F_ECHO: u16 = 0x8;
-/// With a request to read: all there are.
+/// With a read request: all objects.
 pub(crate) const NLM_F_DUMP: u16 = 0x300;
-/// With a request to make something: in the place of what is there.
+/// With a create request: replaces an existing object.
 pub(crate) const NLM_F_REPLACE: u16 = 0x100;
-/// With a request to make something: only where there is none yet.
+/// With a create request: fails if the object exists.
 pub(crate) const NLM_F_EXCL: u16 = 0x200;
-/// With a request to make something: where there is none yet.
+/// With a create request: creates the object if it does not exist.
 pub(crate) const NLM_F_CREATE: u16 = 0x400;
 pub(crate) const NLM_F_APPEND: u16 = 0x800;
 pub(crate) const NLMSG_ERROR: u16 = 2;
 pub(crate) const NLMSG_DONE: u16 = 3;
 /// Octets of `struct nlmsghdr`.
 pub(crate) const NLMSGHDR: usize = 16;
-/// In an attribute's type: it holds attributes.
+/// Flag in an attribute's type: it contains attributes.
 pub(crate) const NLA_F_NESTED: u16 = 0x8000;
 const NLA_TYPE_MASK: u16 = 0x3fff;
 const SOL_NETLINK: libc::c_int = 270;
 const NETLINK_ADD_MEMBERSHIP: libc::c_int = 1;
 
-/// A socket to one of the kernel's parts.
+/// A socket to one netlink family.
 #[derive(Debug)]
 pub(crate) struct Netlink {
     socket: OwnedFd,
@@ -48,11 +48,11 @@ impl Netlink {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the kernel just made it for us.
+        // SAFETY: the kernel just created the descriptor for us.
         Ok(Netlink { socket: unsafe { OwnedFd::from_raw_fd(fd) }, number: 0 })
     }
 
-    /// From now on what the kernel tells this group arrives here, too.
+    /// Joins a multicast group: its notifications arrive here from now on.
     pub(crate) fn join(&self, group: u32) -> io::Result<()> {
         let group = group as libc::c_int;
         // SAFETY: a pointer to a value of that size, which lives until the call returns.
@@ -68,7 +68,7 @@ impl Netlink {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Sends a request and gathers the answer. An error of the kernel is its error.
+    /// Sends a request and collects the answer. An error of the kernel is returned as an error.
     pub(crate) fn ask(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<Message>> {
         self.number += 1;
         let mut request = Vec::with_capacity(NLMSGHDR + body.len());
@@ -78,7 +78,7 @@ impl Netlink {
         request.extend(self.number.to_ne_bytes());
         request.extend([0; 4]);
         request.extend(body);
-        // SAFETY: a pointer to so many octets. Unconnected netlink sockets send to the kernel.
+        // SAFETY: a pointer to this many octets. Unconnected netlink sockets send to the kernel.
         let sent = unsafe { libc::send(self.socket.as_raw_fd(), request.as_ptr().cast(), request.len(), 0) };
         if sent < 0 {
             return Err(io::Error::last_os_error());
@@ -102,11 +102,11 @@ impl Netlink {
         }
     }
 
-    /// Throws away what the kernel told the groups of this socket.
+    /// Discards pending notifications of this socket's groups.
     pub(crate) fn drain(&self) {
         loop {
             match self.receive(libc::MSG_DONTWAIT) {
-                // An overrun only means that there was more.
+                // An overrun only means that there were more.
                 Ok(_) => {}
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
                 Err(_) => return,
@@ -116,7 +116,7 @@ impl Netlink {
 
     fn receive(&self, flags: libc::c_int) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0u8; 1 << 16];
-        // SAFETY: a pointer to so many octets of our own.
+        // SAFETY: a pointer to this many octets of our own.
         let length = unsafe { libc::recv(self.socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
         if length < 0 {
             return Err(io::Error::last_os_error());
@@ -132,7 +132,7 @@ impl AsFd for Netlink {
     }
 }
 
-/// The messages of a datagram, with their numbers.
+/// The messages of a datagram, with their types.
 fn messages(mut octets: &[u8]) -> Vec<(u32, Message)> {
     let mut found = Vec::new();
     while let (Some(length), Some(kind), Some(number)) = (u32_at(octets, 0), u16_at(octets, 4), u32_at(octets, 8)) {
@@ -171,7 +171,7 @@ impl<'a> Attributes<'a> {
         self.find_map(|(found, value)| (found == kind).then_some(value))
     }
 
-    /// The attributes inside of the first attribute of this type.
+    /// The attributes nested in the first attribute of this type.
     pub(crate) fn inside(self, kind: u16) -> Option<Attributes<'a>> {
         self.find(kind).map(Attributes)
     }
@@ -185,17 +185,17 @@ pub(crate) fn push(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     body.resize(body.len().next_multiple_of(4), 0);
 }
 
-/// The 16-bit number at a place.
+/// The 16-bit number at an offset.
 pub(crate) fn u16_at(octets: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(octets.get(at..at + 2)?.try_into().ok()?))
 }
 
-/// The 32-bit number at a place.
+/// The 32-bit number at an offset.
 pub(crate) fn u32_at(octets: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(octets.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// The 64-bit number at a place.
+/// The 64-bit number at an offset.
 pub(crate) fn u64_at(octets: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(octets.get(at..at + 8)?.try_into().ok()?))
 }

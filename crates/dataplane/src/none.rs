@@ -1,4 +1,4 @@
-//! The back end that enforces nothing: for looking at rules, and for a first try on a live session.
+//! The back end that enforces nothing: to look at rules, and to test a live session.
 
 use crate::kernel::DesiredState;
 use crate::{Applied, BackendSettings, Counter, Dataplane, DataplaneError, EnforcementPoint, Health, Usage};
@@ -21,7 +21,7 @@ impl BackendSettings for NoSettings {
     }
 }
 
-/// Takes every rule, installs none, and remembers what it was given.
+/// Accepts every rule, installs none, and keeps them.
 #[derive(Debug, Default)]
 pub struct NoDataplane {
     desired: DesiredState,
@@ -33,7 +33,7 @@ impl NoDataplane {
         NoDataplane::default()
     }
 
-    /// The rules that another data plane would now enforce, in their order.
+    /// The rules that another data plane would enforce, in their order.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<CompiledRule>> {
         self.desired.rules.values()
     }
@@ -62,7 +62,7 @@ impl Dataplane for NoDataplane {
         Ok(Health::Intact)
     }
 
-    /// None: nothing is counted where nothing is matched.
+    /// None: nothing is matched, so nothing is counted.
     fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError> {
         Ok(Vec::new())
     }

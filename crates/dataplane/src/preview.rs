@@ -1,4 +1,4 @@
-//! What a rule set would make of a switch, without one.
+//! What a switch would install for a rule set, without a switch.
 
 use engine::plan::RuleFailure;
 use flowspec::{Nlri, Space};
@@ -11,10 +11,10 @@ pub struct Preview {
     pub text: String,
     /// Entries taken of IPv4 and of IPv6.
     pub entries: (u64, u64),
-    /// Protected packets that a rule would otherwise do something to, and the entries that they take.
+    /// Protected packets that a rule would otherwise act on, and the entries that they take.
     pub protected: Vec<(Space, u64)>,
-    /// Entries that let IPv6 neighbour discovery through first; none where no rule would touch it.
+    /// Entries that accept IPv6 neighbour discovery first; none if no rule would act on it.
     pub neighbor_discovery: u64,
-    /// Rules without a place in the table, and why.
+    /// Rules without room in the table, and why.
     pub failures: Vec<(Arc<Nlri>, RuleFailure)>,
 }

@@ -1,22 +1,24 @@
-//! What a back end is opened from, and what has to be known of it before it is open.
+//! What a back end is opened from, and what has to be known of it before that.
 
 use crate::{Dataplane, DataplaneError};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The settings of one back end. Two that are equal open the same.
+/// The settings of one back end. Equal settings open the same.
 pub trait BackendSettings: Clone + fmt::Debug + PartialEq + Send {
     /// Opens the back end; changes nothing yet.
     ///
     /// # Errors
-    /// [`DataplaneError::Unavailable`] if this machine does not have what the back end needs: a fallback may then take its place.
+    /// [`DataplaneError::Unavailable`] if this machine lacks what the back end needs: a fallback
+    /// may then be used.
     fn open(&self) -> Result<Box<dyn Dataplane>, DataplaneError>;
 
     /// Where rules are enforced.
     fn enforcement_point(&self) -> EnforcementPoint;
 
-    /// Whether what is opened finds and replaces what a back end with the settings `old` has in force; otherwise that is cleared.
+    /// Whether the opened back end takes over what a back end with the settings `old` has in force;
+    /// otherwise that is cleared.
     fn takes_over(&self, old: &Self) -> bool {
         self.enforcement_point() == old.enforcement_point()
     }
@@ -34,7 +36,7 @@ pub enum EnforcementPoint {
     Nowhere,
     /// The network namespace.
     NetworkNamespace,
-    /// What a path names: a directory, a socket.
+    /// A path: a directory, a socket.
     Path(PathBuf),
 }
 

@@ -172,7 +172,7 @@ fn changes_leave_what_a_fresh_load_makes_soak() -> Result<()> {
             tally += check(&mut harness, &rules, &protected, &frames, &format!("change {change}"))?;
             let mut fresh = Harness::new(4096, 1)?;
             fresh.replace(&ruleset(&rules, protected.clone()))?;
-            let (changed, loaded) = (harness.judge(&frames)?, fresh.judge(&frames)?);
+            let (changed, loaded) = (harness.run_frames(&frames)?, fresh.run_frames(&frames)?);
             for (n, (changed, loaded)) in changed.iter().zip(&loaded).enumerate() {
                 let facts = |outcome: &dataplane::xdp::testing::Outcome| (outcome.rules.clone(), outcome.is_protected);
                 assert_eq!(facts(changed), facts(loaded), "change {change}, frame {n}");
@@ -183,7 +183,7 @@ fn changes_leave_what_a_fresh_load_makes_soak() -> Result<()> {
     let all: Vec<Arc<Nlri>> = there.into_keys().collect();
     harness.update(&[], &all, Some(&Arc::default()))?;
     let left: Vec<_> =
-        harness.fill().into_iter().filter(|&(name, used, _)| used > 0 && name != "rule numbers").collect();
+        harness.table_usage().into_iter().filter(|&(name, used, _)| used > 0 && name != "rule numbers").collect();
     assert_eq!(left, []);
     println!("{changes} changes, {tally}");
     tally.assert_telling();

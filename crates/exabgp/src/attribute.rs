@@ -1,4 +1,5 @@
-//! The path attributes of ExaBGP's JSON. Communities count by their value, never by their text: `rate-limit:0` may be a rate of 0.4.
+//! The path attributes of ExaBGP's JSON. The value of a community is used, never its text:
+//! `rate-limit:0` may be a rate of 0.4.
 
 use crate::error::ParseError;
 use crate::json::{Pairs, parse};
@@ -7,12 +8,12 @@ use flowspec::Action;
 use serde_json::value::RawValue;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// What the attributes come to.
+/// The result for the attributes.
 #[derive(Debug)]
 pub(crate) enum Attributes {
     /// They can be used.
     Good(Box<PathAttributes>),
-    /// They cannot, and the routes are to be treated as withdrawn (RFC 7606).
+    /// They are malformed: treat-as-withdraw (RFC 7606).
     Withdraw(ParseError),
 }
 
@@ -25,7 +26,7 @@ pub(crate) fn attributes(object: Option<&RawValue>) -> Attributes {
         for (name, value) in &members.0 {
             member(&mut attributes, name, value).map_err(|misread| misread.within(name))?;
         }
-        // What the session does with the same communities: a rate that is no number makes them malformed.
+        // As a BGP session does with the same communities: a rate that is NaN makes them malformed.
         attributes.actions().map_err(|error| ParseError::new(error.to_string()).within("extended-community"))?;
         Ok(attributes)
     };
@@ -59,7 +60,8 @@ fn member(attributes: &mut PathAttributes, name: &str, value: &RawValue) -> Resu
         }
         "extended-community" => extended(value, &mut attributes.extended_communities)?,
         "extended-community-ipv6" => extended(value, &mut attributes.ipv6_extended_communities)?,
-        // Versions that have no name for an attribute write its code and flags: 16 and 25 are extended communities.
+        // Versions that have no name for an attribute print its code and flags: 16 and 25 are
+        // extended communities.
         name if name.starts_with("attribute-0x10-") => {
             return Err(ParseError::new("extended communities that ExaBGP could not read"));
         }
@@ -67,14 +69,15 @@ fn member(attributes: &mut PathAttributes, name: &str, value: &RawValue) -> Resu
             let text: String = parse(value)?;
             attributes.ipv6_extended_communities.extend(ipv6_from_text(&text)?);
         }
-        // `treat-as-withdraw ...` or `discard ...`: of the latter, the attribute is gone and the rest counts.
+        // `treat-as-withdraw ...` or `discard ...`: with the latter, the attribute is left out and
+        // the others are used.
         "error" => {
             let text: String = parse(value)?;
             if !text.starts_with("discard") {
                 return Err(ParseError::new(text));
             }
         }
-        // Nothing that a traffic filter depends on.
+        // Attributes that no traffic filter depends on.
         _ => {}
     }
     Ok(())
@@ -110,7 +113,7 @@ fn segment(attributes: &mut PathAttributes, kind: SegmentKind, value: &RawValue)
         return Ok(());
     }
     let segments = &mut attributes.as_path.segments;
-    // Those of the confederation are what the nearest routers wrote.
+    // The segments of the confederation come first.
     let at = if kind.is_confed() { segments.iter().take_while(|s| s.kind.is_confed()).count() } else { segments.len() };
     segments.insert(at, Segment { kind, numbers });
     Ok(())
@@ -163,7 +166,7 @@ fn octets<const N: usize>(digits: &str) -> Option<[u8; N]> {
     Some(octets)
 }
 
-/// A community of which there is only the text, where that says everything.
+/// A community of which there is only the text, if the text is unambiguous.
 fn from_text<const N: usize>(text: &str) -> Result<[u8; N], ParseError> {
     let lossy = || ParseError::new(format!("`{text}` does not say all that the community says, and there is no value"));
     let community = match text.split_once(' ') {
@@ -211,7 +214,7 @@ fn ipv6_from_text(text: &str) -> Result<Vec<[u8; 20]>, ParseError> {
 fn to_address(text: &str) -> Option<Action> {
     let address = |text: &str| {
         let address = text.parse::<IpAddr>().ok()?;
-        // One text of several for an address is what ExaBGP prints; others are not its own.
+        // ExaBGP prints one of several possible texts for an address; others are not its own.
         (address.to_string() == text || address.is_ipv6()).then_some(address)
     };
     if let Some(rest) = text.strip_prefix("redirect-to-nexthop-ietf ") {

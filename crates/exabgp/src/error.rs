@@ -1,16 +1,17 @@
-//! What cannot be read, and where it stands.
+//! Parse errors and their places.
 
-/// What cannot be read, and where in the line.
+/// A parse error and its place in the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
-    /// Member names and positions in lists, outermost first, joined with `/`; empty for the line as a whole.
+    /// Member names and list indexes, outermost first, joined with `/`; empty for the line as a
+    /// whole.
     pub place: String,
     /// What is wrong.
     pub what: String,
 }
 
 impl ParseError {
-    /// About the line as a whole.
+    /// An error of the line as a whole.
     pub fn new(what: impl Into<String>) -> Self {
         ParseError { place: String::new(), what: what.into() }
     }

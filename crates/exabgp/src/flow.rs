@@ -1,7 +1,8 @@
-//! One rule of ExaBGP's JSON: its members, and the text beside them, to an NLRI.
+//! Converts one rule of ExaBGP's JSON, its members and the text beside them, to an NLRI.
 //!
-//! Members are what counts, except for TCP flags and fragment, which version 4 takes apart: there it is the text, and the members must be
-//! what ExaBGP makes of it. Where members and text disagree the rule is refused.
+//! The members are used, except for TCP flags and fragment, which version 4 splits: for those the
+//! text is used, and the members must be what ExaBGP makes of it. If members and text disagree, the
+//! rule is refused.
 
 use crate::error::ParseError;
 use crate::json::{Pairs, text_list};
@@ -13,7 +14,7 @@ use ipnet::Ipv4Net;
 use serde_json::value::RawValue;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The members that are components. The IP version is that of rules that have it.
+/// The members that are components, with the IP version of their rules.
 const COMPONENTS: [(&str, ComponentType, Option<IpVersion>); 17] = [
     ("destination-ipv4", ComponentType::Destination, Some(IpVersion::V4)),
     ("destination-ipv6", ComponentType::Destination, Some(IpVersion::V6)),
@@ -34,12 +35,13 @@ const COMPONENTS: [(&str, ComponentType, Option<IpVersion>); 17] = [
     ("flow-label", ComponentType::FlowLabel, Some(IpVersion::V6)),
 ];
 
-/// Reads the object of one rule.
+/// Parses the object of one rule.
 pub(crate) fn nlri(family: Family, version: Version, object: &RawValue) -> Result<Nlri, ParseError> {
     let members: Pairs<'_> = crate::json::parse(object)?;
     let mut builder = Nlri::builder(family);
     let text = members.get("string").map(crate::json::parse::<String>).transpose().map_err(|m| m.within("string"))?;
-    // Where each component stands in the text: from its name to the name of the next member that is printed there.
+    // The text of each component: from its name to the name of the next member that is printed
+    // there.
     let sections = text.as_deref().map(|text| sections(text, &members)).transpose()?;
     for (name, value) in &members.0 {
         let Some((_, kind, only)) = COMPONENTS.iter().find(|(component, ..)| *component == name.as_ref()) else {
@@ -53,7 +55,8 @@ pub(crate) fn nlri(family: Family, version: Version, object: &RawValue) -> Resul
                             ParseError::new(format!("`{text}` is no route distinguisher")).within("rd")
                         })?);
                 }
-                // Something that narrows the rule perhaps: without it, the rule would be wider than what was announced.
+                // An unknown member may restrict the rule: without it, the rule would match more
+                // than what was announced.
                 other => return Err(ParseError::new("an unknown member").within(other)),
             }
             continue;
@@ -96,7 +99,7 @@ pub(crate) fn nlri(family: Family, version: Version, object: &RawValue) -> Resul
     builder.build().map_err(|error| ParseError::new(error.to_string()))
 }
 
-/// The text of a rule, cut at the names of its members.
+/// The text of a rule, split at the names of its members.
 struct Sections<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Sections<'a> {
@@ -105,7 +108,8 @@ impl<'a> Sections<'a> {
     }
 }
 
-/// Members and text are in the same order; `next-hop` is last in the text whatever its place among the members, and version 6 leaves it out.
+/// Members and text are in the same order; `next-hop` is last in the text wherever it is among the
+/// members, and version 6 leaves it out.
 fn sections<'a>(text: &'a str, members: &'a Pairs<'_>) -> Result<Sections<'a>, ParseError> {
     let odd = || ParseError::new("the text of the rule is not as ExaBGP prints it").within("string");
     let names = members.0.iter().map(|(name, _)| name.as_ref()).filter(|name| *name != "string" && *name != "next-hop");
@@ -131,7 +135,8 @@ fn sections<'a>(text: &'a str, members: &'a Pairs<'_>) -> Result<Sections<'a>, P
     }
 }
 
-/// One item without AND stands alone in the text, everything else in brackets: so two operators that were printed as one show.
+/// One item without AND is printed alone in the text, everything else in brackets: so two operators
+/// that were printed as one can be detected.
 fn same(section: Option<&str>, items: &[&str], ops: usize) -> Result<(), ParseError> {
     let Some(section) = section else { return Ok(()) };
     let joined = items.join(" ");
@@ -142,7 +147,8 @@ fn same(section: Option<&str>, items: &[&str], ops: usize) -> Result<(), ParseEr
     Err(ParseError::new(format!("the members say `{expected}`, the text of the rule says `{section}`")))
 }
 
-/// `192.0.2.0/24`, `2001:db8::/32/0`: address, length and, for IPv6, offset. Bits behind the length say nothing (RFC 8955 §4.2.2.1).
+/// `192.0.2.0/24`, `2001:db8::/32/0`: address, length and, for IPv6, offset. Host bits are ignored
+/// (RFC 8955 §4.2.2.1).
 fn prefix(version: Version, items: &[&str], section: Option<&str>) -> Result<Prefix, ParseError> {
     let [text] = items else {
         return Err(ParseError::new(format!("{} prefixes; a rule has one (RFC 8955 §4.2)", items.len())));
@@ -169,7 +175,7 @@ fn prefix(version: Version, items: &[&str], section: Option<&str>) -> Result<Pre
             "`{text}` has an offset, which ExaBGP 4 does not read as RFC 8956 writes it; 5.0.15 does"
         )));
     }
-    // Versions before 5.0.15 take the pattern's first bits for those of the address.
+    // Versions before 5.0.15 confuse the pattern's first bits with those of the address.
     let before = if offset == 0 { 0 } else { u128::MAX << (128 - u32::from(offset)) };
     if u128::from(address) & before != 0 {
         return Err(ParseError::new(format!(

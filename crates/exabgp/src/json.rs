@@ -1,5 +1,6 @@
-//! JSON without surprises: members in their order, none twice, and values kept as written until they are looked at. (A general JSON value
-//! would silently take the last of two members, and a rounded one of a long number.)
+//! Strict JSON: members in their order, none twice, and values kept as written until they are
+//! parsed. (A general JSON value would silently use the last of two members, and round a long
+//! number.)
 
 use crate::error::ParseError;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
@@ -7,8 +8,8 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Members of an object; ExaBGP's have a few, one for each next hop at most.
-const MOST: usize = 1024;
+/// Most members of an object; ExaBGP's have a few, one for each next hop at most.
+const MAX_MEMBERS: usize = 1024;
 
 /// The members of an object, in order, each once.
 #[derive(Debug, Default)]
@@ -20,12 +21,12 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// Reads a value.
+/// Parses a value.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, ParseError> {
     serde_json::from_str(value.get()).map_err(|error| ParseError::new(words(&error)))
 }
 
-/// What serde_json says, without its line number, which is always 1.
+/// The message of serde_json, without its line number, which is always 1.
 pub(crate) fn words(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
@@ -55,8 +56,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Pairs<'a>, M::Error> {
                 let mut pairs = Pairs::default();
                 while let Some((name, value)) = map.next_entry::<Name<'a>, &'a RawValue>()? {
-                    if pairs.0.len() == MOST {
-                        return Err(M::Error::custom(format_args!("more than {MOST} members")));
+                    if pairs.0.len() == MAX_MEMBERS {
+                        return Err(M::Error::custom(format_args!("more than {MAX_MEMBERS} members")));
                     }
                     if pairs.get(&name.0).is_some() {
                         return Err(M::Error::custom(format_args!("`{}` is there twice", name.0)));

@@ -1,7 +1,8 @@
 //! ExaBGP's JSON (versions 4, 5 and 6) as sessions and routes. Pure: octets in, values out.
 //!
-//! A line that cannot be read is an error with its place, and so is a single rule of a line; the rest of the line counts.
-//! `docs/manual/exabgp.md` is the page for operators, with what the versions of ExaBGP leave out.
+//! A line that cannot be parsed is an error with its place, and so is a single rule of a line; the
+//! rest of the line is used. `docs/manual/exabgp.md` is the page for operators; it lists what each
+//! version of ExaBGP leaves out.
 
 #![forbid(unsafe_code)]
 

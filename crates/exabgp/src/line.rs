@@ -1,4 +1,4 @@
-//! One line of ExaBGP's JSON to what it tells. Pure: octets in, values out.
+//! Parses one line of ExaBGP's JSON. Pure: octets in, values out.
 
 use crate::attribute::{self, Attributes};
 use crate::error::ParseError;
@@ -14,29 +14,29 @@ use serde_json::value::RawValue;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-/// What a line tells.
+/// The message of a line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// A session changed its state.
     State(Neighbor, SessionState),
-    /// Routes came or went. What could not be read of it is beside it; the rest counts.
+    /// Routes were announced or withdrawn. Parse errors are listed; the other routes are used.
     Update(Neighbor, Update, Vec<ParseError>),
     /// All routes of a family were sent.
     EndOfRib(Neighbor, AfiSafi),
-    /// ExaBGP ends.
+    /// ExaBGP is shutting down.
     Shutdown,
-    /// The answer to a command: whether it was obeyed.
+    /// The answer to a command: whether it was executed.
     Answer(bool),
     /// Nothing that concerns filters.
     Other,
 }
 
-/// Whose session it is.
+/// Identifies a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbor {
     /// The peer's address.
     pub peer: IpAddr,
-    /// Our address, where ExaBGP tells one.
+    /// Our address, if ExaBGP reports one.
     pub local: Option<IpAddr>,
     /// The peer's AS number.
     pub peer_as: Option<u32>,
@@ -46,21 +46,22 @@ pub struct Neighbor {
     pub router_id: Option<Ipv4Addr>,
 }
 
-/// How a session is.
+/// The state of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionState {
     /// There is a TCP connection, but no session yet.
     Connected,
     /// It is up.
     Up,
-    /// It is down, and why, in ExaBGP's words.
+    /// It is down, and why, as ExaBGP gives it.
     Down(String),
 }
 
-/// Reads a line, without its end.
+/// Parses a line, without its newline.
 ///
 /// # Errors
-/// What cannot be read at all, and where. Single routes of an update that cannot be read do not fail the line.
+/// What cannot be parsed at all, and where. Single routes of an update that cannot be parsed do not
+/// fail the line.
 pub fn read(line: &[u8]) -> Result<Message, ParseError> {
     let text = std::str::from_utf8(line)
         .map_err(|error| ParseError::new(format!("not UTF-8 at octet {}", error.valid_up_to())))?;
@@ -77,13 +78,13 @@ pub fn read(line: &[u8]) -> Result<Message, ParseError> {
     }
     match whole(text) {
         Ok(message) => Ok(message),
-        Err(misread) => mended(text).and_then(|text| whole(&text).ok()).ok_or(misread),
+        Err(misread) => repair(text).and_then(|text| whole(&text).ok()).ok_or(misread),
     }
 }
 
-/// Lines that ExaBGP writes as no good JSON, and that must not be missed: an End-of-RIB in versions 5 and 6, and the loss of a session whose
-/// reason version 4 does not escape.
-fn mended(text: &str) -> Option<String> {
+/// Repairs lines in which ExaBGP writes invalid JSON, and that must not be missed: an End-of-RIB in
+/// versions 5 and 6, and the loss of a session whose reason version 4 does not escape.
+fn repair(text: &str) -> Option<String> {
     const EOR: &str = "[ \"eor\": ";
     if let (Some(head), Some(at)) = (text.find("\"update\": { \"announce\": {"), text.find(EOR)) {
         let eor = &text[at + EOR.len()..];
@@ -147,15 +148,16 @@ fn whole(text: &str) -> Result<Message, ParseError> {
             _ => Ok(Message::Other),
         };
     };
-    // Other kinds concern no filters, and some of them are no good JSON in some versions.
+    // Other kinds concern no filters, and some of them are invalid JSON in some versions.
     if !matches!(kind, "state" | "update") {
         return Ok(Message::Other);
     }
     let session: Session<'_> = parse(neighbor).map_err(|misread| misread.within("neighbor"))?;
-    let neighbor = whose(&session).map_err(|misread| misread.within("neighbor"))?;
+    let neighbor = neighbor_of(&session).map_err(|misread| misread.within("neighbor"))?;
     let message = match kind {
         "state" => state(neighbor, session.state.as_deref(), session.reason),
-        // What ExaBGP itself sends. Version 4.0 says receive and send, later ones in and out.
+        // Messages that ExaBGP itself sends. Version 4.0 prints receive and send, later ones in and
+        // out.
         _ if !matches!(session.direction.as_deref(), Some("in" | "receive") | None) => Ok(Message::Other),
         _ => match (&envelope.header, &envelope.body) {
             (Some(header), Some(body)) => return exact(neighbor, header, body),
@@ -165,7 +167,7 @@ fn whole(text: &str) -> Result<Message, ParseError> {
     message.map_err(|misread| misread.within("neighbor"))
 }
 
-/// The message itself, where ExaBGP passes it on.
+/// The message itself, if ExaBGP passes it on.
 fn exact(neighbor: Neighbor, header: &str, body: &str) -> Result<Message, ParseError> {
     Ok(match octets::read(header, body)? {
         Octets::Update(update, misread) => Message::Update(neighbor, update, misread),
@@ -173,9 +175,9 @@ fn exact(neighbor: Neighbor, header: &str, body: &str) -> Result<Message, ParseE
     })
 }
 
-fn whose(session: &Session<'_>) -> Result<Neighbor, ParseError> {
+fn neighbor_of(session: &Session<'_>) -> Result<Neighbor, ParseError> {
     let peer: String = parse(session.address.peer).map_err(|misread| misread.within("peer").within("address"))?;
-    // The zone of a link-local address says nothing that is needed here.
+    // The zone of a link-local address is not needed here.
     let plain = peer.split('%').next().unwrap_or_default();
     let address = plain.parse().ok().filter(|address: &IpAddr| !address.is_unspecified() && !address.is_multicast());
     let peer = address.ok_or_else(|| ParseError::new(format!("`{peer}` is no address of a peer")).within("address"))?;
@@ -268,7 +270,7 @@ fn update(neighbor: Neighbor, version: Version, message: Option<&RawValue>) -> R
     Ok(Message::Update(neighbor, reader.update, reader.misread))
 }
 
-/// ExaBGP's words for a family; `None` for those that do not concern filters.
+/// ExaBGP's names of families; `None` for those that do not concern filters.
 fn family(words: &str) -> Option<AfiSafi> {
     Some(match words {
         "ipv4 flow" => AfiSafi::Flow(Family::Ipv4),
@@ -281,7 +283,7 @@ fn family(words: &str) -> Option<AfiSafi> {
     })
 }
 
-/// Gathers the routes of one update.
+/// Collects the routes of one update.
 struct Reader {
     version: Version,
     update: Update,
@@ -307,7 +309,8 @@ impl Reader {
                     let attributes = shared.get_or_insert_with(|| Arc::new(PathAttributes::clone(attributes)));
                     Announced { family, next_hop, attributes: Arc::clone(attributes), route_loop: None, routes }
                 }
-                // What these rules were before does not count any more, and what they are now cannot be told (RFC 7606).
+                // The previous version of these rules is obsolete, and the new one cannot be
+                // parsed: treat-as-withdraw (RFC 7606).
                 (Attributes::Withdraw(_), _) => {
                     self.update.withdrawn.extend(routes);
                     continue;
@@ -322,7 +325,7 @@ impl Reader {
         }
     }
 
-    /// The routes of a list, each for itself.
+    /// The routes of a list, each independent of the others.
     fn routes(&mut self, family: AfiSafi, place: &[&str], list: &RawValue) -> Vec<RouteKey> {
         let objects: Vec<&RawValue> = match parse(list) {
             Ok(objects) => objects,

@@ -11,7 +11,7 @@ fn updating(content: &str) -> String {
     )
 }
 
-/// What an update says: withdrawn rules, announced rules, what could not be read.
+/// The contents of an update: withdrawn rules, announced rules, parse errors.
 fn said(line: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
     let Message::Update(_, update, misread) = read(line.as_bytes()).unwrap() else { panic!("{line}") };
     let text = |route: &RouteKey| match &route.destination {
@@ -183,7 +183,7 @@ fn states_shutdown_and_end_of_rib() {
         (r#""state":"up""#, SessionState::Up),
         (r#""router-id":"192.0.2.10","state":"down","reason":"why \"so\"""#, down("why \"so\"")),
         (r#""state":"down""#, down("")),
-        // Version 4 does not escape all that it should.
+        // Version 4 does not escape everything that it should.
         (r#""state": "down", "reason": "a back\slash and " a quote""#, down("")),
     ] {
         let Ok(Message::State(neighbor, found)) = state(rest) else { panic!("{rest}: {:?}", state(rest)) };
@@ -243,7 +243,7 @@ fn lines_that_cannot_be_read_say_why() {
 
 #[test]
 fn octets_count_where_there_are_some() {
-    // The words say what ExaBGP 4 makes of an offset: nothing.
+    // The text shows what ExaBGP 4 does with an offset: it ignores it.
     let header = "0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF004702";
     let body =
         "0x000000304001010040020602010000FE2EC010088006000000000000800E1500028500000F01200020010DB8026840123456789A";

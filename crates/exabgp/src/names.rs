@@ -1,11 +1,14 @@
-//! ExaBGP's names of values, and the numbers that they stand for. They are not the usual ones everywhere (its `ipip` is protocol 94), and
-//! it uses the ICMP names of IPv4 for IPv6 as well: so they are a table of their own, not that of rule text. Only its ICMP types are the same.
+//! ExaBGP's names of values, and their numbers. They are not always the usual ones (its `ipip` is
+//! protocol 94), and it uses the ICMP names of IPv4 for IPv6 as well: so they are a table of their
+//! own, not that of the rule language. Only the ICMP types are the same.
 //!
-//! All names of versions 4.2.21 and 5.0.15; no name has two meanings in them. A test compares them with what those versions print.
+//! All names of versions 4.2.21 and 5.0.15; no name has two meanings in them. A test compares them
+//! with the output of those versions.
 
 use flowspec::ComponentType;
 
-/// The number of a value as ExaBGP prints it: digits, a name, or its words for a number without a name.
+/// The number of a value as ExaBGP prints it: digits, a name, or its text for a number without a
+/// name.
 pub(crate) fn number(kind: ComponentType, text: &str) -> Option<u64> {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         return decimal(text);
@@ -36,12 +39,12 @@ pub(crate) fn mask(kind: ComponentType, text: &str) -> Option<u64> {
     }
     text.split('+').try_fold(0, |mask, word| {
         let (_, bit) = bits(kind).iter().find(|(name, _)| *name == word)?;
-        // The same name twice is nothing that ExaBGP prints.
+        // ExaBGP never prints the same name twice.
         (mask & bit == 0).then_some(mask | bit)
     })
 }
 
-/// What ExaBGP 4 calls a fragment mask without bits.
+/// What ExaBGP 4 prints for a fragment mask without bits.
 pub(crate) const NO_BITS: &str = "not-a-fragment";
 
 /// Decimal digits as a machine prints them: no sign, no leading zero.

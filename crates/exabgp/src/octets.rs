@@ -1,21 +1,22 @@
-//! The octets of a message, which ExaBGP passes on where its configuration says `packets; consolidate;`. They are the message itself: nothing
-//! that ExaBGP's words leave out is lost, so they count instead of the words.
+//! The octets of a message, which ExaBGP passes on if its configuration has `packets;
+//! consolidate;`. They are the message itself, without the omissions of ExaBGP's JSON, so they are
+//! used instead of it.
 
 use crate::error::ParseError;
 use bgp::{AfiSafi, Announced, DecodeOptions, DecodedUpdate, RouteKey, Update, UpdateErrorKind, decode_update};
 use flowspec::Disposition;
 use std::sync::Arc;
 
-/// What the octets of an UPDATE say.
+/// The contents of an UPDATE.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Octets {
-    /// Routes, and what of them could not be read.
+    /// Routes, and parse errors.
     Update(Update, Vec<ParseError>),
     /// All routes of a family were sent.
     EndOfRib(AfiSafi),
 }
 
-/// Reads header and body, each `0x` and hex digits.
+/// Parses header and body, each `0x` and hex digits.
 pub(crate) fn read(header: &str, body: &str) -> Result<Octets, ParseError> {
     let mut message = hex(header).ok_or_else(|| ParseError::new("no octets in hex").within("header"))?;
     message.extend(hex(body).ok_or_else(|| ParseError::new("no octets in hex").within("body"))?);
@@ -27,7 +28,8 @@ pub(crate) fn read(header: &str, body: &str) -> Result<Octets, ParseError> {
     Ok(update(decoded))
 }
 
-/// What our own sessions make of the same message (RFC 7606): one bad NLRI is left out; bad attributes treat its routes as withdrawn.
+/// As our own sessions handle the same message (RFC 7606): one malformed NLRI is left out;
+/// malformed attributes are treat-as-withdraw.
 fn update(decoded: DecodedUpdate) -> Octets {
     let DecodedUpdate { nlris, attributes, errors, .. } = decoded;
     let misread = errors.iter().map(|error| ParseError::new(error.to_string()).within("body")).collect();
@@ -35,7 +37,7 @@ fn update(decoded: DecodedUpdate) -> Octets {
         |kind: &UpdateErrorKind| matches!(kind, UpdateErrorKind::Nlri { .. } | UpdateErrorKind::Prefix { .. });
     let withdraw = errors.iter().any(|e| !of_nlri(&e.kind) && e.disposition() >= Disposition::TreatAsWithdraw);
     let mut update = Update::default();
-    // The boundaries of its NLRIs were lost: nothing of it can be trusted.
+    // The framing of its NLRIs was lost: none of it can be trusted.
     if errors.iter().any(|error| error.disposition() > Disposition::TreatAsWithdraw) {
         return Octets::Update(update, misread);
     }
@@ -70,7 +72,7 @@ mod tests {
     use super::*;
     use bgp::Destination;
 
-    /// As ExaBGP 4.2.21 wrote it, of a rule with an offset that it cannot read itself.
+    /// As ExaBGP 4.2.21 wrote it, for a rule with an offset that it cannot parse itself.
     const HEADER: &str = "0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF004702";
     const BODY: &str =
         "0x000000304001010040020602010000FE2EC010088006000000000000800E1500028500000F01200020010DB8026840123456789A";
@@ -95,11 +97,11 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_treated_as_in_our_own_sessions() {
-        // The rate is no number: the rule is withdrawn.
+        // The rate is NaN: the rule is withdrawn.
         let nan = BODY.replace("8006000000000000", "800600007FC00000");
         let (withdrawn, announced, misread) = routes(&read(HEADER, &nan).unwrap());
         assert_eq!((withdrawn.len(), announced.len(), misread), (1, 0, 1));
-        // The prefix is longer than there is: the rule is left out.
+        // The prefix is longer than possible: the rule is left out.
         let long = BODY.replace("0120002001", "01FF002001");
         let (withdrawn, announced, misread) = routes(&read(HEADER, &long).unwrap());
         assert_eq!((withdrawn.len(), announced.len(), misread), (0, 0, 1));

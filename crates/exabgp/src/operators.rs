@@ -1,7 +1,9 @@
-//! Operator lists as ExaBGP prints them: in JSON an array whose items are ORed, in its text `[ a b ]`; inside of an item `&` is AND.
+//! Operator lists as ExaBGP prints them: in JSON an array whose items are ORed, in its text `[ a b
+//! ]`; within an item `&` is AND.
 //!
-//! Where ExaBGP drops something, the list is refused: an operator that it has no sign for (it prints the octet in hex in front of the
-//! value, `0980`), and the several bits of one mask that version 4 prints as several items, unless its text tells them apart.
+//! If ExaBGP drops information, the list is refused: an operator that it has no sign for (it prints
+//! the octet in hex before the value, `0980`), and the bits of one mask that version 4 prints as
+//! several items, unless its text distinguishes them.
 
 use crate::error::ParseError;
 use crate::names;
@@ -18,7 +20,7 @@ const OPERATORS: [(&str, Comparison); 8] = [
     ("false", Comparison::False),
 ];
 
-/// The operators of a numeric component. ExaBGP tells no widths: they are the smallest.
+/// The operators of a numeric component. ExaBGP does not print widths: the smallest ones are used.
 pub(crate) fn numeric(kind: ComponentType, items: &[&str]) -> Result<Vec<NumericOp>, ParseError> {
     let mut ops = Vec::new();
     for (and, piece) in pieces(items) {
@@ -27,7 +29,7 @@ pub(crate) fn numeric(kind: ComponentType, items: &[&str]) -> Result<Vec<Numeric
             .find_map(|(sign, comparison)| Some((*comparison, piece.strip_prefix(sign)?)))
             .ok_or_else(|| ParseError::new(format!("`{piece}` has no operator that ExaBGP has a sign for")))?;
         let always = matches!(comparison, Comparison::True | Comparison::False);
-        // Without AND, ExaBGP prints no value behind them, which changes nothing.
+        // Without AND, ExaBGP prints no value after them, which changes nothing.
         let value = if always && value.is_empty() { "0" } else { value };
         let value = names::number(kind, value)
             .ok_or_else(|| ParseError::new(format!("`{value}` is no value that is known for {kind}")))?;
@@ -36,7 +38,7 @@ pub(crate) fn numeric(kind: ComponentType, items: &[&str]) -> Result<Vec<Numeric
     Ok(ops)
 }
 
-/// The operators of a bitmask component, from what stands for it in ExaBGP's text.
+/// The operators of a bitmask component, from ExaBGP's text for it.
 pub(crate) fn bitmask_text(kind: ComponentType, text: &str) -> Result<Vec<BitmaskOp>, ParseError> {
     let list = text.strip_prefix("[ ").and_then(|rest| rest.strip_suffix(" ]"));
     let items: Vec<&str> = list.map_or_else(|| vec![text], |list| list.split(' ').collect());
@@ -60,7 +62,8 @@ pub(crate) fn bitmask(kind: ComponentType, items: &[&str]) -> Result<Vec<Bitmask
     Ok(ops)
 }
 
-/// Whether the JSON array is how some version prints these operators: whole masks (5, and 4.2 as released later), or one item a bit (4.2).
+/// Whether the JSON array is how some version prints these operators: whole masks (5, and later
+/// releases of 4.2), or one item a bit (4.2).
 pub(crate) fn prints_as(kind: ComponentType, ops: &[BitmaskOp], items: &[&str]) -> bool {
     let printed = items.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(", ");
     let no_bits: &[&str] = if kind == ComponentType::Fragment { &["", names::NO_BITS] } else { &[""] };
@@ -72,7 +75,7 @@ pub(crate) fn prints_as(kind: ComponentType, ops: &[BitmaskOp], items: &[&str]) 
             let bits: Vec<String> = bits.map(|bit| format!("\"{}{bit}\"", sign(op))).collect();
             bits.join(", ").replace("!is-fragment", names::NO_BITS)
         };
-        // Version 4 takes out the quotes between pieces that AND joins, and with them what is empty.
+        // Version 4 removes the quotes between pieces joined by AND, and with them empty pieces.
         let join = |piece: &dyn Fn(&BitmaskOp) -> String| {
             ops.iter().enumerate().fold(String::new(), |text, (index, op)| {
                 let comma = if index > 0 && !op.and { ", " } else { "" };
@@ -82,7 +85,7 @@ pub(crate) fn prints_as(kind: ComponentType, ops: &[BitmaskOp], items: &[&str]) 
         let unrepaired = ops.iter().enumerate().fold(String::new(), |text, (index, op)| match (index, op.and) {
             (0, _) => whole(op),
             (_, false) => text + ", " + &whole(op),
-            // Inside of one string.
+            // Within one string.
             (_, true) => text[..text.len() - 1].to_owned() + &whole(op)[1..],
         });
         let in_pieces = |piece: &dyn Fn(&BitmaskOp) -> String| join(piece).replace("\"\"", "");
@@ -101,8 +104,8 @@ fn words(kind: ComponentType, mask: u64, no_bits: &str) -> Vec<&str> {
     if words.is_empty() { vec![no_bits] } else { words }
 }
 
-/// What is between `&` and the ends of items, each with whether it is joined to the one before with AND. The bit says nothing in a first
-/// operator (RFC 8955 §4.2.1.1); version 4 prints it there.
+/// The pieces between `&` and the ends of items, each with whether AND joins it to the previous
+/// one. The bit has no meaning in a first operator (RFC 8955 §4.2.1.1); version 4 prints it there.
 fn pieces<'a>(items: &[&'a str]) -> Vec<(bool, &'a str)> {
     let mut pieces = Vec::new();
     for (index, item) in items.iter().enumerate() {

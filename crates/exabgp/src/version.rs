@@ -28,7 +28,7 @@ impl Version {
         matches!(self, Version::V4)
     }
 
-    /// IPv6 prefixes with an offset are read as drafts before RFC 8956 wrote them.
+    /// IPv6 prefixes with an offset are parsed as in the drafts before RFC 8956.
     pub(crate) const fn misreads_offsets(self) -> bool {
         matches!(self, Version::V4)
     }

@@ -10,14 +10,14 @@ use std::io::{Cursor, Read};
 /// First octets of a pcapng file: the type of its section header block.
 const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
-/// How the octets of a captured packet start.
+/// The link type of a captured packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
     /// With an Ethernet header.
     Ethernet,
-    /// With so many octets that are passed over, and then the IP header.
+    /// With this many octets that are skipped, and then the IP header.
     Ip(usize),
-    /// As Linux's "any" device gives it, 16 octets of which the last two are the EtherType.
+    /// Linux cooked capture ("any" device), 16 octets of which the last two are the EtherType.
     Cooked,
     /// The same, version 2: 20 octets of which the first two are the EtherType.
     Cooked2,
@@ -31,7 +31,7 @@ impl Link {
             DataLink::NULL | DataLink::LOOP => Link::Ip(4),
             DataLink::LINUX_SLL => Link::Cooked,
             DataLink::LINUX_SLL2 => Link::Cooked2,
-            // What the systems' own numbers of raw IP are.
+            // Values of operating systems for raw IP.
             DataLink::Unknown(12 | 14) => Link::Ip(0),
             other => bail!(
                 "link type {other:?} is not supported; capture with an Ethernet, raw IP, loopback or Linux \"any\" link type"
@@ -84,9 +84,10 @@ pub(crate) fn for_each(mut reader: impl Read, mut each: impl FnMut(usize, Link, 
         }
     } else {
         let mut reader = PcapReader::new(reader).context("neither a pcap nor a pcapng file")?;
-        // The link type has 16 bits; those above it tell of checksums behind the frames.
+        // The link type has 16 bits; those above describe checksums after the frames.
         let link = Link::of(DataLink::from(u32::from(reader.header().datalink) & 0xffff))?;
-        // Raw, since the checked reader takes a packet longer than the snapshot length for an error: a capture cut short on purpose.
+        // Raw, since the checked reader rejects a packet longer than the snapshot length: a
+        // deliberately truncated capture.
         while let Some(packet) = reader.next_raw_packet() {
             each(number, link, &packet.with_context(|| after(number))?.data)?;
             number += 1;

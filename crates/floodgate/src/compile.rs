@@ -1,4 +1,4 @@
-//! `floodgate compile`: what a data plane would be given for a rules file, without touching one.
+//! `floodgate compile`: what a data plane would install for a rules file, without one.
 
 use crate::command_line::{CompileArgs, SwitchArgs, Target};
 use crate::cumulus::Cumulus;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 /// Compiles the rules; `NEGATIVE` when a line was in error, a rule refused, or there is no room for one.
 pub(crate) fn run(args: &CompileArgs) -> Result<u8> {
-    let plane = Plane::new(args)?;
+    let plane = CompileTarget::new(args)?;
     let mut output = Output::new();
     let (rules, failed) = rules::load(args.rules.as_deref(), args.json, &mut output)?;
     let (numbers, rules): (Vec<usize>, Vec<Rule>) =
@@ -31,18 +31,18 @@ pub(crate) fn run(args: &CompileArgs) -> Result<u8> {
     let capabilities = plane.capabilities();
     let verdicts = compile_list(&rules, &capabilities);
     let mut exact: Vec<Arc<CompiledRule>> = Vec::new();
-    let repeats = repeats(&numbers, &rules);
-    for (verdict, repeat) in verdicts.iter().zip(&repeats) {
+    let find_duplicates = find_duplicates(&numbers, &rules);
+    for (verdict, repeat) in verdicts.iter().zip(&find_duplicates) {
         if let (Verdict::Exact(compiled), None) = (verdict, repeat) {
             exact.push(Arc::new(compiled.clone()));
         }
     }
     let outcome = plane.outcome(exact);
     let lines = || {
-        let rules = numbers.iter().zip(&rules).zip(&verdicts).zip(&repeats);
+        let rules = numbers.iter().zip(&rules).zip(&verdicts).zip(&find_duplicates);
         rules.map(|(((&n, rule), verdict), repeat)| match repeat {
             None => CompiledLine::new(n, rule, verdict, &capabilities, &outcome),
-            Some(repeat) => CompiledLine::repeated(n, rule, repeat),
+            Some(repeat) => CompiledLine::duplicate_line(n, rule, repeat),
         })
     };
     let enforceable = lines().filter(|line| line.verdict == EXACT).count();
@@ -75,31 +75,31 @@ pub(crate) fn run(args: &CompileArgs) -> Result<u8> {
     Ok(if failed || enforceable < rules.len() || !outcome.failures.is_empty() { NEGATIVE } else { OK })
 }
 
-/// A rule whose match part an earlier line has. A data plane holds a rule once, as BGP does.
-struct Repeat {
+/// A rule whose match part occurs on an earlier line. A data plane holds a rule once, as BGP does.
+struct Duplicate {
     /// The number of the rule with that line.
     of: usize,
-    /// That rule ends the search, so this one would never act.
+    /// That rule ends the evaluation, so this one would never act.
     idle: bool,
 }
 
-/// For each of the rules, given in order, whether it repeats one before.
-fn repeats(numbers: &[usize], rules: &[Rule]) -> Vec<Option<Repeat>> {
+/// For each of the rules, in order, whether it repeats an earlier one.
+fn find_duplicates(numbers: &[usize], rules: &[Rule]) -> Vec<Option<Duplicate>> {
     let mut first = 0;
     let mut ends = false;
-    let mut repeats = Vec::with_capacity(rules.len());
+    let mut find_duplicates = Vec::with_capacity(rules.len());
     for (at, rule) in rules.iter().enumerate() {
         let repeats_first = at > 0 && rules[first].nlri == rule.nlri;
         if !repeats_first {
             (first, ends) = (at, !rule.effect().continues);
         }
-        repeats.push(repeats_first.then(|| Repeat { of: numbers[first], idle: ends }));
+        find_duplicates.push(repeats_first.then(|| Duplicate { of: numbers[first], idle: ends }));
     }
-    repeats
+    find_duplicates
 }
 
-/// What is compiled for.
-enum Plane {
+/// The compilation target.
+enum CompileTarget {
     None,
     Nftables,
     Cumulus(Box<Cumulus>),
@@ -107,7 +107,7 @@ enum Plane {
     Xdp,
 }
 
-impl Plane {
+impl CompileTarget {
     fn new(args: &CompileArgs) -> Result<Self> {
         let SwitchArgs { config, release, asic, interfaces, non_atomic } = &args.switch;
         let given = config.is_some() || release.is_some() || asic.is_some() || !interfaces.is_empty() || *non_atomic;
@@ -118,34 +118,34 @@ impl Plane {
                     "--config, --release, --asic, --interfaces and --non-atomic are for --target cumulus and sonic"
                 );
                 Ok(match args.target {
-                    Target::Nftables => Plane::Nftables,
-                    Target::Xdp => Plane::Xdp,
-                    Target::None | Target::Cumulus | Target::Sonic => Plane::None,
+                    Target::Nftables => CompileTarget::Nftables,
+                    Target::Xdp => CompileTarget::Xdp,
+                    Target::None | Target::Cumulus | Target::Sonic => CompileTarget::None,
                 })
             }
-            Target::Cumulus => Ok(Plane::Cumulus(Box::new(Cumulus::new(&args.switch)?))),
-            Target::Sonic => Ok(Plane::Sonic(Box::new(Sonic::new(&args.switch)?))),
+            Target::Cumulus => Ok(CompileTarget::Cumulus(Box::new(Cumulus::new(&args.switch)?))),
+            Target::Sonic => Ok(CompileTarget::Sonic(Box::new(Sonic::new(&args.switch)?))),
         }
     }
 
     fn capabilities(&self) -> Capabilities {
         match self {
-            Plane::None => Capabilities::everything("none"),
-            Plane::Nftables => nftables::capabilities(),
-            Plane::Cumulus(switch) => cumulus::capabilities(&switch.settings),
-            Plane::Sonic(switch) => sonic::capabilities(&switch.settings),
-            Plane::Xdp => xdp::capabilities(),
+            CompileTarget::None => Capabilities::everything("none"),
+            CompileTarget::Nftables => nftables::capabilities(),
+            CompileTarget::Cumulus(switch) => cumulus::capabilities(&switch.settings),
+            CompileTarget::Sonic(switch) => sonic::capabilities(&switch.settings),
+            CompileTarget::Xdp => xdp::capabilities(),
         }
     }
 
     fn outcome(&self, rules: Vec<Arc<CompiledRule>>) -> Preview {
         let rules = Ruleset { protected: Arc::default(), rules };
         match self {
-            Plane::None => Preview::default(),
-            Plane::Nftables => Preview { program: nftables::render(&rules), ..Preview::default() },
-            Plane::Xdp => Preview { program: xdp::render(&rules), ..Preview::default() },
-            Plane::Cumulus(switch) => switch.outcome(rules),
-            Plane::Sonic(switch) => switch.outcome(rules),
+            CompileTarget::None => Preview::default(),
+            CompileTarget::Nftables => Preview { program: nftables::render(&rules), ..Preview::default() },
+            CompileTarget::Xdp => Preview { program: xdp::render(&rules), ..Preview::default() },
+            CompileTarget::Cumulus(switch) => switch.outcome(rules),
+            CompileTarget::Sonic(switch) => switch.outcome(rules),
         }
     }
 }
@@ -162,13 +162,13 @@ struct CompiledLine {
     verdict: &'static str,
     entries: u64,
     reason: Option<String>,
-    /// What deserves a look although it is enforced as the RFCs say.
+    /// Notes, although it is enforced as the RFCs say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
-    /// In what it is enforced for fewer packets than it asks for.
+    /// Why it is enforced for fewer packets than it matches.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     limits: Vec<String>,
-    /// Why it has no place in the data plane's table although it could be enforced.
+    /// Why there is no room for it in the data plane's table although it could be enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     over_capacity: Option<String>,
 }
@@ -204,7 +204,7 @@ impl CompiledLine {
         }
     }
 
-    fn repeated(number: usize, rule: &Rule, repeat: &Repeat) -> Self {
+    fn duplicate_line(number: usize, rule: &Rule, repeat: &Duplicate) -> Self {
         let of = repeat.of;
         let (verdict, reason) = if repeat.idle {
             (EXACT, format!("never acts: rule {of} has the same match part and ends the evaluation"))

@@ -11,14 +11,14 @@ use engine::protection::Protection;
 use flowspec::{IpVersion, Space};
 use std::sync::Arc;
 
-/// A switch that rules are compiled for.
+/// The switch that rules are compiled for.
 pub(super) struct Cumulus {
     pub(super) settings: cumulus::Settings,
     protection: Protection,
 }
 
 impl Cumulus {
-    /// The switch of the configuration file, changed by the other arguments.
+    /// The switch of the configuration file, modified by the other arguments.
     pub(super) fn new(args: &SwitchArgs) -> Result<Self> {
         let (mut dataplane, protection) = switch::configured(args)?;
         for pattern in &dataplane.interfaces {
@@ -42,7 +42,7 @@ impl Cumulus {
         let capabilities = cumulus::capabilities(settings);
         let mut parts: Vec<Result<Vec<Space>, Refusal>> = Vec::new();
         for item in self.protection.items() {
-            // No IPv6 rule will be there from which it would need protection.
+            // There will be no IPv6 rule that it would need protection from.
             let needless = item.space.version() == IpVersion::V6 && !capabilities.ipv6;
             let cut = if needless { Ok(Vec::new()) } else { split_into_entries(item.space.clone(), &capabilities) };
             parts.push(cut.map_err(|kind| Refusal::new(kind, &capabilities)));

@@ -5,7 +5,7 @@ use crate::command_line::DecodeArgs;
 use crate::dump::{self, Octets};
 use crate::exit_status::{NEGATIVE, OK};
 use crate::input::{self, Item};
-use crate::output::{ErrorObject, Output, complain};
+use crate::output::{ErrorObject, Output, print_error};
 use crate::segments::{Direction, MARKER, Messages, Streams, first_message, segment};
 use anyhow::{Context, Result};
 use api::hex::{HexError, to_hex};
@@ -114,7 +114,7 @@ fn packet(add_path: bool, item: &Item, octets: &[u8], report: &mut Report) -> Re
     messages(&Framing { add_path, base: header + at, name_others: false }, item, &payload[at..], report)
 }
 
-/// Where results go, in the form that was asked for.
+/// The output of results, in the requested form.
 struct Report {
     output: Output,
     json: bool,
@@ -134,14 +134,14 @@ impl Report {
             return self.output.json(&Failure { input: item.number, error });
         }
         self.output.flush()?;
-        complain(format_args!("floodgate: {}: {} ({})", item.place(), error.message, error.kind));
+        print_error(format_args!("floodgate: {}: {} ({})", item.place(), error.message, error.kind));
         Ok(())
     }
 
-    /// What people should know, on standard error.
+    /// A note for people, on standard error.
     fn note(&mut self, item: &Item, message: std::fmt::Arguments<'_>) -> Result<()> {
         self.output.flush()?;
-        complain(format_args!("floodgate: {}: note: {message}", item.place()));
+        print_error(format_args!("floodgate: {}: note: {message}", item.place()));
         Ok(())
     }
 
@@ -274,7 +274,7 @@ fn community(item: &Item, octets: &[u8], report: &mut Report) -> Result<()> {
             report.success(&object, |output| output.line(&object.action.text))
         }
         Err(error) => {
-            // All of these are about the value, which stands in the last four octets.
+            // All of these are about the value, which is in the last four octets.
             report.failure(item, ErrorObject { kind: error.name(), offset: 4, message: error.to_string() })
         }
     }
@@ -295,19 +295,19 @@ struct PrefixObject {
     next_hop: Option<IpAddr>,
 }
 
-/// The octets of the message at the start of `octets`, as its header has it, if it has one.
+/// The octets of the message at the start of `octets`, by the length in its header, if it has one.
 fn message_len(octets: &[u8]) -> Option<usize> {
     let (&[l0, l1], _) = octets.strip_prefix(&MARKER)?.split_first_chunk()?;
     Some(usize::from(u16::from_be_bytes([l0, l1]))).filter(|len| *len > MARKER.len() + 2)
 }
 
-/// How messages stand in an input.
+/// The framing of messages in an input.
 struct Framing {
     /// Their NLRIs have path identifiers.
     add_path: bool,
     /// Octets of the input before the first.
     base: usize,
-    /// A message alone that is no UPDATE is named; otherwise it is an error.
+    /// The type of a single message that is not an UPDATE is named; otherwise it is an error.
     name_others: bool,
 }
 
@@ -343,8 +343,8 @@ fn messages(framing: &Framing, item: &Item, octets: &[u8], report: &mut Report) 
     Ok(())
 }
 
-/// A whole message: what it announces and withdraws, its attributes, and all that is wrong with it. It starts `at` so many octets
-/// of the input.
+/// A whole message: what it announces and withdraws, its attributes, and all its errors. It starts
+/// `at` this many octets of the input.
 fn update(update: &DecodedUpdate, at: usize, item: &Item, report: &mut Report) -> Result<()> {
     if !report.json {
         heading(update, &mut report.output)?;
@@ -386,7 +386,7 @@ fn update(update: &DecodedUpdate, at: usize, item: &Item, report: &mut Report) -
                     output.line(&format!("  {verb}  {prefix}{via}"))
                 })?;
             }
-            // Told below, with all other errors.
+            // Reported below, with all other errors.
             Err(_) => {}
         }
     }
@@ -398,7 +398,7 @@ fn update(update: &DecodedUpdate, at: usize, item: &Item, report: &mut Report) -
     Ok(())
 }
 
-/// What the error asks of a receiver.
+/// What a receiver has to do about the error.
 fn reaction(disposition: Disposition) -> String {
     match disposition {
         Disposition::DropNlri => "leave out this NLRI and keep the others".to_owned(),

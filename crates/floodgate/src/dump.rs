@@ -1,39 +1,41 @@
-//! Octets as other tools print them: tcpdump -x, -X and -XX, Wireshark and tshark, xxd, hexdump -C. Each line has an offset, and perhaps the
-//! octets as characters at its end.
+//! Parses hex dumps of other tools: tcpdump -x, -X and -XX, Wireshark and tshark, xxd, hexdump -C.
+//! Each line has an offset, and perhaps the octets as characters at its end.
 
 use crate::input::{self, Item};
 use anyhow::Result;
 use api::hex::{HexError, parse_hex};
 
 /// Most octets in a line.
-const WIDEST: usize = 64;
+const MAX_OCTETS_PER_LINE: usize = 64;
 
-/// Lines that are neither octets nor part of a dump, kept until it is known whether a dump follows, whose heading they may be.
-const HEADING: usize = 100;
+/// Most lines that are neither octets nor part of a dump and are kept until it is known whether a
+/// dump follows, whose heading they may be.
+const MAX_HEADING_LINES: usize = 100;
 
 /// One input.
 pub(crate) enum Octets {
-    /// Of a line, or of the lines of a dump.
+    /// The octets of a line, or of the lines of a dump.
     Read {
         /// The octets.
         octets: Vec<u8>,
-        /// Whether they were printed with offsets, so that they are packets or messages.
+        /// Whether they were printed with offsets, which means that they are packets or messages.
         dump: bool,
     },
-    /// The line is no hex.
+    /// The line is not hex.
     NoHex(HexError),
-    /// A line of a dump does not follow the one before.
+    /// A line of a dump does not continue the previous one.
     Gap {
-        /// The offset that it has.
+        /// Its offset.
         found: usize,
         /// The octets before it.
         expected: usize,
     },
-    /// The line prints words of 16 bits in the order of the machine that made it, which it does not say.
+    /// The line contains 16-bit words in an unknown byte order.
     UnknownOrder,
 }
 
-/// Calls `each` for every input: an argument, or a line of standard input, or the lines of a dump together with the first of them.
+/// Calls `each` for every input: an argument, or a line of standard input, or the lines of a dump
+/// together with the first of them.
 pub(crate) fn for_each(arguments: &[String], each: impl FnMut(&Item, Octets) -> Result<()>) -> Result<()> {
     let mut assembler = Assembler { each, dump: None, held: Vec::new(), seen: false };
     input::for_each(arguments, |item| {
@@ -48,14 +50,14 @@ pub(crate) fn for_each(arguments: &[String], each: impl FnMut(&Item, Octets) -> 
     assembler.end()
 }
 
-/// Puts the lines of a dump together.
+/// Assembles the lines of a dump.
 struct Assembler<F> {
     each: F,
     /// The dump that is being read, and its first line.
     dump: Option<(Item, Vec<u8>)>,
-    /// Lines that cannot be read.
+    /// Lines that cannot be parsed.
     held: Vec<(Item, HexError)>,
-    /// There was a dump: what is between its parts are headings.
+    /// There was a dump: lines between its parts are headings.
     seen: bool,
 }
 
@@ -74,7 +76,7 @@ impl<F: FnMut(&Item, Octets) -> Result<()>> Assembler<F> {
             }
             None if text.trim().is_empty() && item.is_argument() => (self.each)(&item, Octets::NoHex(HexError::Empty)),
             None if text.trim().is_empty() => self.flush(),
-            // The last line of hexdump's.
+            // The last line of hexdump's output.
             None if self
                 .dump
                 .as_ref()
@@ -92,7 +94,7 @@ impl<F: FnMut(&Item, Octets) -> Result<()>> Assembler<F> {
                     if !self.seen {
                         self.held.push((item, error));
                     }
-                    if self.held.len() > HEADING { self.complain() } else { Ok(()) }
+                    if self.held.len() > MAX_HEADING_LINES { self.print_error() } else { Ok(()) }
                 }
             },
         }
@@ -126,8 +128,8 @@ impl<F: FnMut(&Item, Octets) -> Result<()>> Assembler<F> {
         }
     }
 
-    /// What was held was no heading.
-    fn complain(&mut self) -> Result<()> {
+    /// The lines that were kept are not a heading.
+    fn print_error(&mut self) -> Result<()> {
         std::mem::take(&mut self.held)
             .into_iter()
             .try_for_each(|(item, error)| (self.each)(&item, Octets::NoHex(error)))
@@ -135,7 +137,7 @@ impl<F: FnMut(&Item, Octets) -> Result<()>> Assembler<F> {
 
     fn end(&mut self) -> Result<()> {
         self.flush()?;
-        self.complain()
+        self.print_error()
     }
 }
 
@@ -147,7 +149,7 @@ enum Line {
 }
 
 impl Line {
-    /// `None` for what is no such line.
+    /// `None` if it is not a line of a dump.
     fn read(text: &str) -> Option<Self> {
         let text = text.trim();
         let end = text.find(|c: char| c.is_whitespace() || c == ':').unwrap_or(text.len());
@@ -155,13 +157,13 @@ impl Line {
         let digits = offset.strip_prefix("0x").unwrap_or(offset);
         let colon = rest.starts_with(':');
         let gap = rest.chars().take_while(|c| c.is_whitespace()).count();
-        // Without a colon, two blanks tell an offset from four digits of octets.
+        // Without a colon, two blanks distinguish an offset from four digits of octets.
         if !(4..=8).contains(&digits.len()) || !(colon || gap >= 2 || digits.len() == 7 && gap == 1) {
             return None;
         }
         let offset = usize::from_str_radix(digits, 16).ok()?;
         let rest = rest.trim_start_matches(':');
-        // What stands between bars are the octets as characters.
+        // Text between bars is the octets as characters.
         let rest = rest.split('|').next().unwrap_or_default();
         if !colon && rest.trim_start().split(' ').next().is_some_and(|word| word.len() == 4) {
             return is_hex(rest.trim_start().get(..4)?).then_some(Line::UnknownOrder);
@@ -170,13 +172,18 @@ impl Line {
         let mut rest = rest.trim_start();
         loop {
             let word = rest.split(char::is_whitespace).next().unwrap_or_default();
-            if word.is_empty() || word.len() % 2 != 0 || !is_hex(word) || octets.len() + word.len() / 2 > WIDEST {
+            if word.is_empty()
+                || word.len() % 2 != 0
+                || !is_hex(word)
+                || octets.len() + word.len() / 2 > MAX_OCTETS_PER_LINE
+            {
                 break;
             }
             octets.extend(parse_hex(word).ok()?);
             let behind = &rest[word.len()..];
             let gap = behind.len() - behind.trim_start().len();
-            // The octets as characters stand apart; some leave a wider gap in the middle, too.
+            // The octets as characters are separated by a gap; some tools have a wider gap in the
+            // middle, too.
             if gap > 1 && !(octets.len() == 8 && word.len() == 2 && gap == 2) {
                 break;
             }

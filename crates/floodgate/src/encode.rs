@@ -26,7 +26,7 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<u8> {
     Ok(status)
 }
 
-/// Each argument is a rule; bare words without a blank in any of them are one rule together.
+/// Each argument is a rule; if no argument contains a blank, all of them are one rule.
 fn inputs(arguments: &[String]) -> Vec<String> {
     if arguments.iter().any(|argument| argument.contains(char::is_whitespace)) || arguments == ["-"] {
         arguments.to_vec()
@@ -41,7 +41,7 @@ struct EncodedRule {
     family: &'static str,
     nlri: String,
     communities: Vec<String>,
-    /// That of the announcement, where an action looks at it: no community has it.
+    /// The next hop of the announcement, if an action uses it: no community contains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_hop: Option<IpAddr>,
     id: String,

@@ -1,4 +1,5 @@
-//! `floodgate explain`: which rule decides about a packet, and why the earlier ones did not. The verdict is the oracle's.
+//! `floodgate explain`: which rule decides about a packet, and why earlier rules do not. The
+//! verdict is the oracle's.
 
 use crate::capture::{self, Link};
 use crate::command_line::ExplainArgs;
@@ -9,7 +10,7 @@ use crate::output::{ErrorObject, Output, is_broken_pipe};
 use crate::policy_trace;
 use crate::rules::{self, NumberedRule};
 use anyhow::{Context, Result, bail};
-use api::explanation::{parse_packet, verdict, words_of};
+use api::explanation::{describe_effect, parse_packet, verdict};
 use api::hex::{HexError, parse_hex};
 use api::packet_text;
 use api::{Named, Verdict};
@@ -65,7 +66,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<u8> {
     Ok(if failed { NEGATIVE } else { OK })
 }
 
-/// An error in the place of an answer.
+/// An error instead of an answer.
 #[derive(Serialize)]
 struct Failure {
     packet: usize,
@@ -78,7 +79,7 @@ fn failure(output: &mut Output, packet: usize, error: ErrorObject<'static>) -> R
     Ok(NEGATIVE)
 }
 
-/// Why there is nothing to ask about.
+/// Why there is no question.
 #[derive(Debug, thiserror::Error)]
 enum QuestionError {
     #[error("--packet: {0}")]
@@ -90,7 +91,7 @@ enum QuestionError {
 }
 
 impl QuestionError {
-    /// The error as JSON has it; the offset counts characters of the hex, or words.
+    /// The error as JSON; the offset counts characters of the hex, or words.
     fn object(&self) -> ErrorObject<'static> {
         let (kind, offset) = match self {
             QuestionError::Hex(HexError::Digit { column, .. }) => ("hex", column - 1),
@@ -102,7 +103,7 @@ impl QuestionError {
     }
 }
 
-/// What is asked about.
+/// What to explain.
 enum Question<'a> {
     /// The packet, and its octets.
     One(Box<Packet>, Vec<u8>),
@@ -135,8 +136,8 @@ struct Answer {
     note: Option<String>,
 }
 
-/// From so many rules on, those for other destinations are only counted.
-const LONG_LIST: usize = 50;
+/// With this many rules, those for other destinations are only counted.
+const MIN_LONG_LIST: usize = 50;
 
 struct Answers<'a> {
     rules: &'a [NumberedRule],
@@ -148,7 +149,7 @@ struct Answers<'a> {
 }
 
 impl Answers<'_> {
-    /// A single packet, with the reasons of the rules before.
+    /// A single packet, with the reasons of the earlier rules.
     fn one(&mut self, packet: &Packet) -> Result<()> {
         if self.json {
             return self.answer(0, Ok(packet));
@@ -172,7 +173,7 @@ impl Answers<'_> {
             Mismatch::Value { component, .. } => component.component_type() == ComponentType::Destination,
             Mismatch::Vpn | Mismatch::Absent { .. } => false,
         };
-        let brief = ended >= LONG_LIST;
+        let brief = ended >= MIN_LONG_LIST;
         let mut left_out = 0_usize;
         let mut passed = passed.into_iter().peekable();
         for (position, numbered) in self.rules.iter().enumerate().take(ended + 1) {
@@ -229,14 +230,15 @@ impl Answers<'_> {
             verdict: verdict.name(),
             rule: ended_by,
             id: decision.ended_by.map(|position| self.rules[position].rule.nlri.id().to_string()),
-            actions: words_of(decision.effect),
+            actions: describe_effect(decision.effect),
             continued: decision.continued.iter().map(|&position| self.rules[position].index).collect(),
             note,
         };
         self.output.json(&answer)
     }
 
-    /// The oracle's decision. Rules whose destination cannot match are left out beforehand: they could only be passed.
+    /// The oracle's decision. Rules whose destination cannot match are left out: they could not
+    /// change the result.
     fn decide(&self, packet: &Packet) -> Decision {
         let candidates = self.index.candidates(packet.destination());
         let rules = candidates.iter().map(|&position| &self.rules[position].rule);
@@ -272,7 +274,7 @@ impl Answers<'_> {
     }
 }
 
-/// Rules by destination, so that a capture can be held against many rules.
+/// Rules by destination, so that a capture can be tested with many rules.
 struct DestinationIndex {
     /// Positions by prefix length and network; IPv4 and IPv6 apart by the address type.
     buckets: HashMap<(u8, IpAddr), Vec<usize>>,
@@ -299,7 +301,7 @@ impl DestinationIndex {
         index
     }
 
-    /// Positions of the rules whose destination may hold `address`, in order.
+    /// Positions of the rules whose destination may contain `address`, in order.
     fn candidates(&self, address: IpAddr) -> Vec<usize> {
         let mut found = self.everywhere.clone();
         for &(_, length) in self.lengths.iter().filter(|(ipv4, _)| *ipv4 == address.is_ipv4()) {

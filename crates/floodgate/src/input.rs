@@ -1,4 +1,5 @@
-//! Inputs of the offline commands: arguments, standard input or a file, one item at a time and never all in memory.
+//! Inputs of the offline commands: arguments, standard input or a file, one item at a time and
+//! never all in memory.
 
 use crate::output::ErrorObject;
 use anyhow::{Context, Result};
@@ -10,7 +11,8 @@ use std::rc::Rc;
 
 /// Longest line that is read, in octets; more than the hex of the longest BGP message (65,535 octets) with blanks.
 const MAX_LINE: u64 = 1 << 20;
-/// What some editors put before a text, and so before each of several files in one stream.
+/// Some editors write it before a text, and so it occurs before each of several files in one
+/// stream.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// One input: its number from 0 among the arguments or lines, and its text.
@@ -18,39 +20,39 @@ pub(crate) struct Item {
     /// 0-based number of the argument or line.
     pub number: usize,
     text: Result<String, LineTooLong>,
-    /// Where it comes from: a file's name, `standard input`; `None` for an argument.
+    /// Its source: a file's name, `standard input`; `None` for an argument.
     source: Option<Rc<str>>,
-    /// The source is the whole place.
+    /// The source alone is the place.
     whole: bool,
 }
 
-/// A line that is passed over, since it is longer than any input.
+/// A line that is skipped, since it is longer than any valid input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the line is longer than {MAX_LINE} octets")]
 pub(crate) struct LineTooLong;
 
 impl LineTooLong {
-    /// The error as JSON has it.
+    /// The error as JSON.
     pub(crate) fn object(self) -> ErrorObject<'static> {
         ErrorObject { kind: "line-too-long", offset: MAX_LINE as usize, message: self.to_string() }
     }
 }
 
 impl Item {
-    /// The text, without line end and byte order mark.
+    /// The text, without newline and byte order mark.
     ///
     /// # Errors
-    /// The line is too long; those behind it are read all the same.
+    /// The line is too long; later lines are read all the same.
     pub(crate) fn text(&self) -> Result<&str, LineTooLong> {
         self.text.as_deref().map_err(|error| *error)
     }
 
-    /// Something that is no line of text: a packet, by its number from 0 in a file of this name.
+    /// An input that is not a line of text: a packet, by its number from 0 in a file of this name.
     pub(crate) fn packet(number: usize, file: &str) -> Self {
         Item { number, text: Ok(String::new()), source: Some(format!("{file}, packet {number}").into()), whole: true }
     }
 
-    /// Whether it is an argument as it was given.
+    /// Whether it is a command-line argument.
     pub(crate) fn is_argument(&self) -> bool {
         self.source.is_none()
     }
@@ -68,7 +70,7 @@ impl Item {
         lines.map(item).collect()
     }
 
-    /// The place for people, numbered from 1 as editors do: `filters.txt, line 3` or `argument 2`.
+    /// The place for people, numbered from 1: `filters.txt, line 3` or `argument 2`.
     pub(crate) fn place(&self) -> String {
         match &self.source {
             Some(source) if self.whole => source.to_string(),
@@ -122,8 +124,8 @@ pub(crate) fn open(path: &Path) -> Result<(Box<dyn Read>, String)> {
 
 /// A bar on standard error for long inputs, hidden where nobody would see it.
 fn progress(length: u64) -> ProgressBar {
-    const WORTH_A_BAR: u64 = 8 << 20;
-    if length < WORTH_A_BAR || !io::stderr().is_terminal() {
+    const PROGRESS_MIN_OCTETS: u64 = 8 << 20;
+    if length < PROGRESS_MIN_OCTETS || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes}  {eta} left")
@@ -147,7 +149,7 @@ impl Iterator for Lines {
         self.number += 1;
         let source = Some(Rc::clone(&name));
         if octets.len() as u64 == MAX_LINE && octets.last() != Some(&b'\n') {
-            // The rest of it must not be taken for lines of its own.
+            // The rest of it must not be read as further lines.
             return match self.reader.skip_until(b'\n') {
                 Err(error) => Some(Err(error).with_context(place)),
                 Ok(_) => Some(Ok(Item { number, text: Err(LineTooLong), source, whole: false })),
@@ -156,7 +158,8 @@ impl Iterator for Lines {
         while octets.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
             octets.pop();
         }
-        // Text that is not UTF-8 is an error of that input, which its parser points at; not of the whole run.
+        // Text that is not UTF-8 is an error of that input, which its parser reports; not of the
+        // whole run.
         let mut text = String::from_utf8(octets).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
         if text.starts_with(BYTE_ORDER_MARK) {
             text.remove(0);

@@ -1,5 +1,5 @@
-//! `floodgate`: the command line. Offline commands answer from their arguments; live ones ask the running daemon through its HTTP
-//! interface; `run` and `exabgp` are the daemon.
+//! `floodgate`: the command line. Offline commands answer from their arguments; live ones send
+//! requests to the running daemon through its HTTP interface; `run` and `exabgp` are the daemon.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic when the reader went away.
 
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) if output::is_broken_pipe(&error) => ExitCode::from(OK),
         Err(error) => {
-            output::complain(format_args!("floodgate: {error:#}"));
+            output::print_error(format_args!("floodgate: {error:#}"));
             ExitCode::from(NEGATIVE)
         }
     }

@@ -1,8 +1,9 @@
-//! Pages of the manual as roff: the few forms of Markdown that they have.
+//! Converts pages of the manual to roff: the few forms of Markdown that they use.
 
 use roff::{Inline, Roff, bold, roman};
 
-/// A page without its title: headings, paragraphs, lists, blocks of code, and tables, of which each row becomes a tagged paragraph.
+/// A page without its title: headings, paragraphs, lists, blocks of code, and tables, of which each
+/// row becomes a tagged paragraph.
 pub(crate) fn to_roff(page: &str) -> String {
     let mut roff = Roff::new();
     let mut lines = page.lines().skip_while(|line| line.starts_with("# ") || line.is_empty()).peekable();
@@ -42,7 +43,7 @@ pub(crate) fn to_roff(page: &str) -> String {
     roff.to_roff()
 }
 
-/// The first cell is the tag; the others follow, with what their column is called.
+/// The first cell is the tag; the others follow, with the names of their columns.
 fn row(roff: &mut Roff, heading: &[String], cells: &[String]) {
     let Some((tag, rest)) = cells.split_first() else { return };
     roff.control("TP", []).text(inline(tag));
@@ -57,25 +58,25 @@ fn row(roff: &mut Roff, heading: &[String], cells: &[String]) {
     roff.text(text);
 }
 
-/// The cells of a row; `\|` is no border.
+/// The cells of a row; `\|` is not a border.
 fn cells(line: &str) -> Vec<String> {
     let inner = line.trim().trim_matches('|').replace("\\|", "\u{1}");
     inner.split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect()
 }
 
-/// Text without its marks.
+/// Text without its markup.
 fn text_of(text: &str) -> String {
     without_links(text).replace(['`', '*'], "")
 }
 
-/// Code and what is strong is bold.
+/// Code and strong text are bold.
 fn inline(text: &str) -> Vec<Inline> {
     let text = without_links(text).replace("**", "`");
     let part = |(index, part): (usize, &str)| if index % 2 == 1 { bold(part) } else { roman(part) };
     text.split('`').enumerate().map(part).collect()
 }
 
-/// `[text](address)` is its text, and `<a id="x"></a>` is nothing.
+/// `[text](address)` becomes its text, and `<a id="x"></a>` nothing.
 fn without_links(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(at) = rest.find(['[', '<']) {

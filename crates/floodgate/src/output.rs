@@ -1,4 +1,5 @@
-//! Output of the commands: standard output that may close at any time, one JSON object a line.
+//! Output of the commands: standard output, which may be closed at any time; one JSON object a
+//! line.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -12,7 +13,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Takes standard output.
+    /// Locks standard output.
     pub(crate) fn new() -> Self {
         let interactive = io::stdout().is_terminal();
         Output { writer: BufWriter::with_capacity(1 << 16, io::stdout().lock()), interactive }
@@ -34,23 +35,24 @@ impl Output {
         Ok(())
     }
 
-    /// Writes out what is buffered, so that it stands before what standard error says next.
+    /// Flushes, so that the text precedes what standard error prints next.
     pub(crate) fn flush(&mut self) -> Result<()> {
         Ok(self.writer.flush()?)
     }
 
-    /// Writes out what is buffered, at the end.
+    /// Flushes at the end.
     pub(crate) fn finish(mut self) -> Result<()> {
         Ok(self.writer.flush()?)
     }
 }
 
-/// Writes a line to standard error. That nobody can read it is no reason to stop, let alone to panic as `eprintln!` does.
-pub(crate) fn complain(message: impl Display) {
+/// Writes a line to standard error. A closed standard error is no reason to stop, or to panic as
+/// `eprintln!` does.
+pub(crate) fn print_error(message: impl Display) {
     let _ = writeln!(io::stderr(), "{message}");
 }
 
-/// Whether the reader of our output went away, as `head` does: no error of ours.
+/// Whether the reader of our output has closed it, as `head` does: this is not an error.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);

@@ -1,5 +1,5 @@
-//! `floodgate completions` and `floodgate man`: what shells and `man` read, made from the command line itself and from the manual's
-//! configuration page.
+//! `floodgate completions` and `floodgate man`: shell completions and man pages, generated from the
+//! command line and the manual's configuration page.
 
 use crate::command_line::{Cli, CompletionsArgs, ManArgs};
 use crate::exit_status::OK;
@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use clap::{Command, CommandFactory};
 use std::fs;
 
-/// The manual's page, of which floodgate.toml(5) is made.
+/// The source of floodgate.toml(5).
 const CONFIGURATION: &str = include_str!("../../../docs/manual/configuration.md");
 
-/// Prints what completes the command line in a shell.
+/// Prints completions for a shell.
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<u8> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "floodgate", &mut script);

@@ -1,4 +1,5 @@
-//! `floodgate explain --policy`: what import policy makes of a route, from a configuration file or from the running daemon.
+//! `floodgate explain --policy`: what the import policy does with a route, with a configuration
+//! file or the running daemon.
 
 use crate::command_line::ExplainArgs;
 use crate::exit_status::{NEGATIVE, OK};
@@ -9,7 +10,7 @@ use api::{HumanDuration, PolicyExplanation, PolicyQuestion, StatementResult};
 use config::Config;
 use std::time::Duration;
 
-/// Explains, with exit status 1 where a rule is rejected or the route is none.
+/// Explains, with exit status 1 if a rule is rejected or the route becomes no rule.
 pub(crate) fn run(args: &ExplainArgs, rule: &str, peer: &str) -> Result<u8> {
     let question = PolicyQuestion {
         peer: peer.to_owned(),

@@ -1,4 +1,4 @@
-//! What a data plane would be given, and what has room in it.
+//! What a data plane would install, and what there is room for.
 
 use dataplane::{Fact, RuleFailure};
 use flowspec::Nlri;
@@ -6,25 +6,25 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What a data plane would make of the rules that it can enforce.
+/// What a data plane would install for the rules that it can enforce.
 #[derive(Default)]
 pub(crate) struct Preview {
     /// In the data plane's own language.
     pub(crate) program: String,
-    /// How full its table is, where it has one.
+    /// Usage of its table, if it has one.
     pub(crate) room: Option<TcamUsage>,
-    /// Rules without a place in it, and why.
+    /// Rules without room, and why.
     pub(crate) failures: HashMap<Arc<Nlri>, String>,
     /// What is known of the switch.
     pub(crate) profile: Vec<Fact>,
     /// What the sources of that are.
     pub(crate) profile_sources: &'static str,
-    /// What is never filtered, as the daemon would have it.
+    /// Protected packets, as the daemon would accept them.
     pub(crate) protected: Vec<Protected>,
 }
 
 impl Preview {
-    /// What a switch would be given. `discovery`: what its entries for neighbour discovery let through.
+    /// What a switch would install. `discovery`: what its entries for neighbour discovery accept.
     pub(crate) fn of_switch(
         made: dataplane::Preview,
         room: TcamUsage,
@@ -43,13 +43,13 @@ impl Preview {
     }
 }
 
-/// Entries of a switch's TCAM that the rules take.
+/// TCAM entries that the rules take.
 #[derive(Serialize)]
 pub(crate) struct TcamUsage {
     pub(crate) asic: &'static str,
     pub(crate) ipv4: TcamShare,
     pub(crate) ipv6: TcamShare,
-    /// Both are one budget: what one takes of its part, the other one lacks of its own.
+    /// Both share one budget: entries of one reduce those of the other.
     pub(crate) shared: bool,
 }
 
@@ -72,12 +72,12 @@ impl std::fmt::Display for TcamUsage {
     }
 }
 
-/// Something that is never filtered.
+/// A protected space.
 #[derive(Serialize)]
 pub(crate) struct Protected {
     /// What it is.
     pub(crate) what: String,
-    /// Entries of the table that it takes: none where no rule would touch it.
+    /// Entries of the table that it takes: none if no rule would act on it.
     pub(crate) entries: u64,
     /// Why it cannot be protected.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
-//! The reference pages of the manual are those that the code makes. `UPDATE=1` writes them.
+//! The reference pages of the manual are generated from the code. `UPDATE=1` writes them.
 //!
-//! What is made stands in a page between `<!-- generated: NAME -->` and `<!-- end of NAME -->`; all
-//! else is written by hand.
+//! Generated text in a page is between `<!-- generated: NAME -->` and `<!-- end of NAME -->`; the
+//! rest is written by hand.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -136,7 +136,7 @@ fn states() {
     }
 }
 
-/// Other pages link to keys, and so do people.
+/// Other pages link to keys, and so do users.
 #[test]
 fn every_configuration_key_has_an_anchor() {
     let page = fs::read_to_string(manual("configuration.md")).unwrap();

@@ -1,7 +1,8 @@
-//! Rules files: one rule a line, `#` comments, `wire` lines. A bad line is reported and the others still count.
+//! Rules files: one rule a line, `#` comments, `wire` lines. A line with an error is reported and
+//! the others are used.
 
 use crate::input::{Item, Lines};
-use crate::output::{ErrorObject, Output, complain};
+use crate::output::{ErrorObject, Output, print_error};
 use anyhow::Result;
 use flowspec::text::TextError;
 use flowspec::{Rule, text};
@@ -16,8 +17,9 @@ pub(crate) struct NumberedRule {
     pub rule: Rule,
 }
 
-/// Reads a rules file (`-` or `None`: standard input) and sorts it into enforcement order; the first of equal rules stands first.
-/// The second value tells whether a line was in error; those are reported and keep their number.
+/// Reads a rules file (`-` or `None`: standard input) and sorts it into enforcement order; equal
+/// rules keep their order. The second value is whether a line had an error; those are reported and
+/// keep their number.
 pub(crate) fn load(path: Option<&Path>, json: bool, output: &mut Output) -> Result<(Vec<NumberedRule>, bool)> {
     let lines = path.map_or_else(|| Ok(Lines::standard_input()), Lines::open)?;
     let mut rules = Vec::new();
@@ -39,9 +41,10 @@ pub(crate) fn load(path: Option<&Path>, json: bool, output: &mut Output) -> Resu
     Ok((rules, failed))
 }
 
-/// The rule in a line, if there is one. What was read otherwise than it stands there is told on standard error.
-pub(crate) fn read<'a>(item: &'a Item, output: &mut Output) -> std::result::Result<Option<Rule>, Box<TextFailure<'a>>> {
-    let failure = |error, source| Box::new(TextFailure { input: item.number, error, item, source });
+/// The rule in a line, if there is one. Notes on what was interpreted differently than written go
+/// to standard error.
+pub(crate) fn read<'a>(item: &'a Item, output: &mut Output) -> std::result::Result<Option<Rule>, Box<LineError<'a>>> {
+    let failure = |error, source| Box::new(LineError { input: item.number, error, item, source });
     let text = item.text().map_err(|error| failure(error.object(), None))?;
     let read = text::parse_line_with_notes(text).map_err(|error| {
         let offset = error.column.saturating_sub(1);
@@ -49,17 +52,17 @@ pub(crate) fn read<'a>(item: &'a Item, output: &mut Output) -> std::result::Resu
     })?;
     Ok(read.map(|(rule, notes)| {
         for note in notes {
-            // A reader that went away is met when the rule is written.
+            // Closed output is noticed when the rule is written.
             let _ = output.flush();
-            complain(format_args!("floodgate: {}: note: {note}", item.place()));
+            print_error(format_args!("floodgate: {}: note: {note}", item.place()));
         }
         rule
     }))
 }
 
-/// A line that is no rule.
+/// A line that is not a rule.
 #[derive(Serialize)]
-pub(crate) struct TextFailure<'a> {
+pub(crate) struct LineError<'a> {
     input: usize,
     error: ErrorObject<'static>,
     #[serde(skip)]
@@ -68,8 +71,8 @@ pub(crate) struct TextFailure<'a> {
     source: Option<TextError>,
 }
 
-impl TextFailure<'_> {
-    /// Says so: an object on standard output, or the line with a caret on standard error.
+impl LineError<'_> {
+    /// Reports it: an object on standard output, or the line with a caret on standard error.
     pub(crate) fn report(&self, json: bool, output: &mut Output) -> Result<()> {
         if json {
             return output.json(self);
@@ -77,8 +80,8 @@ impl TextFailure<'_> {
         output.flush()?;
         let place = self.item.place();
         match (&self.source, self.item.text()) {
-            (Some(source), Ok(text)) => complain(format_args!("floodgate: {place}:\n{}", source.render(text))),
-            _ => complain(format_args!("floodgate: {place}: {}", self.error.message)),
+            (Some(source), Ok(text)) => print_error(format_args!("floodgate: {place}:\n{}", source.render(text))),
+            _ => print_error(format_args!("floodgate: {place}: {}", self.error.message)),
         }
         Ok(())
     }

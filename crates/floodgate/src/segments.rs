@@ -1,11 +1,11 @@
-//! BGP messages out of packets: what TCP carries, put in order for each direction of each connection.
+//! Extracts BGP messages from packets: reassembles each direction of each TCP connection.
 
 use crate::capture::Link;
 use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
-/// What every BGP message begins with (RFC 4271 §4.1).
+/// The marker of every BGP message (RFC 4271 §4.1).
 pub(crate) const MARKER: [u8; 16] = [0xff; 16];
 
 /// Octets of a message's header.
@@ -14,8 +14,9 @@ const HEADER: usize = 19;
 /// The port of BGP.
 const PORT: u16 = config::BGP_PORT;
 
-/// Octets that wait for those before them, in one direction of a connection. More means that some are not in the capture.
-const WAITING: usize = 1 << 20;
+/// Most octets that wait for earlier ones, in one direction of a connection. More means that some
+/// are not in the capture.
+const MAX_WAITING_OCTETS: usize = 1 << 20;
 
 /// A direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +27,7 @@ pub(crate) struct Direction {
     pub to: SocketAddr,
 }
 
-/// What a packet carries of a connection.
+/// A TCP segment.
 #[derive(Debug)]
 pub(crate) struct Segment<'a> {
     /// Between whom.
@@ -62,7 +63,7 @@ fn of_type<'a>(kind: &[u8], payload: &'a [u8]) -> LaxSlicedPacket<'a> {
     LaxSlicedPacket::from_ether_type(EtherType(kind), payload)
 }
 
-/// Where the first message begins: a marker with a length that can be.
+/// Where the first message begins: a marker with a valid length.
 pub(crate) fn first_message(octets: &[u8]) -> Option<usize> {
     let begins = |at: usize| {
         let rest = octets.get(at..).unwrap_or_default();
@@ -73,12 +74,12 @@ pub(crate) fn first_message(octets: &[u8]) -> Option<usize> {
     (0..octets.len().saturating_sub(MARKER.len() - 1)).find(|at| begins(*at))
 }
 
-/// What comes of a segment.
+/// The result for a segment.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Messages {
-    /// Whole messages, one behind the other.
+    /// Complete messages, concatenated.
     pub octets: Vec<u8>,
-    /// Octets that are not in the capture, or of which the beginning is not: passed over.
+    /// Octets that are not in the capture, or of a message whose beginning is not: skipped.
     pub lost: u64,
 }
 
@@ -90,16 +91,17 @@ pub(crate) struct Streams(HashMap<Direction, Stream>);
 struct Stream {
     /// Sequence number of the next octet.
     next: u32,
-    /// Octets that are no whole message yet.
+    /// Octets that are not a complete message yet.
     rest: Vec<u8>,
     /// Whether `rest` begins a message.
     synchronous: bool,
-    /// Segments ahead of `next`, by distance from it when they came.
+    /// Segments beyond `next`, by their distance from it on arrival.
     ahead: BTreeMap<u32, Vec<u8>>,
 }
 
 impl Streams {
-    /// Takes a segment in; returns the messages that are whole now. Of connections to other ports only those that begin with a marker count.
+    /// Adds a segment; returns the messages that are complete now. Of connections to other ports
+    /// only those that begin with a marker are used.
     pub(crate) fn take(&mut self, segment: &Segment<'_>) -> Messages {
         let Segment { direction, sequence, syn, payload } = *segment;
         let first = sequence.wrapping_add(u32::from(syn));
@@ -121,7 +123,7 @@ impl Streams {
         messages
     }
 
-    /// Octets that are left of messages whose end is not in the capture.
+    /// Remaining octets of messages whose end is not in the capture.
     pub(crate) fn unfinished(&self) -> impl Iterator<Item = (Direction, usize)> {
         let left = |stream: &Stream| stream.rest.len() + stream.ahead.values().map(Vec::len).sum::<usize>();
         self.0.iter().map(move |(direction, stream)| (*direction, left(stream))).filter(|(_, left)| *left > 0)
@@ -133,11 +135,11 @@ impl Stream {
         if payload.is_empty() {
             return;
         }
-        // Ahead or behind by less than half of all numbers.
+        // Ahead or behind by less than half of all sequence numbers.
         let distance = first.wrapping_sub(self.next).cast_signed();
         if distance > 0 {
             self.ahead.insert(first, payload.to_owned());
-            if self.ahead.values().map(Vec::len).sum::<usize>() <= WAITING {
+            if self.ahead.values().map(Vec::len).sum::<usize>() <= MAX_WAITING_OCTETS {
                 return;
             }
             // What is between is not in the capture.
@@ -147,7 +149,7 @@ impl Stream {
             (self.next, self.synchronous) = (nearest, false);
             self.rest.clear();
         } else {
-            // Sent again: what is known is known.
+            // A retransmission: known octets are ignored.
             self.append(payload.get(distance.unsigned_abs() as usize..).unwrap_or_default());
         }
         let next =
@@ -165,11 +167,11 @@ impl Stream {
         self.next = self.next.wrapping_add(octets.len() as u32);
     }
 
-    /// Moves whole messages over.
+    /// Moves complete messages.
     fn cut(&mut self, messages: &mut Messages) {
         if !self.synchronous {
             let Some(at) = first_message(&self.rest) else {
-                // Of the last octets a marker may be the beginning.
+                // A marker may begin in the last octets.
                 let known = self.rest.len().saturating_sub(MARKER.len() - 1);
                 messages.lost += known as u64;
                 self.rest.drain(..known);
@@ -183,7 +185,7 @@ impl Stream {
         while let Some(header) = self.rest.get(whole..whole + HEADER) {
             let length = usize::from(u16::from_be_bytes([header[16], header[17]]));
             if !header.starts_with(&MARKER) || length < HEADER {
-                // No message: what the decoder says of it is said, and the next one is looked for.
+                // Not a message: the decoder reports the error, and the next one is searched for.
                 whole = self.rest.len();
                 self.synchronous = false;
                 break;
@@ -223,7 +225,7 @@ mod tests {
         let keepalive = [&MARKER[..], &[0, 19, 4]].concat();
         let two = keepalive.repeat(2);
         assert_eq!(stream(&[(0, &two)], true), (two.clone(), 0, 0));
-        // In pieces, in another order, sent again, over the end of the numbers.
+        // In pieces, out of order, retransmitted, over the wrap of sequence numbers.
         let pieces: Vec<(u32, &[u8])> = two.chunks(5).enumerate().map(|(n, part)| (5 * n as u32, part)).collect();
         assert_eq!(stream(&pieces, true), (two.clone(), 0, 0));
         let turned: Vec<_> = pieces.iter().rev().copied().collect();
@@ -232,7 +234,7 @@ mod tests {
         assert_eq!(stream(&again, true), (two.clone(), 0, 0));
         // The capture began in the middle of a message, and ended in one.
         assert_eq!(stream(&[(7, &two[7..]), (38, &keepalive[..10])], false), (keepalive.clone(), 12, 10));
-        let long = vec![0; WAITING + 1];
+        let long = vec![0; MAX_WAITING_OCTETS + 1];
         let (octets, lost, _) =
             stream(&[(0, &keepalive[..3]), (500, &long), (500 + long.len() as u32, &keepalive)], true);
         assert_eq!(octets, keepalive);

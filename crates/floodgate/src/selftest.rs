@@ -1,8 +1,8 @@
-//! `floodgate selftest cumulus`: what a switch really takes, as a report to send in.
+//! `floodgate selftest cumulus`: tests what a switch really accepts, and prints a report.
 
 use crate::command_line::SelfTestArgs;
 use crate::exit_status::{NEGATIVE, OK};
-use crate::output::{Output, complain};
+use crate::output::{Output, print_error};
 use anyhow::{Context, Result};
 use config::Config;
 use dataplane::cumulus::{self, ProbeOutcome, SelfTest, Settings};
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &SelfTestArgs) -> Result<u8> {
                 signal(SignalKind::hangup()).context("signals")?,
             ];
             let [interrupt, terminate, hangup] = &mut signals;
-            let progress = |what: &str| complain(format!("selftest: {what}"));
+            let progress = |what: &str| print_error(format!("selftest: {what}"));
             let mut test = tokio::task::spawn_blocking(move || cumulus::self_test(&settings, &stop_test, progress));
             loop {
                 tokio::select! {
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &SelfTestArgs) -> Result<u8> {
                     _ = terminate.recv() => {}
                     _ = hangup.recv() => {}
                 }
-                complain("selftest: ending; the run under way ends first, then its file is removed");
+                print_error("selftest: ending; the run under way ends first, then its file is removed");
                 stop.store(true, Ordering::Relaxed);
             }
         })?

@@ -11,14 +11,14 @@ use engine::protection::Protection;
 use flowspec::Space;
 use std::sync::Arc;
 
-/// A switch that rules are compiled for.
+/// The switch that rules are compiled for.
 pub(super) struct Sonic {
     pub(super) settings: sonic::Settings,
     protection: Protection,
 }
 
 impl Sonic {
-    /// The switch of the configuration file, changed by the other arguments.
+    /// The switch of the configuration file, modified by the other arguments.
     pub(super) fn new(args: &SwitchArgs) -> Result<Self> {
         ensure!(args.asic.is_none() && !args.non_atomic, "--asic and --non-atomic are for --target cumulus");
         let (mut dataplane, protection) = switch::configured(args)?;
@@ -42,7 +42,7 @@ impl Sonic {
         let protected = self.protection.items().iter().map(|item| Protected {
             what: item.what.clone(),
             entries: entries(&item.space),
-            // No IPv6 rule will be there from which it would need protection.
+            // There will be no IPv6 rule that it would need protection from.
             reason: match split_into_entries(item.space.clone(), &capabilities) {
                 Err(kind) if capabilities.ipv6 || item.space.version() == flowspec::IpVersion::V4 => {
                     Some(Refusal::new(kind, &capabilities).to_string())

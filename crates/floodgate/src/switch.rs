@@ -1,4 +1,5 @@
-//! `floodgate compile` for switches: what the configuration says of them, and what is known of them and protected on them.
+//! `floodgate compile` for switches: settings from the configuration, known facts, and protected
+//! packets.
 
 use crate::command_line::SwitchArgs;
 use crate::preview::Preview;
@@ -39,7 +40,7 @@ pub(super) fn configured(args: &SwitchArgs) -> Result<(Dataplane, Protection)> {
     Ok((dataplane, protection))
 }
 
-/// Addresses of this machine, as the configuration says or as they are.
+/// Addresses of this machine, from the configuration or from its interfaces.
 fn addresses(config: &Config) -> Result<BTreeSet<std::net::IpAddr>> {
     match &config.protect.addresses {
         Some(addresses) => Ok(addresses.iter().copied().collect()),
@@ -47,7 +48,7 @@ fn addresses(config: &Config) -> Result<BTreeSet<std::net::IpAddr>> {
     }
 }
 
-/// What is known and what is protected, for people.
+/// Known facts and protected packets, for people.
 pub(super) fn lines(outcome: &Preview) -> Vec<String> {
     let Preview { profile, profile_sources, protected, .. } = outcome;
     let mut lines = Vec::new();

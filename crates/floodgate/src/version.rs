@@ -1,4 +1,4 @@
-//! What this program is: version, commit, date and what was compiled in.
+//! The version: number, commit, date and compiled-in back ends.
 
 use api::{Backend, Named};
 use std::sync::LazyLock;

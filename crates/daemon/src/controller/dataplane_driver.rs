@@ -89,7 +89,7 @@ impl DataplaneDriver {
         let substitute = fallback_of(&configured, config, environment);
         let (in_use, mut dataplane, fallback) = build_or_fallback(&configured, substitute.as_ref())?;
         let left = dataplane.leftovers().unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot see what an earlier run left in force");
+            tracing::warn!(%error, "cannot read what an earlier run left in force");
             BTreeSet::new()
         });
         let capabilities = dataplane.capabilities();
@@ -286,7 +286,7 @@ impl DataplaneDriver {
                 engine.set_unfiltered(why);
             }
             Report::ExternalChange(how) if self.pacing.is_settled() => {
-                tracing::warn!(%how, "somebody changed our filters; they are put back");
+                tracing::warn!(%how, "another program changed our filters; they are restored");
                 events.record(EventKind::Damaged, EventSubject::words(how));
                 self.outcomes.damages += 1;
                 engine.reload();
@@ -295,11 +295,11 @@ impl DataplaneDriver {
             // check reports it.
             Report::ExternalChange(_) => {}
             Report::ConditionChanged(what) => {
-                tracing::info!(%what, "this changed: all rules are looked at again");
+                tracing::info!(%what, "conditions changed: all rules are applied again");
                 engine.reload();
             }
             Report::HealthCheckFailed(error) => {
-                tracing::warn!(%error, "cannot see whether our filters are still there")
+                tracing::warn!(%error, "cannot check whether our filters are in force")
             }
             Report::Looked { usage, condition, epoch } => {
                 self.known.looked(usage, condition, epoch, now);
@@ -316,7 +316,7 @@ impl DataplaneDriver {
             }
             Report::Stopped(outcome) => {
                 if let Err(error) = outcome {
-                    tracing::error!(%error, "filters could not be taken out");
+                    tracing::error!(%error, "filters could not be removed");
                 }
                 return Consequence::Ended;
             }
@@ -334,7 +334,7 @@ impl DataplaneDriver {
         let news = outcome.failures.iter().map(|(nlri, _)| nlri).filter(is_news).cloned().collect();
         engine.applied(outcome);
         if self.outcomes.error.take().is_some() {
-            tracing::info!("the data plane takes changes again");
+            tracing::info!("the data plane applies changes again");
         }
         self.outcomes.applied += 1;
         self.outcomes.took = took;
@@ -355,7 +355,7 @@ impl DataplaneDriver {
         if self.fall_back(&error, engine, events) {
             return Consequence::BackendChanged;
         }
-        tracing::error!(%error, "the data plane did not take a change; what was in force stays, and it is tried again");
+        tracing::error!(%error, "the data plane did not apply a change; the previous rules stay in force; retrying");
         events.record(EventKind::ApplyFailed, EventSubject::words(error.to_string()));
         engine.apply_failed(&error.to_string());
         let error = Arc::new(error);
@@ -393,7 +393,7 @@ impl DataplaneDriver {
 
     fn send(&self, order: Order) {
         if self.orders.send(order).is_err() {
-            tracing::error!("the data plane's thread is gone");
+            tracing::error!("the data plane thread has ended");
         }
     }
 

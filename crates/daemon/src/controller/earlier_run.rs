@@ -54,7 +54,7 @@ impl EarlierRun {
     pub(super) fn end_leftovers_if_due(&mut self, now: Instant, paused: bool, peers: &PeerTable, engine: &Engine) {
         let Some(left) = &mut self.leftovers else { return };
         let Some(why) = left.end(now, paused, peers, engine) else { return };
-        tracing::info!("{why}: filters of an earlier run that nobody has asked for go");
+        tracing::info!("{why}: filters of an earlier run that nobody announces are removed");
         self.leftovers = None;
     }
 

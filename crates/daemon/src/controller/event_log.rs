@@ -96,7 +96,7 @@ impl Subject {
                 EventKind::PeerDown
             }
             Subject::Expired => {
-                tracing::info!(peer, "time over: {summary}");
+                tracing::info!(peer, "rules expired: {summary}");
                 EventKind::Expired
             }
             Subject::Attempt => {

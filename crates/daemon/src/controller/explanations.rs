@@ -3,7 +3,7 @@
 use super::answers::PAGE_TIME;
 use crate::command::{ExplainResult, Search};
 use api::Explanation;
-use api::explanation::{parse_packet, verdict, words_of};
+use api::explanation::{describe_effect, parse_packet, verdict};
 use engine::Engine;
 use flowspec::{Exemption, Nlri, Packet, PacketError, Scope};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub(super) fn explain(engine: &Engine, octets: &[u8], mut search: Search) -> Res
         verdict: verdict(&decision.effect).into(),
         rule: decided.map(|(number, _)| *number),
         id: decided.map(|(_, rule)| rule.nlri.id().to_string()),
-        actions: words_of(decision.effect),
+        actions: describe_effect(decision.effect),
         continued: decision.continued.iter().map(|index| rules[*index].0).collect(),
         text: decided.map(|(_, rule)| rule.to_string()),
         passed: decision.continued.iter().map(|index| rules[*index].1.to_string()).collect(),

@@ -61,9 +61,9 @@ impl LocalRules {
         let id = rule.nlri.id();
         match lifetime {
             Some(age) => {
-                tracing::info!(%id, %rule, lifetime = %format_args!("{}s", whole_seconds(age)), "announced here")
+                tracing::info!(%id, %rule, lifetime = %format_args!("{}s", whole_seconds(age)), "announced locally")
             }
-            None => tracing::info!(%id, %rule, "announced here"),
+            None => tracing::info!(%id, %rule, "announced locally"),
         }
         events.record(EventKind::Announced, about(id, rule.to_string(), by));
         let route = Route { next_hop: rule.next_hop, ..Route::local(rule.actions) };
@@ -96,7 +96,7 @@ impl LocalRules {
         };
         engine.withdraw(LOCAL, Arc::clone(&nlri), None);
         self.0.remove(&nlri.id());
-        tracing::info!(id = %nlri.id(), rule = text, "withdrawn here");
+        tracing::info!(id = %nlri.id(), rule = text, "withdrawn locally");
         events.record(EventKind::Withdrawn, about(nlri.id(), text.clone(), by));
         Ok((text, state.save_rules(engine, peers, &[nlri])))
     }

@@ -177,7 +177,7 @@ impl Controller {
                     let Some(report) = report else {
                         // The data plane thread panicked. Continuing would mean to decide and never
                         // enforce; a restart takes the filters over.
-                        tracing::error!("the data plane's thread is gone");
+                        tracing::error!("the data plane thread has ended");
                         return;
                     };
                     self.board.changed();
@@ -452,7 +452,7 @@ impl Controller {
                 continue;
             }
             let peer = self.sessions.table().name(peer).unwrap_or("local");
-            tracing::info!(peer, id = %nlri.id(), rule = %nlri, "its time is over");
+            tracing::info!(peer, id = %nlri.id(), rule = %nlri, "rule expired");
             let (id, rule) = (Some(nlri.id().to_string()), Some(nlri.to_string()));
             self.events.record(EventKind::Expired, EventSubject { id, rule, ..EventSubject::peer(peer) });
         }
@@ -461,7 +461,7 @@ impl Controller {
             self.answer_waiting();
         }
         if self.pause.is_over(clock::last_full_second()) {
-            tracing::warn!("the pause is over");
+            tracing::warn!("the pause has ended");
             let (pause, context) = self.filter_pause();
             pause.end(None, context);
         }

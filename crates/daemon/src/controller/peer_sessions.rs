@@ -120,11 +120,7 @@ impl PeerSessions {
     pub(super) fn expire_end_of_rib_timers(&self, engine: &Engine, time: Timestamp) {
         for (peer, family) in engine.overdue_end_of_rib(time) {
             let peer = self.name(PeerId(peer.0));
-            tracing::warn!(
-                peer,
-                ?family,
-                "the end of its rules was not said in time; what it has not sent again is withdrawn"
-            );
+            tracing::warn!(peer, ?family, "no End-of-RIB in time; the rules that it has not sent again are withdrawn");
         }
     }
 

@@ -73,7 +73,7 @@ impl StateWriter {
         let loaded = if config.state.file.exists() { state_file::load(&config.state.file) } else { Loaded::default() };
         if loaded.restored.rules() > 0 {
             let (rules, file) = (loaded.restored.rules(), config.state.file.display());
-            tracing::warn!("{file} has {rules} rules of another run; they are replaced by those that there are now");
+            tracing::warn!("{file} has {rules} rules of another run; they are replaced by the current rules");
         }
         // The file's contents differ from the current state: it has to be rewritten.
         *self = Self::open(config, &Loaded { append_at: None, ..loaded });

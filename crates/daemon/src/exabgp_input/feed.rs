@@ -158,7 +158,7 @@ impl<M: From<NeighborMessage>> Feed<M> {
             }
             Message::Answer(true) | Message::Other => Ok(()),
             Message::Answer(false) => {
-                tracing::warn!("ExaBGP did not accept the command to have the rules sent again");
+                tracing::warn!("ExaBGP did not accept the command to send the rules again");
                 Ok(())
             }
         }
@@ -217,7 +217,7 @@ impl<M: From<NeighborMessage>> Feed<M> {
         }
         tracing::warn!(
             peer = %neighbor.peer,
-            "ExaBGP did not tell when this session came up: either it was up before, or the api block lacks `neighbor-changes;`, \
+            "ExaBGP did not report when this session was established: either it was established before, or the api block lacks `neighbor-changes;`, \
              without which the loss of a session cannot be seen"
         );
         self.establish(peer, neighbor).await
@@ -284,7 +284,7 @@ impl<M: From<NeighborMessage>> Feed<M> {
     ) -> Result<(), ReceiverClosed> {
         if self.window_start.elapsed() >= LOG_WINDOW {
             if self.reported > MAX_LOGGED_LINES {
-                tracing::warn!("{} more could not be read", self.reported - MAX_LOGGED_LINES);
+                tracing::warn!("{} more lines could not be read", self.reported - MAX_LOGGED_LINES);
             }
             (self.window_start, self.reported) = (Instant::now(), 0);
         }

@@ -160,7 +160,7 @@ pub(crate) async fn wait_for_predecessor(socket: &Path) -> Result<()> {
     let mut told = false;
     while UnixStream::connect(socket).await.is_ok() {
         if !std::mem::replace(&mut told, true) {
-            tracing::info!("waiting for the one before to end, which still answers on {}", socket.display());
+            tracing::info!("waiting for the previous process to end, which still answers on {}", socket.display());
             if let Err(error) = std::fs::write(&file, std::process::id().to_string()) {
                 tracing::warn!(%error, "cannot write {}", file.display());
             }
@@ -192,6 +192,6 @@ fn ask_again(families: BTreeSet<Family>) {
     }
     let mut output = std::io::stdout().lock();
     if let Err(error) = output.write_all(commands.as_bytes()).and_then(|()| output.flush()) {
-        tracing::warn!(%error, "ExaBGP cannot be asked to have the rules sent again");
+        tracing::warn!(%error, "cannot ask ExaBGP to send the rules again");
     }
 }

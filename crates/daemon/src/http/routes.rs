@@ -115,7 +115,7 @@ async fn authorize(State(transport): State<Transport>, request: Request, next: N
     }
     if !harmless && !matches!(request.uri().path(), "/v1/explain" | "/v1/policy") {
         let by = requester(request.extensions());
-        tracing::info!(by, request = request.uri().path(), "asked to change something");
+        tracing::info!(by, request = request.uri().path(), "change requested");
     }
     next.run(request).await
 }

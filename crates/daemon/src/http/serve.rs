@@ -79,7 +79,7 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router) {
             Ok(connection) => connection,
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
-                    tracing::warn!(%error, "the API cannot take connections");
+                    tracing::warn!(%error, "the API cannot accept connections");
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;

@@ -103,7 +103,7 @@ mod tests {
             .with_writer(move || writer.clone());
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
-            tracing::info!(rule = %"dst 192.0.2.1/32 then discard", id = %"037af410fd40", name = "a b", "announced here");
+            tracing::info!(rule = %"dst 192.0.2.1/32 then discard", id = %"037af410fd40", name = "a b", "announced locally");
             tracing::error!("gone");
         });
         let octets = lines.0.lock().unwrap().clone();
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn values_with_blanks_are_quoted_and_the_journal_gets_priorities() {
         let plain =
-            " INFO announced here rule=\"dst 192.0.2.1/32 then discard\" id=037af410fd40 name=\"a b\"\nERROR gone\n";
+            " INFO announced locally rule=\"dst 192.0.2.1/32 then discard\" id=037af410fd40 name=\"a b\"\nERROR gone\n";
         assert_eq!(logged(false), plain);
         assert_eq!(logged(true), format!("<6>{}", plain.replace("\nERROR", "\n<3>ERROR")));
     }

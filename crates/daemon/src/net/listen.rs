@@ -107,7 +107,7 @@ impl Listeners {
             match self.open(*address, routes) {
                 Ok(listener) => self.open.push(listener),
                 Err(error) if tried.contains(address) => {
-                    tracing::warn!(%error, "not listening there: passive peers will not reach us (router.listen)");
+                    tracing::warn!(%error, "cannot listen: passive peers cannot connect (router.listen)");
                 }
                 Err(error) => failure = Some(error),
             }

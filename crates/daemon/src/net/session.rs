@@ -351,7 +351,7 @@ impl Task {
         if negotiated.graceful_restart().is_some() {
             for family in negotiated.families.iter() {
                 if let Err(error) = self.session.end_of_rib(family) {
-                    tracing::debug!(%error, %family, "no End-of-RIB is sent");
+                    tracing::debug!(%error, %family, "cannot send End-of-RIB");
                 }
             }
         }

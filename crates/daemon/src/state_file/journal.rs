@@ -525,7 +525,7 @@ impl Writer {
         state.rewrite_at = Some(Instant::now() + wait);
         if self.current.is_some() {
             let path = self.path.display();
-            tracing::warn!(%error, "{path} could not be written anew; changes are still appended to it");
+            tracing::warn!(%error, "{path} could not be rewritten; changes are still appended to it");
             return;
         }
         let write_error = JournalError::Write { path: self.path.clone(), error: Arc::new(error) };

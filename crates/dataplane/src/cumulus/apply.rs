@@ -1,4 +1,4 @@
-//! The back end: the desired rules, and how it changes from those in force to them.
+//! The Cumulus back end: the desired rules, and how it changes from the rules in force to them.
 
 use super::capabilities;
 use super::installation::Installation;
@@ -30,7 +30,7 @@ impl BackendSettings for Settings {
         EnforcementPoint::Path(self.policy_directory.clone())
     }
 
-    /// A run takes seconds, and one is to do for a whole message. Where it may stop traffic, longer.
+    /// A run takes seconds, so a whole message is worth gathering. If it may stop traffic, longer.
     fn usual_debounce(&self) -> Duration {
         match (self.non_atomic, self.stops_traffic_always()) {
             (false, _) => Duration::from_millis(20),
@@ -40,20 +40,22 @@ impl BackendSettings for Settings {
     }
 }
 
-/// The back end. `wanted` is what the last change asked for that did not fail as a whole; the switch has it in force, but for the rules that
-/// have no room, that it refuses or that could not be written.
+/// The back end. `wanted` is the desired state of the last change that did not fail as a whole; the
+/// switch has it in force, except for rules that have no room, that it refuses or that could not be
+/// written.
 #[derive(Debug)]
 pub struct Cumulus {
     wanted: DesiredState,
-    /// Of these, the rules that the last change could not put in force, as was told. They may be withdrawn without a word, so the next change is
-    /// without them unless it asks for them again.
+    /// Of these, the rules that the last change could not put in force and reported. They may be
+    /// withdrawn without a removal, so the next change leaves them out unless it contains them
+    /// again.
     failed: Vec<Arc<Nlri>>,
     switch: Switch,
     refusals: Refusals,
 }
 
 impl Cumulus {
-    /// With these settings. Touches nothing yet.
+    /// With these settings. Changes nothing yet.
     pub fn new(settings: Settings) -> Self {
         Cumulus {
             wanted: DesiredState::default(),
@@ -74,13 +76,13 @@ impl Cumulus {
         outcome
     }
 
-    /// What is protected, in parts that can be written.
+    /// The protected packets, split into parts that can be written.
     fn protectable(&self, spaces: &[Space]) -> Result<Arc<Vec<Space>>, DataplaneError> {
         let capabilities = capabilities(self.switch.settings());
         let mut parts = Vec::new();
         for space in spaces {
             if space.version() == flowspec::IpVersion::V6 && !capabilities.ipv6 {
-                // No IPv6 rule will be there from which it would need protection.
+                // There will be no IPv6 rule that it would need protection from.
                 continue;
             }
             let cut = split_into_entries(space.clone(), &capabilities).map_err(|kind| {

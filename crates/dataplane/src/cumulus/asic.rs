@@ -1,9 +1,9 @@
-//! The switch ASICs, and what the documents say of their tables.
+//! The switch ASICs, and the documented sizes of their tables.
 
 use super::release::Release;
 use std::str::FromStr;
 
-/// A switch ASIC, with its TCAM profile where it has several.
+/// A switch ASIC, with its TCAM profile if it has several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Asic(&'static AsicRow);
 
@@ -13,16 +13,16 @@ type Entries = (u64, u64);
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct AsicRow {
     name: &'static str,
-    maker: Maker,
+    vendor: Vendor,
     /// Ingress rules with atomic updates, the switch's default rules among them.
     atomic: Entries,
     /// The same with `acl.non_atomic_update_mode = TRUE`.
     non_atomic: Entries,
     /// Of these, the default rules.
     default_rules: Option<Entries>,
-    /// Who says so.
+    /// The document.
     documents: Documents,
-    /// Pipelines that police each for itself, where a document says how many.
+    /// Pipelines that police separately, if a document says how many.
     pipelines: Option<u64>,
 }
 
@@ -30,16 +30,16 @@ struct AsicRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Documents {
     first: Release,
-    /// The last one, where later releases do not run on this ASIC.
+    /// The last such release, if later releases do not run on this ASIC.
     last: Option<Release>,
     text: &'static str,
-    /// What they say that has its room in the same table.
+    /// What shares the table according to the documents.
     shares: &'static str,
 }
 
-/// Who makes it.
+/// The vendor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Maker {
+pub enum Vendor {
     /// Broadcom; up to Cumulus Linux 4.3.
     Broadcom,
     /// NVIDIA (Mellanox) Spectrum.
@@ -63,7 +63,7 @@ const BROADCOM: Documents =
 const SPECTRUM_1: Documents =
     Documents { first: Release::new(3, 7), last: None, text: "3.7 to 5.17", shares: WITH_EGRESS };
 
-/// 3.7 gives 7500 and 15000 for one of them; later documents take that back.
+/// 3.7 gives 7500 and 15000 for one of them; later documents correct that.
 const SPECTRUM_1_CORRECTED: Documents =
     Documents { first: Release::new(4, 3), last: None, text: "4.3 to 5.17", shares: WITH_EGRESS };
 
@@ -72,12 +72,12 @@ const SPECTRUM_2: Documents =
     Documents { first: Release::new(5, 9), last: None, text: "5.9 to 5.17", shares: WITH_FORWARDING };
 
 const fn broadcom(name: &'static str, atomic: Entries, non_atomic: Entries, default_rules: Entries) -> AsicRow {
-    let (maker, default_rules) = (Maker::Broadcom, Some(default_rules));
-    AsicRow { name, maker, atomic, non_atomic, default_rules, documents: BROADCOM, pipelines: None }
+    let (vendor, default_rules) = (Vendor::Broadcom, Some(default_rules));
+    AsicRow { name, vendor, atomic, non_atomic, default_rules, documents: BROADCOM, pipelines: None }
 }
 
 const fn spectrum(name: &'static str, atomic: Entries, non_atomic: Entries, documents: Documents) -> AsicRow {
-    AsicRow { name, maker: Maker::Nvidia, atomic, non_atomic, default_rules: None, documents, pipelines: None }
+    AsicRow { name, vendor: Vendor::Nvidia, atomic, non_atomic, default_rules: None, documents, pipelines: None }
 }
 
 /// Ingress rules as the vendor's manual lists them; for Broadcom those "with default rules".
@@ -87,7 +87,7 @@ static ASICS: [AsicRow; 13] = [
     AsicRow { pipelines: Some(4), ..broadcom("tomahawk", (256, 256), (768, 768), (36, 29)) },
     AsicRow { pipelines: Some(1), ..broadcom("trident2", (512, 768), (1536, 1536), (36, 29)) },
     broadcom("trident2+", (2048, 3072), (6144, 6144), (36, 29)),
-    // The page's text says 2048 for this one; its table, which is less, counts.
+    // The page's text says 2048 for this one; its table says less, and is used.
     broadcom("trident3", (768, 768), (2304, 2304), (44, 41)),
     broadcom("helix4", (768, 384), (1792, 896), (36, 29)),
     spectrum("spectrum1", (500, 250), (1000, 500), SPECTRUM_1),
@@ -100,23 +100,25 @@ static ASICS: [AsicRow; 13] = [
     spectrum("spectrum4", (12500, 6250), (25000, 12500), SPECTRUM_2),
 ];
 
-/// "Broadcom Range Checker Limitations" of 3.7 and 4.3: "Broadcom platforms have only 24 range checkers". The page on cl-resource-query
-/// shows so many on Trident II, and 32 on Tomahawk: the smaller number counts.
+/// "Broadcom Range Checker Limitations" of 3.7 and 4.3: "Broadcom platforms have only 24 range
+/// checkers". The page on cl-resource-query shows 24 on Trident II, and 32 on Tomahawk: the smaller
+/// number is used.
 const RANGE_CHECKERS: u64 = 24;
 
-/// Of these, the default rules use so many (DHCP's and DHCPv6's ports), as the page on cl-resource-query shows on both.
+/// The default rules use this many of them (DHCP's and DHCPv6's ports), as the page on
+/// cl-resource-query shows on both.
 pub(super) const DEFAULT_RANGES: u64 = 2;
 
-/// "Use port ranges for large ranges of more than 5 ports": fewer are written out.
+/// "Use port ranges for large ranges of more than 5 ports": smaller ranges are expanded.
 const SHORT_RANGE: u64 = 5;
 
 impl Asic {
-    /// The one with the smallest table: what is assumed where nothing is known.
+    /// The ASIC with the smallest table: assumed if the ASIC is not known.
     pub const fn smallest() -> Self {
         Asic(&ASICS[5])
     }
 
-    /// All that are known.
+    /// All known ASICs.
     pub fn all() -> impl Iterator<Item = Asic> {
         ASICS.iter().map(Asic)
     }
@@ -126,9 +128,9 @@ impl Asic {
         self.0.name
     }
 
-    /// Who makes it.
-    pub const fn maker(self) -> Maker {
-        self.0.maker
+    /// The vendor.
+    pub const fn vendor(self) -> Vendor {
+        self.0.vendor
     }
 
     /// Entries for IPv4 and for IPv6, the switch's default rules among them; none means that rules of that version are not supported.
@@ -141,33 +143,35 @@ impl Asic {
         self.0.default_rules
     }
 
-    /// Port ranges that can be matched in all, where that is known to be limited.
+    /// Number of port ranges that can be matched, if it is known to be limited.
     pub(super) const fn range_checkers(self) -> Option<u64> {
-        match self.0.maker {
-            Maker::Broadcom => Some(RANGE_CHECKERS),
-            Maker::Nvidia => None,
+        match self.0.vendor {
+            Vendor::Broadcom => Some(RANGE_CHECKERS),
+            Vendor::Nvidia => None,
         }
     }
 
-    /// Ranges of so many ports or fewer are better written out.
+    /// Ranges of up to this many ports are expanded to single ports.
     pub(super) const fn short_range(self) -> u64 {
-        match self.0.maker {
-            Maker::Broadcom => SHORT_RANGE,
-            Maker::Nvidia => 0,
+        match self.0.vendor {
+            Vendor::Broadcom => SHORT_RANGE,
+            Vendor::Nvidia => 0,
         }
     }
 
-    /// Pipelines that police each for itself: a limit may be exceeded so many times. `None` where no document says.
+    /// Pipelines that police separately: a limit may be exceeded by this factor. `None` if no
+    /// document says.
     pub(super) const fn pipelines(self) -> Option<u64> {
         self.0.pipelines
     }
 
-    /// What else has its room in the same table.
+    /// What else shares the table.
     pub(super) const fn shares_table_with(self) -> &'static str {
         self.0.documents.shares
     }
 
-    /// The releases whose documents give these numbers, if they hold for this one; empty if none does.
+    /// The releases whose documents give these numbers, if they hold for this release; empty if
+    /// none does.
     pub(super) fn document(self, release: Release) -> &'static str {
         let Documents { first, last, text, .. } = self.0.documents;
         let Release { major, minor, .. } = release;

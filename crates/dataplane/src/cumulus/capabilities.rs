@@ -1,4 +1,4 @@
-//! What the hardware matches and does, as far as the vendor documents it.
+//! What the hardware matches and does, as documented by the vendor.
 
 use super::release;
 use super::settings::Settings;
@@ -9,15 +9,15 @@ use flowspec::{ComponentType, IpVersion};
 /// The six TCP flags that netfilter's syntax has names for.
 const TCP_FLAG_BITS: u16 = 0x3f;
 
-/// ECE and CWR, which netfilter matches by a way of their own.
+/// ECE and CWR, which netfilter matches with a separate match (`-m ecn`).
 pub(super) const ECN_FLAGS: u16 = 0xc0;
 
-/// Non-first fragments: the only kind of fragment that can be asked for without an inverse match.
+/// Non-first fragments: the only kind of fragment that can be matched without an inverse match.
 pub(super) const NON_FIRST: FragmentSet = FragmentSet(0xcc);
 
-/// What can be enforced exactly on this switch.
+/// What this switch can enforce exactly.
 pub fn capabilities(settings: &Settings) -> Capabilities {
-    // Each interface that is named takes an entry of its own, with a policer of its own.
+    // Each named interface takes an entry of its own, with a policer of its own.
     let one_policer = settings.interfaces.len() == 1;
     let no_fields = Capabilities { fields: [Ability::Unsupported; 13], ..Capabilities::everything("cumulus") };
     let fragments = if release::FRAGMENTS.is_in(settings.release) { Ability::Value } else { Ability::Unsupported };
@@ -65,7 +65,7 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
             one_action: true,
             highest_rates: None,
             short_ranges: settings.asic.short_range(),
-            // The record lists inverse matches as unsupported.
+            // The documented example lists inverse matches as unsupported.
             set_only_flags: ecn_flags,
             no_ipv6_flags: ecn_flags,
             fields_since: release::FRAGMENTS

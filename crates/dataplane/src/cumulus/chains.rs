@@ -1,5 +1,6 @@
-//! Which rule of all policy files stands where in a chain of the kernel: cl-acltool names a rule that the hardware refuses by its chain and its
-//! place there, and the rules of all files count.
+//! The position of each rule of all policy files in the kernel's chains: cl-acltool identifies a
+//! rule that the hardware refuses by its chain and its position there, which counts the rules of
+//! all files.
 
 use super::store::FILE;
 use flowspec::IpVersion;
@@ -13,28 +14,29 @@ struct Expansion {
     version: IpVersion,
     table: String,
     chain: String,
-    /// Rules of the kernel that the line becomes in this chain.
+    /// Rules of the kernel that the line expands to in this chain.
     rules: usize,
 }
 
-/// The rule at a place of a chain.
+/// The rule at a position of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RuleLocation {
-    /// It is of our file; the line, counted from 1.
+    /// A rule of our file; the line, counted from 1.
     Ours(usize),
-    /// It is of a file that is not ours; the file, its line counted from 1, and the rule.
+    /// A rule of another file; the file, its line counted from 1, and the rule.
     Other(PathBuf, usize, String),
 }
 
-/// The rules of one chain, in the order of the kernel.
+/// The rules of one chain, in the kernel's order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chain {
-    /// Where each line's rules end, counted from 0, and where the line is.
+    /// Where each line's rules end, counted from 0, and the line's location.
     lines: Vec<(usize, RuleLocation)>,
 }
 
 impl Chain {
-    /// Reads the policy files of a directory, of which `own` is what ours says. Files that cannot be read are left out.
+    /// Reads the policy files of a directory; `own` is the text of ours. Unreadable files are left
+    /// out.
     pub(super) fn read(directory: &Path, own: &str, version: IpVersion, (table, chain): (&str, &str)) -> Self {
         let mut files: Vec<PathBuf> = fs::read_dir(directory)
             .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
@@ -81,7 +83,7 @@ impl Chain {
     }
 }
 
-/// How many different ranges of ports the rules of others match.
+/// Number of different port ranges that rules of other files match.
 pub(super) fn foreign_ranges(directory: &Path) -> u64 {
     let mut ranges = std::collections::BTreeSet::new();
     for path in fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
@@ -111,7 +113,7 @@ pub(super) fn foreign_ranges(directory: &Path) -> u64 {
     ranges.len() as u64
 }
 
-/// Each rule of a file: its line, counted from 1, its text, and what it becomes.
+/// Each rule of a file: its line, counted from 1, its text, and what it expands to.
 fn expansions(text: &str) -> impl Iterator<Item = (usize, &str, Vec<Expansion>)> {
     let mut variables: HashMap<&str, String> = HashMap::new();
     let mut section = None;

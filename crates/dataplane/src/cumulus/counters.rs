@@ -1,6 +1,7 @@
-//! What the installed rules counted, read back from the kernel's listing.
+//! Counters of the installed rules, read from the kernel's listing.
 //!
-//! A line belongs to the rule that its comment names. Where rules carry no comment, lines are told by their matches and their order.
+//! A line belongs to the rule that its comment names. Lines without comments are matched to rules
+//! by their matches and their order.
 
 use super::line::COMMENT;
 use super::settings::Settings;
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::process::Command;
 use std::sync::Arc;
 
-/// Counters over reinstalls, each of which sets those of the kernel to zero.
+/// Counters that continue over reinstalls, each of which resets the kernel's counters.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     rules: BTreeMap<Arc<Nlri>, CounterTotal>,
@@ -21,7 +22,7 @@ pub(super) struct Counters {
 #[derive(Clone, Copy, Debug, Default)]
 struct CounterTotal {
     total: Counter,
-    /// What the kernel said last.
+    /// The kernel's values at the last reading.
     last: Count,
 }
 
@@ -32,13 +33,13 @@ struct Count {
 }
 
 impl Counters {
-    /// Takes in what the kernel says now.
+    /// Adds the kernel's current values.
     pub(super) fn read(&mut self, settings: &Settings, placed: &[Arc<CompiledRule>]) -> Result<(), DataplaneError> {
         self.add_listings(&listings(settings, placed)?, settings, placed);
         Ok(())
     }
 
-    /// Takes in what the kernel said. How many of the rules it had nothing of.
+    /// Adds the kernel's values. Returns how many of the rules were missing.
     pub(super) fn add_listings(
         &mut self,
         listings: &Listings,
@@ -53,8 +54,8 @@ impl Counters {
         missing
     }
 
-    /// Takes in what was read beside a run that has installed these rules since, unless it was read too late: after the run had set the
-    /// kernel's counters to zero.
+    /// Adds values that were read in parallel with a run that has installed these rules since,
+    /// unless they were read too late: after the run had reset the kernel's counters.
     pub(super) fn add_listings_before_reset(
         &mut self,
         listings: &Listings,
@@ -67,7 +68,7 @@ impl Counters {
         };
         let too_late = found.iter().any(|found| found.missing > 0 || found.counts.iter().any(is_less));
         if too_late {
-            tracing::debug!("counters since the last look are lost");
+            tracing::debug!("counters since the last reading are lost");
             return;
         }
         for found in found {
@@ -78,7 +79,7 @@ impl Counters {
     fn add_reading(&mut self, counts: HashMap<Arc<Nlri>, Count>) {
         for (nlri, now) in counts {
             let CounterTotal { total, last } = self.rules.entry(nlri).or_default();
-            // Somebody else's reinstall set them to zero.
+            // A reinstall by another program reset them.
             let before = if now.packets >= last.packets { *last } else { Count::default() };
             total.packets += now.packets - before.packets;
             total.bytes += now.bytes.saturating_sub(before.bytes);
@@ -86,7 +87,7 @@ impl Counters {
         }
     }
 
-    /// The kernel's counters begin anew; those of rules that are gone are forgotten.
+    /// The kernel's counters start from zero; those of removed rules are dropped.
     pub(super) fn reinstalled(&mut self, placed: &[Arc<CompiledRule>]) {
         let mut old = std::mem::take(&mut self.rules);
         self.rules = placed
@@ -98,7 +99,7 @@ impl Counters {
             .collect();
     }
 
-    /// Those of the rules in force.
+    /// The counters of the rules in force.
     pub(super) fn of(&self, placed: &[Arc<CompiledRule>]) -> Vec<(Arc<Nlri>, Counter)> {
         let counter = |rule: &Arc<CompiledRule>| {
             let mut counter = self.rules.get(&rule.nlri).copied().unwrap_or_default().total;
@@ -109,7 +110,7 @@ impl Counters {
     }
 }
 
-/// How many of these rules the kernel has nothing of.
+/// Number of these rules that the kernel does not list.
 pub(super) fn missing(settings: &Settings, placed: &[Arc<CompiledRule>]) -> Result<usize, DataplaneError> {
     let listings = listings(settings, placed)?;
     Ok(attributions(&listings, settings, placed).map(|found| found.missing).sum())
@@ -126,10 +127,10 @@ fn attributions<'a>(
     })
 }
 
-/// What the kernel lists, of each IP version.
+/// The kernel's listings of both IP versions.
 pub(super) type Listings = Vec<(IpVersion, String)>;
 
-/// The kernel's rules of the IP versions that we have rules of.
+/// The kernel's rules of the IP versions for which we have rules.
 pub(super) fn listings(settings: &Settings, placed: &[Arc<CompiledRule>]) -> Result<Listings, DataplaneError> {
     let mut listings = Vec::new();
     for (version, program) in [IpVersion::V4, IpVersion::V6].into_iter().zip(&settings.save) {
@@ -165,7 +166,8 @@ fn attribute<'a>(
     let mut found: HashMap<&Arc<Nlri>, Count> = HashMap::with_capacity(rules.len());
     let mut add = |rule: &'a Arc<CompiledRule>, line: &Line<'_>| match found.entry(&rule.nlri) {
         Entry::Vacant(vacant) => drop(vacant.insert(line.count)),
-        // The line behind a policer counts again what the policer let pass, and is the only one that counts on some switches.
+        // The line after a policer counts again what the policer passed, and is the only one that
+        // counts on some switches.
         Entry::Occupied(mut occupied) if matches!(rule.effect.policing, Policing::Limit { .. }) => {
             let most = occupied.get_mut();
             most.packets = most.packets.max(line.count.packets);
@@ -221,7 +223,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// What a rule's lines look like, one for each interface.
+/// A rule's lines as the kernel lists them, one for each interface.
 fn keys(rule: &CompiledRule, settings: &Settings) -> Vec<String> {
     let mut text = String::new();
     for entry in &rule.entries {
@@ -235,13 +237,13 @@ fn keys(rule: &CompiledRule, settings: &Settings) -> Vec<String> {
     text.lines().flat_map(one).collect()
 }
 
-/// The matches of a rule in an order of its own, however they were written.
+/// The matches of a rule in a canonical order.
 fn key(rule: &str) -> String {
     let mut words = rule.split_whitespace().peekable();
     let mut matches = Vec::new();
     while let Some(word) = words.next() {
         match word {
-            // What follows is what to do.
+            // What follows is the target.
             "-j" => break,
             "-f" | "--ecn-tcp-cwr" | "--ecn-tcp-ece" => matches.push(word.to_owned()),
             _ => {
@@ -249,7 +251,7 @@ fn key(rule: &str) -> String {
                 match word {
                     "-A" | "-t" | "-m" | "--comment" => {}
                     "--in-interface" => matches.push(format!("-i {value}")),
-                    // Others have a name here and a number there.
+                    // Listings have a name or a number here.
                     "-p" if !matches!(value, "tcp" | "udp" | "icmp" | "ipv6-icmp") => {}
                     "--dscp" => {
                         let number = value.strip_prefix("0x").and_then(|hex| u8::from_str_radix(hex, 16).ok());
@@ -340,7 +342,8 @@ mod tests {
         counters.add_listings_before_reset(&listing(14), &settings, &rules);
         counters.reinstalled(&rules);
         counters.add_listings(&listing(6), &settings, &rules);
-        // Of the next run the reading came late: three packets since the reset. What was counted before them and after 6 is lost, not doubled.
+        // The next reading came too late: three packets since the reset. What was counted between
+        // the last reading and the reset is lost, not counted twice.
         counters.add_listings_before_reset(&listing(3), &settings, &rules);
         counters.reinstalled(&rules);
         counters.add_listings(&listing(5), &settings, &rules);

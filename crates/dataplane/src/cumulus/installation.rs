@@ -1,7 +1,9 @@
-//! Having a rule set installed as far as the switch takes it: with less when its table is full, without the rules that it refuses.
+//! Installs a rule set as far as the switch accepts it: fewer rules when its table is full, without
+//! the rules that it refuses.
 //!
-//! Where cl-acltool names the rule (by its text, its line, or its place in a chain), that rule goes and the others are tried again. Where it
-//! does not, the caller searches for it.
+//! If cl-acltool identifies the refused rule (by its text, its line, or its position in a chain),
+//! that rule is left out and the others are tried again. If it does not, the caller searches for
+//! it.
 
 use super::asic;
 use super::chains::{self, Chain, RuleLocation};
@@ -24,14 +26,14 @@ use std::sync::Arc;
 /// Most runs of cl-acltool for one change that finds the hardware's table full.
 const TRIES_WHEN_FULL: u32 = 5;
 
-/// Most rules that one change gives up because cl-acltool names them.
+/// Most rules that one change leaves out because cl-acltool identifies them.
 const NAMED_RULES: usize = 16;
 
-/// How an installation ended that did not fail as a whole.
+/// The outcome of an installation that did not fail as a whole.
 pub(super) enum InstallOutcome {
-    /// What fits and is not refused is in force.
+    /// The rules that fit and are not refused are in force.
     Installed(Applied),
-    /// The hardware refuses a rule and does not name it; its message.
+    /// The hardware refuses a rule without identifying it; its message.
     UnnamedRefusal(String),
 }
 
@@ -39,38 +41,39 @@ pub(super) enum InstallOutcome {
 enum AttemptError {
     /// The table has no room; the message.
     TableFull(String),
-    /// A rule is refused, and it is known which.
+    /// A rule is refused and identified.
     RuleRefused { owner: Owner, words: String, reason: String, suspect: Option<SuspectedRule> },
-    /// A rule is refused, and it is not known which; the message.
+    /// A rule is refused and not identified; the message.
     UnnamedRefusal(String),
     /// Nothing of the change can be installed.
     Failed(DataplaneError),
 }
 
-/// The installation of what is wanted, and what it has taken so far. Rules that the switch refuses on the way are among the
-/// refusals, and all others are in force once it ends well.
+/// An installation of the desired state, with its statistics. Rules that the switch refuses are
+/// added to the refusals; all others are in force once it succeeds.
 pub(super) struct Installation<'a> {
     switch: &'a mut Switch,
     refusals: &'a mut Refusals,
     wanted: &'a DesiredState,
     /// Runs that found the table full.
     full: u32,
-    /// Rules that were named.
+    /// Rules that cl-acltool identified.
     named: usize,
-    /// Shapes that were refused, by the reason that was given.
+    /// Shapes that were refused, by the reason given.
     shapes: HashMap<(String, Shape), u32>,
     suspect: Option<SuspectedRule>,
 }
 
 impl<'a> Installation<'a> {
-    /// To this; nothing is tried yet.
+    /// To this state; nothing is tried yet.
     pub(super) fn new(switch: &'a mut Switch, refusals: &'a mut Refusals, wanted: &'a DesiredState) -> Self {
         Installation { switch, refusals, wanted, full: 0, named: 0, shapes: HashMap::new(), suspect: None }
     }
 
-    /// Installs with ever less until the switch takes it. `held` are rules that are left out for now.
-    pub(super) fn install_with_less(&mut self, held: &BTreeSet<Arc<Nlri>>) -> Result<InstallOutcome, DataplaneError> {
-        // What the switch had room for so far.
+    /// Installs fewer and fewer rules until the switch accepts them. `held` are rules that are left
+    /// out for now.
+    pub(super) fn install_what_fits(&mut self, held: &BTreeSet<Arc<Nlri>>) -> Result<InstallOutcome, DataplaneError> {
+        // The entries that the switch had room for so far.
         let known = self.switch.known_entries();
         loop {
             let placement = self.place(held);
@@ -116,7 +119,8 @@ impl<'a> Installation<'a> {
         }
     }
 
-    /// Leaves out what the switch refuses: that rule, and from the second one of its kind on all new ones of it.
+    /// Leaves out what the switch refuses: that rule, and from the second rule of its shape on all
+    /// new ones of that shape.
     fn refuse(&mut self, owner: &Owner, words: &str, reason: String) {
         let nlri = match owner {
             Owner::Protected(space) => return self.refusals.refuse_protected(space, words),
@@ -138,7 +142,8 @@ impl<'a> Installation<'a> {
         }
     }
 
-    /// Leaves out all rules that the switch has not taken yet: too many of them were refused one by one, and the others must not wait.
+    /// Leaves out all rules that the switch has not accepted yet: too many of them were refused one
+    /// by one, and the others must not wait.
     fn refuse_new_rules(&mut self, words: String) -> Result<(), DataplaneError> {
         let rules = self.new_rules();
         if rules.is_empty() {
@@ -149,7 +154,7 @@ impl<'a> Installation<'a> {
         Ok(())
     }
 
-    /// Rules that the switch has not taken yet in this form.
+    /// Rules that the switch has not accepted yet in this form.
     pub(super) fn new_rules(&self) -> Vec<Arc<CompiledRule>> {
         let known = self.switch.known_rules().iter().map(|rule| (rule.nlri.as_ref(), rule));
         let known: BTreeMap<&Nlri, &Arc<CompiledRule>> = known.collect();
@@ -161,12 +166,12 @@ impl<'a> Installation<'a> {
         self.wanted.rules.values().filter(is_new).cloned().collect()
     }
 
-    /// The switch, for what is tried beside a change of its rules.
+    /// The switch, for attempts besides a change of its rules.
     pub(super) const fn switch(&mut self) -> &mut Switch {
         self.switch
     }
 
-    /// What the switch refuses.
+    /// The switch's refusals.
     pub(super) const fn refusals(&mut self) -> &mut Refusals {
         self.refusals
     }
@@ -190,12 +195,12 @@ impl<'a> Installation<'a> {
         place(&self.wanted.protected, self.wanted.rules.values(), &limits, settings)
     }
 
-    /// Writes the file and has it installed. After an error the files are as they were.
+    /// Writes the file and installs it. After an error the files are unchanged.
     fn attempt(&mut self, mut placement: Placement) -> Result<Applied, AttemptError> {
         let settings = self.switch.settings();
         let (protected, discovery) = (&placement.protected, placement.neighbor_discovery);
         let file = PolicyFile::new(protected, discovery, placement.placed.iter(), settings);
-        if let Some((nlri, error)) = file.unwritable().first() {
+        if let Some((nlri, error)) = file.inexpressible().first() {
             let (owner, words) = (Owner::Rule(Arc::clone(nlri)), error.to_string());
             return Err(AttemptError::RuleRefused { owner, reason: words.clone(), words, suspect: None });
         }
@@ -238,7 +243,8 @@ impl<'a> Installation<'a> {
                 if suspect
                     .is_some_and(|suspect| suspect.ambiguous && suspect.version == version && suspect.first == number)
                 {
-                    // The rule behind the one that was left out has moved to its place: it was meant.
+                    // The rule after the one that was left out has moved to its position: it was
+                    // the refused one.
                     self.refusals.set_counts_from_zero(true);
                 }
                 if number == 0 {
@@ -279,14 +285,14 @@ impl<'a> Installation<'a> {
     }
 }
 
-/// Where the lines of a rule begin in the chain, of which `line` is one.
+/// Where the lines of a rule begin in the chain; `line` is one of them.
 fn first_line(all: &Chain, file: &PolicyFile, nlri: &Nlri, line: usize) -> Option<usize> {
     let is_its = |line: &usize| matches!(file.owner(None, Some(*line)), Some(Owner::Rule(of)) if of.as_ref() == nlri);
     let first = (1..=line).rev().take_while(is_its).last()?;
     all.first_index_of(first)
 }
 
-/// What an error says of a rule, without saying which.
+/// The reason in an error message, without the rule.
 fn reason_of(message: &str) -> &str {
     let behind =
         message.split_once("error: line ").and_then(|(_, rest)| rest.split_once(':')).map_or(message, |(_, rest)| rest);

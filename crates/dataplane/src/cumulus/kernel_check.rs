@@ -1,25 +1,27 @@
-//! When the kernel's rules are looked at: that takes a listing of all, so it is not done each time.
+//! Schedules checks of the kernel's rules: they need a listing of all rules, so they are not done
+//! each time.
 
 use super::store;
 use crate::DataplaneError;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often they are looked at; our file is looked at each time.
+/// How often they are checked; our file is checked each time.
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// How long they are looked at each time after somebody else's policy file has changed.
+/// How long they are checked each time after a policy file of another program has changed.
 const WATCH_AFTER_FOREIGN_CHANGE: Duration = Duration::from_secs(30);
 
-/// When they were looked at, and why they are to be before their time: a run failed since, or somebody else's policy file changed.
+/// When they were last checked, and reasons to check early: a run failed since, or another
+/// program's policy file changed.
 #[derive(Debug)]
 pub(super) struct KernelCheck {
     checked_at: Instant,
-    /// A run has failed since the kernel's rules were looked at: whether all was rolled back is not known.
+    /// A run has failed since the last check: it is not known whether everything was rolled back.
     rollback_unverified: bool,
-    /// What the policy files of others were last.
+    /// The policy files of other programs at the last check.
     others: Option<store::Stamp>,
-    /// A change of theirs is minded until then.
+    /// Until then a change of theirs causes checks.
     watch_until: Instant,
 }
 
@@ -30,7 +32,7 @@ impl KernelCheck {
         KernelCheck { checked_at: now, rollback_unverified: false, others: None, watch_until: now }
     }
 
-    /// A run has installed all.
+    /// A run has installed everything.
     pub(super) fn installed(&mut self) {
         self.checked_at = Instant::now();
     }
@@ -40,22 +42,23 @@ impl KernelCheck {
         self.rollback_unverified = true;
     }
 
-    /// They are being looked at.
-    pub(super) fn begun(&mut self) {
+    /// A check begins.
+    pub(super) fn check_started(&mut self) {
         self.checked_at = Instant::now();
     }
 
-    /// What they are is known.
+    /// The check is complete.
     pub(super) const fn passed(&mut self) {
         self.rollback_unverified = false;
     }
 
-    /// Whether they are to be looked at now; `directory` has the policy files.
+    /// Whether to check now; `directory` has the policy files.
     pub(super) fn is_due(&mut self, directory: &Path) -> Result<bool, DataplaneError> {
         let stamp = store::stamp_foreign_files(directory)?;
         let now = Instant::now();
         if self.others.as_ref().is_some_and(|known| *known != stamp) {
-            // Whoever changed it has it installed now, maybe with a file of ours that it read a while ago.
+            // The program that changed it installs it now, perhaps with a copy of our file that it
+            // read some time ago.
             self.watch_until = now + WATCH_AFTER_FOREIGN_CHANGE;
         }
         self.others = Some(stamp);
@@ -74,8 +77,8 @@ mod tests {
         assert!(!check.is_due(directory.path()).unwrap());
         check.run_failed();
         assert!(check.is_due(directory.path()).unwrap());
-        // Until it is known what was left.
-        check.begun();
+        // Until it is known what is in force.
+        check.check_started();
         assert!(check.is_due(directory.path()).unwrap());
         check.passed();
         assert!(!check.is_due(directory.path()).unwrap());

@@ -6,14 +6,14 @@ use flowspec::space::{Condition, Cube, IntervalSet, ProtocolSet};
 use flowspec::{ComponentType, Effect, IpVersion, Policing, Prefix, RuleId, Space};
 use std::fmt::Write;
 
-/// What the comment of an installed rule begins with; the rule's id follows.
+/// The prefix of an installed rule's comment; the rule's id follows.
 pub(super) const COMMENT: &str = "floodgate:";
 
 /// Smallest burst of a policer that counts kilobytes: room for a jumbo frame.
-const LEAST_KILOBYTES: u64 = 16;
+const MIN_BURST_KILOBYTES: u64 = 16;
 
 /// Smallest burst of a policer that counts packets.
-const LEAST_PACKETS: u64 = 10;
+const MIN_BURST_PACKETS: u64 = 10;
 
 const TCP_FLAGS: [(u16, &str); 6] =
     [(0x01, "FIN"), (0x02, "SYN"), (0x04, "RST"), (0x08, "PSH"), (0x10, "ACK"), (0x20, "URG")];
@@ -33,7 +33,7 @@ pub(super) fn neighbor_discovery() -> Space {
 /// Entries that [`write_neighbor_discovery`] takes for each interface.
 pub(super) const NEIGHBOR_DISCOVERY_ENTRIES: u64 = 5;
 
-/// Lets messages of neighbour discovery through that come from this link: without them IPv6 ends here.
+/// Accepts link-local messages of neighbour discovery: without them IPv6 stops working on the link.
 pub(super) fn write_neighbor_discovery(out: &mut String, settings: &Settings) {
     let (chain, interfaces) = (settings.release.chain(), settings.interfaces.join(","));
     for kind in NEIGHBOR_DISCOVERY {
@@ -44,19 +44,20 @@ pub(super) fn write_neighbor_discovery(out: &mut String, settings: &Settings) {
     }
 }
 
-/// An entry that netfilter's syntax cannot say. The compiler makes none, so this is a mistake of ours that must not reach the switch.
+/// An entry that netfilter's syntax cannot express. The compiler makes none, so this would be a
+/// bug, which must not reach the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} of one of its entries cannot be written as a netfilter rule")]
-pub(super) struct Unwritable(ComponentType);
+pub(super) struct InexpressibleEntry(ComponentType);
 
-/// Writes the rules of one entry: the match, once for each target that it takes.
+/// Writes the rules of one entry: the match, once for each of its targets.
 pub(super) fn write(
     out: &mut String,
     settings: &Settings,
     entry: &Space,
     effect: &Effect,
     id: Option<RuleId>,
-) -> Result<(), Unwritable> {
+) -> Result<(), InexpressibleEntry> {
     let start = out.len();
     let _ = write!(out, "{} --in-interface {}", settings.release.chain(), settings.interfaces.join(","));
     if let Some(id) = id.filter(|_| settings.has_comments()) {
@@ -72,8 +73,8 @@ pub(super) fn write(
         },
         Policing::Limit { bytes, packets } => {
             let (mode, rate, least) = match (bytes, packets) {
-                (Some(bytes), _) => ("KB", kilobytes(bytes), LEAST_KILOBYTES),
-                (None, packets) => ("pkt", whole(packets.unwrap_or(f32::MAX).into()), LEAST_PACKETS),
+                (Some(bytes), _) => ("KB", kilobytes(bytes), MIN_BURST_KILOBYTES),
+                (None, packets) => ("pkt", whole(packets.unwrap_or(f32::MAX).into()), MIN_BURST_PACKETS),
             };
             let _ = writeln!(
                 out,
@@ -106,13 +107,13 @@ fn burst(settings: &Settings, rate: u64, least: u64) -> u64 {
     burst.clamp(least, u64::from(u32::MAX))
 }
 
-fn write_match(out: &mut String, entry: &Space) -> Result<(), Unwritable> {
+fn write_match(out: &mut String, entry: &Space) -> Result<(), InexpressibleEntry> {
     for field in entry.fields().iter() {
-        let unwritable = Err(Unwritable(field));
+        let inexpressible = Err(InexpressibleEntry(field));
         match field {
             ComponentType::Protocol => match entry.protocol().and_then(|set| set.single()) {
                 Some(protocol) => drop(write!(out, " -p {}", Protocol(protocol))),
-                None => return unwritable,
+                None => return inexpressible,
             },
             ComponentType::Destination | ComponentType::Source => {}
             ComponentType::Dscp
@@ -122,7 +123,7 @@ fn write_match(out: &mut String, entry: &Space) -> Result<(), Unwritable> {
             | ComponentType::IcmpCode
             | ComponentType::TcpFlags
             | ComponentType::Fragment => {}
-            ComponentType::Port | ComponentType::PacketLength | ComponentType::FlowLabel => return unwritable,
+            ComponentType::Port | ComponentType::PacketLength | ComponentType::FlowLabel => return inexpressible,
         }
     }
     for (option, field, prefix) in
@@ -134,23 +135,23 @@ fn write_match(out: &mut String, entry: &Space) -> Result<(), Unwritable> {
             Some(Prefix::V6(pattern)) if pattern.offset() == 0 => {
                 let _ = write!(out, " {option} {}/{}", std::net::Ipv6Addr::from(pattern.bits()), pattern.length());
             }
-            Some(Prefix::V6(_)) => return Err(Unwritable(field)),
+            Some(Prefix::V6(_)) => return Err(InexpressibleEntry(field)),
         }
     }
     write_fragment(out, entry)?;
     write_upper(out, entry)?;
     if let Some(set) = entry.dscp() {
-        let dscp = set.to_intervals().single().ok_or(Unwritable(ComponentType::Dscp))?;
+        let dscp = set.to_intervals().single().ok_or(InexpressibleEntry(ComponentType::Dscp))?;
         let _ = write!(out, " -m dscp --dscp {dscp}");
     }
     Ok(())
 }
 
-fn write_fragment(out: &mut String, entry: &Space) -> Result<(), Unwritable> {
+fn write_fragment(out: &mut String, entry: &Space) -> Result<(), InexpressibleEntry> {
     match entry.fragment() {
         Some(kinds) if !entry.fragment_is_implied() => {
             if entry.version() == IpVersion::V6 || kinds != NON_FIRST {
-                return Err(Unwritable(ComponentType::Fragment));
+                return Err(InexpressibleEntry(ComponentType::Fragment));
             }
             out.push_str(" -f");
         }
@@ -159,7 +160,7 @@ fn write_fragment(out: &mut String, entry: &Space) -> Result<(), Unwritable> {
     Ok(())
 }
 
-fn write_upper(out: &mut String, entry: &Space) -> Result<(), Unwritable> {
+fn write_upper(out: &mut String, entry: &Space) -> Result<(), InexpressibleEntry> {
     for (option, field, ports) in [
         ("--sport", ComponentType::SourcePort, entry.source_port()),
         ("--dport", ComponentType::DestinationPort, entry.destination_port()),
@@ -168,7 +169,7 @@ fn write_upper(out: &mut String, entry: &Space) -> Result<(), Unwritable> {
         match interval(ports) {
             Some((first, last)) if first == last => drop(write!(out, " {option} {first}")),
             Some((first, last)) => drop(write!(out, " {option} {first}:{last}")),
-            None => return Err(Unwritable(field)),
+            None => return Err(InexpressibleEntry(field)),
         }
     }
     if let Some(types) = entry.icmp_type() {
@@ -176,27 +177,27 @@ fn write_upper(out: &mut String, entry: &Space) -> Result<(), Unwritable> {
             IpVersion::V4 => "--icmp-type",
             IpVersion::V6 => "-m icmp6 --icmpv6-type",
         };
-        let kind = types.single().ok_or(Unwritable(ComponentType::IcmpType))?;
+        let kind = types.single().ok_or(InexpressibleEntry(ComponentType::IcmpType))?;
         let _ = write!(out, " {option} {kind}");
         if let Some(codes) = entry.icmp_code() {
-            let code = codes.single().ok_or(Unwritable(ComponentType::IcmpCode))?;
+            let code = codes.single().ok_or(InexpressibleEntry(ComponentType::IcmpCode))?;
             let _ = write!(out, "/{code}");
         }
     } else if entry.icmp_code().is_some() {
-        return Err(Unwritable(ComponentType::IcmpCode));
+        return Err(InexpressibleEntry(ComponentType::IcmpCode));
     }
     if let Some(flags) = entry.tcp_flags() {
         let cubes = flags.cubes();
-        let [Cube { value, mask }] = cubes[..] else { return Err(Unwritable(ComponentType::TcpFlags)) };
+        let [Cube { value, mask }] = cubes[..] else { return Err(InexpressibleEntry(ComponentType::TcpFlags)) };
         write_tcp_flags(out, value, mask)?;
     }
     Ok(())
 }
 
-fn write_tcp_flags(out: &mut String, value: u16, mask: u16) -> Result<(), Unwritable> {
+fn write_tcp_flags(out: &mut String, value: u16, mask: u16) -> Result<(), InexpressibleEntry> {
     let named = mask & !ECN_FLAGS;
     if named == 0 {
-        // It leaves out fragments, which have no TCP header.
+        // It excludes fragments, which have no TCP header.
         out.push_str(" -m tcp");
     } else {
         out.push_str(" --tcp-flags ");
@@ -205,7 +206,7 @@ fn write_tcp_flags(out: &mut String, value: u16, mask: u16) -> Result<(), Unwrit
         write_flags(out, value & named);
     }
     if mask & !value & ECN_FLAGS != 0 {
-        return Err(Unwritable(ComponentType::TcpFlags));
+        return Err(InexpressibleEntry(ComponentType::TcpFlags));
     }
     if mask & ECN_FLAGS != 0 {
         out.push_str(" -m ecn");
@@ -232,7 +233,7 @@ fn interval(set: &IntervalSet) -> Option<(u32, u32)> {
     if set.len() == 1 { set.bounds() } else { None }
 }
 
-/// A protocol as netfilter names it: by name where an option of its own follows.
+/// A protocol as netfilter names it: by name if an option of its own follows.
 struct Protocol(u8);
 
 impl std::fmt::Display for Protocol {

@@ -1,8 +1,9 @@
 //! Cumulus Linux: rules become hardware ACLs, through a policy file in netfilter's syntax and the switch's own cl-acltool.
 //!
-//! One file holds all our rules, in enforcement order; one run of cl-acltool installs it, in the kernel and in the ASIC. What of a rule the
-//! hardware matches exactly is decided by [`capabilities()`], what it costs by [`cost()`], and what has no room stays out, visibly. When
-//! cl-acltool refuses, the last good file is put back. `docs/manual/cumulus.md` tells the whole.
+//! One file contains all our rules, in enforcement order; one run of cl-acltool installs it in the
+//! kernel and in the ASIC. [`capabilities()`] says what the hardware matches exactly, [`cost()`]
+//! how many entries a rule takes; rules without room are left out and reported. If cl-acltool
+//! refuses, the last good file is restored. `docs/manual/cumulus.md` describes all of it.
 
 mod apply;
 mod asic;
@@ -31,7 +32,7 @@ mod tool;
 mod transcript;
 
 pub use apply::Cumulus;
-pub use asic::{Asic, Maker, UnknownAsic};
+pub use asic::{Asic, UnknownAsic, Vendor};
 pub use capabilities::capabilities;
 pub use cost::cost;
 pub use preview::preview;

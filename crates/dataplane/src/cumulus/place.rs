@@ -1,8 +1,10 @@
-//! Which rules get a place in the switch's table when there is not room for all.
+//! Decides which rules get TCAM entries if there is not room for all.
 //!
-//! Rules get entries in enforcement order as long as they fit. One that does not fit stays out, and smaller ones behind it may still fill
-//! the room. But where the one left out exempts packets (anything but a discard), later rules that overlap it and would act on those packets
-//! stay out as well: the table must never do to a packet what the whole rule set would not.
+//! Rules get entries in enforcement order as long as they fit. A rule that does not fit is left
+//! out, and smaller ones after it may still use the remaining room. But if the rule left out
+//! exempts packets (any effect but a discard), later rules that overlap it and would act on those
+//! packets are left out as well: the table must never do to a packet what the whole rule set would
+//! not.
 
 use super::asic::DEFAULT_RANGES;
 use super::cost::{cost, protected_cost};
@@ -14,25 +16,26 @@ use flowspec::{Effect, IpVersion, Nlri, Space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What may be put in the table.
+/// The limits of the table.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
     /// Entries of IPv4 and of IPv6.
     pub(super) budget: (u64, u64),
-    /// The two together are one budget: a part of one is as much of the other.
+    /// Both versions share one budget: a fraction of one is the same fraction of the other.
     pub(super) shared: bool,
-    /// Port range checkers, and how many of them rules of others use.
+    /// Port range checkers, and how many of them rules of other files use.
     pub(super) ranges: Option<(u64, u64)>,
-    /// Entries of both together, where the switch took no more.
+    /// Entries of both versions together, if the switch accepted no more.
     pub(super) ceiling: Option<(u64, String)>,
-    /// Rules that the switch refused, with its words.
+    /// Rules that the switch refused, with its message.
     pub(super) refused: BTreeMap<Arc<Nlri>, String>,
-    /// Protected packets that it does not let through first, with its words: rules may not touch them.
+    /// Protected packets that it does not accept first, with its message: rules must not touch
+    /// them.
     pub(super) unprotectable: Vec<(Space, String)>,
 }
 
 impl Limits {
-    /// Those of a switch that has refused nothing yet.
+    /// The limits of a switch that has refused nothing yet.
     pub(super) fn of(settings: &Settings) -> Self {
         Limits {
             budget: settings.budget(),
@@ -44,8 +47,9 @@ impl Limits {
         }
     }
 
-    /// Entries that fill the table when IPv4 and IPv6 have the shares of it that they have now. With a table of 500 for IPv4 or 250 for IPv6
-    /// that is 500 for IPv4 alone, 250 for IPv6 alone, and 333 for as many of the one as of the other.
+    /// Entries that fill the table if IPv4 and IPv6 keep the shares of it that they have now. With
+    /// a table of 500 for IPv4 or 250 for IPv6 that is 500 for IPv4 alone, 250 for IPv6 alone, and
+    /// 333 for equal numbers of both.
     pub(super) fn capacity(&self, (used4, used6): (u64, u64)) -> u64 {
         let (v4, v6) = self.budget;
         let capacity = match (self.shared, used4, used6) {
@@ -66,23 +70,23 @@ impl Limits {
     }
 }
 
-/// Which rules have a place and which do not.
+/// Which rules get entries and which do not.
 #[derive(Debug, Default)]
 pub(super) struct Placement {
-    /// Protected packets that a rule would otherwise do something to; the others need no entries.
+    /// Protected packets that a rule would otherwise act on; the others need no entries.
     pub(super) protected: Vec<Space>,
-    /// Neighbour discovery is let through first, because a rule would otherwise touch it.
+    /// Neighbour discovery is accepted first, because a rule would otherwise act on it.
     pub(super) neighbor_discovery: bool,
-    /// Rules with a place, in enforcement order.
+    /// Rules with entries, in enforcement order.
     pub(super) placed: Vec<Arc<CompiledRule>>,
-    /// The others, and why.
+    /// The other rules, and why.
     pub(super) failures: Vec<(Arc<Nlri>, RuleFailure)>,
     /// Entries taken of IPv4 and of IPv6, protected packets included.
     pub(super) entries: (u64, u64),
 }
 
 impl Placement {
-    /// Entries taken of both.
+    /// Entries taken of both versions.
     pub(super) fn all_entries(&self) -> u64 {
         self.entries.0 + self.entries.1
     }
@@ -97,7 +101,7 @@ pub(super) fn place<'a>(
 ) -> Placement {
     let mut usage = TcamUsage::new(limits);
     let mut placement = Placement::default();
-    // Protected packets for which there is no room, and why: rules that match them stay out.
+    // Protected packets without room, and why: rules that match them are left out.
     let mut unprotected: Vec<(Space, String)> = Vec::new();
     let is_refused = |space: &Space| limits.unprotectable.iter().any(|(refused, _)| refused == space);
     for space in touched_by_rules(protected, rules.clone()).into_iter().filter(|space| !is_refused(space)) {
@@ -143,7 +147,7 @@ pub(super) fn place<'a>(
     placement
 }
 
-/// What belongs to the first of these packets that a rule would do something to.
+/// The owner of the first of these packets that a rule would act on.
 fn first_touched<'a>(spaces: &'a [(Space, String)], rule: &CompiledRule) -> Option<&'a String> {
     if spaces.is_empty() || rule.effect == Effect::ACCEPT {
         return None;
@@ -152,7 +156,7 @@ fn first_touched<'a>(spaces: &'a [(Space, String)], rule: &CompiledRule) -> Opti
     spaces.iter().find(|(protected, _)| protected.overlaps(&space)).map(|(_, words)| words)
 }
 
-/// Whether one of the rules would do something to a message of IPv6 neighbour discovery.
+/// Whether one of the rules would act on a message of IPv6 neighbour discovery.
 pub(super) fn touches_neighbor_discovery<'a>(mut rules: impl Iterator<Item = &'a Arc<CompiledRule>>) -> bool {
     let space = line::neighbor_discovery();
     rules.any(|rule| {
@@ -179,7 +183,7 @@ fn touched_by_rules<'a>(protected: &[Space], rules: impl Iterator<Item = &'a Arc
 /// A range of ports that an entry matches: protocols, whether it is the source port, first and last port.
 type Range = (Option<Vec<u8>>, bool, u32, u32);
 
-/// The ranges of ports in these entries; the hardware has a checker for each.
+/// The port ranges in these entries; the hardware has a range checker for each.
 fn ranges(entries: &[Space]) -> Vec<Range> {
     let mut found = Vec::new();
     for entry in entries {
@@ -194,7 +198,7 @@ fn ranges(entries: &[Space]) -> Vec<Range> {
 
 /// Why entries have no room in the switch's table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum NoRoom {
+enum CapacityExceeded {
     /// The version's own part is full.
     #[error("it takes {needed} entries, and {left} of {budget} are left")]
     Entries { needed: u64, left: u64, budget: u64 },
@@ -203,7 +207,7 @@ enum NoRoom {
         "it takes {needed} entries, and {other} rules with {taken} leave no more of the {budget} for {name}: the switch does not support the most of both together"
     )]
     Shared { needed: u64, name: &'static str, other: &'static str, taken: u64, budget: u64 },
-    /// The switch took fewer than documented.
+    /// The switch accepted fewer than documented.
     #[error("the switch took {ceiling} entries and no more: {message}")]
     Ceiling { ceiling: u64, message: String },
     /// Port range checkers.
@@ -211,7 +215,7 @@ enum NoRoom {
     Ranges { needed: usize, left: u64, checkers: u64 },
 }
 
-/// What is taken of the switch's table.
+/// The used part of the table.
 struct TcamUsage<'a> {
     limits: &'a Limits,
     used: (u64, u64),
@@ -224,7 +228,7 @@ impl<'a> TcamUsage<'a> {
     }
 
     /// Takes entries, or says why they do not fit.
-    fn take(&mut self, version: IpVersion, cost: u64, mut ranges: Vec<Range>) -> Result<(), NoRoom> {
+    fn take(&mut self, version: IpVersion, cost: u64, mut ranges: Vec<Range>) -> Result<(), CapacityExceeded> {
         let (v4, v6) = self.limits.budget;
         let mut used = self.used;
         let (of_version, budget) = match version {
@@ -233,21 +237,21 @@ impl<'a> TcamUsage<'a> {
         };
         *of_version += cost;
         if *of_version > budget {
-            return Err(NoRoom::Entries { needed: cost, left: budget + cost - *of_version, budget });
+            return Err(CapacityExceeded::Entries { needed: cost, left: budget + cost - *of_version, budget });
         }
-        // As parts of the whole, without fractions.
+        // As fractions of the whole, in integers.
         let parts = (u128::from(used.0) * u128::from(v6), u128::from(used.1) * u128::from(v4));
         if self.limits.shared && parts.0 + parts.1 > u128::from(v4) * u128::from(v6) {
             let (name, other, taken) = match version {
                 IpVersion::V4 => ("IPv4", "IPv6", self.used.1),
                 IpVersion::V6 => ("IPv6", "IPv4", self.used.0),
             };
-            return Err(NoRoom::Shared { needed: cost, name, other, taken, budget });
+            return Err(CapacityExceeded::Shared { needed: cost, name, other, taken, budget });
         }
         if let Some((ceiling, words)) = &self.limits.ceiling
             && used.0 + used.1 > *ceiling
         {
-            return Err(NoRoom::Ceiling { ceiling: *ceiling, message: words.clone() });
+            return Err(CapacityExceeded::Ceiling { ceiling: *ceiling, message: words.clone() });
         }
         if let Some((checkers, of_others)) = self.limits.ranges {
             ranges.sort_unstable();
@@ -255,7 +259,7 @@ impl<'a> TcamUsage<'a> {
             ranges.retain(|range| !self.ranges.contains(range));
             let left = checkers.saturating_sub(of_others + self.ranges.len() as u64);
             if ranges.len() as u64 > left {
-                return Err(NoRoom::Ranges { needed: ranges.len(), left, checkers });
+                return Err(CapacityExceeded::Ranges { needed: ranges.len(), left, checkers });
             }
             self.ranges.extend(ranges);
         }
@@ -274,7 +278,7 @@ mod tests {
         Settings { capacity: (Some(entries), Some(entries)), reserve: Some(0), ..Settings::default() }
     }
 
-    /// Which of the rules have a place in a table of so many entries.
+    /// Which of the rules get entries in a table of this size.
     fn placed(entries: u64, rules: &[&str]) -> Vec<usize> {
         let settings = settings(entries);
         let mut compiled: Vec<(usize, Arc<CompiledRule>)> = rules
@@ -317,9 +321,9 @@ mod tests {
             "dst 192.0.2.9/32 then discard",
         ];
         assert_eq!(placed(2, &rules), [2, 3]);
-        // A rate is an exception, too: it lets some of them off.
+        // A rate is an exception, too: it exempts some packets from them.
         assert_eq!(placed(1, &["dst 192.0.2.1/32 then rate 1mbps", "dst 192.0.2.0/24 then discard"]), [0; 0]);
-        // A discard is none: the packets would be dropped anyway.
+        // A discard is not: the packets would be dropped anyway.
         let rules = ["dst 192.0.2.1/32 proto udp sport 1,3 then discard", "dst 192.0.2.0/24 then discard"];
         assert_eq!(placed(1, &rules), [1]);
     }
@@ -346,7 +350,7 @@ mod tests {
         }
     }
 
-    /// What becomes of rules on an ASIC: whether each one has a place, or why not.
+    /// The result for rules on an ASIC: whether each gets entries, or why not.
     fn on(asic: &str, rules: impl Iterator<Item = String>) -> (Placement, Vec<String>) {
         let settings =
             Settings { asic: asic.parse().unwrap(), release: super::super::Release::new(4, 3), ..Settings::default() };
@@ -387,7 +391,7 @@ mod tests {
         assert_eq!((placement.protected.len(), placement.placed.len(), placement.failures.len()), (2, 0, 3));
         let words = format!("{:?}", placement.failures);
         assert_eq!(words.matches("packets that are protected").count(), 1, "{words}");
-        // With room for what the last rule needs, too.
+        // With room for the last rule, too.
         let limits = Limits { budget: (4, 4), ..Limits::of(&settings) };
         let placement = place(&protected.map(space), compiled.iter(), &limits, &settings);
         assert_eq!((placement.protected.len(), placement.placed.len()), (3, 1));
@@ -397,8 +401,8 @@ mod tests {
     fn the_two_versions_are_one_budget_where_the_documents_say_so() {
         let v4 = |n: usize| format!("dst 10.0.{}.{}/32 then discard", n / 256, n % 256);
         let v6 = |n: usize| format!("dst 2001:db8::{n:x}/128 then discard");
-        // 456 of IPv4 or 206 of IPv6, or parts of both.
-        // Of those 206, neighbour discovery takes five.
+        // 456 of IPv4 or 206 of IPv6, or parts of both. Of those 206, neighbour discovery takes
+        // five.
         let (placement, failures) = on("spectrum1", (0..228).map(v4).chain((0..206).map(v6)));
         assert_eq!((placement.entries, placement.placed.len()), ((228, 103), 228 + 98));
         assert!(failures[0].contains("does not support the most of both together"), "{failures:?}");
@@ -420,7 +424,7 @@ mod tests {
         ] {
             assert_eq!(limits.capacity(used), capacity, "{used:?}");
         }
-        // Two tables of their own, and a switch that took fewer than documented.
+        // Two separate tables, and a switch that accepted fewer than documented.
         assert_eq!(Limits { shared: false, ..limits.clone() }.capacity((100, 100)), 750);
         let ceiling = Some((120, "full".to_owned()));
         assert_eq!(Limits { ceiling, ..limits }.capacity((100, 0)), 120);
@@ -482,7 +486,7 @@ mod tests {
         let same = |n: usize| format!("dst 192.0.2.{n}/32 proto udp sport 1000-2000 then discard");
         let (placement, failures) = on("tomahawk", (1..=40).map(same));
         assert_eq!((placement.placed.len(), failures.len()), (40, 0));
-        // Short ones are written out and need none.
+        // Short ones are expanded and need none.
         let short = |n: usize| format!("dst 192.0.2.{n}/32 proto udp sport {}-{} then discard", n * 100, n * 100 + 4);
         let (placement, failures) = on("trident2", (1..=40).map(short));
         assert_eq!((placement.placed.len(), failures.len(), placement.entries.0), (40, 0, 200));

@@ -1,4 +1,4 @@
-//! The policy file that a rule set would make, without a switch.
+//! The policy file that a rule set would become, without a switch.
 
 use super::cost::protected_cost;
 use super::line::NEIGHBOR_DISCOVERY_ENTRIES;
@@ -14,9 +14,9 @@ pub fn preview(rules: &Ruleset, settings: &Settings) -> Preview {
     let limits = Limits::of(settings);
     let placement = place(&rules.protected, rules.rules.iter(), &limits, settings);
     let page = PolicyFile::new(&placement.protected, placement.neighbor_discovery, placement.placed.iter(), settings);
-    let unwritable =
-        page.unwritable().iter().map(|(nlri, error)| (Arc::clone(nlri), RuleFailure::Failed(error.to_string())));
-    let failures = placement.failures.into_iter().chain(unwritable).collect();
+    let inexpressible =
+        page.inexpressible().iter().map(|(nlri, error)| (Arc::clone(nlri), RuleFailure::Failed(error.to_string())));
+    let failures = placement.failures.into_iter().chain(inexpressible).collect();
     let protected =
         placement.protected.into_iter().map(|space| (space.clone(), protected_cost(&space, settings))).collect();
     let discovery = if placement.neighbor_discovery { NEIGHBOR_DISCOVERY_ENTRIES } else { 0 };

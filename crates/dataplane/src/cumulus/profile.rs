@@ -1,11 +1,11 @@
-//! What follows from a switch's release and ASIC, with the document that says so beside each value.
+//! What a switch's release and ASIC imply, with the document beside each value.
 
-use super::asic::{DEFAULT_RANGES, Maker};
+use super::asic::{DEFAULT_RANGES, Vendor};
 use super::release::{self, Feature, Known};
 use super::settings::Settings;
 use crate::Fact;
 
-/// What is known of this switch, and what is not.
+/// What is known and not known about this switch.
 pub fn facts(settings: &Settings) -> Vec<Fact> {
     let mut facts = Vec::new();
     let mut fact = |name: &str, value: String, document: &str| {
@@ -22,9 +22,9 @@ pub fn facts(settings: &Settings) -> Vec<Fact> {
         &release::POLICE_CONTINUES,
         &release::POLICE_COUNTS_DROPS,
     ];
-    let spectrum: &[&Feature] = match asic.maker() {
-        Maker::Nvidia => &[&release::POLICE_COUNTS_ON_SPECTRUM, &release::INCREMENTAL_ON_SPECTRUM],
-        Maker::Broadcom => &[],
+    let spectrum: &[&Feature] = match asic.vendor() {
+        Vendor::Nvidia => &[&release::POLICE_COUNTS_ON_SPECTRUM, &release::INCREMENTAL_ON_SPECTRUM],
+        Vendor::Broadcom => &[],
     };
     for feature in features.into_iter().chain(spectrum.iter().copied()) {
         let (known, document) = feature.of(release);
@@ -64,7 +64,8 @@ pub fn facts(settings: &Settings) -> Vec<Fact> {
     facts
 }
 
-/// What an operator has to know of the switch's settings; sentences. `limits`: there are rate limits in force.
+/// What an operator has to know about the switch's settings; sentences. `limits`: rate limits are
+/// in force.
 pub(super) fn warnings(settings: &Settings, limits: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(pipelines @ 2..) = settings.asic.pipelines().filter(|_| limits) {
@@ -87,10 +88,11 @@ pub(super) fn warnings(settings: &Settings, limits: bool) -> Vec<String> {
 impl Settings {
     /// Each change stops traffic, however small it is.
     pub fn stops_traffic_always(&self) -> bool {
-        self.non_atomic && self.asic.maker() == Maker::Nvidia && !release::INCREMENTAL_ON_SPECTRUM.is_in(self.release)
+        self.non_atomic && self.asic.vendor() == Vendor::Nvidia && !release::INCREMENTAL_ON_SPECTRUM.is_in(self.release)
     }
 
-    /// A policer is followed by a rule that ends the search, so that what it lets pass does not reach the rules behind.
+    /// A policer is followed by an accepting rule, so that packets that it passes do not reach
+    /// later rules.
     pub(super) fn accepts_behind_policers(&self) -> bool {
         release::POLICE_CONTINUES.of(self.release).0 != Known::No
     }
@@ -125,7 +127,7 @@ mod tests {
                 burst
             ]
         );
-        // Documents of another release are none.
+        // Documents of another release do not count.
         for (release, asic) in [("5.14", "trident3"), ("5.4", "spectrum2"), ("3.7", "spectrum1-ip-acl-heavy")] {
             let unknown = unknown(&settings(release, asic));
             assert!(unknown.iter().any(|name| name.starts_with("entries")), "{release} {asic}: {unknown:?}");

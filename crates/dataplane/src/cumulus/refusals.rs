@@ -1,7 +1,7 @@
 //! What the switch refuses, and for how long that is remembered.
 //!
-//! A refusal expires: a table may be enlarged, a release upgraded. But each attempt that the switch refuses again takes runs of cl-acltool, so
-//! the time until the next one doubles.
+//! A refusal expires: a table may be enlarged, a release upgraded. But each attempt that the switch
+//! refuses again costs runs of cl-acltool, so the time until the next one doubles.
 
 use super::store::FILE;
 use engine::plan::CompiledRule;
@@ -10,23 +10,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a refusal is remembered at first, and at most.
+/// How long a refusal is remembered, at first and at most.
 const BACKOFF: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(3600)];
 
-/// From so many refused rules on, only those that are wanted are remembered.
+/// With more refused rules than this, only the wanted ones are remembered.
 const MAX_REFUSED: usize = 10_000;
 
-/// What the switch refused, until when that is remembered, and its words.
+/// What the switch refused, until when that is remembered, and its message.
 #[derive(Debug)]
 pub(super) struct Refusals {
     rules: BTreeMap<Arc<Nlri>, (Arc<CompiledRule>, Instant, String)>,
     protected: Vec<(Space, Instant, String)>,
-    /// Entries of which the switch took no more.
+    /// Number of entries beyond which the switch refused.
     ceiling: Option<(u64, Instant, String)>,
-    /// Words of a failure that no rule of ours was the cause of.
+    /// Messages of failures that no rule of ours caused.
     unrelated: Option<(String, Instant)>,
     backoff: RefusalBackoff,
-    /// Whether places in a chain are counted from 0, once that is known.
+    /// Whether positions in a chain are counted from 0, once that is known.
     counts_from_zero: Option<bool>,
 }
 
@@ -42,8 +42,9 @@ impl Refusals {
         }
     }
 
-    /// Forgets what is over, and rules that are wanted in another form now. Of a rule that is not wanted it is not known whether it was
-    /// withdrawn or will be tried again, so it is remembered unless there are very many.
+    /// Drops what has expired, and rules that are wanted in another form now. A rule that is not
+    /// wanted may be withdrawn or may be tried again, so it is remembered unless there are very
+    /// many.
     pub(super) fn expire(&mut self, wanted: &BTreeMap<Arc<Nlri>, Arc<CompiledRule>>) {
         let now = Instant::now();
         self.ceiling.take_if(|(_, until, _)| *until <= now);
@@ -67,7 +68,7 @@ impl Refusals {
     }
 
     pub(super) fn refuse_protected(&mut self, space: &Space, words: &str) {
-        tracing::warn!(words, "the switch refuses to let protected packets through first");
+        tracing::warn!(words, "the switch refuses entries for protected packets");
         let until = self.backoff.end();
         self.protected.push((space.clone(), until, words.to_owned()));
     }
@@ -81,12 +82,12 @@ impl Refusals {
         self.ceiling = Some((ceiling, until, words));
     }
 
-    /// Entries of which the switch took no more, and its words.
+    /// Number of entries beyond which the switch refused, and its message.
     pub(super) fn ceiling(&self) -> Option<(u64, String)> {
         self.ceiling.as_ref().map(|(ceiling, _, words)| (*ceiling, words.clone()))
     }
 
-    /// Rules that it refused, and its words.
+    /// Rules that it refused, and its message.
     pub(super) fn rules(&self) -> BTreeMap<Arc<Nlri>, String> {
         self.rules.iter().map(|(nlri, (_, _, words))| (Arc::clone(nlri), words.clone())).collect()
     }
@@ -95,12 +96,12 @@ impl Refusals {
         self.rules.contains_key(nlri)
     }
 
-    /// Protected packets that it does not let through first, and its words.
+    /// Protected packets that it does not accept first, and its message.
     pub(super) fn protected(&self) -> Vec<(Space, String)> {
         self.protected.iter().map(|(space, _, words)| (space.clone(), words.clone())).collect()
     }
 
-    /// No rule of ours is the cause of a failure with these words.
+    /// No rule of ours caused the failure with this message.
     pub(super) fn set_unrelated(&mut self, words: &str) {
         let until = self.backoff.end();
         self.unrelated = Some((words.to_owned(), until));
@@ -110,7 +111,8 @@ impl Refusals {
         self.unrelated.as_ref().is_some_and(|(known, _)| known == words)
     }
 
-    /// Whether places in a chain are counted from 0; from 1 where that is not known, as iptables does.
+    /// Whether positions in a chain are counted from 0; assumed to be from 1, as in iptables, until
+    /// it is known.
     pub(super) fn counts_from_zero(&self) -> Option<bool> {
         self.counts_from_zero
     }
@@ -127,7 +129,7 @@ struct RefusalBackoff {
 }
 
 impl RefusalBackoff {
-    /// Until when what the switch says now is remembered.
+    /// Until when a refusal of now is remembered.
     fn end(&mut self) -> Instant {
         self.used = true;
         Instant::now() + self.length
@@ -142,18 +144,18 @@ impl RefusalBackoff {
     }
 }
 
-/// A rule that the switch was told to be at fault, by its place in a chain.
+/// A rule that the switch reported as refused, by its position in a chain.
 #[derive(Clone, Debug)]
 pub(super) struct SuspectedRule {
     pub(super) version: IpVersion,
-    /// The first of its rules in the chain, counted from 0.
+    /// The first line of the rule in the chain, counted from 0.
     pub(super) first: usize,
     pub(super) nlri: Arc<Nlri>,
-    /// Counted from 0 it would be another one.
+    /// If it is counted from 0, it is another one.
     pub(super) ambiguous: bool,
 }
 
-/// In words: a rule of somebody else's file.
+/// The text of a rule of another file.
 pub(super) fn describe_foreign_rule(path: &std::path::Path, line: usize, rule: &str, words: &str) -> String {
     format!("line {line} of {} (`{rule}`, not of {FILE}) is refused: {words}", path.display())
 }
@@ -170,7 +172,7 @@ mod tests {
             waits.push(backoff.end().duration_since(Instant::now()).as_secs_f64().round() as u64);
             backoff.end();
             backoff.after_change(false);
-            // A change in between that the switch takes as it is remembered.
+            // A change in between that the switch accepts is remembered.
             backoff.after_change(false);
         }
         assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600]);

@@ -1,6 +1,7 @@
-//! A release of Cumulus Linux, and what its documents say of it.
+//! A release of Cumulus Linux, and what its documents say about it.
 //!
-//! Each value has the release beside it whose document says so. What no document says is [`Known::Unknown`].
+//! Each value names the release whose document says so. What no document says is
+//! [`Known::Unknown`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,39 +9,40 @@ use std::str::FromStr;
 /// A release of Cumulus Linux: 5.14 is `Release::new(5, 14)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Release {
-    /// Before the first dot.
+    /// The major version.
     pub major: u16,
-    /// Behind it.
+    /// The minor version.
     pub minor: u16,
-    /// Behind the second one; 0 where it is not told.
+    /// The patch level; 0 if it is not given.
     pub patch: u16,
 }
 
-/// What a document says of a feature.
+/// What a document says about a feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// It is so.
+    /// It has the feature.
     Yes,
-    /// It is not so.
+    /// It does not have it.
     No,
-    /// None says anything.
+    /// No document says anything.
     Unknown,
 }
 
-/// Something that differs from release to release.
+/// A feature that differs between releases.
 #[derive(Debug)]
 pub(super) struct Feature {
-    /// What it is, for people.
+    /// The feature, for people.
     pub(super) name: &'static str,
-    /// From which release on it is how, and whose document says so, ascending.
+    /// The value from each release on, and the release whose document says so, ascending.
     rows: &'static [(Release, Known, &'static str)],
 }
 
-/// Any release before.
+/// Before any release.
 const FIRST: Release = Release::new(0, 0);
 
-/// Ingress rules stand in the mangle table's PREROUTING. Before, they stood in the filter table's FORWARD, and those that mark in the mangle
-/// table, which the hardware looks up beside the other: there a mark cannot be the first match of both.
+/// Ingress rules are in the mangle table's PREROUTING. Earlier, they were in the filter table's
+/// FORWARD, and those that mark in the mangle table, which the hardware looks up in parallel: there
+/// a mark cannot be the first match of both.
 pub(super) static PREROUTING: Feature = Feature {
     name: "ingress rules in -t mangle -A PREROUTING",
     rows: &[
@@ -50,7 +52,7 @@ pub(super) static PREROUTING: Feature = Feature {
     ],
 };
 
-/// The tables mangle and filter are looked up in parallel, and the actions combined.
+/// The tables mangle and filter are looked up in parallel, and their actions combined.
 pub(super) static PARALLEL_TABLES: Feature = Feature {
     name: "tables mangle and filter looked up in parallel",
     rows: &[
@@ -60,13 +62,14 @@ pub(super) static PARALLEL_TABLES: Feature = Feature {
     ],
 };
 
-/// Rules may carry a netfilter comment: the first one in a rule of the record is that of 5.9.
+/// Rules may carry a netfilter comment: the first documented rule with one is in 5.9.
 pub(super) static COMMENTS: Feature = Feature {
     name: "comments in rules",
     rows: &[(FIRST, Known::Unknown, ""), (Release::new(5, 9), Known::Yes, "5.9")],
 };
 
-/// The hardware matches IPv4 fragments (`-f`). Before, fragments are listed among the matches of IPv6.
+/// The hardware matches IPv4 fragments (`-f`). Earlier documents list fragments among the matches
+/// of IPv6.
 pub(super) static FRAGMENTS: Feature = Feature {
     name: "match IPv4 fragments",
     rows: &[
@@ -82,7 +85,8 @@ pub(super) static ECN_FLAGS: Feature = Feature {
     rows: &[(FIRST, Known::No, "3.7"), (Release { major: 4, minor: 4, patch: 1 }, Known::Yes, "4.4")],
 };
 
-/// Evaluation continues with the next rule behind a policer; before, contiguous rules with one match are a misconfiguration.
+/// Evaluation continues with the next rule after a policer; earlier, contiguous rules with the same
+/// match are a misconfiguration.
 pub(super) static POLICE_CONTINUES: Feature = Feature {
     name: "rules behind a policer are looked at",
     rows: &[
@@ -93,7 +97,7 @@ pub(super) static POLICE_CONTINUES: Feature = Feature {
     ],
 };
 
-/// The counters of a policer tell how much it dropped.
+/// The counters of a policer include what it dropped.
 pub(super) static POLICE_COUNTS_DROPS: Feature = Feature {
     name: "counters tell what a policer dropped",
     rows: &[(FIRST, Known::No, "3.7"), (Release::new(5, 0), Known::No, "5.17")],
@@ -109,7 +113,8 @@ pub(super) static POLICE_COUNTS_ON_SPECTRUM: Feature = Feature {
     ],
 };
 
-/// Updates in non-atomic mode are incremental on Spectrum: they stop traffic only where old and new rules do not fit side by side.
+/// Updates in non-atomic mode are incremental on Spectrum: they stop traffic only where old and new
+/// rules do not fit at the same time.
 pub(super) static INCREMENTAL_ON_SPECTRUM: Feature = Feature {
     name: "non-atomic updates are incremental on Spectrum",
     rows: &[
@@ -120,13 +125,13 @@ pub(super) static INCREMENTAL_ON_SPECTRUM: Feature = Feature {
 };
 
 impl Feature {
-    /// How it is in a release, and whose document says so.
+    /// The value for a release, and the release whose document says so.
     pub(super) fn of(&self, release: Release) -> (Known, &'static str) {
         let row = self.rows.iter().rev().find(|(from, ..)| *from <= release);
         row.map_or((Known::Unknown, ""), |&(_, known, document)| (known, document))
     }
 
-    /// The first release of which a document says that it is so, if that is a later one than this.
+    /// The first release later than this whose document says that it has the feature.
     pub(super) fn later_than(&self, release: Release) -> Option<Release> {
         let first = self.rows.iter().find(|(_, known, _)| *known == Known::Yes)?.0;
         (first > release).then_some(first)
@@ -139,12 +144,12 @@ impl Feature {
 }
 
 impl Release {
-    /// This one.
+    /// The release of this machine.
     pub const fn new(major: u16, minor: u16) -> Self {
         Release { major, minor, patch: 0 }
     }
 
-    /// What `/etc/os-release` of a switch says; `None` where it is another system's.
+    /// Reads the text of `/etc/os-release`; `None` if it is of another system.
     pub fn of_system(os_release: &str) -> Option<Self> {
         let value = |key: &str| {
             let line = os_release.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))?;
@@ -153,23 +158,23 @@ impl Release {
         value("VERSION_ID").filter(|_| value("ID") == Some("cumulus-linux"))?.parse().ok()
     }
 
-    /// Table and chain for packets that come in on a switch port.
+    /// Table and chain for packets received on a switch port.
     pub(super) fn chain(self) -> &'static str {
         if self.filters_before_routing() { "-t mangle -A PREROUTING" } else { "-A FORWARD" }
     }
 
-    /// The two alone.
+    /// Table and chain alone.
     pub(super) fn table_and_chain(self) -> (&'static str, &'static str) {
         if self.filters_before_routing() { ("mangle", "PREROUTING") } else { ("filter", "FORWARD") }
     }
 
-    /// Ingress rules see packets before they are routed, those to the switch itself too.
+    /// Ingress rules see packets before they are routed, including those to the switch itself.
     pub(super) fn filters_before_routing(self) -> bool {
         PREROUTING.is_in(self)
     }
 }
 
-/// Text that is no release.
+/// A text that is not a release.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no release of Cumulus Linux; expected a number such as 4.4 or 5.14")]
 pub struct InvalidRelease(String);

@@ -1,6 +1,6 @@
 //! A rule set as the text of one policy file.
 
-use super::line::{self, Unwritable};
+use super::line::{self, InexpressibleEntry};
 use super::place::touches_neighbor_discovery;
 use super::settings::Settings;
 use engine::plan::{CompiledRule, Ruleset};
@@ -8,28 +8,29 @@ use flowspec::{Effect, IpVersion, Nlri, Space};
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// The policy file for a rule set, in enforcement order. Rules that cannot be written are left out; [`super::capabilities()`] lets none through.
+/// The policy file for a rule set, in enforcement order. Rules that cannot be written are left out;
+/// [`super::capabilities()`] prevents that.
 pub fn render(rules: &Ruleset, settings: &Settings) -> String {
     let neighbor_discovery = touches_neighbor_discovery(rules.rules.iter());
     PolicyFile::new(&rules.protected, neighbor_discovery, rules.rules.iter(), settings).into_text()
 }
 
-/// A policy file, and which of its lines are whose.
+/// A policy file, and the owner of each line.
 #[derive(Debug, Default)]
 pub(super) struct PolicyFile {
     text: String,
-    /// Where the lines of each begin in the text, ascending.
+    /// Where the lines of each owner begin in the text, ascending.
     owners: Vec<(usize, Owner)>,
     /// Rules that could not be written.
-    unwritable: Vec<(Arc<Nlri>, Unwritable)>,
+    inexpressible: Vec<(Arc<Nlri>, InexpressibleEntry)>,
 }
 
-/// What a line of the policy file is for.
+/// The owner of a line of the policy file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Owner {
     /// A rule.
     Rule(Arc<Nlri>),
-    /// Packets that are protected.
+    /// Protected packets.
     Protected(Box<Space>),
     /// IPv6 neighbour discovery.
     NeighborDiscovery,
@@ -62,27 +63,28 @@ impl PolicyFile {
         file
     }
 
-    /// All of it.
+    /// The whole text.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// The text, and nothing else any more.
+    /// The text alone, consuming the file.
     pub(super) fn into_text(self) -> String {
         self.text
     }
 
     /// Rules that could not be written, and why.
-    pub(super) fn unwritable(&self) -> &[(Arc<Nlri>, Unwritable)] {
-        &self.unwritable
+    pub(super) fn inexpressible(&self) -> &[(Arc<Nlri>, InexpressibleEntry)] {
+        &self.inexpressible
     }
 
-    /// Whether there is a rule in it.
+    /// Whether it contains a rule.
     pub(super) fn is_empty(&self) -> bool {
         self.owners.is_empty()
     }
 
-    /// What a line is for: the one with this text, or else the one with this number, counted from 1.
+    /// The owner of a line: of the one with this text, or else of the one with this number, counted
+    /// from 1.
     pub(super) fn owner(&self, rule: Option<&str>, number: Option<usize>) -> Option<&Owner> {
         let mut at = 0;
         let found = self.text.split_inclusive('\n').enumerate().find_map(|(index, line)| {
@@ -111,7 +113,7 @@ impl PolicyFile {
                 self.text.push_str("# never filtered\n");
             }
             self.owners.push((self.text.len(), Owner::Protected(Box::new(space.clone()))));
-            // The caller cut them to what can be written.
+            // The caller split them into parts that can be written.
             let _ = line::write(&mut self.text, settings, space, &Effect::ACCEPT, None);
         }
     }
@@ -130,7 +132,7 @@ impl PolicyFile {
             Ok(()) => self.owners.push((start, Owner::Rule(Arc::clone(&rule.nlri)))),
             Err(error) => {
                 self.text.truncate(start);
-                self.unwritable.push((Arc::clone(&rule.nlri), error));
+                self.inexpressible.push((Arc::clone(&rule.nlri), error));
             }
         }
     }

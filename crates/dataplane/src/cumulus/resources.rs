@@ -1,7 +1,7 @@
-//! Use of the ASIC's tables, as switchd reports it: `cl-resource-query`, where the switch has it.
+//! Usage of the ASIC's tables as reported by switchd: `cl-resource-query`, if the switch has it.
 //!
-//! Rules may be in the kernel and not in the ASIC. The kernel's listing does not show that; this does. It is asked beside everything else, so
-//! that a slow answer delays no change.
+//! Rules may be in the kernel and not in the ASIC. The kernel's listing does not show that; this
+//! does. It runs in parallel with everything else, so that a slow answer does not delay a change.
 
 use super::settings::Settings;
 use flowspec::IpVersion;
@@ -15,16 +15,16 @@ use std::time::{Duration, Instant};
 /// The program, in the directory of cl-acltool.
 const PROGRAM: &str = "cl-resource-query";
 
-/// How often it is asked.
+/// How often it runs.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// How soon after a change.
+/// How soon it runs after a change.
 const AFTER_CHANGE: Duration = Duration::from_secs(2);
 
-/// How long an answer may take.
+/// Timeout of a run.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Entries of the ASIC's ingress tables, as far as they are told.
+/// Entries of the ASIC's ingress tables, as far as they are reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Resources {
     /// Of IPv4 (on Broadcom also of rules for MAC addresses).
@@ -35,12 +35,12 @@ pub(super) struct Resources {
     pub(super) ranges: Option<Used>,
 }
 
-/// How much of a resource is in use.
+/// Usage of a resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Used {
-    /// So many.
+    /// Number in use.
     pub(super) count: u64,
-    /// And at most so many, where that is told.
+    /// The maximum, if it is reported.
     pub(super) most: Option<u64>,
 }
 
@@ -52,10 +52,10 @@ impl Used {
 }
 
 impl Resources {
-    /// Reads what `cl-resource-query` prints: on Broadcom
-    /// `Ingress ACL ipv4_mac filter table:  36,  14% of maximum value  256 (allocated: 256)`, on Spectrum, from 4.4 on,
-    /// `Ingress ACL ipv4 mangle table:  0  18B : 0 36B : 0 54B : 0`. Up to 4.3 Spectrum prints Broadcom's lines with 0 of 0 in them, which
-    /// tell nothing.
+    /// Parses the output of `cl-resource-query`: on Broadcom `Ingress ACL ipv4_mac filter table:
+    /// 36,  14% of maximum value  256 (allocated: 256)`, on Spectrum, from 4.4 on, `Ingress ACL
+    /// ipv4 mangle table:  0  18B : 0 36B : 0 54B : 0`. Up to 4.3 Spectrum prints Broadcom's lines
+    /// with 0 of 0 in them, which say nothing.
     pub(super) fn read(text: &str) -> Self {
         let mut found = Resources::default();
         for line in text.lines() {
@@ -73,7 +73,8 @@ impl Resources {
         found
     }
 
-    /// Why the rules cannot all be in the ASIC, if they cannot: each line of the policy file takes an entry at least.
+    /// Why the rules cannot all be in the ASIC, if so: each line of the policy file takes at least
+    /// one entry.
     pub(super) fn missing_from_hardware(&self, lines: (u64, u64)) -> Option<String> {
         [(IpVersion::V4, self.v4, lines.0), (IpVersion::V6, self.v6, lines.1)].into_iter().find_map(|(version, used, lines)| {
             let used = used.map(|used| used.count).filter(|used| *used < lines)?;
@@ -101,7 +102,8 @@ impl fmt::Display for Resources {
     }
 }
 
-/// Reads `36,  14% of maximum value  256`, or a number alone. `None` where it is something else, or of a table that has no room at all.
+/// Parses `36,  14% of maximum value  256`, or a number alone. `None` for anything else, or for a
+/// table without any room.
 fn used(values: &str) -> Option<Used> {
     let (count, rest) = values.trim().split_once([',', ' ']).unwrap_or((values.trim(), ""));
     let most = rest.split_once("maximum value").and_then(|(_, most)| most.split_whitespace().next()?.parse().ok());
@@ -109,19 +111,19 @@ fn used(values: &str) -> Option<Used> {
     (used.most != Some(0)).then_some(used)
 }
 
-/// Runs it and waits for its output; `None` where the switch has no such program.
+/// Runs it and waits for its output; `None` if the switch has no such program.
 pub(super) fn query(settings: &Settings) -> Option<Resources> {
     let output = Command::new(settings.tool.with_file_name(PROGRAM)).stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| Resources::read(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Runs it at intervals, without waiting.
+/// Runs it at intervals, without blocking.
 #[derive(Debug)]
 pub(super) struct ResourceQuery {
     program: PathBuf,
     running: Option<(Child, File, Instant)>,
     next: Instant,
-    /// What was output last.
+    /// The last output.
     latest: Option<Resources>,
 }
 
@@ -132,19 +134,19 @@ impl ResourceQuery {
         ResourceQuery { program, running: None, next: Instant::now(), latest: None }
     }
 
-    /// What was output last, if that is still so.
+    /// The last output, if it is still valid.
     pub(super) const fn latest(&self) -> Option<Resources> {
         self.latest
     }
 
-    /// Rules have changed: what was output is no longer so.
+    /// Rules have changed: the last output is no longer valid.
     pub(super) fn changed(&mut self) {
         self.stop();
         self.latest = None;
         self.next = Instant::now() + AFTER_CHANGE;
     }
 
-    /// Starts it or takes in its answer; waits for nothing. True when there is a new answer.
+    /// Starts it or reads its answer; never blocks. True when there is a new answer.
     pub(super) fn poll(&mut self) -> bool {
         if let Some((child, _, since)) = &mut self.running {
             match child.try_wait() {
@@ -224,7 +226,7 @@ mod tests {
                 .contains("shows 36 IPv4 ACL entries in use, and ours alone take 37")
         );
         assert!(read.missing_from_hardware((0, 30)).unwrap().contains("IPv6"));
-        // The same page, a Spectrum: nothing of it can be used.
+        // The same page, a Spectrum: none of it can be used.
         let text = "Ingress ACL entries:                    0,   0% of maximum value      0\n\
             Ingress ACL ipv4_mac filter table:      0,   0% of maximum value      0 (allocated: 0)\n\
             Ingress ACL ipv6 filter table:          0,   0% of maximum value      0 (allocated: 0)\n\
@@ -248,7 +250,7 @@ mod tests {
         assert_eq!(read, Resources { v4: used(12), v6: used(0), ranges: None });
         assert_eq!(read.missing_from_hardware((12, 0)), None);
         assert!(read.missing_from_hardware((13, 0)).unwrap().contains("shows 12 IPv4 ACL entries in use"));
-        // What is not told contradicts nothing.
+        // What is not reported contradicts nothing.
         assert_eq!(Resources::read("something else\n").missing_from_hardware((1000, 1000)), None);
     }
 }

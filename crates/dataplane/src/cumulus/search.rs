@@ -1,9 +1,11 @@
-//! Finding the rules that the switch refuses without naming them.
+//! Finds the rules that the switch refuses without identifying them.
 //!
-//! The rules that were in force before are installed alone; if that goes well the fault is with a new one. Rules of one kind (see
-//! [`Shape`]) are mostly taken or refused together, so the kind is found first, and the others of it come back in by halves. Each run that
-//! goes well puts what it tried in force, so the good rules do not wait for the search to end: with one kind at fault, all other kinds are in
-//! force after three runs at most, and with one rule at fault half of its kind after two more.
+//! The rules that were in force before are installed alone; if that succeeds, a new rule is at
+//! fault. Rules of one kind (see [`Shape`]) are mostly accepted or refused together, so the kind is
+//! found first, and the other rules of it are added again by bisection. Each successful run puts
+//! what it tried in force, so the good rules do not wait for the end of the search: with one kind
+//! at fault, all other kinds are in force after three runs at most, and with one rule at fault half
+//! of its kind after two more.
 
 use super::installation::{InstallOutcome, Installation};
 use super::shape::Shape;
@@ -18,9 +20,9 @@ const MOST_RUNS: u32 = 24;
 
 type Rules = Vec<Arc<CompiledRule>>;
 
-/// Installs what is wanted, as far as the switch takes it.
+/// Installs the desired state, as far as the switch accepts it.
 pub(super) fn fit(mut installation: Installation<'_>) -> Result<Applied, DataplaneError> {
-    let outcome = match installation.install_with_less(&BTreeSet::new()) {
+    let outcome = match installation.install_what_fits(&BTreeSet::new()) {
         Ok(InstallOutcome::Installed(applied)) => Ok(applied),
         Ok(InstallOutcome::UnnamedRefusal(words)) => without_refused(&mut installation, words),
         Err(error) => Err(error),
@@ -31,20 +33,21 @@ pub(super) fn fit(mut installation: Installation<'_>) -> Result<Applied, Datapla
     outcome
 }
 
-/// Installs what is wanted without the rules that the switch refuses. `words` are those with which it has refused them all together.
+/// Installs the desired state without the rules that the switch refuses. `words` is its message
+/// when it refused all together.
 fn without_refused(installation: &mut Installation<'_>, words: String) -> Result<Applied, DataplaneError> {
     if installation.refusals().is_unrelated(&words) {
         return Err(DataplaneError::Refused(words));
     }
     if installation.switch().drop_comments_for("comment") {
-        match installation.install_with_less(&BTreeSet::new())? {
+        match installation.install_what_fits(&BTreeSet::new())? {
             InstallOutcome::Installed(applied) => return Ok(applied),
             InstallOutcome::UnnamedRefusal(_) => installation.switch().restore_comments(),
         }
     }
     let mut suspects = installation.new_rules();
     let mut search = Search { installation, words, runs: 0, waiting: Vec::new() };
-    // Also where the file is as it is: whether the switch takes it *now* is the question.
+    // Run it even if the file is unchanged: the question is whether the switch accepts it *now*.
     search.installation.switch().force_run();
     if suspects.is_empty() || !search.installs_without(&[&suspects])? {
         search.installation.refusals().set_unrelated(&search.words);
@@ -57,7 +60,7 @@ fn without_refused(installation: &mut Installation<'_>, words: String) -> Result
             }
         }
         search.runs += 1;
-        match search.installation.install_with_less(&BTreeSet::new())? {
+        match search.installation.install_what_fits(&BTreeSet::new())? {
             InstallOutcome::Installed(applied) => return Ok(applied),
             InstallOutcome::UnnamedRefusal(words) if search.waiting.is_empty() => {
                 return Err(DataplaneError::Refused(words));
@@ -71,17 +74,18 @@ struct Search<'a, 'b> {
     installation: &'a mut Installation<'b>,
     words: String,
     runs: u32,
-    /// Rules that stay out because there may be a fault among them, too, which is looked for later.
+    /// Rules that are left out because they may contain another refused rule, which is searched for
+    /// later.
     waiting: Rules,
 }
 
 impl Search<'_, '_> {
-    /// Whether the switch takes everything but these rules and those that wait.
+    /// Whether the switch accepts everything but these rules and those that wait.
     fn installs_without(&mut self, held: &[&[Arc<CompiledRule>]]) -> Result<bool, DataplaneError> {
         self.runs += 1;
         let held = held.iter().copied().chain([self.waiting.as_slice()]).flatten();
         let held: BTreeSet<Arc<Nlri>> = held.map(|rule| Arc::clone(&rule.nlri)).collect();
-        let settled = self.installation.install_with_less(&held)?;
+        let settled = self.installation.install_what_fits(&held)?;
         Ok(matches!(settled, InstallOutcome::Installed(_)))
     }
 
@@ -89,7 +93,7 @@ impl Search<'_, '_> {
         self.runs >= MOST_RUNS
     }
 
-    /// The rules that are at fault among these, without which the switch takes the others.
+    /// The refused rules among these; the switch accepts the others.
     fn at_fault(&mut self, suspects: Rules) -> Result<Rules, DataplaneError> {
         let kind = self.kind_at_fault(kinds(suspects))?;
         if kind.len() == 1 || self.is_exhausted() {
@@ -98,14 +102,14 @@ impl Search<'_, '_> {
         let (first, second) = halves(kind);
         let first_is_good = self.installs_without(&[&second])?;
         if !first_is_good && !self.installs_without(&[&first])? {
-            // At least two of a kind: it is the kind that the switch refuses.
+            // At least two of a kind: the switch refuses the kind.
             return Ok([first, second].concat());
         }
         let half = if first_is_good { second } else { first };
         self.one_at_fault(half)
     }
 
-    /// The rules of one kind, one of which is at fault at least.
+    /// The rules of one kind, at least one of which is refused.
     fn kind_at_fault(&mut self, mut kinds: Vec<Rules>) -> Result<Rules, DataplaneError> {
         if kinds.len() > 1 {
             // The most frequent kind, and all others.
@@ -133,10 +137,10 @@ impl Search<'_, '_> {
         Ok(kinds.concat())
     }
 
-    /// The rule at fault among these; all of those that are left where that would take too many runs.
+    /// The refused rule among these; all of the remaining ones if that would take too many runs.
     ///
-    /// First under the assumption that there is only one, which brings back all others with each run that goes well. Where that turns out wrong,
-    /// without it.
+    /// First assumes that there is only one, so that all others are added again with each
+    /// successful run. If that turns out wrong, without this assumption.
     fn one_at_fault(&mut self, suspects: Rules) -> Result<Rules, DataplaneError> {
         let mut rest = suspects.clone();
         while rest.len() > 1 && !self.is_exhausted() {

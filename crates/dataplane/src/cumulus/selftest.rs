@@ -1,7 +1,9 @@
-//! What this switch really takes: one rule after the other, in a policy file of its own, for addresses that nobody uses.
+//! Tests what this switch really accepts: one rule after the other, in a policy file of its own,
+//! for addresses that nobody uses.
 //!
-//! Each probe is a run of cl-acltool with a few rules for 192.0.2.0/24 (2001:db8::/32 for IPv6), documentation addresses that no packet has.
-//! The file goes at the end, and before: whatever stands in the way of that is told.
+//! Each probe is a run of cl-acltool with a few rules for 192.0.2.0/24 (2001:db8::/32 for IPv6),
+//! documentation addresses that no packet has. The file is removed at the end, and at the start;
+//! anything that prevents that is reported.
 
 use super::line::COMMENT;
 use super::resources::{self, Resources, Used};
@@ -15,49 +17,50 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The policy file, behind ours.
+/// The policy file, which sorts after ours.
 const FILE: &str = "61floodgate-selftest.rules";
 
-/// What the test found out.
+/// The result of the test.
 #[derive(Clone, Debug, Default)]
 pub struct SelfTest {
-    /// The probes, in the order in which they were tried.
+    /// The probes, in the order of their runs.
     pub probes: Vec<ProbeOutcome>,
-    /// Entries of the ASIC's tables that were in use without the probes, where the switch tells.
+    /// Entries of the ASIC's tables in use without the probes, if the switch reports them.
     pub in_use: Option<String>,
-    /// Lines that cl-acltool printed and nobody knows, each once.
+    /// Unknown lines that cl-acltool printed, each once.
     pub unknown_words: Vec<String>,
-    /// Whether it was ended before its end.
+    /// Whether it was stopped early.
     pub interrupted: bool,
     /// Why something of it may be left on the switch.
     pub left_behind: Option<String>,
 }
 
-/// What became of one probe.
+/// The outcome of one probe.
 #[derive(Clone, Debug)]
 pub struct ProbeOutcome {
-    /// What was tried.
+    /// What was tested.
     pub name: &'static str,
-    /// The rules, as they stood in the file; of many the first.
+    /// The rules as written in the file; of many the first.
     pub rules: Vec<String>,
-    /// The tool's words, where it refused them.
+    /// The tool's message, if it refused them.
     pub refused: Option<String>,
     /// How many of the rules the kernel lists.
     pub in_kernel: usize,
-    /// Entries that they took of the ASIC's IPv4 and IPv6 tables, and port range checkers, where the switch tells.
+    /// Entries that they took of the ASIC's IPv4 and IPv6 tables, and port range checkers, if the
+    /// switch reports them.
     pub entries: Option<[i64; 3]>,
-    /// Packets that the kernel's listing says they have counted.
+    /// Packets that they have counted according to the kernel's listing.
     pub packets: u64,
-    /// How long the run took.
+    /// Duration of the run.
     pub took: Duration,
 }
 
 struct Probe {
     name: &'static str,
     six: bool,
-    /// Behind the chain and the interface.
+    /// After the chain and the interface.
     rules: &'static [&'static str],
-    /// So many hosts, each with these rules.
+    /// This many hosts, each with these rules.
     hosts: usize,
 }
 
@@ -110,17 +113,18 @@ static PROBES: [Probe; 31] = [
     probe_many("100 rules", 100),
 ];
 
-/// Tries everything. `stop`, once true, ends it after the run under way. `progress` is told each probe before it is tried.
+/// Runs all probes. `stop`, once true, stops after the current run. `progress` is called with each
+/// probe before it runs.
 ///
 /// # Errors
-/// This is no switch, or the policy directory cannot be written.
+/// This is not a switch, or the policy directory cannot be written.
 pub fn self_test(
     settings: &Settings,
     stop: &AtomicBool,
     mut progress: impl FnMut(&str),
 ) -> Result<SelfTest, DataplaneError> {
     let mut test = Running { settings, path: settings.policy_directory.join(FILE), found: SelfTest::default() };
-    // What an earlier one left that was killed, and words about rules that are there anyway.
+    // The file of an earlier test that was killed, and messages about rules that exist anyway.
     test.remove();
     progress("what is there without it");
     if let Some(words) = test.install()?.refused {
@@ -179,7 +183,7 @@ impl Running<'_> {
         let hosts = 0..probe.hosts;
         let rules: Vec<String> = hosts
             .flat_map(|host| {
-                // Inside of the documentation prefix, whatever the number.
+                // Within the documentation prefix, for any number.
                 let host = (host % 256).to_string();
                 probe.rules.iter().map(move |rule| rule.replace("HOST", &host)).collect::<Vec<_>>()
             })
@@ -202,7 +206,7 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// One run; an error only where there was none.
+    /// One run; an error only if it could not be started.
     fn install(&mut self) -> Result<Run, DataplaneError> {
         let lock = InstallLock::wait(self.settings)?;
         let began = Instant::now();

@@ -1,4 +1,4 @@
-//! What the back end is told: where things are, and what the switch is.
+//! Settings of the back end: paths, and the switch's properties.
 
 use super::asic::Asic;
 use super::release::{self, Release};
@@ -6,21 +6,23 @@ use engine::capability::EntryCost;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Entries that the switch's own rules take where no document says how many: as many as of any ASIC that one does.
+/// Entries of the switch's own rules if no document says how many: as many as of any ASIC with a
+/// document.
 pub(super) const RESERVE: u64 = 44;
 
 /// Settings of the back end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where cl-acltool looks for rules: our file goes there.
+    /// The policy directory of cl-acltool.
     pub policy_directory: PathBuf,
-    /// The program that installs them.
+    /// The program that installs policies.
     pub tool: PathBuf,
-    /// How long one run of it may take before it is ended.
+    /// Timeout of one run.
     pub timeout: Duration,
     /// The programs that list the kernel's rules with their counters: of IPv4 and of IPv6.
     pub save: [PathBuf; 2],
-    /// Where packets come in: names of ports and bonds, `swp+` for all ports, `bond+` for all bonds. Never empty.
+    /// Ingress interfaces: names of ports and bonds, `swp+` for all ports, `bond+` for all bonds.
+    /// Never empty.
     pub interfaces: Vec<String>,
     /// The release of Cumulus Linux.
     pub release: Release,
@@ -28,15 +30,18 @@ pub struct Settings {
     pub asic: Asic,
     /// Whether switchd updates the hardware's tables in place, which gives more room and may interrupt traffic.
     pub non_atomic: bool,
-    /// Entries of each table to leave for rules of others. `None`: what the switch's default rules take.
+    /// Entries of each table to leave for rules of other files. `None`: as many as the switch's
+    /// default rules take.
     pub reserve: Option<u64>,
-    /// Entries of the table for IPv4 and IPv6, where the ASIC's own numbers do not fit; the reserve comes off.
+    /// Entries of the table for IPv4 and IPv6, if the ASIC's own numbers do not fit; the reserve is
+    /// subtracted.
     pub capacity: (Option<u64>, Option<u64>),
     /// Most entries that one rule may take.
     pub max_entries_per_rule: u64,
-    /// Whether each installed rule carries the rule id in a netfilter comment. `None`: where a document shows such rules, from 5.9 on.
+    /// Whether each installed rule carries the rule id in a netfilter comment. `None`: if a
+    /// document shows such rules, from 5.9 on.
     pub comments: Option<bool>,
-    /// How much a policer lets through at once, as the time that its rate takes for it.
+    /// The burst of a policer, as the time that its rate takes for it.
     pub burst: Duration,
 }
 
@@ -71,15 +76,15 @@ impl Settings {
         (left(self.capacity.0, v4, default_rules.0), left(self.capacity.1, v6, default_rules.1))
     }
 
-    /// Both versions cannot have their most together: what one takes of its table, the other one lacks of its own. An operator who gives both
-    /// sizes knows better.
+    /// Both versions cannot have their maximum at once: entries of one reduce those of the other.
+    /// An operator who gives both sizes knows better.
     pub fn shares_table(&self) -> bool {
         let (v4, v6) = self.budget();
         v4 > 0 && v6 > 0 && (self.capacity.0.is_none() || self.capacity.1.is_none())
     }
 
-    /// What an entry takes of the table: one for each interface and each port range, and a policer takes a rule more where the search goes on
-    /// behind it.
+    /// TCAM entries of one compiled entry: one for each interface and each port range, and one more
+    /// for a policer if evaluation continues after it.
     pub fn entry_cost(&self) -> EntryCost {
         let limit = u64::from(self.accepts_behind_policers());
         EntryCost { copies: self.interfaces.len() as u64, port_ranges: true, limit, fragments: false }

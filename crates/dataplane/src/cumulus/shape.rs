@@ -1,17 +1,18 @@
-//! What a rule asks of the hardware, its values left out: rules of one shape are taken or refused together, mostly.
+//! The shape of a rule, without its values: rules of one shape are mostly accepted or refused
+//! together.
 
 use engine::plan::CompiledRule;
 use flowspec::space::Fields;
 use flowspec::{IpVersion, Policing, Space};
 
-/// What a rule asks of the hardware.
+/// What a rule requires of the hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Shape {
     version: IpVersion,
     fields: Fields,
     /// Ranges of source ports, and of destination ports.
     ranges: (bool, bool),
-    /// The TCP flags that are looked at.
+    /// The TCP flags that are matched.
     flags: u16,
     fragment: bool,
     target: Target,
@@ -27,7 +28,7 @@ enum Target {
 }
 
 impl Shape {
-    /// That of a rule.
+    /// The shape of a rule.
     pub(super) fn of(rule: &CompiledRule) -> Self {
         let any = |what: fn(&Space) -> bool| rule.entries.iter().any(what);
         Shape {

@@ -1,28 +1,30 @@
-//! Our files in the policy directory: written whole or not at all, and put back when they could not be installed.
+//! Our files in the policy directory: replaced atomically, and restored if they could not be
+//! installed.
 
 use crate::DataplaneError;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Our policy file. Where the proof of concept had one file a rule, `60flowspec1.rules` and so on, there is one for all.
+/// Our policy file. The proof of concept had one file a rule, `60flowspec1.rules` and so on; now
+/// there is one for all.
 pub(super) const FILE: &str = "60flowspec.rules";
 
-/// What the names of ours and of the proof of concept's files begin and end with.
+/// Prefix and suffix of the names of our files and those of the proof of concept.
 const PREFIX: &str = "60flowspec";
 const SUFFIX: &str = ".rules";
 
-/// Our files as they were before a change.
+/// Our files before a change.
 #[derive(Debug)]
 pub(super) struct PreviousFiles {
     directory: PathBuf,
     files: Vec<(PathBuf, Vec<u8>)>,
 }
 
-/// What the policy files of others were like at a time: names, sizes, times of change.
+/// The state of the policy files of other programs: names, sizes, modification times.
 pub(super) type Stamp = Vec<(PathBuf, u64, std::time::SystemTime)>;
 
-/// The stamp of the files as they are now.
+/// The current stamp.
 pub(super) fn stamp_foreign_files(directory: &Path) -> Result<Stamp, DataplaneError> {
     let entries = fs::read_dir(directory).map_err(|source| io_error("read", directory, source))?;
     let is_of_others =
@@ -40,7 +42,7 @@ pub(super) fn stamp_foreign_files(directory: &Path) -> Result<Stamp, DataplaneEr
     Ok(stamp)
 }
 
-/// Makes `text` the only file of ours, or leaves none. Files that are not ours are not touched.
+/// Makes `text` the only file of ours, or removes all of them. Files of others are not touched.
 pub(super) fn write_policy(directory: &Path, text: Option<&str>) -> Result<PreviousFiles, DataplaneError> {
     let before = PreviousFiles::read(directory)?;
     let own = directory.join(FILE);
@@ -69,21 +71,21 @@ pub(super) fn write_policy(directory: &Path, text: Option<&str>) -> Result<Previ
     }
 }
 
-/// How our files differ from what they must be.
+/// How our files differ from what they have to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PolicyDamage {
-    /// A file of one of our names that we did not write.
+    /// A file with one of our names that we did not write.
     #[error("{} has appeared", .0.display())]
     Appeared(PathBuf),
-    /// Our file has other content.
+    /// Our file has been changed.
     #[error("{} was changed", .0.display())]
     Changed(PathBuf),
-    /// Our file is gone.
+    /// Our file is missing.
     #[error("{} was removed", .0.display())]
     Removed(PathBuf),
 }
 
-/// Whether exactly this text, or nothing, is there of ours; otherwise what is wrong.
+/// Whether exactly this text, or nothing, is ours in the directory; otherwise what differs.
 pub(super) fn verify(directory: &Path, text: Option<&str>) -> Result<Result<(), PolicyDamage>, DataplaneError> {
     let mut found = PreviousFiles::read(directory)?.files;
     let own = directory.join(FILE);
@@ -118,7 +120,7 @@ impl PreviousFiles {
         Ok(PreviousFiles { directory: directory.to_owned(), files })
     }
 
-    /// Puts it back. A failure is reported, not returned: it comes on top of the one that is already on its way to the reader.
+    /// Restores it. A failure is logged, not returned: an earlier error is being returned already.
     pub(super) fn restore(&self) {
         let own = self.directory.join(FILE);
         let mut outcome = Ok(());
@@ -130,7 +132,7 @@ impl PreviousFiles {
             outcome = outcome.and(removed).and(sync(&self.directory));
         }
         if let Err(error) = outcome {
-            tracing::error!(%error, "the policy files could not be put back");
+            tracing::error!(%error, "the policy files could not be restored");
         }
     }
 }
@@ -141,7 +143,7 @@ fn is_ours(path: &Path) -> bool {
     middle.is_some_and(|middle| middle.bytes().all(|octet| octet.is_ascii_digit()))
 }
 
-/// Writes a file so that a reader, also one after a crash, finds the old content or the new one.
+/// Replaces a file atomically, also in case of a crash.
 fn write(directory: &Path, path: &Path, content: &[u8]) -> Result<(), DataplaneError> {
     let temporary = directory.join(format!(".{PREFIX}.new"));
     let written = File::create(&temporary).and_then(|mut file| {

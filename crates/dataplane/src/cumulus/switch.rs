@@ -1,6 +1,6 @@
-//! The switch as this back end knows it: what is in force there, and the runs of cl-acltool that change it.
+//! The state of the switch: what is in force there, and the runs of cl-acltool that change it.
 
-use super::asic::Maker;
+use super::asic::Vendor;
 use super::comments::Comments;
 use super::counters::{self, Counters};
 use super::kernel_check::KernelCheck;
@@ -17,17 +17,17 @@ use engine::plan::CompiledRule;
 use flowspec::{IpVersion, Nlri, Policing};
 use std::sync::Arc;
 
-/// Up to so many rules are listed within some milliseconds.
+/// Up to this many rules are listed within some milliseconds.
 const FAST_LISTING_RULES: usize = 500;
 
-/// The switch. `in_force` is what cl-acltool installed last, as long as it is `verified`; a run that fails leaves the policy file as it was,
-/// and has the kernel's rules looked at again.
+/// The switch. `in_force` is what cl-acltool installed last, as long as it is `verified`; a failed
+/// run leaves the policy file as it was, and causes a check of the kernel's rules.
 #[derive(Debug)]
 pub(super) struct Switch {
     settings: Settings,
     in_force: InForce,
     counters: Counters,
-    /// What the latest run warned of.
+    /// Warnings of the latest run.
     warnings: Vec<String>,
     comments: Comments,
     kernel_check: KernelCheck,
@@ -43,12 +43,13 @@ struct InForce {
     placement: Placement,
     /// Lines of rules in the policy file, of IPv4 and of IPv6.
     lines: (u64, u64),
-    /// Whether that is really what cl-acltool installed last: not known at the start, or after a run that went wrong.
+    /// Whether this is really what cl-acltool installed last: not known at the start, or after a
+    /// failed run.
     verified: bool,
 }
 
 impl Switch {
-    /// With these settings. Touches nothing yet.
+    /// With these settings. Changes nothing yet.
     pub(super) fn new(settings: Settings) -> Self {
         Switch {
             resources: ResourceQuery::new(&settings),
@@ -62,7 +63,7 @@ impl Switch {
         }
     }
 
-    /// As configured, with what was learnt of the switch.
+    /// The settings, with what was learnt about the switch.
     pub(super) const fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -72,27 +73,29 @@ impl Switch {
         if self.in_force.verified { &self.in_force.placement.placed } else { &[] }
     }
 
-    /// Entries that the switch is known to have had room for.
+    /// Number of entries that the switch is known to have room for.
     pub(super) fn known_entries(&self) -> u64 {
         if self.in_force.verified { self.in_force.placement.all_entries() } else { 0 }
     }
 
-    /// Writes rules without comments from now on, if that may be what the switch refuses; false if it is not.
+    /// Writes rules without comments from now on, if they may be the cause of the refusal; false if
+    /// they are not.
     pub(super) fn drop_comments_for(&mut self, reason: &str) -> bool {
         self.comments.drop_for(reason, &mut self.settings)
     }
 
-    /// Comments are not what the switch refuses: they are written again.
+    /// Comments are not the cause of the refusal: they are written again.
     pub(super) fn restore_comments(&mut self) {
         self.comments.restore(&mut self.settings);
     }
 
-    /// The next installation is a run even where the file is as it is.
+    /// The next installation is a run even if the file is unchanged.
     pub(super) const fn force_run(&mut self) {
         self.run_forced = true;
     }
 
-    /// Writes the file of what is placed, and has it installed. After an error the files are as they were.
+    /// Writes the file with the placed rules, and installs it. After an error the files are
+    /// unchanged.
     pub(super) fn install(&mut self, placement: Placement, file: &PolicyFile) -> Result<(), RunError> {
         let text = (!file.is_empty()).then_some(file.text());
         let directory = self.settings.policy_directory.clone();
@@ -131,8 +134,8 @@ impl Switch {
         }
     }
 
-    /// A run that sets the kernel's counters to zero. What was counted before is read first; where that takes long it is read beside the run,
-    /// which needs some time of its own before it changes the kernel's rules.
+    /// A run that resets the kernel's counters. They are read first; if that takes long, they are
+    /// read in parallel with the run, which takes some time before it changes the kernel's rules.
     fn install_keeping_counters(&mut self, lock: InstallLock) -> Result<Vec<String>, RunError> {
         let (settings, placed) = (&self.settings, &self.in_force.placement.placed);
         let lost = |error: DataplaneError| tracing::debug!(%error, "counters before a reinstall are lost");
@@ -156,7 +159,8 @@ impl Switch {
         outcome
     }
 
-    /// After a change that failed: has the last good file, which is back in its place, installed again if the roll-back left less.
+    /// After a failed change: installs the last good file, which has been restored, again if the
+    /// roll-back was incomplete.
     pub(super) fn repair(&mut self) {
         if !self.in_force.verified {
             return;
@@ -164,11 +168,11 @@ impl Switch {
         let missing = match counters::missing(&self.settings, &self.in_force.placement.placed) {
             Ok(missing) => missing,
             Err(error) => {
-                tracing::warn!(%error, "cannot see what a failed run has left in force");
+                tracing::warn!(%error, "cannot read what a failed run has left in force");
                 return;
             }
         };
-        self.kernel_check.begun();
+        self.kernel_check.check_started();
         self.kernel_check.passed();
         if missing == 0 {
             return;
@@ -187,7 +191,7 @@ impl Switch {
         }
     }
 
-    /// Whether what is in force is still there.
+    /// Whether what is in force is unchanged.
     pub(super) fn health(&mut self) -> Result<Health, DataplaneError> {
         if !self.in_force.verified {
             return Ok(Health::ExternalChange("a run of cl-acltool went wrong".to_owned()));
@@ -205,8 +209,9 @@ impl Switch {
         if !self.kernel_check.is_due(&self.settings.policy_directory)? {
             return Ok(Health::Intact);
         }
-        self.kernel_check.begun();
-        // The same listing tells the counters: then fewer of them are at stake when a run sets them to zero.
+        self.kernel_check.check_started();
+        // The same listing has the counters: reading them now means that fewer counts are at risk
+        // when a run resets them.
         let placed = &self.in_force.placement.placed;
         let listings = counters::listings(&self.settings, placed)?;
         match self.counters.add_listings(&listings, &self.settings, placed) {
@@ -221,27 +226,28 @@ impl Switch {
         }
     }
 
-    /// What the rules in force have counted.
+    /// The counters of the rules in force.
     pub(super) fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError> {
         self.counters.read(&self.settings, &self.in_force.placement.placed)?;
         Ok(self.counters.of(&self.in_force.placement.placed))
     }
 
-    /// Entries in use, and how many there can be. `ceiling`: entries of which the switch took no more, with its words.
+    /// Entries in use, and their maximum. `ceiling`: number of entries beyond which the switch
+    /// refused, with its message.
     pub(super) fn usage(&self, ceiling: Option<(u64, String)>) -> Usage {
         let limits = Limits { ceiling, ..Limits::of(&self.settings) };
         let entries = self.in_force.placement.entries;
         Usage { entries: entries.0 + entries.1, capacity: Some(limits.capacity(entries)), memory: None }
     }
 
-    /// How it is doing beside the rules.
+    /// The data plane's condition, apart from the rules.
     pub(super) fn condition(&self) -> Condition {
         let is_limit = |rule: &Arc<CompiledRule>| matches!(rule.effect.policing, Policing::Limit { .. });
         let limits = self.in_force.placement.placed.iter().any(is_limit);
         let mut condition = Condition { warnings: profile::warnings(&self.settings, limits), ..Condition::default() };
         for warning in &self.warnings {
             condition.warnings.push(format!("cl-acltool warns: {warning}"));
-            if Transcript::is_without_hardware(warning) {
+            if Transcript::reports_no_hardware(warning) {
                 condition.not_enforced =
                     Some(format!("the rules are in the kernel, not in the hardware: cl-acltool warns: {warning}"));
             }
@@ -255,10 +261,10 @@ impl Switch {
         ]);
         if let Some(resources) = self.resources.latest() {
             let why = resources.missing_from_hardware(self.in_force.lines);
-            match self.settings.asic.maker() {
-                Maker::Broadcom => condition.not_enforced = condition.not_enforced.or(why),
-                // No document shows what these figures mean there.
-                Maker::Nvidia => condition.warnings.extend(why),
+            match self.settings.asic.vendor() {
+                Vendor::Broadcom => condition.not_enforced = condition.not_enforced.or(why),
+                // No document explains these figures for that ASIC.
+                Vendor::Nvidia => condition.warnings.extend(why),
             }
             for (name, most, used) in [
                 ("asic_entries_ipv4", "asic_entries_ipv4_max", resources.v4),

@@ -1,4 +1,4 @@
-//! One run of cl-acltool: never two at once, never for ever.
+//! Runs cl-acltool: never two at once, never without a timeout.
 
 use super::settings::Settings;
 use super::transcript::{ErrorKind, ToolError, Transcript};
@@ -14,39 +14,39 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The lock that each run holds, in the policy directory; its name is none of a policy file.
+/// The lock file of each run, in the policy directory; its name is not that of a policy file.
 const LOCK: &str = "60flowspec.lock";
 
-/// How often a run is looked at.
+/// Interval at which a run is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// How long to wait before a run is repeated that another program was in the way of.
+/// Pause before a run is repeated because another program was running the tool.
 const BUSY_WAITS: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
 
 /// Why a run did not install what is in the policy directory.
 #[derive(Debug)]
 pub(super) enum RunError {
-    /// It says why.
+    /// The tool's error.
     Failed(ToolError),
-    /// It did not end in time and was ended; what is in force is not known.
+    /// It did not end in time and was killed; it is not known what is in force.
     Timeout(Duration),
-    /// There was no run.
+    /// It could not be started.
     NotRun(DataplaneError),
 }
 
-/// The right to change the policy files and have them installed: one process at a time has it.
+/// The lock for changing and installing policy files: one process at a time has it.
 #[derive(Debug)]
 pub(super) struct InstallLock(File);
 
 impl InstallLock {
-    /// Waits for it, no longer than a run may take.
+    /// Waits for it, up to the timeout of a run.
     pub(super) fn wait(settings: &Settings) -> Result<Self, DataplaneError> {
         lock(settings, Instant::now() + settings.timeout).map(InstallLock)
     }
 }
 
-/// Has the policy files installed, all of them; what the run warned of. `nv config apply` and others run the tool, too, and know no lock of
-/// ours: a run that fails because of another one is tried again soon.
+/// Installs all policy files; returns the warnings of the run. `nv config apply` and others run the
+/// tool, too, without our lock: a run that fails because of another one is soon repeated.
 pub(super) fn install(settings: &Settings, lock: InstallLock) -> Result<Vec<String>, RunError> {
     let deadline = Instant::now() + settings.timeout;
     let mut lock = lock;
@@ -63,7 +63,7 @@ pub(super) fn install(settings: &Settings, lock: InstallLock) -> Result<Vec<Stri
         if !is_disturbed || Instant::now() + wait >= deadline {
             return outcome;
         }
-        tracing::warn!(?outcome, "another program is installing ACLs at the same time; trying again");
+        tracing::warn!(?outcome, "another program is installing ACLs at the same time; retrying");
         std::thread::sleep(wait);
         while is_run_by_others(&settings.tool) && Instant::now() < deadline {
             std::thread::sleep(POLL_INTERVAL * 10);
@@ -73,7 +73,7 @@ pub(super) fn install(settings: &Settings, lock: InstallLock) -> Result<Vec<Stri
     run(settings, lock, deadline)
 }
 
-/// Whether a program of this name is being run with `-i` by somebody else, in our network namespace.
+/// Whether another program of our network namespace is running a program of this name with `-i`.
 fn is_run_by_others(tool: &Path) -> bool {
     let Some(name) = tool.file_name() else { return false };
     let Ok(own) = std::fs::read_link("/proc/self/ns/net") else { return false };
@@ -82,7 +82,7 @@ fn is_run_by_others(tool: &Path) -> bool {
         let path = process.path();
         let Ok(line) = std::fs::read(path.join("cmdline")) else { return false };
         let mut words = line.split(|octet| *octet == 0).map(|word| Path::new(std::ffi::OsStr::from_bytes(word)));
-        // A script has its interpreter in front, maybe with an option.
+        // A script has its interpreter first, perhaps with an option.
         let named = words.by_ref().take(3).any(|word| word.file_name() == Some(name));
         named
             && words.any(|word| word.as_os_str() == "-i" || word.as_os_str() == "--install")
@@ -90,7 +90,7 @@ fn is_run_by_others(tool: &Path) -> bool {
     })
 }
 
-/// One run; what it warned of.
+/// One run; its warnings.
 fn run(settings: &Settings, lock: InstallLock, deadline: Instant) -> Result<Vec<String>, RunError> {
     let (output, succeeded) = run_for_output(settings, lock, deadline)?;
     let Transcript { error, warnings } = Transcript::read(&output, succeeded);
@@ -100,22 +100,24 @@ fn run(settings: &Settings, lock: InstallLock, deadline: Instant) -> Result<Vec<
     }
 }
 
-/// One run: what it printed, and whether its exit status says that it went well.
+/// One run: its output, and whether its exit status means success.
 pub(super) fn run_for_output(
     settings: &Settings,
     InstallLock(lock): InstallLock,
     deadline: Instant,
 ) -> Result<(String, bool), RunError> {
-    // Not a pipe: a run that outlives us must not stumble over its end in the middle of an installation.
+    // Not a pipe: a run that outlives us must not fail because of it in the middle of an
+    // installation.
     let output = memfd_create("cl-acltool", MemfdFlags::CLOEXEC).map(File::from);
     let output = output.map_err(|error| not_run("make a file for its output", error.into()))?;
     let writer = || output.try_clone().map_err(|error| not_run("copy a descriptor", error));
     let (writer, errors) = (writer()?, writer()?);
     let mut command = Command::new(&settings.tool);
-    // The lock is its standard input: it is held as long as the run or what it started lives, even if we are killed meanwhile.
+    // The lock is its standard input: it is held as long as the run or its children live, even if
+    // we are killed meanwhile.
     command.arg("-i").stdin(Stdio::from(lock)).stdout(writer).stderr(errors).process_group(0);
     let spawned = command.spawn();
-    // It holds the lock, which is the run's alone now.
+    // The child holds the lock, which now belongs to the run alone.
     drop(command);
     let mut child = spawned.map_err(|error| match error.kind() {
         IoErrorKind::NotFound | IoErrorKind::PermissionDenied => RunError::NotRun(DataplaneError::Unavailable(
@@ -160,11 +162,11 @@ fn lock(settings: &Settings, deadline: Instant) -> Result<File, DataplaneError> 
     }
 }
 
-/// What was written so far, from its beginning; no more than anybody reads.
+/// The output so far, from its beginning, up to a limit.
 fn read_output(output: &File) -> String {
     let mut octets = vec![0; 1 << 20];
     let mut read = 0;
-    // What cannot be read was not output: the exit status tells whether it went well.
+    // Unreadable output counts as none: the exit status says whether it succeeded.
     while let Ok(more @ 1..) = output.read_at(&mut octets[read..], read as u64) {
         read += more;
     }
@@ -183,7 +185,7 @@ fn wait(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStat
     }
 }
 
-/// Ends it and all that it started in its process group.
+/// Kills it and its process group.
 fn kill_group(child: &mut Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         let _ = kill_process_group(group, Signal::KILL);
@@ -233,7 +235,7 @@ mod tests {
         let pid = std::fs::read_to_string(directory.path().join("tool.pid")).unwrap();
         let ended = (0..200).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
-            // Ended, or at least waiting only for init to collect it.
+            // Ended, or at least a zombie.
             std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).map_or(true, |stat| stat.contains(") Z "))
         });
         assert!(ended, "process {pid} still runs");

@@ -1,54 +1,55 @@
-//! What cl-acltool prints, read by one grammar for all releases.
+//! Parses the output of cl-acltool, with one grammar for all releases.
 //!
-//! A run prints lines of progress, `warning:` lines, `error:` lines, `Rolling back ..`, and last `done.` or `failed.`, which stand behind the
-//! line before or on a line of their own. `failed.` says that the *installation* failed; of a failed roll-back no wording is documented.
-//! Lines that are none of these are shown whole. They are never taken for success or for a full table.
+//! A run prints progress lines, `warning:` lines, `error:` lines, `Rolling back ..`, and last
+//! `done.` or `failed.`, at the end of the previous line or on a line of their own. `failed.` means
+//! that the *installation* failed; no wording of a failed roll-back is documented. Other lines are
+//! shown as they are. They never count as success or as a full table.
 
 use flowspec::IpVersion;
 
-/// A run, as it told it.
+/// The parsed output of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Transcript {
-    /// Why it did not install; `None` when it says that it did.
+    /// Why it failed; `None` if it reports success.
     pub(super) error: Option<ToolError>,
-    /// Its `warning:` lines, without that word, and after a success what else nobody knows.
+    /// Its `warning:` lines, without that word, and after a success all unknown lines.
     pub(super) warnings: Vec<String>,
 }
 
 /// Why a run did not install what is in the policy directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ToolError {
-    /// What kind of failure.
+    /// The kind of failure.
     pub(super) kind: ErrorKind,
-    /// The tool's words.
+    /// The tool's message.
     pub(super) message: String,
 }
 
-/// What kind of failure.
+/// The kind of failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ErrorKind {
-    /// The hardware has no room.
+    /// The hardware's table is full.
     Full,
-    /// A rule is not taken, and it is told which.
+    /// A rule is refused, and identified.
     Rule(RuleReference),
-    /// The hardware refuses something, and it is not told which rule.
+    /// The hardware refuses a rule without identifying it.
     Hardware,
     /// Another program is changing the rules at the same time.
     Busy,
-    /// Anything else.
+    /// Any other failure.
     Unknown,
 }
 
-/// Where the tool says that a refused rule is.
+/// The location of a refused rule, as the tool reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RuleReference {
     /// In a policy file.
     Line {
-        /// The file that was being processed, where that was said.
+        /// The file that was being processed, if it was named.
         file: Option<String>,
         /// The line, counted from 1.
         line: Option<usize>,
-        /// The rule as it stands there.
+        /// The text of the rule.
         rule: Option<String>,
     },
     /// In a chain.
@@ -57,18 +58,19 @@ pub(super) enum RuleReference {
         version: Option<IpVersion>,
         /// The chain.
         chain: String,
-        /// Its place there, which counts the rules of all files. No document says whether from 0 or from 1.
+        /// Its position there, which counts the rules of all files. No document says whether from 0
+        /// or from 1.
         number: usize,
         /// Why it is refused.
         reason: String,
     },
 }
 
-/// Most characters of its words that are kept.
-const WORDS: usize = 2000;
+/// Most characters of a message that are kept.
+const MAX_MESSAGE_CHARS: usize = 2000;
 
-/// What lines of progress begin with.
-const PROGRESS: [&str; 5] = [
+/// Prefixes of progress lines.
+const PROGRESS_PREFIXES: [&str; 5] = [
     "Reading files under",
     "Reading rule file",
     "Processing rules in file",
@@ -79,14 +81,14 @@ const PROGRESS: [&str; 5] = [
 /// The warning of a switch whose hardware is not programmed at all.
 const NO_HARDWARE: &str = "no-hw-sync mode";
 
-/// What stands between the words at the end.
-const DOTS: [char; 2] = ['.', ' '];
+/// Characters around the word at the end.
+const TRIMMED: [char; 2] = ['.', ' '];
 
-/// What iptables says while another program holds its lock.
+/// The message of iptables while another program holds its lock.
 const LOCKED: [&str; 2] = ["holding the xtables lock", "Resource temporarily unavailable"];
 
 impl Transcript {
-    /// Reads what a run printed, on both outputs together.
+    /// Parses the output of a run, standard output and standard error together.
     pub(super) fn read(output: &str, succeeded: bool) -> Self {
         let mut reader = Reader::default();
         for line in output.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()) {
@@ -95,8 +97,8 @@ impl Transcript {
         reader.finish(output, succeeded)
     }
 
-    /// The run says that it programs no hardware.
-    pub(super) fn is_without_hardware(warning: &str) -> bool {
+    /// The run reports that it programs no hardware.
+    pub(super) fn reports_no_hardware(warning: &str) -> bool {
         warning.contains(NO_HARDWARE)
     }
 }
@@ -110,9 +112,9 @@ struct Reader {
     failed: bool,
     /// The file that is being processed.
     file: Option<String>,
-    /// The file that was being processed when something went wrong that is not the hardware's.
+    /// The file that was being processed when a failure occurred that the hardware did not cause.
     file_at_fault: Option<String>,
-    /// The first rule that is said to be refused.
+    /// The first rule that is reported as refused.
     refused: Option<RuleReference>,
     hardware: bool,
     full: bool,
@@ -124,7 +126,7 @@ impl Reader {
             self.warnings.push(warning.trim().to_owned());
         } else if line.starts_with("error:") || line.contains(" error: ") || line.contains("error processing rule") {
             self.error(line);
-        } else if let Some(rest) = PROGRESS.iter().find_map(|known| line.strip_prefix(known)) {
+        } else if let Some(rest) = PROGRESS_PREFIXES.iter().find_map(|known| line.strip_prefix(known)) {
             if line.starts_with("Processing rules in file") {
                 self.file = Some(rest.trim().trim_end_matches("...").trim_end().to_owned());
             } else if line.starts_with("Installing acl policy") {
@@ -137,20 +139,20 @@ impl Reader {
         }
     }
 
-    /// Something has gone wrong: the file that is being processed is that of the reader's interest.
+    /// A failure: the file that is being processed is worth reporting.
     fn note_file(&mut self) {
         self.file_at_fault = self.file_at_fault.take().or_else(|| self.file.clone());
     }
 
-    /// Takes in what stands at the end of a run, and nothing beside it; false where the text is something else.
+    /// Handles the result at the end of a line; false if the text is something else.
     fn end(&mut self, text: &str) -> bool {
         let (rolling_back, text) = match text.split_once("Rolling back") {
-            Some((before, after)) if before.trim_matches(DOTS).is_empty() => (true, after),
+            Some((before, after)) if before.trim_matches(TRIMMED).is_empty() => (true, after),
             Some(_) => return false,
             None => (false, text),
         };
         self.failed |= rolling_back;
-        match text.trim_matches(DOTS).to_ascii_lowercase().as_str() {
+        match text.trim_matches(TRIMMED).to_ascii_lowercase().as_str() {
             "done" => self.done = true,
             "failed" => self.failed = true,
             "" => return rolling_back,
@@ -235,15 +237,15 @@ impl Reader {
     }
 }
 
-/// The rule that an error quotes.
+/// The rule quoted by an error.
 fn quoted(text: &str) -> Option<String> {
     let (_, rule) = text.split_once("error processing rule '")?;
     Some(rule.rsplit_once('\'').map_or(rule, |(rule, _)| rule).to_owned())
 }
 
-/// Lines as one, no longer than anybody reads; of too many the last ones, where the reason stands.
+/// Lines joined into one, of limited length; of too many the last ones, which contain the reason.
 fn shortened(lines: Vec<String>) -> String {
-    let mut room = WORDS;
+    let mut room = MAX_MESSAGE_CHARS;
     let mut kept: Vec<&str> = Vec::new();
     for line in lines.iter().rev() {
         if line.len() + 2 > room && !kept.is_empty() {
@@ -253,10 +255,10 @@ fn shortened(lines: Vec<String>) -> String {
         kept.push(line);
     }
     kept.reverse();
-    kept.join("; ").chars().take(WORDS).collect()
+    kept.join("; ").chars().take(MAX_MESSAGE_CHARS).collect()
 }
 
-/// What it said last, where nothing is marked as an error.
+/// The last lines, if none is marked as an error.
 fn last_lines(output: &str) -> Vec<String> {
     output.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
@@ -266,7 +268,7 @@ mod tests {
     use super::*;
 
     fn failed(output: &str) -> ToolError {
-        // Some releases end with status 0 all the same.
+        // Some releases exit with status 0 all the same.
         assert_eq!(Transcript::read(output, true).error, Transcript::read(output, false).error, "{output}");
         Transcript::read(output, false).error.expect("an error")
     }
@@ -279,10 +281,10 @@ mod tests {
     #[test]
     fn each_releases_way_to_say_that_it_is_done() {
         for output in [
-            // The manuals of 3.7 to 5.17, an installation of a directory.
+            // The manuals of 3.7 to 5.17, installation of a directory.
             "Reading files under rules\nReading rule file ./rules/01_http_rules.txt ...\n\
              Processing rules in file ./rules/01_http_rules.txt ...\nInstalling acl policy ...\nDone.\n",
-            // 3.7, an installation of one file.
+            // 3.7, installation of one file.
             "Using user provided rule file sample_count.rules\nReading rule file sample_count.rules ...\n\
              Processing rules in file sample_count.rules ...\nInstalling acl policy... done.\n",
             // The pages on SPAN of 4.x and 5.x.
@@ -303,8 +305,8 @@ mod tests {
         let read = Transcript::read(output, true);
         assert_eq!(read.error, None);
         assert_eq!(read.warnings.len(), 2, "{read:?}");
-        assert!(!Transcript::is_without_hardware(&read.warnings[0]));
-        assert!(Transcript::is_without_hardware(&read.warnings[1]));
+        assert!(!Transcript::reports_no_hardware(&read.warnings[0]));
+        assert!(Transcript::reports_no_hardware(&read.warnings[1]));
         let missing = failed(
             "warning: Detected platform is Cumulus VX\nerror: Cannot find policy files: ['sample_count.rules']\n",
         );
@@ -361,7 +363,7 @@ mod tests {
         let read = failed(&output);
         assert_eq!(read.kind, line(path, 2, rule));
         assert_eq!(read.message, format!("{path}: {error}"), "a reader must know in which file");
-        // Also where the words are others.
+        // Also with another message.
         for words in ["error: invalid token `swp1 swp2'", "ValueError: need more than 1 value to unpack"] {
             let output = format!(
                 "Reading rule file 00x.rules ...\nProcessing rules in file 00x.rules ...\n\
@@ -387,10 +389,10 @@ mod tests {
             assert_eq!(error.kind, ErrorKind::Unknown);
             assert_eq!(error.message, "Willkommen; OSError: [Errno 5] the table is full of No More Resources");
         }
-        // Where it says that it is done, they are shown, too.
+        // If it reports success, they are shown, too.
         let read = Transcript::read("Installing acl policy\nsomething new\ndone.\n", true);
         assert_eq!((read.error, read.warnings), (None, vec!["something new".to_owned()]));
-        // An end in the middle of a sentence is none.
+        // A result word in the middle of a sentence does not count.
         assert!(Transcript::read("the hardware said that it is done\n", true).error.is_some());
         assert_eq!(failed("Installing acl policy... failed.\n").kind, ErrorKind::Unknown);
         assert!(Transcript::read("", true).error.is_none());

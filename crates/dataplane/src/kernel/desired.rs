@@ -1,4 +1,4 @@
-//! The desired state as values, and what it was before a change that failed.
+//! The desired state as values, and its undo for a change that fails.
 
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::Nlri;
@@ -6,7 +6,7 @@ use flowspec::space::Space;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// All that is to be in force. Plain data: whoever holds it may want anything.
+/// The complete desired state. Plain data: any value is valid.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct DesiredState {
     /// Packets that are accepted ahead of every rule.
@@ -16,7 +16,7 @@ pub(crate) struct DesiredState {
 }
 
 impl DesiredState {
-    /// Works a difference in.
+    /// Applies a difference.
     pub(crate) fn change(&mut self, plan: &Plan) {
         if let Some(protected) = &plan.protected {
             self.protected = protected.clone();
@@ -40,7 +40,7 @@ impl From<&Ruleset> for DesiredState {
     }
 }
 
-/// What a change replaced, for when it fails.
+/// What a change replaced, to undo it after a failure.
 #[derive(Debug)]
 pub(crate) struct Undo {
     protected: Arc<Vec<Space>>,
@@ -49,22 +49,22 @@ pub(crate) struct Undo {
 }
 
 impl Undo {
-    /// Before anything is changed.
+    /// Starts a new change.
     pub(crate) fn new(protected: Arc<Vec<Space>>) -> Self {
         Undo { protected, before: Vec::new() }
     }
 
-    /// Before the rule in force with this key is changed; `rule` is what it was.
+    /// Called before the rule in force with this key is changed; `rule` is the old one.
     pub(crate) fn note(&mut self, nlri: &Arc<Nlri>, rule: Option<Arc<CompiledRule>>) {
         self.before.push((nlri.clone(), rule));
     }
 
-    /// Changes noted so far.
+    /// Number of recorded changes.
     pub(crate) fn len(&self) -> usize {
         self.before.len()
     }
 
-    /// What was in force before the change; `after` is what would be after it.
+    /// What was in force before the change; `after` is the state after it.
     pub(crate) fn restore<'a>(self, after: impl IntoIterator<Item = &'a Arc<CompiledRule>>) -> DesiredState {
         let mut rules: BTreeMap<_, _> = after.into_iter().map(|rule| (rule.nlri.clone(), rule.clone())).collect();
         for (nlri, rule) in self.before.into_iter().rev() {
@@ -98,7 +98,7 @@ mod tests {
         let (mut after, mut undo) = (before.clone(), Undo::new(before.protected.clone()));
         for nlri in plan.remove.iter().chain(plan.upsert.iter().map(|rule| &rule.nlri)) {
             undo.note(nlri, after.rules.get(nlri).cloned());
-            // As if each step were done by itself: the second change of `a` finds nothing there.
+            // As if each step were undone by itself: the second change of `a` finds nothing there.
             after.rules.remove(nlri);
         }
         after.change(&plan);

@@ -1,5 +1,5 @@
-//! What back ends share: the desired state and how a change of it is undone, the rules that are wanted and not in force, numbers for entries of
-//! a table, and values that there are two of, one for each IP version.
+//! What the back ends share: the desired state and its undo, rules that are wanted and not in
+//! force, priorities of entries, and values for each IP version.
 
 mod desired;
 mod per_version;

@@ -1,8 +1,8 @@
-//! Values that there are two of, one for each IP version.
+//! A pair of values, one for each IP version.
 
 use flowspec::IpVersion;
 
-/// The IP versions, in the order in which they are worked on.
+/// The IP versions, in the order in which they are processed.
 pub(crate) const VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
 
 /// A value for IPv4 and one for IPv6. Plain data.

@@ -1,7 +1,9 @@
-//! Numbers for entries of a table in which the entry with the lowest number decides, and entries with the same number have no order.
+//! Priorities for entries of a table in which the matching entry with the lowest number decides,
+//! and entries with the same number have no order.
 //!
-//! Only entries that overlap and belong to different groups need an order, and numbers have gaps, so that most changes give a number to the
-//! new entries and leave all others as they are. A table with hundreds of entries for one victim mostly needs a handful of numbers.
+//! Only entries that overlap and belong to different groups need an order, and there are gaps
+//! between numbers, so that most changes assign numbers to new entries and leave all others
+//! unchanged. A table with hundreds of entries for one victim mostly needs a handful of numbers.
 
 use std::ops::RangeInclusive;
 
@@ -11,22 +13,23 @@ mod overlap;
 pub(crate) use entry::OrderedEntry;
 use overlap::OverlapIndex;
 
-/// How far numbers are apart where there is room for it.
+/// Distance between numbers, if there is room for it.
 const GAP: u32 = 64;
 
-/// More entries must come one behind another than there are numbers.
+/// A chain of overlapping entries is longer than the range of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("more than {numbers} entries overlap each other and need an order")]
 pub(crate) struct TooFewNumbers {
-    /// The numbers that there are.
+    /// The range of numbers.
     pub(crate) numbers: u32,
 }
 
-/// A number for each of the entries, given in enforcement order: the earlier of two that overlap has the lower one, unless both are of one
-/// group. Entries keep the number that they have where that is possible. As many entries as there are numbers always find theirs.
+/// Assigns a number to each of the entries, which are in enforcement order: the earlier of two that
+/// overlap has the lower one, unless both are of one group. Entries keep their number if possible.
+/// As many entries as there are numbers always succeed.
 ///
 /// # Errors
-/// There are too few numbers.
+/// The range of numbers is too small.
 pub(crate) fn assign(entries: &[OrderedEntry<'_>], numbers: RangeInclusive<u32>) -> Result<Vec<u32>, TooFewNumbers> {
     let index = OverlapIndex::new(entries);
     let limits = Limits { first: *numbers.start(), last: *numbers.end() };
@@ -44,15 +47,16 @@ struct Limits {
     last: u32,
 }
 
-/// Up to where an entry can be.
+/// The upper bound for an entry.
 #[derive(Clone, Copy, Debug)]
 struct Ceiling {
     number: u32,
-    /// An entry that is there sets it, so that there is something to keep a distance from.
+    /// The bound comes from an existing entry, to which a distance is kept.
     is_taken: bool,
 }
 
-/// Keeps the numbers that entries have, and finds some between them for the others. `None` if that runs out of numbers.
+/// Keeps existing numbers, and assigns numbers between them to the other entries. `None` if that is
+/// not possible.
 fn keep(entries: &[OrderedEntry<'_>], index: &OverlapIndex<'_>, limits: Limits) -> Option<Vec<u32>> {
     let Limits { first, last } = limits;
     let old = |at: usize| entries[at].number.filter(|number| (first..=last).contains(number));
@@ -90,11 +94,11 @@ fn keep(entries: &[OrderedEntry<'_>], index: &OverlapIndex<'_>, limits: Limits) 
     Some(assigned)
 }
 
-/// A number from `floor` on, up to the ceiling if it is not below, with room on both sides.
+/// A number from `floor` on, up to the ceiling if that is not lower, with room on both sides.
 fn between(floor: u32, ceiling: Ceiling, limits: Limits) -> u32 {
     let highest = ceiling.number;
     if floor >= highest {
-        // The entries behind have to move.
+        // The later entries have to move.
         return floor;
     }
     let middle = floor + (highest - floor) / 2;
@@ -105,7 +109,7 @@ fn between(floor: u32, ceiling: Ceiling, limits: Limits) -> u32 {
     }
 }
 
-/// New numbers for all: as far apart as there is room, around the middle.
+/// New numbers for all entries: as far apart as possible, around the middle.
 fn spread(entries: &[OrderedEntry<'_>], index: &OverlapIndex<'_>, limits: Limits) -> Result<Vec<u32>, TooFewNumbers> {
     let mut depths = vec![0u32; entries.len()];
     for at in 0..entries.len() {

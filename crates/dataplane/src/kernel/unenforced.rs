@@ -1,7 +1,8 @@
-//! Rules that could not be put in force, and later ones that may not be in force because of that.
+//! Rules that could not be put in force, and later rules that must not be in force because of that.
 //!
-//! Whoever was told of a failure decides what it means for later changes: a rule that failed may be withdrawn without a word, and a rule that
-//! waits for it is not asked for again while it is wanted. So exceptions count within the change in which they fail.
+//! The receiver of a failure decides what it means for later changes: a rule that failed may be
+//! withdrawn without a removal, and a rule that waits for it is not applied again while it is
+//! wanted. So exceptions count only within the change in which they fail.
 
 use crate::{Applied, RuleFailure};
 use engine::plan::CompiledRule;
@@ -10,14 +11,15 @@ use flowspec::Nlri;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The rules that this change could not put in force, and why. What earlier changes could not is remembered by whoever was told: here it would
-/// pile up, since rules that are not in force are withdrawn without a word.
+/// The rules that this change could not put in force, and why. Failures of earlier changes are
+/// known to their receiver: here they would pile up, since rules that are not in force are
+/// withdrawn without a removal.
 #[derive(Debug, Default)]
 pub(crate) struct Unenforced {
     rules: BTreeMap<Arc<Nlri>, RuleFailure>,
-    /// Those of this change that exempt packets from what later rules do.
+    /// Those of this change that exempt packets from later rules.
     exceptions: Exceptions,
-    /// One of those is new since [`Unenforced::newly_blocked`] was asked.
+    /// One of those was added since [`Unenforced::newly_blocked`] was called.
     has_new_exception: bool,
 }
 
@@ -39,7 +41,7 @@ impl Unenforced {
         self.rules.insert(rule.nlri.clone(), failure);
     }
 
-    /// The rule with this key is in force, or not wanted any more.
+    /// The rule with this key is in force, or no longer wanted.
     pub(crate) fn forget(&mut self, nlri: &Arc<Nlri>) {
         if self.rules.remove(nlri).is_some() {
             self.exceptions.forget(nlri);
@@ -50,7 +52,8 @@ impl Unenforced {
         self.rules.keys()
     }
 
-    /// Why this rule may not be in force: it would act on packets that an earlier rule, which is not in force, exempts.
+    /// Why this rule must not be in force: it would act on packets that an earlier rule, which is
+    /// not in force, exempts.
     pub(crate) fn blocks(&self, rule: &CompiledRule) -> Option<RuleFailure> {
         let by = self.exceptions.blocking_rule(&rule.nlri, &rule.effect)?;
         let words = format!("the earlier rule {}, which exempts some of its packets, is not in force", by.id());
@@ -60,8 +63,10 @@ impl Unenforced {
         })
     }
 
-    /// Those of the rules in force that may not be any more, and why: exceptions to them are not in force since the last call. To be asked
-    /// again once they were [inserted](Unenforced::insert), until there are none: one of them may be an exception itself.
+    /// The rules in force that must not be any more, and why: since the last call, rules that
+    /// exempt packets from them failed. Call it again after these were
+    /// [inserted](Unenforced::insert), until there are none: one of them may be an exempting rule
+    /// itself.
     pub(crate) fn newly_blocked<'a>(
         &mut self,
         in_force: impl IntoIterator<Item = &'a Arc<CompiledRule>>,
@@ -72,7 +77,7 @@ impl Unenforced {
         in_force.into_iter().filter_map(|rule| Some((rule.clone(), self.blocks(rule)?))).collect()
     }
 
-    /// What an apply tells.
+    /// The result for the caller of the change.
     pub(crate) fn applied(&self) -> Applied {
         Applied { failures: self.rules.iter().map(|(nlri, failure)| (nlri.clone(), failure.clone())).collect() }
     }
@@ -93,7 +98,7 @@ mod tests {
     fn a_rule_without_its_exception_may_not_be_in_force() {
         for (missing, later, is_blocked) in [
             ("dst 192.0.2.1/32 then accept", "dst 192.0.2.0/24 then discard", true),
-            // A limit lets some of them pass.
+            // A limit passes some of them.
             ("dst 192.0.2.1/32 then rate 1mbps", "dst 192.0.2.0/24 then discard", true),
             ("dst 192.0.2.1/32 then accept", "dst 192.0.2.0/24 then rate 1mbps", true),
             ("dst 192.0.2.1/32 then accept", "dst 192.0.2.0/24 then mark 46", true),

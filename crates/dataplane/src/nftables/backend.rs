@@ -1,4 +1,4 @@
-//! The back end: the desired state, brought into the kernel and kept there.
+//! The nftables back end: applies the desired state to the kernel and keeps it there.
 
 use super::batch::{Batch, Part, batch};
 use super::capabilities::capabilities;
@@ -26,11 +26,11 @@ use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// How often a transaction is tried again because somebody else changed nf_tables meanwhile.
+/// How often a transaction is retried because another program changed nf_tables meanwhile.
 const ATTEMPTS: usize = 16;
 
-/// Changes of so many rules leave memory behind that takes a while to give back.
-const MANY: usize = 1000;
+/// A change of this many rules leaves memory behind that takes long to free.
+const TRIM_AFTER_RULES: usize = 1000;
 
 impl BackendSettings for Options {
     fn open(&self) -> Result<Box<dyn Dataplane>, DataplaneError> {
@@ -47,23 +47,24 @@ impl BackendSettings for Options {
 pub struct Nftables {
     options: Options,
     socket: Socket,
-    /// The kernel's generation in which all was as `state` says.
+    /// The kernel's generation for which `state` is known to be true.
     generation: u32,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Nothing was applied yet, or it was cleared: what an earlier run left may be in force.
+    /// Nothing was applied yet, or it was cleared: rules of an earlier run may be in force.
     Unknown,
     /// This is in force.
     Applied { programs: Box<PerVersion<Program>>, inventories: Box<PerVersion<Inventory>>, unenforced: Unenforced },
-    /// This is wanted, and in force as far as we know, but we have no program of it: a transaction failed. A full load is next.
+    /// This is wanted, and in force as far as we know, but its program is lost: a transaction
+    /// failed. A full load is next.
     Lost(DesiredState),
 }
 
 impl Nftables {
-    /// Opens the kernel's tables; changes nothing yet.
+    /// Opens a netlink socket to nf_tables; changes nothing yet.
     ///
     /// # Errors
     /// The kernel has no nf_tables.
@@ -77,7 +78,7 @@ impl Nftables {
         Ok(Nftables { options, socket, generation: 0, state: State::Unknown })
     }
 
-    /// The interfaces that are to be filtered, where not all are.
+    /// The interfaces that are filtered, if not all are.
     fn interfaces(&self) -> Vec<Interface> {
         let absent = || Attachment::None("no interface has this name".to_owned());
         let named = self.options.interfaces.iter().filter(|name| *name != NO_INTERFACE).map(|name| Interface {
@@ -118,7 +119,7 @@ impl Nftables {
                     let [v4, v6] = programs.map(|((program, changes), rewritten)| {
                         let version = program.version();
                         let echoed = echoed.of_mut(version);
-                        // The kernel tells of a table only when it makes it.
+                        // The kernel reports the handle of a table only when it is created.
                         echoed.table = echoed.table.or(leftovers.of(version).0.handle);
                         inventories.of_mut(version).apply(&changes, rewritten, echoed);
                         program
@@ -191,7 +192,7 @@ impl Dataplane for Nftables {
         }
         for version in VERSIONS {
             let left = dump::leftovers(&mut self.socket, version)?.0;
-            // Without a hook, or switched off, it filters nothing.
+            // Without a hook, or dormant, it filters nothing.
             if left.base && !left.dormant {
                 let counted = left.sets.iter().filter(|name| has_counts(name));
                 dump::kept_counts(&mut self.socket, version, counted, &mut found)?;
@@ -264,8 +265,8 @@ impl Dataplane for Nftables {
             Ok(()) => {
                 let applied = unenforced.applied();
                 self.state = State::Applied { programs, inventories, unenforced };
-                if undo.len() > MANY {
-                    free_aside((undo, changes, groups));
+                if undo.len() > TRIM_AFTER_RULES {
+                    drop_in_background((undo, changes, groups));
                 }
                 Ok(applied)
             }
@@ -334,9 +335,9 @@ impl Dataplane for Nftables {
         let counters: usize =
             inventories.iter().flat_map(|inventory| &inventory.sets).map(|(_, set)| set.elements).sum();
         Some(Box::new(move || {
-            // Few are read before anybody notices.
-            if counters > MANY_COUNTERS {
-                yield_to_others();
+            // Few are read before it matters.
+            if counters > SLOW_COUNTERS {
+                lower_thread_priority();
             }
             let mut socket = Socket::open()?;
             let mut counts = InitialCounts::default();
@@ -372,7 +373,7 @@ impl Dataplane for Nftables {
     }
 
     fn clear(&mut self) -> Result<(), DataplaneError> {
-        free_aside(std::mem::replace(&mut self.state, State::Unknown));
+        drop_in_background(std::mem::replace(&mut self.state, State::Unknown));
         for _ in 0..ATTEMPTS {
             let generation = self.socket.generation()?;
             let there = PerVersion::try_new(|version| {
@@ -399,25 +400,29 @@ impl Dataplane for Nftables {
     }
 }
 
-/// The kernel's generation after a commit in this one. Where it may not have moved it is the one before: the next change or look then finds
-/// another one if it has, and checks whether all is as we left it. The other way round, a change of somebody else would not be noticed.
+/// The kernel's generation after a commit. If it may not have moved, the previous one: the next
+/// change or check then finds another generation if it has moved, and checks whether everything is
+/// as we left it. The other way round, a change of another program would go unnoticed.
 const fn after(generation: u32, committed: &Writer) -> u32 {
     if committed.changes() { generation.wrapping_add(1) } else { generation }
 }
 
-/// Elements whose counters take a while to read.
-const MANY_COUNTERS: usize = 20_000;
+/// From this number of elements on, reading counters takes long.
+const SLOW_COUNTERS: usize = 20_000;
 
-/// The thread that calls this has less of the processor than those that decide and apply, where all want it.
-fn yield_to_others() {
+/// Gives the calling thread less of the processor than the threads that decide and apply, if all
+/// compete for it.
+fn lower_thread_priority() {
     const NICE: i32 = 10;
-    // On Linux this is about one thread. It may always be made less; otherwise it stays as it is.
+    // On Linux this concerns one thread. Lowering the priority is always permitted; otherwise it is
+    // unchanged.
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
 }
 
-/// Gives memory back on a thread of its own: that of many rules takes as long as to change them.
-fn free_aside<T: Send + 'static>(value: T) {
-    // Without another thread the value is dropped here, with the closure.
+/// Frees memory on a thread of its own: freeing the memory of many rules takes as long as changing
+/// them.
+fn drop_in_background<T: Send + 'static>(value: T) {
+    // If no thread can be started, the value is dropped here, with the closure.
     let _ = std::thread::Builder::new().name("free".to_owned()).spawn(move || drop(value));
 }
 

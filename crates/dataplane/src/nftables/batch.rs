@@ -1,4 +1,4 @@
-//! Changes as one netlink transaction.
+//! Builds a netlink transaction from changes.
 
 use super::changes::{Changes, Counted, Element, SetKind, SetSpec};
 use super::counts::{Count, InitialCounts};
@@ -19,15 +19,15 @@ use crate::netlink::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EX
 pub(super) struct Batch {
     pub(super) writer: Writer,
     pub(super) acknowledged: u32,
-    /// The chains that it writes anew, with their number of rules.
+    /// The chains that it rewrites, with their number of rules.
     pub(super) rewritten: PerVersion<Vec<(String, usize)>>,
 }
 
-/// What is to be done in one of our tables.
+/// The changes of one of our tables.
 pub(super) struct Part<'a> {
     pub(super) program: &'a Program,
     pub(super) changes: &'a Changes,
-    /// For a full load: what is there now, all of which goes first.
+    /// For a full load: the existing contents, all of which are removed first.
     pub(super) leftovers: Option<&'a Leftovers>,
     pub(super) before: &'a Inventory,
 }
@@ -40,7 +40,7 @@ pub(super) fn batch(generation: u32, parts: &PerVersion<Part<'_>>, initial: &mut
     let rewritten = PerVersion::new(|version| {
         let part = parts.of(version);
         w.table_of(version);
-        // Something must ask for the acknowledgement, even if nothing is to be done.
+        // Some message must request the acknowledgement, even if there is nothing to do.
         if version == VERSIONS[0] {
             acknowledged = new_table(&mut w, NLM_F_ACK | NLM_F_ECHO);
         } else if part.leftovers.is_some() {
@@ -64,7 +64,7 @@ fn new_table(w: &mut Writer, flags: u16) -> u32 {
 fn changes_of_table(w: &mut Writer, part: &Part<'_>, initial: &mut InitialCounts) -> Vec<(String, usize)> {
     let Part { program, changes, leftovers, before } = *part;
     if let Some(leftovers) = leftovers {
-        take_out(w, leftovers);
+        remove_leftovers(w, leftovers);
         base_chain(w);
     }
     for name in &changes.new_chains {
@@ -139,7 +139,7 @@ fn base_chain(w: &mut Writer) {
     });
 }
 
-fn take_out(w: &mut Writer, leftovers: &Leftovers) {
+fn remove_leftovers(w: &mut Writer, leftovers: &Leftovers) {
     if leftovers.table {
         w.message(msg::DELRULE, 0, |w| w.str(NFTA_RULE_TABLE, TABLE));
     }
@@ -199,20 +199,21 @@ fn new_set(w: &mut Writer, set: &SetSpec, id: u32) {
         w.u32(NFTA_SET_ID, id);
         match set.kind {
             SetKind::Plain => {}
-            // For `nft list` alone: names are in host order. Without it, they are shown as empty.
+            // Only for `nft list`: names are in host byte order. Without it, nft shows them as
+            // empty.
             SetKind::Interfaces => w.bytes(
                 NFTA_SET_USERDATA,
                 &[KEY_BYTE_ORDER, 4, HOST_ENDIAN[0], HOST_ENDIAN[1], HOST_ENDIAN[2], HOST_ENDIAN[3]],
             ),
             SetKind::Counted => expression(w, NFTA_SET_EXPR, "counter", |_| {}),
-            // Each element has its own; this one only says of which kind they are.
+            // Each element has its own; this one only declares the type.
             SetKind::Limits(unit) => expression(w, NFTA_SET_EXPR, "limit", |w| Limit::new(unit, 1.0).encode(w)),
             SetKind::Verdicts => w.u32(NFTA_SET_DATA_TYPE, NFT_DATA_VERDICT),
         }
     });
 }
 
-/// Messages about the elements of a set, as many as their attribute's length asks for.
+/// Messages with the elements of a set, as many as the length of an attribute requires.
 fn elements<T>(
     w: &mut Writer,
     kind: u8,
@@ -220,7 +221,7 @@ fn elements<T>(
     items: impl Iterator<Item = T>,
     mut write: impl FnMut(&mut Writer, T),
 ) {
-    // The longest element (five parts of a key, verdict, comment, counter) is far below this.
+    // The longest element (five key parts, verdict, comment, counter) is far below this.
     const LONGEST: usize = 512;
     let flags = if kind == msg::NEWSETELEM { NLM_F_CREATE | NLM_F_EXCL } else { 0 };
     let mut items = items.peekable();

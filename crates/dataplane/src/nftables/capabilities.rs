@@ -1,4 +1,4 @@
-//! What nftables can match and do, and what it cannot.
+//! What nftables can match and do.
 
 use super::limit::{MAX_BYTES, MAX_PACKETS};
 use crate::RuleFailure;
@@ -6,7 +6,7 @@ use engine::capability::{Ability, ActionAbility, Capabilities};
 use engine::plan::CompiledRule;
 use flowspec::{ComponentType, Effect, Policing};
 
-/// Most rules of nf_tables, or elements, that one rule may become.
+/// Most nf_tables rules, or elements, for one rule.
 pub(super) const MAX_MEMBERS: usize = 4096;
 
 /// What nftables can match and do.
@@ -19,7 +19,7 @@ pub fn capabilities() -> Capabilities {
         redirect_address: false,
         copy_address: false,
         redirect_vrf: false,
-        // The rules that follow would see the new DSCP.
+        // Later rules would see the new DSCP.
         mark_continues: false,
         ..capabilities.actions
     };
@@ -30,7 +30,7 @@ pub fn capabilities() -> Capabilities {
         .with_field(ComponentType::Fragment, Ability::Set)
 }
 
-/// Why a rule cannot be enforced exactly, if it cannot: what capabilities do not say.
+/// Why a rule cannot be enforced exactly, if so, apart from the capabilities.
 pub(super) fn refuse(rule: &CompiledRule) -> Option<RuleFailure> {
     let Effect { policing, mark, redirect, continues, .. } = rule.effect;
     let reason = if rule.nlri.family().is_vpn() {

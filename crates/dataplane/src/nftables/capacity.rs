@@ -1,12 +1,14 @@
-//! How many rules a packet may have to be compared with one after the other (`docs/decisions/0034`).
+//! Limits the number of rules that a packet is compared with one after the other
+//! (`docs/decisions/0034`).
 
 use super::program::Program;
 use super::template::{GroupKey, Member};
 use crate::RuleFailure;
 
 impl Program {
-    /// A packet meets the rules of a chain one after the other, so there is a most for them: of the base chain, which every packet passes, and
-    /// of each chain that a destination has of its own.
+    /// A packet is compared with the rules of a chain one after the other, so their number is
+    /// limited: in the base chain, which every packet traverses, and in each chain of a single
+    /// destination.
     pub(super) fn full_chain(
         &self,
         key: GroupKey,
@@ -29,12 +31,13 @@ impl Program {
         key.mask?;
         let bucket = group.and_then(|group| group.buckets.get(&bits));
         let weight = bucket.map_or(0, |bucket| bucket.weight);
-        let own = in_chain || bucket.is_some_and(|bucket| bucket.own.is_some()) || !self.have_room(key, members);
-        // A single rule may take what any rule may.
+        let own = in_chain || bucket.is_some_and(|bucket| bucket.own.is_some()) || !self.has_room(key, members);
+        // A single rule may take what is allowed for any rule.
         if own && weight > 0 && weight + members.len() > most { over("a packet to its destination") } else { None }
     }
 
-    /// Rules of the base chain: a look-up for each mask of destinations, and each kind of rule without destination.
+    /// Rules of the base chain: a lookup for each destination mask, and each kind of rule without
+    /// destination.
     fn base_chain_rules(&self) -> usize {
         self.groups().iter().map(|(key, group)| if key.mask.is_some() { 1 } else { group.slots.0.len() }).sum()
     }

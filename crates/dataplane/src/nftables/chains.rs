@@ -1,4 +1,4 @@
-//! The rules of each chain, as they follow from the program.
+//! The rules of each chain, derived from the program.
 
 use super::changes::Chain;
 use super::conjunction::conjunctions;
@@ -13,7 +13,7 @@ use engine::plan::CompiledRule;
 use flowspec::{IpVersion, Policing};
 
 impl Program {
-    /// The chain's name and rules; `None` when it is not there any more.
+    /// The chain's name and rules; `None` if it no longer exists.
     pub(super) fn chain(&self, chain: &Chain) -> Option<(String, Vec<Rule>)> {
         match chain {
             Chain::Base => Some((BASE.to_owned(), self.base_rules())),
@@ -34,13 +34,14 @@ impl Program {
         }
     }
 
-    /// None at all while there are no rules: that costs the least.
+    /// None while there are no rules: that costs the least.
     fn base_rules(&self) -> Vec<Rule> {
         if self.groups().is_empty() {
             return Vec::new();
         }
         let not_filtered = match self.options().interfaces.is_empty() {
-            // A VRF's packets come here twice; `meta sdif` would tell, but not at this hook.
+            // A VRF's packets traverse this hook twice; `meta sdif` could detect that, but not at
+            // this hook.
             true => vec![Statement::FromLoopback, Statement::FromVrf],
             // VRF devices are not among the names (`Options::interfaces`).
             false => vec![Statement::FromOther { set: self.names().interfaces() }],
@@ -100,7 +101,7 @@ impl Program {
         placed.flat_map(|placed| self.rule_in_chain(placed)).collect()
     }
 
-    /// A rule as it stands in a chain whose packets have its destination.
+    /// A rule in a chain whose packets already have its destination.
     fn rule_in_chain(&self, placed: &Placed) -> Vec<Rule> {
         let counter = self.names().rule_counter(placed.rule.id);
         let actions = RuleActions::of(&placed.rule);
@@ -135,7 +136,7 @@ impl Program {
         Statement::Log { group: self.options().sample_group, octets: self.options().sample_octets }
     }
 
-    /// The rest of a policed rule. The chain ends in a verdict unless evaluation continues.
+    /// The rest of a policed rule. The chain ends with a verdict unless evaluation continues.
     fn police_rules(&self, rule: &CompiledRule) -> Vec<Rule> {
         let Policing::Limit { bytes, packets } = countable(rule.effect.policing) else { return Vec::new() };
         let mut rules = Vec::new();

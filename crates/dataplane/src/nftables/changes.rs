@@ -1,4 +1,4 @@
-//! What a change of the program asks of the kernel's tables.
+//! The changes of the kernel's tables for a change of the program.
 
 use super::field::KeyPart;
 use super::limit::{Limit, Unit};
@@ -9,23 +9,23 @@ use flowspec::{IpVersion, Nlri, RuleId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// What must be done to the kernel's tables. What comes and goes within one of these is not in it.
-/// Plain data: the program fills it in, one transaction's builder reads it.
+/// The changes of the kernel's tables. Objects that are added and removed within one change are
+/// left out. Plain data: the program fills it in, the transaction's builder reads it.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) new_chains: BTreeSet<String>,
     pub(super) new_sets: Vec<SetSpec>,
-    /// Named counters, with the rule that they count for, and what of it.
+    /// Named counters, with their rule, and what they count of it.
     pub(super) new_counters: BTreeMap<String, (RuleId, Counts)>,
     /// Elements by set and key.
     pub(super) add: BTreeMap<String, HashMap<Vec<u8>, Element>>,
     pub(super) delete: BTreeMap<String, Vec<(Vec<u8>, Element)>>,
-    /// Chains whose rules are to be written anew.
+    /// Chains whose rules are rewritten.
     pub(super) rewrite: BTreeSet<Chain>,
     pub(super) dead_chains: BTreeSet<String>,
     pub(super) dead_sets: BTreeSet<String>,
     pub(super) dead_counters: BTreeSet<String>,
-    /// Elements and counters that go while their rule stays: what they counted must be kept.
+    /// Removed elements and counters whose rule stays: their counts have to be kept.
     pub(super) transfers: Vec<(RuleId, CounterTransfer)>,
 }
 
@@ -37,7 +37,7 @@ impl Changes {
         };
     }
 
-    /// `element` is what is there; whether it was in the kernel.
+    /// Removes `element`; returns whether it was in the kernel.
     pub(super) fn delete_element(&mut self, set: &str, key: Vec<u8>, element: Element) -> bool {
         if self.add.get_mut(set).is_some_and(|elements| elements.remove(&key).is_some()) {
             return false;
@@ -49,7 +49,7 @@ impl Changes {
         true
     }
 
-    /// A counter that was to go simply stays.
+    /// A counter that was to be removed simply stays.
     pub(super) fn add_counter(&mut self, name: String, rule: RuleId, counts: Counts) {
         if !self.dead_counters.remove(&name) {
             self.new_counters.insert(name, (rule, counts));
@@ -62,7 +62,7 @@ impl Changes {
         }
     }
 
-    /// A chain that was to go simply stays; its rules are written anew in any case.
+    /// A chain that was to be removed simply stays; its rules are rewritten in any case.
     pub(super) fn add_chain(&mut self, name: String) {
         if !self.dead_chains.remove(&name) {
             self.new_chains.insert(name);
@@ -75,7 +75,7 @@ impl Changes {
         }
     }
 
-    /// With the set go its elements.
+    /// The elements are removed with the set.
     pub(super) fn delete_set(&mut self, name: String) {
         self.add.remove(&name);
         self.delete.remove(&name);
@@ -91,14 +91,14 @@ impl Changes {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Chain {
     Base,
-    /// What is protected of one source, or of one destination.
+    /// The protected packets of one source, or of one destination.
     Protected(KeyPart, u128),
     Group(GroupKey),
     Destination(GroupKey, u128),
     Police(Arc<Nlri>),
 }
 
-/// Where a count stands that is to be kept.
+/// The location of a count that has to be kept.
 #[derive(Clone, Debug)]
 pub(super) enum CounterTransfer {
     Element {
@@ -106,16 +106,16 @@ pub(super) enum CounterTransfer {
         key: Vec<u8>,
     },
     Counter(String),
-    /// The counter of what a policer dropped; it has counted as matched, too.
+    /// The counter of packets that a policer dropped; they were counted as matched, too.
     DroppedCounter(String),
-    /// An element that counts what a policer dropped, and counts as matched, too.
+    /// An element that counts packets that a policer dropped, which were counted as matched, too.
     Dropped {
         set: String,
         key: Vec<u8>,
     },
 }
 
-/// A set to be made.
+/// A set to create.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SetSpec {
     pub(super) name: String,
@@ -124,10 +124,10 @@ pub(super) struct SetSpec {
     pub(super) kind: SetKind,
 }
 
-/// What the elements of a set hold.
+/// The contents of a set's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SetKind {
-    /// Nothing: the destinations of a group.
+    /// Key only: the destinations of a group.
     Plain,
     /// A counter each.
     Counted,
@@ -139,25 +139,25 @@ pub(super) enum SetKind {
     Interfaces,
 }
 
-/// An element to be added.
+/// An element to add.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Element {
-    /// It is in the set, and that is all.
+    /// Key only.
     Plain,
     Verdict(Verdict),
     /// It counts packets of this rule.
     Counted(RuleId, Counted),
-    /// It matches what is over the limit.
+    /// It matches packets over the limit.
     OverLimit(Limit),
 }
 
 /// What an element counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counted {
-    /// What matched.
+    /// Matched packets.
     Matched,
-    /// What matched and passed the policer.
+    /// Matched packets that passed the policer.
     Passed,
-    /// What matched and was dropped by the policer.
+    /// Matched packets that the policer dropped.
     Dropped,
 }

@@ -1,4 +1,4 @@
-//! A match set as conjunctions of tests: what single rules of nf_tables can say.
+//! Converts a match set to conjunctions of tests, which single rules of nf_tables can express.
 
 use super::field::{Field, Place, Test};
 use flowspec::space::{FragmentPosition, FragmentSet, IntervalSet, MAX_PORT, ProtocolSet, Space};
@@ -43,14 +43,15 @@ pub(super) fn conjunctions(space: &Space) -> Vec<Conjunction> {
         let cubes = set.cubes().into_iter();
         let tests: Vec<_> = cubes
             .map(|cube| match cube.mask {
-                // Every value, but the header must be there.
+                // Every value, but the header must exist.
                 0 => Test::range(version, Field::TcpFlags, 0, 0x0fff),
                 mask => Test::masked(Field::TcpFlags, mask.into(), cube.value.into()),
             })
             .collect();
         multiply_each(&mut product, tests.into_iter());
     }
-    // An upper-layer field can only be read where the header is, so it brings its own guard.
+    // An upper-layer field can only be read if the packet contains the header, so it adds its own
+    // guard.
     if let (Some(set), false) = (space.fragment(), space.fragment_is_implied()) {
         multiply(&mut product, &fragments(version, set));
     }
@@ -61,14 +62,15 @@ pub(super) fn conjunctions(space: &Space) -> Vec<Conjunction> {
     product
 }
 
-/// A test on an upper-layer field is preceded by one that its header begins in the packet: in a later fragment, the kernel (6.18) reads
-/// what stands in its place, for IPv6 even at the wrong offset.
+/// A test on an upper-layer field is preceded by one that its header begins in the packet: in a
+/// later fragment, the kernel (6.18) reads the data at its position, for IPv6 even at the wrong
+/// offset.
 fn guard_upper_fields(version: IpVersion, conjunction: &mut Conjunction) {
     if !conjunction.iter().any(|test| matches!(test.field().place(version), Place::Upper { .. })) {
         return;
     }
     match version {
-        // A test on the fragment bits, if there is one, lets no later fragment through either.
+        // A test on the fragment bits, if there is one, excludes later fragments as well.
         IpVersion::V4 if conjunction.iter().any(|test| test.field() == Field::Fragment) => {}
         IpVersion::V4 => conjunction.push(Test::masked(Field::Fragment, OFFSET, 0)),
         IpVersion::V6 => {
@@ -89,7 +91,7 @@ fn multiply(product: &mut Vec<Conjunction>, factor: &[Conjunction]) {
     *product = product.iter().flat_map(|left| factor.iter().map(|right| [&left[..], right].concat())).collect();
 }
 
-/// The same with conjunctions of one test each.
+/// The same for conjunctions of one test each.
 fn multiply_each(product: &mut Vec<Conjunction>, tests: impl Iterator<Item = Test> + Clone) {
     let mut first_two = tests.clone();
     if let (Some(only), None) = (first_two.next(), first_two.next()) {
@@ -100,7 +102,7 @@ fn multiply_each(product: &mut Vec<Conjunction>, tests: impl Iterator<Item = Tes
     *product = product.iter().flat_map(|left| tests.clone().map(|right| with(left, right))).collect();
 }
 
-/// The prefix as the octets of the address.
+/// The prefix as the address's octets.
 pub(super) fn mask_and_value(prefix: Prefix) -> (u128, u128) {
     match prefix {
         Prefix::V4(net) => (u32::from(net.netmask()).into(), u32::from(net.network()).into()),
@@ -112,7 +114,7 @@ fn ranges(version: IpVersion, field: Field, set: &IntervalSet) -> impl Iterator<
     set.iter().map(move |(first, last)| Test::range(version, field, first, last))
 }
 
-/// Lengths that the header can tell: an IPv6 packet has at least 40 octets.
+/// Possible values of the length: an IPv6 packet has at least 40 octets.
 fn within_header(version: IpVersion, set: &IntervalSet) -> IntervalSet {
     match version {
         IpVersion::V4 => set.clone(),
@@ -120,18 +122,20 @@ fn within_header(version: IpVersion, set: &IntervalSet) -> IntervalSet {
     }
 }
 
-/// Authentication, mobility, HIP and Shim6: to FlowSpec extension headers, to nf_tables the end of the chain. What is behind them it does
-/// not tell, so a packet with one matches nothing that asks for its protocol.
-const OPAQUE: [u8; 4] = [51, 135, 139, 140];
+/// Authentication, mobility, HIP and Shim6: extension headers in FlowSpec, the end of the chain in
+/// nf_tables, which does not see what follows. So a packet with one matches no test on its
+/// protocol.
+const CHAIN_ENDING_HEADERS: [u8; 4] = [51, 135, 139, 140];
 
 fn protocols(version: IpVersion, set: ProtocolSet) -> Vec<Test> {
     let set = match version {
         IpVersion::V4 => set,
-        // The kernel never tells the number of a header that it walks past, so those may be in or out: in makes fewer intervals.
+        // The kernel never reports the number of a header that it skips, so those may be included
+        // or not: including them makes fewer intervals.
         IpVersion::V6 => set
             .intersect(ProtocolSet::possible(version))
             .union(ProtocolSet::possible(version).complement())
-            .intersect(ProtocolSet::of(&OPAQUE).complement()),
+            .intersect(ProtocolSet::of(&CHAIN_ENDING_HEADERS).complement()),
     };
     let intervals = set.to_intervals();
     let walked = ProtocolSet::possible(IpVersion::V6).complement();
@@ -178,7 +182,8 @@ const DONT: u128 = 0x4000;
 const MORE: u128 = 0x2000;
 const OFFSET: u128 = 0x1fff;
 
-/// One interval of the flags-and-offset word for each run of kinds, under the mask that takes the fewest.
+/// One interval of the flags-and-offset word for each run of kinds, under the mask that needs the
+/// fewest.
 fn fragments_v4(set: FragmentSet) -> Vec<Conjunction> {
     let kinds = || [false, true].into_iter().flat_map(|dont| FragmentPosition::ALL.map(|position| (dont, position)));
     let span = |mask: u128, dont: bool, position: FragmentPosition| {
@@ -194,7 +199,7 @@ fn fragments_v4(set: FragmentSet) -> Vec<Conjunction> {
     };
     let masks = [MORE, DONT, OFFSET, OFFSET | MORE, OFFSET | DONT, MORE | DONT, OFFSET | MORE | DONT];
     let candidates = masks.into_iter().filter_map(|mask| {
-        // A mask that hides a difference would put a wanted and an unwanted kind in one place.
+        // A mask that hides a difference would map a wanted and an unwanted kind to the same value.
         let clash = kinds().filter(|&(dont, position)| !set.contains(dont, position)).any(|(dont, position)| {
             kinds().any(|(d, p)| set.contains(d, p) && span(mask, d, p) == span(mask, dont, position))
         });
@@ -218,7 +223,8 @@ fn fragments_v4(set: FragmentSet) -> Vec<Conjunction> {
         .collect()
 }
 
-/// In the second word of the fragment header, the offset stands above two reserved bits and the more-fragments bit.
+/// In the second word of the fragment header, the offset is above two reserved bits and the
+/// more-fragments bit.
 fn fragments_v6(set: FragmentSet) -> Vec<Conjunction> {
     const MORE: u128 = 0x0001;
     const OFFSET: u128 = 0xfff8;

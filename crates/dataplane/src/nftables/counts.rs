@@ -1,9 +1,9 @@
-//! What rules have counted, by their short names.
+//! Counters of rules, by their short names.
 
 use flowspec::RuleId;
 use std::collections::HashMap;
 
-/// What a rule's counters stood at. Plain data.
+/// The values of a rule's counters. Plain data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) packets: u64,
@@ -21,7 +21,7 @@ impl Count {
     }
 }
 
-/// What new counters start from: packets matched, and packets dropped by a policer.
+/// Initial values of new counters: packets matched, and packets dropped by a policer.
 #[derive(Debug, Default)]
 pub(super) struct InitialCounts {
     pub(super) matched: HashMap<RuleId, Count>,

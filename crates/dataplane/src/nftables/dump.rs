@@ -1,4 +1,5 @@
-//! Dumps of our tables: before a full load, to take out what is there; between changes, to find what somebody else changed; and the counts.
+//! Dumps of our tables: before a full load, to remove the old contents; between changes, to detect
+//! changes by other programs; and the counters.
 
 use super::changes::CounterTransfer;
 use super::counts::{Count, InitialCounts};
@@ -14,27 +15,27 @@ use crate::netlink::Attributes;
 use flowspec::{IpVersion, RuleId};
 use std::collections::BTreeMap;
 
-/// What is in our table before a full load.
+/// The contents of our table before a full load.
 #[derive(Debug, Default)]
 pub(super) struct Leftovers {
     pub(super) table: bool,
-    /// The number of the table.
+    /// The handle of the table.
     pub(super) handle: Option<u64>,
-    /// The highest number of anything in it.
+    /// The highest handle of anything in it.
     pub(super) last: u64,
-    /// It is switched off: the kernel does not call its chains.
+    /// It is dormant: the kernel does not call its chains.
     pub(super) dormant: bool,
-    /// The base chain is there and hooked as we would.
+    /// The base chain exists and has the right hook.
     pub(super) base: bool,
     /// Chains other than a usable base chain.
     pub(super) chains: Vec<String>,
     pub(super) sets: Vec<String>,
     pub(super) counters: Vec<String>,
-    /// Named objects of a type that we do not make: type and name.
+    /// Named objects of types that we do not create: type and name.
     pub(super) others: Vec<(u32, String)>,
 }
 
-/// What is not as we left it.
+/// Differences from what we left.
 pub(super) fn damage(
     socket: &mut Socket,
     inventories: &PerVersion<Inventory>,
@@ -53,7 +54,7 @@ fn damage_of(socket: &mut Socket, version: IpVersion, inventory: &Inventory) -> 
     if !found.table {
         return Ok(Some(format!("the {ours} is gone")));
     }
-    // Who takes a table away and puts one like it in its place begins to count anew in it.
+    // A program that deletes a table and creates one like it resets the counters in it.
     if inventory.handles.0.is_some() && found.handle != inventory.handles.0 {
         return Ok(Some(format!("somebody put another in the place of the {ours}")));
     }
@@ -88,7 +89,7 @@ fn damage_of(socket: &mut Socket, version: IpVersion, inventory: &Inventory) -> 
     if !sets.iter().eq(inventory.sets.keys()) {
         return Ok(Some(format!("somebody changed the sets of the {ours}")));
     }
-    // As many as there were, but one of them is new.
+    // The number is the same, but one of them is new.
     if inventory.handles.1.is_some_and(|ours| last > ours) {
         return Ok(Some(format!("somebody replaced something in the {ours}")));
     }
@@ -108,7 +109,7 @@ fn damage_of(socket: &mut Socket, version: IpVersion, inventory: &Inventory) -> 
     Ok(None)
 }
 
-/// What is in our table, and the highest generation among its names.
+/// The contents of our table, and the highest generation in its names.
 pub(super) fn leftovers(socket: &mut Socket, version: IpVersion) -> Result<(Leftovers, u32), DataplaneError> {
     let mut found = Leftovers::default();
     found.table = socket.ask(
@@ -124,14 +125,15 @@ pub(super) fn leftovers(socket: &mut Socket, version: IpVersion) -> Result<(Left
     if !found.table {
         return Ok((found, 0));
     }
-    // The table's name has the same number in chains, rules, sets and objects.
+    // The attribute for the table's name has the same number in messages about chains, rules, sets
+    // and objects.
     let ours = |attributes: Attributes<'_>| attributes.str(NFTA_CHAIN_TABLE).as_deref() == Some(TABLE);
     let in_table = |w: &mut Writer| w.str(NFTA_CHAIN_TABLE, TABLE);
     let mut last = 0;
     socket.dump(version, msg::GETCHAIN, in_table, |kind, chain| {
         let Some(name) = chain.str(NFTA_CHAIN_NAME).filter(|_| ours(chain)) else { return };
         last = last.max(handle(kind, chain).unwrap_or_default());
-        // It is written in a rule, as in `jump { accept; }`, and goes with it.
+        // It is bound to a rule, as in `jump { accept; }`, and is removed with it.
         if chain.u32(NFTA_CHAIN_FLAGS).is_some_and(|flags| flags & NFT_CHAIN_BINDING != 0) {
             return;
         }
@@ -164,7 +166,7 @@ pub(super) fn leftovers(socket: &mut Socket, version: IpVersion) -> Result<(Left
     Ok((found, newest.unwrap_or(0)))
 }
 
-/// Adds all counts of these sets and of the table's counters, whoever made it.
+/// Adds the counts of these sets and of all counters of the table.
 pub(super) fn kept_counts<'a>(
     socket: &mut Socket,
     version: IpVersion,
@@ -190,7 +192,7 @@ pub(super) fn kept_counts<'a>(
     })
 }
 
-/// Adds the counts of elements and counters that are about to go.
+/// Adds the counts of elements and counters that are about to be removed.
 pub(super) fn transferred(
     socket: &mut Socket,
     version: IpVersion,

@@ -1,8 +1,9 @@
-//! The packet fields as nf_tables reads them, and single tests on them.
+//! The packet fields as nf_tables reads them, and tests on them.
 //!
-//! A read that the packet cannot answer (an upper-layer field of a later fragment, an octet behind the end) breaks off the rule, which
-//! then does not match: just what FlowSpec asks for. Where FlowSpec asks for more octets than the field itself has (a port is there only
-//! where both ports are), those octets are read, too.
+//! If the packet does not contain the octets (an upper-layer field of a later fragment, an octet
+//! after the end), the rule does not match: this is what FlowSpec requires. If FlowSpec requires
+//! more octets than the field itself has (a port exists only if both ports do), those octets are
+//! read, too.
 
 use flowspec::IpVersion;
 use std::fmt;
@@ -12,7 +13,8 @@ use std::fmt;
 pub(super) enum Field {
     Destination,
     Source,
-    /// For IPv6 what is behind the headers that nf_tables walks past: hop-by-hop, routing, fragment, destination options.
+    /// For IPv6 the protocol after the headers that nf_tables skips: hop-by-hop, routing, fragment,
+    /// destination options.
     Protocol,
     DestinationPort,
     SourcePort,
@@ -21,21 +23,22 @@ pub(super) enum Field {
     TcpFlags,
     Length,
     Dscp,
-    /// IPv4: flags and fragment offset. IPv6: the same word of the (first) fragment header, which must be there whole.
+    /// IPv4: flags and fragment offset. IPv6: the same word of the (first) fragment header, which
+    /// must be complete.
     Fragment,
     Label,
 }
 
-/// Where a field stands.
+/// The location of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// Octets of the network header.
     Network { offset: u32, octets: u32 },
-    /// Octets of the upper-layer header; `needs` more of them must be there.
+    /// Octets of the upper-layer header; `needs` more of them must exist.
     Upper { offset: u32, octets: u32, needs: Option<(u32, u32)> },
-    /// What the kernel found to be the upper-layer protocol.
+    /// The upper-layer protocol that the kernel found.
     Protocol,
-    /// Octets 2 and 3 of the IPv6 fragment header, of which all eight octets must be there.
+    /// Octets 2 and 3 of the IPv6 fragment header, all eight octets of which must exist.
     FragmentHeader,
 }
 
@@ -62,7 +65,7 @@ impl Field {
         }
     }
 
-    /// Octets that the value has in a register.
+    /// Octets of the value in a register.
     pub(super) const fn octets(self, version: IpVersion) -> u32 {
         match self.place(version) {
             Place::Network { octets, .. } | Place::Upper { octets, .. } => octets,
@@ -71,7 +74,7 @@ impl Field {
         }
     }
 
-    /// Bits of the octets read that belong to the field.
+    /// The bits of those octets that belong to the field.
     pub(super) const fn mask(self, version: IpVersion) -> u128 {
         match (self, version) {
             (Field::Dscp, IpVersion::V4) => 0xfc,
@@ -84,7 +87,7 @@ impl Field {
         }
     }
 
-    /// The field's number as it stands in the octets read.
+    /// A field value as it is in the octets read.
     pub(super) const fn raw(self, version: IpVersion, value: u32) -> u128 {
         (match (self, version) {
             (Field::Dscp, IpVersion::V4) => value << 2,
@@ -94,7 +97,7 @@ impl Field {
         }) as u128
     }
 
-    /// The data type under which `nft list` shows it in a key (`src/datatype.h` of nftables).
+    /// The data type with which `nft list` shows it in a key (`src/datatype.h` of nftables).
     pub(super) const fn data_type(self, version: IpVersion) -> u32 {
         match (self, version) {
             (Field::Destination | Field::Source, IpVersion::V4) => 7,
@@ -111,7 +114,7 @@ impl Field {
         }
     }
 
-    /// How nft's language names it.
+    /// Its name in nft's language.
     pub(super) const fn name(self, version: IpVersion) -> &'static str {
         match (self, version) {
             (Field::Destination, IpVersion::V4) => "ip daddr",
@@ -137,20 +140,20 @@ impl Field {
     }
 }
 
-/// One question about one packet field.
+/// A test on one packet field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Test {
-    /// The octets of `field` under `mask` are within `first..=last`, all as they stand in the packet.
+    /// The octets of `field` under `mask` are within `first..=last`, all as in the packet.
     Within { field: Field, mask: u128, first: u128, last: u128 },
     /// IPv6: there is no fragment header.
     NoFragmentHeader,
-    /// IPv6: the upper-layer header of this protocol begins in the packet. In a later fragment `th` reads at the wrong place (kernel 6.18),
-    /// so this stands in front of it.
+    /// IPv6: the upper-layer header of this protocol begins in the packet. In a later fragment `th`
+    /// reads at the wrong offset (kernel 6.18), so this test precedes such reads.
     UpperHeader(u8),
 }
 
 impl Test {
-    /// The whole field within an interval of its numbers.
+    /// The whole field is within an interval of its numbers.
     pub(super) const fn range(version: IpVersion, field: Field, first: u32, last: u32) -> Self {
         Test::Within {
             field,
@@ -160,7 +163,7 @@ impl Test {
         }
     }
 
-    /// Some bits of the field are these.
+    /// Some bits of the field have these values.
     pub(super) const fn masked(field: Field, mask: u128, value: u128) -> Self {
         Test::Within { field, mask, first: value, last: value }
     }
@@ -209,7 +212,7 @@ impl Test {
     }
 }
 
-/// nft's language counts a DSCP in its own bits.
+/// nft's language uses the DSCP's own bits.
 pub(super) const fn unshifted(field: Field, version: IpVersion, raw: u128) -> u128 {
     match (field, version) {
         (Field::Dscp, IpVersion::V4) => raw >> 2,
@@ -238,7 +241,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// A set's key of these values: each fills whole registers, unless there is but one.
+/// The set key for these values: each fills whole registers, unless there is only one.
 pub(super) fn encode_key(version: IpVersion, parts: &[(KeyPart, u128)]) -> Vec<u8> {
     let mut key = Vec::with_capacity(20);
     for (part, raw) in parts {
@@ -258,7 +261,7 @@ pub(super) fn key_octets(version: IpVersion, parts: &[KeyPart]) -> u32 {
     }
 }
 
-/// A part of a set's key: a field under a mask, which is the field's own but for addresses.
+/// A part of a set's key: a field under a mask, which is the field's own except for addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct KeyPart {
     pub(super) field: Field,

@@ -14,12 +14,12 @@ pub(super) struct Slots(pub(super) BTreeMap<Arc<SlotKey>, Slot>);
 pub(super) struct Slot {
     /// The set's name; for a slot without key, the name of its rule's counter.
     pub(super) name: String,
-    /// Where the slot's rules limit: the sets of the limits, and of the counters of what is over them.
+    /// If the slot's rules limit: the sets of the limits, and of the counters of packets over them.
     pub(super) over: Option<OverLimitSets>,
     pub(super) members: usize,
 }
 
-/// Sets beside that of a slot, with the same keys.
+/// Additional sets of a slot, with the same keys.
 #[derive(Clone, Debug)]
 pub(super) struct OverLimitSets {
     pub(super) limits: String,
@@ -28,13 +28,13 @@ pub(super) struct OverLimitSets {
 
 #[derive(Debug)]
 pub(super) struct Group {
-    /// Empty where every destination matches: its rules are in the base chain.
+    /// Empty if every destination matches: its rules are in the base chain.
     pub(super) chain: String,
     pub(super) destinations: String,
     pub(super) map: String,
     pub(super) slots: Slots,
     pub(super) buckets: HashMap<u128, Bucket>,
-    /// How many buckets have a chain of their own.
+    /// Number of buckets with a chain of their own.
     pub(super) own: usize,
 }
 
@@ -42,9 +42,9 @@ pub(super) struct Group {
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
     pub(super) count: usize,
-    /// The rules of nf_tables that they are where they have a chain of their own.
+    /// Their number of nf_tables rules if they have a chain of their own.
     pub(super) weight: usize,
-    /// In their order; not kept for rules without destination, which are never moved.
+    /// In order; not kept for rules without destination, which are never moved.
     pub(super) rules: Vec<Arc<Nlri>>,
     pub(super) own: Option<String>,
 }
@@ -52,9 +52,9 @@ pub(super) struct Bucket {
 #[derive(Debug)]
 pub(super) struct Placed {
     pub(super) rule: Arc<CompiledRule>,
-    /// The chain that polices.
+    /// The policer's chain.
     pub(super) police: Option<Box<str>>,
-    /// Rules of nf_tables, or elements, that it is.
+    /// Its number of nf_tables rules, or elements.
     pub(super) members: u16,
 }
 
@@ -74,7 +74,7 @@ pub(super) const fn chain_of(key: GroupKey) -> Chain {
     }
 }
 
-/// A slot that is a single rule's: nothing is looked up.
+/// A slot for a single rule: there is no lookup.
 pub(super) fn single(slot: &SlotKey) -> bool {
     slot.key.is_empty()
 }

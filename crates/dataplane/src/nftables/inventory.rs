@@ -1,4 +1,4 @@
-//! What is in our tables as we left them, to tell whether somebody else has changed them.
+//! The contents of our tables as we left them, to detect changes by other programs.
 
 use super::changes::{Changes, Element, SetKind};
 use super::names::rule_of_comment;
@@ -6,10 +6,11 @@ use super::nf_tables::*;
 use crate::netlink::Attributes;
 use std::collections::{BTreeMap, HashMap};
 
-/// One of our tables as we left it: rules of each chain, elements of each set. Plain data, compared with what the kernel lists.
+/// One of our tables as we left it: rules of each chain, elements of each set. Plain data, compared
+/// with the kernel's dump.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Inventory {
-    /// The handle of the table, and the highest in it, where the kernel echoed them.
+    /// The handle of the table, and the highest in it, if the kernel echoed them.
     pub(super) handles: (Option<u64>, Option<u64>),
     pub(super) chains: BTreeMap<String, ChainInventory>,
     pub(super) sets: BTreeMap<String, SetInventory>,
@@ -30,14 +31,15 @@ pub(super) struct SetInventory {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ChainInventory {
     pub(super) rules: usize,
-    /// The sum of the rules' fingerprints; each has the rule's handle in it, and so its place. `None` where it was not echoed.
+    /// The sum of the rules' fingerprints; each includes the rule's handle, and so its position.
+    /// `None` if the handle was not echoed.
     pub(super) fingerprints: Option<u64>,
 }
 
-/// The handles of what the kernel made in one of our tables, as it echoed them.
+/// The handles of the objects that the kernel created in one of our tables, as it echoed them.
 ///
-/// It gives numbers (handles): it counts tables, and in each table chains, sets, rules and counters together, always upwards. What has a
-/// higher one than our last is not ours. Plain data.
+/// The kernel numbers tables, and in each table chains, sets, rules and counters together, in
+/// ascending order. Anything with a handle above our last one is not ours. Plain data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct EchoedHandles {
     pub(super) table: Option<u64>,
@@ -48,7 +50,7 @@ pub(super) struct EchoedHandles {
 }
 
 impl EchoedHandles {
-    /// Takes in a message about something that was made.
+    /// Handles a message about a created object.
     pub(super) fn note(&mut self, kind: u8, attributes: Attributes<'_>) {
         let handle = handle(kind, attributes);
         match kind {
@@ -64,7 +66,7 @@ impl EchoedHandles {
 }
 
 impl ChainInventory {
-    /// Counts a rule in, as the kernel shows it. A rule may be replaced by another that has its handle.
+    /// Adds a rule, as the kernel shows it. A rule may be replaced by another that has its handle.
     pub(super) fn add(&mut self, rule: Attributes<'_>) {
         let handle = rule.find(NFTA_RULE_HANDLE).unwrap_or_default();
         let fingerprint = Fingerprint::of_key(handle).and(rule.find(NFTA_RULE_EXPRESSIONS).unwrap_or_default());
@@ -73,7 +75,7 @@ impl ChainInventory {
     }
 }
 
-/// The handle of what a message is about.
+/// The handle of the object in a message.
 pub(super) fn handle(kind: u8, attributes: Attributes<'_>) -> Option<u64> {
     let attribute = match kind {
         msg::NEWTABLE => NFTA_TABLE_HANDLE,
@@ -86,7 +88,8 @@ pub(super) fn handle(kind: u8, attributes: Attributes<'_>) -> Option<u64> {
     attributes.u64(attribute)
 }
 
-/// Tells an element, its key and what it holds, from others. Not a secret: who could forge it may change the table anyway.
+/// A hash that identifies an element, its key and its contents. Not a secret: whoever could forge
+/// it may change the table anyway.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fingerprint(u64);
 
@@ -104,7 +107,7 @@ impl Fingerprint {
         let mut last = [0; 8];
         last[..rest.len()].copy_from_slice(rest);
         let hash = chunks.iter().fold(self.0, |hash, chunk| mix(hash, u64::from_le_bytes(*chunk)));
-        // The length, so that zeros at the end count.
+        // The length, so that trailing zeros count.
         Fingerprint(mix(mix(hash, u64::from_le_bytes(last)), octets.len() as u64))
     }
 
@@ -119,7 +122,7 @@ impl Fingerprint {
         .0
     }
 
-    /// As the kernel shows it in the attributes of an element.
+    /// From an element's attributes as the kernel shows it.
     pub(super) fn shown(element: Attributes<'_>) -> u64 {
         let key = element.inside(NFTA_SET_ELEM_KEY).and_then(|key| key.find(NFTA_DATA_VALUE)).unwrap_or_default();
         let mut fingerprint = Fingerprint::of_key(key);
@@ -154,7 +157,7 @@ fn sum<'a>(elements: impl Iterator<Item = (&'a Vec<u8>, &'a Element)>) -> u64 {
 }
 
 impl Inventory {
-    /// Works in what a committed change did.
+    /// Applies a committed change.
     pub(super) fn apply(&mut self, changes: &Changes, rewritten: Vec<(String, usize)>, echoed: &EchoedHandles) {
         self.handles = (echoed.table.or(self.handles.0), echoed.last.or(self.handles.1));
         self.counters = (self.counters + changes.new_counters.len()).saturating_sub(changes.dead_counters.len());

@@ -1,27 +1,31 @@
-//! Policers: a traffic rate as nf_tables' token bucket.
+//! Policers: a traffic rate as a token bucket of nf_tables.
 //!
-//! The kernel counts whole nanoseconds for a packet and wants whole units a second, minute, hour or day. A rate that is not such a number is
-//! rounded (by less than 0.1%, but for less than 1000 units a day); one below the lowest is one unit a day: never nothing. A rate above
-//! what the bucket can count ([`MAX_BYTES`], [`MAX_PACKETS`]) is no limit at all ([`countable`]), and the rule says so: no kernel comes near it.
+//! The kernel counts whole nanoseconds for a packet and accepts whole units a second, minute, hour
+//! or day. Other rates are rounded (by less than 0.1%, except below 1000 units a day); a rate below
+//! the lowest becomes one unit a day: never zero. A rate above what the bucket can count
+//! ([`MAX_BYTES`], [`MAX_PACKETS`]) is no limit ([`countable`]), and the rule says so: no kernel
+//! comes near it.
 //!
-//! How much may come at once: one second's worth, of bytes at least 64 KiB, so that the longest packet can pass, of packets at least one.
-//! The kernel's bucket of bytes holds one unit of time of the rate and the burst, that of packets the burst.
+//! The burst is one second's worth: of bytes at least 64 KiB, so that the longest packet can pass,
+//! of packets at least one. The kernel's bucket of bytes holds one unit of time of the rate and the
+//! burst, that of packets the burst.
 
 use super::nf_tables::*;
 use super::wire::Writer;
 use flowspec::Policing;
 use std::fmt;
 
-/// The highest rate in bytes a second: the kernel multiplies it with the nanoseconds of a second, in 64 bits.
+/// The highest rate in bytes a second: the kernel multiplies it by the nanoseconds of a second, in
+/// 64 bits.
 pub(super) const MAX_BYTES: f32 = 16e9;
 /// The highest rate in packets a second: one each nanosecond.
 pub(super) const MAX_PACKETS: f32 = 1e9;
 const MIN_BUCKET_BYTES: u64 = 65536;
-/// Below this many units, a longer time is taken, for the sake of what rounding does.
+/// Below this many units, a longer time unit is used, to reduce the rounding error.
 const PRECISE: f64 = 1000.0;
 const TIMES: [(u64, &str); 4] = [(1, "second"), (60, "minute"), (3600, "hour"), (86400, "day")];
 
-/// What of these limits the kernel can count; the others would never be reached.
+/// The part of these limits that the kernel can count; the others would never be reached.
 pub(super) fn countable(policing: Policing) -> Policing {
     let Policing::Limit { bytes, packets } = policing else { return policing };
     let (bytes, packets) = (bytes.filter(|rate| *rate <= MAX_BYTES), packets.filter(|rate| *rate <= MAX_PACKETS));
@@ -31,7 +35,7 @@ pub(super) fn countable(policing: Policing) -> Policing {
     }
 }
 
-/// What is counted.
+/// The unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Unit {
     Packets,
@@ -58,19 +62,19 @@ impl Limit {
         let (seconds, _) = TIMES.into_iter().find(|&(seconds, _)| rate * seconds as f64 >= PRECISE).unwrap_or(TIMES[3]);
         let units = ((rate * seconds as f64).round() as u64).max(1);
         let burst = match unit {
-            // The bucket has the rate of one unit of time in it besides.
+            // The bucket also has the rate of one unit of time.
             Unit::Bytes => MIN_BUCKET_BYTES.saturating_sub(units) as u32, // at most 65536
             Unit::Packets => rate.max(1.0) as u32,
         };
         Limit { unit, rate: units, seconds, burst }
     }
 
-    /// Rate, the seconds that it is for, and burst: as the kernel shows them, too.
+    /// Rate, the seconds that it is for, and burst, in the kernel's form.
     pub(super) fn numbers(&self) -> [u64; 3] {
         [self.rate, self.seconds, self.burst.into()]
     }
 
-    /// Writes the attributes of a limit that matches what is over it.
+    /// Writes the attributes of a limit that matches packets over it.
     pub(super) fn encode(&self, w: &mut Writer) {
         w.u64(NFTA_LIMIT_RATE, self.rate);
         w.u64(NFTA_LIMIT_UNIT, self.seconds);
@@ -84,7 +88,7 @@ impl Limit {
     }
 }
 
-/// As it stands behind nft's `limit rate over`.
+/// The text after nft's `limit rate over`.
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = TIMES.iter().find(|(seconds, _)| *seconds == self.seconds).map_or("second", |(_, time)| time);

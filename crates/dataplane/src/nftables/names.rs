@@ -1,14 +1,14 @@
-//! Names of what is in our tables: `g`, the generation, the role, and what tells it from others of that role, as in `g3_match_17`. What
-//! an earlier run of the program left is known by them.
+//! Names of objects in our tables: `g`, the generation, the role, and a number that is unique in
+//! that role, as in `g3_match_17`. Objects of an earlier run are recognised by them.
 
 use flowspec::RuleId;
 
-/// What a chain, a set, a map or a named counter is for.
+/// The role of a chain, a set, a map or a named counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// The set of the interfaces that are filtered.
     Interfaces,
-    /// A chain of protected packets, or the map that leads to such chains.
+    /// A chain of protected packets, or the map to such chains.
     Protected,
     /// The set of a group's destinations.
     Destinations,
@@ -16,17 +16,17 @@ pub(super) enum Role {
     Chains,
     /// The chain of a group.
     Rules,
-    /// The set of a slot, whose elements count what matched, or passed a limit.
+    /// The set of a slot, whose elements count packets that matched, or passed a limit.
     Match,
     /// The set of a slot's limits.
     OverLimit,
-    /// The set, or the counter, of what a limit dropped.
+    /// The set, or the counter, of packets that a limit dropped.
     Dropped,
     /// The chain of one destination.
     Destination,
     /// The chain of one rule's policer.
     Police,
-    /// The counter of a rule that is no element of a set.
+    /// The counter of a rule that is not a set element.
     Rule,
 }
 
@@ -62,14 +62,14 @@ impl Role {
     }
 }
 
-/// What of a rule's packets a counter counts.
+/// What a counter counts of a rule's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counts {
     Matched,
     Dropped,
 }
 
-/// A name, taken apart.
+/// A parsed name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) generation: u32,
@@ -77,7 +77,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// `None` for a name that is not of ours.
+    /// `None` for a name that is not ours.
     pub(super) fn parse(name: &str) -> Option<Self> {
         let (generation, rest) = name.strip_prefix('g')?.split_once('_')?;
         let word = rest.split_once('_').map_or(rest, |(word, _)| word);
@@ -85,7 +85,7 @@ impl Name {
         Some(Name { generation: generation.parse().ok()?, role })
     }
 
-    /// What it counts, if it does.
+    /// What it counts, if it counts.
     pub(super) const fn counts(self) -> Option<Counts> {
         match self.role {
             Role::Match | Role::Rule => Some(Counts::Matched),
@@ -107,7 +107,7 @@ pub(super) fn has_counts(name: &str) -> bool {
     Name::parse(name).is_some_and(|name| name.counts().is_some())
 }
 
-/// Gives the names of one generation.
+/// Allocates the names of one generation.
 #[derive(Debug)]
 pub(super) struct Names {
     generation: u32,
@@ -119,18 +119,18 @@ impl Names {
         Names { generation, serial: 0 }
     }
 
-    /// A name that nothing else in the table has.
+    /// A name that is unique in the table.
     pub(super) fn next(&mut self, role: Role) -> String {
         self.serial += 1;
         format!("g{}_{}_{}", self.generation, role.word(), self.serial)
     }
 
-    /// The name of a rule's counter, where it is not in an element.
+    /// The name of a rule's counter, if it is not in an element.
     pub(super) fn rule_counter(&self, rule: RuleId) -> String {
         self.counter(Role::Rule, rule)
     }
 
-    /// The name of the counter of what a rule's policer dropped.
+    /// The name of the counter of packets that a rule's policer dropped.
     pub(super) fn dropped_counter(&self, rule: RuleId) -> String {
         self.counter(Role::Dropped, rule)
     }

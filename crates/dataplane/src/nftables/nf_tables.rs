@@ -1,5 +1,5 @@
-//! Numbers of the kernel's interface, under their names there: `linux/netfilter/nf_tables.h`, `linux/netfilter.h` and `linux/netfilter/nfnetlink.h`. Only those that
-//! are used.
+//! Constants of the kernel's interface, with their kernel names: `linux/netfilter/nf_tables.h`,
+//! `linux/netfilter.h` and `linux/netfilter/nfnetlink.h`. Only those that are used.
 
 #![allow(missing_docs, reason = "the kernel's headers say what they are")]
 

@@ -1,17 +1,18 @@
 //! Settings of the back end.
 
-/// In the place of an interface's name: none at all is filtered, where an empty list would mean all. It is a name that nobody gives.
+/// Used as an interface name if no interface is filtered, since an empty list would mean all. No
+/// interface has this name.
 pub const NO_INTERFACE: &str = "floodgate-none";
 
 /// Settings of this back end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Names of the interfaces whose incoming packets are filtered; empty for all but loopback and VRF devices, whose packets were filtered
-    /// where they came in.
+    /// Names of the interfaces whose received packets are filtered; empty for all except loopback
+    /// and VRF devices, whose packets were filtered at ingress.
     pub interfaces: Vec<String>,
-    /// Patterns of the configuration that mean no interface now, to be shown.
+    /// Patterns of the configuration that match no interface now, for display.
     pub unmatched: Vec<String>,
-    /// The group of the kernel's packet log (nflog) that sampled packets go to.
+    /// The nflog group for sampled packets.
     pub sample_group: u16,
     /// Octets of a sampled packet that are logged, from the IP header on.
     pub sample_octets: u32,

@@ -1,4 +1,5 @@
-//! The rules of one IP version as chains and sets of our table, kept so that a change of a few rules is a change of a few elements. Pure.
+//! The rules of one IP version as chains and sets of our table, kept so that a change of a few
+//! rules is a change of a few elements. Pure.
 //!
 //! ```text
 //! prerouting: other interfaces, IPv6 neighbour discovery, and protected packets, are accepted (`prologue.rs`); then for each mask of destinations, the longest first:
@@ -9,9 +10,11 @@
 //! own chain:  the rules of one destination, one after the other, in their order
 //! ```
 //!
-//! A destination has its rules in the group's slots, or, where they do not fit there (a policer that several of them would share, too many templates), all of them in a
-//! chain of its own. So a packet meets the rules of a destination in their order; and more specific destinations come first in the
-//! order of rules. A chain that ends without a verdict returns here, to the next group.
+//! The rules of a destination are in the group's slots, or, if they do not fit there (a policer
+//! that several of them would share, too many templates), all of them in a chain of its own. So a
+//! packet is compared with the rules of a destination in their order; and more specific
+//! destinations come first in the order of rules. A chain that ends without a verdict returns to
+//! the next group.
 //!
 //! There is one program for each IP version, with a table of its own.
 
@@ -33,8 +36,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map};
 use std::sync::Arc;
 
-/// Most slots of a group of destinations: what a packet to a destination with rules may have to be looked up in. Rules of further
-/// templates go to chains of their destination.
+/// Most slots of a group of destinations: the number of lookups for a packet to a destination with
+/// rules. Rules of further templates go to chains of their destination.
 const MAX_SLOTS: usize = 16;
 
 /// The program of one generation for one IP version.
@@ -46,12 +49,12 @@ pub(super) struct Program {
     protected: Arc<Vec<Space>>,
     prologue: ProtectedPrologue,
     groups: BTreeMap<GroupKey, Group>,
-    /// Two rules with one id cannot both be in force: their counters would be mixed up.
+    /// Two rules with one id cannot both be in force: they would share counters.
     rules: HashMap<RuleId, Placed>,
 }
 
 impl Program {
-    /// An empty program, whose base chain is to be written.
+    /// An empty program, whose base chain has to be written.
     pub(super) fn new(version: IpVersion, options: Options, generation: u32, changes: &mut Changes) -> Self {
         let program = Program {
             version,
@@ -75,7 +78,8 @@ impl Program {
         program
     }
 
-    /// The program of all rules of a rule set that are of this version, all of it new; those that did not find a place go to `unenforced`.
+    /// The program for all rules of this version in a rule set, all of it new; rules without a
+    /// place go to `unenforced`.
     pub(super) fn build(
         version: IpVersion,
         options: Options,
@@ -86,7 +90,7 @@ impl Program {
         let mut changes = Changes::default();
         let mut program = Program::new(version, options, generation, &mut changes);
         program.protect(ruleset.protected.clone(), &mut changes);
-        // Rules have few slots between them: each is kept once.
+        // Rules share few slots: each is stored once.
         let mut slots: HashSet<Arc<SlotKey>> = HashSet::new();
         let mut intern = |mut member: Member| {
             match slots.get(&member.slot) {
@@ -100,12 +104,13 @@ impl Program {
             rules.iter().map(|rule| members(rule).into_iter().map(&mut intern).collect()).collect();
         program.reserve_popular_slots(&rules, &members, &mut changes);
         for (rule, members) in rules.into_iter().zip(members) {
-            // In enforcement order, so an exception comes before what it is one of.
+            // In enforcement order, so an exempting rule comes before the rules that it exempts
+            // from.
             if let Some(failure) = unenforced.blocks(rule) {
                 unenforced.insert(rule, failure);
                 continue;
             }
-            // A ruleset has each key once; should it not, the last one counts.
+            // A ruleset has each key once; otherwise the last one counts.
             let added = match program.placed(&rule.nlri).is_some() {
                 true => program.add(rule, &mut changes),
                 false => program.add_members(rule, members, &mut changes),
@@ -119,10 +124,10 @@ impl Program {
         (program, changes)
     }
 
-    /// Gives each group's slots to the templates that most of its rules have.
+    /// Assigns each group's slots to the templates that most of its rules have.
     fn reserve_popular_slots(&mut self, rules: &[&Arc<CompiledRule>], members: &[Vec<Member>], changes: &mut Changes) {
-        type Popularity<'a> = HashMap<*const SlotKey, (&'a Arc<SlotKey>, usize)>;
-        let mut count: HashMap<GroupKey, Popularity<'_>> = HashMap::new();
+        type SlotUses<'a> = HashMap<*const SlotKey, (&'a Arc<SlotKey>, usize)>;
+        let mut count: HashMap<GroupKey, SlotUses<'_>> = HashMap::new();
         for (rule, members) in rules.iter().zip(members) {
             let group = GroupKey::of(&rule.nlri).0;
             if group.mask.is_none() || refuse(rule).is_some() {
@@ -159,7 +164,7 @@ impl Program {
         }
     }
 
-    /// The place of the rule with this key.
+    /// The placement of the rule with this key.
     pub(super) fn placed(&self, nlri: &Nlri) -> Option<&Placed> {
         self.rules.get(&nlri.id()).filter(|placed| *placed.rule.nlri == *nlri)
     }
@@ -189,17 +194,17 @@ impl Program {
         &self.groups
     }
 
-    /// The groups, to be changed, and new names for what is made for them.
+    /// The groups, to be changed, and new names for their objects.
     pub(super) const fn groups_and_names(&mut self) -> (&mut BTreeMap<GroupKey, Group>, &mut Names) {
         (&mut self.groups, &mut self.names)
     }
 
-    /// The chain that polices the rule of this id.
+    /// The policer's chain of the rule with this id.
     pub(super) fn police_chain(&self, id: RuleId) -> Option<&str> {
         self.rules.get(&id)?.police.as_deref()
     }
 
-    /// What is accepted ahead of every rule.
+    /// The packets that are accepted ahead of every rule.
     pub(super) fn protected(&self) -> &Arc<Vec<Space>> {
         &self.protected
     }
@@ -217,8 +222,8 @@ impl Program {
         changes.rewrite.insert(Chain::Base);
     }
 
-    /// Adds a rule, or puts it in the place of the one with its key, unless it may not be in force or finds no place: then there is none with
-    /// its key, and `unenforced` has it.
+    /// Adds a rule, or replaces the one with its key, unless it must not be in force or finds no
+    /// place: then no rule with its key is in force, and `unenforced` has it.
     pub(super) fn add_unless_blocked(
         &mut self,
         rule: &Arc<CompiledRule>,
@@ -237,18 +242,18 @@ impl Program {
         }
     }
 
-    /// Adds a rule, or puts it in the place of the one with its key.
+    /// Adds a rule, or replaces the one with its key.
     pub(super) fn add(&mut self, rule: &Arc<CompiledRule>, changes: &mut Changes) -> Result<(), RuleFailure> {
         if let Some(placed) = self.placed(&rule.nlri) {
             if placed.rule.effect == rule.effect && placed.rule.entries == rule.entries {
                 return Ok(());
             }
-            self.take_out(&rule.nlri, true, changes);
+            self.remove_placed(&rule.nlri, true, changes);
         }
         self.add_members(rule, members(rule), changes)
     }
 
-    /// Adds a rule that is not there.
+    /// Adds a new rule.
     fn add_members(
         &mut self,
         rule: &Arc<CompiledRule>,
@@ -286,7 +291,7 @@ impl Program {
         self.rules.insert(rule.id, placed);
 
         self.open_group(key, changes);
-        let needs_own = key.mask.is_some() && (in_chain || !self.have_room(key, &members));
+        let needs_own = key.mask.is_some() && (in_chain || !self.has_room(key, &members));
         let Some(group) = self.groups.get_mut(&key) else { return Ok(()) };
         let bucket = group.buckets.entry(bits).or_default();
         let is_new = bucket.count == 0;
@@ -301,7 +306,7 @@ impl Program {
         }
         match (&bucket.own, needs_own, key.mask) {
             (Some(_), ..) => {
-                self.give_police(rule, changes);
+                self.add_policer(rule, changes);
                 changes.add_counter(self.names.rule_counter(rule.id), rule.id, Counts::Matched);
                 changes.rewrite.insert(Chain::Destination(key, bits));
             }
@@ -318,7 +323,7 @@ impl Program {
         Ok(())
     }
 
-    /// The chain that polices a rule.
+    /// Adds the policer's chain of a rule.
     fn add_police(&mut self, rule: &CompiledRule, changes: &mut Changes) -> String {
         let name = self.names.next(Role::Police);
         changes.add_chain(name.clone());
@@ -327,8 +332,8 @@ impl Program {
         name
     }
 
-    /// A rule that stands in a chain has its policer in one, too.
-    fn give_police(&mut self, rule: &CompiledRule, changes: &mut Changes) {
+    /// A rule in a chain has its policer in a chain, too.
+    fn add_policer(&mut self, rule: &CompiledRule, changes: &mut Changes) {
         let polices = matches!(countable(rule.effect.policing), Policing::Limit { .. });
         if polices && self.rules.get(&rule.id).is_some_and(|placed| placed.police.is_none()) {
             let chain = self.add_police(rule, changes);
@@ -338,19 +343,19 @@ impl Program {
         }
     }
 
-    /// The place of a rule, which is no longer known here; what the rule is in chains and sets stays.
-    pub(super) fn unplace(&mut self, nlri: &Nlri) -> Option<Placed> {
+    /// Forgets the placement of a rule; its objects in chains and sets stay.
+    pub(super) fn forget_placement(&mut self, nlri: &Nlri) -> Option<Placed> {
         let Entry::Occupied(entry) = self.rules.entry(nlri.id()) else { return None };
         (*entry.get().rule.nlri == *nlri).then(|| entry.remove())
     }
 
-    fn take_out(&mut self, nlri: &Nlri, keep_count: bool, changes: &mut Changes) {
-        if let Some(placed) = self.unplace(nlri) {
+    fn remove_placed(&mut self, nlri: &Nlri, keep_count: bool, changes: &mut Changes) {
+        if let Some(placed) = self.forget_placement(nlri) {
             self.clear_place(&placed, keep_count, changes);
         }
     }
 
-    /// Takes a rule out of chains and sets.
+    /// Removes a rule from chains and sets.
     pub(super) fn clear_place(&mut self, placed: &Placed, keep_count: bool, changes: &mut Changes) {
         let (id, nlri) = (placed.rule.id, &placed.rule.nlri);
         let (key, bits) = GroupKey::of(nlri);
@@ -419,7 +424,7 @@ impl Program {
         }
     }
 
-    /// Takes a group's chain and sets out, with all that is in them.
+    /// Removes a group's chain and sets, with all elements.
     pub(super) fn close_group(&mut self, key: GroupKey, changes: &mut Changes) -> Option<Group> {
         let mut group = self.groups.remove(&key)?;
         changes.rewrite.remove(&Chain::Group(key));
@@ -460,12 +465,12 @@ impl Program {
     }
 
     /// Whether every member finds a slot, or room for a new one.
-    pub(super) fn have_room(&self, key: GroupKey, members: &[Member]) -> bool {
+    pub(super) fn has_room(&self, key: GroupKey, members: &[Member]) -> bool {
         let slots = self.groups.get(&key).map_or(0, |group| group.slots.0.len());
         slots + self.new_slots(key, members) <= MAX_SLOTS.max(slots)
     }
 
-    /// How many slots the members would add to the group.
+    /// Number of slots that the members would add to the group.
     pub(super) fn new_slots(&self, key: GroupKey, members: &[Member]) -> usize {
         let slots = self.groups.get(&key).map(|group| &group.slots.0);
         let is_new = |slot: &&Arc<SlotKey>| slots.is_none_or(|slots| !slots.contains_key(*slot));
@@ -575,14 +580,15 @@ impl Program {
         if group.own == 1 {
             changes.rewrite.insert(chain_of(key));
         }
-        // From there back to where the group was called: none of its slots has rules of this destination.
+        // From there back to where the group was called: none of its slots has rules of this
+        // destination.
         changes.add_element(&group.map, element, Element::Verdict(Verdict::Goto(chain.clone())));
         let Some(bucket) = group.buckets.get_mut(&bits) else { return };
         bucket.own = Some(chain);
         for nlri in bucket.rules.clone() {
             let Some(placed) = self.placed(&nlri) else { continue };
             let rule = placed.rule.clone();
-            self.give_police(&rule, changes);
+            self.add_policer(&rule, changes);
             changes.add_counter(self.names.rule_counter(rule.id), rule.id, Counts::Matched);
             if nlri != *newcomer {
                 for member in members(&rule) {

@@ -1,8 +1,10 @@
-//! What is accepted ahead of every rule, behind as few tests as can be: nearly all packets are not protected, and each passes these tests.
+//! The rules that accept protected packets ahead of every rule, with as few tests as possible:
+//! nearly all packets are not protected, and each passes these tests.
 //!
-//! Protected packets are mostly those of a BGP session, by the address of the peer, or those of a port, by an address of ours, or all of a
-//! network's. All that is protected of one address or prefix stands in a chain of its own; a packet is compared with those of one length,
-//! one after the other where they are few, else by a look-up.
+//! Protected packets are mostly those of a BGP session, by the peer's address, or those of a port,
+//! by an address of ours, or all packets of a network. All that is protected of one address or
+//! prefix is in a chain of its own; a packet is compared with those of one length, one after the
+//! other if they are few, otherwise by a lookup.
 
 use super::changes::{Chain, Changes, Element, SetKind, SetSpec};
 use super::conjunction::{Conjunction, conjunctions};
@@ -13,28 +15,28 @@ use flowspec::IpVersion;
 use flowspec::space::Space;
 use std::collections::BTreeMap;
 
-/// More addresses than these are looked up in a map; comparing costs less up to here.
+/// More addresses than these are looked up in a map; up to here comparing costs less.
 const COMPARED: usize = 6;
 
 /// The protected packets of one IP version.
 #[derive(Debug, Default)]
 pub(super) struct ProtectedPrologue {
-    /// Those that are of no address or prefix.
+    /// Protected packets without an address or prefix.
     others: Vec<Conjunction>,
     gates: Vec<AddressGate>,
 }
 
-/// Protected packets that have a source prefix each, or a destination prefix, of one length.
+/// Protected packets with a source prefix each, or a destination prefix, of one length.
 #[derive(Debug)]
 struct AddressGate {
     part: KeyPart,
-    /// The map from address to chain, where they are not compared.
+    /// The map from address to chain, if they are not compared.
     map: Option<String>,
     addresses: BTreeMap<u128, (String, Vec<Conjunction>)>,
 }
 
 impl ProtectedPrologue {
-    /// For the packets of these spaces that are of this version; `name` makes new names.
+    /// For the packets of these spaces in this version; `name` allocates names.
     pub(super) fn new(
         version: IpVersion,
         spaces: &[Space],
@@ -75,7 +77,7 @@ impl ProtectedPrologue {
         prologue
     }
 
-    /// Takes it out again.
+    /// Removes it.
     pub(super) fn remove(self, changes: &mut Changes) {
         for AddressGate { part, map, addresses } in self.gates {
             if let Some(map) = map {
@@ -117,7 +119,7 @@ fn accepting(version: IpVersion, tests: &[Test]) -> Rule {
     tests.chain([Statement::Verdict(Verdict::Accept)]).collect()
 }
 
-/// The prefix that the test asks for, if it asks for one.
+/// The prefix of the test, if it has one.
 fn prefix(test: &Test) -> Option<(KeyPart, u128)> {
     match *test {
         Test::Within { field: field @ (Field::Source | Field::Destination), mask, first, last } if first == last => {
@@ -127,7 +129,8 @@ fn prefix(test: &Test) -> Option<(KeyPart, u128)> {
     }
 }
 
-/// Of two prefixes, the one to look for first: the longer, which fewer packets have; of two of one length the source.
+/// Of two prefixes, the one to test first: the longer, which fewer packets match; of two of one
+/// length the source.
 fn narrowest(&(_, (part, _)): &(usize, (KeyPart, u128))) -> (u32, bool) {
     (part.mask.count_ones(), part.field == Field::Source)
 }

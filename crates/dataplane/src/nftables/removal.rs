@@ -1,4 +1,4 @@
-//! Taking rules out, many at once: a lost session takes hundreds of thousands.
+//! Removes many rules at once: a lost session removes hundreds of thousands.
 
 use super::changes::{Chain, Changes, Element, SetKind, SetSpec};
 use super::groups::{Group, Placed, single};
@@ -10,23 +10,23 @@ use flowspec::Nlri;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// From so many rules on it is worth looking for what goes as a whole.
+/// From this many rules on, objects that can be removed as a whole are searched for.
 const MANY: usize = 1000;
 
-/// What was taken out.
+/// The removed objects.
 #[derive(Debug, Default)]
 pub(super) struct Removed {
     /// The rules that were there.
     pub(super) rules: Vec<Arc<CompiledRule>>,
-    /// The groups that went as a whole; to be given back when there is time.
+    /// The groups that were removed as a whole; to be freed later.
     pub(super) groups: Vec<Group>,
 }
 
 impl Program {
-    /// Takes rules out. A group of destinations that loses all its rules goes with its sets, without a look at
-    /// their elements.
+    /// Removes rules. A group of destinations that loses all its rules is removed with its sets,
+    /// without processing their elements.
     pub(super) fn remove<'a>(&mut self, gone: impl Iterator<Item = &'a Arc<Nlri>>, changes: &mut Changes) -> Removed {
-        let gone: Vec<Placed> = gone.filter_map(|nlri| self.unplace(nlri)).collect();
+        let gone: Vec<Placed> = gone.filter_map(|nlri| self.forget_placement(nlri)).collect();
         let closed = self.close_emptied_groups(&gone, changes);
         for placed in &gone {
             if closed.is_empty() || !is_plain(placed) || !closed.contains_key(&GroupKey::of(&placed.rule.nlri).0) {
@@ -40,8 +40,9 @@ impl Program {
         Removed { rules, groups: closed.into_values().collect() }
     }
 
-    /// Writes a set of destinations anew where most of its elements go. Sets whose elements count are never replaced: what is counted between
-    /// the reading of a counter and its end would be lost.
+    /// Rewrites a set of destinations if most of its elements are removed. Sets whose elements
+    /// count are never rewritten: what is counted between the reading of a counter and its removal
+    /// would be lost.
     fn renew_destinations(&mut self, changes: &mut Changes) {
         let version = self.version();
         let (groups, names) = self.groups_and_names();
@@ -59,10 +60,10 @@ impl Program {
         }
     }
 
-    /// Closes the groups all of whose rules are among those that go, where elements of sets are all that they are.
+    /// Removes the groups all of whose rules are removed, if their rules are only set elements.
     fn close_emptied_groups(&mut self, gone: &[Placed], changes: &mut Changes) -> BTreeMap<GroupKey, Group> {
         let mut losses: HashMap<GroupKey, usize> = HashMap::new();
-        // A group with more destinations than rules that go keeps some.
+        // A group with more destinations than removed rules keeps some.
         let may_empty = |(key, group): (&GroupKey, &Group)| key.mask.is_some() && group.buckets.len() <= gone.len();
         if gone.len() > 1 && self.groups().iter().any(may_empty) {
             for placed in gone.iter().filter(|placed| is_plain(placed)) {
@@ -79,7 +80,7 @@ impl Program {
     }
 }
 
-/// Whether a rule has no chain of its own, and is an element at least.
+/// Whether a rule has no chain of its own, and at least one element.
 fn is_plain(placed: &Placed) -> bool {
     placed.police.is_none() && placed.members > 0
 }

@@ -1,4 +1,4 @@
-//! The program as nft's language: for people, and for `nft -f`. Pure.
+//! The program in nft's language: for people, and for `nft -f`. Pure.
 
 use super::changes::{Changes, Element, SetKind, SetSpec};
 use super::field::{KeyPart, Value, unshifted};
@@ -12,11 +12,12 @@ use engine::plan::Ruleset;
 use flowspec::{Exemption, IpVersion, Policing};
 use std::fmt::{Result, Write};
 
-/// The tables that [`Nftables`](super::Nftables) would make for these rules with its default [`Options`], as text that `nft -f` takes. Rules
-/// that it refuses are comments, with the reason.
+/// The tables that [`Nftables`](super::Nftables) would create for these rules with its default
+/// [`Options`], as text for `nft -f`. Refused rules are comments, with the reason.
 ///
-/// Two things the text cannot say that the messages to the kernel do: a source port, or an ICMP type, is only there where the octets
-/// behind it are that belong to it; and an upper-layer header of IPv6 only where it begins, not in a later fragment.
+/// The text cannot express two things that the netlink messages do: a source port, or an ICMP type,
+/// exists only if the octets after it that belong to it exist; and an upper-layer header of IPv6
+/// exists only where it begins, not in a later fragment.
 pub fn render(rules: &Ruleset) -> String {
     let mut out = String::new();
     for version in VERSIONS {

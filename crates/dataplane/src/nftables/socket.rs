@@ -1,4 +1,4 @@
-//! The netlink socket to nf_tables: transactions, single questions and dumps.
+//! The netlink socket to nf_tables: transactions, requests and dumps.
 
 use super::inventory::EchoedHandles;
 use super::nf_tables::{NFTA_GEN_ID, msg};
@@ -11,17 +11,17 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
 use std::os::fd::OwnedFd;
 
-/// Receive buffer: many small errors may come back at once.
+/// Receive buffer: many small errors may arrive at once.
 const RECEIVE_BUFFER: usize = 4 << 20;
-/// Room for one datagram of a dump; the kernel fills at most 32 KiB.
+/// Buffer for one datagram of a dump; the kernel sends at most 32 KiB.
 const DATAGRAM: usize = 1 << 17;
 
 /// Why a transaction was not committed. Nothing of it is in force.
 #[derive(Debug)]
 pub(super) enum CommitError {
-    /// Somebody else changed nf_tables since the generation that was named.
+    /// Another program changed nf_tables since the given generation.
     Stale,
-    /// The kernel's answer.
+    /// The kernel's error.
     Kernel { errno: Errno, words: String },
     /// The socket failed.
     Io(Errno),
@@ -49,48 +49,50 @@ impl Socket {
         })?;
         rustix::net::bind(&fd, &netlink::SocketAddrNetlink::new(0, 0))
             .map_err(|e| io("binding the netlink socket", e))?;
-        // Without CAP_NET_ADMIN the size stays; then the commit itself is refused, which says more.
+        // Without CAP_NET_ADMIN the size is unchanged; then the commit itself is refused, with a
+        // better error.
         let _ = sockopt::set_socket_recv_buffer_size_force(&fd, RECEIVE_BUFFER);
         Ok(Socket { fd, buffer: vec![0; DATAGRAM] })
     }
 
-    /// Whether there is an interface of this name in the socket's network namespace.
+    /// Whether the socket's network namespace has an interface of this name.
     pub(super) fn has_interface(&self, name: &str) -> bool {
         rustix::net::netdevice::name_to_index(&self.fd, name).is_ok()
     }
 
-    /// The kernel's generation: it moves with every transaction of anybody in this network namespace.
+    /// The kernel's generation: it changes with every transaction in this network namespace.
     pub(super) fn generation(&mut self) -> Result<u32, DataplaneError> {
         let mut generation = None;
         self.ask(IpVersion::V4, msg::GETGEN, 0, |_| {}, |_, attributes| generation = attributes.u32(NFTA_GEN_ID))?;
         generation.ok_or_else(|| DataplaneError::Refused("nf_tables did not tell its generation".to_owned()))
     }
 
-    /// Sends a whole transaction and waits for its verdict. `acknowledged` is the message that asked for an acknowledgement. Returns
-    /// what the kernel was asked to echo.
+    /// Sends a whole transaction and waits for the result. `acknowledged` is the message that
+    /// requested an acknowledgement. Returns what the kernel was asked to echo.
     pub(super) fn commit(
         &mut self,
         batch: &Writer,
         acknowledged: u32,
     ) -> Result<PerVersion<EchoedHandles>, CommitError> {
         self.drain();
-        // The echo of a rule is about as long as the message that asked for the rule.
+        // The echo of a rule is about as long as the message that created the rule.
         let _ = sockopt::set_socket_recv_buffer_size_force(&self.fd, RECEIVE_BUFFER + 2 * batch.echoed());
         let size = batch.len() + (batch.len() / 4).max(1 << 16);
-        // The whole transaction is one datagram. Root may go beyond net.core.wmem_max; who may not hears it from send().
+        // The whole transaction is one datagram. Root may exceed net.core.wmem_max; others get an
+        // error from send().
         if sockopt::set_socket_send_buffer_size_force(&self.fd, size).is_err() {
             let _ = sockopt::set_socket_send_buffer_size(&self.fd, size);
         }
         rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, batch.as_bytes(), SendFlags::empty()))
             .map_err(CommitError::Io)?;
-        // The kernel works in send(), so every answer is queued by now.
+        // The kernel processes it in send(), so every answer is queued by now.
         let (mut committed, mut first_error) = (false, None);
         let mut echoed = PerVersion::<EchoedHandles>::default();
         loop {
             let length = match rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
                 Ok((_, length)) => length,
                 Err(Errno::AGAIN) => break,
-                // More answers than room: there was an error, or there would be one answer only.
+                // More answers than fit: there was an error, or there would be one answer only.
                 Err(Errno::NOBUFS | Errno::INTR) => continue,
                 Err(errno) => return Err(CommitError::Io(errno)),
             };
@@ -118,8 +120,9 @@ impl Socket {
         }
     }
 
-    /// Asks for a dump of our table of this version; every message goes to `each`. `Ok(false)` when what was asked about does not exist. A dump that another
-    /// transaction interrupts is a sequence of messages of both states, as the kernel gives them.
+    /// Requests a dump of our table of this version; `each` is called with every message.
+    /// `Ok(false)` if the object does not exist. A dump that another transaction interrupts
+    /// contains messages of both states, as the kernel sends them.
     pub(super) fn dump(
         &mut self,
         version: IpVersion,
@@ -130,7 +133,7 @@ impl Socket {
         self.ask(version, kind, NLM_F_DUMP, body, each)
     }
 
-    /// Asks about one thing; `Ok(false)` when it does not exist.
+    /// Requests one object; `Ok(false)` if it does not exist.
     pub(super) fn ask(
         &mut self,
         version: IpVersion,
@@ -142,7 +145,7 @@ impl Socket {
         self.drain();
         let mut request = Writer::new();
         request.table_of(version);
-        // The acknowledgement ends the answer to a question about one thing, DONE ends a dump.
+        // The acknowledgement ends the answer to a request for one object, DONE ends a dump.
         let flags = if flags & NLM_F_DUMP == NLM_F_DUMP { flags } else { flags | crate::netlink::NLM_F_ACK };
         request.message(kind, flags, body);
         rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, request.as_bytes(), SendFlags::empty()))
@@ -168,7 +171,7 @@ impl Socket {
         }
     }
 
-    /// Throws away what an earlier, given up question left.
+    /// Discards what an earlier, abandoned request left.
     fn drain(&mut self) {
         while rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT).is_ok() {}
     }

@@ -1,4 +1,5 @@
-//! What a rule of nf_tables is made of: tests, lookups, counters, limits, verdicts; as messages and as nft text.
+//! The statements of an nf_tables rule: tests, lookups, counters, limits, verdicts; as messages and
+//! as nft text.
 
 use super::field::{Field, KeyPart, Place, Test};
 use super::limit::Limit;
@@ -7,32 +8,34 @@ use super::wire::Writer;
 use flowspec::IpVersion;
 use std::fmt;
 
-/// Where keys and values are read into: the first of 16 registers of 4 octets.
+/// The register for keys and values: the first of 16 registers of 4 octets.
 const REGISTER: u32 = NFT_REG32_00;
 
-/// What happens to a packet next.
+/// The verdict of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Verdict {
     Drop,
     Accept,
-    /// To a chain, and back behind this rule when that chain ends.
+    /// To a chain, and back after this rule when that chain ends.
     Jump(String),
-    /// To a chain, and back to where this one was jumped to from.
+    /// To a chain, and back to the caller of this one.
     Goto(String),
 }
 
-/// One statement; a rule is a list of them, worked through while each matches.
+/// One statement; a rule is a list of them, evaluated while each matches.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Statement {
-    /// The packet came in on the loopback interface.
+    /// The packet was received on the loopback interface.
     FromLoopback,
-    /// The packet comes along a second time, now as one of a VRF: it was filtered where it came in.
+    /// The packet traverses the hook a second time, now as one of a VRF: it was filtered at
+    /// ingress.
     FromVrf,
-    /// The packet came in on an interface whose name is not in this set.
+    /// The packet was received on an interface whose name is not in this set.
     FromOther {
         set: String,
     },
-    /// IPv6: the packet is a message of neighbour discovery ([`flowspec::Packet::is_neighbor_discovery`]).
+    /// IPv6: the packet is a message of neighbour discovery
+    /// ([`flowspec::Packet::is_neighbor_discovery`]).
     NeighborDiscovery,
     Test(IpVersion, Test),
     /// The key is in the set; the counter of its element counts.
@@ -41,7 +44,7 @@ pub(super) enum Statement {
         key: Vec<KeyPart>,
         set: String,
     },
-    /// The key's element tells the verdict; without element the rule does not match.
+    /// The key's element has the verdict; without an element the rule does not match.
     VerdictMap {
         version: IpVersion,
         key: Vec<KeyPart>,
@@ -49,10 +52,10 @@ pub(super) enum Statement {
     },
     /// A named counter.
     Counter(String),
-    /// More than the limit allows.
+    /// The rate is over the limit.
     OverLimit(Limit),
     SetDscp(IpVersion, u8),
-    /// To listeners of this group of the kernel's packet log.
+    /// To this nflog group.
     Log {
         group: u16,
         octets: u32,
@@ -68,7 +71,7 @@ pub(super) fn encode(w: &mut Writer, rule: &Rule) {
     rule.iter().for_each(|statement| statement.encode(w));
 }
 
-/// Writes an expression: its name and what `body` puts in.
+/// Writes an expression: its name and the attributes that `body` writes.
 pub(super) fn expression(w: &mut Writer, item: u16, name: &str, body: impl FnOnce(&mut Writer)) {
     w.nest(item, |w| {
         w.str(NFTA_EXPR_NAME, name);
@@ -86,7 +89,7 @@ impl Statement {
                 compare(w, NFT_CMP_EQ, &1u32.to_ne_bytes());
             }
             Statement::FromVrf => {
-                // Where the interface is of no kind, as a network card, the rule ends without a match.
+                // If the interface has no kind, as a network card, the rule ends without a match.
                 meta(w, NFT_META_IIFKIND);
                 let mut kind = [0; 16];
                 kind[..3].copy_from_slice(b"vrf");
@@ -101,10 +104,11 @@ impl Statement {
                 });
             }
             Statement::NeighborDiscovery => {
-                // Next Header ICMPv6 and hop limit 255: two octets side by side, which no other packet passes.
+                // Next Header ICMPv6 and hop limit 255: two adjacent octets, which no other packet
+                // has.
                 payload(w, NFT_PAYLOAD_NETWORK_HEADER, 6, 2, REGISTER);
                 compare(w, NFT_CMP_EQ, &[58, 255]);
-                // Type and code; one that is not there ends the rule without a match.
+                // Type and code; if one is missing, the rule ends without a match.
                 payload(w, NFT_PAYLOAD_TRANSPORT_HEADER, 1, 1, REGISTER);
                 compare(w, NFT_CMP_EQ, &[0]);
                 payload(w, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, REGISTER);
@@ -160,7 +164,7 @@ impl Verdict {
         }) as u32
     }
 
-    /// The chain that it leads to.
+    /// The target chain.
     pub(super) fn chain(&self) -> Option<&str> {
         match self {
             Verdict::Drop | Verdict::Accept => None,
@@ -232,8 +236,9 @@ fn bitwise(w: &mut Writer, register: u32, mask: &[u8], xor: &[u8]) {
     });
 }
 
-/// Reads octets of a header of an IPv6 packet, or whether there is one. The kernel looks for it along the extension headers, and finds an
-/// upper-layer header, too: only where it begins, not in later fragments.
+/// Reads octets of a header of an IPv6 packet, or whether there is one. The kernel searches the
+/// extension headers for it, and finds an upper-layer header, too: only where it begins, not in
+/// later fragments.
 fn header_of_v6(w: &mut Writer, header: u8, offset: u32, octets: u32, present: bool) {
     expression(w, NFTA_LIST_ELEM, "exthdr", |w| {
         w.u32(NFTA_EXTHDR_DREG, REGISTER);
@@ -293,7 +298,7 @@ fn encode_test(w: &mut Writer, version: IpVersion, test: &Test) {
     let max = mask & (u128::MAX >> (128 - 8 * octets));
     match (first, last) {
         _ if first == last => compare(w, NFT_CMP_EQ, &data(first)),
-        // Only that the field is there.
+        // Only that the field exists.
         (0, _) if last >= max => {}
         (1, _) if last >= max => compare(w, NFT_CMP_NEQ, &data(0)),
         (0, _) => compare(w, NFT_CMP_LTE, &data(last)),

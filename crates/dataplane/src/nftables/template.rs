@@ -1,11 +1,13 @@
-//! How rules share a set: rules that differ in single values only are the elements of one hash set, whose key is those values.
+//! How rules share a set: rules that differ only in single values are elements of one hash set,
+//! whose key consists of those values.
 //!
-//! A rule's *template* is its component list with holes: for a prefix its offset and length, for a list that is one `=value` its operator
-//! octet, for everything else the octets as they are. Templates compare as rules do (RFC 8955 §5.1), and that is why sets may stand in
-//! for rules: of two rules that both match some packet, either the templates differ, and then the order of the templates is
-//! the order of the rules, or the templates are equal, and then so are the values in the holes, since unequal values (prefixes of one
-//! offset and length, single values of one field) exclude each other. The component `port` is the exception, being satisfied by two
-//! fields; its list is never a hole.
+//! A rule's *template* is its component list with holes: for a prefix its offset and length, for a
+//! list that is one `=value` its operator octet, for everything else the octets as they are.
+//! Templates compare as rules do (RFC 8955 §5.1), so sets can replace rules: of two rules that both
+//! match some packet, either the templates differ, and then the order of the templates is the order
+//! of the rules, or the templates are equal, and then so are the values in the holes, since unequal
+//! values (prefixes of one offset and length, single values of one field) exclude each other. The
+//! component `port` is the exception, since two fields satisfy it; its list is never a hole.
 
 use super::conjunction::{Conjunction, conjunctions, mask_and_value};
 use super::field::{Field, KeyPart, Test, encode_key};
@@ -14,16 +16,17 @@ use engine::plan::CompiledRule;
 use flowspec::{Component, ComponentType, Effect, IpVersion, Nlri, Policing, Prefix, RuleId};
 use std::sync::Arc;
 
-/// `nft list` shows the types of five parts of a key, and misreads more.
+/// `nft list` shows the types of five key parts, and misreads more.
 const MAX_KEY_PARTS: usize = 5;
 
-/// Which destination addresses a group of rules is about: those that are equal under one mask. The order is that in which the groups are
-/// looked at: lower offset, then longer prefix; rules without destination last.
+/// The destination addresses of a group of rules: those that are equal under one mask. The order is
+/// that in which the groups are evaluated: lower offset, then longer prefix; rules without
+/// destination last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct GroupKey {
     offset: u8,
     shortness: u8,
-    /// Which bits of the destination are compared; `None` where all destinations match.
+    /// The bits of the destination that are compared; `None` if all destinations match.
     pub(super) mask: Option<u128>,
 }
 
@@ -59,12 +62,13 @@ pub(super) enum Terminal {
     Drop,
     Accept,
     Continue,
-    /// What is over the limit of its element is dropped; the rest is accepted, or evaluation continues.
+    /// Packets over the limit of the element are dropped; the others are accepted, or evaluation
+    /// continues.
     Limit {
         unit: Unit,
         continues: bool,
     },
-    /// In the chain of this rule, which polices; it does the rest, too.
+    /// In the policer's chain of this rule, which also does the rest.
     Police(RuleId),
 }
 
@@ -72,7 +76,8 @@ impl RuleActions {
     pub(super) fn of(rule: &CompiledRule) -> Self {
         let effect = rule.effect;
         match countable(effect.policing) {
-            // A packet that is dropped is dropped: whatever a later rule would do, discard goes before it (RFC 8955 §7.7).
+            // A dropped packet stays dropped: discard overrides whatever a later rule would do (RFC
+            // 8955 §7.7).
             Policing::Discard => RuleActions { terminal: Terminal::Drop, mark: None, sample: effect.sample },
             Policing::Limit { .. } => RuleActions { terminal: Terminal::Police(rule.id), mark: None, sample: false },
             Policing::None => RuleActions {
@@ -84,18 +89,19 @@ impl RuleActions {
     }
 }
 
-/// What names a set within a group; the order is that of the templates.
+/// The key of a set within a group; the order is that of the templates.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SlotKey {
     template: Vec<u8>,
     /// Tests that are the same for all rules of the set.
     pub(super) fixed: Conjunction,
-    /// What the key is made of, the destination first. Empty where nothing is left to look up: the slot is then one rule's.
+    /// The parts of the key, the destination first. Empty if nothing has to be looked up: the slot
+    /// then belongs to one rule.
     pub(super) key: Vec<KeyPart>,
     pub(super) actions: RuleActions,
 }
 
-/// A rule's place in a set.
+/// A rule's element in a set.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     pub(super) slot: Arc<SlotKey>,
@@ -118,7 +124,7 @@ pub(super) fn members(rule: &CompiledRule) -> Vec<Member> {
                 let Effect { mark, sample, continues, .. } = rule.effect;
                 actions = RuleActions { terminal: Terminal::Limit { unit, continues }, mark, sample };
             }
-            // Elements cannot share a policer, but the rule must have one.
+            // Elements cannot share a policer, but the rule must have only one.
             _ => holes.clear(),
         }
     }
@@ -140,7 +146,7 @@ pub(super) fn members(rule: &CompiledRule) -> Vec<Member> {
     conjunctions.into_iter().map(member).collect()
 }
 
-/// Whether the test asks for a single value of a field that is a hole.
+/// Whether the test is on a single value of a field that is a hole.
 fn fills_hole(test: &Test, holes: &[Field]) -> bool {
     matches!(test, Test::Within { field, first, last, .. } if first == last && holes.contains(field))
 }
@@ -155,9 +161,9 @@ pub(super) fn only_limit(rule: &CompiledRule) -> Option<(Unit, Limit)> {
     Some((unit, Limit::new(unit, rate)))
 }
 
-/// The template's octets, and the fields that are holes in it.
+/// The template's octets, and the fields that are its holes.
 fn template(nlri: &Nlri) -> (Vec<u8>, Vec<Field>) {
-    // Present comes before absent, whatever would follow.
+    // Present sorts before absent, whatever follows.
     const END: u8 = u8::MAX;
     let (mut octets, mut holes) = (Vec::with_capacity(16), Vec::with_capacity(8));
     let mut rest = nlri.as_bytes();
@@ -201,7 +207,7 @@ const END_OF_LIST: u8 = 0x80;
 const WIDTH: u8 = 0x30;
 const EQUAL: u8 = 0x01;
 
-/// Octets of a list of operators and values, which a canonical rule ends properly.
+/// Octets of a list of operators and values, which is well-formed in a canonical rule.
 fn list_length(list: &[u8]) -> usize {
     let mut length = 0;
     while let Some(operator) = list.get(length) {
@@ -213,7 +219,7 @@ fn list_length(list: &[u8]) -> usize {
     length
 }
 
-/// The one field that a component asks about.
+/// The one field that a component is about.
 const fn hole(kind: ComponentType) -> Option<Field> {
     match kind {
         ComponentType::Protocol => Some(Field::Protocol),
@@ -237,7 +243,7 @@ pub(super) fn destination_key(version: IpVersion, mask: u128, bits: u128) -> Vec
     encode_key(version, &[(KeyPart { field: Field::Destination, mask }, bits)])
 }
 
-/// The part of a set's key that a group's destinations are.
+/// The part of a set's key that identifies a group's destination.
 pub(super) fn destination_part(mask: u128) -> Vec<KeyPart> {
     vec![KeyPart { field: Field::Destination, mask }]
 }

@@ -1,6 +1,7 @@
-//! nf_tables messages as octets: a writer of batches and a reader of answers. Their numbers are in `nf_tables.rs`.
+//! nf_tables messages as octets: a writer of batches and a reader of answers. The constants are in
+//! `nf_tables.rs`.
 //!
-//! Numbers in attributes are in network order, headers in host order.
+//! Numbers in attributes are in network byte order, headers in host byte order.
 
 use super::nf_tables::*;
 use crate::netlink::{
@@ -8,20 +9,20 @@ use crate::netlink::{
 };
 use flowspec::IpVersion;
 
-/// Most octets in one attribute: its length field has 16 bits, and what is in it is aligned to 4.
+/// Most octets in one attribute: its length field has 16 bits, and its contents are aligned to 4.
 pub(super) const MAX_ATTRIBUTE: usize = 0xfff8;
 
-/// Octets of messages being written. Attributes nest by closures, so what was opened is closed.
+/// Octets of messages being written. Attributes nest by closures, so each nest is closed.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     octets: Vec<u8>,
     sequence: u32,
     family: u8,
-    /// Where the last message begins that makes something with a handle, and for which family.
+    /// Where the last message begins that creates an object with a handle, and for which family.
     last_made: Option<(usize, u8)>,
     /// Octets of messages that the kernel sends back.
     echoed: usize,
-    /// There is a message that changes something, whatever there is in the kernel.
+    /// Some message changes something, whatever the kernel has.
     changes: bool,
 }
 
@@ -30,12 +31,12 @@ impl Writer {
         Writer::default()
     }
 
-    /// Which of our tables the messages that follow are about.
+    /// The table of the messages that follow.
     pub(super) fn table_of(&mut self, version: IpVersion) {
         self.family = family(version);
     }
 
-    /// Opens a transaction; the kernel refuses it when its generation is not `generation` any more.
+    /// Opens a transaction; the kernel refuses it if its generation is no longer `generation`.
     pub(super) fn begin(&mut self, generation: u32) {
         self.raw(NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, 0, NFNL_SUBSYS_NFTABLES, |w| w.u32(NFNL_BATCH_GENID, generation));
     }
@@ -55,7 +56,8 @@ impl Writer {
         self.raw(NFNL_SUBSYS_NFTABLES << 8 | u16::from(kind), flags | NLM_F_REQUEST, self.family, 0, body)
     }
 
-    /// Asks the kernel to tell what became of the last message about this table that makes something with a handle, if there is one.
+    /// Asks the kernel to echo the last message about this table that creates an object with a
+    /// handle, if there is one.
     pub(super) fn echo_last(&mut self) {
         let Some((at, _)) = self.last_made.filter(|(_, family)| *family == self.family) else { return };
         if let Some(flags) = self.octets.get_mut(at + 6..at + 8) {
@@ -109,7 +111,7 @@ impl Writer {
         self.bytes(kind, &value.to_be_bytes());
     }
 
-    /// An attribute that holds attributes.
+    /// An attribute that contains attributes.
     pub(super) fn nest(&mut self, kind: u16, body: impl FnOnce(&mut Self)) {
         let start = self.octets.len();
         self.octets.extend([0; 2]);
@@ -119,7 +121,7 @@ impl Writer {
         self.octets[start..start + 2].copy_from_slice(&length.to_ne_bytes());
     }
 
-    /// A message of this batch in words, with those of the kernel about it.
+    /// A message of this batch as text, with the kernel's error.
     pub(super) fn describe(&self, sequence: u32, words: Option<String>) -> String {
         let mut rest = self.as_bytes();
         let mut what = "the transaction".to_owned();
@@ -128,7 +130,8 @@ impl Writer {
             let Some((message, behind)) = rest.split_at_checked(length) else { break };
             if u32::from_ne_bytes([s0, s1, s2, s3]) == sequence {
                 let attributes = Attributes(message.get(NLMSGHDR + NFGENMSG..).unwrap_or_default());
-                // In messages about rules and elements it is the second attribute, in those about chains the third.
+                // In messages about rules and elements it is the second attribute, in those about
+                // chains the third.
                 let names = [NFTA_RULE_CHAIN, NFTA_CHAIN_NAME]
                     .map(|kind| attributes.str(kind).filter(|name| name.starts_with('g')));
                 let name = names.into_iter().flatten().next().unwrap_or_default();
@@ -142,12 +145,13 @@ impl Writer {
         }
     }
 
-    /// Whether a commit of it moves the kernel's generation for certain: of a transaction that changes nothing the kernel takes no note.
+    /// Whether a commit of it certainly changes the kernel's generation: a transaction that changes
+    /// nothing does not.
     pub(super) const fn changes(&self) -> bool {
         self.changes
     }
 
-    /// Octets of messages that the kernel sends back, about.
+    /// Octets of messages that the kernel sends back, approximately.
     pub(super) const fn echoed(&self) -> usize {
         self.echoed
     }
@@ -170,7 +174,7 @@ pub(super) const fn family(version: IpVersion) -> u8 {
     }
 }
 
-/// What the messages of [`nf_tables::msg`](super::nf_tables::msg) do, for people.
+/// The operations of [`nf_tables::msg`](super::nf_tables::msg), for people.
 const VERBS: [&str; 21] = [
     "add table",
     "list table",
@@ -198,15 +202,16 @@ const VERBS: [&str; 21] = [
 /// One message of an answer.
 #[derive(Debug)]
 pub(super) enum Answer<'a> {
-    /// An acknowledgement (0) or an error number, for the request with this sequence number; the kernel's words where it has any.
+    /// An acknowledgement (0) or an error number, for the request with this sequence number; with
+    /// the kernel's text if there is one.
     Status { sequence: u32, errno: i32, words: Option<String> },
     /// The end of a dump.
     Done,
-    /// A message of the nf_tables subsystem: its number, and its attributes.
+    /// A message of the nf_tables subsystem: its type, and its attributes.
     Message { kind: u8, family: u8, attributes: Attributes<'a> },
 }
 
-/// Walks the messages of one datagram; stops at one that is cut off.
+/// Iterates over the messages of one datagram; stops at a truncated one.
 #[derive(Debug)]
 pub(super) struct Answers<'a>(pub(super) &'a [u8]);
 
@@ -236,7 +241,7 @@ impl<'a> Iterator for Answers<'a> {
     }
 }
 
-/// The text of an extended acknowledgement, which stands behind the echoed request.
+/// The text of an extended acknowledgement, after the echoed request.
 fn extended_words(flags: u16, body: &[u8]) -> Option<String> {
     const CAPPED: u16 = 0x100;
     const TLVS: u16 = 0x200;
@@ -247,7 +252,7 @@ fn extended_words(flags: u16, body: &[u8]) -> Option<String> {
     tlvs.find(MESSAGE).map(text)
 }
 
-/// Numbers are in network order here.
+/// Numbers are in network byte order here.
 impl Attributes<'_> {
     pub(super) fn u32(self, kind: u16) -> Option<u32> {
         self.find(kind)?.try_into().ok().map(u32::from_be_bytes)

@@ -199,7 +199,7 @@ impl Sonic {
                 };
                 match self.owners.remove(&row) {
                     Some(PlacedOwner::Rule(nlri)) => {
-                        tracing::warn!(id = %nlri.id(), words, "the switch did not take a rule");
+                        tracing::warn!(id = %nlri.id(), words, "the switch did not accept a rule");
                         let failure = if full { RuleFailure::OverCapacity(words) } else { RuleFailure::Failed(words) };
                         limits.refused.insert(nlri, failure);
                     }
@@ -252,7 +252,7 @@ impl Sonic {
                 tracing::warn!(
                     rules = lifted,
                     capacity,
-                    "old and new ACL rules do not fit side by side: some are out for a moment"
+                    "old and new ACL rules do not fit at the same time: some are removed for a moment"
                 );
             }
             for step in steps {
@@ -321,7 +321,7 @@ impl Sonic {
         let missing = before.iter().filter(|(key, _)| !self.rows.contains_key(*key));
         let missing: Vec<(RowKey, Fields)> = missing.map(|(key, fields)| (key.clone(), fields.clone())).collect();
         if let Err(error) = self.acl.restore(&missing, &extra) {
-            tracing::warn!(%error, "what a failed change has left could not be taken back");
+            tracing::warn!(%error, "what a failed change has left could not be removed");
         }
         self.rows.clone_from(before);
     }

@@ -7,7 +7,7 @@ use super::render::Object;
 use super::settings::Settings;
 use super::tables::{PREFIX, table, table_name, table_type};
 use crate::DataplaneError;
-use crate::interface_names::means;
+use crate::interface_names::patterns_match;
 use flowspec::IpVersion;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -80,7 +80,7 @@ pub(super) fn ports(databases: &mut Databases, settings: &Settings) -> Result<Ve
     let (ports, channels, members) = (names("PORT")?, names("PORTCHANNEL")?, names("PORTCHANNEL_MEMBER")?);
     let channel_of: BTreeMap<&str, &str> =
         members.iter().filter_map(|member| member.split_once('|')).map(|(channel, port)| (port, channel)).collect();
-    let is_meant = |name: &str| means(settings.interfaces.iter().map(String::as_str), name);
+    let is_meant = |name: &str| patterns_match(settings.interfaces.iter().map(String::as_str), name);
     let mut meant: BTreeSet<String> = channels.into_iter().filter(|name| is_meant(name)).collect();
     for port in ports.iter().filter(|name| is_meant(name)) {
         meant.insert(channel_of.get(port.as_str()).map_or(port.as_str(), |channel| channel).to_owned());

@@ -1,4 +1,4 @@
-//! The rules in the program's tables: what is installed, and how that changes.
+//! The rules in the program's tables, and how they change.
 
 use super::commit::{Commit, FilterCounts, begin};
 use super::extras::{ExtraPlace, Extras};
@@ -29,9 +29,9 @@ use std::sync::Arc;
 #[derive(Debug)]
 struct Installed {
     compiled: Arc<CompiledRule>,
-    /// `None` for a rule that can never match, which is enforced by doing nothing.
+    /// `None` for a rule that can never match, which needs no entries.
     number: Option<u32>,
-    /// Counted under earlier numbers.
+    /// What it counted under earlier numbers.
     base: CounterLine,
     extra: Option<ExtraPlace>,
     target: Option<u32>,
@@ -52,29 +52,29 @@ pub(super) struct Classifier {
     labels: Labels,
     /// By rule number.
     meta: Vec<u32>,
-    /// Rules that let the search go on, by IP version.
+    /// Rules with the continue action, by IP version.
     continuing: [usize; 2],
     protected: Arc<Vec<Space>>,
     protected_places: Vec<(u32, Option<ExtraPlace>)>,
-    /// What an earlier run counted, by rule id; for rules that come (again).
+    /// What an earlier run counted, by rule id, for rules that are announced (again).
     inherited: HashMap<u64, CounterLine>,
     unenforced: Unenforced,
     in_use: usize,
 }
 
-/// The tables cannot be changed any more.
+/// The tables can no longer be changed.
 #[derive(Debug)]
 pub(super) struct Lost {
-    /// What is too full.
+    /// The table that is full.
     pub(super) why: Full,
-    /// What was in force before, which packets still see.
+    /// The previous rules, which packets still see.
     pub(super) before: DesiredState,
 }
 
-/// A rule that cannot be in force, whatever room there is; and why.
-pub(super) type Barred<'a> = (&'a Arc<CompiledRule>, RuleFailure);
+/// A rule that cannot be in force, however much room there is; and why.
+pub(super) type Unenforceable<'a> = (&'a Arc<CompiledRule>, RuleFailure);
 
-/// What one transaction changes beside lists.
+/// The changes of one transaction besides those of lists.
 #[derive(Default)]
 struct Transaction {
     relabelled: bool,
@@ -111,29 +111,30 @@ impl Classifier {
         }
     }
 
-    /// Puts a change in force, for every packet at once: takes out the rules of `remove`, adds those of `upsert` or puts them in the
-    /// place of the ones with the same key, and protects `protected` if that is given. The rules of `barred` are wanted and cannot be in force.
+    /// Applies a change, for every packet at once: removes the rules of `remove`, adds those of
+    /// `upsert` or replaces the ones with the same key, and protects `protected` if that is given.
+    /// The rules of `unenforceable` are wanted and cannot be in force.
     ///
     /// # Errors
-    /// The tables are too full or too crowded to be changed. What packets see is what was there before; this value is of no use any more,
-    /// and a new one has to take its place.
+    /// The tables are too full to be changed. Packets see the previous rules; this value must not
+    /// be used any more, and has to be replaced by a new one.
     pub(super) fn apply<'a>(
         &mut self,
         upsert: impl IntoIterator<Item = &'a Arc<CompiledRule>>,
-        barred: impl IntoIterator<Item = Barred<'a>>,
+        unenforceable: impl IntoIterator<Item = Unenforceable<'a>>,
         remove: impl IntoIterator<Item = &'a Arc<Nlri>>,
         protected: Option<&Arc<Vec<Space>>>,
     ) -> Result<(), Lost> {
         let mut undo = Undo::new(self.protected.clone());
-        let outcome = self.change(upsert, barred, remove, protected, &mut undo);
+        let outcome = self.change(upsert, unenforceable, remove, protected, &mut undo);
         outcome.map_err(|why| Lost { why, before: undo.restore(self.rules.values().map(|rule| &rule.compiled)) })
     }
 
-    /// Does what [`Classifier::apply`] says.
+    /// Implements [`Classifier::apply`].
     fn change<'a>(
         &mut self,
         upsert: impl IntoIterator<Item = &'a Arc<CompiledRule>>,
-        barred: impl IntoIterator<Item = Barred<'a>>,
+        unenforceable: impl IntoIterator<Item = Unenforceable<'a>>,
         remove: impl IntoIterator<Item = &'a Arc<Nlri>>,
         protected: Option<&Arc<Vec<Space>>>,
         undo: &mut Undo,
@@ -149,7 +150,7 @@ impl Classifier {
         if let Some(protected) = protected {
             self.protect(protected, &mut transaction)?;
         }
-        for (rule, failure) in barred {
+        for (rule, failure) in unenforceable {
             undo.note(&rule.nlri, self.in_force(&rule.nlri));
             self.unenforced.forget(&rule.nlri);
             self.remove(&rule.nlri, &mut transaction)?;
@@ -167,12 +168,12 @@ impl Classifier {
         for rule in upsert {
             self.add(rule, &mut transaction, undo)?;
         }
-        self.take_out_blocked(&mut transaction, undo)?;
+        self.remove_blocked(&mut transaction, undo)?;
         self.commit(transaction);
         Ok(())
     }
 
-    /// Adds a rule, or puts it in the place of the one with its key; or notes why it is not in force.
+    /// Adds a rule, or replaces the one with its key; or records why it is not in force.
     fn add(&mut self, rule: &Arc<CompiledRule>, transaction: &mut Transaction, undo: &mut Undo) -> Result<(), Full> {
         let there = self.rules.get(&rule.nlri).map(|there| there.compiled.clone());
         let (is_new, is_unchanged) = (there.is_none(), there.as_ref() == Some(rule));
@@ -202,8 +203,9 @@ impl Classifier {
         self.rules.get(nlri).map(|rule| rule.compiled.clone())
     }
 
-    /// Takes out rules that would act on packets which an exception exempts that is not in force.
-    fn take_out_blocked(&mut self, transaction: &mut Transaction, undo: &mut Undo) -> Result<(), Full> {
+    /// Removes rules that would act on packets which an exempting rule that is not in force
+    /// exempts.
+    fn remove_blocked(&mut self, transaction: &mut Transaction, undo: &mut Undo) -> Result<(), Full> {
         loop {
             let blocked = self.unenforced.newly_blocked(self.rules.values().map(|rule| &rule.compiled));
             if blocked.is_empty() {
@@ -232,25 +234,25 @@ impl Classifier {
             meta: &self.meta,
         };
         commit.run(&mut self.indexes);
-        self.numbers.give(transaction.retired);
-        transaction.freed_extras.into_iter().for_each(|place| self.extras.give(place));
-        transaction.freed_targets.into_iter().for_each(|target| self.targets.give(target));
+        self.numbers.release(transaction.retired);
+        transaction.freed_extras.into_iter().for_each(|place| self.extras.release(place));
+        transaction.freed_targets.into_iter().for_each(|target| self.targets.release(target));
     }
 
-    /// Takes a rule out. Returns what it counted.
+    /// Removes a rule. Returns what it counted.
     fn remove(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> Result<CounterLine, Full> {
         let Some(rule) = self.rules.get(nlri) else { return Ok(CounterLine::ZERO) };
         if let Some(number) = rule.number {
             let compiled = rule.compiled.clone();
             if let Some(space) = record::space(&compiled) {
-                self.take_out(&space, Some(&compiled.nlri), number)?;
+                self.remove_records(&space, Some(&compiled.nlri), number)?;
             }
         }
         let Some(rule) = self.rules.remove(nlri) else { return Ok(CounterLine::ZERO) };
         Ok(self.retire(&rule, transaction))
     }
 
-    /// Gives up what a rule has beside its records. Returns what it counted.
+    /// Releases what a rule has besides its records. Returns what it counted.
     fn retire(&mut self, rule: &Installed, transaction: &mut Transaction) -> CounterLine {
         let mut base = rule.base;
         if let Some(number) = rule.number {
@@ -267,8 +269,8 @@ impl Classifier {
         base
     }
 
-    /// Takes out the records of a rule, or of protected packets.
-    fn take_out(&mut self, space: &Space, rule: Option<&Nlri>, number: u32) -> Result<(), Full> {
+    /// Removes the records of a rule, or of protected packets.
+    fn remove_records(&mut self, space: &Space, rule: Option<&Nlri>, number: u32) -> Result<(), Full> {
         let parts = record::records(space, rule.is_none());
         let ipv6 = space.version() == IpVersion::V6;
         let index = &mut self.indexes[usize::from(ipv6)];
@@ -283,8 +285,8 @@ impl Classifier {
         Ok(())
     }
 
-    /// Puts a rule that is not there into the tables, at a place in the order; the caller adds it to the rules. The inner error is why it does not
-    /// fit; nothing of it is left then.
+    /// Inserts a new rule into the tables, at a position in the order; the caller adds it to the
+    /// rules. The inner error is why it does not fit; nothing of it is left then.
     fn install(
         &mut self,
         rule: &Arc<CompiledRule>,
@@ -299,14 +301,14 @@ impl Classifier {
         };
         if let Some(installed) = placed.pop() {
             if let (Some(number), Some(space)) = (installed.number, record::space(rule)) {
-                self.take_out(&space, Some(&rule.nlri), number)?;
+                self.remove_records(&space, Some(&rule.nlri), number)?;
             }
             self.retire(&installed, transaction);
         }
         Ok(Err(failed))
     }
 
-    /// Does that. On failure `placed` is what of the rule is in the tables.
+    /// Implements that. On failure `placed` is the part of the rule that is in the tables.
     fn try_install(
         &mut self,
         rule: &Arc<CompiledRule>,
@@ -334,7 +336,7 @@ impl Classifier {
         let (extra_place, target_place) = match places {
             Ok(places) => places,
             Err(why) => {
-                self.numbers.give_unused(number);
+                self.numbers.release_unused(number);
                 return Err(why);
             }
         };
@@ -390,7 +392,7 @@ impl Classifier {
         }
     }
 
-    /// Places for what a rule needs beside its records.
+    /// Allocates what a rule needs besides its records.
     fn take_places(
         &mut self,
         extra: Option<&record::Extra>,
@@ -401,14 +403,14 @@ impl Classifier {
             Ok(target) => Ok((extra, target)),
             Err(why) => {
                 if let Some(place) = extra {
-                    self.extras.give(place);
+                    self.extras.release(place);
                 }
                 Err(why)
             }
         }
     }
 
-    /// A label between those of the neighbours of a rule that is not there yet.
+    /// A label between those of the neighbours of a new rule.
     fn label(&mut self, nlri: &Arc<Nlri>, transaction: &mut Transaction) -> u64 {
         let number = |(_, rule): (&Arc<Nlri>, &Installed)| rule.number;
         let before = self.rules.range::<Arc<Nlri>, _>((Bound::Unbounded, Bound::Excluded(nlri))).filter_map(number);
@@ -429,7 +431,7 @@ impl Classifier {
         for (space, (number, extra)) in
             old.iter().filter(|s| !s.is_empty()).zip(std::mem::take(&mut self.protected_places))
         {
-            self.take_out(space, None, number)?;
+            self.remove_records(space, None, number)?;
             transaction.retired.push(number);
             transaction.freed_extras.extend(extra);
         }
@@ -458,7 +460,7 @@ impl Classifier {
         self.unenforced.applied()
     }
 
-    /// The rules in force, and those that could not be, that are not among these.
+    /// The rules in force, and those that failed, that are not among these.
     pub(super) fn others<'a>(&self, wanted: impl IntoIterator<Item = &'a Arc<CompiledRule>>) -> Vec<Arc<Nlri>> {
         if self.rules.is_empty() && self.unenforced.is_empty() {
             return Vec::new();
@@ -471,7 +473,7 @@ impl Classifier {
         counters::of_number(&self.tables.counters, number, self.tables.sizes.numbers, self.tables.sizes.counter_sets)
     }
 
-    /// What a rule counted under this number and all earlier ones.
+    /// What a rule counted under this and all earlier numbers.
     fn total(&self, rule: &Installed) -> CounterLine {
         let mut line = rule.base;
         if let Some(number) = rule.number {
@@ -489,12 +491,12 @@ impl Classifier {
         self.rules.iter().map(|(nlri, rule)| (nlri.clone(), counter(rule))).collect()
     }
 
-    /// The same by rule id, for the tables that take the place of these.
+    /// The same by rule id, for the tables that replace these.
     pub(super) fn counted(&self) -> HashMap<u64, CounterLine> {
         self.rules.values().map(|rule| (rule.compiled.id.as_u64(), self.total(rule))).collect()
     }
 
-    /// Adds what was counted in other tables to the rules that are here or come later.
+    /// Adds counts of other tables to rules that are here or come later.
     pub(super) fn inherit(&mut self, mut counted: HashMap<u64, CounterLine>) {
         for rule in self.rules.values_mut() {
             let Some(line) = counted.remove(&rule.compiled.id.as_u64()) else { continue };
@@ -506,15 +508,15 @@ impl Classifier {
         self.inherited = counted;
     }
 
-    /// Rules in force, how many fit, and the memory of the tables.
+    /// Rules in force, how many fit, and the tables' memory.
     pub(super) fn usage(&self) -> Usage {
         let sizes = self.tables.sizes;
         Usage { entries: self.in_use as u64, capacity: Some(u64::from(sizes.rules)), memory: Some(sizes.memory()) }
     }
 
-    /// How full the tables are, for logs and the tests of capacity: name, used, of.
-    pub(super) fn fill(&self) -> Vec<(&'static str, u32, u32)> {
-        let [extras, intervals] = self.extras.fill();
+    /// Usage of the tables, for logs and capacity tests: name, used, size.
+    pub(super) fn table_usage(&self) -> Vec<(&'static str, u32, u32)> {
+        let [extras, intervals] = self.extras.table_usage();
         vec![
             ("slots", self.pools.slots.taken(), self.tables.sizes.slots),
             ("chunks", self.pools.chunks.used(), self.pools.chunks.total()),
@@ -529,15 +531,16 @@ impl Classifier {
         &self.tables
     }
 
-    /// The rule that has a number now.
+    /// The rule that has this number now.
     pub(super) fn rule_of(&self, number: u32) -> Option<&Arc<Nlri>> {
         let number = number & META_RULE;
         self.rules.iter().find(|(_, rule)| rule.number == Some(number)).map(|(nlri, _)| nlri)
     }
 }
 
-/// Fills a classifier that has no rules, in order: each rule stands behind all that were added, so no place in the order has to be looked for, and
-/// the map of the rules is made at once. Nothing else sees the classifier until [`Loader::finish`].
+/// Fills an empty classifier, in order: each rule comes after all that were added, so no position
+/// has to be searched for, and the map of rules is built at once. Nothing else sees the classifier
+/// until [`Loader::finish`].
 struct Loader<'a> {
     classifier: &'a mut Classifier,
     transaction: &'a mut Transaction,
@@ -551,12 +554,12 @@ impl<'a> Loader<'a> {
         Loader { classifier, transaction, loaded: Vec::new(), last_label: 0 }
     }
 
-    /// Whether a rule stands behind all that were added.
+    /// Whether a rule comes after all that were added.
     fn takes(&self, rule: &CompiledRule) -> bool {
         Labels::behind(self.last_label).is_some() && self.loaded.last().is_none_or(|(last, _)| **last < *rule.nlri)
     }
 
-    /// Adds a rule, or notes why it does not fit.
+    /// Adds a rule, or records why it does not fit.
     fn push(&mut self, rule: &Arc<CompiledRule>) -> Result<(), Full> {
         let label = Labels::behind(self.last_label).ok_or(Full::RuleNumbers)?;
         self.classifier.unenforced.forget(&rule.nlri);
@@ -574,7 +577,7 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// The classifier has the rules.
+    /// All rules are added.
     fn finish(self) {
         self.classifier.rules = self.loaded.into_iter().collect();
     }

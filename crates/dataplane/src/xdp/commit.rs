@@ -1,4 +1,5 @@
-//! A transaction: from changed lists to changed tables, at once for every packet. `bpf/classify.h` tells how and why.
+//! Commits a transaction: writes changed lists to the tables, at once for every packet.
+//! `bpf/classify.h` explains how and why.
 
 use super::index::{Bucket, Index, List, ListId, Pools, Split};
 use super::layout::{
@@ -16,23 +17,23 @@ use std::sync::atomic::Ordering;
 struct Change {
     slot: u32,
     before: u64,
-    /// While what is in the slot may still be in use, the whole list is elsewhere.
+    /// While the contents of the slot may still be in use, the whole list is elsewhere.
     after: u64,
     last: u64,
     /// To be written into the slot before `last`.
     inline: Vec<Place>,
-    /// Chunks that are free afterwards.
+    /// Chunks to free afterwards.
     freed: [(u32, u32); 2],
-    /// The slot itself is free afterwards.
+    /// The slot itself is to be freed afterwards.
     gone: bool,
-    /// Of a list that is new or gone.
+    /// For a list that is new or removed.
     bits: Bits,
 }
 
-/// The hashes that a packet asks the filter for before it looks for a list.
+/// The hashes that a packet tests in the filter before it looks a list up.
 type Bits = [Option<u64>; 2];
 
-/// Counts how many lists need each bit of the filter.
+/// Counts for each bit of the filter the lists that need it.
 #[derive(Debug)]
 pub(super) struct FilterCounts(Vec<u32>);
 
@@ -60,26 +61,28 @@ impl FilterCounts {
     }
 }
 
-/// Everything that a commit needs beside the lists. Plain data: it borrows what others keep.
+/// What a commit needs besides the lists. Plain data: it borrows from its owners.
 pub(super) struct Commit<'a> {
     pub(super) tables: &'a Tables,
     pub(super) pools: &'a mut Pools,
     pub(super) filter: &'a mut FilterCounts,
     pub(super) generation: &'a mut u32,
-    /// Labels that are new for a rule number in use: number and label.
+    /// New labels of rule numbers in use: number and label.
     pub(super) relabelled: &'a [(u32, u64)],
-    /// What a record's `meta` is, by rule number.
+    /// The `meta` of each record, by rule number.
     pub(super) meta: &'a [u32],
 }
 
-/// Before anything is written: packets that may still see the last transaction's leavings begin again.
+/// Called before anything is written: packets that may still see remains of the last transaction
+/// start again.
 pub(super) fn begin(tables: &Tables, generation: u32) {
     tables.control.half_word(0, offset_of!(Control, floor)).store(generation, Ordering::SeqCst);
     publish();
 }
 
 impl Commit<'_> {
-    /// Puts all changes of both versions in force. [`begin`] was called before the first word of this transaction was written.
+    /// Puts all changes of both versions in force. [`begin`] was called before the first write of
+    /// this transaction.
     pub(super) fn run(mut self, indexes: &mut [Index; 2]) {
         let mut changes = Vec::new();
         let (mut freed_nodes, mut written_nodes) = (Vec::new(), Vec::new());
@@ -115,7 +118,7 @@ impl Commit<'_> {
             self.tables.nodes.write(node as usize, line);
         }
         for node in freed_nodes {
-            self.pools.nodes.give(node, 1);
+            self.pools.nodes.release(node, 1);
         }
         publish();
         *self.generation += 1;
@@ -123,7 +126,8 @@ impl Commit<'_> {
         publish();
     }
 
-    /// Gives every slot that was taken a key that nobody looks for, so that no search ends at one that may yet stay without.
+    /// Writes a key that no packet looks up into every newly taken slot, so that no search ends at
+    /// one that may yet stay without a key.
     fn mark_fresh_slots(&mut self) {
         for slot in self.pools.slots.take_fresh() {
             let word = self.tables.slots.word(slot as usize, 0);
@@ -133,7 +137,8 @@ impl Commit<'_> {
         }
     }
 
-    /// Writes the new lists of one IP version where nobody looks, and makes the descriptors pending.
+    /// Writes the new lists of one IP version where no packet looks, and makes the descriptors
+    /// pending.
     fn stage(
         &mut self,
         index: &mut Index,
@@ -142,7 +147,7 @@ impl Commit<'_> {
         written_nodes: &mut Vec<(u32, NodeLine)>,
     ) {
         let mut touched = std::mem::take(&mut index.touched);
-        // New and vanished buckets change the parents of those inside.
+        // New and removed buckets change the parents of those inside.
         let mut inside = Vec::new();
         let mut dead: Vec<(Network, Bucket)> = Vec::new();
         for id in &touched {
@@ -162,7 +167,7 @@ impl Commit<'_> {
         }
         touched.extend(inside.into_iter().map(ListId::Bucket));
 
-        // The parts of nodes, then what leads to them.
+        // The parts of nodes, then what refers to them.
         let mut dead_nodes: Vec<u32> = dead.iter().filter_map(|(_, bucket)| bucket.node).collect();
         for id in &touched {
             if let ListId::Part(number, id) = *id {
@@ -234,10 +239,10 @@ impl Commit<'_> {
 
     /// A list whose last record is gone.
     fn drop_list(&mut self, list: List, bits: Bits, changes: &mut Vec<Change>) {
-        self.pools.chunks.give(list.staged.0, list.staged.1);
+        self.pools.chunks.release(list.staged.0, list.staged.1);
         if list.published == 0 {
-            // It came and went within this transaction; nobody has seen it.
-            self.give_slot(list.slot);
+            // It was added and removed within this transaction; no packet has seen it.
+            self.release_slot(list.slot);
             return;
         }
         let change = Change {
@@ -253,7 +258,8 @@ impl Commit<'_> {
         self.push(change, changes);
     }
 
-    /// Writes a list's records into its new chunks; straight into the slot where nobody looks yet.
+    /// Writes a list's records into its new chunks; directly into the slot if no packet looks there
+    /// yet.
     fn stage_list(&mut self, list: &mut List, node: Option<u32>, parent: Option<u32>, bits: Bits) -> Change {
         let before = list.published;
         let (mut after, mut last, mut inline) = (before & !PARENT, before & !PARENT, Vec::new());
@@ -267,7 +273,7 @@ impl Commit<'_> {
             let (start, have) = std::mem::take(&mut list.staged);
             let count = places.len();
             let chunks = if list.is_written_in_place(count) { 0 } else { count.div_ceil(CHUNK) as u32 };
-            self.pools.chunks.give(start + chunks, have - chunks);
+            self.pools.chunks.release(start + chunks, have - chunks);
             freed[0] = list.run;
             let in_slot = (SLOT_PLACES / CHUNK) as u32;
             let rest = if count > SLOT_PLACES { start + in_slot } else { 0 };
@@ -307,8 +313,8 @@ impl Commit<'_> {
         }
     }
 
-    /// Writes a node as it must be while old packets may look at it: what it looks for may be more than there is, never less. Returns what
-    /// is to be written afterwards.
+    /// Writes a node as it must be while old packets may use it: its tuples may be more than
+    /// needed, never fewer. Returns what has to be written afterwards.
     fn write_node(&self, index: &Index, number: u32) -> Option<(u32, NodeLine)> {
         let node = index.nodes.get(&number)?;
         let mut line = NodeLine { count: node.tuples.len() as u32, early: u32::from(node.early > 0), ..NodeLine::ZERO };
@@ -324,7 +330,7 @@ impl Commit<'_> {
         Some((number, line))
     }
 
-    /// The key of a new bucket, whose pending descriptor still says "nothing".
+    /// The key of a new bucket, whose pending descriptor still says "empty".
     fn write_bucket_key(&self, network: Network, ipv6: bool, slot: u32) {
         if ipv6 {
             let address = [(network.bits >> 64) as u64, network.bits as u64];
@@ -359,32 +365,33 @@ impl Commit<'_> {
         self.write_slot(change.slot, &change.inline);
         self.descriptor(&change, change.last);
         for (start, chunks) in change.freed {
-            self.pools.chunks.give(start, chunks);
+            self.pools.chunks.release(start, chunks);
         }
         if change.gone {
-            self.give_slot(change.slot);
+            self.release_slot(change.slot);
             change.bits.into_iter().flatten().for_each(|hash| self.filter.subtract(hash, &self.tables.filter));
         }
     }
 
-    fn give_slot(&mut self, slot: u32) {
-        for slot in self.pools.slots.give(slot) {
+    fn release_slot(&mut self, slot: u32) {
+        for slot in self.pools.slots.release(slot) {
             self.tables.slots.word(slot as usize, offset_of!(Slot, id)).store(0, Ordering::Release);
         }
     }
 }
 
-/// An id of neither a bucket nor a part.
+/// An id that is neither a bucket's nor a part's.
 const NO_KEY: u64 = 0xffff;
-/// The parent's bits of a descriptor.
+/// The parent bits of a descriptor.
 const PARENT: u64 = 0xff_ffff << 34;
 
-/// Orders a table's write before the descriptor that leads to it.
+/// Orders writes to a table before the descriptor that refers to them.
 fn publish_store() {
     std::sync::atomic::fence(Ordering::Release);
 }
 
-/// Those of a bucket: one that it shares with others nearby, unless it is a short prefix, and its own.
+/// The filter bits of a bucket: one that it shares with others nearby, unless it is a short prefix,
+/// and its own.
 fn bucket_bits(network: Network, ipv6: bool, hash: Hash) -> Bits {
     let (group, own) = if ipv6 {
         let (hi, lo) = ((network.bits >> 64) as u64, network.bits as u64);
@@ -401,7 +408,7 @@ fn bucket_bits(network: Network, ipv6: bool, hash: Hash) -> Bits {
     [group, Some(own)]
 }
 
-/// Which prefix lengths have rules.
+/// The prefix lengths that have rules.
 fn view_of(indexes: &[Index; 2]) -> View {
     let mut view = View::ZERO;
     let [v4, v6] = indexes;
@@ -424,13 +431,13 @@ fn view_of(indexes: &[Index; 2]) -> View {
     view
 }
 
-/// Writes one of the two views, only where it differs: it is large and seldom changes.
+/// Writes one of the two views, only the parts that differ: it is large and seldom changes.
 fn write_view(control: &Table<Control>, at: usize, old: &View, new: &View) {
     if old == new {
         return;
     }
     let words = |view: &View| -> [u64; size_of::<View>() / 8] {
-        // SAFETY: a View is integers without padding, and exactly as long.
+        // SAFETY: a View is integers without padding, and exactly this long.
         unsafe { std::mem::transmute::<View, [u64; size_of::<View>() / 8]>(*view) }
     };
     for (n, (old, new)) in words(old).into_iter().zip(words(new)).enumerate() {

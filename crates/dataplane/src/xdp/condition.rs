@@ -1,26 +1,29 @@
-//! How the back end is doing beside its rules: interfaces, warnings, and what the program counted of all packets.
+//! The condition of the back end apart from its rules: interfaces, warnings, and the program's
+//! statistics of all packets.
 
 use super::classifier::Classifier;
 use super::links::Links;
 use super::redirects::Redirects;
 use super::statistics::{STATISTICS, sum};
-use crate::{Attachment, Condition, Interface, means};
+use crate::{Attachment, Condition, Interface, patterns_match};
 
 /// What is in force.
-pub(super) struct InForce<'a> {
+pub(super) struct EnforcedState<'a> {
     pub(super) classifier: &'a Classifier,
     pub(super) links: &'a Links,
     pub(super) redirects: &'a Redirects,
 }
 
-/// What [`crate::Dataplane::condition`] says. `found` are the interfaces that the patterns mean now; `in_force` is why nothing is, if so.
+/// The value of [`crate::Dataplane::condition`]. `found` are the interfaces that the patterns match
+/// now; `in_force` says why nothing is in force, if so.
 pub(super) fn condition(
     found: Vec<(u32, String)>,
     patterns: &[String],
-    in_force: Result<InForce<'_>, &str>,
+    in_force: Result<EnforcedState<'_>, &str>,
 ) -> Condition {
-    let is_absent =
-        |pattern: &&String| !pattern.starts_with('!') && !found.iter().any(|(_, name)| means([pattern.as_str()], name));
+    let is_absent = |pattern: &&String| {
+        !pattern.starts_with('!') && !found.iter().any(|(_, name)| patterns_match([pattern.as_str()], name))
+    };
     let absent = patterns.iter().filter(is_absent);
     let absent = absent.map(|pattern| Interface {
         name: pattern.clone(),
@@ -32,7 +35,7 @@ pub(super) fn condition(
         let nothing = |name: &String| Interface { name: name.clone(), attachment: Attachment::None(why.clone()) };
         absent.extend(patterns.iter().map(nothing));
     }
-    let InForce { classifier, links, redirects } = match in_force {
+    let EnforcedState { classifier, links, redirects } = match in_force {
         Ok(in_force) => in_force,
         Err(why) => {
             let unattached = |(_, name)| Interface { name, attachment: Attachment::None(why.to_owned()) };

@@ -1,4 +1,5 @@
-//! Counters: a line for each rule number and CPU, mapped into memory, so that reading those of 100,000 rules is a walk over an array.
+//! Counters: a row for each rule number and CPU, mapped into memory, so that reading those of
+//! 100,000 rules is iterating over an array.
 
 use super::layout::{CounterLine, IdLine};
 use super::memory::Table;
@@ -12,7 +13,7 @@ impl CounterLine {
     }
 }
 
-/// What a rule number counted, over all sets.
+/// The counter of a rule number, summed over all sets.
 pub(super) fn of_number(counters: &Table<CounterLine>, number: u32, stride: u32, sets: u32) -> CounterLine {
     let mut sum = CounterLine::ZERO;
     for set in 0..sets {
@@ -21,7 +22,7 @@ pub(super) fn of_number(counters: &Table<CounterLine>, number: u32, stride: u32,
     sum
 }
 
-/// What the rules counted that two tables tell of, by the rules' ids.
+/// The counters of the rules in two pinned tables, by rule id.
 pub(super) fn of_tables(ids: &Table<IdLine>, counters: &Table<CounterLine>) -> HashMap<u64, CounterLine> {
     let numbers = ids.len() as u32;
     let sets = (counters.len() / ids.len().max(1)) as u32;

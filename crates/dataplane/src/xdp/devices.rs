@@ -1,9 +1,11 @@
-//! To which interfaces the program may redirect.
+//! The interfaces that the program may redirect to.
 //!
-//! What a driver received in native mode, another driver can send only if it has `ndo_xdp_xmit`, and some only while they have a program
-//! themselves (a veth: while its other end has one, or generic receive offload). To any other interface the kernel drops a redirected
-//! packet. It tells each interface's abilities since Linux 6.3 (generic netlink family `netdev`); the program finds them in a table, which
-//! a thread keeps up to date as the kernel tells changes. In generic mode the kernel sends on any interface whose frames are Ethernet.
+//! A packet received in native mode can be sent by another driver only if that has `ndo_xdp_xmit`,
+//! by some only while they have a program themselves (a veth: while its peer has one, or generic
+//! receive offload). On any other interface the kernel drops a redirected packet. Since Linux 6.3
+//! it reports each interface's abilities (generic netlink family `netdev`); the program reads them
+//! from a table, which a thread updates on the kernel's notifications. In generic mode the kernel
+//! sends on any interface whose frames are Ethernet.
 
 use super::sys;
 use crate::netlink::{NLM_F_DUMP, Netlink, attributes, push, u16_at, u32_at, u64_at};
@@ -37,10 +39,10 @@ const NETDEV_A_DEV_IFINDEX: u16 = 1;
 const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 const XDP_ACT_BASIC: u64 = 1;
 const XDP_ACT_NDO_XMIT: u64 = 4;
-/// A generic netlink message's own header.
+/// The header of a generic netlink message.
 const GENL_HEADER: usize = 4;
 
-/// What is known of an interface.
+/// The properties of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Device {
     pub(super) name: String,
@@ -55,7 +57,7 @@ impl Device {
         self.features & XDP_ACT_BASIC != 0
     }
 
-    /// Why packets that came in, in native mode or in generic mode, cannot be sent there.
+    /// Why packets received in native or in generic mode cannot be sent there.
     pub(super) fn cannot_send(&self, native: bool) -> Option<&'static str> {
         match (self.up, native, self.ethernet, self.features & XDP_ACT_NDO_XMIT != 0) {
             (false, ..) => Some("is down"),
@@ -75,7 +77,7 @@ impl Device {
     }
 }
 
-/// Asks for the interfaces of this network namespace, by number.
+/// Reads the interfaces of this network namespace, by index.
 pub(super) fn devices() -> io::Result<BTreeMap<u32, Device>> {
     let mut found = BTreeMap::new();
     // family, padding, type (16 bits), index, flags, change
@@ -93,7 +95,7 @@ pub(super) fn devices() -> io::Result<BTreeMap<u32, Device>> {
         found.insert(index, device);
     }
     let mut generic = Netlink::open(libc::NETLINK_GENERIC)?;
-    // Before Linux 6.3 nothing is known of any driver.
+    // Before Linux 6.3 the abilities of drivers are not known.
     let Ok((family, _)) = netdev_family(&mut generic) else { return Ok(found) };
     for device in generic.ask(family, NLM_F_DUMP, &[NETDEV_CMD_DEV_GET, 1, 0, 0])? {
         let attributes = attributes(&device.body, GENL_HEADER);
@@ -107,7 +109,7 @@ pub(super) fn devices() -> io::Result<BTreeMap<u32, Device>> {
     Ok(found)
 }
 
-/// The numbers of the family `netdev` and of its group that hears of changes.
+/// The ids of the family `netdev` and of its group for notifications of changes.
 fn netdev_family(generic: &mut Netlink) -> io::Result<(u16, u32)> {
     let mut body = vec![CTRL_CMD_GETFAMILY, 2, 0, 0];
     push(&mut body, CTRL_ATTR_FAMILY_NAME, b"netdev\0");
@@ -126,11 +128,11 @@ fn netdev_family(generic: &mut Netlink) -> io::Result<(u16, u32)> {
     Ok((family, group.ok_or_else(unknown)?))
 }
 
-/// The program's table of interfaces, kept up to date by a thread for as long as this lives.
+/// The program's table of interfaces, updated by a thread as long as this value lives.
 #[derive(Debug)]
 pub(super) struct Devices {
     state: Arc<Mutex<State>>,
-    /// Anything written there ends the thread.
+    /// Any write to it ends the thread.
     stop: OwnedFd,
     thread: Option<JoinHandle<()>>,
 }
@@ -145,7 +147,7 @@ struct State {
 }
 
 impl Devices {
-    /// Fills the table, and starts to follow.
+    /// Fills the table, and starts the thread.
     pub(super) fn follow(table: BorrowedFd<'_>) -> io::Result<Self> {
         let news = news()?;
         let state = Arc::new(Mutex::new(State { table: Some(table.try_clone_to_owned()?), ..State::default() }));
@@ -156,7 +158,7 @@ impl Devices {
             while wait(&news, ended.as_fd()) {
                 news.iter().for_each(Netlink::drain);
                 if let Err(error) = lock(&seen).refresh() {
-                    tracing::warn!(%error, "cannot tell to which interfaces packets can be redirected");
+                    tracing::warn!(%error, "cannot read which interfaces packets can be redirected to");
                 }
             }
         };
@@ -164,7 +166,7 @@ impl Devices {
         Ok(Devices { state, stop, thread: Some(thread) })
     }
 
-    /// Looks at all interfaces; `generic` are those on which the program is in generic mode.
+    /// Reads all interfaces; `generic` are those on which the program is in generic mode.
     pub(super) fn refresh(&self, generic: BTreeSet<u32>) -> io::Result<BTreeMap<u32, Device>> {
         let mut state = lock(&self.state);
         state.generic = generic;
@@ -183,7 +185,7 @@ impl Drop for Devices {
 }
 
 impl State {
-    /// Makes the table say what is.
+    /// Updates the table.
     fn refresh(&mut self) -> io::Result<()> {
         let Some(table) = &self.table else { return Ok(()) };
         self.known = devices()?;
@@ -201,7 +203,7 @@ impl State {
         }
         let gone: Vec<u32> = self.written.keys().filter(|index| !wanted.contains_key(index)).copied().collect();
         for index in gone {
-            sys::take_out(table.as_fd(), index)?;
+            sys::map_delete(table.as_fd(), index)?;
             self.written.remove(&index);
         }
         Ok(())
@@ -209,11 +211,11 @@ impl State {
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    // Each refresh begins with what the kernel says, so whatever a panic left is put right.
+    // Each refresh begins with the kernel's state, so whatever a panic left is corrected.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sockets on which the kernel tells of interfaces that change.
+/// Sockets for the kernel's notifications of changed interfaces.
 fn news() -> io::Result<Vec<Netlink>> {
     let links = Netlink::open(libc::NETLINK_ROUTE)?;
     links.join(RTNLGRP_LINK)?;
@@ -225,7 +227,7 @@ fn news() -> io::Result<Vec<Netlink>> {
     Ok(vec![links, generic])
 }
 
-/// Waits until there is news; false at the end.
+/// Waits for a notification; false at the end.
 fn wait(news: &[Netlink], stop: BorrowedFd<'_>) -> bool {
     let mut fds: Vec<PollFd<'_>> = news.iter().map(|news| PollFd::new(news, PollFlags::IN)).collect();
     fds.push(PollFd::from_borrowed_fd(stop, PollFlags::IN));

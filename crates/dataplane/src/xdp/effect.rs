@@ -1,15 +1,15 @@
-//! A rule's effect as the program's words.
+//! Encodes a rule's effect for the program.
 
 use super::layout::{RuleLine, Target, flag};
 use flowspec::{Effect, Policing, Redirect};
 use std::net::IpAddr;
 
-/// Ticks of a policer's clock in a second: 2^-8 ns each.
+/// Ticks of the policers' clock in a second: 2^-8 ns each.
 const TICKS: f64 = 256e9;
-/// What the program takes for "never again": about 26 days.
+/// The time that the program treats as "never again": about 26 days.
 const COST_MAX: f64 = (1u64 << 59) as f64;
 
-/// The flags, the DSCP and the policers of a rule; label, extra and target are still to be filled in.
+/// The flags, the DSCP and the policers of a rule; label, extra and target are filled in later.
 pub(super) fn line(effect: &Effect) -> RuleLine {
     let mut line = RuleLine::ZERO;
     let mut set = |when: bool, bit: u32| line.flags |= if when { bit } else { 0 };
@@ -42,28 +42,29 @@ pub(super) fn only_drops(line: &RuleLine) -> bool {
     line.flags & !(flag::MARK | flag::REDIRECT) == flag::DISCARD
 }
 
-/// `cost` as a mantissa of at most 32 bits and a power of two to multiply it with. `None` for a rate beyond anything that a network
-/// carries, 100 Tbit/s and more, which needs no policer.
+/// `cost` as a mantissa of at most 32 bits and a power of two. `None` for a rate of 100 Tbit/s and
+/// more, which needs no policer.
 fn scaled(cost: f64) -> Option<(u32, i32)> {
     if cost < TICKS / 1.25e13 {
         return None;
     }
     let cost = cost.min(COST_MAX);
-    // 24 bits of mantissa, as many as the rate has; a packet's 17 bits of length fit beside it in a word.
+    // 24 bits of mantissa, as many as the rate has; their product with a packet's 17 bits of length
+    // fits into a word.
     let shift = cost.log2().floor() as i32 - 23;
     let mantissa = (cost / f64::from(shift).exp2()).round();
     Some((mantissa as u32, shift))
 }
 
-/// Where a rule redirects to.
+/// The target of a rule's redirect.
 pub(super) fn target(effect: &Effect) -> Option<Target> {
     let Some(Redirect::Address { address, copy: false }) = effect.redirect else { return None };
-    let (family, address) = words_of(address);
+    let (family, address) = address_words(address);
     Some(Target { family, address, ..Target::ZERO })
 }
 
-/// The address that packets really go to: a rule that drops them all sends none there.
-pub(super) fn needs_way_to(effect: &Effect) -> Option<IpAddr> {
+/// The address that packets are really sent to: none if the rule drops them all.
+pub(super) fn effective_redirect(effect: &Effect) -> Option<IpAddr> {
     match (effect.redirect, effect.policing) {
         (Some(Redirect::Address { address, copy: false }), Policing::None | Policing::Limit { .. }) => Some(address),
         _ => None,
@@ -71,7 +72,7 @@ pub(super) fn needs_way_to(effect: &Effect) -> Option<IpAddr> {
 }
 
 /// Family and words of an address, in network order.
-pub(super) fn words_of(address: IpAddr) -> (u32, [u32; 4]) {
+pub(super) fn address_words(address: IpAddr) -> (u32, [u32; 4]) {
     let mut words = [0; 4];
     match address {
         IpAddr::V4(address) => {
@@ -95,7 +96,7 @@ mod tests {
         line(&Effect { policing: Policing::Limit { bytes, packets }, ..Effect::ACCEPT })
     }
 
-    /// What the program computes.
+    /// The same computation as in the program.
     fn cost(line: &RuleLine, octets: u64) -> f64 {
         let cost = u64::from(line.byte_cost) * octets;
         if line.byte_shift < 0 {

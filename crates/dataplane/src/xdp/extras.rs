@@ -1,4 +1,5 @@
-//! Places for what rules need beside their records: an entry of the table of extras, and its lists of intervals.
+//! Allocates what rules need besides their records: an entry of the table of extras, and its lists
+//! of intervals.
 
 use super::commit::write_intervals;
 use super::full::Full;
@@ -7,18 +8,18 @@ use super::pool::Runs;
 use super::program::{Sizes, Tables};
 use super::record;
 
-/// The places that are free.
+/// The free entries and lists.
 #[derive(Debug)]
 pub(super) struct Extras {
     entries: Runs,
     intervals: Runs,
 }
 
-/// The place of one rule.
+/// The entry and lists of one rule.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ExtraPlace {
     entry: u32,
-    /// The first, and how many.
+    /// Index of the first list, and their number.
     intervals: (u32, u32),
 }
 
@@ -27,30 +28,30 @@ impl Extras {
         Extras { entries: Runs::new(0, sizes.extras), intervals: Runs::new(0, sizes.intervals) }
     }
 
-    /// A place for this.
+    /// Allocates an entry and lists.
     ///
     /// # Errors
-    /// There is none; nothing was taken then.
+    /// There is no room; nothing was allocated.
     pub(super) fn take(&mut self, extra: &record::Extra) -> Result<ExtraPlace, Full> {
         let count: usize = extra.lists.iter().map(|(_, list)| list.len()).sum();
         let entry = self.entries.take(1).ok_or(Full::Extras)?;
         match self.intervals.take(count as u32) {
             Some(start) => Ok(ExtraPlace { entry, intervals: (start, count as u32) }),
             None => {
-                self.entries.give(entry, 1);
+                self.entries.release(entry, 1);
                 Err(Full::Intervals)
             }
         }
     }
 
-    /// Takes a place back that no packet looks at any more.
-    pub(super) fn give(&mut self, place: ExtraPlace) {
-        self.entries.give(place.entry, 1);
-        self.intervals.give(place.intervals.0, place.intervals.1);
+    /// Releases what no packet uses any more.
+    pub(super) fn release(&mut self, place: ExtraPlace) {
+        self.entries.release(place.entry, 1);
+        self.intervals.release(place.intervals.0, place.intervals.1);
     }
 
-    /// How full both are: name, used, of.
-    pub(super) fn fill(&self) -> [(&'static str, u32, u32); 2] {
+    /// Usage of both: name, used, size.
+    pub(super) fn table_usage(&self) -> [(&'static str, u32, u32); 2] {
         [
             ("extras", self.entries.used(), self.entries.total()),
             ("intervals", self.intervals.used(), self.intervals.total()),
@@ -59,7 +60,7 @@ impl Extras {
 }
 
 impl ExtraPlace {
-    /// The number of the entry, for the rule's line.
+    /// The index of the entry, for the rule's line.
     pub(super) const fn entry(self) -> u32 {
         self.entry
     }

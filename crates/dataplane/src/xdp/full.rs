@@ -5,37 +5,37 @@ use super::layout::{LIST_MAX, MATCHES};
 /// Why a rule does not fit into the tables.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Full {
-    /// As many rules as were asked for.
+    /// The configured number of rules is reached.
     #[error("the capacity is {0} rules")]
     Rules(u32),
-    /// A packet passes through no more.
+    /// The largest depth that a packet can traverse is reached.
     #[error("at most {} rules of an IP version may let the search go on", MATCHES - 1)]
     ContinuingRules,
-    /// All numbers of rules are in use.
+    /// All rule numbers are in use.
     #[error("no rule number is free")]
     RuleNumbers,
-    /// Rules that compare with lists.
+    /// Entries for rules that compare with lists.
     #[error("no room for more rules with lists of values")]
     Extras,
-    /// Their lists.
+    /// The lists of those rules.
     #[error("no room for more lists of values")]
     Intervals,
-    /// Addresses to redirect to.
+    /// Redirect addresses.
     #[error("rules may redirect to at most {0} different addresses")]
     Targets(u32),
-    /// The longest list.
+    /// The maximum length of a list.
     #[error("{LIST_MAX} rules here differ only in what cannot be looked up")]
     ListLength,
-    /// Chunks, of which lists are made.
+    /// Chunks, which lists consist of.
     #[error("no room for more lists of rules")]
     Chunks,
-    /// As many chunks side by side as the list needs.
+    /// As many adjacent chunks as the list needs.
     #[error("no room in one piece for a list of rules")]
     ChunksSideBySide,
     /// The hash table.
     #[error("the hash table is too crowded")]
     Slots,
-    /// A list that should be there is not: a mistake of ours.
+    /// A list that should exist does not: a bug.
     #[error("the index has lost the {0} for a rule")]
     Inconsistent(&'static str),
 }

@@ -1,4 +1,5 @@
-//! Rules as code, for comparison: what a generator that knows this back end's key of a packet would write, one condition a rule, in order.
+//! Rules as generated code, for comparison: what a generator with this back end's packet key would
+//! write, one condition a rule, in order.
 
 use super::layout::{LANE_DESTINATION, LANE_LENGTH, LANE_SOURCE, LENGTH_LANE, PORT_LANE};
 use super::record::records;
@@ -6,10 +7,11 @@ use engine::plan::Ruleset;
 use flowspec::{IpVersion, RuleId};
 use std::fmt::Write;
 
-/// Rules of one function. The verifier looks at each function by itself, and the ways through one multiply; and there can be 255.
+/// Rules of one function. The verifier checks each function separately, and the number of paths
+/// through one multiplies; there can be 255 functions.
 const PART: usize = 64;
 
-/// Why a rule is not written as code.
+/// Why a rule cannot be generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotGenerated {
     /// Its packets are of another IP version.
@@ -20,11 +22,11 @@ pub enum NotGenerated {
     Lists(RuleId),
 }
 
-/// The C of a program `generated` that drops what these rules match; to be compiled beside `bpf/harness.c`. All rules must be of IPv4, discard
-/// and nothing else, and compare no lists.
+/// The C source of a program `generated` that drops what these rules match; compiled together with
+/// `bpf/harness.c`. All rules must be IPv4 discard rules without lists.
 ///
 /// # Errors
-/// A rule is another kind.
+/// A rule is of another kind.
 pub fn as_code(rules: &Ruleset) -> Result<String, NotGenerated> {
     let mut text = String::from("#include \"harness.c\"\n\n");
     let parts = rules.rules.chunks(PART);

@@ -1,4 +1,5 @@
-//! The classifier's lists as we know them: which records stand where. `commit` writes them into the tables.
+//! The classifier's lists in user space: which records are where. `commit` writes them into the
+//! tables.
 
 use super::full::Full;
 use super::layout::{
@@ -15,18 +16,19 @@ use std::hash::BuildHasherDefault;
 
 /// A bucket longer than this becomes a node.
 const BUCKET_MAX: usize = 24;
-/// A list of one source that is longer than this becomes a node.
+/// A list of one source longer than this becomes a node.
 const SOURCE_MAX: usize = 16;
-/// A list of a tuple that is longer than this gets no more records that a finer tuple can tell apart.
+/// A tuple's list longer than this gets no more records that a finer tuple can distinguish.
 const TUPLE_LIST_MAX: usize = 12;
-/// Tuples that split what others leave too long, at most.
+/// Most tuples that split lists which others leave too long.
 const FINE_TUPLES: usize = 6;
-/// Kinds of records that get a tuple which tells them from all others at once: each is the whole look-up for its kind.
+/// Number of record kinds that get a tuple which separates them from all others at once: each is
+/// the whole lookup for its kind.
 const KINDS: usize = 3;
-/// Chunks that only a list which loses a record may use, so that taking rules out always works.
-const CHUNKS_KEPT: u32 = 4096;
+/// Chunks reserved for lists that lose a record, so that removing rules always works.
+const RESERVED_CHUNKS: u32 = 4096;
 
-/// A list's name.
+/// Identifies a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum ListId {
     /// Of a destination.
@@ -40,20 +42,22 @@ pub(super) enum ListId {
 pub(super) struct Item {
     pub(super) number: u32,
     pub(super) record: Record,
-    /// May stand before rules with a more specific source: a rule for a destination among those without.
+    /// May come before rules with a more specific source: a rule for a destination among those
+    /// without.
     pub(super) early: bool,
 }
 
-/// Records in order, and where they are. Open to what builds, splits and commits lists: a transaction of 100,000 rules goes through them.
+/// Records in order, and their location. Its fields are open to the files that build, split and
+/// commit lists: a transaction of 100,000 rules uses them.
 #[derive(Debug)]
 pub(super) struct List {
     pub(super) slot: u32,
-    /// The descriptor in force; 0 while there is none.
+    /// The descriptor in force; 0 if there is none.
     pub(super) published: u64,
     pub(super) items: Vec<Item>,
     /// Chunks in force: start and number.
     pub(super) run: (u32, u32),
-    /// Chunks for the next commit.
+    /// Chunks allocated for the next commit.
     pub(super) staged: (u32, u32),
     pub(super) changed: bool,
 }
@@ -66,16 +70,16 @@ pub(super) struct Bucket {
     pub(super) node: Option<u32>,
 }
 
-/// A long list in parts. Open to the same files as [`List`].
+/// A long list split into parts. Its fields are open to the same files as those of [`List`].
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub(super) tuples: Vec<Tuple>,
     pub(super) parts: HashMap<u64, Part, BuildHasherDefault<MixHasher>>,
     /// How many lists each class of sources has.
     pub(super) classes: [u32; CLASSES],
-    /// Records among the tuples that may stand before one with a source.
+    /// Records in the tuples that may come before one with a source.
     pub(super) early: u32,
-    /// Of one source: all is in tuples.
+    /// A node of one source: all records are in tuples.
     of_source: bool,
     /// Records, each as often as it is in a list.
     pub(super) records: usize,
@@ -84,9 +88,9 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) struct Tuple {
     pub(super) mask: TupleMask,
-    /// Lists under it, those included that are on their way out.
+    /// Lists in it, including those being removed.
     pub(super) lists: u32,
-    /// One of the first choice for some kind of record; places are kept for all of those.
+    /// One of the first choice for some kind of record; slots are reserved for all of those.
     pub(super) coarse: bool,
 }
 
@@ -100,7 +104,7 @@ pub(super) struct Part {
     pub(super) node: Option<u32>,
 }
 
-/// What a list of a node is looked up by.
+/// The key of a node's list.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Split {
     /// A class of sources.
@@ -109,7 +113,7 @@ pub(super) enum Split {
     Tuple(usize),
 }
 
-/// What is given out to both IP versions.
+/// Resources shared by both IP versions.
 #[derive(Debug)]
 pub(super) struct Pools {
     pub(super) slots: Slots,
@@ -117,22 +121,22 @@ pub(super) struct Pools {
     pub(super) nodes: Runs,
 }
 
-/// What the lists of both IP versions have in common while a transaction changes them.
+/// What the lists of both IP versions share during a transaction.
 #[derive(Debug)]
 pub(super) struct IndexContext<'a> {
-    /// By rule number: the place in the order.
+    /// By rule number: the label.
     pub(super) labels: &'a [u64],
     pub(super) pools: &'a mut Pools,
     pub(super) hash: Hash,
 }
 
-/// The lists of one IP version. Open to the same files as [`List`].
+/// The lists of one IP version. Its fields are open to the same files as those of [`List`].
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) ipv6: bool,
     pub(super) buckets: BTreeMap<Network, Bucket>,
     pub(super) nodes: HashMap<u32, Node>,
-    /// How many buckets have each prefix length.
+    /// Number of buckets of each prefix length.
     pub(super) lengths: [u32; 129],
     /// Lists to be written with the next commit.
     pub(super) touched: HashSet<ListId>,
@@ -145,13 +149,13 @@ impl List {
         List { slot, published: 0, items: Vec::new(), run: (0, 0), staged: (0, 0), changed: false }
     }
 
-    /// Adds a record, and makes sure that there is room to write the list.
+    /// Adds a record, and reserves room to write the list.
     fn insert(&mut self, item: Item, context: &mut IndexContext<'_>) -> Result<(), Full> {
         let labels = context.labels;
         let label = labels[item.number as usize];
         let at = self.items.partition_point(|other| labels[other.number as usize] <= label);
         self.items.insert(at, item);
-        if let Err(full) = self.reserve(&mut context.pools.chunks, CHUNKS_KEPT) {
+        if let Err(full) = self.reserve(&mut context.pools.chunks, RESERVED_CHUNKS) {
             self.items.remove(at);
             return Err(full);
         }
@@ -159,8 +163,8 @@ impl List {
         Ok(())
     }
 
-    /// Takes a rule's records out. Returns how many.
-    fn take_out(&mut self, number: u32, chunks: &mut Runs) -> Result<usize, Full> {
+    /// Removes a rule's records. Returns how many.
+    fn remove_records(&mut self, number: u32, chunks: &mut Runs) -> Result<usize, Full> {
         let before = self.items.len();
         self.items.retain(|item| item.number != number);
         self.changed = true;
@@ -168,12 +172,13 @@ impl List {
         Ok(before - self.items.len())
     }
 
-    /// Whether all of it is written into the slot at once: nobody looks there yet, and there is room for `places`.
+    /// Whether all of it is written into the slot at once: no packet looks there yet, and there is
+    /// room for `places`.
     pub(super) fn is_written_in_place(&self, places: usize) -> bool {
         self.published == 0 && places <= SLOT_RECORDS
     }
 
-    /// Makes sure that there are chunks for the list.
+    /// Reserves chunks for the list.
     fn reserve(&mut self, chunks: &mut Runs, kept: u32) -> Result<(), Full> {
         let mut places = 0;
         for item in &self.items {
@@ -187,21 +192,22 @@ impl List {
         if places > LIST_MAX {
             return Err(Full::ListLength);
         }
-        // Growing in steps, since a full load adds one record after another; what is too much goes back with the commit.
+        // Grows in steps, since a full load adds one record after the other; the surplus is
+        // returned at the commit.
         let wanted = if have == 0 { needed } else { needed.next_power_of_two() };
         if chunks.total() - chunks.used() < wanted + kept {
             return Err(Full::Chunks);
         }
         let taken = chunks.take(wanted).ok_or(Full::ChunksSideBySide)?;
         if have > 0 {
-            chunks.give(start, have);
+            chunks.release(start, have);
         }
         self.staged = (taken, wanted);
         Ok(())
     }
 
-    /// The list as it is written: a record is one place or two, the last place of a slot stays empty, and two that belong together are
-    /// in one chunk.
+    /// The layout of the list: a record takes one place or two, the last place of a slot stays
+    /// empty, and two places of a record are in one chunk.
     pub(super) fn places(&self, meta: &[u32]) -> Vec<Place> {
         let mut places = Vec::with_capacity(self.items.len() + 1);
         let mut end = 0;
@@ -215,7 +221,7 @@ impl List {
     }
 }
 
-/// Where a record goes, which needs one place or two, when a list ends at `end`; moves that.
+/// The place of a record, which needs one place or two, when a list ends at `end`; advances `end`.
 fn next_place(end: &mut usize, has_source: bool) -> usize {
     let width = 1 + usize::from(has_source);
     if *end < SLOT_PLACES && *end + width > SLOT_RECORDS {
@@ -240,7 +246,7 @@ impl Index {
         }
     }
 
-    /// Adds a record to the rules for a destination.
+    /// Adds a record to the bucket of a destination.
     pub(super) fn add_to_bucket(
         &mut self,
         network: Network,
@@ -275,7 +281,7 @@ impl Index {
         Ok(())
     }
 
-    /// Makes a node of a list's records. `None` when there is no room for that.
+    /// Makes a node of a list's records. `None` if there is no room for it.
     fn node_of(&mut self, items: Vec<Item>, of_source: bool, context: &mut IndexContext<'_>) -> Option<u32> {
         let number = context.pools.nodes.take(1)?;
         self.nodes.insert(number, Node { of_source, ..Node::default() });
@@ -290,18 +296,19 @@ impl Index {
 
     fn drop_unpublished_node(&mut self, number: u32, pools: &mut Pools) {
         for (id, part) in self.nodes.remove(&number).unwrap_or_default().parts {
-            pools.chunks.give(part.list.staged.0, part.list.staged.1);
-            pools.slots.give(part.list.slot);
+            pools.chunks.release(part.list.staged.0, part.list.staged.1);
+            pools.slots.release(part.list.slot);
             self.touched.remove(&ListId::Part(number, id));
             if let Some(node) = part.node {
                 self.drop_unpublished_node(node, pools);
             }
         }
         self.changed_nodes.remove(&number);
-        pools.nodes.give(number, 1);
+        pools.nodes.release(number, 1);
     }
 
-    /// Adds a record to a node. On failure some of its lists may have it: the rule is to be removed.
+    /// Adds a record to a node. On failure some of its lists may have it: the caller removes the
+    /// rule.
     pub(super) fn add_to_node(&mut self, number: u32, item: Item, context: &mut IndexContext<'_>) -> Result<(), Full> {
         let ipv6 = self.ipv6;
         let node = self.nodes.entry(number).or_default();
@@ -379,7 +386,7 @@ impl Index {
         added
     }
 
-    /// Takes a rule's records out of the place where `record` is, if it is there.
+    /// Removes a rule's records from where `record` would be, if they are there.
     ///
     /// # Errors
     /// There is no room to write the shorter list.
@@ -395,7 +402,7 @@ impl Index {
         self.touched.insert(ListId::Bucket(network));
         match bucket.node {
             Some(node) => self.remove_from_node(node, item, context),
-            None => bucket.list.take_out(item.number, &mut context.pools.chunks).map(|_| ()),
+            None => bucket.list.remove_records(item.number, &mut context.pools.chunks).map(|_| ()),
         }
     }
 
@@ -407,7 +414,7 @@ impl Index {
             let Some(part) = node.parts.get_mut(&id) else { return Ok(()) };
             self.touched.insert(ListId::Part(number, id));
             let Some(inner) = part.node else {
-                node.records -= part.list.take_out(item.number, &mut context.pools.chunks)?;
+                node.records -= part.list.remove_records(item.number, &mut context.pools.chunks)?;
                 return Ok(());
             };
             let records = |index: &Self| index.nodes.get(&inner).map_or(0, |node| node.records);
@@ -427,7 +434,7 @@ impl Index {
                 if let Some(part) = node.parts.get_mut(&id)
                     && part.list.items.iter().any(|other| other.number == item.number)
                 {
-                    let gone = part.list.take_out(item.number, &mut context.pools.chunks)?;
+                    let gone = part.list.remove_records(item.number, &mut context.pools.chunks)?;
                     node.records -= gone;
                     if item.early {
                         node.early -= gone as u32;
@@ -444,14 +451,15 @@ impl Index {
     pub(super) fn parent_slot(&self, network: Network) -> Option<u32> {
         let (mut nearest, mut bucket) = self.buckets.range(..network).next_back()?;
         while !nearest.contains(network) {
-            // What contains `network` stands before `nearest`, and so contains that, too: it is no longer than what both share.
+            // A prefix that contains `network` sorts before `nearest`, and contains that, too: it
+            // is no longer than what both share.
             let shared = (nearest.bits ^ network.bits).leading_zeros() as u8;
             (nearest, bucket) = self.buckets.range(..=Network::truncated(network.bits, shared)).next_back()?;
         }
         (nearest.length > 0).then_some(bucket.list.slot)
     }
 
-    /// The prefixes inside of one, itself aside.
+    /// The prefixes inside of one, without itself.
     pub(super) fn inside(&self, network: Network) -> Vec<Network> {
         if network.length >= 128 {
             return Vec::new();
@@ -463,12 +471,12 @@ impl Index {
 }
 
 impl Node {
-    /// Where a record with a source goes, unless all is in tuples or another order counts.
+    /// The key for a record with a source, unless all are in tuples or another order counts.
     fn class_of(&self, item: &Item, ipv6: bool) -> Option<(usize, [u64; 2])> {
         if self.of_source || item.early { None } else { source_class(&item.record, ipv6) }
     }
 
-    /// The list of this name, which is made if it is not there.
+    /// The list with this id, created if it does not exist.
     fn part(&mut self, id: u64, hash: u64, split: Split, pools: &mut Pools) -> Result<&mut Part, Full> {
         match self.parts.entry(id) {
             Entry::Occupied(part) => Ok(part.into_mut()),
@@ -483,7 +491,8 @@ impl Node {
         }
     }
 
-    /// The length of the longest list that a record would be in under a mask; `None` if it cannot be looked up by that.
+    /// The length of the longest list that a record would be in under a mask; `None` if it cannot
+    /// be looked up by that mask.
     fn length(&self, number: u32, tuple: usize, record: &Record, ipv6: bool, hash: Hash) -> Option<usize> {
         let values = self.tuples[tuple].mask.values(record)?;
         let length = |&lanes: &u64| {
@@ -493,7 +502,7 @@ impl Node {
         values.lanes().iter().map(length).max()
     }
 
-    /// The tuple for a record, and whether it is a new one.
+    /// The tuple for a record, and whether it is new.
     fn tuple_for(&mut self, number: u32, record: &Record, ipv6: bool, hash: Hash) -> (usize, bool) {
         let choices = TupleMask::choices(record, ipv6, self.of_source);
         let fine = choices[2];
@@ -512,13 +521,14 @@ impl Node {
                 return (tuple, true);
             }
         }
-        // No more kinds of look-up. Of those that are there and hold for this record, the one that leads to the fewest.
+        // No more lookup kinds: of the existing ones that fit this record, the one with the fewest
+        // lists.
         let fitting =
             (0..self.tuples.len()).filter_map(|tuple| Some((self.length(number, tuple, record, ipv6, hash)?, tuple)));
         if let Some((_, tuple)) = fitting.min() {
             return (tuple, false);
         }
-        // The last place is kept for the one that fits all.
+        // The last place is reserved for the tuple that fits all.
         self.tuples.push(Tuple { mask: TupleMask::NONE, lists: 0, coarse: true });
         (self.tuples.len() - 1, true)
     }
@@ -533,7 +543,7 @@ impl Node {
         if !coarse && fine >= FINE_TUPLES {
             return None;
         }
-        // The one that fits all stays what it is: there may be no other place for it.
+        // The tuple that fits all stays: there may be no other place for its records.
         if let Some(unused) = self.tuples.iter().position(is_unused) {
             (self.tuples[unused].mask, self.tuples[unused].coarse) = (mask, coarse);
             return Some(unused);

@@ -1,7 +1,8 @@
-//! The back end itself: the program and its tables in the kernel, attached to interfaces, kept when the daemon ends.
+//! The XDP back end: the program and its tables in the kernel, attached to interfaces, kept when
+//! the daemon ends.
 
-use super::classifier::{Barred, Classifier};
-use super::condition::{InForce, condition};
+use super::classifier::{Classifier, Unenforceable};
+use super::condition::{EnforcedState, condition};
 use super::layout::{CounterLine, IdLine};
 use super::links::{Links, io_error};
 use super::memory::Table;
@@ -13,7 +14,7 @@ use super::{Attach, Options, neighbours, sys};
 use crate::kernel::DesiredState;
 use crate::{
     Applied, BackendSettings, Condition, Counter, Dataplane, DataplaneError, EnforcementPoint, Health, NoSamples,
-    SampleSource, Usage, means,
+    SampleSource, Usage, patterns_match,
 };
 use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
@@ -28,9 +29,9 @@ static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(env!("OU
 #[cfg(not(xdp_program))]
 static OBJECT: Option<&[u8]> = None;
 
-/// Maps that the next run of the daemon reads: which rule had which number, and what they counted.
-const KEPT: [&str; 2] = ["ids", "counters"];
-/// Where sampled packets can be read by anyone who may.
+/// Maps that the next run of the daemon reads: the numbers of rules, and their counters.
+const PINNED_MAPS: [&str; 2] = ["ids", "counters"];
+/// The map of sampled packets, for readers with permission.
 const SAMPLES: &str = "samples";
 
 impl BackendSettings for Options {
@@ -43,7 +44,8 @@ impl BackendSettings for Options {
     }
 }
 
-/// The XDP back end. While something is active, packets of the attached interfaces see exactly what its classifier has, or what `lost` says.
+/// The XDP back end. While something is active, packets of the attached interfaces see exactly what
+/// its classifier has, or what `lost` says.
 #[derive(Debug)]
 pub struct Xdp {
     options: Options,
@@ -60,15 +62,15 @@ struct Active {
     classifier: Classifier,
     links: Links,
     redirects: Redirects,
-    /// Other rules than before can redirect, which nobody was told yet.
+    /// The set of rules that can redirect has changed, which was not reported yet.
     unsettled: bool,
-    /// The tables could not be changed and not be set up anew either: what packets still see.
+    /// The tables could neither be changed nor rebuilt: the rules that packets still see.
     lost: Option<DesiredState>,
 }
 
 impl Xdp {
-    /// A back end with these settings. Nothing is loaded or attached before the first [`Dataplane::replace`]; what an earlier run left
-    /// goes on filtering until then.
+    /// A back end with these settings. Nothing is loaded or attached before the first
+    /// [`Dataplane::replace`]; filters of an earlier run stay in force until then.
     ///
     /// # Errors
     /// This build has no XDP program, no interfaces are named, or there is no BPF file system and none can be mounted.
@@ -85,25 +87,26 @@ impl Xdp {
 
     fn current_condition(&self) -> Condition {
         let in_force = match &self.active {
-            Some(Active { classifier, links, redirects, .. }) => Ok(InForce { classifier, links, redirects }),
+            Some(Active { classifier, links, redirects, .. }) => Ok(EnforcedState { classifier, links, redirects }),
             None => Err(self.trouble.as_deref().unwrap_or("nothing was applied yet")),
         };
         condition(self.interfaces().unwrap_or_default(), &self.options.interfaces, in_force)
     }
 
-    /// The interfaces that the patterns mean now.
+    /// The interfaces that the patterns match now.
     fn interfaces(&self) -> Result<Vec<(u32, String)>, DataplaneError> {
-        named(&self.options)
+        matched_interfaces(&self.options)
     }
 
-    /// Loads a program of its own for these rules and puts it in the place of the one before, on one interface after the other.
+    /// Loads a new program with these rules and replaces the old one, on one interface after the
+    /// other.
     fn load(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
-        let outcome = self.load_anew(rules);
+        let outcome = self.rebuild(rules);
         self.trouble = outcome.as_ref().err().map(ToString::to_string);
         outcome
     }
 
-    fn load_anew(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
+    fn rebuild(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
         prepare(&self.options.directory)?;
         let interfaces = self.interfaces()?;
         let sizes = Sizes::for_rules(self.options.capacity);
@@ -118,16 +121,17 @@ impl Xdp {
         };
         let mut classifier = Classifier::new(tables);
         let mut fill = || -> Result<(), DataplaneError> {
-            redirects.look(&mut program.ebpf, &ingress(&links, &interfaces, self.options.attach))?;
-            let (allowed, barred) = sort(&redirects, &rules.rules);
-            let applied = classifier.apply(allowed, barred, [], Some(&rules.protected));
+            redirects.probe(&mut program.ebpf, &ingress(&links, &interfaces, self.options.attach))?;
+            let (allowed, unenforceable) = partition_enforceable(&redirects, &rules.rules);
+            let applied = classifier.apply(allowed, unenforceable, [], Some(&rules.protected));
             applied.map_err(|lost| DataplaneError::Refused(lost.why.to_string()))?;
             links.install(program.fd()?, &interfaces, self.options.attach)?;
-            // Some drivers can send what others received only now that they have a program themselves.
-            if redirects.look(&mut program.ebpf, &ingress(&links, &interfaces, self.options.attach))? {
-                let (allowed, barred) = sort(&redirects, &rules.rules);
+            // Some drivers can send redirected packets only now that they have a program
+            // themselves.
+            if redirects.probe(&mut program.ebpf, &ingress(&links, &interfaces, self.options.attach))? {
+                let (allowed, unenforceable) = partition_enforceable(&redirects, &rules.rules);
                 classifier
-                    .apply(allowed, barred, [], None)
+                    .apply(allowed, unenforceable, [], None)
                     .map_err(|lost| DataplaneError::Refused(lost.why.to_string()))?;
             }
             Ok(())
@@ -138,7 +142,7 @@ impl Xdp {
             }
             return Err(error);
         }
-        // Read after the last packet was counted there, so that none is forgotten.
+        // Read after the last packet was counted there, so that no count is lost.
         let counted = match &before {
             Some((_, _, classifier, ..)) => classifier.counted(),
             None => self.left_counters(),
@@ -152,10 +156,10 @@ impl Xdp {
         Ok(active.applied())
     }
 
-    /// Counters that an earlier run left; none when its tables were of another kind.
+    /// Counters of an earlier run; none if its tables have another layout.
     fn left_counters(&self) -> HashMap<u64, CounterLine> {
         let read = || -> Option<HashMap<u64, CounterLine>> {
-            let [ids, counters] = KEPT.map(|name| sys::pinned(&self.options.directory.join(name)).ok());
+            let [ids, counters] = PINNED_MAPS.map(|name| sys::pinned(&self.options.directory.join(name)).ok());
             let (ids, counters) = (ids?, counters?);
             let (id_size, numbers) = sys::map_info(ids.as_fd()).ok()?;
             let (counter_size, lines) = sys::map_info(counters.as_fd()).ok()?;
@@ -173,7 +177,7 @@ impl Xdp {
         read().unwrap_or_default()
     }
 
-    /// Gives the maps their names, in the place of those of the program before.
+    /// Pins the maps, replacing those of the previous program.
     fn pin(&self, program: &Program) -> Result<(), DataplaneError> {
         for name in pinned_maps() {
             let _ = std::fs::remove_file(self.options.directory.join(name));
@@ -182,12 +186,12 @@ impl Xdp {
     }
 }
 
-/// The maps that have a name in the BPF file system.
+/// The maps that are pinned in the BPF file system.
 fn pinned_maps() -> impl Iterator<Item = &'static str> {
-    KEPT.into_iter().chain([SAMPLES])
+    PINNED_MAPS.into_iter().chain([SAMPLES])
 }
 
-/// Gives names to the maps that have none.
+/// Pins maps that are not pinned.
 fn pin_missing(program: &Program, directory: &Path) -> Result<(), DataplaneError> {
     for name in pinned_maps() {
         let path = directory.join(name);
@@ -220,15 +224,18 @@ fn ingress(links: &Links, interfaces: &[(u32, String)], attach: Attach) -> Vec<I
 }
 
 /// The rules that can be in force, and those that cannot, with the reason.
-fn sort<'a>(redirects: &Redirects, rules: &'a [Arc<CompiledRule>]) -> (Vec<&'a Arc<CompiledRule>>, Vec<Barred<'a>>) {
-    let (mut allowed, mut barred) = (Vec::with_capacity(rules.len()), Vec::new());
+fn partition_enforceable<'a>(
+    redirects: &Redirects,
+    rules: &'a [Arc<CompiledRule>],
+) -> (Vec<&'a Arc<CompiledRule>>, Vec<Unenforceable<'a>>) {
+    let (mut allowed, mut unenforceable) = (Vec::with_capacity(rules.len()), Vec::new());
     for rule in rules {
         match redirects.refuses(rule) {
             None => allowed.push(rule),
-            Some(failure) => barred.push((rule, failure)),
+            Some(failure) => unenforceable.push((rule, failure)),
         }
     }
-    (allowed, barred)
+    (allowed, unenforceable)
 }
 
 impl Program {
@@ -259,7 +266,7 @@ impl Dataplane for Xdp {
         let failed = |source| io_error("read", &path, source);
         let ids = sys::pinned(&path).map_err(failed)?;
         let (size, numbers) = sys::map_info(ids.as_fd()).map_err(failed)?;
-        // Of a program that was laid out otherwise nothing can be told.
+        // A program with another layout cannot be read.
         if size as usize != size_of::<IdLine>() {
             return Ok(BTreeSet::new());
         }
@@ -271,21 +278,21 @@ impl Dataplane for Xdp {
     fn replace(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
         let interfaces = self.interfaces()?;
         let Some(active) = self.active.as_mut().filter(|active| active.lost.is_none()) else { return self.load(rules) };
-        // The interfaces first: when one of them refuses, nothing has changed.
-        // Whoever removed names of ours finds them again.
+        // The interfaces first: if one of them refuses, nothing has changed. Restores pins of ours
+        // that somebody removed.
         prepare(&self.options.directory)?;
         active.links.forget_detached();
         active.links.install(active.program.fd()?, &interfaces, self.options.attach)?;
         pin_missing(&active.program, &self.options.directory)?;
         active.redirects.replace(&rules.rules);
         let ingress = ingress(&active.links, &interfaces, self.options.attach);
-        active.redirects.look(&mut active.program.ebpf, &ingress)?;
-        let (allowed, barred) = sort(&active.redirects, &rules.rules);
+        active.redirects.probe(&mut active.program.ebpf, &ingress)?;
+        let (allowed, unenforceable) = partition_enforceable(&active.redirects, &rules.rules);
         let gone = active.classifier.others(allowed.iter().copied());
-        match active.classifier.apply(allowed, barred, &gone, Some(&rules.protected)) {
+        match active.classifier.apply(allowed, unenforceable, &gone, Some(&rules.protected)) {
             Ok(()) => Ok(active.applied()),
             Err(lost) => {
-                tracing::info!(why = %lost.why, "the XDP tables are set up anew");
+                tracing::info!(why = %lost.why, "rebuilding the XDP tables");
                 active.lost = Some(lost.before);
                 self.load(rules)
             }
@@ -298,16 +305,16 @@ impl Dataplane for Xdp {
         };
         if active.lost.is_none() {
             if active.redirects.change(&plan.upsert, &plan.remove) {
-                let interfaces = named(&self.options)?;
+                let interfaces = matched_interfaces(&self.options)?;
                 let ingress = ingress(&active.links, &interfaces, self.options.attach);
-                // What is otherwise now for other rules is found at the next look.
-                active.unsettled |= active.redirects.look(&mut active.program.ebpf, &ingress)?;
+                // Changes for other rules are found by the next check.
+                active.unsettled |= active.redirects.probe(&mut active.program.ebpf, &ingress)?;
             }
-            let (allowed, barred) = sort(&active.redirects, &plan.upsert);
-            match active.classifier.apply(allowed, barred, &plan.remove, plan.protected.as_ref()) {
+            let (allowed, unenforceable) = partition_enforceable(&active.redirects, &plan.upsert);
+            match active.classifier.apply(allowed, unenforceable, &plan.remove, plan.protected.as_ref()) {
                 Ok(()) => return Ok(active.applied()),
                 Err(lost) => {
-                    tracing::info!(why = %lost.why, "the XDP tables are set up anew");
+                    tracing::info!(why = %lost.why, "rebuilding the XDP tables");
                     active.lost = Some(lost.before);
                 }
             }
@@ -323,14 +330,14 @@ impl Dataplane for Xdp {
             return Ok(Health::ExternalChange("nothing was applied yet".into()));
         };
         let directory = &self.options.directory;
-        // Before it is made again for the interfaces that are new.
+        // Before it is created again for the new interfaces.
         let removed = pinned_maps().find(|name| !directory.join(name).exists());
         prepare(directory)?;
         active.links.follow(active.program.fd()?, &interfaces, self.options.attach);
         let ingress = ingress(&active.links, &interfaces, self.options.attach);
-        let changed = active.redirects.look(&mut active.program.ebpf, &ingress)?;
+        let changed = active.redirects.probe(&mut active.program.ebpf, &ingress)?;
         let removed = removed.map(|name| format!("the pin {} was removed", directory.join(name).display()));
-        match active.links.damage(active.id).or(removed) {
+        match active.links.external_change(active.id).or(removed) {
             Some(how) => Ok(Health::ExternalChange(how)),
             None if changed | std::mem::take(&mut active.unsettled) => {
                 Ok(Health::ConditionChanged("to which addresses packets can be redirected".into()))
@@ -361,7 +368,7 @@ impl Dataplane for Xdp {
 
     fn clear(&mut self) -> Result<(), DataplaneError> {
         let directory = &self.options.directory;
-        neighbours::let_go();
+        neighbours::release_all();
         match self.active.take() {
             Some(mut active) => active.links.clear()?,
             None if directory.exists() => Links::adopt(directory)?.clear()?,
@@ -370,7 +377,7 @@ impl Dataplane for Xdp {
         for name in pinned_maps() {
             let _ = std::fs::remove_file(directory.join(name));
         }
-        // Stays where somebody put something of his own there.
+        // It stays if it contains anything else.
         let _ = std::fs::remove_dir(directory);
         Ok(())
     }
@@ -385,14 +392,17 @@ fn object() -> Result<&'static [u8], DataplaneError> {
     })
 }
 
-/// The interfaces that the patterns mean now.
-fn named(options: &Options) -> Result<Vec<(u32, String)>, DataplaneError> {
+/// The interfaces that the patterns match now.
+fn matched_interfaces(options: &Options) -> Result<Vec<(u32, String)>, DataplaneError> {
     let found = sys::interfaces()
         .map_err(|source| DataplaneError::Io { context: "list the network interfaces".into(), source })?;
-    Ok(found.into_iter().filter(|(_, name)| means(options.interfaces.iter().map(String::as_str), name)).collect())
+    Ok(found
+        .into_iter()
+        .filter(|(_, name)| patterns_match(options.interfaces.iter().map(String::as_str), name))
+        .collect())
 }
 
-/// Makes sure that pins can be made in the directory.
+/// Makes sure that the directory can hold pins.
 fn prepare(directory: &Path) -> Result<(), DataplaneError> {
     let parent = directory.parent().unwrap_or(directory);
     if !sys::is_bpf_fs(parent) {

@@ -1,5 +1,5 @@
-//! Labels: numbers by which the program compares rules' places in the order. They are further apart than one, so that most rules find one between
-//! their neighbours.
+//! Labels: numbers by which the program compares the positions of rules in the order. There are
+//! gaps between them, so that most new rules find a label between their neighbours.
 
 /// Distance of labels at the end of the order.
 const STEP: u64 = 1 << 32;
@@ -9,7 +9,7 @@ const STEP: u64 = 1 << 32;
 pub(super) struct Labels(Vec<u64>);
 
 impl Labels {
-    /// For so many rule numbers.
+    /// For this many rule numbers.
     pub(super) fn new(numbers: u32) -> Self {
         Labels(vec![0; numbers as usize])
     }
@@ -19,22 +19,22 @@ impl Labels {
         &self.0
     }
 
-    /// That of the rule with this number.
+    /// The label of the rule with this number.
     pub(super) fn of(&self, number: u32) -> u64 {
         self.0[number as usize]
     }
 
-    /// Gives the rule with this number a label.
+    /// Sets the label of the rule with this number.
     pub(super) fn set(&mut self, number: u32, label: u64) {
         self.0[number as usize] = label;
     }
 
-    /// A label behind all others, of which `last` is the last.
+    /// A label after all others; `last` is the last rule.
     pub(super) const fn behind(last: u64) -> Option<u64> {
         if last < u64::MAX - STEP { Some(last + STEP) } else { None }
     }
 
-    /// A label between those of two rules, each where there is one.
+    /// A label between those of two rules, each optional.
     pub(super) fn between(&self, before: Option<u32>, after: Option<u32>) -> Option<u64> {
         let before = before.map_or(0, |number| self.of(number));
         match after.map(|number| self.of(number)) {
@@ -44,8 +44,8 @@ impl Labels {
         }
     }
 
-    /// Spreads the labels of all rules evenly, those before and those after a rule that is not there yet; the label of that rule. `count`: at
-    /// least how many there are.
+    /// Distributes the labels of all rules evenly, with a gap for a new rule between those before
+    /// and after it; returns its label. `count`: at least the number of rules.
     pub(super) fn spread(
         &mut self,
         before: impl Iterator<Item = u32>,

@@ -1,17 +1,18 @@
-//! What the program and the loader share: the memory layout. Constants and structures are read from `bpf/layout.h`, which explains them, when
-//! this crate is built; what the loader does with them is here.
+//! The memory layout shared by the program and the loader. Constants and structures are read from
+//! `bpf/layout.h`, which explains them, when this crate is built; the loader's operations on them
+//! are here.
 
 use super::memory::Plain;
 
 include!(concat!(env!("OUT_DIR"), "/layout.rs"));
 
-/// Bits of the length's lane, guard aside.
+/// Bits of the length lane, without its guard bit.
 pub(super) const LENGTH_LANE: u64 = 0xffff;
 
-/// The most records of one list: what a descriptor's count holds.
+/// The most records of one list: the maximum of a descriptor's count.
 pub(super) const LIST_MAX: usize = 0xfff;
 
-/// The node of what is protected.
+/// The node of protected packets.
 pub(super) const fn node_protected(ipv6: bool) -> u32 {
     if ipv6 { NODE_PROTECTED6 } else { NODE_PROTECTED4 }
 }
@@ -36,7 +37,8 @@ pub(super) enum Field {
     Label = FIELD_LABEL,
 }
 
-/// A record in memory of our own; IPv4 has its source in `value` and `mask`. In IPv6 it is a prefix, as a length and bits.
+/// A record in our own memory. IPv4 has its source in `value` and `mask`, IPv6 as a prefix length
+/// and bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) lo: u64,
@@ -57,7 +59,8 @@ pub(super) struct FilterWord {
 // SAFETY: an integer.
 unsafe impl Plain for FilterWord {}
 
-/// The group of an IPv4 prefix length, and by how many bits the filter tells whether the group has anything nearby.
+/// The group of an IPv4 prefix length, and the number of bits by which the filter tells whether the
+/// group has anything nearby.
 pub(super) fn group4(length: u8) -> (usize, Option<u32>) {
     match length {
         32.. => (0, None),
@@ -96,7 +99,7 @@ pub(super) mod flag {
 }
 
 impl Record {
-    /// Puts the 22 bits of `meta` into the words where the lanes leave room.
+    /// Puts the 22 bits of `meta` into the words where the lanes have room.
     pub(super) fn with_meta(mut self, meta: u32) -> Self {
         let keep = (1u64 << LANE_BITS) - 1;
         self.lo = self.lo & keep | u64::from(meta & 0x7ff) << LANE_BITS;
@@ -108,7 +111,7 @@ impl Record {
         Place { lo: self.lo, hi: self.hi, value: self.value, mask: self.mask }
     }
 
-    /// One place, or two.
+    /// Size in places: one or two.
     pub(super) fn places(&self) -> (Place, Option<Place>) {
         let place = self.place();
         if self.source_length == 0 {
@@ -121,7 +124,7 @@ impl Record {
 }
 
 impl Place {
-    /// What matches no packet: its first lane has a lower bound above the upper one.
+    /// A record that matches no packet: the lower bound of its first lane is above the upper one.
     pub(super) const EMPTY: Place = Place { lo: PORT_LANE, hi: 0, value: 0, mask: 0 };
 
     pub(super) fn words(self) -> [u64; 4] {
@@ -129,7 +132,7 @@ impl Place {
     }
 }
 
-/// A descriptor: where a list of records is, in one word.
+/// A descriptor: the location of a list of records, in one word.
 pub(super) mod descriptor {
     use super::{D_INLINE as INLINE, D_NODE as NODE, D_PENDING as PENDING, D_PRESENT as PRESENT};
 
@@ -146,7 +149,7 @@ pub(super) mod descriptor {
         PRESENT | NODE | u64::from(number & 0x3f_ffff)
     }
 
-    /// With the first places in the slot, and the others from `start` on.
+    /// With the first records in the slot, and the others from `start` on.
     pub(in crate::xdp) fn inline(start: u32, count: usize) -> u64 {
         list(start, count) | INLINE
     }
@@ -172,7 +175,7 @@ impl Hash {
         [word | hash as u32 & 63, word | (hash >> FILTER_BITS) as u32 & 63]
     }
 
-    /// What tells of several lengths at once; see [`group4`].
+    /// The filter for several lengths at once; see [`group4`].
     pub(super) fn group4(self, destination: u32, group: usize, bits: u32) -> u64 {
         self.mix(1 << 48 | (group as u64) << 40 | u64::from(destination) >> (32 - bits))
     }
@@ -193,14 +196,14 @@ impl Hash {
         self.mix(self.mix(hi ^ u64::from(length) << 56) ^ lo)
     }
 
-    /// The hash of what a source class looks at: the node, the class, and a source cut to the class's length.
+    /// The hash for a source class: the node, the class, and a source cut to the class's length.
     pub(super) fn source(self, ipv6: bool, node: u32, class: usize, source: [u64; 2]) -> u64 {
         let [hi, lo] = source;
         let salt = (u64::from(node) << 4 | class as u64) << 40;
         if ipv6 { self.mix(self.mix(hi ^ salt) ^ lo) } else { self.mix(salt | lo) }
     }
 
-    /// The hash of what a tuple looks at, the same for a record and the packets that it matches.
+    /// The hash for a tuple, the same for a record and the packets that it matches.
     pub(super) fn tuple(self, ipv6: bool, lanes: u64, t: u64, source: [u64; 2]) -> u64 {
         let value = self.mix(self.mix(lanes) ^ t);
         if !ipv6 {
@@ -218,7 +221,7 @@ impl Hash {
         1 << 63 | (u64::from(node) << 4 | BY_SOURCE) << 42 | (class as u64) << 38 | hash >> 26
     }
 
-    /// Where a node's list is looked for.
+    /// The slot of a node's list.
     pub(super) fn part_index(id: u64, hash: u64) -> u32 {
         (hash ^ id >> 40) as u32
     }

@@ -1,7 +1,8 @@
-//! Where the program is attached. Each attachment is a BPF link with a name in the BPF file system, so that it outlives the daemon; the
-//! next one finds it there and exchanges the program behind it, without a moment in which nothing filters.
+//! Attachments of the program. Each is a BPF link pinned in the BPF file system, so that it
+//! outlives the daemon; the next run replaces the program behind it atomically, so filtering has no
+//! gap.
 //!
-//! The names are `native-N` and `generic-N`, N being the interface's number.
+//! The names are `native-N` and `generic-N`, N being the interface's index.
 
 use super::{Attach, sys};
 use crate::{Attachment, DataplaneError, Interface};
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 struct Attached {
     name: String,
     native: bool,
-    /// Why it is not native although that was tried.
+    /// Why it is not in native mode although that was tried.
     fallback: Option<String>,
     link: OwnedFd,
 }
@@ -24,14 +25,15 @@ struct Attached {
 #[derive(Debug)]
 pub(super) struct Links {
     directory: PathBuf,
-    /// By the interface's number.
+    /// By the interface's index.
     attached: BTreeMap<u32, Attached>,
-    /// Interfaces of which was said that they cannot be filtered, and why.
+    /// Interfaces that were reported as impossible to filter, and why.
     refused: BTreeMap<u32, String>,
 }
 
 impl Links {
-    /// Takes over what an earlier run left in the directory; what is no link of an interface any more is removed.
+    /// Takes over the links of an earlier run in the directory; pins without an interface are
+    /// removed.
     pub(super) fn adopt(directory: &Path) -> Result<Self, DataplaneError> {
         let mut links = Links { directory: directory.to_owned(), attached: BTreeMap::new(), refused: BTreeMap::new() };
         for entry in std::fs::read_dir(directory).map_err(|source| io_error("read", directory, source))? {
@@ -49,11 +51,11 @@ impl Links {
         Ok(links)
     }
 
-    /// Puts the program on exactly these interfaces: in the place of the one before it where there is one. Those whose packets the program
-    /// cannot read are left out, and noted as refused.
+    /// Attaches the program to exactly these interfaces, replacing the previous one if there is
+    /// one. Those whose packets the program cannot read are left out, and recorded as refused.
     ///
     /// # Errors
-    /// One of them refuses; then none of the others was touched.
+    /// One of them refuses; then none of the others was changed.
     pub(super) fn install(
         &mut self,
         program: BorrowedFd<'_>,
@@ -79,7 +81,7 @@ impl Links {
                         there.fallback.get_or_insert_with(|| "found by an earlier run".to_owned());
                         continue;
                     }
-                    // The kernel does not take both modes at once, so this interface has a gap.
+                    // The kernel does not allow both modes at once, so this interface has a gap.
                     (Attach::Native, false) | (Attach::Generic, true) => self.remove(*interface),
                 }
             }
@@ -96,14 +98,14 @@ impl Links {
             sys::exchange(there.link.as_fd(), program)
                 .map_err(|source| attach_error(&format!("exchange the XDP program of {}", there.name), source))?;
         }
-        self.keep_only(interfaces);
+        self.detach_others(interfaces);
         self.pin_all()
     }
 
-    /// Follows interfaces that come and go: attaches to new ones, and lets go of others.
+    /// Follows interfaces that come and go: attaches to new ones, and detaches from others.
     pub(super) fn follow(&mut self, program: BorrowedFd<'_>, interfaces: &[(u32, String)], mode: Attach) {
         self.drop_vanished(interfaces);
-        self.keep_only(interfaces);
+        self.detach_others(interfaces);
         self.refused.retain(|refused, _| interfaces.iter().any(|(interface, _)| interface == refused));
         for (interface, name) in interfaces {
             if self.attached.contains_key(interface) {
@@ -116,7 +118,7 @@ impl Links {
             match attached {
                 Ok(()) => drop(self.refused.remove(interface)),
                 Err(why) => {
-                    // Said once, although it is tried at each look.
+                    // Logged once, although it is tried at each check.
                     if self.refused.insert(*interface, why.clone()).as_ref() != Some(&why) {
                         tracing::error!(interface = name, why, "this interface is not filtered");
                     }
@@ -139,7 +141,7 @@ impl Links {
         names.iter().map(state).collect()
     }
 
-    /// Whether our program is in native mode there; `None` where it is not.
+    /// Whether our program is in native mode there; `None` if it is not attached.
     pub(super) fn is_native(&self, interface: u32) -> Option<bool> {
         self.attached.get(&interface).map(|there| there.native)
     }
@@ -149,7 +151,7 @@ impl Links {
         self.refused.contains_key(&interface)
     }
 
-    /// Interfaces that were to be native and are not.
+    /// Interfaces that should be in native mode and are not.
     pub(super) fn fallbacks(&self) -> impl Iterator<Item = String> {
         self.attached.values().filter_map(|there| {
             let (name, why) = (&there.name, there.fallback.as_ref()?);
@@ -159,8 +161,8 @@ impl Links {
         })
     }
 
-    /// What somebody else did to our attachments, in words.
-    pub(super) fn damage(&self, program: u32) -> Option<String> {
+    /// How another program changed our attachments, for people.
+    pub(super) fn external_change(&self, program: u32) -> Option<String> {
         self.attached.iter().find_map(|(&interface, there)| {
             let name = &there.name;
             match sys::link_info(there.link.as_fd()) {
@@ -177,11 +179,11 @@ impl Links {
         })
     }
 
-    /// Takes the program off every interface.
+    /// Detaches the program from every interface.
     pub(super) fn clear(&mut self) -> Result<(), DataplaneError> {
         for (interface, there) in std::mem::take(&mut self.attached) {
             let path = self.path(interface, there.native);
-            // An interface that is gone took its link with it.
+            // The link of a removed interface is gone with it.
             let _ = sys::detach(there.link.as_fd());
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &path, error)),
@@ -210,17 +212,17 @@ impl Links {
                     let link = attach(false)?;
                     tracing::warn!(
                         interface = name, %error,
-                        "its driver does not take XDP programs; generic mode is used, which filters the same and is slower"
+                        "its driver does not support XDP; generic mode is used, which filters the same and is slower"
                     );
                     (false, Some(error.to_string()), link)
                 }
             },
         };
         let path = self.path(interface, native);
-        // A name that an interface with this number had before.
+        // An old name of the interface with this index.
         let _ = std::fs::remove_file(&path);
         sys::pin(link.as_fd(), &path).map_err(|source| io_error("pin", &path, source))?;
-        tracing::info!(interface = name, mode = if native { "native" } else { "generic" }, "XDP filters here");
+        tracing::info!(interface = name, mode = if native { "native" } else { "generic" }, "XDP attached");
         self.attached.insert(interface, Attached { name: name.to_owned(), native, fallback, link });
         Ok(())
     }
@@ -235,7 +237,7 @@ impl Links {
         Ok(())
     }
 
-    /// Forgets links that nothing is behind: the interface is gone, or somebody detached it.
+    /// Drops dead links: the interface is gone, or somebody detached it.
     fn drop_vanished(&mut self, interfaces: &[(u32, String)]) {
         let dead = |(&interface, there): (&u32, &Attached)| {
             let gone = interfaces.iter().all(|(there, _)| *there != interface);
@@ -246,13 +248,14 @@ impl Links {
         dead.into_iter().for_each(|interface| self.remove(interface));
     }
 
-    fn keep_only(&mut self, interfaces: &[(u32, String)]) {
+    fn detach_others(&mut self, interfaces: &[(u32, String)]) {
         let wanted: BTreeSet<u32> = interfaces.iter().map(|(interface, _)| *interface).collect();
         let unwanted: Vec<u32> = self.attached.keys().filter(|there| !wanted.contains(there)).copied().collect();
         unwanted.into_iter().for_each(|interface| self.remove(interface));
     }
 
-    /// Forgets the links that somebody detached although the interface is there, so that they are made anew.
+    /// Drops links that somebody detached although the interface exists, so that they are made
+    /// again.
     pub(super) fn forget_detached(&mut self) {
         let detached = |(&interface, there): (&u32, &Attached)| {
             sys::link_info(there.link.as_fd()).is_ok_and(|info| info.interface != interface).then_some(interface)
@@ -265,7 +268,7 @@ impl Links {
         let Some(there) = self.attached.remove(&interface) else { return };
         let _ = sys::detach(there.link.as_fd());
         let _ = std::fs::remove_file(self.path(interface, there.native));
-        tracing::info!(interface = there.name, "XDP filters there no more");
+        tracing::info!(interface = there.name, "XDP detached");
     }
 
     fn path(&self, interface: u32, native: bool) -> PathBuf {
@@ -273,7 +276,7 @@ impl Links {
     }
 }
 
-/// Mode and interface of a pin's name.
+/// Mode and interface index of a pin's name.
 fn parse(name: &str) -> Option<(bool, u32)> {
     let (mode, interface) = name.split_once('-')?;
     let native = match mode {
@@ -284,9 +287,10 @@ fn parse(name: &str) -> Option<(bool, u32)> {
     Some((native, interface.parse().ok()?))
 }
 
-/// Why the program cannot read the packets of a link: it finds the IP header behind an Ethernet header, and where a link has none the octets in its
-/// place would be taken for one. What generic mode shows of such a link differs from kind to kind: a tun device's packets begin with the IP header,
-/// those of a GRE tunnel with the header of the packet that carried them. An interface that is gone is told as such by others.
+/// Why the program cannot read the packets of a link: it expects the IP header after an Ethernet
+/// header, and on a link without one it would read other octets. What generic mode shows of such a
+/// link differs by kind: a tun device's packets begin with the IP header, those of a GRE tunnel
+/// with the header of the outer packet. A missing interface is reported elsewhere.
 fn unreadable_link(name: &str) -> Option<String> {
     // The loopback interface's packets have an Ethernet header of zeros.
     const READABLE: [u16; 2] = [libc::ARPHRD_ETHER, libc::ARPHRD_LOOPBACK];
@@ -305,7 +309,7 @@ fn unreadable_link(name: &str) -> Option<String> {
     ))
 }
 
-/// Whether the interface has another program.
+/// Whether the error means that the interface has another program.
 fn is_taken(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
 }

@@ -1,8 +1,8 @@
-//! A hasher for keys that are hashes with a seed already, such as ids of a node's lists.
+//! A hasher for keys that are seeded hashes already, such as ids of a node's lists.
 
 use std::hash::Hasher;
 
-/// Mixes the halves of a key.
+/// Mixes the two halves of a key.
 #[derive(Debug, Default)]
 pub(super) struct MixHasher(u64);
 

@@ -1,6 +1,7 @@
-//! The hardware addresses of the neighbours that packets are redirected to. The program can use one only while the kernel knows it, and
-//! redirected packets never make the kernel ask. So those neighbours are made *managed* (Linux 5.16): the kernel itself keeps them
-//! resolved, also when the daemon is gone. Entries that are so because of us carry a mark and are let go of when no rule needs them.
+//! Keeps the hardware addresses of redirect neighbours resolved. The program can use one only while
+//! the kernel knows it, and redirected packets do not trigger resolution. So those neighbours are
+//! made *managed* (Linux 5.16): the kernel keeps them resolved, also after the daemon has ended.
+//! Entries of ours have our protocol number and are released when no rule needs them.
 
 use crate::netlink::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, Netlink, attributes, push, u16_at, u32_at};
 use std::collections::BTreeSet;
@@ -16,24 +17,26 @@ const NTF_USE: u8 = 1;
 const NTF_EXT_MANAGED: u32 = 1;
 const NUD_NOARP: u16 = 0x40;
 const NUD_PERMANENT: u16 = 0x80;
-/// Who made an entry, as routing daemons mark their routes; a number that none of them has.
+/// The protocol of our entries, as routing daemons mark their routes; no other program uses this
+/// number.
 const OURS: u8 = 0xf6;
 
-/// A neighbour: the interface's number, and its address.
+/// A neighbour: the interface's index, and its address.
 pub(super) type Neighbour = (u32, IpAddr);
 
 /// Neighbours that are kept resolved.
 #[derive(Debug, Default)]
 pub(super) struct Neighbours {
     kept: BTreeSet<Neighbour>,
-    /// Those that an earlier run kept were looked for.
+    /// Neighbours of an earlier run were searched for.
     adopted: bool,
-    /// The kernel cannot do it by itself: it is asked again at each look.
+    /// The kernel cannot manage neighbours: resolution is requested at each check.
     by_hand: bool,
 }
 
 impl Neighbours {
-    /// Keeps exactly these resolved; `unresolved` are those whose address the kernel does not know just now.
+    /// Keeps exactly these resolved; `unresolved` are those whose address the kernel does not know
+    /// now.
     pub(super) fn keep(&mut self, wanted: BTreeSet<Neighbour>, unresolved: &BTreeSet<Neighbour>) -> io::Result<()> {
         if wanted.is_empty() && self.kept.is_empty() && self.adopted {
             return Ok(());
@@ -44,8 +47,8 @@ impl Neighbours {
             self.adopted = true;
         }
         for neighbour in self.kept.difference(&wanted) {
-            // Gone with its interface, perhaps.
-            let _ = tell(&mut route, *neighbour, NTF_USE, None);
+            // Perhaps gone with its interface.
+            let _ = set_entry(&mut route, *neighbour, NTF_USE, None);
         }
         for neighbour in &wanted {
             if self.kept.contains(neighbour) && !unresolved.contains(neighbour) && !self.by_hand {
@@ -54,32 +57,33 @@ impl Neighbours {
             if is_fixed(&mut route, *neighbour) {
                 continue;
             }
-            if !self.by_hand && tell(&mut route, *neighbour, 0, Some(NTF_EXT_MANAGED)).is_ok() {
+            if !self.by_hand && set_entry(&mut route, *neighbour, 0, Some(NTF_EXT_MANAGED)).is_ok() {
                 continue;
             }
             self.by_hand = true;
-            tell(&mut route, *neighbour, NTF_USE, None)?;
+            set_entry(&mut route, *neighbour, NTF_USE, None)?;
         }
         self.kept = wanted;
         Ok(())
     }
 }
 
-/// Lets go of all neighbours that are managed because of us, by an earlier run too.
-pub(super) fn let_go() {
+/// Releases all neighbours that we manage, also those of an earlier run.
+pub(super) fn release_all() {
     if let Err(error) = Neighbours::default().keep(BTreeSet::new(), &BTreeSet::new()) {
-        tracing::warn!(%error, "neighbours that were kept resolved for redirects stay so");
+        tracing::warn!(%error, "cannot release the neighbours that were kept resolved for redirects");
     }
 }
 
-/// Whether somebody wrote the neighbour's address down, or none is needed: such an entry is not ours to change.
+/// Whether the neighbour's address is static, or none is needed: such an entry is not ours to
+/// change.
 fn is_fixed(route: &mut Netlink, neighbour: Neighbour) -> bool {
     let entry = route.ask(RTM_GETNEIGH, 0, &body(neighbour, 0));
     let state = entry.ok().and_then(|found| u16_at(&found.first()?.body, 8));
     state.is_some_and(|state| state & (NUD_PERMANENT | NUD_NOARP) != 0)
 }
 
-/// The neighbours that are managed because of us.
+/// The neighbours that we manage.
 fn ours(route: &mut Netlink) -> io::Result<BTreeSet<Neighbour>> {
     let mut found = BTreeSet::new();
     for message in route.ask(RTM_GETNEIGH, NLM_F_DUMP, &[0; 12])? {
@@ -100,8 +104,8 @@ fn ours(route: &mut Netlink) -> io::Result<BTreeSet<Neighbour>> {
     Ok(found)
 }
 
-/// Makes an entry, or changes the one that is there; its state and hardware address stay.
-fn tell(route: &mut Netlink, neighbour: Neighbour, flags: u8, more: Option<u32>) -> io::Result<()> {
+/// Creates an entry, or changes the existing one; its state and hardware address stay.
+fn set_entry(route: &mut Netlink, neighbour: Neighbour, flags: u8, more: Option<u32>) -> io::Result<()> {
     let mut body = body(neighbour, flags);
     if let Some(more) = more {
         push(&mut body, NDA_FLAGS_EXT, &more.to_ne_bytes());

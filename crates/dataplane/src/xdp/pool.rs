@@ -1,11 +1,11 @@
-//! Places in tables: single ones, and runs of several in a row.
+//! Allocates table entries: single ones, and adjacent ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Free places of a table, given out in runs.
+/// Free entries of a table, allocated in runs of adjacent ones.
 #[derive(Debug)]
 pub(super) struct Runs {
-    /// Start to length; no two touch.
+    /// Start to length; no two runs touch.
     free: BTreeMap<u32, u32>,
     /// The same by length.
     by_length: BTreeSet<(u32, u32)>,
@@ -14,7 +14,7 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// All places from `first` up to `end` are free.
+    /// All entries from `first` up to `end` are free.
     pub(super) fn new(first: u32, end: u32) -> Self {
         let mut runs =
             Runs { free: BTreeMap::new(), by_length: BTreeSet::new(), total: end.saturating_sub(first), used: 0 };
@@ -34,7 +34,8 @@ impl Runs {
         self.by_length.remove(&(length, start));
     }
 
-    /// The start of so many places in a row, from the shortest run that has them.
+    /// Allocates this many adjacent entries, from the shortest run that has them; returns the
+    /// first.
     pub(super) fn take(&mut self, length: u32) -> Option<u32> {
         if length == 0 {
             return Some(0);
@@ -48,8 +49,8 @@ impl Runs {
         Some(start)
     }
 
-    /// Gives a run back.
-    pub(super) fn give(&mut self, mut start: u32, mut length: u32) {
+    /// Releases a run.
+    pub(super) fn release(&mut self, mut start: u32, mut length: u32) {
         if length == 0 {
             return;
         }
@@ -85,12 +86,12 @@ mod tests {
         let mut runs = Runs::new(0, 10);
         let (a, b, c) = (runs.take(3).unwrap(), runs.take(3).unwrap(), runs.take(4).unwrap());
         assert_eq!((a, b, c, runs.take(1)), (0, 3, 6, None));
-        runs.give(a, 3);
-        runs.give(c, 4);
+        runs.release(a, 3);
+        runs.release(c, 4);
         assert_eq!(runs.take(5), None);
         assert_eq!(runs.take(2), Some(0), "from the shortest that fits");
-        runs.give(0, 2);
-        runs.give(b, 3);
+        runs.release(0, 2);
+        runs.release(b, 3);
         assert_eq!((runs.used(), runs.take(10)), (0, Some(0)));
     }
 }

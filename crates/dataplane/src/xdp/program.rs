@@ -1,4 +1,4 @@
-//! Loading the program and mapping its tables.
+//! Loads the program and maps its tables.
 
 use super::layout::{
     Chunk, Control, CounterLine, Extra, FILTER_BITS, FilterWord, Hash, IdLine, Interval, NodeLine, Pending, RuleLine,
@@ -11,12 +11,12 @@ use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Sizes of the tables, from how many rules are to fit.
+/// Sizes of the tables, from the maximum number of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sizes {
     /// Rules.
     pub(super) rules: u32,
-    /// Rule numbers: more than rules, since a number is not used again at once.
+    /// Rule numbers: more than rules, since a number is not reused at once.
     pub(super) numbers: u32,
     pub(super) slots: u32,
     pub(super) chunks: u32,
@@ -27,11 +27,11 @@ pub(super) struct Sizes {
     /// Sets of counters; a power of two.
     pub(super) counter_sets: u32,
     pub(super) cpus: u32,
-    /// The program orders its loads, which not every machine does by itself.
+    /// The program needs explicit load barriers, which some machines do without.
     pub(super) barriers: bool,
 }
 
-/// The most sets of counters: beyond so many CPUs they share.
+/// The most sets of counters: beyond this many CPUs they share.
 const COUNTER_SETS: u32 = 16;
 /// The most rules: their numbers have 20 bits.
 pub(super) const RULES_MAX: u32 = 1 << 19;
@@ -98,13 +98,14 @@ pub(super) struct Tables {
     pub(super) stats: Table<StatisticsLine>,
 }
 
-/// The program in the kernel; not attached to anything.
+/// The loaded program; not attached to anything.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) ebpf: Ebpf,
 }
 
-/// Loads `object`, with the named programs, for so many rules. `extra` sets the size of further maps.
+/// Loads `object`, with the named programs, for this many rules. `extra` sets the size of further
+/// maps.
 pub(super) fn load(
     object: &[u8],
     programs: &[&str],
@@ -195,10 +196,10 @@ pub(super) fn program_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a
 
 /// An error of the library, with its causes.
 pub(super) fn refused(doing: &str, error: &dyn std::error::Error) -> DataplaneError {
-    DataplaneError::Refused(format!("{doing}: {}", with_causes(error)))
+    DataplaneError::Refused(format!("{doing}: {}", error_chain(error)))
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+fn error_chain(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -211,12 +212,13 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     message
 }
 
-/// This kernel does not take a part of ours. What its verifier wrote, which is long, goes to the log at debug; people get one line.
+/// This kernel rejects the program. The verifier's output, which is long, is logged at debug;
+/// people get one line.
 pub(super) fn unavailable(part: &str, error: &dyn std::error::Error) -> DataplaneError {
-    let words = with_causes(error);
+    let words = error_chain(error);
     let kernel = super::sys::kernel_release();
-    tracing::debug!(kernel, part, words, "the kernel does not take it");
-    // That is a matter of the settings, not of the kernel.
+    tracing::debug!(kernel, part, words, "the kernel rejects it");
+    // That is caused by the settings, not by the kernel.
     if words.contains("os error 12)") {
         return DataplaneError::Refused(format!("there is no memory for {part}; a smaller xdp.capacity takes less"));
     }
@@ -227,7 +229,8 @@ pub(super) fn unavailable(part: &str, error: &dyn std::error::Error) -> Dataplan
     ))
 }
 
-/// The reason among the words of library and verifier: the error number's text, and the last thing that the verifier says of the program.
+/// The reason from the messages of library and verifier: the error number's text, and the last
+/// thing that the verifier says about the program.
 fn reason(words: &str) -> String {
     const LONGEST: usize = 120;
     let (before, log) = words.split_once("Verifier output:").unwrap_or((words, ""));

@@ -1,8 +1,9 @@
-//! A space as records of the classifier, exactly.
+//! Converts a space to records of the classifier, exactly.
 //!
-//! A record has bounds for ports (or ICMP type and code) and length, and one comparison under a mask for everything else. Where a field
-//! has few values or intervals, a space becomes a few records. Where it has many, the one record is as narrow as it can be, and an extra
-//! record has the lists to confirm a match.
+//! A record has bounds for ports (or ICMP type and code) and length, and one masked comparison for
+//! everything else. If a field has few values or intervals, a space becomes a few records. If it
+//! has many, the one record is as narrow as possible, and an extra record has the lists that
+//! confirm a match.
 
 use super::layout::{
     Field, ICMP, LANE_DESTINATION, LANE_LENGTH, LANE_SOURCE, LENGTH_LANE, PORT_LANE, Record, T_DF, T_DSCP,
@@ -13,7 +14,7 @@ use flowspec::space::{Cube, Fields, FragmentSet, IntervalSet, MAX_PORT, Protocol
 use flowspec::{ComponentType, IpVersion, Nlri, Prefix};
 use std::borrow::Cow;
 
-/// The most records that a space is cut into before lists take over.
+/// The most records for a space before lists are used.
 const RECORDS_MAX: usize = 4;
 
 /// A prefix without offset: its bits left-aligned, and its length.
@@ -29,7 +30,7 @@ impl Network {
         Network { bits: bits & mask, length }
     }
 
-    /// Whether another network is inside, or the same.
+    /// Whether another network is inside of it, or equal.
     pub(super) fn contains(self, other: Self) -> bool {
         self.length <= other.length && Network::truncated(other.bits, self.length).bits == self.bits
     }
@@ -40,7 +41,7 @@ impl Network {
     }
 }
 
-/// The part of a match that a record cannot say.
+/// The part of a match that a record cannot express.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extra {
     /// Destination under a mask: high and low 64 bits of an IPv6 address; of an IPv4 address the low 32 bits of the second.
@@ -49,28 +50,30 @@ pub(super) struct Extra {
     /// An IPv6 source with an offset, likewise.
     pub(super) source_value: [u64; 2],
     pub(super) source_mask: [u64; 2],
-    /// Sorted disjoint intervals, all of which must accept the packet.
+    /// Sorted disjoint intervals, all of which must contain the packet's value.
     pub(super) lists: Vec<(Field, Vec<(u32, u32)>)>,
 }
 
-/// A space as records. A packet is in the space when one of them matches it, and the extra part too.
+/// A space as records. A packet is in the space if one of them matches it, and the extra part, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Records {
-    /// The destination, where that is a plain prefix: it is looked up rather than compared.
+    /// The destination, if it is a plain prefix: it is looked up rather than compared.
     pub(super) bucket: Option<Network>,
     pub(super) records: Vec<Record>,
     pub(super) extra: Option<Extra>,
 }
 
 impl Records {
-    /// Whether the rule stands among those without destination though it has one, which its record does not look up: before rules with a source.
+    /// Whether the rule is among those without destination though it has one, which its record does
+    /// not look up: before rules with a source.
     pub(super) fn is_early(&self, rule: &Nlri) -> bool {
         self.bucket.is_none()
             && rule.components().any(|component| component.component_type() == ComponentType::Destination)
     }
 }
 
-/// The packets of a rule, if there are any. The compiler's parts are put together again, since this back end can express every rule as one.
+/// The packets of a rule, if there are any. The compiler's parts are merged again, since this back
+/// end can express every rule as one.
 pub(super) fn space(rule: &CompiledRule) -> Option<Cow<'_, Space>> {
     let space = match &rule.entries[..] {
         [] => return None,
@@ -80,20 +83,22 @@ pub(super) fn space(rule: &CompiledRule) -> Option<Cow<'_, Space>> {
     (!space.is_empty()).then_some(space)
 }
 
-/// How a space is taken apart.
+/// Intermediate state of the conversion.
 struct Draft {
     ipv6: bool,
     value: u64,
     mask: u64,
     source: [u64; 2],
     source_length: u64,
-    /// Ways to satisfy the lanes of source port, destination port and length: each is inclusive bounds.
+    /// Alternatives for the lanes of source port, destination port and length: each is inclusive
+    /// bounds.
     lanes: [Vec<(u32, u32)>; 3],
     protocols: Vec<Option<u8>>,
     extra: Extra,
 }
 
-/// The records of a space. With `compare_destination` the destination is compared instead of being looked up.
+/// The records of a space. With `compare_destination` the destination is compared instead of looked
+/// up.
 pub(super) fn records(space: &Space, compare_destination: bool) -> Records {
     let ipv6 = space.version() == IpVersion::V6;
     let mut draft = Draft {
@@ -163,11 +168,12 @@ impl Draft {
         }
     }
 
-    /// A set of kinds is a set of positions for each state of the don't-fragment bit; in one record when one of the two is empty, or
-    /// both are the same.
+    /// A set of kinds is a set of positions for each state of the don't-fragment bit; in one record
+    /// if one of the two is empty, or both are equal.
     fn fragment(&mut self, space: &Space) {
         let Some(set) = space.fragment() else { return };
-        // An upper-layer header is there only in whole packets and first fragments, so a constraint on it says as much.
+        // An upper-layer header exists only in whole packets and first fragments, so a constraint
+        // on it implies that.
         let upper = space.fields().has_any(Fields::L4);
         let possible = FragmentSet::possible(space.version());
         if upper && set.covers(FragmentSet::WITH_L4_HEADER.intersect(possible)) {
@@ -191,7 +197,7 @@ impl Draft {
 
     fn dscp(&mut self, space: &Space) {
         let Some(set) = space.dscp() else { return };
-        // The smallest cube around the set; a list where the set is not all of it.
+        // The smallest cube around the set; and a list if the set is not all of it.
         let all = set.iter().fold(0x3f, |all, dscp| all & dscp);
         let any = set.iter().fold(0, |any, dscp| any | dscp);
         let same = u64::from(!(all ^ any) & 0x3f);
@@ -231,7 +237,7 @@ impl Draft {
         let Some(set) = space.protocol() else { return };
         let set = set.intersect(ProtocolSet::possible(space.version()));
         let fields = space.fields();
-        // What a port, an ICMP type or a flag implies needs no saying.
+        // What a port, an ICMP type or a flag implies needs no test.
         let implied =
             (fields.has_any(Fields::PORTS) && set.covers(ProtocolSet::WITH_PORTS)) || fields.has_any(Fields::ICMP);
         if implied {
@@ -254,7 +260,8 @@ impl Draft {
         let Some(set) = space.length() else { return };
         let cap = LENGTH_LANE as u32;
         let lengths = intervals(&set.intersect(&IntervalSet::range(0, max_length(space.version()))));
-        // Lengths above the lane's are one value of it; a set that tells them apart is a list.
+        // Lengths above the lane's maximum are one value of it; a set that distinguishes them is a
+        // list.
         let above = max_length(space.version());
         let exact =
             above <= cap || set.intersect(&IntervalSet::range(cap, above)).values() % u64::from(above - cap + 1) == 0;
@@ -265,7 +272,8 @@ impl Draft {
         }
     }
 
-    /// Bounds of the first two lanes. Returns the ports of which either may be one, where the rule asks for that.
+    /// Bounds of the first two lanes. Returns the ports either of which may match, if the rule
+    /// requires that.
     fn ports(&mut self, space: &Space) -> Option<Vec<(u32, u32)>> {
         let icmp = |set: &IntervalSet| set.iter().map(|(first, last)| (first + ICMP, last + ICMP)).collect();
         if let Some(set) = space.source_port() {
@@ -286,7 +294,7 @@ impl Draft {
         // Pairs of bounds for the two port lanes.
         let mut pairs: Vec<[(u32, u32); 2]> = Vec::new();
         let cross = |a: &[(u32, u32)], b: &[(u32, u32)], pairs: &mut Vec<[(u32, u32); 2]>| {
-            // Many are a list in any case; the product of long lists need not be made for that.
+            // Many become a list in any case; the product of long lists is not needed for that.
             for &source in a.iter().take(RECORDS_MAX + 1) {
                 for &destination in b.iter().take(RECORDS_MAX + 1) {
                     pairs.push([source, destination]);
@@ -328,7 +336,7 @@ impl Draft {
         let record = self.record([hull(sources), hull(destinations)], hull(lengths), None);
         let lists = [(Field::SourcePort, sources), (Field::DestinationPort, destinations), (Field::Length, lengths)];
         for (field, list) in lists {
-            // A list of true lengths is better than one of the lane's, and there already.
+            // A list of true lengths is better than the lane's, and exists already.
             if list.len() > 1 && self.extra.lists.iter().all(|(there, _)| *there != field) {
                 self.extra.lists.push((field, list.clone()));
             }
@@ -361,7 +369,7 @@ impl Draft {
     }
 }
 
-/// The bits that are set, as intervals of their numbers.
+/// The bits that are set, as intervals of their positions.
 fn bit_intervals(bits: u64, width: u32) -> Vec<(u32, u32)> {
     let set: IntervalSet = (0..width).filter(|bit| bits >> bit & 1 != 0).map(|bit| (bit, bit)).collect();
     intervals(&set)

@@ -1,14 +1,14 @@
-//! Rules that redirect: whether they can, and what keeps them able to.
+//! Decides which rules can redirect, and keeps their neighbours resolved.
 //!
-//! A rule is put in force only where the kernel has a way to its target from every interface that is filtered, over an interface that can
-//! send what came in. That may change at any time; the back end looks again once a second. What the program finds changed in between, it
-//! passes.
+//! A rule is put in force only if the kernel has a route to its target from every filtered
+//! interface, over an interface that can send the packets. That may change at any time; the back
+//! end checks again once a second. Packets that the program cannot redirect in between, it passes.
 
 use super::devices::{Device, Devices};
-use super::effect::needs_way_to;
+use super::effect::effective_redirect;
 use super::neighbours::{Neighbour, Neighbours};
 use super::program::map_fd;
-use super::routes::{Routes, Way};
+use super::routes::{RouteLookup, Routes};
 use crate::DataplaneError;
 use aya::Ebpf;
 use engine::plan::{CompiledRule, RuleFailure};
@@ -18,24 +18,25 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// An interface whose packets are filtered: its number, and whether that is in native mode; `None` when it is still to be tried.
+/// A filtered interface: its index, and whether it is in native mode; `None` if that is not known
+/// yet.
 pub(super) type Ingress = (u32, Option<bool>);
 
-/// How long a neighbour may keep silent before that is told.
+/// How long a neighbour may not answer before that is reported.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The rules that redirect.
 #[derive(Debug)]
 pub(super) struct Redirects {
     routes: Routes,
-    /// There when a rule needs them.
+    /// `None` until a rule needs it.
     devices: Option<Devices>,
     neighbours: Neighbours,
     /// Wanted rules, in force or not, and their targets.
     wanted: BTreeMap<Arc<Nlri>, IpAddr>,
-    /// Targets to which there is no way, and why.
-    barred: BTreeMap<IpAddr, NoWay>,
-    /// The targets of the last look.
+    /// Targets that cannot be reached, and why.
+    unenforceable: BTreeMap<IpAddr, Unreachable>,
+    /// The targets of the last check.
     known: BTreeSet<IpAddr>,
     /// Targets whose neighbour does not answer, and since when.
     silent: BTreeMap<IpAddr, (Neighbour, Instant)>,
@@ -43,34 +44,34 @@ pub(super) struct Redirects {
 }
 
 impl Redirects {
-    /// For the program whose tables these are.
+    /// For the program with these tables.
     pub(super) fn load(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
         Ok(Redirects {
             routes: Routes::load(ebpf)?,
             devices: None,
             neighbours: Neighbours::default(),
             wanted: BTreeMap::new(),
-            barred: BTreeMap::new(),
+            unenforceable: BTreeMap::new(),
             known: BTreeSet::new(),
             silent: BTreeMap::new(),
             names: BTreeMap::new(),
         })
     }
 
-    /// These rules are wanted and no others.
+    /// Exactly these rules are wanted.
     pub(super) fn replace(&mut self, rules: &[Arc<CompiledRule>]) {
         self.wanted.clear();
         self.change(rules, &[]);
     }
 
-    /// Takes in a change of what is wanted; true if another look is needed.
+    /// Applies a change of the wanted rules; true if another check is needed.
     pub(super) fn change(&mut self, upsert: &[Arc<CompiledRule>], remove: &[Arc<Nlri>]) -> bool {
         let mut changed = false;
         for nlri in remove {
             changed |= self.wanted.remove(nlri).is_some();
         }
         for rule in upsert {
-            let target = needs_way_to(&rule.effect);
+            let target = effective_redirect(&rule.effect);
             let before = match target {
                 Some(target) => self.wanted.insert(rule.nlri.clone(), target),
                 None => self.wanted.remove(&rule.nlri),
@@ -80,13 +81,13 @@ impl Redirects {
         changed || self.wanted.values().any(|target| !self.known.contains(target))
     }
 
-    /// Looks which targets can be reached from these interfaces; true if it is otherwise than at the last look for one of the targets
-    /// that were looked for then.
-    pub(super) fn look(&mut self, ebpf: &mut Ebpf, ingress: &[Ingress]) -> Result<bool, DataplaneError> {
+    /// Checks which targets can be reached from these interfaces; true if the result has changed
+    /// for one of the targets of the last check.
+    pub(super) fn probe(&mut self, ebpf: &mut Ebpf, ingress: &[Ingress]) -> Result<bool, DataplaneError> {
         let io = |source| DataplaneError::Io { context: "look for ways to redirect packets".into(), source };
         let targets: BTreeSet<IpAddr> = self.wanted.values().copied().collect();
         if targets.is_empty() && self.devices.is_none() {
-            // An earlier run may have kept neighbours that nobody needs any more.
+            // An earlier run may have kept neighbours that are no longer needed.
             self.neighbours.keep(BTreeSet::new(), &BTreeSet::new()).map_err(io)?;
             return Ok(false);
         }
@@ -106,10 +107,10 @@ impl Redirects {
         let asked: Vec<(u32, IpAddr)> = questions.iter().map(|((from, _), target)| (*from, *target)).collect();
         let ways = self.routes.ask(ebpf, &asked)?;
 
-        let (mut barred, mut silent) = (BTreeMap::new(), BTreeMap::new());
+        let (mut unenforceable, mut silent) = (BTreeMap::new(), BTreeMap::new());
         let (mut needed, mut unresolved) = (BTreeSet::new(), BTreeSet::new());
         for ((from, target), way) in questions.into_iter().zip(ways) {
-            match judge(from, target, way, &devices) {
+            match usable_neighbour(from, target, way, &devices) {
                 Ok((neighbour, resolved)) => {
                     needed.insert(neighbour);
                     if !resolved {
@@ -118,21 +119,22 @@ impl Redirects {
                         silent.insert(target, (neighbour, since));
                     }
                 }
-                Err(why) => drop(barred.entry(target).or_insert(why)),
+                Err(why) => drop(unenforceable.entry(target).or_insert(why)),
             }
         }
         self.neighbours.keep(needed, &unresolved).map_err(io)?;
         self.names = devices.into_iter().map(|(index, device)| (index, device.name)).collect();
         self.silent = silent;
-        let changed = self.known.intersection(&targets).any(|target| barred.get(target) != self.barred.get(target));
-        (self.barred, self.known) = (barred, targets);
+        let changed =
+            self.known.intersection(&targets).any(|target| unenforceable.get(target) != self.unenforceable.get(target));
+        (self.unenforceable, self.known) = (unenforceable, targets);
         Ok(changed)
     }
 
-    /// Why a rule cannot be in force, as far as it redirects.
+    /// Why a rule cannot be in force because of its redirect.
     pub(super) fn refuses(&self, rule: &CompiledRule) -> Option<RuleFailure> {
-        let target = needs_way_to(&rule.effect)?;
-        let why = match self.barred.get(&target) {
+        let target = effective_redirect(&rule.effect)?;
+        let why = match self.unenforceable.get(&target) {
             Some(why) => why.to_string(),
             None if self.known.contains(&target) => return None,
             None => "the way there is not known yet".to_owned(),
@@ -143,7 +145,7 @@ impl Redirects {
     /// Rules in force whose packets are passed, since the neighbour does not answer.
     pub(super) fn warnings(&self) -> Vec<String> {
         let is_told = |(target, (_, since)): &(&IpAddr, &(Neighbour, Instant))| {
-            since.elapsed() > PATIENCE && !self.barred.contains_key(target)
+            since.elapsed() > PATIENCE && !self.unenforceable.contains_key(target)
         };
         let say = |(target, ((interface, next), _)): (&IpAddr, &(Neighbour, Instant))| {
             let interface = self.names.get(interface).map_or("?", String::as_str);
@@ -155,13 +157,13 @@ impl Redirects {
 
 /// Why packets cannot be redirected to a target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum NoWay {
+enum Unreachable {
     /// The interface to the neighbour cannot send them.
     #[error("{device}, the way there, {why}")]
     CannotSend {
         /// Its name.
         device: String,
-        /// As a clause without its subject.
+        /// A clause without its subject.
         why: &'static str,
     },
     /// The interface to the neighbour is gone.
@@ -170,32 +172,34 @@ enum NoWay {
         /// Its name, or number.
         device: String,
     },
-    /// The kernel has no route.
-    #[error("{}", Way::why_not(*outcome, ingress, *target))]
+    /// The kernel has no usable route.
+    #[error("{}", RouteLookup::unreachable_reason(*outcome, ingress, *target))]
     NoRoute {
-        /// What the kernel answered.
+        /// The kernel's result code.
         outcome: i32,
-        /// The interface on which packets come in.
+        /// The interface that receives the packets.
         ingress: String,
-        /// Where they are to go.
+        /// Their target.
         target: IpAddr,
     },
 }
 
 /// The neighbour to send to and whether its address is known, or why packets cannot be sent.
-fn judge(
+fn usable_neighbour(
     (ingress, native): (u32, bool),
     target: IpAddr,
-    way: Way,
+    way: RouteLookup,
     devices: &BTreeMap<u32, Device>,
-) -> Result<(Neighbour, bool), NoWay> {
+) -> Result<(Neighbour, bool), Unreachable> {
     let name = |index: u32| devices.get(&index).map_or_else(|| format!("interface {index}"), |d| d.name.clone());
     match way {
-        Way::To { egress, next, resolved } => match devices.get(&egress).map(|device| device.cannot_send(native)) {
-            Some(None) => Ok(((egress, next), resolved)),
-            Some(Some(why)) => Err(NoWay::CannotSend { device: name(egress), why }),
-            None => Err(NoWay::Gone { device: name(egress) }),
-        },
-        Way::None(outcome) => Err(NoWay::NoRoute { outcome, ingress: name(ingress), target }),
+        RouteLookup::To { egress, next, resolved } => {
+            match devices.get(&egress).map(|device| device.cannot_send(native)) {
+                Some(None) => Ok(((egress, next), resolved)),
+                Some(Some(why)) => Err(Unreachable::CannotSend { device: name(egress), why }),
+                None => Err(Unreachable::Gone { device: name(egress) }),
+            }
+        }
+        RouteLookup::None(outcome) => Err(Unreachable::NoRoute { outcome, ingress: name(ingress), target }),
     }
 }

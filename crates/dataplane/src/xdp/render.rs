@@ -1,4 +1,4 @@
-//! A rule set as people can read it: where each rule is found, and what is compared.
+//! A rule set as text for people: where each rule is found, and what is compared.
 
 use super::effect;
 use super::layout::{LANE_DESTINATION, LANE_LENGTH, LANE_SOURCE, LENGTH_LANE, PORT_LANE, Record, flag};
@@ -8,7 +8,8 @@ use flowspec::IpVersion;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The rules in order: the bucket that each is found in, its records, and its actions. For `floodgate compile`.
+/// The rules in order: the bucket that each is found in, its records, and its actions. For
+/// `floodgate compile`.
 pub fn render(rules: &Ruleset) -> String {
     let mut text = String::from("# rule: bucket of the hash table; what is compared; what is done\n");
     let exempt = flowspec::Exemption::NeighborDiscovery;
@@ -71,7 +72,7 @@ fn compared(record: &Record, ipv6: bool) -> String {
     if words.is_empty() { "any".to_owned() } else { words.join(", ") }
 }
 
-/// Bounds of a lane, in which ICMP types and codes stand above the ports.
+/// Bounds of a lane, in which ICMP types and codes are above the ports.
 fn bounds(first: u64, last: u64) -> String {
     match (first >> 16, last >> 16) {
         (1, 1) => format!("ICMP {}-{}", first & 0xffff, last & 0xffff),

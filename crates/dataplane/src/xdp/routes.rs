@@ -1,6 +1,7 @@
-//! Where redirected packets would go, asked with the kernel call that the packets make themselves (`bpf/route.h`).
+//! Looks up where redirected packets would go, with the same kernel function that the program uses
+//! for packets (`bpf/route.h`).
 
-use super::effect::words_of;
+use super::effect::address_words;
 use super::memory::{Plain, Table};
 use super::{program, sys};
 use crate::DataplaneError;
@@ -10,30 +11,30 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::AsFd;
 
-/// Questions in one run.
+/// Lookups in one run.
 const QUERIES: u32 = 1024;
 
 include!(concat!(env!("OUT_DIR"), "/route.rs"));
 
-/// The kernel's answer.
+/// The result of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// There is a neighbour to send to.
+pub(super) enum RouteLookup {
+    /// A neighbour to send to.
     To {
-        /// Where packets go out.
+        /// The egress interface.
         egress: u32,
         /// The neighbour.
         next: IpAddr,
-        /// Whether its hardware address is known just now.
+        /// Whether its hardware address is known now.
         resolved: bool,
     },
-    /// There is none; `BPF_FIB_LKUP_RET_...`, or a negative error number.
+    /// No neighbour; `BPF_FIB_LKUP_RET_...`, or a negative error number.
     None(i32),
 }
 
-impl Way {
-    /// Why a packet that came in at `ingress` finds no way to `target`.
-    pub(super) fn why_not(outcome: i32, ingress: &str, target: IpAddr) -> String {
+impl RouteLookup {
+    /// Why a packet received on `ingress` cannot reach `target`.
+    pub(super) fn unreachable_reason(outcome: i32, ingress: &str, target: IpAddr) -> String {
         let family = if target.is_ipv4() { "ipv4" } else { "ipv6" };
         match outcome {
             1 => format!("the route from {ingress} to {target} is a blackhole"),
@@ -50,39 +51,39 @@ impl Way {
     }
 }
 
-/// The program that asks.
+/// The program for lookups.
 #[derive(Debug)]
 pub(super) struct Routes {
     queries: Table<Query>,
 }
 
 impl Routes {
-    /// Loads it, from the object that has the tables.
+    /// Loads it, from the object with the tables.
     pub(super) fn load(ebpf: &mut Ebpf) -> Result<Self, DataplaneError> {
         let queries = program::table(ebpf, "queries", QUERIES)?;
         classifier(ebpf)?.load().map_err(|error| program::unavailable("the program ask", &error))?;
         Ok(Routes { queries })
     }
 
-    /// One answer for each question: the number of the interface where packets come in, and their target.
-    pub(super) fn ask(&self, ebpf: &mut Ebpf, questions: &[(u32, IpAddr)]) -> Result<Vec<Way>, DataplaneError> {
+    /// One result for each pair of ingress interface and target.
+    pub(super) fn ask(&self, ebpf: &mut Ebpf, questions: &[(u32, IpAddr)]) -> Result<Vec<RouteLookup>, DataplaneError> {
         let program = classifier(ebpf)?;
         let fd = program.fd().map_err(|error| program::refused("ask for routes", &error))?;
-        let mut ways = Vec::with_capacity(questions.len());
+        let mut lookups = Vec::with_capacity(questions.len());
         for questions in questions.chunks(QUERIES as usize - 1) {
             for (n, &(ingress, target)) in questions.iter().enumerate() {
-                let (family, address) = words_of(target);
+                let (family, address) = address_words(target);
                 self.queries.write(n, Query { family, ingress, address, ..Query::ZERO });
             }
             self.queries.write(questions.len(), Query::ZERO);
             sys::run_once(fd.as_fd())
                 .map_err(|source| DataplaneError::Io { context: "ask the kernel for routes".into(), source })?;
-            ways.extend((0..questions.len()).map(|n| way(&self.queries.read(n))));
+            lookups.extend((0..questions.len()).map(|n| parse_answer(&self.queries.read(n))));
         }
-        Ok(ways)
+        Ok(lookups)
     }
 
-    /// How many entries the table of questions has.
+    /// Size of the table of lookups.
     pub(super) const fn size() -> (&'static str, u32) {
         ("queries", QUERIES)
     }
@@ -94,7 +95,7 @@ fn classifier(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, DataplaneError> {
     program.try_into().map_err(|error| program::refused("use the program that asks for routes", &error))
 }
 
-fn way(answer: &Query) -> Way {
+fn parse_answer(answer: &Query) -> RouteLookup {
     const SUCCESS: i32 = 0;
     const NO_NEIGHBOUR: i32 = 7;
     match answer.outcome {
@@ -108,8 +109,8 @@ fn way(answer: &Query) -> Way {
             } else {
                 Ipv6Addr::from(octets).into()
             };
-            Way::To { egress: answer.egress, next, resolved: outcome == SUCCESS }
+            RouteLookup::To { egress: answer.egress, next, resolved: outcome == SUCCESS }
         }
-        outcome => Way::None(outcome),
+        outcome => RouteLookup::None(outcome),
     }
 }

@@ -1,4 +1,4 @@
-//! Sampled packets, out of the program's ring buffer.
+//! Reads sampled packets from the program's ring buffer.
 
 use super::layout::{SampleRecord, StatisticsLine};
 use super::memory::Table;
@@ -12,17 +12,17 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// `STAT_SAMPLES_LOST`, as a place in the statistics.
+/// Index of `STAT_SAMPLES_LOST` in the statistics.
 const LOST: usize = 10;
 
-/// The ring buffer of the program that is in force now; it changes when the program does.
+/// The ring buffer of the current program; it changes with the program.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Samples(Arc<Mutex<Option<Ring>>>);
 
 struct Ring {
     ring: RingBuf<MapData>,
     stats: Table<StatisticsLine>,
-    /// Lost before anybody asked.
+    /// Lost before the first reading.
     told: u64,
 }
 
@@ -67,14 +67,15 @@ impl SampleSource for Samples {
         };
         let Some(buffer) = buffer else { return std::thread::sleep(most) };
         let timeout = rustix::event::Timespec { tv_sec: most.as_secs() as i64, tv_nsec: most.subsec_nanos().into() };
-        // When it fails it is only too early.
+        // On failure the wait merely ends early.
         let _ = poll(&mut [PollFd::new(&buffer, PollFlags::IN)], Some(&timeout));
     }
 
     fn read(&mut self, most: usize, each: &mut dyn FnMut(Sample)) -> u64 {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(ring) = slot.as_mut() else { return 0 };
-        // In this order: should we be kept waiting in between, a packet seems later than it was, and not from before it was sent.
+        // In this order: if we are delayed in between, a packet seems later than it was, and not
+        // earlier than it was sent.
         let (monotonic, now) = (monotonic(), SystemTime::now());
         for _ in 0..most {
             let Some(octets) = ring.ring.next() else { break };
@@ -92,7 +93,8 @@ fn sample(octets: &[u8], now: SystemTime, monotonic: Duration) -> Option<Sample>
     if octets.len() < size_of::<SampleRecord>() {
         return None;
     }
-    // SAFETY: there are so many octets, any of which are a record; the pointer need not be aligned.
+    // SAFETY: there are this many octets, any of which are a record; the pointer need not be
+    // aligned.
     let record = unsafe { octets.as_ptr().cast::<SampleRecord>().read_unaligned() };
     let age = monotonic.saturating_sub(Duration::from_nanos(record.time));
     let captured = (record.captured as usize).min(record.octets.len());

@@ -1,4 +1,5 @@
-//! Which slots of a hash table are taken. Linear probing; a slot given back keeps its key until nobody's search passes over it.
+//! The slots of a hash table with linear probing. A released slot keeps its key until no search
+//! passes over it.
 
 use super::layout::PROBES;
 
@@ -11,12 +12,12 @@ enum State {
     Taken,
 }
 
-/// The states of a table's slots. What is in them is written by others.
+/// The states of a table's slots. Their contents are written by others.
 #[derive(Debug)]
 pub(super) struct Slots {
     state: Vec<State>,
     taken: u32,
-    /// Taken since the last look: searches must pass over them even if nothing gets written there.
+    /// Taken since the last commit: searches must pass over them even if nothing is written there.
     fresh: Vec<u32>,
 }
 
@@ -29,7 +30,8 @@ impl Slots {
         at & (self.state.len() - 1)
     }
 
-    /// Takes a slot for a key with this hash that is not in the table. `None` when all that a search would look at are taken.
+    /// Takes a slot for a key with this hash that is not in the table. `None` if all slots of the
+    /// search are taken.
     pub(super) fn take(&mut self, hash: u32) -> Option<u32> {
         let slot = (0..PROBES).map(|n| self.place(hash as usize + n)).find(|&slot| self.state[slot] != State::Taken)?;
         self.state[slot] = State::Taken;
@@ -43,8 +45,9 @@ impl Slots {
         std::mem::take(&mut self.fresh)
     }
 
-    /// Gives a slot back. Returns the slots whose keys are to be cleared: searches may end there from now on.
-    pub(super) fn give(&mut self, slot: u32) -> Vec<u32> {
+    /// Releases a slot. Returns the slots whose keys have to be cleared: searches may end there
+    /// from now on.
+    pub(super) fn release(&mut self, slot: u32) -> Vec<u32> {
         let mut slot = slot as usize;
         self.state[slot] = State::Left;
         self.taken -= 1;
@@ -73,10 +76,10 @@ mod tests {
         let mut slots = Slots::new(64);
         let taken: Vec<u32> = (0..4).map(|_| slots.take(62).unwrap()).collect();
         assert_eq!(taken, [62, 63, 0, 1]);
-        assert_eq!(slots.give(63), [], "a search for those behind it passes over");
+        assert_eq!(slots.release(63), [], "a search for those behind it passes over");
         assert_eq!(slots.take(62), Some(63));
-        assert_eq!(slots.give(0), []);
-        assert_eq!(slots.give(1), [1, 0]);
+        assert_eq!(slots.release(0), []);
+        assert_eq!(slots.release(1), [1, 0]);
         assert_eq!(slots.taken(), 2);
     }
 

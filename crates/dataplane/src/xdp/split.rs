@@ -1,20 +1,23 @@
-//! What a long list can be split by: the source, cut to one of a few lengths, and masks of the key.
+//! Keys to split a long list by: the source, cut to one of a few lengths, and masks of the key.
 
 use super::layout::{
     LANE_DESTINATION, LANE_LENGTH, LANE_SOURCE, LENGTH_LANE, PORT_LANE, Record, T_PROTOCOL, T_SOURCE4,
 };
 
-/// Lengths that IPv4 and IPv6 sources are cut to, longest first. The last class has what is shorter than all others.
+/// Lengths that IPv4 and IPv6 sources are cut to, longest first. The last class contains everything
+/// shorter.
 const CLASSES4: [u32; CLASSES] = [32, 28, 24, 20, 16, 14, 12, 10, 8, 0];
 const CLASSES6: [u32; CLASSES - 1] = [128, 64, 56, 48, 40, 32, 24, 16, 0];
 /// Source classes of a node, at most.
 pub(super) const CLASSES: usize = 10;
-/// The most lists of a tuple that one record is in: a range of ports is in a list for each block of ports that it touches.
+/// The most lists of a tuple for one record: a range of ports is in a list for each block of ports
+/// that it overlaps.
 const BLOCKS_MAX: usize = 4;
-/// Sizes of such blocks, as bits.
+/// Sizes of such blocks, in bits.
 const BLOCK_BITS: [u32; 4] = [0, 4, 8, 12];
 
-/// The class of a record's source, and the source as the class's hash takes it. `None` without source.
+/// The class of a record's source, and the source as input of the class's hash. `None` without
+/// source.
 pub(super) fn source_class(record: &Record, ipv6: bool) -> Option<(usize, [u64; 2])> {
     if ipv6 {
         let length = record.source_length as u32;
@@ -26,7 +29,7 @@ pub(super) fn source_class(record: &Record, ipv6: bool) -> Option<(usize, [u64; 
     Some((class, [0, record.value >> T_SOURCE4 >> (32 - CLASSES4[class])]))
 }
 
-/// A mask of the key that a tuple looks at.
+/// A mask of the key that a tuple compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TupleMask {
     pub(super) k: u64,
@@ -34,7 +37,8 @@ pub(super) struct TupleMask {
     pub(super) source: [u64; 2],
 }
 
-/// What packets that a record matches have under a mask: one value of everything but the lanes, and a few of those.
+/// The values that packets of a record have under a mask: one value of everything but the lanes,
+/// and a few of those.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Values {
     k: [u64; BLOCKS_MAX],
@@ -60,16 +64,18 @@ impl TupleMask {
         TupleMask { k: length | ports(record), t: record.mask, source: mask6(record.source_length as u32) }
     }
 
-    /// Everything but the source, which the list may share already. For the first few kinds of records in a list.
+    /// Everything but the source, which the list may share already. For the first few kinds of
+    /// records in a list.
     pub(super) fn kind(record: &Record, ipv6: bool) -> Self {
         let finest = Self::finest(record);
         let t = if ipv6 { finest.t } else { finest.t & ((1 << T_SOURCE4) - 1) };
         TupleMask { t, source: [0; 2], ..finest }
     }
 
-    /// Masks for a record, coarse ones first. Each tuple costs every packet a look-up, so many kinds of records share the first: the
-    /// source, cut to one of few lengths; else a port, or a range of them; else the protocol. With `source_known` all records of the
-    /// list have a source that is nearly the same.
+    /// Masks for a record, coarse ones first. Each tuple costs every packet a lookup, so many kinds
+    /// of records share the first: the source, cut to one of few lengths; else a port, or a range
+    /// of them; else the protocol. With `source_known` all records of the list have nearly the same
+    /// source.
     pub(super) fn choices(record: &Record, ipv6: bool, source_known: bool) -> [Self; 3] {
         let finest = Self::finest(record);
         let source4 = if ipv6 { 0 } else { u64::from(cut4((finest.t >> T_SOURCE4) as u32)) << T_SOURCE4 };
@@ -90,7 +96,7 @@ impl TupleMask {
         [coarse, middle, finest]
     }
 
-    /// What the packets of a record have under this mask. `None` when that is not one of a few values.
+    /// The values of a record's packets under this mask. `None` if they are not a few values.
     pub(super) fn values(&self, record: &Record) -> Option<Values> {
         let source_mask = mask6(record.source_length as u32);
         if self.t & !record.mask != 0 || (0..2).any(|n| self.source[n] & !source_mask[n] != 0) {
@@ -127,8 +133,8 @@ fn cut(words: [u64; 2], mask: [u64; 2]) -> [u64; 2] {
     [words[0] & mask[0], words[1] & mask[1]]
 }
 
-/// A lane's bits that name the block of ports which a record's range is in, and in how many blocks it is; the smallest blocks of which
-/// it touches but a few.
+/// The bits of a lane that name the block of ports of a record's range, and the number of blocks;
+/// uses the smallest blocks of which it overlaps only a few.
 fn lane(record: &Record, lane: u32) -> (u64, u64) {
     let [first, last] = [record.lo, record.hi].map(|word| word >> lane & PORT_LANE);
     if last < first {
@@ -140,7 +146,7 @@ fn lane(record: &Record, lane: u32) -> (u64, u64) {
     found.map_or((0, 1), |bits| ((PORT_LANE >> bits << bits) << lane, blocks(bits)))
 }
 
-/// The bits of both lanes of ports; of the second alone where both together are too many blocks.
+/// The bits of both port lanes; of the second alone if both together are too many blocks.
 fn ports(record: &Record) -> u64 {
     let (from, to) = (lane(record, LANE_SOURCE), lane(record, LANE_DESTINATION));
     if from.1 * to.1 > BLOCKS_MAX as u64 { to.0 } else { from.0 | to.0 }

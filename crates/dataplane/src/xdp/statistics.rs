@@ -1,9 +1,9 @@
-//! What the program counted of all packets, beside the counters of rules.
+//! The program's statistics of all packets, besides the counters of rules.
 
 use super::layout::StatisticsLine;
 use super::memory::Table;
 
-/// Names of what the program counts, in the order of `enum statistic` of `bpf/layout.h`.
+/// Names of the statistics, in the order of `enum statistic` of `bpf/layout.h`.
 pub(super) const STATISTICS: [&str; 12] = [
     "not_ip",
     "truncated",
@@ -19,7 +19,7 @@ pub(super) const STATISTICS: [&str; 12] = [
     "samples",
 ];
 
-/// What the program counted, on all CPUs together.
+/// The statistics, summed over all CPUs.
 pub(super) fn sum(stats: &Table<StatisticsLine>) -> [u64; 16] {
     (0..stats.len()).map(|cpu| stats.read(cpu)).fold([0; 16], |mut sum, StatisticsLine { count }| {
         sum.iter_mut().zip(count).for_each(|(sum, count)| *sum += count);

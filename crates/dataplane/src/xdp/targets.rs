@@ -1,4 +1,5 @@
-//! The addresses that rules redirect to: each has one place in the program's table, however many rules send packets there.
+//! The addresses that rules redirect to: each has one entry in the program's table, however many
+//! rules use it.
 
 use super::full::Full;
 use super::layout::Target;
@@ -7,14 +8,14 @@ use super::pool::Runs;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// How long a place rests before another address gets it: a packet may be under way that was told to look there.
-const REST: Duration = Duration::from_millis(100);
+/// How long a released entry is not reused: a packet in flight may still refer to it.
+const REUSE_DELAY: Duration = Duration::from_millis(100);
 
-/// The places.
+/// The entries.
 #[derive(Debug)]
 pub(super) struct Targets {
     places: Runs,
-    /// By family and address: the place, and how many rules use it.
+    /// By family and address: the entry, and the number of rules that use it.
     used: HashMap<(u32, [u32; 4]), (u32, usize)>,
     resting: VecDeque<(u32, Instant)>,
     most: u32,
@@ -25,21 +26,21 @@ impl Targets {
         Targets { places: Runs::new(0, most), used: HashMap::new(), resting: VecDeque::new(), most }
     }
 
-    /// The place of an address, for one rule more.
+    /// The entry of an address, for one more rule.
     pub(super) fn take(&mut self, target: Target, table: &Table<Target>) -> Result<u32, Full> {
         if let Some((place, rules)) = self.used.get_mut(&key(&target)) {
             *rules += 1;
             return Ok(*place);
         }
-        while self.resting.front().is_some_and(|(_, since)| since.elapsed() >= REST) {
+        while self.resting.front().is_some_and(|(_, since)| since.elapsed() >= REUSE_DELAY) {
             if let Some((place, _)) = self.resting.pop_front() {
-                self.places.give(place, 1);
+                self.places.release(place, 1);
             }
         }
         let place = match (self.places.take(1), self.resting.front()) {
             (Some(place), _) => place,
             (None, Some(&(place, since))) => {
-                std::thread::sleep(REST.saturating_sub(since.elapsed()));
+                std::thread::sleep(REUSE_DELAY.saturating_sub(since.elapsed()));
                 self.resting.pop_front();
                 place
             }
@@ -50,8 +51,8 @@ impl Targets {
         Ok(place)
     }
 
-    /// One rule less uses this place. To be called when no new packet is led there any more.
-    pub(super) fn give(&mut self, place: u32) {
+    /// One rule less uses this entry. Called when no new packet refers to it any more.
+    pub(super) fn release(&mut self, place: u32) {
         let Some((&key, (_, rules))) = self.used.iter_mut().find(|(_, (there, _))| *there == place) else { return };
         *rules -= 1;
         if *rules == 0 {
@@ -81,13 +82,13 @@ mod tests {
         assert_ne!(a, b);
         assert_eq!(targets.take(target(1), &table), Ok(a));
         assert_eq!(targets.take(target(3), &table), Err(Full::Targets(2)));
-        targets.give(a);
+        targets.release(a);
         assert!(targets.take(target(3), &table).is_err(), "one more rule is there");
-        // Before it is given: whatever happens then, the rest begins later.
+        // Before it is used: whatever happens then, reuse is delayed from a later moment.
         let began = Instant::now();
-        targets.give(a);
+        targets.release(a);
         assert_eq!(targets.take(target(3), &table), Ok(a));
-        assert!(began.elapsed() >= REST, "it rested: {:?}", began.elapsed());
+        assert!(began.elapsed() >= REUSE_DELAY, "it rested: {:?}", began.elapsed());
         assert_eq!(table.read(a as usize).address[0], 3);
     }
 }

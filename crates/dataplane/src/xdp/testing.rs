@@ -17,30 +17,30 @@ use std::time::Duration;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harness.o"));
 
-/// Frames of one run of [`Harness::judge`].
+/// Frames in one run of [`Harness::run_frames`].
 pub const FRAMES: u32 = 4096;
 const FRAME_MAX: usize = 2048;
-/// Octets of the frames of [`Harness::measure`].
+/// Octets of a frame of [`Harness::measure`].
 pub const SMALL: usize = 96;
 
 include!(concat!(env!("OUT_DIR"), "/harness.rs"));
 
-/// What the program did with a frame.
+/// The program's outcome for a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// `XDP_DROP` is 1, `XDP_PASS` 2, `XDP_REDIRECT` 4.
     pub verdict: u32,
     /// The rules that matched, in order.
     pub rules: Vec<Arc<Nlri>>,
-    /// A protected packet: the rules did nothing.
+    /// A protected packet: the rules were skipped.
     pub is_protected: bool,
-    /// The frame could not be read.
+    /// The frame could not be parsed.
     pub is_unread: bool,
     /// The frame's first octets afterwards; at least 14.
     pub head: Vec<u8>,
 }
 
-/// The program of the tests.
+/// The program under test.
 pub struct Harness {
     ebpf: Ebpf,
     classifier: Classifier,
@@ -54,7 +54,7 @@ pub struct Harness {
 }
 
 impl Harness {
-    /// Loads it, with room for so many rules, and for `small_frames` frames to measure with.
+    /// Loads it, with room for this many rules, and for `small_frames` frames to measure with.
     ///
     /// # Errors
     /// The kernel refuses it.
@@ -62,7 +62,7 @@ impl Harness {
         Self::of_object(OBJECT, &["verify", "bench", "generate"], "bench", rules, small_frames)
     }
 
-    /// The same with the barriers that only machines need which reorder loads.
+    /// The same with the barriers for machines that reorder loads.
     ///
     /// # Errors
     /// The kernel refuses it.
@@ -71,7 +71,8 @@ impl Harness {
         Self::of_sizes(OBJECT, &["verify"], "bench", sizes, 1)
     }
 
-    /// The same with another object, of which the program `measured` is to be measured: for programs that are compiled for the occasion.
+    /// The same with another object, whose program `measured` is measured: for programs that are
+    /// compiled for the occasion.
     ///
     /// # Errors
     /// The kernel refuses it.
@@ -106,7 +107,7 @@ impl Harness {
         })
     }
 
-    /// Puts exactly these rules in force, by a change from what is.
+    /// Puts exactly these rules in force, by a change from the current ones.
     ///
     /// # Errors
     /// The tables are too full to be changed.
@@ -142,14 +143,14 @@ impl Harness {
         self.classifier.counters()
     }
 
-    /// Room.
+    /// Usage of the tables.
     pub fn usage(&self) -> Usage {
         self.classifier.usage()
     }
 
-    /// How full each table is.
-    pub fn fill(&self) -> Vec<(&'static str, u32, u32)> {
-        self.classifier.fill()
+    /// Usage of each table.
+    pub fn table_usage(&self) -> Vec<(&'static str, u32, u32)> {
+        self.classifier.table_usage()
     }
 
     /// Statistics of the program, summed over CPUs.
@@ -161,7 +162,7 @@ impl Harness {
     ///
     /// # Errors
     /// The kernel refuses the run, or a frame is too long or too short.
-    pub fn judge(&mut self, frames: &[Vec<u8>]) -> Result<Vec<Outcome>, DataplaneError> {
+    pub fn run_frames(&mut self, frames: &[Vec<u8>]) -> Result<Vec<Outcome>, DataplaneError> {
         let mut outcomes = Vec::with_capacity(frames.len());
         for frames in frames.chunks(FRAMES as usize) {
             for (n, frame) in frames.iter().enumerate() {
@@ -209,8 +210,8 @@ impl Harness {
         })
     }
 
-    /// The mean time of a packet, over `repeat` packets: the frames given, again and again. Frames of at most [`SMALL`] octets;
-    /// shorter ones are filled up with zeros.
+    /// The mean time of a packet, over `repeat` packets: the given frames, repeated. Frames of at
+    /// most [`SMALL`] octets; shorter ones are padded with zeros.
     ///
     /// # Errors
     /// The kernel refuses the run.
@@ -219,8 +220,9 @@ impl Harness {
         self.test_run(self.measured, SMALL, repeat)
     }
 
-    /// Sends so many packets out of an interface of this thread's network namespace, the frames given, again and again, each with `octets`
-    /// octets; the mean time of a packet with all that this processor did for it. Its driver must be able to send XDP frames.
+    /// Sends this many packets out of an interface of this thread's network namespace, the given
+    /// frames, repeated, each with `octets` octets; returns the mean time of a packet with
+    /// everything that this processor did for it. Its driver must be able to send XDP frames.
     ///
     /// # Errors
     /// The kernel refuses the run.
@@ -238,7 +240,7 @@ impl Harness {
         Ok(Duration::from_nanos(nanoseconds.into()))
     }
 
-    /// Packets that the rules counted as dropped, whatever program did.
+    /// Packets that the rules counted as dropped, for whatever program.
     pub fn dropped(&self) -> u64 {
         let counters = &self.classifier.tables().counters;
         (0..counters.len()).map(|line| counters.read(line).dropped).sum()

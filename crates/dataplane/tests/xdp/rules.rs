@@ -113,7 +113,7 @@ pub(crate) fn check(
     frames: &[Vec<u8>],
     what: &str,
 ) -> Result<Tally> {
-    let outcomes = harness.judge(frames)?;
+    let outcomes = harness.run_frames(frames)?;
     let mut tally = Tally::default();
     for (n, (frame, outcome)) in frames.iter().zip(&outcomes).enumerate() {
         if let Err(why) = compare(rules, protected, frame, outcome) {
@@ -138,7 +138,7 @@ fn smallest(harness: &mut Harness, rules: &[Rule], protected: &[Space], frame: &
         let mut fewer = rules.clone();
         fewer.remove(at);
         harness.replace(&ruleset(&fewer, protected.to_vec()))?;
-        let outcome = harness.judge(&[frame.to_vec()]);
+        let outcome = harness.run_frames(&[frame.to_vec()]);
         if outcome.is_ok_and(|outcome| compare(&fewer, protected, frame, &outcome[0]).is_err()) {
             rules = fewer;
         } else {

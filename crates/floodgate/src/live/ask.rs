@@ -1,18 +1,18 @@
-//! Asking the daemon.
+//! Sends requests to the daemon.
 
 use super::args::LiveArgs;
 use crate::exit_status::{NEGATIVE, UNREACHABLE};
-use crate::output::complain;
+use crate::output::print_error;
 use anyhow::Result;
 use api::RuleView;
 use api::client::{self, Client, Failure, escape};
 
-/// Asks, and turns a failure into words and an exit status.
+/// Sends a request, and converts a failure to a message and an exit status.
 pub(super) fn ask(args: &LiveArgs, question: impl AsyncFnOnce(&Client) -> Result<u8, Failure>) -> Result<u8> {
     fetch(args, question).map(|answer| answer.unwrap_or_else(|status| status))
 }
 
-/// The same for a question whose answer is not the end; the inner error is the exit status.
+/// The same for a request that is not the last; the inner error is the exit status.
 pub(super) fn fetch<T>(
     args: &LiveArgs,
     question: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
@@ -23,14 +23,14 @@ pub(super) fn fetch<T>(
         Ok(answer) => Ok(Ok(answer)),
         Err(Failure::Unreachable(why)) => {
             let socket = args.socket.display();
-            complain(format_args!("floodgate: the daemon does not answer on {socket}: {why}"));
-            complain(client::advice(&why));
+            print_error(format_args!("floodgate: the daemon does not answer on {socket}: {why}"));
+            print_error(client::advice(&why));
             Ok(Err(UNREACHABLE))
         }
         Err(Failure::Refused(message)) => {
-            // A caret below a line needs the line to begin where it did.
+            // A caret below a line needs the line to start in the same column.
             let separator = if message.contains('\n') { '\n' } else { ' ' };
-            complain(format_args!("floodgate:{separator}{message}"));
+            print_error(format_args!("floodgate:{separator}{message}"));
             Ok(Err(NEGATIVE))
         }
         Err(Failure::Other(error)) => Err(error),

@@ -1,6 +1,7 @@
-//! A question before somebody locks himself out: rules that take all packets, the asking SSH session, or all that is sent to this machine.
+//! Asks for confirmation before a rule that may lock its user out: rules that match all packets,
+//! the SSH session in use, or everything sent to this machine.
 
-use crate::output::complain;
+use crate::output::print_error;
 use api::HumanDuration;
 use api::client::{Client, Failure};
 use api::hex::to_hex;
@@ -11,22 +12,22 @@ use flowspec::{Component, ComponentType, IpVersion, Packet, Policing, Prefix, Re
 use std::io::{self, BufRead, IsTerminal};
 use std::net::IpAddr;
 
-/// The lifetime that is proposed.
+/// The proposed lifetime.
 const PROPOSED: &str = "10m";
 
-/// What a rule takes that is seldom meant.
+/// Traffic of a rule that is rarely intended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hazard {
     /// All packets of an IP version.
     Everything(IpVersion),
-    /// The session that this command was given in.
+    /// The SSH session that this command runs in.
     Session { client: IpAddr, packet: Vec<u8> },
     /// All packets, or those to SSH, that are sent to this address of this machine.
     OwnAddress(IpAddr),
 }
 
 impl Hazard {
-    /// Whether nobody may be able to take it back.
+    /// Whether nobody may be able to withdraw it.
     const fn locks_out(&self) -> bool {
         matches!(self, Hazard::Everything(_) | Hazard::Session { .. })
     }
@@ -43,24 +44,24 @@ impl std::fmt::Display for Hazard {
     }
 }
 
-/// What becomes of the announcement.
+/// The outcome.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It is made, with this lifetime.
+    /// The rule is announced, with this lifetime.
     Announce(Option<HumanDuration>),
-    /// It is not.
+    /// The rule is not announced.
     No,
 }
 
-/// Asks, where the rule takes what is seldom meant: on a terminal; elsewhere what may lock everybody out needs `--yes`, and the rest is a
-/// warning.
+/// Asks for confirmation if the rule is dangerous: on a terminal; otherwise a rule that may lock
+/// everybody out needs `--yes`, and the rest is a warning.
 pub(super) async fn ask(
     client: &Client,
     rule: &str,
     lifetime: Option<HumanDuration>,
     yes: bool,
 ) -> Result<Answer, Failure> {
-    // What is no rule, the daemon says better.
+    // For a text that is not a rule, the daemon has the better message.
     let Ok(Some(rule)) = flowspec::text::parse_line(rule) else { return Ok(Answer::Announce(lifetime)) };
     if yes || !takes_packets(&rule) {
         return Ok(Answer::Announce(lifetime));
@@ -82,15 +83,15 @@ pub(super) async fn ask(
     let what = hazards.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         if hazards.iter().any(Hazard::locks_out) {
-            complain(format_args!(
+            print_error(format_args!(
                 "floodgate: not announced: it takes {what}; --yes announces it all the same, and --for {PROPOSED} lets it end by itself"
             ));
             return Ok(Answer::No);
         }
-        complain(format_args!("floodgate: note: it takes {what}"));
+        print_error(format_args!("floodgate: note: it takes {what}"));
         return Ok(Answer::Announce(lifetime));
     }
-    complain(format_args!("This rule takes {what}."));
+    print_error(format_args!("This rule takes {what}."));
     let choice = match lifetime {
         Some(age) => format!("Announce it, for {age}? [y/N] "),
         None => format!("Announce it? y: until it is withdrawn; a time such as {PROPOSED}: for so long; N: no [N] "),
@@ -99,12 +100,12 @@ pub(super) async fn ask(
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     Ok(answer(line.trim(), lifetime).unwrap_or_else(|| {
-        complain("floodgate: not announced");
+        print_error("floodgate: not announced");
         Answer::No
     }))
 }
 
-/// What was typed means; `None` for no.
+/// The meaning of the answer; `None` for no.
 fn answer(typed: &str, lifetime: Option<HumanDuration>) -> Option<Answer> {
     if ["y", "yes"].iter().any(|yes| typed.eq_ignore_ascii_case(yes)) {
         return Some(Answer::Announce(lifetime));
@@ -118,7 +119,7 @@ fn prompt(text: &str) {
     let _ = terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());
 }
 
-/// Whether packets that match do not arrive as without the rule.
+/// Whether packets that match are treated differently than without the rule.
 fn takes_packets(rule: &Rule) -> bool {
     let effect = rule.effect();
     let away = match effect.redirect {
@@ -171,7 +172,7 @@ fn covers(prefix: Option<Prefix>, address: IpAddr) -> bool {
     }
 }
 
-/// Whether it takes packets to SSH, from wherever.
+/// Whether it matches packets to SSH, from any source.
 fn takes_ssh(rule: &Rule, address: IpAddr) -> bool {
     if rule.nlri.components().any(|component| component.component_type() == ComponentType::Source) {
         return false;
@@ -181,7 +182,8 @@ fn takes_ssh(rule: &Rule, address: IpAddr) -> bool {
     packet.is_some_and(|packet| Packet::from_ip(&packet).is_ok_and(|packet| rule.nlri.matches(&packet).is_ok()))
 }
 
-/// A packet of the session that `SSH_CONNECTION` names, from the client to this machine: `CLIENT PORT SERVER PORT`.
+/// A packet of the session in `SSH_CONNECTION`, from the client to this machine: `CLIENT PORT
+/// SERVER PORT`.
 fn session_packet(session: &str) -> Option<(IpAddr, Vec<u8>)> {
     let mut words = session.split_ascii_whitespace();
     let client: IpAddr = words.next()?.parse().ok()?;
@@ -222,7 +224,8 @@ mod tests {
             ("proto tcp then redirect 65000:1", &[session, own]),
             ("proto tcp dport 22 then discard", &[session, own]),
             ("dst 2001:db8::/32 then discard", &["what is sent to 2001:db8::10, an address of this machine"]),
-            // What is meant: single kinds of packets, other destinations, other sources, nothing that is taken away.
+            // Intended rules: single kinds of packets, other destinations, other sources, no change
+            // to packets.
             ("dst 192.0.2.10/32 proto udp sport 123 then discard", &[]),
             ("dst 192.0.2.10/32 proto tcp dport 80 then discard", &[]),
             ("dst 192.0.2.10/32 proto tcp tcp-flags syn&!ack then rate 1mbps", &[]),

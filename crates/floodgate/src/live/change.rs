@@ -10,7 +10,7 @@ use api::HumanDuration;
 use api::client::{Client, Failure};
 use api::{AnnounceRequest, Done, PauseRequest, WithdrawRequest};
 
-/// Announces a local rule. The answer is no if it is not going to be enforced.
+/// Announces a local rule. The exit status is negative if it will not be enforced.
 pub(super) fn announce(args: &AnnounceArgs) -> Result<u8> {
     let AnnounceArgs { live, lifetime, yes, rule } = args;
     ask(live, async |client: &Client| -> Result<u8, Failure> {
@@ -30,28 +30,28 @@ pub(super) fn withdraw(args: &LiveArgs, rule: &[String]) -> Result<u8> {
     change(args, "/v1/withdraw", Some(&WithdrawRequest { rule: rule.join(" ") }))
 }
 
-/// Takes all filtering out.
+/// Pauses filtering.
 pub(super) fn pause(args: &LiveArgs, lifetime: Option<HumanDuration>) -> Result<u8> {
     let request = lifetime.map(|age| PauseRequest { lifetime: Some(age.to_string()) });
     change(args, "/v1/pause", request.as_ref())
 }
 
-/// Puts it back.
+/// Resumes filtering.
 pub(super) fn resume(args: &LiveArgs) -> Result<u8> {
-    change(args, "/v1/resume", NOTHING)
+    change(args, "/v1/resume", NO_BODY)
 }
 
 /// Withdraws all local rules.
 pub(super) fn clear(args: &LiveArgs) -> Result<u8> {
-    change(args, "/v1/clear", NOTHING)
+    change(args, "/v1/clear", NO_BODY)
 }
 
-/// Applies a changed configuration.
+/// Reloads the configuration.
 pub(super) fn reload(args: &LiveArgs) -> Result<u8> {
-    change(args, "/v1/reload", NOTHING)
+    change(args, "/v1/reload", NO_BODY)
 }
 
-const NOTHING: Option<&()> = None;
+const NO_BODY: Option<&()> = None;
 
 fn change(args: &LiveArgs, path: &str, request: Option<&impl serde::Serialize>) -> Result<u8> {
     ask(args, async |client: &Client| -> Result<u8, Failure> { post(args, client, path, request).await })

@@ -1,11 +1,11 @@
-//! `floodgate check`: what is wrong with a configuration file.
+//! `floodgate check`: reports the errors of a configuration file.
 
 use super::args::CheckArgs;
 use crate::exit_status::{NEGATIVE, OK};
-use crate::output::{Output, complain};
+use crate::output::{Output, print_error};
 use anyhow::Result;
 
-/// One mistake, for programs.
+/// One error, for programs.
 #[derive(serde::Serialize)]
 struct Mistake<'a> {
     file: String,
@@ -37,15 +37,15 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8> {
             return Ok(NEGATIVE);
         }
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             let mistakes = error.problems.len();
-            complain(format_args!("floodgate: {mistakes} mistake{}", if mistakes == 1 { "" } else { "s" }));
+            print_error(format_args!("floodgate: {mistakes} mistake{}", if mistakes == 1 { "" } else { "s" }));
             return Ok(NEGATIVE);
         }
     };
     let own = daemon::interfaces::addresses().unwrap_or_default();
     for advice in config.advice().into_iter().chain(config.advice_beside_a_router(&own)) {
-        complain(format_args!("floodgate: note: {advice}"));
+        print_error(format_args!("floodgate: note: {advice}"));
     }
     if *json {
         return output.finish().map(|()| OK);

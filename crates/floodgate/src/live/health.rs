@@ -9,7 +9,7 @@ use api::client::{Client, Failure};
 use api::{RuleState, StatusView};
 use serde::Serialize;
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 struct HealthObject<'a> {
     healthy: bool,
@@ -25,7 +25,7 @@ pub(super) fn health(args: &HealthArgs) -> Result<u8> {
         output.json(&HealthObject { healthy: status == OK, message: &message })?;
     } else if args.nagios {
         let word = if status == OK { "OK" } else { "CRITICAL" };
-        // What is behind a bar would be read as performance data.
+        // Text after a bar would be read as performance data.
         output.line(&format!("FLOODGATE {word} - {}", message.replace('|', "/")))?;
     } else {
         output.line(&message)?;
@@ -51,7 +51,7 @@ async fn answer(args: &HealthArgs) -> (String, u8) {
 async fn ask(client: &Client) -> Result<String, Failure> {
     client.text("/healthz").await?;
     let status: StatusView = client.get("/v1/status").await?;
-    // A pause is what the operator asked for, and still nothing is filtered: it must not be forgotten.
+    // A pause is the operator's choice, and still nothing is filtered: it must not be forgotten.
     if status.paused {
         let until = status.paused_until.map(|until| format!(" until {until}")).unwrap_or_default();
         return Err(Failure::Refused(format!("filtering is paused{until}")));

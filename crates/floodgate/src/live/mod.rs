@@ -1,4 +1,5 @@
-//! The daemon and the commands that ask it: tables for people, one JSON object a line for programs.
+//! The daemon, and the commands that send requests to it: tables for people, one JSON object a line
+//! for programs.
 
 pub(crate) mod args;
 mod ask;
@@ -21,7 +22,7 @@ use crate::exit_status::OK;
 use anyhow::Result;
 use args::LiveCommand;
 
-/// Runs one of them.
+/// Runs a command.
 pub(crate) fn run(command: &LiveCommand) -> Result<u8> {
     match command {
         LiveCommand::Run(args) => daemon::run(&args.config).map(|()| OK),

@@ -1,4 +1,4 @@
-//! How busy rules are now: the difference of two readings of their counters.
+//! Current rates of rules: the difference of two readings of their counters.
 
 use super::ask::fetch_rules;
 use api::client::{Client, Failure};
@@ -6,26 +6,26 @@ use api::{RuleView, StatusView};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Between two readings.
+/// The time between two readings.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
-/// Shorter times between two readings say little.
-const SHORTEST: Duration = Duration::from_millis(200);
+/// A shorter time between two readings is not meaningful.
+const MIN_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What happens to a rule's packets, a second.
+/// A rule's packets per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub(super) struct Rate {
     /// Packets that match.
     pub(super) packets_per_second: f64,
     /// Bits of those packets.
     pub(super) bits_per_second: f64,
-    /// Packets of those that are dropped; `None` where the back end does not count them.
+    /// Dropped packets; `None` if the back end does not count them.
     pub(super) dropped_per_second: Option<f64>,
 }
 
-/// A rule, and its rate where there are two readings.
+/// A rule, and its rate if there are two readings.
 #[derive(Clone, Debug, Default, serde::Serialize)]
-pub(super) struct Rated {
+pub(super) struct RuleWithRate {
     #[serde(flatten)]
     pub(super) rule: RuleView,
     #[serde(flatten)]
@@ -41,13 +41,14 @@ pub(super) struct Readings {
 }
 
 impl Readings {
-    /// Reads the status and the rules that fit.
+    /// Reads the status and the matching rules.
     pub(super) async fn read(
         &mut self,
         client: &Client,
         filter: &[String],
-    ) -> Result<(StatusView, Vec<Rated>), Failure> {
-        // The status first: it has the counters read, if they are old, and says when that was.
+    ) -> Result<(StatusView, Vec<RuleWithRate>), Failure> {
+        // The status first: its request makes the daemon read the counters, if they are old, and
+        // says when that was.
         let status: StatusView = client.get("/v1/status").await?;
         let now = Instant::now();
         let age = Duration::try_from_secs_f64(status.counters_age.unwrap_or_default()).unwrap_or_default();
@@ -56,11 +57,11 @@ impl Readings {
         Ok((status, self.take(counted, rules)))
     }
 
-    /// Takes in counters as they were at this time.
-    fn take(&mut self, counted: Instant, rules: Vec<RuleView>) -> Vec<Rated> {
+    /// Adds counters that were read at this time.
+    fn take(&mut self, counted: Instant, rules: Vec<RuleView>) -> Vec<RuleWithRate> {
         let since = self.counted.map(|before| counted.saturating_duration_since(before));
-        // Of one reading that is shown twice there is no difference; what was known still holds.
-        if since.is_none_or(|since| since >= SHORTEST) {
+        // The same reading shown twice has no difference; the previous rates are still valid.
+        if since.is_none_or(|since| since >= MIN_INTERVAL) {
             self.rates.clear();
             for rule in &rules {
                 if let (Some(since), Some(before)) = (since, self.counters.get(&rule.id)) {
@@ -72,11 +73,11 @@ impl Readings {
             self.counters = counters.collect();
             self.counted = Some(counted);
         }
-        rules.into_iter().map(|rule| Rated { rate: self.rates.get(&rule.id).copied(), rule }).collect()
+        rules.into_iter().map(|rule| RuleWithRate { rate: self.rates.get(&rule.id).copied(), rule }).collect()
     }
 }
 
-/// `None` where there are no counters, or smaller ones than before: those were set back.
+/// `None` if there are no counters, or smaller ones than before: those were reset.
 fn rate(rule: &RuleView, before: (u64, u64, Option<u64>), since: Duration) -> Option<Rate> {
     let seconds = since.as_secs_f64();
     let second = |now: u64, before: u64| Some(now.checked_sub(before)? as f64 / seconds);
@@ -106,7 +107,7 @@ mod tests {
     fn a_rate_is_the_difference_of_two_readings() {
         let start = Instant::now();
         let mut readings = Readings::default();
-        let rates = |rated: Vec<Rated>| {
+        let rates = |rated: Vec<RuleWithRate>| {
             rated.iter().map(|rated| rated.rate.map(|rate| rate.packets_per_second)).collect::<Vec<_>>()
         };
         assert_eq!(rates(readings.take(start, vec![rule("a", 1000)])), [None]);
@@ -118,7 +119,8 @@ mod tests {
             (1000.0, 800_000.0, Some(500.0))
         );
         assert_eq!(rated[1].rate, None);
-        // The same counters once more are no standstill; counters that were set back are no rate.
+        // The same counters again do not mean a rate of zero; counters that were reset have no
+        // rate.
         assert_eq!(rates(readings.take(after, vec![rule("a", 3000), rule("b", 5)])), [Some(1000.0), None]);
         assert_eq!(
             rates(readings.take(after + Duration::from_secs(1), vec![rule("a", 10), rule("b", 5)])),

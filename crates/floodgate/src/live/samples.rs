@@ -3,7 +3,7 @@
 use super::args::SamplesArgs;
 use super::ask::ask;
 use crate::exit_status::OK;
-use crate::output::{Output, complain};
+use crate::output::{Output, print_error};
 use anyhow::{Context, Result};
 use api::SampleView;
 use api::client::{Client, Failure};
@@ -18,10 +18,10 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Octets of a frame that a sample has at most.
+/// Most octets of a frame in a sample.
 const SNAPLEN: u32 = 128;
 
-/// Samples as they come, until there were enough.
+/// Prints samples as they arrive, until there were enough.
 pub(super) fn samples(args: &SamplesArgs) -> Result<u8> {
     ask(&args.live, async |client: &Client| -> Result<u8, Failure> {
         let mut sink = Sink::new(args)?;
@@ -38,25 +38,25 @@ pub(super) fn samples(args: &SamplesArgs) -> Result<u8> {
                 } else {
                     let more: u64 = data.parse()?;
                     lost += more;
-                    complain(format_args!("floodgate: {more} samples were lost: they were not read fast enough"));
+                    print_error(format_args!("floodgate: {more} samples were lost: they were not read fast enough"));
                 }
             }
             Ok(seen < most)
         });
         match args.duration {
-            // Its end by the clock is no failure.
+            // A timeout is not a failure.
             Some(age) => tokio::time::timeout(age.0, read).await.unwrap_or(Ok(()))?,
             None => read.await?,
         }
         sink.finish()?;
         if lost > 0 {
-            complain(format_args!("floodgate: {seen} samples, {lost} lost"));
+            print_error(format_args!("floodgate: {seen} samples, {lost} lost"));
         }
         Ok(OK)
     })
 }
 
-/// Where samples go.
+/// The output of samples.
 enum Sink {
     Text(Output),
     Json(Output),
@@ -98,10 +98,10 @@ impl Sink {
     }
 }
 
-/// Nothing stands between it and the file, so that whoever interrupts us or reads along has all packets.
+/// Unbuffered, so that an interrupted file is complete, and so is one that is being read.
 fn capture(path: &Path) -> Result<PcapWriter<Box<dyn Write>>> {
     let file: Box<dyn Write> = if path == Path::new("-") {
-        // Not the buffered one: a reader at the other end of a pipe sees each packet when it comes.
+        // Not the buffered one: a reader of a pipe sees each packet when it arrives.
         Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?))
     } else {
         Box::new(File::create(path).with_context(|| format!("cannot write {}", path.display()))?)
@@ -120,7 +120,7 @@ fn time(text: &str) -> Duration {
     humantime::parse_rfc3339(text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default()
 }
 
-/// A sample in words.
+/// A sample as text.
 fn line(sample: &SampleView) -> String {
     let octets = parse_hex(&sample.octets).unwrap_or_default();
     let what = Packet::from_ethernet(&octets).map_or_else(|error| error.to_string(), |packet| describe(&packet));

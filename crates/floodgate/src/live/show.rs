@@ -1,8 +1,8 @@
-//! Commands that look.
+//! Commands that show something.
 
 use super::args::{LiveArgs, RulesArgs};
 use super::ask::{ask, fetch, fetch_rules, rules_path};
-use super::rates::{PERIOD, Rated, Readings};
+use super::rates::{PERIOD, Readings, RuleWithRate};
 use super::units;
 use crate::exit_status::{NEGATIVE, OK};
 use crate::output::Output;
@@ -20,7 +20,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 use std::time::SystemTime;
 
-/// How things are.
+/// The status.
 pub(super) fn status(args: &LiveArgs) -> Result<u8> {
     ask(args, async |client: &Client| -> Result<u8, Failure> {
         let status: StatusView = client.get("/v1/status").await?;
@@ -35,7 +35,7 @@ pub(super) fn status(args: &LiveArgs) -> Result<u8> {
     })
 }
 
-/// Whether rules act on packets, as far as the configuration wants them to.
+/// Whether rules act on packets, as far as the configuration allows.
 pub(super) fn is_filtering(status: &StatusView) -> bool {
     let nowhere = status.interfaces.as_ref().is_some_and(Vec::is_empty)
         || !status.attachments.is_empty() && status.attachments.iter().all(|attachment| attachment.reason.is_some());
@@ -57,7 +57,7 @@ pub(super) fn peers(args: &LiveArgs) -> Result<u8> {
     })
 }
 
-/// The rules, in enforcement order. The answer is no if none is what was asked for.
+/// The rules, in enforcement order. The exit status is negative if no rule matches.
 pub(super) fn rules(args: &RulesArgs) -> Result<u8> {
     let RulesArgs { live, rates, filter } = args;
     ask(live, async |client: &Client| -> Result<u8, Failure> {
@@ -77,7 +77,7 @@ pub(super) fn rules(args: &RulesArgs) -> Result<u8> {
                 readings.read(client, filter).await?.1
             } else {
                 let rules = fetch_rules(client, filter, usize::MAX).await?;
-                rules.into_iter().map(|rule| Rated { rule, rate: None }).collect()
+                rules.into_iter().map(|rule| RuleWithRate { rule, rate: None }).collect()
             };
             found = !rules.is_empty();
             if live.json {
@@ -93,13 +93,13 @@ pub(super) fn rules(args: &RulesArgs) -> Result<u8> {
     })
 }
 
-/// What happened.
+/// The history.
 pub(super) fn history(args: &LiveArgs, count: usize) -> Result<u8> {
     ask(args, async |client: &Client| -> Result<u8, Failure> {
         let path = format!("/v1/history?count={count}");
         let mut output = Output::new();
         if args.json {
-            // As it comes: a newer daemon may say more than this version knows.
+            // Printed as received: a newer daemon may have fields that this version does not know.
             let events: Vec<Value> = client.get(&path).await?;
             events.iter().try_for_each(|event| output.json(event))?;
         } else {
@@ -127,14 +127,14 @@ pub(crate) fn explain(args: &LiveArgs, packet: &[u8]) -> Result<u8> {
     })
 }
 
-/// What import policy makes of a route; or the exit status of a failure that was told.
+/// What the import policy does with a route; or the exit status of a failure that was reported.
 pub(crate) fn explain_policy(args: &LiveArgs, question: &PolicyQuestion) -> Result<Result<PolicyExplanation, u8>> {
     fetch(args, async |client: &Client| -> Result<PolicyExplanation, Failure> {
         client.post("/v1/policy", Some(question)).await
     })
 }
 
-/// The rules in force, in enforcement order; or the exit status of a failure that was told.
+/// The rules in force, in enforcement order; or the exit status of a failure that was reported.
 pub(crate) fn rules_in_force(args: &LiveArgs) -> Result<Result<Vec<NumberedRule>, u8>> {
     fetch(args, async |client: &Client| -> Result<Vec<NumberedRule>, Failure> {
         let views = fetch_rules(client, &[], usize::MAX).await?;
@@ -169,7 +169,7 @@ fn explanation(answer: &Explanation, packet: &[u8]) -> Vec<String> {
     lines
 }
 
-/// The status in words.
+/// The status as text.
 pub(super) fn status_text(status: &StatusView) -> String {
     let mut table = plain_table();
     let rules = match status.rules.is_empty() {
@@ -282,7 +282,7 @@ fn peers_table(peers: &[PeerView]) -> String {
     table.trim_fmt()
 }
 
-/// A moment to come, RFC 3339, as `in 12s`.
+/// A future moment, RFC 3339, as `in 12s`.
 fn from_now(time: &str) -> String {
     let Ok(at) = humantime::parse_rfc3339(time) else { return time.to_owned() };
     match at.duration_since(SystemTime::now()) {
@@ -291,8 +291,8 @@ fn from_now(time: &str) -> String {
     }
 }
 
-/// The rules as a table; with rates, where those were asked for.
-fn rules_table(rules: &[Rated], rates: bool, now: SystemTime) -> String {
+/// The rules as a table; with rates, if requested.
+fn rules_table(rules: &[RuleWithRate], rates: bool, now: SystemTime) -> String {
     let mut table = plain_table();
     let mut header = vec!["ID", "STATE", "SINCE", "EXPIRES", "PACKETS", "BYTES", "DROPPED"];
     header.extend(if rates { &["PACKETS/S", "BITS/S", "DROPPED/S"][..] } else { &[] });
@@ -300,7 +300,7 @@ fn rules_table(rules: &[Rated], rates: bool, now: SystemTime) -> String {
     table.set_header(header);
     let none = || "-".to_owned();
     let count = |value: Option<u64>| value.map_or_else(none, units::count);
-    for Rated { rule, rate } in rules {
+    for RuleWithRate { rule, rate } in rules {
         let origin = |origin: &api::OriginView| {
             if origin.stale { format!("{} (stale)", origin.peer) } else { origin.peer.clone() }
         };
@@ -334,7 +334,7 @@ fn rules_table(rules: &[Rated], rates: bool, now: SystemTime) -> String {
     table.trim_fmt()
 }
 
-/// One event in a line.
+/// One event as a line.
 pub(super) fn event_line(event: &Event) -> String {
     let Event { time, event: kind, peer, id, rule, by, message, .. } = event;
     let by = by.as_ref().map(|by| format!("(by {by})"));

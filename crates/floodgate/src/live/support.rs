@@ -1,8 +1,8 @@
-//! `support`: one archive with what a report of a problem needs.
+//! `support`: writes an archive with everything for a problem report.
 
 use super::args::SupportArgs;
 use crate::exit_status::OK;
-use crate::output::complain;
+use crate::output::print_error;
 use anyhow::{Context, Result};
 use api::client::{Client, Failure};
 use flate2::{Compression, write::GzEncoder};
@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-/// How long the daemon has for one answer.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Most octets of one file of the archive: a list of a million rules is cut, and says so.
-const MOST: usize = 32 << 20;
+/// Timeout of one request to the daemon.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most octets of one file of the archive: a longer one, such as a list of a million rules, is
+/// truncated with a note.
+const MAX_FILE_OCTETS: usize = 32 << 20;
 
-/// What the daemon is asked for, and where the answer goes.
-const ANSWERS: [(&str, &str); 6] = [
+/// Requests to the daemon, and the files for their answers.
+const API_FILES: [(&str, &str); 6] = [
     ("status.json", "/v1/status"),
     ("peers.json", "/v1/peers"),
     ("rules.jsonl", "/v1/rules"),
@@ -42,7 +43,7 @@ const FILES: [&str; 10] = [
     "/proc/sys/net/core/bpf_jit_enable",
 ];
 
-/// Programs whose output is put in. None changes anything.
+/// Programs whose output is included. None changes anything.
 const COMMANDS: [(&str, &[&str]); 10] = [
     ("date.txt", &["date", "--rfc-3339=ns"]),
     ("links.txt", &["ip", "-details", "-statistics", "link", "show"]),
@@ -56,7 +57,7 @@ const COMMANDS: [(&str, &[&str]); 10] = [
     ("bpf.txt", &["ls", "-lR", "/sys/fs/bpf"]),
 ];
 
-/// An archive in the making. What cannot be had is noted in `errors.txt`.
+/// An archive being written. What cannot be obtained is listed in `errors.txt`.
 struct Archive<W: Write> {
     tar: tar::Builder<GzEncoder<W>>,
     directory: String,
@@ -70,12 +71,12 @@ impl<W: Write> Archive<W> {
         Archive { tar, directory, modified, errors: String::new() }
     }
 
-    /// Puts a file in; what is too long is cut.
+    /// Adds a file; one that is too long is truncated.
     fn add(&mut self, name: &str, octets: &[u8]) -> io::Result<()> {
         let mut octets = octets;
-        if octets.len() > MOST {
-            self.note(name, &format!("cut after {MOST} of {} octets", octets.len()));
-            octets = &octets[..MOST];
+        if octets.len() > MAX_FILE_OCTETS {
+            self.note(name, &format!("cut after {MAX_FILE_OCTETS} of {} octets", octets.len()));
+            octets = &octets[..MAX_FILE_OCTETS];
         }
         let mut header = tar::Header::new_gnu();
         header.set_size(octets.len() as u64);
@@ -84,7 +85,7 @@ impl<W: Write> Archive<W> {
         self.tar.append_data(&mut header, Path::new(&self.directory).join(name), octets)
     }
 
-    /// Puts in what could be had; otherwise notes why not.
+    /// Adds what could be obtained; otherwise records why not.
     fn add_outcome<E: std::fmt::Display>(&mut self, name: &str, outcome: Result<Vec<u8>, E>) -> io::Result<()> {
         match outcome {
             Ok(octets) => self.add(name, &octets),
@@ -107,7 +108,7 @@ impl<W: Write> Archive<W> {
     }
 }
 
-/// Writes the archive, and its name on standard error.
+/// Writes the archive, and its name to standard error.
 pub(super) fn support(args: &SupportArgs) -> Result<u8> {
     let now = SystemTime::now();
     let stamp = humantime::format_rfc3339_seconds(now).to_string().replace(':', "");
@@ -119,7 +120,7 @@ pub(super) fn support(args: &SupportArgs) -> Result<u8> {
         fill(args, Archive::new(io::stdout().lock(), directory, modified))?.flush()?;
         return Ok(OK);
     }
-    // It has addresses and rules: for its owner alone.
+    // It contains addresses and rules: readable by its owner alone.
     let (partial, file) = create(&path)?;
     let outcome = fill(args, Archive::new(file, directory, modified))
         .and_then(|file| Ok(file.sync_all()?))
@@ -129,11 +130,11 @@ pub(super) fn support(args: &SupportArgs) -> Result<u8> {
         let _ = fs::remove_file(&partial);
     }
     outcome?;
-    complain(format_args!("{}: look through it before you send it", path.display()));
+    print_error(format_args!("{}: look through it before you send it", path.display()));
     Ok(OK)
 }
 
-/// A file beside the archive that gets its name when it is whole.
+/// A file beside the archive that is renamed when it is complete.
 fn create(path: &Path) -> Result<(PathBuf, File)> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut partial = path.as_os_str().to_owned();
@@ -148,7 +149,7 @@ fn fill<W: Write>(args: &SupportArgs, mut archive: Archive<W>) -> Result<W> {
     archive.add_outcome("floodgate.toml", configuration(&args.config))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Client::new(&args.socket);
-    for (name, path) in ANSWERS {
+    for (name, path) in API_FILES {
         archive.add_outcome(name, runtime.block_on(answer(&client, path)))?;
     }
     for path in FILES {
@@ -168,18 +169,18 @@ fn configuration(path: &Path) -> Result<Vec<u8>> {
 }
 
 async fn answer(client: &Client, path: &str) -> Result<Vec<u8>> {
-    match tokio::time::timeout(PATIENCE, client.text(path)).await {
+    match tokio::time::timeout(ANSWER_TIMEOUT, client.text(path)).await {
         Ok(Ok(text)) => Ok(text.into_bytes()),
         Ok(Err(Failure::Unreachable(why))) => anyhow::bail!("the daemon does not answer: {why}"),
         Ok(Err(Failure::Refused(message))) => anyhow::bail!("the daemon answers: {message}"),
         Ok(Err(Failure::Other(error))) => Err(error),
-        Err(_) => anyhow::bail!("the daemon does not answer within {PATIENCE:?}"),
+        Err(_) => anyhow::bail!("the daemon does not answer within {ANSWER_TIMEOUT:?}"),
     }
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
-    File::open(path)?.take(MOST as u64 + 1).read_to_end(&mut octets)?;
+    File::open(path)?.take(MAX_FILE_OCTETS as u64 + 1).read_to_end(&mut octets)?;
     Ok(octets)
 }
 

@@ -1,4 +1,4 @@
-//! The terminal while something is shown on all of it: keys come one by one, and afterwards it is as before.
+//! The terminal in full-screen mode: reads single keys, and restores the terminal afterwards.
 
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{self, IsTerminal, Read, Write};
@@ -19,13 +19,13 @@ pub(super) enum Key {
     Interrupt,
 }
 
-/// The terminal as it was; dropped, it is so again.
+/// The previous state of the terminal, restored on drop.
 pub(super) struct Terminal {
     before: Termios,
 }
 
 impl Terminal {
-    /// Takes the terminal over, if standard input and output are one.
+    /// Switches the terminal to full screen, if standard input and output are one.
     pub(super) fn take() -> Option<(Self, mpsc::Receiver<Key>)> {
         let stdin = io::stdin();
         if !stdin.is_terminal() || !io::stdout().is_terminal() {
@@ -37,7 +37,7 @@ impl Terminal {
         changed.special_codes[SpecialCodeIndex::VMIN] = 1;
         changed.special_codes[SpecialCodeIndex::VTIME] = 0;
         tcsetattr(&stdin, OptionalActions::Now, &changed).ok()?;
-        // The other screen, without a cursor.
+        // The alternate screen, without a cursor.
         write("\x1b[?1049h\x1b[?25l");
         let (sender, keys) = mpsc::channel(16);
         std::thread::Builder::new().name("keys".to_owned()).spawn(move || read(&sender)).ok()?;
@@ -66,11 +66,11 @@ impl Drop for Terminal {
 
 fn write(text: &str) {
     let mut stdout = io::stdout();
-    // A terminal that is gone ends the program by its keys.
+    // A terminal that is gone ends the program.
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// Until nobody wants a key any more. The thread ends with the program.
+/// Until the receiver is dropped. The thread ends with the program.
 fn read(keys: &mpsc::Sender<Key>) {
     let mut octets = [0; 64];
     loop {
@@ -82,7 +82,7 @@ fn read(keys: &mpsc::Sender<Key>) {
     }
 }
 
-/// Keys of what was read at once. Sequences that begin with escape, such as arrows, mean nothing here.
+/// The keys in what was read at once. Escape sequences, such as arrows, are ignored.
 fn decode(octets: &[u8]) -> Vec<Key> {
     if octets.len() > 1 && octets.first() == Some(&0x1b) {
         return Vec::new();
@@ -99,7 +99,7 @@ fn decode(octets: &[u8]) -> Vec<Key> {
     text.chars().filter_map(key).collect()
 }
 
-/// Rows and columns, where standard output is a terminal that tells.
+/// Rows and columns, if standard output is a terminal that reports them.
 pub(super) fn window() -> Option<(usize, usize)> {
     let size = tcgetwinsize(io::stdout()).ok()?;
     (size.ws_row > 0 && size.ws_col > 0).then(|| (size.ws_row.into(), size.ws_col.into()))

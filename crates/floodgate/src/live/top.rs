@@ -1,8 +1,8 @@
-//! `floodgate top`: the rules that are busy now, again and again, with keys.
+//! `floodgate top`: the busiest rules, refreshed, with keys.
 
 use super::args::{LiveArgs, TopArgs};
 use super::ask::ask;
-use super::rates::{PERIOD, Rated, Readings};
+use super::rates::{PERIOD, Readings, RuleWithRate};
 use super::terminal::{Key, Terminal, window};
 use super::units;
 use crate::exit_status::OK;
@@ -14,13 +14,13 @@ use std::cmp::Reverse;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Rules that are shown where there is no terminal.
-const SHOWN: usize = 30;
+/// Rules that are shown without a terminal.
+const MAX_RULES_SHOWN: usize = 30;
 
-/// Rows and columns of a terminal that does not tell.
-const USUAL: (usize, usize) = (24, 80);
+/// Rows and columns of a terminal that does not report them.
+const DEFAULT_SIZE: (usize, usize) = (24, 80);
 
-/// What decides about the order.
+/// The sort order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Sort {
     /// Packets a second.
@@ -42,10 +42,11 @@ impl Sort {
         ('t', Sort::Total, "total"),
     ];
 
-    /// Busiest first; of equals those with more packets altogether, then by id, so that they do not change places.
-    fn order(self, rules: &mut [Rated]) {
+    /// Busiest first; of equals those with more packets altogether, then by id, so that they keep
+    /// their places.
+    fn order(self, rules: &mut [RuleWithRate]) {
         let number = |value: f64| (value * 1000.0) as u64;
-        rules.sort_by_cached_key(|Rated { rule, rate }| {
+        rules.sort_by_cached_key(|RuleWithRate { rule, rate }| {
             let rate = rate.unwrap_or_default();
             let key = match self {
                 Sort::Packets => number(rate.packets_per_second),
@@ -58,30 +59,30 @@ impl Sort {
     }
 }
 
-/// What the keys changed.
+/// The settings that keys change.
 #[derive(Debug, Default)]
 struct View {
     sort: Sort,
     filter: String,
-    /// The filter that is being typed.
+    /// The filter being typed.
     typing: Option<String>,
     paused: bool,
 }
 
-/// What a key leads to.
+/// The effect of a key.
 #[derive(Debug, PartialEq, Eq)]
-enum Then {
-    /// The same readings in another form.
+enum KeyEffect {
+    /// Show the same readings in another form.
     Draw,
-    /// New readings.
+    /// Read again.
     Read,
     Quit,
 }
 
 impl View {
-    fn press(&mut self, key: Key) -> Then {
+    fn press(&mut self, key: Key) -> KeyEffect {
         if key == Key::Interrupt {
-            return Then::Quit;
+            return KeyEffect::Quit;
         }
         let Some(typed) = &mut self.typing else { return self.command(key) };
         match key {
@@ -90,16 +91,16 @@ impl View {
             Key::Escape => self.typing = None,
             Key::Enter => {
                 self.filter = self.typing.take().unwrap_or_default();
-                return Then::Read;
+                return KeyEffect::Read;
             }
             Key::Interrupt => {}
         }
-        Then::Draw
+        KeyEffect::Draw
     }
 
-    fn command(&mut self, key: Key) -> Then {
+    fn command(&mut self, key: Key) -> KeyEffect {
         match key {
-            Key::Char('q') | Key::Escape => return Then::Quit,
+            Key::Char('q') | Key::Escape => return KeyEffect::Quit,
             Key::Char('/') => self.typing = Some(self.filter.clone()),
             Key::Char(' ') => self.paused = !self.paused,
             Key::Char(c) => {
@@ -109,7 +110,7 @@ impl View {
             }
             Key::Enter | Key::Back | Key::Interrupt => {}
         }
-        Then::Draw
+        KeyEffect::Draw
     }
 
     fn words(&self) -> Vec<String> {
@@ -135,7 +136,7 @@ impl View {
     }
 }
 
-/// The busiest rules: again and again on a terminal, of one second otherwise.
+/// The busiest rules: refreshed on a terminal, once with the rates of one second otherwise.
 pub(super) fn top(args: &TopArgs) -> Result<u8> {
     ask(&args.live, async |client: &Client| -> Result<u8, Failure> {
         let mut view = View { filter: args.filter.join(" "), ..View::default() };
@@ -159,17 +160,17 @@ async fn watch(
     let mut next = Instant::now() + PERIOD;
     loop {
         view.sort.order(&mut rules);
-        let (rows, columns) = window().unwrap_or(USUAL);
+        let (rows, columns) = window().unwrap_or(DEFAULT_SIZE);
         terminal.show(&screen(&status, &rules, view, rows, columns));
         let then = tokio::select! {
-            key = keys.recv() => key.map_or(Then::Quit, |key| view.press(key)),
-            _ = terminate.recv() => Then::Quit,
-            () = tokio::time::sleep_until(next) => if view.paused { Then::Draw } else { Then::Read },
+            key = keys.recv() => key.map_or(KeyEffect::Quit, |key| view.press(key)),
+            _ = terminate.recv() => KeyEffect::Quit,
+            () = tokio::time::sleep_until(next) => if view.paused { KeyEffect::Draw } else { KeyEffect::Read },
         };
         match then {
-            Then::Quit => return Ok(OK),
-            Then::Read => (status, rules) = readings.read(client, &view.words()).await?,
-            Then::Draw => {}
+            KeyEffect::Quit => return Ok(OK),
+            KeyEffect::Read => (status, rules) = readings.read(client, &view.words()).await?,
+            KeyEffect::Draw => {}
         }
         if next <= Instant::now() {
             next = Instant::now() + PERIOD;
@@ -183,7 +184,7 @@ async fn once(client: &Client, view: &View, args: &LiveArgs) -> Result<u8, Failu
     tokio::time::sleep(PERIOD).await;
     let (status, mut rules) = readings.read(client, &view.words()).await?;
     view.sort.order(&mut rules);
-    rules.truncate(SHOWN);
+    rules.truncate(MAX_RULES_SHOWN);
     let mut output = Output::new();
     if args.json {
         rules.iter().try_for_each(|rule| output.json(rule))?;
@@ -196,8 +197,9 @@ async fn once(client: &Client, view: &View, args: &LiveArgs) -> Result<u8, Failu
     Ok(OK)
 }
 
-/// Lines of at most so many columns, as many as there are rows but one. What a rule is stands below its figures, on as many lines as it takes.
-fn screen(status: &StatusView, rules: &[Rated], view: &View, rows: usize, columns: usize) -> Vec<String> {
+/// Lines of at most this many columns, one fewer than rows. A rule's text is below its figures, on
+/// as many lines as it needs.
+fn screen(status: &StatusView, rules: &[RuleWithRate], view: &View, rows: usize, columns: usize) -> Vec<String> {
     let most = rows.saturating_sub(1).max(1);
     let mut lines = heading(status, columns);
     lines.push(view.line());
@@ -223,7 +225,7 @@ fn screen(status: &StatusView, rules: &[Rated], view: &View, rows: usize, column
     lines
 }
 
-/// The state of the whole in few words.
+/// The status in one line.
 fn heading(status: &StatusView, columns: usize) -> Vec<String> {
     let rules: Vec<String> = status.rules.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let rules = if rules.is_empty() { "no rules".to_owned() } else { rules.join(", ") };
@@ -250,7 +252,7 @@ fn figures(columns: [&str; 7]) -> String {
     format!("{state:<13} {packets:>10} {bits:>10} {dropped:>10} {total:>8} {bytes:>8}  {peer}")
 }
 
-fn block(Rated { rule, rate }: &Rated, columns: usize) -> Vec<String> {
+fn block(RuleWithRate { rule, rate }: &RuleWithRate, columns: usize) -> Vec<String> {
     let none = || "-".to_owned();
     let peers: Vec<&str> = rule.origins.iter().map(|origin| origin.peer.as_str()).collect();
     let dropped = rate.and_then(|rate| rate.dropped_per_second);
@@ -270,7 +272,7 @@ fn block(Rated { rule, rate }: &Rated, columns: usize) -> Vec<String> {
     lines
 }
 
-/// The words on lines that are not wider than that; a word that is wider is broken.
+/// Text wrapped to this width; a longer word is broken.
 fn wrap(text: &str, indent: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(indent.len() + 1);
     let mut lines = Vec::new();
@@ -300,9 +302,9 @@ mod tests {
     use super::*;
     use api::{Backend, OriginView, RuleState, RuleView};
 
-    fn rated(id: &str, text: &str, rate: f64, total: u64) -> Rated {
+    fn rated(id: &str, text: &str, rate: f64, total: u64) -> RuleWithRate {
         let origins = vec![OriginView { peer: "detector".to_owned(), ..OriginView::default() }];
-        Rated {
+        RuleWithRate {
             rule: RuleView {
                 id: id.to_owned(),
                 text: text.to_owned(),
@@ -330,7 +332,8 @@ mod tests {
             mode: Mode::Enforce.into(),
             ..StatusView::default()
         };
-        let rules: Vec<Rated> = (0..30).map(|n| rated(&format!("{n:012}"), LONG, 30.0 - f64::from(n), 5)).collect();
+        let rules: Vec<RuleWithRate> =
+            (0..30).map(|n| rated(&format!("{n:012}"), LONG, 30.0 - f64::from(n), 5)).collect();
         let view = View::default();
         for (rows, columns) in [(2, 10), (10, 40), (24, 80), (60, 200)] {
             let lines = screen(&status, &rules, &view, rows, columns);
@@ -350,8 +353,8 @@ mod tests {
     fn what_is_busy_now_comes_first() {
         let mut rules =
             vec![rated("a", "x", 1.0, 1_000_000), rated("b", "x", 900.0, 5), rated("c", "x", 1.0, 2_000_000)];
-        rules.push(Rated { rate: None, ..rated("d", "x", 0.0, 7) });
-        let ids = |rules: &[Rated]| rules.iter().map(|rated| rated.rule.id.clone()).collect::<String>();
+        rules.push(RuleWithRate { rate: None, ..rated("d", "x", 0.0, 7) });
+        let ids = |rules: &[RuleWithRate]| rules.iter().map(|rated| rated.rule.id.clone()).collect::<String>();
         Sort::Packets.order(&mut rules);
         assert_eq!(ids(&rules), "bcad");
         Sort::Total.order(&mut rules);
@@ -361,7 +364,7 @@ mod tests {
     #[test]
     fn keys_sort_filter_pause_and_quit() {
         let mut view = View::default();
-        assert_eq!(view.press(Key::Char('b')), Then::Draw);
+        assert_eq!(view.press(Key::Char('b')), KeyEffect::Draw);
         assert_eq!(view.sort, Sort::Bits);
         view.press(Key::Char('/'));
         for c in "gx".chars() {
@@ -370,14 +373,14 @@ mod tests {
         view.press(Key::Back);
         view.press(Key::Char('q'));
         assert!(view.line().starts_with("filter: gq_"));
-        assert_eq!((view.press(Key::Enter), view.filter.as_str()), (Then::Read, "gq"));
+        assert_eq!((view.press(Key::Enter), view.filter.as_str()), (KeyEffect::Read, "gq"));
         view.press(Key::Char('/'));
         view.press(Key::Char('z'));
-        assert_eq!((view.press(Key::Escape), view.filter.as_str()), (Then::Draw, "gq"));
+        assert_eq!((view.press(Key::Escape), view.filter.as_str()), (KeyEffect::Draw, "gq"));
         view.press(Key::Char(' '));
         assert!(view.paused && view.line().contains("PAUSED"));
-        assert_eq!(view.press(Key::Char('q')), Then::Quit);
+        assert_eq!(view.press(Key::Char('q')), KeyEffect::Quit);
         view.press(Key::Char('/'));
-        assert_eq!(view.press(Key::Interrupt), Then::Quit);
+        assert_eq!(view.press(Key::Interrupt), KeyEffect::Quit);
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers for people: three digits and a unit. Programs take `--json`, which has all digits.
+//! Numbers for people: three digits and a unit. `--json` has all digits.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ fn si(value: f64) -> (String, &'static str) {
     const PREFIXES: [&str; 6] = ["", "k", "M", "G", "T", "P"];
     let mut value = value;
     let mut prefix = 0;
-    // What would be rounded up to 1000 is one of the next.
+    // A number that would be rounded up to 1000 gets the next unit.
     while value >= 999.5 && prefix + 1 < PREFIXES.len() {
         value /= 1000.0;
         prefix += 1;
@@ -42,7 +42,7 @@ pub(super) fn rate(number: f64, unit: &str) -> String {
     format!("{digits} {prefix}{unit}")
 }
 
-/// A length of time in its two largest units: `2d3h`, `9m58s`, `12s`.
+/// A duration in its two largest units: `2d3h`, `9m58s`, `12s`.
 pub(super) fn time(length: Duration) -> String {
     let seconds = length.as_secs();
     let parts = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
@@ -51,12 +51,12 @@ pub(super) fn time(length: Duration) -> String {
     shown.map(|(_, (count, unit))| format!("{count}{unit}")).collect()
 }
 
-/// How long ago a moment (RFC 3339) was; `-` where there is none.
+/// How long ago a moment (RFC 3339) was; `-` if there is none.
 pub(super) fn ago(moment: Option<&str>, now: SystemTime) -> String {
     distance(moment, |moment| now.duration_since(moment).unwrap_or_default())
 }
 
-/// How long it is to a moment.
+/// Time until a moment.
 pub(super) fn until(moment: Option<&str>, now: SystemTime) -> String {
     distance(moment, |moment| moment.duration_since(now).unwrap_or_default())
 }

@@ -1,10 +1,10 @@
-//! `floodgate watch`: what happens as it happens.
+//! `floodgate watch`: shows events as they happen.
 
 use super::args::LiveArgs;
 use super::ask::ask;
 use super::show::event_line;
 use crate::exit_status::OK;
-use crate::output::{Output, complain};
+use crate::output::{Output, print_error};
 use anyhow::Result;
 use api::client::{Client, Failure};
 
@@ -19,7 +19,7 @@ pub(super) fn watch(args: &LiveArgs) -> Result<u8> {
                     missed = kind == "missed";
                 } else if let Some(data) = line.strip_prefix("data: ") {
                     match (std::mem::take(&mut missed), args.json) {
-                        (true, _) => complain(format_args!("floodgate: too slow: {data} events were missed")),
+                        (true, _) => print_error(format_args!("floodgate: too slow: {data} events were missed")),
                         (false, true) => output.line(data)?,
                         (false, false) => output.line(&event_line(&serde_json::from_str(data)?))?,
                     }

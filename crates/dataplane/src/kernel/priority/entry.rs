@@ -1,4 +1,4 @@
-//! An entry that is to have a number.
+//! An entry that needs a number.
 
 use flowspec::Space;
 
@@ -9,6 +9,6 @@ pub(crate) struct OrderedEntry<'a> {
     pub(crate) space: &'a Space,
     /// Entries of the same group need no order: they do the same, or belong to the same rule.
     pub(crate) group: u32,
-    /// The number that it has in the table, if it is there.
+    /// Its number in the table, if it is there.
     pub(crate) number: Option<u32>,
 }

@@ -1,22 +1,23 @@
-//! Which of many entries overlap: found through their destinations, and through the values of the fields in which most entries differ, instead
-//! of comparing each with each.
+//! Finds the entries that overlap, through their destinations and the values of the fields in which
+//! most entries differ, instead of comparing all pairs.
 
 use super::entry::OrderedEntry;
 use flowspec::{IpVersion, Prefix, Space};
 use std::collections::{BTreeMap, HashMap};
 
-/// Entries by what they match.
+/// Entries indexed by what they match.
 pub(super) struct OverlapIndex<'a> {
     entries: &'a [OrderedEntry<'a>],
     keys: Vec<(Network, Values)>,
     buckets: HashMap<Network, Bucket>,
     /// Lengths of destinations, of IPv4 and of IPv6, ascending.
     lengths: [Vec<u8>; 2],
-    /// For entries whose destination is wider than that of a later one: those later ones. In the order of RFC 8955 there are none.
+    /// For entries whose destination is wider than that of a later one: those later ones. In the
+    /// order of RFC 8955 there are none.
     wider: BTreeMap<usize, Vec<u32>>,
 }
 
-/// A destination; a pattern with an offset counts as none.
+/// A destination; a pattern with an offset counts as no destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Network {
     version: IpVersion,
@@ -24,10 +25,10 @@ struct Network {
     bits: u128,
 }
 
-/// The values that an entry asks for in some fields; 0 where it asks for none or for several.
+/// The values that an entry requires in some fields; 0 for any or several values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Values {
-    /// Which of them it asks for: a bit each, in this order.
+    /// Which of them it requires: a bit each, in this order.
     asked: u8,
     protocol: u8,
     source_port: u16,
@@ -35,7 +36,7 @@ struct Values {
     source: u128,
 }
 
-/// The entries of one destination: by the fields that they ask for, and by the values there.
+/// The entries of one destination, by the fields that they require, and by the values there.
 type Bucket = Vec<(u8, HashMap<Values, Vec<u32>>)>;
 
 impl<'a> OverlapIndex<'a> {
@@ -69,7 +70,7 @@ impl<'a> OverlapIndex<'a> {
             index.candidates(at, |length, others| {
                 let earlier = others.iter().map(|&other| other as usize).take_while(|other| *other < at);
                 for other in earlier.filter(|_| length < own).filter(|&other| index.conflict(at, other)) {
-                    // As many as fit in a u32 came in above.
+                    // The number of entries is a u32.
                     wider.entry(other).or_default().push(at as u32);
                 }
             });
@@ -78,7 +79,8 @@ impl<'a> OverlapIndex<'a> {
         index
     }
 
-    /// Tells the entries behind this one that may have to stay behind it; `visit` asks whether they overlap if it still matters.
+    /// Visits the later entries that may have to stay after this one; `visit` decides whether they
+    /// overlap if that still matters.
     pub(super) fn later(&self, at: usize, mut visit: impl FnMut(usize, &dyn Fn() -> bool)) {
         self.candidates(at, |_, others| {
             let first = others.partition_point(|&other| other as usize <= at);
@@ -99,7 +101,8 @@ impl<'a> OverlapIndex<'a> {
         a.group != b.group && a.space.overlaps(b.space)
     }
 
-    /// Lists of entries with the same destination as this one or a wider one, ascending, with the length of that destination.
+    /// Lists of entries with the same destination as this one or a wider one, ascending, with the
+    /// length of that destination.
     fn candidates(&self, at: usize, mut visit: impl FnMut(u8, &[u32])) {
         let (network, values) = &self.keys[at];
         for &length in &self.lengths[usize::from(network.version == IpVersion::V6)] {
@@ -135,7 +138,7 @@ impl Network {
         }
     }
 
-    /// The network of this length around it.
+    /// The network of this length that contains it.
     fn widened(self, length: u8) -> Self {
         let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
         Network { length, bits: self.bits & mask, ..self }
@@ -164,7 +167,7 @@ impl Values {
         }
     }
 
-    /// The same, of these fields alone.
+    /// The same, reduced to these fields.
     fn only(self, asked: u8) -> Self {
         let has = |bit: u8| asked & 1 << bit != 0;
         Values {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const NUMBERS: RangeInclusive<u32> = 1..=16000;
 
-/// An entry as tests make it: its packets, its group, and the number that it has.
+/// An entry of a test: its packets, its group, and its number.
 #[derive(Clone, Debug)]
 struct Entry {
     space: Space,
@@ -25,7 +25,7 @@ fn assigned(entries: &[Entry], numbers: RangeInclusive<u32>) -> Result<Vec<u32>,
     assign(&ordered, numbers)
 }
 
-/// Gives them numbers; how many had another one before.
+/// Assigns numbers; returns how many entries got another one.
 fn renumber(entries: &mut [Entry], numbers: RangeInclusive<u32>) -> usize {
     let assigned = assigned(entries, numbers.clone()).unwrap();
     verify(entries, &assigned, numbers);
@@ -49,7 +49,8 @@ fn verify(entries: &[Entry], assigned: &[u32], numbers: RangeInclusive<u32>) {
     }
 }
 
-/// Random rules in enforcement order with a group each, or one for all discards and one for all accepts.
+/// Random rules in enforcement order with a group each, or one for all discards and one for all
+/// accepts.
 fn random_entries(seed: &mut Seed, count: usize, by_action: bool) -> Vec<Entry> {
     let version = seed.pick(&[IpVersion::V4, IpVersion::V6]).unwrap();
     let shape = Shape { max_components: 3, offsets: seed.percent(50), ..Shape::plain() };
@@ -66,7 +67,7 @@ fn overlapping_entries_are_in_order() {
     for number in 0..60 {
         let mut seed = Seed::new(number);
         let mut entries = random_entries(&mut seed, 60, number % 2 == 0);
-        // In any order: wider ones may come first, as what is protected does.
+        // In any order: wider ones may come first, as protected packets do.
         if seed.percent(50) {
             for at in (1..entries.len()).rev() {
                 entries.swap(at, seed.below(at as u64 + 1) as usize);
@@ -87,7 +88,7 @@ fn a_change_moves_few_entries() {
     for _ in 0..20 {
         let by_action = seed.percent(50);
         let all = random_entries(&mut seed, 80, by_action);
-        // By their places among all.
+        // By their positions among all.
         let mut there: BTreeMap<usize, Entry> = BTreeMap::new();
         for _ in 0..200 {
             let at = seed.below(all.len() as u64) as usize;
