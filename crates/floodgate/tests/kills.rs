@@ -4,7 +4,6 @@
 //! `FLOODGATE_KILLS=1000` makes it as many kills with each back end; `make torture` does.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,35 +11,19 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bgp::{PeerAs, PeerConfig};
+use lab::scenario::{CONTROLLER_AS, NTP, SWITCH_AS, connecting_peer, controller_config, reflected};
 use lab::site::{PEER, SWITCH, VICTIM, Wire};
-use lab::{Daemon, PATIENCE, PacketSocket, Site, Speaker, needs, packet, wait_until};
+use lab::{Daemon, PATIENCE, PacketSocket, Site, needs, packet, wait_until};
 
-const OURS: u32 = 65140;
-const THEIRS: u32 = 65070;
 /// In force all the time: the peer's, and one that was announced by hand.
-const LASTING: [(&str, u16); 2] = [
-    ("dst 192.0.2.1/32 proto udp sport 123 then discard", 123),
-    ("dst 192.0.2.1/32 proto udp sport 53 then discard", 53),
-];
+const LASTING: [(&str, u16); 2] = [(NTP, 123), ("dst 192.0.2.1/32 proto udp sport 53 then discard", 53)];
 
 fn configuration(backend: &str) -> String {
     format!(
-        "[router]\nas = {OURS}\nid = \"{SWITCH}\"\n\n\
-         [[peer]]\nname = \"controller\"\naddress = \"{PEER}\"\nas = {THEIRS}\npassive = true\n\n\
+        "[router]\nas = {SWITCH_AS}\nid = \"{SWITCH}\"\n\n\
+         [[peer]]\nname = \"controller\"\naddress = \"{PEER}\"\nas = {CONTROLLER_AS}\npassive = true\n\n\
          [dataplane]\nbackend = \"{backend}\"\ninterfaces = [\"swp*\"]\n"
     )
-}
-
-fn controller(site: &Site) -> Result<Speaker> {
-    let address: Ipv4Addr = PEER.parse()?;
-    let config = PeerConfig::new(THEIRS, address, PeerAs::Exactly(OURS));
-    Speaker::connect(&site.peers, address.into(), SocketAddr::new(SWITCH.parse()?, 179), config)
-}
-
-fn udp(port: u16) -> Result<Vec<u8>> {
-    let to: IpAddr = VICTIM.parse()?;
-    Ok(packet::udp(([198, 51, 100, 7], port).into(), (to, 4000).into(), b"attack"))
 }
 
 fn rule(port: u16) -> String {
@@ -56,7 +39,7 @@ struct Flood {
 impl Flood {
     fn start(site: &Site) -> Result<Self> {
         let frame = |port| -> Result<Vec<u8>> {
-            Ok(packet::ethernet(site.attacker.mac("eth0")?, site.switch.mac("swp1")?, &udp(port)?))
+            Ok(packet::ethernet(site.attacker.mac("eth0")?, site.switch.mac("swp1")?, &reflected(port, VICTIM)))
         };
         let frames = LASTING.map(|(_, port)| frame(port)).into_iter().collect::<Result<Vec<_>>>()?;
         let socket = PacketSocket::open(&site.attacker, "eth0")?;
@@ -111,7 +94,7 @@ fn kills(backend: &str) -> Result<()> {
     let site = Site::new()?;
     let mut wire = site.wire()?;
     let mut daemon = Daemon::start(&site.switch, &configuration(backend))?;
-    let controller = controller(&site)?;
+    let controller = connecting_peer(&site, controller_config()?)?;
     controller.announce_text(LASTING[0].0)?;
     daemon.cli(&["announce", LASTING[1].0])?;
     let both = || LASTING.iter().all(|(text, _)| enforced(&daemon, text)).then_some(());
@@ -148,7 +131,7 @@ fn kills(backend: &str) -> Result<()> {
         daemon.launch()?;
         if by_hand {
             ensure!(!known(&daemon, &rule(40_000 + n))?, "kill {n}: a withdrawn rule came back\n{}", daemon.explain());
-            if !known(&daemon, &text)? || wire.passes(&udp(port)?)? {
+            if !known(&daemon, &text)? || wire.passes(&reflected(port, VICTIM))? {
                 lost.push(text.clone());
             }
             daemon.cli(&["withdraw", &text])?;
@@ -202,7 +185,7 @@ fn without_its_state(backend: &str) -> Result<()> {
     let mut wire = site.wire()?;
     let state = "stale-time = \"1h\"";
     let mut daemon = Daemon::start_with_state(&site.switch, &configuration(backend), state)?;
-    let peer = controller(&site)?;
+    let peer = connecting_peer(&site, controller_config()?)?;
     peer.announce_text(LASTING[0].0)?;
     peer.announce_text(LASTING[1].0)?;
     peer.announce_text(&rule(1000))?;
@@ -218,18 +201,20 @@ fn without_its_state(backend: &str) -> Result<()> {
     daemon.launch()?;
     ensure!(daemon.status()?.warnings.iter().any(|warning| warning.contains("3 filters of an earlier run")));
     for _ in 0..10 {
-        ensure!(!wire.passes(&udp(1000)?)?, "what the kernel filtered went with the state file");
+        ensure!(!wire.passes(&reflected(1000, VICTIM))?, "what the kernel filtered went with the state file");
         thread::sleep(Duration::from_millis(100));
     }
     // The peer comes back, with one rule less and one more.
-    let peer = controller(&site)?;
+    let peer = connecting_peer(&site, controller_config()?)?;
     peer.announce_text(LASTING[0].0)?;
     peer.announce_text(LASTING[1].0)?;
     peer.announce_text(&rule(1001))?;
     let now = [LASTING[0].0.to_owned(), LASTING[1].0.to_owned(), rule(1001)];
     wait_until("the rules", PATIENCE, || enforced_all(&daemon, &now).then_some(()))
         .with_context(|| daemon.explain())?;
-    wait_until("the end of the old one", PATIENCE, || wire.passes(&udp(1000).ok()?).ok().filter(|passes| *passes))?;
+    wait_until("the end of the old one", PATIENCE, || {
+        wire.passes(&reflected(1000, VICTIM)).ok().filter(|passes| *passes)
+    })?;
     daemon.wait_status("the end of the warning", PATIENCE, |status| {
         !status.warnings.iter().any(|warning| warning.contains("of an earlier run"))
     })?;
@@ -242,11 +227,11 @@ fn without_its_state(backend: &str) -> Result<()> {
     peer.shutdown();
     fs::remove_file(state_file(&daemon))?;
     daemon.launch()?;
-    ensure!(!wire.passes(&udp(LASTING[0].1)?)?, "what the kernel filtered went with the state file");
+    ensure!(!wire.passes(&reflected(LASTING[0].1, VICTIM))?, "what the kernel filtered went with the state file");
     daemon.cli(&["announce", &rule(2000)])?;
     wait_until("the new rule", PATIENCE, || enforced(&daemon, &rule(2000)).then_some(()))
         .with_context(|| daemon.explain())?;
-    ensure!(!wire.passes(&udp(2000)?)?, "the new rule is not in force");
+    ensure!(!wire.passes(&reflected(2000, VICTIM))?, "the new rule is not in force");
     daemon.stop()?;
     Ok(())
 }

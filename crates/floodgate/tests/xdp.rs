@@ -1,6 +1,5 @@
 //! `backend = "xdp"`: the demo's scenario, a crash, a restart, interfaces that vanish, and the end, with the real daemon.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,48 +7,31 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use api::{RuleState, RuleView};
-use bgp::{PeerAs, PeerConfig};
 use dataplane::Dataplane;
 use dataplane::xdp::{Options, Xdp};
 use engine::plan::Ruleset;
+use lab::scenario::{CONTROLLER_AS, NTP, SWITCH_AS, connecting_peer, controller_config, reflected};
 use lab::site::{NEIGHBOUR, PEER, SWITCH, VICTIM, Wire};
 use lab::{Daemon, PATIENCE, PacketSocket, Site, Speaker, needs, packet, wait_until};
 
-const OURS: u32 = 65140;
-const THEIRS: u32 = 65070;
-const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
-
 fn configuration(interfaces: &str) -> String {
     format!(
-        "[router]\nas = {OURS}\nid = \"{SWITCH}\"\n\n[[peer]]\nname = \"controller\"\naddress = \"{PEER}\"\nas = {THEIRS}\npassive = true\n\n\
+        "[router]\nas = {SWITCH_AS}\nid = \"{SWITCH}\"\n\n[[peer]]\nname = \"controller\"\naddress = \"{PEER}\"\nas = {CONTROLLER_AS}\npassive = true\n\n\
          [dataplane]\nbackend = \"xdp\"\ninterfaces = [{interfaces}]\nxdp.capacity = 4096\n"
     )
-}
-
-fn controller(site: &Site) -> Result<Speaker> {
-    let address: Ipv4Addr = PEER.parse()?;
-    let config = PeerConfig::new(THEIRS, address, PeerAs::Exactly(OURS));
-    Speaker::connect(&site.peers, address.into(), SocketAddr::new(SWITCH.parse()?, 179), config)
-}
-
-fn udp(port: u16, to: &str) -> Result<Vec<u8>> {
-    let to: IpAddr = to.parse()?;
-    Ok(packet::udp(([198, 51, 100, 7], port).into(), (to, 4000).into(), b"attack"))
 }
 
 /// A daemon with one rule in force.
 fn protected(site: &Site) -> Result<(Daemon<'_>, Speaker)> {
     let daemon = Daemon::start(&site.switch, &configuration("\"swp*\""))?;
-    let controller = controller(site)?;
+    let controller = connecting_peer(site, controller_config()?)?;
     controller.announce_text(NTP)?;
-    daemon.wait_rules("the rule in force", PATIENCE, |rules| {
-        rules.len() == 1 && rules[0].state == RuleState::Installed
-    })?;
+    daemon.wait_installed(1)?;
     Ok((daemon, controller))
 }
 
 fn check(wire: &mut Wire, what: &str) -> Result<()> {
-    let arrived = wire.arrivals(&[udp(123, VICTIM)?, udp(124, VICTIM)?, udp(123, NEIGHBOUR)?])?;
+    let arrived = wire.arrivals(&[reflected(123, VICTIM), reflected(124, VICTIM), reflected(123, NEIGHBOUR)])?;
     ensure!(arrived == [false, true, true], "{what}: {arrived:?}");
     Ok(())
 }
@@ -72,7 +54,7 @@ fn xdp_the_story_of_the_demo() -> Result<()> {
     ensure!(said.contains("swp1 native, swp2 native") && said.contains("1 of 4096, 4095 left; "), "{said}");
     controller.withdraw_text(NTP)?;
     daemon.wait_rules("no rules", PATIENCE, <[_]>::is_empty)?;
-    wait_until("all to pass", PATIENCE, || wire.passes(&udp(123, VICTIM).ok()?).ok().filter(|passes| *passes))?;
+    wait_until("all to pass", PATIENCE, || wire.passes(&reflected(123, VICTIM)).ok().filter(|passes| *passes))?;
     daemon.stop()?;
     ensure!(!site.switch.bpf_directory().join("floodgate").exists(), "links or tables are left behind");
     Ok(())
@@ -86,7 +68,7 @@ fn xdp_filters_stay_over_a_crash_without_a_gap() -> Result<()> {
     let (mut daemon, _controller) = protected(&site)?;
     wire.seen()?;
     let stop = Arc::new(AtomicBool::new(false));
-    let frame = packet::ethernet(site.attacker.mac("eth0")?, site.switch.mac("swp1")?, &udp(123, VICTIM)?);
+    let frame = packet::ethernet(site.attacker.mac("eth0")?, site.switch.mac("swp1")?, &reflected(123, VICTIM));
     let socket = PacketSocket::open(&site.attacker, "eth0")?;
     // The only processor of an emulated machine is not to be busy with this alone.
     let pace = Duration::from_micros(if lab::is_emulated() { 5000 } else { 100 });
@@ -106,9 +88,7 @@ fn xdp_filters_stay_over_a_crash_without_a_gap() -> Result<()> {
         daemon.kill()?;
         thread::sleep(Duration::from_millis(200));
         daemon.launch()?;
-        daemon.wait_rules("the rule in force", PATIENCE, |rules| {
-            rules.len() == 1 && rules[0].state == RuleState::Installed
-        })?;
+        daemon.wait_installed(1)?;
         thread::sleep(Duration::from_millis(300));
     }
     stop.store(true, Ordering::Relaxed);
@@ -145,12 +125,10 @@ fn xdp_samples_are_shown_to_all_who_ask() -> Result<()> {
     needs!(root, "ip");
     let site = Site::new()?;
     let daemon = Daemon::start(&site.switch, &configuration("\"swp1\""))?;
-    let controller = controller(&site)?;
+    let controller = connecting_peer(&site, controller_config()?)?;
     let rule = "dst 192.0.2.1/32 proto udp sport 123 then sample discard";
     controller.announce_text(rule)?;
-    let rules = daemon.wait_rules("the rule in force", PATIENCE, |rules| {
-        rules.first().is_some_and(|rule| rule.state == RuleState::Installed)
-    })?;
+    let rules = daemon.wait_installed(1)?;
     let directory = tempfile::tempdir()?;
     let (file, rules_file) = (directory.path().join("samples.pcap"), directory.path().join("rules"));
     std::fs::write(&rules_file, rule)?;
@@ -163,7 +141,7 @@ fn xdp_samples_are_shown_to_all_who_ask() -> Result<()> {
         let captured = scope.spawn(|| daemon.cli(&["samples", "-w", file, "--for", "1s"]));
         scope.spawn(|| -> Result<()> {
             while !stop.load(Ordering::Relaxed) {
-                wire.send(&udp(123, VICTIM)?)?;
+                wire.send(&reflected(123, VICTIM))?;
                 thread::sleep(Duration::from_millis(20));
             }
             Ok(())
@@ -177,7 +155,7 @@ fn xdp_samples_are_shown_to_all_who_ask() -> Result<()> {
         json.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("JSON")?;
     ensure!(lines.len() == 3, "{json}");
     ensure!(lines.iter().all(|line| line.interface == "swp1" && line.rule.as_ref() == Some(&rules[0].id)), "{json}");
-    ensure!(text.lines().count() == 2 && text.contains("198.51.100.7") && text.contains(&rules[0].id), "{text}");
+    ensure!(text.lines().count() == 2 && text.contains("198.51.100.1:123") && text.contains(&rules[0].id), "{text}");
     ensure!(captured.is_empty(), "{captured}");
     let rules_file = rules_file.to_str().context("a path")?;
     let explained = daemon.cli(&["explain", "--rules", rules_file, "--pcap", file, "--json"])?;
@@ -193,7 +171,7 @@ fn xdp_a_redirect_follows_the_routes() -> Result<()> {
     let generic = format!("{}xdp.attach = \"generic\"\n", configuration("\"swp1\""));
     let allowed = generic.replacen("passive = true\n", "passive = true\nallow.redirect-to = [\"10.77.0.0/16\"]\n", 1);
     let daemon = Daemon::start(&site.switch, &allowed)?;
-    let controller = controller(&site)?;
+    let controller = connecting_peer(&site, controller_config()?)?;
     controller.announce_text("dst 192.0.2.1/32 proto udp sport 123 then redirect 10.77.0.1")?;
     let failed = |rules: &[RuleView]| {
         rules.len() == 1
@@ -204,7 +182,7 @@ fn xdp_a_redirect_follows_the_routes() -> Result<()> {
     site.switch.ip(&["route", "add", "10.77.0.0/16", "via", PEER])?;
     daemon.wait_rules("the rule in force", PATIENCE, |rules| rules[0].state == RuleState::Installed)?;
     let mut wire = site.wire()?;
-    wait_until("packets to go", PATIENCE, || (!wire.passes(&udp(123, VICTIM).ok()?).ok()?).then_some(()))?;
+    wait_until("packets to go", PATIENCE, || (!wire.passes(&reflected(123, VICTIM)).ok()?).then_some(()))?;
     wait_until("the count", PATIENCE, || (daemon.status().ok()?.statistics["redirected"] > 0).then_some(()))?;
     site.switch.ip(&["route", "del", "10.77.0.0/16"])?;
     daemon.wait_rules("the reason again", PATIENCE, failed)?;
@@ -230,10 +208,8 @@ fn xdp_another_program_is_refused_and_said() -> Result<()> {
     let error = wait_until("the refusal", PATIENCE, || daemon.status().ok()?.dataplane_error)?;
     ensure!(error.contains("swp1") && error.contains("another XDP program"), "{error}");
     site.switch.run(|| other.clear())?;
-    let controller = controller(&site)?;
+    let controller = connecting_peer(&site, controller_config()?)?;
     controller.announce_text(NTP)?;
-    daemon.wait_rules("the rule in force", PATIENCE, |rules| {
-        rules.len() == 1 && rules[0].state == RuleState::Installed
-    })?;
+    daemon.wait_installed(1)?;
     check(&mut site.wire()?, "without the other")
 }

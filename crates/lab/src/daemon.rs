@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use api::{PeerView, RuleView, SessionState, StatusView};
+use api::{PeerView, RuleState, RuleView, SessionState, StatusView};
 use serde::de::DeserializeOwned;
 
 use crate::built::built;
@@ -227,6 +227,15 @@ impl<'a> Daemon<'a> {
         wait_until(what, deadline, || self.rules().ok().filter(|rules| such(rules))).with_context(|| self.explain())
     }
 
+    /// Waits until it has so many rules, all of them installed and announced by a session that is up; returns them.
+    ///
+    /// # Errors
+    /// After the deadline; with the rules as they are and its log.
+    pub fn wait_installed(&self, count: usize) -> Result<Vec<RuleView>> {
+        let such = |rules: &[RuleView]| rules.len() == count && rules.iter().all(is_installed);
+        self.wait_rules(&format!("{count} rules, all installed"), PATIENCE, such)
+    }
+
     /// Waits until its status is such; returns it.
     ///
     /// # Errors
@@ -323,6 +332,12 @@ impl<'a> Daemon<'a> {
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
+}
+
+/// Whether a rule is in force and none of those who announced it has lost its session.
+#[must_use]
+pub fn is_installed(rule: &RuleView) -> bool {
+    rule.state == RuleState::Installed && rule.origins.iter().all(|origin| !origin.stale)
 }
 
 /// The program: what `FLOODGATE` names, otherwise the one that was built beside the running test or program. Where there

@@ -6,7 +6,7 @@
 //! - [`peers`] starts BIRD, GoBGP, ExaBGP and FRR as BGP neighbours, [`Speaker`] is one of our own, [`RawPeer`] one that sends any octets;
 //! - [`Observer`] tells what a data plane does to each packet;
 //! - [`Probe`] is an attack without a pause, and counts what gets through;
-//! - [`Daemon`] runs the program under test, and [`Site`] is the network around it;
+//! - [`Daemon`] runs the program under test, and [`Site`] is the network around it; [`scenario`] is the attack that most tests play there;
 //! - [`acltool`] makes a namespace a Cumulus Linux switch, with a stand-in for its cl-acltool;
 //! - [`needs!`] skips a test, saying why, where the machine cannot run it.
 //!
@@ -26,6 +26,7 @@ mod process;
 mod processor;
 pub mod raw;
 mod require;
+pub mod scenario;
 mod seccomp;
 pub mod site;
 mod socket;

@@ -1,12 +1,12 @@
 //! What a rule counted is not forgotten while it lives: over `pause` and `resume`, and over a change of the back end.
 
 use api::{Backend, DataplaneState, RuleState};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use lab::scenario::{NTP, reflected};
 use lab::site::{SWITCH, VICTIM, Wire};
-use lab::{Daemon, PATIENCE, Site, needs, packet};
+use lab::{Daemon, PATIENCE, Site, needs};
 
 fn configuration(backend: Backend) -> String {
     format!(
@@ -17,8 +17,7 @@ fn configuration(backend: Backend) -> String {
 
 /// One packet that the rule takes, while it is in force or not.
 fn attack(wire: &mut Wire, passes: bool) -> Result<()> {
-    let to: IpAddr = VICTIM.parse()?;
-    let passed = wire.passes(&packet::udp(([198, 51, 100, 7], 123).into(), (to, 4000).into(), b"attack"))?;
+    let passed = wire.passes(&reflected(123, VICTIM))?;
     ensure!(passed == passes, "passed: {passed}");
     Ok(())
 }
@@ -43,7 +42,7 @@ fn counts_go_on_after_a_pause_and_in_another_back_end() -> Result<()> {
     let mut wire = site.wire()?;
     let mut expected = 0;
     let daemon = Daemon::start(&site.switch, &configuration(Backend::Nftables))?;
-    daemon.cli(&["announce", "dst 192.0.2.1/32 proto udp sport 123 then discard"])?;
+    daemon.cli(&["announce", NTP])?;
     for backend in [Backend::Nftables, Backend::Xdp, Backend::Nftables] {
         daemon.configure(&configuration(backend))?;
         daemon.cli(&["reload"])?;
@@ -65,6 +64,6 @@ fn counts_go_on_after_a_pause_and_in_another_back_end() -> Result<()> {
         counted(&daemon, expected)?;
     }
     daemon.cli(&["withdraw", "dst 192.0.2.1/32 proto udp sport 123"])?;
-    daemon.cli(&["announce", "dst 192.0.2.1/32 proto udp sport 123 then discard"])?;
+    daemon.cli(&["announce", NTP])?;
     counted(&daemon, 0)
 }

@@ -8,13 +8,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use api::RuleState;
+use lab::scenario::NTP;
 use lab::site::{PEER, SWITCH, VICTIM};
 use lab::{Daemon, PATIENCE, Site, needs, packet};
 
 /// `nobody`: owner of nothing.
 const USER: u32 = 65_534;
-const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
-
 /// The capabilities of the unit, as setpriv takes them: `-all,+net_admin,..`.
 fn capabilities() -> Result<String> {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/floodgate.service");

@@ -7,11 +7,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use api::{Backend, DataplaneState, RuleState, RuleView};
+use lab::scenario::{NTP, reflected};
 use lab::site::{NEIGHBOUR, SWITCH, VICTIM, Wire};
-use lab::{Daemon, End, PATIENCE, Site, needs, packet, veth, wait_until, without_bpf_programs};
+use lab::{Daemon, End, PATIENCE, Site, needs, veth, wait_until, without_bpf_programs};
 use rustix::mount::{UnmountFlags, unmount};
-
-const RULE: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
 
 fn configuration(interfaces: &str, more: &str) -> String {
     format!(
@@ -25,12 +24,8 @@ fn announce(daemon: &Daemon<'_>, rule: &str) {
     let _ = daemon.cli(&["announce", rule]);
 }
 
-fn udp(port: u16, to: &str) -> Result<Vec<u8>> {
-    Ok(packet::udp(([198, 51, 100, 7], port).into(), (to.parse::<std::net::IpAddr>()?, 4000).into(), b"attack"))
-}
-
 fn is_filtered(wire: &mut Wire) -> Result<bool> {
-    let arrived = wire.arrivals(&[udp(123, VICTIM)?, udp(124, VICTIM)?, udp(123, NEIGHBOUR)?])?;
+    let arrived = wire.arrivals(&[reflected(123, VICTIM), reflected(124, VICTIM), reflected(123, NEIGHBOUR)])?;
     ensure!(arrived[1..] == [true, true], "{arrived:?}");
     Ok(!arrived[0])
 }
@@ -51,7 +46,7 @@ fn xdp_on_a_kernel_that_refuses_the_program_is_one_line_and_unhealthy() -> Resul
     let site = Site::new()?;
     let mut daemon = Daemon::prepare(&site.switch, &configuration("\"swp1\"", ""))?;
     daemon.launch_with(without_bpf_programs)?;
-    announce(&daemon, RULE);
+    announce(&daemon, NTP);
     let why = "XDP is not available on this kernel";
     let rules = daemon.wait_rules("the reason", PATIENCE, |rules| has_failed(rules, why))?;
     let reason = rules[0].reason.as_deref().unwrap_or_default();
@@ -71,7 +66,7 @@ fn xdp_falls_back_where_the_configuration_says_so_and_tells() -> Result<()> {
     let site = Site::new()?;
     let mut daemon = Daemon::prepare(&site.switch, &configuration("\"swp*\"", "xdp.fallback = \"nftables\""))?;
     daemon.launch_with(without_bpf_programs)?;
-    announce(&daemon, RULE);
+    announce(&daemon, NTP);
     daemon.wait_rules("the rule in force", PATIENCE, is_installed)?;
     ensure!(is_filtered(&mut site.wire()?)?, "nothing filters");
     let status = daemon.status()?;
@@ -117,7 +112,7 @@ fn xdp_on_an_interface_that_is_not_there_filters_nothing_and_says_so() -> Result
     needs!(root, "ip");
     let site = Site::new()?;
     let daemon = Daemon::start(&site.switch, &configuration("\"swp9\"", ""))?;
-    announce(&daemon, RULE);
+    announce(&daemon, NTP);
     let why = "no interface is filtered (swp9: no interface has this name)";
     daemon.wait_rules("the reason", PATIENCE, |rules| has_failed(rules, why))?;
     let (code, said) = daemon.get("/healthz")?;
@@ -141,7 +136,7 @@ fn xdp_pins_that_somebody_removes_come_back() -> Result<()> {
     let site = Site::new()?;
     let mut wire = site.wire()?;
     let mut daemon = Daemon::start(&site.switch, &configuration("\"swp1\"", ""))?;
-    announce(&daemon, RULE);
+    announce(&daemon, NTP);
     daemon.wait_rules("the rule in force", PATIENCE, is_installed)?;
     ensure!(is_filtered(&mut wire)?, "nothing filters");
     let directory = site.switch.bpf_directory().join("floodgate");
@@ -187,7 +182,7 @@ fn xdp_mounts_the_bpf_file_system_where_there_is_none() -> Result<()> {
         // SAFETY: between fork and exec only a system call is made, on a constant.
         unsafe { command.pre_exec(without) };
     })?;
-    announce(&daemon, RULE);
+    announce(&daemon, NTP);
     daemon.wait_rules("the rule in force", PATIENCE, is_installed)?;
     ensure!(is_filtered(&mut site.wire()?)?, "nothing filters");
     // It is not the one that the namespace's programs have otherwise.

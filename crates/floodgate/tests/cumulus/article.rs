@@ -1,11 +1,12 @@
 //! The example that the project began with, end to end: a controller's FlowSpec message becomes a hardware ACL, and goes with its
 //! withdrawal or its session.
 
-use crate::{Bench, NTP, OURS, PATIENCE, THEIRS, udp, wait_installed};
+use crate::{Bench, NTP, PATIENCE};
 use anyhow::{Result, ensure};
 use lab::peers::{Exabgp, Session, Version};
-use lab::site::{NEIGHBOUR, PEER, SWITCH, VICTIM, VICTIM6, Wire};
-use lab::{Daemon, needs, packet};
+use lab::scenario::{CONTROLLER_AS, SWITCH_AS, check_dropped};
+use lab::site::{PEER, SWITCH};
+use lab::{Daemon, needs};
 
 /// The controller, whatever program it is.
 trait Controller {
@@ -58,22 +59,6 @@ impl Controller for Exabgp<'_> {
     }
 }
 
-/// The reflected packets are dropped, or not; what looks like them never is.
-fn check_dropped(wire: &mut Wire, dropped: bool) -> Result<()> {
-    let packets = [
-        udp(123, VICTIM, 50_000, 440),
-        udp(123, VICTIM, 123, 8),
-        udp(124, VICTIM, 123, 440),
-        udp(50_000, VICTIM, 123, 440),
-        udp(123, NEIGHBOUR, 50_000, 440),
-        udp(123, VICTIM6, 50_000, 440),
-        packet::tcp("198.51.100.1:123".parse()?, "192.0.2.1:80".parse()?, packet::tcp_flags::SYN, b""),
-    ];
-    let arrived = wire.arrivals(&packets)?;
-    ensure!(arrived == [!dropped, !dropped, true, true, true, true, true], "dropped: {dropped}; arrived: {arrived:?}");
-    Ok(())
-}
-
 fn story(bench: &Bench, controller: &mut dyn Controller) -> Result<()> {
     let mut wire = bench.site.wire()?;
     let daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
@@ -82,7 +67,7 @@ fn story(bench: &Bench, controller: &mut dyn Controller) -> Result<()> {
     ensure!(bench.policy().is_none(), "nothing is asked for, so there is no file");
 
     controller.announce()?;
-    wait_installed(&daemon, 1)?;
+    daemon.wait_installed(1)?;
     check_dropped(&mut wire, true)?;
     let policy = bench.policy().unwrap_or_default();
     let rule = if bench.settings.release.major < 5 {
@@ -108,7 +93,7 @@ fn story(bench: &Bench, controller: &mut dyn Controller) -> Result<()> {
     check_dropped(&mut wire, false)?;
 
     controller.announce()?;
-    wait_installed(&daemon, 1)?;
+    daemon.wait_installed(1)?;
     check_dropped(&mut wire, true)?;
     controller.go_away()?;
     bench.wait_clean(&daemon)?;
@@ -131,7 +116,7 @@ fn with_exabgp(version: Version) -> Result<()> {
         return Ok(());
     }
     let bench = Bench::new("4.4")?;
-    let session = Session::new(PEER.parse()?, THEIRS, SWITCH.parse()?, OURS).port(1179).passive();
+    let session = Session::new(PEER.parse()?, CONTROLLER_AS, SWITCH.parse()?, SWITCH_AS).port(1179).passive();
     let mut exabgp = Exabgp::start(&bench.site.peers, version, session, "")?;
     story(&bench, &mut exabgp)
 }

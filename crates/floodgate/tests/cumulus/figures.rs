@@ -1,6 +1,6 @@
 //! How often cl-acltool runs, and how soon.
 
-use crate::{Bench, PATIENCE, wait_installed};
+use crate::{Bench, PATIENCE};
 use anyhow::{Context, Result, ensure};
 use flowspec::Rule;
 use lab::{Daemon, needs};
@@ -30,7 +30,7 @@ fn a_burst_of_a_thousand_rules_takes_two_runs_at_most() -> Result<()> {
     daemon.wait_established("controller", PATIENCE)?;
     let before = bench.wait_first_run()?;
     controller.announce((0..1000).map(numbered));
-    wait_installed(&daemon, 1000)?;
+    daemon.wait_installed(1000)?;
     let runs = bench.switch.runs().len() - before;
     println!("1,000 rules in one burst: {runs} runs of cl-acltool");
     ensure!(runs <= 2, "{:?}", bench.switch.runs());
@@ -58,7 +58,7 @@ fn a_rule_is_on_its_way_within_50_milliseconds() -> Result<()> {
         let before = bench.switch.runs().len();
         let sent = now();
         controller.announce([numbered(n)]);
-        wait_installed(&daemon, n as usize + 1)?;
+        daemon.wait_installed(n as usize + 1)?;
         let began = bench.switch.runs().get(before).context("a run")?.began;
         took.push(Duration::from_nanos(u64::try_from(began - sent)?));
         took.sort();

@@ -10,21 +10,16 @@ mod trouble;
 mod words;
 
 use anyhow::{Context, Result, ensure};
-use api::{RuleState, RuleView};
-use bgp::{PeerAs, PeerConfig};
 use dataplane::cumulus::{Cumulus, Settings, capabilities};
 use engine::compile::{Verdict, compile};
 use engine::plan::{Applied, CompiledRule, Plan, Ruleset};
 use lab::acltool::Switch;
+use lab::scenario::{self, CONTROLLER_AS, NTP, SWITCH_AS, udp};
 use lab::site::{PEER, SWITCH};
-use lab::{Daemon, PATIENCE, Site, Speaker, packet, wait_until};
+use lab::{Daemon, PATIENCE, Site, Speaker, wait_until};
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The article's rule.
-const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
 
 /// A switch with its network.
 struct Bench {
@@ -82,20 +77,10 @@ impl Bench {
     }
 }
 
-fn udp(from_port: u16, to: &str, to_port: u16, octets: usize) -> Vec<u8> {
-    let from: IpAddr = if to.contains(':') { "2001:db8:1::1" } else { "198.51.100.1" }.parse().unwrap();
-    let to = SocketAddr::new(to.parse().unwrap(), to_port);
-    packet::udp((from, from_port).into(), to, &vec![0x17; octets])
-}
-
 fn all_in_force(applied: &Applied) -> Result<()> {
     ensure!(applied.failures.is_empty(), "{applied:?}");
     Ok(())
 }
-
-/// The AS numbers of the article: the switch's and the controller's.
-const OURS: u32 = 65140;
-const THEIRS: u32 = 65070;
 
 impl Bench {
     /// The daemon's configuration: it connects to the article's controller, and filters through this switch. `more` is for
@@ -104,14 +89,14 @@ impl Bench {
         let Settings { policy_directory, tool, save: [save4, save6], release, .. } = &self.settings;
         format!(
             r#"[router]
-as = {OURS}
+as = {SWITCH_AS}
 id = "{SWITCH}"
 
 [[peer]]
 name = "controller"
 address = "{PEER}"
 port = 1179
-as = {THEIRS}
+as = {CONTROLLER_AS}
 
 [dataplane]
 backend = "cumulus"
@@ -127,11 +112,9 @@ ip6tables-save = {save6:?}
         )
     }
 
-    /// The article's controller: it waits for the switch on port 1179.
+    /// The controller, waiting for the switch.
     fn controller(&self) -> Result<Speaker> {
-        let address: Ipv4Addr = PEER.parse()?;
-        let config = PeerConfig::new(THEIRS, address, PeerAs::Exactly(OURS));
-        Speaker::listen(&self.site.peers, SocketAddr::new(address.into(), 1179), config)
+        scenario::listening_peer(&self.site, scenario::controller_config()?)
     }
 
     /// Waits until the daemon has had its first, empty rule set installed; the number of runs.
@@ -147,15 +130,4 @@ ip6tables-save = {save6:?}
         })
         .with_context(|| daemon.explain())
     }
-}
-
-/// Waits until there are so many rules, all installed by a live session.
-fn wait_installed(daemon: &Daemon<'_>, count: usize) -> Result<()> {
-    let such = |rules: &[RuleView]| {
-        rules.len() == count
-            && rules
-                .iter()
-                .all(|rule| rule.state == RuleState::Installed && rule.origins.iter().all(|origin| !origin.stale))
-    };
-    daemon.wait_rules(&format!("{count} rules, all installed"), PATIENCE, such).map(drop)
 }

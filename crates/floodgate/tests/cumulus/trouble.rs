@@ -1,6 +1,6 @@
 //! The daemon on a switch where things go wrong: cl-acltool fails or hangs, the table is full, somebody kills us in the wrong moment.
 
-use crate::{Bench, NTP, PATIENCE, udp, wait_installed};
+use crate::{Bench, NTP, PATIENCE, udp};
 use anyhow::{Context, Result, ensure};
 use api::RuleState;
 use lab::acltool::Run;
@@ -27,7 +27,7 @@ fn a_failing_tool_is_tried_again_ever_more_rarely() -> Result<()> {
     let controller = bench.controller()?;
     let daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
     controller.announce_text(NTP)?;
-    wait_installed(&daemon, 1)?;
+    daemon.wait_installed(1)?;
     let policy = bench.policy();
 
     bench.switch.set("switchd", "stopped")?;
@@ -54,7 +54,7 @@ fn a_failing_tool_is_tried_again_ever_more_rarely() -> Result<()> {
     ensure!(status.established == 1, "the session does not care");
 
     bench.switch.set("switchd", "")?;
-    wait_installed(&daemon, 2)?;
+    daemon.wait_installed(2)?;
     ensure!(wire.arrivals(&[attack(), dns()])? == [false, false]);
     Ok(())
 }
@@ -67,7 +67,7 @@ fn a_hanging_tool_delays_no_session_and_is_ended() -> Result<()> {
     let controller = bench.controller()?;
     let daemon = Daemon::start(&bench.site.switch, &bench.configuration("timeout = \"2s\""))?;
     controller.announce_text(NTP)?;
-    wait_installed(&daemon, 1)?;
+    daemon.wait_installed(1)?;
     bench.switch.set("hang", "yes")?;
     controller.announce_text(DNS)?;
     daemon.wait_rules("the time-out", PATIENCE, |rules| {
@@ -76,7 +76,7 @@ fn a_hanging_tool_delays_no_session_and_is_ended() -> Result<()> {
     ensure!(wire.arrivals(&[attack(), dns()])? == [false, true], "the last good rules are in force");
     ensure!(controller.status().sessions == 1 && daemon.status()?.established == 1, "{:?}", controller.status());
     bench.switch.set("hang", "")?;
-    wait_installed(&daemon, 2)?;
+    daemon.wait_installed(2)?;
     ensure!(wire.arrivals(&[attack(), dns()])? == [false, false]);
     Ok(())
 }
@@ -113,7 +113,7 @@ fn killed_between_the_file_and_the_run() -> Result<()> {
             bench.wait_clean(&daemon)?;
             ensure!(wire.passes(&attack())?);
         } else {
-            wait_installed(&daemon, 1)?;
+            daemon.wait_installed(1)?;
             ensure!(!wire.passes(&attack())?, "the same file is installed all the same");
         }
     }
@@ -133,7 +133,7 @@ fn a_run_that_outlives_us_is_waited_for() -> Result<()> {
     wait_until("the run", PATIENCE, || (bench.switch.runs().len() > runs).then_some(()))?;
     daemon.kill()?;
     daemon.launch()?;
-    wait_installed(&daemon, 1)?;
+    daemon.wait_installed(1)?;
     let runs = bench.switch.runs();
     for pair in runs.windows(2) {
         ensure!(pair[0].ended.is_some_and(|ended| ended <= pair[1].began), "two at once: {runs:?}");
@@ -171,7 +171,7 @@ fn what_has_no_room_is_shown_and_comes_in_when_there_is_some() -> Result<()> {
     for n in 1..=12 {
         controller.withdraw_text(&rule(n))?;
     }
-    wait_installed(&daemon, 18)
+    daemon.wait_installed(18).map(drop)
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_stopped_daemon_takes_its_rules_out_and_leaves_those_of_others() -> Result<(
     let controller = bench.controller()?;
     let mut daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
     controller.announce_text(NTP)?;
-    wait_installed(&daemon, 1)?;
+    daemon.wait_installed(1)?;
     ensure!(wire.arrivals(&probes)? == [true, false, false], "the script's file is taken over");
     ensure!(daemon.stop()?.success());
     ensure!(wire.arrivals(&probes)? == [true, false, true]);
@@ -211,7 +211,7 @@ fn who_withdraws_is_answered_when_the_switch_lets_packets_through() -> Result<()
     bench.switch.set("delay", "700")?;
     for command in [&["withdraw", NTP][..], &["clear"]] {
         daemon.cli(&["announce", NTP])?;
-        wait_installed(&daemon, 1)?;
+        daemon.wait_installed(1)?;
         ensure!(wire.arrivals(&[attack(), dns()])? == [false, true], "announced");
         daemon.cli(command)?;
         ensure!(wire.arrivals(&[attack(), dns()])? == [true, true], "{command:?}");

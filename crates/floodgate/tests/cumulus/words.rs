@@ -1,6 +1,6 @@
 //! What the switch refuses, in the words that its documents show: the rule at fault is found, the others go in.
 
-use crate::{Bench, NTP, PATIENCE, all_in_force, udp, wait_installed};
+use crate::{Bench, NTP, PATIENCE, all_in_force, udp};
 use anyhow::{Context, Result, ensure};
 use api::DataplaneState;
 use dataplane::{Dataplane, DataplaneError, Health, RuleFailure};
@@ -386,7 +386,7 @@ fn a_switch_without_hardware_is_not_healthy() -> Result<()> {
     let controller = bench.controller()?;
     let daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
     controller.announce_text(NTP)?;
-    wait_installed(&daemon, 1)?;
+    daemon.wait_installed(1)?;
     let status =
         daemon.wait_status("the tool's warning", PATIENCE, |status| status.dataplane == DataplaneState::Failed)?;
     ensure!(
@@ -404,7 +404,7 @@ fn rules_that_the_asic_has_lost_are_noticed_where_the_switch_shows_it() -> Resul
     let controller = bench.controller()?;
     let daemon = Daemon::start(&bench.site.switch, &bench.configuration("asic = \"trident3\""))?;
     controller.announce_text(NTP)?;
-    wait_installed(&daemon, 1)?;
+    daemon.wait_installed(1)?;
     let status = daemon.wait_status("figures of the ASIC", PATIENCE, |status| {
         status.statistics.get("asic_entries_ipv4").is_some_and(|entries| *entries > 0)
     })?;
@@ -412,7 +412,7 @@ fn rules_that_the_asic_has_lost_are_noticed_where_the_switch_shows_it() -> Resul
     // switchd restarts: the kernel keeps its rules, the ASIC does not.
     bench.switch.clear_hardware()?;
     controller.announce_text(OTHER)?;
-    wait_installed(&daemon, 2)?;
+    daemon.wait_installed(2)?;
     bench.switch.clear_hardware()?;
     let status = daemon.wait_status("what is lost", PATIENCE, |status| status.dataplane_error.is_some())?;
     let why = status.dataplane_error.context("why")?;
@@ -427,7 +427,7 @@ fn what_spectrum_shows_of_its_tables_is_a_warning() -> Result<()> {
     let controller = bench.controller()?;
     let daemon = Daemon::start(&bench.site.switch, &bench.configuration("asic = \"spectrum2\""))?;
     controller.announce_text(NTP)?;
-    wait_installed(&daemon, 1)?;
+    daemon.wait_installed(1)?;
     let status = daemon.wait_status("figures of the ASIC", PATIENCE, |status| {
         status.statistics.get("asic_entries_ipv4").is_some_and(|entries| *entries > 0)
     })?;
@@ -435,7 +435,7 @@ fn what_spectrum_shows_of_its_tables_is_a_warning() -> Result<()> {
     ensure!(!status.warnings.iter().any(|warning| warning.contains("cl-resource-query")), "{status:?}");
     bench.switch.clear_hardware()?;
     controller.announce_text(OTHER)?;
-    wait_installed(&daemon, 2)?;
+    daemon.wait_installed(2)?;
     bench.switch.clear_hardware()?;
     let is_told = |warning: &String| warning.contains("cl-resource-query shows 0 IPv4 ACL entries in use");
     let status = daemon.wait_status("what is lost", PATIENCE, |status| status.warnings.iter().any(is_told))?;

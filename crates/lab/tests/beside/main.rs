@@ -6,9 +6,10 @@ mod router;
 use anyhow::{Context, Result, ensure};
 use api::{RuleState, SessionState};
 use bgp::{PeerAs, PeerConfig};
+use lab::scenario::NTP;
 use lab::{Daemon, Netns, PATIENCE, Speaker, needs};
 
-use router::{Program, RULE, Router, listeners, page};
+use router::{Program, Router, listeners, page};
 
 fn wait_rule(daemon: &Daemon<'_>, rule: &str, state: RuleState) -> Result<()> {
     let such = |rules: &[api::RuleView]| matches!(rules, [only] if only.text == rule && only.state == state);
@@ -28,8 +29,8 @@ fn story(program: Program) -> Result<()> {
     router.source()?;
     daemon.wait_established(&name, PATIENCE).with_context(|| router.log())?;
     ensure!(listeners(&netns)?.contains(program.process()), "{}", listeners(&netns)?);
-    router.announce(RULE).with_context(|| router.log())?;
-    wait_rule(&daemon, RULE, RuleState::Installed).with_context(|| router.log())?;
+    router.announce(NTP).with_context(|| router.log())?;
+    wait_rule(&daemon, NTP, RuleState::Installed).with_context(|| router.log())?;
 
     router.stop()?;
     daemon.wait_peer(&name, "the loss", PATIENCE, |peer| peer.state != SessionState::Established)?;
@@ -37,11 +38,11 @@ fn story(program: Program) -> Result<()> {
     daemon.cli(&["reload"])?;
     ensure!(listeners(&netns)?.is_empty(), "Floodgate took port 179 by a reload: {}", listeners(&netns)?);
     // It is hold-on-loss that keeps the rule: routers that are stopped in order say so.
-    wait_rule(&daemon, RULE, RuleState::Stale)?;
+    wait_rule(&daemon, NTP, RuleState::Stale)?;
 
     router.launch()?;
-    router.announce(RULE)?;
-    wait_rule(&daemon, RULE, RuleState::Installed).with_context(|| router.log())?;
+    router.announce(NTP)?;
+    wait_rule(&daemon, NTP, RuleState::Installed).with_context(|| router.log())?;
     daemon.stop()?;
     Ok(())
 }

@@ -7,10 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bgp::{PeerAs, PeerConfig};
 use lab::peers::Frr;
+use lab::scenario::NTP;
 use lab::{Netns, PATIENCE, Process, Speaker, wait_until};
-
-/// The rule that all routers announce.
-pub(crate) const RULE: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
 
 /// The manual page.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual/beside-a-router.md");
@@ -135,7 +133,7 @@ impl<'a> Router<'a> {
 
     /// Announces the one rule of these tests in the router's own words.
     pub(crate) fn announce(&self, rule: &str) -> Result<()> {
-        assert_eq!(rule, RULE, "the words below are for this rule");
+        assert_eq!(rule, NTP, "the words below are for this rule");
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         match self.program {
             Program::Bird => {

@@ -1,10 +1,11 @@
 //! The article's example as it was, with Floodgate in the place of the script: a controller's message, ExaBGP on the switch, a file in the
 //! policy directory, cl-acltool, and the rule in the kernel.
 
-use crate::{NTP, OURS, PATIENCE, controller, exabgp, look, versions, wait_installed};
+use crate::{PATIENCE, controller, exabgp, versions, wait_installed};
 use anyhow::{Context, Result, ensure};
 use lab::acltool::Switch;
 use lab::peers::Version;
+use lab::scenario::{NTP, SWITCH_AS, check_dropped};
 use lab::site::{SWITCH, Site};
 use lab::{Daemon, needs, wait_until};
 use std::fs;
@@ -41,15 +42,15 @@ fn the_articles_example_onto_cumulus_files() -> Result<()> {
         let daemon = Daemon::prepare(
             &site.switch,
             &format!(
-                "[router]\nas = {OURS}\nid = \"{SWITCH}\"\n\n[dataplane]\nbackend = \"cumulus\"\n\n[dataplane.cumulus]\nrelease = \"{release}\"\n\
+                "[router]\nas = {SWITCH_AS}\nid = \"{SWITCH}\"\n\n[dataplane]\nbackend = \"cumulus\"\n\n[dataplane.cumulus]\nrelease = \"{release}\"\n\
                  policy-directory = {policy:?}\ncl-acltool = {:?}\niptables-save = {save4:?}\nip6tables-save = {save6:?}\n",
                 switch.tool()
             ),
         )?;
         let controller = controller(&site)?;
-        let mut exabgp = exabgp(&site, version, &daemon)?;
+        let mut exabgp = exabgp(&site, version, &daemon, false)?;
         controller.wait_established(PATIENCE)?;
-        look(&mut wire, false)?;
+        check_dropped(&mut wire, false)?;
 
         controller.announce_text(NTP)?;
         wait_installed(&daemon, &mut exabgp, 1)?;
@@ -61,7 +62,7 @@ fn the_articles_example_onto_cumulus_files() -> Result<()> {
         let shown = site.switch.exec("iptables-legacy", &["-t", table, "-n", "--list", chain])?;
         let is = |line: &str| line.starts_with("DROP") && line.contains("192.0.2.1") && line.contains("udp spt:123");
         ensure!(shown.lines().any(is), "{shown}");
-        look(&mut wire, true)?;
+        check_dropped(&mut wire, true)?;
 
         let clean = || {
             let listed = site.switch.exec("iptables-legacy-save", &[]).ok()?;
@@ -69,13 +70,13 @@ fn the_articles_example_onto_cumulus_files() -> Result<()> {
         };
         controller.withdraw_text(NTP)?;
         wait_until("a switch without our rules", PATIENCE, clean)?;
-        look(&mut wire, false)?;
+        check_dropped(&mut wire, false)?;
         controller.announce_text(NTP)?;
         wait_installed(&daemon, &mut exabgp, 1)?;
-        look(&mut wire, true)?;
+        check_dropped(&mut wire, true)?;
         controller.shutdown();
         wait_until("a switch without our rules", PATIENCE, clean)?;
-        look(&mut wire, false)?;
+        check_dropped(&mut wire, false)?;
         exabgp.stop()?;
     }
     Ok(())

@@ -1,10 +1,11 @@
 //! Who ends, who is killed, and what becomes of the filters.
 
-use crate::{NTP, PATIENCE, THEIRS, configuration, controller, exabgp, look, versions, wait_clean, wait_installed};
+use crate::{PATIENCE, Scene, configuration, wait_clean, wait_installed, with_each_version};
 use anyhow::{Context, Result, ensure};
 use api::RuleState;
+use lab::scenario::{CONTROLLER_AS, NTP, check_dropped};
 use lab::site::{PEER, Site};
-use lab::{Daemon, needs, wait_until};
+use lab::{needs, wait_until};
 use std::time::{Duration, Instant};
 
 /// The process ids of `floodgate exabgp` in the switch.
@@ -26,7 +27,7 @@ fn kill(pid: u32) -> Result<()> {
 
 fn holding(time: &str) -> String {
     configuration(&format!(
-        "[[peer]]\nname = \"controller\"\naddress = \"{PEER}\"\nas = {THEIRS}\nport = 1179\nhold-on-loss = \"{time}\"\n"
+        "[[peer]]\nname = \"controller\"\naddress = \"{PEER}\"\nas = {CONTROLLER_AS}\nport = 1179\nhold-on-loss = \"{time}\"\n"
     ))
 }
 
@@ -34,113 +35,89 @@ fn holding(time: &str) -> String {
 #[test]
 fn exabgp_is_killed() -> Result<()> {
     needs!(root, "nft");
-    for version in versions() {
-        let site = Site::new()?;
-        let mut wire = site.wire()?;
-        let controller = controller(&site)?;
-        let daemon = Daemon::prepare(&site.switch, &configuration(""))?;
-        let mut exabgp = exabgp(&site, version, &daemon)?;
-        controller.wait_established(PATIENCE)?;
+    with_each_version(&configuration(""), false, |Scene { site, mut wire, controller, daemon, mut exabgp }| {
         controller.announce_text(NTP)?;
         wait_installed(&daemon, &mut exabgp, 1)?;
-        look(&mut wire, true)?;
+        check_dropped(&mut wire, true)?;
         exabgp.process().context("it runs")?.kill()?;
-        wait_clean(&site)?;
-        look(&mut wire, false)?;
-        wait_until("the end of floodgate", PATIENCE, || floodgates(&site).is_empty().then_some(()))?;
+        wait_clean(site)?;
+        check_dropped(&mut wire, false)?;
+        wait_until("the end of floodgate", PATIENCE, || floodgates(site).is_empty().then_some(()))?;
         ensure!(daemon.ruleset()?.is_empty(), "left behind: {}", daemon.ruleset()?);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// With hold-on-loss the filters stay so long, with nobody there; and then they go, and we with them.
 #[test]
 fn rules_are_held_when_exabgp_is_killed() -> Result<()> {
     needs!(root, "nft");
-    for version in versions() {
-        let site = Site::new()?;
-        let mut wire = site.wire()?;
-        let controller = controller(&site)?;
-        let daemon = Daemon::prepare(&site.switch, &holding("14s"))?;
-        let mut exabgp = exabgp(&site, version, &daemon)?;
-        controller.wait_established(PATIENCE)?;
+    with_each_version(&holding("14s"), false, |Scene { site, mut wire, controller, daemon, mut exabgp }| {
         controller.announce_text(NTP)?;
         wait_installed(&daemon, &mut exabgp, 1)?;
         let killed = Instant::now();
         exabgp.process().context("it runs")?.kill()?;
         daemon.wait_rules("a stale rule", PATIENCE, |rules| rules.len() == 1 && rules[0].state == RuleState::Stale)?;
         while killed.elapsed() < Duration::from_millis(2500) {
-            look(&mut wire, true)?;
+            check_dropped(&mut wire, true)?;
         }
-        wait_clean(&site)?;
+        wait_clean(site)?;
         ensure!(killed.elapsed() >= Duration::from_secs(13), "gone after {:?}", killed.elapsed());
-        look(&mut wire, false)?;
-        wait_until("the end of floodgate", PATIENCE, || floodgates(&site).is_empty().then_some(()))?;
-    }
-    Ok(())
+        check_dropped(&mut wire, false)?;
+        wait_until("the end of floodgate", PATIENCE, || floodgates(site).is_empty().then_some(()))?;
+        Ok(())
+    })
 }
 
 /// An ExaBGP that comes back within that time starts another of us, which takes over: not one packet passes in between.
 #[test]
 fn the_next_start_takes_over_what_is_held() -> Result<()> {
     needs!(root, "nft");
-    for version in versions() {
-        let site = Site::new()?;
-        let mut wire = site.wire()?;
-        let controller = controller(&site)?;
-        let daemon = Daemon::prepare(&site.switch, &holding("10m"))?;
-        let mut exabgp = exabgp(&site, version, &daemon)?;
-        controller.wait_established(PATIENCE)?;
+    with_each_version(&holding("10m"), false, |Scene { site, mut wire, controller, daemon, mut exabgp }| {
         controller.announce_text(NTP)?;
         wait_installed(&daemon, &mut exabgp, 1)?;
-        let first = floodgates(&site);
+        let first = floodgates(site);
         exabgp.process().context("it runs")?.kill()?;
         daemon.wait_rules("a stale rule", PATIENCE, |rules| rules.len() == 1 && rules[0].state == RuleState::Stale)?;
         let dropped_all_the_time = std::thread::scope(|scope| -> Result<()> {
             let again = scope.spawn(|| exabgp.restart());
-            while !again.is_finished() || floodgates(&site) == first {
-                look(&mut wire, true)?;
+            while !again.is_finished() || floodgates(site) == first {
+                check_dropped(&mut wire, true)?;
             }
             again.join().expect("no panic")
         });
         dropped_all_the_time?;
         wait_installed(&daemon, &mut exabgp, 1)?;
-        look(&mut wire, true)?;
-        ensure!(floodgates(&site).len() == 1 && floodgates(&site) != first, "{first:?} {:?}", floodgates(&site));
+        check_dropped(&mut wire, true)?;
+        ensure!(floodgates(site).len() == 1 && floodgates(site) != first, "{first:?} {:?}", floodgates(site));
         exabgp.stop()?;
-        wait_clean(&site)?;
-    }
-    Ok(())
+        wait_clean(site)?;
+        Ok(())
+    })
 }
 
 /// We are killed: the filters stay, ExaBGP starts us again, and the peer is asked to send its rules again, though its session never ended.
 #[test]
 fn floodgate_is_killed() -> Result<()> {
     needs!(root, "nft");
-    for version in versions() {
-        let site = Site::new()?;
-        let mut wire = site.wire()?;
-        let controller = controller(&site)?;
-        let daemon = Daemon::prepare(&site.switch, &configuration(""))?;
-        let mut exabgp = exabgp(&site, version, &daemon)?;
-        controller.wait_established(PATIENCE)?;
+    with_each_version(&configuration(""), false, |Scene { site, mut wire, controller, daemon, mut exabgp }| {
         controller.announce_text(NTP)?;
         wait_installed(&daemon, &mut exabgp, 1)?;
-        let first = floodgates(&site);
+        let first = floodgates(site);
         ensure!(first.len() == 1, "{first:?}");
         kill(first[0])?;
         wait_until("another floodgate", PATIENCE, || {
-            let now = floodgates(&site);
-            look(&mut wire, true).ok()?;
+            let now = floodgates(site);
+            check_dropped(&mut wire, true).ok()?;
             (now.len() == 1 && now != first).then_some(())
         })
         .with_context(|| exabgp.process().map(|process| process.log()).unwrap_or_default())?;
         wait_installed(&daemon, &mut exabgp, 1)?;
-        look(&mut wire, true)?;
+        check_dropped(&mut wire, true)?;
         ensure!(controller.status().sessions == 1, "the session ended: {:?}", controller.status());
         controller.withdraw_text(NTP)?;
-        wait_clean(&site)?;
+        wait_clean(site)?;
         exabgp.stop()?;
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -1,11 +1,11 @@
 //! Announce, withdraw, session loss: what the controller says is what the kernel drops.
 
 use crate::{
-    NTP, PATIENCE, THEIRS, configuration, controller, exabgp, exabgp_with, look, udp, versions, wait_clean,
-    wait_installed,
+    PATIENCE, Scene, configuration, controller, exabgp, versions, wait_clean, wait_installed, with_each_version,
 };
 use anyhow::{Result, ensure};
 use api::{RuleState, SessionState};
+use lab::scenario::{CONTROLLER_AS, NTP, check_dropped, udp};
 use lab::site::{PEER, VICTIM, VICTIM6};
 use lab::{Daemon, Site, needs, packet};
 use std::time::Duration;
@@ -13,56 +13,43 @@ use std::time::Duration;
 #[test]
 fn the_articles_example() -> Result<()> {
     needs!(root, "nft");
-    for version in versions() {
-        let site = Site::new()?;
-        let mut wire = site.wire()?;
-        let controller = controller(&site)?;
-        let daemon = Daemon::prepare(&site.switch, &configuration(""))?;
-        let mut exabgp = exabgp(&site, version, &daemon)?;
-        controller.wait_established(PATIENCE)?;
-        look(&mut wire, false)?;
+    with_each_version(&configuration(""), false, |Scene { site, mut wire, controller, daemon, mut exabgp }| {
+        check_dropped(&mut wire, false)?;
 
         controller.announce_text(NTP)?;
         let rules = wait_installed(&daemon, &mut exabgp, 1)?;
         ensure!(rules[0].text == NTP && rules[0].origins[0].peer == PEER, "{rules:?}");
-        look(&mut wire, true)?;
+        check_dropped(&mut wire, true)?;
         let peer = daemon.peer(PEER)?;
-        ensure!(peer.state == SessionState::Established && (peer.asn, peer.rules) == (THEIRS, 1), "{peer:?}");
+        ensure!(peer.state == SessionState::Established && (peer.asn, peer.rules) == (CONTROLLER_AS, 1), "{peer:?}");
 
         controller.withdraw_text(NTP)?;
-        wait_clean(&site)?;
-        look(&mut wire, false)?;
+        wait_clean(site)?;
+        check_dropped(&mut wire, false)?;
 
         controller.announce_text(NTP)?;
         wait_installed(&daemon, &mut exabgp, 1)?;
-        look(&mut wire, true)?;
+        check_dropped(&mut wire, true)?;
         // The session is lost, and with it the rule; it comes back with the session.
         controller.cut();
         daemon.wait_status("the loss", PATIENCE, |status| status.established == 0 && status.rules.is_empty())?;
         wait_installed(&daemon, &mut exabgp, 1)?;
-        look(&mut wire, true)?;
+        check_dropped(&mut wire, true)?;
         controller.shutdown();
-        wait_clean(&site)?;
-        look(&mut wire, false)?;
+        wait_clean(site)?;
+        check_dropped(&mut wire, false)?;
 
         exabgp.stop()?;
         ensure!(daemon.ruleset()?.is_empty(), "left behind: {}", daemon.ruleset()?);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// What the old script could not: lists, ranges, negation, flags, IPv6, a changed action, several rules at once, a rate.
 #[test]
 fn all_that_the_script_dropped_or_got_wrong() -> Result<()> {
     needs!(root, "nft");
-    for version in versions() {
-        let site = Site::new()?;
-        let mut wire = site.wire()?;
-        let controller = controller(&site)?;
-        let daemon = Daemon::prepare(&site.switch, &configuration(""))?;
-        let mut exabgp = exabgp(&site, version, &daemon)?;
-        controller.wait_established(PATIENCE)?;
-
+    with_each_version(&configuration(""), false, |Scene { site, mut wire, controller, daemon, mut exabgp }| {
         let rules = [
             "dst 192.0.2.1/32 proto tcp dport >=1024&<=2048,53 then discard",
             "dst 192.0.2.1/32 proto udp dport !=80&!=443 length >=400 then discard",
@@ -119,9 +106,9 @@ fn all_that_the_script_dropped_or_got_wrong() -> Result<()> {
             "{rules:#?}"
         );
         exabgp.stop()?;
-        wait_clean(&site)?;
-    }
-    Ok(())
+        wait_clean(site)?;
+        Ok(())
+    })
 }
 
 /// Floodgate's policy for a neighbour counts, and no rule cuts ExaBGP's own session, on whatever port it is.
@@ -132,12 +119,12 @@ fn the_guard_stands_before_exabgp_too() -> Result<()> {
         let site = Site::new()?;
         let controller = controller(&site)?;
         let table = format!(
-            "[[peer]]\nname = \"controller\"\naddress = \"{PEER}\"\nas = {THEIRS}\nport = 1179\n[peer.allow]\n\
+            "[[peer]]\nname = \"controller\"\naddress = \"{PEER}\"\nas = {CONTROLLER_AS}\nport = 1179\n[peer.allow]\n\
              without-destination = true\nactions = [\"discard\"]\n"
         );
         for peers in ["", table.as_str()] {
             let daemon = Daemon::prepare(&site.switch, &configuration(peers))?;
-            let mut exabgp = exabgp(&site, version, &daemon)?;
+            let mut exabgp = exabgp(&site, version, &daemon, false)?;
             controller.wait_established(PATIENCE)?;
             // All that comes from the controller to the switch: its session among it.
             let deadly = "dst 203.0.113.10/32 src 203.0.113.1/32 then discard";
@@ -181,13 +168,7 @@ fn the_guard_stands_before_exabgp_too() -> Result<()> {
 #[test]
 fn octets_are_exact() -> Result<()> {
     needs!(root, "nft");
-    for version in versions() {
-        let site = Site::new()?;
-        let mut wire = site.wire()?;
-        let controller = controller(&site)?;
-        let daemon = Daemon::prepare(&site.switch, &configuration(""))?;
-        let mut exabgp = exabgp_with(&site, version, &daemon, true)?;
-        controller.wait_established(PATIENCE)?;
+    with_each_version(&configuration(""), true, |Scene { site, mut wire, controller, daemon, mut exabgp }| {
         // Bits 96 to 127 of the attacker's address are ::1.
         let rules = [
             NTP,
@@ -211,9 +192,9 @@ fn octets_are_exact() -> Result<()> {
         ensure!(arrived == [false, true, false, false], "{arrived:?}\n{}", daemon.explain());
         controller.withdraw(rules.map(|rule| rule.parse::<flowspec::Rule>().expect(rule).nlri));
         daemon.wait_rules("no rules", PATIENCE, <[_]>::is_empty)?;
-        wait_clean(&site)?;
-        look(&mut wire, false)?;
+        wait_clean(site)?;
+        check_dropped(&mut wire, false)?;
         exabgp.stop()?;
-    }
-    Ok(())
+        Ok(())
+    })
 }

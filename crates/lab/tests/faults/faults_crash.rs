@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use lab::{Daemon, Site, needs};
 
-use crate::{NTP, PATIENCE, THEIRS, attack, configuration, controller, installed, kernel_has, numbered_rules};
+use crate::{CONTROLLER_AS, NTP, PATIENCE, attack, configuration, controller, installed, kernel_has, numbered_rules};
 
 const MANY: u32 = 10_000;
 
 fn start(site: &Site) -> Result<Daemon<'_>> {
-    Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, THEIRS, "")]))
+    Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, CONTROLLER_AS, "")]))
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn faults_what_nobody_confirms_goes() -> Result<()> {
     needs!(root, "nft");
     let site = Site::new()?;
     let mut wire = site.wire()?;
-    let text = configuration(&[("controller", lab::site::PEER, THEIRS, "")]);
+    let text = configuration(&[("controller", lab::site::PEER, CONTROLLER_AS, "")]);
     let mut daemon = Daemon::start_with_state(&site.switch, &text, "stale-time = \"3s\"")?;
     let controller = controller(&site)?;
     controller.announce_text(NTP)?;

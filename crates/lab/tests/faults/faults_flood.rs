@@ -10,8 +10,8 @@ use lab::site::PEER;
 use lab::{Daemon, Site, needs, wait_until};
 
 use crate::{
-    NTP, OURS, PATIENCE, THEIRS, attack, configuration, controller, in_the_kernel, kernel_has, numbered_rules, speaker,
-    update, wire as octets, withdrawal,
+    CONTROLLER_AS, NTP, PATIENCE, SWITCH_AS, attack, configuration, controller, in_the_kernel, kernel_has,
+    numbered_rules, speaker, update, wire as octets, withdrawal,
 };
 
 const FLOODER: &str = "203.0.113.2";
@@ -26,10 +26,10 @@ fn faults_a_flood_of_announce_and_withdraw() -> Result<()> {
     let mut wire = site.wire()?;
     // Nine seconds without a keepalive would end either session.
     let short = "hold-time = 9\n";
-    let peers = [("controller", PEER, THEIRS, short), ("flooder", FLOODER, OURS, short)];
+    let peers = [("controller", PEER, CONTROLLER_AS, short), ("flooder", FLOODER, SWITCH_AS, short)];
     let daemon = Daemon::start(&site.switch, &configuration(&peers))?;
     let controller = controller(&site)?;
-    let flooder = speaker(&site, FLOODER, OURS, 9)?;
+    let flooder = speaker(&site, FLOODER, SWITCH_AS, 9)?;
     for peer in ["controller", "flooder"] {
         daemon.wait_established(peer, PATIENCE)?;
     }

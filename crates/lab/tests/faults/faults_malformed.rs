@@ -10,7 +10,7 @@ use flowspec::Disposition;
 use lab::site::PEER;
 use lab::{Daemon, Site, Speaker, needs, wait_until};
 
-use crate::{NTP, OURS, PATIENCE, THEIRS, attack, configuration, controller, speaker, update, whole};
+use crate::{CONTROLLER_AS, NTP, PATIENCE, SWITCH_AS, attack, configuration, controller, speaker, update, whole};
 
 struct Vector {
     name: String,
@@ -78,16 +78,16 @@ fn faults_what_broke_others_from_live_peers() -> Result<()> {
     let mut wire = site.wire()?;
     let names: Vec<(String, String)> =
         (0..vectors.len()).map(|index| (format!("peer-{index}"), address(index))).collect();
-    let mut peers = vec![("neighbour", PEER, THEIRS, "")];
+    let mut peers = vec![("neighbour", PEER, CONTROLLER_AS, "")];
     for (name, address) in &names {
         site.peers.ip(&["address", "add", &format!("{address}/24"), "dev", "eth0"])?;
-        peers.push((name, address, OURS, ""));
+        peers.push((name, address, SWITCH_AS, ""));
     }
     let daemon = Daemon::start(&site.switch, &configuration(&peers))?;
     let neighbour = controller(&site)?;
     neighbour.announce_text(NTP)?;
     let speakers: Vec<Speaker> =
-        (0..vectors.len()).map(|index| speaker(&site, &address(index), OURS, 90)).collect::<Result<_>>()?;
+        (0..vectors.len()).map(|index| speaker(&site, &address(index), SWITCH_AS, 90)).collect::<Result<_>>()?;
     for (index, speaker) in speakers.iter().enumerate() {
         speaker.wait_established(PATIENCE)?;
         speaker.announce_text(&good(index)[0])?;

@@ -9,7 +9,9 @@ use flowspec::Family;
 use lab::site::{PEER, SWITCH};
 use lab::{Daemon, Probe, Site, Speaker, needs, wait_until};
 
-use crate::{NTP, OURS, PATIENCE, THEIRS, configuration, controller, installed, numbered_rules, speaker, update};
+use crate::{
+    CONTROLLER_AS, NTP, PATIENCE, SWITCH_AS, configuration, controller, installed, numbered_rules, speaker, update,
+};
 
 /// A speaker with graceful restart, as BIRD and GoBGP offer it: neither the N bit nor the F bit.
 fn graceful(site: &Site) -> Result<Speaker> {
@@ -17,8 +19,10 @@ fn graceful(site: &Site) -> Result<Speaker> {
     let families = [Family::Ipv4, Family::Ipv6].map(|family| (FamilyNumbers::from(AfiSafi::Flow(family)), false));
     let restart =
         GracefulRestart { restarted: false, notification: false, restart_time: 120, families: families.to_vec() };
-    let config =
-        PeerConfig { graceful_restart: Some(restart), ..PeerConfig::new(THEIRS, address, PeerAs::Exactly(OURS)) };
+    let config = PeerConfig {
+        graceful_restart: Some(restart),
+        ..PeerConfig::new(CONTROLLER_AS, address, PeerAs::Exactly(SWITCH_AS))
+    };
     Speaker::connect(&site.peers, address.into(), SocketAddr::new(SWITCH.parse()?, 179), config)
 }
 
@@ -26,7 +30,7 @@ fn graceful(site: &Site) -> Result<Speaker> {
 fn faults_lost_boundaries_do_not_open_the_filters() -> Result<()> {
     needs!(root, "nft");
     let site = Site::new()?;
-    let daemon = Daemon::start(&site.switch, &configuration(&[("controller", PEER, THEIRS, "")]))?;
+    let daemon = Daemon::start(&site.switch, &configuration(&[("controller", PEER, CONTROLLER_AS, "")]))?;
     let controller = graceful(&site)?;
     controller.announce(numbered_rules(0..300));
     controller.announce_text(NTP)?;
@@ -56,14 +60,14 @@ fn faults_lost_boundaries_do_not_open_the_filters() -> Result<()> {
 fn faults_another_peers_refused_action_takes_no_filter_away() -> Result<()> {
     needs!(root, "nft");
     let site = Site::new()?;
-    let peers = [("controller", PEER, THEIRS, ""), ("second", "203.0.113.2", OURS, "")];
+    let peers = [("controller", PEER, CONTROLLER_AS, ""), ("second", "203.0.113.2", SWITCH_AS, "")];
     let daemon = Daemon::start(&site.switch, &configuration(&peers))?;
     let controller = controller(&site)?;
     controller.announce_text(NTP)?;
     daemon.wait_rules("the rule", PATIENCE, |rules| rules.len() == 1 && installed(rules))?;
     let mut probe = Probe::start(&site)?;
     // The same match part from our own AS, so the better path, with an action that nftables refuses.
-    let second = speaker(&site, "203.0.113.2", OURS, 90)?;
+    let second = speaker(&site, "203.0.113.2", SWITCH_AS, 90)?;
     second.announce_text(&NTP.replace("discard", "redirect 65000:100"))?;
     let rules = daemon.wait_rules("both paths", PATIENCE, |rules| rules[0].origins.len() == 2)?;
     ensure!(rules[0].state == RuleState::Installed && rules[0].text.ends_with("discard"), "{rules:?}");

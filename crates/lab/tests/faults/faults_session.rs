@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use lab::{Daemon, Process, Site, needs, packet, wait_until};
 
-use crate::{NTP, PATIENCE, THEIRS, attack, configuration, controller, installed, kernel_has, numbered_rules, speaker};
+use crate::{
+    CONTROLLER_AS, NTP, PATIENCE, attack, configuration, controller, installed, kernel_has, numbered_rules, speaker,
+};
 
 #[test]
 fn faults_a_lost_session_takes_its_rules_in_one_transaction() -> Result<()> {
@@ -13,7 +15,8 @@ fn faults_a_lost_session_takes_its_rules_in_one_transaction() -> Result<()> {
     let site = Site::new()?;
     let mut wire = site.wire()?;
     let graceless = "graceful-restart = false\n";
-    let daemon = Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, THEIRS, graceless)]))?;
+    let daemon =
+        Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, CONTROLLER_AS, graceless)]))?;
     let controller = controller(&site)?;
     let mut rules = numbered_rules(0..1000);
     rules.push(NTP.parse()?);
@@ -55,8 +58,9 @@ fn faults_a_rule_for_all_of_tcp_does_not_cut_its_own_session() -> Result<()> {
     let site = Site::new()?;
     let mut wire = site.wire()?;
     let allowed = "allow.without-destination = true\n";
-    let daemon = Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, THEIRS, allowed)]))?;
-    let controller = speaker(&site, lab::site::PEER, THEIRS, 6)?;
+    let daemon =
+        Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, CONTROLLER_AS, allowed)]))?;
+    let controller = speaker(&site, lab::site::PEER, CONTROLLER_AS, 6)?;
     let (from, to) = (([198, 51, 100, 7], 4000).into(), (lab::site::VICTIM.parse::<std::net::IpAddr>()?, 80).into());
     let to_the_victim = &packet::tcp(from, to, packet::tcp_flags::SYN, b"");
     controller.announce_text(EVERYTHING)?;
@@ -81,7 +85,7 @@ fn faults_hold_on_loss_keeps_the_rules() -> Result<()> {
     let site = Site::new()?;
     let mut wire = site.wire()?;
     let held = "graceful-restart = false\nhold-on-loss = \"8s\"\n";
-    let daemon = Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, THEIRS, held)]))?;
+    let daemon = Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, CONTROLLER_AS, held)]))?;
     let controller = controller(&site)?;
     controller.announce(numbered_rules(0..50));
     controller.announce_text(NTP)?;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use lab::{Daemon, Site, needs, wait_until};
 
-use crate::{NTP, PATIENCE, THEIRS, attack, configuration, controller, installed, kernel_has, numbered_rules};
+use crate::{CONTROLLER_AS, NTP, PATIENCE, attack, configuration, controller, installed, kernel_has, numbered_rules};
 
 /// A table that somebody else has.
 const THEIRS_TABLE: &str = "table inet theirs { chain input { type filter hook input priority 0; policy accept; \
@@ -17,7 +17,7 @@ fn faults_a_flushed_table_is_put_back() -> Result<()> {
     site.switch.exec("nft", &[THEIRS_TABLE])?;
     let theirs = || site.switch.exec("nft", &["list", "table", "inet", "theirs"]);
     let before = theirs()?;
-    let daemon = Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, THEIRS, "")]))?;
+    let daemon = Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, CONTROLLER_AS, "")]))?;
     let controller = controller(&site)?;
     let mut rules = numbered_rules(0..500);
     rules.push(NTP.parse()?);
@@ -62,7 +62,8 @@ fn faults_another_table_outlives_ours() -> Result<()> {
     site.switch.exec("nft", &[THEIRS_TABLE])?;
     let theirs = || site.switch.exec("nft", &["list", "ruleset"]);
     let before = theirs()?;
-    let mut daemon = Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, THEIRS, "")]))?;
+    let mut daemon =
+        Daemon::start(&site.switch, &configuration(&[("controller", lab::site::PEER, CONTROLLER_AS, "")]))?;
     let controller = controller(&site)?;
     controller.announce_text(NTP)?;
     daemon.wait_rules("the rule", PATIENCE, |rules| rules.len() == 1 && installed(rules))?;

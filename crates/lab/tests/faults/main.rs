@@ -10,22 +10,19 @@ mod faults_session;
 mod faults_tampering;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
-use api::{RuleState, RuleView};
+use api::RuleView;
 use bgp::{PeerAs, PeerConfig};
 use flowspec::Rule;
+use lab::daemon::is_installed;
+use lab::scenario::{CONTROLLER_AS, NTP, SWITCH_AS, connecting_peer, reflected};
 use lab::site::{PEER, SWITCH, VICTIM};
-use lab::{Daemon, PATIENCE, Site, Speaker, packet};
-
-const OURS: u32 = 65140;
-const THEIRS: u32 = 65070;
-const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
+use lab::{Daemon, PATIENCE, Site, Speaker};
 
 /// The daemon's configuration with these `[[peer]]` tables, which wait for their peers.
 fn configuration(peers: &[(&str, &str, u32, &str)]) -> String {
-    let mut text = format!("[router]\nas = {OURS}\nid = \"{SWITCH}\"\n\n");
+    let mut text = format!("[router]\nas = {SWITCH_AS}\nid = \"{SWITCH}\"\n\n");
     for (name, address, asn, more) in peers {
         text += &format!("[[peer]]\nname = \"{name}\"\naddress = \"{address}\"\nas = {asn}\npassive = true\n{more}\n");
     }
@@ -34,20 +31,18 @@ fn configuration(peers: &[(&str, &str, u32, &str)]) -> String {
 
 /// A speaker at this address, connected to the daemon as soon as that listens.
 fn speaker(site: &Site, address: &str, asn: u32, hold_time: u16) -> Result<Speaker> {
-    let address: Ipv4Addr = address.parse()?;
-    let config = PeerConfig { hold_time, ..PeerConfig::new(asn, address, PeerAs::Exactly(OURS)) };
-    Speaker::connect(&site.peers, address.into(), SocketAddr::new(SWITCH.parse()?, 179), config)
+    let config = PeerConfig { hold_time, ..PeerConfig::new(asn, address.parse()?, PeerAs::Exactly(SWITCH_AS)) };
+    connecting_peer(site, config)
 }
 
 /// The usual one.
 fn controller(site: &Site) -> Result<Speaker> {
-    speaker(site, PEER, THEIRS, 90)
+    speaker(site, PEER, CONTROLLER_AS, 90)
 }
 
 /// What [`NTP`] drops.
 fn attack() -> Vec<u8> {
-    let victim: IpAddr = VICTIM.parse().unwrap();
-    packet::udp(([198, 51, 100, 7], 123).into(), (victim, 4000).into(), b"attack")
+    reflected(123, VICTIM)
 }
 
 /// Rule number `index` of many, each for a host of its own.
@@ -62,7 +57,7 @@ fn numbered_rules(range: std::ops::Range<u32>) -> Vec<Rule> {
 
 /// All installed, by a live session.
 fn installed(rules: &[RuleView]) -> bool {
-    rules.iter().all(|rule| rule.state == RuleState::Installed && rule.origins.iter().all(|origin| !origin.stale))
+    rules.iter().all(is_installed)
 }
 
 /// How often each rule is in the kernel: its id is the comment of its entries.

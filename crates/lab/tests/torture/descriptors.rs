@@ -6,10 +6,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::scenario::NTP;
 use lab::site::PEER;
 use lab::{Daemon, Site, needs, wait_until};
 
-use crate::place::{NTP, SECOND, attack, configuration_with, speaker};
+use crate::place::{SECOND, attack, configuration_with, speaker};
 use crate::{PATIENCE, amount, position, seed, socket};
 
 /// How many descriptors the process may have from now on.
@@ -35,7 +36,7 @@ fn descriptors(backend: &str) -> Result<()> {
     daemon.wait_established("many", PATIENCE)?;
     daemon.wait_established("one", PATIENCE)?;
     one.announce_text(NTP)?;
-    wait_until("the rule", PATIENCE, || wire.passes(&attack().ok()?).ok().filter(|passes| !passes))?;
+    wait_until("the rule", PATIENCE, || wire.passes(&attack()).ok().filter(|passes| !passes))?;
     let pid = daemon.process()?.pid();
     let most = 4096;
     let usual = open_files(pid)?;
@@ -55,7 +56,7 @@ fn descriptors(backend: &str) -> Result<()> {
                         .extend((0..position(&mut seed, 40)).filter_map(|_| UnixStream::connect(socket(&daemon)).ok())),
                     _ => std::thread::sleep(Duration::from_millis(seed.below(300))),
                 }
-                ensure!(!wire.passes(&attack()?)?, "an attack passed without descriptors");
+                ensure!(!wire.passes(&attack())?, "an attack passed without descriptors");
             }
             clients += idle.len();
             limit(pid, most)?;
@@ -67,7 +68,7 @@ fn descriptors(backend: &str) -> Result<()> {
                 rules.iter().any(|rule| rule.text == newest && rule.state == RuleState::Installed)
             })?;
             odd.withdraw_text(&newest)?;
-            ensure!(!wire.passes(&attack()?)?, "an attack passed");
+            ensure!(!wire.passes(&attack())?, "an attack passed");
             Ok(())
         })();
         step.with_context(|| format!("round {round}\n{}", daemon.explain()))?;

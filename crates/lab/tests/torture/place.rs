@@ -1,16 +1,13 @@
 //! What the campaigns have in common: a daemon with two peers, of which one is hostile and the other has a rule that must stay.
 
-use std::net::{IpAddr, SocketAddr};
-
 use anyhow::Result;
 use bgp::{PeerAs, PeerConfig};
+use lab::scenario::{SWITCH_AS, connecting_peer, reflected};
 use lab::site::{PEER, SWITCH, VICTIM};
-use lab::{Site, Speaker, packet};
+use lab::{Site, Speaker};
 
 /// Where the second peer is.
 pub(crate) const SECOND: &str = "203.0.113.2";
-/// Its rule.
-pub(crate) const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
 
 /// Two peers, `many` and `one`.
 pub(crate) fn configuration(backend: &str) -> String {
@@ -32,12 +29,8 @@ pub(crate) fn configuration_with(backend: &str, more: &str) -> String {
 pub(crate) const DNS: &str = "dst 192.0.2.1/32 proto udp sport 53 then discard";
 
 /// What [`DNS`] drops.
-///
-/// # Errors
-/// None: the address is one.
-pub(crate) fn other_attack() -> Result<Vec<u8>> {
-    let victim: IpAddr = VICTIM.parse()?;
-    Ok(packet::udp(([198, 51, 100, 7], 53).into(), (victim, 4000).into(), b"attack"))
+pub(crate) fn other_attack() -> Vec<u8> {
+    reflected(53, VICTIM)
 }
 
 /// The peer at this address.
@@ -45,15 +38,10 @@ pub(crate) fn other_attack() -> Result<Vec<u8>> {
 /// # Errors
 /// When there is no further thread.
 pub(crate) fn speaker(site: &Site, address: &str) -> Result<Speaker> {
-    let config = PeerConfig::new(65140, address.parse()?, PeerAs::Exactly(65140));
-    Speaker::connect(&site.peers, address.parse()?, SocketAddr::new(SWITCH.parse()?, 179), config)
+    connecting_peer(site, PeerConfig::new(SWITCH_AS, address.parse()?, PeerAs::Exactly(SWITCH_AS)))
 }
 
-/// What [`NTP`] drops.
-///
-/// # Errors
-/// None: the address is one.
-pub(crate) fn attack() -> Result<Vec<u8>> {
-    let victim: IpAddr = VICTIM.parse()?;
-    Ok(packet::udp(([198, 51, 100, 7], 123).into(), (victim, 4000).into(), b"attack"))
+/// What [`NTP`](lab::scenario::NTP), the rule of the second peer, drops.
+pub(crate) fn attack() -> Vec<u8> {
+    reflected(123, VICTIM)
 }

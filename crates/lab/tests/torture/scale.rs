@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use flowspec::Rule;
+use lab::scenario::NTP;
 use lab::site::PEER;
 use lab::site::Wire;
 use lab::{Daemon, Site, Speaker, needs, wait_until};
 
-use crate::place::{DNS, NTP, SECOND, attack, configuration, other_attack, speaker};
+use crate::place::{DNS, SECOND, attack, configuration, other_attack, speaker};
 use crate::{PATIENCE, amount, ask, get, limit, long, post};
 
 fn rules(count: u32) -> impl Iterator<Item = Rule> {
@@ -21,14 +22,14 @@ fn rules(count: u32) -> impl Iterator<Item = Rule> {
 
 /// Waits until the attack passes.
 fn until_it_passes(wire: &mut Wire) -> Result<()> {
-    let attack = attack()?;
+    let attack = attack();
     wait_until("the end of the rule", PATIENCE, || wire.passes(&attack).ok().filter(|passes| *passes))?;
     Ok(())
 }
 
 /// How long it takes until the attack passes no more: up to when the first packet was sent that did not come.
 fn until_it_is_dropped(wire: &mut Wire, since: Instant) -> Result<Duration> {
-    let attack = attack()?;
+    let attack = attack();
     loop {
         let sent = since.elapsed();
         if !wire.passes(&attack)? {
@@ -52,7 +53,7 @@ fn reaction(wire: &mut Wire, one: &Speaker, times: usize) -> Result<Duration> {
 
 /// How long it takes until the last rule of a peer whose session is lost drops no more. What another has announced goes on dropping.
 fn loss(wire: &mut Wire, many: &Speaker, other: Option<&[u8]>) -> Result<Duration> {
-    let last = attack()?;
+    let last = attack();
     many.announce_text(NTP)?;
     until_it_is_dropped(wire, Instant::now())?;
     many.forget();
@@ -130,7 +131,7 @@ fn torture_many_rules_in_nftables() -> Result<()> {
     one.announce_text(DNS)?;
     many.wait_established(PATIENCE)?;
     load(&daemon, &many, count, 1)?;
-    let lost = loss(&mut wire, &many, Some(&other_attack()?))?;
+    let lost = loss(&mut wire, &many, Some(&other_attack()))?;
     println!("beside a rule of another peer within {lost:?}");
     many.wait_established(PATIENCE)?;
     load(&daemon, &many, count, 1)?;

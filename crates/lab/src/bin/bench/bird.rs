@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use lab::peers::{Bird, Family, Session};
+use lab::scenario::{CONTROLLER_AS, SWITCH_AS};
 use lab::site::{PEER, SWITCH};
 use lab::{Daemon, Netns, PacketSocket, Site};
 
 use crate::kernel::Tables;
 use crate::report::{Figure, Group};
 use crate::wire::{configuration, enforced};
-use crate::workload::{CONTROLLER_AS, SWITCH_AS};
 
 const COUNT: u32 = 100_000;
 const PORT: u16 = 1180;

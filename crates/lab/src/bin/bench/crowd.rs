@@ -1,23 +1,22 @@
 //! 300,000 rules of one peer in force, beside one of another: how soon a lost session and the end of the daemon are followed.
 
 use api::RuleState;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bgp::{PeerAs, PeerConfig};
+use lab::scenario::{self, CONTROLLER_AS, CONTROLLER_PORT, SWITCH_AS};
 use lab::site::{PEER, SWITCH};
 use lab::{Daemon, Site, Speaker};
 
 use crate::kernel::Tables;
 use crate::report::{Figure, Group};
 use crate::wire::enforced;
-use crate::workload::{self, CONTROLLER_AS, SWITCH_AS, announcement};
+use crate::workload::{self, announcement};
 
 /// Rules of the peer whose session is lost.
 const CROWD: u32 = 300_000;
 const TRIES: usize = 3;
-const PORT: u16 = 1179;
 const SECOND: &str = "203.0.113.2";
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -71,16 +70,14 @@ fn load(tables: &mut Tables, daemon: &Daemon<'_>, many: &Speaker, octets: &[u8])
 }
 
 fn speaker(site: &Site, address: &str) -> Result<Speaker> {
-    let address: IpAddr = address.parse()?;
-    let config = PeerConfig::new(CONTROLLER_AS, address.to_string().parse()?, PeerAs::Exactly(SWITCH_AS));
-    Speaker::listen(&site.peers, (address, PORT).into(), config)
+    scenario::listening_peer(site, PeerConfig::new(CONTROLLER_AS, address.parse()?, PeerAs::Exactly(SWITCH_AS)))
 }
 
 /// Both peers; sessions that are lost are taken again at once.
 fn configuration() -> String {
     let peer = |name: &str, address: &str| {
         format!(
-            "[[peer]]\nname = \"{name}\"\naddress = \"{address}\"\nport = {PORT}\nas = {CONTROLLER_AS}\nmax-rules = 1000000\n\
+            "[[peer]]\nname = \"{name}\"\naddress = \"{address}\"\nport = {CONTROLLER_PORT}\nas = {CONTROLLER_AS}\nmax-rules = 1000000\n\
              idle-hold-max = \"1s\"\n\n[peer.allow]\nwithout-destination = true\n\n"
         )
     };

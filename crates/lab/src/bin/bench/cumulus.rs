@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use flowspec::Rule;
 use lab::acltool::Switch;
+use lab::scenario::{CONTROLLER_AS, CONTROLLER_PORT, SWITCH_AS};
 use lab::site::{PEER, SWITCH};
 use lab::{Daemon, Site, wait_until};
 
 use crate::report::{Figure, Group};
 use crate::wire::controller;
-use crate::workload::{CONTROLLER_AS, SWITCH_AS};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Rules that are in force already when single ones come.
@@ -100,7 +100,7 @@ listen = []
 [[peer]]
 name = "controller"
 address = "{PEER}"
-port = 1179
+port = {CONTROLLER_PORT}
 as = {CONTROLLER_AS}
 
 [dataplane]

@@ -3,23 +3,22 @@
 use api::{DataplaneState, RuleState};
 use std::collections::HashSet;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use bgp::{PeerAs, PeerConfig};
+use lab::scenario::{self, CONTROLLER_AS, CONTROLLER_PORT, SWITCH_AS};
 use lab::site::{PEER, SWITCH, VICTIM};
 use lab::{Daemon, Netns, Site, Speaker, packet};
 
 use crate::baseline::{iptables_rules, nft_rules};
 use crate::kernel::{Tables, memory};
 use crate::report::{Figure, Group, ms};
-use crate::workload::{self, CONTROLLER_AS, SWITCH_AS, announcement, withdrawal};
+use crate::workload::{self, announcement, withdrawal};
 
 /// Where the controller waits for the connection.
-const PORT: u16 = 1179;
 /// What all must be done within.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the kernel is asked for its generation while a load is under way: the error of its end.
@@ -61,15 +60,12 @@ backend = "nftables"
 
 /// A controller that waits for the daemon of this site.
 pub(crate) fn controller(site: &Site) -> Result<Speaker> {
-    let address: IpAddr = PEER.parse()?;
-    let identifier: Ipv4Addr = PEER.parse()?;
-    let config = PeerConfig::new(CONTROLLER_AS, identifier, PeerAs::Exactly(SWITCH_AS));
-    Speaker::listen(&site.peers, (address, PORT).into(), config)
+    scenario::listening_peer(site, scenario::controller_config()?)
 }
 
 /// The daemon of this site with a session to its controller.
 pub(crate) fn daemon<'a>(site: &'a Site, controller: &Speaker) -> Result<Daemon<'a>> {
-    let daemon = Daemon::start(&site.switch, &configuration(PORT, 90))?;
+    let daemon = Daemon::start(&site.switch, &configuration(CONTROLLER_PORT, 90))?;
     controller.wait_established(PATIENCE).with_context(|| daemon.explain())?;
     daemon.wait_established("controller", PATIENCE)?;
     Ok(daemon)
@@ -281,7 +277,7 @@ pub(crate) fn measure_journal() -> Result<Vec<Group>> {
     for _ in 0..2 {
         for with in [true, false] {
             let controller = controller(&site)?;
-            let configuration = configuration(PORT, 90);
+            let configuration = configuration(CONTROLLER_PORT, 90);
             let mut daemon = match with {
                 true => Daemon::start(&site.switch, &configuration)?,
                 false => Daemon::start_without_state(&site.switch, &configuration)?,

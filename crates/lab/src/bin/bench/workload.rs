@@ -7,11 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use bgp::{ConnId, Direction, Event, PathAttributes, PeerAs, PeerConfig, Session};
 use flowspec::{Action, Rule};
-
-/// Of the machine that announces.
-pub(crate) const CONTROLLER_AS: u32 = 65070;
-/// Of the machine that filters.
-pub(crate) const SWITCH_AS: u32 = 65140;
+use lab::scenario::{CONTROLLER_AS, SWITCH_AS};
 
 /// The `number`-th rule, as detectors of attacks announce them: two to a host under 10.0.0.0/8, by protocol, ports, TCP flags, length,
 /// fragments and source; one in twenty limits, one in ten is IPv6, one in a hundred has no destination. All are different.

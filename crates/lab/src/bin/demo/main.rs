@@ -13,19 +13,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use bgp::{PathAttributes, PeerAs, PeerConfig};
+use bgp::PathAttributes;
 use flowspec::Rule;
+use lab::scenario::{self, CONTROLLER_AS, CONTROLLER_PORT, NTP, SWITCH_AS};
 use lab::site::{PEER, SWITCH, VICTIM, Wire};
-use lab::{Daemon, Site, Speaker, packet, wait_until};
+use lab::{Daemon, Site, packet, wait_until};
 
 use services::{NAMES, Score, Services};
 
-/// The announcement of the whole story.
-const RULE: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
-const CONTROLLER_AS: u32 = 65070;
-const SWITCH_AS: u32 = 65140;
-/// Where the controller waits for Floodgate's connection.
-const PORT: u16 = 1179;
 /// Packets of one wave of the attack, in bursts.
 const BURSTS: u32 = 20;
 const PACKETS_IN_BURST: u32 = 100;
@@ -91,10 +86,7 @@ The four are network namespaces of this machine. The packets, the BGP session an
     println!("1. The switch runs Floodgate (AS {SWITCH_AS}), which connects to the controller (AS {CONTROLLER_AS}):\n");
     let configuration = configuration(backend);
     show(&configuration);
-    let peer: IpAddr = PEER.parse()?;
-    let identifier: Ipv4Addr = PEER.parse()?;
-    let session = PeerConfig::new(CONTROLLER_AS, identifier, PeerAs::Exactly(SWITCH_AS));
-    let controller = Speaker::listen(&site.peers, (peer, PORT).into(), session)?;
+    let controller = scenario::listening_peer(&site, scenario::controller_config()?)?;
     let mut daemon = Daemon::start(&site.switch, &configuration)?;
     patiently("the BGP session", || controller.status().established.then_some(())).with_context(|| daemon.explain())?;
     println!("   The BGP session is established. Nobody has announced anything:\n");
@@ -105,7 +97,7 @@ The four are network namespaces of this machine. The packets, the BGP session an
     report(arrived, &score)?;
     ensure!(arrived == Attack::WAVE, "without a filter all packets should arrive");
 
-    let rule: Rule = RULE.parse()?;
+    let rule: Rule = NTP.parse()?;
     println!("3. The controller announces a filter by BGP FlowSpec (RFC 8955):\n\n     {rule}\n");
     let announced = Instant::now();
     controller.announce([rule.clone()]);
@@ -194,7 +186,7 @@ listen = []
 [[peer]]
 name = "controller"
 address = "{PEER}"
-port = {PORT}
+port = {CONTROLLER_PORT}
 as = {CONTROLLER_AS}
 
 [dataplane]
