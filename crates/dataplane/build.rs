@@ -1,5 +1,6 @@
-//! Reads the memory layout of the XDP program from its headers, and compiles the program with clang. Without clang, or without the headers of
-//! libbpf, the crate is built without the program and says so at run time.
+//! Reads the memory layout of the XDP program from its headers, and compiles the program with
+//! clang. Without clang, or without the headers of libbpf, the crate is built without the program
+//! and says so at run time.
 
 use std::env;
 use std::fs;
@@ -195,7 +196,8 @@ fn compile(clang: &str, source: &Path, what: &[&str], output: Option<&Path>) -> 
     // Debian keeps <asm/types.h> here, where a compiler for another target does not look.
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     let include = format!("-I/usr/include/{arch}-linux-gnu");
-    // For another machine than this one its own headers may not be here; these say the same of what is used.
+    // For another machine than this one its own headers may not be here; these say the same of what
+    // is used.
     let here = format!("-I/usr/include/{}-linux-gnu", env::consts::ARCH);
     let result = Command::new(clang)
         .args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function"])

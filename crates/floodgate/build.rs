@@ -1,5 +1,5 @@
-//! Tells the program its commit and the date of that, for `floodgate --version`. Builds for development say `development`: a new
-//! commit compiles nothing anew there.
+//! Tells the program its commit and the date of that, for `floodgate --version`. Builds for
+//! development say `development`: a new commit compiles nothing anew there.
 
 use std::env;
 use std::process::Command;

@@ -30,7 +30,8 @@ pub struct Event {
     pub message: Option<String>,
 }
 
-/// Declares [`EventKind`] with a sentence for each kind, which is its documentation here and in the manual.
+/// Declares [`EventKind`] with a sentence for each kind, which is its documentation here and in the
+/// manual.
 macro_rules! kinds {
     ($(#[doc = $meaning:literal] $kind:ident = $name:literal,)*) => {
         /// Kinds of events.

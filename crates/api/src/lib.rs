@@ -1,7 +1,8 @@
 //! The HTTP interface of the daemon, for server and clients: the objects of requests and answers,
 //! hexadecimal, rules and packets as text, and a client.
 //!
-//! It depends on no other crate of the daemon but `flowspec`, so that programs that ask the daemon need nothing else.
+//! It depends on no other crate of the daemon but `flowspec`, so that programs that ask the daemon
+//! need nothing else.
 
 #![forbid(unsafe_code)]
 

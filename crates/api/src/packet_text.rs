@@ -80,7 +80,8 @@ impl Default for Options {
     }
 }
 
-/// The octets of the IP packet that `words` describe: `PROTOCOL SOURCE[:PORT] DESTINATION[:PORT] [OPTION..]`.
+/// The octets of the IP packet that `words` describe: `PROTOCOL SOURCE[:PORT] DESTINATION[:PORT]
+/// [OPTION..]`.
 ///
 /// # Errors
 /// The first invalid word, with what would be valid.

@@ -1,4 +1,5 @@
-//! Receiving and sending at full speed: 100,000 rules through a session, without sockets. Each line is one whole load.
+//! Throughput of receiving and sending: 100,000 rules through a session, without sockets. Each line
+//! is one whole load.
 
 use bgp::*;
 use divan::counter::ItemsCount;

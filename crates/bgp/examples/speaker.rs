@@ -1,4 +1,5 @@
-//! Announces a FlowSpec rule to a BGP speaker, or receives some, over TCP and with nothing but the standard library around the session.
+//! Announces a FlowSpec rule to a BGP speaker, or receives some, over TCP and with nothing but the
+//! standard library around the session.
 //!
 //! ```text
 //! speaker receive 127.0.0.1:1790
@@ -33,7 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Accepts one connection and calls `on_rule` with each rule, until that says false or the peer closes.
+/// Accepts one connection and calls `on_rule` with each rule, until that says false or the peer
+/// closes.
 pub(crate) fn receive(listener: &TcpListener, mut on_rule: impl FnMut(&Rule) -> bool) -> Result<(), Box<dyn Error>> {
     let (stream, _) = listener.accept()?;
     let config = PeerConfig { passive: true, ..PeerConfig::new(65001, Ipv4Addr::new(192, 0, 2, 1), PeerAs::Any) };
@@ -75,7 +77,8 @@ pub(crate) fn announce(address: &str, rule: Rule) -> Result<(), Box<dyn Error>> 
     })
 }
 
-/// Carries octets and time between a socket and a session until the connection is closed. Each output goes to `on_output`, too.
+/// Carries octets and time between a socket and a session until the connection is closed. Each
+/// output goes to `on_output`, too.
 fn drive(
     config: PeerConfig,
     mut stream: TcpStream,

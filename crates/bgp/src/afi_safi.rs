@@ -63,7 +63,8 @@ impl AfiSafi {
         }
     }
 
-    /// The name used in text and JSON: `ipv4-unicast`, `ipv6-unicast`, `ipv4-flow`, `ipv6-flow`, `vpnv4-flow`, `vpnv6-flow`.
+    /// The name used in text and JSON: `ipv4-unicast`, `ipv6-unicast`, `ipv4-flow`, `ipv6-flow`,
+    /// `vpnv4-flow`, `vpnv6-flow`.
     pub const fn name(self) -> &'static str {
         match self {
             AfiSafi::Ipv4Unicast => "ipv4-unicast",

@@ -25,7 +25,8 @@ impl Destination {
     }
 }
 
-/// Destination and, where add-path was negotiated, the path (RFC 7911): it identifies a route among those of one peer.
+/// Destination and, where add-path was negotiated, the path (RFC 7911): it identifies a route among
+/// those of one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]

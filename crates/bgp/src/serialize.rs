@@ -1,4 +1,5 @@
-//! Serde for what is of the crate `flowspec`, and for families: text, and a number for a path identifier.
+//! Serde for what is of the crate `flowspec`, and for families: text, and a number for a path
+//! identifier.
 
 use crate::afi_safi::{AfiSafi, FamilySet};
 use serde::de::{Deserialize, Deserializer, Error};

@@ -82,7 +82,8 @@ pub struct Peer {
     /// ([`Config::load_to_start`]). There must be no session with this peer then.
     #[serde(skip)]
     pub md5_error: Option<String>,
-    /// Generalized TTL security (RFC 5082): packets from further away than this many hops are dropped.
+    /// Generalized TTL security (RFC 5082): packets from further away than this many hops are
+    /// dropped.
     #[serde(default)]
     pub ttl_security: Hops,
     /// Wait for the peer to connect.
@@ -176,7 +177,8 @@ pub struct Allow {
     pub unknown_actions: UnknownActions,
     /// How to handle a rule that is limited to a set of interfaces.
     pub interface_sets: InterfaceSets,
-    /// Addresses that it may redirect or copy to; empty = any for an iBGP peer, none for an eBGP peer.
+    /// Addresses that it may redirect or copy to; empty = any for an iBGP peer, none for an eBGP
+    /// peer.
     pub redirect_to: Vec<IpNet>,
     /// Longest lifetime of a rule after its announcement; `None` = no limit.
     pub max_lifetime: Option<HumanDuration>,

@@ -158,7 +158,8 @@ impl Blackhole {
     }
 }
 
-/// A community of any kind: `65535:666`, `65000:1:2`, `target:65000:100`, `0x` and 16 digits, or a name.
+/// A community of any kind: `65535:666`, `65000:1:2`, `target:65000:100`, `0x` and 16 digits, or a
+/// name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Community(pub RouteCommunity);
 

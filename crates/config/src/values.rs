@@ -195,7 +195,8 @@ impl FromStr for Port {
     }
 }
 
-/// A name with `*` (any characters) and `?` (one character), or with `!` in front the exclusion of what it matches.
+/// A name with `*` (any characters) and `?` (one character), or with `!` in front the exclusion of
+/// what it matches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern(String);
 

@@ -1,4 +1,5 @@
-//! A switch's whole table: rules to the text of the policy file. The aim is 20 ms for 12,500 rules.
+//! A switch's whole table: from rules to the text of the policy file. The aim is 20 ms for 12,500
+//! rules.
 
 use dataplane::cumulus::{Settings, capabilities, preview, render};
 use divan::{Bencher, black_box};

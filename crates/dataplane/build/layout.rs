@@ -1,8 +1,10 @@
-//! The memory layout that the XDP program and its loader share, read from the program's headers: structures and constants for the loader, and
-//! assertions with which clang confirms that it lays them out the same.
+//! The memory layout that the XDP program and its loader share, read from the program's headers:
+//! structures and constants for the loader, and assertions with which clang confirms that it lays
+//! them out the same.
 //!
-//! The headers are the only source. What is read of C is what they are written in: `#define` with a constant expression, `enum`, and `struct`
-//! of integers, arrays and other such structures. A structure with padding is refused: the loader takes any octets for a value.
+//! The headers are the only source. What is read of C is what they are written in: `#define` with a
+//! constant expression, `enum`, and `struct` of integers, arrays and other such structures. A
+//! structure with padding is refused: the loader takes any octets for a value.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -110,7 +112,8 @@ impl Headers {
         self.constants.get(name).copied().ok_or_else(|| LayoutError::Missing(name.to_owned()))
     }
 
-    /// The value of a constant expression: `|`, shifts, `+`, `-`, `*`, `/`, parentheses, numbers, other constants.
+    /// The value of a constant expression: `|`, shifts, `+`, `-`, `*`, `/`, parentheses, numbers,
+    /// other constants.
     fn evaluate(&self, text: &str) -> Result<u64, LayoutError> {
         let mut expression = Expression { headers: self, rest: text.trim() };
         let value = expression.or()?;
@@ -193,7 +196,8 @@ impl Headers {
         Ok(out)
     }
 
-    /// C that clang compiles only if it lays the structures out as they are in Rust. `include` is the file that has them.
+    /// C that clang compiles only if it lays the structures out as they are in Rust. `include` is
+    /// the file that has them.
     pub(crate) fn assertions(
         &self,
         include: &Path,

@@ -4,7 +4,8 @@ use crate::DataplaneError;
 use flowspec::{Policing, RuleId};
 use std::collections::HashMap;
 
-/// Packets and bytes that a rule's entries matched since it was first installed; kept over a recompile.
+/// Packets and bytes that a rule's entries matched since it was first installed; kept over a
+/// recompile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counter {
     /// Packets that matched.

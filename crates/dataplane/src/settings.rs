@@ -23,7 +23,8 @@ pub trait BackendSettings: Clone + fmt::Debug + PartialEq + Send {
         self.enforcement_point() == old.enforcement_point()
     }
 
-    /// How long changes are gathered before they are applied, unless the configuration says otherwise.
+    /// How long changes are gathered before they are applied, unless the configuration says
+    /// otherwise.
     fn usual_debounce(&self) -> Duration {
         Duration::ZERO
     }

@@ -1,5 +1,6 @@
-//! The policy file, letter for letter, and its cost. The golden files are in `tests/golden/cumulus`; after a wanted change,
-//! `FLOODGATE_GOLDEN=write cargo test -p dataplane --test cumulus` writes them anew.
+//! The policy file, octet for octet, and its cost. The golden files are in `tests/golden/cumulus`;
+//! after an intended change, `FLOODGATE_GOLDEN=write cargo test -p dataplane --test cumulus` writes
+//! them again.
 
 use dataplane::cumulus::{Release, Settings, capabilities, cost, render};
 use engine::compile::{Verdict, compile, compile_list};

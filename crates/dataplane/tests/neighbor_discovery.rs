@@ -1,5 +1,6 @@
-//! IPv6 neighbour discovery passes whatever the rules say (docs/decisions/0032): through real stacks with cold neighbour caches, and packet by
-//! packet with the hop limits that tell the real messages from forged ones.
+//! IPv6 neighbour discovery passes whatever the rules are (docs/decisions/0032): through real
+//! stacks with empty neighbour caches, and packet by packet with the hop limits that distinguish
+//! the real messages from forged ones.
 
 use anyhow::{Context, Result};
 use dataplane::Dataplane;

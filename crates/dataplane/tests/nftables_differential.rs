@@ -1,7 +1,9 @@
-//! The oracle against the kernel: random rules, random packets, and for each packet the verdict that `flowspec` says and the one that the
-//! kernel gave, through a real interface and a real table, loaded at once and changed step by step.
+//! The oracle against the kernel: random rules, random packets, and for each packet the verdict of
+//! `flowspec` and that of the kernel, through a real interface and a real table, loaded at once and
+//! changed step by step.
 //!
-//! `FLOODGATE_SOAK_VERDICTS=1000000` asks for more than the usual number, `FLOODGATE_SEED=7` for another beginning.
+//! `FLOODGATE_SOAK_VERDICTS=1000000` asks for more verdicts than the default, `FLOODGATE_SEED=7`
+//! sets the seed.
 
 use anyhow::{Context, ensure};
 use dataplane::nftables::{Nftables, Options, capabilities};

@@ -1,4 +1,5 @@
-//! Many rules that go at once, as with a lost session, and the others that stay: in the kernel, in network namespaces of its own.
+//! Removal of many rules at once, as after a lost session; the others stay: in the kernel, in
+//! network namespaces of their own.
 
 use anyhow::{Result, ensure};
 use dataplane::nftables::{Nftables, Options};

@@ -1,4 +1,5 @@
-//! How fast the nftables back end is. Not run by default: `cargo test --release -p dataplane --test nftables_speed -- --ignored --nocapture`.
+//! The speed of the nftables back end. Not run by default: `cargo test --release -p dataplane
+//! --test nftables_speed -- --ignored --nocapture`.
 
 use dataplane::Dataplane;
 use dataplane::nftables::{Nftables, Options};

@@ -1,6 +1,6 @@
 //! The XDP program against the oracle, through the kernel's test run: random rules of all component types, packets aimed at them.
 //!
-//! `FLOODGATE_SOAK_VERDICTS=6000` asks for another number of verdicts than the usual one, `FLOODGATE_SEED=7` for another beginning.
+//! `FLOODGATE_SOAK_VERDICTS=6000` sets the number of verdicts, `FLOODGATE_SEED=7` the seed.
 #![cfg(xdp_program)]
 
 #[path = "xdp/rules.rs"]

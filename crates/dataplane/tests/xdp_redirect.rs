@@ -1,4 +1,4 @@
-//! Redirect to an address, with real packets: a scrubber on a cable of its own, native and generic mode.
+//! Redirect to an address, with real packets: a scrubber on its own cable, native and generic mode.
 #![cfg(xdp_program)]
 
 #[path = "xdp/live.rs"]

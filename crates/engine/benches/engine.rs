@@ -1,7 +1,7 @@
-//! How long 100,000 rules take, and how much memory: `cargo bench -p engine`.
+//! Time and memory for 100,000 rules: `cargo bench -p engine`.
 //!
-//! Rules as against an attack: hosts, protocol, ports; 1% without a destination. The rules are made beforehand, as the session
-//! would hand them over.
+//! Rules against an attack: hosts, protocol, ports; 1% without a destination. The rules are made
+//! beforehand, as the session would pass them.
 
 #[path = "../tests/counting/mod.rs"]
 mod counting;
@@ -36,7 +36,8 @@ fn main() {
     }
 }
 
-/// Appends both figures to the file of `FLOODGATE_BENCH_RECORD` where that is set, for `make bench`.
+/// Appends both figures to the file of `FLOODGATE_BENCH_RECORD` where that is set, for `make
+/// bench`.
 fn record(name: &str, unit: &str, small: f64, large: f64) {
     let Some(path) = std::env::var_os("FLOODGATE_BENCH_RECORD") else { return };
     let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path) else { return };
@@ -46,7 +47,8 @@ fn record(name: &str, unit: &str, small: f64, large: f64) {
     }
 }
 
-/// Time of this thread on a processor, where the kernel tells: others use this machine, too. To a few milliseconds.
+/// Time of this thread on a processor, where the kernel tells: others use this machine, too. To a
+/// few milliseconds.
 struct Stopwatch {
     processor: Option<Duration>,
     wall: Instant,

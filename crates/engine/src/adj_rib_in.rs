@@ -1,8 +1,9 @@
-//! The Adj-RIB-In of all peers: their routes as received, who may send how many, and how long routes stay (RFC 4271 §3.2; graceful
-//! restart of RFC 4724 and RFC 9494; route refresh of RFC 7313).
+//! The Adj-RIB-In of all peers: their routes as received, their limits, and how long routes are
+//! retained (RFC 4271 §3.2; graceful restart of RFC 4724 and RFC 9494; route refresh of RFC 7313).
 //!
-//! The paths of traffic filters stand in the table, the unicast routes here. A route may wait for two separate events: for its peer
-//! to send it again after a session loss (stale), and for the end of a route refresh. Only the first is visible from outside.
+//! The paths of traffic filters are in the table, the unicast routes here. A route may wait for two
+//! separate events: for its peer to send it again after a session loss (stale), and for the end of
+//! a route refresh. Only the first is visible from outside.
 
 use crate::blackhole_rules::{BlackholePrefixes, is_still_announced};
 use crate::import_policy::{Evaluation, OnExcess};
@@ -30,7 +31,8 @@ mod stale_paths;
 
 pub use losses::Retention;
 
-/// From so many changed unicast prefixes on, all rules are validated anew instead of those that they touch.
+/// With this many changed unicast prefixes, all rules are validated again instead of only those
+/// concerned.
 const MANY_PREFIXES: usize = 64;
 
 /// How an announcement changed the Adj-RIB-In.
@@ -40,7 +42,7 @@ pub enum AnnounceOutcome {
     Changed,
     /// The peer had announced exactly this before.
     Unchanged,
-    /// It is beyond the peer's maximum-prefix limit; what happens now is policy.
+    /// It is beyond the peer's maximum-prefix limit; policy decides what happens.
     OverLimit(OnExcess),
     /// It is so far beyond the peer's limit that it is not kept.
     Dropped,
@@ -56,7 +58,7 @@ pub(crate) struct Announcement {
     pub(crate) route: Arc<Route>,
     /// When it was announced.
     pub(crate) received: Timestamp,
-    /// When it expires, if the announcement says so; import policy may say sooner.
+    /// When it expires, if the announcement says so; import policy may shorten that.
     pub(crate) expires: Option<Timestamp>,
 }
 
@@ -67,7 +69,8 @@ enum PathChange {
     Removed,
 }
 
-/// Counts of a peer are those of its paths in the table and of its unicast routes; every stale path belongs to a loss.
+/// Counts of a peer are those of its paths in the table and of its unicast routes; every stale path
+/// belongs to a loss.
 #[derive(Debug, Default)]
 pub(crate) struct AdjRibIn {
     peers: Peers,
@@ -80,7 +83,7 @@ pub(crate) struct AdjRibIn {
     blackholes: BlackholePrefixes,
     /// Some peer's rules are validated by the unicast routes.
     validates: bool,
-    /// The latest time that was told.
+    /// The latest time passed in.
     now: Timestamp,
 }
 
@@ -93,7 +96,8 @@ impl AdjRibIn {
         &self.unicast
     }
 
-    /// Takes another configuration of peers: routes of peers that are no longer in it are deleted, and all rules are to be decided on.
+    /// Applies another configuration of peers: routes of peers that are no longer in it are
+    /// deleted, and all rules are decided on again.
     pub(crate) fn configure(&mut self, rules: &mut RuleTable, peers: BTreeMap<PeerId, PeerConfig>) {
         self.peers.set(peers);
         let (peers, interner, expiry, now) = (&self.peers, &mut self.interner, &mut self.expiry, self.now);
@@ -136,14 +140,14 @@ impl AdjRibIn {
                 (path.route, path.policy) = after_policy(&mut self.interner, announced, evaluation);
                 path.presumed_feasible = false;
             }
-            // Announcing it again restarts its timers. What is sent again after a session loss or in a refresh is no new announcement: its
-            // timers run on.
+            // A new announcement restarts its timers. A route sent again after a session loss or in
+            // a refresh is not a new announcement: its timers continue.
             let prolonged = (changed || !was_awaited) && (path.deadline != deadline || path.expired);
             if changed || prolonged {
                 path.received = now;
             }
             if prolonged {
-                // An earlier timer of the same route is scheduled anew by itself when it is due.
+                // An earlier timer of the same route reschedules itself when it is due.
                 let timed = !path.expired && path.deadline.is_some_and(|old| deadline.is_some_and(|new| old <= new));
                 path.expired = false;
                 path.deadline = deadline;
@@ -186,8 +190,8 @@ impl AdjRibIn {
         true
     }
 
-    /// A route that came back is none to validate by, and replaces the one before. Of a peer with blackholes, routes are only kept where
-    /// something is validated by them.
+    /// A route that is a loop does not serve for validation, and replaces the previous one. Of a
+    /// peer with blackholes, routes are only kept if something is validated by them.
     pub(crate) fn announce_unicast(&mut self, peer: PeerId, net: IpNet, path: PathKey, route: Arc<Route>) {
         let Some(known_peer) = self.peers.get_mut(peer) else { return };
         if route.facts.route_loop.is_some() {
@@ -212,7 +216,8 @@ impl AdjRibIn {
         }
     }
 
-    /// Notes a prefix for which validation may come out otherwise; not each of a full table, since many have the effect of all.
+    /// Records a prefix whose validation results may change; not each of a full table, since many
+    /// have the effect of all.
     fn unicast_changed(&mut self, net: IpNet) {
         if self.unicast_changes.len() < MANY_PREFIXES {
             self.unicast_changes.push(net);
@@ -223,7 +228,7 @@ impl AdjRibIn {
         !self.unicast_changes.is_empty()
     }
 
-    /// Marks the rules whose validation may come out otherwise since unicast routes changed.
+    /// Marks the rules whose validation result may change since unicast routes changed.
     pub(crate) fn touch_validated(&mut self, rules: &mut RuleTable) {
         let changes = std::mem::take(&mut self.unicast_changes);
         if changes.is_empty() || !self.validates {
@@ -246,7 +251,8 @@ impl AdjRibIn {
         }
     }
 
-    /// The session is lost: the peer's routes are deleted, but for those of the families in `retain`.
+    /// The session is lost: the peer's routes are deleted, except those of the families in
+    /// `retain`.
     pub(crate) fn session_lost(&mut self, rules: &mut RuleTable, peer: PeerId, retain: &[Retention]) {
         let losses: Vec<(Retention, u16)> = retain
             .iter()
@@ -269,7 +275,8 @@ impl AdjRibIn {
         self.stale_paths.forget_unused_losses(peer, |family, number| used.contains(&(family, number)));
     }
 
-    /// The routes that are restored from the state file are stale by this loss. `None` if the family is not retained.
+    /// The routes that are restored from the state file are stale by this loss. `None` if the
+    /// family is not retained.
     pub(crate) fn add_loss(&mut self, peer: PeerId, retention: &Retention) -> Option<u16> {
         self.stale_paths.add_loss(peer, retention)
     }
@@ -330,7 +337,8 @@ impl AdjRibIn {
         expired
     }
 
-    /// A locally originated rule is deleted; another stays visible until its peer withdraws it. False if it has another deadline by now.
+    /// A locally originated rule is deleted; another stays visible until its peer withdraws it.
+    /// False if it has another deadline now.
     fn expire_path(&mut self, rules: &mut RuleTable, (deadline, key, peer, path_key): &Expiry) -> bool {
         let path = rules.get_mut(key).and_then(|entry| entry.paths.find_mut(*peer, *path_key));
         let Some(path) = path.filter(|path| !path.expired) else { return false };
@@ -358,7 +366,7 @@ impl AdjRibIn {
         }));
     }
 
-    /// How many timers of single routes there are.
+    /// Number of timers of single routes.
     #[cfg(test)]
     pub(crate) fn timers(&self) -> usize {
         self.expiry.len()
@@ -377,8 +385,8 @@ impl AdjRibIn {
         });
     }
 
-    /// The data plane has rules in force since before a restart, which were feasible then: those of a single, stale path count as feasible
-    /// until the unicast routes are received again.
+    /// The data plane has rules in force since before a restart, which were feasible then: those of
+    /// a single, stale path count as feasible until the unicast routes are received again.
     pub(crate) fn presume_feasible(rules: &mut RuleTable, is_in_force: impl Fn(&Nlri) -> bool) {
         rules.touch_where(|key, entry| match (entry.paths.as_mut_slice(), key.nlri()) {
             ([path], Some(nlri)) if path.stale && is_in_force(nlri) => {
@@ -389,7 +397,7 @@ impl AdjRibIn {
         });
     }
 
-    /// No path is presumed to be feasible any longer.
+    /// Paths are no longer presumed feasible.
     pub(crate) fn validate_presumed(rules: &mut RuleTable) {
         rules.touch_where(|_, entry| {
             let paths = entry.paths.as_mut_slice().iter_mut();
@@ -449,7 +457,7 @@ impl AdjRibIn {
         self.recount(rules);
     }
 
-    /// Counts the rules of all peers anew, after many routes were deleted at once.
+    /// Recounts the rules of all peers, after many routes were deleted at once.
     fn recount(&mut self, rules: &mut RuleTable) {
         self.peers.values_mut().for_each(|peer| peer.reset_rule_counts());
         for path in rules.values().flat_map(|entry| entry.paths.iter()) {
@@ -462,7 +470,8 @@ impl AdjRibIn {
         }
     }
 
-    /// Rules that were beyond the peer's limit are within it, in the order in which they came, as far as there is room now.
+    /// Rules that were beyond the peer's limit and fit now, in the order in which they were
+    /// announced.
     fn admit_waiting(&mut self, rules: &mut RuleTable, id: PeerId) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         while let Some((key, path)) = peer.next_waiting() {
@@ -476,7 +485,7 @@ impl AdjRibIn {
     }
 }
 
-/// The route as import policy leaves it, and what policy did if that is another or none.
+/// The route after import policy, and what policy did, if it changed or rejected the route.
 fn after_policy(
     interner: &mut RouteInterner,
     announced: Arc<Route>,
@@ -491,7 +500,8 @@ fn after_policy(
     (route, Some(Box::new(PolicyOutcome { announced, rejection })))
 }
 
-/// Policy may have changed. Whether the route is another now, and its deadline where that is to be set.
+/// Policy may have changed. Returns whether the route changed, and its deadline if that has to be
+/// set.
 fn evaluate_again(
     peer: &Peer,
     interner: &mut RouteInterner,
@@ -516,7 +526,8 @@ fn evaluate_again(
     (changed, deadline.filter(|_| !path.expired))
 }
 
-/// Long-lived stale: only where there is no better route, and deleted at once where the route says NO_LLGR (RFC 9494 §4.2, §4.6).
+/// Long-lived stale: used only if there is no better route, and deleted at once if the route has
+/// NO_LLGR (RFC 9494 §4.2, §4.6).
 fn make_long_lived(path: &mut Path) -> PathChange {
     path.long_lived = true;
     if path.route.facts.no_llgr { PathChange::Removed } else { PathChange::Updated }

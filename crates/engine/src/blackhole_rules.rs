@@ -1,4 +1,4 @@
-//! Which rules a unicast route with a mark is, and which prefixes of peers have such routes.
+//! The rules that a unicast route with a mark becomes, and the prefixes of peers with such routes.
 
 use crate::import_policy::Blackhole;
 use crate::path::Path;
@@ -12,15 +12,15 @@ use flowspec::{Action, ComponentType, Family, Ipv6Pattern, Nlri, Prefix, Rate};
 use ipnet::IpNet;
 use std::collections::HashSet;
 
-/// The prefixes of peers of which blackholes may be among the rules: most routes of a full table are none, and are not looked up. There may
-/// be more than there are blackholes; not many more.
+/// Prefixes of peers that may be blackholes: most routes of a full table are not, and need no
+/// lookup. There may be more than there are blackholes, but not many more.
 #[derive(Debug, Default)]
 pub(crate) struct BlackholePrefixes {
     prefixes: HashSet<(PeerId, IpNet)>,
     trim_at: usize,
 }
 
-/// So few prefixes are never trimmed.
+/// With fewer prefixes it is never trimmed.
 const FEW: usize = 4096;
 
 impl BlackholePrefixes {
@@ -36,7 +36,7 @@ impl BlackholePrefixes {
         self.prefixes.remove(&(peer, net));
     }
 
-    /// What flapping peers leave behind goes.
+    /// What flapping peers leave is removed.
     pub(crate) fn trim(&mut self, rules: &RuleTable) {
         if self.prefixes.len() < self.trim_at.max(FEW) {
             return;
@@ -64,7 +64,7 @@ pub fn blackhole_rules(net: IpNet, route: &Route, blackhole: &Blackhole) -> Vec<
     rules.map(|nlri| (nlri, blackhole_route(route))).collect()
 }
 
-/// Whether a path is still one under the configuration of its peer: a blackhole needs its trigger.
+/// Whether a path is still a blackhole under the configuration of its peer: it needs its trigger.
 pub(crate) fn is_still_announced(peer: &Peer, nlri: &Nlri, path: &Path) -> bool {
     path.key.kind == PathKind::Flow || is_dropped(peer, nlri, path.announced_route())
 }
@@ -74,7 +74,8 @@ pub(crate) fn is_dropped(peer: &Peer, nlri: &Nlri, route: &Route) -> bool {
     if nlri.destination().is_some() { dropped.destination } else { dropped.source }
 }
 
-/// The rule for packets to a prefix, or from it. The first address of an IPv6 prefix of any length is a pattern of that length.
+/// The rule for packets to a prefix, or from it. The first address of an IPv6 prefix of any length
+/// is a pattern of that length.
 pub(crate) fn rule_of(kind: ComponentType, net: IpNet) -> Option<Nlri> {
     let (family, prefix) = match net {
         IpNet::V4(net) => (Family::Ipv4, Prefix::V4(net.trunc())),
@@ -87,8 +88,8 @@ pub(crate) fn prefix_of(nlri: &Nlri) -> Option<IpNet> {
     destination(nlri).or_else(|| source(nlri))
 }
 
-/// The route of the rule: it discards. What else the communities say of the route is kept, and what they would ask of a traffic filter is
-/// not: on a unicast route it means nothing.
+/// The route of the rule: it discards. What else the communities say of the route is kept; actions
+/// of traffic filters are dropped: they have no meaning on a unicast route.
 pub(crate) fn blackhole_route(route: &Route) -> Route {
     let discard = Action::RateBytes { asn: 0, rate: Rate::ZERO };
     let kept = route.actions.iter().filter(|action| !is_action(action)).copied();

@@ -1,5 +1,5 @@
-//! What a data plane can match and do: the model through which rules are compiled, so that a rule is enforced exactly or refused
-//! with a reason.
+//! What a data plane can match and do: the model through which rules are compiled, so that a rule
+//! is enforced exactly or refused with a reason.
 
 use crate::first_fragments::{first_fragments_to_exempt, is_whole_or_first};
 use flowspec::space::FragmentSet;
@@ -7,9 +7,9 @@ use flowspec::{ComponentType, Effect, IpVersion, Policing, Space};
 
 /// How much of a field's values one entry of a data plane can express.
 ///
-/// Addresses are prefixes: `Masked` or more holds any prefix, `Value` only a whole address. TCP flags are a value under a mask:
-/// with `Value`, `Range` or `Ranges` an entry holds one value of all twelve bits. For kinds of fragment see
-/// [`Capabilities::fragment_sets`].
+/// Addresses are prefixes: `Masked` or more holds any prefix, `Value` only a whole address. TCP
+/// flags are a value under a mask: with `Value`, `Range` or `Ranges` an entry holds one value of
+/// all twelve bits. For kinds of fragment see [`Capabilities::fragment_sets`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ability {
     /// The field cannot be matched at all.
@@ -35,7 +35,8 @@ pub struct ActionAbility {
     pub rate_bytes: bool,
     /// Limit to packets a second, one policer for all entries of a rule.
     pub rate_packets: bool,
-    /// The policer can be shared by several entries; otherwise a rule with a rate must compile to one entry.
+    /// The policer can be shared by several entries; otherwise a rule with a rate must compile to
+    /// one entry.
     pub shared_policer: bool,
     /// Set the DSCP.
     pub mark: bool,
@@ -49,57 +50,64 @@ pub struct ActionAbility {
     pub redirect_vrf: bool,
     /// Continue with the next rule after acting (T bit).
     pub continues: bool,
-    /// Set the DSCP and continue with the next rule, which still compares the DSCP that the packet came with.
+    /// Set the DSCP and continue with the next rule, which still compares the packet's original
+    /// DSCP.
     pub mark_continues: bool,
 }
 
-/// Particulars in which a data plane can do less than its abilities say. The default has none.
+/// Restrictions beyond a data plane's abilities. The default has none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limitations {
-    /// Values that no entry can hold: where the data plane uses a number for something else, such as protocol 0 for any protocol.
+    /// Values that no entry can match: where the data plane uses a number for something else, such
+    /// as protocol 0 for any protocol.
     pub values: Vec<(IpVersion, ComponentType, u32)>,
     /// An ICMP code can be matched only together with one ICMP type.
     pub icmp_code_needs_type: bool,
-    /// That there is an upper-layer header cannot be asked for without asking for some of its values.
+    /// The existence of an upper-layer header cannot be tested without testing some of its values.
     pub needs_l4_values: bool,
-    /// Kinds of IPv6 fragment cannot be matched, those of IPv4 as the abilities say.
+    /// Kinds of IPv6 fragment cannot be matched; those of IPv4 according to the abilities.
     pub no_ipv6_fragments: bool,
     /// A rule can have one of these, not several: a limit in bytes, a limit in packets, a mark.
     pub one_action: bool,
-    /// The highest limits that it can count, in bytes and in packets a second. A higher one is none: no traffic comes near it.
+    /// The highest limits that it can count, in bytes and in packets a second. A higher one counts
+    /// as no limit: no traffic comes near it.
     pub highest_rates: Option<(f32, f32)>,
-    /// Ranges of so many ports or fewer are better written out, a port an entry, because ranges are scarce.
+    /// Ranges of up to this many ports are expanded, one port an entry, because ranges are scarce.
     pub short_ranges: u64,
-    /// TCP flags of which an entry can only ask that they are set.
+    /// TCP flags that an entry can only require to be set.
     pub set_only_flags: u16,
     /// TCP flags that cannot be matched in IPv6.
     pub no_ipv6_flags: u16,
-    /// Fields that only a later release of the data plane can match, and which one, for people.
+    /// Fields that only a later release of the data plane can match, and which release, for people.
     pub fields_since: Vec<(ComponentType, String)>,
     /// The later release that can mark.
     pub marks_since: Option<String>,
-    /// What one entry can say of fragments of IPv6, where that is not what [`Capabilities::fragment_sets`] says.
+    /// What one entry can match of fragments of IPv6, if that differs from
+    /// [`Capabilities::fragment_sets`].
     pub ipv6_fragment_sets: Option<Vec<FragmentSet>>,
-    /// An entry that asks for an upper-layer field sees it in whole packets only, not in first fragments (nor, in IPv6, behind any fragment
-    /// header). A rule that would miss packets by that is enforced for the others, and [`limits`](crate::limits::limits) tells.
+    /// An entry with an upper-layer field sees it in whole packets only, not in first fragments
+    /// (nor, in IPv6, after any fragment header). A rule that would miss packets because of that is
+    /// enforced for the others, and [`limits`](crate::limits::limits) reports it.
     pub whole_packets_only: bool,
     /// A rule that would miss some of its packets is refused.
     pub strict: bool,
-    /// The lowest limit in bytes a second, and its unit: limits are whole multiples of it.
+    /// The lowest limit in bytes a second, and its unit: limits are integer multiples of it.
     pub byte_rate_unit: Option<f32>,
 }
 
-/// What an entry takes of a data plane's table. The default: one of its entries.
+/// What an entry takes of a data plane's table. The default: one table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryCost {
-    /// How often each entry stands there, as once for each interface.
+    /// How often each entry is installed, such as once for each interface.
     pub copies: u64,
-    /// Each range of ports takes an entry of its own, so that one with a range of source ports and one of destination ports takes two.
+    /// Each range of ports takes an entry of its own, so that one with a range of source ports and
+    /// one of destination ports takes two.
     pub port_ranges: bool,
-    /// Entries more for a limit.
+    /// Additional entries for a limit.
     pub limit: u64,
-    /// An entry for whole packets and first fragments, and nothing of the upper-layer header, stands there as two; and a rule that
-    /// [exempts](crate::first_fragments::first_fragments_to_exempt) first fragments takes entries for them.
+    /// An entry for whole packets and first fragments without upper-layer fields is installed as
+    /// two; and a rule that [exempts](crate::first_fragments::first_fragments_to_exempt) first
+    /// fragments takes entries for them.
     pub fragments: bool,
 }
 
@@ -134,11 +142,12 @@ pub struct Capabilities {
     pub name: String,
     /// Indexed by component type number - 1; see [`Capabilities::field`].
     pub fields: [Ability; 13],
-    /// The TCP flags that can be matched at all, as bits of the header's octets 12 and 13: 0x0fff for all, 0x003f without ECE, CWR
-    /// and those of octet 12.
+    /// The TCP flags that can be matched at all, as bits of the header's octets 12 and 13: 0x0fff
+    /// for all, 0x003f without ECE, CWR and those of octet 12.
     pub tcp_flag_bits: u16,
-    /// What one entry can say of fragments, where the field's ability is neither [`Ability::Set`] nor [`Ability::Unsupported`]: one of
-    /// these sets. That a match on an upper-layer field leaves non-first fragments out is taken for granted.
+    /// What one entry can match of fragments, if the field's ability is neither [`Ability::Set`]
+    /// nor [`Ability::Unsupported`]: one of these sets. A match on an upper-layer field excludes
+    /// non-first fragments by itself.
     pub fragment_sets: Vec<FragmentSet>,
     /// IPv6 prefixes with an offset (an address under any mask).
     pub ipv6_offset: bool,
@@ -146,18 +155,18 @@ pub struct Capabilities {
     pub ipv6: bool,
     /// What it can do with a packet.
     pub actions: ActionAbility,
-    /// Most entries of the table that one rule may take.
+    /// Most entries of the table for one rule.
     pub max_entries_per_rule: u64,
-    /// What each entry takes of it.
+    /// The cost of each entry.
     pub cost: EntryCost,
-    /// Entries of one rule may overlap, since a packet meets only the first that it matches.
+    /// Entries of one rule may overlap, since only the first matching entry acts on a packet.
     pub overlap: bool,
-    /// What it cannot do all the same.
+    /// Further restrictions.
     pub limitations: Limitations,
 }
 
 impl Capabilities {
-    /// A data plane that can do everything: for showing rules without installing them.
+    /// A data plane that can do everything: to show rules without installing them.
     pub fn everything(name: &str) -> Self {
         Capabilities {
             name: name.to_owned(),

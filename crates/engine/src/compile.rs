@@ -1,7 +1,9 @@
-//! The compiler: a rule, for a data plane of given capabilities, as entries that enforce it exactly, or the reason why there are none.
+//! The compiler: a rule, for a data plane of given capabilities, as entries that enforce it
+//! exactly, or the reason why there are none.
 //!
-//! The rule's [`Space`] is split along its fields into parts (pairwise disjoint, unless the data plane lets entries overlap), each within
-//! what one entry can express. The parts are counted before they are made.
+//! The rule's [`Space`] is split along its fields into parts (pairwise disjoint, unless the data
+//! plane lets entries overlap), each within what one entry can express. The parts are counted
+//! before they are made.
 
 use crate::capability::{Capabilities, Limitations};
 use crate::import_policy::InterfaceSets;
@@ -17,7 +19,7 @@ mod refusal;
 
 pub use refusal::{Refusal, RefusalKind, UnsupportedAction};
 
-/// What the compiler makes of a rule.
+/// The result of the compiler for a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// The data plane enforces it exactly.
@@ -26,14 +28,16 @@ pub enum Verdict {
     Refused(Refusal),
 }
 
-/// Compiles one rule on its own. A rule that is limited to a set of interfaces is refused. Rules of a list are compiled with [`compile_list`], because a refused rule may be
-/// an exception to those behind it.
+/// Compiles one rule on its own. A rule that is limited to a set of interfaces is refused. Rules of
+/// a list are compiled with [`compile_list`], because a refused rule may exempt packets from later
+/// ones.
 pub fn compile(rule: &Rule, capabilities: &Capabilities) -> Verdict {
     compile_rule(&Arc::new(rule.nlri.clone()), rule, capabilities)
 }
 
-/// Compiles a list of rules, given in any order; the verdicts are in the order given. A rule that would act on packets which an earlier,
-/// refused rule exempts is refused as well ([`RefusalKind::Exception`]).
+/// Compiles a list of rules, given in any order; the verdicts are in the order given. A rule that
+/// would act on packets which an earlier, refused rule exempts is refused as well
+/// ([`RefusalKind::Exception`]).
 pub fn compile_list(rules: &[Rule], capabilities: &Capabilities) -> Vec<Verdict> {
     let mut order: Vec<usize> = (0..rules.len()).collect();
     order.sort_by(|&a, &b| rules[a].nlri.cmp(&rules[b].nlri));
@@ -79,8 +83,8 @@ pub(crate) fn check_interface_sets(
     }
 }
 
-/// What of an effect is left to enforce: a packet that is discarded is neither marked nor redirected (RFC 8955 §7.7), but may
-/// be sampled or copied.
+/// The part of an effect that is enforced: a packet that is discarded is neither marked nor
+/// redirected (RFC 8955 §7.7), but may be sampled or copied.
 pub fn enforced(effect: Effect) -> Effect {
     match effect.policing {
         Policing::Discard => Effect {
@@ -94,7 +98,8 @@ pub fn enforced(effect: Effect) -> Effect {
     }
 }
 
-/// The packets of a rule, `space`, in parts that entries of the data plane can express. `effect` is one that [`enforced`] gave.
+/// The packets of a rule, `space`, in parts that entries of the data plane can express. `effect` is
+/// one that [`enforced`] gave.
 pub(crate) fn entries(
     nlri: &Nlri,
     space: Space,
@@ -111,7 +116,7 @@ pub(crate) fn entries(
     check_actions(effect, capabilities).map_err(refuse)?;
     let limited = matches!(effect.policing, Policing::Limit { .. });
     let entries = if limited && !capabilities.actions.shared_policer && capabilities.limitations.short_ranges > 0 {
-        // One policer is for one entry: a range of its own is the only way.
+        // A policer belongs to one entry: only a range of its own is possible.
         let limitations = Limitations { short_ranges: 0, ..capabilities.limitations.clone() };
         split_into_entries(space, &Capabilities { limitations, ..capabilities.clone() })
     } else {
@@ -131,7 +136,7 @@ pub(crate) fn entries(
 /// A space in parts that entries of the data plane can express; none for the empty space.
 ///
 /// # Errors
-/// Why it cannot.
+/// Why that is not possible.
 pub fn split_into_entries(space: Space, capabilities: &Capabilities) -> Result<Vec<Space>, RefusalKind> {
     if space.is_empty() {
         return Ok(Vec::new());

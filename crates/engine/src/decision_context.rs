@@ -1,4 +1,5 @@
-//! The decision on one rule: import policy and validation for each of its paths, best-path selection, and the compiler.
+//! The decision on one rule: import policy and validation for each of its paths, best-path
+//! selection, and the compiler.
 
 use crate::capability::Capabilities;
 use crate::compile::{self, Refusal};
@@ -34,8 +35,9 @@ pub(crate) struct DecisionContext<'a> {
 }
 
 impl DecisionContext<'_> {
-    /// The decision on a rule for itself, with its entries. Of the accepted paths, the best one that the data plane can enforce is
-    /// selected; one that the data plane failed to install only if there is no other.
+    /// The decision on a rule for itself, with its entries. Of the accepted paths, the best one
+    /// that the data plane can enforce is selected; one that the data plane failed to install only
+    /// if there is no other.
     pub(crate) fn decide(
         &self,
         nlri: &Arc<Nlri>,
@@ -111,7 +113,8 @@ impl DecisionContext<'_> {
         policy.map_or(InterfaceSets::Refuse, |policy| policy.interface_sets)
     }
 
-    /// Why a path cannot be selected whatever the other paths are, for people: it is not accepted, or the data plane cannot enforce it.
+    /// Why a path cannot be selected whatever the other paths are, for people: it is not accepted,
+    /// or the data plane cannot enforce it.
     pub(crate) fn objection(&self, nlri: &Arc<Nlri>, path: &Path) -> Option<String> {
         match self.accept(nlri, path) {
             Err(ImportRejection::Policy(why)) => Some(why.to_string()),
@@ -134,7 +137,8 @@ impl DecisionContext<'_> {
             return if peer.config().external { rejected(PolicyRejection::NoPolicy) } else { Ok(()) };
         };
         validate::check_first_as(path, policy.first_as).map_err(ImportRejection::Infeasible)?;
-        // A blackhole is a unicast route itself: nothing but `allow.destinations` and the sources decide (RFC 7999 §3.3).
+        // A blackhole is a unicast route itself: only `allow.destinations` and the sources decide
+        // (RFC 7999 §3.3).
         if policy.validate && !path.presumed_feasible && path.key.kind == PathKind::Flow {
             validate::validate(nlri, path, self.unicast, self.peers, policy.without_destination)
                 .map_err(ImportRejection::Infeasible)?;

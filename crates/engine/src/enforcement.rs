@@ -1,4 +1,4 @@
-//! What the data plane has of one rule, and what it could not take: the rule's part of the reconciler.
+//! What the data plane has of one rule, and what failed: the rule's part of the reconciler.
 
 use crate::compile;
 use crate::plan::RuleFailure;
@@ -6,23 +6,23 @@ use crate::route::Route;
 use flowspec::Effect;
 use std::sync::Arc;
 
-/// How a rule is enforced, or is to be.
+/// How a rule is enforced.
 #[derive(Clone, Debug)]
 pub(crate) struct Enforcement {
-    /// The route whose actions are carried out.
+    /// The route whose actions are enforced.
     pub(crate) route: Arc<Route>,
-    /// Packets are counted only.
+    /// Packets are only counted.
     pub(crate) monitor: bool,
 }
 
 impl Enforcement {
-    /// What is done to a packet.
+    /// The effect on a packet.
     pub(crate) fn effect(&self) -> Effect {
         let effect = compile::enforced(self.route.effect());
         if self.monitor { Effect { continues: effect.continues, ..Effect::ACCEPT } } else { effect }
     }
 
-    /// Whether the data plane would do the same by the other.
+    /// Whether the data plane would do the same for the other.
     pub(crate) fn is_equivalent(&self, other: &Self) -> bool {
         (self.monitor == other.monitor && Arc::ptr_eq(&self.route, &other.route)) || self.effect() == other.effect()
     }
@@ -38,9 +38,11 @@ pub(crate) struct RuleInstallation {
 /// The routes by which the data plane could not install a rule.
 #[derive(Debug)]
 struct InstallFailures {
-    /// By which route it was to be in force, and why it is not. Of routes that are still announced.
+    /// The route by which it was to be in force, and why it is not. Only of routes that are still
+    /// announced.
     failures: Vec<(Arc<Route>, RuleFailure)>,
-    /// The selected route is one of them, so that the rule is not in force. Otherwise another path was selected instead.
+    /// The selected route is one of them, so that the rule is not in force. Otherwise another path
+    /// was selected instead.
     active: bool,
     /// The rule is to be tried again with the next transaction.
     retry: bool,
@@ -56,12 +58,12 @@ impl RuleInstallation {
         self.in_force.take()
     }
 
-    /// Notes what is put in force; what was before.
+    /// Records what is put in force; returns what was in force before.
     pub(crate) const fn put_in_force(&mut self, enforcement: Option<Enforcement>) -> Option<Enforcement> {
         std::mem::replace(&mut self.in_force, enforcement)
     }
 
-    /// The transaction that sent it was not applied: what was before is still in force.
+    /// The transaction that sent it failed: the previous state is still in force.
     pub(crate) fn restore(&mut self, before: Option<Enforcement>) {
         self.in_force = before;
     }
@@ -87,7 +89,8 @@ impl RuleInstallation {
         failures.find(|(failed, _)| Arc::ptr_eq(failed, route)).map(|(_, failure)| failure)
     }
 
-    /// Whether any other path is preferred to one of this route: it failed, and it is not to be tried now.
+    /// Whether any other path is preferred to one of this route: it failed, and it is not due for a
+    /// retry.
     pub(crate) fn avoids(&self, route: &Arc<Route>) -> bool {
         let retried = self.failures.as_deref().is_some_and(|failures| failures.active && failures.retry);
         !retried && matches!(self.failure(route), Some(RuleFailure::Failed(_)))
@@ -110,8 +113,8 @@ impl RuleInstallation {
         }
     }
 
-    /// The rule is to be tried with the next transaction: by the best path first, then by the others. `selected` is the route that failed
-    /// last.
+    /// The rule is to be tried with the next transaction: by the best path first, then by the
+    /// others. `selected` is the route that failed last.
     pub(crate) fn retry_every_path(&mut self, selected: Option<&Arc<Route>>) {
         if let Some(failures) = &mut self.failures {
             failures.retry = true;
@@ -126,12 +129,12 @@ impl RuleInstallation {
         }
     }
 
-    /// Forgets what failed; whether something had.
+    /// Drops failures; true if there were any.
     pub(crate) fn clear_failures(&mut self) -> bool {
         self.failures.take().is_some()
     }
 
-    /// After best-path selection: forgets failures of routes that are no longer announced.
+    /// After best-path selection: drops failures of routes that are no longer announced.
     pub(crate) fn update_failures(
         &mut self,
         selected: Option<&Arc<Route>>,
@@ -141,7 +144,7 @@ impl RuleInstallation {
         let Some(selected) = selected else { return };
         failures.failures.retain(|(route, _)| is_announced(route) || Arc::ptr_eq(route, selected));
         let active = failures.failures.iter().any(|(route, _)| Arc::ptr_eq(route, selected));
-        // Another path was selected instead of it, and it is all that is left: it is tried again.
+        // Another path was selected instead of it, and it is the only one left: it is tried again.
         failures.retry |= active && !failures.active;
         failures.active = active;
         self.failures = (!failures.failures.is_empty()).then_some(failures);

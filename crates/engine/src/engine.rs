@@ -1,7 +1,9 @@
-//! The engine: route changes go in, and transactions for the data plane come out; in between, every rule has one state with a reason.
+//! The engine: route changes go in, and transactions for the data plane come out; in between, every
+//! rule has one state with a reason.
 //!
-//! Nothing is decided when a route comes in. Decisions are made when the next transaction is asked for, once for all that happened since:
-//! a burst of updates is one transaction. The order in which routes came does not matter, except for who was first to reach a limit.
+//! Nothing is decided when a route arrives. Decisions are made when the next transaction is
+//! requested, once for everything that happened since: a burst of updates is one transaction. The
+//! order in which routes arrived does not matter, except for which of them reached a limit first.
 
 use crate::adj_rib_in::blackholes::{UnicastChange, UnicastRoute};
 use crate::adj_rib_in::{AdjRibIn, AnnounceOutcome, Announcement, Retention};
@@ -31,22 +33,23 @@ use std::sync::Arc;
 #[cfg(test)]
 mod tests;
 
-/// What the configuration and the data plane say.
+/// The configuration, and the data plane's capabilities.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
-    /// What the data plane can do.
+    /// The data plane's capabilities.
     pub capabilities: Capabilities,
-    /// What stays reachable.
+    /// Protected packets.
     pub protection: Protection,
     /// The sources of routes.
     pub peers: BTreeMap<PeerId, PeerConfig>,
-    /// Count only: what rules match is counted, and nothing is done to it. Which rules are in force, and that the first match ends the
-    /// search, is as without.
+    /// Count only: what rules match is counted, and nothing is done to it. Which rules are in
+    /// force, and that the first match ends the evaluation, is unchanged.
     pub monitor: bool,
 }
 
-/// Routes pass from the Adj-RIB-In through import policy and best-path selection into the Loc-RIB, and from there through the reconciler
-/// to the data plane. Each stage is a type of its own; they share the table of rules.
+/// Routes pass from the Adj-RIB-In through import policy and best-path selection into the Loc-RIB,
+/// and from there through the reconciler to the data plane. Each stage is a type of its own; they
+/// share the table of rules.
 #[derive(Debug)]
 pub struct Engine {
     capabilities: Capabilities,
@@ -60,7 +63,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Without a route. The first transaction is a full load, so that leftovers of an earlier run are removed.
+    /// Without routes. The first transaction is a full load, so that leftovers of an earlier run
+    /// are removed.
     pub fn new(config: EngineConfig) -> Self {
         let EngineConfig { capabilities, protection, peers, monitor } = config;
         let mut engine = Engine {
@@ -76,7 +80,8 @@ impl Engine {
         engine
     }
 
-    /// Takes another configuration. Routes of peers that are no longer in it are deleted; all rules are decided on anew.
+    /// Applies another configuration. Routes of peers that are no longer in it are deleted; all
+    /// rules are decided on again.
     pub fn reconfigure(&mut self, config: EngineConfig) {
         let EngineConfig { capabilities, protection, peers, monitor } = config;
         self.adj_rib_in.configure(&mut self.rules, peers);
@@ -91,7 +96,7 @@ impl Engine {
         self.reconciler.set_monitor(monitor);
     }
 
-    /// A peer announces a traffic filter. `expires` ends it; import policy may end it sooner.
+    /// A peer announces a traffic filter. `expires` ends it; import policy may shorten that.
     pub fn announce(
         &mut self,
         peer: PeerId,
@@ -106,12 +111,13 @@ impl Engine {
         self.adj_rib_in.announce(&mut self.rules, announcement)
     }
 
-    /// A peer withdraws a traffic filter; whether it had announced it.
+    /// A peer withdraws a traffic filter; true if it had announced it.
     pub fn withdraw(&mut self, peer: PeerId, nlri: impl Into<Arc<Nlri>>, path_id: Option<PathId>) -> bool {
         self.adj_rib_in.withdraw(&mut self.rules, peer, &RuleKey::new(nlri.into()), PathKey::flow(path_id))
     }
 
-    /// A peer announces a route to a unicast prefix. If it is a blackhole it becomes rules, and rules that it was are withdrawn.
+    /// A peer announces a route to a unicast prefix. If it is a blackhole it becomes rules, and
+    /// rules that it was are withdrawn.
     pub fn announce_unicast(
         &mut self,
         peer: PeerId,
@@ -129,7 +135,7 @@ impl Engine {
         self.adj_rib_in.withdraw_unicast_route(&mut self.rules, peer, net, path_id)
     }
 
-    /// What the policy of a peer makes of a route, step by step; `None` where the peer has none.
+    /// Evaluates the policy of a peer for a route, step by step; `None` if the peer has no policy.
     pub fn trace_policy(
         &self,
         peer: PeerId,
@@ -150,8 +156,8 @@ impl Engine {
         self.adj_rib_in.session_established(peer, router_id);
     }
 
-    /// A peer's session is lost. Its routes are deleted, but for those of the families in `retain`. A route refresh that was under way is
-    /// forgotten.
+    /// A peer's session is lost. Its routes are deleted, except those of the families in `retain`.
+    /// A route refresh in progress is dropped.
     pub fn peer_down(&mut self, peer: PeerId, retain: &[Retention], _now: Timestamp) {
         self.adj_rib_in.session_lost(&mut self.rules, peer, retain);
     }
@@ -161,27 +167,29 @@ impl Engine {
         self.adj_rib_in.end_of_rib(&mut self.rules, peer, family);
     }
 
-    /// A peer's session is up again, and the peer will not send its routes of a family again: the stale ones are deleted at once.
+    /// A peer's session is established again, and the peer will not send its routes of a family
+    /// again: the stale ones are deleted at once.
     pub fn delete_stale(&mut self, peer: PeerId, family: RouteFamily) {
         self.end_of_rib(peer, family);
     }
 
-    /// A peer's session is up again, and End-of-RIB of a family is due by `until`: what is still stale then is deleted. From now on it is
-    /// this time that counts and not the restart timer, the first time after each loss; what that loss would have kept longer than `until`
-    /// is kept.
+    /// A peer's session is established again, and End-of-RIB of a family is due by `until`: what is
+    /// still stale then is deleted. From now on this deadline replaces the restart timer, the first
+    /// time after each loss; what that loss would have retained longer than `until` is retained.
     pub fn start_end_of_rib_timer(&mut self, peer: PeerId, family: RouteFamily, until: Timestamp) {
         self.adj_rib_in.start_end_of_rib_timer(peer, family, until);
     }
 
-    /// All routes of a peer are to be sent again (RFC 7313 §4): those that are not until the [end](Self::end_refresh), and until `until` at
-    /// the latest, are deleted. They are no less in force meanwhile. A begin before that end only moves the time: what was sent since the
+    /// All routes of a peer will be sent again (RFC 7313 §4): those that are not until the
+    /// [end](Self::end_refresh), and until `until` at the latest, are deleted. They stay in force
+    /// meanwhile. A further begin before that end only moves the deadline: what was sent since the
     /// first begin counts, so that begins without end cost next to nothing.
     pub fn begin_refresh(&mut self, peer: PeerId, family: RouteFamily, until: Timestamp) {
         self.adj_rib_in.begin_refresh(&mut self.rules, peer, family, until);
     }
 
-    /// A peer has sent all its routes again: those that it did not send since the [begin](Self::begin_refresh) are deleted. False, and
-    /// nothing is done, if there was no begin.
+    /// A peer has sent all its routes again: those that it did not send since the
+    /// [begin](Self::begin_refresh) are deleted. False, and nothing is done, if there was no begin.
     pub fn end_refresh(&mut self, peer: PeerId, family: RouteFamily) -> bool {
         self.adj_rib_in.end_refresh(&mut self.rules, peer, family)
     }
@@ -191,13 +199,14 @@ impl Engine {
         self.adj_rib_in.next_deadline()
     }
 
-    /// The peers and families whose End-of-RIB, or end of a route refresh, has not come in time: [`expire`](Self::expire) deletes what they
-    /// have not sent.
+    /// The peers and families whose End-of-RIB, or end of a route refresh, has not come in time:
+    /// [`expire`](Self::expire) deletes what they have not sent.
     pub fn overdue_end_of_rib(&self, now: Timestamp) -> Vec<(PeerId, RouteFamily)> {
         self.adj_rib_in.overdue_end_of_rib(now)
     }
 
-    /// Deletes the routes whose time is over. Returns the rules whose own timer expired, and who announced them.
+    /// Deletes the routes whose deadline has passed. Returns the rules whose own timer expired, and
+    /// who announced them.
     pub fn expire(&mut self, now: Timestamp) -> Vec<(PeerId, Arc<Nlri>)> {
         self.adj_rib_in.expire(&mut self.rules, now)
     }
@@ -217,12 +226,13 @@ impl Engine {
         self.reconciler.is_paused()
     }
 
-    /// Why no packet meets the rules although the data plane has them: they are then shown as failed. `None`: packets do meet them.
+    /// Why no packet reaches the rules although the data plane has them: they are then shown as
+    /// failed. `None`: packets reach them.
     pub fn set_unfiltered(&mut self, why: Option<String>) {
         self.reconciler.set_unfiltered(why);
     }
 
-    /// Why no packet meets the rules, if that is so.
+    /// Why no packet reaches the rules, if so.
     pub fn unfiltered(&self) -> Option<&str> {
         self.reconciler.unfiltered()
     }
@@ -239,12 +249,13 @@ impl Engine {
         self.reconciler.is_monitoring()
     }
 
-    /// How many routes of a peer there are.
+    /// Number of routes of a peer.
     pub fn counts(&self, peer: PeerId) -> PeerCounts {
         self.adj_rib_in.peers().get(peer).map(|peer| peer.counts()).unwrap_or_default()
     }
 
-    /// The protected packets that the data plane cannot accept ahead of the rules, and why. Rules may act on them.
+    /// The protected packets that the data plane cannot accept ahead of the rules, and why. Rules
+    /// may act on them.
     pub fn unprotected(&self) -> &[(Protected, String)] {
         self.protected.impossible()
     }
@@ -254,13 +265,13 @@ impl Engine {
         self.protection.items().iter().find(|item| item.space.matches(packet))
     }
 
-    /// All that is to be in force as of the last decisions.
+    /// The desired state as of the last decisions.
     pub fn full(&self) -> Ruleset {
         self.reconciler.desired_state(&self.rules, self.target())
     }
 
-    /// The next transaction for the data plane. None while nothing is to be done, and until the last one is [applied](Self::applied) or
-    /// [failed](Self::apply_failed).
+    /// The next transaction for the data plane. None while nothing is to be done, and until the
+    /// last one is [applied](Self::applied) or [failed](Self::apply_failed).
     pub fn next_transaction(&mut self) -> Option<Transaction> {
         if self.reconciler.is_in_flight() {
             return None;
@@ -284,13 +295,13 @@ impl Engine {
         pending && !self.reconciler.is_in_flight()
     }
 
-    /// The last transaction is applied, but for some rules.
+    /// The last transaction is applied, except for some rules.
     pub fn applied(&mut self, applied: &Applied) {
         self.reconciler.applied(&mut self.rules, applied);
     }
 
-    /// The last transaction could not be applied at all, for the reason in `message`. What was in force before still is. The next
-    /// transaction tries again: it should not be taken at once.
+    /// The last transaction could not be applied at all, for the reason in `message`. The previous
+    /// state is still in force. The next transaction tries again: it should not be taken at once.
     pub fn apply_failed(&mut self, message: &str) {
         let target = Target { capabilities: &self.capabilities, protected: self.protected.entries() };
         self.reconciler.apply_failed(&mut self.rules, target, message);
@@ -311,17 +322,19 @@ impl Engine {
         self.reconciler.reload();
     }
 
-    /// The rules that were rejected since this was called last: by the data plane, by policy or by validation.
+    /// The rules that were rejected since the last call: by the data plane, by policy or by
+    /// validation.
     pub fn take_newly_rejected(&mut self) -> NewlyRejected {
         self.loc_rib.take_newly_rejected()
     }
 
-    /// The rules that somebody announces, in enforcement order, VPN rules among them; IPv4 before IPv6.
+    /// The rules that somebody announces, in enforcement order, VPN rules among them; IPv4 before
+    /// IPv6.
     pub fn rules(&self) -> impl Iterator<Item = RuleRef<'_>> {
         self.rules_after(None)
     }
 
-    /// The same from behind a rule on, to read them page by page; whether that rule is still there does not matter.
+    /// The same, starting after a rule, to read them page by page; that rule may have been removed.
     pub fn rules_after(&self, after: Option<&Arc<Nlri>>) -> impl Iterator<Item = RuleRef<'_>> {
         let context = self.decision_context();
         let rules = self.rules.iter_after(after.map(|nlri| RuleKey::new(nlri.clone())));
@@ -351,7 +364,7 @@ impl Engine {
         RuleState::NAMES.map(|name| (name, counts.get(name).copied().unwrap_or(0)))
     }
 
-    /// About how many rules there are.
+    /// Approximate number of rules.
     pub fn rule_count(&self) -> usize {
         self.rules.len()
     }
@@ -361,15 +374,16 @@ impl Engine {
         self.snapshot_after(None)
     }
 
-    /// The same from behind a match part on, in enforcement order, to write them bit by bit.
+    /// The same, starting after a match part, in enforcement order, to write them in parts.
     pub fn snapshot_after(&self, after: Option<&Arc<Nlri>>) -> impl Iterator<Item = (PeerId, SnapshotPath)> + '_ {
         let rules = self.rules.iter_after(after.map(|nlri| RuleKey::new(nlri.clone())));
         rules.flat_map(|(key, entry)| key.nlri().into_iter().flat_map(move |nlri| snapshot_paths(nlri, entry)))
     }
 
-    /// Hands out the rules whose routes are not as they were handed out last, to be kept over a restart: what each matches, and all its
-    /// routes; none where nobody announces it any longer. Those that changed since the last [transaction](Self::next_transaction) was taken
-    /// are not among them, and routes that only became stale have not changed.
+    /// Returns the rules whose routes have changed since they were last returned, to be kept over a
+    /// restart: what each matches, and all its routes; none if nobody announces it any longer.
+    /// Those that changed since the last [transaction](Self::next_transaction) was taken are not
+    /// among them, and routes that only became stale have not changed.
     pub fn take_unsaved(&mut self, mut each: impl FnMut(&Arc<Nlri>, &[(PeerId, SnapshotPath)])) {
         let keys = self.rules.take_unsaved();
         let mut found = keys.iter().peekable();
@@ -398,15 +412,16 @@ impl Engine {
         snapshot_paths(nlri, entry).collect()
     }
 
-    /// All rules are kept as they are now.
+    /// All rules have been saved as they are now.
     pub fn mark_all_saved(&mut self) {
         for entry in self.rules.values_mut() {
             entry.paths.mark_written();
         }
     }
 
-    /// Takes back what was kept of a peer, before its session is up. Its rules are stale until the peer sends them again, and are deleted as
-    /// `retain` says; those of a family without retention are not taken. Locally originated rules are as before.
+    /// Restores the saved rules of a peer, before its session is established. They are stale until
+    /// the peer sends them again, and are deleted as `retain` says; those of a family without
+    /// retention are not restored. Locally originated rules are as before.
     pub fn restore(&mut self, peer: PeerId, paths: impl IntoIterator<Item = SnapshotPath>, retain: &[Retention]) {
         let local = self.adj_rib_in.peers().is_local(peer);
         let losses: Vec<_> = match local {
@@ -445,8 +460,10 @@ impl Engine {
         }
     }
 
-    /// The data plane has these rules in force since an earlier run. Those of them that were restored were feasible then, and unicast routes
-    /// are not kept: until [`validate_presumed`](Self::validate_presumed) they count as feasible, unless several peers announce one of them.
+    /// The data plane has had these rules in force since an earlier run. Those of them that were
+    /// restored were feasible then, and unicast routes are not saved: until
+    /// [`validate_presumed`](Self::validate_presumed) they count as feasible, unless several peers
+    /// announce one of them.
     pub fn presume_feasible(&mut self, in_force: &BTreeSet<RuleId>) {
         AdjRibIn::presume_feasible(&mut self.rules, |nlri| in_force.contains(&nlri.id()));
     }

@@ -1,5 +1,6 @@
-//! May this peer ask for that, and what becomes of it? Every peer has a chain of statements, which its routes pass in order: what the
-//! peer is allowed, which is statements in another form, and the statements of the operator's policies.
+//! The import policy: what a peer may announce, and how its rules are changed. Every peer has a
+//! chain of statements, which are evaluated in order for its routes: its permissions in the form of
+//! statements, and the statements of the operator's policies.
 
 mod action_set;
 mod blackhole;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(crate) struct RouteInterner {
     known: HashSet<Arc<Route>>,
-    /// What was asked for last, and the answer: routes of one UPDATE are one value.
+    /// The last request and its result: routes of one UPDATE are one value.
     last: Option<(Arc<Route>, Arc<Route>)>,
     sweep_at: usize,
 }

@@ -1,4 +1,4 @@
-//! The key of a rule in the ordered table: its NLRI, with the beginning of the order made one number.
+//! The key of a rule in the ordered table: its NLRI, with a number for the beginning of the order.
 
 use flowspec::{Component, ComponentType, IpVersion, Nlri, Prefix, RouteDistinguisher};
 use std::cmp::Ordering;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RuleKey {
     hint: u64,
-    /// `None` only in bounds of a range: it stands before all rules of its hint.
+    /// `None` only in bounds of a range: sorts before all rules of its hint.
     nlri: Option<Arc<Nlri>>,
 }
 
@@ -22,15 +22,16 @@ impl RuleKey {
         self.nlri.as_ref()
     }
 
-    /// Stands before every rule of the version.
+    /// Sorts before every rule of the version.
     pub(crate) fn start(version: IpVersion) -> Self {
         RuleKey { hint: u64::from(version == IpVersion::V6) << 63, nlri: None }
     }
 
-    /// Stands before every rule whose destination is `prefix` or within it, and behind few others. IPv6 prefixes with an offset
-    /// stand elsewhere.
+    /// Sorts before every rule whose destination is `prefix` or within it, and after few others.
+    /// IPv6 prefixes with an offset are elsewhere.
     pub(crate) fn start_within(prefix: &Prefix) -> Self {
-        // The smallest last address within it is the first address; of equal last addresses the longest prefix comes first.
+        // The smallest last address within it is the first address; of equal last addresses the
+        // longest prefix comes first.
         let first = match prefix {
             Prefix::V4(net) => v4_hint(u32::from(net.trunc().addr()), 32),
             Prefix::V6(pattern) => v6_hint(0, pattern.bits()),
@@ -38,7 +39,7 @@ impl RuleKey {
         RuleKey { hint: first | destination_class(prefix), nlri: None }
     }
 
-    /// Stands behind every rule whose destination is `prefix` or within it, and before few others.
+    /// Sorts after every rule whose destination is `prefix` or within it, and before few others.
     pub(crate) fn end_within(prefix: &Prefix) -> Self {
         let last = match prefix {
             Prefix::V4(net) => v4_hint(u32::from(net.broadcast()), net.prefix_len()),
@@ -76,7 +77,8 @@ impl PartialOrd for RuleKey {
 const VERSION_BIT: u32 = 63;
 const TYPE_BIT: u32 = 59;
 
-/// If `a < b` then `hint(a) <= hint(b)`: IP version, type of the first component, and as much of its value as fits.
+/// If `a < b` then `hint(a) <= hint(b)`: IP version, type of the first component, and as much of
+/// its value as fits.
 fn hint(nlri: &Nlri) -> u64 {
     let version = u64::from(nlri.family().version() == IpVersion::V6) << VERSION_BIT;
     let Some(component) = nlri.components().next() else { return version };
@@ -89,7 +91,8 @@ fn hint(nlri: &Nlri) -> u64 {
                 v6_hint(pattern.offset(), (pattern.bits() << (pattern.offset() % 128)) | low_ones(bits))
             }
             Component::Numeric(..) | Component::Bitmask(..) => {
-                // Behind a list come only lists, so plain octets decide; the end of the rule stands behind every component.
+                // After a list only lists follow, so plain octets decide; the end of the rule sorts
+                // after every component.
                 let flow = if nlri.family().is_vpn() { RouteDistinguisher::LEN } else { 0 };
                 let octets = nlri.as_bytes().get(flow + 1..).unwrap_or_default();
                 let padded = octets.iter().copied().chain(std::iter::repeat(0xff));
@@ -103,7 +106,7 @@ fn v4_hint(last: u32, length: u8) -> u64 {
     u64::from(last) << 27 | u64::from(32 - length.min(32)) << 21
 }
 
-/// By offset, then by the last address of the pattern, which stands left-shifted by the offset.
+/// By offset, then by the last address of the pattern, which is left-shifted by the offset.
 fn v6_hint(offset: u8, last: u128) -> u64 {
     u64::from(offset) << 52 | (last >> 76) as u64
 }
@@ -116,7 +119,8 @@ fn destination_class(prefix: &Prefix) -> u64 {
     u64::from(matches!(prefix, Prefix::V6(_))) << VERSION_BIT | (ComponentType::Destination as u64) << TYPE_BIT
 }
 
-/// Whether it is an IPv6 prefix with an offset. Such rules stand elsewhere in the order than other prefixes.
+/// Whether it is an IPv6 prefix with an offset. Such rules are elsewhere in the order than other
+/// prefixes.
 pub(crate) fn has_offset(prefix: &Prefix) -> bool {
     matches!(prefix, Prefix::V6(pattern) if pattern.offset() > 0)
 }

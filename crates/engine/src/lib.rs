@@ -1,16 +1,19 @@
 //! Floodgate's decisions: pure functions over values, without socket, clock or process.
 //!
 //! # Tour
-//! - [`Engine`] is what the program talks to: routes go in, transactions for the data plane come out, every rule has a state.
-//! - Adj-RIB-In: what peers announced ([`route`]). Import policy and validation: [`import_policy`], [`validate`]. What no rule may touch:
-//!   [`protection`].
-//! - Loc-RIB: best-path selection, and what rules mean for those behind them in the order.
-//! - What a data plane can do: [`capability`]. How a rule becomes entries of it, or is refused: [`compile`](mod@compile).
+//! - [`Engine`] is the interface for the daemon: routes in, transactions for the data plane out;
+//!   every rule has a state.
+//! - Adj-RIB-In: what peers announced ([`route`]). Import policy and validation: [`import_policy`],
+//!   [`validate`]. What no rule may affect: [`protection`].
+//! - Loc-RIB: best-path selection, and the effects of rules on later ones.
+//! - What a data plane can do: [`capability`]. How a rule becomes entries of it, or is refused:
+//!   [`compile`](mod@compile).
 //! - Reconciler: what is handed to the data plane: [`plan`]. The state of a rule: [`state`].
 //!
-//! Files depend on each other in one direction: route, key, prefix_map; path_key, import_policy; path, received_paths, peers; select, unicast, validate;
-//! compile, precedence, protection; rule_decision, enforcement, rule_entry, rule_table; decision_context; adj_rib_in, loc_rib, reconciler;
-//! view, snapshot; engine.
+//! Files depend on each other in one direction: route, key, prefix_map; path_key, import_policy;
+//! path, received_paths, peers; select, unicast, validate; compile, precedence, protection;
+//! rule_decision, enforcement, rule_entry, rule_table; decision_context; adj_rib_in, loc_rib,
+//! reconciler; view, snapshot; engine.
 
 #![forbid(unsafe_code)]
 

@@ -1,13 +1,15 @@
-//! In what a rule is enforced for fewer packets than it asks for: where a data plane does not see all of a packet.
+//! Reports in which cases a rule is enforced for fewer packets than it matches: if a data plane
+//! does not see all of a packet.
 //!
-//! Never for more packets, and never so that a later rule acts on a packet that an earlier one exempts.
+//! Never for more packets, and never so that a later rule acts on a packet that an earlier one
+//! exempts.
 
 use crate::capability::Capabilities;
 use crate::first_fragments::{exempts, misses_first_fragments};
 use flowspec::space::{IntervalSet, MAX_ICMP, MAX_PORT, TcpFlagSet};
 use flowspec::{Effect, IpVersion, Nlri, Policing, Space};
 
-/// Sentences about a rule that is enforced; none where it is enforced for all of its packets.
+/// Sentences about a rule that is enforced; none if it is enforced for all of its packets.
 pub fn limits(nlri: &Nlri, effect: &Effect, capabilities: &Capabilities) -> Vec<String> {
     let limitations = &capabilities.limitations;
     let mut limits = Vec::new();
@@ -32,7 +34,7 @@ pub fn limits(nlri: &Nlri, effect: &Effect, capabilities: &Capabilities) -> Vec<
     limits
 }
 
-/// Whether an upper-layer field is asked for by value, and not only for being there.
+/// Whether an upper-layer field is constrained to values, and not only to exist.
 fn asks_for_values(space: &Space) -> bool {
     let is_full = |set: Option<&IntervalSet>, max| set.is_none_or(|set| set.is_full(max));
     let ports = [space.port(), space.source_port(), space.destination_port()];

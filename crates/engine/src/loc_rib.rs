@@ -1,4 +1,5 @@
-//! The Loc-RIB: decisions on the rules that something happened to, and what each decision means for the rules behind.
+//! The Loc-RIB: decisions on the rules that changed, and the effects of each decision on later
+//! rules.
 
 use crate::decision_context::DecisionContext;
 use crate::enforcement::Enforcement;
@@ -11,7 +12,8 @@ use crate::rule_table::RuleTable;
 use crate::shadow;
 use flowspec::{Nlri, Prefix, Space};
 
-/// From so many changed exceptions on, all later rules are checked instead of those whose destination overlaps.
+/// With this many changed exempting rules, all later rules are checked instead of only those with
+/// an overlapping destination.
 const MANY_EXCEPTIONS: usize = 16;
 
 /// The rules that were decided on.
@@ -21,13 +23,14 @@ pub(crate) struct Decided {
     pub(crate) rules: Vec<(RuleKey, Option<Vec<Space>>)>,
     /// Rules that nobody announces any longer, and what the data plane has of them.
     pub(crate) withdrawn: Vec<(RuleKey, Option<Enforcement>)>,
-    /// Some of the rules are exceptions that are not in force.
+    /// Some of the rules are exempting rules that are not in force.
     has_exception: bool,
     /// The rules that share destination and source with others.
     in_groups: Vec<RuleKey>,
 }
 
-/// What decisions on single rules mean for others. Between calls of [`decide`](Self::decide) the exceptions are those of the table.
+/// The effects of decisions on other rules. Between calls of [`decide`](Self::decide) the exempting
+/// rules are those of the table.
 #[derive(Debug, Default)]
 pub(crate) struct LocRib {
     exceptions: Exceptions,
@@ -35,11 +38,11 @@ pub(crate) struct LocRib {
 }
 
 impl LocRib {
-    /// Decides on every rule that is marked in the table. Afterwards the decisions are those that would have been made on the same routes
-    /// in any other order.
+    /// Decides on every rule that is marked in the table. Afterwards the decisions are those that
+    /// would have been made on the same routes in any other order.
     pub(crate) fn decide(&mut self, rules: &mut RuleTable, context: &DecisionContext<'_>) -> Decided {
         let mut decided = self.decide_once(rules, context);
-        // A rule whose failures were cleared may have been an exception to those behind.
+        // A rule whose failures were cleared may have exempted packets from later ones.
         while rules.is_dirty() {
             let again = self.decide_once(rules, context);
             decided.withdrawn.extend(again.withdrawn);
@@ -50,7 +53,7 @@ impl LocRib {
         decided
     }
 
-    /// The rules that were rejected since this was called last.
+    /// The rules that were rejected since the last call.
     pub(crate) fn take_newly_rejected(&mut self) -> NewlyRejected {
         std::mem::take(&mut self.newly_rejected)
     }
@@ -98,8 +101,8 @@ impl LocRib {
         decided
     }
 
-    /// Blocks rules behind exceptions that are not in force any longer, and unblocks those behind exceptions that are, or that are gone.
-    /// Returns the rules for which that changed.
+    /// Blocks rules after exempting rules that are no longer in force, and unblocks those after
+    /// exempting rules that are, or that are gone. Returns the rules for which that changed.
     fn apply_exceptions(&mut self, rules: &mut RuleTable, decided: &Decided) -> Vec<RuleKey> {
         let mut changed_rules = Vec::new();
         let mut changed = ChangedExceptions::default();
@@ -158,7 +161,8 @@ impl LocRib {
     }
 }
 
-/// Determines anew which rules are shadowed among those that may have changed. Returns those for which that changed.
+/// Determines anew which rules are shadowed among those that may have changed. Returns those for
+/// which that changed.
 fn shadow_rules(rules: &mut RuleTable, decided: &Decided, blocked: &[RuleKey]) -> Vec<RuleKey> {
     let groups = rules.groups();
     if groups.all_single() {
@@ -170,7 +174,7 @@ fn shadow_rules(rules: &mut RuleTable, decided: &Decided, blocked: &[RuleKey]) -
     shadow::mark(rules, keys.into_iter())
 }
 
-/// The exceptions that came into force or went out of it.
+/// The exempting rules that came into force or went out of force.
 #[derive(Default)]
 struct ChangedExceptions {
     first: Option<RuleKey>,

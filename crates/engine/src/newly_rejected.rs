@@ -1,14 +1,14 @@
-//! Rules that the latest decisions rejected, for the log: whoever announced one learns of it without asking.
+//! Rules that the latest decisions rejected, for the log.
 
 use crate::key::RuleKey;
 use crate::rule_decision::RuleDecision;
 use flowspec::Nlri;
 use std::sync::Arc;
 
-/// Most rules that are listed between two calls; of more there is only the number.
+/// Most rules that are listed between two calls; further ones are only counted.
 const LISTED: usize = 64;
 
-/// Since it was taken last.
+/// The rejections since the last call.
 #[derive(Debug, Default)]
 pub struct NewlyRejected {
     /// Rules that were rejected, or are rejected for another reason; at most some dozens.
@@ -23,7 +23,7 @@ impl NewlyRejected {
         self.rules.is_empty()
     }
 
-    /// Notes a rule whose decision was `before` and is `now`.
+    /// Records a rule whose decision was `before` and is `now`.
     pub(crate) fn note(&mut self, key: &RuleKey, before: &RuleDecision, now: &RuleDecision) {
         let same = match (before, now) {
             (_, RuleDecision::Undecided | RuleDecision::Enforce { .. }) => true,
@@ -39,7 +39,7 @@ impl NewlyRejected {
         }
     }
 
-    /// Notes a rule that is blocked by an earlier one.
+    /// Records a rule that is blocked by an earlier one.
     pub(crate) fn add(&mut self, key: &RuleKey) {
         match key.nlri() {
             Some(nlri) if self.rules.len() < LISTED => self.rules.push(Arc::clone(nlri)),

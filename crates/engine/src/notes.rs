@@ -1,11 +1,12 @@
-//! What an operator may not expect of a rule although it is enforced as the RFCs say.
+//! Notes on a rule: what an operator may not expect although it is enforced as the RFCs say.
 
 use crate::capability::Capabilities;
 use crate::import_policy::InterfaceSets;
 use crate::unknown_actions::unknown_actions;
 use flowspec::{Action, Effect, Policing, Rule};
 
-/// Sentences about the rule; mostly none. Of an interface set there is one only where it is ignored: otherwise the rule is refused.
+/// Sentences about the rule; mostly none. Of an interface set there is one only where it is
+/// ignored: otherwise the rule is refused.
 pub fn notes(rule: &Rule, interface_sets: InterfaceSets, capabilities: &Capabilities) -> Vec<String> {
     let effect = rule.effect();
     let mut notes = Vec::new();

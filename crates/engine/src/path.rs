@@ -1,25 +1,27 @@
-//! One peer's route to one destination, as it is kept in the Adj-RIB-In. Plain data: the stages read and set its marks.
+//! One peer's route to one destination in the Adj-RIB-In. Plain data: the stages read and set its
+//! flags.
 
 use crate::import_policy::PolicyRejection;
 use crate::path_key::PathKey;
 use crate::route::{PeerId, Route, Timestamp};
 use std::sync::Arc;
 
-/// What import policy did with a route that it did not accept as it came.
+/// What import policy did with a route that it changed or rejected.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PolicyOutcome {
     /// The route as announced.
     pub(crate) announced: Arc<Route>,
-    /// Why it is not accepted, if it is not.
+    /// Why it is rejected, if it is.
     pub(crate) rejection: Option<PolicyRejection>,
 }
 
-/// One peer's route to one destination. Plain data: the Adj-RIB-In says what its fields may be together.
+/// One peer's route to one destination. Plain data: the Adj-RIB-In says what its fields may be
+/// together.
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
     /// The route as import policy left it.
     pub(crate) route: Arc<Route>,
-    /// What import policy did with it, unless it is accepted as it came.
+    /// What import policy did with it, unless it was accepted unchanged.
     pub(crate) policy: Option<Box<PolicyOutcome>>,
     /// When it was announced.
     pub(crate) received: Timestamp,
@@ -27,11 +29,13 @@ pub(crate) struct Path {
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) peer: PeerId,
     pub(crate) key: PathKey,
-    /// Stale path: the session was lost, or the daemon restarted, and the peer has not sent it again since.
+    /// Stale path: the session was lost, or the daemon restarted, and the peer has not sent it
+    /// again since.
     pub(crate) stale: bool,
     /// The loss by which it became stale, among those of its peer and family.
     pub(crate) loss: u16,
-    /// It was in force before the daemon restarted, so it was feasible: it counts as feasible until the unicast routes are received again.
+    /// It was in force before the daemon restarted, so it was feasible: it counts as feasible until
+    /// the unicast routes are received again.
     pub(crate) presumed_feasible: bool,
     /// A route refresh has begun, and the peer has not sent it again since.
     pub(crate) unrefreshed: bool,
@@ -39,7 +43,7 @@ pub(crate) struct Path {
     pub(crate) long_lived: bool,
     /// Beyond the peer's maximum-prefix limit.
     pub(crate) excess: bool,
-    /// Its lifetime (import policy, or given with the announcement) is over.
+    /// Its lifetime (import policy, or given with the announcement) has ended.
     pub(crate) expired: bool,
 }
 
@@ -67,7 +71,7 @@ impl Path {
         (self.stale, self.loss) = (true, loss);
     }
 
-    /// Its peer has sent it again; whether it was stale, or a route refresh was under way.
+    /// Its peer has sent it again; true if it was stale, or a route refresh was in progress.
     pub(crate) const fn mark_received(&mut self) -> bool {
         let awaited = self.stale || self.long_lived || self.unrefreshed;
         (self.stale, self.long_lived, self.unrefreshed) = (false, false, false);

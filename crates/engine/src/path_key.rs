@@ -3,7 +3,7 @@
 use crate::route::RouteFamily;
 use flowspec::{Nlri, PathId};
 
-/// As what a rule came.
+/// How a rule was announced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum PathKind {
     /// As a traffic filter.
@@ -14,7 +14,7 @@ pub(crate) enum PathKind {
 }
 
 impl PathKind {
-    /// The family in which a rule came.
+    /// The family in which a rule was announced.
     pub(crate) fn family(self, nlri: &Nlri) -> RouteFamily {
         match self {
             PathKind::Flow => RouteFamily::Flow(nlri.family()),

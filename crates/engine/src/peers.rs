@@ -1,4 +1,4 @@
-//! The sources of routes: who they are, their import policy, and how many routes each has.
+//! The origins of routes: who they are, their import policy, and their numbers of routes.
 
 use crate::import_policy::{Blackhole, Evaluation, ImportPolicy, OnExcess, PolicyChain};
 use crate::key::RuleKey;
@@ -8,43 +8,46 @@ use flowspec::Nlri;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// What the configuration says of a peer.
+/// The configuration of a peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeerConfig {
     /// Its address; `None` for the source of locally originated rules.
     pub address: Option<IpAddr>,
     /// It is in another AS (and not of our confederation).
     pub external: bool,
-    /// Its import policy. Without one, nothing of an external peer is accepted (RFC 8212), and everything of another.
+    /// Its import policy. Without one, nothing of an external peer is accepted (RFC 8212), and
+    /// everything of another.
     pub policy: Option<ImportPolicy>,
 }
 
 impl PeerConfig {
-    /// The source of locally originated rules: no session, no policy, and its rules are preferred to those of peers.
+    /// The origin of locally originated rules: no session, no policy, and its rules are preferred
+    /// to those of peers.
     pub const fn local() -> Self {
         PeerConfig { address: None, external: false, policy: None }
     }
 }
 
-/// How many routes of a peer there are.
+/// Numbers of routes of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerCounts {
     /// Rules in its Adj-RIB-In, those beyond its maximum-prefix limit included.
     pub rules: u64,
     /// Of those, the ones beyond the limit.
     pub excess: u64,
-    /// Rules that were not kept, since the peer is so far beyond its limit; counted since the start.
+    /// Rules that were not kept, since the peer is so far beyond its limit; counted since the
+    /// start.
     pub dropped: u64,
     /// Unicast routes in its Adj-RIB-In.
     pub unicast: u64,
 }
 
-/// What the maximum-prefix limit says of one route more.
+/// The result of the maximum-prefix limit for one more route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     /// Within the limit.
     Within,
-    /// Beyond it, and taken like the others.
+    /// Beyond it, and accepted like the others.
     Warn,
     /// Beyond it: kept, and not accepted until there is room.
     Excess(OnExcess),
@@ -52,7 +55,8 @@ pub(crate) enum Admission {
     Dropped,
 }
 
-/// One source of routes. Its counts are those of the routes that are kept, so every route is counted in and out here.
+/// One source of routes. Its counts are those of the routes that are kept, so every route is
+/// counted in and out here.
 #[derive(Debug)]
 pub(crate) struct Peer {
     config: PeerConfig,
@@ -60,7 +64,8 @@ pub(crate) struct Peer {
     chain: Option<PolicyChain>,
     router_id: Ipv4Addr,
     counts: PeerCounts,
-    /// Paths that were beyond the limit when they came, in that order; some may be gone by now.
+    /// Paths that were beyond the limit when they were announced, in that order; some may be
+    /// withdrawn by now.
     waiting: VecDeque<(RuleKey, PathKey)>,
 }
 
@@ -73,7 +78,7 @@ impl Peer {
         self.config.policy.as_ref()
     }
 
-    /// What its policy makes of a route. Of a peer without policy, whatever that means, everything is as it came.
+    /// The result of its policy for a route. Without a policy the route is unchanged.
     pub(crate) fn evaluate(&self, nlri: &Nlri, kind: PathKind, route: &Route) -> Evaluation {
         self.chain.as_ref().map(|chain| chain.run(nlri, kind, route, |_| {})).unwrap_or_default()
     }
@@ -95,7 +100,7 @@ impl Peer {
         self.router_id = router_id;
     }
 
-    /// Counts one rule more, unless it is dropped.
+    /// Counts one more rule, unless it is dropped.
     pub(crate) fn admit(&mut self, key: &RuleKey, path: PathKey) -> Admission {
         let counts = &mut self.counts;
         let limit = self.config.policy.as_ref().and_then(|policy| Some((policy.on_excess, policy.max_rules?)));
@@ -124,7 +129,7 @@ impl Peer {
         self.counts.excess -= excess as u64;
     }
 
-    /// The next path that was beyond the limit, if there is room for one now. It may be gone.
+    /// The next path that was beyond the limit, if there is room for one now. It may be withdrawn.
     pub(crate) fn next_waiting(&mut self) -> Option<(RuleKey, PathKey)> {
         let limit = self.policy().and_then(|policy| policy.max_rules).unwrap_or(u64::MAX);
         if self.counts.excess == 0 {
@@ -162,7 +167,7 @@ impl Peer {
 pub(crate) struct Peers(BTreeMap<PeerId, Peer>);
 
 impl Peers {
-    /// Takes another configuration; counts of peers that stay are kept.
+    /// Applies another configuration; counts of peers that remain are kept.
     pub(crate) fn set(&mut self, peers: BTreeMap<PeerId, PeerConfig>) {
         self.0.retain(|id, _| peers.contains_key(id));
         for (id, config) in peers {

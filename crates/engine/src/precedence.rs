@@ -1,8 +1,9 @@
-//! What a rule that is not in force means for those behind it.
+//! The effects of a rule that is not in force on later ones.
 //!
-//! A rule may exempt packets from what a later rule does: it matches first, and ends the evaluation without a discard. If a data plane
-//! cannot enforce it, the later rule would act on packets that nobody asked it to act on. So the later rule may not be in force either, as
-//! long as they overlap. The compiler, the engine and the back ends all decide this here.
+//! A rule may exempt packets from what a later rule does: it matches first, and ends the evaluation
+//! without a discard. If a data plane cannot enforce it, the later rule would act on packets that
+//! nobody asked it to act on. So the later rule may not be in force either, as long as they
+//! overlap. The compiler, the engine and the back ends all decide this here.
 
 use crate::key::{RuleKey, has_offset};
 use flowspec::{Effect, Nlri, Policing, Redirect, RuleId, Space};
@@ -25,7 +26,8 @@ impl Exceptions {
         self.spaces.contains_key(key)
     }
 
-    /// Notes a rule that is not in force. Returns whether it exempts packets; nothing happens if it does not.
+    /// Records a rule that is not in force. Returns whether it exempts packets; if not, nothing
+    /// happens.
     pub fn insert(&mut self, nlri: &Arc<Nlri>, effect: &Effect) -> bool {
         let exempts = exempts(nlri, effect);
         if exempts {
@@ -34,7 +36,7 @@ impl Exceptions {
         exempts
     }
 
-    /// Forgets a rule, which is in force or not wanted any more.
+    /// Removes a rule, which is in force or no longer wanted.
     pub fn forget(&mut self, nlri: &Arc<Nlri>) {
         if !self.spaces.is_empty() {
             self.remove(&RuleKey::new(nlri.clone()));
@@ -59,7 +61,8 @@ impl Exceptions {
         if self.spaces.is_empty() || !acts(effect) {
             return None;
         }
-        // An earlier rule with a destination that overlaps this one's has its destination within: the more specific comes first.
+        // An earlier rule with an overlapping destination has its destination within this one's:
+        // the more specific comes first.
         let version = nlri.family().version();
         let start = match nlri.destination() {
             Some(prefix) if !has_offset(&prefix) => RuleKey::start_within(&prefix),
@@ -77,12 +80,12 @@ impl Exceptions {
     }
 }
 
-/// Whether the rule, were it in force, would exempt packets from what later rules do.
+/// Whether the rule, if it were in force, would exempt packets from later rules.
 pub(crate) fn exempts(nlri: &Nlri, effect: &Effect) -> bool {
     !nlri.family().is_vpn() && !effect.continues && !matches!(effect.policing, Policing::Discard)
 }
 
-/// Whether an effect changes what becomes of a packet, beyond looking at it or copying it.
+/// Whether an effect changes a packet's fate, beyond sampling or copying it.
 pub(crate) fn acts(effect: &Effect) -> bool {
     let redirected = match effect.redirect {
         None => false,

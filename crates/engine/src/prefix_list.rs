@@ -52,7 +52,7 @@ pub(crate) fn destination(nlri: &Nlri) -> Option<IpNet> {
 
 /// The source of a rule as a plain prefix; an IPv6 prefix with an offset is none.
 pub(crate) fn source(nlri: &Nlri) -> Option<IpNet> {
-    // Components stand in the order of their types: it is the first or the second.
+    // Components are in the order of their types: it is the first or the second.
     nlri.components().take(2).find_map(|component| match component {
         Component::Prefix(ComponentType::Source, prefix) => ip_net(prefix),
         _ => None,

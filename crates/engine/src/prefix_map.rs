@@ -63,7 +63,8 @@ impl<T> PrefixMap<T> {
                 (None, Some(self.v6.range((first, length.saturating_add(1))..=(last, u8::MAX))))
             }
         };
-        // Every prefix that starts within `net` behind it is longer, but a shorter one never starts later and overlaps.
+        // Every prefix that starts within `net` after it is longer, but a shorter one never starts
+        // later and overlaps.
         let v4 = v4.into_iter().flatten().filter_map(|(&(address, length), value)| {
             Some((ipnet::Ipv4Net::new(address.into(), length).ok()?.into(), value))
         });
@@ -73,8 +74,8 @@ impl<T> PrefixMap<T> {
         v4.chain(v6)
     }
 
-    /// Calls `visit` for each value of one IP version, and removes those for which it says so. Returns the prefixes whose values were changed
-    /// or removed.
+    /// Calls `visit` for each value of one IP version, and removes those for which it says so.
+    /// Returns the prefixes whose values were changed or removed.
     pub(crate) fn retain(&mut self, mut visit: impl FnMut(&mut T) -> Retain, version: IpVersion) -> Vec<IpNet> {
         let mut touched = Vec::new();
         let mut note = |net: Option<IpNet>, outcome: Retain| {
@@ -126,8 +127,8 @@ macro_rules! bits {
 bits!(u32);
 bits!(u128);
 
-/// Goes from one candidate to the next shorter one: the last prefix at or before the key either covers it, or bounds the length of a
-/// prefix that does.
+/// Goes from one candidate to the next shorter one: the last prefix at or before the key either
+/// covers it, or bounds the length of a prefix that does.
 fn longest_match<B: Bits, T>(map: &BTreeMap<(B, u8), T>, address: B, mut length: u8) -> Option<&T> {
     loop {
         let (&(found, found_length), value) = map.range(..=(address.first(length), length)).next_back()?;

@@ -1,4 +1,4 @@
-//! What stays reachable whatever a peer sends: these packets are accepted ahead of every rule.
+//! Protected packets: they are accepted ahead of every rule, whatever a peer sends.
 
 use crate::capability::Capabilities;
 use crate::compile;
@@ -16,15 +16,16 @@ const TCP: u8 = 6;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
-/// Packets that no rule may touch.
+/// Packets that no rule may affect.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Protection {
     items: Vec<Protected>,
-    /// The match parts of the items: two presets, or a preset and a port, may mean the same packets.
+    /// The match parts of the items: two presets, or a preset and a port, may mean the same
+    /// packets.
     known: BTreeSet<Nlri>,
 }
 
-/// Some packets that no rule may touch, and the reason.
+/// Some protected packets, and the reason.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Protected {
     /// The packets.
@@ -44,7 +45,8 @@ impl Protection {
         self.push(family(net.addr()), &[(ComponentType::Source, net)], Vec::new(), format!("packets from {net}"));
     }
 
-    /// What a BGP peer sends us, whichever side connected: TCP from `peer`, to `own` where that is known, with `port` on either side.
+    /// What a BGP peer sends us, whichever side connected: TCP from `peer`, to `own` where that is
+    /// known, with `port` on either side.
     pub fn session(&mut self, peer: IpAddr, own: Option<IpAddr>, port: u16) {
         let own = own.filter(|own| own.is_ipv4() == peer.is_ipv4());
         let addresses: Vec<_> = [Some((ComponentType::Source, peer)), own.map(|own| (ComponentType::Destination, own))]
@@ -56,13 +58,14 @@ impl Protection {
         self.push(family(peer), &addresses, numbers, format!("the BGP session with {peer}"));
     }
 
-    /// Traffic to some addresses, all of it or what comes from `from`. Nothing, where that is of another IP version than the addresses or
-    /// the traffic.
+    /// Traffic to some addresses, all of it or only from `from`. Nothing, if that is of another IP
+    /// version than the addresses or the traffic.
     pub fn traffic(&mut self, traffic: Traffic, to: IpNet, from: Option<IpNet>) {
         self.add_traffic(traffic, to, from, "");
     }
 
-    /// The packets of a preset for a machine with these addresses, all of them or those that come from `from`.
+    /// The packets of a preset for a machine with these addresses, all of them or those that come
+    /// from `from`.
     pub fn preset(&mut self, preset: &Preset, own: &BTreeSet<IpAddr>, from: Option<IpNet>) {
         let prefix = format!("{}: ", preset.name);
         for (traffic, targets) in preset.items {
@@ -113,13 +116,13 @@ impl Protection {
         &self.items
     }
 
-    /// What protects all packets of the rule, for people. Nothing, for a rule that has no packets.
+    /// What protects all packets of the rule, for people. `None` for a rule that has no packets.
     pub(crate) fn covers(&self, space: &Space) -> Option<&str> {
         let item = self.items.iter().find(|item| !space.is_empty() && item.space.covers(space))?;
         Some(&item.what)
     }
 
-    /// `numbers` are components, each with the values of which one is enough.
+    /// `numbers` are components, each with values of which one must match.
     fn push(
         &mut self,
         family: Family,
@@ -142,7 +145,7 @@ impl Protection {
             let equal: Vec<_> = values.into_iter().map(|value| NumericOp::new(Comparison::Equal, value)).collect();
             builder = builder.numeric(kind, &equal);
         }
-        // Every prefix here is of the family and every number fits: it can be built.
+        // Every prefix here is of the family and every number fits: building succeeds.
         if let Ok(nlri) = builder.build() {
             let space = Space::of(&nlri);
             if self.known.insert(nlri) {

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 #[derive(Debug, Default)]
 pub(crate) struct ReceivedPaths {
     paths: Vec<Path>,
-    /// A fingerprint of the paths as they were written to the state file last; 0 if they were not.
+    /// A fingerprint of the paths as last written to the state file; 0 if they were not.
     written: u64,
 }
 
@@ -36,7 +36,7 @@ impl ReceivedPaths {
 
     /// Adds a path of a peer that has none with this path identifier.
     pub(crate) fn push(&mut self, path: Path) {
-        // Mostly the only one: no room for others.
+        // Mostly the only one: no capacity for others.
         self.paths.reserve_exact(1);
         self.paths.push(path);
     }
@@ -50,19 +50,20 @@ impl ReceivedPaths {
         self.paths.retain_mut(keep);
     }
 
-    /// The paths that are kept over a restart. A loop is never in force, and its peer sends it again.
+    /// The paths that are saved. A loop is never in force, and its peer sends it again.
     pub(crate) fn persistent(&self) -> impl Iterator<Item = &Path> {
         self.paths.iter().filter(|path| path.route.facts.route_loop.is_none())
     }
 
-    /// Notes that the paths are written to the state file as they are now; whether they differ from what was written before.
+    /// Records that the paths are written to the state file as they are now; true if they differ
+    /// from what was written before.
     pub(crate) fn mark_written(&mut self) -> bool {
         let mut hasher = DefaultHasher::new();
         for path in self.persistent() {
             let id = path.key.id.map(|id| id.0);
             (path.peer, id, path.key.kind, path.received, path.deadline, path.announced_route()).hash(&mut hasher);
         }
-        // 0 stands for what was never written.
+        // 0 means never written.
         let number = hasher.finish().max(1);
         std::mem::replace(&mut self.written, number) != number
     }

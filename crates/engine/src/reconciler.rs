@@ -1,5 +1,5 @@
-//! The reconciler: compares the desired state with what the data plane has, hands out the difference as one transaction at a time, and
-//! records the outcome.
+//! The reconciler: compares the desired state with what the data plane has, returns the difference
+//! as one transaction at a time, and records the outcome.
 
 use crate::capability::Capabilities;
 use crate::compile;
@@ -22,7 +22,7 @@ pub enum Transaction {
     Plan(Plan),
 }
 
-/// What the data plane is to have, apart from the rules.
+/// The desired state of the data plane, apart from the rules.
 #[derive(Clone, Copy)]
 pub(crate) struct Target<'a> {
     pub(crate) capabilities: &'a Capabilities,
@@ -30,7 +30,8 @@ pub(crate) struct Target<'a> {
     pub(crate) protected: &'a Arc<Vec<Space>>,
 }
 
-/// How far the data plane has followed. While a transaction is in flight, what is noted as in force is what will be when it is applied.
+/// The state of the data plane. While a transaction is in flight, this is the state after it is
+/// applied.
 #[derive(Debug)]
 pub(crate) struct Reconciler {
     /// Number of the last transaction.
@@ -103,7 +104,7 @@ impl Reconciler {
         self.unfiltered = why;
     }
 
-    /// Why no packet meets the rules, although the data plane has them.
+    /// Why no packet reaches the rules, although the data plane has them.
     pub(crate) fn unfiltered(&self) -> Option<&str> {
         self.unfiltered.as_deref()
     }
@@ -130,7 +131,8 @@ impl Reconciler {
         !self.failed.is_empty()
     }
 
-    /// Before a full load: where another path was selected because the better one failed, the better one is tried again.
+    /// Before a full load: where another path was selected because the better one failed, the
+    /// better one is tried again.
     pub(crate) fn retry_substituted(&self, rules: &mut RuleTable) {
         if self.needs_full {
             rules.touch_where(|_, entry| entry.installation.is_substitute() && entry.installation.clear_failures());
@@ -223,7 +225,7 @@ impl Reconciler {
         Ruleset { protected: target.protected.clone(), rules: rules.collect() }
     }
 
-    /// The transaction in flight is applied, but for some rules.
+    /// The transaction in flight is applied, except for some rules.
     pub(crate) fn applied(&mut self, rules: &mut RuleTable, applied: &Applied) {
         let Some(in_flight) = self.in_flight.take() else { return };
         self.last_applied = self.last_sent;
@@ -255,7 +257,7 @@ impl Reconciler {
         }
     }
 
-    /// The transaction in flight could not be applied at all: what was in force before still is.
+    /// The transaction in flight could not be applied at all: the previous state is still in force.
     pub(crate) fn apply_failed(&mut self, rules: &mut RuleTable, target: Target<'_>, message: &str) {
         let Some(in_flight) = self.in_flight.take() else { return };
         self.error = Some(message.to_owned());
@@ -266,7 +268,7 @@ impl Reconciler {
             }
             InFlight::Plan { undo, protected, .. } => {
                 self.protected_sent = protected;
-                // The protected packets may be all that changed.
+                // The protected packets may be the only change.
                 self.needs_full |= self.protected_sent != *target.protected;
                 undo
             }
@@ -283,7 +285,7 @@ impl Reconciler {
         self.failed.iter().for_each(|key| retry_rule(rules, key));
     }
 
-    /// Entries became free: as many rules as were over capacity are tried again, the first in order first.
+    /// Entries became free: as many rules that were over capacity are retried, in order.
     fn retry_over_capacity(&self, rules: &mut RuleTable, most: usize) {
         let over_capacity =
             |key: &&RuleKey| matches!(rules.get(key).and_then(failure), Some(RuleFailure::OverCapacity(_)));
@@ -291,13 +293,14 @@ impl Reconciler {
         keys.into_iter().for_each(|key| retry_rule(rules, key));
     }
 
-    /// Whether the data plane has said that it has the rule as it is desired.
+    /// Whether the data plane has confirmed the rule in its desired form.
     pub(crate) fn is_confirmed(&self, entry: &RuleEntry) -> bool {
         let same = match (&entry.desired(self.monitor), entry.installation.in_force()) {
             (Some(desired), Some(in_force)) => desired.is_equivalent(in_force),
             _ => false,
         };
-        // Numbers wrap: a transaction is confirmed if it is not ahead of the last one that was applied.
+        // Numbers wrap: a transaction is confirmed if it is not ahead of the last one that was
+        // applied.
         same && self.last_applied.wrapping_sub(entry.sent_in_change()) as i32 >= 0
     }
 }

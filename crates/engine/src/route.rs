@@ -1,4 +1,5 @@
-//! A route as announced: its actions, and the path attributes on which best-path selection and validation depend.
+//! A route as announced: its actions, and the path attributes on which best-path selection and
+//! validation depend.
 
 use flowspec::{Action, Effect, Family, IpVersion};
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,12 +8,13 @@ use std::net::{IpAddr, Ipv4Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u32);
 
-/// Seconds on a clock that does not jump; the program chooses its zero, so that it may be Unix time.
+/// Seconds of a clock that does not jump; the program chooses its zero, so that it may be Unix
+/// time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// So many seconds later.
+    /// This many seconds later.
     pub const fn plus(self, seconds: u64) -> Self {
         Timestamp(self.0.saturating_add(seconds))
     }
@@ -48,9 +50,11 @@ pub enum Origin {
 /// What selection and validation need to know of an AS_PATH.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AsPathFacts {
-    /// Its length as RFC 4271 §9.1.2.2 a counts: a set is one, confederation segments are nothing (RFC 5065 §5.3).
+    /// Its length by RFC 4271 §9.1.2.2 a: a set counts as one, confederation segments as zero (RFC
+    /// 5065 §5.3).
     pub length: u32,
-    /// The left-most AS of the first segment that is not of a confederation, where that is a sequence: the neighbouring AS.
+    /// The left-most AS of the first segment that is not of a confederation, if that is a sequence:
+    /// the neighbouring AS.
     pub leftmost: Option<u32>,
     /// It is empty, or has confederation segments only.
     pub internal: bool,
@@ -82,7 +86,7 @@ pub struct PathFacts {
     pub originator: Option<Ipv4Addr>,
     /// Entries of CLUSTER_LIST.
     pub cluster_list_length: u32,
-    /// Community NO_LLGR: not to be kept as long-lived stale (RFC 9494).
+    /// Community NO_LLGR: not to be retained as long-lived stale (RFC 9494).
     pub no_llgr: bool,
     /// Community LLGR_STALE: the route is stale at a router on the way (RFC 9494).
     pub llgr_stale: bool,
@@ -114,29 +118,30 @@ pub struct RouteAttributes {
     pub communities: Vec<u32>,
     /// LARGE_COMMUNITY.
     pub large_communities: Vec<[u32; 3]>,
-    /// The numbers of the AS_PATH, nearest first, those of sets among them and those of confederations not.
+    /// The numbers of the AS_PATH, nearest first, those of sets among them and those of
+    /// confederations not.
     pub as_path: Vec<u32>,
     /// The last number of the AS_PATH, where that is one of a sequence.
     pub origin_as: Option<u32>,
 }
 
 impl RouteAttributes {
-    /// `None` where there is nothing.
+    /// `None` if there are none.
     pub fn boxed(self) -> Option<Box<Self>> {
         (self != RouteAttributes::default()).then(|| Box::new(self))
     }
 }
 
-/// All of an announcement but its NLRI. One value is shared by all announcements with equal content.
+/// An announcement without its NLRI. One value is shared by all announcements with equal content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Route {
     /// The traffic actions; none for unicast.
     pub actions: Vec<Action>,
     /// Next hop, if there was one.
     pub next_hop: Option<IpAddr>,
-    /// The path attributes that decide.
+    /// The path attributes for selection and validation.
     pub facts: PathFacts,
-    /// Attributes on which import policy may depend; `None` where there are none.
+    /// Attributes on which import policy may depend; `None` if there are none.
     pub attributes: Option<Box<RouteAttributes>>,
 }
 

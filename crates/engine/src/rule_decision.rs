@@ -1,4 +1,4 @@
-//! What was decided about one rule, and why: the rule's part of the Loc-RIB.
+//! The decision on one rule, and its reason: the rule's part of the Loc-RIB.
 
 use crate::compile::Refusal;
 use crate::import_policy::PolicyRejection;
@@ -7,7 +7,7 @@ use crate::validate::Infeasible;
 use flowspec::RuleId;
 use std::sync::Arc;
 
-/// The decision on a rule for itself.
+/// The decision on a rule by itself.
 #[derive(Debug)]
 pub(crate) enum RuleDecision {
     /// None yet.
@@ -47,7 +47,7 @@ pub(crate) enum Suppression {
     Shadowed(RuleId),
 }
 
-/// The decision on a rule, together with what other rules mean for it.
+/// The decision on a rule, together with the effects of other rules on it.
 #[derive(Debug)]
 pub(crate) struct RuleSelection {
     decision: RuleDecision,
@@ -65,12 +65,12 @@ impl RuleSelection {
         &self.decision
     }
 
-    /// Notes a decision.
+    /// Records a decision.
     pub(crate) fn decide(&mut self, decision: RuleDecision) {
         self.decision = decision;
     }
 
-    /// The route by which it is to be enforced, whatever other rules mean for it.
+    /// The route by which it is to be enforced, without the effects of other rules.
     pub(crate) const fn selected_route(&self) -> Option<&Arc<Route>> {
         match &self.decision {
             RuleDecision::Enforce { route, .. } => Some(route),
@@ -85,12 +85,12 @@ impl RuleSelection {
         self.suppression
     }
 
-    /// Whether an exception that is not in force blocks it.
+    /// Whether an exempting rule that is not in force blocks it.
     pub(crate) const fn is_blocked(&self) -> bool {
         matches!(self.suppression, Some(Suppression::BlockedByException(_)))
     }
 
-    /// Notes what other rules mean for it; whether that is something new.
+    /// Records the effects of other rules on it; true if they changed.
     pub(crate) fn suppress(&mut self, suppression: Option<Suppression>) -> bool {
         let changed = self.suppression != suppression;
         self.suppression = suppression;

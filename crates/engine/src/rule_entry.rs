@@ -7,14 +7,15 @@ use crate::received_paths::ReceivedPaths;
 use crate::rule_decision::{RuleDecision, RuleSelection};
 use std::sync::Arc;
 
-/// What each stage knows of the rule. Open to the stages, each of which has a part with private fields of its own.
+/// What each stage stores for the rule. Open to the stages, each of which has a part with private
+/// fields.
 #[derive(Debug, Default)]
 pub(crate) struct RuleEntry {
-    /// Of the Adj-RIB-In.
+    /// The part of the Adj-RIB-In.
     pub(crate) paths: ReceivedPaths,
-    /// Of the Loc-RIB.
+    /// The part of the Loc-RIB.
     pub(crate) selection: RuleSelection,
-    /// Of the reconciler.
+    /// The part of the reconciler.
     pub(crate) installation: RuleInstallation,
     /// The transaction that sent what is in force.
     sent_in_change: u32,
@@ -25,7 +26,7 @@ pub(crate) struct RuleEntry {
 const _: () = assert!(size_of::<RuleEntry>() <= 104);
 
 impl RuleEntry {
-    /// Notes what transaction number `change` puts in force; what was before.
+    /// Records what transaction number `change` puts in force; returns what was in force before.
     pub(crate) const fn send(&mut self, enforcement: Option<Enforcement>, change: u32) -> Option<Enforcement> {
         self.sent_in_change = change;
         self.installation.put_in_force(enforcement)
@@ -66,13 +67,14 @@ impl RuleEntry {
         key.nlri().is_some_and(|nlri| precedence::exempts(nlri, &route.effect()))
     }
 
-    /// After a decision: forgets what failed and is not asked for any longer.
+    /// After a decision: drops failures that are no longer relevant.
     pub(crate) fn update_failures(&mut self) {
         let (paths, selected) = (&self.paths, self.selection.selected_route());
         self.installation.update_failures(selected, |route| paths.iter().any(|path| Arc::ptr_eq(&path.route, route)));
     }
 
-    /// The rule is to be tried with the next transaction: by the best path first, then by the others.
+    /// The rule is to be tried with the next transaction: by the best path first, then by the
+    /// others.
     pub(crate) fn retry(&mut self) {
         self.installation.retry_every_path(self.selection.selected_route());
     }

@@ -1,7 +1,9 @@
-//! The ordered table: every rule that somebody announces, in the order in which packets meet them (RFC 8955 §5.1).
+//! The ordered table: every announced rule, in the order in which packets are compared with them
+//! (RFC 8955 §5.1).
 //!
-//! Adj-RIB-In, Loc-RIB and reconciler share it, so that a rule is looked up once: each has a part of every [`RuleEntry`]. The table keeps
-//! the list of the rules that are to be decided on anew, and of those whose routes are to be written to the state file.
+//! Adj-RIB-In, Loc-RIB and reconciler share it, so that a rule is looked up once: each has a part
+//! of every [`RuleEntry`]. The table keeps the list of the rules to decide on again, and of those
+//! whose routes have to be written to the state file.
 
 use crate::key::RuleKey;
 use crate::rule_entry::RuleEntry;
@@ -17,16 +19,16 @@ pub(crate) struct RuleTable {
     groups: Groups,
     dirty: DirtyRules,
     all_dirty: bool,
-    /// Rules whose routes changed since they were handed out for the state file; some of them twice.
+    /// Rules whose routes changed since they were returned for the state file; some of them twice.
     unsaved: Vec<RuleKey>,
 }
 
-/// The rules to be decided on anew, each once.
+/// The rules to decide on again, each once.
 #[derive(Debug, Default)]
 pub(crate) struct DirtyRules(Vec<RuleKey>);
 
 impl DirtyRules {
-    /// Notes that the rule is to be decided on anew.
+    /// Marks the rule to be decided on again.
     pub(crate) fn mark(&mut self, key: &RuleKey, entry: &mut RuleEntry) {
         if entry.mark_dirty() {
             self.0.push(key.clone());
@@ -35,8 +37,8 @@ impl DirtyRules {
 }
 
 impl RuleTable {
-    /// The rule, made if it is not there; and the list on which to [mark](DirtyRules::mark) it. A rule that was made without getting a path
-    /// has to be marked, so that it is removed.
+    /// The rule, created if it does not exist; and the list on which to [mark](DirtyRules::mark)
+    /// it. A rule that was created without getting a path has to be marked, so that it is removed.
     pub(crate) fn entry(&mut self, key: &RuleKey) -> (&mut RuleEntry, &mut DirtyRules) {
         let groups = &mut self.groups;
         let entry = self.rules.entry(key.clone()).or_insert_with_key(|key| {
@@ -74,7 +76,7 @@ impl RuleTable {
         self.rules.values_mut()
     }
 
-    /// The rules behind `after`, in order.
+    /// The rules after `after`, in order.
     pub(crate) fn iter_after(&self, after: Option<RuleKey>) -> impl Iterator<Item = (&RuleKey, &RuleEntry)> {
         self.rules.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
     }
@@ -108,7 +110,8 @@ impl RuleTable {
         }
     }
 
-    /// Calls `visit` for all rules; those for which it says so are marked to be decided on anew.
+    /// Calls `visit` for all rules; those for which it returns true are marked to be decided on
+    /// again.
     pub(crate) fn touch_where(&mut self, mut visit: impl FnMut(&RuleKey, &mut RuleEntry) -> bool) {
         for (key, entry) in &mut self.rules {
             if visit(key, entry) {
@@ -137,7 +140,8 @@ impl RuleTable {
         dirty
     }
 
-    /// The rules whose routes may have changed since this was called last, in order; the decisions on them are made.
+    /// The rules whose routes may have changed since the last call, in order; the decisions on them
+    /// are made.
     pub(crate) fn take_unsaved(&mut self) -> Vec<RuleKey> {
         let mut unsaved = std::mem::take(&mut self.unsaved);
         unsaved.sort_unstable();
@@ -159,7 +163,7 @@ impl RuleTable {
         }
     }
 
-    /// Calls `visit` with the rules of `keys`, which are in order; those that are not there are passed over.
+    /// Calls `visit` with the rules of `keys`, which are in order; missing ones are skipped.
     pub(crate) fn visit<'a>(
         &mut self,
         keys: impl ExactSizeIterator<Item = &'a RuleKey>,
@@ -182,7 +186,7 @@ impl RuleTable {
             }
             return;
         }
-        // For many keys a walk through the whole table is faster than looking each up.
+        // For many keys iterating over the whole table is faster than looking each up.
         let mut keys = keys.peekable();
         for (key, entry) in &mut self.rules {
             while keys.next_if(|next| *next < key).is_some() {}
@@ -192,7 +196,7 @@ impl RuleTable {
         }
     }
 
-    /// The rules whose destination is within `net`, or has `net` within it.
+    /// The rules whose destination is within `net`, or contains `net`.
     pub(crate) fn overlapping(&self, net: IpNet) -> Vec<RuleKey> {
         let prefix = |net: IpNet| match net {
             IpNet::V4(net) => Some(Prefix::V4(net)),

@@ -9,7 +9,8 @@ const DEFAULT_LOCAL_PREF: u32 = 100;
 
 /// The best of `paths`; it does not depend on their order.
 ///
-/// Locally originated routes come first. The cost to the next hop is not known here and so does not decide.
+/// Locally originated routes come first. The cost to the next hop is not known here and so does not
+/// decide.
 pub(crate) fn best<'a>(mut paths: impl Iterator<Item = &'a Path>, peers: &Peers) -> Option<&'a Path> {
     let first = paths.next()?;
     let Some(second) = paths.next() else { return Some(first) };
@@ -28,7 +29,7 @@ pub(crate) fn best<'a>(mut paths: impl Iterator<Item = &'a Path>, peers: &Peers)
     left.first().copied()
 }
 
-/// Who first announced the route in our AS: ORIGINATOR_ID or else the peer's address (RFC 8955 §6).
+/// The originator of the route in our AS: ORIGINATOR_ID or else the peer's address (RFC 8955 §6).
 pub(crate) fn originator(path: &Path, peers: &Peers) -> Option<IpAddr> {
     path.route.facts.originator.map(IpAddr::V4).or_else(|| peers.address(path.peer))
 }
@@ -57,7 +58,8 @@ mod tests {
     use crate::route::{AsPathFacts, Origin, PathFacts, PeerId, Route, Timestamp};
     use std::sync::Arc;
 
-    /// Peer 0 is ourselves, 1 and 2 are internal, 3 and 4 external; the higher the number, the higher address and identifier.
+    /// Peer 0 is ourselves, 1 and 2 are internal, 3 and 4 external; the higher the number, the
+    /// higher address and identifier.
     fn peers() -> Peers {
         let peer = |n: u8| PeerConfig { address: Some([10, 0, 0, n].into()), external: n > 2, policy: None };
         let mut peers = Peers::default();
@@ -73,7 +75,7 @@ mod tests {
         Path::new(PeerId(peer), PathKey::flow(None), Arc::new(Route { facts, ..Route::default() }), Timestamp(0))
     }
 
-    /// One that is neither good nor bad.
+    /// A neutral one.
     fn facts() -> PathFacts {
         let as_path = AsPathFacts { length: 2, leftmost: Some(1), internal: false };
         PathFacts { origin: Origin::Egp, as_path, local_pref: Some(100), med: Some(5), ..PathFacts::default() }
@@ -84,7 +86,7 @@ mod tests {
         let longer = AsPathFacts { length: 3, ..facts().as_path };
         let shorter = AsPathFacts { length: 1, ..facts().as_path };
         let elsewhere = AsPathFacts { leftmost: Some(2), ..facts().as_path };
-        // Better, worse; the worse one would win by the steps that follow.
+        // Better, worse; the worse one would win by the later steps.
         let table = [
             ("ours", path(0, PathFacts { local_pref: Some(1), ..facts() }), path(1, facts())),
             ("stale", path(4, facts()), path(3, PathFacts { llgr_stale: true, local_pref: Some(900), ..facts() })),
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn med_does_not_depend_on_the_order() {
-        // The classic: A beats B by MED, C beats A by identifier, B beats C by identifier.
+        // The classic cycle: A beats B by MED, C beats A by identifier, B beats C by identifier.
         let of = |leftmost, med, originator: u8| PathFacts {
             med: Some(med),
             as_path: AsPathFacts { leftmost: Some(leftmost), ..facts().as_path },

@@ -1,9 +1,11 @@
-//! Rules that no packet reaches, since an earlier one takes all of theirs. They are not installed, and come back when the earlier one goes.
+//! Shadowed rules: an earlier rule takes all their packets. They are not installed, and become
+//! active when the earlier rule is removed.
 //!
-//! An earlier rule that covers a later one has the same destination and source: of nested prefixes the longer comes first, so that the
-//! covering one would be the later. Only rules with the same destination and source are compared, therefore, and only where there are
-//! few of them ([`shadow_groups`](crate::shadow_groups)); in larger groups nothing counts as shadowed, which costs entries and no
-//! correctness.
+//! An earlier rule that covers a later one has the same destination and source: of nested prefixes
+//! the longer comes first, so that the covering one would be the later. Therefore only rules with
+//! the same destination and source are compared, and only if there are few of them
+//! ([`shadow_groups`](crate::shadow_groups)); in larger groups nothing counts as shadowed, which
+//! costs entries and no correctness.
 
 use crate::key::RuleKey;
 use crate::rule_decision::Suppression;
@@ -12,7 +14,8 @@ use crate::rule_table::RuleTable;
 use crate::shadow_groups::{GroupWork, have_equal_addresses, same_group};
 use flowspec::Space;
 
-/// Determines anew which rules are shadowed in the groups of `keys`. Returns those for which that changed.
+/// Determines anew which rules are shadowed in the groups of `keys`. Returns those for which that
+/// changed.
 pub(crate) fn mark(rules: &mut RuleTable, keys: impl Iterator<Item = RuleKey>) -> Vec<RuleKey> {
     let mut changed = Vec::new();
     let mut done: Option<RuleKey> = None;
@@ -57,7 +60,7 @@ const fn in_play(entry: &RuleEntry) -> bool {
     entry.selection.selected_route().is_some() && !entry.selection.is_blocked()
 }
 
-/// Whether it is in force, or will be, and ends the search for its packets.
+/// Whether it is in force, or will be, and ends the evaluation for its packets.
 fn takes_all(entry: &RuleEntry) -> bool {
     !entry.installation.has_failed() && entry.selection.selected_route().is_some_and(|route| !route.effect().continues)
 }
@@ -71,7 +74,8 @@ fn set(rules: &mut RuleTable, key: &RuleKey, suppression: Option<Suppression>, c
     }
 }
 
-/// The rules with the destination and source of `key`, in order; they stand together. VPN rules among them are none of them.
+/// The rules with the destination and source of `key`, in order; they are adjacent. VPN rules among
+/// them are skipped.
 fn members(rules: &RuleTable, key: &RuleKey) -> Vec<RuleKey> {
     let before = rules.range(..key).rev().map(|(other, _)| other).take_while(|other| have_equal_addresses(other, key));
     let mut members: Vec<RuleKey> = before.cloned().collect();

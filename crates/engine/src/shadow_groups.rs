@@ -1,4 +1,4 @@
-//! How many rules there are with each destination and source: only those can shadow each other.
+//! The number of rules with each destination and source: only those can shadow each other.
 
 use crate::key::RuleKey;
 use flowspec::{Component, ComponentType, IpVersion, Nlri, Prefix};
@@ -8,8 +8,8 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 /// Largest group whose rules are compared with each other.
 const MOST: u32 = 32;
 
-/// How many rules there are with each destination and source. By hash: two groups that share one are counted together, which only makes
-/// them too large earlier.
+/// The number of rules with each destination and source. By hash: two groups with the same hash are
+/// counted together, so that they only become too large earlier.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     counts: HashMap<u64, Group, BuildHasherDefault<IdentityHasher>>,
@@ -37,7 +37,7 @@ impl Hasher for IdentityHasher {
     }
 
     fn write(&mut self, octets: &[u8]) {
-        // Only whole numbers come here; anything else would still be a hash, if not a good one.
+        // Only integers come here; anything else would still be a hash, if not a good one.
         self.0 = octets.iter().fold(self.0, |hash, &octet| hash.rotate_left(8) ^ u64::from(octet));
     }
 
@@ -46,7 +46,7 @@ impl Hasher for IdentityHasher {
     }
 }
 
-/// What is to be done about a group after a change.
+/// What to do about a group after a change.
 pub(crate) enum GroupWork {
     Nothing,
     /// Its rules are to be compared with each other.
@@ -79,7 +79,7 @@ impl Groups {
 
     /// Whether no two rules have the same destination and source.
     pub(crate) fn all_single(&self) -> bool {
-        // The last of a group may still be marked as shadowed by one that left.
+        // The last of a group may still be marked as shadowed by one that was removed.
         self.shared == 0 && self.compared == 0
     }
 
@@ -94,7 +94,7 @@ impl Groups {
         group.is_some_and(|group| group.compared || (2..=MOST).contains(&group.rules))
     }
 
-    /// What is to be done about the group of the rule; it is taken to be done.
+    /// What to do about the group of the rule; it is recorded as done.
     pub(crate) fn take_work(&mut self, key: &RuleKey) -> GroupWork {
         let Some(group) = self.group_hash(key).and_then(|hash| self.counts.get_mut(&hash)) else {
             return GroupWork::Nothing;
@@ -119,7 +119,7 @@ pub(crate) fn same_group(a: &RuleKey, b: &RuleKey) -> bool {
     have_equal_addresses(a, b) && [a, b].into_iter().all(|key| key.nlri().is_some_and(|nlri| !nlri.family().is_vpn()))
 }
 
-/// Whether two rules have the same destination and source. Such rules stand together in the order.
+/// Whether two rules have the same destination and source. Such rules are adjacent in the order.
 pub(crate) fn have_equal_addresses(a: &RuleKey, b: &RuleKey) -> bool {
     matches!((a.nlri(), b.nlri()), (Some(a), Some(b)) if addresses(a) == addresses(b))
 }

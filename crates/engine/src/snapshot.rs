@@ -1,7 +1,7 @@
 //! The text form of a peer's rule in the state file, which is kept over a restart: one line each.
 //!
-//! A line is the path's attributes as `key=value`, then the rule as a wire line of a rules file. Unicast routes are not kept: the peers send
-//! them again.
+//! A line is the path's attributes as `key=value`, then the rule as a wire line of a rules file.
+//! Unicast routes are not saved: the peers send them again.
 
 use crate::path::Path;
 use crate::path_key::PathKind;
@@ -12,7 +12,8 @@ use std::fmt::{self, Write};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// A peer's rule, as it is kept over a restart. The text form does not name the peer: the number may be another after a restart.
+/// A saved rule of a peer. The text form does not name the peer: its number may differ after a
+/// restart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SnapshotPath {
     /// The match part.
@@ -23,13 +24,13 @@ pub struct SnapshotPath {
     pub received: Timestamp,
     /// When it expires, if it does.
     pub deadline: Option<Timestamp>,
-    /// All else, as the peer announced it.
+    /// The rest of the announcement.
     pub route: Arc<Route>,
     /// It came as a unicast route.
     pub blackhole: bool,
 }
 
-/// A line that is no rule of a state file.
+/// A line that is not a rule of a state file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a rule of the state file: {0}")]
 pub struct InvalidSnapshot(String);
@@ -145,7 +146,7 @@ fn parse(line: &str) -> Option<SnapshotPath> {
     };
     let (no_llgr, llgr_stale) = value("llgr")?.split_at_checked(1)?;
     let facts = PathFacts { no_llgr: flag(no_llgr)?, llgr_stale: flag(llgr_stale)?, ..facts };
-    // What was not written by earlier versions.
+    // Fields that earlier versions did not write.
     let value = |key: &str| facts_behind.clone().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
     let attributes = RouteAttributes {
         communities: list(value("communities"), |word| word.parse().ok())?,
@@ -165,12 +166,12 @@ fn parse(line: &str) -> Option<SnapshotPath> {
     Some(SnapshotPath { nlri: Arc::new(nlri), path_id, received, deadline, route: Arc::new(route), blackhole })
 }
 
-/// `None` where it is neither a value nor `-`.
+/// `None` if it is neither a value nor `-`.
 fn or_dash<T: FromStr>(text: &str) -> Option<Option<T>> {
     if text == "-" { Some(None) } else { text.parse().ok().map(Some) }
 }
 
-/// Values with commas between them; none where there is nothing.
+/// Values with commas between them; empty for none.
 fn list<T>(text: Option<&str>, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     match text {
         None | Some("-") => Some(Vec::new()),

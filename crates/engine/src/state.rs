@@ -8,9 +8,9 @@ use flowspec::RuleId;
 /// The state of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleState {
-    /// It is to be enforced, and is not yet.
+    /// It is not enforced yet.
     Pending {
-        /// Filtering is paused: it waits for that to end.
+        /// Filtering is paused.
         paused: bool,
     },
     /// It is enforced.
@@ -25,7 +25,7 @@ pub enum RuleState {
     },
     /// The data plane cannot enforce it exactly.
     Refused(Refusal),
-    /// ImportPolicy or protection does not let it in.
+    /// Import policy or protection rejects it.
     RejectedByPolicy(PolicyRejection),
     /// Validation failed.
     Infeasible(Infeasible),
@@ -41,7 +41,7 @@ pub enum RuleState {
 }
 
 impl RuleState {
-    /// The names of all states, in the order in which to show them.
+    /// The names of all states, in display order.
     pub const NAMES: [&'static str; 9] =
         ["installed", "stale", "pending", "shadowed", "refused", "guarded", "infeasible", "over-capacity", "failed"];
 
@@ -60,7 +60,7 @@ impl RuleState {
         }
     }
 
-    /// The reason, for people; `None` where the name says it all.
+    /// The reason, for people; `None` if the name says everything.
     pub fn reason(&self) -> Option<String> {
         match self {
             RuleState::Pending { paused: true } => Some("filtering is paused".to_owned()),

@@ -15,7 +15,7 @@ pub(crate) struct UnicastRib {
 }
 
 impl UnicastRib {
-    /// Adds or replaces a route; whether there is one more than before.
+    /// Adds or replaces a route; true if it is a new one.
     pub(crate) fn announce(&mut self, net: IpNet, path: Path) -> bool {
         match self.routes.get_mut(net) {
             Some(paths) => match paths.iter_mut().find(|old| old.is_from(path.peer, path.key)) {
@@ -35,7 +35,7 @@ impl UnicastRib {
         }
     }
 
-    /// Removes a route; whether it was there.
+    /// Removes a route; true if it existed.
     pub(crate) fn withdraw(&mut self, net: IpNet, peer: PeerId, key: PathKey) -> bool {
         let Some(paths) = self.routes.get_mut(net) else { return false };
         let before = paths.len();
@@ -47,8 +47,8 @@ impl UnicastRib {
         found
     }
 
-    /// Goes through a peer's routes of one IP version; `keep` may change them. Returns the prefixes where something changed, and how many
-    /// routes are gone.
+    /// Visits a peer's routes of one IP version; `keep` may change them. Returns the prefixes where
+    /// something changed, and how many routes were removed.
     pub(crate) fn retain(
         &mut self,
         peer: PeerId,

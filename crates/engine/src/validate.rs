@@ -15,17 +15,17 @@ use std::net::IpAddr;
 /// Why a rule is not feasible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Infeasible {
-    /// It came back to us.
+    /// It is a loop.
     Loop(RouteLoop),
     /// It has no destination prefix (an IPv6 prefix with an offset is none).
     NoDestination,
     /// No unicast route covers its destination.
     NoRoute,
-    /// The unicast route to its destination comes from elsewhere.
+    /// The unicast route to its destination is from another originator.
     Originator {
-        /// Where the rule comes from.
+        /// The originator of the rule.
         rule: Option<IpAddr>,
-        /// Where the route comes from.
+        /// The originator of the route.
         route: Option<IpAddr>,
     },
     /// The left-most AS of its path is not that of the unicast route.
@@ -97,7 +97,7 @@ impl fmt::Display for Infeasible {
     }
 }
 
-/// Whether the AS_PATH of a route begins as it must.
+/// Whether the AS_PATH of a route begins as required.
 pub(crate) fn check_first_as(path: &Path, first: FirstAs) -> Result<(), Infeasible> {
     let as_path = &path.route.facts.as_path;
     match first {
@@ -109,7 +109,7 @@ pub(crate) fn check_first_as(path: &Path, first: FirstAs) -> Result<(), Infeasib
     }
 }
 
-/// Whether the rule that came by `path` is feasible. Without a destination it is, where policy allows that
+/// Whether the rule of `path` is feasible. Without a destination it is, if policy allows that
 /// (`without_destination`): then there is nothing to compare.
 pub(crate) fn validate(
     nlri: &Nlri,
@@ -122,7 +122,7 @@ pub(crate) fn validate(
         return if without_destination { Ok(()) } else { Err(Infeasible::NoDestination) };
     };
     let best = unicast.best_match(destination, peers);
-    // RFC 9117 §4.1 b.2: made in our own AS, which no external peer can claim.
+    // RFC 9117 §4.1 b.2: originated in our own AS, which no external peer can claim.
     let own_as = path.route.facts.as_path.internal && !peers.is_external(path.peer);
     let Some(best) = best else {
         return if own_as { Ok(()) } else { Err(Infeasible::NoRoute) };

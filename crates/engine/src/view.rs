@@ -14,7 +14,7 @@ use crate::state::RuleState;
 use flowspec::{Effect, Nlri, Rule, RuleId};
 use std::sync::Arc;
 
-/// A rule that somebody announces, as it stands.
+/// An announced rule and its state.
 #[derive(Clone, Copy, Debug)]
 pub struct RuleRef<'a> {
     context: DecisionContext<'a>,
@@ -27,7 +27,7 @@ pub struct RuleRef<'a> {
 /// One peer's route of a rule.
 #[derive(Clone, Debug)]
 pub struct PathRef<'a> {
-    /// Who announces it.
+    /// The peer that announces it.
     pub peer: PeerId,
     /// The route, as import policy left it.
     pub route: &'a Arc<Route>,
@@ -35,11 +35,12 @@ pub struct PathRef<'a> {
     pub announced: &'a Arc<Route>,
     /// The peer has not sent it again since its session was lost, or since the daemon started.
     pub stale: bool,
-    /// It came as a unicast route that is a blackhole.
+    /// It was announced as a unicast route that is a blackhole.
     pub blackhole: bool,
     /// Of all paths of the rule, the selected one.
     pub best: bool,
-    /// Of several, why this one cannot be selected whatever the others are: policy, validation, or the data plane; for people.
+    /// Of several, why this one cannot be selected whatever the others are: policy, validation, or
+    /// the data plane; for people.
     pub objection: Option<String>,
 }
 
@@ -65,7 +66,7 @@ impl<'a> RuleRef<'a> {
         self.nlri
     }
 
-    /// The selected path. Where none can be enforced, the best of those accepted, or of all.
+    /// The selected path. If none can be enforced, the best of those accepted, or of all.
     fn best(&self) -> &'a Path {
         let paths = self.entry.paths.as_slice();
         let (route, index) = match self.entry.selection.decision() {
@@ -97,7 +98,7 @@ impl<'a> RuleRef<'a> {
         Rule { nlri: Nlri::clone(self.nlri), actions: route.actions.clone(), next_hop: route.next_hop }
     }
 
-    /// What an operator may not expect of it although it is enforced as the RFCs say.
+    /// Notes, although it is enforced as the RFCs say.
     pub fn notes(&self) -> Vec<String> {
         let best = self.best();
         let mut notes = crate::notes::notes(&self.rule(), self.context.interface_sets(best), self.context.capabilities);
@@ -117,18 +118,18 @@ impl<'a> RuleRef<'a> {
         notes
     }
 
-    /// In what it is enforced for fewer packets than it asks for.
+    /// Why it is enforced for fewer packets than it matches.
     pub fn limits(&self) -> Vec<String> {
         crate::limits::limits(self.nlri, &self.route().effect(), self.context.capabilities)
     }
 
-    /// What is done to its packets now; `None` while it is not in force.
+    /// Its effect on packets now; `None` while it is not in force.
     pub fn enforced(&self) -> Option<Effect> {
         let in_force = self.entry.installation.in_force().filter(|_| self.reconciler.is_confirmed(self.entry));
         in_force.map(|in_force| in_force.effect())
     }
 
-    /// Who announces it, once for each path.
+    /// Its origins, once for each path.
     pub fn peers(&self) -> impl Iterator<Item = PeerId> + 'a {
         self.entry.paths.iter().map(|path| path.peer)
     }
@@ -160,7 +161,7 @@ impl<'a> RuleRef<'a> {
         })
     }
 
-    /// When it was first announced, by those who announce it now.
+    /// When it was first announced by its current origins.
     pub fn announced(&self) -> Timestamp {
         self.entry.paths.iter().map(|path| path.received).min().unwrap_or_default()
     }

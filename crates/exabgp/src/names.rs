@@ -32,7 +32,8 @@ pub(crate) const fn bits(kind: ComponentType) -> &'static [(&'static str, u64)] 
     }
 }
 
-/// A mask as ExaBGP prints it: names joined with `+`; nothing, or `not-a-fragment`, for a mask without bits.
+/// A mask as ExaBGP prints it: names joined with `+`; nothing, or `not-a-fragment`, for a mask
+/// without bits.
 pub(crate) fn mask(kind: ComponentType, text: &str) -> Option<u64> {
     if text.is_empty() || (kind == ComponentType::Fragment && text == NO_BITS) {
         return Some(0);

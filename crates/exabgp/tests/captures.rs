@@ -1,5 +1,5 @@
-//! Real JSON of real ExaBGPs (tests/data): every rule that the controller announced is read as it was announced, or left out for a
-//! reason that is known here.
+//! Real JSON of real ExaBGPs (tests/data): every rule that the controller announced is parsed as
+//! announced, or left out for a known reason.
 
 use bgp::{Destination, RouteKey, Update};
 use exabgp::{Message, read};

@@ -1,5 +1,5 @@
-//! A random rule, printed as ExaBGP 4.2.21 and 5.0.15 print it (written from their source), is read as the same rule, or refused where they print
-//! something that does not say it all.
+//! A random rule, printed as ExaBGP 4.2.21 and 5.0.15 print it (written from their source), is
+//! parsed as the same rule, or refused if they print something ambiguous.
 
 use bgp::{Destination, RouteKey};
 use exabgp::{Message, read};

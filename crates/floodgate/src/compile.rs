@@ -21,7 +21,8 @@ use flowspec::{Nlri, Rule};
 use serde::Serialize;
 use std::sync::Arc;
 
-/// Compiles the rules; `NEGATIVE` when a line was in error, a rule refused, or there is no room for one.
+/// Compiles the rules; `NEGATIVE` when a line was in error, a rule refused, or there is no room for
+/// one.
 pub(crate) fn run(args: &CompileArgs) -> Result<u8> {
     let plane = CompileTarget::new(args)?;
     let mut output = Output::new();

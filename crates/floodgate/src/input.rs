@@ -9,7 +9,8 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::Path;
 use std::rc::Rc;
 
-/// Longest line that is read, in octets; more than the hex of the longest BGP message (65,535 octets) with blanks.
+/// Longest line that is read, in octets; more than the hex of the longest BGP message (65,535
+/// octets) with blanks.
 const MAX_LINE: u64 = 1 << 20;
 /// Some editors write it before a text, and so it occurs before each of several files in one
 /// stream.
@@ -80,7 +81,8 @@ impl Item {
     }
 }
 
-/// Calls `each` for every argument, or for every line of standard input where the only argument is `-`.
+/// Calls `each` for every argument, or for every line of standard input where the only argument is
+/// `-`.
 pub(crate) fn for_each(arguments: &[String], mut each: impl FnMut(Item) -> Result<()>) -> Result<()> {
     if arguments == ["-"] {
         return Lines::standard_input().try_for_each(|item| each(item?));
@@ -91,7 +93,8 @@ pub(crate) fn for_each(arguments: &[String], mut each: impl FnMut(Item) -> Resul
         .try_for_each(|(number, text)| each(Item { number, text: Ok(text.clone()), source: None, whole: false }))
 }
 
-/// The lines of a stream, with a progress bar where the stream is a file and standard error is a terminal.
+/// The lines of a stream, with a progress bar where the stream is a file and standard error is a
+/// terminal.
 pub(crate) struct Lines {
     reader: BufReader<Box<dyn Read>>,
     number: usize,
@@ -111,7 +114,8 @@ impl Lines {
     }
 }
 
-/// Opens a file for reading, with a progress bar over its length on a terminal; `-` is standard input.
+/// Opens a file for reading, with a progress bar over its length on a terminal; `-` is standard
+/// input.
 pub(crate) fn open(path: &Path) -> Result<(Box<dyn Read>, String)> {
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin()), "standard input".to_owned()));

@@ -26,7 +26,8 @@ impl<'a> From<&'a Fact> for FactView<'a> {
     }
 }
 
-/// `[dataplane]` of the configuration file, if one is named, with the interfaces of the command line; and what that configuration protects.
+/// `[dataplane]` of the configuration file, if one is named, with the interfaces of the command
+/// line; and what that configuration protects.
 pub(super) fn configured(args: &SwitchArgs) -> Result<(Dataplane, Protection)> {
     let config = args.config.as_ref().map(|path| Config::load(path)).transpose()?;
     let protection = match &config {

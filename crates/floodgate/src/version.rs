@@ -3,7 +3,8 @@
 use api::{Backend, Named};
 use std::sync::LazyLock;
 
-/// Such as `0.1.0 (1a2b3c4d5e6f, 2026-11-26; nftables, xdp, cumulus, sonic)`, for `--version`; `-V` prints the number alone.
+/// Such as `0.1.0 (1a2b3c4d5e6f, 2026-11-26; nftables, xdp, cumulus, sonic)`, for `--version`; `-V`
+/// prints the number alone.
 pub(crate) static LONG: LazyLock<String> = LazyLock::new(|| {
     let name = |backend: &Backend| match backend {
         Backend::None => None,

@@ -1,4 +1,4 @@
-//! Peers and clients that mean harm, or behave as if they did: what they cost is bounded, and nobody else notices.
+//! Hostile or faulty peers and clients: their cost is bounded, and nobody else is affected.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What the daemon does with the letter of BGP, and what it shows of it, on live sessions.
+//! Details of BGP on live sessions: what the daemon does, and what it shows.
 
 mod common;
 

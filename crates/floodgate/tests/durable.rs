@@ -1,4 +1,4 @@
-//! What a command answered lasts: lifetimes, pauses, and what a restart finds.
+//! What a command acknowledged is durable: lifetimes, pauses, and the state after a restart.
 
 mod common;
 

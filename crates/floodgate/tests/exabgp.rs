@@ -1,4 +1,5 @@
-//! `floodgate exabgp` fed by hand, with the back end `none`: peers, reload, what is written where, and how it ends.
+//! `floodgate exabgp` with scripted input and the back end `none`: peers, reload, outputs, and how
+//! it ends.
 
 use serde_json::Value;
 use std::fs;

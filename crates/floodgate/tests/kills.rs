@@ -1,7 +1,7 @@
-//! `kill -9` again and again under traffic: what was shown as installed or answered is in force from the next start's first moment on, and no
-//! packet comes through meanwhile; with nftables and with XDP.
+//! Repeated `kill -9` under traffic: what was shown as installed or acknowledged is in force from
+//! the next start on, and no packet passes meanwhile; with nftables and with XDP.
 //!
-//! `FLOODGATE_KILLS=1000` makes it as many kills with each back end; `make torture` does.
+//! `FLOODGATE_KILLS=1000` sets the number of kills with each back end; `make torture` does.
 
 use std::fs;
 use std::path::PathBuf;

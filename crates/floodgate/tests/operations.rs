@@ -1,4 +1,4 @@
-//! What runs an installed Floodgate asks it: whether it is healthy, what it is, and what a report of a problem needs.
+//! Operation of an installed Floodgate: health, version, and problem reports.
 
 mod common;
 

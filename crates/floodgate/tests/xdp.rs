@@ -1,4 +1,5 @@
-//! `backend = "xdp"`: the demo's scenario, a crash, a restart, interfaces that vanish, and the end, with the real daemon.
+//! `backend = "xdp"`: the demo's scenario, a crash, a restart, interfaces that disappear, and
+//! shutdown, with the real daemon.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,7 @@
-//! How fast the codec, the order and the text are: `cargo bench -p flowspec`.
+//! The speed of the codec, the order and the text: `cargo bench -p flowspec`.
 //!
-//! A "field" is a run of typical NLRIs of 12 to 25 octets back to back, as in an UPDATE; items a second are NLRIs a second.
+//! A "field" is a run of typical NLRIs of 12 to 25 octets back to back, as in an UPDATE; items a
+//! second are NLRIs a second.
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -26,7 +27,8 @@ impl Numbers {
     }
 }
 
-/// A typical rule against an attack: a host or small prefix, a protocol, and one to three more components.
+/// A typical rule against an attack: a host or small prefix, a protocol, and one to three more
+/// components.
 fn push_rule(family: Family, numbers: &mut Numbers, field: &mut Vec<u8>) {
     let start = field.len();
     field.push(0);

@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One line for each NLRI: the rule as text and what it does, or what is wrong and what a receiver has to do.
+/// One line for each NLRI: the rule as text and what it does, or what is wrong and what a receiver
+/// has to do.
 pub(crate) fn decode(family: &str, field: &str, communities: &str) -> Result<Vec<String>, Box<dyn Error>> {
     let (family, field, communities): (Family, _, _) = (family.parse()?, octets(field)?, octets(communities)?);
     let actions = match communities.is_empty() {

@@ -1,11 +1,13 @@
-//! Traffic-filtering actions (RFC 8955 §7, RFC 8956 §6, draft-ietf-idr-flowspec-redirect-ip, draft-ietf-idr-flowspec-interfaceset):
-//! extended communities to actions and back. What several of them do together is in `effect`.
+//! Traffic-filtering actions (RFC 8955 §7, RFC 8956 §6, draft-ietf-idr-flowspec-redirect-ip,
+//! draft-ietf-idr-flowspec-interfaceset): extended communities to actions and back. The combined
+//! effect of several actions is in `effect`.
 
 use crate::community::Community;
 use crate::error::CommunityError;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A traffic rate as sent: IEEE 754 single precision, bytes or packets a second. Compared by its bits; never NaN.
+/// A traffic rate as sent: IEEE 754 single precision, bytes or packets a second. Compared by its
+/// bits; never NaN.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate(f32);
 
@@ -38,7 +40,7 @@ impl std::hash::Hash for Rate {
     }
 }
 
-/// What one community asks for.
+/// The action of one community.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
@@ -86,21 +88,23 @@ pub enum Action {
         /// Local number.
         local: u16,
     },
-    /// 000d of attribute 25, rt-redirect-ipv6; also its old code 800b, which is accepted and never sent.
+    /// 000d of attribute 25, rt-redirect-ipv6; also its old code 800b, which is accepted and never
+    /// sent.
     RedirectIpv6 {
         /// Administrator address.
         address: Ipv6Addr,
         /// Local number.
         local: u16,
     },
-    /// 0800: redirect (or copy) to the next hop of the MP_REACH_NLRI (draft-simpson-idr-flowspec-redirect).
+    /// 0800: redirect (or copy) to the next hop of the MP_REACH_NLRI
+    /// (draft-simpson-idr-flowspec-redirect).
     RedirectNextHop {
         /// C bit: send a copy there and forward the packet as usual.
         copy: bool,
     },
     /// 010c, or 000c of attribute 25: redirect (or copy) to an IP address.
     RedirectIp {
-        /// Where to.
+        /// The target.
         address: IpAddr,
         /// C bit: send a copy there and forward the packet as usual.
         copy: bool,
@@ -134,7 +138,7 @@ impl Action {
         }
     }
 
-    /// The community that asks for this; reserved bits zero.
+    /// The community for this action; reserved bits zero.
     pub fn encode(self) -> Community {
         encode(self)
     }
@@ -302,7 +306,8 @@ mod tests {
 
     #[test]
     fn codes_are_told_apart_by_attribute() {
-        // 800b and 000d name an action in attribute 25 only (CVE-2025-43972), 8006 and 0800 in attribute 16 only.
+        // 800b and 000d name an action in attribute 25 only (CVE-2025-43972), 8006 and 0800 in
+        // attribute 16 only.
         for community in [
             extended(0x800b_2001_0db8_0000),
             extended(0x000d_2001_0db8_0000),

@@ -1,4 +1,5 @@
-//! `Arbitrary` (feature `arbitrary`): values out of a fuzzer's octets. Everything that is made is valid.
+//! `Arbitrary` (feature `arbitrary`): values out of a fuzzer's octets. Everything that is made is
+//! valid.
 
 use crate::action::{Action, Rate};
 use crate::community::Community;

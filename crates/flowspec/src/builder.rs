@@ -1,4 +1,4 @@
-//! Making a rule's match part from components, in canonical form.
+//! Builds a rule's match part from components, in canonical form.
 
 use crate::component::{ComponentType, ValueKind};
 use crate::error::{NlriError, NlriErrorKind};
@@ -9,7 +9,7 @@ use crate::prefix::Prefix;
 
 /// Builds a rule's match part; components may come in any order, and setting one again replaces it.
 ///
-/// What cannot be written exactly is never written otherwise: [`build`](Self::build) refuses it.
+/// A value that cannot be encoded exactly is refused by [`build`](Self::build).
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct NlriBuilder {
@@ -25,7 +25,7 @@ enum Slot {
     Absent,
     /// Its octets, type octet included.
     Set(Vec<u8>),
-    /// The octets would say something else than the caller did.
+    /// The octets would have another meaning than the caller's value.
     Unencodable,
 }
 
@@ -43,7 +43,8 @@ impl NlriBuilder {
         self
     }
 
-    /// Sets a destination or source prefix. A prefix of the other IP version is refused by [`build`](Self::build).
+    /// Sets a destination or source prefix. A prefix of the other IP version is refused by
+    /// [`build`](Self::build).
     pub fn prefix(self, kind: ComponentType, prefix: Prefix) -> Self {
         let slot = match (prefix, self.family.version()) {
             _ if kind.value_kind() != ValueKind::Prefix => Slot::Unencodable,
@@ -63,16 +64,16 @@ impl NlriBuilder {
         self.with(kind, slot)
     }
 
-    /// Sets a numeric component. An empty list, a component that is not numeric, and a value too large for its
-    /// [width](NumericOp::width) are refused by [`build`](Self::build).
+    /// Sets a numeric component. An empty list, a component that is not numeric, and a value too
+    /// large for its [width](NumericOp::width) are refused by [`build`](Self::build).
     pub fn numeric(self, kind: ComponentType, ops: &[NumericOp]) -> Self {
         let pairs = ops.iter().map(|op| (op.operator_octet(), op.value, op.width));
         let slot = if kind.value_kind() == ValueKind::Numeric { encode_list(kind, pairs) } else { Slot::Unencodable };
         self.with(kind, slot)
     }
 
-    /// Sets a bitmask component. An empty list, a component that is no bitmask, and a value too large for its
-    /// [width](BitmaskOp::width) are refused by [`build`](Self::build).
+    /// Sets a bitmask component. An empty list, a component that is no bitmask, and a value too
+    /// large for its [width](BitmaskOp::width) are refused by [`build`](Self::build).
     pub fn bitmask(self, kind: ComponentType, ops: &[BitmaskOp]) -> Self {
         let pairs = ops.iter().map(|op| (op.operator_octet(), op.value, op.width));
         let slot = if kind.value_kind() == ValueKind::Bitmask { encode_list(kind, pairs) } else { Slot::Unencodable };
@@ -84,11 +85,12 @@ impl NlriBuilder {
         !matches!(self.components[kind as usize - 1], Slot::Absent)
     }
 
-    /// Checks the whole and makes it canonical.
+    /// Validates everything and makes it canonical.
     ///
     /// # Errors
-    /// As a receiver would find them: no component at all, a VPN rule without route distinguisher, a component that the family does
-    /// not define, a value too wide, more than 4095 octets. [`NlriErrorKind::Unencodable`] for what the octets cannot say.
+    /// As a receiver would find them: no component at all, a VPN rule without route distinguisher,
+    /// a component that the family does not define, a value too wide, more than 4095 octets.
+    /// [`NlriErrorKind::Unencodable`] for what the octets cannot say.
     pub fn build(self) -> Result<Nlri, NlriError> {
         let mut value = Vec::new();
         if self.family.is_vpn() {

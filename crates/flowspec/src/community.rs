@@ -1,4 +1,5 @@
-//! Extended communities as octets (RFC 4360, RFC 5701), and the walk through the attributes that hold them.
+//! Extended communities as octets (RFC 4360, RFC 5701), and an iterator over the attributes that
+//! contain them.
 
 use crate::error::CommunityError;
 
@@ -36,7 +37,8 @@ impl<'a> Communities<'a> {
     /// Of attribute 16, EXTENDED COMMUNITIES.
     ///
     /// # Errors
-    /// [`CommunityError::Length`] unless `value` is a non-zero multiple of 8 octets (RFC 7606 §7.14).
+    /// [`CommunityError::Length`] unless `value` is a non-zero multiple of 8 octets (RFC 7606
+    /// §7.14).
     pub fn extended(value: &'a [u8]) -> Result<Self, CommunityError> {
         units(value).map(|units| Communities(Units::Extended(units.iter())))
     }
@@ -44,7 +46,8 @@ impl<'a> Communities<'a> {
     /// Of attribute 25, IPv6 Address Specific Extended Community.
     ///
     /// # Errors
-    /// [`CommunityError::Length`] unless `value` is a non-zero multiple of 20 octets (RFC 7606 §7.15).
+    /// [`CommunityError::Length`] unless `value` is a non-zero multiple of 20 octets (RFC 7606
+    /// §7.15).
     pub fn ipv6(value: &'a [u8]) -> Result<Self, CommunityError> {
         units(value).map(|units| Communities(Units::Ipv6(units.iter())))
     }

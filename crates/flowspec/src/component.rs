@@ -1,4 +1,5 @@
-//! Components of a rule (RFC 8955 §4.2.2, RFC 8956 §3): their types, and a borrowed view of one on the wire.
+//! Components of a rule (RFC 8955 §4.2.2, RFC 8956 §3): their types, and a borrowed view of one on
+//! the wire.
 
 use crate::family::IpVersion;
 use crate::op::{AND, BitmaskOp, END_OF_LIST, NumericOp, Width};
@@ -92,8 +93,9 @@ impl ComponentType {
         }
     }
 
-    /// Largest width that the RFC allows with a MUST: one octet for DSCP and fragment, two for TCP flags (RFC 8955 §4.2.2.9,
-    /// §4.2.2.11, §4.2.2.12). The sizes of the others are SHOULD and so do not make a rule malformed.
+    /// Largest width that the RFC allows with a MUST: one octet for DSCP and fragment, two for TCP
+    /// flags (RFC 8955 §4.2.2.9, §4.2.2.11, §4.2.2.12). The sizes of the others are SHOULD and so
+    /// do not make a rule malformed.
     pub const fn max_width(self) -> Width {
         match self {
             ComponentType::Dscp | ComponentType::Fragment => Width::One,
@@ -102,7 +104,8 @@ impl ComponentType {
         }
     }
 
-    /// The width in which `value` is sent: the smallest that holds it, and at least four octets for the flow label (RFC 8956 §3.7).
+    /// The width in which `value` is sent: the smallest that holds it, and at least four octets for
+    /// the flow label (RFC 8956 §3.7).
     pub const fn width_for(self, value: u64) -> Width {
         match (self, Width::for_value(value)) {
             (ComponentType::FlowLabel, Width::One | Width::Two) => Width::Four,
@@ -110,7 +113,8 @@ impl ComponentType {
         }
     }
 
-    /// The bits of a value that are compared; the others are reserved, sent as 0 and ignored on receipt.
+    /// The bits of a value that are compared; the others are reserved, sent as 0 and ignored on
+    /// receipt.
     pub(crate) const fn value_mask(self, version: IpVersion) -> u64 {
         match (self, version) {
             (ComponentType::Dscp, _) => 0x3f,
@@ -200,7 +204,8 @@ impl Iterator for BitmaskOps<'_> {
     }
 }
 
-/// Takes the next pair off a list that ends with its end-of-list pair. The AND bit of the first is ignored (RFC 8955 §4.2.1.1).
+/// Takes the first pair of a list that ends with its end-of-list pair. The AND bit of the first is
+/// ignored (RFC 8955 §4.2.1.1).
 fn next_pair(octets: &mut &[u8], first: &mut bool) -> Option<(u8, u64)> {
     let (&operator, rest) = octets.split_first()?;
     let (value, rest) = rest.split_at_checked(Width::from_operator(operator).octets())?;

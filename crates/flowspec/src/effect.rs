@@ -1,17 +1,18 @@
-//! What a rule's actions do together (RFC 8955 §7.7).
+//! The combined effect of a rule's actions (RFC 8955 §7.7).
 
 use crate::action::{Action, Rate};
 use crate::community::Community;
 use std::net::IpAddr;
 
-/// How much of the matching traffic may pass. Both limits may apply at once; a packet passes when it is within each.
+/// How much of the matching traffic may pass. Both limits may apply at once; a packet passes if it
+/// is within each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Policing {
     /// No limit.
     None,
-    /// Nothing passes: a rate of 0 or below was asked for.
+    /// Nothing passes: a rate of 0 or below.
     Discard,
-    /// Finite positive limits; at least one is there.
+    /// Finite positive limits; at least one of them is present.
     Limit {
         /// Bytes a second.
         bytes: Option<f32>,
@@ -20,26 +21,27 @@ pub enum Policing {
     },
 }
 
-/// Where packets are sent instead of, or besides, their usual way.
+/// Where packets are sent instead of, or in addition to, their usual destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Redirect {
-    /// To the VRF that imports this route target (RFC 8955 §7.4, RFC 8956 §6.1): the community in its canonical form.
+    /// To the VRF that imports this route target (RFC 8955 §7.4, RFC 8956 §6.1): the community in
+    /// its canonical form.
     Vrf(Community),
     /// To an address.
     Address {
-        /// Where to.
+        /// The target.
         address: IpAddr,
-        /// A copy goes there, the packet itself its usual way.
+        /// A copy is sent there; the packet itself is forwarded as usual.
         copy: bool,
     },
     /// To the next hop of the announcement, which had none.
     UnknownNextHop {
-        /// A copy goes there, the packet itself its usual way.
+        /// A copy is sent there; the packet itself is forwarded as usual.
         copy: bool,
     },
 }
 
-/// What a rule does to a packet that it matches: its actions taken together.
+/// What a rule does to a packet that it matches: the combined effect of its actions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
 pub struct Effect {
@@ -47,21 +49,21 @@ pub struct Effect {
     pub policing: Policing,
     /// New DSCP, 6 bits.
     pub mark: Option<u8>,
-    /// Where to send it.
+    /// The redirect target.
     pub redirect: Option<Redirect>,
     /// Sample it.
     pub sample: bool,
-    /// Go on with the next rule; otherwise the search ends here.
+    /// Continue with the next rule; otherwise the evaluation ends here.
     pub continues: bool,
 }
 
 impl Effect {
-    /// No action at all: accept, and the search ends.
+    /// No action: accept, and end the evaluation.
     pub const ACCEPT: Effect =
         Effect { policing: Policing::None, mark: None, redirect: None, sample: false, continues: false };
 
-    /// The effect of `actions`: discard over the lowest rate of a unit; of several marks or redirects the first. `next_hop` is that of
-    /// the MP_REACH_NLRI.
+    /// The effect of `actions`: discard over the lowest rate of a unit; of several marks or
+    /// redirects the first. `next_hop` is that of the MP_REACH_NLRI.
     pub fn of(actions: &[Action], next_hop: Option<IpAddr>) -> Self {
         let mut effect = Effect::ACCEPT;
         for &action in actions {

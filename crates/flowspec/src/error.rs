@@ -1,17 +1,19 @@
-//! What can be wrong with FlowSpec on the wire, where, and what a receiver must then do (RFC 7606, RFC 8955 §10).
+//! Errors of FlowSpec on the wire: what, where, and what a receiver must do (RFC 7606, RFC 8955
+//! §10).
 
 use crate::component::ComponentType;
 
-/// What the receiver does about an error; from mildest to hardest.
+/// What the receiver does about an error; from mildest to most severe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Disposition {
-    /// Leave out this path attribute and go on as if it had not been there (RFC 7606 §2).
+    /// Leave out this path attribute and continue as if it had been absent (RFC 7606 §2).
     DiscardAttribute,
-    /// Leave out this NLRI (and withdraw the rule that it names, where that is known); continue with the next.
+    /// Leave out this NLRI (and withdraw its rule, if that is known); continue with the next.
     DropNlri,
     /// Treat every NLRI of the UPDATE as withdrawn (RFC 7606 §2).
     TreatAsWithdraw,
-    /// The boundaries of the NLRIs are lost: ignore this AFI/SAFI for the rest of the session (RFC 7606 §2, RFC 4760 §7).
+    /// The framing of the NLRIs is lost: ignore this AFI/SAFI for the rest of the session (RFC 7606
+    /// §2, RFC 4760 §7).
     DisableFamily,
     /// Close the session with this NOTIFICATION.
     Notification {
@@ -29,7 +31,8 @@ pub enum Disposition {
 pub struct NlriError {
     /// What is wrong.
     pub kind: NlriErrorKind,
-    /// Octets before the place, counted from the start of the NLRI field that was given to the decoder.
+    /// Octets before the place, counted from the start of the NLRI field that was given to the
+    /// decoder.
     pub offset: usize,
 }
 
@@ -66,7 +69,7 @@ pub enum NlriErrorKind {
     /// A component crosses the end of the NLRI.
     #[error("the {0} component is cut off by the end of the NLRI")]
     TruncatedComponent(ComponentType),
-    /// A list whose last pair does not say so.
+    /// A list without an end-of-list bit.
     #[error("the {0} component has no end-of-list operator")]
     NoEndOfList(ComponentType),
     /// A prefix longer than an address.
@@ -98,8 +101,8 @@ pub enum NlriErrorKind {
     /// More octets than an NLRI can hold; only when encoding.
     #[error("the rule takes {0} octets; an NLRI holds at most 4095")]
     TooLong(usize),
-    /// Values that the component's octets cannot say: of another kind, of the other IP version, larger than their width, or none at
-    /// all; only when building.
+    /// Values that the component's octets cannot express: of another kind, of the other IP version,
+    /// larger than their width, or none at all; only when building.
     #[error("the {0} component cannot be written with the values given")]
     Unencodable(ComponentType),
 }
@@ -124,7 +127,8 @@ impl NlriErrorKind {
         }
     }
 
-    /// What the receiver of an UPDATE does about it: where the NLRI's end is known, only that NLRI is lost.
+    /// What the receiver of an UPDATE does about it: where the NLRI's end is known, only that NLRI
+    /// is lost.
     pub const fn disposition(self) -> Disposition {
         match self {
             NlriErrorKind::Truncated { .. } | NlriErrorKind::TruncatedPathId => Disposition::DisableFamily,
@@ -181,7 +185,8 @@ impl CommunityError {
 mod tests {
     use super::*;
 
-    /// RFC 7606 §5.3: while the ends of the NLRIs are known, one bad NLRI costs no other.
+    /// RFC 7606 §5.3: while the ends of the NLRIs are known, one malformed NLRI does not affect the
+    /// others.
     #[test]
     fn only_lost_framing_costs_the_family() {
         use NlriErrorKind::*;

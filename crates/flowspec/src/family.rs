@@ -1,4 +1,5 @@
-//! Address families that carry FlowSpec, and the route distinguisher of the VPN ones (RFC 8955 §4 and §8, RFC 8956 §2).
+//! Address families that carry FlowSpec, and the route distinguisher of the VPN ones (RFC 8955 §4
+//! and §8, RFC 8956 §2).
 
 use std::fmt;
 use std::str::FromStr;
@@ -105,8 +106,8 @@ impl RouteDistinguisher {
     pub const LEN: usize = 8;
 }
 
-/// `65000:100` (type 0), `192.0.2.1:100` (type 1), `4200000000L:100` (type 2, the L tells it from type 0), or
-/// `0x` and 16 hex digits for a type without a text form.
+/// `65000:100` (type 0), `192.0.2.1:100` (type 1), `4200000000L:100` (type 2, the L tells it from
+/// type 0), or `0x` and 16 hex digits for a type without a text form.
 impl fmt::Display for RouteDistinguisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [t0, t1, a, b, c, d, e, g] = self.0;
@@ -123,7 +124,7 @@ impl fmt::Display for RouteDistinguisher {
     }
 }
 
-/// Text that is no route distinguisher.
+/// Text that is not a route distinguisher.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a route distinguisher such as 65000:100, 192.0.2.1:100 or 4200000000:100, found `{0}`")]
 pub struct InvalidRouteDistinguisher(String);

@@ -16,7 +16,8 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// The octets of an even number of hex digits of either case. `None` for anything else; no digits are no octets.
+/// The octets of an even number of hex digits of either case. `None` for anything else; no digits
+/// are no octets.
 ///
 /// ```
 /// assert_eq!(flowspec::hex::decode("0bFF"), Some(vec![0x0b, 0xff]));

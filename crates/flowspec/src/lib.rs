@@ -1,21 +1,25 @@
 //! BGP FlowSpec (RFC 8955, RFC 8956) as values: no I/O, no clock, no unsafe code.
 //!
 //! # Tour
-//! - What a rule is: [`Rule`] = [`Nlri`] (what it matches) + [`Action`]s (what it does; [`Effect`] is all of them together).
-//! - The wire: [`NlriIter`] walks the NLRIs of an UPDATE without copying, [`Communities`] its extended communities; [`Nlri`] is the
-//!   canonical form and the key of a rule; [`NlriBuilder`] makes one and [`Nlri::encode_to`] sends it. Errors are typed, give the place, and
-//!   say what a receiver must do ([`Disposition`]).
+//! - What a rule is: [`Rule`] = [`Nlri`] (what it matches) + [`Action`]s (what it does; [`Effect`]
+//!   is their combined effect).
+//! - The wire: [`NlriIter`] iterates over the NLRIs of an UPDATE without copying, [`Communities`]
+//!   over its extended communities; [`Nlri`] is the canonical form and the key of a rule;
+//!   [`NlriBuilder`] builds one and [`Nlri::encode_to`] encodes it. Errors are typed, have a place,
+//!   and say what a receiver must do ([`Disposition`]).
 //! - Order: `Ord` of [`Nlri`] is RFC 8955 §5.1; less means enforced earlier.
 //! - Text: `FromStr` and `Display` of [`Rule`] and [`Nlri`]; the grammar is in [`text`].
-//! - Packets: [`Packet`] is the facts of raw octets that a rule compares; [`Nlri::matches`] says whether it does, and why not; [`decide`] and
-//!   [`explain`] what a list of rules does to it. They are the oracle.
-//! - Sets: [`Space`] is the set of packets that a rule matches, canonical and field by field; back ends compile it.
+//! - Packets: [`Packet`] has the fields of a packet that rules compare; [`Nlri::matches`] says
+//!   whether a rule matches, and why not; [`decide`] and [`explain`] what a list of rules does to a
+//!   packet. They are the oracle.
+//! - Sets: [`Space`] is the set of packets that a rule matches, canonical and field by field; back
+//!   ends compile it.
 //!
 //! # Features
 //! - `serde`: rules, match parts, families, route distinguishers and short names as their text.
 //! - `arbitrary`: `Arbitrary` for rules, match parts and actions, for fuzzing.
-//! - `testing`: random rules, and random packets that hit or just miss them, for differential tests of what claims to enforce rules. Its
-//!   interface may change with any release.
+//! - `testing`: random rules, and random packets that match or nearly match them, for differential
+//!   tests of programs that enforce rules. Its interface may change with any release.
 //!
 //! # Example
 //! The second example of RFC 8955 §4.3, with a rate of 0:
@@ -43,7 +47,7 @@
 //! # }
 //! ```
 //!
-//! # What broke others, and why not here
+//! # Input that broke other implementations
 //! | input | elsewhere | here |
 //! |---|---|---|
 //! | NLRI of length 0 | reads past the end, or a rule that matches everything | [`NlriErrorKind::Empty`], that NLRI is dropped |
@@ -57,7 +61,8 @@
 //! | a rate that is NaN, negative, infinite | undefined conversions | [`Rate`] is never NaN, [`Effect::of`] defines the others |
 //!
 //! # What it does not do
-//! No sessions and no UPDATE parsing, no validation against unicast routes, no policy, nothing installed: other crates do.
+//! No sessions and no UPDATE parsing, no validation against unicast routes, no policy, no
+//! installation: other crates do that.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -1,5 +1,6 @@
-//! Does this packet match this rule? Written straight from RFC 8955 §4.2 and RFC 8956 §3, without any optimisation: this is the
-//! oracle with which [`Space`](crate::Space) and every data plane are compared. Keep it simple.
+//! Whether a packet matches a rule. Written directly from RFC 8955 §4.2 and RFC 8956 §3, without
+//! any optimisation: this is the oracle with which [`Space`](crate::Space) and every data plane are
+//! compared. Keep it simple.
 
 use crate::component::{Component, ComponentType};
 use crate::family::IpVersion;
@@ -17,8 +18,8 @@ pub use decision::{Decision, Exemption, Scope, decide, explain};
 pub use mismatch::{Absence, Found, Mismatch};
 
 impl Nlri {
-    /// Whether `packet` matches: the version is the rule's, and every component accepts the packet. The route distinguisher of a VPN
-    /// rule plays no part.
+    /// Whether `packet` matches: the version is the rule's, and every component accepts the packet.
+    /// The route distinguisher of a VPN rule is ignored.
     ///
     /// # Errors
     /// The first component, in wire order, that does not accept it, and why.
@@ -87,19 +88,21 @@ fn numeric_fact(kind: ComponentType, packet: &Packet) -> Result<u64, Absence> {
     }
 }
 
-/// Source and destination port: only TCP and UDP, only in the first fragment, only where the header is there (RFC 8955 §4.2.2.4).
+/// Source and destination port: only TCP and UDP, only in the first fragment, only if the header is
+/// complete (RFC 8955 §4.2.2.4).
 fn ports(packet: &Packet) -> Result<(u16, u16), Absence> {
     upper_layer(packet, &[protocol::TCP, protocol::UDP], Absence::Ports)?;
     packet.source_port().zip(packet.destination_port()).ok_or(Absence::Truncated)
 }
 
-/// Type and code: only ICMP, or ICMPv6 for IPv6, only in the first fragment (RFC 8955 §4.2.2.7, RFC 8956 §3.4).
+/// Type and code: only ICMP, or ICMPv6 for IPv6, only in the first fragment (RFC 8955 §4.2.2.7, RFC
+/// 8956 §3.4).
 fn icmp(packet: &Packet) -> Result<(u8, u8), Absence> {
     upper_layer(packet, &[protocol::icmp_of(packet.version())], Absence::Icmp)?;
     packet.icmp_type().zip(packet.icmp_code()).ok_or(Absence::Truncated)
 }
 
-/// Only TCP, only in the first fragment, only where the header is there (RFC 8955 §4.2.2.9).
+/// Only TCP, only in the first fragment, only if the header is complete (RFC 8955 §4.2.2.9).
 fn tcp_flags(packet: &Packet) -> Result<u16, Absence> {
     upper_layer(packet, &[protocol::TCP], Absence::TcpFlags)?;
     packet.tcp_flags().ok_or(Absence::Truncated)
@@ -127,7 +130,8 @@ fn fragment_bits(packet: &Packet) -> u8 {
     u8::from(dont_fragment) | u8::from(is_fragment) << 1 | u8::from(first_fragment) << 2 | u8::from(last_fragment) << 3
 }
 
-/// AND binds tighter than OR (RFC 8955 §4.2.1.1): the list is the OR of groups, and a pair without the AND bit starts one.
+/// AND binds tighter than OR (RFC 8955 §4.2.1.1): the list is the OR of groups, and a pair without
+/// the AND bit starts one.
 fn numeric_list_holds(ops: impl Iterator<Item = NumericOp>, data: u64) -> bool {
     list_holds(ops.map(|op| (op.and, op.comparison.holds(data, op.value))))
 }

@@ -1,7 +1,7 @@
-//! Names of protocol numbers, header bits and ICMP types, as rule text has them.
+//! Names of protocol numbers, header bits and ICMP types, as in rule text.
 //!
-//! One table for every program that reads or prints such names. Of several names for one value the first is the canonical one. Look-ups
-//! ignore ASCII case.
+//! One table for every program that parses or prints such names. Of several names for one value the
+//! first is the canonical one. Lookups ignore ASCII case.
 
 /// Protocol numbers (IANA) that have a name.
 pub const PROTOCOLS: &[(&str, u8)] = &[
@@ -31,7 +31,8 @@ pub const PROTOCOLS: &[(&str, u8)] = &[
     ("udplite", 136),
 ];
 
-/// TCP flags, as bits of header octets 12 and 13. The last two are names of one bit, which takes a mask of two octets (RFC 3540, RFC 9768).
+/// TCP flags, as bits of header octets 12 and 13. The last two are names of one bit, which takes a
+/// mask of two octets (RFC 3540, RFC 9768).
 pub const TCP_FLAGS: &[(&str, u16)] = &[
     ("fin", 0x01),
     ("syn", 0x02),
@@ -59,7 +60,8 @@ pub const FRAGMENT_BITS: &[(&str, u16)] = &[
     ("lf", 8),
 ];
 
-/// ICMP types of IPv4. Those of IPv6 have other numbers under the same names, which ExaBGP confuses: so IPv6 has none.
+/// ICMP types of IPv4. Those of IPv6 have other numbers under the same names, which ExaBGP
+/// confuses: so IPv6 has none.
 pub const ICMP_TYPES: &[(&str, u8)] = &[
     ("echo-reply", 0),
     ("unreachable", 3),
@@ -113,7 +115,8 @@ pub fn fragment_bit(name: &str) -> Option<u16> {
     find(FRAGMENT_BITS, name)
 }
 
-/// The canonical names of the bits that are set, in the order of a table of bits. Bits without a name are left out.
+/// The canonical names of the bits that are set, in the order of a table of bits. Bits without a
+/// name are left out.
 ///
 /// ```
 /// use flowspec::names::{TCP_FLAGS, bit_names};

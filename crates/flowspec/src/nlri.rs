@@ -1,7 +1,9 @@
-//! The NLRI codec (RFC 8955 §4, RFC 8956 §3): validate in place, walk without copying, keep the canonical octets.
+//! The NLRI codec (RFC 8955 §4, RFC 8956 §3): validates in place, iterates without copying, keeps
+//! the canonical octets.
 //!
-//! [`NlriRef`] is a validated NLRI that still borrows what the peer sent. [`Nlri`] owns the canonical form, in which reserved
-//! bits are zero: it is the key under which an announcement and its withdrawal meet.
+//! [`NlriRef`] is a validated NLRI that borrows what the peer sent. [`Nlri`] owns the canonical
+//! form, in which reserved bits are zero: it is the key shared by an announcement and its
+//! withdrawal.
 
 use crate::component::{BitmaskOps, Component, ComponentType, NumericOps, ValueKind};
 use crate::error::{NlriError, NlriErrorKind};
@@ -12,7 +14,7 @@ use crate::rule_id::RuleId;
 use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The most octets that a rule takes behind its length field.
+/// The most octets of a rule after its length field.
 pub const MAX_LEN: usize = 4095;
 /// From this many octets on, the length takes two octets.
 pub(crate) const TWO_OCTET_LENGTH: usize = 240;
@@ -25,7 +27,8 @@ pub struct NlriRef<'a> {
 }
 
 impl<'a> NlriRef<'a> {
-    /// Validates `value`, the octets behind the length field. Offsets in errors count from its start.
+    /// Validates `value`, the octets behind the length field. Offsets in errors count from its
+    /// start.
     ///
     /// # Errors
     /// Whatever makes a rule malformed (RFC 8955 §4.2, §10); see [`NlriErrorKind`].
@@ -88,7 +91,8 @@ impl<'a> NlriRef<'a> {
         self.value.get(start..).unwrap_or_default()
     }
 
-    /// The canonical form: reserved bits, prefix padding and the AND bit of a first operator are zero.
+    /// The canonical form: reserved bits, prefix padding and the AND bit of a first operator are
+    /// zero.
     pub fn to_canonical(&self) -> Nlri {
         let mut octets: Box<[u8]> = self.value.into();
         let start = if self.family.is_vpn() { RouteDistinguisher::LEN } else { 0 };
@@ -252,17 +256,19 @@ fn read_prefix(version: IpVersion, value: &[u8]) -> Option<(Prefix, usize)> {
             let octets = usize::from(length.checked_sub(offset)?).div_ceil(8);
             let mut pattern = [0u8; 16];
             pattern.get_mut(..octets)?.copy_from_slice(value.get(2..2 + octets)?);
-            // The pattern stands left-shifted to its first octet (RFC 8956 §3.1); back to its place in the address.
+            // The pattern is left-shifted to its first octet (RFC 8956 §3.1); moved back to its
+            // position in the address.
             let address = u128::from_be_bytes(pattern).checked_shr(u32::from(offset)).unwrap_or(0);
             Some((Prefix::V6(Ipv6Pattern::new(Ipv6Addr::from(address), offset, length)?), 2 + octets))
         }
     }
 }
 
-/// A rule's match part in canonical form: equal rules have equal octets, whatever the sender's reserved bits and length form.
+/// A rule's match part in canonical form: equal rules have equal octets, whatever the sender's
+/// reserved bits and length form.
 ///
-/// The width of a value is part of the rule, as on the wire: `=80` in one octet and in two are two rules (RFC 8955 §5.1 compares
-/// the octets).
+/// The width of a value is part of the rule, as on the wire: `=80` in one octet and in two are two
+/// rules (RFC 8955 §5.1 compares the octets).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Nlri {
     family: Family,

@@ -88,7 +88,7 @@ impl Comparison {
         }
     }
 
-    /// Whether `data` compares so with `value`.
+    /// Whether the comparison of `data` with `value` holds.
     pub const fn holds(self, data: u64, value: u64) -> bool {
         match self {
             Comparison::False => false,
@@ -103,7 +103,8 @@ impl Comparison {
     }
 }
 
-/// One {operator, value} pair of a numeric component. The end-of-list bit is not kept: it follows from the position.
+/// One {operator, value} pair of a numeric component. The end-of-list bit is not kept: it follows
+/// from the position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NumericOp {
     /// Joined with AND to the pair before it; otherwise OR. False in a first pair.
@@ -117,8 +118,8 @@ pub struct NumericOp {
 }
 
 impl NumericOp {
-    /// A pair joined with OR, in the smallest width that holds `value`. (A flow label is sent wider:
-    /// [`ComponentType::width_for`](crate::ComponentType::width_for).)
+    /// A pair joined with OR, in the smallest width that holds `value`. (A flow label is sent
+    /// wider: [`ComponentType::width_for`](crate::ComponentType::width_for).)
     pub const fn new(comparison: Comparison, value: u64) -> Self {
         NumericOp { and: false, comparison, value, width: Width::for_value(value) }
     }
@@ -142,7 +143,8 @@ impl NumericOp {
     }
 }
 
-/// One {operator, value} pair of a bitmask component. The end-of-list bit is not kept: it follows from the position.
+/// One {operator, value} pair of a bitmask component. The end-of-list bit is not kept: it follows
+/// from the position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BitmaskOp {
     /// Joined with AND to the pair before it; otherwise OR. False in a first pair.

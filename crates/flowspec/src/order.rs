@@ -1,7 +1,9 @@
-//! The order in which rules are enforced (RFC 8955 §5.1, RFC 8956 §4), compared on canonical octets without allocation.
+//! The order in which rules are enforced (RFC 8955 §5.1, RFC 8956 §4), compared on canonical octets
+//! without allocation.
 //!
-//! **Less means higher precedence, enforced earlier.** Sorting a `Vec<Nlri>` ascending gives the order in which a data plane tries
-//! the rules. (The sample code of RFC 8955 appendix A names the winner instead, and its caller there sorts the lowest precedence first.)
+//! **Less means higher precedence, enforced earlier.** Sorting a `Vec<Nlri>` ascending gives the
+//! order in which a data plane tries the rules. (The sample code of RFC 8955 appendix A names the
+//! winner instead, and its caller there sorts the lowest precedence first.)
 
 use crate::component::{ComponentType, ValueKind};
 use crate::family::IpVersion;
@@ -11,9 +13,9 @@ use std::cmp::Ordering;
 
 /// `Less` = higher precedence = enforced earlier (RFC 8955 §5.1, RFC 8956 §4).
 ///
-/// IPv4 rules stand before IPv6 rules; they never compete for a packet. Among rules with equal components, the one without route
-/// distinguisher comes first, then the lower route distinguisher: that only makes the order total, the RFC does not compare them.
-/// `Equal` exactly where `==` holds.
+/// IPv4 rules come before IPv6 rules; they never compete for a packet. Among rules with equal
+/// components, the one without route distinguisher comes first, then the lower route distinguisher:
+/// that only makes the order total, the RFC does not compare them. `Equal` exactly if `==` holds.
 impl Ord for Nlri {
     fn cmp(&self, other: &Self) -> Ordering {
         let version = self.family().version();
@@ -38,7 +40,7 @@ fn compare_flow(version: IpVersion, mut a: &[u8], mut b: &[u8]) -> Ordering {
                 (a, b) = (rest_a, rest_b);
                 (type_a, type_b)
             }
-            // A component that is there has precedence over one that is not.
+            // A present component has precedence over an absent one.
             (Some(_), None) => return Ordering::Less,
             (None, Some(_)) => return Ordering::Greater,
             (None, None) => return Ordering::Equal,
@@ -61,8 +63,9 @@ fn compare_flow(version: IpVersion, mut a: &[u8], mut b: &[u8]) -> Ordering {
     }
 }
 
-/// Operator lists: `memcmp`, lower first. A list ends at its end-of-list bit, so none is the beginning of another and the first
-/// difference lies within both; the RFC's "longer first" can never decide.
+/// Operator lists: `memcmp`, lower first. A list ends at its end-of-list bit, so none is the
+/// beginning of another and the first difference lies within both; the RFC's "longer first" can
+/// never decide.
 fn compare_list(a: &[u8], b: &[u8]) -> (Ordering, usize) {
     let mut len = 0;
     while let Some(&operator) = a.get(len) {
@@ -75,8 +78,9 @@ fn compare_list(a: &[u8], b: &[u8]) -> (Ordering, usize) {
     (a[..end].cmp(&b[..end.min(b.len())]), len)
 }
 
-/// IPv4 prefixes: by last address, then the longer first. That is "the more specific of nested prefixes, else the lower address":
-/// of two nested prefixes the inner one ends no later, and of two disjoint ones the lower ends first.
+/// IPv4 prefixes: by last address, then the longer first. That is "the more specific of nested
+/// prefixes, else the lower address": of two nested prefixes the inner one ends no later, and of
+/// two disjoint ones the lower ends first.
 fn compare_ipv4(a: &[u8], b: &[u8]) -> (Ordering, usize) {
     let read = |octets: &[u8]| {
         let length = octets.first().copied().unwrap_or(0);
@@ -87,9 +91,11 @@ fn compare_ipv4(a: &[u8], b: &[u8]) -> (Ordering, usize) {
     (last_a.cmp(&last_b).then(length_b.cmp(&length_a)), 1 + usize::from(length_a).div_ceil(8))
 }
 
-/// IPv6 patterns: the lower offset first, then as IPv4 on the pattern, which stands left-shifted by the offset (RFC 8956 §3.1, §4).
+/// IPv6 patterns: the lower offset first, then as IPv4 on the pattern, which is left-shifted by the
+/// offset (RFC 8956 §3.1, §4).
 fn compare_ipv6(a: &[u8], b: &[u8]) -> (Ordering, usize) {
-    // The usual case: the same bits are compared, so the lower octets are the lower pattern, and padding is zero.
+    // The usual case: the same bits are compared, so the lower octets are the lower pattern, and
+    // padding is zero.
     if let ([length_a, offset_a, a @ ..], [length_b, offset_b, b @ ..]) = (a, b)
         && (length_a, offset_a) == (length_b, offset_b)
     {
@@ -110,7 +116,7 @@ fn compare_ipv6(a: &[u8], b: &[u8]) -> (Ordering, usize) {
     (ordering, 2 + usize::from(bits_a).div_ceil(8))
 }
 
-/// The first `len` octets, zeroes behind them.
+/// The first `len` octets, followed by zeros.
 fn left_aligned<const N: usize>(octets: &[u8], len: usize) -> [u8; N] {
     let mut out = [0; N];
     for (to, from) in out.iter_mut().zip(octets.iter().take(len)) {

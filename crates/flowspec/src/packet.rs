@@ -1,7 +1,8 @@
-//! What a rule can ask of a packet: facts read from raw octets, without allocation.
+//! The fields of a packet that rules can match, parsed from raw octets without allocation.
 //!
-//! A fact that is not in the octets is absent, and a component that needs it does not match. Upper-layer facts are read
-//! only from octets that are captured and inside of the IP packet's own length, never from link-layer padding.
+//! A field that is not in the octets is absent, and a component that needs it does not match.
+//! Upper-layer fields are read only from octets that are captured and inside of the IP packet's own
+//! length, never from link-layer padding.
 
 use crate::family::IpVersion;
 use crate::protocol::{ICMPV6, TCP, UDP, icmp_of};
@@ -12,7 +13,7 @@ mod ipv4;
 mod ipv6;
 mod parse;
 
-/// Facts of one IP packet. All numbers in host order.
+/// The fields of one IP packet. All numbers in host order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
     source: IpAddr,
@@ -26,7 +27,7 @@ pub struct Packet {
     fragment_offset: u16,
     flow_label: Option<u32>,
     hop_limit: u8,
-    /// The protocol that the IP header itself names: for IPv6 it may be that of an extension header.
+    /// The protocol of the IP header itself: for IPv6 it may be that of an extension header.
     next_header: u8,
 }
 
@@ -39,7 +40,8 @@ enum Upper {
 }
 
 impl Upper {
-    /// Reads the header of `protocol` that starts at `octets`, which end where the packet or the capture ends.
+    /// Reads the header of `protocol` that starts at `octets`, which end where the packet or the
+    /// capture ends.
     fn read(version: IpVersion, protocol: u8, octets: &[u8]) -> Self {
         match (protocol, octets) {
             (TCP | UDP, &[s0, s1, d0, d1, ref rest @ ..]) => {
@@ -61,7 +63,7 @@ impl Upper {
     }
 }
 
-/// Octets that are no IP packet: no rule matches them.
+/// Octets that are not an IP packet: no rule matches them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PacketError {
@@ -114,7 +116,8 @@ impl Packet {
         self.destination
     }
 
-    /// IPv4: the protocol. IPv6: the upper-layer protocol behind the [`EXTENSION_HEADERS`](crate::EXTENSION_HEADERS); absent when it is not in this packet.
+    /// IPv4: the protocol. IPv6: the upper-layer protocol after the
+    /// [`EXTENSION_HEADERS`](crate::EXTENSION_HEADERS); absent if it is not in this packet.
     pub const fn protocol(&self) -> Option<u8> {
         self.protocol
     }
@@ -159,7 +162,8 @@ impl Packet {
         }
     }
 
-    /// Octets of the IP packet, header included, as its header says: IPv4 total length, IPv6 payload length and 40.
+    /// Octets of the IP packet, header included, as its header says: IPv4 total length, IPv6
+    /// payload length and 40.
     pub const fn length(&self) -> u32 {
         self.length
     }
@@ -199,9 +203,10 @@ impl Packet {
         self.hop_limit
     }
 
-    /// Whether this is a message of IPv6 neighbour discovery that its receiver has to accept (RFC 4861 §6.1, §7.1, §8.1): ICMPv6 type
-    /// 133 to 137, code 0, hop limit 255. An extension header may not stand before it: one that says fragment makes receivers drop it
-    /// (RFC 6980), and no node sends any other.
+    /// Whether this is a message of IPv6 neighbour discovery that its receiver has to accept (RFC
+    /// 4861 §6.1, §7.1, §8.1): ICMPv6 type 133 to 137, code 0, hop limit 255. No extension header
+    /// may precede it: a fragment header makes receivers drop it (RFC 6980), and no node sends any
+    /// other.
     ///
     /// No router forwards it with that hop limit, so a node of this link has sent it.
     pub const fn is_neighbor_discovery(&self) -> bool {

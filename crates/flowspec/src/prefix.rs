@@ -22,21 +22,22 @@ pub struct Ipv6Pattern {
 }
 
 impl Ipv6Pattern {
-    /// The pattern that every address has: `::/0`.
+    /// The pattern that matches every address: `::/0`.
     pub const ANY: Ipv6Pattern = Ipv6Pattern { bits: 0, offset: 0, length: 0 };
 
-    /// The bits `offset..length` of `address`; bits outside are dropped. `None` unless `offset < length <= 128`, or both are 0.
+    /// The bits `offset..length` of `address`; bits outside are dropped. `None` unless `offset <
+    /// length <= 128`, or both are 0.
     pub fn new(address: Ipv6Addr, offset: u8, length: u8) -> Option<Self> {
         let valid = length <= 128 && (offset < length || (offset == 0 && length == 0));
         valid.then(|| Ipv6Pattern { bits: u128::from(address) & mask(offset, length), offset, length })
     }
 
-    /// The wanted bits at their place in the address, all others zero.
+    /// The compared bits at their position in the address, all others zero.
     pub const fn bits(self) -> u128 {
         self.bits
     }
 
-    /// Ones where the address is compared.
+    /// Ones for the compared bits.
     pub const fn mask(self) -> u128 {
         mask(self.offset, self.length)
     }
@@ -46,7 +47,8 @@ impl Ipv6Pattern {
         self.offset
     }
 
-    /// Where the compared bits end, counted from the first bit of the address (not from the offset).
+    /// Where the compared bits end, counted from the first bit of the address (not from the
+    /// offset).
     pub const fn length(self) -> u8 {
         self.length
     }
@@ -63,7 +65,8 @@ const fn mask(offset: u8, length: u8) -> u128 {
     upto_length & from_offset
 }
 
-/// `2001:db8::/32`, or `::1234:5678:9a00:0/64-104` with an offset of 64, as RFC 8956 §3.8 writes it.
+/// `2001:db8::/32`, or `::1234:5678:9a00:0/64-104` with an offset of 64, as RFC 8956 §3.8 writes
+/// it.
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -11,12 +11,13 @@ pub(crate) const UDP: u8 = 17;
 /// Protocol number of ICMPv6.
 pub(crate) const ICMPV6: u8 = 58;
 
-/// The IPv6 extension headers behind which the upper-layer protocol is looked for (RFC 8956 §3.3: the first Next Header that is no
-/// extension header): hop-by-hop options, routing, fragment, authentication, destination options, mobility, HIP and Shim6, from the
-/// registry of RFC 7045.
+/// The IPv6 extension headers behind which the upper-layer protocol is looked for (RFC 8956 §3.3:
+/// the first Next Header that is no extension header): hop-by-hop options, routing, fragment,
+/// authentication, destination options, mobility, HIP and Shim6, from the registry of RFC 7045.
 ///
-/// Of that registry ESP (50) is left out, since what it hides cannot be read, and so are 253 and 254, which have no known form: those
-/// three count as the upper-layer protocol, as does No Next Header (59). In IPv4 the protocol is the header's, whatever its number.
+/// Of that registry ESP (50) is left out, since what it hides cannot be read, and so are 253 and
+/// 254, which have no known form: those three count as the upper-layer protocol, as does No Next
+/// Header (59). In IPv4 the protocol is the header's, whatever its number.
 pub const EXTENSION_HEADERS: [u8; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
 
 /// The protocol number of ICMP in an IP version.

@@ -22,7 +22,8 @@ impl Rule {
         Rule { nlri, actions, next_hop: None }
     }
 
-    /// The next hop, where an action uses it. Without such an action it is no part of what the rule does.
+    /// The next hop, where an action uses it. Without such an action it is no part of what the rule
+    /// does.
     pub fn used_next_hop(&self) -> Option<IpAddr> {
         let uses = |action: &Action| matches!(action, Action::RedirectNextHop { .. });
         self.next_hop.filter(|_| self.actions.iter().any(uses))

@@ -4,15 +4,16 @@ use crate::family::Family;
 use std::fmt;
 use std::str::FromStr;
 
-/// Short stable name of a rule, shown as 12 hex digits. For people and scripts; two rules may in theory share one, so programs
-/// key on the [`Nlri`](crate::Nlri).
+/// Short stable name of a rule, shown as 12 hex digits. For people and scripts; two rules may in
+/// theory share one, so programs key on the [`Nlri`](crate::Nlri).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(u64);
 
 impl RuleId {
     const DIGITS: usize = 12;
 
-    /// FNV-1a over family and octets, with a final mix, cut to 48 bits. Part of the stable face: never change it.
+    /// FNV-1a over family and octets, with a final mix, cut to 48 bits. Part of the stable face:
+    /// never change it.
     pub(crate) fn of(family: Family, octets: &[u8]) -> Self {
         let [afi_high, afi_low] = family.afi().to_be_bytes();
         let start = [afi_high, afi_low, family.safi()];

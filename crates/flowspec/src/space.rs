@@ -1,9 +1,10 @@
 //! Canonical match sets: each component's operator list becomes the set of values that it accepts.
 //!
-//! A [`Space`] is the set of packets that a rule matches (RFC 8955 §4.2, RFC 8956 §3) as one set per packet field, with the conditions
-//! that upper-layer components imply by the RFCs made explicit: ports mean TCP or UDP, and never a non-first fragment. Back ends
-//! compile spaces, and never look at operator lists. [`Space::matches`] agrees with [`Nlri::matches`](crate::Nlri::matches) on every
-//! packet.
+//! A [`Space`] is the set of packets that a rule matches (RFC 8955 §4.2, RFC 8956 §3) as one set
+//! per packet field, with the conditions that upper-layer components imply by the RFCs made
+//! explicit: ports mean TCP or UDP, and never a non-first fragment. Back ends compile spaces, and
+//! never look at operator lists. [`Space::matches`] agrees with
+//! [`Nlri::matches`](crate::Nlri::matches) on every packet.
 
 use crate::component::{Component, ComponentType};
 use crate::family::IpVersion;
@@ -44,9 +45,10 @@ pub const fn max_length(version: IpVersion) -> u32 {
 
 /// The set of packets that a rule matches: those that every constrained field accepts.
 ///
-/// A field that accepts whatever a packet can have there is not constrained. The upper-layer fields (ports, ICMP, TCP flags) differ: a
-/// full set there still asks for the header. What they imply is in the constraints of [`protocol`](Self::protocol)
-/// and [`fragment`](Self::fragment). For IPv6 a full protocol set still asks for a protocol, since a packet may tell none.
+/// A field that accepts whatever a packet can have there is not constrained. The upper-layer fields
+/// (ports, ICMP, TCP flags) differ: a full set there still asks for the header. What they imply is
+/// in the constraints of [`protocol`](Self::protocol) and [`fragment`](Self::fragment). For IPv6 a
+/// full protocol set still asks for a protocol, since a packet may tell none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Space {
     destination: Address,
@@ -123,8 +125,8 @@ impl Space {
         }
     }
 
-    /// The packets that a rule matches. The route distinguisher of a VPN rule plays no part: which VRF a packet is in is not
-    /// told by the packet.
+    /// The packets that a rule matches. The route distinguisher of a VPN rule plays no part: which
+    /// VRF a packet is in is not told by the packet.
     pub fn of(nlri: &Nlri) -> Self {
         let mut space = Space::all(nlri.family().version());
         nlri.components().for_each(|component| space.constrain(component));
@@ -170,7 +172,8 @@ impl Space {
         self.fields = self.fields.and(field);
     }
 
-    /// Adds the conditions that the upper-layer fields imply, drops fields that accept everything, and finds out whether nothing is left.
+    /// Adds the conditions that the upper-layer fields imply, drops fields that accept everything,
+    /// and finds out whether nothing is left.
     fn normalize(&mut self) {
         let implied = [
             (Fields::PORTS, ProtocolSet::WITH_PORTS),
@@ -212,8 +215,8 @@ impl Space {
         }
     }
 
-    /// The shortest packet that could be in it, as far as the fields tell: IP header and the octets of the upper-layer header that
-    /// are looked at.
+    /// The shortest packet that could be in it, as far as the fields tell: IP header and the octets
+    /// of the upper-layer header that are looked at.
     fn min_length(&self) -> u32 {
         let upper = if self.fields.has(ComponentType::TcpFlags) {
             14
@@ -256,7 +259,8 @@ impl Space {
         if self.source.length == 0 { None } else { self.source.prefix(self.version) }
     }
 
-    /// Protocols. A set of IPv6 may have numbers of extension headers, which no packet has as its protocol.
+    /// Protocols. A set of IPv6 may have numbers of extension headers, which no packet has as its
+    /// protocol.
     pub fn protocol(&self) -> Option<ProtocolSet> {
         self.given(ComponentType::Protocol, self.protocol)
     }
@@ -291,7 +295,8 @@ impl Space {
         self.tcp_flags.as_deref()
     }
 
-    /// Lengths of the IP packet in octets, header included. May have lengths that no packet has (below 20 or 40).
+    /// Lengths of the IP packet in octets, header included. May have lengths that no packet has
+    /// (below 20 or 40).
     pub fn length(&self) -> Option<&IntervalSet> {
         self.given(ComponentType::PacketLength, &self.length)
     }
@@ -301,12 +306,14 @@ impl Space {
         self.given(ComponentType::Dscp, self.dscp)
     }
 
-    /// Kinds of fragment. [`FragmentSet::WITH_L4_HEADER`] beside an upper-layer field says only what that field implies.
+    /// Kinds of fragment. [`FragmentSet::WITH_L4_HEADER`] beside an upper-layer field says only
+    /// what that field implies.
     pub fn fragment(&self) -> Option<FragmentSet> {
         self.given(ComponentType::Fragment, self.fragment)
     }
 
-    /// Whether the fragment constraint says no more than that the upper-layer header is there, which an upper-layer field implies.
+    /// Whether the fragment constraint says no more than that the upper-layer header is there,
+    /// which an upper-layer field implies.
     pub fn fragment_is_implied(&self) -> bool {
         let implied = FragmentSet::WITH_L4_HEADER.intersect(FragmentSet::possible(self.version));
         self.fields.has_any(Fields::L4) && self.fragment == implied
@@ -317,8 +324,8 @@ impl Space {
         self.given(ComponentType::FlowLabel, &self.label)
     }
 
-    /// The values of a component of numbers, `None` where it is not constrained or its values are no intervals (prefixes, protocol,
-    /// TCP flags, DSCP, fragment).
+    /// The values of a component of numbers, `None` where it is not constrained or its values are
+    /// no intervals (prefixes, protocol, TCP flags, DSCP, fragment).
     pub fn numbers(&self, component: ComponentType) -> Option<&IntervalSet> {
         match component {
             ComponentType::Port => self.port(),

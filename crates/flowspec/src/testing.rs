@@ -1,6 +1,8 @@
-//! Random rules, and random packets that hit or just miss them: for differential tests of whatever claims to enforce rules.
+//! Random rules, and random packets that hit or just miss them: for differential tests of whatever
+//! claims to enforce rules.
 //!
-//! Everything follows from a [`Seed`], so a failure can be had again by its seed alone. Feature `testing`.
+//! Everything follows from a [`Seed`], so a failure can be had again by its seed alone. Feature
+//! `testing`.
 
 mod draft;
 mod packet;

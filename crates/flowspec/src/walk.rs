@@ -1,4 +1,5 @@
-//! Walking the NLRI field of an MP_REACH_NLRI or MP_UNREACH_NLRI (RFC 8955 §4.1, RFC 7911 §3).
+//! Iterates over the NLRI field of an MP_REACH_NLRI or MP_UNREACH_NLRI (RFC 8955 §4.1, RFC 7911
+//! §3).
 
 use crate::error::{NlriError, NlriErrorKind};
 use crate::family::Family;
@@ -8,10 +9,10 @@ use crate::nlri::{NlriRef, TWO_OCTET_LENGTH};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathId(pub u32);
 
-/// One NLRI of a field, with what stood around it.
+/// One NLRI of a field, with its surroundings.
 #[derive(Clone, Copy, Debug)]
 pub struct NlriEntry<'a> {
-    /// Path identifier, where add-path was asked for.
+    /// Path identifier, if add-path was requested.
     pub path_id: Option<PathId>,
     /// The octets of this entry as received: path identifier, length and value.
     pub raw: &'a [u8],
@@ -19,8 +20,8 @@ pub struct NlriEntry<'a> {
     pub nlri: Result<NlriRef<'a>, NlriError>,
 }
 
-/// Walks the NLRIs of an MP_REACH_NLRI or MP_UNREACH_NLRI. A malformed NLRI does not stop the walk; lost framing does, and is the
-/// last item.
+/// Iterates over the NLRIs of an MP_REACH_NLRI or MP_UNREACH_NLRI. A malformed NLRI does not end
+/// the iteration; lost framing does, and is the last item.
 #[derive(Clone, Debug)]
 #[must_use = "iterators are lazy"]
 pub struct NlriIter<'a> {
@@ -31,7 +32,8 @@ pub struct NlriIter<'a> {
 }
 
 impl<'a> NlriIter<'a> {
-    /// Walks `field`; `add_path` says whether a path identifier stands before each length (RFC 7911 §3).
+    /// Iterates over `field`; `add_path` says whether a path identifier precedes each length (RFC
+    /// 7911 §3).
     pub const fn new(family: Family, add_path: bool, field: &'a [u8]) -> Self {
         NlriIter { family, add_path, field, at: 0 }
     }

@@ -10,10 +10,11 @@ use std::sync::Mutex;
 /// One build at a time.
 static BUILD: Mutex<()> = Mutex::new(());
 
-/// A program of a package that was built beside the running test or program; built first where it is not there.
+/// Path of a program of a package, beside the running test or program; builds it first if it does
+/// not exist.
 ///
 /// # Errors
-/// When it cannot be built.
+/// It cannot be built.
 pub(crate) fn built(package: &str, program: &str) -> Result<PathBuf> {
     let own = env::current_exe()?;
     let directory = own.ancestors().skip(1).find(|directory| !directory.ends_with("deps")).context("no directory")?;
@@ -38,6 +39,6 @@ fn build(package: &str, program: &str, directory: &Path) {
     if directory.ends_with("release") {
         command.arg("--release");
     }
-    // Whether it worked shows in the program being there.
+    // Success is visible by the program's existence.
     let _ = command.status();
 }

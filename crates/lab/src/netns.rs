@@ -1,4 +1,4 @@
-//! Network namespaces: machines of their own as far as the network is concerned.
+//! Network namespaces, used as separate machines.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File};
@@ -18,11 +18,11 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, moun
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
-/// Where `ip netns` keeps the namespaces it knows.
+/// The directory of `ip netns`.
 const DIRECTORY: &str = "/run/netns";
-/// Where each of ours has a BPF file system of its own.
+/// The directory of the BPF file systems, one for each of our namespaces.
 const BPF_DIRECTORY: &str = "/run/floodgate-lab";
-/// What the names of ours begin with.
+/// The prefix of our names.
 const PREFIX: &str = "fg-";
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -30,7 +30,8 @@ static SWEEP: Once = Once::new();
 
 /// A network namespace with its loopback interface up.
 ///
-/// Dropping it ends the processes that still run in it and removes it, with its interfaces and filters.
+/// Dropping it ends the processes that still run in it and removes it, with its interfaces and
+/// filters.
 #[derive(Debug)]
 pub struct Netns {
     name: String,
@@ -39,11 +40,11 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Makes a namespace. The label is part of its name, to be recognised in `ip netns` and in logs; the rest of the
-    /// name makes it unique.
+    /// Makes a namespace. The label is part of its name, to be recognised in `ip netns` and in
+    /// logs; the rest of the name makes it unique.
     ///
     /// # Errors
-    /// When the process is not root or the kernel lacks namespaces.
+    /// The process is not root, or the kernel lacks namespaces.
     pub fn new(label: &str) -> Result<Self> {
         SWEEP.call_once(sweep);
         let name = format!("{PREFIX}{}-{}-{label}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
@@ -58,7 +59,7 @@ impl Netns {
         Ok(netns)
     }
 
-    /// The name under which `ip netns` knows it.
+    /// The name in `ip netns`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -67,7 +68,7 @@ impl Netns {
     /// Runs `ip` with these arguments inside and returns what it prints.
     ///
     /// # Errors
-    /// What `ip` said, when it failed.
+    /// `ip` failed; with its output.
     pub fn ip(&self, arguments: &[&str]) -> Result<String> {
         run(Command::new("ip").args(["-n", &self.name]).args(arguments))
     }
@@ -75,16 +76,17 @@ impl Netns {
     /// Runs a program inside to its end and returns what it printed on standard output.
     ///
     /// # Errors
-    /// When it cannot be started or fails; the text has what it printed on standard error.
+    /// It cannot be started or fails; with its standard error.
     pub fn exec(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Result<String> {
         run(self.command(program)?.args(arguments))
     }
 
-    /// A command that will run inside, with a /sys that shows this namespace's interfaces, as with `ip netns exec`, and
-    /// with the namespace's own BPF file system on /sys/fs/bpf: what one program pins there the next one finds.
+    /// A command that will run inside, with a /sys that shows this namespace's interfaces, as with
+    /// `ip netns exec`, and with the namespace's own BPF file system on /sys/fs/bpf: what one
+    /// program pins there the next one finds.
     ///
     /// # Errors
-    /// When the program's or the namespace's path cannot be passed to the kernel.
+    /// The path of the program or of the namespace cannot be passed to the kernel.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command> {
         let mut command = Command::new(program);
         let file = self.file.try_clone()?;
@@ -94,11 +96,11 @@ impl Netns {
         Ok(command)
     }
 
-    /// Runs `work` on a thread of its own that is inside, and returns its result. Sockets opened there stay inside
-    /// wherever they are used later.
+    /// Runs `work` on a thread of its own that is inside, and returns its result. Sockets opened
+    /// there stay inside wherever they are used later.
     ///
     /// # Panics
-    /// When `work` does, or when the thread cannot enter the namespace.
+    /// `work` panics, or the thread cannot enter the namespace.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
@@ -112,8 +114,8 @@ impl Netns {
     /// Starts a thread that runs inside.
     ///
     /// # Errors
-    /// When the namespace's descriptor cannot be copied or the thread not be started. The thread panics when it cannot
-    /// enter.
+    /// The namespace's descriptor cannot be copied, or the thread cannot be started. The thread
+    /// panics if it cannot enter.
     pub fn spawn_thread<T: Send + 'static>(
         &self,
         name: &str,
@@ -130,7 +132,7 @@ impl Netns {
     /// Sets a kernel variable such as `net.ipv4.ip_forward`.
     ///
     /// # Errors
-    /// When there is no such variable or it refuses the value.
+    /// There is no such variable, or it rejects the value.
     pub fn sysctl(&self, variable: &str, value: &str) -> Result<()> {
         // Interface names with dots are written with slashes, as sysctl(8) accepts them.
         let path = Path::new("/proc/sys").join(if variable.contains('/') {
@@ -141,10 +143,10 @@ impl Netns {
         self.run(|| fs::write(&path, value)).with_context(|| format!("write {value} to {}", path.display()))
     }
 
-    /// Lets it forward packets of both address families between its interfaces.
+    /// Enables forwarding of both address families between its interfaces.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// The kernel refuses.
     pub fn forward(&self) -> Result<()> {
         self.sysctl("net.ipv4.ip_forward", "1")?;
         self.sysctl("net.ipv6.conf.all.forwarding", "1")
@@ -153,7 +155,7 @@ impl Netns {
     /// Makes `gateway` the next hop of all destinations of its family.
     ///
     /// # Errors
-    /// When the gateway is not reachable through an interface.
+    /// The gateway is not reachable through an interface.
     pub fn default_route(&self, gateway: IpAddr) -> Result<()> {
         let family = if gateway.is_ipv4() { "-4" } else { "-6" };
         self.ip(&[family, "route", "add", "default", "via", &gateway.to_string()]).map(drop)
@@ -162,7 +164,7 @@ impl Netns {
     /// The hardware address of an interface inside.
     ///
     /// # Errors
-    /// When there is no such interface.
+    /// There is no such interface.
     pub fn mac(&self, interface: &str) -> Result<[u8; 6]> {
         let line = self.ip(&["-o", "link", "show", "dev", interface])?;
         let text = line.split_whitespace().skip_while(|word| *word != "link/ether").nth(1);
@@ -174,7 +176,7 @@ impl Netns {
         }
     }
 
-    /// Where the BPF file system, which programs inside have on /sys/fs/bpf, is for those outside.
+    /// The path, outside of the namespace, of the BPF file system that is /sys/fs/bpf inside.
     #[must_use]
     pub fn bpf_directory(&self) -> &Path {
         &self.bpf
@@ -193,7 +195,8 @@ impl Drop for Netns {
     }
 }
 
-/// Runs a command to its end and returns its standard output; an error has the command and all that it said.
+/// Runs a command to its end and returns its standard output; an error has the command and all its
+/// output.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("start {command:?}"))?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -207,15 +210,16 @@ fn enter(namespace: &OwnedFd) -> io::Result<()> {
     Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
-/// Mounts a new BPF file system. A kernel without is no obstacle: only programs that pin something notice.
+/// Mounts a new BPF file system. A kernel without it is not an error: only programs that pin
+/// something notice.
 fn mount_bpf(directory: &Path) {
     let _ = mount("bpf", directory, "bpf", MountFlags::empty(), None);
 }
 
-/// Gives the calling process a /sys that shows its network namespace, with this directory as /sys/fs/bpf. Where mounting
-/// is forbidden, the old one stays.
+/// Gives the calling process a /sys that shows its network namespace, with this directory as
+/// /sys/fs/bpf. If mounting is forbidden, the old one stays.
 fn own_sys(bpf: &CStr) -> io::Result<()> {
-    // SAFETY: the process has one thread, so nobody else's view of the file system changes.
+    // SAFETY: the process has one thread, so no other thread's file system view changes.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
     mount_change(c"/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)?;
     if mount(c"sysfs", c"/sys", c"sysfs", MountFlags::empty(), None).is_ok() {
@@ -230,12 +234,12 @@ fn processes(name: &str) -> Vec<u32> {
     String::from_utf8_lossy(&text).split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// Ends what runs in the namespace and deletes it. Failures are not reported: the namespace may be half made, and the
-/// value is going away.
+/// Ends what runs in the namespace and deletes it. Failures are not reported: the namespace may be
+/// half made, and the value is going away.
 fn remove(name: &str) {
     let own = std::process::id();
     for pid in processes(name).into_iter().filter(|&pid| pid != own) {
-        // It was listed as one inside a namespace of ours.
+        // It was listed as a process inside a namespace of ours.
         if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::KILL);
         }
@@ -246,7 +250,7 @@ fn remove(name: &str) {
     let _ = fs::remove_dir(bpf);
 }
 
-/// Removes the namespaces of test processes that are gone without having done so (killed).
+/// Removes the namespaces of test processes that were killed and have left them.
 fn sweep() {
     let entries: Vec<PathBuf> =
         fs::read_dir(DIRECTORY).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
@@ -311,7 +315,7 @@ mod tests {
     #[test]
     fn what_a_killed_test_left_is_swept() -> Result<()> {
         crate::needs!(root, "ip");
-        // A process that has ended and been waited for: its id belongs to nobody.
+        // A process that has ended and been waited for: its id is free.
         let mut gone = Command::new("true").spawn()?;
         gone.wait()?;
         let name = format!("{PREFIX}{}-0-left", gone.id());

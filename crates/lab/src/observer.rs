@@ -1,4 +1,5 @@
-//! What a data plane does to each packet, seen from both sides of it: for comparing the kernel with the oracle.
+//! Observes what a data plane does to each packet, before and after its rules: for comparing the
+//! kernel with the oracle.
 
 use crate::{Netns, OnOneProcessor, PacketSocket};
 use anyhow::{Context, Result, ensure};
@@ -7,29 +8,29 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// DSCPs that are told apart; a packet with another went on with "any other".
+/// DSCPs that are distinguished; others count as "any other".
 const MARKS: [u8; 3] = [1, 8, 46];
 const OTHER: u8 = 64;
 
-/// What became of a packet.
+/// The fate of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketOutcome {
-    /// It came and did not go on.
+    /// It arrived and was dropped.
     Dropped,
-    /// It went on with this DSCP, 64 for any that random rules do not set.
+    /// It passed with this DSCP, 64 for any that random rules do not set.
     Passed(u8),
 }
 
 impl PacketOutcome {
-    /// It went on with this DSCP.
+    /// It passed with this DSCP.
     #[must_use]
     pub fn passed(dscp: u8) -> Self {
         PacketOutcome::Passed(if MARKS.contains(&dscp) { dscp } else { OTHER })
     }
 }
 
-/// Sends packets with a source MAC address each, and counts by it which came to the rules and which went on: one set before them for all
-/// that came, and sets behind them for each DSCP with which they went.
+/// Sends packets with a source MAC address each, and counts by it which arrived before the rules
+/// and which passed them: one set before the rules, and after them a set for each DSCP.
 #[derive(Debug)]
 pub struct Observer {
     socket: PacketSocket,
@@ -38,11 +39,12 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Observes the rules that stand at `hook` between the two priorities in the namespace `filter`, for packets that `from` (a namespace
-    /// and its interface) sends to the interface `to`; at most so many at a time.
+    /// Observes the rules at `hook` between the two priorities in the namespace `filter`, for
+    /// packets that `from` (a namespace and its interface) sends to the interface `to`; at most
+    /// this many at a time.
     ///
     /// # Errors
-    /// No such interface, or nft fails.
+    /// There is no such interface, or nft fails.
     pub fn new(
         from: (&Netns, &str),
         filter: &Netns,
@@ -55,17 +57,17 @@ impl Observer {
         Ok(observer)
     }
 
-    /// The last packet to send, which always comes: when it is there, so are those before it.
+    /// The last packet to send, which always arrives: when it has, so have those before it.
     #[must_use]
     pub fn last() -> Vec<u8> {
         let end = |address: [u8; 4]| SocketAddr::from((address, 7));
         crate::packet::udp(end([198, 51, 100, 1]), end([203, 0, 113, 1]), b"last")
     }
 
-    /// Sends the packets; what became of those that came as far as the rules.
+    /// Sends the packets; returns the fate of those that arrived before the rules.
     ///
     /// # Errors
-    /// More packets than were announced, or nft fails.
+    /// More packets than announced, or nft fails.
     pub fn send(&self, filter: &Netns, packets: &[Vec<u8>]) -> Result<Vec<Option<PacketOutcome>>> {
         ensure!(packets.len() <= self.most, "{} packets, and {} were announced", packets.len(), self.most);
         nft(filter, &self.forget())?;
@@ -75,14 +77,15 @@ impl Observer {
             self.socket.send(&crate::packet::ethernet([0x02, 0xf0, 0, 0, n1, n0], self.target, packet))?;
         }
         drop(here);
-        // Only the smallest case of a disagreement has no such end; the kernel drops malformed packets before they come.
+        // Only the smallest case of a disagreement has no such end; the kernel drops malformed
+        // packets before the rules.
         let patience = if packets.last() == Some(&Self::last()) { 30_000 } else { 300 };
         let mut fates = vec![None; packets.len()];
         let end = Instant::now() + Duration::from_millis(patience);
         loop {
             read(filter, &mut fates)?;
             if fates.last().is_some_and(Option::is_some) || Instant::now() > end {
-                // It has come; a moment later it has gone, too.
+                // It has arrived; a moment later it has passed, too.
                 read(filter, &mut fates)?;
                 return Ok(fates);
             }

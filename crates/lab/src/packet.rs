@@ -1,10 +1,10 @@
-//! Packets to send: IP packets with right lengths and checksums, and the Ethernet header in front of them.
+//! Packets to send: IP packets with correct lengths and checksums, and Ethernet frames.
 
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{IpFragOffset, IpHeaders, IpNumber, Ipv4Header, Ipv6Header, PacketBuilder, TcpHeader};
 
-/// Hop limit of all packets made here: enough for a lab, and recognisable.
+/// Hop limit of all packets made here: large enough, and recognisable.
 const TTL: u8 = 61;
 
 /// TCP flag bits as in the header's octet 13, to be combined with `|`.
@@ -30,7 +30,7 @@ pub mod tcp_flags {
 /// An IP packet with a UDP datagram.
 ///
 /// # Panics
-/// When the addresses are of different families or the payload does not fit: a mistake in the test.
+/// The addresses are of different families, or the payload does not fit: an error in the test.
 #[must_use]
 pub fn udp(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let mut packet = Vec::new();
@@ -94,10 +94,11 @@ pub fn ip(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// Cuts an IPv4 packet without options into fragments whose payloads have `size` octets (a multiple of 8) but the last.
+/// Splits an IPv4 packet without options into fragments whose payloads have `size` octets (a
+/// multiple of 8), except the last.
 ///
 /// # Panics
-/// When the packet is no such packet, or the size not a multiple of 8: a mistake in the test.
+/// The packet is not such a packet, or the size is not a multiple of 8: an error in the test.
 #[must_use]
 pub fn fragments(packet: &[u8], size: usize) -> Vec<Vec<u8>> {
     assert!(size > 0 && size.is_multiple_of(8), "fragment offsets count units of 8 octets");
@@ -120,10 +121,10 @@ pub fn fragments(packet: &[u8], size: usize) -> Vec<Vec<u8>> {
     payload.chunks(size).enumerate().map(piece).collect()
 }
 
-/// A frame with this IP packet; its type is read from the packet's version.
+/// A frame with this IP packet; its type follows from the packet's version.
 ///
 /// # Panics
-/// When the packet is neither IPv4 nor IPv6.
+/// The packet is neither IPv4 nor IPv6.
 #[must_use]
 pub fn ethernet(from: [u8; 6], to: [u8; 6], packet: &[u8]) -> Vec<u8> {
     let kind: [u8; 2] = match packet.first().map(|first| first >> 4) {

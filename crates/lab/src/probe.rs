@@ -1,4 +1,5 @@
-//! An attack without a pause: packets from the attacker to the victim, some hundred a second, and how many of them got through.
+//! A continuous attack: packets from the attacker to the victim, some hundred a second; counts
+//! those that arrive.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::{PacketSocket, Site, packet, site};
 
 /// The time between two packets.
 const PAUSE: Duration = Duration::from_millis(2);
-/// What the packets carry, so that no other test packet is taken for one.
+/// The payload, which no other test packet has.
 const MARK: &[u8] = b"probe without a pause";
 
 /// UDP from port 123 to the victim until it is stopped.
@@ -26,10 +27,10 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Begins.
+    /// Starts.
     ///
     /// # Errors
-    /// When an interface is gone.
+    /// An interface is gone.
     pub fn start(site: &Site) -> Result<Self> {
         let receiver = PacketSocket::open(&site.victim, "eth0")?;
         let socket = PacketSocket::open(&site.attacker, "eth0")?;
@@ -50,10 +51,10 @@ impl Probe {
         Ok(Probe { stop, sent, sender: Some(sender), receiver, arrived: 0 })
     }
 
-    /// How many were sent and how many of them have arrived.
+    /// Number of packets sent and of those that have arrived.
     ///
     /// # Errors
-    /// When the interface is gone, or frames were lost in the observer.
+    /// The interface is gone, or frames were lost in the observer.
     pub fn counts(&mut self) -> Result<(u64, u64)> {
         let frames = self.receiver.drain()?;
         let lost = self.receiver.lost()?;
@@ -62,16 +63,16 @@ impl Probe {
         Ok((self.sent.load(Ordering::Relaxed), self.arrived))
     }
 
-    /// Ends; how many were sent in all, and how many of them arrived.
+    /// Stops; returns the total numbers of packets sent and arrived.
     ///
     /// # Errors
-    /// When one could not be sent.
+    /// A packet could not be sent.
     pub fn stop(mut self) -> Result<(u64, u64)> {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(sender) = self.sender.take() {
             sender.join().map_err(|_| anyhow!("the sender panicked"))??;
         }
-        // What is still on its way.
+        // Packets still in flight.
         thread::sleep(Duration::from_millis(200));
         self.counts()
     }

@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{PATIENCE, wait_until};
 
-/// A running program. What it prints, on both outputs, is kept and shown in every error. It is killed and waited for
-/// when the value is dropped.
+/// A running program. Its output, standard output and standard error, is kept and included in every
+/// error. It is killed and waited for on drop.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -25,11 +25,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a command, as made by [`Netns::command`](crate::Netns::command) for one inside a namespace. The name is
-    /// for messages. Its standard input is a pipe, see [`write_line`](Self::write_line).
+    /// Starts a command, as made by [`Netns::command`](crate::Netns::command) for one inside a
+    /// namespace. The name is for messages. Its standard input is a pipe, see
+    /// [`write_line`](Self::write_line).
     ///
     /// # Errors
-    /// When there is no such program.
+    /// There is no such program.
     pub fn spawn(name: &str, mut command: Command) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let log = directory.path().join("log");
@@ -50,14 +51,14 @@ impl Process {
         self.child.id()
     }
 
-    /// All that it has printed so far.
+    /// Its output so far.
     #[must_use]
     pub fn log(&self) -> String {
         // The file is ours and stays as long as the value.
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Where that is kept as long as the value lives.
+    /// The path of its output, valid as long as the value lives.
     #[must_use]
     pub fn log_path(&self) -> &Path {
         &self.log
@@ -66,7 +67,7 @@ impl Process {
     /// Whether it still runs.
     ///
     /// # Errors
-    /// When the kernel does not say.
+    /// The kernel does not say.
     pub fn is_running(&mut self) -> Result<bool> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait()?;
@@ -77,12 +78,13 @@ impl Process {
     /// Waits until it has printed a line containing `text` and returns the line.
     ///
     /// # Errors
-    /// After the deadline, or when it ends first; with its log.
+    /// After the timeout, or if it ends first; with its log.
     pub fn wait_for_line(&mut self, text: &str, deadline: Duration) -> Result<String> {
         self.wait_for_line_after(0, text, deadline)
     }
 
-    /// The same, looking only at what it printed after its log had `mark` octets; see [`mark`](Self::mark).
+    /// The same, looking only at what it printed after its log had `mark` octets; see
+    /// [`mark`](Self::mark).
     ///
     /// # Errors
     /// As [`wait_for_line`](Self::wait_for_line).
@@ -93,11 +95,11 @@ impl Process {
         })
     }
 
-    /// Waits until it has printed something that the regular expression matches and returns what matched: the first
-    /// group if there is one, otherwise the whole.
+    /// Waits until its output matches the regular expression and returns the match: the first group
+    /// if there is one, otherwise the whole.
     ///
     /// # Errors
-    /// When the expression is none; after the deadline, or when it ends first, with its log.
+    /// The expression is not valid; after the timeout, or if it ends first, with its log.
     pub fn wait_for_match(&mut self, expression: &str, deadline: Duration) -> Result<String> {
         let regex = Regex::new(expression)?;
         self.wait_for(expression, deadline, |log| {
@@ -106,7 +108,7 @@ impl Process {
         })
     }
 
-    /// How much it has printed: a point from which to look for lines later.
+    /// The length of its output: a position from which to search for lines later.
     #[must_use]
     pub fn mark(&self) -> usize {
         self.log().len()
@@ -115,7 +117,7 @@ impl Process {
     /// Writes a line to its standard input.
     ///
     /// # Errors
-    /// When it has closed it.
+    /// It has closed it.
     pub fn write_line(&mut self, line: &str) -> Result<()> {
         let name = &self.name;
         let input = self.child.stdin.as_mut().ok_or_else(|| anyhow!("the input of {name} is closed"))?;
@@ -129,10 +131,10 @@ impl Process {
         self.child.stdin = None;
     }
 
-    /// Sends it a signal, such as [`Signal::HUP`]. One that has ended is left alone.
+    /// Sends it a signal, such as [`Signal::HUP`]. A process that has ended is left alone.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// The kernel refuses.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         if !self.is_running()? {
             return Ok(());
@@ -146,7 +148,7 @@ impl Process {
     /// Waits for its end.
     ///
     /// # Errors
-    /// After the deadline, with its log.
+    /// After the timeout, with its log.
     pub fn wait_for_exit(&mut self, deadline: Duration) -> Result<ExitStatus> {
         let waited = wait_until("its end", deadline, || match self.is_running() {
             Ok(true) => None,
@@ -156,10 +158,10 @@ impl Process {
         waited.map_err(|error| self.explain(&error)).flatten()
     }
 
-    /// Asks it to end (SIGTERM) and waits; kills it when it does not within [`PATIENCE`].
+    /// Sends SIGTERM and waits; kills it if it does not end within [`PATIENCE`].
     ///
     /// # Errors
-    /// When it had to be killed, with its log.
+    /// It had to be killed; with its log.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
         let stopped = self.wait_for_exit(PATIENCE);
@@ -172,7 +174,7 @@ impl Process {
     /// Kills it (SIGKILL), as a crash would, and waits.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// The kernel refuses.
     pub fn kill(&mut self) -> Result<ExitStatus> {
         self.child.kill()?;
         let status = self.child.wait()?;
@@ -187,7 +189,7 @@ impl Process {
         mut find: impl FnMut(&str) -> Option<String>,
     ) -> Result<String> {
         let found = wait_until(&format!("{what:?}"), deadline, || {
-            // In this order: what was printed just before the end is still found.
+            // In this order: output just before the end is still found.
             let running = self.is_running();
             match (find(&self.log()), running) {
                 (Some(found), _) => Some(Ok(found)),
@@ -210,10 +212,10 @@ impl Process {
         anyhow!("{} (pid {}, {ended}): {error:#}\n--- its log:\n{}---", self.name, self.pid(), self.log())
     }
 
-    /// Fails, with the log, unless it runs.
+    /// Fails, with the log, unless it is running.
     ///
     /// # Errors
-    /// When it has ended.
+    /// It has ended.
     pub fn check_running(&mut self) -> Result<()> {
         if !self.is_running()? {
             bail!(self.explain(&anyhow!("it ended")));
@@ -224,7 +226,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nothing to do about a failure here: the child is gone or out of reach.
+        // A failure here cannot be handled: the child is gone or out of reach.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,20 +1,21 @@
-//! Keeping a thread on one processor, so that what it sends is received in order.
+//! Pins a thread to one processor, so that its packets are received in order.
 
 use std::io;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
-/// The calling thread stays on the processor where it is, until this is dropped.
+/// The calling thread stays on its current processor until this is dropped.
 ///
-/// A veth hands a frame to the backlog of the sender's processor, which is worked off in order. So when a frame is seen to have come, all
-/// that this thread sent before it were dealt with, however busy the machine is.
+/// A veth puts a frame into the backlog of the sender's processor, which is processed in order. So
+/// when a frame has been received, everything that this thread sent before has been processed,
+/// however busy the machine is.
 #[derive(Debug)]
 pub struct OnOneProcessor {
     before: CpuSet,
 }
 
 impl OnOneProcessor {
-    /// Keeps the calling thread where it is.
+    /// Pins the calling thread.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -29,7 +30,7 @@ impl OnOneProcessor {
 
 impl Drop for OnOneProcessor {
     fn drop(&mut self) {
-        // A thread that cannot go elsewhere stays: slower, not wrong.
+        // If it cannot be unpinned: slower, not wrong.
         let _ = sched_setaffinity(None, &self.before);
     }
 }

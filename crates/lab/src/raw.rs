@@ -1,4 +1,4 @@
-//! A BGP peer that sends octets as it likes: no state machine, and it reads only when it is told to.
+//! A BGP peer that sends any octets: no state machine, and it reads only when asked to.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -25,12 +25,13 @@ pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[0xff; 16][..], &length.to_be_bytes(), &[kind], body].concat()
 }
 
-/// An OPEN of this AS with identifier 192.0.2.77: both flowspec families, both kinds of route refresh, four-octet AS numbers.
+/// An OPEN of this AS with identifier 192.0.2.77: both FlowSpec families, both kinds of route
+/// refresh, four-octet AS numbers.
 #[must_use]
 pub fn open(asn: u32, hold_time: u16) -> Vec<u8> {
     let four = asn.to_be_bytes();
     let capabilities = [&[1, 4, 0, 1, 0, 133, 1, 4, 0, 2, 0, 133, 2, 0, 70, 0, 65, 4][..], &four].concat();
-    // AS_TRANS where the number has no room (RFC 6793 §9).
+    // AS_TRANS if the number does not fit (RFC 6793 §9).
     let two = u16::try_from(asn).unwrap_or(23456).to_be_bytes();
     let [a, b] = hold_time.to_be_bytes();
     let length = capabilities.len() as u8;
@@ -40,15 +41,15 @@ pub fn open(asn: u32, hold_time: u16) -> Vec<u8> {
 /// A connection to a BGP speaker.
 #[derive(Debug)]
 pub struct RawPeer {
-    /// The connection; reads give up after a minute.
+    /// The connection; reads time out after a minute.
     pub stream: TcpStream,
 }
 
 impl RawPeer {
-    /// Connects from this address, which a namespace has.
+    /// Connects from this address, which must be in a namespace.
     ///
     /// # Errors
-    /// When nobody takes the connection.
+    /// The connection is refused.
     pub fn connect(netns: &Netns, from: IpAddr, to: SocketAddr) -> Result<Self> {
         let socket = netns.run(|| Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)))?;
         socket.bind(&SocketAddr::new(from, 0).into())?;
@@ -60,10 +61,10 @@ impl RawPeer {
         Ok(Self { stream })
     }
 
-    /// Speaks until the session is established.
+    /// Exchanges messages until the session is established.
     ///
     /// # Errors
-    /// When the other side says something else; with what it said.
+    /// The other side sends another message; with that message.
     pub fn establish(&mut self, asn: u32) -> Result<()> {
         self.stream.write_all(&open(asn, 90))?;
         for expected in [kind::OPEN, kind::KEEPALIVE] {
@@ -77,7 +78,7 @@ impl RawPeer {
     /// The next message: its type and what follows the header.
     ///
     /// # Errors
-    /// When there is none.
+    /// There is none.
     pub fn read(&mut self) -> Result<(u8, Vec<u8>)> {
         let mut head = [0; 19];
         self.stream.read_exact(&mut head)?;
@@ -87,10 +88,11 @@ impl RawPeer {
         Ok((head[18], body))
     }
 
-    /// Reads until the other side ends the connection: the code and subcode of its NOTIFICATION, if it sent one.
+    /// Reads until the other side closes the connection; returns code and subcode of its
+    /// NOTIFICATION, if it sent one.
     ///
     /// # Errors
-    /// When it does not.
+    /// It does not close it.
     pub fn read_to_end(&mut self) -> Result<Option<(u8, u8)>> {
         let mut octets = Vec::new();
         match self.stream.read_to_end(&mut octets) {

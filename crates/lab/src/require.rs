@@ -6,7 +6,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
-/// Returns from the test, saying why, unless the process is root and all named programs are there.
+/// Returns from the test, with the reason, unless the process is root and all named programs are
+/// installed.
 ///
 /// ```no_run
 /// # fn a_test() {
@@ -29,7 +30,7 @@ macro_rules! needs {
 
 /// What a test returns when it is skipped.
 pub trait Skipped {
-    /// The value of a test that has nothing to object to.
+    /// The return value of a successful test.
     fn skipped() -> Self;
 }
 
@@ -43,7 +44,7 @@ impl<E> Skipped for Result<(), E> {
     }
 }
 
-/// Whether the process is root; says that the test is skipped if not.
+/// Whether the process is root; reports that the test is skipped if not.
 ///
 /// # Panics
 /// When skipping is not allowed, see [`skip`].
@@ -56,7 +57,7 @@ pub fn require_root() -> bool {
     root
 }
 
-/// Whether `name` is a program on the PATH (or a path to one); says that the test is skipped if not.
+/// Whether `name` is a program in PATH (or a path to one); reports that the test is skipped if not.
 ///
 /// # Panics
 /// When skipping is not allowed, see [`skip`].
@@ -69,10 +70,12 @@ pub fn require_program(name: &str) -> bool {
     found
 }
 
-/// Says that the current test is skipped and why: on standard error, and in the file that `FLOODGATE_SKIP_LOG` names.
+/// Reports that the current test is skipped and why: on standard error, and in the file that
+/// `FLOODGATE_SKIP_LOG` names.
 ///
 /// # Panics
-/// When the environment has `FLOODGATE_REQUIRE_ALL=1`, as in CI, where a skipped test is a failed one.
+/// When the environment has `FLOODGATE_REQUIRE_ALL=1`, as in CI, where a skipped test is a failed
+/// one.
 pub fn skip(why: &str) {
     let thread = std::thread::current();
     let line = format!("{}: {why}", thread.name().unwrap_or("a test"));
@@ -81,8 +84,8 @@ pub fn skip(why: &str) {
     }
     eprintln!("skipped: {line}");
     if let Some(path) = env::var_os("FLOODGATE_SKIP_LOG") {
-        // One short write in append mode, so lines of tests that run at the same time do not mix. Not being able to
-        // record a skip is no reason to fail: it has been printed.
+        // One short write in append mode, so lines of parallel tests do not mix. Failing to record
+        // a skip is no reason to fail: it has been printed.
         let _ = OpenOptions::new()
             .append(true)
             .create(true)
@@ -91,14 +94,15 @@ pub fn skip(why: &str) {
     }
 }
 
-/// Whether this is a virtual machine of `make kernels`, ten times slower than others and with one processor.
+/// Whether this is a virtual machine of `make kernels`, which is ten times slower and has one
+/// processor.
 #[must_use]
 pub fn is_emulated() -> bool {
     env::var_os("FLOODGATE_KERNELS").as_deref() == Some(OsStr::new("1"))
 }
 
-/// Says that the current test is skipped since this kernel lacks what it is about. That is no failure in CI, which runs the test on the kernels
-/// that have it: see `scripts/kernels/tests`.
+/// Reports that the current test is skipped since this kernel lacks a feature. That is not a
+/// failure in CI, which runs the test on kernels that have it: see `scripts/kernels/tests`.
 ///
 /// # Panics
 /// Inside of those kernels, where `FLOODGATE_KERNELS=1`.
@@ -114,7 +118,7 @@ fn is_program(name: &str) -> bool {
     if name.contains('/') {
         return Path::new(name).is_file();
     }
-    // Those for administrators are not on every user's PATH.
+    // Those for administrators are not in every user's PATH.
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into(), "/usr/local/sbin".into()])

@@ -1,10 +1,11 @@
-//! Programs that find a kernel with less than this one has.
+//! Runs programs with fewer kernel features.
 
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// The command's process, and what it starts, may load no BPF program: the kernel answers as if its verifier refused them.
+/// The command's process and its children may load no BPF program: the kernel answers as if the
+/// verifier rejected them.
 pub fn without_bpf_programs(command: &mut Command) {
     // SAFETY: between fork and exec only system calls are made, on values on the stack.
     unsafe { command.pre_exec(refuse_bpf_programs) };
@@ -12,7 +13,7 @@ pub fn without_bpf_programs(command: &mut Command) {
 
 fn refuse_bpf_programs() -> io::Result<()> {
     const BPF_PROG_LOAD: u32 = 5;
-    // Places in struct seccomp_data: the call's number, and the low half of its first argument.
+    // Offsets in struct seccomp_data: the call's number, and the low half of its first argument.
     let (number, argument) = (0, if cfg!(target_endian = "little") { 16 } else { 20 });
     let load = |at| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at, 0);
     let unless_skip = |value, skip| statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, skip);
@@ -34,7 +35,7 @@ fn refuse_bpf_programs() -> io::Result<()> {
     if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// One instruction; a comparison that fails skips so many.
+/// One instruction; a failed comparison skips this many.
 const fn statement(code: u32, k: u32, skip: u8) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt: 0, jf: skip, k }
 }

@@ -1,4 +1,5 @@
-//! The place where the demo and most tests happen: an attacker, a switch, a victim, and a machine of BGP peers.
+//! The place where the demo and most tests happen: an attacker, a switch, a victim, and a machine
+//! of BGP peers.
 //!
 //! ```text
 //!   attacker ─── swp1 [ switch ] swp2 ─── victim and its neighbour
@@ -35,7 +36,8 @@ const SETTLE: Duration = Duration::from_millis(20);
 
 /// Four namespaces with cables between them; the switch forwards both families.
 ///
-/// The attacker's side is 198.51.100.0/24 and 2001:db8:1::/64: every address there is one from which packets may come.
+/// The attacker's side is 198.51.100.0/24 and 2001:db8:1::/64: every address there is one from
+/// which packets may come.
 #[derive(Debug)]
 pub struct Site {
     /// Where attacks come from.
@@ -85,7 +87,8 @@ impl Site {
                 netns.default_route(gateway.parse()?)?;
             }
         }
-        // The switch knows the victim beforehand: no packet waits, or is lost, while it asks for the address.
+        // The switch knows the victim beforehand: no packet waits, or is lost, while it asks for
+        // the address.
         let mac = site.victim.mac("eth0")?.map(|octet| format!("{octet:02x}")).join(":");
         for address in [VICTIM, NEIGHBOUR, VICTIM6] {
             switch.ip(&["neigh", "replace", address, "lladdr", &mac, "dev", "swp2", "nud", "permanent"])?;
@@ -127,8 +130,8 @@ impl Wire {
         Ok(self.sender.send(&packet::ethernet(self.from, self.to, ip))?)
     }
 
-    /// Which of these packets, all different, reach the victim. Behind them goes a packet to the neighbour that no test
-    /// filters; when that has come, nothing else is under way any more.
+    /// Which of these packets, all different, reach the victim. Behind them goes a packet to the
+    /// neighbour that no test filters; when that has come, nothing else is under way any more.
     ///
     /// # Errors
     /// When that last packet does not arrive: then nothing can be said about the others.

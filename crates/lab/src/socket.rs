@@ -1,4 +1,4 @@
-//! Whole frames in and out of an interface.
+//! Sends and receives whole frames on an interface.
 
 use std::ffi::CString;
 use std::io::{self, Read};
@@ -10,12 +10,12 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use crate::Netns;
 
-/// Enough for a burst of a hundred thousand frames: a frame lost in the observer would look like one dropped by a
-/// filter.
+/// Enough for a burst of a hundred thousand frames: a frame lost in the observer would look like
+/// one dropped by a filter.
 const RECEIVE_BUFFER: usize = 256 << 20;
 
-/// A raw socket on one interface: sends frames as they are, and receives every frame that the interface receives (not
-/// those that it sends). It sees them before nftables and after XDP.
+/// A raw socket on one interface: sends frames as they are, and receives every frame that the
+/// interface receives (not those that it sends). It sees them before nftables and after XDP.
 #[derive(Debug)]
 pub struct PacketSocket {
     socket: Socket,
@@ -23,10 +23,11 @@ pub struct PacketSocket {
 }
 
 impl PacketSocket {
-    /// Opens a socket on an interface of a namespace. From now on frames are kept for [`receive`](Self::receive).
+    /// Opens a socket on an interface of a namespace. From now on frames are queued for
+    /// [`receive`](Self::receive).
     ///
     /// # Errors
-    /// When there is no such interface.
+    /// There is no such interface.
     pub fn open(netns: &Netns, interface: &str) -> Result<Self> {
         let socket = netns
             .run(|| bound(interface))
@@ -34,33 +35,35 @@ impl PacketSocket {
         Ok(Self { socket, buffer: vec![0; 1 << 16] })
     }
 
-    /// Sends a frame, from the Ethernet header on, without checksum of the frame itself.
+    /// Sends a frame, from the Ethernet header on, without frame check sequence.
     ///
     /// # Errors
-    /// When the frame is longer than the interface allows, or the interface is down.
+    /// The frame is longer than the interface allows, or the interface is down.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.socket.send(frame).map(drop)
     }
 
-    /// The next frame received, or none within `patience`. The kernel takes the outermost VLAN tag off a frame.
+    /// The next frame received, or none within `patience`. The kernel removes the outermost VLAN
+    /// tag.
     ///
     /// # Errors
-    /// When the interface is gone or down.
+    /// The interface is gone or down.
     pub fn receive(&mut self, patience: Duration) -> io::Result<Option<Vec<u8>>> {
-        // A timeout of zero would mean to wait for ever.
+        // A timeout of zero would mean to wait forever.
         self.socket.set_read_timeout(Some(patience.max(Duration::from_millis(1))))?;
         loop {
             match self.socket.read(&mut self.buffer) {
                 Ok(length) => return Ok(Some(self.buffer[..length].to_vec())),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                // As when the machine slept. Waiting anew takes longer, which no caller minds.
+                // As after a suspend. Waiting again takes longer, which does no harm.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// The next frame received that `wanted` accepts, or none within `patience`. Others are thrown away.
+    /// The next frame received that `wanted` accepts, or none within `patience`. Others are
+    /// discarded.
     ///
     /// # Errors
     /// As [`receive`](Self::receive).
@@ -98,10 +101,10 @@ impl PacketSocket {
         result
     }
 
-    /// How many frames were lost since the last call because nobody read them in time.
+    /// Number of frames lost since the last call because they were not read in time.
     ///
     /// # Errors
-    /// When the kernel does not say.
+    /// The kernel does not say.
     pub fn lost(&self) -> io::Result<u32> {
         use std::os::fd::AsRawFd;
         let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
@@ -128,7 +131,8 @@ fn bound(interface: &str) -> Result<Socket> {
         return Err(io::Error::last_os_error().into());
     }
     let all = u16::try_from(libc::ETH_P_ALL)?.to_be();
-    // Without a protocol it receives nothing until it is bound: no frame of another interface gets in.
+    // Without a protocol it receives nothing until it is bound: no frame of another interface gets
+    // in.
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
     set_option(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
     set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, i32::try_from(RECEIVE_BUFFER)?)?;

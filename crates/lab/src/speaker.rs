@@ -1,7 +1,7 @@
-//! A BGP speaker of our own: the controller of the demo, and the peer of tests that need one that does as it is told.
+//! A BGP speaker of our own: the controller of the demo, and a peer for tests.
 //!
-//! It is [`bgp::Session`] on TCP connections of a namespace. What it announces it keeps, and announces again whenever the session comes
-//! up, as a controller does.
+//! It is a [`bgp::Session`] on TCP connections of a namespace. It keeps its announcements, and
+//! sends them again whenever the session is established, as a controller does.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -23,17 +23,18 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{Netns, wait_until};
 
-/// How long a connect may take.
+/// Timeout of a connection attempt.
 const CONNECT: Duration = Duration::from_secs(2);
-/// How long it stays away after a session has ended: tests and benches end many, and mean it.
+/// Pause before it reconnects after the end of a session: short, since tests end many sessions on
+/// purpose.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What a speaker knows of its session.
+/// The state of a speaker's session.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
-    /// The session is up.
+    /// The session is established.
     pub established: bool,
-    /// How often it came up.
+    /// How often it was established.
     pub sessions: u32,
     /// Why the latest session or attempt ended.
     pub ended: Option<String>,
@@ -43,7 +44,7 @@ pub struct Status {
     pub keepalives: u64,
 }
 
-/// A running speaker; its session ends with it.
+/// A running speaker; dropping it ends its session.
 #[derive(Debug)]
 pub struct Speaker {
     commands: Sender<Command>,
@@ -63,10 +64,11 @@ enum Command {
 }
 
 impl Speaker {
-    /// A speaker that waits for its peer's connection on this address, as the controller of the demo does.
+    /// A speaker that waits for its peer's connection on this address, as the controller of the
+    /// demo does.
     ///
     /// # Errors
-    /// When the address is not one of the namespace, or taken.
+    /// The address is not in the namespace, or in use.
     pub fn listen(netns: &Netns, address: SocketAddr, config: PeerConfig) -> Result<Self> {
         let listener = netns
             .run(|| TcpListener::bind(address))
@@ -79,13 +81,13 @@ impl Speaker {
     /// A speaker that connects from one of its addresses to its peer.
     ///
     /// # Errors
-    /// When its thread cannot be started.
+    /// Its thread cannot be started.
     pub fn connect(netns: &Netns, from: IpAddr, to: SocketAddr, config: PeerConfig) -> Result<Self> {
         let config = PeerConfig { connect_retry: IDLE, idle_hold_max: IDLE, connect_back_off_max: IDLE, ..config };
         Self::start(netns, None, Some((from, to)), config)
     }
 
-    /// Announces rules, now if the session is up and whenever it comes up.
+    /// Announces rules, now if the session is established and whenever it is established again.
     pub fn announce(&self, rules: impl IntoIterator<Item = Rule>) {
         self.tell(Command::Announce(rules.into_iter().collect()));
     }
@@ -93,7 +95,7 @@ impl Speaker {
     /// The same with a rule's text, such as `dst 192.0.2.1/32 proto udp then discard`.
     ///
     /// # Errors
-    /// When the text is no rule.
+    /// The text is not a rule.
     pub fn announce_text(&self, rule: &str) -> Result<()> {
         self.announce([rule.parse::<Rule>().map_err(|error| anyhow!("{rule}: {error}"))?]);
         Ok(())
@@ -104,10 +106,10 @@ impl Speaker {
         self.tell(Command::Withdraw(rules.into_iter().collect()));
     }
 
-    /// The same with a rule's text; its actions do not matter.
+    /// The same with a rule's text; its actions are ignored.
     ///
     /// # Errors
-    /// When the text is no rule.
+    /// The text is not a rule.
     pub fn withdraw_text(&self, rule: &str) -> Result<()> {
         self.withdraw([rule.parse::<Rule>().map_err(|error| anyhow!("{rule}: {error}"))?.nlri]);
         Ok(())
@@ -118,26 +120,27 @@ impl Speaker {
         self.tell(Command::Forget);
     }
 
-    /// Sends these octets, whole messages, as they are, right or wrong, behind what was sent before.
+    /// Sends these octets, whole messages, valid or not, after everything sent before.
     pub fn send_raw(&self, octets: Vec<u8>) {
         self.tell(Command::Raw(octets));
     }
 
-    /// Cuts the TCP connection without a word of BGP, as a crash does. It comes up again by itself.
+    /// Closes the TCP connection without a NOTIFICATION, as a crash does. It is established again
+    /// automatically.
     pub fn cut(&self) {
         self.tell(Command::Cut);
     }
 
-    /// How the session is.
+    /// The state of the session.
     #[must_use]
     pub fn status(&self) -> Status {
         lock(&self.status).clone()
     }
 
-    /// Waits until the session is up.
+    /// Waits until the session is established.
     ///
     /// # Errors
-    /// After the deadline; with why the last attempt ended.
+    /// After the timeout; with the reason why the last attempt ended.
     pub fn wait_established(&self, deadline: Duration) -> Result<()> {
         wait_until("the speaker's session", deadline, || self.status().established.then_some(()))
             .with_context(|| format!("{:?}", self.status()))
@@ -175,7 +178,7 @@ impl Speaker {
     }
 
     fn tell(&self, command: Command) {
-        // The thread ends only with this value, or by a panic, which the session's end shows.
+        // The thread ends only with this value, or by a panic, which the end of the session shows.
         let _ = self.commands.send(command);
         let _ = (&self.wake).write(&[0]);
     }
@@ -191,18 +194,18 @@ impl Drop for Speaker {
 }
 
 fn lock(status: &Mutex<Status>) -> MutexGuard<'_, Status> {
-    // A status is whole between any two statements that write it.
+    // A status is consistent between any two statements that write it.
     status.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the thread owns.
+/// The state of the thread.
 struct Work {
     session: Session,
     listener: Option<TcpListener>,
     connect: Option<(IpAddr, SocketAddr)>,
     conns: Vec<Conn>,
     next: u64,
-    /// What is announced, with what actions.
+    /// The announced rules, with their actions.
     rules: BTreeMap<Nlri, (Arc<PathAttributes>, Option<IpAddr>)>,
     status: Arc<Mutex<Status>>,
     inbox: Receiver<Command>,
@@ -232,7 +235,7 @@ impl Work {
         }
     }
 
-    /// Does what it was told to; false when that is to end.
+    /// Executes an order; false when the thread has to end.
     fn execute(&mut self) -> bool {
         while let Ok(command) = self.inbox.try_recv() {
             match command {
@@ -258,7 +261,7 @@ impl Work {
                 }
                 Command::Forget => self.rules.clear(),
                 Command::Raw(octets) => {
-                    // What is queued goes first, so that the order is that of the calls.
+                    // Queued messages go first, so that the order is that of the calls.
                     self.flush();
                     if let Some(conn) = self.conns.last_mut() {
                         conn.unsent.extend_from_slice(&octets);
@@ -282,7 +285,7 @@ impl Work {
         true
     }
 
-    /// Carries out what the session wants and writes what it has to send, until there is nothing more to do at once.
+    /// Runs the session's outputs and writes its octets, until there are none left.
     fn flush(&mut self) {
         loop {
             while let Some(output) = self.session.poll() {
@@ -317,7 +320,7 @@ impl Work {
             }
             Output::Established(_) => {
                 for (nlri, (attributes, next_hop)) in &self.rules {
-                    // Refused where the peer has not negotiated the family.
+                    // Refused if the peer has not negotiated the family.
                     let _ = self.session.announce(nlri.clone().into(), *next_hop, Arc::clone(attributes));
                 }
                 for family in AfiSafi::ALL {
@@ -331,11 +334,12 @@ impl Work {
             Output::RouteRefresh { family, kind: RefreshKind::Request } => {
                 let asked = self.rules.iter().filter(|(nlri, _)| AfiSafi::Flow(nlri.family()) == family);
                 for (nlri, (attributes, next_hop)) in asked {
-                    // Refused where the peer has not negotiated the family.
+                    // Refused if the peer has not negotiated the family.
                     let _ = self.session.announce(nlri.clone().into(), *next_hop, Arc::clone(attributes));
                 }
             }
-            // A controller takes no routes. What it announces too long is left out, as the peer would never see it.
+            // A controller accepts no routes. Announcements that are too long are left out, since
+            // the peer would never see them.
             Output::AbortConnect
             | Output::Update(_)
             | Output::EndOfRib(_)
@@ -392,7 +396,7 @@ impl Work {
         let mut buffer = [0; 1 << 16];
         let ids: Vec<ConnId> = self.conns.iter().map(|conn| conn.id).collect();
         for id in ids {
-            // Handling what one connection brought may close another.
+            // Handling input of one connection may close another.
             while let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == id) {
                 match conn.stream.read(&mut buffer) {
                     Ok(0) => self.lost(id),
@@ -421,10 +425,10 @@ impl Work {
         let mut entries = vec![PollFd::new(&self.woken, PollFlags::IN)];
         entries.extend(self.listener.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
         entries.extend(self.conns.iter().map(|conn| PollFd::new(&conn.stream, read_or(!conn.unsent.is_empty()))));
-        // A millisecond more, so that the time has come when it wakes.
+        // A millisecond more, so that the deadline has passed when it wakes.
         let left = |at: Instant| at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
         let timeout = self.session.poll_timeout().map(left).and_then(|left| Timespec::try_from(left).ok());
-        // It says what is ready; all are tried in any case.
+        // poll says what is ready; all are tried in any case.
         let _ = poll(&mut entries, timeout.as_ref());
         let mut bell = [0; 64];
         while matches!((&self.woken).read(&mut bell), Ok(read) if read > 0) {}

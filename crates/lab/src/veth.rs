@@ -1,4 +1,4 @@
-//! Cables between namespaces.
+//! Cables (veth pairs) between namespaces.
 
 use anyhow::Result;
 
@@ -7,9 +7,10 @@ use crate::Netns;
 /// One end of a cable.
 #[derive(Clone, Copy, Debug)]
 pub struct End<'a> {
-    /// The namespace it is plugged into.
+    /// Its namespace.
     pub netns: &'a Netns,
-    /// The interface's name there; at most 15 octets, unique inside the namespace only (`swp1` may be in each).
+    /// The interface's name; at most 15 octets, unique inside the namespace only (`swp1` may be in
+    /// each).
     pub name: &'a str,
     /// Its addresses with prefix lengths, such as `192.0.2.1/24` or `2001:db8::1/64`.
     pub addresses: &'a [&'a str],
@@ -23,14 +24,14 @@ impl<'a> End<'a> {
     }
 }
 
-/// Lays a cable: a pair of Ethernet interfaces, up, with their addresses usable at once. It goes away with either
-/// namespace.
+/// Creates a cable: a pair of Ethernet interfaces, up, with their addresses usable at once. It is
+/// removed with either namespace.
 ///
-/// The kernel sends nothing by itself on it except ARP and neighbour discovery: no router solicitation and no duplicate
-/// address detection, so that a test sees only what it sent.
+/// The kernel sends nothing by itself on it except ARP and neighbour discovery: no router
+/// solicitation and no duplicate address detection, so that a test sees only what it sent.
 ///
 /// # Errors
-/// When a name is taken or an address is not one.
+/// A name is in use, or an address is not valid.
 pub fn veth(a: End<'_>, b: End<'_>) -> Result<()> {
     a.netns.ip(&["link", "add", a.name, "type", "veth", "peer", "name", b.name, "netns", b.netns.name()])?;
     for end in [a, b] {
@@ -39,7 +40,8 @@ pub fn veth(a: End<'_>, b: End<'_>) -> Result<()> {
         }
         end.netns.ip(&["link", "set", "dev", end.name, "addrgenmode", "none", "up"])?;
         for address in end.addresses {
-            // Without `nodad` an IPv6 address is tentative until a kernel worker gets round to it, and a bind may come first.
+            // Without `nodad` an IPv6 address is tentative until a kernel worker processes it, and
+            // a bind may come first.
             let at_once: &[&str] = if address.contains(':') { &["nodad"] } else { &[] };
             end.netns.ip(&[&["address", "add", address, "dev", end.name], at_once].concat())?;
         }

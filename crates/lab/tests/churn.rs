@@ -1,6 +1,7 @@
-//! Rules that come and go for a long time: the daemon must not grow, and at the end nothing may be left in the kernel.
+//! Rules that are announced and withdrawn for a long time: the daemon must not grow, and at the end
+//! nothing may be left in the kernel.
 //!
-//! `FLOODGATE_SOAK=1` makes it many more rounds.
+//! `FLOODGATE_SOAK=1` makes many more rounds.
 
 use api::{DataplaneState, RuleState};
 use std::fs;

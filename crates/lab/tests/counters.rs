@@ -1,4 +1,5 @@
-//! What a rule counted is not forgotten while it lives: over `pause` and `resume`, and over a change of the back end.
+//! A rule's counter is kept as long as the rule exists: over `pause` and `resume`, and over a
+//! change of the back end.
 
 use api::{Backend, DataplaneState, RuleState};
 use std::time::Duration;

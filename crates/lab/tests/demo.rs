@@ -1,4 +1,5 @@
-//! `make demo` tells the truth: it succeeds when all is as told, fails when it is not, and leaves nothing behind either way.
+//! `make demo`: it succeeds if every step has the described result, fails otherwise, and leaves
+//! nothing on the machine either way.
 
 use std::process::Command;
 

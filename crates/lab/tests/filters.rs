@@ -1,4 +1,5 @@
-//! What a machine needs to live passes whatever the rules say: sessions of other daemons, in both directions, and what `[protect]` names.
+//! Traffic that a machine depends on passes whatever the rules are: sessions of other daemons, in
+//! both directions, and what `[protect]` names.
 
 use api::{DataplaneState, RuleState};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};

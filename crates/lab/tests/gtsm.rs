@@ -1,5 +1,5 @@
-//! TTL security (RFC 5082) from the first packet on: what comes from afar gets nothing through in the moment between the handshake and the
-//! first look at the connection.
+//! TTL security (RFC 5082) from the first packet on: a connection from too far away gets nothing
+//! through between the handshake and the check of the connection.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,7 +1,8 @@
-//! Kinds of links: a VRF, a VLAN, a bond, a bridge, a tunnel without Ethernet header, a virtual machine's network card. On each of them a
-//! packet meets the rules, once.
+//! Kinds of links: a VRF, a VLAN, a bond, a bridge, a tunnel without Ethernet header, a virtual
+//! machine's network card. On each of them a packet is filtered exactly once.
 //!
-//! They run here as far as this kernel can, and inside others with `make kernels` (scripts/kernels/tests).
+//! They run here as far as this kernel supports them, and in other kernels with `make kernels`
+//! (scripts/kernels/tests).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};

@@ -1,5 +1,5 @@
-//! Each launcher starts its program, whose OPEN arrives where it was told to connect, and whose rules follow once the
-//! session stands.
+//! Each launcher starts its program, whose OPEN arrives at the configured address, and whose rules
+//! follow once the session is established.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};

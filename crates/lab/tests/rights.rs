@@ -1,5 +1,5 @@
-//! The daemon as the unit of packaging/ starts it: a user who has the unit's capabilities and no other privilege. It filters, is killed, and
-//! takes over what it finds.
+//! The daemon as the unit of packaging/ starts it: a user with the unit's capabilities and no other
+//! privilege. It filters, is killed, and takes over its filters.
 
 use std::net::IpAddr;
 use std::os::unix::fs::chown;

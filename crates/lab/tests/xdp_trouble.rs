@@ -1,5 +1,6 @@
-//! `backend = "xdp"` where it cannot filter: a kernel that refuses the program, interfaces that are not there, names in the BPF file system
-//! that somebody removed. What is not filtered is shown as such, and comes back by itself where it can.
+//! `backend = "xdp"` where it cannot filter: a kernel that rejects the program, missing interfaces,
+//! pins that somebody removed. What is not filtered is shown as such, and recovers by itself if
+//! possible.
 
 use std::fs;
 use std::os::unix::process::CommandExt;

@@ -1,4 +1,5 @@
-//! Path identifiers, in a file of their own: routes use it, and the rest of `arbitrary` uses routes.
+//! Path identifiers, in a file of their own: routes use it, and the rest of `arbitrary` uses
+//! routes.
 
 use ::arbitrary::{Result, Unstructured};
 use flowspec::PathId;

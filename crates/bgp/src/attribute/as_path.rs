@@ -56,7 +56,7 @@ impl SegmentKind {
     }
 }
 
-/// Why an AS_PATH cannot be read.
+/// Why an AS_PATH cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AsPathError {
@@ -126,7 +126,8 @@ impl AsPath {
         Ok(AsPath { segments })
     }
 
-    /// Appends the attribute's value. With two octets, larger numbers become AS_TRANS. A segment of more than 255 numbers is split.
+    /// Appends the attribute's value. With two octets, larger numbers become AS_TRANS. A segment of
+    /// more than 255 numbers is split.
     pub fn encode_to(&self, four_octet: bool, out: &mut Vec<u8>) {
         for segment in &self.segments {
             for numbers in segment.numbers.chunks(255) {
@@ -143,13 +144,13 @@ impl AsPath {
         }
     }
 
-    /// The path with the AS4_PATH that came along (RFC 6793 §4.2.3): the front of this one that is longer, then `as4`. An `as4` longer
-    /// than this path is ignored.
+    /// The path merged with the AS4_PATH of the same UPDATE (RFC 6793 §4.2.3): the leading part by
+    /// which this one is longer, then `as4`. An `as4` longer than this path is ignored.
     pub fn merge(self, as4: AsPath) -> AsPath {
         let Some(mut keep) = self.length().checked_sub(as4.length()) else { return self };
         let mut segments = Vec::new();
         for mut segment in self.segments {
-            // Confederation segments count nothing and are kept while they stand in the front part.
+            // Confederation segments count as zero and are kept if they are in the leading part.
             if segment.kind.is_confed() {
                 if keep > 0 || segments.iter().all(|s: &Segment| s.kind.is_confed()) {
                     segments.push(segment);
@@ -188,7 +189,8 @@ impl AsPath {
         }
     }
 
-    /// The length that route selection compares: a set counts one, confederation segments nothing (RFC 4271 §9.1.2.2 a, RFC 5065).
+    /// The length that route selection compares: a set counts as one, confederation segments as
+    /// zero (RFC 4271 §9.1.2.2 a, RFC 5065).
     pub fn length(&self) -> usize {
         let count = |segment: &Segment| match segment.kind {
             SegmentKind::Sequence => segment.numbers.len(),
@@ -203,8 +205,8 @@ impl AsPath {
         self.segments.iter().all(|segment| segment.kind.is_confed())
     }
 
-    /// The left-most AS: the first number of the first sequence outside the confederation segments. `None` if the path is local or
-    /// begins with a set.
+    /// The left-most AS: the first number of the first sequence outside the confederation segments.
+    /// `None` if the path is local or begins with a set.
     pub fn leftmost(&self) -> Option<u32> {
         let first = self.segments.iter().find(|segment| !segment.kind.is_confed())?;
         if first.kind == SegmentKind::Sequence { first.numbers.first().copied() } else { None }
@@ -216,7 +218,7 @@ impl AsPath {
         if last.kind == SegmentKind::Sequence { last.numbers.last().copied() } else { None }
     }
 
-    /// How often an AS number stands in it.
+    /// Number of occurrences of an AS number.
     pub fn occurrences(&self, number: u32) -> usize {
         self.segments.iter().flat_map(|segment| &segment.numbers).filter(|n| **n == number).count()
     }

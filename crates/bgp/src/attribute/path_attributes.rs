@@ -4,7 +4,8 @@ use crate::attribute::as_path::AsPath;
 use flowspec::{Action, Community, CommunityError};
 use std::net::Ipv4Addr;
 
-/// The path attributes of one UPDATE, without next hop and NLRI, which belong to each group of routes. Shared by its routes.
+/// The path attributes of one UPDATE, without next hop and NLRI, which belong to each group of
+/// routes. Shared by its routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
@@ -38,7 +39,7 @@ pub struct PathAttributes {
 }
 
 impl PathAttributes {
-    /// Attributes of a rule that starts here with these actions.
+    /// Attributes of a locally originated rule with these actions.
     pub fn originate(actions: &[Action]) -> Self {
         let mut attributes = PathAttributes::default();
         for action in actions {
@@ -50,8 +51,8 @@ impl PathAttributes {
         attributes
     }
 
-    /// What the extended communities ask for: those of attribute 16, then those of attribute 25. Attributes that came out of a session
-    /// never fail here: such an UPDATE was treated as a withdrawal.
+    /// The actions in the extended communities: those of attribute 16, then those of attribute 25.
+    /// Attributes from a session never fail here: such an UPDATE was handled as treat-as-withdraw.
     ///
     /// # Errors
     /// A rate that is NaN.

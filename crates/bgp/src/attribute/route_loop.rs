@@ -1,19 +1,20 @@
-//! Route loops: our AS in the AS_PATH (RFC 4271 §9.1.2), our identifier as originator or cluster (RFC 4456 §8).
+//! Route loops: our AS in the AS_PATH (RFC 4271 §9.1.2), our identifier as originator or cluster
+//! (RFC 4456 §8).
 
 use crate::attribute::path_attributes::PathAttributes;
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// This speaker as a peer knows it, for loop detection.
+/// This speaker as its peers see it, for loop detection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct LocalSpeaker {
     /// Our AS number towards the peer.
     pub local_as: u32,
-    /// The AS number of the router itself, where `local_as` is one that it shows to this peer only.
+    /// The AS number of the router itself, if `local_as` is one that it uses with this peer only.
     pub router_as: Option<u32>,
-    /// How often one of these may stand in an AS_PATH.
+    /// How often one of these may occur in an AS_PATH.
     pub allow_own_as: usize,
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
@@ -24,11 +25,11 @@ pub struct LocalSpeaker {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub enum RouteLoop {
-    /// This AS number of ours stands in its AS_PATH.
+    /// This AS number of ours is in its AS_PATH.
     OwnAs(u32),
     /// Its ORIGINATOR_ID is our identifier.
     Originator(Ipv4Addr),
-    /// Our identifier stands in its CLUSTER_LIST.
+    /// Our identifier is in its CLUSTER_LIST.
     Cluster(Ipv4Addr),
 }
 

@@ -2,7 +2,8 @@
 
 use crate::afi_safi::AfiSafi;
 
-/// One capability. Families that this crate does not support keep their numbers, so that a received OPEN can be displayed and encoded again.
+/// One capability. Families that this crate does not support keep their numbers, so that a received
+/// OPEN can be displayed and encoded again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
@@ -136,7 +137,8 @@ pub struct GracefulRestart {
     pub notification: bool,
     /// Seconds until the session is expected back, 12 bits.
     pub restart_time: u16,
-    /// The families for which routes are to be kept, each with its F bit: the forwarding state was preserved.
+    /// The families for which routes are to be kept, each with its F bit: the forwarding state was
+    /// preserved.
     pub families: Vec<(FamilyNumbers, bool)>,
 }
 
@@ -193,12 +195,14 @@ impl Capability {
         }
     }
 
-    /// Reads one capability value. There is no error: a value of wrong length is [`Capability::Unknown`].
+    /// Reads one capability value. There is no error: a value of wrong length is
+    /// [`Capability::Unknown`].
     pub fn decode(code: u8, value: &[u8]) -> Self {
         decode_known(code, value).unwrap_or_else(|| Capability::Unknown { code, value: value.to_vec() })
     }
 
-    /// Appends code, length and value. A value is at most 255 octets; longer ones (which this crate never makes) are cut.
+    /// Appends code, length and value. A value is at most 255 octets; longer ones (which this crate
+    /// never makes) are cut.
     pub fn encode_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[self.code(), 0]);
         let start = out.len();
@@ -269,7 +273,8 @@ fn decode_known(code: u8, value: &[u8]) -> Option<Capability> {
         }
         (FOUR_OCTET_AS, &[a, b, c, d]) => Capability::FourOctetAs(u32::from_be_bytes([a, b, c, d])),
         (ADD_PATH, families) if families.len() % 4 == 0 => {
-            // One mode that is not 1, 2 or 3 makes the whole capability one that is not understood (RFC 7911 §4).
+            // One mode that is not 1, 2 or 3 makes the whole capability one that is not understood
+            // (RFC 7911 §4).
             let entry = |&[a, b, safi, mode]: &[u8; 4]| {
                 let (receive, send) = (mode & 1 != 0, mode & 2 != 0);
                 (1..=3).contains(&mode).then(|| AddPath { family: family([a, b], safi), receive, send })

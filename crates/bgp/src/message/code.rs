@@ -1,4 +1,5 @@
-//! Numbers of the IANA registry "BGP Parameters" as enums: message types, and the error codes and subcodes of a NOTIFICATION.
+//! Numbers of the IANA registry "BGP Parameters" as enums: message types, and the error codes and
+//! subcodes of a NOTIFICATION.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Cuts a stream of octets into messages (RFC 4271 §4.1, RFC 8654).
+//! Splits a stream of octets into messages (RFC 4271 §4.1, RFC 8654).
 
 use crate::message::code::{HeaderSubcode, MessageType};
 use crate::message::notification::Notification;
@@ -6,7 +6,8 @@ use crate::message::size::{HEADER_LEN, MAX_MESSAGE};
 
 const MARKER: [u8; 16] = [0xff; 16];
 
-/// Collects what a peer sends until messages are whole. Holds at most one message and what was pushed after it.
+/// Buffers the octets of a peer until messages are complete. Holds at most one message and what was
+/// pushed after it.
 #[derive(Clone, Debug)]
 pub struct Framer {
     buffer: Vec<u8>,
@@ -14,7 +15,7 @@ pub struct Framer {
     max: usize,
 }
 
-/// One whole message.
+/// A complete message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// Its type.
@@ -42,7 +43,7 @@ impl Framer {
         Framer::default()
     }
 
-    /// Sets the length that a message may have; OPEN and KEEPALIVE stay limited to 4096 (RFC 8654 §4).
+    /// Sets the maximum message length; OPEN and KEEPALIVE stay limited to 4096 (RFC 8654 §4).
     pub fn set_max(&mut self, max: usize) {
         self.max = max;
     }
@@ -56,14 +57,17 @@ impl Framer {
         self.buffer.extend_from_slice(octets);
     }
 
-    /// The next whole message, if there is one. Call until `None` before the next [`push`](Self::push).
+    /// The next complete message, if there is one. Call until `None` before the next
+    /// [`push`](Self::push).
     ///
     /// # Errors
-    /// The NOTIFICATION to close the session with: marker, length or type are wrong. The stream cannot be read any further.
+    /// The NOTIFICATION to close the session with: marker, length or type are wrong. The stream
+    /// cannot be decoded any further.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Notification> {
         let pending = &self.buffer[self.start..];
         let Some(&header) = pending.first_chunk::<HEADER_LEN>() else {
-            // A wrong marker is reported as soon as it arrives: the rest of the header may never come.
+            // A wrong marker is reported as soon as it arrives: the rest of the header may never
+            // come.
             let seen = pending.len().min(MARKER.len());
             return if pending[..seen] == MARKER[..seen] {
                 Ok(None)
@@ -80,7 +84,7 @@ impl Framer {
         Ok(Some(Frame { message_type, octets: &self.buffer[begin..begin + len] }))
     }
 
-    /// Octets of a message that is not whole yet.
+    /// Octets of an incomplete message.
     pub fn pending(&self) -> usize {
         self.buffer.len() - self.start
     }
@@ -99,7 +103,8 @@ fn check_header(header: &[u8; HEADER_LEN], max: usize) -> Result<(MessageType, u
         Some(MessageType::Update) => (HEADER_LEN + 4, max),
         Some(MessageType::Notification) => (HEADER_LEN + 2, max),
         Some(MessageType::Keepalive) => (HEADER_LEN, HEADER_LEN),
-        // A wrong length of a ROUTE-REFRESH has an error code of its own (RFC 7313 §5), given where the message is read.
+        // A wrong length of a ROUTE-REFRESH has an error code of its own (RFC 7313 §5), given where
+        // the message is read.
         Some(MessageType::RouteRefresh) | None => (HEADER_LEN, max),
     };
     if len < least || len > most {

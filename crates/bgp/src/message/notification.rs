@@ -28,8 +28,9 @@ impl Notification {
         Notification { code: code.into(), data: data.to_vec() }
     }
 
-    /// A Cease with a shutdown communication (RFC 9003): cut to 255 octets at a character boundary. The RFC allows the text with
-    /// administrative shutdown and reset only; with other subcodes it is left out.
+    /// A Cease with a shutdown communication (RFC 9003): cut to 255 octets at a character boundary.
+    /// The RFC allows the text with administrative shutdown and reset only; with other subcodes it
+    /// is left out.
     pub fn cease(subcode: CeaseSubcode, communication: &str) -> Self {
         let mut notification = Notification::new(subcode);
         if communication.is_empty() || !takes_communication(notification.code) {
@@ -44,13 +45,15 @@ impl Notification {
         notification
     }
 
-    /// Cuts the data so that the message has at most `max_message` octets: a peer that takes no longer ones gets none (RFC 8654 §4).
+    /// Truncates the data so that the message has at most `max_message` octets, the maximum of the
+    /// peer (RFC 8654 §4).
     pub(crate) fn fit(mut self, max_message: usize) -> Self {
         self.data.truncate(max_message.saturating_sub(HEADER_LEN + 2));
         self
     }
 
-    /// The peer's shutdown communication (RFC 9003), safe to display: one line, control characters and invalid octets replaced.
+    /// The peer's shutdown communication (RFC 9003), safe to display: one line, control characters
+    /// and invalid octets replaced.
     pub fn communication(&self) -> Option<String> {
         if !takes_communication(self.code) {
             return None;
@@ -61,7 +64,7 @@ impl Notification {
         Some(clean)
     }
 
-    /// The data as text, where its meaning is known.
+    /// The data as text, if its meaning is known.
     fn detail(&self) -> Option<String> {
         match (self.code, self.data.as_slice()) {
             (NotificationCode::OpenMessage(OpenSubcode::BadPeerAs), &[a, b]) => {
@@ -125,7 +128,8 @@ const fn takes_communication(code: NotificationCode) -> bool {
     matches!(code, NotificationCode::Cease(CeaseSubcode::AdministrativeShutdown | CeaseSubcode::AdministrativeReset))
 }
 
-/// The capabilities in the data of Unsupported Capability (RFC 5492 §5) as text; `None` if they are malformed.
+/// The capabilities in the data of Unsupported Capability (RFC 5492 §5) as text; `None` if they are
+/// malformed.
 fn needed_capabilities(mut data: &[u8]) -> Option<String> {
     let mut needed = Vec::new();
     while let Some((&[code, len], rest)) = data.split_first_chunk() {

@@ -1,4 +1,5 @@
-//! OPEN (RFC 4271 §4.2) with capabilities (RFC 5492), in short or extended parameter form (RFC 9072).
+//! OPEN (RFC 4271 §4.2) with capabilities (RFC 5492), in short or extended parameter form (RFC
+//! 9072).
 
 use crate::attribute::AS_TRANS;
 use crate::message::capability::Capability;
@@ -11,7 +12,8 @@ use std::net::Ipv4Addr;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct Open {
-    /// The sender's AS number: that of the 4-octet AS capability where it is there, else of the fixed part.
+    /// The sender's AS number: that of the 4-octet AS capability where it is there, else of the
+    /// fixed part.
     pub asn: u32,
     /// Hold time in seconds.
     pub hold_time: u16,
@@ -32,8 +34,9 @@ impl Open {
     /// Decodes the body, without header.
     ///
     /// # Errors
-    /// The NOTIFICATION to answer with: version, AS number 0, identifier 0, hold time of 1 or 2 seconds, parameters that do not add up.
-    /// Whether the AS number is the expected one is not known here.
+    /// The NOTIFICATION to answer with: version, AS number 0, identifier 0, hold time of 1 or 2
+    /// seconds, parameters that do not add up. Whether the AS number is the expected one is not
+    /// known here.
     pub fn decode(body: &[u8]) -> Result<Self, Notification> {
         let Some((&[version, as0, as1, hold0, hold1, id0, id1, id2, id3, parameters_len], rest)) =
             body.split_first_chunk::<FIXED>()
@@ -96,7 +99,8 @@ impl Open {
 /// Reads the optional parameters; only capabilities are known.
 fn decode_parameters(len: u8, rest: &[u8]) -> Result<Vec<Capability>, Notification> {
     let malformed = || Notification::new(OpenSubcode::Unspecific);
-    // The extended form shows itself by parameter type 255; the one-octet length before it should be 255 but may be anything but 0.
+    // The extended form shows itself by parameter type 255; the one-octet length before it should
+    // be 255 but may be anything but 0.
     let (mut parameters, wide) = match rest {
         &[EXTENDED, a, b, ref parameters @ ..] if len != 0 => {
             if usize::from(u16::from_be_bytes([a, b])) != parameters.len() {

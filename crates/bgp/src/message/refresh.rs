@@ -22,7 +22,7 @@ pub enum RefreshKind {
     Request,
     /// 1: the routes follow (BoRR). Routes that are not announced again before the end are removed.
     Begin,
-    /// 2: that was all (EoRR).
+    /// 2: end of the routes (EoRR).
     End,
     /// Any other: ignored (RFC 7313 §5).
     Other(u8),
@@ -40,8 +40,8 @@ impl RefreshKind {
 }
 
 impl RouteRefresh {
-    /// Decodes the four octets after the header; `None` if there are more or fewer. A message of an unassigned
-    /// subtype may be longer (RFC 7313 §5 ignores it).
+    /// Decodes the four octets after the header; `None` if there are more or fewer. A message of an
+    /// unassigned subtype may be longer (RFC 7313 §5 ignores it).
     pub fn decode(body: &[u8]) -> Option<Self> {
         let &[a, b, subtype, safi, ref rest @ ..] = body else { return None };
         if subtype <= 2 && !rest.is_empty() {

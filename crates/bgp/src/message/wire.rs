@@ -6,8 +6,8 @@ use crate::message::notification::Notification;
 use crate::message::open::Open;
 use crate::message::refresh::RouteRefresh;
 
-/// A message. An UPDATE stays in its octets: what they mean depends on what the session negotiated, see
-/// [`decode_update`](crate::decode_update).
+/// A message. An UPDATE stays in its octets: what they mean depends on what the session negotiated,
+/// see [`decode_update`](crate::decode_update).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// OPEN.

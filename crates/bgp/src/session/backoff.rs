@@ -1,7 +1,9 @@
-//! Waiting times that double: ConnectRetryCounter and DampPeerOscillations of RFC 4271 §8.1.1.
+//! Back-off times that double: ConnectRetryCounter and DampPeerOscillations of RFC 4271 §8.1.1.
 //!
-//! Two counters, because an attempt that fails before it is a session slows down only this side's own connecting (garbage that another
-//! host sends from the peer's address must not keep the peer out), while a session that is lost soon after it was established is the fault of the peer.
+//! Two counters, because an attempt that fails before a session is established only delays this
+//! side's own connection attempts (garbage that another host sends from the peer's address must not
+//! lock the peer out), while a session that is lost soon after it was established is the fault of
+//! the peer.
 
 use crate::session::config::PeerConfig;
 use std::time::Duration;
@@ -16,18 +18,19 @@ pub(crate) struct BackOff {
 }
 
 impl BackOff {
-    /// The peer has proved stable, or the operator starts anew.
+    /// The peer is stable, or the operator starts the session.
     pub(crate) fn reset(&mut self) {
         *self = BackOff::default();
     }
 
-    /// Time until the next try to connect. While routes of the peer are retained it does not grow beyond the ConnectRetryTime.
+    /// Time until the next connection attempt. While routes of the peer are retained it does not
+    /// grow beyond the ConnectRetryTime.
     pub(crate) fn next_connect(&mut self, config: &PeerConfig, retained: bool) -> Duration {
         let most = if retained { config.connect_retry } else { config.connect_back_off_max };
         doubled(config.idle_hold, &mut self.connect_retries).min(most)
     }
 
-    /// Time that connections are refused after a session that was lost soon.
+    /// How long connections are refused after a short session.
     pub(crate) fn next_idle_hold(&mut self, config: &PeerConfig) -> Duration {
         doubled(config.idle_hold, &mut self.short_sessions).min(config.idle_hold_max)
     }

@@ -1,13 +1,14 @@
-//! Connection collision detection: which of two connections with one peer stays (RFC 4271 §6.8, RFC 6286 §2.3, RFC 4724 §5).
+//! Connection collision detection: which of two connections with one peer stays (RFC 4271 §6.8, RFC
+//! 6286 §2.3, RFC 4724 §5).
 
 use crate::session::event::Direction;
 use crate::session::state::State;
 use std::time::Duration;
 
-/// A connection on which no OPEN came for so long does not collide any more.
+/// A connection without an OPEN for this long does not collide any more.
 pub(crate) const OPEN_EXPECTED: Duration = Duration::from_secs(10);
-/// How long a connection that would have to go waits for the OPEN of the other one. Whoever opens connections and sends nothing delays
-/// the session by this time and cannot prevent it.
+/// How long a connection that would be closed waits for the OPEN of the other one. A host that
+/// opens connections and sends nothing delays the session by this time and cannot prevent it.
 pub(crate) const OPEN_WAIT: Duration = Duration::from_secs(3);
 
 /// A connection that may collide.
@@ -26,31 +27,34 @@ impl Candidate {
     }
 }
 
-/// What becomes of two connections when an acceptable OPEN has come on the first of them.
+/// The result for two connections when an acceptable OPEN has been received on the first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resolution {
     /// The other one is closed.
     CloseOther,
     /// The one with the OPEN is closed.
     CloseThis,
-    /// The other one is the established session of a peer that has restarted since: it is over.
+    /// The other one is the old session of a peer that has restarted: it has ended.
     PeerRestarted,
     /// The one with the OPEN is closed if an OPEN comes on the other one, too.
     AwaitOpen,
 }
 
-/// `ours_wins`: the connections that this speaker opened stay, because its identifier, or else its AS number, is the higher one.
-/// `restarts`: the established session negotiated graceful restart, so that a new connection means a restart.
+/// `ours_wins`: the connections that this speaker opened stay, because its identifier, or else its
+/// AS number, is the higher one. `restarts`: the established session negotiated graceful restart,
+/// so that a new connection means a restart.
 pub(crate) fn resolve(this: Candidate, other: Candidate, ours_wins: bool, restarts: bool) -> Resolution {
     if other.state == State::Established {
         return if restarts { Resolution::PeerRestarted } else { Resolution::CloseThis };
     }
-    // From the same side: the other end has started anew, or the earlier connection is not the peer's.
+    // From the same side: the other end has started again, or the earlier connection is not the
+    // peer's.
     if this.direction == other.direction {
         return Resolution::CloseOther;
     }
     let this_wins = (this.direction == Direction::Outgoing) == ours_wins;
-    // Decided as soon as the first of the two OPENs is there: both speakers come to the same end, in whatever order the second arrives.
+    // Decided as soon as the first of the two OPENs has arrived: both speakers come to the same
+    // result, in whatever order the second arrives.
     match other.state {
         _ if this_wins => Resolution::CloseOther,
         State::OpenConfirm => Resolution::CloseThis,

@@ -48,11 +48,12 @@ pub struct LongLived {
 pub struct PeerConfig {
     /// Our AS number.
     pub local_as: u32,
-    /// The AS number of the router itself, where `local_as` is one that it shows to this peer only: it makes a loop, too.
+    /// The AS number of the router itself, if `local_as` is one that it uses with this peer only:
+    /// it makes a loop, too.
     pub router_as: Option<u32>,
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
-    /// Who the peer may be.
+    /// The AS numbers that the peer may have.
     pub peer_as: PeerAs,
     /// Hold time that we offer, in seconds: 0 (none) or at least 3.
     pub hold_time: u16,
@@ -64,20 +65,23 @@ pub struct PeerConfig {
     pub add_path_send: FamilySet,
     /// Never open a connection (PassiveTcpEstablishment).
     pub passive: bool,
-    /// Time between two tries to connect; a quarter of it at random is taken away.
+    /// Time between two connection attempts; random jitter reduces it by up to a quarter.
     pub connect_retry: Duration,
-    /// Time until we connect again after a first failure; doubled after each further one up to `connect_back_off_max`.
-    /// Also the time that connections are refused after a session was lost at once, doubled likewise up to `idle_hold_max`.
+    /// Time until we connect again after a first failure; doubled after each further one up to
+    /// `connect_back_off_max`. Also the time that connections are refused after a short session,
+    /// doubled likewise up to `idle_hold_max`.
     pub idle_hold: Duration,
-    /// Longest time between two tries to connect to a peer that ends each.
+    /// Longest time between two connection attempts to a peer that closes each.
     pub connect_back_off_max: Duration,
-    /// Longest time that connections are refused (DampPeerOscillations of RFC 4271 §8.1.1); zero: never. Attempts that never became a
-    /// session do not count, and neither does a session whose routes are retained.
+    /// Longest time that connections are refused (DampPeerOscillations of RFC 4271 §8.1.1); zero:
+    /// never. Attempts that never became a session do not count, and neither does a session whose
+    /// routes are retained.
     pub idle_hold_max: Duration,
-    /// The routes are retained after every loss, whatever was negotiated: so the peer is never refused.
+    /// The routes are retained after every loss, whatever was negotiated: so connections of the
+    /// peer are never refused.
     pub retained_on_loss: bool,
-    /// How long a peer may take nothing of what we have to send before the session is closed (RFC 9687); `None`: the greater of
-    /// 8 minutes and twice the hold time.
+    /// How long a peer may accept none of our octets before the session is closed (RFC 9687);
+    /// `None`: the greater of 8 minutes and twice the hold time.
     pub send_hold: Option<Duration>,
     /// Offer 4-octet AS numbers (RFC 6793).
     pub four_octet_as: bool,
@@ -87,8 +91,9 @@ pub struct PeerConfig {
     pub enhanced_route_refresh: bool,
     /// Offer messages up to 65535 octets (RFC 8654).
     pub extended_message: bool,
-    /// Offer graceful restart (RFC 4724). Its `families` are what is sent, with their F bits. An R bit announces a restart that ends with
-    /// the first session or with the restart time; its F bits end with it.
+    /// Offer graceful restart (RFC 4724). Its `families` are what is sent, with their F bits. An R
+    /// bit announces a restart that ends with the first session or with the restart time; its F
+    /// bits end with it.
     pub graceful_restart: Option<GracefulRestart>,
     /// Offer long-lived graceful restart (RFC 9494) for `families`; needs `graceful_restart`.
     pub long_lived: Option<LongLived>,
@@ -96,16 +101,17 @@ pub struct PeerConfig {
     pub role: Option<Role>,
     /// Refuse a peer that does not announce its role (RFC 9234 §4.2).
     pub role_strict: bool,
-    /// The peer is in another AS of our confederation: confederation segments in its AS_PATH are right (RFC 5065).
+    /// The peer is in another AS of our confederation: confederation segments in its AS_PATH are
+    /// valid (RFC 5065).
     pub confederation_peer: bool,
-    /// How often our own AS number may stand in a received AS_PATH.
+    /// How often our own AS number may occur in a received AS_PATH.
     pub allow_own_as: usize,
     /// Seed of the jitter of timers; give each session its own.
     pub seed: u64,
 }
 
 impl PeerConfig {
-    /// IPv4 and IPv6 FlowSpec, hold time 90 s, everything offered that costs nothing.
+    /// IPv4 and IPv6 FlowSpec, hold time 90 s, all capabilities without a cost.
     pub fn new(local_as: u32, router_id: Ipv4Addr, peer_as: PeerAs) -> Self {
         PeerConfig {
             local_as,

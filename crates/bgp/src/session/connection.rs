@@ -1,4 +1,5 @@
-//! One TCP connection: what of the peer's octets is not yet a whole message, and what waits to be written before any route.
+//! One TCP connection: the octets of an incomplete message, and messages to be sent before any
+//! route.
 
 use crate::message::{Framer, Message};
 use crate::session::event::{ConnId, Direction};
@@ -33,7 +34,7 @@ impl Connection {
         now.saturating_duration_since(self.opened)
     }
 
-    /// The framer, to be put back when its messages are handled: they borrow from it.
+    /// The framer, to be returned when its messages are handled: they borrow from it.
     pub(crate) fn take_framer(&mut self) -> Framer {
         std::mem::take(&mut self.framer)
     }

@@ -1,4 +1,4 @@
-//! What there is only in Established: how UPDATEs of the peer are read, and the routes that wait to be sent.
+//! State of Established only: how UPDATEs of the peer are decoded, and the routes to send.
 
 use crate::afi_safi::AfiSafi;
 use crate::attribute::LocalSpeaker;
@@ -33,10 +33,10 @@ pub enum SendError {
     /// There is no session.
     #[error("the session is not established")]
     NotEstablished,
-    /// The peer does not take routes of this family.
+    /// The peer does not accept routes of this family.
     #[error("{0} was not negotiated")]
     FamilyNotNegotiated(AfiSafi),
-    /// The peer does not take a ROUTE-REFRESH of this kind.
+    /// The peer does not accept a ROUTE-REFRESH of this kind.
     #[error("the peer has not announced the capability for this ROUTE-REFRESH")]
     RefreshNotNegotiated,
 }
@@ -112,8 +112,8 @@ impl Established {
         }
     }
 
-    /// A ROUTE-REFRESH. A family that was not negotiated is ignored (RFC 2918 §4); so are the demarcations of RFC 7313 where they were
-    /// not negotiated.
+    /// A ROUTE-REFRESH. A family that was not negotiated is ignored (RFC 2918 §4); so are the
+    /// demarcations of RFC 7313 where they were not negotiated.
     pub(crate) fn refresh(&mut self, refresh: RouteRefresh, shared: &mut Shared) {
         let RouteRefresh { family, kind } = refresh;
         let expected = match kind {
@@ -146,7 +146,8 @@ impl Established {
         Ok(())
     }
 
-    /// Queues a demarcation behind the routes. A request is for the caller to send at once: it is returned.
+    /// Queues a demarcation after the routes. A request has to be sent at once by the caller: it is
+    /// returned.
     pub(crate) fn queue_refresh(
         &mut self,
         family: AfiSafi,
@@ -191,8 +192,9 @@ impl Established {
     }
 }
 
-/// The NOTIFICATION for a field in which the boundaries of the NLRIs are lost. RFC 7606 §5.3 and RFC 4760 §7 leave the choice of ignoring
-/// the family for the rest of the session, which would leave later changes of the peer unread.
+/// The NOTIFICATION for a field in which the boundaries of the NLRIs are lost. RFC 7606 §5.3 and
+/// RFC 4760 §7 leave the choice of ignoring the family for the rest of the session, which would
+/// leave later changes of the peer unread.
 const fn framing_lost(family: AfiSafi) -> UpdateSubcode {
     match family {
         AfiSafi::Ipv4Unicast => UpdateSubcode::InvalidNetworkField,

@@ -19,7 +19,8 @@ pub enum Direction {
     Outgoing,
 }
 
-/// Why the operator or the program ends a session: a Cease subcode and a text for the peer's operator.
+/// Why the operator or the program ends a session: a Cease subcode and a text for the peer's
+/// operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
@@ -40,14 +41,16 @@ pub enum Event<'a> {
     ManualStop(Cease),
     /// Close it and start again after the idle hold time (event 8, then 13).
     Reset(Cease),
-    /// A TCP connection is there: the one asked for by [`Output::Connect`](crate::Output::Connect) (event 16), or one that the peer
-    /// opened (event 17).
+    /// A TCP connection is established: the one requested by
+    /// [`Output::Connect`](crate::Output::Connect) (event 16), or one that the peer opened (event
+    /// 17).
     Connected(ConnId, Direction),
-    /// The connection asked for by [`Output::Connect`](crate::Output::Connect) did not come about (event 18).
+    /// The connection requested by [`Output::Connect`](crate::Output::Connect) failed (event 18).
     ConnectFailed,
     /// Octets arrived, in any pieces (events 19 to 28).
     Received(ConnId, &'a [u8]),
-    /// A connection was closed by the peer or broke (event 18). Not for those that [`Output::Close`](crate::Output::Close) closed.
+    /// A connection was closed by the peer or broke (event 18). Not for those that
+    /// [`Output::Close`](crate::Output::Close) closed.
     Closed(ConnId),
 }
 

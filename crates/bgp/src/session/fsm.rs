@@ -1,5 +1,6 @@
-//! One FSM of RFC 4271 §8.2.1. A session has one that opens connections, and one for each connection that the peer opened; this file has
-//! the transitions of §8.2.2, state by state. The table of the crate's documentation names where they deviate.
+//! One FSM of RFC 4271 §8.2.1. A session has one that opens connections, and one for each
+//! connection that the peer opened; this file has the transitions of §8.2.2, state by state. The
+//! table of the crate's documentation names where they deviate.
 
 use crate::message::{
     CeaseSubcode, Framer, FsmSubcode, MAX_MESSAGE, Message, MessageType, Notification, NotificationCode, OpenSubcode,
@@ -21,7 +22,8 @@ use std::time::Instant;
 /// Octets from which on a transmission is full.
 const FULL_TRANSMIT: usize = 64 * 1024;
 
-/// The state with what is known in it: a connection from OpenSent on, what was negotiated from OpenConfirm on.
+/// The state with its data: a connection from OpenSent on, the negotiated parameters from
+/// OpenConfirm on.
 #[derive(Debug)]
 enum FsmState {
     Idle,
@@ -32,7 +34,8 @@ enum FsmState {
     Established(Connection, Box<Established>),
 }
 
-/// An OPEN was accepted. Where the connection collides, this side's KEEPALIVE is not sent before that is decided (CollisionWait).
+/// An OPEN was accepted. If the connection collides, this side's KEEPALIVE is not sent before that
+/// is decided (CollisionWait).
 #[derive(Debug)]
 struct Confirming {
     negotiated: Box<Negotiated>,
@@ -46,7 +49,7 @@ pub(crate) struct Fsm {
     timers: TimerTable,
 }
 
-/// What an event of one FSM means for the session and its other FSMs.
+/// The effect of an event of one FSM on the session and its other FSMs.
 #[derive(Debug)]
 pub(crate) enum Effect {
     /// The OPEN is acceptable: collision detection decides whether the FSM goes to OpenConfirm.
@@ -115,7 +118,7 @@ impl Fsm {
         self.connection().map(Connection::id)
     }
 
-    /// As collision detection sees it; `None` without a connection.
+    /// The input of collision detection; `None` without a connection.
     pub(crate) fn candidate(&self, now: Instant) -> Option<Candidate> {
         let connection = self.connection()?;
         Some(Candidate { direction: connection.direction(), state: self.state(), age: connection.age(now) })
@@ -140,7 +143,7 @@ impl Fsm {
         matches!(self.state, FsmState::Idle) && !self.timers.is_running(Timer::IdleHold)
     }
 
-    /// Takes in one event.
+    /// Handles an event.
     pub(crate) fn handle(&mut self, event: FsmEvent<'_>, shared: &mut Shared, now: Instant) -> Option<Effect> {
         match self.state() {
             State::Idle => {
@@ -172,7 +175,8 @@ impl Fsm {
             FsmEvent::AutomaticStop(cease) if !self.is_stopped() => self.restart_later(cease, shared, now),
             FsmEvent::TcpCrAcked(conn) => shared.refuse(conn, false),
             FsmEvent::TcpConnectionConfirmed(conn) => shared.refuse(conn, true),
-            // "Any other event received in the Idle state does not cause change in the state of the local system."
+            // "Any other event received in the Idle state does not cause change in the state of the
+            // local system."
             _ => {}
         }
     }
@@ -195,7 +199,7 @@ impl Fsm {
             }
             FsmEvent::TcpCrAcked(conn) => self.send_open(conn, Direction::Outgoing, shared, now),
             FsmEvent::TcpConnectionConfirmed(conn) => self.send_open(conn, Direction::Incoming, shared, now),
-            // The ConnectRetryTimer goes on.
+            // The ConnectRetryTimer keeps running.
             FsmEvent::TcpConnectionFails => self.state = FsmState::Active,
             // A start is ignored; anything else needs a connection.
             _ => {}
@@ -212,7 +216,7 @@ impl Fsm {
                     self.connect(shared, now);
                 }
             }
-            // It was not asked for, or no longer.
+            // It was not requested, or no longer.
             FsmEvent::TcpCrAcked(conn) => shared.refuse(conn, false),
             FsmEvent::TcpConnectionConfirmed(conn) => self.send_open(conn, Direction::Incoming, shared, now),
             // A start is ignored; anything else needs a connection.
@@ -275,7 +279,7 @@ impl Fsm {
         }
     }
 
-    /// What OpenSent, OpenConfirm and Established have in common.
+    /// What OpenSent, OpenConfirm and Established share.
     fn on_any_connection(&mut self, event: FsmEvent<'_>, shared: &mut Shared, now: Instant) -> Option<Effect> {
         match event {
             FsmEvent::ManualStop(cease) => {
@@ -309,7 +313,8 @@ impl Fsm {
                 shared.refuse(conn, true);
                 None
             }
-            // A start is ignored; the timers of Idle, Connect and Active do not run; messages are handled by the state.
+            // A start is ignored; the timers of Idle, Connect and Active do not run; messages are
+            // handled by the state.
             FsmEvent::ManualStart
             | FsmEvent::ConnectRetryTimerExpires { .. }
             | FsmEvent::IdleHoldTimerExpires
@@ -348,12 +353,13 @@ impl Fsm {
         }
     }
 
-    /// In Active: whether to connect. `served`: another connection with the peer has got as far as an accepted OPEN.
+    /// In Active: whether to connect. `served`: another connection with the peer has reached an
+    /// accepted OPEN.
     fn needs_connection(&self, served: bool, shared: &Shared) -> bool {
         matches!(self.state, FsmState::Active) && !shared.config().passive && !served
     }
 
-    /// In Active: has the ConnectRetryTimer run, unless it does.
+    /// In Active: starts the ConnectRetryTimer, unless it is running.
     pub(crate) fn connect_later(&mut self, served: bool, shared: &mut Shared, now: Instant) {
         if self.needs_connection(served, shared) && !self.timers.is_running(Timer::ConnectRetry) {
             self.start_connect_retry(shared, now);
@@ -365,7 +371,7 @@ impl Fsm {
         self.timers.start(Timer::ConnectRetry, now + shared.jitter().shorten(time));
     }
 
-    /// In Active: has the ConnectRetryTimer run for a time that doubles with each failure.
+    /// In Active: starts the ConnectRetryTimer with a time that doubles with each failure.
     pub(crate) fn back_off(&mut self, served: bool, retained: bool, shared: &mut Shared, now: Instant) {
         if self.needs_connection(served, shared) {
             self.timers.start(Timer::ConnectRetry, shared.next_connect(retained, now));
@@ -378,7 +384,8 @@ impl Fsm {
         self.timers.stop(Timer::ConnectRetry);
     }
 
-    /// To Idle with the IdleHoldTimer, in which connections are refused for a time that doubles (DampPeerOscillations).
+    /// To Idle with the IdleHoldTimer, during which connections are refused for a time that doubles
+    /// (DampPeerOscillations).
     pub(crate) fn damp(&mut self, shared: &mut Shared, now: Instant) {
         self.abort_connect(shared);
         self.enter(FsmState::Idle);
@@ -387,7 +394,8 @@ impl Fsm {
         shared.emit(Output::Damped { until });
     }
 
-    /// To Idle after an automatic stop, with the IdleHoldTimer. A peer that sent too many routes will do so again: it is damped.
+    /// To Idle after an automatic stop, with the IdleHoldTimer. A peer that sent too many routes
+    /// will do so again: it is damped.
     fn restart_later(&mut self, cease: &Cease, shared: &mut Shared, now: Instant) {
         if cease.subcode == CeaseSubcode::MaximumPrefixes && !shared.config().idle_hold_max.is_zero() {
             return self.damp(shared, now);
@@ -406,7 +414,8 @@ impl Fsm {
         self.timers.start(Timer::Hold, now + intervals::OPEN_HOLD_TIME);
     }
 
-    /// From OpenSent to OpenConfirm; the KEEPALIVE is sent when it is certain that the connection stays, see [`Fsm::confirm`].
+    /// From OpenSent to OpenConfirm; the KEEPALIVE is sent when it is certain that the connection
+    /// stays, see [`Fsm::confirm`].
     pub(crate) fn accept_open(&mut self, negotiated: Box<Negotiated>, now: Instant) {
         let state = std::mem::replace(&mut self.state, FsmState::Idle);
         let FsmState::OpenSent(connection) = state else {
@@ -421,7 +430,8 @@ impl Fsm {
         self.state = FsmState::OpenConfirm(connection, Confirming { negotiated, keepalive_received: false });
     }
 
-    /// In OpenConfirm: the connection stays. Sends the KEEPALIVE; with the peer's the session is established.
+    /// In OpenConfirm: the connection stays. Sends the KEEPALIVE; when the peer's has been received
+    /// the session is established.
     pub(crate) fn confirm(&mut self, shared: &mut Shared, now: Instant) -> Option<Effect> {
         self.timers.stop(Timer::CollisionWait);
         self.send_keepalive(shared, now);
@@ -455,7 +465,7 @@ impl Fsm {
         }
     }
 
-    /// A message shows that the peer is there: the HoldTimer starts anew, if it is used.
+    /// A message shows that the peer is alive: restarts the HoldTimer, if it is used.
     fn restart_hold_timer(&mut self, event: &FsmEvent<'_>, now: Instant) {
         let is_message = matches!(
             event,
@@ -470,7 +480,7 @@ impl Fsm {
         }
     }
 
-    /// Queues a KEEPALIVE, unless one waits, and starts the KeepaliveTimer anew, if it is used.
+    /// Queues a KEEPALIVE, unless one waits, and restarts the KeepaliveTimer, if it is used.
     fn send_keepalive(&mut self, shared: &mut Shared, now: Instant) {
         if let Some(negotiated) = self.negotiated().filter(|negotiated| negotiated.hold_time > 0) {
             let interval = shared.jitter().shorten(intervals::keepalive_time(negotiated));
@@ -485,7 +495,8 @@ impl Fsm {
         }
     }
 
-    /// In Established: watches how long the peer takes nothing. Without a hold time there is no end to it (RFC 9687 §4.3).
+    /// In Established: watches how long the peer accepts nothing. Without a hold time there is no
+    /// limit (RFC 9687 §4.3).
     fn start_send_hold(&mut self, shared: &Shared, now: Instant) {
         let FsmState::Established(_, established) = &self.state else { return };
         let negotiated = established.negotiated();
@@ -547,12 +558,14 @@ impl Fsm {
         Some(Effect::Closed(Closed { direction: connection.direction(), from, reason, established }))
     }
 
-    /// Closes the connection without any consequence: it collides with another, or takes its place. Returns the session that it was.
+    /// Closes the connection without further effects: it collides with another, or is replaced.
+    /// Returns its session.
     pub(crate) fn dump(&mut self, last: Option<Notification>, shared: &mut Shared) -> Option<Box<Established>> {
         self.release(Ending::Close(last), shared)?.1
     }
 
-    /// Closes the connection because the session is stopped: with a Hard Reset where the peer would retain routes over a plain Cease.
+    /// Closes the connection because the session is stopped: with a Hard Reset where the peer would
+    /// retain routes over a plain Cease.
     fn stop(&mut self, cease: &Cease, shared: &mut Shared) {
         let plain = Notification::cease(cease.subcode, &cease.communication);
         let hard = self.established().is_some_and(|established| {

@@ -3,8 +3,9 @@
 use crate::message::{Notification, Open, RouteRefresh};
 use crate::session::event::{Cease, ConnId};
 
-/// An event of one FSM. Not here: 3 to 7 (the starts are one, with the options of the configuration), 12 and 20 (no DelayOpenTimer), 14
-/// and 15 (whoever owns the listening socket decides whose a connection is), 24 (a wrong version is in `BgpOpenMsgErr`).
+/// An event of one FSM. Not here: 3 to 7 (the starts are one, with the options of the
+/// configuration), 12 and 20 (no DelayOpenTimer), 14 and 15 (whoever owns the listening socket
+/// decides whose a connection is), 24 (a wrong version is in `BgpOpenMsgErr`).
 #[derive(Debug)]
 pub(crate) enum FsmEvent<'a> {
     /// 1.
@@ -13,7 +14,8 @@ pub(crate) enum FsmEvent<'a> {
     ManualStop(&'a Cease),
     /// 8, after which the IdleHoldTimer starts the FSM again.
     AutomaticStop(&'a Cease),
-    /// 9. `served`: another connection with this peer has got as far as an accepted OPEN, so that none need be opened.
+    /// 9. `served`: another connection with this peer has got as far as an accepted OPEN, so that
+    ///    none need be opened.
     ConnectRetryTimerExpires { served: bool },
     /// 10.
     HoldTimerExpires,

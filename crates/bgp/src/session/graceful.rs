@@ -25,12 +25,14 @@ pub(super) fn families(config: &PeerConfig, negotiated: &Negotiated, reason: &Do
     negotiated.families.iter().filter_map(stale).collect()
 }
 
-/// Whether routes are retained after a session that ended for this reason; `both`: both sides sent the N bit.
+/// Whether routes are retained after a session that ended for this reason; `both`: both sides sent
+/// the N bit.
 ///
-/// RFC 4724 lets no NOTIFICATION keep routes, RFC 8538 §4 any but a Hard Reset where both sides sent the N bit. This goes further: routes
-/// are also retained after a NOTIFICATION that we send over an error or a changed setting, and after a HoldTimer that expired on either side.
-/// None of them means that the routes are wrong, and an attacker who can inject an error or congest a link must not be able to remove
-/// traffic filters.
+/// RFC 4724 lets no NOTIFICATION keep routes, RFC 8538 §4 any but a Hard Reset where both sides
+/// sent the N bit. This goes further: routes are also retained after a NOTIFICATION that we send
+/// over an error or a changed setting, and after a HoldTimer that expired on either side. None of
+/// them means that the routes are wrong, and an attacker who can inject an error or congest a link
+/// must not be able to remove traffic filters.
 fn keeps(reason: &DownReason, both: bool) -> bool {
     match reason {
         DownReason::ConnectionLost | DownReason::PeerRestarted => true,
@@ -51,8 +53,8 @@ const FINAL: [NotificationCode; 3] = [
     NotificationCode::Cease(CeaseSubcode::PeerDeconfigured),
 ];
 
-/// Whether an end that the operator asks for has to be sent as a Hard Reset, because both sides keep routes over a plain
-/// NOTIFICATION (RFC 8538 §5).
+/// Whether an end that the operator asks for has to be sent as a Hard Reset, because both sides
+/// keep routes over a plain NOTIFICATION (RFC 8538 §5).
 pub(super) fn needs_hard_reset(config: &PeerConfig, negotiated: &Negotiated, cease: CeaseSubcode) -> bool {
     let both = config.graceful_restart.as_ref().zip(negotiated.graceful_restart());
     let kept = both.is_some_and(|(ours, theirs)| ours.notification && theirs.notification);

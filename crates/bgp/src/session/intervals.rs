@@ -6,7 +6,8 @@ use std::time::Duration;
 /// HoldTimer until the peer's OPEN is there (RFC 4271 §8.2.2: "a large value").
 pub(crate) const OPEN_HOLD_TIME: Duration = Duration::from_secs(240);
 
-/// KEEPALIVEs must not be sent more often than this (RFC 4271 §4.4), so at a hold time of 3 s there is no jitter.
+/// KEEPALIVEs must not be sent more often than this (RFC 4271 §4.4), so at a hold time of 3 s there
+/// is no jitter.
 pub(crate) const LEAST_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Least SendHoldTime that RFC 9687 §4 recommends.

@@ -1,4 +1,4 @@
-//! Random numbers for timers (RFC 4271 §10): from a seed, so that tests see the same each time.
+//! Random numbers for timers (RFC 4271 §10): from a seed, so that tests are reproducible.
 
 use std::time::Duration;
 

@@ -42,7 +42,8 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
-    /// The peer's graceful restart capability (RFC 4724), whether or not we offered ours. Of several the last counts (§3).
+    /// The peer's graceful restart capability (RFC 4724), whether or not we offered ours. Of
+    /// several the last counts (§3).
     pub fn graceful_restart(&self) -> Option<&GracefulRestart> {
         self.open.capabilities.iter().rev().find_map(|capability| match capability {
             Capability::GracefulRestart(restart) => Some(restart),
@@ -50,8 +51,9 @@ impl Negotiated {
         })
     }
 
-    /// The families of the peer's long-lived graceful restart capability (RFC 9494), of several the last. None where we did not offer
-    /// ours, or where the peer has no graceful restart, without which this one means nothing (§4.1).
+    /// The families of the peer's long-lived graceful restart capability (RFC 9494), of several the
+    /// last. None where we did not offer ours, or where the peer has no graceful restart, without
+    /// which this one means nothing (§4.1).
     pub fn long_lived(&self) -> &[LongLivedFamily] {
         if !self.long_lived_offered || self.graceful_restart().is_none() {
             return &[];
@@ -63,16 +65,17 @@ impl Negotiated {
         families.unwrap_or_default()
     }
 
-    /// Whether the peer announced that it kept the routes of this family in its forwarding plane over its restart: the F bit of RFC 4724 §3, or
-    /// where it was negotiated that of RFC 9494 §3.1.
+    /// Whether the peer announced that it kept the routes of this family in its forwarding plane
+    /// over its restart: the F bit of RFC 4724 §3, or where it was negotiated that of RFC 9494
+    /// §3.1.
     pub fn preserved(&self, family: AfiSafi) -> bool {
         let numbers = FamilyNumbers::from(family);
         self.graceful_restart().is_some_and(|restart| restart.families.contains(&(numbers, true)))
             || self.long_lived().iter().any(|entry| entry.family == numbers && entry.preserved)
     }
 
-    /// Whether the peer restarts gracefully and listed a family of this session: only then does a second connection mean that it has
-    /// restarted (RFC 4724 §5).
+    /// Whether the peer restarts gracefully and listed a family of this session: only then does a
+    /// second connection mean that it has restarted (RFC 4724 §5).
     pub(crate) fn restarts_gracefully(&self) -> bool {
         let negotiated =
             |(numbers, _): &(FamilyNumbers, bool)| numbers.known().is_some_and(|family| self.families.contains(family));
@@ -80,7 +83,8 @@ impl Negotiated {
     }
 }
 
-/// Our OPEN. `restarting`: the restart that an R bit in `config` announces is not over; afterwards neither that nor its F bits are sent.
+/// Our OPEN. `restarting`: the restart that an R bit in `config` announces is not over; afterwards
+/// neither that nor its F bits are sent.
 pub(crate) fn local_open(config: &PeerConfig, restarting: bool) -> Open {
     let mut capabilities: Vec<_> =
         config.families.iter().map(|family| Capability::Multiprotocol(family.into())).collect();
@@ -179,7 +183,8 @@ pub(crate) fn negotiate(config: &PeerConfig, open: Open) -> Result<Negotiated, N
     })
 }
 
-/// RFC 9234 §4.2: roles must be a pair; several different ones are a mismatch; none is one only in strict mode.
+/// RFC 9234 §4.2: roles must be a pair; several different ones are a mismatch; none is one only in
+/// strict mode.
 fn check_role(config: &PeerConfig, open: &Open) -> Result<(), Notification> {
     let Some(role) = config.role else { return Ok(()) };
     let mut found = open.capabilities.iter().filter_map(|capability| match capability {

@@ -10,40 +10,42 @@ use crate::update::Update;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-/// A request to the owner of the sockets, or a report. A program has to handle each of them, so the enum is exhaustive.
+/// A request to the owner of the sockets, or a report. A program has to handle each of them, so the
+/// enum is exhaustive.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    /// Open a TCP connection to the peer; answer with [`Event::Connected`](crate::Event::Connected) or
-    /// [`Event::ConnectFailed`](crate::Event::ConnectFailed).
+    /// Open a TCP connection to the peer; answer with [`Event::Connected`](crate::Event::Connected)
+    /// or [`Event::ConnectFailed`](crate::Event::ConnectFailed).
     Connect,
-    /// Give up a [`Output::Connect`] that has not been answered. An answer that was under way is dealt with.
+    /// Give up a [`Output::Connect`] that has not been answered. A late answer is handled.
     AbortConnect,
-    /// Write `final_octets` after what [`Session::poll_transmit`](crate::Session::poll_transmit) gave before, as far as the socket
-    /// takes it without waiting, and close the connection.
+    /// Write `final_octets` after what [`Session::poll_transmit`](crate::Session::poll_transmit)
+    /// gave before, as far as the socket takes it without waiting, and close the connection.
     Close {
         /// Which one.
         conn: ConnId,
         /// The NOTIFICATION, if there is one, and what had to go before it.
         final_octets: Vec<u8>,
     },
-    /// The session is up.
+    /// The session is established.
     Established(Box<Negotiated>),
-    /// The session is down; its routes are to be removed, or retained as stale paths according to `graceful` and the policy. Once for each
-    /// [`Output::Established`].
+    /// The session is down; its routes are to be removed, or retained as stale paths according to
+    /// `graceful` and the policy. Once for each [`Output::Established`].
     Down(Box<Down>),
-    /// An attempt at a session failed before it was up.
+    /// A connection attempt failed before the session was established.
     Failed(DownReason),
-    /// The session was lost too soon after it came up, and not for the first time: connections are refused until then, with a
-    /// NOTIFICATION of Cease, Connection Rejected (RFC 4271 §8.1.1 DampPeerOscillations, RFC 4486).
+    /// A short session ended, and not for the first time: connections are refused until then, with
+    /// a NOTIFICATION of Cease, Connection Rejected (RFC 4271 §8.1.1 DampPeerOscillations, RFC
+    /// 4486).
     Damped {
-        /// When they are taken again.
+        /// When they are accepted again.
         until: Instant,
     },
-    /// When we connect next, or take connections again; `None`: now, or when the peer connects.
+    /// When we connect next, or accept connections again; `None`: now, or when the peer connects.
     NextTry(Option<Instant>),
-    /// The state as shown to people changed.
+    /// The displayed state changed.
     State(State),
-    /// Routes came or went, or some of an UPDATE was malformed.
+    /// Routes were announced or withdrawn, or parts of an UPDATE were malformed.
     Update(Box<Update>),
     /// The peer has sent all its routes of this family.
     EndOfRib(AfiSafi),
@@ -54,13 +56,14 @@ pub enum Output {
         /// Request, begin or end.
         kind: RefreshKind,
     },
-    /// The peer sent a ROUTE-REFRESH of a subtype that is not assigned: it was ignored (RFC 7313 §5). Told once a session and subtype.
+    /// The peer sent a ROUTE-REFRESH of a subtype that is not assigned: it was ignored (RFC 7313
+    /// §5). Reported once a session and subtype.
     UnknownRefresh(RouteRefresh),
-    /// This route was queued to be sent and fits in no message that the peer takes: it was left out.
+    /// This queued route does not fit into any message that the peer accepts: it was left out.
     TooLong(RouteKey),
 }
 
-/// Why a session or an attempt at one ended.
+/// Why a session or a connection attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
@@ -74,13 +77,15 @@ pub enum DownReason {
     /// The peer sent this NOTIFICATION.
     #[error("the peer sent NOTIFICATION: {0}")]
     Received(Notification),
-    /// No connection could be opened, with the error of the owner of the sockets; the session itself never reports this.
+    /// No connection could be opened, with the error of the owner of the sockets; the session
+    /// itself never reports this.
     #[error("{0}")]
     NoConnection(String),
     /// The TCP connection closed or broke.
     #[error("connection lost")]
     ConnectionLost,
-    /// The peer opened a new connection while this one seemed up; with graceful restart that means that it restarted (RFC 4724 §4.2).
+    /// The peer opened a new connection while this one seemed established; with graceful restart
+    /// that means that it restarted (RFC 4724 §4.2).
     #[error("the peer restarted")]
     PeerRestarted,
 }
@@ -89,7 +94,7 @@ pub enum DownReason {
 const OPEN_MESSAGE_ERROR: u8 = 2;
 
 impl DownReason {
-    /// The NOTIFICATION that was sent or received, where that was the reason and it is known.
+    /// The NOTIFICATION that was sent or received, if that was the reason and it is known.
     pub const fn notification(&self) -> Option<&Notification> {
         match self {
             DownReason::Sent(notification) | DownReason::Received(notification) => Some(notification),
@@ -97,8 +102,8 @@ impl DownReason {
         }
     }
 
-    /// Whether it is about what the two sides are configured to be: it will happen again until somebody changes that. What merely ends a
-    /// connection is not counted.
+    /// Whether the cause is the configuration of the two sides: it will happen again until somebody
+    /// changes that. An event that merely ends a connection is not counted.
     pub fn is_configuration(&self) -> bool {
         match self {
             DownReason::SameIdentifier(_) => true,
@@ -117,7 +122,8 @@ impl DownReason {
 pub struct Down {
     /// Why.
     pub reason: DownReason,
-    /// The families whose routes the peer asked to be kept (RFC 4724, RFC 8538, RFC 9494), with the time; empty if none.
+    /// The families whose routes the peer asked to be kept (RFC 4724, RFC 8538, RFC 9494), with the
+    /// time; empty if none.
     pub graceful: Vec<StaleFamily>,
 }
 

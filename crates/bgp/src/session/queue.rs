@@ -1,4 +1,5 @@
-//! Routes waiting to be sent. A route is queued once, so the queue is never longer than the number of routes.
+//! Routes waiting to be sent. A route is queued once, so the queue is never longer than the number
+//! of routes.
 
 use crate::afi_safi::AfiSafi;
 use crate::attribute::PathAttributes;
@@ -9,14 +10,14 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What is to be sent about a route.
+/// A change of a route to send.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum RouteChange {
     Announce { next_hop: Option<IpAddr>, attributes: Arc<PathAttributes> },
     Withdraw,
 }
 
-/// What is to be sent between routes.
+/// A message to send between routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Marker {
     EndOfRib(AfiSafi),
@@ -60,7 +61,7 @@ impl RouteQueue {
         self.items.len()
     }
 
-    /// Queues a change; a change of the same route that still waits is replaced where it stands.
+    /// Queues a change; it replaces a queued change of the same route, at that position.
     pub(crate) fn push(&mut self, route: RouteKey, change: RouteChange) {
         let waiting = self.place.get(&route).map(|place| (place - self.first) as usize);
         match waiting.and_then(|index| self.items.get_mut(index)) {
@@ -72,8 +73,9 @@ impl RouteQueue {
         }
     }
 
-    /// Queues a marker after everything else, unless it is redundant. A peer may ask for its routes as often as it likes: what waits for
-    /// it is one answer, whose routes are as they are when they are sent, and at most the end of another that has begun.
+    /// Queues a marker after everything else, unless it is redundant. A peer may ask for its routes
+    /// any number of times: at most one complete answer is queued, whose routes are as they are
+    /// when they are sent, besides the end of another that has begun.
     pub(crate) fn push_marker(&mut self, marker: Marker) {
         let waits = match marker {
             Marker::EndOfRib(_) => matches!(self.items.back(), Some(Item::Marker(last)) if *last == marker),
@@ -157,7 +159,7 @@ impl RouteQueue {
     }
 }
 
-/// Whether two changes differ in nothing but the route.
+/// Whether two changes differ only in the route.
 fn alike(a: &RouteChange, b: &RouteChange) -> bool {
     match (a, b) {
         (RouteChange::Withdraw, RouteChange::Withdraw) => true,

@@ -1,8 +1,8 @@
-//! The session with one peer: its FSMs, and what an event of one of them means for the others.
+//! The session with one peer: its FSMs, and the effects of their events on each other.
 //!
-//! What fails before it is a session costs that connection and nothing else, or slows down this side's own connecting. Only sessions that
-//! are lost soon after they were established have connections refused for a time (DampPeerOscillations), and not while routes of the peer
-//! are retained and wait for it.
+//! A failure before a session is established costs that connection and nothing else, or delays this
+//! side's own connection attempts. Only short sessions cause connections to be refused for a time
+//! (DampPeerOscillations), and not while routes of the peer are retained and wait for it.
 
 use crate::afi_safi::AfiSafi;
 use crate::attribute::PathAttributes;
@@ -28,18 +28,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A session that lasted so long forgives the failures before it.
+/// A session of this duration resets the counters of failures.
 const STABLE: Duration = Duration::from_secs(30);
-/// Connections of the peer on which no OPEN has come yet; with one more, one of them is closed.
+/// Most connections of the peer without an OPEN; with one more, one of them is closed.
 const MAX_PENDING: usize = 8;
 
 /// One peer. After each call that takes `&mut self`: take all of [`poll`](Self::poll), write what
-/// [`poll_transmit`](Self::poll_transmit) gives as long as the socket takes it, and set a timer for [`poll_timeout`](Self::poll_timeout).
+/// [`poll_transmit`](Self::poll_transmit) gives as long as the socket takes it, and set a timer for
+/// [`poll_timeout`](Self::poll_timeout).
 #[derive(Debug)]
 pub struct Session {
     /// Opens connections; the only one that is ever in Idle or Connect.
     initiating: Fsm,
-    /// One for each connection that the peer opened, from OpenSent on. At most one FSM of all is in Established.
+    /// One for each connection that the peer opened, from OpenSent on. At most one FSM of all is in
+    /// Established.
     accepting: Vec<Fsm>,
     shared: Shared,
     reported_state: State,
@@ -58,22 +60,23 @@ impl Session {
         }
     }
 
-    /// What it was configured with.
+    /// The configuration.
     pub fn config(&self) -> &PeerConfig {
         self.shared.config()
     }
 
-    /// The state of the FSM that is furthest on.
+    /// The state of the FSM that is furthest.
     pub fn state(&self) -> State {
         self.fsms().map(Fsm::state).max().unwrap_or(State::Idle)
     }
 
-    /// What was negotiated, while established.
+    /// The negotiated parameters, while established.
     pub fn negotiated(&self) -> Option<&Negotiated> {
         self.fsms().find_map(Fsm::established).map(Established::negotiated)
     }
 
-    /// When a timer expires; `None`: it is not running. With several connections that which expires first.
+    /// When a timer expires; `None`: it is not running. Of several connections the one that expires
+    /// first.
     pub fn timer(&self, timer: Timer) -> Option<Instant> {
         let tables = self.fsms().map(Fsm::timers).chain([self.shared.timers()]);
         tables.filter_map(|table| table.deadline(timer)).min()
@@ -84,7 +87,7 @@ impl Session {
         self.shared.statistics()
     }
 
-    /// Takes in what happened at `now`.
+    /// Handles an event at time `now`.
     pub fn handle(&mut self, event: Event<'_>, now: Instant) {
         match event {
             Event::ManualStart => self.handle_initiating(FsmEvent::ManualStart, now),
@@ -103,8 +106,8 @@ impl Session {
         self.report();
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called, if nothing else happens before. Only calls that take `&mut self`
-    /// change it.
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called, if nothing else happens
+    /// before. Only calls that take `&mut self` change it.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.fsms().map(Fsm::timers).chain([self.shared.timers()]).filter_map(|table| table.next()).min()
@@ -138,23 +141,25 @@ impl Session {
         self.report();
     }
 
-    /// The next thing to do or to know.
+    /// The next output.
     #[must_use]
     pub fn poll(&mut self) -> Option<Output> {
         self.shared.next_output()
     }
 
-    /// The next octets to write: one or more whole messages, 64 KiB or a little more. Ask only while the socket can take something:
-    /// what is not asked for stays queued as routes, and the SendHoldTimer (RFC 9687) watches how long.
+    /// The next octets to write: one or more whole messages, 64 KiB or a little more. Call it only
+    /// while the socket accepts octets: the rest stays queued as routes, and the SendHoldTimer (RFC
+    /// 9687) measures how long.
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         let shared = &mut self.shared;
         std::iter::once(&mut self.initiating).chain(&mut self.accepting).find_map(|fsm| fsm.transmit(shared, now))
     }
 
-    /// Queues a route for the peer; `attributes` as this speaker has them: for an eBGP peer our AS number is prepended and LOCAL_PREF is
-    /// left out, for an iBGP peer LOCAL_PREF is added. A queued route with the same key is replaced. The queue is emptied when the session
-    /// ends. A route that fits in no message is reported by [`Output::TooLong`] when its turn comes.
+    /// Queues a route for the peer; `attributes` as this speaker has them: for an eBGP peer our AS
+    /// number is prepended and LOCAL_PREF is left out, for an iBGP peer LOCAL_PREF is added. A
+    /// queued route with the same key is replaced. The queue is emptied when the session ends. A
+    /// route that fits in no message is reported by [`Output::TooLong`] when its turn comes.
     ///
     /// # Errors
     /// The session is not established or the family was not negotiated: nothing was queued.
@@ -183,7 +188,8 @@ impl Session {
         self.established_mut()?.queue_end_of_rib(family)
     }
 
-    /// Sends a request for the peer's routes at once, or queues the begin or end of our own behind the routes (RFC 7313).
+    /// Sends a request for the peer's routes at once, or queues the begin or end of our own behind
+    /// the routes (RFC 7313).
     ///
     /// # Errors
     /// As for [`announce`](Self::announce), and where the peer has not announced the capability.
@@ -240,12 +246,12 @@ impl Session {
         }
     }
 
-    /// An FSM without a connection that the peer opened has nothing left to do.
+    /// An FSM without a connection, made for one that the peer opened, is removed.
     fn forget_closed(&mut self) {
         self.accepting.retain(|fsm| fsm.conn_id().is_some());
     }
 
-    /// Closes every connection; the FSM that opens connections takes in `event`.
+    /// Closes every connection; the FSM that opens connections handles `event`.
     fn stop(&mut self, cease: &Cease, event: FsmEvent<'_>, now: Instant) {
         if self.initiating.is_stopped() {
             return;
@@ -266,8 +272,8 @@ impl Session {
         self.accepting.push(fsm);
     }
 
-    /// Closes a random one of too many connections without an OPEN: which of them is the peer's is not known. The peer sends its OPEN soon,
-    /// after which its connection is not among them.
+    /// Closes a random one of too many connections without an OPEN: it is not known which of them
+    /// is the peer's. The peer sends its OPEN soon, after which its connection is not among them.
     fn make_room(&mut self) {
         let pending = self.accepting.iter().filter(|fsm| fsm.state() == State::OpenSent);
         let pending: Vec<ConnId> = pending.filter_map(Fsm::conn_id).collect();
@@ -277,7 +283,7 @@ impl Session {
         }
     }
 
-    /// Closes a connection without consequences for the others. Returns the session that it was.
+    /// Closes a connection without effects on the others. Returns its session.
     fn dump(&mut self, conn: ConnId, cease: Option<CeaseSubcode>) -> Option<Box<Established>> {
         let mut fsms = std::iter::once(&mut self.initiating).chain(&mut self.accepting);
         let fsm = fsms.find(|fsm| fsm.conn_id() == Some(conn))?;
@@ -287,7 +293,8 @@ impl Session {
     }
 
     fn receive(&mut self, conn: ConnId, octets: &[u8], now: Instant) {
-        // Out of the connection while messages borrow from it; when the connection goes, so does it.
+        // Out of the connection while messages borrow from it; when the connection goes, so does
+        // it.
         let framer = self.fsms_mut().find(|fsm| fsm.conn_id() == Some(conn)).and_then(Fsm::take_framer);
         let Some(mut framer) = framer else { return };
         framer.push(octets);
@@ -333,9 +340,11 @@ impl Session {
     /// Collision detection (RFC 4271 §6.8), then OpenConfirm.
     fn on_open_acceptable(&mut self, conn: ConnId, negotiated: Box<Negotiated>, now: Instant) {
         let config = self.shared.config();
-        // The connection opened by the speaker with the higher identifier stays; between equal ones that with the higher AS number.
+        // The connection opened by the speaker with the higher identifier stays; between equal ones
+        // that with the higher AS number.
         let ours_wins = (config.router_id, config.local_as) > (negotiated.peer_id, negotiated.peer_as);
-        // A new connection means that the peer restarted, but only where its capability lists a family (RFC 4724 §5).
+        // A new connection means that the peer restarted, but only where its capability lists a
+        // family (RFC 4724 §5).
         let restarts = config.graceful_restart.is_some()
             && self.negotiated().is_some_and(|established| established.restarts_gracefully());
         let others: Vec<ConnId> = self.fsms().filter_map(Fsm::conn_id).filter(|other| *other != conn).collect();
@@ -374,7 +383,8 @@ impl Session {
         self.follow(effect, Some(conn), now);
     }
 
-    /// Confirms connections whose collision has ended: the other one is closed, or its time to send an OPEN is over.
+    /// Confirms connections whose collision has ended: the other one is closed, or its time to send
+    /// an OPEN is over.
     fn confirm_undisputed(&mut self, now: Instant) {
         let waits = |fsm: &&Fsm| fsm.timers().is_running(Timer::CollisionWait);
         let waiting: Vec<ConnId> = self.fsms().filter(waits).filter_map(Fsm::conn_id).collect();
@@ -411,7 +421,7 @@ impl Session {
         self.shared.emit(Output::Failed(reason));
         let served = self.is_served();
         match direction {
-            // It may have been anybody's: this side's own connecting goes on.
+            // It may be from any host: this side's own connection attempts continue.
             Direction::Incoming => self.initiating.connect_later(served, &mut self.shared, now),
             Direction::Outgoing if lost && from == State::OpenSent => {
                 self.initiating.connect_later(served, &mut self.shared, now);
@@ -420,7 +430,7 @@ impl Session {
         }
     }
 
-    /// The session is over, and not because it was stopped.
+    /// The session has ended, and not because it was stopped.
     fn on_session_lost(&mut self, established: &Established, reason: DownReason, now: Instant) {
         let lasted = established.age(now) >= STABLE;
         if lasted {
@@ -445,7 +455,8 @@ impl Session {
         retained
     }
 
-    /// Whether a connection that the peer opened has got as far as an accepted OPEN. One without an OPEN may be anybody's.
+    /// Whether a connection that the peer opened has reached an accepted OPEN. One without an OPEN
+    /// may be from any host.
     fn is_served(&self) -> bool {
         self.accepting.iter().any(|fsm| fsm.state() > State::OpenSent)
     }

@@ -1,4 +1,5 @@
-//! What the FSMs of one session have in common: the configuration, the outputs, and what outlives a connection.
+//! What the FSMs of one session share: the configuration, the outputs, and state that outlives a
+//! connection.
 
 use crate::message::{CeaseSubcode, Message, Notification};
 use crate::session::backoff::BackOff;
@@ -66,7 +67,8 @@ impl Shared {
         &mut self.cache
     }
 
-    /// The operator starts the session: counters of failures are reset, and the RestartTimer starts.
+    /// The operator starts the session: counters of failures are reset, and the RestartTimer
+    /// starts.
     pub(crate) fn start(&mut self, now: Instant) {
         self.back_off.reset();
         if let Some(restart) = &self.config.graceful_restart {
@@ -74,7 +76,8 @@ impl Shared {
         }
     }
 
-    /// The first session since the start is there, or the restart time is over: OPENs carry no R bit any more.
+    /// The first session since the start is established, or the restart time is over: OPENs have no
+    /// R bit any more.
     pub(crate) fn end_restart(&mut self) {
         self.timers.stop(Timer::Restart);
     }
@@ -87,22 +90,23 @@ impl Shared {
         &self.timers
     }
 
-    /// A session lasted: the peer has proved stable.
+    /// A session lasted: the peer is stable.
     pub(crate) fn forgive(&mut self) {
         self.back_off.reset();
     }
 
-    /// When the next try to connect is due after one that failed.
+    /// When the next connection attempt is due after a failed one.
     pub(crate) fn next_connect(&mut self, retained: bool, now: Instant) -> Instant {
         now + self.jitter.shorten(self.back_off.next_connect(&self.config, retained))
     }
 
-    /// Until when connections are refused after a session that was lost soon.
+    /// Until when connections are refused after a short session.
     pub(crate) fn next_idle_hold(&mut self, now: Instant) -> Instant {
         now + self.jitter.shorten(self.back_off.next_idle_hold(&self.config))
     }
 
-    /// Closes a connection that there is no FSM for, in Idle: with a NOTIFICATION (RFC 4486 §4), or without.
+    /// Closes a connection that there is no FSM for, in Idle: with a NOTIFICATION (RFC 4486 §4), or
+    /// without.
     pub(crate) fn refuse(&mut self, conn: ConnId, notify: bool) {
         let mut final_octets = Vec::new();
         if notify {

@@ -8,7 +8,7 @@ use std::time::Instant;
 #[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 #[non_exhaustive]
 pub enum Timer {
-    /// ConnectRetryTimer: the next try to connect (event 9).
+    /// ConnectRetryTimer: the next connection attempt (event 9).
     ConnectRetry,
     /// HoldTimer: the peer has to send a message before it expires (event 10).
     Hold,
@@ -16,11 +16,12 @@ pub enum Timer {
     Keepalive,
     /// IdleHoldTimer: how long Idle lasts, with DampPeerOscillations (event 13).
     IdleHold,
-    /// SendHoldTimer: the peer has to take octets before it expires (RFC 9687; event 29).
+    /// SendHoldTimer: the peer has to accept octets before it expires (RFC 9687; event 29).
     SendHold,
     /// RestartTimer: how long OPENs carry the R bit of RFC 4724 §3 after a restart of this speaker.
     Restart,
-    /// No timer of an RFC: how long a connection that would have to go waits for the OPEN of the connection that it collides with.
+    /// Not a timer of an RFC: how long a connection that would be closed waits for the OPEN of the
+    /// connection that it collides with.
     CollisionWait,
 }
 

@@ -12,11 +12,13 @@ use std::sync::Arc;
 pub struct Update {
     /// Withdrawn routes, and those that error handling treats as withdrawn.
     pub withdrawn: Vec<RouteKey>,
-    /// Routes announced: at most two groups, one of MP_REACH_NLRI and one of the IPv4 unicast field.
+    /// Routes announced: at most two groups, one of MP_REACH_NLRI and one of the IPv4 unicast
+    /// field.
     pub announced: Vec<Announced>,
     /// The errors found; each has a disposition. One for each malformed NLRI that was discarded.
     pub errors: Vec<UpdateError>,
-    /// The whole message, header included, where `errors` is not empty: RFC 7606 §8 asks for it to be logged. Otherwise empty.
+    /// The whole message, header included, where `errors` is not empty: RFC 7606 §8 asks for it to
+    /// be logged. Otherwise empty.
     pub octets: Vec<u8>,
 }
 

@@ -9,13 +9,14 @@ use crate::update::field::NlriField;
 use flowspec::{Action, Community, CommunityError};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What was negotiated and decides how an UPDATE is decoded.
+/// Negotiated parameters that decide how an UPDATE is decoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context {
     pub(crate) four_octet_as: bool,
     pub(crate) families: FamilySet,
     pub(crate) add_path: FamilySet,
-    /// From an eBGP peer: LOCAL_PREF, ORIGINATOR_ID and CLUSTER_LIST are left out (RFC 7606 §7.5, §7.9, §7.10).
+    /// From an eBGP peer: LOCAL_PREF, ORIGINATOR_ID and CLUSTER_LIST are left out (RFC 7606 §7.5,
+    /// §7.9, §7.10).
     pub(crate) external: bool,
     /// From an iBGP peer: LOCAL_PREF is mandatory (RFC 4271 §5).
     pub(crate) internal: bool,
@@ -122,7 +123,8 @@ impl<'a> Reader<'a, '_> {
                 continue;
             }
             self.seen[usize::from(kind >> 6)] |= 1 << (kind & 63);
-            // Between speakers that both have 4-octet AS numbers these two are discarded, valid or not (RFC 6793 §6).
+            // Between speakers that both have 4-octet AS numbers these two are discarded, valid or
+            // not (RFC 6793 §6).
             if self.context.four_octet_as && matches!(kind, code::AS4_PATH | code::AS4_AGGREGATOR) {
                 continue;
             }
@@ -133,7 +135,7 @@ impl<'a> Reader<'a, '_> {
             match defined_flags(kind) {
                 Some(defined) if flags & (OPTIONAL | TRANSITIVE) != defined => {
                     self.error(UpdateErrorKind::Flags { attribute: kind, flags }, offset);
-                    // The routes must be found nevertheless: they are to be withdrawn.
+                    // The routes must be found nevertheless: they have to be withdrawn.
                     if !matches!(kind, code::MP_REACH | code::MP_UNREACH) {
                         continue;
                     }
@@ -223,7 +225,8 @@ impl<'a> Reader<'a, '_> {
     fn read_reach(&mut self, value: &'a [u8], at: usize) -> Result<(), UpdateErrorKind> {
         let too_short = UpdateErrorKind::MultiprotocolLength { attribute: code::MP_REACH, length: value.len() };
         let Some((&[a, b, safi, hop_len], rest)) = value.split_first_chunk::<4>() else { return Err(too_short) };
-        // Routes of another family may be announced here: what is wrong elsewhere in the message is no reason to reset the session.
+        // Routes of another family may be announced here: an error elsewhere in the message is no
+        // reason to reset the session.
         let family = match self.negotiated(a, b, safi) {
             Ok(family) => family,
             Err(error) => {
@@ -288,7 +291,8 @@ impl<'a> Reader<'a, '_> {
         self.parts
     }
 
-    /// RFC 6793 §4.2.3: an AGGREGATOR that is not AS_TRANS means that the 4-octet attributes are out of date.
+    /// RFC 6793 §4.2.3: an AGGREGATOR that is not AS_TRANS means that the 4-octet attributes are
+    /// out of date.
     fn merge_four_octet(&mut self) {
         let attributes = &mut self.parts.attributes;
         let stale = matches!((attributes.aggregator, self.as4_aggregator),
@@ -305,7 +309,8 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
-/// The octets of the attribute that an error refers to: flags, type, length and value. `body` is the UPDATE without header.
+/// The octets of the attribute that an error refers to: flags, type, length and value. `body` is
+/// the UPDATE without header.
 pub(crate) fn attribute_at<'a>(body: &'a [u8], error: &UpdateError) -> Option<&'a [u8]> {
     let octets = body.get(error.offset.checked_sub(HEADER_LEN)?..)?;
     let (.., after) = split_attribute(octets)?;
@@ -345,9 +350,10 @@ fn aggregator(value: &[u8], four: bool, wrong: UpdateErrorKind) -> Result<(u32, 
     Ok((number, Ipv4Addr::from(address)))
 }
 
-/// The next hop of an MP_REACH_NLRI, the global one of two; the outer `None`: a length that the family does not have. FlowSpec ignores
-/// the next hop (RFC 8955 §4), so there every length is right; it is an address only in the forms that redirect to next hop can use: an
-/// address, two IPv6 addresses, or (VPN) these after route distinguishers.
+/// The next hop of an MP_REACH_NLRI, the global one of two; the outer `None`: a length that the
+/// family does not have. FlowSpec ignores the next hop (RFC 8955 §4), so there every length is
+/// right; it is an address only in the forms that redirect to next hop can use: an address, two
+/// IPv6 addresses, or (VPN) these after route distinguishers.
 fn next_hop(family: AfiSafi, octets: &[u8]) -> Option<Option<IpAddr>> {
     let v4 = |at: usize| octets.get(at..at + 4)?.try_into().ok().map(|o: [u8; 4]| IpAddr::V4(Ipv4Addr::from(o)));
     let v6 = |at: usize| octets.get(at..at + 16)?.try_into().ok().map(|o: [u8; 16]| IpAddr::V6(Ipv6Addr::from(o)));

@@ -1,10 +1,12 @@
-//! Shares equal path attributes between UPDATEs: a hundred thousand rules usually have few distinct sets.
+//! Shares equal path attributes between UPDATEs: a hundred thousand rules usually have few distinct
+//! sets.
 
 use crate::attribute::PathAttributes;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// The attribute sets received last, each in the slot of its hash. A set that is replaced is not shared with later UPDATEs.
+/// The attribute sets received last, each in the slot of its hash. A set that is replaced is not
+/// shared with later UPDATEs.
 #[derive(Debug, Default)]
 pub(crate) struct AttributeCache {
     slots: Vec<Option<Arc<PathAttributes>>>,

@@ -1,4 +1,5 @@
-//! Decodes an UPDATE: its routes, or the reaction to its errors. The most severe disposition applies (RFC 7606 §3 h, §5.2).
+//! Decodes an UPDATE: its routes, or the reaction to its errors. The most severe disposition
+//! applies (RFC 7606 §3 h, §5.2).
 
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::attribute::LocalSpeaker;
@@ -81,12 +82,12 @@ pub(crate) fn decode(
     Ok(decoded)
 }
 
-/// The NOTIFICATION that the errors ask for, if any.
+/// The NOTIFICATION required by the errors, if any.
 fn notification(errors: &[UpdateError], reachable: bool, body: &[u8]) -> Option<Notification> {
     let worst = errors.iter().max_by_key(|error| error.disposition())?;
     match worst.disposition() {
         Disposition::Notification { .. } => {}
-        // Without an announced route, the field that was damaged may have held it (RFC 7606 §5.2).
+        // Without an announced route, the damaged field may have contained it (RFC 7606 §5.2).
         Disposition::TreatAsWithdraw if !reachable => {}
         Disposition::TreatAsWithdraw
         | Disposition::DisableFamily
@@ -94,7 +95,7 @@ fn notification(errors: &[UpdateError], reachable: bool, body: &[u8]) -> Option<
         | Disposition::DiscardAttribute => return None,
     }
     let subcode = worst.kind.subcode();
-    // The data that RFC 4271 §6.3 asks for: the attribute, or the type of one that is missing.
+    // The data required by RFC 4271 §6.3: the attribute, or the type of a missing one.
     let missing;
     let data = match (subcode, &worst.kind) {
         (UpdateSubcode::MissingAttribute, UpdateErrorKind::Missing(attribute)) => {

@@ -1,4 +1,5 @@
-//! Makes UPDATEs: several routes with the same attributes in one message, up to its greatest length.
+//! Encodes UPDATEs: several routes with the same attributes in one message, up to its maximum
+//! length.
 
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::attribute::{AS_TRANS, AsPath, PathAttributes};
@@ -9,21 +10,21 @@ use flowspec::PathId;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// What the form of an UPDATE depends on.
+/// Parameters that the encoding depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encoding {
     pub(crate) four_octet_as: bool,
     pub(crate) add_path: FamilySet,
     pub(crate) max_message: usize,
-    /// Our AS number, to be prepended: an eBGP peer.
+    /// Our AS number to prepend, for an eBGP peer.
     pub(crate) prepend: Option<u32>,
 }
 
-/// LOCAL_PREF where the attributes have none: RFC 4271 asks for one, this is what everybody takes.
+/// LOCAL_PREF if the attributes have none: RFC 4271 requires one, this is the usual default.
 const DEFAULT_LOCAL_PREF: u32 = 100;
 
-/// Appends one UPDATE with as many of `routes`, from the first on, as fit; returns how many. 0: not even one fits, and nothing was
-/// appended. All routes are of one family.
+/// Appends one UPDATE with as many of `routes`, from the first on, as fit; returns how many. 0: not
+/// even one fits, and nothing was appended. All routes are of one family.
 pub(crate) fn encode_announcements(
     encoding: &Encoding,
     next_hop: Option<IpAddr>,
@@ -67,7 +68,8 @@ pub(crate) fn encode_announcements(
     finish(start, taken, out)
 }
 
-/// Appends one UPDATE that withdraws as many of `routes`, from the first on, as fit; returns how many. All are of one family.
+/// Appends one UPDATE that withdraws as many of `routes`, from the first on, as fit; returns how
+/// many. All are of one family.
 pub(crate) fn encode_withdrawals(encoding: &Encoding, routes: &[RouteKey], out: &mut Vec<u8>) -> usize {
     let Some(family) = routes.first().map(RouteKey::family) else { return 0 };
     let start = begin_message(MessageType::Update, out);
@@ -221,7 +223,8 @@ fn encode_attributes(encoding: &Encoding, attributes: &PathAttributes, next_hop:
     if !attributes.large_communities.is_empty() {
         put(code::LARGE, &joined(&mut attributes.large_communities.iter().flatten().copied()));
     }
-    // A transitive attribute that is passed on without being understood gets the partial bit (RFC 4271 §5); others stay here.
+    // A transitive attribute that is forwarded without being understood gets the partial bit (RFC
+    // 4271 §5); others are not forwarded.
     for raw in attributes.unknown.iter().filter(|raw| raw.flags & TRANSITIVE != 0) {
         push_attribute(raw.flags | PARTIAL, raw.kind, &raw.value, out);
     }

@@ -24,7 +24,8 @@ pub enum UpdateErrorKind {
     /// Withdrawn routes length or total attribute length go beyond the message.
     #[error("the lengths of the UPDATE's fields do not add up")]
     FieldLengths,
-    /// An attribute is longer than the rest of the attributes, or its header is truncated (RFC 7606 §4).
+    /// An attribute is longer than the rest of the attributes, or its header is truncated (RFC 7606
+    /// §4).
     #[error("the attributes are cut off at their end")]
     AttributesOverrun,
     /// Optional or transitive bit contradict the attribute's definition (RFC 7606 §3 c).
@@ -35,7 +36,7 @@ pub enum UpdateErrorKind {
         /// Flags octet.
         flags: u8,
     },
-    /// The attribute's length is not one that it can have.
+    /// The attribute's length is not valid.
     #[error("attribute {attribute} has {length} octets")]
     Length {
         /// Type code.
@@ -61,10 +62,11 @@ pub enum UpdateErrorKind {
     /// A well-known mandatory attribute is missing.
     #[error("attribute {0} is missing")]
     Missing(u8),
-    /// An attribute other than MP_REACH_NLRI and MP_UNREACH_NLRI came again: the first counts (RFC 7606 §3 g).
+    /// An attribute other than MP_REACH_NLRI and MP_UNREACH_NLRI occurs twice: the first is used
+    /// (RFC 7606 §3 g).
     #[error("attribute {0} came again")]
     Repeated(u8),
-    /// MP_REACH_NLRI or MP_UNREACH_NLRI came again (RFC 7606 §3 g).
+    /// MP_REACH_NLRI or MP_UNREACH_NLRI occurs twice (RFC 7606 §3 g).
     #[error("attribute {0} came again")]
     RepeatedMultiprotocol(u8),
     /// A well-known attribute of unknown type (RFC 4271 §6.3).
@@ -130,8 +132,8 @@ impl UpdateErrorKind {
         }
     }
 
-    /// The subcode of a NOTIFICATION that closes the session for this error (RFC 4271 §6.3); usually another reaction suffices, see
-    /// [`disposition`](Self::disposition).
+    /// The subcode of a NOTIFICATION that closes the session for this error (RFC 4271 §6.3);
+    /// usually another reaction suffices, see [`disposition`](Self::disposition).
     pub const fn subcode(&self) -> UpdateSubcode {
         match self {
             UpdateErrorKind::Flags { .. } => UpdateSubcode::AttributeFlags,

@@ -1,4 +1,4 @@
-//! One field of NLRIs inside an UPDATE, walked entry by entry: FlowSpec rules or prefixes.
+//! One field of NLRIs in an UPDATE, iterated entry by entry: FlowSpec rules or prefixes.
 
 use crate::afi_safi::AfiSafi;
 use crate::route::{Destination, RouteKey};
@@ -68,7 +68,8 @@ impl<'a> NlriField<'a> {
         }
     }
 
-    /// The routes; errors go to `errors`. `None` if the framing was lost, or worse: nothing of the field can be trusted then.
+    /// The routes; errors go to `errors`. `None` if the framing was lost, or worse: nothing of the
+    /// field can be trusted then.
     pub(crate) fn routes(&self, add_path: bool, errors: &mut Vec<UpdateError>) -> Option<Vec<RouteKey>> {
         let mut routes = Vec::new();
         let mut framed = true;

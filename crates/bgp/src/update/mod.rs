@@ -1,4 +1,4 @@
-//! UPDATE messages: what they announce and withdraw, and what to do about what is wrong with them (RFC 4271 §4.3, RFC 4760, RFC 7606).
+//! UPDATE messages: routes, and the handling of errors (RFC 4271 §4.3, RFC 4760, RFC 7606).
 
 mod announcement;
 mod attribute_type;

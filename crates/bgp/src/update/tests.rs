@@ -1,4 +1,4 @@
-//! UPDATEs that are wrong in each way, and what they come to.
+//! UPDATEs with each kind of error, and their results.
 
 use super::*;
 use crate::afi_safi::AfiSafi;
@@ -81,7 +81,8 @@ fn a_malformed_nlri_costs_only_itself() {
     assert_eq!(update.announced[0].routes.len(), 2);
     assert!(update.withdrawn.is_empty());
     let places: Vec<usize> = update.errors.iter().map(|error| error.offset).collect();
-    // Header 19, two lengths 4, ORIGIN 4, AS_PATH 9, MP_REACH_NLRI up to its NLRIs 8, the first rule 4; then its length octet.
+    // Header 19, two lengths 4, ORIGIN 4, AS_PATH 9, MP_REACH_NLRI up to its NLRIs 8, the first
+    // rule 4; then its length octet.
     let second = 19 + 4 + 4 + 9 + 8 + 4;
     assert_eq!(places, [second + 1, second + 5]);
     assert!(update.errors.iter().all(|error| error.disposition() == Disposition::DropNlri));
@@ -162,7 +163,8 @@ fn a_withdrawal_of_a_foreign_family_beside_a_broken_attribute_resets_the_session
         (notification.code, notification.data),
         (NotificationCode::UpdateMessage(UpdateSubcode::InvalidOrigin), broken.to_vec())
     );
-    // Announced routes of a family that is not spoken here are treated as withdrawn, which takes nothing.
+    // Announced routes of a family that is not spoken here are treated as withdrawn, which takes
+    // nothing.
     assert!(decoded(&body(&[], &[&broken, AS_PATH, &foreign_reach], &[])).is_ok());
     // An attribute that is only left out is no reason.
     assert!(decoded(&body(&[], &[&[0xc0, 7, 3, 0, 0, 0], &foreign_unreach], &[])).is_ok());

@@ -1,4 +1,5 @@
-//! An UPDATE decoded for display: every NLRI, valid or not, every attribute, every error with its offset. Independent of any session.
+//! An UPDATE decoded for display: every NLRI, valid or not, every attribute, every error with its
+//! offset. Independent of any session.
 
 use crate::afi_safi::{AfiSafi, FamilySet};
 use crate::attribute::PathAttributes;
@@ -15,7 +16,8 @@ use std::net::IpAddr;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct DecodeOptions {
-    /// Whether AS numbers have four octets; `None`: four, or two where the AS_PATH is malformed with four.
+    /// Whether AS numbers have four octets; `None`: four, or two where the AS_PATH is malformed
+    /// with four.
     pub four_octet_as: Option<bool>,
     /// Families whose NLRIs have path identifiers (RFC 7911).
     pub add_path: FamilySet,
@@ -25,7 +27,8 @@ pub struct DecodeOptions {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DecodedUpdate {
-    /// Every NLRI in the order of the message: IPv4 withdrawals, MP_UNREACH_NLRI, MP_REACH_NLRI, IPv4 announcements.
+    /// Every NLRI in the order of the message: IPv4 withdrawals, MP_UNREACH_NLRI, MP_REACH_NLRI,
+    /// IPv4 announcements.
     pub nlris: Vec<DecodedNlri>,
     /// The attributes; a malformed one is missing.
     pub attributes: PathAttributes,

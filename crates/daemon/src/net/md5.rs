@@ -30,7 +30,8 @@ pub(super) fn set_secret(socket: BorrowedFd<'_>, peer: IpAddr, secret: &[u8]) ->
     option.key_len = key_len;
     option.key[..secret.len()].copy_from_slice(secret);
     let address = socket2::SockAddr::from(std::net::SocketAddr::new(peer, 0));
-    // SAFETY: source and destination are distinct, and `len` octets fit: a SockAddr is itself stored in a sockaddr_storage.
+    // SAFETY: source and destination are distinct, and `len` octets fit: a SockAddr is itself
+    // stored in a sockaddr_storage.
     unsafe {
         std::ptr::copy_nonoverlapping(
             address.as_ptr().cast::<u8>(),
@@ -38,7 +39,8 @@ pub(super) fn set_secret(socket: BorrowedFd<'_>, peer: IpAddr, secret: &[u8]) ->
             address.len() as usize,
         );
     }
-    // SAFETY: the pointer and the length describe `option`, which outlives the call; the kernel only reads it.
+    // SAFETY: the pointer and the length describe `option`, which outlives the call; the kernel
+    // only reads it.
     let outcome = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),

@@ -1,4 +1,5 @@
-//! TCP for BGP: sockets with their options, and one task a peer that drives a [`bgp::Session`] over them.
+//! TCP for BGP: sockets with their options, and one task a peer that drives a [`bgp::Session`] over
+//! them.
 //!
 //! ```text
 //!   listeners ──stream──▶ peer task ──(peer, output)──▶ engine        bounded: a full queue stops reading, never keepalives

@@ -213,7 +213,8 @@ fn new_socket(address: IpAddr) -> Result<Socket, SocketError> {
 
 fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     use std::os::fd::AsRawFd;
-    // SAFETY: the pointer and the length describe `value`, which outlives the call; the kernel only reads it.
+    // SAFETY: the pointer and the length describe `value`, which outlives the call; the kernel only
+    // reads it.
     let outcome = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -230,7 +231,8 @@ fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: lib
 fn get_option(stream: &TcpStream, level: libc::c_int, name: libc::c_int, value: &mut [u8]) -> io::Result<usize> {
     use std::os::fd::AsRawFd;
     let mut length = libc::socklen_t::try_from(value.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // SAFETY: the pointer and the length describe `value`, which outlives the call; the kernel writes no more than that.
+    // SAFETY: the pointer and the length describe `value`, which outlives the call; the kernel
+    // writes no more than that.
     let outcome =
         unsafe { libc::getsockopt(stream.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut length) };
     if outcome == 0 { Ok(length as usize) } else { Err(io::Error::last_os_error()) }

@@ -1,8 +1,10 @@
-//! The same rules and packets through other means, in the same run: our nftables back end, and rules as generated code.
+//! The same rules and packets with other implementations, in the same run: our nftables back end,
+//! and rules as generated code.
 //!
-//! *The whole way*: a generator in the kernel sends frames through a veth pair; the receiving end filters in native XDP or in nftables' prerouting,
-//! and what passes goes on to the routing decision, which has no route and drops it. Everything happens on one processor, so the time of the
-//! generator's loop is that of the whole way. The floor is the same way without any filter.
+//! *The whole way*: a generator in the kernel sends frames through a veth pair; the receiving end
+//! filters in native XDP or in nftables' prerouting, and what passes goes on to the routing
+//! decision, which has no route and drops it. Everything happens on one processor, so the time of
+//! the generator's loop is that of the whole way. The floor is the same way without any filter.
 //!
 //! *The filter alone*: the kernel's test run, as in the rest of this bench.
 
@@ -79,7 +81,8 @@ impl Way {
                     let time = generator.generate(frames, OCTETS, PACKETS, interface)?;
                     Ok((time, dropped_on_the_way("out0")? - before))
                 })?;
-                // Where the receiving end was kept from running, packets found the cable full: that time is not the way's.
+                // Where the receiving end was kept from running, packets found the cable full: that
+                // time is not the way's.
                 if lost * 1000 <= u64::from(PACKETS) {
                     best = best.min(time);
                     good += 1;
@@ -287,14 +290,16 @@ fn show(way: &str, filter: &str, size: usize, times: &Times, floor: &Times, json
 fn dropped_on_the_way(interface: &str) -> Result<u64> {
     let table = std::fs::read_to_string("/proc/thread-self/net/dev")?;
     let line = table.lines().find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'));
-    // receive: bytes packets errs drop fifo frame compressed multicast; transmit: bytes packets errs drop
+    // receive: bytes packets errs drop fifo frame compressed multicast; transmit: bytes packets
+    // errs drop
     let dropped = line.and_then(|line| line.split_whitespace().nth(11)?.parse().ok());
     dropped.context("no such interface")
 }
 
 /// The receiving end runs where the generator does.
 fn stay_on_one_processor() -> Result<()> {
-    // SAFETY: zeros are a value of this set of bits; it is large enough for the processor that we run on.
+    // SAFETY: zeros are a value of this set of bits; it is large enough for the processor that we
+    // run on.
     let result = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(libc::sched_getcpu().max(0) as usize, &mut set);

@@ -1,9 +1,10 @@
-//! What the XDP program costs a packet, and a change of the rules.
+//! The cost of a packet in the XDP program, and of a change of the rules.
 //!
-//! `cargo bench -p dataplane --bench xdp` prints a table with ratios to the same program without rules, in the same run; one JSON object
-//! a line with `-- --json`; `-- --svg FILE` draws the growth; `-- --compare` measures other means
-//! beside it (`--compare=way`, `--compare=code`: one part). Needs root. Times are the kernel's own, of its test run over 65,536 different
-//! packets; each is the best of several, since other work on the machine only ever adds.
+//! `cargo bench -p dataplane --bench xdp` prints a table with ratios to the same program without
+//! rules, in the same run; one JSON object a line with `-- --json`; `-- --svg FILE` draws the
+//! growth; `-- --compare` measures other means beside it (`--compare=way`, `--compare=code`: one
+//! part). Needs root. Times are the kernel's own, of its test run over 65,536 different packets;
+//! each is the best of several, since other work on the machine only ever adds.
 
 #[cfg(xdp_program)]
 mod compare;

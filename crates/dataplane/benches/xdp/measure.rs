@@ -56,8 +56,9 @@ pub(crate) fn run(compare: fn(&str, bool) -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// The cost of packets with so many rules. Rounds with and without rules take turns, and the ratio is the median of the pairs: a virtual
-/// machine has faster and slower moments, which would otherwise fall on one of both.
+/// The cost of packets with so many rules. Rounds with and without rules take turns, and the ratio
+/// is the median of the pairs: a virtual machine has faster and slower moments, which would
+/// otherwise fall on one of both.
 fn packets(mix: Mix, name: &'static str, size: usize) -> Result<Point> {
     let lines = rules(mix, size);
     let capacity = size as u32 + size as u32 / 4;
@@ -83,7 +84,8 @@ fn packets(mix: Mix, name: &'static str, size: usize) -> Result<Point> {
     Ok(Point { mix: name, size, floor, costs })
 }
 
-/// Appends an object to the file of `FLOODGATE_BENCH_RECORD` where that is set, for `make bench`; with `json` prints it, and says so.
+/// Appends an object to the file of `FLOODGATE_BENCH_RECORD` where that is set, for `make bench`;
+/// with `json` prints it, and says so.
 pub(crate) fn record(object: &str, json: bool) -> bool {
     let file = std::env::var_os("FLOODGATE_BENCH_RECORD");
     let file = file.and_then(|path| std::fs::OpenOptions::new().create(true).append(true).open(path).ok());

@@ -11,7 +11,8 @@ use std::sync::Arc;
 /// How a rule set is made up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mix {
-    /// As in a DDoS: 99% of the rules protect an address or network of 10.0.0.0/8, about four rules each; 1% have none.
+    /// As in a DDoS: 99% of the rules protect an address or network of 10.0.0.0/8, about four rules
+    /// each; 1% have none.
     V4,
     /// The same in IPv6, in 2001:db8::/32, with prefix lengths from 32 to 128.
     V6,

@@ -1,4 +1,4 @@
-//! The growth of costs, drawn.
+//! A diagram of the growth of costs.
 
 use crate::mix::{TRAFFIC, Traffic};
 use std::fmt::Write;

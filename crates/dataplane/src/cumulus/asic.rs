@@ -46,13 +46,16 @@ pub enum Vendor {
     Nvidia,
 }
 
-/// "INPUT and ingress (FORWARD -i) rules occupy the same memory space"; rules for MAC addresses are "put into the IPv4 memory space".
+/// "INPUT and ingress (FORWARD -i) rules occupy the same memory space"; rules for MAC addresses are
+/// "put into the IPv4 memory space".
 const WITH_INPUT: &str = "rules for INPUT, for MAC addresses (IPv4)";
 
-/// "One common TCAM for both ingress and egress, which can be used for other non-ACL-related resources".
+/// "One common TCAM for both ingress and egress, which can be used for other non-ACL-related
+/// resources".
 const WITH_EGRESS: &str = "egress rules, multicast routes";
 
-/// "The KVD and ATCAM share space with forwarding table entries, multicast route entries, and VLAN flow counters".
+/// "The KVD and ATCAM share space with forwarding table entries, multicast route entries, and VLAN
+/// flow counters".
 const WITH_FORWARDING: &str = "forwarding and multicast entries, VLAN counters";
 
 /// Of Broadcom, the limits "with default rules" of the page on ACLs.
@@ -67,7 +70,8 @@ const SPECTRUM_1: Documents =
 const SPECTRUM_1_CORRECTED: Documents =
     Documents { first: Release::new(4, 3), last: None, text: "4.3 to 5.17", shares: WITH_EGRESS };
 
-/// "ATCAM on Spectrum-2 and Later"; documents of earlier releases know the profiles of Spectrum-1 only.
+/// "ATCAM on Spectrum-2 and Later"; documents of earlier releases know the profiles of Spectrum-1
+/// only.
 const SPECTRUM_2: Documents =
     Documents { first: Release::new(5, 9), last: None, text: "5.9 to 5.17", shares: WITH_FORWARDING };
 
@@ -82,8 +86,9 @@ const fn spectrum(name: &'static str, atomic: Entries, non_atomic: Entries, docu
 
 /// Ingress rules as the vendor's manual lists them; for Broadcom those "with default rules".
 static ASICS: [AsicRow; 13] = [
-    // "Rate Limiting per Pipeline, Not Global": "the field processor (FP) polices on a per-pipeline basis instead of globally, as with a
-    // Trident II switch"; "there are four pipelines on a Tomahawk switch".
+    // "Rate Limiting per Pipeline, Not Global": "the field processor (FP) polices on a per-pipeline
+    // basis instead of globally, as with a Trident II switch"; "there are four pipelines on a
+    // Tomahawk switch".
     AsicRow { pipelines: Some(4), ..broadcom("tomahawk", (256, 256), (768, 768), (36, 29)) },
     AsicRow { pipelines: Some(1), ..broadcom("trident2", (512, 768), (1536, 1536), (36, 29)) },
     broadcom("trident2+", (2048, 3072), (6144, 6144), (36, 29)),
@@ -133,7 +138,8 @@ impl Asic {
         self.0.vendor
     }
 
-    /// Entries for IPv4 and for IPv6, the switch's default rules among them; none means that rules of that version are not supported.
+    /// Entries for IPv4 and for IPv6, the switch's default rules among them; none means that rules
+    /// of that version are not supported.
     pub const fn capacity(self, non_atomic: bool) -> (u64, u64) {
         if non_atomic { self.0.non_atomic } else { self.0.atomic }
     }

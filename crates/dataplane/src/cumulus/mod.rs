@@ -1,4 +1,5 @@
-//! Cumulus Linux: rules become hardware ACLs, through a policy file in netfilter's syntax and the switch's own cl-acltool.
+//! Cumulus Linux: rules become hardware ACLs, through a policy file in netfilter's syntax and the
+//! switch's own cl-acltool.
 //!
 //! One file contains all our rules, in enforcement order; one run of cl-acltool installs it in the
 //! kernel and in the ASIC. [`capabilities()`] says what the hardware matches exactly, [`cost()`]

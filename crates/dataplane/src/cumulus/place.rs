@@ -180,7 +180,8 @@ fn touched_by_rules<'a>(protected: &[Space], rules: impl Iterator<Item = &'a Arc
     protected.iter().zip(hit).filter(|(_, hit)| *hit).map(|(space, _)| space.clone()).collect()
 }
 
-/// A range of ports that an entry matches: protocols, whether it is the source port, first and last port.
+/// A range of ports that an entry matches: protocols, whether it is the source port, first and last
+/// port.
 type Range = (Option<Vec<u8>>, bool, u32, u32);
 
 /// The port ranges in these entries; the hardware has a range checker for each.

@@ -28,7 +28,8 @@ pub struct Settings {
     pub release: Release,
     /// The ASIC.
     pub asic: Asic,
-    /// Whether switchd updates the hardware's tables in place, which gives more room and may interrupt traffic.
+    /// Whether switchd updates the hardware's tables in place, which gives more room and may
+    /// interrupt traffic.
     pub non_atomic: bool,
     /// Entries of each table to leave for rules of other files. `None`: as many as the switch's
     /// default rules take.

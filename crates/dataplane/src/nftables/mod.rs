@@ -17,7 +17,8 @@
 //!   headers go beyond its end, it may see a protocol.
 //!
 //! # Actions
-//! - Discard, accept, rate in bytes and packets (`limit.rs`), mark, sample (to [`Options::sample_group`] of the packet log).
+//! - Discard, accept, rate in bytes and packets (`limit.rs`), mark, sample (to
+//!   [`Options::sample_group`] of the packet log).
 //! - Continue: a rule with the T bit acts at once, and evaluation continues with the next rule.
 //!   Packets that are discarded or over a limit are dropped at once, so later rules neither count
 //!   nor sample them. A mark together with continue is refused, since later rules would see the new

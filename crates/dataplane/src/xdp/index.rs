@@ -47,8 +47,8 @@ pub(super) struct Item {
     pub(super) early: bool,
 }
 
-/// Records in order, and their location. Its fields are open to the files that build, split and
-/// commit lists: a transaction of 100,000 rules uses them.
+/// Records in order, and their location. Open to the files that build, split and commit lists: a
+/// transaction of 100,000 rules uses them.
 #[derive(Debug)]
 pub(super) struct List {
     pub(super) slot: u32,
@@ -70,7 +70,7 @@ pub(super) struct Bucket {
     pub(super) node: Option<u32>,
 }
 
-/// A long list split into parts. Its fields are open to the same files as those of [`List`].
+/// A long list split into parts. Open to the same files as [`List`].
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub(super) tuples: Vec<Tuple>,
@@ -130,7 +130,7 @@ pub(super) struct IndexContext<'a> {
     pub(super) hash: Hash,
 }
 
-/// The lists of one IP version. Its fields are open to the same files as those of [`List`].
+/// The lists of one IP version. Open to the same files as [`List`].
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) ipv6: bool,

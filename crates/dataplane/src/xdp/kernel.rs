@@ -73,7 +73,8 @@ impl Xdp {
     /// [`Dataplane::replace`]; filters of an earlier run stay in force until then.
     ///
     /// # Errors
-    /// This build has no XDP program, no interfaces are named, or there is no BPF file system and none can be mounted.
+    /// This build has no XDP program, no interfaces are named, or there is no BPF file system and
+    /// none can be mounted.
     pub fn open(options: Options) -> Result<Self, DataplaneError> {
         object()?;
         if options.interfaces.is_empty() {

@@ -44,7 +44,8 @@ impl Network {
 /// The part of a match that a record cannot express.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extra {
-    /// Destination under a mask: high and low 64 bits of an IPv6 address; of an IPv4 address the low 32 bits of the second.
+    /// Destination under a mask: high and low 64 bits of an IPv6 address; of an IPv4 address the
+    /// low 32 bits of the second.
     pub(super) destination_value: [u64; 2],
     pub(super) destination_mask: [u64; 2],
     /// An IPv6 source with an offset, likewise.

@@ -155,7 +155,8 @@ pub(super) fn run_live(program: BorrowedFd<'_>, packet: &[u8], repeat: u32) -> i
     // and pointers of contexts
     let mut attributes =
         [raw(program), 0, packet.len() as u32, 0, low, high, 0, 0, repeat, 0, 0, 0, 0, 0, 0, 0, LIVE_FRAMES, 0, 0, 0];
-    // SAFETY: attributes and packet live until the call returns; it writes to the attributes, of which it has the size.
+    // SAFETY: attributes and packet live until the call returns; it writes to the attributes, of
+    // which it has the size.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, PROG_TEST_RUN, attributes.as_mut_ptr(), size_of_val(&attributes) as libc::c_uint)
     };

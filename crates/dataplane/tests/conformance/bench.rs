@@ -1,10 +1,10 @@
-//! What the suite asks of the place where a back end filters.
+//! What a back end provides for the conformance suite.
 
 use anyhow::Result;
 use dataplane::Dataplane;
 use lab::Site;
 
-/// What somebody else may do where `B` filters, and its name.
+/// What another program may do where `B` filters, and its name.
 pub(crate) type Damage<B> = (&'static str, fn(&B) -> Result<()>);
 
 /// The place where one back end filters, and what others can do to it there.

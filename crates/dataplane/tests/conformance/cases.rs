@@ -1,4 +1,4 @@
-//! The cases. Each is run with each back end; what one of them cannot do, its [`Bench`] says.
+//! The cases. Each is run with each back end; its [`Bench`] says what a back end cannot do.
 
 use super::bench::{Bench, Change, NearlyFull};
 use super::scenario::Scenario;

@@ -1,4 +1,4 @@
-//! The switch's back end with the stand-in for cl-acltool, which is this program.
+//! The Cumulus back end with the emulator of cl-acltool, which is this program.
 
 use super::bench::{Bench, Change, Damage, NearlyFull};
 use anyhow::{Context, Result};

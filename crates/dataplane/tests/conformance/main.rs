@@ -1,7 +1,8 @@
-//! What every back end must do, whatever it filters with: one suite of cases, run with each of them.
+//! The conformance suite: what every back end must do, as cases that are run with each of them.
 //!
-//! A back end gets the suite with a file here that implements [`Bench`] for it, and a line in [`main`]. The program is its own test harness
-//! (with the options of Rust's), because it is the stand-in for the switch's cl-acltool as well.
+//! A back end gets the suite with a file here that implements [`Bench`] for it, and a line in
+//! [`main`]. The program is its own test harness (with the options of Rust's), because it is the
+//! emulator of the switch's cl-acltool as well.
 
 mod bench;
 mod cases;

@@ -1,4 +1,4 @@
-//! The back end that enforces nothing: what it says of rules is all there is to see.
+//! The back end that enforces nothing: only what it reports is tested.
 
 use super::bench::Bench;
 use anyhow::Result;

@@ -1,4 +1,4 @@
-//! Rules from text, settings for a namespace, and traffic without end.
+//! Rules from text, settings for a namespace, and continuous traffic.
 
 use anyhow::{Result, anyhow};
 use dataplane::xdp::Options;

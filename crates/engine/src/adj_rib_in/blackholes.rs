@@ -1,5 +1,5 @@
-//! Unicast routes that are blackholes: each is a rule that discards what goes to its prefix, or comes from it, beside the rules that came
-//! as traffic filters.
+//! Unicast routes that are blackholes: each becomes a rule that discards packets to or from its
+//! prefix, in addition to rules announced as traffic filters.
 
 use super::{AdjRibIn, AnnounceOutcome, Announcement};
 use crate::blackhole_rules::{blackhole_route, is_dropped, prefix_of, rule_of};
@@ -22,7 +22,7 @@ pub(crate) struct UnicastRoute {
     pub(crate) received: Timestamp,
 }
 
-/// The rules that a unicast route made or ended: those of blackholes.
+/// The rules that a unicast route created or ended: those of blackholes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnicastChange {
     /// The rules that it is, with their actions.
@@ -32,7 +32,8 @@ pub struct UnicastChange {
 }
 
 impl AdjRibIn {
-    /// A peer announces a unicast route: it is kept as far as rules are validated by it, and where it is a blackhole it becomes rules.
+    /// A peer announces a unicast route: it is kept if rules are validated by it, and becomes rules
+    /// if it is a blackhole.
     pub(crate) fn announce_unicast_route(&mut self, rules: &mut RuleTable, announced: UnicastRoute) -> UnicastChange {
         let UnicastRoute { peer, net, path_id, route, received } = announced;
         let Some(known_peer) = self.peers.get(peer) else { return UnicastChange::default() };
@@ -107,7 +108,8 @@ impl AdjRibIn {
         change
     }
 
-    /// Takes back a blackhole of an earlier run, or of the state file: later routes to its prefix are to end it.
+    /// Restores a blackhole of an earlier run, or of the state file: later routes to its prefix
+    /// will end it.
     pub(crate) fn note_blackhole(&mut self, rules: &RuleTable, peer: PeerId, nlri: &Nlri) {
         self.blackholes.trim(rules);
         if let Some(net) = prefix_of(nlri) {
@@ -121,7 +123,8 @@ impl AdjRibIn {
         peer.is_some_and(|peer| is_dropped(peer, &announcement.nlri, &announcement.route))
     }
 
-    /// After another configuration: of peers with blackholes, unicast routes are only kept where something is validated by them.
+    /// After another configuration: of peers with blackholes, unicast routes are only kept if
+    /// something is validated by them.
     pub(super) fn forget_unneeded_unicast(&mut self) {
         self.validates = self.peers.values().any(|peer| peer.policy().is_some_and(|policy| policy.validate));
         if self.validates {

@@ -9,15 +9,16 @@ use std::collections::BinaryHeap;
 /// When the route of a peer expires.
 pub(super) type Expiry = (Timestamp, RuleKey, PeerId, PathKey);
 
-/// A heap of timers. A route that got another deadline leaves its old timer behind: whoever takes a timer compares it with the route.
+/// A heap of timers. A route with a new deadline leaves its old timer in the heap: the caller
+/// compares each timer with the route.
 #[derive(Debug, Default)]
 pub(super) struct ExpiryTimers {
     heap: BinaryHeap<Reverse<Expiry>>,
-    /// From so many timers on, those left behind are taken out.
+    /// With this many timers, obsolete ones are removed.
     trim_at: usize,
 }
 
-/// So few timers are never trimmed.
+/// With fewer timers the heap is never rebuilt.
 const FEW: usize = 4096;
 
 impl ExpiryTimers {
@@ -35,7 +36,8 @@ impl ExpiryTimers {
         self.heap.pop().map(|Reverse(expiry)| expiry)
     }
 
-    /// Whether so many timers were left behind that it pays to [rebuild](Self::rebuild) the heap.
+    /// Whether there are so many obsolete timers that [rebuilding](Self::rebuild) the heap pays
+    /// off.
     pub(super) fn is_trim_due(&self) -> bool {
         self.heap.len() >= self.trim_at.max(FEW)
     }

@@ -1,25 +1,30 @@
-//! The losses of a peer's session after which some of its routes of one family have not been sent again, and until when those stay.
+//! The losses of a peer's session after which some of its routes of one family have not been sent
+//! again, and how long those are retained.
 //!
-//! Each stale path belongs to one loss, by number. A second loss before End-of-RIB leaves the first one's deadline as it is (RFC 8538 §4.1,
-//! RFC 9494 §4.2), so paths of one family may have several deadlines.
+//! Each stale path belongs to one loss, by number. A second loss before End-of-RIB leaves the first
+//! one's deadline as it is (RFC 8538 §4.1, RFC 9494 §4.2), so paths of one family may have several
+//! deadlines.
 
 use crate::route::{RouteFamily, Timestamp};
 
-/// How long a peer's routes of one family outlive the session. A family for which there is none goes at once.
+/// How long a peer's routes of one family outlive the session. A family without an entry is deleted
+/// at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// The family.
     pub family: RouteFamily,
-    /// They stay as they are until then: graceful restart, or hold on loss.
+    /// They are retained unchanged until then: graceful restart, or hold on loss.
     pub until: Option<Timestamp>,
-    /// Then, or at once, they stay as a last resort until that time: long-lived graceful restart.
+    /// After that, or at once, they are retained as a last resort until that time: long-lived
+    /// graceful restart.
     pub long_lived_until: Option<Timestamp>,
-    /// What was stale already counts from this loss, too (hold on loss). Otherwise it keeps the deadline that it has (RFC 8538 §4.1,
-    /// RFC 9494 §4.2).
+    /// Paths that were stale already belong to this loss, too (hold on loss). Otherwise they keep
+    /// their deadline (RFC 8538 §4.1, RFC 9494 §4.2).
     pub renews: bool,
 }
 
-/// Most losses that are kept separately. Of a peer that flaps more often within its retention, further losses share the deadline of the latest.
+/// Most losses that are kept separately. Of a peer that flaps more often within its retention,
+/// further losses share the deadline of the latest.
 const MOST: usize = 64;
 
 /// The losses of one peer and family.
@@ -27,7 +32,7 @@ const MOST: usize = 64;
 pub(super) struct Losses {
     list: Vec<Loss>,
     next: u16,
-    /// The session is up: End-of-RIB is due by then.
+    /// The session is established: End-of-RIB is due by then.
     end_of_rib_by: Option<Timestamp>,
 }
 
@@ -36,7 +41,7 @@ struct Loss {
     number: u16,
     until: Option<Timestamp>,
     long_lived_until: Option<Timestamp>,
-    /// The session was up again once: the deadline moves no more.
+    /// The session was established again once: the deadline does not move any more.
     extended: bool,
 }
 
@@ -58,7 +63,7 @@ impl Due {
 }
 
 impl Losses {
-    /// Notes a loss; the number for the paths that become stale by it.
+    /// Records a loss; returns the number for the paths that become stale by it.
     pub(super) fn add(&mut self, retention: &Retention) -> u16 {
         self.end_of_rib_by = None;
         if retention.renews {
@@ -79,7 +84,7 @@ impl Losses {
         self.next
     }
 
-    /// Forgets losses that no path belongs to.
+    /// Drops losses that no path belongs to.
     pub(super) fn retain(&mut self, used: impl Fn(u16) -> bool) {
         self.list.retain(|loss| used(loss.number));
     }
@@ -88,7 +93,8 @@ impl Losses {
         self.list.is_empty()
     }
 
-    /// The session is up again, and End-of-RIB is due by then: this deadline takes the place of the restart timer.
+    /// The session is established again, and End-of-RIB is due by then: this deadline replaces the
+    /// restart timer.
     pub(super) fn start_end_of_rib_timer(&mut self, by: Timestamp) {
         self.end_of_rib_by = Some(by);
         for loss in self.list.iter_mut().filter(|loss| !loss.extended) {
@@ -102,7 +108,7 @@ impl Losses {
         losses.chain(self.end_of_rib_by).min()
     }
 
-    /// Whether End-of-RIB has not come in time.
+    /// Whether End-of-RIB is overdue.
     pub(super) fn is_end_of_rib_overdue(&self, now: Timestamp) -> bool {
         self.end_of_rib_by.is_some_and(|time| time <= now)
     }

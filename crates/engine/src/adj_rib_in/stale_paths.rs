@@ -1,11 +1,12 @@
-//! Which peers and families have stale paths, or paths that a route refresh has not confirmed yet, and until when (RFC 4724, RFC 7313,
-//! RFC 9494).
+//! Peers and families with stale paths, or with paths that a route refresh has not confirmed yet,
+//! and their deadlines (RFC 4724, RFC 7313, RFC 9494).
 
 use super::losses::{Due, Losses, Retention};
 use crate::route::{PeerId, RouteFamily, Timestamp};
 use std::collections::BTreeMap;
 
-/// There are losses for a peer and family only while some path belongs to one of them, or its End-of-RIB is awaited.
+/// There are losses for a peer and family only while some path belongs to one of them, or its
+/// End-of-RIB is awaited.
 #[derive(Debug, Default)]
 pub(super) struct StalePaths {
     losses: BTreeMap<(PeerId, RouteFamily), Losses>,
@@ -19,19 +20,21 @@ impl StalePaths {
         self.refreshes.retain(|(peer, _), _| keep(*peer));
     }
 
-    /// Notes a session loss; the number for the paths that become stale by it. `None` if nothing is retained.
+    /// Records a session loss; returns the number for the paths that become stale by it. `None` if
+    /// nothing is retained.
     pub(super) fn add_loss(&mut self, peer: PeerId, retention: &Retention) -> Option<u16> {
         let retained = retention.until.is_some() || retention.long_lived_until.is_some();
         retained.then(|| self.losses.entry((peer, retention.family)).or_default().add(retention))
     }
 
-    /// The session is lost: its route refreshes are forgotten, and the losses of the families that are not retained.
+    /// The session is lost: drops its route refreshes, and the losses of the families that are not
+    /// retained.
     pub(super) fn session_lost(&mut self, peer: PeerId, is_retained: impl Fn(RouteFamily) -> bool) {
         self.refreshes.retain(|(other, _), _| *other != peer);
         self.losses.retain(|(other, family), _| *other != peer || is_retained(*family));
     }
 
-    /// Forgets losses of the peer to which no path belongs.
+    /// Drops losses of the peer to which no path belongs.
     pub(super) fn forget_unused_losses(&mut self, peer: PeerId, is_used: impl Fn(RouteFamily, u16) -> bool) {
         self.losses.retain(|(other, family), losses| {
             if *other == peer {
@@ -41,17 +44,17 @@ impl StalePaths {
         });
     }
 
-    /// Forgets all losses of the peer and family; whether there were any.
+    /// Drops all losses of the peer and family; true if there were any.
     pub(super) fn forget_losses(&mut self, peer: PeerId, family: RouteFamily) -> bool {
         self.losses.remove(&(peer, family)).is_some()
     }
 
-    /// A route refresh begins, and ends at `until` at the latest; whether none was under way.
+    /// A route refresh begins, and ends at `until` at the latest; true if none was in progress.
     pub(super) fn begin_refresh(&mut self, peer: PeerId, family: RouteFamily, until: Timestamp) -> bool {
         self.refreshes.insert((peer, family), until).is_none()
     }
 
-    /// A route refresh ends; whether one was under way. What it confirmed is not stale.
+    /// A route refresh ends; true if one was in progress. What it confirmed is not stale.
     pub(super) fn end_refresh(&mut self, peer: PeerId, family: RouteFamily) -> bool {
         let begun = self.refreshes.remove(&(peer, family)).is_some();
         if begun {

@@ -1,4 +1,4 @@
-//! Where a data plane can do less than the abilities of its fields say.
+//! Restrictions of a data plane beyond the abilities of its fields.
 
 use super::refusal::RefusalKind;
 use crate::capability::Capabilities;
@@ -6,7 +6,7 @@ use crate::first_fragments::{FIRST, misses_first_fragments};
 use flowspec::space::{Condition, Fields, FragmentSet, IntervalSet, MAX_ICMP, MAX_PORT};
 use flowspec::{ComponentType, IpVersion, Space};
 
-/// The same packets, in a form whose fields can be cut one by one.
+/// The same packets, in a form whose fields can be split one by one.
 pub(super) fn check(space: Space, capabilities: &Capabilities) -> Result<Space, RefusalKind> {
     let limitations = &capabilities.limitations;
     let version = space.version();
@@ -35,8 +35,9 @@ pub(super) fn check(space: Space, capabilities: &Capabilities) -> Result<Space, 
     }
 }
 
-/// The same, for entries that see the upper-layer header of whole packets only. A space that only asks for the header is said without its
-/// fields; one that asks for first fragments alone cannot be had.
+/// The same, for entries that see the upper-layer header of whole packets only. A space that only
+/// requires the header is expressed without its fields; one with first fragments alone is not
+/// possible.
 fn whole_packets(space: Space, strict: bool) -> Result<Space, RefusalKind> {
     let fields = space.fields();
     if !fields.has_any(Fields::L4) {

@@ -72,7 +72,8 @@ struct FieldSplit<'a> {
     make: Box<Make<'a>>,
 }
 
-/// The fields of a space that one entry does not hold. `port` is not among them: it is split before.
+/// The fields of a space that one entry does not hold. `port` is not among them: it is split
+/// before.
 fn fields_to_split<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<Vec<FieldSplit<'a>>, RefusalKind> {
     let mut splits = Vec::new();
     for field in space.fields().iter() {
@@ -131,7 +132,8 @@ fn numbers(space: &Space, field: ComponentType) -> IntervalSet {
     }
 }
 
-/// Bits of a field of numbers, for values under a mask. An IPv6 packet may be longer than 16 bits can say.
+/// Bits of a field of numbers, for values under a mask. An IPv6 packet may be longer than 16 bits
+/// can say.
 const fn bits(field: ComponentType) -> u32 {
     match field {
         ComponentType::Port | ComponentType::DestinationPort | ComponentType::SourcePort => 16,
@@ -174,12 +176,12 @@ fn condition(field: ComponentType, set: IntervalSet) -> Option<Condition> {
     })
 }
 
-/// Whether a range is to be written out: it has more than one value, and no more than `most`.
+/// Whether a range is expanded: it has more than one value, and no more than `most`.
 fn is_short((first, last): (u32, u32), most: u64) -> bool {
     first < last && u64::from(last - first) < most
 }
 
-/// Entries that a set takes; ranges of at most `short` values are written out.
+/// Entries that a set takes; ranges of at most `short` values are expanded.
 fn count(ability: Ability, set: &IntervalSet, short: u64) -> u64 {
     match ability {
         Ability::Unsupported => 0,
@@ -255,7 +257,8 @@ fn split_tcp_flags<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<
     Ok((parts > 1).then(|| FieldSplit { parts, make: Box::new(make) }))
 }
 
-/// A cube of the set that asks of none of these flags that it is not set; entries may overlap. `None` if there is none around `cube`.
+/// A cube of the set that does not require any of these flags to be unset; entries may overlap.
+/// `None` if there is none around `cube`.
 fn without_zeros(cube: Cube, set: &TcpFlagSet, flags: u16) -> Option<Cube> {
     let mask = cube.mask & !(flags & !cube.value);
     let within = |flags: u16| flags & mask != cube.value || set.contains(flags);
@@ -284,7 +287,7 @@ fn split_fragments<'a>(space: &Space, capabilities: &'a Capabilities) -> Result<
     Ok((count > 1).then(|| FieldSplit { parts: count, make: Box::new(make) }))
 }
 
-/// `wanted` as disjoint sets out of `sets`, few of them: those that take the most are tried first.
+/// `wanted` as few disjoint sets out of `sets`: those that cover the most are tried first.
 fn exact_cover(wanted: FragmentSet, sets: &[FragmentSet]) -> Option<Vec<FragmentSet>> {
     if wanted.is_empty() {
         return Some(Vec::new());

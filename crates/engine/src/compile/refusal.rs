@@ -16,7 +16,7 @@ pub struct Refusal {
 /// What the data plane cannot do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// A VPN rule: there is no VRF here.
+    /// A VPN rule: VRFs are not supported.
     Vpn,
     /// IPv6 is not filtered.
     Ipv6,
@@ -28,21 +28,23 @@ pub enum RefusalKind {
     WholeAddress(ComponentType),
     /// TCP flags that it cannot match.
     TcpFlagBits,
-    /// A set of kinds of fragment that it cannot put together.
+    /// A set of kinds of fragment that its entries cannot express.
     FragmentKinds,
-    /// Ports, TCP flags or ICMP of first fragments, which it does not see; also of IPv6 packets behind a fragment header that are whole.
+    /// Ports, TCP flags or ICMP of first fragments, which it does not see; also of IPv6 packets
+    /// behind a fragment header that are whole.
     FirstFragments,
     /// A limit below the lowest that it can count, in bytes a second.
     LowRate(u64),
-    /// A value that the rule accepts and no entry can hold.
+    /// A value that the rule accepts and no entry can match.
     Value(ComponentType, u32),
-    /// That an upper-layer header is there, whatever this field of it says.
+    /// The existence of an upper-layer header, for any value of this field.
     AnyValue(ComponentType),
-    /// An action that it cannot carry out.
+    /// An action that it cannot do.
     Action(UnsupportedAction),
-    /// Actions that it can carry out one at a time.
+    /// Actions that it can only do one at a time.
     SeveralActions,
-    /// The rule is limited to this set of interfaces ([`Action::InterfaceSet`]), and no data plane here has such sets.
+    /// The rule is limited to this set of interfaces ([`Action::InterfaceSet`]), and no data plane
+    /// here has such sets.
     InterfaceSet(Action),
     /// A limit over several entries, where each entry has a policer of its own.
     SharedPolicer {
@@ -51,11 +53,11 @@ pub enum RefusalKind {
     },
     /// A redirect to the next hop of an announcement that had none.
     UnknownNextHop,
-    /// More entries than one rule may take.
+    /// More entries than allowed for one rule.
     TooManyEntries {
         /// Entries that the rule takes.
         needed: u64,
-        /// Entries that it may take.
+        /// Entries that are allowed.
         limit: u64,
     },
     /// It would act on packets that an earlier rule exempts, and that rule cannot be enforced.
@@ -91,7 +93,7 @@ pub enum UnsupportedAction {
 }
 
 impl Refusal {
-    /// With the data plane's name, and the release that could if there is one.
+    /// With the data plane's name, and the release that can, if there is one.
     pub fn new(kind: RefusalKind, capabilities: &Capabilities) -> Self {
         let since = match kind {
             RefusalKind::Field(field) => {

@@ -1,4 +1,4 @@
-//! Verdicts by table, and by random rules and packets.
+//! Verdicts by tables, and by random rules and packets.
 
 use super::*;
 use crate::capability::{Ability, Limitations};
@@ -29,14 +29,15 @@ fn switch() -> Capabilities {
     switch
 }
 
-/// The same, with few ranges of ports, and with flags that can only be asked to be set, and not in IPv6.
+/// The same, with few ranges of ports, and with flags that can only be required to be set, and not
+/// in IPv6.
 fn scarce() -> Capabilities {
     let limitations =
         Limitations { short_ranges: 5, set_only_flags: 0xc0, no_ipv6_flags: 0xc0, ..Limitations::default() };
     Capabilities { limitations, tcp_flag_bits: 0xff, overlap: true, ..switch() }
 }
 
-/// Masks for everything, and no limit but the test's patience.
+/// Masks for everything, and no limit except the test's duration.
 fn ternary() -> Capabilities {
     let mut ternary = Capabilities::everything("ternary");
     ternary.fields = [Ability::Masked; 13];
@@ -70,7 +71,8 @@ fn what_a_switch_makes_of_rules() {
         ("dst 192.0.2.1/32 sport 123 then discard", "2"),
         ("dst 192.0.2.1/32 proto tcp dport !=80 then discard", "2"),
         ("dst 192.0.2.1/32 proto tcp dport 80,443,8000-8080 then discard", "3"),
-        // Source port 53 with any destination, and the source ports below and above with destination port 53.
+        // Source port 53 with any destination, and the source ports below and above with
+        // destination port 53.
         ("dst 192.0.2.1/32 proto udp port 53 then discard", "3"),
         ("dst 192.0.2.1/32 proto udp port 53 sport 53 then discard", "1"),
         ("dst 192.0.2.1/32 proto tcp tcp-flags syn&!ack then discard", "1"),
@@ -86,7 +88,7 @@ fn what_a_switch_makes_of_rules() {
             "the rule takes 2 entries, which cannot share one rate limit in switch",
         ),
         ("dst 192.0.2.1/32 then redirect 65000:100", "redirection to a VRF cannot be done by switch"),
-        // A discarded packet goes nowhere.
+        // A discarded packet is not redirected.
         ("dst 192.0.2.1/32 then discard redirect 65000:100", "1"),
         ("dst 192.0.2.1/32 icmp-type <70 then discard", "it takes 70 entries; switch allows 64 for one rule"),
     ];
@@ -113,9 +115,9 @@ fn scarce_ranges_and_flags() {
         ("dst 192.0.2.1/32 proto udp sport 1-6 then discard", "1"),
         ("dst 192.0.2.1/32 proto udp sport 1,2,3,9-20 then discard", "4"),
         ("dst 192.0.2.1/32 proto udp dport !=80 then discard", "2"),
-        // A port below and one above, written out.
+        // A port below and one above, expanded.
         ("dst 192.0.2.1/32 proto udp dport 1,3 then discard", "2"),
-        // One policer is for one entry.
+        // A policer belongs to one entry.
         ("dst 192.0.2.1/32 proto udp sport 1-3 then rate 1mbps", "1"),
         ("dst 192.0.2.1/32 proto tcp tcp-flags ece then discard", "1"),
         ("dst 192.0.2.1/32 proto tcp tcp-flags ece,cwr then discard", "2"),
@@ -188,7 +190,8 @@ fn expressible(space: &Space, capabilities: &Capabilities) -> bool {
     numbers && flags && fragment
 }
 
-/// The entries are within what the data plane can express, no packet is in two of them where that matters, and together they are the rule.
+/// The entries are within what the data plane can express, no packet is in two of them where that
+/// matters, and together they are the rule.
 #[test]
 fn entries_are_exact() {
     let mut seed = Seed::new(20);
@@ -243,7 +246,8 @@ fn a_rule_behind_a_refused_exception_is_refused() {
     assert_eq!(verdicts, ["exception", "field", "exact", "field", "exact", "exception", "exact"]);
 }
 
-/// With whatever is refused taken out, no packet meets an effect that the whole list does not give it, but for being let through.
+/// Without the refused rules, no packet gets an effect that the whole list does not give it, except
+/// that it may pass.
 #[test]
 fn a_refused_rule_never_drops_what_nobody_asked_to_drop() {
     let mut seed = Seed::new(7);

@@ -1,4 +1,4 @@
-//! The engine as the program uses it.
+//! The engine through its public interface.
 
 use super::*;
 use crate::capability::Ability;
@@ -78,7 +78,7 @@ fn apply(engine: &mut Engine) {
     }
 }
 
-/// The states of all rules in order, with their reasons' codes.
+/// The states of all rules in order, with the codes of their reasons.
 fn states(engine: &Engine) -> Vec<String> {
     let name = |state: RuleState| match state.reason_code() {
         Some(code) => format!("{} {code}", state.name()),
@@ -206,7 +206,7 @@ fn what_is_protected_is_accepted_first_and_not_aimed_at() {
     let plan = plan(&mut engine);
     assert_eq!((plan.upsert.len(), plan.protected.map(|spaces| spaces.len())), (2, Some(0)));
     engine.applied(&Applied::default());
-    // Where the data plane cannot accept the protected packets ahead of the rules, it says so.
+    // If the data plane cannot accept the protected packets ahead of the rules, it says so.
     config.protection.session("192.0.2.1".parse().unwrap(), None, 179);
     let no_ports = [ComponentType::Port, ComponentType::SourcePort, ComponentType::DestinationPort];
     config.capabilities =
@@ -293,12 +293,12 @@ fn failures_are_seen_and_tried_again() {
     let first = nlri("dst 192.0.2.9/32 proto udp");
     let failures = vec![(first.clone(), RuleFailure::OverCapacity("full".to_owned()))];
     engine.applied(&Applied { failures });
-    // The exception is not in force: the rule behind it must not drop what it exempts.
+    // The exempting rule is not in force: the later rule must not drop what it exempts.
     let change = plan(&mut engine);
     assert_eq!((change.upsert.len(), change.remove), (0, vec![nlri("dst 192.0.2.9/32")]));
     engine.applied(&Applied::default());
     assert_eq!(states(&engine), ["over-capacity", "refused exception"]);
-    // That made room, so that it is tried again, and then all is well.
+    // That made room, so that it is tried again, and then all succeed.
     assert_eq!(plan(&mut engine).upsert[0].nlri, first);
     engine.applied(&Applied::default());
     apply(&mut engine);
@@ -306,7 +306,7 @@ fn failures_are_seen_and_tried_again() {
     assert!(!engine.has_failures());
 }
 
-/// A back end takes out, in the same change, what waits for an exception that finds no room.
+/// A back end removes, in the same change, what waits for an exempting rule without room.
 #[test]
 fn a_rule_that_waits_for_its_exception_comes_back_when_that_goes() {
     let mut engine = engine();
@@ -495,12 +495,12 @@ fn what_was_feasible_stays_until_the_unicast_routes_have_come_again() {
     engine.validate_presumed();
     apply(&mut engine);
     assert_eq!(states(&engine), ["installed", "infeasible no-route"]);
-    // The routes do not come: nothing is presumed any longer.
+    // The routes are not received: nothing is presumed any longer.
     let mut engine = again();
     engine.validate_presumed();
     apply(&mut engine);
     assert_eq!(states(&engine), ["infeasible no-route", "infeasible no-route"]);
-    // It is announced otherwise: that is a new announcement.
+    // It is announced differently: that is a new announcement.
     let mut engine = again();
     announce_with(&mut engine, PEER, "dst 192.0.2.1/32 then rate 1mbps", facts);
     apply(&mut engine);
@@ -548,7 +548,7 @@ fn a_route_that_came_back_is_kept_and_shown_and_never_in_force() {
         assert_eq!(states(&engine), ["infeasible loop"]);
         assert!(engine.rules().next().unwrap().state().reason().unwrap().starts_with("a loop: our own "));
         assert_eq!(engine.snapshot().count(), 0, "it is not remembered over a restart");
-        // However much its LOCAL_PREF says, another peer's route is the one that counts.
+        // However high its LOCAL_PREF is, another peer's route is the one that counts.
         announce(&mut engine, OTHER, text);
         apply(&mut engine);
         assert_eq!(states(&engine), ["installed"]);

@@ -5,7 +5,7 @@ use flowspec::{Effect, Policing};
 /// Kinds of actions, for policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ActionKind {
-    /// Let the packet through and end the search: a rule without any other action.
+    /// Accept the packet and end the evaluation: a rule without any other action.
     Accept,
     /// Discard.
     Discard,
@@ -17,7 +17,7 @@ pub enum ActionKind {
     Redirect,
     /// Sample.
     Sample,
-    /// Go on with the next rule.
+    /// Continue with the next rule.
     Continue,
 }
 
@@ -33,7 +33,7 @@ impl ActionKind {
         ActionKind::Continue,
     ];
 
-    /// The word for it.
+    /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             ActionKind::Accept => "accept",

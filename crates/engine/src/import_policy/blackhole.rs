@@ -9,24 +9,24 @@ use std::fmt;
 /// What makes a unicast route of a peer a rule that discards.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Blackhole {
-    /// Marks of a route, each with what it drops. Any one is enough; of several, all count.
+    /// Marks of a route, each with what it drops. One is enough; of several, all apply.
     pub triggers: Vec<(Trigger, Dropped)>,
     /// Shortest IPv4 prefix.
     pub shortest_v4: u8,
     /// Shortest IPv6 prefix.
     pub shortest_v6: u8,
-    /// The sources that the peer may have dropped; none for none.
+    /// The sources for which the peer may drop packets; `None` for none.
     pub sources: PrefixList,
-    /// Addresses whose packets no blackhole of a source drops.
+    /// Addresses whose packets no blackhole of a source may drop.
     pub guarded_sources: Vec<GuardedSource>,
 }
 
-/// Addresses that a blackhole of a source may not touch.
+/// Addresses that a blackhole of a source must not contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuardedSource {
     /// The addresses.
     pub net: IpNet,
-    /// What they are, for people.
+    /// Their description, for people.
     pub what: String,
 }
 
@@ -65,7 +65,7 @@ impl Dropped {
     /// Packets to the prefix and from it.
     pub const BOTH: Dropped = Dropped { destination: true, source: true };
 
-    /// Whether it drops something.
+    /// Whether it drops anything.
     pub const fn is_any(self) -> bool {
         self.destination || self.source
     }

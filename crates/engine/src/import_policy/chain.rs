@@ -1,5 +1,6 @@
-//! The chain of statements that a peer's routes pass: what `allow` says first, then the statements of the operator's policies, then what
-//! `allow` says of actions, unless a statement set them. `allow` is clauses like any other; only its words differ.
+//! The chain of statements for a peer's routes: first what `allow` says, then the statements of the
+//! operator's policies, then what `allow` says of actions, unless a statement set them. `allow`
+//! becomes clauses like any other; only their messages differ.
 
 use super::action_set::{ActionKind, ActionSet};
 use super::blackhole::GuardedSource;
@@ -15,18 +16,18 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What a peer's policy makes of one route.
+/// The result of a peer's policy for one route.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
-    /// Why it is not accepted, if it is not.
+    /// Why it is rejected, if it is.
     pub rejection: Option<PolicyRejection>,
-    /// Its actions, where they are not those that were announced.
+    /// Its actions, if they differ from the announced ones.
     pub actions: Option<Vec<Action>>,
-    /// How long it may live after its announcement, in seconds.
+    /// Its longest lifetime after the announcement, in seconds.
     pub lifetime: Option<u64>,
 }
 
-/// What one statement did with a route, in the order of the statements.
+/// The result of one statement for a route, in the order of the statements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step<'a> {
     /// It does not match; the key of the first condition that does not hold.
@@ -39,7 +40,7 @@ pub enum Step<'a> {
     Rejected(&'a StatementName),
 }
 
-/// The statements that the routes of one peer pass.
+/// The statements for the routes of one peer.
 #[derive(Clone, Debug)]
 pub struct PolicyChain {
     flow: Clauses,
@@ -51,7 +52,7 @@ pub struct PolicyChain {
 #[derive(Clone, Debug)]
 struct Clauses {
     all: Vec<Clause>,
-    /// Where the clauses stand that are evaluated of accepted rules, too.
+    /// The clauses that are evaluated for accepted rules, too.
     last: usize,
 }
 
@@ -98,7 +99,7 @@ enum Test {
     SourceHits(Arc<[GuardedSource]>),
 }
 
-/// Of what the words of a rejection are made.
+/// The data for the message of a rejection.
 #[derive(Clone, Debug)]
 enum Reason {
     WithoutDestination,
@@ -114,7 +115,7 @@ enum Reason {
     Statement(Option<Arc<str>>),
 }
 
-/// The route that passes the clauses, as those before left it.
+/// The route being evaluated, as the previous clauses left it.
 struct Subject<'a> {
     nlri: &'a Nlri,
     route: &'a Route,
@@ -122,10 +123,10 @@ struct Subject<'a> {
     destination: Option<IpNet>,
     destination_length: u8,
     components: Option<ComponentSet>,
-    /// Of the actions as announced.
+    /// The actions as announced.
     announced: Effect,
     effect: Effect,
-    /// The actions, where they are not those that were announced.
+    /// The actions, if they differ from the announced ones.
     actions: Option<Vec<Action>>,
     actions_set: bool,
     lifetime: Option<u64>,
@@ -150,7 +151,7 @@ impl PolicyChain {
         }
     }
 
-    /// What becomes of a traffic filter.
+    /// The result for a traffic filter.
     pub fn evaluate(&self, nlri: &Nlri, route: &Route) -> Evaluation {
         self.run(nlri, PathKind::Flow, route, |_| {})
     }
@@ -160,7 +161,7 @@ impl PolicyChain {
         self.run(nlri, PathKind::Flow, route, each)
     }
 
-    /// What becomes of a rule that a blackhole is, step by step.
+    /// The result for a blackhole's rule, step by step.
     pub fn trace_blackhole<'a>(&'a self, nlri: &Nlri, route: &Route, each: impl FnMut(Step<'a>)) -> Evaluation {
         self.run(nlri, PathKind::Blackhole, route, each)
     }
@@ -266,7 +267,7 @@ fn flow_permissions(policy: &ImportPolicy) -> Vec<Clause> {
     clauses
 }
 
-/// What `allow` says of the actions of a traffic filter, where no statement set them.
+/// What `allow` says of the actions of a traffic filter, if no statement set them.
 fn action_permissions(policy: &ImportPolicy) -> Vec<Clause> {
     let mut clauses = Vec::new();
     let mut reject = |test: Option<Test>, reason| {
@@ -289,7 +290,8 @@ fn action_permissions(policy: &ImportPolicy) -> Vec<Clause> {
     clauses
 }
 
-/// What `blackhole` and `allow` say of the prefix of a blackhole. What it may do, the operator said by asking for blackholes.
+/// What `blackhole` and `allow` say of the prefix of a blackhole. Its action is permitted by the
+/// configuration of `blackhole`.
 fn blackhole_permissions(policy: &ImportPolicy) -> Vec<Clause> {
     let Some(blackhole) = &policy.blackhole else { return Vec::new() };
     let mut clauses = Vec::new();
@@ -334,7 +336,7 @@ impl Test {
         }
     }
 
-    /// The key of the configuration that it stands for.
+    /// The key of the configuration for it.
     const fn key(&self) -> &'static str {
         match self {
             Test::Holds(condition) | Test::HoldsNot(condition) => condition.key(),
@@ -343,7 +345,7 @@ impl Test {
     }
 }
 
-/// What is guarded and would be hit by a rule for the subject's source.
+/// The protected addresses that a rule for the subject's source would affect.
 fn hit<'a>(subject: &Subject<'_>, guarded: &'a [GuardedSource]) -> Option<&'a GuardedSource> {
     let net = source(subject.nlri)?;
     guarded.iter().find(|guarded| net.contains(&guarded.net) || guarded.net.contains(&net))
@@ -460,7 +462,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Leaves out the actions that the peer asks for.
+    /// Removes the actions of the peer.
     fn ignore_actions(&mut self) {
         if self.route.actions.iter().any(is_action) {
             self.replace_actions(self.route.actions.iter().filter(|action| !is_action(action)).copied().collect());
@@ -475,7 +477,7 @@ impl<'a> Subject<'a> {
 
     fn apply(&mut self, change: &Change) {
         if let Some(set) = &change.set_actions {
-            // What says something about the route is kept: a route target, for example.
+            // Communities that describe the route are kept: a route target, for example.
             let kept = self.route.actions.iter().filter(|action| !is_action(action));
             self.replace_actions(set.iter().chain(kept).copied().collect());
             self.actions_set = true;

@@ -1,4 +1,4 @@
-//! What one peer may ask for, as its part of the configuration says.
+//! The permissions of one peer, as configured.
 
 use super::action_set::ActionSet;
 use super::blackhole::Blackhole;
@@ -14,13 +14,14 @@ pub struct ImportPolicy {
     pub shortest_v4: u8,
     /// Shortest IPv6 destination prefix.
     pub shortest_v6: u8,
-    /// Whether a rule may come without a destination, or with one of length 0. An IPv6 prefix with an offset counts as none.
+    /// Whether a rule may have no destination, or one of length 0. An IPv6 prefix with an offset
+    /// counts as none.
     pub without_destination: bool,
     /// The actions it may ask for.
     pub actions: ActionSet,
-    /// Whether its rules may carry actions that are not known here, which are then ignored.
+    /// Whether its rules may have unknown actions, which are then ignored.
     pub unknown_actions: bool,
-    /// What becomes of its rules that are limited to a set of interfaces.
+    /// How to handle rules that are limited to a set of interfaces.
     pub interface_sets: InterfaceSets,
     /// The addresses that it may redirect or copy to; `None` for any.
     pub redirect_to: Option<PrefixList>,
@@ -34,7 +35,7 @@ pub struct ImportPolicy {
     pub on_excess: OnExcess,
     /// Longest lifetime of a rule after its announcement, in seconds.
     pub max_lifetime: Option<u64>,
-    /// What becomes of actions that it asks for by communities.
+    /// How to handle actions that the operator defines by communities.
     pub action_communities: ActionCommunities,
     /// Which of its unicast routes are blackholes; `None` for none.
     pub blackhole: Option<Blackhole>,
@@ -42,20 +43,22 @@ pub struct ImportPolicy {
     pub statements: Vec<Statement>,
 }
 
-/// What becomes of the actions that a peer asks for by communities (RFC 8955 §12: from third parties, only what the operator mapped).
+/// How to handle actions that the operator defines by communities (RFC 8955 §12: from third
+/// parties, only what the operator mapped).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ActionCommunities {
-    /// They are carried out, as far as they are allowed.
+    /// They are executed, as far as they are allowed.
     #[default]
     Take,
     /// They are ignored: only a statement gives a rule an action. Without one it is rejected.
     Ignore,
-    /// A rule that has some is rejected, and one to which no statement gives an action.
+    /// A rule with such an action is rejected, and one to which no statement gives an action.
     Refuse,
 }
 
 impl Default for ImportPolicy {
-    /// Everything, for destinations of at least 8 (IPv4) or 16 (IPv6) bits, without validation and limits.
+    /// Everything, for destinations of at least 8 (IPv4) or 16 (IPv6) bits, without validation and
+    /// limits.
     fn default() -> Self {
         ImportPolicy {
             destinations: PrefixList::default(),
@@ -78,10 +81,11 @@ impl Default for ImportPolicy {
     }
 }
 
-/// What becomes of a rule that is limited to a set of interfaces (draft-ietf-idr-flowspec-interfaceset). No data plane here has such sets.
+/// How to handle a rule that is limited to a set of interfaces
+/// (draft-ietf-idr-flowspec-interfaceset). No data plane supports such sets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InterfaceSets {
-    /// It is refused: elsewhere it would act on packets that nobody asked to touch.
+    /// It is refused: elsewhere it would act on packets that nobody asked to filter.
     #[default]
     Refuse,
     /// The set is ignored: the rule is enforced on every filtered interface, with a note.
@@ -103,9 +107,10 @@ pub enum FirstAs {
 /// What happens with rules beyond a peer's limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnExcess {
-    /// They are taken like the others.
+    /// They are accepted like the others.
     Warn,
-    /// They are shown and not installed, until others have gone. Far beyond the limit (twice as many, and 1000) they are not even held.
+    /// They are shown and not installed, until others have been withdrawn. Far beyond the limit
+    /// (twice as many, and 1000) they are not even kept.
     #[default]
     Ignore,
     /// The session is to be closed.

@@ -1,4 +1,4 @@
-//! Why import policy does not accept a rule.
+//! Why import policy rejects a rule.
 
 use super::action_set::ActionKind;
 use super::statement::StatementName;
@@ -7,12 +7,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Why import policy does not accept a rule.
+/// Why import policy rejects a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PolicyRejection {
     /// The peer is external and has no policy (RFC 8212).
     NoPolicy,
-    /// All its packets are protected; in words, by what.
+    /// All its packets are protected; by what, for people.
     Protected(String),
     /// It has no destination.
     WithoutDestination,
@@ -23,7 +23,7 @@ pub enum PolicyRejection {
         /// The shortest allowed.
         shortest: u8,
     },
-    /// The peer may filter some destinations only, and the rule has none, or one that is everything.
+    /// The peer may filter some destinations only, and the rule has none, or one that contains all.
     NoDestination,
     /// The peer may not filter this destination.
     Destination,
@@ -31,24 +31,24 @@ pub enum PolicyRejection {
     Action(ActionKind),
     /// The peer may not redirect or copy to this address.
     RedirectTarget(IpAddr),
-    /// It carries an action that is not known here; the community's octets.
+    /// It has an unknown action; the community's octets.
     UnknownAction(flowspec::Community),
-    /// Action communities of this peer are not taken.
+    /// Action communities of this peer are not accepted.
     ActionCommunities,
     /// Only statements give rules of this peer an action, and none did.
     NoMappedAction,
-    /// The source of a blackhole is not among those that the peer may have dropped.
+    /// The source of a blackhole is not among those that the peer may drop.
     Source,
-    /// The source of a blackhole would hit something that is guarded; what.
+    /// The source of a blackhole would affect protected addresses.
     GuardedSource {
-        /// What it would hit, for people.
+        /// What it would affect, for people.
         what: Arc<str>,
     },
     /// A statement of the operator rejects it.
     Statement {
-        /// Which.
+        /// The statement.
         name: StatementName,
-        /// Why, in the operator's words.
+        /// Why, as the operator wrote it.
         reason: Option<Arc<str>>,
     },
     /// It is beyond the peer's limit.
@@ -56,9 +56,9 @@ pub enum PolicyRejection {
         /// The limit.
         limit: u64,
     },
-    /// It has lived as long as it may.
+    /// Its longest lifetime has ended.
     Lifetime {
-        /// In seconds.
+        /// The lifetime in seconds.
         seconds: u64,
     },
 }

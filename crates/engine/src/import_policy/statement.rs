@@ -1,4 +1,4 @@
-//! One statement of a policy: what it matches, what it changes, and what becomes of the rule.
+//! One statement of a policy: what it matches, what it changes, and what happens to the rule.
 
 use super::action_set::ActionSet;
 use crate::prefix_list::PrefixList;
@@ -15,15 +15,15 @@ pub struct Statement {
     pub name: StatementName,
     /// All of these hold for a route that it matches.
     pub conditions: Vec<Condition>,
-    /// The actions in the place of those that the peer asked for.
+    /// The actions that replace those of the peer.
     pub set_actions: Option<Vec<Action>>,
-    /// The limit of a rule that discards, in the place of that.
+    /// The limit that replaces discard.
     pub discard_becomes: Option<RateLimit>,
     /// The highest limit of a rule that limits.
     pub rate_at_most: Option<RateLimit>,
     /// Longest lifetime after the announcement, in seconds.
     pub lifetime: Option<u64>,
-    /// What becomes of the rule.
+    /// What happens to the rule.
     pub then: Then,
 }
 
@@ -42,27 +42,29 @@ impl fmt::Display for StatementName {
     }
 }
 
-/// What becomes of a rule that a statement matches.
+/// What happens to a rule that a statement matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Then {
     /// The next statement decides.
     Next,
-    /// It is accepted, as far as the peer may ask for its actions; no further statement is evaluated.
+    /// It is accepted, as far as the peer may ask for its actions; no further statement is
+    /// evaluated.
     Accept,
-    /// It is rejected; why, if the operator says so.
+    /// It is rejected; with a reason, if the operator gives one.
     Reject(Option<Arc<str>>),
 }
 
-/// A property of a route, with the rule as the statements before left it.
+/// A condition on a route, with the rule as the previous statements left it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
-    /// It came in one of these families; a blackhole is of a unicast family.
+    /// It is of one of these families; a blackhole is of a unicast family.
     Families(Vec<RouteFamily>),
     /// Its destination is within one of these prefixes.
     DestinationWithin(PrefixList),
     /// Its source is within one of these prefixes.
     SourceWithin(PrefixList),
-    /// The length of its destination prefix; 0 where there is none, or an IPv6 prefix with an offset.
+    /// The length of its destination prefix; 0 where there is none, or an IPv6 prefix with an
+    /// offset.
     DestinationLength(LengthRange),
     /// The length of its source prefix; 0 where there is none, or an IPv6 prefix with an offset.
     SourceLength(LengthRange),
@@ -78,14 +80,14 @@ pub enum Condition {
     AsPathOrigin(Vec<u32>),
     /// One of these AS numbers is in its AS_PATH.
     AsPathContains(Vec<u32>),
-    /// It limits, to more than this.
+    /// Its limit is above this.
     RateAbove(RateLimit),
-    /// It limits, to less than this.
+    /// Its limit is below this.
     RateBelow(RateLimit),
 }
 
 impl Condition {
-    /// The key of the configuration that says it.
+    /// Its key in the configuration.
     pub const fn key(&self) -> &'static str {
         match self {
             Condition::Families(_) => "families",

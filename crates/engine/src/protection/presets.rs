@@ -1,5 +1,6 @@
-//! Named sets of packets that a machine depends on: what `[protect] presets` means, as a table. To add one, add a line to
-//! [`PRESETS`] and one to the manual (`docs/manual/configuration.md`); a test holds the two together.
+//! Named sets of packets that a machine depends on: what `[protect] presets` means, as a table. To
+//! add one, add a line to [`PRESETS`] and one to the manual (`docs/manual/configuration.md`); a
+//! test holds the two together.
 
 use ipnet::IpNet;
 use std::fmt;
@@ -8,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// Which packets, beside their addresses.
+/// The packets, apart from their addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Traffic {
     /// All.
@@ -22,7 +23,8 @@ pub enum Traffic {
         /// The destination port.
         port: u16,
     },
-    /// Those of a transport protocol with this port on either side: sessions, whichever side opened them.
+    /// Those of a transport protocol with this port on either side: sessions, whichever side opened
+    /// them.
     Session {
         /// 6 or 17.
         protocol: u8,
@@ -53,7 +55,7 @@ fn list(numbers: &[u8]) -> String {
     numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Where the packets of a preset go.
+/// The destinations of the packets of a preset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// To the addresses of this machine.
@@ -72,12 +74,12 @@ impl fmt::Display for Target {
     }
 }
 
-/// A named set of packets that may be protected.
+/// A named set of packets that can be protected.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preset {
     /// Its name in the configuration.
     pub name: &'static str,
-    /// What it is for, for people.
+    /// Its purpose, for people.
     pub about: &'static str,
     /// The packets: each traffic to each of its targets.
     pub items: &'static [(Traffic, &'static [Target])],

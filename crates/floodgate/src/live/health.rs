@@ -16,7 +16,8 @@ struct HealthObject<'a> {
     message: &'a str,
 }
 
-/// Asks the daemon whether it is healthy, prints the answer as one line, and turns it into an exit status.
+/// Asks the daemon whether it is healthy, prints the answer as one line, and turns it into an exit
+/// status.
 pub(super) fn health(args: &HealthArgs) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (message, status) = runtime.block_on(answer(args));

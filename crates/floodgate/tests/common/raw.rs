@@ -1,4 +1,4 @@
-//! A BGP peer that sends octets as it likes: no state machine, and it reads only when it wants to.
+//! A BGP peer that sends any octets: no state machine, and it reads only when asked to.
 
 use super::{PATIENCE, wait};
 use socket2::{Domain, Socket, Type};

@@ -1,5 +1,5 @@
-//! The example that the project began with, end to end: a controller's FlowSpec message becomes a hardware ACL, and goes with its
-//! withdrawal or its session.
+//! The example that the project began with, end to end: a controller's FlowSpec message becomes a
+//! hardware ACL, and is removed with its withdrawal or its session.
 
 use crate::{Bench, NTP, PATIENCE};
 use anyhow::{Result, ensure};

@@ -1,4 +1,4 @@
-//! The back end on its own: what is dropped, and what becomes of it when the switch says no, hangs or is full.
+//! The back end alone: what is dropped, and what happens when the switch refuses, hangs or is full.
 
 use crate::{Bench, NTP, all_in_force, udp};
 use anyhow::{Context, Result, ensure};

@@ -1,7 +1,9 @@
-//! The oracle against the kernel: random rules as far as the switch can have them, random packets, and for each packet what `flowspec` says
-//! and what the kernel's rules did, as the stand-in loaded them from our policy file.
+//! The oracle against the kernel: random rules within the switch's capabilities, random packets,
+//! and for each packet the verdict of `flowspec` and that of the kernel's rules, as the emulator
+//! loaded them from our policy file.
 //!
-//! `FLOODGATE_SOAK_VERDICTS=200000` asks for more than the usual number, `FLOODGATE_SEED=7` for another beginning.
+//! `FLOODGATE_SOAK_VERDICTS=200000` asks for more verdicts than the default, `FLOODGATE_SEED=7`
+//! sets the seed.
 
 use anyhow::{Context, Result, bail, ensure};
 use dataplane::Dataplane;

@@ -1,4 +1,4 @@
-//! How often cl-acltool runs, and how soon.
+//! How often cl-acltool runs, and how soon after a message.
 
 use crate::{Bench, PATIENCE};
 use anyhow::{Context, Result, ensure};

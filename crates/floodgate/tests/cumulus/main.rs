@@ -1,5 +1,5 @@
-//! The Cumulus back end through the stand-in for cl-acltool into a real kernel: on its own, in the daemon with real BGP sessions, and
-//! against the oracle.
+//! The Cumulus back end through the emulator of cl-acltool into a real kernel: alone, in the daemon
+//! with real BGP sessions, and against the oracle.
 
 mod article;
 mod backend;

@@ -1,4 +1,5 @@
-//! `floodgate selftest cumulus` against the stand-in: it says what the switch takes, and leaves nothing behind.
+//! `floodgate selftest cumulus` with the emulator: it reports what the switch accepts, and leaves
+//! nothing installed.
 
 use crate::{Bench, NTP, PATIENCE, all_in_force};
 use anyhow::{Context, Result, ensure};

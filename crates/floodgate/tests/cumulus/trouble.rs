@@ -1,4 +1,5 @@
-//! The daemon on a switch where things go wrong: cl-acltool fails or hangs, the table is full, somebody kills us in the wrong moment.
+//! The daemon on a switch with failures: cl-acltool fails or hangs, the table is full, the daemon
+//! is killed during a run.
 
 use crate::{Bench, NTP, PATIENCE, udp};
 use anyhow::{Context, Result, ensure};

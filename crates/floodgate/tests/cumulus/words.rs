@@ -1,4 +1,4 @@
-//! What the switch refuses, in the words that its documents show: the rule at fault is found, the others go in.
+//! The switch's documented error messages: the refused rule is found, the others are installed.
 
 use crate::{Bench, NTP, PATIENCE, all_in_force, udp};
 use anyhow::{Context, Result, ensure};

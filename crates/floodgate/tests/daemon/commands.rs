@@ -1,4 +1,4 @@
-//! What people and scripts ask of the daemon, through the commands and over HTTP.
+//! The commands and the HTTP API, for people and scripts.
 
 use super::*;
 

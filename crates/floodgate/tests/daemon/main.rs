@@ -1,4 +1,5 @@
-//! `floodgate run` on loopback with real sessions and the back end `none`: what operators do, and what goes wrong around them.
+//! `floodgate run` on loopback with real sessions and the back end `none`: operators' actions, and
+//! failures around them.
 
 mod commands;
 #[path = "../common/mod.rs"]

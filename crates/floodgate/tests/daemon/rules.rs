@@ -1,4 +1,4 @@
-//! Rules of peers: taken in, in force, guarded, refused, withdrawn.
+//! Rules of peers: accepted, in force, guarded, refused, withdrawn.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! Sessions that are lost, come back, are refused, or never come up, and what becomes of their rules.
+//! Sessions that are lost, re-established, refused, or never established, and the effect on their
+//! rules.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! `floodgate compile`: what a data plane would be given.
+//! `floodgate compile`: what a data plane would install.
 
 use super::*;
 use std::collections::BTreeSet;

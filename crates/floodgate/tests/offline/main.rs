@@ -1,4 +1,5 @@
-//! The offline commands as a user meets them: arguments in, text or JSON and an exit status out.
+//! The offline commands from the user's point of view: arguments in, text or JSON and an exit
+//! status out.
 
 mod compile;
 mod explain;

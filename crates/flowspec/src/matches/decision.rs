@@ -1,14 +1,14 @@
 //! What a list of rules does to a packet (RFC 8955 §5.1, §7.3, §7.7).
 //!
-//! The one deviation is made here, for the oracle and for all that is compared with it: messages of IPv6 neighbour discovery meet no rule
-//! (`docs/decisions/0032`).
+//! The one deviation from the RFC is made here, for the oracle and everything compared with it:
+//! messages of IPv6 neighbour discovery are not filtered (`docs/decisions/0032`).
 
 use super::Mismatch;
 use crate::effect::Effect;
 use crate::packet::Packet;
 use crate::rule::Rule;
 
-/// Which rules a packet meets.
+/// Which rules apply to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// The packet is in no VRF: VPN rules do not apply.
@@ -21,30 +21,31 @@ pub enum Scope {
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub struct Decision {
-    /// The rule that matched and ended the search, by its place in the list.
+    /// The rule that matched and ended the evaluation, by its position in the list.
     pub ended_by: Option<usize>,
-    /// The rules before it that matched and let the search go on (T bit), in order.
+    /// The rules before it that matched and continued (T bit), in order.
     pub continued: Vec<usize>,
-    /// The effects of all of these together: discard over the lowest rate of each unit; of several marks or redirects the first;
-    /// sampled if one of them samples. [`Effect::ACCEPT`] where no rule matched. [`Effect::continues`] means that some rule
-    /// matched and yet the search went through to the end of the list.
+    /// The combined effect of all of these: discard over the lowest rate of each unit; of several
+    /// marks or redirects the first; sampled if one of them samples. [`Effect::ACCEPT`] if no rule
+    /// matched. [`Effect::continues`] means that some rule matched and the evaluation still reached
+    /// the end of the list.
     ///
     /// A limit of this effect is the lowest that applies. Each rule keeps its own policer.
     pub effect: Effect,
-    /// The packet is one that no rule may touch, and why; no rule was looked at.
+    /// The packet is one that no rule may filter, and why; no rule was evaluated.
     pub exempt: Option<Exemption>,
 }
 
-/// Packets that no rule may touch, whoever announces it and whatever is configured.
+/// Packets that no rule may filter, whoever announces it and whatever is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exemption {
-    /// [`Packet::is_neighbor_discovery`]: without these messages IPv6 ends on the link, and with it the session that could withdraw the
-    /// rule.
+    /// [`Packet::is_neighbor_discovery`]: without these messages IPv6 stops working on the link,
+    /// and with it the session that could withdraw the rule.
     NeighborDiscovery,
 }
 
 impl Exemption {
-    /// Why no rule may touch the packet, if that is so.
+    /// Why no rule may filter the packet, if so.
     pub const fn of(packet: &Packet) -> Option<Self> {
         if packet.is_neighbor_discovery() { Some(Exemption::NeighborDiscovery) } else { None }
     }
@@ -61,7 +62,8 @@ impl std::fmt::Display for Exemption {
 }
 
 impl Decision {
-    /// The rule to name as the deciding one: that which ended the search, otherwise the last that matched and went on.
+    /// The rule to name as the deciding one: that which ended the evaluation, otherwise the last
+    /// that matched and continued.
     pub fn rule(&self) -> Option<usize> {
         self.ended_by.or(self.continued.last().copied())
     }
@@ -72,12 +74,13 @@ impl Decision {
     }
 }
 
-/// What `rules`, given in their order, do to `packet`: the first that matches ends the search unless its T bit says to go on.
+/// What `rules`, given in their order, do to `packet`: the first that matches ends the evaluation
+/// unless its T bit says to continue.
 pub fn decide<'a>(rules: impl IntoIterator<Item = &'a Rule>, packet: &Packet, scope: Scope) -> Decision {
     search(rules, packet, scope, |_, _| {})
 }
 
-/// As [`decide`], and why each rule that the search passed did not match.
+/// As [`decide`], and why each earlier rule did not match.
 pub fn explain<'a>(
     rules: impl IntoIterator<Item = &'a Rule>,
     packet: &Packet,

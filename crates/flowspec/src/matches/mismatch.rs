@@ -26,7 +26,7 @@ pub enum Mismatch<'a> {
         /// Why not.
         why: Absence,
     },
-    /// The packet has something else.
+    /// The packet has another value.
     Value {
         /// The component.
         component: Component<'a>,
@@ -56,7 +56,7 @@ pub enum Absence {
     NotNumeric,
 }
 
-/// What a packet has where a component looks.
+/// What a packet has in the field that a component compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Found {
     /// An address.
@@ -168,7 +168,7 @@ fn show_bits(f: &mut fmt::Formatter<'_>, table: &[(&str, u16)], bits: u64) -> fm
     }
 }
 
-/// What a component accepts: `>=80&<=90,443`, or in words for bits.
+/// What a component accepts: `>=80&<=90,443`, or names for bits.
 struct Wanted<'a>(Component<'a>);
 
 impl fmt::Display for Wanted<'_> {

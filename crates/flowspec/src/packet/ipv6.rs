@@ -36,7 +36,7 @@ pub(super) fn read(octets: &[u8]) -> Result<Packet, PacketError> {
     })
 }
 
-/// What stands behind the fixed header.
+/// What follows the fixed header.
 struct Chain {
     protocol: Option<u8>,
     upper: Upper,
@@ -45,9 +45,10 @@ struct Chain {
 }
 
 impl Chain {
-    /// Follows the Next Header octets. The chain of a non-first fragment ends at its fragment header, whose Next Header names what the
-    /// first fragment starts with: the upper-layer protocol, or an extension header, behind which it stays unknown. Should a packet have
-    /// several fragment headers, the outermost is the one that a node on the way sees.
+    /// Follows the Next Header octets. The chain of a non-first fragment ends at its fragment
+    /// header, whose Next Header names what the first fragment starts with: the upper-layer
+    /// protocol, or an extension header, after which it stays unknown. If a packet has several
+    /// fragment headers, the outermost is the one that forwarding nodes see.
     fn walk(first: u8, mut rest: &[u8]) -> Self {
         let mut chain = Chain { protocol: None, upper: Upper::Nothing, fragment_offset: 0, more_fragments: false };
         let mut next_header = first;

@@ -1,4 +1,4 @@
-//! From octets to a [`Packet`].
+//! Parses octets to a [`Packet`].
 
 use super::{Packet, PacketError, ipv4, ipv6};
 
@@ -9,7 +9,7 @@ impl Packet {
     /// Reads an Ethernet frame with any number of VLAN tags, without preamble and checksum.
     ///
     /// # Errors
-    /// When it carries no IP packet, or one whose header cannot be read.
+    /// The frame contains no IP packet, or one whose header cannot be parsed.
     pub fn from_ethernet(frame: &[u8]) -> Result<Self, PacketError> {
         let mut rest = frame.get(12..).ok_or(PacketError::TruncatedEthernet)?;
         loop {
@@ -31,10 +31,10 @@ impl Packet {
         }
     }
 
-    /// Reads an IP packet; octets behind its own length are ignored, and so is whether its checksums are right.
+    /// Parses an IP packet; octets after its own length are ignored, and so are its checksums.
     ///
     /// # Errors
-    /// When the header cannot be read. A packet whose end is missing is no error.
+    /// The header cannot be parsed. A truncated packet is not an error.
     pub fn from_ip(octets: &[u8]) -> Result<Self, PacketError> {
         match octets.first().map(|first| first >> 4) {
             Some(4) => ipv4::read(octets),

@@ -29,7 +29,8 @@ impl ProtocolSet {
         ProtocolSet(words)
     }
 
-    /// What the protocol of a packet can be: anything for IPv4, anything but an extension header for IPv6.
+    /// What the protocol of a packet can be: anything for IPv4, anything but an extension header
+    /// for IPv6.
     pub const fn possible(version: IpVersion) -> Self {
         match version {
             IpVersion::V4 => ProtocolSet::FULL,
@@ -189,8 +190,8 @@ impl FragmentPosition {
     }
 }
 
-/// A set of kinds of fragment. A kind is the don't-fragment bit and a position; bit `4 * df + position` stands for it. IPv6 has
-/// only the four kinds without don't-fragment.
+/// A set of kinds of fragment. A kind is the don't-fragment bit and a position; bit `4 * df +
+/// position` stands for it. IPv6 has only the four kinds without don't-fragment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FragmentSet(pub u8);
 
@@ -290,7 +291,8 @@ mod tests {
 
     #[test]
     fn fragment_lists_are_tables_of_eight_kinds() {
-        // One operator pair each: value, and the kinds that it accepts as `all`, bit 4 * df + position.
+        // One operator pair each: value, and the kinds that it accepts as `all`, bit 4 * df +
+        // position.
         let dont_fragment = 0b1111_0000;
         let (whole, first, middle, last) = (0b0001_0001, 0b0010_0010, 0b0100_0100, 0b1000_1000);
         for (value, kinds) in [

@@ -5,7 +5,8 @@ use super::interval::IntervalSet;
 use super::tcp_flags::TcpFlagSet;
 use crate::component::ComponentType;
 
-/// One more condition on the packets of a space. A condition on an upper-layer field implies that the packet has its header.
+/// One more condition on the packets of a space. A condition on an upper-layer field implies that
+/// the packet has its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// The protocol is one of these.

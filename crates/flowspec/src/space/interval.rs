@@ -1,8 +1,10 @@
-//! Sets of numbers as sorted intervals: what a list of numeric operators (RFC 8955 §4.2.1.1) accepts.
+//! Sets of numbers as sorted intervals: what a list of numeric operators (RFC 8955 §4.2.1.1)
+//! accepts.
 
 use crate::op::{Comparison, NumericOp};
 
-/// A set of numbers: disjoint inclusive intervals, ascending, with a gap between any two. Equal sets are equal values.
+/// A set of numbers: disjoint inclusive intervals, ascending, with a gap between any two. Equal
+/// sets are equal values.
 ///
 /// The set does not know its domain; operations that need it take the domain's largest value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -27,8 +29,8 @@ impl IntervalSet {
         IntervalSet { intervals }
     }
 
-    /// The numbers of `0..=max` that the list accepts. AND binds tighter than OR; values beyond `max` are compared as they are, so
-    /// `=70000` accepts no port and `<70000` every port.
+    /// The numbers of `0..=max` that the list accepts. AND binds tighter than OR; values beyond
+    /// `max` are compared as they are, so `=70000` accepts no port and `<70000` every port.
     pub fn from_ops(ops: impl IntoIterator<Item = NumericOp>, max: u32) -> Self {
         let mut accepted = Vec::new();
         let mut group: Option<IntervalSet> = None;
@@ -172,8 +174,9 @@ impl IntervalSet {
         })
     }
 
-    /// The same set as the fewest prefixes of `bits`-bit numbers, ascending: `(value, mask)`, a number is in it when
-    /// `number & mask == value`. `bits` is at most 32, and every number must have at most so many bits.
+    /// The same set as the fewest prefixes of `bits`-bit numbers, ascending: `(value, mask)`, a
+    /// number is in it when `number & mask == value`. `bits` is at most 32, and every number must
+    /// have at most so many bits.
     pub fn masked(&self, bits: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
         let field = u64::from(u32::MAX) >> (32 - bits.min(32));
         self.iter().flat_map(|(first, last)| Blocks { next: u64::from(first), end: u64::from(last) + 1 }).map(

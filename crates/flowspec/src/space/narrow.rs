@@ -29,8 +29,8 @@ impl Space {
         self
     }
 
-    /// The same packets as at most two disjoint spaces without [`port`](Self::port): those whose source port is one of its ports, and
-    /// those of which only the destination port is.
+    /// The same packets as at most two disjoint spaces without [`port`](Self::port): those whose
+    /// source port is one of its ports, and those of which only the destination port is.
     pub fn split_port(&self) -> Vec<Space> {
         let Some(either) = self.port() else { return vec![self.clone()] };
         let others = either.complement(MAX_PORT);
@@ -39,8 +39,8 @@ impl Space {
         [by_source, by_destination].into_iter().filter(|part| !part.is_empty()).collect()
     }
 
-    /// The same as at most two simpler spaces that may overlap: those whose source port is one of its ports, and those whose destination
-    /// port is.
+    /// The same as at most two simpler spaces that may overlap: those whose source port is one of
+    /// its ports, and those whose destination port is.
     pub fn cover_port(&self) -> Vec<Space> {
         let Some(either) = self.port() else { return vec![self.clone()] };
         let [by_source, by_destination] = self.port_halves(either);
@@ -51,7 +51,8 @@ impl Space {
         [by_source, by_destination].into_iter().take(if one_is_enough { 1 } else { 2 }).collect()
     }
 
-    /// All packets that have the same in front of the upper-layer header, and that header: without the fields of the header itself.
+    /// All packets that have the same in front of the upper-layer header, and that header: without
+    /// the fields of the header itself.
     pub fn without_upper_layer_fields(&self) -> Space {
         let mut rest = self.clone();
         rest.fields = rest.fields.without(Fields::L4);
@@ -65,7 +66,8 @@ impl Space {
         rest
     }
 
-    /// Without [`port`](Self::port): with one of these as source port, and with one of these as destination port.
+    /// Without [`port`](Self::port): with one of these as source port, and with one of these as
+    /// destination port.
     fn port_halves(&self, either: &IntervalSet) -> [Space; 2] {
         let mut rest = self.clone();
         rest.fields = rest.fields.without(Fields::of(ComponentType::Port));

@@ -1,12 +1,13 @@
-//! How two spaces relate. Exact on the sets: fields are independent of each other, but for the ports, which `port` couples.
+//! How two spaces relate. Exact on the sets: fields are independent of each other, but for the
+//! ports, which `port` couples.
 
 use super::{Fields, FragmentSet, IntervalSet, MAX_PORT, ProtocolSet, Space};
 use crate::component::ComponentType;
 use crate::prefix::Prefix;
 
 impl Space {
-    /// Whether every packet of `other` is in `self`. True only if surely so; false may be wrong only where the length of
-    /// a packet follows from its other fields.
+    /// Whether every packet of `other` is in `self`. True only if surely so; false may be wrong
+    /// only where the length of a packet follows from its other fields.
     pub fn covers(&self, other: &Space) -> bool {
         if other.is_empty() {
             return true;
@@ -43,8 +44,8 @@ impl Space {
             && self.covers_ports(other)
     }
 
-    /// Whether some packet is in both. False only if surely none is; true may be wrong only where the length of a packet
-    /// follows from its other fields.
+    /// Whether some packet is in both. False only if surely none is; true may be wrong only where
+    /// the length of a packet follows from its other fields.
     pub fn overlaps(&self, other: &Space) -> bool {
         if self.is_empty() || other.is_empty() || self.version != other.version {
             return false;
@@ -85,9 +86,11 @@ impl Space {
         (or_full(self.source_port()), or_full(self.destination_port()))
     }
 
-    /// Whether the ports of every packet of `other`, which is not empty, satisfy the port fields of `self`. With S and D the source and
-    /// destination ports of `other`, its packets have the pairs (s, d) of S x D, where s or d is in `other.port`. A field of
-    /// `self` fails to cover them when some such pair has an s in a set of refused source ports and a d in one of refused destination ports.
+    /// Whether the ports of every packet of `other`, which is not empty, satisfy the port fields of
+    /// `self`. With S and D the source and destination ports of `other`, its packets have the pairs
+    /// (s, d) of S x D, where s or d is in `other.port`. A field of `self` fails to cover them when
+    /// some such pair has an s in a set of refused source ports and a d in one of refused
+    /// destination ports.
     fn covers_ports(&self, other: &Space) -> bool {
         if !self.fields.has_any(Fields::PORTS) {
             return true;

@@ -6,8 +6,9 @@ use crate::op::BitmaskOp;
 /// The twelve bits: the low nibble of octet 12 of the TCP header, and octet 13.
 pub(super) const FIELD: u16 = 0x0fff;
 
-/// A set of values of the twelve bits behind TCP's data offset: the low nibble of header octet 12 and octet 13 (FIN 0x001, SYN 0x002,
-/// RST 0x004, PSH 0x008, ACK 0x010, URG 0x020, ECE 0x040, CWR 0x080). Equal sets are equal values.
+/// A set of values of the twelve bits behind TCP's data offset: the low nibble of header octet 12
+/// and octet 13 (FIN 0x001, SYN 0x002, RST 0x004, PSH 0x008, ACK 0x010, URG 0x020, ECE 0x040, CWR
+/// 0x080). Equal sets are equal values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TcpFlagSet {
     /// The bits on which membership depends, and no others.
@@ -38,8 +39,8 @@ impl TcpFlagSet {
         TcpFlagSet { support: 0, table: Box::from([1]) }
     }
 
-    /// The values that the list accepts (RFC 8955 §4.2.2.9). A two-octet value may ask for bits of the data offset, which count
-    /// as zero.
+    /// The values that the list accepts (RFC 8955 §4.2.2.9). A two-octet value may ask for bits of
+    /// the data offset, which count as zero.
     pub fn from_ops(ops: impl Iterator<Item = BitmaskOp>) -> Self {
         let ops: Vec<BitmaskOp> = ops.collect();
         // Bits beyond the field are 0 in the data, so they decide a pair but are no variable.
@@ -127,8 +128,8 @@ impl TcpFlagSet {
     }
 }
 
-/// Shannon expansion: cuts the cube `within` at the bit that decides most often, until membership is the same all over each part.
-/// `truth` is the table of the cube, over its `free` bits.
+/// Shannon expansion: cuts the cube `within` at the bit that decides most often, until membership
+/// is the same all over each part. `truth` is the table of the cube, over its `free` bits.
 fn split(truth: &[bool], free: &[u16], within: Cube, found: &mut impl FnMut(Cube)) {
     let best = (0..free.len()).map(|at| (influence(truth, at), at)).max().filter(|&(influence, _)| influence > 0);
     let Some((_, at)) = best else {

@@ -12,7 +12,8 @@ pub struct Extension {
     pub units: u8,
 }
 
-/// What a packet is to be. Addresses of one IP version; the others are used as far as that version has them.
+/// What a packet is to be. Addresses of one IP version; the others are used as far as that version
+/// has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     /// Source address; its version is the packet's.
@@ -49,11 +50,14 @@ pub struct Draft {
     pub option_words: u8,
     /// IPv6: extension headers in front of the fragment header.
     pub extensions: Vec<Extension>,
-    /// IPv6: extension headers behind the fragment header, or where it would be. A non-first fragment names the first and has none.
+    /// IPv6: extension headers behind the fragment header, or where it would be. A non-first
+    /// fragment names the first and has none.
     pub inner_extensions: Vec<Extension>,
-    /// Octets of the IP packet. Raised to what the headers need, and the upper-layer header is cut only with `truncate`.
+    /// Octets of the IP packet. Raised to what the headers need, and the upper-layer header is cut
+    /// only with `truncate`.
     pub length: u32,
-    /// Cuts the upper-layer header so that only so many octets of it are in the packet, and `length` is not looked at.
+    /// Cuts the upper-layer header so that only so many octets of it are in the packet, and
+    /// `length` is not looked at.
     pub truncate: Option<u8>,
 }
 
@@ -92,7 +96,8 @@ impl Draft {
         }
     }
 
-    /// The packet in an Ethernet frame with these VLAN tags (EtherType and tag), to a unicast address.
+    /// The packet in an Ethernet frame with these VLAN tags (EtherType and tag), to a unicast
+    /// address.
     pub fn to_ethernet(&self, tags: &[(u16, u16)]) -> Vec<u8> {
         let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
         for (ethertype, tag) in tags {

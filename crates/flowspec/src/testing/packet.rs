@@ -69,8 +69,9 @@ pub fn random_packet_for<'a>(
     random_draft_for(seed, version, rules, shape).to_ip()
 }
 
-/// A packet aimed at one of the rules. About half are meant to match it, with values at the ends of what it accepts; most of the others
-/// have one field just outside; some are not aimed at all. A rule of the other version is as good as none.
+/// A packet aimed at one of the rules. About half are meant to match it, with values at the ends of
+/// what it accepts; most of the others have one field just outside; some are not aimed at all. A
+/// rule of the other version is as good as none.
 pub fn random_draft_for<'a>(
     seed: &mut Seed,
     version: IpVersion,
@@ -93,7 +94,8 @@ pub fn random_draft_for<'a>(
     draft
 }
 
-/// A message of neighbour discovery, or one that is none by its hop limit, type, code, protocol or an extension header.
+/// A message of neighbour discovery, or one that is none by its hop limit, type, code, protocol or
+/// an extension header.
 fn neighbor_discovery(seed: &mut Seed, draft: &mut Draft) {
     (draft.protocol, draft.hop_limit, draft.icmp_code, draft.truncate) = (ICMPV6, 255, 0, None);
     draft.icmp_type = seed.within(133, 137) as u8;
@@ -198,7 +200,8 @@ fn miss(seed: &mut Seed, draft: &mut Draft, aim: &Space, shape: &PacketShape) {
     }
 }
 
-/// A number of the set, mostly at the end of an interval; any number of `0..=max` where the set is absent or empty.
+/// A number of the set, mostly at the end of an interval; any number of `0..=max` where the set is
+/// absent or empty.
 fn number(seed: &mut Seed, set: Option<&IntervalSet>, max: u32) -> u32 {
     let at = seed.below(set.map_or(0, |set| set.len() as u64)) as usize;
     let Some((first, last)) = set.and_then(|set| set.iter().nth(at)) else {
@@ -248,7 +251,8 @@ fn address(seed: &mut Seed, version: IpVersion, prefix: Option<Prefix>) -> IpAdd
             IpAddr::V4((u32::from(net.addr()) | fill as u32 & !mask).into())
         }
         Some(Prefix::V6(pattern)) => {
-            // Bits that are not asked for: those of a usual address, so that routers take the packet.
+            // Bits that are not asked for: those of a usual address, so that routers take the
+            // packet.
             let usual = 0x2001_0db8u128 << 96;
             let open = !pattern.mask();
             let top = !(u128::MAX >> 32);
@@ -277,7 +281,8 @@ fn beside_prefix(seed: &mut Seed, address: IpAddr, prefix: Option<Prefix>) -> Ip
     }
 }
 
-/// Makes the packet one of these kinds; a whole one in all but `chance` of a hundred cases where it may be.
+/// Makes the packet one of these kinds; a whole one in all but `chance` of a hundred cases where it
+/// may be.
 fn fragment(seed: &mut Seed, draft: &mut Draft, kinds: FragmentSet, shape: &PacketShape, chance: u64) {
     let mut kinds: Vec<(bool, FragmentPosition)> = kinds.iter().collect();
     let whole: Vec<_> = kinds.iter().copied().filter(|kind| kind.1 == FragmentPosition::Whole).collect();

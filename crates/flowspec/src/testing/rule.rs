@@ -30,7 +30,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Everything that the RFCs allow, and every action that a data plane could be asked for.
+    /// Everything that the RFCs allow, and every action of a data plane.
     pub fn everything() -> Self {
         Shape {
             fields: ComponentType::ALL.into_iter().collect(),
@@ -42,7 +42,8 @@ impl Shape {
         }
     }
 
-    /// Every component, short lists, plain values, discard or accept only: what simple data planes can do.
+    /// Every component, short lists, plain values, discard or accept only: what simple data planes
+    /// can do.
     pub fn plain() -> Self {
         Shape {
             max_components: 4,
@@ -90,7 +91,7 @@ fn actions() -> Vec<Vec<Action>> {
     ]
 }
 
-/// So many different rules, in the order of enforcement. Fewer where the shape does not have so many.
+/// This many different rules, in enforcement order. Fewer if the shape does not have that many.
 pub fn random_rules(seed: &mut Seed, version: IpVersion, shape: &Shape, count: usize) -> Vec<Rule> {
     let mut rules: Vec<Rule> = (0..count).map(|_| random_rule(seed, version, shape)).collect();
     rules.sort_by(|a, b| a.nlri.cmp(&b.nlri));
@@ -106,7 +107,8 @@ pub fn random_rule(seed: &mut Seed, version: IpVersion, shape: &Shape) -> Rule {
     Rule::new(nlri, actions)
 }
 
-/// The match part of a rule of the shape. Values come from few, so that rules overlap; lists often make sense and sometimes do not.
+/// The match part of a rule of the shape. Values are chosen from few, so that rules overlap; most
+/// lists make sense and some do not.
 pub fn random_nlri(seed: &mut Seed, version: IpVersion, shape: &Shape) -> Nlri {
     let family = if version == IpVersion::V4 { Family::Ipv4 } else { Family::Ipv6 };
     loop {

@@ -1,11 +1,11 @@
-//! The source of all randomness here.
+//! The random numbers of this module.
 
 /// A small pseudo-random sequence (splitmix64); the same on every machine and in every release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seed(u64);
 
 impl Seed {
-    /// The sequence of this number.
+    /// The sequence with this number.
     pub const fn new(number: u64) -> Self {
         Seed(number)
     }
@@ -29,12 +29,12 @@ impl Seed {
         first + self.below(last.saturating_sub(first).saturating_add(1))
     }
 
-    /// True in so many cases of a hundred.
+    /// True in this many cases of a hundred.
     pub fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance
     }
 
-    /// One of `choices`; `None` when there is none.
+    /// One of `choices`; `None` if there is none.
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
         choices.get(self.below(choices.len() as u64) as usize).copied()
     }

@@ -1,4 +1,4 @@
-//! The part behind `then`: actions, ours and in the words of ExaBGP and GoBGP.
+//! The part after `then`: actions, in our words and those of ExaBGP and GoBGP.
 
 use super::cursor::Cursor;
 use super::error::TextError;
@@ -15,9 +15,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(super) struct Actions {
     actions: Vec<Action>,
     next_hop: Option<IpAddr>,
-    /// Where `accept` stands: it is the absence of actions, so it stands alone.
+    /// Position of `accept`: it means no actions, so it must be alone.
     accept: Option<usize>,
-    /// Where the one traffic-action community is that `sample` and `continue` share.
+    /// Position of the one traffic-action community that `sample` and `continue` share.
     traffic: Option<usize>,
 }
 
@@ -40,7 +40,7 @@ impl Actions {
         Ok(())
     }
 
-    /// Reads the action that begins with `word`, which stands at `at`; the cursor is behind it.
+    /// Parses the action that begins with `word` at `at`; the cursor is after it.
     pub(super) fn read(
         &mut self,
         cursor: &mut Cursor<'_>,
@@ -66,7 +66,8 @@ impl Actions {
             "action" => {
                 cursor.skip_space();
                 let at = cursor.at();
-                // ExaBGP and GoBGP call the T bit `terminal`; set, it means go on with the next rule (RFC 8955 §7.3).
+                // ExaBGP and GoBGP call the T bit `terminal`; set, it means continue with the next
+                // rule (RFC 8955 §7.3).
                 return match cursor.word() {
                     "sample" => self.traffic_action(cursor, at, true, false),
                     "terminal" => self.traffic_action(cursor, at, false, true),
@@ -157,7 +158,8 @@ impl Actions {
                 cursor.token();
                 Ok(Action::RedirectIp { address, copy: cursor.eat_word("copy") })
             }
-            // ExaBGP sends this one as a redirect to the next hop, and the address as that next hop.
+            // ExaBGP sends this one as a redirect to the next hop, and the address as that next
+            // hop.
             (Ok(address), Dialect::Foreign) => {
                 let token = cursor.token();
                 if let Some((target, number)) = as_route_target(token) {
@@ -186,13 +188,15 @@ impl Actions {
     }
 }
 
-/// An IPv6 address that is a route target as well when its last part is taken for the number: `2001:db8::1:100`.
+/// An IPv6 address that is a route target as well when its last part is taken for the number:
+/// `2001:db8::1:100`.
 fn as_route_target(token: &str) -> Option<(Ipv6Addr, u16)> {
     let (address, number) = token.rsplit_once(':')?;
     Some((address.parse().ok()?, decimal(number)?))
 }
 
-/// Steps over ExaBGP's `community [ 65000:1 no-export ]`: communities of RFC 1997, which no filter depends on.
+/// Skips ExaBGP's `community [ 65000:1 no-export ]`: communities of RFC 1997, which no filter
+/// depends on.
 fn standard_communities(cursor: &mut Cursor<'_>) -> bool {
     let mut ahead = cursor.clone();
     ahead.skip_space();
@@ -220,7 +224,8 @@ fn standard_communities(cursor: &mut Cursor<'_>) -> bool {
     true
 }
 
-/// `65000:100`, `4200000000:100`, `65000L:100` (4-octet form of a small number), `192.0.2.1:100` or `[2001:db8::1]:100`.
+/// `65000:100`, `4200000000:100`, `65000L:100` (4-octet form of a small number), `192.0.2.1:100` or
+/// `[2001:db8::1]:100`.
 fn target(cursor: &mut Cursor<'_>) -> Result<Action, TextError> {
     cursor.skip_space();
     let at = cursor.at();
@@ -310,13 +315,13 @@ fn community(cursor: &mut Cursor<'_>) -> Result<Action, TextError> {
     hex_community(token).map_err(|error| cursor.error_at(at, error.to_string()))
 }
 
-/// Why text is no community in hex; as what is expected in its place.
+/// Why text is not a community in hex; as what is expected in its place.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HexCommunityError {
-    /// It has not the length of one.
+    /// Its length is wrong.
     #[error("a community of 16 hex digits, or 40 (attribute 25)")]
     Length,
-    /// It has, and is no action.
+    /// Its length is right, and it is not an action.
     #[error("a community that can be read ({0})")]
     Action(#[from] CommunityError),
 }

@@ -1,4 +1,4 @@
-//! A place in the text.
+//! A position in the text.
 
 use super::error::{Note, TextError};
 
@@ -27,7 +27,7 @@ impl<'a> Cursor<'a> {
         self.rest().chars().next()
     }
 
-    /// Steps over `wanted` if it stands here.
+    /// Skips `wanted` if it is next.
     pub(super) fn eat(&mut self, wanted: &str) -> bool {
         let here = self.rest().starts_with(wanted);
         if here {
@@ -36,7 +36,7 @@ impl<'a> Cursor<'a> {
         here
     }
 
-    /// Steps over a whole word, whatever its case, if it stands here behind optional space; otherwise stays.
+    /// Skips a whole word, in any case, if it is next after optional space; otherwise stays.
     pub(super) fn eat_word(&mut self, wanted: &str) -> bool {
         let mut ahead = self.clone();
         ahead.skip_space();
@@ -68,18 +68,18 @@ impl<'a> Cursor<'a> {
         &rest[..len]
     }
 
-    /// A note about what stands at a place.
+    /// A note about the text at a position.
     pub(super) fn note_at(&self, at: usize, message: String) -> Note {
         let before = self.text.get(..at).unwrap_or(self.text);
         Note { column: before.chars().count() + 1, message }
     }
 
-    /// An error at this place.
+    /// An error at this position.
     pub(super) fn error(&self, expected: impl Into<String>) -> TextError {
         self.error_at(self.at, expected)
     }
 
-    /// An error at another place of the text.
+    /// An error at another position of the text.
     pub(super) fn error_at(&self, at: usize, expected: impl Into<String>) -> TextError {
         TextError::at(self.text, at, expected)
     }

@@ -1,33 +1,34 @@
-//! What is wrong with a rule's text, and where.
+//! Errors in a rule's text, and their places.
 
 use std::fmt;
 
 /// Longest piece of the text that an error quotes, in characters.
 const QUOTED: usize = 40;
-/// Longest line that is shown whole, in characters; of a longer one so much is shown on each side of the place.
+/// Longest line that is shown whole, in characters; of a longer one this much is shown on each side
+/// of the place.
 const SHOWN: usize = 160;
 
-/// Text that is no rule.
+/// Text that is not a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TextError {
     /// Where, in characters, counted from 1.
     pub column: usize,
-    /// What could stand there, as a phrase.
+    /// What is expected, as a phrase.
     pub expected: String,
-    /// What stands there: quoted text, or `end of line`.
+    /// What was found: quoted text, or `end of line`.
     pub found: String,
-    /// What the writer may have meant.
+    /// What was probably meant.
     pub suggestion: Option<String>,
 }
 
-/// Something that a reader of the text should know though it could be read.
+/// A note about text that could be parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Note {
     /// Where, in characters, counted from 1.
     pub column: usize,
-    /// What was read otherwise than it stands there.
+    /// What was interpreted differently than written.
     pub message: String,
 }
 
@@ -59,7 +60,7 @@ impl TextError {
         TextError { suggestion: Some(suggestion.into()), ..self }
     }
 
-    /// Suggests the candidate that looks most like `word`, if one is close.
+    /// Suggests the candidate that is most similar to `word`, if one is close.
     pub(super) fn suggest_nearest(self, word: &str, candidates: impl Iterator<Item = &'static str>) -> Self {
         let word = word.to_ascii_lowercase();
         let limit = 1 + word.len() / 4;
@@ -73,7 +74,8 @@ impl TextError {
         }
     }
 
-    /// `line`, or what of a long one stands around the place, a caret under the place, and the message: for a terminal.
+    /// `line`, or the part of a long one around the place, a caret under the place, and the
+    /// message: for a terminal.
     ///
     /// ```
     /// let line = "dst 192.0.2.1/32 prot udp then discard";

@@ -1,4 +1,5 @@
-//! Operator lists: `80,443,8000-8080`, `>=512&<=1500`, `syn&!ack`, `[ =80 =443 ]`, `'==80 >=8000&<=8080'`.
+//! Operator lists: `80,443,8000-8080`, `>=512&<=1500`, `syn&!ack`, `[ =80 =443 ]`, `'==80
+//! >=8000&<=8080'`.
 
 use super::cursor::Cursor;
 use super::error::TextError;
@@ -6,16 +7,16 @@ use super::words;
 use crate::component::ComponentType;
 use crate::op::{BitmaskOp, Comparison, NumericOp, Width};
 
-/// Whose text it is: they differ in what a plain name of TCP flags or fragment bits is.
+/// The dialect of a text: they differ in the meaning of a plain name of TCP flags or fragment bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
-    /// Ours: `syn+ack` asks for all bits (m = 1).
+    /// Ours: `syn+ack` requires all bits (m = 1).
     Own,
-    /// ExaBGP's and GoBGP's: `syn+ack` asks for any (m = 0), `=syn+ack` for all.
+    /// ExaBGP's and GoBGP's: `syn+ack` matches any (m = 0), `=syn+ack` requires all.
     Foreign,
 }
 
-/// Something that has its meaning in IPv4 rules only, and where it stands.
+/// A word that is valid in IPv4 rules only, and its position.
 pub(super) type Ipv4Only = (usize, &'static str);
 
 const OPERATORS: [(&str, Comparison); 7] = [
@@ -57,7 +58,7 @@ pub(super) fn bitmask(
     Ok(ops)
 }
 
-/// Whether a value stands here, rather than the next component or action.
+/// Whether a value is next, rather than the next component or action.
 fn begins_item(cursor: &Cursor<'_>, kind: ComponentType) -> bool {
     let word = cursor.clone().word();
     match cursor.peek() {
@@ -68,7 +69,8 @@ fn begins_item(cursor: &Cursor<'_>, kind: ComponentType) -> bool {
     }
 }
 
-/// Steps over the `,` or `|` of an OR. Behind a value with an operator, a `|` before one without can be read in two ways.
+/// Skips the `,` or `|` of an OR. After a value with an operator, a `|` before one without is
+/// ambiguous.
 fn or(cursor: &mut Cursor<'_>, before: &Cursor<'_>) -> Result<bool, TextError> {
     if cursor.eat(",") {
         return Ok(true);
@@ -88,7 +90,8 @@ fn or(cursor: &mut Cursor<'_>, before: &Cursor<'_>) -> Result<bool, TextError> {
     Ok(true)
 }
 
-/// Reads items joined by `,` or `|` (OR) and `&` (AND). In brackets or quotes, and where `more` says so, space joins with OR too.
+/// Parses items joined by `,` or `|` (OR) and `&` (AND). In brackets or quotes, and if `more` says
+/// so, space joins with OR too.
 fn items(
     cursor: &mut Cursor<'_>,
     more: impl Fn(&Cursor<'_>) -> bool,
@@ -156,7 +159,7 @@ fn opening(close: &'static str) -> &'static str {
     if close == "]" { "[" } else { close }
 }
 
-/// An item is not followed by something glued to it.
+/// An item must be followed by a separator.
 fn end_of_item(cursor: &Cursor<'_>) -> Result<(), TextError> {
     match cursor.peek() {
         Some(c) if !c.is_whitespace() && !matches!(c, ';' | '}' | ']') => {
@@ -205,7 +208,8 @@ fn numeric_item(
     Ok(())
 }
 
-/// A number in decimal (in the width in which it is sent), in hex (whose digits give the width), or by name.
+/// A number in decimal (in the width in which it is sent), in hex (whose digits give the width), or
+/// by name.
 fn number(
     cursor: &mut Cursor<'_>,
     kind: ComponentType,

@@ -1,4 +1,5 @@
-//! Rules as text: forgiving when it reads, canonical when it shows; what it shows reads back as the same rule, octet for octet.
+//! Rules as text: the parser is lenient, the output is canonical; the output parses to the same
+//! rule, octet for octet.
 //!
 //! ```text
 //! rule      = [ipv4|ipv6|vpnv4|vpnv6] [rd RD] component... [then action...]
@@ -12,20 +13,25 @@
 //!           | interface-set [non-transitive] in|out|in+out ASN:GROUP
 //! ```
 //!
-//! - **Widths.** A number in decimal or by name is sent in the smallest width (the flow label in four octets). A number in hex is sent
-//!   in the width of its digits: `dport 0x0050` is another rule than `dport 80` to BGP. What has another width, or is larger than the
-//!   packet's field, is shown in hex.
-//! - **Family.** An IPv6 prefix or a flow label makes it IPv6, otherwise it is IPv4; a route distinguisher makes it VPN.
-//! - **Rates below zero** discard, an infinite one does not limit (RFC 8955 §7.1 leaves them open); `discard(-100)` and `unlimited(inf)` say
-//!   both what is done and what was sent.
-//! - **A next hop** that no action uses is no part of a rule.
-//! - **A prefix** with bits outside of it is read without them, as BGP speakers do, and [`parse_line_with_notes`] says so.
+//! - **Widths.** A number in decimal or by name is sent in the smallest width (the flow label in
+//!   four octets). A number in hex is sent in the width of its digits: `dport 0x0050` is another
+//!   rule than `dport 80` to BGP. A number of another width, or larger than the packet's field, is
+//!   shown in hex.
+//! - **Family.** An IPv6 prefix or a flow label makes it IPv6, otherwise it is IPv4; a route
+//!   distinguisher makes it VPN.
+//! - **Rates below zero** discard, an infinite one does not limit (RFC 8955 §7.1 leaves them open);
+//!   `discard(-100)` and `unlimited(inf)` say both what is done and what was sent.
+//! - **A next hop** that no action uses is not part of a rule.
+//! - **A prefix** with host bits is read without them, as BGP speakers do, and
+//!   [`parse_line_with_notes`] says so.
 //! - **A plain rate** counts bytes a second, as on the wire; `bps` and its multiples are bits.
-//! - **Other programs' text** is taken too: long names, `[ =80 =443 ]`, `'==80 ==443'`, `match { } then { }`, `rate-limit`. Behind `flow` or
-//!   `match`, and in `[protocol: ==tcp]` as GoBGP prints it, plain TCP flags and fragment bits ask for any of the bits, as ExaBGP and GoBGP
-//!   mean it (m = 0), and `=` for all; and a space between two values is an `,`. So is `|` between values without operator. Behind `flow`, actions may stand without `then`.
+//! - **The syntax of other programs** is accepted, too: long names, `[ =80 =443 ]`, `'==80 ==443'`,
+//!   `match { } then { }`, `rate-limit`. After `flow` or `match`, and in `[protocol: ==tcp]` as
+//!   GoBGP prints it, plain TCP flags and fragment bits match any of the bits, as ExaBGP and GoBGP
+//!   mean it (m = 0), and `=` requires all; and a space between two values means `,`. So does `|`
+//!   between values without operator. After `flow`, actions may follow without `then`.
 //! - Without `then`, a rule has no actions: it accepts.
-//! - What can be read in two ways is an error.
+//! - Ambiguous text is an error.
 
 mod action;
 mod cursor;
@@ -69,12 +75,12 @@ impl FromStr for Nlri {
     }
 }
 
-/// Reads one line of a rules file: a rule, or `wire FAMILY NLRI-HEX [COMMUNITY-HEX...] [next-hop ADDRESS]`, whose NLRI comes with its
-/// length octets and whose next hop is that of the announcement.
-/// Behind `#` it is comment; `None` where nothing else is.
+/// Parses one line of a rules file: a rule, or `wire FAMILY NLRI-HEX [COMMUNITY-HEX...] [next-hop
+/// ADDRESS]`, whose NLRI includes its length octets and whose next hop is that of the announcement.
+/// `#` begins a comment; `None` if there is nothing else.
 ///
 /// # Errors
-/// Text that is no rule, or octets that are not exactly one well-formed NLRI or community.
+/// Text that is not a rule, or octets that are not exactly one well-formed NLRI or community.
 ///
 /// ```
 /// use flowspec::text::parse_line;
@@ -86,7 +92,8 @@ pub fn parse_line(line: &str) -> Result<Option<Rule>, TextError> {
     Ok(parse_line_with_notes(line)?.map(|(rule, _)| rule))
 }
 
-/// The same, with what was read otherwise than it stands there: the writer should see it.
+/// The same, with notes on what was interpreted differently than written: the author should see
+/// them.
 ///
 /// # Errors
 /// As [`parse_line`].

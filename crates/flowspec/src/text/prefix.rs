@@ -1,4 +1,5 @@
-//! Prefixes: `192.0.2.0/24`, `2001:db8::/32`, and with an offset `::1234:0/64-104` (RFC 8956) or `::1234:0/104/64` (ExaBGP, GoBGP).
+//! Prefixes: `192.0.2.0/24`, `2001:db8::/32`, and with an offset `::1234:0/64-104` (RFC 8956) or
+//! `::1234:0/104/64` (ExaBGP, GoBGP).
 
 use super::cursor::Cursor;
 use super::error::{Note, TextError};
@@ -7,7 +8,8 @@ use crate::prefix::{Ipv6Pattern, Prefix};
 use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Reads a prefix; an address alone is the prefix of full length. Bits outside of the prefix are cleared, as BGP speakers do, and noted.
+/// Parses a prefix; an address alone is the prefix of full length. Host bits are cleared, as BGP
+/// speakers do, and noted.
 pub(super) fn prefix(cursor: &mut Cursor<'_>, notes: &mut Vec<Note>) -> Result<Prefix, TextError> {
     cursor.skip_space();
     let start = cursor.at();

@@ -1,4 +1,5 @@
-//! Rates: `1mbps` (bits a second), `125000` (bytes a second, as on the wire), `1000pps`. What is shown reads back as the same float.
+//! Rates: `1mbps` (bits a second), `125000` (bytes a second, as on the wire), `1000pps`. The output
+//! parses to the same float.
 
 use super::cursor::Cursor;
 use super::error::TextError;
@@ -21,20 +22,21 @@ const PACKETS: [(&str, f64); 3] = [("mpps", 1e6), ("kpps", 1e3), ("pps", 1.0)];
 
 const EXPECTED: &str = "a rate such as 1mbps (bits a second), 1000pps (packets) or 125000 (bytes a second)";
 
-/// Reads what follows `discard`: nothing, or the rate as sent where it is below zero, as in `discard(-100)` and `discard(-0pps)`.
+/// Parses the text after `discard`: nothing, or the rate as sent if it is below zero, as in
+/// `discard(-100)` and `discard(-0pps)`.
 pub(super) fn discard(cursor: &mut Cursor<'_>) -> Result<Action, TextError> {
     let as_sent = |rate: f32| rate <= 0.0;
     extreme(cursor, as_sent, "a rate that discards: 0 or below, as in `discard(-100)`")?
         .map_or_else(|| sent(cursor, 0.0, Unit::Bytes, 0), Ok)
 }
 
-/// Reads what follows `unlimited`: the rate as sent.
+/// Parses the text after `unlimited`: the rate as sent.
 pub(super) fn unlimited(cursor: &mut Cursor<'_>) -> Result<Action, TextError> {
     const EXPECTED: &str = "`unlimited(inf)`: the one rate that does not limit";
     extreme(cursor, |rate| rate == f32::INFINITY, EXPECTED)?.ok_or_else(|| cursor.error(EXPECTED))
 }
 
-/// A rate in parentheses that no other form can say, with its unit and AS number.
+/// A rate in parentheses that no other form can express, with its unit and AS number.
 fn extreme(cursor: &mut Cursor<'_>, fits: impl Fn(f32) -> bool, expected: &str) -> Result<Option<Action>, TextError> {
     if !cursor.eat("(") {
         return Ok(None);
@@ -69,7 +71,8 @@ pub(super) fn plain(cursor: &mut Cursor<'_>, unit: Unit) -> Result<Action, TextE
     sent(cursor, rate, unit, 0)
 }
 
-/// Reads number, unit and AS number; the unit may be a word of its own, as in ExaBGP's `rate-limit 1000 packets`.
+/// Reads number, unit and AS number; the unit may be a word of its own, as in ExaBGP's `rate-limit
+/// 1000 packets`.
 pub(super) fn action(cursor: &mut Cursor<'_>) -> Result<Action, TextError> {
     cursor.skip_space();
     let start = cursor.at();
@@ -87,7 +90,7 @@ pub(super) fn action(cursor: &mut Cursor<'_>) -> Result<Action, TextError> {
         unit => {
             let lower = unit.to_ascii_lowercase();
             let scale = |units: &[(&str, f64)]| units.iter().find(|(name, _)| *name == lower).map(|(_, scale)| *scale);
-            // 1MBps may be meant as megabytes: a capital B says so to some and nothing to others.
+            // 1MBps may mean megabytes: a capital B is ambiguous.
             match (scale(&BITS).filter(|_| !unit.contains('B')), scale(&PACKETS)) {
                 (Some(scale), _) => (read(number, Some(scale / 8.0)), Unit::Bytes),
                 (_, Some(scale)) => (read(number, Some(scale)), Unit::Packets),
@@ -117,8 +120,8 @@ fn as_number(cursor: &mut Cursor<'_>) -> Result<u16, TextError> {
     digits.parse().map_err(|_| cursor.error_at(start, "an AS number from 0 to 65535"))
 }
 
-/// The nearest float, in bytes or packets a second. `None` for what is no number, too large, or so small that it would become 0,
-/// which means discard.
+/// The nearest float, in bytes or packets a second. `None` for text that is not a number, too
+/// large, or so small that it would become 0, which means discard.
 fn read(number: &str, scale: Option<f64>) -> Option<f32> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -133,14 +136,15 @@ fn read(number: &str, scale: Option<f64>) -> Option<f32> {
     (rate.is_finite() && (rate > 0.0 || zero)).then_some(rate)
 }
 
-/// Writes what a rate does that has no other text, with the rate as sent: `discard(-100)`, `discard(-0pps)`, `unlimited(inf)`.
+/// Writes a rate without another text form as its effect, with the rate as sent: `discard(-100)`,
+/// `discard(-0pps)`, `unlimited(inf)`.
 pub(super) fn show_extreme(f: &mut fmt::Formatter<'_>, rate: f32, unit: Unit) -> fmt::Result {
     let word = if rate <= 0.0 { "discard" } else { "unlimited" };
     let unit = if unit == Unit::Packets { "pps" } else { "" };
     write!(f, "{word}({rate}{unit})")
 }
 
-/// Writes a rate that [`read`] takes back bit for bit. Only for finite rates that are not below zero.
+/// Writes a rate that [`read`] parses bit for bit. Only for finite rates that are not below zero.
 pub(super) fn show(f: &mut fmt::Formatter<'_>, rate: f32, unit: Unit) -> fmt::Result {
     if unit == Unit::Bytes && rate > 0.0 {
         let bits = f64::from(rate) * 8.0;
@@ -155,7 +159,7 @@ pub(super) fn show(f: &mut fmt::Formatter<'_>, rate: f32, unit: Unit) -> fmt::Re
         }
     }
     if rate.fract() == 0.0 {
-        // Every digit of a whole number, where the shortest form of a float would round.
+        // Every digit of an integer, if the shortest form of a float would round.
         write!(f, "{}", f64::from(rate))?;
     } else {
         write!(f, "{rate}")?;

@@ -1,4 +1,5 @@
-//! A whole rule: family, route distinguisher, components, actions, in our words, ExaBGP's and GoBGP's.
+//! A whole rule: family, route distinguisher, components, actions, in our words, ExaBGP's and
+//! GoBGP's.
 
 use super::action::Actions;
 use super::cursor::Cursor;
@@ -15,7 +16,7 @@ use crate::rule::Rule;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// A rule as it was read.
+/// A parsed rule.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) rule: Rule,
@@ -37,7 +38,8 @@ pub(super) fn rule(text: &str) -> Result<Read, TextError> {
     Ok(Read { rule, actions_at: draft.actions_at, notes: draft.notes })
 }
 
-/// FastNetMon writes the line ends of its commands as a backslash and an `n`; they are spaces here. All else keeps its place.
+/// FastNetMon writes the line ends of its commands as a backslash and an `n`; they are replaced by
+/// spaces. All other positions are unchanged.
 fn without_escapes(text: &str) -> Cow<'_, str> {
     if !text.contains('\\') {
         return Cow::Borrowed(text);
@@ -45,7 +47,7 @@ fn without_escapes(text: &str) -> Cow<'_, str> {
     Cow::Owned(["\\n", "\\r", "\\t"].iter().fold(text.to_owned(), |text, escape| text.replace(escape, "  ")))
 }
 
-/// What a component asks for.
+/// The condition of a component.
 #[derive(Debug)]
 enum Values {
     Prefix(Prefix),
@@ -59,15 +61,15 @@ enum Part {
     Then,
 }
 
-/// A `{` or `[` that waits for its end.
+/// A `{` or `[` that needs its end.
 #[derive(Debug)]
 struct Open {
     close: &'static str,
-    /// The part of the rule that goes on behind the end.
+    /// The part of the rule that continues after the end.
     part: Part,
 }
 
-/// What was read so far.
+/// What was parsed so far.
 #[derive(Debug)]
 struct Draft {
     part: Part,
@@ -75,7 +77,7 @@ struct Draft {
     dialect: Dialect,
     family: Option<(Family, usize)>,
     rd: Option<RouteDistinguisher>,
-    /// What says IPv4 or IPv6, and where: the first of each.
+    /// What implies IPv4 or IPv6, and its position: the first of each.
     versions: Vec<(IpVersion, usize)>,
     ipv4_only: Vec<Ipv4Only>,
     components: Vec<(ComponentType, Values, usize)>,
@@ -83,7 +85,8 @@ struct Draft {
     /// Whether an action must follow.
     action_due: bool,
     actions: Actions,
-    /// Whether it is in ExaBGP's one-line form, which has no `then`: `flow route destination 10.0.0.1/32 rate-limit 0`.
+    /// Whether it is in ExaBGP's one-line form, which has no `then`: `flow route destination
+    /// 10.0.0.1/32 rate-limit 0`.
     flat: bool,
     notes: Vec<Note>,
 }
@@ -109,7 +112,7 @@ impl Default for Draft {
 }
 
 impl Draft {
-    /// Reads one statement; false at the end of the text.
+    /// Parses one statement; false at the end of the text.
     fn step(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, TextError> {
         cursor.take_while(|c| c.is_whitespace() || c == ';');
         if self.part == Part::Then && !self.actions.is_empty() && cursor.eat(",") {
@@ -151,7 +154,8 @@ impl Draft {
                     return Err(cursor.error_at(at, "only one `then`"));
                 }
                 (self.actions_at, self.action_due) = (Some(at), true);
-                // Behind the braces of ExaBGP's `then` nothing but the outer end may follow, which `Match` reads.
+                // After the braces of ExaBGP's `then` only the outer end may follow, which `Match`
+                // parses.
                 self.brace(cursor, if self.open.is_empty() { Part::Then } else { Part::Match });
                 self.part = Part::Then;
             }
@@ -188,9 +192,9 @@ impl Draft {
         Ok(true)
     }
 
-    /// Reads what stands before `then`: a component, or a word about the rule.
+    /// Parses an item before `then`: a component, or a word about the rule.
     fn match_word(&mut self, cursor: &mut Cursor<'_>, word: &str, lower: &str, at: usize) -> Result<(), TextError> {
-        // Words of ExaBGP and GoBGP that change how the rest is read: so they stand before it.
+        // Words of ExaBGP and GoBGP that change how the rest is parsed: so they come before it.
         let begins = self.components.is_empty();
         match lower {
             "match" if begins => {
@@ -279,7 +283,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Whether the innermost thing that is open is a `[`.
+    /// Whether the innermost open bracket is a `[`.
     fn in_brackets(&self) -> bool {
         self.open.last().is_some_and(|open| open.close == "]")
     }
@@ -290,7 +294,7 @@ impl Draft {
         }
     }
 
-    /// Steps over a `{`, behind whose end `part` goes on.
+    /// Skips a `{`, after whose end `part` continues.
     fn brace(&mut self, cursor: &mut Cursor<'_>, part: Part) -> bool {
         let mut ahead = cursor.clone();
         ahead.skip_space();
@@ -302,7 +306,8 @@ impl Draft {
         here
     }
 
-    /// The family: as written, else as prefixes and flow label tell, else IPv4; VPN where there is a route distinguisher.
+    /// The family: as written, else as prefixes and flow label imply, else IPv4; VPN if there is a
+    /// route distinguisher.
     fn family(&self, cursor: &Cursor<'_>) -> Result<Family, TextError> {
         let version = match (self.family, self.versions.as_slice()) {
             (Some((family, _)), told) => {
@@ -383,7 +388,8 @@ const fn name(version: IpVersion) -> &'static str {
     }
 }
 
-/// Steps over whom one of ExaBGP's commands is for: `neighbor 192.0.2.1 local-as 65000, neighbor 192.0.2.2`. It says nothing of the rule.
+/// Skips the addressees of one of ExaBGP's commands: `neighbor 192.0.2.1 local-as 65000, neighbor
+/// 192.0.2.2`. They are not part of the rule.
 fn selector(cursor: &mut Cursor<'_>) -> Result<(), TextError> {
     loop {
         cursor.skip_space();
@@ -407,7 +413,7 @@ fn selector(cursor: &mut Cursor<'_>) -> Result<(), TextError> {
     }
 }
 
-/// The error for a word that is nothing in the match part.
+/// The error for a word that is not valid in the match part.
 fn unknown_word(
     cursor: &Cursor<'_>,
     word: &str,

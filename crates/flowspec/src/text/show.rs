@@ -1,4 +1,4 @@
-//! Canonical text. What is shown here reads back as the same rule, octet for octet.
+//! Canonical text. It parses to the same rule, octet for octet.
 
 use super::{rate, words};
 use crate::action::{Action, Rate};
@@ -20,9 +20,9 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A rule as octets, a line that [`parse_line`](super::parse_line) reads: `wire ipv4 060120c0000201 8006000000000000`. A next hop that an
-/// action uses is part of the rule and of the line, though it is no community: `wire ipv4 060120c0000201 0800000000000000 next-hop
-/// 192.0.2.254`.
+/// A rule as octets, a line that [`parse_line`](super::parse_line) reads: `wire ipv4 060120c0000201
+/// 8006000000000000`. A next hop that an action uses is part of the rule and of the line, though it
+/// is no community: `wire ipv4 060120c0000201 0800000000000000 next-hop 192.0.2.254`.
 #[derive(Clone, Copy, Debug)]
 pub struct WireLine<'a>(pub &'a Rule);
 
@@ -42,7 +42,8 @@ impl fmt::Display for WireLine<'_> {
     }
 }
 
-/// The match part: `rd 65000:1 dst 192.0.2.1/32 proto udp`. `ipv6` stands before it only where nothing else implies it.
+/// The match part: `rd 65000:1 dst 192.0.2.1/32 proto udp`. `ipv6` precedes it only if nothing else
+/// implies it.
 impl fmt::Display for Nlri {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let tells = |component: Component<'_>| {
@@ -114,7 +115,7 @@ fn show_numeric(f: &mut Formatter<'_>, kind: ComponentType, ops: impl Iterator<I
             Comparison::GreaterOrEqual => (">=", false),
             Comparison::True | Comparison::False => {
                 f.write_str(if op.comparison == Comparison::True { "true" } else { "false" })?;
-                // Such an operator carries a value that means nothing, but is part of the rule's key.
+                // The value of such an operator has no meaning, but is part of the rule's key.
                 if op.value == 0 && op.width == kind.width_for(0) {
                     continue;
                 }
@@ -127,7 +128,8 @@ fn show_numeric(f: &mut Formatter<'_>, kind: ComponentType, ops: impl Iterator<I
     Ok(())
 }
 
-/// Decimal, or a name, for a value in the width in which we send it; otherwise hex, whose number of digits gives the width.
+/// Decimal, or a name, for a value in the width in which we send it; otherwise hex, whose number of
+/// digits gives the width.
 fn show_number(f: &mut Formatter<'_>, kind: ComponentType, op: NumericOp, named: bool) -> fmt::Result {
     if op.width != kind.width_for(op.value) || op.value > words::field_max(kind) {
         return show_hex(f, op.value, op.width);
@@ -146,7 +148,7 @@ fn show_hex(f: &mut Formatter<'_>, value: u64, width: Width) -> fmt::Result {
     write!(f, "0x{value:0digits$x}", digits = 2 * width.octets())
 }
 
-/// `syn+ack` asks for all bits (m = 1), `any(syn+ack)` for one of them (m = 0).
+/// `syn+ack` requires all bits (m = 1), `any(syn+ack)` one of them (m = 0).
 fn show_bitmask(f: &mut Formatter<'_>, kind: ComponentType, op: BitmaskOp) -> fmt::Result {
     f.write_str(if op.not { "!" } else { "" })?;
     f.write_str(if op.all { "" } else { "any(" })?;
@@ -188,7 +190,7 @@ impl fmt::Display for Actions<'_> {
         for (index, action) in self.actions.iter().enumerate() {
             f.write_str(if index == 0 { "" } else { " " })?;
             match (action, self.next_hop) {
-                // Words of a second one would be read as more bits of the first.
+                // The words of a second one would be parsed as more bits of the first.
                 (Action::TrafficAction { .. }, _) if std::mem::replace(&mut traffic, true) => show_raw(f, *action)?,
                 (Action::RedirectNextHop { copy }, Some(address)) => {
                     write!(f, "redirect next-hop {address}{}", copy_suffix(*copy))?;
@@ -200,8 +202,8 @@ impl fmt::Display for Actions<'_> {
     }
 }
 
-/// `discard`, `rate 1mbps`, `mark 46`, `redirect 65000:100`; `discard(-100)` and `unlimited(inf)` for rates that do that; `community HEX`
-/// for what has no other exact form.
+/// `discard`, `rate 1mbps`, `mark 46`, `redirect 65000:100`; `discard(-100)` and `unlimited(inf)`
+/// for rates with that effect; `community HEX` for what has no other exact form.
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match *self {
@@ -237,7 +239,8 @@ impl fmt::Display for Action {
     }
 }
 
-/// A rate below zero discards and an infinite one does not limit: such a rate is shown as what it does.
+/// A rate below zero discards and an infinite one does not limit: such a rate is shown as its
+/// effect.
 fn show_rate(f: &mut Formatter<'_>, asn: u16, rate: Rate, unit: rate::Unit) -> fmt::Result {
     let rate = rate.as_f32();
     if rate.is_finite() && rate.is_sign_positive() {
@@ -257,7 +260,7 @@ fn show_raw(f: &mut Formatter<'_>, action: Action) -> fmt::Result {
     write!(f, "community {}", Hex(action.encode().as_bytes()))
 }
 
-/// All of it in short words: `discard`, `rate 1mbps mark 46`, `accept`.
+/// All actions in short form: `discard`, `rate 1mbps mark 46`, `accept`.
 impl fmt::Display for Effect {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut space = "";

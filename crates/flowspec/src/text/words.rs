@@ -1,10 +1,11 @@
-//! The words of rule text. Of several names for one thing the first is the canonical one.
+//! The words of rule text. Of several names for the same thing the first is the canonical one.
 
 use crate::component::ComponentType;
 use crate::family::IpVersion;
 use crate::names;
 
-/// A component's names: ours, then those of ExaBGP and GoBGP. Some say which IP version the rule is of.
+/// A component's names: ours, then those of ExaBGP and GoBGP. Some imply the IP version of the
+/// rule.
 pub(super) const COMPONENTS: &[(&str, ComponentType, Option<IpVersion>)] = &[
     ("dst", ComponentType::Destination, None),
     ("destination", ComponentType::Destination, None),
@@ -34,7 +35,7 @@ pub(super) const COMPONENTS: &[(&str, ComponentType, Option<IpVersion>)] = &[
     ("flow-label", ComponentType::FlowLabel, Some(IpVersion::V6)),
 ];
 
-/// Words of the match part that are no component.
+/// Words of the match part that are not components.
 pub(super) const MATCH_WORDS: &[&str] = &["then", "rd", "ipv4", "ipv6", "vpnv4", "vpnv6", "match"];
 
 /// Words that begin an action.
@@ -138,7 +139,8 @@ pub(super) fn value_names(kind: ComponentType) -> Box<dyn Iterator<Item = &'stat
     }
 }
 
-/// The largest value that a packet's field can have. Larger ones can be sent but never match; text takes them in hex only.
+/// The largest value of a packet's field. Larger ones can be sent but never match; text accepts
+/// them in hex only.
 pub(super) const fn field_max(kind: ComponentType) -> u64 {
     match kind {
         ComponentType::Dscp => 0x3f,

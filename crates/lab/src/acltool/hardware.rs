@@ -1,6 +1,8 @@
-//! The "ASIC" part: what switchd takes of the kernel's rules, what that costs, and in which words it refuses.
+//! The "ASIC" part: which of the kernel's rules switchd accepts, what they cost, and its error
+//! messages.
 //!
-//! It is a file of the switch's directory, so that a test can see, change or lose it without touching the kernel's rules.
+//! It is a file in the switch's directory, so that a test can read, change or remove it without
+//! touching the kernel's rules.
 
 use super::rule::{Rule, Version};
 use super::setting::setting;
@@ -9,13 +11,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-/// Where it is kept.
+/// The file.
 const FILE: &str = "asic";
 
-/// What stands in the brackets of `hw sync failed (...)`.
+/// The text in the brackets of `hw sync failed (...)`.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HardwareError {
-    /// A rule that it names.
+    /// A rule that it identifies.
     #[error("Cannot process {tool},{chain},{place},{why}")]
     Rule {
         /// `iptables` or `ip6tables`.
@@ -27,30 +29,32 @@ pub(super) enum HardwareError {
         /// What is wrong with it.
         why: String,
     },
-    /// A rule that it does not name.
+    /// A rule that it does not identify.
     #[error("{0}")]
     Unnamed(String),
     /// A table is too small.
     #[error("sync_acl hardware installation failed")]
     Full,
-    /// switchd does not run. What is printed then stands alone.
+    /// switchd does not run. Its text is printed alone.
     #[error("{NO_SWITCHD}")]
     NoSwitchd,
-    /// What is programmed cannot be written down.
+    /// The file cannot be written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
-/// What is printed while switchd does not run. **These words are ours: no document shows those of cl-acltool.** Known is that it opens this
-/// file before anything else that concerns the hardware (an analysis of the cl-acltool of 2.5 says so), that the file belongs to a FUSE file
-/// system, and what Python says when the process behind one is gone. Whoever reads them must not rely on more than that they are unknown.
+/// The text that is printed while switchd does not run. **It is our own: no document shows that of
+/// cl-acltool.** It is known that cl-acltool opens this file before anything else that concerns the
+/// hardware (according to an analysis of the cl-acltool of 2.5), that the file belongs to a FUSE
+/// file system, and what Python prints when the process behind one is gone. Code that parses the
+/// output must only rely on the text being unknown.
 const NO_SWITCHD: &str =
     "IOError: [Errno 107] Transport endpoint is not connected: '/cumulus/switchd/ctrl/acl/stop_stats_sync'";
 
-/// Programs these rules and nothing else.
+/// Programs exactly these rules.
 pub(super) fn program(switch: &Path, rules: &[Rule]) -> Result<(), HardwareError> {
     let number = |name, usual: u64| setting(switch, name).and_then(|text| text.parse().ok()).unwrap_or(usual);
-    // Rules on the management port are in the kernel alone.
+    // Rules on the management port are only in the kernel.
     let seen: Vec<&Rule> = rules.iter().filter(|rule| !rule.is_ignored()).collect();
     let mut places: HashMap<(Version, &str, &str), u64> = HashMap::new();
     let mut ranges = BTreeSet::new();
@@ -87,18 +91,18 @@ pub(super) fn program(switch: &Path, rules: &[Rule]) -> Result<(), HardwareError
     Ok(fs::write(switch.join(FILE), text)?)
 }
 
-/// What is programmed, a rule a line.
+/// The programmed rules, one a line.
 pub(super) fn programmed(switch: &Path) -> String {
     fs::read_to_string(switch.join(FILE)).unwrap_or_default()
 }
 
-/// Nothing is programmed any more.
+/// Removes all programmed rules.
 pub(super) fn clear(switch: &Path) -> std::io::Result<()> {
     fs::write(switch.join(FILE), "")
 }
 
-/// What `cl-resource-query` says of ACLs: lines as on the page of 3.7, of a Broadcom ASIC, or from release 5.0 on as on the page of 5.10, of
-/// Spectrum.
+/// The output of `cl-resource-query` for ACLs: lines as on the page of 3.7, of a Broadcom ASIC, or
+/// from release 5.0 on as on the page of 5.10, of Spectrum.
 pub(super) fn resources(switch: &Path, release: (u32, u32, u32)) -> String {
     let programmed = programmed(switch);
     let used = |tool: &str, table: &str| -> u64 {

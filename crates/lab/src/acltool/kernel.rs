@@ -1,14 +1,14 @@
-//! The kernel part: tables loaded, listed, flushed and put back.
+//! The kernel part: tables are loaded, listed, flushed and restored.
 
 use super::rule::{KernelLines, Rule, Version};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-/// Why a program of the kernel's tables did not do it.
+/// Why a program for the kernel's tables failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KernelError {
-    /// It did not run.
+    /// It could not be started.
     #[error("{program}: {error}")]
     NotRun {
         /// The program.
@@ -21,40 +21,40 @@ pub(super) enum KernelError {
     Failed {
         /// The program.
         program: String,
-        /// What it printed.
+        /// Its output.
         message: String,
     },
 }
 
 const TABLES: [&str; 2] = ["filter", "mangle"];
 
-/// Loads these rules and nothing else, of both versions; on failure what was there before stays.
+/// Loads exactly these rules, of both versions; on failure the previous rules stay.
 pub(super) fn load(rules: &[Rule], release: (u32, u32, u32)) -> Result<(), KernelError> {
     let before = run("iptables-legacy-save", &["-c"], "")?;
     restore(Version::V4, &text(rules, Version::V4, release))?;
     restore(Version::V6, &text(rules, Version::V6, release)).inspect_err(|_| {
-        // What was loaded once can be loaded again.
+        // Rules that were loaded once can be loaded again.
         let _ = run("iptables-legacy-restore", &["-c"], &before);
     })
 }
 
-/// What is loaded, of IPv4 and of IPv6, with its counters.
+/// The loaded rules, of IPv4 and of IPv6, with counters.
 pub(super) fn save() -> Result<[String; 2], KernelError> {
     Ok([run("iptables-legacy-save", &["-c"], "")?, run("ip6tables-legacy-save", &["-c"], "")?])
 }
 
-/// Loads what was saved.
+/// Loads saved rules.
 pub(super) fn restore_saved([v4, v6]: &[String; 2]) -> Result<(), KernelError> {
     run("iptables-legacy-restore", &["-c"], v4)?;
     run("ip6tables-legacy-restore", &["-c"], v6).map(drop)
 }
 
-/// Empties the tables.
+/// Flushes the tables.
 pub(super) fn flush() -> Result<(), KernelError> {
     load(&[], (5, 0, 0))
 }
 
-/// The listing of `cl-acltool -L`.
+/// The output of `cl-acltool -L`.
 pub(super) fn list(version: Version) -> Result<String, KernelError> {
     let (program, kind) = match version {
         Version::V4 => ("iptables-legacy", "iptables"),
@@ -112,7 +112,8 @@ fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, KernelE
     let not_run = |error| KernelError::NotRun { program: program.to_owned(), error };
     let mut child = child.map_err(not_run)?;
     let mut stdin = child.stdin.take();
-    // It reads all before it prints; a program that fails early closes the pipe, and says why below.
+    // It reads everything before it prints; a program that fails early closes the pipe, and reports
+    // why below.
     let _ = stdin.as_mut().map(|stdin| stdin.write_all(input.as_bytes()));
     drop(stdin);
     let output = child.wait_with_output().map_err(not_run)?;

@@ -1,11 +1,11 @@
-//! Policy files: variables, sections, and the lists that cl-acltool expands.
+//! Policy files: variables, sections, and lists that cl-acltool expands.
 
 use super::rule::{Rule, RuleError, Version};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-/// What cl-acltool says of a line that it does not take.
+/// cl-acltool's error for a line that it rejects.
 #[derive(Debug, thiserror::Error)]
 #[error("error: line {line} : {reason} error processing rule '{rule}'")]
 pub(super) struct LineError {
@@ -14,7 +14,7 @@ pub(super) struct LineError {
     rule: String,
 }
 
-/// A variable that stands in a line and was not set.
+/// A variable that is used in a line and was not set.
 #[derive(Debug, thiserror::Error)]
 #[error("variable {0} is not defined")]
 struct UndefinedVariable(String);
@@ -48,7 +48,7 @@ pub(super) fn read(path: &Path, release: (u32, u32, u32)) -> Result<Vec<Rule>, L
                     for rule in expand(&expanded) {
                         match Rule::read(version, &rule, release) {
                             Ok(rule) => rules.push(rule),
-                            // The manual: currently ignored.
+                            // The manual says: currently ignored.
                             Err(RuleError::NoMatch) => {}
                             Err(RuleError::Unsupported(reason)) => return Err(error(reason)),
                         }

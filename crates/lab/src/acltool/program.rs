@@ -1,4 +1,5 @@
-//! The program itself: `cl-acltool -i [-P DIR | -p FILE]`, `-L ip|all`, `-F ip|all`; and `cl-resource-query`.
+//! The program itself: `cl-acltool -i [-P DIR | -p FILE]`, `-L ip|all`, `-F ip|all`; and
+//! `cl-resource-query`.
 
 use super::hardware::HardwareError;
 use super::kernel::KernelError;
@@ -12,29 +13,29 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// One run of the stand-in.
+/// One run of the emulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// When it began, nanoseconds since 1970.
+    /// Start, nanoseconds since 1970.
     pub began: u128,
-    /// When it ended; `None` for one that was killed or is under way.
+    /// End; `None` for one that was killed or still runs.
     pub ended: Option<u128>,
-    /// Whether it installed.
+    /// Whether it installed the rules.
     pub installed: bool,
     /// Rules that were to be installed, of all files, with their lists expanded.
     pub rules: usize,
 }
 
-/// Why the program ends with an error, in its words.
+/// Why the program ends with an error; the text is its own.
 #[derive(Debug, thiserror::Error)]
 enum ToolError {
-    /// It is called otherwise than it can be.
+    /// Invalid arguments.
     #[error("usage: cl-acltool -i | -i -P DIR | -i -p FILE | -L ip|all | -F ip|all")]
     Usage,
-    /// `-i` is.
+    /// The text of `-i`.
     #[error("usage: cl-acltool -i | -i -P DIR | -i -p FILE")]
     InstallUsage,
-    /// The test says so.
+    /// The test requested the failure.
     #[error("{0}")]
     Wanted(String),
     /// A file cannot be read or written.
@@ -51,18 +52,19 @@ enum ToolError {
     /// A line of a policy file.
     #[error(transparent)]
     Line(#[from] LineError),
-    /// The kernel did not take the rules, or does not tell them.
+    /// The kernel rejected the rules, or did not list them.
     #[error(transparent)]
     Kernel(#[from] KernelError),
     /// switchd does not run.
     #[error("Installing acl policy\n{0}")]
     NoSwitchd(HardwareError),
-    /// It has said why already.
+    /// The reason has been printed already.
     #[error("the hardware did not take the rules")]
     Printed,
 }
 
-/// Runs the stand-in with the arguments that follow the program's name: first `--switch DIR`, which [`Switch`](super::Switch) puts there.
+/// Runs the emulator with the arguments after the program's name: first `--switch DIR`, which
+/// [`Switch`](super::Switch) puts there.
 pub fn run(arguments: &[String]) -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let ["--switch", switch, rest @ ..] = &arguments[..] else {
@@ -104,7 +106,8 @@ fn list(versions: &[Version]) -> Result<(), ToolError> {
     Ok(())
 }
 
-/// How a release says what it does: the manuals and release notes show these forms.
+/// The wording of progress messages, which differs by release: the manuals and release notes show
+/// these forms.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wording {
     /// `Installing acl policy... done.`
@@ -132,7 +135,7 @@ impl Wording {
         }
     }
 
-    /// In which order the lines come depends on where both outputs go, as it does here.
+    /// The order of the lines depends on where both outputs go, as it does here.
     fn failed(self, reason: &HardwareError) {
         match self {
             // RN-1028.
@@ -190,7 +193,7 @@ fn install(switch: &Path, which: &[&str]) -> Result<(), ToolError> {
     if let Err(reason) = programmed {
         let lost = setting(switch, "lose-rollback").is_some();
         let back = if lost { kernel::flush() } else { kernel::restore_saved(&before) };
-        // A roll-back that does not work says nothing of itself in any document.
+        // No document shows a message of a failed roll-back.
         drop(back);
         drop(lock);
         if matches!(reason, HardwareError::NoSwitchd) {
@@ -203,7 +206,7 @@ fn install(switch: &Path, which: &[&str]) -> Result<(), ToolError> {
     Ok(())
 }
 
-/// Stops here once, if the test says so, until it takes that back.
+/// Stops here once, if the test requests it, until the request is removed.
 fn hold(switch: &Path, name: &str) {
     let [wanted, holding] = [name, "holding"].map(|name| switch.join("settings").join(name));
     if fs::rename(wanted, &holding).is_ok() {
@@ -213,7 +216,7 @@ fn hold(switch: &Path, name: &str) {
     }
 }
 
-/// The lock that iptables takes for a change, not waiting for it.
+/// The lock that iptables takes for a change, without waiting for it.
 fn lock(switch: &Path) -> Result<File, ToolError> {
     let path = switch.join("xtables.lock");
     let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
@@ -255,7 +258,7 @@ fn log_run(switch: &Path, what: &str) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let line = format!("{} {what} {now}\n", std::process::id());
     let log = OpenOptions::new().append(true).create(true).open(switch.join("runs"));
-    // A test that reads the log will miss the line; the run itself is not to fail for it.
+    // A test that reads the log will miss the line; the run itself must not fail because of it.
     let _ = log.and_then(|mut log| log.write_all(line.as_bytes()));
 }
 

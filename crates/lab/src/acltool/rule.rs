@@ -1,8 +1,8 @@
-//! One rule, as far as the hardware is said to take it, and what the kernel is given for it.
+//! A rule, as far as the hardware is documented to accept it, and what the kernel gets for it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Which of the tables it is for.
+/// The table's IP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Version {
     V4,
@@ -25,7 +25,7 @@ pub(super) struct Rule {
     pub(super) version: Version,
     pub(super) table: &'static str,
     pub(super) chain: String,
-    /// As it was written, with its lists expanded.
+    /// The text, with its lists expanded.
     pub(super) text: String,
     matches: Vec<String>,
     target: Vec<String>,
@@ -37,24 +37,24 @@ pub(super) struct Rule {
     interfaces: Vec<String>,
 }
 
-/// What the kernel is given for a rule.
+/// What the kernel gets for a rule.
 #[derive(Debug, Default)]
 pub(super) struct KernelLines {
-    /// A chain to be made first.
+    /// A chain to be created first.
     pub(super) chain: Option<String>,
     pub(super) lines: Vec<String>,
 }
 
-/// Why a rule is not taken.
+/// Why a rule is rejected.
 #[derive(Debug)]
 pub(super) enum RuleError {
-    /// It has no match: that is no error.
+    /// It has no match: that is not an error.
     NoMatch,
-    /// The words of the error.
+    /// The error text.
     Unsupported(String),
 }
 
-/// Options of matches that the hardware has, and how many words follow.
+/// Match options of the hardware, with the number of their arguments.
 const MATCHES: [(&str, usize); 15] = [
     ("--sport", 1),
     ("--dport", 1),
@@ -76,12 +76,12 @@ const MATCHES: [(&str, usize); 15] = [
 /// Match extensions that the hardware has.
 const MODULES: [&str; 9] = ["tcp", "udp", "multiport", "icmp", "icmp6", "hl", "dscp", "ttl", "addrtype"];
 
-/// Releases from which on a thing is there.
+/// The first release with each feature.
 const COMMENTS: (u32, u32, u32) = (5, 9, 0);
 const PREROUTING: (u32, u32, u32) = (5, 0, 0);
 const FRAGMENTS: (u32, u32, u32) = (5, 10, 0);
 const ECN: (u32, u32, u32) = (4, 4, 1);
-/// From here on the search goes on behind a policer.
+/// From this release on, evaluation continues after a policer.
 const POLICERS_GO_ON: (u32, u32, u32) = (4, 3, 0);
 
 impl Rule {
@@ -191,13 +191,14 @@ impl Rule {
         }
     }
 
-    /// The hardware does not look at rules on interfaces that are none of its ports.
+    /// The hardware ignores rules on interfaces other than its ports.
     pub(super) fn is_ignored(&self) -> bool {
         self.interfaces.iter().any(|name| name == "lo" || name == "mgmt" || name.starts_with("eth"))
     }
 
-    /// The kernel's lines for it, as iptables-restore reads them. What is no target of an ordinary kernel becomes a chain of its own, so that
-    /// the rule stays one rule with one counter. `number` makes names unique.
+    /// The rule's lines for iptables-restore. A target that an ordinary kernel lacks becomes a
+    /// chain of its own, so that the rule stays one rule with one counter. `number` makes names
+    /// unique.
     pub(super) fn kernel_lines(&self, number: usize, release: (u32, u32, u32)) -> KernelLines {
         let rule = |target: &str| format!("-A {} {} -j {target}", self.chain, self.matches.join(" "));
         match self.target.first().map(String::as_str) {
@@ -220,7 +221,7 @@ impl Rule {
                 KernelLines { lines: lines.to_vec(), chain: Some(chain) }
             }
             Some("ACCEPT" | "DROP") => KernelLines { lines: vec![rule(&self.target[0])], chain: None },
-            // The others have no equal in this kernel and change nothing about what passes.
+            // The others have no equivalent in this kernel and do not change what passes.
             _ => KernelLines::default(),
         }
     }
@@ -230,11 +231,11 @@ impl Rule {
         let number = |option: &str| self.option(option).and_then(|text| text.parse::<u64>().ok()).unwrap_or(1);
         let (rate, burst) = (number("--set-rate"), number("--set-burst"));
         if self.option("--set-mode") == Some("pkt") {
-            // hashlimit knows no more than this.
+            // The maximum of hashlimit.
             let rate = rate.min(1_000_000);
             format!("{rate}/sec --hashlimit-burst {} --hashlimit-name {name}", burst.min(1_000_000))
         } else {
-            // It wants a burst of a second at least, of its kilobytes of 1,024 octets.
+            // It requires a burst of at least a second, in kilobytes of 1,024 octets.
             let rate = rate.min(4_000_000);
             format!("{rate}kb/s --hashlimit-burst {}kb --hashlimit-name {name}", burst.clamp(rate, 4_000_000))
         }

@@ -8,31 +8,31 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-/// A namespace as a switch: a policy directory, and the programs that a switch has.
+/// A namespace as a switch: a policy directory, and the programs of a switch.
 #[derive(Debug)]
 pub struct Switch {
     directory: tempfile::TempDir,
 }
 
 impl Switch {
-    /// Makes a switch of a namespace. `binary` is the [stand-in](super::stand_in). The release is 5.0, the table has
-    /// 500 entries for IPv4 and 250 for IPv6.
+    /// Makes a switch of a namespace. `binary` is the [emulator](super::stand_in). The release is
+    /// 5.0, the table has 500 entries for IPv4 and 250 for IPv6.
     ///
     /// # Errors
-    /// When files cannot be written.
+    /// Files cannot be written.
     pub fn new(netns: &Netns, binary: &str) -> Result<Self> {
         Self::with_programs_inside(&format!("ip netns exec {} ", netns.name()), binary)
     }
 
-    /// The same of the machine itself, for machines that are a test's own.
+    /// The same for the machine itself, for virtual machines that belong to a test.
     ///
     /// # Errors
-    /// When files cannot be written.
+    /// Files cannot be written.
     pub fn here(binary: &str) -> Result<Self> {
         Self::with_programs_inside("", binary)
     }
 
-    /// `enter` is what a command line begins with to be run on the switch.
+    /// `enter` is the beginning of a command line that runs on the switch.
     fn with_programs_inside(enter: &str, binary: &str) -> Result<Self> {
         let switch = Self { directory: tempfile::tempdir()? };
         fs::create_dir(switch.policy_directory())?;
@@ -55,13 +55,13 @@ impl Switch {
         Ok(switch)
     }
 
-    /// Where policy files go.
+    /// The policy directory.
     #[must_use]
     pub fn policy_directory(&self) -> PathBuf {
         self.path("policy.d")
     }
 
-    /// The stand-in, as the program under test calls it.
+    /// Path of the emulator, as the program under test calls it.
     #[must_use]
     pub fn tool(&self) -> PathBuf {
         self.path("cl-acltool")
@@ -73,7 +73,7 @@ impl Switch {
         [self.path("iptables-save"), self.path("ip6tables-save")]
     }
 
-    /// Says how the switch is from now on. An empty value takes it back.
+    /// Sets a setting of the switch. An empty value removes it.
     ///
     /// | name | value |
     /// |---|---|
@@ -93,7 +93,7 @@ impl Switch {
     ///
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// The file cannot be written.
     pub fn set(&self, name: &str, value: &str) -> Result<()> {
         let path = self.path("settings").join(name);
         if value.is_empty() {
@@ -102,13 +102,13 @@ impl Switch {
         fs::write(&path, value).with_context(|| format!("write {}", path.display()))
     }
 
-    /// A run stops where it was told to.
+    /// Whether a run has stopped because of `hold-install` or `hold-hardware`.
     #[must_use]
     pub fn is_holding(&self) -> bool {
         self.path("settings").join("holding").exists()
     }
 
-    /// The rules in the ASIC, a line each.
+    /// The rules in the ASIC, one a line.
     #[must_use]
     pub fn programmed(&self) -> String {
         hardware::programmed(self.directory.path())
@@ -117,7 +117,7 @@ impl Switch {
     /// The ASIC loses its rules, as when switchd restarts; the kernel does not.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// The file cannot be written.
     pub fn clear_hardware(&self) -> Result<()> {
         Ok(hardware::clear(self.directory.path())?)
     }

@@ -1,4 +1,5 @@
-//! A stand-in for Cumulus Linux's cl-acltool, for tests on machines that are no switch. See `lab::acltool`.
+//! The emulator of Cumulus Linux's cl-acltool, for tests on machines that are not switches. See
+//! `lab::acltool`.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,9 @@
-//! Writes down what a real ExaBGP tells its processes: the JSON in `crates/exabgp/tests/data`, see the README there.
+//! Records the JSON that a real ExaBGP sends to its processes, for `crates/exabgp/tests/data`, see
+//! the README there.
 //!
-//! `exabgp-capture 4|5|6 DIRECTORY > LINES`; `FLOODGATE_EXABGP5` names another program to run as 5. Version 6, not released yet, ends a
-//! session at its End-of-RIB: there it is what was announced before that.
+//! `exabgp-capture 4|5|6 DIRECTORY > LINES`; `FLOODGATE_EXABGP5` names another program to run as 5.
+//! Version 6, not released yet, ends a session at its End-of-RIB: with it only what was announced
+//! before that is recorded.
 
 use std::env;
 use std::fs::{self, Permissions};
@@ -51,7 +53,8 @@ fn capture(version: Version, short: bool, rules: &str, raw: &str) -> Result<Stri
     }
     let scratch = tempfile::tempdir()?;
     let (script, output) = (scratch.path().join("receiver"), scratch.path().join("output"));
-    // A process whose standard output is closed is dead to ExaBGP; sed leaves it open and says nothing.
+    // ExaBGP considers a process dead that closes standard output; sed keeps it open and prints
+    // nothing.
     fs::write(&script, format!("#!/bin/sh\nexec sed -u -n 'w {}'\n", output.display()))?;
     fs::set_permissions(&script, Permissions::from_mode(0o755))?;
     // ExaBGP may run it as another user.
@@ -108,13 +111,13 @@ fn capture(version: Version, short: bool, rules: &str, raw: &str) -> Result<Stri
     Ok(anonymous(&lines()))
 }
 
-/// The message that a line of raw.txt stands for.
+/// The message for a line of raw.txt.
 fn update(line: &str) -> Result<Vec<u8>> {
     let mut words = line.split(' ');
     let (kind, afi, safi) = (words.next(), words.next(), words.next());
     let (Some(kind), Some(afi), Some(safi)) = (kind, afi, safi) else { bail!("{line}") };
     let family = [0, afi.parse()?, safi.parse()?];
-    // Blanks inside of a field are there for people: a field ends where its length octet says.
+    // Blanks within a field are for readers: a field ends where its length octet says.
     let octets = hex(&words.collect::<String>())?;
     let mut rest = octets.as_slice();
     let mut field = |rules: usize| -> Result<Vec<u8>> {

@@ -1,4 +1,5 @@
-//! A stand-in for SONiC's orchagent, for tests on machines that are no switch. See `lab::orchagent`.
+//! The emulator of SONiC's orchagent, for tests on machines that are not switches. See
+//! `lab::orchagent`.
 
 use std::process::ExitCode;
 

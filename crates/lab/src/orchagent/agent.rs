@@ -1,4 +1,4 @@
-//! Orchagent's loop: takes what was written to the databases, decides, and tells what came of it.
+//! Orchagent's loop: reads what was written to the databases, decides, and publishes the result.
 
 use super::asic::Asic;
 use super::fields::{Fields, Validity, validity};
@@ -12,28 +12,30 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How the switch is; a test may change it at any time.
+/// The settings of the switch; a test may change them at any time.
 #[derive(Clone, Debug)]
 pub struct Behaviour {
     /// How long the ASIC takes for a rule.
     pub delay: Duration,
-    /// Entries of each table.
+    /// Maximum number of entries of each table.
     pub capacity: usize,
-    /// Tables.
+    /// Maximum number of tables.
     pub tables: usize,
-    /// Distinct ranges of ports.
+    /// Maximum number of distinct port ranges.
     pub ranges: usize,
-    /// A rule without room is parked (Pending creation), as from 2026-05-07 on; before, it is tried again and again without a status.
+    /// A rule without room is parked (Pending creation), as from 2026-05-07 on; earlier versions
+    /// retry it again and again without a status.
     pub parks: bool,
-    /// Batches are sorted: deletions first, by rising priority, then the others by falling priority, as from 2026-07-09 on.
+    /// Batches are sorted: deletions first, by rising priority, then the others by falling
+    /// priority, as from 2026-07-09 on.
     pub sorts: bool,
     /// Pieces of `FIELD=VALUE` of rules that the ASIC refuses.
     pub refused: Vec<String>,
-    /// Pieces of `FIELD=VALUE` of rules of which nothing is ever told.
+    /// Pieces of `FIELD=VALUE` of rules that never get a status.
     pub silent: Vec<String>,
-    /// Nothing is taken from the databases.
+    /// Nothing is read from the databases.
     pub paused: bool,
-    /// It ends when it has made so many more rules.
+    /// It crashes after this many more rules.
     pub crash_after: Option<usize>,
     /// How often CRM's tables are written.
     pub crm_interval: Duration,
@@ -60,7 +62,7 @@ impl Default for Behaviour {
     }
 }
 
-/// What a test and the stand-in share.
+/// State shared by a test and the emulator.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) behaviour: Mutex<Behaviour>,
@@ -73,7 +75,8 @@ pub(super) struct Shared {
     pub(super) errors: Mutex<Vec<String>>,
 }
 
-/// Takes what a producer has written, as `ConsumerStateTable` does: a deletion that was overtaken by a new value is a new value.
+/// Reads what a producer has written, as `ConsumerStateTable` does: a deletion that was overtaken
+/// by a new value is a new value.
 const TAKE: &str = "
 local keys = redis.call('SPOP', KEYS[1], 1024)
 local taken = {}
@@ -87,10 +90,10 @@ for _, key in ipairs(keys) do
 end
 return taken";
 
-/// How often what was decided is told while the ASIC takes its time.
+/// How often results are published while the ASIC takes its time.
 const FLUSH: Duration = Duration::from_millis(5);
 
-/// What happens to an object: its fields, or none for its deletion.
+/// An event for an object: its fields, or none for its deletion.
 type Event = (String, Fields);
 
 /// Orchagent.
@@ -103,17 +106,18 @@ pub(super) struct Agent {
     config: Connection,
     state: Connection,
     model: Model,
-    /// What CONFIG_DB had when it was looked at last.
+    /// The contents of CONFIG_DB at the last reading.
     known: BTreeMap<String, Fields>,
     asic: Option<Asic>,
-    /// What is told once the ASIC has it: the key in STATE_DB, and the status; none for a removal.
+    /// What is published once the ASIC has it: the key in STATE_DB, and the status; none for a
+    /// removal.
     told: Vec<(String, Option<&'static str>)>,
     changed: bool,
-    /// Counters that come, with their table, and that go: the rule, the counter, the table.
+    /// Counters to create, with their table, and to remove: the rule, the counter, the table.
     counters: Vec<(String, String, Option<String>)>,
     asic_pipe: redis::Pipeline,
     flushed: Instant,
-    /// Events of rules that are left of a round.
+    /// Remaining events of a round.
     left: Vec<Event>,
     counted: Instant,
     monitored: Option<Instant>,
@@ -167,7 +171,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Takes what there is; whether there was something.
+    /// Reads pending events; returns whether there were any.
     fn round(&mut self) -> Result<bool> {
         let mut configured = self.take_config()?;
         let mut busy = false;
@@ -207,7 +211,7 @@ impl Agent {
         Ok(taken.into_iter().map(|(key, values)| (key, fields(values))).collect())
     }
 
-    /// What has changed in CONFIG_DB: each key as a whole, as whoever is told of a key reads it.
+    /// Changes in CONFIG_DB: each key as a whole, as a subscriber reads it.
     fn take_config(&mut self) -> Result<BTreeMap<&'static str, Vec<Event>>> {
         let keys: Vec<String> = self.config.keys("ACL_*")?;
         let mut now: BTreeMap<String, Fields> = BTreeMap::new();
@@ -242,7 +246,7 @@ impl Agent {
         if bind.is_empty() || !bind.iter().all(|point| point == "PORT" || point == "PORTCHANNEL") {
             return;
         }
-        // One that is there cannot be defined otherwise.
+        // An existing one cannot be redefined.
         self.model
             .types
             .entry(name)
@@ -333,7 +337,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Whether the round goes on.
+    /// Whether the round continues.
     fn on_rule(&mut self, name: &RuleName, fields: Fields) -> bool {
         self.model.waiting.remove(name);
         self.model.parked.remove(name);
@@ -420,7 +424,7 @@ impl Agent {
         self.told.push((state_key(name), None));
     }
 
-    /// Tries again what waits: for a table, for a policer, for room.
+    /// Retries what waits: for a table, for a policer, for room.
     fn retry(&mut self) -> Result<()> {
         for (name, fields) in std::mem::take(&mut self.model.waiting) {
             self.create(&name, fields);
@@ -433,7 +437,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Has the ASIC do what was decided, and then tells it.
+    /// Lets the ASIC apply what was decided, and then publishes it.
     fn tell(&mut self) -> Result<()> {
         self.flushed = Instant::now();
         if !self.counters.is_empty() {
@@ -501,7 +505,7 @@ impl Agent {
                     &[("SAI_ACL_COUNTER_ATTR_PACKETS", packets), ("SAI_ACL_COUNTER_ATTR_BYTES", bytes)],
                 );
             }
-            // Redis's client takes no empty pipeline.
+            // The Redis client accepts no empty pipeline.
             if !self.model.rules.is_empty() {
                 pipe.exec(&mut self.counters_db)?;
             }
@@ -510,7 +514,7 @@ impl Agent {
         Ok(())
     }
 
-    /// What CRM tells, as late as it does.
+    /// Publishes CRM's tables, with their delay.
     fn monitor(&mut self) -> Result<()> {
         if self.monitored.is_some_and(|at| at.elapsed() < self.behaviour.crm_interval) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What an ASIC would do, done by the kernel of a network namespace: rules by priority, each with a counter.
+//! An ASIC emulated by the kernel of a network namespace: rules by priority, each with a counter.
 
 use super::fields::{Fields, value_and_mask};
 use super::model::Model;
@@ -8,11 +8,11 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-/// The kernel of a namespace in the place of an ASIC.
+/// The kernel of a namespace as an ASIC.
 #[derive(Debug)]
 pub(super) struct Asic {
     netns: String,
-    /// Counters that are there.
+    /// Existing counters.
     counters: BTreeSet<u64>,
 }
 
@@ -24,7 +24,7 @@ impl Asic {
         Ok(asic)
     }
 
-    /// Has these rules in force and no others, in one transaction.
+    /// Puts exactly these rules in force, in one transaction.
     pub(super) fn program(&mut self, model: &Model, policers: &BTreeMap<String, Fields>) -> Result<()> {
         let mut script = String::from(
             "add table inet sonic\n\
@@ -99,7 +99,7 @@ fn match_of(fields: &Fields) -> Result<String> {
     let mut text = format!("meta nfproto {}", if is_v6 { "ipv6" } else { "ipv4" });
     let is_l4 = |name: &String| name.starts_with("L4_") || name.starts_with("ICMP") || name == "TCP_FLAGS";
     if !is_v6 && fields.keys().any(is_l4) {
-        // Not each kernel looks at that by itself.
+        // Some kernels do not check that by themselves.
         text.push_str(" ip frag-off & 0x1fff == 0");
     }
     for (name, value) in fields {

@@ -1,4 +1,4 @@
-//! Which fields of an ACL rule SONiC takes, and with which values.
+//! The fields of an ACL rule that SONiC accepts, and their values.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -9,19 +9,19 @@ pub(super) type Fields = BTreeMap<String, String>;
 /// Fields of a rule that match nothing.
 const ACTIONS: [&str; 2] = ["PACKET_ACTION", "POLICER_ACTION"];
 
-/// What is wrong with a rule, if something is.
+/// What is wrong with a rule, if anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Validity {
     Valid,
     /// The rule is refused: its status is Inactive.
     Invalid,
-    /// The rule is thrown away without a status, and with it the rest of the round.
+    /// The rule is discarded without a status, and with it the rest of the round.
     Swallowed,
-    /// The rule is thrown away without a status.
+    /// The rule is discarded without a status.
     Dropped,
 }
 
-/// Whether a rule can be made in a table whose type has these matches and actions.
+/// Whether a rule can be created in a table whose type has these matches and actions.
 pub(super) fn validity(fields: &Fields, matches: &[String], actions: &[String]) -> Validity {
     let Some(action) = fields.get("PACKET_ACTION") else { return Validity::Swallowed };
     if !["DROP", "FORWARD", "COPY", "DO_NOT_NAT", "DISABLE_TRIM"].contains(&action.as_str()) {
@@ -29,7 +29,7 @@ pub(super) fn validity(fields: &Fields, matches: &[String], actions: &[String]) 
     }
     let Some(priority) = fields.get("PRIORITY") else { return Validity::Invalid };
     match priority.parse::<u32>() {
-        // The range of libsaivs.
+        // The range accepted by libsaivs.
         Ok(1..=16_000) => {}
         Ok(_) => return Validity::Invalid,
         Err(_) => return Validity::Dropped,

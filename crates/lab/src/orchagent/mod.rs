@@ -1,11 +1,14 @@
-//! A stand-in for SONiC's orchagent over a real Redis server, and a machine as the switch that both belong to.
+//! An emulation of SONiC's orchagent with a real Redis server, and a machine as their switch.
 //!
-//! **This is not orchagent.** It does what the sources of sonic-swss say of it, as far as ACLs go: takes types, tables and rules from APPL_DB (by the
-//! consumer's side of `ProducerStateTable`) and from CONFIG_DB, checks each field, and tells their status in STATE_DB; has objects wait without a
-//! word for those that they need; removes and creates anew what is written over; works off batches in the order of older or of newer releases;
-//! counts entries and ranges, and tells them late in CRM's tables; crashes and restarts when a test asks for it. What it takes is enforced by
-//! the kernel of a network namespace, by priority, in the place of the ASIC. It tells nothing of what an ASIC does to fragments or extension headers:
-//! here rules with ports match no later fragment, and the next header of IPv6 is the first one.
+//! **This is not orchagent.** It does what the sources of sonic-swss do, as far as ACLs are
+//! concerned: reads types, tables and rules from APPL_DB (as the consumer of `ProducerStateTable`)
+//! and from CONFIG_DB, checks each field, and publishes their status in STATE_DB; objects wait
+//! without a status for those that they need; objects that are written over are removed and created
+//! anew; batches are processed in the order of older or of newer releases; entries and ranges are
+//! counted, and published late in CRM's tables; it crashes and restarts when a test requests it.
+//! Accepted rules are enforced by the kernel of a network namespace, by priority, instead of an
+//! ASIC. It does not show what an ASIC does to fragments or extension headers: here rules with
+//! ports match no later fragment, and the next header of IPv6 is the first one.
 
 mod agent;
 mod asic;
@@ -27,15 +30,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
-/// The stand-in as a program; built first where it is not there.
+/// Path of the emulator; builds it first if it does not exist.
 ///
 /// # Errors
-/// When it cannot be built.
+/// It cannot be built.
 pub fn stand_in() -> Result<String> {
     Ok(crate::built::built("lab", "fake-orchagent")?.display().to_string())
 }
 
-/// A switch with SONiC: a Redis server with the tables that a switch has, and the stand-in for orchagent.
+/// A SONiC switch: a Redis server with the tables of a switch, and the emulator of orchagent.
 #[derive(Debug)]
 pub struct SonicSwitch {
     server: RedisServer,
@@ -45,10 +48,10 @@ pub struct SonicSwitch {
 }
 
 impl SonicSwitch {
-    /// Starts it. What it takes is enforced in this namespace, if there is one.
+    /// Starts it. Accepted rules are enforced in this namespace, if there is one.
     ///
     /// # Errors
-    /// When Redis cannot be started.
+    /// Redis cannot be started.
     pub fn new(netns: Option<&Netns>) -> Result<Self> {
         let server = RedisServer::start()?;
         let mut switch = SonicSwitch {
@@ -71,20 +74,20 @@ impl SonicSwitch {
     /// A connection to one of the databases.
     ///
     /// # Errors
-    /// When Redis does not answer.
+    /// Redis does not answer.
     pub fn database(&self, number: i64) -> Result<redis::Connection> {
         self.server.database(number)
     }
 
-    /// Says how the switch is from now on.
+    /// Changes the settings of the switch.
     pub fn set(&self, change: impl FnOnce(&mut Behaviour)) {
         change(&mut self.shared.behaviour.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Has the counters in COUNTERS_DB read anew, and waits for it: a switch does that every ten seconds.
+    /// Makes orchagent update COUNTERS_DB, and waits for it: a switch does that every ten seconds.
     ///
     /// # Errors
-    /// When orchagent does not run.
+    /// Orchagent does not run.
     pub fn poll_counters(&self) -> Result<()> {
         let wanted = self.shared.polls_wanted.fetch_add(1, Ordering::SeqCst) + 1;
         let ended = || self.agent.as_ref().is_none_or(JoinHandle::is_finished);
@@ -102,13 +105,13 @@ impl SonicSwitch {
         self.shared.active.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What went wrong in the stand-in itself.
+    /// Errors of the emulator itself.
     #[must_use]
     pub fn errors(&self) -> Vec<String> {
         self.shared.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Most ACL rules that were in a table at one time.
+    /// The most ACL rules that were in a table at one time.
     #[must_use]
     pub fn most_rules(&self) -> usize {
         self.shared.most_rules.load(Ordering::SeqCst)
@@ -120,19 +123,19 @@ impl SonicSwitch {
         self.shared.rewrites.load(Ordering::SeqCst)
     }
 
-    /// Orchagent ends in the middle of whatever it does; what it has programmed stays.
+    /// Crashes orchagent at any point; what it has programmed stays.
     pub fn crash(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         if let Some(agent) = self.agent.take() {
-            // It ends with its next round; a panic of its own is among the errors.
+            // It ends with its next round; a panic in it is among the errors.
             let _ = agent.join();
         }
     }
 
-    /// Orchagent starts, with what is in the databases.
+    /// Starts orchagent, with the current contents of the databases.
     ///
     /// # Errors
-    /// When Redis does not answer.
+    /// Redis does not answer.
     pub fn start(&mut self) -> Result<()> {
         self.shared.stop.store(false, Ordering::SeqCst);
         let agent = Agent::new(&self.server.socket(), self.netns.clone(), Arc::clone(&self.shared))?;
@@ -146,10 +149,11 @@ impl SonicSwitch {
         Ok(())
     }
 
-    /// As `systemctl restart swss` does: all databases but CONFIG_DB are emptied, and orchagent starts anew.
+    /// As `systemctl restart swss`: all databases but CONFIG_DB are flushed, and orchagent is
+    /// started.
     ///
     /// # Errors
-    /// When Redis does not answer.
+    /// Redis does not answer.
     pub fn restart(&mut self) -> Result<()> {
         self.crash();
         for number in [0, 1, 2, 5, 6] {
@@ -159,10 +163,10 @@ impl SonicSwitch {
         self.start()
     }
 
-    /// Redis ends, with all that was in it.
+    /// Stops Redis, and deletes its contents.
     ///
     /// # Errors
-    /// When it does not end.
+    /// It does not end.
     pub fn stop_redis(&mut self) -> Result<()> {
         self.server.stop()?;
         self.crash();
@@ -170,10 +174,10 @@ impl SonicSwitch {
         Ok(())
     }
 
-    /// Redis starts, empty; then the switch's configuration is loaded and orchagent starts.
+    /// Starts Redis, empty; then loads the switch's configuration and starts orchagent.
     ///
     /// # Errors
-    /// When it does not start.
+    /// It does not start.
     pub fn start_redis(&mut self) -> Result<()> {
         self.server.restart()?;
         self.configure()?;

@@ -1,4 +1,4 @@
-//! Types, tables and rules as orchagent has them in memory.
+//! Orchagent's types, tables and rules in memory.
 
 use super::fields::Fields;
 use std::collections::BTreeMap;
@@ -26,11 +26,11 @@ pub(super) struct Table {
 pub(super) struct Rule {
     pub(super) fields: Fields,
     pub(super) priority: u32,
-    /// Of its counter.
+    /// The object id of its counter.
     pub(super) oid: u64,
 }
 
-/// All of them. Plain data: the parts of the stand-in say what comes and goes.
+/// All objects. Plain data: the parts of the emulator add and remove them.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) types: BTreeMap<String, TableType>,
@@ -41,13 +41,13 @@ pub(super) struct Model {
     pub(super) rules: BTreeMap<RuleName, Rule>,
     /// Rules that wait, without a status, for their table or policer.
     pub(super) waiting: BTreeMap<RuleName, Fields>,
-    /// Rules for which the table has no room.
+    /// Rules without room in the table.
     pub(super) parked: BTreeMap<RuleName, Fields>,
     last_oid: u64,
 }
 
 impl Model {
-    /// A number for a new object.
+    /// An id for a new object.
     pub(super) fn oid(&mut self) -> u64 {
         self.last_oid += 1;
         self.last_oid

@@ -1,4 +1,4 @@
-//! The stand-in as a program, for demos and by hand: `fake-orchagent SOCKET [NAMESPACE]`.
+//! The emulator as a program, for demos and manual use: `fake-orchagent SOCKET [NAMESPACE]`.
 
 use super::agent::{Agent, Shared};
 use std::path::Path;

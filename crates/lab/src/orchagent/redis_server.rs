@@ -1,4 +1,4 @@
-//! A Redis server as a switch has it: on a Unix socket, with events of keys, keeping nothing on the disk.
+//! A Redis server as on a switch: on a Unix socket, with keyspace events, without persistence.
 
 use crate::{PATIENCE, Process, wait_until};
 use anyhow::{Context, Result};
@@ -16,7 +16,7 @@ impl RedisServer {
     /// Starts it and waits until it answers.
     ///
     /// # Errors
-    /// When `redis-server` is not there or does not start.
+    /// `redis-server` is not installed or does not start.
     pub fn start() -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let process = spawn(&directory)?;
@@ -25,7 +25,7 @@ impl RedisServer {
         Ok(server)
     }
 
-    /// Where it listens.
+    /// Its socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.directory.path().join("redis.sock")
@@ -34,15 +34,15 @@ impl RedisServer {
     /// A connection to one of its databases.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// It does not answer.
     pub fn database(&self, number: i64) -> Result<redis::Connection> {
         connect(&self.socket(), number)
     }
 
-    /// Ends it; nothing that was in it is kept.
+    /// Stops it; its contents are deleted.
     ///
     /// # Errors
-    /// When it does not end.
+    /// It does not end.
     pub fn stop(&mut self) -> Result<()> {
         self.process.kill().map(drop)
     }
@@ -50,7 +50,7 @@ impl RedisServer {
     /// Starts it again, empty.
     ///
     /// # Errors
-    /// When it does not start.
+    /// It does not start.
     pub fn restart(&mut self) -> Result<()> {
         self.process = spawn(&self.directory)?;
         self.await_answer()

@@ -11,8 +11,9 @@ use crate::{Netns, Process, wait_until};
 /// A BIRD daemon with one BGP session.
 ///
 /// A rule is the text of a static route: `flow4 { dst 192.0.2.1/32; proto = 17; sport = 123; } {
-/// bgp_ext_community.add((generic, 0x80060000, 0x0)); }`, the second block being the filter that adds the action. A
-/// unicast route is `192.0.2.0/24 blackhole`. VPN families are not offered by this launcher.
+/// bgp_ext_community.add((generic, 0x80060000, 0x0)); }`, the second block being the filter that
+/// adds the action. A unicast route is `192.0.2.0/24 blackhole`. VPN families are not offered by
+/// this launcher.
 #[derive(Debug)]
 pub struct Bird<'a> {
     netns: &'a Netns,
@@ -26,7 +27,7 @@ impl<'a> Bird<'a> {
     /// Starts BIRD in the namespace, announcing these rules from the start.
     ///
     /// # Errors
-    /// When it does not start; with its log.
+    /// It does not start; with its log.
     pub fn start(netns: &'a Netns, session: Session, rules: &[&str]) -> Result<Self> {
         let routes = rules.iter().map(|&rule| rule.to_owned()).collect();
         let mut bird = Self { netns, session, routes, process: None, directory: tempfile::tempdir()? };
@@ -37,7 +38,7 @@ impl<'a> Bird<'a> {
     /// Announces a rule.
     ///
     /// # Errors
-    /// When BIRD does not accept it.
+    /// BIRD rejects it.
     pub fn announce(&mut self, rule: &str) -> Result<()> {
         self.routes.push(rule.to_owned());
         self.reconfigure()
@@ -46,16 +47,16 @@ impl<'a> Bird<'a> {
     /// Announces many rules by one change of its configuration.
     ///
     /// # Errors
-    /// When BIRD does not accept one of them.
+    /// BIRD rejects one of them.
     pub fn announce_all(&mut self, rules: impl IntoIterator<Item = String>) -> Result<()> {
         self.routes.extend(rules);
         self.reconfigure()
     }
 
-    /// Withdraws a rule, written as it was announced.
+    /// Withdraws a rule, written as in its announcement.
     ///
     /// # Errors
-    /// When it was not announced.
+    /// It was not announced.
     pub fn withdraw(&mut self, rule: &str) -> Result<()> {
         let Some(index) = self.routes.iter().position(|route| route == rule) else {
             bail!("BIRD does not announce {rule}")
@@ -67,26 +68,26 @@ impl<'a> Bird<'a> {
     /// Withdraws everything at once.
     ///
     /// # Errors
-    /// When BIRD does not answer.
+    /// BIRD does not answer.
     pub fn withdraw_all(&mut self) -> Result<()> {
         self.routes.clear();
         self.reconfigure()
     }
 
-    /// Runs a command of `birdc` and returns the answer, for example `show route table f4`: the tables are `f4`, `f6`,
-    /// `master4`, `master6`, the session is called `fg`.
+    /// Runs a command of `birdc` and returns the answer, for example `show route table f4`: the
+    /// tables are `f4`, `f6`, `master4`, `master6`, the session is called `fg`.
     ///
     /// # Errors
-    /// When BIRD does not answer.
+    /// BIRD does not answer.
     pub fn control(&self, command: &str) -> Result<String> {
         let socket = self.path("control");
         self.netns.exec("birdc", &["-s", &socket, command])
     }
 
-    /// Waits until BIRD says that the session is established.
+    /// Waits until BIRD reports that the session is established.
     ///
     /// # Errors
-    /// After the deadline; with what BIRD says of it.
+    /// After the timeout; with BIRD's report.
     pub fn wait_established(&self, deadline: Duration) -> Result<()> {
         let mut last = String::new();
         wait_until("BIRD's session", deadline, || {
@@ -96,10 +97,10 @@ impl<'a> Bird<'a> {
         .map_err(|error| error.context(last))
     }
 
-    /// Ends it as an operator would, and with it the session.
+    /// Stops it as an operator would, and with it the session.
     ///
     /// # Errors
-    /// When it had to be killed.
+    /// It had to be killed.
     pub fn stop(&mut self) -> Result<()> {
         self.process.take().map_or(Ok(()), |mut process| process.stop().map(drop))
     }
@@ -107,7 +108,7 @@ impl<'a> Bird<'a> {
     /// Kills it, as a crash would.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// The kernel refuses.
     pub fn kill(&mut self) -> Result<()> {
         self.process.take().map_or(Ok(()), |mut process| process.kill().map(drop))
     }
@@ -115,7 +116,7 @@ impl<'a> Bird<'a> {
     /// Stops it if it runs and starts it again with the same rules.
     ///
     /// # Errors
-    /// When it does not start.
+    /// It does not start.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
         self.launch()

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use super::{Family, Session, write};
 use crate::{Netns, Process};
 
-/// Which ExaBGP.
+/// The version of ExaBGP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// 4.2, Debian 12's package.
@@ -23,8 +23,8 @@ pub enum Version {
 }
 
 impl Version {
-    /// The program: `/usr/sbin/exabgp` for version 4; for version 5 what `FLOODGATE_EXABGP5` names, by default the one
-    /// that `make setup` made under `target/`.
+    /// The program: `/usr/sbin/exabgp` for version 4; for version 5 what `FLOODGATE_EXABGP5` names,
+    /// by default the one that `make setup` made under `target/`.
     #[must_use]
     pub fn program(self) -> PathBuf {
         match self {
@@ -36,7 +36,7 @@ impl Version {
         }
     }
 
-    /// Whether it is installed; says that the test is skipped if not.
+    /// Whether it is installed; reports that the test is skipped if not.
     ///
     /// # Panics
     /// Where skipping is not allowed, see [`skip`](crate::skip).
@@ -46,7 +46,7 @@ impl Version {
     }
 }
 
-/// A process that ExaBGP sends everything it receives, as JSON.
+/// A process that ExaBGP sends everything that it receives, as JSON.
 #[derive(Clone, Copy, Debug)]
 pub struct Receiver<'a> {
     /// The command.
@@ -57,8 +57,8 @@ pub struct Receiver<'a> {
 
 /// An ExaBGP daemon with one BGP session.
 ///
-/// Commands are those of its API, one a line: `announce flow route { match { destination 192.0.2.1/32; } then {
-/// discard; } }`. They are kept and given again to an ExaBGP that restarts.
+/// Commands are those of its API, one a line: `announce flow route { match { destination
+/// 192.0.2.1/32; } then { discard; } }`. They are kept and sent again to a restarted ExaBGP.
 #[derive(Debug)]
 pub struct Exabgp<'a> {
     netns: &'a Netns,
@@ -69,19 +69,19 @@ pub struct Exabgp<'a> {
 }
 
 impl<'a> Exabgp<'a> {
-    /// Starts ExaBGP in the namespace. `flows` is the content of the neighbour's `flow { }` block: `route NAME { match {
-    /// ... } then { ... } }` and so on; it may be empty.
+    /// Starts ExaBGP in the namespace. `flows` is the content of the neighbour's `flow { }` block:
+    /// `route NAME { match { ... } then { ... } }` and so on; it may be empty.
     ///
-    /// # Errors
+    /// It does not start; with its log.
     /// When it does not start; with its log.
     pub fn start(netns: &'a Netns, version: Version, session: Session, flows: &str) -> Result<Self> {
         Self::start_with_process(netns, version, session, flows, None)
     }
 
-    /// The same, and ExaBGP also runs this command as an API process that is sent everything it receives, as JSON: the
-    /// place of `floodgate exabgp`.
+    /// The same, and ExaBGP also runs this command as an API process that gets everything it
+    /// receives, as JSON, as `floodgate exabgp` does.
     ///
-    /// # Errors
+    /// It does not start; with its log.
     /// When it does not start; with its log.
     pub fn start_with_process(
         netns: &'a Netns,
@@ -103,10 +103,10 @@ impl<'a> Exabgp<'a> {
         Ok(exabgp)
     }
 
-    /// Gives it a command of its API.
+    /// Sends it a command of its API.
     ///
     /// # Errors
-    /// When the file that it reads cannot be written.
+    /// The file that it reads cannot be written.
     pub fn command(&mut self, line: &str) -> Result<()> {
         let mut file = OpenOptions::new().append(true).open(self.directory.path().join("commands"))?;
         Ok(file.write_all(format!("{line}\n").as_bytes())?)
@@ -115,12 +115,12 @@ impl<'a> Exabgp<'a> {
     /// Announces a rule: `match { ... } then { ... }`.
     ///
     /// # Errors
-    /// As [`command`](Self::command). What ExaBGP does not understand it says in its log.
+    /// As [`command`](Self::command). ExaBGP reports errors of a command in its log.
     pub fn announce(&mut self, rule: &str) -> Result<()> {
         self.command(&format!("announce flow route {{ {rule} }}"))
     }
 
-    /// Withdraws a rule, written as it was announced.
+    /// Withdraws a rule, written as in its announcement.
     ///
     /// # Errors
     /// As [`announce`](Self::announce).
@@ -128,19 +128,20 @@ impl<'a> Exabgp<'a> {
         self.command(&format!("withdraw flow route {{ {rule} }}"))
     }
 
-    /// Waits until ExaBGP says that the session is established (for the first time since it was started).
+    /// Waits until ExaBGP reports that the session is established (for the first time since its
+    /// start).
     ///
     /// # Errors
-    /// After the deadline; with its log.
+    /// After the timeout; with its log.
     pub fn wait_established(&mut self, deadline: Duration) -> Result<()> {
         let process = self.process.as_mut().context("ExaBGP is stopped")?;
         process.wait_for_line("connected to peer-", deadline).map(drop)
     }
 
-    /// Ends it as an operator would, and with it the session.
+    /// Stops it as an operator would, and with it the session.
     ///
     /// # Errors
-    /// When it had to be killed.
+    /// It had to be killed.
     pub fn stop(&mut self) -> Result<()> {
         self.process.take().map_or(Ok(()), |mut process| process.stop().map(drop))
     }
@@ -148,7 +149,7 @@ impl<'a> Exabgp<'a> {
     /// Stops it if it runs and starts it again with the same configuration and commands.
     ///
     /// # Errors
-    /// When it does not start.
+    /// It does not start.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
         self.launch()
@@ -161,7 +162,7 @@ impl<'a> Exabgp<'a> {
 
     fn launch(&mut self) -> Result<()> {
         let mut command = self.netns.command(self.version.program())?;
-        // As root it would become another user, who may not read the configuration.
+        // As root it would change to another user, who may not read the configuration.
         for (setting, value) in [
             ("exabgp.daemon.user", "root"),
             ("exabgp.daemon.drop", "false"),
@@ -208,7 +209,7 @@ fn configuration(session: &Session, feed: &Path, flows: &str, receiver: Option<R
     writeln!(text, "  family {{ {families}}}")?;
     text.push_str("  api send { processes [ feed ]; }\n");
     if let Some(Receiver { octets, .. }) = receiver {
-        // The receiver may ask for everything again.
+        // The receiver may ask for a refresh.
         text.push_str("  capability { route-refresh enable; }\n");
         let more = if octets { "packets; consolidate; " } else { "" };
         writeln!(

@@ -8,10 +8,11 @@ use anyhow::{Result, bail};
 use super::{Family, Session, write};
 use crate::{Netns, Process, wait_until};
 
-/// Where Debian keeps FRR's daemons, which are on nobody's PATH.
+/// The directory of FRR's daemons in Debian, which is not in PATH.
 const PROGRAM: &str = "/usr/lib/frr/bgpd";
 
-/// A bgpd with any number of sessions. It originates no FlowSpec rules of its own but passes on those it is sent.
+/// A bgpd with any number of sessions. It originates no FlowSpec rules of its own but forwards
+/// received ones.
 #[derive(Debug)]
 pub struct Frr<'a> {
     netns: &'a Netns,
@@ -24,11 +25,12 @@ impl<'a> Frr<'a> {
     /// The program, for [`require_program`](crate::require_program).
     pub const PROGRAM: &'static str = PROGRAM;
 
-    /// Starts bgpd in the namespace. All sessions have its AS number and identifier in common: those of the first. Their
-    /// ports are those of the neighbours; it listens on 179 if one of the sessions is passive.
+    /// Starts bgpd in the namespace. All sessions share its AS number and router id: those of the
+    /// first. Their ports are those of the neighbours; it listens on 179 if one of the sessions is
+    /// passive.
     ///
     /// # Errors
-    /// When it does not start; with its log.
+    /// It does not start; with its log.
     pub fn start(netns: &'a Netns, sessions: &[Session]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut frr = Self { netns, sessions: sessions.to_vec(), process: None, directory };
@@ -39,7 +41,7 @@ impl<'a> Frr<'a> {
     /// Runs a command of `vtysh` and returns the answer, for example `show bgp ipv4 flowspec`.
     ///
     /// # Errors
-    /// When bgpd does not answer.
+    /// bgpd does not answer.
     pub fn control(&self, command: &str) -> Result<String> {
         let directory = self.directory.path().display().to_string();
         self.netns.exec("vtysh", &["--vty_socket", &directory, "-d", "bgpd", "-c", command])
@@ -48,7 +50,7 @@ impl<'a> Frr<'a> {
     /// Waits until the session to this neighbour is established.
     ///
     /// # Errors
-    /// After the deadline; with what bgpd says of it.
+    /// After the timeout; with bgpd's report.
     pub fn wait_established(&self, remote: std::net::IpAddr, deadline: Duration) -> Result<()> {
         let mut last = String::new();
         wait_until("FRR's session", deadline, || {
@@ -58,7 +60,7 @@ impl<'a> Frr<'a> {
         .map_err(|error| error.context(last))
     }
 
-    /// Ends it as an operator would, and with it the sessions.
+    /// Stops it as an operator would, and with it the sessions.
     ///
     /// # Errors
     /// When it had to be killed.

@@ -14,10 +14,11 @@ static API_PORT: AtomicU16 = AtomicU16::new(50051);
 
 /// A GoBGP daemon with one BGP session.
 ///
-/// A rule is what follows `gobgp global rib add -a FAMILY`: `match destination 192.0.2.1/32 protocol udp source-port
-/// ==123 then discard`.
+/// A rule is what follows `gobgp global rib add -a FAMILY`: `match destination 192.0.2.1/32
+/// protocol udp source-port ==123 then discard`.
 ///
-/// GoBGP waits 5 to 10 s before it connects for the first time; a passive one is connected to at once.
+/// GoBGP waits 5 to 10 s before it connects for the first time; a passive one is connected to at
+/// once.
 #[derive(Debug)]
 pub struct Gobgp<'a> {
     netns: &'a Netns,
@@ -61,7 +62,8 @@ impl<'a> Gobgp<'a> {
         Ok(())
     }
 
-    /// Runs the program `gobgp` and returns what it prints, for example `["global", "rib", "-a", "ipv4-flowspec"]`.
+    /// Runs the program `gobgp` and returns what it prints, for example `["global", "rib", "-a",
+    /// "ipv4-flowspec"]`.
     ///
     /// # Errors
     /// What it said when it failed.

@@ -1,8 +1,9 @@
 //! Other programs that speak BGP, started as neighbours of the program under test.
 //!
-//! Each of [`Bird`], [`Gobgp`], [`Exabgp`] and [`Frr`] writes its configuration into a directory of its own, runs the
-//! real program in a namespace and connects to the program under test. Rules are announced in the program's own
-//! language: what one program writes and another reads is what these tests are about.
+//! Each of [`Bird`], [`Gobgp`], [`Exabgp`] and [`Frr`] writes its configuration into a directory of
+//! its own, runs the real program in a namespace and connects to the program under test. Rules are
+//! announced in the program's own language: what one program writes and another reads is what these
+//! tests are about.
 
 mod bird;
 mod exabgp;
@@ -48,8 +49,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session to `remote` on port 179, active, for FlowSpec of both families, with a hold time of 90 s and the local
-    /// address as identifier (`10.0.0.1` when that is IPv6).
+    /// A session to `remote` on port 179, active, for FlowSpec of both families, with a hold time
+    /// of 90 s and the local address as identifier (`10.0.0.1` when that is IPv6).
     #[must_use]
     pub fn new(local: IpAddr, local_as: u32, remote: IpAddr, remote_as: u32) -> Self {
         let router_id = match local {

@@ -1,5 +1,5 @@
-//! Floodgate and a router on one machine, in one network namespace, with the configurations of `docs/manual/beside-a-router.md`: they are
-//! read from the page, so that the page is what was run.
+//! Floodgate and a router on one machine, in one network namespace, with the configurations of
+//! `docs/manual/beside-a-router.md`: they are read from the page.
 
 mod router;
 

@@ -1,12 +1,12 @@
-//! What a page shows against what a command printed.
+//! Compares the output on a page with what a command printed.
 
 use regex_lite::Regex;
 
-/// A moment in the form of RFC 3339, as all commands print it.
+/// A time in RFC 3339, as all commands print it.
 const MOMENT: &str = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z";
 
-/// A number as commands print it: alone, with a unit (`168 B`, `1.2 Mbps`), a length of time
-/// (`9m58s`), or `-` where a counter has not been read.
+/// A number as commands print it: alone, with a unit (`168 B`, `1.2 Mbps`), a duration (`9m58s`),
+/// or `-` if a counter has not been read.
 const QUANTITY: &str = r"(-|[0-9]+(\.[0-9]+)?((ms|[smhd])([0-9]+(ms|[smhd]))*| [kMGT]?(B|bps|pps)| [kMGT])?)";
 
 /// The same where a page shows it: a lone `-` stands between blanks.

@@ -1,5 +1,5 @@
-//! README and manual are true: each `$` line of them is run, in order, and what it prints is
-//! compared with the page.
+//! README and manual are tested: each `$` line of them is run, in order, and its output is compared
+//! with the page.
 //!
 //! CONTRIBUTING.md ("Commands in documents") describes the conventions. `UPDATE=1` writes what the
 //! commands print into the pages instead of comparing.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
 
-/// A command to run, and what the page says that it prints.
+/// A command to run, and its output according to the page.
 #[derive(Debug)]
 pub(crate) struct Command {
     /// Line of the page, from 1.

@@ -1,4 +1,4 @@
-//! The commands of a page in one shell, on a machine of its own as far as the kernel gives it one.
+//! Runs the commands of a page in one shell, isolated from the machine in namespaces.
 
 use std::fs;
 use std::process::{Command, Stdio};

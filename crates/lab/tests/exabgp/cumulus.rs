@@ -1,5 +1,5 @@
-//! The article's example as it was, with Floodgate in the place of the script: a controller's message, ExaBGP on the switch, a file in the
-//! policy directory, cl-acltool, and the rule in the kernel.
+//! The article's example, with Floodgate instead of the script: a controller's message, ExaBGP on
+//! the switch, a file in the policy directory, cl-acltool, and the rule in the kernel.
 
 use crate::{PATIENCE, controller, exabgp, versions, wait_installed};
 use anyhow::{Context, Result, ensure};

@@ -1,4 +1,4 @@
-//! Who ends, who is killed, and what becomes of the filters.
+//! Which process ends or is killed, and what happens to the filters.
 
 use crate::{PATIENCE, Scene, configuration, wait_clean, wait_installed, with_each_version};
 use anyhow::{Context, Result, ensure};

@@ -1,5 +1,5 @@
-//! `floodgate exabgp` as a process of real ExaBGPs, 4 and 5, which have a session with a controller: the article's set-up, with
-//! Floodgate in the place of its script.
+//! `floodgate exabgp` as a process of real ExaBGPs, 4 and 5, which have a session with a
+//! controller: the article's set-up, with Floodgate instead of its script.
 
 mod cumulus;
 mod endings;

@@ -1,4 +1,4 @@
-//! Announce, withdraw, session loss: what the controller says is what the kernel drops.
+//! Announcement, withdrawal, session loss: the kernel drops what the controller announces.
 
 use crate::{
     PATIENCE, Scene, configuration, controller, exabgp, versions, wait_clean, wait_installed, with_each_version,

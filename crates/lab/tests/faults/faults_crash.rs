@@ -1,4 +1,5 @@
-//! kill -9: the filters stay, and the next start takes them over; nothing doubled, nothing left.
+//! kill -9: the filters stay, and the next start takes them over; nothing is duplicated, nothing is
+//! left.
 
 use std::thread;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A peer that announces and withdraws as fast as it can: the sessions stay, another peer's rule is not kept waiting, and at the end the
-//! kernel has exactly what was said last.
+//! A peer that announces and withdraws as fast as it can: the sessions stay established, another
+//! peer's rule is not delayed, and at the end the kernel has exactly the last state.
 
 use api::SessionState;
 use std::time::{Duration, Instant};

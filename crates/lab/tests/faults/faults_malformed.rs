@@ -1,5 +1,6 @@
-//! Messages that crashed others, or made them drop everything, from a live peer each: its session stays, or is restarted once where nobody
-//! can know what follows; its good rules and those of its neighbours stay.
+//! Messages that crashed other implementations, or made them drop everything, each from a live
+//! peer: its session stays established, or is restarted once if the framing is lost; its valid
+//! rules and those of other peers stay.
 
 use api::{RuleState, SessionState};
 use std::path::Path;

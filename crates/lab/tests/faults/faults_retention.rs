@@ -1,4 +1,4 @@
-//! A peer, or somebody behind it, that ends its own session with a malformed message: the filters stay.
+//! A peer that ends its own session with a malformed message: the filters stay.
 
 use api::{RuleState, SessionState};
 use std::net::{Ipv4Addr, SocketAddr};

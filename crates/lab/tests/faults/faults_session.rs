@@ -1,4 +1,4 @@
-//! Lost sessions: the rules go at once and together, or stay as long as the operator said.
+//! Lost sessions: the rules are removed at once and together, or stay as long as configured.
 
 use std::time::{Duration, Instant};
 

@@ -1,11 +1,12 @@
-//! Other hands on the kernel's tables: ours is put back and the damage reported, theirs is never touched.
+//! Other programs change the kernel's tables: ours is restored and the damage reported, theirs is
+//! never touched.
 
 use anyhow::{Context, Result, ensure};
 use lab::{Daemon, Site, needs, wait_until};
 
 use crate::{CONTROLLER_AS, NTP, PATIENCE, attack, configuration, controller, installed, kernel_has, numbered_rules};
 
-/// A table that somebody else has.
+/// A table of another program.
 const THEIRS_TABLE: &str = "table inet theirs { chain input { type filter hook input priority 0; policy accept; \
                             tcp dport 4444 counter drop; }; }";
 

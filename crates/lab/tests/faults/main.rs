@@ -1,6 +1,6 @@
-//! What goes wrong in the night: crashes, other people's hands, lost sessions, floods and malformed messages.
+//! Failures: crashes, changes by other programs, lost sessions, floods and malformed messages.
 //!
-//! A real daemon with nftables, and peers of our own that misbehave as they are told.
+//! A real daemon with nftables, and peers of our own that misbehave on request.
 
 mod faults_crash;
 mod faults_flood;

@@ -1,4 +1,4 @@
-//! Blackholes: unicast routes with a mark, from the programs that detectors and customers have.
+//! Blackholes: unicast routes with a mark, from the programs of detectors and customers.
 
 use anyhow::Result;
 use lab::peers::{Bird, Exabgp, Family, Gobgp, Session, Version};

@@ -1,4 +1,4 @@
-//! Sessions signed with TCP-MD5 (RFC 2385), with each program, and what is not signed stays out.
+//! Sessions with TCP-MD5 (RFC 2385), with each program; unsigned connections are rejected.
 
 use anyhow::{Context, Result};
 use api::SessionState;

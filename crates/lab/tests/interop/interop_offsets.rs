@@ -1,4 +1,5 @@
-//! IPv6 prefixes with an offset (RFC 8956 §3.1), octet for octet as ExaBGP 5 sends them, and enforced where the bits are.
+//! IPv6 prefixes with an offset (RFC 8956 §3.1), octet for octet as ExaBGP 5 sends them, and
+//! enforced at the right bits.
 
 use api::RuleState;
 use std::net::{IpAddr, SocketAddr};

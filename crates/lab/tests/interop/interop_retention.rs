@@ -1,4 +1,4 @@
-//! Sessions that are lost while the attack goes on: not one packet that a rule blocks gets through.
+//! Sessions that are lost during an attack: not one packet that a rule blocks passes.
 
 use api::{RuleState, SessionState};
 use std::thread;

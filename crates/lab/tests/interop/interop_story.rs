@@ -1,4 +1,4 @@
-//! The same story with each program: announce, withdraw, and the restart of either side.
+//! The same scenario with each program: announcement, withdrawal, and the restart of either side.
 
 use std::net::IpAddr;
 

@@ -1,6 +1,8 @@
-//! Floodgate beside the BGP speakers that operators have: what each of them announces is what the kernel then drops.
+//! Floodgate with the BGP speakers that operators have: the kernel drops what each of them
+//! announces.
 //!
-//! Real programs, a real daemon, a real kernel, in network namespaces. Programs that are not installed are skipped, saying so.
+//! Real programs, a real daemon, a real kernel, in network namespaces. Programs that are not
+//! installed are skipped with a message.
 
 mod interop_blackholes;
 mod interop_md5;

@@ -1,11 +1,11 @@
-//! The programs, each with its words for the rules of [`rules`](crate::rules).
+//! The programs, each with its syntax for the rules of [`rules`](crate::rules).
 
 use anyhow::{Context, Result, bail};
 use lab::peers::{Bird, Exabgp, Family, Frr, Gobgp};
 
 use crate::rules::Case;
 
-/// What the tests ask of each.
+/// The interface of each for the tests.
 pub(crate) trait Peer {
     /// Announces the rule.
     fn announce(&mut self, case: &Case) -> Result<()>;

@@ -1,7 +1,8 @@
-//! The README, followed to the letter, as a new user would on a machine of his own: the first dropped packet, and the service with a controller.
+//! The README, followed step by step, as by a new user on a new machine: the first dropped packet,
+//! and the service with a controller.
 //!
-//! These tests use the machine's own network, directories and services. `make kernels` runs the first part on its machines, `make fresh` all of
-//! it on a Debian that has just been installed.
+//! These tests use the machine's own network, directories and services. `make kernels` runs the
+//! first part on its machines, `make fresh` all of it on a newly installed Debian.
 
 mod service;
 

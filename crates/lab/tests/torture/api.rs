@@ -1,4 +1,4 @@
-//! Requests that are nearly right: each gets an answer, and a peer's rule stays.
+//! Nearly valid requests: each gets an answer, and a peer's rule stays.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

@@ -1,4 +1,4 @@
-//! Mutated messages: nothing of another peer is lost, nothing panics, and memory stays.
+//! Mutated messages: nothing of another peer is lost, nothing panics, and memory does not grow.
 
 use std::collections::BTreeMap;
 use std::io::Write;

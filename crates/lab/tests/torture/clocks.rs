@@ -1,4 +1,5 @@
-//! Crashes, suspended machines, other boots and clocks that somebody sets: no life of a rule is shorter than asked, and each ends.
+//! Crashes, suspended machines, reboots and clocks that are set: no lifetime of a rule is shorter
+//! than asked, and each ends.
 
 use std::ffi::CString;
 use std::fs;

@@ -1,4 +1,5 @@
-//! No descriptors left, at any moment and for any time: what is filtered stays, and all is well again when there are some.
+//! No file descriptors left, at any moment and for any time: what is filtered stays, and everything
+//! recovers when there are some again.
 
 use api::RuleState;
 use std::os::unix::net::UnixStream;

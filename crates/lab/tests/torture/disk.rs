@@ -1,5 +1,5 @@
-//! A disk that is full at any moment: what was answered with yes outlives a crash, what could not be saved is told, and all is well again when there
-//! is room.
+//! A full disk at any moment: what was acknowledged survives a crash, what could not be saved is
+//! reported, and everything recovers when there is room.
 
 use std::collections::BTreeMap;
 use std::fs;

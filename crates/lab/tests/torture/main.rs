@@ -1,4 +1,5 @@
-//! Campaigns against the live daemon. Each has a short form, which is a test of every day, and a long one:
+//! Campaigns against the live daemon. Each has a short form, which is an ordinary test, and a long
+//! one:
 //!
 //!     make torture                       # all of them, long
 //!     FLOODGATE_TORTURE=1 cargo nextest run -p lab --test torture

@@ -1,4 +1,5 @@
-//! What the campaigns have in common: a daemon with two peers, of which one is hostile and the other has a rule that must stay.
+//! Shared by the campaigns: a daemon with two peers, one of which is hostile while the other has a
+//! rule that must stay.
 
 use anyhow::Result;
 use bgp::{PeerAs, PeerConfig};

@@ -1,4 +1,5 @@
-//! Reloads without pause, while a peer comes and goes and our tables are flushed: the other peer's session and its rule stay.
+//! Continuous reloads, while a peer comes and goes and our tables are flushed: the other peer's
+//! session and its rule stay.
 
 use api::RuleState;
 use std::time::Instant;

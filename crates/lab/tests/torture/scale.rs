@@ -1,4 +1,5 @@
-//! Many rules: those who look do not hold up those who decide, status answers meanwhile, and a lost session or a stop is followed soon.
+//! Many rules: readers do not delay decisions, status answers meanwhile, and a lost session or a
+//! stop is handled soon.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

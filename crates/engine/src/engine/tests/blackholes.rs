@@ -95,7 +95,7 @@ fn each_mark_makes_the_rules_that_it_says() {
         let change = send(&mut engine, HOST, route.clone());
         assert_eq!((change.announced.len(), change.withdrawn.len()), (expected.len(), 0));
         assert_eq!(settle(&mut engine), expected, "{route:?}");
-        // A withdrawal ends what it began.
+        // A withdrawal ends what the announcement began.
         assert_eq!(engine.withdraw_unicast(PEER, net(HOST), None).withdrawn.len(), expected.len());
         assert_eq!(settle(&mut engine), [] as [&str; 0]);
     }
@@ -142,7 +142,7 @@ fn without_permission_nothing_becomes_a_filter() {
         assert_eq!(send(&mut engine, HOST, tagged(&[BLACKHOLE])), UnicastChange::default());
         assert_eq!(settle(&mut engine), [] as [&str; 0]);
     }
-    // The length is settable, and a covering source is guarded, too.
+    // The length is configurable, and a covering source is rejected, too.
     let short = Blackhole { shortest_v4: 24, ..blackhole() };
     let mut engine = started(config(Some(ImportPolicy { blackhole: Some(short), ..policy() })));
     send(&mut engine, "198.51.100.0/24", tagged(&[BLACKHOLE]));
@@ -228,7 +228,7 @@ fn retention_is_that_of_the_unicast_family() {
     assert_eq!(settle(&mut engine).len(), 2, "the End-of-RIB of another family");
     engine.end_of_rib(PEER, UNICAST);
     assert_eq!(settle(&mut engine), [INSTALLED]);
-    // Nobody comes back: the time decides.
+    // Nobody comes back: the deadline decides.
     engine.peer_down(PEER, &[retain(UNICAST)], NOW.plus(100));
     engine.expire(NOW.plus(59));
     assert_eq!(settle(&mut engine).len(), 1);
@@ -266,7 +266,7 @@ fn it_outlives_a_restart_and_is_confirmed_or_ended_then() {
     // Without its mark it ends before the End-of-RIB.
     send(&mut engine, HOST, tagged(&[]));
     assert_eq!(settle(&mut engine), [] as [&str; 0]);
-    // Whoever took blackholes out of the configuration meanwhile does not get one.
+    // If blackholes were removed from the configuration meanwhile, there is none.
     let mut engine = restart(ImportPolicy { blackhole: None, ..policy() });
     assert_eq!(settle(&mut engine), [] as [&str; 0]);
 }
@@ -321,7 +321,7 @@ fn an_exception_made_by_hand_or_by_a_peer_exempts_from_it() {
         ["installed dst 198.51.100.1/32 proto tcp dport 443 then accept", INSTALLED],
         "in this order: what the exception accepts, the blackhole does not meet"
     );
-    // The same match part by hand is the better path of the same rule: it decides.
+    // The same match part announced locally is the better path of the same rule: it decides.
     announce(&mut engine, LOCAL, "dst 198.51.100.1/32 then accept");
     assert_eq!(settle(&mut engine)[1], "installed dst 198.51.100.1/32 then accept");
 }

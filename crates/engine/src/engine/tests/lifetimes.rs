@@ -1,4 +1,4 @@
-//! How long rules live: over the loss of a session, as long-lived stale ones, for the time they were announced for.
+//! Lifetimes of rules: over the loss of a session, as long-lived stale ones, and as announced.
 
 use super::*;
 
@@ -41,7 +41,7 @@ fn rules_outlive_the_session_as_policy_says() {
     engine.expire(NOW.plus(60));
     assert_eq!(plan(&mut engine).remove, [nlri(kept)]);
     engine.applied(&Applied::default());
-    // Without retention all goes at once.
+    // Without retention all are deleted at once.
     engine.peer_down(OTHER, &[], NOW);
     assert_eq!(plan(&mut engine).remove.len(), 1);
     assert_eq!(engine.next_deadline(), None);
@@ -81,7 +81,7 @@ fn announcing_again_starts_a_life_anew() {
         let expires = expires.map(|seconds| NOW.plus(seconds));
         engine.announce(LOCAL, nlri.clone(), None, route.clone(), NOW.plus(at), expires);
     };
-    // Permanent, limited, limited anew, and permanent again.
+    // Permanent, limited, limited again, and permanent again.
     local(&mut engine, 0, None);
     local(&mut engine, 0, Some(10));
     local(&mut engine, 5, Some(25));
@@ -108,7 +108,7 @@ fn a_peers_new_announcement_starts_a_life_anew_and_a_repeated_feed_does_not() {
     engine.expire(NOW.plus(99));
     apply(&mut engine);
     assert_eq!(states(&engine), ["installed"], "its life ends 60 s after the second announcement");
-    // Sent again in answer to a refresh: it is no new announcement.
+    // Sent again in answer to a refresh: it is not a new announcement.
     let family = RouteFamily::Flow(Family::Ipv4);
     engine.begin_refresh(PEER, family, NOW.plus(200));
     announce(&mut engine, 99);
@@ -116,7 +116,7 @@ fn a_peers_new_announcement_starts_a_life_anew_and_a_repeated_feed_does_not() {
     engine.expire(NOW.plus(100));
     apply(&mut engine);
     assert_eq!(states(&engine), ["guarded lifetime"]);
-    // Once it is over, too, and as often as one likes.
+    // After it has ended, too, and any number of times.
     for again in 0..3 {
         let at = 200 + again * 100;
         announce(&mut engine, at);

@@ -68,7 +68,7 @@ fn the_best_enforceable_path_counts() {
     apply(&mut engine);
     assert_eq!(states(&engine), ["refused action"]);
     assert_eq!(origins(&engine), [(PEER, false, true), (OTHER, true, false)]);
-    // Preferred and guarded: the other one counts.
+    // Preferred and rejected: the other one counts.
     let only_discard = ImportPolicy { actions: [ActionKind::Discard].into_iter().collect(), ..open() };
     config.peers.get_mut(&OTHER).unwrap().policy = Some(only_discard);
     engine.reconfigure(config);
@@ -99,11 +99,11 @@ fn a_path_that_the_data_plane_could_not_take_is_passed_over() {
     assert_eq!((states(&engine), discards_first(&engine)), (vec!["installed".to_owned()], Some(true)));
     assert_eq!(origins(&engine), [(PEER, true, false), (OTHER, false, true)]);
     assert!(!engine.has_failures());
-    // Trying again what failed would open the filter each time.
+    // Retrying what failed would open the filter each time.
     engine.retry();
     announce_with(&mut engine, OTHER, &format!("{at} then redirect 10.77.0.1"), path(900));
     assert_eq!(engine.next_transaction(), None);
-    // AnnounceOutcome differently it is another path.
+    // Announced differently it is another path.
     announce_with(&mut engine, OTHER, &format!("{at} then rate 1mbps"), path(900));
     apply(&mut engine);
     assert_eq!(discards_first(&engine), Some(false));
@@ -111,7 +111,7 @@ fn a_path_that_the_data_plane_could_not_take_is_passed_over() {
     fails(&mut engine);
     apply(&mut engine);
     assert_eq!(discards_first(&engine), Some(true));
-    // Alone it is tried again, and fails as such.
+    // Alone it is tried again, and fails as before.
     engine.withdraw(PEER, nlri(at), None);
     fails(&mut engine);
     assert_eq!(engine.next_transaction(), None);
@@ -120,7 +120,7 @@ fn a_path_that_the_data_plane_could_not_take_is_passed_over() {
     announce_with(&mut engine, PEER, &format!("{at} then discard"), path(100));
     apply(&mut engine);
     assert_eq!(discards_first(&engine), Some(true));
-    // With both refused the rule is tried again by and by, each path of it, and not at once.
+    // With both refused the rule is retried from time to time, each path of it, and not at once.
     announce_with(&mut engine, PEER, &format!("{at} then redirect 10.77.0.2"), path(100));
     fails(&mut engine);
     for _ in 0..2 {
@@ -203,13 +203,13 @@ fn a_rule_for_some_interfaces_is_in_force_on_none_unless_policy_ignores_the_set(
     assert!(engine.rules().all(|rule| rule.notes().is_empty()));
     engine.reconfigure(config(ignoring_sets(InterfaceSets::Ignore)));
     apply(&mut engine);
-    // There is no policy for the rules that are made here.
+    // There is no policy for locally originated rules.
     assert_eq!(states(&engine), ["refused interface-set", "installed"]);
     assert_eq!(engine.rules().map(|rule| rule.notes().len()).collect::<Vec<_>>(), [0, 1]);
     engine.reconfigure(config(ignoring_sets(InterfaceSets::Refuse)));
     assert_eq!(plan(&mut engine).remove, [nlri("dst 192.0.2.9/32")]);
     engine.applied(&Applied::default());
-    // AnnounceOutcome without the set, by the same peer: it is for all.
+    // Announced without the set, by the same peer: it is for all.
     announce(&mut engine, PEER, "dst 192.0.2.9/32 then discard");
     apply(&mut engine);
     assert_eq!(states(&engine), ["refused interface-set", "installed"]);

@@ -1,4 +1,5 @@
-//! Import policy: statements in order, what they change, and what a new configuration makes of routes that are there.
+//! Import policy: statements in order, what they change, and the effect of a new configuration on
+//! existing routes.
 
 use super::*;
 use crate::import_policy::{
@@ -42,7 +43,8 @@ fn with(statements: Vec<(Vec<Condition>, Statement)>) -> ImportPolicy {
     ImportPolicy { statements: customers(statements), ..open() }
 }
 
-/// What the policy makes of a rule with these attributes: the rejection, or the actions and the lifetime.
+/// The result of the policy for a rule with these attributes: the rejection, or the actions and the
+/// lifetime.
 fn made_with(policy: &ImportPolicy, text: &str, attributes: RouteAttributes) -> String {
     let Rule { nlri, actions, next_hop } = rule(text);
     let route = Route { actions, next_hop, attributes: attributes.boxed(), ..Route::default() };
@@ -203,7 +205,7 @@ fn actions_are_set_and_capped_exactly() {
         (&bytes, "rate 20mbps mark 46", "rate 10mbps mark 46"),
         (&bytes, "discard", "discard"),
         (&bytes, "accept", "accept"),
-        // A limit in the other unit stays, and the highest one comes beside it.
+        // A limit in the other unit stays, and the highest one is added.
         (&bytes, "rate 5pps", "rate 10mbps rate 5pps"),
         (&packets, "rate 5000pps", "rate 1000pps"),
         (&with(vec![(vec![], set("mark 46"))]), "discard", "mark 46"),
@@ -212,7 +214,7 @@ fn actions_are_set_and_capped_exactly() {
     ] {
         assert_eq!(made(policy, &format!("dst 192.0.2.1/32 then {actions}")), expected, "{actions}");
     }
-    // A route target says something about the route, and stays.
+    // A route target describes the route, and stays.
     let Rule { nlri, .. } = rule("dst 192.0.2.1/32 then discard");
     let target = Action::Other(flowspec::Community::Extended([0, 2, 0xfe, 0x2e, 0, 0, 0, 1]));
     let route = Route { actions: vec![target], ..Route::default() };
@@ -305,7 +307,7 @@ fn another_policy_is_applied_to_the_routes_that_are_there() {
     apply(&mut engine, limited());
     assert_eq!(first(&engine), Some(("installed", limit.to_owned())));
     assert_eq!(engine.rules().next().unwrap().notes().len(), 1);
-    // What is kept over a restart is the route as it came, so that policy is applied to it once.
+    // The saved route is the one received, so that policy is applied to it once.
     let (peer, kept) = engine.snapshot().next().unwrap();
     assert_eq!(Rule::new(Nlri::clone(&kept.nlri), kept.route.actions.clone()).to_string(), discard);
     let mut restarted = started(config(Some(limited())));

@@ -1,9 +1,9 @@
-//! Rules as tools without sets have them, to compare with.
+//! Rules of tools without sets, for comparison.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
-/// `count` rules as one would write them without sets: each packet is compared with one after the other.
+/// `count` rules without sets: each packet is compared with one after the other.
 pub(crate) fn nft_rules(count: u32) -> String {
     let mut text = "table inet linear {\nchain prerouting {\ntype filter hook prerouting priority -450;\n".to_owned();
     for number in 0..count {
@@ -14,7 +14,7 @@ pub(crate) fn nft_rules(count: u32) -> String {
     text + "}\n}\n"
 }
 
-/// The same for iptables-restore, in the table that is asked first.
+/// The same for iptables-restore, in the table that is evaluated first.
 pub(crate) fn iptables_rules(count: u32) -> String {
     let mut text = "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n".to_owned();
     for number in 0..count {
@@ -24,7 +24,7 @@ pub(crate) fn iptables_rules(count: u32) -> String {
     text + "COMMIT\n"
 }
 
-/// Host and port of the most usual kind of rule, two to a host as in the workload.
+/// Host and port of the most frequent kind of rule, two to a host as in the workload.
 fn baseline(number: u32) -> (Ipv4Addr, u16) {
     (Ipv4Addr::from(0x0a00_0000 + number / 2 * 3), [123, 53, 389, 1900, 11211][number as usize % 5])
 }

@@ -1,5 +1,5 @@
-//! BIRD announces 100,000 rules as fast as it can, over and over, with a hold time of three seconds: are they installed, and do our
-//! keepalives stay on time?
+//! BIRD announces 100,000 rules as fast as it can, repeatedly, with a hold time of three seconds:
+//! measures whether they are installed, and whether our keepalives stay on time.
 
 use api::SessionState;
 use std::net::IpAddr;
@@ -78,7 +78,8 @@ pub(crate) fn measure() -> Result<Vec<Group>> {
     ensure!(gaps.len() > WAVES, "only {} keepalives were seen", keepalives.len());
     group.add(Figure::median("100,000 rules, first octet to kernel", "s", None, &seconds));
     group.add(Figure::median("between two of our KEEPALIVEs, median", "s", None, &gaps));
-    // RFC 4271 asks for a third of the hold time; at the hold time the peer would give up.
+    // RFC 4271 suggests a third of the hold time; at the hold time the peer would close the
+    // session.
     let aim = f64::from(HOLD_TIME) / 2.0;
     group.add(Figure::quantile("between two of our KEEPALIVEs, longest", "s", Some(aim), &gaps, 1.0));
     group.add(Figure::median("sessions lost", "", Some(0.0), &[0.0]));
@@ -95,21 +96,21 @@ fn route(number: u32) -> String {
     )
 }
 
-/// A TCP segment with BGP in it.
+/// A TCP segment with BGP messages.
 struct Seen {
     at: Instant,
     keepalive: bool,
     update: bool,
 }
 
-/// Looks at what comes out of a cable.
+/// Captures at the end of a cable.
 struct Watch {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<Vec<Seen>>>,
 }
 
 impl Watch {
-    /// Watches what this sender sends over port `PORT`.
+    /// Captures what this sender sends to port `PORT`.
     fn start(netns: &Netns, interface: &str, sender: IpAddr) -> Result<Self> {
         let mut socket = PacketSocket::open(netns, interface)?;
         let stop = Arc::new(AtomicBool::new(false));

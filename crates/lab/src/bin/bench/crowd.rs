@@ -1,4 +1,5 @@
-//! 300,000 rules of one peer in force, beside one of another: how soon a lost session and the end of the daemon are followed.
+//! 300,000 rules of one peer in force, and one rule of another: measures the delay of a lost
+//! session and of the daemon's shutdown.
 
 use api::RuleState;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ const TRIES: usize = 3;
 const SECOND: &str = "203.0.113.2";
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// All of it.
+/// Timeout.
 pub(crate) fn measure() -> Result<Vec<Group>> {
     let mut group = Group::new(
         "crowd",
@@ -73,7 +74,7 @@ fn speaker(site: &Site, address: &str) -> Result<Speaker> {
     scenario::listening_peer(site, PeerConfig::new(CONTROLLER_AS, address.parse()?, PeerAs::Exactly(SWITCH_AS)))
 }
 
-/// Both peers; sessions that are lost are taken again at once.
+/// Both peers; lost sessions are re-established at once.
 fn configuration() -> String {
     let peer = |name: &str, address: &str| {
         format!(

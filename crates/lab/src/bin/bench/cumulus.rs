@@ -1,4 +1,5 @@
-//! From a message to cl-acltool, with the stand-in for it: how many runs a burst takes, and how soon one begins.
+//! From a message to cl-acltool, with its emulator: measures how many runs a burst takes, and how
+//! soon one begins.
 
 use api::RuleState;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,12 +15,12 @@ use crate::report::{Figure, Group};
 use crate::wire::controller;
 
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Rules that are in force already when single ones come.
+/// Rules in force before single ones are announced.
 const CROWD: u32 = 5_000;
-/// Single rules.
+/// Number of single rules.
 const SINGLES: u32 = 40;
 
-/// All of it.
+/// Timeout.
 pub(crate) fn measure() -> Result<Vec<Group>> {
     let mut group = Group::new("cumulus", "A controller's rules to cl-acltool (a stand-in, which takes 300 ms a run).");
     let site = Site::new()?;
@@ -64,7 +65,7 @@ pub(crate) fn measure() -> Result<Vec<Group>> {
     Ok(vec![group])
 }
 
-/// What it costs that the ASIC refuses one of a thousand rules.
+/// The cost of one refused rule among a thousand.
 fn refused_among_a_thousand(binary: &str) -> Result<Figure> {
     let site = Site::new()?;
     let switch = Switch::new(&site.switch, binary)?;
@@ -74,7 +75,7 @@ fn refused_among_a_thousand(binary: &str) -> Result<Figure> {
     let daemon = Daemon::start(&site.switch, &configuration(&switch))?;
     daemon.wait_established("controller", PATIENCE)?;
     wait_until("the first run", PATIENCE, || switch.runs().iter().any(|run| run.installed).then_some(()))?;
-    // They gather while this run is under way.
+    // They gather during this run.
     switch.set("delay", "1000")?;
     controller.announce([rule(5_000)]);
     let before = switch.runs().len();
@@ -119,7 +120,7 @@ ip6tables-save = {save6:?}
     )
 }
 
-/// So many rules, all in force.
+/// This many rules, all in force.
 fn installed(daemon: &Daemon<'_>, count: u32) -> Result<()> {
     let count = u64::from(count);
     daemon

@@ -1,5 +1,5 @@
-//! What nf_tables says of its state, without asking the daemon: the generation that moves with every transaction, and the event that
-//! the kernel sends when one is committed.
+//! The state of nf_tables, read without the daemon: the generation, which changes with every
+//! transaction, and the event that the kernel sends after a commit.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -23,13 +23,13 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// One that can be asked.
+    /// A socket for requests.
     pub(crate) fn open(netns: &Netns) -> Result<Self> {
         let socket = netns.run(open).context("netlink socket")?;
         Ok(Self { socket, buffer: vec![0; 1 << 16] })
     }
 
-    /// One that is told of every transaction.
+    /// A socket for the events of transactions.
     pub(crate) fn listen(netns: &Netns) -> Result<Self> {
         let tables = Self::open(netns)?;
         set(&tables.socket, libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, &GROUP).context("netlink group")?;
@@ -37,13 +37,13 @@ impl Tables {
         Ok(tables)
     }
 
-    /// The present generation.
+    /// The current generation.
     pub(crate) fn generation(&mut self) -> Result<u32> {
         let mut request = [0_u8; HEADERS];
         request[..4].copy_from_slice(&(HEADERS as u32).to_ne_bytes());
         request[4..6].copy_from_slice(&ASK_GENERATION.to_ne_bytes());
         request[6..8].copy_from_slice(&1_u16.to_ne_bytes()); // NLM_F_REQUEST
-        // SAFETY: the pointer is to as many octets as are said.
+        // SAFETY: the pointer is to as many octets as given.
         let sent = unsafe { libc::send(self.socket.as_raw_fd(), request.as_ptr().cast(), request.len(), 0) };
         if sent < 0 {
             return Err(io::Error::last_os_error()).context("asking nf_tables");
@@ -54,12 +54,12 @@ impl Tables {
         }
     }
 
-    /// Waits until a transaction is committed; its generation, or none after this time.
+    /// Waits until a transaction is committed; returns its generation, or `None` after the timeout.
     pub(crate) fn committed(&mut self, patience: Duration) -> Result<Option<u32>> {
         self.receive(patience)
     }
 
-    /// The generation in the next message that tells one.
+    /// The generation in the next message that has one.
     fn receive(&mut self, patience: Duration) -> Result<Option<u32>> {
         let end = Instant::now() + patience;
         loop {
@@ -70,7 +70,7 @@ impl Tables {
             if ready == 0 {
                 return Ok(None);
             }
-            // SAFETY: the pointer is to as many octets as are said.
+            // SAFETY: the pointer is to as many octets as given.
             let got =
                 unsafe { libc::recv(self.socket.as_raw_fd(), self.buffer.as_mut_ptr().cast(), self.buffer.len(), 0) };
             let Ok(got) = usize::try_from(got) else {
@@ -83,14 +83,14 @@ impl Tables {
     }
 }
 
-/// The last generation told in a datagram of netlink messages.
+/// The last generation in a datagram of netlink messages.
 fn generation_in(mut messages: &[u8]) -> Option<u32> {
     let mut found = None;
     while messages.len() >= HEADERS + 8 {
         let length = u32::from_ne_bytes([messages[0], messages[1], messages[2], messages[3]]) as usize;
         let kind = u16::from_ne_bytes([messages[4], messages[5]]);
         if kind == NEW_GENERATION {
-            // Its first attribute is NFTA_GEN_ID, in network order.
+            // Its first attribute is NFTA_GEN_ID, in network byte order.
             let value = &messages[HEADERS + 4..HEADERS + 8];
             found = Some(u32::from_be_bytes([value[0], value[1], value[2], value[3]]));
         }
@@ -100,14 +100,15 @@ fn generation_in(mut messages: &[u8]) -> Option<u32> {
 }
 
 fn open() -> io::Result<OwnedFd> {
-    // SAFETY: plain numbers; the descriptor is ours when it is one; the address is of the length given.
+    // SAFETY: plain numbers; the descriptor is ours when it is one; the address is of the length
+    // given.
     unsafe {
         let fd = libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_NETFILTER);
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         let socket = OwnedFd::from_raw_fd(fd);
-        // An address of all zeros asks for one: without an address no event comes.
+        // An address of zeros requests an automatic one: without an address no event arrives.
         let mut address: libc::sockaddr_nl = std::mem::zeroed();
         address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
         let length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
@@ -126,7 +127,8 @@ fn set(socket: &OwnedFd, level: libc::c_int, option: libc::c_int, value: &libc::
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Octets of kernel memory of the kinds that nf_tables uses, on the whole machine; differences are estimates.
+/// Octets of kernel memory of the kinds that nf_tables uses, on the whole machine; differences are
+/// estimates.
 pub(crate) fn memory() -> Result<u64> {
     let text = std::fs::read_to_string("/proc/meminfo")?;
     let kinds = ["SUnreclaim:", "Percpu:", "VmallocUsed:"];

@@ -1,11 +1,13 @@
-//! `make bench`: how fast rules come into force, what packets cost, how much memory it takes, and whether the session lives through it.
+//! `make bench`: measures how fast rules come into force, what packets cost, how much memory is
+//! used, and whether the session survives.
 //!
-//! All is measured on the real program over real TCP sessions and in the real kernel, in network namespaces. Tables go to standard
-//! output as they grow, and everything to one JSON file. A missed aim is shown and does not make it fail; a wrong result does.
+//! Everything is measured on the real program over real TCP sessions and in the real kernel, in
+//! network namespaces. Tables go to standard output as they grow, and everything to one JSON file.
+//! A missed aim is shown and is not a failure; a wrong result is.
 //!
 //! # Adding a part
-//! A file with one function, `pub fn measure() -> Result<Vec<Group>>`, and a line in [`PARTS`]. It makes a [`Group`] for each table, and
-//! [`Group::add`]s its figures, which shows them:
+//! A file with one function, `pub fn measure() -> Result<Vec<Group>>`, and a line in [`PARTS`]. It
+//! makes a [`Group`] for each table, and [`Group::add`]s its figures, which shows them:
 //!
 //! ```ignore
 //! let mut group = Group::new("xdp", "What was done, in a sentence.");
@@ -32,7 +34,8 @@ use report::Group;
 
 type Measure = fn() -> Result<Vec<Group>>;
 
-/// What can be measured: its name, and how. Without names on the command line, all of it in this order.
+/// The measurements: name and function. Without names on the command line, all of them in this
+/// order.
 const PARTS: [(&str, Measure); 6] = [
     ("wire", wire::measure),
     ("crowd", crowd::measure),
@@ -58,7 +61,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all parts ran to their end.
+/// Whether all parts completed.
 fn run() -> Result<bool> {
     let (mut output, mut micro_file, mut named) = (None, None, Vec::new());
     let mut arguments = std::env::args().skip(1);

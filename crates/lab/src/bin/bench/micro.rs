@@ -1,4 +1,4 @@
-//! What `cargo bench` printed, for the JSON.
+//! The output of `cargo bench`, for the JSON file.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::report::{Figure, Group};
 
-/// Reads a file with the tables of the benches of the crates.
+/// Reads a file with the benchmark tables of the crates.
 pub(crate) fn read(file: &Path) -> Result<Group> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let mut group = Group::new("micro", "Parts alone, without kernel and network: `cargo bench`, medians.");
@@ -23,11 +23,12 @@ pub(crate) fn read(file: &Path) -> Result<Group> {
     Ok(group)
 }
 
-/// What an XDP packet may cost, times the floor: with up to 1,000 rules, and with more.
+/// The aims for the cost of an XDP packet, relative to the floor: with up to 1,000 rules, and with
+/// more.
 const AIMS: [(&str, f64, f64); 4] = [("clean", 2.0, 2.5), ("hot", 2.0, 2.0), ("victim", 4.0, 6.0), ("match", 3.0, 8.0)];
 
-/// The figures of one object that a bench recorded: its words and the number of rules are the name, its other numbers the values; the
-/// end of its name is the unit, `x` that of a ratio to the floor.
+/// The figures of one recorded object: its words and the number of rules are the name, its other
+/// numbers the values; the end of its name is the unit, `x` that of a ratio to the floor.
 fn figures(object: &Map<String, Value>) -> Vec<Figure> {
     let words: Vec<&str> = object.values().filter_map(Value::as_str).collect();
     let rules = object.get("rules").and_then(Value::as_u64).unwrap_or(0);

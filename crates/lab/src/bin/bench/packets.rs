@@ -1,4 +1,4 @@
-//! What a packet costs that no rule matches, forwarded from cable to cable, generator included.
+//! The cost of a packet that no rule matches, forwarded from cable to cable, generator included.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -18,15 +18,15 @@ use crate::report::{Figure, Group};
 use crate::wire::{controller, daemon, enforced};
 use crate::workload;
 
-/// How often each arrangement is measured; they take turns, so that what else the machine does hits all alike.
+/// How often each arrangement is measured; they take turns, so that other load affects all alike.
 const ROUNDS: usize = 45;
-/// How long a round of one arrangement takes, about.
+/// Approximate duration of a round of one arrangement.
 const ROUND: Duration = Duration::from_millis(40);
 /// Frames handed to the kernel in one call.
 const BURST: usize = 64;
-/// How often a round in which packets were lost is tried again.
+/// How often a round with lost packets is repeated.
 const LOSSES: usize = 5;
-/// Different packets.
+/// Number of different packets.
 const FLOWS: u32 = 1024;
 
 /// A forwarding machine with its filter.
@@ -38,11 +38,12 @@ struct Arrangement {
 /// Nanoseconds for each packet, round by round.
 type Times = Vec<f64>;
 
-/// Where the arrangement with 10,000 rules stands.
+/// Index of the arrangement with 10,000 rules.
 const TEN_THOUSAND: usize = 3;
-/// What it is compared with besides no rules: the hook alone, and the daemon without rules.
+/// Arrangements that it is compared with besides no rules: the hook alone, and the daemon without
+/// rules.
 const WITHOUT_RULES: [usize; 2] = [1, 2];
-/// A base chain without a rule, where Floodgate has its own.
+/// A base chain without a rule, at Floodgate's hook.
 const EMPTY_CHAIN: &str =
     "table ip empty { chain prerouting { type filter hook prerouting priority -450; policy accept; }; }";
 
@@ -109,7 +110,7 @@ fn rounds(all: &[Arrangement], kind: Kind) -> Result<Vec<Times>> {
     let mut senders = Vec::new();
     for arrangement in all {
         let mut sender = Sender::new(&arrangement.site, kind)?;
-        // Warm, and how many packets make a round.
+        // Warm-up, and how many packets make a round.
         let one = sender.send(256)?.max(100.0);
         senders.push((sender, (ROUND.as_nanos() as f64 / one) as u32));
     }
@@ -138,7 +139,7 @@ fn add_figures(group: &mut Group, all: &[Arrangement], times: &[Times], kind: Ki
     }
 }
 
-/// How many times as long; least and greatest are of rounds next to each other, the value is that of the two medians.
+/// The ratio; least and greatest are of adjacent rounds, the value is that of the two medians.
 fn ratio(name: String, aim: Option<f64>, with: &Times, without: &Times) -> Figure {
     let median = |times: &Times| Figure::median("", "ns", None, times).value;
     let ratios: Vec<f64> = with.iter().zip(without).map(|(with, without)| with / without).collect();
@@ -155,16 +156,16 @@ fn arrangement(name: &'static str) -> Result<Arrangement> {
     Ok(Arrangement { name, site })
 }
 
-/// Where packets go.
+/// The destinations of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// To addresses that no rule names.
+    /// Addresses without rules.
     Clean,
-    /// To hosts of the rules, but not matching them.
+    /// Hosts with rules that do not match.
     Bystander,
 }
 
-/// Sends from the attacker's side of a site and counts what arrives.
+/// Sends from the attacker's side of a site and counts arrivals.
 struct Sender {
     socket: OwnedFd,
     frames: Vec<Vec<u8>>,
@@ -180,8 +181,8 @@ impl Sender {
             let spread = number.wrapping_mul(0x9e37_79b1);
             let host = match kind {
                 Kind::Clean => Ipv4Addr::from(0x0c00_0000 | spread >> 8),
-                // The workload has two rules for every third address from 10.0.0.0 on; none of them is for this port, but of every ten
-                // hosts the fifth has one for our network.
+                // The workload has two rules for every third address from 10.0.0.0 on; none of them
+                // is for this port, but of every ten hosts the fifth has one for our network.
                 Kind::Bystander => {
                     let host = spread % 4_000;
                     Ipv4Addr::from(0x0a00_0000 + (host + u32::from(host % 10 == 4)) * 3)
@@ -197,7 +198,8 @@ impl Sender {
         Ok(Self { socket, frames, next: 0, counters })
     }
 
-    /// Sends so many packets, all of which must arrive; nanoseconds for each, until the last has arrived.
+    /// Sends this many packets, all of which must arrive; nanoseconds for each, until the last has
+    /// arrived.
     fn send(&mut self, count: u32) -> Result<f64> {
         for _ in 0..LOSSES {
             let before = self.arrived()?;
@@ -214,7 +216,8 @@ impl Sender {
                 }
                 time = start.elapsed();
                 if time > Duration::from_secs(2) {
-                    // A queue overflowed, because the kernel had put the work off: that says nothing of its cost.
+                    // A queue overflowed because the kernel had postponed the work: that says
+                    // nothing about its cost.
                     break;
                 }
             }
@@ -222,7 +225,7 @@ impl Sender {
         bail!("of {count} packets some are lost, again and again")
     }
 
-    /// Hands over some frames in one call; how many were taken.
+    /// Sends some frames in one call; returns how many were accepted.
     fn burst(&mut self, count: usize) -> Result<usize> {
         let mut vectors = [const { libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 } }; BURST];
         for vector in &mut vectors[..count] {
@@ -230,13 +233,14 @@ impl Sender {
             self.next = (self.next + 1) % self.frames.len();
             *vector = libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() };
         }
-        // SAFETY: a header of all zeros names nothing.
+        // SAFETY: a header of zeros has no pointers.
         let mut messages: [libc::mmsghdr; BURST] = unsafe { std::mem::zeroed() };
         for (message, vector) in messages.iter_mut().zip(&mut vectors) {
             message.msg_hdr.msg_iov = vector;
             message.msg_hdr.msg_iovlen = 1;
         }
-        // SAFETY: `count` headers, each with a vector that points into a frame; all live through the call, which only reads the frames.
+        // SAFETY: `count` headers, each with a vector that points into a frame; all live through
+        // the call, which only reads the frames.
         let sent = unsafe { libc::sendmmsg(self.socket.as_raw_fd(), messages.as_mut_ptr(), count as u32, 0) };
         usize::try_from(sent).map_err(|_| io::Error::last_os_error()).context("sending")
     }
@@ -251,9 +255,10 @@ impl Sender {
     }
 }
 
-/// One that sends only.
+/// A socket that only sends.
 fn packet_socket(interface: &CStr) -> io::Result<OwnedFd> {
-    // SAFETY: plain numbers and a C string; the descriptor is ours when it is one; the address is of the length given.
+    // SAFETY: plain numbers and a C string; the descriptor is ours when it is one; the address is
+    // of the length given.
     unsafe {
         let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0);
         if fd < 0 {

@@ -1,4 +1,4 @@
-//! What was measured: a table for people, JSON for programs.
+//! The results: a table for people, JSON for programs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,19 +12,19 @@ use serde_json::Value;
 /// One figure.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figure {
-    /// What it is.
+    /// Its name.
     pub name: String,
     /// The measured value: the median where there are several samples.
     pub value: f64,
-    /// Of what: `ms`, `ns`, `MB`, `ratio`, `s`.
+    /// Its unit: `ms`, `ns`, `MB`, `ratio`, `s`.
     pub unit: &'static str,
-    /// The most that it should be.
+    /// The aim: the highest good value.
     pub aim: Option<f64>,
     /// The smallest sample.
     pub least: f64,
     /// The largest sample.
     pub greatest: f64,
-    /// How many samples.
+    /// Number of samples.
     pub samples: usize,
 }
 
@@ -34,7 +34,7 @@ impl Figure {
         Self::quantile(name, unit, aim, samples, 0.5)
     }
 
-    /// A quantile of these samples, of which there is at least one.
+    /// A quantile of these samples, of which there must be at least one.
     pub(crate) fn quantile(
         name: impl Into<String>,
         unit: &'static str,
@@ -67,9 +67,9 @@ impl Figure {
 pub(crate) struct Group {
     /// Its name in the file.
     pub name: &'static str,
-    /// What was done, in a sentence.
+    /// What was done, as a sentence.
     pub what: String,
-    /// What came out.
+    /// The figures.
     pub figures: Vec<Figure>,
 }
 
@@ -106,7 +106,7 @@ impl Group {
     }
 }
 
-/// Where it was measured; `load` is that of the last one and five minutes.
+/// The machine; `load` is the average of the last one and five minutes.
 #[derive(Debug, Serialize)]
 struct Machine {
     processor: String,
@@ -116,7 +116,7 @@ struct Machine {
     load: String,
 }
 
-/// A group with where and when it was measured.
+/// A group with machine and time.
 #[derive(Serialize)]
 struct Measured<'a> {
     date: &'a str,
@@ -126,7 +126,7 @@ struct Measured<'a> {
     group: &'a Group,
 }
 
-/// Writes groups to this file, each in the place of an earlier one of its name; the others in it stay.
+/// Writes groups to this file, replacing earlier ones with the same name; others in it stay.
 pub(crate) fn write(path: &Path, groups: &[Group]) -> Result<()> {
     let mut all: BTreeMap<String, Value> = match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).with_context(|| path.display().to_string())?,
@@ -143,13 +143,13 @@ pub(crate) fn write(path: &Path, groups: &[Group]) -> Result<()> {
     fs::write(path, serde_json::to_string_pretty(&all)? + "\n").with_context(|| format!("write {}", path.display()))
 }
 
-/// The machine in a line.
+/// The machine, as one line.
 pub(crate) fn machine_line() -> String {
     let Machine { processor, processors, kernel, load, .. } = machine();
     format!("{processor}, {processors} processors, Linux {kernel}, load {load}, commit {}", commit())
 }
 
-/// How many figures have aims, and which miss theirs.
+/// The number of figures with aims, and those that miss theirs.
 pub(crate) fn missed(groups: &[Group]) -> (usize, Vec<&Figure>) {
     let aimed: Vec<&Figure> =
         groups.iter().flat_map(|group| &group.figures).filter(|figure| figure.aim.is_some()).collect();
@@ -180,7 +180,7 @@ fn commit() -> String {
     said("git", &["describe", "--always", "--dirty", "--abbrev=10"])
 }
 
-/// What a program prints; nothing when there is no such program.
+/// The output of a program; empty if there is no such program.
 fn said(program: &str, arguments: &[&str]) -> String {
     let output = std::process::Command::new(program).args(arguments).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! From the first octet of an UPDATE leaving its sender to the kernel holding the rules: many at once, and one by one.
+//! From the first octet of an UPDATE sent to the rules in the kernel: many at once, and one by one.
 
 use api::{DataplaneState, RuleState};
 use std::collections::HashSet;
@@ -18,18 +18,17 @@ use crate::kernel::{Tables, memory};
 use crate::report::{Figure, Group, ms};
 use crate::workload::{self, announcement, withdrawal};
 
-/// Where the controller waits for the connection.
-/// What all must be done within.
+/// Timeout for everything.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How often the kernel is asked for its generation while a load is under way: the error of its end.
+/// How often the kernel is asked for its generation during a load: the error of the measured end.
 const LOOK: Duration = Duration::from_micros(500);
-/// A load may have ended when nothing changed for so long.
+/// A load may have ended if nothing changed for this long.
 const QUIET: Duration = Duration::from_millis(250);
 /// Single changes of each kind.
 const SINGLES: u32 = 400;
-/// Between two of them: longer than any is to take.
+/// Pause between two of them: longer than any should take.
 const PAUSE: Duration = Duration::from_millis(12);
-/// Before the daemon's memory is looked at.
+/// Pause before the daemon's memory is measured.
 const REST: Duration = Duration::from_secs(3);
 const MB: f64 = 1e6;
 
@@ -71,7 +70,7 @@ pub(crate) fn daemon<'a>(site: &'a Site, controller: &Speaker) -> Result<Daemon<
     Ok(daemon)
 }
 
-/// When the kernel got the last of `count` rules, which were announced just now.
+/// When the kernel got the last of `count` rules, which were announced just before.
 pub(crate) fn enforced(tables: &mut Tables, daemon: &Daemon<'_>, before: u32, count: usize) -> Result<Instant> {
     let begin = Instant::now();
     let (mut known, mut changed) = (before, None);
@@ -99,7 +98,8 @@ pub(crate) fn enforced(tables: &mut Tables, daemon: &Daemon<'_>, before: u32, co
     }
 }
 
-/// How many different rules our table has in the kernel, as `nft` tells: comments of elements and names of counters end in their ids.
+/// The number of different rules in our table, from the output of `nft`: comments of elements and
+/// names of counters end in their ids.
 pub(crate) fn rules_in_kernel(daemon: &Daemon<'_>) -> Result<usize> {
     let text = daemon.ruleset()?;
     let comments = text.split("comment \"").skip(1).filter_map(|rest| rest.split('"').next());
@@ -108,7 +108,8 @@ pub(crate) fn rules_in_kernel(daemon: &Daemon<'_>) -> Result<usize> {
     Ok(comments.chain(counters).collect::<HashSet<_>>().len())
 }
 
-/// Loads of 10,000 and 100,000 rules, what they cost in memory, and single changes while the 100,000 are there.
+/// Loads of 10,000 and 100,000 rules, their memory, and single changes while the 100,000 are in
+/// force.
 pub(crate) fn measure() -> Result<Vec<Group>> {
     let mut load = Group::new(
         "load",
@@ -140,7 +141,7 @@ pub(crate) fn measure() -> Result<Vec<Group>> {
     Ok(vec![load, change, space])
 }
 
-/// What a load took.
+/// The measurements of a load.
 struct Load {
     /// From wire to kernel.
     seconds: f64,
@@ -155,7 +156,7 @@ fn loads(site: &Site, count: u32, tries: usize) -> Result<Vec<Load>> {
     let mut tables = Tables::open(&site.switch)?;
     let mut loads = Vec::new();
     for _ in 0..tries {
-        // A new controller, too: one that has just lost a session stays away for a while.
+        // A new controller, too: one that has just lost a session waits before it reconnects.
         let controller = controller(site)?;
         let mut daemon = daemon(site, &controller)?;
         loads.push(load(&mut tables, &mut daemon, &controller, &octets, count as usize)?);
@@ -165,7 +166,7 @@ fn loads(site: &Site, count: u32, tries: usize) -> Result<Vec<Load>> {
     Ok(loads)
 }
 
-/// Announces and waits.
+/// Announces rules and waits for them.
 fn load(
     tables: &mut Tables,
     daemon: &mut Daemon<'_>,
@@ -185,7 +186,7 @@ fn load(
     Ok(Load { seconds, spent })
 }
 
-/// The kernel has all the rules, drops what one of them says, and nothing beside it.
+/// The kernel has all the rules, drops what one of them matches, and nothing else.
 fn check(site: &Site, daemon: &Daemon<'_>, count: usize) -> Result<()> {
     let there = rules_in_kernel(daemon)?;
     ensure!(there == count, "the kernel has {there} rules, not {count}");
@@ -199,7 +200,7 @@ fn check(site: &Site, daemon: &Daemon<'_>, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Single changes with 100,000 rules installed, and what those take of memory.
+/// Single changes with 100,000 rules installed, and the memory that they take.
 fn singles(site: &Site, change: &mut Group, space: &mut Group) -> Result<()> {
     const COUNT: u32 = 100_000;
     let octets = announcement(&workload::rules(COUNT)?);
@@ -211,7 +212,7 @@ fn singles(site: &Site, change: &mut Group, space: &mut Group) -> Result<()> {
     let kernel = memory()?.saturating_sub(kernel_before);
     let pid = daemon.process()?.pid();
     check(site, &daemon, COUNT as usize)?;
-    // What the load needed and is free again is given back within a second or two of rest.
+    // Memory that the load needed and has freed is returned within a second or two.
     thread::sleep(REST);
     let (resident, peak) = resident(pid)?;
 
@@ -234,7 +235,8 @@ fn singles(site: &Site, change: &mut Group, space: &mut Group) -> Result<()> {
     Ok(())
 }
 
-/// Announces single rules and withdraws them again, beside so many that are installed: how long each change took, in ms.
+/// Announces single rules and withdraws them again, with this many installed: the duration of each
+/// change, in ms.
 fn one_by_one(
     site: &Site,
     daemon: &Daemon<'_>,
@@ -264,7 +266,8 @@ fn one_by_one(
     Ok([("announce", changes(announcements, installed + rules.len())?), ("withdraw", changes(withdrawals, installed)?)])
 }
 
-/// What it costs that each change is in the state file before the data plane hears of it: the same with a state file and without.
+/// The cost of writing each change to the state file before the data plane gets it: the same with
+/// and without a state file.
 pub(crate) fn measure_journal() -> Result<Vec<Group>> {
     const COUNT: u32 = 100_000;
     let mut group = Group::new(
@@ -300,7 +303,8 @@ pub(crate) fn measure_journal() -> Result<Vec<Group>> {
 /// Processor seconds of a process so far, in user and kernel mode.
 fn processor_time(pid: u32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // Behind the name, which may contain anything but ends with the last parenthesis: utime and stime are fields 14 and 15.
+    // After the name, which may contain anything but ends with the last parenthesis: utime and
+    // stime are fields 14 and 15.
     let fields: Vec<&str> = text.rsplit_once(')').context("no name")?.1.split_whitespace().collect();
     let ticks =
         fields.get(11..13).context("no times")?.iter().map(|field| field.parse::<f64>()).sum::<Result<f64, _>>()?;
@@ -309,7 +313,7 @@ fn processor_time(pid: u32) -> Result<f64> {
     Ok(ticks / ticks_per_second as f64)
 }
 
-/// Resident octets of a process, now and at most so far.
+/// Resident octets of a process, now and at the peak.
 fn resident(pid: u32) -> Result<(u64, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name: &str| {
@@ -319,7 +323,7 @@ fn resident(pid: u32) -> Result<(u64, u64)> {
     Ok((field("VmRSS:")? * 1024, field("VmHWM:")? * 1024))
 }
 
-/// The same with the usual tools: a whole file at once, and a process for each rule.
+/// The same with other tools: a whole file at once, and a process for each rule.
 fn baselines(load: &mut Group, change: &mut Group) -> Result<()> {
     const FORKS: u32 = 40;
     let directory = tempfile::tempdir()?;
@@ -359,7 +363,7 @@ fn baselines(load: &mut Group, change: &mut Group) -> Result<()> {
     })
 }
 
-/// What a process for each rule takes.
+/// Duration with a process for each rule.
 fn forks(
     netns: &Netns,
     change: &mut Group,

@@ -9,8 +9,9 @@ use bgp::{ConnId, Direction, Event, PathAttributes, PeerAs, PeerConfig, Session}
 use flowspec::{Action, Rule};
 use lab::scenario::{CONTROLLER_AS, SWITCH_AS};
 
-/// The `number`-th rule, as detectors of attacks announce them: two to a host under 10.0.0.0/8, by protocol, ports, TCP flags, length,
-/// fragments and source; one in twenty limits, one in ten is IPv6, one in a hundred has no destination. All are different.
+/// The `number`-th rule, similar to those of attack detectors: two to a host under 10.0.0.0/8, by
+/// protocol, ports, TCP flags, length, fragments and source; one in twenty limits, one in ten is
+/// IPv6, one in a hundred has no destination. All are different.
 pub(crate) fn rule(number: u32) -> Result<Rule> {
     let host = Ipv4Addr::from(0x0a00_0000 + number / 2 * 3);
     let port = [123, 53, 389, 1900, 11211][number as usize % 5];
@@ -38,16 +39,16 @@ pub(crate) fn rules(count: u32) -> Result<Vec<Rule>> {
     (0..count).map(rule).collect()
 }
 
-/// A rule that stands alone: what one more, or one less, costs.
+/// A single rule, to measure the cost of one rule.
 pub(crate) fn single(number: u32) -> Result<Rule> {
     let text = format!("dst {}/32 proto udp sport 19 then discard", Ipv4Addr::from(0x0b00_0000 + number));
     text.parse().map_err(|error| anyhow!("{text}: {error}"))
 }
 
-/// The UPDATE messages, each at most 4,096 octets, in which a session of ours announces these rules.
+/// The UPDATE messages, each at most 4,096 octets, in which our session announces these rules.
 pub(crate) fn announcement(rules: &[Rule]) -> Vec<u8> {
     let (mut session, now) = established();
-    // Rules with the same actions share their UPDATEs, as a controller packs them.
+    // Rules with the same actions share UPDATEs, as a controller packs them.
     let mut known: Vec<(&[Action], Arc<PathAttributes>)> = Vec::new();
     for Rule { nlri, actions, next_hop } in rules {
         let attributes = match known.iter().find(|(same, _)| same == actions) {
@@ -76,7 +77,7 @@ fn octets(session: &mut Session, now: Instant) -> Vec<u8> {
     std::iter::from_fn(|| session.poll_transmit(now)).flat_map(|sent| sent.octets).collect()
 }
 
-/// A session as it is when it has just come up, with a peer that lives in memory only.
+/// A newly established session with a peer in memory.
 fn established() -> (Session, Instant) {
     let now = Instant::now();
     let session = |asn, id, peer| {

@@ -1,7 +1,7 @@
-//! `make demo`: the story of an attack and its filter, with real packets, a real BGP session and a real kernel.
+//! `make demo`: an attack and its filter, with real packets, a real BGP session and a real kernel.
 //!
-//! Every step is checked; the program fails, saying which, when one is not as told. Whatever happens, also Ctrl-C, what it made on this
-//! machine is removed.
+//! Every step is checked; the program fails and names the step if the result differs from the text.
+//! Whatever happens, also on Ctrl-C, everything that it made on this machine is removed.
 
 mod services;
 
@@ -31,7 +31,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: what is installed only stores to an atomic.
+        // SAFETY: the handler only stores to an atomic.
         unsafe { libc::signal(signal, interrupted as extern "C" fn(libc::c_int) as libc::sighandler_t) };
     }
     let backend = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
@@ -142,7 +142,7 @@ The four are network namespaces of this machine. The packets, the BGP session an
     check_interrupted()
 }
 
-/// The attack: answers from many NTP servers that somebody asked in the victim's name.
+/// The attack: reflected answers from many NTP servers to requests with the victim's address.
 struct Attack {
     wire: Wire,
 }
@@ -151,10 +151,10 @@ impl Attack {
     /// Packets of a wave.
     const WAVE: u32 = BURSTS * PACKETS_IN_BURST;
 
-    /// Sends a wave; how many packets of it reached the victim.
+    /// Sends a wave; returns how many packets of it reached the victim.
     fn wave(&mut self) -> Result<u32> {
         let victim: IpAddr = VICTIM.parse()?;
-        // The head of an answer to "monlist", a request of 8 octets that made this attack popular.
+        // The head of an answer to "monlist", a request of 8 octets with a large answer.
         let mut answer = [0; 440];
         answer[..8].copy_from_slice(&[0xd7, 0x00, 0x03, 0x2a, 0x00, 0x06, 0x00, 0x48]);
         self.wire.seen()?;
@@ -196,7 +196,7 @@ interfaces = ["swp*"]
     )
 }
 
-/// What came through in one step; fails when the legitimate traffic did not.
+/// Packets that came through in one step; fails if the legitimate traffic did not.
 fn report(arrived: u32, score: &Score) -> Result<()> {
     println!("     {:<46} {:>5} sent   {arrived:>5} arrived", "attack: UDP from port 123 to 192.0.2.1", Attack::WAVE);
     for (name, (answered, failed)) in NAMES.iter().zip(score) {
@@ -210,7 +210,7 @@ fn report(arrived: u32, score: &Score) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command of Floodgate, shows it and what it says, and returns that.
+/// Runs a Floodgate command, prints it with its output, and returns the output.
 fn command(daemon: &Daemon<'_>, arguments: &[&str]) -> Result<String> {
     let printed = daemon.cli(arguments)?;
     show(&format!("$ floodgate {}\n{printed}", arguments.join(" ")));
@@ -232,7 +232,7 @@ fn on_the_wire(rule: &Rule) -> (String, String) {
     (hex(&nlri), communities.iter().map(|community| hex(community)).collect::<Vec<_>>().join(" "))
 }
 
-/// Waits, but not when the user does not want to.
+/// Waits, until interrupted by the user.
 fn patiently<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> Result<T> {
     wait_until(what, PATIENCE, || match check_interrupted() {
         Ok(()) => check().map(Ok),

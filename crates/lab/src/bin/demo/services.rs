@@ -1,4 +1,4 @@
-//! The legitimate traffic: three services that are used all the time, whatever happens to the attack.
+//! The legitimate traffic: three services that are used all the time, during the attack as well.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -11,28 +11,30 @@ use anyhow::{Result, ensure};
 use lab::Netns;
 use lab::site::{NEIGHBOUR, Site, VICTIM};
 
-/// Without an answer in this time an exchange counts as failed. Long, since what it must not do is to be wrong on a busy machine.
+/// Without an answer in this time an exchange counts as failed. It is long, so that it is right on
+/// a busy machine, too.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Between two exchanges of a service.
+/// Pause between two exchanges of a service.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Where the servers on the attacker's side are: a name server and a time server that nobody misuses.
+/// The addresses of the servers on the attacker's side: a name server and a time server that are
+/// not misused.
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
 
-/// What each service is; the story names them so.
+/// The names of the services, as printed.
 pub(crate) const NAMES: [&str; 3] = [
     "DNS answers (UDP from port 53) to 192.0.2.1",
     "TCP connections to 192.0.2.1 port 443",
     "NTP answers to its neighbour 192.0.2.2",
 ];
 
-/// How one service did.
+/// The results of one service.
 #[derive(Debug, Default)]
 struct Count {
     answered: AtomicU32,
     failed: AtomicU32,
 }
 
-/// How each service did in a span of time: exchanges that were answered, and that were not.
+/// The results of each service in a span of time: answered exchanges, and unanswered ones.
 pub(crate) type Score = [(u32, u32); NAMES.len()];
 
 /// The services, running until the value is dropped.
@@ -46,7 +48,7 @@ impl Services {
     /// Starts servers and clients.
     ///
     /// # Errors
-    /// When an address or a port is not to be had.
+    /// An address or a port is not available.
     pub(crate) fn start(site: &Site) -> Result<Self> {
         let mut services = Self { counts: Arc::default(), end: Arc::default(), threads: Vec::new() };
         let (victim, neighbour): (IpAddr, IpAddr) = (VICTIM.parse()?, NEIGHBOUR.parse()?);
@@ -56,14 +58,14 @@ impl Services {
         Ok(services)
     }
 
-    /// How each did since the start.
+    /// The results since the start.
     pub(crate) fn score(&self) -> Score {
         self.counts
             .each_ref()
             .map(|count| (count.answered.load(Ordering::Relaxed), count.failed.load(Ordering::Relaxed)))
     }
 
-    /// How each does while `work` is done.
+    /// The results while `work` runs.
     pub(crate) fn during<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Score)> {
         let before = self.score();
         let done = work()?;
@@ -71,7 +73,7 @@ impl Services {
         Ok((done, std::array::from_fn(|at| (after[at].0 - before[at].0, after[at].1 - before[at].1))))
     }
 
-    /// A client that asks a server by UDP, from a new port each time, as resolvers do.
+    /// A client that asks a server over UDP, from a new port each time, as resolvers do.
     fn udp(&mut self, index: usize, client: (&Netns, IpAddr), server: (&Netns, SocketAddr)) -> Result<()> {
         let (to, from) = (server.1, client.1);
         let socket = server.0.run(|| UdpSocket::bind(to))?;
@@ -94,7 +96,7 @@ impl Services {
         })
     }
 
-    /// A client that opens a TCP connection, says something and hears it back.
+    /// A client that opens a TCP connection, sends something and reads the echo.
     fn tcp(&mut self, index: usize, client: &Netns, server: (&Netns, SocketAddr)) -> Result<()> {
         let to = server.1;
         let listener = server.0.run(|| TcpListener::bind(to))?;
