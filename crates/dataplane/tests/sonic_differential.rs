@@ -1,7 +1,9 @@
-//! The oracle against SONiC's back end: random rules go through a real Redis server and the stand-in for orchagent, which has the kernel of a
-//! namespace enforce what it took, by priority; random packets show what that does to them.
+//! The oracle against the SONiC back end: random rules go through a real Redis server and the
+//! emulator of orchagent, which has the kernel of a namespace enforce the accepted ones, by
+//! priority; random packets show the result.
 //!
-//! `FLOODGATE_SOAK_VERDICTS=1000000` asks for more than the usual number, `FLOODGATE_SEED=7` for another beginning.
+//! `FLOODGATE_SOAK_VERDICTS=1000000` asks for more verdicts than the default, `FLOODGATE_SEED=7`
+//! sets the seed.
 
 use anyhow::ensure;
 use dataplane::sonic::{Address, Settings, Sonic, capabilities};

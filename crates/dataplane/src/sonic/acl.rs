@@ -1,4 +1,4 @@
-//! ACL rules on the switch: written, waited for until they are active, deleted, waited for until they are gone.
+//! ACL rules on the switch: written and deleted, each with a wait until they are active or gone.
 
 use super::databases::{Databases, Db};
 use super::entry::{Fields, Policer};
@@ -17,11 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) enum NotActive {
     /// The table is full.
     Full,
-    /// The switch refused it, or says nothing of it; a sentence.
+    /// The switch refused it, or publishes no status; a sentence.
     Refused(String),
 }
 
-/// Our ACL rules in the database that rules are written to.
+/// Our ACL rules in the database that they are written to.
 #[derive(Debug)]
 pub(super) struct Acl {
     databases: Databases,
@@ -38,12 +38,12 @@ impl Acl {
         }
     }
 
-    /// The databases, for what is no rule of ours.
+    /// The databases, for everything but rules.
     pub(super) const fn databases(&mut self) -> &mut Databases {
         &mut self.databases
     }
 
-    /// Where rules are written to.
+    /// The producer of the database in use.
     pub(super) const fn producer(&self) -> Producer {
         self.producer
     }
@@ -61,7 +61,7 @@ impl Acl {
         self.databases.fields(Db::State, &keys, "status")
     }
 
-    /// What stands in the database under these names.
+    /// The contents of the database under these names.
     pub(super) fn contents(&mut self, rows: &[&RowKey]) -> Result<Vec<Fields>, DataplaneError> {
         let tables = self.tables();
         let key = |(version, key): &&RowKey| self.producer.key(Object::Rule, &[&tables[version], key]);
@@ -69,10 +69,11 @@ impl Acl {
         self.databases.hashes(self.producer.db(), &keys)
     }
 
-    /// Writes ACL rules and waits until each is active. Tells which are not; these are taken out again.
+    /// Writes ACL rules and waits until each is active. Returns those that are not; these are
+    /// deleted again.
     ///
     /// # Errors
-    /// Orchagent does not take them, or the table has gone. What was written may be there.
+    /// Orchagent does not process them, or the table does not exist. What was written may be there.
     pub(super) fn add(
         &mut self,
         rows: &[(RowKey, Fields, Option<Policer>)],
@@ -103,7 +104,7 @@ impl Acl {
                         let words = "the switch refuses an entry of it (Inactive); the syslog of swss has the reason";
                         not_active.insert(row.clone(), NotActive::Refused(words.to_owned()));
                     }
-                    // Never left there: each change of the table would have the switch try it again.
+                    // Never left there: the switch would retry it at each change of the table.
                     Some("Pending creation") => drop(not_active.insert(row.clone(), NotActive::Full)),
                     Some(_) | None => {
                         left.push(row);
@@ -139,8 +140,9 @@ impl Acl {
         Ok(not_active)
     }
 
-    /// Has orchagent give up what it still has under these names, although their keys have gone, as when somebody empties the database: its
-    /// status would be taken for that of the ACL rule that is about to be written.
+    /// Makes orchagent delete what it still has under these names, although their keys are gone, as
+    /// when somebody flushes the database: otherwise its status would be taken for that of the ACL
+    /// rule that is written next.
     fn forget(&mut self, rows: &[&RowKey]) -> Result<(), DataplaneError> {
         let statuses = self.statuses(rows)?;
         let held: Vec<&RowKey> =
@@ -157,7 +159,7 @@ impl Acl {
         self.await_removal(rows)
     }
 
-    /// Writes and deletes without waiting: to leave what was there before a change that failed.
+    /// Writes and deletes without waiting: to restore the previous state after a failed change.
     pub(super) fn restore(&mut self, missing: &[(RowKey, Fields)], extra: &[&RowKey]) -> Result<(), DataplaneError> {
         self.withdraw(extra)?;
         let tables = self.tables();
@@ -168,7 +170,7 @@ impl Acl {
         self.producer.set(&mut self.databases, Object::Rule, &objects)
     }
 
-    /// All ACL rules of our tables in this database, with those of tables that are not in use.
+    /// All ACL rules of our tables in this database, including those of tables that are not in use.
     pub(super) fn read_all(&mut self) -> Result<(Rows, Vec<(String, String)>), DataplaneError> {
         self.await_taken()?;
         let prefix = self.producer.key(Object::Rule, &[PREFIX]);
@@ -197,7 +199,8 @@ impl Acl {
         })
     }
 
-    /// Deletes ACL rules of tables of ours that are not in use: in the database that is used, those of other tables; in the other one all.
+    /// Deletes ACL rules of our tables that are not in use: in the database in use, those of other
+    /// tables; in the other one all.
     pub(super) fn remove_rules_of_others(&mut self, of: Producer, keep: bool) -> Result<(), DataplaneError> {
         let prefix = of.key(Object::Rule, &[PREFIX]);
         let wanted = self.tables();
@@ -212,7 +215,8 @@ impl Acl {
         of.delete(&mut self.databases, Object::Rule, &names)
     }
 
-    /// Waits until orchagent has taken what was written to our tables, maybe by an earlier run of the program.
+    /// Waits until orchagent has processed what was written to our tables, perhaps by an earlier
+    /// run.
     fn await_taken(&mut self) -> Result<(), DataplaneError> {
         if self.producer.db() != Db::Appl {
             return Ok(());
@@ -280,7 +284,7 @@ impl Acl {
         Ok(self.producer.not_taken(&mut self.databases, Object::Rule, &names)? > 0)
     }
 
-    /// Rules of a table that has gone would be waited for in vain.
+    /// The wait for rules of a missing table would be in vain.
     fn check_tables(&mut self, rows: &[&RowKey]) -> Result<(), DataplaneError> {
         let versions: BTreeSet<IpVersion> = rows.iter().map(|(version, _)| *version).collect();
         for version in versions {

@@ -1,4 +1,5 @@
-//! The back end: the rules that are wanted, the ACL rules that are on the switch, and how it goes from one to the other.
+//! The SONiC back end: the desired rules, the ACL rules on the switch, and how it changes one to
+//! the other.
 
 use super::acl::{Acl, NotActive};
 use super::capabilities::capabilities;
@@ -29,13 +30,15 @@ use std::time::{Duration, Instant};
 /// How long it is remembered that a table was full.
 const CEILING_AGE: Duration = Duration::from_secs(60);
 
-/// How often the switch's figures of its tables are read, its ports compared, and our tables searched for rules of others.
+/// How often the switch's table usage is read, its ports are compared, and our tables are searched
+/// for ACL rules of other programs.
 const SWEEP: Duration = Duration::from_secs(15);
 
-/// ACL rules that are compared with the database in one look; with more of them, looks are rarer.
+/// ACL rules that are compared with the database in one check; with more of them, checks are less
+/// frequent.
 const ROWS_A_LOOK: u32 = 2000;
 
-/// Most attempts of one change: each gives up a rule at least that the switch refuses.
+/// Most attempts of one change: each leaves out at least one rule that the switch refuses.
 const MOST_ATTEMPTS: usize = 50;
 
 impl BackendSettings for Settings {
@@ -59,20 +62,21 @@ pub struct Sonic {
     settings: Settings,
     acl: Acl,
     wanted: DesiredState,
-    /// Of these, the rules that the last change could not put in force, as was told. They may be withdrawn without a word, so the next change is
-    /// without them unless it asks for them again.
+    /// Of these, the rules that the last change could not put in force and reported. They may be
+    /// withdrawn without a removal, so the next change leaves them out unless it contains them
+    /// again.
     failed: Vec<Arc<Nlri>>,
-    /// Whom the ACL rules on the switch are for.
+    /// The owners of the ACL rules on the switch.
     owners: BTreeMap<RowKey, PlacedOwner>,
     /// The ACL rules on the switch, all of them active.
     rows: Rows,
-    /// Whether `rows` is what is there: not at the start, nor after a change that went wrong.
+    /// Whether `rows` is what is there: not at the start, nor after a failed change.
     verified: bool,
     /// Something was applied.
     applied: bool,
     rendered: Rendered,
     ports: Vec<String>,
-    /// Entries of which the switch took no more, and when.
+    /// Number of entries beyond which the switch refused, and when.
     ceilings: PerVersion<Option<(u64, Instant)>>,
     resources: PerVersion<Option<Resources>>,
     carried: Carried,
@@ -81,11 +85,11 @@ pub struct Sonic {
     looked: Option<Instant>,
 }
 
-/// ACL rules that the switch did not take.
+/// ACL rules that the switch did not accept.
 type Refused = BTreeMap<RowKey, NotActive>;
 
 impl Sonic {
-    /// With these settings. Touches nothing yet.
+    /// With these settings. Changes nothing yet.
     pub fn new(settings: Settings) -> Self {
         Sonic {
             acl: Acl::new(&settings),
@@ -135,7 +139,8 @@ impl Sonic {
         }
     }
 
-    /// Reads what is on the switch, maybe of an earlier run; what is not active or not ours to keep goes.
+    /// Reads what is on the switch, perhaps from an earlier run; removes what is not active or not
+    /// ours to keep.
     fn take_over(&mut self) -> Result<(), DataplaneError> {
         self.ports = switch::ports(self.acl.databases(), &self.settings)?;
         self.remove_other_tables()?;
@@ -155,7 +160,8 @@ impl Sonic {
         Ok(())
     }
 
-    /// Removes tables of ours that these settings do not use: a second one on the same ports would be looked at beside ours.
+    /// Removes tables of ours that these settings do not use: a second one on the same ports would
+    /// be evaluated in parallel with ours.
     fn remove_other_tables(&mut self) -> Result<(), DataplaneError> {
         let producer = self.acl.producer();
         let others = self.acl.other_database();
@@ -174,7 +180,7 @@ impl Sonic {
         Ok(())
     }
 
-    /// Gives up rules that the switch refuses until it takes the rest.
+    /// Leaves out rules that the switch refuses until it accepts the rest.
     fn change(&mut self, wanted: &DesiredState) -> Result<Placement, DataplaneError> {
         let mut limits = Limits::default();
         for _ in 0..MOST_ATTEMPTS {
@@ -213,7 +219,7 @@ impl Sonic {
         Err(DataplaneError::Refused(format!("the switch refused rules of this change {MOST_ATTEMPTS} times")))
     }
 
-    /// Goes from what is there to this placement, until the switch refuses something.
+    /// Changes from the current state to this placement, until the switch refuses something.
     fn install(&mut self, placement: &Placement) -> Result<Refused, DataplaneError> {
         for version in VERSIONS {
             if *placement.used.of(version) > 0 {
@@ -278,7 +284,7 @@ impl Sonic {
             .iter()
             .filter_map(|key| wanted.get(key).map(|(fields, policer)| (key.clone(), fields.clone(), policer.clone())))
             .collect();
-        // Should this fail, all of them may be there.
+        // If this fails, all of them may be there.
         self.rows.extend(new.iter().map(|(key, fields, _)| (key.clone(), fields.clone())));
         let refused = self.acl.add(&new)?;
         for row in refused.keys() {
@@ -296,7 +302,7 @@ impl Sonic {
         Ok(())
     }
 
-    /// Keeps what ACL rules have counted that go, for the rules that they were for.
+    /// Keeps the counts of ACL rules that are deleted, for their rules.
     fn carry_counts(&mut self, keys: &[RowKey]) {
         let of_rules: Vec<(&RowKey, Kind, &Arc<Nlri>)> = keys
             .iter()
@@ -314,7 +320,7 @@ impl Sonic {
         }
     }
 
-    /// After a change that failed: leaves what was there before, as far as that can be done without waiting.
+    /// After a failed change: restores the previous state, as far as possible without waiting.
     fn undo(&mut self, before: &Rows) {
         self.verified = false;
         let extra: Vec<&RowKey> = self.rows.keys().filter(|key| !before.contains_key(*key)).collect();
@@ -339,7 +345,7 @@ impl Sonic {
         Ok(())
     }
 
-    /// Entries that the table of an IP version may have, and why not more.
+    /// Maximum entries of the table of an IP version, and the reason for it.
     fn limit(&mut self, version: IpVersion) -> Result<(u64, String), DataplaneError> {
         if self.swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
             self.read_resources()?;
@@ -365,7 +371,7 @@ impl Sonic {
         Ok(())
     }
 
-    /// What is not as it was left, if something is; a sentence.
+    /// What differs from what was left, if anything; a sentence.
     fn difference(&mut self) -> Result<Option<String>, DataplaneError> {
         for version in VERSIONS {
             let name = self.acl.table(version);

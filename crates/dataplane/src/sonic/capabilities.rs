@@ -8,17 +8,18 @@ use flowspec::{ComponentType, IpVersion};
 /// The TCP flags that a rule can have: FIN, SYN, RST, PSH, ACK, URG.
 const TCP_FLAG_BITS: u16 = 0x3f;
 
-/// Ranges of so many ports or fewer are written out: the ASIC has 16 ranges or so for all rules of the switch.
+/// Ranges of up to this many ports are expanded: the ASIC has some 16 ranges for all rules of the
+/// switch.
 const SHORT_RANGE: u64 = 8;
 
-/// What can be enforced exactly on this switch.
+/// What this switch can enforce exactly.
 pub fn capabilities(settings: &Settings) -> Capabilities {
     let is_config = settings.database == Database::Config;
     let ports = if settings.ranges { Ability::Range } else { Ability::Value };
     let dscp = match (settings.dscp, settings.database) {
         (false, _) => Ability::Unsupported,
         (true, Database::Appl) => Ability::Masked,
-        // SONiC's model of CONFIG_DB has no mask.
+        // SONiC's YANG model of CONFIG_DB has no mask.
         (true, Database::Config) => Ability::Value,
     };
     let no_fields = Capabilities { fields: [Ability::Unsupported; 13], ..Capabilities::everything("sonic") };
@@ -39,7 +40,8 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
         tcp_flag_bits: TCP_FLAG_BITS,
         fragment_sets: Vec::new(),
         ipv6_offset: MASKS.is_in(settings.release),
-        // SONiC's model of CONFIG_DB has no leaf for the next header, without which not even neighbour discovery could be let through.
+        // SONiC's YANG model of CONFIG_DB has no leaf for the next header, without which not even
+        // neighbour discovery could be accepted.
         ipv6: settings.ipv6 && !is_config,
         actions: ActionAbility {
             discard: true,
@@ -68,7 +70,8 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
     }
 }
 
-/// Values that SONiC's model of CONFIG_DB refuses: one of them in CONFIG_DB stops every later change of the switch's configuration.
+/// Values that SONiC's YANG model of CONFIG_DB rejects: one of them in CONFIG_DB prevents every
+/// later change of the switch's configuration.
 fn unmodelled_values(ranges: bool) -> Vec<(IpVersion, ComponentType, u32)> {
     let protocols = std::iter::once(0).chain(144..=255).map(|number| (IpVersion::V4, ComponentType::Protocol, number));
     // A range from port 0.
@@ -79,7 +82,7 @@ fn unmodelled_values(ranges: bool) -> Vec<(IpVersion, ComponentType, u32)> {
 impl Settings {
     /// Rates can be limited.
     pub(super) fn has_policers(&self) -> bool {
-        // Of a rule with one in CONFIG_DB, SONiC's model knows nothing.
+        // SONiC's YANG model does not know the field of a rule in CONFIG_DB.
         self.policers && self.database == Database::Appl && POLICERS.is_in(self.release)
     }
 }
@@ -129,7 +132,7 @@ mod tests {
             ("dst 192.0.2.0/24 dscp 46 then discard", Err("field")),
             ("dst 192.0.2.0/24 fragment is-fragment then discard", Err("field")),
             ("dst 192.0.2.0/24 fragment dont-fragment then discard", Err("field")),
-            // No more than that there is a UDP header.
+            // Only that there is a UDP header.
             ("dst 192.0.2.0/24 proto udp dport 53 fragment !is-fragment then discard", Ok(1)),
             ("dst 192.0.2.0/24 proto udp dport 53 fragment first-fragment then discard", Err("field")),
             ("dst 2001:db8::/32 flow-label 7 then discard", Err("field")),

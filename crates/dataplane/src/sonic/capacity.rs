@@ -1,7 +1,8 @@
-//! How many entries a table of ours may have, as the switch tells.
+//! The maximum number of entries of our tables, from the switch's reports.
 //!
-//! The switch's resource monitor tells what each table uses and what is left, minutes late, and only of tables with rules. What is left may
-//! shrink faster than what is used grows, and other tables live in the same memory, so a part stays free.
+//! The switch's resource monitor (CRM) reports what each table uses and what is left, minutes late,
+//! and only for tables with rules. What is left may shrink faster than what is used grows, and
+//! other tables share the same memory, so a part stays free.
 
 use super::databases::{Databases, Db};
 use super::entry::Fields;
@@ -9,16 +10,16 @@ use super::place::HIGHEST_PRIORITY;
 use super::settings::Settings;
 use crate::DataplaneError;
 
-/// What the switch tells of a table.
+/// The switch's report on a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Resources {
     /// Entries in use.
     pub(super) used: u64,
-    /// Entries that there are.
+    /// Maximum number of entries.
     pub(super) entries: u64,
 }
 
-/// What the switch tells of the table in which the rule `rule` of `table` is, if it does.
+/// The switch's report on the table that contains the rule `rule` of `table`, if there is one.
 pub(super) fn resources(
     databases: &mut Databases,
     table: &str,
@@ -45,7 +46,7 @@ fn parse(stats: &Fields) -> Option<Resources> {
     Some(Resources { used, entries: entries.min(counters) })
 }
 
-/// How many entries a table may have, and why not more.
+/// Maximum entries of a table, and the reason for it.
 pub(super) fn limit(settings: &Settings, resources: Option<Resources>) -> (u64, String) {
     let Some(Resources { entries, .. }) = resources else { return (settings.budget(), settings.why_budget()) };
     let reserve = (entries * u64::from(settings.reserve)).div_ceil(100);

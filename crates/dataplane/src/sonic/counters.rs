@@ -1,4 +1,4 @@
-//! What ACL rules have counted, as COUNTERS_DB tells: some seconds late.
+//! Counters of ACL rules from COUNTERS_DB: some seconds late.
 
 use super::databases::{Databases, Db};
 use super::entry::Kind;
@@ -34,7 +34,7 @@ pub(super) fn read(
         let dropped_packets = match kind {
             Kind::Drop => Some(packets),
             Kind::Forward => Some(0),
-            // A policer tells nobody what it drops.
+            // A policer does not report what it drops.
             Kind::Limit => None,
         };
         Counter { packets, bytes: number(bytes), dropped_packets }
@@ -42,24 +42,24 @@ pub(super) fn read(
     Ok(counts.collect())
 }
 
-/// Counts of rules: of what is there, and of what has gone.
+/// Counts of rules: of existing ACL rules, and of deleted ones.
 #[derive(Debug, Default)]
 pub(super) struct Carried(BTreeMap<Arc<Nlri>, Counter>);
 
 impl Carried {
-    /// An ACL rule of this rule goes.
+    /// An ACL rule of this rule is deleted.
     pub(super) fn add(&mut self, nlri: &Arc<Nlri>, counter: &Counter) {
         let carried =
             self.0.entry(Arc::clone(nlri)).or_insert(Counter { dropped_packets: Some(0), ..Counter::default() });
         carried.add(counter);
     }
 
-    /// What ACL rules that have gone have counted for it.
+    /// Counts of deleted ACL rules of this rule.
     pub(super) fn of(&self, nlri: &Nlri) -> Counter {
         self.0.get(nlri).copied().unwrap_or(Counter { dropped_packets: Some(0), ..Counter::default() })
     }
 
-    /// Forgets rules that are not in force.
+    /// Drops rules that are not in force.
     pub(super) fn retain(&mut self, is_in_force: impl Fn(&Nlri) -> bool) {
         self.0.retain(|nlri, _| is_in_force(nlri));
     }

@@ -1,4 +1,4 @@
-//! SONiC's databases: reading them. Each is a numbered database of one Redis server.
+//! Reads SONiC's databases. Each is a numbered database of one Redis server.
 
 use super::entry::Fields;
 use super::settings::Address;
@@ -7,10 +7,10 @@ use redis::{Connection, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long Redis may take to answer.
+/// Timeout of an answer of Redis.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Keys that are looked for, or asked about, at once.
+/// Keys in one request.
 const BATCH: usize = 1000;
 
 /// A database, with its number in `database_config.json`.
@@ -23,7 +23,7 @@ pub(super) enum Db {
     State = 6,
 }
 
-/// Connections to the databases, made when they are needed and given up after an error.
+/// Connections to the databases, opened when they are needed and closed after an error.
 pub(super) struct Databases {
     address: Address,
     connections: BTreeMap<Db, Connection>,
@@ -40,8 +40,8 @@ impl Databases {
         Databases { address, connections: BTreeMap::new() }
     }
 
-    /// Does something with the connection to a database; with a new one once more if the connection has broken, as after a restart of Redis.
-    /// All that is done here can be done twice.
+    /// Uses the connection to a database; repeats it with a new one if the connection has broken,
+    /// as after a restart of Redis. All requests are idempotent.
     pub(super) fn with<T>(
         &mut self,
         db: Db,
@@ -51,7 +51,7 @@ impl Databases {
             match work(connection) {
                 Ok(value) => return Ok(value),
                 Err(error) => {
-                    // What has befallen this one has befallen the others.
+                    // What broke this one has broken the others.
                     self.connections.clear();
                     if !error.is_io_error() && !error.is_connection_dropped() {
                         return Err(self.refused(&error));
@@ -142,7 +142,7 @@ impl Databases {
                     break;
                 }
             }
-            // One key may be told twice.
+            // The scan may return a key twice.
             all.sort_unstable();
             all.dedup();
             Ok(all)

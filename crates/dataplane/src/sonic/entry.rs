@@ -15,14 +15,15 @@ pub(super) struct Entry {
     pub(super) kind: Kind,
     /// The policer that it names, if it limits a rate.
     pub(super) policer: Option<Policer>,
-    /// A name for whom it is for and what is in it.
+    /// A stable name from the owner and the contents.
     stem: String,
 }
 
-/// What an ACL rule does to packets, in the order in which rules come in; they go out the other way round.
+/// What an ACL rule does to packets, in the order in which rules are written; they are deleted in
+/// reverse order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
-    /// Lets them pass.
+    /// Accepts them.
     Forward,
     /// Drops what is above a rate.
     Limit,
@@ -37,24 +38,25 @@ pub(super) struct Policer {
     pub(super) fields: Fields,
 }
 
-/// An entry that no ACL rule can say. The compiler makes none, so this is a mistake of ours that must not reach the switch.
+/// An entry that an ACL rule cannot express. The compiler makes none, so this would be a bug, which
+/// must not reach the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} of one of its entries cannot be written as an ACL rule")]
 pub struct Unwritable(ComponentType);
 
-/// Whom an ACL rule is for.
+/// The owner of an ACL rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// A rule.
     Rule(RuleId),
-    /// What is never filtered.
+    /// A protected space.
     Protection,
 }
 
-/// What the names of ACL rules begin with that are for no rule.
+/// The prefix of the names of ACL rules without a rule.
 const PROTECTION: &str = "protected";
 
-/// What the names of our policers begin with.
+/// The prefix of the names of our policers.
 pub(super) const POLICER_PREFIX: &str = "FLOODGATE_";
 
 /// Smallest burst of a policer in octets: room for a jumbo frame.
@@ -83,7 +85,8 @@ impl Entry {
         Ok(Entry { version: space.version(), fields, kind, policer, stem })
     }
 
-    /// A name for it with this priority. `copy` tells those apart that would have the same.
+    /// The name of an ACL rule with this priority. `copy` distinguishes those that would have the
+    /// same.
     pub(super) fn key(&self, priority: u32, copy: u32) -> String {
         match copy {
             0 => format!("{}_{priority}", self.stem),
@@ -99,7 +102,7 @@ impl Entry {
         fields
     }
 
-    /// A name for whom it is for and what is in it.
+    /// A stable name from the owner and the contents.
     pub(super) fn stem(&self) -> &str {
         &self.stem
     }
@@ -112,12 +115,12 @@ pub(super) fn stem_of(key: &str, fields: &Fields) -> String {
     format!("{owner}_{:016x}", hash(&without))
 }
 
-/// The rule that an ACL rule with this name is for, if it is for one.
+/// The rule that an ACL rule with this name belongs to, if any.
 pub(super) fn rule_of(key: &str) -> Option<RuleId> {
     key.split('_').next()?.parse().ok()
 }
 
-/// What an ACL rule with these fields does.
+/// The effect of an ACL rule with these fields.
 pub(super) fn kind_of(fields: &Fields) -> Kind {
     let value = |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     match (value("PACKET_ACTION"), value("POLICER_ACTION")) {
@@ -132,7 +135,7 @@ pub(super) fn priority_of(fields: &Fields) -> Option<u32> {
     fields.iter().find(|(name, _)| name == "PRIORITY").and_then(|(_, value)| value.parse().ok())
 }
 
-/// FNV-1a. Names are found again by the next run of the program, so it must not change.
+/// FNV-1a. The next run of the program recognises the names, so it must not change.
 fn hash(fields: &Fields) -> u64 {
     let texts = fields.iter().flat_map(|(name, value)| [name.as_str(), "=", value.as_str(), "\n"]);
     texts
@@ -155,7 +158,7 @@ fn write_match(fields: &mut Fields, space: &Space) -> Result<(), Unwritable> {
     if space.fragment().is_some() && !space.fragment_is_implied() {
         return Err(Unwritable(ComponentType::Fragment));
     }
-    // Without the family, rules catch packets of other protocols on some ASICs.
+    // Without the family, rules match packets of other protocols on some ASICs.
     push(fields, "IP_TYPE", by_version("IPV4ANY", "IPV6ANY"));
     if version == IpVersion::V4 {
         push(fields, "ETHER_TYPE", "0x0800");
@@ -226,7 +229,7 @@ impl Policer {
         };
         // Rounded up; a cast from a float saturates.
         let rate = (f64::from(rate).ceil() as u64).max(1);
-        // SONiC's model wants a burst of a second at least.
+        // SONiC's YANG model requires a burst of at least a second.
         let burst = rate.max(least).to_string();
         let mut fields = Fields::new();
         for (name, value) in [
@@ -318,7 +321,7 @@ mod tests {
     fn names_are_those_of_owner_content_and_priority() {
         let settings = Settings::default();
         let [entry] = &entries("dst 192.0.2.1/32 then discard", &settings)[..] else { panic!("one") };
-        // Found again by a later release of the program: never change it.
+        // A later release of the program recognises them: never change it.
         assert_eq!(entry.key(8000, 0), "7d261cc05da3_64207e930926da17_8000");
         let fields = entry.with_priority(8000);
         assert_eq!(stem_of(&entry.key(8000, 2), &fields), entry.stem());

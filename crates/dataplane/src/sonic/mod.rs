@@ -1,8 +1,10 @@
-//! SONiC: rules become rules of ACL tables, through the databases of the switch, and are in force when the switch says so.
+//! SONiC: rules become rules of ACL tables, through the databases of the switch, and are in force
+//! when the switch reports that they are active.
 //!
-//! Each IP version has a table with a type of its own ([`table_name`]). What of a rule an entry of it matches exactly is decided by
-//! [`capabilities()`]. ACL rules have names made from what is in them and are never written over: new ones go in, the switch tells that they are
-//! active, and then old ones go out. `docs/manual/sonic.md` tells the whole.
+//! Each IP version has a table with its own type ([`table_name`]). [`capabilities()`] says what an
+//! entry of it matches exactly. The names of ACL rules are made from their contents, and a rule is
+//! never written over: new ones are written, the switch reports that they are active, and then old
+//! ones are deleted. `docs/manual/sonic.md` describes all of it.
 
 mod acl;
 mod apply;

@@ -1,7 +1,8 @@
-//! Which rules get entries of the switch's tables, and with which priorities.
+//! Decides which rules get entries of the switch's tables, and with which priorities.
 //!
-//! Rules get entries in enforcement order as long as they fit. One that does not fit stays out, and smaller ones behind it may still fill
-//! the room. But where the one left out exempts packets, later rules that would act on those packets stay out as well.
+//! Rules get entries in enforcement order as long as they fit. A rule that does not fit is left
+//! out, and smaller ones after it may still use the remaining room. But if the rule left out
+//! exempts packets, later rules that would act on those packets are left out as well.
 
 use super::capabilities::capabilities;
 use super::entry::{Entry, Owner, Policer, Unwritable};
@@ -16,20 +17,22 @@ use flowspec::{Effect, IpVersion, Nlri, Space};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// The highest priority, which is looked at first; the lowest is 1. All ASICs of which something is known take these.
+/// The highest priority, which is evaluated first; the lowest is 1. All ASICs with known limits
+/// accept these.
 pub(super) const HIGHEST_PRIORITY: u32 = 16_000;
 
-/// Distinct ranges of ports that our rules may have: some ASICs have 16 for all rules of the switch, and one too many is a hazard.
+/// Distinct port ranges of our rules: some ASICs have 16 for all rules of the switch, and exceeding
+/// that is dangerous.
 const MOST_RANGES: usize = 12;
 
-/// What may be put in the tables.
+/// The limits of the tables.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Limits {
-    /// Entries of each table, and why not more.
+    /// Maximum entries of each table, and the reason for it.
     pub(super) entries: PerVersion<(u64, String)>,
     /// Rules that the switch refused in this change.
     pub(super) refused: BTreeMap<Arc<Nlri>, RuleFailure>,
-    /// Packets that it does not let through first, with its words: rules may not touch them.
+    /// Packets that it does not accept first, with its message: rules must not touch them.
     pub(super) unprotectable: Vec<(Space, String)>,
 }
 
@@ -38,32 +41,32 @@ pub(super) struct Limits {
 pub(super) struct PlacedEntry {
     pub(super) entry: Entry,
     pub(super) priority: u32,
-    /// The rule that it is for, or the packets that are let through first.
+    /// The rule, or the packets that are accepted first.
     pub(super) owner: PlacedOwner,
 }
 
-/// What an entry is for.
+/// The owner of an entry.
 #[derive(Clone, Debug)]
 pub(super) enum PlacedOwner {
     Rule(Arc<Nlri>),
     Protected(Arc<Space>),
 }
 
-/// Which rules have a place and which do not.
+/// Which rules get entries and which do not.
 #[derive(Debug, Default)]
 pub(super) struct Placement {
     /// In enforcement order.
     pub(super) entries: Vec<PlacedEntry>,
-    /// Rules with a place, in enforcement order.
+    /// Rules with entries, in enforcement order.
     pub(super) rules: Vec<Arc<CompiledRule>>,
-    /// The others, and why.
+    /// The other rules, and why.
     pub(super) failures: Vec<(Arc<Nlri>, RuleFailure)>,
     /// Entries of each table.
     pub(super) used: PerVersion<u64>,
 }
 
 impl Placement {
-    /// The policers that they name.
+    /// The policers that they use.
     pub(super) fn policers(&self) -> BTreeSet<&Policer> {
         self.entries.iter().filter_map(|placed| placed.entry.policer.as_ref()).collect()
     }
@@ -72,7 +75,7 @@ impl Placement {
 /// Priorities of entries that are in the tables, by their stems.
 pub(super) type KnownPriorities = HashMap<(IpVersion, String), u32>;
 
-/// Places rules. `known` are the priorities that entries have.
+/// Places rules. `known` are the priorities of existing entries.
 pub(super) fn place(
     wanted: &DesiredState,
     limits: &Limits,
@@ -82,9 +85,9 @@ pub(super) fn place(
 ) -> Placement {
     let mut placement = Placement::default();
     let mut usage = Usage { limits, used: PerVersion::default(), ranges: BTreeSet::new() };
-    // What an entry is made of, in order.
+    // The input for entries, in order.
     let mut ordered: Vec<(Entry, Space, PlacedOwner, u32)> = Vec::new();
-    // Protected packets that cannot come first, and why: rules that act on them stay out.
+    // Protected packets that cannot come first, and why: rules that act on them are left out.
     let mut unprotected: Vec<(Space, RuleFailure)> = Vec::new();
     for space in shields(wanted) {
         let owner = Arc::new(space.clone());
@@ -124,7 +127,7 @@ pub(super) fn place(
                 ordered.extend(parts.map(|(entry, space)| (entry.clone(), space.clone(), owner(), group)));
             }
             (Some(failure), _) => unenforced.insert(rule, failure),
-            // An entry that cannot be written is a failure, so there is none without one.
+            // An entry that cannot be written is a failure, so none is missing here.
             (None, Err(_)) => {}
         }
     }
@@ -134,7 +137,7 @@ pub(super) fn place(
     placement
 }
 
-/// Gives entries priorities: those that are there keep theirs where that is possible.
+/// Assigns priorities to entries: existing ones keep theirs if possible.
 fn prioritized(ordered: Vec<(Entry, Space, PlacedOwner, u32)>, known: &KnownPriorities) -> Vec<PlacedEntry> {
     let mut numbers = vec![0; ordered.len()];
     for version in VERSIONS {
@@ -148,7 +151,7 @@ fn prioritized(ordered: Vec<(Entry, Space, PlacedOwner, u32)>, known: &KnownPrio
                 OrderedEntry { space, group: *group, number }
             })
             .collect();
-        // No more entries are placed than there are priorities, so that each finds one.
+        // No more entries are placed than there are priorities, so that each gets one.
         let assigned = priority::assign(&entries, 1..=HIGHEST_PRIORITY).unwrap_or_default();
         for (at, number) in of_version.into_iter().zip(assigned) {
             numbers[at] = HIGHEST_PRIORITY + 1 - number;
@@ -158,7 +161,7 @@ fn prioritized(ordered: Vec<(Entry, Space, PlacedOwner, u32)>, known: &KnownPrio
     ordered.into_iter().zip(numbers).map(with_priority).collect()
 }
 
-/// Packets that have to be let through first, since a rule would otherwise act on them.
+/// Packets that have to be accepted first, since a rule would otherwise act on them.
 fn shields(wanted: &DesiredState) -> Vec<Space> {
     let discovery = neighbor_discovery();
     let acting: Vec<(Space, &CompiledRule)> = wanted
@@ -171,7 +174,7 @@ fn shields(wanted: &DesiredState) -> Vec<Space> {
     protected.filter(|space| acting.iter().any(|(acting, _)| acting.overlaps(space))).cloned().collect()
 }
 
-/// Messages of IPv6 neighbour discovery, whatever their hop limit, which no ACL rule can ask for.
+/// Messages of IPv6 neighbour discovery with any hop limit, which an ACL rule cannot match.
 pub(super) fn neighbor_discovery() -> Space {
     Space::all(IpVersion::V6)
         .narrowed(Condition::Protocol(ProtocolSet::of(&[58])))
@@ -179,13 +182,13 @@ pub(super) fn neighbor_discovery() -> Space {
         .narrowed(Condition::IcmpCode(IntervalSet::range(0, 0)))
 }
 
-/// Why protected packets cannot come first, as what a rule would do.
+/// Why protected packets cannot come first.
 #[derive(Debug, thiserror::Error)]
 enum ShieldError {
-    /// The switch refuses it; its words.
+    /// The switch refuses it; its message.
     #[error("it would act on protected packets, which the switch does not let through first: {0}")]
     RefusedBySwitch(String),
-    /// No entry can say it.
+    /// No entry can express it.
     #[error("it would act on protected packets, which cannot be let through first: {0}")]
     Refused(Refusal),
     /// It cannot be written.
@@ -193,7 +196,7 @@ enum ShieldError {
     Unwritable(#[from] Unwritable),
 }
 
-/// The entries that let these packets through.
+/// The entries that accept these packets.
 fn shield(space: &Space, limits: &Limits, settings: &Settings) -> Result<Vec<(Entry, Space)>, ShieldError> {
     if let Some((_, words)) = limits.unprotectable.iter().find(|(refused, _)| refused == space) {
         return Err(ShieldError::RefusedBySwitch(words.clone()));
@@ -225,26 +228,26 @@ enum TableFull {
     /// Too few entries are left.
     #[error("it takes {needed} entries, and {left} of {most} are left ({why})")]
     Entries {
-        /// What it takes.
+        /// Needed.
         needed: u64,
-        /// What is left.
+        /// Available.
         left: u64,
-        /// What there is.
+        /// Maximum.
         most: u64,
-        /// Why there are no more.
+        /// The reason for the maximum.
         why: String,
     },
     /// Too few ranges of ports are left.
     #[error("it takes {needed} ranges of ports, and {left} of {MOST_RANGES} are left")]
     Ranges {
-        /// What it takes.
+        /// Needed.
         needed: usize,
-        /// What is left.
+        /// Available.
         left: usize,
     },
 }
 
-/// What is taken of the tables.
+/// The used part of the tables.
 struct Usage<'a> {
     limits: &'a Limits,
     used: PerVersion<u64>,
@@ -279,12 +282,12 @@ impl Usage<'_> {
 }
 
 impl Settings {
-    /// Entries of each table while the switch has not said how many it has.
+    /// Entries of each table until the switch has reported how many it has.
     pub fn budget(&self) -> u64 {
         self.max_entries.unwrap_or(super::settings::CAUTIOUS_ENTRIES).min(u64::from(HIGHEST_PRIORITY))
     }
 
-    /// Why they are so many.
+    /// The reason for this number.
     pub(super) fn why_budget(&self) -> String {
         match self.max_entries {
             Some(_) => "max-entries".to_owned(),

@@ -1,4 +1,4 @@
-//! The ACL rules that a rule set would make, without a switch.
+//! The ACL rules that a rule set would become, without a switch.
 
 use super::place::{Limits, PlacedOwner};
 use super::rendered::Rendered;

@@ -1,8 +1,9 @@
-//! Writing types, tables and rules of ACLs, and policers.
+//! Writes ACL types, tables and rules, and policers.
 //!
-//! To APPL_DB by the protocol of SONiC's `ProducerStateTable`: a change is put beside the table and announced, and its consumer, orchagent, moves it
-//! into the table. To CONFIG_DB by writing the key. Each object is one `HSET`: who reads it at the first event must not see half a rule, which
-//! would match more.
+//! To APPL_DB by the protocol of SONiC's `ProducerStateTable`: a change is written beside the table
+//! and announced, and its consumer, orchagent, moves it into the table. To CONFIG_DB by writing the
+//! key. Each object is one `HSET`: a reader at the first event must not see an incomplete rule,
+//! which would match more.
 
 use super::databases::{Databases, Db};
 use super::entry::{Fields, Policer};
@@ -32,19 +33,19 @@ impl Producer {
         }
     }
 
-    /// The key under which an object stands once orchagent has seen it.
+    /// The key of an object once orchagent has processed it.
     pub(super) fn key(self, object: Object, names: &[&str]) -> String {
         render::key(object, names, self.database)
     }
 
-    /// What stands there.
+    /// Its fields.
     pub(super) fn hash(self, fields: &Fields) -> Fields {
         let mut hash = hash_of(fields, self.database);
         hash.sort_unstable();
         hash
     }
 
-    /// Writes objects that are not there yet, in this order. `names` are those of the table, and of the rule.
+    /// Writes new objects, in this order. `names` are those of the table, and of the rule.
     pub(super) fn set(
         self,
         databases: &mut Databases,
@@ -103,7 +104,7 @@ impl Producer {
         Ok(())
     }
 
-    /// Which of these objects orchagent has not taken yet; none where that cannot be seen.
+    /// Which of these objects orchagent has not processed yet; none if that cannot be determined.
     pub(super) fn not_taken(
         self,
         databases: &mut Databases,

@@ -1,10 +1,10 @@
-//! What is known of SONiC's ACLs in a release, with its source, and what is not.
+//! What is known about SONiC's ACLs in a release, with its source, and what is not.
 
 use super::release::{Feature, MASKS, POLICERS, SAFE_RANGES, SET_ASIDE, SORTED, STATUS};
 use super::settings::{Database, Settings};
 use crate::Fact;
 
-/// What no source says and only hardware can tell.
+/// What no source says and only hardware can show.
 const UNKNOWN: [(&str, &str); 6] = [
     ("rules with ports, on the first fragment of a packet", "taken as matched"),
     ("rules with ports, on later fragments", "taken as not matched"),
@@ -14,7 +14,7 @@ const UNKNOWN: [(&str, &str); 6] = [
     ("packets while the ASIC moves an entry", "taken as not lost"),
 ];
 
-/// What is known of this switch, and what is not.
+/// What is known and not known about this switch.
 pub fn facts(settings: &Settings) -> Vec<Fact> {
     let fact = |name: &str, value: String, document: Option<&str>| Fact {
         name: name.to_owned(),
@@ -44,7 +44,7 @@ pub fn facts(settings: &Settings) -> Vec<Fact> {
     facts
 }
 
-/// What an operator has to know of the switch's settings; sentences.
+/// What an operator has to know about the switch's settings; sentences.
 pub(super) fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
     if settings.policers && !settings.has_policers() {
@@ -56,7 +56,7 @@ pub(super) fn warnings(settings: &Settings) -> Vec<String> {
     warnings
 }
 
-/// What cannot be used: a sentence.
+/// What cannot be used, as a sentence.
 pub fn unfit(settings: &Settings) -> Option<String> {
     if settings.release < STATUS.since {
         return Some(format!(

@@ -1,7 +1,8 @@
-//! SONiC's releases, and from which date on its ACLs do what.
+//! SONiC's releases, and the dates of changes to its ACLs.
 //!
-//! A release branch has the name of a month, such as `202505`; an image of the main branch is known by the day of its sources. Whether a branch
-//! has a later change as a backport is not known here, so it is taken as not having it.
+//! A release branch is named after a month, such as `202505`; an image of the main branch is
+//! identified by the day of its sources. Whether a branch has a later change as a backport is not
+//! known, so it counts as not having it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,18 +12,18 @@ use std::str::FromStr;
 pub struct Release {
     year: u16,
     month: u8,
-    /// 0 for a release branch: it has what was there before that month.
+    /// 0 for a release branch: it has the changes made before that month.
     day: u8,
 }
 
-/// A change of SONiC that matters here.
+/// A change of SONiC that is relevant here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Feature {
-    /// What it is about.
+    /// Its subject.
     pub name: &'static str,
-    /// The day on which it came into the main branch.
+    /// The day on which it was merged into the main branch.
     pub since: Release,
-    /// Where it can be read.
+    /// Its source.
     pub source: &'static str,
 }
 
@@ -30,7 +31,8 @@ const fn day(year: u16, month: u8, day: u8) -> Release {
     Release { year, month, day }
 }
 
-/// The first release that tells the status of ACL rules: without it nothing can be known to be in force.
+/// The first release that publishes the status of ACL rules: without it nothing can be known to be
+/// in force.
 pub(super) const STATUS: Feature =
     Feature { name: "status of each rule in STATE_DB", since: day(2023, 5, 0), source: "sonic-swss 2662" };
 
@@ -41,7 +43,7 @@ pub(super) const SAFE_RANGES: Feature = Feature {
     source: "sonic-swss 4256",
 };
 
-/// A rule without room is put aside, and not tried again in each round of orchagent.
+/// A rule without room is parked, and not retried in each round of orchagent.
 pub(super) const SET_ASIDE: Feature = Feature {
     name: "a rule without room is set aside (Pending creation)",
     since: day(2026, 5, 7),
@@ -68,7 +70,7 @@ impl Feature {
 }
 
 impl Release {
-    /// The oldest that can be used.
+    /// The oldest release that can be used.
     pub const OLDEST: Release = STATUS.since;
 }
 
@@ -82,7 +84,7 @@ impl fmt::Display for Release {
     }
 }
 
-/// Text that is no release of SONiC.
+/// Text that is not a release of SONiC.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no release of SONiC; expected a branch such as \"202505\", or the day of the sources such as \"2026-03-31\""

@@ -7,7 +7,7 @@ use super::tables::{table, table_name, table_type};
 use crate::kernel::VERSIONS;
 use std::fmt::Write;
 
-/// What stands in the database under which key. In CONFIG_DB the names of lists end in `@`.
+/// The keys of the database and their fields. In CONFIG_DB the names of lists end in `@`.
 pub(super) fn hash_of(fields: &Fields, database: Database) -> Fields {
     let name = |name: &str| match (database, name) {
         (Database::Config, "MATCHES" | "ACTIONS" | "BIND_POINTS" | "ports") => format!("{name}@"),
@@ -48,7 +48,7 @@ fn line(text: &mut String, key: &str, fields: &Fields, settings: &Settings) {
     text.push('\n');
 }
 
-/// What a key names.
+/// The object of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Object {
     Type,
@@ -57,7 +57,7 @@ pub(super) enum Object {
 }
 
 impl Object {
-    /// The name of the table of the database that has such objects.
+    /// The name of the database table for such objects.
     pub(super) fn of(self, database: Database) -> &'static str {
         match (database, self) {
             (Database::Appl, Object::Type) => "ACL_TABLE_TYPE_TABLE",

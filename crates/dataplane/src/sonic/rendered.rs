@@ -33,7 +33,7 @@ impl Rendered {
         Ok(entries)
     }
 
-    /// Forgets rules that are not wanted.
+    /// Drops rules that are not wanted.
     pub(super) fn retain(&mut self, wanted: &BTreeMap<Arc<Nlri>, Arc<CompiledRule>>) {
         self.rules.retain(|nlri, _| wanted.contains_key(nlri));
     }

@@ -1,30 +1,33 @@
-//! In which steps one set of ACL rules becomes another while packets pass, so that at no time a packet is dropped which neither set drops, and
-//! no table is fuller than it may be.
+//! Plans the steps from one set of ACL rules to another while packets pass, so that at no time a
+//! packet is dropped which neither set drops, and no table has more entries than allowed.
 //!
-//! What lets packets pass goes in before the drops behind it, and goes out after them. As long as both sets fit side by side, all that is new
-//! goes in before anything goes out, so that what both sets drop is dropped all the time. Otherwise drops go out first, as many as have to.
+//! Rules that accept packets are written before the drops that they precede, and deleted after
+//! them. As long as both sets fit at the same time, everything new is written before anything is
+//! deleted, so that what both sets drop is dropped all the time. Otherwise drops are deleted first,
+//! as many as necessary.
 
 use super::entry::Kind;
 use std::collections::BTreeMap;
 
-/// An ACL rule, as far as its place among the steps goes.
+/// An ACL rule, reduced to what decides about its step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Planned {
     pub(super) kind: Kind,
     pub(super) priority: u32,
 }
 
-/// What is done at once; the next step begins when all of it has been done.
+/// Operations that are done at once; the next step begins when all of them have been done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step<K> {
-    /// Put these in, in this order.
+    /// Write these, in this order.
     Add(Vec<K>),
-    /// Take these out.
+    /// Delete these.
     Delete(Vec<K>),
 }
 
-/// The steps from `old` to `new` in a table of so many entries, of which `new` takes no more. The second value says how many ACL rules of
-/// both sets are taken out for a time, since there is no room for all at once.
+/// The steps from `old` to `new` in a table of this many entries, of which `new` takes no more. The
+/// second value is the number of ACL rules of both sets that are deleted temporarily, since there
+/// is no room for all at once.
 pub(super) fn steps<K: Ord + Clone>(
     old: &BTreeMap<K, Planned>,
     new: &BTreeMap<K, Planned>,
@@ -32,7 +35,8 @@ pub(super) fn steps<K: Ord + Clone>(
 ) -> (Vec<Step<K>>, usize) {
     let mut added = Sorted::default();
     let mut removed = Sorted::default();
-    // Those of both sets that keep packets from passing, in the order in which they may go for a time.
+    // Rules of both sets that drop or limit packets, in the order in which they may be deleted
+    // temporarily.
     let mut blocking: Vec<(K, Planned)> = Vec::new();
     for (key, planned) in new {
         if !old.contains_key(key) {
@@ -56,7 +60,8 @@ pub(super) fn steps<K: Ord + Clone>(
         return (steps.0, 0);
     }
     steps.delete(removed.take(Kind::Drop));
-    // New shields go in beside the old ones, so that no drop that stays loses its shield.
+    // New accepting rules are written beside the old ones first, so that no remaining drop loses
+    // its exemption.
     let missing = (added.shields_len() + removed.len()).saturating_sub(room);
     blocking.sort_by_key(|(_, planned)| (std::cmp::Reverse(planned.kind), planned.priority));
     blocking.truncate(missing);
@@ -72,7 +77,7 @@ pub(super) fn steps<K: Ord + Clone>(
     let (lifted_now, limits): (Vec<K>, Vec<K>) =
         removed.take(Kind::Limit).into_iter().partition(|key| lifted_limits.contains(key));
     steps.delete(lifted_now);
-    // Where nothing is left that keeps packets from passing, there is nothing to shield from.
+    // If nothing is left that drops packets, no exemption is needed.
     let mut early: Vec<K> = limits.into_iter().chain(removed.take(Kind::Forward)).collect();
     let late = early.split_off((missing - lifted).min(early.len()));
     steps.delete(early);
@@ -121,7 +126,8 @@ impl<K: Clone> Sorted<K> {
         self.len() - self.0.get(&Kind::Drop).map_or(0, Vec::len)
     }
 
-    /// Those of a kind, by falling priority, which is the order in which some ASICs take them fastest.
+    /// Those of a kind, by falling priority, which is the order in which some ASICs accept them
+    /// fastest.
     fn take(&mut self, kind: Kind) -> Vec<K> {
         let mut of_kind = self.0.remove(&kind).unwrap_or_default();
         of_kind.sort_by_key(|(_, priority)| std::cmp::Reverse(*priority));
@@ -139,7 +145,7 @@ mod tests {
     use flowspec::testing::Seed;
     use std::collections::BTreeSet;
 
-    /// Packets are numbers; an ACL rule takes those from its first to its last.
+    /// Packets are numbers; an ACL rule matches those from its first to its last.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     struct Row {
         first: u64,
@@ -150,7 +156,8 @@ mod tests {
 
     const PACKETS: u64 = 12;
 
-    /// Packets that are dropped, or limited: an upper bound of what is kept from passing, where those of a limit count if it is reached.
+    /// Packets that are dropped, or limited: an upper bound of the packets that do not pass; those
+    /// of a limit count if it is reached.
     fn dropped(rows: &BTreeSet<Row>, limits_drop: bool) -> BTreeSet<u64> {
         let drops = |packet: &u64| {
             let hit = rows.iter().filter(|row| (row.first..=row.last).contains(packet)).max_by_key(|row| row.priority);
@@ -205,7 +212,8 @@ mod tests {
                                 dropped(&old, true).intersection(&dropped(&new, true)).copied().collect();
                             let kept: BTreeSet<u64> = dropped(&there, true);
                             let leaking: Vec<_> = always.difference(&kept).collect();
-                            // New shields may let pass for a moment what an old drop with a higher priority would have kept.
+                            // New accepting rules may accept for a moment what an old drop with a
+                            // higher priority would have dropped.
                             let shielded = there.iter().any(|row| row.kind == Kind::Forward);
                             assert!(leaking.is_empty() || shielded, "{number}: {leaking:?}");
                         }

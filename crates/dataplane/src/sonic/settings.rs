@@ -1,4 +1,4 @@
-//! What the back end is told: where SONiC's databases are, and what the switch can do.
+//! Settings of the back end: SONiC's databases, and the switch's features.
 
 use super::release::Release;
 use std::fmt;
@@ -6,39 +6,40 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Entries of a table of ours while nothing is known of the switch's: a Tomahawk has 512, a Trident3 "a few hundred".
+/// Entries of a table of ours until the switch reports its own: a Tomahawk has 512, a Trident3 "a
+/// few hundred".
 pub const CAUTIOUS_ENTRIES: u64 = 256;
 
 /// Settings of the back end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where Redis answers.
+    /// The address of Redis.
     pub redis: Address,
     /// The database that rules are written to.
     pub database: Database,
-    /// Where packets come in: names of ports and port channels; patterns with `*` and `?`. Empty: all.
+    /// Ingress interfaces: names of ports and port channels; patterns with `*` and `?`. Empty: all.
     pub interfaces: Vec<String>,
     /// The release of SONiC.
     pub release: Release,
     /// IPv6 is filtered, in a table of its own.
     pub ipv6: bool,
-    /// The table has ranges of ports.
+    /// The table matches ranges of ports.
     pub ranges: bool,
-    /// The table has the DSCP.
+    /// The table matches the DSCP.
     pub dscp: bool,
-    /// The table has policers, where the release does.
+    /// The table has policers, if the release has.
     pub policers: bool,
-    /// Entries of each of the two tables. `None`: as many as the switch says.
+    /// Entries of each of the two tables. `None`: as many as the switch reports.
     pub max_entries: Option<u64>,
-    /// Of a hundred entries that the switch says there are, so many are left free.
+    /// Percentage of the reported entries that is left free.
     pub reserve: u8,
     /// Most entries that one rule may take.
     pub max_entries_per_rule: u64,
-    /// How long the status of a rule is waited for after the last one that came.
+    /// How long to wait for the status of a rule after the last one that arrived.
     pub timeout: Duration,
 }
 
-/// Where Redis answers.
+/// The address of Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// A Unix socket.
@@ -47,12 +48,12 @@ pub enum Address {
     Tcp(String, u16),
 }
 
-/// A database of SONiC's that rules can be written to.
+/// A SONiC database that rules can be written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Database {
-    /// APPL_DB: of the running system, as routes are.
+    /// APPL_DB: of the running system, like routes.
     Appl,
-    /// CONFIG_DB: saved with `config save`, seen and changed by the operator's tools.
+    /// CONFIG_DB: saved with `config save`, visible to and changeable by the operator's tools.
     Config,
 }
 
@@ -75,7 +76,7 @@ impl Default for Settings {
     }
 }
 
-/// Text that is no address of a Redis server.
+/// Text that is not an address of a Redis server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no address of Redis; expected `unix:/var/run/redis/redis.sock` or `tcp:127.0.0.1:6379`")]
 pub struct InvalidAddress(String);

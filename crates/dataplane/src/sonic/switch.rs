@@ -12,10 +12,10 @@ use flowspec::IpVersion;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// How long is waited between two looks at what orchagent has done, at first and at most.
+/// The interval at which orchagent's progress is polled, at first and at most.
 const LOOKS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(20)];
 
-/// Waits for what another program does, as long as that makes progress.
+/// Waits for another program, as long as it makes progress.
 pub(super) struct Progress {
     timeout: Duration,
     last: Instant,
@@ -27,13 +27,13 @@ impl Progress {
         Progress { timeout, last: Instant::now(), look: LOOKS[0] }
     }
 
-    /// Something has happened.
+    /// There was progress.
     pub(super) fn made(&mut self) {
         self.last = Instant::now();
         self.look = LOOKS[0];
     }
 
-    /// Waits until it is worth looking again; false if nothing has happened for too long.
+    /// Waits until the next poll; false if there has been no progress for too long.
     pub(super) fn wait(&mut self) -> bool {
         if self.last.elapsed() >= self.timeout {
             return false;
@@ -44,7 +44,7 @@ impl Progress {
     }
 }
 
-/// Whether the switch is one that rules can be given to.
+/// Whether the switch can be used.
 pub(super) fn check(databases: &mut Databases) -> Result<(), DataplaneError> {
     let refused = |words: &str| Err(DataplaneError::Refused(words.to_owned()));
     let initialized: Option<String> =
@@ -70,8 +70,8 @@ pub(super) fn check(databases: &mut Databases) -> Result<(), DataplaneError> {
     Ok(())
 }
 
-/// The ports and port channels that these patterns mean now. A member of a port channel stands for that: a table on the member itself would
-/// not become active.
+/// The ports and port channels that these patterns match now. A member of a port channel means the
+/// port channel: a table on the member itself would not become active.
 pub(super) fn ports(databases: &mut Databases, settings: &Settings) -> Result<Vec<String>, DataplaneError> {
     let mut names = |table: &str| -> Result<Vec<String>, DataplaneError> {
         let keys = databases.keys(Db::Config, &format!("{table}|*"))?;
@@ -94,7 +94,7 @@ pub(super) fn ports(databases: &mut Databases, settings: &Settings) -> Result<Ve
     Ok(meant.into_iter().collect())
 }
 
-/// Our tables that are there, in either of the databases, by their names.
+/// Our existing tables, in either of the databases, by their names.
 pub(super) fn tables_there(databases: &mut Databases, producer: Producer) -> Result<BTreeSet<String>, DataplaneError> {
     let mut there = BTreeSet::new();
     for object in [Object::Type, Object::Table] {
@@ -105,12 +105,12 @@ pub(super) fn tables_there(databases: &mut Databases, producer: Producer) -> Res
     Ok(there)
 }
 
-/// The status of a table, as the switch tells.
+/// The status of a table.
 pub(super) fn table_status(databases: &mut Databases, name: &str) -> Result<Option<String>, DataplaneError> {
     databases.field(Db::State, &format!("ACL_TABLE_TABLE|{name}"), "status")
 }
 
-/// Has the table of an IP version on these ports, and waits until it is active.
+/// Creates the table of an IP version on these ports, or updates it, and waits until it is active.
 pub(super) fn ensure_table(
     databases: &mut Databases,
     producer: Producer,
@@ -130,7 +130,7 @@ pub(super) fn ensure_table(
     }
     let mut progress = Progress::new(settings.timeout);
     loop {
-        // Where only its ports change, the status stays as it is.
+        // If only its ports change, the status stays as it is.
         let is_taken =
             databases.hash(producer.db(), &producer.key(Object::Table, &[&name]))? == producer.hash(&wanted[1].1);
         let status = table_status(databases, &name)?;
@@ -145,7 +145,8 @@ pub(super) fn ensure_table(
             None => format!("the table has no status after {:?}", settings.timeout),
         };
         remove_table(databases, producer, &name)?;
-        // Its status would be taken for that of the next attempt. That it stays is told by the next attempt, too.
+        // Otherwise its status would be taken for that of the next attempt. If it stays, the next
+        // attempt reports it, too.
         if let Err(error) = await_removal(databases, &name, settings.timeout) {
             tracing::debug!(%error, "a table that was refused");
         }

@@ -1,13 +1,14 @@
-//! Our tables and their types: a name, and what stands in the database under it.
+//! Our tables and their types: names and fields in the database.
 
 use super::entry::Fields;
 use super::settings::Settings;
 use flowspec::IpVersion;
 
-/// What the names of our types and tables begin with; nothing else is touched.
+/// The prefix of the names of our types and tables; nothing else is touched.
 pub(super) const PREFIX: &str = "FLOODGATE_V";
 
-/// The name of the table of an IP version, and of its type. A type cannot be changed under its name, so what is in it is part of that.
+/// The name of the table of an IP version, and of its type. A type cannot be changed under its
+/// name, so the name depends on its contents.
 pub fn table_name(version: IpVersion, settings: &Settings) -> String {
     let version = match version {
         IpVersion::V4 => 4,
@@ -32,7 +33,7 @@ pub(super) fn table_type(version: IpVersion, settings: &Settings) -> Fields {
     if settings.dscp {
         matches.push("DSCP");
     }
-    // Without COUNTER the type is refused on some ASICs.
+    // Without COUNTER some ASICs refuse the type.
     let mut actions = vec!["PACKET_ACTION", "COUNTER"];
     if settings.has_policers() {
         actions.push("POLICER_ACTION");

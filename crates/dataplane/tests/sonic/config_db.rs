@@ -1,4 +1,5 @@
-//! What is written to CONFIG_DB passes SONiC's own models: one value that does not would stop every later change of the switch's configuration.
+//! What is written to CONFIG_DB is valid in SONiC's own YANG models: one invalid value would
+//! prevent every later change of the switch's configuration.
 
 use super::switch::{Bench, discards};
 use anyhow::{Context, Result, ensure};

@@ -1,4 +1,5 @@
-//! What becomes of a change when the switch is slow, full, refuses, crashes or restarts, or when somebody else meddles.
+//! Changes when the switch is slow, full, refuses, crashes or restarts, or when another program
+//! interferes.
 
 use super::switch::{Bench, discards};
 use anyhow::{Result, ensure};

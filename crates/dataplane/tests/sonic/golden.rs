@@ -1,5 +1,6 @@
-//! What would be written, letter for letter. The golden files are in `tests/golden/sonic`; after a wanted change,
-//! `FLOODGATE_GOLDEN=write cargo test -p dataplane --test sonic` writes them anew.
+//! The database contents, octet for octet. The golden files are in `tests/golden/sonic`; after an
+//! intended change, `FLOODGATE_GOLDEN=write cargo test -p dataplane --test sonic` writes them
+//! again.
 
 use super::switch::{discards, ruleset};
 use dataplane::RuleFailure;

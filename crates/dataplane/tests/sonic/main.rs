@@ -1,5 +1,6 @@
-//! The back end for SONiC with a real Redis server and the stand-in for orchagent: what it writes, and what it does when the switch is slow, full,
-//! refuses, crashes or restarts. Figures are printed with `--nocapture`.
+//! The SONiC back end with a real Redis server and the emulator of orchagent: what it writes, and
+//! what it does when the switch is slow, full, refuses, crashes or restarts. Figures are printed
+//! with `--nocapture`.
 
 mod config_db;
 mod faults;
