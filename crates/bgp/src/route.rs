@@ -9,7 +9,7 @@ use ipnet::IpNet;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Destination {
     /// A FlowSpec rule's match part, canonical.
-    Flow(#[cfg_attr(feature = "serde", serde(with = "crate::serialize::nlri"))] Nlri),
+    Flow(Nlri),
     /// A unicast prefix; host bits are zero.
     Unicast(IpNet),
 }

@@ -1,4 +1,4 @@
-//! Serde for what is of the crate `flowspec`, and for families: text, and a number for a path
+//! Serde for families, as their text, and for a path identifier, as its number.
 //! identifier.
 
 use crate::afi_safi::{AfiSafi, FamilySet};
@@ -41,21 +41,5 @@ pub(crate) mod path_id {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathId>, D::Error> {
         Ok(Option::<u32>::deserialize(deserializer)?.map(PathId))
-    }
-}
-
-/// Of a rule's match part: its canonical text.
-pub(crate) mod nlri {
-    use flowspec::Nlri;
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-    use std::borrow::Cow;
-
-    pub(crate) fn serialize<S: Serializer>(nlri: &Nlri, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(nlri)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Nlri, D::Error> {
-        Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
