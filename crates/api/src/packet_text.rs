@@ -5,6 +5,7 @@ use etherparse::{
 };
 use flowspec::Packet;
 use flowspec::names;
+use flowspec::protocol::{ICMP, ICMPV6, IPV6_FRAGMENT, TCP, UDP};
 use flowspec::space::FragmentPosition;
 use std::net::{IpAddr, SocketAddr};
 
@@ -39,12 +40,6 @@ enum OptionError {
     )]
     Unknown,
 }
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
-const IPV6_FRAGMENT: u8 = 44;
 
 struct Options {
     tcp_flags: u16,

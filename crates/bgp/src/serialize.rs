@@ -1,5 +1,4 @@
 //! Serde for families, as their text, and for a path identifier, as its number.
-//! identifier.
 
 use crate::afi_safi::{AfiSafi, FamilySet};
 use serde::de::{Deserialize, Deserializer, Error};

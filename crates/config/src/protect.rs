@@ -3,6 +3,7 @@
 use crate::error::nearest;
 use crate::values::TextVisitor;
 use engine::protection::{PRESETS, Preset, Protection};
+use flowspec::protocol::{TCP, UDP};
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer};
 use std::fmt::Display;
@@ -64,20 +65,9 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for FromSource<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Protocol(pub u8);
 
-/// Names of protocols other than TCP and UDP, which need ports.
-const PROTOCOLS: [(&str, u8); 11] = [
-    ("igmp", 2),
-    ("ipip", 4),
-    ("rsvp", 46),
-    ("gre", 47),
-    ("esp", 50),
-    ("ah", 51),
-    ("eigrp", 88),
-    ("ospf", 89),
-    ("pim", 103),
-    ("vrrp", 112),
-    ("sctp", 132),
-];
+/// The named protocols that can be protected as a whole: all that somebody protects, other than TCP
+/// and UDP, which need ports.
+const PROTOCOLS: [&str; 11] = ["igmp", "ipip", "rsvp", "gre", "esp", "ah", "eigrp", "ospf", "pim", "vrrp", "sctp"];
 
 /// Text that is not a protocol that can be protected as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,7 +76,7 @@ pub enum InvalidProtocol {
     #[error("all of `{0}` would switch filtering off; name ports, such as ports = [\"tcp/22\"]")]
     Everything(String),
     /// Neither a number nor a known name.
-    #[error("`{0}` is no IP protocol here; expected a number up to 255, in quotes, or one of {names}", names = PROTOCOLS.map(|(name, _)| name).join(", "))]
+    #[error("`{0}` is no IP protocol here; expected a number up to 255, in quotes, or one of {names}", names = PROTOCOLS.join(", "))]
     Unknown(String),
 }
 
@@ -94,9 +84,9 @@ impl FromStr for Protocol {
     type Err = InvalidProtocol;
 
     fn from_str(text: &str) -> Result<Self, InvalidProtocol> {
-        let named = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+        let named = PROTOCOLS.contains(&text).then(|| flowspec::names::protocol(text)).flatten();
         match named.or_else(|| text.parse().ok()) {
-            Some(6 | 17) => Err(InvalidProtocol::Everything(text.to_owned())),
+            Some(TCP | UDP) => Err(InvalidProtocol::Everything(text.to_owned())),
             Some(number) => Ok(Protocol(number)),
             None => Err(InvalidProtocol::Unknown(text.to_owned())),
         }

@@ -2,6 +2,7 @@
 
 use crate::capability::Capabilities;
 use crate::compile;
+use flowspec::protocol::{ICMP, ICMPV6, TCP};
 use flowspec::{Comparison, ComponentType, Family, Ipv6Pattern, Nlri, NumericOp, Prefix, Space};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
@@ -11,10 +12,6 @@ use std::sync::Arc;
 mod presets;
 
 pub use presets::{PRESETS, Preset, Target, Traffic};
-
-const TCP: u8 = 6;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
 
 /// Packets that no rule may affect.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -85,7 +85,7 @@ mod op;
 mod order;
 mod packet;
 mod prefix;
-mod protocol;
+pub mod protocol;
 mod rule;
 mod rule_id;
 #[cfg(feature = "serde")]

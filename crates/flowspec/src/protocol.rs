@@ -1,15 +1,17 @@
-//! Numbers of IP protocols that FlowSpec components imply.
+//! Numbers of IP protocols (IANA) that FlowSpec components imply.
 
 use crate::family::IpVersion;
 
 /// Protocol number of ICMP.
-pub(crate) const ICMP: u8 = 1;
+pub const ICMP: u8 = 1;
 /// Protocol number of TCP.
-pub(crate) const TCP: u8 = 6;
+pub const TCP: u8 = 6;
 /// Protocol number of UDP.
-pub(crate) const UDP: u8 = 17;
+pub const UDP: u8 = 17;
 /// Protocol number of ICMPv6.
-pub(crate) const ICMPV6: u8 = 58;
+pub const ICMPV6: u8 = 58;
+/// The IPv6 fragment header.
+pub const IPV6_FRAGMENT: u8 = 44;
 
 /// The IPv6 extension headers behind which the upper-layer protocol is looked for (RFC 8956 §3.3:
 /// the first Next Header that is no extension header): hop-by-hop options, routing, fragment,

@@ -2,6 +2,7 @@
 
 use super::capabilities::{ECN_FLAGS, NON_FIRST};
 use super::settings::Settings;
+use flowspec::protocol::{ICMP, ICMPV6, TCP, UDP};
 use flowspec::space::{Condition, Cube, IntervalSet, ProtocolSet};
 use flowspec::{ComponentType, Effect, IpVersion, Policing, Prefix, RuleId, Space};
 use std::fmt::Write;
@@ -239,10 +240,10 @@ struct Protocol(u8);
 impl std::fmt::Display for Protocol {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            1 => f.write_str("icmp"),
-            6 => f.write_str("tcp"),
-            17 => f.write_str("udp"),
-            58 => f.write_str("ipv6-icmp"),
+            ICMP => f.write_str("icmp"),
+            TCP => f.write_str("tcp"),
+            UDP => f.write_str("udp"),
+            ICMPV6 => f.write_str("ipv6-icmp"),
             number => number.fmt(f),
         }
     }

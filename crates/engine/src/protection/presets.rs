@@ -2,12 +2,10 @@
 //! add one, add a line to [`PRESETS`] and one to the manual (`docs/manual/configuration.md`); a
 //! test holds the two together.
 
+use flowspec::protocol::{TCP, UDP};
 use ipnet::IpNet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// The packets, apart from their addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

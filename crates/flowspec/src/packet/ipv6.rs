@@ -2,11 +2,10 @@
 
 use super::{Packet, PacketError, Upper};
 use crate::family::IpVersion;
-use crate::protocol::EXTENSION_HEADERS;
+use crate::protocol::{EXTENSION_HEADERS, IPV6_FRAGMENT};
 use std::net::{IpAddr, Ipv6Addr};
 
 const HEADER: usize = 40;
-const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 
 pub(super) fn read(octets: &[u8]) -> Result<Packet, PacketError> {
@@ -60,12 +59,12 @@ impl Chain {
                 return chain;
             }
             let octets = match next_header {
-                FRAGMENT => 8,
+                IPV6_FRAGMENT => 8,
                 AUTHENTICATION => (usize::from(length) + 2) * 4,
                 _ => (usize::from(length) + 1) * 8,
             };
             let Some(behind) = rest.get(octets..) else { return chain };
-            if next_header == FRAGMENT {
+            if next_header == IPV6_FRAGMENT {
                 let word = u16::from_be_bytes([o0, o1]);
                 has_upper_header = word >> 3 == 0;
                 if !has_fragment_header {
