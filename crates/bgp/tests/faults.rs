@@ -184,13 +184,10 @@ fn lost_boundaries_restart_the_session_and_nothing_of_the_family_is_taken() {
 fn sessions_recover_from_any_damage() {
     for seed in 0..40u64 {
         let mut pair = Pair::established();
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut random = flowspec::testing::Seed::new(seed);
         pair.damage = Some(Box::new(move |_, octets| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let random = (state >> 33) as usize;
-            if random.is_multiple_of(4) && !octets.is_empty() {
-                let at = (random / 8) % octets.len();
-                octets[at] ^= 1 << (random % 7);
+            if random.percent(25) && !octets.is_empty() {
+                octets[random.below(octets.len() as u64) as usize] ^= 1 << random.below(7);
             }
         }));
         pair.pieces = Some((1 + seed as usize % 9, Duration::ZERO));

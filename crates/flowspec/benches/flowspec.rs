@@ -5,34 +5,19 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use flowspec::testing::Seed;
 use flowspec::{Family, Nlri, NlriIter};
 
 fn main() {
     divan::main();
 }
 
-/// A small generator (xorshift64): the same rules in every run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-}
-
 /// A typical rule against an attack: a host or small prefix, a protocol, and one to three more
 /// components.
-fn push_rule(family: Family, numbers: &mut Numbers, field: &mut Vec<u8>) {
+fn push_rule(family: Family, numbers: &mut Seed, field: &mut Vec<u8>) {
     let start = field.len();
     field.push(0);
-    let address = numbers.next().to_be_bytes();
+    let address = numbers.next_u64().to_be_bytes();
     match family {
         Family::Ipv6 => {
             field.extend_from_slice(&[1, 64, 0, 0x20, 0x01, 0x0d, 0xb8]);
@@ -46,7 +31,7 @@ fn push_rule(family: Family, numbers: &mut Numbers, field: &mut Vec<u8>) {
     if family == Family::Ipv4 && numbers.below(4) == 0 {
         field.extend_from_slice(&[2, 24, address[4], address[5], address[6]]);
     }
-    let [high, low] = (numbers.next() as u16).to_be_bytes();
+    let [high, low] = (numbers.next_u64() as u16).to_be_bytes();
     match numbers.below(4) {
         // A UDP reflection: source port and length.
         0 => field.extend_from_slice(&[3, 0x81, 17, 6, 0x81, 53, 10, 0x13, 2, 0, 0xd5, 5, 0xdc]),
@@ -61,7 +46,7 @@ fn push_rule(family: Family, numbers: &mut Numbers, field: &mut Vec<u8>) {
 }
 
 fn field(family: Family, rules: usize) -> Vec<u8> {
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut numbers = Seed::new(1);
     let mut field = Vec::new();
     (0..rules).for_each(|_| push_rule(family, &mut numbers, &mut field));
     field

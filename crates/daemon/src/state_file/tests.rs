@@ -5,6 +5,7 @@ use super::load::parse;
 use super::*;
 use crate::clock::{ClockMark, WallTrust};
 use engine::{Route, SnapshotPath, Timestamp};
+use flowspec::testing::Seed;
 use flowspec::{Nlri, PathId, Rule};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -174,18 +175,6 @@ fn a_file_that_is_cut_off_loses_the_last_record_only() {
     }
 }
 
-/// A pseudo-random sequence.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
-    }
-}
-
 #[test]
 fn damage_never_puts_another_rule_in_force_and_costs_what_is_damaged() {
     let mut records: Vec<_> = (0..40)
@@ -194,17 +183,18 @@ fn damage_never_puts_another_rule_in_force_and_costs_what_is_damaged() {
     records.insert(20, put("dst 198.51.100.1/32 then discard", Origin::Local));
     let octets = file(&records);
     let before = rules(&parse(&octets).restored);
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut seed = Seed::new(1);
+    let mut below = |end: usize| seed.below(end as u64) as usize;
     for _ in 0..3000 {
         let mut damaged = octets.clone();
-        let places = 1 + random.below(4);
+        let places = 1 + below(4);
         for _ in 0..places {
-            let at = FIRST_LINE.len() + random.below(damaged.len() - FIRST_LINE.len());
-            match random.below(4) {
-                0 => damaged[at] ^= 1 << random.below(8),
-                1 => damaged[at] = random.below(256) as u8,
+            let at = FIRST_LINE.len() + below(damaged.len() - FIRST_LINE.len());
+            match below(4) {
+                0 => damaged[at] ^= 1 << below(8),
+                1 => damaged[at] = below(256) as u8,
                 2 => drop(damaged.remove(at)),
-                _ => damaged.insert(at, random.below(256) as u8),
+                _ => damaged.insert(at, below(256) as u8),
             }
         }
         let loaded = parse(&damaged);

@@ -249,11 +249,9 @@ mod tests {
 
     const MAX: u32 = 31;
 
-    fn numbers(mut state: u64) -> impl FnMut(u64) -> u64 {
-        move |end| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 33) % end
-        }
+    fn numbers(number: u64) -> impl FnMut(u64) -> u64 {
+        let mut seed = crate::testing::Seed::new(number);
+        move |end| seed.below(end)
     }
 
     fn random_ops(below: &mut impl FnMut(u64) -> u64) -> Vec<NumericOp> {
