@@ -4,7 +4,7 @@ use bgp::{AfiSafi, AsPath, Origin, StandardCommunity};
 use config::{BGP_PORT, Config, FamilyName, Port};
 use engine::protection::{Protection, Traffic};
 use engine::route::{AsPathFacts, PathFacts, RouteAttributes};
-use engine::{Route, RouteFamily};
+use engine::{PeerId, Route, RouteFamily};
 use flowspec::Family;
 use ipnet::IpNet;
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// The engine's peer id for locally originated rules.
-pub(crate) const LOCAL: engine::PeerId = engine::PeerId(0);
+pub(crate) const LOCAL: PeerId = PeerId(0);
 
 /// The route of an announcement, shared by all NLRIs with the same attributes. `None` if its
 /// actions cannot be decoded, which the session has already handled as treat-as-withdraw.

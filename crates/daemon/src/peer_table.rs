@@ -2,9 +2,9 @@
 
 use crate::convert;
 use crate::events::timestamp;
-use crate::net::PeerId;
 use api::PeerView;
 use bgp::{AfiSafi, DownReason, FamilySet, Negotiated, State, Update};
+use engine::PeerId;
 use flowspec::Disposition;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;

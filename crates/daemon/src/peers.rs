@@ -3,10 +3,11 @@
 
 use crate::convert;
 use crate::net::{
-    Control, Endpoint, Listeners, PeerEvent, PeerId, PeerMessage, Routes, SessionSetup, SocketError, run_session,
+    Control, Endpoint, Listeners, PeerEvent, PeerMessage, Routes, SessionSetup, SocketError, run_session,
 };
 use bgp::{AfiSafi, Cease, CeaseSubcode, FamilySet, GracefulRestart, PeerAs, PeerConfig};
 use config::{Config, TriggerText, Validation};
+use engine::PeerId;
 use engine::import_policy::Trigger;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

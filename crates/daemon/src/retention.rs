@@ -39,7 +39,7 @@ impl<'a> PeerRoutes<'a> {
     }
 
     fn id(&self) -> PeerId {
-        PeerId(self.entry.id().0)
+        self.entry.id()
     }
 
     /// The session is established. `restored`: rules of the last run wait for this peer.

@@ -1,13 +1,14 @@
 //! The source of routes: our own BGP sessions, or those of the ExaBGP that started us.
 
 use crate::exabgp_input::{NeighborEvent, NeighborId, NeighborMessage, Neighbors, Request};
-use crate::net::{PeerEvent, PeerId, PeerMessage, SocketError};
+use crate::net::{PeerEvent, PeerMessage, SocketError};
 use crate::peers::{Changes, Peers};
 use crate::state_file::{Origin, SavedRules};
 use anyhow::{Context, Result};
 use bgp::Output;
 use config::Config;
 use config::DEFAULT_FILE;
+use engine::PeerId;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 

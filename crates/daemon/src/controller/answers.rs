@@ -135,7 +135,7 @@ impl Answers<'_> {
     fn peer_views(&self) -> Vec<PeerView> {
         let counted = self.board.counted(self.engine);
         let view = |entry: &PeerEntry| {
-            let id = engine::PeerId(entry.id().0);
+            let id = entry.id();
             entry.view(self.engine.counts(id).rules, counted.stale(id))
         };
         self.sessions.table().iter().map(view).collect()

@@ -106,7 +106,7 @@ pub(super) fn restore_rules(
     for SavedRules { origin, mut paths } in restored.saved_rules {
         let source = match origin {
             Origin::Local => Some(LOCAL),
-            Origin::Peer(address) => sessions.restore(address).map(|peer| engine::PeerId(peer.0)),
+            Origin::Peer(address) => sessions.restore(address),
         };
         if append_at.is_none() {
             // From a file without a clock: no lifetime gets longer than it was meant to be,

@@ -4,8 +4,8 @@
 use crate::convert::LOCAL;
 use crate::events::{EventSubject, History};
 use crate::logging::Throttle;
-use crate::net::PeerId;
 use api::{Event, EventKind};
+use engine::PeerId;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;

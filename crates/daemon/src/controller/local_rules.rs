@@ -6,7 +6,6 @@ use crate::clock::{now, whole_seconds};
 use crate::command::{Requester, WithdrawError};
 use crate::convert::LOCAL;
 use crate::events::EventSubject;
-use crate::net::PeerId;
 use crate::peer_table::PeerTable;
 use crate::state_file::Saved;
 use api::EventKind;
@@ -88,8 +87,7 @@ impl LocalRules {
         let (nlri, text) = {
             let rule = engine.rule(nlri).ok_or(WithdrawError::Unknown)?;
             if !rule.peers().any(|peer| peer == LOCAL) {
-                let others: Vec<&str> =
-                    rule.peers().map(|peer| peers.name(PeerId(peer.0)).unwrap_or_default()).collect();
+                let others: Vec<&str> = rule.peers().map(|peer| peers.name(peer).unwrap_or_default()).collect();
                 return Err(WithdrawError::NotLocal { rule: Arc::clone(rule.nlri()), peers: others.join(", ") });
             }
             (Arc::clone(rule.nlri()), rule.rule().to_string())
@@ -126,7 +124,7 @@ fn about(id: RuleId, text: String, by: Requester) -> EventSubject {
 mod tests {
     use super::*;
     use engine::capability::Capabilities;
-    use engine::{EngineConfig, PeerConfig};
+    use engine::{EngineConfig, PeerConfig, PeerId};
 
     struct Fixture {
         local: LocalRules,
@@ -141,7 +139,7 @@ mod tests {
             let engine = Engine::new(EngineConfig {
                 capabilities: Capabilities::everything("none"),
                 protection: Default::default(),
-                peers: [(LOCAL, PeerConfig::local()), (engine::PeerId(1), PeerConfig::local())].into(),
+                peers: [(LOCAL, PeerConfig::local()), (PeerId(1), PeerConfig::local())].into(),
                 monitor: false,
             });
             let (events, state) = (EventLog::new(100), StateWriter::default());
@@ -192,7 +190,7 @@ mod tests {
         fixture.announce("dst 192.0.2.1/32 then discard");
         let theirs = rule("dst 192.0.2.2/32 then discard");
         let (nlri, route) = (Arc::new(theirs.nlri), Arc::new(Route::local(theirs.actions)));
-        fixture.engine.announce(engine::PeerId(1), Arc::clone(&nlri), None, route, engine::Timestamp(1), None);
+        fixture.engine.announce(PeerId(1), Arc::clone(&nlri), None, route, engine::Timestamp(1), None);
         let (local, context) = fixture.parts();
         let refused = local.withdraw(&nlri, "root".to_owned(), context);
         assert!(matches!(refused, Err(WithdrawError::NotLocal { .. })), "{refused:?}");

@@ -3,9 +3,10 @@
 use crate::command::Command;
 use crate::host_environment::HostEnvironment;
 use crate::http::PublishedOverview;
-use crate::net::{PeerId, PeerMessage};
+use crate::net::PeerMessage;
 use crate::state_file::Loaded;
 use config::Config;
+use engine::PeerId;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};

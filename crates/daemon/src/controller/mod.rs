@@ -45,7 +45,7 @@ use crate::events::EventSubject;
 
 use crate::host_environment::HostEnvironment;
 use crate::http::PublishedOverview;
-use crate::net::{PeerId, PeerMessage};
+use crate::net::PeerMessage;
 use crate::policy_trace::{self, PolicyQuestionError, explain_policy};
 use answers::Answers;
 use anyhow::{Context, Result};
@@ -53,7 +53,7 @@ use api::{EventKind, PolicyExplanation, PolicyQuestion};
 use config::{Config, Mode};
 use dataplane_driver::{Consequence, DataplaneDriver};
 use earlier_run::{EarlierRun, restore_rules};
-use engine::{Engine, EngineConfig};
+use engine::{Engine, EngineConfig, PeerId};
 use event_log::{EventLog, Subject};
 use filter_pause::{FilterPause, PauseContext};
 use local_rules::{LocalContext, LocalRules};
@@ -421,7 +421,7 @@ impl Controller {
     fn explain_policy(&self, question: &PolicyQuestion) -> Result<PolicyExplanation, PolicyQuestionError> {
         let rule = policy_trace::rule(&question.rule).ok().and_then(|rule| self.engine.rule(&Arc::new(rule.nlri)));
         let table = self.sessions.table();
-        let named = |peer: engine::PeerId| table.name(PeerId(peer.0)).is_some_and(|name| name == question.peer);
+        let named = |peer: PeerId| table.name(peer).is_some_and(|name| name == question.peer);
         let path = rule.and_then(|rule| rule.paths().find(|path| !path.blackhole && named(path.peer)));
         let announced = path.as_ref().map(|path| &**path.announced);
         explain_policy(&self.config, &self.environment.addresses, question, announced)
@@ -447,7 +447,6 @@ impl Controller {
             if peer == LOCAL {
                 self.local.forget(&nlri);
             }
-            let peer = PeerId(peer.0);
             if !self.events.admit(peer, Subject::Expired, "rules", now) {
                 continue;
             }

@@ -7,7 +7,7 @@ use super::peer_updates;
 use super::session_context::SessionContext;
 use crate::convert::LOCAL;
 use crate::events::{EventSubject, timestamp};
-use crate::net::{PeerEvent, PeerId, PeerMessage};
+use crate::net::{PeerEvent, PeerMessage};
 use crate::peer_table::PeerTable;
 use crate::policies;
 use crate::retention::{self, PeerRoutes, Refresh};
@@ -15,7 +15,7 @@ use api::EventKind;
 use bgp::{AfiSafi, CeaseSubcode, FamilyNumbers, Negotiated, Output, RefreshKind, StaleFamily};
 use config::Config;
 use engine::import_policy::OnExcess;
-use engine::{Engine, Timestamp};
+use engine::{Engine, PeerId, Timestamp};
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
@@ -73,8 +73,8 @@ impl PeerSessions {
     }
 
     /// Who announced a route: the name of a peer, or `local`.
-    pub(super) fn origin(&self, peer: engine::PeerId) -> String {
-        if peer == LOCAL { "local".to_owned() } else { self.name(PeerId(peer.0)) }
+    pub(super) fn origin(&self, peer: PeerId) -> String {
+        if peer == LOCAL { "local".to_owned() } else { self.name(peer) }
     }
 
     /// The peer of this address, whose saved rules wait for it. `None` if it is no longer
@@ -119,7 +119,7 @@ impl PeerSessions {
     /// send.
     pub(super) fn expire_end_of_rib_timers(&self, engine: &Engine, time: Timestamp) {
         for (peer, family) in engine.overdue_end_of_rib(time) {
-            let peer = self.name(PeerId(peer.0));
+            let peer = self.name(peer);
             tracing::warn!(peer, ?family, "no End-of-RIB in time; the rules that it has not sent again are withdrawn");
         }
     }
@@ -290,14 +290,14 @@ impl PeerSessions {
         &'a self,
         config: &'a Config,
         own: &'a BTreeSet<IpAddr>,
-    ) -> impl Iterator<Item = (engine::PeerId, engine::PeerConfig)> + 'a {
+    ) -> impl Iterator<Item = (PeerId, engine::PeerConfig)> + 'a {
         self.table.iter().map(move |entry| {
             let peer = engine::PeerConfig {
                 address: Some(entry.config().address),
                 external: entry.is_external(),
                 policy: Some(policies::import_policy(config, entry.config(), entry.is_external(), own)),
             };
-            (engine::PeerId(entry.id().0), peer)
+            (entry.id(), peer)
         })
     }
 }

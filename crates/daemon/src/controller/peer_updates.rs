@@ -21,7 +21,7 @@ const MAX_EVENTS: usize = 16;
 pub(super) fn take(entry: &mut PeerEntry, update: Update, context: &mut SessionContext<'_>) -> Option<OnExcess> {
     entry.count(&update);
     log_errors(entry, &update, context);
-    let peer = engine::PeerId(entry.id().0);
+    let peer = entry.id();
     let name = entry.config().name.clone();
     // On a session with a full table, every message would cause a line: only unicast routes that
     // may become a rule count.

@@ -2,11 +2,10 @@
 
 use crate::clock;
 use crate::convert::LOCAL;
-use crate::net::PeerId;
 use crate::peer_table::PeerTable;
 use crate::state_file::{self, Journal, JournalError, Loaded, Origin, Pause, Record, Saved, Ticket, encode_rule};
 use config::Config;
-use engine::{Engine, SnapshotPath};
+use engine::{Engine, PeerId, SnapshotPath};
 use flowspec::Nlri;
 use std::path::Path;
 use std::sync::Arc;
@@ -249,10 +248,10 @@ impl StateWriter {
 /// saved.
 fn origins<'a>(
     peers: &'a PeerTable,
-    paths: &'a [(engine::PeerId, SnapshotPath)],
+    paths: &'a [(PeerId, SnapshotPath)],
 ) -> impl Iterator<Item = (Origin, &'a SnapshotPath)> {
     paths.iter().filter_map(|(peer, path)| {
-        let origin = match peers.get(PeerId(peer.0)) {
+        let origin = match peers.get(*peer) {
             _ if *peer == LOCAL => Origin::Local,
             Some(entry) => Origin::Peer(entry.config().address),
             None => return None,

@@ -6,7 +6,6 @@ use super::peer_sessions::PeerSessions;
 use super::tally::Counted;
 use crate::convert::rule_state;
 use crate::events::EventSubject;
-use crate::net::PeerId;
 use api::{EventKind, OrUnknown, RuleState};
 use engine::Engine;
 use flowspec::Nlri;
@@ -40,7 +39,7 @@ pub(super) fn record_unenforced(
     let peer =
         rule.paths().find(|path| Arc::ptr_eq(path.route, rule.route())).map_or(crate::convert::LOCAL, |path| path.peer);
     let text = rule.rule().to_string();
-    if !events.admit(PeerId(peer.0), Subject::NotInForce, state.name(), now) {
+    if !events.admit(peer, Subject::NotInForce, state.name(), now) {
         return;
     }
     let (peer, id) = (sessions.origin(peer), nlri.id().to_string());

@@ -15,5 +15,5 @@ mod session;
 mod socket;
 
 pub use listen::{Listeners, Routes};
-pub use session::{Control, PeerEvent, PeerId, PeerMessage, SessionSetup, run as run_session};
+pub use session::{Control, PeerEvent, PeerMessage, SessionSetup, run as run_session};
 pub use socket::{Endpoint, SocketError};

@@ -5,6 +5,7 @@ use super::closing::{self, ClosingConnections};
 use super::listen::Routes;
 use super::socket::{Endpoint, SocketError};
 use bgp::{Cease, ConnId, Direction, DownReason, Event, Negotiated, Output, PeerConfig, RefreshKind, Session};
+use engine::PeerId;
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
 use std::io;
@@ -14,11 +15,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-
-/// Identifies a peer for the life of the daemon; a peer that is removed from the configuration and
-/// added again gets a new id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(pub u32);
 
 /// A message of a peer's task to the engine.
 #[derive(Debug)]

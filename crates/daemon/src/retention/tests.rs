@@ -8,7 +8,6 @@
 mod pair;
 
 use super::*;
-use crate::net;
 use crate::peer_table::PeerTable;
 use bgp::{CeaseSubcode, Destination, Event, FamilyNumbers, GracefulRestart, Output, PeerConfig, RefreshKind};
 use config::Config;
@@ -24,7 +23,7 @@ use std::time::Duration;
 const RESTART_TIME: u16 = 120;
 /// `[state] stale-time`.
 const STALE_TIME: u64 = 180;
-const ID: net::PeerId = net::PeerId(1);
+const ID: PeerId = PeerId(1);
 
 /// The capabilities that the peer sends.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +100,7 @@ impl Scenario {
         let engine = Engine::new(EngineConfig {
             capabilities: Capabilities::everything("none"),
             protection: Default::default(),
-            peers: [(PeerId(ID.0), peer)].into(),
+            peers: [(ID, peer)].into(),
             monitor: false,
         });
         let graceful = |notification, preserved, restart_time| {
@@ -156,7 +155,7 @@ impl Scenario {
                         let route = convert::route(&group).unwrap();
                         for key in group.routes {
                             let Destination::Flow(nlri) = key.destination else { panic!("unicast") };
-                            self.engine.announce(PeerId(ID.0), nlri, None, route.clone(), now, None);
+                            self.engine.announce(ID, nlri, None, route.clone(), now, None);
                         }
                     }
                 }
