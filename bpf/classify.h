@@ -14,8 +14,8 @@
  *
  * Snapshots. The loader changes tables in a transaction. Generations in rest are even:
  *
- *   1. floor = generation: packets that began with an older one, and may still see what the last transaction left behind, start again
- *   2. new lists are written where nobody looks; descriptors to change become "pending", which is the old one for packets of an
+ *   1. floor = generation: packets that began with an older one, and may still see remains of the last transaction, start again
+ *   2. new lists are written where no packet looks; descriptors to change become "pending", which is the old one for packets of an
  *      even generation and the new one for those of an odd one
  *   3. generation + 1, odd: packets that begin now see all that is new and nothing old
  *   4. floor + 1: packets that are still under way with the even generation start again
@@ -44,7 +44,7 @@ static __always_inline __u64 mix(__u64 x)
 	return x ^ __builtin_bswap64(x);
 }
 
-/* Two bits of one word tell that there is something: one would be set by chance for every tenth packet. */
+/* Two bits of one word say that there is something: one would be set by chance for every tenth packet. */
 static __always_inline int filter_has(const struct filter *f, __u64 hash)
 {
 	__u64 word = f->word[hash >> 6 & (FILTER_WORDS - 1)];
@@ -143,7 +143,7 @@ static __always_inline int field_matches(const struct key *key, const struct ext
 	return list_has(list, value);
 }
 
-/* What a record cannot say: whether a rule's extra part matches as well, and whether the rule is behind the last one. */
+/* What a record cannot express: whether a rule's extra part matches as well, and whether the rule is behind the last one. */
 __noinline int confirmed(const struct key *key, __u32 found)
 {
 	struct rule *rule = at(&rules, found & META_RULE);
@@ -251,7 +251,7 @@ static __always_inline __u32 slot_find(const struct key *key, const struct slot 
 	return 0;
 }
 
-/* The list that a slot's descriptor, not a pending one, tells of. */
+/* The list that a slot's descriptor, not a pending one, refers to. */
 __noinline __u32 list_find(const struct key *key, const struct slot *slot, __u64 descriptor)
 {
 	struct scan scan = { .key = key, .start = D_START(descriptor), .count = D_COUNT(descriptor) };
@@ -331,7 +331,7 @@ static __always_inline __u64 descriptor_of(const struct key *key, const struct s
 {
 	__u64 descriptor = *(volatile __u64 *)&slot->descriptor;
 
-	/* Records in the slot itself are written before the descriptor that tells of them. */
+	/* Records in the slot itself are written before the descriptor that refers to them. */
 	order_loads();
 	return resolve(descriptor, key->generation);
 }
@@ -489,7 +489,7 @@ static __always_inline struct slot *bucket4(const struct filter *f, __u32 destin
 	return filter_has(f, hash) ? probe(id, 0, 0, hash) : 0;
 }
 
-/* Where several lengths are in use, one look tells whether any has a rule nearby. */
+/* Where several lengths are in use, one lookup says whether any has a rule nearby. */
 #define TRY_GROUP4(group, most, bits)								\
 	if (c->groups4[group] && ((bits) == 0 || c->groups4[group] == 1 ||			\
 				  filter_has(f, GROUP4_HASH(destination, group, 32 - (bits)))))	\

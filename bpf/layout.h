@@ -4,7 +4,7 @@
  * loader's of them, so they are written in what it understands: constant expressions, enums, structures of integers without padding.
  *
  * Every table is a memory-mapped array that the loader writes and the program reads while packets flow. How a packet sees one rule set
- * and never half of one is told in classify.h.
+ * and never half of one is explained in classify.h.
  */
 #ifndef FLOODGATE_LAYOUT_H
 #define FLOODGATE_LAYOUT_H
@@ -19,7 +19,7 @@
  * Two words hold every fact that a rule usually asks for. `k` has three lanes, each with a spare guard bit on top, so that one subtraction
  * compares all three with a lower bound and another with an upper bound:
  *
- *   bits  0-16  source port; or 0x10000 + ICMP type; or 0x1ffff when the packet tells neither
+ *   bits  0-16  source port; or 0x10000 + ICMP type; or 0x1ffff when the packet has neither
  *   bits 18-34  destination port; or 0x10000 + ICMP code; or 0x1ffff
  *   bits 36-51  length of the IP packet, 65535 standing for all above
  *
@@ -29,7 +29,7 @@
  *   bits 13-16  fragment position, one bit each: whole, first, middle, last
  *   bit  17     don't fragment     bits 18-23  DSCP     bits 24-31  protocol
  *
- * High 32 bits: IPv4 the source address; IPv6 the flow label (20 bits), and bit 52 when the packet tells no protocol.
+ * High 32 bits: IPv4 the source address; IPv6 the flow label (20 bits), and bit 52 when the packet has no protocol.
  */
 #define LANE_SOURCE 0
 #define LANE_DESTINATION 18
@@ -119,7 +119,7 @@ struct interval { __u32 first, last; };
 /* The loader keeps every key this close to its place in the hash table. */
 #define PROBES 32
 
-/* Four lines of the cache, whose addresses the hash alone tells: a packet waits for memory once. Place 7 of a longer list is left empty,
+/* Four lines of the cache, whose addresses follow from the hash alone: a packet waits for memory once. Place 7 of a longer list is left empty,
  * so that the rest begins with a chunk of its own. */
 #define SLOT_RECORDS 7
 #define SLOT_PLACES 8

@@ -86,7 +86,7 @@ static __always_inline __u32 bounded(__u32 length, __u32 most)
 }
 
 /* What is loaded before this is loaded before what is loaded after it. x86 keeps that order by itself, and there this is no code at all:
- * the verifier knows the constant. Elsewhere a fetching atomic is a full barrier, also on a word that nobody else sees. */
+ * the verifier knows the constant. Elsewhere a fetching atomic is a full barrier, also on a word that no other CPU sees. */
 static __always_inline void order_loads(void)
 {
 	if (weak_order) {

@@ -18,6 +18,8 @@ check "circles between crates or files" scripts/check-circles.py
 check "the check of circles" scripts/check-circles.py --self-test
 check "types of errors, fields of structs" scripts/check-types.py
 check "the check of types" scripts/check-types.py --self-test
+check "width of comments" scripts/check-comments.py
+check "the check of comments" scripts/check-comments.py --self-test
 check clippy cargo clippy -q --workspace --all-targets -- -D warnings
 # Outside the workspace, so that nothing else sees when what they call is renamed. libFuzzer itself is not compiled for that.
 if cargo fetch -q --manifest-path fuzz/Cargo.toml 2>/dev/null; then

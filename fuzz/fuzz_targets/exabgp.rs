@@ -1,4 +1,5 @@
-//! A line of ExaBGP's JSON: whatever it is, it is read or refused, and what is read are rules that can be sent and shown.
+//! A line of ExaBGP's JSON: whatever it is, it is read or refused, and what is read are rules that
+//! can be sent and shown.
 #![no_main]
 
 use bgp::Destination;

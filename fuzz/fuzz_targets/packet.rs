@@ -1,4 +1,5 @@
-//! Packets and what rules say of them. First octet: how to read the rest; then the length of an NLRI, the NLRI, and a packet.
+//! Packets and what rules say of them. First octet: how to read the rest; then the length of an
+//! NLRI, the NLRI, and a packet.
 #![no_main]
 
 use flowspec::{Family, Nlri, Packet, Rule, Scope, Space, decide, explain};

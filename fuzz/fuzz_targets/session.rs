@@ -1,4 +1,5 @@
-//! A session that a stream of octets arrives at, after a right handshake. First octet: how far, and in which pieces.
+//! A session that a stream of octets arrives at, after a right handshake. First octet: how far, and
+//! in which pieces.
 #![no_main]
 
 use bgp::{Capability, ConnId, Direction, Event, FamilySet, Message, Open, Output, PeerAs, PeerConfig, Session, State};

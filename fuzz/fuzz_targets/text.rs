@@ -1,5 +1,5 @@
-//! Rule text. An even first octet: the rest is text. An odd one: the length of an NLRI, the NLRI, and communities; the rule that they
-//! make must come back from its text.
+//! Rule text. An even first octet: the rest is text. An odd one: the length of an NLRI, the NLRI,
+//! and communities; the rule that they make must come back from its text.
 #![no_main]
 
 use flowspec::{Action, Communities, Family, Nlri, Rule};

@@ -1,4 +1,5 @@
-//! UPDATEs. First octet: width of AS numbers and add-path; the rest is what stands behind the header.
+//! UPDATEs. First octet: width of AS numbers and add-path; the rest is what stands behind the
+//! header.
 #![no_main]
 
 use bgp::{DecodeOptions, FamilySet, decode_update};

@@ -1,5 +1,6 @@
-//! The JSON of the API has all that daemons of version 0.1.0 sent before names had types: `data/` has their answers, and each is read and written
-//! again with the same fields and values. Fields may come, and none may go. An answer with names that this version does not know is kept, too.
+//! The JSON of the API has all that daemons of version 0.1.0 sent before names had types: `data/`
+//! has their answers, and each is read and written again with the same fields and values. Fields
+//! may come, and none may go. An answer with names that this version does not know is kept, too.
 
 use api::{Done, Event, Explanation, PeerView, RuleState, RuleView, SampleView, StatusView};
 use serde::Serialize;

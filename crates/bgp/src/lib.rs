@@ -2,8 +2,9 @@
 //! clock, no unsafe code.
 //!
 //! # Tour
-//! - [`Session`] is one peer: feed it [`Event`]s, then take [`Output`]s and octets to send, and wake it at [`Session::poll_timeout`].
-//!   It also sends: [`Session::announce`], [`Session::withdraw`], [`Session::end_of_rib`]. [`transitions`] has its states and events.
+//! - [`Session`] is one peer: feed it [`Event`]s, then take [`Output`]s and octets to send, and
+//!   wake it at [`Session::poll_timeout`]. It also sends: [`Session::announce`],
+//!   [`Session::withdraw`], [`Session::end_of_rib`]. [`transitions`] has its states and events.
 //! - [`Message`] and [`Framer`] are the wire; [`Capability`] and [`Open`] are for negotiation;
 //!   [`Notification`] says why a session ends.
 //! - [`Update`] is the result of an UPDATE under RFC 7606; [`PathAttributes`] apply to its routes;

@@ -21,7 +21,8 @@ fn one_of_two_connections_stays_whatever_the_timing() {
                     let mut pair = Pair::new(config(65001, a), config(65002, b));
                     pair.latency = millis(latency);
                     pair.pieces = pieces;
-                    // B listens from the beginning, as a started session whose first connect is slow.
+                    // B listens from the beginning, as a started session whose first connect is
+                    // slow.
                     pair.handle(B, Event::ManualStart);
                     pair.run(millis(start_gap));
                     pair.handle(A, Event::ManualStart);
@@ -125,7 +126,8 @@ fn a_second_connection_from_the_same_side_replaces_the_first_with_its_open() {
     assert_eq!(gone, [(1, COLLISION), (2, COLLISION)]);
 }
 
-/// What a started peer sends on a new connection, and what it answers to our OPEN: OPEN, then KEEPALIVE.
+/// What a started peer sends on a new connection, and what it answers to our OPEN: OPEN, then
+/// KEEPALIVE.
 fn conversation_of(asn: u32, id: u8, session: &mut Session, conn: u64, now: std::time::Instant) {
     session.handle(Event::Received(ConnId(conn), &open_of(asn, id)), now);
     let mut keepalive = Vec::new();

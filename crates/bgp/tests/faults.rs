@@ -199,7 +199,8 @@ fn sessions_recover_from_any_damage() {
             pair.run(secs(20));
         }
         pair.damage = None;
-        // What was damaged may leave a longer hold time behind, or none; then the operator has to step in.
+        // What was damaged may leave a longer hold time behind, or none; then the operator has to
+        // step in.
         if !pair.both_up() || pair.sessions.iter().any(|s| s.negotiated().is_some_and(|n| n.hold_time != 90)) {
             pair.run(secs(400));
             pair.handle(A, Event::Reset(cease(CeaseSubcode::AdministrativeReset, "")));
@@ -292,7 +293,8 @@ fn last_message(final_octets: &[u8]) -> &[u8] {
     }
 }
 
-/// RFC 8654 §4: no message over 4096 octets to a peer that did not say that it takes them, and never a length that wraps.
+/// RFC 8654 §4: no message over 4096 octets to a peer that did not say that it takes them, and
+/// never a length that wraps.
 #[test]
 fn a_notification_is_no_longer_than_the_peer_takes() {
     let mut refresh = message(MessageType::RouteRefresh, &vec![0; 65535 - 19]);

@@ -150,7 +150,8 @@ fn without_graceful_restart_the_ghost_lives_until_its_hold_time() {
     assert!(pair.both_up(), "{:?}", pair.log);
 }
 
-/// RFC 4724 §5: only a capability with families makes a second connection the sign of a restart. BIRD lists none unless it is told to.
+/// RFC 4724 §5: only a capability with families makes a second connection the sign of a restart.
+/// BIRD lists none unless it is told to.
 #[test]
 fn without_listed_families_a_second_connection_is_a_collision_and_the_rules_stay() {
     let unlisted = |families| GracefulRestart { restarted: false, notification: true, restart_time: 120, families };
@@ -199,7 +200,8 @@ fn restart_bits_are_sent_until_the_first_session_and_no_longer_than_the_restart_
     assert_eq!(bits(&pair), (false, false));
 }
 
-/// A peer that comes up and goes at once, again and again, for so many seconds; when connections are refused, it is told so.
+/// A peer that comes up and goes at once, again and again, for so many seconds; when connections
+/// are refused, it is told so.
 fn flap(a: PeerConfig, b: PeerConfig, seconds: u64) -> (Pair, usize) {
     let mut pair = Pair::established_with(a, b);
     let mut sessions = 1;

@@ -1,5 +1,6 @@
-//! Every state and every event that can happen in it, held against the table of `bgp::transitions`, which says what RFC 4271 §8.2.2 asks
-//! for. What the table says is what happens: it is made here and compared with the documentation.
+//! Every state and every event that can happen in it, held against the table of `bgp::transitions`,
+//! which says what RFC 4271 §8.2.2 asks for. What the table says is what happens: it is made here
+//! and compared with the documentation.
 
 use bgp::*;
 use flowspec::Family;

@@ -1,6 +1,7 @@
 //! UPDATEs as real speakers send them, and as attackers did: what a session makes of each.
 //!
-//! Read from the data of `flowspec`, and from `../shared/vectors` beside the workspace where that folder is.
+//! Read from the data of `flowspec`, and from `../shared/vectors` beside the workspace where that
+//! folder is.
 
 mod pair;
 

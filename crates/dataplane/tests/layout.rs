@@ -1,4 +1,5 @@
-//! The memory layout that the XDP program and its loader share, as build.rs reads it from the program's headers.
+//! The memory layout that the XDP program and its loader share, as build.rs reads it from the
+//! program's headers.
 
 use std::path::Path;
 

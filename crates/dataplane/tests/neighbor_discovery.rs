@@ -104,7 +104,8 @@ fn expected(filtered: bool) -> u64 {
 }
 
 fn discovery_passes(pair: &Pair, plane: &mut dyn Dataplane) -> Result<()> {
-    // What a peer may send by default (/16), the router's own address, and, from a peer that may, everything.
+    // What a peer may send by default (/16), the router's own address, and, from a peer that may,
+    // everything.
     let rules = [
         "ipv6 dst ff02::/16 then discard".to_owned(),
         format!("ipv6 dst {ROUTER}/128 proto 58 then discard"),
@@ -123,15 +124,17 @@ fn discovery_passes(pair: &Pair, plane: &mut dyn Dataplane) -> Result<()> {
         let counted = |plane: &mut dyn Dataplane| -> Result<u64> {
             Ok(plane.counters()?.iter().map(|(_, counter)| counter.dropped_packets.unwrap_or(0)).sum())
         };
-        // The kernels send messages of their own, such as listener reports, which are filtered and counted, too: then it is tried again.
-        // A message that is filtered and must not be counts one too many each time.
+        // The kernels send messages of their own, such as listener reports, which are filtered and
+        // counted, too: then it is tried again. A message that is filtered and must not be counts
+        // one too many each time.
         let exact = (0..5).try_fold(Vec::new(), |mut tries: Vec<u64>, _| -> Result<Vec<u64>> {
             if tries.last() == Some(&expected(filtered)) {
                 return Ok(tries);
             }
             let before = counted(plane)?;
             sender.send(&packet::ethernet(from, to, &octets))?;
-            // A packet that is filtered for certain, behind it: when it is counted, the one before was decided.
+            // A packet that is filtered for certain, behind it: when it is counted, the one before
+            // was decided.
             let mut last = solicitation();
             last.hop_limit = 1;
             sender.send(&packet::ethernet(from, to, &last.to_ip()))?;
@@ -182,7 +185,8 @@ fn xdp_never_filters_neighbour_discovery() -> Result<()> {
     Ok(())
 }
 
-/// What the random rules of the differential tests do is only worth something if the oracle knows the exemption.
+/// What the random rules of the differential tests do is only worth something if the oracle knows
+/// the exemption.
 #[test]
 fn the_oracle_knows_the_exemption() -> Result<()> {
     let rule = Rule {

@@ -116,7 +116,8 @@ fn what_is_protected_passes_whatever_the_rules_are() -> anyhow::Result<()> {
         let udp = [NumericOp::new(Comparison::Equal, 17)];
         compiled(builder.numeric(ComponentType::Protocol, &udp).build().unwrap(), DISCARD)
     };
-    // As few as are compared one by one, and as many as are looked up; by source, by destination, by neither.
+    // As few as are compared one by one, and as many as are looked up; by source, by destination,
+    // by neither.
     let sources = |count: u8| (1..=count).map(|host| session(ComponentType::Source, [10, 0, 0, host], 179)).collect();
     let destination = vec![session(ComponentType::Destination, [10, 0, 0, 2], 179)];
     let from = |network: [u8; 4], length| {
@@ -177,7 +178,8 @@ fn a_policer_counts_and_keeps_its_counts() -> anyhow::Result<()> {
     let (all, dropped) = (10, Some(10 - burst as u64));
     assert_eq!(counts(&mut nft, 123)?, (all, dropped), "{listing}");
     assert_eq!(pair.arrive(124, 3)?, 3, "another port");
-    // A full load, a chain of its own on account of a neighbour that polices several ports at once, and back among the elements.
+    // A full load, a chain of its own on account of a neighbour that polices several ports at once,
+    // and back among the elements.
     nft.replace(&ruleset([rule(two)]))?;
     assert_eq!(counts(&mut nft, 123)?, (all, dropped));
     let ports = [53, 55].map(|port| NumericOp::new(Comparison::Equal, port));
@@ -211,7 +213,8 @@ fn a_policer_counts_and_keeps_its_counts() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What others may do to our table without changing the number of anything in it, or by changing it.
+/// What others may do to our table without changing the number of anything in it, or by changing
+/// it.
 #[test]
 fn what_others_change_is_noticed() -> anyhow::Result<()> {
     needs!(root, "ip", "nft");
@@ -317,7 +320,8 @@ fn what_is_shown_is_what_nft_takes() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The bucket of a limit in octets holds one second of the rate, and 65536 octets of a lower one: what the manual says and `compile` shows.
+/// The bucket of a limit in octets holds one second of the rate, and 65536 octets of a lower one:
+/// what the manual says and `compile` shows.
 #[test]
 fn what_a_limit_lets_through_at_once_is_what_is_shown() -> anyhow::Result<()> {
     needs!(root, "ip", "nft");
@@ -348,7 +352,8 @@ fn what_a_limit_lets_through_at_once_is_what_is_shown() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Rules that packets meet one after the other have a most, in the chain of all packets and in that of a destination.
+/// Rules that packets meet one after the other have a most, in the chain of all packets and in that
+/// of a destination.
 #[test]
 fn long_lists_of_ranges_are_over_capacity() -> anyhow::Result<()> {
     needs!(root, "ip", "nft");
@@ -369,7 +374,8 @@ fn long_lists_of_ranges_are_over_capacity() -> anyhow::Result<()> {
         compiled(builder.numeric(ComponentType::SourcePort, &ops).build().unwrap(), DISCARD)
     };
     for destination in [None, Some([10, 0, 0, 2])] {
-        // For a destination, ranges have slots up to 16 kinds; from then on its rules stand in a chain.
+        // For a destination, ranges have slots up to 16 kinds; from then on its rules stand in a
+        // chain.
         let rules: Vec<_> = (0..30).map(|n| range(destination, n)).collect();
         let placed = if destination.is_some() { 16 } else { 10 };
         let applied = nft.replace(&ruleset(rules.clone()))?;

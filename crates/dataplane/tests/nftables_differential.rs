@@ -32,7 +32,8 @@ impl Bench {
         let (attacker, filter) = (Netns::new("nft-da")?, Netns::new("nft-df")?);
         // Its own router solicitations and group reports would be counted as ours.
         attacker.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
-        // No subnet, so no broadcast address: an ICMP error to a source that is one would come back in as one more packet.
+        // No subnet, so no broadcast address: an ICMP error to a source that is one would come back
+        // in as one more packet.
         veth(End::new(&attacker, "a0", &[]), End::new(&filter, "f0", &["10.255.255.1/32", "2001:db8:ffff::1/128"]))?;
         let bench = Bench {
             observer: Observer::new((&attacker, "a0"), &filter, "f0", ("prerouting", -460, -440), PACKETS_A_ROUND + 1)?,
@@ -53,14 +54,16 @@ fn compiled(rules: &[Rule]) -> Vec<Arc<CompiledRule>> {
     rules.iter().map(exact).collect()
 }
 
-/// Whether the back end can have this rule: random rules ask for more than it can do, and those it says so of are left out.
+/// Whether the back end can have this rule: random rules ask for more than it can do, and those it
+/// says so of are left out.
 fn possible(rule: &Rule) -> bool {
     let effect = rule.effect();
     let marks_on = effect.continues && effect.mark.is_some() && effect.policing != Policing::Discard;
     !marks_on && matches!(compile(rule, &capabilities()), Verdict::Exact(_))
 }
 
-/// Whether nf_tables does not see what is in the packet: an authentication header is to it the upper-layer protocol.
+/// Whether nf_tables does not see what is in the packet: an authentication header is to it the
+/// upper-layer protocol.
 fn is_opaque(packet: &[u8]) -> bool {
     let (mut next, mut at) = match packet[0] >> 4 {
         6 => (packet[6], 40),
@@ -254,7 +257,8 @@ fn the_kernel_agrees_with_the_oracle_soak() -> anyhow::Result<()> {
         let fresh = random_rules(&mut seed, version, shape, count).into_iter().filter(possible);
         let by_change = round % 4 != 0;
         if by_change {
-            // About half of the old rules go, new ones come, some of them in the place of an old one with another action.
+            // About half of the old rules go, new ones come, some of them in the place of an old
+            // one with another action.
             let old = rules.clone();
             let mut next: BTreeMap<Nlri, Rule> =
                 old.iter().filter(|_| seed.percent(50)).map(|rule| (rule.nlri.clone(), rule.clone())).collect();
@@ -312,7 +316,8 @@ fn the_kernel_agrees_with_the_oracle_soak() -> anyhow::Result<()> {
         }
         // What we make must not make the operator's tool fail.
         bench.filter.exec("nft", &["list", "ruleset"]).with_context(|| format!("round {round}: {rules:#?}"))?;
-        // Somebody else's change makes it look at everything; not each time, since the kernel takes its time to delete a table.
+        // Somebody else's change makes it look at everything; not each time, since the kernel takes
+        // its time to delete a table.
         if round % 4 == 1 {
             bench.filter.exec("nft", &["add table ip theirs; delete table ip theirs"])?;
         }

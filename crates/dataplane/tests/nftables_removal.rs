@@ -17,7 +17,8 @@ fn compiled(text: &str) -> Result<Arc<CompiledRule>> {
     Ok(Arc::new(CompiledRule { id: nlri.id(), entries: vec![Space::of(&nlri)], nlri, effect: rule.effect() }))
 }
 
-/// Rules of every shape that nftables has: elements, limits, chains of a destination, policers in chains, look-ups that every packet meets.
+/// Rules of every shape that nftables has: elements, limits, chains of a destination, policers in
+/// chains, look-ups that every packet meets.
 fn rules(count: u32) -> Result<Vec<Arc<CompiledRule>>> {
     let mut rules = Vec::new();
     for number in 0..count {

@@ -86,7 +86,8 @@ fn loads_and_changes() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What each rule costs a packet that every packet is compared with, against a table without such rules in the same run.
+/// What each rule costs a packet that every packet is compared with, against a table without such
+/// rules in the same run.
 #[test]
 #[ignore = "a measurement"]
 fn a_rule_that_every_packet_meets() -> anyhow::Result<()> {
@@ -95,7 +96,8 @@ fn a_rule_that_every_packet_meets() -> anyhow::Result<()> {
     let (attacker, victim) = (Netns::new("nft-la")?, Netns::new("nft-lv")?);
     lab::veth(lab::End::new(&attacker, "a0", &["10.0.0.1/24"]), lab::End::new(&victim, "v0", &["10.0.0.2/24"]))?;
     let sender = lab::PacketSocket::open(&attacker, "a0")?;
-    // To an address that is not there and without forwarding: the packet ends right behind the hook.
+    // To an address that is not there and without forwarding: the packet ends right behind the
+    // hook.
     let octets = lab::packet::udp("10.0.0.1:1".parse()?, "10.9.9.9:9".parse()?, b"hello");
     let frame = lab::packet::ethernet(attacker.mac("a0")?, victim.mac("v0")?, &octets);
     let range = |n: u32| {

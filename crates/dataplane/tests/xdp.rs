@@ -1,4 +1,5 @@
-//! The XDP program against the oracle, through the kernel's test run: random rules of all component types, packets aimed at them.
+//! The XDP program against the oracle, through the kernel's test run: random rules of all component
+//! types, packets aimed at them.
 //!
 //! `FLOODGATE_SOAK_VERDICTS=6000` sets the number of verdicts, `FLOODGATE_SEED=7` the seed.
 #![cfg(xdp_program)]
@@ -19,7 +20,8 @@ fn cases(usual: u64, soak: u64) -> u64 {
     if std::env::var_os("FLOODGATE_SOAK").is_some() { soak } else { usual }
 }
 
-/// How many verdicts; an emulated machine, where a packet takes a hundred times as long, asks for fewer.
+/// How many verdicts; an emulated machine, where a packet takes a hundred times as long, asks for
+/// fewer.
 fn verdicts(usual: u64, soak: u64) -> u64 {
     number("FLOODGATE_SOAK_VERDICTS").map_or_else(|| cases(usual, soak), |asked| asked.max(cases(0, soak)))
 }
@@ -114,7 +116,8 @@ fn long_lists_agree_with_the_oracle_soak() -> Result<()> {
 #[test]
 fn changes_leave_what_a_fresh_load_makes_soak() -> Result<()> {
     lab::needs!(root);
-    // Both IP versions in one table; rules come, go and change their actions; what is protected changes too.
+    // Both IP versions in one table; rules come, go and change their actions; what is protected
+    // changes too.
     const FRESH_EVERY: u64 = 250;
     let changes = cases(1_000, 50_000);
     let mut harness = Harness::new(4096, 1)?;

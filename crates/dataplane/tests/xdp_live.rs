@@ -203,7 +203,8 @@ fn each_interface_tells_how_it_is_filtered_or_why_not() -> Result<()> {
             "{warnings:?}"
         );
 
-        // One that comes with a program of somebody else, which goes later; and one that goes altogether.
+        // One that comes with a program of somebody else, which goes later; and one that goes
+        // altogether.
         site.switch.ip(&["link", "add", "up0", "type", "bridge"])?;
         let other = Options { directory: site.switch.bpf_directory().join("other"), ..options(&site.switch, &["up0"]) };
         let mut other = Xdp::open(other)?;
@@ -359,7 +360,8 @@ fn no_packet_sees_half_of_a_change() -> Result<()> {
     let site = Site::new()?;
     let mut wire = site.wire()?;
     let options = options(&site.switch, &["swp1"]);
-    // In either set the packet is dropped or marked, each time by other rules, in other places of the tables.
+    // In either set the packet is dropped or marked, each time by other rules, in other places of
+    // the tables.
     let sets = [
         ruleset(&[
             rule(&format!("dst {VICTIM}/32 proto udp sport 53 then discard")),
@@ -421,7 +423,8 @@ fn a_rate_is_kept_within_one_percent() -> Result<()> {
         // 128 octets of IP packet each: 1 Mbit/s are 976.6 packets a second.
         let floods = [Flood::start(&site, udp(53, VICTIM, 100)?)?, Flood::start(&site, udp(54, VICTIM, 100)?)?];
         plane.replace(&ruleset(&[limited.clone(), bytes.clone()]))?;
-        // Read at some moment of this time: a busy machine may stop us before or behind the reading.
+        // Read at some moment of this time: a busy machine may stop us before or behind the
+        // reading.
         let passed = |plane: &mut Xdp| -> Result<(Range<Instant>, u64, u64)> {
             let passed = |counter: Counter| counter.packets - counter.dropped_packets.unwrap_or(0);
             let start = Instant::now();

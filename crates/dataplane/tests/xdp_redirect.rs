@@ -40,7 +40,8 @@ impl Scene {
         Ok(Scene { site, scrubber, clean })
     }
 
-    /// Puts an XDP program that passes everything on the scrubber's interface: now the other end of its cable can send XDP frames.
+    /// Puts an XDP program that passes everything on the scrubber's interface: now the other end of
+    /// its cable can send XDP frames.
     fn receive_xdp_frames(&self) -> Result<Xdp> {
         self.scrubber.run(|| -> Result<Xdp> {
             let mut receiver = Xdp::open(options(&self.scrubber, &["eth0"]))?;
@@ -110,7 +111,8 @@ fn reasons(failures: &[(Arc<flowspec::Nlri>, RuleFailure)]) -> Vec<String> {
     failures.iter().map(words).collect()
 }
 
-/// Looks until something changed, then applies the rules again, as the daemon does; the reasons of those that are not in force.
+/// Looks until something changed, then applies the rules again, as the daemon does; the reasons of
+/// those that are not in force.
 fn after_the_change(plane: &mut Xdp, rules: &[Arc<CompiledRule>]) -> Result<Vec<String>> {
     let changed = wait_until("a change", PATIENCE, || match plane.health() {
         Ok(Health::ConditionChanged(_)) => Some(()),
@@ -161,7 +163,8 @@ fn native_mode_redirects_where_the_interface_can_send_and_refuses_otherwise() ->
         }
         ensure!(!scene.is_redirected(&udp(54, VICTIM)?)?, "no rule for it");
 
-        // A frame with two VLAN tags comes without them; its last hop is never taken; what is too large for the way is passed.
+        // A frame with two VLAN tags comes without them; its last hop is never taken; what is too
+        // large for the way is passed.
         let plain = scene.frame(&v4)?;
         let tagged = [&plain[..12], &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 9], &plain[12..]].concat();
         scene.send(&tagged)?;
@@ -179,7 +182,8 @@ fn native_mode_redirects_where_the_interface_can_send_and_refuses_otherwise() ->
         ensure!(!scene.is_redirected(&large)? && scene.is_redirected(&v4)?);
         site.switch.ip(&["link", "set", "scrub0", "mtu", "1500"])?;
 
-        // The other end stops to take frames: until the rule is out of force its packets are passed, not dropped.
+        // The other end stops to take frames: until the rule is out of force its packets are
+        // passed, not dropped.
         scene.scrubber.run(|| receiver.clear())?;
         wait_until("the table to follow", Duration::from_millis(900), || {
             (!scene.is_redirected(&v4).ok()?).then_some(())
@@ -273,7 +277,8 @@ fn the_way_may_change_and_neighbours_are_let_go_of() -> Result<()> {
         site.switch.sysctl("net/ipv4/conf/swp1/forwarding", "1")?;
         ensure!(after_the_change(&mut plane, std::slice::from_ref(&near))?.is_empty());
 
-        // The next run finds the neighbour kept, and lets go of it when its own rules do not need it.
+        // The next run finds the neighbour kept, and lets go of it when its own rules do not need
+        // it.
         ensure!(managed()? == 1);
         drop(plane);
         ensure!(managed()? == 1 && scene.is_redirected(&v4)?, "it outlives the daemon");
@@ -284,7 +289,8 @@ fn the_way_may_change_and_neighbours_are_let_go_of() -> Result<()> {
         plane.update(&plan)?;
         ensure!(managed()? == 0 && !scene.is_redirected(&v4)?);
 
-        // A neighbour that does not answer: the rule stands, its packets are passed, and that is told.
+        // A neighbour that does not answer: the rule stands, its packets are passed, and that is
+        // told.
         let silent = rule(&format!("dst {VICTIM}/32 proto udp sport 53 then redirect 10.9.9.99"));
         ensure!(plane.replace(&ruleset(&[silent]))?.failures.is_empty());
         ensure!(!scene.is_redirected(&v4)?);

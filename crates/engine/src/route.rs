@@ -4,7 +4,8 @@
 use flowspec::{Action, Effect, Family, IpVersion};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// A source of routes: a peer, or the program itself. Numbered by the program, for as long as it runs.
+/// A source of routes: a peer, or the program itself. Numbered by the program, for as long as it
+/// runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u32);
 

@@ -1,5 +1,5 @@
-//! The order of changes never matters: after any history, what the data plane was told is what a fresh engine would tell it for the
-//! same routes, and it is safe.
+//! The order of changes never matters: after any history, what the data plane was told is what a
+//! fresh engine would tell it for the same routes, and it is safe.
 
 use engine::capability::{Ability, Capabilities};
 use engine::import_policy::ImportPolicy;
@@ -245,7 +245,8 @@ fn refusing_data_planes_end_in_the_same_rules() {
             drain(&mut engine, &mut table);
         }
         assert!(!engine.has_failures());
-        // Where another path stands in for one that failed, that one is tried again with the next full load.
+        // Where another path stands in for one that failed, that one is tried again with the next
+        // full load.
         engine.reload();
         drain(&mut engine, &mut table);
         assert_eq!(rules_of(&table), rules_of(&fresh(&history, &mut seed)), "seed {number}");

@@ -58,7 +58,8 @@ fn wanted(capture: &str) -> Vec<Rule> {
     rules
         .filter(passed_on)
         .map(|rule| {
-            // The value of an operator that does not look at its value is not told, unless it is joined with AND.
+            // The value of an operator that does not look at its value is not told, unless it is
+            // joined with AND.
             let nlri = match rule.nlri.to_string().as_str() {
                 "dst 10.0.0.22/32 port true:80" => "dst 10.0.0.22/32 port true".parse().unwrap(),
                 _ => rule.nlri,
@@ -148,7 +149,8 @@ fn shown(route: &RouteKey) -> String {
     }
 }
 
-/// What `fuzz/fuzz_targets/exabgp.rs` looks for at length: lines with octets changed, taken out, doubled and swapped are read or refused.
+/// What `fuzz/fuzz_targets/exabgp.rs` looks for at length: lines with octets changed, taken out,
+/// doubled and swapped are read or refused.
 #[test]
 fn damaged_lines_are_read_or_refused() {
     let mut seed = flowspec::testing::Seed::new(0xda);

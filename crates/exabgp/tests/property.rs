@@ -229,7 +229,8 @@ fn decimal(community: Community) -> String {
     if digits.is_empty() { "0".to_owned() } else { digits.into_iter().rev().collect() }
 }
 
-/// The rule that ExaBGP's words can say: every number in its smallest width, and no value where it does not count.
+/// The rule that ExaBGP's words can say: every number in its smallest width, and no value where it
+/// does not count.
 fn narrow(nlri: &Nlri) -> Nlri {
     let mut builder = Nlri::builder(nlri.family());
     for component in nlri.components() {

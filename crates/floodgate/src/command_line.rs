@@ -6,7 +6,8 @@ use config::Pattern;
 use dataplane::cumulus::Asic;
 use std::path::PathBuf;
 
-/// BGP FlowSpec enforcement for Linux: takes traffic filters from BGP peers and keeps the data plane dropping exactly that traffic.
+/// BGP FlowSpec enforcement for Linux: takes traffic filters from BGP peers and keeps the data
+/// plane dropping exactly that traffic.
 #[derive(Debug, Parser)]
 #[command(name = "floodgate", version, long_version = crate::version::LONG.as_str(), max_term_width = 100, propagate_version = true)]
 #[command(after_help = "Examples:
@@ -119,7 +120,8 @@ pub(crate) struct DecodeArgs {
     /// The NLRIs have path identifiers (RFC 7911)
     #[arg(long, conflicts_with = "community")]
     pub add_path: bool,
-    /// A capture file (pcap or pcapng), `-` for standard input: the BGP messages of all TCP connections in it
+    /// A capture file (pcap or pcapng), `-` for standard input: the BGP messages of all TCP
+    /// connections in it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["community", "family", "input"])]
     pub pcap: Option<PathBuf>,
     /// Print one JSON object a line
@@ -148,7 +150,8 @@ pub(crate) struct EncodeArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
-    /// A rule, quoted as one argument or as bare words; `-` reads one rule a line from standard input
+    /// A rule, quoted as one argument or as bare words; `-` reads one rule a line from standard
+    /// input
     #[arg(required = true, value_name = "RULE", allow_hyphen_values = true)]
     pub rule: Vec<String>,
 }
@@ -168,13 +171,15 @@ Examples:
 
 Without --rules the running daemon is asked.")]
 pub(crate) struct ExplainArgs {
-    /// Rules file: one rule a line, `#` comments, `wire FAMILY NLRI-HEX [COMMUNITY-HEX..]` lines; `-` for standard input
+    /// Rules file: one rule a line, `#` comments, `wire FAMILY NLRI-HEX [COMMUNITY-HEX..]` lines;
+    /// `-` for standard input
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
     /// The running daemon's socket
     #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = config::DEFAULT_SOCKET)]
     pub socket: PathBuf,
-    /// Instead of a packet: what import policy makes of this rule, or of a unicast prefix, when --peer announces it
+    /// Instead of a packet: what import policy makes of this rule, or of a unicast prefix, when
+    /// --peer announces it
     #[arg(long, value_name = "RULE", requires = "peer", conflicts_with_all = ["rules", "packet", "pcap", "words"])]
     pub policy: Option<String>,
     /// The peer that announces it
@@ -183,7 +188,8 @@ pub(crate) struct ExplainArgs {
     /// A configuration file to ask, instead of the running daemon
     #[arg(short, long, value_name = "FILE", requires = "policy")]
     pub config: Option<PathBuf>,
-    /// A community of the route: 65535:666, 65070:666:0, target:65070:666; may be given several times
+    /// A community of the route: 65535:666, 65070:666:0, target:65070:666; may be given several
+    /// times
     #[arg(long, value_name = "COMMUNITY", requires = "policy")]
     pub community: Vec<String>,
     /// AS numbers of the route's AS_PATH, nearest first, with commas between them
@@ -243,16 +249,19 @@ pub(crate) struct SwitchArgs {
     /// Use [dataplane] of this configuration
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Release of the switch's system [default: for cumulus that of this machine, otherwise 5.0; for sonic 202305]
+    /// Release of the switch's system [default: for cumulus that of this machine, otherwise 5.0;
+    /// for sonic 202305]
     #[arg(long, value_name = "NUMBER")]
     pub release: Option<String>,
-    /// The ASIC and TCAM profile of a switch with Cumulus Linux, which gives the size of its table [default: spectrum1, the smallest]
+    /// The ASIC and TCAM profile of a switch with Cumulus Linux, which gives the size of its table
+    /// [default: spectrum1, the smallest]
     #[arg(long, value_name = "NAME")]
     pub asic: Option<Asic>,
     /// Ports and bonds where packets come in [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub interfaces: Vec<Pattern>,
-    /// Tables of Cumulus Linux are updated in place (acl.non_atomic_update_mode), which gives more room
+    /// Tables of Cumulus Linux are updated in place (acl.non_atomic_update_mode), which gives more
+    /// room
     #[arg(long)]
     pub non_atomic: bool,
 }
@@ -301,8 +310,8 @@ pub(crate) enum SelfTestTarget {
 The log goes to standard error. `floodgate status`, `rules` and the other commands ask it as they ask `floodgate run`.
 It ends when ExaBGP does.")]
 pub(crate) struct ExabgpArgs {
-    /// The configuration file; its `peer` tables give neighbours a policy other than the default [default:
-    /// /etc/floodgate/floodgate.toml if that is there, otherwise what is built in]
+    /// The configuration file; its `peer` tables give neighbours a policy other than the default
+    /// [default: /etc/floodgate/floodgate.toml if that is there, otherwise what is built in]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

@@ -342,7 +342,8 @@ fn local(rule: &str, deadline: Option<u64>) -> Record {
 
 #[test]
 fn lifetimes_survive_a_boot_with_a_wrong_clock() {
-    // The clock of the boot before was years off, or nobody had vouched for it: only the time since this boot is sure.
+    // The clock of the boot before was years off, or nobody had vouched for it: only the time since
+    // this boot is sure.
     for wall in [0, 4_000_000_000_000] {
         let mut daemon = Daemon::start("", "");
         daemon.signal("-TERM");
@@ -368,7 +369,8 @@ fn lifetimes_survive_a_boot_with_a_wrong_clock() {
         let mut journal = Journal::open(&state, &load(&state)).unwrap();
         assert!(journal.append(octets).wait(common::PATIENCE) && journal.close(common::PATIENCE));
         daemon.run();
-        // What was over is; what was not goes on for what is left of it, also over crashes; and is shown by the clock as it is.
+        // What was over is; what was not goes on for what is left of it, also over crashes; and is
+        // shown by the clock as it is.
         daemon.wait_rules(&[(NTP, "installed"), ("dst 192.0.2.9/32 then discard", "installed")]);
         let expires = daemon.json(&["rules"])[0]["expires"].as_str().unwrap().to_owned();
         let left = humantime::parse_rfc3339(&expires).unwrap().duration_since(std::time::SystemTime::now());

@@ -248,7 +248,8 @@ fn what_is_wrong_at_the_start_is_told() {
     assert!(run.text("log").contains("floodgate.toml:4"), "{}", run.text("log"));
 }
 
-/// ExaBGP starts a process again that ends, and gives up with all of its sessions after five times in a minute.
+/// ExaBGP starts a process again that ends, and gives up with all of its sessions after five times
+/// in a minute.
 #[test]
 fn a_start_that_fails_says_why_and_does_not_end_at_once() {
     let mut run = Run::new("");

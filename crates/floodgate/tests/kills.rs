@@ -103,7 +103,8 @@ fn kills(backend: &str) -> Result<()> {
     let flood = Flood::start(&site)?;
     let (began, mut leaked, mut lost) = (Instant::now(), 0, Vec::new());
     for n in 0..count {
-        // By hand and by the peer in turn; what was withdrawn by hand a moment ago is not to come back.
+        // By hand and by the peer in turn; what was withdrawn by hand a moment ago is not to come
+        // back.
         let (port, text) = (1000 + n, rule(1000 + n));
         let by_hand = n % 2 == 0;
         let in_force = |daemon: &Daemon<'_>| {
@@ -111,7 +112,8 @@ fn kills(backend: &str) -> Result<()> {
         };
         if by_hand {
             daemon.cli(&["announce", &text])?;
-            // On a busy machine the answer may be that it is pending: then it is saved, and in force only later.
+            // On a busy machine the answer may be that it is pending: then it is saved, and in
+            // force only later.
             in_force(&daemon)?;
             let gone = rule(40_000 + n);
             daemon.cli(&["announce", &gone])?;
@@ -222,7 +224,8 @@ fn without_its_state(backend: &str) -> Result<()> {
     let sent = flood.stop()?;
     ensure!(leaked == 0, "{leaked} of {sent} packets came through");
 
-    // Once more, and the peer stays away: a rule that somebody wants now is worth more than old ones that perhaps nobody does.
+    // Once more, and the peer stays away: a rule that somebody wants now is worth more than old
+    // ones that perhaps nobody does.
     daemon.kill()?;
     peer.shutdown();
     fs::remove_file(state_file(&daemon))?;

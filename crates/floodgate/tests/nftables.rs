@@ -172,7 +172,8 @@ fn a_flushed_table_is_put_back_and_told() {
         assert_eq!(it.drops(), 0);
         wait("the repair", || (it.drops() == before).then_some(()));
     }
-    // As many elements as before, but others; and a table that is there, but that the kernel does not call.
+    // As many elements as before, but others; and a table that is there, but that the kernel does
+    // not call.
     let listing = it.table();
     let set = listing.split_whitespace().find(|word| word.contains("_destinations_")).unwrap();
     let replaced =

@@ -1,5 +1,5 @@
-//! The daemon on a switch with SONiC: BGP sessions on one side, a real Redis server and the stand-in for orchagent on the other, packets through
-//! the middle.
+//! The daemon on a switch with SONiC: BGP sessions on one side, a real Redis server and the
+//! stand-in for orchagent on the other, packets through the middle.
 
 use anyhow::{Context, Result, ensure};
 use api::RuleState;

@@ -134,7 +134,8 @@ fn wire(nlri: &Nlri) -> Vec<u8> {
     wire
 }
 
-/// Which bits of the octets behind the length are ignored on receipt. Written from the RFCs' pictures, apart from the codec.
+/// Which bits of the octets behind the length are ignored on receipt. Written from the RFCs'
+/// pictures, apart from the codec.
 fn reserved_bits(nlri: &Nlri) -> Vec<u8> {
     let octets = nlri.as_bytes();
     let version = nlri.family().version();
@@ -246,7 +247,8 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 
-    /// A field cut anywhere gives the NLRIs before the cut, and says that the framing is lost if the cut is inside one.
+    /// A field cut anywhere gives the NLRIs before the cut, and says that the framing is lost if
+    /// the cut is inside one.
     #[test]
     fn a_cut_field_gives_what_is_whole(plans in vec(plan(), 1..5), add_path: bool, cut: prop::sample::Index) {
         let family = plans[0].family;
@@ -272,8 +274,8 @@ proptest! {
         }
     }
 
-    /// Random octets: no panic, entries cover the field without gap or overlap, errors point into it, and what is accepted is
-    /// accepted again in its canonical form.
+    /// Random octets: no panic, entries cover the field without gap or overlap, errors point into
+    /// it, and what is accepted is accepted again in its canonical form.
     #[test]
     fn random_octets_are_walked_to_their_end(
         family in prop::sample::select(&Family::ALL[..]),
@@ -316,8 +318,9 @@ proptest! {
     }
 }
 
-/// 4095 octets are 1 type octet and 2047 pairs of two octets: the most operators that one component can hold on the wire. 4000
-/// would take 8001 octets, which no NLRI has; a sender of them is told so.
+/// 4095 octets are 1 type octet and 2047 pairs of two octets: the most operators that one component
+/// can hold on the wire. 4000 would take 8001 octets, which no NLRI has; a sender of them is told
+/// so.
 #[test]
 fn the_longest_list() {
     let ops = |n| vec![NumericOp::new(Comparison::Equal, 80); n];
@@ -332,7 +335,8 @@ fn the_longest_list() {
     assert_eq!(build(4000).unwrap_err().kind, NlriErrorKind::TooLong(8001));
 }
 
-/// A length of 4096 octets or more cannot be written, so no rule has it, however its octets came here.
+/// A length of 4096 octets or more cannot be written, so no rule has it, however its octets came
+/// here.
 #[test]
 fn no_rule_is_longer_than_the_length_field_can_say() {
     let mut octets = vec![4u8];

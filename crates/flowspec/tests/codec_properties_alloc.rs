@@ -1,4 +1,5 @@
-//! What decoding allocates, counted: nothing while it borrows, and the octets of the rule when it is kept.
+//! What decoding allocates, counted: nothing while it borrows, and the octets of the rule when it
+//! is kept.
 
 use flowspec::{Action, Communities, Component, Family, Nlri, NlriIter};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -11,7 +12,8 @@ thread_local! {
 /// The system's allocator, counting the octets that this thread asks for.
 struct Counting;
 
-// SAFETY: every call goes to the system's allocator unchanged; the counter neither allocates nor unwinds.
+// SAFETY: every call goes to the system's allocator unchanged; the counter neither allocates nor
+// unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // The counter may be gone while the thread ends.

@@ -1,4 +1,5 @@
-//! The order of rules against a second implementation, written from the sample code of RFC 8955 appendix A and RFC 8956 appendix A.
+//! The order of rules against a second implementation, written from the sample code of RFC 8955
+//! appendix A and RFC 8956 appendix A.
 
 use flowspec::{Component, Family, Nlri, Prefix};
 use proptest::prelude::*;
@@ -135,8 +136,9 @@ proptest! {
     }
 }
 
-/// Prints what sorting 100,000 rules takes (24 ms on an idle machine). What is asserted is a ratio to sorting the same rules by plain
-/// octets in the same run, since other work on the machine slows both.
+/// Prints what sorting 100,000 rules takes (24 ms on an idle machine). What is asserted is a ratio
+/// to sorting the same rules by plain octets in the same run, since other work on the machine slows
+/// both.
 #[test]
 fn sorts_100_000_rules_about_as_fast_as_octets() {
     let mut seed = flowspec::testing::Seed::new(1);

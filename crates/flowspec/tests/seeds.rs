@@ -1,4 +1,5 @@
-//! What fuzzing started from and what it found, kept in `fuzz/seeds/text`: rules come back from their own text.
+//! What fuzzing started from and what it found, kept in `fuzz/seeds/text`: rules come back from
+//! their own text.
 
 use flowspec::Rule;
 use std::path::Path;

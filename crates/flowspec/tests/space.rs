@@ -78,7 +78,8 @@ fn covers_and_overlaps_hold_on_packets() {
     assert!(covered > 500 && apart > 5_000, "{covered} {apart}");
 }
 
-/// With every combination of ports that the operators can tell apart, `covers` and `overlaps` must be exact, not only sound.
+/// With every combination of ports that the operators can tell apart, `covers` and `overlaps` must
+/// be exact, not only sound.
 #[test]
 fn port_relations_are_exact() {
     let kinds = [ComponentType::Port, ComponentType::DestinationPort, ComponentType::SourcePort];

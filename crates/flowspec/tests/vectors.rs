@@ -1,8 +1,8 @@
-//! The test vectors, both ways: the codec gives each the verdict of the RFCs, and what it accepts survives
-//! decode -> canonical -> encode -> decode and a rebuild from its components.
+//! The test vectors, both ways: the codec gives each the verdict of the RFCs, and what it accepts
+//! survives decode -> canonical -> encode -> decode and a rebuild from its components.
 //!
-//! `tests/data` holds the vectors that may be copied; those of other projects are read from `../shared/vectors` beside the
-//! workspace, and skipped where that folder is not.
+//! `tests/data` holds the vectors that may be copied; those of other projects are read from
+//! `../shared/vectors` beside the workspace, and skipped where that folder is not.
 
 use flowspec::{
     Action, BitmaskOp, Communities, Community, Component, ComponentType, Family, Nlri, NlriErrorKind, NlriIter,
@@ -44,8 +44,8 @@ fn vector(file: &str, name: &str) -> Vector {
     read(&data(file)).into_iter().find(|v| v.name == name).unwrap_or_else(|| panic!("no vector {name} in {file}"))
 }
 
-/// Vectors whose NLRIs and communities are all right, and only the UPDATE around them is not: the verdict is that of the UPDATE
-/// parser (crate `bgp`), and the codec alone accepts them.
+/// Vectors whose NLRIs and communities are all right, and only the UPDATE around them is not: the
+/// verdict is that of the UPDATE parser (crate `bgp`), and the codec alone accepts them.
 const INVALID_AS_UPDATE_ONLY: [&str; 2] = [
     // MP_REACH_NLRI without ORIGIN and AS_PATH: treat-as-withdraw (RFC 7606 §3 d).
     "CVE-2023-41909-no-attributes",
@@ -152,7 +152,8 @@ fn check_communities(communities: Communities<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Finds the FlowSpec NLRIs and the communities of an UPDATE whose framing is intact; the real parser is in crate `bgp`.
+/// Finds the FlowSpec NLRIs and the communities of an UPDATE whose framing is intact; the real
+/// parser is in crate `bgp`.
 fn check_update(message: &[u8]) -> Result<(), String> {
     assert_eq!(message[..16], [0xff; 16]);
     assert_eq!(usize::from(be16(&message[16..])), message.len());

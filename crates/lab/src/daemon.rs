@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 use crate::built::built;
 use crate::{Netns, PATIENCE, Process, wait_until};
 
-/// A running `floodgate run` with its configuration, socket and state file in a directory of its own.
+/// A running `floodgate run` with its configuration, socket and state file in a directory of its
+/// own.
 ///
 /// Dropping it kills it, as a crash would; [`stop`](Self::stop) ends it as an operator would.
 #[derive(Debug)]
@@ -30,7 +31,8 @@ pub struct Daemon<'a> {
 }
 
 impl<'a> Daemon<'a> {
-    /// Starts it and waits until it answers. `configuration` is TOML without `[api]` and `[state]`, which are added.
+    /// Starts it and waits until it answers. `configuration` is TOML without `[api]` and `[state]`,
+    /// which are added.
     ///
     /// # Errors
     /// When it does not start; with its log.
@@ -65,7 +67,8 @@ impl<'a> Daemon<'a> {
         Ok(Self { netns, process: None, state: state.to_owned(), keeps_state: true, directory })
     }
 
-    /// Its configuration and the way to ask it; another program starts it, as ExaBGP does with [`exabgp_command`](Self::exabgp_command).
+    /// Its configuration and the way to ask it; another program starts it, as ExaBGP does with
+    /// [`exabgp_command`](Self::exabgp_command).
     ///
     /// # Errors
     /// When the configuration cannot be written.
@@ -118,7 +121,8 @@ impl<'a> Daemon<'a> {
         self.launch_command(command)
     }
 
-    /// The same through a program that changes what the daemon may do, such as setpriv, with its arguments.
+    /// The same through a program that changes what the daemon may do, such as setpriv, with its
+    /// arguments.
     ///
     /// # Errors
     /// As [`launch`](Self::launch).
@@ -227,7 +231,8 @@ impl<'a> Daemon<'a> {
         wait_until(what, deadline, || self.rules().ok().filter(|rules| such(rules))).with_context(|| self.explain())
     }
 
-    /// Waits until it has so many rules, all of them installed and announced by a session that is up; returns them.
+    /// Waits until it has so many rules, all of them installed and announced by a session that is
+    /// up; returns them.
     ///
     /// # Errors
     /// After the deadline; with the rules as they are and its log.
@@ -340,8 +345,8 @@ pub fn is_installed(rule: &RuleView) -> bool {
     rule.state == RuleState::Installed && rule.origins.iter().all(|origin| !origin.stale)
 }
 
-/// The program: what `FLOODGATE` names, otherwise the one that was built beside the running test or program. Where there
-/// is none, as with `cargo test -p lab` in a fresh tree, it is built first.
+/// The program: what `FLOODGATE` names, otherwise the one that was built beside the running test or
+/// program. Where there is none, as with `cargo test -p lab` in a fresh tree, it is built first.
 ///
 /// # Errors
 /// When it cannot be built.

@@ -1,17 +1,21 @@
 //! The laboratory: whatever Floodgate's tests and its demo need of the world outside.
 //!
-//! - [`Netns`] is a machine of its own on the network: a network namespace, with [`veth()`] cables between them;
+//! - [`Netns`] is a machine of its own on the network: a network namespace, with [`veth()`] cables
+//!   between them;
 //! - [`Process`] runs a program there and keeps what it prints;
 //! - [`PacketSocket`] and [`packet`] send and see packets;
-//! - [`peers`] starts BIRD, GoBGP, ExaBGP and FRR as BGP neighbours, [`Speaker`] is one of our own, [`RawPeer`] one that sends any octets;
+//! - [`peers`] starts BIRD, GoBGP, ExaBGP and FRR as BGP neighbours, [`Speaker`] is one of our own,
+//!   [`RawPeer`] one that sends any octets;
 //! - [`Observer`] tells what a data plane does to each packet;
 //! - [`Probe`] is an attack without a pause, and counts what gets through;
-//! - [`Daemon`] runs the program under test, and [`Site`] is the network around it; [`scenario`] is the attack that most tests play there;
+//! - [`Daemon`] runs the program under test, and [`Site`] is the network around it; [`scenario`] is
+//!   the attack that most tests play there;
 //! - [`acltool`] makes a namespace a Cumulus Linux switch, with a stand-in for its cl-acltool;
 //! - [`needs!`] skips a test, saying why, where the machine cannot run it.
 //!
-//! Everything that is made here is removed again when its value is dropped, also when a test panics. What a test
-//! that was killed left behind is removed by the next one that makes a namespace.
+//! Everything that is made here is removed again when its value is dropped, also when a test
+//! panics. What a test that was killed left behind is removed by the next one that makes a
+//! namespace.
 
 pub mod acltool;
 mod built;
@@ -50,11 +54,12 @@ pub use veth::{End, veth};
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what has to come: far longer than it takes, also on a machine with much else to do. nextest ends a test after a
-/// little more (.config/nextest.toml).
+/// How long a test waits for what has to come: far longer than it takes, also on a machine with
+/// much else to do. nextest ends a test after a little more (.config/nextest.toml).
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
-/// Calls `check` every few milliseconds until it returns a value; an error that names `what` after `deadline`.
+/// Calls `check` every few milliseconds until it returns a value; an error that names `what` after
+/// `deadline`.
 pub fn wait_until<T>(what: &str, deadline: Duration, mut check: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
     let end = Instant::now() + deadline;
     loop {

@@ -1,5 +1,5 @@
-//! What most tests play: answers of NTP servers, which the victim never asked for, come to it, and a controller announces the rule against
-//! them.
+//! What most tests play: answers of NTP servers, which the victim never asked for, come to it, and
+//! a controller announces the rule against them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -30,10 +30,12 @@ backend = "nftables"
 "#;
 /// Rules that come and go in a round.
 const RULES: u32 = 1_000;
-/// Rounds before the daemon's memory is looked at first, in a run of every day and in a soak: by then its buffers have the size they need. In
-/// a soak that is after the state file was first written, which is a second after the first change.
+/// Rounds before the daemon's memory is looked at first, in a run of every day and in a soak: by
+/// then its buffers have the size they need. In a soak that is after the state file was first
+/// written, which is a second after the first change.
 const WARM: [u32; 2] = [4, 40];
-/// Between the first look and the last, of the first: what the allocator needs for itself is far below, a leak of a rule is not.
+/// Between the first look and the last, of the first: what the allocator needs for itself is far
+/// below, a leak of a rule is not.
 const GROWTH: f64 = 0.1;
 
 #[test]

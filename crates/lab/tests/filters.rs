@@ -9,7 +9,8 @@ use anyhow::{Result, ensure};
 use lab::site::{PEER, SWITCH, VICTIM};
 use lab::{Daemon, Netns, Site, needs, packet};
 
-/// Long enough for three handshakes on a loaded machine, and waited in full only where a packet is filtered.
+/// Long enough for three handshakes on a loaded machine, and waited in full only where a packet is
+/// filtered.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 fn configuration(backend: &str, protect: &str) -> String {

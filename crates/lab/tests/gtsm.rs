@@ -31,7 +31,8 @@ fn everything() -> Vec<u8> {
     [message(1, &open), message(4, &[]), message(2, &update)].concat()
 }
 
-/// Connects with this TTL and sends everything with the last packet of the handshake, as far as a socket can; the connection, if there is one.
+/// Connects with this TTL and sends everything with the last packet of the handshake, as far as a
+/// socket can; the connection, if there is one.
 fn attempt(site: &Site, ttl: u32) -> Option<TcpStream> {
     site.peers.run(|| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
@@ -57,7 +58,8 @@ fn configuration(other: &str) -> String {
 fn what_comes_from_afar_is_not_read() -> Result<()> {
     needs!(root);
     let site = Site::new()?;
-    // Where the peers of the listener agree, the kernel answers no SYN from afar; where they do not, the SYN is looked at.
+    // Where the peers of the listener agree, the kernel answers no SYN from afar; where they do
+    // not, the SYN is looked at.
     for other in ["ttl-security = true", "ttl-security = false"] {
         let mut daemon = Daemon::start(&site.switch, &configuration(other))?;
         for ttl in 5..=19 {

@@ -53,7 +53,8 @@ impl Pair {
         (0..EACH).try_for_each(|n| socket.send_to(&[n as u8], (FILTER, port)).map(drop).map_err(Into::into))
     }
 
-    /// Two rules in force at the filter; what arrives there and what they count, when `send` sends to a port.
+    /// Two rules in force at the filter; what arrives there and what they count, when `send` sends
+    /// to a port.
     fn check(&self, dataplane: &str, send: impl Fn(u16) -> Result<()>) -> Result<()> {
         let mut daemon = Daemon::start(&self.filter, &configuration(dataplane))?;
         announce(&daemon)?;
@@ -67,7 +68,8 @@ impl Pair {
         let counted = |rules: &[RuleView]| counts(rules).iter().zip(all).all(|(count, all)| *count >= all);
         let counted = counts(&daemon.wait_rules("what they count", PATIENCE, counted)?);
         ensure!(counted == all, "{counted:?}, and not once each, {all:?}: {}", daemon.explain());
-        // With its filters, so that the next run counts from zero; one that is too slow is killed, and its counters stay.
+        // With its filters, so that the next run counts from zero; one that is too slow is killed,
+        // and its counters stay.
         let _ = daemon.stop();
         Ok(())
     }
@@ -131,7 +133,8 @@ fn configuration(dataplane: &str) -> String {
 
 fn announce(daemon: &Daemon<'_>) -> Result<()> {
     for (port, action) in [(DISCARDED, "discard"), (COUNTED, "accept")] {
-        // What it prints depends on whether the rule could be put in force, which is what the tests look at.
+        // What it prints depends on whether the rule could be put in force, which is what the tests
+        // look at.
         let _ = daemon.cli(&["announce", &format!("dst {FILTER}/32 proto udp dport {port} then {action}")]);
     }
     Ok(())
@@ -299,7 +302,8 @@ fn tun(name: &str) -> Result<File> {
         *to = octet as libc::c_char;
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
-    // SAFETY: an open descriptor, and a struct of the kind that this request takes, which lives until the call returns.
+    // SAFETY: an open descriptor, and a struct of the kind that this request takes, which lives
+    // until the call returns.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, &raw mut request) };
     ensure!(result == 0, "make {name}: {}", std::io::Error::last_os_error());
     Ok(file)
@@ -319,7 +323,8 @@ fn links_tun_xdp() -> Result<()> {
     let filter = &tunnel.pair.filter;
     let daemon = Daemon::start(filter, &configuration(&xdp("\"tun0\"")))?;
     announce(&daemon)?;
-    // XDP finds the IP header behind an Ethernet header, which these packets do not have: it is not there, and says so.
+    // XDP finds the IP header behind an Ethernet header, which these packets do not have: it is not
+    // there, and says so.
     let why = "tun0: its packets have no Ethernet header";
     let failed = |rules: &[RuleView]| {
         let says = |rule: &RuleView| {

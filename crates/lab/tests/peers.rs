@@ -19,7 +19,8 @@ const MP_UNREACH: u8 = 15;
 /// AFI 1, SAFI 133.
 const IPV4_FLOW: [u8; 3] = [0, 1, 133];
 
-/// The program under test, as far as these tests need one: it answers an OPEN with the same capabilities.
+/// The program under test, as far as these tests need one: it answers an OPEN with the same
+/// capabilities.
 struct Speaker {
     listener: TcpListener,
 }
@@ -40,8 +41,8 @@ impl Speaker {
     }
 }
 
-/// Reads the peer's OPEN, answers with the same but our AS number and identifier, and waits for the KEEPALIVE. Returns
-/// the OPEN.
+/// Reads the peer's OPEN, answers with the same but our AS number and identifier, and waits for the
+/// KEEPALIVE. Returns the OPEN.
 fn handshake(mut stream: TcpStream, own_as: u16) -> Result<(TcpStream, Vec<u8>)> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let (kind, theirs) = message(&mut stream)?;
@@ -91,7 +92,8 @@ fn withdrawn(stream: &mut TcpStream, last: u8) -> Result<()> {
 }
 
 fn update_with(stream: &mut TcpStream, attribute: u8, last: u8) -> Result<()> {
-    // Type 1, prefix 198.51.100.LAST/32, type 3, UDP: how the NLRI of the rules in these tests begins.
+    // Type 1, prefix 198.51.100.LAST/32, type 3, UDP: how the NLRI of the rules in these tests
+    // begins.
     let nlri = [1, 32, 198, 51, 100, last, 3, 0x81, 17];
     let mut seen = Vec::new();
     loop {
@@ -103,7 +105,8 @@ fn update_with(stream: &mut TcpStream, attribute: u8, last: u8) -> Result<()> {
     }
 }
 
-/// Whether the attribute of this type, with one or two octets of length, is there for IPv4 FlowSpec.
+/// Whether the attribute of this type, with one or two octets of length, is there for IPv4
+/// FlowSpec.
 fn has_flow_attribute(body: &[u8], kind: u8) -> bool {
     let short = |at: &[u8]| at[0] == 0x80 && at[1] == kind && at[3..6] == IPV4_FLOW;
     let long = |at: &[u8]| at[0] == 0x90 && at[1] == kind && at[4..7] == IPV4_FLOW;
@@ -282,7 +285,8 @@ fn peers_sign_their_segments() -> Result<()> {
         Ok(speaker)
     };
     let signed = |port: u16| session(65001).port(port).password("secret");
-    // The same address and AS number from several programs: to the speakers here, each on its port, it is one peer.
+    // The same address and AS number from several programs: to the speakers here, each on its port,
+    // it is one peer.
     let speakers = (speaker(1801)?, speaker(1802)?, speaker(1803)?, speaker(1804)?, speaker(1805)?);
     let _bird = Bird::start(&peers, signed(1801), &[])?;
     let _gobgp = Gobgp::start(&peers, signed(1802))?;
@@ -295,9 +299,11 @@ fn peers_sign_their_segments() -> Result<()> {
     Ok(())
 }
 
-/// Makes the listener ignore segments from the address that are not signed with the password (RFC 2385).
+/// Makes the listener ignore segments from the address that are not signed with the password (RFC
+/// 2385).
 fn require_signature(listener: &TcpListener, from: Ipv4Addr, password: &[u8]) -> Result<()> {
-    // struct tcp_md5sig of linux/tcp.h: sockaddr_storage, flags, prefix length, key length, interface, key.
+    // struct tcp_md5sig of linux/tcp.h: sockaddr_storage, flags, prefix length, key length,
+    // interface, key.
     let mut signature = [0_u8; 128 + 8 + 80];
     signature[..2].copy_from_slice(&u16::try_from(libc::AF_INET)?.to_ne_bytes());
     signature[4..8].copy_from_slice(&from.octets());
@@ -337,7 +343,8 @@ fn exabgp_hands_on_json(version: Version) -> Result<()> {
         Some(Receiver { command: &receiver, octets: false }),
     )?;
     let mut stream = speaker.establish(65000)?;
-    // ORIGIN, an empty AS_PATH with the AS of this side, rate-limit 0, and the rule of the other tests.
+    // ORIGIN, an empty AS_PATH with the AS of this side, rate-limit 0, and the rule of the other
+    // tests.
     let nlri = [1, 32, 198, 51, 100, 7, 3, 0x81, 17];
     let reach = [&[0x80, 14, 15], &IPV4_FLOW[..], &[0, 0, 9], &nlri].concat();
     let path = [0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xe8];

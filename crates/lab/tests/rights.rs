@@ -40,7 +40,8 @@ fn filters_as_a_user(backend: &str) -> Result<()> {
     needs!(root, "ip", "setpriv");
     let site = Site::new()?;
     let mut wire = site.wire()?;
-    // As the unit's ExecStartPre makes the place for pins, in a file system that is root's alone, as systemd mounts it.
+    // As the unit's ExecStartPre makes the place for pins, in a file system that is root's alone,
+    // as systemd mounts it.
     site.switch.exec("chmod", &["700", "/sys/fs/bpf"])?;
     site.switch.exec("install", &["-d", "-m", "700", "-o", "nobody", "-g", "nogroup", "/sys/fs/bpf/floodgate"])?;
     let configuration = format!(

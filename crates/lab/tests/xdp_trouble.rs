@@ -21,7 +21,8 @@ fn configuration(interfaces: &str, more: &str) -> String {
 }
 
 fn announce(daemon: &Daemon<'_>, rule: &str) {
-    // What it answers depends on whether the rule could be put in force, which is looked at elsewhere.
+    // What it answers depends on whether the rule could be put in force, which is looked at
+    // elsewhere.
     let _ = daemon.cli(&["announce", rule]);
 }
 
@@ -97,7 +98,8 @@ fn xdp_falls_back_where_the_configuration_says_so_and_tells() -> Result<()> {
     daemon.cli(&["reload"])?;
     ensure!(daemon.status()?.backend == Backend::Nftables, "{}", daemon.explain());
     ensure!(is_filtered(&mut site.wire()?)?, "nothing filters any more");
-    // Once the program may be loaded, the next start is XDP's again, and takes out what the fallback put in.
+    // Once the program may be loaded, the next start is XDP's again, and takes out what the
+    // fallback put in.
     daemon.kill()?;
     daemon.launch()?;
     let status = daemon.wait_status("XDP", PATIENCE, |status| {

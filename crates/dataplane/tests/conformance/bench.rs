@@ -21,14 +21,17 @@ pub(crate) trait Bench: Sized + Sync + 'static {
     /// Makes the place; `None` after saying why it cannot be made on this machine.
     fn new() -> Result<Option<Self>>;
 
-    /// The network around it; `None` where nothing is enforced, so that packets need not be looked at.
+    /// The network around it; `None` where nothing is enforced, so that packets need not be looked
+    /// at.
     fn site(&self) -> Option<&Site>;
 
-    /// The back end as a run of the program makes it; it is called on a thread inside of the site's switch.
+    /// The back end as a run of the program makes it; it is called on a thread inside of the site's
+    /// switch.
     fn open(&self) -> Result<Box<dyn Dataplane>>;
 
-    /// A rule that the back end takes and then cannot put in force, and what has to be done before; it lets UDP from port 54 to the victim
-    /// pass, which later rules drop. `None` where all that is taken can be put in force.
+    /// A rule that the back end takes and then cannot put in force, and what has to be done before;
+    /// it lets UDP from port 54 to the victim pass, which later rules drop. `None` where all that
+    /// is taken can be put in force.
     fn refused_rule(&self) -> Result<Option<&'static str>> {
         Ok(None)
     }
@@ -38,7 +41,8 @@ pub(crate) trait Bench: Sized + Sync + 'static {
         Ok(None)
     }
 
-    /// From now on changes fail as a whole, or do not any more. Which change it is that fails; `None` where none can.
+    /// From now on changes fail as a whole, or do not any more. Which change it is that fails;
+    /// `None` where none can.
     fn set_failing(&self, _failing: bool) -> Result<Option<Change>> {
         Ok(None)
     }

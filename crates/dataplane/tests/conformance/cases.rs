@@ -76,7 +76,8 @@ fn update<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     s.intact()
 }
 
-/// Without rules everything passes; what is cleared is gone, and what belongs to others is not touched.
+/// Without rules everything passes; what is cleared is gone, and what belongs to others is not
+/// touched.
 fn no_rules<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     let others = s.bench.of_others()?;
     let leftovers = s.plane.leftovers()?;
@@ -101,7 +102,8 @@ fn no_rules<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     s.replace(&[])
 }
 
-/// A rule that cannot be put in force is named, and costs only rules that would drop what it lets pass.
+/// A rule that cannot be put in force is named, and costs only rules that would drop what it lets
+/// pass.
 fn refused_rule<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     let Some(refused) = s.bench.refused_rule()? else { return Ok(()) };
     // A discard of the same packets that does not need it.
@@ -182,7 +184,8 @@ fn restart<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     Ok(())
 }
 
-/// What others do to the filters is noticed and put right, and counters are kept where they are still there.
+/// What others do to the filters is noticed and put right, and counters are kept where they are
+/// still there.
 fn damage<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     let rules = [FROM_53_ACCEPTED, ALL_UDP, ALL_UDP_V6];
     s.replace(&rules)?;
@@ -231,8 +234,8 @@ fn capacity<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     };
     s.replace(&with(&[OTHER_HOST, ALL_UDP]))?;
     s.all_in_force()?;
-    // The exception comes later, and those in force keep their place although it precedes them. The rule that it is an exception to goes in
-    // the same change.
+    // The exception comes later, and those in force keep their place although it precedes them. The
+    // rule that it is an exception to goes in the same change.
     s.update(&[exemption], &[])?;
     s.has_no_room(exemption)?;
     s.has_no_room(ALL_UDP)?;
@@ -255,7 +258,8 @@ fn capacity<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     s.all_in_force()?;
     s.replace(&with(&[OTHER_HOST, ALL_UDP]))?;
     s.all_in_force()?;
-    // What was told to be not in force is withdrawn without a word: it is not in force either when there is room.
+    // What was told to be not in force is withdrawn without a word: it is not in force either when
+    // there is room.
     s.update(&[exemption], &[])?;
     s.withdraw_what_failed()?;
     s.update(&[FROM_53_V6], &all)?;

@@ -1,4 +1,5 @@
-//! A back end under test, with the rules that it was given; after each change, packets are compared with the oracle.
+//! A back end under test, with the rules that it was given; after each change, packets are compared
+//! with the oracle.
 
 use super::bench::{Bench, Change};
 use anyhow::{Context, Result, bail, ensure};
@@ -81,7 +82,8 @@ impl<B: Bench> Scenario<'_, B> {
         self.verify()
     }
 
-    /// A change that may fail; then nothing was changed. For [`Change::Replace`], `upsert` is all rules.
+    /// A change that may fail; then nothing was changed. For [`Change::Replace`], `upsert` is all
+    /// rules.
     pub(crate) fn try_change(&mut self, change: Change, upsert: &[&str], remove: &[&str]) -> Result<()> {
         let added = upsert.iter().map(|text| self.parse(text)).collect::<Result<Vec<_>>>()?;
         let removed = remove.iter().map(|text| self.parse(text)).collect::<Result<Vec<_>>>()?;
@@ -115,7 +117,8 @@ impl<B: Bench> Scenario<'_, B> {
         self.applied.failures.extend(applied.failures);
     }
 
-    /// Whoever announced the rules that are not in force takes them back. The back end is not told: it has said that it does not have them.
+    /// Whoever announced the rules that are not in force takes them back. The back end is not told:
+    /// it has said that it does not have them.
     pub(crate) fn withdraw_what_failed(&mut self) -> Result<()> {
         ensure!(!self.applied.failures.is_empty(), "all rules are in force");
         for (nlri, _) in self.applied.failures.drain(..) {
@@ -137,7 +140,8 @@ impl<B: Bench> Scenario<'_, B> {
         Arc::new(self.protected.iter().map(Space::of).collect())
     }
 
-    /// A rule as the engine hands it over; one that the compiler refuses goes to the back end as it is.
+    /// A rule as the engine hands it over; one that the compiler refuses goes to the back end as it
+    /// is.
     fn parse(&self, text: &str) -> Result<(Rule, Arc<CompiledRule>)> {
         let rule: Rule = text.parse().with_context(|| text.to_owned())?;
         let compiled = match compile(&rule, &self.plane.capabilities()) {
@@ -196,7 +200,8 @@ impl<B: Bench> Scenario<'_, B> {
         Ok(())
     }
 
-    /// The back end does to packets what the rules say that it says are in force, and drops none that all rules together would not.
+    /// The back end does to packets what the rules say that it says are in force, and drops none
+    /// that all rules together would not.
     pub(crate) fn verify(&mut self) -> Result<()> {
         for (nlri, _) in &self.applied.failures {
             ensure!(self.wanted.contains_key(nlri), "a failure of a rule that is not wanted: {nlri}");

@@ -139,7 +139,8 @@ impl Bench for Sonic {
     }
 }
 
-/// The back end on a switch that reads its counters whenever they matter, and not every ten seconds.
+/// The back end on a switch that reads its counters whenever they matter, and not every ten
+/// seconds.
 struct Counting {
     plane: sonic::Sonic,
     switch: Arc<Mutex<SonicSwitch>>,

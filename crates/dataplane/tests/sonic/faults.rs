@@ -49,7 +49,8 @@ fn a_full_table_keeps_what_fits_and_nothing_pends() -> Result<()> {
         ensure!(over == if parks { 10 } else { 0 }, "{over}");
         bench.verify(30)?;
         ensure!(matches!(bench.plane.health()?, Health::Intact));
-        // Who does not know how full the table is puts new ones beside the old ones first: they may have no room until those are gone.
+        // Who does not know how full the table is puts new ones beside the old ones first: they may
+        // have no room until those are gone.
         bench.replace(&discards(5))?;
         bench.replace(&discards(5))?;
         bench.verify(5)?;
@@ -97,7 +98,8 @@ fn orchagent_that_dies_in_the_middle_leaves_nothing_half() -> Result<()> {
     });
     ensure!(bench.update(&discards(50), &[]).is_err(), "it died");
     bench.switch.set(|behaviour| behaviour.crash_after = None);
-    // What it had not taken is taken now, if it is there still; then swss starts with empty databases.
+    // What it had not taken is taken now, if it is there still; then swss starts with empty
+    // databases.
     bench.switch.restart()?;
     ensure!(matches!(bench.plane.health()?, Health::ExternalChange(_)));
     let applied = bench.replace(&discards(50))?;

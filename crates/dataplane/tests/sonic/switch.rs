@@ -54,7 +54,8 @@ impl Bench {
         keys.into_iter().map(|key| Ok((key.clone(), appl.hgetall(key)?))).collect()
     }
 
-    /// What is written is in force, and nothing else is; nothing was written over, and the stand-in itself is well.
+    /// What is written is in force, and nothing else is; nothing was written over, and the stand-in
+    /// itself is well.
     pub(crate) fn verify(&self, entries: usize) -> Result<()> {
         let written: BTreeSet<String> = self.written()?.into_keys().collect();
         let active: BTreeSet<String> =

@@ -79,7 +79,8 @@ impl Flood {
         Ok(Flood { stop, thread, gaps })
     }
 
-    /// For how much of this time a policer, after its burst, waited in vain for packets: other programs kept the processor from us.
+    /// For how much of this time a policer, after its burst, waited in vain for packets: other
+    /// programs kept the processor from us.
     pub(crate) fn silence(&self, time: &Range<Instant>) -> Duration {
         let gaps = self.gaps.lock().expect("no panic");
         gaps.iter().map(|gap| gap.end.min(time.end).saturating_duration_since(gap.start.max(time.start))).sum()

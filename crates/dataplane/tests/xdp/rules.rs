@@ -212,7 +212,8 @@ fn marked(frame: &[u8], dscp: u8) -> Vec<u8> {
     let before = u16::from_be_bytes([octets[0], octets[1]]);
     octets[1] = octets[1] & 3 | dscp << 2;
     let after = u16::from_be_bytes([octets[0], octets[1]]);
-    // RFC 1624, equation 3: right for a checksum that was right, and leaves a wrong one as wrong as it was.
+    // RFC 1624, equation 3: right for a checksum that was right, and leaves a wrong one as wrong as
+    // it was.
     let checksum = u16::from_be_bytes([octets[10], octets[11]]);
     let mut sum = u32::from(!checksum) + u32::from(!before) + u32::from(after);
     while sum > 0xffff {
@@ -222,8 +223,9 @@ fn marked(frame: &[u8], dscp: u8) -> Vec<u8> {
     frame
 }
 
-/// A rule like hundreds of others: what they differ in are sources of any length in a few networks, ports and ranges of ports. Now and then
-/// one has a destination that is everything, or in IPv6 one with an offset, and so stands before those with a source.
+/// A rule like hundreds of others: what they differ in are sources of any length in a few networks,
+/// ports and ranges of ports. Now and then one has a destination that is everything, or in IPv6 one
+/// with an offset, and so stands before those with a source.
 pub(crate) fn alike(seed: &mut Seed, version: IpVersion, victims: bool) -> Result<Rule> {
     let v6 = version == IpVersion::V6;
     let mut text = String::from(if v6 { "ipv6" } else { "" });

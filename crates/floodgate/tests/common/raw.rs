@@ -41,7 +41,8 @@ impl RawPeer {
     pub(crate) fn established(source: &str, port: u16, hold_time: u16) -> Self {
         let mut peer = RawPeer { stream: connect(source, port) };
         let [a, b] = hold_time.to_be_bytes();
-        // Multiprotocol for both flowspec families, route refresh, enhanced route refresh, four-octet AS numbers.
+        // Multiprotocol for both flowspec families, route refresh, enhanced route refresh,
+        // four-octet AS numbers.
         let capabilities =
             [1, 4, 0, 1, 0, 133, 1, 4, 0, 2, 0, 133, 2, 0, 70, 0, 65, 4, 0, 0, 0xfe, 0x2e].map(|octet: u8| octet);
         let length = capabilities.len() as u8;

@@ -128,7 +128,8 @@ fn unchanged_rules_are_not_installed_again() -> Result<()> {
     dataplane.replace(&bench.ruleset(&[NTP]))?;
     dataplane.update(&bench.plan(&[NTP], &[]))?;
     ensure!(bench.switch.runs().len() == 1, "{:?}", bench.switch.runs());
-    // What is installed is not known to who has just started, whatever stands in the file: a kill may have come in between.
+    // What is installed is not known to who has just started, whatever stands in the file: a kill
+    // may have come in between.
     bench.site.switch.exec("iptables-legacy", &["-t", "mangle", "-F"])?;
     let mut second = bench.dataplane();
     second.replace(&bench.ruleset(&[NTP]))?;
@@ -177,7 +178,8 @@ fn a_refused_rule_is_shown_with_the_switchs_words_and_the_rest_is_in_force() -> 
         "it would drop what the other exempts: {unsafe_without:?}"
     );
     ensure!(applied.failures.len() == 2 && bench.kernel()?.contains("--sport 123"), "{applied:?}");
-    // It is remembered for a while: the next change takes one run, also when the rules are asked for again.
+    // It is remembered for a while: the next change takes one run, also when the rules are asked
+    // for again.
     let runs = bench.switch.runs().len();
     let applied = dataplane.update(&bench.plan(&["dst 192.0.2.77/32 then discard"], &[]))?;
     ensure!(applied.failures.is_empty() && bench.switch.runs().len() == runs + 1, "{:?}", bench.switch.runs());
@@ -250,7 +252,8 @@ fn a_full_table_takes_what_fits_in_order() -> Result<()> {
     ensure!(applied.failures.len() == 50 && bench.switch.runs().len() == 1, "{}", applied.failures.len());
     let last = failure(&applied, &bench.rule(texts[149]));
     ensure!(matches!(&last, Some(RuleFailure::OverCapacity(words)) if words.contains("0 of 100 are left")), "{last:?}");
-    // A withdrawal makes room for the next, when they are asked for again: they may have been withdrawn meanwhile.
+    // A withdrawal makes room for the next, when they are asked for again: they may have been
+    // withdrawn meanwhile.
     let applied = dataplane.update(&bench.plan(&texts[100..130], &texts[..20]))?;
     ensure!(applied.failures.len() == 10, "{}", applied.failures.len());
     ensure!(bench.policy().is_some_and(|text| text.matches("-j DROP").count() == 100));
@@ -325,7 +328,8 @@ fn runs_never_overlap() -> Result<()> {
 #[test]
 fn only_a_rule_of_the_same_table_comes_first() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
-    // The manual: tables mangle and filter are looked up in parallel. What stands in files up to 59 comes first in the same one only.
+    // The manual: tables mangle and filter are looked up in parallel. What stands in files up to 59
+    // comes first in the same one only.
     for (release, theirs, saved) in [
         ("4.4", "-A FORWARD", true),
         ("5.14", "-A FORWARD", false),

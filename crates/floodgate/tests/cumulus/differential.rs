@@ -37,7 +37,8 @@ impl Lane {
         // It is to send nothing of its own, such as router solicitations, which would be counted.
         attacker.sysctl("net/ipv6/conf/all/disable_ipv6", "1")?;
         attacker.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
-        // No subnet, so no broadcast address: an ICMP error to a source that is one would come back in as one more packet.
+        // No subnet, so no broadcast address: an ICMP error to a source that is one would come back
+        // in as one more packet.
         veth(End::new(&attacker, "a0", &[]), End::new(&netns, "swp1", &["10.255.255.1/32", "2001:db8:ffff::1/128"]))?;
         netns.forward()?;
         netns.sysctl("net/ipv4/conf/all/rp_filter", "0")?;
@@ -77,7 +78,8 @@ impl Lane {
         }
     }
 
-    /// Puts these rules in force and compares what the packets meet with what the oracle says; the number of verdicts, or where they differ.
+    /// Puts these rules in force and compares what the packets meet with what the oracle says; the
+    /// number of verdicts, or where they differ.
     fn round(&mut self, rules: &[Rule], packets: &[Vec<u8>]) -> Result<std::result::Result<[usize; 2], String>> {
         let compiled = rules.iter().filter_map(|rule| self.compiled(rule)).collect();
         let applied = self.dataplane.replace(&Ruleset { protected: Arc::default(), rules: compiled })?;
@@ -152,8 +154,9 @@ impl Lane {
     }
 }
 
-/// Whether netfilter drops the packet by itself as soon as a rule asks for an upper-layer protocol, whatever the rule says: a fragment that
-/// begins 8 octets into the packet, where TCP's header would be torn, an IPv6 fragment that begins within an extension header, and an ICMPv6 message
+/// Whether netfilter drops the packet by itself as soon as a rule asks for an upper-layer protocol,
+/// whatever the rule says: a fragment that begins 8 octets into the packet, where TCP's header
+/// would be torn, an IPv6 fragment that begins within an extension header, and an ICMPv6 message
 /// that is cut off.
 fn is_unwelcome(octets: &[u8], packet: &Packet) -> bool {
     if packet.fragment_offset() == 1 {
@@ -171,8 +174,9 @@ fn is_unwelcome(octets: &[u8], packet: &Packet) -> bool {
         };
         next = following;
     }
-    // A message too short for its header is dropped likewise. And netfilter finds neighbour discovery behind extension headers, too, which
-    // the oracle takes for none: such a message of the own link passes.
+    // A message too short for its header is dropped likewise. And netfilter finds neighbour
+    // discovery behind extension headers, too, which the oracle takes for none: such a message of
+    // the own link passes.
     let discovers = at > 40 && octets[7] == 255 && matches!(octets.get(at..at + 2), Some(&[133..=137, 0]));
     next == 58 && (octets.len() < at + 8 || discovers)
 }
@@ -212,7 +216,8 @@ fn compare(release: &str) -> Result<()> {
     let packet_shape = PacketShape {
         rare_extensions: false,
         truncated: false,
-        // The kernel has lowered the hop limit by the time that a routed packet meets FORWARD; the ASIC has not.
+        // The kernel has lowered the hop limit by the time that a routed packet meets FORWARD; the
+        // ASIC has not.
         neighbor_discovery: release.starts_with('5'),
         ..PacketShape::everything()
     };

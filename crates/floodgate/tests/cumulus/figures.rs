@@ -6,7 +6,8 @@ use flowspec::Rule;
 use lab::{Daemon, needs};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A rule is on disk and cl-acltool started so soon after its message; the time that changes are gathered for is part of it.
+/// A rule is on disk and cl-acltool started so soon after its message; the time that changes are
+/// gathered for is part of it.
 const SOON: Duration = Duration::from_millis(50);
 
 fn numbered(n: u32) -> Rule {
@@ -45,7 +46,8 @@ fn a_rule_is_on_its_way_within_50_milliseconds() -> Result<()> {
     let daemon = Daemon::start(&bench.site.switch, &bench.configuration(""))?;
     daemon.wait_established("controller", PATIENCE)?;
     bench.wait_first_run()?;
-    // What a machine takes at least to start a program in the namespace tells how busy it is; `make bench` measures on one at rest.
+    // What a machine takes at least to start a program in the namespace tells how busy it is; `make
+    // bench` measures on one at rest.
     let starts = (0..10).map(|_| {
         let began = std::time::Instant::now();
         bench.site.switch.exec("true", &[]).map(|_| began.elapsed())
@@ -53,7 +55,8 @@ fn a_rule_is_on_its_way_within_50_milliseconds() -> Result<()> {
     let start = starts.collect::<Result<Vec<_>>>()?.into_iter().min().unwrap_or_default();
     let soon = SOON + start * 10;
     let mut took = Vec::new();
-    // A machine that is busy with other things delays many: then more are tried, and the best tells what the program needs.
+    // A machine that is busy with other things delays many: then more are tried, and the best tells
+    // what the program needs.
     for n in 0..60 {
         let before = bench.switch.runs().len();
         let sent = now();

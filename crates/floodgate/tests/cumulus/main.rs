@@ -83,8 +83,8 @@ fn all_in_force(applied: &Applied) -> Result<()> {
 }
 
 impl Bench {
-    /// The daemon's configuration: it connects to the article's controller, and filters through this switch. `more` is for
-    /// `[dataplane.cumulus]`.
+    /// The daemon's configuration: it connects to the article's controller, and filters through
+    /// this switch. `more` is for `[dataplane.cumulus]`.
     fn configuration(&self, more: &str) -> String {
         let Settings { policy_directory, tool, save: [save4, save6], release, .. } = &self.settings;
         format!(

@@ -48,7 +48,8 @@ fn roomy(release: &str) -> Result<Bench> {
 #[test]
 fn one_rule_among_a_thousand_that_the_asic_refuses_costs_three_runs_at_most() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
-    // Words in one line and in several; places counted from 1 and from 0; before and behind others of its kind.
+    // Words in one line and in several; places counted from 1 and from 0; before and behind others
+    // of its kind.
     for (release, from, at) in [("4.4", "1", 500), ("5.14", "1", 0), ("5.14", "0", 500), ("3.7", "0", 999)] {
         let bench = roomy(release)?;
         bench.switch.set("number-from", from)?;
@@ -137,7 +138,8 @@ fn a_refused_rule_that_is_not_named_is_found_by_halves() -> Result<()> {
     println!("not named, of its own kind among a thousand: {runs} runs");
     ensure!(runs <= 4, "{:?}", bench.switch.runs());
 
-    // One of many of a kind: what was in force stays so meanwhile, other kinds are in after three further runs, half of its kind after five.
+    // One of many of a kind: what was in force stays so meanwhile, other kinds are in after three
+    // further runs, half of its kind after five.
     for at in [0, 37, 63] {
         let bench = roomy("4.4")?;
         let mut dataplane = bench.dataplane();
@@ -178,7 +180,8 @@ fn a_kind_of_rules_that_is_refused_and_not_named_is_given_up_together() -> Resul
 fn two_rules_of_a_half_that_are_refused_and_not_named_are_both_found() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
     let bench = roomy("5.14")?;
-    // Of 64, the second and the ninth: 10.0.0.1 and 10.0.0.8 have an address in common with no other.
+    // Of 64, the second and the ninth: 10.0.0.1 and 10.0.0.8 have an address in common with no
+    // other.
     bench.switch.set("refuse-unnamed", "-d 10.0.0.1/32|-d 10.0.0.8/32 => bad luck")?;
     let applied = bench.dataplane().replace(&bench.ruleset(&texts(&many(64))))?;
     let mut found: Vec<String> = failed(&applied).into_iter().map(|(rule, _)| rule).collect();
@@ -254,7 +257,8 @@ fn neighbour_discovery_meets_no_rule() -> Result<()> {
         let text = bench.policy().context("a policy file")?;
         let lets_through = |kind: u32| format!("--icmpv6-type {kind}/0 -m hl --hl-eq 255 -j ACCEPT\n");
         ensure!((133..=137).all(|kind| text.contains(&lets_through(kind))), "{text}");
-        // Where the ASIC does not let them through first, what would touch them stays out, and nothing else.
+        // Where the ASIC does not let them through first, what would touch them stays out, and
+        // nothing else.
         bench.switch.set("refuse", "--hl-eq => hl match is not supported by this ASIC")?;
         let found = failed(&bench.dataplane().replace(&bench.ruleset(&rules))?);
         ensure!(found.len() == 1 && found[0].1.contains("hl match is not supported"), "{found:?}");
@@ -345,7 +349,8 @@ fn a_run_beside_nv_config_apply_is_tried_again_soon() -> Result<()> {
     Ok(())
 }
 
-/// A run of somebody else that read the policy files before ours was written, and installs them after.
+/// A run of somebody else that read the policy files before ours was written, and installs them
+/// after.
 fn overtaken(bench: &Bench, switch: &Switch, change: impl FnOnce() -> Result<()>) -> Result<()> {
     let tool = switch.tool();
     fs::write(

@@ -185,7 +185,8 @@ fn a_script_that_would_lock_everybody_out_needs_yes() {
     daemon.wait_rules(&[(&shown(NTP), "installed"), (EVERYTHING, "installed")]);
 }
 
-/// Types `answer` at the question, on a terminal of its own; returns what was shown and the exit status.
+/// Types `answer` at the question, on a terminal of its own; returns what was shown and the exit
+/// status.
 fn announce_on_a_terminal(daemon: &Daemon, answer: &str) -> (String, Option<i32>) {
     let command = format!("{} announce '{EVERYTHING}'", env!("CARGO_BIN_EXE_floodgate"));
     let mut child = std::process::Command::new("script")

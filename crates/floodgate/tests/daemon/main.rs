@@ -24,7 +24,8 @@ fn shown(rule: &str) -> String {
     rule.parse::<flowspec::Rule>().unwrap().to_string()
 }
 
-/// Connects from [`PEER`] with graceful restart and enhanced route refresh offered; what the daemon sends from then on is read from it.
+/// Connects from [`PEER`] with graceful restart and enhanced route refresh offered; what the daemon
+/// sends from then on is read from it.
 fn by_hand(daemon: &Daemon) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let address = |text: &str, port| socket2::SockAddr::from(std::net::SocketAddr::new(text.parse().unwrap(), port));

@@ -127,7 +127,8 @@ fn ten_thousand_rules_come_in_and_go_in_no_time() {
     daemon.wait_rules(&[]);
 }
 
-/// An UPDATE that announces `dst 192.0.2.HOST/32` with these octets of AS_PATH and this extended community.
+/// An UPDATE that announces `dst 192.0.2.HOST/32` with these octets of AS_PATH and this extended
+/// community.
 fn announcement(host: u8, as_path: &[u8], community: [u8; 8]) -> Vec<u8> {
     let mut attributes = vec![0x40, 1, 1, 0, 0x40, 2, as_path.len() as u8];
     attributes.extend(as_path);
@@ -172,7 +173,8 @@ fn a_peer_of_another_as_speaks_for_itself_and_redirects_where_it_may() {
     });
 }
 
-/// Who announced a rule and who operates learn that it is not enforced without asking for it: in the log, in the history, in `status`.
+/// Who announced a rule and who operates learn that it is not enforced without asking for it: in
+/// the log, in the history, in `status`.
 #[test]
 fn rules_that_are_not_enforced_are_told_with_their_reason() {
     let daemon = Daemon::start(&peer("a", PEER, "allow.destinations = [\"192.0.2.0/24\"]"), "");

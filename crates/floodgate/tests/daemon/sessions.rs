@@ -164,7 +164,8 @@ fn peers_say_why_there_is_no_session() {
             "cannot connect to 127.0.0.3:{port}: Connection refused (os error 111); a peer that only connects needs passive = true"
         )
     );
-    // A rule that is longer than its attribute: where the next one begins cannot be known (RFC 7606 §5.3).
+    // A rule that is longer than its attribute: where the next one begins cannot be known (RFC 7606
+    // §5.3).
     let mut stream = by_hand(&daemon);
     let attributes = [0x80, 14, 7, 0, 1, 133, 0, 0, 9, 1];
     stream.write_all(&message(2, &[&[0, 0, 0, attributes.len() as u8][..], &attributes].concat())).unwrap();

@@ -110,7 +110,8 @@ fn compile_for_a_switch_shows_the_file_and_what_each_rule_costs() {
     assert_eq!(floodgate(&[&compile[..], &["--asic", "trident9"]].concat(), rules).status, 2);
 }
 
-/// More rules of all kinds than any small table has room for: ports, ranges, limits, both IP versions.
+/// More rules of all kinds than any small table has room for: ports, ranges, limits, both IP
+/// versions.
 fn many_rules(count: usize) -> String {
     (0..count)
         .map(|n| {

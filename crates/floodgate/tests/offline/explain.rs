@@ -75,7 +75,8 @@ fn explain_goes_through_a_capture() {
 fn explain_reads_captures_as_tcpdump_writes_them() {
     let rules = rules_file();
     let rules = rules.path().to_str().expect("UTF-8");
-    // "any" device, both versions: EtherType IPv4, 802.1Q, and LOOPBACK (0x9000) with what only looks like an IP packet.
+    // "any" device, both versions: EtherType IPv4, 802.1Q, and LOOPBACK (0x9000) with what only
+    // looks like an IP packet.
     let cooked = |ethertype: [u8; 2]| [&[0; 14][..], &ethertype, &udp(123)].concat();
     let cooked2 = |ethertype: [u8; 2]| [&ethertype[..], &[0; 18], &udp(123)].concat();
     let tagged = [&[0; 14][..], &[0x81, 0, 0, 5, 8, 0], &udp(123)].concat();

@@ -163,7 +163,8 @@ fn what_encode_prints_is_a_rules_file() {
     assert_eq!(again.stdout, encoded.stdout);
 }
 
-/// `compile` can do with the line what it can do with the rule, and only with the next hop is it the rule.
+/// `compile` can do with the line what it can do with the rule, and only with the next hop is it
+/// the rule.
 #[test]
 fn encode_prints_a_next_hop_that_an_action_looks_at() {
     let rule = "dst 1.1.1.2/32 then redirect next-hop 192.168.1.200";
@@ -269,8 +270,8 @@ fn errors_that_nobody_can_read_do_not_change_the_outcome() {
     }
 }
 
-/// The documents' tables, with the default rules in place: entries of IPv4 and of IPv6, atomic, then non-atomic; and the default rules, where
-/// they are told.
+/// The documents' tables, with the default rules in place: entries of IPv4 and of IPv6, atomic,
+/// then non-atomic; and the default rules, where they are told.
 type Table = ((u64, u64), (u64, u64), Option<(u64, u64)>);
 
 const TABLES: [(&str, Table); 13] = [

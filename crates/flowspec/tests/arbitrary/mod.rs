@@ -28,7 +28,8 @@ pub(crate) enum Part {
 
 const WIDTHS: [Width; 4] = [Width::One, Width::Two, Width::Four, Width::Eight];
 
-/// Any value in any width that the type allows, the least one most often. `few` draws from a handful of values.
+/// Any value in any width that the type allows, the least one most often. `few` draws from a
+/// handful of values.
 fn value(kind: ComponentType, few: bool) -> BoxedStrategy<(u64, Width)> {
     let max = kind.max_width();
     let values = if few {
@@ -150,7 +151,8 @@ pub(crate) fn similar_nlris() -> impl Strategy<Value = (Nlri, Nlri)> {
     ]
 }
 
-/// Any action that a community can carry, in the form in which it is decoded; for the most part those with a text form.
+/// Any action that a community can carry, in the form in which it is decoded; for the most part
+/// those with a text form.
 pub(crate) fn any_action() -> impl Strategy<Value = Action> {
     let flowspec = (
         prop::sample::select(vec![

@@ -5,7 +5,8 @@ use super::*;
 /// As GoBGP 3.10 prints it: `=S` all of, `!=A` not all of, `!F` none of.
 const GOBGP_FLAGS: &str = "1101180a0002030106811109010243108201";
 
-/// Text as ExaBGP and GoBGP take and print it, with the octets that those send (vectors from their own releases).
+/// Text as ExaBGP and GoBGP take and print it, with the octets that those send (vectors from their
+/// own releases).
 #[test]
 fn other_programs() {
     let table = [
@@ -124,7 +125,8 @@ fn exabgp_test_data() {
         if kind.starts_with("nlri") && text.starts_with("flow ") && vector["valid"] == true {
             assert_eq!(wire(&parse(text)), hex, "{text}");
             checked += 1;
-        // Its text says neither that an interface-set is non-transitive (47) nor that a rate is negative.
+        // Its text says neither that an interface-set is non-transitive (47) nor that a rate is
+        // negative.
         } else if kind == "extcomm" && !hex.starts_with("47") && !text.contains("negative") {
             assert_eq!(communities(&parse(&format!("match dst 10.0.0.1 then {text}"))), hex, "{text}");
             checked += 1;

@@ -360,7 +360,8 @@ fn effects_in_short_words() {
     assert_eq!(Effect::ACCEPT.to_string(), "accept");
 }
 
-/// 4,000 values and 10,000 characters of anything are refused or read in time that grows with their length.
+/// 4,000 values and 10,000 characters of anything are refused or read in time that grows with their
+/// length.
 #[test]
 fn long_texts_take_linear_time() {
     let start = std::time::Instant::now();
@@ -497,7 +498,8 @@ const WORDS: &[&str] = &[
     "\u{2028}",
 ];
 
-/// Prints what reading 100,000 lines takes; the limit is wide, since it counts other work on the machine too.
+/// Prints what reading 100,000 lines takes; the limit is wide, since it counts other work on the
+/// machine too.
 #[test]
 fn reads_100_000_lines_in_seconds() {
     let lines: Vec<String> = (0..100_000)

@@ -16,7 +16,8 @@ fn wait_rule(daemon: &Daemon<'_>, rule: &str, state: RuleState) -> Result<()> {
     daemon.wait_rules(rule, PATIENCE, such).map(drop)
 }
 
-/// Floodgate first, as in a race at boot: the router gets its port; then a reload while the router is away; then the router again.
+/// Floodgate first, as in a race at boot: the router gets its port; then a reload while the router
+/// is away; then the router again.
 fn story(program: Program) -> Result<()> {
     let netns = Netns::new("beside")?;
     let (router_text, own_text) = (page(program.block())?, page(&format!("beside {}", program.name()))?);

@@ -115,7 +115,8 @@ fn run(path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Relative links and their anchors resolve, each page is in the book, and those of the manual and the decisions in their index, too.
+/// Relative links and their anchors resolve, each page is in the book, and those of the manual and
+/// the decisions in their index, too.
 #[test]
 fn links_resolve_and_every_page_is_in_the_summary() -> Result<()> {
     let mut documents = markdown_below("docs")?;

@@ -31,7 +31,8 @@ fn holding(time: &str) -> String {
     ))
 }
 
-/// ExaBGP dies without a word: its sessions are lost, and the filters with them. Nothing of us stays behind.
+/// ExaBGP dies without a word: its sessions are lost, and the filters with them. Nothing of us
+/// stays behind.
 #[test]
 fn exabgp_is_killed() -> Result<()> {
     needs!(root, "nft");
@@ -48,7 +49,8 @@ fn exabgp_is_killed() -> Result<()> {
     })
 }
 
-/// With hold-on-loss the filters stay so long, with nobody there; and then they go, and we with them.
+/// With hold-on-loss the filters stay so long, with nobody there; and then they go, and we with
+/// them.
 #[test]
 fn rules_are_held_when_exabgp_is_killed() -> Result<()> {
     needs!(root, "nft");
@@ -69,7 +71,8 @@ fn rules_are_held_when_exabgp_is_killed() -> Result<()> {
     })
 }
 
-/// An ExaBGP that comes back within that time starts another of us, which takes over: not one packet passes in between.
+/// An ExaBGP that comes back within that time starts another of us, which takes over: not one
+/// packet passes in between.
 #[test]
 fn the_next_start_takes_over_what_is_held() -> Result<()> {
     needs!(root, "nft");
@@ -96,7 +99,8 @@ fn the_next_start_takes_over_what_is_held() -> Result<()> {
     })
 }
 
-/// We are killed: the filters stay, ExaBGP starts us again, and the peer is asked to send its rules again, though its session never ended.
+/// We are killed: the filters stay, ExaBGP starts us again, and the peer is asked to send its rules
+/// again, though its session never ended.
 #[test]
 fn floodgate_is_killed() -> Result<()> {
     needs!(root, "nft");

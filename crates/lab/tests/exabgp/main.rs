@@ -34,8 +34,8 @@ fn controller(site: &Site) -> Result<Speaker> {
     scenario::listening_peer(site, config)
 }
 
-/// ExaBGP on the switch, connecting to the controller, with Floodgate as its process. `octets`: its JSON has the octets of the messages
-/// as well.
+/// ExaBGP on the switch, connecting to the controller, with Floodgate as its process. `octets`: its
+/// JSON has the octets of the messages as well.
 fn exabgp<'a>(site: &'a Site, version: Version, daemon: &Daemon<'_>, octets: bool) -> Result<Exabgp<'a>> {
     let session = Session::new(SWITCH.parse()?, SWITCH_AS, PEER.parse()?, CONTROLLER_AS)
         .port(CONTROLLER_PORT)
@@ -53,7 +53,8 @@ struct Scene<'a> {
     site: &'a Site,
 }
 
-/// Plays this with each version of ExaBGP that is installed. `octets`: its JSON has the octets of the messages as well.
+/// Plays this with each version of ExaBGP that is installed. `octets`: its JSON has the octets of
+/// the messages as well.
 fn with_each_version(configuration: &str, octets: bool, play: impl Fn(Scene<'_>) -> Result<()>) -> Result<()> {
     for version in versions() {
         let site = Site::new()?;

@@ -45,7 +45,8 @@ fn the_articles_example() -> Result<()> {
     })
 }
 
-/// What the old script could not: lists, ranges, negation, flags, IPv6, a changed action, several rules at once, a rate.
+/// What the old script could not: lists, ranges, negation, flags, IPv6, a changed action, several
+/// rules at once, a rate.
 #[test]
 fn all_that_the_script_dropped_or_got_wrong() -> Result<()> {
     needs!(root, "nft");
@@ -111,7 +112,8 @@ fn all_that_the_script_dropped_or_got_wrong() -> Result<()> {
     })
 }
 
-/// Floodgate's policy for a neighbour counts, and no rule cuts ExaBGP's own session, on whatever port it is.
+/// Floodgate's policy for a neighbour counts, and no rule cuts ExaBGP's own session, on whatever
+/// port it is.
 #[test]
 fn the_guard_stands_before_exabgp_too() -> Result<()> {
     needs!(root, "nft");
@@ -164,7 +166,8 @@ fn the_guard_stands_before_exabgp_too() -> Result<()> {
     Ok(())
 }
 
-/// With the octets beside the words nothing is lost: offsets in version 4, and the width of a number, which is part of a rule's name.
+/// With the octets beside the words nothing is lost: offsets in version 4, and the width of a
+/// number, which is part of a rule's name.
 #[test]
 fn octets_are_exact() -> Result<()> {
     needs!(root, "nft");

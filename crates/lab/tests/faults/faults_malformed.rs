@@ -16,7 +16,8 @@ use crate::{CONTROLLER_AS, NTP, PATIENCE, SWITCH_AS, attack, configuration, cont
 struct Vector {
     name: String,
     update: Vec<u8>,
-    /// The boundaries of the rules are lost: what follows in this family cannot be understood (RFC 7606 §5.3).
+    /// The boundaries of the rules are lost: what follows in this family cannot be understood (RFC
+    /// 7606 §5.3).
     disables: bool,
 }
 
@@ -101,7 +102,8 @@ fn faults_what_broke_others_from_live_peers() -> Result<()> {
         speaker.announce_text(&good(index)[1])?;
     }
 
-    // Where boundaries are lost the session is restarted, and its speaker announces again what is good.
+    // Where boundaries are lost the session is restarted, and its speaker announces again what is
+    // good.
     for (index, vector) in vectors.iter().enumerate() {
         for rule in good(index) {
             let id = rule.parse::<flowspec::Rule>().map_err(|error| anyhow::anyhow!("{error}"))?.nlri.id().to_string();

@@ -66,7 +66,8 @@ fn faults_another_peers_refused_action_takes_no_filter_away() -> Result<()> {
     controller.announce_text(NTP)?;
     daemon.wait_rules("the rule", PATIENCE, |rules| rules.len() == 1 && installed(rules))?;
     let mut probe = Probe::start(&site)?;
-    // The same match part from our own AS, so the better path, with an action that nftables refuses.
+    // The same match part from our own AS, so the better path, with an action that nftables
+    // refuses.
     let second = speaker(&site, "203.0.113.2", SWITCH_AS, 90)?;
     second.announce_text(&NTP.replace("discard", "redirect 65000:100"))?;
     let rules = daemon.wait_rules("both paths", PATIENCE, |rules| rules[0].origins.len() == 2)?;

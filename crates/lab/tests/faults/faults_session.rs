@@ -91,7 +91,8 @@ fn faults_hold_on_loss_keeps_the_rules() -> Result<()> {
     controller.announce_text(NTP)?;
     daemon.wait_rules("all rules", PATIENCE, |rules| rules.len() == 51 && installed(rules))?;
 
-    // The peer comes back without some of its rules: those go when it has sent all of them, not before and not later.
+    // The peer comes back without some of its rules: those go when it has sent all of them, not
+    // before and not later.
     controller.cut();
     daemon.wait_status("the loss", PATIENCE, |status| status.established == 0)?;
     ensure!(!wire.passes(&attack())?, "a held rule is not enforced");

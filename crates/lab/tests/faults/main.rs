@@ -82,7 +82,8 @@ fn kernel_has(daemon: &Daemon<'_>, rules: &[Rule]) -> Result<()> {
     Ok(())
 }
 
-/// An UPDATE that announces these NLRIs (with their lengths) of AFI `afi`, SAFI 133, with action discard, as an iBGP peer sends it.
+/// An UPDATE that announces these NLRIs (with their lengths) of AFI `afi`, SAFI 133, with action
+/// discard, as an iBGP peer sends it.
 fn update(afi: u8, nlris: &[u8]) -> Vec<u8> {
     let attributes = [0x40, 1, 1, 0, 0x40, 2, 0, 0x40, 5, 4, 0, 0, 0, 100, 0xc0, 16, 8, 0x80, 6, 0, 0, 0, 0, 0, 0];
     let [high, low] = u16::try_from(5 + nlris.len()).unwrap().to_be_bytes();

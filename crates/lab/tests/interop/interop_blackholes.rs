@@ -23,7 +23,8 @@ fn session(asn: u32) -> Session {
     session
 }
 
-/// What the tests ask of a program: to announce or withdraw a route to a host, with the mark or without.
+/// What the tests ask of a program: to announce or withdraw a route to a host, with the mark or
+/// without.
 trait Announcer {
     fn announce(&mut self, host: &str, mark: bool) -> Result<()>;
     fn withdraw(&mut self, host: &str, mark: bool) -> Result<()>;

@@ -35,7 +35,8 @@ fn confirmed(daemon: &Daemon<'_>) -> Result<()> {
     daemon.wait_rules("all rules, confirmed", PATIENCE * 2, such).map(drop)
 }
 
-/// The link to the peer is cut and comes back, twice, the second time before the peer can have sent everything again.
+/// The link to the peer is cut and comes back, twice, the second time before the peer can have sent
+/// everything again.
 fn cut_the_link(site: &Site, daemon: &Daemon<'_>) -> Result<()> {
     for round in 0..2 {
         let sessions = daemon.peer("peer")?.established_count;
@@ -127,7 +128,8 @@ fn interop_gobgp_lost_and_back_under_attack() -> Result<()> {
     nothing_got_through(probe, &daemon)
 }
 
-/// Its rules are validated against its unicast routes, which nobody remembers: what was in force stays until they have come again.
+/// Its rules are validated against its unicast routes, which nobody remembers: what was in force
+/// stays until they have come again.
 #[test]
 fn interop_a_killed_daemon_with_validation_under_attack() -> Result<()> {
     needs!(root, "nft", "bird", "birdc");

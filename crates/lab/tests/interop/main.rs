@@ -39,8 +39,8 @@ interfaces = ["swp*"]
     )
 }
 
-/// Waits until so many rules are there and all are installed, then sends what each of `on` is to drop and what it is not, and what each
-/// of `off` would drop.
+/// Waits until so many rules are there and all are installed, then sends what each of `on` is to
+/// drop and what it is not, and what each of `off` would drop.
 fn enforced(daemon: &Daemon<'_>, wire: &mut Wire, on: &[&Case], off: &[&Case]) -> Result<()> {
     let such = |rules: &[api::RuleView]| {
         rules.len() == on.len() && rules.iter().all(|rule| rule.state == RuleState::Installed && !rule.origins[0].stale)

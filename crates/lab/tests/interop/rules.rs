@@ -1,4 +1,5 @@
-//! The rules that every program announces in its own language, with packets that each must drop and packets that it must not.
+//! The rules that every program announces in its own language, with packets that each must drop and
+//! packets that it must not.
 
 use std::net::{IpAddr, SocketAddr};
 

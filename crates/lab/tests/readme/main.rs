@@ -40,7 +40,8 @@ fn configuration(heading: &str) -> Result<&'static str> {
     Ok(text.split_once("```").context("an end")?.0)
 }
 
-/// The commands under a heading, in order; lines that begin with `> ` belong to the command above them.
+/// The commands under a heading, in order; lines that begin with `> ` belong to the command above
+/// them.
 fn commands(heading: &str) -> Result<Vec<String>> {
     let section = section(heading)?;
     let mut commands: Vec<String> = Vec::new();

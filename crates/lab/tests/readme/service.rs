@@ -1,4 +1,5 @@
-//! "With a controller": the configuration of the README, the service of packaging/, and a controller in a namespace.
+//! "With a controller": the configuration of the README, the service of packaging/, and a
+//! controller in a namespace.
 
 use std::fs;
 use std::net::Ipv4Addr;

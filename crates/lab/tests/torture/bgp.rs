@@ -61,7 +61,8 @@ fn attribute(flags: u8, kind: u8, value: &[u8]) -> Vec<u8> {
     [&[flags | 0x10, kind, high, low], value].concat()
 }
 
-/// An UPDATE of which much may be wrong, but not where a rule or an attribute ends: most would end the session otherwise.
+/// An UPDATE of which much may be wrong, but not where a rule or an attribute ends: most would end
+/// the session otherwise.
 fn wrong(seed: &mut Seed, right: &[Vec<u8>]) -> Vec<u8> {
     let family = 1 + seed.below(2) as u8;
     let rules = (0..=seed.below(5)).flat_map(|_| {
@@ -190,7 +191,8 @@ fn torture_mutated_messages() -> Result<()> {
             ensure!(!wire.passes(&attack())?, "an attack passed after {sent} messages");
         }
     }
-    // The daemon ends a session where the decoder says so, and nowhere else; what was sent before that is read.
+    // The daemon ends a session where the decoder says so, and nowhere else; what was sent before
+    // that is read.
     let wanted = (hostile.sessions, u64::from(sent));
     let peer = wait_until("all messages", PATIENCE, || {
         let peer = daemon.peer("many").ok()?;
@@ -216,7 +218,8 @@ fn shown(endings: &BTreeMap<(u8, u8), u32>) -> String {
     parts.join(", ")
 }
 
-/// Messages of all types with wrong headers, too, each on a connection of its own, in each state of a session.
+/// Messages of all types with wrong headers, too, each on a connection of its own, in each state of
+/// a session.
 #[test]
 fn torture_mutated_sessions() -> Result<()> {
     needs!(root, "nft");

@@ -4,9 +4,10 @@
 //!     make torture                       # all of them, long
 //!     FLOODGATE_TORTURE=1 cargo nextest run -p lab --test torture
 //!
-//! `FLOODGATE_PARTS=10` makes the long forms a tenth as long: ten such runs, each with a seed of its own, are a whole one. The long forms print
-//! figures, and the seed of what was random in them: `FLOODGATE_SEED` has it again. `FLOODGATE` names the program to be
-//! tried, so that it may be a release build.
+//! `FLOODGATE_PARTS=10` makes the long forms a tenth as long: ten such runs, each with a seed of
+//! its own, are a whole one. The long forms print figures, and the seed of what was random in them:
+//! `FLOODGATE_SEED` has it again. `FLOODGATE` names the program to be tried, so that it may be a
+//! release build.
 
 mod api;
 mod bgp;
@@ -31,13 +32,14 @@ fn long() -> bool {
     std::env::var_os("FLOODGATE_TORTURE").is_some()
 }
 
-/// Figures are to hold: the long form with an optimised program on a machine with nothing else to do, which `scripts/torture.sh` takes for
-/// granted unless `FLOODGATE_STRICT=0`.
+/// Figures are to hold: the long form with an optimised program on a machine with nothing else to
+/// do, which `scripts/torture.sh` takes for granted unless `FLOODGATE_STRICT=0`.
 fn strict() -> bool {
     std::env::var("FLOODGATE_STRICT").is_ok_and(|value| value == "1")
 }
 
-/// The most that something may take: the one where figures are to hold, or else what a busy machine and a build for tests make of it.
+/// The most that something may take: the one where figures are to hold, or else what a busy machine
+/// and a build for tests make of it.
 fn limit(strictly: Duration, otherwise: Duration) -> Duration {
     if strict() { strictly } else { otherwise }
 }
@@ -85,7 +87,8 @@ fn resident(pid: u32) -> Result<u64> {
     Ok(line.split_whitespace().next().context("no number")?.parse::<u64>()? * 1024)
 }
 
-/// What is random in a campaign: another sequence in each long run, the same one every day. Prints its seed.
+/// What is random in a campaign: another sequence in each long run, the same one every day. Prints
+/// its seed.
 fn seed(campaign: &str) -> Result<Seed> {
     let number = match std::env::var("FLOODGATE_SEED") {
         Ok(text) => text.parse().context("FLOODGATE_SEED")?,

@@ -28,7 +28,8 @@ fn until_it_passes(wire: &mut Wire) -> Result<()> {
     Ok(())
 }
 
-/// How long it takes until the attack passes no more: up to when the first packet was sent that did not come.
+/// How long it takes until the attack passes no more: up to when the first packet was sent that did
+/// not come.
 fn until_it_is_dropped(wire: &mut Wire, since: Instant) -> Result<Duration> {
     let attack = attack();
     loop {
@@ -52,7 +53,8 @@ fn reaction(wire: &mut Wire, one: &Speaker, times: usize) -> Result<Duration> {
     Ok(longest)
 }
 
-/// How long it takes until the last rule of a peer whose session is lost drops no more. What another has announced goes on dropping.
+/// How long it takes until the last rule of a peer whose session is lost drops no more. What
+/// another has announced goes on dropping.
 fn loss(wire: &mut Wire, many: &Speaker, other: Option<&[u8]>) -> Result<Duration> {
     let last = attack();
     many.announce_text(NTP)?;
@@ -72,7 +74,8 @@ fn loss(wire: &mut Wire, many: &Speaker, other: Option<&[u8]>) -> Result<Duratio
     }
 }
 
-/// Loads rules, beside so many of another peer, and asks for the status all the time; the slowest answer, and how long it took.
+/// Loads rules, beside so many of another peer, and asks for the status all the time; the slowest
+/// answer, and how long it took.
 fn load(daemon: &Daemon<'_>, many: &Speaker, count: u32, others: u32) -> Result<(Duration, Duration)> {
     let began = Instant::now();
     many.announce(rules(count));
@@ -126,7 +129,8 @@ fn torture_many_rules_in_nftables() -> Result<()> {
         })?;
         delayed = delayed.max(taken);
     }
-    // A lost session: of a peer whose rules are alone, and of one whose rules stand among those of another.
+    // A lost session: of a peer whose rules are alone, and of one whose rules stand among those of
+    // another.
     let alone = loss(&mut wire, &many, None)?;
     println!("a lost session is followed within {alone:?}");
     one.announce_text(DNS)?;

@@ -24,7 +24,8 @@ fn rules_outlive_the_session_as_policy_says() {
     assert_eq!(plan(&mut engine).remove, [nlri(gone)]);
     engine.applied(&Applied::default());
     assert_eq!(engine.counts(PEER).rules, 1);
-    // Lost again, and back in the last second: what it has to send again stays for as long as that may take.
+    // Lost again, and back in the last second: what it has to send again stays for as long as that
+    // may take.
     engine.peer_down(PEER, &[retain], NOW);
     engine.start_end_of_rib_timer(PEER, V4, NOW.plus(200));
     engine.expire(NOW.plus(199));

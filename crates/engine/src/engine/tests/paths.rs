@@ -3,7 +3,8 @@
 use super::*;
 use crate::import_policy::InterfaceSets;
 
-/// The peers of the first rule with what the view says of each: whether it is best, and whether there is an objection.
+/// The peers of the first rule with what the view says of each: whether it is best, and whether
+/// there is an objection.
 fn origins(engine: &Engine) -> Vec<(PeerId, bool, bool)> {
     let rule = engine.rules().next().unwrap();
     rule.paths().map(|path| (path.peer, path.best, path.objection.is_some())).collect()
