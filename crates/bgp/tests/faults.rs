@@ -187,7 +187,8 @@ fn sessions_recover_from_any_damage() {
         let mut random = flowspec::testing::Seed::new(seed);
         pair.damage = Some(Box::new(move |_, octets| {
             if random.percent(25) && !octets.is_empty() {
-                octets[random.below(octets.len() as u64) as usize] ^= 1 << random.below(7);
+                let place = random.below(octets.len() as u64) as usize;
+                octets[place] ^= 1 << random.below(7);
             }
         }));
         pair.pieces = Some((1 + seed as usize % 9, Duration::ZERO));
