@@ -34,13 +34,13 @@ impl HumanDuration {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDuration {
     /// It has another format.
-    #[error("`{0}` is no duration; expected a form such as 90s, 10m, 1h30m, 2d or 250ms")]
+    #[error("`{0}` is not a duration; expected a form such as 90s, 10m, 1h30m, 2d or 250ms")]
     Form(String),
     /// It is longer than [`HumanDuration::LONGEST`].
     #[error("`{0}` is too long; expected at most 100 years (36500d)")]
     TooLong(String),
     /// It is zero, where that is not allowed.
-    #[error("`{0}`: what lasts no time has no effect; expected a longer one")]
+    #[error("`{0}`: a duration of zero has no effect; expected a longer one")]
     Zero(String),
 }
 
@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for HumanDuration {
             }
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<HumanDuration, E> {
                 let seconds =
-                    u64::try_from(value).map_err(|_| E::custom(format!("{value} is no duration: negative")))?;
+                    u64::try_from(value).map_err(|_| E::custom(format!("{value} is not a duration: negative")))?;
                 format!("{seconds}s").parse().map_err(E::custom)
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<HumanDuration, E> {

@@ -161,7 +161,7 @@ fn router(config: &Config, report: &mut Report<'_>) {
             .at(&[Key("router"), Key("id")], "a router id is not 0.0.0.0; expected an address of this machine".into());
     }
     if config.router.asn == 0 {
-        report.at(&[Key("router"), Key("as")], "0 is no AS number (RFC 7607); expected 1 to 4294967295".into());
+        report.at(&[Key("router"), Key("as")], "0 is not an AS number (RFC 7607); expected 1 to 4294967295".into());
     }
 }
 
@@ -179,7 +179,7 @@ fn names(config: &Config, index: usize, report: &mut Report<'_>) {
     }
     if let Some(other) = earlier.iter().find(|other| other.address == peer.address) {
         let message =
-            format!("{} is also the address of `{}`; a peer is told by its address", peer.address, other.name);
+            format!("{} is also the address of `{}`; a peer is identified by its address", peer.address, other.name);
         report.at(&[Key("peer"), Index(index), Key("address")], message);
     }
 }
@@ -187,10 +187,10 @@ fn names(config: &Config, index: usize, report: &mut Report<'_>) {
 fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
     let mut wrong = |key: &'static str, message: String| report.at(&[Key("peer"), Index(index), Key(key)], message);
     if peer.asn == 0 {
-        wrong("as", "0 is no AS number (RFC 7607); expected 1 to 4294967295".into());
+        wrong("as", "0 is not an AS number (RFC 7607); expected 1 to 4294967295".into());
     }
     if peer.local_as == Some(0) {
-        wrong("local-as", "0 is no AS number (RFC 7607); expected 1 to 4294967295".into());
+        wrong("local-as", "0 is not an AS number (RFC 7607); expected 1 to 4294967295".into());
     }
     if peer.address.is_unspecified() || peer.address.is_multicast() {
         wrong("address", format!("{} is not the address of one peer", peer.address));
@@ -201,7 +201,7 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
         wrong(
             "address",
             format!(
-                "{address} is known on one link only, and which one cannot be told; expected another of its addresses"
+                "{address} is valid on one link only, and the link is not given; expected another of its addresses"
             ),
         );
     }
@@ -211,15 +211,15 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
         wrong("address", format!("{address} is an IPv4 address in the form of another; did you mean `{v4}`?"));
     }
     if peer.port == 0 {
-        wrong("port", "0 is no port; expected 1 to 65535".into());
+        wrong("port", "0 is not a port; expected 1 to 65535".into());
     }
     if peer.max_rules == 0 {
-        wrong("max-rules", "with 0 the peer is heard and never obeyed; expected at least 1".into());
+        wrong("max-rules", "with 0 no rule of the peer is ever installed; expected at least 1".into());
     }
     if let Some(source) = peer.source
         && source.is_ipv4() != peer.address.is_ipv4()
     {
-        wrong("source", format!("{source} cannot speak to {}; expected the same IP version", peer.address));
+        wrong("source", format!("{source} cannot connect to {}; expected the same IP version", peer.address));
     }
     if let Some(restart) = peer.restart_time
         && (restart.0.subsec_nanos() != 0 || restart.0.as_secs() > 4095)
@@ -251,7 +251,7 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
 /// Host bits are a typing mistake, or the prefix covers more than intended.
 fn prefix(net: &IpNet, place: &[Step], report: &mut Report<'_>) {
     if *net != net.trunc() {
-        report.at(place, format!("{net} has bits behind the prefix; did you mean `{}`?", net.trunc()));
+        report.at(place, format!("{net} has host bits set; did you mean `{}`?", net.trunc()));
     }
 }
 
@@ -273,7 +273,10 @@ fn guard(peer: &Peer, index: usize, report: &mut Report<'_>) {
         wrong("shortest-prefix-v6", "an IPv6 prefix has at most 128 bits".into());
     }
     if allow.max_lifetime.is_some_and(|age| age.0.is_zero()) {
-        wrong("max-lifetime", "rules that live 0 s are never enforced; expected a longer time, or no such key".into());
+        wrong(
+            "max-lifetime",
+            "rules with a lifetime of 0 s are never enforced; expected a longer time, or no such key".into(),
+        );
     }
     let unicast = |family| matches!(family, &FamilyName::Ipv4Unicast | &FamilyName::Ipv6Unicast);
     if allow.validation == Validation::Rfc9117 && !peer.families.iter().any(unicast) {
@@ -350,7 +353,7 @@ fn switch(config: &Config, report: &mut Report<'_>) {
     let mut wrong =
         |key: &'static str, message: &str| report.at(&[Key("dataplane"), Key("cumulus"), Key(key)], message.to_owned());
     if cumulus.timeout.0.is_zero() {
-        wrong("timeout", "a run that may take no time is never let end; expected a time such as 60s");
+        wrong("timeout", "a timeout of zero ends every run; expected a time such as 60s");
     }
     if cumulus.max_entries_per_rule == 0 {
         wrong("max-entries-per-rule", "a rule takes at least one entry");
@@ -366,7 +369,7 @@ fn switch(config: &Config, report: &mut Report<'_>) {
 
 fn xdp(config: &Config, report: &mut Report<'_>) {
     if config.dataplane.interfaces.is_empty() {
-        let message = "XDP filters where it is told to; expected the interfaces, such as [\"eth*\"]";
+        let message = "XDP needs a list of interfaces, such as [\"eth*\"]";
         report.at(&[Key("dataplane"), Key("interfaces")], message.into());
     }
     let xdp = &config.dataplane.xdp;

@@ -50,7 +50,7 @@ fn statements(config: &Config, index: usize, policy: &Policy, complete: bool, re
         if statement.then == Some(ThenWord::Observe) && statement.set_action.is_some() {
             report.at(
                 &at("set-action"),
-                "`observe` is an action itself: packets are counted and pass on to the next rule; expected one of both"
+                "`observe` is an action itself: packets are counted and continue to the next rule; expected one of both"
                     .to_owned(),
             );
         }
@@ -58,7 +58,10 @@ fn statements(config: &Config, index: usize, policy: &Policy, complete: bool, re
             report.at(&at("reason"), "a reason is given where a rule is rejected: then = \"reject\"".to_owned());
         }
         if statement.lifetime.is_some_and(|age| age.0.as_secs() == 0) {
-            report.at(&at("lifetime"), "rules that live 0 s are never enforced; expected at least 1s".to_owned());
+            report.at(
+                &at("lifetime"),
+                "rules with a lifetime of 0 s are never enforced; expected at least 1s".to_owned(),
+            );
         }
         peers(config, statement.peers.as_deref(), &at("peers"), report);
         for (key, nets) in
@@ -105,9 +108,9 @@ fn peers(config: &Config, names: Option<&[String]>, place: &[crate::report::Step
         report.at(
             place,
             match nearest(name, &known) {
-                Some(meant) => format!("`{name}` is the name of no peer; did you mean `{meant}`?"),
+                Some(meant) => format!("`{name}` is not the name of a peer; did you mean `{meant}`?"),
                 None => format!(
-                    "`{name}` is the name of no peer; expected a name of [[peer]], or a pattern such as customer-*"
+                    "`{name}` is not the name of a peer; expected a name of [[peer]], or a pattern such as customer-*"
                 ),
             },
         );
@@ -116,7 +119,7 @@ fn peers(config: &Config, names: Option<&[String]>, place: &[crate::report::Step
 
 fn host_bits(net: &IpNet, place: &[crate::report::Step], report: &mut Report<'_>) {
     if *net != net.trunc() {
-        report.at(place, format!("{net} has bits behind the prefix; did you mean `{}`?", net.trunc()));
+        report.at(place, format!("{net} has host bits set; did you mean `{}`?", net.trunc()));
     }
 }
 
@@ -142,10 +145,7 @@ pub(crate) fn blackhole(peer: &Peer, index: usize, complete: bool, report: &mut 
     }
     if sources && blackhole.sources.is_empty() && complete {
         let key = if blackhole.source.is_empty() { "both" } else { "source" };
-        report.at(
-            &at(key),
-            "expected `sources` beside it: the prefixes whose packets the peer may have dropped".to_owned(),
-        );
+        report.at(&at(key), "expected `sources`, too: the prefixes whose packets the peer may have dropped".to_owned());
     }
     if !sources && !blackhole.sources.is_empty() && complete {
         report.at(

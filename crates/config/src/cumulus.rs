@@ -123,9 +123,9 @@ pub fn unfit_interface(pattern: &Pattern) -> Option<String> {
             Some(format!("`{text}` is written `{stem}*` here, as for all back ends"))
         }
         _ if is_ignored(text) => Some(format!(
-            "the switch's hardware ignores rules on `{text}`, which is none of its ports: nothing would be filtered; expected names of ports or bonds, or `swp*`"
+            "the switch's hardware ignores rules on `{text}`, which is not one of its ports: nothing would be filtered; expected names of ports or bonds, or `swp*`"
         )),
-        _ if is_range(text) => Some(format!("`{text}` is no port; name each of them")),
+        _ if is_range(text) => Some(format!("`{text}` is not a port; name each of them")),
         _ if text.contains([',', '+', '!', '$', '[', '#']) => Some(format!("`{text}` cannot be a port or a bond")),
         _ if pattern.is_wildcard() && !matches!(text, "swp*" | "bond*") => Some(format!(
             "the switch knows the wildcards `swp*` (all ports) and `bond*` (all bonds), and not `{text}`; expected one of them, or names of ports"

@@ -64,11 +64,13 @@ impl Parts<'_> {
                 } else {
                     address_hint(found, "")
                 };
-                Some(format!("`{found}` is no IPv4 address; expected a form such as 192.0.2.10{hint}"))
+                Some(format!("`{found}` is not an IPv4 address; expected a form such as 192.0.2.10{hint}"))
             }
             "invalid IP address syntax" => {
                 let hint = address_hint(found, self.key());
-                Some(format!("`{found}` is no IP address; expected a form such as 192.0.2.10 or 2001:db8::10{hint}"))
+                Some(format!(
+                    "`{found}` is not an IP address; expected a form such as 192.0.2.10 or 2001:db8::10{hint}"
+                ))
             }
             _ => None,
         }

@@ -38,33 +38,30 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
         // Text without quotes.
         (
             "[dataplane]\nbackend = nftables\n".into(),
-            "2:11: text stands in quotes; did you mean `backend = \"nftables\"`?",
+            "2:11: text must be in quotes; did you mean `backend = \"nftables\"`?",
         ),
         (
             "[dataplane]\nbackend = nftables # the kernel's\n".into(),
-            "2:11: text stands in quotes; did you mean `backend = \"nftables\"`?",
+            "2:11: text must be in quotes; did you mean `backend = \"nftables\"`?",
         ),
         (
             "[dataplane]\nbackend = xdp\ninterfaces = [\"eth0\"]\n".into(),
-            "2:11: text stands in quotes; did you mean `backend = \"xdp\"`?",
+            "2:11: text must be in quotes; did you mean `backend = \"xdp\"`?",
         ),
-        ("[dataplane]\ninterfaces = [eth0]\n".into(), "2:15: text stands in quotes; did you mean `\"eth0\"`?"),
-        ("[protect]\nports = [tcp/22]\n".into(), "2:10: text stands in quotes; did you mean `\"tcp/22\"`?"),
-        ("[protect]\nprefixes = [192.0.2.53]\n".into(), "2:13: text stands in quotes; did you mean `\"192.0.2.53\"`?"),
+        ("[dataplane]\ninterfaces = [eth0]\n".into(), "2:15: text must be in quotes; did you mean `\"eth0\"`?"),
+        ("[protect]\nports = [tcp/22]\n".into(), "2:10: text must be in quotes; did you mean `\"tcp/22\"`?"),
+        ("[protect]\nprefixes = [192.0.2.53]\n".into(), "2:13: text must be in quotes; did you mean `\"192.0.2.53\"`?"),
         (
             "[state]\nfile = /var/lib/floodgate/state\n".into(),
-            "2:8: text stands in quotes; did you mean `file = \"/var/lib/floodgate/state\"`?",
+            "2:8: text must be in quotes; did you mean `file = \"/var/lib/floodgate/state\"`?",
         ),
-        ("[state]\nstale-time = 10m\n".into(), "2:14: text stands in quotes; did you mean `stale-time = \"10m\"`?"),
-        ("[log]\nlevel = info\n".into(), "2:9: text stands in quotes; did you mean `level = \"info\"`?"),
-        (peer("md5 = hush\n"), "5:7: text stands in quotes; did you mean `md5 = \"hush\"`?"),
+        ("[state]\nstale-time = 10m\n".into(), "2:14: text must be in quotes; did you mean `stale-time = \"10m\"`?"),
+        ("[log]\nlevel = info\n".into(), "2:9: text must be in quotes; did you mean `level = \"info\"`?"),
+        (peer("md5 = hush\n"), "5:7: text must be in quotes; did you mean `md5 = \"hush\"`?"),
         // Formats of other programs.
-        ("[log]\nlevel: debug\n".into(), "2:1: `level: debug` is no TOML; did you mean `level = debug`?"),
-        ("[log]\nlevel \"debug\"\n".into(), "2:1: no `=` behind the key; did you mean `level = \"debug\"`?"),
-        (
-            "[log]\nlevel = \"debug\";\n".into(),
-            "2:16: nothing stands behind a value; did you mean `level = \"debug\"`?",
-        ),
+        ("[log]\nlevel: debug\n".into(), "2:1: `level: debug` is not TOML; did you mean `level = debug`?"),
+        ("[log]\nlevel \"debug\"\n".into(), "2:1: no `=` after the key; did you mean `level = \"debug\"`?"),
+        ("[log]\nlevel = \"debug\";\n".into(), "2:16: nothing may follow a value; did you mean `level = \"debug\"`?"),
         (
             "[log]\nlevel = \u{201c}debug\u{201d}\n".into(),
             "2:9: these quotes are not those of TOML; did you mean `level = \"debug\"`?",
@@ -82,10 +79,7 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
             "[peer]\nname = \"a\"\naddress = \"192.0.2.1\"\nas = 1\n".into(),
             "1:1: invalid type: a single table, expected one of a list; write its name as in [[peer]]",
         ),
-        (
-            format!("[peer.allow]\nactions = [\"discard\"]\n{PEER}"),
-            "3:3: [peer.allow] in line 4 stands above its [[peer]]",
-        ),
+        (format!("[peer.allow]\nactions = [\"discard\"]\n{PEER}"), "3:3: [peer.allow] in line 4 is above its [[peer]]"),
         (format!("[peer]\nname = \"b\"\n{PEER}"), "3:3: line 4 has [peer] where each peer is one of a list"),
         (in_router(""), "1:2: a second [router]; the first is in line 1"),
         ("[log]\nlevel = \"info\"\nlevel = \"debug\"\n".into(), "3:1: a second `level`; the first is in line 5"),
@@ -105,7 +99,7 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
             peer("local-as = 1.10\n"),
             "5:12: invalid type: floating point `1.1`, expected an AS number from 1 to 4294967295; did you mean `65546`?",
         ),
-        (peer("local-as = 0\n"), "5:12: 0 is no AS number (RFC 7607); expected 1 to 4294967295"),
+        (peer("local-as = 0\n"), "5:12: 0 is not an AS number (RFC 7607); expected 1 to 4294967295"),
         (
             peer("local-as = 4294967296\n"),
             "5:12: invalid value: integer `4294967296`, expected an AS number from 1 to 4294967295",
@@ -147,7 +141,7 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
         ("[dataplane]\nmode = \"monitoring\"\n".into(), "2:8: unknown value `monitoring`; did you mean `monitor`?"),
         (
             "[dataplane]\ncumulus.asic = \"trident4\"\n".into(),
-            "2:16: `trident4` is no ASIC that is known; expected one of tomahawk,",
+            "2:16: `trident4` is not a known ASIC; expected one of tomahawk,",
         ),
         (
             "[dataplane]\ncumulus.release = 5.14\n".into(),
@@ -156,31 +150,31 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
         // Addresses and prefixes.
         (
             peer("source = \"192.0.2.1/24\"\n"),
-            "5:10: `192.0.2.1/24` is no IP address; expected a form such as 192.0.2.10 or 2001:db8::10; did you mean `192.0.2.1`?",
+            "5:10: `192.0.2.1/24` is not an IP address; expected a form such as 192.0.2.10 or 2001:db8::10; did you mean `192.0.2.1`?",
         ),
         (
             peer("source = \"192.0.2.7:179\"\n"),
-            "5:10: `192.0.2.7:179` is no IP address; expected a form such as 192.0.2.10 or 2001:db8::10; did you mean `192.0.2.7`?",
+            "5:10: `192.0.2.7:179` is not an IP address; expected a form such as 192.0.2.10 or 2001:db8::10; did you mean `192.0.2.7`?",
         ),
         (
             peer("source = \"eth0\"\n"),
-            "5:10: `eth0` is no IP address; expected a form such as 192.0.2.10 or 2001:db8::10; names are not looked up",
+            "5:10: `eth0` is not an IP address; expected a form such as 192.0.2.10 or 2001:db8::10; names are not looked up",
         ),
         (
             peer("source = \"[2001:db8::1]\"\n"),
-            "5:10: `[2001:db8::1]` is no IP address; expected a form such as 192.0.2.10 or 2001:db8::10; did you mean `2001:db8::1`?",
+            "5:10: `[2001:db8::1]` is not an IP address; expected a form such as 192.0.2.10 or 2001:db8::10; did you mean `2001:db8::1`?",
         ),
         (
             peer("source = \"192.000.002.001\"\n"),
-            "5:10: `192.000.002.001` is no IP address; expected a form such as 192.0.2.10 or 2001:db8::10; did you mean `192.0.2.1`?",
+            "5:10: `192.000.002.001` is not an IP address; expected a form such as 192.0.2.10 or 2001:db8::10; did you mean `192.0.2.1`?",
         ),
         (
             peer("allow.destinations = [\"198.51.100/24\"]\n"),
-            "5:23: `198.51.100/24` is no prefix; expected a form such as 192.0.2.0/24",
+            "5:23: `198.51.100/24` is not a prefix; expected a form such as 192.0.2.0/24",
         ),
         (
             peer("allow.destinations = [\"198.51.100.7/24\"]\n"),
-            "5:23: 198.51.100.7/24 has bits behind the prefix; did you mean `198.51.100.0/24`?",
+            "5:23: 198.51.100.7/24 has host bits set; did you mean `198.51.100.0/24`?",
         ),
         // Policies and blackholes.
         (peer("allow-own-as = 11\n"), "5:16: a path with our own AS 11 times is a loop; expected at most 10"),
@@ -195,13 +189,13 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
         (blackhole("destination = []\n"), "7:1: no route is a blackhole: all lists of marks are empty"),
         (
             blackhole("destination = [\"65535:66666\"]\n"),
-            "8:16: `65535:66666` is no community: 66666 is more than 65535",
+            "8:16: `65535:66666` is not a community: 66666 is more than 65535",
         ),
-        (blackhole("source = [\"65070:667\"]\n"), "8:10: expected `sources` beside it"),
+        (blackhole("source = [\"65070:667\"]\n"), "8:10: expected `sources`, too"),
         (blackhole("sources = [\"192.0.2.0/24\"]\n"), "8:11: no mark drops sources"),
         (
             blackhole("source = [\"next-hop 192.0.2.1/24\"]\nsources = [\"192.0.2.0/24\"]\n"),
-            "8:11: 192.0.2.1/24 has bits behind the prefix; did you mean `next-hop 192.0.2.0/24`?",
+            "8:11: 192.0.2.1/24 has host bits set; did you mean `next-hop 192.0.2.0/24`?",
         ),
         (blackhole("shortest-prefix-v4 = 33\n"), "8:22: an IPv4 prefix has at most 32 bits"),
         (blackhole("community = \"65535:666\"\n"), "8:1: unknown key `community`"),
@@ -212,35 +206,38 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
         (statement("then = \"accept\"\nreason = \"x\"\n"), "5:10: a reason is given where a rule is rejected"),
         (statement("then = \"reject\"\nlifetime = \"1h\"\n"), "4:8: a rule that is rejected is not changed"),
         (statement("then = \"observe\"\nset-action = \"discard\"\n"), "5:14: `observe` is an action itself"),
-        (statement("lifetime = \"0s\"\n"), "4:12: rules that live 0 s are never enforced"),
+        (statement("lifetime = \"0s\"\n"), "4:12: rules with a lifetime of 0 s are never enforced"),
         (
             statement("destination-with = [\"192.0.2.0/24\"]\nthen = \"accept\"\n"),
             "4:1: unknown key `destination-with`; did you mean `destination-within`?",
         ),
         (
             statement("destination-within = [\"192.0.2.1/24\"]\nthen = \"accept\"\n"),
-            "4:23: 192.0.2.1/24 has bits behind the prefix; did you mean `192.0.2.0/24`?",
+            "4:23: 192.0.2.1/24 has host bits set; did you mean `192.0.2.0/24`?",
         ),
         (statement("source-within = []\nthen = \"accept\"\n"), "4:17: an empty list matches no route"),
-        (statement("destination-length = \"32-24\"\nthen = \"accept\"\n"), "4:22: `32-24` are no lengths of a prefix"),
-        (statement("destination-length = 129\nthen = \"accept\"\n"), "4:22: 129 is no length of a prefix"),
+        (statement("destination-length = \"32-24\"\nthen = \"accept\"\n"), "4:22: `32-24` are not prefix lengths"),
+        (statement("destination-length = 129\nthen = \"accept\"\n"), "4:22: 129 is not a prefix length"),
         (
             statement("components = [\"spotr\"]\nthen = \"accept\"\n"),
-            "4:15: `spotr` is no component; did you mean `sport`?",
+            "4:15: `spotr` is not a component; did you mean `sport`?",
         ),
         (
             statement("communities = [\"no-exprt\"]\nthen = \"accept\"\n"),
-            "4:16: `no-exprt` is no community; expected a form",
+            "4:16: `no-exprt` is not a community; expected a form",
         ),
         (
             statement("rate-above = \"fast\"\nthen = \"accept\"\n"),
-            "4:14: `fast` is no rate; expected a form such as 10mbps",
+            "4:14: `fast` is not a rate; expected a form such as 10mbps",
         ),
-        (statement("set-action = \"drop all\"\n"), "4:14: `drop all` is no action; expected a form such as discard"),
-        (statement("as-path-origin = [0]\nthen = \"accept\"\n"), "4:19: 0 is no AS number"),
+        (
+            statement("set-action = \"drop all\"\n"),
+            "4:14: `drop all` is not an action; expected a form such as discard",
+        ),
+        (statement("as-path-origin = [0]\nthen = \"accept\"\n"), "4:19: 0 is not an AS number"),
         (
             format!("{PEER}{}", statement("peers = [\"b*\", \"aa\"]\nthen = \"accept\"\n")),
-            "8:9: `aa` is the name of no peer; did you mean `a`?",
+            "8:9: `aa` is not the name of a peer; did you mean `a`?",
         ),
         (
             statement("then = \"accept\"\n[[policy.statement]]\nthen = \"reject\"\n"),
@@ -251,8 +248,8 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
             "6:8: a second policy `a`; names are unique",
         ),
         // Durations.
-        (peer("hold-on-loss = \"10 minutes\"\n"), "5:16: `10 minutes` is no duration"),
-        (peer("hold-on-loss = -5\n"), "5:16: -5 is no duration: negative"),
+        (peer("hold-on-loss = \"10 minutes\"\n"), "5:16: `10 minutes` is not a duration"),
+        (peer("hold-on-loss = -5\n"), "5:16: -5 is not a duration: negative"),
     ];
     let mut wrong = String::new();
     for (text, expected) in &cases {
@@ -268,10 +265,10 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
         ("as = 65140\n", "1:1: unknown key `as`"),
         (
             "[router]\nid = \"2001:db8::1\"\nas = 1\n",
-            "2:6: `2001:db8::1` is no IPv4 address; expected a form such as 192.0.2.10; a BGP identifier is written as an IPv4 address",
+            "2:6: `2001:db8::1` is not an IPv4 address; expected a form such as 192.0.2.10; a BGP identifier is written as an IPv4 address",
         ),
         ("[router]\nid = 1\nas = 1\n", "2:6: invalid type: integer `1`"),
-        ("[router]\nid = 192.0.2.1\nas = 1\n", "2:6: text stands in quotes; did you mean `id = \"192.0.2.1\"`?"),
+        ("[router]\nid = 192.0.2.1\nas = 1\n", "2:6: text must be in quotes; did you mean `id = \"192.0.2.1\"`?"),
         (
             "[[router]]\nid = \"192.0.2.1\"\nas = 1\n",
             "1:1: a list, where there is one table; it is written as [router]",

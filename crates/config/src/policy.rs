@@ -180,12 +180,12 @@ const COMMUNITIES: [(&str, u32); 8] = [
 pub enum InvalidCommunity {
     /// A number is too large for its field.
     #[error(
-        "`{0}` is no community: {1} is more than {2}; a large community has three numbers up to 4294967295, as in 65070:666:0"
+        "`{0}` is not a community: {1} is more than {2}; a large community has three numbers up to 4294967295, as in 65070:666:0"
     )]
     Number(String, u64, u64),
     /// Another format.
     #[error(
-        "`{0}` is no community; expected a form such as 65535:666, 65070:666:0, target:65070:666, 0x0002fe2e0000029a or blackhole"
+        "`{0}` is not a community; expected a form such as 65535:666, 65070:666:0, target:65070:666, 0x0002fe2e0000029a or blackhole"
     )]
     Form(String),
 }
@@ -244,11 +244,11 @@ pub enum InvalidTrigger {
     Community(InvalidCommunity),
     /// Not an address or prefix.
     #[error(
-        "`{0}` behind `next-hop` is no address and no prefix; expected a form such as next-hop 192.0.2.1 or next-hop 100::/64"
+        "`{0}` after `next-hop` is not an address or prefix; expected a form such as next-hop 192.0.2.1 or next-hop 100::/64"
     )]
     NextHop(String),
     /// A prefix with host bits.
-    #[error("{0} has bits behind the prefix; did you mean `next-hop {1}`?")]
+    #[error("{0} has host bits set; did you mean `next-hop {1}`?")]
     HostBits(IpNet, IpNet),
 }
 
@@ -282,8 +282,8 @@ impl fmt::Display for UnknownComponent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = ComponentType::ALL.map(ComponentType::name);
         match crate::error::nearest(&self.0, &names) {
-            Some(name) => write!(f, "`{}` is no component; did you mean `{name}`? Expected", self.0)?,
-            None => write!(f, "`{}` is no component; expected", self.0)?,
+            Some(name) => write!(f, "`{}` is not a component; did you mean `{name}`? Expected", self.0)?,
+            None => write!(f, "`{}` is not a component; expected", self.0)?,
         }
         write!(f, " one of {}", names.join(", "))
     }
@@ -304,7 +304,7 @@ pub struct RateText(pub RateLimit);
 
 /// Text that is not a rate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no rate; expected a form such as 10mbps, 1gbps (bits a second) or 1000pps (packets)")]
+#[error("`{0}` is not a rate; expected a form such as 10mbps, 1gbps (bits a second) or 1000pps (packets)")]
 pub struct InvalidRate(String);
 
 impl FromStr for RateText {
@@ -328,7 +328,7 @@ pub struct ActionsText(pub Arc<[Action]>);
 /// Text that is not an action.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no action; expected a form such as discard, rate 10mbps, rate 1000pps, mark 46, redirect 65000:100, sample or accept"
+    "`{0}` is not an action; expected a form such as discard, rate 10mbps, rate 1000pps, mark 46, redirect 65000:100, sample or accept"
 )]
 pub struct InvalidActions(String);
 
@@ -371,7 +371,7 @@ impl<'de> Deserialize<'de> for Lengths {
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<Lengths, E> {
                 match u8::try_from(value) {
                     Ok(length @ 0..=128) => Ok(Lengths((length..=length).into())),
-                    _ => Err(E::custom(format!("{value} is no length of a prefix; expected 0 to 128"))),
+                    _ => Err(E::custom(format!("{value} is not a prefix length; expected 0 to 128"))),
                 }
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Lengths, E> {
@@ -385,7 +385,7 @@ impl<'de> Deserialize<'de> for Lengths {
                     .and_then(|(min, max)| Some((length(min.trim(), 0)?, length(max.trim(), 128)?)));
                 match range {
                     Some((min, max)) if min <= max => Ok(Lengths((min..=max).into())),
-                    _ => Err(E::custom(format!("`{text}` are no lengths of a prefix; expected {EXPECTED}"))),
+                    _ => Err(E::custom(format!("`{text}` are not prefix lengths; expected {EXPECTED}"))),
                 }
             }
         }

@@ -27,10 +27,10 @@ pub enum InvalidFromSource<E> {
     #[error("{0}")]
     What(E),
     /// The source is not a prefix.
-    #[error("`{0}` behind `from` is no address and no prefix; expected a form such as 192.0.2.0/24 or 2001:db8::1")]
+    #[error("`{0}` after `from` is not an address or prefix; expected a form such as 192.0.2.0/24 or 2001:db8::1")]
     Source(String),
     /// The source has host bits.
-    #[error("{0} has bits behind the prefix; did you mean `{1}`?")]
+    #[error("{0} has host bits set; did you mean `{1}`?")]
     HostBits(IpNet, IpNet),
 }
 
@@ -76,7 +76,7 @@ pub enum InvalidProtocol {
     #[error("all of `{0}` would switch filtering off; name ports, such as ports = [\"tcp/22\"]")]
     Everything(String),
     /// Neither a number nor a known name.
-    #[error("`{0}` is no IP protocol here; expected a number up to 255, in quotes, or one of {names}", names = PROTOCOLS.join(", "))]
+    #[error("`{0}` is not a supported IP protocol; expected a number up to 255, in quotes, or one of {names}", names = PROTOCOLS.join(", "))]
     Unknown(String),
 }
 
@@ -105,8 +105,8 @@ impl Display for UnknownPreset {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
         match nearest(&self.0, &names) {
-            Some(name) => write!(f, "`{}` is no preset; did you mean `{name}`? Expected", self.0)?,
-            None => write!(f, "`{}` is no preset; expected", self.0)?,
+            Some(name) => write!(f, "`{}` is not a preset; did you mean `{name}`? Expected", self.0)?,
+            None => write!(f, "`{}` is not a preset; expected", self.0)?,
         }
         write!(f, " one of {}", names.join(", "))
     }
@@ -165,17 +165,20 @@ mod tests {
     fn slips_are_told() {
         for (text, told) in [
             ("bgpp", "did you mean `bgp`?"),
-            ("bgp from here", "`here` behind `from`"),
+            ("bgp from here", "`here` after `from`"),
             ("bgp from 192.0.2.1/24", "did you mean `192.0.2.0/24`?"),
         ] {
             let error = text.parse::<FromSource<PresetName>>().unwrap_err();
             assert!(error.to_string().contains(told), "{error}");
         }
-        for (text, told) in [("6", "switch filtering off"), ("tcp", "is no IP protocol"), ("256", "is no IP protocol")]
-        {
+        for (text, told) in [
+            ("6", "switch filtering off"),
+            ("tcp", "is not a supported IP protocol"),
+            ("256", "is not a supported IP protocol"),
+        ] {
             let error = text.parse::<FromSource<Protocol>>().unwrap_err();
             assert!(error.to_string().contains(told), "{error}");
         }
-        assert!("tcp22".parse::<FromSource<Port>>().unwrap_err().to_string().contains("is no port"));
+        assert!("tcp22".parse::<FromSource<Port>>().unwrap_err().to_string().contains("is not a port"));
     }
 }

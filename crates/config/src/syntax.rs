@@ -43,7 +43,7 @@ pub(crate) fn problems(text: &str, errors: &[toml::de::Error]) -> Findings {
                 format!("line {} has [peer] where each peer is one of a list: write [[peer]] there, too", above.0)
             } else {
                 format!(
-                    "{header} in line {} stands above its [[peer]]; it belongs below the [[peer]] that it is about",
+                    "{header} in line {} is above its [[peer]]; it belongs below the [[peer]] that it is about",
                     above.0
                 )
             };
@@ -95,10 +95,10 @@ impl<'a> Line<'a> {
                 let at = self.start + self.text.len() - self.text.trim_start().len();
                 at..at
             }
-            Some((_, value)) if message.contains("stands in quotes") && value.starts_with('[') => {
+            Some((_, value)) if message.contains("must be in quotes") && value.starts_with('[') => {
                 self.word(text, span).map_or(span.clone(), |(at, _)| at..at)
             }
-            Some((_, value)) if message.contains("stands in quotes") && !value.starts_with('[') => {
+            Some((_, value)) if message.contains("must be in quotes") && !value.starts_with('[') => {
                 let at = self.start + self.text.find(value).unwrap_or_default();
                 at..at + value.len()
             }
@@ -121,7 +121,7 @@ impl<'a> Line<'a> {
             return match trimmed.split_once(':') {
                 Some((key, value)) if !key.contains(' ') => {
                     format!(
-                        "`{}: {}` is no TOML; did you mean `{} = {}`?",
+                        "`{}: {}` is not TOML; did you mean `{} = {}`?",
                         key.trim(),
                         value.trim(),
                         key.trim(),
@@ -129,7 +129,7 @@ impl<'a> Line<'a> {
                     )
                 }
                 _ => match trimmed.split_once(' ') {
-                    Some((key, value)) => format!("no `=` behind the key; did you mean `{key} = {}`?", value.trim()),
+                    Some((key, value)) => format!("no `=` after the key; did you mean `{key} = {}`?", value.trim()),
                     None => format!("neither a section nor a key with a value (`key = value`): `{trimmed}`"),
                 },
             };
@@ -142,11 +142,11 @@ impl<'a> Line<'a> {
             return format!("`{key}` has no value");
         }
         if let Some(rest) = value.strip_suffix([';', ',']) {
-            return format!("nothing stands behind a value; did you mean `{key} = {rest}`?");
+            return format!("nothing may follow a value; did you mean `{key} = {rest}`?");
         }
         if value.starts_with('[') {
             return match self.word(text, span) {
-                Some((_, word)) => format!("text stands in quotes; did you mean `\"{word}\"`?"),
+                Some((_, word)) => format!("text must be in quotes; did you mean `\"{word}\"`?"),
                 None => one_line(message),
             };
         }
@@ -165,7 +165,7 @@ impl<'a> Line<'a> {
                 value.trim_start_matches('0')
             );
         }
-        format!("text stands in quotes; did you mean `{key} = \"{value}\"`?")
+        format!("text must be in quotes; did you mean `{key} = \"{value}\"`?")
     }
 
     /// The word in a list at which the parser stopped, and where it begins, unless it is quoted.

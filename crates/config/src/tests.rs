@@ -52,7 +52,7 @@ fn errors_say_where_what_and_what_was_meant() {
         (
             "[\"swp*\"]",
             "[\"swp*\"]\n[protect]\npresets = [\"bgpp\"]",
-            "f.toml:15:12: `bgpp` is no preset; did you mean `bgp`?",
+            "f.toml:15:12: `bgpp` is not a preset; did you mean `bgp`?",
         ),
         (
             "as = 65140",
@@ -62,11 +62,11 @@ fn errors_say_where_what_and_what_was_meant() {
         ("[\"swp*\"]", "[\"swp*\"]\n[protect]\nsources = [\"0.0.0.0/0\"]", "f.toml:15:12: 0.0.0.0/0 is all there is"),
         ("[\"swp*\"]", "[\"swp*\"]\n[protect]\npresets = [\"mld from 192.0.2.1\"]", "f.toml:15:12: mld is not spoken"),
         ("as = 65140\n", "", "f.toml:2:1: missing key `as`"),
-        ("id = \"192.0.2.10\"", "id = \"192.0.2\"", "f.toml:4:6: `192.0.2` is no IPv4 address"),
+        ("id = \"192.0.2.10\"", "id = \"192.0.2\"", "f.toml:4:6: `192.0.2` is not an IPv4 address"),
         ("id = \"192.0.2.10\"", "id = \"0.0.0.0\"", "f.toml:4:6: a router id is not 0.0.0.0"),
-        ("as = 65070", "as = 0", "f.toml:9:6: 0 is no AS number"),
+        ("as = 65070", "as = 0", "f.toml:9:6: 0 is not an AS number"),
         ("as = 65070", "as = 65070\nhold-time = 2", "f.toml:10:13: a hold time is 0 or at least 3 seconds"),
-        ("as = 65070", "as = 65070\nhold-time = \"1x\"", "f.toml:10:13: `1x` is no duration"),
+        ("as = 65070", "as = 65070\nhold-time = \"1x\"", "f.toml:10:13: `1x` is not a duration"),
         (
             "as = 65070",
             "as = 65070\nallow.max-lifetime = \"18446744073709551615s\"",
@@ -93,14 +93,14 @@ fn errors_say_where_what_and_what_was_meant() {
             "as = 65070\n[[peer]]\nname = \"b\"\naddress = \"192.0.2.1\"\nas = 1",
             "f.toml:12:11: 192.0.2.1 is also the address of `controller`",
         ),
-        ("as = 65070", "as = 65070\nsource = \"::1\"", "f.toml:10:10: ::1 cannot speak to 192.0.2.1"),
+        ("as = 65070", "as = 65070\nsource = \"::1\"", "f.toml:10:10: ::1 cannot connect to 192.0.2.1"),
         (
             "as = 65070",
             "as = 65070\nallow = { validation = \"rfc9117\" }",
             "f.toml:10:24: validation needs unicast routes",
         ),
         ("as = 65070", "as = 65070\nallow.shortest-prefix-v4 = 33", "f.toml:10:28: an IPv4 prefix has at most 32 bits"),
-        ("as = 65070", "as = 65070\nallow.max-lifetime = 0", "f.toml:10:22: rules that live 0 s"),
+        ("as = 65070", "as = 65070\nallow.max-lifetime = 0", "f.toml:10:22: rules with a lifetime of 0 s"),
         (
             "[dataplane]",
             "[api]\nlisten = [\"127.0.0.1:80\"]\n[protect]\nprefixes = 3\n[dataplane]",
@@ -116,30 +116,30 @@ fn errors_say_where_what_and_what_was_meant() {
             "[peer]",
             "f.toml:6:1: invalid type: a single table, expected one of a list; write its name as in [[peer]]",
         ),
-        ("as = 65070", "as = 65070\nport = 0", "f.toml:10:8: 0 is no port"),
-        ("as = 65070", "as = 65070\nmax-rules = 0", "f.toml:10:13: with 0 the peer is heard and never obeyed"),
+        ("as = 65070", "as = 65070\nport = 0", "f.toml:10:8: 0 is not a port"),
+        ("as = 65070", "as = 65070\nmax-rules = 0", "f.toml:10:13: with 0 no rule of the peer is ever installed"),
         (
             "\"192.0.2.1\"",
             "\"::ffff:192.0.2.1\"",
             "f.toml:8:11: ::ffff:192.0.2.1 is an IPv4 address in the form of another; did you mean `192.0.2.1`?",
         ),
-        ("\"192.0.2.1\"", "\"fe80::1\"", "f.toml:8:11: fe80::1 is known on one link only"),
+        ("\"192.0.2.1\"", "\"fe80::1\"", "f.toml:8:11: fe80::1 is valid on one link only"),
         ("[dataplane]", "[dataplane]\ndebounce = \"20m\"", "f.toml:12:12: no rule would be enforced for so long"),
         (
             "[dataplane]",
             "[api]\nlisten = [\"0.0.0.0:80\"]\n[dataplane]",
             "f.toml:12:11: 0.0.0.0:80 is reachable from outside",
         ),
-        ("[dataplane]", "[protect]\nports = [\"ssh\"]\n[dataplane]", "f.toml:12:10: `ssh` is no port"),
+        ("[dataplane]", "[protect]\nports = [\"ssh\"]\n[dataplane]", "f.toml:12:10: `ssh` is not a port"),
         (
             "as = 65070",
             "as = 65070\nallow.destinations = [\"198.51.100.0/24\", \"203.0.113.1/24\"]",
-            "f.toml:10:42: 203.0.113.1/24 has bits behind the prefix; did you mean `203.0.113.0/24`?",
+            "f.toml:10:42: 203.0.113.1/24 has host bits set; did you mean `203.0.113.0/24`?",
         ),
         (
             "as = 65070",
             "as = 65070\nallow.destinations = [\"198.51.100/24\"]",
-            "f.toml:10:23: `198.51.100/24` is no prefix",
+            "f.toml:10:23: `198.51.100/24` is not a prefix",
         ),
         (
             "backend = \"nftables\"\ninterfaces = [\"swp*\"]",
@@ -154,7 +154,7 @@ fn errors_say_where_what_and_what_was_meant() {
         (
             "interfaces = [\"swp*\"]",
             "cumulus.asic = \"trident4\"",
-            "f.toml:13:16: `trident4` is no ASIC that is known; expected one of tomahawk, trident2, trident2+, trident3, helix4, spectrum1,",
+            "f.toml:13:16: `trident4` is not a known ASIC; expected one of tomahawk, trident2, trident2+, trident3, helix4, spectrum1,",
         ),
         (
             "interfaces = [\"swp*\"]",

@@ -57,7 +57,7 @@ pub(crate) fn as_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u3
         }
         fn visit_i64<E: de::Error>(self, value: i64) -> Result<u32, E> {
             match u32::try_from(value) {
-                Ok(0) => Err(E::custom("0 is no AS number (RFC 7607); expected 1 to 4294967295")),
+                Ok(0) => Err(E::custom("0 is not an AS number (RFC 7607); expected 1 to 4294967295")),
                 Ok(number) => Ok(number),
                 Err(_) => Err(E::invalid_value(de::Unexpected::Signed(value), &self)),
             }
@@ -76,7 +76,7 @@ struct Net(IpNet);
 
 /// Text that is not a prefix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no prefix; expected a form such as 192.0.2.0/24, 2001:db8::/32, or an address")]
+#[error("`{0}` is not a prefix; expected a form such as 192.0.2.0/24, 2001:db8::/32, or an address")]
 struct InvalidNet(String);
 
 impl FromStr for Net {
@@ -138,7 +138,7 @@ impl Listen {
 
 /// Text that is not an address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no address to listen on; expected 192.0.2.1, 192.0.2.1:179, 2001:db8::1 or [2001:db8::1]:179")]
+#[error("`{0}` is not an address to listen on; expected 192.0.2.1, 192.0.2.1:179, 2001:db8::1 or [2001:db8::1]:179")]
 pub struct InvalidListen(String);
 
 impl FromStr for Listen {
@@ -176,7 +176,7 @@ pub struct Port {
 
 /// Text that is not a port.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no port; expected tcp/NUMBER or udp/NUMBER, such as tcp/22")]
+#[error("`{0}` is not a port; expected tcp/NUMBER or udp/NUMBER, such as tcp/22")]
 pub struct InvalidPort(String);
 
 impl FromStr for Port {
@@ -271,7 +271,7 @@ impl Pattern {
             '+' => format!("did you mean `{}`?", text.replace('+', "*")),
             ',' | ';' => "name each in quotes of its own".to_owned(),
             '@' => format!("the name ends before the `@`: `{}`", text.split('@').next().unwrap_or_default()),
-            '!' => "`!` stands in front of a name or pattern that is not to be filtered".to_owned(),
+            '!' => "`!` comes before a name or pattern that is not to be filtered".to_owned(),
             _ => "expected a name such as eth0, or a pattern such as swp*".to_owned(),
         };
         Some(format!("`{text}` matches no interface; {instead}"))
@@ -374,7 +374,7 @@ mod tests {
             ("eth+", "did you mean `eth*`?"),
             ("eth0,eth1", "in quotes of its own"),
             ("eth0.10@eth0", "`eth0.10`"),
-            ("!!p0", "in front of"),
+            ("!!p0", "comes before"),
             ("eth0:1", "expected a name"),
         ] {
             assert!(unfit(text).is_some_and(|message| message.contains(told)), "{text}: {:?}", unfit(text));

@@ -101,7 +101,7 @@ fn enforcement(backend: &str, point: &EnforcementPoint) -> Result<Option<(String
         EnforcementPoint::Nowhere => None,
         EnforcementPoint::NetworkNamespace => {
             let namespace =
-                std::fs::metadata("/proc/thread-self/ns/net").context("cannot look at the network namespace")?;
+                std::fs::metadata("/proc/thread-self/ns/net").context("cannot read the network namespace")?;
             let name = format!("{backend}-{}", namespace.ino());
             Some((name, format!("filters with {backend} in this network namespace")))
         }

@@ -52,7 +52,7 @@ pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fm
         registry.register(name, help, metric);
     };
     gauge("peers", "Configured peers", status.peers);
-    gauge("peers_established", "Peers whose session is up", status.established);
+    gauge("peers_established", "Peers whose session is established", status.established);
     gauge("dataplane_entries", "Entries in use in the data plane", status.entries);
     gauge("paused", "1 while filtering is paused", u64::from(status.paused));
     gauge(
@@ -63,7 +63,7 @@ pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fm
     gauge("dataplane_up", "1 unless the latest change failed", u64::from(status.dataplane_error.is_none()));
     gauge(
         "state_saved",
-        "0 while changes cannot be saved, so that a restart would forget them",
+        "0 while changes cannot be saved, so that a restart would lose them",
         u64::from(status.state_error.is_none()),
     );
     let fallback = "1 while a fallback filters instead of the configured back end";

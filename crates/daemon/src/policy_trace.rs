@@ -16,7 +16,7 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyQuestionError {
     /// There is no peer with this name.
-    #[error("`{0}` is the name of no peer; expected one of {1}")]
+    #[error("`{0}` is not the name of a peer; expected one of {1}")]
     Peer(String, String),
     /// The text is neither a rule nor a prefix.
     #[error("{0}")]

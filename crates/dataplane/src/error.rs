@@ -12,7 +12,7 @@ pub enum DataplaneError {
     #[error("{0}")]
     ExternalChange(String),
     /// Other programs change the data plane so often that no change of ours succeeds.
-    #[error("somebody else changes {0} without a pause")]
+    #[error("another program keeps changing {0}")]
     Contended(&'static str),
     /// A setting of the back end cannot be used, and why.
     #[error("{0}")]

@@ -16,7 +16,7 @@ pub fn notes(rule: &Rule, interface_sets: InterfaceSets, capabilities: &Capabili
             Action::InterfaceSet { .. } => {
                 format!("{action} is ignored (interface-sets): the rule holds on every filtered interface")
             }
-            _ => format!("{action} is no action that is known here, and ignored (RFC 8955 §7)"),
+            _ => format!("{action} is not a known action, and ignored (RFC 8955 §7)"),
         };
         let accepts =
             if effect == Effect::ACCEPT { "; without another action the rule accepts its packets" } else { "" };
@@ -64,10 +64,7 @@ mod tests {
         let of = |actions: &[Action]| notes(&rule(actions), InterfaceSets::Ignore, &capabilities);
         assert!(of(&[]).is_empty());
         let told = of(&[other(JUNIPER)]);
-        assert!(
-            told.len() == 1 && told[0].contains("no action that is known") && told[0].contains("accepts"),
-            "{told:?}"
-        );
+        assert!(told.len() == 1 && told[0].contains("not a known action") && told[0].contains("accepts"), "{told:?}");
         let told = of(&[other(INTERFACE_SET)]);
         assert!(
             told.len() == 1 && told[0].contains("every filtered interface") && told[0].contains("accepts"),

@@ -43,7 +43,7 @@ fn member(attributes: &mut PathAttributes, name: &str, value: &RawValue) -> Resu
                 "igp" => Origin::Igp,
                 "egp" => Origin::Egp,
                 "incomplete" => Origin::Incomplete,
-                other => return Err(ParseError::new(format!("`{other}` is no origin"))),
+                other => return Err(ParseError::new(format!("`{other}` is not an ORIGIN"))),
             }
         }
         "as-path" => attributes.as_path.segments.extend(as_path(value)?),
@@ -55,7 +55,8 @@ fn member(attributes: &mut PathAttributes, name: &str, value: &RawValue) -> Resu
         "originator-id" => attributes.originator_id = Some(parse::<Ipv4Addr>(value)?),
         "cluster-list" => {
             let list: Vec<String> = parse(value)?;
-            let address = |text: &String| text.parse().map_err(|_| ParseError::new(format!("`{text}` is no address")));
+            let address =
+                |text: &String| text.parse().map_err(|_| ParseError::new(format!("`{text}` is not an address")));
             attributes.cluster_list = list.iter().map(address).collect::<Result<_, _>>()?;
         }
         "extended-community" => extended(value, &mut attributes.extended_communities)?,
@@ -99,7 +100,7 @@ fn as_path(value: &RawValue) -> Result<Vec<Segment>, ParseError> {
         let kind = match element.as_str() {
             "as-sequence" => SegmentKind::Sequence,
             "as-set" => SegmentKind::Set,
-            other => return Err(ParseError::new(format!("`{other}` is no kind of segment that is known"))),
+            other => return Err(ParseError::new(format!("`{other}` is not a known kind of segment"))),
         };
         Ok(Segment { kind, numbers: value })
     };
@@ -135,9 +136,8 @@ fn extended<const N: usize>(value: &RawValue, into: &mut Vec<[u8; N]>) -> Result
                 Err(_) => parse(entry)?,
             };
             match (entry.value, entry.string) {
-                (Some(value), _) => octets(value.get()).ok_or_else(|| {
-                    ParseError::new(format!("{} is no whole number of at most {N} octets", value.get()))
-                }),
+                (Some(value), _) => octets(value.get())
+                    .ok_or_else(|| ParseError::new(format!("{} is not an integer of at most {N} octets", value.get()))),
                 (None, Some(text)) => from_text(&text),
                 (None, None) => Err(ParseError::new("neither value nor string")),
             }
@@ -168,7 +168,7 @@ fn octets<const N: usize>(digits: &str) -> Option<[u8; N]> {
 
 /// A community of which there is only the text, if the text is unambiguous.
 fn from_text<const N: usize>(text: &str) -> Result<[u8; N], ParseError> {
-    let lossy = || ParseError::new(format!("`{text}` does not say all that the community says, and there is no value"));
+    let lossy = || ParseError::new(format!("`{text}` is ambiguous, and there is no value"));
     let community = match text.split_once(' ') {
         Some(("action", words)) => {
             let mut words = words.split('-');
@@ -292,7 +292,7 @@ mod tests {
             ["rate-limit:0", "rate-limit:9600", "redirect:100:200", "mark 64", "action", "action stop", "0x", ""]
         {
             let error = read(&format!(r#"{{"extended-community":["{lossy}"]}}"#)).unwrap_err();
-            assert!(error.contains("does not say all"), "{error}");
+            assert!(error.contains("is ambiguous"), "{error}");
         }
     }
 
@@ -328,7 +328,7 @@ mod tests {
         for (json, what) in [
             (r#"{"error":"treat-as-withdraw"}"#, "attribute/error: treat-as-withdraw"),
             (r#"{"extended-community":[{"value":9225060888861270016}]}"#, "not a number"),
-            (r#"{"extended-community":[{"value":9.2e18}]}"#, "9.2e18 is no whole number"),
+            (r#"{"extended-community":[{"value":9.2e18}]}"#, "9.2e18 is not an integer"),
             (r#"{"extended-community":"rate-limit:0"}"#, "extended-community: invalid type"),
             (r#"{"extended-community":[],"extended-community":[]}"#, "there twice"),
             (r#"[]"#, "expected an object"),

@@ -50,10 +50,9 @@ pub(crate) fn nlri(family: Family, version: Version, object: &RawValue) -> Resul
                 "rd" if family.is_vpn() => {
                     let text: String = crate::json::parse(value).map_err(|m| m.within("rd"))?;
                     let rd = route_distinguisher(&text);
-                    builder =
-                        builder.route_distinguisher(rd.ok_or_else(|| {
-                            ParseError::new(format!("`{text}` is no route distinguisher")).within("rd")
-                        })?);
+                    builder = builder.route_distinguisher(rd.ok_or_else(|| {
+                        ParseError::new(format!("`{text}` is not a route distinguisher")).within("rd")
+                    })?);
                 }
                 // An unknown member may restrict the rule: without it, the rule would match more
                 // than what was announced.
@@ -154,7 +153,7 @@ fn prefix(version: Version, items: &[&str], section: Option<&str>) -> Result<Pre
         return Err(ParseError::new(format!("{} prefixes; a rule has one (RFC 8955 §4.2)", items.len())));
     };
     same(section, items, 1)?;
-    let odd = || ParseError::new(format!("`{text}` is no prefix as ExaBGP prints it"));
+    let odd = || ParseError::new(format!("`{text}` is not a prefix as ExaBGP prints it"));
     let mut parts = text.split('/');
     let mut next = || parts.next().ok_or_else(odd);
     let (address, length) = (next()?, next()?);

@@ -180,7 +180,8 @@ fn neighbor_of(session: &Session<'_>) -> Result<Neighbor, ParseError> {
     // The zone of a link-local address is not needed here.
     let plain = peer.split('%').next().unwrap_or_default();
     let address = plain.parse().ok().filter(|address: &IpAddr| !address.is_unspecified() && !address.is_multicast());
-    let peer = address.ok_or_else(|| ParseError::new(format!("`{peer}` is no address of a peer")).within("address"))?;
+    let peer =
+        address.ok_or_else(|| ParseError::new(format!("`{peer}` is not an address of a peer")).within("address"))?;
     let local = session.address.local.and_then(|value| parse::<String>(value).ok()).and_then(|text| text.parse().ok());
     let number = |value: Option<&RawValue>| value.and_then(|value| parse::<u32>(value).ok());
     Ok(Neighbor {
@@ -197,7 +198,7 @@ fn state(neighbor: Neighbor, state: Option<&str>, reason: Option<String>) -> Res
         Some("up") => SessionState::Up,
         Some("connected") => SessionState::Connected,
         Some("down") => SessionState::Down(reason.unwrap_or_default()),
-        other => return Err(ParseError::new(format!("`{}` is no state that is known", other.unwrap_or_default()))),
+        other => return Err(ParseError::new(format!("`{}` is not a known state", other.unwrap_or_default()))),
     };
     Ok(Message::State(neighbor, state))
 }
@@ -358,9 +359,9 @@ fn unicast(family: AfiSafi, object: &RawValue) -> Result<RouteKey, ParseError> {
         path: Option<Ipv4Addr>,
     }
     let route = parse::<String>(object).map(|nlri| Route { nlri, path: None }).or_else(|_| parse::<Route>(object))?;
-    let net: IpNet = route.nlri.parse().map_err(|_| ParseError::new(format!("`{}` is no prefix", route.nlri)))?;
+    let net: IpNet = route.nlri.parse().map_err(|_| ParseError::new(format!("`{}` is not a prefix", route.nlri)))?;
     if Destination::Unicast(net).family() != family {
-        return Err(ParseError::new(format!("`{net}` is no prefix of {family}")));
+        return Err(ParseError::new(format!("`{net}` is not a prefix of {family}")));
     }
     let path_id = route.path.map(|path| PathId(u32::from(path)));
     Ok(RouteKey { destination: Destination::Unicast(net.trunc()), path_id })

@@ -233,7 +233,7 @@ fn lines_that_cannot_be_read_say_why() {
     let nobody = updating(DISCARD).replace("203.0.113.1", "somebody");
     assert_eq!(
         read(nobody.as_bytes()).unwrap_err().to_string(),
-        "neighbor/address: `somebody` is no address of a peer"
+        "neighbor/address: `somebody` is not an address of a peer"
     );
     let twice = updating(&format!("{DISCARD},{DISCARD}"));
     assert!(read(twice.as_bytes()).unwrap_err().to_string().starts_with("neighbor/message/update: duplicate field"));

@@ -32,7 +32,7 @@ pub(crate) fn numeric(kind: ComponentType, items: &[&str]) -> Result<Vec<Numeric
         // Without AND, ExaBGP prints no value after them, which changes nothing.
         let value = if always && value.is_empty() { "0" } else { value };
         let value = names::number(kind, value)
-            .ok_or_else(|| ParseError::new(format!("`{value}` is no value that is known for {kind}")))?;
+            .ok_or_else(|| ParseError::new(format!("`{value}` is not a known value for {kind}")))?;
         ops.push(NumericOp { and, comparison, value, width: kind.width_for(value) });
     }
     Ok(ops)

@@ -15,7 +15,7 @@ use std::path::PathBuf;
   floodgate encode 'dst 192.0.2.1/32 proto udp sport 123 then discard'
   floodgate explain --rules filters.txt udp 198.51.100.7:123 192.0.2.1:4000
 
-Exit status: 0 done; 1 some input was in error or the answer is no (`status`: nothing is
+Exit status: 0 success; 1 an input has errors or the answer is no (`status`: nothing is
 filtered); 2 wrong usage; 3 the daemon does not answer.")]
 pub(crate) struct Cli {
     /// What to do.
@@ -26,20 +26,20 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show what FlowSpec octets say: wire to rule
+    /// Decode FlowSpec octets: wire to rule
     #[command(visible_alias = "dec")]
     Decode(DecodeArgs),
-    /// Write rules as FlowSpec octets: rule text to wire
+    /// Encode rules as FlowSpec octets: rule text to wire
     Encode(EncodeArgs),
     /// Show which rule decides about a packet, and why the earlier ones do not
     Explain(ExplainArgs),
-    /// Show what would be installed: verdict and entries per rule; offline, no root
+    /// Show what a data plane would install: result and entries per rule; offline, without root
     Compile(CompileArgs),
     /// Test what a switch supports and print a report; takes minutes, leaves nothing installed
     Selftest(SelfTestArgs),
     /// Run as a process of ExaBGP: its JSON on standard input instead of BGP sessions
     Exabgp(ExabgpArgs),
-    /// Print what completes the command line in a shell
+    /// Print shell completions
     #[command(after_help = "Examples:
   floodgate completions bash > /etc/bash_completion.d/floodgate
   floodgate completions zsh > /usr/share/zsh/vendor-completions/_floodgate
@@ -49,7 +49,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   floodgate man /usr/local/share/man")]
     Man(ManArgs),
-    /// The daemon and the commands that ask it.
+    /// The daemon and the commands that send requests to it.
     #[command(flatten)]
     Live(LiveCommand),
 }
@@ -64,7 +64,7 @@ pub(crate) struct CompletionsArgs {
 /// Arguments of `man`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ManArgs {
-    /// Where `man1` and `man5` are to be
+    /// The directory in which to create `man1` and `man5`
     #[arg(value_name = "DIRECTORY")]
     pub directory: PathBuf,
 }
@@ -95,7 +95,7 @@ impl From<FamilyArg> for flowspec::Family {
 
 /// Arguments of `decode`.
 #[derive(Debug, Args)]
-#[command(after_help = "HEX may have blanks, colons and a 0x in front. Octets of an NLRI include its length.
+#[command(after_help = "HEX may contain blanks and colons, and begin with 0x. Octets of an NLRI include its length.
 Whole BGP messages are recognised, also in packets, and in what tcpdump -x, -X and
 -XX, Wireshark, xxd and hexdump -C print: quote it as one argument, or pipe it.
 
@@ -111,7 +111,7 @@ pub(crate) struct DecodeArgs {
     /// Family of the NLRIs
     #[arg(long, value_enum, default_value = "ipv4")]
     pub family: FamilyArg,
-    /// Each input is BGP messages, or a packet with some
+    /// Each input is one or more BGP messages, or a packet that contains some
     #[arg(long, conflicts_with_all = ["community", "family"])]
     pub update: bool,
     /// Each input is an extended community of 8 octets, or of 20 octets (attribute 25)
@@ -137,7 +137,7 @@ pub(crate) struct DecodeArgs {
 #[command(after_help = "Rule: [ipv4|ipv6] [rd RD] COMPONENT.. [then ACTION..]
   dst PREFIX, src PREFIX           192.0.2.0/24, 2001:db8::/32; with an offset ::1234:0:0/64-104
   proto, port, dport, sport, icmp-type, icmp-code, length, dscp, label
-                                   80,443,8000-8080  !=53  >=512&<=1500; a comma is or, & is and, before it
+                                   80,443,8000-8080  !=53  >=512&<=1500; a comma is OR, & is AND and binds tighter
   tcp-flags, fragment              syn&!ack  any(fin+rst)  is-fragment  !is-fragment
   actions                          discard, rate 1mbps, rate 1000pps, mark 46, redirect 65000:100,
                                    redirect 192.0.2.9 [copy], sample, continue, accept
@@ -169,7 +169,7 @@ Examples:
   floodgate explain udp 198.51.100.7:123 192.0.2.1:4000
   floodgate explain --packet 4500001c00010000401166cdc6336407c0000201007b0fa000080000
 
-Without --rules the running daemon is asked.")]
+Without --rules, the rules in force in the running daemon decide.")]
 pub(crate) struct ExplainArgs {
     /// Rules file: one rule a line, `#` comments, `wire FAMILY NLRI-HEX [COMMUNITY-HEX..]` lines;
     /// `-` for standard input
@@ -178,14 +178,14 @@ pub(crate) struct ExplainArgs {
     /// The running daemon's socket
     #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = config::DEFAULT_SOCKET)]
     pub socket: PathBuf,
-    /// Instead of a packet: what import policy makes of this rule, or of a unicast prefix, when
+    /// Instead of a packet: what the import policy does with this rule or unicast prefix when
     /// --peer announces it
     #[arg(long, value_name = "RULE", requires = "peer", conflicts_with_all = ["rules", "packet", "pcap", "words"])]
     pub policy: Option<String>,
     /// The peer that announces it
     #[arg(long, value_name = "NAME", requires = "policy")]
     pub peer: Option<String>,
-    /// A configuration file to ask, instead of the running daemon
+    /// Use the policy of a configuration file instead of that of the running daemon
     #[arg(short, long, value_name = "FILE", requires = "policy")]
     pub config: Option<PathBuf>,
     /// A community of the route: 65535:666, 65070:666:0, target:65070:666; may be given several
@@ -207,7 +207,7 @@ pub(crate) struct ExplainArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
-    /// The packet in words
+    /// Description of the packet
     #[arg(value_name = "WORD", required_unless_present_any = ["packet", "pcap", "policy"])]
     pub words: Vec<String>,
 }
@@ -257,11 +257,11 @@ pub(crate) struct SwitchArgs {
     /// [default: spectrum1, the smallest]
     #[arg(long, value_name = "NAME")]
     pub asic: Option<Asic>,
-    /// Ports and bonds where packets come in [default: all]
+    /// Ingress ports and bonds [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub interfaces: Vec<Pattern>,
-    /// Tables of Cumulus Linux are updated in place (acl.non_atomic_update_mode), which gives more
-    /// room
+    /// Tables of Cumulus Linux are updated in place (acl.non_atomic_update_mode), which leaves room
+    /// for more rules
     #[arg(long)]
     pub non_atomic: bool,
 }
@@ -269,27 +269,27 @@ pub(crate) struct SwitchArgs {
 /// Arguments of `selftest`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "For a switch that is out of service, as root; some thirty runs of cl-acltool, ten minutes at most. It puts
-61floodgate-selftest.rules into the policy directory, with rules for documentation addresses only (192.0.2.0/24,
-2001:db8::/32), installs it, reads back the result, and removes it at the end, also after Ctrl-C. Floodgate itself may run.
+    after_help = "Run it as root on a switch that is out of service. It runs cl-acltool some thirty times, for ten minutes at most. It writes
+61floodgate-selftest.rules to the policy directory, with rules for documentation addresses only (192.0.2.0/24,
+2001:db8::/32), installs it, reads back the result, and removes it at the end, also after Ctrl-C. The daemon may run.
 
 Examples:
   floodgate selftest cumulus > report.txt
   floodgate selftest cumulus --config /etc/floodgate/floodgate.toml --interfaces swp1,swp2 > report.txt"
 )]
 pub(crate) struct SelfTestArgs {
-    /// What is tested
+    /// The back end to test
     #[arg(value_enum, value_name = "BACKEND")]
     pub backend: SelfTestTarget,
     /// Use [dataplane] of this configuration
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Ports and bonds where packets come in [default: swp*]
+    /// Ingress ports and bonds [default: swp*]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub interfaces: Vec<Pattern>,
 }
 
-/// Data planes that `selftest` knows.
+/// Back ends that `selftest` can test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SelfTestTarget {
     /// Hardware ACLs of a switch with Cumulus Linux
@@ -307,16 +307,16 @@ pub(crate) enum SelfTestTarget {
       api { processes [ floodgate ]; neighbor-changes; receive { parsed; update; } }
   }
 
-The log goes to standard error. `floodgate status`, `rules` and the other commands ask it as they ask `floodgate run`.
-It ends when ExaBGP does.")]
+The log goes to standard error. `floodgate status`, `rules` and the other commands work as with `floodgate run`.
+It ends when ExaBGP ends.")]
 pub(crate) struct ExabgpArgs {
     /// The configuration file; its `peer` tables give neighbours a policy other than the default
-    /// [default: /etc/floodgate/floodgate.toml if that is there, otherwise what is built in]
+    /// [default: /etc/floodgate/floodgate.toml if it exists, otherwise built-in defaults]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
-/// Data planes that `compile` knows.
+/// Targets of `compile`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Target {
     /// A data plane that can do everything

@@ -86,7 +86,7 @@ enum QuestionError {
     Hex(#[from] HexError),
     #[error("{0}")]
     Words(#[from] packet_text::WordError),
-    #[error("not a packet that rules look at: {0}")]
+    #[error("not a packet that rules can match: {0}")]
     Packet(#[from] PacketError),
 }
 

@@ -84,7 +84,7 @@ fn report(settings: &Settings, found: &SelfTest) -> Vec<String> {
         }
     }
     if !found.unknown_words.is_empty() {
-        lines.push("\nwords of cl-acltool beside errors and progress:".to_owned());
+        lines.push("\nunknown output of cl-acltool:".to_owned());
         lines.extend(found.unknown_words.iter().map(|words| format!("  {words}")));
     }
     lines.push(String::new());

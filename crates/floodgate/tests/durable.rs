@@ -71,8 +71,8 @@ fn times_without_sense_are_refused_at_once() {
         ("9000000000000s", "at most 100 years"),
         ("2924710d", "at most 100 years"),
         ("18446744073709551616s", "at most 100 years"),
-        ("0s", "lasts no time"),
-        ("10minutes", "no duration"),
+        ("0s", "a duration of zero"),
+        ("10minutes", "not a duration"),
     ] {
         let output = daemon.cli(&["announce", DNS, "--for", time]);
         assert_eq!(output.status.code(), Some(2), "{time}: {}", said(&output));

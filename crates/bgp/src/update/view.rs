@@ -80,7 +80,7 @@ pub enum NotAnUpdate {
     #[error("the message is cut off after {0} octets")]
     Truncated(usize),
     /// There are octets after the message.
-    #[error("{0} octets behind the message")]
+    #[error("{0} octets after the message")]
     Trailing(usize),
 }
 

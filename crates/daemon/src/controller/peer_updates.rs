@@ -131,7 +131,7 @@ fn record_excess(entry: &mut PeerEntry, policy: OnExcess, events: &mut EventLog)
     }
     let (peer, limit) = (&entry.config().name, entry.config().max_rules);
     let what = match policy {
-        OnExcess::Warn => "they are taken all the same",
+        OnExcess::Warn => "they are accepted nevertheless",
         OnExcess::Ignore => "the rest is not enforced",
         OnExcess::Close => "the session is closed",
     };

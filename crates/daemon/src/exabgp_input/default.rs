@@ -36,7 +36,7 @@ fn parsed(more: &str) -> Config {
     let text = format!("[router]\nas = 1\nid = \"192.0.2.1\"\n{more}");
     match Config::parse(&text, Path::new("the built-in configuration")) {
         Ok(config) => config,
-        Err(error) => unreachable!("the built-in configuration is right: {error}"),
+        Err(error) => unreachable!("the built-in configuration is valid: {error}"),
     }
 }
 

@@ -95,7 +95,7 @@ impl<M: From<NeighborMessage>> Feed<M> {
                 }
                 Line::End(error) => {
                     let why =
-                        error.map_or("ExaBGP is gone".to_owned(), |error| format!("ExaBGP cannot be read: {error}"));
+                        error.map_or("ExaBGP has ended".to_owned(), |error| format!("ExaBGP cannot be read: {error}"));
                     tracing::warn!("{why}");
                     return self.end_all_sessions(&why).await;
                 }
@@ -121,7 +121,7 @@ impl<M: From<NeighborMessage>> Feed<M> {
             if round == 0 {
                 tracing::warn!(
                     rules = held,
-                    "rules are held as hold-on-loss says, or until the next start takes them over"
+                    "rules are retained as hold-on-loss says, or until the next start takes them over"
                 );
             }
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -202,7 +202,7 @@ impl<M: From<NeighborMessage>> Feed<M> {
                 self.lost(peer, reason).await
             }
             SessionState::Connected | SessionState::Up if up => {
-                self.lost(peer, "it came up again, and ExaBGP did not tell of its end".to_owned()).await?;
+                self.lost(peer, "it was established again, and ExaBGP did not report its end".to_owned()).await?;
                 if state == SessionState::Up { self.establish(peer, neighbor).await } else { Ok(()) }
             }
             SessionState::Connected => self.send_event(who.id, NeighborEvent::State(State::OpenSent)).await,

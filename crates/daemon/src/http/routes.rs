@@ -393,7 +393,7 @@ async fn explain(
     let mut search = Search::default();
     loop {
         let packet = packet.clone();
-        let not_looked_at = |error| Failure::bad(format!("not a packet that rules look at: {error}"));
+        let not_looked_at = |error| Failure::bad(format!("not a packet that rules can match: {error}"));
         match state.ask(|answer| Command::Explain { packet, search, answer }).await?.map_err(not_looked_at)? {
             ExplainResult::Explanation(explanation) => return Ok(Json(*explanation)),
             ExplainResult::NotYet(further) => search = further,

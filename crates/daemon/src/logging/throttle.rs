@@ -42,7 +42,7 @@ impl Throttle {
         }
         let kinds = std::mem::take(&mut self.left_out);
         let seconds = now.saturating_duration_since(began).as_secs_f64();
-        let mut text = format!("{} more in {seconds:.1} s, not told one by one:", kinds.values().sum::<u64>());
+        let mut text = format!("{} more in {seconds:.1} s, not logged one by one:", kinds.values().sum::<u64>());
         for (kind, count) in kinds {
             // Writing to a String cannot fail.
             let _ = write!(text, " {kind} {count},");

@@ -49,7 +49,9 @@ impl Endpoint {
         let remote = self.remote;
         let socket = new_socket(remote.ip())?;
         if let Some(source) = self.source {
-            socket.bind(&SocketAddr::new(source, 0).into()).map_err(context(format!("cannot speak from {source}")))?;
+            socket
+                .bind(&SocketAddr::new(source, 0).into())
+                .map_err(context(format!("cannot use the source address {source}")))?;
         }
         if let Some(secret) = &self.md5 {
             md5::set_secret(socket.as_fd(), remote.ip(), secret.as_bytes()).map_err(context("TCP-MD5"))?;

@@ -139,6 +139,6 @@ fn a_question_about_policy_is_answered_from_the_file() {
     assert_eq!(blackhole.rules[0].rule, "dst 198.51.100.1/32 then discard");
     assert_eq!(blackhole.rules[0].result.as_deref(), Some("dst 198.51.100.1/32 then rate 10mbps"));
     assert!(ask("198.51.100.1/32", &[]).unwrap().rules.is_empty());
-    assert!(ask("198.51.100.1/32", &["blackholes"]).unwrap_err().to_string().contains("no community"));
+    assert!(ask("198.51.100.1/32", &["blackholes"]).unwrap_err().to_string().contains("not a community"));
     assert!(ask("dst", &[]).is_err());
 }

@@ -27,10 +27,10 @@ pub enum JournalError {
     #[error("the disk does not keep up")]
     DiskBehind,
     /// The thread panicked.
-    #[error("the thread that writes it is gone")]
+    #[error("the thread that writes it has ended")]
     WriterGone,
     /// The file is the only copy of damaged contents.
-    #[error("{} could not be read, nor kept aside: it is not replaced", path.display())]
+    #[error("{} could not be read, nor copied: it is not replaced", path.display())]
     NotReplaced {
         /// The state file.
         path: PathBuf,

@@ -35,10 +35,10 @@ pub fn load(path: &Path) -> Loaded {
     };
     if loaded.damaged {
         loaded.wrong.push(match keep_copy(path) {
-            Ok(kept) => format!("the file as it was is kept as {}", kept.display()),
+            Ok(kept) => format!("a copy is kept as {}", kept.display()),
             Err(error) => {
                 loaded.is_unique = true;
-                format!("it could not be kept aside: {error}")
+                format!("no copy could be kept: {error}")
             }
         });
     }
@@ -79,7 +79,7 @@ pub(super) fn parse(octets: &[u8]) -> Loaded {
     } else {
         let line = octets.split(|octet| *octet == b'\n').next().unwrap_or_default();
         let line: String = String::from_utf8_lossy(line).chars().take(40).collect();
-        format!("it begins with `{}`, which is no form of state file that is known here", line.escape_debug())
+        format!("it begins with `{}`, which is not a known version of the state file", line.escape_debug())
     };
     Loaded { wrong: vec![wrong], damaged: true, ..Loaded::default() }
 }

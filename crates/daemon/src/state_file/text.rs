@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str) -> (Vec<SavedRules>, Vec<String>) {
                 Err(_) => {
                     // What follows has no origin.
                     known = false;
-                    bad(format!("`{address}` is no address"));
+                    bad(format!("`{address}` is not an address"));
                     continue;
                 }
             },
@@ -47,7 +47,7 @@ pub(super) fn parse(text: &str) -> (Vec<SavedRules>, Vec<String>) {
                 last.paths.push(path);
                 count += 1;
             }
-            (None, Ok(_), _) => bad("a rule of nobody".to_owned()),
+            (None, Ok(_), _) => bad("a rule without origin".to_owned()),
             (None, Err(error), _) => bad(error.to_string()),
         }
     }

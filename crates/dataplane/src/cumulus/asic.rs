@@ -188,7 +188,7 @@ impl Asic {
 
 /// Text that names no ASIC.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no ASIC that is known; expected one of {known}", known = names())]
+#[error("`{0}` is not a known ASIC; expected one of {known}", known = names())]
 pub struct UnknownAsic(String);
 
 fn names() -> String {

@@ -66,7 +66,7 @@ impl Limits {
 
     fn unprotectable(&self, rule: &CompiledRule) -> Option<String> {
         let words = first_touched(&self.unprotectable, rule)?;
-        Some(format!("it would act on protected packets, which the switch does not let through first: {words}"))
+        Some(format!("it would act on protected packets, which the switch does not accept first: {words}"))
     }
 }
 
@@ -129,7 +129,7 @@ pub(super) fn place<'a>(
             Some(RuleFailure::Failed(words))
         } else if let Some(full) = first_touched(&unprotected, rule) {
             Some(RuleFailure::OverCapacity(format!(
-                "it would touch packets that are protected, and there is no room for them to come first: {full}"
+                "it would act on protected packets, and there is no room to accept them first: {full}"
             )))
         } else if let Some(failure) = unenforced.blocks(rule) {
             Some(failure)
@@ -391,7 +391,7 @@ mod tests {
         let placement = place(&protected.map(space), compiled.iter(), &Limits::of(&settings), &settings);
         assert_eq!((placement.protected.len(), placement.placed.len(), placement.failures.len()), (2, 0, 3));
         let words = format!("{:?}", placement.failures);
-        assert_eq!(words.matches("packets that are protected").count(), 1, "{words}");
+        assert_eq!(words.matches("protected packets").count(), 1, "{words}");
         // With room for the last rule, too.
         let limits = Limits { budget: (4, 4), ..Limits::of(&settings) };
         let placement = place(&protected.map(space), compiled.iter(), &limits, &settings);

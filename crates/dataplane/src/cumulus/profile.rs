@@ -136,7 +136,7 @@ mod tests {
         let value = |name: &str| facts.iter().find(|fact| fact.name.starts_with(name)).unwrap();
         assert_eq!(value("entries").value, "256/256, not both together");
         assert_eq!(value("policers for each limit").value, "one a pipeline: up to 4 times the rate");
-        assert_eq!(value("rules behind a policer").document.as_deref(), Some("4.3"));
+        assert_eq!(value("rules after a policer").document.as_deref(), Some("4.3"));
     }
 
     #[test]

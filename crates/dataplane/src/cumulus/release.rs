@@ -88,7 +88,7 @@ pub(super) static ECN_FLAGS: Feature = Feature {
 /// Evaluation continues with the next rule after a policer; earlier, contiguous rules with the same
 /// match are a misconfiguration.
 pub(super) static POLICE_CONTINUES: Feature = Feature {
-    name: "rules behind a policer are looked at",
+    name: "rules after a policer are evaluated",
     rows: &[
         (FIRST, Known::No, "3.7"),
         (Release::new(4, 0), Known::Unknown, ""),
@@ -99,7 +99,7 @@ pub(super) static POLICE_CONTINUES: Feature = Feature {
 
 /// The counters of a policer include what it dropped.
 pub(super) static POLICE_COUNTS_DROPS: Feature = Feature {
-    name: "counters tell what a policer dropped",
+    name: "counters include what a policer dropped",
     rows: &[(FIRST, Known::No, "3.7"), (Release::new(5, 0), Known::No, "5.17")],
 };
 
@@ -176,7 +176,7 @@ impl Release {
 
 /// A text that is not a release.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no release of Cumulus Linux; expected a number such as 4.4 or 5.14")]
+#[error("`{0}` is not a release of Cumulus Linux; expected a number such as 4.4 or 5.14")]
 pub struct InvalidRelease(String);
 
 impl FromStr for Release {

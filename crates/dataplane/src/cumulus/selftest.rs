@@ -102,7 +102,7 @@ static PROBES: [Probe; 31] = [
     probe("police kilobytes", &["-d 192.0.2.241/32 -j POLICE --set-mode KB --set-rate 1000 --set-burst 250"]),
     probe("police packets", &["-d 192.0.2.241/32 -j POLICE --set-mode pkt --set-rate 1000 --set-burst 250"]),
     probe(
-        "police, and accept behind it",
+        "police, and accept after it",
         &["-d 192.0.2.241/32 -j POLICE --set-mode pkt --set-rate 1000 --set-burst 250", "-d 192.0.2.241/32 -j ACCEPT"],
     ),
     probe("mark", &["-d 192.0.2.241/32 -j SETQOS --set-dscp 46"]),

@@ -194,7 +194,7 @@ impl Switch {
     /// Whether what is in force is unchanged.
     pub(super) fn health(&mut self) -> Result<Health, DataplaneError> {
         if !self.in_force.verified {
-            return Ok(Health::ExternalChange("a run of cl-acltool went wrong".to_owned()));
+            return Ok(Health::ExternalChange("a run of cl-acltool failed".to_owned()));
         }
         if let Err(how) = store::verify(&self.settings.policy_directory, self.in_force.text.as_deref())? {
             self.in_force.verified = false;

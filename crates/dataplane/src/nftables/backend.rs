@@ -71,7 +71,7 @@ impl Nftables {
     pub fn open(options: Options) -> Result<Self, DataplaneError> {
         if let Some(name) = options.interfaces.iter().find(|name| name.is_empty() || name.len() > 15) {
             return Err(DataplaneError::InvalidSetting(format!(
-                "`{name}` is no interface name: it has 1 to 15 octets"
+                "`{name}` is not an interface name: it has 1 to 15 octets"
             )));
         }
         let socket = Socket::open()?;
@@ -431,7 +431,7 @@ impl From<CommitError> for DataplaneError {
         match error {
             CommitError::Stale => CONTENDED,
             CommitError::Kernel { errno: Errno::PERM, .. } => {
-                DataplaneError::Unavailable("changing nftables needs the right CAP_NET_ADMIN".to_owned())
+                DataplaneError::Unavailable("changing nftables needs the capability CAP_NET_ADMIN".to_owned())
             }
             CommitError::Kernel { errno, words, .. } => {
                 let error = std::io::Error::from(errno);

@@ -38,7 +38,7 @@ pub(super) fn refuse(rule: &CompiledRule) -> Option<RuleFailure> {
     } else if redirect.is_some() {
         "nftables cannot redirect before the routing decision"
     } else if continues && mark.is_some() && policing != Policing::Discard {
-        "nftables would show the new DSCP to the rules that follow, so a mark must end the search"
+        "nftables would show the new DSCP to the rules that follow, so a mark must end the evaluation"
     } else {
         return None;
     };

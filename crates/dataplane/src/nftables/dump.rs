@@ -56,10 +56,10 @@ fn damage_of(socket: &mut Socket, version: IpVersion, inventory: &Inventory) -> 
     }
     // A program that deletes a table and creates one like it resets the counters in it.
     if inventory.handles.0.is_some() && found.handle != inventory.handles.0 {
-        return Ok(Some(format!("somebody put another in the place of the {ours}")));
+        return Ok(Some(format!("another program replaced the {ours}")));
     }
     if found.dormant {
-        return Ok(Some(format!("somebody switched the {ours} off (dormant)")));
+        return Ok(Some(format!("another program made the {ours} dormant")));
     }
     if !found.base {
         return Ok(Some(format!("the chain {BASE} of the {ours} is gone or hooked elsewhere")));
@@ -79,19 +79,19 @@ fn damage_of(socket: &mut Socket, version: IpVersion, inventory: &Inventory) -> 
         found.rules == ours.rules && same_rules
     };
     if !rules.keys().eq(inventory.chains.keys()) || !rules.values().zip(inventory.chains.values()).all(same) {
-        return Ok(Some(format!("somebody changed the rules of the {ours}")));
+        return Ok(Some(format!("another program changed the rules of the {ours}")));
     }
     if found.counters.len() != inventory.counters || !found.others.is_empty() {
-        return Ok(Some(format!("somebody changed the counters of the {ours}")));
+        return Ok(Some(format!("another program changed the counters of the {ours}")));
     }
     let mut sets = found.sets;
     sets.sort_unstable();
     if !sets.iter().eq(inventory.sets.keys()) {
-        return Ok(Some(format!("somebody changed the sets of the {ours}")));
+        return Ok(Some(format!("another program changed the sets of the {ours}")));
     }
     // The number is the same, but one of them is new.
     if inventory.handles.1.is_some_and(|ours| last > ours) {
-        return Ok(Some(format!("somebody replaced something in the {ours}")));
+        return Ok(Some(format!("another program replaced something in the {ours}")));
     }
     for (set, SetInventory { elements: expected, fingerprints: known, .. }) in &inventory.sets {
         let (mut elements, mut fingerprints) = (0, 0u64);
@@ -103,7 +103,7 @@ fn damage_of(socket: &mut Socket, version: IpVersion, inventory: &Inventory) -> 
             return Ok(Some(format!("the set {set} of the {ours} has {elements} elements, not {expected}")));
         }
         if fingerprints != *known {
-            return Ok(Some(format!("somebody replaced elements of the set {set} of the {ours}")));
+            return Ok(Some(format!("another program replaced elements of the set {set} of the {ours}")));
         }
     }
     Ok(None)

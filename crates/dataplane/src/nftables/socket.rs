@@ -64,7 +64,7 @@ impl Socket {
     pub(super) fn generation(&mut self) -> Result<u32, DataplaneError> {
         let mut generation = None;
         self.ask(IpVersion::V4, msg::GETGEN, 0, |_| {}, |_, attributes| generation = attributes.u32(NFTA_GEN_ID))?;
-        generation.ok_or_else(|| DataplaneError::Refused("nf_tables did not tell its generation".to_owned()))
+        generation.ok_or_else(|| DataplaneError::Refused("nf_tables did not report its generation".to_owned()))
     }
 
     /// Sends a whole transaction and waits for the result. `acknowledged` is the message that
@@ -179,7 +179,7 @@ impl Socket {
 
 pub(super) fn io(context: &str, errno: Errno) -> DataplaneError {
     if errno == Errno::PERM {
-        return DataplaneError::Unavailable("nftables needs the right CAP_NET_ADMIN".to_owned());
+        return DataplaneError::Unavailable("nftables needs the capability CAP_NET_ADMIN".to_owned());
     }
     DataplaneError::Io { context: context.to_owned(), source: errno.into() }
 }

@@ -126,7 +126,7 @@ impl Acl {
                     )));
                 }
                 self.check_tables(&waiting)?;
-                let words = format!("the switch has told nothing of an entry of it for {timeout:?}");
+                let words = format!("the switch has published no status of an entry of it for {timeout:?}");
                 not_active.extend(waiting.iter().map(|row| ((*row).clone(), NotActive::Refused(words.clone()))));
                 self.withdraw(&waiting)?;
                 break;

@@ -438,7 +438,7 @@ impl Dataplane for Sonic {
 
     fn health(&mut self) -> Result<Health, DataplaneError> {
         if !self.verified {
-            return Ok(Health::ExternalChange("a change of the ACL rules went wrong".to_owned()));
+            return Ok(Health::ExternalChange("a change of the ACL rules failed".to_owned()));
         }
         if let Some(how) = self.difference()? {
             self.verified = false;
@@ -454,7 +454,7 @@ impl Dataplane for Sonic {
             }
             if self.acl.read_all()?.0 != self.rows {
                 self.verified = false;
-                return Ok(Health::ExternalChange("somebody has put ACL rules into our tables".to_owned()));
+                return Ok(Health::ExternalChange("another program has written ACL rules to our tables".to_owned()));
             }
         }
         Ok(Health::Intact)

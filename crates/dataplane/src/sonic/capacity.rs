@@ -53,7 +53,7 @@ pub(super) fn limit(settings: &Settings, resources: Option<Resources>) -> (u64, 
     let usable = entries.saturating_sub(reserve).min(u64::from(HIGHEST_PRIORITY));
     match settings.max_entries {
         Some(most) if most <= usable => (most.min(u64::from(HIGHEST_PRIORITY)), settings.why_budget()),
-        _ => (usable, format!("the switch tells of {entries}, of which {reserve} stay free")),
+        _ => (usable, format!("the switch reports {entries}, of which {reserve} stay free")),
     }
 }
 

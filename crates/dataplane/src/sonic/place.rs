@@ -186,10 +186,10 @@ pub(super) fn neighbor_discovery() -> Space {
 #[derive(Debug, thiserror::Error)]
 enum ShieldError {
     /// The switch refuses it; its message.
-    #[error("it would act on protected packets, which the switch does not let through first: {0}")]
+    #[error("it would act on protected packets, which the switch does not accept first: {0}")]
     RefusedBySwitch(String),
     /// No entry can express it.
-    #[error("it would act on protected packets, which cannot be let through first: {0}")]
+    #[error("it would act on protected packets, which cannot be accepted first: {0}")]
     Refused(Refusal),
     /// It cannot be written.
     #[error(transparent)]
@@ -217,7 +217,7 @@ fn first_touched(spaces: &[(Space, RuleFailure)], rule: &CompiledRule) -> Option
     Some(match failure {
         RuleFailure::Failed(words) => RuleFailure::Failed(words.clone()),
         RuleFailure::OverCapacity(words) => RuleFailure::OverCapacity(format!(
-            "it would act on protected packets, and there is no room for them to come first: {words}"
+            "it would act on protected packets, and there is no room to accept them first: {words}"
         )),
     })
 }
@@ -291,7 +291,7 @@ impl Settings {
     pub(super) fn why_budget(&self) -> String {
         match self.max_entries {
             Some(_) => "max-entries".to_owned(),
-            None => "taken while the switch has not told how many it has; see max-entries".to_owned(),
+            None => "assumed until the switch has reported how many it has; see max-entries".to_owned(),
         }
     }
 }

@@ -36,7 +36,7 @@ pub fn facts(settings: &Settings) -> Vec<Fact> {
         Some(most) => facts.push(fact("entries of each table", format!("{most} (max-entries)"), None)),
         None => facts.push(fact(
             "entries of each table",
-            format!("{} until the switch tells", super::settings::CAUTIOUS_ENTRIES),
+            format!("{} until the switch reports it", super::settings::CAUTIOUS_ENTRIES),
             None,
         )),
     }
@@ -60,7 +60,7 @@ pub(super) fn warnings(settings: &Settings) -> Vec<String> {
 pub fn unfit(settings: &Settings) -> Option<String> {
     if settings.release < STATUS.since {
         return Some(format!(
-            "SONiC before {} does not tell whether a rule is in force ({}), so {} cannot be used",
+            "SONiC before {} does not publish whether a rule is in force ({}), so {} cannot be used",
             STATUS.since, STATUS.source, settings.release
         ));
     }

@@ -87,7 +87,7 @@ impl fmt::Display for Release {
 /// Text that is not a release of SONiC.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no release of SONiC; expected a branch such as \"202505\", or the day of the sources such as \"2026-03-31\""
+    "`{0}` is not a release of SONiC; expected a branch such as \"202505\", or the day of the sources such as \"2026-03-31\""
 )]
 pub struct InvalidRelease(String);
 

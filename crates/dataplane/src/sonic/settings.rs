@@ -78,7 +78,7 @@ impl Default for Settings {
 
 /// Text that is not an address of a Redis server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no address of Redis; expected `unix:/var/run/redis/redis.sock` or `tcp:127.0.0.1:6379`")]
+#[error("`{0}` is not an address of Redis; expected `unix:/var/run/redis/redis.sock` or `tcp:127.0.0.1:6379`")]
 pub struct InvalidAddress(String);
 
 impl FromStr for Address {

@@ -55,7 +55,7 @@ pub(super) fn check(databases: &mut Databases) -> Result<(), DataplaneError> {
     let mode = databases.field(Db::Config, "DEVICE_METADATA|localhost", "synchronous_mode")?;
     if mode.is_some_and(|mode| mode == "disable") {
         return refused(
-            "synchronous_mode is disable in DEVICE_METADATA: a rule that the ASIC refuses would end syncd instead of being told",
+            "synchronous_mode is disable in DEVICE_METADATA: a rule that the ASIC refuses would end syncd instead of being reported",
         );
     }
     for (key, field, wanted) in [
@@ -87,7 +87,7 @@ pub(super) fn ports(databases: &mut Databases, settings: &Settings) -> Result<Ve
     }
     if meant.is_empty() {
         return Err(DataplaneError::Refused(format!(
-            "none of the switch's ports is meant by interfaces = [{}]",
+            "none of the switch's ports matches interfaces = [{}]",
             settings.interfaces.join(", ")
         )));
     }

@@ -61,7 +61,7 @@ impl Device {
     pub(super) fn cannot_send(&self, native: bool) -> Option<&'static str> {
         match (self.up, native, self.ethernet, self.features & XDP_ACT_NDO_XMIT != 0) {
             (false, ..) => Some("is down"),
-            (true, _, false, _) => Some("is no Ethernet"),
+            (true, _, false, _) => Some("is not Ethernet"),
             (true, true, true, false) => Some(
                 "cannot send what another driver received (its driver does not, or not without an XDP program of its own)",
             ),

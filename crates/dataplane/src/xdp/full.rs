@@ -9,7 +9,7 @@ pub(super) enum Full {
     #[error("the capacity is {0} rules")]
     Rules(u32),
     /// The largest depth that a packet can traverse is reached.
-    #[error("at most {} rules of an IP version may let the search go on", MATCHES - 1)]
+    #[error("at most {} rules of an IP version may continue", MATCHES - 1)]
     ContinuingRules,
     /// All rule numbers are in use.
     #[error("no rule number is free")]

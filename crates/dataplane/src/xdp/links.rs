@@ -167,9 +167,7 @@ impl Links {
             let name = &there.name;
             match sys::link_info(there.link.as_fd()) {
                 Ok(info) if info.interface != interface => Some(format!("our XDP program was detached from {name}")),
-                Ok(info) if info.program != program => {
-                    Some(format!("there is another XDP program behind our link of {name}"))
-                }
+                Ok(info) if info.program != program => Some(format!("another XDP program uses our link of {name}")),
                 Ok(_) if !self.path(interface, there.native).exists() => {
                     Some(format!("the pin of our XDP program on {name} was removed"))
                 }
@@ -305,7 +303,7 @@ fn unreadable_link(name: &str) -> Option<String> {
         other => format!("hardware type {other}"),
     };
     Some(format!(
-        "its packets have no Ethernet header ({kind}), which XDP filters want; filter where they come from or go to, or use backend = \"nftables\""
+        "its packets have no Ethernet header ({kind}), which XDP filters need; filter where they come from or go to, or use backend = \"nftables\""
     ))
 }
 

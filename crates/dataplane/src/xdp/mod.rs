@@ -18,7 +18,7 @@
 //! new program, fills its tables, replaces the program behind each link atomically, and takes the
 //! counters over.
 
-#![cfg_attr(not(xdp_program), allow(dead_code, reason = "built without clang: there is no program to drive"))]
+#![cfg_attr(not(xdp_program), allow(dead_code, reason = "built without clang: there is no XDP program"))]
 
 use engine::capability::{ActionAbility, Capabilities};
 use std::path::PathBuf;

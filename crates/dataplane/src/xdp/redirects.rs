@@ -84,7 +84,7 @@ impl Redirects {
     /// Checks which targets can be reached from these interfaces; true if the result has changed
     /// for one of the targets of the last check.
     pub(super) fn probe(&mut self, ebpf: &mut Ebpf, ingress: &[Ingress]) -> Result<bool, DataplaneError> {
-        let io = |source| DataplaneError::Io { context: "look for ways to redirect packets".into(), source };
+        let io = |source| DataplaneError::Io { context: "look up redirect targets".into(), source };
         let targets: BTreeSet<IpAddr> = self.wanted.values().copied().collect();
         if targets.is_empty() && self.devices.is_none() {
             // An earlier run may have kept neighbours that are no longer needed.
@@ -159,7 +159,7 @@ impl Redirects {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Unreachable {
     /// The interface to the neighbour cannot send them.
-    #[error("{device}, the way there, {why}")]
+    #[error("{device}, the egress interface, {why}")]
     CannotSend {
         /// Its name.
         device: String,
@@ -167,7 +167,7 @@ enum Unreachable {
         why: &'static str,
     },
     /// The interface to the neighbour is gone.
-    #[error("{device}, the way there, is gone")]
+    #[error("{device}, the egress interface, is gone")]
     Gone {
         /// Its name, or number.
         device: String,

@@ -75,7 +75,7 @@ fn what_the_switch_tells_of_its_tables_is_never_used_up() -> Result<()> {
     bench.restart_program();
     bench.replace(&discards(10))?;
     let applied = bench.replace(&discards(60))?;
-    let told = applied.failures.iter().find(|(_, why)| why.message().contains("tells of 40")).is_some();
+    let told = applied.failures.iter().find(|(_, why)| why.message().contains("reports 40")).is_some();
     ensure!(applied.failures.len() == 22 && told, "{applied:?}");
     bench.verify(38)?;
     ensure!(bench.switch.most_rules() == 38, "{}", bench.switch.most_rules());

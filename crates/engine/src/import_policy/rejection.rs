@@ -104,7 +104,7 @@ impl fmt::Display for PolicyRejection {
             }
             PolicyRejection::UnknownAction(community) => {
                 let action = Action::decode(*community).unwrap_or(Action::Other(*community));
-                write!(f, "{action} is no action that is known here, and the peer may not send such (unknown-actions)")
+                write!(f, "{action} is not a known action, and the peer may not send such (unknown-actions)")
             }
             PolicyRejection::ActionCommunities => {
                 f.write_str("the peer may not ask for actions by action communities (allow.action-communities)")

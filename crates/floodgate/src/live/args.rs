@@ -1,10 +1,10 @@
-//! The command line of the daemon and of the commands that ask it.
+//! The command line of the daemon and of the commands that send requests to it.
 
 use api::HumanDuration;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-/// The daemon and the commands that ask it.
+/// The daemon and the commands that send requests to it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LiveCommand {
     /// Run the daemon
@@ -22,9 +22,9 @@ Examples:
   floodgate status
   floodgate status --json | jq .rules")]
     Status(LiveArgs),
-    /// Say in one line whether traffic is filtered as decided; for health checks
+    /// Print in one line whether filtering works; for health checks
     Health(HealthArgs),
-    /// Write an archive with what a report of a problem needs, without secrets
+    /// Write an archive for a problem report, without secrets
     Support(SupportArgs),
     /// Show the BGP peers
     #[command(after_help = "Examples:
@@ -68,7 +68,7 @@ Examples:
     Reload(LiveArgs),
 }
 
-/// Which configuration.
+/// The configuration.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConfigArgs {
     /// The configuration file
@@ -79,7 +79,7 @@ pub(crate) struct ConfigArgs {
 /// Arguments of `check`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Every mistake is reported with its line and column. Exit status: 0 the file is right, 1 it is not.
+    after_help = "Every mistake is reported with its line and column. Exit status: 0 the file is valid, 1 it is not.
 
 Examples:
   floodgate check
@@ -87,7 +87,7 @@ Examples:
   floodgate check -c floodgate.toml --json | jq -r '\"\\(.line): \\(.message)\"'"
 )]
 pub(crate) struct CheckArgs {
-    /// Which configuration
+    /// The configuration
     #[command(flatten)]
     pub config: ConfigArgs,
     /// Print one JSON object for each mistake
@@ -120,20 +120,20 @@ pub(crate) struct HealthArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
-    /// How long the daemon has for its answer
+    /// Timeout for the daemon's answer
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub timeout: HumanDuration,
-    /// Print a line and end with a status as Nagios and Icinga want them: 0 OK, 2 CRITICAL
+    /// Print a line and exit with a status for Nagios and Icinga: 0 OK, 2 CRITICAL
     #[arg(long, conflicts_with = "json")]
     pub nagios: bool,
 }
 
 /// Arguments of `support`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "The archive (tar, gzip) has the configuration without its secrets, what the daemon says of
-itself, its peers, rules, history and metrics, the filters in the kernel, and facts about
-the machine. It has addresses of peers and rules: look before you publish it. The daemon
-need not run; what could not be had is listed in errors.txt.
+#[command(after_help = "The archive (tar, gzip) contains the configuration without its secrets, the daemon's status,
+peers, rules, history and metrics, the filters in the kernel, and facts about the machine.
+It contains addresses of peers and rules: check it before you publish it. The daemon need
+not run; what could not be read is listed in errors.txt.
 
 Examples:
   floodgate support
@@ -154,7 +154,7 @@ pub(crate) struct SupportArgs {
 /// Arguments of `rules`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "A rule is shown if it fits all FILTER words: a state (installed, refused, guarded..), a family, a peer or `local`,
+    after_help = "A rule is shown if it matches all FILTER words: a state (installed, refused, guarded..), a family, a peer or `local`,
 an address or prefix (rules whose destination overlaps), the beginning of an id, or part of the text.
 
 Examples:
@@ -171,7 +171,7 @@ pub(crate) struct RulesArgs {
     /// Read the counters twice, a second apart, and show rates
     #[arg(long)]
     pub rates: bool,
-    /// Which rules
+    /// Show only the rules that match
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
 }
@@ -190,7 +190,7 @@ pub(crate) struct TopArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
-    /// Which rules, as for `rules`
+    /// Show only the rules that match, as in `rules`
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
 }
@@ -204,7 +204,7 @@ pub(crate) struct HistoryArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
-    /// How many events
+    /// Number of events
     #[arg(short = 'n', long, default_value_t = 100)]
     pub count: usize,
 }
@@ -212,7 +212,7 @@ pub(crate) struct HistoryArgs {
 /// Arguments of `samples`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Rules with the action `sample` give the first 128 octets of each packet. Losses are reported on standard error.
+    after_help = "Rules with the action `sample` provide the first 128 octets of each packet. Losses are reported on standard error.
 
 Examples:
   floodgate samples --count 10
@@ -223,10 +223,10 @@ pub(crate) struct SamplesArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
-    /// End after so many packets
+    /// Stop after this many packets
     #[arg(short = 'n', long)]
     pub count: Option<u64>,
-    /// End after this time, such as 10m
+    /// Stop after this time, such as 10m
     #[arg(long = "for", value_name = "TIME")]
     pub duration: Option<HumanDuration>,
     /// Write a capture file (pcap) instead; `-` for standard output
@@ -246,10 +246,10 @@ pub(crate) struct AnnounceArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
-    /// How long it lives, such as 10m; without it until it is withdrawn
+    /// Lifetime of the rule, such as 10m; without it, the rule stays until it is withdrawn
     #[arg(long = "for", value_name = "TIME", value_parser = HumanDuration::lifetime)]
     pub lifetime: Option<HumanDuration>,
-    /// Do not ask, whatever the rule matches
+    /// Do not ask for confirmation
     #[arg(long, short)]
     pub yes: bool,
     /// The rule, quoted or as bare words
@@ -259,7 +259,7 @@ pub(crate) struct AnnounceArgs {
 
 /// Arguments of `pause`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "It lasts over restarts of the daemon.
+#[command(after_help = "A pause survives restarts of the daemon.
 
 Examples:
   floodgate pause --for 30m
@@ -268,15 +268,15 @@ pub(crate) struct PauseArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
-    /// For how long, such as 30m; without it until `resume`
+    /// Duration, such as 30m; without it, until `resume`
     #[arg(long = "for", value_name = "TIME", value_parser = HumanDuration::lifetime)]
     pub lifetime: Option<HumanDuration>,
 }
 
 /// Arguments of `withdraw`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "What a peer announces, only that peer can withdraw; a rule announced here with the same
-match comes before it.
+#[command(after_help = "What a peer announces, only that peer can withdraw; a local rule with the same match part
+takes precedence over it.
 
 Examples:
   floodgate withdraw 037af410fd40
@@ -285,7 +285,7 @@ pub(crate) struct WithdrawArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
-    /// The rule (its actions do not matter), or its id
+    /// The rule (its actions are ignored), or its id
     #[arg(required = true, value_name = "RULE-OR-ID")]
     pub rule: Vec<String>,
 }

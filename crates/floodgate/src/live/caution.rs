@@ -84,7 +84,7 @@ pub(super) async fn ask(
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         if hazards.iter().any(Hazard::locks_out) {
             print_error(format_args!(
-                "floodgate: not announced: it takes {what}; --yes announces it all the same, and --for {PROPOSED} lets it end by itself"
+                "floodgate: not announced: it takes {what}; --yes announces it anyway, and --for {PROPOSED} lets it end by itself"
             ));
             return Ok(Answer::No);
         }

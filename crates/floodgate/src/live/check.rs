@@ -52,7 +52,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8> {
     }
     let (peers, backend) = (config.peers.len(), config.dataplane.backend.name());
     let plural = if peers == 1 { "" } else { "s" };
-    output.line(&format!("{}: right; {peers} peer{plural}, back end {backend}", args.config.display()))?;
+    output.line(&format!("{}: valid; {peers} peer{plural}, back end {backend}", args.config.display()))?;
     output.finish()?;
     Ok(OK)
 }

@@ -58,7 +58,7 @@ async fn ask(client: &Client) -> Result<String, Failure> {
         return Err(Failure::Refused(format!("filtering is paused{until}")));
     }
     if !is_filtering(&status) {
-        let reason = status.unfiltered.as_deref().unwrap_or("none of the configured interfaces is there");
+        let reason = status.unfiltered.as_deref().unwrap_or("none of the configured interfaces exists");
         return Err(Failure::Refused(format!("nothing is filtered: {reason}")));
     }
     Ok(summary(&status))

@@ -152,7 +152,7 @@ fn explanation(answer: &Explanation, packet: &[u8]) -> Vec<String> {
         (Some(id), Some(rule)) => format!(" by rule {rule} ({id})"),
         _ if answer.protected.is_some() => " (protected, ahead of all rules)".to_owned(),
         _ if answer.passed.is_empty() => " (no rule matches)".to_owned(),
-        _ => " (no rule ends the search)".to_owned(),
+        _ => " (no rule ends the evaluation)".to_owned(),
     };
     let mut lines = vec![format!("packet   {what}"), format!("verdict  {outcome}{by}")];
     let because = answer.protected.iter().map(|what| format!("because  {what}"));

@@ -130,7 +130,7 @@ pub(super) fn support(args: &SupportArgs) -> Result<u8> {
         let _ = fs::remove_file(&partial);
     }
     outcome?;
-    print_error(format_args!("{}: look through it before you send it", path.display()));
+    print_error(format_args!("{}: check it before you send it", path.display()));
     Ok(OK)
 }
 

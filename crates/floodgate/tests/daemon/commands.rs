@@ -246,7 +246,7 @@ fn who_asks_is_logged_and_words_fit_their_numbers() {
             daemon
                 .log()
                 .lines()
-                .any(|line| line.contains("asked to change") && line.contains(request) && line.contains("by="))
+                .any(|line| line.contains("change requested") && line.contains(request) && line.contains("by="))
                 .then_some(())
         });
     };

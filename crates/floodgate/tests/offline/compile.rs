@@ -22,7 +22,7 @@ fn compile_says_what_a_limit_and_an_unknown_action_come_to() {
     assert_eq!(run.status, 0, "{}", run.stderr);
     for text in [
         "note: its rate is above the 128 Gbit/s that nftables can count: nothing is limited",
-        "note: community 800b000000000001 is no action that is known here",
+        "note: community 800b000000000001 is not a known action",
         "limit rate over 12500000 bytes/second",
         "a limit in bytes lets one unit of time of its rate and the burst through at once",
         "accepted before any rule: IPv6 neighbour discovery",
@@ -100,7 +100,7 @@ fn compile_for_a_switch_shows_the_file_and_what_each_rule_costs() {
     let run = floodgate(&[&compile[..], &["--json", "--asic", "tomahawk", "--release", "3.7"]].concat(), rules);
     let profile = run.objects()[3]["profile"].clone();
     let fact = |name: &str| profile.as_array().expect("facts").iter().find(|fact| fact["name"] == name).cloned();
-    assert_eq!(fact("rules behind a policer are looked at").expect("a fact")["document"], "3.7");
+    assert_eq!(fact("rules after a policer are evaluated").expect("a fact")["document"], "3.7");
     assert!(fact("comments in rules").expect("a fact")["document"].is_null(), "{profile}");
 
     for wrong in [&["--target", "cumulus", "--interfaces", "eth*"][..], &["--target", "nftables", "--asic", "trident2"]]

@@ -49,7 +49,7 @@ impl Actions {
         dialect: Dialect,
     ) -> Result<(), TextError> {
         if let Some(accept) = self.accept {
-            return Err(cursor.error_at(accept, "no `accept` beside other actions: it is the absence of actions"));
+            return Err(cursor.error_at(accept, "no `accept` with other actions: it means no actions"));
         }
         // ExaBGP writes rate-limit:0, redirect:65000:100.
         cursor.eat(":");
@@ -59,7 +59,7 @@ impl Actions {
                 return Ok(());
             }
             "accept" => {
-                return Err(cursor.error_at(at, "no `accept` beside other actions: it is the absence of actions"));
+                return Err(cursor.error_at(at, "no `accept` with other actions: it means no actions"));
             }
             "sample" => return self.traffic_action(cursor, at, true, false),
             "continue" => return self.traffic_action(cursor, at, false, true),

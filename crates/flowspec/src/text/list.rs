@@ -229,7 +229,7 @@ fn number(
     let max = words::field_max(kind);
     let named = if words::value_names(kind).next().is_some() { " or a name" } else { "" };
     let error =
-        cursor.error_at(start, format!("a number from 0 to {max}{named} for `{kind}`, perhaps behind an operator"));
+        cursor.error_at(start, format!("a number from 0 to {max}{named} for `{kind}`, perhaps after an operator"));
     Err(error.suggest_nearest(word, words::value_names(kind)))
 }
 
@@ -244,9 +244,9 @@ fn digits(cursor: &mut Cursor<'_>, kind: ComponentType) -> Result<(u64, Width), 
             3..=4 => Width::Two,
             5..=8 => Width::Four,
             9..=16 => Width::Eight,
-            _ => return Err(cursor.error_at(start, "1 to 16 hex digits behind `0x`")),
+            _ => return Err(cursor.error_at(start, "1 to 16 hex digits after `0x`")),
         };
-        let value = u64::from_str_radix(digits, 16).map_err(|_| cursor.error_at(start, "hex digits behind `0x`"))?;
+        let value = u64::from_str_radix(digits, 16).map_err(|_| cursor.error_at(start, "hex digits after `0x`"))?;
         if width > kind.max_width() {
             let digits = 2 * kind.max_width().octets();
             return Err(cursor.error_at(start, format!("at most {digits} hex digits for `{kind}`")));
@@ -315,7 +315,7 @@ fn mask(cursor: &mut Cursor<'_>, kind: ComponentType) -> Result<(u64, Width), Te
         let start = cursor.at();
         let word = cursor.word();
         if kind == ComponentType::Fragment && word.eq_ignore_ascii_case("not-a-fragment") {
-            let text = "`!is-fragment&!first-fragment` for packets that are no fragment (`not-a-fragment` is sent as no bits, which no packet has)";
+            let text = "`!is-fragment&!first-fragment` for packets that are not fragments (`not-a-fragment` is sent as no bits, which no packet has)";
             return Err(cursor.error_at(start, text));
         }
         let Some(bit) = words::bit(kind, word) else {

@@ -19,12 +19,12 @@ pub(super) fn prefix(cursor: &mut Cursor<'_>, notes: &mut Vec<Note>) -> Result<P
     let (prefix, as_written) = if let Ok(address) = address.parse::<Ipv4Addr>() {
         let length = length.map_or(Some(32), number).ok_or_else(wrong)?;
         let net = Ipv4Net::new(address, length)
-            .map_err(|_| cursor.error_at(start, "a prefix length from 0 to 32 behind an IPv4 address"))?;
+            .map_err(|_| cursor.error_at(start, "a prefix length from 0 to 32 after an IPv4 address"))?;
         (Prefix::V4(net.trunc()), u128::from(u32::from(address)) == u128::from(u32::from(net.trunc().addr())))
     } else if let Ok(address) = address.parse::<Ipv6Addr>() {
         let (offset, length) = offset_and_length(length).ok_or_else(wrong)?;
         let pattern = Ipv6Pattern::new(address, offset, length).ok_or_else(|| {
-            cursor.error_at(start, "a prefix length from 0 to 128, and an offset below it, behind an IPv6 address")
+            cursor.error_at(start, "a prefix length from 0 to 128, and an offset below it, after an IPv6 address")
         })?;
         (Prefix::V6(pattern), u128::from(address) == pattern.bits())
     } else {

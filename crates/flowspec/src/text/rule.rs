@@ -204,7 +204,7 @@ impl Draft {
             "announce" if begins => self.dialect = Dialect::Foreign,
             "withdraw" if begins => {
                 return Err(cursor
-                    .error_at(at, "a rule that is announced; this takes one back (`floodgate withdraw` does that)"));
+                    .error_at(at, "a rule that is announced; this withdraws one (`floodgate withdraw` does that)"));
             }
             "neighbor" | "peer" if begins => {
                 self.dialect = Dialect::Foreign;
@@ -425,7 +425,7 @@ fn unknown_word(
     }
     let expected = match last {
         None => "a component such as `dst`".to_owned(),
-        Some((kind, Values::Prefix(_), _)) => format!("another component or `then` behind the prefix of `{kind}`"),
+        Some((kind, Values::Prefix(_), _)) => format!("another component or `then` after the prefix of `{kind}`"),
         Some((kind, ..)) => {
             format!("another component or `then` (values of `{kind}` are joined with `,` for or, `&` for and)")
         }

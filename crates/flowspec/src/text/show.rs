@@ -22,7 +22,7 @@ impl fmt::Display for Rule {
 
 /// A rule as octets, a line that [`parse_line`](super::parse_line) reads: `wire ipv4 060120c0000201
 /// 8006000000000000`. A next hop that an action uses is part of the rule and of the line, though it
-/// is no community: `wire ipv4 060120c0000201 0800000000000000 next-hop 192.0.2.254`.
+/// is not a community: `wire ipv4 060120c0000201 0800000000000000 next-hop 192.0.2.254`.
 #[derive(Clone, Copy, Debug)]
 pub struct WireLine<'a>(pub &'a Rule);
 
