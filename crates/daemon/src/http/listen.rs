@@ -2,6 +2,7 @@
 
 use super::serve::serve;
 use config::Api;
+use nix::errno::Errno;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -151,7 +152,11 @@ async fn unix(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
 }
 
 fn gid(group: Option<&str>) -> io::Result<Option<u32>> {
-    let find = |name: &str| nix::unistd::Group::from_name(name).map_err(io::Error::from);
+    let find = |name: &str| match nix::unistd::Group::from_name(name) {
+        // getgrnam(3) lists these beside 0 for a group that there is not: a container may have no /etc/group.
+        Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
+        found => found.map_err(io::Error::from),
+    };
     match group {
         Some(name) => match find(name)? {
             Some(group) => Ok(Some(group.gid.as_raw())),
