@@ -35,6 +35,11 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// The same for `floodgate exabgp`, where the next start asks the process before it to end.
 const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// While a file of this name is in the runtime directory of the service, a stop keeps the filters whatever
+/// `on-exit` says: whoever made the file starts the daemon again at once, as the upgrade of a package does.
+/// systemd removes the directory at the stop.
+const KEEP_FILTERS: &str = "keep-filters";
+
 /// Runs the daemon until it is stopped.
 ///
 /// # Errors
@@ -232,7 +237,7 @@ impl Supervisor {
                 _ = &mut self.core_ended => return Err(anyhow!("the engine stopped unexpectedly; the filters in force stay")),
             }
         }
-        self.stop(self.config.dataplane.on_exit == OnExit::Keep).await;
+        self.stop(self.config.dataplane.on_exit == OnExit::Keep || is_being_replaced()).await;
         Ok(())
     }
 
@@ -404,6 +409,11 @@ fn load_state_file(config: &Config) -> Loaded {
         tracing::warn!("{}: {what}", path.display());
     }
     loaded
+}
+
+/// Whether whoever stops the daemon starts it again at once.
+fn is_being_replaced() -> bool {
+    std::env::var_os("RUNTIME_DIRECTORY").is_some_and(|directory| Path::new(&directory).join(KEEP_FILTERS).exists())
 }
 
 /// Under ExaBGP, systemd, if there is one, started ExaBGP and not us: we must not notify it.

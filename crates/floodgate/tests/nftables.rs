@@ -73,6 +73,7 @@ impl Machine {
         let child = Command::new("ip")
             .args(["netns", "exec", &self.name, env!("CARGO_BIN_EXE_floodgate"), "run", "-c"])
             .arg(self.path("floodgate.toml"))
+            .env("RUNTIME_DIRECTORY", self.directory.path())
             .stderr(log)
             .stdout(Stdio::null())
             .spawn()
@@ -159,6 +160,24 @@ fn filters_stay_when_told_to_and_are_taken_over_without_doubling() {
     assert_eq!(it.drops(), once, "{}", it.table());
     assert!(it.cli(&["clear"]).status.success());
     wait("the end of the filter", || (it.drops() == 0).then_some(()));
+}
+
+#[test]
+fn filters_stay_while_the_package_is_upgraded() {
+    let Some(mut it) = Machine::new("upgrade") else { return };
+    it.run("backend = \"nftables\"");
+    assert!(it.cli(&["announce", NTP]).status.success());
+    let once = it.drops();
+    // As the package's script does before it restarts the service.
+    std::fs::write(it.path("keep-filters"), "").unwrap();
+    it.end("-TERM");
+    assert_eq!(it.drops(), once, "{}", it.table());
+    std::fs::remove_file(it.path("keep-filters")).unwrap();
+    it.run("backend = \"nftables\"");
+    wait("the takeover", || (it.status()["rules"]["installed"] == 1).then_some(()));
+    assert_eq!(it.drops(), once, "{}", it.table());
+    it.end("-TERM");
+    assert_eq!(it.table().trim(), "");
 }
 
 #[test]
