@@ -199,9 +199,12 @@ fn compile(clang: &str, source: &Path, what: &[&str], output: Option<&Path>) -> 
     // For another machine than this one its own headers may not be here; these say the same of what
     // is used.
     let here = format!("-I/usr/include/{}-linux-gnu", env::consts::ARCH);
+    let directory = source.parent().unwrap_or(Path::new("."));
     let result = Command::new(clang)
         .args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function"])
         .args([&include, &here])
+        // What the program says about its lines names no directory of this machine: two builds are equal, wherever they are made.
+        .args(["-ffile-compilation-dir=.".to_owned(), format!("-ffile-prefix-map={}=bpf", directory.display())])
         .args(what)
         .args(output)
         .arg(source)
