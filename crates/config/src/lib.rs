@@ -48,4 +48,6 @@ pub use xdp::{Attach as XdpAttach, Fallback as XdpFallback, Xdp};
 #[cfg(test)]
 mod mistakes;
 #[cfg(test)]
+mod sample;
+#[cfg(test)]
 mod tests;
