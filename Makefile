@@ -6,6 +6,13 @@ SHELL := /bin/bash
 FUZZ_SECONDS ?= 60
 # Where `make install` puts the program.
 PREFIX ?= /usr/local
+# What it installs, and the program that writes the pages, which runs on this machine; the places that packages have elsewhere.
+PROGRAM ?= target/release/floodgate
+PAGES ?= $(PROGRAM)
+UNITDIR ?= /etc/systemd/system
+ZSH ?= site-functions
+# Machines that `make packages` makes packages for.
+ARCH ?= amd64
 # `make bench PARTS="micro wire"` measures only these; see scripts/bench.sh.
 PARTS ?=
 # Packets that `make soak` sends through nftables and asks the oracle about.
@@ -15,10 +22,10 @@ K ?=
 # `make test T=word` runs only the tests whose names contain the word.
 T ?=
 
-.PHONY: package help setup build install demo test kernels kernels-short fresh soak bench fuzz lint fmt fuzz-night torture manual reference
+.PHONY: package packages packages-test packages-reproducible help setup build install demo test kernels kernels-short fresh soak bench fuzz lint fmt fuzz-night torture manual reference
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what building and testing need on Debian 12 (as root or with sudo)
 	@scripts/setup.sh build test
@@ -28,17 +35,33 @@ build: ## Build the program: target/release/floodgate; installs nothing
 	cargo build --release -p floodgate
 
 install: ## Install what `make build` built, man pages, completions, the unit and a place for the configuration: PREFIX=/usr/local, DESTDIR=
-	install -D -m 755 target/release/floodgate $(DESTDIR)$(PREFIX)/bin/floodgate
-	install -D -m 644 packaging/floodgate.service $(DESTDIR)/etc/systemd/system/floodgate.service
+	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/floodgate
+	install -D -m 644 packaging/floodgate.service $(DESTDIR)$(UNITDIR)/floodgate.service
 	install -D -m 644 packaging/floodgate.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/floodgate.conf
+	install -D -m 644 packaging/floodgate.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/floodgate.conf
 	install -D -m 644 packaging/cumulus.conf $(DESTDIR)$(PREFIX)/share/floodgate/cumulus.conf
+	install -D -m 644 packaging/floodgate.toml $(DESTDIR)$(PREFIX)/share/floodgate/floodgate.toml
 	install -d -m 750 $(DESTDIR)/etc/floodgate
-	target/release/floodgate man $(DESTDIR)$(PREFIX)/share/man > /dev/null
-	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-	target/release/floodgate completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/floodgate
-	target/release/floodgate completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_floodgate
-	target/release/floodgate completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/floodgate.fish
+	$(PAGES) man $(DESTDIR)$(PREFIX)/share/man > /dev/null
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/$(ZSH) $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(PAGES) completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/floodgate
+	$(PAGES) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/$(ZSH)/_floodgate
+	$(PAGES) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/floodgate.fish
 	@[ -n "$(DESTDIR)" ] || ! command -v systemd-sysusers >/dev/null || systemd-sysusers $(PREFIX)/lib/sysusers.d/floodgate.conf
+	@[ -n "$(DESTDIR)" ] || ! command -v systemd-tmpfiles >/dev/null || systemd-tmpfiles --create $(PREFIX)/lib/tmpfiles.d/floodgate.conf
+
+packages: ## Make the packages of what is committed, in target/packages/out: ARCH="amd64 arm64"
+	@scripts/setup.sh build packages $(if $(filter arm64,$(ARCH)),arm64)
+	@scripts/packages.sh $(ARCH)
+
+packages-test: ## The life of the package that `make packages` made, on a fresh Debian with systemd: install, upgrade under traffic, downgrade, remove, purge (root)
+	@scripts/setup.sh fresh
+	@scripts/packages/oci-test.sh
+	@scripts/packages/test.sh
+
+packages-reproducible: ## Build the packages twice, in two directories, and compare (some minutes)
+	@scripts/setup.sh build packages
+	@scripts/packages/reproducible.sh
 
 demo: ## See it work: an attack, a filter announced over BGP, and what the kernel drops (root or sudo)
 	@scripts/demo.sh

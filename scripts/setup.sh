@@ -6,6 +6,8 @@
 #   scripts/setup.sh missing build    says what of these is not installed, and installs nothing
 #   scripts/setup.sh kernels      what `make kernels` needs: a virtual machine, and what puts one together
 #   scripts/setup.sh fresh        what `make fresh` needs beyond that: what installs a Debian
+#   scripts/setup.sh packages     what `make packages` needs: Debian's packaging tools, and a linker for machines with an older glibc
+#   scripts/setup.sh arm64        what `make packages ARCH=arm64` needs beyond that: Debian's Rust with its library for arm64
 #
 # Services of the packages installed here (BIRD, FRR, GoBGP, ExaBGP, Redis) are neither started nor enabled: the tests run
 # the programs in network namespaces of their own.
@@ -16,6 +18,12 @@ BUILD_PACKAGES=(build-essential clang-14 llvm-14 libbpf-dev linux-libc-dev nftab
 TEST_PACKAGES=(systemd bird2 gobgpd exabgp frr tcpdump curl python3-venv redis-server libyang2-tools)
 KERNEL_PACKAGES=(qemu-system-x86 busybox-static cpio kmod xz-utils)
 FRESH_PACKAGES=(debootstrap e2fsprogs)
+PACKAGE_PACKAGES=(debhelper fakeroot lintian binutils python3 python3-venv)
+# Debian's own, side by side with any other Rust.
+ARM64_PACKAGES=(rustc-web cargo-web libstd-rust-web-dev:arm64 binutils-aarch64-linux-gnu)
+ZIGLANG=0.17.1
+ZIGBUILD=0.24.1
+ZIG_DIR=target/tools/zig
 SERVICES=(bird.service gobgpd.service exabgp.service frr.service redis-server.service)
 EXABGP5=5.0.15
 # Beside the build's results: `cargo clean` removes it and the next call makes it again.
@@ -108,6 +116,17 @@ install_exabgp5() {
         die "pip could not install exabgp==$EXABGP5"
 }
 
+install_zig() {
+    [ "$("$ZIG_DIR/bin/python" -c 'from importlib.metadata import version; print(version("ziglang"), version("cargo-zigbuild"))' 2>/dev/null)" != "$ZIGLANG $ZIGBUILD" ] ||
+        return 0
+    say "installing Zig $ZIGLANG and cargo-zigbuild $ZIGBUILD from PyPI into $ZIG_DIR"
+    rm -rf "$ZIG_DIR"
+    mkdir -p "$(dirname "$ZIG_DIR")"
+    /usr/bin/python3 -m venv "$ZIG_DIR"
+    "$ZIG_DIR/bin/pip" install --quiet --disable-pip-version-check "ziglang==$ZIGLANG" "cargo-zigbuild==$ZIGBUILD" ||
+        die "pip could not install ziglang==$ZIGLANG cargo-zigbuild==$ZIGBUILD"
+}
+
 # Debian 12's own Rust is too old; beside it there is a newer one, which browsers are built with.
 RUST_PACKAGES=(rustc-web cargo-web)
 
@@ -151,6 +170,14 @@ for group in "$@"; do
         ;;
     kernels) install_packages "${KERNEL_PACKAGES[@]}" ;;
     fresh) install_packages "${FRESH_PACKAGES[@]}" ;;
-    *) die "unknown group '$group'; there are: build test kernels fresh" ;;
+    packages)
+        install_packages "${PACKAGE_PACKAGES[@]}"
+        install_zig
+        ;;
+    arm64)
+        dpkg --print-foreign-architectures | grep -qx arm64 || as_root dpkg --add-architecture arm64
+        install_packages "${ARM64_PACKAGES[@]}"
+        ;;
+    *) die "unknown group '$group'; there are: build test kernels fresh packages arm64" ;;
     esac
 done
