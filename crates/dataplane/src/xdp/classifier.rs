@@ -3,12 +3,13 @@
 use super::commit::{Commit, FilterCounts, begin};
 use super::extras::{ExtraPlace, Extras};
 use super::full::Full;
-use super::index::{Index, IndexContext, Item, Pools};
+use super::index::{Index, IndexContext, Pools};
 use super::labels::Labels;
 use super::layout::{
     CounterLine, IdLine, MATCHES, META_DROP, META_EXTRA, META_RULE, NODES_FIXED, RuleLine, Target, node_protected,
     node_wide,
 };
+use super::list::Item;
 use super::numbers::Numbers;
 use super::pool::Runs;
 use super::program::Tables;
@@ -16,7 +17,7 @@ use super::record;
 use super::slots::Slots;
 use super::targets::Targets;
 use super::{counters, effect, sys};
-use crate::kernel::{DesiredState, Undo, Unenforced};
+use crate::kernel::{DesiredState, PerVersion, Undo, Unenforced};
 use crate::{Applied, Counter, Usage};
 use engine::plan::{CompiledRule, RuleFailure};
 use flowspec::space::Space;
@@ -46,14 +47,14 @@ pub(super) struct Classifier {
     targets: Targets,
     numbers: Numbers,
     filter: FilterCounts,
-    indexes: [Index; 2],
+    indexes: PerVersion<Index>,
     generation: u32,
     rules: BTreeMap<Arc<Nlri>, Installed>,
     labels: Labels,
     /// By rule number.
     meta: Vec<u32>,
     /// Rules with the continue action, by IP version.
-    continuing: [usize; 2],
+    continuing: PerVersion<usize>,
     protected: Arc<Vec<Space>>,
     protected_places: Vec<(u32, Option<ExtraPlace>)>,
     /// What an earlier run counted, by rule id, for rules that are announced (again).
@@ -96,12 +97,12 @@ impl Classifier {
             targets: Targets::new(sizes.targets),
             numbers: Numbers::new(sizes.numbers),
             filter: FilterCounts::new(),
-            indexes: [Index::new(false), Index::new(true)],
+            indexes: PerVersion::new(|version| Index::new(version == IpVersion::V6)),
             generation: 0,
             rules: BTreeMap::new(),
             labels: Labels::new(sizes.numbers),
             meta: vec![0; sizes.numbers as usize],
-            continuing: [0; 2],
+            continuing: PerVersion::default(),
             protected: Arc::default(),
             protected_places: Vec::new(),
             inherited: HashMap::new(),
@@ -261,7 +262,7 @@ impl Classifier {
             transaction.retired.push(number);
             self.in_use -= 1;
             if rule.compiled.effect.continues {
-                self.continuing[version(&rule.compiled.nlri)] -= 1;
+                *self.continuing.of_mut(version(&rule.compiled.nlri)) -= 1;
             }
         }
         transaction.freed_extras.extend(rule.extra);
@@ -273,7 +274,7 @@ impl Classifier {
     fn remove_records(&mut self, space: &Space, rule: Option<&Nlri>, number: u32) -> Result<(), Full> {
         let parts = record::records(space, rule.is_none());
         let ipv6 = space.version() == IpVersion::V6;
-        let index = &mut self.indexes[usize::from(ipv6)];
+        let index = self.indexes.of_mut(space.version());
         let mut context =
             IndexContext { labels: self.labels.as_slice(), pools: &mut self.pools, hash: self.tables.hash };
         let fixed = if rule.is_none() { node_protected(ipv6) } else { node_wide(ipv6) };
@@ -325,7 +326,7 @@ impl Classifier {
         if self.in_use >= self.tables.sizes.rules as usize {
             return Err(Full::Rules(self.tables.sizes.rules));
         }
-        if rule.effect.continues && self.continuing[version] + 1 >= MATCHES {
+        if rule.effect.continues && *self.continuing.of(version) + 1 >= MATCHES {
             return Err(Full::ContinuingRules);
         }
         let parts = record::records(&space, false);
@@ -346,11 +347,11 @@ impl Classifier {
             | if extra.is_some() { META_EXTRA } else { 0 }
             | if effect::only_drops(&line) { META_DROP } else { 0 };
         self.in_use += 1;
-        self.continuing[version] += usize::from(rule.effect.continues);
+        *self.continuing.of_mut(version) += usize::from(rule.effect.continues);
         self.labels.set(number, label);
         self.meta[number as usize] = meta;
 
-        let index = &mut self.indexes[version];
+        let index = self.indexes.of_mut(version);
         let mut context =
             IndexContext { labels: self.labels.as_slice(), pools: &mut self.pools, hash: self.tables.hash };
         let early = parts.is_early(&rule.nlri);
@@ -358,7 +359,7 @@ impl Classifier {
             let item = Item { number, record, early };
             match parts.bucket {
                 Some(network) => index.add_to_bucket(network, item, &mut context),
-                None => index.add_to_node(node_wide(version == 1), item, &mut context),
+                None => index.add_to_node(node_wide(version == IpVersion::V6), item, &mut context),
             }
         });
         if let Err(why) = added {
@@ -443,7 +444,7 @@ impl Classifier {
             self.meta[number as usize] = number | if extra.is_some() { META_EXTRA } else { 0 };
             self.protected_places.push((number, extra));
             let ipv6 = space.version() == IpVersion::V6;
-            let index = &mut self.indexes[usize::from(ipv6)];
+            let index = self.indexes.of_mut(space.version());
             let mut context =
                 IndexContext { labels: self.labels.as_slice(), pools: &mut self.pools, hash: self.tables.hash };
             for record in parts.records {
@@ -583,8 +584,8 @@ impl<'a> Loader<'a> {
     }
 }
 
-fn version(nlri: &Nlri) -> usize {
-    usize::from(nlri.family().version() == IpVersion::V6)
+fn version(nlri: &Nlri) -> IpVersion {
+    nlri.family().version()
 }
 
 fn id_line(id: RuleId, base: &CounterLine) -> IdLine {

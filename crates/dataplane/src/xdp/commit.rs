@@ -1,14 +1,16 @@
 //! Commits a transaction: writes changed lists to the tables, at once for every packet.
 //! `bpf/classify.h` explains how and why.
 
-use super::index::{Bucket, Index, List, ListId, Pools, Split};
+use super::index::{Index, ListId, Pools};
 use super::layout::{
-    CHUNK, Chunk, Control, FilterWord, Hash, Interval, Length6, NodeLine, Pending, Place, SLOT_PLACES, SLOT_RECORDS,
-    Slot, TupleLine, View, descriptor, group4, group6, node_protected,
+    CHUNK, Chunk, Control, FilterWord, Hash, Interval, Length6, NodeLine, Pending, Place, SLOT_RECORDS, Slot, View,
+    descriptor, group4, group6,
 };
+use super::list::{List, Run, Staged, Writing};
 use super::memory::{Table, publish};
 use super::program::Tables;
 use super::record::Network;
+use crate::kernel::{PerVersion, VERSIONS};
 use std::mem::offset_of;
 use std::sync::atomic::Ordering;
 
@@ -23,7 +25,7 @@ struct Change {
     /// To be written into the slot before `last`.
     inline: Vec<Place>,
     /// Chunks to free afterwards.
-    freed: [(u32, u32); 2],
+    freed: [Run; 2],
     /// The slot itself is to be freed afterwards.
     gone: bool,
     /// For a list that is new or removed.
@@ -83,12 +85,12 @@ pub(super) fn begin(tables: &Tables, generation: u32) {
 impl Commit<'_> {
     /// Puts all changes of both versions in force. [`begin`] was called before the first write of
     /// this transaction.
-    pub(super) fn run(mut self, indexes: &mut [Index; 2]) {
+    pub(super) fn run(mut self, indexes: &mut PerVersion<Index>) {
         let mut changes = Vec::new();
         let (mut freed_nodes, mut written_nodes) = (Vec::new(), Vec::new());
         self.mark_fresh_slots();
-        for index in indexes.iter_mut() {
-            self.stage(index, &mut changes, &mut freed_nodes, &mut written_nodes);
+        for version in VERSIONS {
+            self.stage(indexes.of_mut(version), &mut changes, &mut freed_nodes, &mut written_nodes);
         }
         let control = &self.tables.control;
         let old = control.read(0);
@@ -146,56 +148,35 @@ impl Commit<'_> {
         freed_nodes: &mut Vec<u32>,
         written_nodes: &mut Vec<(u32, NodeLine)>,
     ) {
-        let mut touched = std::mem::take(&mut index.touched);
-        // New and removed buckets change the parents of those inside.
-        let mut inside = Vec::new();
-        let mut dead: Vec<(Network, Bucket)> = Vec::new();
-        for id in &touched {
-            let ListId::Bucket(network) = *id else { continue };
-            let Some(bucket) = index.buckets.get(&network) else { continue };
-            let is_empty = bucket.list.items.is_empty()
-                && bucket.node.is_none_or(|node| index.nodes.get(&node).is_none_or(|node| node.records == 0));
-            let is_new = bucket.list.published == 0;
-            if is_empty {
-                let Some(bucket) = index.buckets.remove(&network) else { continue };
-                index.lengths[usize::from(network.length)] -= 1;
-                inside.extend(index.inside(network));
-                dead.push((network, bucket));
-            } else if is_new {
-                inside.extend(index.inside(network));
-            }
-        }
-        touched.extend(inside.into_iter().map(ListId::Bucket));
-
+        let (touched, removed) = index.take_touched();
         // The parts of nodes, then what refers to them.
-        let mut dead_nodes: Vec<u32> = dead.iter().filter_map(|(_, bucket)| bucket.node).collect();
+        let mut dead_nodes: Vec<u32> = removed.iter().filter_map(|(_, bucket)| bucket.node).collect();
         for id in &touched {
             if let ListId::Part(number, id) = *id {
                 self.stage_part(index, number, id, changes, &mut dead_nodes);
             }
         }
         for number in dead_nodes {
-            index.nodes.remove(&number);
+            index.remove_node(number);
             freed_nodes.push(number);
         }
-        for number in std::mem::take(&mut index.changed_nodes) {
-            written_nodes.extend(self.write_node(index, number));
+        for (number, line) in index.take_changed_nodes() {
+            self.write_node(number, line);
+            written_nodes.push((number, line));
         }
-        for (network, bucket) in dead {
-            let bits = bucket_bits(network, index.ipv6, self.tables.hash);
-            self.drop_list(bucket.list, bits, changes);
+        let (ipv6, hash) = (index.is_ipv6(), self.tables.hash);
+        for (network, bucket) in removed {
+            self.drop_list(bucket.list, bucket_bits(network, ipv6, hash), changes);
         }
         for id in &touched {
             let ListId::Bucket(network) = *id else { continue };
             let parent = index.parent_slot(network);
-            let Some(bucket) = index.buckets.get_mut(&network) else { continue };
-            let is_new = bucket.list.published == 0;
-            let bits = if is_new { bucket_bits(network, index.ipv6, self.tables.hash) } else { [None; 2] };
-            let change = self.stage_list(&mut bucket.list, bucket.node, parent, bits);
-            let slot = change.slot;
-            self.push(change, changes);
+            let Some(bucket) = index.bucket(network) else { continue };
+            let is_new = !bucket.list.is_published();
+            let bits = if is_new { bucket_bits(network, ipv6, hash) } else { [None; 2] };
+            let slot = self.stage_list(bucket.list, bucket.node, parent, bits, changes);
             if is_new {
-                self.write_bucket_key(network, index.ipv6, slot);
+                self.write_bucket_key(network, ipv6, slot);
             }
         }
     }
@@ -208,50 +189,36 @@ impl Commit<'_> {
         changes: &mut Vec<Change>,
         dead_nodes: &mut Vec<u32>,
     ) {
-        let inner = index.nodes.get(&number).and_then(|node| node.parts.get(&id)?.node);
-        let inner_is_empty = inner.is_none_or(|inner| index.nodes.get(&inner).is_none_or(|node| node.records == 0));
-        let Some(node) = index.nodes.get_mut(&number) else { return };
-        let Some(part) = node.parts.get_mut(&id) else { return };
-        let bits = [Some(part.hash), None];
-        if part.list.items.is_empty() && inner_is_empty {
-            let Some(part) = node.parts.remove(&id) else { return };
-            match part.split {
-                Split::Tuple(tuple) => node.tuples[tuple].lists -= 1,
-                Split::Source(class) => {
-                    node.classes[class] -= 1;
-                    if node.classes[class] == 0 {
-                        index.changed_nodes.insert(number);
-                    }
-                }
-            }
-            dead_nodes.extend(part.node);
-            self.drop_list(part.list, bits, changes);
+        if let Some(removed) = index.remove_empty_part(number, id) {
+            dead_nodes.extend(removed.node);
+            self.drop_list(removed.list, [Some(removed.hash), None], changes);
             return;
         }
-        let is_new = part.list.published == 0;
-        let change = self.stage_list(&mut part.list, part.node, None, if is_new { bits } else { [None; 2] });
-        let slot = change.slot as usize;
-        self.push(change, changes);
+        let Some(part) = index.part_of(number, id) else { return };
+        let is_new = !part.list.is_published();
+        let bits = if is_new { [Some(part.hash), None] } else { [None; 2] };
+        let slot = self.stage_list(part.list, part.node, None, bits, changes);
         if is_new {
-            self.write_id(slot, id, [0; 2]);
+            self.write_id(slot as usize, id, [0; 2]);
         }
     }
 
     /// A list whose last record is gone.
     fn drop_list(&mut self, list: List, bits: Bits, changes: &mut Vec<Change>) {
-        self.pools.chunks.release(list.staged.0, list.staged.1);
-        if list.published == 0 {
+        let (slot, published, run, (start, count)) = list.into_parts();
+        self.pools.chunks.release(start, count);
+        if published == 0 {
             // It was added and removed within this transaction; no packet has seen it.
-            self.release_slot(list.slot);
+            self.release_slot(slot);
             return;
         }
         let change = Change {
-            slot: list.slot,
-            before: list.published,
+            slot,
+            before: published,
             after: 0,
             last: 0,
             inline: Vec::new(),
-            freed: [list.run, (0, 0)],
+            freed: [run, (0, 0)],
             gone: true,
             bits,
         };
@@ -259,41 +226,33 @@ impl Commit<'_> {
     }
 
     /// Writes a list's records into its new chunks; directly into the slot if no packet looks there
-    /// yet.
-    fn stage_list(&mut self, list: &mut List, node: Option<u32>, parent: Option<u32>, bits: Bits) -> Change {
-        let before = list.published;
-        let (mut after, mut last, mut inline) = (before & !PARENT, before & !PARENT, Vec::new());
-        let mut freed = [(0, 0); 2];
-        if let Some(node) = node {
-            (after, last) = (descriptor::node(node), descriptor::node(node));
-            freed = [list.run, list.staged];
-            (list.run, list.staged) = ((0, 0), (0, 0));
-        } else if list.changed {
-            let mut places = list.places(self.meta);
-            let (start, have) = std::mem::take(&mut list.staged);
-            let count = places.len();
-            let chunks = if list.is_written_in_place(count) { 0 } else { count.div_ceil(CHUNK) as u32 };
-            self.pools.chunks.release(start + chunks, have - chunks);
-            freed[0] = list.run;
-            let in_slot = (SLOT_PLACES / CHUNK) as u32;
-            let rest = if count > SLOT_PLACES { start + in_slot } else { 0 };
-            last = descriptor::inline(rest, count);
-            if chunks == 0 {
-                self.write_slot(list.slot, &places);
-                after = last;
-            } else {
-                self.write_chunks(start, &places);
-                after = descriptor::list(start, count);
-                freed[1] = (start, chunks.min(in_slot));
-                places.truncate(SLOT_RECORDS);
-                inline = places;
+    /// yet. Returns its slot.
+    fn stage_list(
+        &mut self,
+        list: &mut List,
+        node: Option<u32>,
+        parent: Option<u32>,
+        bits: Bits,
+        changes: &mut Vec<Change>,
+    ) -> u32 {
+        let slot = list.slot();
+        let Staged { before, after, last, writing, unused: (start, count), freed } =
+            list.stage(node, parent, self.meta);
+        self.pools.chunks.release(start, count);
+        let inline = match writing {
+            Writing::Nothing => Vec::new(),
+            Writing::Slot(places) => {
+                self.write_slot(slot, &places);
+                Vec::new()
             }
-            list.run = (rest, chunks.saturating_sub(in_slot));
-        }
-        list.changed = false;
-        (after, last) = (descriptor::with_parent(after, parent), descriptor::with_parent(last, parent));
-        list.published = last;
-        Change { slot: list.slot, before, after, last, inline, freed, gone: false, bits }
+            Writing::Chunks(start, mut places) => {
+                self.write_chunks(start, &places);
+                places.truncate(SLOT_RECORDS);
+                places
+            }
+        };
+        self.push(Change { slot, before, after, last, inline, freed, gone: false, bits }, changes);
+        slot
     }
 
     fn write_chunks(&self, start: u32, places: &[Place]) {
@@ -314,20 +273,11 @@ impl Commit<'_> {
     }
 
     /// Writes a node as it must be while old packets may use it: its tuples may be more than
-    /// needed, never fewer. Returns what has to be written afterwards.
-    fn write_node(&self, index: &Index, number: u32) -> Option<(u32, NodeLine)> {
-        let node = index.nodes.get(&number)?;
-        let mut line = NodeLine { count: node.tuples.len() as u32, early: u32::from(node.early > 0), ..NodeLine::ZERO };
-        for (n, &lists) in node.classes.iter().enumerate() {
-            line.classes |= u32::from(lists > 0) << n;
-        }
-        for (to, tuple) in line.tuple.iter_mut().zip(&node.tuples) {
-            *to = TupleLine { k: tuple.mask.k, t: tuple.mask.t, source: tuple.mask.source };
-        }
+    /// needed, never fewer. The line itself has to be written afterwards.
+    fn write_node(&self, number: u32, line: NodeLine) {
         let old = self.tables.nodes.read(number as usize);
         let wide = NodeLine { classes: line.classes | old.classes, early: line.early | old.early, ..line };
         self.tables.nodes.write(number as usize, wide);
-        Some((number, line))
     }
 
     /// The key of a new bucket, whose pending descriptor still says "empty".
@@ -382,8 +332,6 @@ impl Commit<'_> {
 
 /// An id that is neither a bucket's nor a part's.
 const NO_KEY: u64 = 0xffff;
-/// The parent bits of a descriptor.
-const PARENT: u64 = 0xff_ffff << 34;
 
 /// Orders writes to a table before the descriptor that refers to them.
 fn publish_store() {
@@ -409,25 +357,22 @@ fn bucket_bits(network: Network, ipv6: bool, hash: Hash) -> Bits {
 }
 
 /// The prefix lengths that have rules.
-fn view_of(indexes: &[Index; 2]) -> View {
+fn view_of(indexes: &PerVersion<Index>) -> View {
     let mut view = View::ZERO;
-    let [v4, v6] = indexes;
-    for length in (0..=32u8).rev().filter(|&length| v4.lengths[usize::from(length)] > 0) {
+    let PerVersion { v4, v6 } = indexes;
+    for length in (0..=32u8).rev().filter(|&length| v4.has_length(length)) {
         let (group, _) = group4(length);
         view.lengths4[group][view.groups4[group] as usize] = length;
         view.groups4[group] += 1;
     }
-    for length in (0..=128u8).rev().filter(|&length| v6.lengths[usize::from(length)] > 0) {
+    for length in (0..=128u8).rev().filter(|&length| v6.has_length(length)) {
         let (group, _) = group6(length);
         let mask = if length == 0 { 0 } else { u128::MAX << (128 - u32::from(length)) };
         view.lengths6[group][view.groups6[group] as usize] =
             Length6 { hi: (mask >> 64) as u64, lo: mask as u64, length: u32::from(length), unused: 0 };
         view.groups6[group] += 1;
     }
-    let protects = |index: &Index| {
-        u32::from(index.nodes.get(&node_protected(index.ipv6)).is_some_and(|node| !node.parts.is_empty()))
-    };
-    (view.has_protected4, view.has_protected6) = (protects(v4), protects(v6));
+    (view.has_protected4, view.has_protected6) = (u32::from(v4.has_protected()), u32::from(v6.has_protected()));
     view
 }
 

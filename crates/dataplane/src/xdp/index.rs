@@ -2,9 +2,8 @@
 //! tables.
 
 use super::full::Full;
-use super::layout::{
-    CHUNK, Hash, LIST_MAX, Place, Record, SLOT_PLACES, SLOT_RECORDS, TUPLES, node_protected, node_wide,
-};
+use super::layout::{Hash, NodeLine, Record, TUPLES, TupleLine, node_protected, node_wide};
+use super::list::{Item, List};
 use super::mix_hasher::MixHasher;
 use super::pool::Runs;
 use super::record::Network;
@@ -25,8 +24,6 @@ const FINE_TUPLES: usize = 6;
 /// Number of record kinds that get a tuple which separates them from all others at once: each is
 /// the whole lookup for its kind.
 const KINDS: usize = 3;
-/// Chunks reserved for lists that lose a record, so that removing rules always works.
-const RESERVED_CHUNKS: u32 = 4096;
 
 /// Identifies a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,76 +34,51 @@ pub(super) enum ListId {
     Part(u32, u64),
 }
 
-/// One record of a rule.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Item {
-    pub(super) number: u32,
-    pub(super) record: Record,
-    /// May come before rules with a more specific source: a rule for a destination among those
-    /// without.
-    pub(super) early: bool,
-}
-
-/// Records in order, and their location. Open to the files that build, split and commit lists: a
-/// transaction of 100,000 rules uses them.
-#[derive(Debug)]
-pub(super) struct List {
-    pub(super) slot: u32,
-    /// The descriptor in force; 0 if there is none.
-    pub(super) published: u64,
-    pub(super) items: Vec<Item>,
-    /// Chunks in force: start and number.
-    pub(super) run: (u32, u32),
-    /// Chunks allocated for the next commit.
-    pub(super) staged: (u32, u32),
-    pub(super) changed: bool,
-}
-
 /// The rules for one destination prefix.
 #[derive(Debug)]
-pub(super) struct Bucket {
-    pub(super) list: List,
+struct Bucket {
+    list: List,
     /// Instead of the list.
-    pub(super) node: Option<u32>,
+    node: Option<u32>,
 }
 
-/// A long list split into parts. Open to the same files as [`List`].
+/// A long list split into parts.
 #[derive(Debug, Default)]
-pub(super) struct Node {
-    pub(super) tuples: Vec<Tuple>,
-    pub(super) parts: HashMap<u64, Part, BuildHasherDefault<MixHasher>>,
+struct Node {
+    tuples: Vec<Tuple>,
+    parts: HashMap<u64, Part, BuildHasherDefault<MixHasher>>,
     /// How many lists each class of sources has.
-    pub(super) classes: [u32; CLASSES],
+    classes: [u32; CLASSES],
     /// Records in the tuples that may come before one with a source.
-    pub(super) early: u32,
+    early: u32,
     /// A node of one source: all records are in tuples.
     of_source: bool,
     /// Records, each as often as it is in a list.
-    pub(super) records: usize,
+    records: usize,
 }
 
 #[derive(Debug)]
-pub(super) struct Tuple {
-    pub(super) mask: TupleMask,
+struct Tuple {
+    mask: TupleMask,
     /// Lists in it, including those being removed.
-    pub(super) lists: u32,
+    lists: u32,
     /// One of the first choice for some kind of record; slots are reserved for all of those.
-    pub(super) coarse: bool,
+    coarse: bool,
 }
 
 /// A list of a node.
 #[derive(Debug)]
-pub(super) struct Part {
-    pub(super) list: List,
-    pub(super) split: Split,
-    pub(super) hash: u64,
+struct Part {
+    list: List,
+    split: Split,
+    hash: u64,
     /// Instead of the list, for a source with many rules.
-    pub(super) node: Option<u32>,
+    node: Option<u32>,
 }
 
 /// The key of a node's list.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Split {
+enum Split {
     /// A class of sources.
     Source(usize),
     /// The number of a tuple.
@@ -130,107 +102,38 @@ pub(super) struct IndexContext<'a> {
     pub(super) hash: Hash,
 }
 
-/// The lists of one IP version. Open to the same files as [`List`].
+/// The lists of one IP version.
 #[derive(Debug)]
 pub(super) struct Index {
-    pub(super) ipv6: bool,
-    pub(super) buckets: BTreeMap<Network, Bucket>,
-    pub(super) nodes: HashMap<u32, Node>,
+    ipv6: bool,
+    buckets: BTreeMap<Network, Bucket>,
+    nodes: HashMap<u32, Node>,
     /// Number of buckets of each prefix length.
-    pub(super) lengths: [u32; 129],
+    lengths: [u32; 129],
     /// Lists to be written with the next commit.
-    pub(super) touched: HashSet<ListId>,
+    touched: HashSet<ListId>,
     /// Nodes with new tuples.
-    pub(super) changed_nodes: HashSet<u32>,
+    changed_nodes: HashSet<u32>,
 }
 
-impl List {
-    fn new(slot: u32) -> Self {
-        List { slot, published: 0, items: Vec::new(), run: (0, 0), staged: (0, 0), changed: false }
-    }
-
-    /// Adds a record, and reserves room to write the list.
-    fn insert(&mut self, item: Item, context: &mut IndexContext<'_>) -> Result<(), Full> {
-        let labels = context.labels;
-        let label = labels[item.number as usize];
-        let at = self.items.partition_point(|other| labels[other.number as usize] <= label);
-        self.items.insert(at, item);
-        if let Err(full) = self.reserve(&mut context.pools.chunks, RESERVED_CHUNKS) {
-            self.items.remove(at);
-            return Err(full);
-        }
-        self.changed = true;
-        Ok(())
-    }
-
-    /// Removes a rule's records. Returns how many.
-    fn remove_records(&mut self, number: u32, chunks: &mut Runs) -> Result<usize, Full> {
-        let before = self.items.len();
-        self.items.retain(|item| item.number != number);
-        self.changed = true;
-        self.reserve(chunks, 0)?;
-        Ok(before - self.items.len())
-    }
-
-    /// Whether all of it is written into the slot at once: no packet looks there yet, and there is
-    /// room for `places`.
-    pub(super) fn is_written_in_place(&self, places: usize) -> bool {
-        self.published == 0 && places <= SLOT_RECORDS
-    }
-
-    /// Reserves chunks for the list.
-    fn reserve(&mut self, chunks: &mut Runs, kept: u32) -> Result<(), Full> {
-        let mut places = 0;
-        for item in &self.items {
-            next_place(&mut places, item.record.source_length > 0);
-        }
-        let needed = if self.is_written_in_place(places) { 0 } else { places.div_ceil(CHUNK) as u32 };
-        let (start, have) = self.staged;
-        if needed <= have {
-            return Ok(());
-        }
-        if places > LIST_MAX {
-            return Err(Full::ListLength);
-        }
-        // Grows in steps, since a full load adds one record after the other; the surplus is
-        // returned at the commit.
-        let wanted = if have == 0 { needed } else { needed.next_power_of_two() };
-        if chunks.total() - chunks.used() < wanted + kept {
-            return Err(Full::Chunks);
-        }
-        let taken = chunks.take(wanted).ok_or(Full::ChunksSideBySide)?;
-        if have > 0 {
-            chunks.release(start, have);
-        }
-        self.staged = (taken, wanted);
-        Ok(())
-    }
-
-    /// The layout of the list: a record takes one place or two, the last place of a slot stays
-    /// empty, and two places of a record are in one chunk.
-    pub(super) fn places(&self, meta: &[u32]) -> Vec<Place> {
-        let mut places = Vec::with_capacity(self.items.len() + 1);
-        let mut end = 0;
-        for item in &self.items {
-            let (record, source) = item.record.with_meta(meta[item.number as usize]).places();
-            places.resize(next_place(&mut end, source.is_some()), Place::EMPTY);
-            places.push(record);
-            places.extend(source);
-        }
-        places
-    }
+/// A list to be written, and its circumstances.
+#[derive(Debug)]
+pub(super) struct Touched<'a> {
+    pub(super) list: &'a mut List,
+    /// Instead of the list.
+    pub(super) node: Option<u32>,
+    /// Of a part: its hash in the filter.
+    pub(super) hash: u64,
 }
 
-/// The place of a record, which needs one place or two, when a list ends at `end`; advances `end`.
-fn next_place(end: &mut usize, has_source: bool) -> usize {
-    let width = 1 + usize::from(has_source);
-    if *end < SLOT_PLACES && *end + width > SLOT_RECORDS {
-        *end = SLOT_PLACES;
-    } else if *end % CHUNK + width > CHUNK && *end >= SLOT_PLACES {
-        *end = end.next_multiple_of(CHUNK);
-    }
-    *end += width;
-    *end - width
+/// A list whose last record is gone.
+#[derive(Debug)]
+pub(super) struct Removed {
+    pub(super) list: List,
+    /// The node in its place, which is gone as well.
+    pub(super) node: Option<u32>,
+    /// Of a part: its hash in the filter.
+    pub(super) hash: u64,
 }
 
 impl Index {
@@ -244,6 +147,91 @@ impl Index {
             touched: HashSet::new(),
             changed_nodes: HashSet::new(),
         }
+    }
+
+    pub(super) const fn is_ipv6(&self) -> bool {
+        self.ipv6
+    }
+
+    /// Whether a bucket has this prefix length.
+    pub(super) fn has_length(&self, length: u8) -> bool {
+        self.lengths[usize::from(length)] > 0
+    }
+
+    /// Whether there are protected packets.
+    pub(super) fn has_protected(&self) -> bool {
+        self.nodes.get(&node_protected(self.ipv6)).is_some_and(|node| !node.parts.is_empty())
+    }
+
+    /// The lists to write with a commit, including the buckets whose parent changes; and the buckets
+    /// without records, which are removed.
+    pub(super) fn take_touched(&mut self) -> (HashSet<ListId>, Vec<(Network, Removed)>) {
+        let mut touched = std::mem::take(&mut self.touched);
+        // New and removed buckets change the parents of those inside.
+        let mut inside = Vec::new();
+        let mut removed = Vec::new();
+        for id in &touched {
+            let ListId::Bucket(network) = *id else { continue };
+            let Some(bucket) = self.buckets.get(&network) else { continue };
+            if bucket.list.items().is_empty() && self.is_empty_node(bucket.node) {
+                let Some(Bucket { list, node }) = self.buckets.remove(&network) else { continue };
+                self.lengths[usize::from(network.length)] -= 1;
+                inside.extend(self.inside(network));
+                removed.push((network, Removed { list, node, hash: 0 }));
+            } else if !bucket.list.is_published() {
+                inside.extend(self.inside(network));
+            }
+        }
+        touched.extend(inside.into_iter().map(ListId::Bucket));
+        (touched, removed)
+    }
+
+    /// Whether there is no node, or it has no records.
+    fn is_empty_node(&self, node: Option<u32>) -> bool {
+        node.and_then(|node| self.nodes.get(&node)).is_none_or(|node| node.records == 0)
+    }
+
+    /// The list of a bucket.
+    pub(super) fn bucket(&mut self, network: Network) -> Option<Touched<'_>> {
+        let bucket = self.buckets.get_mut(&network)?;
+        Some(Touched { list: &mut bucket.list, node: bucket.node, hash: 0 })
+    }
+
+    /// A list of a node.
+    pub(super) fn part_of(&mut self, number: u32, id: u64) -> Option<Touched<'_>> {
+        let part = self.nodes.get_mut(&number)?.parts.get_mut(&id)?;
+        Some(Touched { list: &mut part.list, node: part.node, hash: part.hash })
+    }
+
+    /// Removes a list from a node, if it has no records.
+    pub(super) fn remove_empty_part(&mut self, number: u32, id: u64) -> Option<Removed> {
+        let part = self.nodes.get(&number)?.parts.get(&id)?;
+        if !part.list.items().is_empty() || !self.is_empty_node(part.node) {
+            return None;
+        }
+        let node = self.nodes.get_mut(&number)?;
+        let Part { list, split, hash, node: inner } = node.parts.remove(&id)?;
+        match split {
+            Split::Tuple(tuple) => node.tuples[tuple].lists -= 1,
+            Split::Source(class) => {
+                node.classes[class] -= 1;
+                if node.classes[class] == 0 {
+                    self.changed_nodes.insert(number);
+                }
+            }
+        }
+        Some(Removed { list, node: inner, hash })
+    }
+
+    /// Removes a node without records.
+    pub(super) fn remove_node(&mut self, number: u32) {
+        self.nodes.remove(&number);
+    }
+
+    /// The nodes to write with a commit.
+    pub(super) fn take_changed_nodes(&mut self) -> Vec<(u32, NodeLine)> {
+        let changed = std::mem::take(&mut self.changed_nodes);
+        changed.into_iter().filter_map(|number| Some((number, self.nodes.get(&number)?.line()))).collect()
     }
 
     /// Adds a record to the bucket of a destination.
@@ -263,20 +251,19 @@ impl Index {
         if let Some(node) = bucket.node {
             return self.add_to_node(node, item, context);
         }
-        if bucket.list.items.len() >= BUCKET_MAX {
-            let items = bucket.list.items.clone();
+        if bucket.list.items().len() >= BUCKET_MAX {
+            let items = bucket.list.items().to_vec();
             if let Some(node) = self.node_of(items, false, context) {
                 if let Some(bucket) = self.buckets.get_mut(&network) {
                     bucket.node = Some(node);
-                    bucket.list.items.clear();
-                    bucket.list.changed = true;
+                    bucket.list.clear();
                 }
                 self.touched.insert(ListId::Bucket(network));
                 return self.add_to_node(node, item, context);
             }
         }
         let Some(bucket) = self.buckets.get_mut(&network) else { return Err(Full::Inconsistent("bucket")) };
-        bucket.list.insert(item, context)?;
+        bucket.list.insert(item, context.labels, &mut context.pools.chunks)?;
         self.touched.insert(ListId::Bucket(network));
         Ok(())
     }
@@ -296,8 +283,9 @@ impl Index {
 
     fn drop_unpublished_node(&mut self, number: u32, pools: &mut Pools) {
         for (id, part) in self.nodes.remove(&number).unwrap_or_default().parts {
-            pools.chunks.release(part.list.staged.0, part.list.staged.1);
-            pools.slots.release(part.list.slot);
+            let (slot, _, _, (start, count)) = part.list.into_parts();
+            pools.chunks.release(start, count);
+            pools.slots.release(slot);
             self.touched.remove(&ListId::Part(number, id));
             if let Some(node) = part.node {
                 self.drop_unpublished_node(node, pools);
@@ -325,7 +313,7 @@ impl Index {
             let id = Hash::tuple_id(number, tuple, value);
             let part = node.part(id, value, Split::Tuple(tuple), context.pools)?;
             self.touched.insert(ListId::Part(number, id));
-            part.list.insert(item, context)?;
+            part.list.insert(item, context.labels, &mut context.pools.chunks)?;
             node.records += 1;
             node.early += u32::from(item.early);
         }
@@ -349,8 +337,8 @@ impl Index {
             self.changed_nodes.insert(number);
         }
         self.touched.insert(ListId::Part(number, id));
-        let inner = if part.node.is_none() && part.list.items.len() >= SOURCE_MAX {
-            let items = part.list.items.clone();
+        let inner = if part.node.is_none() && part.list.items().len() >= SOURCE_MAX {
+            let items = part.list.items().to_vec();
             self.node_of(items, true, context)
         } else {
             part.node
@@ -360,13 +348,12 @@ impl Index {
         let Some(part) = node.parts.get_mut(&id) else { return Err(Full::Inconsistent("list")) };
         if inner.is_some() && part.node.is_none() {
             part.node = inner;
-            node.records = node.records + inner_records - part.list.items.len();
-            part.list.items.clear();
-            part.list.changed = true;
+            node.records = node.records + inner_records - part.list.items().len();
+            part.list.clear();
         }
         match inner {
             None => {
-                part.list.insert(item, context)?;
+                part.list.insert(item, context.labels, &mut context.pools.chunks)?;
                 node.records += 1;
             }
             Some(inner) => self.add_counted(number, inner, item, context)?,
@@ -432,7 +419,7 @@ impl Index {
                 let value = context.hash.tuple(ipv6, lanes, values.t, values.source);
                 let id = Hash::tuple_id(number, tuple, value);
                 if let Some(part) = node.parts.get_mut(&id)
-                    && part.list.items.iter().any(|other| other.number == item.number)
+                    && part.list.items().iter().any(|other| other.number == item.number)
                 {
                     let gone = part.list.remove_records(item.number, &mut context.pools.chunks)?;
                     node.records -= gone;
@@ -456,11 +443,11 @@ impl Index {
             let shared = (nearest.bits ^ network.bits).leading_zeros() as u8;
             (nearest, bucket) = self.buckets.range(..=Network::truncated(network.bits, shared)).next_back()?;
         }
-        (nearest.length > 0).then_some(bucket.list.slot)
+        (nearest.length > 0).then_some(bucket.list.slot())
     }
 
     /// The prefixes inside of one, without itself.
-    pub(super) fn inside(&self, network: Network) -> Vec<Network> {
+    fn inside(&self, network: Network) -> Vec<Network> {
         if network.length >= 128 {
             return Vec::new();
         }
@@ -471,6 +458,17 @@ impl Index {
 }
 
 impl Node {
+    fn line(&self) -> NodeLine {
+        let mut line = NodeLine { count: self.tuples.len() as u32, early: u32::from(self.early > 0), ..NodeLine::ZERO };
+        for (n, &lists) in self.classes.iter().enumerate() {
+            line.classes |= u32::from(lists > 0) << n;
+        }
+        for (to, tuple) in line.tuple.iter_mut().zip(&self.tuples) {
+            *to = TupleLine { k: tuple.mask.k, t: tuple.mask.t, source: tuple.mask.source };
+        }
+        line
+    }
+
     /// The key for a record with a source, unless all are in tuples or another order counts.
     fn class_of(&self, item: &Item, ipv6: bool) -> Option<(usize, [u64; 2])> {
         if self.of_source || item.early { None } else { source_class(&item.record, ipv6) }
@@ -497,7 +495,7 @@ impl Node {
         let values = self.tuples[tuple].mask.values(record)?;
         let length = |&lanes: &u64| {
             let value = hash.tuple(ipv6, lanes, values.t, values.source);
-            self.parts.get(&Hash::tuple_id(number, tuple, value)).map_or(0, |part| part.list.items.len())
+            self.parts.get(&Hash::tuple_id(number, tuple, value)).map_or(0, |part| part.list.items().len())
         };
         values.lanes().iter().map(length).max()
     }
@@ -586,7 +584,7 @@ mod tests {
             }
             for &network in index.buckets.keys() {
                 let around = index.buckets.iter().filter(|(other, _)| **other != network && other.contains(network));
-                let nearest = around.max_by_key(|(other, _)| other.length).map(|(_, bucket)| bucket.list.slot);
+                let nearest = around.max_by_key(|(other, _)| other.length).map(|(_, bucket)| bucket.list.slot());
                 assert_eq!(index.parent_slot(network), nearest, "{network:?}");
             }
         }

@@ -4,8 +4,8 @@
 //! - `bpf/` is the program; `program` loads it and maps its tables, `layout` is the shared layout,
 //!   `memory` the mapping.
 //! - `record` and `effect` encode a rule for the program, exactly.
-//! - `index` has the records of each list, `labels` the order of rules; `slots`, `pool`, `extras`
-//!   and `numbers` allocate; `commit` writes a change into the tables so that each packet sees all
+//! - `list` is records in order, `index` has all lists, `labels` the order of rules; `slots`, `pool`,
+//!   `extras` and `numbers` allocate; `commit` writes a change into the tables so that each packet sees all
 //!   of it or nothing; `classifier` combines them.
 //! - `kernel` is the back end, `links` its attachments to interfaces, `sys` the system calls,
 //!   `condition` its condition, `samples` reads sampled packets.
@@ -38,6 +38,7 @@ mod kernel;
 mod labels;
 mod layout;
 mod links;
+mod list;
 mod memory;
 mod mix_hasher;
 mod neighbours;
