@@ -84,6 +84,8 @@ named! {
         Cumulus = "cumulus",
         /// ACL tables of a switch with SONiC.
         Sonic = "sonic",
+        /// Filters of tc, in the kernel or in a switch.
+        Flower = "flower",
         /// Decides and shows everything, installs nothing.
         None = "none",
     }

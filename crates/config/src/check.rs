@@ -64,11 +64,11 @@ pub(crate) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>
     } else {
         interfaces(&config.dataplane.interfaces, &mut report);
     }
-    if config.dataplane.backend == Backend::Xdp {
-        xdp(config, &mut report);
-    }
-    if config.dataplane.backend == Backend::Sonic {
-        sonic(config, &mut report);
+    match config.dataplane.backend {
+        Backend::Xdp => xdp(config, &mut report),
+        Backend::Flower => flower(config, &mut report),
+        Backend::Sonic => sonic(config, &mut report),
+        Backend::Nftables | Backend::Cumulus | Backend::None => {}
     }
     report.into_problems()
 }
@@ -402,5 +402,31 @@ fn sonic(config: &Config, report: &mut Report<'_>) {
     let settings = sonic.settings(&config.dataplane.interfaces);
     if let Some(message) = dataplane::sonic::unfit(&settings) {
         wrong(if sonic.ranges { "ranges" } else { "release" }, &message);
+    }
+}
+
+fn flower(config: &Config, report: &mut Report<'_>) {
+    if config.dataplane.interfaces.is_empty() {
+        let message = "tc filters where it is told to; expected the interfaces, such as [\"swp*\"]";
+        report.at(&[Key("dataplane"), Key("interfaces")], message.into());
+    }
+    let flower = &config.dataplane.flower;
+    let mut wrong =
+        |key: &'static str, message: &str| report.at(&[Key("dataplane"), Key("flower"), Key(key)], message.to_owned());
+    match flower.driver {
+        None => {
+            wrong("driver", "it is not said who filters; expected driver = \"software\", \"mlxsw\" or \"prestera\"")
+        }
+        Some(driver) => {
+            if let Some(why) = driver.unfit() {
+                wrong("driver", why);
+            }
+        }
+    }
+    if flower.block == 0 {
+        wrong("block", "0 is no block; expected a number that nobody else uses");
+    }
+    if flower.max_entries_per_rule == 0 {
+        wrong("max-entries-per-rule", "a rule takes at least one filter");
     }
 }

@@ -153,7 +153,7 @@ fn is_range(text: &str) -> bool {
 }
 
 /// A value that is parsed from text.
-fn named<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(crate) fn named<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: FromStr<Err: fmt::Display>,
     D: Deserializer<'de>,

@@ -1,6 +1,7 @@
 //! The keys of the file, each with its default.
 
 use crate::cumulus::Cumulus;
+use crate::flower::Flower;
 use crate::policy::{Blackhole, Policy, Statement};
 use crate::protect::{FromSource, PresetName, Protocol};
 use crate::sonic::Sonic;
@@ -278,6 +279,8 @@ pub struct Dataplane {
     pub sonic: Sonic,
     /// Settings of the XDP back end.
     pub xdp: Xdp,
+    /// Settings of the back end tc flower.
+    pub flower: Flower,
 }
 
 /// The back ends.
@@ -293,6 +296,8 @@ pub enum Backend {
     Sonic,
     /// A program in the network driver.
     Xdp,
+    /// Filters of tc, in the kernel or in a switch.
+    Flower,
     /// Decides and shows everything, installs nothing.
     None,
 }
@@ -305,6 +310,7 @@ impl Backend {
             Backend::Cumulus => "cumulus",
             Backend::Sonic => "sonic",
             Backend::Xdp => "xdp",
+            Backend::Flower => "flower",
             Backend::None => "none",
         }
     }
@@ -515,6 +521,7 @@ pub(crate) fn sections() -> Vec<(&'static str, Vec<String>)> {
         ("[dataplane.cumulus]", keys::<Cumulus>()),
         ("[dataplane.sonic]", keys::<Sonic>()),
         ("[dataplane.xdp]", keys::<Xdp>()),
+        ("[dataplane.flower]", keys::<Flower>()),
         ("[api]", keys::<Api>()),
         ("[state]", keys::<State>()),
         ("[log]", keys::<Log>()),

@@ -14,6 +14,7 @@ mod diff;
 mod error;
 mod explain;
 mod file;
+mod flower;
 mod load;
 mod policy;
 mod protect;
@@ -33,6 +34,7 @@ pub use file::{
     LogFormat, Mode, Nftables, OnExcess, OnExit, Peer, Protect, Router, STATE_DIRECTORY, StaleUntil, State,
     UnknownActions, Validation,
 };
+pub use flower::Flower;
 pub use policy::{
     ActionsText, AsNumber, Blackhole, Community, ComponentName, InvalidActions, InvalidCommunity, InvalidRate,
     InvalidTrigger, Lengths, Policy, RateText, Statement, ThenWord, TriggerText, UnknownComponent,

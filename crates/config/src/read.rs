@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         let key = |key: &str| Step::Key(key.to_owned());
         let mut places: Vec<Vec<Step>> =
             ["router", "protect", "dataplane", "api", "state", "log"].map(|name| vec![key(name)]).into();
-        places.extend(["nftables", "cumulus", "sonic", "xdp"].map(|name| vec![key("dataplane"), key(name)]));
+        places.extend(["nftables", "cumulus", "sonic", "xdp", "flower"].map(|name| vec![key("dataplane"), key(name)]));
         let peers =
             self.document.get_ref().get("peer").and_then(|peers| peers.get_ref().as_array()).map_or(0, |p| p.len());
         places.extend((0..peers).map(|index| vec![key("peer"), Step::Index(index), key("allow")]));

@@ -5,7 +5,7 @@ use crate::host_environment::HostEnvironment;
 use anyhow::{Context, Result};
 use config::{Backend, Config, XdpFallback, release_of_this_machine};
 use dataplane::{
-    BackendSettings, Dataplane, DataplaneError, EnforcementPoint, NoSettings, cumulus, nftables, sonic, xdp,
+    BackendSettings, Dataplane, DataplaneError, EnforcementPoint, NoSettings, cumulus, flower, nftables, sonic, xdp,
 };
 use std::time::Duration;
 
@@ -84,6 +84,7 @@ backends! {
     Cumulus(Box<cumulus::Settings>),
     Sonic(Box<sonic::Settings>),
     Xdp(xdp::Options),
+    Flower(Box<flower::Settings>),
 }
 
 impl BackendSpec {
@@ -110,6 +111,10 @@ impl BackendSpec {
             }
             // The back end follows interfaces that come and go by itself.
             Backend::Xdp => Ok(BackendSpec::Xdp(config.dataplane.xdp.options(&config.dataplane.interfaces))),
+            Backend::Flower => {
+                let settings = config.dataplane.flower.settings(&config.dataplane.interfaces);
+                Ok(BackendSpec::Flower(Box::new(settings)))
+            }
         }
     }
 

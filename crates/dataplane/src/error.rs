@@ -49,4 +49,12 @@ pub enum NoSamples {
         /// The group's number.
         group: u16,
     },
+    /// The kernel has them in a group of psample.
+    #[error(
+        "flower gives samples to group {group} of the kernel's psample; read them with a program such as hsflowd or `psample -g {group}`"
+    )]
+    Psample {
+        /// The group's number.
+        group: u32,
+    },
 }

@@ -26,6 +26,7 @@ mod counts;
 pub mod cumulus;
 mod error;
 mod fact;
+pub mod flower;
 mod interface_names;
 mod kernel;
 mod links;

@@ -31,8 +31,13 @@ pub struct Link {
 /// # Errors
 /// The kernel did not list them.
 pub fn links() -> io::Result<Vec<Link>> {
+    links_of(&mut Netlink::open(libc::NETLINK_ROUTE)?)
+}
+
+/// The interfaces of the network namespace of a socket of `NETLINK_ROUTE`.
+pub(crate) fn links_of(socket: &mut Netlink) -> io::Result<Vec<Link>> {
     let mut links = Vec::new();
-    for message in Netlink::open(libc::NETLINK_ROUTE)?.ask(RTM_GETLINK, NLM_F_DUMP, &[0; HEADER])? {
+    for message in socket.ask(RTM_GETLINK, NLM_F_DUMP, &[0; HEADER])? {
         let Some(index) = u32_at(&message.body, INDEX) else { continue };
         let mut link = Link { index, name: String::new(), kind: None, master: None };
         for (kind, value) in attributes(&message.body, HEADER) {

@@ -114,6 +114,18 @@ impl Netlink {
         }
     }
 
+    /// What the kernel told the groups of this socket, and whether some of it was lost. Waits for nothing.
+    pub(crate) fn heard(&self) -> (Vec<Message>, bool) {
+        let (mut heard, mut lost) = (Vec::new(), false);
+        loop {
+            match self.receive(libc::MSG_DONTWAIT) {
+                Ok(received) => heard.extend(messages(&received).into_iter().map(|(_, message)| message)),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => lost = true,
+                Err(_) => return (heard, lost),
+            }
+        }
+    }
+
     fn receive(&self, flags: libc::c_int) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0u8; 1 << 16];
         // SAFETY: a pointer to this many octets of our own.

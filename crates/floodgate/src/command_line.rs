@@ -4,6 +4,7 @@ use crate::live::args::{LiveArgs, LiveCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::Pattern;
 use dataplane::cumulus::Asic;
+use dataplane::flower::Driver;
 use std::path::PathBuf;
 
 /// BGP FlowSpec enforcement for Linux: takes traffic filters from BGP peers and keeps the data
@@ -226,7 +227,8 @@ impl ExplainArgs {
   floodgate compile --target nftables --rules filters.txt --json
   floodgate compile --target cumulus --asic trident3 --release 4.4 --rules filters.txt
   floodgate compile --target cumulus --config /etc/floodgate/floodgate.toml --rules filters.txt
-  floodgate compile --target sonic --release 202505 --rules filters.txt")]
+  floodgate compile --target sonic --release 202505 --rules filters.txt
+  floodgate compile --target flower --driver mlxsw --rules filters.txt")]
 pub(crate) struct CompileArgs {
     /// The data plane to compile for
     #[arg(long, value_enum)]
@@ -240,6 +242,21 @@ pub(crate) struct CompileArgs {
     /// The switch.
     #[command(flatten)]
     pub switch: SwitchArgs,
+    /// The filters of tc.
+    #[command(flatten)]
+    pub(crate) flower: FlowerArgs,
+}
+
+/// Arguments of `compile --target flower`.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "For --target flower")]
+pub(crate) struct FlowerArgs {
+    /// Who filters: software, mlxsw, prestera or ocelot [default: that of the configuration, otherwise software]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) driver: Option<Driver>,
+    /// Refuse rules that would miss some of their packets
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 /// Arguments of `compile --target cumulus` and `compile --target sonic`.
@@ -329,4 +346,6 @@ pub(crate) enum Target {
     Sonic,
     /// Linux XDP
     Xdp,
+    /// Linux tc flower, also in a switch
+    Flower,
 }

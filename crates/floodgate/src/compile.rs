@@ -1,8 +1,9 @@
 //! `floodgate compile`: what a data plane would install for a rules file, without one.
 
-use crate::command_line::{CompileArgs, SwitchArgs, Target};
+use crate::command_line::{CompileArgs, FlowerArgs, SwitchArgs, Target};
 use crate::cumulus::Cumulus;
 use crate::exit_status::{NEGATIVE, OK};
+use crate::flower::Filters;
 use crate::output::Output;
 use crate::preview::{Preview, Protected, TcamUsage};
 use crate::rules;
@@ -10,7 +11,7 @@ use crate::sonic::Sonic;
 use crate::switch;
 use anyhow::{Result, ensure};
 use comfy_table::{Table, presets};
-use dataplane::{cumulus, nftables, sonic, xdp};
+use dataplane::{cumulus, flower, nftables, sonic, xdp};
 use engine::capability::Capabilities;
 use engine::compile::{Verdict, compile_list};
 use engine::import_policy::InterfaceSets;
@@ -54,6 +55,7 @@ pub(crate) fn run(args: &CompileArgs) -> Result<u8> {
             room: outcome.room.as_ref(),
             profile: outcome.profile.iter().map(switch::FactView::from).collect(),
             protected: &outcome.protected,
+            unknown: &outcome.unknown,
         })?;
     } else {
         output.line(&table(lines()))?;
@@ -67,6 +69,9 @@ pub(crate) fn run(args: &CompileArgs) -> Result<u8> {
         }
         for line in switch::lines(&outcome) {
             output.line(&line)?;
+        }
+        for line in &outcome.unknown {
+            output.line(&format!("unknown until somebody has the hardware: {line}"))?;
         }
         if !outcome.program.is_empty() {
             output.line(&format!("\n{}", outcome.program))?;
@@ -106,27 +111,36 @@ enum CompileTarget {
     Cumulus(Box<Cumulus>),
     Sonic(Box<Sonic>),
     Xdp,
+    Flower(Box<Filters>),
 }
 
 impl CompileTarget {
     fn new(args: &CompileArgs) -> Result<Self> {
         let SwitchArgs { config, release, asic, interfaces, non_atomic } = &args.switch;
-        let given = config.is_some() || release.is_some() || asic.is_some() || !interfaces.is_empty() || *non_atomic;
-        match args.target {
-            Target::None | Target::Nftables | Target::Xdp => {
-                ensure!(
-                    !given,
-                    "--config, --release, --asic, --interfaces and --non-atomic are for --target cumulus and sonic"
-                );
-                Ok(match args.target {
-                    Target::Nftables => CompileTarget::Nftables,
-                    Target::Xdp => CompileTarget::Xdp,
-                    Target::None | Target::Cumulus | Target::Sonic => CompileTarget::None,
-                })
-            }
-            Target::Cumulus => Ok(CompileTarget::Cumulus(Box::new(Cumulus::new(&args.switch)?))),
-            Target::Sonic => Ok(CompileTarget::Sonic(Box::new(Sonic::new(&args.switch)?))),
-        }
+        let FlowerArgs { driver, strict } = &args.flower;
+        let of_a_switch = release.is_some() || asic.is_some() || !interfaces.is_empty() || *non_atomic;
+        let target = args.target;
+        let is_switch = matches!(target, Target::Cumulus | Target::Sonic);
+        ensure!(
+            is_switch || !of_a_switch,
+            "--release, --asic, --interfaces and --non-atomic are for --target cumulus and sonic"
+        );
+        ensure!(
+            target == Target::Flower || driver.is_none() && !strict,
+            "--driver and --strict are for --target flower"
+        );
+        ensure!(
+            is_switch || target == Target::Flower || config.is_none(),
+            "--config is for --target cumulus, sonic and flower"
+        );
+        Ok(match target {
+            Target::None => CompileTarget::None,
+            Target::Nftables => CompileTarget::Nftables,
+            Target::Xdp => CompileTarget::Xdp,
+            Target::Cumulus => CompileTarget::Cumulus(Box::new(Cumulus::new(&args.switch)?)),
+            Target::Sonic => CompileTarget::Sonic(Box::new(Sonic::new(&args.switch)?)),
+            Target::Flower => CompileTarget::Flower(Box::new(Filters::new(config.as_deref(), &args.flower)?)),
+        })
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -136,6 +150,7 @@ impl CompileTarget {
             CompileTarget::Cumulus(switch) => cumulus::capabilities(&switch.settings),
             CompileTarget::Sonic(switch) => sonic::capabilities(&switch.settings),
             CompileTarget::Xdp => xdp::capabilities(),
+            CompileTarget::Flower(filters) => flower::capabilities(&filters.settings),
         }
     }
 
@@ -147,6 +162,7 @@ impl CompileTarget {
             CompileTarget::Xdp => Preview { program: xdp::render(&rules), ..Preview::default() },
             CompileTarget::Cumulus(switch) => switch.outcome(rules),
             CompileTarget::Sonic(switch) => switch.outcome(rules),
+            CompileTarget::Flower(filters) => filters.outcome(rules),
         }
     }
 }
@@ -183,6 +199,9 @@ struct Program<'a> {
     profile: Vec<switch::FactView<'a>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     protected: &'a [Protected],
+    /// What nobody knows of the hardware.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    unknown: &'a [&'static str],
 }
 
 impl CompiledLine {

@@ -12,6 +12,7 @@ mod dump;
 mod encode;
 mod exit_status;
 mod explain;
+mod flower;
 mod input;
 mod live;
 mod markdown;

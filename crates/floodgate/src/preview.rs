@@ -21,6 +21,8 @@ pub(crate) struct Preview {
     pub(crate) profile_sources: &'static str,
     /// Protected packets, as the daemon would accept them.
     pub(crate) protected: Vec<Protected>,
+    /// What nobody knows of the hardware.
+    pub(crate) unknown: Vec<&'static str>,
 }
 
 impl Preview {

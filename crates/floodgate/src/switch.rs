@@ -42,7 +42,7 @@ pub(super) fn configured(args: &SwitchArgs) -> Result<(Dataplane, Protection)> {
 }
 
 /// Addresses of this machine, from the configuration or from its interfaces.
-fn addresses(config: &Config) -> Result<BTreeSet<std::net::IpAddr>> {
+pub(super) fn addresses(config: &Config) -> Result<BTreeSet<std::net::IpAddr>> {
     match &config.protect.addresses {
         Some(addresses) => Ok(addresses.iter().copied().collect()),
         None => interfaces::addresses().context("cannot list the addresses of this machine"),

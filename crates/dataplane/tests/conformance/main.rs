@@ -7,6 +7,7 @@
 mod bench;
 mod cases;
 mod cumulus;
+mod flower;
 mod nftables;
 mod none;
 mod scenario;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     trials.extend(suite::<xdp::Xdp>());
     trials.extend(suite::<cumulus::Cumulus>());
     trials.extend(suite::<sonic::Sonic>());
+    trials.extend(suite::<flower::Flower>());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 

@@ -1,0 +1,348 @@
+//! The back end: what is wanted, what is in the kernel, and what others have done to it.
+
+use super::capabilities::capabilities;
+use super::counts::{self, told};
+use super::encode::{chain, name_filter};
+use super::filter::{Action, Filter, Purpose};
+use super::first::First;
+use super::kernel::{Kernel, Request, Rtnetlink};
+use super::pkt_cls::*;
+use super::ports::{self, Ports, io};
+use super::preview::{FIRST_POLICER, FIRST_RULE_CHAIN};
+use super::render::FIRST_CHAIN;
+use super::settings::{FIRST_KERNEL, Settings};
+use super::table::Table;
+use crate::kernel::{PerVersion, Unenforced, VERSIONS};
+use crate::netlink::{Attributes, NLM_F_CREATE, push, u32_at};
+use crate::{
+    Applied, BackendSettings, Condition, Counter, Counts, Dataplane, DataplaneError, EnforcementPoint, Health,
+    NoSamples, Reading, SampleSource, Usage,
+};
+use engine::capability::Capabilities;
+use engine::compile::split_into_entries;
+use engine::plan::{Plan, Ruleset};
+use flowspec::{IpVersion, Nlri, RuleId, Space};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The back end tc flower. It acts in the network namespace of the thread that made it.
+#[derive(Debug)]
+pub struct Flower {
+    pub(super) settings: Settings,
+    pub(super) kernel: Box<dyn Kernel>,
+    pub(super) ports: Ports,
+    /// What is in force, once something was applied.
+    pub(super) state: Option<State>,
+    /// What rules had counted in filters that are gone.
+    pub(super) earlier: Counts,
+    pub(super) next_policer: u32,
+}
+
+/// What is in the kernel.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) tables: PerVersion<Table>,
+    /// The chain where packets begin.
+    pub(super) first: First,
+    pub(super) protected: Arc<Vec<Space>>,
+    pub(super) unenforced: Unenforced,
+    /// What is no longer so, in words.
+    pub(super) damage: Option<String>,
+}
+
+impl Flower {
+    /// Opens rtnetlink; changes nothing yet.
+    ///
+    /// # Errors
+    /// This kernel is older than those that were looked at, or the settings cannot be used.
+    pub fn open(settings: Settings) -> Result<Self, DataplaneError> {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or(0));
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        if version < FIRST_KERNEL {
+            let (major, minor) = FIRST_KERNEL;
+            return Err(DataplaneError::Unavailable(format!(
+                "what tc flower compares and ignores is known of Linux {major}.{minor} and later, and this is {release}"
+            )));
+        }
+        let kernel = Rtnetlink::open().map_err(io("opening rtnetlink"))?;
+        Flower::with_kernel(settings, Box::new(kernel))
+    }
+
+    pub(super) fn with_kernel(settings: Settings, kernel: Box<dyn Kernel>) -> Result<Self, DataplaneError> {
+        if let Some(why) = settings.driver.unfit() {
+            return Err(DataplaneError::InvalidSetting(why.to_owned()));
+        }
+        if settings.interfaces.is_empty() || settings.block == 0 {
+            return Err(DataplaneError::InvalidSetting(
+                "it needs interfaces, and a block with another number than 0".to_owned(),
+            ));
+        }
+        let (ports, earlier) = (Ports::default(), Counts::default());
+        Ok(Flower { settings, kernel, ports, state: None, earlier, next_policer: FIRST_POLICER })
+    }
+
+    /// What is protected, in parts that a filter can say.
+    pub(super) fn protectable(&self, spaces: &[Space]) -> Result<Vec<Space>, DataplaneError> {
+        let capabilities = capabilities(&self.settings);
+        let mut parts = Vec::new();
+        // Without IPv6 rules nothing of IPv6 needs protection.
+        for space in spaces.iter().filter(|space| space.version() == IpVersion::V4 || capabilities.ipv6) {
+            parts.extend(split_into_entries(space.clone(), &capabilities).map_err(|kind| {
+                DataplaneError::Refused(format!("protected packets cannot be matched ({})", kind.name()))
+            })?);
+        }
+        Ok(parts)
+    }
+
+    /// Does requests about filters one after the other.
+    pub(super) fn execute(
+        &mut self,
+        requests: &[Request],
+    ) -> Result<Vec<Result<(), super::kernel::Refusal>>, DataplaneError> {
+        self.kernel.execute(requests).map_err(io("talking to tc"))
+    }
+
+    pub(super) fn request_new(&self, filter: &Filter) -> Request {
+        let body = super::encode::new_filter(filter, self.settings.block);
+        Request { kind: RTM_NEWTFILTER, flags: NLM_F_CREATE, body }
+    }
+
+    pub(super) fn request_delete(&self, filter: &Filter) -> Request {
+        Request { kind: RTM_DELTFILTER, flags: 0, body: name_filter(filter, self.settings.block) }
+    }
+
+    /// The numbers of the chains of rules that there are in our block.
+    pub(super) fn chains(&mut self) -> Result<Vec<u32>, DataplaneError> {
+        let mut body = chain(0, self.settings.block);
+        body.truncate(TCMSG);
+        let mut found: Vec<u32> = Vec::new();
+        for body in self.kernel.dump(RTM_GETCHAIN, &body).map_err(io("listing chains"))? {
+            let number = Attributes(body.get(TCMSG..).unwrap_or_default()).find(TCA_CHAIN);
+            found.extend(number.and_then(|value| u32_at(value, 0)).filter(|number| *number >= FIRST_RULE_CHAIN));
+        }
+        Ok(found)
+    }
+
+    /// Removes chains with all of their filters.
+    pub(super) fn remove_chains(&mut self, numbers: &[u32]) -> Result<(), DataplaneError> {
+        let requests: Vec<Request> = numbers
+            .iter()
+            .map(|number| Request { kind: RTM_DELCHAIN, flags: 0, body: chain(*number, self.settings.block) })
+            .collect();
+        for outcome in self.execute(&requests)? {
+            if let Err(refusal) = outcome
+                && !matches!(refusal.errno, libc::ENOENT | libc::EINVAL)
+            {
+                return Err(DataplaneError::Refused(format!("a chain cannot be removed: {refusal}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the numbers of policers to come are free.
+    pub(super) fn skip_used_policers(&mut self) -> Result<(), DataplaneError> {
+        let mut body = vec![0; 4];
+        super::encode::nest(&mut body, TCA_ACT_TAB, |body| {
+            super::encode::nest(body, 1, |body| push(body, TCA_ACT_KIND, b"police\0"));
+        });
+        let Ok(listed) = self.kernel.dump(RTM_GETACTION, &body) else {
+            // The module that has policers is not loaded: there are none.
+            return Ok(());
+        };
+        for body in listed {
+            let Some(actions) = Attributes(body.get(4..).unwrap_or_default()).inside(TCA_ACT_TAB) else { continue };
+            for (_, action) in actions {
+                let options = Attributes(action).inside(TCA_ACT_OPTIONS);
+                let index = options.and_then(|options| u32_at(options.find(TCA_POLICE_TBF)?, 0));
+                if let Some(index) = index.filter(|index| *index >= FIRST_POLICER) {
+                    self.next_policer = self.next_policer.max(index.saturating_add(1));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Why what is in the kernel is not what was applied; `None` if it is.
+    pub(super) fn find_damage(&mut self) -> Result<Option<String>, DataplaneError> {
+        let Some(state) = &self.state else { return Ok(None) };
+        let block = self.settings.block;
+        let wanted: Vec<&Filter> = state.first.filters().collect();
+        let there = told(&mut *self.kernel, FIRST_CHAIN, block).map_err(io("listing filters"))?;
+        if let Some(words) = super::compare::difference(&wanted, &there) {
+            return Ok(Some(format!("in the chain where packets begin, {words}")));
+        }
+        for version in VERSIONS {
+            let table = state.tables.of(version);
+            let there = told(&mut *self.kernel, table.chain(), block).map_err(io("listing filters"))?;
+            let wanted: Vec<&Filter> = table.filters().collect();
+            if let Some(words) = super::compare::difference(&wanted, &there) {
+                return Ok(Some(format!("in chain {}, {words}", table.chain())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The chains of rules that packets are sent to by filters of ours.
+    pub(super) fn dispatched(&mut self) -> Result<Vec<u32>, DataplaneError> {
+        let first = told(&mut *self.kernel, FIRST_CHAIN, self.settings.block).map_err(io("listing filters"))?;
+        let mut chains: Vec<u32> = first
+            .iter()
+            .filter(|told| told.purpose == Some(Purpose::Dispatch))
+            .filter_map(|told| match told.filter.as_ref()?.actions[..] {
+                [Action::Goto(chain)] => Some(chain),
+                _ => None,
+            })
+            .collect();
+        chains.sort_unstable();
+        chains.dedup();
+        Ok(chains)
+    }
+
+    /// What the rules in force have counted, with what they had counted before.
+    fn counts(
+        kernel: &mut dyn Kernel,
+        chains: [u32; 2],
+        block: u32,
+        earlier: &Counts,
+    ) -> Result<Counts, DataplaneError> {
+        let mut counts = earlier.clone();
+        for chain in chains {
+            counts::add(&mut counts, &told(kernel, chain, block).map_err(io("reading counters"))?);
+        }
+        Ok(counts)
+    }
+}
+
+impl BackendSettings for Settings {
+    fn open(&self) -> Result<Box<dyn Dataplane>, DataplaneError> {
+        Ok(Box::new(Flower::open(self.clone())?))
+    }
+
+    fn enforcement_point(&self) -> EnforcementPoint {
+        EnforcementPoint::NetworkNamespace
+    }
+
+    fn takes_over(&self, old: &Self) -> bool {
+        // Interfaces that are not meant any more keep the old block until it is cleared.
+        self.block == old.block && self.interfaces == old.interfaces
+    }
+}
+
+impl Dataplane for Flower {
+    fn name(&self) -> &'static str {
+        "flower"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capabilities(&self.settings)
+    }
+
+    fn leftovers(&mut self) -> Result<BTreeSet<RuleId>, DataplaneError> {
+        let mut found = BTreeSet::new();
+        if self.state.is_some() {
+            return Ok(found);
+        }
+        for chain in self.dispatched()? {
+            for told in told(&mut *self.kernel, chain, self.settings.block).map_err(io("listing filters"))? {
+                if let Some(Purpose::Rule(id)) = told.purpose {
+                    found.insert(id);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn replace(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
+        self.load(rules)
+    }
+
+    fn update(&mut self, plan: &Plan) -> Result<Applied, DataplaneError> {
+        self.change(plan)
+    }
+
+    fn health(&mut self) -> Result<Health, DataplaneError> {
+        let Some(state) = &self.state else {
+            return Ok(Health::ExternalChange("nothing was applied yet".to_owned()));
+        };
+        let was_damaged = state.damage.is_some();
+        let disturbance = self.kernel.disturbance(self.settings.block);
+        if !disturbance.filters && !disturbance.links && !was_damaged {
+            return Ok(Health::Intact);
+        }
+        let lost = self.ports.attach(&mut *self.kernel, &self.settings)?;
+        // With the last interface the block is gone, and all filters with it.
+        let damage = if lost { Some("an interface has lost its qdisc".to_owned()) } else { self.find_damage()? };
+        if let Some(state) = &mut self.state {
+            state.damage.clone_from(&damage);
+        }
+        Ok(damage.map_or(Health::Intact, Health::ExternalChange))
+    }
+
+    fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError> {
+        let Some(state) = &self.state else { return Ok(Vec::new()) };
+        let chains = [state.tables.v4.chain(), state.tables.v6.chain()];
+        let counts = Flower::counts(&mut *self.kernel, chains, self.settings.block, &self.earlier)?;
+        let Some(state) = &self.state else { return Ok(Vec::new()) };
+        let rules = state.tables.iter().flat_map(Table::rules);
+        Ok(rules
+            .map(|placed| (placed.rule.nlri.clone(), counts.of(placed.rule.id, &placed.rule.effect.policing)))
+            .collect())
+    }
+
+    fn reading(&self) -> Option<Reading> {
+        let state = self.state.as_ref()?;
+        let chains = [state.tables.v4.chain(), state.tables.v6.chain()];
+        let (block, earlier) = (self.settings.block, self.earlier.clone());
+        let mut kernel = self.kernel.another().ok()?;
+        let before = state.tables.iter().map(Table::len).sum::<u64>();
+        Some(Box::new(move || {
+            let mut counts = Flower::counts(&mut *kernel, chains, block, &earlier)?;
+            let mut there = 0;
+            for chain in chains {
+                there += told(&mut *kernel, chain, block).map_err(io("reading counters"))?.len() as u64;
+            }
+            counts.disturbed = there != before;
+            Ok(counts)
+        }))
+    }
+
+    fn usage(&mut self) -> Result<Usage, DataplaneError> {
+        let entries = self.state.as_ref().map_or(0, State::filters);
+        Ok(Usage { entries, capacity: self.settings.max_filters, memory: None })
+    }
+
+    fn condition(&mut self) -> Condition {
+        Condition { interfaces: self.ports.interfaces.clone(), ..Condition::default() }
+    }
+
+    fn unfiltered(&mut self) -> Option<String> {
+        Condition::unfiltered(&self.ports.interfaces)
+    }
+
+    fn samples(&self) -> Result<Box<dyn SampleSource>, NoSamples> {
+        Err(NoSamples::Psample { group: self.settings.sample_group })
+    }
+
+    fn clear(&mut self) -> Result<(), DataplaneError> {
+        let block = self.settings.block;
+        let first = told(&mut *self.kernel, FIRST_CHAIN, block).map_err(io("listing filters"))?;
+        let ours = first.iter().filter(|told| told.purpose.is_some()).filter_map(|told| told.filter.as_ref());
+        let requests: Vec<Request> = ours.map(|filter| self.request_delete(filter)).collect();
+        self.execute(&requests)?;
+        let chains = self.chains()?;
+        self.remove_chains(&chains)?;
+        ports::detach(&mut *self.kernel, block)?;
+        self.state = None;
+        self.ports = Ports::default();
+        self.earlier = Counts::default();
+        Ok(())
+    }
+}
+
+impl State {
+    /// Filters in use.
+    pub(super) fn filters(&self) -> u64 {
+        self.tables.iter().map(Table::len).sum::<u64>() + self.first.filters().count() as u64
+    }
+}

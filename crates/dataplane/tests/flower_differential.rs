@@ -1,0 +1,361 @@
+//! The oracle against the kernel's own classifier: random rules, random packets, with and without VLAN tags and cut into fragments, and for each
+//! the verdict that `flowspec` says and what went on through a bridge whose port has the filters. Loaded at once and changed step by step.
+//!
+//! Where the classifier is known to see less of a packet than the oracle, the expected verdict is that of what it sees; whatever it drops, the
+//! oracle drops, too. `FLOODGATE_SOAK_VERDICTS` and `FLOODGATE_SEED` as in the other differential tests.
+
+use anyhow::{Context, Result, ensure};
+use dataplane::flower::{Flower, Settings, capabilities};
+use dataplane::{Dataplane, DataplaneError, Health};
+use engine::compile::{Verdict, compile};
+use engine::plan::{CompiledRule, Plan, Ruleset};
+use flowspec::space::{Fields, FragmentPosition, IntervalSet, MAX_ICMP, MAX_PORT, Space};
+use flowspec::testing::{PacketShape, Seed, Shape, random_packet_for, random_rules};
+use flowspec::{ComponentType, IpVersion, Nlri, Packet, Policing, Rule, Scope, decide};
+use lab::{Netns, PATIENCE, PacketSocket, needs};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+const VERDICTS: usize = 20_000;
+const PACKETS_A_ROUND: usize = 400;
+/// The end of a round's packets: a frame that is no IP.
+const LAST: u16 = 0xffff;
+
+/// Attacker, bridge with the filters on the port `in`, and who sees what went on.
+struct Bench {
+    _namespaces: [Netns; 2],
+    filter: Netns,
+    sender: PacketSocket,
+    receiver: PacketSocket,
+    plane: Flower,
+}
+
+impl Bench {
+    fn new() -> Result<Option<Self>> {
+        let (attacker, filter, victim) = (Netns::new("fl-a")?, Netns::new("fl-f")?, Netns::new("fl-v")?);
+        for netns in [&attacker, &filter, &victim] {
+            netns.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+        }
+        for (netns, outer, inner) in [(&attacker, "a0", "in"), (&victim, "v0", "out")] {
+            filter.ip(&["link", "add", inner, "type", "veth", "peer", "name", outer, "netns", netns.name()])?;
+            netns.ip(&["link", "set", outer, "up"])?;
+        }
+        filter.ip(&["link", "add", "br0", "type", "bridge", "mcast_snooping", "0", "ageing_time", "0"])?;
+        for port in ["in", "out"] {
+            filter.ip(&["link", "set", port, "master", "br0"])?;
+            filter.ip(&["link", "set", port, "up"])?;
+        }
+        filter.ip(&["link", "set", "br0", "up"])?;
+        let settings = Settings { interfaces: vec!["in".to_owned()], ..Settings::default() };
+        let mut plane = filter.run(|| Flower::open(settings))?;
+        let probe: Rule = "dst 192.0.2.1/32 then discard".parse()?;
+        if let Err(error) = plane.replace(&ruleset(&[probe])) {
+            ensure!(matches!(error, DataplaneError::Unavailable(_)), "{error}");
+            lab::skip_for_kernel(&format!("{error}"));
+            return Ok(None);
+        }
+        let (sender, receiver) = (PacketSocket::open(&attacker, "a0")?, PacketSocket::open(&victim, "v0")?);
+        Ok(Some(Bench { _namespaces: [attacker, victim], filter, sender, receiver, plane }))
+    }
+
+    /// Sends the frames; the IP packet of each that went on.
+    fn send(&mut self, frames: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.receiver.drain()?;
+        let mut arrived: Vec<Option<Vec<u8>>> = vec![None; frames.len()];
+        let mut last =
+            [&[2, 0xf1, 0, 0, 0, 1, 2, 0xf0, 0, 0][..], &LAST.to_be_bytes(), &[0x88, 0xb5], &[0; 46]].concat();
+        last.resize(60, 0);
+        for (n, frame) in frames.iter().chain([&last]).enumerate() {
+            self.sender.send(frame).with_context(|| format!("frame {n} of {} octets", frame.len()))?;
+        }
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let Some(frame) = self.receiver.receive(end.saturating_duration_since(Instant::now()))? else {
+                anyhow::bail!("the last frame did not come");
+            };
+            if frame[6..8] != [2, 0xf0] {
+                continue;
+            }
+            match u16::from_be_bytes([frame[10], frame[11]]) {
+                LAST => break,
+                number => arrived[usize::from(number)] = Some(frame[14..].to_vec()),
+            }
+        }
+        ensure!(self.receiver.lost()? == 0, "the observer missed frames");
+        Ok(arrived)
+    }
+}
+
+fn settings() -> Settings {
+    Settings { interfaces: vec!["in".to_owned()], ..Settings::default() }
+}
+
+fn compiled(rules: &[Rule]) -> Vec<Arc<CompiledRule>> {
+    let capabilities = capabilities(&settings());
+    let exact = |rule: &Rule| match compile(rule, &capabilities) {
+        Verdict::Exact(rule) => Arc::new(rule),
+        Verdict::Refused(refusal) => panic!("{rule} was refused: {refusal:?}"),
+    };
+    rules.iter().map(exact).collect()
+}
+
+fn ruleset(rules: &[Rule]) -> Ruleset {
+    let mut rules = compiled(rules);
+    rules.sort_by(|a, b| a.nlri.cmp(&b.nlri));
+    Ruleset { protected: Arc::default(), rules }
+}
+
+fn possible(rule: &Rule) -> bool {
+    matches!(compile(rule, &capabilities(&settings())), Verdict::Exact(_))
+}
+
+/// How a frame carries its packet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Tags {
+    None,
+    One(u16),
+    Two,
+}
+
+fn frame(number: usize, tags: Tags, packet: &[u8]) -> Vec<u8> {
+    let mut frame = lab::packet::ethernet([0x02, 0xf0, 0, 0, 0, 0], [0x02, 0xf1, 0, 0, 0, 1], packet);
+    frame[10..12].copy_from_slice(&(number as u16).to_be_bytes());
+    let tag = |kind: u16| [kind.to_be_bytes(), [0x00, 0x05]].concat();
+    let tags = match tags {
+        Tags::None => Vec::new(),
+        Tags::One(kind) => tag(kind),
+        Tags::Two => [tag(0x88a8), tag(0x8100)].concat(),
+    };
+    frame.splice(12..12, tags);
+    frame
+}
+
+/// What the classifier sees of a packet.
+struct Seen {
+    packet: Packet,
+    /// It has a fragment header, or is a fragment of IPv4, and is the first or only one: nothing of the upper-layer header is seen.
+    blind: bool,
+    /// The protocol is behind a header that the classifier does not walk over.
+    hidden: bool,
+    neighbor_discovery: bool,
+}
+
+impl Seen {
+    fn of(octets: &[u8]) -> Option<Seen> {
+        let packet = Packet::from_ip(octets).ok()?;
+        let (mut blind, mut hidden) = (packet.fragment_position() == FragmentPosition::First, false);
+        if octets[0] >> 4 == 6 {
+            let (mut next, mut at) = (octets[6], 40);
+            while let (0 | 43 | 44 | 60, Some(&[following, units, ..])) = (next, octets.get(at..at + 4)) {
+                if next == 44 {
+                    blind = matches!(packet.fragment_position(), FragmentPosition::First | FragmentPosition::Whole);
+                    next = following;
+                    hidden = matches!(next, 0 | 43 | 44 | 51 | 60 | 135 | 139 | 140);
+                    break;
+                }
+                at += (usize::from(units) + 1) * 8;
+                next = following;
+            }
+            hidden |= next == 51;
+            if next == 58 && !blind && octets.len() < at + 8 {
+                // Cut within the ICMP header, of which the classifier then sees nothing.
+                return None;
+            }
+        }
+        let neighbor_discovery = packet.version() == IpVersion::V6
+            && packet.hop_limit() == 255
+            && packet.protocol() == Some(58)
+            && !blind
+            && !hidden
+            && packet.icmp_type().is_some_and(|kind| (133..=137).contains(&kind));
+        Some(Seen { packet, blind, hidden, neighbor_discovery })
+    }
+
+    /// Of these rules, in enforcement order, the one that decides, and whether it counts the packet.
+    fn decision(&self, rules: &[Prepared]) -> Option<(usize, bool)> {
+        rules.iter().enumerate().find_map(|(at, rule)| {
+            if self.hidden && rule.fields.has_any(Fields::L4.and(ComponentType::Protocol)) {
+                return None;
+            }
+            if self.blind && rule.fields.has_any(Fields::L4) {
+                let matches = (rule.exempts || !rule.asks_for_values) && rule.without_upper_layer.matches(&self.packet);
+                return matches.then_some((at, !rule.asks_for_values));
+            }
+            rule.space.matches(&self.packet).then_some((at, true))
+        })
+    }
+}
+
+/// What is asked of a rule for each packet.
+struct Prepared {
+    space: Space,
+    without_upper_layer: Space,
+    fields: Fields,
+    exempts: bool,
+    asks_for_values: bool,
+}
+
+impl Prepared {
+    fn new(rule: &Rule) -> Self {
+        let space = Space::of(&rule.nlri);
+        Prepared {
+            without_upper_layer: space.without_upper_layer_fields(),
+            fields: space.fields(),
+            exempts: rule.effect().policing != Policing::Discard,
+            asks_for_values: asks_for_values(&space),
+            space,
+        }
+    }
+}
+
+fn asks_for_values(space: &Space) -> bool {
+    let is_full = |set: Option<&IntervalSet>, max| set.is_none_or(|set| set.is_full(max));
+    !([space.port(), space.source_port(), space.destination_port()].into_iter().all(|set| is_full(set, MAX_PORT))
+        && [space.icmp_type(), space.icmp_code()].into_iter().all(|set| is_full(set, MAX_ICMP))
+        && space.tcp_flags().is_none_or(flowspec::space::TcpFlagSet::is_full))
+}
+
+fn shapes() -> Vec<Shape> {
+    let fields = [
+        ComponentType::Destination,
+        ComponentType::Source,
+        ComponentType::Protocol,
+        ComponentType::Port,
+        ComponentType::DestinationPort,
+        ComponentType::SourcePort,
+        ComponentType::IcmpType,
+        ComponentType::IcmpCode,
+        ComponentType::TcpFlags,
+        ComponentType::Dscp,
+        ComponentType::Fragment,
+    ];
+    let fields: Fields = fields.into_iter().collect();
+    vec![
+        Shape { fields, max_ops: 2, ..Shape::everything() },
+        Shape { fields, max_ops: 1, wild_values: false, ..Shape::everything() },
+        Shape { fields, ..Shape::plain() },
+    ]
+}
+
+fn number(variable: &str, otherwise: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+fn dscp(packet: &[u8]) -> u8 {
+    let word = u16::from_be_bytes([packet[0], packet[1]]);
+    if packet[0] >> 4 == 4 { packet[1] >> 2 } else { (word >> 6 & 0x3f) as u8 }
+}
+
+#[test]
+fn the_classifier_agrees_with_the_oracle_soak() -> Result<()> {
+    needs!(root, "ip", "tc");
+    let wanted = number("FLOODGATE_SOAK_VERDICTS", VERDICTS);
+    let mut seed = Seed::new(number("FLOODGATE_SEED", 1) as u64);
+    let Some(mut bench) = Bench::new()? else { return Ok(()) };
+    let shapes = shapes();
+    let packet_shape = PacketShape { rare_extensions: false, truncated: false, ..PacketShape::everything() };
+    let mut rules: Vec<Rule> = Vec::new();
+    let mut told: HashMap<&str, usize> = HashMap::new();
+    let (mut round, mut verdicts) = (0, 0);
+    while verdicts < wanted {
+        let version = if seed.percent(50) { IpVersion::V4 } else { IpVersion::V6 };
+        let count = [5, 20, 60][round % 3];
+        let fresh = random_rules(&mut seed, version, &shapes[round % shapes.len()], 3 * count);
+        let fresh = fresh.into_iter().filter(possible).take(count);
+        let by_change = round % 4 != 0;
+        let old = std::mem::take(&mut rules);
+        let mut next: BTreeMap<Nlri, Rule> = BTreeMap::new();
+        if by_change {
+            next.extend(old.iter().filter(|_| seed.percent(50)).map(|rule| (rule.nlri.clone(), rule.clone())));
+            let actions: Vec<_> = old.iter().map(|rule| rule.actions.clone()).collect();
+            for rule in next.values_mut().filter(|_| !actions.is_empty()) {
+                if seed.percent(20) {
+                    rule.actions = actions[seed.below(actions.len() as u64) as usize].clone();
+                }
+            }
+        }
+        next.extend(fresh.map(|rule| (rule.nlri.clone(), rule)));
+        rules = next.into_values().filter(possible).collect();
+        let applied = if by_change {
+            let kept: BTreeSet<_> = rules.iter().map(|rule| &rule.nlri).collect();
+            let gone = old.iter().filter(|rule| !kept.contains(&rule.nlri)).map(|rule| Arc::new(rule.nlri.clone()));
+            bench.plane.update(&Plan { upsert: compiled(&rules), remove: gone.collect(), protected: None })
+        } else {
+            bench.plane.replace(&ruleset(&rules))
+        };
+        let applied = applied.with_context(|| format!("round {round}"))?;
+        ensure!(applied.failures.is_empty(), "round {round}: {:?}", applied.failures);
+        let packets: Vec<(Tags, Vec<u8>)> = (0..PACKETS_A_ROUND)
+            .map(|_| {
+                let tags = match seed.below(10) {
+                    0..=5 => Tags::None,
+                    6 | 7 => Tags::One(0x8100),
+                    8 => Tags::One(0x88a8),
+                    _ => Tags::Two,
+                };
+                (tags, random_packet_for(&mut seed, version, rules.iter().map(|rule| &rule.nlri), &packet_shape))
+            })
+            .filter(|(_, octets)| octets.len() <= 1490 && Seen::of(octets).is_some())
+            .collect();
+        let frames: Vec<Vec<u8>> =
+            packets.iter().enumerate().map(|(n, (tags, packet))| frame(n, *tags, packet)).collect();
+        let before: HashMap<Arc<Nlri>, u64> =
+            bench.plane.counters()?.into_iter().map(|(nlri, counter)| (nlri, counter.packets)).collect();
+        let arrived = bench.send(&frames)?;
+        let after: HashMap<Arc<Nlri>, u64> =
+            bench.plane.counters()?.into_iter().map(|(nlri, counter)| (nlri, counter.packets)).collect();
+        let prepared: Vec<Prepared> = rules.iter().map(Prepared::new).collect();
+        let mut counts = vec![0u64; rules.len()];
+        for ((tags, octets), arrived) in packets.iter().zip(&arrived) {
+            let seen = Seen::of(octets).context("it was one")?;
+            let decision = seen.decision(&prepared).filter(|_| *tags != Tags::Two && !seen.neighbor_discovery);
+            if let Some((at, true)) = decision {
+                counts[at] += 1;
+            }
+            let effect = decision.filter(|(_, counts)| *counts).map(|(at, _)| rules[at].effect());
+            let dropped = effect.is_some_and(|effect| effect.policing == Policing::Discard);
+            let explain = || {
+                let hex: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+                let by = decision.map(|(at, _)| rules[at].to_string());
+                let list = bench.filter.exec("tc", &["filter", "show", "block", "3970"]).unwrap_or_default();
+                let list: String = list.chars().take(2000).collect();
+                format!("round {round}, by change: {by_change}, {tags:?}, expected {effect:?} by {by:?}: {hex}\n{list}")
+            };
+            ensure!(arrived.is_none() == dropped, "{} {}", if dropped { "passes" } else { "is dropped" }, explain());
+            let oracle = decide(rules.iter(), &seen.packet, Scope::Global);
+            let drops = oracle.effect.policing == Policing::Discard;
+            ensure!(arrived.is_some() || drops || seen.hidden, "dropped, which the oracle would not do: {}", explain());
+            if let Some(packet) = arrived.as_ref().filter(|_| *tags != Tags::Two) {
+                let mark = effect.and_then(|effect| effect.mark).unwrap_or(seen.packet.dscp());
+                ensure!(dscp(packet) == mark, "DSCP {} and not {mark}: {}", dscp(packet), explain());
+            }
+            verdicts += 1;
+            *told.entry(if dropped { "dropped" } else { "passed" }).or_default() += 1;
+            for (name, is) in [
+                ("tagged", matches!(tags, Tags::One(_))),
+                ("fragments", seen.packet.fragment_position() != FragmentPosition::Whole),
+                ("blind", seen.blind),
+                ("exempted", decision.is_some_and(|(_, counts)| !counts)),
+                ("marked", effect.is_some_and(|effect| effect.mark.is_some())),
+            ] {
+                *told.entry(name).or_default() += usize::from(is);
+            }
+        }
+        for (rule, count) in rules.iter().zip(counts) {
+            let counted = after.get(&rule.nlri).unwrap_or(&0) - before.get(&rule.nlri).unwrap_or(&0);
+            ensure!(counted == count, "round {round}: {rule} matched {count} packets, the kernel counted {counted}");
+        }
+        let health = bench.plane.health()?;
+        ensure!(health == Health::Intact, "round {round}: {health:?}");
+        round += 1;
+    }
+    println!("{verdicts} verdicts agree ({round} rule sets): {told:?}");
+    for (name, least) in
+        [("dropped", 10), ("tagged", 10), ("fragments", 20), ("blind", 30), ("exempted", 500), ("marked", 100)]
+    {
+        let count = told.get(name).copied().unwrap_or_default();
+        ensure!(count * least >= verdicts, "only {count} of {verdicts} packets were {name}");
+    }
+    Ok(())
+}
