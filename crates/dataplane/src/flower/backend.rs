@@ -216,7 +216,10 @@ impl Flower {
 
 impl BackendSettings for Settings {
     fn open(&self) -> Result<Box<dyn Dataplane>, DataplaneError> {
-        Ok(Box::new(Flower::open(self.clone())?))
+        // Its behaviour in failed changes, and its repair, are not shown to work.
+        Err(DataplaneError::Unavailable(
+            "it cannot filter yet; `floodgate compile --target flower` shows what it would do".to_owned(),
+        ))
     }
 
     fn enforcement_point(&self) -> EnforcementPoint {

@@ -90,7 +90,7 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
     }
 }
 
-/// What only somebody with the hardware can tell; `floodgate selftest flower` tries some of it.
+/// What only somebody with the hardware can tell.
 pub const fn unknown(driver: Driver) -> &'static [&'static str] {
     match driver {
         Driver::Software => &[],
