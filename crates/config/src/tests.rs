@@ -247,6 +247,7 @@ fn the_manual_has_every_key() {
         "[dataplane] cumulus",
         "[dataplane] sonic",
         "[dataplane] xdp",
+        "[dataplane] flower",
     ];
     let sections = file::sections();
     let keys = |(section, keys): &(&str, Vec<String>)| -> Vec<String> {

@@ -2,6 +2,7 @@
 //! is enforced exactly or refused with a reason.
 
 use crate::first_fragments::{first_fragments_to_exempt, is_whole_or_first};
+use crate::hidden_protocol::hidden_packets_to_exempt;
 use flowspec::space::FragmentSet;
 use flowspec::{ComponentType, Effect, IpVersion, Policing, Space};
 
@@ -89,6 +90,9 @@ pub struct Limitations {
     /// (nor, in IPv6, after any fragment header). A rule that would miss packets because of that is
     /// enforced for the others, and [`limits`](crate::limits::limits) reports it.
     pub whole_packets_only: bool,
+    /// The walk along IPv6 extension headers may end at one of them, which is then taken for the protocol. A rule that asks for what is behind
+    /// misses such packets, and [`limits`](crate::limits::limits) tells.
+    pub ipv6_headers_hide_protocol: bool,
     /// A rule that would miss some of its packets is refused.
     pub strict: bool,
     /// The lowest limit in bytes a second, and its unit: limits are integer multiples of it.
@@ -109,11 +113,14 @@ pub struct EntryCost {
     /// two; and a rule that [exempts](crate::first_fragments::first_fragments_to_exempt) first
     /// fragments takes entries for them.
     pub fragments: bool,
+    /// A rule that [exempts](crate::hidden_protocol::hidden_packets_to_exempt) IPv6 packets whose protocol is not found takes entries for them,
+    /// one for each extension header.
+    pub hidden_protocols: bool,
 }
 
 impl Default for EntryCost {
     fn default() -> Self {
-        EntryCost { copies: 1, port_ranges: false, limit: 0, fragments: false }
+        EntryCost { copies: 1, port_ranges: false, limit: 0, fragments: false, hidden_protocols: false }
     }
 }
 
@@ -126,7 +133,9 @@ impl EntryCost {
             if self.port_ranges { ranges(entry).max(1) * kinds } else { kinds }
         };
         let exempted = if self.fragments { first_fragments_to_exempt(entries, effect).len() as u64 } else { 0 };
-        (entries.iter().map(one).sum::<u64>() + exempted).saturating_mul(rules).saturating_mul(self.copies)
+        let headers = if self.hidden_protocols { flowspec::EXTENSION_HEADERS.len() } else { 0 };
+        let hidden = if headers > 0 { hidden_packets_to_exempt(entries, effect).len() * headers } else { 0 } as u64;
+        (entries.iter().map(one).sum::<u64>() + exempted + hidden).saturating_mul(rules).saturating_mul(self.copies)
     }
 }
 

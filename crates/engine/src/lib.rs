@@ -25,6 +25,7 @@ mod decision_context;
 mod enforcement;
 mod engine;
 pub mod first_fragments;
+pub mod hidden_protocol;
 pub mod import_policy;
 mod interner;
 mod key;

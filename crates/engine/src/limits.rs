@@ -6,13 +6,15 @@
 
 use crate::capability::Capabilities;
 use crate::first_fragments::{exempts, misses_first_fragments};
+use crate::hidden_protocol::asks_behind_fixed_header;
 use flowspec::space::{IntervalSet, MAX_ICMP, MAX_PORT, TcpFlagSet};
 use flowspec::{Effect, IpVersion, Nlri, Policing, Space};
 
 /// Sentences about a rule that is enforced; none if it is enforced for all of its packets.
 pub fn limits(nlri: &Nlri, effect: &Effect, capabilities: &Capabilities) -> Vec<String> {
     let limitations = &capabilities.limitations;
-    let mut limits = Vec::new();
+    let (mut limits, name) = (Vec::new(), &capabilities.name);
+    let then = if exempts(effect) { ": they pass, and no later rule acts on them" } else { "" };
     if limitations.whole_packets_only {
         let space = Space::of(nlri);
         if asks_for_values(&space) && misses_first_fragments(&space) {
@@ -20,10 +22,14 @@ pub fn limits(nlri: &Nlri, effect: &Effect, capabilities: &Capabilities) -> Vec<
                 IpVersion::V4 => "first fragments are",
                 IpVersion::V6 => "first fragments and other packets with a fragment header are",
             };
-            let name = &capabilities.name;
-            let then = if exempts(effect) { ": they pass, and no later rule acts on them" } else { "" };
             limits.push(format!("{packets} not matched, since {name} does not see their upper-layer header{then}"));
         }
+    }
+    if limitations.ipv6_headers_hide_protocol && asks_behind_fixed_header(&Space::of(nlri)) {
+        limits.push(format!(
+            "packets with an authentication, mobility, HIP or Shim6 header, or with an extension header behind a fragment header, are not \
+             matched, since {name} does not see what is behind it{then}"
+        ));
     }
     if let (Policing::Limit { bytes: Some(rate), .. }, Some(unit)) = (effect.policing, limitations.byte_rate_unit) {
         let counted = (rate / unit).ceil() * unit;
@@ -52,8 +58,10 @@ mod tests {
     fn half_blind(strict: bool) -> Capabilities {
         let mut capabilities = Capabilities::everything("test");
         capabilities.limitations.whole_packets_only = true;
+        capabilities.limitations.ipv6_headers_hide_protocol = true;
         capabilities.limitations.strict = strict;
         capabilities.cost.fragments = true;
+        capabilities.cost.hidden_protocols = true;
         capabilities
     }
 
@@ -70,7 +78,10 @@ mod tests {
             ("dst 192.0.2.1/32 dport >=0 then discard", 0),
             ("dst 192.0.2.1/32 tcp-flags syn then discard", 1),
             ("dst 192.0.2.1/32 icmp-type 8 then discard", 1),
-            ("dst 2001:db8::1/128 proto udp dport 53 then discard", 1),
+            ("dst 2001:db8::1/128 proto udp dport 53 then discard", 2),
+            ("dst 2001:db8::1/128 proto udp then discard", 1),
+            ("dst 2001:db8::1/128 fragment is-fragment then discard", 1),
+            ("dst 2001:db8::1/128 then discard", 0),
             ("dst 192.0.2.1/32 fragment is-fragment then discard", 0),
         ] {
             assert_eq!(told(rule), expected, "{rule}");
@@ -84,6 +95,13 @@ mod tests {
             ("dst 192.0.2.1/32 dport >=0 then discard", true, true),
             ("dst 192.0.2.1/32 proto udp then discard", true, true),
             ("dst 192.0.2.1/32 proto udp dport 53 fragment first-fragment then discard", false, false),
+            ("dst 2001:db8::1/128 proto udp then discard", true, false),
+            ("dst 2001:db8::1/128 fragment is-fragment then discard", true, false),
+            ("dst 2001:db8::1/128 then discard", true, true),
+            // A later fragment behind an authentication header is no fragment to it.
+            ("dst 2001:db8::1/128 fragment !is-fragment then discard", false, false),
+            ("dst 2001:db8::1/128 proto udp fragment !is-fragment then discard", true, false),
+            ("dst 192.0.2.1/32 fragment !is-fragment then discard", true, true),
         ] {
             let exact = |strict| matches!(compile(&rule.parse().expect(rule), &half_blind(strict)), Verdict::Exact(_));
             assert_eq!((exact(false), exact(true)), (lenient, strict), "{rule}");
@@ -91,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn exempted_first_fragments_are_counted_once() {
+    fn exempted_packets_are_counted_once() {
         let capabilities = Capabilities {
             max_entries_per_rule: 100,
             ..half_blind(false).with_field(flowspec::ComponentType::DestinationPort, crate::capability::Ability::Value)
@@ -101,6 +119,10 @@ mod tests {
             ("dst 192.0.2.1/32 proto udp dport 53,80 then discard", 2),
             ("dst 192.0.2.1/32 proto udp dport >=0 then accept", 2),
             ("dst 192.0.2.1/32 proto udp then accept", 1),
+            ("dst 2001:db8::1/128 proto udp dport 53,80 then accept", 11),
+            ("dst 2001:db8::1/128 proto udp dport 53,80 then discard", 2),
+            ("dst 2001:db8::1/128 proto udp then accept", 9),
+            ("dst 2001:db8::1/128 then accept", 1),
         ] {
             let Verdict::Exact(rule) = compile(&rule.parse().expect(rule), &capabilities) else { panic!("{rule}") };
             assert_eq!(capabilities.cost.of(&rule.entries, &rule.effect), entries, "{}", rule.nlri);

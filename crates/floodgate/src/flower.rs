@@ -35,7 +35,7 @@ impl Filters {
 
     /// What the daemon would install.
     pub(super) fn outcome(&self, mut rules: Ruleset) -> Preview {
-        let capabilities = flower::capabilities(&self.settings);
+        let capabilities = flower::protection_capabilities(&self.settings);
         let mut protected = Vec::new();
         let mut spaces = Vec::new();
         for item in self.protection.items() {

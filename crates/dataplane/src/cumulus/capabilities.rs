@@ -75,6 +75,7 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
                 .collect(),
             ipv6_fragment_sets: None,
             whole_packets_only: false,
+            ipv6_headers_hide_protocol: false,
             strict: false,
             byte_rate_unit: None,
             marks_since: release::PREROUTING.later_than(settings.release).map(|first| first.to_string()),

@@ -88,7 +88,7 @@ impl Settings {
     /// for a policer if evaluation continues after it.
     pub fn entry_cost(&self) -> EntryCost {
         let limit = u64::from(self.accepts_behind_policers());
-        EntryCost { copies: self.interfaces.len() as u64, port_ranges: true, limit, fragments: false }
+        EntryCost { copies: self.interfaces.len() as u64, port_ranges: true, limit, ..EntryCost::default() }
     }
 
     /// Whether rules carry a netfilter comment.

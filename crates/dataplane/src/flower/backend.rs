@@ -1,6 +1,6 @@
 //! The back end: what is wanted, what is in the kernel, and what others have done to it.
 
-use super::capabilities::capabilities;
+use super::capabilities::{capabilities, protection_capabilities};
 use super::counts::{self, told};
 use super::encode::{chain, name_filter};
 use super::filter::{Action, Filter, Purpose};
@@ -25,7 +25,8 @@ use flowspec::{IpVersion, Nlri, RuleId, Space};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The back end tc flower. It acts in the network namespace of the thread that made it.
+/// The back end tc flower. It acts in the network namespace of the thread that made it. Open to the files of this folder that have a part of
+/// its methods: full changes (`load.rs`), small ones (`change.rs`) and the chain where packets begin (`bring.rs`).
 #[derive(Debug)]
 pub struct Flower {
     pub(super) settings: Settings,
@@ -84,7 +85,7 @@ impl Flower {
 
     /// What is protected, in parts that a filter can say.
     pub(super) fn protectable(&self, spaces: &[Space]) -> Result<Vec<Space>, DataplaneError> {
-        let capabilities = capabilities(&self.settings);
+        let capabilities = protection_capabilities(&self.settings);
         let mut parts = Vec::new();
         // Without IPv6 rules nothing of IPv6 needs protection.
         for space in spaces.iter().filter(|space| space.version() == IpVersion::V4 || capabilities.ipv6) {
@@ -163,8 +164,30 @@ impl Flower {
         Ok(())
     }
 
+    /// Looks at what others did since the last time: why what is in the kernel is not what was applied; `None` if it is. New interfaces are
+    /// filtered from now on.
+    pub(super) fn look(&mut self) -> Result<Option<String>, DataplaneError> {
+        let was_damaged = self.state.as_ref().is_some_and(|state| state.damage.is_some());
+        let disturbance = self.kernel.disturbance(self.settings.block);
+        if !disturbance.filters && !disturbance.links && !was_damaged {
+            return Ok(None);
+        }
+        let damage = if self.ports.attach(&mut *self.kernel, &self.settings)? {
+            // With the last interface the block is gone, and all filters with it.
+            Some("an interface has lost its qdisc".to_owned())
+        } else if disturbance.filters || was_damaged {
+            self.find_damage()?
+        } else {
+            None
+        };
+        if let Some(state) = &mut self.state {
+            state.damage.clone_from(&damage);
+        }
+        Ok(damage)
+    }
+
     /// Why what is in the kernel is not what was applied; `None` if it is.
-    pub(super) fn find_damage(&mut self) -> Result<Option<String>, DataplaneError> {
+    fn find_damage(&mut self) -> Result<Option<String>, DataplaneError> {
         let Some(state) = &self.state else { return Ok(None) };
         let block = self.settings.block;
         let wanted: Vec<&Filter> = state.first.filters().collect();
@@ -265,21 +288,10 @@ impl Dataplane for Flower {
     }
 
     fn health(&mut self) -> Result<Health, DataplaneError> {
-        let Some(state) = &self.state else {
+        if self.state.is_none() {
             return Ok(Health::ExternalChange("nothing was applied yet".to_owned()));
-        };
-        let was_damaged = state.damage.is_some();
-        let disturbance = self.kernel.disturbance(self.settings.block);
-        if !disturbance.filters && !disturbance.links && !was_damaged {
-            return Ok(Health::Intact);
         }
-        let lost = self.ports.attach(&mut *self.kernel, &self.settings)?;
-        // With the last interface the block is gone, and all filters with it.
-        let damage = if lost { Some("an interface has lost its qdisc".to_owned()) } else { self.find_damage()? };
-        if let Some(state) = &mut self.state {
-            state.damage.clone_from(&damage);
-        }
-        Ok(damage.map_or(Health::Intact, Health::ExternalChange))
+        Ok(self.look()?.map_or(Health::Intact, Health::ExternalChange))
     }
 
     fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError> {
@@ -316,11 +328,11 @@ impl Dataplane for Flower {
     }
 
     fn condition(&mut self) -> Condition {
-        Condition { interfaces: self.ports.interfaces.clone(), ..Condition::default() }
+        Condition { interfaces: self.ports.interfaces().to_vec(), ..Condition::default() }
     }
 
     fn unfiltered(&mut self) -> Option<String> {
-        Condition::unfiltered(&self.ports.interfaces)
+        Condition::unfiltered(self.ports.interfaces())
     }
 
     fn samples(&self) -> Result<Box<dyn SampleSource>, NoSamples> {

@@ -75,19 +75,26 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
             Driver::Prestera | Driver::Ocelot => none,
         },
         max_entries_per_rule: settings.max_entries_per_rule,
-        cost: EntryCost { fragments: software, ..EntryCost::default() },
+        cost: EntryCost { fragments: software, hidden_protocols: software, ..EntryCost::default() },
         // A packet meets the first of them that it matches, and no other.
         overlap: true,
         limitations: Limitations {
             // Behind a fragment header, a whole packet is a first fragment to the kernel.
             ipv6_fragment_sets: Some(vec![LATER, FragmentSet::WITH_L4_HEADER]),
             whole_packets_only: software,
+            // It walks along hop-by-hop options, routing and destination options, and not further than to a fragment header.
+            ipv6_headers_hide_protocol: software,
             strict: settings.strict,
             byte_rate_unit: (driver == Driver::Mlxsw).then_some(MLXSW_RATE_UNIT),
             ..Limitations::default()
         },
         ..capabilities
     }
+}
+
+/// The same for what is never filtered: it may be more than what was asked for.
+pub fn protection_capabilities(settings: &Settings) -> Capabilities {
+    capabilities(&Settings { strict: false, ..settings.clone() })
 }
 
 /// What only somebody with the hardware can tell.
@@ -158,6 +165,10 @@ mod tests {
             ("dst 192.0.2.1/32 fragment dont-fragment then discard", ["fragment-kinds", "field", "field", "field"]),
             ("dst 2001:db8::1/128 fragment is-fragment then discard", ["1", "field", "ipv6", "ipv6"]),
             ("dst 2001:db8::1/128 fragment first-fragment then discard", ["fragment-kinds", "field", "ipv6", "ipv6"]),
+            ("dst 2001:db8::1/128 fragment !is-fragment then discard", ["fragment-kinds", "field", "ipv6", "ipv6"]),
+            ("dst 2001:db8::1/128 proto 6 fragment !is-fragment then discard", ["2", "field", "ipv6", "ipv6"]),
+            ("dst 2001:db8::1/128 proto 6 then accept", ["9", "1", "ipv6", "ipv6"]),
+            ("dst 2001:db8::1/128 proto 51 then discard", ["0", "0", "ipv6", "ipv6"]),
             ("dst 2001:db8::1/128 flow-label 5 then discard", ["field", "field", "ipv6", "ipv6"]),
             ("dst 192.0.2.1/32 then accept", ["1", "1", "1", "1"]),
             ("dst 192.0.2.1/32 proto udp dport 53 then accept", ["2", "1", "1", "1"]),
@@ -179,14 +190,15 @@ mod tests {
     }
 
     #[test]
-    fn strict_refuses_rules_that_would_miss_first_fragments() {
+    fn strict_refuses_rules_that_would_miss_packets() {
         for (rule, expected) in [
             ("dst 192.0.2.1/32 proto udp dport 53 then discard", Err("first-fragments")),
             ("dst 192.0.2.1/32 icmp-type 8 then discard", Err("first-fragments")),
             ("dst 192.0.2.1/32 proto udp then discard", Ok(1)),
             // What asks for ports without a value is said by the kinds of fragment that have them.
             ("dst 192.0.2.1/32 proto udp dport >=0 then discard", Ok(1)),
-            ("dst 2001:db8::1/128 proto udp dport >=0 then discard", Ok(1)),
+            ("dst 2001:db8::1/128 proto udp dport >=0 then discard", Err("hidden-protocol")),
+            ("dst 2001:db8::1/128 then discard", Ok(1)),
         ] {
             let capabilities = capabilities(&Settings { strict: true, ..Settings::default() });
             let verdict = match compile(&rule.parse().expect(rule), &capabilities) {

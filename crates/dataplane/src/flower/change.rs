@@ -19,18 +19,13 @@ use std::sync::Arc;
 
 impl Flower {
     pub(super) fn change(&mut self, plan: &Plan) -> Result<Applied, DataplaneError> {
-        let Some(state) = &self.state else { return Err(DataplaneError::NothingApplied) };
-        let was_damaged = state.damage.is_some();
-        if self.kernel.disturbance(self.settings.block).filters || was_damaged {
-            let damage = self.find_damage()?;
-            if let Some(state) = &mut self.state {
-                state.damage.clone_from(&damage);
-            }
-            if let Some(damage) = damage {
-                return Err(DataplaneError::ExternalChange(damage));
-            }
+        if self.state.is_none() {
+            return Err(DataplaneError::NothingApplied);
         }
-        self.change_filters(plan)
+        match self.look()? {
+            Some(damage) => Err(DataplaneError::ExternalChange(damage)),
+            None => self.change_filters(plan),
+        }
     }
 
     /// Changes what is in force filter by filter; where filters would have to move, all of it.
@@ -62,12 +57,14 @@ impl Flower {
 
     fn change_state(&mut self, state: &mut State, plan: &Plan) -> Result<Outcome, DataplaneError> {
         state.unenforced.begin_change();
-        if let Some(protected) = &plan.protected {
-            state.protected = protected.clone();
-        }
-        let protected = self.protectable(&state.protected)?;
         // What is protected comes first, and goes last.
-        state.first = self.bring_first(&state.first, &state.tables, &protected)?;
+        let mut protected = self.protectable(&state.protected)?;
+        if let Some(wanted) = &plan.protected {
+            let wanted = self.protectable(wanted)?;
+            let both: Vec<_> = protected.iter().chain(&wanted).cloned().collect();
+            state.first = self.bring_first(&state.first, &state.tables, &both)?;
+            protected = wanted;
+        }
         let mut old: BTreeMap<Arc<Nlri>, PlacedRule> = BTreeMap::new();
         let mut changed: Vec<Arc<Nlri>> = Vec::new();
         for nlri in &plan.remove {
@@ -138,6 +135,9 @@ impl Flower {
         self.add_to_earlier(&of_kept)?;
         self.delete(gone.iter())?;
         state.first = self.bring_first(&state.first, &state.tables, &protected)?;
+        if let Some(protected) = &plan.protected {
+            state.protected = protected.clone();
+        }
         Ok(Outcome::Done)
     }
 

@@ -2,7 +2,7 @@
 
 use super::capabilities::{ANY, FIRST, LATER, WHOLE};
 use flowspec::space::{Fields, FragmentSet, MAX_PORT};
-use flowspec::{IpVersion, Prefix, Space};
+use flowspec::{EXTENSION_HEADERS, IpVersion, Prefix, Space};
 
 /// TCP, for its number.
 pub(super) const TCP: u8 = 6;
@@ -155,6 +155,12 @@ impl Key {
         let mut key = Key::of_fields(entry)?;
         key.fragment = Some(FragmentKind::First);
         Ok(key)
+    }
+
+    /// The keys for these packets where the kernel ends its walk along the extension headers at one of them, and takes it for the protocol.
+    pub(super) fn of_hidden(packets: &Space) -> Result<Vec<Key>, Unwritable> {
+        let key = Key::of_fields(packets)?;
+        Ok(EXTENSION_HEADERS.into_iter().map(|header| Key { protocol: Some(header), ..key.clone() }).collect())
     }
 
     /// Whether a packet whose upper-layer header is zeros matches.

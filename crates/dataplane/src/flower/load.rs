@@ -21,14 +21,14 @@ use crate::netlink::NLM_F_CREATE;
 use crate::{Applied, Counts, DataplaneError, RuleFailure};
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::Nlri;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 impl Flower {
     pub(super) fn load(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
         self.ports.attach(&mut *self.kernel, &self.settings)?;
         if !self.ports.is_filtering() {
-            let why = crate::Condition::unfiltered(&self.ports.interfaces);
+            let why = crate::Condition::unfiltered(self.ports.interfaces());
             return Err(DataplaneError::Unavailable(why.unwrap_or_else(|| "no interface is filtered".to_owned())));
         }
         // What others did before this is put right by it.
@@ -57,7 +57,9 @@ impl Flower {
                 unenforced.insert(rule, failure);
             }
         }
-        let base = free_pair(&old_chains);
+        // A chain that was deleted while packets are sent there is not listed.
+        let used: Vec<u32> = old_chains.iter().chain(&dispatched).copied().collect();
+        let base = free_pair(&used);
         let mut tables = self.build(base, &fitted.rules, &mut unenforced);
         match self.fill(&mut tables, &mut unenforced) {
             Ok(()) => {}
@@ -89,9 +91,12 @@ impl Flower {
         };
         self.keep_counts(&dispatched, &tables)?;
         self.remove_chains(&old_chains)?;
-        let removed: Vec<Request> = others.iter().map(|filter| self.request_delete(filter)).collect();
+        // In the place of one of ours there may have been another.
+        let places: HashSet<Place> = brought.filters().map(Filter::place).collect();
+        let others = others.iter().filter(|filter| !places.contains(&filter.place()));
+        let removed: Vec<Request> = others.map(|filter| self.request_delete(filter)).collect();
         self.execute(&removed)?;
-        self.remove_unknown(&unknown)?;
+        self.remove_unknown(unknown.iter().filter(|place| !places.contains(*place)))?;
         let applied = unenforced.applied();
         let protected = rules.protected.clone();
         self.state = Some(State { tables, first: brought, protected, unenforced, damage: None });
@@ -258,9 +263,8 @@ impl Flower {
     }
 
     /// Removes filters in our chain of which nothing is known but their place.
-    fn remove_unknown(&mut self, places: &[Place]) -> Result<(), DataplaneError> {
+    fn remove_unknown<'a>(&mut self, places: impl Iterator<Item = &'a Place>) -> Result<(), DataplaneError> {
         let requests: Vec<Request> = places
-            .iter()
             .map(|(chain, priority, handle)| {
                 let mut body = super::encode::header(self.settings.block, *handle, *priority, 0);
                 crate::netlink::push(&mut body, super::pkt_cls::TCA_CHAIN, &chain.to_ne_bytes());

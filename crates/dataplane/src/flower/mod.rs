@@ -30,7 +30,7 @@ mod table;
 mod text;
 
 pub use backend::Flower;
-pub use capabilities::{capabilities, unknown};
+pub use capabilities::{capabilities, protection_capabilities, unknown};
 pub use driver::{Driver, UnsupportedDriver};
 pub use fit::cost;
 pub use preview::{Preview, preview};

@@ -2,7 +2,7 @@
 
 use super::driver::Driver;
 use super::encode::tcmsg;
-use super::kernel::{Kernel, Request};
+use super::kernel::{Kernel, Refusal, Request};
 use super::pkt_cls::*;
 use super::settings::Settings;
 use crate::interface_names::means;
@@ -13,9 +13,24 @@ use std::collections::BTreeMap;
 /// The interfaces that are meant, and how each is filtered.
 #[derive(Debug, Default)]
 pub(super) struct Ports {
-    pub(super) interfaces: Vec<Interface>,
+    interfaces: Vec<Interface>,
     /// Numbers of those that are filtered.
     attached: Vec<u32>,
+}
+
+/// Why packets of an interface do not meet the filters.
+#[derive(Debug, thiserror::Error)]
+enum NotAttached {
+    #[error("it has a clsact or ingress qdisc of somebody else; remove that, or leave the interface out")]
+    OfSomebodyElse,
+    #[error("its driver is {other}, and not {driver}")]
+    OtherDriver { other: String, driver: Driver },
+    #[error("it is no port of a switch with the driver {driver}")]
+    NoSwitchPort { driver: Driver },
+    #[error("a clsact qdisc cannot be added: {0}")]
+    Refused(Refusal),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
 }
 
 /// A `clsact` or `ingress` of an interface.
@@ -24,6 +39,10 @@ struct Discipline {
 }
 
 impl Ports {
+    pub(super) fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
     /// Whether packets of one interface at least meet the filters.
     pub(super) fn is_filtering(&self) -> bool {
         !self.attached.is_empty()
@@ -42,10 +61,7 @@ impl Ports {
         for link in meant {
             let attached = match disciplines.get(&link.index) {
                 Some(Discipline { block: Some(block) }) if *block == settings.block => Ok(()),
-                Some(Discipline { .. }) => {
-                    Err("it has a clsact or ingress qdisc of somebody else; remove that, or leave the interface out"
-                        .to_owned())
-                }
+                Some(Discipline { .. }) => Err(NotAttached::OfSomebodyElse),
                 None => {
                     lost |= before.attached.contains(&link.index);
                     fits(kernel, &link.name, settings.driver).and_then(|()| add(kernel, link.index, settings.block))
@@ -56,7 +72,7 @@ impl Ports {
                     self.attached.push(link.index);
                     if settings.driver.is_hardware() { Attachment::Native } else { Attachment::Generic }
                 }
-                Err(why) => Attachment::None(why),
+                Err(why) => Attachment::None(why.to_string()),
             };
             self.interfaces.push(Interface { name: link.name.clone(), attachment });
         }
@@ -105,25 +121,25 @@ fn disciplines(kernel: &mut dyn Kernel) -> Result<BTreeMap<u32, Discipline>, Dat
 }
 
 /// Whether the port is one of the driver that its filters are made for.
-fn fits(kernel: &mut dyn Kernel, interface: &str, driver: Driver) -> Result<(), String> {
+fn fits(kernel: &mut dyn Kernel, interface: &str, driver: Driver) -> Result<(), NotAttached> {
     let expected = driver.port_drivers();
     if expected.is_empty() {
         return Ok(());
     }
     match kernel.driver(interface) {
         Some(name) if expected.iter().any(|start| name.to_lowercase().starts_with(start)) => Ok(()),
-        Some(name) => Err(format!("its driver is {name}, and not {driver}")),
-        None => Err(format!("it is no port of a switch with the driver {driver}")),
+        Some(other) => Err(NotAttached::OtherDriver { other, driver }),
+        None => Err(NotAttached::NoSwitchPort { driver }),
     }
 }
 
-fn add(kernel: &mut dyn Kernel, index: u32, block: u32) -> Result<(), String> {
+fn add(kernel: &mut dyn Kernel, index: u32, block: u32) -> Result<(), NotAttached> {
     let mut body = tcmsg(index, 0xffff_0000, TC_H_CLSACT, 0);
     push(&mut body, TCA_KIND, b"clsact\0");
     push(&mut body, TCA_INGRESS_BLOCK, &block.to_ne_bytes());
     let request = Request { kind: RTM_NEWQDISC, flags: NLM_F_CREATE | NLM_F_EXCL, body };
-    match kernel.execute(&[request]).map_err(|error| error.to_string())?.pop() {
-        Some(Err(refusal)) => Err(format!("a clsact qdisc cannot be added: {refusal}")),
+    match kernel.execute(&[request])?.pop() {
+        Some(Err(refusal)) => Err(NotAttached::Refused(refusal)),
         Some(Ok(())) | None => Ok(()),
     }
 }

@@ -6,9 +6,10 @@ use super::key::{Key, Unwritable};
 use super::pkt_cls::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6};
 use super::settings::Settings;
 use engine::first_fragments::first_fragments_to_exempt;
+use engine::hidden_protocol::hidden_packets_to_exempt;
 use engine::plan::CompiledRule;
 use flowspec::space::{Condition, Fields};
-use flowspec::{IpVersion, Policing, Space};
+use flowspec::{Effect, IpVersion, Policing, Space};
 
 /// The chain where all packets begin.
 pub(super) const FIRST_CHAIN: u32 = 0;
@@ -59,12 +60,24 @@ pub(super) fn rule_filters(
         }
     }
     if software {
-        for space in first_fragments_to_exempt(&rule.entries, &rule.effect) {
-            let key = Key::of_first_fragments(&space)?;
+        for (space, key) in unseen(&rule.entries, &rule.effect)? {
             filters.push(RuleFilter { space, key, actions: vec![Action::Pass], purpose: Purpose::Exemption(rule.id) });
         }
     }
     Ok(filters)
+}
+
+/// What a rule has to exempt beside the packets of its filters, since the kernel does not see whether they are its packets.
+fn unseen(entries: &[Space], effect: &Effect) -> Result<Vec<(Space, Key)>, Unwritable> {
+    let mut found = Vec::new();
+    for space in first_fragments_to_exempt(entries, effect) {
+        let key = Key::of_first_fragments(&space)?;
+        found.push((space, key));
+    }
+    for space in hidden_packets_to_exempt(entries, effect) {
+        found.extend(Key::of_hidden(&space)?.into_iter().map(|key| (space.clone(), key)));
+    }
+    Ok(found)
 }
 
 /// The packets of an entry that its filter sees: whole ones only, where it asks for the upper-layer header.
@@ -152,11 +165,10 @@ pub(super) fn protected_keys(protected: &[Space], settings: &Settings) -> Result
                 None => keys.push(key),
             }
         }
-        if settings.driver == Driver::Software && space.fields().has_any(Fields::L4) {
-            // A first fragment that may be one of the packets is not filtered either.
-            let first = space.without_upper_layer_fields().narrowed(Condition::Fragment(super::capabilities::FIRST));
-            keys.push(Key::of_first_fragments(&first)?);
-        }
+    }
+    if settings.driver == Driver::Software {
+        // What may be one of the packets is not filtered either.
+        keys.extend(unseen(protected, &Effect::ACCEPT)?.into_iter().map(|(_, key)| key));
     }
     Ok(keys)
 }

@@ -38,6 +38,13 @@ impl Bench for Flower {
     const KNOWS_EARLIER_RUNS: bool = true;
     const DAMAGE: &'static [Damage<Self>] = &[
         ("packets are not sent to the rules", |bench| bench.tc("filter del block 3970 chain 0 prio 100").map(drop)),
+        ("packets are sent elsewhere", |bench| {
+            bench.tc("filter replace block 3970 chain 0 prio 100 handle 1 protocol ip flower action pass").map(drop)
+        }),
+        ("a classifier takes the place of what sends packets to the rules", |bench| {
+            bench.tc("filter del block 3970 chain 0 prio 100")?;
+            bench.tc("filter add block 3970 chain 0 prio 100 handle 1 protocol ip matchall action pass").map(drop)
+        }),
         ("a chain is deleted", |bench| bench.of_chain("chain del block 3970 chain CHAIN")),
         ("a qdisc is deleted", |bench| bench.tc("qdisc del dev swp1 clsact").map(drop)),
         ("all qdiscs are deleted", |bench| {
@@ -46,10 +53,10 @@ impl Bench for Flower {
                 .try_for_each(|port| bench.tc(&format!("qdisc del dev {port} clsact")).map(drop))
         }),
         ("a filter is added", |bench| {
-            bench.of_chain("filter add block 3970 chain CHAIN prio 7 protocol ip flower ip_proto gre action pass")
+            bench.of_chain("filter add block 3970 chain CHAIN prio 7 protocol ip flower ip_proto sctp action pass")
         }),
         ("a filter is added where packets begin", |bench| {
-            bench.tc("filter add block 3970 chain 0 prio 1 protocol ip flower ip_proto gre action pass").map(drop)
+            bench.tc("filter add block 3970 chain 0 prio 1 protocol ip flower ip_proto sctp action pass").map(drop)
         }),
         ("another classifier is added", |bench| {
             bench.tc("filter add block 3970 chain 0 prio 2 protocol all matchall action pass").map(drop)
@@ -97,7 +104,7 @@ impl Bench for Flower {
     /// Somebody has a filter in our block: the next change finds that out.
     fn set_failing(&self, failing: bool) -> Result<Option<Change>> {
         if failing {
-            self.tc("filter add block 3970 chain 0 prio 1 protocol ip flower ip_proto gre action pass")?;
+            self.tc("filter add block 3970 chain 0 prio 1 protocol ip flower ip_proto sctp action pass")?;
         } else {
             self.tc("filter del block 3970 chain 0 prio 1")?;
         }

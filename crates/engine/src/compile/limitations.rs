@@ -3,6 +3,7 @@
 use super::refusal::RefusalKind;
 use crate::capability::Capabilities;
 use crate::first_fragments::{FIRST, misses_first_fragments};
+use crate::hidden_protocol::asks_behind_fixed_header;
 use flowspec::space::{Condition, Fields, FragmentSet, IntervalSet, MAX_ICMP, MAX_PORT};
 use flowspec::{ComponentType, IpVersion, Space};
 
@@ -28,6 +29,9 @@ pub(super) fn check(space: Space, capabilities: &Capabilities) -> Result<Space, 
         space
     };
     let space = if limitations.whole_packets_only { whole_packets(space, limitations.strict)? } else { space };
+    if limitations.ipv6_headers_hide_protocol {
+        check_hidden(&space, limitations.strict)?;
+    }
     let missing = limitations.values.iter().find(|&&(of, field, value)| of == version && accepts(&space, field, value));
     match missing {
         Some(&(_, field, value)) => Err(RefusalKind::Value(field, value)),
@@ -48,6 +52,19 @@ fn whole_packets(space: Space, strict: bool) -> Result<Space, RefusalKind> {
     }
     let only_first = FIRST.covers(space.fragment().unwrap_or(FragmentSet::FULL));
     if only_first || strict && misses_first_fragments(&space) { Err(RefusalKind::FirstFragments) } else { Ok(space) }
+}
+
+/// A packet whose protocol is found was walked along to its end, so that all of it is known. One whose protocol is not found may be a later
+/// fragment and look like none.
+fn check_hidden(space: &Space, strict: bool) -> Result<(), RefusalKind> {
+    if strict && asks_behind_fixed_header(space) {
+        return Err(RefusalKind::HiddenProtocol);
+    }
+    let asks_for_kinds =
+        space.version() == IpVersion::V6 && space.fields().has(ComponentType::Fragment) && !space.fragment_is_implied();
+    let takes_whole = space.fragment().is_some_and(|kinds| !kinds.intersect(FragmentSet::WITH_L4_HEADER).is_empty());
+    let has_protocol = space.fields().has_any(Fields::L4.and(ComponentType::Protocol));
+    if asks_for_kinds && takes_whole && !has_protocol { Err(RefusalKind::FragmentKinds) } else { Ok(()) }
 }
 
 /// Whether the field is constrained to values of which `value` is one.

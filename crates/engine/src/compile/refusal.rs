@@ -33,6 +33,8 @@ pub enum RefusalKind {
     /// Ports, TCP flags or ICMP of first fragments, which it does not see; also of IPv6 packets
     /// behind a fragment header that are whole.
     FirstFragments,
+    /// The protocol, or a kind of fragment, of IPv6 packets with extension headers that it does not look behind.
+    HiddenProtocol,
     /// A limit below the lowest that it can count, in bytes a second.
     LowRate(u64),
     /// A value that the rule accepts and no entry can match.
@@ -122,6 +124,7 @@ impl RefusalKind {
             RefusalKind::TcpFlagBits => "tcp-flag-bits",
             RefusalKind::FragmentKinds => "fragment-kinds",
             RefusalKind::FirstFragments => "first-fragments",
+            RefusalKind::HiddenProtocol => "hidden-protocol",
             RefusalKind::LowRate(_) => "low-rate",
             RefusalKind::Value(..) => "value",
             RefusalKind::AnyValue(_) => "any-value",
@@ -151,6 +154,12 @@ impl fmt::Display for Refusal {
             RefusalKind::FragmentKinds => write!(f, "these kinds of fragment cannot be matched by {by}"),
             RefusalKind::FirstFragments => {
                 write!(f, "{by} does not see the upper-layer header of first fragments, which the rule matches too")
+            }
+            RefusalKind::HiddenProtocol => {
+                write!(
+                    f,
+                    "{by} does not look behind some IPv6 extension headers, and the rule matches such packets too"
+                )
             }
             RefusalKind::LowRate(lowest) => write!(f, "{by} cannot count a rate below {lowest} bytes/s"),
             RefusalKind::Value(field, value) => write!(f, "{} {value} cannot be matched by {by}", field_name(*field)),

@@ -1,6 +1,6 @@
 //! Splitting a space into parts that the entries of a data plane can express.
 
-use super::{Condition, Cube, Fields, IntervalSet, MAX_PORT, Space, TcpFlagSet};
+use super::{Condition, Cube, Fields, FragmentSet, IntervalSet, MAX_PORT, ProtocolSet, Space, TcpFlagSet};
 use crate::component::ComponentType;
 
 impl Space {
@@ -62,6 +62,17 @@ impl Space {
         rest.icmp_type = IntervalSet::empty();
         rest.icmp_code = IntervalSet::empty();
         rest.tcp_flags = None;
+        rest.normalize();
+        rest
+    }
+
+    /// All packets that have the same in the fixed header of IPv6, and the same length: whatever their protocol, kind of fragment and upper-layer
+    /// header.
+    pub fn without_fields_behind_fixed_header(&self) -> Space {
+        let mut rest = self.without_upper_layer_fields();
+        rest.fields = rest.fields.without(Fields::of(ComponentType::Protocol).and(ComponentType::Fragment));
+        rest.protocol = ProtocolSet::FULL;
+        rest.fragment = FragmentSet::possible(self.version);
         rest.normalize();
         rest
     }
