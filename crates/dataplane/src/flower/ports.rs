@@ -5,7 +5,7 @@ use super::encode::tcmsg;
 use super::kernel::{Kernel, Refusal, Request};
 use super::pkt_cls::*;
 use super::settings::Settings;
-use crate::interface_names::means;
+use crate::interface_names::patterns_match;
 use crate::netlink::{Attributes, NLM_F_CREATE, NLM_F_EXCL, push, u32_at};
 use crate::{Attachment, DataplaneError, Interface};
 use std::collections::BTreeMap;
@@ -57,7 +57,8 @@ impl Ports {
         let patterns = || settings.interfaces.iter().map(String::as_str);
         let mut lost = false;
         // A VRF's packets were filtered where they came in.
-        let meant = links.iter().filter(|link| means(patterns(), &link.name) && link.kind.as_deref() != Some("vrf"));
+        let meant =
+            links.iter().filter(|link| patterns_match(patterns(), &link.name) && link.kind.as_deref() != Some("vrf"));
         for link in meant {
             let attached = match disciplines.get(&link.index) {
                 Some(Discipline { block: Some(block) }) if *block == settings.block => Ok(()),
@@ -77,7 +78,7 @@ impl Ports {
             self.interfaces.push(Interface { name: link.name.clone(), attachment });
         }
         for pattern in patterns().filter(|pattern| !pattern.starts_with('!')) {
-            if !links.iter().any(|link| means([pattern], &link.name)) {
+            if !links.iter().any(|link| patterns_match([pattern], &link.name)) {
                 let attachment = Attachment::None("no interface has this name".to_owned());
                 self.interfaces.push(Interface { name: pattern.to_owned(), attachment });
             }
