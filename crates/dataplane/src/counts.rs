@@ -15,17 +15,31 @@ pub struct Counter {
     /// Of those packets, the ones that a discard or a policer dropped; `None` if the data plane
     /// does not count them.
     pub dropped_packets: Option<u64>,
+    /// Octets of the dropped packets, counted as `bytes` are; `None` where the data plane does not tell.
+    pub dropped_bytes: Option<u64>,
 }
 
 impl Counter {
     /// Adds what was counted before.
     pub fn add(&mut self, before: &Counter) {
-        self.packets += before.packets;
-        self.bytes += before.bytes;
-        self.dropped_packets = match (self.dropped_packets, before.dropped_packets) {
+        let sum = |now: Option<u64>, before: Option<u64>| match (now, before) {
             (None, None) => None,
             (now, before) => Some(now.unwrap_or(0) + before.unwrap_or(0)),
         };
+        self.packets += before.packets;
+        self.bytes += before.bytes;
+        self.dropped_packets = sum(self.dropped_packets, before.dropped_packets);
+        self.dropped_bytes = sum(self.dropped_bytes, before.dropped_bytes);
+    }
+
+    /// Where the data plane counts dropped packets and not their octets: these are known if all packets were dropped, or none.
+    pub(crate) fn of_packets(packets: u64, bytes: u64, dropped_packets: Option<u64>) -> Self {
+        let dropped_bytes = match dropped_packets {
+            Some(0) => Some(0),
+            Some(dropped) if dropped == packets => Some(bytes),
+            Some(_) | None => None,
+        };
+        Counter { packets, bytes, dropped_packets, dropped_bytes }
     }
 }
 
@@ -37,8 +51,8 @@ pub type Reading = Box<dyn FnOnce() -> Result<Counts, DataplaneError> + Send>;
 pub struct Counts {
     /// Packets and octets that matched.
     pub matched: HashMap<RuleId, (u64, u64)>,
-    /// Packets that a policer dropped.
-    pub dropped: HashMap<RuleId, u64>,
+    /// Packets and octets that a policer dropped.
+    pub dropped: HashMap<RuleId, (u64, u64)>,
     /// A change was applied meanwhile: some counters may be missing or outdated.
     pub disturbed: bool,
 }
@@ -48,11 +62,11 @@ impl Counts {
     pub fn of(&self, rule: RuleId, policing: &Policing) -> Counter {
         let (packets, bytes) = self.matched.get(&rule).copied().unwrap_or_default();
         let dropped = match policing {
-            Policing::Discard => packets,
+            Policing::Discard => (packets, bytes),
             Policing::Limit { .. } => self.dropped.get(&rule).copied().unwrap_or_default(),
-            Policing::None => 0,
+            Policing::None => (0, 0),
         };
-        Counter { packets, bytes, dropped_packets: Some(dropped) }
+        Counter { packets, bytes, dropped_packets: Some(dropped.0), dropped_bytes: Some(dropped.1) }
     }
 
     /// Counters never decrease because a reading was disturbed.
@@ -60,13 +74,11 @@ impl Counts {
         if !self.disturbed {
             return;
         }
-        for (rule, (packets, bytes)) in &before.matched {
-            let now = self.matched.entry(*rule).or_default();
-            *now = (now.0.max(*packets), now.1.max(*bytes));
-        }
-        for (rule, packets) in &before.dropped {
-            let now = self.dropped.entry(*rule).or_default();
-            *now = (*now).max(*packets);
+        for (now, before) in [(&mut self.matched, &before.matched), (&mut self.dropped, &before.dropped)] {
+            for (rule, (packets, bytes)) in before {
+                let now = now.entry(*rule).or_default();
+                *now = (now.0.max(*packets), now.1.max(*bytes));
+            }
         }
     }
 }
@@ -87,5 +99,17 @@ mod tests {
         disturbed.not_before(&before);
         let packets = |number| disturbed.of(rule(number), &Policing::Discard).packets;
         assert_eq!([1, 2, 3, 4].map(packets), [6, 7, 1, 0]);
+    }
+
+    #[test]
+    fn octets_of_dropped_packets_are_told_only_where_they_are_known() {
+        let octets = |dropped| Counter::of_packets(5, 500, dropped).dropped_bytes;
+        assert_eq!([Some(5), Some(0), Some(3), None].map(octets), [Some(500), Some(0), None, None]);
+        let limit = Policing::Limit { bytes: None, packets: Some(1.0) };
+        let rule = "dst 192.0.2.1/32".parse::<flowspec::Nlri>().unwrap().id();
+        let counts =
+            Counts { matched: [(rule, (5, 500))].into(), dropped: [(rule, (3, 450))].into(), ..Counts::default() };
+        let octets = |policing| counts.of(rule, &policing).dropped_bytes;
+        assert_eq!([limit, Policing::Discard, Policing::None].map(octets), [Some(450), Some(500), Some(0)]);
     }
 }

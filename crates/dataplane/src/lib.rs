@@ -184,6 +184,11 @@ pub trait Dataplane: Send {
     /// They could not be read.
     fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError>;
 
+    /// How late counters may tell of a packet, where hardware counts and is asked from time to time.
+    fn counter_delay(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// The same as a closure that another thread may run while changes continue; `None` if
     /// [`counters`](Self::counters) is quick.
     fn reading(&self) -> Option<Reading> {

@@ -49,7 +49,7 @@ fn filters_what_the_rules_say_and_nothing_else_in_native_mode() -> Result<()> {
         ];
         assert_eq!(wire.arrivals(&packets)?, [false, true, true, false, true]);
         let counted = counter(&mut plane, rules[0].id)?;
-        assert_eq!(counted, Counter { packets: 1, bytes: 128, dropped_packets: Some(1) });
+        assert_eq!(counted, Counter { packets: 1, bytes: 128, dropped_packets: Some(1), dropped_bytes: Some(128) });
 
         wire.seen()?;
         wire.send(&udp(54, VICTIM, 30)?)?;

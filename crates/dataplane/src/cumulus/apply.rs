@@ -125,6 +125,11 @@ impl Dataplane for Cumulus {
         self.switch.health()
     }
 
+    /// switchd adds what the ASIC counted some seconds late.
+    fn counter_delay(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
     fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError> {
         self.switch.counters()
     }

@@ -102,9 +102,9 @@ impl Counters {
     /// The counters of the rules in force.
     pub(super) fn of(&self, placed: &[Arc<CompiledRule>]) -> Vec<(Arc<Nlri>, Counter)> {
         let counter = |rule: &Arc<CompiledRule>| {
-            let mut counter = self.rules.get(&rule.nlri).copied().unwrap_or_default().total;
-            counter.dropped_packets = matches!(rule.effect.policing, Policing::Discard).then_some(counter.packets);
-            (Arc::clone(&rule.nlri), counter)
+            let counter = self.rules.get(&rule.nlri).copied().unwrap_or_default().total;
+            let dropped = matches!(rule.effect.policing, Policing::Discard).then_some(counter.packets);
+            (Arc::clone(&rule.nlri), Counter::of_packets(counter.packets, counter.bytes, dropped))
         };
         placed.iter().map(counter).collect()
     }

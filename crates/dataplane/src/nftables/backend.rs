@@ -23,7 +23,7 @@ use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::{Nlri, Policing, RuleId};
 use rustix::io::Errno;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// How often a transaction is retried because another program changed nf_tables meanwhile.
@@ -314,13 +314,15 @@ impl Dataplane for Nftables {
         }
         let State::Applied { programs, .. } = &self.state else { return Ok(Vec::new()) };
         let counter = |rule: &Arc<CompiledRule>| {
-            let Count { packets, bytes } = counts.matched.get(&rule.id).copied().unwrap_or_default();
+            let matched = counts.matched.get(&rule.id).copied().unwrap_or_default();
             let dropped = match countable(rule.effect.policing) {
-                Policing::Discard => packets,
-                Policing::Limit { .. } => counts.dropped.get(&rule.id).copied().unwrap_or_default().packets,
-                Policing::None => 0,
+                Policing::Discard => matched,
+                Policing::Limit { .. } => counts.dropped.get(&rule.id).copied().unwrap_or_default(),
+                Policing::None => Count::default(),
             };
-            (rule.nlri.clone(), Counter { packets, bytes, dropped_packets: Some(dropped) })
+            let Count { packets, bytes } = matched;
+            let (dropped_packets, dropped_bytes) = (Some(dropped.packets), Some(dropped.bytes));
+            (rule.nlri.clone(), Counter { packets, bytes, dropped_packets, dropped_bytes })
         };
         Ok(programs.iter().flat_map(Program::rules).map(counter).collect())
     }
@@ -344,10 +346,11 @@ impl Dataplane for Nftables {
             for version in VERSIONS {
                 dump::kept_counts(&mut socket, version, counted.of(version).iter(), &mut counts)?;
             }
-            let matched = counts.matched.into_iter().map(|(rule, count)| (rule, (count.packets, count.bytes)));
-            let dropped = counts.dropped.into_iter().map(|(rule, count)| (rule, count.packets));
+            let plain = |counts: HashMap<RuleId, Count>| {
+                counts.into_iter().map(|(rule, count)| (rule, (count.packets, count.bytes))).collect()
+            };
             let disturbed = socket.generation()? != generation;
-            Ok(Counts { matched: matched.collect(), dropped: dropped.collect(), disturbed })
+            Ok(Counts { matched: plain(counts.matched), dropped: plain(counts.dropped), disturbed })
         }))
     }
 

@@ -460,6 +460,11 @@ impl Dataplane for Sonic {
         Ok(Health::Intact)
     }
 
+    /// The switch reads its ACL counters every 10 s, unless it is told otherwise.
+    fn counter_delay(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
     fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError> {
         let of_rules: Vec<(&RowKey, Kind, &Arc<Nlri>)> = self
             .rows
@@ -481,8 +486,9 @@ impl Dataplane for Sonic {
                 *sum = counter;
                 sum.packets += before.packets;
                 sum.bytes += before.bytes;
-                sum.dropped_packets =
-                    before.dropped_packets.zip(counter.dropped_packets).map(|(before, now)| before + now);
+                let both = |now: Option<u64>, before: Option<u64>| Some(now? + before?);
+                sum.dropped_packets = both(counter.dropped_packets, before.dropped_packets);
+                sum.dropped_bytes = both(counter.dropped_bytes, before.dropped_bytes);
             }
         }
         Ok(all.into_iter().collect())

@@ -37,7 +37,7 @@ pub(super) fn read(
             // A policer does not report what it drops.
             Kind::Limit => None,
         };
-        Counter { packets, bytes: number(bytes), dropped_packets }
+        Counter::of_packets(packets, number(bytes), dropped_packets)
     });
     Ok(counts.collect())
 }
@@ -49,14 +49,13 @@ pub(super) struct Carried(BTreeMap<Arc<Nlri>, Counter>);
 impl Carried {
     /// An ACL rule of this rule is deleted.
     pub(super) fn add(&mut self, nlri: &Arc<Nlri>, counter: &Counter) {
-        let carried =
-            self.0.entry(Arc::clone(nlri)).or_insert(Counter { dropped_packets: Some(0), ..Counter::default() });
+        let carried = self.0.entry(Arc::clone(nlri)).or_insert(Counter::of_packets(0, 0, Some(0)));
         carried.add(counter);
     }
 
     /// Counts of deleted ACL rules of this rule.
     pub(super) fn of(&self, nlri: &Nlri) -> Counter {
-        self.0.get(nlri).copied().unwrap_or(Counter { dropped_packets: Some(0), ..Counter::default() })
+        self.0.get(nlri).copied().unwrap_or(Counter::of_packets(0, 0, Some(0)))
     }
 
     /// Drops rules that are not in force.

@@ -487,7 +487,7 @@ impl Classifier {
     pub(super) fn counters(&self) -> Vec<(Arc<Nlri>, Counter)> {
         let counter = |rule: &Installed| {
             let line = self.total(rule);
-            Counter { packets: line.packets, bytes: line.bytes, dropped_packets: Some(line.dropped) }
+            Counter::of_packets(line.packets, line.bytes, Some(line.dropped))
         };
         self.rules.iter().map(|(nlri, rule)| (nlri.clone(), counter(rule))).collect()
     }

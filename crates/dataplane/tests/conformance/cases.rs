@@ -207,8 +207,12 @@ fn counters<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
         return s.counters_are_those_of_the_rules();
     }
     const OCTETS: u64 = 68; // of a probe, from the IP header on
-    let exactly =
-        |packets: u64, dropped: u64| Counter { packets, bytes: packets * OCTETS, dropped_packets: Some(dropped) };
+    let exactly = |packets: u64, dropped: u64| Counter {
+        packets,
+        bytes: packets * OCTETS,
+        dropped_packets: Some(dropped),
+        dropped_bytes: Some(dropped * OCTETS),
+    };
     s.replace(&[FROM_53])?; // sends one of each probe
     s.send(4, 53, VICTIM)?;
     ensure!(s.counter(FROM_53)? == exactly(5, 5), "{:?}", s.counter(FROM_53)?);
