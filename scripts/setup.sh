@@ -15,7 +15,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 BUILD_PACKAGES=(build-essential clang-14 llvm-14 libbpf-dev linux-libc-dev nftables iproute2 iputils-ping iptables)
-TEST_PACKAGES=(systemd bird2 gobgpd exabgp frr tcpdump curl python3-venv redis-server libyang2-tools)
+TEST_PACKAGES=(systemd bird2 gobgpd exabgp frr tcpdump curl python3-venv redis-server libyang2-tools prometheus)
 KERNEL_PACKAGES=(qemu-system-x86 busybox-static cpio kmod xz-utils)
 FRESH_PACKAGES=(debootstrap e2fsprogs)
 PACKAGE_PACKAGES=(debhelper fakeroot lintian binutils python3 python3-venv)
@@ -24,7 +24,7 @@ ARM64_PACKAGES=(rustc-web cargo-web libstd-rust-web-dev:arm64 binutils-aarch64-l
 ZIGLANG=0.17.1
 ZIGBUILD=0.24.1
 ZIG_DIR=target/tools/zig
-SERVICES=(bird.service gobgpd.service exabgp.service frr.service redis-server.service)
+SERVICES=(bird.service gobgpd.service exabgp.service frr.service redis-server.service prometheus.service)
 EXABGP5=5.0.15
 # Beside the build's results: `cargo clean` removes it and the next call makes it again.
 EXABGP5_DIR=target/peers/exabgp5

@@ -26,5 +26,6 @@ pub use or_unknown::{Named, OrUnknown};
 pub use policy::{PolicyExplanation, PolicyOutcome, PolicyQuestion, PolicyStep, StatementResult};
 pub use view::{
     AnnounceRequest, AttachmentView, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, FallbackView,
-    OriginView, PauseRequest, PeerView, RuleView, SampleView, StatusView, WithdrawRequest,
+    OriginView, PauseRequest, PeakView, PeerView, RateView, RuleView, SampleView, StatusView, TrafficView,
+    WithdrawRequest,
 };

@@ -80,6 +80,9 @@ pub struct StatusView {
     /// Seconds since the rules' counters were read, if they were.
     #[serde(default)]
     pub counters_age: Option<f64>,
+    /// What all rules matched together since the start.
+    #[serde(default)]
+    pub traffic: TrafficView,
     /// Advice about the configuration.
     pub advice: Vec<String>,
     /// Log lines that were dropped, since they were not read in time.
@@ -205,6 +208,87 @@ pub struct RuleView {
     pub bytes: Option<u64>,
     /// Of those packets, dropped.
     pub dropped: Option<u64>,
+    /// Octets of the dropped packets, where the data plane tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped_bytes: Option<u64>,
+    /// Of a rule with a rate: packets that its policer let pass, where the data plane tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<u64>,
+    /// Octets of those packets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_bytes: Option<u64>,
+    /// How busy it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<RateView>,
+    /// How busy it has been at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak: Option<PeakView>,
+    /// When it was seen to have matched a packet for the last time, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_hit: Option<String>,
+}
+
+/// What happens in a second, between the last two readings of the counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RateView {
+    /// Packets that match.
+    pub packets_per_second: f64,
+    /// Bits of those packets.
+    pub bits_per_second: f64,
+    /// Packets of those that are dropped; `None` where the data plane does not tell.
+    pub dropped_per_second: Option<f64>,
+}
+
+/// The highest rates since the daemon started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PeakView {
+    /// Packets that matched, a second.
+    pub packets_per_second: f64,
+    /// When that was, RFC 3339.
+    pub packets_time: String,
+    /// Bits of such packets, a second.
+    pub bits_per_second: f64,
+    /// When that was, RFC 3339.
+    pub bits_time: String,
+}
+
+/// One of `GET /v1/traffic`: what rules matched together since the daemon started. Of the rules of
+/// a peer, an action and a family where these are named; of all, where none is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrafficView {
+    /// The peer whose rules these are, or `local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// What they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<OrUnknown<Verdict>>,
+    /// Their family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<OrUnknown<Family>>,
+    /// How many of them are in force now.
+    #[serde(default)]
+    pub rules: u64,
+    /// Packets that matched.
+    pub packets: u64,
+    /// Octets of those packets.
+    pub bytes: u64,
+    /// Of those packets, dropped; `None` where the data plane does not tell of some.
+    pub dropped: Option<u64>,
+    /// Octets of the dropped packets.
+    pub dropped_bytes: Option<u64>,
+    /// Packets that a policer let pass.
+    pub passed: Option<u64>,
+    /// Octets of those packets.
+    pub passed_bytes: Option<u64>,
+    /// How busy they are now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<RateView>,
+    /// How busy they have been at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak: Option<PeakView>,
+    /// When they were seen to have matched a packet for the last time, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_hit: Option<String>,
 }
 
 /// An event of `GET /v1/samples`: a packet that a rule sampled.

@@ -367,6 +367,8 @@ pub struct Api {
     pub token_file: Option<PathBuf>,
     /// Number of events in the history.
     pub history: usize,
+    /// How many rules at most have metrics of their own; 0 = none.
+    pub rule_metrics: usize,
 }
 
 /// `[state]`.
@@ -451,6 +453,7 @@ impl Default for Api {
             token: None,
             token_file: None,
             history: 10_000,
+            rule_metrics: 0,
         }
     }
 }

@@ -95,6 +95,8 @@ pub(crate) enum Report {
         last: bool,
         /// The value of the order.
         epoch: u64,
+        /// When they were read: the middle of that time.
+        at: Instant,
     },
     /// The thread ends; the error says why not everything could be removed.
     Stopped(Result<(), DataplaneError>),
@@ -104,9 +106,15 @@ pub(crate) enum Report {
 #[derive(Clone, Debug)]
 pub(crate) enum Counters {
     /// By rule in force.
-    Rules(HashMap<Arc<Nlri>, Counter>),
+    Rules(Arc<HashMap<Arc<Nlri>, Counter>>),
     /// By the short names of counters.
     Names(Arc<Counts>),
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters::Rules(Arc::default())
+    }
 }
 
 /// Starts the thread. `report` is called on it, or on the thread that reads counters, and must not
@@ -249,6 +257,7 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
         if let Some(reading) = reading {
             let (report, known) = (self.report.clone(), Arc::clone(&self.counts));
             let read = move || {
+                let began = Instant::now();
                 let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
                 match reading() {
                     Ok(mut counts) => {
@@ -258,19 +267,20 @@ impl<F: Fn(Report) + Clone + Send + 'static> Worker<F> {
                     Err(error) => tracing::warn!(%error, "cannot read counters"),
                 }
                 let counters = Counters::Names(Arc::clone(&known));
-                report(Report::Measured { counters, last, epoch });
+                report(Report::Measured { counters, last, epoch, at: began + began.elapsed() / 2 });
             };
             // Reading many counters takes seconds; changes must not wait for it.
             if std::thread::Builder::new().name("counters".to_owned()).spawn(read).is_ok() {
                 return;
             }
         }
+        let began = Instant::now();
         let counters = self.dataplane.counters().unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read counters");
             Vec::new()
         });
-        let counters = Counters::Rules(counters.into_iter().collect());
-        (self.report)(Report::Measured { counters, last, epoch });
+        let counters = Counters::Rules(Arc::new(counters.into_iter().collect()));
+        (self.report)(Report::Measured { counters, last, epoch, at: began + began.elapsed() / 2 });
     }
 
     fn check_interfaces(&mut self) {

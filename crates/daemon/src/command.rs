@@ -1,9 +1,13 @@
 //! Requests of the API to the controller, and their answers.
 
+use crate::busiest::Busiest;
 use crate::policy_trace::PolicyQuestionError;
 use crate::samples::Samples;
 use crate::state_file::Saved;
-use api::{Event, Explanation, Named, PeerView, PolicyExplanation, PolicyQuestion, RuleState, RuleView, StatusView};
+use api::{
+    Event, Explanation, Named, PeerView, PolicyExplanation, PolicyQuestion, RuleState, RuleView, StatusView,
+    TrafficView,
+};
 use dataplane::{DataplaneError, NoSamples};
 use flowspec::{Family, Nlri, PacketError, Rule, RuleId};
 use std::sync::Arc;
@@ -23,6 +27,8 @@ pub(crate) enum Command {
     Status(oneshot::Sender<StatusView>),
     /// The status with the peers.
     Overview(oneshot::Sender<Overview>),
+    /// The rules that matched most, so many at most.
+    Busiest(usize, oneshot::Sender<Busiest>),
     /// Some of the rules, in enforcement order.
     Rules {
         /// Which rules.
@@ -143,6 +149,7 @@ impl Command {
             | Command::Applied(_) => false,
             Command::Status(_)
             | Command::Overview(_)
+            | Command::Busiest(..)
             | Command::Rules { .. }
             | Command::Find { .. }
             | Command::Rule(..)
@@ -167,6 +174,10 @@ pub(crate) struct Overview {
     pub status: StatusView,
     /// The peers.
     pub peers: Vec<PeerView>,
+    /// What rules matched together.
+    pub traffic: Vec<TrafficView>,
+    /// Of how many rules single metrics are wanted.
+    pub rule_series: usize,
     /// There are so many rules that decisions may take long.
     pub many: bool,
 }

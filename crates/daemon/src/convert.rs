@@ -1,11 +1,12 @@
 //! Conversions from BGP types to those of the engine and the API.
 
+use api::Verdict;
 use bgp::{AfiSafi, AsPath, Origin, StandardCommunity};
 use config::{BGP_PORT, Config, FamilyName, Port};
 use engine::protection::{Protection, Traffic};
 use engine::route::{AsPathFacts, PathFacts, RouteAttributes};
 use engine::{PeerId, Route, RouteFamily};
-use flowspec::Family;
+use flowspec::{Effect, Family, Policing};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -81,6 +82,16 @@ pub(crate) const fn rule_state(state: &engine::state::RuleState) -> api::RuleSta
         RuleState::Shadowed { .. } => api::RuleState::Shadowed,
         RuleState::OverCapacity(_) => api::RuleState::OverCapacity,
         RuleState::Failed(_) => api::RuleState::Failed,
+    }
+}
+
+/// What becomes of the packets of a rule with this effect, in the API's words.
+pub(crate) const fn verdict(effect: &Effect) -> Verdict {
+    match (effect.policing, effect.redirect) {
+        (Policing::Discard, _) => Verdict::Discard,
+        (Policing::Limit { .. }, _) => Verdict::Rate,
+        (Policing::None, Some(_)) => Verdict::Redirect,
+        (Policing::None, None) => Verdict::Accept,
     }
 }
 

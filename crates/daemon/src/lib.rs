@@ -13,8 +13,10 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic when the reader went away.
 
+mod activity;
 mod apply;
 mod backend_spec;
+mod busiest;
 mod clock;
 mod command;
 mod controller;

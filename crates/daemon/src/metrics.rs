@@ -1,14 +1,38 @@
 //! Prometheus metrics, made from a snapshot at each scrape; one table declares all names.
 
-use api::{PeerView, SessionState, StatusView};
+mod exposition;
+mod traffic;
+
+pub use crate::busiest::{Busiest, BusyRule};
+pub use exposition::Exposition;
+
+use api::{Named, PeerView, RuleState, SessionState, StatusView, TrafficView};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
 
-/// The content type of the exposition format.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// What metrics are made of.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// How things are.
+    pub status: StatusView,
+    /// The peers.
+    pub peers: Vec<PeerView>,
+    /// What rules matched together.
+    pub traffic: Vec<TrafficView>,
+    /// Single rules, where the configuration wants them.
+    pub rules: Option<Busiest>,
+    /// The commit that the program was built from.
+    pub commit: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Build {
+    version: String,
+    commit: String,
+}
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct State {
@@ -44,8 +68,12 @@ type Count = prometheus_client::metrics::counter::Counter<u64, AtomicU64>;
 ///
 /// # Errors
 /// None in practice: the target is a string.
-pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fmt::Error> {
+pub fn render(snapshot: &Snapshot, exposition: Exposition) -> Result<String, std::fmt::Error> {
+    let Snapshot { status, peers, traffic, rules: single, commit } = snapshot;
     let mut registry = Registry::with_prefix("floodgate");
+    let build = Family::<Build, Gauge>::default();
+    build.get_or_create(&Build { version: status.version.clone(), commit: (*commit).to_owned() }).set(1);
+    registry.register("build_info", "1; the labels say which program this is", build);
     let mut gauge = |name: &str, help: &str, value: u64| {
         let metric = Gauge::<i64>::default();
         metric.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -91,15 +119,20 @@ pub fn render(status: &StatusView, peers: &[PeerView]) -> Result<String, std::fm
     took.set(status.apply_ms / 1000.0);
     registry.register("apply_seconds", "How long the latest change took", took);
     let rules = Family::<State, Gauge>::default();
-    for (state, count) in &status.rules {
-        rules.get_or_create(&State { state: state.name().to_owned() }).set(i64::try_from(*count).unwrap_or(i64::MAX));
+    for state in RuleState::ALL {
+        let count = i64::try_from(status.rules_in(*state)).unwrap_or(i64::MAX);
+        rules.get_or_create(&State { state: state.name().to_owned() }).set(count);
     }
     registry.register("rules", "Rules by state", rules);
     register_dataplane(&mut registry, status);
     register_peers(&mut registry, peers);
+    traffic::register_sums(&mut registry, traffic);
+    if let Some(Busiest { rules, left_out }) = single {
+        traffic::register_rules(&mut registry, rules, *left_out);
+    }
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
-    Ok(text)
+    Ok(exposition.of_open_metrics(text))
 }
 
 fn register_dataplane(registry: &mut Registry, status: &StatusView) {
@@ -130,6 +163,7 @@ fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
     let updates = Family::<Peer, Count>::default();
     let sessions = Family::<Peer, Count>::default();
     let malformed = Family::<PeerKind, Count>::default();
+    let errors = Family::<Peer, Count>::default();
     let framing = Family::<Peer, Count>::default();
     for view in peers {
         let peer = Peer { peer: view.name.clone() };
@@ -139,6 +173,7 @@ fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
         updates.get_or_create(&peer).inc_by(view.updates);
         sessions.get_or_create(&peer).inc_by(view.established_count);
         framing.get_or_create(&peer).inc_by(view.framing_resets);
+        errors.get_or_create(&peer).inc_by(view.malformed.values().sum());
         for (kind, count) in &view.malformed {
             malformed.get_or_create(&PeerKind { peer: view.name.clone(), kind: kind.clone() }).inc_by(*count);
         }
@@ -153,45 +188,9 @@ fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
         "Sessions restarted because the boundaries of the peer's rules were lost",
         framing,
     );
+    registry.register("peer_errors", "Malformed messages, attributes and rules received, of all kinds", errors);
     registry.register("peer_malformed", "Malformed messages, attributes and rules received, by kind", malformed);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use api::{AttachmentMode, RuleState};
-
-    #[test]
-    fn names_and_labels() {
-        let attachment = |interface: &str, mode: AttachmentMode, reason: Option<&str>| api::AttachmentView {
-            interface: interface.to_owned(),
-            mode: mode.into(),
-            reason: reason.map(str::to_owned),
-        };
-        let status = StatusView {
-            rules: [(RuleState::Installed.into(), 3)].into(),
-            applied: 7,
-            attachments: vec![
-                attachment("eth0", AttachmentMode::Generic, None),
-                attachment("eth1", AttachmentMode::None, Some("gone")),
-            ],
-            statistics: [("truncated".to_owned(), 5)].into(),
-            ..StatusView::default()
-        };
-        let peer =
-            PeerView { name: "a".into(), state: SessionState::Established.into(), rules: 3, ..PeerView::default() };
-        let text = render(&status, &[peer]).unwrap();
-        for line in [
-            "floodgate_rules{state=\"installed\"} 3",
-            "floodgate_applied_total 7",
-            "floodgate_peer_up{peer=\"a\"} 1",
-            "floodgate_dataplane_up 1",
-            "floodgate_state_saved 1",
-            "floodgate_dataplane_interface{interface=\"eth0\",mode=\"generic\"} 1",
-            "floodgate_dataplane_interface{interface=\"eth1\",mode=\"none\"} 0",
-            "floodgate_dataplane_packets_total{what=\"truncated\"} 5",
-        ] {
-            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
-        }
-    }
-}
+mod tests;

@@ -45,7 +45,7 @@ const KEEP_FILTERS: &str = "keep-filters";
 /// # Errors
 /// The daemon could not start: the configuration has errors, an address is in use, a permission is
 /// missing.
-pub fn run(path: &Path) -> Result<()> {
+pub fn run(path: &Path, commit: &'static str) -> Result<()> {
     let config = Config::load_to_start(path)?;
     logging::start(&config.log).context("cannot log")?;
     for peer in &config.peers {
@@ -58,7 +58,7 @@ pub fn run(path: &Path) -> Result<()> {
         }
     }
     ended(runtime()?.block_on(async {
-        let mut supervisor = Supervisor::start(Source::File(path.to_owned()), config, false).await?;
+        let mut supervisor = Supervisor::start(Source::File(path.to_owned()), config, false, commit).await?;
         supervisor.serve().await
     }))
 }
@@ -68,10 +68,10 @@ pub fn run(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_exabgp(path: Option<&Path>) -> Result<()> {
+pub fn run_exabgp(path: Option<&Path>, commit: &'static str) -> Result<()> {
     STARTED_BY_EXABGP.store(true, Ordering::Relaxed);
     let began = std::time::Instant::now();
-    let outcome = try_exabgp(path);
+    let outcome = try_exabgp(path, commit);
     if let Err(error) = &outcome
         && began.elapsed() < exabgp_input::HOLD_OFF
     {
@@ -80,13 +80,13 @@ pub fn run_exabgp(path: Option<&Path>) -> Result<()> {
     outcome
 }
 
-fn try_exabgp(path: Option<&Path>) -> Result<()> {
+fn try_exabgp(path: Option<&Path>, commit: &'static str) -> Result<()> {
     let source = path.map_or(Source::Usual, |path| Source::File(path.to_owned()));
     let config = source.load()?;
     logging::start(&config.log).context("cannot log")?;
     ended(runtime()?.block_on(async {
         exabgp_input::wait_for_predecessor(&config.api.socket).await?;
-        let mut supervisor = Supervisor::start(source, config, true).await?;
+        let mut supervisor = Supervisor::start(source, config, true, commit).await?;
         supervisor.serve().await
     }))
 }
@@ -131,7 +131,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn start(source: Source, config: Config, exabgp: bool) -> Result<Self> {
+    async fn start(source: Source, config: Config, exabgp: bool, commit: &'static str) -> Result<Self> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source, "starting");
         // Neighbours of ExaBGP need not be configured.
         for advice in config.advice().iter().filter(|_| !exabgp || !config.peers.is_empty()) {
@@ -163,7 +163,7 @@ impl Supervisor {
         // already are answered when the controller runs.
         route_source.listen(&config)?;
         let (reload, reloads) = mpsc::channel(4);
-        let api_state = ApiState::new(commands, reload).with_published(with_published);
+        let api_state = ApiState::new(commands, reload).with_published(with_published).built_from(commit);
         let mut api = ApiListeners::default();
         open_api(&mut api, &config, &api_state).await?;
         let core_ended = Controller::spawn(

@@ -15,7 +15,8 @@ pub struct Counter {
     /// Of those packets, the ones that a discard or a policer dropped; `None` if the data plane
     /// does not count them.
     pub dropped_packets: Option<u64>,
-    /// Octets of the dropped packets, counted as `bytes` are; `None` where the data plane does not tell.
+    /// Octets of the dropped packets, counted as `bytes` are; `None` where the data plane does not
+    /// tell.
     pub dropped_bytes: Option<u64>,
 }
 
@@ -32,7 +33,8 @@ impl Counter {
         self.dropped_bytes = sum(self.dropped_bytes, before.dropped_bytes);
     }
 
-    /// Where the data plane counts dropped packets and not their octets: these are known if all packets were dropped, or none.
+    /// Where the data plane counts dropped packets and not their octets: these are known if all
+    /// packets were dropped, or none.
     pub(crate) fn of_packets(packets: u64, bytes: u64, dropped_packets: Option<u64>) -> Self {
         let dropped_bytes = match dropped_packets {
             Some(0) => Some(0),

@@ -184,7 +184,8 @@ pub trait Dataplane: Send {
     /// They could not be read.
     fn counters(&mut self) -> Result<Vec<(Arc<Nlri>, Counter)>, DataplaneError>;
 
-    /// How late counters may tell of a packet, where hardware counts and is asked from time to time.
+    /// How late counters may tell of a packet, where hardware counts and is asked from time to
+    /// time.
     fn counter_delay(&self) -> Duration {
         Duration::ZERO
     }

@@ -82,6 +82,11 @@ impl<'a> RuleRef<'a> {
         best.or_else(|| select::best(paths.iter(), self.context.peers)).unwrap_or(self.first)
     }
 
+    /// Who announces the selected path.
+    pub fn best_peer(&self) -> PeerId {
+        self.best().peer
+    }
+
     /// The route of the selected path.
     pub fn route(&self) -> &'a Arc<Route> {
         match self.entry.selection.decision() {

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Compile(args) => compile::run(&args),
         Command::Selftest(args) => selftest::run(&args),
-        Command::Exabgp(args) => daemon::run_exabgp(args.config.as_deref()).map(|()| OK),
+        Command::Exabgp(args) => daemon::run_exabgp(args.config.as_deref(), version::COMMIT).map(|()| OK),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::man(&args),
         Command::Live(command) => live::run(&command),

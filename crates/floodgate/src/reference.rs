@@ -9,8 +9,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::command_line::Cli;
-use api::{AttachmentMode, AttachmentView, EventKind, Named, PeerView, RuleState, StatusView};
+use api::{
+    AttachmentMode, AttachmentView, EventKind, Named, PeakView, PeerView, RateView, RuleState, RuleView, StatusView,
+    TrafficView, Verdict,
+};
 use clap::CommandFactory;
+use daemon::metrics::{Busiest, BusyRule, Exposition, Snapshot};
 
 fn manual(page: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual")).join(page)
@@ -80,7 +84,20 @@ fn everything() -> (StatusView, PeerView) {
 #[test]
 fn metrics() {
     let (status, peer) = everything();
-    let text = daemon::metrics::render(&status, &[peer]).unwrap();
+    let id = "dst 192.0.2.1/32".parse::<flowspec::Nlri>().unwrap().id();
+    let counter = dataplane::Counter { dropped_packets: Some(0), ..Default::default() };
+    let rules = Some(Busiest { rules: vec![BusyRule { id, counter }], left_out: 0 });
+    let told = |action: Verdict| TrafficView {
+        action: Some(action.into()),
+        dropped: Some(0),
+        dropped_bytes: Some(0),
+        passed: Some(0),
+        passed_bytes: Some(0),
+        ..all_traffic()
+    };
+    let traffic = vec![told(Verdict::Rate)];
+    let snapshot = Snapshot { status, peers: vec![peer], traffic, rules, commit: "" };
+    let text = daemon::metrics::render(&snapshot, Exposition::OpenMetrics).unwrap();
     let mut made = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
     let mut kinds = std::collections::BTreeMap::new();
     let mut helps = std::collections::BTreeMap::new();
@@ -98,11 +115,38 @@ fn metrics() {
         let labels = line.split_once('{').map_or("", |(_, rest)| rest.split('}').next().unwrap());
         let labels: Vec<String> =
             labels.split(',').filter_map(|label| label.split_once('=')).map(|(name, _)| format!("`{name}`")).collect();
-        writeln!(made, "| `{name}` | {} | {} | {} |", kinds[family], labels.join(", "), helps[family]).unwrap();
-        seen.insert(family.to_owned());
+        if seen.insert(family.to_owned()) {
+            writeln!(made, "| `{name}` | {} | {} | {} |", kinds[family], labels.join(", "), helps[family]).unwrap();
+        }
     }
     assert_eq!(seen.len(), kinds.len(), "each metric has a value in this test: {kinds:?}");
     assert_page("metrics.md", "metrics", &made);
+}
+
+/// What rules match, with all that can be told.
+fn all_traffic() -> TrafficView {
+    let (rate, peak) = (Some(RateView::default()), Some(PeakView::default()));
+    let (peer, last_hit) = (Some("a".to_owned()), Some("2026-11-26T17:03:24.000Z".to_owned()));
+    let (action, family) = (Some(Verdict::Rate.into()), Some(flowspec::Family::Ipv4.into()));
+    TrafficView { peer, action, family, rate, peak, last_hit, ..TrafficView::default() }
+}
+
+/// A rule of which all can be told.
+fn busy_rule() -> RuleView {
+    let TrafficView { rate, peak, last_hit, .. } = all_traffic();
+    let known = Some(1);
+    let (notes, limits) = (vec![String::new()], vec![String::new()]);
+    RuleView {
+        notes,
+        limits,
+        dropped_bytes: known,
+        passed: known,
+        passed_bytes: known,
+        rate,
+        peak,
+        last_hit,
+        ..RuleView::default()
+    }
 }
 
 /// Every field of the API has a row in its page.
@@ -113,7 +157,8 @@ fn fields_of_the_api() {
     let objects = [
         ("Status", serde_json::to_value(status).unwrap()),
         ("Peer", serde_json::to_value(peer).unwrap()),
-        ("Rule", serde_json::to_value(api::RuleView::default()).unwrap()),
+        ("Rule", serde_json::to_value(busy_rule()).unwrap()),
+        ("Traffic", serde_json::to_value(all_traffic()).unwrap()),
         ("Explanation", serde_json::to_value(api::Explanation::default()).unwrap()),
         ("Sample", serde_json::to_value(api::SampleView::default()).unwrap()),
     ];
@@ -122,7 +167,11 @@ fn fields_of_the_api() {
         let (_, part) = page.split_once(&heading).unwrap_or_else(|| panic!("api.md has no part {heading}"));
         let part = part.split_once("\n### ").map_or(part, |(part, _)| part);
         for field in value.as_object().unwrap().keys() {
-            assert!(part.contains(&format!("| `{field}` |")), "api.md, {object}: no row for `{field}`");
+            let row = |line: &str| {
+                line.starts_with('|')
+                    && line.split('|').nth(1).is_some_and(|names| names.contains(&format!("`{field}`")))
+            };
+            assert!(part.lines().any(row), "api.md, {object}: no row for `{field}`");
         }
     }
 }

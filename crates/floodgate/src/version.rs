@@ -3,6 +3,9 @@
 use api::{Backend, Named};
 use std::sync::LazyLock;
 
+/// The commit that this program was built from.
+pub(crate) const COMMIT: &str = env!("FLOODGATE_COMMIT");
+
 /// Such as `0.1.0 (1a2b3c4d5e6f, 2026-11-26; nftables, xdp, cumulus, sonic)`, for `--version`; `-V`
 /// prints the number alone.
 pub(crate) static LONG: LazyLock<String> = LazyLock::new(|| {
@@ -12,6 +15,6 @@ pub(crate) static LONG: LazyLock<String> = LazyLock::new(|| {
         backend => Some(backend.name()),
     };
     let backends: Vec<&str> = Backend::ALL.iter().filter_map(name).collect();
-    let (commit, date) = (env!("FLOODGATE_COMMIT"), env!("FLOODGATE_DATE"));
-    format!("{} ({commit}, {date}; {})", env!("CARGO_PKG_VERSION"), backends.join(", "))
+    let date = env!("FLOODGATE_DATE");
+    format!("{} ({COMMIT}, {date}; {})", env!("CARGO_PKG_VERSION"), backends.join(", "))
 });

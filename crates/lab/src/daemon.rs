@@ -24,7 +24,8 @@ use crate::{Netns, PATIENCE, Process, wait_until};
 pub struct Daemon<'a> {
     netns: &'a Netns,
     process: Option<Process>,
-    /// More lines of its `[state]`.
+    /// More lines of its `[api]` and of its `[state]`.
+    api: String,
     state: String,
     keeps_state: bool,
     directory: tempfile::TempDir,
@@ -51,6 +52,17 @@ impl<'a> Daemon<'a> {
         Ok(daemon)
     }
 
+    /// The same with more lines in `[api]`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with_api(netns: &'a Netns, configuration: &str, api: &str) -> Result<Self> {
+        let mut daemon = Self { api: api.to_owned(), ..Self::new(netns, "")? };
+        daemon.configure(configuration)?;
+        daemon.launch()?;
+        Ok(daemon)
+    }
+
     /// The same without a state file: nothing is kept over a restart.
     ///
     /// # Errors
@@ -64,7 +76,7 @@ impl<'a> Daemon<'a> {
 
     fn new(netns: &'a Netns, state: &str) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        Ok(Self { netns, process: None, state: state.to_owned(), keeps_state: true, directory })
+        Ok(Self { netns, process: None, api: String::new(), state: state.to_owned(), keeps_state: true, directory })
     }
 
     /// Its configuration and the way to ask it; another program starts it, as ExaBGP does with
@@ -91,9 +103,9 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// When the file cannot be written.
     pub fn configure(&self, configuration: &str) -> Result<()> {
-        let (path, socket, more) = (self.configuration(), self.path("api.sock"), &self.state);
+        let (path, socket, api, more) = (self.configuration(), self.path("api.sock"), &self.api, &self.state);
         let file = if self.keeps_state { self.path("state") } else { PathBuf::new() };
-        let text = format!("{configuration}\n[api]\nsocket = {socket:?}\n\n[state]\nfile = {file:?}\n{more}\n");
+        let text = format!("{configuration}\n[api]\nsocket = {socket:?}\n{api}\n\n[state]\nfile = {file:?}\n{more}\n");
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     }
 

@@ -7,21 +7,23 @@ use super::peer_sessions::PeerSessions;
 use super::state_writer::{StateWriter, pause_end};
 use super::status_board::{StatusBoard, has_many_rules};
 use super::tally::Counted;
+use super::traffic::{ActivityView, Traffic, is_limit};
 use super::unenforced;
 use crate::backend_spec::backend_view;
 use crate::clock;
 use crate::command::{Found, Overview, RuleFilter};
-use crate::convert;
+use crate::convert::{self, LOCAL};
 use crate::events::timestamp;
 use crate::host_environment::HostEnvironment;
 use crate::peer_table::PeerEntry;
 use crate::state_file::Pause;
 use api::hex::to_hex;
 use api::{
-    AttachmentMode, AttachmentView, DataplaneState, FallbackView, Mode, OriginView, PeerView, RuleView, StatusView,
+    AttachmentMode, AttachmentView, DataplaneState, FallbackView, Mode, OriginView, PeerView, RateView, RuleView,
+    StatusView, TrafficView,
 };
 use config::Config;
-use dataplane::{Attachment, Interface};
+use dataplane::{Attachment, Counter, Interface};
 use engine::Engine;
 use flowspec::{Nlri, RuleId};
 use std::net::SocketAddr;
@@ -42,6 +44,7 @@ pub(super) struct Answers<'a> {
     pub(super) engine: &'a Engine,
     pub(super) sessions: &'a PeerSessions,
     pub(super) driver: &'a DataplaneDriver,
+    pub(super) traffic: &'a Traffic,
     pub(super) state: &'a StateWriter,
     pub(super) board: &'a StatusBoard,
     pub(super) earlier_run: &'a EarlierRun,
@@ -52,9 +55,9 @@ pub(super) struct Answers<'a> {
 }
 
 impl Answers<'_> {
-    pub(super) fn status(&self) -> StatusView {
+    /// How things are, with the numbers that were counted.
+    fn status(&self, counted: &Counted) -> StatusView {
         let (driver, known, outcomes) = (&self.driver, self.driver.known(), self.driver.outcomes());
-        let counted = self.board.counted(self.engine);
         StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: timestamp(self.started),
@@ -78,7 +81,7 @@ impl Answers<'_> {
             capacity: known.usage().capacity,
             dataplane_memory: known.usage().memory,
             attachments: known.condition().interfaces.iter().map(attachment).collect(),
-            warnings: self.warnings(&counted),
+            warnings: self.warnings(counted),
             statistics: known.condition().statistics.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
             dataplane: match (self.dataplane_error(), driver.is_busy() || self.engine.has_pending_changes()) {
                 (Some(_), _) => DataplaneState::Failed,
@@ -94,13 +97,30 @@ impl Answers<'_> {
             apply_ms: outcomes.took.as_secs_f64() * 1000.0,
             protected: convert::protected(self.config, &self.environment.addresses),
             counters_age: known.age(Instant::now()).map(|age| age.as_secs_f64()),
+            traffic: self.traffic.all(counted.in_force()),
             advice: self.config.advice(),
             log_lines_lost: crate::logging::lost(),
         }
     }
 
+    pub(super) fn status_alone(&self) -> StatusView {
+        self.status(&self.board.counted(self.engine))
+    }
+
     pub(super) fn overview(&self) -> Overview {
-        Overview { status: self.status(), peers: self.peer_views(), many: has_many_rules(self.engine) }
+        let counted = self.board.counted(self.engine);
+        let (status, peers) = (self.status(&counted), self.peer_views(&counted));
+        let traffic = self.traffic(&counted);
+        let rule_series = self.config.api.rule_metrics;
+        Overview { status, peers, traffic, rule_series, many: has_many_rules(self.engine) }
+    }
+
+    /// What rules matched together.
+    fn traffic(&self, counted: &Counted) -> Vec<TrafficView> {
+        let peers = self.sessions.table().iter().map(|entry| entry.id());
+        let named = |peer| (peer, self.sessions.origin(peer));
+        let peers: Vec<_> = [LOCAL].into_iter().chain(peers).map(named).collect();
+        self.traffic.views(&peers, counted.in_force())
     }
 
     /// Interfaces that exist and are to be filtered; `None` means all.
@@ -132,8 +152,7 @@ impl Answers<'_> {
         error.or_else(|| self.driver.known().condition().not_enforced.clone())
     }
 
-    fn peer_views(&self) -> Vec<PeerView> {
-        let counted = self.board.counted(self.engine);
+    fn peer_views(&self, counted: &Counted) -> Vec<PeerView> {
         let view = |entry: &PeerEntry| {
             let id = entry.id();
             entry.view(self.engine.counts(id).rules, counted.stale(id))
@@ -187,6 +206,11 @@ impl Answers<'_> {
         nlri.encode_to(&mut octets);
         let state = rule.state();
         let counter = self.driver.known().counter(rule);
+        let ActivityView { rate, peak, last_hit } = self.traffic.rule(rule.id());
+        let has_limit = rule.enforced().is_some_and(|effect| is_limit(&effect));
+        // What a policer did not drop, it let pass.
+        let passed = |counter: Counter| Some(counter.packets.checked_sub(counter.dropped_packets?)?);
+        let passed_bytes = |counter: Counter| Some(counter.bytes.checked_sub(counter.dropped_bytes?)?);
         let origins = rule.paths().map(|path| OriginView {
             peer: self.sessions.origin(path.peer),
             stale: path.stale,
@@ -209,8 +233,20 @@ impl Answers<'_> {
             packets: counter.map(|counter| counter.packets),
             bytes: counter.map(|counter| counter.bytes),
             dropped: counter.and_then(|counter| counter.dropped_packets),
+            dropped_bytes: counter.and_then(|counter| counter.dropped_bytes),
+            passed: counter.filter(|_| has_limit).and_then(passed),
+            passed_bytes: counter.filter(|_| has_limit).and_then(passed_bytes),
+            rate: rate.or_else(|| counter.and_then(idle)),
+            peak,
+            last_hit,
         }
     }
+}
+
+/// Of a rule that has counted nothing the rate is known without two readings.
+fn idle(counter: Counter) -> Option<RateView> {
+    let dropped_per_second = counter.dropped_packets.map(|_| 0.0);
+    (counter.packets == 0).then_some(RateView { dropped_per_second, ..RateView::default() })
 }
 
 /// How an interface is filtered, in the form of the API.

@@ -94,6 +94,8 @@ impl DataplaneDriver {
         });
         let capabilities = dataplane.capabilities();
         let samples = dataplane.samples().map(Samples::new);
+        let mut known = Measurements::default();
+        known.exchanged(dataplane.counter_delay());
         let report = move |report| drop(reports.send(report));
         let orders = apply::spawn(dataplane, report).context("cannot start a thread")?;
         let driver = DataplaneDriver {
@@ -104,7 +106,7 @@ impl DataplaneDriver {
             substitute,
             in_use,
             fallback,
-            known: Measurements::default(),
+            known,
             outcomes: Outcomes::default(),
             samples,
             waiting: Vec::new(),
@@ -185,7 +187,7 @@ impl DataplaneDriver {
     fn switch_to(&mut self, in_use: BackendSpec, dataplane: Box<dyn Dataplane>) {
         self.capabilities = dataplane.capabilities();
         self.samples = dataplane.samples().map(Samples::new);
-        self.known.exchanged();
+        self.known.exchanged(dataplane.counter_delay());
         let retire = !in_use.takes_over(&self.in_use);
         if retire {
             self.keep_counts();
@@ -222,6 +224,15 @@ impl DataplaneDriver {
             self.send(order);
         }
         self.known.is_measuring()
+    }
+
+    /// Reads the counters although nobody asks for them, if it is time.
+    pub(super) fn measure_in_background(&mut self, now: Instant) {
+        if self.pacing.is_idle()
+            && let Some(order) = self.known.background_order(now)
+        {
+            self.send(order);
+        }
     }
 
     /// Filters are about to be removed: saves their counters, which the rules continue from when
@@ -307,8 +318,8 @@ impl DataplaneDriver {
                     return Consequence::CountersKnown;
                 }
             }
-            Report::Measured { counters, last: false, epoch } => {
-                self.known.measured(counters, epoch, now);
+            Report::Measured { counters, last: false, epoch, at } => {
+                self.known.measured(counters, epoch, at, now);
                 return Consequence::CountersKnown;
             }
             Report::Measured { counters, last: true, .. } => {

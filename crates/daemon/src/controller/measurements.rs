@@ -15,6 +15,16 @@ const MAX_AGE: Duration = Duration::from_millis(900);
 /// reading: 300,000 counters take seconds.
 const READ_INTERVAL_FACTOR: u32 = 4;
 
+/// Counters that nobody asks for are read so often, for rates, peaks and sums,
+const BACKGROUND: Duration = Duration::from_secs(1);
+
+/// but where that takes long, it takes this part of the time at most: changes wait for some
+/// readings.
+const BACKGROUND_SHARE: u32 = 30;
+
+/// And so often at least.
+const BACKGROUND_MOST: Duration = Duration::from_secs(60);
+
 /// Requests do not wait for a reading that takes longer than this.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -24,6 +34,8 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Measurements {
     counters: Counters,
+    /// When these were read; `None` where there is no reading of what filters now.
+    read: Option<Instant>,
     /// Counts from before filters were removed.
     transferred: HashMap<Arc<Nlri>, Counter>,
     usage: Usage,
@@ -39,12 +51,34 @@ pub(super) struct Measurements {
     reading: Duration,
     /// Incremented when counts are saved before a removal.
     epoch: u64,
+    /// How late the data plane's counters tell of packets.
+    delay: Duration,
+}
+
+/// Counters, and when they were read.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    counters: Counters,
+    pub(super) at: Instant,
+    epoch: u64,
+}
+
+impl Reading {
+    /// All packets together.
+    pub(super) fn packets(&self) -> u64 {
+        match &self.counters {
+            Counters::Rules(counters) => counters.values().map(|counter| counter.packets).sum(),
+            Counters::Names(counts) => counts.matched.values().map(|(packets, _)| packets).sum(),
+        }
+    }
 }
 
 impl Default for Measurements {
     fn default() -> Self {
         Measurements {
-            counters: Counters::Rules(HashMap::new()),
+            counters: Counters::default(),
+            read: None,
+            delay: Duration::ZERO,
             transferred: HashMap::new(),
             usage: Usage::default(),
             condition: Condition::default(),
@@ -74,6 +108,15 @@ impl Measurements {
         Some(Order::Measure { counters, last: false, epoch: self.epoch })
     }
 
+    /// The same where nobody asks: more seldom where it takes long.
+    pub(super) fn background_order(&mut self, now: Instant) -> Option<Order> {
+        let pause = (self.reading * BACKGROUND_SHARE).clamp(BACKGROUND, BACKGROUND_MOST);
+        if self.measuring.is_some() || self.age(now).is_some_and(|age| age < pause) {
+            return None;
+        }
+        self.order(now)
+    }
+
     /// Whether a result will come soon.
     pub(super) fn is_measuring(&self) -> bool {
         self.looking || self.is_reading_quick_counters()
@@ -96,10 +139,17 @@ impl Measurements {
         Order::Measure { counters: true, last: true, epoch: self.epoch }
     }
 
-    /// Another data plane is in use: nothing has been read from it yet.
-    pub(super) fn exchanged(&mut self) {
+    /// Another data plane is used from now on: nothing is known of it yet but how late its counters
+    /// tell of packets.
+    pub(super) fn exchanged(&mut self, delay: Duration) {
         self.condition = Condition::default();
         (self.measured, self.looked) = (None, None);
+        self.delay = delay;
+    }
+
+    /// How late counters may tell of a packet.
+    pub(super) const fn delay(&self) -> Duration {
+        self.delay
     }
 
     /// Records usage and condition. `epoch` is that of the order; `None` without one.
@@ -113,12 +163,13 @@ impl Measurements {
         }
     }
 
-    /// Records counters.
-    pub(super) fn measured(&mut self, counters: Counters, epoch: u64, now: Instant) {
+    /// Takes in counters that were read `at` this time.
+    pub(super) fn measured(&mut self, counters: Counters, epoch: u64, at: Instant, now: Instant) {
         self.measured = Some(now);
         self.reading = self.measuring.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         if epoch == self.epoch {
             self.counters = counters;
+            self.read = Some(at);
         }
     }
 
@@ -128,13 +179,14 @@ impl Measurements {
         self.measured = None;
         // From here on they do not change, whatever was measured meanwhile.
         if let Counters::Rules(counters) = counters {
-            for (nlri, counter) in counters {
+            for (nlri, counter) in Arc::unwrap_or_clone(counters) {
                 let transferred = self.transferred.entry(nlri).or_default();
                 let before = std::mem::replace(transferred, counter);
                 transferred.add(&before);
             }
         }
-        self.counters = Counters::Rules(HashMap::new());
+        self.counters = Counters::default();
+        self.read = None;
     }
 
     /// The counts of a rule that no longer exists are dropped.
@@ -144,7 +196,27 @@ impl Measurements {
 
     /// The counter of a rule, if it has one.
     pub(super) fn counter(&self, rule: &engine::RuleRef<'_>) -> Option<Counter> {
-        let counter = match &self.counters {
+        self.counted(&self.counters, rule)
+    }
+
+    /// The latest reading, if there is one of what filters now.
+    pub(super) fn reading(&self) -> Option<Reading> {
+        let at = self.read?;
+        Some(Reading { counters: self.counters.clone(), at, epoch: self.epoch })
+    }
+
+    /// Whether what was counted has not been put aside since.
+    pub(super) const fn is_current(&self, reading: &Reading) -> bool {
+        reading.epoch == self.epoch
+    }
+
+    /// The counts of a rule in a [current](Self::is_current) reading.
+    pub(super) fn counter_in(&self, reading: &Reading, rule: &engine::RuleRef<'_>) -> Option<Counter> {
+        self.counted(&reading.counters, rule)
+    }
+
+    fn counted(&self, counters: &Counters, rule: &engine::RuleRef<'_>) -> Option<Counter> {
+        let counter = match counters {
             Counters::Rules(counters) => counters.get(rule.nlri()).copied(),
             Counters::Names(counts) => rule.enforced().map(|effect| counts.of(rule.id(), &effect.policing)),
         };
@@ -185,7 +257,7 @@ mod tests {
     /// A reading in which each of these rules has this many packets.
     fn reading(packets: &[(u8, u64)]) -> Counters {
         let counter = |packets| Counter { packets, ..Counter::default() };
-        Counters::Rules(packets.iter().map(|(rule, packets)| (nlri(*rule), counter(*packets))).collect())
+        Counters::Rules(Arc::new(packets.iter().map(|(rule, packets)| (nlri(*rule), counter(*packets))).collect()))
     }
 
     fn packets(measurements: &Measurements, rule: u8) -> Option<u64> {
@@ -206,7 +278,7 @@ mod tests {
         assert!(known.is_measuring());
         assert!(known.order(start + MAX_AGE).is_none(), "both are on their way");
         known.looked(Usage::default(), Condition::default(), Some(epoch(&order)), start);
-        known.measured(reading(&[]), epoch(&order), start);
+        known.measured(reading(&[]), epoch(&order), start, start);
         assert!(!known.is_measuring() && known.order(start + MAX_AGE / 2).is_none());
         assert!(matches!(known.order(start + MAX_AGE), Some(Order::Measure { counters: true, last: false, .. })));
     }
@@ -217,7 +289,7 @@ mod tests {
         let took = Duration::from_secs(3);
         let order = known.order(start).unwrap();
         known.looked(Usage::default(), Condition::default(), Some(epoch(&order)), start);
-        known.measured(reading(&[]), epoch(&order), start + took);
+        known.measured(reading(&[]), epoch(&order), start + took, start + took);
         let next = start + took + MAX_AGE;
         assert!(matches!(known.order(next), Some(Order::Measure { counters: false, .. })), "only a look");
         known.looked(Usage::default(), Condition::default(), Some(0), next);
@@ -228,17 +300,30 @@ mod tests {
     }
 
     #[test]
+    fn counters_that_nobody_asks_for_take_a_thirtieth_of_the_time() {
+        let (mut known, start) = (Measurements::default(), Instant::now());
+        let took = Duration::from_millis(100);
+        let order = known.background_order(start).expect("nothing is known");
+        known.looked(Usage::default(), Condition::default(), Some(epoch(&order)), start);
+        known.measured(reading(&[]), epoch(&order), start, start + took);
+        assert!(known.background_order(start + took + BACKGROUND).is_none());
+        let next = start + took + took * BACKGROUND_SHARE;
+        assert!(matches!(known.background_order(next), Some(Order::Measure { counters: true, .. })));
+        assert!(known.background_order(next + BACKGROUND_MOST).is_none(), "they are on their way");
+    }
+
+    #[test]
     fn counts_go_on_from_where_they_were_when_filters_were_taken_out() {
         let (mut known, now) = (Measurements::default(), Instant::now());
-        known.measured(reading(&[(1, 5), (2, 7)]), 0, now);
+        known.measured(reading(&[(1, 5), (2, 7)]), 0, now, now);
         let last = known.last_order();
         assert!(matches!(last, Order::Measure { counters: true, last: true, .. }));
         known.measured_last(reading(&[(1, 6), (2, 8)]), |_| true);
         assert_eq!((packets(&known, 1), packets(&known, 2)), (Some(6), Some(8)));
         // A reading that began before that does not count anything twice.
-        known.measured(reading(&[(1, 6)]), 0, now);
+        known.measured(reading(&[(1, 6)]), 0, now, now);
         assert_eq!(packets(&known, 1), Some(6));
-        known.measured(reading(&[(1, 4)]), epoch(&last), now);
+        known.measured(reading(&[(1, 4)]), epoch(&last), now, now);
         assert_eq!((packets(&known, 1), packets(&known, 2)), (Some(10), Some(8)));
         known.forget(&nlri(1));
         assert_eq!(packets(&known, 1), Some(4));
@@ -253,7 +338,7 @@ mod tests {
         let (mut known, now) = (Measurements::default(), Instant::now());
         let order = known.order(now).unwrap();
         known.last_order();
-        known.exchanged();
+        known.exchanged(Duration::ZERO);
         let old = Usage { entries: 5, ..Usage::default() };
         known.looked(old, Condition::default(), Some(epoch(&order)), now);
         assert_eq!(known.usage().entries, 0);

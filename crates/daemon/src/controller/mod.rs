@@ -35,6 +35,7 @@ mod session_context;
 mod state_writer;
 mod status_board;
 mod tally;
+mod traffic;
 mod unenforced;
 
 use crate::apply::Report;
@@ -53,7 +54,7 @@ use api::{EventKind, PolicyExplanation, PolicyQuestion};
 use config::{Config, Mode};
 use dataplane_driver::{Consequence, DataplaneDriver};
 use earlier_run::{EarlierRun, restore_rules};
-use engine::{Engine, EngineConfig, PeerId};
+use engine::{Engine, EngineConfig, PeerId, Transaction};
 use event_log::{EventLog, Subject};
 use filter_pause::{FilterPause, PauseContext};
 use local_rules::{LocalContext, LocalRules};
@@ -68,6 +69,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
+use traffic::Traffic;
 
 /// Most updates handled before other messages are checked.
 const BATCH: usize = 64;
@@ -90,6 +92,7 @@ pub(crate) struct Controller {
     local: LocalRules,
     pause: FilterPause,
     driver: DataplaneDriver,
+    traffic: Traffic,
     state: StateWriter,
     events: EventLog,
     board: StatusBoard,
@@ -147,6 +150,7 @@ impl Controller {
         }
         state.mark_time();
         let now = Instant::now();
+        let traffic = Traffic::new(in_force.clone(), now);
         let earlier_run = EarlierRun::new(in_force, pause.is_on(), now + stale_time, &mut engine);
         Ok(Controller {
             config,
@@ -157,6 +161,7 @@ impl Controller {
             local,
             pause,
             driver,
+            traffic,
             state,
             events,
             board: StatusBoard::new(shown, now),
@@ -231,6 +236,10 @@ impl Controller {
         self.publish_if_due();
         let change = self.engine.next_transaction();
         unenforced::record_newly_rejected(&mut self.engine, &mut self.events, &self.sessions, now);
+        if let Some(Transaction::Plan(plan)) = &change {
+            let gone = plan.remove.iter().filter(|nlri| self.engine.rule(nlri).is_none());
+            gone.for_each(|nlri| self.traffic.forget(nlri.id(), now));
+        }
         // The state file contains what the kernel filters.
         self.state.save_changes(&mut self.engine, self.sessions.table());
         self.driver.start(change, self.state.latest(), &self.engine);
@@ -247,7 +256,11 @@ impl Controller {
                 }
             }
             Consequence::BackendChanged => self.engine.reconfigure(self.engine_config()),
-            Consequence::CountersKnown => self.answer_waiting(),
+            Consequence::CountersKnown => {
+                let whole = self.traffic.take(self.driver.known(), &self.engine, now);
+                self.board.counters_changed(whole);
+                self.answer_waiting();
+            }
             Consequence::Ended => return true,
         }
         false
@@ -272,7 +285,8 @@ impl Controller {
     fn answer(&mut self, command: Command) {
         // The receiver may have been dropped: a failed send is not an error.
         match command {
-            Command::Status(answer) => drop(answer.send(self.answers().status())),
+            Command::Status(answer) => drop(answer.send(self.answers().status_alone())),
+            Command::Busiest(most, answer) => drop(answer.send(self.traffic.busiest(most))),
             Command::Overview(answer) => drop(answer.send(self.answers().overview())),
             Command::Rules { filter, after, answer } => drop(answer.send(self.answers().rules_page(&filter, after))),
             Command::Find { id, after, answer } => drop(answer.send(self.answers().find(id, after))),
@@ -320,6 +334,7 @@ impl Controller {
             engine: &self.engine,
             sessions: &self.sessions,
             driver: &self.driver,
+            traffic: &self.traffic,
             state: &self.state,
             board: &self.board,
             earlier_run: &self.earlier_run,
@@ -434,7 +449,7 @@ impl Controller {
     /// When to wake up if nothing happens.
     fn deadline(&self) -> Instant {
         let (requests, count) = (self.requests.deadline(), self.board.deadline(&self.engine));
-        let timers = [self.driver.deadline(), self.state.deadline(), requests, count];
+        let timers = [self.driver.deadline(), self.traffic.deadline(), self.state.deadline(), requests, count];
         timers.into_iter().flatten().fold(self.next_tick, Instant::min)
     }
 
@@ -468,6 +483,11 @@ impl Controller {
         self.earlier_run.validate_if_due(now, self.sessions.table(), &mut self.engine);
         self.state.rewrite_if_due(&self.engine, self.sessions.table(), self.pause.get());
         self.board.count(&self.engine);
+        let whole = self.traffic.step(self.driver.known(), &self.engine, now);
+        self.board.counters_changed(whole);
+        if self.engine.rule_count() > 0 {
+            self.driver.measure_in_background(now);
+        }
         self.publish_if_due();
     }
 }

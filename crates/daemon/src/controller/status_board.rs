@@ -39,6 +39,13 @@ impl StatusBoard {
         self.tally.changed();
     }
 
+    /// Rules are as they were, and have counted more.
+    pub(super) fn counters_changed(&mut self, changed: bool) {
+        if changed {
+            self.tally.to_be_shown();
+        }
+    }
+
     /// Whether to publish now. That there are many rules is published at once: requests then do not
     /// wait for an answer.
     pub(super) fn is_due(&self, now: Instant, engine: &Engine) -> bool {

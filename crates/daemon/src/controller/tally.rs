@@ -1,6 +1,7 @@
 //! Rules by state and stale rules by peer. Few rules are counted on request; many in small steps,
 //! so that decisions never wait for a reader; the numbers may then be slightly old.
 
+use super::traffic::{Kind, kind};
 use crate::convert;
 use api::{OrUnknown, RuleState};
 use engine::{Engine, PeerId};
@@ -24,6 +25,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct Counted {
     states: BTreeMap<OrUnknown<RuleState>, u64>,
     stale: HashMap<PeerId, u64>,
+    in_force: BTreeMap<Kind, u64>,
 }
 
 impl Counted {
@@ -37,7 +39,15 @@ impl Counted {
         self.stale.get(&peer).copied().unwrap_or(0)
     }
 
+    /// Rules in force by kind.
+    pub(super) const fn in_force(&self) -> &BTreeMap<Kind, u64> {
+        &self.in_force
+    }
+
     fn add(&mut self, rule: &engine::RuleRef<'_>) {
+        if let Some(kind) = kind(rule) {
+            *self.in_force.entry(kind).or_default() += 1;
+        }
         *self.states.entry(convert::rule_state(&rule.state()).into()).or_default() += 1;
         for peer in rule.stale_peers() {
             *self.stale.entry(peer).or_default() += 1;
@@ -86,6 +96,11 @@ impl Tally {
     /// Whether there is something new to publish.
     pub(super) const fn is_unshown(&self) -> bool {
         self.unshown
+    }
+
+    /// There is something new to show beside the count.
+    pub(super) fn to_be_shown(&mut self) {
+        self.unshown = true;
     }
 
     /// It is published.

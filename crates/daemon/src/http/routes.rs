@@ -6,6 +6,7 @@ use super::limits::STREAMS;
 use super::listen::Transport;
 use super::serve::Caller;
 use crate::command::{Command, ExplainResult, Found, Overview, Paused, Requester, RuleFilter, Search};
+use crate::metrics::{Exposition, Snapshot};
 use crate::reload::Reload;
 use crate::samples::SampleEvent;
 use crate::state_file::Saved;
@@ -15,7 +16,7 @@ use api::{AnnounceRequest, Done, Event, ExplainRequest, PauseRequest, RuleState,
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Extensions, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -38,6 +39,8 @@ pub(crate) struct ApiState {
     streams: Arc<Semaphore>,
     /// The published status.
     shown: Option<watch::Receiver<PublishedOverview>>,
+    /// The commit that the program was built from.
+    commit: &'static str,
 }
 
 /// The published status, which is answered when the controller takes long.
@@ -77,6 +80,7 @@ pub(crate) fn router(state: ApiState, transport: Transport) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/peers", get(peers))
         .route("/v1/rules", get(rules))
+        .route("/v1/traffic", get(traffic))
         .route("/v1/history", get(history))
         .route("/v1/events", get(events))
         .route("/v1/samples", get(samples))
@@ -159,12 +163,17 @@ fn is_equal_constant_time(a: &[u8], b: &[u8]) -> bool {
 impl ApiState {
     /// With these channels.
     pub(crate) fn new(commands: mpsc::Sender<Command>, reload: mpsc::Sender<Reload>) -> Self {
-        ApiState { commands, reload, streams: Arc::new(Semaphore::new(STREAMS)), shown: None }
+        ApiState { commands, reload, streams: Arc::new(Semaphore::new(STREAMS)), shown: None, commit: "" }
     }
 
     /// With the published status, for answers that take long.
     pub(crate) fn with_published(self, shown: watch::Receiver<PublishedOverview>) -> Self {
         ApiState { shown: Some(shown), ..self }
+    }
+
+    /// With the commit that the program was built from.
+    pub(crate) fn built_from(self, commit: &'static str) -> Self {
+        ApiState { commit, ..self }
     }
 
     /// The current status, or the published one while decisions are made on many rules.
@@ -203,11 +212,17 @@ async fn healthz(State(state): State<ApiState>) -> Result<&'static str, Failure>
     }
 }
 
-async fn metrics(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
-    let Overview { status, peers, .. } = state.overview().await?;
-    let text = crate::metrics::render(&status, &peers)
+async fn metrics(State(state): State<ApiState>, headers: HeaderMap) -> Result<impl IntoResponse, Failure> {
+    let Overview { status, peers, traffic, rule_series, .. } = state.overview().await?;
+    let rules = match rule_series {
+        0 => None,
+        most => Some(state.ask(|answer| Command::Busiest(most, answer)).await?),
+    };
+    let exposition = Exposition::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
+    let snapshot = Snapshot { status, peers, traffic, rules, commit: state.commit };
+    let text = crate::metrics::render(&snapshot, exposition)
         .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text))
+    Ok(([(header::CONTENT_TYPE, exposition.content_type())], text))
 }
 
 async fn status(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
@@ -216,6 +231,10 @@ async fn status(State(state): State<ApiState>) -> Result<impl IntoResponse, Fail
 
 async fn peers(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
     Ok(Json(state.overview().await?.peers))
+}
+
+async fn traffic(State(state): State<ApiState>) -> Result<impl IntoResponse, Failure> {
+    Ok(Json(state.overview().await?.traffic))
 }
 
 #[derive(Deserialize)]
@@ -509,7 +528,7 @@ mod tests {
         let (reload, _reloads) = mpsc::channel(1);
         let overview = |applied, many| {
             let status = api::StatusView { applied, ..Default::default() };
-            Some(Arc::new(Overview { status, peers: Vec::new(), many }))
+            Some(Arc::new(Overview { status, many, ..Overview::default() }))
         };
         let (show, shown) = watch::channel(overview(1, false));
         let state = ApiState::new(commands, reload).with_published(shown);

@@ -1,5 +1,6 @@
 //! The command line of the daemon and of the commands that send requests to it.
 
+use super::rule_sort::RuleSort;
 use api::HumanDuration;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -162,15 +163,19 @@ Examples:
   floodgate rules 192.0.2.1
   floodgate rules guarded controller
   floodgate rules --rates 203.0.113.0/24
+  floodgate rules --sort bits
   floodgate rules --json | jq .text"
 )]
 pub(crate) struct RulesArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
-    /// Read the counters twice, a second apart, and show rates
+    /// Show how busy rules are: rates between the last two readings of the counters, peak, last hit
     #[arg(long)]
     pub rates: bool,
+    /// Show them in this order, most first, with rates
+    #[arg(long, value_name = "KEY")]
+    pub sort: Option<RuleSort>,
     /// Show only the rules that match
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
@@ -178,8 +183,8 @@ pub(crate) struct RulesArgs {
 
 /// Arguments of `top`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Keys: p, b, d, t sort by packets, bits or dropped packets a second, or packets in total;
-/ filters, with the words of `floodgate rules`; space pauses; q quits. Without a terminal it
+#[command(after_help = "Keys: p, b, d sort by packets, bits or dropped packets a second, k by the peak, l by the last
+hit, t by packets in total; / filters, with the words of `floodgate rules`; space pauses; q quits. Without a terminal it
 measures for a second and ends.
 
 Examples:

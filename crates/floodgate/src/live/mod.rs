@@ -8,6 +8,7 @@ mod change;
 mod check;
 mod health;
 mod rates;
+mod rule_sort;
 mod samples;
 mod show;
 mod support;
@@ -25,7 +26,7 @@ use args::LiveCommand;
 /// Runs a command.
 pub(crate) fn run(command: &LiveCommand) -> Result<u8> {
     match command {
-        LiveCommand::Run(args) => daemon::run(&args.config).map(|()| OK),
+        LiveCommand::Run(args) => daemon::run(&args.config, crate::version::COMMIT).map(|()| OK),
         LiveCommand::Check(args) => check::check(args),
         LiveCommand::Status(args) => show::status(args),
         LiveCommand::Health(args) => health::health(args),

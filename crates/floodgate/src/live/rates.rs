@@ -1,8 +1,9 @@
-//! Current rates of rules: the difference of two readings of their counters.
+//! Current rates of rules: those of the daemon, or if it has none, the difference of two readings
+//! of their counters.
 
 use super::ask::fetch_rules;
 use api::client::{Client, Failure};
-use api::{RuleView, StatusView};
+use api::{RateView, RuleView, StatusView};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -12,24 +13,13 @@ pub(super) const PERIOD: Duration = Duration::from_secs(1);
 /// A shorter time between two readings is not meaningful.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A rule's packets per second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
-pub(super) struct Rate {
-    /// Packets that match.
-    pub(super) packets_per_second: f64,
-    /// Bits of those packets.
-    pub(super) bits_per_second: f64,
-    /// Dropped packets; `None` if the back end does not count them.
-    pub(super) dropped_per_second: Option<f64>,
-}
-
 /// A rule, and its rate if there are two readings.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub(super) struct RuleWithRate {
     #[serde(flatten)]
     pub(super) rule: RuleView,
     #[serde(flatten)]
-    pub(super) rate: Option<Rate>,
+    pub(super) rate: Option<RateView>,
 }
 
 /// The readings so far.
@@ -37,7 +27,7 @@ pub(super) struct RuleWithRate {
 pub(super) struct Readings {
     counted: Option<Instant>,
     counters: HashMap<String, (u64, u64, Option<u64>)>,
-    rates: HashMap<String, Rate>,
+    rates: HashMap<String, RateView>,
 }
 
 impl Readings {
@@ -73,16 +63,17 @@ impl Readings {
             self.counters = counters.collect();
             self.counted = Some(counted);
         }
-        rules.into_iter().map(|rule| RuleWithRate { rate: self.rates.get(&rule.id).copied(), rule }).collect()
+        let rate = |rule: &RuleView| rule.rate.or_else(|| self.rates.get(&rule.id).copied());
+        rules.into_iter().map(|rule| RuleWithRate { rate: rate(&rule), rule }).collect()
     }
 }
 
 /// `None` if there are no counters, or smaller ones than before: those were reset.
-fn rate(rule: &RuleView, before: (u64, u64, Option<u64>), since: Duration) -> Option<Rate> {
+fn rate(rule: &RuleView, before: (u64, u64, Option<u64>), since: Duration) -> Option<RateView> {
     let seconds = since.as_secs_f64();
     let second = |now: u64, before: u64| Some(now.checked_sub(before)? as f64 / seconds);
     let dropped = rule.dropped.zip(before.2).and_then(|(now, before)| second(now, before));
-    Some(Rate {
+    Some(RateView {
         packets_per_second: second(rule.packets?, before.0)?,
         bits_per_second: second(rule.bytes?, before.1)? * 8.0,
         dropped_per_second: dropped,
@@ -119,6 +110,10 @@ mod tests {
             (1000.0, 800_000.0, Some(500.0))
         );
         assert_eq!(rated[1].rate, None);
+        // What the daemon tells is better known.
+        let told = RateView { packets_per_second: 7.0, ..RateView::default() };
+        let told = RuleView { rate: Some(told), ..rule("a", 3000) };
+        assert_eq!(rates(readings.take(after, vec![told])), [Some(7.0)]);
         // The same counters again do not mean a rate of zero; counters that were reset have no
         // rate.
         assert_eq!(rates(readings.take(after, vec![rule("a", 3000), rule("b", 5)])), [Some(1000.0), None]);

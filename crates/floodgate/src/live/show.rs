@@ -14,7 +14,7 @@ use api::hex::to_hex;
 use api::packet_text;
 use api::{
     AttachmentView, Event, ExplainRequest, Explanation, Mode, PeerView, PolicyExplanation, PolicyQuestion, RuleState,
-    StatusView,
+    StatusView, TrafficView,
 };
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
@@ -59,7 +59,8 @@ pub(super) fn peers(args: &LiveArgs) -> Result<u8> {
 
 /// The rules, in enforcement order. The exit status is negative if no rule matches.
 pub(super) fn rules(args: &RulesArgs) -> Result<u8> {
-    let RulesArgs { live, rates, filter } = args;
+    let RulesArgs { live, rates, sort, filter } = args;
+    let rates = *rates || sort.is_some();
     ask(live, async |client: &Client| -> Result<u8, Failure> {
         let mut output = Output::new();
         let mut found = false;
@@ -71,10 +72,20 @@ pub(super) fn rules(args: &RulesArgs) -> Result<u8> {
             client.lines(&rules_path(filter), each).await?;
         } else {
             let mut readings = Readings::default();
-            let rules = if *rates {
-                readings.read(client, filter).await?;
-                tokio::time::sleep(PERIOD).await;
-                readings.read(client, filter).await?.1
+            let rules = if rates {
+                let (_, mut rules) = readings.read(client, filter).await?;
+                // Of new rules, and of an older daemon, there is no rate before a second reading.
+                if rules
+                    .iter()
+                    .any(|rated| rated.rule.packets.is_some_and(|packets| packets > 0) && rated.rate.is_none())
+                {
+                    tokio::time::sleep(PERIOD).await;
+                    rules = readings.read(client, filter).await?.1;
+                }
+                if let Some(sort) = sort {
+                    sort.order(&mut rules);
+                }
+                rules
             } else {
                 let rules = fetch_rules(client, filter, usize::MAX).await?;
                 rules.into_iter().map(|rule| RuleWithRate { rule, rate: None }).collect()
@@ -85,7 +96,7 @@ pub(super) fn rules(args: &RulesArgs) -> Result<u8> {
             } else if rules.is_empty() {
                 output.line(if filter.is_empty() { "no rules" } else { "no such rules" })?;
             } else {
-                output.line(&rules_table(&rules, *rates, SystemTime::now()))?;
+                output.line(&rules_table(&rules, rates, SystemTime::now()))?;
             }
         }
         output.finish()?;
@@ -223,6 +234,9 @@ pub(super) fn status_text(status: &StatusView) -> String {
     ] {
         table.add_row([key.to_owned(), value]);
     }
+    if status.traffic.packets > 0 {
+        table.add_row(["traffic", &traffic(&status.traffic)]);
+    }
     if let Some(error) = &status.state_error {
         table.add_row(["state", &format!("NOT SAVED, a restart would lose what changed: {error}")]);
     }
@@ -236,6 +250,19 @@ pub(super) fn status_text(status: &StatusView) -> String {
         table.add_row(["advice", advice]);
     }
     table.trim_fmt()
+}
+
+/// What rules matched together, now and since the start.
+fn traffic(all: &TrafficView) -> String {
+    let mut text = all.rate.map_or_else(String::new, |rate| {
+        let dropped = rate.dropped_per_second.map(|dropped| format!(", {} dropped", units::rate(dropped, "pps")));
+        format!("{} matched{}; ", units::rate(rate.packets_per_second, "pps"), dropped.unwrap_or_default())
+    });
+    text += &format!("since the start {} packets ({})", units::count(all.packets), units::octets(all.bytes));
+    if let Some(dropped) = all.dropped {
+        text += &format!(", {} dropped", units::count(dropped));
+    }
+    text
 }
 
 /// An interface and its mode, as in `eth0 native`.
@@ -295,7 +322,7 @@ fn from_now(time: &str) -> String {
 fn rules_table(rules: &[RuleWithRate], rates: bool, now: SystemTime) -> String {
     let mut table = plain_table();
     let mut header = vec!["ID", "STATE", "SINCE", "EXPIRES", "PACKETS", "BYTES", "DROPPED"];
-    header.extend(if rates { &["PACKETS/S", "BITS/S", "DROPPED/S"][..] } else { &[] });
+    header.extend(if rates { &["PACKETS/S", "BITS/S", "DROPPED/S", "PEAK", "LAST HIT"][..] } else { &[] });
     header.extend(["PEER", "RULE"]);
     table.set_header(header);
     let none = || "-".to_owned();
@@ -326,6 +353,8 @@ fn rules_table(rules: &[RuleWithRate], rates: bool, now: SystemTime) -> String {
             row.push(rate.map_or_else(none, |rate| units::rate(rate.bits_per_second, "bps")));
             let dropped = rate.and_then(|rate| rate.dropped_per_second);
             row.push(dropped.map_or_else(none, |dropped| units::rate(dropped, "pps")));
+            row.push(rule.peak.as_ref().map_or_else(none, |peak| units::rate(peak.packets_per_second, "pps")));
+            row.push(units::ago(rule.last_hit.as_deref(), now));
         }
         row.push(rule.origins.iter().map(origin).collect::<Vec<_>>().join(", "));
         row.push(format!("{}{reason}", rule.text));

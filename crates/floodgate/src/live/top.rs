@@ -3,6 +3,7 @@
 use super::args::{LiveArgs, TopArgs};
 use super::ask::ask;
 use super::rates::{PERIOD, Readings, RuleWithRate};
+use super::rule_sort::RuleSort;
 use super::terminal::{Key, Terminal, window};
 use super::units;
 use crate::exit_status::OK;
@@ -10,7 +11,7 @@ use crate::output::Output;
 use anyhow::Result;
 use api::client::{Client, Failure};
 use api::{Mode, StatusView};
-use std::cmp::Reverse;
+use std::time::SystemTime;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -20,49 +21,10 @@ const MAX_RULES_SHOWN: usize = 30;
 /// Rows and columns of a terminal that does not report them.
 const DEFAULT_SIZE: (usize, usize) = (24, 80);
 
-/// The sort order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Sort {
-    /// Packets a second.
-    #[default]
-    Packets,
-    /// Bits a second.
-    Bits,
-    /// Dropped packets a second.
-    Dropped,
-    /// Packets since the rule was installed.
-    Total,
-}
-
-impl Sort {
-    const ALL: [(char, Sort, &'static str); 4] = [
-        ('p', Sort::Packets, "packets/s"),
-        ('b', Sort::Bits, "bits/s"),
-        ('d', Sort::Dropped, "dropped/s"),
-        ('t', Sort::Total, "total"),
-    ];
-
-    /// Busiest first; of equals those with more packets altogether, then by id, so that they keep
-    /// their places.
-    fn order(self, rules: &mut [RuleWithRate]) {
-        let number = |value: f64| (value * 1000.0) as u64;
-        rules.sort_by_cached_key(|RuleWithRate { rule, rate }| {
-            let rate = rate.unwrap_or_default();
-            let key = match self {
-                Sort::Packets => number(rate.packets_per_second),
-                Sort::Bits => number(rate.bits_per_second),
-                Sort::Dropped => number(rate.dropped_per_second.unwrap_or_default()),
-                Sort::Total => 0,
-            };
-            (Reverse(key), Reverse(rule.packets), rule.id.clone())
-        });
-    }
-}
-
 /// The settings that keys change.
 #[derive(Debug, Default)]
 struct View {
-    sort: Sort,
+    sort: RuleSort,
     filter: String,
     /// The filter being typed.
     typing: Option<String>,
@@ -104,7 +66,7 @@ impl View {
             Key::Char('/') => self.typing = Some(self.filter.clone()),
             Key::Char(' ') => self.paused = !self.paused,
             Key::Char(c) => {
-                if let Some((_, sort, _)) = Sort::ALL.iter().find(|(key, ..)| *key == c) {
+                if let Some((_, sort, _)) = RuleSort::KEYS.iter().find(|(key, ..)| *key == c) {
                     self.sort = *sort;
                 }
             }
@@ -117,12 +79,12 @@ impl View {
         self.filter.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// The line about the keys.
-    fn line(&self) -> String {
+    /// The lines about the keys: one where it is not wider than that.
+    fn lines(&self, columns: usize) -> Vec<String> {
         if let Some(typed) = &self.typing {
-            return format!("filter: {typed}_   (enter: use it, esc: do not)");
+            return vec![format!("filter: {typed}_   (enter: use it, esc: do not)")];
         }
-        let keys: Vec<String> = Sort::ALL
+        let keys: Vec<String> = RuleSort::KEYS
             .iter()
             .map(
                 |(key, sort, name)| {
@@ -132,7 +94,11 @@ impl View {
             .collect();
         let paused = if self.paused { "space PAUSED" } else { "space pause" };
         let filter = if self.filter.is_empty() { "/ filter".to_owned() } else { format!("/ {}", self.filter) };
-        format!("{}  {filter}  {paused}  q quit", keys.join("  "))
+        let (sort, other) = (keys.join("  "), format!("{paused}  q quit  {filter}"));
+        if sort.chars().count() + other.chars().count() + 2 <= columns {
+            return vec![format!("{sort}  {other}")];
+        }
+        vec![sort, other]
     }
 }
 
@@ -191,7 +157,8 @@ async fn once(client: &Client, view: &View, args: &LiveArgs) -> Result<u8, Failu
     } else {
         let lines = screen(&status, &rules, view, usize::MAX, usize::MAX);
         // Without keys there is no line about them.
-        lines.iter().filter(|line| **line != view.line()).try_for_each(|line| output.line(line))?;
+        let keys = view.lines(usize::MAX);
+        lines.iter().filter(|line| !keys.contains(line)).try_for_each(|line| output.line(line))?;
     }
     output.finish()?;
     Ok(OK)
@@ -202,8 +169,9 @@ async fn once(client: &Client, view: &View, args: &LiveArgs) -> Result<u8, Failu
 fn screen(status: &StatusView, rules: &[RuleWithRate], view: &View, rows: usize, columns: usize) -> Vec<String> {
     let most = rows.saturating_sub(1).max(1);
     let mut lines = heading(status, columns);
-    lines.push(view.line());
-    lines.push(figures(["STATE", "PACKETS/S", "BITS/S", "DROPPED/S", "PACKETS", "BYTES", "PEER"]));
+    lines.extend(view.lines(columns));
+    let head = ["STATE", "PACKETS/S", "BITS/S", "DROPPED/S", "PACKETS", "BYTES", "PEAK", "LAST HIT", "PEER"];
+    lines.push(figures(head, columns));
     let mut lines: Vec<String> = lines.into_iter().map(|line| cut(&line, columns)).collect();
     if rules.is_empty() {
         lines.push(cut(if view.filter.is_empty() { "no rules" } else { "no such rules" }, columns));
@@ -234,9 +202,18 @@ fn heading(status: &StatusView, columns: usize) -> Vec<String> {
         (false, Some(Mode::Monitor)) => "monitor, nothing is dropped",
         (false, _) => "enforcing",
     };
+    let rate = status.traffic.rate.map(|rate| {
+        let matched = units::rate(rate.packets_per_second, "pps");
+        let dropped = rate.dropped_per_second.map(|dropped| format!(", {} dropped", units::rate(dropped, "pps")));
+        format!("; {matched} matched{}", dropped.unwrap_or_default())
+    });
     let mut lines = vec![format!(
-        "floodgate {}: {filtering}; {}; {} of {} peers; {rules}",
-        status.version, status.backend, status.established, status.peers
+        "floodgate {}: {filtering}; {}; {} of {} peers; {rules}{}",
+        status.version,
+        status.backend,
+        status.established,
+        status.peers,
+        rate.unwrap_or_default()
     )];
     if let Some(error) = &status.dataplane_error {
         lines.push(format!("FAILED: {error}"));
@@ -247,27 +224,35 @@ fn heading(status: &StatusView, columns: usize) -> Vec<String> {
     lines.iter().flat_map(|line| wrap(line, "", columns)).collect()
 }
 
-fn figures(columns: [&str; 7]) -> String {
-    let [state, packets, bits, dropped, total, bytes, peer] = columns;
-    format!("{state:<13} {packets:>10} {bits:>10} {dropped:>10} {total:>8} {bytes:>8}  {peer}")
+/// From so many columns on, there is room for all figures.
+const WIDE: usize = 100;
+
+fn figures(columns: [&str; 9], width: usize) -> String {
+    let [state, packets, bits, dropped, total, bytes, peak, hit, peer] = columns;
+    let more = if width >= WIDE { format!(" {peak:>10} {hit:>8}") } else { String::new() };
+    format!("{state:<13} {packets:>10} {bits:>10} {dropped:>10} {total:>8} {bytes:>8}{more}  {peer}")
 }
 
 fn block(RuleWithRate { rule, rate }: &RuleWithRate, columns: usize) -> Vec<String> {
     let none = || "-".to_owned();
     let peers: Vec<&str> = rule.origins.iter().map(|origin| origin.peer.as_str()).collect();
     let dropped = rate.and_then(|rate| rate.dropped_per_second);
-    let mut lines = vec![cut(
-        &figures([
+    let peak = rule.peak.as_ref().map(|peak| units::rate(peak.packets_per_second, "pps"));
+    let row = figures(
+        [
             rule.state.name(),
             &rate.map_or_else(none, |rate| units::rate(rate.packets_per_second, "pps")),
             &rate.map_or_else(none, |rate| units::rate(rate.bits_per_second, "bps")),
             &dropped.map_or_else(none, |dropped| units::rate(dropped, "pps")),
             &rule.packets.map_or_else(none, units::count),
             &rule.bytes.map_or_else(none, units::octets),
+            &peak.unwrap_or_else(none),
+            &units::ago(rule.last_hit.as_deref(), SystemTime::now()),
             &peers.join(", "),
-        ]),
+        ],
         columns,
-    )];
+    );
+    let mut lines = vec![cut(&row, columns)];
     lines.extend(wrap(&format!("{}  {}", rule.id, rule.text), "  ", columns));
     lines
 }
@@ -298,9 +283,8 @@ fn cut(line: &str, columns: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rates::Rate;
     use super::*;
-    use api::{Backend, OriginView, RuleState, RuleView};
+    use api::{Backend, OriginView, PeakView, RateView, RuleState, RuleView, TrafficView};
 
     fn rated(id: &str, text: &str, rate: f64, total: u64) -> RuleWithRate {
         let origins = vec![OriginView { peer: "detector".to_owned(), ..OriginView::default() }];
@@ -314,7 +298,7 @@ mod tests {
                 origins,
                 ..RuleView::default()
             },
-            rate: Some(Rate {
+            rate: Some(RateView {
                 packets_per_second: rate,
                 bits_per_second: rate * 800.0,
                 dropped_per_second: Some(rate),
@@ -344,41 +328,50 @@ mod tests {
         let text = lines.join("\n").replace("\n  ", "");
         assert_eq!(text.matches("then rate 1mbps mark 10").count(), 6, "{lines:#?}");
         assert!(lines.last().unwrap().ends_with("24 more rules"), "{lines:#?}");
-        assert!(lines.iter().any(|line| line.contains("p [packets/s]") && line.ends_with("q quit")), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.starts_with("p [packets/s]") && line.ends_with("t total")), "{lines:#?}");
+        assert!(lines.iter().any(|line| line == "space pause  q quit  / filter"), "{lines:#?}");
+        let wide = screen(&status, &rules, &view, 60, 200);
+        assert!(wide.iter().any(|line| line.contains("LAST HIT") && line.ends_with("PEER")), "{wide:#?}");
         let failed = StatusView { dataplane_error: Some("no room".to_owned()), ..status };
         assert!(screen(&failed, &[], &view, 24, 80).contains(&"FAILED: no room".to_owned()));
     }
 
     #[test]
-    fn what_is_busy_now_comes_first() {
-        let mut rules =
-            vec![rated("a", "x", 1.0, 1_000_000), rated("b", "x", 900.0, 5), rated("c", "x", 1.0, 2_000_000)];
-        rules.push(RuleWithRate { rate: None, ..rated("d", "x", 0.0, 7) });
-        let ids = |rules: &[RuleWithRate]| rules.iter().map(|rated| rated.rule.id.clone()).collect::<String>();
-        Sort::Packets.order(&mut rules);
-        assert_eq!(ids(&rules), "bcad");
-        Sort::Total.order(&mut rules);
-        assert_eq!(ids(&rules), "cadb");
+    fn the_head_says_how_busy_all_rules_are() {
+        let rate = RateView { packets_per_second: 12_300.0, dropped_per_second: Some(11_000.0), ..RateView::default() };
+        let traffic = TrafficView { rate: Some(rate), ..TrafficView::default() };
+        let status = StatusView { traffic, ..StatusView::default() };
+        let text = screen(&status, &[], &View::default(), 24, 200).join("\n");
+        assert!(text.contains("; 12.3 kpps matched, 11.0 kpps dropped\n"), "{text}");
+    }
+
+    #[test]
+    fn a_wide_window_has_the_peak() {
+        let peak = PeakView { packets_per_second: 456.0, ..PeakView::default() };
+        let mut rule = rated("a", "x", 1.0, 5);
+        rule.rule.peak = Some(peak);
+        let figures = |columns| block(&rule, columns).remove(0);
+        assert!(figures(120).contains("456 pps") && !figures(80).contains("456 pps"));
     }
 
     #[test]
     fn keys_sort_filter_pause_and_quit() {
         let mut view = View::default();
         assert_eq!(view.press(Key::Char('b')), KeyEffect::Draw);
-        assert_eq!(view.sort, Sort::Bits);
+        assert_eq!(view.sort, RuleSort::Bits);
         view.press(Key::Char('/'));
         for c in "gx".chars() {
             view.press(Key::Char(c));
         }
         view.press(Key::Back);
         view.press(Key::Char('q'));
-        assert!(view.line().starts_with("filter: gq_"));
+        assert!(view.lines(80)[0].starts_with("filter: gq_"));
         assert_eq!((view.press(Key::Enter), view.filter.as_str()), (KeyEffect::Read, "gq"));
         view.press(Key::Char('/'));
         view.press(Key::Char('z'));
         assert_eq!((view.press(Key::Escape), view.filter.as_str()), (KeyEffect::Draw, "gq"));
         view.press(Key::Char(' '));
-        assert!(view.paused && view.line().contains("PAUSED"));
+        assert!(view.paused && view.lines(80)[1].contains("PAUSED"));
         assert_eq!(view.press(Key::Char('q')), KeyEffect::Quit);
         view.press(Key::Char('/'));
         assert_eq!(view.press(Key::Interrupt), KeyEffect::Quit);
