@@ -164,11 +164,19 @@ pub struct OriginView {
     pub peer: String,
     /// Its session is lost; the rule is still enforced.
     pub stale: bool,
+    /// It is long-lived stale (RFC 9494): the actions of any other peer with this rule are used.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub long_lived: bool,
     /// Of several peers with this rule, the one whose actions are used.
     pub best: bool,
     /// Of several, why the actions of this one are not used whatever the others announce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// A line of `GET /v1/rules`.

@@ -20,7 +20,7 @@ fn restarting(asn: u32, id: u8, restart_time: u16, notification: bool) -> PeerCo
     PeerConfig { graceful_restart: Some(restart), passive: id == 2, ..config(asn, id) }
 }
 
-const KEPT: StaleFamily = StaleFamily { family: V4, restart_time: 120, long_lived: 0 };
+const KEPT: StaleFamily = StaleFamily { family: V4, restart_time: 120, long_lived: None };
 
 #[test]
 fn a_lost_connection_keeps_what_the_peer_listed() {
@@ -41,14 +41,40 @@ fn one_side_alone_keeps_nothing() {
 
 #[test]
 fn long_lived_times_come_from_the_peer() {
-    let long = |stale_time| Some(LongLived { stale_time, preserved: true });
+    let v6 = AfiSafi::Flow(flowspec::Family::Ipv6);
+    let families = [V4, v6].into_iter().collect();
+    let long = |stale_time| Some(LongLived { families, stale_time });
     let a = PeerConfig { long_lived: long(60), ..restarting(65001, 1, 90, false) };
     let b = PeerConfig { long_lived: long(3600), ..restarting(65002, 2, 120, false) };
     let mut pair = Pair::established_with(a, b);
     pair.break_connections();
+    let only_long = StaleFamily { family: v6, restart_time: 0, long_lived: Some(3600) };
+    assert_eq!(pair.downs(A)[0].graceful, [StaleFamily { long_lived: Some(3600), ..KEPT }, only_long]);
+}
+
+#[test]
+fn long_lived_is_negotiated_family_by_family() {
     let v6 = AfiSafi::Flow(flowspec::Family::Ipv6);
-    let only_long = StaleFamily { family: v6, restart_time: 0, long_lived: 3600 };
-    assert_eq!(pair.downs(A)[0].graceful, [StaleFamily { long_lived: 3600, ..KEPT }, only_long]);
+    let long = |family, stale_time| Some(LongLived { families: [family].into_iter().collect(), stale_time });
+    let a = PeerConfig { long_lived: long(V4, 60), ..restarting(65001, 1, 90, false) };
+    let b = PeerConfig { long_lived: long(v6, 3600), ..restarting(65002, 2, 120, false) };
+    let mut pair = Pair::established_with(a, b);
+    assert!(pair.negotiated(A).long_lived(V4).is_none() && pair.negotiated(A).long_lived(v6).is_none());
+    pair.break_connections();
+    assert_eq!(pair.downs(A)[0].graceful, [KEPT]);
+}
+
+#[test]
+fn a_long_lived_stale_time_of_zero_is_negotiated() {
+    let families = [V4].into_iter().collect();
+    let long = |stale_time| Some(LongLived { families, stale_time });
+    let a = PeerConfig { long_lived: long(60), ..restarting(65001, 1, 90, false) };
+    let b = PeerConfig { long_lived: long(0), ..restarting(65002, 2, 120, false) };
+    let mut pair = Pair::established_with(a, b);
+    // The F bits of both capabilities are alike.
+    assert!(pair.negotiated(A).long_lived(V4).is_some_and(|entry| entry.preserved && entry.stale_time == 0));
+    pair.break_connections();
+    assert_eq!(pair.downs(A)[0].graceful, [StaleFamily { long_lived: Some(0), ..KEPT }]);
 }
 
 /// What A keeps after `event` at side `side`; whether both sent the N bit is `n`.

@@ -2,6 +2,7 @@
 
 use crate::cumulus::Cumulus;
 use crate::flower::Flower;
+use crate::long_lived::LongLived;
 use crate::policy::{Blackhole, Policy, Statement};
 use crate::protect::{FromSource, PresetName, Protocol};
 use crate::sonic::Sonic;
@@ -131,6 +132,8 @@ pub struct Peer {
     pub allow: Allow,
     /// Which of its unicast routes are blackholes; `None` for none.
     pub blackhole: Option<Blackhole>,
+    /// Long-lived graceful restart (RFC 9494); `None`: not offered.
+    pub long_lived: Option<LongLived>,
 }
 
 /// What ends the stale state of rules once the session is established again.
@@ -516,6 +519,7 @@ pub(crate) fn sections() -> Vec<(&'static str, Vec<String>)> {
         ("[[peer]]", keys::<Peer>()),
         ("[peer.allow]", keys::<Allow>()),
         ("[peer.blackhole]", keys::<Blackhole>()),
+        ("[peer.long-lived]", keys::<LongLived>()),
         ("[[policy]]", keys::<Policy>()),
         ("[[policy.statement]]", keys::<Statement>()),
         ("[protect]", keys::<Protect>()),

@@ -16,6 +16,7 @@ mod explain;
 mod file;
 mod flower;
 mod load;
+mod long_lived;
 mod policy;
 mod protect;
 mod read;
@@ -35,6 +36,7 @@ pub use file::{
     UnknownActions, Validation,
 };
 pub use flower::Flower;
+pub use long_lived::LongLived;
 pub use policy::{
     ActionsText, AsNumber, Blackhole, Community, ComponentName, InvalidActions, InvalidCommunity, InvalidRate,
     InvalidTrigger, Lengths, Policy, RateText, Statement, ThenWord, TriggerText, UnknownComponent,

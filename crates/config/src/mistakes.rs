@@ -213,6 +213,25 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
         ),
         (blackhole("shortest-prefix-v4 = 33\n"), "8:22: an IPv4 prefix has at most 32 bits"),
         (blackhole("community = \"65535:666\"\n"), "8:1: unknown key `community`"),
+        // Long-lived graceful restart.
+        (
+            peer("graceful-restart = false\n[peer.long-lived]\n"),
+            "6:1: long-lived graceful restart means nothing without graceful restart (RFC 9494 §4.1)",
+        ),
+        (
+            peer("[peer.long-lived]\nfamilies = [\"ipv4-unicast\"]\n"),
+            "6:13: no routes of this peer are retained in \"ipv4-unicast\"; expected one of \"ipv4\", \"ipv6\"",
+        ),
+        (peer("[peer.long-lived]\nfamilies = []\n"), "6:12: no family; expected at least one"),
+        (
+            peer("[peer.long-lived]\nmax-stale-time = \"200d\"\n"),
+            "6:18: a long-lived stale time is whole seconds, 1 to 16777215 (RFC 9494 §3.1)",
+        ),
+        (peer("[peer.long-lived]\nmax-stale-time = \"0s\"\n"), "6:18: a long-lived stale time is whole seconds"),
+        (
+            peer("[peer.long-lived]\nmax-stale-time = \"1h\"\nmin-stale-time = \"2h\"\n"),
+            "7:18: it is longer than max-stale-time",
+        ),
         ("[[policy]]\nname = \"a\"\n".into(), "2:8: policy `a` has no [[policy.statement]]"),
         (statement(""), "3:1: it does nothing; expected `then`"),
         (statement("then = \"refuse\"\n"), "4:8: unknown value `refuse`"),

@@ -60,6 +60,7 @@ fn with(section: &str, key: &str, line: &str) -> String {
     let text = match section {
         "[[peer]]" => format!("{peer}{line}\n"),
         "[peer.allow]" => format!("{peer}[peer.allow]\n{line}\n"),
+        "[peer.long-lived]" => format!("{peer}[peer.long-lived]\n{line}\n"),
         "[peer.blackhole]" => format!("{peer}{UNICAST}[peer.blackhole]\n{line}\n"),
         "[[policy]]" => format!("{peer}{policy}{line}\n[[policy.statement]]\n{beside}"),
         "[[policy.statement]]" => format!("{peer}{policy}[[policy.statement]]\n{beside}{line}\n"),
@@ -70,7 +71,7 @@ fn with(section: &str, key: &str, line: &str) -> String {
 
 #[test]
 fn the_sample_has_every_key_once() {
-    let tables = ["allow", "blackhole", "statement", "nftables", "cumulus", "sonic", "xdp"];
+    let tables = ["allow", "blackhole", "long-lived", "statement", "nftables", "cumulus", "sonic", "xdp"];
     let sections = file::sections();
     let known: BTreeSet<String> = sections
         .iter()

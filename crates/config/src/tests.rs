@@ -242,6 +242,7 @@ fn the_manual_has_every_key() {
     let tables = [
         "[[peer]] allow",
         "[[peer]] blackhole",
+        "[[peer]] long-lived",
         "[[policy]] statement",
         "[dataplane] nftables",
         "[dataplane] cumulus",
@@ -277,8 +278,9 @@ fn the_manuals_defaults_are_those_of_the_code() {
             "[router]" => ("as = 65140\n", String::new()),
             "[[peer]]" => ("as = 65070\n", String::new()),
             "[peer.allow]" => ("as = 65070\n", "allow.".to_owned()),
-            // They need other keys beside them; a test of their own has their defaults.
-            "[peer.blackhole]" | "[[policy]]" | "[[policy.statement]]" => continue,
+            // They need other keys beside them, or mean something without any; tests of their own
+            // have their defaults.
+            "[peer.blackhole]" | "[peer.long-lived]" | "[[policy]]" | "[[policy.statement]]" => continue,
             other => ("", format!("{}.", other.trim_matches(['[', ']']))),
         };
         let small = SMALLEST.split("[dataplane]").next().unwrap();

@@ -297,6 +297,23 @@ pub enum FamilyName {
 }
 
 impl FamilyName {
+    /// The name in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FamilyName::Ipv4 => "ipv4",
+            FamilyName::Ipv6 => "ipv6",
+            FamilyName::Vpnv4 => "vpnv4",
+            FamilyName::Vpnv6 => "vpnv6",
+            FamilyName::Ipv4Unicast => "ipv4-unicast",
+            FamilyName::Ipv6Unicast => "ipv6-unicast",
+        }
+    }
+
+    /// Whether it is a family of unicast routes.
+    pub const fn is_unicast(self) -> bool {
+        self.flowspec().is_none()
+    }
+
     /// The FlowSpec family, unless it is a unicast one.
     pub const fn flowspec(self) -> Option<flowspec::Family> {
         match self {

@@ -2,11 +2,12 @@
 
 use crate::convert;
 use crate::events::timestamp;
+use crate::state_file::RetainedFamily;
 use api::PeerView;
 use bgp::{AfiSafi, DownReason, FamilySet, Negotiated, State, Update};
-use engine::PeerId;
+use engine::{PeerId, Retention, RouteFamily, Timestamp};
 use flowspec::Disposition;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::SystemTime;
 
@@ -15,6 +16,8 @@ use std::time::SystemTime;
 pub(crate) struct PeerTable {
     peers: Vec<PeerEntry>,
     by_id: HashMap<PeerId, usize>,
+    /// The addresses of peers that were removed from the configuration while rules were retained.
+    removed: BTreeSet<IpAddr>,
 }
 
 /// One peer.
@@ -45,6 +48,10 @@ pub(crate) struct PeerEntry {
     framing_lost: Option<String>,
     /// Sessions that ended because of that.
     framing_resets: u64,
+    /// For how long the rules of the last session are retained, until the peer confirms them.
+    retained: Vec<RetainedFamily>,
+    /// `retained` has changed since it was saved.
+    retained_is_unsaved: bool,
 }
 
 impl PeerTable {
@@ -73,6 +80,8 @@ impl PeerTable {
                     synchronized: FamilySet::EMPTY,
                     framing_lost: None,
                     framing_resets: 0,
+                    retained: Vec::new(),
+                    retained_is_unsaved: false,
                 },
             };
             if let Some(why) = &peer.md5_error {
@@ -81,6 +90,8 @@ impl PeerTable {
             }
             self.peers.push(entry);
         }
+        let retained = old.into_values().filter(|entry| !entry.retained.is_empty());
+        self.removed.extend(retained.map(|entry| entry.config.address));
         self.by_id = self.peers.iter().enumerate().map(|(index, entry)| (entry.id, index)).collect();
     }
 
@@ -103,6 +114,25 @@ impl PeerTable {
 
     pub(crate) fn by_address(&self, address: IpAddr) -> Option<&PeerEntry> {
         self.peers.iter().find(|entry| entry.config.address == address)
+    }
+
+    /// For how long the rules of lost sessions are retained, as far as that has changed since the
+    /// last call; an empty list for a peer without such rules.
+    pub(crate) fn take_unsaved_retention(&mut self) -> Vec<(IpAddr, Vec<RetainedFamily>)> {
+        let mut unsaved: Vec<_> =
+            std::mem::take(&mut self.removed).into_iter().map(|address| (address, Vec::new())).collect();
+        for entry in &mut self.peers {
+            if std::mem::take(&mut entry.retained_is_unsaved) {
+                unsaved.push((entry.config.address, entry.retained.clone()));
+            }
+        }
+        unsaved
+    }
+
+    /// For how long the rules of lost sessions are retained: the peers with such rules.
+    pub(crate) fn retention(&self) -> impl Iterator<Item = (IpAddr, &[RetainedFamily])> {
+        let retained = self.peers.iter().filter(|entry| !entry.retained.is_empty());
+        retained.map(|entry| (entry.config.address, entry.retained.as_slice()))
     }
 
     pub(crate) fn established(&self) -> usize {
@@ -137,6 +167,30 @@ impl PeerEntry {
     /// The End-of-RIB of a family was received.
     pub(crate) fn end_of_rib(&mut self, family: AfiSafi) {
         self.synchronized.insert(family);
+    }
+
+    /// Its session is lost; the rules of these families are retained.
+    pub(crate) fn retain(&mut self, retention: &[Retention], now: Timestamp) {
+        let retained = retention.iter().map(|retention| RetainedFamily {
+            family: retention.family,
+            since: now,
+            until: retention.until,
+            long_lived_until: retention.long_lived_until,
+        });
+        self.retained_is_unsaved |= !retention.is_empty() || !self.retained.is_empty();
+        self.retained = retained.collect();
+    }
+
+    /// The same for a loss before the daemon was restarted.
+    pub(crate) fn restore_retention(&mut self, retained: Vec<RetainedFamily>) {
+        self.retained = retained;
+    }
+
+    /// The peer has sent all its rules of a family, or those that it has not sent are gone.
+    pub(crate) fn confirmed(&mut self, family: RouteFamily) {
+        let before = self.retained.len();
+        self.retained.retain(|retained| retained.family != family);
+        self.retained_is_unsaved |= self.retained.len() != before;
     }
 
     /// It announced more rules than `max-rules`; true for the first time in this session.

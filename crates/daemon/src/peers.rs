@@ -5,7 +5,7 @@ use crate::convert;
 use crate::net::{
     Control, Endpoint, Listeners, PeerEvent, PeerMessage, Routes, SessionSetup, SocketError, run_session,
 };
-use bgp::{AfiSafi, Cease, CeaseSubcode, FamilySet, GracefulRestart, PeerAs, PeerConfig};
+use bgp::{Cease, CeaseSubcode, FamilySet, GracefulRestart, LongLived, PeerAs, PeerConfig};
 use config::{Config, TriggerText, Validation};
 use engine::PeerId;
 use engine::import_policy::Trigger;
@@ -256,19 +256,24 @@ impl Peers {
         session.retained_on_loss = !peer.hold_on_loss.0.is_zero();
         // If the peer is in the router's own AS, the number is the peer's and no loop.
         session.router_as = Some(config.router.asn).filter(|asn| *asn != local_as && *asn != peer.asn);
-        let flow: Vec<AfiSafi> = families.iter().filter(|family| matches!(family, AfiSafi::Flow(_))).collect();
-        // The FlowSpec families.
-        let flow: Vec<AfiSafi> = if peer.blackhole.is_some() { families.iter().collect() } else { flow };
         if peer.add_path {
-            session.add_path_receive = flow.iter().copied().collect();
+            session.add_path_receive = peer.rule_families().map(convert::afi_safi).collect();
         }
         session.allow_own_as = usize::from(peer.allow_own_as);
         if peer.graceful_restart {
+            let retained = peer.retained_families().map(convert::afi_safi);
             session.graceful_restart = Some(GracefulRestart {
                 restarted: false,
                 notification: true,
                 restart_time: restart_time(peer),
-                families: flow.iter().map(|family| ((*family).into(), false)).collect(),
+                families: retained.map(|family| (family.into(), false)).collect(),
+            });
+        }
+        if let Some(long_lived) = &peer.long_lived {
+            session.long_lived = Some(LongLived {
+                families: peer.long_lived_families().into_iter().map(convert::afi_safi).collect(),
+                // At most 24 bits: the configuration is checked.
+                stale_time: u32::try_from(long_lived.max_stale_time.0.as_secs()).unwrap_or(u32::MAX),
             });
         }
         session.seed = seed(peer.address);

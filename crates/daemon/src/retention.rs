@@ -60,6 +60,7 @@ impl<'a> PeerRoutes<'a> {
                 self.engine.start_end_of_rib_timer(id, convert::family(family), by);
             } else {
                 self.engine.delete_stale(id, convert::family(family));
+                self.entry.confirmed(convert::family(family));
             }
         }
         self.entry.up(negotiated);
@@ -70,12 +71,14 @@ impl<'a> PeerRoutes<'a> {
     pub(crate) fn lost(&mut self, graceful: &[StaleFamily], ours: bool) -> Option<Timestamp> {
         let retention = self.retention(graceful, ours);
         self.engine.peer_down(self.id(), &retention, self.now);
+        self.entry.retain(&retention, self.now);
         retention.iter().filter_map(|r| r.long_lived_until.max(r.until)).max()
     }
 
     /// The peer has sent all routes of a family: those that it did not send are withdrawn.
     pub(crate) fn end_of_rib(&mut self, family: AfiSafi) {
         self.entry.end_of_rib(family);
+        self.entry.confirmed(convert::family(family));
         self.engine.end_of_rib(self.id(), convert::family(family));
     }
 
@@ -92,13 +95,17 @@ impl<'a> PeerRoutes<'a> {
     /// The peer has sent all routes of a family again (EoRR).
     pub(crate) fn end_refresh(&mut self, family: AfiSafi) -> Refresh {
         match self.engine.end_refresh(self.id(), convert::family(family)) {
-            true => Refresh::Taken,
+            true => {
+                self.entry.confirmed(convert::family(family));
+                Refresh::Taken
+            }
             false => Refresh::Ignored,
         }
     }
 
     /// For each family, the longer of the operator's setting (`hold-on-loss`) and what was
-    /// negotiated (graceful restart). Unicast routes are retained like the rules that are validated
+    /// negotiated (graceful restart), and then the long-lived stale time of the peer within the
+    /// operator's bounds (RFC 9494). Unicast routes are retained like the rules that are validated
     /// against them.
     fn retention(&self, graceful: &[StaleFamily], ours: bool) -> Vec<Retention> {
         let Some(negotiated) = self.entry.negotiated() else { return Vec::new() };
@@ -106,7 +113,9 @@ impl<'a> PeerRoutes<'a> {
         let retention = |family| {
             let graceful = graceful.iter().find(|stale| stale.family == family);
             let restart = graceful.map_or(0, |stale| u64::from(stale.restart_time));
-            let long_lived = graceful.map_or(0, |stale| u64::from(stale.long_lived));
+            let asked = graceful.and_then(|stale| stale.long_lived);
+            let bounds = self.entry.config().long_lived.as_ref();
+            let long_lived = asked.zip(bounds).map_or(0, |(asked, bounds)| bounds.stale_time(asked));
             let until = restart.max(hold).max(if ours { self.stale_time } else { 0 });
             (until > 0 || long_lived > 0).then(|| Retention {
                 family: convert::family(family),

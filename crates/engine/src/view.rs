@@ -35,6 +35,8 @@ pub struct PathRef<'a> {
     pub announced: &'a Arc<Route>,
     /// The peer has not sent it again since its session was lost, or since the daemon started.
     pub stale: bool,
+    /// It is long-lived stale: any other path is preferred (RFC 9494).
+    pub long_lived: bool,
     /// It was announced as a unicast route that is a blackhole.
     pub blackhole: bool,
     /// Of all paths of the rule, the selected one.
@@ -159,6 +161,7 @@ impl<'a> RuleRef<'a> {
                 route: &path.route,
                 announced: path.announced_route(),
                 stale: path.stale,
+                long_lived: path.long_lived,
                 blackhole: path.key.kind == PathKind::Blackhole,
                 best: is_best,
                 objection: objection.flatten(),

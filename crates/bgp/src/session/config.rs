@@ -35,10 +35,11 @@ impl PeerAs {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(::arbitrary::Arbitrary))]
 pub struct LongLived {
+    /// The families that are offered, as far as they are families of the session. Their F bits are
+    /// those of graceful restart.
+    pub families: FamilySet,
     /// Long-lived stale time in seconds, 24 bits, the same for every family.
     pub stale_time: u32,
-    /// F bit: the forwarding state was really preserved over our restart.
-    pub preserved: bool,
 }
 
 /// The configuration of one session. Start from [`PeerConfig::new`] and change what differs.
@@ -95,7 +96,7 @@ pub struct PeerConfig {
     /// bit announces a restart that ends with the first session or with the restart time; its F
     /// bits end with it.
     pub graceful_restart: Option<GracefulRestart>,
-    /// Offer long-lived graceful restart (RFC 9494) for `families`; needs `graceful_restart`.
+    /// Offer long-lived graceful restart (RFC 9494); needs `graceful_restart`.
     pub long_lived: Option<LongLived>,
     /// Our role (RFC 9234).
     pub role: Option<Role>,

@@ -17,10 +17,9 @@ pub(super) fn families(config: &PeerConfig, negotiated: &Negotiated, reason: &Do
     let stale = |family: AfiSafi| {
         let numbers = FamilyNumbers::from(family);
         let short = theirs.families.iter().any(|(known, _)| *known == numbers);
-        let long = config.long_lived.and(negotiated.long_lived().iter().find(|entry| entry.family == numbers));
         let restart_time = if short { theirs.restart_time } else { 0 };
-        let long_lived = long.map_or(0, |entry| entry.stale_time);
-        (short || long_lived > 0).then_some(StaleFamily { family, restart_time, long_lived })
+        let long_lived = negotiated.long_lived(family).map(|entry| entry.stale_time);
+        (short || long_lived.is_some()).then_some(StaleFamily { family, restart_time, long_lived })
     };
     negotiated.families.iter().filter_map(stale).collect()
 }

@@ -35,8 +35,8 @@ pub struct Negotiated {
     pub add_path_receive: FamilySet,
     /// Our NLRIs of these families have path identifiers.
     pub add_path_send: FamilySet,
-    /// We offered long-lived graceful restart (RFC 9494).
-    pub long_lived_offered: bool,
+    /// The families for which we offered long-lived graceful restart (RFC 9494).
+    pub long_lived_offered: FamilySet,
     /// The peer's OPEN, with all its capabilities.
     pub open: Open,
 }
@@ -51,18 +51,19 @@ impl Negotiated {
         })
     }
 
-    /// The families of the peer's long-lived graceful restart capability (RFC 9494), of several the
-    /// last. None where we did not offer ours, or where the peer has no graceful restart, without
-    /// which this one means nothing (§4.1).
-    pub fn long_lived(&self) -> &[LongLivedFamily] {
-        if !self.long_lived_offered || self.graceful_restart().is_none() {
-            return &[];
+    /// The peer's long-lived graceful restart capability (RFC 9494) for a family. Of several
+    /// capabilities the last counts, of several entries the first. `None` where we did not offer
+    /// ours for the family, or where the peer has no graceful restart, without which this one means
+    /// nothing (§4.1).
+    pub fn long_lived(&self, family: AfiSafi) -> Option<&LongLivedFamily> {
+        if !self.long_lived_offered.contains(family) || self.graceful_restart().is_none() {
+            return None;
         }
         let families = self.open.capabilities.iter().rev().find_map(|capability| match capability {
-            Capability::LongLivedGracefulRestart(families) => Some(families.as_slice()),
+            Capability::LongLivedGracefulRestart(families) => Some(families),
             _ => None,
         });
-        families.unwrap_or_default()
+        families?.iter().find(|entry| entry.family == FamilyNumbers::from(family))
     }
 
     /// Whether the peer announced that it kept the routes of this family in its forwarding plane
@@ -71,7 +72,7 @@ impl Negotiated {
     pub fn preserved(&self, family: AfiSafi) -> bool {
         let numbers = FamilyNumbers::from(family);
         self.graceful_restart().is_some_and(|restart| restart.families.contains(&(numbers, true)))
-            || self.long_lived().iter().any(|entry| entry.family == numbers && entry.preserved)
+            || self.long_lived(family).is_some_and(|entry| entry.preserved)
     }
 
     /// Whether the peer restarts gracefully and listed a family of this session: only then does a
@@ -113,14 +114,17 @@ pub(crate) fn local_open(config: &PeerConfig, restarting: bool) -> Open {
             restart.restarted = false;
             restart.families.iter_mut().for_each(|(_, preserved)| *preserved = false);
         }
-        offer(true, Capability::GracefulRestart(restart));
-        if let Some(long) = config.long_lived {
+        let long_lived = config.long_lived.map(|long| {
             let entry = |family: AfiSafi| LongLivedFamily {
                 family: family.into(),
-                preserved: long.preserved,
+                preserved: restart.families.contains(&(family.into(), true)),
                 stale_time: long.stale_time.min(0x00ff_ffff),
             };
-            offer(true, Capability::LongLivedGracefulRestart(config.families.iter().map(entry).collect()));
+            config.families.intersection(long.families).iter().map(entry).collect()
+        });
+        offer(true, Capability::GracefulRestart(restart));
+        if let Some(families) = long_lived {
+            offer(true, Capability::LongLivedGracefulRestart(families));
         }
     }
     Open { asn: config.local_as, hold_time: config.hold_time, router_id: config.router_id, capabilities }
@@ -178,7 +182,10 @@ pub(crate) fn negotiate(config: &PeerConfig, open: Open) -> Result<Negotiated, N
         enhanced_route_refresh: config.enhanced_route_refresh && has(&Capability::EnhancedRouteRefresh),
         add_path_receive: add_path_receive.intersection(families),
         add_path_send: add_path_send.intersection(families),
-        long_lived_offered: config.graceful_restart.is_some() && config.long_lived.is_some(),
+        long_lived_offered: match config.long_lived {
+            Some(long) if config.graceful_restart.is_some() => families.intersection(long.families),
+            _ => FamilySet::EMPTY,
+        },
         open,
     })
 }
@@ -268,7 +275,8 @@ mod tests {
         let entry = LongLivedFamily { family: v4.into(), preserved: true, stale_time: 60 };
         let long = Capability::LongLivedGracefulRestart(vec![entry]);
         let restart = Capability::GracefulRestart(GracefulRestart::default());
-        let offered = Some(crate::session::config::LongLived { stale_time: 60, preserved: false });
+        let families = [v4].into_iter().collect();
+        let offered = Some(crate::session::config::LongLived { families, stale_time: 60 });
         for (ours, theirs, preserved) in [
             (offered, vec![restart.clone(), long.clone()], true),
             (None, vec![restart, long.clone()], false),
@@ -280,7 +288,7 @@ mod tests {
             open.capabilities.extend(theirs);
             let negotiated = negotiate(&ours, open).unwrap();
             assert_eq!(negotiated.preserved(v4), preserved);
-            assert_eq!(negotiated.long_lived().len(), usize::from(preserved));
+            assert_eq!(negotiated.long_lived(v4).is_some(), preserved);
         }
     }
 

@@ -136,6 +136,7 @@ pub struct StaleFamily {
     pub family: AfiSafi,
     /// Seconds to keep them under graceful restart: until then the session must be back.
     pub restart_time: u16,
-    /// Seconds to keep them after that as long-lived stale (RFC 9494); 0 if not negotiated.
-    pub long_lived: u32,
+    /// Seconds for which the peer asks to keep them after that, as long-lived stale (RFC 9494);
+    /// `None` if it was not negotiated.
+    pub long_lived: Option<u32>,
 }

@@ -214,6 +214,7 @@ impl Answers<'_> {
         let origins = rule.paths().map(|path| OriginView {
             peer: self.sessions.origin(path.peer),
             stale: path.stale,
+            long_lived: path.long_lived,
             best: path.best,
             reason: path.objection,
         });

@@ -8,10 +8,10 @@ use super::peer_sessions::PeerSessions;
 use crate::clock;
 use crate::convert::LOCAL;
 use crate::peer_table::PeerTable;
-use crate::state_file::{Loaded, Origin, Pause, SavedRules};
+use crate::state_file::{Loaded, Origin, Pause, RetainedFamily, SavedRules};
 use bgp::AfiSafi;
 use config::FamilyName;
-use engine::{Engine, Retention, RouteFamily};
+use engine::{Engine, Retention, RouteFamily, Timestamp};
 use flowspec::{Family, IpVersion, RuleId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -86,8 +86,23 @@ pub(super) struct Restored {
     pub(super) dropped: bool,
 }
 
-/// Restores the rules of an earlier run as stale, until their peers confirm them or `stale_time` is
-/// over.
+/// For how long the rules of a peer from an earlier run are retained: until `confirmed_by`, and if
+/// the session was lost in that run, at least as long as they were to be retained then.
+fn retention(retained: &[RetainedFamily], confirmed_by: Timestamp) -> Vec<Retention> {
+    let unicast = [IpVersion::V4, IpVersion::V6].map(RouteFamily::Unicast);
+    let families = Family::ALL.map(RouteFamily::Flow).into_iter().chain(unicast);
+    let retention = families.map(|family| {
+        let lost = retained.iter().find(|retained| retained.family == family);
+        let until = lost.and_then(|lost| lost.until).map_or(confirmed_by, |until| until.max(confirmed_by));
+        let long_lived_until = lost.and_then(|lost| lost.long_lived_until).filter(|end| *end > until);
+        Retention { family, until: Some(until), long_lived_until, renews: true }
+    });
+    retention.collect()
+}
+
+/// Restores the rules of an earlier run as stale, until their peers confirm them, or `stale_time`
+/// or `hold-on-loss` of the peer is over. If the session of a peer was lost in that run, the
+/// deadline of that loss counts, if it is later.
 pub(super) fn restore_rules(
     loaded: Loaded,
     stale_time: Duration,
@@ -97,25 +112,33 @@ pub(super) fn restore_rules(
 ) -> Restored {
     let Loaded { restored, append_at, .. } = loaded;
     let now = clock::now();
-    let until = Some(now.plus(stale_time.as_secs()));
-    let unicast = [IpVersion::V4, IpVersion::V6].map(RouteFamily::Unicast);
-    let families = Family::ALL.map(RouteFamily::Flow).into_iter().chain(unicast);
-    let retain: Vec<_> =
-        families.map(|family| Retention { family, until, long_lived_until: None, renews: true }).collect();
     let (mut taken, mut left) = (0, 0);
     for SavedRules { origin, mut paths } in restored.saved_rules {
-        let source = match origin {
-            Origin::Local => Some(LOCAL),
-            Origin::Peer(address) => sessions.restore(address),
+        let mut retained = match origin {
+            Origin::Local => Vec::new(),
+            Origin::Peer(address) => restored.retained.get(&address).cloned().unwrap_or_default(),
         };
         if append_at.is_none() {
             // From a file without a clock: no lifetime gets longer than it was meant to be,
             // whatever the clock says.
+            let at_most = |end: Timestamp, since: Timestamp| end.min(now.plus(end.0.saturating_sub(since.0)));
             for path in &mut paths {
-                let whole = |end: engine::Timestamp| end.0.saturating_sub(path.received.0);
-                path.deadline = path.deadline.map(|end| end.min(now.plus(whole(end))));
+                path.deadline = path.deadline.map(|end| at_most(end, path.received));
+            }
+            for RetainedFamily { since, until, long_lived_until, .. } in &mut retained {
+                *until = until.map(|end| at_most(end, *since));
+                *long_lived_until = long_lived_until.map(|end| at_most(end, *since));
             }
         }
+        let (source, hold) = match origin {
+            Origin::Local => (Some(LOCAL), 0),
+            Origin::Peer(address) => {
+                let hold = sessions.table().by_address(address).map(|peer| peer.config().hold_on_loss.0.as_secs());
+                (sessions.restore(address, &retained), hold.unwrap_or(0))
+            }
+        };
+        // The restart is a loss of the session, too.
+        let retain = retention(&retained, now.plus(hold.max(stale_time.as_secs())));
         // A path without a source has a peer that is no longer configured: it is withdrawn.
         match source {
             Some(source) => {

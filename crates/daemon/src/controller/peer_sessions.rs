@@ -11,6 +11,7 @@ use crate::net::{PeerEvent, PeerMessage};
 use crate::peer_table::PeerTable;
 use crate::policies;
 use crate::retention::{self, PeerRoutes, Refresh};
+use crate::state_file::RetainedFamily;
 use api::EventKind;
 use bgp::{AfiSafi, CeaseSubcode, FamilyNumbers, Negotiated, Output, RefreshKind, StaleFamily};
 use config::Config;
@@ -62,6 +63,12 @@ impl PeerSessions {
         self.stopping = true;
     }
 
+    /// For how long the rules of lost sessions are retained, as far as that has changed since the
+    /// last call.
+    pub(super) fn take_unsaved_retention(&mut self) -> Vec<(IpAddr, Vec<RetainedFamily>)> {
+        self.table.take_unsaved_retention()
+    }
+
     /// The peers.
     pub(super) const fn table(&self) -> &PeerTable {
         &self.table
@@ -77,11 +84,12 @@ impl PeerSessions {
         if peer == LOCAL { "local".to_owned() } else { self.name(peer) }
     }
 
-    /// The peer of this address, whose saved rules wait for it. `None` if it is no longer
-    /// configured.
-    pub(super) fn restore(&mut self, address: IpAddr) -> Option<PeerId> {
+    /// The peer of this address, whose saved rules wait for it; `retained`: for how long, if its
+    /// session was lost in the earlier run. `None` if it is no longer configured.
+    pub(super) fn restore(&mut self, address: IpAddr, retained: &[RetainedFamily]) -> Option<PeerId> {
         let peer = self.table.by_address(address)?.id();
         self.restored.insert(peer);
+        self.table.get_mut(peer)?.restore_retention(retained.to_vec());
         Some(peer)
     }
 

@@ -3,10 +3,13 @@
 use crate::clock;
 use crate::convert::LOCAL;
 use crate::peer_table::PeerTable;
-use crate::state_file::{self, Journal, JournalError, Loaded, Origin, Pause, Record, Saved, Ticket, encode_rule};
+use crate::state_file::{
+    self, Journal, JournalError, Loaded, Origin, Pause, Record, RetainedFamily, Saved, Ticket, encode_rule,
+};
 use config::Config;
 use engine::{Engine, PeerId, SnapshotPath};
 use flowspec::Nlri;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -136,6 +139,17 @@ impl StateWriter {
         }
     }
 
+    /// Appends for how long the rules of lost sessions are retained.
+    pub(super) fn save_retention(&mut self, changes: Vec<(IpAddr, Vec<RetainedFamily>)>) {
+        let Some(journal) = self.journal.as_mut().filter(|_| !changes.is_empty()) else { return };
+        let mut octets = Vec::new();
+        for (peer, families) in changes {
+            Record::Retained { peer, families }.encode(&mut octets);
+        }
+        Record::Clock(clock::mark()).encode(&mut octets);
+        journal.append(octets);
+    }
+
     /// Appends changes of local rules; returns a channel that is answered when they are on the
     /// disk. `None` if there is no state file.
     pub(super) fn save_rules(&mut self, engine: &mut Engine, peers: &PeerTable, nlris: &[Arc<Nlri>]) -> Option<Saved> {
@@ -191,6 +205,9 @@ impl StateWriter {
         let mut octets = Vec::new();
         Record::Pause(pause).encode(&mut octets);
         Record::Clock(clock::mark()).encode(&mut octets);
+        for (peer, families) in peers.retention() {
+            Record::Retained { peer, families: families.to_vec() }.encode(&mut octets);
+        }
         journal.rewrite_part(octets);
         self.write_on(engine, peers, Rewrite::default(), step);
     }

@@ -334,7 +334,7 @@ fn negotiated(neighbor: &Neighbor, families: FamilySet) -> Negotiated {
         enhanced_route_refresh: false,
         add_path_receive: FamilySet::EMPTY,
         add_path_send: FamilySet::EMPTY,
-        long_lived_offered: false,
+        long_lived_offered: FamilySet::EMPTY,
         open: Open { asn: peer_as, hold_time: 0, router_id: peer_id, capabilities: Vec::new() },
     }
 }

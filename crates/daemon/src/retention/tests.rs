@@ -9,14 +9,18 @@ mod pair;
 
 use super::*;
 use crate::peer_table::PeerTable;
-use bgp::{CeaseSubcode, Destination, Event, FamilyNumbers, GracefulRestart, Output, PeerConfig, RefreshKind};
+use bgp::{
+    CeaseSubcode, Destination, Event, FamilyNumbers, GracefulRestart, LongLived, Output, PeerConfig, RefreshKind,
+};
 use config::Config;
 use engine::EngineConfig;
 use engine::capability::Capabilities;
 use engine::plan::Applied;
+use engine::route::{AsPathFacts, PathFacts, Route};
 use pair::{A, B, Pair, V4, Wire, cease, config, discard, rule};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The peer's restart time in seconds.
@@ -24,6 +28,8 @@ const RESTART_TIME: u16 = 120;
 /// `[state] stale-time`.
 const STALE_TIME: u64 = 180;
 const ID: PeerId = PeerId(1);
+/// Another peer, whose session stays.
+const OTHER: PeerId = PeerId(2);
 
 /// The capabilities that the peer sends.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +41,8 @@ enum Offer {
     Aware,
     /// Graceful restart, with these N and F bits.
     Graceful { n: bool, f: bool },
+    /// The same without N and F bits, and long-lived graceful restart; both times in seconds.
+    LongLived { restart_time: u16, stale_time: u32 },
 }
 
 /// As BIRD and GoBGP do.
@@ -67,6 +75,10 @@ enum Step {
     /// The same; only its new connection is noticed.
     Knock,
     Wait(u64),
+    /// Another peer announces these rules, with another action.
+    Other(Range<u32>),
+    /// The path of the other peer is selected for this many rules.
+    OtherDecides(usize),
     /// This many rules are in force, and this many of them are stale.
     Dropped(usize, usize),
 }
@@ -84,7 +96,7 @@ impl Scenario {
         let text = format!(
             "[router]\nas = 65001\nid = \"192.0.2.1\"\n[[peer]]\nname = \"b\"\naddress = \"192.0.2.2\"\nas = 65002\n{settings}\n"
         );
-        let file = Config::parse(&text, Path::new("night")).unwrap();
+        let file = Config::parse(&text, Path::new("scenario")).unwrap();
         let mut table = PeerTable::default();
         table.configure(&file, &[ID]);
         let peer = engine::PeerConfig {
@@ -97,26 +109,40 @@ impl Scenario {
                 &std::collections::BTreeSet::new(),
             )),
         };
+        let other = engine::PeerConfig { address: Some([192, 0, 2, 77].into()), ..peer.clone() };
         let engine = Engine::new(EngineConfig {
             capabilities: Capabilities::everything("none"),
             protection: Default::default(),
-            peers: [(ID, peer)].into(),
+            peers: [(ID, peer), (OTHER, other)].into(),
             monitor: false,
         });
         let graceful = |notification, preserved, restart_time| {
             let families = vec![(FamilyNumbers::from(V4), preserved)];
             Some(GracefulRestart { restarted: false, notification, restart_time, families })
         };
+        let long_lived = |stale_time| Some(LongLived { families: [V4].into_iter().collect(), stale_time });
         // Our session as `peers.rs` configures it.
-        let ours = PeerConfig { graceful_restart: graceful(true, false, 120), ..config(65001, 1) };
+        let ours = PeerConfig {
+            graceful_restart: graceful(true, false, 120),
+            long_lived: file.peers[0].long_lived.as_ref().map(|_| LongLived {
+                families: file.peers[0].long_lived_families().into_iter().map(convert::afi_safi).collect(),
+                stale_time: 1,
+            }),
+            ..config(65001, 1)
+        };
+        let theirs_long_lived = match offer {
+            Offer::LongLived { stale_time, .. } => long_lived(stale_time),
+            Offer::Nothing | Offer::Aware | Offer::Graceful { .. } => None,
+        };
         let theirs = match offer {
+            Offer::LongLived { restart_time, .. } => graceful(false, false, restart_time),
             Offer::Nothing => None,
             Offer::Aware => {
                 graceful(false, false, RESTART_TIME).map(|restart| GracefulRestart { families: vec![], ..restart })
             }
             Offer::Graceful { n, f } => graceful(n, f, RESTART_TIME),
         };
-        let theirs = PeerConfig { graceful_restart: theirs, ..config(65002, 2) };
+        let theirs = PeerConfig { graceful_restart: theirs, long_lived: theirs_long_lived, ..config(65002, 2) };
         let mut scenario = Scenario { pair: Pair::new(ours, theirs), engine, table };
         scenario.pair.start_both();
         scenario.up();
@@ -233,7 +259,16 @@ impl Scenario {
                 (0..10).for_each(|_| self.second());
             }
             Wait(seconds) => (0..*seconds).for_each(|_| self.second()),
-            Dropped(..) => {}
+            Other(rules) => {
+                let as_path = AsPathFacts { length: 9, leftmost: Some(65002), ..AsPathFacts::default() };
+                let facts = PathFacts { as_path, ..PathFacts::default() };
+                let route = Arc::new(Route { facts, ..Route::default() });
+                for number in rules.clone() {
+                    let Destination::Flow(nlri) = rule(number).destination else { panic!("unicast") };
+                    self.engine.announce(OTHER, nlri, None, route.clone(), self.now(), None);
+                }
+            }
+            Dropped(..) | OtherDecides(_) => {}
         }
         self.pair.flush();
         self.second();
@@ -244,6 +279,12 @@ impl Scenario {
         let stale = self.engine.rules().filter(|rule| rule.state().name() == "stale").count();
         (self.engine.full().rules.len(), stale)
     }
+}
+
+/// The number of rules for which the path of the other peer is selected.
+fn decided_by_other(scenario: &Scenario) -> usize {
+    let other = |rule: engine::RuleRef<'_>| rule.paths().any(|path| path.best && path.peer == OTHER);
+    scenario.engine.rules().filter(|rule| other(*rule)).count()
 }
 
 /// An NLRI whose length goes beyond its attribute.
@@ -438,6 +479,7 @@ fn scenarios() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
             then(&[Cut, Back, Feed(0..50), Raw(OVERRUN), Dropped(200, 200)]),
         ),
     ];
+    scenarios.extend(long_lived_scenarios());
     for (name, offer, subcode, kept) in [
         ("6/4 with both N bits", WITH_N, CeaseSubcode::AdministrativeReset, 200),
         ("6/6 with both N bits", WITH_N, CeaseSubcode::ConfigurationChange, 200),
@@ -476,6 +518,125 @@ fn scenarios() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
     scenarios
 }
 
+/// RFC 9494.
+fn long_lived_scenarios() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
+    const ON: &str = "[peer.long-lived]";
+    let full = || vec![Feed(0..200), EndOfRib, Dropped(200, 0)];
+    let then = |steps: &[Step]| [full(), steps.to_vec()].concat();
+    let offer = |restart_time, stale_time| Offer::LongLived { restart_time, stale_time };
+    let asked = offer(10, 300);
+    vec![
+        (
+            "the restart time, then the long-lived stale time",
+            asked,
+            ON,
+            then(&[Cut, Wait(200), Dropped(200, 200), Wait(95), Dropped(200, 200), Wait(20), Dropped(0, 0)]),
+        ),
+        (
+            "without restart time",
+            offer(0, 300),
+            ON,
+            then(&[Cut, Wait(290), Dropped(200, 200), Wait(15), Dropped(0, 0)]),
+        ),
+        ("not configured", asked, "", then(&[Cut, Wait(5), Dropped(200, 200), Wait(10), Dropped(0, 0)])),
+        (
+            "not configured for this family",
+            asked,
+            "[peer.long-lived]\nfamilies = [\"ipv6\"]",
+            then(&[Cut, Wait(5), Dropped(200, 200), Wait(10), Dropped(0, 0)]),
+        ),
+        (
+            "no longer than we want",
+            asked,
+            "[peer.long-lived]\nmax-stale-time = \"60s\"",
+            then(&[Cut, Wait(60), Dropped(200, 200), Wait(15), Dropped(0, 0)]),
+        ),
+        ("a time of zero is none", offer(10, 0), ON, then(&[Cut, Wait(15), Dropped(0, 0)])),
+        (
+            "no shorter than we want",
+            offer(10, 0),
+            "[peer.long-lived]\nmin-stale-time = \"60s\"",
+            then(&[Cut, Wait(60), Dropped(200, 200), Wait(15), Dropped(0, 0)]),
+        ),
+        (
+            "back long after the restart time, with the F bit clear",
+            asked,
+            ON,
+            then(&[Cut, Wait(150), Back, Dropped(200, 200), Feed(0..50), Dropped(200, 150), EndOfRib, Dropped(50, 0)]),
+        ),
+        (
+            "the same by the letter",
+            asked,
+            "stale-until = \"f-bit\"\n[peer.long-lived]",
+            then(&[Cut, Wait(150), Dropped(200, 200), Back, Dropped(0, 0)]),
+        ),
+        (
+            "lost again before End-of-RIB: the old deadline stays",
+            asked,
+            ON,
+            // The first loss keeps until 310 s, the second, some 110 s later, until 420 s.
+            then(&[
+                Cut,
+                Wait(100),
+                Back,
+                Feed(0..50),
+                Cut,
+                Wait(150),
+                Dropped(200, 200),
+                Wait(70),
+                Dropped(50, 50),
+                Wait(110),
+                Dropped(0, 0),
+            ]),
+        ),
+        (
+            "the session does not stop the clock: what is not refreshed goes",
+            offer(10, 150),
+            ON,
+            then(&[Cut, Wait(130), Back, Feed(0..50), Dropped(200, 150), Wait(40), Dropped(50, 0)]),
+        ),
+        (
+            "End-of-RIB that never comes: the deferral timer ends it",
+            offer(10, 5000),
+            ON,
+            then(&[Cut, Wait(130), Back, Feed(0..50), Wait(150), Dropped(200, 150), Wait(40), Dropped(50, 0)]),
+        ),
+        (
+            "a refresh that begins before End-of-RIB is ignored",
+            asked,
+            ON,
+            then(&[Cut, Wait(100), Back, Begin, Feed(0..5), End, Dropped(200, 195), EndOfRib, Dropped(5, 0)]),
+        ),
+        (
+            "hold-on-loss comes first",
+            asked,
+            "hold-on-loss = \"10m\"\n[peer.long-lived]",
+            then(&[Cut, Wait(850), Dropped(200, 200), Wait(60), Dropped(0, 0)]),
+        ),
+        (
+            "another peer's fresh route decides, once the restart time is over",
+            asked,
+            ON,
+            then(&[
+                Other(0..40),
+                Dropped(200, 0),
+                OtherDecides(0),
+                Cut,
+                Wait(5),
+                OtherDecides(0),
+                Wait(10),
+                OtherDecides(40),
+                Back,
+                OtherDecides(40),
+                Feed(0..200),
+                OtherDecides(0),
+                EndOfRib,
+                Dropped(200, 0),
+            ]),
+        ),
+    ]
+}
+
 #[test]
 fn what_is_still_dropped_after_each_scenario() {
     for (name, offer, settings, steps) in scenarios() {
@@ -487,6 +648,8 @@ fn what_is_still_dropped_after_each_scenario() {
                     (*rules, *stale),
                     "{name} ({offer:?}, {settings}), behind step {at} of {steps:?}"
                 );
+            } else if let OtherDecides(rules) = step {
+                assert_eq!(decided_by_other(&scenario), *rules, "{name} ({settings}), behind step {at} of {steps:?}");
             } else {
                 scenario.step(step);
             }

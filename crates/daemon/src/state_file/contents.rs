@@ -1,7 +1,8 @@
 //! The contents of a state file.
 
 use crate::clock::ClockMark;
-use engine::{SnapshotPath, Timestamp};
+use engine::{RouteFamily, SnapshotPath, Timestamp};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// The first line.
@@ -32,11 +33,26 @@ pub struct Pause {
     pub until: Option<Timestamp>,
 }
 
+/// For how long the rules of one family are retained, of a peer whose session was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetainedFamily {
+    /// The family.
+    pub family: RouteFamily,
+    /// When the session was lost.
+    pub since: Timestamp,
+    /// They are stale until then: graceful restart, or `hold-on-loss`.
+    pub until: Option<Timestamp>,
+    /// They are long-lived stale from then on, or from the loss on, until this time (RFC 9494).
+    pub long_lived_until: Option<Timestamp>,
+}
+
 /// The contents of a state file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Restored {
     /// The rules, by origin.
     pub saved_rules: Vec<SavedRules>,
+    /// The peers whose sessions were lost, and for how long their rules are retained.
+    pub retained: BTreeMap<IpAddr, Vec<RetainedFamily>>,
     /// Filtering was paused.
     pub pause: Option<Pause>,
     /// The time of the last write.

@@ -157,6 +157,8 @@ impl State {
                 !paths.is_empty()
             }),
             Record::Clock(mark) => self.rest.clock = Some(mark),
+            Record::Retained { peer, families } if families.is_empty() => drop(self.rest.retained.remove(&peer)),
+            Record::Retained { peer, families } => drop(self.rest.retained.insert(peer, families)),
         }
     }
 

@@ -1,4 +1,5 @@
-//! What is saved over a restart: the rules of each peer and the local ones, a pause, and the time.
+//! What is saved over a restart: the rules of each peer and the local ones, for how long those of a
+//! lost session are retained, a pause, and the time.
 //!
 //! The file is a journal: a line with the format version, then [records](Record), each with a
 //! checksum. Changes are appended, before they go to the data plane; from time to time the whole
@@ -15,7 +16,7 @@ mod record;
 mod tests;
 mod text;
 
-pub use contents::{Origin, Pause, Restored, SavedRules};
+pub use contents::{Origin, Pause, Restored, RetainedFamily, SavedRules};
 pub use journal::{Journal, Saved, Ticket};
 pub use journal_error::JournalError;
 pub use load::{Loaded, load};

@@ -6,11 +6,11 @@
 //!
 //! Numbers are big-endian. After a damaged record, decoding continues at the next magic number.
 
-use super::contents::{Origin, Pause};
+use super::contents::{Origin, Pause, RetainedFamily};
 use crate::clock::{ClockMark, WallTrust};
 use engine::route::{AsPathFacts, PathFacts, RouteAttributes};
-use engine::{Route, SnapshotPath, Timestamp};
-use flowspec::{Action, Community, Family, Nlri, PathId};
+use engine::{Route, RouteFamily, SnapshotPath, Timestamp};
+use flowspec::{Action, Community, Family, IpVersion, Nlri, PathId};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -39,6 +39,13 @@ pub enum Record {
     ForgetPeers,
     /// The time.
     Clock(ClockMark),
+    /// For how long the rules of a peer are retained; no families if none are.
+    Retained {
+        /// The peer's address.
+        peer: IpAddr,
+        /// The families whose rules are retained.
+        families: Vec<RetainedFamily>,
+    },
 }
 
 /// The kinds, as encoded.
@@ -46,6 +53,7 @@ const RULE: u8 = 1;
 const PAUSE: u8 = 2;
 const FORGET_PEERS: u8 = 3;
 const CLOCK: u8 = 4;
+const RETAINED: u8 = 5;
 
 /// Flags: which fields of a path are encoded.
 mod has {
@@ -81,6 +89,18 @@ impl Record {
                 to.extend(until.unwrap_or_default().0.to_be_bytes());
             }),
             Record::ForgetPeers => framed(to, |to| to.push(FORGET_PEERS)),
+            Record::Retained { peer, families } => framed(to, |to| {
+                to.push(RETAINED);
+                encode_address(to, *peer);
+                for retained in families {
+                    to.push(route_family_number(retained.family));
+                    to.extend(retained.since.0.to_be_bytes());
+                    for time in [retained.until, retained.long_lived_until] {
+                        to.push(u8::from(time.is_some()));
+                        to.extend(time.unwrap_or_default().0.to_be_bytes());
+                    }
+                }
+            }),
             Record::Clock(mark) => framed(to, |to| {
                 to.push(CLOCK);
                 for number in [mark.time, mark.since_boot, mark.wall] {
@@ -108,6 +128,7 @@ impl Record {
                 Record::Pause(paused.then(|| Pause { until: limited.then_some(Timestamp(until)) }))
             }
             FORGET_PEERS => Record::ForgetPeers,
+            RETAINED => reader.retained()?,
             CLOCK => {
                 let (time, since_boot, wall) = (reader.u64()?, reader.u64()?, reader.u64()?);
                 let boot_id = u128::from_be_bytes(reader.array()?);
@@ -141,14 +162,7 @@ fn encode_path(to: &mut Vec<u8>, origin: Origin, path: &SnapshotPath) {
     let facts = &path.route.facts;
     match origin {
         Origin::Local => to.push(0),
-        Origin::Peer(IpAddr::V4(address)) => {
-            to.push(4);
-            to.extend(address.octets());
-        }
-        Origin::Peer(IpAddr::V6(address)) => {
-            to.push(6);
-            to.extend(address.octets());
-        }
+        Origin::Peer(address) => encode_address(to, address),
     }
     let flags = [
         (path.path_id.is_some(), has::PATH_ID),
@@ -194,6 +208,19 @@ fn encode_path(to: &mut Vec<u8>, origin: Origin, path: &SnapshotPath) {
     }
     if let Some(attributes) = path.route.attributes.as_deref() {
         encode_attributes(to, attributes);
+    }
+}
+
+fn encode_address(to: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            to.push(4);
+            to.extend(address.octets());
+        }
+        IpAddr::V6(address) => {
+            to.push(6);
+            to.extend(address.octets());
+        }
     }
 }
 
@@ -277,6 +304,26 @@ const fn family_number(family: Family) -> u8 {
     }
 }
 
+const fn route_family_number(family: RouteFamily) -> u8 {
+    match family {
+        RouteFamily::Flow(family) => family_number(family),
+        RouteFamily::Unicast(IpVersion::V4) => 4,
+        RouteFamily::Unicast(IpVersion::V6) => 5,
+    }
+}
+
+const fn route_family(number: u8) -> Option<RouteFamily> {
+    Some(match number {
+        0 => RouteFamily::Flow(Family::Ipv4),
+        1 => RouteFamily::Flow(Family::Vpnv4),
+        2 => RouteFamily::Flow(Family::Ipv6),
+        3 => RouteFamily::Flow(Family::Vpnv6),
+        4 => RouteFamily::Unicast(IpVersion::V4),
+        5 => RouteFamily::Unicast(IpVersion::V6),
+        _ => return None,
+    })
+}
+
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -321,14 +368,36 @@ impl<'a> Reader<'a> {
         if set { read(self).map(Some) } else { Some(None) }
     }
 
+    fn address(&mut self) -> Option<IpAddr> {
+        match self.u8()? {
+            4 => Some(Ipv4Addr::from(self.array()?).into()),
+            6 => Some(Ipv6Addr::from(self.array::<16>()?).into()),
+            _ => None,
+        }
+    }
+
+    fn time_if_there(&mut self) -> Option<Option<Timestamp>> {
+        let is_there = self.flag()?;
+        let time = Timestamp(self.u64()?);
+        Some(is_there.then_some(time))
+    }
+
+    fn retained(&mut self) -> Option<Record> {
+        let peer = self.address()?;
+        let mut families = Vec::new();
+        while !self.0.is_empty() {
+            families.push(RetainedFamily {
+                family: route_family(self.u8()?)?,
+                since: Timestamp(self.u64()?),
+                until: self.time_if_there()?,
+                long_lived_until: self.time_if_there()?,
+            });
+        }
+        Some(Record::Retained { peer, families })
+    }
+
     fn rule(&mut self) -> Option<Record> {
-        let family = match self.u8()? {
-            0 => Family::Ipv4,
-            1 => Family::Vpnv4,
-            2 => Family::Ipv6,
-            3 => Family::Vpnv6,
-            _ => return None,
-        };
+        let RouteFamily::Flow(family) = route_family(self.u8()?)? else { return None };
         let length = usize::from(self.u16()?);
         let nlri = Arc::new(Nlri::from_value(family, self.take(length)?).ok()?);
         let mut paths = Vec::new();

@@ -4,9 +4,9 @@ use super::contents::FIRST_LINE;
 use super::load::parse;
 use super::*;
 use crate::clock::{ClockMark, WallTrust};
-use engine::{Route, SnapshotPath, Timestamp};
+use engine::{Route, RouteFamily, SnapshotPath, Timestamp};
 use flowspec::testing::Seed;
-use flowspec::{Nlri, PathId, Rule};
+use flowspec::{Family, IpVersion, Nlri, PathId, Rule};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +36,20 @@ fn put(rule: &str, origin: Origin) -> Record {
 fn gone(rule: &str) -> Record {
     let rule: Rule = rule.parse().unwrap();
     Record::Rule { nlri: Arc::new(rule.nlri), paths: Vec::new() }
+}
+
+/// The rules of a peer whose session was lost at 10 s: until then, and for IPv6 a hundred seconds
+/// longer.
+fn retained(peer: &str, until: u64) -> Record {
+    let until = Some(Timestamp(until));
+    let long_lived_until = until.map(|until| until.plus(100));
+    let since = Timestamp(10);
+    let families = vec![
+        RetainedFamily { family: Family::Ipv4.into(), since, until, long_lived_until: None },
+        RetainedFamily { family: Family::Vpnv6.into(), since, until: None, long_lived_until },
+        RetainedFamily { family: RouteFamily::Unicast(IpVersion::V6), since, until, long_lived_until },
+    ];
+    Record::Retained { peer: peer.parse().unwrap(), families }
 }
 
 fn encode(records: &[Record]) -> Vec<u8> {
@@ -79,6 +93,8 @@ fn example() -> Vec<Record> {
         wall: 4,
         trust: WallTrust::Reckoned,
     }));
+    records.push(retained("192.0.2.9", 30));
+    records.push(retained("2001:db8::9", 40));
     records
 }
 
@@ -375,4 +391,14 @@ fn trouble_is_told_and_ends_when_the_whole_could_be_written() {
     std::fs::write(path.with_extension("new"), "half").unwrap();
     drop(Journal::open(&path, &load(&path)).unwrap());
     assert_eq!(names(&path), ["state"]);
+}
+
+#[test]
+fn the_latest_word_on_each_peer_counts() {
+    let confirmed = Record::Retained { peer: "192.0.2.9".parse().unwrap(), families: Vec::new() };
+    let records = [retained("192.0.2.9", 30), retained("2001:db8::9", 40), retained("2001:db8::9", 50), confirmed];
+    let loaded = parse(&file(&records));
+    assert_eq!(loaded.wrong, Vec::<String>::new());
+    let Record::Retained { peer, families } = retained("2001:db8::9", 50) else { panic!("another record") };
+    assert_eq!(loaded.restored.retained, [(peer, families)].into());
 }

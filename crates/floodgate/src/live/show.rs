@@ -328,8 +328,10 @@ fn rules_table(rules: &[RuleWithRate], rates: bool, now: SystemTime) -> String {
     let none = || "-".to_owned();
     let count = |value: Option<u64>| value.map_or_else(none, units::count);
     for RuleWithRate { rule, rate } in rules {
-        let origin = |origin: &api::OriginView| {
-            if origin.stale { format!("{} (stale)", origin.peer) } else { origin.peer.clone() }
+        let origin = |origin: &api::OriginView| match origin {
+            api::OriginView { long_lived: true, .. } => format!("{} (long-lived stale)", origin.peer),
+            api::OriginView { stale: true, .. } => format!("{} (stale)", origin.peer),
+            api::OriginView { .. } => origin.peer.clone(),
         };
         let mut reason = rule.reason.as_ref().map(|reason| format!("\n  {reason}")).unwrap_or_default();
         reason.extend(rule.notes.iter().map(|note| format!("\n  note: {note}")));

@@ -78,6 +78,44 @@ fn a_killed_daemon_comes_back_with_its_rules() {
 }
 
 #[test]
+fn how_long_the_rules_of_a_lost_session_stay_outlives_a_kill() {
+    // Of one peer the session is lost before the kill, of the other by the kill. stale-time is 3 s
+    // here.
+    let lost_before = peer("a", PEER, "") + "[peer.long-lived]\nmax-stale-time = \"1h\"\n";
+    let mut daemon = Daemon::start(&(lost_before + &peer("b", "127.0.0.3", "hold-on-loss = \"1h\"")), "");
+    let families: bgp::FamilySet = config().families;
+    let restart = bgp::GracefulRestart {
+        restart_time: 1,
+        families: families.iter().map(|family| (family.into(), false)).collect(),
+        ..bgp::GracefulRestart::default()
+    };
+    let mut offer = config();
+    offer.graceful_restart = Some(restart);
+    offer.long_lived = Some(bgp::LongLived { families, stale_time: 3600 });
+    let a = Controller::start(PEER, daemon.port, offer.clone(), None);
+    a.wait_up();
+    a.announce(&[NTP]);
+    a.end_of_rib();
+    let b = Controller::connected("127.0.0.3", daemon.port);
+    b.announce(&[DNS]);
+    daemon.wait_rules(&[(&shown(NTP), "installed"), (&shown(DNS), "installed")]);
+    a.vanish();
+    daemon.wait_rules(&[(&shown(NTP), "stale"), (&shown(DNS), "installed")]);
+    daemon.signal("-KILL");
+    assert!(!daemon.ended());
+    b.vanish();
+    daemon.run();
+    let long_lived = || {
+        let rules = daemon.json(&["rules"]);
+        let long_lived = rules.iter().filter(|rule| rule["origins"][0]["long_lived"] == true);
+        long_lived.map(|rule| rule["text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // Only when stale-time is over.
+    wait("the long-lived stale time", || (long_lived() == [shown(NTP)]).then_some(()));
+    daemon.wait_rules(&[(&shown(NTP), "stale"), (&shown(DNS), "stale")]);
+}
+
+#[test]
 fn a_stopped_daemon_tells_its_peers_and_forgets_their_rules() {
     let mut daemon = Daemon::start(&peer("a", PEER, ""), "");
     let controller = Controller::connected(PEER, daemon.port);

@@ -195,6 +195,9 @@ fn configuration(session: &Session, routes: &[String]) -> Result<String> {
     if let Some(seconds) = session.graceful_restart {
         writeln!(text, " graceful restart on; graceful restart time {seconds};")?;
     }
+    if let Some(seconds) = session.long_lived {
+        writeln!(text, " long lived graceful restart on; long lived stale time {seconds};")?;
+    }
     if let Some(password) = &session.password {
         writeln!(text, " password \"{password}\";")?;
     }

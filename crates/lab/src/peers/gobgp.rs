@@ -164,6 +164,9 @@ fn configuration(session: &Session) -> Result<String> {
     );
     if let Some(seconds) = session.graceful_restart {
         writeln!(text, "[neighbors.graceful-restart.config]\nenabled = true\nrestart-time = {seconds}")?;
+        if session.long_lived.is_some() {
+            text.push_str("long-lived-enabled = true\n");
+        }
     }
     for family in &session.families {
         writeln!(
@@ -173,6 +176,12 @@ fn configuration(session: &Session) -> Result<String> {
         )?;
         if session.graceful_restart.is_some() {
             text.push_str("[neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n");
+        }
+        if let Some(seconds) = session.long_lived {
+            writeln!(
+                text,
+                "[neighbors.afi-safis.long-lived-graceful-restart.config]\nenabled = true\nrestart-time = {seconds}"
+            )?;
         }
     }
     Ok(text)

@@ -46,6 +46,9 @@ pub struct Session {
     pub password: Option<String>,
     /// Offers graceful restart with this many seconds (BIRD and GoBGP).
     pub graceful_restart: Option<u16>,
+    /// Offers long-lived graceful restart with this many seconds, beside graceful restart (BIRD and
+    /// GoBGP).
+    pub long_lived: Option<u32>,
 }
 
 impl Session {
@@ -69,6 +72,7 @@ impl Session {
             hold_time: 90,
             password: None,
             graceful_restart: None,
+            long_lived: None,
         }
     }
 
@@ -104,6 +108,14 @@ impl Session {
     #[must_use]
     pub fn graceful_restart(mut self, seconds: u16) -> Self {
         self.graceful_restart = Some(seconds);
+        self
+    }
+
+    /// The same with long-lived graceful restart: the other side keeps the rules for so many
+    /// seconds behind those of graceful restart.
+    #[must_use]
+    pub fn long_lived(mut self, seconds: u32) -> Self {
+        self.long_lived = Some(seconds);
         self
     }
 

@@ -128,6 +128,93 @@ fn interop_gobgp_lost_and_back_under_attack() -> Result<()> {
     nothing_got_through(probe, &daemon)
 }
 
+/// The restart time is over long before the link is back; the long-lived stale time is not.
+const SHORT_RESTART: u16 = 2;
+
+/// The link to the peer is cut for longer than the restart time, and comes back; the daemon is
+/// killed meanwhile, and starts again.
+fn long_outage(site: &Site, daemon: &mut Daemon<'_>) -> Result<()> {
+    let long_lived = |rules: &[api::RuleView]| {
+        rules.len() == 1 + OTHERS && rules.iter().all(|rule| rule.origins[0].stale && rule.origins[0].long_lived)
+    };
+    for is_killed in [false, true] {
+        site.peers.ip(&["link", "set", "eth0", "down"])?;
+        daemon.wait_status("the loss", PATIENCE, |status| status.established == 0)?;
+        daemon.wait_rules("long-lived stale rules", PATIENCE, long_lived)?;
+        if is_killed {
+            daemon.kill()?;
+            daemon.launch()?;
+            let stale = |rules: &[api::RuleView]| {
+                rules.len() == 1 + OTHERS && rules.iter().all(|rule| rule.state == RuleState::Stale)
+            };
+            daemon.wait_rules("stale rules", PATIENCE, stale)?;
+            // Longer than stale-time: what the file says of the loss counts.
+            daemon.wait_rules("long-lived stale rules after the restart", PATIENCE, long_lived)?;
+        }
+        thread::sleep(CUT);
+        let stale = daemon.rules()?;
+        ensure!(long_lived(&stale), "{} rules, {:?}", stale.len(), stale.first());
+        let sessions = daemon.peer("peer")?.established_count;
+        site.peers.ip(&["link", "set", "eth0", "up"])?;
+        wait_until("the session", PATIENCE * 2, || {
+            let peer = daemon.peer("peer").ok()?;
+            (peer.state == SessionState::Established && peer.established_count > sessions).then_some(())
+        })
+        .map_err(|error| error.context(daemon.explain()))?;
+        confirmed(daemon)?;
+    }
+    Ok(())
+}
+
+/// Shorter than the outage.
+const STALE_TIME: &str = "stale-time = \"15s\"";
+
+fn long_lived_daemon<'a>(site: &'a Site, asn: u32, more: &str) -> Result<Daemon<'a>> {
+    let peer = format!(
+        "[[peer]]\nname = \"peer\"\naddress = \"{PEER}\"\nas = {asn}\n{more}[peer.long-lived]\nmax-stale-time = \"5m\"\n"
+    );
+    let daemon = Daemon::start_with_state(&site.switch, &configuration(&peer), STALE_TIME)?;
+    daemon.wait_established("peer", PATIENCE)?;
+    Ok(daemon)
+}
+
+#[test]
+fn interop_bird_long_lived_under_attack() -> Result<()> {
+    needs!(root, "nft", "bird", "birdc");
+    let site = Site::new()?;
+    let offer = session(65001).graceful_restart(SHORT_RESTART).long_lived(600);
+    let mut bird = Bird::start(&site.peers, offer, &[])?;
+    let mut daemon = long_lived_daemon(&site, 65001, "")?;
+    unfiltered(&site)?;
+    let other =
+        |number| format!("flow4 {{ dst 10.9.{}.{}/32; proto = 17; }} {BIRD_ACTION}", number / 256, number % 256);
+    let ntp = format!("flow4 {{ dst 192.0.2.1/32; proto = 17; sport = 123; }} {BIRD_ACTION}");
+    bird.announce_all((0..OTHERS).map(other).chain([ntp]))?;
+    confirmed(&daemon)?;
+    let probe = Probe::start(&site)?;
+    long_outage(&site, &mut daemon)?;
+    nothing_got_through(probe, &daemon)
+}
+
+#[test]
+fn interop_gobgp_long_lived_under_attack() -> Result<()> {
+    needs!(root, "nft", "gobgpd", "gobgp");
+    let site = Site::new()?;
+    let offer = session(65002).graceful_restart(SHORT_RESTART).long_lived(600);
+    let mut gobgp = Gobgp::start(&site.peers, offer.port(1790).passive())?;
+    let mut daemon = long_lived_daemon(&site, 65002, "port = 1790\n")?;
+    unfiltered(&site)?;
+    for number in 0..OTHERS {
+        let rule = format!("match destination 10.9.{}.{}/32 protocol udp then discard", number / 256, number % 256);
+        gobgp.announce(Family::Ipv4Flow, &rule)?;
+    }
+    gobgp.announce(Family::Ipv4Flow, "match destination 192.0.2.1/32 protocol udp source-port ==123 then discard")?;
+    confirmed(&daemon)?;
+    let probe = Probe::start(&site)?;
+    long_outage(&site, &mut daemon)?;
+    nothing_got_through(probe, &daemon)
+}
+
 /// Its rules are validated against its unicast routes, which nobody remembers: what was in force
 /// stays until they have come again.
 #[test]

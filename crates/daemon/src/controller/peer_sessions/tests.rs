@@ -111,7 +111,7 @@ fn negotiated() -> Negotiated {
         enhanced_route_refresh: false,
         add_path_receive: FamilySet::EMPTY,
         add_path_send: FamilySet::EMPTY,
-        long_lived_offered: false,
+        long_lived_offered: FamilySet::EMPTY,
         open: Open { asn: 65002, hold_time: 90, router_id: id, capabilities: Vec::new() },
     }
 }
