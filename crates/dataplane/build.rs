@@ -203,7 +203,8 @@ fn compile(clang: &str, source: &Path, what: &[&str], output: Option<&Path>) -> 
     let result = Command::new(clang)
         .args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function"])
         .args([&include, &here])
-        // What the program says about its lines names no directory of this machine: two builds are equal, wherever they are made.
+        // What the program says about its lines names no directory of this machine: two builds are
+        // equal, wherever they are made.
         .args(["-ffile-compilation-dir=.".to_owned(), format!("-ffile-prefix-map={}=bpf", directory.display())])
         .args(what)
         .args(output)

@@ -1,4 +1,5 @@
-//! The sample configuration that packages ship, `packaging/floodgate.toml`: it has every key, and what it says of each is right.
+//! The sample configuration that packages ship, `packaging/floodgate.toml`: it has every key, and
+//! what it says of each is right.
 
 use super::*;
 use std::collections::BTreeSet;

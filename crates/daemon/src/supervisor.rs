@@ -35,9 +35,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// The same for `floodgate exabgp`, where the next start asks the process before it to end.
 const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// While a file of this name is in the runtime directory of the service, a stop keeps the filters whatever
-/// `on-exit` says: whoever made the file starts the daemon again at once, as the upgrade of a package does.
-/// systemd removes the directory at the stop.
+/// While a file of this name is in the runtime directory of the service, a stop keeps the filters
+/// whatever `on-exit` says: whoever made the file starts the daemon again at once, as the upgrade
+/// of a package does. systemd removes the directory at the stop.
 const KEEP_FILTERS: &str = "keep-filters";
 
 /// Runs the daemon until it is stopped.

@@ -114,7 +114,8 @@ impl Netlink {
         }
     }
 
-    /// What the kernel told the groups of this socket, and whether some of it was lost. Waits for nothing.
+    /// What the kernel told the groups of this socket, and whether some of it was lost. Waits for
+    /// nothing.
     pub(crate) fn heard(&self) -> (Vec<Message>, bool) {
         let (mut heard, mut lost) = (Vec::new(), false);
         loop {

@@ -1,8 +1,10 @@
-//! The oracle against the kernel's own classifier: random rules, random packets, with and without VLAN tags and cut into fragments, and for each
-//! the verdict that `flowspec` says and what went on through a bridge whose port has the filters. Loaded at once and changed step by step.
+//! The oracle against the kernel's own classifier: random rules, random packets, with and without
+//! VLAN tags and cut into fragments, and for each the verdict that `flowspec` says and what went on
+//! through a bridge whose port has the filters. Loaded at once and changed step by step.
 //!
-//! Where the classifier is known to see less of a packet than the oracle, the expected verdict is that of what it sees; whatever it drops, the
-//! oracle drops, too. `FLOODGATE_SOAK_VERDICTS` and `FLOODGATE_SEED` as in the other differential tests.
+//! Where the classifier is known to see less of a packet than the oracle, the expected verdict is
+//! that of what it sees; whatever it drops, the oracle drops, too. `FLOODGATE_SOAK_VERDICTS` and
+//! `FLOODGATE_SEED` as in the other differential tests.
 
 use anyhow::{Context, Result, ensure};
 use dataplane::flower::{Flower, Settings, capabilities};
@@ -134,7 +136,8 @@ fn frame(number: usize, tags: Tags, packet: &[u8]) -> Vec<u8> {
 /// What the classifier sees of a packet.
 struct Seen {
     packet: Packet,
-    /// It has a fragment header, or is a fragment of IPv4, and is the first or only one: nothing of the upper-layer header is seen.
+    /// It has a fragment header, or is a fragment of IPv4, and is the first or only one: nothing of
+    /// the upper-layer header is seen.
     blind: bool,
     /// The classifier's walk along the extension headers ends at one of them.
     hidden: bool,
@@ -172,7 +175,8 @@ impl Seen {
         Some(Seen { packet, blind, hidden, neighbor_discovery })
     }
 
-    /// Of these rules, in enforcement order, the one that decides, and whether it counts the packet.
+    /// Of these rules, in enforcement order, the one that decides, and whether it counts the
+    /// packet.
     fn decision(&self, rules: &[Prepared]) -> Option<(usize, bool)> {
         rules.iter().enumerate().find_map(|(at, rule)| {
             if self.hidden && rule.asks_behind_fixed_header {

@@ -90,8 +90,9 @@ pub struct Limitations {
     /// (nor, in IPv6, after any fragment header). A rule that would miss packets because of that is
     /// enforced for the others, and [`limits`](crate::limits::limits) reports it.
     pub whole_packets_only: bool,
-    /// The walk along IPv6 extension headers may end at one of them, which is then taken for the protocol. A rule that asks for what is behind
-    /// misses such packets, and [`limits`](crate::limits::limits) tells.
+    /// The walk along IPv6 extension headers may end at one of them, which is then taken for the
+    /// protocol. A rule that asks for what is behind misses such packets, and
+    /// [`limits`](crate::limits::limits) tells.
     pub ipv6_headers_hide_protocol: bool,
     /// A rule that would miss some of its packets is refused.
     pub strict: bool,
@@ -113,8 +114,8 @@ pub struct EntryCost {
     /// two; and a rule that [exempts](crate::first_fragments::first_fragments_to_exempt) first
     /// fragments takes entries for them.
     pub fragments: bool,
-    /// A rule that [exempts](crate::hidden_protocol::hidden_packets_to_exempt) IPv6 packets whose protocol is not found takes entries for them,
-    /// one for each extension header.
+    /// A rule that [exempts](crate::hidden_protocol::hidden_packets_to_exempt) IPv6 packets whose
+    /// protocol is not found takes entries for them, one for each extension header.
     pub hidden_protocols: bool,
 }
 

@@ -1,5 +1,5 @@
-//! IPv6 packets in which a data plane does not find the upper-layer protocol: its walk along the extension headers ends at one of them, which it
-//! takes for the protocol.
+//! IPv6 packets in which a data plane does not find the upper-layer protocol: its walk along the
+//! extension headers ends at one of them, which it takes for the protocol.
 
 use crate::first_fragments::exempts;
 use flowspec::space::Fields;
@@ -11,9 +11,10 @@ pub(crate) fn asks_behind_fixed_header(space: &Space) -> bool {
     space.version() == IpVersion::V6 && !space.is_empty() && space.fields().has_any(behind)
 }
 
-/// What may be packets of these entries of one rule without the data plane finding that out: spaces of which it means the packets whose protocol,
-/// to the data plane, is one of the [`EXTENSION_HEADERS`](flowspec::EXTENSION_HEADERS). Where the rule exempts its packets from later rules, these
-/// have to be exempted, too. None where the rule exempts nothing.
+/// What may be packets of these entries of one rule without the data plane finding that out: spaces
+/// of which it means the packets whose protocol, to the data plane, is one of the
+/// [`EXTENSION_HEADERS`](flowspec::EXTENSION_HEADERS). Where the rule exempts its packets from
+/// later rules, these have to be exempted, too. None where the rule exempts nothing.
 pub fn hidden_packets_to_exempt(entries: &[Space], effect: &Effect) -> Vec<Space> {
     let mut found: Vec<Space> = Vec::new();
     if !exempts(effect) {

@@ -251,7 +251,8 @@ pub(crate) struct CompileArgs {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "For --target flower")]
 pub(crate) struct FlowerArgs {
-    /// Who filters: software, mlxsw, prestera or ocelot [default: that of the configuration, otherwise software]
+    /// Who filters: software, mlxsw, prestera or ocelot [default: that of the configuration,
+    /// otherwise software]
     #[arg(long, value_name = "NAME")]
     pub(crate) driver: Option<Driver>,
     /// Refuse rules that would miss some of their packets

@@ -1,4 +1,5 @@
-//! `backend = "flower"` with the real daemon, in the kernel's own classifier: the demo's scenario, a crash without a gap, limits.
+//! `backend = "flower"` with the real daemon, in the kernel's own classifier: the demo's scenario,
+//! a crash without a gap, limits.
 
 use anyhow::{Context, Result, ensure};
 use api::{RuleState, RuleView};
@@ -93,7 +94,8 @@ fn flower_the_story_of_the_demo() -> Result<()> {
     daemon.wait_rules("the rule in force", PATIENCE, |rules| {
         rules.len() == 1 && rules[0].state == RuleState::Installed
     })?;
-    // Small changes under the same traffic: rules that drop its packets, too, come before and behind, and the first one goes.
+    // Small changes under the same traffic: rules that drop its packets, too, come before and
+    // behind, and the first one goes.
     controller.announce_text("dst 192.0.2.1/32 src 198.51.100.7/32 proto udp then discard")?;
     controller.announce_text("dst 192.0.2.0/24 proto udp then discard")?;
     daemon.wait_rules("three rules", PATIENCE, |rules| {

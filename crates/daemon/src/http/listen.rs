@@ -153,7 +153,8 @@ async fn unix(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
 
 fn gid(group: Option<&str>) -> io::Result<Option<u32>> {
     let find = |name: &str| match nix::unistd::Group::from_name(name) {
-        // getgrnam(3) lists these beside 0 for a group that there is not: a container may have no /etc/group.
+        // getgrnam(3) lists these beside 0 for a group that there is not: a container may have no
+        // /etc/group.
         Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
         found => found.map_err(io::Error::from),
     };

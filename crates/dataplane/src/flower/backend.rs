@@ -25,8 +25,9 @@ use flowspec::{IpVersion, Nlri, RuleId, Space};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The back end tc flower. It acts in the network namespace of the thread that made it. Open to the files of this folder that have a part of
-/// its methods: full changes (`load.rs`), small ones (`change.rs`) and the chain where packets begin (`bring.rs`).
+/// The back end tc flower. It acts in the network namespace of the thread that made it. Open to the
+/// files of this folder that have a part of its methods: full changes (`load.rs`), small ones
+/// (`change.rs`) and the chain where packets begin (`bring.rs`).
 #[derive(Debug)]
 pub struct Flower {
     pub(super) settings: Settings,
@@ -164,8 +165,8 @@ impl Flower {
         Ok(())
     }
 
-    /// Looks at what others did since the last time: why what is in the kernel is not what was applied; `None` if it is. New interfaces are
-    /// filtered from now on.
+    /// Looks at what others did since the last time: why what is in the kernel is not what was
+    /// applied; `None` if it is. New interfaces are filtered from now on.
     pub(super) fn look(&mut self) -> Result<Option<String>, DataplaneError> {
         let was_damaged = self.state.as_ref().is_some_and(|state| state.damage.is_some());
         let disturbance = self.kernel.disturbance(self.settings.block);

@@ -1,4 +1,5 @@
-//! The chain where packets begin: what is protected passes there, and the rest goes to the rules of its IP version, where there are some.
+//! The chain where packets begin: what is protected passes there, and the rest goes to the rules of
+//! its IP version, where there are some.
 
 use super::backend::Flower;
 use super::compare::difference;
@@ -16,8 +17,9 @@ use flowspec::{IpVersion, Space};
 use std::collections::HashSet;
 
 impl Flower {
-    /// Brings the chain where packets begin from what is there to what these rules need: first what is protected, then where packets go,
-    /// each IP version with one message, and at the end what is not needed any more.
+    /// Brings the chain where packets begin from what is there to what these rules need: first what
+    /// is protected, then where packets go, each IP version with one message, and at the end what
+    /// is not needed any more.
     ///
     /// # Errors
     /// The kernel refuses one of these filters, or has it otherwise.

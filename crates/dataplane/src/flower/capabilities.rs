@@ -82,7 +82,8 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
             // Behind a fragment header, a whole packet is a first fragment to the kernel.
             ipv6_fragment_sets: Some(vec![LATER, FragmentSet::WITH_L4_HEADER]),
             whole_packets_only: software,
-            // It walks along hop-by-hop options, routing and destination options, and not further than to a fragment header.
+            // It walks along hop-by-hop options, routing and destination options, and not further
+            // than to a fragment header.
             ipv6_headers_hide_protocol: software,
             strict: settings.strict,
             byte_rate_unit: (driver == Driver::Mlxsw).then_some(MLXSW_RATE_UNIT),
@@ -132,7 +133,8 @@ mod tests {
         })
     }
 
-    /// What each driver can match and do, component by component and action by action: software, mlxsw, prestera, ocelot.
+    /// What each driver can match and do, component by component and action by action: software,
+    /// mlxsw, prestera, ocelot.
     #[test]
     fn components_and_actions_of_each_driver() {
         for (rule, expected) in [

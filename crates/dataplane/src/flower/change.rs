@@ -1,5 +1,6 @@
-//! A small change: single filters. New ones go in from the first rule on, then old ones go, from the last on, so that at each moment a packet
-//! meets what the old rules or what the new rules decide about it.
+//! A small change: single filters. New ones go in from the first rule on, then old ones go, from
+//! the last on, so that at each moment a packet meets what the old rules or what the new rules
+//! decide about it.
 
 use super::backend::{Flower, State};
 use super::compare::mistake;
@@ -167,7 +168,8 @@ impl Flower {
         }
     }
 
-    /// Takes rules out of the tables whose exceptions are not in force; their filters go with the old ones.
+    /// Takes rules out of the tables whose exceptions are not in force; their filters go with the
+    /// old ones.
     fn take_out_planned(&mut self, state: &mut State, old: &mut BTreeMap<Arc<Nlri>, PlacedRule>) {
         loop {
             let rules = state.tables.iter().flat_map(Table::rules).map(|placed| &placed.rule);
@@ -184,8 +186,9 @@ impl Flower {
         }
     }
 
-    /// Makes the new filters of the changed rules, from the first rule on, and reads each back. A rule of which one is not as it was to be goes
-    /// out again, with those that it is an exception to.
+    /// Makes the new filters of the changed rules, from the first rule on, and reads each back. A
+    /// rule of which one is not as it was to be goes out again, with those that it is an exception
+    /// to.
     fn add_changed(
         &mut self,
         state: &mut State,

@@ -1,4 +1,5 @@
-//! What was to be made against what the kernel tells that it has: it ignores what does not fit together without an error, and so do drivers.
+//! What was to be made against what the kernel tells that it has: it ignores what does not fit
+//! together without an error, and so do drivers.
 
 use super::decode::Told;
 use super::filter::{Filter, Place};

@@ -15,7 +15,8 @@ pub(super) fn told(kernel: &mut dyn Kernel, number: u32, block: u32) -> io::Resu
     Ok(messages.iter().filter_map(|body| decode::filter(body)).filter(|told| told.place.0 == number).collect())
 }
 
-/// Adds what these filters have counted. Filters of one rule that share a policer have one count of it.
+/// Adds what these filters have counted. Filters of one rule that share a policer have one count of
+/// it.
 pub(super) fn add(counts: &mut Counts, filters: &[Told]) {
     let mut policers = HashSet::new();
     for told in filters {

@@ -11,7 +11,8 @@ use flowspec::IpVersion;
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) place: Place,
-    /// The filter, where all of it is such that we could have made it. Its purpose and whether it is in hardware say nothing.
+    /// The filter, where all of it is such that we could have made it. Its purpose and whether it
+    /// is in hardware say nothing.
     pub(super) filter: Option<Filter>,
     pub(super) purpose: Option<Purpose>,
     pub(super) in_hardware: bool,
@@ -77,8 +78,8 @@ pub(super) fn filter(body: &[u8]) -> Option<Told> {
     Some(told)
 }
 
-/// What is compared; `None` if it is more than we ever ask for. The kernel does not tell the EtherType of a tag: it is the one of the frames
-/// that are compared at all.
+/// What is compared; `None` if it is more than we ever ask for. The kernel does not tell the
+/// EtherType of a tag: it is the one of the frames that are compared at all.
 fn key(options: Attributes<'_>, protocol: u16) -> Option<Key> {
     let be16 = |value: &[u8]| Some(u16::from_be_bytes(value.try_into().ok()?));
     let be32 = |value: &[u8]| Some(u32::from_be_bytes(value.try_into().ok()?));

@@ -1,5 +1,5 @@
-//! Who filters: the kernel itself, or a driver of a switch. Only those whose sources were read, since a driver may leave a condition out
-//! without a word.
+//! Who filters: the kernel itself, or a driver of a switch. Only those whose sources were read,
+//! since a driver may leave a condition out without a word.
 
 use std::fmt;
 use std::str::FromStr;
@@ -36,7 +36,8 @@ impl Driver {
         !matches!(self, Driver::Software)
     }
 
-    /// How the names begin that the kernel gives the drivers of its ports (`ethtool -i`). None for software, which takes any.
+    /// How the names begin that the kernel gives the drivers of its ports (`ethtool -i`). None for
+    /// software, which takes any.
     pub const fn port_drivers(self) -> &'static [&'static str] {
         match self {
             Driver::Software => &[],

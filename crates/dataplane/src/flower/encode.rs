@@ -64,7 +64,8 @@ pub(super) fn chain(number: u32, block: u32) -> Vec<u8> {
     body
 }
 
-/// A request to make a chain whose filters compare these fields and no others, so that a switch gives all of them one region.
+/// A request to make a chain whose filters compare these fields and no others, so that a switch
+/// gives all of them one region.
 pub(super) fn chain_with_template(number: u32, block: u32, template: &Key) -> Vec<u8> {
     let mut body = chain(number, block);
     push(&mut body, TCA_KIND, b"flower\0");
@@ -204,7 +205,8 @@ fn one_action(body: &mut Vec<u8>, action: &Action, filter: &Filter) {
     });
 }
 
-/// What each action's parameters begin with: its number, capabilities, what follows it, two counts of users.
+/// What each action's parameters begin with: its number, capabilities, what follows it, two counts
+/// of users.
 fn tc_gen(index: u32, then: u32) -> [u8; 20] {
     let mut octets = [0; 20];
     octets[..4].copy_from_slice(&index.to_ne_bytes());
@@ -213,7 +215,8 @@ fn tc_gen(index: u32, then: u32) -> [u8; 20] {
 }
 
 fn police(body: &mut Vec<u8>, index: u32, limit: Limit, ends: bool) {
-    // Longer packets than any: the kernel would otherwise take those of more than 2,040 octets for too much.
+    // Longer packets than any: the kernel would otherwise take those of more than 2,040 octets for
+    // too much.
     const MTU: u32 = 1 << 30;
     let mut parameters = Vec::with_capacity(56);
     let (rate, burst) = if limit.bytes {

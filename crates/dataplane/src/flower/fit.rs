@@ -1,5 +1,5 @@
-//! Which rules have filters when there is not room for all: in enforcement order as long as they fit, and none whose exception has no room
-//! (decision 0020).
+//! Which rules have filters when there is not room for all: in enforcement order as long as they
+//! fit, and none whose exception has no room (decision 0020).
 
 use super::capabilities::capabilities;
 use super::settings::Settings;

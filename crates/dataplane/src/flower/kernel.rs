@@ -53,7 +53,8 @@ pub(super) struct Disturbance {
 
 /// The part of the kernel that has filters.
 pub(super) trait Kernel: std::fmt::Debug + Send {
-    /// Does these requests one after the other, whatever becomes of those before; for each, what came of it.
+    /// Does these requests one after the other, whatever becomes of those before; for each, what
+    /// came of it.
     ///
     /// # Errors
     /// They could not be sent, or the answers not read.
@@ -218,7 +219,8 @@ fn bind(socket: &OwnedFd) -> io::Result<u32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(address.nl_pid) }
 }
 
-/// The socket does not hear what the socket with this name had done: a full change would be more than it holds.
+/// The socket does not hear what the socket with this name had done: a full change would be more
+/// than it holds.
 fn ignore_own(events: &Netlink, own: u32) -> io::Result<()> {
     let instruction = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
     let program = [

@@ -74,8 +74,9 @@ impl Key {
         }
     }
 
-    /// The keys for the packets of an entry: one, or two where the entry is for whole packets and first fragments. `has_fragments`: the
-    /// driver compares kinds of fragment, and sees of a fragment zeros in the place of the upper-layer header.
+    /// The keys for the packets of an entry: one, or two where the entry is for whole packets and
+    /// first fragments. `has_fragments`: the driver compares kinds of fragment, and sees of a
+    /// fragment zeros in the place of the upper-layer header.
     pub(super) fn of(entry: &Space, has_fragments: bool) -> Result<Vec<Key>, Unwritable> {
         Key::of_fields(entry)?.with_fragments(entry, has_fragments)
     }
@@ -150,14 +151,16 @@ impl Key {
         Ok(kinds.into_iter().map(|kind| Key { fragment: Some(kind), ..self.clone() }).collect())
     }
 
-    /// The key for these first fragments, which has no upper-layer field. In IPv6 it takes whole packets with a fragment header along.
+    /// The key for these first fragments, which has no upper-layer field. In IPv6 it takes whole
+    /// packets with a fragment header along.
     pub(super) fn of_first_fragments(entry: &Space) -> Result<Key, Unwritable> {
         let mut key = Key::of_fields(entry)?;
         key.fragment = Some(FragmentKind::First);
         Ok(key)
     }
 
-    /// The keys for these packets where the kernel ends its walk along the extension headers at one of them, and takes it for the protocol.
+    /// The keys for these packets where the kernel ends its walk along the extension headers at one
+    /// of them, and takes it for the protocol.
     pub(super) fn of_hidden(packets: &Space) -> Result<Vec<Key>, Unwritable> {
         let key = Key::of_fields(packets)?;
         Ok(EXTENSION_HEADERS.into_iter().map(|header| Key { protocol: Some(header), ..key.clone() }).collect())

@@ -1,5 +1,5 @@
-//! A full change: new chains are filled beside the old ones and compared with what was to be made; then packets are sent there; then the old
-//! ones go.
+//! A full change: new chains are filled beside the old ones and compared with what was to be made;
+//! then packets are sent there; then the old ones go.
 
 use super::backend::{Flower, State};
 use super::bring::missing_classifier;
@@ -64,7 +64,8 @@ impl Flower {
         match self.fill(&mut tables, &mut unenforced) {
             Ok(()) => {}
             Err(FillError::Full) if self.state.is_some() => {
-                // There is no room for two sets of filters: what differs is changed filter by filter.
+                // There is no room for two sets of filters: what differs is changed filter by
+                // filter.
                 self.remove_chains(&[base, base + 1])?;
                 return self.change_in_place(rules);
             }
@@ -130,8 +131,9 @@ impl Flower {
         })
     }
 
-    /// Makes all filters of the tables, and compares them with what the kernel has. Rules whose filters are not as they were to be, and rules
-    /// whose exceptions are among those, are taken out.
+    /// Makes all filters of the tables, and compares them with what the kernel has. Rules whose
+    /// filters are not as they were to be, and rules whose exceptions are among those, are taken
+    /// out.
     fn fill(&mut self, tables: &mut PerVersion<Table>, unenforced: &mut Unenforced) -> Result<(), FillError> {
         for version in VERSIONS {
             let table = tables.of(version);
@@ -220,7 +222,8 @@ impl Flower {
         Ok(())
     }
 
-    /// Reads what the rules have counted in chains that no packet is sent to any more, and forgets rules that are not in the tables.
+    /// Reads what the rules have counted in chains that no packet is sent to any more, and forgets
+    /// rules that are not in the tables.
     fn keep_counts(&mut self, chains: &[u32], tables: &PerVersion<Table>) -> Result<(), DataplaneError> {
         let mut counts = std::mem::take(&mut self.earlier);
         for chain in chains {

@@ -1,8 +1,11 @@
-//! tc flower: rules become filters of a block that all interfaces share, in the kernel's own classifier or in a switch whose driver takes them.
+//! tc flower: rules become filters of a block that all interfaces share, in the kernel's own
+//! classifier or in a switch whose driver takes them.
 //!
-//! Packets begin in chain 0: what is protected passes there, and the rest goes to a chain of rules for its IP version. A full change fills new
-//! chains and then sends packets there; a small one changes single filters. The kernel ignores what does not fit together without an error, and
-//! so do drivers: all that was made is read back and compared. `docs/manual/flower.md` tells the whole.
+//! Packets begin in chain 0: what is protected passes there, and the rest goes to a chain of rules
+//! for its IP version. A full change fills new chains and then sends packets there; a small one
+//! changes single filters. The kernel ignores what does not fit together without an error, and so
+//! do drivers: all that was made is read back and compared. `docs/manual/flower.md` tells the
+//! whole.
 
 mod backend;
 mod bring;

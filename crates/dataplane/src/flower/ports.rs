@@ -1,4 +1,5 @@
-//! The interfaces whose packets meet the filters: each has a queueing discipline `clsact` with our block.
+//! The interfaces whose packets meet the filters: each has a queueing discipline `clsact` with our
+//! block.
 
 use super::driver::Driver;
 use super::encode::tcmsg;
@@ -48,8 +49,9 @@ impl Ports {
         !self.attached.is_empty()
     }
 
-    /// Looks at all interfaces, and gives our block to those that are meant and have none. A discipline of somebody else stays as it is.
-    /// Returns whether one that had our block has lost it.
+    /// Looks at all interfaces, and gives our block to those that are meant and have none. A
+    /// discipline of somebody else stays as it is. Returns whether one that had our block has lost
+    /// it.
     pub(super) fn attach(&mut self, kernel: &mut dyn Kernel, settings: &Settings) -> Result<bool, DataplaneError> {
         let links = kernel.links().map_err(io("listing interfaces"))?;
         let disciplines = disciplines(kernel)?;
@@ -87,7 +89,8 @@ impl Ports {
     }
 }
 
-/// Takes our block from all interfaces. One whose discipline has filters of others, for packets that go out, keeps it, without ours.
+/// Takes our block from all interfaces. One whose discipline has filters of others, for packets
+/// that go out, keeps it, without ours.
 pub(super) fn detach(kernel: &mut dyn Kernel, block: u32) -> Result<(), DataplaneError> {
     for (index, discipline) in disciplines(kernel)? {
         if discipline.block != Some(block) || has_others(kernel, index)? {

@@ -27,7 +27,8 @@ pub struct Preview {
     pub text: String,
     /// Filters of rules.
     pub entries: u64,
-    /// Filters of protected packets, of neighbour discovery, and those that send packets to the rules.
+    /// Filters of protected packets, of neighbour discovery, and those that send packets to the
+    /// rules.
     pub others: u64,
     /// Rules without a place, and why.
     pub failures: Vec<(Arc<Nlri>, RuleFailure)>,
@@ -89,7 +90,8 @@ pub(super) const fn chain_of(first: u32, version: IpVersion) -> u32 {
     }
 }
 
-/// The filters of the chain where packets begin: what is protected, and what sends packets to the rules.
+/// The filters of the chain where packets begin: what is protected, and what sends packets to the
+/// rules.
 pub(super) fn first_chain(
     rules: &Ruleset,
     settings: &Settings,
@@ -102,7 +104,8 @@ pub(super) fn first_chain(
     Ok(filters)
 }
 
-/// The filters of what is never filtered. Their numbers follow from what they compare, so that each has its place whatever else is protected.
+/// The filters of what is never filtered. Their numbers follow from what they compare, so that each
+/// has its place whatever else is protected.
 pub(super) fn protected_filters(
     protected: &[flowspec::Space],
     settings: &Settings,

@@ -1,4 +1,5 @@
-//! A rule as filters that have no place yet; what is never filtered, and what sends packets to the rules.
+//! A rule as filters that have no place yet; what is never filtered, and what sends packets to the
+//! rules.
 
 use super::driver::Driver;
 use super::filter::{ALL_PROTOCOLS, Action, Limit, Purpose};
@@ -67,7 +68,8 @@ pub(super) fn rule_filters(
     Ok(filters)
 }
 
-/// What a rule has to exempt beside the packets of its filters, since the kernel does not see whether they are its packets.
+/// What a rule has to exempt beside the packets of its filters, since the kernel does not see
+/// whether they are its packets.
 fn unseen(entries: &[Space], effect: &Effect) -> Result<Vec<(Space, Key)>, Unwritable> {
     let mut found = Vec::new();
     for space in first_fragments_to_exempt(entries, effect) {
@@ -80,7 +82,8 @@ fn unseen(entries: &[Space], effect: &Effect) -> Result<Vec<(Space, Key)>, Unwri
     Ok(found)
 }
 
-/// The packets of an entry that its filter sees: whole ones only, where it asks for the upper-layer header.
+/// The packets of an entry that its filter sees: whole ones only, where it asks for the upper-layer
+/// header.
 fn seen(entry: &Space) -> Space {
     if entry.fields().has_any(Fields::L4) && entry.fragment_is_implied() {
         entry.clone().narrowed(Condition::Fragment(super::capabilities::WHOLE))
@@ -89,7 +92,8 @@ fn seen(entry: &Space) -> Space {
     }
 }
 
-/// The EtherType of the frames that filters of rules are compared with. The kernel's own classifier finds the IP header behind tags.
+/// The EtherType of the frames that filters of rules are compared with. The kernel's own classifier
+/// finds the IP header behind tags.
 pub(super) const fn protocol(settings: &Settings, version: IpVersion) -> u16 {
     match (settings.driver, version) {
         (Driver::Software, _) => ALL_PROTOCOLS,
@@ -185,7 +189,8 @@ pub(super) fn neighbor_discovery(settings: &Settings) -> Vec<Key> {
     }
 }
 
-/// The filters that send packets of an IP version to its rules: EtherType, what is compared, offset of the priority.
+/// The filters that send packets of an IP version to its rules: EtherType, what is compared, offset
+/// of the priority.
 pub(super) fn dispatchers(version: IpVersion, settings: &Settings) -> Vec<(u16, Key, u16)> {
     let (eth_type, offset) = match version {
         IpVersion::V4 => (ETH_P_IP, 0),

@@ -11,7 +11,8 @@ pub const FIRST_KERNEL: (u32, u32) = (6, 1);
 pub struct Settings {
     /// Who filters.
     pub driver: Driver,
-    /// Where packets come in: names of interfaces and patterns (`*`, `?`, `!` in front for all others).
+    /// Where packets come in: names of interfaces and patterns (`*`, `?`, `!` in front for all
+    /// others).
     pub interfaces: Vec<String>,
     /// The number of the block of filters that all interfaces share. It is Floodgate's alone.
     pub block: u32,

@@ -1,5 +1,6 @@
-//! A stand-in for the kernel and the driver of a switch, which is none: it takes, refuses and leaves out what their sources say. For tests of
-//! what the back end makes of refusals, of conditions that are left out without a word, and of a full table.
+//! A stand-in for the kernel and the driver of a switch, which is none: it takes, refuses and
+//! leaves out what their sources say. For tests of what the back end makes of refusals, of
+//! conditions that are left out without a word, and of a full table.
 
 use super::backend::Flower;
 use super::decode;

@@ -63,7 +63,8 @@ impl Table {
         Table { version, chain, rules, by_destination, next_handle: 1, filters: 0 }
     }
 
-    /// With all of these rules, given in enforcement order. Those that cannot be written are left out and returned.
+    /// With all of these rules, given in enforcement order. Those that cannot be written are left
+    /// out and returned.
     ///
     /// # Errors
     /// There are not enough priorities.
@@ -135,8 +136,8 @@ impl Table {
         Some(removed)
     }
 
-    /// Puts a rule in, or in the place of itself; what was there of it. A filter that compares what one of its old ones does keeps the
-    /// place of that one.
+    /// Puts a rule in, or in the place of itself; what was there of it. A filter that compares what
+    /// one of its old ones does keeps the place of that one.
     ///
     /// # Errors
     /// It cannot be written, or others would have to move: then it is as before.
@@ -259,7 +260,8 @@ impl Table {
     }
 }
 
-/// Filters that compare the same, with the same priority, have the numbers of the old ones: the kernel puts the one in the place of the other.
+/// Filters that compare the same, with the same priority, have the numbers of the old ones: the
+/// kernel puts the one in the place of the other.
 fn keep_places(old: &PlacedRule, new: &mut PlacedRule) {
     for placed in &mut new.filters {
         let same =

@@ -1,4 +1,5 @@
-//! Filters in tc's words. With `protocol all` tc itself knows no `eth_type`; the kernel does, and `tc filter show` has the word.
+//! Filters in tc's words. With `protocol all` tc itself knows no `eth_type`; the kernel does, and
+//! `tc filter show` has the word.
 
 use super::filter::{ALL_PROTOCOLS, Action, Filter, Purpose};
 use super::key::{FragmentKind, Key, Masked, TCP};

@@ -163,8 +163,8 @@ impl Index {
         self.nodes.get(&node_protected(self.ipv6)).is_some_and(|node| !node.parts.is_empty())
     }
 
-    /// The lists to write with a commit, including the buckets whose parent changes; and the buckets
-    /// without records, which are removed.
+    /// The lists to write with a commit, including the buckets whose parent changes; and the
+    /// buckets without records, which are removed.
     pub(super) fn take_touched(&mut self) -> (HashSet<ListId>, Vec<(Network, Removed)>) {
         let mut touched = std::mem::take(&mut self.touched);
         // New and removed buckets change the parents of those inside.

@@ -4,9 +4,9 @@
 //! - `bpf/` is the program; `program` loads it and maps its tables, `layout` is the shared layout,
 //!   `memory` the mapping.
 //! - `record` and `effect` encode a rule for the program, exactly.
-//! - `list` is records in order, `index` has all lists, `labels` the order of rules; `slots`, `pool`,
-//!   `extras` and `numbers` allocate; `commit` writes a change into the tables so that each packet sees all
-//!   of it or nothing; `classifier` combines them.
+//! - `list` is records in order, `index` has all lists, `labels` the order of rules; `slots`,
+//!   `pool`, `extras` and `numbers` allocate; `commit` writes a change into the tables so that each
+//!   packet sees all of it or nothing; `classifier` combines them.
 //! - `kernel` is the back end, `links` its attachments to interfaces, `sys` the system calls,
 //!   `condition` its condition, `samples` reads sampled packets.
 //! - `redirects` decides which rules can redirect: `routes` asks the kernel where packets would go,

@@ -90,7 +90,8 @@ impl Bench for Flower {
         Ok(Some("dst 192.0.2.1/32 proto udp sport 54 then redirect 203.0.113.1"))
     }
 
-    /// Three filters send packets to the rules of each IP version, and five let neighbour discovery through; the rest is for rules.
+    /// Three filters send packets to the rules of each IP version, and five let neighbour discovery
+    /// through; the rest is for rules.
     fn nearly_full(&self) -> Result<Option<NearlyFull>> {
         let settings = Settings { max_filters: Some(3 + 20 + 2), ..self.settings() };
         let filler = |n: u32| format!("dst 192.0.2.1/32 proto udp sport {} then discard", 1000 + n);

@@ -54,8 +54,8 @@ fn whole_packets(space: Space, strict: bool) -> Result<Space, RefusalKind> {
     if only_first || strict && misses_first_fragments(&space) { Err(RefusalKind::FirstFragments) } else { Ok(space) }
 }
 
-/// A packet whose protocol is found was walked along to its end, so that all of it is known. One whose protocol is not found may be a later
-/// fragment and look like none.
+/// A packet whose protocol is found was walked along to its end, so that all of it is known. One
+/// whose protocol is not found may be a later fragment and look like none.
 fn check_hidden(space: &Space, strict: bool) -> Result<(), RefusalKind> {
     if strict && asks_behind_fixed_header(space) {
         return Err(RefusalKind::HiddenProtocol);

@@ -33,7 +33,8 @@ pub enum RefusalKind {
     /// Ports, TCP flags or ICMP of first fragments, which it does not see; also of IPv6 packets
     /// behind a fragment header that are whole.
     FirstFragments,
-    /// The protocol, or a kind of fragment, of IPv6 packets with extension headers that it does not look behind.
+    /// The protocol, or a kind of fragment, of IPv6 packets with extension headers that it does not
+    /// look behind.
     HiddenProtocol,
     /// A limit below the lowest that it can count, in bytes a second.
     LowRate(u64),
