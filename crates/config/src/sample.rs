@@ -72,7 +72,7 @@ fn with(section: &str, key: &str, line: &str) -> String {
 
 #[test]
 fn the_sample_has_every_key_once() {
-    let tables = ["allow", "blackhole", "long-lived", "statement", "nftables", "cumulus", "sonic", "xdp"];
+    let tables = ["allow", "blackhole", "long-lived", "statement", "nftables", "cumulus", "sonic", "flower", "xdp"];
     let sections = file::sections();
     let known: BTreeSet<String> = sections
         .iter()

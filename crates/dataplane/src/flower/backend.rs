@@ -302,7 +302,11 @@ impl Dataplane for Flower {
         let Some(state) = &self.state else { return Ok(Vec::new()) };
         let rules = state.tables.iter().flat_map(Table::rules);
         Ok(rules
-            .map(|placed| (placed.rule.nlri.clone(), counts.of(placed.rule.id, &placed.rule.effect.policing)))
+            .map(|placed| {
+                let counter = counts.of(placed.rule.id, &placed.rule.effect.policing);
+                let Counter { packets, bytes, dropped_packets, .. } = counter;
+                (placed.rule.nlri.clone(), Counter::of_packets(packets, bytes, dropped_packets))
+            })
             .collect())
     }
 

@@ -26,7 +26,8 @@ pub(super) fn add(counts: &mut Counts, filters: &[Told]) {
             match action {
                 Action::Police { index, .. } => {
                     if policers.insert(*index) {
-                        *counts.dropped.entry(rule).or_default() += count.drops;
+                        // The kernel does not count the octets of what a policer drops.
+                        counts.dropped.entry(rule).or_default().0 += count.drops;
                     } else if filter.actions.first() == Some(action) {
                         matched = ActionCount::default();
                     }
