@@ -124,6 +124,9 @@ pub fn render(snapshot: &Snapshot, exposition: Exposition) -> Result<String, std
         rules.get_or_create(&State { state: state.name().to_owned() }).set(count);
     }
     registry.register("rules", "Rules by state", rules);
+    let uncounted = Gauge::<i64>::default();
+    uncounted.set(i64::try_from(status.rules_uncounted).unwrap_or(i64::MAX));
+    registry.register("rules_uncounted", "About how many rules are not counted by state yet", uncounted);
     register_dataplane(&mut registry, status);
     register_peers(&mut registry, peers);
     traffic::register_sums(&mut registry, traffic);

@@ -67,6 +67,8 @@ impl Answers<'_> {
             peers: self.sessions.table().iter().count() as u64,
             established: self.sessions.table().established() as u64,
             rules: counted.states().clone(),
+            rules_uncounted: counted.uncounted(),
+            rules_age: counted.ended().map(|ended| ended.elapsed().as_secs_f64()),
             backend: driver.backend().into(),
             fallback: driver.fallback().map(|why| FallbackView {
                 configured: backend_view(self.config.dataplane.backend).into(),

@@ -26,6 +26,7 @@ fn snapshot(name: &str) -> Snapshot {
     let status = StatusView {
         version: "0.1.0".to_owned(),
         rules: [(RuleState::Installed.into(), 3)].into(),
+        rules_uncounted: 4,
         applied: 7,
         capacity: Some(1),
         dataplane_memory: Some(1),
@@ -61,6 +62,7 @@ fn names_and_labels() {
         "floodgate_build_info{version=\"0.1.0\",commit=\"1a2b3c4d5e6f\"} 1",
         "floodgate_rules{state=\"installed\"} 3",
         "floodgate_rules{state=\"over-capacity\"} 0",
+        "floodgate_rules_uncounted 4",
         "floodgate_applied_total 7",
         "floodgate_peer_up{peer=\"a\"} 1",
         "floodgate_peer_errors_total{peer=\"a\"} 3",

@@ -66,7 +66,7 @@ async fn ask(client: &Client) -> Result<String, Failure> {
 
 fn summary(status: &StatusView) -> String {
     let in_force = status.rules_in(RuleState::Installed) + status.rules_in(RuleState::Stale);
-    let known: u64 = status.rules.values().sum();
+    let known = status.rules.values().sum::<u64>() + status.rules_uncounted;
     let (backend, peers, established) = (&status.backend, status.peers, status.established);
     format!("healthy: {backend}, {in_force} of {known} rules in force, {established} of {peers} peers established")
 }
@@ -95,5 +95,7 @@ mod tests {
             ..StatusView::default()
         };
         assert_eq!(summary(&status), "healthy: nftables, 4 of 6 rules in force, 1 of 2 peers established");
+        let more = StatusView { rules_uncounted: 30_000, ..status };
+        assert_eq!(summary(&more), "healthy: nftables, 4 of 30006 rules in force, 1 of 2 peers established");
     }
 }

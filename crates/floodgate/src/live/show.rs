@@ -180,13 +180,20 @@ fn explanation(answer: &Explanation, packet: &[u8]) -> Vec<String> {
     lines
 }
 
+/// How many rules are in which state, unless there are none; of many rules with the age of the count and with those that are not in it.
+pub(super) fn rules_by_state(status: &StatusView) -> Option<String> {
+    let mut parts: Vec<String> = status.rules.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    if status.rules_uncounted > 0 {
+        parts.push(format!("{} not counted yet", status.rules_uncounted));
+    }
+    let age = status.rules_age.filter(|age| *age >= 1.0).map(|age| format!(" (counted {age:.0} s ago)"));
+    (!parts.is_empty()).then(|| parts.join(", ") + age.as_deref().unwrap_or_default())
+}
+
 /// The status as text.
 pub(super) fn status_text(status: &StatusView) -> String {
     let mut table = plain_table();
-    let rules = match status.rules.is_empty() {
-        true => "none".to_owned(),
-        false => status.rules.iter().map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", "),
-    };
+    let rules = rules_by_state(status).unwrap_or_else(|| "none".to_owned());
     let filtering = match (status.paused, status.mode.known()) {
         _ if let Some(why) = &status.unfiltered => format!("NOTHING IS FILTERED: {why}"),
         (true, _) => match &status.paused_until {
@@ -377,4 +384,23 @@ fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::RuleState;
+
+    #[test]
+    fn rules_that_are_not_counted_yet_and_an_old_count_are_told() {
+        let none = StatusView::default();
+        assert_eq!(rules_by_state(&none), None);
+        let first = StatusView { rules_uncounted: 999_000, ..none };
+        assert_eq!(rules_by_state(&first).unwrap(), "999000 not counted yet");
+        let rules = [(RuleState::Installed.into(), 30_000), (RuleState::Refused.into(), 2)].into();
+        let known = StatusView { rules, rules_uncounted: 0, rules_age: Some(0.4), ..first };
+        assert_eq!(rules_by_state(&known).unwrap(), "30000 installed, 2 refused");
+        let old = StatusView { rules_uncounted: 7, rules_age: Some(3.2), ..known };
+        assert_eq!(rules_by_state(&old).unwrap(), "30000 installed, 2 refused, 7 not counted yet (counted 3 s ago)");
+    }
 }

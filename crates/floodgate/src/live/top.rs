@@ -4,6 +4,7 @@ use super::args::{LiveArgs, TopArgs};
 use super::ask::ask;
 use super::rates::{PERIOD, Readings, RuleWithRate};
 use super::rule_sort::RuleSort;
+use super::show::rules_by_state;
 use super::terminal::{Key, Terminal, window};
 use super::units;
 use crate::exit_status::OK;
@@ -195,8 +196,7 @@ fn screen(status: &StatusView, rules: &[RuleWithRate], view: &View, rows: usize,
 
 /// The status in one line.
 fn heading(status: &StatusView, columns: usize) -> Vec<String> {
-    let rules: Vec<String> = status.rules.iter().map(|(state, count)| format!("{count} {state}")).collect();
-    let rules = if rules.is_empty() { "no rules".to_owned() } else { rules.join(", ") };
+    let rules = rules_by_state(status).unwrap_or_else(|| "no rules".to_owned());
     let filtering = match (status.paused, status.mode.known()) {
         (true, _) => "PAUSED",
         (false, Some(Mode::Monitor)) => "monitor, nothing is dropped",

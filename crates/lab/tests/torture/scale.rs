@@ -79,10 +79,15 @@ fn loss(wire: &mut Wire, many: &Speaker, other: Option<&[u8]>) -> Result<Duratio
 fn load(daemon: &Daemon<'_>, many: &Speaker, count: u32, others: u32) -> Result<(Duration, Duration)> {
     let began = Instant::now();
     many.announce(rules(count));
-    let mut slowest = Duration::ZERO;
+    let (mut slowest, mut some) = (Duration::ZERO, false);
     loop {
         let (answer, took) = ask(daemon, &get("/v1/status"))?;
         slowest = slowest.max(took);
+        let (_, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
+        let status: api::StatusView = serde_json::from_str(body)?;
+        let known = status.rules.values().sum::<u64>() + status.rules_uncounted;
+        ensure!(known > 0 || !some, "there were rules before, and now none: {answer}");
+        some |= known > 0;
         if answer.contains(&format!("\"installed\":{}", count + others)) {
             return Ok((slowest, began.elapsed()));
         }
