@@ -126,6 +126,28 @@ fn messages_before_their_time_are_errors_of_the_state_machine() {
 }
 
 #[test]
+fn an_identifier_that_the_peer_refuses_is_told_as_what_it_is() {
+    let now = std::time::Instant::now();
+    let refusal = Notification::new(OpenSubcode::BadIdentifier);
+    let mut notification = Vec::new();
+    Message::Notification(refusal.clone()).encode_to(&mut notification);
+    let same = DownReason::SameIdentifier([192, 0, 2, 1].into());
+    for (peer_as, told) in [(65001, same), (65002, DownReason::Received(refusal))] {
+        let peer_as = PeerAs::Exactly(peer_as);
+        let mut session = Session::new(PeerConfig { peer_as, ..config(65001, 1) });
+        session.handle(Event::ManualStart, now);
+        session.handle(Event::Connected(ConnId(1), Direction::Outgoing), now);
+        session.handle(Event::Received(ConnId(1), &notification), now);
+        let failed = std::iter::from_fn(|| session.poll()).find_map(|output| match output {
+            Output::Failed(reason) => Some(reason),
+            _ => None,
+        });
+        assert!(told.is_configuration());
+        assert_eq!(failed, Some(told));
+    }
+}
+
+#[test]
 fn a_refused_peer_hears_why() {
     let refused = |a: PeerConfig, b: PeerConfig| {
         let mut pair = Pair::new(a, PeerConfig { passive: true, ..b });

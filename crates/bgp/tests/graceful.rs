@@ -247,6 +247,17 @@ const fn is_damped((_, output): &(Duration, Output)) -> bool {
 }
 
 #[test]
+fn two_sessions_that_do_not_last_have_no_consequence() {
+    let mut pair = Pair::established_with(config(65001, 1), PeerConfig { passive: true, ..config(65002, 2) });
+    for flap in 1..=3 {
+        pair.break_connections();
+        pair.run(secs(5));
+        assert_eq!(pair.log.iter().flatten().any(is_damped), flap == 3, "{flap}");
+        assert!(pair.both_up() || flap == 3, "{flap}");
+    }
+}
+
+#[test]
 fn a_flapping_peer_is_refused_for_a_time_that_is_told() {
     let (pair, _) = flap(config(65001, 1), PeerConfig { passive: true, ..config(65002, 2) }, 300);
     assert!(pair.log[B].iter().any(is_damped));

@@ -249,11 +249,20 @@ fn the_documented_transitions_are_those_that_happen() {
 }
 
 #[test]
-fn a_session_that_is_lost_soon_is_damped() {
-    // The first loss of a session is not yet a flap: it costs the least IdleHoldTime.
+fn the_third_session_in_a_row_that_is_lost_soon_is_damped() {
     let mut fixture = Fixture::new("Established");
+    for _ in 0..2 {
+        fixture.session.handle(Event::Closed(CONN), fixture.now);
+        assert_eq!(fixture.actions(), ["report Down"]);
+        assert!(fixture.expire(Timer::ConnectRetry));
+        fixture.session.handle(Event::Connected(CONN, Direction::Outgoing), fixture.now);
+        assert!(fixture.receive(&open()) && fixture.receive(&encoded(Message::Keepalive)));
+        assert_eq!(fixture.session.state(), State::Established);
+        fixture.actions();
+    }
     fixture.session.handle(Event::Closed(CONN), fixture.now);
     assert_eq!(fixture.session.state(), State::Idle);
+    // It costs the least IdleHoldTime.
     let idle_hold = fixture.session.timer(Timer::IdleHold).unwrap() - fixture.now;
     assert!(idle_hold <= config(65001, 1).idle_hold, "{idle_hold:?}");
     assert!(fixture.expire(Timer::IdleHold));

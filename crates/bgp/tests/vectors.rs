@@ -65,12 +65,7 @@ fn check(path: &Path) -> usize {
                     errors = update.errors.len();
                 }
                 Output::EndOfRib(family) => end_of_rib = Some(family),
-                Output::Close { .. }
-                | Output::Down(_)
-                | Output::Damped { .. }
-                | Output::NextTry(_)
-                | Output::State(State::Idle)
-                    if lost => {}
+                Output::Close { .. } | Output::Down(_) | Output::NextTry(_) | Output::State(State::Active) if lost => {}
                 other => panic!("{name}: {other:?}"),
             }
         }

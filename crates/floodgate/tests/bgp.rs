@@ -180,3 +180,41 @@ fn a_peer_whose_secret_cannot_be_read_does_not_keep_the_others_out() {
     known.wait_up();
     assert!(!stranger.seen().contains(&Seen::Up), "{:?}", stranger.seen());
 }
+
+#[test]
+fn a_peer_that_flaps_is_refused_and_told_so() {
+    let daemon = Daemon::start(&peer("a", PEER, ""), "");
+    // Each time for longer, so that the moment is not missed.
+    wait("a refusal", || {
+        let mut raw = RawPeer { stream: common::raw::connect(PEER, daemon.port) };
+        let (kind, body) = raw.read();
+        if kind == kind::NOTIFICATION {
+            assert_eq!(body, [6, 5]);
+            return Some(());
+        }
+        raw.establish(90);
+        let up = || daemon.peer("a")["state"] == "established";
+        wait("the session", || up().then_some(()));
+        drop(raw);
+        wait("its loss", || (!up()).then_some(()));
+        None
+    });
+    let history = daemon.json(&["history"]);
+    let told =
+        |event: &serde_json::Value| event["message"].as_str().is_some_and(|text| text.contains("are refused until"));
+    assert!(history.iter().any(told), "{history:?}");
+    assert!(daemon.log().contains("connections are refused until 2"));
+}
+
+#[test]
+fn a_peer_whose_rules_wait_is_let_in_however_often_it_flaps() {
+    let daemon = Daemon::start(&peer("a", PEER, "hold-on-loss = \"5m\""), "");
+    for _ in 0..8 {
+        let mut raw = RawPeer::established(PEER, daemon.port, 90);
+        raw.send(&update(RULE));
+        daemon.wait_rules(&[("dst 10.99.99.0/24 then discard", "installed")]);
+        drop(raw);
+        daemon.wait_rules(&[("dst 10.99.99.0/24 then discard", "stale")]);
+    }
+    assert!(!daemon.log().contains("refused until"));
+}

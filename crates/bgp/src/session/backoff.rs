@@ -8,12 +8,18 @@
 use crate::session::config::PeerConfig;
 use std::time::Duration;
 
+/// Sessions in a row that may be lost soon without a consequence: a router that is started twice does not flap, and some stay away for a
+/// minute when they are refused.
+const FREE_SHORT_SESSIONS: u32 = 2;
+
 /// How often something failed in a row.
 #[derive(Debug, Default)]
 pub(crate) struct BackOff {
     /// ConnectRetryCounter: outgoing connections that did not become a session.
     connect_retries: u32,
-    /// Sessions that were lost soon after they were established.
+    /// Sessions that were lost soon after they were established, without a consequence.
+    free_short_sessions: u32,
+    /// Those for which connections were refused.
     short_sessions: u32,
 }
 
@@ -30,8 +36,17 @@ impl BackOff {
         doubled(config.idle_hold, &mut self.connect_retries).min(most)
     }
 
-    /// How long connections are refused after a short session.
+    /// Counts a session that was lost soon; whether that has no consequence yet.
+    pub(crate) fn is_free_short_session(&mut self) -> bool {
+        let free = self.free_short_sessions < FREE_SHORT_SESSIONS;
+        self.free_short_sessions += u32::from(free);
+        free
+    }
+
+    /// How long connections are refused after a short session, or after one in which the peer sent
+    /// too much; none is free any more.
     pub(crate) fn next_idle_hold(&mut self, config: &PeerConfig) -> Duration {
+        self.free_short_sessions = FREE_SHORT_SESSIONS;
         doubled(config.idle_hold, &mut self.short_sessions).min(config.idle_hold_max)
     }
 }

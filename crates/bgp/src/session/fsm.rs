@@ -6,6 +6,7 @@ use crate::message::{
     CeaseSubcode, Framer, FsmSubcode, MAX_MESSAGE, Message, MessageType, Notification, NotificationCode, OpenSubcode,
 };
 use crate::session::collision::{Candidate, OPEN_WAIT};
+use crate::session::config::PeerAs;
 use crate::session::connection::Connection;
 use crate::session::established::Established;
 use crate::session::event::{Cease, ConnId, Direction, Transmit};
@@ -304,7 +305,7 @@ impl Fsm {
             FsmEvent::BgpHeaderErr(notification)
             | FsmEvent::BgpOpenMsgErr(notification)
             | FsmEvent::RouteRefreshMsgErr(notification) => self.fail(notification, shared),
-            FsmEvent::NotifMsg(notification) => self.close(DownReason::Received(notification), None, shared),
+            FsmEvent::NotifMsg(notification) => self.close(self.why_closed(notification, shared), None, shared),
             FsmEvent::TcpCrAcked(conn) => {
                 shared.refuse(conn, false);
                 None
@@ -322,6 +323,18 @@ impl Fsm {
             | FsmEvent::KeepAliveMsg
             | FsmEvent::UpdateMsg(_)
             | FsmEvent::RouteRefreshMsg(_) => None,
+        }
+    }
+
+    /// What the peer's NOTIFICATION means. Our identifier is a right one, so what an iBGP peer has against it is that it is its own, too
+    /// (RFC 6286 §2.2).
+    fn why_closed(&self, notification: Notification, shared: &Shared) -> DownReason {
+        let config = shared.config();
+        let is_internal = config.peer_as == PeerAs::Exactly(config.local_as);
+        let is_up = matches!(self.state, FsmState::Established(..));
+        match notification.code == OpenSubcode::BadIdentifier.into() && is_internal && !is_up {
+            true => DownReason::SameIdentifier(config.router_id),
+            false => DownReason::Received(notification),
         }
     }
 

@@ -439,7 +439,8 @@ impl Session {
         let retained = self.report_down(established, reason) || self.config().retained_on_loss;
         // A peer that has connected again already is not refused.
         let back = self.fsms().any(|fsm| fsm.conn_id().is_some());
-        if retained || back || lasted || self.config().idle_hold_max.is_zero() {
+        let lenient = retained || back || lasted || self.config().idle_hold_max.is_zero();
+        if lenient || self.shared.is_free_short_session() {
             let served = self.is_served();
             self.initiating.back_off(served, retained, &mut self.shared, now);
         } else {

@@ -100,6 +100,11 @@ impl Shared {
         now + self.jitter.shorten(self.back_off.next_connect(&self.config, retained))
     }
 
+    /// A session was lost soon: whether that has no consequence yet.
+    pub(crate) fn is_free_short_session(&mut self) -> bool {
+        self.back_off.is_free_short_session()
+    }
+
     /// Until when connections are refused after a short session.
     pub(crate) fn next_idle_hold(&mut self, now: Instant) -> Instant {
         now + self.jitter.shorten(self.back_off.next_idle_hold(&self.config))

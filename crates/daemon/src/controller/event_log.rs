@@ -19,6 +19,8 @@ pub(super) enum Subject {
     Malformed,
     /// Its session came up or went down.
     Session,
+    /// Its connections are refused for a time; apart from its sessions, whose coming and going is what leads there.
+    Refused,
     /// A connection attempt failed.
     Attempt,
     /// The lifetime of one of its rules ended.
@@ -93,6 +95,10 @@ impl Subject {
             }
             Subject::Session => {
                 tracing::warn!(peer, "session: {summary}");
+                EventKind::PeerDown
+            }
+            Subject::Refused => {
+                tracing::warn!(peer, "refused: {summary}");
                 EventKind::PeerDown
             }
             Subject::Expired => {

@@ -208,7 +208,7 @@ impl PeerSessions {
         let name = self.name(peer);
         let until = timestamp(wall_clock(until));
         let what = format!("its sessions do not last: connections are refused until {until} (idle-hold-max)");
-        if context.events.admit(peer, Subject::Session, "refused", context.now) {
+        if context.events.admit(peer, Subject::Refused, "times", context.now) {
             tracing::warn!(peer = name, "{what}");
             context.events.record(EventKind::PeerDown, EventSubject::peer(&name).with_message(what));
         }

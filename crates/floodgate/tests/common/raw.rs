@@ -40,6 +40,13 @@ impl RawPeer {
     /// Connects from `source` and speaks until the session is established.
     pub(crate) fn established(source: &str, port: u16, hold_time: u16) -> Self {
         let mut peer = RawPeer { stream: connect(source, port) };
+        assert_eq!(peer.read().0, kind::OPEN);
+        peer.establish(hold_time);
+        peer
+    }
+
+    /// Goes on when the daemon's OPEN was read.
+    pub(crate) fn establish(&mut self, hold_time: u16) {
         let [a, b] = hold_time.to_be_bytes();
         // Multiprotocol for both flowspec families, route refresh, enhanced route refresh,
         // four-octet AS numbers.
@@ -47,11 +54,9 @@ impl RawPeer {
             [1, 4, 0, 1, 0, 133, 1, 4, 0, 2, 0, 133, 2, 0, 70, 0, 65, 4, 0, 0, 0xfe, 0x2e].map(|octet: u8| octet);
         let length = capabilities.len() as u8;
         let open = [&[4, 0xfe, 0x2e, a, b, 192, 0, 2, 77, length + 2, 2, length][..], &capabilities].concat();
-        peer.send(&message(kind::OPEN, &open));
-        assert_eq!(peer.read().0, kind::OPEN);
-        peer.send(&message(kind::KEEPALIVE, &[]));
-        assert_eq!(peer.read().0, kind::KEEPALIVE);
-        peer
+        self.send(&message(kind::OPEN, &open));
+        self.send(&message(kind::KEEPALIVE, &[]));
+        assert_eq!(self.read().0, kind::KEEPALIVE);
     }
 
     pub(crate) fn send(&mut self, octets: &[u8]) {

@@ -66,6 +66,17 @@ fn beside_frr() -> Result<()> {
     story(Program::Frr)
 }
 
+#[test]
+fn bird_takes_what_the_page_says_of_validation() -> Result<()> {
+    needs!("bird");
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("bird.conf");
+    std::fs::write(&path, page(Program::Bird.block())? + &page("validation to /etc/bird/bird.conf")?)?;
+    let output = std::process::Command::new("bird").arg("-p").arg("-c").arg(&path).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
 /// Nobody else is there: Floodgate does not take itself for the router.
 #[test]
 fn it_does_not_connect_to_itself() -> Result<()> {
