@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Boots Debian's kernels in QEMU, without KVM, with what was built, and runs tests inside: `make kernels`.
 #
-#   scripts/kernels.sh [--short] [--only WORD] [KERNEL...]
+#   scripts/kernels.sh [--short] [--only WORD] [--from NAME] [KERNEL...]
 #
 # KERNEL: `6.1`, `6.12` (Debian 12's newest package of that series), or the name of a package; both series by default. `--short` leaves out the
-# tests that scripts/kernels/tests calls long, `--only` those whose names lack the word. Prints a table, and fails where a test does.
+# tests that scripts/kernels/tests calls long, `--only` those whose names lack the word, `--from` those that come before this one in the list.
+# Prints a table, and fails where a test does.
 #
 # The virtual machine sees this machine's files read-only, under a layer of memory, so it has its programs and libraries (scripts/kernels/init),
 # and runs as root whoever runs this. Kernels are kept in target/kernels/, consoles and logs in target/kernels/run/KERNEL/.
@@ -134,11 +135,12 @@ show() {
     done
 }
 
-forms=() names=() number=0 short=no only='' series=()
+forms=() names=() number=0 short=no only='' from='' series=()
 while [ $# -gt 0 ]; do
     case $1 in
     --short) short=yes ;;
     --only) only=${2:?--only WORD}; shift ;;
+    --from) from=${2:?--from NAME}; shift ;;
     -*) die "unknown option $1" ;;
     *) series+=("$1") ;;
     esac
@@ -154,10 +156,12 @@ while read -r form name most _; do
     names[number]=$name forms[number]=$form
     [ "$short" = no ] || [ "$form" = short ] || continue
     [[ $name == *$only* ]] || continue
+    [ -z "$from" ] || [ "$name" = "$from" ] || continue
+    from=''
     chosen+=${chosen:+,}$number
     seconds=$((seconds + most))
 done < <(sed '/^#/d; /^$/d' "$list")
-[ -n "$chosen" ] || die "no test has '$only' in its name"
+[ -n "$chosen" ] || die "no test has '$only' in its name, or none is called '$from'"
 
 mkdir -p "$cache"
 images=() versions=()

@@ -14,10 +14,14 @@ use lab::{Daemon, PATIENCE, Site, needs, packet};
 
 /// `nobody`: owner of nothing.
 const USER: u32 = 65_534;
+fn unit() -> Result<String> {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/floodgate.service");
+    Ok(std::fs::read_to_string(unit)?)
+}
+
 /// The capabilities of the unit, as setpriv takes them: `-all,+net_admin,..`.
 fn capabilities() -> Result<String> {
-    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/floodgate.service");
-    let unit = std::fs::read_to_string(unit)?;
+    let unit = unit()?;
     let names = |key: &str| -> Result<Vec<String>> {
         let line = unit.lines().find_map(|line| line.strip_prefix(key)).with_context(|| format!("no {key}"))?;
         Ok(line.split(' ').map(|name| name.trim_start_matches("CAP_").to_lowercase()).collect())
@@ -44,14 +48,21 @@ fn filters_as_a_user(backend: &str) -> Result<()> {
     // as systemd mounts it.
     site.switch.exec("chmod", &["700", "/sys/fs/bpf"])?;
     site.switch.exec("install", &["-d", "-m", "700", "-o", "nobody", "-g", "nogroup", "/sys/fs/bpf/floodgate"])?;
+    // A secret that its owner, who is another user, keeps to himself.
+    let secret = tempfile::NamedTempFile::new()?;
+    std::fs::write(secret.path(), "hush\n")?;
     let configuration = format!(
-        "[router]\nas = 65140\nid = \"{SWITCH}\"\n\n[[peer]]\nname = \"a\"\naddress = \"{PEER}\"\nas = 65070\npassive = true\n\n\
-         [dataplane]\nbackend = \"{backend}\"\ninterfaces = [\"swp1\"]\nxdp.capacity = 1024\n"
+        "[router]\nas = 65140\nid = \"{SWITCH}\"\n\n[[peer]]\nname = \"a\"\naddress = \"{PEER}\"\nas = 65070\npassive = true\n\
+         md5-file = {:?}\n\n\
+         [dataplane]\nbackend = \"{backend}\"\ninterfaces = [\"swp1\"]\nxdp.capacity = 1024\n",
+        secret.path()
     );
     let mut daemon = Daemon::prepare(&site.switch, &configuration)?;
     let directory = daemon.configuration();
     chown(directory.parent().context("a directory")?, Some(USER), Some(USER))?;
     launch(&mut daemon)?;
+    daemon.wait_peer("a", "its secret", PATIENCE, |peer| peer.last_error.is_none())?;
+    ensure!(!daemon.log().contains("md5-file"), "{}", daemon.log());
     daemon.cli(&["announce", NTP])?;
     daemon.wait_rules("the rule", PATIENCE, |rules| rules.len() == 1 && rules[0].state == RuleState::Installed)?;
     let from = |port: u16| -> Result<Vec<u8>> {
@@ -97,6 +108,19 @@ fn the_units_capabilities_are_enough_for_nftables() -> Result<()> {
 #[test]
 fn the_units_capabilities_are_enough_for_xdp() -> Result<()> {
     filters_as_a_user("xdp")
+}
+
+#[test]
+fn the_unit_is_never_given_up_and_comes_behind_routers() -> Result<()> {
+    let unit = unit()?;
+    let line = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).with_context(|| format!("no {key}"));
+    ensure!(line("StartLimitIntervalSec=")? == "0" && line("Restart=")? == "always");
+    ensure!(line("LimitNOFILE=")?.parse::<u32>()? >= 65_536);
+    let before: Vec<&str> = line("After=")?.split(' ').collect();
+    for router in ["bird.service", "frr.service", "gobgpd.service"] {
+        ensure!(before.contains(&router), "{before:?}");
+    }
+    Ok(())
 }
 
 #[test]
