@@ -25,12 +25,14 @@ pub struct StatusView {
     pub peers: u64,
     /// Established sessions.
     pub established: u64,
-    /// Rules by state. Of very many rules, as they were counted `rules_age` seconds ago, or as far as the first count of them has come.
+    /// Rules by state. Of very many rules, as they were counted `rules_age` seconds ago, or as far
+    /// as the first count of them has come.
     pub rules: BTreeMap<OrUnknown<RuleState>, u64>,
     /// About how many rules are not in `rules`, because they are not counted yet.
     #[serde(default)]
     pub rules_uncounted: u64,
-    /// Seconds since the rules were counted, where there are so many that they are not counted for each answer.
+    /// Seconds since the rules were counted, where there are so many that they are not counted for
+    /// each answer.
     #[serde(default)]
     pub rules_age: Option<f64>,
     /// The back end.

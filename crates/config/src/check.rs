@@ -408,7 +408,7 @@ fn sonic(config: &Config, report: &mut Report<'_>) {
 
 fn flower(config: &Config, report: &mut Report<'_>) {
     if config.dataplane.interfaces.is_empty() {
-        let message = "tc filters where it is told to; expected the interfaces, such as [\"swp*\"]";
+        let message = "tc needs a list of interfaces, such as [\"swp*\"]";
         report.at(&[Key("dataplane"), Key("interfaces")], message.into());
     }
     let flower = &config.dataplane.flower;
@@ -425,7 +425,7 @@ fn flower(config: &Config, report: &mut Report<'_>) {
         }
     }
     if flower.block == 0 {
-        wrong("block", "0 is no block; expected a number that nobody else uses");
+        wrong("block", "0 is not a block; expected a number that no other program uses");
     }
     if flower.max_entries_per_rule == 0 {
         wrong("max-entries-per-rule", "a rule takes at least one filter");

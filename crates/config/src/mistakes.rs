@@ -150,16 +150,13 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
             "[dataplane]\ncumulus.release = 5.14\n".into(),
             "2:19: invalid type: floating point `5.14`, expected text in quotes; did you mean `\"5.14\"`?",
         ),
-        (
-            "[dataplane]\nflower.driver = \"rocker\"\n".into(),
-            "2:17: nobody has looked what the driver `rocker` ignores",
-        ),
+        ("[dataplane]\nflower.driver = \"rocker\"\n".into(), "2:17: it is not known what the driver `rocker` ignores"),
         (
             "[dataplane]\nflower.driver = \"sparx5\"\n".into(),
             "2:17: the driver sparx5 cannot be used: it has no action that drops a packet",
         ),
         (flower("driver = \"ocelot\"\n"), "5:10: the driver ocelot takes filters in fixed chains only"),
-        (flower("driver = \"software\"\nblock = 0\n"), "6:9: 0 is no block"),
+        (flower("driver = \"software\"\nblock = 0\n"), "6:9: 0 is not a block"),
         (flower("driver = \"software\"\nmax-entries-per-rule = 0\n"), "6:24: a rule takes at least one filter"),
         // Addresses and prefixes.
         (

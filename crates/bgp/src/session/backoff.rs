@@ -8,8 +8,8 @@
 use crate::session::config::PeerConfig;
 use std::time::Duration;
 
-/// Sessions in a row that may be lost soon without a consequence: a router that is started twice does not flap, and some stay away for a
-/// minute when they are refused.
+/// Sessions in a row that may be lost soon without a consequence: a router that is started twice
+/// does not flap, and some stay away for a minute when they are refused.
 const FREE_SHORT_SESSIONS: u32 = 2;
 
 /// How often something failed in a row.

@@ -326,8 +326,8 @@ impl Fsm {
         }
     }
 
-    /// What the peer's NOTIFICATION means. Our identifier is a right one, so what an iBGP peer has against it is that it is its own, too
-    /// (RFC 6286 §2.2).
+    /// What the peer's NOTIFICATION means. Our identifier is a right one, so what an iBGP peer has
+    /// against it is that it is its own, too (RFC 6286 §2.2).
     fn why_closed(&self, notification: Notification, shared: &Shared) -> DownReason {
         let config = shared.config();
         let is_internal = config.peer_as == PeerAs::Exactly(config.local_as);

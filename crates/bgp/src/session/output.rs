@@ -71,7 +71,8 @@ pub enum DownReason {
     /// We sent this NOTIFICATION.
     #[error("we sent NOTIFICATION: {0}")]
     Sent(Notification),
-    /// An iBGP peer has our own BGP identifier (RFC 6286 §2.2): one side refused the OPEN of the other.
+    /// An iBGP peer has our own BGP identifier (RFC 6286 §2.2): one side refused the OPEN of the
+    /// other.
     #[error("both have the id {0}; in iBGP they must differ")]
     SameIdentifier(Ipv4Addr),
     /// The peer sent this NOTIFICATION.

@@ -19,7 +19,8 @@ pub(super) enum Subject {
     Malformed,
     /// Its session came up or went down.
     Session,
-    /// Its connections are refused for a time; apart from its sessions, whose coming and going is what leads there.
+    /// Its connections are refused for a time; apart from its sessions, whose coming and going is
+    /// what leads there.
     Refused,
     /// A connection attempt failed.
     Attempt,

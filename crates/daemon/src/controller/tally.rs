@@ -204,7 +204,8 @@ mod tests {
         }
     }
 
-    /// Counts to the end, and looks at each step whether each rule is either counted or said not to be.
+    /// Counts to the end, and looks at each step whether each rule is either counted or said not to
+    /// be.
     fn count(tally: &mut Tally, engine: &Engine) {
         for _ in 0..engine.rule_count() {
             let counted = tally.counted(engine);

@@ -103,14 +103,14 @@ pub const fn unknown(driver: Driver) -> &'static [&'static str] {
     match driver {
         Driver::Software => &[],
         Driver::Mlxsw => &[
-            "what ports, TCP flags and protocol are compared with in fragments behind the first",
-            "which protocol is compared behind IPv6 extension headers",
+            "what ports, TCP flags and protocol are compared with in fragments after the first",
+            "which protocol is compared after IPv6 extension headers",
             "whether frames with a VLAN tag are compared",
             "how long packets meet neither filter while the switch moves its entries",
             "whether there is room for two sets of filters side by side",
         ],
         Driver::Prestera | Driver::Ocelot => &[
-            "what ports are compared with in fragments behind the first",
+            "what ports are compared with in fragments after the first",
             "whether frames with a VLAN tag are compared",
             "how many filters there is room for",
         ],

@@ -29,5 +29,5 @@ pub(super) fn difference(wanted: &[&Filter], there: &[Told]) -> Option<String> {
             return Some(format!("filter {} of priority {}: {words}", filter.handle, filter.priority));
         }
     }
-    (there.len() > wanted.len()).then(|| "there is a filter of somebody else".to_owned())
+    (there.len() > wanted.len()).then(|| "there is a filter of another program".to_owned())
 }

@@ -78,7 +78,7 @@ pub enum UnsupportedDriver {
     },
     /// Its source was not read: it may ignore conditions without a word.
     #[error(
-        "nobody has looked what the driver `{0}` ignores without a word; expected software, mlxsw, prestera or ocelot (software filters on any interface)"
+        "it is not known what the driver `{0}` ignores silently; expected software, mlxsw, prestera or ocelot (software filters on any interface)"
     )]
     Unknown(String),
 }

@@ -38,7 +38,7 @@ impl Flower {
         let is_ours = self.state.is_some() || first.is_empty() || first.iter().any(|told| told.purpose.is_some());
         if !is_ours {
             return Err(DataplaneError::Refused(format!(
-                "block {block} has filters of somebody else; name another one with block in [dataplane.flower]"
+                "block {block} has filters of another program; name another one with block in [dataplane.flower]"
             )));
         }
         let unknown: Vec<Place> = first.iter().filter(|told| told.filter.is_none()).map(|told| told.place).collect();

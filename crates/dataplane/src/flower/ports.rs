@@ -22,11 +22,11 @@ pub(super) struct Ports {
 /// Why packets of an interface do not meet the filters.
 #[derive(Debug, thiserror::Error)]
 enum NotAttached {
-    #[error("it has a clsact or ingress qdisc of somebody else; remove that, or leave the interface out")]
+    #[error("it has a clsact or ingress qdisc of another program; remove that, or leave the interface out")]
     OfSomebodyElse,
     #[error("its driver is {other}, and not {driver}")]
     OtherDriver { other: String, driver: Driver },
-    #[error("it is no port of a switch with the driver {driver}")]
+    #[error("it is not a port of a switch with the driver {driver}")]
     NoSwitchPort { driver: Driver },
     #[error("a clsact qdisc cannot be added: {0}")]
     Refused(Refusal),

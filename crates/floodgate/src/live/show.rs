@@ -180,7 +180,8 @@ fn explanation(answer: &Explanation, packet: &[u8]) -> Vec<String> {
     lines
 }
 
-/// How many rules are in which state, unless there are none; of many rules with the age of the count and with those that are not in it.
+/// How many rules are in which state, unless there are none; of many rules with the age of the
+/// count and with those that are not in it.
 pub(super) fn rules_by_state(status: &StatusView) -> Option<String> {
     let mut parts: Vec<String> = status.rules.iter().map(|(state, count)| format!("{count} {state}")).collect();
     if status.rules_uncounted > 0 {
