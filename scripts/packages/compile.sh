@@ -33,7 +33,8 @@ for bin in "$(dirname "$(command -v cargo)")" /usr/bin; do
 done
 [ -n "$path" ] || die "no Rust here has the standard library for $triple (\`scripts/setup.sh packages\`, or \`rustup target add $triple\`)"
 
-export PATH="$path:$tools/zig/bin:$PATH"
+# The tools first: cargo-zigbuild asks the python3 on the path for Zig.
+export PATH="$tools/zig/bin:$path:$PATH"
 export CARGO_TARGET_DIR=$target
 # Only what stands here: flags of the caller would make another program. Paths of this machine are named in none.
 unset CARGO_BUILD_RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_PROFILE_RELEASE_DEBUG
