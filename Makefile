@@ -57,7 +57,7 @@ packages: ## Make the packages of what is committed, in target/packages/out: ARC
 packages-test: ## The life of the package that `make packages` made, on a fresh Debian with systemd: install, upgrade under traffic, downgrade, remove, purge (root)
 	@scripts/setup.sh fresh
 	@scripts/packages/oci-test.sh
-	@scripts/packages/test.sh
+	@scripts/packages/test.sh $(T)
 
 packages-reproducible: ## Build the packages twice, in two directories, and compare (some minutes)
 	@scripts/setup.sh build packages

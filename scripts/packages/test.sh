@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs the .deb of target/packages/out on a Debian 12 that was just installed, and does with it what an operator does: `make packages-test`.
 #
+#   scripts/packages/test.sh [ansible]      all of it, or only the Ansible role
+#
 # Debian is put together by debootstrap, once, in target/packages/fresh, and each run works on a layer above it. Its systemd is PID 1, in
 # namespaces of its own (processes, network, mounts, control groups); the kernel is this machine's. What is done there is in trial.sh.
 set -euo pipefail
@@ -14,6 +16,11 @@ MOST=3000
 say() { printf 'packages-test: %s\n' "$*"; }
 die() { printf 'packages-test: %s\n' "$*" >&2; exit 1; }
 
+case "${1:-}" in
+'') script=trial.sh ;;
+ansible) script=ansible-trial.sh ;;
+*) die "unknown part '$1'; there is: ansible" ;;
+esac
 [ "$(id -u)" = 0 ] || die "it has to be root"
 mapfile -t debs < <(find "$work/out" -maxdepth 1 -name 'floodgate_*_'"$(dpkg --print-architecture)"'.deb' 2>/dev/null)
 [ ${#debs[@]} = 1 ] || die "target/packages/out has ${#debs[@]} packages for this machine: \`make packages\` makes one"
@@ -62,15 +69,15 @@ ln -s /proc/self/fd "$root/dev/fd"
 mount -t tmpfs -o mode=755 run "$root/run"
 mkdir -p "$root/handed-in"
 mount --bind handed-in "$root/handed-in"
-cat >"$root/etc/systemd/system/trial.service" <<'UNIT'
+cat >"$root/etc/systemd/system/trial.service" <<UNIT
 [Unit]
 Description=The trial of the package
 After=multi-user.target
 
 [Service]
 Type=oneshot
-ExecStart=/bin/bash /handed-in/trial.sh
-ExecStopPost=/bin/sh -c 'echo $EXIT_STATUS >/handed-in/status; systemctl --no-block poweroff'
+ExecStart=/bin/bash /handed-in/$3
+ExecStopPost=/bin/sh -c 'echo \$EXIT_STATUS >/handed-in/status; systemctl --no-block poweroff'
 StandardOutput=append:/handed-in/log
 StandardError=append:/handed-in/log
 UNIT
@@ -99,7 +106,7 @@ trap remove_group EXIT
 status=0
 (
     echo $BASHPID >"$group/cgroup.procs"
-    exec timeout -k 10 "$MOST" unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child bash "$run/boot" "$run" "$fresh"
+    exec timeout -k 10 "$MOST" unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child bash "$run/boot" "$run" "$fresh" "$script"
 ) </dev/null >"$run/console" 2>&1 || status=$?
 [ -e "$run/handed-in/log" ] || { tail -n 30 "$run/console" >&2; die "systemd did not come up (exit status $status): $run/console"; }
 grep '^trial: ' "$run/handed-in/log" || true
