@@ -53,8 +53,8 @@ pub type Reading = Box<dyn FnOnce() -> Result<Counts, DataplaneError> + Send>;
 pub struct Counts {
     /// Packets and octets that matched.
     pub matched: HashMap<RuleId, (u64, u64)>,
-    /// Packets and octets that a policer dropped.
-    pub dropped: HashMap<RuleId, (u64, u64)>,
+    /// Packets that a policer dropped, and their octets if the data plane counts these.
+    pub dropped: HashMap<RuleId, (u64, Option<u64>)>,
     /// A change was applied meanwhile: some counters may be missing or outdated.
     pub disturbed: bool,
 }
@@ -63,12 +63,13 @@ impl Counts {
     /// The counter of a rule that is in force with this policing.
     pub fn of(&self, rule: RuleId, policing: &Policing) -> Counter {
         let (packets, bytes) = self.matched.get(&rule).copied().unwrap_or_default();
-        let dropped = match policing {
-            Policing::Discard => (packets, bytes),
+        let (dropped, dropped_bytes) = match policing {
+            Policing::Discard => (packets, Some(bytes)),
             Policing::Limit { .. } => self.dropped.get(&rule).copied().unwrap_or_default(),
-            Policing::None => (0, 0),
+            Policing::None => (0, Some(0)),
         };
-        Counter { packets, bytes, dropped_packets: Some(dropped.0), dropped_bytes: Some(dropped.1) }
+        let counter = Counter::of_packets(packets, bytes, Some(dropped));
+        Counter { dropped_bytes: dropped_bytes.or(counter.dropped_bytes), ..counter }
     }
 
     /// Counters never decrease because a reading was disturbed.
@@ -76,11 +77,13 @@ impl Counts {
         if !self.disturbed {
             return;
         }
-        for (now, before) in [(&mut self.matched, &before.matched), (&mut self.dropped, &before.dropped)] {
-            for (rule, (packets, bytes)) in before {
-                let now = now.entry(*rule).or_default();
-                *now = (now.0.max(*packets), now.1.max(*bytes));
-            }
+        for (rule, (packets, bytes)) in &before.matched {
+            let now = self.matched.entry(*rule).or_default();
+            *now = (now.0.max(*packets), now.1.max(*bytes));
+        }
+        for (rule, (packets, bytes)) in &before.dropped {
+            let now = self.dropped.entry(*rule).or_default();
+            *now = (now.0.max(*packets), now.1.max(*bytes));
         }
     }
 }
@@ -109,8 +112,11 @@ mod tests {
         assert_eq!([Some(5), Some(0), Some(3), None].map(octets), [Some(500), Some(0), None, None]);
         let limit = Policing::Limit { bytes: None, packets: Some(1.0) };
         let rule = "dst 192.0.2.1/32".parse::<flowspec::Nlri>().unwrap().id();
-        let counts =
-            Counts { matched: [(rule, (5, 500))].into(), dropped: [(rule, (3, 450))].into(), ..Counts::default() };
+        let counts = Counts {
+            matched: [(rule, (5, 500))].into(),
+            dropped: [(rule, (3, Some(450)))].into(),
+            ..Counts::default()
+        };
         let octets = |policing| counts.of(rule, &policing).dropped_bytes;
         assert_eq!([limit, Policing::Discard, Policing::None].map(octets), [Some(450), Some(500), Some(0)]);
     }

@@ -23,7 +23,7 @@ use engine::capability::Capabilities;
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::{Nlri, Policing, RuleId};
 use rustix::io::Errno;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// How often a transaction is retried because another program changed nf_tables meanwhile.
@@ -346,11 +346,10 @@ impl Dataplane for Nftables {
             for version in VERSIONS {
                 dump::kept_counts(&mut socket, version, counted.of(version).iter(), &mut counts)?;
             }
-            let plain = |counts: HashMap<RuleId, Count>| {
-                counts.into_iter().map(|(rule, count)| (rule, (count.packets, count.bytes))).collect()
-            };
+            let matched = counts.matched.into_iter().map(|(rule, count)| (rule, (count.packets, count.bytes)));
+            let dropped = counts.dropped.into_iter().map(|(rule, count)| (rule, (count.packets, Some(count.bytes))));
             let disturbed = socket.generation()? != generation;
-            Ok(Counts { matched: plain(counts.matched), dropped: plain(counts.dropped), disturbed })
+            Ok(Counts { matched: matched.collect(), dropped: dropped.collect(), disturbed })
         }))
     }
 
