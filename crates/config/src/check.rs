@@ -2,6 +2,7 @@
 
 use crate::error::Problem;
 use crate::file::{Backend, Config, Peer, Protect, Validation};
+use crate::limits::{LONGEST_DEBOUNCE, LONGEST_IDLE_HOLD, MAX_OWN_AS, MD5_OCTETS, TOKEN_OCTETS};
 use crate::report::Step::{Index, Key};
 use crate::report::{Report, Step};
 use crate::sonic::Database as SonicDatabase;
@@ -9,19 +10,10 @@ use crate::values::is_loopback;
 use crate::values::{FamilyName, Pattern};
 use crate::{check_policy, cumulus, long_lived, protect};
 use dataplane::BackendSettings;
+use dataplane::xdp::CAPACITIES;
 use ipnet::IpNet;
 use std::net::IpAddr;
-use std::time::Duration;
 use toml::de::DeTable;
-
-/// A longer wait is most likely a wrong unit.
-const LONGEST_DEBOUNCE: Duration = Duration::from_secs(60);
-
-/// A higher number is not useful.
-const MAX_OWN_AS: u8 = 10;
-
-/// Longer than any useful damping.
-const LONGEST_IDLE_HOLD: Duration = Duration::from_secs(3600);
 
 /// All errors, with their places. `complete`: all values could be parsed, so that a missing one is
 /// missing in the text.
@@ -244,7 +236,7 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
     if peer.md5.is_some() && peer.md5_file.is_some() {
         wrong("md5-file", "both md5 and md5-file; expected one of them".into());
     }
-    if peer.md5.as_ref().is_some_and(|secret| secret.is_empty() || secret.len() > crate::file::MD5_OCTETS) {
+    if peer.md5.as_ref().is_some_and(|secret| secret.is_empty() || secret.len() > MD5_OCTETS) {
         wrong("md5", "a TCP-MD5 secret has 1 to 80 octets".into());
     }
 }
@@ -302,7 +294,7 @@ fn api(config: &Config, report: &mut Report<'_>) {
     if api.token.is_some() && api.token_file.is_some() {
         report.at(&[Key("api"), Key("token-file")], "both token and token-file; expected one of them".into());
     }
-    if api.token.as_ref().is_some_and(|token| token.len() < crate::file::TOKEN_OCTETS) {
+    if api.token.as_ref().is_some_and(|token| token.len() < TOKEN_OCTETS) {
         report.at(&[Key("api"), Key("token")], "a token has at least 16 characters".into());
     }
     let addresses = config.protect.addresses.iter().flatten().enumerate();
@@ -376,8 +368,8 @@ fn xdp(config: &Config, report: &mut Report<'_>) {
     let xdp = &config.dataplane.xdp;
     let mut wrong =
         |key: &'static str, message: &str| report.at(&[Key("dataplane"), Key("xdp"), Key(key)], message.to_owned());
-    if !(1024..=524_288).contains(&xdp.capacity) {
-        wrong("capacity", "expected 1024 to 524288 rules");
+    if !CAPACITIES.contains(&xdp.capacity) {
+        wrong("capacity", &format!("expected {} to {} rules", CAPACITIES.start(), CAPACITIES.end()));
     }
     if !xdp.directory.is_absolute() {
         wrong("directory", "expected an absolute path in a BPF file system, such as /sys/fs/bpf/floodgate");

@@ -2,6 +2,7 @@
 
 use crate::cumulus::Cumulus;
 use crate::flower::Flower;
+use crate::limits;
 use crate::long_lived::LongLived;
 use crate::policy::{Blackhole, Policy, Statement};
 use crate::protect::{FromSource, PresetName, Protocol};
@@ -497,14 +498,8 @@ const fn default_true() -> bool {
 }
 
 const fn max_rules() -> u32 {
-    100_000
+    limits::DEFAULT_MAX_RULES
 }
-
-/// Most octets of a TCP-MD5 secret (the kernel's limit).
-pub(crate) const MD5_OCTETS: usize = 80;
-
-/// Minimum length of a token in octets.
-pub(crate) const TOKEN_OCTETS: usize = 16;
 
 /// Each section with its keys: serde lists them when it is asked for an unknown one.
 pub(crate) fn sections() -> Vec<(&'static str, Vec<String>)> {

@@ -15,6 +15,7 @@ mod error;
 mod explain;
 mod file;
 mod flower;
+pub mod limits;
 mod load;
 mod long_lived;
 mod policy;

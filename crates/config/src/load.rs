@@ -1,7 +1,8 @@
 //! From a file to a checked configuration, with the secrets that it refers to.
 
 use crate::error::ConfigError;
-use crate::file::{Config, MD5_OCTETS, TOKEN_OCTETS};
+use crate::file::Config;
+use crate::limits::{MD5_OCTETS, TOKEN_OCTETS};
 use crate::{beside, check, read, report};
 use std::io;
 use std::net::IpAddr;

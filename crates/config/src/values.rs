@@ -1,5 +1,6 @@
 //! Values of the configuration with a text format of their own.
 
+use crate::limits::LONGEST_INTERFACE_NAME;
 use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::fmt;
@@ -200,9 +201,6 @@ impl FromStr for Port {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern(String);
 
-/// The longest name of an interface, in octets.
-const LONGEST_NAME: usize = 15;
-
 /// Text that cannot be the name of an interface.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` cannot be an interface; expected a name such as eth0, or a pattern such as swp*")]
@@ -216,7 +214,11 @@ impl FromStr for Pattern {
         let body = text.strip_prefix('!').unwrap_or(text);
         // A star may match nothing; more than a few of them are not useful.
         let least = body.bytes().filter(|octet| *octet != b'*').count();
-        if body.is_empty() || least > LONGEST_NAME || body.len() > 2 * LONGEST_NAME || text.contains(unfit) {
+        if body.is_empty()
+            || least > LONGEST_INTERFACE_NAME
+            || body.len() > 2 * LONGEST_INTERFACE_NAME
+            || text.contains(unfit)
+        {
             return Err(InvalidPattern(text.to_owned()));
         }
         Ok(Pattern(text.to_owned()))

@@ -4,7 +4,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The highest useful limit. Child processes inherit it, and some iterate over all descriptors.
-const MAX_DESCRIPTORS: u64 = 65_536;
+pub(crate) const MAX_DESCRIPTORS: u64 = 65_536;
 
 /// Raises the soft limit to the hard limit, up to [`MAX_DESCRIPTORS`].
 pub(crate) fn raise() {

@@ -45,11 +45,11 @@ impl EventSubject {
 }
 
 /// Most octets of events in memory, whatever number the configuration asks for.
-const MAX_OCTETS: usize = 8 << 20;
+pub(crate) const MAX_OCTETS: usize = 8 << 20;
 
 /// Most octets of a rule's text or of a message in one event: a peer may send rules whose text is
 /// 60 KiB.
-const LONGEST_TEXT: usize = 4096;
+pub(crate) const LONGEST_TEXT: usize = 4096;
 
 /// Octets of an event without its texts, approximately.
 const EVENT_OVERHEAD: usize = 256;

@@ -27,6 +27,7 @@ mod exabgp_input;
 mod host_environment;
 mod http;
 pub mod interfaces;
+pub mod limits;
 mod locks;
 mod logging;
 pub mod metrics;

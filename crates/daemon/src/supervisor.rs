@@ -27,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// How often interfaces and addresses are read again.
-const RESCAN: Duration = Duration::from_secs(2);
+pub(crate) const RESCAN: Duration = Duration::from_secs(2);
 
 /// How long a start waits for a daemon that is about to end.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// Longest line that is read, in octets; more than the hex of the longest BGP message (65,535
 /// octets) with blanks.
-const MAX_LINE: u64 = 1 << 20;
+pub(crate) const MAX_LINE: u64 = 1 << 20;
 /// Some editors write it before a text, and so it occurs before each of several files in one
 /// stream.
 const BYTE_ORDER_MARK: char = '\u{feff}';

@@ -63,6 +63,22 @@ fn events() {
     assert_page("events.md", "events", &made);
 }
 
+#[test]
+fn limits() {
+    let mut made = String::new();
+    for group in daemon::limits::groups() {
+        writeln!(made, "### {}\n\n| what | limit | beyond it |\n|---|---|---|", group.name).unwrap();
+        for limit in group.limits {
+            writeln!(made, "| {} | {} | {} |", limit.what, limit.value, limit.beyond).unwrap();
+        }
+        made.push('\n');
+    }
+    let line = daemon::limits::octets(crate::input::MAX_LINE as usize);
+    writeln!(made, "### Commands\n\n| what | limit | beyond it |\n|---|---|---|").unwrap();
+    writeln!(made, "| octets of a line of a rules file, of hex or of JSON | {line} | an error of that line |").unwrap();
+    assert_page("limits.md", "limits", &made);
+}
+
 /// A status in which each metric has a value.
 fn everything() -> (StatusView, PeerView) {
     let status = StatusView {

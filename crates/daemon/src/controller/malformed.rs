@@ -6,9 +6,9 @@ use flowspec::hex::Hex;
 use std::fmt::Write;
 
 /// Most NLRIs that are listed.
-const NLRIS: usize = 50;
+pub(crate) const NLRIS: usize = 50;
 /// Most octets of the message that are shown: all of a message that is not extended.
-const OCTETS: usize = 4096;
+pub(crate) const OCTETS: usize = 4096;
 /// Most octets of an undecodable NLRI that are shown.
 const NLRI_OCTETS: usize = 64;
 

@@ -38,6 +38,12 @@ mod tally;
 mod traffic;
 mod unenforced;
 
+/// Limits that the manual lists.
+pub(crate) mod limits {
+    pub(crate) use super::malformed::{NLRIS, OCTETS};
+    pub(crate) use super::tally::MAX_COUNTED_AT_ONCE;
+}
+
 use crate::apply::Report;
 use crate::clock;
 use crate::command::Command;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most rules that are counted on request.
-pub(super) const MAX_COUNTED_AT_ONCE: usize = 20_000;
+pub(crate) const MAX_COUNTED_AT_ONCE: usize = 20_000;
 
 /// Duration of one step.
 const STEP: Duration = Duration::from_millis(2);

@@ -21,3 +21,4 @@ pub(crate) use default::config as built_in;
 pub(crate) use event::{NeighborEvent, NeighborId, NeighborMessage, RegisteredNeighbor, Request};
 pub(crate) use hold_off::{HOLD_OFF, hold_off};
 pub(crate) use neighbors::{Neighbors, successor_file, wait_for_predecessor};
+pub(crate) use reader::LONGEST;

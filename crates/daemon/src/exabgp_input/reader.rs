@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 /// Longest line that is accepted, in octets. The longest UPDATE, of 65535 octets with nothing but
 /// TCP flags, makes a line of some 6 million.
-pub(super) const LONGEST: usize = 16 << 20;
+pub(crate) const LONGEST: usize = 16 << 20;
 
 /// What was read.
 #[derive(Debug, PartialEq, Eq)]

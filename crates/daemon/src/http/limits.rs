@@ -7,33 +7,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Most connections of one listener.
-const CONNECTIONS: usize = 64;
+pub(crate) const CONNECTIONS: usize = 64;
 
 /// Most connections from one address, so that other clients can still connect.
-const MAX_CONNECTIONS_PER_ADDRESS: usize = 16;
+pub(crate) const MAX_CONNECTIONS_PER_ADDRESS: usize = 16;
 
 /// Most long-lived connections (events and samples) of one listener.
-pub(super) const STREAMS: usize = 32;
+pub(crate) const STREAMS: usize = 32;
 
 /// Timeout for a request's head, and between two requests on one connection.
-pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
+pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// Timeout for a request's body.
-pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
+pub(crate) const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// Most octets of a request's head.
-pub(super) const HEAD: usize = 16 * 1024;
+pub(crate) const HEAD: usize = 16 * 1024;
 
 /// Most octets of a request's body: the longest possible rule is shorter than 64 KiB, the longest
 /// packet in hex shorter than 128 KiB.
-pub(super) const BODY: usize = 256 * 1024;
+pub(crate) const BODY: usize = 256 * 1024;
 
 /// Most octets of a body over the limit that are read and discarded, so that the client can read
 /// the error.
 pub(super) const MAX_DISCARDED_BODY: usize = 8 * 1024 * 1024;
 
 /// Timeout for a client that reads nothing of an answer.
-pub(super) const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Most connections of a listener if the process may open `files` files: a quarter of what sessions
 /// and everything else leave.

@@ -19,11 +19,12 @@
 
 mod body;
 mod failure;
-mod limits;
+pub(crate) mod limits;
 mod listen;
 mod routes;
 mod serve;
 mod write_stall_timeout;
 
 pub(crate) use listen::{ApiListeners, ListenError};
-pub(crate) use routes::{ApiState, PublishedOverview, router};
+pub(crate) use routes::{ApiState, CHANGE_TIMEOUT, PublishedOverview, router};
+pub(crate) use serve::GRACE;

@@ -51,7 +51,7 @@ pub(crate) type PublishedOverview = Option<Arc<Overview>>;
 const CURRENT_ANSWER_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Longest wait for a change before the answer says that it is in progress.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest wait for the disk before the answer says that it is too slow.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);

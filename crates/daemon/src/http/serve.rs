@@ -132,7 +132,7 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router) {
 struct IdleConnections(VecDeque<(Arc<AtomicBool>, AbortHandle, Instant)>);
 
 /// How long a connection may be idle before it can be closed for a new one.
-const GRACE: Duration = Duration::from_millis(250);
+pub(crate) const GRACE: Duration = Duration::from_millis(250);
 
 impl IdleConnections {
     fn enter(&mut self, asked: Arc<AtomicBool>, task: AbortHandle) {

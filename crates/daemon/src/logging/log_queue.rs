@@ -18,7 +18,7 @@ pub(super) fn lost() -> u64 {
 }
 
 /// Most octets in the queue.
-const MAX_QUEUED_OCTETS: usize = 1 << 20;
+pub(crate) const MAX_QUEUED_OCTETS: usize = 1 << 20;
 
 /// Pause before another attempt at a descriptor that is full, and that another program set to
 /// non-blocking.

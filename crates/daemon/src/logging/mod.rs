@@ -4,7 +4,8 @@ mod format;
 mod log_queue;
 mod throttle;
 
-pub(crate) use throttle::Throttle;
+pub(crate) use log_queue::MAX_QUEUED_OCTETS;
+pub(crate) use throttle::{MAX_LINES, Throttle, WINDOW};
 
 use config::{Level, Log, LogFormat};
 use format::{QuotedFields, SyslogPriority};

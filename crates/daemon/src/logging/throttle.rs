@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 /// Most lines within [`WINDOW`].
-const MAX_LINES: u32 = 5;
+pub(crate) const MAX_LINES: u32 = 5;
 
 /// The time for [`MAX_LINES`].
-const WINDOW: Duration = Duration::from_secs(1);
+pub(crate) const WINDOW: Duration = Duration::from_secs(1);
 
 /// Admits a few lines a second and counts the rest, by kind.
 #[derive(Debug, Default)]

@@ -8,10 +8,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 /// Longest wait.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Most connections of one peer that are closed in this way at a time, since each is an open file;
 /// further ones are closed without waiting.
-const MAX_CLOSING: usize = 4;
+pub(crate) const MAX_CLOSING: usize = 4;
 
 /// Connections that are being closed.
 #[derive(Debug, Default)]

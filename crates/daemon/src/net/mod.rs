@@ -14,6 +14,7 @@ mod md5;
 mod session;
 mod socket;
 
+pub(crate) use closing::{CLOSE_TIMEOUT, MAX_CLOSING};
 pub use listen::{Listeners, Routes};
 pub use session::{Control, PeerEvent, PeerMessage, SessionSetup, run as run_session};
 pub use socket::{Endpoint, SocketError};

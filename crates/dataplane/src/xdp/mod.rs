@@ -21,6 +21,7 @@
 #![cfg_attr(not(xdp_program), allow(dead_code, reason = "built without clang: there is no XDP program"))]
 
 use engine::capability::{ActionAbility, Capabilities};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 mod classifier;
@@ -65,6 +66,8 @@ pub use render::render;
 /// Whether this build contains the XDP program; without clang and libbpf it does not.
 pub const COMPILED_IN: bool = cfg!(xdp_program);
 
+/// What [`Options::capacity`] may be.
+pub const CAPACITIES: RangeInclusive<u32> = 1024..=1 << 19;
 /// The default of [`Options::capacity`].
 pub const CAPACITY: u32 = 131_072;
 

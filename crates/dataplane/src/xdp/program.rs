@@ -1,5 +1,6 @@
 //! Loads the program and maps its tables.
 
+use super::CAPACITIES;
 use super::layout::{
     Chunk, Control, CounterLine, Extra, FILTER_BITS, FilterWord, Hash, IdLine, Interval, NodeLine, Pending, RuleLine,
     Slot, StatisticsLine, Target,
@@ -34,11 +35,11 @@ pub(super) struct Sizes {
 /// The most sets of counters: beyond this many CPUs they share.
 const COUNTER_SETS: u32 = 16;
 /// The most rules: their numbers have 20 bits.
-pub(super) const RULES_MAX: u32 = 1 << 19;
+pub(super) const RULES_MAX: u32 = *CAPACITIES.end();
 
 impl Sizes {
     pub(super) fn for_rules(rules: u32) -> Self {
-        let rules = rules.clamp(1024, RULES_MAX);
+        let rules = rules.clamp(*CAPACITIES.start(), RULES_MAX);
         let cpus = possible_cpus();
         Sizes {
             rules,
