@@ -26,6 +26,7 @@ impl AfiSafi {
     ];
 
     /// Address family identifier: 1 or 2.
+    #[must_use]
     pub const fn afi(self) -> u16 {
         match self {
             AfiSafi::Ipv4Unicast => 1,
@@ -35,6 +36,7 @@ impl AfiSafi {
     }
 
     /// Subsequent address family identifier: 1, 133 or 134.
+    #[must_use]
     pub const fn safi(self) -> u8 {
         match self {
             AfiSafi::Ipv4Unicast | AfiSafi::Ipv6Unicast => 1,
@@ -43,6 +45,7 @@ impl AfiSafi {
     }
 
     /// The family of a pair of numbers; `None` if this crate does not support it.
+    #[must_use]
     pub const fn from_numbers(afi: u16, safi: u8) -> Option<Self> {
         match (afi, safi) {
             (1, 1) => Some(AfiSafi::Ipv4Unicast),
@@ -55,6 +58,7 @@ impl AfiSafi {
     }
 
     /// The IP version of its routes.
+    #[must_use]
     pub const fn version(self) -> IpVersion {
         match self {
             AfiSafi::Ipv4Unicast => IpVersion::V4,
@@ -65,6 +69,7 @@ impl AfiSafi {
 
     /// The name used in text and JSON: `ipv4-unicast`, `ipv6-unicast`, `ipv4-flow`, `ipv6-flow`,
     /// `vpnv4-flow`, `vpnv6-flow`.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             AfiSafi::Ipv4Unicast => "ipv4-unicast",
@@ -126,11 +131,13 @@ impl FamilySet {
     pub const FLOW: FamilySet = FamilySet(0x3c);
 
     /// Whether it holds `family`.
+    #[must_use]
     pub const fn contains(self, family: AfiSafi) -> bool {
         self.0 & family.bit() != 0
     }
 
     /// Whether it is empty.
+    #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -146,6 +153,7 @@ impl FamilySet {
     }
 
     /// The families in both.
+    #[must_use]
     pub const fn intersection(self, other: FamilySet) -> FamilySet {
         FamilySet(self.0 & other.0)
     }

@@ -14,6 +14,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+#![warn(clippy::must_use_candidate)]
 
 mod afi_safi;
 #[cfg(feature = "arbitrary")]

@@ -16,6 +16,7 @@ pub enum Destination {
 
 impl Destination {
     /// The family it is announced in.
+    #[must_use]
     pub const fn family(&self) -> AfiSafi {
         match self {
             Destination::Flow(nlri) => AfiSafi::Flow(nlri.family()),
@@ -41,6 +42,7 @@ pub struct RouteKey {
 
 impl RouteKey {
     /// The family it is announced in.
+    #[must_use]
     pub const fn family(&self) -> AfiSafi {
         self.destination.family()
     }

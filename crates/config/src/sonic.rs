@@ -1,4 +1,9 @@
 //! `[dataplane.sonic]`: the databases of SONiC, and the properties of its ACL tables.
+//!
+//! The keys are those of the back end's settings, and still a struct of their own: their names and
+//! forms are part of the stable face, while the back end may rename and regroup its settings, and
+//! knows nothing of files. Both are written out field by field, so that the compiler finds one that
+//! is missing; a test compares the defaults.
 
 use crate::values::{Pattern, from_text};
 use api::HumanDuration;

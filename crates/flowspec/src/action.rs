@@ -16,11 +16,13 @@ impl Rate {
     pub const ZERO: Rate = Rate(0.0);
 
     /// `None` for NaN.
+    #[must_use]
     pub fn new(rate: f32) -> Option<Self> {
         (!rate.is_nan()).then_some(Rate(rate))
     }
 
     /// As sent; may be negative or infinite.
+    #[must_use]
     pub const fn as_f32(self) -> f32 {
         self.0
     }
@@ -139,6 +141,7 @@ impl Action {
     }
 
     /// The community for this action; reserved bits zero.
+    #[must_use]
     pub fn encode(self) -> Community {
         encode(self)
     }

@@ -81,6 +81,7 @@ impl NlriBuilder {
     }
 
     /// Whether a component of this type was set.
+    #[must_use]
     pub fn has(&self, kind: ComponentType) -> bool {
         !matches!(self.components[kind as usize - 1], Slot::Absent)
     }

@@ -14,6 +14,7 @@ pub enum Community {
 
 impl Community {
     /// The octets.
+    #[must_use]
     pub const fn as_bytes(&self) -> &[u8] {
         match self {
             Community::Extended(octets) => octets,

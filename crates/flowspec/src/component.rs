@@ -68,6 +68,7 @@ impl ComponentType {
     ];
 
     /// The type with this number in rules of `version`: the flow label (13) is IPv6 only.
+    #[must_use]
     pub const fn from_wire(number: u8, version: IpVersion) -> Option<Self> {
         let last = match version {
             IpVersion::V4 => 12,
@@ -77,6 +78,7 @@ impl ComponentType {
     }
 
     /// How this type's value is written.
+    #[must_use]
     pub const fn value_kind(self) -> ValueKind {
         match self {
             ComponentType::Destination | ComponentType::Source => ValueKind::Prefix,
@@ -96,6 +98,7 @@ impl ComponentType {
     /// Largest width that the RFC allows with a MUST: one octet for DSCP and fragment, two for TCP
     /// flags (RFC 8955 §4.2.2.9, §4.2.2.11, §4.2.2.12). The sizes of the others are SHOULD and so
     /// do not make a rule malformed.
+    #[must_use]
     pub const fn max_width(self) -> Width {
         match self {
             ComponentType::Dscp | ComponentType::Fragment => Width::One,
@@ -106,6 +109,7 @@ impl ComponentType {
 
     /// The width in which `value` is sent: the smallest that holds it, and at least four octets for
     /// the flow label (RFC 8956 §3.7).
+    #[must_use]
     pub const fn width_for(self, value: u64) -> Width {
         match (self, Width::for_value(value)) {
             (ComponentType::FlowLabel, Width::One | Width::Two) => Width::Four,
@@ -125,6 +129,7 @@ impl ComponentType {
     }
 
     /// The word used for it in rule text, and in JSON as `type`.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             ComponentType::Destination => "dst",
@@ -163,6 +168,7 @@ pub enum Component<'a> {
 
 impl Component<'_> {
     /// The component's type.
+    #[must_use]
     pub const fn component_type(&self) -> ComponentType {
         match self {
             Component::Prefix(t, _) | Component::Numeric(t, _) | Component::Bitmask(t, _) => *t,

@@ -119,6 +119,7 @@ impl Policing {
     }
 
     /// Both at once: discard over the lowest rate of each unit.
+    #[must_use]
     pub fn and(self, other: Self) -> Self {
         let lowest = |a: Option<f32>, b: Option<f32>| match (a, b) {
             (Some(a), Some(b)) => Some(a.min(b)),

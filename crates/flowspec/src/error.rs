@@ -109,6 +109,7 @@ pub enum NlriErrorKind {
 
 impl NlriErrorKind {
     /// A short stable name for JSON and metrics.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             NlriErrorKind::Truncated { .. } => "truncated",
@@ -129,6 +130,7 @@ impl NlriErrorKind {
 
     /// What the receiver of an UPDATE does about it: where the NLRI's end is known, only that NLRI
     /// is lost.
+    #[must_use]
     pub const fn disposition(self) -> Disposition {
         match self {
             NlriErrorKind::Truncated { .. } | NlriErrorKind::TruncatedPathId => Disposition::DisableFamily,
@@ -166,6 +168,7 @@ pub enum CommunityError {
 
 impl CommunityError {
     /// A short stable name for JSON and metrics.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             CommunityError::RateNotANumber => "rate-not-a-number",
@@ -174,6 +177,7 @@ impl CommunityError {
     }
 
     /// What the receiver of an UPDATE does about it.
+    #[must_use]
     pub const fn disposition(self) -> Disposition {
         match self {
             CommunityError::RateNotANumber | CommunityError::Length { .. } => Disposition::TreatAsWithdraw,

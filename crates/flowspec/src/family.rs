@@ -31,6 +31,7 @@ impl Family {
     pub const ALL: [Family; 4] = [Family::Ipv4, Family::Vpnv4, Family::Ipv6, Family::Vpnv6];
 
     /// Address family identifier: 1 or 2.
+    #[must_use]
     pub const fn afi(self) -> u16 {
         match self.version() {
             IpVersion::V4 => 1,
@@ -39,11 +40,13 @@ impl Family {
     }
 
     /// Subsequent address family identifier: 133, or 134 for VPN.
+    #[must_use]
     pub const fn safi(self) -> u8 {
         if self.is_vpn() { 134 } else { 133 }
     }
 
     /// The family of an AFI/SAFI pair, if that pair is FlowSpec.
+    #[must_use]
     pub const fn from_afi_safi(afi: u16, safi: u8) -> Option<Self> {
         match (afi, safi) {
             (1, 133) => Some(Family::Ipv4),
@@ -55,6 +58,7 @@ impl Family {
     }
 
     /// The IP version of the packets that rules of this family filter.
+    #[must_use]
     pub const fn version(self) -> IpVersion {
         match self {
             Family::Ipv4 | Family::Vpnv4 => IpVersion::V4,
@@ -63,11 +67,13 @@ impl Family {
     }
 
     /// Whether the NLRI starts with a route distinguisher.
+    #[must_use]
     pub const fn is_vpn(self) -> bool {
         matches!(self, Family::Vpnv4 | Family::Vpnv6)
     }
 
     /// The name used in text and JSON: `ipv4`, `ipv6`, `vpnv4` or `vpnv6`.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Family::Ipv4 => "ipv4",

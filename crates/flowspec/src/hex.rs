@@ -23,6 +23,7 @@ impl fmt::Display for Hex<'_> {
 /// assert_eq!(flowspec::hex::decode("0bFF"), Some(vec![0x0b, 0xff]));
 /// assert_eq!(flowspec::hex::decode("0bF"), None);
 /// ```
+#[must_use]
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();

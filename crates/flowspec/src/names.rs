@@ -92,6 +92,7 @@ pub const ICMP_TYPES: &[(&str, u8)] = &[
 /// ```
 /// assert_eq!(flowspec::names::protocol("UDP"), Some(17));
 /// ```
+#[must_use]
 pub fn protocol(name: &str) -> Option<u8> {
     find(PROTOCOLS, name)
 }
@@ -101,16 +102,19 @@ pub fn protocol(name: &str) -> Option<u8> {
 /// ```
 /// assert_eq!(flowspec::names::protocol_name(58), Some("ipv6-icmp"));
 /// ```
+#[must_use]
 pub fn protocol_name(number: u8) -> Option<&'static str> {
     PROTOCOLS.iter().find(|(_, known)| *known == number).map(|(name, _)| *name)
 }
 
 /// The bit of a TCP flag in header octets 12 and 13.
+#[must_use]
 pub fn tcp_flag(name: &str) -> Option<u16> {
     find(TCP_FLAGS, name)
 }
 
 /// A bit of the fragment component.
+#[must_use]
 pub fn fragment_bit(name: &str) -> Option<u16> {
     find(FRAGMENT_BITS, name)
 }
@@ -133,6 +137,7 @@ pub fn bit_names<'a>(table: &'a [(&'static str, u16)], bits: u16) -> impl Iterat
 }
 
 /// The number of an ICMP type of IPv4.
+#[must_use]
 pub fn icmp_type(name: &str) -> Option<u8> {
     find(ICMP_TYPES, name)
 }

@@ -65,22 +65,26 @@ impl<'a> NlriRef<'a> {
     }
 
     /// The family it was decoded for.
+    #[must_use]
     pub const fn family(&self) -> Family {
         self.family
     }
 
     /// The octets behind the length field, as received.
+    #[must_use]
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.value
     }
 
     /// The route distinguisher of a VPN rule.
+    #[must_use]
     pub fn route_distinguisher(&self) -> Option<RouteDistinguisher> {
         let rd = if self.family.is_vpn() { self.value.first_chunk() } else { None };
         rd.copied().map(RouteDistinguisher)
     }
 
     /// The components, in wire order.
+    #[must_use]
     pub fn components(&self) -> Components<'a> {
         Components { version: self.family.version(), octets: self.flow_octets() }
     }
@@ -93,6 +97,7 @@ impl<'a> NlriRef<'a> {
 
     /// The canonical form: reserved bits, prefix padding and the AND bit of a first operator are
     /// zero.
+    #[must_use]
     pub fn to_canonical(&self) -> Nlri {
         let mut octets: Box<[u8]> = self.value.into();
         let start = if self.family.is_vpn() { RouteDistinguisher::LEN } else { 0 };
@@ -285,31 +290,37 @@ impl Nlri {
     }
 
     /// A borrowed view, for everything that reads it.
+    #[must_use]
     pub fn as_ref(&self) -> NlriRef<'_> {
         NlriRef { family: self.family, value: &self.octets }
     }
 
     /// The family.
+    #[must_use]
     pub const fn family(&self) -> Family {
         self.family
     }
 
     /// The canonical octets behind the length field.
+    #[must_use]
     pub const fn as_bytes(&self) -> &[u8] {
         &self.octets
     }
 
     /// The route distinguisher of a VPN rule.
+    #[must_use]
     pub fn route_distinguisher(&self) -> Option<RouteDistinguisher> {
         self.as_ref().route_distinguisher()
     }
 
     /// The components, in wire order.
+    #[must_use]
     pub fn components(&self) -> Components<'_> {
         self.as_ref().components()
     }
 
     /// The destination prefix, if the rule has one.
+    #[must_use]
     pub fn destination(&self) -> Option<Prefix> {
         match self.components().next() {
             Some(Component::Prefix(ComponentType::Destination, prefix)) => Some(prefix),
@@ -318,6 +329,7 @@ impl Nlri {
     }
 
     /// Octets on the wire, length field included, without add-path identifier.
+    #[must_use]
     pub fn wire_len(&self) -> usize {
         self.octets.len() + if self.octets.len() < TWO_OCTET_LENGTH { 1 } else { 2 }
     }
@@ -334,6 +346,7 @@ impl Nlri {
     }
 
     /// A short stable name of the rule: a hash of family, route distinguisher and canonical octets.
+    #[must_use]
     pub fn id(&self) -> RuleId {
         RuleId::of(self.family, &self.octets)
     }

@@ -23,11 +23,13 @@ pub enum Width {
 
 impl Width {
     /// Octets on the wire.
+    #[must_use]
     pub const fn octets(self) -> usize {
         1 << (self as usize)
     }
 
     /// The width in an operator octet's two length bits.
+    #[must_use]
     pub const fn from_operator(octet: u8) -> Self {
         match (octet >> WIDTH_SHIFT) & 3 {
             0 => Width::One,
@@ -38,6 +40,7 @@ impl Width {
     }
 
     /// The smallest width that holds `value`.
+    #[must_use]
     pub const fn for_value(value: u64) -> Self {
         match value {
             0..=0xff => Width::One,
@@ -75,6 +78,7 @@ pub enum Comparison {
 
 impl Comparison {
     /// The comparison in an operator octet's three low bits.
+    #[must_use]
     pub const fn from_operator(octet: u8) -> Self {
         match octet & 7 {
             0 => Comparison::False,
@@ -89,6 +93,7 @@ impl Comparison {
     }
 
     /// Whether the comparison of `data` with `value` holds.
+    #[must_use]
     pub const fn holds(self, data: u64, value: u64) -> bool {
         match self {
             Comparison::False => false,
@@ -120,11 +125,13 @@ pub struct NumericOp {
 impl NumericOp {
     /// A pair joined with OR, in the smallest width that holds `value`. (A flow label is sent
     /// wider: [`ComponentType::width_for`](crate::ComponentType::width_for).)
+    #[must_use]
     pub const fn new(comparison: Comparison, value: u64) -> Self {
         NumericOp { and: false, comparison, value, width: Width::for_value(value) }
     }
 
     /// The same pair, joined with AND to the one before.
+    #[must_use]
     pub const fn and(self) -> Self {
         NumericOp { and: true, ..self }
     }
@@ -161,21 +168,25 @@ pub struct BitmaskOp {
 
 impl BitmaskOp {
     /// A pair joined with OR, in the smallest width that holds `value`; `all` is the m bit.
+    #[must_use]
     pub const fn new(all: bool, value: u64) -> Self {
         BitmaskOp { and: false, not: false, all, value, width: Width::for_value(value) }
     }
 
     /// The same pair, joined with AND to the one before.
+    #[must_use]
     pub const fn and(self) -> Self {
         BitmaskOp { and: true, ..self }
     }
 
     /// The same pair, negated.
+    #[must_use]
     pub const fn negated(self) -> Self {
         BitmaskOp { not: !self.not, ..self }
     }
 
     /// Whether `data` satisfies this pair.
+    #[must_use]
     pub const fn holds(self, data: u64) -> bool {
         let hit = if self.all { data & self.value == self.value } else { data & self.value != 0 };
         hit != self.not

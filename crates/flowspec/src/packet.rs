@@ -99,6 +99,7 @@ pub enum PacketError {
 
 impl Packet {
     /// IP version.
+    #[must_use]
     pub const fn version(&self) -> IpVersion {
         match self.destination {
             IpAddr::V4(_) => IpVersion::V4,
@@ -107,22 +108,26 @@ impl Packet {
     }
 
     /// Source address.
+    #[must_use]
     pub const fn source(&self) -> IpAddr {
         self.source
     }
 
     /// Destination address.
+    #[must_use]
     pub const fn destination(&self) -> IpAddr {
         self.destination
     }
 
     /// IPv4: the protocol. IPv6: the upper-layer protocol after the
     /// [`EXTENSION_HEADERS`](crate::EXTENSION_HEADERS); absent if it is not in this packet.
+    #[must_use]
     pub const fn protocol(&self) -> Option<u8> {
         self.protocol
     }
 
     /// Source port, of TCP and UDP.
+    #[must_use]
     pub const fn source_port(&self) -> Option<u16> {
         match self.upper {
             Upper::Ports { source, .. } => Some(source),
@@ -131,6 +136,7 @@ impl Packet {
     }
 
     /// Destination port, of TCP and UDP.
+    #[must_use]
     pub const fn destination_port(&self) -> Option<u16> {
         match self.upper {
             Upper::Ports { destination, .. } => Some(destination),
@@ -139,6 +145,7 @@ impl Packet {
     }
 
     /// ICMP or ICMPv6 type; there only where the code is, too.
+    #[must_use]
     pub const fn icmp_type(&self) -> Option<u8> {
         match self.upper {
             Upper::Icmp { kind, .. } => Some(kind),
@@ -147,6 +154,7 @@ impl Packet {
     }
 
     /// ICMP or ICMPv6 code.
+    #[must_use]
     pub const fn icmp_code(&self) -> Option<u8> {
         match self.upper {
             Upper::Icmp { code, .. } => Some(code),
@@ -155,6 +163,7 @@ impl Packet {
     }
 
     /// Octets 12 and 13 of the TCP header, the data offset zero.
+    #[must_use]
     pub const fn tcp_flags(&self) -> Option<u16> {
         match self.upper {
             Upper::Ports { tcp_flags, .. } => tcp_flags,
@@ -164,41 +173,49 @@ impl Packet {
 
     /// Octets of the IP packet, header included, as its header says: IPv4 total length, IPv6
     /// payload length and 40.
+    #[must_use]
     pub const fn length(&self) -> u32 {
         self.length
     }
 
     /// DSCP, 6 bits.
+    #[must_use]
     pub const fn dscp(&self) -> u8 {
         self.dscp
     }
 
     /// The don't-fragment bit; false for IPv6.
+    #[must_use]
     pub const fn dont_fragment(&self) -> bool {
         self.dont_fragment
     }
 
     /// The more-fragments bit.
+    #[must_use]
     pub const fn more_fragments(&self) -> bool {
         self.more_fragments
     }
 
     /// Fragment offset in units of 8 octets; 0 for an IPv6 packet without fragment header.
+    #[must_use]
     pub const fn fragment_offset(&self) -> u16 {
         self.fragment_offset
     }
 
     /// Which part of a datagram this is.
+    #[must_use]
     pub const fn fragment_position(&self) -> FragmentPosition {
         FragmentPosition::of(self.fragment_offset, self.more_fragments)
     }
 
     /// IPv6 flow label, 20 bits.
+    #[must_use]
     pub const fn flow_label(&self) -> Option<u32> {
         self.flow_label
     }
 
     /// IPv4 time to live, or IPv6 hop limit. No component compares it.
+    #[must_use]
     pub const fn hop_limit(&self) -> u8 {
         self.hop_limit
     }
@@ -209,6 +226,7 @@ impl Packet {
     /// other.
     ///
     /// No router forwards it with that hop limit, so a node of this link has sent it.
+    #[must_use]
     pub const fn is_neighbor_discovery(&self) -> bool {
         matches!(self.version(), IpVersion::V6)
             && self.next_header == ICMPV6

@@ -27,33 +27,39 @@ impl Ipv6Pattern {
 
     /// The bits `offset..length` of `address`; bits outside are dropped. `None` unless `offset <
     /// length <= 128`, or both are 0.
+    #[must_use]
     pub fn new(address: Ipv6Addr, offset: u8, length: u8) -> Option<Self> {
         let valid = length <= 128 && (offset < length || (offset == 0 && length == 0));
         valid.then(|| Ipv6Pattern { bits: u128::from(address) & mask(offset, length), offset, length })
     }
 
     /// The compared bits at their position in the address, all others zero.
+    #[must_use]
     pub const fn bits(self) -> u128 {
         self.bits
     }
 
     /// Ones for the compared bits.
+    #[must_use]
     pub const fn mask(self) -> u128 {
         mask(self.offset, self.length)
     }
 
     /// Leading bits that are not compared.
+    #[must_use]
     pub const fn offset(self) -> u8 {
         self.offset
     }
 
     /// Where the compared bits end, counted from the first bit of the address (not from the
     /// offset).
+    #[must_use]
     pub const fn length(self) -> u8 {
         self.length
     }
 
     /// Whether `address` has this pattern.
+    #[must_use]
     pub fn contains(self, address: Ipv6Addr) -> bool {
         u128::from(address) & self.mask() == self.bits
     }

@@ -18,12 +18,14 @@ pub struct Rule {
 
 impl Rule {
     /// A rule whose announcement had no next hop.
+    #[must_use]
     pub fn new(nlri: Nlri, actions: Vec<Action>) -> Self {
         Rule { nlri, actions, next_hop: None }
     }
 
     /// The next hop, where an action uses it. Without such an action it is no part of what the rule
     /// does.
+    #[must_use]
     pub fn used_next_hop(&self) -> Option<IpAddr> {
         let uses = |action: &Action| matches!(action, Action::RedirectNextHop { .. });
         self.next_hop.filter(|_| self.actions.iter().any(uses))

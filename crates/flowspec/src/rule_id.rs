@@ -25,12 +25,14 @@ impl RuleId {
     }
 
     /// The 12 hex digits as octets: data planes name a hundred thousand objects so.
+    #[must_use]
     pub fn to_digits(self) -> [u8; RuleId::DIGITS] {
         let digit = |at: usize| b"0123456789abcdef"[(self.0 >> (4 * (RuleId::DIGITS - 1 - at))) as usize & 15];
         std::array::from_fn(digit)
     }
 
     /// The 48 bits as a number.
+    #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
     }

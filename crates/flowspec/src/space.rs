@@ -36,6 +36,7 @@ pub const MAX_ICMP: u32 = 0xff;
 pub const MAX_LABEL: u32 = 0xf_ffff;
 
 /// Largest length of an IP packet: for IPv6 a payload of 65535 octets behind the header of 40.
+#[must_use]
 pub const fn max_length(version: IpVersion) -> u32 {
     match version {
         IpVersion::V4 => 65535,
@@ -105,6 +106,7 @@ impl Address {
 
 impl Space {
     /// All packets of an IP version.
+    #[must_use]
     pub fn all(version: IpVersion) -> Self {
         Space {
             destination: Address::default(),
@@ -127,6 +129,7 @@ impl Space {
 
     /// The packets that a rule matches. The route distinguisher of a VPN rule plays no part: which
     /// VRF a packet is in is not told by the packet.
+    #[must_use]
     pub fn of(nlri: &Nlri) -> Self {
         let mut space = Space::all(nlri.family().version());
         nlri.components().for_each(|component| space.constrain(component));
@@ -235,97 +238,115 @@ impl Space {
     }
 
     /// The IP version of its packets.
+    #[must_use]
     pub const fn version(&self) -> IpVersion {
         self.version
     }
 
     /// Whether no packet at all is in it: the rule never matches.
+    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.fragment.is_empty()
     }
 
     /// The constrained fields, implied ones included. Those of an empty space say nothing.
+    #[must_use]
     pub const fn fields(&self) -> Fields {
         self.fields
     }
 
     /// Destination prefix; never of length 0.
+    #[must_use]
     pub fn destination(&self) -> Option<Prefix> {
         if self.destination.length == 0 { None } else { self.destination.prefix(self.version) }
     }
 
     /// Source prefix; never of length 0.
+    #[must_use]
     pub fn source(&self) -> Option<Prefix> {
         if self.source.length == 0 { None } else { self.source.prefix(self.version) }
     }
 
     /// Protocols. A set of IPv6 may have numbers of extension headers, which no packet has as its
     /// protocol.
+    #[must_use]
     pub fn protocol(&self) -> Option<ProtocolSet> {
         self.given(ComponentType::Protocol, self.protocol)
     }
 
     /// Ports of which the packet's source port **or** its destination port is one.
+    #[must_use]
     pub fn port(&self) -> Option<&IntervalSet> {
         self.given(ComponentType::Port, &self.port)
     }
 
     /// Destination ports.
+    #[must_use]
     pub fn destination_port(&self) -> Option<&IntervalSet> {
         self.given(ComponentType::DestinationPort, &self.destination_port)
     }
 
     /// Source ports.
+    #[must_use]
     pub fn source_port(&self) -> Option<&IntervalSet> {
         self.given(ComponentType::SourcePort, &self.source_port)
     }
 
     /// ICMP or ICMPv6 types.
+    #[must_use]
     pub fn icmp_type(&self) -> Option<&IntervalSet> {
         self.given(ComponentType::IcmpType, &self.icmp_type)
     }
 
     /// ICMP or ICMPv6 codes.
+    #[must_use]
     pub fn icmp_code(&self) -> Option<&IntervalSet> {
         self.given(ComponentType::IcmpCode, &self.icmp_code)
     }
 
     /// TCP flags.
+    #[must_use]
     pub fn tcp_flags(&self) -> Option<&TcpFlagSet> {
         self.tcp_flags.as_deref()
     }
 
     /// Lengths of the IP packet in octets, header included. May have lengths that no packet has
     /// (below 20 or 40).
+    #[must_use]
     pub fn length(&self) -> Option<&IntervalSet> {
         self.given(ComponentType::PacketLength, &self.length)
     }
 
     /// DSCPs.
+    #[must_use]
     pub fn dscp(&self) -> Option<DscpSet> {
         self.given(ComponentType::Dscp, self.dscp)
     }
 
     /// Kinds of fragment. [`FragmentSet::WITH_L4_HEADER`] beside an upper-layer field says only
     /// what that field implies.
+    #[must_use]
     pub fn fragment(&self) -> Option<FragmentSet> {
         self.given(ComponentType::Fragment, self.fragment)
     }
 
     /// Whether the fragment constraint says no more than that the upper-layer header is there,
     /// which an upper-layer field implies.
+    #[must_use]
     pub fn fragment_is_implied(&self) -> bool {
         let implied = FragmentSet::WITH_L4_HEADER.intersect(FragmentSet::possible(self.version));
         self.fields.has_any(Fields::L4) && self.fragment == implied
     }
 
     /// Flow labels.
+    #[must_use]
     pub fn label(&self) -> Option<&IntervalSet> {
         self.given(ComponentType::FlowLabel, &self.label)
     }
 
     /// The values of a component of numbers, `None` where it is not constrained or its values are
     /// no intervals (prefixes, protocol, TCP flags, DSCP, fragment).
+    #[must_use]
     pub fn numbers(&self, component: ComponentType) -> Option<&IntervalSet> {
         match component {
             ComponentType::Port => self.port(),
@@ -349,6 +370,7 @@ impl Space {
     }
 
     /// Whether the packet is in it.
+    #[must_use]
     pub fn matches(&self, packet: &Packet) -> bool {
         let prefix = |prefix: Option<Prefix>, address| prefix.is_none_or(|prefix| prefix.contains(address));
         let number = |set: Option<&IntervalSet>, value: Option<u32>| {

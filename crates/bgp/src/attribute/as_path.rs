@@ -40,6 +40,7 @@ pub enum SegmentKind {
 
 impl SegmentKind {
     /// The kind of a number on the wire.
+    #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(SegmentKind::Set),
@@ -51,6 +52,7 @@ impl SegmentKind {
     }
 
     /// Whether it is one inside a confederation.
+    #[must_use]
     pub const fn is_confed(self) -> bool {
         matches!(self, SegmentKind::ConfedSequence | SegmentKind::ConfedSet)
     }
@@ -79,6 +81,7 @@ pub enum AsPathError {
 
 impl AsPath {
     /// A path of one sequence.
+    #[must_use]
     pub fn sequence(numbers: impl Into<Vec<u32>>) -> Self {
         let numbers = numbers.into();
         if numbers.is_empty() {
@@ -96,6 +99,7 @@ impl AsPath {
     }
 
     /// The AS that announced the route first: the last number, where that is one of a sequence.
+    #[must_use]
     pub fn origin(&self) -> Option<u32> {
         let last = self.segments.iter().rfind(|segment| !segment.kind.is_confed())?;
         last.numbers.last().copied().filter(|_| last.kind == SegmentKind::Sequence)
@@ -146,6 +150,7 @@ impl AsPath {
 
     /// The path merged with the AS4_PATH of the same UPDATE (RFC 6793 §4.2.3): the leading part by
     /// which this one is longer, then `as4`. An `as4` longer than this path is ignored.
+    #[must_use]
     pub fn merge(self, as4: AsPath) -> AsPath {
         let Some(mut keep) = self.length().checked_sub(as4.length()) else { return self };
         let mut segments = Vec::new();
@@ -191,6 +196,7 @@ impl AsPath {
 
     /// The length that route selection compares: a set counts as one, confederation segments as
     /// zero (RFC 4271 §9.1.2.2 a, RFC 5065).
+    #[must_use]
     pub fn length(&self) -> usize {
         let count = |segment: &Segment| match segment.kind {
             SegmentKind::Sequence => segment.numbers.len(),
@@ -201,29 +207,34 @@ impl AsPath {
     }
 
     /// Whether it has no AS outside the confederation: the route starts inside (RFC 9117 §4.1 b.2).
+    #[must_use]
     pub fn is_local(&self) -> bool {
         self.segments.iter().all(|segment| segment.kind.is_confed())
     }
 
     /// The left-most AS: the first number of the first sequence outside the confederation segments.
     /// `None` if the path is local or begins with a set.
+    #[must_use]
     pub fn leftmost(&self) -> Option<u32> {
         let first = self.segments.iter().find(|segment| !segment.kind.is_confed())?;
         if first.kind == SegmentKind::Sequence { first.numbers.first().copied() } else { None }
     }
 
     /// The AS that the route starts in: the last number of a path that ends in a sequence.
+    #[must_use]
     pub fn origin_as(&self) -> Option<u32> {
         let last = self.segments.last()?;
         if last.kind == SegmentKind::Sequence { last.numbers.last().copied() } else { None }
     }
 
     /// Number of occurrences of an AS number.
+    #[must_use]
     pub fn occurrences(&self, number: u32) -> usize {
         self.segments.iter().flat_map(|segment| &segment.numbers).filter(|n| **n == number).count()
     }
 
     /// Whether it has a confederation segment.
+    #[must_use]
     pub fn has_confed(&self) -> bool {
         self.segments.iter().any(|segment| segment.kind.is_confed())
     }

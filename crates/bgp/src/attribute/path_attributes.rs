@@ -40,6 +40,7 @@ pub struct PathAttributes {
 
 impl PathAttributes {
     /// Attributes of a locally originated rule with these actions.
+    #[must_use]
     pub fn originate(actions: &[Action]) -> Self {
         let mut attributes = PathAttributes::default();
         for action in actions {
@@ -63,6 +64,7 @@ impl PathAttributes {
     }
 
     /// Whether it carries this community.
+    #[must_use]
     pub fn has_community(&self, community: StandardCommunity) -> bool {
         self.communities.contains(&community)
     }

@@ -45,6 +45,7 @@ impl fmt::Display for RouteLoop {
 
 impl PathAttributes {
     /// Whether a route with these attributes has passed through `speaker` before.
+    #[must_use]
     pub fn route_loop(&self, speaker: &LocalSpeaker) -> Option<RouteLoop> {
         let own = [Some(speaker.local_as), speaker.router_as].into_iter().flatten();
         let looped = |asn: &u32| self.as_path.occurrences(*asn) > speaker.allow_own_as;

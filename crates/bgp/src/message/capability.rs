@@ -49,6 +49,7 @@ pub struct FamilyNumbers {
 
 impl FamilyNumbers {
     /// The family, if this crate supports it.
+    #[must_use]
     pub const fn known(self) -> Option<AfiSafi> {
         AfiSafi::from_numbers(self.afi, self.safi)
     }
@@ -87,21 +88,25 @@ impl Role {
     ];
 
     /// The number on the wire.
+    #[must_use]
     pub const fn number(self) -> u8 {
         self as u8
     }
 
     /// The role of a number, if it is assigned.
+    #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         Role::TABLE.get(usize::from(number)).map(|(role, _)| *role)
     }
 
     /// The name used in configuration: `provider`, `rs`, `rs-client`, `customer` or `peer`.
+    #[must_use]
     pub fn name(self) -> &'static str {
         Role::TABLE[usize::from(self.number())].1
     }
 
     /// The role that the other side must have (RFC 9234 §4.2).
+    #[must_use]
     pub const fn counterpart(self) -> Role {
         match self {
             Role::Provider => Role::Customer,
@@ -180,6 +185,7 @@ const LONG_LIVED: u8 = 71;
 
 impl Capability {
     /// The code on the wire.
+    #[must_use]
     pub const fn code(&self) -> u8 {
         match self {
             Capability::Multiprotocol(_) => MULTIPROTOCOL,
@@ -197,6 +203,7 @@ impl Capability {
 
     /// Reads one capability value. There is no error: a value of wrong length is
     /// [`Capability::Unknown`].
+    #[must_use]
     pub fn decode(code: u8, value: &[u8]) -> Self {
         decode_known(code, value).unwrap_or_else(|| Capability::Unknown { code, value: value.to_vec() })
     }

@@ -23,11 +23,13 @@ pub enum MessageType {
 
 impl MessageType {
     /// The octet on the wire.
+    #[must_use]
     pub const fn number(self) -> u8 {
         self as u8
     }
 
     /// The type of an octet on the wire; `None` if this crate does not know it.
+    #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             1 => MessageType::Open,
@@ -40,6 +42,7 @@ impl MessageType {
     }
 
     /// The name that the RFCs use, in capitals.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             MessageType::Open => "OPEN",
@@ -202,6 +205,7 @@ pub enum NotificationCode {
 
 impl NotificationCode {
     /// The meaning of two octets on the wire.
+    #[must_use]
     pub fn from_numbers(code: u8, subcode: u8) -> Self {
         let known = match code {
             1 => HeaderSubcode::from_number(subcode).map(NotificationCode::MessageHeader),
@@ -218,6 +222,7 @@ impl NotificationCode {
     }
 
     /// Error code and subcode as on the wire.
+    #[must_use]
     pub const fn numbers(self) -> (u8, u8) {
         match self {
             NotificationCode::MessageHeader(subcode) => (1, subcode.number()),
@@ -233,6 +238,7 @@ impl NotificationCode {
     }
 
     /// The meaning as text, in lower case; `None` if this crate does not know it.
+    #[must_use]
     pub const fn description(self) -> Option<&'static str> {
         Some(match self {
             NotificationCode::MessageHeader(subcode) => subcode.description(),

@@ -26,6 +26,7 @@ pub struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// The octets after the header.
+    #[must_use]
     pub fn body(&self) -> &'a [u8] {
         &self.octets[HEADER_LEN..]
     }
@@ -39,6 +40,7 @@ impl Default for Framer {
 
 impl Framer {
     /// An empty one, for messages up to 4096 octets.
+    #[must_use]
     pub fn new() -> Self {
         Framer::default()
     }
@@ -85,6 +87,7 @@ impl Framer {
     }
 
     /// Octets of an incomplete message.
+    #[must_use]
     pub fn pending(&self) -> usize {
         self.buffer.len() - self.start
     }

@@ -19,11 +19,13 @@ pub struct Notification {
 
 impl Notification {
     /// One without data.
+    #[must_use]
     pub fn new(code: impl Into<NotificationCode>) -> Self {
         Notification { code: code.into(), data: Vec::new() }
     }
 
     /// One with diagnostic octets.
+    #[must_use]
     pub fn with_data(code: impl Into<NotificationCode>, data: &[u8]) -> Self {
         Notification { code: code.into(), data: data.to_vec() }
     }
@@ -31,6 +33,7 @@ impl Notification {
     /// A Cease with a shutdown communication (RFC 9003): cut to 255 octets at a character boundary.
     /// The RFC allows the text with administrative shutdown and reset only; with other subcodes it
     /// is left out.
+    #[must_use]
     pub fn cease(subcode: CeaseSubcode, communication: &str) -> Self {
         let mut notification = Notification::new(subcode);
         if communication.is_empty() || !takes_communication(notification.code) {
@@ -54,6 +57,7 @@ impl Notification {
 
     /// The peer's shutdown communication (RFC 9003), safe to display: one line, control characters
     /// and invalid octets replaced.
+    #[must_use]
     pub fn communication(&self) -> Option<String> {
         if !takes_communication(self.code) {
             return None;
@@ -99,12 +103,14 @@ impl Notification {
     }
 
     /// A Hard Reset (RFC 8538 §3.1) around another NOTIFICATION: the peer must not retain routes.
+    #[must_use]
     pub fn hard_reset(self) -> Self {
         let (code, subcode) = self.code.numbers();
         Notification::with_data(CeaseSubcode::HardReset, &[&[code, subcode], &self.data[..]].concat())
     }
 
     /// Decodes the body, without header.
+    #[must_use]
     pub fn decode(body: &[u8]) -> Option<Self> {
         match body {
             &[code, subcode, ref data @ ..] => {

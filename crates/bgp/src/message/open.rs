@@ -68,6 +68,7 @@ impl Open {
     }
 
     /// Whether the sender has 4-octet AS numbers.
+    #[must_use]
     pub fn has_four_octet_as(&self) -> bool {
         self.capabilities.iter().any(|capability| matches!(capability, Capability::FourOctetAs(_)))
     }

@@ -42,6 +42,7 @@ impl RefreshKind {
 impl RouteRefresh {
     /// Decodes the four octets after the header; `None` if there are more or fewer. A message of an
     /// unassigned subtype may be longer (RFC 7313 §5 ignores it).
+    #[must_use]
     pub fn decode(body: &[u8]) -> Option<Self> {
         let &[a, b, subtype, safi, ref rest @ ..] = body else { return None };
         if subtype <= 2 && !rest.is_empty() {

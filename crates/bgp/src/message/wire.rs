@@ -43,6 +43,7 @@ impl<'a> Message<'a> {
     }
 
     /// Its type.
+    #[must_use]
     pub const fn message_type(&self) -> MessageType {
         match self {
             Message::Open(_) => MessageType::Open,

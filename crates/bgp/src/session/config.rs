@@ -21,6 +21,7 @@ pub enum PeerAs {
 
 impl PeerAs {
     /// Whether a peer with this AS number is accepted.
+    #[must_use]
     pub const fn accepts(self, peer: u32, local: u32) -> bool {
         match self {
             PeerAs::Exactly(asn) => asn == peer,
@@ -113,6 +114,7 @@ pub struct PeerConfig {
 
 impl PeerConfig {
     /// IPv4 and IPv6 FlowSpec, hold time 90 s, all capabilities without a cost.
+    #[must_use]
     pub fn new(local_as: u32, router_id: Ipv4Addr, peer_as: PeerAs) -> Self {
         PeerConfig {
             local_as,

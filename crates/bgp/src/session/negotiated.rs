@@ -44,6 +44,7 @@ pub struct Negotiated {
 impl Negotiated {
     /// The peer's graceful restart capability (RFC 4724), whether or not we offered ours. Of
     /// several the last counts (§3).
+    #[must_use]
     pub fn graceful_restart(&self) -> Option<&GracefulRestart> {
         self.open.capabilities.iter().rev().find_map(|capability| match capability {
             Capability::GracefulRestart(restart) => Some(restart),
@@ -55,6 +56,7 @@ impl Negotiated {
     /// capabilities the last counts, of several entries the first. `None` where we did not offer
     /// ours for the family, or where the peer has no graceful restart, without which this one means
     /// nothing (§4.1).
+    #[must_use]
     pub fn long_lived(&self, family: AfiSafi) -> Option<&LongLivedFamily> {
         if !self.long_lived_offered.contains(family) || self.graceful_restart().is_none() {
             return None;
@@ -69,6 +71,7 @@ impl Negotiated {
     /// Whether the peer announced that it kept the routes of this family in its forwarding plane
     /// over its restart: the F bit of RFC 4724 §3, or where it was negotiated that of RFC 9494
     /// §3.1.
+    #[must_use]
     pub fn preserved(&self, family: AfiSafi) -> bool {
         let numbers = FamilyNumbers::from(family);
         self.graceful_restart().is_some_and(|restart| restart.families.contains(&(numbers, true)))

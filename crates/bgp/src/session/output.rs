@@ -96,6 +96,7 @@ const OPEN_MESSAGE_ERROR: u8 = 2;
 
 impl DownReason {
     /// The NOTIFICATION that was sent or received, if that was the reason and it is known.
+    #[must_use]
     pub const fn notification(&self) -> Option<&Notification> {
         match self {
             DownReason::Sent(notification) | DownReason::Received(notification) => Some(notification),
@@ -105,6 +106,7 @@ impl DownReason {
 
     /// Whether the cause is the configuration of the two sides: it will happen again until somebody
     /// changes that. An event that merely ends a connection is not counted.
+    #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
             DownReason::SameIdentifier(_) => true,

@@ -50,6 +50,7 @@ pub struct Session {
 
 impl Session {
     /// A session in Idle; [`Event::ManualStart`] starts it.
+    #[must_use]
     pub fn new(config: PeerConfig) -> Self {
         Session {
             initiating: Fsm::initiating(),
@@ -61,28 +62,33 @@ impl Session {
     }
 
     /// The configuration.
+    #[must_use]
     pub fn config(&self) -> &PeerConfig {
         self.shared.config()
     }
 
     /// The state of the FSM that is furthest.
+    #[must_use]
     pub fn state(&self) -> State {
         self.fsms().map(Fsm::state).max().unwrap_or(State::Idle)
     }
 
     /// The negotiated parameters, while established.
+    #[must_use]
     pub fn negotiated(&self) -> Option<&Negotiated> {
         self.fsms().find_map(Fsm::established).map(Established::negotiated)
     }
 
     /// When a timer expires; `None`: it is not running. Of several connections the one that expires
     /// first.
+    #[must_use]
     pub fn timer(&self, timer: Timer) -> Option<Instant> {
         let tables = self.fsms().map(Fsm::timers).chain([self.shared.timers()]);
         tables.filter_map(|table| table.deadline(timer)).min()
     }
 
     /// Messages counted since the session was made.
+    #[must_use]
     pub fn statistics(&self) -> &Statistics {
         self.shared.statistics()
     }
@@ -204,6 +210,7 @@ impl Session {
     }
 
     /// Routes and markers that wait to be sent.
+    #[must_use]
     pub fn queued(&self) -> usize {
         self.fsms().find_map(Fsm::established).map_or(0, Established::queued)
     }

@@ -23,6 +23,7 @@ pub enum State {
 
 impl State {
     /// The name used in text and JSON.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             State::Idle => "idle",

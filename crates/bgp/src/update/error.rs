@@ -109,6 +109,7 @@ pub enum UpdateErrorKind {
 
 impl UpdateErrorKind {
     /// A short stable name for JSON and metrics.
+    #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
             UpdateErrorKind::FieldLengths => "field-lengths",
@@ -134,6 +135,7 @@ impl UpdateErrorKind {
 
     /// The subcode of a NOTIFICATION that closes the session for this error (RFC 4271 §6.3);
     /// usually another reaction suffices, see [`disposition`](Self::disposition).
+    #[must_use]
     pub const fn subcode(&self) -> UpdateSubcode {
         match self {
             UpdateErrorKind::Flags { .. } => UpdateSubcode::AttributeFlags,
@@ -160,6 +162,7 @@ impl UpdateErrorKind {
     }
 
     /// What the receiver does about it.
+    #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
             UpdateErrorKind::FieldLengths
@@ -194,6 +197,7 @@ impl UpdateErrorKind {
 
 impl UpdateError {
     /// What the receiver does about it.
+    #[must_use]
     pub fn disposition(&self) -> Disposition {
         self.kind.disposition()
     }

@@ -42,6 +42,7 @@ pub struct DecodedUpdate {
 
 impl DecodedUpdate {
     /// The most severe disposition of the errors; `None` if there is none.
+    #[must_use]
     pub fn disposition(&self) -> Option<Disposition> {
         self.errors.iter().map(UpdateError::disposition).max()
     }

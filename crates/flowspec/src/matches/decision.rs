@@ -46,6 +46,7 @@ pub enum Exemption {
 
 impl Exemption {
     /// Why no rule may filter the packet, if so.
+    #[must_use]
     pub const fn of(packet: &Packet) -> Option<Self> {
         if packet.is_neighbor_discovery() { Some(Exemption::NeighborDiscovery) } else { None }
     }
@@ -64,6 +65,7 @@ impl std::fmt::Display for Exemption {
 impl Decision {
     /// The rule to name as the deciding one: that which ended the evaluation, otherwise the last
     /// that matched and continued.
+    #[must_use]
     pub fn rule(&self) -> Option<usize> {
         self.ended_by.or(self.continued.last().copied())
     }

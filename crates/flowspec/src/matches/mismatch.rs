@@ -78,6 +78,7 @@ pub enum Found {
 
 impl Mismatch<'_> {
     /// The type of the component that does not match.
+    #[must_use]
     pub const fn component_type(&self) -> Option<ComponentType> {
         match self {
             Mismatch::Version { .. } | Mismatch::Vpn => None,

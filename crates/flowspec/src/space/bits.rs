@@ -19,6 +19,7 @@ impl ProtocolSet {
     pub const WITH_PORTS: ProtocolSet = ProtocolSet::of(&[protocol::TCP, protocol::UDP]);
 
     /// These protocols.
+    #[must_use]
     pub const fn of(protocols: &[u8]) -> Self {
         let mut words = [0u64; 4];
         let mut at = 0;
@@ -31,6 +32,7 @@ impl ProtocolSet {
 
     /// What the protocol of a packet can be: anything for IPv4, anything but an extension header
     /// for IPv6.
+    #[must_use]
     pub const fn possible(version: IpVersion) -> Self {
         match version {
             IpVersion::V4 => ProtocolSet::FULL,
@@ -39,6 +41,7 @@ impl ProtocolSet {
     }
 
     /// The protocols that the list accepts.
+    #[must_use]
     pub fn from_ops(ops: NumericOps<'_>) -> Self {
         IntervalSet::from_ops(ops, u32::from(u8::MAX))
             .iter()
@@ -47,49 +50,58 @@ impl ProtocolSet {
     }
 
     /// Whether `protocol` is in it.
+    #[must_use]
     pub const fn contains(self, protocol: u8) -> bool {
         self.0[(protocol >> 6) as usize] >> (protocol & 63) & 1 != 0
     }
 
     /// Whether it is empty.
+    #[must_use]
     pub const fn is_empty(self) -> bool {
         self.len() == 0
     }
 
     /// Whether it is all 256.
+    #[must_use]
     pub const fn is_full(self) -> bool {
         self.len() == 256
     }
 
     /// Number of protocols.
+    #[must_use]
     pub const fn len(self) -> u32 {
         let [a, b, c, d] = self.0;
         a.count_ones() + b.count_ones() + c.count_ones() + d.count_ones()
     }
 
     /// The only protocol, if there is exactly one.
+    #[must_use]
     pub fn single(self) -> Option<u8> {
         if self.len() == 1 { self.iter().next() } else { None }
     }
 
     /// Protocols of both.
+    #[must_use]
     pub const fn intersect(self, other: Self) -> Self {
         let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
         ProtocolSet([a & e, b & f, c & g, d & h])
     }
 
     /// Protocols of either.
+    #[must_use]
     pub const fn union(self, other: Self) -> Self {
         self.complement().intersect(other.complement()).complement()
     }
 
     /// Protocols that are not in it.
+    #[must_use]
     pub const fn complement(self) -> Self {
         let [a, b, c, d] = self.0;
         ProtocolSet([!a, !b, !c, !d])
     }
 
     /// Whether every protocol of `other` is in `self`.
+    #[must_use]
     pub const fn covers(self, other: Self) -> bool {
         other.intersect(self.complement()).is_empty()
     }
@@ -100,6 +112,7 @@ impl ProtocolSet {
     }
 
     /// The same set as intervals.
+    #[must_use]
     pub fn to_intervals(self) -> IntervalSet {
         self.iter().map(|protocol| (u32::from(protocol), u32::from(protocol))).collect()
     }
@@ -114,37 +127,44 @@ impl DscpSet {
     pub const FULL: DscpSet = DscpSet(u64::MAX);
 
     /// The DSCPs that the list accepts.
+    #[must_use]
     pub fn from_ops(ops: NumericOps<'_>) -> Self {
         let set = IntervalSet::from_ops(ops, 63);
         DscpSet(set.iter().flat_map(|(first, last)| first..=last).fold(0, |bits, dscp| bits | 1 << dscp))
     }
 
     /// Whether `dscp` is in it.
+    #[must_use]
     pub const fn contains(self, dscp: u8) -> bool {
         dscp < 64 && self.0 >> dscp & 1 != 0
     }
 
     /// Whether it is empty.
+    #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// Whether it is all 64.
+    #[must_use]
     pub const fn is_full(self) -> bool {
         self.0 == u64::MAX
     }
 
     /// Number of DSCPs.
+    #[must_use]
     pub const fn len(self) -> u32 {
         self.0.count_ones()
     }
 
     /// DSCPs of both.
+    #[must_use]
     pub const fn intersect(self, other: Self) -> Self {
         DscpSet(self.0 & other.0)
     }
 
     /// Whether every DSCP of `other` is in `self`.
+    #[must_use]
     pub const fn covers(self, other: Self) -> bool {
         other.0 & !self.0 == 0
     }
@@ -155,6 +175,7 @@ impl DscpSet {
     }
 
     /// The same set as intervals.
+    #[must_use]
     pub fn to_intervals(self) -> IntervalSet {
         self.iter().map(|dscp| (u32::from(dscp), u32::from(dscp))).collect()
     }
@@ -180,6 +201,7 @@ impl FragmentPosition {
         [FragmentPosition::Whole, FragmentPosition::First, FragmentPosition::Middle, FragmentPosition::Last];
 
     /// The position by fragment offset and more-fragments bit.
+    #[must_use]
     pub const fn of(offset: u16, more_fragments: bool) -> Self {
         match (offset, more_fragments) {
             (0, false) => FragmentPosition::Whole,
@@ -202,6 +224,7 @@ impl FragmentSet {
     pub const WITH_L4_HEADER: FragmentSet = FragmentSet(0x33);
 
     /// All kinds that packets of `version` can have.
+    #[must_use]
     pub const fn possible(version: IpVersion) -> Self {
         match version {
             IpVersion::V4 => FragmentSet::FULL,
@@ -210,6 +233,7 @@ impl FragmentSet {
     }
 
     /// The kinds that the list accepts (RFC 8955 §4.2.2.12, RFC 8956 §3.6).
+    #[must_use]
     pub fn from_ops(ops: BitmaskOps<'_>, version: IpVersion) -> Self {
         let kinds = FragmentSet::possible(version).iter();
         kinds
@@ -218,31 +242,37 @@ impl FragmentSet {
     }
 
     /// Whether a packet of this kind is in it.
+    #[must_use]
     pub const fn contains(self, df: bool, position: FragmentPosition) -> bool {
         self.0 >> (4 * df as u8 + position as u8) & 1 != 0
     }
 
     /// Whether it is empty.
+    #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// Whether it is all that packets of `version` can have.
+    #[must_use]
     pub const fn is_full(self, version: IpVersion) -> bool {
         self.covers(FragmentSet::possible(version))
     }
 
     /// Number of kinds.
+    #[must_use]
     pub const fn len(self) -> u32 {
         self.0.count_ones()
     }
 
     /// Kinds of both.
+    #[must_use]
     pub const fn intersect(self, other: Self) -> Self {
         FragmentSet(self.0 & other.0)
     }
 
     /// Whether every kind of `other` is in `self`.
+    #[must_use]
     pub const fn covers(self, other: Self) -> bool {
         other.0 & !self.0 == 0
     }

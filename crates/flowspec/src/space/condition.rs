@@ -33,6 +33,7 @@ pub enum Condition {
 
 impl Condition {
     /// The field that it constrains.
+    #[must_use]
     pub const fn field(&self) -> ComponentType {
         match self {
             Condition::Protocol(_) => ComponentType::Protocol,

@@ -20,31 +20,37 @@ impl Fields {
     pub const L4: Fields = Fields(Fields::PORTS.0 | Fields::ICMP.0).and(ComponentType::TcpFlags);
 
     /// This one field.
+    #[must_use]
     pub const fn of(field: ComponentType) -> Self {
         Fields(1 << field as u16)
     }
 
     /// With one more field.
+    #[must_use]
     pub const fn and(self, field: ComponentType) -> Self {
         Fields(self.0 | Fields::of(field).0)
     }
 
     /// Whether the field is there.
+    #[must_use]
     pub const fn has(self, field: ComponentType) -> bool {
         self.0 & Fields::of(field).0 != 0
     }
 
     /// Whether some field of `other` is there.
+    #[must_use]
     pub const fn has_any(self, other: Fields) -> bool {
         self.0 & other.0 != 0
     }
 
     /// Fields of `self` that `other` has not.
+    #[must_use]
     pub const fn without(self, other: Fields) -> Self {
         Fields(self.0 & !other.0)
     }
 
     /// Whether there is no field.
+    #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }

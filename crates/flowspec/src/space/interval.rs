@@ -14,16 +14,19 @@ pub struct IntervalSet {
 
 impl IntervalSet {
     /// The set without a number.
+    #[must_use]
     pub fn empty() -> Self {
         IntervalSet::default()
     }
 
     /// `0..=max`.
+    #[must_use]
     pub fn full(max: u32) -> Self {
         IntervalSet::range(0, max)
     }
 
     /// `first..=last`; empty when `first > last`.
+    #[must_use]
     pub fn range(first: u32, last: u32) -> Self {
         let intervals = if first <= last { Box::from([(first, last)]) } else { Box::default() };
         IntervalSet { intervals }
@@ -31,6 +34,7 @@ impl IntervalSet {
 
     /// The numbers of `0..=max` that the list accepts. AND binds tighter than OR; values beyond
     /// `max` are compared as they are, so `=70000` accepts no port and `<70000` every port.
+    #[must_use]
     pub fn from_ops(ops: impl IntoIterator<Item = NumericOp>, max: u32) -> Self {
         let mut accepted = Vec::new();
         let mut group: Option<IntervalSet> = None;
@@ -63,37 +67,44 @@ impl IntervalSet {
     }
 
     /// Whether the set has `value`.
+    #[must_use]
     pub fn contains(&self, value: u32) -> bool {
         let at = self.intervals.partition_point(|&(_, last)| last < value);
         self.intervals.get(at).is_some_and(|&(first, _)| first <= value)
     }
 
     /// Whether no number is in it.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.intervals.is_empty()
     }
 
     /// Whether it is all of `0..=max`.
+    #[must_use]
     pub fn is_full(&self, max: u32) -> bool {
         *self.intervals == [(0, max)]
     }
 
     /// Number of intervals.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.intervals.len()
     }
 
     /// Number of numbers.
+    #[must_use]
     pub fn values(&self) -> u64 {
         self.iter().map(|(first, last)| u64::from(last - first) + 1).sum()
     }
 
     /// The smallest and the largest number, if there is one.
+    #[must_use]
     pub fn bounds(&self) -> Option<(u32, u32)> {
         Some((self.intervals.first()?.0, self.intervals.last()?.1))
     }
 
     /// The only number, if there is exactly one.
+    #[must_use]
     pub fn single(&self) -> Option<u32> {
         match *self.intervals {
             [(first, last)] if first == last => Some(first),
@@ -102,16 +113,19 @@ impl IntervalSet {
     }
 
     /// The intervals, `(first, last)`, ascending.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (u32, u32)> + DoubleEndedIterator + Clone + '_ {
         self.intervals.iter().copied()
     }
 
     /// Numbers of either.
+    #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         self.iter().chain(other.iter()).collect()
     }
 
     /// Numbers of both.
+    #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {
         let mut intervals = Vec::new();
         let (mut a, mut b) = (&*self.intervals, &*other.intervals);
@@ -130,6 +144,7 @@ impl IntervalSet {
     }
 
     /// Whether some number is in both; `intersect` without making the set.
+    #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         let (mut a, mut b) = (&*self.intervals, &*other.intervals);
         while let (&[(a_first, a_last), ..], &[(b_first, b_last), ..]) = (a, b) {
@@ -146,6 +161,7 @@ impl IntervalSet {
     }
 
     /// Numbers of `0..=max` that are not in it.
+    #[must_use]
     pub fn complement(&self, max: u32) -> Self {
         let mut intervals = Vec::with_capacity(self.len() + 1);
         let mut next = Some(0);
@@ -162,11 +178,13 @@ impl IntervalSet {
     }
 
     /// Numbers of `self` that are not in `other`.
+    #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         self.intersect(&other.complement(u32::MAX))
     }
 
     /// Whether every number of `other` is in `self`.
+    #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         other.iter().all(|(first, last)| {
             let at = self.intervals.partition_point(|&(_, own_last)| own_last < last);
@@ -188,6 +206,7 @@ impl IntervalSet {
     }
 
     /// How many pairs [`masked`](Self::masked) gives, counted without making them.
+    #[must_use]
     pub fn masked_len(&self) -> u64 {
         self.iter()
             .map(|(first, last)| Blocks { next: u64::from(first), end: u64::from(last) + 1 }.count() as u64)

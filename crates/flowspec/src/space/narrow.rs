@@ -5,6 +5,7 @@ use crate::component::ComponentType;
 
 impl Space {
     /// The packets of `self` that satisfy the condition, too.
+    #[must_use]
     pub fn narrowed(mut self, condition: Condition) -> Space {
         let numbers = |had: bool, old: &IntervalSet, new: IntervalSet| if had { old.intersect(&new) } else { new };
         let field = condition.field();
@@ -31,6 +32,7 @@ impl Space {
 
     /// The same packets as at most two disjoint spaces without [`port`](Self::port): those whose
     /// source port is one of its ports, and those of which only the destination port is.
+    #[must_use]
     pub fn split_port(&self) -> Vec<Space> {
         let Some(either) = self.port() else { return vec![self.clone()] };
         let others = either.complement(MAX_PORT);
@@ -41,6 +43,7 @@ impl Space {
 
     /// The same as at most two simpler spaces that may overlap: those whose source port is one of
     /// its ports, and those whose destination port is.
+    #[must_use]
     pub fn cover_port(&self) -> Vec<Space> {
         let Some(either) = self.port() else { return vec![self.clone()] };
         let [by_source, by_destination] = self.port_halves(either);
@@ -53,6 +56,7 @@ impl Space {
 
     /// All packets that have the same in front of the upper-layer header, and that header: without
     /// the fields of the header itself.
+    #[must_use]
     pub fn without_upper_layer_fields(&self) -> Space {
         let mut rest = self.clone();
         rest.fields = rest.fields.without(Fields::L4);

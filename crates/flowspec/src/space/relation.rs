@@ -8,6 +8,7 @@ use crate::prefix::Prefix;
 impl Space {
     /// Whether every packet of `other` is in `self`. True only if surely so; false may be wrong
     /// only where the length of a packet follows from its other fields.
+    #[must_use]
     pub fn covers(&self, other: &Space) -> bool {
         if other.is_empty() {
             return true;
@@ -46,6 +47,7 @@ impl Space {
 
     /// Whether some packet is in both. False only if surely none is; true may be wrong only where
     /// the length of a packet follows from its other fields.
+    #[must_use]
     pub fn overlaps(&self, other: &Space) -> bool {
         if self.is_empty() || other.is_empty() || self.version != other.version {
             return false;
@@ -145,6 +147,7 @@ fn prefixes_overlap(a: Option<Prefix>, b: Option<Prefix>) -> bool {
 
 impl Prefix {
     /// Whether `address` has this prefix; never for an address of the other IP version.
+    #[must_use]
     pub fn contains(&self, address: std::net::IpAddr) -> bool {
         match (self, address) {
             (Prefix::V4(net), std::net::IpAddr::V4(address)) => net.contains(&address),
@@ -154,6 +157,7 @@ impl Prefix {
     }
 
     /// Whether every address with prefix `other` has this prefix.
+    #[must_use]
     pub fn covers(&self, other: &Prefix) -> bool {
         match (self, other) {
             (Prefix::V4(own), Prefix::V4(other)) => own.contains(other),
@@ -165,6 +169,7 @@ impl Prefix {
     }
 
     /// Whether some address has both prefixes.
+    #[must_use]
     pub fn overlaps(&self, other: &Prefix) -> bool {
         match (self, other) {
             (Prefix::V4(a), Prefix::V4(b)) => a.contains(b) || b.contains(a),

@@ -28,6 +28,7 @@ pub struct Cube {
 
 impl Cube {
     /// Whether `flags` are in it.
+    #[must_use]
     pub const fn contains(self, flags: u16) -> bool {
         flags & self.mask == self.value
     }
@@ -35,12 +36,14 @@ impl Cube {
 
 impl TcpFlagSet {
     /// All 4096 values.
+    #[must_use]
     pub fn full() -> Self {
         TcpFlagSet { support: 0, table: Box::from([1]) }
     }
 
     /// The values that the list accepts (RFC 8955 §4.2.2.9). A two-octet value may ask for bits of
     /// the data offset, which count as zero.
+    #[must_use]
     pub fn from_ops(ops: impl Iterator<Item = BitmaskOp>) -> Self {
         let ops: Vec<BitmaskOp> = ops.collect();
         // Bits beyond the field are 0 in the data, so they decide a pair but are no variable.
@@ -66,48 +69,57 @@ impl TcpFlagSet {
     }
 
     /// Whether `flags` are in it; only the low twelve bits count.
+    #[must_use]
     pub fn contains(&self, flags: u16) -> bool {
         let n = bits(self.support).enumerate().fold(0, |n, (at, bit)| n | usize::from(flags & bit != 0) << at);
         self.table.get(n / 64).is_some_and(|word| word >> (n % 64) & 1 != 0)
     }
 
     /// The bits on which membership depends.
+    #[must_use]
     pub const fn support(&self) -> u16 {
         self.support
     }
 
     /// Whether no value is in it.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.support == 0 && *self.table == [0]
     }
 
     /// Whether all 4096 values are in it.
+    #[must_use]
     pub fn is_full(&self) -> bool {
         self.support == 0 && *self.table == [1]
     }
 
     /// Number of values, of 4096.
+    #[must_use]
     pub fn values(&self) -> u32 {
         let ones: u32 = self.table.iter().map(|word| word.count_ones()).sum();
         ones << (FIELD & !self.support).count_ones()
     }
 
     /// Values of both.
+    #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {
         TcpFlagSet::tabulate(self.support | other.support, |flags| self.contains(flags) && other.contains(flags))
     }
 
     /// Whether some value is in both.
+    #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         combinations(self.support | other.support).any(|flags| self.contains(flags) && other.contains(flags))
     }
 
     /// Whether every value of `other` is in `self`.
+    #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         combinations(self.support | other.support).all(|flags| self.contains(flags) || !other.contains(flags))
     }
 
     /// The same set as disjoint value/mask pairs: few, though not always the fewest.
+    #[must_use]
     pub fn cubes(&self) -> Vec<Cube> {
         let mut cubes = Vec::new();
         self.each_cube(&mut |cube| cubes.push(cube));
@@ -115,6 +127,7 @@ impl TcpFlagSet {
     }
 
     /// How many pairs [`cubes`](Self::cubes) gives.
+    #[must_use]
     pub fn cubes_len(&self) -> u64 {
         let mut count = 0;
         self.each_cube(&mut |_| count += 1);

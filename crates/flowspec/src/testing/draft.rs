@@ -63,6 +63,7 @@ pub struct Draft {
 
 impl Draft {
     /// A packet of `protocol` without anything special.
+    #[must_use]
     pub fn new(protocol: u8, source: IpAddr, destination: IpAddr) -> Self {
         Draft {
             source,
@@ -89,6 +90,7 @@ impl Draft {
     }
 
     /// The packet, from its IP header on.
+    #[must_use]
     pub fn to_ip(&self) -> Vec<u8> {
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => self.to_ipv4(source, destination),
@@ -98,6 +100,7 @@ impl Draft {
 
     /// The packet in an Ethernet frame with these VLAN tags (EtherType and tag), to a unicast
     /// address.
+    #[must_use]
     pub fn to_ethernet(&self, tags: &[(u16, u16)]) -> Vec<u8> {
         let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
         for (ethertype, tag) in tags {

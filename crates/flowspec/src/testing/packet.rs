@@ -33,6 +33,7 @@ pub struct PacketShape {
 
 impl PacketShape {
     /// Everything, within the usual MTU.
+    #[must_use]
     pub const fn everything() -> Self {
         PacketShape {
             max_length: 1500,
@@ -46,6 +47,7 @@ impl PacketShape {
     }
 
     /// Whole packets with a whole upper-layer header right behind the IP header.
+    #[must_use]
     pub const fn plain() -> Self {
         PacketShape {
             max_length: 1500,

@@ -31,6 +31,7 @@ pub struct Shape {
 
 impl Shape {
     /// Everything that the RFCs allow, and every action of a data plane.
+    #[must_use]
     pub fn everything() -> Self {
         Shape {
             fields: ComponentType::ALL.into_iter().collect(),
@@ -44,6 +45,7 @@ impl Shape {
 
     /// Every component, short lists, plain values, discard or accept only: what simple data planes
     /// can do.
+    #[must_use]
     pub fn plain() -> Self {
         Shape {
             max_components: 4,

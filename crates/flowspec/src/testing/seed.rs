@@ -6,6 +6,7 @@ pub struct Seed(u64);
 
 impl Seed {
     /// The sequence with this number.
+    #[must_use]
     pub const fn new(number: u64) -> Self {
         Seed(number)
     }

@@ -83,6 +83,7 @@ impl TextError {
     /// assert!(error.render(line).starts_with(&format!("{line}\n{:17}^ expected ", "")));
     /// assert_eq!(error.suggestion.as_deref(), Some("proto"));
     /// ```
+    #[must_use]
     pub fn render(&self, line: &str) -> String {
         let place = self.column.saturating_sub(1);
         let long = line.chars().nth(SHOWN).is_some();
