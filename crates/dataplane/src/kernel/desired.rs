@@ -80,13 +80,7 @@ impl Undo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flowspec::Rule;
-
-    fn rule(text: &str) -> Arc<CompiledRule> {
-        let rule: Rule = text.parse().unwrap();
-        let (id, effect) = (rule.nlri.id(), rule.effect());
-        Arc::new(CompiledRule { nlri: Arc::new(rule.nlri), id, effect, entries: Vec::new() })
-    }
+    use crate::kernel::testing::rule;
 
     #[test]
     fn undone_changes_leave_what_was_there() {

@@ -4,6 +4,8 @@
 mod desired;
 mod per_version;
 pub(crate) mod priority;
+#[cfg(test)]
+mod testing;
 mod unenforced;
 
 pub(crate) use desired::{DesiredState, Undo};

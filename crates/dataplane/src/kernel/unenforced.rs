@@ -86,13 +86,7 @@ impl Unenforced {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flowspec::Rule;
-
-    fn rule(text: &str) -> Arc<CompiledRule> {
-        let rule: Rule = text.parse().unwrap();
-        let (id, effect) = (rule.nlri.id(), rule.effect());
-        Arc::new(CompiledRule { nlri: Arc::new(rule.nlri), id, effect, entries: Vec::new() })
-    }
+    use crate::kernel::testing::rule;
 
     #[test]
     fn a_rule_without_its_exception_may_not_be_in_force() {
