@@ -9,6 +9,7 @@ mod check;
 mod health;
 mod rates;
 mod rule_sort;
+mod rule_with_rate;
 mod samples;
 mod show;
 mod support;

@@ -2,6 +2,7 @@
 //! of their counters.
 
 use super::ask::fetch_rules;
+use super::rule_with_rate::RuleWithRate;
 use api::client::{Client, Failure};
 use api::{RateView, RuleView, StatusView};
 use std::collections::HashMap;
@@ -12,15 +13,6 @@ pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
 /// A shorter time between two readings is not meaningful.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
-
-/// A rule, and its rate if there are two readings.
-#[derive(Clone, Debug, Default, serde::Serialize)]
-pub(super) struct RuleWithRate {
-    #[serde(flatten)]
-    pub(super) rule: RuleView,
-    #[serde(flatten)]
-    pub(super) rate: Option<RateView>,
-}
 
 /// The readings so far.
 #[derive(Debug, Default)]

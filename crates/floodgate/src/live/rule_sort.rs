@@ -1,6 +1,6 @@
 //! In which order people want to see rules.
 
-use super::rates::RuleWithRate;
+use super::rule_with_rate::RuleWithRate;
 use clap::ValueEnum;
 use std::cmp::Reverse;
 

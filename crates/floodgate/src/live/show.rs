@@ -2,7 +2,8 @@
 
 use super::args::{LiveArgs, RulesArgs};
 use super::ask::{ask, fetch, fetch_rules, rules_path};
-use super::rates::{PERIOD, Readings, RuleWithRate};
+use super::rates::{PERIOD, Readings};
+use super::rule_with_rate::RuleWithRate;
 use super::units;
 use crate::exit_status::{NEGATIVE, OK};
 use crate::output::Output;

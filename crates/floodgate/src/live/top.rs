@@ -2,8 +2,9 @@
 
 use super::args::{LiveArgs, TopArgs};
 use super::ask::ask;
-use super::rates::{PERIOD, Readings, RuleWithRate};
+use super::rates::{PERIOD, Readings};
 use super::rule_sort::RuleSort;
+use super::rule_with_rate::RuleWithRate;
 use super::show::rules_by_state;
 use super::terminal::{Key, Terminal, window};
 use super::units;
