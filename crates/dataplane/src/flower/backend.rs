@@ -97,6 +97,12 @@ impl Flower {
         Ok(parts)
     }
 
+    /// How many filters there may be beside those of rules.
+    pub(super) fn others(&self, protected: &[Space]) -> Result<u64, DataplaneError> {
+        super::preview::others(protected, &self.settings)
+            .map_err(|error| DataplaneError::Refused(format!("protected packets: {error}")))
+    }
+
     /// Does requests about filters one after the other.
     pub(super) fn execute(
         &mut self,
@@ -251,8 +257,7 @@ impl BackendSettings for Settings {
     }
 
     fn takes_over(&self, old: &Self) -> bool {
-        // Interfaces that are not meant any more keep the old block until it is cleared.
-        self.block == old.block && self.interfaces == old.interfaces
+        self.block == old.block
     }
 }
 
@@ -352,7 +357,7 @@ impl Dataplane for Flower {
         self.execute(&requests)?;
         let chains = self.chains()?;
         self.remove_chains(&chains)?;
-        ports::detach(&mut *self.kernel, block)?;
+        ports::detach(&mut *self.kernel, block, &[])?;
         self.state = None;
         self.ports = Ports::default();
         self.earlier = Counts::default();
@@ -361,8 +366,13 @@ impl Dataplane for Flower {
 }
 
 impl State {
+    /// Filters of rules.
+    pub(super) fn of_rules(&self) -> u64 {
+        self.tables.iter().map(Table::len).sum()
+    }
+
     /// Filters in use.
-    pub(super) fn filters(&self) -> u64 {
-        self.tables.iter().map(Table::len).sum::<u64>() + self.first.filters().count() as u64
+    fn filters(&self) -> u64 {
+        self.of_rules() + self.first.filters().count() as u64
     }
 }

@@ -66,6 +66,7 @@ impl Flower {
             state.first = self.bring_first(&state.first, &state.tables, &both)?;
             protected = wanted;
         }
+        let others = self.others(&protected)?;
         let mut old: BTreeMap<Arc<Nlri>, PlacedRule> = BTreeMap::new();
         let mut changed: Vec<Arc<Nlri>> = Vec::new();
         for nlri in &plan.remove {
@@ -76,7 +77,7 @@ impl Flower {
         let mut upsert: Vec<&Arc<CompiledRule>> = plan.upsert.iter().collect();
         upsert.sort_by(|a, b| a.nlri.cmp(&b.nlri));
         for rule in upsert {
-            match self.put(state, rule) {
+            match self.put(state, rule, others) {
                 Ok(replaced) => {
                     if let Some(placed) = replaced {
                         old.entry(rule.nlri.clone()).or_insert(placed);
@@ -143,7 +144,7 @@ impl Flower {
     }
 
     /// Puts a rule in the table, if there is room and nothing that it depends on is missing.
-    fn put(&mut self, state: &mut State, rule: &Arc<CompiledRule>) -> Result<Option<PlacedRule>, NotPut> {
+    fn put(&mut self, state: &mut State, rule: &Arc<CompiledRule>, others: u64) -> Result<Option<PlacedRule>, NotPut> {
         state.unenforced.forget(&rule.nlri);
         if let Some(failure) = state.unenforced.blocks(rule) {
             return Err(NotPut::Failed(failure));
@@ -152,7 +153,7 @@ impl Flower {
         if let Some(most) = self.settings.max_filters {
             let freed = table.get(&rule.nlri).map_or(0, |placed| placed.filters.len() as u64);
             let needed = super::fit::cost(rule, &self.settings);
-            if let Some(failure) = no_room(needed, state.filters() - freed, most) {
+            if let Some(failure) = no_room(needed, state.of_rules() + others - freed, most) {
                 return Err(NotPut::Failed(failure));
             }
         }

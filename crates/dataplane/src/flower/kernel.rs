@@ -6,7 +6,7 @@ use crate::netlink::{
     Attributes, Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_ERROR, NLMSGHDR, Netlink, u16_at, u32_at,
 };
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 
 /// A request: its type, its flags, and what follows the header.
@@ -130,8 +130,10 @@ impl Rtnetlink {
                 return Err(io::Error::last_os_error());
             }
         }
-        let own = bind(&requests)?;
+        let own = bind(requests.as_fd())?;
         let events = Netlink::open(libc::NETLINK_ROUTE)?;
+        // The kernel tells nothing to a socket without a name.
+        bind(events.as_fd())?;
         ignore_own(&events, own)?;
         events.join(RTNLGRP_TC)?;
         events.join(RTNLGRP_LINK)?;
@@ -202,7 +204,7 @@ fn words(message: &[u8]) -> Option<String> {
 }
 
 /// Gives a socket its name, and tells it.
-fn bind(socket: &OwnedFd) -> io::Result<u32> {
+fn bind(socket: BorrowedFd<'_>) -> io::Result<u32> {
     // SAFETY: `sockaddr_nl` is plain data for which zeros are valid.
     let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
     address.nl_family = libc::AF_NETLINK as libc::sa_family_t;

@@ -49,7 +49,7 @@ impl Flower {
             self.skip_used_policers()?;
         }
         let protected = self.protectable(&rules.protected)?;
-        let fitted = fit(&rules.rules, protected.len() as u64 + first.filters().count() as u64, &self.settings);
+        let fitted = fit(&rules.rules, self.others(&protected)?, &self.settings);
         let mut unenforced = Unenforced::default();
         let by_key: HashMap<&Nlri, &Arc<CompiledRule>> = rules.rules.iter().map(|rule| (&*rule.nlri, rule)).collect();
         for (nlri, failure) in fitted.failures {
@@ -98,6 +98,8 @@ impl Flower {
         let removed: Vec<Request> = others.map(|filter| self.request_delete(filter)).collect();
         self.execute(&removed)?;
         self.remove_unknown(unknown.iter().filter(|place| !places.contains(*place)))?;
+        // Interfaces that are not meant any more.
+        super::ports::detach(&mut *self.kernel, block, self.ports.attached())?;
         let applied = unenforced.applied();
         let protected = rules.protected.clone();
         self.state = Some(State { tables, first: brought, protected, unenforced, damage: None });

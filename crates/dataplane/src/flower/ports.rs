@@ -44,6 +44,11 @@ impl Ports {
         &self.interfaces
     }
 
+    /// Numbers of those that are filtered.
+    pub(super) fn attached(&self) -> &[u32] {
+        &self.attached
+    }
+
     /// Whether packets of one interface at least meet the filters.
     pub(super) fn is_filtering(&self) -> bool {
         !self.attached.is_empty()
@@ -89,11 +94,11 @@ impl Ports {
     }
 }
 
-/// Takes our block from all interfaces. One whose discipline has filters of others, for packets
+/// Takes our block from all interfaces but these. One whose discipline has filters of others, for packets
 /// that go out, keeps it, without ours.
-pub(super) fn detach(kernel: &mut dyn Kernel, block: u32) -> Result<(), DataplaneError> {
+pub(super) fn detach(kernel: &mut dyn Kernel, block: u32, but: &[u32]) -> Result<(), DataplaneError> {
     for (index, discipline) in disciplines(kernel)? {
-        if discipline.block != Some(block) || has_others(kernel, index)? {
+        if discipline.block != Some(block) || but.contains(&index) || has_others(kernel, index)? {
             continue;
         }
         let mut body = tcmsg(index, 0xffff_0000, TC_H_CLSACT, 0);

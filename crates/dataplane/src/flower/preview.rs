@@ -38,7 +38,7 @@ pub struct Preview {
 pub fn preview(rules: &Ruleset, settings: &Settings) -> Preview {
     let mut text = String::new();
     let (mut entries, mut policers) = (0, FIRST_POLICER);
-    let first = first_chain(rules, settings, FIRST_RULE_CHAIN);
+    let first = first_chain(&rules.protected, settings, FIRST_RULE_CHAIN);
     let (first, problem) = match first {
         Ok(filters) => (filters, None),
         Err(error) => (Vec::new(), Some(format!("what is protected cannot be written: {error}"))),
@@ -90,14 +90,22 @@ pub(super) const fn chain_of(first: u32, version: IpVersion) -> u32 {
     }
 }
 
+/// How many filters there are beside those of rules, when rules of both IP versions are there.
+///
+/// # Errors
+/// The compiler let something through that no filter can say.
+pub(super) fn others(protected: &[flowspec::Space], settings: &Settings) -> Result<u64, super::key::Unwritable> {
+    Ok(first_chain(protected, settings, FIRST_RULE_CHAIN)?.len() as u64)
+}
+
 /// The filters of the chain where packets begin: what is protected, and what sends packets to the
 /// rules.
 pub(super) fn first_chain(
-    rules: &Ruleset,
+    protected: &[flowspec::Space],
     settings: &Settings,
     chain: u32,
 ) -> Result<Vec<Filter>, super::key::Unwritable> {
-    let mut filters = protected_filters(&rules.protected, settings)?;
+    let mut filters = protected_filters(protected, settings)?;
     for version in VERSIONS {
         filters.extend(dispatch_filters(version, chain_of(chain, version), settings));
     }

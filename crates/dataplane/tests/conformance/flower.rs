@@ -93,7 +93,7 @@ impl Bench for Flower {
     /// Three filters send packets to the rules of each IP version, and five let neighbour discovery
     /// through; the rest is for rules.
     fn nearly_full(&self) -> Result<Option<NearlyFull>> {
-        let settings = Settings { max_filters: Some(3 + 20 + 2), ..self.settings() };
+        let settings = Settings { max_filters: Some(2 * 3 + 5 + 20 + 2), ..self.settings() };
         let filler = |n: u32| format!("dst 192.0.2.1/32 proto udp sport {} then discard", 1000 + n);
         Ok(Some(NearlyFull {
             plane: Box::new(flower::Flower::open(settings)?),
