@@ -94,8 +94,8 @@ impl Ports {
     }
 }
 
-/// Takes our block from all interfaces but these. One whose discipline has filters of others, for packets
-/// that go out, keeps it, without ours.
+/// Takes our block from all interfaces but these. One whose discipline has filters of others, for
+/// packets that go out, keeps it, without ours.
 pub(super) fn detach(kernel: &mut dyn Kernel, block: u32, but: &[u32]) -> Result<(), DataplaneError> {
     for (index, discipline) in disciplines(kernel)? {
         if discipline.block != Some(block) || but.contains(&index) || has_others(kernel, index)? {
