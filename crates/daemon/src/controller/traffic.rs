@@ -19,7 +19,7 @@ use flowspec::{Effect, Nlri, Policing, RuleId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-pub(super) use sums::Kind;
+pub(super) use sums::{ActivityView, Kind};
 use sums::{Counted, Totals};
 
 /// How long one step takes.
@@ -238,14 +238,6 @@ impl Traffic {
         });
         ActivityView { rate, peak, last_hit: activity.last_hit().map(date) }
     }
-}
-
-/// How busy something is, as the API has it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ActivityView {
-    pub(super) rate: Option<RateView>,
-    pub(super) peak: Option<PeakView>,
-    pub(super) last_hit: Option<String>,
 }
 
 /// Whose packets a rule's are; `None` while it is not in force.

@@ -1,13 +1,15 @@
 //! Metrics of what rules match: together, and of single rules where the configuration asks for
 //! them.
 
-use super::Count;
 use crate::busiest::BusyRule;
 use api::{Named, TrafficView, Verdict};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
+
+type Count = prometheus_client::metrics::counter::Counter<u64, AtomicU64>;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Kind {

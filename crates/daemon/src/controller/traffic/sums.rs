@@ -1,13 +1,20 @@
 //! Sums of what rules counted, by whose rules they are and what these do.
 
-use super::ActivityView;
 use crate::activity::Activity;
-use api::{Named, TrafficView, Verdict};
+use api::{Named, PeakView, RateView, TrafficView, Verdict};
 use dataplane::Counter;
 use engine::PeerId;
 use flowspec::Family;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// How busy something is, as the API has it.
+#[derive(Clone, Debug, Default)]
+pub(in crate::controller) struct ActivityView {
+    pub(in crate::controller) rate: Option<RateView>,
+    pub(in crate::controller) peak: Option<PeakView>,
+    pub(in crate::controller) last_hit: Option<String>,
+}
 
 /// What a rule's packets count for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
