@@ -8,7 +8,7 @@ use crate::report::{Report, Step};
 use crate::sonic::Database as SonicDatabase;
 use crate::values::is_loopback;
 use crate::values::{FamilyName, Pattern};
-use crate::{check_policy, cumulus, long_lived, protect};
+use crate::{check_long_lived, check_policy, cumulus, protect};
 use dataplane::BackendSettings;
 use dataplane::xdp::CAPACITIES;
 use ipnet::IpNet;
@@ -25,7 +25,7 @@ pub(crate) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>
         session(peer, index, &mut report);
         guard(peer, index, &mut report);
         check_policy::blackhole(peer, index, complete, &mut report);
-        long_lived::problems(peer, index, &mut report);
+        check_long_lived::problems(peer, index, &mut report);
     }
     check_policy::policies(config, complete, &mut report);
     for (key, nets) in [("prefixes", &config.protect.prefixes), ("sources", &config.protect.sources)] {

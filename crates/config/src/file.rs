@@ -137,6 +137,30 @@ pub struct Peer {
     pub long_lived: Option<LongLived>,
 }
 
+impl Peer {
+    /// The families of its rules: flow specifications, and with blackholes unicast routes, too.
+    pub fn rule_families(&self) -> impl Iterator<Item = FamilyName> {
+        let blackholes = self.blackhole.is_some();
+        self.families.iter().copied().filter(move |family| blackholes || !family.is_unicast())
+    }
+
+    /// The families whose routes outlive a session: those of its rules, and unicast routes where
+    /// rules are validated against them.
+    pub fn retained_families(&self) -> impl Iterator<Item = FamilyName> {
+        let all = self.blackhole.is_some() || self.allow.validation == Validation::Rfc9117;
+        self.families.iter().copied().filter(move |family| all || !family.is_unicast())
+    }
+
+    /// The families for which long-lived graceful restart is offered.
+    pub fn long_lived_families(&self) -> Vec<FamilyName> {
+        match &self.long_lived {
+            Some(LongLived { families: Some(families), .. }) => families.clone(),
+            Some(LongLived { families: None, .. }) => self.retained_families().collect(),
+            None => Vec::new(),
+        }
+    }
+}
+
 /// What ends the stale state of rules once the session is established again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -8,6 +8,7 @@
 
 mod beside;
 mod check;
+mod check_long_lived;
 mod check_policy;
 mod cumulus;
 mod diff;
