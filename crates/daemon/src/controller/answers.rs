@@ -211,8 +211,8 @@ impl Answers<'_> {
         let ActivityView { rate, peak, last_hit } = self.traffic.rule(rule.id());
         let has_limit = rule.enforced().is_some_and(|effect| is_limit(&effect));
         // What a policer did not drop, it let pass.
-        let passed = |counter: Counter| Some(counter.packets.checked_sub(counter.dropped_packets?)?);
-        let passed_bytes = |counter: Counter| Some(counter.bytes.checked_sub(counter.dropped_bytes?)?);
+        let passed = |counter: Counter| counter.packets.checked_sub(counter.dropped_packets?);
+        let passed_bytes = |counter: Counter| counter.bytes.checked_sub(counter.dropped_bytes?);
         let origins = rule.paths().map(|path| OriginView {
             peer: self.sessions.origin(path.peer),
             stale: path.stale,

@@ -42,7 +42,7 @@ impl StatusBoard {
     /// Rules are as they were, and have counted more.
     pub(super) fn counters_changed(&mut self, changed: bool) {
         if changed {
-            self.tally.to_be_shown();
+            self.tally.mark_unshown();
         }
     }
 

@@ -121,7 +121,7 @@ impl Tally {
     }
 
     /// There is something new to show beside the count.
-    pub(super) fn to_be_shown(&mut self) {
+    pub(super) fn mark_unshown(&mut self) {
         self.unshown = true;
     }
 

@@ -72,6 +72,7 @@ impl Space {
 
     /// All packets that have the same in the fixed header of IPv6, and the same length: whatever
     /// their protocol, kind of fragment and upper-layer header.
+    #[must_use]
     pub fn without_fields_behind_fixed_header(&self) -> Space {
         let mut rest = self.without_upper_layer_fields();
         rest.fields = rest.fields.without(Fields::of(ComponentType::Protocol).and(ComponentType::Fragment));
