@@ -49,7 +49,11 @@ impl Netlink {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the kernel just created the descriptor for us.
-        Ok(Netlink { socket: unsafe { OwnedFd::from_raw_fd(fd) }, number: 0 })
+        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        // A socket without a port number gets no notification that the kernel itself causes: it looks
+        // like the sender, which is left out.
+        rustix::net::bind(&socket, &rustix::net::netlink::SocketAddrNetlink::new(0, 0))?;
+        Ok(Netlink { socket, number: 0 })
     }
 
     /// Joins a multicast group: its notifications arrive here from now on.

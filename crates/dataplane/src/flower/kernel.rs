@@ -132,8 +132,6 @@ impl Rtnetlink {
         }
         let own = bind(requests.as_fd())?;
         let events = Netlink::open(libc::NETLINK_ROUTE)?;
-        // The kernel tells nothing to a socket without a name.
-        bind(events.as_fd())?;
         ignore_own(&events, own)?;
         events.join(RTNLGRP_TC)?;
         events.join(RTNLGRP_LINK)?;

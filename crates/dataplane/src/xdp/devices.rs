@@ -255,6 +255,26 @@ mod tests {
         assert_eq!(device(true, false, 0).line(true), IS_GENERIC);
     }
 
+    /// A change that the kernel makes by itself, or that comes by /sys, has no socket that asked for it.
+    #[test]
+    fn changes_that_nobody_asked_for_over_netlink_are_heard() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let heard = std::thread::spawn(|| {
+            // SAFETY: this thread alone enters a network namespace of its own, and ends in it.
+            unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.unwrap();
+            let news = news().unwrap();
+            let change = "mount -t sysfs none /sys && echo 1400 > /sys/class/net/lo/mtu";
+            let changed = std::process::Command::new("unshare").args(["-m", "sh", "-c", change]).status().unwrap();
+            assert!(changed.success());
+            let mut fds = [PollFd::new(&news[0], PollFlags::IN)];
+            let time = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+            poll(&mut fds, Some(&time)).unwrap()
+        });
+        assert_eq!(heard.join().unwrap(), 1);
+    }
+
     #[test]
     fn the_loopback_interface_is_known() {
         let devices = devices().unwrap();
