@@ -50,8 +50,8 @@ impl Netlink {
         }
         // SAFETY: the kernel just created the descriptor for us.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        // A socket without a port number gets no notification that the kernel itself causes: it looks
-        // like the sender, which is left out.
+        // A socket without a port number gets no notification that the kernel itself causes: it
+        // looks like the sender, which is left out.
         rustix::net::bind(&socket, &rustix::net::netlink::SocketAddrNetlink::new(0, 0))?;
         Ok(Netlink { socket, number: 0 })
     }

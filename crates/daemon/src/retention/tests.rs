@@ -4,8 +4,10 @@
 //! Two real state machines with a simulated network between them, and the engine behind one of
 //! them. The peer announces rules by number.
 
+mod long_lived;
 #[path = "../../../bgp/tests/pair/mod.rs"]
 mod pair;
+mod steps;
 
 use super::*;
 use crate::peer_table::PeerTable;
@@ -18,7 +20,6 @@ use engine::capability::Capabilities;
 use engine::plan::Applied;
 use engine::route::{AsPathFacts, PathFacts, Route};
 use pair::{A, B, Pair, V4, Wire, cease, config, discard, rule};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,59 +32,8 @@ const ID: PeerId = PeerId(1);
 /// Another peer, whose session stays.
 const OTHER: PeerId = PeerId(2);
 
-/// The capabilities that the peer sends.
-#[derive(Clone, Copy, Debug)]
-enum Offer {
-    /// No graceful restart.
-    Nothing,
-    /// The capability without families, as BIRD sends it by default: it does not restart
-    /// gracefully, and helps others.
-    Aware,
-    /// Graceful restart, with these N and F bits.
-    Graceful { n: bool, f: bool },
-    /// The same without N and F bits, and long-lived graceful restart; both times in seconds.
-    LongLived { restart_time: u16, stale_time: u32 },
-}
-
-/// As BIRD and GoBGP do.
-const PLAIN: Offer = Offer::Graceful { n: false, f: false };
-/// As in RFC 8538.
-const WITH_N: Offer = Offer::Graceful { n: true, f: false };
-
-#[derive(Clone, Debug)]
-enum Step {
-    /// The peer announces these rules.
-    Feed(Range<u32>),
-    EndOfRib,
-    /// The peer sends BoRR or EoRR.
-    Begin,
-    End,
-    /// The TCP connection breaks, and no other can be made.
-    Cut,
-    /// Connections can be made again; runs until the session is established.
-    Back,
-    /// All packets are lost until our hold timer has expired.
-    Choke,
-    /// The peer ends the session with this NOTIFICATION.
-    Theirs(CeaseSubcode),
-    /// We end it.
-    Ours(CeaseSubcode),
-    /// These octets are received as the body of an UPDATE.
-    Raw(&'static [u8]),
-    /// The peer's program is killed and restarts, unnoticed until it connects.
-    Reborn,
-    /// The same; only its new connection is noticed.
-    Knock,
-    Wait(u64),
-    /// Another peer announces these rules, with another action.
-    Other(Range<u32>),
-    /// The path of the other peer is selected for this many rules.
-    OtherDecides(usize),
-    /// This many rules are in force, and this many of them are stale.
-    Dropped(usize, usize),
-}
-
-use Step::*;
+use steps::Step::*;
+use steps::{Offer, PLAIN, Step, WITH_N};
 
 struct Scenario {
     pair: Pair,
@@ -479,7 +429,7 @@ fn scenarios() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
             then(&[Cut, Back, Feed(0..50), Raw(OVERRUN), Dropped(200, 200)]),
         ),
     ];
-    scenarios.extend(long_lived_scenarios());
+    scenarios.extend(long_lived::scenarios());
     for (name, offer, subcode, kept) in [
         ("6/4 with both N bits", WITH_N, CeaseSubcode::AdministrativeReset, 200),
         ("6/6 with both N bits", WITH_N, CeaseSubcode::ConfigurationChange, 200),
@@ -516,125 +466,6 @@ fn scenarios() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
         ]),
     ));
     scenarios
-}
-
-/// RFC 9494.
-fn long_lived_scenarios() -> Vec<(&'static str, Offer, &'static str, Vec<Step>)> {
-    const ON: &str = "[peer.long-lived]";
-    let full = || vec![Feed(0..200), EndOfRib, Dropped(200, 0)];
-    let then = |steps: &[Step]| [full(), steps.to_vec()].concat();
-    let offer = |restart_time, stale_time| Offer::LongLived { restart_time, stale_time };
-    let asked = offer(10, 300);
-    vec![
-        (
-            "the restart time, then the long-lived stale time",
-            asked,
-            ON,
-            then(&[Cut, Wait(200), Dropped(200, 200), Wait(95), Dropped(200, 200), Wait(20), Dropped(0, 0)]),
-        ),
-        (
-            "without restart time",
-            offer(0, 300),
-            ON,
-            then(&[Cut, Wait(290), Dropped(200, 200), Wait(15), Dropped(0, 0)]),
-        ),
-        ("not configured", asked, "", then(&[Cut, Wait(5), Dropped(200, 200), Wait(10), Dropped(0, 0)])),
-        (
-            "not configured for this family",
-            asked,
-            "[peer.long-lived]\nfamilies = [\"ipv6\"]",
-            then(&[Cut, Wait(5), Dropped(200, 200), Wait(10), Dropped(0, 0)]),
-        ),
-        (
-            "no longer than we want",
-            asked,
-            "[peer.long-lived]\nmax-stale-time = \"60s\"",
-            then(&[Cut, Wait(60), Dropped(200, 200), Wait(15), Dropped(0, 0)]),
-        ),
-        ("a time of zero is none", offer(10, 0), ON, then(&[Cut, Wait(15), Dropped(0, 0)])),
-        (
-            "no shorter than we want",
-            offer(10, 0),
-            "[peer.long-lived]\nmin-stale-time = \"60s\"",
-            then(&[Cut, Wait(60), Dropped(200, 200), Wait(15), Dropped(0, 0)]),
-        ),
-        (
-            "back long after the restart time, with the F bit clear",
-            asked,
-            ON,
-            then(&[Cut, Wait(150), Back, Dropped(200, 200), Feed(0..50), Dropped(200, 150), EndOfRib, Dropped(50, 0)]),
-        ),
-        (
-            "the same by the letter",
-            asked,
-            "stale-until = \"f-bit\"\n[peer.long-lived]",
-            then(&[Cut, Wait(150), Dropped(200, 200), Back, Dropped(0, 0)]),
-        ),
-        (
-            "lost again before End-of-RIB: the old deadline stays",
-            asked,
-            ON,
-            // The first loss keeps until 310 s, the second, some 110 s later, until 420 s.
-            then(&[
-                Cut,
-                Wait(100),
-                Back,
-                Feed(0..50),
-                Cut,
-                Wait(150),
-                Dropped(200, 200),
-                Wait(70),
-                Dropped(50, 50),
-                Wait(110),
-                Dropped(0, 0),
-            ]),
-        ),
-        (
-            "the session does not stop the clock: what is not refreshed goes",
-            offer(10, 150),
-            ON,
-            then(&[Cut, Wait(130), Back, Feed(0..50), Dropped(200, 150), Wait(40), Dropped(50, 0)]),
-        ),
-        (
-            "End-of-RIB that never comes: the deferral timer ends it",
-            offer(10, 5000),
-            ON,
-            then(&[Cut, Wait(130), Back, Feed(0..50), Wait(150), Dropped(200, 150), Wait(40), Dropped(50, 0)]),
-        ),
-        (
-            "a refresh that begins before End-of-RIB is ignored",
-            asked,
-            ON,
-            then(&[Cut, Wait(100), Back, Begin, Feed(0..5), End, Dropped(200, 195), EndOfRib, Dropped(5, 0)]),
-        ),
-        (
-            "hold-on-loss comes first",
-            asked,
-            "hold-on-loss = \"10m\"\n[peer.long-lived]",
-            then(&[Cut, Wait(850), Dropped(200, 200), Wait(60), Dropped(0, 0)]),
-        ),
-        (
-            "another peer's fresh route decides, once the restart time is over",
-            asked,
-            ON,
-            then(&[
-                Other(0..40),
-                Dropped(200, 0),
-                OtherDecides(0),
-                Cut,
-                Wait(5),
-                OtherDecides(0),
-                Wait(10),
-                OtherDecides(40),
-                Back,
-                OtherDecides(40),
-                Feed(0..200),
-                OtherDecides(0),
-                EndOfRib,
-                Dropped(200, 0),
-            ]),
-        ),
-    ]
 }
 
 #[test]

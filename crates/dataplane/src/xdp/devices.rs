@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(device(true, false, 0).line(true), IS_GENERIC);
     }
 
-    /// A change that the kernel makes by itself, or that comes by /sys, has no socket that asked for it.
+    /// A change that the kernel makes by itself, or that comes by /sys, was requested by no socket.
     #[test]
     fn changes_that_nobody_asked_for_over_netlink_are_heard() {
         if !rustix::process::geteuid().is_root() {
