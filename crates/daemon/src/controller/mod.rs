@@ -180,6 +180,8 @@ impl Controller {
 
     async fn run(&mut self, mut queues: Queues, mut reports: mpsc::UnboundedReceiver<Report>) {
         loop {
+            // Before anybody is shown that rules are retained.
+            self.state.save_retention(self.sessions.take_unsaved_retention());
             self.apply_pending();
             let deadline = self.deadline();
             tokio::select! {
@@ -487,7 +489,6 @@ impl Controller {
         }
         self.end_leftovers_if_due();
         self.earlier_run.validate_if_due(now, self.sessions.table(), &mut self.engine);
-        self.state.save_retention(self.sessions.take_unsaved_retention());
         self.state.rewrite_if_due(&self.engine, self.sessions.table(), self.pause.get());
         self.board.count(&self.engine);
         let whole = self.traffic.step(self.driver.known(), &self.engine, now);

@@ -21,6 +21,9 @@ const REWRITE_STEP: usize = 500;
 /// may be longer by this.
 const MARK_INTERVAL: Duration = Duration::from_secs(20);
 
+/// Longest wait for the file after a session was lost.
+const MAX_RETENTION_WAIT: Duration = Duration::from_millis(100);
+
 /// Longest wait for the disk at shutdown.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -139,7 +142,8 @@ impl StateWriter {
         }
     }
 
-    /// Appends for how long the rules of lost sessions are retained.
+    /// Appends for how long the rules of lost sessions are retained, and waits a moment until it is
+    /// in the file.
     pub(super) fn save_retention(&mut self, changes: Vec<(IpAddr, Vec<RetainedFamily>)>) {
         let Some(journal) = self.journal.as_mut().filter(|_| !changes.is_empty()) else { return };
         let mut octets = Vec::new();
@@ -147,7 +151,7 @@ impl StateWriter {
             Record::Retained { peer, families }.encode(&mut octets);
         }
         Record::Clock(clock::mark()).encode(&mut octets);
-        journal.append(octets);
+        journal.append(octets).wait(MAX_RETENTION_WAIT);
     }
 
     /// Appends changes of local rules; returns a channel that is answered when they are on the

@@ -42,9 +42,11 @@ pub(super) fn filter(body: &[u8]) -> Option<Told> {
     if handle == 0 {
         return None;
     }
-    let mut told =
-        Told { place: (chain, priority, handle), filter: None, purpose: None, in_hardware: false, counts: Vec::new() };
-    if attributes.find(TCA_KIND) != Some(b"flower\0") {
+    let is_flower = attributes.find(TCA_KIND) == Some(b"flower\0");
+    // Not every classifier deletes single filters: of another one, the place is its whole priority.
+    let place = (chain, priority, if is_flower { handle } else { 0 });
+    let mut told = Told { place, filter: None, purpose: None, in_hardware: false, counts: Vec::new() };
+    if !is_flower {
         return Some(told);
     }
     let options = attributes.inside(TCA_OPTIONS)?;

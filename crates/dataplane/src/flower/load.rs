@@ -21,7 +21,7 @@ use crate::netlink::NLM_F_CREATE;
 use crate::{Applied, Counts, DataplaneError, RuleFailure};
 use engine::plan::{CompiledRule, Plan, Ruleset};
 use flowspec::Nlri;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Flower {
@@ -80,6 +80,11 @@ impl Flower {
                 return Err(error);
             }
         }
+        // Where another classifier has a priority, no filter of ours can be made; and the chain is
+        // compared with what it is to be.
+        self.remove_unknown(unknown.iter())?;
+        let removed: Vec<Request> = others.iter().map(|filter| self.request_delete(filter)).collect();
+        self.execute(&removed)?;
         let brought = match self.bring_first(&first, &tables, &protected) {
             Ok(brought) => brought,
             Err(error) => {
@@ -92,12 +97,6 @@ impl Flower {
         };
         self.keep_counts(&dispatched, &tables)?;
         self.remove_chains(&old_chains)?;
-        // In the place of one of ours there may have been another.
-        let places: HashSet<Place> = brought.filters().map(Filter::place).collect();
-        let others = others.iter().filter(|filter| !places.contains(&filter.place()));
-        let removed: Vec<Request> = others.map(|filter| self.request_delete(filter)).collect();
-        self.execute(&removed)?;
-        self.remove_unknown(unknown.iter().filter(|place| !places.contains(*place)))?;
         // Interfaces that are not meant any more.
         super::ports::detach(&mut *self.kernel, block, self.ports.attached())?;
         let applied = unenforced.applied();
@@ -267,7 +266,7 @@ impl Flower {
         self.change_filters(&plan)
     }
 
-    /// Removes filters in our chain of which nothing is known but their place.
+    /// Removes filters of others in our chain of which nothing is known but their place.
     fn remove_unknown<'a>(&mut self, places: impl Iterator<Item = &'a Place>) -> Result<(), DataplaneError> {
         let requests: Vec<Request> = places
             .map(|(chain, priority, handle)| {

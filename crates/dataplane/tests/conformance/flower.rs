@@ -4,6 +4,7 @@ use super::bench::{Bench, Change, Damage, NearlyFull};
 use anyhow::Result;
 use dataplane::Dataplane;
 use dataplane::flower::{self, Settings};
+use engine::plan::Ruleset;
 use lab::Site;
 
 const BLOCK: &str = "3970";
@@ -90,15 +91,15 @@ impl Bench for Flower {
         Ok(Some("dst 192.0.2.1/32 proto udp sport 54 then redirect 203.0.113.1"))
     }
 
-    /// Three filters send packets to the rules of each IP version, and five let neighbour discovery
-    /// through; the rest is for rules.
+    /// There is room for what is there without rules, and for 22 filters of rules.
     fn nearly_full(&self) -> Result<Option<NearlyFull>> {
-        let settings = Settings { max_filters: Some(2 * 3 + 5 + 20 + 2), ..self.settings() };
+        let others = flower::preview(&Ruleset::default(), &self.settings()).others;
+        let settings = Settings { max_filters: Some(others + 22), ..self.settings() };
         let filler = |n: u32| format!("dst 192.0.2.1/32 proto udp sport {} then discard", 1000 + n);
         Ok(Some(NearlyFull {
             plane: Box::new(flower::Flower::open(settings)?),
             fillers: (0..20).map(filler).collect(),
-            exemption: "dst 192.0.2.1/32 proto udp sport 60000 then accept",
+            exemption: "dst 192.0.2.1/32 proto udp sport 60000 dscp 0,8,16 then accept",
         }))
     }
 

@@ -23,7 +23,10 @@ fn a_rule_of_which_nothing_is_told_fails_and_others_do_not() -> Result<()> {
     let Some(mut bench) = Bench::new(|settings| settings.timeout = Duration::from_secs(1))? else { return Ok(()) };
     bench.switch.set(|behaviour| behaviour.silent = vec!["L4_SRC_PORT=3 ".to_owned()]);
     let applied = bench.replace(&discards(10))?;
-    ensure!(matches!(&applied.failures[..], [(_, RuleFailure::Failed(why))] if why.contains("nothing")), "{applied:?}");
+    ensure!(
+        matches!(&applied.failures[..], [(_, RuleFailure::Failed(why))] if why.contains("no status")),
+        "{applied:?}"
+    );
     bench.verify(9)
 }
 
