@@ -266,6 +266,17 @@ impl<'a> Daemon<'a> {
         wait_until(what, deadline, || self.status().ok().filter(&mut such)).with_context(|| self.explain())
     }
 
+    /// Waits until the peer has had more sessions than `before`, and has one now. A loss may be over
+    /// before anybody sees it.
+    ///
+    /// # Errors
+    /// After the deadline; with what it says about itself.
+    pub fn wait_another_session(&self, peer: &str, before: u64, deadline: Duration) -> Result<()> {
+        let another = |peer: &PeerView| peer.established_count > before && peer.state == SessionState::Established;
+        wait_until("another session", deadline, || self.peer(peer).ok().filter(another).map(drop))
+            .map_err(|error| error.context(self.explain()))
+    }
+
     /// Waits until the session with this peer is established.
     ///
     /// # Errors

@@ -31,8 +31,9 @@ fn the_articles_example() -> Result<()> {
         wait_installed(&daemon, &mut exabgp, 1)?;
         check_dropped(&mut wire, true)?;
         // The session is lost, and with it the rule; it comes back with the session.
+        let sessions = daemon.peer(PEER)?.established_count;
         controller.cut();
-        daemon.wait_status("the loss", PATIENCE, |status| status.established == 0 && status.rules.is_empty())?;
+        daemon.wait_another_session(PEER, sessions, PATIENCE)?;
         wait_installed(&daemon, &mut exabgp, 1)?;
         check_dropped(&mut wire, true)?;
         controller.shutdown();
