@@ -266,8 +266,8 @@ impl<'a> Daemon<'a> {
         wait_until(what, deadline, || self.status().ok().filter(&mut such)).with_context(|| self.explain())
     }
 
-    /// Waits until the peer has had more sessions than `before`, and has one now. A loss may be over
-    /// before anybody sees it.
+    /// Waits until the peer has had more sessions than `before`, and has one now. A loss may be
+    /// over before it can be seen.
     ///
     /// # Errors
     /// After the deadline; with what it says about itself.

@@ -1,4 +1,5 @@
-//! The words in which scenarios are written: what the peer offers, what happens, and what must be so.
+//! The words in which scenarios are written: what the peer offers, what happens, and what must be
+//! so.
 
 use bgp::CeaseSubcode;
 use std::ops::Range;
