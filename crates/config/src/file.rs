@@ -553,3 +553,15 @@ pub(crate) fn sections() -> Vec<(&'static str, Vec<String>)> {
         ("[log]", keys::<Log>()),
     ]
 }
+
+/// Each section, and each of its keys that is not a section itself.
+#[cfg(test)]
+pub(crate) fn keys_of_sections() -> Vec<(&'static str, String)> {
+    let sections = sections();
+    let is_section = |section: &str, key: &str| {
+        let name = format!("{}.{key}", section.trim_matches(['[', ']']));
+        sections.iter().any(|(other, _)| other.trim_matches(['[', ']']) == name)
+    };
+    let keys = sections.iter().flat_map(|(section, keys)| keys.iter().map(|key| (*section, key.clone())));
+    keys.filter(|(section, key)| !is_section(section, key)).collect()
+}

@@ -3,7 +3,7 @@
 
 use crate::error::Problem;
 use crate::explain::{self, Step};
-use crate::file::Config;
+use crate::file::{self, Config};
 use crate::{check, syntax};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -59,14 +59,19 @@ impl<'a> Reader<'a> {
     /// Serde would accept a list for a table, with its elements in the order of the keys.
     fn single_tables(&mut self) {
         let key = |key: &str| Step::Key(key.to_owned());
-        let mut places: Vec<Vec<Step>> =
-            ["router", "protect", "dataplane", "api", "state", "log"].map(|name| vec![key(name)]).into();
-        places.extend(["nftables", "cumulus", "sonic", "xdp", "flower"].map(|name| vec![key("dataplane"), key(name)]));
         let peers =
             self.document.get_ref().get("peer").and_then(|peers| peers.get_ref().as_array()).map_or(0, |p| p.len());
-        places.extend((0..peers).map(|index| vec![key("peer"), Step::Index(index), key("allow")]));
-        places.extend((0..peers).map(|index| vec![key("peer"), Step::Index(index), key("blackhole")]));
-        for path in places {
+        let mut places: Vec<(&str, Vec<Step>)> = Vec::new();
+        for (section, _) in file::sections().into_iter().filter(|(section, _)| !section.starts_with("[[")) {
+            let name = section.trim_matches(['[', ']']);
+            match name.strip_prefix("peer.") {
+                Some(table) => {
+                    places.extend((0..peers).map(|index| (section, vec![key("peer"), Step::Index(index), key(table)])))
+                }
+                None => places.push((section, name.split('.').map(key).collect())),
+            }
+        }
+        for (section, path) in places {
             let Some(DeValue::Array(array)) = value_mut(self.document.get_mut(), &path) else { continue };
             let first = array.first().map(|value| (value.span(), value.get_ref().clone()));
             let span = first.as_ref().map(|(span, _)| span.clone());
@@ -76,11 +81,7 @@ impl<'a> Reader<'a> {
                     _ => DeValue::Table(DeTable::new()),
                 };
             }
-            let name = explain::dotted(&path)
-                .replace("peer[", "peer.")
-                .replace(['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'], "");
-            let name = name.replace(".].", ".");
-            self.add(&path, span, format!("a list, where there is one table; it is written as [{name}]"));
+            self.add(&path, span, format!("a list, where there is one table; it is written as {section}"));
         }
     }
 
