@@ -255,7 +255,7 @@ fn capacity<B: Bench>(s: &mut Scenario<'_, B>) -> Result<()> {
     s.replace(&with(&[exemption, OTHER_HOST, ALL_UDP]))?;
     s.intact()?;
     // Without the exception, or with room for it, there is no reason any more.
-    s.update(&[ALL_UDP], &[exemption])?;
+    s.update(&[OTHER_HOST, ALL_UDP], &[exemption])?;
     s.all_in_force()?;
     let all: Vec<&str> = fillers.iter().map(String::as_str).collect();
     s.update(&[exemption, ALL_UDP], &all)?;

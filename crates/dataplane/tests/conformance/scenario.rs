@@ -32,14 +32,17 @@ pub(crate) fn run<B: Bench>(case: fn(&mut Scenario<'_, B>) -> Result<()>) -> Res
     let inside = || -> Result<()> {
         let wire = bench.site().map(lab::Site::wire).transpose()?;
         let plane = bench.open()?;
-        case(&mut Scenario {
+        let mut scenario = Scenario {
             bench: &bench,
             plane,
             wire,
             wanted: BTreeMap::new(),
             protected: None,
             applied: Applied::default(),
-        })
+            changes: 0,
+            latest: "no change".to_owned(),
+        };
+        case(&mut scenario).with_context(|| format!("after change {}: {}", scenario.changes, scenario.latest))
     };
     match bench.site() {
         Some(site) => site.switch.run(inside),
@@ -55,6 +58,9 @@ pub(crate) struct Scenario<'a, B> {
     wanted: BTreeMap<Nlri, Rule>,
     protected: Option<Nlri>,
     applied: Applied,
+    /// Changes so far, and what the latest was: an error tells it.
+    changes: usize,
+    latest: String,
 }
 
 impl<B: Bench> Scenario<'_, B> {
@@ -85,6 +91,11 @@ impl<B: Bench> Scenario<'_, B> {
     /// A change that may fail; then nothing was changed. For [`Change::Replace`], `upsert` is all
     /// rules.
     pub(crate) fn try_change(&mut self, change: Change, upsert: &[&str], remove: &[&str]) -> Result<()> {
+        self.changes += 1;
+        self.latest = match (upsert, remove) {
+            (&[.., rule], []) => format!("{change:?} with {} rules, the last {rule}", upsert.len()),
+            _ => format!("{change:?} with {} rules, without {remove:?}", upsert.len()),
+        };
         let added = upsert.iter().map(|text| self.parse(text)).collect::<Result<Vec<_>>>()?;
         let removed = remove.iter().map(|text| self.parse(text)).collect::<Result<Vec<_>>>()?;
         let mut wanted = if change == Change::Replace { BTreeMap::new() } else { self.wanted.clone() };
@@ -129,6 +140,8 @@ impl<B: Bench> Scenario<'_, B> {
 
     /// Protects the packets that this rule matches, and no others.
     pub(crate) fn protect(&mut self, text: Option<&str>) -> Result<()> {
+        self.changes += 1;
+        self.latest = format!("protects {text:?}");
         self.protected = text.map(|text| anyhow::Ok(self.parse(text)?.0.nlri)).transpose()?;
         let plan = Plan { protected: Some(self.protected_spaces()), ..Plan::default() };
         let applied = self.plane.update(&plan)?;
