@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use api::{Backend, Named};
 use lab::needs;
 use page::Page;
 
@@ -59,6 +60,11 @@ fn documents() -> Result<Vec<String>> {
 
 /// All Markdown files below a directory, relative to the top directory.
 fn markdown_below(directory: &str) -> Result<Vec<String>> {
+    files_below(directory, "md")
+}
+
+/// All files below a directory with this extension, relative to the top directory.
+fn files_below(directory: &str, wanted: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut directories = vec![PathBuf::from(directory)];
     while let Some(directory) = directories.pop() {
@@ -67,7 +73,7 @@ fn markdown_below(directory: &str) -> Result<Vec<String>> {
             let path = directory.join(entry.file_name());
             if entry.file_type()?.is_dir() {
                 directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
+            } else if path.extension().is_some_and(|extension| extension == wanted) {
                 found.push(path.display().to_string());
             }
         }
@@ -148,15 +154,75 @@ fn links_resolve_and_every_page_is_in_the_summary() -> Result<()> {
     Ok(())
 }
 
-/// The files that CONTRIBUTING.md sends a contributor to are there.
+/// The files that CONTRIBUTING.md and ARCHITECTURE.md name are there. A file without a folder is
+/// beside the one that is named before it.
 #[test]
 fn files_that_are_named_exist() -> Result<()> {
+    let mut missing = Vec::new();
+    for page in ["CONTRIBUTING.md", "docs/ARCHITECTURE.md"] {
+        let text = fs::read_to_string(Path::new(ROOT).join(page))?;
+        let mut before = PathBuf::from(ROOT);
+        for name in text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+            let has_top = ["crates/", "docs/", "packaging/", "scripts/"].iter().any(|top| name.starts_with(top));
+            let is_short = page == "CONTRIBUTING.md" && name.ends_with(".rs");
+            let path = if has_top {
+                before = Path::new(ROOT).join(name);
+                before.clone()
+            } else if is_short {
+                before.with_file_name(name)
+            } else {
+                continue;
+            };
+            if !path.exists() {
+                missing.push(format!("{page} names {name}, and there is no {}", path.display()));
+            }
+        }
+    }
+    ensure!(missing.is_empty(), "{}", missing.join("\n"));
+    Ok(())
+}
+
+/// The tests by name, and other functions, that CONTRIBUTING.md names are there.
+#[test]
+fn functions_that_are_named_exist() -> Result<()> {
     let text = fs::read_to_string(Path::new(ROOT).join("CONTRIBUTING.md"))?;
-    let named: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
-    let named =
-        named.into_iter().filter(|name| ["crates/", "docs/", "scripts/"].iter().any(|top| name.starts_with(top)));
-    let missing: Vec<&str> = named.filter(|name| !Path::new(ROOT).join(name).exists()).collect();
-    ensure!(missing.is_empty(), "CONTRIBUTING.md names what is not there: {}", missing.join(", "));
+    let is_function =
+        |name: &&str| name.contains('_') && name.bytes().all(|octet| octet == b'_' || octet.is_ascii_lowercase());
+    let named: Vec<&str> =
+        text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).filter(is_function).collect();
+    ensure!(named.len() > 8, "CONTRIBUTING.md names {} functions", named.len());
+    let mut code = String::new();
+    for path in files_below("crates", "rs")? {
+        code += &fs::read_to_string(Path::new(ROOT).join(path))?;
+    }
+    let missing: Vec<&str> = named.into_iter().filter(|name| !code.contains(&format!("fn {name}("))).collect();
+    ensure!(missing.is_empty(), "CONTRIBUTING.md names functions that there are not: {}", missing.join(", "));
+    Ok(())
+}
+
+/// Where a reader chooses a back end, there are all of them.
+#[test]
+fn each_back_end_is_where_back_ends_are_listed() -> Result<()> {
+    let mut problems = Vec::new();
+    for (path, line, form) in [
+        ("README.md", "| [`\"", "| [`\"NAME\"`](docs/manual/NAME.md)"),
+        ("docs/ARCHITECTURE.md", "| ", "| NAME | "),
+        ("docs/GLOSSARY.md", "| back end |", "NAME"),
+        ("docs/manual/README.md", "| **Back ends** |", "(NAME.md)"),
+        ("docs/manual/configuration.md", "| `backend` ", "`\"NAME\"`"),
+        ("docs/manual/introduction.md", "| ", "(NAME.md) |"),
+        ("docs/manual/quick-reference.md", "backend = ", "\"NAME\""),
+        ("packaging/floodgate.toml", "# \"", "\"NAME\""),
+    ] {
+        let text = fs::read_to_string(Path::new(ROOT).join(path))?;
+        for backend in Backend::ALL.iter().filter(|backend| **backend != Backend::None) {
+            let wanted = form.replace("NAME", backend.name());
+            if !text.lines().any(|other| other.starts_with(line) && other.contains(&wanted)) {
+                problems.push(format!("{path}: no line that begins with `{line}` has `{wanted}`"));
+            }
+        }
+    }
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
     Ok(())
 }
 
