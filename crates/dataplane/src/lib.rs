@@ -141,7 +141,7 @@ pub trait SampleSource: Send {
 
 /// A data plane: a place where rules are enforced.
 pub trait Dataplane: Send {
-    /// The name in the configuration: `nftables`, `xdp`, `cumulus`, `none`.
+    /// The name in the configuration, such as `nftables`.
     fn name(&self) -> &'static str;
 
     /// What it can match and do; the compiler uses this.

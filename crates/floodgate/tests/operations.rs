@@ -2,6 +2,7 @@
 
 mod common;
 
+use api::{Backend, Named};
 use common::{Daemon, peer};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -159,7 +160,7 @@ fn the_version_names_the_commit_and_what_is_built_in() {
     assert_eq!(version("-V"), format!("floodgate {}\n", env!("CARGO_PKG_VERSION")));
     let long = version("--version");
     assert!(long.starts_with(&format!("floodgate {} (", env!("CARGO_PKG_VERSION"))), "{long}");
-    for backend in ["nftables", "xdp", "cumulus", "sonic"] {
-        assert!(long.contains(backend), "{long}");
+    for backend in Backend::ALL.iter().filter(|backend| **backend != Backend::None) {
+        assert!(long.contains(backend.name()), "{long}");
     }
 }
