@@ -79,7 +79,10 @@ fn the_sample_has_every_key_once() {
     assert_eq!(there.len(), once.len(), "a key stands there twice");
     let missing: Vec<_> = known.difference(&once).collect();
     let unknown: Vec<_> = once.difference(&known).collect();
-    assert!(missing.is_empty() && unknown.is_empty(), "missing: {missing:?}; there is no such key: {unknown:?}");
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "packaging/floodgate.toml: missing: {missing:?}; there is no such key: {unknown:?}"
+    );
 }
 
 #[test]
