@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 /// The commit that this program was built from.
 pub(crate) const COMMIT: &str = env!("FLOODGATE_COMMIT");
 
-/// Such as `0.1.0 (1a2b3c4d5e6f, 2026-11-26; nftables, xdp, cumulus, sonic, flower)`, for `--version`; `-V`
+/// Such as `0.1.0 (1a2b3c4d5e6f, 2026-11-26; nftables, xdp, cumulus, sonic, flower)`, for
+/// `--version`; `-V`
 /// prints the number alone.
 pub(crate) static LONG: LazyLock<String> = LazyLock::new(|| {
     let name = |backend: &Backend| match backend {
