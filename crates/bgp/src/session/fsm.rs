@@ -6,8 +6,8 @@ use crate::message::{
     CeaseSubcode, Framer, FsmSubcode, MAX_MESSAGE, Message, MessageType, Notification, NotificationCode, OpenSubcode,
 };
 use crate::session::collision::{Candidate, OPEN_WAIT};
-use crate::session::config::PeerAs;
 use crate::session::connection::Connection;
+use crate::session::effect::{Closed, Effect};
 use crate::session::established::Established;
 use crate::session::event::{Cease, ConnId, Direction, Transmit};
 use crate::session::fsm_event::FsmEvent;
@@ -48,27 +48,6 @@ struct Confirming {
 pub(crate) struct Fsm {
     state: FsmState,
     timers: TimerTable,
-}
-
-/// The effect of an event of one FSM on the session and its other FSMs.
-#[derive(Debug)]
-pub(crate) enum Effect {
-    /// The OPEN is acceptable: collision detection decides whether the FSM goes to OpenConfirm.
-    OpenAcceptable(Box<Negotiated>),
-    /// It is in Established.
-    Established,
-    /// Its connection is closed. The FSM is in Active, with no timer running.
-    Closed(Closed),
-}
-
-/// A connection that ended for another reason than a stop or a collision.
-#[derive(Debug)]
-pub(crate) struct Closed {
-    pub(crate) direction: Direction,
-    pub(crate) from: State,
-    pub(crate) reason: DownReason,
-    /// The session, if it was that.
-    pub(crate) established: Option<Box<Established>>,
 }
 
 impl Fsm {
@@ -305,7 +284,10 @@ impl Fsm {
             FsmEvent::BgpHeaderErr(notification)
             | FsmEvent::BgpOpenMsgErr(notification)
             | FsmEvent::RouteRefreshMsgErr(notification) => self.fail(notification, shared),
-            FsmEvent::NotifMsg(notification) => self.close(self.why_closed(notification, shared), None, shared),
+            FsmEvent::NotifMsg(notification) => {
+                let is_up = matches!(self.state, FsmState::Established(..));
+                self.close(DownReason::of_notification(notification, shared.config(), is_up), None, shared)
+            }
             FsmEvent::TcpCrAcked(conn) => {
                 shared.refuse(conn, false);
                 None
@@ -323,18 +305,6 @@ impl Fsm {
             | FsmEvent::KeepAliveMsg
             | FsmEvent::UpdateMsg(_)
             | FsmEvent::RouteRefreshMsg(_) => None,
-        }
-    }
-
-    /// What the peer's NOTIFICATION means. Our identifier is a right one, so what an iBGP peer has
-    /// against it is that it is its own, too (RFC 6286 §2.2).
-    fn why_closed(&self, notification: Notification, shared: &Shared) -> DownReason {
-        let config = shared.config();
-        let is_internal = config.peer_as == PeerAs::Exactly(config.local_as);
-        let is_up = matches!(self.state, FsmState::Established(..));
-        match notification.code == OpenSubcode::BadIdentifier.into() && is_internal && !is_up {
-            true => DownReason::SameIdentifier(config.router_id),
-            false => DownReason::Received(notification),
         }
     }
 

@@ -4,6 +4,7 @@ mod backoff;
 mod collision;
 mod config;
 mod connection;
+mod effect;
 mod established;
 mod event;
 mod fsm;

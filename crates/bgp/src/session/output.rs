@@ -1,8 +1,9 @@
 //! Outputs of a session: what to do with sockets, and what happened.
 
 use crate::afi_safi::AfiSafi;
-use crate::message::{Notification, RefreshKind, RouteRefresh};
+use crate::message::{Notification, OpenSubcode, RefreshKind, RouteRefresh};
 use crate::route::RouteKey;
+use crate::session::config::{PeerAs, PeerConfig};
 use crate::session::event::ConnId;
 use crate::session::negotiated::Negotiated;
 use crate::session::state::State;
@@ -95,6 +96,16 @@ pub enum DownReason {
 const OPEN_MESSAGE_ERROR: u8 = 2;
 
 impl DownReason {
+    /// What the peer's NOTIFICATION means; `is_up`: in Established. Our identifier is a valid one,
+    /// so what an iBGP peer has against it is that it is its own, too (RFC 6286 §2.2).
+    pub(crate) fn of_notification(notification: Notification, config: &PeerConfig, is_up: bool) -> Self {
+        let is_internal = config.peer_as == PeerAs::Exactly(config.local_as);
+        match notification.code == OpenSubcode::BadIdentifier.into() && is_internal && !is_up {
+            true => DownReason::SameIdentifier(config.router_id),
+            false => DownReason::Received(notification),
+        }
+    }
+
     /// The NOTIFICATION that was sent or received, if that was the reason and it is known.
     #[must_use]
     pub const fn notification(&self) -> Option<&Notification> {

@@ -12,9 +12,10 @@ use crate::message::{
 use crate::route::RouteKey;
 use crate::session::collision::{Candidate, Resolution, resolve};
 use crate::session::config::PeerConfig;
+use crate::session::effect::{Closed, Effect};
 use crate::session::established::{Established, SendError};
 use crate::session::event::{Cease, ConnId, Direction, Event, Transmit};
-use crate::session::fsm::{Closed, Effect, Fsm};
+use crate::session::fsm::Fsm;
 use crate::session::fsm_event::FsmEvent;
 use crate::session::graceful;
 use crate::session::negotiated::Negotiated;
