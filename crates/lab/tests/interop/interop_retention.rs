@@ -1,6 +1,6 @@
 //! Sessions that are lost during an attack: not one packet that a rule blocks passes.
 
-use api::{RuleState, SessionState};
+use api::RuleState;
 use std::thread;
 use std::time::Duration;
 
@@ -47,11 +47,7 @@ fn cut_the_link(site: &Site, daemon: &Daemon<'_>) -> Result<()> {
         ensure!(stale.len() == 1 + OTHERS, "round {round}: {} rules", stale.len());
         thread::sleep(CUT);
         site.peers.ip(&["link", "set", "eth0", "up"])?;
-        wait_until("the session", PATIENCE * 2, || {
-            let peer = daemon.peer("peer").ok()?;
-            (peer.state == SessionState::Established && peer.established_count > sessions).then_some(())
-        })
-        .map_err(|error| error.context(daemon.explain()))?;
+        daemon.wait_another_session("peer", sessions, PATIENCE * 2)?;
     }
     confirmed(daemon)
 }
@@ -74,6 +70,23 @@ fn unfiltered(site: &Site) -> Result<()> {
 
 const BIRD_ACTION: &str = "{ bgp_ext_community.add((generic, 0x80060000, 0x0)); }";
 
+/// BIRD announces the rule that is probed, and the others.
+fn feed_by_bird(bird: &mut Bird<'_>) -> Result<()> {
+    let other =
+        |number| format!("flow4 {{ dst 10.9.{}.{}/32; proto = 17; }} {BIRD_ACTION}", number / 256, number % 256);
+    let ntp = format!("flow4 {{ dst 192.0.2.1/32; proto = 17; sport = 123; }} {BIRD_ACTION}");
+    bird.announce_all((0..OTHERS).map(other).chain([ntp]))
+}
+
+/// GoBGP does.
+fn feed_by_gobgp(gobgp: &mut Gobgp<'_>) -> Result<()> {
+    for number in 0..OTHERS {
+        let rule = format!("match destination 10.9.{}.{}/32 protocol udp then discard", number / 256, number % 256);
+        gobgp.announce(Family::Ipv4Flow, &rule)?;
+    }
+    gobgp.announce(Family::Ipv4Flow, "match destination 192.0.2.1/32 protocol udp source-port ==123 then discard")
+}
+
 #[test]
 fn interop_bird_lost_and_back_under_attack() -> Result<()> {
     needs!(root, "nft", "bird", "birdc");
@@ -81,10 +94,7 @@ fn interop_bird_lost_and_back_under_attack() -> Result<()> {
     let mut bird = Bird::start(&site.peers, session(65001), &[])?;
     let daemon = daemon(&site, 65001, "")?;
     unfiltered(&site)?;
-    let other =
-        |number| format!("flow4 {{ dst 10.9.{}.{}/32; proto = 17; }} {BIRD_ACTION}", number / 256, number % 256);
-    let ntp = format!("flow4 {{ dst 192.0.2.1/32; proto = 17; sport = 123; }} {BIRD_ACTION}");
-    bird.announce_all((0..OTHERS).map(other).chain([ntp]))?;
+    feed_by_bird(&mut bird)?;
     confirmed(&daemon)?;
     let probe = Probe::start(&site)?;
     cut_the_link(&site, &daemon)?;
@@ -100,12 +110,7 @@ fn interop_bird_lost_and_back_under_attack() -> Result<()> {
     daemon.configure(&configuration(&peer))?;
     let sessions = daemon.peer("peer")?.established_count;
     daemon.cli(&["reload"])?;
-    wait_until("another session", PATIENCE, || {
-        daemon
-            .peer("peer")
-            .ok()
-            .filter(|peer| peer.established_count > sessions && peer.state == SessionState::Established)
-    })?;
+    daemon.wait_another_session("peer", sessions, PATIENCE)?;
     confirmed(&daemon)?;
     nothing_got_through(probe, &daemon)
 }
@@ -117,11 +122,7 @@ fn interop_gobgp_lost_and_back_under_attack() -> Result<()> {
     let mut gobgp = Gobgp::start(&site.peers, session(65002).port(1790).passive())?;
     let daemon = daemon(&site, 65002, "port = 1790\n")?;
     unfiltered(&site)?;
-    for number in 0..OTHERS {
-        let rule = format!("match destination 10.9.{}.{}/32 protocol udp then discard", number / 256, number % 256);
-        gobgp.announce(Family::Ipv4Flow, &rule)?;
-    }
-    gobgp.announce(Family::Ipv4Flow, "match destination 192.0.2.1/32 protocol udp source-port ==123 then discard")?;
+    feed_by_gobgp(&mut gobgp)?;
     confirmed(&daemon)?;
     let probe = Probe::start(&site)?;
     cut_the_link(&site, &daemon)?;
@@ -156,11 +157,7 @@ fn long_outage(site: &Site, daemon: &mut Daemon<'_>) -> Result<()> {
         ensure!(long_lived(&stale), "{} rules, {:?}", stale.len(), stale.first());
         let sessions = daemon.peer("peer")?.established_count;
         site.peers.ip(&["link", "set", "eth0", "up"])?;
-        wait_until("the session", PATIENCE * 2, || {
-            let peer = daemon.peer("peer").ok()?;
-            (peer.state == SessionState::Established && peer.established_count > sessions).then_some(())
-        })
-        .map_err(|error| error.context(daemon.explain()))?;
+        daemon.wait_another_session("peer", sessions, PATIENCE * 2)?;
         confirmed(daemon)?;
     }
     Ok(())
@@ -186,10 +183,7 @@ fn interop_bird_long_lived_under_attack() -> Result<()> {
     let mut bird = Bird::start(&site.peers, offer, &[])?;
     let mut daemon = long_lived_daemon(&site, 65001, "")?;
     unfiltered(&site)?;
-    let other =
-        |number| format!("flow4 {{ dst 10.9.{}.{}/32; proto = 17; }} {BIRD_ACTION}", number / 256, number % 256);
-    let ntp = format!("flow4 {{ dst 192.0.2.1/32; proto = 17; sport = 123; }} {BIRD_ACTION}");
-    bird.announce_all((0..OTHERS).map(other).chain([ntp]))?;
+    feed_by_bird(&mut bird)?;
     confirmed(&daemon)?;
     let probe = Probe::start(&site)?;
     long_outage(&site, &mut daemon)?;
@@ -204,11 +198,7 @@ fn interop_gobgp_long_lived_under_attack() -> Result<()> {
     let mut gobgp = Gobgp::start(&site.peers, offer.port(1790).passive())?;
     let mut daemon = long_lived_daemon(&site, 65002, "port = 1790\n")?;
     unfiltered(&site)?;
-    for number in 0..OTHERS {
-        let rule = format!("match destination 10.9.{}.{}/32 protocol udp then discard", number / 256, number % 256);
-        gobgp.announce(Family::Ipv4Flow, &rule)?;
-    }
-    gobgp.announce(Family::Ipv4Flow, "match destination 192.0.2.1/32 protocol udp source-port ==123 then discard")?;
+    feed_by_gobgp(&mut gobgp)?;
     confirmed(&daemon)?;
     let probe = Probe::start(&site)?;
     long_outage(&site, &mut daemon)?;
