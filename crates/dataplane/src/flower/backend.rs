@@ -246,7 +246,7 @@ impl Flower {
 
 impl BackendSettings for Settings {
     fn open(&self) -> Result<Box<dyn Dataplane>, DataplaneError> {
-        // Its behaviour in failed changes, and its repair, are not shown to work.
+        // With the daemon it was never tried: not its adoption after a crash, not its rates.
         Err(DataplaneError::Unavailable(
             "it cannot filter yet; `floodgate compile --target flower` shows what it would do".to_owned(),
         ))
