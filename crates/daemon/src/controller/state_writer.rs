@@ -151,7 +151,10 @@ impl StateWriter {
             Record::Retained { peer, families }.encode(&mut octets);
         }
         Record::Clock(clock::mark()).encode(&mut octets);
-        journal.append(octets).wait(MAX_RETENTION_WAIT);
+        let ticket = journal.append(octets);
+        if journal.write_error().is_none() {
+            ticket.wait(MAX_RETENTION_WAIT);
+        }
     }
 
     /// Appends changes of local rules; returns a channel that is answered when they are on the
