@@ -115,6 +115,9 @@ fn the_unit_is_never_given_up_and_comes_behind_routers() -> Result<()> {
     let unit = unit()?;
     let line = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).with_context(|| format!("no {key}"));
     ensure!(line("StartLimitIntervalSec=")? == "0" && line("Restart=")? == "always");
+    // systemd never shortens the pause again by itself.
+    ensure!(line("RestartSec=")? == "1" && line("RestartMaxDelaySec=")?.parse::<u32>()? <= 15);
+    ensure!(line("RestartSteps=")?.parse::<u32>()? > 0);
     ensure!(line("LimitNOFILE=")?.parse::<u32>()? >= 65_536);
     let before: Vec<&str> = line("After=")?.split(' ').collect();
     for router in ["bird.service", "frr.service", "gobgpd.service"] {
