@@ -22,6 +22,7 @@ mod kernel;
 mod micro;
 mod packets;
 mod report;
+mod start;
 mod wire;
 mod workload;
 
@@ -36,10 +37,11 @@ type Measure = fn() -> Result<Vec<Group>>;
 
 /// The measurements: name and function. Without names on the command line, all of them in this
 /// order.
-const PARTS: [(&str, Measure); 6] = [
+const PARTS: [(&str, Measure); 7] = [
     ("wire", wire::measure),
     ("crowd", crowd::measure),
     ("journal", wire::measure_journal),
+    ("start", start::measure),
     ("packets", packets::measure),
     ("cumulus", cumulus::measure),
     ("bird", bird::measure),

@@ -1,0 +1,77 @@
+//! A start of the daemon with rules that it remembers: from before the process is made until all of
+//! them are in the kernel again.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use api::{DataplaneState, RuleState, StatusView};
+use lab::scenario::CONTROLLER_PORT;
+use lab::{Daemon, Site, packet, wait_until};
+
+use crate::report::{Figure, Group};
+use crate::wire::{configuration, controller};
+use crate::workload::{self, announcement};
+
+const COUNT: u32 = 10_000;
+const TRIES: usize = 7;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Starts with nftables and with XDP, nothing in the kernel and no peer that answers.
+pub(crate) fn measure() -> Result<Vec<Group>> {
+    let mut group = Group::new(
+        "start",
+        "A cold start with 10,000 remembered rules of a peer that is not there: from before the process is made until the daemon says that \
+         all are installed and the last change is applied; the kernel had none of them. Packets are sent after each.",
+    );
+    for backend in ["nftables", "xdp"] {
+        let seconds = starts(backend).context(backend)?;
+        group.add(Figure::median(format!("10,000 rules in force, {backend}"), "s", Some(0.5), &seconds));
+    }
+    Ok(vec![group])
+}
+
+fn starts(backend: &str) -> Result<Vec<f64>> {
+    let site = Site::new()?;
+    // Without it the kernel drops packets to the addresses of the rules for want of a route.
+    site.switch.default_route(lab::site::VICTIM.parse()?)?;
+    let configuration = configuration(CONTROLLER_PORT, 90)
+        .replace("backend = \"nftables\"", &format!("backend = \"{backend}\"\ninterfaces = [\"swp*\"]"));
+    let mut daemon = {
+        let controller = controller(&site)?;
+        let daemon = Daemon::start(&site.switch, &configuration)?;
+        controller.wait_established(PATIENCE).with_context(|| daemon.explain())?;
+        daemon.wait_established("controller", PATIENCE)?;
+        controller.send_raw(announcement(&workload::rules(COUNT)?));
+        wait_until("the rules", PATIENCE, || is_in_force(&daemon).then_some(())).with_context(|| daemon.explain())?;
+        daemon
+    };
+    let mut seconds = Vec::new();
+    for _ in 0..TRIES {
+        ensure!(daemon.stop()?.success(), "the stop failed");
+        ensure!(passes(&site)? == [true, true], "the stop left filters");
+        let start = Instant::now();
+        daemon.launch()?;
+        wait_until("the rules", PATIENCE, || is_in_force(&daemon).then_some(())).with_context(|| daemon.explain())?;
+        seconds.push(start.elapsed().as_secs_f64());
+        ensure!(passes(&site)? == [false, true], "the rules are not in force, or not they alone: {}", daemon.explain());
+    }
+    daemon.stop()?;
+    Ok(seconds)
+}
+
+fn is_in_force(daemon: &Daemon<'_>) -> bool {
+    let status = daemon.get("/v1/status").ok().and_then(|(_, body)| serde_json::from_str::<StatusView>(&body).ok());
+    status.is_some_and(|status| {
+        status.rules_in(RuleState::Installed) == u64::from(COUNT) && status.dataplane == DataplaneState::Applied
+    })
+}
+
+/// Whether a packet that rule 13 of the workload drops passes, UDP from port 1900 to 10.0.0.18, and
+/// one that none drops.
+fn passes(site: &Site) -> Result<Vec<bool>> {
+    let mut wire = site.wire()?;
+    let (from, to): (IpAddr, IpAddr) = ("198.51.100.1".parse()?, "10.0.0.18".parse()?);
+    let udp = |port: u16| packet::udp((from, port).into(), (to, 7).into(), b"data");
+    wire.arrivals(&[udp(1900), udp(1901)])
+}
