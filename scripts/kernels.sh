@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Boots Debian's kernels in QEMU, without KVM, with what was built, and runs tests inside: `make kernels`.
 #
-#   scripts/kernels.sh [--short] [--only WORD] [--from NAME] [KERNEL...]
+#   scripts/kernels.sh [--arch arm64] [--short] [--only WORD] [--from NAME] [KERNEL...]
 #
 # KERNEL: `6.1`, `6.12` (Debian 12's newest package of that series), or the name of a package; both series by default. `--short` leaves out the
 # tests that scripts/kernels/tests calls long, `--only` those whose names lack the word, `--from` those that come before this one in the list.
@@ -9,6 +9,10 @@
 #
 # The virtual machine sees this machine's files read-only, under a layer of memory, so it has its programs and libraries (scripts/kernels/init),
 # and runs as root whoever runs this. Kernels are kept in target/kernels/, consoles and logs in target/kernels/run/KERNEL/.
+#
+# With `--arch arm64` it is a machine with that processor. It has the programs of a Debian 12 for arm64, unpacked in target/kernels/root-arm64
+# (root), and of this machine's files the source tree alone. Only tests that the list calls "arm64" are run; they are built with Debian's Rust.
+# Where `make packages ARCH=arm64` made a package, its program is the one that the tests start.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -27,7 +31,7 @@ esac
 package_of() {
     local series=${1//./\\.} found
     case $1 in linux-image-*) printf '%s\n' "$1"; return ;; esac
-    local names="^linux-image-$series\\.[0-9]+(-[0-9]+|\\+deb12)-amd64\$"
+    local names="^linux-image-$series\\.[0-9]+(-[0-9]+|\\+deb12)-$arch\$"
     found=$(apt-cache search --names-only "$names" | cut -d' ' -f1 | sort -V | tail -n 1)
     if [ -z "$found" ]; then
         found=$(ls "$cache" 2>/dev/null | grep -E "$names" | sort -V | tail -n 1 || true)
@@ -43,7 +47,7 @@ unpack() {
     say "downloading $package"
     download=$(mktemp -d)
     # apt's own user may not write there, and need not.
-    (cd "$download" && apt-get download -qq -o APT::Sandbox::User="$(id -un)" "$package") || die "apt-get cannot download $package"
+    (cd "$download" && apt-get download -qq -o APT::Sandbox::User="$(id -un)" "$package:$arch") || die "apt-get cannot download $package"
     rm -rf "$there"
     mkdir -p "$there"
     dpkg-deb -x "$download"/*.deb "$there"
@@ -72,7 +76,7 @@ make_initrd() {
     base=${modules%/lib/modules/*}
     tree=$(mktemp -d)
     mkdir -p "$tree"/{bin,modules,proc,sys,dev}
-    cp "$(command -v busybox)" "$tree/bin/busybox"
+    cp "${busybox:-$(command -v busybox)}" "$tree/bin/busybox"
     for name in sh mount insmod echo cat mkdir poweroff switch_root; do ln -s busybox "$tree/bin/$name"; done
     cp scripts/kernels/init "$tree/init"
     while read -r name; do
@@ -89,12 +93,43 @@ make_initrd() {
     rm -rf "$tree"
 }
 
+# A Debian for arm64, unpacked and not set up: programs and libraries are all that is needed.
+unpack_root() {
+    local tree=$cache/root-arm64 package
+    busybox=$tree/bin/busybox
+    [ ! -e "$tree.ready" ] || return 0
+    [ "$(id -u)" = 0 ] || die "the first time it has to be root: debootstrap unpacks a Debian for arm64"
+    say "unpacking a Debian 12 for arm64 (a minute, once)"
+    rm -rf "$tree"
+    debootstrap --foreign --arch=arm64 --variant=minbase --include=iproute2,iputils-ping,nftables,iptables,kmod,procps,busybox-static bookworm "$tree" \
+        >"$tree.log" 2>&1 || { tail -n 20 "$tree.log" >&2; die "debootstrap failed"; }
+    for package in "$tree"/var/cache/apt/archives/*.deb; do
+        dpkg-deb --fsys-tarfile "$package" | tar -x --keep-directory-symlink -C "$tree"
+    done
+    # What the packages' scripts would have linked.
+    [ -e "$tree/usr/bin/awk" ] || ln -s mawk "$tree/usr/bin/awk"
+    [ -e "$tree/bin/sh" ] || ln -s dash "$tree/bin/sh"
+    rm -rf "$tree/var/cache/apt/archives" "$tree/debootstrap"
+    touch "$tree.ready"
+}
+
 # Builds the program and the tests; writes which executable is where, a line each.
 build() {
-    local to=$1
+    local to=$1 what=(--workspace --tests) cargo=cargo packages name
     # Of the whole workspace and in CI without incremental parts, as scripts/test.sh does, so that nothing is built twice.
     [ "${CI:-}" != true ] || export CARGO_INCREMENTAL=0
-    cargo test -q --no-run --workspace --tests --message-format=json |
+    if [ "$arch" = arm64 ]; then
+        # Only what is run: nothing else is built for this processor. The flags are for another machine's linker.
+        unset RUSTFLAGS
+        export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+        cargo=/usr/bin/cargo
+        PATH=/usr/bin:$PATH
+        what=(--target aarch64-unknown-linux-gnu)
+        mapfile -t packages < <(for name in ${chosen//,/ }; do printf '%s\n' "${executables[$name]}"; done | sort -u)
+        for name in "${packages[@]}"; do what+=(-p "${name%%/*}" --test "${name#*/}"); done
+        $cargo build -q --target aarch64-unknown-linux-gnu -p floodgate -p lab --bins
+    fi
+    $cargo test -q --no-run "${what[@]}" --message-format=json |
         sed -n 's|.*"package_id":"[^"]*/crates/\([a-z]*\)#.*"kind":\["test"\].*"name":"\([a-z_]*\)","src_path.*"executable":"\([^"]*\)".*|\1/\2 \3|p' >"$to"
     [ -s "$to" ] || die "cargo names no test executables"
 }
@@ -107,12 +142,12 @@ run_kernel() {
     out=$cache/run/$version
     rm -rf "$out"
     mkdir -p "$out"
-    cp "$cache/executables" "$out/executables"
+    cp "$cache/executables-$arch" "$out/executables"
     make_initrd "$image" "$out/initrd"
     # Two network cards with a cable between them; where to boot from is said, so they need no firmware for that.
-    timeout -k 10 "$most" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -machine q35 -m 1536 -smp 1 -nodefaults -no-reboot \
+    timeout -k 10 "$most" "${machine[@]}" -accel tcg,thread=multi -m 1536 -smp 1 -nodefaults -no-reboot \
         -display none -serial stdio -kernel "$image"/boot/vmlinuz-* -initrd "$out/initrd" \
-        -append "console=ttyS0 quiet panic=-1 fg.source=$root fg.modules=$modules fg.tests=$tests" \
+        -append "console=$console quiet panic=-1 fg.source=$root fg.modules=$modules fg.tests=$tests fg.root=$guest_root fg.program=$program fg.patience=$patience" \
         -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
         -virtfs local,path="$out",mount_tag=out,security_model=none \
         -netdev hubport,id=h0,hubid=0 -device virtio-net-pci,netdev=h0,romfile= \
@@ -135,9 +170,10 @@ show() {
     done
 }
 
-forms=() names=() number=0 short=no only='' from='' series=()
+forms=() names=() executables=() number=0 arch=amd64 program='' guest_root='' busybox='' patience=1 short=no only='' from='' series=()
 while [ $# -gt 0 ]; do
     case $1 in
+    --arch) arch=${2:?--arch ARCH}; shift ;;
     --short) short=yes ;;
     --only) only=${2:?--only WORD}; shift ;;
     --from) from=${2:?--from NAME}; shift ;;
@@ -147,23 +183,48 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ ${#series[@]} -gt 0 ] || series=(6.1 6.12)
-[ "$(dpkg --print-architecture)" = amd64 ] || die "only amd64's kernels are run so far"
+[ "$(dpkg --print-architecture)" = amd64 ] || die "only a machine with amd64 runs these"
+case $arch in
+amd64)
+    machine=(qemu-system-x86_64 -machine q35 -cpu max)
+    console=ttyS0
+    ;;
+arm64)
+    # Pointer authentication in its standard form takes most of an emulated processor's time.
+    machine=(qemu-system-aarch64 -machine virt -cpu max,pauth-impdef=on)
+    console=ttyAMA0
+    guest_root=$cache/root-arm64
+    patience=3
+    ;;
+*) die "unknown architecture '$arch'; there are: amd64 arm64" ;;
+esac
 
 # As in scripts/kernels/inside.sh: the tests are known by their place in the list.
-names[0]='' forms[0]='' chosen='' seconds=120
-while read -r form name most _; do
+names[0]='' forms[0]='' executables[0]='' chosen='' seconds=120
+while read -r form name most executable _; do
     number=$((number + 1))
-    names[number]=$name forms[number]=$form
-    [ "$short" = no ] || [ "$form" = short ] || continue
+    names[number]=$name forms[number]=${form%+arm64} executables[number]=$executable
+    [ "$arch" = amd64 ] || [[ $form == *+arm64 ]] || continue
+    [ "$short" = no ] || [ "${form%+arm64}" = short ] || continue
     [[ $name == *$only* ]] || continue
     [ -z "$from" ] || [ "$name" = "$from" ] || continue
     from=''
     chosen+=${chosen:+,}$number
-    seconds=$((seconds + most))
+    seconds=$((seconds + most * patience))
 done < <(sed '/^#/d; /^$/d' "$list")
 [ -n "$chosen" ] || die "no test has '$only' in its name, or none is called '$from'"
 
 mkdir -p "$cache"
+if [ "$arch" = arm64 ]; then
+    unpack_root
+    mapfile -t debs < <(find "$root/target/packages/out" -maxdepth 1 -name 'floodgate_*_arm64.deb' 2>/dev/null)
+    if [ ${#debs[@]} = 1 ]; then
+        say "the tests start the program of $(basename "${debs[0]}")"
+        rm -rf "$cache/package-arm64"
+        dpkg-deb -x "${debs[0]}" "$cache/package-arm64"
+        program=$cache/package-arm64/usr/bin/floodgate
+    fi
+fi
 images=() versions=()
 for kernel in "${series[@]}"; do
     package=$(package_of "$kernel")
@@ -172,7 +233,7 @@ for kernel in "${series[@]}"; do
     modules=$(modules_of "$cache/$package")
     versions+=("${modules##*/}")
 done
-build "$cache/executables"
+build "$cache/executables-$arch"
 
 for image in "${images[@]}"; do
     run_kernel "$image" "$chosen" "$seconds" &

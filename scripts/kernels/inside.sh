@@ -27,12 +27,14 @@ echo "kernels: up $(uname -r)"
 
 # A skipped test is no test here: the machine is made for them.
 export FLOODGATE_REQUIRE_ALL=1 FLOODGATE_KERNELS=1 RUST_BACKTRACE=0
+[ -z "$FG_program" ] || export FLOODGATE=$FG_program
 
 seconds() { cut -d' ' -f1 /proc/uptime; }
 
 number=0
 while read -r _ name most executable arguments; do
     number=$((number + 1))
+    most=$((most * ${FG_patience:-1}))
     case ",$FG_tests," in *",$number,"*) ;; *) continue ;; esac
     path=$(awk -v name="$executable" '$1 == name { print $2 }' "$exe_list")
     # Where cargo runs a package's tests.
@@ -60,4 +62,4 @@ while read -r _ name most executable arguments; do
 done < <(sed '/^#/d; /^$/d' "$FG_source/scripts/kernels/tests")
 echo "kernels: end"
 sync
-poweroff -f
+poweroff -f || busybox poweroff -f
