@@ -22,10 +22,10 @@ K ?=
 # `make test T=word` runs only the tests whose names contain the word.
 T ?=
 
-.PHONY: package packages packages-test packages-reproducible help setup build install demo test kernels kernels-short fresh soak bench fuzz lint fmt fuzz-night torture manual reference
+.PHONY: package packages packages-test packages-reproducible containers-test without-rust kernels-arm64 picture help setup build install demo test kernels kernels-short fresh soak bench fuzz lint fmt fuzz-night torture manual reference
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what building and testing need on Debian 12 (as root or with sudo)
 	@scripts/setup.sh build test
@@ -41,6 +41,8 @@ install: ## Install what `make build` built, man pages, completions, the unit an
 	install -D -m 644 packaging/floodgate.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/floodgate.conf
 	install -D -m 644 packaging/cumulus.conf $(DESTDIR)$(PREFIX)/share/floodgate/cumulus.conf
 	install -D -m 644 packaging/floodgate.toml $(DESTDIR)$(PREFIX)/share/floodgate/floodgate.toml
+	install -D -m 644 packaging/prometheus/floodgate.rules.yml $(DESTDIR)$(PREFIX)/share/floodgate/prometheus/floodgate.rules.yml
+	install -D -m 644 packaging/grafana/floodgate.json $(DESTDIR)$(PREFIX)/share/floodgate/grafana/floodgate.json
 	install -d -m 750 $(DESTDIR)/etc/floodgate
 	$(PAGES) man $(DESTDIR)$(PREFIX)/share/man > /dev/null
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/$(ZSH) $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
@@ -54,14 +56,23 @@ packages: ## Make the packages of what is committed, in target/packages/out: ARC
 	@scripts/setup.sh build packages $(if $(filter arm64,$(ARCH)),arm64)
 	@scripts/packages.sh $(ARCH)
 
-packages-test: ## The life of the package that `make packages` made, on a fresh Debian with systemd: install, upgrade under traffic, downgrade, remove, purge (root)
+packages-test: ## The life of the package that `make packages` made, on a fresh Debian with systemd, and older ones: install, upgrade under traffic, downgrade, remove, purge; T=ansible, T=old only these (root)
 	@scripts/setup.sh fresh
-	@scripts/packages/oci-test.sh
-	@scripts/packages/test.sh $(T)
+	@$(if $(T),,scripts/packages/oci-test.sh)
+	@$(if $(filter old,$(T)),,scripts/packages/test.sh $(T))
+	@$(if $(filter-out old,$(T)),,scripts/packages/old-test.sh)
 
-packages-reproducible: ## Build the packages twice, in two directories, and compare (some minutes)
+packages-reproducible: ## Build the packages of what is committed once more, in another directory, and compare (some minutes)
 	@scripts/setup.sh build packages
-	@scripts/packages/reproducible.sh
+	@scripts/packages/reproducible.sh $(firstword $(ARCH))
+
+containers-test: ## The image that `make packages` made, with skopeo and Podman, and the manifest for Kubernetes (root)
+	@scripts/setup.sh containers
+	@scripts/packages/containers-test.sh
+
+without-rust: ## `make demo` and tests of the libraries on a Debian 12 that has no Rust and no compiler, from a fresh clone (root, some minutes)
+	@scripts/setup.sh fresh
+	@scripts/without-rust.sh $(T)
 
 demo: ## See it work: an attack, a filter announced over BGP, and what the kernel drops (root or sudo)
 	@scripts/demo.sh
@@ -77,6 +88,10 @@ kernels: ## Boot Debian's kernels 6.1 and 6.12 in QEMU and run tests inside; `ma
 kernels-short: ## The short form, which CI runs: the tests that matter most, both kernels side by side
 	@scripts/setup.sh build test kernels
 	@scripts/kernels.sh --short $(K)
+
+kernels-arm64: ## Debian's kernels for arm64 in QEMU, on an emulated processor: the differential tests, a first dropped packet (as root the first time)
+	@scripts/setup.sh build kernels fresh arm64 kernels-arm64
+	@scripts/kernels.sh --arch arm64 $(or $(K),6.1)
 
 fresh: ## Follow the README on a Debian 12 that was just installed, in QEMU: each back end, the service, a controller (as root)
 	@scripts/setup.sh build test kernels fresh
@@ -110,9 +125,17 @@ package: ## Package the crates for the registry from a clean clone (what is comm
 fmt: ## Format all Rust code
 	cargo fmt --all
 
-manual: ## Make the book of docs/ in target/manual, with mdBook (cargo install mdbook)
-	@command -v mdbook >/dev/null || { echo "make manual: mdbook is not installed: cargo install mdbook" >&2; exit 1; }
-	mdbook build
+manual: ## Make the book of docs/ in target/manual with mdBook (of PyPI, where there is none), and check the links of its pages
+	@command -v mdbook >/dev/null || scripts/setup.sh manual
+	PATH="$$PATH:target/tools/mdbook/bin" mdbook build
+	@# The changelog is a file of the top directory, and so are its links.
+	@sed -i 's|href="docs/|href="|g' target/manual/changelog.html target/manual/print.html
+	@scripts/check-links.py target/manual
+
+picture: ## Make the README's picture, docs/demo.svg, of what `make demo` prints (root or sudo)
+	@mkdir -p target
+	scripts/demo.sh > target/demo.log
+	scripts/picture.py target/demo.log docs/demo.svg
 
 reference: ## Write the parts of the manual that are made from the code, and what its commands print (root)
 	UPDATE=1 cargo test -q -p floodgate reference::

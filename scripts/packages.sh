@@ -9,6 +9,8 @@
 #   floodgate_VERSION_ARCH.oci.tar        an image for containers
 #   SHA256SUMS
 #
+# Between tags the address of the maintainer may be nobody's (RELEASING.md).
+#
 # PROGRAM_amd64=FILE packs this program instead of compiling one: for trials of the packages, not for a release.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -67,19 +69,20 @@ compile() {
 }
 
 build_deb() {
-    local arch=$1 triple stage
+    local arch=$1 triple stage maintainer
     triple=$(triple_of "$arch")
     stage=$work/stage-$arch
     rm -rf "$stage"
     mkdir -p "$stage"
     cp -a "$work/source" "$stage/floodgate"
+    maintainer=$(sed -n 's/^Maintainer: //p' "$stage/floodgate/packaging/debian/control")
     cp -a "$stage/floodgate/packaging/debian" "$stage/floodgate/debian"
     cat >"$stage/floodgate/debian/changelog" <<CHANGELOG
 floodgate ($version-1) unstable; urgency=medium
 
   * CHANGELOG.md of the program says what changed.
 
- -- Floodgate maintainers <maintainers@floodgate.invalid>  $(TZ=UTC LC_ALL=C date -R -d "@$SOURCE_DATE_EPOCH")
+ -- $maintainer  $(TZ=UTC LC_ALL=C date -R -d "@$SOURCE_DATE_EPOCH")
 CHANGELOG
     export PROGRAM=${programs[$arch]} PAGES=${programs[$host]} SBOM=$out/floodgate_$version-1_$arch.cdx.json
     scripts/packages/sbom.py "$work/source" "$triple" "$version" >"$SBOM"
@@ -108,8 +111,11 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 FLOODGATE_COMMIT=$(git rev-parse --short=12 HEAD)
 export SOURCE_DATE_EPOCH FLOODGATE_COMMIT
 version=$(package_version)
+if [ "$version" = "$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)" ] && grep -q '^Maintainer:.*\.invalid>' packaging/debian/control; then
+    die "packaging/debian/control still has the address of nobody as its maintainer's: RELEASING.md says what to do"
+fi
 
-rm -rf "$work/source" "$out"
+rm -rf "$work/source" "$out" "$work/out.commit"
 mkdir -p "$work/source" "$out"
 git archive HEAD | tar -x -C "$work/source"
 
@@ -130,4 +136,6 @@ for arch in "$@"; do
     build_image "$arch" "$deb"
 done
 (cd "$out" && sha256sum -- * >SHA256SUMS)
+# scripts/packages/reproducible.sh asks what this was made of.
+git rev-parse HEAD >"$work/out.commit"
 say "in $out"

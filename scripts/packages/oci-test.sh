@@ -34,53 +34,18 @@ tar -xzf "$(cat "$scratch/layer")" -C "$scratch/root"
 for path in bin/sh etc/passwd etc/group; do
     [ ! -e "$scratch/root/$path" ] || die "the image has /$path"
 done
-cat >"$scratch/root/etc/floodgate/floodgate.toml" <<'END'
-[router]
-as = 65140
-id = "192.0.2.10"
-listen = []
-
-[protect]
-presets = ["ssh"]
-
-[dataplane]
-backend = "nftables"
-interfaces = ["fg-test"]
-END
+cp scripts/packages/container-story.sh "$scratch/story"
+(. "$scratch/story" && write_configuration "$scratch/root/etc/floodgate/floodgate.toml")
 cat >"$scratch/inside" <<'INSIDE'
 set -euo pipefail
-root=$1
-say() { printf 'oci-test: %s\n' "$*"; }
-die() { say "$*"; cat "$root/../log"; exit 1; }
-ip link set lo up
-mount --make-rprivate /
-mount -t tmpfs run /run
-mkdir -p /run/netns
-ip netns add neighbour
-ip link add fg-test type veth peer name eth0 netns neighbour
-ip address add 198.51.100.1/24 dev fg-test
-ip link set fg-test up
-ip -n neighbour address add 198.51.100.2/24 dev eth0
-ip -n neighbour link set eth0 up
+scratch=$1 root=$1/root log=$1/log who=oci-test
+. "$scratch/story"
+make_neighbour
 mount -t proc proc "$root/proc"
 # SYS_CHROOT is for chroot alone.
 inside() { env -i PATH="$PATH" setpriv --bounding-set=-all,+net_admin,+net_bind_service,+sys_chroot --inh-caps=-all chroot "$root" /usr/bin/floodgate "$@"; }
-answered() { ip netns exec neighbour ping -q "$@" 198.51.100.1 2>&1 | sed -n 's/.* \([0-9]*\) received.*/\1/p'; }
-until_true() { for _ in $(seq 600); do "$@" >/dev/null 2>&1 && return; sleep 0.2; done; die "waited in vain for: $*"; }
-
-inside run >"$root/../log" 2>&1 &
-pid=$!
-# What has ended will not start any more.
-started() { kill -0 "$pid" || die "it ended"; inside health; }
-until_true started
-[ "$(answered -c 2)" = 2 ] || die "no answer without a rule"
-inside announce 'dst 198.51.100.1/32 proto icmp icmp-type 8 then discard'
-[ "$(answered -c 2 -W 1)" = 0 ] || die "the rule drops nothing"
-inside health
-say "it filters, with NET_ADMIN and NET_BIND_SERVICE alone, without a shell, /etc/passwd and /etc/group"
-kill -TERM "$(pgrep -P "$pid" || echo "$pid")"
-wait "$pid" || die "it ended with $?"
-[ "$(answered -c 2)" = 2 ] || die "filters stayed"
-say "SIGTERM ends it, and its filters"
+run_container() { inside run; }
+stop_container() { kill -TERM "$(pgrep -x floodgate)"; }
+tell_story
 INSIDE
-timeout -k 10 1200 unshare --mount --pid --net --ipc --uts --fork --kill-child --mount-proc bash "$scratch/inside" "$scratch/root"
+timeout -k 10 1200 unshare --mount --pid --net --ipc --uts --fork --kill-child --mount-proc bash "$scratch/inside" "$scratch"

@@ -42,33 +42,20 @@ version=$(dpkg-deb -f "${debs[0]}" Version)
 sed -i "s/^Version: .*/Version: $version+later/" "$run/new/DEBIAN/control"
 dpkg-deb -Znone -b "$run/new" "$run/handed-in/new.deb" >/dev/null
 rm -rf "$run/new"
-cp README.md scripts/packages/trial.sh scripts/packages/ansible-trial.sh "$run/handed-in/"
+cp README.md scripts/packages/trial.sh scripts/packages/first-packet.sh scripts/packages/ansible-trial.sh "$run/handed-in/"
+mkdir "$run/scripts"
+cp scripts/packages/root.sh "$run/scripts/"
 cp -r packaging/ansible "$run/handed-in/"
 
 # PID 1 of the trial.
 cat >"$run/boot" <<'BOOT'
 set -e
 cd "$1"
+. scripts/root.sh
 mount --make-rprivate /
 mount -t tmpfs layer layer
-mkdir layer/upper layer/work layer/root
-mount -t overlay -o "lowerdir=$2,upperdir=layer/upper,workdir=layer/work" overlay layer/root
-root=$1/layer/root
-mount -t proc proc "$root/proc"
-mount -t sysfs sysfs "$root/sys"
+mount_root "$2" "$1/layer"
 mount -t cgroup2 cgroup "$root/sys/fs/cgroup"
-mount -t tmpfs -o mode=755 dev "$root/dev"
-mkdir "$root/dev/pts" "$root/dev/shm"
-for device in null zero full random urandom tty; do
-    touch "$root/dev/$device"
-    mount --bind "/dev/$device" "$root/dev/$device"
-done
-mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts"
-ln -s pts/ptmx "$root/dev/ptmx"
-ln -s /proc/self/fd "$root/dev/fd"
-mount -t tmpfs -o mode=755 run "$root/run"
-mkdir -p "$root/handed-in"
-mount --bind handed-in "$root/handed-in"
 cat >"$root/etc/systemd/system/trial.service" <<UNIT
 [Unit]
 Description=The trial of the package
@@ -85,10 +72,7 @@ UNIT
 ln -s /dev/null "$root/etc/systemd/system/e2scrub_reap.service"
 mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
 ln -s ../trial.service "$root/etc/systemd/system/multi-user.target.wants/trial.service"
-cd "$root"
-mkdir -p mnt
-pivot_root . mnt
-umount -l /mnt
+enter_root "$1/handed-in"
 exec env -i container=trial PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=console --show-status=no
 BOOT
 
