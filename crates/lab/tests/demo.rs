@@ -21,6 +21,31 @@ fn nothing_left(of: u32) -> Result<()> {
     Ok(())
 }
 
+/// The picture of the README has no line that the demo does not print, numbers apart.
+fn picture_shows(log: &str) -> Result<()> {
+    const PICTURE: &str = include_str!("../../../docs/demo.svg");
+    let without_numbers = |text: &str| {
+        let numbers = |character: char| if character.is_ascii_digit() { '0' } else { character };
+        let words: Vec<String> = text.split_whitespace().map(|word| word.chars().map(numbers).collect()).collect();
+        let mut words = words.join(" ");
+        while words.contains("00") {
+            words = words.replace("00", "0");
+        }
+        words
+    };
+    let printed: Vec<String> = log.lines().map(without_numbers).collect();
+    let pieces: Vec<&str> = PICTURE.lines().filter_map(|line| line.split_once("</text>")?.0.rsplit('>').next()).collect();
+    ensure!(pieces.len() > 20, "the picture has {} pieces of text", pieces.len());
+    for piece in pieces.into_iter().filter(|piece| *piece != "$ make demo") {
+        let text = without_numbers(&piece.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"));
+        ensure!(
+            printed.iter().any(|line| line.contains(&text)),
+            "the picture shows {piece:?}, the demo does not: `make picture` makes it anew"
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn all_is_as_told() -> Result<()> {
     needs!(root, "ip", "nft");
@@ -33,6 +58,7 @@ fn all_is_as_told() -> Result<()> {
     let log = demo.log();
     let counts = |line: &str| line.contains(" installed ") && line.split_whitespace().any(|word| word == "2000");
     ensure!(log.lines().any(counts), "no rule in force that counted 2000 packets in\n{log}");
+    picture_shows(&log)?;
     nothing_left(demo.pid())
 }
 
