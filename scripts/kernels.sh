@@ -101,7 +101,7 @@ unpack_root() {
     [ "$(id -u)" = 0 ] || die "the first time it has to be root: debootstrap unpacks a Debian for arm64"
     say "unpacking a Debian 12 for arm64 (a minute, once)"
     rm -rf "$tree"
-    debootstrap --foreign --arch=arm64 --variant=minbase --include=iproute2,iputils-ping,nftables,iptables,kmod,procps,busybox-static bookworm "$tree" \
+    debootstrap --foreign --arch=arm64 --variant=minbase --include=iproute2,iputils-ping,nftables,iptables,kmod,procps,systemd,busybox-static bookworm "$tree" \
         >"$tree.log" 2>&1 || { tail -n 20 "$tree.log" >&2; die "debootstrap failed"; }
     for package in "$tree"/var/cache/apt/archives/*.deb; do
         dpkg-deb --fsys-tarfile "$package" | tar -x --keep-directory-symlink -C "$tree"
@@ -109,6 +109,8 @@ unpack_root() {
     # What the packages' scripts would have linked.
     [ -e "$tree/usr/bin/awk" ] || ln -s mawk "$tree/usr/bin/awk"
     [ -e "$tree/bin/sh" ] || ln -s dash "$tree/bin/sh"
+    cp "$tree/usr/share/base-passwd/passwd.master" "$tree/etc/passwd"
+    cp "$tree/usr/share/base-passwd/group.master" "$tree/etc/group"
     rm -rf "$tree/var/cache/apt/archives" "$tree/debootstrap"
     touch "$tree.ready"
 }
@@ -125,7 +127,7 @@ build() {
         cargo=/usr/bin/cargo
         PATH=/usr/bin:$PATH
         what=(--target aarch64-unknown-linux-gnu)
-        mapfile -t packages < <(for name in ${chosen//,/ }; do printf '%s\n' "${executables[$name]}"; done | sort -u)
+        mapfile -t packages < <(for name in ${chosen//,/ }; do printf '%s\n' "${executables[$name]}"; done | grep -v '^scripts/' | sort -u)
         for name in "${packages[@]}"; do what+=(-p "${name%%/*}" --test "${name#*/}"); done
         $cargo build -q --target aarch64-unknown-linux-gnu -p floodgate -p lab --bins
     fi
@@ -147,7 +149,7 @@ run_kernel() {
     # Two network cards with a cable between them; where to boot from is said, so they need no firmware for that.
     timeout -k 10 "$most" "${machine[@]}" -accel tcg,thread=multi -m 1536 -smp 1 -nodefaults -no-reboot \
         -display none -serial stdio -kernel "$image"/boot/vmlinuz-* -initrd "$out/initrd" \
-        -append "console=$console quiet panic=-1 fg.source=$root fg.modules=$modules fg.tests=$tests fg.root=$guest_root fg.program=$program fg.patience=$patience" \
+        -append "console=$console quiet panic=-1 fg.source=$root fg.modules=$modules fg.tests=$tests fg.root=$guest_root fg.program=$program fg.package=$deb fg.patience=$patience" \
         -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
         -virtfs local,path="$out",mount_tag=out,security_model=none \
         -netdev hubport,id=h0,hubid=0 -device virtio-net-pci,netdev=h0,romfile= \
@@ -170,7 +172,7 @@ show() {
     done
 }
 
-forms=() names=() executables=() number=0 arch=amd64 program='' guest_root='' busybox='' patience=1 short=no only='' from='' series=()
+names=() executables=() number=0 arch=amd64 program='' deb='' guest_root='' busybox='' patience=1 short=no only='' from='' series=()
 while [ $# -gt 0 ]; do
     case $1 in
     --arch) arch=${2:?--arch ARCH}; shift ;;
@@ -195,17 +197,23 @@ arm64)
     console=ttyAMA0
     guest_root=$cache/root-arm64
     patience=3
+    deb=$(find "$root/target/packages/out" -maxdepth 1 -name 'floodgate_*_arm64.deb' 2>/dev/null | head -n 1 || true)
     ;;
 *) die "unknown architecture '$arch'; there are: amd64 arm64" ;;
 esac
 
 # As in scripts/kernels/inside.sh: the tests are known by their place in the list.
-names[0]='' forms[0]='' executables[0]='' chosen='' seconds=120
+names[0]='' executables[0]='' chosen='' seconds=120
 while read -r form name most executable _; do
     number=$((number + 1))
-    names[number]=$name forms[number]=${form%+arm64} executables[number]=$executable
-    [ "$arch" = amd64 ] || [[ $form == *+arm64 ]] || continue
-    [ "$short" = no ] || [ "${form%+arm64}" = short ] || continue
+    names[number]=$name executables[number]=$executable
+    case $arch,$form in
+    amd64,arm64) continue ;;
+    arm64,arm64) [ -n "$deb" ] || continue ;;
+    amd64,* | *,*arm64) ;;
+    *) continue ;;
+    esac
+    [ "$short" = no ] || [[ $form != long* ]] || continue
     [[ $name == *$only* ]] || continue
     [ -z "$from" ] || [ "$name" = "$from" ] || continue
     from=''
@@ -217,12 +225,13 @@ done < <(sed '/^#/d; /^$/d' "$list")
 mkdir -p "$cache"
 if [ "$arch" = arm64 ]; then
     unpack_root
-    mapfile -t debs < <(find "$root/target/packages/out" -maxdepth 1 -name 'floodgate_*_arm64.deb' 2>/dev/null)
-    if [ ${#debs[@]} = 1 ]; then
-        say "the tests start the program of $(basename "${debs[0]}")"
+    if [ -n "$deb" ]; then
+        say "the tests start the program of $(basename "$deb")"
         rm -rf "$cache/package-arm64"
-        dpkg-deb -x "${debs[0]}" "$cache/package-arm64"
+        dpkg-deb -x "$deb" "$cache/package-arm64"
         program=$cache/package-arm64/usr/bin/floodgate
+    else
+        say "there is no package for arm64 (\`make packages ARCH=arm64\`): the tests start the program that is built with them"
     fi
 fi
 images=() versions=()
