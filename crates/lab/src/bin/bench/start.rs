@@ -37,26 +37,25 @@ fn starts(backend: &str) -> Result<Vec<f64>> {
     site.switch.default_route(lab::site::VICTIM.parse()?)?;
     let configuration = configuration(CONTROLLER_PORT, 90)
         .replace("backend = \"nftables\"", &format!("backend = \"{backend}\"\ninterfaces = [\"swp*\"]"));
-    let mut daemon = {
-        let controller = controller(&site)?;
-        let daemon = Daemon::start(&site.switch, &configuration)?;
-        controller.wait_established(PATIENCE).with_context(|| daemon.explain())?;
-        daemon.wait_established("controller", PATIENCE)?;
-        controller.send_raw(announcement(&workload::rules(COUNT)?));
-        wait_until("the rules", PATIENCE, || is_in_force(&daemon).then_some(())).with_context(|| daemon.explain())?;
-        daemon
-    };
+    let controller = controller(&site)?;
+    let mut daemon = Daemon::start(&site.switch, &configuration)?;
+    controller.wait_established(PATIENCE).with_context(|| daemon.explain())?;
+    daemon.wait_established("controller", PATIENCE)?;
+    controller.send_raw(announcement(&workload::rules(COUNT)?));
+    wait_until("the rules", PATIENCE, || is_in_force(&daemon).then_some(())).with_context(|| daemon.explain())?;
+    // Without graceful restart the rules would go with the session: it is there until the stop.
+    ensure!(daemon.stop()?.success(), "the stop failed");
+    drop(controller);
     let mut seconds = Vec::new();
     for _ in 0..TRIES {
-        ensure!(daemon.stop()?.success(), "the stop failed");
         ensure!(passes(&site)? == [true, true], "the stop left filters");
         let start = Instant::now();
         daemon.launch()?;
         wait_until("the rules", PATIENCE, || is_in_force(&daemon).then_some(())).with_context(|| daemon.explain())?;
         seconds.push(start.elapsed().as_secs_f64());
         ensure!(passes(&site)? == [false, true], "the rules are not in force, or not they alone: {}", daemon.explain());
+        ensure!(daemon.stop()?.success(), "the stop failed");
     }
-    daemon.stop()?;
     Ok(seconds)
 }
 
