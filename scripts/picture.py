@@ -59,7 +59,7 @@ svg = [
 ]
 for at, colour in enumerate(["#ff5f56", "#ffbd2e", "#27c93f"]):
     svg.append(f'<circle cx="{MARGIN + at * 20}" cy="{MARGIN}" r="6" fill="{colour}"/>')
-svg.append('<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,\'DejaVu Sans Mono\',monospace" font-size="13" xml:space="preserve">')
+svg.append('<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,\'DejaVu Sans Mono\',monospace" font-size="13" xml:space="preserve" style="white-space:pre">')
 for at, line in enumerate(shown):
     column = 0
     for colour, piece in parts(line):
