@@ -59,21 +59,19 @@ svg = [
 ]
 for at, colour in enumerate(["#ff5f56", "#ffbd2e", "#27c93f"]):
     svg.append(f'<circle cx="{MARGIN + at * 20}" cy="{MARGIN}" r="6" fill="{colour}"/>')
-svg.append('<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,\'DejaVu Sans Mono\',monospace" font-size="13" xml:space="preserve" style="white-space:pre">')
+svg.append('<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,\'DejaVu Sans Mono\',monospace" font-size="13">')
 for at, line in enumerate(shown):
     column = 0
     for colour, piece in parts(line):
-        text = piece.lstrip(" ")
-        column += len(piece) - len(text)
-        text, rest = text.rstrip(" "), len(text) - len(text.rstrip(" "))
-        if text:
-            # The length is given, so that columns stand below each other with every font.
+        # Viewers make one space of many, so what stands between them is placed by itself. Its length is given, so that columns stand below each other
+        # with every font.
+        for found in re.finditer(r"\S+(?: \S+)*", piece):
             bold = ' font-weight="bold"' if colour == HEADING else ""
             svg.append(
-                f'<text x="{MARGIN + column * WIDE:.1f}" y="{(at + 2) * HIGH + MARGIN}" fill="{colour}"{bold} '
-                f'textLength="{len(text) * WIDE:.1f}" lengthAdjust="spacingAndGlyphs">{html.escape(text, quote=False)}</text>'
+                f'<text x="{MARGIN + (column + found.start()) * WIDE:.1f}" y="{(at + 2) * HIGH + MARGIN}" fill="{colour}"{bold} '
+                f'textLength="{len(found[0]) * WIDE:.1f}" lengthAdjust="spacingAndGlyphs">{html.escape(found[0], quote=False)}</text>'
             )
-        column += len(text) + rest
+        column += len(piece)
 svg += ["</g>", "</svg>"]
 with open(out, "w", encoding="utf-8") as file:
     file.write("\n".join(svg) + "\n")

@@ -45,7 +45,8 @@ die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 missing_packages() {
     local status
     # dpkg-query exits non-zero when it does not know a package at all; the list it prints is what counts.
-    status=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null || true)
+    # With and without the architecture, as it was asked for.
+    status=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n${Package}:${Architecture} ${db:Status-Status}\n' "$@" 2>/dev/null || true)
     local package
     for package in "$@"; do
         grep -qx "$package installed" <<<"$status" || printf '%s\n' "$package"
