@@ -128,8 +128,10 @@ fmt: ## Format all Rust code
 manual: ## Make the book of docs/ in target/manual with mdBook (of PyPI, where there is none), and check the links of its pages
 	@command -v mdbook >/dev/null || scripts/setup.sh manual
 	PATH="$$PATH:target/tools/mdbook/bin" mdbook build
-	@# The changelog is a file of the top directory, and so are its links.
+	@# The changelog is a file of the top directory, and so are its links. The start page is a copy of the manual's first, but for that in another directory.
 	@sed -i 's|href="docs/|href="|g' target/manual/changelog.html target/manual/print.html
+	@sed -i 's|href="\([^":]*/\)README\.html|href="\1index.html|g' target/manual/*.html target/manual/*/*.html
+	@echo '<!doctype html><title>Floodgate</title><meta http-equiv="refresh" content="0; url=manual/index.html"><a href="manual/index.html">The manual</a>' > target/manual/index.html
 	@scripts/check-links.py target/manual
 
 picture: ## Make the README's picture, docs/demo.svg, of what `make demo` prints (root or sudo)
