@@ -34,7 +34,8 @@ fn picture_shows(log: &str) -> Result<()> {
         words
     };
     let printed: Vec<String> = log.lines().map(without_numbers).collect();
-    let pieces: Vec<&str> = PICTURE.lines().filter_map(|line| line.split_once("</text>")?.0.rsplit('>').next()).collect();
+    let pieces: Vec<&str> =
+        PICTURE.lines().filter_map(|line| line.split_once("</text>")?.0.rsplit('>').next()).collect();
     ensure!(pieces.len() > 20, "the picture has {} pieces of text", pieces.len());
     for piece in pieces.into_iter().filter(|piece| *piece != "$ make demo") {
         let text = without_numbers(&piece.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"));
