@@ -163,6 +163,9 @@ pub struct PeerView {
     /// 3339.
     #[serde(default)]
     pub next_try: Option<String>,
+    /// How many rules of this machine are advertised to it now, if `advertise` says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertised: Option<u64>,
 }
 
 /// An origin of a rule.
@@ -213,6 +216,9 @@ pub struct RuleView {
     pub entries: u64,
     /// Its origins.
     pub origins: Vec<OriginView>,
+    /// Names of the peers to which it is advertised now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advertised_to: Vec<String>,
     /// When it was first announced by its current origins, RFC 3339.
     #[serde(default)]
     pub since: Option<String>,

@@ -5,6 +5,7 @@
 //! - [`Session`] is one peer: feed it [`Event`]s, then take [`Output`]s and octets to send, and
 //!   wake it at [`Session::poll_timeout`]. It also sends: [`Session::announce`],
 //!   [`Session::withdraw`], [`Session::end_of_rib`]. [`transitions`] has its states and events.
+//! - [`AdjRibOut`] has the routes for one peer, over all sessions with it.
 //! - [`Message`] and [`Framer`] are the wire; [`Capability`] and [`Open`] are for negotiation;
 //!   [`Notification`] says why a session ends.
 //! - [`Update`] is the result of an UPDATE under RFC 7606; [`PathAttributes`] apply to its routes;
@@ -43,7 +44,7 @@ pub use message::{
 };
 pub use route::{Destination, RouteKey};
 pub use session::{
-    Cease, ConnId, Direction, Down, DownReason, Event, LongLived, MessageCounts, Negotiated, Output, PeerAs,
+    AdjRibOut, Cease, ConnId, Direction, Down, DownReason, Event, LongLived, MessageCounts, Negotiated, Output, PeerAs,
     PeerConfig, SendError, Session, StaleFamily, State, Statistics, Timer, Transmit,
 };
 pub use update::{

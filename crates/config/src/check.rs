@@ -223,6 +223,9 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
         let times = peer.allow_own_as;
         wrong("allow-own-as", format!("a path with our own AS {times} times is a loop; expected at most {MAX_OWN_AS}"));
     }
+    if !peer.advertise.is_empty() && peer.families.iter().all(|family| family.is_unicast()) {
+        wrong("advertise", "this peer has no family of rules; expected \"ipv4\" or \"ipv6\" in families".into());
+    }
     if peer.idle_hold_max.0 > LONGEST_IDLE_HOLD {
         wrong("idle-hold-max", "no rule of this peer would come for so long; expected at most 1h".into());
     }

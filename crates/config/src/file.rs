@@ -135,9 +135,17 @@ pub struct Peer {
     pub blackhole: Option<Blackhole>,
     /// Long-lived graceful restart (RFC 9494); `None`: not offered.
     pub long_lived: Option<LongLived>,
+    /// Which rules are advertised to this peer (RFC 8212: none, unless it says so).
+    #[serde(default)]
+    pub advertise: Vec<Advertise>,
 }
 
 impl Peer {
+    /// Whether locally originated rules are advertised to it.
+    pub fn advertises_local(&self) -> bool {
+        self.advertise.contains(&Advertise::Local)
+    }
+
     /// The families of its rules: flow specifications, and with blackholes unicast routes, too.
     pub fn rule_families(&self) -> impl Iterator<Item = FamilyName> {
         let blackholes = self.blackhole.is_some();
@@ -159,6 +167,14 @@ impl Peer {
             None => Vec::new(),
         }
     }
+}
+
+/// Rules that are advertised to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Advertise {
+    /// Those that were announced on this machine.
+    Local,
 }
 
 /// What ends the stale state of rules once the session is established again.

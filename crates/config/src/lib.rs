@@ -33,8 +33,8 @@ pub use cumulus::{Cumulus, release_of_this_machine, unfit_interface};
 pub use diff::differences;
 pub use error::{ConfigError, Problem};
 pub use file::{
-    ActionCommunities, Allow, Api, Backend, Config, DEFAULT_FILE, DEFAULT_SOCKET, Dataplane, InterfaceSets, Level, Log,
-    LogFormat, Mode, Nftables, OnExcess, OnExit, Peer, Protect, Router, STATE_DIRECTORY, StaleUntil, State,
+    ActionCommunities, Advertise, Allow, Api, Backend, Config, DEFAULT_FILE, DEFAULT_SOCKET, Dataplane, InterfaceSets,
+    Level, Log, LogFormat, Mode, Nftables, OnExcess, OnExit, Peer, Protect, Router, STATE_DIRECTORY, StaleUntil, State,
     UnknownActions, Validation,
 };
 pub use flower::Flower;

@@ -190,6 +190,11 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
         // Policies and blackholes.
         (peer("allow-own-as = 11\n"), "5:16: a path with our own AS 11 times is a loop; expected at most 10"),
         (
+            peer("families = [\"ipv4-unicast\"]\nadvertise = [\"local\"]\n"),
+            "6:13: this peer has no family of rules; expected \"ipv4\" or \"ipv6\" in families",
+        ),
+        (peer("advertise = [\"all\"]\n"), "5:14: unknown value `all`; expected `local`"),
+        (
             format!("{PEER}families = [\"ipv4-unicast\"]\n[peer.blackhole]\n"),
             "6:1: a peer with blackholes needs allow.destinations",
         ),

@@ -168,6 +168,7 @@ fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
     let malformed = Family::<PeerKind, Count>::default();
     let errors = Family::<Peer, Count>::default();
     let framing = Family::<Peer, Count>::default();
+    let advertised = Family::<Peer, Gauge>::default();
     for view in peers {
         let peer = Peer { peer: view.name.clone() };
         up.get_or_create(&peer).set(i64::from(view.state == SessionState::Established));
@@ -177,6 +178,9 @@ fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
         sessions.get_or_create(&peer).inc_by(view.established_count);
         framing.get_or_create(&peer).inc_by(view.framing_resets);
         errors.get_or_create(&peer).inc_by(view.malformed.values().sum());
+        if let Some(count) = view.advertised {
+            advertised.get_or_create(&peer).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
         for (kind, count) in &view.malformed {
             malformed.get_or_create(&PeerKind { peer: view.name.clone(), kind: kind.clone() }).inc_by(*count);
         }
@@ -184,6 +188,9 @@ fn register_peers(registry: &mut Registry, peers: &[PeerView]) {
     registry.register("peer_up", "1 while the session is established", up);
     registry.register("peer_rules", "Rules that the peer announces", rules);
     registry.register("peer_stale_rules", "Rules kept although the session is lost", stale);
+    if peers.iter().any(|view| view.advertised.is_some()) {
+        registry.register("peer_advertised_rules", "Rules of this machine that are advertised to the peer", advertised);
+    }
     registry.register("peer_updates", "UPDATE messages received", updates);
     registry.register("peer_sessions", "Sessions that were established", sessions);
     registry.register(

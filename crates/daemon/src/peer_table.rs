@@ -6,8 +6,8 @@ use crate::state_file::RetainedFamily;
 use api::PeerView;
 use bgp::{AfiSafi, DownReason, FamilySet, Negotiated, State, Update};
 use engine::{PeerId, Retention, RouteFamily, Timestamp};
-use flowspec::Disposition;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use flowspec::{Disposition, RuleId};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::SystemTime;
 
@@ -52,6 +52,8 @@ pub(crate) struct PeerEntry {
     retained: Vec<RetainedFamily>,
     /// `retained` has changed since it was saved.
     retained_is_unsaved: bool,
+    /// The rules that were too long to be advertised in this session.
+    too_long: HashSet<RuleId>,
 }
 
 impl PeerTable {
@@ -82,6 +84,7 @@ impl PeerTable {
                     framing_resets: 0,
                     retained: Vec::new(),
                     retained_is_unsaved: false,
+                    too_long: HashSet::new(),
                 },
             };
             if let Some(why) = &peer.md5_error {
@@ -205,6 +208,7 @@ impl PeerEntry {
         (self.last_attempt, self.next_try) = (None, None);
         self.excess_recorded = false;
         self.synchronized = FamilySet::EMPTY;
+        self.too_long.clear();
     }
 
     pub(crate) fn down(&mut self, why: String) {
@@ -255,6 +259,23 @@ impl PeerEntry {
         *self.malformed.entry("exabgp-json").or_default() += 1;
     }
 
+    /// The families in which locally originated rules are advertised to it now; `None` if it is not
+    /// to get any.
+    pub(crate) fn advertised_families(&self) -> Option<FamilySet> {
+        let families = self.negotiated.as_ref().map_or(FamilySet::EMPTY, |negotiated| negotiated.families);
+        self.config.advertises_local().then_some(families.intersection(FamilySet::FLOW))
+    }
+
+    /// A rule does not fit into a message for it; true for the first time in this session.
+    pub(crate) fn cannot_advertise(&mut self, rule: RuleId) -> bool {
+        self.too_long.insert(rule)
+    }
+
+    /// The rules that do not fit into a message for it.
+    pub(crate) const fn too_long(&self) -> &HashSet<RuleId> {
+        &self.too_long
+    }
+
     /// Why the framing of its rules was lost; returned once, for the end of that session.
     pub(crate) fn take_framing_lost(&mut self) -> Option<String> {
         self.framing_lost.take()
@@ -268,7 +289,7 @@ impl PeerEntry {
         *count == 1
     }
 
-    pub(crate) fn view(&self, rules: u64, stale: u64) -> PeerView {
+    pub(crate) fn view(&self, rules: u64, stale: u64, advertised: Option<u64>) -> PeerView {
         PeerView {
             name: self.config.name.clone(),
             address: self.config.address.to_string(),
@@ -289,6 +310,7 @@ impl PeerEntry {
             framing_resets: self.framing_resets,
             last_error: self.last_error.clone(),
             next_try: self.next_try.map(timestamp),
+            advertised,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::convert;
 use crate::net::{
-    Control, Endpoint, Listeners, PeerEvent, PeerMessage, Routes, SessionSetup, SocketError, run_session,
+    Control, Endpoint, Listeners, Originated, PeerEvent, PeerMessage, Routes, SessionSetup, SocketError, run_session,
 };
 use bgp::{Cease, CeaseSubcode, FamilySet, GracefulRestart, LongLived, PeerAs, PeerConfig};
 use config::{Config, TriggerText, Validation};
@@ -35,6 +35,8 @@ pub(crate) struct Peers {
     /// The filters of an earlier run are still in force, and this is the first start of sessions:
     /// the OPENs say so.
     restarting: bool,
+    /// The routes to advertise to those peers that are to get them.
+    originated: Originated,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,8 @@ struct Settings {
     /// For a peer with blackholes, what decides which of its unicast routes are kept. After a
     /// change they have to be sent again.
     blackholes: Option<KeptUnicast>,
+    /// Locally originated rules are advertised to the peer.
+    advertises_local: bool,
 }
 
 /// Which unicast routes of a peer with blackholes are kept.
@@ -78,7 +82,7 @@ pub(crate) struct Changes {
 
 impl Peers {
     /// Without peers yet; `engine` receives the events of their sessions.
-    pub(crate) fn new(engine: mpsc::Sender<PeerMessage>, preserved: bool) -> Self {
+    pub(crate) fn new(engine: mpsc::Sender<PeerMessage>, preserved: bool, originated: Originated) -> Self {
         Peers {
             tasks: Vec::new(),
             routes: Routes::default(),
@@ -86,6 +90,7 @@ impl Peers {
             engine,
             next_id: 0,
             restarting: preserved,
+            originated,
         }
     }
 
@@ -240,6 +245,7 @@ impl Peers {
             routes: self.routes.clone(),
             incoming,
             control: orders,
+            originated: settings.advertises_local.then(|| self.originated.clone()),
         }));
         self.tasks.push(Task { id, settings, control, task });
     }
@@ -290,7 +296,7 @@ impl Peers {
             both: blackhole.both.clone(),
             validates,
         });
-        Settings { session, endpoint, blackholes }
+        Settings { session, endpoint, blackholes, advertises_local: peer.advertises_local() }
     }
 }
 
@@ -407,7 +413,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_that_panics_is_told_and_started_again() {
         let (engine, mut heard) = mpsc::channel(64);
-        let mut peers = Peers::new(engine, false);
+        let mut peers = Peers::new(engine, false, Originated::default());
         let config = parsed("");
         let ids = peers.ids(&config);
         peers.apply(&config, &ids).await;

@@ -10,6 +10,7 @@ use crate::http::{self, ApiListeners, ApiState, ListenError};
 use crate::interfaces;
 use crate::locks::Locks;
 use crate::logging;
+use crate::net::Originated;
 use crate::peers::Peers;
 use crate::reload::{Reload, ReloadError, Reloaded};
 use crate::route_source::{self, RouteSource, Source};
@@ -137,6 +138,9 @@ impl Supervisor {
         for advice in config.advice().iter().filter(|_| !exabgp || !config.peers.is_empty()) {
             tracing::warn!("{advice}");
         }
+        if exabgp && config.peers.iter().any(|peer| !peer.advertise.is_empty()) {
+            tracing::warn!("nothing is advertised: the sessions are ExaBGP's, and `advertise` is for `floodgate run`");
+        }
         // Locks are taken before anything is read, opened or changed.
         make_state_directory(&config);
         let mut locks = Locks::default();
@@ -152,9 +156,10 @@ impl Supervisor {
         let (changes, change_queue) = mpsc::channel(16);
         let (session_request, session_requests) = mpsc::channel(64);
         let (shown, with_published) = watch::channel(None);
+        let originated = Originated::default();
         let mut route_source = match exabgp {
             true => route_source::exabgp(from_peers, &loaded.restored.saved_rules, &config)?,
-            false => RouteSource::Bgp(Box::new(Peers::new(from_peers, preserved))),
+            false => RouteSource::Bgp(Box::new(Peers::new(from_peers, preserved, originated.clone()))),
         };
         let fresh = config;
         let config = Arc::new(route_source.complete(fresh.clone()));
@@ -167,7 +172,13 @@ impl Supervisor {
         let mut api = ApiListeners::default();
         open_api(&mut api, &config, &api_state).await?;
         let core_ended = Controller::spawn(
-            Setup { config: Arc::clone(&config), ids: ids.clone(), environment: environment.clone(), loaded },
+            Setup {
+                config: Arc::clone(&config),
+                ids: ids.clone(),
+                environment: environment.clone(),
+                loaded,
+                originated,
+            },
             Queues {
                 peers: peer_outputs,
                 commands: command_queue,

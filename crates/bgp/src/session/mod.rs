@@ -1,5 +1,6 @@
 //! The session with one peer: the FSMs of RFC 4271 §8, without sockets or clock.
 
+mod adj_rib_out;
 mod backoff;
 mod collision;
 mod config;
@@ -22,6 +23,7 @@ mod state;
 mod statistics;
 mod timer;
 
+pub use adj_rib_out::AdjRibOut;
 pub use config::{LongLived, PeerAs, PeerConfig};
 pub use established::SendError;
 pub use event::{Cease, ConnId, Direction, Event, Transmit};

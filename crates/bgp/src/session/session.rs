@@ -196,7 +196,9 @@ impl Session {
     }
 
     /// Sends a request for the peer's routes at once, or queues the begin or end of our own behind
-    /// the routes (RFC 7313).
+    /// the routes (RFC 7313). A route that waits since before the begin keeps its place there:
+    /// answer a request when nothing is [`queued`](Self::queued), as
+    /// [`AdjRibOut`](crate::AdjRibOut) does.
     ///
     /// # Errors
     /// As for [`announce`](Self::announce), and where the peer has not announced the capability.

@@ -22,6 +22,7 @@ use api::{
     AttachmentMode, AttachmentView, DataplaneState, FallbackView, Mode, OriginView, PeerView, RateView, RuleView,
     StatusView, TrafficView,
 };
+use bgp::AfiSafi;
 use config::Config;
 use dataplane::{Attachment, Counter, Interface};
 use engine::Engine;
@@ -157,9 +158,29 @@ impl Answers<'_> {
     fn peer_views(&self, counted: &Counted) -> Vec<PeerView> {
         let view = |entry: &PeerEntry| {
             let id = entry.id();
-            entry.view(self.engine.counts(id).rules, counted.stale(id))
+            entry.view(self.engine.counts(id).rules, counted.stale(id), self.advertised(entry))
         };
         self.sessions.table().iter().map(view).collect()
+    }
+
+    /// How many locally originated rules are advertised to a peer; `None` if it is not to get any.
+    fn advertised(&self, entry: &PeerEntry) -> Option<u64> {
+        let families = entry.advertised_families()?;
+        let too_long = entry.too_long().iter().filter(|id| self.local.find(**id, self.engine).is_some());
+        Some(self.local.originated().count(families).saturating_sub(too_long.count() as u64))
+    }
+
+    /// The peers to which a rule is advertised, and those for whose messages it is too long.
+    fn advertised_to(&self, rule: &engine::RuleRef<'_>) -> (Vec<String>, Vec<String>) {
+        if !rule.peers().any(|peer| peer == LOCAL) {
+            return (Vec::new(), Vec::new());
+        }
+        let family = AfiSafi::Flow(rule.nlri().family());
+        let gets_it = |entry: &&PeerEntry| entry.advertised_families().is_some_and(|all| all.contains(family));
+        let peers = self.sessions.table().iter().filter(gets_it);
+        let (too_long, peers): (Vec<_>, Vec<_>) = peers.partition(|entry| entry.too_long().contains(&rule.id()));
+        let names = |entries: Vec<&PeerEntry>| entries.iter().map(|entry| entry.config().name.clone()).collect();
+        (names(peers), names(too_long))
     }
 
     pub(super) fn rules_page(
@@ -220,6 +241,8 @@ impl Answers<'_> {
             best: path.best,
             reason: path.objection,
         });
+        let (advertised_to, too_long) = self.advertised_to(rule);
+        let not_advertised = |peer| format!("it is not advertised to {peer}: it does not fit into a message for it");
         RuleView {
             id: rule.id().to_string(),
             family: nlri.family().into(),
@@ -227,10 +250,11 @@ impl Answers<'_> {
             text: rule.rule().to_string(),
             state: convert::rule_state(&state).into(),
             reason: state.reason(),
-            notes: rule.notes(),
+            notes: rule.notes().into_iter().chain(too_long.iter().map(not_advertised)).collect(),
             limits: rule.limits(),
             entries: state.entries(),
             origins: origins.collect(),
+            advertised_to,
             since: Some(timestamp(clock::date(rule.announced()))),
             expires: rule.expires().map(|end| timestamp(clock::date(end))),
             packets: counter.map(|counter| counter.packets),

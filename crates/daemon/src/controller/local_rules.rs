@@ -6,6 +6,7 @@ use crate::clock::{now, whole_seconds};
 use crate::command::{Requester, WithdrawError};
 use crate::convert::LOCAL;
 use crate::events::EventSubject;
+use crate::net::Originated;
 use crate::peer_table::PeerTable;
 use crate::state_file::Saved;
 use api::EventKind;
@@ -27,25 +28,52 @@ pub(super) struct LocalContext<'a> {
     pub(super) peers: &'a PeerTable,
 }
 
-/// Finds locally originated rules by their ids. Each such rule of the engine is in it; some of
-/// those in it may have expired. Each change has been passed to the state file when it is answered.
+/// Finds locally originated rules by their ids, and advertises them. Each such rule of the engine
+/// is in it; some of those in it may have expired. Each change has been passed to the state file
+/// when it is answered. The peers that get such rules are told of each change at once, whatever
+/// becomes of the rule on this machine.
 #[derive(Debug, Default)]
-pub(super) struct LocalRules(HashMap<RuleId, Arc<Nlri>>);
+pub(super) struct LocalRules {
+    by_id: HashMap<RuleId, Arc<Nlri>>,
+    originated: Originated,
+}
 
 impl LocalRules {
-    /// Local rules of an earlier run.
+    /// Without rules yet; they go to `originated`, too.
+    pub(super) fn new(originated: Originated) -> Self {
+        LocalRules { by_id: HashMap::new(), originated }
+    }
+
+    /// Local rules of an earlier run. They are advertised from [`restored`](Self::restored) on.
     pub(super) fn restore(&mut self, nlris: impl Iterator<Item = Arc<Nlri>>) {
-        self.0.extend(nlris.map(|nlri| (nlri.id(), nlri)));
+        self.by_id.extend(nlris.map(|nlri| (nlri.id(), nlri)));
+    }
+
+    /// All rules of an earlier run that have not expired are in the engine.
+    pub(super) fn restored(&self, engine: &Engine) {
+        for rule in self.by_id.values().filter_map(|nlri| engine.rule(nlri)) {
+            if let Some(path) = rule.paths().find(|path| path.peer == LOCAL) {
+                let Route { actions, next_hop, .. } = &**path.announced;
+                let (nlri, actions) = (Nlri::clone(rule.nlri()), actions.clone());
+                self.originated.announce(&Rule { nlri, actions, next_hop: *next_hop });
+            }
+        }
+    }
+
+    /// The rules that are advertised.
+    pub(super) const fn originated(&self) -> &Originated {
+        &self.originated
     }
 
     /// The rule with this id, if there is one.
     pub(super) fn find(&self, id: RuleId, engine: &Engine) -> Option<&Arc<Nlri>> {
-        self.0.get(&id).filter(|nlri| engine.rule(nlri).is_some())
+        self.by_id.get(&id).filter(|nlri| engine.rule(nlri).is_some())
     }
 
-    /// A rule has expired.
+    /// A rule has expired or is withdrawn.
     pub(super) fn forget(&mut self, nlri: &Nlri) {
-        self.0.remove(&nlri.id());
+        self.by_id.remove(&nlri.id());
+        self.originated.withdraw(nlri);
     }
 
     /// Announces a rule; returns its id, and a channel that is answered when it is on the disk.
@@ -65,11 +93,12 @@ impl LocalRules {
             None => tracing::info!(%id, %rule, "announced locally"),
         }
         events.record(EventKind::Announced, about(id, rule.to_string(), by));
+        self.originated.announce(&rule);
         let route = Route { next_hop: rule.next_hop, ..Route::local(rule.actions) };
         let expires = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
         let nlri = Arc::new(rule.nlri);
         engine.announce(LOCAL, Arc::clone(&nlri), None, Arc::new(route), now(), expires);
-        self.0.insert(id, Arc::clone(&nlri));
+        self.by_id.insert(id, Arc::clone(&nlri));
         (id, state.save_rules(engine, peers, &[nlri]))
     }
 
@@ -93,7 +122,7 @@ impl LocalRules {
             (Arc::clone(rule.nlri()), rule.rule().to_string())
         };
         engine.withdraw(LOCAL, Arc::clone(&nlri), None);
-        self.0.remove(&nlri.id());
+        self.forget(&nlri);
         tracing::info!(id = %nlri.id(), rule = text, "withdrawn locally");
         events.record(EventKind::Withdrawn, about(nlri.id(), text.clone(), by));
         Ok((text, state.save_rules(engine, peers, &[nlri])))
@@ -107,8 +136,9 @@ impl LocalRules {
         let local: Vec<Arc<Nlri>> = local.map(|rule| Arc::clone(rule.nlri())).collect();
         for nlri in &local {
             engine.withdraw(LOCAL, Arc::clone(nlri), None);
+            self.forget(nlri);
         }
-        self.0.clear();
+        self.by_id.clear();
         let count = api::rule_text::counted(local.len(), "local rule");
         events.record(EventKind::Cleared, EventSubject::asked_by(Some(by)).with_message(count));
         (local.len(), state.save_rules(engine, peers, &local))

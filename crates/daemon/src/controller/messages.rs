@@ -3,7 +3,7 @@
 use crate::command::Command;
 use crate::host_environment::HostEnvironment;
 use crate::http::PublishedOverview;
-use crate::net::PeerMessage;
+use crate::net::{Originated, PeerMessage};
 use crate::state_file::Loaded;
 use config::Config;
 use engine::PeerId;
@@ -70,6 +70,8 @@ pub(crate) struct Setup {
     pub(crate) environment: HostEnvironment,
     /// The contents of the state file.
     pub(crate) loaded: Loaded,
+    /// Where locally originated rules go that peers get.
+    pub(crate) originated: Originated,
 }
 
 /// Its channels.

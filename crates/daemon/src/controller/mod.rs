@@ -138,16 +138,17 @@ impl Controller {
         shown: watch::Sender<PublishedOverview>,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Result<Self> {
-        let Setup { config, ids, environment, loaded } = setup;
+        let Setup { config, ids, environment, loaded, originated } = setup;
         let (driver, in_force) = DataplaneDriver::spawn(&config, &environment, reports)?;
         let mut sessions = PeerSessions::new(&config, &ids, session_requests);
         let mut engine = Engine::new(engine_config(&config, &environment, &sessions, &driver));
-        let (mut local, mut pause) = (LocalRules::default(), FilterPause::default());
+        let (mut local, mut pause) = (LocalRules::new(originated), FilterPause::default());
         let mut state = StateWriter::open(&config, &loaded);
         let mut events = EventLog::new(config.api.history);
         events.record(EventKind::Started, EventSubject::default());
         let stale_time = config.state.stale_time.0;
         let restored = restore_rules(loaded, stale_time, &mut engine, &mut sessions, &mut local);
+        local.restored(&engine);
         if restored.dropped {
             state.request_rewrite();
         }

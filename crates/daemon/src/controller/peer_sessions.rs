@@ -13,7 +13,7 @@ use crate::policies;
 use crate::retention::{self, PeerRoutes, Refresh};
 use crate::state_file::RetainedFamily;
 use api::EventKind;
-use bgp::{AfiSafi, CeaseSubcode, FamilyNumbers, Negotiated, Output, RefreshKind, StaleFamily};
+use bgp::{AfiSafi, CeaseSubcode, Destination, FamilyNumbers, Negotiated, Output, RefreshKind, RouteKey, StaleFamily};
 use config::Config;
 use engine::import_policy::OnExcess;
 use engine::{Engine, PeerId, Timestamp};
@@ -198,9 +198,24 @@ impl PeerSessions {
                 let end = self.routes(peer, context).map(|mut routes| routes.end_refresh(family));
                 tracing::debug!(peer = self.name(peer), %family, ?end, "end of a route refresh");
             }
-            // We announce no routes, so there is nothing to send again.
-            Output::RouteRefresh { kind: RefreshKind::Request | RefreshKind::Other(_), .. } | Output::TooLong(_) => {}
+            Output::TooLong(route) => self.too_long(peer, &route),
+            // The peer's task answers.
+            Output::RouteRefresh { kind: RefreshKind::Request | RefreshKind::Other(_), .. } => {}
             Output::Connect | Output::AbortConnect | Output::Close { .. } => {}
+        }
+    }
+
+    /// A rule that we advertise does not fit into a message for this peer.
+    fn too_long(&mut self, peer: PeerId, route: &RouteKey) {
+        let (Some(entry), Destination::Flow(nlri)) = (self.table.get_mut(peer), &route.destination) else { return };
+        if entry.cannot_advertise(nlri.id()) {
+            let octets = nlri.wire_len();
+            tracing::warn!(
+                peer = entry.config().name,
+                id = %nlri.id(),
+                octets,
+                "a rule is not advertised: it does not fit into a message that this peer takes"
+            );
         }
     }
 

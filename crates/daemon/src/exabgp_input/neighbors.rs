@@ -79,6 +79,7 @@ impl Neighbors {
         }
         // There are no BGP sessions of our own.
         config.router.listen = Some(Vec::new());
+        config.peers.iter_mut().for_each(|peer| peer.advertise.clear());
         for peer in self.learned.values() {
             if config.peers.iter().any(|other| other.address == peer.address) {
                 continue;

@@ -41,6 +41,7 @@ fn snapshot(name: &str) -> Snapshot {
         name: name.to_owned(),
         state: SessionState::Established.into(),
         rules: 3,
+        advertised: Some(2),
         malformed: [("nlri".to_owned(), 2), ("origin".to_owned(), 1)].into(),
         ..PeerView::default()
     };
@@ -66,6 +67,7 @@ fn names_and_labels() {
         "floodgate_applied_total 7",
         "floodgate_peer_up{peer=\"a\"} 1",
         "floodgate_peer_errors_total{peer=\"a\"} 3",
+        "floodgate_peer_advertised_rules{peer=\"a\"} 2",
         "floodgate_dataplane_up 1",
         "floodgate_state_saved 1",
         "floodgate_dataplane_interface{interface=\"a\",mode=\"generic\"} 1",

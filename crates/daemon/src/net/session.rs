@@ -3,8 +3,11 @@
 
 use super::closing::{self, ClosingConnections};
 use super::listen::Routes;
+use super::originated::{Originated, OriginatedChange};
 use super::socket::{Endpoint, SocketError};
-use bgp::{Cease, ConnId, Direction, DownReason, Event, Negotiated, Output, PeerConfig, RefreshKind, Session};
+use bgp::{
+    AdjRibOut, Cease, ConnId, Direction, DownReason, Event, Negotiated, Output, PeerConfig, RefreshKind, Session,
+};
 use engine::PeerId;
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
@@ -69,6 +72,8 @@ pub struct SessionSetup {
     pub incoming: mpsc::Receiver<TcpStream>,
     /// The orders.
     pub control: mpsc::Receiver<Control>,
+    /// The routes to advertise to this peer; `None`: it gets none.
+    pub originated: Option<Originated>,
 }
 
 /// Octets read at a time; limits what one peer can queue for the engine in one go.
@@ -80,7 +85,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the session until it is stopped.
 pub async fn run(setup: SessionSetup) {
-    let SessionSetup { peer, config, endpoint, engine, routes, mut incoming, mut control } = setup;
+    let SessionSetup { peer, config, endpoint, engine, routes, mut incoming, mut control, originated } = setup;
     let mut task = Task {
         session: Session::new(config),
         endpoint,
@@ -91,7 +96,14 @@ pub async fn run(setup: SessionSetup) {
         outputs: VecDeque::new(),
         buffer: vec![0; READ],
         closing_connections: ClosingConnections::default(),
+        adj_rib_out: AdjRibOut::default(),
+        advertises: originated.is_some(),
     };
+    let mut changes = originated.map(|originated| {
+        let (routes, changes) = originated.subscribe();
+        routes.into_iter().for_each(|route| task.advertise(route));
+        changes
+    });
     task.handle(Event::ManualStart);
     loop {
         let deadline = task.session.poll_timeout();
@@ -122,6 +134,13 @@ pub async fn run(setup: SessionSetup) {
                     permit.send(PeerMessage { peer, news: PeerEvent::Output(output) });
                 }
             }
+            change = changed(&mut changes) => {
+                task.advertise(change);
+                while let Some(change) = changes.as_mut().and_then(|changes| changes.try_recv().ok()) {
+                    task.advertise(change);
+                }
+                task.run_outputs();
+            }
             outcome = connected(&mut task.connecting) => task.connect_done(outcome),
             Some(stream) = incoming.recv() => task.accepted(stream),
             (index, readiness) = ready(&task.conns, idle) => task.transfer(index, readiness),
@@ -132,6 +151,19 @@ pub async fn run(setup: SessionSetup) {
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}
+
+/// The next change of the routes to advertise.
+async fn changed(changes: &mut Option<mpsc::UnboundedReceiver<OriginatedChange>>) -> OriginatedChange {
+    let next = match changes {
+        Some(changes) => changes.recv().await,
+        None => None,
+    };
+    match next {
+        Some(change) => change,
+        // There is nobody left who changes routes: the daemon is ending.
         None => pending().await,
     }
 }
@@ -203,6 +235,9 @@ struct Task {
     outputs: VecDeque<Output>,
     buffer: Vec<u8>,
     closing_connections: ClosingConnections,
+    adj_rib_out: AdjRibOut,
+    /// Routes are advertised to this peer, or would be if there were any.
+    advertises: bool,
 }
 
 impl Task {
@@ -222,9 +257,17 @@ impl Task {
             while let Some(output) = self.session.poll() {
                 self.run_output(output);
             }
-            if !self.flush() {
+            if !self.flush() && !self.adj_rib_out.answer(&mut self.session) {
                 return;
             }
+        }
+    }
+
+    /// Applies a change of the routes to advertise.
+    fn advertise(&mut self, (key, route): OriginatedChange) {
+        match route {
+            Some(route) => self.adj_rib_out.announce(key, route.next_hop, route.attributes, &mut self.session),
+            None => self.adj_rib_out.withdraw(key, &mut self.session),
         }
     }
 
@@ -255,18 +298,10 @@ impl Task {
                 }
             }
             Output::Established(ref negotiated) => {
-                self.end_of_rib(negotiated);
+                self.adj_rib_out.established(self.sends_end_of_rib(negotiated), &mut self.session);
                 self.outputs.push_back(output);
             }
-            // We send no route between BoRR and EoRR (RFC 7313 §4); a peer without enhanced route
-            // refresh gets no answer, as there is nothing to send.
-            Output::RouteRefresh { family, kind: RefreshKind::Request } => {
-                for kind in [RefreshKind::Begin, RefreshKind::End] {
-                    if let Err(error) = self.session.route_refresh(family, kind) {
-                        tracing::debug!(%error, %family, "a ROUTE-REFRESH is not answered");
-                    }
-                }
-            }
+            Output::RouteRefresh { family, kind: RefreshKind::Request } => self.adj_rib_out.refresh(family),
             Output::Down(_)
             | Output::Failed(_)
             | Output::State(_)
@@ -341,16 +376,10 @@ impl Task {
         }
     }
 
-    /// We announce no routes, and send End-of-RIB at once: a restarting peer may delay its own
-    /// routes until each of its peers has sent End-of-RIB (RFC 4724 §4.1).
-    fn end_of_rib(&mut self, negotiated: &Negotiated) {
-        if negotiated.graceful_restart().is_some() {
-            for family in negotiated.families.iter() {
-                if let Err(error) = self.session.end_of_rib(family) {
-                    tracing::debug!(%error, %family, "cannot send End-of-RIB");
-                }
-            }
-        }
+    /// Whether this peer is told that it has all our routes, also if these are none: a restarting
+    /// peer may delay its own routes until each of its peers has said so (RFC 4724 §4.1).
+    fn sends_end_of_rib(&self, negotiated: &Negotiated) -> bool {
+        self.advertises || negotiated.graceful_restart().is_some()
     }
 
     fn accepted(&mut self, stream: TcpStream) {

@@ -287,21 +287,13 @@ fn peers_table(peers: &[PeerView]) -> String {
         return "no peers".to_owned();
     }
     let mut table = plain_table();
-    table.set_header([
-        "PEER",
-        "ADDRESS",
-        "AS",
-        "STATE",
-        "SINCE",
-        "RULES",
-        "STALE",
-        "UPDATES",
-        "MALFORMED",
-        "NEXT TRY",
-        "LAST ERROR",
-    ]);
+    let advertises = peers.iter().any(|peer| peer.advertised.is_some());
+    let mut header = vec!["PEER", "ADDRESS", "AS", "STATE", "SINCE", "RULES", "STALE"];
+    header.extend(advertises.then_some("ADVERTISED"));
+    header.extend(["UPDATES", "MALFORMED", "NEXT TRY", "LAST ERROR"]);
+    table.set_header(header);
     for peer in peers {
-        table.add_row([
+        let mut row = vec![
             peer.name.clone(),
             peer.address.clone(),
             peer.asn.to_string(),
@@ -309,11 +301,17 @@ fn peers_table(peers: &[PeerView]) -> String {
             peer.since.clone(),
             peer.rules.to_string(),
             peer.stale.to_string(),
+        ];
+        if advertises {
+            row.push(peer.advertised.map_or_else(|| "-".to_owned(), |count| count.to_string()));
+        }
+        row.extend([
             peer.updates.to_string(),
             peer.malformed.values().sum::<u64>().to_string(),
             peer.next_try.as_deref().map(from_now).unwrap_or_default(),
             peer.last_error.clone().unwrap_or_default(),
         ]);
+        table.add_row(row);
     }
     table.trim_fmt()
 }
@@ -345,6 +343,9 @@ fn rules_table(rules: &[RuleWithRate], rates: bool, now: SystemTime) -> String {
         let mut reason = rule.reason.as_ref().map(|reason| format!("\n  {reason}")).unwrap_or_default();
         reason.extend(rule.notes.iter().map(|note| format!("\n  note: {note}")));
         reason.extend(rule.limits.iter().map(|limit| format!("\n  limit: {limit}")));
+        if !rule.advertised_to.is_empty() {
+            reason += &format!("\n  advertised to {}", rule.advertised_to.join(", "));
+        }
         for origin in &rule.origins {
             if let Some(why) = &origin.reason {
                 reason += &format!("\n  what {} asks for does not count: {why}", origin.peer);

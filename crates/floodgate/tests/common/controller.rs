@@ -1,9 +1,13 @@
 //! A BGP peer that announces rules: the crate `bgp` over a blocking socket, in a thread.
 
 use super::wait;
-use bgp::{AfiSafi, ConnId, Direction, Event, Output, PathAttributes, PeerAs, PeerConfig, RouteKey, Session};
+use bgp::{
+    AfiSafi, ConnId, Destination, Direction, Event, Output, PathAttributes, PeerAs, PeerConfig, RefreshKind, RouteKey,
+    Session, Update,
+};
 use daemon::net::Endpoint;
 use flowspec::{Family, Rule};
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
@@ -14,6 +18,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Controller {
     orders: Sender<Order>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    heard: Arc<Mutex<Heard>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -24,7 +29,44 @@ pub(crate) enum Seen {
     Down(String),
 }
 
+/// What the daemon advertised in the latest session.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heard {
+    /// Match part, and the rule as text.
+    rules: BTreeMap<String, String>,
+    /// The families whose End-of-RIB came, with the number of rules at that time.
+    pub(crate) ends: Vec<(AfiSafi, usize)>,
+    /// UPDATEs with routes.
+    pub(crate) updates: usize,
+    /// Begins and ends of a route refresh.
+    pub(crate) refreshes: Vec<RefreshKind>,
+    /// The AS_PATHs and LOCAL_PREFs.
+    pub(crate) attributes: Vec<(Vec<u32>, Option<u32>)>,
+}
+
+impl Heard {
+    fn update(&mut self, update: &Update) {
+        assert_eq!(update.errors, []);
+        self.updates += 1;
+        for RouteKey { destination, .. } in &update.withdrawn {
+            if let Destination::Flow(nlri) = destination {
+                self.rules.remove(&nlri.to_string());
+            }
+        }
+        for group in &update.announced {
+            self.attributes.push((group.attributes.as_path.numbers().collect(), group.attributes.local_pref));
+            for RouteKey { destination, .. } in &group.routes {
+                let Destination::Flow(nlri) = destination else { panic!("{destination:?}") };
+                let actions = group.attributes.actions().unwrap();
+                let rule = Rule { nlri: nlri.clone(), actions, next_hop: group.next_hop };
+                self.rules.insert(nlri.to_string(), rule.to_string());
+            }
+        }
+    }
+}
+
 enum Order {
+    Refresh,
     Announce(Vec<Rule>),
     Withdraw(Vec<Rule>),
     EndOfRib,
@@ -51,8 +93,10 @@ impl Controller {
         let (orders, inbox) = mpsc::channel();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let witness = Arc::clone(&seen);
-        let thread = std::thread::spawn(move || Driver::new(config, endpoint, witness).run(&inbox));
-        Controller { orders, seen, thread: Some(thread) }
+        let heard = Arc::new(Mutex::new(Heard::default()));
+        let ears = Arc::clone(&heard);
+        let thread = std::thread::spawn(move || Driver::new(config, endpoint, witness, ears).run(&inbox));
+        Controller { orders, seen, heard, thread: Some(thread) }
     }
 
     /// The same, and waits until the session is up.
@@ -68,6 +112,27 @@ impl Controller {
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// What the daemon advertised in the latest session.
+    pub(crate) fn heard(&self) -> Heard {
+        self.heard.lock().unwrap().clone()
+    }
+
+    /// Waits until it has exactly these rules of the daemon, in any order.
+    pub(crate) fn wait_heard(&self, rules: &[&str]) {
+        let mut wanted: Vec<String> = parse(rules).iter().map(ToString::to_string).collect();
+        wanted.sort();
+        wait(&format!("the advertisement of {rules:?}"), || {
+            let mut heard: Vec<String> = self.heard().rules.into_values().collect();
+            heard.sort();
+            (heard == wanted).then_some(())
+        });
+    }
+
+    /// Asks for the routes of IPv4 rules (RFC 2918).
+    pub(crate) fn ask_for_refresh(&self) {
+        self.order(Order::Refresh);
     }
 
     pub(crate) fn announce(&self, rules: &[&str]) {
@@ -105,13 +170,14 @@ struct Driver {
     session: Session,
     endpoint: Endpoint,
     seen: Arc<Mutex<Vec<Seen>>>,
+    heard: Arc<Mutex<Heard>>,
     conn: Option<(ConnId, TcpStream)>,
     next: u64,
 }
 
 impl Driver {
-    fn new(config: PeerConfig, endpoint: Endpoint, seen: Arc<Mutex<Vec<Seen>>>) -> Self {
-        Driver { session: Session::new(config), endpoint, seen, conn: None, next: 0 }
+    fn new(config: PeerConfig, endpoint: Endpoint, seen: Arc<Mutex<Vec<Seen>>>, heard: Arc<Mutex<Heard>>) -> Self {
+        Driver { session: Session::new(config), endpoint, seen, heard, conn: None, next: 0 }
     }
 
     fn run(mut self, inbox: &Receiver<Order>) {
@@ -136,6 +202,9 @@ impl Driver {
                 Ok(Order::EndOfRib) => {
                     self.session.end_of_rib(AfiSafi::Flow(Family::Ipv4)).unwrap();
                     self.session.end_of_rib(AfiSafi::Flow(Family::Ipv6)).unwrap();
+                }
+                Ok(Order::Refresh) => {
+                    self.session.route_refresh(AfiSafi::Flow(Family::Ipv4), RefreshKind::Request).unwrap();
                 }
                 Ok(Order::Vanish) | Err(TryRecvError::Disconnected) => return,
                 Err(TryRecvError::Empty) => {}
@@ -176,7 +245,17 @@ impl Driver {
                     let _ = stream.write_all(&final_octets);
                 }
             }
-            Output::Established(_) => self.seen.lock().unwrap().push(Seen::Up),
+            Output::Established(_) => {
+                *self.heard.lock().unwrap() = Heard::default();
+                self.seen.lock().unwrap().push(Seen::Up);
+            }
+            Output::Update(update) => self.heard.lock().unwrap().update(&update),
+            Output::EndOfRib(family) => {
+                let mut heard = self.heard.lock().unwrap();
+                let count = heard.rules.len();
+                heard.ends.push((family, count));
+            }
+            Output::RouteRefresh { kind, .. } => self.heard.lock().unwrap().refreshes.push(kind),
             Output::Down(down) => self.seen.lock().unwrap().push(Seen::Down(down.reason.to_string())),
             _ => {}
         }

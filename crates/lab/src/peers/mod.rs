@@ -9,6 +9,7 @@ mod bird;
 mod exabgp;
 mod frr;
 mod gobgp;
+mod reflector;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,6 +21,7 @@ pub use bird::Bird;
 pub use exabgp::{Exabgp, Receiver, Version};
 pub use frr::Frr;
 pub use gobgp::Gobgp;
+pub use reflector::{Reflector, ReflectorProgram};
 
 /// A BGP session as the peer sees it: `local` is the peer, `remote` the program under test.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@
 //! installed are skipped with a message.
 
 mod interop_blackholes;
+mod interop_fleet;
 mod interop_md5;
 mod interop_offsets;
 mod interop_retention;
