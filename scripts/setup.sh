@@ -25,7 +25,7 @@ PACKAGE_PACKAGES=(debhelper fakeroot lintian binutils python3 python3-venv)
 # Debian's own, side by side with any other Rust.
 ARM64_PACKAGES=(rustc-web cargo-web libstd-rust-web-dev:arm64 binutils-aarch64-linux-gnu)
 KERNEL_ARM64_PACKAGES=(qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
-CONTAINER_PACKAGES=(podman skopeo crun netavark python3 python3-venv)
+CONTAINER_PACKAGES=(podman skopeo crun containernetworking-plugins python3 python3-venv)
 KUBERNETES_VALIDATE=1.37.0
 KUBERNETES_DIR=target/tools/kubernetes
 MDBOOK=0.5.4

@@ -46,8 +46,9 @@ tell_story() {
     run_container >"$log" 2>&1 &
     pid=$!
     # What has ended will not start any more.
-    started() { kill -0 "$pid" || die "it ended"; inside health; }
-    until_true started
+    started_or_ended() { ! kill -0 "$pid" || inside health; }
+    until_true started_or_ended
+    kill -0 "$pid" 2>/dev/null || die "it ended"
     [ "$(answered -c 2)" = 2 ] || die "no answer without a rule"
     inside announce 'dst 198.51.100.1/32 proto icmp icmp-type 8 then discard'
     [ "$(answered -c 2 -W 1)" = 0 ] || die "the rule drops nothing"

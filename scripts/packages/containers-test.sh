@@ -29,9 +29,12 @@ for image in "${images[@]}"; do
     say "skopeo: $(basename "$image") is for $(sed -n 's/.*"Architecture": "\(.*\)",/\1/p' "$scratch/inspected")"
 done
 image=$(printf '%s\n' "${images[@]}" | grep "_$(dpkg --print-architecture)\.oci\.tar$") || die "no image for this machine"
-skopeo copy -q "oci-archive:$image" "docker-archive:$scratch/docker.tar:floodgate:trial"
-tar -tf "$scratch/docker.tar" | grep -q '^manifest.json$' || die "Docker's form has no manifest"
-say "skopeo: copied into the form that \`docker load\` has always read"
+# The same archive has the form that `docker load` has always read.
+mkdir "$scratch/docker"
+skopeo copy -q "docker-archive:$image" "dir:$scratch/docker"
+layer=$(sed -n 's/.*"digest": *"sha256:\([0-9a-f]*\)".*/\1/p' "$scratch/docker/manifest.json" | tail -n 1)
+tar -tf "$scratch/docker/$layer" | grep -qx 'usr/bin/floodgate' || die "in Docker's form the layer has no program"
+say "skopeo: it is read in Docker's form, too"
 
 mkdir "$scratch/etc"
 cp scripts/packages/container-story.sh "$scratch/story"
@@ -43,10 +46,14 @@ scratch=$1 image=$2 log=$1/log who=containers-test
 make_neighbour
 mkdir -p "$scratch/storage"
 mount -t tmpfs storage "$scratch/storage"
-# No systemd and no control groups here; the rights are those of the manual.
+# Control groups of one version only, whatever this machine has.
+umount -R /sys/fs/cgroup 2>/dev/null || true
+mount -t cgroup2 cgroup /sys/fs/cgroup
+# No systemd here; the rights are those of the manual.
 podman() { command podman --root "$scratch/storage/root" --runroot /run/podman --storage-driver vfs --cgroup-manager cgroupfs --events-backend none --runtime crun "$@"; }
 loaded=$(podman load -q -i "$image" | sed -n 's/^Loaded image[^:]*: *//p' | head -n 1)
 say "podman load: $loaded"
+[[ $loaded == localhost/floodgate:* ]] || die "that is not what the manual calls it"
 run_container() {
     podman run --name floodgate --network host --cgroups disabled --read-only --cap-drop ALL --cap-add NET_ADMIN --cap-add NET_BIND_SERVICE \
         -v "$scratch/etc:/etc/floodgate:ro" -v floodgate-run:/run/floodgate -v floodgate-state:/var/lib/floodgate "$loaded"

@@ -134,6 +134,7 @@ manifest = blob(
         }
     )
 )
+tag = version.replace("~", "-").replace("+", "-")
 index = text(
     {
         "schemaVersion": 2,
@@ -142,7 +143,8 @@ index = text(
             {
                 "mediaType": f"{media}.manifest.v1+json",
                 "platform": {"architecture": arch, "os": "linux"},
-                "annotations": {"org.opencontainers.image.ref.name": version.replace("~", "-").replace("+", "-")},
+                # What an image is called after it was loaded: containerd has a word of its own for that.
+                "annotations": {"io.containerd.image.name": f"localhost/floodgate:{tag}", "org.opencontainers.image.ref.name": f"floodgate:{tag}"},
             }
             | manifest
         ],
@@ -150,6 +152,10 @@ index = text(
 )
 layout = [("blobs", None, 0o755), ("blobs/sha256", None, 0o755)]
 layout += [(f"blobs/sha256/{digest}", blobs[digest], 0o644) for digest in sorted(blobs)]
-layout += [("index.json", index, 0o644), ("oci-layout", b'{"imageLayoutVersion":"1.0.0"}', 0o644)]
+layout += [("index.json", index, 0o644)]
+# The form that Docker had before OCI, of the same blobs: `docker load` reads this one.
+names = {name: "blobs/sha256/" + described["digest"].split(":")[1] for name, described in [("config", config), ("layer", blob(packed))]}
+docker = text([{"Config": names["config"], "RepoTags": [f"floodgate:{tag}"], "Layers": [names["layer"]]}])
+layout += [("manifest.json", docker, 0o644), ("oci-layout", b'{"imageLayoutVersion":"1.0.0"}', 0o644)]
 with open(out, "wb") as file:
     file.write(archive(layout))
