@@ -3,6 +3,8 @@
 
 use crate::first_fragments::{first_fragments_to_exempt, is_whole_or_first};
 use crate::hidden_protocol::hidden_packets_to_exempt;
+use crate::let_through::LetThrough;
+use crate::mpls_in_ip::{is_mpls_of_any_kind, mpls_packets_to_exempt};
 use flowspec::space::FragmentSet;
 use flowspec::{ComponentType, Effect, IpVersion, Policing, Space};
 
@@ -94,6 +96,12 @@ pub struct Limitations {
     /// protocol. A rule that asks for what is behind misses such packets, and
     /// [`limits`](crate::limits::limits) tells.
     pub ipv6_headers_hide_protocol: bool,
+    /// Of a whole packet with MPLS inside (protocol 137), only the addresses are seen. A rule that
+    /// asks for more of such packets misses them, and [`limits`](crate::limits::limits) tells.
+    pub mpls_in_ip_hides_header: bool,
+    /// What is let through, whatever the rules, beside what IPv6 needs;
+    /// [`limits`](crate::limits::limits) tells of each rule that may match it.
+    pub lets_through: Option<LetThrough>,
     /// A rule that would miss some of its packets is refused.
     pub strict: bool,
     /// The lowest limit in bytes a second, and its unit: limits are integer multiples of it.
@@ -117,11 +125,22 @@ pub struct EntryCost {
     /// A rule that [exempts](crate::hidden_protocol::hidden_packets_to_exempt) IPv6 packets whose
     /// protocol is not found takes entries for them, one for each extension header.
     pub hidden_protocols: bool,
+    /// Whole packets with MPLS inside take an entry of their own where their protocol is asked for,
+    /// and where a rule [exempts](crate::mpls_in_ip::mpls_packets_to_exempt) those that it does not
+    /// see.
+    pub mpls_in_ip: bool,
 }
 
 impl Default for EntryCost {
     fn default() -> Self {
-        EntryCost { copies: 1, port_ranges: false, limit: 0, fragments: false, hidden_protocols: false }
+        EntryCost {
+            copies: 1,
+            port_ranges: false,
+            limit: 0,
+            fragments: false,
+            hidden_protocols: false,
+            mpls_in_ip: false,
+        }
     }
 }
 
@@ -130,13 +149,17 @@ impl EntryCost {
     pub fn of(&self, entries: &[Space], effect: &Effect) -> u64 {
         let rules = if matches!(effect.policing, Policing::Limit { .. }) { 1 + self.limit } else { 1 };
         let one = |entry: &Space| {
-            let kinds = if self.fragments && is_whole_or_first(entry) { 2 } else { 1 };
+            let of_two_kinds = self.fragments && is_whole_or_first(entry);
+            let kinds = if of_two_kinds || self.mpls_in_ip && is_mpls_of_any_kind(entry) { 2 } else { 1 };
             if self.port_ranges { ranges(entry).max(1) * kinds } else { kinds }
         };
         let exempted = if self.fragments { first_fragments_to_exempt(entries, effect).len() as u64 } else { 0 };
         let headers = if self.hidden_protocols { flowspec::EXTENSION_HEADERS.len() } else { 0 };
         let hidden = if headers > 0 { hidden_packets_to_exempt(entries, effect).len() * headers } else { 0 } as u64;
-        (entries.iter().map(one).sum::<u64>() + exempted + hidden).saturating_mul(rules).saturating_mul(self.copies)
+        let mpls = if self.mpls_in_ip { mpls_packets_to_exempt(entries, effect).len() as u64 } else { 0 };
+        (entries.iter().map(one).sum::<u64>() + exempted + hidden + mpls)
+            .saturating_mul(rules)
+            .saturating_mul(self.copies)
     }
 }
 

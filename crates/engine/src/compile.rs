@@ -114,6 +114,13 @@ pub(crate) fn entries(
         return Err(refuse(RefusalKind::Ipv6));
     }
     check_actions(effect, capabilities).map_err(refuse)?;
+    let limitations = &capabilities.limitations;
+    if let (true, Some(which)) = (limitations.strict, limitations.lets_through)
+        && *effect != Effect::ACCEPT
+        && which.meets(&space)
+    {
+        return Err(refuse(RefusalKind::LetThrough(which)));
+    }
     let limited = matches!(effect.policing, Policing::Limit { .. });
     let entries = if limited && !capabilities.actions.shared_policer && capabilities.limitations.short_ranges > 0 {
         // A policer belongs to one entry: only a range of its own is possible.

@@ -7,6 +7,7 @@
 use crate::capability::Capabilities;
 use crate::first_fragments::{exempts, misses_first_fragments};
 use crate::hidden_protocol::asks_behind_fixed_header;
+use crate::mpls_in_ip::misses_mpls;
 use flowspec::space::{IntervalSet, MAX_ICMP, MAX_PORT, TcpFlagSet};
 use flowspec::{Effect, IpVersion, Nlri, Policing, Space};
 
@@ -30,6 +31,17 @@ pub fn limits(nlri: &Nlri, effect: &Effect, capabilities: &Capabilities) -> Vec<
             "packets with an authentication, mobility, HIP or Shim6 header, or with an extension header behind a fragment header, are not \
              matched, since {name} does not see what is behind it{then}"
         ));
+    }
+    if limitations.mpls_in_ip_hides_header && misses_mpls(&Space::of(nlri)) {
+        limits.push(format!(
+            "whole packets with MPLS inside (protocol 137) are not matched, since {name} sees nothing of them but their addresses{then}"
+        ));
+    }
+    if let Some(which) = limitations.lets_through
+        && *effect != Effect::ACCEPT
+        && which.meets(&Space::of(nlri))
+    {
+        limits.push(format!("{} pass, since {name} cannot tell them from neighbour discovery", which.packets()));
     }
     if let (Policing::Limit { bytes: Some(rate), .. }, Some(unit)) = (effect.policing, limitations.byte_rate_unit) {
         let counted = (rate / unit).ceil() * unit;
@@ -59,10 +71,39 @@ mod tests {
         let mut capabilities = Capabilities::everything("test");
         capabilities.limitations.whole_packets_only = true;
         capabilities.limitations.ipv6_headers_hide_protocol = true;
+        capabilities.limitations.mpls_in_ip_hides_header = true;
         capabilities.limitations.strict = strict;
         capabilities.cost.fragments = true;
         capabilities.cost.hidden_protocols = true;
+        capabilities.cost.mpls_in_ip = true;
         capabilities
+    }
+
+    #[test]
+    fn what_is_let_through_is_told_of_rules_that_may_match_it() {
+        use crate::let_through::LetThrough::{AllIcmpv6, AnyHopLimit};
+        for (rule, expected) in [
+            ("dst 2001:db8::1/128 then discard", [1, 1]),
+            ("dst 2001:db8::1/128 then mark 46", [1, 1]),
+            ("dst 2001:db8::1/128 then accept", [0, 0]),
+            ("dst 2001:db8::1/128 proto udp then discard", [0, 0]),
+            ("dst 2001:db8::1/128 icmp-type 128 then discard", [0, 1]),
+            ("dst 2001:db8::1/128 icmp-type 128,135 then discard", [1, 1]),
+            ("dst 192.0.2.1/32 then discard", [0, 0]),
+        ] {
+            let told = [AnyHopLimit, AllIcmpv6].map(|which| {
+                let mut capabilities = Capabilities::everything("test");
+                capabilities.limitations.lets_through = Some(which);
+                let rule: flowspec::Rule = rule.parse().expect(rule);
+                let lenient = compile(&rule, &capabilities);
+                assert!(matches!(lenient, Verdict::Exact(_)), "{lenient:?}");
+                capabilities.limitations.strict = true;
+                let told = limits(&rule.nlri, &rule.effect(), &capabilities).len();
+                assert_eq!(matches!(compile(&rule, &capabilities), Verdict::Refused(_)), told > 0, "{}", rule.nlri);
+                told
+            });
+            assert_eq!(told, expected, "{rule}");
+        }
     }
 
     fn told(text: &str) -> usize {
@@ -83,6 +124,11 @@ mod tests {
             ("dst 2001:db8::1/128 fragment is-fragment then discard", 1),
             ("dst 2001:db8::1/128 then discard", 0),
             ("dst 192.0.2.1/32 fragment is-fragment then discard", 0),
+            ("dst 192.0.2.1/32 proto 137 then discard", 0),
+            ("dst 192.0.2.1/32 dscp 46 then discard", 1),
+            ("dst 192.0.2.1/32 dscp 46 proto 137 then discard", 1),
+            ("dst 192.0.2.1/32 dscp 46 proto 6,17 then discard", 0),
+            ("dst 192.0.2.1/32 dscp 46 fragment is-fragment then discard", 0),
         ] {
             assert_eq!(told(rule), expected, "{rule}");
         }
@@ -102,6 +148,8 @@ mod tests {
             ("dst 2001:db8::1/128 fragment !is-fragment then discard", false, false),
             ("dst 2001:db8::1/128 proto udp fragment !is-fragment then discard", true, false),
             ("dst 192.0.2.1/32 fragment !is-fragment then discard", true, true),
+            ("dst 192.0.2.1/32 dscp 46 then discard", true, false),
+            ("dst 192.0.2.1/32 dscp 46 proto tcp then discard", true, true),
         ] {
             let exact = |strict| matches!(compile(&rule.parse().expect(rule), &half_blind(strict)), Verdict::Exact(_));
             assert_eq!((exact(false), exact(true)), (lenient, strict), "{rule}");
@@ -123,6 +171,10 @@ mod tests {
             ("dst 2001:db8::1/128 proto udp dport 53,80 then discard", 2),
             ("dst 2001:db8::1/128 proto udp then accept", 9),
             ("dst 2001:db8::1/128 then accept", 1),
+            ("dst 192.0.2.1/32 proto 137 then accept", 2),
+            ("dst 192.0.2.1/32 proto 137 fragment is-fragment then accept", 1),
+            ("dst 192.0.2.1/32 dscp 46 then accept", 2),
+            ("dst 192.0.2.1/32 dscp 46 then discard", 1),
         ] {
             let Verdict::Exact(rule) = compile(&rule.parse().expect(rule), &capabilities) else { panic!("{rule}") };
             assert_eq!(capabilities.cost.of(&rule.entries, &rule.effect), entries, "{}", rule.nlri);

@@ -75,6 +75,8 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
                 .collect(),
             ipv6_fragment_sets: None,
             whole_packets_only: false,
+            mpls_in_ip_hides_header: false,
+            lets_through: None,
             ipv6_headers_hide_protocol: false,
             strict: false,
             byte_rate_unit: None,

@@ -3,6 +3,7 @@
 use super::driver::Driver;
 use super::settings::Settings;
 use engine::capability::{Ability, ActionAbility, Capabilities, EntryCost, Limitations};
+use engine::let_through::LetThrough;
 use flowspec::ComponentType::{
     self, Destination, DestinationPort, Dscp, Fragment, IcmpCode, IcmpType, Protocol, Source, SourcePort, TcpFlags,
 };
@@ -75,7 +76,12 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
             Driver::Prestera | Driver::Ocelot => none,
         },
         max_entries_per_rule: settings.max_entries_per_rule,
-        cost: EntryCost { fragments: software, hidden_protocols: software, ..EntryCost::default() },
+        cost: EntryCost {
+            fragments: software,
+            hidden_protocols: software,
+            mpls_in_ip: software,
+            ..EntryCost::default()
+        },
         // A packet meets the first of them that it matches, and no other.
         overlap: true,
         limitations: Limitations {
@@ -85,7 +91,10 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
             // It walks along hop-by-hop options, routing and destination options, and not further
             // than to a fragment header.
             ipv6_headers_hide_protocol: software,
+            mpls_in_ip_hides_header: software,
             strict: settings.strict,
+            // It does not compare types.
+            lets_through: (driver == Driver::Mlxsw).then_some(LetThrough::AllIcmpv6),
             byte_rate_unit: (driver == Driver::Mlxsw).then_some(MLXSW_RATE_UNIT),
             ..Limitations::default()
         },
@@ -171,6 +180,8 @@ mod tests {
             ("dst 2001:db8::1/128 proto 6 fragment !is-fragment then discard", ["2", "field", "ipv6", "ipv6"]),
             ("dst 2001:db8::1/128 proto 6 then accept", ["9", "1", "ipv6", "ipv6"]),
             ("dst 2001:db8::1/128 proto 51 then discard", ["0", "0", "ipv6", "ipv6"]),
+            ("dst 192.0.2.1/32 proto 137 then discard", ["2", "1", "1", "1"]),
+            ("dst 192.0.2.1/32 dscp 46 then accept", ["2", "1", "field", "field"]),
             ("dst 2001:db8::1/128 flow-label 5 then discard", ["field", "field", "ipv6", "ipv6"]),
             ("dst 192.0.2.1/32 then accept", ["1", "1", "1", "1"]),
             ("dst 192.0.2.1/32 proto udp dport 53 then accept", ["2", "1", "1", "1"]),
@@ -191,6 +202,46 @@ mod tests {
         }
     }
 
+    /// What the compiler counts is what the rule takes.
+    #[test]
+    fn rules_take_as_many_filters_as_are_counted() {
+        use super::super::render::rule_filters;
+        use flowspec::testing::{Seed, Shape, random_rules};
+        let mut seed = Seed::new(7);
+        let mut counted = 0;
+        for driver in Driver::ALL {
+            let settings = Settings { driver, ..Settings::default() };
+            let capabilities = capabilities(&settings);
+            for version in [flowspec::IpVersion::V4, flowspec::IpVersion::V6] {
+                let fields = [Destination, Source, Protocol, DestinationPort, IcmpType, TcpFlags, Dscp, Fragment];
+                let shape = Shape { fields: fields.into_iter().collect(), max_ops: 2, ..Shape::everything() };
+                for mut rule in random_rules(&mut seed, version, &shape, 400) {
+                    if seed.percent(20) {
+                        let text = if seed.percent(50) { "proto 137 then accept" } else { "dscp 1 then accept" };
+                        let text =
+                            if version == flowspec::IpVersion::V6 { format!("ipv6 {text}") } else { text.into() };
+                        rule = text.parse().expect(&text);
+                    }
+                    let Verdict::Exact(rule) = compile(&rule, &capabilities) else { continue };
+                    let mut next = 0;
+                    let policer = |_| {
+                        next += 1;
+                        next
+                    };
+                    let filters = rule_filters(&rule, &settings, policer).expect("what was compiled can be written");
+                    assert_eq!(
+                        filters.len() as u64,
+                        capabilities.cost.of(&rule.entries, &rule.effect),
+                        "{}",
+                        rule.nlri
+                    );
+                    counted += filters.len();
+                }
+            }
+        }
+        assert!(counted > 1000, "{counted}");
+    }
+
     #[test]
     fn strict_refuses_rules_that_would_miss_packets() {
         for (rule, expected) in [
@@ -200,6 +251,7 @@ mod tests {
             // What asks for ports without a value is said by the kinds of fragment that have them.
             ("dst 192.0.2.1/32 proto udp dport >=0 then discard", Ok(1)),
             ("dst 2001:db8::1/128 proto udp dport >=0 then discard", Err("hidden-protocol")),
+            ("dst 192.0.2.1/32 dscp 46 then discard", Err("mpls-in-ip")),
             ("dst 2001:db8::1/128 then discard", Ok(1)),
         ] {
             let capabilities = capabilities(&Settings { strict: true, ..Settings::default() });

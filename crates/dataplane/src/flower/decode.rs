@@ -2,7 +2,8 @@
 
 use super::encode::{fragment_flags, mark_octets};
 use super::filter::{Action, Filter, Limit, Place, Purpose};
-use super::key::{FragmentKind, Key, Masked};
+use super::key::{EtherType, FragmentKind, Key, Masked};
+use super::numbers::version_of_chain;
 use super::pkt_cls::*;
 use crate::netlink::{Attributes, u16_at, u32_at, u64_at};
 use flowspec::IpVersion;
@@ -52,7 +53,7 @@ pub(super) fn filter(body: &[u8]) -> Option<Told> {
     let options = attributes.inside(TCA_OPTIONS)?;
     let flags = options.find(TCA_FLOWER_FLAGS).and_then(|value| u32_at(value, 0)).unwrap_or(0);
     told.in_hardware = flags & TCA_CLS_FLAGS_IN_HW != 0;
-    let key = key(options, protocol);
+    let key = key(options, chain, protocol);
     let version = key.as_ref().map(|key| key.version);
     let mut actions = Vec::new();
     let mut is_known = true;
@@ -82,17 +83,17 @@ pub(super) fn filter(body: &[u8]) -> Option<Told> {
 
 /// What is compared; `None` if it is more than we ever ask for. The kernel does not tell the
 /// EtherType of a tag: it is the one of the frames that are compared at all.
-fn key(options: Attributes<'_>, protocol: u16) -> Option<Key> {
+fn key(options: Attributes<'_>, chain: u32, protocol: u16) -> Option<Key> {
     let be16 = |value: &[u8]| Some(u16::from_be_bytes(value.try_into().ok()?));
     let be32 = |value: &[u8]| Some(u32::from_be_bytes(value.try_into().ok()?));
-    let outer = options.find(TCA_FLOWER_KEY_ETH_TYPE).and_then(be16)?;
+    let outer = options.find(TCA_FLOWER_KEY_ETH_TYPE).and_then(be16);
     let inner = options.find(TCA_FLOWER_KEY_VLAN_ETH_TYPE).and_then(be16);
-    let version = match inner.unwrap_or(outer) {
-        ETH_P_IP => IpVersion::V4,
-        ETH_P_IPV6 => IpVersion::V6,
-        _ => return None,
+    let (ether_type, version) = match inner.or(outer) {
+        Some(ETH_P_MPLS_UC) => (EtherType::Mpls, implied_version(options, chain, protocol)?),
+        Some(eth_type) => (EtherType::IpVersion, version_of(eth_type)?),
+        None => (EtherType::Any, implied_version(options, chain, protocol)?),
     };
-    let mut key = Key::all(version);
+    let mut key = Key { ether_type, ..Key::all(version) };
     key.tag = inner.map(|_| protocol);
     let mut flags = (None, None);
     for (kind, value) in options {
@@ -140,6 +141,27 @@ fn key(options: Attributes<'_>, protocol: u16) -> Option<Key> {
         key.fragment = Some(kinds.into_iter().find(is)?);
     }
     Some(key)
+}
+
+const fn version_of(eth_type: u16) -> Option<IpVersion> {
+    match eth_type {
+        ETH_P_IP => Some(IpVersion::V4),
+        ETH_P_IPV6 => Some(IpVersion::V6),
+        _ => None,
+    }
+}
+
+/// The IP version of packets whose EtherType is not compared, or is that of MPLS: by the addresses
+/// that are compared, by the chain, by the frames that are compared at all.
+fn implied_version(options: Attributes<'_>, chain: u32, protocol: u16) -> Option<IpVersion> {
+    let has = |kinds: [u16; 2]| kinds.into_iter().any(|kind| options.find(kind).is_some());
+    if has([TCA_FLOWER_KEY_IPV4_SRC, TCA_FLOWER_KEY_IPV4_DST]) {
+        return Some(IpVersion::V4);
+    }
+    if has([TCA_FLOWER_KEY_IPV6_SRC, TCA_FLOWER_KEY_IPV6_DST]) {
+        return Some(IpVersion::V6);
+    }
+    version_of_chain(chain).or(version_of(protocol))
 }
 
 fn set<T: Default>(field: &mut Option<Masked<T>>) -> &mut Masked<T> {

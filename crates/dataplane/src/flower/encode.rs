@@ -1,7 +1,7 @@
 //! Filters as netlink messages.
 
 use super::filter::{Action, Filter, Limit};
-use super::key::{FragmentKind, Key, Masked, TCP};
+use super::key::{EtherType, FragmentKind, Key, Masked, TCP};
 use super::pkt_cls::*;
 use crate::netlink::push;
 use flowspec::IpVersion;
@@ -89,8 +89,12 @@ fn keys(body: &mut Vec<u8>, key: &Key) {
         IpVersion::V4 => ETH_P_IP,
         IpVersion::V6 => ETH_P_IPV6,
     };
-    // Without it, drivers would take the filter for one of every protocol.
-    push(body, TCA_FLOWER_KEY_ETH_TYPE, &key.tag.unwrap_or(eth_type).to_be_bytes());
+    match key.ether_type {
+        // Without it, drivers would take the filter for one of every protocol.
+        EtherType::IpVersion => push(body, TCA_FLOWER_KEY_ETH_TYPE, &key.tag.unwrap_or(eth_type).to_be_bytes()),
+        EtherType::Mpls => push(body, TCA_FLOWER_KEY_ETH_TYPE, &ETH_P_MPLS_UC.to_be_bytes()),
+        EtherType::Any => {}
+    }
     if key.tag.is_some() {
         push(body, TCA_FLOWER_KEY_VLAN_ETH_TYPE, &eth_type.to_be_bytes());
     }

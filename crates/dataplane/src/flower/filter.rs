@@ -53,8 +53,8 @@ pub(super) enum Action {
 pub(super) enum Purpose {
     /// Of a rule: what it counts are packets of the rule.
     Rule(RuleId),
-    /// Of a rule, for packets that are not counted as those of the rule: first fragments that might
-    /// be its packets.
+    /// Of a rule, for packets that are not counted as those of the rule: they may be its packets,
+    /// and the kernel does not see enough of them.
     Exemption(RuleId),
     /// Packets that are never filtered.
     Protected,

@@ -1,6 +1,7 @@
 //! What a filter compares: the keys of cls_flower that Floodgate uses.
 
 use super::capabilities::{ANY, FIRST, LATER, WHOLE};
+use engine::mpls_in_ip::MPLS_IN_IP;
 use flowspec::space::{Fields, FragmentSet, MAX_PORT};
 use flowspec::{EXTENSION_HEADERS, IpVersion, Prefix, Space};
 
@@ -29,10 +30,23 @@ pub(super) enum FragmentKind {
     Any,
 }
 
-/// What a filter compares. Its IP version is always compared.
+/// The EtherType that a filter compares. The kernel's classifier finds the one of MPLS in whole IP
+/// packets with MPLS inside (protocol 137), of whose IP header it then shows the addresses only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum EtherType {
+    /// The one of the IP version.
+    IpVersion,
+    /// None: the IP version follows from the chain, or from the addresses.
+    Any,
+    /// The one of MPLS: in a chain of rules, these are the IP packets with MPLS inside.
+    Mpls,
+}
+
+/// What a filter compares.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) version: IpVersion,
+    pub(super) ether_type: EtherType,
     /// The frame has one VLAN tag, with this EtherType.
     pub(super) tag: Option<u16>,
     /// Addresses; those of IPv4 are the low 32 bits.
@@ -59,6 +73,7 @@ impl Key {
     pub(super) fn all(version: IpVersion) -> Self {
         Key {
             version,
+            ether_type: EtherType::IpVersion,
             tag: None,
             destination: None,
             source: None,
@@ -75,10 +90,28 @@ impl Key {
     }
 
     /// The keys for the packets of an entry: one, or two where the entry is for whole packets and
-    /// first fragments. `has_fragments`: the driver compares kinds of fragment, and sees of a
-    /// fragment zeros in the place of the upper-layer header.
-    pub(super) fn of(entry: &Space, has_fragments: bool) -> Result<Vec<Key>, Unwritable> {
-        Key::of_fields(entry)?.with_fragments(entry, has_fragments)
+    /// first fragments, or for protocol 137. `software`: the kernel compares kinds of fragment, and
+    /// sees of a fragment zeros in the place of the upper-layer header, and of packets with MPLS
+    /// inside nothing but addresses.
+    pub(super) fn of(entry: &Space, software: bool) -> Result<Vec<Key>, Unwritable> {
+        let keys = Key::of_fields(entry)?.with_fragments(entry, software)?;
+        Ok(if software { keys.into_iter().flat_map(Key::with_mpls_inside).collect() } else { keys })
+    }
+
+    /// The same, also for packets with MPLS inside, where all that is asked for is seen of them.
+    fn with_mpls_inside(self) -> Vec<Key> {
+        let inside = Key { ether_type: EtherType::Mpls, protocol: None, ..self.clone() };
+        match (self.protocol, self.tos, self.fragment) {
+            (Some(MPLS_IN_IP), None, None) => vec![self, inside],
+            (Some(MPLS_IN_IP), None, Some(FragmentKind::None)) => vec![inside],
+            _ => vec![self.of_any_ether_type()],
+        }
+    }
+
+    /// Without the EtherType, unless it is needed to compare something else.
+    fn of_any_ether_type(self) -> Key {
+        let needed = self.protocol.is_some() || self.tos.is_some() || self.ttl.is_some();
+        Key { ether_type: if needed { self.ether_type } else { EtherType::Any }, ..self }
     }
 
     /// All but the kind of fragment.
@@ -156,7 +189,12 @@ impl Key {
     pub(super) fn of_first_fragments(entry: &Space) -> Result<Key, Unwritable> {
         let mut key = Key::of_fields(entry)?;
         key.fragment = Some(FragmentKind::First);
-        Ok(key)
+        Ok(key.of_any_ether_type())
+    }
+
+    /// The key for these packets, which all have MPLS inside.
+    pub(super) fn of_mpls(packets: &Space) -> Result<Key, Unwritable> {
+        Ok(Key { ether_type: EtherType::Mpls, protocol: None, ..Key::of_fields(packets)? })
     }
 
     /// The keys for these packets where the kernel ends its walk along the extension headers at one
@@ -164,6 +202,20 @@ impl Key {
     pub(super) fn of_hidden(packets: &Space) -> Result<Vec<Key>, Unwritable> {
         let key = Key::of_fields(packets)?;
         Ok(EXTENSION_HEADERS.into_iter().map(|header| Key { protocol: Some(header), ..key.clone() }).collect())
+    }
+
+    /// The same packets for a place where the chain does not tell the IP version: then something
+    /// that is compared has to.
+    pub(super) fn with_known_version(self) -> Vec<Key> {
+        if self.ether_type == EtherType::IpVersion || self.source.is_some() || self.destination.is_some() {
+            return vec![self];
+        }
+        let highest = match self.version {
+            IpVersion::V4 => 1 << 31,
+            IpVersion::V6 => 1 << 127,
+        };
+        let half = |value| Key { destination: Some(Masked { value, mask: highest }), ..self.clone() };
+        vec![half(0), half(highest)]
     }
 
     /// Whether a packet whose upper-layer header is zeros matches.
@@ -240,6 +292,33 @@ mod tests {
         ] {
             assert_eq!(keys(rule)[0].fragment, kind, "{rule}");
         }
+    }
+
+    #[test]
+    fn packets_with_mpls_inside_are_not_left_out() {
+        use EtherType::{Any, IpVersion as Version, Mpls};
+        for (rule, expected) in [
+            ("dst 192.0.2.1/32", &[Any][..]),
+            ("dst 0.0.0.0/0", &[Any]),
+            ("dst 192.0.2.1/32 fragment is-fragment", &[Any]),
+            ("dst 192.0.2.1/32 fragment !is-fragment", &[Any, Any]),
+            ("dst 192.0.2.1/32 proto udp", &[Version]),
+            ("dst 192.0.2.1/32 proto 137", &[Version, Mpls]),
+            ("dst 2001:db8::1/128 proto 137", &[Version, Mpls]),
+            ("dst 192.0.2.1/32 proto 137 fragment is-fragment", &[Version]),
+            // Without the DSCP it would match more than the rule does.
+            ("dst 192.0.2.1/32 proto 137 dscp 46", &[Version]),
+            ("dst 192.0.2.1/32 dscp 46", &[Version]),
+        ] {
+            let types: Vec<EtherType> = keys(rule).iter().map(|key| key.ether_type).collect();
+            assert_eq!(types, expected, "{rule}");
+            assert!(keys(rule).iter().all(|key| key.ether_type == Version || key.protocol.is_none()), "{rule}");
+        }
+        let all = Key::of(&Space::all(IpVersion::V6), true).unwrap().remove(0);
+        let halves = all.with_known_version();
+        assert!(halves.len() == 2 && halves[0].destination != halves[1].destination, "{halves:?}");
+        let rule: flowspec::Rule = "dst 192.0.2.1/32".parse().unwrap();
+        assert_eq!(Key::of(&Space::of(&rule.nlri), false).unwrap()[0].ether_type, Version, "drivers want it");
     }
 
     #[test]

@@ -81,6 +81,7 @@ pub(super) const TCA_CLS_FLAGS_IN_HW: u32 = 4;
 pub(super) const ETH_P_IP: u16 = 0x0800;
 pub(super) const ETH_P_IPV6: u16 = 0x86dd;
 pub(super) const ETH_P_8021Q: u16 = 0x8100;
+pub(super) const ETH_P_MPLS_UC: u16 = 0x8847;
 pub(super) const ETH_P_8021AD: u16 = 0x88a8;
 
 pub(super) const TCA_ACT_KIND: u16 = 1;

@@ -2,9 +2,9 @@
 
 use super::filter::{Filter, Purpose};
 use super::fit::{Fitted, fit};
+use super::numbers::{FIRST_CHAIN, FIRST_POLICER, FIRST_RULE_CHAIN, chain_of};
 use super::render::{
-    DISPATCH_PRIORITY, FIRST_CHAIN, PROTECTED_PRIORITY, dispatchers, neighbor_discovery, protected_keys, protocol,
-    template,
+    DISPATCH_PRIORITY, PROTECTED_PRIORITY, dispatchers, neighbor_discovery, protected_keys, protocol, template,
 };
 use super::settings::Settings;
 use super::table::Table;
@@ -14,11 +14,6 @@ use engine::plan::{RuleFailure, Ruleset};
 use flowspec::{IpVersion, Nlri};
 use std::fmt::Write;
 use std::sync::Arc;
-
-/// The first number of chains with rules: two for each set of rules, of IPv4 and IPv6.
-pub(super) const FIRST_RULE_CHAIN: u32 = 0x000f_1000;
-/// The first number of policers.
-pub(super) const FIRST_POLICER: u32 = 0x0f10_0000;
 
 /// What would be installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,14 +75,6 @@ pub fn preview(rules: &Ruleset, settings: &Settings) -> Preview {
         failures.extend(fitting.iter().map(|rule| (rule.nlri.clone(), RuleFailure::Failed(problem.clone()))));
     }
     Preview { text, entries, others: first.len() as u64, failures }
-}
-
-/// The chain of an IP version, where this is the first of the two.
-pub(super) const fn chain_of(first: u32, version: IpVersion) -> u32 {
-    match version {
-        IpVersion::V4 => first,
-        IpVersion::V6 => first + 1,
-    }
 }
 
 /// How many filters there are beside those of rules, when rules of both IP versions are there.

@@ -3,17 +3,16 @@
 
 use super::driver::Driver;
 use super::filter::{ALL_PROTOCOLS, Action, Limit, Purpose};
-use super::key::{Key, Unwritable};
+use super::key::{EtherType, Key, Unwritable};
 use super::pkt_cls::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6};
 use super::settings::Settings;
 use engine::first_fragments::first_fragments_to_exempt;
 use engine::hidden_protocol::hidden_packets_to_exempt;
+use engine::mpls_in_ip::mpls_packets_to_exempt;
 use engine::plan::CompiledRule;
 use flowspec::space::{Condition, Fields};
 use flowspec::{Effect, IpVersion, Policing, Space};
 
-/// The chain where all packets begin.
-pub(super) const FIRST_CHAIN: u32 = 0;
 /// The first priority of protected packets in it. Each protocol has priorities of its own.
 pub(super) const PROTECTED_PRIORITY: u16 = 10;
 /// The first priority in it of filters that send packets to the rules.
@@ -78,6 +77,10 @@ fn unseen(entries: &[Space], effect: &Effect) -> Result<Vec<(Space, Key)>, Unwri
     }
     for space in hidden_packets_to_exempt(entries, effect) {
         found.extend(Key::of_hidden(&space)?.into_iter().map(|key| (space.clone(), key)));
+    }
+    for space in mpls_packets_to_exempt(entries, effect) {
+        let key = Key::of_mpls(&space)?;
+        found.push((space, key));
     }
     Ok(found)
 }
@@ -174,7 +177,8 @@ pub(super) fn protected_keys(protected: &[Space], settings: &Settings) -> Result
         // What may be one of the packets is not filtered either.
         keys.extend(unseen(protected, &Effect::ACCEPT)?.into_iter().map(|(_, key)| key));
     }
-    Ok(keys)
+    // Where packets begin, the chain does not tell the IP version.
+    Ok(keys.into_iter().flat_map(Key::with_known_version).collect())
 }
 
 /// The keys of IPv6 neighbour discovery, which is never filtered: messages with hop limit 255.
@@ -197,11 +201,12 @@ pub(super) fn dispatchers(version: IpVersion, settings: &Settings) -> Vec<(u16, 
         IpVersion::V6 => (ETH_P_IPV6, 1),
     };
     let all = Key::all(version);
-    let mut dispatchers = vec![(eth_type, all.clone(), offset)];
-    if settings.driver == Driver::Software {
-        for (tag, offset) in [(ETH_P_8021Q, 2 + offset), (ETH_P_8021AD, 4 + offset)] {
-            dispatchers.push((tag, Key { tag: Some(tag), ..all.clone() }, offset));
-        }
+    if settings.driver != Driver::Software {
+        return vec![(eth_type, all, offset)];
+    }
+    let mut dispatchers = vec![(eth_type, Key { ether_type: EtherType::Any, ..all.clone() }, offset)];
+    for (tag, offset) in [(ETH_P_8021Q, 2 + offset), (ETH_P_8021AD, 4 + offset)] {
+        dispatchers.push((tag, Key { tag: Some(tag), ..all.clone() }, offset));
     }
     dispatchers
 }

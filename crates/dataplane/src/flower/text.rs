@@ -2,7 +2,7 @@
 //! `tc filter show` has the word.
 
 use super::filter::{ALL_PROTOCOLS, Action, Filter, Purpose};
-use super::key::{FragmentKind, Key, Masked, TCP};
+use super::key::{EtherType, FragmentKind, Key, Masked, TCP};
 use super::pkt_cls::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6};
 use flowspec::IpVersion;
 use std::fmt::{self, Display, Write};
@@ -20,8 +20,10 @@ impl Display for Line<'_> {
         write!(f, "filter replace block {} chain {chain} prio {priority} handle {handle:#x}", self.block)?;
         write!(f, " protocol {}", ethertype(*protocol))?;
         write!(f, " flower {}", if *hardware { "skip_sw" } else { "skip_hw" })?;
-        if *protocol == ALL_PROTOCOLS {
-            write!(f, " eth_type {}", version(key.version))?;
+        match key.ether_type {
+            EtherType::IpVersion if *protocol == ALL_PROTOCOLS => write!(f, " eth_type {}", version(key.version))?,
+            EtherType::Mpls => f.write_str(" eth_type mpls_uc")?,
+            EtherType::IpVersion | EtherType::Any => {}
         }
         write!(f, "{key}")?;
         for action in actions {
@@ -34,7 +36,7 @@ impl Display for Line<'_> {
         write!(f, " cookie {cookie}")?;
         match purpose {
             Purpose::Rule(id) => write!(f, " # {id}"),
-            Purpose::Exemption(id) => write!(f, " # {id}: first fragments that may be its packets"),
+            Purpose::Exemption(id) => write!(f, " # {id}: packets that may be its own"),
             Purpose::Protected => f.write_str(" # never filtered"),
             Purpose::Dispatch => Ok(()),
         }

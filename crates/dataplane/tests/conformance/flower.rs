@@ -40,7 +40,8 @@ impl Bench for Flower {
     const DAMAGE: &'static [Damage<Self>] = &[
         ("packets are not sent to the rules", |bench| bench.tc("filter del block 3970 chain 0 prio 100").map(drop)),
         ("packets are sent elsewhere", |bench| {
-            bench.tc("filter replace block 3970 chain 0 prio 100 handle 1 protocol ip flower action pass").map(drop)
+            bench.tc("filter del block 3970 chain 0 prio 100")?;
+            bench.tc("filter add block 3970 chain 0 prio 100 handle 1 protocol ip flower action pass").map(drop)
         }),
         ("a classifier takes the place of what sends packets to the rules", |bench| {
             bench.tc("filter del block 3970 chain 0 prio 100")?;

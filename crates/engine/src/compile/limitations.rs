@@ -4,6 +4,7 @@ use super::refusal::RefusalKind;
 use crate::capability::Capabilities;
 use crate::first_fragments::{FIRST, misses_first_fragments};
 use crate::hidden_protocol::asks_behind_fixed_header;
+use crate::mpls_in_ip::misses_mpls;
 use flowspec::space::{Condition, Fields, FragmentSet, IntervalSet, MAX_ICMP, MAX_PORT};
 use flowspec::{ComponentType, IpVersion, Space};
 
@@ -31,6 +32,9 @@ pub(super) fn check(space: Space, capabilities: &Capabilities) -> Result<Space, 
     let space = if limitations.whole_packets_only { whole_packets(space, limitations.strict)? } else { space };
     if limitations.ipv6_headers_hide_protocol {
         check_hidden(&space, limitations.strict)?;
+    }
+    if limitations.mpls_in_ip_hides_header && limitations.strict && misses_mpls(&space) {
+        return Err(RefusalKind::MplsInIp);
     }
     let missing = limitations.values.iter().find(|&&(of, field, value)| of == version && accepts(&space, field, value));
     match missing {

@@ -1,6 +1,7 @@
 //! Why a data plane cannot enforce a rule exactly.
 
 use crate::capability::Capabilities;
+use crate::let_through::LetThrough;
 use flowspec::{Action, ComponentType, RuleId};
 use std::fmt;
 
@@ -36,6 +37,10 @@ pub enum RefusalKind {
     /// The protocol, or a kind of fragment, of IPv6 packets with extension headers that it does not
     /// look behind.
     HiddenProtocol,
+    /// A field of whole packets with MPLS inside, of which it sees only the addresses.
+    MplsInIp,
+    /// Packets that it lets through whatever the rules.
+    LetThrough(LetThrough),
     /// A limit below the lowest that it can count, in bytes a second.
     LowRate(u64),
     /// A value that the rule accepts and no entry can match.
@@ -126,6 +131,8 @@ impl RefusalKind {
             RefusalKind::FragmentKinds => "fragment-kinds",
             RefusalKind::FirstFragments => "first-fragments",
             RefusalKind::HiddenProtocol => "hidden-protocol",
+            RefusalKind::MplsInIp => "mpls-in-ip",
+            RefusalKind::LetThrough(_) => "let-through",
             RefusalKind::LowRate(_) => "low-rate",
             RefusalKind::Value(..) => "value",
             RefusalKind::AnyValue(_) => "any-value",
@@ -161,6 +168,12 @@ impl fmt::Display for Refusal {
                     f,
                     "{by} does not look behind some IPv6 extension headers, and the rule matches such packets too"
                 )
+            }
+            RefusalKind::MplsInIp => {
+                write!(f, "{by} sees only the addresses of packets with MPLS inside, which the rule matches too")
+            }
+            RefusalKind::LetThrough(which) => {
+                write!(f, "{by} lets {} through, which the rule matches too", which.packets())
             }
             RefusalKind::LowRate(lowest) => write!(f, "{by} cannot count a rate below {lowest} bytes/s"),
             RefusalKind::Value(field, value) => write!(f, "{} {value} cannot be matched by {by}", field_name(*field)),

@@ -82,6 +82,18 @@ impl Space {
         rest
     }
 
+    /// All packets with these addresses.
+    #[must_use]
+    pub fn without_fields_but_addresses(&self) -> Space {
+        let addresses = Fields::of(ComponentType::Destination).and(ComponentType::Source);
+        let mut rest = Space::all(self.version);
+        rest.destination = self.destination;
+        rest.source = self.source;
+        rest.fields = self.fields.without(self.fields.without(addresses));
+        rest.normalize();
+        rest
+    }
+
     /// Without [`port`](Self::port): with one of these as source port, and with one of these as
     /// destination port.
     fn port_halves(&self, either: &IntervalSet) -> [Space; 2] {
