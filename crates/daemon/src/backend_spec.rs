@@ -67,6 +67,17 @@ macro_rules! backends {
                 }
             }
 
+            /// Whether a running daemon can go over from `old` to this.
+            ///
+            /// # Errors
+            /// Why it has to be started anew for that.
+            pub(crate) fn can_follow(&self, old: &BackendSpec) -> Result<()> {
+                match (self, old) {
+                    $((BackendSpec::$backend(new), BackendSpec::$backend(old)) => Ok(new.can_follow(old)?),)*
+                    _ => Ok(()),
+                }
+            }
+
             /// How long changes are gathered, unless the configuration says otherwise.
             pub(crate) fn usual_debounce(&self) -> Duration {
                 match self {

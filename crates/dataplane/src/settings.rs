@@ -23,6 +23,14 @@ pub trait BackendSettings: Clone + fmt::Debug + PartialEq + Send {
         self.enforcement_point() == old.enforcement_point()
     }
 
+    /// Whether a running program can go over from `old` to these settings.
+    ///
+    /// # Errors
+    /// Why it has to be started anew for that.
+    fn can_follow(&self, _old: &Self) -> Result<(), DataplaneError> {
+        Ok(())
+    }
+
     /// How long changes are gathered before they are applied, unless the configuration says
     /// otherwise.
     fn usual_debounce(&self) -> Duration {
@@ -52,6 +60,10 @@ impl<S: BackendSettings> BackendSettings for Box<S> {
 
     fn takes_over(&self, old: &Self) -> bool {
         self.as_ref().takes_over(old)
+    }
+
+    fn can_follow(&self, old: &Self) -> Result<(), DataplaneError> {
+        self.as_ref().can_follow(old)
     }
 
     fn usual_debounce(&self) -> Duration {

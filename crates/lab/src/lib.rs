@@ -35,6 +35,7 @@ mod seccomp;
 pub mod site;
 mod socket;
 pub mod speaker;
+mod token_bucket;
 mod veth;
 
 pub use daemon::Daemon;
@@ -50,6 +51,7 @@ pub use seccomp::without_bpf_programs;
 pub use site::Site;
 pub use socket::PacketSocket;
 pub use speaker::Speaker;
+pub use token_bucket::TokenBucket;
 pub use veth::{End, veth};
 
 use std::time::{Duration, Instant};

@@ -162,6 +162,7 @@ impl DataplaneDriver {
         let in_use = self.spec_to_use(&configured, substitute.as_ref());
         let changes = in_use != self.in_use;
         if changes {
+            in_use.can_follow(&self.in_use)?;
             let (in_use, dataplane, fallback) = if in_use == configured {
                 build_or_fallback(&configured, substitute.as_ref())?
             } else {

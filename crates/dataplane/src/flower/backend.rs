@@ -2,21 +2,21 @@
 
 use super::capabilities::{capabilities, protection_capabilities};
 use super::counts::{self, told};
+use super::driver::Driver;
 use super::encode::{chain, name_filter};
 use super::filter::{Action, Filter, Purpose};
 use super::first::First;
 use super::kernel::{Kernel, Request, Rtnetlink};
+use super::numbers::{FIRST_CHAIN, FIRST_POLICER, FIRST_RULE_CHAIN};
 use super::pkt_cls::*;
 use super::ports::{self, Ports, io};
-use super::preview::{FIRST_POLICER, FIRST_RULE_CHAIN};
-use super::render::FIRST_CHAIN;
 use super::settings::{FIRST_KERNEL, Settings};
 use super::table::Table;
 use crate::kernel::{PerVersion, Unenforced, VERSIONS};
 use crate::netlink::{Attributes, NLM_F_CREATE, push, u32_at};
 use crate::{
-    Applied, BackendSettings, Condition, Counter, Counts, Dataplane, DataplaneError, EnforcementPoint, Health,
-    NoSamples, Reading, SampleSource, Usage,
+    Applied, Attachment, BackendSettings, Condition, Counter, Counts, Dataplane, DataplaneError, EnforcementPoint,
+    Health, Interface, NoSamples, Reading, SampleSource, Usage,
 };
 use engine::capability::Capabilities;
 use engine::compile::split_into_entries;
@@ -101,6 +101,18 @@ impl Flower {
     pub(super) fn others(&self, protected: &[Space]) -> Result<u64, DataplaneError> {
         super::preview::others(protected, &self.settings)
             .map_err(|error| DataplaneError::Refused(format!("protected packets: {error}")))
+    }
+
+    /// How many filters the switch has room for, these included, as its driver tells.
+    fn room_in_switch(&mut self, entries: u64) -> Option<u64> {
+        const COUNTERS_PER_FILTER: u64 = 2;
+        if self.settings.driver != Driver::Mlxsw {
+            return None;
+        }
+        let filtered = |port: &&Interface| matches!(port.attachment, Attachment::Native);
+        let port = self.ports.interfaces().iter().find(filtered)?.name.clone();
+        let counters = self.kernel.flow_counters(&port)?;
+        Some(entries + counters.size.saturating_sub(counters.used) / COUNTERS_PER_FILTER)
     }
 
     /// Does requests about filters one after the other.
@@ -246,10 +258,7 @@ impl Flower {
 
 impl BackendSettings for Settings {
     fn open(&self) -> Result<Box<dyn Dataplane>, DataplaneError> {
-        // With the daemon it was never tried: not its adoption after a crash, not its rates.
-        Err(DataplaneError::Unavailable(
-            "it cannot filter yet; `floodgate compile --target flower` shows what it would do".to_owned(),
-        ))
+        Ok(Box::new(Flower::open(self.clone())?))
     }
 
     fn enforcement_point(&self) -> EnforcementPoint {
@@ -258,6 +267,17 @@ impl BackendSettings for Settings {
 
     fn takes_over(&self, old: &Self) -> bool {
         self.block == old.block
+    }
+
+    fn can_follow(&self, old: &Self) -> Result<(), DataplaneError> {
+        if self.block == old.block {
+            return Ok(());
+        }
+        // Between the removal of one and the other, nothing would be filtered.
+        Err(DataplaneError::InvalidSetting(format!(
+            "block cannot be changed from {} to {} while Floodgate runs, since an interface keeps its block of filters: stop it and start it again",
+            old.block, self.block
+        )))
     }
 }
 
@@ -334,7 +354,8 @@ impl Dataplane for Flower {
 
     fn usage(&mut self) -> Result<Usage, DataplaneError> {
         let entries = self.state.as_ref().map_or(0, State::filters);
-        Ok(Usage { entries, capacity: self.settings.max_filters, memory: None })
+        let capacity = self.settings.max_filters.or_else(|| self.room_in_switch(entries));
+        Ok(Usage { entries, capacity, memory: None })
     }
 
     fn condition(&mut self) -> Condition {

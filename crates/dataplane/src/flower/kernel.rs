@@ -1,6 +1,7 @@
 //! What is asked of the kernel, and rtnetlink, which does it.
 
 use super::decode;
+use super::devlink::{self, Occupancy};
 use super::pkt_cls::*;
 use crate::netlink::{
     Attributes, Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_ERROR, NLMSGHDR, Netlink, u16_at, u32_at,
@@ -80,6 +81,9 @@ pub(super) trait Kernel: std::fmt::Debug + Send {
 
     /// The name of an interface's driver.
     fn driver(&mut self, interface: &str) -> Option<String>;
+
+    /// The flow counters of the switch that an interface belongs to; `None` if they are not told.
+    fn flow_counters(&mut self, interface: &str) -> Option<Occupancy>;
 
     /// What somebody else did since the last call.
     fn disturbance(&mut self, block: u32) -> Disturbance;
@@ -273,6 +277,14 @@ impl Kernel for Rtnetlink {
     fn driver(&mut self, interface: &str) -> Option<String> {
         let link: PathBuf = ["/sys/class/net", interface, "device", "driver"].iter().collect();
         Some(std::fs::read_link(link).ok()?.file_name()?.to_string_lossy().into_owned())
+    }
+
+    fn flow_counters(&mut self, interface: &str) -> Option<Occupancy> {
+        let device: PathBuf = ["/sys/class/net", interface, "device"].iter().collect();
+        let bus = std::fs::read_link(device.join("subsystem")).ok()?;
+        let device = std::fs::read_link(device).ok()?;
+        let (bus, device) = (bus.file_name()?.to_string_lossy(), device.file_name()?.to_string_lossy());
+        devlink::flow_counters(&bus, &device).ok()?
     }
 
     fn disturbance(&mut self, block: u32) -> Disturbance {

@@ -11,10 +11,10 @@ use super::filter::{Filter, Limit, Place};
 use super::first::First;
 use super::fit::fit;
 use super::kernel::{Refusal, Request};
+use super::numbers::{FIRST_CHAIN, FIRST_RULE_CHAIN, chain_of};
 use super::pkt_cls::RTM_NEWCHAIN;
 use super::ports::io;
-use super::preview::{FIRST_RULE_CHAIN, chain_of};
-use super::render::{FIRST_CHAIN, template};
+use super::render::template;
 use super::table::Table;
 use crate::kernel::{PerVersion, Unenforced, VERSIONS};
 use crate::netlink::NLM_F_CREATE;
@@ -26,6 +26,9 @@ use std::sync::Arc;
 
 impl Flower {
     pub(super) fn load(&mut self, rules: &Ruleset) -> Result<Applied, DataplaneError> {
+        if self.state.is_none() {
+            super::ports::leave_other_blocks(&mut *self.kernel, self.settings.block)?;
+        }
         self.ports.attach(&mut *self.kernel, &self.settings)?;
         if !self.ports.is_filtering() {
             let why = crate::Condition::unfiltered(self.ports.interfaces());

@@ -1,15 +1,17 @@
 //! The interfaces whose packets meet the filters: each has a queueing discipline `clsact` with our
 //! block.
 
+use super::counts::told;
 use super::driver::Driver;
 use super::encode::tcmsg;
 use super::kernel::{Kernel, Refusal, Request};
+use super::numbers::FIRST_CHAIN;
 use super::pkt_cls::*;
 use super::settings::Settings;
 use crate::interface_names::patterns_match;
 use crate::netlink::{Attributes, NLM_F_CREATE, NLM_F_EXCL, push, u32_at};
 use crate::{Attachment, DataplaneError, Interface};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The interfaces that are meant, and how each is filtered.
 #[derive(Debug, Default)]
@@ -108,6 +110,19 @@ pub(super) fn detach(kernel: &mut dyn Kernel, block: u32, but: &[u32]) -> Result
             && !matches!(refusal.errno, libc::ENOENT | libc::ENODEV | libc::EINVAL)
         {
             return Err(DataplaneError::Refused(format!("a clsact qdisc cannot be removed: {refusal}")));
+        }
+    }
+    Ok(())
+}
+
+/// Takes blocks that an earlier run of Floodgate filled, under another number, from the interfaces:
+/// they keep the block that they have. They are then without filters until ours is filled.
+pub(super) fn leave_other_blocks(kernel: &mut dyn Kernel, block: u32) -> Result<(), DataplaneError> {
+    let others: BTreeSet<u32> = disciplines(kernel)?.into_values().filter_map(|discipline| discipline.block).collect();
+    for other in others.into_iter().filter(|other| *other != block) {
+        let first = told(kernel, FIRST_CHAIN, other).map_err(io("listing filters"))?;
+        if !first.is_empty() && first.iter().all(|filter| filter.purpose.is_some()) {
+            detach(kernel, other, &[])?;
         }
     }
     Ok(())

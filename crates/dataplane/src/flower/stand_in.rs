@@ -4,16 +4,19 @@
 
 use super::backend::Flower;
 use super::decode;
+use super::devlink::Occupancy;
 use super::driver::Driver;
 use super::encode::filter_with_flags;
 use super::filter::{Action, Filter, Place, Purpose};
 use super::kernel::{Disturbance, Kernel, Refusal, Request};
+use super::key::EtherType;
 use super::pkt_cls::*;
 use super::settings::Settings;
 use crate::netlink::{Attributes, push, u32_at};
 use crate::{Attachment, Dataplane, Health, RuleFailure};
 use engine::compile::{Verdict, compile};
 use engine::plan::{CompiledRule, Plan, Ruleset};
+use flowspec::IpVersion;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -32,6 +35,10 @@ struct Switch {
     not_in_hardware: bool,
     /// The most filters that there were at once.
     most: usize,
+    /// The driver is prestera, and not mlxsw.
+    prestera: bool,
+    /// Flow counters that others use, where the driver tells.
+    counters_of_others: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,11 +52,56 @@ impl StandIn {
 
 impl Switch {
     fn new_filter(&mut self, body: &[u8]) -> Result<(), Refusal> {
-        let refuse = |errno, words: &str| Err(Refusal { errno, words: Some(words.to_owned()) });
         let told = decode::filter(body).expect("a filter with a number");
         let mut filter = told.filter.expect("one that can be read");
         filter.purpose = told.purpose.expect("one of ours");
         assert!(filter.hardware && filter.key.ignored().is_none(), "{filter:?}");
+        assert_eq!(filter.key.ether_type, EtherType::IpVersion, "a filter for every EtherType");
+        if self.prestera {
+            self.take_as_prestera(&mut filter)?;
+        } else {
+            self.take_as_mlxsw(&filter)?;
+        }
+        if !self.filters.contains_key(&filter.place()) && self.filters.len() >= self.room {
+            return Err(Refusal { errno: libc::ENOSPC, words: None });
+        }
+        if self.leaves_out_tos {
+            filter.key.tos = None;
+        }
+        self.filters.insert(filter.place(), filter);
+        self.most = self.most.max(self.filters.len());
+        Ok(())
+    }
+
+    /// What prestera refuses; what it leaves out without a word is left out.
+    fn take_as_prestera(&self, filter: &mut Filter) -> Result<(), Refusal> {
+        let refuse = |errno, words: &str| Err(Refusal { errno, words: Some(words.to_owned()) });
+        if filter.key.tos.is_some() || filter.key.ttl.is_some() || filter.key.tcp_flags.is_some() {
+            return refuse(libc::EOPNOTSUPP, "prestera: Unsupported key");
+        }
+        // It programs no IPv6 address, and before Linux 6.10 no kind of fragment.
+        if filter.key.version == IpVersion::V6 {
+            (filter.key.source, filter.key.destination) = (None, None);
+        }
+        filter.key.fragment = None;
+        for action in &mut filter.actions {
+            match action {
+                // A limit in packets becomes one of no bytes.
+                Action::Police { limit, .. } if !limit.bytes => limit.rate = 0,
+                Action::Mark(_) | Action::Checksum | Action::Sample { .. } => {
+                    return refuse(libc::EOPNOTSUPP, "prestera: Unsupported action");
+                }
+                Action::Goto(chain) if *chain <= filter.chain => {
+                    return refuse(libc::EOPNOTSUPP, "prestera: Can only goto a later chain");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn take_as_mlxsw(&self, filter: &Filter) -> Result<(), Refusal> {
+        let refuse = |errno, words: &str| Err(Refusal { errno, words: Some(words.to_owned()) });
         if filter.key.icmp_type.is_some() || filter.key.fragment.is_some() {
             return refuse(libc::EOPNOTSUPP, "mlxsw_spectrum: Unsupported key");
         }
@@ -73,14 +125,6 @@ impl Switch {
         if filter.chain != 0 && !self.templates.contains(&filter.chain) {
             return refuse(libc::EOPNOTSUPP, "the stand-in wants a template");
         }
-        if !self.filters.contains_key(&filter.place()) && self.filters.len() >= self.room {
-            return Err(Refusal { errno: libc::ENOSPC, words: None });
-        }
-        if self.leaves_out_tos {
-            filter.key.tos = None;
-        }
-        self.filters.insert(filter.place(), filter);
-        self.most = self.most.max(self.filters.len());
         Ok(())
     }
 
@@ -132,7 +176,11 @@ impl Kernel for StandIn {
                 let there = switch.filters.values().filter(|filter| filter.chain == chain);
                 there.map(|filter| switch.tell(filter)).collect()
             }
-            RTM_GETCHAIN => switch.templates.iter().map(|chain| super::encode::chain(*chain, 3970)).collect(),
+            RTM_GETCHAIN => {
+                let with_filters = switch.filters.keys().map(|place| place.0);
+                let chains: BTreeSet<u32> = switch.templates.iter().copied().chain(with_filters).collect();
+                chains.into_iter().map(|chain| super::encode::chain(chain, 3970)).collect()
+            }
             RTM_GETQDISC => switch
                 .blocks
                 .iter()
@@ -159,7 +207,15 @@ impl Kernel for StandIn {
     }
 
     fn driver(&mut self, interface: &str) -> Option<String> {
-        Some(if interface == "eth0" { "igb" } else { "mlxsw_spectrum3" }.to_owned())
+        let of_switch = if self.switch().prestera { "prestera" } else { "mlxsw_spectrum3" };
+        Some(if interface == "eth0" { "igb" } else { of_switch }.to_owned())
+    }
+
+    fn flow_counters(&mut self, interface: &str) -> Option<Occupancy> {
+        assert_eq!(interface, "swp1", "the first port of the switch");
+        let switch = self.switch();
+        let used = switch.counters_of_others? + 2 * switch.filters.len() as u64;
+        Some(Occupancy { size: 2 * switch.room as u64 + switch.counters_of_others?, used })
     }
 
     fn disturbance(&mut self, _: u32) -> Disturbance {
@@ -172,9 +228,13 @@ impl Kernel for StandIn {
 }
 
 fn mlxsw(room: usize) -> (Flower, StandIn) {
-    let stand_in = StandIn(Arc::new(Mutex::new(Switch { room, ..Switch::default() })));
+    stand_in(Driver::Mlxsw, Switch { room, ..Switch::default() })
+}
+
+fn stand_in(driver: Driver, switch: Switch) -> (Flower, StandIn) {
+    let stand_in = StandIn(Arc::new(Mutex::new(switch)));
     let interfaces = vec!["swp*".to_owned(), "eth0".to_owned()];
-    let settings = Settings { driver: Driver::Mlxsw, interfaces, ..Settings::default() };
+    let settings = Settings { driver, interfaces, ..Settings::default() };
     (Flower::with_kernel(settings, Box::new(stand_in.clone())).expect("settings that can be used"), stand_in)
 }
 
@@ -281,4 +341,56 @@ fn without_room_for_two_sets_filters_change_one_by_one() {
     let applied = plane.update(&plan).expect("some are taken");
     assert!(!applied.failures.is_empty());
     assert!(applied.failures.iter().all(|(_, failure)| matches!(failure, RuleFailure::OverCapacity(_))), "{applied:?}");
+}
+
+/// Compiled as if the kernel itself filtered: what the compiler for this driver would refuse.
+fn compiled_for_software(texts: &[&str]) -> Vec<Arc<CompiledRule>> {
+    let software = super::capabilities(&Settings::default());
+    let rules = texts.iter().map(|text| match compile(&text.parse().expect(text), &software) {
+        Verdict::Exact(rule) => Arc::new(rule),
+        Verdict::Refused(refusal) => panic!("{text}: {refusal}"),
+    });
+    rules.collect()
+}
+
+#[test]
+fn what_prestera_leaves_out_without_a_word_is_never_in_force() {
+    let (mut plane, stand_in) = stand_in(Driver::Prestera, Switch { room: 100, prestera: true, ..Switch::default() });
+    let rules = ["dst 192.0.2.1/32 icmp-type 8 then discard", "dst 192.0.2.1/32 proto udp dport 53 then rate 8mbps"];
+    let applied = plane.replace(&ruleset(&plane, &rules)).expect("it is taken");
+    assert!(applied.failures.is_empty(), "{applied:?}");
+    for text in [
+        "dst 2001:db8::1/128 then discard",
+        "dst 192.0.2.3/32 then rate 1000pps",
+        "dst 192.0.2.3/32 dscp 46 then discard",
+        "dst 192.0.2.3/32 tcp-flags syn then discard",
+        "dst 192.0.2.3/32 then mark 46",
+    ] {
+        let refused = compile(&text.parse().expect(text), &plane.capabilities());
+        assert!(matches!(refused, Verdict::Refused(_)), "the compiler lets {text} through");
+        // And if it did, what is read back, or the driver's word, would tell.
+        let plan = Plan { upsert: compiled_for_software(&[text]), ..Plan::default() };
+        let applied = plane.update(&plan);
+        let failed = match &applied {
+            Ok(applied) => !applied.failures.is_empty(),
+            Err(_) => true,
+        };
+        assert!(failed, "{text}: {applied:?}");
+        plane.replace(&ruleset(&plane, &rules)).expect("it is taken");
+        let switch = stand_in.switch();
+        let of_rules = switch.filters.values().filter(|filter| matches!(filter.purpose, Purpose::Rule(_)));
+        assert_eq!(of_rules.count(), 2, "{text}");
+    }
+}
+
+#[test]
+fn the_driver_tells_how_many_filters_there_is_room_for() {
+    let (mut plane, stand_in) = mlxsw(50);
+    plane.replace(&ruleset(&plane, &["dst 192.0.2.1/32 then discard"])).expect("it is taken");
+    assert_eq!(plane.usage().expect("a number").capacity, None, "it does not tell");
+    stand_in.switch().counters_of_others = Some(17);
+    let usage = plane.usage().expect("a number");
+    assert_eq!(usage.capacity, Some(50), "{usage:?}");
+    plane.settings.max_filters = Some(20);
+    assert_eq!(plane.usage().expect("a number").capacity, Some(20), "what is set counts");
 }
