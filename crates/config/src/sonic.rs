@@ -29,6 +29,8 @@ pub struct Sonic {
     pub dscp: bool,
     /// Whether the tables have policers.
     pub policers: bool,
+    /// A rule of whose packets some are let through is refused.
+    pub strict: bool,
     /// Entries of each table. `None`: as many as the switch reports.
     pub max_entries: Option<u64>,
     /// Percentage of the reported entries that is left free.
@@ -61,6 +63,7 @@ impl Default for Sonic {
             ranges,
             dscp,
             policers,
+            strict,
             max_entries,
             reserve,
             max_entries_per_rule,
@@ -74,6 +77,7 @@ impl Default for Sonic {
             ranges,
             dscp,
             policers,
+            strict,
             max_entries,
             reserve,
             max_entries_per_rule,
@@ -97,6 +101,7 @@ impl Sonic {
             ranges: self.ranges,
             dscp: self.dscp,
             policers: self.policers,
+            strict: self.strict,
             max_entries: self.max_entries,
             reserve: self.reserve,
             max_entries_per_rule: self.max_entries_per_rule,

@@ -4,9 +4,11 @@
 use anyhow::{Context, Result, ensure};
 use api::RuleState;
 use lab::orchagent::SonicSwitch;
-use lab::scenario::{self, CONTROLLER_AS, NTP, SWITCH_AS, check_dropped};
-use lab::site::{PEER, SWITCH};
-use lab::{Daemon, PATIENCE, Site, Speaker, needs, wait_until};
+use lab::scenario::{self, CONTROLLER_AS, NTP, SWITCH_AS, check_dropped, udp};
+use lab::site::{PEER, SWITCH, VICTIM};
+use lab::{Daemon, PATIENCE, Site, Speaker, TokenBucket, needs, wait_until};
+use std::thread;
+use std::time::{Duration, Instant};
 
 struct Bench {
     site: Site,
@@ -105,4 +107,49 @@ fn filters_outlive_the_daemon_and_come_back_when_the_switch_restarts() -> Result
     switch.start_redis()?;
     wait_until("the rule", PATIENCE, || (switch.active() == before).then_some(())).with_context(|| daemon.explain())?;
     check_dropped(&mut wire, true)
+}
+
+/// A policer of the switch limits what its rule matches, and is gone with it.
+#[test]
+fn a_policer_limits_the_packets_of_its_rule() -> Result<()> {
+    const RATE: f64 = 100.0;
+    needs!(root, "ip", "nft", "redis-server");
+    let bench = Bench::new()?;
+    let controller = bench.controller()?;
+    let configuration = format!("{}policers = true\nrelease = \"2026-08-01\"\n", bench.configuration());
+    let daemon = Daemon::start(&bench.site.switch, &configuration)?;
+    daemon.wait_established("controller", PATIENCE)?;
+    let rule = format!("dst 192.0.2.1/32 proto udp sport 123 then rate {RATE}pps");
+    controller.announce_text(&rule)?;
+    daemon.wait_installed(1)?;
+    let mut wire = bench.site.wire()?;
+    wire.seen()?;
+    let (limited, other) = (udp(123, VICTIM, 4000, 8), udp(124, VICTIM, 4000, 8));
+    // The back end asks for a burst of one second.
+    let mut bucket = TokenBucket::new(RATE, RATE);
+    let pause = bucket.time_for(1.0) / 3;
+    let (mut sent, mut expected, started) = (0u64, 0u64, Instant::now());
+    while started.elapsed() < Duration::from_secs(6) {
+        expected += u64::from(bucket.lets_through(1.0));
+        wire.send(&limited)?;
+        wire.send(&other)?;
+        sent += 1;
+        thread::sleep(pause);
+    }
+    // Behind all of them.
+    let mut seen = wire.seen()?;
+    wait_until("the last packet", PATIENCE, || {
+        seen.extend(wire.seen().ok()?);
+        let others = seen.iter().filter(|ip| ip[0] >> 4 == 4 && ip[9] == 17 && ip[20..22] == [0, 124]).count();
+        (others as u64 == sent).then_some(())
+    })?;
+    let passed = seen.iter().filter(|ip| ip[0] >> 4 == 4 && ip[9] == 17 && ip[20..22] == [0, 123]).count() as u64;
+    ensure!(expected > 300 && sent - expected > 100, "{sent} packets, of which {expected} were to pass, are too few");
+    let ratio = passed as f64 / expected as f64;
+    ensure!((0.95..=1.05).contains(&ratio), "{passed} of {sent} packets passed, and {expected} were to");
+    controller.withdraw_text(&rule)?;
+    bench.wait_active(0, &daemon)?;
+    let left = bench.site.switch.exec("nft", &["list", "table", "inet", "sonic"])?;
+    ensure!(!left.contains("limit rate"), "{left}");
+    Ok(())
 }

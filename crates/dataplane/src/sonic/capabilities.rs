@@ -3,6 +3,7 @@
 use super::release::{MASKS, POLICERS};
 use super::settings::{Database, Settings};
 use engine::capability::{Ability, ActionAbility, Capabilities, EntryCost, Limitations};
+use engine::let_through::LetThrough;
 use flowspec::{ComponentType, IpVersion};
 
 /// The TCP flags that a rule can have: FIN, SYN, RST, PSH, ACK, URG.
@@ -63,6 +64,9 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
             values: if is_config { unmodelled_values(settings.ranges) } else { Vec::new() },
             needs_l4_values: true,
             one_action: true,
+            // No match on the hop limit.
+            lets_through: Some(LetThrough::AnyHopLimit),
+            strict: settings.strict,
             short_ranges: if settings.ranges { SHORT_RANGE } else { 0 },
             ..Limitations::default()
         },
@@ -138,6 +142,14 @@ mod tests {
             ("dst 2001:db8::/32 flow-label 7 then discard", Err("field")),
         ] {
             assert_eq!(compiled(rule, &plain), expected, "{rule}");
+        }
+        let strict = Settings { strict: true, ..plain.clone() };
+        for (rule, expected) in [
+            ("dst 2001:db8::/32 then discard", Err("let-through")),
+            ("dst 2001:db8::/32 proto udp then discard", Ok(1)),
+            ("dst 192.0.2.0/24 then discard", Ok(1)),
+        ] {
+            assert_eq!(compiled(rule, &strict), expected, "{rule}");
         }
         let wide = Settings { ranges: true, dscp: true, ..settings("2026-07-06") };
         for (rule, expected) in [

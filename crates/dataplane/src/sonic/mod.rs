@@ -30,7 +30,7 @@ pub use apply::Sonic;
 pub use capabilities::capabilities;
 pub use entry::Unwritable;
 pub use preview::preview;
-pub use profile::{facts, unfit};
+pub use profile::{facts, unfit, unknown};
 pub use release::{Feature, InvalidRelease, Release};
 pub use settings::{Address, CAUTIOUS_ENTRIES, Database, InvalidAddress, Settings};
 pub use tables::table_name;

@@ -14,6 +14,11 @@ const UNKNOWN: [(&str, &str); 6] = [
     ("packets while the ASIC moves an entry", "taken as not lost"),
 ];
 
+/// What only somebody with the hardware can tell.
+pub fn unknown() -> Vec<&'static str> {
+    UNKNOWN.map(|(name, _)| name).to_vec()
+}
+
 /// What is known and not known about this switch.
 pub fn facts(settings: &Settings) -> Vec<Fact> {
     let fact = |name: &str, value: String, document: Option<&str>| Fact {

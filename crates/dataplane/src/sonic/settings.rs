@@ -29,6 +29,8 @@ pub struct Settings {
     pub dscp: bool,
     /// The table has policers, if the release has.
     pub policers: bool,
+    /// A rule of whose packets some are let through is refused.
+    pub strict: bool,
     /// Entries of each of the two tables. `None`: as many as the switch reports.
     pub max_entries: Option<u64>,
     /// Percentage of the reported entries that is left free.
@@ -68,6 +70,7 @@ impl Default for Settings {
             ranges: false,
             dscp: false,
             policers: false,
+            strict: false,
             max_entries: None,
             reserve: 5,
             max_entries_per_rule: 256,

@@ -6,4 +6,5 @@ mod config_db;
 mod faults;
 mod golden;
 mod switch;
+mod tcp;
 mod writes;

@@ -71,6 +71,15 @@ impl SonicSwitch {
         self.server.socket()
     }
 
+    /// Has Redis listen on a TCP port of 127.0.0.1, too: on this one, or on any. A restart of Redis
+    /// ends that.
+    ///
+    /// # Errors
+    /// The port is in use.
+    pub fn listen(&self, port: Option<u16>) -> Result<u16> {
+        self.server.listen(port)
+    }
+
     /// A connection to one of the databases.
     ///
     /// # Errors

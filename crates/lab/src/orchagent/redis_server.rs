@@ -39,6 +39,28 @@ impl RedisServer {
         connect(&self.socket(), number)
     }
 
+    /// Has it listen on a TCP port of 127.0.0.1, too: on this one, or on any.
+    ///
+    /// # Errors
+    /// The port is in use.
+    pub fn listen(&self, port: Option<u16>) -> Result<u16> {
+        let mut database = self.database(0)?;
+        let mut last = None;
+        // Somebody else may take a free port first.
+        for _ in 0..20 {
+            let wanted = match port {
+                Some(port) => port,
+                None => std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
+            };
+            redis::cmd("CONFIG").arg("SET").arg("bind").arg("127.0.0.1").exec(&mut database)?;
+            match redis::cmd("CONFIG").arg("SET").arg("port").arg(wanted).exec(&mut database) {
+                Ok(()) => return Ok(wanted),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.map_or_else(|| anyhow::anyhow!("no port"), anyhow::Error::from).context("a TCP port for Redis"))
+    }
+
     /// Stops it; its contents are deleted.
     ///
     /// # Errors
