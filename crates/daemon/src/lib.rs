@@ -45,5 +45,6 @@ mod supervisor;
 
 pub use clock::{ClockMark, WallTrust};
 pub use convert::protection;
+pub use locks::EnforcementLock;
 pub use policy_trace::{PolicyQuestionError, explain_policy};
 pub use supervisor::{run, run_exabgp};

@@ -77,6 +77,38 @@ impl Drop for Locks {
     }
 }
 
+/// The lock of a place of enforcement, for a program that filters there for a while and is no
+/// daemon.
+#[derive(Debug)]
+pub struct EnforcementLock {
+    _locks: Locks,
+}
+
+impl EnforcementLock {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// A daemon, or another such program, has it.
+    pub fn take(backend: &str, point: &EnforcementPoint) -> Result<Self> {
+        let mut locks = Locks::default();
+        let directory = directory(Path::new("/run/floodgate/api.sock"));
+        if let Some((name, what)) = enforcement(backend, point)? {
+            let path = directory.join(name + ".lock");
+            match lock(&path) {
+                Ok(lock) => drop(locks.0.insert(path, lock)),
+                Err(LockError::Held(holder)) => {
+                    let pid = holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+                    bail!("another floodgate{pid} {what}; stop it first");
+                }
+                Err(LockError::Io(error)) => {
+                    return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+                }
+            }
+        }
+        Ok(EnforcementLock { _locks: locks })
+    }
+}
+
 /// The lock files, and what their holder does.
 fn needed(config: &Config) -> Result<Vec<(PathBuf, String)>> {
     let (state, socket) = (&config.state.file, &config.api.socket);

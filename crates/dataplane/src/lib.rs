@@ -20,6 +20,7 @@ pub use settings::{BackendSettings, EnforcementPoint};
 pub use counts::{Counter, Counts, Reading};
 pub use error::{DataplaneError, NoSamples};
 pub use fact::Fact;
+pub use frame_sender::FrameSender;
 pub use preview::Preview;
 
 mod counts;
@@ -27,6 +28,7 @@ pub mod cumulus;
 mod error;
 mod fact;
 pub mod flower;
+mod frame_sender;
 mod interface_names;
 mod kernel;
 mod links;

@@ -287,12 +287,19 @@ pub(crate) struct SwitchArgs {
 /// Arguments of `selftest`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Run it as root on a switch that is out of service. It runs cl-acltool some thirty times, for ten minutes at most. It writes
-61floodgate-selftest.rules to the policy directory, with rules for documentation addresses only (192.0.2.0/24,
-2001:db8::/32), installs it, reads back the result, and removes it at the end, also after Ctrl-C. The daemon may run.
+    after_help = "Run it as root on a switch that is out of service, for ten minutes at most. Its rules are for documentation addresses
+(192.0.2.0/24, 2001:db8::/32), and are removed at the end, also after Ctrl-C.
+
+cumulus: runs cl-acltool some thirty times with 61floodgate-selftest.rules in the policy directory. The daemon may run.
+
+sonic, flower: installs a rule for each row of the tables in the manual, then up to 1,000 rules, and says what the switch
+took, and how quickly. The daemon must not run. With a cable from one port to a filtered one (--send-on, --arrive-on) it
+also sends packets, and says which of them the rules matched.
 
 Examples:
   floodgate selftest cumulus > report.txt
+  floodgate selftest sonic --release 202505 > report.txt
+  floodgate selftest flower --driver mlxsw --interfaces swp2 --send-on swp1 --arrive-on swp2 --json > report.json
   floodgate selftest cumulus --config /etc/floodgate/floodgate.toml --interfaces swp1,swp2 > report.txt"
 )]
 pub(crate) struct SelfTestArgs {
@@ -305,6 +312,21 @@ pub(crate) struct SelfTestArgs {
     /// Ingress ports and bonds [default: swp*]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub interfaces: Vec<Pattern>,
+    /// flower: who filters [default: that of the configuration, otherwise software]
+    #[arg(long, value_name = "NAME")]
+    pub driver: Option<Driver>,
+    /// sonic: the release of SONiC [default: that of the configuration, otherwise 202305]
+    #[arg(long, value_name = "NAME")]
+    pub release: Option<String>,
+    /// sonic, flower: send packets out of this port ...
+    #[arg(long, value_name = "PORT", requires = "arrive_on")]
+    pub send_on: Option<String>,
+    /// ... which has a cable to this one, where they are filtered
+    #[arg(long, value_name = "PORT", requires = "send_on")]
+    pub arrive_on: Option<String>,
+    /// sonic, flower: print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Back ends that `selftest` can test.
@@ -312,6 +334,10 @@ pub(crate) struct SelfTestArgs {
 pub(crate) enum SelfTestTarget {
     /// Hardware ACLs of a switch with Cumulus Linux
     Cumulus,
+    /// ACL tables of a switch with SONiC
+    Sonic,
+    /// Filters of tc, in a switch or in the kernel
+    Flower,
 }
 
 /// Arguments of `exabgp`.

@@ -1,43 +1,18 @@
 //! `floodgate selftest cumulus`: tests what a switch really accepts, and prints a report.
 
+use super::interruptible::{interruptible, progress};
 use crate::command_line::SelfTestArgs;
 use crate::exit_status::{NEGATIVE, OK};
-use crate::output::{Output, print_error};
+use crate::output::Output;
 use anyhow::{Context, Result};
 use config::Config;
 use dataplane::cumulus::{self, ProbeOutcome, SelfTest, Settings};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs it; `NEGATIVE` when something of it may be left on the switch.
-pub(crate) fn run(args: &SelfTestArgs) -> Result<u8> {
+pub(super) fn run(args: &SelfTestArgs) -> Result<u8> {
     let settings = settings(args)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let found = {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-        let (settings, stop_test) = (settings.clone(), Arc::clone(&stop));
-        runtime.block_on(async move {
-            let mut signals = [
-                signal(SignalKind::interrupt()).context("signals")?,
-                signal(SignalKind::terminate()).context("signals")?,
-                signal(SignalKind::hangup()).context("signals")?,
-            ];
-            let [interrupt, terminate, hangup] = &mut signals;
-            let progress = |what: &str| print_error(format!("selftest: {what}"));
-            let mut test = tokio::task::spawn_blocking(move || cumulus::self_test(&settings, &stop_test, progress));
-            loop {
-                tokio::select! {
-                    found = &mut test => return anyhow::Ok(found.context("the self-test has a bug")?),
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                    _ = hangup.recv() => {}
-                }
-                print_error("selftest: ending; the run under way ends first, then its file is removed");
-                stop.store(true, Ordering::Relaxed);
-            }
-        })?
-    };
+    let (tested, ending) = (settings.clone(), "the run under way ends first, then its file is removed");
+    let found = interruptible(ending, move |stop| cumulus::self_test(&tested, stop, progress))?;
     let found = found.context("the self-test")?;
     let mut output = Output::new();
     for line in report(&settings, &found) {
