@@ -93,7 +93,12 @@ fn everything() -> (StatusView, PeerView) {
         statistics: [("truncated".to_owned(), 1)].into(),
         ..StatusView::default()
     };
-    let peer = PeerView { name: "a".into(), malformed: [("nlri".to_owned(), 1)].into(), ..PeerView::default() };
+    let peer = PeerView {
+        name: "a".into(),
+        malformed: [("nlri".to_owned(), 1)].into(),
+        advertised: Some(1),
+        ..PeerView::default()
+    };
     (status, peer)
 }
 

@@ -149,7 +149,10 @@ fn a_restarted_daemon_confirms_its_rules_before_end_of_rib() {
     daemon.run();
     wait("another session", || (a.seen().len() >= 3 && a.seen().last() == Some(&Seen::Up)).then_some(()));
     a.wait_heard(&[NTP]);
-    wait("End-of-RIB", || (a.heard().ends == [(V4, 1), (V6, 1)]).then_some(()));
+    // How long it was away counts in whole seconds: the other rule may have been there for a
+    // moment.
+    wait("End-of-RIB", || (a.heard().ends.iter().map(|(family, _)| *family).eq([V4, V6])).then_some(()));
+    assert!(a.heard().ends.iter().all(|(_, rules)| *rules >= 1), "{:?}", a.heard());
 }
 
 #[test]

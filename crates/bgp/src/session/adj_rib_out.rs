@@ -103,7 +103,8 @@ impl AdjRibOut {
     /// Queues all routes of a family, those with the same attributes one after the other, so that
     /// they go into few messages.
     fn queue(&self, family: AfiSafi, session: &mut Session) {
-        let mut groups: HashMap<(Option<IpAddr>, &PathAttributes), Vec<(&RouteKey, &Advertised)>> = HashMap::new();
+        type Group<'a> = Vec<(&'a RouteKey, &'a Advertised)>;
+        let mut groups: HashMap<(Option<IpAddr>, &PathAttributes), Group<'_>> = HashMap::new();
         for (route, advertised) in self.routes.iter().filter(|(route, _)| route.family() == family) {
             groups.entry((advertised.next_hop, &advertised.attributes)).or_default().push((route, advertised));
         }
