@@ -10,6 +10,7 @@
 pub mod client;
 mod event;
 pub mod explanation;
+pub mod foreign;
 pub mod hex;
 mod human_duration;
 mod names;

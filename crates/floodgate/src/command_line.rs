@@ -99,6 +99,7 @@ impl From<FamilyArg> for flowspec::Family {
 #[command(after_help = "HEX may contain blanks and colons, and begin with 0x. Octets of an NLRI include its length.
 Whole BGP messages are recognised, also in packets, and in what tcpdump -x, -X and
 -XX, Wireshark, xxd and hexdump -C print: quote it as one argument, or pipe it.
+Rules are recognised as BIRD, Junos, IOS XR, FRR, GoBGP, ExaBGP and FastNetMon print them.
 
 Examples:
   floodgate decode 0b0118c00002038106048119
@@ -106,6 +107,7 @@ Examples:
   floodgate decode --community 8006000000000000 800900000000002e
   floodgate decode --update ffffffffffffffffffffffffffffffff003d02...
   tcpdump -nr session.pcap -X | floodgate decode -
+  birdc show route all table flowtab4 | floodgate decode -
   floodgate decode --pcap session.pcap
   floodgate decode --json - < nlris.txt")]
 pub(crate) struct DecodeArgs {

@@ -2,17 +2,20 @@
 
 use crate::capture::{self, Link};
 use crate::command_line::DecodeArgs;
-use crate::dump::{self, Octets};
+use crate::dump::{Assembler, Octets};
 use crate::exit_status::{NEGATIVE, OK};
+use crate::foreign::{Part, Parts};
 use crate::input::{self, Item};
 use crate::output::{ErrorObject, Output, print_error};
 use crate::segments::{Direction, MARKER, Messages, Streams, first_message, segment};
 use anyhow::{Context, Result};
+use api::foreign::ForeignRule;
 use api::hex::{HexError, to_hex};
 use bgp::{AfiSafi, DecodeOptions, DecodedUpdate, Destination, FamilySet, NotAnUpdate, Origin, decode_update};
 use flowspec::text::Actions;
 use flowspec::{Action, Community, Disposition, Nlri, NlriEntry, NlriIter};
 use serde::Serialize;
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -21,10 +24,56 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<u8> {
     let mut report = Report { output: Output::new(), json: args.json, failed: false };
     match &args.pcap {
         Some(path) => capture(path, args.add_path, &mut report)?,
-        None => dump::for_each(&args.input, |item, octets| input(args, item, octets, &mut report))?,
+        None => inputs(args, &mut report)?,
     }
     report.output.finish()?;
     Ok(if report.failed { NEGATIVE } else { OK })
+}
+
+/// Octets in hex, dumps, and rules in the forms of other programs, as they come.
+fn inputs(args: &DecodeArgs, report: &mut Report) -> Result<()> {
+    let report = RefCell::new(report);
+    let mut assembler = Assembler::new(|item: &Item, octets| input(args, item, octets, &mut report.borrow_mut()));
+    let mut parts = Parts::default();
+    let mut each = |part: Part| match part {
+        Part::Line(item) => assembler.take(item),
+        Part::Rule(item, rule) => {
+            // Lines that are not octets are what the other program prints around its rules.
+            assembler.forget_headings();
+            foreign(&item, &rule, &mut report.borrow_mut())
+        }
+        Part::Error(item, error) => {
+            assembler.forget_headings();
+            let error = ErrorObject { kind: "foreign", offset: 0, message: error.to_string() };
+            report.borrow_mut().failure(&item, error)
+        }
+    };
+    input::for_each(&args.input, |item| parts.take(item, &mut each))?;
+    parts.finish(&mut each)?;
+    assembler.end()
+}
+
+/// A rule of another program.
+fn foreign(item: &Item, read: &ForeignRule, report: &mut Report) -> Result<()> {
+    let mut wire = Vec::with_capacity(read.nlri.wire_len());
+    read.nlri.encode_to(&mut wire);
+    let mut object = NlriObject::new(item.number, &wire, &read.nlri);
+    if let Ok(actions) = &read.actions {
+        let communities = |action: &Action| ActionObject::new(*action, action.encode().as_bytes());
+        object.actions = Some(actions.iter().map(communities).collect());
+        object.next_hop = read.next_hop;
+        object.rule = read.rule().ok().map(|rule| rule.to_string());
+    }
+    for note in &read.notes {
+        report.note(item, format_args!("{note}"))?;
+    }
+    if let Err(shown_by) = &read.actions {
+        report.note(item, format_args!("what the rule does is not shown here; {shown_by} shows it"))?;
+    }
+    report.success(&object, |output| {
+        let text = object.rule.as_ref().unwrap_or(&object.text);
+        output.line(&format!("{}  {text}", object.id))
+    })
 }
 
 fn input(args: &DecodeArgs, item: &Item, octets: Octets, report: &mut Report) -> Result<()> {

@@ -1,9 +1,10 @@
 //! Parses hex dumps of other tools: tcpdump -x, -X and -XX, Wireshark and tshark, xxd, hexdump -C.
 //! Each line has an offset, and perhaps the octets as characters at its end.
 
-use crate::input::{self, Item};
+use crate::input::Item;
 use anyhow::Result;
 use api::hex::{HexError, parse_hex};
+use std::rc::Rc;
 
 /// Most octets in a line.
 const MAX_OCTETS_PER_LINE: usize = 64;
@@ -34,35 +35,31 @@ pub(crate) enum Octets {
     UnknownOrder,
 }
 
-/// Calls `each` for every input: an argument, or a line of standard input, or the lines of a dump
-/// together with the first of them.
-pub(crate) fn for_each(arguments: &[String], each: impl FnMut(&Item, Octets) -> Result<()>) -> Result<()> {
-    let mut assembler = Assembler { each, dump: None, held: Vec::new(), seen: false };
-    input::for_each(arguments, |item| {
-        let several = item.text().is_ok_and(|text| text.trim_end().contains('\n'));
-        if !several {
-            return assembler.take(item);
-        }
-        // A dump as one argument.
-        item.lines().into_iter().try_for_each(|line| assembler.take(line))?;
-        assembler.end()
-    })?;
-    assembler.end()
-}
-
-/// Assembles the lines of a dump.
-struct Assembler<F> {
+/// Calls `each` for every input: a line, or the lines of a dump together with the first of them.
+pub(crate) struct Assembler<F> {
     each: F,
     /// The dump that is being read, and its first line.
-    dump: Option<(Item, Vec<u8>)>,
+    dump: Option<(Rc<Item>, Vec<u8>)>,
     /// Lines that cannot be parsed.
-    held: Vec<(Item, HexError)>,
+    held: Vec<(Rc<Item>, HexError)>,
     /// There was a dump: lines between its parts are headings.
     seen: bool,
 }
 
 impl<F: FnMut(&Item, Octets) -> Result<()>> Assembler<F> {
-    fn take(&mut self, item: Item) -> Result<()> {
+    /// Nothing was taken yet.
+    pub(crate) fn new(each: F) -> Self {
+        Assembler { each, dump: None, held: Vec::new(), seen: false }
+    }
+
+    /// There was something else than octets: lines that are neither are headings of that.
+    pub(crate) fn forget_headings(&mut self) {
+        self.held.clear();
+        self.seen = true;
+    }
+
+    /// Takes a line.
+    pub(crate) fn take(&mut self, item: Rc<Item>) -> Result<()> {
         let Ok(text) = item.text() else {
             self.flush()?;
             return (self.each)(&item, Octets::Read { octets: Vec::new(), dump: false });
@@ -100,7 +97,7 @@ impl<F: FnMut(&Item, Octets) -> Result<()>> Assembler<F> {
         }
     }
 
-    fn line(&mut self, item: Item, offset: usize, octets: Vec<u8>) -> Result<()> {
+    fn line(&mut self, item: Rc<Item>, offset: usize, octets: Vec<u8>) -> Result<()> {
         self.held.clear();
         self.seen = true;
         match &mut self.dump {
@@ -135,7 +132,8 @@ impl<F: FnMut(&Item, Octets) -> Result<()>> Assembler<F> {
             .try_for_each(|(item, error)| (self.each)(&item, Octets::NoHex(error)))
     }
 
-    fn end(&mut self) -> Result<()> {
+    /// All lines were taken.
+    pub(crate) fn end(&mut self) -> Result<()> {
         self.flush()?;
         self.print_error()
     }
@@ -204,7 +202,7 @@ mod tests {
 
     fn read(arguments: &str) -> Vec<String> {
         let mut told = Vec::new();
-        for_each(&[arguments.to_owned()], |_, octets| {
+        let mut assembler = Assembler::new(|_: &Item, octets| {
             told.push(match octets {
                 Octets::Read { octets, dump } => {
                     format!("{}{}", if dump { "dump " } else { "" }, to_hex(&octets))
@@ -214,8 +212,14 @@ mod tests {
                 Octets::UnknownOrder => "unknown order".to_owned(),
             });
             Ok(())
+        });
+        crate::input::for_each(&[arguments.to_owned()], |item| {
+            let several = arguments.trim_end().contains('\n');
+            let lines = if several { item.lines() } else { vec![item] };
+            lines.into_iter().try_for_each(|line| assembler.take(Rc::new(line)))
         })
         .unwrap();
+        assembler.end().unwrap();
         told
     }
 

@@ -2,7 +2,8 @@
 
 use crate::command_line::EncodeArgs;
 use crate::exit_status::{NEGATIVE, OK};
-use crate::input::{self, Item};
+use crate::foreign::{Part, Parts};
+use crate::input;
 use crate::output::Output;
 use crate::rules;
 use anyhow::Result;
@@ -16,12 +17,15 @@ use std::net::IpAddr;
 pub(crate) fn run(args: &EncodeArgs) -> Result<u8> {
     let mut output = Output::new();
     let mut status = OK;
-    input::for_each(&inputs(&args.rule), |item| {
-        if !encode(&item, args.json, &mut output)? {
+    let mut parts = Parts::default();
+    let mut each = |part: Part| {
+        if !encode(&part, args.json, &mut output)? {
             status = NEGATIVE;
         }
         Ok(())
-    })?;
+    };
+    input::for_each(&inputs(&args.rule), |item| parts.take(item, &mut each))?;
+    parts.finish(&mut each)?;
     output.finish()?;
     Ok(status)
 }
@@ -48,8 +52,8 @@ struct EncodedRule {
     text: String,
 }
 
-fn encode(item: &Item, json: bool, output: &mut Output) -> Result<bool> {
-    let rule = match rules::read(item, output) {
+fn encode(part: &Part, json: bool, output: &mut Output) -> Result<bool> {
+    let rule = match rules::rule(part, output) {
         Ok(Some(rule)) => rule,
         Ok(None) => return Ok(true),
         Err(failure) => {
@@ -58,7 +62,7 @@ fn encode(item: &Item, json: bool, output: &mut Output) -> Result<bool> {
         }
     };
     if json {
-        output.json(&EncodedRule::new(item.number, &rule))?;
+        output.json(&EncodedRule::new(part.item().number, &rule))?;
     } else {
         output.line(&WireLine(&rule).to_string())?;
     }

@@ -13,6 +13,7 @@ mod encode;
 mod exit_status;
 mod explain;
 mod flower;
+mod foreign;
 mod input;
 mod live;
 mod markdown;

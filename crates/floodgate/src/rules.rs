@@ -1,9 +1,11 @@
-//! Rules files: one rule a line, `#` comments, `wire` lines. A line with an error is reported and
-//! the others are used.
+//! Rules files: one rule a line, `#` comments, `wire` lines, or what other programs print. A line
+//! with an error is reported and the others are used.
 
+use crate::foreign::{Part, Parts};
 use crate::input::{Item, Lines};
 use crate::output::{ErrorObject, Output, print_error};
 use anyhow::Result;
+use api::foreign::ForeignError;
 use flowspec::text::TextError;
 use flowspec::{Rule, text};
 use serde::Serialize;
@@ -25,10 +27,10 @@ pub(crate) fn load(path: Option<&Path>, json: bool, output: &mut Output) -> Resu
     let mut rules = Vec::new();
     let mut index = 0;
     let mut failed = false;
-    for item in lines {
-        let item = item?;
-        match read(&item, output) {
-            Ok(None) => continue,
+    let mut parts = Parts::default();
+    let mut each = |part: Part| {
+        match rule(&part, output) {
+            Ok(None) => return Ok(()),
             Ok(Some(rule)) => rules.push(NumberedRule { index, rule }),
             Err(failure) => {
                 failed = true;
@@ -36,14 +38,46 @@ pub(crate) fn load(path: Option<&Path>, json: bool, output: &mut Output) -> Resu
             }
         }
         index += 1;
+        Ok(())
+    };
+    for item in lines {
+        parts.take(item?, &mut each)?;
     }
+    parts.finish(&mut each)?;
     rules.sort_by(|a, b| a.rule.nlri.cmp(&b.rule.nlri));
     Ok((rules, failed))
 }
 
+/// The rule in a part of an input, if there is one: in Floodgate's words or another program's.
+/// Notes go to standard error.
+pub(crate) fn rule<'a>(part: &'a Part, output: &mut Output) -> std::result::Result<Option<Rule>, Box<LineError<'a>>> {
+    let foreign = |item: &'a Item, error: &ForeignError| {
+        let error = ErrorObject { kind: "foreign", offset: 0, message: error.to_string() };
+        Box::new(LineError { input: item.number, error, item, source: None })
+    };
+    match part {
+        Part::Line(item) => read(item, output),
+        Part::Rule(item, read) => {
+            let rule = read.rule().map_err(|error| foreign(item, &error))?;
+            print_notes(item, &read.notes, output);
+            Ok(Some(rule))
+        }
+        Part::Error(item, error) => Err(foreign(item, error)),
+    }
+}
+
+/// Prints notes on standard error, behind what was printed before.
+pub(crate) fn print_notes<N: std::fmt::Display>(item: &Item, notes: &[N], output: &mut Output) {
+    for note in notes {
+        // Closed output is noticed when the rule is written.
+        let _ = output.flush();
+        print_error(format_args!("floodgate: {}: note: {note}", item.place()));
+    }
+}
+
 /// The rule in a line, if there is one. Notes on what was interpreted differently than written go
 /// to standard error.
-pub(crate) fn read<'a>(item: &'a Item, output: &mut Output) -> std::result::Result<Option<Rule>, Box<LineError<'a>>> {
+fn read<'a>(item: &'a Item, output: &mut Output) -> std::result::Result<Option<Rule>, Box<LineError<'a>>> {
     let failure = |error, source| Box::new(LineError { input: item.number, error, item, source });
     let text = item.text().map_err(|error| failure(error.object(), None))?;
     let read = text::parse_line_with_notes(text).map_err(|error| {
@@ -51,11 +85,7 @@ pub(crate) fn read<'a>(item: &'a Item, output: &mut Output) -> std::result::Resu
         failure(ErrorObject { kind: "text", offset, message: error.to_string() }, Some(error))
     })?;
     Ok(read.map(|(rule, notes)| {
-        for note in notes {
-            // Closed output is noticed when the rule is written.
-            let _ = output.flush();
-            print_error(format_args!("floodgate: {}: note: {note}", item.place()));
-        }
+        print_notes(item, &notes, output);
         rule
     }))
 }
