@@ -3,6 +3,9 @@
 use crate::error::Problem;
 use crate::file::{Backend, Config, Peer, Protect, Validation};
 use crate::limits::{LONGEST_DEBOUNCE, LONGEST_IDLE_HOLD, MAX_OWN_AS, MD5_OCTETS, TOKEN_OCTETS};
+
+/// Longest name of an interface, in octets (IFNAMSIZ without its end).
+const LONGEST_INTERFACE: usize = 15;
 use crate::report::Step::{Index, Key};
 use crate::report::{Report, Step};
 use crate::sonic::Database as SonicDatabase;
@@ -190,13 +193,17 @@ fn session(peer: &Peer, index: usize, report: &mut Report<'_>) {
     }
     if let IpAddr::V6(address) = peer.address
         && address.is_unicast_link_local()
+        && peer.bind_interface.is_none()
     {
         wrong(
             "address",
-            format!(
-                "{address} is valid on one link only, and the link is not given; expected another of its addresses"
-            ),
+            format!("{address} is valid on one link only; expected `bind-interface` with the link's name, too"),
         );
+    }
+    if let Some(name) = &peer.bind_interface
+        && (name.is_empty() || name.len() > LONGEST_INTERFACE || name.contains(|c: char| c == '/' || c.is_whitespace()))
+    {
+        wrong("bind-interface", format!("`{name}` cannot be the name of an interface; expected at most 15 octets"));
     }
     if let IpAddr::V6(address) = peer.address
         && let Some(v4) = address.to_ipv4_mapped()

@@ -77,6 +77,8 @@ pub struct Peer {
     pub local_as: Option<u32>,
     /// Our address towards it.
     pub source: Option<IpAddr>,
+    /// The interface or VRF that the session is bound to; a link-local address needs one.
+    pub bind_interface: Option<String>,
     /// TCP-MD5 secret (RFC 2385), at most 80 octets.
     pub md5: Option<String>,
     /// A file whose first line is the secret.

@@ -193,6 +193,7 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
             peer("families = [\"ipv4-unicast\"]\nadvertise = [\"local\"]\n"),
             "6:13: this peer has no family of rules; expected \"ipv4\" or \"ipv6\" in families",
         ),
+        (peer("bind-interface = \"a name/with\"\n"), "5:18: `a name/with` cannot be the name of an interface"),
         (peer("advertise = [\"all\"]\n"), "5:14: unknown value `all`; expected `local`"),
         (
             format!("{PEER}families = [\"ipv4-unicast\"]\n[peer.blackhole]\n"),

@@ -292,7 +292,12 @@ impl PeerEntry {
     pub(crate) fn view(&self, rules: u64, stale: u64, advertised: Option<u64>) -> PeerView {
         PeerView {
             name: self.config.name.clone(),
-            address: self.config.address.to_string(),
+            address: match (&self.config.bind_interface, self.config.address) {
+                (Some(interface), IpAddr::V6(address)) if address.is_unicast_link_local() => {
+                    format!("{address}%{interface}")
+                }
+                (_, address) => address.to_string(),
+            },
             asn: self.config.asn,
             state: convert::session_state(self.state).into(),
             since: timestamp(self.since),

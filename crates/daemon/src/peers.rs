@@ -230,7 +230,7 @@ impl Peers {
     fn start(&mut self, id: PeerId, settings: Settings) {
         let (control, orders) = mpsc::channel(4);
         let (connections, incoming) = mpsc::channel(INCOMING);
-        self.routes.insert(settings.endpoint.remote.ip(), connections, settings.endpoint.hops);
+        self.routes.insert(&settings.endpoint, connections);
         let mut config = settings.session.clone();
         if let Some(restart) = config.graceful_restart.as_mut().filter(|_| self.restarting) {
             // R and F bits of the first OPEN; the session clears them in later ones.
@@ -288,6 +288,7 @@ impl Peers {
             source: peer.source,
             md5: secret(peer),
             hops: peer.ttl_security.0,
+            interface: peer.bind_interface.clone(),
         };
         let validates = config.peers.iter().any(|peer| peer.allow.validation == Validation::Rfc9117);
         let blackholes = peer.blackhole.as_ref().map(|blackhole| KeptUnicast {

@@ -1,7 +1,7 @@
 //! Listeners: passes connections of configured peers to their tasks, and rejects all others.
 
 use super::closing::ClosingConnections;
-use super::socket::{self, SocketError, TtlRequirement, least_ttl, to_canonical};
+use super::socket::{self, Endpoint, SocketError, TtlRequirement, least_ttl, to_canonical};
 use bgp::{CeaseSubcode, Message, Notification};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -28,13 +28,30 @@ struct Route {
     task: mpsc::Sender<TcpStream>,
     /// TTL security: least TTL of its SYN.
     least_ttl: Option<u8>,
+    /// The interface that its link-local address is on.
+    interface: Option<String>,
+}
+
+impl Route {
+    /// Whether a connection from this address is one of the peer: a link-local address is another
+    /// machine's on another link.
+    fn is_on_its_link(&self, from: SocketAddr) -> bool {
+        match (from, &self.interface) {
+            (SocketAddr::V6(from), Some(name)) if from.ip().is_unicast_link_local() => {
+                socket::interface_index(name).is_ok_and(|index| index == from.scope_id())
+            }
+            _ => true,
+        }
+    }
 }
 
 impl Routes {
-    /// From now on connections from `peer` go to `task`, unless they come from more than `hops`
-    /// away.
-    pub fn insert(&self, peer: IpAddr, task: mpsc::Sender<TcpStream>, hops: Option<u8>) {
-        self.lock().peers.insert(peer, Route { task, least_ttl: hops.map(least_ttl) });
+    /// From now on connections from this peer go to `task`, unless they come from further away than
+    /// its TTL security allows, or over another link.
+    pub fn insert(&self, peer: &Endpoint, task: mpsc::Sender<TcpStream>) {
+        let Endpoint { remote, hops, interface, .. } = peer;
+        let route = Route { task, least_ttl: hops.map(least_ttl), interface: interface.clone() };
+        self.lock().peers.insert(remote.ip(), route);
     }
 
     /// From now on connections from `peer` are rejected.
@@ -194,9 +211,11 @@ async fn accept(listener: Arc<TcpListener>, routes: Routes) {
         match listener.accept().await {
             Ok((stream, from)) => {
                 failing = false;
+                let remote = from;
                 let from = to_canonical(from.ip());
                 let (why, refused) = match routes.find(from) {
                     None => ("it is not the address of a configured peer", Some(stream)),
+                    Some(route) if !route.is_on_its_link(remote) => ("it is from another link", Some(stream)),
                     // Connections beyond the backlog of a task are a flood. TTL is checked before
                     // anything is read (RFC 5082 §3); a connection from too far away gets no
                     // answer.

@@ -23,6 +23,8 @@ pub struct Endpoint {
     pub md5: Option<String>,
     /// TTL security: most hops to the peer.
     pub hops: Option<u8>,
+    /// The interface or VRF that the session is bound to.
+    pub interface: Option<String>,
 }
 
 /// A socket could not be configured.
@@ -46,11 +48,12 @@ impl Endpoint {
     /// # Errors
     /// A socket option was refused or the peer was not reached.
     pub async fn connect(&self) -> Result<TcpStream, SocketError> {
-        let remote = self.remote;
+        let remote = self.scoped(self.remote)?;
         let socket = new_socket(remote.ip())?;
+        self.bind_device(&socket)?;
         if let Some(source) = self.source {
             socket
-                .bind(&SocketAddr::new(source, 0).into())
+                .bind(&self.scoped(SocketAddr::new(source, 0))?.into())
                 .map_err(context(format!("cannot use the source address {source}")))?;
         }
         if let Some(secret) = &self.md5 {
@@ -69,7 +72,26 @@ impl Endpoint {
     pub fn configure_accepted(&self, stream: &TcpStream) -> Result<(), SocketError> {
         let socket = socket2::SockRef::from(stream);
         socket.set_tcp_nodelay(true).map_err(context("TCP_NODELAY"))?;
+        // What does not come through the interface from now on is not for this connection.
+        self.bind_device(&socket)?;
         self.ttl(&socket)
+    }
+
+    fn bind_device(&self, socket: &Socket) -> Result<(), SocketError> {
+        let Some(name) = &self.interface else { return Ok(()) };
+        socket.bind_device(Some(name.as_bytes())).map_err(context(format!("cannot use the interface {name}")))
+    }
+
+    /// The address with the number of the interface, if it is link-local: there it means this link.
+    fn scoped(&self, address: SocketAddr) -> Result<SocketAddr, SocketError> {
+        match (address, &self.interface) {
+            (SocketAddr::V6(mut v6), Some(name)) if v6.ip().is_unicast_link_local() => {
+                let index = interface_index(name).map_err(context(format!("cannot use the interface {name}")))?;
+                v6.set_scope_id(index);
+                Ok(v6.into())
+            }
+            _ => Ok(address),
+        }
     }
 
     /// Sends with TTL 255; accepts only packets that passed at most `hops` routers.
@@ -83,6 +105,14 @@ impl Endpoint {
         set_option(socket, level, sent, 255).map_err(context("TTL of what is sent"))?;
         set_option(socket, level, minimum, least).map_err(context("least TTL of what is received"))
     }
+}
+
+/// The number of an interface.
+///
+/// # Errors
+/// There is none of this name.
+pub(super) fn interface_index(name: &str) -> io::Result<u32> {
+    Ok(nix::net::if_::if_nametoindex(name)?)
 }
 
 /// The TTL of a packet that was sent with 255 and passed fewer than `hops` routers (RFC 5082 §3).
@@ -255,7 +285,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn endpoint(remote: SocketAddr, md5: Option<&str>, hops: Option<u8>) -> Endpoint {
-        Endpoint { remote, source: None, md5: md5.map(str::to_owned), hops }
+        Endpoint { remote, source: None, md5: md5.map(str::to_owned), hops, interface: None }
     }
 
     async fn talks(ours: Option<&str>, theirs: Option<&str>, address: &str) -> bool {

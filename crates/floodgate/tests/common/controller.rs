@@ -89,6 +89,7 @@ impl Controller {
             source: Some(source.parse().unwrap()),
             md5: md5.map(str::to_owned),
             hops: None,
+            interface: None,
         };
         let (orders, inbox) = mpsc::channel();
         let seen = Arc::new(Mutex::new(Vec::new()));

@@ -6,6 +6,7 @@
 
 mod interop_blackholes;
 mod interop_fleet;
+mod interop_link_local;
 mod interop_md5;
 mod interop_offsets;
 mod interop_retention;
