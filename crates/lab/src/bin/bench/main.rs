@@ -23,6 +23,7 @@ mod micro;
 mod packets;
 mod report;
 mod start;
+mod table;
 mod wire;
 mod workload;
 
@@ -37,7 +38,7 @@ type Measure = fn() -> Result<Vec<Group>>;
 
 /// The measurements: name and function. Without names on the command line, all of them in this
 /// order.
-const PARTS: [(&str, Measure); 7] = [
+const PARTS: [(&str, Measure); 8] = [
     ("wire", wire::measure),
     ("crowd", crowd::measure),
     ("journal", wire::measure_journal),
@@ -45,6 +46,7 @@ const PARTS: [(&str, Measure); 7] = [
     ("packets", packets::measure),
     ("cumulus", cumulus::measure),
     ("bird", bird::measure),
+    ("table", table::measure),
 ];
 
 fn main() -> ExitCode {

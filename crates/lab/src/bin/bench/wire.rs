@@ -314,7 +314,7 @@ fn processor_time(pid: u32) -> Result<f64> {
 }
 
 /// Resident octets of a process, now and at the peak.
-fn resident(pid: u32) -> Result<(u64, u64)> {
+pub(crate) fn resident(pid: u32) -> Result<(u64, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
