@@ -2,7 +2,7 @@
 
 use crate::error::Problem;
 use crate::file::{Backend, Config, Peer, Protect, Validation};
-use crate::limits::{LONGEST_DEBOUNCE, LONGEST_IDLE_HOLD, MAX_OWN_AS, MD5_OCTETS, TOKEN_OCTETS};
+use crate::limits::{LEAST_HISTORY, LONGEST_DEBOUNCE, LONGEST_IDLE_HOLD, MAX_OWN_AS, MD5_OCTETS, TOKEN_OCTETS};
 
 /// Longest name of an interface, in octets (IFNAMSIZ without its end).
 const LONGEST_INTERFACE: usize = 15;
@@ -47,6 +47,7 @@ pub(crate) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>
     }
     api(config, &mut report);
     state(config, &mut report);
+    history(config, &mut report);
     if config.dataplane.debounce.is_some_and(|time| time.0 > LONGEST_DEBOUNCE) {
         let message = "no rule would be enforced for so long; expected at most 1m".into();
         report.at(&[Key("dataplane"), Key("debounce")], message);
@@ -311,6 +312,14 @@ fn api(config: &Config, report: &mut Report<'_>) {
     for (index, address) in addresses.filter(|(_, address): &(usize, &IpAddr)| address.is_unspecified()) {
         let message = format!("{address} is not an address; leave the key out to mean all of this machine");
         report.at(&[Key("protect"), Key("addresses"), Index(index)], message);
+    }
+}
+
+fn history(config: &Config, report: &mut Report<'_>) {
+    if config.history.megabytes < LEAST_HISTORY {
+        let message =
+            format!("nothing would be remembered; expected at least {LEAST_HISTORY}, or file = \"\" for no history");
+        report.at(&[Key("history"), Key("megabytes")], message);
     }
 }
 

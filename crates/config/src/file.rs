@@ -2,6 +2,7 @@
 
 use crate::cumulus::Cumulus;
 use crate::flower::Flower;
+use crate::history::History;
 use crate::limits;
 use crate::long_lived::LongLived;
 use crate::policy::{Blackhole, Policy, Statement};
@@ -39,6 +40,9 @@ pub struct Config {
     /// What is saved over a restart.
     #[serde(default)]
     pub state: State,
+    /// The history on disk.
+    #[serde(default)]
+    pub history: History,
     /// The log.
     #[serde(default)]
     pub log: Log,
@@ -568,6 +572,7 @@ pub(crate) fn sections() -> Vec<(&'static str, Vec<String>)> {
         ("[dataplane.flower]", keys::<Flower>()),
         ("[api]", keys::<Api>()),
         ("[state]", keys::<State>()),
+        ("[history]", keys::<History>()),
         ("[log]", keys::<Log>()),
     ]
 }

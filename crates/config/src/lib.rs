@@ -16,6 +16,7 @@ mod error;
 mod explain;
 mod file;
 mod flower;
+mod history;
 pub mod limits;
 mod load;
 mod long_lived;
@@ -38,6 +39,7 @@ pub use file::{
     UnknownActions, Validation,
 };
 pub use flower::Flower;
+pub use history::History;
 pub use long_lived::LongLived;
 pub use policy::{
     ActionsText, AsNumber, Blackhole, Community, ComponentName, InvalidActions, InvalidCommunity, InvalidRate,

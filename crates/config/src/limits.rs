@@ -22,3 +22,6 @@ pub const MD5_OCTETS: usize = 80;
 
 /// Minimum length of a token in octets.
 pub const TOKEN_OCTETS: usize = 16;
+
+/// With fewer megabytes there is hardly room for the tables.
+pub const LEAST_HISTORY: u64 = 10;
