@@ -10,6 +10,7 @@ use api::{
 };
 use dataplane::{DataplaneError, NoSamples};
 use flowspec::{Family, Nlri, PacketError, Rule, RuleId};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
@@ -99,6 +100,8 @@ pub(crate) enum Command {
     Policy(PolicyQuestion, oneshot::Sender<Result<PolicyExplanation, PolicyQuestionError>>),
     /// The latest events, oldest first.
     History(usize, oneshot::Sender<Vec<Arc<Event>>>),
+    /// Where the history on disk is, if there is one.
+    HistoryFile(oneshot::Sender<Option<PathBuf>>),
     /// Sampled packets; or why the data plane has none.
     Samples(oneshot::Sender<Result<Samples, NoSamples>>),
     /// Events from now on.
@@ -156,6 +159,7 @@ impl Command {
             | Command::Explain { .. }
             | Command::Policy(..)
             | Command::History(..)
+            | Command::HistoryFile(_)
             | Command::Samples(_)
             | Command::Watch(_) => true,
         }

@@ -2,6 +2,7 @@
 
 use super::dataplane_driver::DataplaneDriver;
 use super::earlier_run::EarlierRun;
+use super::incidents::Incidents;
 use super::local_rules::LocalRules;
 use super::peer_sessions::PeerSessions;
 use super::state_writer::{StateWriter, pause_end};
@@ -47,6 +48,7 @@ pub(super) struct Answers<'a> {
     pub(super) driver: &'a DataplaneDriver,
     pub(super) traffic: &'a Traffic,
     pub(super) state: &'a StateWriter,
+    pub(super) incidents: &'a Incidents,
     pub(super) board: &'a StatusBoard,
     pub(super) earlier_run: &'a EarlierRun,
     pub(super) local: &'a LocalRules,
@@ -143,7 +145,7 @@ impl Answers<'_> {
             Attachment::None(why) => Some(format!("{} is not filtered: {why}", interface.name)),
             Attachment::Native | Attachment::Generic | Attachment::Prerouting => None,
         });
-        let kept = condition.warnings.iter().cloned().chain(self.state.notes());
+        let kept = condition.warnings.iter().cloned().chain(self.state.notes()).chain(self.incidents.warning());
         let left = self.earlier_run.warning();
         let fallback = self.driver.fallback_warning().into_iter();
         fallback.chain(unfiltered).chain(kept).chain(left).chain(unenforced::warning(counted)).collect()

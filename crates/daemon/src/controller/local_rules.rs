@@ -1,6 +1,7 @@
 //! Locally originated rules.
 
 use super::event_log::EventLog;
+use super::incidents::Incidents;
 use super::state_writer::StateWriter;
 use crate::clock::{now, whole_seconds};
 use crate::command::{Requester, WithdrawError};
@@ -26,6 +27,8 @@ pub(super) struct LocalContext<'a> {
     pub(super) state: &'a mut StateWriter,
     /// The other origins of rules.
     pub(super) peers: &'a PeerTable,
+    /// What the history is told.
+    pub(super) incidents: &'a mut Incidents,
 }
 
 /// Finds locally originated rules by their ids, and advertises them. Each such rule of the engine
@@ -84,7 +87,7 @@ impl LocalRules {
         by: Requester,
         context: LocalContext<'_>,
     ) -> (RuleId, Option<Saved>) {
-        let LocalContext { engine, events, state, peers } = context;
+        let LocalContext { engine, events, state, peers, incidents } = context;
         let id = rule.nlri.id();
         match lifetime {
             Some(age) => {
@@ -92,12 +95,14 @@ impl LocalRules {
             }
             None => tracing::info!(%id, %rule, "announced locally"),
         }
-        events.record(EventKind::Announced, about(id, rule.to_string(), by));
+        let text = rule.to_string();
         self.originated.announce(&rule);
-        let route = Route { next_hop: rule.next_hop, ..Route::local(rule.actions) };
+        let route = Arc::new(Route { next_hop: rule.next_hop, ..Route::local(rule.actions) });
         let expires = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
         let nlri = Arc::new(rule.nlri);
-        engine.announce(LOCAL, Arc::clone(&nlri), None, Arc::new(route), now(), expires);
+        incidents.asked(&nlri, Some(&route), &by);
+        events.record(EventKind::Announced, about(id, text, by));
+        engine.announce(LOCAL, Arc::clone(&nlri), None, route, now(), expires);
         self.by_id.insert(id, Arc::clone(&nlri));
         (id, state.save_rules(engine, peers, &[nlri]))
     }
@@ -112,7 +117,7 @@ impl LocalRules {
         by: Requester,
         context: LocalContext<'_>,
     ) -> Result<(String, Option<Saved>), WithdrawError> {
-        let LocalContext { engine, events, state, peers } = context;
+        let LocalContext { engine, events, state, peers, incidents } = context;
         let (nlri, text) = {
             let rule = engine.rule(nlri).ok_or(WithdrawError::Unknown)?;
             if !rule.peers().any(|peer| peer == LOCAL) {
@@ -122,6 +127,7 @@ impl LocalRules {
             (Arc::clone(rule.nlri()), rule.rule().to_string())
         };
         engine.withdraw(LOCAL, Arc::clone(&nlri), None);
+        incidents.asked(&nlri, None, &by);
         self.forget(&nlri);
         tracing::info!(id = %nlri.id(), rule = text, "withdrawn locally");
         events.record(EventKind::Withdrawn, about(nlri.id(), text.clone(), by));
@@ -131,11 +137,12 @@ impl LocalRules {
     /// Withdraws all local rules; returns their number, and a channel that is answered when that is
     /// on the disk.
     pub(super) fn clear(&mut self, by: Requester, context: LocalContext<'_>) -> (usize, Option<Saved>) {
-        let LocalContext { engine, events, state, peers } = context;
+        let LocalContext { engine, events, state, peers, incidents } = context;
         let local = engine.rules().filter(|rule| rule.peers().any(|peer| peer == LOCAL));
         let local: Vec<Arc<Nlri>> = local.map(|rule| Arc::clone(rule.nlri())).collect();
         for nlri in &local {
             engine.withdraw(LOCAL, Arc::clone(nlri), None);
+            incidents.asked(nlri, None, &by);
             self.forget(nlri);
         }
         self.by_id.clear();
@@ -162,6 +169,7 @@ mod tests {
         events: EventLog,
         state: StateWriter,
         peers: PeerTable,
+        incidents: Incidents,
     }
 
     impl Fixture {
@@ -173,12 +181,13 @@ mod tests {
                 monitor: false,
             });
             let (events, state) = (EventLog::new(100), StateWriter::default());
-            Fixture { local: LocalRules::default(), engine, events, state, peers: PeerTable::default() }
+            let incidents = Incidents::none();
+            Fixture { local: LocalRules::default(), engine, events, state, peers: PeerTable::default(), incidents }
         }
 
         fn parts(&mut self) -> (&mut LocalRules, LocalContext<'_>) {
-            let Fixture { local, engine, events, state, peers } = self;
-            (local, LocalContext { engine, events, state, peers })
+            let Fixture { local, engine, events, state, peers, incidents } = self;
+            (local, LocalContext { engine, events, state, peers, incidents })
         }
 
         fn announce(&mut self, text: &str) -> Arc<Nlri> {

@@ -22,6 +22,7 @@ mod earlier_run;
 mod event_log;
 mod explanations;
 mod filter_pause;
+mod incidents;
 mod leftovers;
 mod local_rules;
 mod malformed;
@@ -63,6 +64,7 @@ use earlier_run::{EarlierRun, restore_rules};
 use engine::{Engine, EngineConfig, PeerId, Transaction};
 use event_log::{EventLog, Subject};
 use filter_pause::{FilterPause, PauseContext};
+use incidents::Incidents;
 use local_rules::{LocalContext, LocalRules};
 use measurements::READ_TIMEOUT;
 use messages::{Queues, SessionRequest, Setup, SupervisorMessage};
@@ -99,6 +101,7 @@ pub(crate) struct Controller {
     pause: FilterPause,
     driver: DataplaneDriver,
     traffic: Traffic,
+    incidents: Incidents,
     state: StateWriter,
     events: EventLog,
     board: StatusBoard,
@@ -158,6 +161,7 @@ impl Controller {
         state.mark_time();
         let now = Instant::now();
         let traffic = Traffic::new(in_force.clone(), now);
+        let incidents = Incidents::new(&config, now);
         let earlier_run = EarlierRun::new(in_force, pause.is_on(), now + stale_time, &mut engine);
         Ok(Controller {
             config,
@@ -169,6 +173,7 @@ impl Controller {
             pause,
             driver,
             traffic,
+            incidents,
             state,
             events,
             board: StatusBoard::new(shown, now),
@@ -201,11 +206,13 @@ impl Controller {
                 }
                 Some(change) = queues.changes.recv() => {
                     self.board.changed();
+                    self.incidents.changed(Instant::now());
                     self.change(change);
                 }
                 Some(command) = queues.commands.recv() => {
                     if !command.is_look() {
                         self.board.changed();
+                        self.incidents.changed(Instant::now());
                     }
                     self.on_command(command);
                     // However many requests there are, messages of peers are handled, too.
@@ -250,13 +257,19 @@ impl Controller {
             gone.for_each(|nlri| self.traffic.forget(nlri.id(), now));
         }
         // The state file contains what the kernel filters.
-        self.state.save_changes(&mut self.engine, self.sessions.table());
+        let Controller { state, engine, sessions, incidents, .. } = self;
+        state.save_changes(engine, sessions.table(), |nlri, paths| incidents.note(nlri, paths));
         self.driver.start(change, self.state.latest(), &self.engine);
     }
 
     /// Handles a report of the data plane thread; true at its end.
     fn on_report(&mut self, report: Report) -> bool {
         let now = Instant::now();
+        match &report {
+            Report::Applied { .. } | Report::Unfiltered { .. } => self.incidents.applied(now),
+            Report::ExternalChange(_) | Report::ConditionChanged(_) => self.incidents.changed(now),
+            Report::HealthCheckFailed(_) | Report::Looked { .. } | Report::Measured { .. } | Report::Stopped(_) => {}
+        }
         match self.driver.on_report(report, &mut self.engine, &mut self.events, now) {
             Consequence::None => {}
             Consequence::NotInForce(rules) => {
@@ -266,11 +279,14 @@ impl Controller {
             }
             Consequence::BackendChanged => self.engine.reconfigure(self.engine_config()),
             Consequence::CountersKnown => {
-                let whole = self.traffic.take(self.driver.known(), &self.engine, now);
+                let whole = self.traffic.take(self.driver.known(), &self.engine, &mut self.incidents, now);
                 self.board.counters_changed(whole);
                 self.answer_waiting();
             }
-            Consequence::Ended => return true,
+            Consequence::Ended => {
+                self.incidents.close(now);
+                return true;
+            }
         }
         false
     }
@@ -308,6 +324,7 @@ impl Controller {
             }
             Command::Policy(question, answer) => drop(answer.send(self.explain_policy(&question))),
             Command::History(count, answer) => drop(answer.send(self.events.latest(count))),
+            Command::HistoryFile(answer) => drop(answer.send(self.incidents.file())),
             Command::Samples(answer) => drop(answer.send(self.driver.samples())),
             Command::Watch(answer) => drop(answer.send(self.events.watch())),
             Command::Applied(answer) => drop(answer.send(self.driver.when_applied())),
@@ -345,6 +362,7 @@ impl Controller {
             driver: &self.driver,
             traffic: &self.traffic,
             state: &self.state,
+            incidents: &self.incidents,
             board: &self.board,
             earlier_run: &self.earlier_run,
             local: &self.local,
@@ -355,8 +373,8 @@ impl Controller {
     }
 
     fn local_rules(&mut self) -> (&mut LocalRules, LocalContext<'_>) {
-        let Controller { local, engine, events, state, sessions, .. } = self;
-        (local, LocalContext { engine, events, state, peers: sessions.table() })
+        let Controller { local, engine, events, state, sessions, incidents, .. } = self;
+        (local, LocalContext { engine, events, state, peers: sessions.table(), incidents })
     }
 
     fn filter_pause(&mut self) -> (&mut FilterPause, PauseContext<'_>) {
@@ -380,6 +398,7 @@ impl Controller {
     }
 
     fn on_peer_event(&mut self, message: PeerMessage) {
+        self.incidents.changed(Instant::now());
         let (engine, events) = (&mut self.engine, &mut self.events);
         let mut context = SessionContext { engine, events, time: clock::now(), now: Instant::now() };
         self.sessions.on_event(message, &mut context);
@@ -432,6 +451,7 @@ impl Controller {
         self.sessions.configure(&config, ids);
         self.events.resize(config.api.history);
         self.state.configure(&config);
+        self.incidents.configure(&config, Instant::now());
         self.config = config;
         self.environment = environment;
         self.engine.reconfigure(self.engine_config());
@@ -458,7 +478,14 @@ impl Controller {
     /// When to wake up if nothing happens.
     fn deadline(&self) -> Instant {
         let (requests, count) = (self.requests.deadline(), self.board.deadline(&self.engine));
-        let timers = [self.driver.deadline(), self.traffic.deadline(), self.state.deadline(), requests, count];
+        let timers = [
+            self.driver.deadline(),
+            self.traffic.deadline(),
+            self.state.deadline(),
+            requests,
+            count,
+            self.incidents.deadline(),
+        ];
         timers.into_iter().flatten().fold(self.next_tick, Instant::min)
     }
 
@@ -468,6 +495,7 @@ impl Controller {
         let now = Instant::now();
         self.sessions.expire_end_of_rib_timers(&self.engine, clock::last_full_second());
         for (peer, nlri) in self.engine.expire(clock::last_full_second()) {
+            self.incidents.expired(nlri.id());
             if peer == LOCAL {
                 self.local.forget(&nlri);
             }
@@ -492,8 +520,10 @@ impl Controller {
         self.earlier_run.validate_if_due(now, self.sessions.table(), &mut self.engine);
         self.state.rewrite_if_due(&self.engine, self.sessions.table(), self.pause.get());
         self.board.count(&self.engine);
-        let whole = self.traffic.step(self.driver.known(), &self.engine, now);
+        let whole = self.traffic.step(self.driver.known(), &self.engine, &mut self.incidents, now);
         self.board.counters_changed(whole);
+        let is_idle = !self.driver.is_busy() && !self.engine.has_pending_changes();
+        self.incidents.step(&self.engine, self.sessions.table(), is_idle, now);
         if self.engine.rule_count() > 0 {
             self.driver.measure_in_background(now);
         }

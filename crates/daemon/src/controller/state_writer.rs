@@ -123,10 +123,17 @@ impl StateWriter {
 
     /// Appends what changed since the last call. Changes sent to the data plane afterwards have to
     /// wait for the [ticket](Self::latest).
-    pub(super) fn save_changes(&mut self, engine: &mut Engine, peers: &PeerTable) {
+    /// `each` is called with each rule that changed and its paths, none if it is gone.
+    pub(super) fn save_changes(
+        &mut self,
+        engine: &mut Engine,
+        peers: &PeerTable,
+        mut each: impl FnMut(&Arc<Nlri>, &[(PeerId, SnapshotPath)]),
+    ) {
         let (mut octets, mut records) = (Vec::new(), 0);
         let keep = self.journal.is_some();
         engine.take_unsaved(|nlri, paths| {
+            each(nlri, paths);
             if keep {
                 encode_rule(&mut octets, nlri, origins(peers, paths));
                 records += 1;
@@ -249,7 +256,7 @@ impl StateWriter {
     /// The last records at shutdown. If the filters are removed, rules of peers must not return at
     /// the next start before the peers announce them again.
     pub(super) fn close(&mut self, engine: &mut Engine, peers: &PeerTable, pause: Option<Pause>, keep: bool) {
-        self.save_changes(engine, peers);
+        self.save_changes(engine, peers, |_, _| {});
         if let Some(draft) = self.draft.take() {
             self.write_on(engine, peers, draft, usize::MAX);
         } else if self.journal.as_ref().is_some_and(|journal| journal.is_rewrite_due(u64::MAX)) {

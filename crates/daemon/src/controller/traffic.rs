@@ -6,6 +6,7 @@
 
 mod sums;
 
+use super::incidents::Incidents;
 use super::measurements::{Measurements, Reading};
 use crate::activity::Activity;
 use crate::busiest::{Busiest, BusyRule};
@@ -87,7 +88,13 @@ impl Traffic {
 
     /// Takes in the latest reading, if it is new: at once where there are few rules, else in
     /// [steps](Self::step). True if all of it was.
-    pub(super) fn take(&mut self, known: &Measurements, engine: &Engine, now: Instant) -> bool {
+    pub(super) fn take(
+        &mut self,
+        known: &Measurements,
+        engine: &Engine,
+        incidents: &mut Incidents,
+        now: Instant,
+    ) -> bool {
         let Some(reading) = known.reading() else { return false };
         if self.pass.is_some() || self.last.is_some_and(|last| reading.at <= last) {
             return false;
@@ -100,7 +107,7 @@ impl Traffic {
         self.packets = packets;
         self.pass = Some(Pass { reading, after: None, counted: Counted::default(), rules: 0 });
         self.next_step = now;
-        self.step(known, engine, now)
+        self.step(known, engine, incidents, now)
     }
 
     /// When to go on.
@@ -108,8 +115,15 @@ impl Traffic {
         self.pass.as_ref().map(|_| self.next_step)
     }
 
-    /// Goes on, if it is time; true at the end of a reading.
-    pub(super) fn step(&mut self, known: &Measurements, engine: &Engine, now: Instant) -> bool {
+    /// Goes on, if it is time; true at the end of a reading. What rules have counted is what the
+    /// history is told.
+    pub(super) fn step(
+        &mut self,
+        known: &Measurements,
+        engine: &Engine,
+        incidents: &mut Incidents,
+        now: Instant,
+    ) -> bool {
         let Some(mut pass) = self.pass.take_if(|_| self.next_step <= now) else { return false };
         // Filters were taken out meanwhile: with what is carried on from then, this reading would
         // count twice.
@@ -122,6 +136,10 @@ impl Traffic {
             let counter = known.counter_in(&pass.reading, &rule);
             pass.rules += 1;
             let counted = self.take_rule(rule.id(), counter, at);
+            if counted.packets > 0 {
+                let activity = self.rules.get(&rule.id()).and_then(Option::as_deref);
+                incidents.count(rule.id(), &counted, activity, self.start_time);
+            }
             if counted.packets > 0
                 && let Some(kind) = kind(&rule)
             {

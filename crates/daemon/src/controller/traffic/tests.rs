@@ -70,7 +70,7 @@ impl House {
             _ => 0,
         };
         self.known.measured(Counters::Rules(Arc::new(counters.collect())), epoch, self.now, self.now);
-        self.traffic.take(&self.known, &self.engine, self.now)
+        self.traffic.take(&self.known, &self.engine, &mut Incidents::none(), self.now)
     }
 
     fn rate(&self, rule: &str) -> Option<f64> {
