@@ -13,6 +13,8 @@ pub mod explanation;
 pub mod foreign;
 pub mod hex;
 mod human_duration;
+mod incident;
+mod moment;
 mod names;
 mod or_unknown;
 pub mod packet_text;
@@ -22,6 +24,8 @@ mod view;
 
 pub use event::{Event, EventKind};
 pub use human_duration::{HumanDuration, InvalidDuration};
+pub use incident::{IncidentReport, IncidentView, RateBucketView, RuleAtView, StateChangeView};
+pub use moment::{InvalidMoment, parse_moment, show_moment};
 pub use names::{AddressFamily, AttachmentMode, Backend, DataplaneState, Mode, RuleState, SessionState, Verdict};
 pub use or_unknown::{Named, OrUnknown};
 pub use policy::{PolicyExplanation, PolicyOutcome, PolicyQuestion, PolicyStep, StatementResult};

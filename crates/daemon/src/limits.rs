@@ -5,7 +5,8 @@ use crate::controller::limits::{MAX_COUNTED_AT_ONCE, NLRIS, OCTETS};
 use crate::descriptors::MAX_DESCRIPTORS;
 use crate::events::{LONGEST_TEXT, MAX_OCTETS};
 use crate::http::limits::{
-    BODY, BODY_TIME, CONNECTIONS, HEAD, HEAD_TIME, MAX_CONNECTIONS_PER_ADDRESS, STREAMS, WRITE_STALL_TIMEOUT,
+    BODY, BODY_TIME, CONNECTIONS, HEAD, HEAD_TIME, HISTORY_PATIENCE, HISTORY_READERS, INCIDENTS,
+    MAX_CONNECTIONS_PER_ADDRESS, STREAMS, WRITE_STALL_TIMEOUT,
 };
 use crate::http::{CHANGE_TIMEOUT, GRACE};
 use crate::logging::{MAX_LINES, MAX_QUEUED_OCTETS, WINDOW};
@@ -114,6 +115,9 @@ fn api() -> Vec<Limit> {
         limit("of these, from one address", count(MAX_CONNECTIONS_PER_ADDRESS as u64), "closed"),
         limit("time without a request after which a connection makes room for another", time(GRACE), "closed"),
         limit("followers of events or samples of a listener", count(STREAMS as u64), "503"),
+        limit("readers of the history on disk at the same time", count(HISTORY_READERS as u64), "wait"),
+        limit("time for a search in it, and for the wait before", time(HISTORY_PATIENCE), "503"),
+        limit("incidents of an answer", count(INCIDENTS.into()), "the next answer"),
         limit("time for the head of a request, and between two requests", time(HEAD_TIME), "closed"),
         limit("time for the body", time(BODY_TIME), "408"),
         limit("octets of the head", octets(HEAD), "431"),
@@ -133,6 +137,7 @@ fn records() -> Vec<Limit> {
             "one line has the number of the others",
         ),
         limit("octets of the history", octets(MAX_OCTETS), "the oldest go"),
+        limit("history on disk: states and changes of a rule", count(history::MOST_STATES), "those in the middle go"),
         limit("octets of a text in an event", octets(LONGEST_TEXT), "cut, with the number of the others"),
         limit("NLRIs of a malformed message in the log", count(NLRIS as u64), "their number"),
         limit("octets of a malformed message in the log", octets(OCTETS), "cut"),

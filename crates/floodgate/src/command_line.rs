@@ -171,8 +171,10 @@ Examples:
   floodgate explain --rules filters.txt --pcap attack.pcap
   floodgate explain udp 198.51.100.7:123 192.0.2.1:4000
   floodgate explain --packet 4500001c00010000401166cdc6336407c0000201007b0fa000080000
+  floodgate explain --at 2026-11-21T04:12:09Z udp 198.51.100.7:123 192.0.2.1:4000
 
-Without --rules, the rules in force in the running daemon decide.")]
+Without --rules, the rules in force in the running daemon decide; with --at, those that were in force
+then, as the history on disk has them. What [protect] exempts now is not part of that answer.")]
 pub(crate) struct ExplainArgs {
     /// Rules file: one rule a line, `#` comments, `wire FAMILY NLRI-HEX [COMMUNITY-HEX..]` lines;
     /// `-` for standard input
@@ -181,6 +183,9 @@ pub(crate) struct ExplainArgs {
     /// The running daemon's socket
     #[arg(long, value_name = "PATH", env = "FLOODGATE_SOCKET", default_value = config::DEFAULT_SOCKET)]
     pub socket: PathBuf,
+    /// Use the rules that were in force at this time: one in UTC, or how long ago, such as 2h
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["rules", "policy"])]
+    pub at: Option<String>,
     /// Instead of a packet: what the import policy does with this rule or unicast prefix when
     /// --peer announces it
     #[arg(long, value_name = "RULE", requires = "peer", conflicts_with_all = ["rules", "packet", "pcap", "words"])]

@@ -37,6 +37,10 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<u8> {
     }
     let (rules, failed) = match (&args.rules, &question) {
         (Some(path), _) => rules::load(Some(path), args.json, &mut output)?,
+        _ if let Some(time) = &args.at => match live::rules_at(&args.live(), time)? {
+            Ok(rules) => (rules, false),
+            Err(status) => return Ok(status),
+        },
         (None, Question::One(_, octets)) => return live::explain(&args.live(), octets),
         (None, Question::Capture(_)) => match live::rules_in_force(&args.live())? {
             Ok(rules) => (rules, false),

@@ -15,6 +15,15 @@ pub(crate) const MAX_CONNECTIONS_PER_ADDRESS: usize = 16;
 /// Most long-lived connections (events and samples) of one listener.
 pub(crate) const STREAMS: usize = 32;
 
+/// Most requests that read the history on disk at the same time.
+pub(crate) const HISTORY_READERS: usize = 2;
+
+/// Longest wait for one of these slots, and longest search.
+pub(crate) const HISTORY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Most incidents of one answer.
+pub(crate) const INCIDENTS: u32 = 1000;
+
 /// Timeout for a request's head, and between two requests on one connection.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
 

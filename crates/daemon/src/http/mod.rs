@@ -6,7 +6,10 @@
 //! | `GET /metrics` | Prometheus |
 //! | `GET /v1/status`, `/v1/peers` | one object, an array |
 //! | `GET /v1/rules?filter=WORDS` | one object a line, in enforcement order |
-//! | `GET /v1/history?count=N` | an array, oldest first |
+//! | `GET /v1/history?count=N` | an array of events, oldest first |
+//! | `GET /v1/incidents`, `/v1/incidents/NUMBER-OR-ID` | the history on disk: an array, latest first; one object |
+//! | `GET /v1/rates?since=TIME` | what all rules matched, in buckets |
+//! | `GET /v1/rules/at?time=TIME` | one object a line: the rules that were in force then |
 //! | `GET /v1/events` | server-sent events |
 //! | `GET /v1/samples` | server-sent events: sampled packets |
 //! | `POST /v1/announce` | `{"rule":TEXT,"for":"10m"}` |
@@ -19,6 +22,8 @@
 
 mod body;
 mod failure;
+mod incident_views;
+mod incidents;
 pub(crate) mod limits;
 mod listen;
 mod routes;

@@ -2,6 +2,7 @@
 
 use super::body;
 use super::failure::Failure;
+use super::incidents;
 use super::limits::STREAMS;
 use super::listen::Transport;
 use super::serve::Caller;
@@ -82,6 +83,7 @@ pub(crate) fn router(state: ApiState, transport: Transport) -> Router {
         .route("/v1/rules", get(rules))
         .route("/v1/traffic", get(traffic))
         .route("/v1/history", get(history))
+        .merge(incidents::routes(state.commands.clone()))
         .route("/v1/events", get(events))
         .route("/v1/samples", get(samples))
         .route("/v1/announce", post(announce))

@@ -43,8 +43,10 @@ Examples:
     Watch(LiveArgs),
     /// Show packets that rules sampled, as they arrive
     Samples(SamplesArgs),
-    /// Show the latest events
+    /// Show the latest events, or rules of the past
     History(HistoryArgs),
+    /// Print all that is remembered of a rule, for somebody else
+    Report(ReportArgs),
     /// Announce a rule on this machine
     Announce(AnnounceArgs),
     /// Withdraw a rule that was announced on this machine
@@ -202,16 +204,84 @@ pub(crate) struct TopArgs {
 
 /// Arguments of `history`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Without --incidents or a filter: the latest events, which are in memory. With one: incidents, from
+the history on disk. An incident is a rule from its announcement to its end; the latest come first.
+TIME is in UTC, such as 2026-11-21T04:12:09Z or 2026-11-21, or how long ago, such as 2h.
+
+Examples:
   floodgate history
-  floodgate history -n 1000 --json | jq 'select(.peer == \"controller\")'")]
+  floodgate history -n 1000 --json | jq 'select(.peer == \"controller\")'
+  floodgate history --since 1d --rule 192.0.2.7
+  floodgate history --since 2026-11-01 --until 2026-12-01 -n 100000 --csv > november.csv
+  floodgate history --state failed"
+)]
 pub(crate) struct HistoryArgs {
     /// How to reach the daemon and how to print
     #[command(flatten)]
     pub live: LiveArgs,
-    /// Number of events
+    /// Number of events, or of incidents
     #[arg(short = 'n', long, default_value_t = 100)]
     pub count: usize,
+    /// Show incidents
+    #[arg(long)]
+    pub incidents: bool,
+    /// Show incidents that had not ended before
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Show incidents that began before
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Show incidents of rules with this id or its beginning, whose text contains this, or, with an
+    /// address or prefix, whose destination overlaps
+    #[arg(long, value_name = "RULE")]
+    pub rule: Option<String>,
+    /// Show incidents of rules of this peer, or of `local` ones
+    #[arg(long, value_name = "NAME")]
+    pub peer: Option<String>,
+    /// Show incidents of rules that had this state at some time: installed, refused, failed..
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// Print incidents as CSV, with a line of names first
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+}
+
+impl HistoryArgs {
+    /// Whether incidents are meant, and not events.
+    pub(super) const fn means_incidents(&self) -> bool {
+        self.incidents
+            || self.csv
+            || self.since.is_some()
+            || self.until.is_some()
+            || self.rule.is_some()
+            || self.peer.is_some()
+            || self.state.is_some()
+    }
+}
+
+/// Arguments of `report`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "It has who announced the rule, its states with their reasons, what it matched and dropped, and the
+curve of its rates: for a customer, or for whoever looks after abuse. It contains names of peers
+and users: check it before you send it.
+
+Examples:
+  floodgate report 17
+  floodgate report 037af410fd40 --markdown > incident.md
+  floodgate report 17 --json | jq .states"
+)]
+pub(crate) struct ReportArgs {
+    /// How to reach the daemon and how to print
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+    /// The number of the incident, or the id of a rule: its latest incident
+    #[arg(value_name = "NUMBER-OR-ID")]
+    pub incident: String,
 }
 
 /// Arguments of `samples`.

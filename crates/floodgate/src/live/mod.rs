@@ -6,8 +6,11 @@ mod ask;
 mod caution;
 mod change;
 mod check;
+mod escape;
 mod health;
+mod incidents;
 mod rates;
+mod report;
 mod rule_sort;
 mod rule_with_rate;
 mod samples;
@@ -18,7 +21,7 @@ mod top;
 mod units;
 mod watch;
 
-pub(crate) use show::{explain, explain_policy, rules_in_force};
+pub(crate) use show::{explain, explain_policy, rules_at, rules_in_force};
 
 use crate::exit_status::OK;
 use anyhow::Result;
@@ -37,7 +40,9 @@ pub(crate) fn run(command: &LiveCommand) -> Result<u8> {
         LiveCommand::Top(args) => top::top(args),
         LiveCommand::Watch(args) => watch::watch(args),
         LiveCommand::Samples(args) => samples::samples(args),
+        LiveCommand::History(args) if args.means_incidents() => incidents::list(args),
         LiveCommand::History(args) => show::history(&args.live, args.count),
+        LiveCommand::Report(args) => report::report(args),
         LiveCommand::Announce(args) => change::announce(args),
         LiveCommand::Withdraw(args) => change::withdraw(&args.live, &args.rule),
         LiveCommand::Pause(args) => change::pause(&args.live, args.lifetime),

@@ -9,15 +9,16 @@ use crate::exit_status::{NEGATIVE, OK};
 use crate::output::Output;
 use crate::rules::NumberedRule;
 use anyhow::Result;
-use api::client::{Client, Failure};
+use api::client::{Client, Failure, escape};
 use api::explanation::parse_packet;
 use api::hex::to_hex;
 use api::packet_text;
 use api::{
-    AttachmentView, Event, ExplainRequest, Explanation, Mode, PeerView, PolicyExplanation, PolicyQuestion, RuleState,
-    StatusView, TrafficView,
+    AttachmentView, Event, ExplainRequest, Explanation, Mode, PeerView, PolicyExplanation, PolicyQuestion, RuleAtView,
+    RuleState, StatusView, TrafficView,
 };
 use comfy_table::{ContentArrangement, Table, presets};
+use flowspec::{Rule, text};
 use serde_json::Value;
 use std::time::SystemTime;
 
@@ -153,6 +154,23 @@ pub(crate) fn rules_in_force(args: &LiveArgs) -> Result<Result<Vec<NumberedRule>
         let in_force = views.iter().filter(|view| view.state.known().is_some_and(RuleState::is_in_force));
         let numbered = in_force.enumerate().map(|(index, view)| Ok(NumberedRule { index, rule: view.text.parse()? }));
         numbered.collect()
+    })
+}
+
+/// The rules that were in force at a time, in enforcement order, from the history on disk; or the
+/// exit status of a failure that was reported.
+pub(crate) fn rules_at(args: &LiveArgs, time: &str) -> Result<Result<Vec<NumberedRule>, u8>> {
+    fetch(args, async |client: &Client| -> Result<Vec<NumberedRule>, Failure> {
+        let mut rules: Vec<Rule> = Vec::new();
+        client
+            .lines(&format!("/v1/rules/at?time={}", escape(time)), |line| {
+                let rule: RuleAtView = serde_json::from_str(line)?;
+                rules.extend(text::parse_line(&rule.wire).map_err(anyhow::Error::new)?);
+                Ok(true)
+            })
+            .await?;
+        rules.sort_by(|a, b| a.nlri.cmp(&b.nlri));
+        Ok(rules.into_iter().enumerate().map(|(index, rule)| NumberedRule { index, rule }).collect())
     })
 }
 

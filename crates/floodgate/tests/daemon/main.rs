@@ -4,6 +4,7 @@
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
+mod history;
 mod reload;
 mod rules;
 mod sessions;
