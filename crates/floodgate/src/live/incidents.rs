@@ -188,9 +188,9 @@ mod tests {
         };
         let line = csv(&incident);
         assert!(!line.contains(['\r', '\n', '\u{1b}']), "{line:?}");
-        // Quotes within cells are doubled: cells end where one quote stands before a comma.
-        let plain = line.replace("\"\"", "");
-        let cells: Vec<&str> = plain.split("\",\"").collect();
+        // A quote within a cell is two.
+        let marked = line.replace("\",\"", "\u{1}").replace("\"\"", "\"");
+        let cells: Vec<&str> = marked.trim_matches('"').split('\u{1}').collect();
         assert_eq!(cells.len(), COLUMNS.len(), "{line}");
         assert_eq!(cells.iter().filter(|cell| cell.starts_with("'=HYPERLINK")).count(), 5);
         let row = row(&IncidentView { began: "2026-01-01T00:00:00.000Z".to_owned(), ..incident }, SystemTime::now());
