@@ -17,6 +17,7 @@ mod maintenance;
 mod reader;
 mod recorder;
 mod schema;
+mod settings;
 mod store;
 mod writer;
 
@@ -26,7 +27,8 @@ pub use change::{Change, Counted, Description, PeakRate};
 pub use error::HistoryError;
 pub use incident::{Incident, IncidentFilter, RateBucket, StateChange};
 pub use reader::{Interrupt, Reader, RuleAt};
-pub use recorder::{Recorder, Settings};
+pub use recorder::Recorder;
+pub use settings::Settings;
 pub use store::Store;
 
 /// Milliseconds since 1970, UTC.

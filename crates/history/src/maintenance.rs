@@ -17,7 +17,7 @@ impl Store {
         for pair in LEVELS.windows(2) {
             let (fine, coarse) = (table(pair[0]), table(pair[1]));
             let (width, end) = (pair[1].width, start(second - pair[0].kept, pair[1].width));
-            let transaction = self.connection.transaction()?;
+            let transaction = self.connection_mut().transaction()?;
             transaction
                 .prepare_cached(&format!(
                     "INSERT INTO {coarse} SELECT incident, start - start % {width}, sum(packets), sum(bytes), sum(dropped) \
@@ -38,7 +38,7 @@ impl Store {
     pub fn forget_before(&mut self, time: Time) -> Result<(), HistoryError> {
         while self.forget_some("ended < ?1", time)? {}
         for name in LEVELS.map(table) {
-            self.connection
+            self.connection()
                 .prepare_cached(&format!("DELETE FROM {name} WHERE incident = {ALL_RULES} AND start < ?1"))?
                 .execute([time.div_euclid(1000)])?;
         }
@@ -62,13 +62,13 @@ impl Store {
     /// The file cannot be read.
     pub fn octets(&self) -> Result<u64, HistoryError> {
         let [pages, free, size] =
-            ["page_count", "freelist_count", "page_size"].map(|name| pragma(&self.connection, name));
+            ["page_count", "freelist_count", "page_size"].map(|name| pragma(self.connection(), name));
         Ok(u64::try_from((pages? - free?) * size?).unwrap_or(0))
     }
 
     /// True if there may be more.
     fn forget_some(&mut self, which: &str, value: i64) -> Result<bool, HistoryError> {
-        let transaction = self.connection.transaction()?;
+        let transaction = self.connection_mut().transaction()?;
         let numbers: Vec<i64> = transaction
             .prepare_cached(&format!("SELECT number FROM incidents WHERE {which} ORDER BY ended LIMIT {AT_ONCE}"))?
             .query_map([value], |row| row.get(0))?

@@ -169,8 +169,8 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Calls `each` with the rules that had one of these states at this time, in no order, each with
-    /// the actions that it had then, until it says that it wants no more; false then.
+    /// Calls `each` with the rules that had one of these states at this time, in no order, each
+    /// with the actions that it had then, until it says that it wants no more; false then.
     ///
     /// # Errors
     /// The file cannot be read.

@@ -1,8 +1,7 @@
 //! The queue to the thread that writes.
 
-use crate::Change;
 use crate::writer::{Shared, Writer};
-use std::path::PathBuf;
+use crate::{Change, Settings};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
@@ -12,19 +11,6 @@ const QUEUE: usize = 4;
 
 /// Between two tries with a file that fails.
 const RETRY: Duration = Duration::from_secs(30);
-
-/// Where and how much.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The file.
-    pub file: PathBuf,
-    /// How long ended incidents are kept.
-    pub keep: Duration,
-    /// Octets that the file's content takes at most.
-    pub size: u64,
-    /// Octets of the disk that are left free for others: with less, nothing is written.
-    pub reserve: u64,
-}
 
 /// Hands what happens to the thread that writes it. It never waits, but for a moment at its end.
 #[derive(Debug)]

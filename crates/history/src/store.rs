@@ -14,7 +14,7 @@ use std::time::Duration;
 /// machine loses power, the last seconds may be missing.
 #[derive(Debug)]
 pub struct Store {
-    pub(crate) connection: Connection,
+    connection: Connection,
     /// The open incident of each rule that has one.
     open: HashMap<u64, i64>,
     /// Of those, the rules that were not told of since the file was opened.
@@ -97,6 +97,16 @@ impl Store {
         }
         unconfirmed.retain(|rule| !confirmed.contains(rule));
         Ok(())
+    }
+
+    /// The open file.
+    pub(crate) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The same for transactions.
+    pub(crate) const fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
     }
 
     /// How many incidents are open.

@@ -280,8 +280,8 @@ fn rates_grow_coarser_and_lose_nothing() {
     }
 }
 
-/// 10,000 incidents an hour for a day fit into 1 GB: a fortieth of that, on a clock of its own, fits
-/// into a fortieth. Each matches packets for five minutes.
+/// 10,000 incidents an hour for a day fit into 1 GB: a fortieth of that, on a clock of its own,
+/// fits into a fortieth. Each matches packets for five minutes.
 #[test]
 fn a_day_of_many_incidents_fits() {
     const AN_HOUR: u64 = 250;

@@ -8,7 +8,6 @@
 mod describe;
 mod told;
 
-use super::status_board::has_many_rules;
 use crate::activity::Activity;
 use crate::clock;
 use crate::command::Requester;
@@ -42,7 +41,9 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 /// Passes take this part of the time at most,
 const PASS_SHARE: u32 = 30;
 
-/// and of many rules there is one so often at most.
+/// and of so many rules there is one so often at most.
+const MANY_RULES: usize = 2_000;
+
 const PASS_PAUSE: Duration = Duration::from_secs(1);
 
 /// What rules counted is written so often; of more than [`BUSY_RULES`], less often.
@@ -320,7 +321,7 @@ impl Incidents {
             self.all_told = true;
         }
         let took = pass.took + began.elapsed();
-        let least = if has_many_rules(engine) { PASS_PAUSE } else { Duration::ZERO };
+        let least = if engine.rule_count() > MANY_RULES { PASS_PAUSE } else { Duration::ZERO };
         self.next_pass = now + least.max(took * PASS_SHARE);
         self.told.end_pass();
         true
@@ -398,7 +399,7 @@ impl Incidents {
         self.told.set(id, now);
     }
 
-    /// Since when a rule has had this state: those that the data plane makes, since its last change.
+    /// Since when a rule has had this state: one that the data plane makes, since its last change.
     fn state_time(&self, state: api::RuleState, announced: Time) -> Time {
         use api::RuleState::{Failed, Installed, OverCapacity};
         match state {
