@@ -409,3 +409,43 @@ fn no_text_makes_it_panic_or_collect_without_end() {
     }
     assert!(entries.iter().any(|entry| matches!(entry, Entry::Error { error: ForeignError::Unfinished { .. }, .. })));
 }
+
+/// What was recorded, damaged: nothing panics, and whatever is read is a rule whose text reads back.
+#[test]
+fn damaged_text_is_read_or_refused() {
+    use flowspec::testing::Seed;
+    let texts = [
+        include_str!("testdata/bird4.txt"),
+        include_str!("testdata/bird6.txt"),
+        include_str!("testdata/frr4.txt"),
+        include_str!("testdata/gobgp4.txt"),
+        "10.0.0.1,*,proto=6,dstport=80,=443,tcp-flag:02/term:1 (1 entry)\n        Communities: traffic-rate:0:0 redirect:65000:1\n",
+        "set routing-options flow route a match destination 192.0.2.1/32\nset routing-options flow route a then discard\n",
+        "routing-options {\n flow {\n  route a {\n   match {\n    destination 192.0.2.1/32;\n   }\n   then discard;\n  }\n }\n}\n",
+        "  Flow           :Dest:10.0.0.1/32,Proto:=17|=6,Frag:~IsF\n    Actions      :Traffic-rate: 0 bps (x)\n",
+        "class-map type traffic match-all A\n match destination-address ipv4 192.0.2.1 255.255.255.255\npolicy-map type pbr P\n class type traffic A\n  drop\n",
+        "{ \"destination_prefix\": \"192.0.2.1/32\", \"tcp_flags\": [ \"syn\" ], \"action_type\": \"discard\" }\n",
+    ];
+    let alphabet: Vec<char> = " \t\n{}[](),;:=<>!&|~/\"'-+*0123456789abcxyzäß∋".chars().collect();
+    let mut seed = Seed::new(3);
+    for number in 0..4000 {
+        let mut text: Vec<char> = texts[number % texts.len()].chars().collect();
+        for _ in 0..=seed.below(4) {
+            let at = seed.below(text.len() as u64) as usize;
+            let other = alphabet[seed.below(alphabet.len() as u64) as usize];
+            match seed.below(3) {
+                0 => text[at] = other,
+                1 => text.insert(at, other),
+                _ => drop(text.remove(at)),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        for entry in read(&text) {
+            if let Entry::Rule { rule, .. } = entry
+                && let Ok(rule) = rule.rule()
+            {
+                assert_eq!(rule.to_string().parse::<Rule>().as_ref(), Ok(&rule), "{text}");
+            }
+        }
+    }
+}
