@@ -1,5 +1,5 @@
-//! Inputs of which parts are in another program's form: what BIRD, Junos, IOS XR, FRR, GoBGP, ExaBGP
-//! and FastNetMon print.
+//! Inputs of which parts are in another program's form: what BIRD, Junos, IOS XR, FRR, GoBGP,
+//! ExaBGP and FastNetMon print.
 
 use crate::input::Item;
 use anyhow::Result;

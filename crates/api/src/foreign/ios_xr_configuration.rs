@@ -1,5 +1,5 @@
-//! IOS XR's configuration: `class-map type traffic` says what is matched, `policy-map type pbr` what
-//! is done.
+//! IOS XR's configuration: `class-map type traffic` says what is matched, `policy-map type pbr`
+//! what is done.
 
 use super::draft::{Draft, entry, hex_mask, number};
 use super::model::{Entry, ForeignError, ForeignRule, Form};

@@ -20,8 +20,8 @@ impl Reader {
         Self::default()
     }
 
-    /// Whether a line is not part of another program's form, so that [`take`](Self::take) would give
-    /// it back and nothing else.
+    /// Whether a line is not part of another program's form, so that [`take`](Self::take) would
+    /// give it back and nothing else.
     pub fn passes(&self, line: &str) -> bool {
         self.open.is_none()
             && (block::is_own(line) || Kind::begins(line).is_none() && !block::is_heading(line, self.seen))

@@ -410,7 +410,8 @@ fn no_text_makes_it_panic_or_collect_without_end() {
     assert!(entries.iter().any(|entry| matches!(entry, Entry::Error { error: ForeignError::Unfinished { .. }, .. })));
 }
 
-/// What was recorded, damaged: nothing panics, and whatever is read is a rule whose text reads back.
+/// What was recorded, damaged: nothing panics, and whatever is read is a rule whose text reads
+/// back.
 #[test]
 fn damaged_text_is_read_or_refused() {
     use flowspec::testing::Seed;

@@ -1,5 +1,5 @@
-//! Sessions over link-local addresses: both sides name the link, and a machine with the same address
-//! on another link is another machine.
+//! Sessions over link-local addresses: both sides name the link, and a machine with the same
+//! address on another link is another machine.
 
 use anyhow::{Context, Result, ensure};
 use lab::site::VICTIM;
