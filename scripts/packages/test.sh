@@ -28,7 +28,7 @@ mapfile -t debs < <(find "$work/out" -maxdepth 1 -name 'floodgate_*_'"$(dpkg --p
 if [ ! -e "$fresh.ready" ]; then
     say "installing a Debian 12 (some minutes, once)"
     rm -rf "$fresh"
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,iputils-ping,nftables,procps,python3-apt,ansible-core bookworm "$fresh" >"$work/debootstrap.log" 2>&1 ||
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,iputils-ping,nftables,procps,python3-apt,python3-cffi-backend,ansible-core bookworm "$fresh" >"$work/debootstrap.log" 2>&1 ||
         { tail -n 20 "$work/debootstrap.log" >&2; die "debootstrap failed"; }
     touch "$fresh.ready"
 fi
