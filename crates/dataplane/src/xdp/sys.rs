@@ -187,6 +187,7 @@ pub(super) fn mount_bpf_fs(path: &Path) -> io::Result<()> {
 
 /// The link type of an interface: an `ARPHRD_` number, which says what header its packets begin
 /// with.
+#[allow(trivial_numeric_casts, reason = "c_char has a sign on x86-64 and none on aarch64")]
 pub(super) fn hardware_type(name: &str) -> io::Result<u16> {
     // SAFETY: zero is valid for this struct.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
