@@ -301,7 +301,7 @@ pub(crate) fn measure_journal() -> Result<Vec<Group>> {
 }
 
 /// Processor seconds of a process so far, in user and kernel mode.
-fn processor_time(pid: u32) -> Result<f64> {
+pub(crate) fn processor_time(pid: u32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // After the name, which may contain anything but ends with the last parenthesis: utime and
     // stime are fields 14 and 15.
