@@ -129,23 +129,22 @@ fn flower_filters_stay_over_a_crash_without_a_gap() -> Result<()> {
     let mut wire = site.wire()?;
     let (mut daemon, _controller) = protected(&site)?;
     wire.seen()?;
-    let mut crash = |daemon: &mut Daemon<'_>, times: usize| -> Result<u64> {
-        let flood = Flood::start(&site)?;
-        for _ in 0..times {
-            daemon.kill()?;
-            // Some packets meet the filters while nobody is there.
-            thread::sleep(Duration::from_millis(200));
-            daemon.launch()?;
-            daemon.wait_installed(1)?;
-        }
-        flood.end(&mut wire)
-    };
-    let sent = crash(&mut daemon, 1)?;
-    // What was counted by both runs of the daemon, none forgotten.
+    let filters = || site.switch.exec("tc", &["filter", "show", "block", "3970", "chain", "0"]);
+    let before = filters()?;
+    let flood = Flood::start(&site)?;
+    for _ in 0..3 {
+        daemon.kill()?;
+        // Some packets meet the filters while nobody is there.
+        thread::sleep(Duration::from_millis(200));
+        daemon.launch()?;
+        daemon.wait_installed(1)?;
+    }
+    let sent = flood.end(&mut wire)?;
+    // What was counted by four runs of the daemon, none forgotten.
     daemon
         .wait_rules("all packets counted", PATIENCE, |rules| rules[0].packets == Some(sent))
         .with_context(|| format!("{sent} were sent"))?;
-    crash(&mut daemon, 2)?;
+    ensure!(filters()? == before, "the filters were taken over as they are: {before} {}", filters()?);
     check_dropped(&mut wire, true)
 }
 

@@ -62,9 +62,12 @@ impl Flower {
         }
         // A chain that was deleted while packets are sent there is not listed.
         let used: Vec<u32> = old_chains.iter().chain(&dispatched).copied().collect();
-        let base = free_pair(&used);
-        let mut tables = self.build(base, &fitted.rules, &mut unenforced);
-        match self.fill(&mut tables, &mut unenforced) {
+        let adopted = if self.state.is_none() { self.adopt(&dispatched, &fitted.rules)? } else { None };
+        let is_adopted = adopted.is_some();
+        let base = adopted.as_ref().map_or_else(|| free_pair(&used), |tables| tables.v4.chain());
+        let mut tables = adopted.unwrap_or_else(|| self.build(base, &fitted.rules, &mut unenforced));
+        let filled = if is_adopted { Ok(()) } else { self.fill(&mut tables, &mut unenforced) };
+        match filled {
             Ok(()) => {}
             Err(FillError::Full) if self.state.is_some() => {
                 // There is no room for two sets of filters: what differs is changed filter by
@@ -94,11 +97,17 @@ impl Flower {
                 // Back to where packets went before.
                 let again: Vec<Request> = first.filters().map(|filter| self.request_new(filter)).collect();
                 let _ = self.execute(&again);
-                let _ = self.remove_chains(&[base, base + 1]);
+                if !is_adopted {
+                    let _ = self.remove_chains(&[base, base + 1]);
+                }
                 return Err(error);
             }
         };
-        self.keep_counts(&dispatched, &tables)?;
+        if !is_adopted {
+            self.keep_counts(&dispatched, &tables)?;
+        }
+        let is_old = |chain: &u32| !is_adopted || ![base, base + 1].contains(chain);
+        let old_chains: Vec<u32> = old_chains.into_iter().filter(is_old).collect();
         self.remove_chains(&old_chains)?;
         // Interfaces that are not meant any more.
         super::ports::detach(&mut *self.kernel, block, self.ports.attached())?;

@@ -7,6 +7,7 @@
 //! do drivers: all that was made is read back and compared. `docs/manual/flower.md` tells the
 //! whole.
 
+mod adopt;
 mod backend;
 mod bring;
 mod capabilities;

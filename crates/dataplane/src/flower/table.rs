@@ -42,6 +42,9 @@ pub(super) struct Table {
     filters: u64,
 }
 
+/// A rule with its filters, as rendered and as the kernel has them.
+pub(super) type FoundRule = (Arc<CompiledRule>, Vec<(RuleFilter, Filter)>);
+
 /// Rules that cannot be written as filters, and why.
 pub(super) type Unwritten = Vec<(Arc<CompiledRule>, Unwritable)>;
 
@@ -98,6 +101,36 @@ impl Table {
             table.insert(rule, filters, &priorities, settings);
         }
         Ok((table, unwritable))
+    }
+
+    /// With these rules, given in enforcement order, whose filters the kernel has; `None` if their
+    /// priorities do not put them into that order.
+    pub(super) fn of_kernel(version: IpVersion, chain: u32, rules: Vec<FoundRule>) -> Option<Self> {
+        let groups = (0u32..).zip(&rules);
+        let entries: Vec<OrderedEntry<'_>> = groups
+            .flat_map(|(group, (_, filters))| {
+                filters.iter().map(move |(filter, there)| OrderedEntry {
+                    space: &filter.space,
+                    group,
+                    number: Some(u32::from(there.priority)),
+                })
+            })
+            .collect();
+        let numbers = assign(&entries, PRIORITIES).ok()?;
+        if entries.iter().zip(numbers).any(|(entry, number)| entry.number != Some(number)) {
+            return None;
+        }
+        drop(entries);
+        let mut table = Table::new(version, chain);
+        for (rule, filters) in rules {
+            let placed = filters.into_iter().map(|(RuleFilter { space, purpose, .. }, there)| {
+                table.next_handle = table.next_handle.max(there.handle.saturating_add(1));
+                PlacedFilter { filter: Filter { purpose, ..there }, space }
+            });
+            let filters = placed.collect();
+            table.restore(PlacedRule { rule, filters });
+        }
+        Some(table)
     }
 
     pub(super) const fn chain(&self) -> u32 {
