@@ -170,7 +170,7 @@ fn busy_rule() -> RuleView {
     }
 }
 
-/// Every field of the API has a row in its page.
+/// Every field of the API has a row in its page, and every row is about a field.
 #[test]
 fn fields_of_the_api() {
     let page = fs::read_to_string(manual("api.md")).unwrap();
@@ -193,6 +193,12 @@ fn fields_of_the_api() {
                     && line.split('|').nth(1).is_some_and(|names| names.contains(&format!("`{field}`")))
             };
             assert!(part.lines().any(row), "api.md, {object}: no row for `{field}`");
+        }
+        for row in part.lines().filter(|line| line.starts_with("| `")) {
+            let names = row.split('|').nth(1).unwrap_or_default();
+            for name in names.split('`').skip(1).step_by(2) {
+                assert!(value.get(name).is_some(), "api.md, {object}: a row for `{name}`, which is not a field");
+            }
         }
     }
 }

@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::controller::{Controller, Seen, config};
+use common::controller::{Controller, config};
 use common::raw::{RawPeer, kind, message, update};
 use common::{Daemon, peer, wait};
+use lab::speaker::SessionChange;
 use std::io::Read;
 use std::net::TcpStream;
 
@@ -178,7 +179,7 @@ fn a_peer_whose_secret_cannot_be_read_does_not_keep_the_others_out() {
     assert!(daemon.cli(&["reload"]).status.success());
     let known = Controller::start(PEER, daemon.port, config(), Some("hush"));
     known.wait_up();
-    assert!(!stranger.seen().contains(&Seen::Up), "{:?}", stranger.seen());
+    assert!(!stranger.seen().contains(&SessionChange::Up), "{:?}", stranger.seen());
 }
 
 #[test]
@@ -186,13 +187,13 @@ fn a_peer_that_flaps_is_refused_and_told_so() {
     let daemon = Daemon::start(&peer("a", PEER, ""), "");
     // Each time for longer, so that the moment is not missed.
     wait("a refusal", || {
-        let mut raw = RawPeer { stream: common::raw::connect(PEER, daemon.port) };
+        let mut raw = RawPeer::connected(PEER, daemon.port);
         let (kind, body) = raw.read();
         if kind == kind::NOTIFICATION {
             assert_eq!(body, [6, 5]);
             return Some(());
         }
-        raw.establish(90);
+        raw.establish_after_open(90);
         let up = || daemon.peer("a")["state"] == "established";
         wait("the session", || up().then_some(()));
         drop(raw);

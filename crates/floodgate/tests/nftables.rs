@@ -1,23 +1,12 @@
 //! `floodgate run` with the kernel's nftables, each daemon in a network namespace of its own.
 
+use lab::wait;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 const NTP: &str = "dst 192.0.2.1/32 proto udp sport 123 then discard";
-
-fn wait<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(value) = check() {
-            return value;
-        }
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// A namespace with a daemon in it.
 struct Machine {

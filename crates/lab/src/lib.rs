@@ -29,6 +29,7 @@ mod probe;
 mod process;
 mod processor;
 pub mod raw;
+mod received;
 mod require;
 pub mod scenario;
 mod seccomp;
@@ -45,6 +46,7 @@ pub use probe::Probe;
 pub use process::Process;
 pub use processor::OnOneProcessor;
 pub use raw::RawPeer;
+pub use received::Received;
 pub use require::{Skipped, is_emulated, require_program, require_root, skip, skip_for_kernel};
 pub use rustix::process::Signal;
 pub use seccomp::without_bpf_programs;
@@ -73,4 +75,12 @@ pub fn wait_until<T>(what: &str, deadline: Duration, mut check: impl FnMut() -> 
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The same for tests that return nothing: waits for at most [`PATIENCE`].
+///
+/// # Panics
+/// After that time.
+pub fn wait<T>(what: &str, check: impl FnMut() -> Option<T>) -> T {
+    wait_until(what, PATIENCE, check).unwrap_or_else(|error| panic!("{error:#}"))
 }

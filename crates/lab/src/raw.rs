@@ -25,6 +25,19 @@ pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[0xff; 16][..], &length.to_be_bytes(), &[kind], body].concat()
 }
 
+/// The next message of a stream: its type and what follows the header.
+///
+/// # Errors
+/// There is none, or its length is less than that of a header.
+pub fn receive(stream: &mut impl Read) -> Result<(u8, Vec<u8>)> {
+    let mut head = [0; 19];
+    stream.read_exact(&mut head)?;
+    let length = usize::from(u16::from_be_bytes([head[16], head[17]]));
+    let mut body = vec![0; length.checked_sub(head.len()).context("a length")?];
+    stream.read_exact(&mut body)?;
+    Ok((head[18], body))
+}
+
 /// An OPEN of this AS with identifier 192.0.2.77: both FlowSpec families, both kinds of route
 /// refresh, four-octet AS numbers.
 #[must_use]
@@ -66,7 +79,15 @@ impl RawPeer {
     /// # Errors
     /// The other side sends another message; with that message.
     pub fn establish(&mut self, asn: u32) -> Result<()> {
-        self.stream.write_all(&open(asn, 90))?;
+        self.establish_with(asn, 90)
+    }
+
+    /// The same with this hold time, in seconds.
+    ///
+    /// # Errors
+    /// As [`establish`](Self::establish).
+    pub fn establish_with(&mut self, asn: u32, hold_time: u16) -> Result<()> {
+        self.stream.write_all(&open(asn, hold_time))?;
         for expected in [kind::OPEN, kind::KEEPALIVE] {
             let (kind, body) = self.read()?;
             ensure!(kind == expected, "a message of type {kind}: {body:02x?}");
@@ -80,12 +101,7 @@ impl RawPeer {
     /// # Errors
     /// There is none.
     pub fn read(&mut self) -> Result<(u8, Vec<u8>)> {
-        let mut head = [0; 19];
-        self.stream.read_exact(&mut head)?;
-        let length = usize::from(u16::from_be_bytes([head[16], head[17]]));
-        let mut body = vec![0; length.checked_sub(head.len()).context("a length")?];
-        self.stream.read_exact(&mut body)?;
-        Ok((head[18], body))
+        receive(&mut self.stream)
     }
 
     /// Reads until the other side closes the connection; returns code and subcode of its

@@ -1,7 +1,8 @@
 //! A BGP speaker of our own: the controller of the demo, and a peer for tests.
 //!
 //! It is a [`bgp::Session`] on TCP connections of a namespace. It keeps its announcements, and
-//! sends them again whenever the session is established, as a controller does.
+//! sends them again whenever the session is established, as a controller does; one that is
+//! [started with connections](Speaker::over) from elsewhere sends only what it is told to.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -21,7 +22,7 @@ use flowspec::{Action, Nlri, Rule};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::{Netns, wait_until};
+use crate::{Netns, Received, wait_until};
 
 /// Timeout of a connection attempt.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -38,11 +39,27 @@ pub struct Status {
     pub sessions: u32,
     /// Why the latest session or attempt ended.
     pub ended: Option<String>,
+    /// What happened to its sessions, in order.
+    pub history: Vec<SessionChange>,
+    /// What the peer has advertised.
+    pub received: Received,
     /// Routes that wait to be sent.
     pub queued: usize,
     /// KEEPALIVE messages received, in all sessions.
     pub keepalives: u64,
 }
+
+/// A change of a speaker's session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionChange {
+    /// It is established.
+    Up,
+    /// It was established, and has ended for this reason.
+    Down(String),
+}
+
+/// Opens connections to the peer.
+pub type Connector = Box<dyn FnMut() -> Result<TcpStream> + Send>;
 
 /// A running speaker; dropping it ends its session.
 #[derive(Debug)]
@@ -57,9 +74,12 @@ pub struct Speaker {
 enum Command {
     Announce(Vec<Rule>),
     Withdraw(Vec<Nlri>),
+    EndOfRib,
+    AskRefresh(AfiSafi),
     Forget,
     Raw(Vec<u8>),
     Cut,
+    Vanish,
     Shutdown,
 }
 
@@ -75,7 +95,7 @@ impl Speaker {
             .with_context(|| format!("listen on {address} in {}", netns.name()))?;
         listener.set_nonblocking(true)?;
         let config = PeerConfig { passive: true, idle_hold_max: IDLE, connect_back_off_max: IDLE, ..config };
-        Self::start(netns, Some(listener), None, config)
+        Self::start(config, Some(listener), None, true, |work| netns.spawn_thread("speaker", work))
     }
 
     /// A speaker that connects from one of its addresses to its peer.
@@ -84,7 +104,17 @@ impl Speaker {
     /// Its thread cannot be started.
     pub fn connect(netns: &Netns, from: IpAddr, to: SocketAddr, config: PeerConfig) -> Result<Self> {
         let config = PeerConfig { connect_retry: IDLE, idle_hold_max: IDLE, connect_back_off_max: IDLE, ..config };
-        Self::start(netns, None, Some((from, to)), config)
+        let open = Box::new(move || open(from, to));
+        Self::start(config, None, Some(open), true, |work| netns.spawn_thread("speaker", work))
+    }
+
+    /// A speaker with connections that the caller opens. It does not send rules, or End-of-RIB,
+    /// again by itself after its session was established.
+    ///
+    /// # Errors
+    /// Its thread cannot be started.
+    pub fn over(connector: Connector, config: PeerConfig) -> Result<Self> {
+        Self::start(config, None, Some(connector), false, |work| Ok(std::thread::Builder::new().spawn(work)?))
     }
 
     /// Announces rules, now if the session is established and whenever it is established again.
@@ -115,6 +145,16 @@ impl Speaker {
         Ok(())
     }
 
+    /// Sends End-of-RIB of all families that are negotiated.
+    pub fn end_of_rib(&self) {
+        self.tell(Command::EndOfRib);
+    }
+
+    /// Asks the peer to advertise a family again (RFC 2918).
+    pub fn ask_refresh(&self, family: AfiSafi) {
+        self.tell(Command::AskRefresh(family));
+    }
+
     /// Forgets all rules without withdrawing them: the next session begins without any.
     pub fn forget(&self) {
         self.tell(Command::Forget);
@@ -129,6 +169,11 @@ impl Speaker {
     /// automatically.
     pub fn cut(&self) {
         self.tell(Command::Cut);
+    }
+
+    /// Closes the TCP connection without a NOTIFICATION, and ends the speaker.
+    pub fn vanish(self) {
+        self.tell(Command::Vanish);
     }
 
     /// The state of the session.
@@ -152,10 +197,11 @@ impl Speaker {
     }
 
     fn start(
-        netns: &Netns,
-        listener: Option<TcpListener>,
-        connect: Option<(IpAddr, SocketAddr)>,
         config: PeerConfig,
+        listener: Option<TcpListener>,
+        connector: Option<Connector>,
+        repeats: bool,
+        spawn: impl FnOnce(Box<dyn FnOnce() + Send>) -> Result<JoinHandle<()>>,
     ) -> Result<Self> {
         let (commands, inbox) = channel();
         let (wake, woken) = UnixStream::pair()?;
@@ -165,7 +211,8 @@ impl Speaker {
         let work = Work {
             session: Session::new(config),
             listener,
-            connect,
+            connector,
+            repeats,
             conns: Vec::new(),
             next: 0,
             rules: BTreeMap::new(),
@@ -173,7 +220,7 @@ impl Speaker {
             inbox,
             woken,
         };
-        let thread = netns.spawn_thread("speaker", move || work.run())?;
+        let thread = spawn(Box::new(move || work.run()))?;
         Ok(Self { commands, wake, status, thread: Some(thread) })
     }
 
@@ -202,7 +249,9 @@ fn lock(status: &Mutex<Status>) -> MutexGuard<'_, Status> {
 struct Work {
     session: Session,
     listener: Option<TcpListener>,
-    connect: Option<(IpAddr, SocketAddr)>,
+    connector: Option<Connector>,
+    /// Sends its rules and End-of-RIB whenever its session is established.
+    repeats: bool,
     conns: Vec<Conn>,
     next: u64,
     /// The announced rules, with their actions.
@@ -259,6 +308,12 @@ impl Work {
                         let _ = self.session.withdraw(nlri.into());
                     }
                 }
+                Command::EndOfRib => self.send_end_of_rib(),
+                Command::AskRefresh(family) => {
+                    // Refused without a session.
+                    let _ = self.session.route_refresh(family, RefreshKind::Request);
+                }
+                Command::Vanish => return false,
                 Command::Forget => self.rules.clear(),
                 Command::Raw(octets) => {
                     // Queued messages go first, so that the order is that of the calls.
@@ -304,7 +359,7 @@ impl Work {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Connect => match self.open() {
+            Output::Connect => match self.connect() {
                 Ok(stream) => self.connected(stream, Direction::Outgoing),
                 Err(error) => {
                     lock(&self.status).ended = Some(format!("connect: {error:#}"));
@@ -319,31 +374,35 @@ impl Work {
                 }
             }
             Output::Established(_) => {
-                for (nlri, (attributes, next_hop)) in &self.rules {
-                    // Refused if the peer has not negotiated the family.
-                    let _ = self.session.announce(nlri.clone().into(), *next_hop, Arc::clone(attributes));
+                if self.repeats {
+                    for (nlri, (attributes, next_hop)) in &self.rules {
+                        // Refused if the peer has not negotiated the family.
+                        let _ = self.session.announce(nlri.clone().into(), *next_hop, Arc::clone(attributes));
+                    }
+                    self.send_end_of_rib();
                 }
-                for family in AfiSafi::ALL {
-                    let _ = self.session.end_of_rib(family);
-                }
-                lock(&self.status).sessions += 1;
+                let mut status = lock(&self.status);
+                status.sessions += 1;
+                status.received = Received::default();
+                status.history.push(SessionChange::Up);
             }
-            Output::Down(down) => lock(&self.status).ended = Some(down.reason.to_string()),
+            Output::Down(down) => {
+                let mut status = lock(&self.status);
+                status.ended = Some(down.reason.to_string());
+                status.history.push(SessionChange::Down(down.reason.to_string()));
+            }
             Output::Failed(reason) => lock(&self.status).ended = Some(reason.to_string()),
             Output::State(state) => lock(&self.status).established = state == State::Established,
-            Output::RouteRefresh { family, kind: RefreshKind::Request } => {
-                let asked = self.rules.iter().filter(|(nlri, _)| AfiSafi::Flow(nlri.family()) == family);
-                for (nlri, (attributes, next_hop)) in asked {
-                    // Refused if the peer has not negotiated the family.
-                    let _ = self.session.announce(nlri.clone().into(), *next_hop, Arc::clone(attributes));
+            Output::RouteRefresh { family, kind } => {
+                lock(&self.status).received.refreshes.push(kind);
+                if self.repeats && kind == RefreshKind::Request {
+                    self.announce_again(family);
                 }
             }
-            // A controller accepts no routes. Announcements that are too long are left out, since
-            // the peer would never see them.
+            Output::Update(update) => lock(&self.status).received.update(&update),
+            Output::EndOfRib(family) => lock(&self.status).received.end_of_rib(family),
+            // Announcements that are too long are left out, since the peer would never see them.
             Output::AbortConnect
-            | Output::Update(_)
-            | Output::EndOfRib(_)
-            | Output::RouteRefresh { .. }
             | Output::UnknownRefresh(_)
             | Output::Damped { .. }
             | Output::NextTry(_)
@@ -351,12 +410,22 @@ impl Work {
         }
     }
 
-    fn open(&self) -> Result<TcpStream> {
-        let (from, to) = self.connect.context("this speaker does not connect")?;
-        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-        socket.bind(&SocketAddr::new(from, 0).into())?;
-        socket.connect_timeout(&to.into(), CONNECT)?;
-        Ok(socket.into())
+    fn announce_again(&mut self, family: AfiSafi) {
+        for (nlri, (attributes, next_hop)) in self.rules.iter().filter(|(nlri, _)| AfiSafi::Flow(nlri.family()) == family) {
+            // Refused if the peer has not negotiated the family.
+            let _ = self.session.announce(nlri.clone().into(), *next_hop, Arc::clone(attributes));
+        }
+    }
+
+    fn send_end_of_rib(&mut self) {
+        for family in AfiSafi::ALL {
+            // Refused if the peer has not negotiated the family.
+            let _ = self.session.end_of_rib(family);
+        }
+    }
+
+    fn connect(&mut self) -> Result<TcpStream> {
+        self.connector.as_mut().context("this speaker does not connect")?()
     }
 
     fn connected(&mut self, stream: TcpStream, direction: Direction) {
@@ -433,4 +502,11 @@ impl Work {
         let mut bell = [0; 64];
         while matches!((&self.woken).read(&mut bell), Ok(read) if read > 0) {}
     }
+}
+
+fn open(from: IpAddr, to: SocketAddr) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.connect_timeout(&to.into(), CONNECT)?;
+    Ok(socket.into())
 }

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use lab::raw::{kind, message, open};
 use lab::site::{PEER, SWITCH};
 use lab::{Daemon, PATIENCE, Site, needs};
 use socket2::{Domain, Socket, Type};
@@ -13,22 +14,15 @@ use socket2::{Domain, Socket, Type};
 /// A SYN that is not answered fails sooner by far on the way that there is.
 const HANDSHAKE: Duration = Duration::from_millis(400);
 
-fn message(kind: u8, body: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(19 + body.len()).expect("short").to_be_bytes();
-    [&[0xff; 16][..], &length, &[kind], body].concat()
-}
-
 /// OPEN of AS 65070, KEEPALIVE, and `dst 10.99.99.0/24 then discard`, all at once.
 fn everything() -> Vec<u8> {
-    let capabilities = [1, 4, 0, 1, 0, 133, 65, 4, 0, 0, 0xfe, 0x2e];
-    let open = [&[4, 0xfe, 0x2e, 0, 90, 192, 0, 2, 77, 14, 2, 12][..], &capabilities].concat();
     let attributes = [
         &[0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xfe, 0x2e, 0xc0, 16, 8, 0x80, 6, 0, 0, 0, 0, 0, 0][..],
         &[0x80, 14, 11, 0, 1, 133, 0, 0, 5, 1, 24, 10, 99, 99],
     ]
     .concat();
     let update = [&[0, 0, 0, u8::try_from(attributes.len()).expect("short")][..], &attributes].concat();
-    [message(1, &open), message(4, &[]), message(2, &update)].concat()
+    [open(65070, 90), message(kind::KEEPALIVE, &[]), message(kind::UPDATE, &update)].concat()
 }
 
 /// Connects with this TTL and sends everything with the last packet of the handshake, as far as a

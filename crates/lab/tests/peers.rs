@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result, bail};
-use lab::peers::{Bird, Exabgp, Family, Frr, Gobgp, Receiver, Session, Version};
+use lab::peers::{Bird, Exabgp, Family, Frr, Gobgp, PeerDaemon as _, Receiver, Session, Version};
 use lab::{End, Netns, PATIENCE, needs, veth, wait_until};
 
 const PEER: &str = "192.0.2.2";

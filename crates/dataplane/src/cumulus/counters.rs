@@ -5,31 +5,19 @@
 
 use super::line::COMMENT;
 use super::settings::Settings;
+use crate::kernel::CounterLedger;
 use crate::{Counter, DataplaneError};
 use engine::plan::CompiledRule;
 use flowspec::{IpVersion, Nlri, Policing, RuleId};
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::process::Command;
 use std::sync::Arc;
 
 /// Counters that continue over reinstalls, each of which resets the kernel's counters.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    rules: BTreeMap<Arc<Nlri>, CounterTotal>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct CounterTotal {
-    total: Counter,
-    /// The kernel's values at the last reading.
-    last: Count,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Count {
-    packets: u64,
-    bytes: u64,
+    ledger: CounterLedger,
 }
 
 impl Counters {
@@ -63,9 +51,7 @@ impl Counters {
         placed: &[Arc<CompiledRule>],
     ) {
         let found: Vec<Attribution> = attributions(listings, settings, placed).collect();
-        let is_less = |(nlri, now): (&Arc<Nlri>, &Count)| {
-            self.rules.get(nlri).is_some_and(|tally| now.packets < tally.last.packets)
-        };
+        let is_less = |(nlri, now): (&Arc<Nlri>, &Counter)| self.ledger.is_less_than_last(nlri, now);
         let too_late = found.iter().any(|found| found.missing > 0 || found.counts.iter().any(is_less));
         if too_late {
             tracing::debug!("counters since the last reading are lost");
@@ -76,35 +62,25 @@ impl Counters {
         }
     }
 
-    fn add_reading(&mut self, counts: HashMap<Arc<Nlri>, Count>) {
+    fn add_reading(&mut self, counts: HashMap<Arc<Nlri>, Counter>) {
         for (nlri, now) in counts {
-            let CounterTotal { total, last } = self.rules.entry(nlri).or_default();
-            // A reinstall by another program reset them.
-            let before = if now.packets >= last.packets { *last } else { Count::default() };
-            total.packets += now.packets - before.packets;
-            total.bytes += now.bytes.saturating_sub(before.bytes);
-            *last = now;
+            self.ledger.read(&nlri, now);
         }
     }
 
     /// The kernel's counters start from zero; those of removed rules are dropped.
     pub(super) fn reinstalled(&mut self, placed: &[Arc<CompiledRule>]) {
-        let mut old = std::mem::take(&mut self.rules);
-        self.rules = placed
-            .iter()
-            .map(|rule| {
-                let total = old.remove(&rule.nlri).unwrap_or_default().total;
-                (Arc::clone(&rule.nlri), CounterTotal { total, last: Count::default() })
-            })
-            .collect();
+        let placed: HashSet<&Nlri> = placed.iter().map(|rule| &*rule.nlri).collect();
+        self.ledger.retain(|nlri| placed.contains(nlri));
+        self.ledger.reset();
     }
 
     /// The counters of the rules in force.
     pub(super) fn of(&self, placed: &[Arc<CompiledRule>]) -> Vec<(Arc<Nlri>, Counter)> {
         let counter = |rule: &Arc<CompiledRule>| {
-            let counter = self.rules.get(&rule.nlri).copied().unwrap_or_default().total;
-            let dropped = matches!(rule.effect.policing, Policing::Discard).then_some(counter.packets);
-            (Arc::clone(&rule.nlri), Counter::of_packets(counter.packets, counter.bytes, dropped))
+            let Counter { packets, bytes, .. } = self.ledger.total(&rule.nlri);
+            let dropped = matches!(rule.effect.policing, Policing::Discard).then_some(packets);
+            (Arc::clone(&rule.nlri), Counter::of_packets(packets, bytes, dropped))
         };
         placed.iter().map(counter).collect()
     }
@@ -152,7 +128,7 @@ pub(super) fn listings(settings: &Settings, placed: &[Arc<CompiledRule>]) -> Res
 
 #[derive(Debug, Default)]
 struct Attribution {
-    counts: HashMap<Arc<Nlri>, Count>,
+    counts: HashMap<Arc<Nlri>, Counter>,
     missing: usize,
 }
 
@@ -163,7 +139,7 @@ fn attribute<'a>(
 ) -> Attribution {
     let rules: Vec<_> = rules.filter(|rule| !rule.entries.is_empty()).collect();
     let lines = listing.lines().filter_map(Line::parse);
-    let mut found: HashMap<&Arc<Nlri>, Count> = HashMap::with_capacity(rules.len());
+    let mut found: HashMap<&Arc<Nlri>, Counter> = HashMap::with_capacity(rules.len());
     let mut add = |rule: &'a Arc<CompiledRule>, line: &Line<'_>| match found.entry(&rule.nlri) {
         Entry::Vacant(vacant) => drop(vacant.insert(line.count)),
         // The line after a policer counts again what the policer passed, and is the only one that
@@ -173,7 +149,7 @@ fn attribute<'a>(
             most.packets = most.packets.max(line.count.packets);
             most.bytes = most.bytes.max(line.count.bytes);
         }
-        Entry::Occupied(mut occupied) => occupied.get_mut().add(line.count),
+        Entry::Occupied(mut occupied) => occupied.get_mut().add(&line.count),
     };
     if settings.has_comments() {
         let by_id: HashMap<RuleId, &Arc<CompiledRule>> = rules.iter().map(|rule| (rule.id, *rule)).collect();
@@ -197,16 +173,9 @@ fn attribute<'a>(
     Attribution { counts, missing }
 }
 
-impl Count {
-    fn add(&mut self, other: Count) {
-        self.packets += other.packets;
-        self.bytes += other.bytes;
-    }
-}
-
 /// A line such as `[12:3456] -A PREROUTING -i swp+ -j DROP`.
 struct Line<'a> {
-    count: Count,
+    count: Counter,
     rule: &'a str,
 }
 
@@ -214,7 +183,7 @@ impl<'a> Line<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let (count, rule) = line.strip_prefix('[')?.split_once("] ")?;
         let (packets, bytes) = count.split_once(':')?;
-        let count = Count { packets: packets.parse().ok()?, bytes: bytes.parse().ok()? };
+        let count = Counter::of_packets(packets.parse().ok()?, bytes.parse().ok()?, None);
         rule.starts_with("-A ").then_some(Line { count, rule })
     }
 

@@ -1,6 +1,7 @@
 //! What the back ends share: the desired state and its undo, rules that are wanted and not in
-//! force, priorities of entries, and values for each IP version.
+//! force, counters that outlive entries, priorities of entries, and values for each IP version.
 
+mod counter_ledger;
 mod desired;
 mod per_version;
 pub(crate) mod priority;
@@ -8,6 +9,7 @@ pub(crate) mod priority;
 mod testing;
 mod unenforced;
 
+pub(crate) use counter_ledger::{CounterLedger, sum};
 pub(crate) use desired::{DesiredState, Undo};
 pub(crate) use per_version::{PerVersion, VERSIONS};
 pub(crate) use unenforced::Unenforced;

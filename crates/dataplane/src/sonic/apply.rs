@@ -4,7 +4,7 @@
 use super::acl::{Acl, NotActive};
 use super::capabilities::capabilities;
 use super::capacity::{self, Resources};
-use super::counters::{self, Carried};
+use super::counters;
 use super::databases::Db;
 use super::entry::{self, Fields, Kind, Policer};
 use super::place::{Limits, PlacedOwner, Placement, place};
@@ -14,7 +14,7 @@ use super::rows::{self, RowKey, Rows};
 use super::schedule::{Planned, Step, steps};
 use super::settings::{Address, Settings};
 use super::{profile, switch};
-use crate::kernel::{DesiredState, PerVersion, VERSIONS};
+use crate::kernel::{self, CounterLedger, DesiredState, PerVersion, VERSIONS};
 use crate::{
     Applied, BackendSettings, Condition, Counter, Dataplane, DataplaneError, EnforcementPoint, Health, RuleFailure,
     Usage,
@@ -79,7 +79,7 @@ pub struct Sonic {
     /// Number of entries beyond which the switch refused, and when.
     ceilings: PerVersion<Option<(u64, Instant)>>,
     resources: PerVersion<Option<Resources>>,
-    carried: Carried,
+    ended_counters: CounterLedger,
     counters_on: bool,
     swept: Option<Instant>,
     looked: Option<Instant>,
@@ -104,7 +104,7 @@ impl Sonic {
             ports: Vec::new(),
             ceilings: PerVersion::default(),
             resources: PerVersion::default(),
-            carried: Carried::default(),
+            ended_counters: CounterLedger::default(),
             counters_on: true,
             swept: None,
             looked: None,
@@ -125,7 +125,7 @@ impl Sonic {
                 self.remove_unused_policers(&placement)?;
                 self.rendered.retain(&wanted.rules);
                 let in_force: BTreeSet<&Nlri> = placement.rules.iter().map(|rule| rule.nlri.as_ref()).collect();
-                self.carried.retain(|nlri| in_force.contains(nlri));
+                self.ended_counters.retain(|nlri| in_force.contains(nlri));
                 self.failed = placement.failures.iter().map(|(nlri, _)| Arc::clone(nlri)).collect();
                 self.wanted = wanted;
                 self.applied = true;
@@ -314,7 +314,10 @@ impl Sonic {
         let rows: Vec<(&RowKey, Kind)> = of_rules.iter().map(|(key, kind, _)| (*key, *kind)).collect();
         match counters::read(self.acl.databases(), &rows, &self.settings) {
             Ok(counts) => {
-                of_rules.iter().zip(counts).for_each(|((_, _, nlri), counter)| self.carried.add(nlri, &counter));
+                of_rules
+                    .iter()
+                    .zip(counts)
+                    .for_each(|((_, _, nlri), counter)| self.ended_counters.end_entry(nlri, &counter));
             }
             Err(error) => tracing::debug!(%error, "counters of rules that change are lost"),
         }
@@ -478,17 +481,11 @@ impl Dataplane for Sonic {
         let counts = counters::read(self.acl.databases(), &rows, &self.settings)?;
         let mut all: BTreeMap<Arc<Nlri>, Counter> = BTreeMap::new();
         for nlri in self.wanted.rules.keys().filter(|nlri| !self.failed.contains(nlri)) {
-            all.insert(Arc::clone(nlri), self.carried.of(nlri));
+            all.insert(Arc::clone(nlri), self.ended_counters.total(nlri));
         }
         for ((_, _, nlri), counter) in of_rules.iter().zip(counts) {
             if let Some(sum) = all.get_mut(*nlri) {
-                let before = *sum;
-                *sum = counter;
-                sum.packets += before.packets;
-                sum.bytes += before.bytes;
-                let both = |now: Option<u64>, before: Option<u64>| Some(now? + before?);
-                sum.dropped_packets = both(counter.dropped_packets, before.dropped_packets);
-                sum.dropped_bytes = both(counter.dropped_bytes, before.dropped_bytes);
+                *sum = kernel::sum(sum, &counter);
             }
         }
         Ok(all.into_iter().collect())

@@ -6,9 +6,7 @@ use super::rows::RowKey;
 use super::settings::Settings;
 use super::tables::table_name;
 use crate::{Counter, DataplaneError};
-use flowspec::Nlri;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// The counters of these ACL rules, in their order.
 pub(super) fn read(
@@ -40,28 +38,6 @@ pub(super) fn read(
         Counter::of_packets(packets, number(bytes), dropped_packets)
     });
     Ok(counts.collect())
-}
-
-/// Counts of rules: of existing ACL rules, and of deleted ones.
-#[derive(Debug, Default)]
-pub(super) struct Carried(BTreeMap<Arc<Nlri>, Counter>);
-
-impl Carried {
-    /// An ACL rule of this rule is deleted.
-    pub(super) fn add(&mut self, nlri: &Arc<Nlri>, counter: &Counter) {
-        let carried = self.0.entry(Arc::clone(nlri)).or_insert(Counter::of_packets(0, 0, Some(0)));
-        carried.add(counter);
-    }
-
-    /// Counts of deleted ACL rules of this rule.
-    pub(super) fn of(&self, nlri: &Nlri) -> Counter {
-        self.0.get(nlri).copied().unwrap_or(Counter::of_packets(0, 0, Some(0)))
-    }
-
-    /// Drops rules that are not in force.
-    pub(super) fn retain(&mut self, is_in_force: impl Fn(&Nlri) -> bool) {
-        self.0.retain(|nlri, _| is_in_force(nlri));
-    }
 }
 
 /// Whether the switch counts at all.

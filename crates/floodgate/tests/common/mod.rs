@@ -5,26 +5,12 @@
 pub(crate) mod controller;
 pub(crate) mod raw;
 
+pub(crate) use lab::{PATIENCE, wait};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-
-/// Longest wait for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Asks again and again until the answer is some.
-pub(crate) fn wait<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = check() {
-            return value;
-        }
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// A TCP port of loopback that nobody has.
 pub(crate) fn free_port() -> u16 {

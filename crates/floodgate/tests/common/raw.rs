@@ -1,24 +1,10 @@
 //! A BGP peer that sends any octets: no state machine, and it reads only when asked to.
 
 use super::{PATIENCE, wait};
+pub(crate) use lab::raw::{kind, message};
 use socket2::{Domain, Socket, Type};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-
-/// Of messages.
-pub(crate) mod kind {
-    pub(crate) const OPEN: u8 = 1;
-    pub(crate) const UPDATE: u8 = 2;
-    pub(crate) const NOTIFICATION: u8 = 3;
-    pub(crate) const KEEPALIVE: u8 = 4;
-    pub(crate) const ROUTE_REFRESH: u8 = 5;
-}
-
-/// A whole message.
-pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(19 + body.len()).unwrap();
-    [&[0xff; 16][..], &length.to_be_bytes(), &[kind], body].concat()
-}
 
 /// An UPDATE that announces these NLRI of `ipv4 flowspec`, to be discarded.
 pub(crate) fn update(nlri: &[u8]) -> Vec<u8> {
@@ -32,45 +18,37 @@ pub(crate) fn update(nlri: &[u8]) -> Vec<u8> {
 }
 
 /// The peer of [`super::peer`] at this address.
-pub(crate) struct RawPeer {
-    pub stream: TcpStream,
-}
+pub(crate) struct RawPeer(lab::RawPeer);
 
 impl RawPeer {
-    /// Connects from `source` and speaks until the session is established.
+    /// Connects from `source`.
+    pub(crate) fn connected(source: &str, port: u16) -> Self {
+        let stream = connect(source, port);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        RawPeer(lab::RawPeer { stream })
+    }
+
+    /// The same, and exchanges messages until the session is established.
     pub(crate) fn established(source: &str, port: u16, hold_time: u16) -> Self {
-        let mut peer = RawPeer { stream: connect(source, port) };
-        assert_eq!(peer.read().0, kind::OPEN);
-        peer.establish(hold_time);
+        let mut peer = RawPeer::connected(source, port);
+        peer.0.establish_with(65070, hold_time).unwrap();
         peer
     }
 
-    /// Goes on when the daemon's OPEN was read.
-    pub(crate) fn establish(&mut self, hold_time: u16) {
-        let [a, b] = hold_time.to_be_bytes();
-        // Multiprotocol for both flowspec families, route refresh, enhanced route refresh,
-        // four-octet AS numbers.
-        let capabilities =
-            [1, 4, 0, 1, 0, 133, 1, 4, 0, 2, 0, 133, 2, 0, 70, 0, 65, 4, 0, 0, 0xfe, 0x2e].map(|octet: u8| octet);
-        let length = capabilities.len() as u8;
-        let open = [&[4, 0xfe, 0x2e, a, b, 192, 0, 2, 77, length + 2, 2, length][..], &capabilities].concat();
-        self.send(&message(kind::OPEN, &open));
+    /// Exchanges messages until the session is established, the daemon's OPEN being read.
+    pub(crate) fn establish_after_open(&mut self, hold_time: u16) {
+        self.send(&lab::raw::open(65070, hold_time));
         self.send(&message(kind::KEEPALIVE, &[]));
         assert_eq!(self.read().0, kind::KEEPALIVE);
     }
 
     pub(crate) fn send(&mut self, octets: &[u8]) {
-        self.stream.write_all(octets).unwrap();
+        self.0.stream.write_all(octets).unwrap();
     }
 
     /// The next message.
     pub(crate) fn read(&mut self) -> (u8, Vec<u8>) {
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut head = [0; 19];
-        self.stream.read_exact(&mut head).unwrap();
-        let mut body = vec![0; usize::from(u16::from_be_bytes([head[16], head[17]])) - 19];
-        self.stream.read_exact(&mut body).unwrap();
-        (head[18], body)
+        self.0.read().unwrap()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{Bench, NTP, PATIENCE};
 use anyhow::{Result, ensure};
-use lab::peers::{Exabgp, Session, Version};
+use lab::peers::{Exabgp, PeerDaemon as _, Session, Version};
 use lab::scenario::{CONTROLLER_AS, SWITCH_AS, check_dropped};
 use lab::site::{PEER, SWITCH};
 use lab::{Daemon, needs};

@@ -9,8 +9,10 @@ mod reload;
 mod rules;
 mod sessions;
 
-use common::controller::{Controller, Seen, config};
+use common::controller::{Controller, config};
 use common::{Daemon, free_port, peer, wait};
+use lab::raw::{message, receive};
+use lab::speaker::SessionChange;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -28,41 +30,21 @@ fn shown(rule: &str) -> String {
 /// Connects from [`PEER`] with graceful restart and enhanced route refresh offered; what the daemon
 /// sends from then on is read from it.
 fn by_hand(daemon: &Daemon) -> TcpStream {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let address = |text: &str, port| socket2::SockAddr::from(std::net::SocketAddr::new(text.parse().unwrap(), port));
-    socket.bind(&address(PEER, 0)).unwrap();
-    socket.connect(&address("127.0.0.1", daemon.port)).unwrap();
-    let mut stream = TcpStream::from(socket);
+    let mut stream = common::raw::connect(PEER, daemon.port);
     stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
     let capabilities = [1, 4, 0, 1, 0, 133, 70, 0, 2, 0, 64, 6, 0x80, 30, 0, 1, 133, 0];
     let mut open = vec![4, 0xfe, 0x2e, 0, 90, 192, 0, 2, 1, capabilities.len() as u8 + 2, 2, capabilities.len() as u8];
     open.extend(capabilities);
     stream.write_all(&message(1, &open)).unwrap();
     stream.write_all(&message(4, &[])).unwrap();
-    assert_eq!(receive(&mut stream).0, 1);
+    assert_eq!(receive(&mut stream).unwrap().0, 1);
     stream
-}
-
-fn message(kind: u8, body: &[u8]) -> Vec<u8> {
-    let mut octets = vec![0xff; 16];
-    octets.extend((body.len() as u16 + 19).to_be_bytes());
-    octets.push(kind);
-    octets.extend(body);
-    octets
-}
-
-fn receive(stream: &mut TcpStream) -> (u8, Vec<u8>) {
-    let mut header = [0; 19];
-    stream.read_exact(&mut header).unwrap();
-    let mut body = vec![0; usize::from(u16::from_be_bytes([header[16], header[17]])) - 19];
-    stream.read_exact(&mut body).unwrap();
-    (header[18], body)
 }
 
 /// The next message that is no KEEPALIVE.
 fn receive_other(stream: &mut TcpStream) -> (u8, Vec<u8>) {
     loop {
-        let (kind, body) = receive(stream);
+        let (kind, body) = receive(stream).unwrap();
         if kind != 4 {
             return (kind, body);
         }

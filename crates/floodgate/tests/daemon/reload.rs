@@ -41,10 +41,14 @@ fn a_reload_leaves_unchanged_sessions_up_and_a_bad_file_changes_nothing() {
     daemon.signal("-HUP");
     daemon.wait_rules(&[(&shown(NTP), "guarded")]);
     assert_eq!(daemon.peer("a")["established_count"], 1);
-    assert_eq!(a.seen(), [Seen::Up]);
+    assert_eq!(a.seen(), [SessionChange::Up]);
     wait("b's end", || (b.seen().len() == 4).then_some(()));
-    assert!(matches!(&b.seen()[1], Seen::Down(why) if why.contains("other configuration change")), "{:?}", b.seen());
-    assert!(matches!(&b.seen()[3], Seen::Down(why) if why.contains("de-configured")), "{:?}", b.seen());
+    assert!(
+        matches!(&b.seen()[1], SessionChange::Down(why) if why.contains("other configuration change")),
+        "{:?}",
+        b.seen()
+    );
+    assert!(matches!(&b.seen()[3], SessionChange::Down(why) if why.contains("de-configured")), "{:?}", b.seen());
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn a_stopped_daemon_tells_its_peers_and_forgets_their_rules() {
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     wait("the goodbye", || controller.seen().get(1).cloned());
     assert!(
-        matches!(&controller.seen()[1], Seen::Down(why) if why.contains("shutdown") && why.contains("floodgate is being stopped")),
+        matches!(&controller.seen()[1], SessionChange::Down(why) if why.contains("shutdown") && why.contains("floodgate is being stopped")),
         "{:?}",
         controller.seen()
     );
@@ -174,7 +174,7 @@ fn a_peer_that_sends_too_much_is_cut_off_where_told_to() {
     controller.announce(&[NTP, DNS, IPV6]);
     wait("the end", || (controller.seen().len() > 1).then_some(()));
     assert!(
-        matches!(&controller.seen()[1], Seen::Down(why) if why.contains("maximum number of prefixes")),
+        matches!(&controller.seen()[1], SessionChange::Down(why) if why.contains("maximum number of prefixes")),
         "{:?}",
         controller.seen()
     );
@@ -220,7 +220,7 @@ fn a_failed_session_is_told_in_the_history_and_an_unknown_neighbour_in_the_log()
     drop(stranger);
     let mut wrong = common::raw::connect(PEER, daemon.port);
     // An OPEN of AS 65071, where 65070 is configured.
-    wrong.write_all(&common::raw::message(1, &[4, 0xfe, 0x2f, 0, 90, 192, 0, 2, 77, 0])).unwrap();
+    wrong.write_all(&message(1, &[4, 0xfe, 0x2f, 0, 90, 192, 0, 2, 77, 0])).unwrap();
     let failed =
         wait("the history", || daemon.json(&["history"]).into_iter().find(|event| event["event"] == "session-failed"));
     assert_eq!(failed["peer"], "a");

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bgp::{PeerAs, PeerConfig};
 use flowspec::text;
-use lab::peers::{Exabgp, Family, Receiver, Session, Version};
+use lab::peers::{Exabgp, Family, PeerDaemon as _, Receiver, Session, Version};
 use lab::{Netns, Speaker, wait_until};
 
 const OURS: &str = "203.0.113.1:1179";

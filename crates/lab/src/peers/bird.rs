@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::{Family, Session, write};
+use super::{Family, PeerDaemon, Session, write};
 use crate::{Netns, Process, wait_until};
 
 /// A BIRD daemon with one BGP session.
@@ -97,46 +97,6 @@ impl<'a> Bird<'a> {
         .map_err(|error| error.context(last))
     }
 
-    /// Stops it as an operator would, and with it the session.
-    ///
-    /// # Errors
-    /// It had to be killed.
-    pub fn stop(&mut self) -> Result<()> {
-        self.process.take().map_or(Ok(()), |mut process| process.stop().map(drop))
-    }
-
-    /// Kills it, as a crash would.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn kill(&mut self) -> Result<()> {
-        self.process.take().map_or(Ok(()), |mut process| process.kill().map(drop))
-    }
-
-    /// Stops it if it runs and starts it again with the same rules.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn restart(&mut self) -> Result<()> {
-        self.stop()?;
-        self.launch()
-    }
-
-    /// The running program, while it is not stopped.
-    pub fn process(&mut self) -> Option<&mut Process> {
-        self.process.as_mut()
-    }
-
-    fn launch(&mut self) -> Result<()> {
-        let configuration = self.write_configuration()?;
-        let mut command = self.netns.command("bird")?;
-        command.args(["-f", "-c", &configuration, "-s", &self.path("control"), "-P", &self.path("pid")]);
-        let mut process = Process::spawn("bird", command)?;
-        process.wait_for_line("Started", Duration::from_secs(10))?;
-        self.process = Some(process);
-        Ok(())
-    }
-
     fn reconfigure(&self) -> Result<()> {
         self.write_configuration()?;
         let answer = self.control("configure")?;
@@ -154,6 +114,22 @@ impl<'a> Bird<'a> {
         let path = self.directory.path().join("bird.conf");
         write(&path, &configuration(&self.session, &self.routes)?)?;
         Ok(path.display().to_string())
+    }
+}
+
+impl PeerDaemon for Bird<'_> {
+    fn launch(&mut self) -> Result<()> {
+        let configuration = self.write_configuration()?;
+        let mut command = self.netns.command("bird")?;
+        command.args(["-f", "-c", &configuration, "-s", &self.path("control"), "-P", &self.path("pid")]);
+        let mut process = Process::spawn("bird", command)?;
+        process.wait_for_line("Started", Duration::from_secs(10))?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn process_slot(&mut self) -> &mut Option<Process> {
+        &mut self.process
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Family, Session, write};
+use super::{Family, PeerDaemon, Session, write};
 use crate::{Netns, Process};
 
 /// The version of ExaBGP.
@@ -72,8 +72,8 @@ impl<'a> Exabgp<'a> {
     /// Starts ExaBGP in the namespace. `flows` is the content of the neighbour's `flow { }` block:
     /// `route NAME { match { ... } then { ... } }` and so on; it may be empty.
     ///
+    /// # Errors
     /// It does not start; with its log.
-    /// When it does not start; with its log.
     pub fn start(netns: &'a Netns, version: Version, session: Session, flows: &str) -> Result<Self> {
         Self::start_with_process(netns, version, session, flows, None)
     }
@@ -81,8 +81,8 @@ impl<'a> Exabgp<'a> {
     /// The same, and ExaBGP also runs this command as an API process that gets everything it
     /// receives, as JSON, as `floodgate exabgp` does.
     ///
+    /// # Errors
     /// It does not start; with its log.
-    /// When it does not start; with its log.
     pub fn start_with_process(
         netns: &'a Netns,
         version: Version,
@@ -137,29 +137,9 @@ impl<'a> Exabgp<'a> {
         let process = self.process.as_mut().context("ExaBGP is stopped")?;
         process.wait_for_line("connected to peer-", deadline).map(drop)
     }
+}
 
-    /// Stops it as an operator would, and with it the session.
-    ///
-    /// # Errors
-    /// It had to be killed.
-    pub fn stop(&mut self) -> Result<()> {
-        self.process.take().map_or(Ok(()), |mut process| process.stop().map(drop))
-    }
-
-    /// Stops it if it runs and starts it again with the same configuration and commands.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn restart(&mut self) -> Result<()> {
-        self.stop()?;
-        self.launch()
-    }
-
-    /// The running program, while it is not stopped.
-    pub fn process(&mut self) -> Option<&mut Process> {
-        self.process.as_mut()
-    }
-
+impl PeerDaemon for Exabgp<'_> {
     fn launch(&mut self) -> Result<()> {
         let mut command = self.netns.command(self.version.program())?;
         // As root it would change to another user, who may not read the configuration.
@@ -183,6 +163,10 @@ impl<'a> Exabgp<'a> {
         process.wait_for_line("loaded new configuration successfully", Duration::from_secs(20))?;
         self.process = Some(process);
         Ok(())
+    }
+
+    fn process_slot(&mut self) -> &mut Option<Process> {
+        &mut self.process
     }
 }
 

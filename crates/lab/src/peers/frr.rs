@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::{Family, Session, write};
+use super::{Family, PeerDaemon, Session, write};
 use crate::{Netns, Process, wait_until};
 
 /// The directory of FRR's daemons in Debian, which is not in PATH.
@@ -59,29 +59,9 @@ impl<'a> Frr<'a> {
         })
         .map_err(|error| error.context(last))
     }
+}
 
-    /// Stops it as an operator would, and with it the sessions.
-    ///
-    /// # Errors
-    /// When it had to be killed.
-    pub fn stop(&mut self) -> Result<()> {
-        self.process.take().map_or(Ok(()), |mut process| process.stop().map(drop))
-    }
-
-    /// Stops it if it runs and starts it again.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn restart(&mut self) -> Result<()> {
-        self.stop()?;
-        self.launch()
-    }
-
-    /// The running program, while it is not stopped.
-    pub fn process(&mut self) -> Option<&mut Process> {
-        self.process.as_mut()
-    }
-
+impl PeerDaemon for Frr<'_> {
     fn launch(&mut self) -> Result<()> {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         write(&self.directory.path().join("frr.conf"), &configuration(&self.sessions)?)?;
@@ -99,6 +79,10 @@ impl<'a> Frr<'a> {
         ready?;
         self.process = Some(process);
         Ok(())
+    }
+
+    fn process_slot(&mut self) -> &mut Option<Process> {
+        &mut self.process
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::{Family, Session, write};
+use super::{Family, PeerDaemon, Session, write};
 use crate::{Netns, Process, wait_until};
 
 /// Each daemon has its own port for its command line, so that several fit into one namespace.
@@ -91,42 +91,13 @@ impl<'a> Gobgp<'a> {
         .map_err(|error| error.context(last))
     }
 
-    /// Ends it as an operator would, and with it the session.
-    ///
-    /// # Errors
-    /// When it had to be killed.
-    pub fn stop(&mut self) -> Result<()> {
-        self.process.take().map_or(Ok(()), |mut process| process.stop().map(drop))
-    }
-
-    /// Kills it, as a crash would.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn kill(&mut self) -> Result<()> {
-        self.process.take().map_or(Ok(()), |mut process| process.kill().map(drop))
-    }
-
-    /// Stops it if it runs and starts it again with the same rules.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn restart(&mut self) -> Result<()> {
-        self.stop()?;
-        self.launch()?;
-        self.rules.iter().try_for_each(|(family, rule)| self.change("add", *family, rule))
-    }
-
-    /// The running program, while it is not stopped.
-    pub fn process(&mut self) -> Option<&mut Process> {
-        self.process.as_mut()
-    }
-
     fn change(&self, verb: &str, family: Family, rule: &str) -> Result<()> {
         let words: Vec<&str> = rule.split_whitespace().collect();
         self.control(&[&["global", "rib", verb, "-a", cli_name(family)], words.as_slice()].concat()).map(drop)
     }
+}
 
+impl PeerDaemon for Gobgp<'_> {
     fn launch(&mut self) -> Result<()> {
         let path = self.directory.path().join("gobgpd.toml");
         write(&path, &configuration(&self.session)?)?;
@@ -141,6 +112,10 @@ impl<'a> Gobgp<'a> {
         ready?;
         self.process = Some(process);
         Ok(())
+    }
+
+    fn process_slot(&mut self) -> &mut Option<Process> {
+        &mut self.process
     }
 }
 

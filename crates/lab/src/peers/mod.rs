@@ -17,11 +17,55 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::Process;
+
 pub use bird::Bird;
 pub use exabgp::{Exabgp, Receiver, Version};
 pub use frr::Frr;
 pub use gobgp::Gobgp;
 pub use reflector::{Reflector, ReflectorProgram};
+
+/// A daemon that can be stopped and started again.
+pub trait PeerDaemon {
+    /// Starts it, with the configuration and the rules that it had.
+    ///
+    /// # Errors
+    /// It does not start; with its log.
+    fn launch(&mut self) -> Result<()>;
+
+    /// Where its process is, while it runs.
+    fn process_slot(&mut self) -> &mut Option<Process>;
+
+    /// Stops it as an operator would, and with it its sessions.
+    ///
+    /// # Errors
+    /// It had to be killed.
+    fn stop(&mut self) -> Result<()> {
+        self.process_slot().take().map_or(Ok(()), |mut process| process.stop().map(drop))
+    }
+
+    /// Kills it, as a crash would.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    fn kill(&mut self) -> Result<()> {
+        self.process_slot().take().map_or(Ok(()), |mut process| process.kill().map(drop))
+    }
+
+    /// Stops it if it runs, and starts it again.
+    ///
+    /// # Errors
+    /// It does not start.
+    fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        self.launch()
+    }
+
+    /// The running program, while it is not stopped.
+    fn process(&mut self) -> Option<&mut Process> {
+        self.process_slot().as_mut()
+    }
+}
 
 /// A BGP session as the peer sees it: `local` is the peer, `remote` the program under test.
 #[derive(Clone, Debug)]

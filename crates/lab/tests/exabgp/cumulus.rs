@@ -4,6 +4,7 @@
 use crate::{PATIENCE, controller, exabgp, versions, wait_installed};
 use anyhow::{Context, Result, ensure};
 use lab::acltool::Switch;
+use lab::peers::PeerDaemon as _;
 use lab::peers::Version;
 use lab::scenario::{NTP, SWITCH_AS, check_dropped};
 use lab::site::{SWITCH, Site};

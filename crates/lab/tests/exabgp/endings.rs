@@ -3,6 +3,7 @@
 use crate::{PATIENCE, Scene, configuration, wait_clean, wait_installed, with_each_version};
 use anyhow::{Context, Result, ensure};
 use api::RuleState;
+use lab::peers::PeerDaemon as _;
 use lab::scenario::{CONTROLLER_AS, NTP, check_dropped};
 use lab::site::{PEER, Site};
 use lab::{needs, wait_until};

@@ -8,7 +8,7 @@ mod story;
 use anyhow::{Context, Result};
 use api::RuleView;
 use bgp::{AfiSafi, PeerConfig};
-use lab::peers::{Exabgp, Receiver, Session, Version};
+use lab::peers::{Exabgp, PeerDaemon as _, Receiver, Session, Version};
 use lab::scenario::{self, CONTROLLER_AS, CONTROLLER_PORT, SWITCH_AS};
 use lab::site::{PEER, SWITCH, VICTIM, VICTIM6, Wire};
 use lab::{Daemon, PATIENCE, Site, Speaker, peers, wait_until};

@@ -5,6 +5,7 @@ use crate::{
 };
 use anyhow::{Result, ensure};
 use api::{RuleState, SessionState};
+use lab::peers::PeerDaemon as _;
 use lab::scenario::{CONTROLLER_AS, NTP, check_dropped, udp};
 use lab::site::{PEER, VICTIM, VICTIM6};
 use lab::{Daemon, Site, needs, packet};

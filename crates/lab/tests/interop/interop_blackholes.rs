@@ -1,7 +1,7 @@
 //! Blackholes: unicast routes with a mark, from the programs of detectors and customers.
 
 use anyhow::Result;
-use lab::peers::{Bird, Exabgp, Family, Gobgp, Session, Version};
+use lab::peers::{Bird, Exabgp, Family, Gobgp, PeerDaemon, Session, Version};
 use lab::site::{NEIGHBOUR, PEER, SWITCH, VICTIM, Wire};
 use lab::{Daemon, Site, needs};
 
@@ -25,10 +25,9 @@ fn session(asn: u32) -> Session {
 
 /// What the tests ask of a program: to announce or withdraw a route to a host, with the mark or
 /// without.
-trait Announcer {
+trait Announcer: PeerDaemon {
     fn announce(&mut self, host: &str, mark: bool) -> Result<()>;
     fn withdraw(&mut self, host: &str, mark: bool) -> Result<()>;
-    fn stop(&mut self) -> Result<()>;
 }
 
 fn bird_route(host: &str, mark: bool) -> String {
@@ -43,10 +42,6 @@ impl Announcer for Bird<'_> {
 
     fn withdraw(&mut self, host: &str, mark: bool) -> Result<()> {
         Bird::withdraw(self, &bird_route(host, mark))
-    }
-
-    fn stop(&mut self) -> Result<()> {
-        Bird::stop(self)
     }
 }
 
@@ -63,10 +58,6 @@ impl Announcer for Gobgp<'_> {
     fn withdraw(&mut self, host: &str, mark: bool) -> Result<()> {
         Gobgp::withdraw(self, Family::Ipv4Unicast, &gobgp_route(host, mark))
     }
-
-    fn stop(&mut self) -> Result<()> {
-        Gobgp::stop(self)
-    }
 }
 
 impl Announcer for Exabgp<'_> {
@@ -77,10 +68,6 @@ impl Announcer for Exabgp<'_> {
 
     fn withdraw(&mut self, host: &str, _mark: bool) -> Result<()> {
         self.command(&format!("withdraw route {host}/32 next-hop {PEER}"))
-    }
-
-    fn stop(&mut self) -> Result<()> {
-        Exabgp::stop(self)
     }
 }
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use lab::peers::{Bird, Family, Gobgp, Session};
+use lab::peers::{Bird, Family, Gobgp, PeerDaemon as _, Session};
 use lab::site::{PEER, SWITCH};
 use lab::{Daemon, Probe, Site, needs, wait_until};
 

@@ -1,20 +1,16 @@
 //! The programs, each with its syntax for the rules of [`rules`](crate::rules).
 
 use anyhow::{Context, Result, bail};
-use lab::peers::{Bird, Exabgp, Family, Frr, Gobgp};
+use lab::peers::{Bird, Exabgp, Family, Frr, Gobgp, PeerDaemon};
 
 use crate::rules::Case;
 
 /// The interface of each for the tests.
-pub(crate) trait Peer {
+pub(crate) trait Peer: PeerDaemon {
     /// Announces the rule.
     fn announce(&mut self, case: &Case) -> Result<()>;
     /// Withdraws it.
     fn withdraw(&mut self, case: &Case) -> Result<()>;
-    /// Ends the program as an operator would.
-    fn stop(&mut self) -> Result<()>;
-    /// Starts it again; it announces what it did before.
-    fn restart(&mut self) -> Result<()>;
 }
 
 fn look_up(words: &[(&str, &'static str)], case: &Case) -> Result<&'static str> {
@@ -29,14 +25,6 @@ impl Peer for Bird<'_> {
 
     fn withdraw(&mut self, case: &Case) -> Result<()> {
         Bird::withdraw(self, look_up(&BIRD, case)?)
-    }
-
-    fn stop(&mut self) -> Result<()> {
-        Bird::stop(self)
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        Bird::restart(self)
     }
 }
 
@@ -68,14 +56,6 @@ impl Peer for Gobgp<'_> {
     fn withdraw(&mut self, case: &Case) -> Result<()> {
         Gobgp::withdraw(self, family(case), look_up(&GOBGP, case)?)
     }
-
-    fn stop(&mut self) -> Result<()> {
-        Gobgp::stop(self)
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        Gobgp::restart(self)
-    }
 }
 
 fn family(case: &Case) -> Family {
@@ -96,14 +76,6 @@ impl Peer for Exabgp<'_> {
 
     fn withdraw(&mut self, case: &Case) -> Result<()> {
         Exabgp::withdraw(self, look_up(&EXABGP, case)?)
-    }
-
-    fn stop(&mut self) -> Result<()> {
-        Exabgp::stop(self)
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        Exabgp::restart(self)
     }
 }
 
@@ -134,17 +106,19 @@ impl Peer for Reflected<'_> {
     fn withdraw(&mut self, case: &Case) -> Result<()> {
         Exabgp::withdraw(&mut self.source, look_up(&EXABGP, case)?)
     }
+}
 
-    fn stop(&mut self) -> Result<()> {
-        self.frr.stop()
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        self.frr.restart()?;
+impl PeerDaemon for Reflected<'_> {
+    fn launch(&mut self) -> Result<()> {
+        self.frr.launch()?;
         // It connects again by itself, but not at once.
         if self.source.process().is_none() {
             bail!("ExaBGP is stopped");
         }
         Ok(())
+    }
+
+    fn process_slot(&mut self) -> &mut Option<lab::Process> {
+        self.frr.process_slot()
     }
 }

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
-use lab::peers::{Bird, Family, Session};
+use lab::peers::{Bird, Family, PeerDaemon as _, Session};
 use lab::scenario::{CONTROLLER_AS, SWITCH_AS};
 use lab::site::{PEER, SWITCH};
 use lab::{Daemon, Netns, PacketSocket, Site};
