@@ -111,7 +111,8 @@ impl PeerDaemon for Gobgp<'_> {
         process.check_running()?;
         ready?;
         self.process = Some(process);
-        Ok(())
+        // It keeps none over a restart.
+        self.rules.iter().try_for_each(|(family, rule)| self.change("add", *family, rule))
     }
 
     fn process_slot(&mut self) -> &mut Option<Process> {
