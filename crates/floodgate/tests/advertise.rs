@@ -3,9 +3,10 @@
 mod common;
 
 use bgp::{AfiSafi, GracefulRestart, PeerConfig, RefreshKind};
-use common::controller::{Controller, Seen, config};
+use common::controller::{Controller, config};
 use common::{Daemon, peer, wait};
 use flowspec::Family;
+use lab::speaker::SessionChange;
 
 const PEER: &str = "127.0.0.2";
 const OTHER: &str = "127.0.0.3";
@@ -143,11 +144,11 @@ fn a_restarted_daemon_confirms_its_rules_before_end_of_rib() {
     wait("the rules", || (!a.heard().ends.is_empty()).then_some(()));
     daemon.signal("-KILL");
     assert!(!daemon.ended());
-    wait("the loss", || matches!(a.seen().last(), Some(Seen::Down(_))).then_some(()));
+    wait("the loss", || matches!(a.seen().last(), Some(SessionChange::Down(_))).then_some(()));
     let over = std::time::Instant::now() + std::time::Duration::from_secs(1);
     wait("the end of a lifetime", || (std::time::Instant::now() > over).then_some(()));
     daemon.run();
-    wait("another session", || (a.seen().len() >= 3 && a.seen().last() == Some(&Seen::Up)).then_some(()));
+    wait("another session", || (a.seen().len() >= 3 && a.seen().last() == Some(&SessionChange::Up)).then_some(()));
     a.wait_heard(&[NTP]);
     // How long it was away counts in whole seconds: the other rule may have been there for a
     // moment.
@@ -166,8 +167,9 @@ fn a_reload_begins_and_ends_it() {
     daemon.configure(&peer("a", PEER, ""), "");
     assert!(daemon.cli(&["reload"]).status.success());
     wait("a session without it", || {
-        (a.seen().iter().filter(|seen| **seen == Seen::Up).count() == 3 && a.seen().last() == Some(&Seen::Up))
-            .then_some(())
+        (a.seen().iter().filter(|seen| **seen == SessionChange::Up).count() == 3
+            && a.seen().last() == Some(&SessionChange::Up))
+        .then_some(())
     });
     announce(&daemon, &[DNS]);
     assert_eq!((a.heard().updates, &daemon.peer("a")["advertised"]), (0, &().into()));

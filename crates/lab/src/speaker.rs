@@ -411,7 +411,9 @@ impl Work {
     }
 
     fn announce_again(&mut self, family: AfiSafi) {
-        for (nlri, (attributes, next_hop)) in self.rules.iter().filter(|(nlri, _)| AfiSafi::Flow(nlri.family()) == family) {
+        for (nlri, (attributes, next_hop)) in
+            self.rules.iter().filter(|(nlri, _)| AfiSafi::Flow(nlri.family()) == family)
+        {
             // Refused if the peer has not negotiated the family.
             let _ = self.session.announce(nlri.clone().into(), *next_hop, Arc::clone(attributes));
         }

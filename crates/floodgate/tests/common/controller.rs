@@ -6,8 +6,8 @@ use anyhow::Context;
 use bgp::{AfiSafi, PeerAs, PeerConfig};
 use daemon::net::Endpoint;
 use flowspec::{Family, Rule};
-use lab::{Received, Speaker};
 use lab::speaker::SessionChange;
+use lab::{Received, Speaker};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use api::PeerView;
-use lab::peers::{Bird, Family, Frr, Session};
+use lab::peers::{Bird, Family, Frr, PeerDaemon as _, Session};
 use lab::scenario::{CONTROLLER_AS, SWITCH_AS};
 use lab::site::{PEER, SWITCH};
 use lab::{Daemon, Site};
