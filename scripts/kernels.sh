@@ -106,6 +106,8 @@ unpack_root() {
     for package in "$tree"/var/cache/apt/archives/*.deb; do
         dpkg-deb --fsys-tarfile "$package" | tar -x --keep-directory-symlink -C "$tree"
     done
+    # debootstrap leaves a link to this machine's there.
+    [ ! -L "$tree/proc" ] || { rm "$tree/proc" && mkdir "$tree/proc"; }
     # What the packages' scripts would have linked.
     [ -e "$tree/usr/bin/awk" ] || ln -s mawk "$tree/usr/bin/awk"
     [ -e "$tree/bin/sh" ] || ln -s dash "$tree/bin/sh"

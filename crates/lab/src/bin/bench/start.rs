@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use api::{DataplaneState, RuleState, StatusView};
 use lab::scenario::CONTROLLER_PORT;
+use lab::site::Wire;
 use lab::{Daemon, Site, packet, wait_until};
 
 use crate::report::{Figure, Group};
@@ -52,6 +53,7 @@ struct Start {
 
 fn starts(backend: &str) -> Result<Vec<Start>> {
     let site = Site::new()?;
+    let mut wire = site.wire()?;
     // Without it the kernel drops packets to the addresses of the rules for want of a route.
     site.switch.default_route(lab::site::VICTIM.parse()?)?;
     let configuration = configuration(CONTROLLER_PORT, 90)
@@ -70,14 +72,23 @@ fn starts(backend: &str) -> Result<Vec<Start>> {
         controller.take();
         site.switch.exec("nft", &["flush", "ruleset"])?;
         let _ = std::fs::remove_dir_all(site.switch.bpf_directory().join("floodgate"));
-        wait_until("the kernel to pass all", PATIENCE, || passes(&site).ok().filter(|passes| passes == &[true, true]))?;
+        wait_until("the kernel to pass all", PATIENCE, || {
+            passes(&mut wire).ok().filter(|passes| passes == &[true, true])
+        })?;
         let start = Instant::now();
         daemon.launch()?;
+        // By packets first: the daemon counts all rules for each answer.
+        wait_until("a rule", PATIENCE, || passes(&mut wire).ok().filter(|passes| passes == &[false, true]))
+            .with_context(|| daemon.explain())?;
         wait_until("the rules", PATIENCE, || is_in_force(&daemon).then_some(())).with_context(|| daemon.explain())?;
         let seconds = start.elapsed().as_secs_f64();
         let spent = processor_time(daemon.process()?.pid())?;
         starts.push(Start { seconds, spent });
-        ensure!(passes(&site)? == [false, true], "the rules are not in force, or not they alone: {}", daemon.explain());
+        ensure!(
+            passes(&mut wire)? == [false, true],
+            "the rules are not in force, or not they alone: {}",
+            daemon.explain()
+        );
     }
     daemon.stop()?;
     Ok(starts)
@@ -94,8 +105,7 @@ fn is_in_force(daemon: &Daemon<'_>) -> bool {
 
 /// Whether a packet that rule 13 of the workload drops passes, UDP from port 1900 to 10.0.0.18, and
 /// one that none drops.
-fn passes(site: &Site) -> Result<Vec<bool>> {
-    let mut wire = site.wire()?;
+fn passes(wire: &mut Wire) -> Result<Vec<bool>> {
     let (from, to): (IpAddr, IpAddr) = ("198.51.100.1".parse()?, "10.0.0.18".parse()?);
     let udp = |port: u16| packet::udp((from, port).into(), (to, 7).into(), b"data");
     wire.arrivals(&[udp(1900), udp(1901)])
