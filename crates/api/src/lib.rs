@@ -15,6 +15,7 @@ pub mod hex;
 mod human_duration;
 mod incident;
 mod moment;
+mod inspection;
 mod names;
 mod or_unknown;
 pub mod packet_text;
@@ -26,11 +27,12 @@ pub use event::{Event, EventKind};
 pub use human_duration::{HumanDuration, InvalidDuration};
 pub use incident::{IncidentReport, IncidentView, RateBucketView, RuleAtView, StateChangeView};
 pub use moment::{InvalidMoment, parse_moment, show_moment};
+pub use inspection::{BackendCost, HazardView, InspectRequest, InspectedAction, InspectedRule, Inspection};
 pub use names::{AddressFamily, AttachmentMode, Backend, DataplaneState, Mode, RuleState, SessionState, Verdict};
 pub use or_unknown::{Named, OrUnknown};
 pub use policy::{PolicyExplanation, PolicyOutcome, PolicyQuestion, PolicyStep, StatementResult};
 pub use view::{
     AnnounceRequest, AttachmentView, Done, ErrorBody, ErrorMessage, ExplainRequest, Explanation, FallbackView,
-    OriginView, PauseRequest, PeakView, PeerView, RateView, RuleView, SampleView, StatusView, TrafficView,
+    OriginView, PauseRequest, PeakView, PeerView, RateView, RuleList, RuleView, SampleView, StatusView, TrafficView,
     WithdrawRequest,
 };

@@ -147,6 +147,9 @@ pub struct PeerView {
     pub rules: u64,
     /// Number of those that are stale.
     pub stale: u64,
+    /// Its rules by state; counted as those of the status.
+    #[serde(default)]
+    pub rule_states: BTreeMap<OrUnknown<RuleState>, u64>,
     /// UPDATE messages received since the start.
     pub updates: u64,
     /// Malformed messages and attributes by kind, since the start.
@@ -180,6 +183,9 @@ pub struct OriginView {
     pub long_lived: bool,
     /// Of several peers with this rule, the one whose actions are used.
     pub best: bool,
+    /// When this origin's part expires, RFC 3339, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
     /// Of several, why the actions of this one are not used whatever the others announce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -248,6 +254,17 @@ pub struct RuleView {
     /// When it was seen to have matched a packet for the last time, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_hit: Option<String>,
+}
+
+/// `GET /v1/rules/list`: a part of a list of rules.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RuleList {
+    /// The rules of this part; some may be missing that were withdrawn a moment ago.
+    pub rules: Vec<RuleView>,
+    /// How many of the list come before them.
+    pub offset: usize,
+    /// How many rules the list has.
+    pub matching: usize,
 }
 
 /// What happens in a second, between the last two readings of the counters.
@@ -360,7 +377,7 @@ pub struct WithdrawRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainRequest {
-    /// The packet, hex: Ethernet or bare IP.
+    /// The packet: Ethernet or bare IP in hex, or words as for `floodgate explain`.
     pub packet: String,
 }
 
@@ -390,6 +407,9 @@ pub struct Explanation {
     pub protected: Option<String>,
     /// Filtering is paused, or only counts: the verdict is what would be done.
     pub inactive: Option<String>,
+    /// The packet in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub described: Option<String>,
 }
 
 /// The answer to a change.

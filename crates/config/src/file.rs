@@ -419,6 +419,8 @@ pub struct Api {
     pub history: usize,
     /// How many rules at most have metrics of their own; 0 = none.
     pub rule_metrics: usize,
+    /// Whether the page is served at `/`.
+    pub page: bool,
 }
 
 /// `[state]`.
@@ -504,6 +506,7 @@ impl Default for Api {
             token_file: None,
             history: 10_000,
             rule_metrics: 0,
+            page: true,
         }
     }
 }

@@ -2,14 +2,13 @@
 
 use crate::busiest::Busiest;
 use crate::policy_trace::PolicyQuestionError;
+use crate::rule_filter::RuleFilter;
+use crate::rule_selection::{RuleSelection, SelectedRule};
 use crate::samples::Samples;
 use crate::state_file::Saved;
-use api::{
-    Event, Explanation, Named, PeerView, PolicyExplanation, PolicyQuestion, RuleState, RuleView, StatusView,
-    TrafficView,
-};
+use api::{Event, Explanation, PeerView, PolicyExplanation, PolicyQuestion, RuleView, StatusView, TrafficView};
 use dataplane::{DataplaneError, NoSamples};
-use flowspec::{Family, Nlri, PacketError, Rule, RuleId};
+use flowspec::{Nlri, PacketError, Rule, RuleId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +70,17 @@ pub(crate) enum Command {
     },
     /// One rule.
     Rule(Arc<Nlri>, oneshot::Sender<Option<RuleView>>),
+    /// Which rules a list has: some of them, in enforcement order.
+    Select {
+        /// Which rules.
+        selection: Arc<RuleSelection>,
+        /// Where to continue.
+        after: Option<Arc<Nlri>>,
+        /// The rules, and where to continue after them; `None` at the end.
+        answer: oneshot::Sender<(Vec<SelectedRule>, Option<Arc<Nlri>>)>,
+    },
+    /// Of these rules those that there still are.
+    RulesOf(Vec<Arc<Nlri>>, oneshot::Sender<Vec<RuleView>>),
     /// Remove all filters.
     Pause {
         /// How long; without it until a resume.
@@ -156,6 +166,8 @@ impl Command {
             | Command::Rules { .. }
             | Command::Find { .. }
             | Command::Rule(..)
+            | Command::Select { .. }
+            | Command::RulesOf(..)
             | Command::Explain { .. }
             | Command::Policy(..)
             | Command::History(..)
@@ -215,58 +227,4 @@ pub(crate) enum Found {
     NotUntil(Arc<Nlri>),
     /// No rule has the id.
     None,
-}
-
-/// Words, all of which must match: a state, a family, a peer, `local`, an address or prefix (rules
-/// whose destination overlaps), the beginning of an id, or part of the text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RuleFilter {
-    words: Vec<Word>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Word {
-    Net(ipnet::IpNet),
-    Text { text: String, state: Option<RuleState>, family: Option<Family> },
-}
-
-impl RuleFilter {
-    /// From the text that a user typed.
-    pub(crate) fn parse(text: &str) -> Self {
-        let word = |word: &str| {
-            let net = word.parse().or_else(|_| word.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
-            let text =
-                || Word::Text { text: word.to_owned(), state: RuleState::from_name(word), family: word.parse().ok() };
-            net.map_or_else(|_| text(), Word::Net)
-        };
-        RuleFilter { words: text.split_whitespace().map(word).collect() }
-    }
-
-    /// Whether a rule matches.
-    pub(crate) fn matches(&self, nlri: &Nlri, view: &RuleView) -> bool {
-        self.words.iter().all(|word| match word {
-            Word::Net(net) => overlaps(nlri, *net),
-            Word::Text { text, state, family } => {
-                state.is_some_and(|state| view.state == state)
-                    || family.is_some_and(|family| view.family == family)
-                    || view.id.starts_with(text.as_str())
-                    || view.origins.iter().any(|origin| origin.peer == *text)
-                    || view.text.contains(text.as_str())
-            }
-        })
-    }
-}
-
-/// Whether some address of `net` is a destination of the rule.
-fn overlaps(nlri: &Nlri, net: ipnet::IpNet) -> bool {
-    use flowspec::{IpVersion, Prefix};
-    match (nlri.destination(), net) {
-        (Some(Prefix::V4(dst)), ipnet::IpNet::V4(net)) => dst.contains(&net) || net.contains(&dst),
-        (Some(Prefix::V6(dst)), ipnet::IpNet::V6(net)) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(net.prefix_len())).unwrap_or(0);
-            (u128::from(net.network()) ^ dst.bits()) & mask & dst.mask() == 0
-        }
-        (None, net) => (nlri.family().version() == IpVersion::V4) == net.addr().is_ipv4(),
-        (Some(_), _) => false,
-    }
 }

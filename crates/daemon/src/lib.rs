@@ -39,12 +39,15 @@ mod policy_trace;
 mod reload;
 mod retention;
 mod route_source;
+mod rule_filter;
+mod rule_selection;
 mod samples;
 pub mod state_file;
 mod supervisor;
 
 pub use clock::{ClockMark, WallTrust};
 pub use convert::protection;
+pub use http::{ClientSession, Inspector};
 pub use locks::EnforcementLock;
 pub use policy_trace::{PolicyQuestionError, explain_policy};
-pub use supervisor::{run, run_exabgp};
+pub use supervisor::{Program, run, run_exabgp};

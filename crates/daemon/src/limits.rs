@@ -8,7 +8,7 @@ use crate::http::limits::{
     BODY, BODY_TIME, CONNECTIONS, HEAD, HEAD_TIME, HISTORY_PATIENCE, HISTORY_READERS, INCIDENTS,
     MAX_CONNECTIONS_PER_ADDRESS, STREAMS, WRITE_STALL_TIMEOUT,
 };
-use crate::http::{CHANGE_TIMEOUT, GRACE};
+use crate::http::{CHANGE_TIMEOUT, GRACE, INSPECTED_TEXT, LIST_LIMIT};
 use crate::logging::{MAX_LINES, MAX_QUEUED_OCTETS, WINDOW};
 use crate::net::{CLOSE_TIMEOUT, MAX_CLOSING};
 use crate::{exabgp_input, supervisor};
@@ -122,6 +122,8 @@ fn api() -> Vec<Limit> {
         limit("time for the body", time(BODY_TIME), "408"),
         limit("octets of the head", octets(HEAD), "431"),
         limit("octets of the body", octets(BODY), "413"),
+        limit("octets of a text for `/v1/inspect`", octets(INSPECTED_TEXT), "413"),
+        limit("rules of a part of `/v1/rules/list`", count(LIST_LIMIT as u64), "the next part has them"),
         limit("time in which a client reads nothing of its answer", time(WRITE_STALL_TIMEOUT), "closed"),
         limit("time that `announce` waits for the data plane", time(CHANGE_TIMEOUT), "it answers `pending`"),
         limit("open files, to which the soft limit is raised", count(MAX_DESCRIPTORS), "no new connections"),

@@ -309,6 +309,7 @@ impl PeerEntry {
                 .collect(),
             rules,
             stale,
+            rule_states: BTreeMap::new(),
             updates: self.updates,
             malformed: self.malformed.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
             established_count: self.established_count,

@@ -6,7 +6,7 @@ use crate::controller::Controller;
 use crate::controller::messages::{Queues, SessionRequest, Setup, SupervisorMessage};
 use crate::exabgp_input::{self, Request};
 use crate::host_environment::HostEnvironment;
-use crate::http::{self, ApiListeners, ApiState, ListenError};
+use crate::http::{self, ApiListeners, ApiState, Inspector, ListenError};
 use crate::interfaces;
 use crate::locks::Locks;
 use crate::logging;
@@ -41,12 +41,21 @@ const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(20);
 /// of a package does. systemd removes the directory at the stop.
 const KEEP_FILTERS: &str = "keep-filters";
 
+/// The program that the daemon is a part of.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// The commit that it was built from.
+    pub commit: &'static str,
+    /// Reads rules and octets as its commands do, for `POST /v1/inspect`.
+    pub inspector: Inspector,
+}
+
 /// Runs the daemon until it is stopped.
 ///
 /// # Errors
 /// The daemon could not start: the configuration has errors, an address is in use, a permission is
 /// missing.
-pub fn run(path: &Path, commit: &'static str) -> Result<()> {
+pub fn run(path: &Path, program: Program) -> Result<()> {
     let config = Config::load_to_start(path)?;
     logging::start(&config.log).context("cannot log")?;
     for peer in &config.peers {
@@ -59,7 +68,7 @@ pub fn run(path: &Path, commit: &'static str) -> Result<()> {
         }
     }
     ended(runtime()?.block_on(async {
-        let mut supervisor = Supervisor::start(Source::File(path.to_owned()), config, false, commit).await?;
+        let mut supervisor = Supervisor::start(Source::File(path.to_owned()), config, false, program).await?;
         supervisor.serve().await
     }))
 }
@@ -69,10 +78,10 @@ pub fn run(path: &Path, commit: &'static str) -> Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_exabgp(path: Option<&Path>, commit: &'static str) -> Result<()> {
+pub fn run_exabgp(path: Option<&Path>, program: Program) -> Result<()> {
     STARTED_BY_EXABGP.store(true, Ordering::Relaxed);
     let began = std::time::Instant::now();
-    let outcome = try_exabgp(path, commit);
+    let outcome = try_exabgp(path, program);
     if let Err(error) = &outcome
         && began.elapsed() < exabgp_input::HOLD_OFF
     {
@@ -81,13 +90,13 @@ pub fn run_exabgp(path: Option<&Path>, commit: &'static str) -> Result<()> {
     outcome
 }
 
-fn try_exabgp(path: Option<&Path>, commit: &'static str) -> Result<()> {
+fn try_exabgp(path: Option<&Path>, program: Program) -> Result<()> {
     let source = path.map_or(Source::Usual, |path| Source::File(path.to_owned()));
     let config = source.load()?;
     logging::start(&config.log).context("cannot log")?;
     ended(runtime()?.block_on(async {
         exabgp_input::wait_for_predecessor(&config.api.socket).await?;
-        let mut supervisor = Supervisor::start(source, config, true, commit).await?;
+        let mut supervisor = Supervisor::start(source, config, true, program).await?;
         supervisor.serve().await
     }))
 }
@@ -132,7 +141,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn start(source: Source, config: Config, exabgp: bool, commit: &'static str) -> Result<Self> {
+    async fn start(source: Source, config: Config, exabgp: bool, program: Program) -> Result<Self> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %source, "starting");
         // Neighbours of ExaBGP need not be configured.
         for advice in config.advice().iter().filter(|_| !exabgp || !config.peers.is_empty()) {
@@ -168,7 +177,11 @@ impl Supervisor {
         // already are answered when the controller runs.
         route_source.listen(&config)?;
         let (reload, reloads) = mpsc::channel(4);
-        let api_state = ApiState::new(commands, reload).with_published(with_published).built_from(commit);
+        let api_state = ApiState::new(commands, reload)
+            .with_published(with_published)
+            .built_from(program.commit)
+            .inspected_by(program.inspector);
+        api_state.configure(Arc::clone(&config));
         let mut api = ApiListeners::default();
         open_api(&mut api, &config, &api_state).await?;
         let core_ended = Controller::spawn(
@@ -331,6 +344,7 @@ impl Supervisor {
         let sessions = self.route_source.apply(&config, &ids).await;
         let _ = self.core.send(SupervisorMessage::Listening(self.route_source.addresses())).await;
         logging::configure(&config.log);
+        self.api_state.configure(Arc::clone(&config));
         (self.fresh, self.config) = (fresh, config);
         self.locks.release_unneeded(&self.config);
         self.route_source.changed();

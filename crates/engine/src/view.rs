@@ -39,6 +39,8 @@ pub struct PathRef<'a> {
     pub long_lived: bool,
     /// It was announced as a unicast route that is a blackhole.
     pub blackhole: bool,
+    /// When it expires, if it does.
+    pub expires: Option<Timestamp>,
     /// Of all paths of the rule, the selected one.
     pub best: bool,
     /// Of several, why this one cannot be selected whatever the others are: policy, validation, or
@@ -163,6 +165,7 @@ impl<'a> RuleRef<'a> {
                 stale: path.stale,
                 long_lived: path.long_lived,
                 blackhole: path.key.kind == PathKind::Blackhole,
+                expires: path.deadline,
                 best: is_best,
                 objection: objection.flatten(),
             }

@@ -170,21 +170,27 @@ impl CompileTarget {
 const EXACT: &str = "exact";
 const REFUSED: &str = "refused";
 
+/// What a data plane with these capabilities makes of a rule alone.
+pub(crate) fn compile_one(rule: &Rule, capabilities: &Capabilities) -> CompiledLine {
+    let verdicts = compile_list(std::slice::from_ref(rule), capabilities);
+    CompiledLine::new(0, rule, &verdicts[0], capabilities, &Preview::default())
+}
+
 #[derive(Serialize)]
-struct CompiledLine {
+pub(crate) struct CompiledLine {
     rule: usize,
     id: String,
     nlri: String,
     text: String,
     verdict: &'static str,
-    entries: u64,
-    reason: Option<String>,
+    pub(crate) entries: u64,
+    pub(crate) reason: Option<String>,
     /// Notes, although it is enforced as the RFCs say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// Why it is enforced for fewer packets than it matches.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    limits: Vec<String>,
+    pub(crate) limits: Vec<String>,
     /// Why there is no room for it in the data plane's table although it could be enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     over_capacity: Option<String>,
@@ -205,6 +211,11 @@ struct Program<'a> {
 }
 
 impl CompiledLine {
+    /// Whether the data plane can enforce the rule.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.verdict == EXACT
+    }
+
     fn new(number: usize, rule: &Rule, verdict: &Verdict, capabilities: &Capabilities, outcome: &Preview) -> Self {
         let (verdict, entries, reason) = match verdict {
             Verdict::Exact(compiled) => (EXACT, capabilities.cost.of(&compiled.entries, &compiled.effect), None),

@@ -1,7 +1,7 @@
 //! `floodgate decode`: FlowSpec octets to rules.
 
 use crate::capture::{self, Link};
-use crate::command_line::DecodeArgs;
+use crate::command_line::{DecodeArgs, FamilyArg};
 use crate::dump::{Assembler, Octets};
 use crate::exit_status::{NEGATIVE, OK};
 use crate::foreign::{Part, Parts};
@@ -74,6 +74,24 @@ fn foreign(item: &Item, read: &ForeignRule, report: &mut Report) -> Result<()> {
         let text = object.rule.as_ref().unwrap_or(&object.text);
         output.line(&format!("{}  {text}", object.id))
     })
+}
+
+/// The JSON objects that the command prints for this text, which is one input. Notes are objects
+/// with a `note`.
+pub(crate) fn objects(text: &str, family: FamilyArg) -> Result<Vec<serde_json::Value>> {
+    let args = DecodeArgs {
+        family,
+        update: false,
+        community: false,
+        add_path: false,
+        pcap: None,
+        json: true,
+        input: vec![text.to_owned()],
+    };
+    let mut report = Report { output: Output::in_memory(), json: true, failed: false };
+    inputs(&args, &mut report)?;
+    let written = report.output.into_octets()?;
+    Ok(serde_json::Deserializer::from_slice(&written).into_iter().collect::<Result<_, _>>()?)
 }
 
 fn input(args: &DecodeArgs, item: &Item, octets: Octets, report: &mut Report) -> Result<()> {
@@ -189,6 +207,9 @@ impl Report {
 
     /// A note for people, on standard error.
     fn note(&mut self, item: &Item, message: std::fmt::Arguments<'_>) -> Result<()> {
+        if self.output.is_in_memory() {
+            return self.output.json(&serde_json::json!({ "note": message.to_string() }));
+        }
         self.output.flush()?;
         print_error(format_args!("floodgate: {}: note: {message}", item.place()));
         Ok(())

@@ -15,6 +15,7 @@ mod explain;
 mod flower;
 mod foreign;
 mod input;
+mod inspect;
 mod live;
 mod markdown;
 mod output;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Compile(args) => compile::run(&args),
         Command::Selftest(args) => selftest::run(&args),
-        Command::Exabgp(args) => daemon::run_exabgp(args.config.as_deref(), version::COMMIT).map(|()| OK),
+        Command::Exabgp(args) => daemon::run_exabgp(args.config.as_deref(), inspect::PROGRAM).map(|()| OK),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::man(&args),
         Command::Live(command) => live::run(&command),

@@ -6,17 +6,57 @@ use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
-/// Locked, buffered standard output.
+/// Buffered output: locked standard output, or memory.
 pub(crate) struct Output {
-    writer: BufWriter<StdoutLock<'static>>,
+    writer: BufWriter<Sink>,
     interactive: bool,
+}
+
+enum Sink {
+    Standard(StdoutLock<'static>),
+    Memory(Vec<u8>),
+}
+
+impl Write for Sink {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Sink::Standard(output) => output.write(octets),
+            Sink::Memory(output) => output.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Sink::Standard(output) => output.flush(),
+            Sink::Memory(_) => Ok(()),
+        }
+    }
 }
 
 impl Output {
     /// Locks standard output.
     pub(crate) fn new() -> Self {
         let interactive = io::stdout().is_terminal();
-        Output { writer: BufWriter::with_capacity(1 << 16, io::stdout().lock()), interactive }
+        Output { writer: BufWriter::with_capacity(1 << 16, Sink::Standard(io::stdout().lock())), interactive }
+    }
+
+    /// Keeps what is written in memory.
+    pub(crate) fn in_memory() -> Self {
+        Output { writer: BufWriter::new(Sink::Memory(Vec::new())), interactive: false }
+    }
+
+    /// What was written, if it is in memory.
+    pub(crate) fn into_octets(mut self) -> Result<Vec<u8>> {
+        self.writer.flush()?;
+        Ok(match self.writer.get_mut() {
+            Sink::Memory(octets) => std::mem::take(octets),
+            Sink::Standard(_) => Vec::new(),
+        })
+    }
+
+    /// Whether what is written is kept in memory: nobody reads standard error then.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.writer.get_ref(), Sink::Memory(_))
     }
 
     /// Writes one JSON object and a line end.

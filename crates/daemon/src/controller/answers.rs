@@ -12,11 +12,13 @@ use super::traffic::{ActivityView, Traffic, is_limit};
 use super::unenforced;
 use crate::backend_spec::backend_view;
 use crate::clock;
-use crate::command::{Found, Overview, RuleFilter};
+use crate::command::{Found, Overview};
 use crate::convert::{self, LOCAL};
 use crate::events::timestamp;
 use crate::host_environment::HostEnvironment;
 use crate::peer_table::PeerEntry;
+use crate::rule_filter::RuleFilter;
+use crate::rule_selection::{ListOrder, Rank, RuleSelection, SelectedRule};
 use crate::state_file::Pause;
 use api::hex::to_hex;
 use api::{
@@ -160,7 +162,9 @@ impl Answers<'_> {
     fn peer_views(&self, counted: &Counted) -> Vec<PeerView> {
         let view = |entry: &PeerEntry| {
             let id = entry.id();
-            entry.view(self.engine.counts(id).rules, counted.stale(id), self.advertised(entry))
+            let (rules, stale) = (self.engine.counts(id).rules, counted.stale(id));
+            let view = entry.view(rules, stale, self.advertised(entry));
+            PeerView { rule_states: counted.states_of(id), ..view }
         };
         self.sessions.table().iter().map(view).collect()
     }
@@ -207,6 +211,37 @@ impl Answers<'_> {
         (views, None)
     }
 
+    /// Which rules a list has, as far as the time of one step goes.
+    pub(super) fn select(
+        &self,
+        selection: &RuleSelection,
+        after: Option<Arc<Nlri>>,
+    ) -> (Vec<SelectedRule>, Option<Arc<Nlri>>) {
+        let RuleSelection { filter, states, order } = selection;
+        let began = Instant::now();
+        let (mut selected, mut last) = (Vec::new(), None);
+        for (index, rule) in self.engine.rules_after(after.as_ref()).enumerate() {
+            if index % 16 == 15 && began.elapsed() >= PAGE_TIME {
+                return (selected, last);
+            }
+            let is_in_state = states.is_empty() || states.contains(&convert::rule_state(&rule.state()));
+            if is_in_state && (filter.is_empty() || filter.matches(rule.nlri(), &self.view(&rule))) {
+                let rank = match order {
+                    ListOrder::Enforcement => Rank::default(),
+                    order => order.rank(self.traffic.activity(rule.id()), self.driver.known().counter(&rule)),
+                };
+                selected.push(SelectedRule { nlri: Arc::clone(rule.nlri()), rank });
+            }
+            last = Some(Arc::clone(rule.nlri()));
+        }
+        (selected, None)
+    }
+
+    /// Of these rules those that there still are.
+    pub(super) fn rules_of(&self, nlris: &[Arc<Nlri>]) -> Vec<RuleView> {
+        nlris.iter().filter_map(|nlri| Some(self.view(&self.engine.rule(nlri)?))).collect()
+    }
+
     /// Local rules are found at once; others are searched in steps, each as long as a part of a
     /// list.
     pub(super) fn find(&self, id: RuleId, after: Option<Arc<Nlri>>) -> Found {
@@ -241,6 +276,7 @@ impl Answers<'_> {
             stale: path.stale,
             long_lived: path.long_lived,
             best: path.best,
+            expires: path.expires.map(|end| timestamp(clock::date(end))),
             reason: path.objection,
         });
         let (advertised_to, too_long) = self.advertised_to(rule);

@@ -55,6 +55,7 @@ pub(super) fn explain(engine: &Engine, octets: &[u8], mut search: Search) -> Res
         missed: missed.take(MAX_MISMATCHES).map(|(rule, mismatch)| format!("{rule}: {mismatch}")).collect(),
         protected: None,
         inactive,
+        described: None,
     })))
 }
 

@@ -319,6 +319,8 @@ impl Controller {
                 let answers = self.answers();
                 drop(answer.send(self.engine.rule(&nlri).map(|rule| answers.view(&rule))));
             }
+            Command::Select { selection, after, answer } => drop(answer.send(self.answers().select(&selection, after))),
+            Command::RulesOf(nlris, answer) => drop(answer.send(self.answers().rules_of(&nlris))),
             Command::Explain { packet, search, answer } => {
                 drop(answer.send(explanations::explain(&self.engine, &packet, search)))
             }

@@ -26,6 +26,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct Counted {
     states: BTreeMap<OrUnknown<RuleState>, u64>,
     stale: HashMap<PeerId, u64>,
+    by_peer: BTreeMap<(PeerId, RuleState), u64>,
     in_force: BTreeMap<Kind, u64>,
     uncounted: u64,
     ended: Option<Instant>,
@@ -40,6 +41,12 @@ impl Counted {
     /// The stale rules of a peer.
     pub(super) fn stale(&self, peer: PeerId) -> u64 {
         self.stale.get(&peer).copied().unwrap_or(0)
+    }
+
+    /// The rules of a peer by state.
+    pub(super) fn states_of(&self, peer: PeerId) -> BTreeMap<OrUnknown<RuleState>, u64> {
+        let of_peer = self.by_peer.range((peer, RuleState::Installed)..).take_while(|((other, _), _)| *other == peer);
+        of_peer.map(|((_, state), count)| ((*state).into(), *count)).collect()
     }
 
     /// Rules in force by kind.
@@ -61,7 +68,11 @@ impl Counted {
         if let Some(kind) = kind(rule) {
             *self.in_force.entry(kind).or_default() += 1;
         }
-        *self.states.entry(convert::rule_state(&rule.state()).into()).or_default() += 1;
+        let state = convert::rule_state(&rule.state());
+        *self.states.entry(state.into()).or_default() += 1;
+        for peer in rule.peers() {
+            *self.by_peer.entry((peer, state)).or_default() += 1;
+        }
         for peer in rule.stale_peers() {
             *self.stale.entry(peer).or_default() += 1;
         }

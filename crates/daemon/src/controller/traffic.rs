@@ -213,10 +213,12 @@ impl Traffic {
 
     /// How busy a rule is.
     pub(super) fn rule(&self, id: RuleId) -> ActivityView {
-        self.rules
-            .get(&id)
-            .and_then(Option::as_deref)
-            .map_or_else(ActivityView::default, |activity| self.view(activity))
+        self.activity(id).map_or_else(ActivityView::default, |activity| self.view(activity))
+    }
+
+    /// What is known of a rule that has matched packets.
+    pub(super) fn activity(&self, id: RuleId) -> Option<&Activity> {
+        self.rules.get(&id)?.as_deref()
     }
 
     /// The sums: of all rules; then of those of each peer, action and family, and of each

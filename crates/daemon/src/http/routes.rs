@@ -1,19 +1,23 @@
 //! The request handlers.
 
 use super::body;
+use super::explain;
 use super::failure::Failure;
 use super::incidents;
-use super::limits::STREAMS;
+use super::inspection;
 use super::listen::Transport;
+use super::page;
+use super::rule_list::{self, RuleLists, rule_by_id};
 use super::serve::Caller;
-use crate::command::{Command, ExplainResult, Found, Overview, Paused, Requester, RuleFilter, Search};
+use super::state::ApiState;
+use crate::command::{Command, Overview, Paused, Requester};
 use crate::metrics::{Exposition, Snapshot};
 use crate::reload::Reload;
+use crate::rule_filter::RuleFilter;
 use crate::samples::SampleEvent;
 use crate::state_file::Saved;
 use api::HumanDuration;
-use api::hex::parse_hex;
-use api::{AnnounceRequest, Done, Event, ExplainRequest, PauseRequest, RuleState, RuleView, WithdrawRequest};
+use api::{AnnounceRequest, Done, Event, PauseRequest, RuleState, RuleView, WithdrawRequest};
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
@@ -22,34 +26,12 @@ use axum::middleware::{self, Next};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use flowspec::{Nlri, RuleId};
+use axum::{Extension, Json, Router};
+use flowspec::Nlri;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
-
-/// What the handlers need.
-#[derive(Clone, Debug)]
-pub(crate) struct ApiState {
-    /// The controller.
-    pub commands: mpsc::Sender<Command>,
-    /// The supervisor, which owns the configuration.
-    pub reload: mpsc::Sender<Reload>,
-    /// Slots for long-lived connections; each transport has its own.
-    streams: Arc<Semaphore>,
-    /// The published status.
-    shown: Option<watch::Receiver<PublishedOverview>>,
-    /// The commit that the program was built from.
-    commit: &'static str,
-}
-
-/// The published status, which is answered when the controller takes long.
-pub(crate) type PublishedOverview = Option<Arc<Overview>>;
-
-/// How long a request waits for the current status before it is answered with the published one, if
-/// there are many rules.
-const CURRENT_ANSWER_TIMEOUT: Duration = Duration::from_millis(20);
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Longest wait for a change before the answer says that it is in progress.
 pub(crate) const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,30 +39,19 @@ pub(crate) const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the disk before the answer says that it is too slow.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The published status, once [`CURRENT_ANSWER_TIMEOUT`] has passed and there are many rules;
-/// pending forever if there are few. Whether there are many is checked all the time: when the first
-/// of many rules come, a request may find few published, and the decision on the many may begin
-/// before its answer.
-async fn published_overview(mut shown: watch::Receiver<PublishedOverview>) -> Arc<Overview> {
-    tokio::time::sleep(CURRENT_ANSWER_TIMEOUT).await;
-    let is_many = |shown: &PublishedOverview| shown.as_ref().is_some_and(|shown| shown.many);
-    let many = shown.wait_for(is_many).await.ok().and_then(|shown| shown.clone());
-    match many {
-        Some(overview) => overview,
-        // The controller is gone: those who wait for its answer get an error.
-        None => std::future::pending().await,
-    }
-}
-
 /// The service for one transport.
 pub(crate) fn router(state: ApiState, transport: Transport) -> Router {
-    let state = ApiState { streams: Arc::new(Semaphore::new(STREAMS)), ..state };
+    let state = state.for_transport();
     Router::new()
+        .route("/", get(page::serve))
+        .route("/page/{*file}", get(page::serve))
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .route("/v1/peers", get(peers))
         .route("/v1/rules", get(rules))
+        .route("/v1/rules/list", get(rule_list::list))
+        .route("/v1/rules/{id}", get(rule_list::rule))
         .route("/v1/traffic", get(traffic))
         .route("/v1/history", get(history))
         .merge(incidents::routes(state.commands.clone()))
@@ -88,13 +59,15 @@ pub(crate) fn router(state: ApiState, transport: Transport) -> Router {
         .route("/v1/samples", get(samples))
         .route("/v1/announce", post(announce))
         .route("/v1/withdraw", post(withdraw))
-        .route("/v1/explain", post(explain))
+        .route("/v1/explain", post(explain::explain))
+        .route("/v1/inspect", post(inspection::inspect))
         .route("/v1/policy", post(policy))
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
         .route("/v1/clear", post(clear))
         .route("/v1/reload", post(reload))
         .fallback(async || Failure::new(StatusCode::NOT_FOUND, "no such path; see the list in the manual"))
+        .layer(Extension(RuleLists::default()))
         .layer(middleware::from_fn_with_state(transport, authorize))
         .layer(middleware::from_fn(body::whole))
         .layer(middleware::map_response(normalize_errors))
@@ -119,7 +92,7 @@ async fn authorize(State(transport): State<Transport>, request: Request, next: N
     if let Some((status, message)) = refusal {
         return Failure::new(status, message).into_response();
     }
-    if !harmless && !matches!(request.uri().path(), "/v1/explain" | "/v1/policy") {
+    if !harmless && !matches!(request.uri().path(), "/v1/explain" | "/v1/inspect" | "/v1/policy") {
         let by = requester(request.extensions());
         tracing::info!(by, request = request.uri().path(), "change requested");
     }
@@ -162,49 +135,6 @@ fn is_equal_constant_time(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
 }
 
-impl ApiState {
-    /// With these channels.
-    pub(crate) fn new(commands: mpsc::Sender<Command>, reload: mpsc::Sender<Reload>) -> Self {
-        ApiState { commands, reload, streams: Arc::new(Semaphore::new(STREAMS)), shown: None, commit: "" }
-    }
-
-    /// With the published status, for answers that take long.
-    pub(crate) fn with_published(self, shown: watch::Receiver<PublishedOverview>) -> Self {
-        ApiState { shown: Some(shown), ..self }
-    }
-
-    /// With the commit that the program was built from.
-    pub(crate) fn built_from(self, commit: &'static str) -> Self {
-        ApiState { commit, ..self }
-    }
-
-    /// The current status, or the published one while decisions are made on many rules.
-    async fn overview(&self) -> Result<Overview, Failure> {
-        let now = self.ask(Command::Overview);
-        let Some(shown) = self.shown.clone() else { return now.await };
-        tokio::select! {
-            biased;
-            answer = now => answer,
-            shown = published_overview(shown) => Ok(Overview::clone(&shown)),
-        }
-    }
-
-    /// A slot for a long-lived connection.
-    fn stream(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        let full = |_| {
-            Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("{STREAMS} already follow events or samples here"))
-        };
-        Arc::clone(&self.streams).try_acquire_owned().map_err(full)
-    }
-
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
-        let stopping = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
-        let (answer, reply) = oneshot::channel();
-        self.commands.send(command(answer)).await.map_err(|_| stopping())?;
-        reply.await.map_err(|_| stopping())
-    }
-}
-
 async fn healthz(State(state): State<ApiState>) -> Result<&'static str, Failure> {
     let late = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "no decisions are made");
     let status = tokio::time::timeout(Duration::from_secs(2), state.ask(Command::Status)).await.map_err(late)??;
@@ -221,7 +151,7 @@ async fn metrics(State(state): State<ApiState>, headers: HeaderMap) -> Result<im
         most => Some(state.ask(|answer| Command::Busiest(most, answer)).await?),
     };
     let exposition = Exposition::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
-    let snapshot = Snapshot { status, peers, traffic, rules, commit: state.commit };
+    let snapshot = Snapshot { status, peers, traffic, rules, commit: state.commit() };
     let text = crate::metrics::render(&snapshot, exposition)
         .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, exposition.content_type())], text))
@@ -393,35 +323,6 @@ async fn withdraw(
     Ok(Json(Done { message: format!("withdrawn: {text}"), rule: None }))
 }
 
-/// The rule with this id. Many rules of peers are searched in steps, so that decisions do not wait.
-async fn rule_by_id(state: &ApiState, id: RuleId) -> Result<Arc<Nlri>, Failure> {
-    let mut after = None;
-    loop {
-        match state.ask(|answer| Command::Find { id, after, answer }).await? {
-            Found::Rule(nlri) => return Ok(nlri),
-            Found::NotUntil(nlri) => after = Some(nlri),
-            Found::None => return Err(Failure::new(StatusCode::NOT_FOUND, "there is no such rule")),
-        }
-    }
-}
-
-async fn explain(
-    State(state): State<ApiState>,
-    Json(request): Json<ExplainRequest>,
-) -> Result<Json<api::Explanation>, Failure> {
-    let packet = parse_hex(&request.packet).map_err(Failure::bad)?;
-    // Many rules are searched in steps, so that decisions do not wait.
-    let mut search = Search::default();
-    loop {
-        let packet = packet.clone();
-        let not_looked_at = |error| Failure::bad(format!("not a packet that rules can match: {error}"));
-        match state.ask(|answer| Command::Explain { packet, search, answer }).await?.map_err(not_looked_at)? {
-            ExplainResult::Explanation(explanation) => return Ok(Json(*explanation)),
-            ExplainResult::NotYet(further) => search = further,
-        }
-    }
-}
-
 async fn policy(
     State(state): State<ApiState>,
     Json(question): Json<api::PolicyQuestion>,
@@ -521,28 +422,6 @@ mod tests {
         tokio::spawn(engine);
         let response = rules(State(ApiState::new(commands, reload)), Query(query)).await;
         axum::body::to_bytes(response.into_body(), usize::MAX).await
-    }
-
-    /// There are few rules when the request comes; the decision on many begins before its answer.
-    #[tokio::test]
-    async fn who_asked_before_there_were_many_rules_does_not_wait_for_the_decision_on_them() {
-        let (commands, mut inbox) = mpsc::channel(1);
-        let (reload, _reloads) = mpsc::channel(1);
-        let overview = |applied, many| {
-            let status = api::StatusView { applied, ..Default::default() };
-            Some(Arc::new(Overview { status, many, ..Overview::default() }))
-        };
-        let (show, shown) = watch::channel(overview(1, false));
-        let state = ApiState::new(commands, reload).with_published(shown);
-        let asked = tokio::spawn(async move { state.overview().await.map(|overview| overview.status.applied) });
-        // The request is sent and never answered.
-        let question = inbox.recv().await;
-        assert!(matches!(question, Some(Command::Overview(_))));
-        tokio::time::sleep(CURRENT_ANSWER_TIMEOUT * 2).await;
-        assert!(!asked.is_finished(), "few rules are waited for");
-        show.send_replace(overview(2, true));
-        let applied = asked.await.unwrap().unwrap_or_else(|_| panic!("no answer"));
-        assert_eq!(applied, 2, "what was shown before");
     }
 
     #[tokio::test]

@@ -3,12 +3,14 @@
 use super::limits::{self, ConnectionCounts, HEAD, HEAD_TIME};
 use super::write_stall_timeout::WriteStallTimeout;
 use axum::Router;
+use axum::http::{HeaderValue, header};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -42,12 +44,23 @@ impl std::fmt::Display for Caller {
     }
 }
 
+/// The two ends of a client's TCP connection: a rule that takes its packets locks the client out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientSession {
+    /// The client.
+    pub client: SocketAddr,
+    /// This machine.
+    pub server: SocketAddr,
+}
+
 /// A listener.
 pub(super) trait Accept {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// The next connection, and its origin.
     fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Caller)>> + Send;
+    /// Both ends of a connection, if it is one over TCP.
+    fn session(stream: &Self::Stream) -> Option<ClientSession>;
 }
 
 impl Accept for UnixListener {
@@ -58,6 +71,10 @@ impl Accept for UnixListener {
         let caller = stream.peer_cred().map_or(Caller::Unknown, |credentials| Caller::User(credentials.uid()));
         Ok((stream, caller))
     }
+
+    fn session(_: &Self::Stream) -> Option<ClientSession> {
+        None
+    }
 }
 
 impl Accept for TcpListener {
@@ -65,6 +82,12 @@ impl Accept for TcpListener {
 
     async fn next(&self) -> io::Result<(Self::Stream, Caller)> {
         self.accept().await.map(|(stream, from)| (stream, Caller::Host(from.ip().to_canonical())))
+    }
+
+    fn session(stream: &Self::Stream) -> Option<ClientSession> {
+        let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+        let (client, server) = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
+        Some(ClientSession { client: canonical(client), server: canonical(server) })
     }
 }
 
@@ -106,11 +129,24 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router) {
         };
         let asked = Arc::new(AtomicBool::new(false));
         let witness = Arc::clone(&asked);
+        let session = L::session(&stream);
+        let crowd = Arc::clone(&places);
         let router = TowerToHyperService::new(router.clone());
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             witness.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(caller);
-            router.call(request)
+            if let Some(session) = session {
+                request.extensions_mut().insert(session);
+            }
+            let (answer, crowd) = (router.call(request), Arc::clone(&crowd));
+            async move {
+                let mut answer = answer.await?;
+                // While others wait, nobody keeps a connection for a later request.
+                if crowd.available_permits() == 0 {
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
         });
         let task = tokio::spawn(async move {
             let _held = (place, counted);

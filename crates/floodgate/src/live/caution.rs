@@ -17,7 +17,7 @@ const PROPOSED: &str = "10m";
 
 /// Traffic of a rule that is rarely intended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Hazard {
+pub(crate) enum Hazard {
     /// All packets of an IP version.
     Everything(IpVersion),
     /// The SSH session that this command runs in.
@@ -28,7 +28,7 @@ enum Hazard {
 
 impl Hazard {
     /// Whether nobody may be able to withdraw it.
-    const fn locks_out(&self) -> bool {
+    pub(crate) const fn locks_out(&self) -> bool {
         matches!(self, Hazard::Everything(_) | Hazard::Session { .. })
     }
 }
@@ -128,6 +128,12 @@ fn takes_packets(rule: &Rule) -> bool {
         None => false,
     };
     effect.policing != Policing::None || away
+}
+
+/// What a rule takes that seldom is meant, if packets that match are treated differently than
+/// without it. `session`: as `SSH_CONNECTION` has it, `CLIENT PORT SERVER PORT`.
+pub(crate) fn of_rule(rule: &Rule, session: Option<&str>, own: impl IntoIterator<Item = IpAddr>) -> Vec<Hazard> {
+    if takes_packets(rule) { hazards(rule, session, own) } else { Vec::new() }
 }
 
 fn hazards(rule: &Rule, session: Option<&str>, own: impl IntoIterator<Item = IpAddr>) -> Vec<Hazard> {

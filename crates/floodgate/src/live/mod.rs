@@ -3,7 +3,7 @@
 
 pub(crate) mod args;
 mod ask;
-mod caution;
+pub(crate) mod caution;
 mod change;
 mod check;
 mod escape;
@@ -30,7 +30,7 @@ use args::LiveCommand;
 /// Runs a command.
 pub(crate) fn run(command: &LiveCommand) -> Result<u8> {
     match command {
-        LiveCommand::Run(args) => daemon::run(&args.config, crate::version::COMMIT).map(|()| OK),
+        LiveCommand::Run(args) => daemon::run(&args.config, crate::inspect::PROGRAM).map(|()| OK),
         LiveCommand::Check(args) => check::check(args),
         LiveCommand::Status(args) => show::status(args),
         LiveCommand::Health(args) => health::health(args),
