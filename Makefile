@@ -74,8 +74,8 @@ without-rust: ## `make demo` and tests of the libraries on a Debian 12 that has 
 	@scripts/setup.sh fresh
 	@scripts/without-rust.sh $(T)
 
-demo: ## See it work: an attack, a filter announced over BGP, and what the kernel drops (root or sudo)
-	@scripts/demo.sh
+demo: ## See it work: an attack, a filter announced over BGP, and what the kernel drops (root or sudo); PAGE=1 shows it on the page, too
+	@scripts/demo.sh $(if $(PAGE),--page)
 
 test: ## Run all tests; those that need root or a missing program say that they skip
 	@scripts/setup.sh build test

@@ -18,7 +18,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 BUILD_PACKAGES=(build-essential clang-14 llvm-14 libbpf-dev linux-libc-dev nftables iproute2 iputils-ping iptables)
-TEST_PACKAGES=(systemd bird2 gobgpd exabgp frr tcpdump curl python3-venv redis-server libyang2-tools prometheus)
+TEST_PACKAGES=(systemd bird2 gobgpd exabgp frr tcpdump curl python3-venv redis-server libyang2-tools prometheus chromium)
 KERNEL_PACKAGES=(qemu-system-x86 busybox-static cpio kmod xz-utils)
 FRESH_PACKAGES=(debootstrap e2fsprogs)
 PACKAGE_PACKAGES=(debhelper fakeroot lintian binutils python3 python3-venv)

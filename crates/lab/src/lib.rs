@@ -10,6 +10,7 @@
 //! - [`Probe`] is an attack without a pause, and counts what gets through;
 //! - [`Daemon`] runs the program under test, and [`Site`] is the network around it; [`scenario`] is
 //!   the attack that most tests play there;
+//! - [`Browser`] is a Chromium that sees what the daemon serves;
 //! - [`acltool`] makes a namespace a Cumulus Linux switch, with a stand-in for its cl-acltool;
 //! - [`needs!`] skips a test, saying why, where the machine cannot run it.
 //!
@@ -18,8 +19,10 @@
 //! namespace.
 
 pub mod acltool;
+mod browser;
 mod built;
 pub mod daemon;
+mod forward;
 mod netns;
 pub mod observer;
 pub mod orchagent;
@@ -39,7 +42,9 @@ pub mod speaker;
 mod token_bucket;
 mod veth;
 
+pub use browser::{Browser, CHROMIUM};
 pub use daemon::Daemon;
+pub use forward::Forward;
 pub use netns::Netns;
 pub use observer::{Observer, PacketOutcome};
 pub use probe::Probe;

@@ -84,3 +84,17 @@ fn interrupted_it_cleans_up() -> Result<()> {
     ensure!(status.code() == Some(130), "{status}\n{}", demo.log());
     nothing_left(demo.pid())
 }
+
+/// With `--page` it prints an address of this machine at which the daemon's page is.
+#[test]
+fn the_page_is_where_it_says() -> Result<()> {
+    needs!(root, "ip", "nft", "curl");
+    let mut demo = demo(&["--page"])?;
+    let line = demo.wait_for_line("The page: http://", PATIENCE)?;
+    let address = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap_or_default().to_owned();
+    let page = Command::new("curl").args(["-sf", "--noproxy", "*", &address]).output()?;
+    ensure!(String::from_utf8_lossy(&page.stdout).contains("<title>Floodgate</title>"), "{address}: {page:?}");
+    let status = demo.wait_for_exit(PATIENCE)?;
+    ensure!(status.success(), "{status}\n{}", demo.log());
+    nothing_left(demo.pid())
+}

@@ -6,6 +6,7 @@
 mod services;
 
 use api::RuleState;
+use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use bgp::PathAttributes;
 use flowspec::Rule;
 use lab::scenario::{self, CONTROLLER_AS, CONTROLLER_PORT, NTP, SWITCH_AS};
 use lab::site::{PEER, SWITCH, VICTIM, Wire};
-use lab::{Daemon, Site, packet, wait_until};
+use lab::{Daemon, Forward, Site, packet, wait_until};
 
 use services::{NAMES, Score, Services};
 
@@ -34,20 +35,16 @@ fn main() -> ExitCode {
         // SAFETY: the handler only stores to an atomic.
         unsafe { libc::signal(signal, interrupted as extern "C" fn(libc::c_int) as libc::sighandler_t) };
     }
-    let backend = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
-        [] => "nftables".to_owned(),
-        [option, backend] if option == "--backend" => backend.clone(),
-        _ => {
-            eprintln!("usage: demo [--backend nftables|none]");
-            return ExitCode::from(2);
-        }
+    let Some((backend, page)) = options() else {
+        eprintln!("usage: demo [--backend nftables|none] [--page]");
+        return ExitCode::from(2);
     };
     // SAFETY: geteuid has no arguments and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
         eprintln!("demo: it makes network namespaces, which only root may: `make demo`, or run it with sudo");
         return ExitCode::from(2);
     }
-    match tell(&backend) {
+    match tell(&backend, page) {
         Ok(()) => {
             println!("All of this was as told.");
             ExitCode::SUCCESS
@@ -67,7 +64,21 @@ extern "C" fn interrupted(_: libc::c_int) {
     INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
-fn tell(backend: &str) -> Result<()> {
+/// The back end, and whether the story is shown on the page, too.
+fn options() -> Option<(String, bool)> {
+    let (mut backend, mut page) = ("nftables".to_owned(), false);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--backend" => backend = arguments.next()?,
+            "--page" => page = true,
+            _ => return None,
+        }
+    }
+    Some((backend, page))
+}
+
+fn tell(backend: &str, page: bool) -> Result<()> {
     println!(
         "\
 Floodgate, the demo: an NTP reflection attack, stopped by an announcement over BGP.
@@ -87,15 +98,21 @@ The four are network namespaces of this machine. The packets, the BGP session an
     let configuration = configuration(backend);
     show(&configuration);
     let controller = scenario::listening_peer(&site, scenario::controller_config()?)?;
-    let mut daemon = Daemon::start(&site.switch, &configuration)?;
+    let mut daemon = match page {
+        true => Daemon::start_with_api(&site.switch, &configuration, PAGE_API)?,
+        false => Daemon::start(&site.switch, &configuration)?,
+    };
+    let page = page.then(|| Page::open(&site)).transpose()?;
     patiently("the BGP session", || controller.status().established.then_some(())).with_context(|| daemon.explain())?;
     println!("   The BGP session is established. Nobody has announced anything:\n");
     ensure!(command(&daemon, &["rules"])?.trim() == "no rules", "there are rules before the first announcement");
 
+    follow(page.as_ref())?;
     println!("2. The attack: misused NTP servers send the victim what it never asked for.\n");
     let (arrived, score) = services.during(|| attack.wave())?;
     report(arrived, &score)?;
     ensure!(arrived == Attack::WAVE, "without a filter all packets should arrive");
+    follow(page.as_ref())?;
 
     let rule: Rule = NTP.parse()?;
     println!("3. The controller announces a filter by BGP FlowSpec (RFC 8955):\n\n     {rule}\n");
@@ -108,6 +125,7 @@ The four are network namespaces of this machine. The packets, the BGP session an
     let (nlri, communities) = on_the_wire(&rule);
     println!("   On the wire that is {nlri}, with the action {communities}.");
     println!("   {} ms later Floodgate shows it as installed.\n", announced.elapsed().as_millis());
+    follow(page.as_ref())?;
 
     println!(
         "4. The attack goes on, but the kernel of the switch drops it. All else passes, also from port 123 to the neighbour.\n"
@@ -122,6 +140,7 @@ The four are network namespaces of this machine. The packets, the BGP session an
     })?;
     ensure!(counted == u64::from(Attack::WAVE), "the rule counted {counted} packets, the attack had {}", Attack::WAVE);
     command(&daemon, &["rules"])?;
+    follow(page.as_ref())?;
 
     println!(
         "5. The attack is over, thinks the controller, and withdraws the filter. Floodgate removes it, and traffic returns.\n"
@@ -133,12 +152,37 @@ The four are network namespaces of this machine. The packets, the BGP session an
     ensure!(arrived == Attack::WAVE, "after the withdrawal all packets should arrive");
     ensure!(command(&daemon, &["rules"])?.trim() == "no rules", "there is a rule after the withdrawal");
 
+    follow(page.as_ref())?;
     println!("6. Floodgate is stopped; it leaves nothing behind in the kernel.\n");
     let status = daemon.stop()?;
     ensure!(status.success(), "floodgate ended with {status}");
     let left = daemon.ruleset()?;
     ensure!(left.is_empty(), "it left behind:\n{left}");
     ensure!(services.score().iter().all(|(_, failed)| *failed == 0), "a legitimate exchange failed between two steps");
+    check_interrupted()
+}
+
+/// `[api]` of a daemon whose page is looked at. Whoever sees the page sees the token beside it: the
+/// demo's rules are nobody's.
+const PAGE_API: &str = "listen = [\"127.0.0.1:8179\"]\ntoken = \"the-token-of-the-demo\"";
+
+/// The page of the daemon, which is in a namespace, at an address of this machine.
+struct Page(#[expect(dead_code, reason = "it forwards while it lives")] Forward);
+
+impl Page {
+    fn open(site: &Site) -> Result<Self> {
+        let forward = Forward::start(8179, &site.switch, (Ipv4Addr::LOCALHOST, 8179).into())?;
+        println!("   The page: http://{}/   (its token: the-token-of-the-demo)\n", forward.address());
+        Ok(Page(forward))
+    }
+}
+
+/// Who follows the story on the page says when it goes on, if somebody is at a terminal.
+fn follow(page: Option<&Page>) -> Result<()> {
+    if page.is_some() && std::io::stdin().is_terminal() {
+        println!("   Look at the page; Enter goes on.");
+        std::io::stdin().read_line(&mut String::new())?;
+    }
     check_interrupted()
 }
 
