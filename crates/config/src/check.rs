@@ -11,7 +11,7 @@ use crate::report::{Report, Step};
 use crate::sonic::Database as SonicDatabase;
 use crate::values::is_loopback;
 use crate::values::{FamilyName, Pattern};
-use crate::{check_long_lived, check_policy, cumulus, protect};
+use crate::{check_long_lived, check_policy, check_token, cumulus, protect};
 use dataplane::BackendSettings;
 use dataplane::xdp::CAPACITIES;
 use ipnet::IpNet;
@@ -46,6 +46,7 @@ pub(crate) fn problems<'a>(config: &Config, text: &'a str, document: DeTable<'a>
         }
     }
     api(config, &mut report);
+    check_token::problems(config, &mut report);
     state(config, &mut report);
     history(config, &mut report);
     if config.dataplane.debounce.is_some_and(|time| time.0 > LONGEST_DEBOUNCE) {
@@ -86,6 +87,7 @@ pub(crate) fn advice(config: &Config) -> Vec<String> {
             free.join(", ")
         ));
     }
+    advice.extend(check_token::advice(config));
     for peer in config.peers.iter().filter(|peer| is_validated_by_itself(config, peer)) {
         advice.push(format!(
             "validation = \"rfc9117\" of peer {} checks little: it is an iBGP peer, and all unicast routes come by it, too, so that each rule for a destination that it has a route to passes; \
@@ -293,13 +295,16 @@ fn guard(peer: &Peer, index: usize, report: &mut Report<'_>) {
 
 fn api(config: &Config, report: &mut Report<'_>) {
     let api = &config.api;
-    let has_token = api.token.is_some() || api.token_file.is_some();
+    let has_token = api.token.is_some() || api.token_file.is_some() || !config.tokens.is_empty();
     for (index, listen) in api.listen.iter().enumerate() {
         let place = [Key("api"), Key("listen"), Index(index)];
         if listen.port.is_none() {
             report.at(&place, format!("{listen} has no port; expected a form such as 127.0.0.1:8179"));
         } else if !is_loopback(listen.address) && !has_token {
-            report.at(&place, format!("{listen} is reachable from outside, and no token is set; add token-file"));
+            report.at(
+                &place,
+                format!("{listen} is reachable from outside, and no token is set; add [[token]] or token-file"),
+            );
         }
     }
     if api.token.is_some() && api.token_file.is_some() {

@@ -23,6 +23,12 @@ pub fn differences(old: &str, new: &str) -> Vec<String> {
             differences.push(format!("peer {name}: removed"));
         }
     }
+    let is_list = |document: &Table, key: &str| document.get(key).is_some_and(Value::is_array);
+    for key in sections(&old, &new) {
+        if (is_list(&old, key) || is_list(&new, key)) && old.get(key) != new.get(key) {
+            differences.push(format!("[[{key}]] changed"));
+        }
+    }
     let empty = Table::new();
     for section in sections(&old, &new) {
         let table = |document: &Table| document.get(section).and_then(Value::as_table).cloned();
@@ -109,6 +115,9 @@ mod tests {
             ]
         );
         assert_eq!(differences(new, new), [] as [&str; 0]);
+        let token = |name: &str| format!("[[token]]\nname = \"{name}\"\n");
+        assert_eq!(differences(&token("a"), &token("b")), ["[[token]] changed"]);
+        assert_eq!(differences(&token("a"), &token("a")), [] as [&str; 0]);
         assert_eq!(differences("", "[log]\nlevel = \"debug\"\n"), ["[log] level default -> \"debug\""]);
         let long = format!("[log]\nlevel = \"{}\"\n", "x".repeat(500));
         assert!(differences("", &long)[0].len() < 120);

@@ -204,12 +204,15 @@ fn as_number(found: &str) -> Option<u32> {
     digits.parse().ok().filter(|number| *number > 0)
 }
 
-/// The section that a key belongs to, if it belongs to only one.
+/// The section that a key belongs to, if it belongs to only one. The bounds of a token have the
+/// names of those of a peer, which are meant more often.
 fn section_of(key: &str) -> Option<&'static str> {
-    let homes: Vec<_> =
-        crate::file::sections().into_iter().filter(|(_, keys)| keys.iter().any(|known| known == key)).collect();
-    match homes.as_slice() {
-        [(section, _)] => Some(section),
+    let sections = crate::file::sections().into_iter();
+    let homes: Vec<&str> =
+        sections.filter(|(_, keys)| keys.iter().any(|known| known == key)).map(|(section, _)| section).collect();
+    let others: Vec<&str> = homes.iter().copied().filter(|section| *section != "[[token]]").collect();
+    match (homes.as_slice(), others.as_slice()) {
+        ([section], _) | (_, [section]) => Some(section),
         _ => None,
     }
 }

@@ -8,6 +8,7 @@ use crate::long_lived::LongLived;
 use crate::policy::{Blackhole, Policy, Statement};
 use crate::protect::{FromSource, PresetName, Protocol};
 use crate::sonic::Sonic;
+use crate::token::Token;
 use crate::values::{self, ActionKind, BGP_PORT, FamilyName, Hops, Listen, Pattern, Port};
 use crate::xdp::Xdp;
 use api::HumanDuration;
@@ -37,6 +38,9 @@ pub struct Config {
     /// The HTTP interface.
     #[serde(default)]
     pub api: Api,
+    /// Who may do what over TCP.
+    #[serde(default, rename = "token")]
+    pub tokens: Vec<Token>,
     /// What is saved over a restart.
     #[serde(default)]
     pub state: State,
@@ -415,6 +419,10 @@ pub struct Api {
     pub token: Option<String>,
     /// A file whose first line is the token.
     pub token_file: Option<PathBuf>,
+    /// Whether everybody who reaches a TCP listener may look at everything without a token.
+    pub anonymous_read: bool,
+    /// Names of this machine in addresses of the page and of the API, beside its addresses.
+    pub hosts: Vec<String>,
     /// Number of events in the history.
     pub history: usize,
     /// How many rules at most have metrics of their own; 0 = none.
@@ -504,6 +512,8 @@ impl Default for Api {
             listen: Vec::new(),
             token: None,
             token_file: None,
+            anonymous_read: true,
+            hosts: Vec::new(),
             history: 10_000,
             rule_metrics: 0,
             page: true,
@@ -574,6 +584,7 @@ pub(crate) fn sections() -> Vec<(&'static str, Vec<String>)> {
         ("[dataplane.xdp]", keys::<Xdp>()),
         ("[dataplane.flower]", keys::<Flower>()),
         ("[api]", keys::<Api>()),
+        ("[[token]]", keys::<Token>()),
         ("[state]", keys::<State>()),
         ("[history]", keys::<History>()),
         ("[log]", keys::<Log>()),

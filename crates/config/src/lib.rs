@@ -10,6 +10,7 @@ mod beside;
 mod check;
 mod check_long_lived;
 mod check_policy;
+mod check_token;
 mod cumulus;
 mod diff;
 mod error;
@@ -27,6 +28,7 @@ mod redact;
 mod report;
 mod sonic;
 mod syntax;
+mod token;
 mod values;
 mod xdp;
 
@@ -48,6 +50,7 @@ pub use policy::{
 pub use protect::{FromSource, InvalidFromSource, InvalidProtocol, PresetName, Protocol, UnknownPreset};
 pub use redact::without_secrets;
 pub use sonic::{Database as SonicDatabase, Sonic};
+pub use token::{InvalidTokenHash, Role, Token, TokenHash};
 pub use values::{
     ActionKind, BGP_PORT, FamilyName, Hops, InvalidListen, InvalidPattern, InvalidPort, Listen, Pattern, Port,
 };

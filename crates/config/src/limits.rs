@@ -25,3 +25,6 @@ pub const TOKEN_OCTETS: usize = 16;
 
 /// With fewer megabytes there is hardly room for the tables.
 pub const LEAST_HISTORY: u64 = 10;
+
+/// Most rules of a token, if its `max-rules` does not say otherwise.
+pub const DEFAULT_TOKEN_RULES: u32 = 1000;

@@ -64,6 +64,13 @@ fn with(section: &str, key: &str, line: &str) -> String {
         "[peer.long-lived]" => format!("{peer}[peer.long-lived]\n{line}\n"),
         "[peer.blackhole]" => format!("{peer}{UNICAST}[peer.blackhole]\n{line}\n"),
         "[[policy]]" => format!("{peer}{policy}{line}\n[[policy.statement]]\n{beside}"),
+        "[[token]]" => {
+            const HASH: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+            let frame = format!("name = \"desk\"\nhash = \"{HASH}\"\nrole = \"announce\"\n");
+            let frame = frame.lines().filter(|other| !other.starts_with(&format!("{key} =")));
+            let frame = frame.fold(String::new(), |text, line| text + line + "\n");
+            format!("[[token]]\n{frame}{line}\n")
+        }
         "[[policy.statement]]" => format!("{peer}{policy}[[policy.statement]]\n{beside}{line}\n"),
         _ => format!("{section}\n{line}\n"),
     };

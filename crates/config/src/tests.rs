@@ -268,7 +268,7 @@ fn the_manuals_defaults_are_those_of_the_code() {
             "[peer.allow]" => ("as = 65070\n", "allow.".to_owned()),
             // They need other keys beside them, or mean something without any; tests of their own
             // have their defaults.
-            "[peer.blackhole]" | "[peer.long-lived]" | "[[policy]]" | "[[policy.statement]]" => continue,
+            "[peer.blackhole]" | "[peer.long-lived]" | "[[policy]]" | "[[policy.statement]]" | "[[token]]" => continue,
             other => ("", format!("{}.", other.trim_matches(['[', ']']))),
         };
         let small = SMALLEST.split("[dataplane]").next().unwrap();

@@ -6,6 +6,7 @@ use crate::rule_filter::RuleFilter;
 use crate::rule_selection::{RuleSelection, SelectedRule};
 use crate::samples::Samples;
 use crate::state_file::Saved;
+use crate::tokens::{Grant, GrantError};
 use api::{Event, Explanation, PeerView, PolicyExplanation, PolicyQuestion, RuleView, StatusView, TrafficView};
 use dataplane::{DataplaneError, NoSamples};
 use flowspec::{Nlri, PacketError, Rule, RuleId};
@@ -44,17 +45,21 @@ pub(crate) enum Command {
         rule: Box<Rule>,
         /// Its lifetime.
         lifetime: Option<Duration>,
-        /// Who asked.
+        /// Who asked,
         by: Requester,
-        /// Its id, and a channel that is answered when it is on the disk.
-        answer: oneshot::Sender<(RuleId, Option<Saved>)>,
+        /// and what their rules may be, if there are bounds.
+        grant: Option<Arc<Grant>>,
+        /// Its id, and a channel that is answered when it is on the disk; or why it is not taken.
+        answer: oneshot::Sender<Result<(RuleId, Option<Saved>), GrantError>>,
     },
     /// Withdraw a local rule.
     Withdraw {
         /// Which rule.
         rule: Arc<Nlri>,
-        /// Who asked.
+        /// Who asked,
         by: Requester,
+        /// and what their rules may be, if there are bounds.
+        grant: Option<Arc<Grant>>,
         /// Its text, and a channel that is answered when that is on the disk; or why it is not
         /// withdrawn.
         answer: oneshot::Sender<Result<(String, Option<Saved>), WithdrawError>>,
@@ -135,6 +140,9 @@ pub(crate) enum WithdrawError {
         /// Names of the peers that announce it.
         peers: String,
     },
+    /// It is not a rule of this token.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
 }
 
 /// The outcome of a pause or resume.

@@ -44,6 +44,7 @@ mod rule_selection;
 mod samples;
 pub mod state_file;
 mod supervisor;
+mod tokens;
 
 pub use clock::{ClockMark, WallTrust};
 pub use convert::protection;
@@ -51,3 +52,4 @@ pub use http::{ClientSession, Inspector};
 pub use locks::EnforcementLock;
 pub use policy_trace::{PolicyQuestionError, explain_policy};
 pub use supervisor::{Program, run, run_exabgp};
+pub use tokens::hash as token_hash;

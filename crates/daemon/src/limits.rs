@@ -5,7 +5,7 @@ use crate::controller::limits::{MAX_COUNTED_AT_ONCE, NLRIS, OCTETS};
 use crate::descriptors::MAX_DESCRIPTORS;
 use crate::events::{LONGEST_TEXT, MAX_OCTETS};
 use crate::http::limits::{
-    BODY, BODY_TIME, CONNECTIONS, HEAD, HEAD_TIME, HISTORY_PATIENCE, HISTORY_READERS, INCIDENTS,
+    BODY, BODY_TIME, CONNECTIONS, GUESSES, HEAD, HEAD_TIME, HISTORY_PATIENCE, HISTORY_READERS, INCIDENTS,
     MAX_CONNECTIONS_PER_ADDRESS, STREAMS, WRITE_STALL_TIMEOUT,
 };
 use crate::http::{CHANGE_TIMEOUT, GRACE, INSPECTED_TEXT, LIST_LIMIT};
@@ -118,6 +118,11 @@ fn api() -> Vec<Limit> {
         limit("readers of the history on disk at the same time", count(HISTORY_READERS as u64), "wait"),
         limit("time for a search in it, and for the wait before", time(HISTORY_PATIENCE), "503"),
         limit("incidents of an answer", count(INCIDENTS.into()), "the next answer"),
+        limit(
+            "wrong tokens of an address, or of an IPv6 /64, in a minute",
+            count(GUESSES.into()),
+            "429 until it is over",
+        ),
         limit("time for the head of a request, and between two requests", time(HEAD_TIME), "closed"),
         limit("time for the body", time(BODY_TIME), "408"),
         limit("octets of the head", octets(HEAD), "431"),

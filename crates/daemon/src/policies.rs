@@ -23,10 +23,7 @@ pub(crate) fn import_policy(config: &Config, peer: &Peer, external: bool, own: &
         shortest_v4: allow.shortest_prefix_v4,
         shortest_v6: allow.shortest_prefix_v6,
         without_destination: allow.without_destination,
-        actions: match allow.actions.is_empty() {
-            true => ActionSet::ALL,
-            false => allow.actions.iter().map(|kind| permission(*kind)).collect(),
-        },
+        actions: permissions(&allow.actions),
         redirect_to: (external || !allow.redirect_to.is_empty()).then(|| allow.redirect_to.iter().copied().collect()),
         first_as: match (external, peer.route_server) {
             (false, _) => FirstAs::Any,
@@ -53,6 +50,14 @@ pub(crate) fn import_policy(config: &Config, peer: &Peer, external: bool, own: &
         },
         blackhole: peer.blackhole.as_ref().map(|it| blackhole(config, it, own)),
         statements: statements(config, peer),
+    }
+}
+
+/// The actions that a list allows; an empty one allows all.
+pub(crate) fn permissions(actions: &[ActionKind]) -> ActionSet {
+    match actions.is_empty() {
+        true => ActionSet::ALL,
+        false => actions.iter().map(|kind| permission(*kind)).collect(),
     }
 }
 

@@ -401,7 +401,7 @@ impl Supervisor {
 }
 
 async fn open_api(listeners: &mut ApiListeners, config: &Config, state: &ApiState) -> Result<(), ListenError> {
-    listeners.set(&config.api, |transport| http::router(state.clone(), transport)).await
+    listeners.set(config, |transport| http::router(state.clone(), transport)).await
 }
 
 fn warn_unmatched_patterns(config: &Config) {

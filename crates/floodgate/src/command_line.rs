@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Selftest(SelfTestArgs),
     /// Run as a process of ExaBGP: its JSON on standard input instead of BGP sessions
     Exabgp(ExabgpArgs),
+    /// Make a token for the API over TCP: prints it, and its section of the configuration
+    Token(TokenArgs),
     /// Print shell completions
     #[command(after_help = "Examples:
   floodgate completions bash > /etc/bash_completion.d/floodgate
@@ -53,6 +55,38 @@ pub(crate) enum Command {
     /// The daemon and the commands that send requests to it.
     #[command(flatten)]
     Live(LiveCommand),
+}
+
+/// Arguments of `token`.
+#[derive(Debug, Args)]
+#[command(after_help = "The token is on standard error, and nowhere else: whoever gets it sends it as `Authorization:
+Bearer TOKEN`. The section has its hash alone, and bounds to fill in.
+
+Examples:
+  floodgate token desk >> /etc/floodgate/floodgate.toml && floodgate reload
+  floodgate token grafana --role read
+  floodgate token desk --hash < old-token.txt")]
+pub(crate) struct TokenArgs {
+    /// What it is for
+    #[arg(long, value_enum, default_value = "announce")]
+    pub role: RoleArg,
+    /// Take the token from standard input, instead of making one
+    #[arg(long)]
+    pub hash: bool,
+    /// Its name: letters, digits, `-`, `_` and `.`
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+/// Roles on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleArg {
+    /// Look at everything
+    Read,
+    /// Announce rules within bounds, and withdraw its own
+    Announce,
+    /// Everything
+    Admin,
 }
 
 /// Arguments of `completions`.

@@ -29,6 +29,7 @@ mod segments;
 mod selftest;
 mod sonic;
 mod switch;
+mod token;
 mod version;
 
 use clap::Parser;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Compile(args) => compile::run(&args),
         Command::Selftest(args) => selftest::run(&args),
         Command::Exabgp(args) => daemon::run_exabgp(args.config.as_deref(), inspect::PROGRAM).map(|()| OK),
+        Command::Token(args) => token::run(&args),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::man(&args),
         Command::Live(command) => live::run(&command),

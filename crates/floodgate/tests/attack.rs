@@ -108,7 +108,7 @@ fn answer(mut stream: impl Read + Write, request: &str) -> String {
 }
 
 fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 }
 
 fn open_files(daemon: &Daemon) -> usize {
@@ -190,7 +190,7 @@ fn what_is_protected_stays_so_when_there_are_no_files_to_look_with() {
     let hex: String = packet.iter().map(|octet| format!("{octet:02x}")).collect();
     let body = format!("{{\"packet\":\"{hex}\"}}");
     let request = format!(
-        "POST /v1/explain HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /v1/explain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     // On a connection from before.
@@ -215,8 +215,9 @@ fn a_body_that_comes_behind_its_head_is_read_before_the_answer() {
     for path in ["/v1/clear", "/v1/pause", "/v1/resume", "/v1/reload", "/v1/announce", "/v1/nothing", "/v1/status"] {
         for length in [2, 10_000, 300_000] {
             let mut stream = UnixStream::connect(daemon.path("api.sock")).unwrap();
-            let head =
-                format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+            );
             stream.write_all(head.as_bytes()).unwrap();
             // Whatever the daemon does on the head alone, it has done by then.
             assert!(daemon.cli(&["peers"]).status.success());
@@ -241,9 +242,9 @@ fn a_head_without_end_is_not_waited_for() {
     let mut slow = UnixStream::connect(daemon.path("api.sock")).unwrap();
     slow.write_all(b"GET /v1/status HTTP/1.1\r\n").unwrap();
     let mut body = UnixStream::connect(daemon.path("api.sock")).unwrap();
-    body.write_all(b"POST /v1/clear HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n").unwrap();
+    body.write_all(b"POST /v1/clear HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n").unwrap();
     let mut long = UnixStream::connect(daemon.path("api.sock")).unwrap();
-    let _ = long.write_all(format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(100_000)).as_bytes());
+    let _ = long.write_all(format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(100_000)).as_bytes());
     for (mut stream, expected) in [(slow, ""), (body, "HTTP/1.1 408"), (long, "HTTP/1.1 4")] {
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut text = Vec::new();

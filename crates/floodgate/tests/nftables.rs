@@ -82,7 +82,7 @@ impl Machine {
     /// The status code and the text of a path of the HTTP interface.
     fn get(&self, path: &str) -> (u16, String) {
         let mut stream = std::os::unix::net::UnixStream::connect(self.path("api.sock")).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: floodgate\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)

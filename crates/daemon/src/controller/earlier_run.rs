@@ -144,7 +144,7 @@ pub(super) fn restore_rules(
             Some(source) => {
                 taken += paths.len();
                 if source == LOCAL {
-                    local.restore(paths.iter().map(|path| Arc::clone(&path.nlri)));
+                    local.restore(paths.iter().map(|path| (Arc::clone(&path.nlri), path.path_id)));
                 }
                 engine.restore(source, paths, &retain);
             }

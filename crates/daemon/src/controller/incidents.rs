@@ -1,9 +1,9 @@
 //! Rules from their announcement to their end, as they are told to the history on disk.
 //!
-//! Nothing of this is on the way of a rule to the data plane. What arrives and goes is noted when it
-//! is saved, and looked at once the data plane is idle; after each change the rules are gone through
-//! and compared with what was told before. A queue that is full costs nothing but time: what could
-//! not be sent is found to be different again by the next pass.
+//! Nothing of this is on the way of a rule to the data plane. What arrives and goes is noted when
+//! it is saved, and looked at once the data plane is idle; after each change the rules are gone
+//! through and compared with what was told before. A queue that is full costs nothing but time:
+//! what could not be sent is found to be different again by the next pass.
 
 mod describe;
 mod told;
@@ -249,8 +249,8 @@ impl Incidents {
         self.unfinished.then_some(self.next_step)
     }
 
-    /// Looks at what is new for a moment, if it is time. `idle`: no change is on its way to the data
-    /// plane.
+    /// Looks at what is new for a moment, if it is time. `idle`: no change is on its way to the
+    /// data plane.
     pub(super) fn step(&mut self, engine: &Engine, peers: &PeerTable, idle: bool, now: Instant) {
         if self.recorder.is_none() || self.next_step > now {
             return;

@@ -10,9 +10,10 @@ use crate::events::EventSubject;
 use crate::net::Originated;
 use crate::peer_table::PeerTable;
 use crate::state_file::Saved;
+use crate::tokens::{Grant, GrantError};
 use api::EventKind;
-use engine::{Engine, Route};
-use flowspec::{Nlri, Rule, RuleId};
+use engine::{Engine, Route, RuleRef};
+use flowspec::{Nlri, PathId, Rule, RuleId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +38,17 @@ pub(super) struct LocalContext<'a> {
 /// becomes of the rule on this machine.
 #[derive(Debug, Default)]
 pub(super) struct LocalRules {
-    by_id: HashMap<RuleId, Arc<Nlri>>,
+    by_id: HashMap<RuleId, LocalRule>,
     originated: Originated,
+}
+
+/// A rule that was announced here.
+#[derive(Debug)]
+struct LocalRule {
+    nlri: Arc<Nlri>,
+    /// The token whose rule it is; `None`: that of users of this machine. It is the path identifier
+    /// of the rule, so that the state file has it.
+    owner: Option<PathId>,
 }
 
 impl LocalRules {
@@ -48,13 +58,13 @@ impl LocalRules {
     }
 
     /// Local rules of an earlier run. They are advertised from [`restored`](Self::restored) on.
-    pub(super) fn restore(&mut self, nlris: impl Iterator<Item = Arc<Nlri>>) {
-        self.by_id.extend(nlris.map(|nlri| (nlri.id(), nlri)));
+    pub(super) fn restore(&mut self, rules: impl Iterator<Item = (Arc<Nlri>, Option<PathId>)>) {
+        self.by_id.extend(rules.map(|(nlri, owner)| (nlri.id(), LocalRule { nlri, owner })));
     }
 
     /// All rules of an earlier run that have not expired are in the engine.
     pub(super) fn restored(&self, engine: &Engine) {
-        for rule in self.by_id.values().filter_map(|nlri| engine.rule(nlri)) {
+        for rule in self.by_id.values().filter_map(|local| engine.rule(&local.nlri)) {
             if let Some(path) = rule.paths().find(|path| path.peer == LOCAL) {
                 let Route { actions, next_hop, .. } = &**path.announced;
                 let (nlri, actions) = (Nlri::clone(rule.nlri()), actions.clone());
@@ -70,7 +80,7 @@ impl LocalRules {
 
     /// The rule with this id, if there is one.
     pub(super) fn find(&self, id: RuleId, engine: &Engine) -> Option<&Arc<Nlri>> {
-        self.by_id.get(&id).filter(|nlri| engine.rule(nlri).is_some())
+        self.by_id.get(&id).map(|local| &local.nlri).filter(|nlri| engine.rule(nlri).is_some())
     }
 
     /// A rule has expired or is withdrawn.
@@ -80,15 +90,38 @@ impl LocalRules {
     }
 
     /// Announces a rule; returns its id, and a channel that is answered when it is on the disk.
+    /// `grant`: what it may be.
+    ///
+    /// # Errors
+    /// It may not be announced.
     pub(super) fn announce(
         &mut self,
         rule: Rule,
         lifetime: Option<Duration>,
         by: Requester,
+        grant: Option<&Grant>,
         context: LocalContext<'_>,
-    ) -> (RuleId, Option<Saved>) {
+    ) -> Result<(RuleId, Option<Saved>), GrantError> {
         let LocalContext { engine, events, state, peers, incidents } = context;
         let id = rule.nlri.id();
+        let owner = grant.map(Grant::owner);
+        let route = Arc::new(Route { next_hop: rule.next_hop, ..Route::local(rule.actions.clone()) });
+        // A rule that has expired, and is another's, may be announced.
+        let before = self.by_id.get(&id).map(|local| local.owner);
+        let before = before.filter(|_| engine.rule(&Arc::new(rule.nlri.clone())).is_some_and(|rule| is_local(&rule)));
+        let mut lifetime = lifetime;
+        if let Some(grant) = grant {
+            if before.is_some_and(|before| before != owner) && !grant.is_admin() {
+                return Err(grant.of_others());
+            }
+            let others = self.by_id.iter().filter(|(other, local)| **other != id && local.owner == owner);
+            let others = others.filter(|(_, local)| engine.rule(&local.nlri).is_some()).count();
+            let longest = grant.admit(&rule.nlri, &route, others)?.map(Duration::from_secs);
+            lifetime = match (lifetime, longest) {
+                (Some(asked), Some(longest)) => Some(asked.min(longest)),
+                (asked, longest) => asked.or(longest),
+            };
+        }
         match lifetime {
             Some(age) => {
                 tracing::info!(%id, %rule, lifetime = %format_args!("{}s", whole_seconds(age)), "announced locally")
@@ -97,14 +130,16 @@ impl LocalRules {
         }
         let text = rule.to_string();
         self.originated.announce(&rule);
-        let route = Arc::new(Route { next_hop: rule.next_hop, ..Route::local(rule.actions) });
         let expires = lifetime.map(|lifetime| now().plus(whole_seconds(lifetime)));
         let nlri = Arc::new(rule.nlri);
         incidents.asked(&nlri, Some(&route), &by);
         events.record(EventKind::Announced, about(id, text, by));
-        engine.announce(LOCAL, Arc::clone(&nlri), None, route, now(), expires);
-        self.by_id.insert(id, Arc::clone(&nlri));
-        (id, state.save_rules(engine, peers, &[nlri]))
+        if let Some(before) = before.filter(|before| *before != owner) {
+            engine.withdraw(LOCAL, Arc::clone(&nlri), before);
+        }
+        engine.announce(LOCAL, Arc::clone(&nlri), owner, route, now(), expires);
+        self.by_id.insert(id, LocalRule { nlri: Arc::clone(&nlri), owner });
+        Ok((id, state.save_rules(engine, peers, &[nlri])))
     }
 
     /// Withdraws a rule; returns its text, and a channel that is answered when that is on the disk.
@@ -115,18 +150,23 @@ impl LocalRules {
         &mut self,
         nlri: &Arc<Nlri>,
         by: Requester,
+        grant: Option<&Grant>,
         context: LocalContext<'_>,
     ) -> Result<(String, Option<Saved>), WithdrawError> {
         let LocalContext { engine, events, state, peers, incidents } = context;
         let (nlri, text) = {
             let rule = engine.rule(nlri).ok_or(WithdrawError::Unknown)?;
-            if !rule.peers().any(|peer| peer == LOCAL) {
+            if !is_local(&rule) {
                 let others: Vec<&str> = rule.peers().map(|peer| peers.name(peer).unwrap_or_default()).collect();
                 return Err(WithdrawError::NotLocal { rule: Arc::clone(rule.nlri()), peers: others.join(", ") });
             }
             (Arc::clone(rule.nlri()), rule.rule().to_string())
         };
-        engine.withdraw(LOCAL, Arc::clone(&nlri), None);
+        let owner = self.by_id.get(&nlri.id()).and_then(|local| local.owner);
+        if let Some(grant) = grant.filter(|grant| owner != Some(grant.owner()) && !grant.is_admin()) {
+            return Err(grant.of_others().into());
+        }
+        engine.withdraw(LOCAL, Arc::clone(&nlri), owner);
         incidents.asked(&nlri, None, &by);
         self.forget(&nlri);
         tracing::info!(id = %nlri.id(), rule = text, "withdrawn locally");
@@ -138,10 +178,11 @@ impl LocalRules {
     /// on the disk.
     pub(super) fn clear(&mut self, by: Requester, context: LocalContext<'_>) -> (usize, Option<Saved>) {
         let LocalContext { engine, events, state, peers, incidents } = context;
-        let local = engine.rules().filter(|rule| rule.peers().any(|peer| peer == LOCAL));
+        let local = engine.rules().filter(is_local);
         let local: Vec<Arc<Nlri>> = local.map(|rule| Arc::clone(rule.nlri())).collect();
         for nlri in &local {
-            engine.withdraw(LOCAL, Arc::clone(nlri), None);
+            let owner = self.by_id.get(&nlri.id()).and_then(|local| local.owner);
+            engine.withdraw(LOCAL, Arc::clone(nlri), owner);
             incidents.asked(nlri, None, &by);
             self.forget(nlri);
         }
@@ -150,6 +191,10 @@ impl LocalRules {
         events.record(EventKind::Cleared, EventSubject::asked_by(Some(by)).with_message(count));
         (local.len(), state.save_rules(engine, peers, &local))
     }
+}
+
+fn is_local(rule: &RuleRef<'_>) -> bool {
+    rule.peers().any(|peer| peer == LOCAL)
 }
 
 fn about(id: RuleId, text: String, by: Requester) -> EventSubject {
@@ -194,7 +239,7 @@ mod tests {
             let rule = rule(text);
             let nlri = Arc::new(rule.nlri.clone());
             let (local, context) = self.parts();
-            assert_eq!(local.announce(rule, None, "root".to_owned(), context).0, nlri.id());
+            assert_eq!(local.announce(rule, None, "root".to_owned(), None, context).unwrap().0, nlri.id());
             nlri
         }
 
@@ -215,12 +260,12 @@ mod tests {
         let nlri = fixture.announce("dst 192.0.2.1/32 then discard");
         assert_eq!(fixture.local.find(nlri.id(), &fixture.engine), Some(&nlri));
         let (local, context) = fixture.parts();
-        let (text, _) = local.withdraw(&nlri, "root".to_owned(), context).unwrap();
+        let (text, _) = local.withdraw(&nlri, "root".to_owned(), None, context).unwrap();
         assert_eq!(text, "dst 192.0.2.1/32 then discard");
         fixture.settle();
         assert_eq!(fixture.local.find(nlri.id(), &fixture.engine), None);
         let (local, context) = fixture.parts();
-        assert_eq!(local.withdraw(&nlri, "root".to_owned(), context).err(), Some(WithdrawError::Unknown));
+        assert_eq!(local.withdraw(&nlri, "root".to_owned(), None, context).err(), Some(WithdrawError::Unknown));
     }
 
     #[test]
@@ -231,7 +276,7 @@ mod tests {
         let (nlri, route) = (Arc::new(theirs.nlri), Arc::new(Route::local(theirs.actions)));
         fixture.engine.announce(PeerId(1), Arc::clone(&nlri), None, route, engine::Timestamp(1), None);
         let (local, context) = fixture.parts();
-        let refused = local.withdraw(&nlri, "root".to_owned(), context);
+        let refused = local.withdraw(&nlri, "root".to_owned(), None, context);
         assert!(matches!(refused, Err(WithdrawError::NotLocal { .. })), "{refused:?}");
         let (local, context) = fixture.parts();
         assert_eq!(local.clear("root".to_owned(), context).0, 1);

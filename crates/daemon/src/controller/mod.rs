@@ -330,13 +330,13 @@ impl Controller {
             Command::Samples(answer) => drop(answer.send(self.driver.samples())),
             Command::Watch(answer) => drop(answer.send(self.events.watch())),
             Command::Applied(answer) => drop(answer.send(self.driver.when_applied())),
-            Command::Announce { rule, lifetime, by, answer } => {
+            Command::Announce { rule, lifetime, by, grant, answer } => {
                 let (local, context) = self.local_rules();
-                drop(answer.send(local.announce(*rule, lifetime, by, context)));
+                drop(answer.send(local.announce(*rule, lifetime, by, grant.as_deref(), context)));
             }
-            Command::Withdraw { rule, by, answer } => {
+            Command::Withdraw { rule, by, grant, answer } => {
                 let (local, context) = self.local_rules();
-                drop(answer.send(local.withdraw(&rule, by, context)));
+                drop(answer.send(local.withdraw(&rule, by, grant.as_deref(), context)));
             }
             Command::Clear(by, answer) => {
                 let (local, context) = self.local_rules();

@@ -1,6 +1,7 @@
 //! Limits for clients of the API: connections, time and octets. They are enough for people and
 //! monitoring.
 
+pub(crate) use super::guesses::GUESSES;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,22 +1,30 @@
 //! The listeners of the API.
 
+use super::host_names::HostNames;
 use super::serve::serve;
-use config::Api;
+use crate::tokens::Access;
+use config::Config;
 use nix::errno::Errno;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 /// The listener that a request came through.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Transport {
     /// The Unix socket: whoever may open it may do everything.
     Unix,
-    /// TCP: changes require this token; without one, nothing can be changed.
-    Tcp(Option<String>),
+    /// TCP.
+    Tcp {
+        /// Who may do what.
+        access: Arc<Access>,
+        /// The names of this machine.
+        names: Arc<HostNames>,
+    },
 }
 
 /// Why the API cannot be served.
@@ -44,7 +52,7 @@ pub(crate) enum ListenError {
 #[derive(Debug, Default)]
 pub(crate) struct ApiListeners {
     unix: Option<(PathBuf, Option<String>, JoinHandle<()>)>,
-    tcp: Vec<(SocketAddr, Option<String>, JoinHandle<()>)>,
+    tcp: Vec<(SocketAddr, Transport, JoinHandle<()>)>,
 }
 
 impl ApiListeners {
@@ -55,9 +63,12 @@ impl ApiListeners {
     /// A socket could not be opened.
     pub(crate) async fn set(
         &mut self,
-        api: &Api,
+        config: &Config,
         router: impl Fn(Transport) -> axum::Router,
     ) -> Result<(), ListenError> {
+        let api = &config.api;
+        let access = Arc::new(Access::new(config));
+        let tcp = Transport::Tcp { access, names: Arc::new(HostNames::new(&api.hosts)) };
         let same = self.unix.as_ref().is_some_and(|(path, group, _)| *path == api.socket && *group == api.group);
         if !same {
             let listener = unix(&api.socket, api.group.as_deref())
@@ -75,8 +86,8 @@ impl ApiListeners {
         let wanted: Vec<SocketAddr> =
             api.listen.iter().map(|l| SocketAddr::new(l.address, l.port.unwrap_or(0))).collect();
         let mut gone = Vec::new();
-        self.tcp.retain(|(address, token, task)| {
-            let keep = wanted.contains(address) && *token == api.token;
+        self.tcp.retain(|(address, transport, task)| {
+            let keep = wanted.contains(address) && *transport == tcp;
             if !keep {
                 task.abort();
                 gone.push(*address);
@@ -91,9 +102,8 @@ impl ApiListeners {
             }
             let failed = |error| ListenError::Address { address, error };
             let listener = TcpListener::bind(address).await.map_err(failed)?;
-            let service = router(Transport::Tcp(api.token.clone()));
-            let task = tokio::spawn(serve(listener, service));
-            self.tcp.push((address, api.token.clone(), task));
+            let task = tokio::spawn(serve(listener, router(tcp.clone())));
+            self.tcp.push((address, tcp.clone(), task));
         }
         Ok(())
     }

@@ -24,9 +24,12 @@
 //!
 //! An error is `{"error":{"message":TEXT}}`.
 
+mod authorize;
 mod body;
 mod explain;
 mod failure;
+mod guesses;
+mod host_names;
 mod incident_views;
 mod incidents;
 mod inspection;

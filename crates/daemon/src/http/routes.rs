@@ -1,5 +1,6 @@
 //! The request handlers.
 
+use super::authorize::{Gate, RequestedBy, authorize};
 use super::body;
 use super::explain;
 use super::failure::Failure;
@@ -8,9 +9,8 @@ use super::inspection;
 use super::listen::Transport;
 use super::page;
 use super::rule_list::{self, RuleLists, rule_by_id};
-use super::serve::Caller;
 use super::state::ApiState;
-use crate::command::{Command, Overview, Paused, Requester};
+use crate::command::{Command, Overview, Paused, WithdrawError};
 use crate::metrics::{Exposition, Snapshot};
 use crate::reload::Reload;
 use crate::rule_filter::RuleFilter;
@@ -19,10 +19,9 @@ use crate::state_file::Saved;
 use api::HumanDuration;
 use api::{AnnounceRequest, Done, Event, PauseRequest, RuleState, RuleView, WithdrawRequest};
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequestParts, Query, Request, State};
-use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware;
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -68,50 +67,10 @@ pub(crate) fn router(state: ApiState, transport: Transport) -> Router {
         .route("/v1/reload", post(reload))
         .fallback(async || Failure::new(StatusCode::NOT_FOUND, "no such path; see the list in the manual"))
         .layer(Extension(RuleLists::default()))
-        .layer(middleware::from_fn_with_state(transport, authorize))
+        .layer(middleware::from_fn_with_state(Gate::new(transport), authorize))
         .layer(middleware::from_fn(body::whole))
         .layer(middleware::map_response(normalize_errors))
         .with_state(state)
-}
-
-/// On TCP, all requests but GET need the token. (Explaining a packet changes nothing, but is a
-/// POST: it needs the token, too.)
-async fn authorize(State(transport): State<Transport>, request: Request, next: Next) -> Response {
-    let harmless = request.method() == Method::GET || request.method() == Method::HEAD;
-    let refusal = match &transport {
-        Transport::Unix => None,
-        Transport::Tcp(_) if harmless => None,
-        Transport::Tcp(None) => Some((StatusCode::FORBIDDEN, "read-only: no token is configured for TCP")),
-        Transport::Tcp(Some(token)) => {
-            let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-            let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
-            let fits = is_equal_constant_time(shown.as_bytes(), token.as_bytes());
-            (!fits).then_some((StatusCode::UNAUTHORIZED, "this takes the header `Authorization: Bearer TOKEN`"))
-        }
-    };
-    if let Some((status, message)) = refusal {
-        return Failure::new(status, message).into_response();
-    }
-    if !harmless && !matches!(request.uri().path(), "/v1/explain" | "/v1/inspect" | "/v1/policy") {
-        let by = requester(request.extensions());
-        tracing::info!(by, request = request.uri().path(), "change requested");
-    }
-    next.run(request).await
-}
-
-/// Who sent the request.
-struct RequestedBy(Requester);
-
-impl<S: Sync> FromRequestParts<S> for RequestedBy {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(RequestedBy(requester(&parts.extensions)))
-    }
-}
-
-fn requester(extensions: &Extensions) -> Requester {
-    extensions.get::<Caller>().unwrap_or(&Caller::Unknown).to_string()
 }
 
 /// Most octets of an error of the HTTP library that are passed on.
@@ -128,11 +87,6 @@ async fn normalize_errors(response: Response) -> Response {
     let words = String::from_utf8_lossy(&words);
     let words = if words.is_empty() { status.canonical_reason().unwrap_or("error") } else { &words };
     Failure::new(status, words).into_response()
-}
-
-/// Compares in constant time.
-fn is_equal_constant_time(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
 }
 
 async fn healthz(State(state): State<ApiState>) -> Result<&'static str, Failure> {
@@ -264,14 +218,15 @@ async fn samples(State(state): State<ApiState>) -> Result<impl IntoResponse, Fai
 
 async fn announce(
     State(state): State<ApiState>,
-    RequestedBy(by): RequestedBy,
+    RequestedBy(by, grant): RequestedBy,
     Json(request): Json<AnnounceRequest>,
 ) -> Result<Json<Done>, Failure> {
     let (rule, notes) = api::rule_text::parse(&request.rule).map_err(Failure::bad)?;
     let lifetime = request.lifetime.as_deref().map(HumanDuration::lifetime).transpose().map_err(Failure::bad)?;
     let lifetime = lifetime.map(|age| age.0);
     let nlri = Arc::new(rule.nlri.clone());
-    let (id, saved) = state.ask(|answer| Command::Announce { rule: Box::new(rule), lifetime, by, answer }).await?;
+    let announced = state.ask(|answer| Command::Announce { rule: Box::new(rule), lifetime, by, grant, answer }).await?;
+    let (id, saved) = announced.map_err(|why| Failure::new(StatusCode::FORBIDDEN, why.to_string()))?;
     let view = wait_until_applied(&state, &nlri).await?;
     on_disk(saved).await?;
     let message = match &view {
@@ -308,7 +263,7 @@ async fn removed(state: &ApiState) -> Result<(), Failure> {
 
 async fn withdraw(
     State(state): State<ApiState>,
-    RequestedBy(by): RequestedBy,
+    RequestedBy(by, grant): RequestedBy,
     Json(request): Json<WithdrawRequest>,
 ) -> Result<Json<Done>, Failure> {
     let text = request.rule.trim();
@@ -316,8 +271,14 @@ async fn withdraw(
         Ok(id) => rule_by_id(&state, id).await?,
         Err(_) => Arc::new(api::rule_text::parse_match(text).map_err(Failure::bad)?),
     };
-    let outcome = state.ask(|answer| Command::Withdraw { rule, by, answer }).await?;
-    let (text, saved) = outcome.map_err(|why| Failure::new(StatusCode::NOT_FOUND, why.to_string()))?;
+    let outcome = state.ask(|answer| Command::Withdraw { rule, by, grant, answer }).await?;
+    let (text, saved) = outcome.map_err(|why| {
+        let status = match why {
+            WithdrawError::Grant(_) => StatusCode::FORBIDDEN,
+            WithdrawError::Unknown | WithdrawError::NotLocal { .. } => StatusCode::NOT_FOUND,
+        };
+        Failure::new(status, why.to_string())
+    })?;
     on_disk(saved).await?;
     removed(&state).await?;
     Ok(Json(Done { message: format!("withdrawn: {text}"), rule: None }))
@@ -358,7 +319,7 @@ async fn followed(outcome: Paused) -> Result<(bool, Option<String>), Failure> {
 
 async fn pause(
     State(state): State<ApiState>,
-    RequestedBy(by): RequestedBy,
+    RequestedBy(by, _): RequestedBy,
     body: Bytes,
 ) -> Result<Json<Done>, Failure> {
     let request: PauseRequest = match body.trim_ascii() {
@@ -377,20 +338,20 @@ async fn pause(
     Ok(Json(Done { message, rule: None }))
 }
 
-async fn resume(State(state): State<ApiState>, RequestedBy(by): RequestedBy) -> Result<Json<Done>, Failure> {
+async fn resume(State(state): State<ApiState>, RequestedBy(by, _): RequestedBy) -> Result<Json<Done>, Failure> {
     let (changed, _) = followed(state.ask(|answer| Command::Resume(by, answer)).await?).await?;
     let message = if changed { "resumed: filtering is back" } else { "was not paused" };
     Ok(Json(Done { message: message.to_owned(), rule: None }))
 }
 
-async fn clear(State(state): State<ApiState>, RequestedBy(by): RequestedBy) -> Result<Json<Done>, Failure> {
+async fn clear(State(state): State<ApiState>, RequestedBy(by, _): RequestedBy) -> Result<Json<Done>, Failure> {
     let (count, saved) = state.ask(|answer| Command::Clear(by, answer)).await?;
     on_disk(saved).await?;
     removed(&state).await?;
     Ok(Json(Done { message: format!("{} withdrawn", api::rule_text::counted(count, "local rule")), rule: None }))
 }
 
-async fn reload(State(state): State<ApiState>, RequestedBy(by): RequestedBy) -> Result<Json<Done>, Failure> {
+async fn reload(State(state): State<ApiState>, RequestedBy(by, _): RequestedBy) -> Result<Json<Done>, Failure> {
     let stopping = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
     let (done, reply) = oneshot::channel();
     state.reload.send(Reload { by, done }).await.map_err(|_| stopping())?;

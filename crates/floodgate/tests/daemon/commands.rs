@@ -44,7 +44,7 @@ fn over_tcp_a_token_is_needed_to_change_anything() {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let length = body.len();
         let request = format!(
-            "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+            "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
              Content-Length: {length}\r\n{head}\r\n{body}"
         );
         stream.write_all(request.as_bytes()).unwrap();

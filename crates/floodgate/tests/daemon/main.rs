@@ -8,6 +8,7 @@ mod history;
 mod reload;
 mod rules;
 mod sessions;
+mod tokens;
 
 use common::controller::{Controller, config};
 use common::{Daemon, free_port, peer, wait};

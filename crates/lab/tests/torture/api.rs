@@ -62,7 +62,7 @@ fn torture_bodies_of_the_api() -> Result<()> {
         // Seldom the length is another than that of the body.
         let length = body.len() + if seed.below(200) == 0 { 1 } else { 0 };
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
         let mut stream = UnixStream::connect(socket(&daemon))?;
         stream.set_read_timeout(Some(PATIENCE))?;
