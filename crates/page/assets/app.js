@@ -13,6 +13,7 @@ import { packet } from './views/packet.js';
 import { paste } from './views/paste.js';
 import { samples } from './views/samples.js';
 import { events } from './views/events.js';
+import { history } from './views/history.js';
 
 /** Each view is a function of its place and the parts of its address; it may return what it reads
     again with each status, and what ends it. */
@@ -24,6 +25,7 @@ const VIEWS = [
   ['paste', 'Decode', paste],
   ['samples', 'Samples', samples],
   ['events', 'Events', events],
+  ['history', 'History', history],
 ];
 
 const content = document.getElementById('content');

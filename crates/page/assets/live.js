@@ -5,11 +5,13 @@ import { ApiError, get } from './api.js';
 
 const PERIOD = 2000;
 const SLOWEST = 15000;
+/** How often what was dropped in a day is asked for. */
+const DAY_PERIOD = 60000;
 /** Readings that curves show: ten minutes. */
 const KEPT = 300;
 
 /** The latest status, and when it came; `error` while there is no answer. */
-export const live = { status: null, at: 0, error: null, failures: 0 };
+export const live = { status: null, at: 0, error: null, failures: 0, day: null };
 
 /** Of each thing that was seen a while: its rates, [time, packets, bits, dropped]. */
 const series = new Map();
@@ -36,6 +38,21 @@ export function record(key, rate, at = Date.now()) {
 
 export const curve = (key) => series.get(key) ?? [];
 
+let dayRead = 0;
+
+/** What was dropped in the last 24 hours, where the daemon has a history on disk. */
+async function readDay() {
+  if (Date.now() - dayRead < DAY_PERIOD) return;
+  dayRead = Date.now();
+  try {
+    const buckets = await get('/v1/rates?since=1d');
+    live.day = buckets.reduce((sum, bucket) => sum + bucket.dropped, 0);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    live.day = null;
+  }
+}
+
 /** Forgets what has not been seen for ten minutes. */
 function forget() {
   const before = Date.now() - KEPT * PERIOD;
@@ -52,6 +69,8 @@ async function read() {
     live.error = error instanceof ApiError ? error.message : String(error);
     live.failures += 1;
   }
+  // Nobody waits for it.
+  if (!live.error) readDay();
   if (!live.error && also) {
     try {
       await also();

@@ -86,16 +86,16 @@ export function drawStrip(live) {
   const shown = kind === 'good' || kind === 'plain' ? '' : sentence;
   if (banner.textContent !== shown) fill(banner, shown && h('p', { class: `banner ${kind}` }, shown));
   banner.firstElementChild?.setAttribute('class', `banner ${kind}`);
-  if (status) values(status);
+  if (status) values(status, live.day);
   const age = (Date.now() - at) / 1000;
   if (at) tiles.age.set(age < 3 ? 'live' : `${duration(age)} old`, status.counters_age === null ? '' : `counters ${status.counters_age.toFixed(1)} s`, stale ? 'bad' : error ? 'warn' : '');
   return `${word}. ${sentence.replace(/for another.*/, 'for a time.')}`;
 }
 
-function values(status) {
+function values(status, day) {
   const { rate, dropped, packets: matched } = status.traffic;
   const perSecond = rate?.dropped_per_second;
-  tiles.drops.set(packets(rate ? perSecond : 0), `${short(dropped)} in all`, perSecond > 0 ? 'busy' : '');
+  tiles.drops.set(packets(rate ? perSecond : 0), day === null ? `${short(dropped)} in all` : `${short(day)} in 24 h`, perSecond > 0 ? 'busy' : '');
   fill(tiles.spark, sparkline(curve('all'), 3));
   tiles.matched.set(packets(rate ? rate.packets_per_second : 0), `${short(matched)} in all`);
   const count = Object.values(status.rules).reduce((sum, some) => sum + some, 0) + status.rules_uncounted;

@@ -35,8 +35,17 @@ fn no_view_has_a_violation() -> Result<()> {
         browser.resize(width, 844, phone)?;
         for dark in [false, true] {
             browser.set_dark(dark)?;
-            for place in ["", "rules", &format!("rules/{}", local.id), "peers", "packet", "paste", "samples", "events"]
-            {
+            for place in [
+                "",
+                "rules",
+                &format!("rules/{}", local.id),
+                "peers",
+                "packet",
+                "paste",
+                "samples",
+                "events",
+                "history",
+            ] {
                 go(&mut browser, place)?;
                 match place {
                     "" => browser.wait("rules", "document.querySelector('.problems li')")?,
@@ -53,6 +62,7 @@ fn no_view_has_a_violation() -> Result<()> {
                         browser.wait("an answer", "document.querySelector('.inspected')")?
                     }
                     "events" => browser.wait("events", "document.querySelector('.events li')")?,
+                    "history" => browser.wait("rules", "document.querySelector('.incidents tbody tr')")?,
                     "samples" => browser.wait("an answer", "document.querySelector('main .quiet')")?,
                     "peers" => browser.wait("peers", "document.querySelector('[data-peer]')")?,
                     _ => browser.wait("the rule", "document.querySelector('.terms')")?,

@@ -57,6 +57,7 @@ fn whatever_stands_in_an_answer_is_shown_as_text() -> Result<()> {
         "paste",
         "samples",
         "events",
+        "history",
     ] {
         browser.open("about:blank")?;
         browser.open(&format!("{ADDRESS}#/{place}"))?;
@@ -69,6 +70,9 @@ fn whatever_stands_in_an_answer_is_shown_as_text() -> Result<()> {
             "peers" => browser.wait("peers", "document.querySelector('main').textContent.includes('<script>')")?,
             "rules" => browser.wait("rules", "document.querySelector('.rows')?.textContent.includes('onerror')")?,
             "events" => browser.wait("events", "document.querySelector('.events')?.textContent.includes('onerror')")?,
+            "history" => {
+                browser.wait("rules", "document.querySelector('.incidents tbody')?.textContent.includes('onerror')")?
+            }
             "packet" => {
                 browser.write("#p-to", "192.0.2.1")?;
                 browser.write("#p-from", "198.51.100.1")?;

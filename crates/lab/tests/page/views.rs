@@ -93,6 +93,15 @@ fn each_view_shows_what_the_daemon_says_in_light_dark_and_on_a_phone() -> Result
     browser.wait("events", "document.querySelectorAll('.events li').length >= 4")?;
     browser.write("#filter", "peer-up")?;
     browser.wait("one event", "document.querySelectorAll('.events li').length === 1")?;
+
+    go(&mut browser, "history")?;
+    browser
+        .wait("what is remembered", "document.querySelector('.incidents tbody')?.innerText.includes('sport 123')")?;
+    browser.write("#h-rule", "192.0.2.9")?;
+    browser.press("Enter")?;
+    browser.wait("one of them", "document.querySelectorAll('.incidents tbody tr').length === 1")?;
+    browser.click(".incidents tbody a")?;
+    browser.wait("its states", "document.querySelector('.events')?.innerText.includes('refused')")?;
     no_complaints(&mut browser)?;
 
     pictures(&mut browser)?;

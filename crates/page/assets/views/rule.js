@@ -92,7 +92,7 @@ export function rule(root, { id }) {
       drawn = JSON.stringify([found.text, found.expires, found.origins]);
       fill(buttons, actions(found));
       fill(origins, found.origins.map((origin) => originRow(origin, found.origins.length === 1)));
-      fill(explain, h('a', { href: `#/packet${query(examplePacket(found))}` }, 'Explain a packet of this rule'));
+      fill(explain, h('a', { href: `#/packet${query(examplePacket(found))}` }, 'Explain a packet of this rule'), ' · ', h('a', { href: `#/history?since=&rule=${found.id}` }, 'Its history'));
     }
     fill(packetCurve, chart(curve(found.id), 1, 'Packets a second'));
     fill(bitCurve, chart(curve(found.id), 2, 'Bits a second'));
