@@ -160,6 +160,7 @@ fn busy_rule() -> RuleView {
     RuleView {
         notes,
         limits,
+        advertised_to: vec![String::new()],
         dropped_bytes: known,
         passed: known,
         passed_bytes: known,
@@ -168,6 +169,11 @@ fn busy_rule() -> RuleView {
         last_hit,
         ..RuleView::default()
     }
+}
+
+/// With each field that may be left out.
+fn explanation() -> api::Explanation {
+    api::Explanation { described: Some(String::new()), ..api::Explanation::default() }
 }
 
 /// Every field of the API has a row in its page, and every row is about a field.
@@ -180,7 +186,7 @@ fn fields_of_the_api() {
         ("Peer", serde_json::to_value(peer).unwrap()),
         ("Rule", serde_json::to_value(busy_rule()).unwrap()),
         ("Traffic", serde_json::to_value(all_traffic()).unwrap()),
-        ("Explanation", serde_json::to_value(api::Explanation::default()).unwrap()),
+        ("Explanation", serde_json::to_value(explanation()).unwrap()),
         ("Sample", serde_json::to_value(api::SampleView::default()).unwrap()),
     ];
     for (object, value) in objects {
