@@ -95,7 +95,7 @@ fn the_speaker_with_the_higher_identifier_keeps_its_own() {
 }
 
 #[test]
-fn a_dead_rival_does_not_win() {
+fn a_closed_connection_does_not_win_the_collision() {
     // By identifier the incoming one would stay, but nothing came on it for long.
     let (mut session, now) = between_two(config(65001, 1));
     let later = now + Duration::from_secs(11);

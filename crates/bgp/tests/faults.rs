@@ -35,7 +35,7 @@ fn answer(octets: &[u8]) -> Option<Notification> {
 }
 
 #[test]
-fn each_lie_gets_its_notification() {
+fn each_wrong_open_gets_its_notification() {
     let mut marker = message(MessageType::Keepalive, &[]);
     marker[0] = 0;
     let mut open = Vec::new();
@@ -126,7 +126,7 @@ fn messages_before_their_time_are_errors_of_the_state_machine() {
 }
 
 #[test]
-fn an_identifier_that_the_peer_refuses_is_told_as_what_it_is() {
+fn an_identifier_that_the_peer_refuses_is_reported_as_what_it_is() {
     let now = std::time::Instant::now();
     let refusal = Notification::new(OpenSubcode::BadIdentifier);
     let mut notification = Vec::new();
@@ -148,7 +148,7 @@ fn an_identifier_that_the_peer_refuses_is_told_as_what_it_is() {
 }
 
 #[test]
-fn a_refused_peer_hears_why() {
+fn a_refused_peer_receives_the_reason() {
     let refused = |a: PeerConfig, b: PeerConfig| {
         let mut pair = Pair::new(a, PeerConfig { passive: true, ..b });
         pair.start_both();
@@ -348,7 +348,7 @@ fn a_notification_is_no_longer_than_the_peer_takes() {
 }
 
 #[test]
-fn an_unassigned_refresh_subtype_is_told_once_and_ignored_whatever_its_length() {
+fn an_unassigned_refresh_subtype_is_reported_once_and_ignored_whatever_its_length() {
     let mut pair = Pair::established();
     for octets in [&[0, 1, 9, 133][..], &[0, 1, 9, 133, 1, 2, 3], &[0, 25, 77, 70]] {
         pair.inject(A, &message(MessageType::RouteRefresh, octets));

@@ -155,7 +155,7 @@ fn a_shutdown_is_a_hard_reset_and_a_reset_is_not() {
 }
 
 #[test]
-fn a_restarted_peer_takes_over_from_its_own_ghost() {
+fn a_restarted_peer_takes_over_from_its_old_session() {
     let mut pair = Pair::established_with(
         restarting(65001, 1, 90, false),
         PeerConfig { passive: false, ..restarting(65002, 2, 120, false) },
@@ -167,7 +167,7 @@ fn a_restarted_peer_takes_over_from_its_own_ghost() {
 }
 
 #[test]
-fn without_graceful_restart_the_ghost_lives_until_its_hold_time() {
+fn without_graceful_restart_the_old_session_stays_until_its_hold_time() {
     let mut pair = Pair::established_with(config(65001, 1), config(65002, 2));
     pair.restart(B);
     pair.run(secs(50));
@@ -258,7 +258,7 @@ fn two_sessions_that_do_not_last_have_no_consequence() {
 }
 
 #[test]
-fn a_flapping_peer_is_refused_for_a_time_that_is_told() {
+fn a_flapping_peer_is_refused_for_a_time_that_is_shown() {
     let (pair, _) = flap(config(65001, 1), PeerConfig { passive: true, ..config(65002, 2) }, 300);
     assert!(pair.log[B].iter().any(is_damped));
     let refused = Notification::new(CeaseSubcode::ConnectionRejected);

@@ -72,7 +72,7 @@ fn hold_time_zero_means_no_timers_at_all() {
 }
 
 #[test]
-fn a_silent_peer_is_given_up_after_the_hold_time() {
+fn a_silent_peer_is_disconnected_after_the_hold_time() {
     let mut pair = Pair::established();
     pair.wire[B] = Wire::Swallows;
     pair.run(secs(85));
@@ -130,7 +130,7 @@ fn a_peer_that_never_says_open_is_dropped() {
 }
 
 #[test]
-fn a_peer_that_takes_nothing_is_given_up_by_the_send_hold_timer() {
+fn a_peer_that_takes_nothing_is_disconnected_by_the_send_hold_timer() {
     let a = PeerConfig { send_hold: Some(secs(200)), ..config(65001, 1) };
     let mut pair = Pair::established_with(a, PeerConfig { passive: true, ..config(65002, 2) });
     // A peer that goes on sending keepalives and does not care that it hears nothing.
@@ -253,7 +253,7 @@ fn a_blocked_peer_costs_no_more_memory_than_there_are_routes() {
 }
 
 #[test]
-fn a_route_that_fits_in_no_message_is_told() {
+fn a_route_that_fits_in_no_message_is_reported() {
     let mut octets = vec![0x04];
     octets.extend([0x01, 80].repeat(2040));
     octets.extend([0x81, 80]);

@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_port_179_is_told_where_it_is_in_doubt() {
+    fn the_owner_of_port_179_is_named_where_it_is_in_doubt() {
         let all = "listen = [\"0.0.0.0\", \"::\"]";
         for address in ["127.0.0.1", "192.0.2.10"] {
             let peer = format!("address = \"{address}\"");

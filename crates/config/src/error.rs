@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_recognised_and_strangers_are_not() {
+    fn mistyped_words_are_recognised_and_unrelated_ones_are_not() {
         let known = ["hold-time", "hold-on-loss", "passive", "port"];
         for (found, meant) in [
             ("hold_time", Some("hold-time")),

@@ -26,7 +26,7 @@ fn told(before: &str, wrong: &str) -> Vec<String> {
 
 /// A mistake in a section of its own, or in a peer: the text, and the beginning of the message.
 #[test]
-fn each_mistake_is_told_with_its_place_and_what_was_meant() {
+fn each_mistake_is_reported_with_its_place_and_what_was_meant() {
     let peer = |line: &str| format!("{PEER}{line}");
     let blackhole = |line: &str| {
         let allowed = "families = [\"ipv4-unicast\"]\nallow.destinations = [\"198.51.100.0/24\"]\n";
@@ -326,7 +326,7 @@ fn each_mistake_is_told_with_its_place_and_what_was_meant() {
 }
 
 #[test]
-fn a_list_in_the_place_of_each_table_is_told() {
+fn a_list_in_the_place_of_each_table_is_reported() {
     for (section, _) in file::sections().into_iter().filter(|(section, _)| !section.starts_with("[[")) {
         let before = if section == "[router]" { String::new() } else { format!("{ROUTER}{PEER}") };
         let found = told(&before, &format!("[{section}]\n"));
@@ -336,7 +336,7 @@ fn a_list_in_the_place_of_each_table_is_told() {
 }
 
 #[test]
-fn all_mistakes_of_a_file_are_told_at_once_in_its_order() {
+fn all_mistakes_of_a_file_are_reported_at_once_in_its_order() {
     let text = "[router]\nas = 0\nid = \"nowhere\"\n\n[[peer]]\nname = \"a\"\naddress = 192.0.2.1\nas = \"x\"\nhold_time = 3\nfamilies = [\"ipv5\", \"ipv4\", 7]\n\
                 \n[[peer]]\nname = \"b\"\nhold-time = 2\nallow.shortest-prefix-v4 = 33\n\n[dataplane]\nbackend = nftables\nmode = \"watch\"\n\n[zzz]\n";
     let problems = problems(text);

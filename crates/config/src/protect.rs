@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preset_from_a_source_of_the_other_version_is_told() {
+    fn a_preset_from_a_source_of_the_other_version_is_reported() {
         let told = |text: &str| without_packets(&text.parse().unwrap());
         assert!(told("mld from 192.0.2.1").is_some() && told("igmp from 2001:db8::1").is_some());
         for text in
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn slips_are_told() {
+    fn likely_mistakes_are_reported() {
         for (text, told) in [
             ("bgpp", "did you mean `bgp`?"),
             ("bgp from here", "`here` after `from`"),

@@ -181,7 +181,7 @@ fn errors_say_where_what_and_what_was_meant() {
 }
 
 #[test]
-fn several_mistakes_are_told_at_once() {
+fn several_mistakes_are_reported_at_once() {
     let error = parse(&SMALLEST.replace("192.0.2.10", "0.0.0.0").replace("65070", "0")).unwrap_err();
     assert_eq!(error.lines().count(), 2, "{error}");
 }

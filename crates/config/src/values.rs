@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_match_nothing_are_told() {
+    fn patterns_that_match_nothing_are_reported() {
         let unfit = |text: &str| text.parse::<Pattern>().unwrap().unfit();
         for text in
             ["eth0", "swp*", "!p0", "eth0.100", "br-lan", "wg_1", "????????????????*".get(..15).unwrap_or_default()]

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_nobody_vouches_for_ends_no_life() {
+    fn an_unsynchronised_clock_ends_no_lifetime() {
         // The wall clock is a year ahead before and after the reboot, and set back later.
         let mut clock = Clock::start(&reading(2, 1, TODAY + YEAR, false), Some(marked(true)));
         assert_eq!(last_full_second(&mut clock, &reading(2, 5, TODAY + YEAR, false)), 5);

@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn the_restart_time_is_the_hold_time_unless_it_is_told() {
+    fn the_restart_time_is_the_hold_time_unless_it_is_configured() {
         for (peer, seconds) in [
             ("", 90),
             ("hold-time = 3", 3),
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_that_panics_is_told_and_started_again() {
+    async fn a_session_that_panics_is_reported_and_started_again() {
         let (engine, mut heard) = mpsc::channel(64);
         let mut peers = Peers::new(engine, false, Originated::default());
         let config = parsed("");

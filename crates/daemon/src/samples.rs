@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn all_listeners_hear_the_same_and_nobody_is_read_for() {
+    fn all_listeners_get_the_same_and_nothing_is_read_without_listeners() {
         let samples = Samples::new(Box::new(Steady));
         for round in 1..=2 {
             let mut listeners = [samples.listen().unwrap(), samples.listen().unwrap()];

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn octets_of_dropped_packets_are_told_only_where_they_are_known() {
+    fn octets_of_dropped_packets_are_reported_only_where_they_are_known() {
         let octets = |dropped| Counter::of_packets(5, 500, dropped).dropped_bytes;
         assert_eq!([Some(5), Some(0), Some(3), None].map(octets), [Some(500), Some(0), None, None]);
         let limit = Policing::Limit { bytes: None, packets: Some(1.0) };

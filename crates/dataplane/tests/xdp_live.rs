@@ -112,7 +112,7 @@ fn filters_outlive_the_program_and_the_next_one_takes_over_without_a_gap() -> Re
 }
 
 #[test]
-fn another_program_is_refused_and_left_alone() -> Result<()> {
+fn another_program_is_refused_and_not_changed() -> Result<()> {
     lab::needs!(root, "ip");
     let site = Site::new()?;
     let rules = [rule(&format!("dst {VICTIM}/32 then discard"))];

@@ -219,7 +219,7 @@ fn generic_mode_redirects_to_any_ethernet() -> Result<()> {
 }
 
 #[test]
-fn the_way_may_change_and_neighbours_are_let_go_of() -> Result<()> {
+fn the_route_may_change_and_unused_neighbours_are_released() -> Result<()> {
     lab::needs!(root, "ip");
     let scene = Scene::new()?;
     let site = &scene.site;

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missed_is_told() {
+    fn what_is_missed_is_reported() {
         for (rule, expected) in [
             ("dst 192.0.2.1/32 proto udp dport 53 then discard", 1),
             ("dst 192.0.2.1/32 proto udp then discard", 0),

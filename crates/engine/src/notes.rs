@@ -59,7 +59,7 @@ mod tests {
     const INTERFACE_SET: [u8; 8] = [0x07, 0x02, 0, 0, 0xfe, 0x2e, 0x40, 0x0c];
 
     #[test]
-    fn an_accept_by_an_unknown_action_is_told() {
+    fn an_accept_by_an_unknown_action_is_reported() {
         let capabilities = Capabilities::everything("test");
         let of = |actions: &[Action]| notes(&rule(actions), InterfaceSets::Ignore, &capabilities);
         assert!(of(&[]).is_empty());
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_cannot_be_counted_is_told() {
+    fn a_rate_that_cannot_be_counted_is_reported() {
         let mut capabilities = Capabilities::everything("test");
         capabilities.limitations.highest_rates = Some((16e9, 1e9));
         let limit = |rate| rule(&[Action::RateBytes { asn: 0, rate: flowspec::Rate::new(rate).unwrap() }]);

@@ -210,7 +210,7 @@ fn what_is_protected_stays_so_when_there_are_no_files_to_look_with() {
 }
 
 #[test]
-fn a_body_that_comes_behind_its_head_is_read_before_the_answer() {
+fn a_body_that_comes_after_its_head_is_read_before_the_answer() {
     let daemon = Daemon::start("", "");
     for path in ["/v1/clear", "/v1/pause", "/v1/resume", "/v1/reload", "/v1/announce", "/v1/nothing", "/v1/status"] {
         for length in [2, 10_000, 300_000] {
@@ -302,7 +302,7 @@ fn readers_that_never_read_cost_little_and_it_is_given_back() {
 }
 
 #[test]
-fn those_who_follow_events_leave_places_for_others() {
+fn event_streams_leave_connections_for_others() {
     let daemon = Daemon::start("", "");
     let mut followers = Vec::new();
     let refused = loop {

@@ -72,7 +72,7 @@ fn a_malformed_update_is_logged_with_its_rules_and_octets() {
 }
 
 #[test]
-fn who_is_no_peer_is_told_that_its_connection_is_rejected() {
+fn an_unknown_address_is_sent_connection_rejected() {
     let daemon = Daemon::start(&peer("a", PEER, ""), "");
     // From 127.0.0.1, which is no peer's address.
     let mut stream = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
@@ -183,7 +183,7 @@ fn a_peer_whose_secret_cannot_be_read_does_not_keep_the_others_out() {
 }
 
 #[test]
-fn a_peer_that_flaps_is_refused_and_told_so() {
+fn a_peer_that_flaps_is_refused_and_sent_the_reason() {
     let daemon = Daemon::start(&peer("a", PEER, ""), "");
     // Each time for longer, so that the moment is not missed.
     wait("a refusal", || {

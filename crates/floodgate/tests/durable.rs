@@ -24,7 +24,7 @@ fn done(daemon: &Daemon, words: &[&str]) -> String {
 }
 
 #[test]
-fn announcing_again_starts_a_life_anew() {
+fn announcing_again_restarts_the_lifetime() {
     let daemon = Daemon::start("", "");
     let expires = || daemon.json(&["rules"])[0]["expires"].as_str().map(str::to_owned);
     done(&daemon, &["announce", NTP, "--for", "1h"]);
@@ -40,7 +40,7 @@ fn announcing_again_starts_a_life_anew() {
 }
 
 #[test]
-fn a_life_is_never_shorter_than_asked() {
+fn a_lifetime_is_never_shorter_than_asked() {
     let daemon = Daemon::start("", "");
     let lives: Vec<_> = (0..8).map(|n| (format!("dst 192.0.2.{n}/32 then discard"), 1000 + n * 130)).collect();
     let mut began = Vec::new();
@@ -206,7 +206,7 @@ fn a_damaged_state_file_is_kept_and_told_and_the_rest_of_it_is_in_force() {
 }
 
 #[test]
-fn no_directory_is_made_for_a_slip() {
+fn no_directory_is_made_for_a_mistyped_path() {
     let mut daemon = Daemon::start("", "");
     daemon.signal("-TERM");
     assert!(daemon.ended());
@@ -282,7 +282,7 @@ impl Drop for Disk {
 }
 
 #[test]
-fn a_full_disk_is_told_and_tried_again() {
+fn a_full_disk_is_reported_and_tried_again() {
     let mut daemon = Daemon::start("", "");
     daemon.signal("-TERM");
     assert!(daemon.ended());

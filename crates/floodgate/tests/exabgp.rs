@@ -227,7 +227,7 @@ fn held_rules_outlive_exabgp_and_go_to_the_next_start() {
 }
 
 #[test]
-fn what_is_wrong_at_the_start_is_told() {
+fn what_is_wrong_at_the_start_is_reported() {
     let mut run = Run::new("[[peer]]\n");
     run.start();
     // It waits, unless ExaBGP ends.

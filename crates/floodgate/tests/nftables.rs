@@ -170,7 +170,7 @@ fn filters_stay_while_the_package_is_upgraded() {
 }
 
 #[test]
-fn a_flushed_table_is_put_back_and_told() {
+fn a_flushed_table_is_restored_and_reported() {
     let Some(mut it) = Machine::new("flush") else { return };
     it.run("backend = \"nftables\"");
     assert!(it.cli(&["announce", NTP]).status.success());

@@ -191,7 +191,7 @@ fn xdp_a_redirect_follows_the_routes() -> Result<()> {
 }
 
 #[test]
-fn xdp_another_program_is_refused_and_said() -> Result<()> {
+fn xdp_another_program_is_refused_and_reported() -> Result<()> {
     needs!(root, "ip");
     let site = Site::new()?;
     let options = Options {

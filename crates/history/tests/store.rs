@@ -137,7 +137,7 @@ fn other_actions_are_a_change_of_the_same_incident() {
 }
 
 #[test]
-fn sums_go_on_after_a_crash_and_what_is_gone_then_has_ended() {
+fn sums_continue_after_a_crash_and_what_is_gone_then_has_ended() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(&directory.path().join("history")).unwrap();
     store.apply(&[began(1, 1000, "installed"), began(2, 1000, "installed")]).unwrap();

@@ -37,7 +37,7 @@ fn counted(daemon: &Daemon<'_>, packets: u64) -> Result<()> {
 }
 
 #[test]
-fn counts_go_on_after_a_pause_and_in_another_back_end() -> Result<()> {
+fn counts_continue_after_a_pause_and_in_another_back_end() -> Result<()> {
     needs!(root, "ip");
     let site = Site::new()?;
     let mut wire = site.wire()?;

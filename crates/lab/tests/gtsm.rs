@@ -49,7 +49,7 @@ fn configuration(other: &str) -> String {
 }
 
 #[test]
-fn what_comes_from_afar_is_not_read() -> Result<()> {
+fn what_comes_from_too_many_hops_is_not_read() -> Result<()> {
     needs!(root);
     let site = Site::new()?;
     // Where the peers of the listener agree, the kernel answers no SYN from afar; where they do

@@ -111,7 +111,7 @@ fn the_units_capabilities_are_enough_for_xdp() -> Result<()> {
 }
 
 #[test]
-fn the_unit_is_never_given_up_and_comes_behind_routers() -> Result<()> {
+fn the_unit_is_restarted_without_limit_and_starts_after_routers() -> Result<()> {
     let unit = unit()?;
     let line = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).with_context(|| format!("no {key}"));
     ensure!(line("StartLimitIntervalSec=")? == "0" && line("Restart=")? == "always");

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn data_of_known_meaning_is_told() {
+    fn data_of_known_meaning_is_reported() {
         let table: [(NotificationCode, &[u8], _); 9] = [
             (
                 NotificationCode::UpdateMessage(UpdateSubcode::MissingAttribute),

@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_go_on_from_where_they_were_when_filters_were_taken_out() {
+    fn counts_continue_from_where_they_were_when_filters_were_removed() {
         let (mut known, now) = (Measurements::default(), Instant::now());
         known.measured(reading(&[(1, 5), (2, 7)]), 0, now, now);
         let last = known.last_order();

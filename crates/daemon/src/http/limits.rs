@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_gets_its_share_and_gives_it_back() {
+    fn an_address_gets_its_share_and_releases_it() {
         let connection_counts = ConnectionCounts::default();
         let [a, b] = ["192.0.2.1", "2001:db8::1"].map(|address| address.parse::<IpAddr>().unwrap());
         let taken: Vec<_> = std::iter::from_fn(|| connection_counts.take(a)).collect();

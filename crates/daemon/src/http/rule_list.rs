@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_old_list_is_made_anew_and_an_unused_one_forgotten() {
+    async fn an_old_list_is_made_again_and_an_unused_one_forgotten() {
         let ((state, task), lists) = (controller(2), RuleLists::default());
         let made = async || {
             assert!(

@@ -78,7 +78,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
-    async fn a_reader_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
+    async fn a_reader_that_takes_nothing_is_disconnected_and_a_slow_one_is_not() {
         let (ours, mut theirs) = tokio::io::duplex(1);
         let patience = Duration::from_secs(2);
         let mut connection = WriteStallTimeout { stream: ours, patience, stalled: None };

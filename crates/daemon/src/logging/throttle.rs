@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_seldom_is_always_said() {
+    fn what_is_rare_is_always_logged() {
         let start = Instant::now();
         let mut throttle = Throttle::default();
         for second in 0..100 {

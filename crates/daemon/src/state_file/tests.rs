@@ -341,7 +341,7 @@ fn many_who_wait_for_the_disk_wait_together() {
 }
 
 #[test]
-fn changes_while_the_whole_is_written_anew_are_in_both() {
+fn changes_during_a_rewrite_are_in_both() {
     let directory = tempfile::tempdir().unwrap();
     let path: PathBuf = directory.path().join("state");
     let mut journal = Journal::open(&path, &load(&path)).unwrap();
@@ -369,7 +369,7 @@ fn changes_while_the_whole_is_written_anew_are_in_both() {
 }
 
 #[test]
-fn trouble_is_told_and_ends_when_the_whole_could_be_written() {
+fn a_write_error_is_reported_and_ends_when_the_whole_was_written() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("missing/state");
     let mut journal = Journal::open(&path, &load(&path)).unwrap();
@@ -394,7 +394,7 @@ fn trouble_is_told_and_ends_when_the_whole_could_be_written() {
 }
 
 #[test]
-fn the_latest_word_on_each_peer_counts() {
+fn the_latest_event_of_each_peer_counts() {
     let confirmed = Record::Retained { peer: "192.0.2.9".parse().unwrap(), families: Vec::new() };
     let records = [retained("192.0.2.9", 30), retained("2001:db8::9", 40), retained("2001:db8::9", 50), confirmed];
     let loaded = parse(&file(&records));

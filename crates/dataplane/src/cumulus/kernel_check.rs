@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_run_and_a_foreign_change_are_looked_after() {
+    fn a_failed_run_and_a_foreign_change_are_repaired() {
         let directory = tempfile::tempdir().unwrap();
         let mut check = KernelCheck::new();
         assert!(!check.is_due(directory.path()).unwrap());

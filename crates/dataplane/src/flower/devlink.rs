@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_none_is_told_as_an_error_or_as_nothing() {
+    fn a_device_that_is_none_is_reported_as_an_error_or_as_nothing() {
         assert!(!matches!(flow_counters("pci", "9999:00:00.0"), Ok(Some(_))));
     }
 }

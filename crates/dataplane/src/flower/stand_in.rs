@@ -274,7 +274,7 @@ fn a_switch_gets_filters_in_chains_with_templates_and_only_on_its_ports() {
 }
 
 #[test]
-fn a_condition_that_is_left_out_without_a_word_is_found() {
+fn a_condition_that_is_silently_left_out_is_found() {
     let (mut plane, stand_in) = mlxsw(100);
     stand_in.switch().leaves_out_tos = true;
     let (marked, all) = ("dst 192.0.2.1/32 dscp 46 then accept", "dst 192.0.2.0/24 then discard");

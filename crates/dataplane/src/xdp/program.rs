@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_get_one_line_of_a_verifier() {
+    fn operators_get_one_line_of_a_verifier() {
         let long = "0: R1=ctx() R10=fp0\n".repeat(2000);
         let error = std::io::Error::other(format!(
             "the BPF_PROG_LOAD syscall returned Permission denied (os error 13). Verifier output: {long}; x @ act.h:114\nR4 invalid zero-sized \

@@ -9,7 +9,7 @@ use redis::Commands;
 use std::time::Duration;
 
 #[test]
-fn a_slow_switch_is_waited_for_as_long_as_it_goes_on() -> Result<()> {
+fn a_slow_switch_is_waited_for_as_long_as_it_continues() -> Result<()> {
     let Some(mut bench) = Bench::new(|settings| settings.timeout = Duration::from_secs(2))? else { return Ok(()) };
     // In all longer than the timeout.
     bench.switch.set(|behaviour| behaviour.delay = Duration::from_millis(50));
@@ -19,7 +19,7 @@ fn a_slow_switch_is_waited_for_as_long_as_it_goes_on() -> Result<()> {
 }
 
 #[test]
-fn a_rule_of_which_nothing_is_told_fails_and_others_do_not() -> Result<()> {
+fn a_rule_without_a_status_fails_and_others_do_not() -> Result<()> {
     let Some(mut bench) = Bench::new(|settings| settings.timeout = Duration::from_secs(1))? else { return Ok(()) };
     bench.switch.set(|behaviour| behaviour.silent = vec!["L4_SRC_PORT=3 ".to_owned()]);
     let applied = bench.replace(&discards(10))?;
@@ -31,7 +31,7 @@ fn a_rule_of_which_nothing_is_told_fails_and_others_do_not() -> Result<()> {
 }
 
 #[test]
-fn a_rule_that_is_refused_in_part_is_taken_out_whole() -> Result<()> {
+fn a_rule_that_is_refused_in_part_is_removed_whole() -> Result<()> {
     let Some(mut bench) = Bench::new(|_| {})? else { return Ok(()) };
     bench.switch.set(|behaviour| behaviour.refused = vec!["L4_DST_PORT=2001 ".to_owned()]);
     let rules = ["dst 192.0.2.1/32 proto udp dport 2000-2003 then discard", "dst 192.0.2.2/32 then discard"];
@@ -111,7 +111,7 @@ fn orchagent_that_dies_in_the_middle_leaves_nothing_half() -> Result<()> {
 }
 
 #[test]
-fn a_restart_of_the_switch_in_the_middle_is_told() -> Result<()> {
+fn a_restart_of_the_switch_in_the_middle_is_reported() -> Result<()> {
     let Some(mut bench) = Bench::new(|_| {})? else { return Ok(()) };
     bench.switch.set(|behaviour| behaviour.delay = Duration::from_millis(20));
     bench.replace(&discards(2))?;
@@ -136,7 +136,7 @@ fn a_restart_of_the_switch_in_the_middle_is_told() -> Result<()> {
 }
 
 #[test]
-fn a_switch_that_cannot_be_used_is_left_alone() -> Result<()> {
+fn a_switch_that_cannot_be_used_is_not_changed() -> Result<()> {
     let Some(mut bench) = Bench::new(|_| {})? else { return Ok(()) };
     let mut config = bench.switch.database(4)?;
     let () = config.hset("DEVICE_METADATA|localhost", "synchronous_mode", "disable")?;
@@ -179,7 +179,7 @@ fn batches_in_the_order_of_older_releases_lead_to_the_same() -> Result<()> {
 }
 
 #[test]
-fn what_others_do_to_our_rules_is_put_right() -> Result<()> {
+fn what_others_do_to_our_rules_is_repaired() -> Result<()> {
     let Some(mut bench) = Bench::new(|_| {})? else { return Ok(()) };
     bench.replace(&discards(10))?;
     // The keys themselves, past orchagent; and all of the database.

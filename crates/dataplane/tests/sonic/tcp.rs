@@ -30,7 +30,7 @@ fn redis_over_tcp_is_as_good_and_comes_back() -> Result<()> {
 }
 
 #[test]
-fn nobody_at_the_port_is_told_with_the_address() -> Result<()> {
+fn nobody_at_the_port_is_reported_with_the_address() -> Result<()> {
     let Some(mut bench) = Bench::new(|_| {})? else { return Ok(()) };
     // A port that nobody listens on, for as long as it is ours.
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;

@@ -224,7 +224,7 @@ fn entries_are_exact() {
 }
 
 #[test]
-fn a_rule_behind_a_refused_exception_is_refused() {
+fn a_rule_after_a_refused_exception_is_refused() {
     let no_lengths = Capabilities::everything("p").with_field(ComponentType::PacketLength, Ability::Unsupported);
     let rules = [
         "dst 192.0.2.1/32 proto udp then discard",
@@ -249,7 +249,7 @@ fn a_rule_behind_a_refused_exception_is_refused() {
 /// Without the refused rules, no packet gets an effect that the whole list does not give it, except
 /// that it may pass.
 #[test]
-fn a_refused_rule_never_drops_what_nobody_asked_to_drop() {
+fn a_refused_rule_never_drops_what_no_rule_names() {
     let mut seed = Seed::new(7);
     let capabilities = switch();
     let mut let_through = 0;

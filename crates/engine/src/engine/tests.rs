@@ -259,7 +259,7 @@ fn large_groups_are_not_compared() {
 }
 
 #[test]
-fn a_rule_behind_a_refused_exception_waits_for_it_to_go() {
+fn a_rule_after_a_refused_exception_waits_for_it_to_go() {
     let mut config = config(Some(open()));
     config.capabilities = config.capabilities.with_field(ComponentType::PacketLength, Ability::Unsupported);
     let mut engine = started(config);
@@ -508,7 +508,7 @@ fn what_was_feasible_stays_until_the_unicast_routes_have_come_again() {
 }
 
 #[test]
-fn peers_that_are_no_longer_configured_take_their_rules_along() {
+fn peers_that_are_no_longer_configured_lose_their_rules() {
     let mut engine = engine();
     announce(&mut engine, PEER, "dst 192.0.2.1/32 then discard");
     announce(&mut engine, OTHER, "dst 192.0.2.2/32 then discard");

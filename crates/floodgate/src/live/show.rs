@@ -413,7 +413,7 @@ mod tests {
     use api::RuleState;
 
     #[test]
-    fn rules_that_are_not_counted_yet_and_an_old_count_are_told() {
+    fn rules_that_are_not_counted_yet_and_an_old_count_are_reported() {
         let none = StatusView::default();
         assert_eq!(rules_by_state(&none), None);
         let first = StatusView { rules_uncounted: 999_000, ..none };

@@ -261,7 +261,7 @@ fn a_full_table_takes_what_fits_in_order() -> Result<()> {
 }
 
 #[test]
-fn a_table_smaller_than_it_is_said_to_be_is_found_out() -> Result<()> {
+fn a_table_smaller_than_documented_is_detected() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
     let bench = Bench::new("5.0")?;
     bench.switch.set("capacity4", "70")?;

@@ -176,7 +176,7 @@ fn what_has_no_room_is_shown_and_comes_in_when_there_is_some() -> Result<()> {
 }
 
 #[test]
-fn a_stopped_daemon_takes_its_rules_out_and_leaves_those_of_others() -> Result<()> {
+fn a_stopped_daemon_removes_its_rules_and_leaves_those_of_others() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
     let bench = Bench::new("4.4")?;
     // As the proof of concept leaves them behind, and a file that is none of ours.
@@ -204,7 +204,7 @@ fn a_stopped_daemon_takes_its_rules_out_and_leaves_those_of_others() -> Result<(
 }
 
 #[test]
-fn who_withdraws_is_answered_when_the_switch_lets_packets_through() -> Result<()> {
+fn a_withdrawal_is_answered_when_the_switch_forwards_the_packets() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
     let bench = Bench::new("5.0")?;
     let mut wire = bench.site.wire()?;

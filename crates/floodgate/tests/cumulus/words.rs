@@ -268,7 +268,7 @@ fn neighbour_discovery_meets_no_rule() -> Result<()> {
 }
 
 #[test]
-fn somebody_elses_refused_rule_is_named_with_its_file() -> Result<()> {
+fn anothers_refused_rule_is_named_with_its_file() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
     let bench = roomy("5.14")?;
     let mut dataplane = bench.dataplane();
@@ -285,7 +285,7 @@ fn somebody_elses_refused_rule_is_named_with_its_file() -> Result<()> {
 }
 
 #[test]
-fn unknown_words_are_shown_whole_and_nobody_is_suspected() -> Result<()> {
+fn unknown_words_are_shown_whole_without_a_suggestion() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
     let bench = Bench::new("5.14")?;
     let mut dataplane = bench.dataplane();
@@ -299,7 +299,7 @@ fn unknown_words_are_shown_whole_and_nobody_is_suspected() -> Result<()> {
 }
 
 #[test]
-fn what_a_failed_roll_back_leaves_is_put_right() -> Result<()> {
+fn what_a_failed_roll_back_leaves_is_repaired() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
     let bench = Bench::new("5.14")?;
     let mut wire = bench.site.wire()?;
@@ -368,7 +368,7 @@ fn overtaken(bench: &Bench, switch: &Switch, change: impl FnOnce() -> Result<()>
 }
 
 #[test]
-fn a_run_of_others_that_takes_our_rules_out_is_noticed_soon() -> Result<()> {
+fn a_run_of_others_that_removes_our_rules_is_noticed_soon() -> Result<()> {
     needs!(root, "ip", "iptables-legacy-restore");
     let bench = Bench::new("5.14")?;
     let mut dataplane = bench.dataplane();

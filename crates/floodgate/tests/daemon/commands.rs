@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn people_announce_pause_and_withdraw() {
+fn operators_announce_pause_and_withdraw() {
     let daemon = Daemon::start("", "");
     let output = daemon.cli(&["announce", NTP, "--for", "2s"]);
     assert!(output.status.success(), "{output:?}");
@@ -95,7 +95,7 @@ fn the_running_rules_explain_a_packet() {
 }
 
 #[test]
-fn the_end_of_a_life_is_an_event() {
+fn the_end_of_a_lifetime_is_an_event() {
     let daemon = Daemon::start("", "");
     assert!(daemon.cli(&["announce", NTP, "--for", "1s"]).status.success());
     daemon.wait_rules(&[]);

@@ -105,7 +105,7 @@ fn rules_with_unknown_actions_and_interface_sets_are_in_force_only_as_the_policy
 }
 
 #[test]
-fn ten_thousand_rules_come_in_and_go_in_no_time() {
+fn ten_thousand_rules_are_announced_and_withdrawn_quickly() {
     const COUNT: u32 = 10_000;
     let daemon = Daemon::start(&peer("a", PEER, ""), "");
     let mut config = config();
@@ -176,7 +176,7 @@ fn a_peer_of_another_as_speaks_for_itself_and_redirects_where_it_may() {
 /// Who announced a rule and who operates learn that it is not enforced without asking for it: in
 /// the log, in the history, in `status`.
 #[test]
-fn rules_that_are_not_enforced_are_told_with_their_reason() {
+fn rules_that_are_not_enforced_are_reported_with_their_reason() {
     let daemon = Daemon::start(&peer("a", PEER, "allow.destinations = [\"192.0.2.0/24\"]"), "");
     let controller = Controller::connected(PEER, daemon.port);
     let outside = "dst 198.51.100.1/32 then discard";

@@ -4,7 +4,7 @@
 use super::*;
 
 #[test]
-fn a_lost_session_takes_its_rules_along() {
+fn a_lost_session_removes_its_rules() {
     let daemon = Daemon::start(&peer("a", PEER, ""), "");
     let controller = Controller::connected(PEER, daemon.port);
     controller.announce(&[NTP, DNS]);
@@ -212,7 +212,7 @@ fn peers_say_why_there_is_no_session() {
 }
 
 #[test]
-fn a_failed_session_is_told_in_the_history_and_an_unknown_neighbour_in_the_log() {
+fn a_failed_session_is_shown_in_the_history_and_an_unknown_neighbour_in_the_log() {
     let daemon = Daemon::start(&peer("a", PEER, ""), "");
     let stranger = common::raw::connect("127.0.0.77", daemon.port);
     wait("the log", || daemon.log().contains("from=127.0.0.77").then_some(()));

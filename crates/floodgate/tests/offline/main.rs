@@ -179,7 +179,7 @@ fn encode_prints_a_next_hop_that_an_action_looks_at() {
 }
 
 #[test]
-fn what_was_read_otherwise_than_written_is_told() {
+fn what_was_read_otherwise_than_written_is_reported() {
     let run = floodgate(&["encode", "dst 192.0.2.1/24 then discard"], "");
     assert_eq!((run.status, run.stdout.as_str()), (0, "wire ipv4 050118c00002 8006000000000000\n"));
     assert!(run.stderr.contains("note: column 5: `192.0.2.1/24` has bits outside of its prefix"), "{}", run.stderr);

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_behind_the_total_length_is_no_header() {
+    fn padding_after_the_total_length_is_no_header() {
         let mut octets = header(23, 0, 17);
         octets.extend([0, 53, 0, 53, 0, 0, 0, 0]);
         assert_eq!(Packet::from_ip(&octets).unwrap().destination_port(), None);

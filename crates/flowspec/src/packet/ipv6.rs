@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_udp_behind_each_extension_header() {
+    fn finds_udp_after_each_extension_header() {
         for header in EXTENSION_HEADERS {
             let mut payload = vec![17, 0, 0, 0, 0, 0, 0, 0];
             payload.extend(UDP);

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_sees_the_place_and_no_control_characters() {
+    fn a_terminal_gets_the_place_and_no_control_characters() {
         let line = format!("{}\u{1b}[2J{}", "ä ".repeat(500), " z".repeat(500));
         let shown = TextError::at(&line, line.find('\u{1b}').unwrap(), "a word").render(&line);
         let (excerpt, caret) = shown.split_once('\n').unwrap();

@@ -11,7 +11,7 @@ const THEIRS_TABLE: &str = "table inet theirs { chain input { type filter hook i
                             tcp dport 4444 counter drop; }; }";
 
 #[test]
-fn faults_a_flushed_table_is_put_back() -> Result<()> {
+fn faults_a_flushed_table_is_restored() -> Result<()> {
     needs!(root, "nft");
     let site = Site::new()?;
     let mut wire = site.wire()?;

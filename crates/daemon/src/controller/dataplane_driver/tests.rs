@@ -65,7 +65,7 @@ fn refused() -> DataplaneError {
 }
 
 #[test]
-fn who_waits_is_told_once_all_is_in_force() {
+fn waiting_requests_are_answered_once_all_is_in_force() {
     let mut fixture = Fixture::new();
     fixture.settle();
     fixture.announce("dst 192.0.2.1/32 then discard");
@@ -83,7 +83,7 @@ fn who_waits_is_told_once_all_is_in_force() {
 }
 
 #[test]
-fn a_failure_is_told_kept_and_tried_again() {
+fn a_failure_is_reported_kept_and_tried_again() {
     let mut fixture = Fixture::new();
     fixture.settle();
     fixture.announce("dst 192.0.2.1/32 then discard");
@@ -100,7 +100,7 @@ fn a_failure_is_told_kept_and_tried_again() {
 }
 
 #[test]
-fn a_rule_that_is_refused_again_is_no_news() {
+fn a_rule_that_is_refused_again_is_not_reported_again() {
     let mut fixture = Fixture::new();
     fixture.settle();
     fixture.announce("dst 192.0.2.1/32 then discard");
@@ -123,7 +123,7 @@ fn a_rule_that_is_refused_again_is_no_news() {
 }
 
 #[test]
-fn changes_of_others_are_put_back_unless_a_change_is_under_way() {
+fn changes_of_others_are_undone_unless_a_change_is_under_way() {
     let mut fixture = Fixture::new();
     fixture.settle();
     fixture.announce("dst 192.0.2.1/32 then discard");

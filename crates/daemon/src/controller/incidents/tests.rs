@@ -95,7 +95,7 @@ fn states(reader: &Reader, incident: &Incident) -> Vec<(String, Option<String>)>
 }
 
 #[test]
-fn a_rule_is_told_with_who_asked_for_it_and_who_ended_it() {
+fn a_rule_is_reported_with_who_asked_for_it_and_who_ended_it() {
     let mut house = House::new();
     let nlri = house.announce(LOCAL, NTP, Some("root"));
     house.apply(&Applied::default());
@@ -111,7 +111,7 @@ fn a_rule_is_told_with_who_asked_for_it_and_who_ended_it() {
 }
 
 #[test]
-fn what_comes_and_goes_before_anybody_looks_is_told() {
+fn what_comes_and_goes_before_anybody_looks_is_reported() {
     let mut house = House::new();
     let nlri = house.announce(PEER, NTP, None);
     house.apply(&Applied::default());
@@ -146,7 +146,7 @@ fn other_actions_and_another_announcement_here_are_changes_of_the_same_incident(
 }
 
 #[test]
-fn a_rule_that_the_data_plane_refuses_is_told_with_its_words() {
+fn a_rule_that_the_data_plane_refuses_is_reported_with_its_words() {
     let mut house = House::new();
     let nlri = house.announce(PEER, NTP, None);
     let failure = RuleFailure::Failed("no such table".to_owned());
@@ -156,7 +156,7 @@ fn a_rule_that_the_data_plane_refuses_is_told_with_its_words() {
 }
 
 #[test]
-fn many_rules_are_told_in_steps_and_a_restart_goes_on_with_them() {
+fn many_rules_are_shown_in_steps_and_a_restart_continues_with_them() {
     let mut house = House::new();
     let count = 5000_u32;
     for number in 0..count {
@@ -209,7 +209,7 @@ fn without_a_file_nothing_is_remembered() {
 
 /// What is counted is in the sums of the incident and of all rules.
 #[test]
-fn what_rules_count_is_told() {
+fn what_rules_count_is_reported() {
     let mut house = House::new();
     let nlri = house.announce(PEER, NTP, None);
     house.apply(&Applied::default());

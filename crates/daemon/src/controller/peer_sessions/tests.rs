@@ -153,7 +153,7 @@ fn what_is_confirmed_after_a_loss_stays_and_the_rest_goes() {
 }
 
 #[test]
-fn once_it_stops_the_end_of_a_session_takes_no_rule_out() {
+fn while_it_stops_the_end_of_a_session_removes_no_rule() {
     let mut fixture = Fixture::new("");
     fixture.establish();
     fixture.announce(0..3);

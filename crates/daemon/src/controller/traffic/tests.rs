@@ -106,7 +106,7 @@ fn a_rule_has_a_rate_a_peak_and_a_last_hit() {
 }
 
 #[test]
-fn sums_are_by_action_and_go_on_when_rules_are_gone() {
+fn sums_are_by_action_and_continue_when_rules_are_gone() {
     let mut house = House::new(&[DISCARD, LIMIT, ACCEPT]);
     house.read(1000, &[(DISCARD, 5, Some(5)), (LIMIT, 0, Some(0)), (ACCEPT, 7, Some(0))]);
     house.read(1000, &[(DISCARD, 6, Some(6)), (LIMIT, 10, Some(4)), (ACCEPT, 7, Some(0))]);
@@ -158,7 +158,7 @@ fn what_an_earlier_run_counted_is_no_burst() {
 }
 
 #[test]
-fn filters_that_are_taken_out_and_put_back_count_nothing_twice() {
+fn filters_that_are_removed_and_put_back_count_nothing_twice() {
     let mut house = House::new(&[DISCARD]);
     house.read(1000, &[(DISCARD, 0, Some(0))]);
     house.read(1000, &[(DISCARD, 100, Some(100))]);
@@ -192,7 +192,7 @@ fn hardware_that_tells_late_has_neither_gaps_nor_bursts() {
 }
 
 #[test]
-fn of_many_rules_that_are_gone_nothing_stays() {
+fn nothing_is_kept_of_many_rules_that_are_gone() {
     let mut house = House::new(&[DISCARD]);
     for round in 0..5 {
         let rules: Vec<String> = (0..100).map(|n| format!("dst 198.51.{round}.{n}/32 then discard")).collect();

@@ -105,7 +105,7 @@ fn a_change_moves_few_entries() {
 }
 
 #[test]
-fn foreign_numbers_are_put_right() {
+fn foreign_numbers_are_corrected() {
     for number in 0..40 {
         let mut seed = Seed::new(1000 + number);
         let mut entries = random_entries(&mut seed, 40, false);
@@ -125,7 +125,7 @@ fn entries_of_one_group_need_one_number() {
 }
 
 #[test]
-fn too_few_numbers_are_told() {
+fn too_few_numbers_are_reported() {
     let entries = [entry("dst 192.0.2.1/32", 0), entry("dst 192.0.2.0/24", 1), entry("dst 192.0.0.0/16", 2)];
     assert_eq!(assigned(&entries, 5..=6), Err(TooFewNumbers { numbers: 2 }));
     assert_eq!(assigned(&entries, 5..=7), Ok(vec![5, 6, 7]));

@@ -73,7 +73,7 @@ fn long_lived_stale_routes_are_a_last_resort() {
 }
 
 #[test]
-fn announcing_again_starts_a_life_anew() {
+fn announcing_again_restarts_the_lifetime() {
     let mut engine = started(config(Some(ImportPolicy { max_lifetime: Some(60), ..open() })));
     let own = rule("dst 192.0.2.2/32 then discard");
     let route = Arc::new(Route::local(own.actions));
@@ -98,7 +98,7 @@ fn announcing_again_starts_a_life_anew() {
 }
 
 #[test]
-fn a_peers_new_announcement_starts_a_life_anew_and_a_repeated_feed_does_not() {
+fn a_peers_new_announcement_restarts_the_lifetime_and_a_repeated_feed_does_not() {
     let mut engine = started(config(Some(ImportPolicy { max_lifetime: Some(60), ..open() })));
     let rule = rule("dst 192.0.2.1/32 then discard");
     let (nlri, route) = (Arc::new(rule.nlri), Arc::new(Route::local(rule.actions)));

@@ -217,7 +217,7 @@ fn a_rule_for_some_interfaces_is_in_force_on_none_unless_policy_ignores_the_set(
 }
 
 #[test]
-fn behind_an_exemption_for_some_interfaces_nothing_is_dropped() {
+fn after_an_exemption_for_some_interfaces_nothing_is_dropped() {
     let mut engine = started(config(ignoring_sets(InterfaceSets::Refuse)));
     announce(&mut engine, PEER, &format!("dst 192.0.2.9/32 then {INTERFACE_SET}"));
     announce(&mut engine, PEER, "dst 192.0.2.0/24 then discard");

@@ -260,7 +260,7 @@ fn only_mapped_communities_act_where_the_operator_says_so() {
 }
 
 #[test]
-fn every_step_is_told() {
+fn every_step_is_reported() {
     let policy = with(vec![
         (vec![Condition::Families(vec![RouteFamily::Flow(Family::Ipv6)])], reject()),
         (vec![], Statement { lifetime: Some(60), ..then(Then::Next) }),
