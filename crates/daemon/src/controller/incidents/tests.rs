@@ -150,7 +150,7 @@ fn a_rule_that_the_data_plane_refuses_is_reported_with_its_words() {
     let mut house = House::new();
     let nlri = house.announce(PEER, NTP, None);
     let failure = RuleFailure::Failed("no such table".to_owned());
-    house.apply(&Applied { failures: vec![(nlri, failure)], ..Applied::default() });
+    house.apply(&Applied { failures: vec![(nlri, failure)] });
     let (_, told) = house.told();
     assert_eq!((told[0].state.as_str(), told[0].reason.as_deref()), ("failed", Some("no such table")));
 }
