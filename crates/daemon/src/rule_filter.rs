@@ -1,7 +1,8 @@
 //! The words with which users choose rules.
 
-use api::{Named, RuleState, RuleView};
+use api::{Named, RuleState};
 use flowspec::{Family, Nlri};
+use std::cell::LazyCell;
 
 /// Words, all of which must match: a state, a family, a peer, `local`, an address or prefix (rules
 /// whose destination overlaps), the beginning of an id, or part of the text.
@@ -14,6 +15,16 @@ pub(crate) struct RuleFilter {
 enum Word {
     Net(ipnet::IpNet),
     Text { text: String, state: Option<RuleState>, family: Option<Family> },
+}
+
+/// What a filter asks about a rule. Id and text are asked for at most once.
+pub(crate) trait Filterable {
+    fn nlri(&self) -> &Nlri;
+    fn state(&self) -> RuleState;
+    /// Whether this peer announces it, or whether it is a local rule, for the name `local`.
+    fn is_announced_by(&self, peer: &str) -> bool;
+    fn id(&self) -> String;
+    fn text(&self) -> String;
 }
 
 impl RuleFilter {
@@ -34,15 +45,16 @@ impl RuleFilter {
     }
 
     /// Whether a rule matches.
-    pub(crate) fn matches(&self, nlri: &Nlri, view: &RuleView) -> bool {
+    pub(crate) fn matches(&self, rule: &impl Filterable) -> bool {
+        let (id, whole) = (LazyCell::new(|| rule.id()), LazyCell::new(|| rule.text()));
         self.words.iter().all(|word| match word {
-            Word::Net(net) => overlaps(nlri, *net),
+            Word::Net(net) => overlaps(rule.nlri(), *net),
             Word::Text { text, state, family } => {
-                state.is_some_and(|state| view.state == state)
-                    || family.is_some_and(|family| view.family == family)
-                    || view.id.starts_with(text.as_str())
-                    || view.origins.iter().any(|origin| origin.peer == *text)
-                    || view.text.contains(text.as_str())
+                state.is_some_and(|state| rule.state() == state)
+                    || family.is_some_and(|family| rule.nlri().family() == family)
+                    || rule.is_announced_by(text)
+                    || id.starts_with(text.as_str())
+                    || whole.contains(text.as_str())
             }
         })
     }

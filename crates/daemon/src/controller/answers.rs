@@ -17,13 +17,13 @@ use crate::convert::{self, LOCAL};
 use crate::events::timestamp;
 use crate::host_environment::HostEnvironment;
 use crate::peer_table::PeerEntry;
-use crate::rule_filter::RuleFilter;
+use crate::rule_filter::{Filterable, RuleFilter};
 use crate::rule_selection::{ListOrder, Rank, RuleSelection, SelectedRule};
 use crate::state_file::Pause;
 use api::hex::to_hex;
 use api::{
-    AttachmentMode, AttachmentView, DataplaneState, FallbackView, Mode, OriginView, PeerView, RateView, RuleView,
-    StatusView, TrafficView,
+    AttachmentMode, AttachmentView, DataplaneState, FallbackView, Mode, OriginView, PeerView, RateView, RuleState,
+    RuleView, StatusView, TrafficView,
 };
 use bgp::AfiSafi;
 use config::Config;
@@ -201,8 +201,8 @@ impl Answers<'_> {
             if octets >= PAGE || (index % 16 == 15 && began.elapsed() >= PAGE_TIME) {
                 return (views, last);
             }
-            let view = self.view(&rule);
-            if filter.matches(rule.nlri(), &view) {
+            if filter.matches(&Candidate { rule: &rule, sessions: self.sessions }) {
+                let view = self.view(&rule);
                 octets += view.text.len() + view.nlri.len();
                 views.push(view);
             }
@@ -225,7 +225,8 @@ impl Answers<'_> {
                 return (selected, last);
             }
             let is_in_state = states.is_empty() || states.contains(&convert::rule_state(&rule.state()));
-            if is_in_state && (filter.is_empty() || filter.matches(rule.nlri(), &self.view(&rule))) {
+            if is_in_state && (filter.is_empty() || filter.matches(&Candidate { rule: &rule, sessions: self.sessions }))
+            {
                 let rank = match order {
                     ListOrder::Enforcement => Rank::default(),
                     order => order.rank(self.traffic.activity(rule.id()), self.driver.known().counter(&rule)),
@@ -305,6 +306,36 @@ impl Answers<'_> {
             peak,
             last_hit,
         }
+    }
+}
+
+/// A rule that a filter is asked about.
+struct Candidate<'a> {
+    rule: &'a engine::RuleRef<'a>,
+    sessions: &'a PeerSessions,
+}
+
+impl Filterable for Candidate<'_> {
+    fn nlri(&self) -> &Nlri {
+        self.rule.nlri()
+    }
+
+    fn state(&self) -> RuleState {
+        convert::rule_state(&self.rule.state())
+    }
+
+    fn is_announced_by(&self, peer: &str) -> bool {
+        self.rule
+            .peers()
+            .any(|id| if id == LOCAL { peer == "local" } else { self.sessions.table().name(id) == Some(peer) })
+    }
+
+    fn id(&self) -> String {
+        self.rule.id().to_string()
+    }
+
+    fn text(&self) -> String {
+        self.rule.rule().to_string()
     }
 }
 
