@@ -42,6 +42,7 @@ pages! {
     commands_controllers: "docs/manual/controllers.md",
     commands_exabgp: "docs/manual/exabgp.md",
     commands_first_steps: "docs/manual/first-steps.md",
+    commands_history: "docs/manual/history.md",
     commands_import_policy: "docs/manual/import-policy.md",
     commands_install: "docs/manual/install.md",
     commands_monitoring: "docs/manual/monitoring.md",
