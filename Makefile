@@ -22,7 +22,7 @@ K ?=
 # `make test T=word` runs only the tests whose names contain the word.
 T ?=
 
-.PHONY: package packages packages-test packages-reproducible containers-test without-rust kernels-arm64 picture help setup build install demo test kernels kernels-short fresh soak bench fuzz lint fmt fuzz-night torture manual reference
+.PHONY: package packages packages-test packages-reproducible containers-test without-rust kernels-arm64 picture help setup build install demo test kernels kernels-short kernels-flower fresh soak bench fuzz lint fmt fuzz-night torture manual reference
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ kernels-short: ## The short form, which CI runs: the tests that matter most, bot
 kernels-arm64: ## Debian's kernels for arm64 in QEMU, on an emulated processor: the differential tests, a first dropped packet (as root the first time)
 	@scripts/setup.sh build kernels fresh arm64 kernels-arm64
 	@scripts/kernels.sh --arch arm64 $(or $(K),6.1)
+
+kernels-flower: ## The comparison of tc flower with the oracle, 20,000 verdicts, both kernels side by side; CI runs it, too
+	@scripts/setup.sh build test kernels
+	@scripts/kernels.sh --only flower-verdicts $(K)
 
 fresh: ## Follow the README on a Debian 12 that was just installed, in QEMU: each back end, the service, a controller (as root)
 	@scripts/setup.sh build test kernels fresh
