@@ -207,7 +207,7 @@ fn as_number(found: &str) -> Option<u32> {
 /// The section that a key belongs to, if it belongs to only one. The bounds of a token have the
 /// names of those of a peer, which are meant more often.
 fn section_of(key: &str) -> Option<&'static str> {
-    let sections = crate::file::sections().into_iter();
+    let sections = crate::sections::sections().into_iter();
     let homes: Vec<&str> =
         sections.filter(|(_, keys)| keys.iter().any(|known| known == key)).map(|(section, _)| section).collect();
     let others: Vec<&str> = homes.iter().copied().filter(|section| *section != "[[token]]").collect();

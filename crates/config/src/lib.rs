@@ -26,6 +26,7 @@ mod protect;
 mod read;
 mod redact;
 mod report;
+mod sections;
 mod sonic;
 mod syntax;
 mod token;

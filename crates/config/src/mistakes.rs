@@ -1,6 +1,6 @@
 //! Common mistakes, and the error messages for them.
 
-use super::{Config, ConfigError, Problem, file};
+use super::{Config, ConfigError, Problem, sections};
 use std::path::Path;
 
 const ROUTER: &str = "[router]\nas = 65140\nid = \"192.0.2.10\"\n";
@@ -327,7 +327,7 @@ fn each_mistake_is_reported_with_its_place_and_what_was_meant() {
 
 #[test]
 fn a_list_in_the_place_of_each_table_is_reported() {
-    for (section, _) in file::sections().into_iter().filter(|(section, _)| !section.starts_with("[[")) {
+    for (section, _) in sections::sections().into_iter().filter(|(section, _)| !section.starts_with("[[")) {
         let before = if section == "[router]" { String::new() } else { format!("{ROUTER}{PEER}") };
         let found = told(&before, &format!("[{section}]\n"));
         let expected = format!("1:1: a list, where there is one table; it is written as {section}");

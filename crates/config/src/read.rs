@@ -3,7 +3,8 @@
 
 use crate::error::Problem;
 use crate::explain::{self, Step};
-use crate::file::{self, Config};
+use crate::file::Config;
+use crate::sections;
 use crate::{check, syntax};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -62,7 +63,7 @@ impl<'a> Reader<'a> {
         let peers =
             self.document.get_ref().get("peer").and_then(|peers| peers.get_ref().as_array()).map_or(0, |p| p.len());
         let mut places: Vec<(&str, Vec<Step>)> = Vec::new();
-        for (section, _) in file::sections().into_iter().filter(|(section, _)| !section.starts_with("[[")) {
+        for (section, _) in sections::sections().into_iter().filter(|(section, _)| !section.starts_with("[[")) {
             let name = section.trim_matches(['[', ']']);
             match name.strip_prefix("peer.") {
                 Some(table) => {

@@ -79,7 +79,7 @@ fn with(section: &str, key: &str, line: &str) -> String {
 
 #[test]
 fn the_sample_has_every_key_once() {
-    let keys_of_sections = file::keys_of_sections().into_iter();
+    let keys_of_sections = sections::keys_of_sections().into_iter();
     let known: BTreeSet<String> = keys_of_sections.map(|(section, key)| format!("{section} {key}")).collect();
     let there: Vec<String> = keys().iter().map(|key| format!("{} {}", key.section, key.name)).collect();
     let once: BTreeSet<String> = there.iter().cloned().collect();

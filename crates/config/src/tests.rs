@@ -239,7 +239,7 @@ fn documented() -> Vec<(String, String, String)> {
 fn the_manual_has_every_key() {
     let documented: BTreeSet<String> =
         documented().iter().map(|(section, key, _)| format!("{section} {key}")).collect();
-    let keys = file::keys_of_sections().into_iter();
+    let keys = sections::keys_of_sections().into_iter();
     let known: BTreeSet<String> = keys.map(|(section, key)| format!("{section} {key}")).collect();
     assert!(known.len() > 40, "{known:?}");
     let missing: Vec<_> = known.difference(&documented).collect();
