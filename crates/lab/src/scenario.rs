@@ -18,6 +18,25 @@ pub const CONTROLLER_AS: u32 = 65070;
 /// The TCP port on which a controller waits that is connected to.
 pub const CONTROLLER_PORT: u16 = 1179;
 
+/// The beginning of the switch's configuration: itself, and the controller that waits on this port.
+/// More keys of the peer may follow.
+#[must_use]
+pub fn router_and_controller(port: u16) -> String {
+    format!(
+        r#"[router]
+as = {SWITCH_AS}
+id = "{SWITCH}"
+listen = []
+
+[[peer]]
+name = "controller"
+address = "{PEER}"
+port = {port}
+as = {CONTROLLER_AS}
+"#
+    )
+}
+
 /// The controller's side of the session.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use lab::site::Site;
 use lab::{Browser, needs};
 use serde_json::Value;
 
-use crate::place::{Attack, attacked, go, opened, sign_in};
+use crate::place::{Attack, VIEWS, attacked, go, opened, sign_in};
 
 const AXE: &str = include_str!("axe-core/axe.min.js");
 
@@ -27,6 +27,7 @@ fn no_view_has_a_violation() -> Result<()> {
     daemon.cli(&["announce", "dst 192.0.2.2/32 proto udp sport 19 then discard", "--for", "1h"])?;
     let rules = daemon.rules()?;
     let local = rules.iter().find(|rule| rule.expires.is_some()).expect("our rule");
+    let one = format!("rules/{}", local.id);
     let mut browser = opened(&site)?;
     sign_in(&mut browser)?;
     browser.evaluate(AXE)?;
@@ -35,17 +36,7 @@ fn no_view_has_a_violation() -> Result<()> {
         browser.resize(width, 844, phone)?;
         for dark in [false, true] {
             browser.set_dark(dark)?;
-            for place in [
-                "",
-                "rules",
-                &format!("rules/{}", local.id),
-                "peers",
-                "packet",
-                "paste",
-                "samples",
-                "events",
-                "history",
-            ] {
+            for place in VIEWS.into_iter().chain([one.as_str()]) {
                 go(&mut browser, place)?;
                 match place {
                     "" => browser.wait("rules", "document.querySelector('.problems li')")?,

@@ -6,7 +6,7 @@ use lab::scenario;
 use lab::site::Site;
 use lab::{Browser, Daemon, PATIENCE, needs};
 
-use crate::place::{ADDRESS, api, attacked, configuration, opened, sign_in};
+use crate::place::{ADDRESS, VIEWS, api, attacked, configuration, opened, sign_in};
 
 /// Puts it into each string of each answer but those that are names of the API or addresses of
 /// rules and peers, before the page sees it.
@@ -47,18 +47,8 @@ fn whatever_stands_in_an_answer_is_shown_as_text() -> Result<()> {
     let mut browser = opened(&site)?;
     sign_in(&mut browser)?;
     browser.run_before_each_page(REPLACE)?;
-    for place in [
-        "",
-        "rules",
-        &format!("rules/{}", rule.id),
-        "rules/%3Cimg%20src=x%20onerror=window.hacked=5%3E",
-        "peers",
-        "packet",
-        "paste",
-        "samples",
-        "events",
-        "history",
-    ] {
+    let one = format!("rules/{}", rule.id);
+    for place in VIEWS.into_iter().chain([one.as_str(), "rules/%3Cimg%20src=x%20onerror=window.hacked=5%3E"]) {
         browser.open("about:blank")?;
         browser.open(&format!("{ADDRESS}#/{place}"))?;
         browser.wait(

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use lab::scenario::{self, CONTROLLER_AS, CONTROLLER_PORT, NTP, SWITCH_AS};
-use lab::site::{PEER, SWITCH, VICTIM};
+use lab::scenario::{self, CONTROLLER_PORT, NTP, router_and_controller};
+use lab::site::VICTIM;
 use lab::{Browser, Daemon, PATIENCE, PacketSocket, Site, Speaker, packet};
 
 pub(crate) const ADDRESS: &str = "http://127.0.0.1:8179/";
@@ -18,24 +18,18 @@ pub(crate) const TOKEN: &str = "a-token-of-the-tests";
 pub(crate) const REFUSED: &str = "dst 192.0.2.9/32 proto tcp then redirect 65000:1";
 pub(crate) const LIMIT: &str = "dst 192.0.2.1/32 proto udp sport 53 then rate 1mbps";
 
+/// The views, by what comes after the `#` of their address.
+pub(crate) const VIEWS: [&str; 8] = ["", "rules", "peers", "packet", "paste", "samples", "events", "history"];
+
 /// `[api]` of a daemon with a page.
 pub(crate) fn api() -> String {
     format!("listen = [\"127.0.0.1:8179\"]\ntoken = \"{TOKEN}\"")
 }
 
 pub(crate) fn configuration() -> String {
+    let head = router_and_controller(CONTROLLER_PORT);
     format!(
-        r#"[router]
-as = {SWITCH_AS}
-id = "{SWITCH}"
-listen = []
-
-[[peer]]
-name = "controller"
-address = "{PEER}"
-port = {CONTROLLER_PORT}
-as = {CONTROLLER_AS}
-
+        r#"{head}
 [[peer]]
 name = "elsewhere"
 address = "203.0.113.2"

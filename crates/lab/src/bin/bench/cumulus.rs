@@ -7,8 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use flowspec::Rule;
 use lab::acltool::Switch;
-use lab::scenario::{CONTROLLER_AS, CONTROLLER_PORT, SWITCH_AS};
-use lab::site::{PEER, SWITCH};
+use lab::scenario::{CONTROLLER_PORT, router_and_controller};
 use lab::{Daemon, Site, wait_until};
 
 use crate::report::{Figure, Group};
@@ -92,18 +91,9 @@ fn refused_among_a_thousand(binary: &str) -> Result<Figure> {
 
 fn configuration(switch: &Switch) -> String {
     let [save4, save6] = switch.save();
+    let head = router_and_controller(CONTROLLER_PORT);
     format!(
-        r#"[router]
-as = {SWITCH_AS}
-id = "{SWITCH}"
-listen = []
-
-[[peer]]
-name = "controller"
-address = "{PEER}"
-port = {CONTROLLER_PORT}
-as = {CONTROLLER_AS}
-
+        r#"{head}
 [dataplane]
 backend = "cumulus"
 

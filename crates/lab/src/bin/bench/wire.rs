@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use lab::scenario::{self, CONTROLLER_AS, CONTROLLER_PORT, SWITCH_AS};
-use lab::site::{PEER, SWITCH, VICTIM};
+use lab::scenario::{self, CONTROLLER_PORT, router_and_controller};
+use lab::site::VICTIM;
 use lab::{Daemon, Netns, Site, Speaker, packet};
 
 use crate::baseline::{iptables_rules, nft_rules};
@@ -34,18 +34,9 @@ const MB: f64 = 1e6;
 
 /// The daemon's configuration; the peer is at `PEER` and speaks as `peer_as`.
 pub(crate) fn configuration(port: u16, hold_time: u16) -> String {
+    let head = router_and_controller(port);
     format!(
-        r#"[router]
-as = {SWITCH_AS}
-id = "{SWITCH}"
-listen = []
-
-[[peer]]
-name = "controller"
-address = "{PEER}"
-port = {port}
-as = {CONTROLLER_AS}
-hold-time = {hold_time}
+        r#"{head}hold-time = {hold_time}
 max-rules = 1000000
 
 [peer.allow]

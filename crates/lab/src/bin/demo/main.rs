@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use bgp::PathAttributes;
 use flowspec::Rule;
-use lab::scenario::{self, CONTROLLER_AS, CONTROLLER_PORT, NTP, SWITCH_AS};
-use lab::site::{PEER, SWITCH, VICTIM, Wire};
+use lab::scenario::{self, CONTROLLER_AS, CONTROLLER_PORT, NTP, SWITCH_AS, router_and_controller};
+use lab::site::{VICTIM, Wire};
 use lab::{Daemon, Forward, Site, packet, wait_until};
 
 use services::{NAMES, Score, Services};
@@ -221,18 +221,9 @@ impl Attack {
 }
 
 fn configuration(backend: &str) -> String {
+    let head = router_and_controller(CONTROLLER_PORT);
     format!(
-        r#"[router]
-as = {SWITCH_AS}
-id = "{SWITCH}"
-listen = []
-
-[[peer]]
-name = "controller"
-address = "{PEER}"
-port = {CONTROLLER_PORT}
-as = {CONTROLLER_AS}
-
+        r#"{head}
 [dataplane]
 backend = "{backend}"
 interfaces = ["swp*"]
